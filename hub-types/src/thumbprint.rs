@@ -1,0 +1,297 @@
+//! Thumbprints: the hash of a certificate's DER, by which a hub knows a self-signed or pinned
+//! certificate.
+//!
+//! On the wire a thumbprint is 40 (SHA-1) or 64 (SHA-256) hex digits without separators; the hub
+//! keeps and echoes the case it was given and compares without regard to it. People write colons
+//! and spaces too: [`Thumbprint::parse_lenient`] is for them, [`Thumbprint::from_str`] is the wire.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha1::{Digest, Sha1};
+use sha2::Sha256;
+
+/// A SHA-1 thumbprint: 20 bytes, shown as 40 upper-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sha1Thumbprint([u8; 20]);
+
+impl Sha1Thumbprint {
+    /// The thumbprint of a certificate, given its DER.
+    pub fn of_der(der: &[u8]) -> Self {
+        Self(Sha1::digest(der).into())
+    }
+
+    /// The digest itself.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A SHA-256 thumbprint: 32 bytes, shown as 64 upper-case hex digits. The one to register.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sha256Thumbprint([u8; 32]);
+
+impl Sha256Thumbprint {
+    /// The thumbprint of a certificate, given its DER.
+    pub fn of_der(der: &[u8]) -> Self {
+        Self(Sha256::digest(der).into())
+    }
+
+    /// The digest itself.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A thumbprint of either kind, in the letter case it was written in.
+///
+/// Two thumbprints are equal when their digests are: `ab…` equals `AB…`.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Thumbprint {
+    digest: ThumbprintDigest,
+    /// Bit n is set where hex digit n was written in lower case.
+    lower_case: u64,
+}
+
+/// The digest inside a [`Thumbprint`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ThumbprintDigest {
+    /// 40 hex digits on the wire.
+    Sha1(Sha1Thumbprint),
+    /// 64 hex digits on the wire.
+    Sha256(Sha256Thumbprint),
+}
+
+impl Thumbprint {
+    /// Parses what a person, a spreadsheet or `openssl -fingerprint` wrote: colons, spaces and
+    /// dashes between digits are dropped, and the case becomes upper.
+    pub fn parse_lenient(text: &str) -> Result<Self, ThumbprintError> {
+        let digits: String = text
+            .chars()
+            .filter(|c| !matches!(c, ':' | ' ' | '-'))
+            .map(|c| c.to_ascii_uppercase())
+            .collect();
+        digits.parse()
+    }
+
+    /// The digest, without regard to the case it was written in.
+    pub fn digest(&self) -> ThumbprintDigest {
+        self.digest
+    }
+
+    /// Whether a certificate with this DER has this thumbprint.
+    pub fn matches_der(&self, der: &[u8]) -> bool {
+        match self.digest {
+            ThumbprintDigest::Sha1(own) => own == Sha1Thumbprint::of_der(der),
+            ThumbprintDigest::Sha256(own) => own == Sha256Thumbprint::of_der(der),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.digest {
+            ThumbprintDigest::Sha1(own) => own.as_bytes(),
+            ThumbprintDigest::Sha256(own) => own.as_bytes(),
+        }
+    }
+}
+
+impl FromStr for Thumbprint {
+    type Err = ThumbprintError;
+
+    /// Parses the wire form: exactly 40 or 64 hex digits.
+    fn from_str(text: &str) -> Result<Self, ThumbprintError> {
+        if let Some((index, character)) = text.chars().enumerate().find(|(_, c)| !c.is_ascii_hexdigit()) {
+            return Err(ThumbprintError::NotHex {
+                character,
+                position: index + 1,
+            });
+        }
+        let mut bytes = [0_u8; 32];
+        let mut lower_case = 0_u64;
+        // Only texts of 40 or 64 digits survive; longer ones are cut by `zip` and refused below.
+        for (index, digit) in text.bytes().enumerate().take(64) {
+            let value = (digit as char).to_digit(16).unwrap_or_default() as u8;
+            if let Some(byte) = bytes.get_mut(index / 2) {
+                *byte = (*byte << 4) | value;
+            }
+            lower_case |= u64::from(digit.is_ascii_lowercase()) << index;
+        }
+        let digest = match (text.len(), bytes.first_chunk::<20>()) {
+            (SHA1_HEX_DIGITS, Some(first)) => ThumbprintDigest::Sha1(Sha1Thumbprint(*first)),
+            (SHA256_HEX_DIGITS, _) => ThumbprintDigest::Sha256(Sha256Thumbprint(bytes)),
+            (length, _) => return Err(ThumbprintError::Length { length }),
+        };
+        Ok(Self { digest, lower_case })
+    }
+}
+
+impl fmt::Display for Thumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.bytes().iter().enumerate() {
+            for (half, value) in [(0, byte >> 4), (1, byte & 0x0f)] {
+                let lower = self.lower_case >> (2 * index + half) & 1 == 1;
+                let digit = char::from_digit(u32::from(value), 16).unwrap_or_default();
+                let digit = if lower { digit } else { digit.to_ascii_uppercase() };
+                write!(f, "{digit}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Thumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Thumbprint({self})")
+    }
+}
+
+impl PartialEq for Thumbprint {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for Thumbprint {}
+
+impl Hash for Thumbprint {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.digest.hash(state);
+    }
+}
+
+impl From<Sha1Thumbprint> for Thumbprint {
+    fn from(thumbprint: Sha1Thumbprint) -> Self {
+        Self {
+            digest: ThumbprintDigest::Sha1(thumbprint),
+            lower_case: 0,
+        }
+    }
+}
+
+impl From<Sha256Thumbprint> for Thumbprint {
+    fn from(thumbprint: Sha256Thumbprint) -> Self {
+        Self {
+            digest: ThumbprintDigest::Sha256(thumbprint),
+            lower_case: 0,
+        }
+    }
+}
+
+impl TryFrom<String> for Thumbprint {
+    type Error = ThumbprintError;
+
+    fn try_from(text: String) -> Result<Self, ThumbprintError> {
+        text.parse()
+    }
+}
+
+impl From<Thumbprint> for String {
+    fn from(thumbprint: Thumbprint) -> Self {
+        thumbprint.to_string()
+    }
+}
+
+/// Why a text is not a thumbprint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ThumbprintError {
+    /// Neither 40 nor 64 digits.
+    #[error("a thumbprint has 40 (SHA-1) or 64 (SHA-256) hex digits, this has {length}")]
+    Length {
+        /// How many digits the text has.
+        length: usize,
+    },
+    /// A character that is not a hex digit.
+    #[error("character {character:?} at position {position} is not a hex digit")]
+    NotHex {
+        /// The first offending character.
+        character: char,
+        /// Its position, counted in characters from 1.
+        position: usize,
+    },
+}
+
+const SHA1_HEX_DIGITS: usize = 40;
+const SHA256_HEX_DIGITS: usize = 64;
+
+macro_rules! upper_case_hex {
+    ($thumbprint:ident) => {
+        impl fmt::Display for $thumbprint {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
+            }
+        }
+
+        impl fmt::Debug for $thumbprint {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($thumbprint), "({})"), self)
+            }
+        }
+    };
+}
+
+upper_case_hex!(Sha1Thumbprint);
+upper_case_hex!(Sha256Thumbprint);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn digests_are_those_of_the_standard() {
+        // FIPS 180-4 examples for the message "abc".
+        assert_eq!(
+            Sha1Thumbprint::of_der(b"abc").to_string(),
+            "A9993E364706816ABA3E25717850C26C9CD0D89D"
+        );
+        assert_eq!(
+            Sha256Thumbprint::of_der(b"abc").to_string(),
+            "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD"
+        );
+    }
+
+    #[test]
+    fn the_wire_takes_no_separators_but_people_may_write_them() {
+        let written = "a9:99:3e:36:47:06:81:6a:ba:3e:25:71:78:50:c2:6c:9c:d0:d8:9d";
+        assert_eq!(
+            written.parse::<Thumbprint>(),
+            Err(ThumbprintError::NotHex {
+                character: ':',
+                position: 3
+            })
+        );
+        let parsed = Thumbprint::parse_lenient(written).unwrap();
+        assert_eq!(parsed.to_string(), "A9993E364706816ABA3E25717850C26C9CD0D89D");
+        assert!(parsed.matches_der(b"abc"));
+        assert!(!parsed.matches_der(b"abd"));
+    }
+
+    #[test]
+    fn lengths_other_than_40_and_64_are_refused() {
+        for length in [0, 1, 39, 41, 63, 65, 128, 1000] {
+            assert_eq!(
+                "a".repeat(length).parse::<Thumbprint>(),
+                Err(ThumbprintError::Length { length })
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_case_given_comes_back_but_does_not_count(text in "([0-9a-fA-F]{40}|[0-9a-fA-F]{64})") {
+            let thumbprint: Thumbprint = text.parse().unwrap();
+            prop_assert_eq!(thumbprint.to_string(), text.clone());
+            prop_assert_eq!(thumbprint, text.to_lowercase().parse().unwrap());
+        }
+
+        #[test]
+        fn no_text_is_a_panic(text in ".*") {
+            let _ = text.parse::<Thumbprint>();
+            let _ = Thumbprint::parse_lenient(&text);
+        }
+    }
+}
