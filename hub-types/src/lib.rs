@@ -4,11 +4,34 @@
 //! service, so a value that exists is legal. There is no I/O, no clock and no async in this crate;
 //! where a rule needs the time, the caller passes it.
 //!
-//! See [`id`] and [`thumbprint`].
+//! | noun | module |
+//! |---|---|
+//! | who: device and module ids, the certificate subject they stand for | [`id`] |
+//! | how they prove it: thumbprints, symmetric keys, the `authentication` object | [`thumbprint`], [`symmetric_key`], [`authentication`] |
+//! | the registry's documents | [`identity`], [`bulk`] |
+//! | the twin's documents and rules | [`twin`] |
+//! | versions for optimistic concurrency, times on the wire | [`etag`], [`timestamp`] |
+//! | how callers are let in | [`sas`], [`connection_string`] |
+//! | what the service refuses and how fast it answers | [`error_code`], [`limits`] |
 
+pub mod authentication;
+pub mod bulk;
+pub mod connection_string;
+pub mod error_code;
+pub mod etag;
 pub mod id;
+pub mod identity;
 pub mod limits;
+pub mod sas;
+pub mod symmetric_key;
 pub mod thumbprint;
+pub mod timestamp;
+pub mod twin;
 
+pub use authentication::Authentication;
+pub use error_code::ErrorCode;
+pub use etag::{Etag, IfMatch};
 pub use id::{DeviceId, IdentityId, ModuleId};
+pub use symmetric_key::SymmetricKey;
 pub use thumbprint::{Sha1Thumbprint, Sha256Thumbprint, Thumbprint};
+pub use timestamp::Timestamp;

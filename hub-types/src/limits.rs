@@ -2,8 +2,164 @@
 //!
 //! Sources: "IoT Hub quotas and throttling", "Understand and use device twins", "Identity registry".
 
+use std::fmt;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+
 /// Characters in a device id or a module id.
 pub const MAX_ID_CHARS: usize = 128;
 
 /// Characters in the common name of an X.509 certificate (RFC 5280, appendix A.1).
 pub const MAX_COMMON_NAME_CHARS: usize = 64;
+
+/// Characters in a status reason.
+pub const MAX_STATUS_REASON_CHARS: usize = 128;
+
+/// Modules of one device.
+pub const MAX_MODULES_PER_DEVICE: usize = 50;
+
+/// Devices and modules of one hub.
+pub const MAX_IDENTITIES_PER_HUB: usize = 1_000_000;
+
+/// Items of one bulk call.
+pub const MAX_BULK_ITEMS: usize = 100;
+
+/// The edition of a hub, which sets its price and its throttles.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Tier {
+    /// Basic 1.
+    B1,
+    /// Basic 2.
+    B2,
+    /// Basic 3.
+    B3,
+    /// Free.
+    F1,
+    /// Standard 1.
+    #[default]
+    S1,
+    /// Standard 2.
+    S2,
+    /// Standard 3.
+    S3,
+}
+
+impl Tier {
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::B1, "B1"),
+        (Self::B2, "B2"),
+        (Self::B3, "B3"),
+        (Self::F1, "F1"),
+        (Self::S1, "S1"),
+        (Self::S2, "S2"),
+        (Self::S3, "S3"),
+    ];
+
+    /// Whether the tier has twins at all.
+    pub fn has_twins(self) -> bool {
+        !matches!(self, Self::B1 | Self::B2 | Self::B3)
+    }
+}
+
+impl FromStr for Tier {
+    type Err = TierError;
+
+    fn from_str(text: &str) -> Result<Self, TierError> {
+        let found = Self::ALL
+            .into_iter()
+            .find(|(_, name)| name.eq_ignore_ascii_case(text));
+        found
+            .map(|(tier, _)| tier)
+            .ok_or_else(|| TierError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL
+            .into_iter()
+            .find(|(tier, _)| tier == self)
+            .map_or("", |(_, name)| name);
+        f.pad(name)
+    }
+}
+
+/// A text names no tier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no tier; known are F1, B1, B2, B3, S1, S2, S3")]
+pub struct TierError(String);
+
+/// Operations that share a throttle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum OperationClass {
+    /// Queries over devices and modules.
+    Query,
+    /// Creating, reading, listing, updating and deleting identities; each item of a bulk call counts.
+    Registry,
+    /// Reading twins.
+    TwinRead,
+    /// Writing twins.
+    TwinUpdate,
+}
+
+impl fmt::Display for OperationClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Query => "query",
+            Self::Registry => "registry",
+            Self::TwinRead => "twin read",
+            Self::TwinUpdate => "twin update",
+        })
+    }
+}
+
+/// How many operations of a class a hub of this tier and number of units takes per second.
+pub fn operations_per_second(class: OperationClass, tier: Tier, units: NonZeroU32) -> f64 {
+    let units = f64::from(units.get());
+    let third_tier = matches!(tier, Tier::B3 | Tier::S3);
+    let second_tier = matches!(tier, Tier::B2 | Tier::S2);
+    match class {
+        OperationClass::Query if third_tier => 1000.0 / 60.0 * units,
+        OperationClass::Query => 20.0 / 60.0 * units,
+        OperationClass::Registry if third_tier => 5000.0 / 60.0 * units,
+        OperationClass::Registry => 100.0 / 60.0 * units,
+        OperationClass::TwinRead if third_tier => 500.0 * units,
+        OperationClass::TwinRead if second_tier => f64::max(100.0, 10.0 * units),
+        OperationClass::TwinRead => 100.0,
+        OperationClass::TwinUpdate if third_tier => 250.0 * units,
+        OperationClass::TwinUpdate if second_tier => f64::max(50.0, 5.0 * units),
+        OperationClass::TwinUpdate => 50.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(class: OperationClass, tier: &str, units: u32) -> f64 {
+        operations_per_second(class, tier.parse().unwrap(), NonZeroU32::new(units).unwrap())
+    }
+
+    #[test]
+    fn a_registry_of_s1_takes_100_operations_a_minute_and_unit() {
+        assert_eq!((rate(OperationClass::Registry, "S1", 1) * 60.0).round(), 100.0);
+        assert_eq!((rate(OperationClass::Registry, "s2", 10) * 60.0).round(), 1000.0);
+        assert_eq!((rate(OperationClass::Registry, "S3", 2) * 60.0).round(), 10_000.0);
+    }
+
+    #[test]
+    fn twin_rates_grow_with_units_only_where_the_service_says_so() {
+        assert_eq!(rate(OperationClass::TwinUpdate, "S1", 100), 50.0);
+        assert_eq!(rate(OperationClass::TwinUpdate, "S2", 4), 50.0);
+        assert_eq!(rate(OperationClass::TwinUpdate, "S2", 100), 500.0);
+        assert_eq!(rate(OperationClass::TwinRead, "S3", 2), 1000.0);
+    }
+
+    #[test]
+    fn tiers_are_named_as_azure_names_them() {
+        assert_eq!("s3".parse::<Tier>().unwrap().to_string(), "S3");
+        assert!("S4".parse::<Tier>().unwrap_err().to_string().contains("`S4`"));
+        assert!(!Tier::B1.has_twins() && Tier::F1.has_twins());
+    }
+}

@@ -1,0 +1,136 @@
+//! Symmetric keys: base64 text that a hub shares with a device, a module or a policy.
+//!
+//! Rule: standard base64 that decodes to 16 to 64 bytes; a hub echoes the text byte for byte.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize, Serializer};
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// A symmetric key. Its text is wiped from memory when dropped, and never shown by `Debug`.
+#[derive(Clone, Zeroize, ZeroizeOnDrop, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SymmetricKey(String);
+
+impl SymmetricKey {
+    /// A key made of these bytes, as a hub does with 32 random ones.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        Self(STANDARD.encode(bytes))
+    }
+
+    /// The base64 text: the secret itself. Only for the wire and for files of mode 0600.
+    pub fn expose_text(&self) -> &str {
+        &self.0
+    }
+
+    /// The decoded bytes: the secret itself.
+    pub fn expose_bytes(&self) -> Zeroizing<Vec<u8>> {
+        // Checked when the key was parsed, so the default is never taken.
+        Zeroizing::new(STANDARD.decode(&self.0).unwrap_or_default())
+    }
+}
+
+impl FromStr for SymmetricKey {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let bytes = Zeroizing::new(STANDARD.decode(text).map_err(|_| KeyError::NotBase64)?);
+        if !(MIN_KEY_BYTES..=MAX_KEY_BYTES).contains(&bytes.len()) {
+            return Err(KeyError::Length { length: bytes.len() });
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for SymmetricKey {
+    type Error = KeyError;
+
+    fn try_from(text: String) -> Result<Self, KeyError> {
+        Zeroizing::new(text).parse()
+    }
+}
+
+impl PartialEq for SymmetricKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for SymmetricKey {}
+
+impl fmt::Debug for SymmetricKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SymmetricKey(…)")
+    }
+}
+
+impl Serialize for SymmetricKey {
+    /// Writes the secret: documents of the registry carry it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// The two keys of an identity or a policy; either opens the door, so one can be exchanged at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SymmetricKeys {
+    /// The first key.
+    pub primary: SymmetricKey,
+    /// The second key.
+    pub secondary: SymmetricKey,
+}
+
+/// Why a text is not a symmetric key. It never repeats the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// Decodes to fewer than 16 or more than 64 bytes.
+    #[error("a key decodes to {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes, this to {length}")]
+    Length {
+        /// How many bytes it decodes to.
+        length: usize,
+    },
+    /// Not standard base64 with padding.
+    #[error("a key is standard base64 with padding, this is not")]
+    NotBase64,
+}
+
+const MIN_KEY_BYTES: usize = 16;
+const MAX_KEY_BYTES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_16_to_64_bytes_are_taken_and_echoed() {
+        for length in [16, 32, 64] {
+            let text = STANDARD.encode(vec![7_u8; length]);
+            let key: SymmetricKey = text.parse().unwrap();
+            assert_eq!(key.expose_text(), text);
+            assert_eq!(key.expose_bytes().len(), length);
+        }
+    }
+
+    #[test]
+    fn other_lengths_and_other_alphabets_are_refused() {
+        for length in [0, 15, 65] {
+            let text = STANDARD.encode(vec![7_u8; length]);
+            assert_eq!(text.parse::<SymmetricKey>(), Err(KeyError::Length { length }));
+        }
+        for text in ["not base64!", "AAAA-_AAAAAAAAAAAAAAAA==", "QUJD\n"] {
+            assert_eq!(text.parse::<SymmetricKey>(), Err(KeyError::NotBase64), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let key = SymmetricKey::from_bytes(&[0xA5; 32]);
+        assert!(!format!("{key:?}").contains("paWl"));
+        assert_eq!(key.expose_text().len(), 44);
+    }
+}

@@ -1,0 +1,140 @@
+//! Times as IoT Hub writes them: UTC, seven fractional digits, `Z`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime, UtcOffset};
+
+/// A point in time in steps of 100 ns since 0001-01-01, the service's own resolution.
+///
+/// The zero, [`Timestamp::NEVER`], is what documents carry for what has not happened yet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// `0001-01-01T00:00:00Z`: it has not happened yet.
+    pub const NEVER: Self = Self(0);
+
+    /// Steps of 100 ns since 0001-01-01, which .NET calls ticks.
+    pub fn ticks(self) -> u64 {
+        self.0
+    }
+
+    /// The time that many ticks after 0001-01-01.
+    pub fn from_ticks(ticks: u64) -> Self {
+        Self(ticks)
+    }
+}
+
+impl From<OffsetDateTime> for Timestamp {
+    fn from(time: OffsetDateTime) -> Self {
+        let ticks = (time - EPOCH).whole_nanoseconds() / 100;
+        Self(u64::try_from(ticks).unwrap_or(0))
+    }
+}
+
+impl From<Timestamp> for OffsetDateTime {
+    fn from(timestamp: Timestamp) -> Self {
+        let seconds = i64::try_from(timestamp.0 / TICKS_PER_SECOND).unwrap_or(i64::MAX);
+        let nanoseconds = i32::try_from(timestamp.0 % TICKS_PER_SECOND * 100).unwrap_or(0);
+        EPOCH
+            .checked_add(Duration::new(seconds, nanoseconds))
+            .unwrap_or(EPOCH)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = OffsetDateTime::from(*self);
+        let (hour, minute, second) = time.to_hms();
+        let (year, month, day) = time.to_calendar_date();
+        write!(
+            f,
+            "{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}",
+            u8::from(month)
+        )?;
+        match self.0 % TICKS_PER_SECOND {
+            0 => f.write_str("Z"),
+            fraction => write!(f, ".{fraction:07}Z"),
+        }
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Timestamp({self})")
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+
+    /// Parses RFC 3339; a time without a zone is UTC, as the C# client writes it.
+    fn from_str(text: &str) -> Result<Self, TimestampError> {
+        OffsetDateTime::parse(text, &Rfc3339)
+            .or_else(|_| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339))
+            .map(|time| time.to_offset(UtcOffset::UTC).into())
+            .map_err(|_| TimestampError)
+    }
+}
+
+impl TryFrom<String> for Timestamp {
+    type Error = TimestampError;
+
+    fn try_from(text: String) -> Result<Self, TimestampError> {
+        text.parse()
+    }
+}
+
+impl From<Timestamp> for String {
+    fn from(timestamp: Timestamp) -> Self {
+        timestamp.to_string()
+    }
+}
+
+/// A text is not a time in the form of RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a time has the form 2026-11-22T10:00:00Z (RFC 3339), this has not")]
+pub struct TimestampError;
+
+const EPOCH: OffsetDateTime = time::macros::datetime!(0001-01-01 00:00:00 UTC);
+const TICKS_PER_SECOND: u64 = 10_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_forms_of_the_service_are_read_and_written() {
+        assert_eq!(Timestamp::NEVER.to_string(), "0001-01-01T00:00:00Z");
+        let text = "2026-11-22T10:00:00.1234567Z";
+        assert_eq!(text.parse::<Timestamp>().unwrap().to_string(), text);
+        // 637131779299315265 is a generation id seen on a hub.
+        assert_eq!(
+            Timestamp::from_ticks(637_131_779_299_315_265).to_string(),
+            "2019-12-29T00:58:49.9315265Z"
+        );
+    }
+
+    #[test]
+    fn offsets_and_missing_zones_are_understood() {
+        let utc: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        assert_eq!("2026-11-22T11:00:00+01:00".parse(), Ok(utc));
+        assert_eq!("2026-11-22T10:00:00".parse(), Ok(utc));
+        assert_eq!("0001-01-01T00:00:00".parse(), Ok(Timestamp::NEVER));
+        assert_eq!("yesterday".parse::<Timestamp>(), Err(TimestampError));
+    }
+
+    proptest! {
+        #[test]
+        fn every_time_comes_back(ticks in 0_u64..3_155_378_975_999_999_999) {
+            let timestamp = Timestamp::from_ticks(ticks);
+            prop_assert_eq!(timestamp.to_string().parse(), Ok(timestamp));
+            prop_assert_eq!(Timestamp::from(OffsetDateTime::from(timestamp)), timestamp);
+        }
+    }
+}
