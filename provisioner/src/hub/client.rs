@@ -1,7 +1,7 @@
 //! One method per call of the service REST API that provisioning needs.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use hub_types::bulk::{BulkItem, BulkResult};
 use hub_types::connection_string::ServiceConnectionString;
@@ -16,6 +16,9 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use crate::clock;
+
+use super::Hub;
 use super::error::HubError;
 use super::retry::{Repeat, with_retry};
 
@@ -67,72 +70,6 @@ impl HubClient {
         self.send(request).await?.success().map(drop)
     }
 
-    /// Reads the twin of a device or a module; `None` when there is none.
-    pub async fn twin(&self, identity: &IdentityId) -> Result<Option<Twin>, HubError> {
-        self.get("get twin", &twin_path(identity)).await
-    }
-
-    /// Reads the keys of a device or a module, which twins do not show; `None` when there is no
-    /// such identity or it has no keys.
-    pub async fn keys(&self, identity: &IdentityId) -> Result<Option<SymmetricKeys>, HubError> {
-        #[derive(serde::Deserialize)]
-        struct Identity {
-            authentication: Authentication,
-        }
-        Ok(match self.get::<Identity>("get identity", &identity_path(identity)).await? {
-            Some(Identity { authentication: Authentication::Sas(keys) }) => keys,
-            _ => None,
-        })
-    }
-
-    /// Reads a device; `None` when there is none.
-    pub async fn device(&self, device: &DeviceId) -> Result<Option<Device>, HubError> {
-        self.get("get device", &identity_path(&device.clone().into())).await
-    }
-
-    /// Sends up to 100 items and answers what the hub says of each that failed; all others
-    /// succeeded. Only what had no effect for certain is sent again.
-    pub async fn bulk(&self, items: &[BulkItem]) -> Result<BulkResult, HubError> {
-        let body = to_body(&items);
-        with_retry(Repeat::WithoutEffect, || async {
-            let request = Request::new("bulk", Method::POST, "/devices".to_owned()).body(body.clone());
-            let answer = self.send(request).await?;
-            // When items failed the call is HTTP 400, with the same result as its body.
-            match (answer.status, answer.json()) {
-                (StatusCode::BAD_REQUEST, Ok(result)) => Ok(result),
-                _ => answer.success()?.json(),
-            }
-        })
-        .await
-    }
-
-    /// Creates one module, where a hub takes no modules in bulk.
-    pub async fn create_module(&self, spec: &ModuleSpec, identity: &IdentityId) -> Result<(), HubError> {
-        let body = to_body(spec);
-        with_retry(Repeat::WithoutEffect, || async {
-            let request =
-                Request::new("create module", Method::PUT, identity_path(identity)).body(body.clone());
-            self.send(request).await?.success().map(drop)
-        })
-        .await
-    }
-
-    /// Merges tags and desired properties into a twin. The same patch twice has the same end, so
-    /// it is sent again whatever became of the first.
-    pub async fn patch_twin(
-        &self,
-        identity: &IdentityId,
-        tags: &JsonObject,
-        desired: &JsonObject,
-    ) -> Result<(), HubError> {
-        let body = to_body(&json!({"tags": tags, "properties": {"desired": desired}}));
-        with_retry(Repeat::Always, || async {
-            let request = Request::new("patch twin", Method::PATCH, twin_path(identity)).body(body.clone());
-            self.send(request.if_match("\"*\"")).await?.success().map(drop)
-        })
-        .await
-    }
-
     async fn get<T: DeserializeOwned>(
         &self,
         operation: &'static str,
@@ -176,7 +113,7 @@ impl HubClient {
 
     /// A token for the whole hub, signed anew when the last one nears its end.
     fn authorization(&self) -> HeaderValue {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
+        let now = u64::try_from(clock::now().unix_timestamp()).unwrap_or(0);
         let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = token.take().filter(|token| !token.is_expired(now + RENEW_BEFORE.as_secs()));
         let access = &self.access;
@@ -188,6 +125,65 @@ impl HubClient {
         let mut value = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
         value.set_sensitive(true);
         value
+    }
+}
+
+impl Hub for HubClient {
+    async fn twin(&self, identity: &IdentityId) -> Result<Option<Twin>, HubError> {
+        self.get("get twin", &twin_path(identity)).await
+    }
+
+    async fn keys(&self, identity: &IdentityId) -> Result<Option<SymmetricKeys>, HubError> {
+        #[derive(serde::Deserialize)]
+        struct Identity {
+            authentication: Authentication,
+        }
+        Ok(match self.get::<Identity>("get identity", &identity_path(identity)).await? {
+            Some(Identity { authentication: Authentication::Sas(keys) }) => keys,
+            _ => None,
+        })
+    }
+
+    async fn device(&self, device: &DeviceId) -> Result<Option<Device>, HubError> {
+        self.get("get device", &identity_path(&device.clone().into())).await
+    }
+
+    async fn bulk(&self, items: &[BulkItem]) -> Result<BulkResult, HubError> {
+        let body = to_body(&items);
+        with_retry(Repeat::WithoutEffect, || async {
+            let request = Request::new("bulk", Method::POST, "/devices".to_owned()).body(body.clone());
+            let answer = self.send(request).await?;
+            // When items failed the call is HTTP 400, with the same result as its body.
+            match (answer.status, answer.json()) {
+                (StatusCode::BAD_REQUEST, Ok(result)) => Ok(result),
+                _ => answer.success()?.json(),
+            }
+        })
+        .await
+    }
+
+    async fn create_module(&self, identity: &IdentityId, spec: &ModuleSpec) -> Result<(), HubError> {
+        let body = to_body(spec);
+        with_retry(Repeat::WithoutEffect, || async {
+            let request =
+                Request::new("create module", Method::PUT, identity_path(identity)).body(body.clone());
+            self.send(request).await?.success().map(drop)
+        })
+        .await
+    }
+
+    async fn patch_twin(
+        &self,
+        identity: &IdentityId,
+        tags: &JsonObject,
+        desired: &JsonObject,
+    ) -> Result<(), HubError> {
+        let body = to_body(&json!({"tags": tags, "properties": {"desired": desired}}));
+        with_retry(Repeat::Always, || async {
+            let request = Request::new("patch twin", Method::PATCH, twin_path(identity)).body(body.clone());
+            self.send(request.if_match("\"*\"")).await?.success().map(drop)
+        })
+        .await
     }
 }
 

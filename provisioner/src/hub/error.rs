@@ -1,6 +1,7 @@
 //! What can go wrong with a call to a hub.
 
-use hub_types::ErrorCode;
+use hub_types::bulk::BulkError;
+use hub_types::{DeviceId, ErrorCode};
 use serde_json::Value;
 
 /// Why a call to the hub did not succeed.
@@ -21,6 +22,15 @@ pub enum HubError {
         /// What was wrong with the answer.
         source: serde_json::Error,
     },
+    /// The answer to the bulk call that the identity was in never came.
+    #[error("the hub's answer to a bulk call was lost, again and again")]
+    NoAnswer,
+    /// The device that a module belongs to is not on the hub.
+    #[error("device `{0}` is not on the hub")]
+    NoDevice(DeviceId),
+    /// The device that should be the parent is not on the hub, or is no edge device.
+    #[error("parent `{0}` is not an edge device on the hub")]
+    NoParent(DeviceId),
     /// The hub answered with an error.
     #[error("the hub refused: {status}{} {message}", code.as_ref().map(|code| format!(" {code}:")).unwrap_or_default())]
     Refused {
@@ -62,20 +72,24 @@ impl HubError {
     /// What the error means for what comes next.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Lost(_) | Self::Unreachable { .. } => ErrorClass::Transient,
+            Self::Lost(_) | Self::NoAnswer | Self::Unreachable { .. } => ErrorClass::Transient,
             Self::Refused { status: 401, .. } => ErrorClass::Auth,
             Self::Refused { status: 429, .. } => ErrorClass::Throttled,
             Self::Refused { status: 408 | 500.., .. } => ErrorClass::Transient,
-            Self::Contradiction | Self::Malformed { .. } | Self::Refused { .. } => ErrorClass::Input,
+            Self::Contradiction
+            | Self::Malformed { .. }
+            | Self::NoDevice(_)
+            | Self::NoParent(_)
+            | Self::Refused { .. } => ErrorClass::Input,
         }
     }
 
     /// Whether the request may have had its effect although the call did not succeed.
     pub fn effect_is_unknown(&self) -> bool {
         match self {
-            Self::Lost(_) | Self::Malformed { .. } => true,
+            Self::Lost(_) | Self::Malformed { .. } | Self::NoAnswer => true,
             Self::Refused { .. } => self.class() == ErrorClass::Transient,
-            Self::Contradiction | Self::Unreachable { .. } => false,
+            Self::Contradiction | Self::NoDevice(_) | Self::NoParent(_) | Self::Unreachable { .. } => false,
         }
     }
 
@@ -123,6 +137,18 @@ impl HubError {
             message: shortened(&envelope.message),
             tracking_id: envelope.tracking_id,
             retry_after,
+        }
+    }
+}
+
+impl From<&BulkError> for HubError {
+    fn from(error: &BulkError) -> Self {
+        Self::Refused {
+            status: error.code().map_or(400, ErrorCode::http_status),
+            code: Some(error.error_code.clone()),
+            message: shortened(error.error_status.as_deref().unwrap_or_default()),
+            tracking_id: None,
+            retry_after: None,
         }
     }
 }
