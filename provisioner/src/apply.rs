@@ -17,7 +17,11 @@ use crate::ledger::{Ledger, LedgerError, LedgerRow, Record, RowState, RunId, Run
 use settle::Settler;
 
 mod creation;
+#[cfg(test)]
+mod model_hub;
 mod settle;
+#[cfg(test)]
+mod tests;
 
 /// What a run is applied with.
 pub struct Apply<H> {

@@ -129,7 +129,7 @@ impl HubError {
 
     /// Reads the error that a hub answered: `header` is the `iothub-errorcode`, `body` one of the
     /// three envelopes that hubs use.
-    pub(super) fn refused(status: u16, header: Option<&str>, retry_after: Option<u64>, body: &[u8]) -> Self {
+    pub(crate) fn refused(status: u16, header: Option<&str>, retry_after: Option<u64>, body: &[u8]) -> Self {
         let envelope = Envelope::read(&String::from_utf8_lossy(body));
         Self::Refused {
             status,
