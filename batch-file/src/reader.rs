@@ -69,10 +69,7 @@ impl BatchReader {
     pub fn open(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let name = path.display().to_string();
-        let file = File::open(path).map_err(|source| OpenError::Io {
-            file: name.clone(),
-            source,
-        })?;
+        let file = File::open(path).map_err(|source| OpenError::Io { file: name.clone(), source })?;
         let base = path.parent().unwrap_or(Path::new(""));
         Self::from_read(file, &name, base, options)
     }
@@ -85,11 +82,7 @@ impl BatchReader {
         options: &ReadOptions,
     ) -> Result<Self, OpenError> {
         let map = NameMap::new(options)?;
-        let Opened {
-            source,
-            format,
-            problems,
-        } = Source::open(input, map, name)?;
+        let Opened { source, format, problems } = Source::open(input, map, name)?;
         Ok(Self {
             name: name.to_owned(),
             base: base.to_owned(),
@@ -132,23 +125,13 @@ impl BatchReader {
             return Ok(None);
         };
         self.rows += 1;
-        let place = RowPlace {
-            line: raw.line,
-            base: &self.base,
-        };
+        let place = RowPlace { line: raw.line, base: &self.base };
         let cells = raw.cells.as_ref();
         let row = cells.and_then(|cells| interpret(cells, &place, &mut self.seen, &mut findings));
         let problems = findings.into_problems();
         Ok(Some(match row {
-            Some(row) => Ok(Row {
-                warnings: problems,
-                ..row
-            }),
-            None => Err(BadRow {
-                line: raw.line,
-                cells: raw.cells,
-                problems,
-            }),
+            Some(row) => Ok(Row { warnings: problems, ..row }),
+            None => Err(BadRow { line: raw.line, cells: raw.cells, problems }),
         }))
     }
 
@@ -162,10 +145,7 @@ impl BatchReader {
                 "see whether the file's disk or share can still be reached",
             ));
         } else if self.rows == 0 {
-            findings.warning(Flaw::new(
-                "the batch has a header but no rows",
-                "add a row for each identity",
-            ));
+            findings.warning(Flaw::new("the batch has a header but no rows", "add a row for each identity"));
         }
         self.file_problems.extend(findings.into_problems());
     }

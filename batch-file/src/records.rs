@@ -32,12 +32,7 @@ impl Records {
     pub(crate) fn new(lines: Lines, delimiter: u8) -> Self {
         let mut builder = csv::ReaderBuilder::new();
         builder.has_headers(false).flexible(true).delimiter(delimiter);
-        Self {
-            lines,
-            delimiter,
-            text: Vec::new(),
-            splitter: builder.from_reader(OneRecord::default()),
-        }
+        Self { lines, delimiter, text: Vec::new(), splitter: builder.from_reader(OneRecord::default()) }
     }
 
     /// Reads the next record that is not blank into `record`, unless it is broken.
@@ -78,11 +73,7 @@ impl Records {
         loop {
             match quotes.scan(&self.text) {
                 Err(fault) => {
-                    return Ok(Some(fault.flaw(Place::of(
-                        &self.text,
-                        fault.offset(),
-                        first_line,
-                    ))));
+                    return Ok(Some(fault.flaw(Place::of(&self.text, fault.offset(), first_line))));
                 }
                 Ok(QuoteState::Closed) => return Ok(encoding_flaw(&self.text, first_line)),
                 Ok(QuoteState::Open { since }) => {
