@@ -10,7 +10,7 @@ use crate::interpret::{RowPlace, interpret};
 use crate::problem::{Findings, Flaw, Problem};
 use crate::row::{BadRow, Row};
 use crate::seen::Seen;
-use crate::source::{Opened, Source};
+use crate::source::{Opened, RawCells, Source};
 
 /// Reads a batch file row by row, in bounded memory.
 ///
@@ -73,7 +73,7 @@ impl BatchReader {
             file: name.clone(),
             source,
         })?;
-        let base = path.parent().unwrap_or(Path::new(""));
+        let base = path.parent().unwrap_or_else(|| Path::new(""));
         Self::from_read(file, &name, base, options)
     }
 
@@ -136,8 +136,14 @@ impl BatchReader {
             line: raw.line,
             base: &self.base,
         };
-        let cells = raw.cells.as_ref();
-        let row = cells.and_then(|cells| interpret(cells, &place, &mut self.seen, &mut findings));
+        let (row, cells) = match raw.cells {
+            RawCells::Aligned(cells) => {
+                let row = interpret(&cells, &place, &mut self.seen, &mut findings);
+                (row, Some(cells))
+            }
+            RawCells::Misaligned(cells) => (None, Some(cells)),
+            RawCells::Broken => (None, None),
+        };
         let problems = findings.into_problems();
         Ok(Some(match row {
             Some(row) => Ok(Row {
@@ -146,7 +152,7 @@ impl BatchReader {
             }),
             None => Err(BadRow {
                 line: raw.line,
-                cells: raw.cells,
+                cells,
                 problems,
             }),
         }))
