@@ -16,14 +16,8 @@ pub struct Cells(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    Csv {
-        header: Arc<Header>,
-        record: StringRecord,
-    },
-    Json {
-        cells: Arc<[Arc<HeaderCell>]>,
-        values: Vec<Value>,
-    },
+    Csv { header: Arc<Header>, record: StringRecord },
+    Json { cells: Arc<[Arc<HeaderCell>]>, values: Vec<Value> },
 }
 
 /// A value as it was written: CSV has texts only, JSON has types.
@@ -39,10 +33,7 @@ impl Cells {
     }
 
     pub(crate) fn of_json(cells: Vec<Arc<HeaderCell>>, values: Vec<Value>) -> Self {
-        Self(Repr::Json {
-            cells: cells.into(),
-            values,
-        })
+        Self(Repr::Json { cells: cells.into(), values })
     }
 
     /// Names (in our vocabulary) and texts, in the file's order; the name of a twin's value has no

@@ -142,10 +142,7 @@ fn nearest_name(name: &str) -> Option<String> {
         .iter()
         .flat_map(|&field| field.spellings().map(move |spelling| (spelling, field)))
         .collect();
-    let found = nearest(
-        &squash(name),
-        spellings.iter().map(|(spelling, _)| spelling.as_str()),
-    )?;
+    let found = nearest(&squash(name), spellings.iter().map(|(spelling, _)| spelling.as_str()))?;
     let field = spellings.iter().find(|(spelling, _)| spelling == found);
     field.map(|(_, field)| field.name().to_owned())
 }

@@ -46,11 +46,7 @@ impl Format {
     /// Plain CSV with these columns: commas, `\n`, no byte order mark.
     pub fn csv<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         Self {
-            dialect: Dialect::Csv {
-                delimiter: b',',
-                line_end: LineEnd::Lf,
-                mark: ByteOrderMark::Absent,
-            },
+            dialect: Dialect::Csv { delimiter: b',', line_end: LineEnd::Lf, mark: ByteOrderMark::Absent },
             names: names.into_iter().map(str::to_owned).collect(),
         }
     }

@@ -132,15 +132,13 @@ impl<'a> Draft<'a> {
     }
 
     pub(crate) fn status(&self, findings: &mut Findings<'_>) -> Option<Status> {
-        self.parse(Field::Status, findings, |text| {
-            match text.to_ascii_lowercase().as_str() {
-                "enabled" => Ok(Status::Enabled),
-                "disabled" => Ok(Status::Disabled),
-                _ => Err(Flaw::new(
-                    "a status is `enabled` or `disabled`",
-                    "write one of them, or nothing for `enabled`",
-                )),
-            }
+        self.parse(Field::Status, findings, |text| match text.to_ascii_lowercase().as_str() {
+            "enabled" => Ok(Status::Enabled),
+            "disabled" => Ok(Status::Disabled),
+            _ => Err(Flaw::new(
+                "a status is `enabled` or `disabled`",
+                "write one of them, or nothing for `enabled`",
+            )),
         })
     }
 
@@ -151,15 +149,10 @@ impl<'a> Draft<'a> {
     }
 
     pub(crate) fn edge(&self, findings: &mut Findings<'_>) -> Option<bool> {
-        self.parse(Field::Edge, findings, |text| {
-            match text.to_ascii_lowercase().as_str() {
-                "true" | "yes" | "1" => Ok(true),
-                "false" | "no" | "0" => Ok(false),
-                _ => Err(Flaw::new(
-                    "this says neither yes nor no",
-                    "write `true` or `false`",
-                )),
-            }
+        self.parse(Field::Edge, findings, |text| match text.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "1" => Ok(true),
+            "false" | "no" | "0" => Ok(false),
+            _ => Err(Flaw::new("this says neither yes nor no", "write `true` or `false`")),
         })
     }
 
@@ -202,9 +195,7 @@ impl<'a> Draft<'a> {
         parse: impl FnOnce(&str) -> Result<T, Flaw>,
     ) -> Option<T> {
         let text = self.get(field)?;
-        parse(text)
-            .map_err(|flaw| findings.cell_error(field.name(), text, flaw))
-            .ok()
+        parse(text).map_err(|flaw| findings.cell_error(field.name(), text, flaw)).ok()
     }
 }
 
@@ -258,10 +249,7 @@ fn check_id(text: &str) -> Result<(), Flaw> {
 }
 
 fn id_flaw(error: &hub_types::id::IdError) -> Flaw {
-    Flaw::new(
-        error.to_string(),
-        "correct the id, here and on the label of the device",
-    )
+    Flaw::new(error.to_string(), "correct the id, here and on the label of the device")
 }
 
 fn auth_word(text: &str) -> Result<AuthWord, Flaw> {
@@ -274,10 +262,7 @@ fn auth_word(text: &str) -> Result<AuthWord, Flaw> {
             let legal = ["sas", "x509_ca", "x509_thumbprint"];
             let remedy = match nearest(&text.to_ascii_lowercase(), legal) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!(
-                    "legal are `{}`, or nothing for `x509_thumbprint`",
-                    legal.join("`, `")
-                ),
+                None => format!("legal are `{}`, or nothing for `x509_thumbprint`", legal.join("`, `")),
             };
             Err(Flaw::new("there is no such way to authenticate", remedy))
         }
@@ -285,10 +270,8 @@ fn auth_word(text: &str) -> Result<AuthWord, Flaw> {
 }
 
 fn is_request(pem: &str) -> bool {
-    ["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"]
-        .iter()
-        .any(|label| {
-            pem.starts_with(&format!("-----BEGIN {label}-----"))
-                && pem.ends_with(&format!("-----END {label}-----"))
-        })
+    ["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"].iter().any(|label| {
+        pem.starts_with(&format!("-----BEGIN {label}-----"))
+            && pem.ends_with(&format!("-----END {label}-----"))
+    })
 }

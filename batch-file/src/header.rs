@@ -58,11 +58,7 @@ impl NameMap {
     pub(crate) fn new(options: &ReadOptions) -> Result<Self, MapError> {
         let parse = |(theirs, ours): &(String, String)| match Column::parse(ours) {
             Ok(column) => Ok((theirs.trim().to_owned(), column)),
-            Err(flaw) => Err(MapError {
-                theirs: theirs.clone(),
-                ours: ours.clone(),
-                remedy: flaw.remedy,
-            }),
+            Err(flaw) => Err(MapError { theirs: theirs.clone(), ours: ours.clone(), remedy: flaw.remedy }),
         };
         let pairs = options.map.iter().map(parse).collect::<Result<_, _>>()?;
         Ok(Self { pairs })
@@ -70,25 +66,14 @@ impl NameMap {
 
     /// Reads a name: the map first, then our own names and the aliases.
     pub(crate) fn read(&self, written: &str, findings: &mut Findings<'_>) -> HeaderCell {
-        let mapped = self
-            .pairs
-            .iter()
-            .find(|(theirs, _)| is_same_name(theirs, written));
+        let mapped = self.pairs.iter().find(|(theirs, _)| is_same_name(theirs, written));
         let column = match mapped {
             Some((_, column)) => Ok(column.clone()),
             None => Column::parse(written),
         };
-        let column = column
-            .map_err(|flaw| findings.column_error(written.trim(), flaw))
-            .ok();
-        let name = column
-            .as_ref()
-            .map_or_else(|| written.trim().to_owned(), Column::to_string);
-        HeaderCell {
-            written: written.to_owned(),
-            name,
-            column,
-        }
+        let column = column.map_err(|flaw| findings.column_error(written.trim(), flaw)).ok();
+        let name = column.as_ref().map_or_else(|| written.trim().to_owned(), Column::to_string);
+        HeaderCell { written: written.to_owned(), name, column }
     }
 
     /// A name that is mapped but not there was probably mistyped.
@@ -114,10 +99,7 @@ impl Header {
         findings: &mut Findings<'_>,
     ) -> Self {
         let cells: Vec<_> = written.map(|name| Arc::new(map.read(name, findings))).collect();
-        let header = Self {
-            overlaps: overlaps(&cells),
-            cells,
-        };
+        let header = Self { overlaps: overlaps(&cells), cells };
         map.check_used(&header, findings);
         header.check_doubled(findings);
         if !header.has_device_id() {
@@ -139,11 +121,7 @@ impl Header {
 
     fn check_doubled(&self, findings: &mut Findings<'_>) {
         for (index, cell) in self.cells.iter().enumerate() {
-            let earlier = self
-                .cells
-                .iter()
-                .take(index)
-                .position(|other| is_same_column(other, cell));
+            let earlier = self.cells.iter().take(index).position(|other| is_same_column(other, cell));
             if let Some(earlier) = earlier {
                 findings.column_error(
                     &cell.name,
@@ -208,10 +186,8 @@ mod tests {
 
     #[test]
     fn their_names_are_mapped_to_ours() {
-        let (header, problems) = header(
-            &["Seriennummer", "Typ"],
-            &[("seriennummer", "device_id"), ("Typ", "x_type")],
-        );
+        let (header, problems) =
+            header(&["Seriennummer", "Typ"], &[("seriennummer", "device_id"), ("Typ", "x_type")]);
         assert_eq!(problems, [""; 0]);
         let names: Vec<_> = header.cells.iter().map(|cell| cell.name.as_str()).collect();
         assert_eq!(names, ["device_id", "x_type"]);
@@ -219,30 +195,19 @@ mod tests {
 
     #[test]
     fn a_map_to_nowhere_or_from_nowhere_is_refused() {
-        let options = ReadOptions {
-            map: vec![("a".into(), "devce_id".into())],
-        };
+        let options = ReadOptions { map: vec![("a".into(), "devce_id".into())] };
         let error = NameMap::new(&options).unwrap_err();
         assert!(error.remedy.contains("`device_id`"), "{}", error.remedy);
-        let (_, problems) = header(
-            &["device_id", "Serial1"],
-            &[("Serial2", "x_s"), ("Serial1", "x_t")],
-        );
+        let (_, problems) = header(&["device_id", "Serial1"], &[("Serial2", "x_s"), ("Serial1", "x_t")]);
         assert!(problems[0].contains("did you mean `Serial1`?"), "{problems:?}");
     }
 
     #[test]
     fn columns_that_mean_the_same_are_doubled() {
-        let (_, problems) = header(
-            &["device_id", "DeviceID", "tags.a", "tags.a:number", "x_a", "x_b"],
-            &[],
-        );
+        let (_, problems) = header(&["device_id", "DeviceID", "tags.a", "tags.a:number", "x_a", "x_b"], &[]);
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[0].contains("number 1 and number 2"), "{problems:?}");
-        assert!(
-            problems[1].contains("column tags.a: the column is there twice"),
-            "{problems:?}"
-        );
+        assert!(problems[1].contains("column tags.a: the column is there twice"), "{problems:?}");
     }
 
     #[test]

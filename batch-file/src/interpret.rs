@@ -175,22 +175,14 @@ fn check_overlaps(cells: &Cells, findings: &mut Findings<'_>) {
 /// by its thumbprint where that is given.
 fn credentials<'a>(auth: Option<&'a RowAuth>, draft: &'a Draft<'_>) -> Vec<Credential<'a>> {
     if let Some(RowAuth::X509Thumbprint { primary, secondary }) = auth {
-        let slots = [
-            (Field::PrimaryThumbprint, primary),
-            (Field::SecondaryThumbprint, secondary),
-        ];
-        let given: Vec<_> = slots
-            .into_iter()
-            .filter_map(|(field, thumbprint)| Some((field, (*thumbprint)?)))
-            .collect();
+        let slots = [(Field::PrimaryThumbprint, primary), (Field::SecondaryThumbprint, secondary)];
+        let given: Vec<_> =
+            slots.into_iter().filter_map(|(field, thumbprint)| Some((field, (*thumbprint)?))).collect();
         if !given.is_empty() {
             let credential = |(field, thumbprint)| Credential::Thumbprint(field, thumbprint);
             return given.into_iter().map(credential).collect();
         }
     }
     let files = [Field::Certificate, Field::Csr];
-    files
-        .into_iter()
-        .filter_map(|field| Some(Credential::Text(field, draft.get(field)?)))
-        .collect()
+    files.into_iter().filter_map(|field| Some(Credential::Text(field, draft.get(field)?))).collect()
 }

@@ -21,10 +21,7 @@ pub(crate) struct JsonRows {
 
 impl JsonRows {
     pub(crate) fn new(map: NameMap) -> Self {
-        Self {
-            map,
-            known: HashMap::new(),
-        }
+        Self { map, known: HashMap::new() }
     }
 
     /// Reads one line; `None` when it is no row at all.
@@ -38,10 +35,7 @@ impl JsonRows {
         };
         if members.len() > MAX_COLUMNS {
             findings.error(Flaw::new(
-                format!(
-                    "the object has {} members, more than {MAX_COLUMNS}",
-                    members.len()
-                ),
+                format!("the object has {} members, more than {MAX_COLUMNS}", members.len()),
                 "leave out what is no column of a batch",
             ));
             return None;

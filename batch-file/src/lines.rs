@@ -44,11 +44,7 @@ impl Lines {
     /// Checks the first bytes of the input. Also tells whether there was a byte order mark.
     pub(crate) fn open(mut input: impl Read + Send + 'static) -> Result<(Self, ByteOrderMark), LinesError> {
         let mut start = Vec::new();
-        input
-            .by_ref()
-            .take(SNIFFED_BYTES)
-            .read_to_end(&mut start)
-            .map_err(LinesError::Io)?;
+        input.by_ref().take(SNIFFED_BYTES).read_to_end(&mut start).map_err(LinesError::Io)?;
         check_encoding(&start).map_err(LinesError::Refused)?;
         let mut mark = ByteOrderMark::Absent;
         let mut start = Cursor::new(start);

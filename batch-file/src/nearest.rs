@@ -6,9 +6,7 @@ pub(crate) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a s
     if length > MAX_CHARS {
         return None;
     }
-    let measured = candidates
-        .into_iter()
-        .map(|candidate| (edits(text, candidate), candidate));
+    let measured = candidates.into_iter().map(|candidate| (edits(text, candidate), candidate));
     let (fewest, candidate) = measured.min_by_key(|(edits, _)| *edits)?;
     (fewest <= length.div_ceil(4)).then_some(candidate)
 }

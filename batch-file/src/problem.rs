@@ -70,10 +70,7 @@ pub(crate) struct Flaw {
 
 impl Flaw {
     pub(crate) fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            remedy: remedy.into(),
-        }
+        Self { message: message.into(), remedy: remedy.into() }
     }
 }
 
@@ -86,11 +83,7 @@ pub(crate) struct Findings<'a> {
 
 impl<'a> Findings<'a> {
     pub(crate) fn new(file: &'a str, line: Option<u64>) -> Self {
-        Self {
-            file,
-            line,
-            problems: Vec::new(),
-        }
+        Self { file, line, problems: Vec::new() }
     }
 
     pub(crate) fn set_line(&mut self, line: u64) {
@@ -161,10 +154,7 @@ mod tests {
         );
         let mut findings = Findings::new("batch.csv", None);
         findings.warning(Flaw::new("no rows", "add some"));
-        assert_eq!(
-            findings.into_problems()[0].to_string(),
-            "batch.csv: warning: no rows\n  hint: add some"
-        );
+        assert_eq!(findings.into_problems()[0].to_string(), "batch.csv: warning: no rows\n  hint: add some");
     }
 
     #[test]

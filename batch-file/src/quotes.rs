@@ -40,12 +40,7 @@ enum State {
 
 impl Quotes {
     pub(crate) fn new(delimiter: u8) -> Self {
-        Self {
-            delimiter,
-            state: State::CellStart,
-            scanned: 0,
-            opened_at: 0,
-        }
+        Self { delimiter, state: State::CellStart, scanned: 0, opened_at: 0 }
     }
 
     /// Goes on to the end of the text, which has grown by a line since the last call.
@@ -69,9 +64,7 @@ impl Quotes {
         }
         self.scanned = text.len();
         Ok(match self.state {
-            State::Quoted => QuoteState::Open {
-                since: self.opened_at,
-            },
+            State::Quoted => QuoteState::Open { since: self.opened_at },
             _ => QuoteState::Closed,
         })
     }
@@ -87,14 +80,12 @@ impl Fault {
     pub(crate) fn flaw(self, place: Place) -> Flaw {
         let doubled = "put the whole cell in quotes and write a quote inside it twice: `\"5\"\" valve\"`";
         match self {
-            Self::AfterClosing(_) => Flaw::new(
-                format!("there is text after a cell's closing quote, at {place}"),
-                doubled,
-            ),
-            Self::InsideCell(_) => Flaw::new(
-                format!("there is a quote inside a cell without quotes, at {place}"),
-                doubled,
-            ),
+            Self::AfterClosing(_) => {
+                Flaw::new(format!("there is text after a cell's closing quote, at {place}"), doubled)
+            }
+            Self::InsideCell(_) => {
+                Flaw::new(format!("there is a quote inside a cell without quotes, at {place}"), doubled)
+            }
             Self::LoneReturn(_) => Flaw::new(
                 format!("there is a carriage return without a line feed, at {place}"),
                 "end lines with LF or CRLF; put a cell of several lines in quotes",
@@ -142,16 +133,9 @@ mod tests {
 
     #[test]
     fn well_formed_records_are_closed_or_open() {
-        for text in [
-            "",
-            "a,b",
-            "\"a\",\"b\"\r\n",
-            "\"a\"\"b\",c\n",
-            "\"\",x",
-            "\"\"\"\"",
-            "a,\"b\r\nc\"\r\n",
-            "a\r",
-        ] {
+        for text in
+            ["", "a,b", "\"a\",\"b\"\r\n", "\"a\"\"b\",c\n", "\"\",x", "\"\"\"\"", "a,\"b\r\nc\"\r\n", "a\r"]
+        {
             assert_eq!(scan(text), Ok(QuoteState::Closed), "{text:?}");
         }
         assert_eq!(scan("a,\"b\nc"), Ok(QuoteState::Open { since: 2 }));

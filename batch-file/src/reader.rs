@@ -69,10 +69,7 @@ impl BatchReader {
     pub fn open(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let name = path.display().to_string();
-        let file = File::open(path).map_err(|source| OpenError::Io {
-            file: name.clone(),
-            source,
-        })?;
+        let file = File::open(path).map_err(|source| OpenError::Io { file: name.clone(), source })?;
         let base = path.parent().unwrap_or_else(|| Path::new(""));
         Self::from_read(file, &name, base, options)
     }
@@ -85,11 +82,7 @@ impl BatchReader {
         options: &ReadOptions,
     ) -> Result<Self, OpenError> {
         let map = NameMap::new(options)?;
-        let Opened {
-            source,
-            format,
-            problems,
-        } = Source::open(input, map, name)?;
+        let Opened { source, format, problems } = Source::open(input, map, name)?;
         Ok(Self {
             name: name.to_owned(),
             base: base.to_owned(),
@@ -132,10 +125,7 @@ impl BatchReader {
             return Ok(None);
         };
         self.rows += 1;
-        let place = RowPlace {
-            line: raw.line,
-            base: &self.base,
-        };
+        let place = RowPlace { line: raw.line, base: &self.base };
         let (row, cells) = match raw.cells {
             RawCells::Aligned(cells) => {
                 let row = interpret(&cells, &place, &mut self.seen, &mut findings);
@@ -146,15 +136,8 @@ impl BatchReader {
         };
         let problems = findings.into_problems();
         Ok(Some(match row {
-            Some(row) => Ok(Row {
-                warnings: problems,
-                ..row
-            }),
-            None => Err(BadRow {
-                line: raw.line,
-                cells,
-                problems,
-            }),
+            Some(row) => Ok(Row { warnings: problems, ..row }),
+            None => Err(BadRow { line: raw.line, cells, problems }),
         }))
     }
 
@@ -168,10 +151,7 @@ impl BatchReader {
                 "see whether the file's disk or share can still be reached",
             ));
         } else if self.rows == 0 {
-            findings.warning(Flaw::new(
-                "the batch has a header but no rows",
-                "add a row for each identity",
-            ));
+            findings.warning(Flaw::new("the batch has a header but no rows", "add a row for each identity"));
         }
         self.file_problems.extend(findings.into_problems());
     }

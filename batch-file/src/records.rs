@@ -32,12 +32,7 @@ impl Records {
     pub(crate) fn new(lines: Lines, delimiter: u8) -> Self {
         let mut builder = csv::ReaderBuilder::new();
         builder.has_headers(false).flexible(true).delimiter(delimiter);
-        Self {
-            lines,
-            delimiter,
-            text: Vec::new(),
-            splitter: builder.from_reader(OneRecord::default()),
-        }
+        Self { lines, delimiter, text: Vec::new(), splitter: builder.from_reader(OneRecord::default()) }
     }
 
     /// Reads the next record that is not blank into `record`, unless it is broken.
@@ -78,11 +73,7 @@ impl Records {
         loop {
             match quotes.scan(&self.text) {
                 Err(fault) => {
-                    return Ok(Some(fault.flaw(Place::of(
-                        &self.text,
-                        fault.offset(),
-                        first_line,
-                    ))));
+                    return Ok(Some(fault.flaw(Place::of(&self.text, fault.offset(), first_line))));
                 }
                 Ok(QuoteState::Closed) => return Ok(encoding_flaw(&self.text, first_line)),
                 Ok(QuoteState::Open { since }) => {
@@ -176,10 +167,7 @@ mod tests {
         let mut all = Vec::new();
         while let Some(found) = records.next(&mut record).unwrap() {
             let cells = || record.iter().map(str::to_owned).collect();
-            all.push((
-                found.line,
-                found.broken.map_or_else(|| Ok(cells()), |flaw| Err(flaw.message)),
-            ));
+            all.push((found.line, found.broken.map_or_else(|| Ok(cells()), |flaw| Err(flaw.message))));
         }
         all
     }
@@ -188,9 +176,8 @@ mod tests {
     fn read_by_csv(text: &[u8]) -> Vec<Vec<String>> {
         let mut builder = csv::ReaderBuilder::new();
         let reader = builder.has_headers(false).flexible(true).from_reader(text);
-        let records = reader
-            .into_records()
-            .map(|record| record.unwrap().iter().map(str::to_owned).collect::<Vec<_>>());
+        let records =
+            reader.into_records().map(|record| record.unwrap().iter().map(str::to_owned).collect::<Vec<_>>());
         records.filter(|cells| !is_blank(cells)).collect()
     }
 
@@ -202,24 +189,14 @@ mod tests {
     fn records_may_span_lines_and_know_their_first() {
         let found = read(b"a,b\r\n\r\n\"x\r\ny\",2\nlast");
         let cells = |texts: &[&str]| Ok(texts.iter().map(|&text| text.to_owned()).collect());
-        assert_eq!(
-            found,
-            [
-                (1, cells(&["a", "b"])),
-                (3, cells(&["x\r\ny", "2"])),
-                (5, cells(&["last"]))
-            ]
-        );
+        assert_eq!(found, [(1, cells(&["a", "b"])), (3, cells(&["x\r\ny", "2"])), (5, cells(&["last"]))]);
     }
 
     #[test]
     fn an_unclosed_quote_costs_one_line_only() {
         let found = read(b"a,1\nb,\"2\nc,3\nd,4");
         assert_eq!(found.len(), 4);
-        assert!(
-            found[1].1.as_ref().unwrap_err().contains("line 2, character 3"),
-            "{found:?}"
-        );
+        assert!(found[1].1.as_ref().unwrap_err().contains("line 2, character 3"), "{found:?}");
         assert_eq!(found[2], (3, Ok(vec!["c".into(), "3".into()])));
         assert_eq!(found[3].0, 4);
     }
@@ -239,20 +216,12 @@ mod tests {
         text.extend_from_slice(b"x,\xF6\ny,\0\nz,1\n");
         let found = read(&text);
         assert!(
-            found[2000]
-                .1
-                .as_ref()
-                .unwrap_err()
-                .contains("0xF6 at line 2001, character 3"),
+            found[2000].1.as_ref().unwrap_err().contains("0xF6 at line 2001, character 3"),
             "{:?}",
             found[2000]
         );
         assert!(
-            found[2001]
-                .1
-                .as_ref()
-                .unwrap_err()
-                .contains("NUL byte at line 2002, character 3"),
+            found[2001].1.as_ref().unwrap_err().contains("NUL byte at line 2002, character 3"),
             "{:?}",
             found[2001]
         );

@@ -84,21 +84,12 @@ pub(crate) fn check_device_columns(identity: &IdentityId, draft: &Draft<'_>, fin
 
 fn check_certificate_sources(draft: &Draft<'_>, findings: &mut Findings<'_>) {
     let issued = [Field::Certificate, Field::PrimaryThumbprint];
-    for field in issued
-        .into_iter()
-        .filter(|&field| draft.has(field) && draft.has(Field::Csr))
-    {
+    for field in issued.into_iter().filter(|&field| draft.has(field) && draft.has(Field::Csr)) {
         findings.column_error(
             Field::Csr.name(),
             Flaw::new(
-                format!(
-                    "`{}` is given too: is the certificate still to be issued or not?",
-                    field.name()
-                ),
-                format!(
-                    "leave `csr` empty to use `{}`, or the other way round",
-                    field.name()
-                ),
+                format!("`{}` is given too: is the certificate still to be issued or not?", field.name()),
+                format!("leave `csr` empty to use `{}`, or the other way round", field.name()),
             ),
         );
     }
@@ -142,16 +133,9 @@ fn keys(draft: &Draft<'_>, findings: &mut Findings<'_>) -> Option<Option<Symmetr
     let [primary, secondary] = fields.map(|field| draft.key(field, findings));
     match fields.map(|field| draft.is_given(field)) {
         [false, false] => Some(None),
-        [true, true] => Some(Some(SymmetricKeys {
-            primary: primary?,
-            secondary: secondary?,
-        })),
+        [true, true] => Some(Some(SymmetricKeys { primary: primary?, secondary: secondary? })),
         [has_primary, _] => {
-            let missing = if has_primary {
-                Field::SecondaryKey
-            } else {
-                Field::PrimaryKey
-            };
+            let missing = if has_primary { Field::SecondaryKey } else { Field::PrimaryKey };
             findings.column_error(
                 missing.name(),
                 Flaw::new(
@@ -198,10 +182,7 @@ fn check_sha1(draft: &Draft<'_>, primary: Option<Thumbprint>, findings: &mut Fin
     findings.cell_error(
         Field::ThumbprintSha1.name(),
         &sha1.to_string(),
-        Flaw::new(
-            message,
-            "the column is for information: correct it or leave it out",
-        ),
+        Flaw::new(message, "the column is for information: correct it or leave it out"),
     );
 }
 

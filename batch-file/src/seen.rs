@@ -41,8 +41,7 @@ impl Seen {
     pub(crate) fn check_identity(&mut self, identity: &IdentityId, line: u64, findings: &mut Findings<'_>) {
         let name = identity.common_name();
         self.lower_case.clear();
-        self.lower_case
-            .extend(name.chars().map(|c| c.to_ascii_lowercase()));
+        self.lower_case.extend(name.chars().map(|c| c.to_ascii_lowercase()));
         let any_case = self.hash(self.lower_case.as_bytes()) & !EXACT_BITS;
         let key = any_case | (self.hash(name.as_bytes()) & EXACT_BITS);
         let field = match identity.module() {
@@ -102,10 +101,7 @@ impl Seen {
 
     /// 96 bits.
     fn hash(&self, bytes: &[u8]) -> u128 {
-        let [high, low] = self
-            .hashers
-            .each_ref()
-            .map(|hasher| u128::from(hasher.hash_one(bytes)));
+        let [high, low] = self.hashers.each_ref().map(|hasher| u128::from(hasher.hash_one(bytes)));
         (high << 32) | (low >> 32)
     }
 }
@@ -117,10 +113,7 @@ impl Credential<'_> {
             Self::Thumbprint(field, thumbprint) => findings.cell_error(
                 field.name(),
                 &thumbprint.to_string(),
-                Flaw::new(
-                    format!("the identity on line {first} has the same thumbprint"),
-                    remedy,
-                ),
+                Flaw::new(format!("the identity on line {first} has the same thumbprint"), remedy),
             ),
             Self::Text(field, text) => findings.cell_error(
                 field.name(),
@@ -140,18 +133,12 @@ struct Table {
 
 impl Table {
     fn new() -> Self {
-        Self {
-            shards: vec![Vec::new(); SHARDS],
-        }
+        Self { shards: vec![Vec::new(); SHARDS] }
     }
 
     /// The entries with keys from `first` to `last`, which are in one shard.
     fn find(&self, first: u128, last: u128) -> impl Iterator<Item = (u128, u64)> {
-        let shard = self
-            .shards
-            .get(shard_of(first))
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let shard = self.shards.get(shard_of(first)).map(Vec::as_slice).unwrap_or_default();
         let start = shard.partition_point(|entry| entry >> LINE_BITS < first);
         let entries = shard.get(start..).unwrap_or_default();
         entries
@@ -201,36 +188,23 @@ mod tests {
     fn the_same_identity_is_found_with_its_first_line() {
         let problems = identity_problems(&["a", "a/m", "b", "a", "b/m", "a/m"]);
         assert_eq!(problems.len(), 2);
-        assert!(
-            problems[0].contains("column device_id: \"a\": line 2 has"),
-            "{problems:?}"
-        );
-        assert!(
-            problems[1].contains("column module_id: \"a/m\": line 3 has"),
-            "{problems:?}"
-        );
+        assert!(problems[0].contains("column device_id: \"a\": line 2 has"), "{problems:?}");
+        assert!(problems[1].contains("column module_id: \"a/m\": line 3 has"), "{problems:?}");
     }
 
     #[test]
     fn other_letter_case_is_a_warning() {
         let problems = identity_problems(&["Pump1", "pump1", "PUMP1", "pump1"]);
         assert_eq!(problems.len(), 3, "{problems:?}");
-        assert!(
-            problems[0].contains("warning") && problems[0].contains("line 2 has"),
-            "{problems:?}"
-        );
-        assert!(
-            problems[2].contains(": \"pump1\": line 3 has the same identity\n"),
-            "{problems:?}"
-        );
+        assert!(problems[0].contains("warning") && problems[0].contains("line 2 has"), "{problems:?}");
+        assert!(problems[2].contains(": \"pump1\": line 3 has the same identity\n"), "{problems:?}");
     }
 
     #[test]
     fn a_table_finds_what_was_put_in() {
         let mut table = Table::new();
-        let keys: Vec<u128> = (0..10_000_u128)
-            .map(|n| (n * 0x9E37_79B9_7F4A_7C15_F39C_C060) % (1 << 96))
-            .collect();
+        let keys: Vec<u128> =
+            (0..10_000_u128).map(|n| (n * 0x9E37_79B9_7F4A_7C15_F39C_C060) % (1 << 96)).collect();
         for (line, &key) in (1..).zip(&keys) {
             assert_eq!(table.find(key, key).next(), None);
             table.insert(key, line);

@@ -64,10 +64,7 @@ impl Setting {
         let mut probe = JsonObject::new();
         self.insert(&mut probe, Value::Bool(true));
         check_section(self.section, &probe, Nulls::Refuse).map_err(|error| {
-            Flaw::new(
-                error.rule.to_string(),
-                "rename the property; what has such names can't be in a twin",
-            )
+            Flaw::new(error.rule.to_string(), "rename the property; what has such names can't be in a twin")
         })
     }
 
@@ -104,9 +101,7 @@ impl Setting {
         };
         let mut object = object;
         for parent in parents {
-            let inner = object
-                .entry(parent.as_str())
-                .or_insert_with(|| JsonObject::new().into());
+            let inner = object.entry(parent.as_str()).or_insert_with(|| JsonObject::new().into());
             match inner {
                 Value::Object(inner) => object = inner,
                 _ => return,
@@ -241,12 +236,9 @@ mod tests {
         assert_eq!(value("tags.a:number", "1.2E+11"), Ok(json!(1.2e11)));
         assert_eq!(value("tags.a:bool", "TRUE"), Ok(json!(true)));
         assert_eq!(value("tags.a:json", "[1]"), Ok(json!([1])));
-        for (name, text) in [
-            ("tags.a:number", "007"),
-            ("tags.a:number", "3,5"),
-            ("tags.a:bool", "1"),
-            ("tags.a:json", "{a}"),
-        ] {
+        for (name, text) in
+            [("tags.a:number", "007"), ("tags.a:number", "3,5"), ("tags.a:bool", "1"), ("tags.a:json", "{a}")]
+        {
             assert!(value(name, text).is_err(), "{name} {text}");
         }
     }

@@ -17,11 +17,7 @@ use crate::records::{Records, encoding_flaw, too_long};
 /// Where rows come from.
 pub(crate) enum Source {
     Csv(CsvRows),
-    JsonLines {
-        lines: Lines,
-        rows: JsonRows,
-        text: Vec<u8>,
-    },
+    JsonLines { lines: Lines, rows: JsonRows, text: Vec<u8> },
 }
 
 pub(crate) struct CsvRows {
@@ -139,9 +135,7 @@ fn next_object(
             NextLine::NoRoom | NextLine::TooLong => Some(too_long()),
         };
         let cells = match flaw {
-            None => rows
-                .read(text, findings)
-                .map_or(RawCells::Broken, RawCells::Aligned),
+            None => rows.read(text, findings).map_or(RawCells::Broken, RawCells::Aligned),
             Some(flaw) => {
                 findings.error(flaw);
                 RawCells::Broken
@@ -154,15 +148,8 @@ fn next_object(
 impl Opened {
     fn json_lines(lines: Lines, map: NameMap) -> Self {
         Self {
-            source: Source::JsonLines {
-                lines,
-                rows: JsonRows::new(map),
-                text: Vec::new(),
-            },
-            format: Format {
-                dialect: Dialect::JsonLines,
-                names: Vec::new(),
-            },
+            source: Source::JsonLines { lines, rows: JsonRows::new(map), text: Vec::new() },
+            format: Format { dialect: Dialect::JsonLines, names: Vec::new() },
             problems: Vec::new(),
         }
     }
@@ -176,9 +163,7 @@ impl Opened {
     ) -> Result<Self, OpenError> {
         let mut records = Records::new(lines, delimiter);
         let mut record = StringRecord::new();
-        let found = records
-            .next(&mut record)
-            .map_err(|source| io_error(name, source))?;
+        let found = records.next(&mut record).map_err(|source| io_error(name, source))?;
         let found = found.ok_or_else(|| refusal(name, empty()))?;
         let mut findings = Findings::new(name, Some(found.line));
         let flaw = found.broken.or_else(|| too_many_columns(record.len()));
@@ -192,18 +177,10 @@ impl Opened {
         }
         Ok(Self {
             format: Format {
-                dialect: Dialect::Csv {
-                    delimiter,
-                    line_end: records.line_end(),
-                    mark,
-                },
+                dialect: Dialect::Csv { delimiter, line_end: records.line_end(), mark },
                 names: record.iter().map(str::to_owned).collect(),
             },
-            source: Source::Csv(CsvRows {
-                records,
-                header: Arc::new(header),
-                record,
-            }),
+            source: Source::Csv(CsvRows { records, header: Arc::new(header), record }),
             problems: findings.into_problems(),
         })
     }
@@ -214,10 +191,7 @@ fn first_line(lines: &mut Lines, name: &str) -> Result<FirstLine, OpenError> {
     let mut text = Vec::new();
     loop {
         text.clear();
-        match lines
-            .append_next(&mut text)
-            .map_err(|source| io_error(name, source))?
-        {
+        match lines.append_next(&mut text).map_err(|source| io_error(name, source))? {
             NextLine::End => return Err(refusal(name, empty())),
             NextLine::NoRoom | NextLine::TooLong => return Err(refusal(name, too_long())),
             NextLine::Line if text.trim_ascii().is_empty() => continue,
@@ -232,10 +206,7 @@ fn first_line(lines: &mut Lines, name: &str) -> Result<FirstLine, OpenError> {
 }
 
 fn io_error(name: &str, source: io::Error) -> OpenError {
-    OpenError::Io {
-        file: name.to_owned(),
-        source,
-    }
+    OpenError::Io { file: name.to_owned(), source }
 }
 
 fn refusal(name: &str, flaw: Flaw) -> OpenError {
@@ -245,10 +216,7 @@ fn refusal(name: &str, flaw: Flaw) -> OpenError {
 }
 
 fn no_batch(name: &str, findings: Findings<'_>) -> OpenError {
-    OpenError::NoBatch {
-        file: name.to_owned(),
-        problems: findings.into_problems(),
-    }
+    OpenError::NoBatch { file: name.to_owned(), problems: findings.into_problems() }
 }
 
 fn too_many_columns(count: usize) -> Option<Flaw> {
@@ -261,10 +229,7 @@ fn too_many_columns(count: usize) -> Option<Flaw> {
 }
 
 fn empty() -> Flaw {
-    Flaw::new(
-        "the file is empty",
-        "begin it with a header that names `device_id`",
-    )
+    Flaw::new("the file is empty", "begin it with a header that names `device_id`")
 }
 
 fn json_array() -> Flaw {

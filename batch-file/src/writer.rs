@@ -61,16 +61,11 @@ impl BatchWriter {
     /// Makes the file durable and puts it in its place, over an older one.
     pub fn finish(self) -> Result<(), WriteError> {
         let path = self.path;
-        self.rows
-            .finish(&path)
-            .map_err(|source| WriteError { path, source })
+        self.rows.finish(&path).map_err(|source| WriteError { path, source })
     }
 
     fn error(&self, source: io::Error) -> WriteError {
-        WriteError {
-            path: self.path.clone(),
-            source,
-        }
+        WriteError { path: self.path.clone(), source }
     }
 }
 
@@ -80,12 +75,7 @@ impl Rows {
         // Of mode 0600 from its first byte on.
         let file = NamedTempFile::new_in(folder.unwrap_or_else(|| Path::new(".")))?;
         let mut file = BufWriter::new(file);
-        let Dialect::Csv {
-            delimiter,
-            line_end,
-            mark,
-        } = format.dialect
-        else {
+        let Dialect::Csv { delimiter, line_end, mark } = format.dialect else {
             return Ok(Self::JsonLines(file));
         };
         if mark == ByteOrderMark::Present {
@@ -139,8 +129,5 @@ impl Rows {
 }
 
 fn other_format() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "the row comes from a file of another format",
-    )
+    io::Error::new(io::ErrorKind::InvalidInput, "the row comes from a file of another format")
 }

@@ -30,10 +30,7 @@ fn the_work_order_is_clean_and_the_same_as_excel_saves_it() {
     assert_eq!(report(&excel), [""; 0]);
     assert_eq!(plain.rows.len(), 1920);
     let meaning = |row: &Row| {
-        let row = Row {
-            cells: plain.rows[0].cells.clone(),
-            ..row.clone()
-        };
+        let row = Row { cells: plain.rows[0].cells.clone(), ..row.clone() };
         format!("{row:?}")
     };
     for (plain, excel) in plain.rows.iter().zip(&excel.rows) {
@@ -56,23 +53,14 @@ fn each_mistake_is_found_in_the_row_that_has_it() {
     let batch = read_fixture("mistakes/mistakes.csv");
     for row in &batch.rows {
         let mistake = row.cells.get("x_mistake").unwrap().into_owned();
-        let (kind, _) = mistake
-            .split_once(": ")
-            .unwrap_or_else(|| panic!("not found: {mistake}"));
-        assert!(
-            matches!(kind, "none" | "warning" | "files"),
-            "not found: {mistake}"
-        );
+        let (kind, _) = mistake.split_once(": ").unwrap_or_else(|| panic!("not found: {mistake}"));
+        assert!(matches!(kind, "none" | "warning" | "files"), "not found: {mistake}");
         assert_eq!(row.warnings.len(), usize::from(kind == "warning"), "{mistake}");
     }
     for row in &batch.bad_rows {
         let mistake = row.cells.as_ref().and_then(|cells| cells.get("x_mistake"));
         if let Some(mistake) = mistake {
-            assert!(
-                !mistake.contains(": "),
-                "found without need: {mistake}: {:?}",
-                row.problems
-            );
+            assert!(!mistake.contains(": "), "found without need: {mistake}: {:?}", row.problems);
         }
     }
     assert!(batch.bad_rows.len() >= 50);
@@ -90,15 +78,9 @@ fn no_secret_of_the_mistakes_is_repeated() {
 
 #[test]
 fn files_that_are_wrong_as_a_whole_say_why() {
-    let refusals = [
-        "no-device-id.csv",
-        "empty.csv",
-        "utf-16.csv",
-        "nul.csv",
-        "array.json",
-        "mac-line-ends.csv",
-    ]
-    .map(|name| refusal(fs::read(fixture("broken").join(name)).unwrap()));
+    let refusals =
+        ["no-device-id.csv", "empty.csv", "utf-16.csv", "nul.csv", "array.json", "mac-line-ends.csv"]
+            .map(|name| refusal(fs::read(fixture("broken").join(name)).unwrap()));
     let reports = ["header.csv", "header-only.csv", "windows-1252.csv"]
         .map(|name| report(&read_fixture(&format!("broken/{name}"))).join("\n"));
     insta::assert_snapshot!([refusals.join("\n"), reports.join("\n")].join("\n"));
@@ -109,8 +91,5 @@ fn paths_are_relative_to_the_batch() {
     let path = fixture("pump-line.csv");
     let reader = BatchReader::open(&path, &ReadOptions::default()).unwrap();
     let row = reader.read_all().rows.remove(0);
-    assert_eq!(
-        row.twin_template.unwrap(),
-        path.parent().unwrap().join("twins/pump.json")
-    );
+    assert_eq!(row.twin_template.unwrap(), path.parent().unwrap().join("twins/pump.json"));
 }

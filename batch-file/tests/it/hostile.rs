@@ -15,10 +15,7 @@ fn ten_megabytes_of_zeros_are_refused_at_their_first() {
 
 #[test]
 fn utf16_is_refused_with_and_without_its_mark() {
-    let utf16: Vec<u8> = "device_id,status\r\n"
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
-        .collect();
+    let utf16: Vec<u8> = "device_id,status\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert!(refusal(utf16.clone()).contains("UTF-16"));
     assert!(refusal([&[0xFF, 0xFE][..], &utf16].concat()).contains("CSV UTF-8"));
 }
@@ -66,10 +63,7 @@ fn reading_that_fails_midway_is_a_problem_of_the_file() {
         BatchReader::from_read(Cursor::new(text).chain(Gone), "b.csv", Path::new(""), &options).unwrap();
     let batch = reader.read_all();
     let last = batch.file_problems.last().unwrap();
-    assert!(
-        last.is_error() && last.message.contains("the share is gone"),
-        "{last}"
-    );
+    assert!(last.is_error() && last.message.contains("the share is gone"), "{last}");
 }
 
 #[test]
@@ -81,15 +75,8 @@ fn terminal_codes_in_values_are_not_passed_on() {
 
 #[test]
 fn a_deeply_nested_object_is_an_error_and_no_overflow() {
-    let batch = read(format!(
-        "{{\"device_id\":\"d\",\"tags.a\":{}}}\n",
-        "[".repeat(200_000)
-    ));
-    assert!(
-        report(&batch)[0].contains("recursion limit"),
-        "{:?}",
-        report(&batch)
-    );
+    let batch = read(format!("{{\"device_id\":\"d\",\"tags.a\":{}}}\n", "[".repeat(200_000)));
+    assert!(report(&batch)[0].contains("recursion limit"), "{:?}", report(&batch));
 }
 
 proptest! {

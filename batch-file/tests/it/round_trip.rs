@@ -24,10 +24,7 @@ fn written<'a>(format: &Format, cells: impl Iterator<Item = &'a Cells>) -> Vec<u
 /// Every row of a batch that can be split into cells, in the file's order.
 fn all_cells(batch: &Batch) -> Vec<&Cells> {
     let good = batch.rows.iter().map(|row| (row.line, &row.cells));
-    let bad = batch
-        .bad_rows
-        .iter()
-        .filter_map(|row| Some((row.line, row.cells.as_ref()?)));
+    let bad = batch.bad_rows.iter().filter_map(|row| Some((row.line, row.cells.as_ref()?)));
     let mut all: Vec<_> = good.chain(bad).collect();
     all.sort_by_key(|(line, _)| *line);
     all.into_iter().map(|(_, cells)| cells).collect()
@@ -46,10 +43,7 @@ fn fixtures_come_back_byte_for_byte() {
         assert!(rewritten(text.clone()) == text, "{name} has changed");
     }
     let json = b"{\"x_b\":1.50,\"device_id\":\"d\",\"tags.a\":{\"b\":null}}\n";
-    assert_eq!(
-        rewritten(json.to_vec()),
-        *b"{\"x_b\":1.5,\"device_id\":\"d\",\"tags.a\":{\"b\":null}}\n"
-    );
+    assert_eq!(rewritten(json.to_vec()), *b"{\"x_b\":1.5,\"device_id\":\"d\",\"tags.a\":{\"b\":null}}\n");
 }
 
 #[test]
@@ -64,16 +58,11 @@ fn bad_rows_come_back_with_their_mistakes() {
 
 #[test]
 fn a_mapped_name_is_written_as_it_was() {
-    let options = ReadOptions {
-        map: vec![("Seriennummer".into(), "device_id".into())],
-    };
+    let options = ReadOptions { map: vec![("Seriennummer".into(), "device_id".into())] };
     let text = "Seriennummer;x_a\r\nd1;1\r\n";
     let reader = BatchReader::from_read(text.as_bytes(), "b", Path::new(""), &options).unwrap();
     let format = reader.format().clone();
-    assert_eq!(
-        written(&format, all_cells(&reader.read_all()).into_iter()),
-        text.as_bytes()
-    );
+    assert_eq!(written(&format, all_cells(&reader.read_all()).into_iter()), text.as_bytes());
 }
 
 #[test]
@@ -94,18 +83,13 @@ fn the_file_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("failed.csv");
-    BatchWriter::create(&path, &Format::csv(["device_id"]))
-        .unwrap()
-        .finish()
-        .unwrap();
+    BatchWriter::create(&path, &Format::csv(["device_id"])).unwrap().finish().unwrap();
     assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
 fn a_folder_that_is_not_there_is_named() {
-    let error = BatchWriter::create("/nowhere/at/all/failed.csv", &Format::csv(["device_id"]))
-        .err()
-        .unwrap();
+    let error = BatchWriter::create("/nowhere/at/all/failed.csv", &Format::csv(["device_id"])).err().unwrap();
     assert_eq!(error.to_string(), "can't write `/nowhere/at/all/failed.csv`");
 }
 

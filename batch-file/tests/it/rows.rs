@@ -19,13 +19,7 @@ fn every_column_reaches_its_field() {
     );
     let row = read(text).rows.remove(0);
     let thumbprint = "AB".repeat(32).parse().unwrap();
-    assert_eq!(
-        row.auth,
-        RowAuth::X509Thumbprint {
-            primary: Some(thumbprint),
-            secondary: None
-        }
-    );
+    assert_eq!(row.auth, RowAuth::X509Thumbprint { primary: Some(thumbprint), secondary: None });
     assert_eq!(row.certificate, Some(PathBuf::from("lot/certs.pem#1024")));
     assert_eq!(row.private_key, Some(PathBuf::from("lot/keys/d1.pem")));
     assert_eq!(row.status, Some(Status::Disabled));
@@ -42,10 +36,7 @@ fn auth_is_x509_by_thumbprint_unless_the_row_says_otherwise() {
     );
     let batch = read(text);
     assert_eq!(report(&batch), [""; 0]);
-    let none = RowAuth::X509Thumbprint {
-        primary: None,
-        secondary: None,
-    };
+    let none = RowAuth::X509Thumbprint { primary: None, secondary: None };
     let auth: Vec<_> = batch.rows.iter().map(|row| &row.auth).collect();
     assert_eq!(auth[0], &none);
     assert_eq!(auth[1], &RowAuth::Sas { keys: None });
@@ -83,10 +74,7 @@ fn json_lines_have_the_same_names_and_types_of_their_own() {
     assert_eq!(Value::from(device.desired), json!({"n": 1.5}));
     assert_eq!(device.cells.get("x_n").unwrap(), "7");
     assert_eq!(Value::from(module.desired), json!({"n": "7"}));
-    assert_eq!(
-        (number.identity.common_name().as_str(), number.edge, number.line),
-        ("12", Some(true), 4)
-    );
+    assert_eq!((number.identity.common_name().as_str(), number.edge, number.line), ("12", Some(true), 4));
 }
 
 #[test]
