@@ -53,6 +53,20 @@ fn a_csr_is_a_file_or_a_pem() {
 }
 
 #[test]
+fn a_certificate_or_csr_belongs_to_one_identity() {
+    let thumbprint = "AB".repeat(20);
+    let batch = read(format!(
+        "device_id,auth,certificate,csr,secondary_thumbprint\n\
+         a,x509_ca,a.pem,,\nb,x509_ca,a.pem,,\nc,,,c.csr,\nd,,,c.csr,\n\
+         e,,,,{thumbprint}\nf,,,,{}\ng,,certs.pem#0,,\nh,,certs.pem#900,,\n",
+        thumbprint.to_lowercase()
+    ));
+    let bad: Vec<_> = batch.bad_rows.iter().map(|row| row.line).collect();
+    assert_eq!(bad, [3, 5, 7], "{:?}", report(&batch));
+    assert!(report(&batch)[0].contains("the identity on line 2 has the same one"));
+}
+
+#[test]
 fn blank_rows_are_passed_over_and_lines_are_counted() {
     let batch = read("sep=;\r\ndevice_id;status\r\n\r\nd1;\r\n;\r\nd2;enabled\r\n");
     let lines: Vec<_> = batch.rows.iter().map(|row| row.line).collect();
