@@ -38,7 +38,7 @@ impl Cells {
 
     /// Names (in our vocabulary) and texts, in the file's order; the name of a twin's value has no
     /// `:type`. Without `primary_key` and `secondary_key`: what this gives away may be shown, or
-    /// rendered into a twin.
+    /// rendered into a twin. Nothing where the row has more or fewer cells than there are columns.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
         let known = self.pairs().filter(|(header, _)| !header.is_secret());
         known.map(|(header, cell)| (header.name.as_str(), cell.text()))
@@ -49,9 +49,15 @@ impl Cells {
         self.iter().find(|(own, _)| *own == name).map(|(_, text)| text)
     }
 
-    /// Every cell with its column, secrets included.
+    /// Every cell with its column, secrets included; none where the cells are more or fewer than the
+    /// columns, since a secret might then come under another column's name.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&HeaderCell, Cell<'_>)> {
-        self.headers().map(AsRef::as_ref).zip(self.values())
+        let is_aligned = match &self.0 {
+            Repr::Csv { header, record } => header.cells.len() == record.len(),
+            Repr::Json { cells, values } => cells.len() == values.len(),
+        };
+        let columns = if is_aligned { usize::MAX } else { 0 };
+        self.headers().map(AsRef::as_ref).zip(self.values()).take(columns)
     }
 
     /// Every value, secrets included; more or fewer than there are columns in a row that is broken.

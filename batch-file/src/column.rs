@@ -28,7 +28,7 @@ impl Column {
             return setting.map(Self::Setting);
         }
         match name.get(..2) {
-            Some("x_" | "X_") => Ok(Self::Free(name.to_owned())),
+            Some("x_" | "X_") => Ok(Self::Free(name.replacen('X', "x", 1))),
             _ => Err(unknown(name)),
         }
     }
@@ -162,7 +162,7 @@ mod tests {
             ("authentication.type", "auth"),
             ("capabilities.iotEdge", "edge"),
             ("properties.desired.a.b", "desired.a.b"),
-            ("X_line", "X_line"),
+            ("X_LineX", "x_LineX"),
         ] {
             assert_eq!(Column::parse(theirs).unwrap().to_string(), ours, "{theirs}");
         }

@@ -20,6 +20,8 @@ use crate::shown::secret_in;
 #[derive(Default)]
 pub(crate) struct Draft<'a> {
     texts: [Option<Cow<'a, str>>; Field::ALL.len()],
+    /// Columns whose text may not be there, which is reported; they are not empty either.
+    refused: Vec<Field>,
 }
 
 /// What `auth` says.
@@ -41,6 +43,9 @@ impl<'a> Draft<'a> {
             let text = cell.text();
             if let Some(flaw) = forbidden(&header.column, cell, &text) {
                 findings.cell_error(&header.name, &text, flaw);
+                if let Some(Column::Field(field)) = header.column {
+                    draft.refused.push(field);
+                }
                 continue;
             }
             match &header.column {
@@ -63,6 +68,11 @@ impl<'a> Draft<'a> {
         self.get(field).is_some()
     }
 
+    /// Whether the row has a text here, be it one that was refused.
+    pub(crate) fn is_given(&self, field: Field) -> bool {
+        self.has(field) || self.refused.contains(&field)
+    }
+
     fn put(&mut self, field: Field, text: Cow<'a, str>) {
         let text = match text {
             Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
@@ -77,7 +87,7 @@ impl<'a> Draft<'a> {
 
     /// The identity, if both ids are legal.
     pub(crate) fn identity(&self, findings: &mut Findings<'_>) -> Option<IdentityId> {
-        if !self.has(Field::DeviceId) {
+        if !self.is_given(Field::DeviceId) {
             findings.column_error(
                 Field::DeviceId.name(),
                 Flaw::new(
@@ -88,7 +98,7 @@ impl<'a> Draft<'a> {
         }
         let device = self.parse(Field::DeviceId, findings, device_id);
         let module = self.parse(Field::ModuleId, findings, module_id);
-        match self.has(Field::ModuleId) {
+        match self.is_given(Field::ModuleId) {
             true => Some(IdentityId::new(device?, Some(module?))),
             false => device.map(IdentityId::from),
         }

@@ -157,13 +157,19 @@ fn check_twin_rules(section: Section, object: &JsonObject, findings: &mut Findin
 }
 
 fn check_overlaps(cells: &Cells, findings: &mut Findings<'_>) {
-    let filled = |index: usize| cells.pairs().nth(index).filter(|(_, cell)| !cell.is_empty());
-    for &(one, other) in cells.overlaps().iter() {
-        if let (Some((one, _)), Some((other, _))) = (filled(one), filled(other)) {
+    let overlaps = cells.overlaps();
+    if overlaps.is_empty() {
+        return;
+    }
+    let filled: Vec<_> =
+        cells.pairs().map(|(header, cell)| (!cell.is_empty()).then_some(&header.name)).collect();
+    let filled = |index: usize| filled.get(index).copied().flatten();
+    for &(one, other) in overlaps.iter() {
+        if let (Some(one), Some(other)) = (filled(one), filled(other)) {
             findings.column_error(
-                &other.name,
+                other,
                 Flaw::new(
-                    format!("`{}` is given too, and one contains the other", one.name),
+                    format!("`{one}` is given too, and one contains the other"),
                     "give the parts or the whole",
                 ),
             );

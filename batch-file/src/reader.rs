@@ -10,7 +10,7 @@ use crate::interpret::{RowPlace, interpret};
 use crate::problem::{Findings, Flaw, Problem};
 use crate::row::{BadRow, Row};
 use crate::seen::Seen;
-use crate::source::{Opened, Source};
+use crate::source::{Opened, RawCells, Source};
 
 /// Reads a batch file row by row, in bounded memory.
 ///
@@ -70,7 +70,7 @@ impl BatchReader {
         let path = path.as_ref();
         let name = path.display().to_string();
         let file = File::open(path).map_err(|source| OpenError::Io { file: name.clone(), source })?;
-        let base = path.parent().unwrap_or(Path::new(""));
+        let base = path.parent().unwrap_or_else(|| Path::new(""));
         Self::from_read(file, &name, base, options)
     }
 
@@ -126,12 +126,18 @@ impl BatchReader {
         };
         self.rows += 1;
         let place = RowPlace { line: raw.line, base: &self.base };
-        let cells = raw.cells.as_ref();
-        let row = cells.and_then(|cells| interpret(cells, &place, &mut self.seen, &mut findings));
+        let (row, cells) = match raw.cells {
+            RawCells::Aligned(cells) => {
+                let row = interpret(&cells, &place, &mut self.seen, &mut findings);
+                (row, Some(cells))
+            }
+            RawCells::Misaligned(cells) => (None, Some(cells)),
+            RawCells::Broken => (None, None),
+        };
         let problems = findings.into_problems();
         Ok(Some(match row {
             Some(row) => Ok(Row { warnings: problems, ..row }),
-            None => Err(BadRow { line: raw.line, cells: raw.cells, problems }),
+            None => Err(BadRow { line: raw.line, cells, problems }),
         }))
     }
 

@@ -150,3 +150,115 @@ impl Read for OneRecord {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Cursor;
+
+    /// The records, or what is wrong with them, with their lines.
+    fn read(text: &[u8]) -> Vec<(u64, Result<Vec<String>, String>)> {
+        let Ok((lines, _)) = Lines::open(Cursor::new(text.to_vec())) else {
+            return Vec::new();
+        };
+        let mut records = Records::new(lines, b',');
+        let mut record = StringRecord::new();
+        let mut all = Vec::new();
+        while let Some(found) = records.next(&mut record).unwrap() {
+            let cells = || record.iter().map(str::to_owned).collect();
+            all.push((found.line, found.broken.map_or_else(|| Ok(cells()), |flaw| Err(flaw.message))));
+        }
+        all
+    }
+
+    /// The records as the `csv` crate alone reads them, without those that are blank.
+    fn read_by_csv(text: &[u8]) -> Vec<Vec<String>> {
+        let mut builder = csv::ReaderBuilder::new();
+        let reader = builder.has_headers(false).flexible(true).from_reader(text);
+        let records =
+            reader.into_records().map(|record| record.unwrap().iter().map(str::to_owned).collect::<Vec<_>>());
+        records.filter(|cells| !is_blank(cells)).collect()
+    }
+
+    fn is_blank(cells: &[String]) -> bool {
+        matches!(cells, [only] if only.trim().is_empty())
+    }
+
+    #[test]
+    fn records_may_span_lines_and_know_their_first() {
+        let found = read(b"a,b\r\n\r\n\"x\r\ny\",2\nlast");
+        let cells = |texts: &[&str]| Ok(texts.iter().map(|&text| text.to_owned()).collect());
+        assert_eq!(found, [(1, cells(&["a", "b"])), (3, cells(&["x\r\ny", "2"])), (5, cells(&["last"]))]);
+    }
+
+    #[test]
+    fn an_unclosed_quote_costs_one_line_only() {
+        let found = read(b"a,1\nb,\"2\nc,3\nd,4");
+        assert_eq!(found.len(), 4);
+        assert!(found[1].1.as_ref().unwrap_err().contains("line 2, character 3"), "{found:?}");
+        assert_eq!(found[2], (3, Ok(vec!["c".into(), "3".into()])));
+        assert_eq!(found[3].0, 4);
+    }
+
+    #[test]
+    fn an_unclosed_quote_before_a_huge_line_does_not_upset_the_count() {
+        let huge = "y".repeat(2 * MAX_ROW_BYTES);
+        let found = read(format!("a\n\"b\nc\n{huge}\nd\n").as_bytes());
+        let lines: Vec<_> = found.iter().map(|(line, cells)| (*line, cells.is_ok())).collect();
+        assert_eq!(lines, [(1, true), (2, false), (3, true), (4, false), (5, true)]);
+        assert!(found[3].1.as_ref().unwrap_err().contains("longer than 1024 KiB"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_found_with_their_place() {
+        let mut text = b"a,b\n".repeat(2000);
+        text.extend_from_slice(b"x,\xF6\ny,\0\nz,1\n");
+        let found = read(&text);
+        assert!(
+            found[2000].1.as_ref().unwrap_err().contains("0xF6 at line 2001, character 3"),
+            "{:?}",
+            found[2000]
+        );
+        assert!(
+            found[2001].1.as_ref().unwrap_err().contains("NUL byte at line 2002, character 3"),
+            "{:?}",
+            found[2001]
+        );
+        assert!(found[2002].1.is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_strict_layer_lets_pass_csv_reads_alike(text in "[ab\",\r\n ]{0,60}") {
+            let found = read(text.as_bytes());
+            if found.iter().all(|(_, cells)| cells.is_ok()) {
+                let own: Vec<_> = found
+                    .into_iter()
+                    .map(|(_, cells)| cells.unwrap())
+                    .filter(|cells| !is_blank(cells))
+                    .collect();
+                prop_assert_eq!(own, read_by_csv(text.as_bytes()));
+            }
+        }
+
+        #[test]
+        fn what_csv_writes_the_strict_layer_lets_pass(
+            rows in proptest::collection::vec(proptest::collection::vec("[ab\",;\r\n üx]{0,6}", 1..5), 1..8)
+        ) {
+            let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+            for row in &rows {
+                writer.write_record(row).unwrap();
+            }
+            let text = writer.into_inner().unwrap();
+            let own: Vec<_> = read(&text).into_iter().map(|(_, cells)| cells.unwrap()).collect();
+            let rows: Vec<_> = rows.into_iter().filter(|row| !matches!(row.as_slice(), [only] if only.trim().is_empty() && !only.is_empty() && !only.contains(['\r', '\n']))).collect();
+            prop_assert_eq!(own, rows);
+        }
+
+        #[test]
+        fn no_bytes_are_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            read(&bytes);
+        }
+    }
+}

@@ -13,7 +13,7 @@ use crate::row::RowAuth;
 pub(crate) fn auth(draft: &Draft<'_>, findings: &mut Findings<'_>) -> Option<RowAuth> {
     check_certificate_sources(draft, findings);
     let word = draft.auth(findings);
-    if draft.has(Field::Auth) && word.is_none() {
+    if draft.is_given(Field::Auth) && word.is_none() {
         return None;
     }
     check_columns_of_other_auth(draft, word, findings);
@@ -131,7 +131,7 @@ fn auth_of(field: Field) -> &'static str {
 fn keys(draft: &Draft<'_>, findings: &mut Findings<'_>) -> Option<Option<SymmetricKeys>> {
     let fields = [Field::PrimaryKey, Field::SecondaryKey];
     let [primary, secondary] = fields.map(|field| draft.key(field, findings));
-    match fields.map(|field| draft.has(field)) {
+    match fields.map(|field| draft.is_given(field)) {
         [false, false] => Some(None),
         [true, true] => Some(Some(SymmetricKeys { primary: primary?, secondary: secondary? })),
         [has_primary, _] => {

@@ -16,6 +16,8 @@ pub(crate) struct Seen {
     hashers: [RandomState; 2],
     identities: Table,
     credentials: Table,
+    /// The texts of the identity at hand, kept to spare allocations.
+    name: String,
     lower_case: String,
 }
 
@@ -33,15 +35,15 @@ impl Seen {
             hashers: [RandomState::new(), RandomState::new()],
             identities: Table::new(),
             credentials: Table::new(),
+            name: String::new(),
             lower_case: String::new(),
         }
     }
 
     /// Reports an identity that an earlier row has; warns where only the letter case differs.
     pub(crate) fn check_identity(&mut self, identity: &IdentityId, line: u64, findings: &mut Findings<'_>) {
-        let name = identity.common_name();
-        self.lower_case.clear();
-        self.lower_case.extend(name.chars().map(|c| c.to_ascii_lowercase()));
+        self.name_identity(identity);
+        let name = &self.name;
         let any_case = self.hash(self.lower_case.as_bytes()) & !EXACT_BITS;
         let key = any_case | (self.hash(name.as_bytes()) & EXACT_BITS);
         let field = match identity.module() {
@@ -59,14 +61,14 @@ impl Seen {
                 format!("line {first} has the same identity"),
                 "keep one of the rows; if two units bear the same serial, one label is wrong",
             );
-            return findings.cell_error(field.name(), &name, flaw);
+            return findings.cell_error(field.name(), name, flaw);
         }
         if let Some(first) = other_case {
             let flaw = Flaw::new(
                 format!("line {first} has the same identity in other letter case; a hub takes them for two"),
                 "correct one of them, unless there are two",
             );
-            findings.cell_warning(field.name(), &name, flaw);
+            findings.cell_warning(field.name(), name, flaw);
         }
         self.identities.insert(key, line);
     }
@@ -87,6 +89,18 @@ impl Seen {
                 None => self.credentials.insert(key, line),
             }
         }
+    }
+
+    /// Writes the identity's common name as it is and in lower case.
+    fn name_identity(&mut self, identity: &IdentityId) {
+        self.name.clear();
+        self.name.push_str(identity.device().as_str());
+        if let Some(module) = identity.module() {
+            self.name.push('/');
+            self.name.push_str(module.as_str());
+        }
+        self.lower_case.clone_from(&self.name);
+        self.lower_case.make_ascii_lowercase();
     }
 
     fn credential_hash(&self, credential: Credential<'_>) -> u128 {
@@ -166,7 +180,7 @@ fn shard_of(key: u128) -> usize {
 
 const KEY_BITS: u32 = 96;
 const LINE_BITS: u32 = 32;
-const SHARD_BITS: u32 = 12;
+const SHARD_BITS: u32 = 14;
 const SHARDS: usize = 1 << SHARD_BITS;
 /// The bits of an identity's key that depend on letter case.
 const EXACT_BITS: u128 = (1 << 24) - 1;

@@ -30,8 +30,17 @@ pub(crate) struct CsvRows {
 pub(crate) struct RawRow {
     /// The line on which it begins.
     pub(crate) line: u64,
-    /// The cells, unless it can't be split.
-    pub(crate) cells: Option<Cells>,
+    pub(crate) cells: RawCells,
+}
+
+/// The cells of a row, as far as there are any.
+pub(crate) enum RawCells {
+    /// They belong to their columns.
+    Aligned(Cells),
+    /// They are more or fewer than the columns, so what belongs to which is not known.
+    Misaligned(Cells),
+    /// The text can't be split.
+    Broken,
 }
 
 /// A source, and what its header says.
@@ -81,25 +90,29 @@ impl CsvRows {
             findings.set_line(line);
             if let Some(flaw) = found.broken {
                 findings.error(flaw);
-                return Ok(Some(RawRow { line, cells: None }));
+                let cells = RawCells::Broken;
+                return Ok(Some(RawRow { line, cells }));
             }
             // Spreadsheets leave rows of delimiters behind.
             if self.record.iter().all(str::is_empty) {
                 continue;
             }
-            self.check_count(findings);
-            let cells = Some(Cells::of_csv(Arc::clone(&self.header), self.record.clone()));
+            let cells = self.align(findings);
             return Ok(Some(RawRow { line, cells }));
         }
     }
 
-    fn check_count(&self, findings: &mut Findings<'_>) {
+    fn align(&self, findings: &mut Findings<'_>) -> RawCells {
+        let cells = Cells::of_csv(Arc::clone(&self.header), self.record.clone());
         let (own, due) = (self.record.len(), self.header.cells.len());
-        if own != due {
+        if own == due {
+            RawCells::Aligned(cells)
+        } else {
             findings.error(Flaw::new(
                 format!("the row has {own} cells, the header has {due}"),
                 "look for a missing or a needless delimiter; a cell that contains one must be in quotes",
             ));
+            RawCells::Misaligned(cells)
         }
     }
 }
@@ -122,10 +135,10 @@ fn next_object(
             NextLine::NoRoom | NextLine::TooLong => Some(too_long()),
         };
         let cells = match flaw {
-            None => rows.read(text, findings),
+            None => rows.read(text, findings).map_or(RawCells::Broken, RawCells::Aligned),
             Some(flaw) => {
                 findings.error(flaw);
-                None
+                RawCells::Broken
             }
         };
         return Ok(Some(RawRow { line, cells }));

@@ -20,7 +20,7 @@ pub struct BatchWriter {
 }
 
 enum Rows {
-    Csv(csv::Writer<BufWriter<NamedTempFile>>),
+    Csv(Box<csv::Writer<BufWriter<NamedTempFile>>>),
     JsonLines(BufWriter<NamedTempFile>),
 }
 
@@ -73,7 +73,7 @@ impl Rows {
     fn begin(path: &Path, format: &Format) -> io::Result<Self> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         // Of mode 0600 from its first byte on.
-        let file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+        let file = NamedTempFile::new_in(folder.unwrap_or_else(|| Path::new(".")))?;
         let mut file = BufWriter::new(file);
         let Dialect::Csv { delimiter, line_end, mark } = format.dialect else {
             return Ok(Self::JsonLines(file));
@@ -89,7 +89,7 @@ impl Rows {
         builder.delimiter(delimiter).terminator(terminator).flexible(true);
         let mut csv = builder.from_writer(file);
         csv.write_record(&format.names)?;
-        Ok(Self::Csv(csv))
+        Ok(Self::Csv(Box::new(csv)))
     }
 
     fn write(&mut self, cells: &Cells) -> io::Result<()> {
