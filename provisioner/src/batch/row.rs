@@ -3,7 +3,6 @@
 
 use batch_file::{CsrSource, Problem, Row, RowAuth, Severity};
 use hub_types::Thumbprint;
-use hub_types::limits::MAX_COMMON_NAME_CHARS;
 use hub_types::twin::{JsonObject, Nulls, Section, TwinRuleError, check_section};
 use serde_json::Value;
 
@@ -73,16 +72,6 @@ impl RowReader {
                 None,
                 "the row has neither a thumbprint nor a certificate",
                 "fill in `primary_thumbprint` or `certificate`, or let one be issued with `--issue CA_DIR`",
-            );
-            return None;
-        }
-        if !row.identity.common_name_fits() {
-            let length = row.identity.common_name().len();
-            findings.error(
-                "device_id",
-                Some(&row.identity.common_name()),
-                format!("the certificate's name would have {length} characters, more than X.509's {MAX_COMMON_NAME_CHARS}"),
-                "shorten the ids, or make the certificate yourself and give its thumbprint",
             );
             return None;
         }
