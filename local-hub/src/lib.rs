@@ -1,1 +1,32 @@
-//! In the making.
+//! An IoT Hub on this machine, for Microsoft's own SDKs, for `az`, and for tests.
+//!
+//! [`LocalHub::start`] starts one in this process; the `local-hub` binary is a thin shell around it.
+//! It serves the registry and the twins of devices and modules over HTTPS, as the service API of
+//! IoT Hub does: same errors, etags, versions and metadata. What it does not do it refuses by name,
+//! with status 501.
+//!
+//! From outside in: `http` is the service API, `hub` the registry under its lock with the store
+//! behind it, `registry`, `twin` and `query` are plain structures without I/O, `store` is SQLite.
+
+pub use clock::{Clock, SystemClock};
+pub use config::{Config, Reach};
+pub use error::{Error, Result};
+pub use local_hub::LocalHub;
+
+mod certificates;
+pub mod cli;
+mod clock;
+mod config;
+mod data_folder;
+mod error;
+mod http;
+mod hub;
+mod local_hub;
+mod policy;
+mod query;
+mod random;
+mod refusal;
+mod registry;
+mod store;
+mod system;
+mod twin;

@@ -1,0 +1,97 @@
+//! The hub's own CA, and the certificate by which it proves its name.
+
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use time::{Duration, OffsetDateTime};
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+use crate::random;
+
+/// A CA that signs the hub's certificate. Clients are told to trust it.
+pub(crate) struct Authority {
+    certificate_pem: String,
+    key: KeyPair,
+}
+
+impl Authority {
+    /// A new CA with a name of its own, so that those of two hubs are never mistaken for each other.
+    pub(crate) fn generate() -> Result<Self> {
+        let key = KeyPair::generate().map_err(failed)?;
+        let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
+        let name = format!("local-hub CA {}", random::RequestIds::new().next());
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        (params.not_before, params.not_after) = validity(AUTHORITY_DAYS);
+        let certificate = params.self_signed(&key).map_err(failed)?;
+        Ok(Self {
+            certificate_pem: certificate.pem(),
+            key,
+        })
+    }
+
+    /// A CA that was kept in files.
+    pub(crate) fn from_pem(certificate_pem: String, key_pem: &str) -> Result<Self> {
+        let key = KeyPair::from_pem(key_pem).map_err(failed)?;
+        Ok(Self { certificate_pem, key })
+    }
+
+    /// What clients must trust.
+    pub(crate) fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// The private key: a secret.
+    pub(crate) fn expose_key_pem(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.key.serialize_pem())
+    }
+
+    /// TLS 1.2 and 1.3 for these names, with a certificate made for this start of the hub.
+    pub(crate) fn server_config(&self, names: &[String]) -> Result<Arc<ServerConfig>> {
+        let key = KeyPair::generate().map_err(failed)?;
+        let issuer = Issuer::from_ca_cert_pem(&self.certificate_pem, &self.key).map_err(failed)?;
+        let certificate = server_params(names)?.signed_by(&key, &issuer).map_err(failed)?;
+        let private_key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(failed)?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.into()], private_key)
+            .map_err(failed)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+fn server_params(names: &[String]) -> Result<CertificateParams> {
+    let mut params = CertificateParams::new(names).map_err(|_| Error::HostName(names.join(", ")))?;
+    params.distinguished_name.push(DnType::CommonName, "local-hub");
+    params.use_authority_key_identifier_extension = true;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    (params.not_before, params.not_after) = validity(SERVER_DAYS);
+    Ok(params)
+}
+
+/// Clients judge certificates by the real time, so an injected clock has no say here. A day earlier,
+/// because their clocks may be behind.
+fn validity(days: i64) -> (OffsetDateTime, OffsetDateTime) {
+    let now = OffsetDateTime::now_utc();
+    (now - Duration::DAY, now + Duration::days(days))
+}
+
+fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Certificate(error.into())
+}
+
+const AUTHORITY_DAYS: i64 = 3650;
+/// Apple's platforms refuse more than 825.
+const SERVER_DAYS: i64 = 820;

@@ -1,0 +1,102 @@
+//! The command line: a thin shell around the library.
+//!
+//! Exit codes: 0 all as asked, 2 bad usage or bad input and nothing done, 3 something that is needed
+//! could not be reached or used, 4 interrupted twice, 70 a bug.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::error::Error;
+use crate::local_hub::LocalHub;
+use crate::{data_folder, system};
+
+use args::{Args, Command, ConnectionStringArgs, ServeArgs};
+
+mod args;
+mod output;
+
+/// Runs the command that this process was started with.
+pub fn run() -> ExitCode {
+    output::log_to_stderr();
+    let done = match Args::parse().command {
+        Command::ConnectionString(args) => connection_string(&args),
+        Command::Serve(args) => serve(args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            output::error(&error);
+            exit_code(&error)
+        }
+    }
+}
+
+fn connection_string(args: &ConnectionStringArgs) -> Result<ExitCode, Error> {
+    let found = data_folder::connection_string(&args.data, &args.policy)?;
+    output::line(&found.expose_text());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(args: ServeArgs) -> Result<ExitCode, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Thread)?;
+    runtime.block_on(serve_until_told_to_end(args))
+}
+
+async fn serve_until_told_to_end(args: ServeArgs) -> Result<ExitCode, Error> {
+    let mut config = args.into_config();
+    // In memory, clients still need a place to find the CA and the connection string.
+    let (folder, _temporary) = match &config.data {
+        Some(folder) => (folder.clone(), None),
+        None => {
+            let temporary = system::temporary_folder()?;
+            config.credentials = Some(temporary.path().to_owned());
+            (temporary.path().to_owned(), Some(temporary))
+        }
+    };
+    let mut termination = system::Termination::listen().map_err(Error::Signal)?;
+    let hub = LocalHub::start(config).await?;
+    output::line(&ready_line(&hub, &folder));
+    termination.requested().await;
+    tokio::select! {
+        () = hub.shutdown() => Ok(ExitCode::SUCCESS),
+        // Asked again: whoever asks does not want to wait for clients.
+        () = termination.requested() => Ok(ExitCode::from(INTERRUPTED)),
+    }
+}
+
+/// All that a person or a script needs to go on, without a secret in it.
+fn ready_line(hub: &LocalHub, folder: &Path) -> String {
+    format!(
+        "local-hub is ready on https://{}; trust {}; for the connection string: local-hub connection-string --data {}",
+        hub.https_addr(),
+        data_folder::ca_file(folder).display(),
+        folder.display(),
+    )
+}
+
+fn exit_code(error: &Error) -> ExitCode {
+    ExitCode::from(match error {
+        Error::EmptyFolder(_)
+        | Error::FolderInUse(_)
+        | Error::HostName(_)
+        | Error::NotLoopback(_)
+        | Error::UnknownPolicy { .. } => BAD_INPUT,
+        Error::Bind { .. }
+        | Error::Damaged { .. }
+        | Error::File { .. }
+        | Error::Signal(_)
+        | Error::Store { .. }
+        | Error::Thread(_) => NOT_USABLE,
+        Error::Certificate(_) => BUG,
+    })
+}
+
+const BAD_INPUT: u8 = 2;
+const NOT_USABLE: u8 = 3;
+const INTERRUPTED: u8 = 4;
+const BUG: u8 = 70;

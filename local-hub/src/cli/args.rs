@@ -1,0 +1,92 @@
+//! What can be typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+use crate::config::{Config, Reach};
+use crate::policy::OWNER;
+
+/// An IoT Hub on this machine: devices, modules and twins for Microsoft's own SDKs and `az`
+#[derive(Debug, Parser)]
+#[command(name = "local-hub", version, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print the connection string of a policy (a secret) to stdout
+    ConnectionString(ConnectionStringArgs),
+    /// Serve a hub until SIGINT or SIGTERM
+    Serve(ServeArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ConnectionStringArgs {
+    /// The folder that the hub is or was served from
+    #[arg(long, value_name = "DIR", env = "LOCAL_HUB_DATA")]
+    pub(crate) data: PathBuf,
+    /// iothubowner, service, device, registryRead or registryReadWrite
+    #[arg(long, value_name = "NAME", default_value = OWNER)]
+    pub(crate) policy: String,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = SERVE_HELP)]
+pub(crate) struct ServeArgs {
+    /// Keep everything in this folder, which is made if it is missing; without it, in memory
+    #[arg(long, value_name = "DIR", env = "LOCAL_HUB_DATA")]
+    data: Option<PathBuf>,
+    /// Where to listen; port 0 takes a free one, 443 suits clients that know no other port
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        env = "LOCAL_HUB_HTTPS",
+        default_value = "127.0.0.1:8443"
+    )]
+    https: SocketAddr,
+    /// A name, beside localhost, by which clients call the hub; the first one is in connection strings
+    #[arg(long = "host-name", value_name = "NAME")]
+    host_names: Vec<String>,
+    /// Write one line of JSON per request to this file
+    #[arg(long, value_name = "FILE", env = "LOCAL_HUB_REQUEST_LOG")]
+    request_log: Option<PathBuf>,
+    /// Allow an address that other machines can reach; the hub is no safe place for real secrets
+    #[arg(long)]
+    reachable_from_other_machines: bool,
+}
+
+impl ServeArgs {
+    pub(crate) fn into_config(self) -> Config {
+        Config {
+            data: self.data,
+            https: self.https,
+            host_names: self.host_names,
+            reach: if self.reachable_from_other_machines {
+                Reach::OtherMachines
+            } else {
+                Reach::ThisMachine
+            },
+            request_log: self.request_log,
+            ..Config::default()
+        }
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  local-hub serve --data .local-hub
+  export REQUESTS_CA_BUNDLE=$PWD/.local-hub/ca.pem
+  az iot hub device-identity create -d pump-0001 \\
+      --login \"$(local-hub connection-string --data .local-hub)\"
+
+Exit codes: 0 done, 2 bad usage or input, 3 an address or a file can't be used,
+4 interrupted while shutting down, 70 a bug";
+
+const SERVE_HELP: &str = "\
+When the hub is ready it prints one line to stdout: its address, the CA certificate that clients
+must trust, and how to get the connection string. Everything else goes to stderr; RUST_LOG=debug
+shows more. Operations of IoT Hub that it does not have are answered with status 501 and their name.";

@@ -1,0 +1,32 @@
+//! The one place that writes to stdout (data) and stderr (everything for people).
+
+use std::error::Error;
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+
+/// One line of data.
+#[expect(clippy::print_stdout, reason = "this is the one place that prints")]
+pub(crate) fn line(text: &str) {
+    println!("{text}");
+}
+
+/// An error with everything that led to it.
+#[expect(clippy::print_stderr, reason = "this is the one place that prints")]
+pub(crate) fn error(error: &dyn Error) {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+}
+
+/// Sends log lines to stderr: warnings, or what `RUST_LOG` asks for.
+pub(crate) fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+}

@@ -1,0 +1,54 @@
+//! What a hub is told before it starts.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::clock::{Clock, SystemClock};
+
+/// How a hub is to run. The default is in memory, on a free port of this machine.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The folder that keeps everything; none keeps it in memory.
+    pub data: Option<PathBuf>,
+    /// For a hub in memory: a folder that gets only what clients need, which are the CA certificate
+    /// and the connection strings.
+    pub credentials: Option<PathBuf>,
+    /// Where to listen for HTTPS; port 0 takes a free one.
+    pub https: SocketAddr,
+    /// Names beside localhost, 127.0.0.1 and ::1 by which clients call the hub. The first is the one
+    /// in connection strings.
+    pub host_names: Vec<String>,
+    /// Who may reach the hub.
+    pub reach: Reach,
+    /// A file that gets one line of JSON per request.
+    pub request_log: Option<PathBuf>,
+    /// The time that documents carry and by which tokens expire.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Who may reach a hub. It has no throttle against guessing and its CA key lies in a plain file, so
+/// it is a tool for one machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reach {
+    /// Only this machine: other addresses are refused.
+    #[default]
+    ThisMachine,
+    /// Whoever can reach the address.
+    OtherMachines,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: None,
+            credentials: None,
+            https: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            host_names: Vec::new(),
+            reach: Reach::default(),
+            request_log: None,
+            clock: Arc::new(SystemClock),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The data folder: what a hub keeps there, and that only one hub does.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `ca.pem` | the certificate that clients must trust |
+//! | `ca-key.pem` | its private key |
+//! | `connection-string` | of the owner's policy, for the address last served on |
+//! | `hub.db` | devices, modules and twins |
+//! | `hub.lock` | locked while a hub uses the folder |
+//! | `policies.json` | the policies and their keys |
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hub_types::connection_string::ServiceConnectionString;
+use zeroize::Zeroizing;
+
+use crate::certificates::Authority;
+use crate::error::{Error, Result};
+use crate::policy::Policies;
+use crate::system;
+
+/// A data folder that is locked for this hub as long as the value lives.
+#[derive(Debug)]
+pub(crate) struct DataFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataFolder {
+    /// Makes the folder where it is missing, and locks it.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        system::private_folder(path).map_err(|source| file_error("make", path, source))?;
+        let lock_path = path.join("hub.lock");
+        let lock =
+            system::private_file(&lock_path).map_err(|source| file_error("open", &lock_path, source))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(Error::FolderInUse(path.to_owned())),
+            Err(TryLockError::Error(source)) => Err(file_error("lock", &lock_path, source)),
+        }
+    }
+
+    /// The database, readable for its owner only before anything is written to it.
+    pub(crate) fn database(&self) -> Result<PathBuf> {
+        let path = self.path.join("hub.db");
+        system::private_file(&path).map_err(|source| file_error("open", &path, source))?;
+        Ok(path)
+    }
+
+    /// The CA that was made at the first start.
+    pub(crate) fn authority(&self) -> Result<Authority> {
+        let key_path = self.path.join("ca-key.pem");
+        let certificate_path = self.path.join(CA_FILE);
+        if let (Some(key), Some(certificate)) = (read(&key_path)?, read(&certificate_path)?) {
+            return Authority::from_pem(certificate.as_str().to_owned(), &key);
+        }
+        let authority = Authority::generate()?;
+        // The key first: a certificate whose key is lost would be taken for a usable CA.
+        write(&key_path, authority.expose_key_pem().as_bytes())?;
+        write(&certificate_path, authority.certificate_pem().as_bytes())?;
+        Ok(authority)
+    }
+
+    /// The policies that were made at the first start.
+    pub(crate) fn policies(&self) -> Result<Policies> {
+        if let Some(policies) = read_policies(&self.path)? {
+            return Ok(policies);
+        }
+        let policies = Policies::generate();
+        let path = self.path.join(POLICIES_FILE);
+        let text = serde_json::to_vec_pretty(&policies).map_err(|error| damaged(&path, &error))?;
+        write(&path, &Zeroizing::new(text))?;
+        Ok(policies)
+    }
+
+    pub(crate) fn write_connection_string(&self, owner: &ServiceConnectionString) -> Result<()> {
+        let text = Zeroizing::new(format!("{}\n", *owner.expose_text()));
+        write(&self.path.join(CONNECTION_STRING_FILE), text.as_bytes())
+    }
+}
+
+/// Where a folder has the certificate that clients must trust.
+pub(crate) fn ca_file(folder: &Path) -> PathBuf {
+    folder.join(CA_FILE)
+}
+
+/// The connection string of a policy, for the address that the folder was last served on.
+pub(crate) fn connection_string(folder: &Path, policy: &str) -> Result<ServiceConnectionString> {
+    let empty = || Error::EmptyFolder(folder.to_owned());
+    let policies = read_policies(folder)?.ok_or_else(empty)?;
+    let path = folder.join(CONNECTION_STRING_FILE);
+    let owner = read(&path)?.ok_or_else(empty)?;
+    let owner: ServiceConnectionString = owner.parse().map_err(|error| damaged(&path, &error))?;
+    let Some(found) = policies.find(policy) else {
+        return Err(unknown_policy(&policies, policy));
+    };
+    Ok(ServiceConnectionString {
+        policy: found.name.clone(),
+        key: found.primary_key().clone(),
+        ..owner
+    })
+}
+
+pub(crate) fn unknown_policy(policies: &Policies, name: &str) -> Error {
+    Error::UnknownPolicy {
+        name: name.to_owned(),
+        known: policies.names().collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn read_policies(folder: &Path) -> Result<Option<Policies>> {
+    let path = folder.join(POLICIES_FILE);
+    let Some(text) = read(&path)? else {
+        return Ok(None);
+    };
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|error| damaged(&path, &error))
+}
+
+fn read(path: &Path) -> Result<Option<Zeroizing<String>>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(Zeroizing::new(text))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(file_error("read", path, source)),
+    }
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    system::replace_private_file(path, content).map_err(|source| file_error("write", path, source))
+}
+
+fn file_error(action: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::File {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn damaged(path: &Path, reason: &dyn std::error::Error) -> Error {
+    Error::Damaged {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+const CA_FILE: &str = "ca.pem";
+const CONNECTION_STRING_FILE: &str = "connection-string";
+const POLICIES_FILE: &str = "policies.json";

@@ -1,0 +1,82 @@
+//! Why a hub can't start or go on.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Why a hub can't start, or why a data folder can't be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The address can't be listened on.
+    #[error("can't listen on {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Making or reading the certificates went wrong.
+    #[error("can't make the TLS certificates of the hub")]
+    Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The data folder has never been served from.
+    #[error("{folder} holds no hub; `local-hub serve --data {folder}` makes one", folder = .0.display())]
+    EmptyFolder(PathBuf),
+    /// A file of the data folder is not what it was when it was written.
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file can't be read or written.
+    #[error("can't {action} {}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process has the data folder open.
+    #[error(
+        "{} is in use by another local-hub; stop that one, or give this one another folder with --data",
+        .0.display()
+    )]
+    FolderInUse(PathBuf),
+    /// A name that a certificate can't bear.
+    #[error("`{0}` is no host name")]
+    HostName(String),
+    /// An address that others can reach, and nobody said that they may.
+    #[error(
+        "{0} can be reached from other machines; if that is wanted, say so with --reachable-from-other-machines"
+    )]
+    NotLoopback(SocketAddr),
+    /// Signals can't be waited for.
+    #[error("can't wait for signals")]
+    Signal(#[source] io::Error),
+    /// The database in the data folder can't be read or written.
+    #[error("can't use the database {}", path.display())]
+    Store {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// A thread can't be started.
+    #[error("can't start a thread")]
+    Thread(#[source] io::Error),
+    /// No policy has the name.
+    #[error("the hub has no policy `{name}`; it has {known}")]
+    UnknownPolicy {
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+}
+
+/// What can be done only without an [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;

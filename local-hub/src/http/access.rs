@@ -1,0 +1,117 @@
+//! Who is let in: api-versions, and shared access signatures of policies.
+
+use http::header::{AUTHORIZATION, HOST};
+use http::{HeaderMap, Uri};
+use hub_types::ErrorCode;
+use hub_types::id::decode_path_segment;
+use hub_types::sas::SasToken;
+
+use super::call::query_parameter;
+use super::routes::Found;
+use crate::hub::Hub;
+use crate::policy::Policy;
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+
+/// Refuses an api-version that IoT Hub never had, or none.
+pub(crate) fn check_api_version(uri: &Uri) -> Answer<()> {
+    let refused = |text: String| Err(Refusal::new(ErrorCode::InvalidProtocolVersion, text));
+    match query_parameter(uri, "api-version") {
+        Some(version) if API_VERSIONS.contains(&version.as_str()) => Ok(()),
+        Some(_) => refused(format!(
+            "the api-version is unknown; known are {}",
+            API_VERSIONS.join(", ")
+        )),
+        None => refused("the api-version is missing".to_owned()),
+    }
+}
+
+/// Lets a caller in whose token is good for this hub and whose policy has the operation's right.
+pub(crate) fn authorize(hub: &Hub, headers: &HeaderMap, uri: &Uri, found: &Found) -> Answer<()> {
+    let token = token(headers)?;
+    let policy = signer(hub, &token)?;
+    if token.is_expired(hub.unix_seconds()) {
+        return Err(unauthorized("the token has expired"));
+    }
+    if !covers(&token, headers, uri) {
+        return Err(no_access("the token is for another resource"));
+    }
+    if !policy.allows(found.right) {
+        let (name, operation) = (&policy.name, found.operation.name());
+        return Err(no_access(&format!(
+            "the policy {name} has no right to {operation}"
+        )));
+    }
+    Ok(())
+}
+
+fn token(headers: &HeaderMap) -> Answer<SasToken> {
+    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let text = header.ok_or_else(|| unauthorized("the Authorization header is missing"))?;
+    SasToken::parse(text).map_err(|error| unauthorized(&error.to_string()))
+}
+
+fn signer<'h>(hub: &'h Hub, token: &SasToken) -> Answer<&'h Policy> {
+    // Without a policy it would be the key of a device, which has no access to the service API.
+    let name = token
+        .policy()
+        .ok_or_else(|| no_access("the token names no policy (skn)"))?;
+    let wrong = || no_access("the policy is unknown or its key is another one");
+    let policy = hub.policies().find(name).ok_or_else(wrong)?;
+    // Both keys are tried whatever the first gives, so that time does not tell which one it was.
+    let signed = policy.keys().map(|key| token.is_signed_by(key));
+    if signed.contains(&true) {
+        Ok(policy)
+    } else {
+        Err(wrong())
+    }
+}
+
+/// A token is for the host that the client called, as the client wrote it, with or without the port.
+fn covers(token: &SasToken, headers: &HeaderMap, uri: &Uri) -> bool {
+    let host = headers.get(HOST).and_then(|value| value.to_str().ok());
+    let Some(host) = host.or_else(|| uri.host()) else {
+        return false;
+    };
+    let path = uri
+        .path()
+        .split('/')
+        .map(decode_path_segment)
+        .collect::<Option<Vec<_>>>();
+    let path = path.map(|segments| segments.join("/")).unwrap_or_default();
+    token.covers(&format!("{host}{path}")) || token.covers(&format!("{}{path}", without_port(host)))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        // What looks like a port in an unbracketed IPv6 address is none.
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.contains("::") => name,
+        _ => host,
+    }
+}
+
+/// 401003: the token itself is no good.
+fn unauthorized(text: &str) -> Refusal {
+    Refusal::new(ErrorCode::IotHubUnauthorized, text)
+}
+
+/// 401002: the token is one, but not for this.
+fn no_access(text: &str) -> Refusal {
+    Refusal::new(ErrorCode::IotHubUnauthorizedAccess, text)
+}
+
+/// Those that clients send and that a live hub was seen to take.
+const API_VERSIONS: [&str; 12] = [
+    "2016-11-14",
+    "2017-06-30",
+    "2018-04-01",
+    "2018-06-30",
+    "2019-07-01-preview",
+    "2019-10-01",
+    "2020-03-13",
+    "2020-05-31-preview",
+    "2020-09-30",
+    "2021-04-12",
+    "2022-07-01-preview",
+    "2024-03-31",
+];

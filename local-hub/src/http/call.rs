@@ -1,0 +1,96 @@
+//! One request, read: ids from its path, headers, query parameters, body.
+
+use http::{HeaderMap, Uri};
+use hub_types::{DeviceId, ErrorCode, IdentityId, IfMatch, ModuleId};
+use hyper::body::Bytes;
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+
+use super::routes::{Found, Operation};
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+
+/// A request that was let in.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) operation: Operation,
+    ids: Vec<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Call {
+    pub(crate) fn new(found: Found, uri: Uri, headers: HeaderMap, body: Bytes) -> Self {
+        Self {
+            operation: found.operation,
+            ids: found.ids,
+            uri,
+            headers,
+            body,
+        }
+    }
+
+    /// The device in the path.
+    pub(crate) fn device(&self) -> Answer<DeviceId> {
+        DeviceId::new(self.id(0)).map_err(illegal_id)
+    }
+
+    /// The module in the path.
+    pub(crate) fn module(&self) -> Answer<ModuleId> {
+        ModuleId::new(self.id(1)).map_err(illegal_id)
+    }
+
+    /// The device or, where the path has one, the module.
+    pub(crate) fn identity(&self) -> Answer<IdentityId> {
+        let module = if self.ids.len() > 1 {
+            Some(self.module()?)
+        } else {
+            None
+        };
+        Ok(IdentityId::new(self.device()?, module))
+    }
+
+    pub(crate) fn if_match(&self) -> Option<IfMatch> {
+        self.header("if-match").map(IfMatch::parse)
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        query_parameter(&self.uri, name)
+    }
+
+    /// The body as a document. Text that is no JSON and JSON that is no such document are two
+    /// different errors.
+    pub(crate) fn document<T: DeserializeOwned>(&self) -> Answer<T> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            let code = if error.is_data() {
+                ErrorCode::ArgumentInvalid
+            } else {
+                ErrorCode::IotHubFormatError
+            };
+            Refusal::new(code, format!("the body can't be read: {error}"))
+        })
+    }
+
+    fn id(&self, place: usize) -> &str {
+        self.ids.get(place).map_or("", String::as_str)
+    }
+}
+
+/// The first parameter of that name in the URI, decoded.
+pub(crate) fn query_parameter(uri: &Uri, name: &str) -> Option<String> {
+    let pairs = uri.query()?.split('&');
+    let mut found = pairs
+        .filter_map(|pair| pair.split_once('='))
+        .filter(|(key, _)| *key == name);
+    let (_, value) = found.next()?;
+    Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
+}
+
+fn illegal_id(error: hub_types::id::IdError) -> Refusal {
+    Refusal::argument(error.to_string())
+}

@@ -1,0 +1,37 @@
+//! What each operation does: one file per resource.
+
+use super::call::Call;
+use super::reply::Reply;
+use super::routes::Operation;
+use crate::hub::Hub;
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+
+mod bulk;
+mod devices;
+mod modules;
+mod query;
+mod statistics;
+mod twins;
+
+/// Does what the call asks for.
+pub(crate) async fn perform(hub: &Hub, call: Call) -> Answer<Reply> {
+    match call.operation {
+        Operation::Absent(name) => Err(Refusal::not_implemented(name)),
+        Operation::BulkRegistry => bulk::post(hub, call).await,
+        Operation::DeleteDevice => devices::delete(hub, call).await,
+        Operation::DeleteModule => modules::delete(hub, call).await,
+        Operation::GetDevice => devices::get(hub, call),
+        Operation::GetDeviceStatistics => statistics::devices(hub),
+        Operation::GetModule => modules::get(hub, call),
+        Operation::GetServiceStatistics => statistics::service(),
+        Operation::GetTwin => twins::get(hub, call),
+        Operation::ListDevices => devices::list(hub, call),
+        Operation::ListModules => modules::list(hub, call),
+        Operation::PatchTwin => twins::patch(hub, call).await,
+        Operation::PutDevice => devices::put(hub, call).await,
+        Operation::PutModule => modules::put(hub, call).await,
+        Operation::PutTwin => twins::put(hub, call).await,
+        Operation::Query => query::post(hub, call).await,
+    }
+}

@@ -1,0 +1,62 @@
+//! `POST /devices`.
+
+use std::collections::HashSet;
+
+use http::StatusCode;
+use hub_types::ErrorCode;
+use hub_types::bulk::BulkItem;
+use hub_types::limits::MAX_BULK_ITEMS;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::super::call::Call;
+use super::super::reply::Reply;
+use crate::hub::Hub;
+use crate::refusal::Refusal;
+use crate::registry::{Answer, BulkEntry};
+
+pub(crate) async fn post(hub: &Hub, call: Call) -> Answer<Reply> {
+    let items: Vec<Value> = call.document()?;
+    if items.len() > MAX_BULK_ITEMS {
+        let text = format!(
+            "a bulk call takes {MAX_BULK_ITEMS} items, this has {}",
+            items.len()
+        );
+        return Err(Refusal::new(ErrorCode::TooManyDevices, text));
+    }
+    let entries: Vec<BulkEntry> = items.into_iter().map(entry).collect::<Answer<_>>()?;
+    check_distinct(&entries)?;
+    let written = hub
+        .write(|registry, now, journal| Ok(registry.bulk(entries, now, journal)))
+        .await?;
+    let mut reply = Reply::document(&written.value)?.counts(written.counts);
+    if !written.value.is_successful {
+        reply.status = StatusCode::BAD_REQUEST;
+    }
+    Ok(reply)
+}
+
+/// An item that names its device but breaks a rule fails alone; one without a name fails the call.
+fn entry(value: Value) -> Answer<BulkEntry> {
+    let text = |name| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let Some(device) = text("id") else {
+        return Err(Refusal::argument("an item of a bulk call has no `id`"));
+    };
+    let module = text("moduleId");
+    let item = BulkItem::deserialize(value).map_err(|error| Refusal::argument(error.to_string()));
+    Ok(BulkEntry { device, module, item })
+}
+
+fn check_distinct(entries: &[BulkEntry]) -> Answer<()> {
+    let mut seen = HashSet::new();
+    let twice = entries
+        .iter()
+        .find(|entry| !seen.insert((&entry.device, &entry.module)));
+    match twice {
+        None => Ok(()),
+        Some(entry) => Err(Refusal::new(
+            ErrorCode::DeviceDefinedMultipleTimes,
+            format!("{} is in the call more than once", entry.device),
+        )),
+    }
+}

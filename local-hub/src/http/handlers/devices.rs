@@ -1,0 +1,51 @@
+//! `/devices` and `/devices/{id}`.
+
+use hub_types::identity::DeviceSpec;
+
+use super::super::call::Call;
+use super::super::reply::Reply;
+use crate::hub::Hub;
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+
+pub(crate) fn list(hub: &Hub, call: Call) -> Answer<Reply> {
+    let top = call.parameter("top").and_then(|text| text.parse().ok());
+    // Whatever is not a number within the bounds counts as the upper one.
+    let top = top.filter(|top| (1..=MAX_TOP).contains(top)).unwrap_or(MAX_TOP);
+    Reply::document(&hub.read(|registry| registry.first_devices(top)))
+}
+
+pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
+    let id = call.device()?;
+    let device = hub.read(|registry| registry.device(&id).map(|record| record.document(&id)))?;
+    Ok(Reply::document(&device)?.etag(&device.etag))
+}
+
+pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
+    let id = call.device()?;
+    let spec: DeviceSpec = call.document()?;
+    if spec.device_id != id {
+        return Err(Refusal::argument(
+            "deviceId in the body is not the id in the path",
+        ));
+    }
+    let demand = call.if_match();
+    let written = hub
+        .write(|registry, now, journal| registry.put_device(spec, demand.as_ref(), now, journal))
+        .await?;
+    let device = written.value;
+    Ok(Reply::document(&device)?
+        .etag(&device.etag)
+        .counts(written.counts))
+}
+
+pub(crate) async fn delete(hub: &Hub, call: Call) -> Answer<Reply> {
+    let id = call.device()?;
+    let demand = call.if_match().ok_or_else(Refusal::etag_missing)?;
+    let written = hub
+        .write(|registry, _, journal| registry.delete_device(&id, &demand, journal))
+        .await?;
+    Ok(Reply::no_content().counts(written.counts))
+}
+
+const MAX_TOP: usize = 1000;

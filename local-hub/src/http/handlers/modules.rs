@@ -1,0 +1,55 @@
+//! `/devices/{id}/modules` and `/devices/{id}/modules/{mid}`.
+
+use hub_types::identity::ModuleSpec;
+
+use super::super::call::Call;
+use super::super::reply::Reply;
+use crate::hub::Hub;
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+
+pub(crate) fn list(hub: &Hub, call: Call) -> Answer<Reply> {
+    let device = call.device()?;
+    Reply::document(&hub.read(|registry| registry.modules(&device))?)
+}
+
+pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
+    let (device, id) = (call.device()?, call.module()?);
+    let module = hub.read(|registry| registry.module(&device, &id))?;
+    Ok(Reply::document(&module)?.etag(&module.etag))
+}
+
+pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
+    let (device, id) = (call.device()?, call.module()?);
+    let spec: ModuleSpec = call.document()?;
+    if spec.module_id != id {
+        return Err(Refusal::argument(
+            "moduleId in the body is not the id in the path",
+        ));
+    }
+    if spec.device_id.as_ref().is_some_and(|given| *given != device) {
+        return Err(Refusal::argument(
+            "deviceId in the body is not the id in the path",
+        ));
+    }
+    let demand = call.if_match();
+    let written = hub
+        .write(|registry, now, journal| registry.put_module(&device, spec, demand.as_ref(), now, journal))
+        .await?;
+    let module = written.value;
+    Ok(Reply::document(&module)?
+        .etag(&module.etag)
+        .counts(written.counts))
+}
+
+pub(crate) async fn delete(hub: &Hub, call: Call) -> Answer<Reply> {
+    let (device, id) = (call.device()?, call.module()?);
+    let demand = call.if_match().ok_or_else(Refusal::etag_missing)?;
+    let written = hub
+        .write(|registry, _, journal| {
+            registry.device_for_modules(&device)?;
+            registry.delete_module(&device, &id, &demand, journal)
+        })
+        .await?;
+    Ok(Reply::no_content().counts(written.counts))
+}

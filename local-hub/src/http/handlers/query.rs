@@ -1,0 +1,53 @@
+//! `POST /devices/query`.
+
+use http::HeaderName;
+use serde::Deserialize;
+
+use super::super::call::Call;
+use super::super::reply::Reply;
+use crate::hub::Hub;
+use crate::query::{self, PageRequest, Query};
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+
+#[derive(Deserialize)]
+struct Body {
+    query: String,
+}
+
+pub(crate) async fn post(hub: &Hub, call: Call) -> Answer<Reply> {
+    let Body { query: text } = call.document()?;
+    let query = Query::parse(&text).map_err(|error| Refusal::argument(format!("BadRequest: {error}")))?;
+    let request = PageRequest {
+        query: &query,
+        text: &text,
+        size: page_size(&call)?,
+        // C# and Node send an empty one for the first page.
+        continuation: call.header("x-ms-continuation").filter(|token| !token.is_empty()),
+    };
+    let page = query::run(hub, request).await?;
+    let reply = Reply::json(page.body).header(ITEM_TYPE, page.item_type.as_str().to_owned());
+    // After the last page the header must be absent: Node asks on as long as there is one.
+    Ok(match page.continuation {
+        None => reply,
+        Some(token) => reply.header(CONTINUATION, token),
+    })
+}
+
+fn page_size(call: &Call) -> Answer<usize> {
+    let Some(text) = call.header("x-ms-max-item-count").filter(|text| !text.is_empty()) else {
+        return Ok(DEFAULT_PAGE);
+    };
+    match text.parse::<i64>() {
+        Ok(count) => Ok(usize::try_from(count)
+            .ok()
+            .filter(|count| *count > 0)
+            .map_or(DEFAULT_PAGE, |count| count.min(MAX_PAGE))),
+        Err(_) => Err(Refusal::argument("x-ms-max-item-count is not a number")),
+    }
+}
+
+const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");
+const DEFAULT_PAGE: usize = 100;
+const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");
+const MAX_PAGE: usize = 1000;

@@ -1,0 +1,37 @@
+//! `/statistics/devices` and `/statistics/service`.
+
+use serde::Serialize;
+
+use super::super::reply::Reply;
+use crate::hub::Hub;
+use crate::registry::Answer;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DeviceStatistics {
+    total_device_count: usize,
+    enabled_device_count: usize,
+    disabled_device_count: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ServiceStatistics {
+    connected_device_count: usize,
+}
+
+pub(crate) fn devices(hub: &Hub) -> Answer<Reply> {
+    let (total, disabled) = hub.read(|registry| (registry.device_count(), registry.disabled_count()));
+    Reply::document(&DeviceStatistics {
+        total_device_count: total,
+        enabled_device_count: total - disabled,
+        disabled_device_count: disabled,
+    })
+}
+
+/// No device can connect yet.
+pub(crate) fn service() -> Answer<Reply> {
+    Reply::document(&ServiceStatistics {
+        connected_device_count: 0,
+    })
+}

@@ -1,0 +1,57 @@
+//! The request log: one line of JSON per request, for people and tests that count.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use hub_types::Timestamp;
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::registry::Counts;
+
+/// Where the lines go.
+#[derive(Debug)]
+pub(crate) struct RequestLog(Mutex<File>);
+
+/// One line. There is no place in it for a token, a key or a body.
+#[derive(Debug, Serialize)]
+pub(crate) struct Line<'a> {
+    pub(crate) time: Timestamp,
+    pub(crate) request_id: &'a str,
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    /// The operation's name, where the path has one.
+    pub(crate) operation: Option<&'static str>,
+    pub(crate) status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) errorcode: Option<&'static str>,
+    #[serde(flatten)]
+    pub(crate) counts: Counts,
+}
+
+impl RequestLog {
+    /// Opens the file to write behind what it holds.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let opened = File::options().append(true).create(true).open(path);
+        let file = opened.map_err(|source| Error::File {
+            action: "open",
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self(Mutex::new(file)))
+    }
+
+    /// Writes a line at once: it is there before the client has its answer.
+    pub(crate) fn write(&self, line: &Line<'_>) {
+        let Ok(mut text) = serde_json::to_vec(line) else {
+            return;
+        };
+        text.push(b'\n');
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = file.write_all(&text) {
+            tracing::warn!(%error, "the request log can't be written");
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Every operation of the service API: its method, its path, the right it needs.
+//!
+//! The table is matched row by row, method included, because IoT Hub's paths overlap: `/devices/query`
+//! is an operation under POST and a device under GET.
+
+use http::Method;
+use hub_types::id::decode_path_segment;
+
+use crate::policy::Right;
+use crate::refusal::Refusal;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    /// An operation of IoT Hub that this hub does not have, by its name.
+    Absent(&'static str),
+    BulkRegistry,
+    DeleteDevice,
+    DeleteModule,
+    GetDevice,
+    GetDeviceStatistics,
+    GetModule,
+    GetServiceStatistics,
+    GetTwin,
+    ListDevices,
+    ListModules,
+    PatchTwin,
+    PutDevice,
+    PutModule,
+    PutTwin,
+    Query,
+}
+
+impl Operation {
+    /// The name for logs and for refusals.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Absent(name) => name,
+            Self::BulkRegistry => "BulkRegistry",
+            Self::DeleteDevice => "DeleteDevice",
+            Self::DeleteModule => "DeleteModule",
+            Self::GetDevice => "GetDevice",
+            Self::GetDeviceStatistics => "GetDeviceStatistics",
+            Self::GetModule => "GetModule",
+            Self::GetServiceStatistics => "GetServiceStatistics",
+            Self::GetTwin => "GetTwin",
+            Self::ListDevices => "ListDevices",
+            Self::ListModules => "ListModules",
+            Self::PatchTwin => "PatchTwin",
+            Self::PutDevice => "PutDevice",
+            Self::PutModule => "PutModule",
+            Self::PutTwin => "PutTwin",
+            Self::Query => "Query",
+        }
+    }
+}
+
+/// One row of the table. `{}` in a path stands for any one segment.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    pub(crate) right: Right,
+    pub(crate) operation: Operation,
+}
+
+/// A request's place in the table, with the segments that stood for `{}`, decoded.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) right: Right,
+    pub(crate) operation: Operation,
+    pub(crate) ids: Vec<String>,
+}
+
+/// Finds the operation. A slash at the end makes no difference: C# and Node write one.
+pub(crate) fn find(method: &Method, path: &str) -> Result<Found, Refusal> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let mut path_is_known = false;
+    for route in ROUTES {
+        let Some(ids) = captures(route.path, path) else {
+            continue;
+        };
+        if route.method != *method {
+            path_is_known = true;
+            continue;
+        }
+        let ids: Option<Vec<String>> = ids.into_iter().map(decode_path_segment).collect();
+        return Ok(Found {
+            right: route.right,
+            operation: route.operation,
+            ids: ids.ok_or_else(|| Refusal::argument("an id in the path is not percent-encoded UTF-8"))?,
+        });
+    }
+    Err(no_operation(path_is_known))
+}
+
+/// The segments of `path` at the places of `{}`; `None` where it has another shape.
+fn captures<'p>(template: &str, path: &'p str) -> Option<Vec<&'p str>> {
+    let mut segments = path.split('/');
+    let mut captured = Vec::new();
+    for wanted in template.split('/') {
+        let segment = segments.next()?;
+        match wanted {
+            "{}" if !segment.is_empty() => captured.push(segment),
+            literal if literal == segment => {}
+            _ => return None,
+        }
+    }
+    segments.next().is_none().then_some(captured)
+}
+
+fn no_operation(path_is_known: bool) -> Refusal {
+    let (status, name, text) = if path_is_known {
+        (
+            405,
+            "InvalidOperation",
+            "IoT Hub has no operation with this method at this path",
+        )
+    } else {
+        (404, "InvalidOperation", "IoT Hub has no operation at this path")
+    };
+    Refusal {
+        status,
+        name,
+        text: text.to_owned(),
+    }
+}
+
+const fn route(method: Method, path: &'static str, right: Right, operation: Operation) -> Route {
+    Route {
+        method,
+        path,
+        right,
+        operation,
+    }
+}
+
+/// The whole surface of api-version 2021-04-12, and of 2024-03-31 where that adds to it.
+pub(crate) const ROUTES: &[Route] = {
+    use Operation::Absent;
+    use Right::{RegistryRead, RegistryWrite, ServiceConnect};
+    const GET: Method = Method::GET;
+    const PUT: Method = Method::PUT;
+    const POST: Method = Method::POST;
+    const PATCH: Method = Method::PATCH;
+    const DELETE: Method = Method::DELETE;
+    &[
+        route(GET, "/devices", RegistryRead, Operation::ListDevices),
+        route(POST, "/devices", RegistryWrite, Operation::BulkRegistry),
+        route(POST, "/devices/query", ServiceConnect, Operation::Query),
+        route(
+            POST,
+            "/devices/keys/regenerate",
+            RegistryWrite,
+            Absent("RegenerateKeys"),
+        ),
+        route(GET, "/devices/{}", RegistryRead, Operation::GetDevice),
+        route(PUT, "/devices/{}", RegistryWrite, Operation::PutDevice),
+        route(DELETE, "/devices/{}", RegistryWrite, Operation::DeleteDevice),
+        route(
+            DELETE,
+            "/devices/{}/commands",
+            ServiceConnect,
+            Absent("PurgeCommandQueue"),
+        ),
+        route(
+            POST,
+            "/devices/{}/applyConfigurationContent",
+            RegistryWrite,
+            Absent("ApplyConfigurationContent"),
+        ),
+        route(GET, "/devices/{}/modules", RegistryRead, Operation::ListModules),
+        route(GET, "/devices/{}/modules/{}", RegistryRead, Operation::GetModule),
+        route(PUT, "/devices/{}/modules/{}", RegistryWrite, Operation::PutModule),
+        route(
+            DELETE,
+            "/devices/{}/modules/{}",
+            RegistryWrite,
+            Operation::DeleteModule,
+        ),
+        route(GET, "/twins/{}", ServiceConnect, Operation::GetTwin),
+        route(PATCH, "/twins/{}", ServiceConnect, Operation::PatchTwin),
+        route(PUT, "/twins/{}", ServiceConnect, Operation::PutTwin),
+        route(GET, "/twins/{}/modules/{}", ServiceConnect, Operation::GetTwin),
+        route(
+            PATCH,
+            "/twins/{}/modules/{}",
+            ServiceConnect,
+            Operation::PatchTwin,
+        ),
+        route(PUT, "/twins/{}/modules/{}", ServiceConnect, Operation::PutTwin),
+        route(
+            POST,
+            "/twins/{}/methods",
+            ServiceConnect,
+            Absent("InvokeDeviceMethod"),
+        ),
+        route(
+            POST,
+            "/twins/{}/modules/{}/methods",
+            ServiceConnect,
+            Absent("InvokeModuleMethod"),
+        ),
+        route(
+            GET,
+            "/statistics/devices",
+            RegistryRead,
+            Operation::GetDeviceStatistics,
+        ),
+        route(
+            GET,
+            "/statistics/service",
+            RegistryRead,
+            Operation::GetServiceStatistics,
+        ),
+        route(
+            POST,
+            "/jobs/create",
+            RegistryWrite,
+            Absent("CreateImportExportJob"),
+        ),
+        route(GET, "/jobs", RegistryRead, Absent("GetImportExportJobs")),
+        route(
+            GET,
+            "/jobs/v2/query",
+            ServiceConnect,
+            Absent("QueryScheduledJobs"),
+        ),
+        route(GET, "/jobs/v2/{}", ServiceConnect, Absent("GetScheduledJob")),
+        route(PUT, "/jobs/v2/{}", ServiceConnect, Absent("CreateScheduledJob")),
+        route(
+            POST,
+            "/jobs/v2/{}/cancel",
+            ServiceConnect,
+            Absent("CancelScheduledJob"),
+        ),
+        route(GET, "/jobs/{}", RegistryRead, Absent("GetImportExportJob")),
+        route(DELETE, "/jobs/{}", RegistryWrite, Absent("CancelImportExportJob")),
+        route(GET, "/configurations", RegistryRead, Absent("GetConfigurations")),
+        route(
+            POST,
+            "/configurations/testQueries",
+            RegistryRead,
+            Absent("TestConfigurationQueries"),
+        ),
+        route(
+            GET,
+            "/configurations/{}",
+            RegistryRead,
+            Absent("GetConfiguration"),
+        ),
+        route(
+            PUT,
+            "/configurations/{}",
+            RegistryWrite,
+            Absent("CreateOrUpdateConfiguration"),
+        ),
+        route(
+            DELETE,
+            "/configurations/{}",
+            RegistryWrite,
+            Absent("DeleteConfiguration"),
+        ),
+        route(
+            GET,
+            "/messages/serviceBound/feedback",
+            ServiceConnect,
+            Absent("ReceiveFeedbackNotification"),
+        ),
+        route(
+            DELETE,
+            "/messages/serviceBound/feedback/{}",
+            ServiceConnect,
+            Absent("CompleteFeedbackNotification"),
+        ),
+        route(
+            POST,
+            "/messages/serviceBound/feedback/{}/abandon",
+            ServiceConnect,
+            Absent("AbandonFeedbackNotification"),
+        ),
+        route(GET, "/digitaltwins/{}", ServiceConnect, Absent("GetDigitalTwin")),
+        route(
+            PATCH,
+            "/digitaltwins/{}",
+            ServiceConnect,
+            Absent("UpdateDigitalTwin"),
+        ),
+        route(
+            POST,
+            "/digitaltwins/{}/commands/{}",
+            ServiceConnect,
+            Absent("InvokeRootLevelCommand"),
+        ),
+        route(
+            POST,
+            "/digitaltwins/{}/components/{}/commands/{}",
+            ServiceConnect,
+            Absent("InvokeComponentCommand"),
+        ),
+    ]
+};

@@ -1,0 +1,154 @@
+//! The hub behind the protocols: the registry under its lock, and the store behind it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hub_types::{ErrorCode, Timestamp};
+
+use crate::clock::{self, Clock};
+use crate::policy::Policies;
+use crate::refusal::Refusal;
+use crate::registry::{Answer, Counts, Journal, Registry};
+use crate::store::{Committed, Row, Store};
+
+/// One hub, shared by everything that serves it.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    state: Mutex<State>,
+    policies: Policies,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug)]
+struct State {
+    registry: Registry,
+    backing: Backing,
+}
+
+/// Where acknowledged writes live.
+#[derive(Debug)]
+enum Backing {
+    Memory,
+    Disk(Store),
+    /// The hub has shut down: nothing can be acknowledged any more.
+    Closed,
+}
+
+/// What a write gave, and what it wrote.
+#[derive(Debug)]
+pub(crate) struct Written<T> {
+    pub(crate) value: T,
+    pub(crate) counts: Counts,
+}
+
+impl Hub {
+    pub(crate) fn new(
+        registry: Registry,
+        store: Option<Store>,
+        policies: Policies,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let backing = store.map_or(Backing::Memory, Backing::Disk);
+        Self {
+            state: Mutex::new(State { registry, backing }),
+            policies,
+            clock,
+        }
+    }
+
+    pub(crate) fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// Seconds since 1970-01-01, by which tokens expire.
+    pub(crate) fn unix_seconds(&self) -> u64 {
+        u64::try_from(self.clock.now().unix_timestamp()).unwrap_or(0)
+    }
+
+    pub(crate) fn timestamp(&self) -> Timestamp {
+        clock::timestamp(&*self.clock)
+    }
+
+    /// Reads under the lock: for as long as `read` runs, everybody else waits.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Registry) -> T) -> T {
+        read(&self.lock().registry)
+    }
+
+    /// Writes, and returns when what was written is durable.
+    pub(crate) async fn write<T>(
+        &self,
+        write: impl FnOnce(&mut Registry, Timestamp, &mut Journal) -> Answer<T>,
+    ) -> Answer<Written<T>> {
+        let (written, committed) = self.write_in_memory(write)?;
+        if let Some(committed) = committed {
+            committed.await.map_err(|_| not_durable())?;
+        }
+        Ok(written)
+    }
+
+    /// Ends the store's writer after everything handed to it is durable.
+    pub(crate) fn close(&self) {
+        let backing = std::mem::replace(&mut self.lock().backing, Backing::Closed);
+        if let Backing::Disk(store) = backing {
+            store.close();
+        }
+    }
+
+    fn write_in_memory<T>(
+        &self,
+        write: impl FnOnce(&mut Registry, Timestamp, &mut Journal) -> Answer<T>,
+    ) -> Answer<(Written<T>, Option<Committed>)> {
+        let mut journal = Journal::default();
+        let now = self.timestamp();
+        let mut state = self.lock();
+        state.check_writable()?;
+        let value = write(&mut state.registry, now, &mut journal)?;
+        let committed = state.hand_over(&journal)?;
+        let counts = journal.counts;
+        Ok((Written { value, counts }, committed))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic inside an operation may leave that one write half done; all others are whole, and
+        // a hub that goes on is worth more than one that answers nothing.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn check_writable(&self) -> Answer<()> {
+        match &self.backing {
+            Backing::Memory => Ok(()),
+            Backing::Disk(store) if store.is_alive() => Ok(()),
+            Backing::Disk(_) => Err(not_durable()),
+            Backing::Closed => Err(Refusal::new(
+                ErrorCode::ServiceUnavailable,
+                "the hub is shutting down",
+            )),
+        }
+    }
+
+    /// Gives what a request touched to the store, still under the lock, so that rows are in order.
+    fn hand_over(&self, journal: &Journal) -> Answer<Option<Committed>> {
+        let Backing::Disk(store) = &self.backing else {
+            return Ok(None);
+        };
+        if journal.touched().is_empty() {
+            return Ok(None);
+        }
+        let rows = journal.touched().iter().map(|identity| {
+            let content = self.registry.stored_form(identity).map_err(|_| not_durable())?;
+            Ok(Row {
+                identity: identity.clone(),
+                content,
+            })
+        });
+        Ok(Some(store.write(rows.collect::<Answer<_>>()?)))
+    }
+}
+
+fn not_durable() -> Refusal {
+    Refusal::new(
+        ErrorCode::ServerError,
+        "the hub can't write to its data folder; its log says why",
+    )
+}

@@ -1,0 +1,174 @@
+//! Starting a hub in this process, and ending it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hub_types::connection_string::{HubHost, ServiceConnectionString};
+use tokio::net::TcpListener;
+use tokio::task::spawn_blocking;
+
+use crate::certificates::Authority;
+use crate::config::{Config, Reach};
+use crate::data_folder::{DataFolder, unknown_policy};
+use crate::error::{Error, Result};
+use crate::http::{RequestLog, Server, serve};
+use crate::hub::Hub;
+use crate::policy::{OWNER, Policies};
+use crate::registry::Registry;
+use crate::store::Store;
+
+/// A running hub.
+///
+/// Dropping it stops it at once; [`LocalHub::shutdown`] lets requests finish first. In both cases
+/// everything that was acknowledged is in the data folder, if there is one.
+#[derive(Debug)]
+pub struct LocalHub {
+    hub: Arc<Hub>,
+    server: Server,
+    https: SocketAddr,
+    host: HubHost,
+    ca_pem: String,
+    /// Unlocked when the hub is gone.
+    folder: Option<DataFolder>,
+}
+
+impl LocalHub {
+    /// Starts a hub; when this returns, it answers.
+    pub async fn start(config: Config) -> Result<Self> {
+        check_reach(&config)?;
+        let log = config.request_log.as_deref().map(RequestLog::open).transpose()?;
+        let (data, credentials) = (config.data.clone(), config.credentials.clone());
+        // Loading a large folder takes seconds, which must not stop the caller's other tasks.
+        let state = match spawn_blocking(move || State::open(data, credentials)).await {
+            Ok(state) => state?,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        let (listener, https) = bind(config.https).await?;
+        let names = server_names(&config);
+        let tls = state.authority.server_config(&names)?;
+        let host = host_name(&config, https)?;
+        let hub = Arc::new(Hub::new(
+            state.registry,
+            state.store,
+            state.policies,
+            config.clock,
+        ));
+        let local_hub = Self {
+            server: serve(listener, tls, Arc::clone(&hub), log),
+            hub,
+            https,
+            host,
+            ca_pem: state.authority.certificate_pem().to_owned(),
+            folder: state.folder,
+        };
+        if let Some(folder) = &local_hub.folder {
+            folder.write_connection_string(&local_hub.connection_string(OWNER)?)?;
+        }
+        Ok(local_hub)
+    }
+
+    /// Where it listens for HTTPS.
+    pub fn https_addr(&self) -> SocketAddr {
+        self.https
+    }
+
+    /// The connection string of a policy: `iothubowner`, `service`, `device`, `registryRead` or
+    /// `registryReadWrite`.
+    pub fn connection_string(&self, policy: &str) -> Result<ServiceConnectionString> {
+        let policies = self.hub.policies();
+        let found = policies
+            .find(policy)
+            .ok_or_else(|| unknown_policy(policies, policy))?;
+        Ok(ServiceConnectionString {
+            host: self.host.clone(),
+            policy: found.name.clone(),
+            key: found.primary_key().clone(),
+        })
+    }
+
+    /// The certificate, in PEM, that clients must trust.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// Lets requests that have begun finish, and returns when everything is durable.
+    pub async fn shutdown(self) {
+        self.server.shutdown().await;
+        let hub = self.hub;
+        if spawn_blocking(move || hub.close()).await.is_err() {
+            tracing::error!("closing the store failed");
+        }
+        drop(self.folder);
+    }
+}
+
+/// What a hub has before it listens.
+struct State {
+    folder: Option<DataFolder>,
+    authority: Authority,
+    policies: Policies,
+    registry: Registry,
+    store: Option<Store>,
+}
+
+impl State {
+    fn open(data: Option<PathBuf>, credentials: Option<PathBuf>) -> Result<Self> {
+        let keeps_registry = data.is_some();
+        let Some(path) = data.or(credentials) else {
+            return Ok(Self {
+                folder: None,
+                authority: Authority::generate()?,
+                policies: Policies::generate(),
+                registry: Registry::default(),
+                store: None,
+            });
+        };
+        let folder = DataFolder::open(&path)?;
+        let (store, registry) = if keeps_registry {
+            let (store, registry) = Store::open(&folder.database()?)?;
+            (Some(store), registry)
+        } else {
+            (None, Registry::default())
+        };
+        Ok(Self {
+            authority: folder.authority()?,
+            policies: folder.policies()?,
+            folder: Some(folder),
+            registry,
+            store,
+        })
+    }
+}
+
+fn check_reach(config: &Config) -> Result<()> {
+    if config.https.ip().is_loopback() || config.reach == Reach::OtherMachines {
+        return Ok(());
+    }
+    Err(Error::NotLoopback(config.https))
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let failed = |source| Error::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+fn server_names(config: &Config) -> Vec<String> {
+    let always = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    always
+        .into_iter()
+        .chain(config.host_names.iter().cloned())
+        .collect()
+}
+
+/// The host in connection strings: 443 is what clients take an absent port for.
+fn host_name(config: &Config, https: SocketAddr) -> Result<HubHost> {
+    let name = config.host_names.first().map_or("localhost", String::as_str);
+    let text = match https.port() {
+        443 => name.to_owned(),
+        port => format!("{name}:{port}"),
+    };
+    text.parse().map_err(|_| Error::HostName(name.to_owned()))
+}

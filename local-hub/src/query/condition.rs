@@ -1,0 +1,198 @@
+//! Whether a twin meets a condition: true, false, or neither, where something is missing.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::syntax::{Condition, Kind, Literal, Operand, Operator, TextTest};
+use crate::registry::{Datum, TwinDocument};
+
+impl Condition {
+    /// Whether the condition is true of a twin.
+    pub(crate) fn holds(&self, twin: &TwinDocument<'_>) -> bool {
+        self.evaluate(twin) == Some(true)
+    }
+
+    fn evaluate(&self, twin: &TwinDocument<'_>) -> Option<bool> {
+        match self {
+            Self::And(parts) => all(parts.iter().map(|part| part.evaluate(twin))),
+            Self::Or(parts) => {
+                all(parts.iter().map(|part| part.evaluate(twin).map(|is| !is))).map(|none| !none)
+            }
+            Self::Not(inner) => inner.evaluate(twin).map(|is| !is),
+            Self::Compare {
+                left,
+                operator,
+                right,
+            } => operator.compare(&left.value(twin), &right.value(twin)),
+            Self::In {
+                operand,
+                list,
+                negated,
+            } => is_in(&operand.value(twin), list).map(|is| is != *negated),
+            Self::Is { kind, operand } => Some(kind.describes(&operand.value(twin))),
+            Self::Text { test, operand, text } => test.check(&operand.value(twin), &text.value(twin)),
+            Self::Value(operand) => match operand.value(twin) {
+                Scalar::Bool(is) => Some(is),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// True when all are, false when one is not, else neither.
+fn all(mut parts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    let mut result = Some(true);
+    // The first false decides; what can't be told must not hide one that follows.
+    let decided = parts.any(|part| {
+        result = if part == Some(true) { result } else { part };
+        part == Some(false)
+    });
+    if decided { Some(false) } else { result }
+}
+
+fn is_in(value: &Scalar<'_>, list: &[Literal]) -> Option<bool> {
+    match value {
+        Scalar::Missing => None,
+        value => {
+            let mut literals = list.iter().map(Scalar::from);
+            Some(literals.any(|literal| Operator::Equal.compare(value, &literal) == Some(true)))
+        }
+    }
+}
+
+impl Operator {
+    /// Values of different types are not equal, and none is less than the other.
+    fn compare(self, left: &Scalar<'_>, right: &Scalar<'_>) -> Option<bool> {
+        use std::cmp::Ordering::{Equal, Greater, Less};
+        let ordering = match (left, right) {
+            (Scalar::Missing, _) | (_, Scalar::Missing) => return None,
+            (Scalar::Bool(a), Scalar::Bool(b)) => a.cmp(b),
+            (Scalar::Null, Scalar::Null) => Equal,
+            (Scalar::Number(a), Scalar::Number(b)) => a.partial_cmp(b)?,
+            (Scalar::Text(a), Scalar::Text(b)) => a.cmp(b),
+            _ => {
+                return match self {
+                    Self::Equal => Some(false),
+                    Self::NotEqual => Some(true),
+                    _ => None,
+                };
+            }
+        };
+        Some(match self {
+            Self::Equal => ordering == Equal,
+            Self::Greater => ordering == Greater,
+            Self::GreaterOrEqual => ordering != Less,
+            Self::Less => ordering == Less,
+            Self::LessOrEqual => ordering != Greater,
+            Self::NotEqual => ordering != Equal,
+        })
+    }
+}
+
+impl Kind {
+    fn describes(self, value: &Scalar<'_>) -> bool {
+        match self {
+            Self::Array => matches!(value, Scalar::Array),
+            Self::Bool => matches!(value, Scalar::Bool(_)),
+            Self::Defined => !matches!(value, Scalar::Missing),
+            Self::NotNull => !matches!(value, Scalar::Missing | Scalar::Null),
+            Self::Null => matches!(value, Scalar::Null),
+            Self::Number => matches!(value, Scalar::Number(_)),
+            Self::Object => matches!(value, Scalar::Object),
+            Self::Primitive => {
+                matches!(
+                    value,
+                    Scalar::Bool(_) | Scalar::Null | Scalar::Number(_) | Scalar::Text(_)
+                )
+            }
+            Self::String => matches!(value, Scalar::Text(_)),
+        }
+    }
+}
+
+impl TextTest {
+    fn check(self, value: &Scalar<'_>, text: &Scalar<'_>) -> Option<bool> {
+        let (Scalar::Text(value), Scalar::Text(text)) = (value, text) else {
+            return None;
+        };
+        Some(match self {
+            Self::EndsWith => value.ends_with(text.as_ref()),
+            Self::StartsWith => value.starts_with(text.as_ref()),
+        })
+    }
+}
+
+impl Operand {
+    fn value<'a>(&'a self, twin: &TwinDocument<'a>) -> Scalar<'a> {
+        match self {
+            Self::Literal(literal) => literal.into(),
+            Self::Path(path) => twin.lookup(&path.0).into(),
+        }
+    }
+}
+
+/// A value as far as conditions can tell values apart.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Scalar<'a> {
+    Array,
+    Bool(bool),
+    Missing,
+    Null,
+    Number(f64),
+    Object,
+    Text(Cow<'a, str>),
+}
+
+impl<'a> From<&'a Literal> for Scalar<'a> {
+    fn from(literal: &'a Literal) -> Self {
+        match literal {
+            Literal::Bool(is) => Self::Bool(*is),
+            Literal::Null => Self::Null,
+            Literal::Number(number) => Self::Number(*number),
+            Literal::Text(text) => Self::Text(text.into()),
+        }
+    }
+}
+
+impl<'a> From<Datum<'a>> for Scalar<'a> {
+    fn from(datum: Datum<'a>) -> Self {
+        match datum {
+            Datum::Missing => Self::Missing,
+            // Counters stay far below 2^53.
+            Datum::Integer(number) => Self::Number(number as f64),
+            Datum::Json(Cow::Borrowed(value)) => value.into(),
+            Datum::Json(Cow::Owned(Value::String(text))) => Self::Text(text.into()),
+            Datum::Json(Cow::Owned(value)) => Scalar::from(&value).into_owned(),
+            Datum::Properties(_) | Datum::Section(_) | Datum::Sections(_) => Self::Object,
+            Datum::Text(text) => Self::Text(text),
+        }
+    }
+}
+
+impl<'a> From<&'a Value> for Scalar<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::Array(_) => Self::Array,
+            Value::Bool(is) => Self::Bool(*is),
+            Value::Null => Self::Null,
+            Value::Number(number) => number.as_f64().map_or(Self::Missing, Self::Number),
+            Value::Object(_) => Self::Object,
+            Value::String(text) => Self::Text(text.into()),
+        }
+    }
+}
+
+impl Scalar<'_> {
+    fn into_owned<'b>(self) -> Scalar<'b> {
+        match self {
+            Self::Array => Scalar::Array,
+            Self::Bool(is) => Scalar::Bool(is),
+            Self::Missing => Scalar::Missing,
+            Self::Null => Scalar::Null,
+            Self::Number(number) => Scalar::Number(number),
+            Self::Object => Scalar::Object,
+            Self::Text(text) => Scalar::Text(text.into_owned().into()),
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Running a query, one page at a time.
+//!
+//! A scan goes in steps and holds the registry's lock only for one of them, so that a query over a
+//! million devices does not stop everybody else. Where a page ends, the continuation token names
+//! the last identity on it: identities that come or go between two pages are neither repeated nor
+//! do they shift the others.
+
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Bound;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hub_types::{DeviceId, ErrorCode, IdentityId, ModuleId};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::aggregate::Groups;
+use super::syntax::{Collection, Column, Query, Select};
+use crate::hub::Hub;
+use crate::refusal::Refusal;
+use crate::registry::{Answer, Datum, DeviceRecord, Registry, TwinDocument};
+
+/// What `x-ms-item-type` says of the rows. C# reads it with regard to case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ItemType {
+    Raw,
+    Twin,
+}
+
+impl ItemType {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "Raw",
+            Self::Twin => "Twin",
+        }
+    }
+}
+
+/// Which page of which query.
+#[derive(Debug)]
+pub(crate) struct PageRequest<'a> {
+    pub(crate) query: &'a Query,
+    /// The query as it was sent: a continuation token is good for this text only.
+    pub(crate) text: &'a str,
+    pub(crate) size: usize,
+    pub(crate) continuation: Option<&'a str>,
+}
+
+/// One page: a JSON array, and where to go on.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) body: Vec<u8>,
+    pub(crate) item_type: ItemType,
+    pub(crate) continuation: Option<String>,
+}
+
+/// Runs a query up to the end of the page.
+pub(crate) async fn run(hub: &Hub, request: PageRequest<'_>) -> Answer<Page> {
+    let query = request.query;
+    if query.from == Collection::Jobs {
+        return Err(Refusal::not_implemented("QueryDeviceJobs"));
+    }
+    let token = request
+        .continuation
+        .map(|text| Token::read(text, request.text))
+        .transpose()?;
+    if let Select::Aggregates(columns) = &query.select {
+        let mut groups = Groups::new(columns, &query.group_by);
+        scan(hub, query, None, |twin| {
+            groups.add(twin);
+            Ok(Flow::GoOn)
+        })
+        .await?;
+        return Page::of_groups(&groups, query.top);
+    }
+    let (after, emitted) = token.map_or((None, 0), |token| (Some(token.after), token.emitted));
+    let mut rows = Rows::new(query, request.size, emitted);
+    scan(hub, query, after, |twin| rows.push(twin)).await?;
+    Ok(rows.into_page(emitted, request.text))
+}
+
+/// Whether a scan is to look further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    GoOn,
+    Stop,
+}
+
+/// Shows `visit` every twin that meets the condition, in the order of ids, from behind `after` on.
+async fn scan(
+    hub: &Hub,
+    query: &Query,
+    mut after: Option<IdentityId>,
+    mut visit: impl FnMut(&TwinDocument<'_>) -> Answer<Flow>,
+) -> Answer<()> {
+    loop {
+        match hub.read(|registry| step(registry, query, after.as_ref(), &mut visit))? {
+            None => return Ok(()),
+            reached => after = reached,
+        }
+        // Whoever waits for the lock gets it.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// One step of a scan. Returns how far it came; `None` when there is nothing left to do.
+///
+/// A place is an identity: a module stands for itself, a device for itself and all its modules.
+fn step(
+    registry: &Registry,
+    query: &Query,
+    after: Option<&IdentityId>,
+    visit: &mut impl FnMut(&TwinDocument<'_>) -> Answer<Flow>,
+) -> Answer<Option<IdentityId>> {
+    let mut left = DEVICES_PER_STEP;
+    for (id, device) in devices(registry, query, after) {
+        let resumed = after
+            .filter(|place| place.device() == id)
+            .and_then(IdentityId::module);
+        for twin in twins(query.from, id, device, resumed) {
+            let wanted = query.filter.as_ref().is_none_or(|filter| filter.holds(&twin));
+            if wanted && visit(&twin)? == Flow::Stop {
+                return Ok(None);
+            }
+        }
+        left -= 1;
+        if left == 0 {
+            return Ok(Some(id.clone().into()));
+        }
+    }
+    Ok(None)
+}
+
+/// The devices that are not behind yet: all of them, or those that the condition names.
+fn devices<'r>(
+    registry: &'r Registry,
+    query: &Query,
+    after: Option<&IdentityId>,
+) -> Box<dyn Iterator<Item = (&'r DeviceId, &'r DeviceRecord)> + 'r> {
+    let start = match after {
+        None => Bound::Unbounded,
+        Some(place) if place.module().is_some() => Bound::Included(place.device()),
+        Some(place) => Bound::Excluded(place.device()),
+    };
+    let Some(named) = query.device_ids() else {
+        return Box::new(registry.devices_from(start));
+    };
+    let ids: BTreeSet<DeviceId> = named
+        .into_iter()
+        .filter_map(|id| DeviceId::new(id).ok())
+        .collect();
+    let rest: Vec<_> = ids
+        .range::<DeviceId, _>((start, Bound::Unbounded))
+        .filter_map(|id| registry.device_entry(id))
+        .collect();
+    Box::new(rest.into_iter())
+}
+
+fn twins<'r>(
+    from: Collection,
+    id: &'r DeviceId,
+    device: &'r DeviceRecord,
+    after: Option<&ModuleId>,
+) -> Box<dyn Iterator<Item = TwinDocument<'r>> + 'r> {
+    if from == Collection::Devices {
+        return Box::new(std::iter::once(TwinDocument::of_device(id, device)));
+    }
+    let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let modules = device.modules.range::<ModuleId, _>((start, Bound::Unbounded));
+    Box::new(modules.map(move |(module, record)| TwinDocument::of_module(id, module, record)))
+}
+
+/// The rows of one page, as they are found.
+struct Rows<'q> {
+    select: &'q Select,
+    body: Vec<u8>,
+    count: usize,
+    /// How many rows the page takes.
+    size: usize,
+    /// Whether rows beyond the page would be wanted, which `TOP` decides.
+    wants_more: bool,
+    last: Option<IdentityId>,
+    /// There is a row beyond the page.
+    more: bool,
+}
+
+impl<'q> Rows<'q> {
+    fn new(query: &'q Query, size: usize, emitted: usize) -> Self {
+        let wanted = query.top.map_or(usize::MAX, |top| top.saturating_sub(emitted));
+        Self {
+            select: &query.select,
+            body: vec![b'['],
+            count: 0,
+            size: size.min(wanted),
+            wants_more: wanted > size,
+            last: None,
+            more: false,
+        }
+    }
+
+    fn push(&mut self, twin: &TwinDocument<'_>) -> Answer<Flow> {
+        if self.count == self.size {
+            self.more = self.wants_more;
+            return Ok(Flow::Stop);
+        }
+        if self.count > 0 {
+            self.body.push(b',');
+        }
+        match self.select {
+            Select::Columns(columns) => write_json(&mut self.body, &Projection { columns, twin })?,
+            Select::Aggregates(_) | Select::All => write_json(&mut self.body, twin)?,
+        }
+        self.count += 1;
+        self.last = Some(twin.identity());
+        Ok(Flow::GoOn)
+    }
+
+    fn into_page(mut self, emitted: usize, text: &str) -> Page {
+        self.body.push(b']');
+        let more = self.more;
+        let continuation = self.last.filter(|_| more).map(|after| {
+            let emitted = emitted + self.count;
+            Token { after, emitted }.write(text)
+        });
+        let item_type = match self.select {
+            Select::All => ItemType::Twin,
+            Select::Aggregates(_) | Select::Columns(_) => ItemType::Raw,
+        };
+        Page {
+            body: self.body,
+            item_type,
+            continuation,
+        }
+    }
+}
+
+impl Page {
+    fn of_groups(groups: &Groups<'_>, top: Option<usize>) -> Answer<Self> {
+        let mut rows = groups.rows();
+        rows.truncate(top.unwrap_or(usize::MAX));
+        let mut body = Vec::new();
+        write_json(&mut body, &rows)?;
+        Ok(Self {
+            body,
+            item_type: ItemType::Raw,
+            continuation: None,
+        })
+    }
+}
+
+/// A row of chosen columns; what a twin does not have is left out.
+struct Projection<'a> {
+    columns: &'a [Column],
+    twin: &'a TwinDocument<'a>,
+}
+
+impl Serialize for Projection<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for column in self.columns {
+            match self.twin.lookup(&column.path.0) {
+                Datum::Missing => {}
+                datum => map.serialize_entry(&column.name, &datum)?,
+            }
+        }
+        map.end()
+    }
+}
+
+/// Where a page ended.
+#[derive(Debug, PartialEq)]
+struct Token {
+    after: IdentityId,
+    /// Rows of all pages so far, for `TOP`.
+    emitted: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TokenDocument {
+    device: DeviceId,
+    module: Option<ModuleId>,
+    emitted: usize,
+    query: u64,
+}
+
+impl Token {
+    fn write(&self, query: &str) -> String {
+        let document = TokenDocument {
+            device: self.after.device().clone(),
+            module: self.after.module().cloned(),
+            emitted: self.emitted,
+            query: fingerprint(query),
+        };
+        // Ids and numbers always have a JSON form.
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&document).unwrap_or_default())
+    }
+
+    fn read(text: &str, query: &str) -> Answer<Self> {
+        let wrong = || Refusal::argument("x-ms-continuation is no token of this query");
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
+        let document: TokenDocument = serde_json::from_slice(&bytes).map_err(|_| wrong())?;
+        if document.query != fingerprint(query) {
+            return Err(wrong());
+        }
+        Ok(Self {
+            after: IdentityId::new(document.device, document.module),
+            emitted: document.emitted,
+        })
+    }
+}
+
+fn fingerprint(query: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    query.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn write_json(body: &mut Vec<u8>, value: &impl Serialize) -> Answer<()> {
+    serde_json::to_writer(body, value)
+        .map_err(|error| Refusal::new(ErrorCode::ServerError, error.to_string()))
+}
+
+const DEVICES_PER_STEP: usize = 2000;

@@ -1,0 +1,474 @@
+//! From tokens to a [`Query`], by recursive descent. Keywords are read in any letter case.
+
+use super::QueryError;
+use super::lexer::{Token, TokenKind, shortened, tokens};
+use super::syntax::{
+    Aggregate, AggregateColumn, Collection, Column, Condition, Kind, Literal, Operand, Operator, Path, Query,
+    Select, TextTest,
+};
+
+impl Query {
+    /// Parses a query.
+    pub(crate) fn parse(text: &str) -> Result<Self, QueryError> {
+        let tokens = tokens(text)?;
+        let end = Token {
+            kind: TokenKind::End,
+            column: text.chars().count() + 1,
+        };
+        let mut parser = Parser {
+            tokens: tokens.into_iter().peekable(),
+            end,
+            depth: 0,
+        };
+        parser.query()
+    }
+}
+
+struct Parser {
+    tokens: std::iter::Peekable<std::vec::IntoIter<Token>>,
+    end: Token,
+    /// How many conditions are open: bounded, so that no query exhausts the stack.
+    depth: usize,
+}
+
+/// One thing that a query selects, before it is known whether the query aggregates.
+struct Item {
+    value: ItemValue,
+    alias: Option<String>,
+    column: usize,
+}
+
+enum ItemValue {
+    Aggregate(Aggregate),
+    Path(Path),
+}
+
+impl Parser {
+    fn query(&mut self) -> Result<Query, QueryError> {
+        self.expect_keyword("SELECT")?;
+        let top = if self.take_keyword("TOP") {
+            Some(self.count()?)
+        } else {
+            None
+        };
+        let items = if self.take_symbol("*") {
+            None
+        } else {
+            Some(self.list(Self::item)?)
+        };
+        self.expect_keyword("FROM")?;
+        let from = self.collection()?;
+        let filter = if self.take_keyword("WHERE") {
+            Some(self.condition()?)
+        } else {
+            None
+        };
+        let group_by = self.group_by()?;
+        self.take_symbol(";");
+        if self.peek().kind != TokenKind::End {
+            return Err(self.unexpected("the end of the query"));
+        }
+        Ok(Query {
+            top,
+            select: self.select(items, &group_by)?,
+            from,
+            filter,
+            group_by,
+        })
+    }
+
+    fn collection(&mut self) -> Result<Collection, QueryError> {
+        let column = self.peek().column;
+        let path = self.path()?;
+        let name = path.0.join(".").to_ascii_lowercase();
+        match name.as_str() {
+            "devices" => Ok(Collection::Devices),
+            "devices.jobs" => Ok(Collection::Jobs),
+            "devices.modules" => Ok(Collection::Modules),
+            _ => Err(QueryError {
+                column,
+                problem: format!(
+                    "`{}` is no collection; there are devices and devices.modules",
+                    shortened(&name)
+                ),
+            }),
+        }
+    }
+
+    fn group_by(&mut self) -> Result<Vec<Path>, QueryError> {
+        if !self.take_keyword("GROUP") {
+            return Ok(Vec::new());
+        }
+        self.expect_keyword("BY")?;
+        self.list(Self::path)
+    }
+
+    fn item(&mut self) -> Result<Item, QueryError> {
+        let column = self.peek().column;
+        let path = self.path()?;
+        let value = match path.0.as_slice() {
+            [function] if self.take_symbol("(") => ItemValue::Aggregate(self.aggregate(function, column)?),
+            _ => ItemValue::Path(path),
+        };
+        let alias = if self.take_keyword("AS") {
+            Some(self.name()?)
+        } else {
+            None
+        };
+        Ok(Item { value, alias, column })
+    }
+
+    /// What follows `function(`.
+    fn aggregate(&mut self, function: &str, column: usize) -> Result<Aggregate, QueryError> {
+        if function.eq_ignore_ascii_case("COUNT") {
+            self.take_symbol("*");
+            self.expect_symbol(")")?;
+            return Ok(Aggregate::Count);
+        }
+        let known: Option<fn(Path) -> Aggregate> = match function.to_ascii_uppercase().as_str() {
+            "AVG" => Some(Aggregate::Avg),
+            "MAX" => Some(Aggregate::Max),
+            "MIN" => Some(Aggregate::Min),
+            "SUM" => Some(Aggregate::Sum),
+            _ => None,
+        };
+        let Some(make) = known else {
+            return Err(QueryError {
+                column,
+                problem: format!(
+                    "`{}` is no aggregate; there are COUNT, SUM, AVG, MIN, MAX",
+                    shortened(function)
+                ),
+            });
+        };
+        let path = self.path()?;
+        self.expect_symbol(")")?;
+        Ok(make(path))
+    }
+
+    fn select(&self, items: Option<Vec<Item>>, group_by: &[Path]) -> Result<Select, QueryError> {
+        let Some(items) = items else {
+            return match group_by {
+                [] => Ok(Select::All),
+                _ => Err(QueryError {
+                    column: 1,
+                    problem: "`*` can't be grouped; name the columns".to_owned(),
+                }),
+            };
+        };
+        let aggregates = items
+            .iter()
+            .any(|item| matches!(item.value, ItemValue::Aggregate(_)));
+        if aggregates || !group_by.is_empty() {
+            let columns = items.into_iter().enumerate();
+            let columns = columns.map(|(index, item)| aggregate_column(index, item, group_by));
+            return columns.collect::<Result<_, _>>().map(Select::Aggregates);
+        }
+        let columns = items.into_iter().filter_map(|item| match item.value {
+            ItemValue::Path(path) => Some(Column {
+                name: item.alias.unwrap_or_else(|| path.last().to_owned()),
+                path,
+            }),
+            ItemValue::Aggregate(_) => None,
+        });
+        Ok(Select::Columns(columns.collect()))
+    }
+
+    fn condition(&mut self) -> Result<Condition, QueryError> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(self.error(format!("conditions are nested more than {MAX_DEPTH} deep")));
+        }
+        let mut parts = vec![self.conjunction()?];
+        while self.take_keyword("OR") {
+            parts.push(self.conjunction()?);
+        }
+        self.depth -= 1;
+        Ok(one_or(parts, Condition::Or))
+    }
+
+    fn conjunction(&mut self) -> Result<Condition, QueryError> {
+        let mut parts = vec![self.negation()?];
+        while self.take_keyword("AND") {
+            parts.push(self.negation()?);
+        }
+        Ok(one_or(parts, Condition::And))
+    }
+
+    fn negation(&mut self) -> Result<Condition, QueryError> {
+        let mut negated = false;
+        while self.take_keyword("NOT") {
+            negated = !negated;
+        }
+        let condition = self.comparison()?;
+        Ok(if negated {
+            Condition::Not(Box::new(condition))
+        } else {
+            condition
+        })
+    }
+
+    fn comparison(&mut self) -> Result<Condition, QueryError> {
+        if self.take_symbol("(") {
+            let inner = self.condition()?;
+            self.expect_symbol(")")?;
+            return Ok(inner);
+        }
+        let column = self.peek().column;
+        let operand = self.operand()?;
+        if let Operand::Path(path) = &operand
+            && self.take_symbol("(")
+        {
+            return self.function(path, column);
+        }
+        if let Some(operator) = self.take_operator() {
+            return Ok(Condition::Compare {
+                left: operand,
+                operator,
+                right: self.operand()?,
+            });
+        }
+        let negated = match (self.take_keyword("NIN"), self.take_keyword("NOT")) {
+            (true, _) => true,
+            (false, true) => {
+                self.expect_keyword("IN")?;
+                true
+            }
+            (false, false) if self.take_keyword("IN") => false,
+            (false, false) => return Ok(Condition::Value(operand)),
+        };
+        let list = self.literals()?;
+        Ok(Condition::In {
+            operand,
+            list,
+            negated,
+        })
+    }
+
+    /// What follows `function(`.
+    fn function(&mut self, name: &Path, column: usize) -> Result<Condition, QueryError> {
+        let name = name.0.join(".").to_ascii_lowercase();
+        if let Some((_, test)) = TEXT_TESTS.iter().find(|(known, _)| *known == name) {
+            let operand = self.operand()?;
+            self.expect_symbol(",")?;
+            let text = self.operand()?;
+            self.expect_symbol(")")?;
+            return Ok(Condition::Text {
+                test: *test,
+                operand,
+                text,
+            });
+        }
+        let Some((_, kind)) = KINDS.iter().find(|(known, _)| *known == name) else {
+            let problem = format!("there is no function `{}`", shortened(&name));
+            return Err(QueryError { column, problem });
+        };
+        let operand = self.operand()?;
+        self.expect_symbol(")")?;
+        Ok(Condition::Is { kind: *kind, operand })
+    }
+
+    fn literals(&mut self) -> Result<Vec<Literal>, QueryError> {
+        let close = if self.take_symbol("(") {
+            ")"
+        } else {
+            self.expect_symbol("[")?;
+            "]"
+        };
+        if self.take_symbol(close) {
+            return Ok(Vec::new());
+        }
+        let list = self.list(Self::literal)?;
+        self.expect_symbol(close)?;
+        Ok(list)
+    }
+
+    fn literal(&mut self) -> Result<Literal, QueryError> {
+        let column = self.peek().column;
+        match self.operand()? {
+            Operand::Literal(literal) => Ok(literal),
+            Operand::Path(path) => Err(QueryError {
+                column,
+                problem: format!("`{}` is no literal", shortened(&path.0.join("."))),
+            }),
+        }
+    }
+
+    fn operand(&mut self) -> Result<Operand, QueryError> {
+        let literal = match &self.peek().kind {
+            TokenKind::Number(number) => Literal::Number(*number),
+            TokenKind::Text(text) => Literal::Text(text.clone()),
+            TokenKind::Word(word) if word.eq_ignore_ascii_case("true") => Literal::Bool(true),
+            TokenKind::Word(word) if word.eq_ignore_ascii_case("false") => Literal::Bool(false),
+            TokenKind::Word(word) if word.eq_ignore_ascii_case("null") => Literal::Null,
+            _ => return self.path().map(Operand::Path),
+        };
+        self.next();
+        Ok(Operand::Literal(literal))
+    }
+
+    fn path(&mut self) -> Result<Path, QueryError> {
+        let mut names = vec![self.name()?];
+        while self.take_symbol(".") {
+            names.push(self.name()?);
+        }
+        Ok(Path(names))
+    }
+
+    fn name(&mut self) -> Result<String, QueryError> {
+        match self.peek().kind.clone() {
+            TokenKind::Word(name) | TokenKind::QuotedName(name) => {
+                self.next();
+                Ok(name)
+            }
+            _ => Err(self.unexpected("a name")),
+        }
+    }
+
+    fn count(&mut self) -> Result<usize, QueryError> {
+        match self.peek().kind {
+            TokenKind::Number(number) if number >= 0.0 && number.fract() == 0.0 && number < 1e15 => {
+                self.next();
+                Ok(number as usize)
+            }
+            _ => Err(self.unexpected("a whole number")),
+        }
+    }
+
+    fn list<T>(
+        &mut self,
+        element: impl Fn(&mut Self) -> Result<T, QueryError>,
+    ) -> Result<Vec<T>, QueryError> {
+        let mut list = vec![element(self)?];
+        while self.take_symbol(",") {
+            list.push(element(self)?);
+        }
+        Ok(list)
+    }
+
+    fn take_operator(&mut self) -> Option<Operator> {
+        let TokenKind::Symbol(symbol) = self.peek().kind else {
+            return None;
+        };
+        let (_, operator) = OPERATORS.iter().find(|(known, _)| *known == symbol)?;
+        self.next();
+        Some(*operator)
+    }
+
+    fn take_keyword(&mut self, keyword: &str) -> bool {
+        let found = matches!(&self.peek().kind, TokenKind::Word(word) if word.eq_ignore_ascii_case(keyword));
+        if found {
+            self.next();
+        }
+        found
+    }
+
+    fn expect_keyword(&mut self, keyword: &'static str) -> Result<(), QueryError> {
+        if self.take_keyword(keyword) {
+            Ok(())
+        } else {
+            Err(self.unexpected(keyword))
+        }
+    }
+
+    fn take_symbol(&mut self, symbol: &str) -> bool {
+        let found = matches!(self.peek().kind, TokenKind::Symbol(found) if found == symbol);
+        if found {
+            self.next();
+        }
+        found
+    }
+
+    fn expect_symbol(&mut self, symbol: &'static str) -> Result<(), QueryError> {
+        if self.take_symbol(symbol) {
+            Ok(())
+        } else {
+            Err(self.unexpected(symbol))
+        }
+    }
+
+    fn peek(&mut self) -> &Token {
+        self.tokens.peek().unwrap_or(&self.end)
+    }
+
+    fn next(&mut self) {
+        self.tokens.next();
+    }
+
+    fn unexpected(&mut self, wanted: &str) -> QueryError {
+        let found = match &self.peek().kind {
+            TokenKind::Word(text) | TokenKind::QuotedName(text) => format!("`{}`", shortened(text)),
+            TokenKind::Text(text) => format!("'{}'", shortened(text)),
+            TokenKind::Number(number) => format!("`{number}`"),
+            TokenKind::Symbol(symbol) => format!("`{symbol}`"),
+            TokenKind::End => "the end".to_owned(),
+        };
+        self.error(format!("expected {wanted}, found {found}"))
+    }
+
+    fn error(&mut self, problem: String) -> QueryError {
+        QueryError {
+            column: self.peek().column,
+            problem,
+        }
+    }
+}
+
+fn aggregate_column(index: usize, item: Item, group_by: &[Path]) -> Result<AggregateColumn, QueryError> {
+    let (value, name) = match item.value {
+        // Cosmos DB's name for a value that has none.
+        ItemValue::Aggregate(aggregate) => (aggregate, format!("${}", index + 1)),
+        ItemValue::Path(path) => match group_by.iter().position(|grouped| *grouped == path) {
+            Some(place) => (Aggregate::Group(place), path.last().to_owned()),
+            None => {
+                return Err(QueryError {
+                    column: item.column,
+                    problem: format!("`{}` is not grouped by", shortened(&path.0.join("."))),
+                });
+            }
+        },
+    };
+    Ok(AggregateColumn {
+        value,
+        name: item.alias.unwrap_or(name),
+    })
+}
+
+fn one_or(mut parts: Vec<Condition>, many: impl Fn(Vec<Condition>) -> Condition) -> Condition {
+    match (parts.len(), parts.pop()) {
+        (1, Some(only)) => only,
+        (_, last) => {
+            parts.extend(last);
+            many(parts)
+        }
+    }
+}
+
+const MAX_DEPTH: usize = 100;
+
+const OPERATORS: [(&str, Operator); 7] = [
+    ("!=", Operator::NotEqual),
+    ("<>", Operator::NotEqual),
+    ("<=", Operator::LessOrEqual),
+    (">=", Operator::GreaterOrEqual),
+    ("=", Operator::Equal),
+    ("<", Operator::Less),
+    (">", Operator::Greater),
+];
+
+const KINDS: [(&str, Kind); 9] = [
+    ("is_array", Kind::Array),
+    ("is_bool", Kind::Bool),
+    ("is_defined", Kind::Defined),
+    ("is_not_null", Kind::NotNull),
+    ("is_null", Kind::Null),
+    ("is_number", Kind::Number),
+    ("is_object", Kind::Object),
+    ("is_primitive", Kind::Primitive),
+    ("is_string", Kind::String),
+];
+
+const TEXT_TESTS: [(&str, TextTest); 2] = [
+    ("endswith", TextTest::EndsWith),
+    ("startswith", TextTest::StartsWith),
+];

@@ -1,0 +1,182 @@
+//! What a query says, once it is parsed.
+
+/// A whole query.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Query {
+    pub(crate) top: Option<usize>,
+    pub(crate) select: Select,
+    pub(crate) from: Collection,
+    pub(crate) filter: Option<Condition>,
+    pub(crate) group_by: Vec<Path>,
+}
+
+/// What is looked through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Collection {
+    Devices,
+    Jobs,
+    Modules,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Select {
+    /// `*`
+    All,
+    Columns(Vec<Column>),
+    /// At least one aggregate, or a `GROUP BY`.
+    Aggregates(Vec<AggregateColumn>),
+}
+
+/// `path AS name`
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Column {
+    pub(crate) path: Path,
+    pub(crate) name: String,
+}
+
+/// `function(path) AS name`, or a path that the query groups by.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AggregateColumn {
+    pub(crate) value: Aggregate,
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Aggregate {
+    Avg(Path),
+    Count,
+    /// The place of the path among those of `GROUP BY`.
+    Group(usize),
+    Max(Path),
+    Min(Path),
+    Sum(Path),
+}
+
+/// `a.b.c`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Path(pub(crate) Vec<String>);
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Condition {
+    /// Two or more.
+    And(Vec<Self>),
+    Compare {
+        left: Operand,
+        operator: Operator,
+        right: Operand,
+    },
+    In {
+        operand: Operand,
+        list: Vec<Literal>,
+        negated: bool,
+    },
+    /// `is_defined(path)` and the like.
+    Is {
+        kind: Kind,
+        operand: Operand,
+    },
+    Not(Box<Self>),
+    /// Two or more.
+    Or(Vec<Self>),
+    /// `startswith(path, 'text')` and `endswith(path, 'text')`.
+    Text {
+        test: TextTest,
+        operand: Operand,
+        text: Operand,
+    },
+    /// A value that stands where a condition is due.
+    Value(Operand),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operator {
+    Equal,
+    Greater,
+    GreaterOrEqual,
+    Less,
+    LessOrEqual,
+    NotEqual,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Array,
+    Bool,
+    Defined,
+    NotNull,
+    Null,
+    Number,
+    Object,
+    Primitive,
+    String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TextTest {
+    EndsWith,
+    StartsWith,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Operand {
+    Literal(Literal),
+    Path(Path),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Literal {
+    Bool(bool),
+    Null,
+    Number(f64),
+    Text(String),
+}
+
+impl Path {
+    /// The name that a column has when the query gives it none.
+    pub(crate) fn last(&self) -> &str {
+        self.0.last().map_or("", String::as_str)
+    }
+
+    /// Whether it is `deviceId`.
+    pub(crate) fn is_device_id(&self) -> bool {
+        matches!(self.0.as_slice(), [name] if name.eq_ignore_ascii_case("deviceId"))
+    }
+}
+
+impl Query {
+    /// The ids that `deviceId = '…'` or `deviceId IN […]` leave over, where the condition says so;
+    /// then there is no need to look through all devices.
+    pub(crate) fn device_ids(&self) -> Option<Vec<&str>> {
+        self.filter.as_ref()?.device_ids()
+    }
+}
+
+impl Condition {
+    fn device_ids(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::And(parts) => parts.iter().find_map(Self::device_ids),
+            Self::Compare {
+                left: Operand::Path(path),
+                operator: Operator::Equal,
+                right: Operand::Literal(Literal::Text(id)),
+            }
+            | Self::Compare {
+                left: Operand::Literal(Literal::Text(id)),
+                operator: Operator::Equal,
+                right: Operand::Path(path),
+            } if path.is_device_id() => Some(vec![id.as_str()]),
+            Self::In {
+                operand: Operand::Path(path),
+                list,
+                negated: false,
+            } if path.is_device_id() => {
+                let texts = list.iter().filter_map(|literal| match literal {
+                    Literal::Text(id) => Some(id.as_str()),
+                    _ => None,
+                });
+                Some(texts.collect())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Randomness: the keys that a hub mints, and ids for requests.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hub_types::SymmetricKey;
+use hub_types::symmetric_key::SymmetricKeys;
+use zeroize::Zeroizing;
+
+/// A new symmetric key of 32 random bytes.
+pub(crate) fn symmetric_key() -> SymmetricKey {
+    SymmetricKey::from_bytes(&Zeroizing::new(bytes()))
+}
+
+/// A new pair of keys.
+pub(crate) fn symmetric_keys() -> SymmetricKeys {
+    SymmetricKeys {
+        primary: symmetric_key(),
+        secondary: symmetric_key(),
+    }
+}
+
+/// Makes ids for requests: unique in this process, and unlikely to be those of another.
+#[derive(Debug)]
+pub(crate) struct RequestIds {
+    prefix: u64,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(crate) fn new() -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = bytes();
+        Self {
+            prefix: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            next: AtomicU64::new(1),
+        }
+    }
+
+    /// 32 upper-case hex digits.
+    pub(crate) fn next(&self) -> String {
+        format!(
+            "{:016X}{:016X}",
+            self.prefix,
+            self.next.fetch_add(1, Ordering::Relaxed)
+        )
+    }
+}
+
+fn bytes() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    rustls::crypto::aws_lc_rs::default_provider()
+        .secure_random
+        .fill(&mut bytes)
+        // Going on without randomness would hand out guessable keys.
+        .unwrap_or_else(|_| panic!("the operating system gives no randomness"));
+    bytes
+}

@@ -1,0 +1,65 @@
+//! What the hub answers when it does not do as asked.
+
+use hub_types::{DeviceId, ErrorCode, ModuleId};
+
+/// A refusal: the status, the code's name, and a text for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) name: &'static str,
+    pub(crate) text: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: ErrorCode, text: impl Into<String>) -> Self {
+        Self {
+            status: code.http_status(),
+            name: code.name(),
+            text: text.into(),
+        }
+    }
+
+    /// IoT Hub has this operation, this hub has not.
+    pub(crate) fn not_implemented(operation: &str) -> Self {
+        Self {
+            status: 501,
+            name: "NotImplemented",
+            text: format!("the local hub does not implement the operation {operation}"),
+        }
+    }
+
+    pub(crate) fn argument(text: impl Into<String>) -> Self {
+        Self::new(ErrorCode::ArgumentInvalid, text)
+    }
+
+    pub(crate) fn device_exists(id: &DeviceId) -> Self {
+        let text = format!("A device with ID '{id}' is already registered.");
+        Self::new(ErrorCode::DeviceAlreadyExists, text)
+    }
+
+    pub(crate) fn device_not_found(id: &DeviceId) -> Self {
+        let text = format!("A device with ID '{id}' is not registered.");
+        Self::new(ErrorCode::DeviceNotFound, text)
+    }
+
+    pub(crate) fn module_exists(device: &DeviceId, module: &ModuleId) -> Self {
+        let text = format!("Device {device} already contains Module {module}.");
+        Self::new(ErrorCode::ModuleAlreadyExistsOnDevice, text)
+    }
+
+    pub(crate) fn module_not_found(device: &DeviceId, module: &ModuleId) -> Self {
+        let text = format!("Device {device} contains no Module {module}.");
+        Self::new(ErrorCode::ModuleNotFound, text)
+    }
+
+    pub(crate) fn etag_missing() -> Self {
+        Self::new(ErrorCode::PreconditionFailed, "Etag missing")
+    }
+
+    pub(crate) fn etag_mismatch() -> Self {
+        Self::new(
+            ErrorCode::PreconditionFailed,
+            "PreconditionFailed, ETag may be invalid.",
+        )
+    }
+}

@@ -1,0 +1,135 @@
+//! The registry: every device and module of the hub with its twin, in memory.
+//!
+//! It is a plain structure without locks, I/O or a clock. A write takes the time and a
+//! [`Journal`], into which it notes what it touched; it either happens as a whole or is refused.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use hub_types::identity::{Device, Status};
+use hub_types::{Authentication, DeviceId, Etag, IdentityId, IfMatch, ModuleId, Timestamp};
+
+use crate::random;
+use crate::refusal::Refusal;
+
+pub(crate) use bulk::BulkEntry;
+pub(crate) use document::{Datum, TwinDocument};
+pub(crate) use journal::{Counts, Journal};
+pub(crate) use record::{DeviceRecord, ModuleRecord};
+
+mod bulk;
+mod device;
+mod document;
+mod journal;
+mod module;
+mod record;
+mod scope;
+#[cfg(test)]
+mod tests;
+mod twin;
+
+/// All identities of the hub.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    devices: BTreeMap<DeviceId, Box<DeviceRecord>>,
+    disabled: usize,
+    last_generation: u64,
+}
+
+/// The answer of every operation.
+pub(crate) type Answer<T> = Result<T, Refusal>;
+
+impl Registry {
+    pub(crate) fn device(&self, id: &DeviceId) -> Answer<&DeviceRecord> {
+        let found = self.devices.get(id).map(AsRef::as_ref);
+        found.ok_or_else(|| Refusal::device_not_found(id))
+    }
+
+    /// The first `top` devices by id.
+    pub(crate) fn first_devices(&self, top: usize) -> Vec<Device> {
+        let first = self.devices.iter().take(top);
+        first.map(|(id, record)| record.document(id)).collect()
+    }
+
+    /// The device as it stands in the registry, id included.
+    pub(crate) fn device_entry(&self, id: &DeviceId) -> Option<(&DeviceId, &DeviceRecord)> {
+        self.devices
+            .get_key_value(id)
+            .map(|(id, record)| (id, record.as_ref()))
+    }
+
+    /// The devices from a bound on, in order.
+    pub(crate) fn devices_from<'r>(
+        &'r self,
+        start: Bound<&DeviceId>,
+    ) -> impl Iterator<Item = (&'r DeviceId, &'r DeviceRecord)> + use<'r> {
+        let range = self.devices.range::<DeviceId, _>((start, Bound::Unbounded));
+        range.map(|(id, record)| (id, record.as_ref()))
+    }
+
+    pub(crate) fn device_count(&self) -> usize {
+        self.devices.len()
+    }
+
+    pub(crate) fn disabled_count(&self) -> usize {
+        self.disabled
+    }
+
+    /// Puts a device that a store kept back in.
+    pub(crate) fn restore_device(&mut self, id: DeviceId, record: DeviceRecord) {
+        self.last_generation = self.last_generation.max(record.identity.generation);
+        self.disabled += usize::from(record.settings.status == Status::Disabled);
+        self.devices.insert(id, Box::new(record));
+    }
+
+    /// Puts a module that a store kept back in; its device must be there already.
+    pub(crate) fn restore_module(
+        &mut self,
+        device: &DeviceId,
+        id: ModuleId,
+        record: ModuleRecord,
+    ) -> Answer<()> {
+        self.last_generation = self.last_generation.max(record.identity.generation);
+        self.device_mut(device)?.modules.insert(id, Box::new(record));
+        Ok(())
+    }
+
+    /// The record as a store keeps it; `None` when there is no such identity.
+    pub(crate) fn stored_form(&self, identity: &IdentityId) -> serde_json::Result<Option<Vec<u8>>> {
+        let Some(device) = self.devices.get(identity.device()) else {
+            return Ok(None);
+        };
+        match identity.module() {
+            None => serde_json::to_vec(device).map(Some),
+            Some(module) => device.modules.get(module).map(serde_json::to_vec).transpose(),
+        }
+    }
+
+    fn device_mut(&mut self, id: &DeviceId) -> Answer<&mut DeviceRecord> {
+        let found = self.devices.get_mut(id).map(AsMut::as_mut);
+        found.ok_or_else(|| Refusal::device_not_found(id))
+    }
+
+    /// The ticks of now, moved on where an earlier identity has them.
+    fn next_generation(&mut self, now: Timestamp) -> u64 {
+        self.last_generation = now.ticks().max(self.last_generation + 1);
+        self.last_generation
+    }
+}
+
+/// Refuses unless the demand is met. `None` (no header) never demands anything here.
+fn check_etag(demand: &IfMatch, current: &Etag) -> Answer<()> {
+    if demand.allows(current) {
+        Ok(())
+    } else {
+        Err(Refusal::etag_mismatch())
+    }
+}
+
+/// Fills in what the client left to the hub: keys.
+fn with_keys(authentication: Authentication) -> Authentication {
+    match authentication {
+        Authentication::Sas(None) => Authentication::Sas(Some(random::symmetric_keys())),
+        given => given,
+    }
+}

@@ -1,0 +1,210 @@
+//! Bulk operations: up to 100 items, each done or refused on its own.
+
+use hub_types::bulk::{BulkError, BulkItem, BulkResult, ImportMode};
+use hub_types::identity::{DeviceSpec, ModuleSpec};
+use hub_types::twin::{JsonObject, TwinPatch};
+use hub_types::{ErrorCode, Etag, IdentityId, IfMatch, ModuleId, Timestamp};
+use serde_json::{Value, json};
+
+use super::{Answer, Journal, Registry};
+use crate::refusal::Refusal;
+
+/// One item of a bulk call as it was read.
+#[derive(Debug)]
+pub(crate) struct BulkEntry {
+    pub(crate) device: String,
+    pub(crate) module: Option<String>,
+    /// The item, or why it is none.
+    pub(crate) item: Result<BulkItem, Refusal>,
+}
+
+impl Registry {
+    /// Does the items in order. What succeeds stays, whatever becomes of the others.
+    pub(crate) fn bulk(
+        &mut self,
+        entries: Vec<BulkEntry>,
+        now: Timestamp,
+        journal: &mut Journal,
+    ) -> BulkResult {
+        let mut errors = Vec::new();
+        for entry in entries {
+            let mode = entry.item.as_ref().ok().map(mode_of);
+            let done = entry.item.and_then(|item| self.bulk_item(item, now, journal));
+            if let Err(refusal) = done {
+                journal.counts.failed += 1;
+                errors.push(BulkError {
+                    device_id: entry.device,
+                    module_id: entry.module,
+                    error_code: refusal.name.to_owned(),
+                    error_status: Some(refusal.text),
+                    operation: mode.map(|mode| mode.to_string()),
+                });
+            }
+        }
+        BulkResult {
+            is_successful: errors.is_empty(),
+            errors,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn bulk_item(&mut self, mut item: BulkItem, now: Timestamp, journal: &mut Journal) -> Answer<()> {
+        let identity = item.identity();
+        let twin = twin_patch(&mut item)?;
+        match mode_of(&item) {
+            ImportMode::Create => self.bulk_create(item, twin, now, journal),
+            ImportMode::CreateOrUpdate if !self.has(&identity) => self.bulk_create(item, twin, now, journal),
+            ImportMode::CreateOrUpdateIfMatchETag if !self.has(&identity) => {
+                self.bulk_create(item, twin, now, journal)
+            }
+            ImportMode::CreateOrUpdate | ImportMode::Update => {
+                self.bulk_update(item, twin, &IfMatch::Any, now, journal)
+            }
+            ImportMode::CreateOrUpdateIfMatchETag | ImportMode::UpdateIfMatchETag => {
+                let demand = demand(item.etag.as_ref())?;
+                self.bulk_update(item, twin, &demand, now, journal)
+            }
+            ImportMode::Delete => self.bulk_delete(&identity, &IfMatch::Any, journal),
+            ImportMode::DeleteIfMatchETag => {
+                self.bulk_delete(&identity, &demand(item.etag.as_ref())?, journal)
+            }
+            ImportMode::UpdateTwin => self.bulk_twin(&identity, twin, &IfMatch::Any, now, journal),
+            ImportMode::UpdateTwinIfMatchETag => {
+                self.bulk_twin(&identity, twin, &demand(item.twin_etag.as_ref())?, now, journal)
+            }
+            other => Err(Refusal::argument(format!("importMode {other} is not known here"))),
+        }
+    }
+
+    fn bulk_create(
+        &mut self,
+        item: BulkItem,
+        twin: TwinPatch,
+        now: Timestamp,
+        journal: &mut Journal,
+    ) -> Answer<()> {
+        match item.module_id.clone() {
+            None => self.create_device(device_spec(item), twin, now, journal),
+            Some(module) => {
+                let device = item.id.clone();
+                self.create_module(&device, module_spec(item, module), twin, now, journal)
+            }
+        }
+    }
+
+    /// Replaces the identity; twin sections that are given are merged in. All of it or nothing.
+    fn bulk_update(
+        &mut self,
+        item: BulkItem,
+        twin: TwinPatch,
+        demand: &IfMatch,
+        now: Timestamp,
+        journal: &mut Journal,
+    ) -> Answer<()> {
+        let identity = item.identity();
+        self.check_exists(&identity)?;
+        let twin_demand = item.twin_etag.clone().map_or(IfMatch::Any, IfMatch::Exactly);
+        let written = self.twin_after(&identity, &twin_demand, |twin_now| twin_now.patched(twin, now));
+        let (next, twin_changed) = written.map_err(as_bulk)?;
+        let changed = match item.module_id.clone() {
+            None => self.replace_device(device_spec(item), demand, now, journal),
+            Some(module) => self.replace_module(identity.device(), module_spec(item, module), demand),
+        };
+        let changed = changed.map_err(as_bulk)?;
+        *self.twin_mut(&identity)? = next;
+        journal.updated(identity.device(), identity.module(), changed || twin_changed);
+        Ok(())
+    }
+
+    fn bulk_delete(&mut self, identity: &IdentityId, demand: &IfMatch, journal: &mut Journal) -> Answer<()> {
+        match identity.module() {
+            None => self.delete_device(identity.device(), demand, journal),
+            Some(module) => self.delete_module(identity.device(), module, demand, journal),
+        }
+        .map_err(as_bulk)
+    }
+
+    fn bulk_twin(
+        &mut self,
+        identity: &IdentityId,
+        twin: TwinPatch,
+        demand: &IfMatch,
+        now: Timestamp,
+        journal: &mut Journal,
+    ) -> Answer<()> {
+        self.check_exists(identity)?;
+        self.patch_twin(identity, twin, demand, now, journal)
+            .map_err(as_bulk)
+    }
+
+    fn has(&self, identity: &IdentityId) -> bool {
+        self.twin(identity).is_ok()
+    }
+
+    /// Bulk items name what is missing: the device, or its module.
+    fn check_exists(&self, identity: &IdentityId) -> Answer<()> {
+        let device = self.device(identity.device())?;
+        match identity.module() {
+            Some(module) if !device.modules.contains_key(module) => {
+                Err(Refusal::module_not_found(identity.device(), module))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn mode_of(item: &BulkItem) -> ImportMode {
+    item.import_mode.unwrap_or_default()
+}
+
+/// The etag that an `IfMatchETag` mode demands. `*` is one that always fits, as in `If-Match`.
+fn demand(etag: Option<&Etag>) -> Answer<IfMatch> {
+    let etag = etag.filter(|etag| !etag.as_str().is_empty());
+    etag.map(|etag| IfMatch::parse(etag.as_str()))
+        .ok_or_else(Refusal::etag_missing)
+}
+
+/// Bulk results have a code of their own for an etag that is out of date.
+fn as_bulk(refusal: Refusal) -> Refusal {
+    match refusal {
+        mismatch if mismatch == Refusal::etag_mismatch() => {
+            Refusal::new(ErrorCode::EtagDoesNotMatch, mismatch.text)
+        }
+        other => other,
+    }
+}
+
+/// The twin sections of the item, read like the body of a PATCH.
+fn twin_patch(item: &mut BulkItem) -> Answer<TwinPatch> {
+    let given = |section: Option<JsonObject>| section.filter(|object| !object.is_empty());
+    let mut body = JsonObject::new();
+    if let Some(tags) = given(item.tags.take()) {
+        body.insert("tags".to_owned(), Value::Object(tags));
+    }
+    if let Some(desired) = given(item.properties.take().and_then(|properties| properties.desired)) {
+        body.insert("properties".to_owned(), json!({ "desired": desired }));
+    }
+    TwinPatch::from_body(Value::Object(body)).map_err(|error| Refusal::argument(error.to_string()))
+}
+
+fn device_spec(item: BulkItem) -> DeviceSpec {
+    DeviceSpec {
+        device_id: item.id,
+        status: item.status,
+        status_reason: item.status_reason,
+        authentication: item.authentication,
+        capabilities: item.capabilities,
+        device_scope: item.device_scope,
+        parent_scopes: item.parent_scopes,
+    }
+}
+
+/// A bulk item has no member for who manages a module.
+fn module_spec(item: BulkItem, module: ModuleId) -> ModuleSpec {
+    ModuleSpec {
+        module_id: module,
+        device_id: Some(item.id),
+        managed_by: None,
+        authentication: item.authentication,
+    }
+}

@@ -1,0 +1,158 @@
+//! Creating, replacing and deleting devices.
+
+use hub_types::identity::{Device, DeviceSpec, Status};
+use hub_types::twin::TwinPatch;
+use hub_types::{Authentication, DeviceId, ErrorCode, IfMatch, ModuleId, Timestamp};
+
+use super::record::{DeviceRecord, DeviceSettings, IdentityRecord, ModuleRecord};
+use super::{Answer, Journal, Registry, check_etag, with_keys};
+use crate::refusal::Refusal;
+use crate::twin::TwinState;
+
+impl Registry {
+    /// A PUT: without a demand it only creates, with one it only replaces.
+    pub(crate) fn put_device(
+        &mut self,
+        spec: DeviceSpec,
+        demand: Option<&IfMatch>,
+        now: Timestamp,
+        journal: &mut Journal,
+    ) -> Answer<Device> {
+        let id = spec.device_id.clone();
+        match demand {
+            None => self.create_device(spec, TwinPatch::default(), now, journal)?,
+            Some(demand) => {
+                let changed = self.replace_device(spec, demand, now, journal)?;
+                journal.updated(&id, None, changed);
+            }
+        }
+        Ok(self.device(&id)?.document(&id))
+    }
+
+    /// Creates a device with its twin; refuses if there is one already.
+    pub(super) fn create_device(
+        &mut self,
+        spec: DeviceSpec,
+        twin: TwinPatch,
+        now: Timestamp,
+        journal: &mut Journal,
+    ) -> Answer<()> {
+        let id = spec.device_id.clone();
+        if self.devices.contains_key(&id) {
+            return Err(Refusal::device_exists(&id));
+        }
+        let authentication = device_authentication(spec.authentication.clone())?;
+        let generation = self.next_generation(now);
+        let settings = self.settings_of_new(spec, generation)?;
+        let identity = IdentityRecord::new(generation, authentication, TwinState::new(now, twin));
+        self.disabled += usize::from(settings.status == Status::Disabled);
+        let record = DeviceRecord::new(identity, settings);
+        self.devices.insert(id.clone(), Box::new(record));
+        journal.created(&id, None);
+        self.settle_system_modules(&id, now, journal)
+    }
+
+    /// Replaces a device's identity and tells whether it changed; its twin and its modules stay.
+    pub(super) fn replace_device(
+        &mut self,
+        spec: DeviceSpec,
+        demand: &IfMatch,
+        now: Timestamp,
+        journal: &mut Journal,
+    ) -> Answer<bool> {
+        let id = spec.device_id.clone();
+        let current = self.device(&id)?;
+        check_etag(demand, &current.identity.etag())?;
+        let authentication = device_authentication(spec.authentication.clone())?;
+        let settings = self.settings_of_existing(spec, current)?;
+        let was_disabled = current.settings.status == Status::Disabled;
+        let is_disabled = settings.status == Status::Disabled;
+
+        let record = self.device_mut(&id)?;
+        let changed = record.identity.authentication != authentication || record.settings != settings;
+        if was_disabled != is_disabled {
+            record.status_updated = now;
+        }
+        record.identity.authentication = authentication;
+        record.settings = settings;
+        record.identity.bump_etag();
+        self.disabled = self.disabled + usize::from(is_disabled) - usize::from(was_disabled);
+        self.settle_system_modules(&id, now, journal)?;
+        Ok(changed)
+    }
+
+    /// Deletes a device with its modules and their twins.
+    pub(crate) fn delete_device(
+        &mut self,
+        id: &DeviceId,
+        demand: &IfMatch,
+        journal: &mut Journal,
+    ) -> Answer<()> {
+        check_etag(demand, &self.device(id)?.identity.etag())?;
+        let Some(record) = self.devices.remove(id) else {
+            return Err(Refusal::device_not_found(id));
+        };
+        self.disabled -= usize::from(record.settings.status == Status::Disabled);
+        for module in record.modules.keys() {
+            journal.deleted(id, Some(module));
+        }
+        journal.deleted(id, None);
+        Ok(())
+    }
+
+    fn settings_of_new(&self, spec: DeviceSpec, generation: u64) -> Answer<DeviceSettings> {
+        let id = spec.device_id.clone();
+        let scopes = self.scopes_of_new(&id, generation, &spec)?;
+        Ok(settings(spec, scopes))
+    }
+
+    fn settings_of_existing(&self, spec: DeviceSpec, current: &DeviceRecord) -> Answer<DeviceSettings> {
+        let scopes = self.scopes_of_existing(&spec, current)?;
+        Ok(settings(spec, scopes))
+    }
+
+    /// An edge device has `$edgeAgent` and `$edgeHub`, any other device has not.
+    fn settle_system_modules(&mut self, id: &DeviceId, now: Timestamp, journal: &mut Journal) -> Answer<()> {
+        for name in SYSTEM_MODULES {
+            let module = ModuleId::new(name).map_err(|error| Refusal::argument(error.to_string()))?;
+            let device = self.device(id)?;
+            match (device.is_edge(), device.modules.contains_key(&module)) {
+                (true, false) => {
+                    let generation = self.next_generation(now);
+                    let record = Box::new(ModuleRecord::system(generation));
+                    self.device_mut(id)?.modules.insert(module.clone(), record);
+                    journal.created(id, Some(&module));
+                }
+                (false, true) => {
+                    self.device_mut(id)?.modules.remove(&module);
+                    journal.deleted(id, Some(&module));
+                }
+                (true, true) | (false, false) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn settings(spec: DeviceSpec, scopes: (Option<Box<str>>, Vec<String>)) -> DeviceSettings {
+    let (device_scope, parent_scopes) = scopes;
+    DeviceSettings {
+        status: spec.status.unwrap_or_default(),
+        status_reason: spec.status_reason,
+        capabilities: spec.capabilities.unwrap_or_default(),
+        device_scope,
+        parent_scopes,
+    }
+}
+
+fn device_authentication(given: Option<Authentication>) -> Answer<Authentication> {
+    match given.unwrap_or_default() {
+        Authentication::None => Err(Refusal::new(
+            ErrorCode::ArgumentInvalid,
+            "DeviceAuthenticationTypeIsMissing: a device needs an authentication type",
+        )),
+        given => Ok(with_keys(given)),
+    }
+}
+
+const SYSTEM_MODULES: [&str; 2] = ["$edgeAgent", "$edgeHub"];

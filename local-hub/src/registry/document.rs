@@ -1,0 +1,249 @@
+//! A twin as the wire and queries see it: its own state and the mirror of its identity.
+//!
+//! One list of fields serves both: serialising walks it, a query looks one up. Nothing is copied
+//! into a JSON tree first, so that reading a twin and scanning a million stay cheap.
+
+use std::borrow::Cow;
+
+use hub_types::identity::{ConnectionState, Status};
+use hub_types::{DeviceId, Etag, IdentityId, ModuleId, Timestamp};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::record::{DeviceRecord, IdentityRecord, ModuleRecord};
+use crate::twin::{Kind, Properties, PropertyValue, SectionDocument, TwinState, Values};
+
+/// The twin of a device or a module.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TwinDocument<'a> {
+    device_id: &'a DeviceId,
+    identity: &'a IdentityRecord,
+    owner: Owner<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Owner<'a> {
+    Device(&'a DeviceRecord),
+    Module(&'a ModuleId),
+}
+
+impl<'a> TwinDocument<'a> {
+    pub(crate) fn of_device(id: &'a DeviceId, record: &'a DeviceRecord) -> Self {
+        Self {
+            device_id: id,
+            identity: &record.identity,
+            owner: Owner::Device(record),
+        }
+    }
+
+    pub(crate) fn of_module(device: &'a DeviceId, id: &'a ModuleId, record: &'a ModuleRecord) -> Self {
+        Self {
+            device_id: device,
+            identity: &record.identity,
+            owner: Owner::Module(id),
+        }
+    }
+
+    pub(crate) fn identity(&self) -> IdentityId {
+        let module = match self.owner {
+            Owner::Device(_) => None,
+            Owner::Module(id) => Some(id.clone()),
+        };
+        IdentityId::new(self.device_id.clone(), module)
+    }
+
+    pub(crate) fn etag(&self) -> Etag {
+        self.identity.twin.etag()
+    }
+
+    /// The value at a path, such as `properties.desired.a.b`. Names of the first level are found in
+    /// any letter case: Microsoft's own examples write `DeviceId` as well as `deviceId`.
+    pub(crate) fn lookup<S: AsRef<str>>(&self, path: &[S]) -> Datum<'a> {
+        let Some((first, rest)) = path.split_first() else {
+            return Datum::Missing;
+        };
+        let known = FIELDS
+            .iter()
+            .find(|name| name.eq_ignore_ascii_case(first.as_ref()));
+        let field = known.map_or(Datum::Missing, |name| self.field(name));
+        rest.iter().fold(field, |datum, name| datum.member(name.as_ref()))
+    }
+
+    fn field(&self, name: &str) -> Datum<'a> {
+        let identity = self.identity;
+        match name {
+            "deviceId" => Datum::text(self.device_id.as_str()),
+            "etag" => Datum::Text(self.etag().as_str().to_owned().into()),
+            "deviceEtag" => Datum::Text(identity.etag().as_str().to_owned().into()),
+            "connectionState" => Datum::json(ConnectionState::Disconnected),
+            "lastActivityTime" => Datum::json(Timestamp::NEVER),
+            "cloudToDeviceMessageCount" => Datum::Integer(0),
+            "authenticationType" => Datum::text(identity.authentication.type_name()),
+            "x509Thumbprint" => Datum::json(identity.authentication.thumbprints()),
+            "modelId" => Datum::text(""),
+            "version" => Datum::Integer(identity.twin.version()),
+            "tags" => identity
+                .twin
+                .tags
+                .as_ref()
+                .map_or(Datum::Missing, Datum::Properties),
+            "properties" => Datum::Sections(&identity.twin),
+            other => self.owner.field(other),
+        }
+    }
+}
+
+impl<'a> Owner<'a> {
+    fn field(&self, name: &str) -> Datum<'a> {
+        match self {
+            Self::Device(record) => device_field(record, name),
+            Self::Module(id) => match name {
+                "moduleId" => Datum::text(id.as_str()),
+                "status" => Datum::text(Status::Enabled.as_str()),
+                "statusUpdateTime" => Datum::json(Timestamp::NEVER),
+                _ => Datum::Missing,
+            },
+        }
+    }
+}
+
+fn device_field<'a>(record: &'a DeviceRecord, name: &str) -> Datum<'a> {
+    let settings = &record.settings;
+    match name {
+        "status" => Datum::text(settings.status.as_str()),
+        "statusReason" => match &settings.status_reason {
+            Some(reason) => Datum::text(reason.as_str()),
+            None => Datum::Missing,
+        },
+        "statusUpdateTime" => Datum::json(record.status_updated),
+        "capabilities" => Datum::json(settings.capabilities),
+        "deviceScope" => settings
+            .device_scope
+            .as_deref()
+            .map_or(Datum::Missing, Datum::text),
+        "parentScopes" if !settings.parent_scopes.is_empty() => Datum::json(&settings.parent_scopes),
+        _ => Datum::Missing,
+    }
+}
+
+impl Serialize for TwinDocument<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for name in FIELDS {
+            match self.field(name) {
+                Datum::Missing => {}
+                datum => map.serialize_entry(name, &datum)?,
+            }
+        }
+        map.end()
+    }
+}
+
+/// A value somewhere in a twin.
+#[derive(Debug, Clone)]
+pub(crate) enum Datum<'a> {
+    Missing,
+    Integer(u64),
+    Json(Cow<'a, Value>),
+    Properties(&'a Properties),
+    Section(SectionDocument<'a>),
+    Sections(&'a TwinState),
+    Text(Cow<'a, str>),
+}
+
+impl<'a> Datum<'a> {
+    /// The member of that name, if this is an object that has it.
+    pub(crate) fn member(self, name: &str) -> Self {
+        match self {
+            Self::Json(Cow::Borrowed(value)) => value
+                .get(name)
+                .map_or(Self::Missing, |value| Self::Json(Cow::Borrowed(value))),
+            Self::Json(Cow::Owned(value)) => value
+                .get(name)
+                .map_or(Self::Missing, |value| Self::Json(Cow::Owned(value.clone()))),
+            Self::Properties(properties) => Self::property(properties, name),
+            Self::Section(document) => match name {
+                "$version" => Self::Integer(document.section.version),
+                "$metadata" => Self::json(document.metadata()),
+                _ => Self::property(&document.section.properties, name),
+            },
+            Self::Sections(twin) => section(twin, name),
+            Self::Integer(_) | Self::Missing | Self::Text(_) => Self::Missing,
+        }
+    }
+
+    fn property(properties: &'a Properties, name: &str) -> Self {
+        match properties.get(name).map(|property| &property.value) {
+            Some(PropertyValue::Leaf(value)) => Self::Json(Cow::Borrowed(value)),
+            Some(PropertyValue::Object(properties)) => Self::Properties(properties),
+            None => Self::Missing,
+        }
+    }
+
+    fn text(text: &'a str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+
+    fn json(value: impl Serialize) -> Self {
+        // What is passed here are documents of our own, which all have a JSON form.
+        serde_json::to_value(value).map_or(Self::Missing, |value| Self::Json(Cow::Owned(value)))
+    }
+}
+
+fn section<'a>(twin: &'a TwinState, name: &str) -> Datum<'a> {
+    match name {
+        "desired" => Datum::Section(SectionDocument {
+            section: &twin.desired,
+            kind: Kind::Desired,
+        }),
+        "reported" => Datum::Section(SectionDocument {
+            section: &twin.reported,
+            kind: Kind::Reported,
+        }),
+        _ => Datum::Missing,
+    }
+}
+
+impl Serialize for Datum<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Missing => serializer.serialize_unit(),
+            Self::Integer(number) => number.serialize(serializer),
+            Self::Json(value) => value.serialize(serializer),
+            Self::Properties(properties) => Values(properties).serialize(serializer),
+            Self::Section(document) => document.serialize(serializer),
+            Self::Sections(twin) => {
+                let mut map = serializer.serialize_map(Some(2))?;
+                for name in ["desired", "reported"] {
+                    map.serialize_entry(name, &section(twin, name))?;
+                }
+                map.end()
+            }
+            Self::Text(text) => text.serialize(serializer),
+        }
+    }
+}
+
+/// The members of a twin in the hub's order; those without a value are left out.
+const FIELDS: [&str; 19] = [
+    "deviceId",
+    "moduleId",
+    "etag",
+    "deviceEtag",
+    "status",
+    "statusReason",
+    "statusUpdateTime",
+    "connectionState",
+    "lastActivityTime",
+    "cloudToDeviceMessageCount",
+    "authenticationType",
+    "x509Thumbprint",
+    "modelId",
+    "version",
+    "tags",
+    "properties",
+    "capabilities",
+    "deviceScope",
+    "parentScopes",
+];

@@ -1,0 +1,55 @@
+//! What one request wrote: for the store to make durable, and for the request log to count.
+
+use hub_types::{DeviceId, IdentityId, ModuleId};
+use serde::Serialize;
+
+/// Collects what a request writes, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    touched: Vec<IdentityId>,
+    pub(crate) counts: Counts,
+}
+
+/// How many identities and twins a request wrote, by what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Counts {
+    pub(crate) created: u32,
+    pub(crate) updated: u32,
+    pub(crate) deleted: u32,
+    /// Written with what was there already.
+    pub(crate) unchanged: u32,
+    /// Items of a bulk call that were refused.
+    pub(crate) failed: u32,
+}
+
+impl Journal {
+    pub(crate) fn created(&mut self, device: &DeviceId, module: Option<&ModuleId>) {
+        self.counts.created += 1;
+        self.touch(device, module);
+    }
+
+    pub(crate) fn updated(&mut self, device: &DeviceId, module: Option<&ModuleId>, changed: bool) {
+        if changed {
+            self.counts.updated += 1;
+        } else {
+            self.counts.unchanged += 1;
+        }
+        // Counters and etags move even when values do not.
+        self.touch(device, module);
+    }
+
+    pub(crate) fn deleted(&mut self, device: &DeviceId, module: Option<&ModuleId>) {
+        self.counts.deleted += 1;
+        self.touch(device, module);
+    }
+
+    /// The identities to look at again: one that is not in the registry any more was deleted.
+    pub(crate) fn touched(&self) -> &[IdentityId] {
+        &self.touched
+    }
+
+    fn touch(&mut self, device: &DeviceId, module: Option<&ModuleId>) {
+        self.touched
+            .push(IdentityId::new(device.clone(), module.cloned()));
+    }
+}

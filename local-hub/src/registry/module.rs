@@ -1,0 +1,155 @@
+//! Creating, replacing, reading and deleting modules.
+
+use hub_types::identity::{Module, ModuleSpec, Status};
+use hub_types::limits::MAX_MODULES_PER_DEVICE;
+use hub_types::twin::TwinPatch;
+use hub_types::{Authentication, DeviceId, ErrorCode, IfMatch, ModuleId, Timestamp};
+
+use super::record::{DeviceRecord, IdentityRecord, ModuleRecord};
+use super::{Answer, Journal, Registry, check_etag, with_keys};
+use crate::refusal::Refusal;
+use crate::twin::TwinState;
+
+impl Registry {
+    /// The device under which modules are addressed. With a shared access signature a live hub
+    /// answers 401 when it is missing, and also when it is disabled.
+    pub(crate) fn device_for_modules(&self, id: &DeviceId) -> Answer<&DeviceRecord> {
+        match self.device(id) {
+            Ok(device) if device.settings.status == Status::Enabled => Ok(device),
+            _ => Err(Refusal::new(
+                ErrorCode::IotHubUnauthorizedAccess,
+                "Unauthorized: the device of the module is missing or disabled",
+            )),
+        }
+    }
+
+    pub(crate) fn modules(&self, device: &DeviceId) -> Answer<Vec<Module>> {
+        let modules = self.device_for_modules(device)?.modules.iter();
+        Ok(modules.map(|(id, record)| record.document(device, id)).collect())
+    }
+
+    pub(crate) fn module(&self, device: &DeviceId, id: &ModuleId) -> Answer<Module> {
+        let record = self.device_for_modules(device)?;
+        Ok(find(record, device, id)?.document(device, id))
+    }
+
+    /// A PUT: without a demand it only creates, with one it only replaces.
+    pub(crate) fn put_module(
+        &mut self,
+        device: &DeviceId,
+        spec: ModuleSpec,
+        demand: Option<&IfMatch>,
+        now: Timestamp,
+        journal: &mut Journal,
+    ) -> Answer<Module> {
+        self.device_for_modules(device)?;
+        let id = spec.module_id.clone();
+        match demand {
+            None => self.create_module(device, spec, TwinPatch::default(), now, journal)?,
+            Some(demand) => {
+                let changed = self.replace_module(device, spec, demand)?;
+                journal.updated(device, Some(&id), changed);
+            }
+        }
+        self.module(device, &id)
+    }
+
+    /// Creates a module with its twin; refuses if there is one already.
+    pub(super) fn create_module(
+        &mut self,
+        device: &DeviceId,
+        spec: ModuleSpec,
+        twin: TwinPatch,
+        now: Timestamp,
+        journal: &mut Journal,
+    ) -> Answer<()> {
+        let id = spec.module_id;
+        check_not_system(&id)?;
+        let modules = &self.device(device)?.modules;
+        if modules.contains_key(&id) {
+            return Err(Refusal::module_exists(device, &id));
+        }
+        if modules.keys().filter(|id| !id.is_system()).count() >= MAX_MODULES_PER_DEVICE {
+            let text = format!("Device {device} has {MAX_MODULES_PER_DEVICE} modules, the most it can have");
+            return Err(Refusal::new(ErrorCode::TooManyModulesOnDevice, text));
+        }
+        let authentication = module_authentication(spec.authentication);
+        // A module's twin comes into being with its first write, so until then it has no time.
+        let created = if twin == TwinPatch::default() {
+            Timestamp::NEVER
+        } else {
+            now
+        };
+        let twin = TwinState::new(created, twin);
+        let generation = self.next_generation(now);
+        let record = ModuleRecord {
+            identity: IdentityRecord::new(generation, authentication, twin),
+            managed_by: spec.managed_by.map(Into::into),
+        };
+        self.device_mut(device)?
+            .modules
+            .insert(id.clone(), Box::new(record));
+        journal.created(device, Some(&id));
+        Ok(())
+    }
+
+    /// Replaces a module's identity and tells whether it changed; its twin stays.
+    pub(super) fn replace_module(
+        &mut self,
+        device: &DeviceId,
+        spec: ModuleSpec,
+        demand: &IfMatch,
+    ) -> Answer<bool> {
+        let id = spec.module_id;
+        check_not_system(&id)?;
+        let record = self.module_mut(device, &id)?;
+        check_etag(demand, &record.identity.etag())?;
+        let authentication = module_authentication(spec.authentication);
+        let managed_by = spec.managed_by.map(Into::into);
+        let changed = record.identity.authentication != authentication || record.managed_by != managed_by;
+        record.identity.authentication = authentication;
+        record.managed_by = managed_by;
+        record.identity.bump_etag();
+        Ok(changed)
+    }
+
+    pub(crate) fn delete_module(
+        &mut self,
+        device: &DeviceId,
+        id: &ModuleId,
+        demand: &IfMatch,
+        journal: &mut Journal,
+    ) -> Answer<()> {
+        check_not_system(id)?;
+        check_etag(demand, &self.module_mut(device, id)?.identity.etag())?;
+        self.device_mut(device)?.modules.remove(id);
+        journal.deleted(device, Some(id));
+        Ok(())
+    }
+
+    pub(super) fn module_mut(&mut self, device: &DeviceId, id: &ModuleId) -> Answer<&mut ModuleRecord> {
+        let found = self.device_mut(device)?.modules.get_mut(id).map(AsMut::as_mut);
+        found.ok_or_else(|| Refusal::module_not_found(device, id))
+    }
+}
+
+fn find<'a>(record: &'a DeviceRecord, device: &DeviceId, id: &ModuleId) -> Answer<&'a ModuleRecord> {
+    let found = record.modules.get(id).map(AsRef::as_ref);
+    found.ok_or_else(|| Refusal::module_not_found(device, id))
+}
+
+fn check_not_system(id: &ModuleId) -> Answer<()> {
+    if id.is_system() {
+        let text = format!("Module ids that begin with $ belong to the system, `{id}` does");
+        return Err(Refusal::argument(text));
+    }
+    Ok(())
+}
+
+/// A live hub gives modules without authentication keys instead of refusing them.
+fn module_authentication(given: Option<Authentication>) -> Authentication {
+    match given.unwrap_or_default() {
+        Authentication::None => with_keys(Authentication::Sas(None)),
+        given => with_keys(given),
+    }
+}

@@ -1,0 +1,151 @@
+//! What the registry holds of a device and of a module, in memory and (as JSON) on disk.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hub_types::identity::{Capabilities, ConnectionState, Device, Module, Status, StatusReason};
+use hub_types::twin::TwinPatch;
+use hub_types::{Authentication, DeviceId, Etag, ModuleId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::twin::TwinState;
+
+/// What devices and modules have in common.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct IdentityRecord {
+    /// The ticks at which it was created; no two identities of a hub have the same.
+    #[serde(rename = "g")]
+    pub(crate) generation: u64,
+    #[serde(rename = "e")]
+    etag: u64,
+    #[serde(rename = "a")]
+    pub(crate) authentication: Authentication,
+    #[serde(rename = "t")]
+    pub(crate) twin: TwinState,
+}
+
+impl IdentityRecord {
+    pub(crate) fn new(generation: u64, authentication: Authentication, twin: TwinState) -> Self {
+        Self {
+            generation,
+            // Any start will do, as long as an id that is used again does not start where it did.
+            etag: generation.wrapping_mul(FIBONACCI) % ETAG_STARTS,
+            authentication,
+            twin,
+        }
+    }
+
+    /// The base64 of a decimal number, as on a live hub.
+    pub(crate) fn etag(&self) -> Etag {
+        Etag::new(&STANDARD.encode(self.etag.to_string()))
+    }
+
+    /// The identity was written.
+    pub(crate) fn bump_etag(&mut self) {
+        self.etag += 1;
+    }
+}
+
+/// A device, with its modules.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DeviceRecord {
+    #[serde(flatten)]
+    pub(crate) identity: IdentityRecord,
+    #[serde(flatten)]
+    pub(crate) settings: DeviceSettings,
+    /// When the status last changed.
+    #[serde(rename = "u")]
+    pub(crate) status_updated: Timestamp,
+    /// On disk each has a row of its own.
+    #[serde(skip)]
+    pub(crate) modules: BTreeMap<ModuleId, Box<ModuleRecord>>,
+}
+
+/// What a client writes of a device, apart from its authentication, after the scopes are resolved.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DeviceSettings {
+    #[serde(rename = "st", default)]
+    pub(crate) status: Status,
+    #[serde(rename = "sr", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) status_reason: Option<StatusReason>,
+    #[serde(rename = "c", default)]
+    pub(crate) capabilities: Capabilities,
+    /// An edge device's own scope, a leaf's parent's.
+    #[serde(rename = "ds", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) device_scope: Option<Box<str>>,
+    #[serde(rename = "ps", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parent_scopes: Vec<String>,
+}
+
+impl DeviceRecord {
+    pub(crate) fn new(identity: IdentityRecord, settings: DeviceSettings) -> Self {
+        Self {
+            identity,
+            settings,
+            status_updated: Timestamp::NEVER,
+            modules: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn is_edge(&self) -> bool {
+        self.settings.capabilities.iot_edge
+    }
+
+    pub(crate) fn document(&self, id: &DeviceId) -> Device {
+        Device {
+            device_id: id.clone(),
+            generation_id: self.identity.generation.to_string(),
+            etag: self.identity.etag(),
+            connection_state: ConnectionState::Disconnected,
+            status: self.settings.status,
+            status_reason: self.settings.status_reason.clone(),
+            connection_state_updated_time: Timestamp::NEVER,
+            status_updated_time: self.status_updated,
+            last_activity_time: Timestamp::NEVER,
+            cloud_to_device_message_count: 0,
+            authentication: self.identity.authentication.clone(),
+            capabilities: self.settings.capabilities,
+            device_scope: self.settings.device_scope.as_deref().map(str::to_owned),
+            parent_scopes: self.settings.parent_scopes.clone(),
+        }
+    }
+}
+
+/// A module.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ModuleRecord {
+    #[serde(flatten)]
+    pub(crate) identity: IdentityRecord,
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) managed_by: Option<Box<str>>,
+}
+
+impl ModuleRecord {
+    /// `$edgeAgent` or `$edgeHub`: the hub makes them, nobody can log in with them.
+    pub(crate) fn system(generation: u64) -> Self {
+        let twin = TwinState::new(Timestamp::NEVER, TwinPatch::default());
+        Self {
+            identity: IdentityRecord::new(generation, Authentication::None, twin),
+            managed_by: Some("iotEdge".into()),
+        }
+    }
+
+    pub(crate) fn document(&self, device: &DeviceId, id: &ModuleId) -> Module {
+        Module {
+            module_id: id.clone(),
+            managed_by: self.managed_by.as_deref().map(str::to_owned),
+            device_id: device.clone(),
+            generation_id: self.identity.generation.to_string(),
+            etag: self.identity.etag(),
+            connection_state: ConnectionState::Disconnected,
+            connection_state_updated_time: Timestamp::NEVER,
+            last_activity_time: Timestamp::NEVER,
+            cloud_to_device_message_count: 0,
+            authentication: self.identity.authentication.clone(),
+        }
+    }
+}
+
+const ETAG_STARTS: u64 = 1_000_000_000;
+const FIBONACCI: u64 = 0x9E37_79B9_7F4A_7C15;

@@ -1,0 +1,196 @@
+//! The store: what the registry holds, in SQLite, written by one thread.
+//!
+//! Requests hand their rows over while they hold the registry's lock, so rows arrive in the order
+//! of the writes. The thread takes what has gathered, commits it at once, and then tells everybody;
+//! a request is answered only after that. Nothing acknowledged is lost with the process.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use hub_types::{DeviceId, IdentityId, ModuleId};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use crate::error::{Error, Result};
+use crate::registry::Registry;
+
+/// What becomes of one identity's row: written with this content, or deleted.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) identity: IdentityId,
+    pub(crate) content: Option<Vec<u8>>,
+}
+
+/// The writer's side of the store.
+#[derive(Debug)]
+pub(crate) struct Store {
+    batches: mpsc::Sender<Batch>,
+    writer: JoinHandle<()>,
+}
+
+/// Resolves once the rows are durable; an error means that they may not be.
+pub(crate) type Committed = oneshot::Receiver<()>;
+
+#[derive(Debug)]
+struct Batch {
+    rows: Vec<Row>,
+    committed: oneshot::Sender<()>,
+}
+
+impl Store {
+    /// Opens the database and starts the writer, with what the database held.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Registry)> {
+        let connection = connect(path).map_err(|source| store_error(path, source))?;
+        let registry = load(&connection, path)?;
+        let (batches, receiver) = mpsc::channel();
+        let writer = thread::Builder::new()
+            .name("hub-store".to_owned())
+            .spawn(move || write_batches(connection, &receiver))
+            .map_err(Error::Thread)?;
+        Ok((Self { batches, writer }, registry))
+    }
+
+    /// Hands rows to the writer.
+    pub(crate) fn write(&self, rows: Vec<Row>) -> Committed {
+        let (committed, receiver) = oneshot::channel();
+        // Where the writer is gone, dropping the sender tells the caller.
+        let _ = self.batches.send(Batch { rows, committed });
+        receiver
+    }
+
+    /// Whether the writer still writes.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.writer.is_finished()
+    }
+
+    /// Waits until everything handed over is durable.
+    pub(crate) fn close(self) {
+        drop(self.batches);
+        if self.writer.join().is_err() {
+            tracing::error!("the store's writer panicked");
+        }
+    }
+}
+
+fn write_batches(mut connection: Connection, batches: &mpsc::Receiver<Batch>) {
+    while let Ok(first) = batches.recv() {
+        let gathered: Vec<Batch> = std::iter::once(first)
+            .chain(batches.try_iter().take(MAX_GATHERED - 1))
+            .collect();
+        if let Err(error) = commit(&mut connection, &gathered) {
+            // Later rows could build on lost ones: from here on nothing is acknowledged any more.
+            tracing::error!(%error, "the database can't be written; the hub accepts no more writes");
+            return;
+        }
+        for batch in gathered {
+            // A caller that went away does not wait for the answer.
+            let _ = batch.committed.send(());
+        }
+    }
+}
+
+fn commit(connection: &mut Connection, batches: &[Batch]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    {
+        let mut put = transaction.prepare_cached(
+            "INSERT INTO identities (device, module, record) VALUES (?1, ?2, ?3)
+             ON CONFLICT (device, module) DO UPDATE SET record = excluded.record",
+        )?;
+        let mut delete =
+            transaction.prepare_cached("DELETE FROM identities WHERE device = ?1 AND module = ?2")?;
+        for Row { identity, content } in batches.iter().flat_map(|batch| &batch.rows) {
+            let (device, module) = key(identity);
+            match content {
+                Some(content) => put.execute((device, module, content))?,
+                None => delete.execute((device, module))?,
+            };
+        }
+    }
+    transaction.commit()
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // With FULL a commit survives a power failure as well, not only the end of the process.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // A record holds keys: what is deleted is overwritten.
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    connection.execute_batch(SCHEMA)?;
+    Ok(connection)
+}
+
+/// Reads everything back. In the order of the key a device comes before its modules.
+fn load(connection: &Connection, path: &Path) -> Result<Registry> {
+    let mut registry = Registry::default();
+    let failed = |source| store_error(path, source);
+    let mut statement = connection
+        .prepare("SELECT device, module, record FROM identities ORDER BY device, module")
+        .map_err(failed)?;
+    let mut rows = statement.query(()).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let device: String = row.get(0).map_err(failed)?;
+        let module: String = row.get(1).map_err(failed)?;
+        let record = row
+            .get_ref(2)
+            .map_err(failed)?
+            .as_blob()
+            .map_err(|error| failed(error.into()))?;
+        restore(&mut registry, &device, &module, record).map_err(|reason| Error::Damaged {
+            path: path.to_owned(),
+            reason: format!("{device} {module}: {reason}"),
+        })?;
+    }
+    Ok(registry)
+}
+
+fn restore(
+    registry: &mut Registry,
+    device: &str,
+    module: &str,
+    record: &[u8],
+) -> std::result::Result<(), String> {
+    let device = DeviceId::new(device).map_err(|error| error.to_string())?;
+    // Where a record does not parse, its content must not get into the message: it holds keys.
+    let unreadable = |error: serde_json::Error| format!("the record breaks at column {}", error.column());
+    if module.is_empty() {
+        registry.restore_device(device, serde_json::from_slice(record).map_err(unreadable)?);
+        return Ok(());
+    }
+    let module = ModuleId::new(module).map_err(|error| error.to_string())?;
+    let record = serde_json::from_slice(record).map_err(unreadable)?;
+    registry
+        .restore_module(&device, module, record)
+        .map_err(|refusal| refusal.text)
+}
+
+fn key(identity: &IdentityId) -> (&str, &str) {
+    (
+        identity.device().as_str(),
+        identity.module().map_or("", ModuleId::as_str),
+    )
+}
+
+fn store_error(path: &Path, source: rusqlite::Error) -> Error {
+    Error::Store {
+        path: PathBuf::from(path),
+        source,
+    }
+}
+
+/// Requests whose rows go into one commit at most.
+const MAX_GATHERED: usize = 256;
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS identities (
+        device TEXT NOT NULL,
+        module TEXT NOT NULL, -- empty for the device itself
+        record BLOB NOT NULL,
+        PRIMARY KEY (device, module)
+    ) STRICT, WITHOUT ROWID;
+    PRAGMA user_version = 1;
+";
+
+#[cfg(test)]
+mod tests;
