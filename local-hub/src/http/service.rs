@@ -29,11 +29,7 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn new(hub: Arc<Hub>, log: Option<RequestLog>) -> Self {
-        Self {
-            hub,
-            log,
-            ids: RequestIds::new(),
-        }
+        Self { hub, log, ids: RequestIds::new() }
     }
 
     /// Answers one request.
@@ -109,10 +105,9 @@ where
     let collected = timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await;
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::new(
-            ErrorCode::MessageTooLarge,
-            format!("the body has more than {limit} bytes"),
-        )),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(Refusal::new(ErrorCode::MessageTooLarge, format!("the body has more than {limit} bytes")))
+        }
         Ok(Err(_)) => Err(Refusal::argument("the body ended early")),
         Err(_) => Err(Refusal {
             status: 408,

@@ -11,15 +11,8 @@ impl Query {
     /// Parses a query.
     pub(crate) fn parse(text: &str) -> Result<Self, QueryError> {
         let tokens = tokens(text)?;
-        let end = Token {
-            kind: TokenKind::End,
-            column: text.chars().count() + 1,
-        };
-        let mut parser = Parser {
-            tokens: tokens.into_iter().peekable(),
-            end,
-            depth: 0,
-        };
+        let end = Token { kind: TokenKind::End, column: text.chars().count() + 1 };
+        let mut parser = Parser { tokens: tokens.into_iter().peekable(), end, depth: 0 };
         parser.query()
     }
 }
@@ -46,35 +39,17 @@ enum ItemValue {
 impl Parser {
     fn query(&mut self) -> Result<Query, QueryError> {
         self.expect_keyword("SELECT")?;
-        let top = if self.take_keyword("TOP") {
-            Some(self.count()?)
-        } else {
-            None
-        };
-        let items = if self.take_symbol("*") {
-            None
-        } else {
-            Some(self.list(Self::item)?)
-        };
+        let top = if self.take_keyword("TOP") { Some(self.count()?) } else { None };
+        let items = if self.take_symbol("*") { None } else { Some(self.list(Self::item)?) };
         self.expect_keyword("FROM")?;
         let from = self.collection()?;
-        let filter = if self.take_keyword("WHERE") {
-            Some(self.condition()?)
-        } else {
-            None
-        };
+        let filter = if self.take_keyword("WHERE") { Some(self.condition()?) } else { None };
         let group_by = self.group_by()?;
         self.take_symbol(";");
         if self.peek().kind != TokenKind::End {
             return Err(self.unexpected("the end of the query"));
         }
-        Ok(Query {
-            top,
-            select: self.select(items, &group_by)?,
-            from,
-            filter,
-            group_by,
-        })
+        Ok(Query { top, select: self.select(items, &group_by)?, from, filter, group_by })
     }
 
     fn collection(&mut self) -> Result<Collection, QueryError> {
@@ -110,11 +85,7 @@ impl Parser {
             [function] if self.take_symbol("(") => ItemValue::Aggregate(self.aggregate(function, column)?),
             _ => ItemValue::Path(path),
         };
-        let alias = if self.take_keyword("AS") {
-            Some(self.name()?)
-        } else {
-            None
-        };
+        let alias = if self.take_keyword("AS") { Some(self.name()?) } else { None };
         Ok(Item { value, alias, column })
     }
 
@@ -156,19 +127,16 @@ impl Parser {
                 }),
             };
         };
-        let aggregates = items
-            .iter()
-            .any(|item| matches!(item.value, ItemValue::Aggregate(_)));
+        let aggregates = items.iter().any(|item| matches!(item.value, ItemValue::Aggregate(_)));
         if aggregates || !group_by.is_empty() {
             let columns = items.into_iter().enumerate();
             let columns = columns.map(|(index, item)| aggregate_column(index, item, group_by));
             return columns.collect::<Result<_, _>>().map(Select::Aggregates);
         }
         let columns = items.into_iter().filter_map(|item| match item.value {
-            ItemValue::Path(path) => Some(Column {
-                name: item.alias.unwrap_or_else(|| path.last().to_owned()),
-                path,
-            }),
+            ItemValue::Path(path) => {
+                Some(Column { name: item.alias.unwrap_or_else(|| path.last().to_owned()), path })
+            }
             ItemValue::Aggregate(_) => None,
         });
         Ok(Select::Columns(columns.collect()))
@@ -201,11 +169,7 @@ impl Parser {
             negated = !negated;
         }
         let condition = self.comparison()?;
-        Ok(if negated {
-            Condition::Not(Box::new(condition))
-        } else {
-            condition
-        })
+        Ok(if negated { Condition::Not(Box::new(condition)) } else { condition })
     }
 
     fn comparison(&mut self) -> Result<Condition, QueryError> {
@@ -222,11 +186,7 @@ impl Parser {
             return self.function(path, column);
         }
         if let Some(operator) = self.take_operator() {
-            return Ok(Condition::Compare {
-                left: operand,
-                operator,
-                right: self.operand()?,
-            });
+            return Ok(Condition::Compare { left: operand, operator, right: self.operand()? });
         }
         let negated = match (self.take_keyword("NIN"), self.take_keyword("NOT")) {
             (true, _) => true,
@@ -238,11 +198,7 @@ impl Parser {
             (false, false) => return Ok(Condition::Value(operand)),
         };
         let list = self.literals()?;
-        Ok(Condition::In {
-            operand,
-            list,
-            negated,
-        })
+        Ok(Condition::In { operand, list, negated })
     }
 
     /// What follows `function(`.
@@ -253,11 +209,7 @@ impl Parser {
             self.expect_symbol(",")?;
             let text = self.operand()?;
             self.expect_symbol(")")?;
-            return Ok(Condition::Text {
-                test: *test,
-                operand,
-                text,
-            });
+            return Ok(Condition::Text { test: *test, operand, text });
         }
         let Some((_, kind)) = KINDS.iter().find(|(known, _)| *known == name) else {
             let problem = format!("there is no function `{}`", shortened(&name));
@@ -364,11 +316,7 @@ impl Parser {
     }
 
     fn expect_keyword(&mut self, keyword: &'static str) -> Result<(), QueryError> {
-        if self.take_keyword(keyword) {
-            Ok(())
-        } else {
-            Err(self.unexpected(keyword))
-        }
+        if self.take_keyword(keyword) { Ok(()) } else { Err(self.unexpected(keyword)) }
     }
 
     fn take_symbol(&mut self, symbol: &str) -> bool {
@@ -380,11 +328,7 @@ impl Parser {
     }
 
     fn expect_symbol(&mut self, symbol: &'static str) -> Result<(), QueryError> {
-        if self.take_symbol(symbol) {
-            Ok(())
-        } else {
-            Err(self.unexpected(symbol))
-        }
+        if self.take_symbol(symbol) { Ok(()) } else { Err(self.unexpected(symbol)) }
     }
 
     fn peek(&mut self) -> &Token {
@@ -407,10 +351,7 @@ impl Parser {
     }
 
     fn error(&mut self, problem: String) -> QueryError {
-        QueryError {
-            column: self.peek().column,
-            problem,
-        }
+        QueryError { column: self.peek().column, problem }
     }
 }
 
@@ -428,10 +369,7 @@ fn aggregate_column(index: usize, item: Item, group_by: &[Path]) -> Result<Aggre
             }
         },
     };
-    Ok(AggregateColumn {
-        value,
-        name: item.alias.unwrap_or(name),
-    })
+    Ok(AggregateColumn { value, name: item.alias.unwrap_or(name) })
 }
 
 fn one_or(mut parts: Vec<Condition>, many: impl Fn(Vec<Condition>) -> Condition) -> Condition {
@@ -468,7 +406,5 @@ const KINDS: [(&str, Kind); 9] = [
     ("is_string", Kind::String),
 ];
 
-const TEXT_TESTS: [(&str, TextTest); 2] = [
-    ("endswith", TextTest::EndsWith),
-    ("startswith", TextTest::StartsWith),
-];
+const TEXT_TESTS: [(&str, TextTest); 2] =
+    [("endswith", TextTest::EndsWith), ("startswith", TextTest::StartsWith)];
