@@ -15,6 +15,7 @@ use crate::desired::GivenKeys;
 use crate::hub::{Hub, HubError};
 use crate::ledger::{Ledger, LedgerError, LedgerRow, Record, RowState, RunId, RunState};
 use settle::Settler;
+pub(crate) use settle::observe;
 
 mod creation;
 #[cfg(test)]
@@ -32,7 +33,7 @@ pub struct Apply<H> {
     /// The run.
     pub run: RunId,
     /// The symmetric keys that the batch gives.
-    pub keys: GivenKeys,
+    pub keys: Arc<GivenKeys>,
     /// Whether to look before creating: worth it where most identities are expected to be there.
     pub look_first: bool,
     /// How many groups are worked on at once.

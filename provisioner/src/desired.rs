@@ -1,6 +1,8 @@
 //! What the batch wants of one identity, in the form that is compared with the hub, sent to it and
 //! kept in the ledger.
 
+use std::path::PathBuf;
+
 use hub_types::bulk::{BulkItem, BulkProperties, ImportMode};
 use hub_types::identity::{Capabilities, ModuleSpec, Status, StatusReason};
 use hub_types::symmetric_key::SymmetricKeys;
@@ -45,12 +47,15 @@ pub struct DesiredState {
 }
 
 /// How an identity shall prove who it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DesiredAuth {
     /// By a certificate that is yet to be issued; its thumbprint takes this one's place.
-    #[default]
-    IssuedCertificate,
+    IssuedCertificate {
+        /// The request to sign; without one a key is made.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        csr: Option<Csr>,
+    },
     /// By symmetric keys: those that the batch gives, or two that the hub generates.
     Sas {
         /// Whether the batch gives them.
@@ -65,6 +70,29 @@ pub enum DesiredAuth {
     },
     /// By a certificate of a CA that the hub trusts.
     X509Ca,
+}
+
+/// Where a certificate signing request is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Csr {
+    /// In a file.
+    Path(PathBuf),
+    /// In the batch itself, as PEM.
+    Pem(String),
+}
+
+impl DesiredAuth {
+    /// Whether the certificate is yet to be issued.
+    pub fn is_to_be_issued(&self) -> bool {
+        matches!(self, Self::IssuedCertificate { .. })
+    }
+}
+
+impl Default for DesiredAuth {
+    fn default() -> Self {
+        Self::IssuedCertificate { csr: None }
+    }
 }
 
 /// The symmetric keys that a batch gives: they are wiped when dropped and never reach the ledger.
@@ -88,7 +116,7 @@ impl DesiredIdentity {
     /// The `authentication` to send; `None` where the certificate is still to be issued.
     pub fn authentication(&self, keys: &GivenKeys) -> Option<Authentication> {
         match self.state.auth {
-            DesiredAuth::IssuedCertificate => None,
+            DesiredAuth::IssuedCertificate { .. } => None,
             DesiredAuth::Sas { .. } => Some(Authentication::Sas(keys.get(&self.identity).cloned())),
             DesiredAuth::Thumbprint { primary, secondary } => {
                 Some(Authentication::SelfSigned { primary, secondary })
@@ -156,7 +184,7 @@ mod tests {
     #[test]
     fn the_ledger_form_comes_back_and_has_one_hash() {
         for auth in [
-            DesiredAuth::IssuedCertificate,
+            DesiredAuth::IssuedCertificate { csr: Some(Csr::Path("d.csr".into())) },
             DesiredAuth::Sas { given: true },
             DesiredAuth::Thumbprint { primary: "a".repeat(40).parse().ok(), secondary: None },
             DesiredAuth::X509Ca,

@@ -92,7 +92,7 @@ fn identity_differences(wanted: &DesiredIdentity, twin: &Twin) -> Vec<Difference
         }
     };
     let state = &wanted.state;
-    check("auth", json!(auth_type(state.auth)), json!(twin.authentication_type));
+    check("auth", json!(auth_type(&state.auth)), json!(twin.authentication_type));
     if let DesiredAuth::Thumbprint { primary, secondary } = state.auth {
         let upper = |thumbprint: Option<_>| {
             json!(thumbprint.map(|t: hub_types::Thumbprint| t.to_string().to_uppercase()))
@@ -110,9 +110,9 @@ fn identity_differences(wanted: &DesiredIdentity, twin: &Twin) -> Vec<Difference
 }
 
 /// The value of an identity's `authenticationType` that answers to what the batch wants.
-fn auth_type(auth: DesiredAuth) -> &'static str {
+fn auth_type(auth: &DesiredAuth) -> &'static str {
     match auth {
-        DesiredAuth::IssuedCertificate | DesiredAuth::Thumbprint { .. } => "selfSigned",
+        DesiredAuth::IssuedCertificate { .. } | DesiredAuth::Thumbprint { .. } => "selfSigned",
         DesiredAuth::Sas { .. } => "sas",
         DesiredAuth::X509Ca => "certificateAuthority",
     }

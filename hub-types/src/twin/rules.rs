@@ -74,6 +74,12 @@ pub struct TwinRuleError {
 }
 
 impl TwinRuleError {
+    /// The section it was broken in, by the name that people use: `tags`, `desired`, `reported`.
+    pub fn section(&self) -> &str {
+        let path = self.path.strip_prefix("properties.").unwrap_or(&self.path);
+        path.split_once('.').map_or(path, |(section, _)| section)
+    }
+
     pub(super) fn not_an_object(path: &str) -> Self {
         Self { path: path.to_owned(), rule: TwinRule::NotAnObject }
     }

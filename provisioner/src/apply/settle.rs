@@ -18,7 +18,7 @@ use crate::standing::{Difference, Standing};
 /// Settles identities on one hub, and learns from each set what to expect of the next.
 pub(super) struct Settler<H> {
     hub: Arc<H>,
-    keys: GivenKeys,
+    keys: Arc<GivenKeys>,
     creator: Creator<H>,
     /// Whether most identities of the last set were there already: then reading first is cheaper
     /// than being refused.
@@ -32,7 +32,7 @@ struct Task {
 }
 
 impl<H: Hub> Settler<H> {
-    pub(super) fn new(hub: Arc<H>, keys: GivenKeys, look_first: bool) -> Self {
+    pub(super) fn new(hub: Arc<H>, keys: Arc<GivenKeys>, look_first: bool) -> Self {
         Self { creator: Creator::new(hub.clone()), hub, keys, look_first: AtomicBool::new(look_first) }
     }
 

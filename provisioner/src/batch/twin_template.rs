@@ -1,29 +1,33 @@
-//! Twin templates: a JSON file with `tags` and `desired` whose strings are templates over the cells
-//! of a row.
+//! Twin templates: a JSON file with `tags` and `desired`, rendered over the cells of a row.
 //!
-//! The file is parsed as JSON first and its strings are rendered after, so no cell can break out of
-//! its string. A string that is one expression and nothing else keeps the expression's type:
-//! `"{{ x_interval | int }}"` becomes a number.
+//! The language is that of Jinja. A value that is written into the text is escaped as JSON strings
+//! are, so between quotes no cell can break out: `"line": "{{ x_line }}"`. What stands without quotes
+//! must come out as JSON by itself: `"interval": {{ x_interval | int }}`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use hub_types::twin::JsonObject;
+use minijinja::value::ValueKind;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
-use serde_json::Value;
+use serde::Deserialize;
 
 /// The templates of a batch, each read once.
 pub struct TwinTemplates {
     environment: Environment<'static>,
-    files: HashMap<PathBuf, Template>,
+    /// Whether each template could be read, by its path.
+    files: HashMap<PathBuf, Result<(), TemplateError>>,
 }
 
 /// The initial twin that a template makes of a row.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RenderedTwin {
     /// Its tags.
+    #[serde(default)]
     pub tags: JsonObject,
     /// Its desired properties.
+    #[serde(default)]
     pub desired: JsonObject,
 }
 
@@ -32,42 +36,15 @@ pub struct RenderedTwin {
 #[non_exhaustive]
 pub enum TemplateError {
     /// The file can't be read.
-    #[error("the twin template {} can't be read: {reason}", path.display())]
-    File {
-        /// The template.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// The file is not JSON.
-    #[error("the twin template {} is not JSON: {reason}", path.display())]
-    Json {
-        /// The template.
-        path: PathBuf,
-        /// Why, with line and column.
-        reason: String,
-    },
-    /// The JSON is not a twin.
-    #[error("the twin template {} has `{member}` where only the objects `tags` and `desired` may be", path.display())]
-    Member {
-        /// The template.
-        path: PathBuf,
-        /// The member.
-        member: String,
-    },
-    /// A string can't be rendered.
-    #[error("the twin template {} fails at {place}: {reason}", path.display())]
-    Render {
-        /// The template.
-        path: PathBuf,
-        /// Where in the twin.
-        place: String,
-        /// Why.
-        reason: String,
-    },
+    #[error("the twin template can't be read: {0}")]
+    File(String),
+    /// The template can't be rendered over this row.
+    #[error("the twin template can't be rendered: {0}")]
+    Render(String),
+    /// What was rendered is not a twin.
+    #[error("the twin template makes no JSON object of `tags` and `desired`: {0}")]
+    Twin(String),
 }
-
-type Template = Result<RenderedTwin, TemplateError>;
 
 impl TwinTemplates {
     /// No templates yet.
@@ -75,8 +52,12 @@ impl TwinTemplates {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(MAX_FUEL));
-        // Escaping is left to the JSON that the rendered strings become part of.
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        environment.set_formatter(|out, _state, value| match (value.kind(), value.as_str()) {
+            (ValueKind::Undefined, _) => Err(ErrorKind::UndefinedError.into()),
+            (_, Some(text)) => Ok(out.write_str(inner_json(text).as_str())?),
+            _ => Ok(write!(out, "{value}")?),
+        });
         Self { environment, files: HashMap::new() }
     }
 
@@ -86,14 +67,24 @@ impl TwinTemplates {
         path: &Path,
         cells: impl Iterator<Item = (&'c str, &'c str)>,
     ) -> Result<RenderedTwin, TemplateError> {
-        let template =
-            self.files.entry(path.to_owned()).or_insert_with(|| read(path)).as_ref().map_err(Clone::clone)?;
-        let cells = minijinja::Value::from_pairs(cells);
-        let renderer = Renderer { environment: &self.environment, path, cells };
-        Ok(RenderedTwin {
-            tags: renderer.object("tags", &template.tags)?,
-            desired: renderer.object("desired", &template.desired)?,
-        })
+        let name = path.display().to_string();
+        if !self.files.contains_key(path) {
+            let read = self.read(path, &name);
+            self.files.insert(path.to_owned(), read);
+        }
+        self.files.get(path).cloned().unwrap_or(Ok(()))?;
+        let rendered = self
+            .environment
+            .get_template(&name)
+            .and_then(|template| template.render(minijinja::Value::from_pairs(cells)))
+            .map_err(|error| TemplateError::Render(reason_of(&error)))?;
+        serde_json::from_str(&rendered).map_err(|error| TemplateError::Twin(error.to_string()))
+    }
+
+    fn read(&mut self, path: &Path, name: &str) -> Result<(), TemplateError> {
+        let text = std::fs::read_to_string(path).map_err(|error| TemplateError::File(error.to_string()))?;
+        let added = self.environment.add_template_owned(name.to_owned(), text);
+        added.map_err(|error| TemplateError::Render(reason_of(&error)))
     }
 }
 
@@ -103,138 +94,79 @@ impl Default for TwinTemplates {
     }
 }
 
-fn read(path: &Path) -> Template {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| TemplateError::File { path: path.to_owned(), reason: error.to_string() })?;
-    let members: JsonObject = serde_json::from_str(&text)
-        .map_err(|error| TemplateError::Json { path: path.to_owned(), reason: error.to_string() })?;
-    let mut template = RenderedTwin::default();
-    for (member, value) in members {
-        match (member.as_str(), value) {
-            ("tags", Value::Object(tags)) => template.tags = tags,
-            ("desired", Value::Object(desired)) => template.desired = desired,
-            _ => return Err(TemplateError::Member { path: path.to_owned(), member }),
+/// A text as it stands between the quotes of a JSON string.
+fn inner_json(text: &str) -> String {
+    let mut quoted = serde_json::Value::from(text).to_string();
+    quoted.pop();
+    quoted.split_off(1.min(quoted.len()))
+}
+
+fn reason_of(error: &minijinja::Error) -> String {
+    let place = error.line().map(|line| format!("line {line}: ")).unwrap_or_default();
+    let snippet = error.range().and_then(|range| error.template_source()?.get(range));
+    match (error.kind(), snippet) {
+        (ErrorKind::UndefinedError, Some(name)) => format!("{place}`{name}` is no column of this row"),
+        (kind, Some(snippet)) => {
+            format!("{place}{} at `{snippet}`", error.detail().unwrap_or(&kind.to_string()))
         }
-    }
-    Ok(template)
-}
-
-struct Renderer<'a> {
-    environment: &'a Environment<'static>,
-    path: &'a Path,
-    cells: minijinja::Value,
-}
-
-impl Renderer<'_> {
-    fn object(&self, place: &str, object: &JsonObject) -> Result<JsonObject, TemplateError> {
-        let member = |(name, value): (&String, &Value)| {
-            let place = format!("{place}.{name}");
-            Ok((name.clone(), self.value(&place, value)?))
-        };
-        object.iter().map(member).collect()
-    }
-
-    fn value(&self, place: &str, value: &Value) -> Result<Value, TemplateError> {
-        match value {
-            Value::Array(items) => items.iter().map(|item| self.value(place, item)).collect(),
-            Value::Object(object) => self.object(place, object).map(Value::Object),
-            Value::String(text) if text.contains("{{") || text.contains("{%") => self.string(place, text),
-            other => Ok(other.clone()),
-        }
-    }
-
-    fn string(&self, place: &str, text: &str) -> Result<Value, TemplateError> {
-        let rendered = match sole_expression(text) {
-            Some(expression) => self.expression(expression),
-            None => self.environment.render_str(text, &self.cells).map(Value::String),
-        };
-        rendered.map_err(|error| TemplateError::Render {
-            path: self.path.to_owned(),
-            place: place.to_owned(),
-            reason: reason_of(&error, text),
-        })
-    }
-
-    fn expression(&self, expression: &str) -> Result<Value, minijinja::Error> {
-        let value = self.environment.compile_expression(expression)?.eval(&self.cells)?;
-        if value.is_undefined() {
-            return Err(ErrorKind::UndefinedError.into());
-        }
-        serde_json::to_value(&value)
-            .map_err(|error| minijinja::Error::new(ErrorKind::BadSerialization, error.to_string()))
+        (kind, None) => format!("{place}{}", error.detail().unwrap_or(&kind.to_string())),
     }
 }
 
-/// The expression of a text that is `{{ expression }}` and nothing else.
-fn sole_expression(text: &str) -> Option<&str> {
-    let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
-    (!inner.contains("{{") && !inner.contains("}}")).then_some(inner)
-}
-
-fn reason_of(error: &minijinja::Error, text: &str) -> String {
-    match error.kind() {
-        ErrorKind::UndefinedError => format!("`{text}` names a column that this row does not have"),
-        _ => format!("`{text}`: {error}"),
-    }
-}
-
-/// Instructions that one string may take: enough for any sensible template, and an end for others.
-const MAX_FUEL: u64 = 50_000;
+/// Instructions that one template may take: enough for any sensible one, and an end for others.
+const MAX_FUEL: u64 = 100_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn render(template: &str, cells: &[(&str, &str)]) -> Result<RenderedTwin, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("twin.json");
         std::fs::write(&path, template).unwrap();
-        TwinTemplates::new()
-            .render(&path, cells.iter().copied())
-            .map_err(|error| error.to_string().replace(path.to_str().unwrap(), "twin.json"))
+        TwinTemplates::new().render(&path, cells.iter().copied()).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn strings_are_rendered_and_sole_expressions_keep_their_type() {
+    fn cells_are_written_into_strings_and_filters_make_numbers() {
         let template = r#"{"tags": {"line": "line {{ x_line }}", "serial": "{{ x_serial }}"},
-                           "desired": {"interval": "{{ x_interval | int }}", "list": ["{{ x_line }}", 7, null]}}"#;
+                           "desired": {"interval": {{ x_interval | int }},
+                                       "channels": ["a"{% if x_line == "L1" %}, "b"{% endif %}]}}"#;
         let twin = render(template, &[("x_line", "L1"), ("x_serial", "007"), ("x_interval", "60")]).unwrap();
         assert_eq!(Value::Object(twin.tags), json!({"line": "line L1", "serial": "007"}));
-        assert_eq!(Value::Object(twin.desired), json!({"interval": 60, "list": ["L1", 7, null]}));
+        assert_eq!(Value::Object(twin.desired), json!({"interval": 60, "channels": ["a", "b"]}));
     }
 
     #[test]
     fn a_cell_can_not_break_out_of_its_string() {
-        let twin = render(r#"{"tags": {"a": "{{ x }}!"}}"#, &[("x", r#"","b":"1{{ x }}"#)]).unwrap();
-        assert_eq!(Value::Object(twin.tags), json!({"a": r#"","b":"1{{ x }}!"#}));
+        let hostile = "\",\"b\":\"1{{ x }}\\\n";
+        let twin = render(r#"{"tags": {"a": "{{ x }}!"}}"#, &[("x", hostile)]).unwrap();
+        assert_eq!(Value::Object(twin.tags), json!({"a": format!("{hostile}!")}));
     }
 
     #[test]
     fn a_name_that_is_no_column_is_an_error_with_its_place() {
-        for text in ["{{ x_lime }}", "line {{ x_lime }}"] {
-            let template = json!({"desired": {"a": {"b": text}}}).to_string();
-            assert_eq!(
-                render(&template, &[("x_line", "L1")]).unwrap_err(),
-                format!(
-                    "the twin template twin.json fails at desired.a.b: `{text}` names a column that this row does not have"
-                )
-            );
-        }
+        let template = "{\"desired\":\n  {\"a\": \"line {{ x_lime }}\"}}";
+        assert_eq!(
+            render(template, &[("x_line", "L1")]).unwrap_err(),
+            "the twin template can't be rendered: line 2: `x_lime` is no column of this row"
+        );
     }
 
     #[test]
     fn what_is_no_twin_is_refused() {
         assert!(render(r#"{"tags": {}, "reported": {}}"#, &[]).unwrap_err().contains("`reported`"));
-        assert!(render(r#"{"tags": "#, &[]).unwrap_err().contains("is not JSON: EOF"));
-        assert!(render(r#"{"tags": []}"#, &[]).unwrap_err().contains("`tags`"));
+        assert!(render(r#"{"tags": "#, &[]).unwrap_err().contains("EOF"));
+        assert!(render(r#"{"tags": []}"#, &[]).unwrap_err().contains("expected a map"));
+        assert!(render(r#"{"tags": {"a": "{{ x"}}"#, &[]).unwrap_err().contains("line 1"));
         let missing = TwinTemplates::new().render(Path::new("/nowhere/twin.json"), std::iter::empty());
-        assert!(matches!(missing, Err(TemplateError::File { .. })));
+        assert!(matches!(missing, Err(TemplateError::File(_))));
     }
 
     #[test]
     fn an_endless_template_ends() {
-        let template = json!({"tags": {"a": "{% for i in range(9999) %}{% for j in range(9999) %}x{% endfor %}{% endfor %}"}});
-        assert!(render(&template.to_string(), &[]).unwrap_err().contains("fuel"));
+        let template = "{% for i in range(9999) %}{% for j in range(9999) %}x{% endfor %}{% endfor %}";
+        assert!(render(template, &[]).unwrap_err().contains("fuel"));
     }
 }

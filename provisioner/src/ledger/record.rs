@@ -66,7 +66,8 @@ pub enum Effect {
 }
 
 impl Effect {
-    pub(super) fn as_str(self) -> &'static str {
+    /// The name that ledger and reports use.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Updated => "updated",

@@ -322,7 +322,7 @@ mod tests {
     fn wanted(name: &str) -> DesiredIdentity {
         DesiredIdentity {
             identity: IdentityId::from_common_name(name).unwrap(),
-            state: DesiredState { auth: DesiredAuth::IssuedCertificate, ..DesiredState::default() },
+            state: DesiredState::default(),
         }
     }
 
