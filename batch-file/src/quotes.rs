@@ -27,7 +27,6 @@ pub(crate) enum Fault {
     AfterClosing(usize),
     InsideCell(usize),
     LoneReturn(usize),
-    Unclosed(usize),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,7 +72,7 @@ impl Quotes {
 impl Fault {
     pub(crate) fn offset(self) -> usize {
         match self {
-            Self::AfterClosing(at) | Self::InsideCell(at) | Self::LoneReturn(at) | Self::Unclosed(at) => at,
+            Self::AfterClosing(at) | Self::InsideCell(at) | Self::LoneReturn(at) => at,
         }
     }
 
@@ -90,12 +89,17 @@ impl Fault {
                 format!("there is a carriage return without a line feed, at {place}"),
                 "end lines with LF or CRLF; put a cell of several lines in quotes",
             ),
-            Self::Unclosed(_) => Flaw::new(
-                format!("the quote that opens a cell at {place} is never closed"),
-                "close it, or write it twice where it is part of the text",
-            ),
         }
     }
+}
+
+/// What to say of a cell's opening quote that is not closed, or not where it was meant to be.
+pub(crate) fn unclosed(opened: Place, closed_wrongly: Option<Place>) -> Flaw {
+    let at_best = closed_wrongly.map(|place| format!(", or only at {place}, before other text"));
+    Flaw::new(
+        format!("the quote that opens a cell at {opened} is never closed{}", at_best.unwrap_or_default()),
+        "close it, or write it twice where it is part of the text",
+    )
 }
 
 /// A place in the file, for people.

@@ -10,7 +10,7 @@ use csv::StringRecord;
 use crate::dialect::LineEnd;
 use crate::lines::{Lines, MAX_ROW_BYTES, NextLine};
 use crate::problem::Flaw;
-use crate::quotes::{Fault, Place, QuoteState, Quotes};
+use crate::quotes::{Place, QuoteState, Quotes, unclosed};
 
 /// Reads a CSV file record by record.
 pub(crate) struct Records {
@@ -70,23 +70,29 @@ impl Records {
         }
         let mut quotes = Quotes::new(self.delimiter);
         let first_line_end = self.text.len();
-        loop {
+        let mut opened = None;
+        let wrong = loop {
             match quotes.scan(&self.text) {
-                Err(fault) => {
-                    return Ok(Some(fault.flaw(Place::of(&self.text, fault.offset(), first_line))));
-                }
                 Ok(QuoteState::Closed) => return Ok(encoding_flaw(&self.text, first_line)),
                 Ok(QuoteState::Open { since }) => {
+                    opened.get_or_insert(since);
                     if self.lines.append_next(&mut self.text)? != NextLine::Line {
-                        let place = Place::of(&self.text, since, first_line);
-                        // The lines after the first may well be good rows.
-                        let rest = self.text.split_off(first_line_end);
-                        self.lines.give_back(&rest);
-                        return Ok(Some(Fault::Unclosed(since).flaw(place)));
+                        break None;
                     }
                 }
+                Err(fault) => break Some(fault),
             }
-        }
+        };
+        let place = |offset| Place::of(&self.text, offset, first_line);
+        let flaw = match (opened, wrong) {
+            (Some(since), wrong) => unclosed(place(since), wrong.map(|fault| place(fault.offset()))),
+            (None, Some(fault)) => fault.flaw(place(fault.offset())),
+            (None, None) => return Ok(None),
+        };
+        // The quote was probably not meant to swallow the lines after the first: they may be good rows.
+        let rest = self.text.split_off(first_line_end);
+        self.lines.give_back(&rest);
+        Ok(Some(flaw))
     }
 }
 
@@ -199,6 +205,18 @@ mod tests {
         assert!(found[1].1.as_ref().unwrap_err().contains("line 2, character 3"), "{found:?}");
         assert_eq!(found[2], (3, Ok(vec!["c".into(), "3".into()])));
         assert_eq!(found[3].0, 4);
+    }
+
+    #[test]
+    fn a_quote_that_meets_another_cells_quote_costs_one_line_only() {
+        let found = read(b"a,\"1\nb,2\n\"c\",3\n");
+        let lines: Vec<_> = found.iter().map(|(line, cells)| (*line, cells.is_ok())).collect();
+        assert_eq!(lines, [(1, false), (2, true), (3, true)]);
+        let message = found[0].1.as_ref().unwrap_err();
+        assert!(
+            message.contains("line 1, character 3") && message.contains("line 3, character 2"),
+            "{message}"
+        );
     }
 
     #[test]
