@@ -91,7 +91,7 @@ pub enum TargetError {
         /// Its folder.
         data: PathBuf,
         /// Why.
-        source: local_hub::StartError,
+        source: local_hub::Error,
     },
     /// The configuration file has no such hub.
     #[error("`{CONFIG_FILE}` has no hub `{name}`; it has {known}")]
@@ -184,15 +184,13 @@ impl OpenHub {
 }
 
 async fn open_embedded(data: PathBuf, name: String) -> Result<OpenHub, TargetError> {
+    let failed = |source| TargetError::Local { data: data.clone(), source };
     let config = local_hub::Config { data: Some(data.clone()), ..local_hub::Config::default() };
-    let hub =
-        LocalHub::start(config).await.map_err(|source| TargetError::Local { data: data.clone(), source })?;
-    let options = HubClientOptions {
-        extra_roots: vec![Zeroizing::new(hub.ca_pem().as_bytes().to_vec())],
-        is_local: true,
-    };
-    let client =
-        HubClient::new(hub.connection_string("iothubowner"), &options).map_err(TargetError::Client)?;
+    let hub = LocalHub::start(config).await.map_err(failed)?;
+    let access = hub.connection_string("iothubowner").map_err(failed)?;
+    let extra_roots = vec![Zeroizing::new(hub.ca_pem().as_bytes().to_vec())];
+    let options = HubClientOptions { extra_roots, is_local: true };
+    let client = HubClient::new(access, &options).map_err(TargetError::Client)?;
     Ok(OpenHub { client: Arc::new(client), name, local: Some(hub) })
 }
 
