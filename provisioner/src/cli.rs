@@ -17,6 +17,7 @@ mod loading;
 mod plan;
 mod printer;
 mod runs;
+mod twin;
 mod verify;
 
 /// Runs the program and answers its exit code.
@@ -43,6 +44,7 @@ fn dispatch(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Runs => runs::list(&cli.ledger, printer),
         Verb::Status(args) => runs::status(args.run, &cli.ledger, printer),
         Verb::Report(args) => runs::report(args.run, &cli.ledger, printer),
+        Verb::Twin(verb) => block_on(twin::run(verb, printer)),
     }
 }
 

@@ -13,7 +13,7 @@ use hub_types::{Authentication, DeviceId, IdentityId};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::clock;
@@ -68,6 +68,11 @@ impl HubClient {
     pub async fn probe(&self) -> Result<(), HubError> {
         let request = Request::new("statistics", Method::GET, "/statistics/devices".to_owned());
         self.send(request).await?.success().map(drop)
+    }
+
+    /// Reads a twin as the hub wrote it, whatever is in it; `None` when there is none.
+    pub async fn twin_document(&self, identity: &IdentityId) -> Result<Option<Value>, HubError> {
+        self.get("get twin", &twin_path(identity)).await
     }
 
     async fn get<T: DeserializeOwned>(
@@ -178,7 +183,15 @@ impl Hub for HubClient {
         tags: &JsonObject,
         desired: &JsonObject,
     ) -> Result<(), HubError> {
-        let body = to_body(&json!({"tags": tags, "properties": {"desired": desired}}));
+        // A section that has nothing in it is left out: it would count as a write all the same.
+        let mut patch = JsonObject::new();
+        if !tags.is_empty() {
+            patch.insert("tags".to_owned(), json!(tags));
+        }
+        if !desired.is_empty() {
+            patch.insert("properties".to_owned(), json!({ "desired": desired }));
+        }
+        let body = to_body(&patch);
         with_retry(Repeat::Always, || async {
             let request = Request::new("patch twin", Method::PATCH, twin_path(identity)).body(body.clone());
             self.send(request.if_match("\"*\"")).await?.success().map(drop)
