@@ -5,6 +5,7 @@ use cert_tool::{
 };
 use hub_types::{IdentityId, Sha256Thumbprint};
 
+use crate::causes::with_causes;
 use crate::clock::now_text;
 use crate::desired::{Csr, DesiredAuth};
 use crate::ledger::{Ledger, LedgerError, LedgerRow, Record, RowFilter, RunId};
@@ -45,20 +46,18 @@ pub fn issue_missing(
     let mut totals = IssueTotals::default();
     each_page(ledger, run, |ledger, rows| {
         let requests: Vec<IssueRequest> = rows.iter().map(request).collect();
-        let mut outcomes = Vec::with_capacity(rows.len());
+        let mut thumbprints = Vec::with_capacity(rows.len());
+        let mut refused = Vec::new();
         cert_tool::issue_batch(ca, options, requests.into_iter(), store, &mut |issued| {
             progress(1);
-            outcomes.push(issued.outcome.clone());
-        })?;
-        let refused = rows.iter().zip(&outcomes).filter_map(|(row, outcome)| match outcome {
-            Outcome::Refused(reason) => {
-                Some((&row.wanted.identity, Record::failed(format!("no certificate was issued: {reason}"))))
+            thumbprints.push(totals.count(&issued.outcome));
+            if let Outcome::Refused(reason) = &issued.outcome {
+                let record = Record::failed(format!("no certificate was issued: {}", with_causes(reason)));
+                refused.push((issued.identity.clone(), record));
             }
-            Outcome::AlreadyThere(_) | Outcome::Issued(_) => None,
-        });
-        let refused: Vec<(&IdentityId, Record)> = refused.collect();
-        ledger.record(run, refused.iter().map(|(identity, record)| (*identity, record)), &now_text())?;
-        Ok(outcomes.iter().map(|outcome| totals.count(outcome)).collect())
+        })?;
+        ledger.record(run, refused.iter().map(|(identity, record)| (identity, record)), &now_text())?;
+        Ok(thumbprints)
     })?;
     Ok(totals)
 }
@@ -67,7 +66,8 @@ pub fn issue_missing(
 /// certificate is not in `store` stay as they are.
 pub fn find_issued(ledger: &mut Ledger, run: RunId, store: &IssuedStore) -> Result<(), IssueError> {
     each_page(ledger, run, |_, rows| {
-        Ok(rows.iter().map(|row| store.find(&row.wanted.identity).map(|facts| facts.sha256)).collect())
+        let find = |row: &LedgerRow| Ok(store.find(&row.wanted.identity)?.map(|facts| facts.sha256));
+        rows.iter().map(find).collect()
     })
 }
 

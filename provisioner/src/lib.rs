@@ -18,6 +18,7 @@
 
 pub mod apply;
 pub mod batch;
+mod causes;
 pub mod cli;
 pub mod clock;
 pub mod desired;

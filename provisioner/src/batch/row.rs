@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::load::MissingCertificates;
 use super::twin_template::{RenderedTwin, TwinTemplates};
+use crate::causes::with_causes;
 use crate::desired::{Csr, DesiredAuth, DesiredIdentity, DesiredState};
 
 /// Reads rows.
@@ -186,9 +187,4 @@ fn overlay(base: &mut JsonObject, over: &JsonObject) {
             }
         }
     }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::args::Format;
 use super::failure::{Exit, Failure};
+use crate::causes::with_causes;
 
 pub(super) struct Printer {
     pub(super) format: Format,
@@ -54,8 +55,7 @@ impl Printer {
 
     /// Why the command failed, with all causes and what to do.
     pub(super) fn failure(&self, failure: &Failure) {
-        let causes = std::iter::successors(failure.error.source(), |cause| cause.source());
-        let text = causes.fold(failure.error.to_string(), |text, cause| format!("{text}: {cause}"));
+        let text = with_causes(&*failure.error);
         let word = if failure.exit == Exit::Bug { "bug" } else { "error" };
         self.note(format_args!("{word}: {text}"));
         if let Some(hint) = &failure.hint {

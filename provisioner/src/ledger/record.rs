@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::causes::with_causes;
 use crate::hub::HubError;
 use crate::lifecycle::Outcome;
 use crate::standing::Difference;
@@ -151,9 +152,4 @@ impl From<HubError> for Record {
             _ => failed,
         }
     }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
