@@ -48,7 +48,7 @@ impl Row {
             &rfc3339(facts.not_before),
             &rfc3339(facts.not_after),
             &facts.certificate.to_string_lossy(),
-            &facts.private_key.as_deref().unwrap_or(Path::new("")).to_string_lossy(),
+            &facts.private_key.as_deref().map(Path::to_string_lossy).unwrap_or_default(),
         ];
         for (index, cell) in cells.iter().enumerate() {
             let is_quoted = cell.contains([',', '\'', '=', '+', '@', ';', '#']);
