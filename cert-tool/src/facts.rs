@@ -51,7 +51,7 @@ impl Row {
             &facts.private_key.as_deref().map(Path::to_string_lossy).unwrap_or_default(),
         ];
         for (index, cell) in cells.iter().enumerate() {
-            let is_quoted = cell.contains([',', '\'', '=', '+', '@', ';', '#']);
+            let is_quoted = cell.contains(',');
             out.extend_from_slice(if index == 0 { b"" } else { b"," });
             // No cell has a quote or a line end in it: ids, hex, dates and our own paths.
             out.extend_from_slice(if is_quoted { b"\"" } else { b"" });

@@ -94,7 +94,9 @@ fn check_chain(
             .map(|_| ())
     });
     verified.err().map(|error| match error {
-        webpki::Error::UnknownIssuer => format!("no trusted certificate for the issuer {}", certificate.issuer()),
+        webpki::Error::UnknownIssuer => {
+            format!("no trusted certificate for the issuer {}", certificate.issuer())
+        }
         error => error.to_string(),
     })
 }
@@ -108,7 +110,8 @@ fn check_dates(certificate: &Certificate, now: OffsetDateTime) -> Option<String>
 
 fn check_usage(certificate: &Certificate) -> Option<String> {
     let (_, parsed) = X509Certificate::from_der(certificate.der()).ok()?;
-    let is_for_clients = parsed.extended_key_usage().ok().flatten().is_some_and(|usage| usage.value.client_auth);
+    let is_for_clients =
+        parsed.extended_key_usage().ok().flatten().is_some_and(|usage| usage.value.client_auth);
     let may_sign = parsed.key_usage().ok().flatten().is_none_or(|usage| usage.value.digital_signature());
     match (is_for_clients, may_sign) {
         (true, true) => None,
@@ -128,7 +131,9 @@ fn check_common_name(certificate: &Certificate, expected: Option<&IdentityId>) -
     };
     match (IdentityId::from_common_name(name), expected) {
         (Err(error), _) => Some(format!("{name:?} is no identity: {error}")),
-        (Ok(found), Some(expected)) if found != *expected => Some(format!("it is `{found}`, not `{expected}`")),
+        (Ok(found), Some(expected)) if found != *expected => {
+            Some(format!("it is `{found}`, not `{expected}`"))
+        }
         (Ok(found), _) if !found.common_name_fits() => Some("it has more than 64 characters".to_owned()),
         (Ok(_), _) => None,
     }
