@@ -68,14 +68,21 @@ impl CertificateAuthority {
     pub fn open(folder: &Path) -> Result<Self, Error> {
         fs::check_is_private(folder)?;
         let key = PrivateKey::read(&folder.join(ISSUING_KEY))?;
-        let issuing = read_certificate(&folder.join(ISSUING_CERTIFICATE))?;
-        let root_path = folder.join(ROOT_CERTIFICATE);
-        let root = root_path.exists().then(|| read_certificate(&root_path)).transpose()?;
+        let (root, issuing) = Self::certificates(folder)?;
         let bad = |reason: &str| Error::BadCa { path: folder.to_owned(), reason: reason.to_owned() };
         check_is_ca_for(issuing.der(), &key).map_err(bad)?;
         let signer = Signer::new(issuing.der(), key)?;
         check_names_chain(&signer, &issuing)?.map_err(bad)?;
         Ok(Self { folder: folder.to_owned(), issuing, root, signer })
+    }
+
+    /// The certificates of the CA in a folder, for which no key is needed: the root's, where it is kept
+    /// there, and the issuing CA's.
+    pub fn certificates(folder: &Path) -> Result<(Option<Certificate>, Certificate), Error> {
+        let issuing = read_certificate(&folder.join(ISSUING_CERTIFICATE))?;
+        let root = folder.join(ROOT_CERTIFICATE);
+        let root = root.exists().then(|| read_certificate(&root)).transpose()?;
+        Ok((root, issuing))
     }
 
     /// Whether there is a CA in a folder, or the beginning of one.

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
 use crate::error::Error;
-use crate::fs::read_at_most;
+use crate::fs::{read_at_most, read_bounded};
 use crate::pem;
 use crate::reference::{self, Found, kind_of_bytes, kind_of_label, not_a};
 
@@ -29,6 +29,16 @@ pub struct Certificate {
 /// `path#offset`, the block that begins at that byte of the file.
 pub fn read_certificate(reference: &Path) -> Result<Certificate, Error> {
     certificate_in(reference::read(reference, WANTED)?, reference)
+}
+
+/// Reads all certificates of a file, in their order.
+pub fn read_certificates(path: &Path) -> Result<Vec<Certificate>, Error> {
+    let bytes = read_bounded(path, reference::MAX_FILE_BYTES)?;
+    let Ok(blocks) = pem::blocks(&bytes) else {
+        // One in DER, or what it is instead.
+        return Ok(vec![certificate_in(reference::parse(bytes, path, WANTED)?, path)?]);
+    };
+    blocks.into_iter().map(|block| certificate_in(Found::Pem(block), path)).collect()
 }
 
 /// Reads a certificate from an input of at most 1 MiB; `name` stands in errors.

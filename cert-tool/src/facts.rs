@@ -48,10 +48,10 @@ impl Row {
             &rfc3339(facts.not_before),
             &rfc3339(facts.not_after),
             &facts.certificate.to_string_lossy(),
-            &facts.private_key.as_deref().unwrap_or(Path::new("")).to_string_lossy(),
+            &facts.private_key.as_deref().map(Path::to_string_lossy).unwrap_or_default(),
         ];
         for (index, cell) in cells.iter().enumerate() {
-            let is_quoted = cell.contains([',', '\'', '=', '+', '@', ';', '#']);
+            let is_quoted = cell.contains(',');
             out.extend_from_slice(if index == 0 { b"" } else { b"," });
             // No cell has a quote or a line end in it: ids, hex, dates and our own paths.
             out.extend_from_slice(if is_quoted { b"\"" } else { b"" });

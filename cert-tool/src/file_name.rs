@@ -26,9 +26,10 @@ pub(crate) fn encode(id: &str) -> String {
 /// Names that are devices on Windows, with any extension.
 fn is_reserved(id: &str) -> bool {
     let stem = id.split('.').next().unwrap_or_default();
-    let is_numbered = ["com", "lpt"].iter().any(|port| {
-        stem.strip_prefix(port).is_some_and(|rest| rest.len() == 1 && rest.as_bytes()[0].is_ascii_digit())
-    });
+    let is_numbered = ["com", "lpt"]
+        .iter()
+        .filter_map(|port| stem.strip_prefix(port))
+        .any(|rest| matches!(rest.as_bytes(), [digit] if digit.is_ascii_digit()));
     matches!(stem, "con" | "prn" | "aux" | "nul" | "conin$" | "conout$") || is_numbered
 }
 

@@ -58,9 +58,9 @@ impl Folders {
     }
 }
 
-/// Devices and modules have trees of their own: a module may have any name, and one folder name has
+/// The folder of an identity below a common root. Devices and modules have trees of their own: a module may have any name, and one folder name has
 /// not room enough for two ids.
-pub(crate) fn folder_name(identity: &IdentityId) -> String {
+pub fn folder_name(identity: &IdentityId) -> String {
     let device = file_name::encode(identity.device().as_str());
     match identity.module() {
         None => format!("devices/{device}"),

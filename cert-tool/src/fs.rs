@@ -94,7 +94,7 @@ pub(crate) fn read_at_most(input: impl Read, path: &Path, limit: u64) -> Result<
 
 /// The folder that a file is in.
 pub(crate) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 /// Reads up to `len` bytes at a place of a file, fewer at its end.

@@ -1,9 +1,26 @@
-//! Keys, requests, certificates and thumbprints for devices and modules of an IoT hub.
+//! Keys, requests, certificates and thumbprints for the devices and modules of an IoT hub.
+//!
+//! | noun | item |
+//! |---|---|
+//! | who signs: a root CA and the issuing CA below it, in a folder | [`CertificateAuthority`] |
+//! | many at once: requests in, outcomes in the same order out | [`issue_batch`], [`IssueRequest`], [`Issued`] |
+//! | where they go, and what is there already | [`IssuedStore`], [`Sink`], [`IssuedFacts`], [`extract`] |
+//! | devices that keep their key | [`Csr`], [`CsrInput`], [`create_csr`] |
+//! | certificates of any origin: thumbprints, dates, would a hub take them | [`Certificate`], [`read_certificate`], [`verify_certificate`] |
+//! | what goes wrong: with everything, with one identity | [`Error`], [`Refusal`] |
+//!
+//! Nothing here prints, reads the environment or looks at the clock. Private keys are wiped from
+//! memory, never shown, and written to files with mode 0600 only.
+//!
+//! A batch goes through `issue` (order and threads), `issuing` (one certificate), `x509` (what it
+//! says), then `store` with `bundle` or `folders` (the files) and `journal` (`issued.csv`).
+
 mod bundle;
 mod ca;
 mod certificate;
 mod csr;
 mod error;
+mod extract;
 mod facts;
 mod file_name;
 mod folders;
@@ -16,16 +33,20 @@ mod pem;
 mod reference;
 mod refusal;
 mod store;
+mod verify;
 mod x509;
 
 pub use ca::{CaOptions, CertificateAuthority};
-pub use certificate::{Certificate, read_certificate, read_certificate_from};
+pub use certificate::{Certificate, read_certificate, read_certificate_from, read_certificates};
 pub use csr::{Csr, CsrInput, create_csr};
 pub use error::Error;
+pub use extract::extract;
 pub use facts::IssuedFacts;
+pub use folders::folder_name;
 pub use issue::{
     IssueOptions, IssueRequest, IssueSummary, Issued, KeySource, LongNames, Outcome, issue_batch,
 };
 pub use key::{KeyType, PrivateKey};
 pub use refusal::Refusal;
 pub use store::{IssuedStore, Sink};
+pub use verify::{Check, CheckName, verify_certificate};

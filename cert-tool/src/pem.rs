@@ -27,6 +27,26 @@ pub(crate) enum PemError {
 
 /// Reads the first block of a text; what stands before and after it does not count.
 pub(crate) fn first_block(text: &[u8]) -> Result<Block, PemError> {
+    take_block(text).map(|(block, _)| block)
+}
+
+/// Reads every block of a text.
+pub(crate) fn blocks(text: &[u8]) -> Result<Vec<Block>, PemError> {
+    let mut blocks = Vec::new();
+    let mut rest = text;
+    loop {
+        match take_block(rest) {
+            Ok((block, after)) => {
+                blocks.push(block);
+                rest = after;
+            }
+            Err(PemError::Absent) if !blocks.is_empty() => return Ok(blocks),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn take_block(text: &[u8]) -> Result<(Block, &[u8]), PemError> {
     let start = find(text, BEGIN).ok_or(PemError::Absent)?;
     let rest = text.get(start + BEGIN.len()..).unwrap_or_default();
     let label_end = find(rest, b"-----").ok_or(PemError::Truncated)?;
@@ -34,14 +54,14 @@ pub(crate) fn first_block(text: &[u8]) -> Result<Block, PemError> {
     let label = String::from_utf8(label.to_vec()).map_err(|_| PemError::Absent)?;
     let body = rest.get(label_end + DASHES..).unwrap_or_default();
     let end = find(body, format!("-----END {label}-----").as_bytes()).ok_or(PemError::Truncated)?;
-    let body = body.get(..end).unwrap_or_default();
+    let (body, after) = body.split_at_checked(end).unwrap_or_default();
     if find(body, b"ENCRYPTED").is_some() || label.starts_with("ENCRYPTED") {
         return Err(PemError::Encrypted);
     }
     let digits: Zeroizing<Vec<u8>> =
         Zeroizing::new(body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect());
     let der = STANDARD.decode(digits.as_slice()).map_err(|_| PemError::BadBase64)?;
-    Ok(Block { label, der: Zeroizing::new(der) })
+    Ok((Block { label, der: Zeroizing::new(der) }, after))
 }
 
 /// Appends a block to `out`, which has room enough for it when the caller reserved

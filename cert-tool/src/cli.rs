@@ -1,0 +1,59 @@
+//! The command line: what was typed (`args`), one module for each verb, one for what is printed.
+
+mod args;
+mod batch;
+mod ca;
+mod csr;
+mod extract;
+mod failure;
+mod inspect;
+mod interrupt;
+mod issue;
+mod output;
+mod progress;
+mod record;
+mod sign;
+mod verify;
+
+use std::panic;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Verb};
+use failure::{Done, Failure};
+use output::Output;
+
+/// Does what was asked, and says how it went.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let mut output = Output::new(cli.format);
+    // A panic is a bug, and has been printed by the hook; a station that scripts this must not take
+    // it for an answer.
+    let result = panic::catch_unwind(panic::AssertUnwindSafe(|| dispatch(cli.verb, &mut output)));
+    match result.unwrap_or(Err(Failure::Bug)) {
+        Ok(Done::AllWell) => ExitCode::SUCCESS,
+        Ok(Done::SomeFailed) => ExitCode::from(1),
+        Ok(Done::Interrupted) => {
+            output.note("interrupted; the same command goes on where this one stopped");
+            ExitCode::from(4)
+        }
+        Err(failure) => {
+            output.failure(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn dispatch(verb: Verb, output: &mut Output) -> Result<Done, Failure> {
+    match verb {
+        Verb::Ca(args) => ca::run(&args, output),
+        Verb::Csr(args) => csr::run(&args, output),
+        Verb::Extract(args) => extract::run(&args, output),
+        Verb::Issue(args) => issue::run(&args, output),
+        Verb::Show(args) => inspect::show(&args, output),
+        Verb::Sign(args) => sign::run(&args, output),
+        Verb::Thumbprint(args) => inspect::thumbprint(&args, output),
+        Verb::Verify(args) => verify::run(&args, output),
+    }
+}

@@ -1,0 +1,285 @@
+//! What can be typed.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use cert_tool::KeyType;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::failure::Failure;
+use hub_types::IdentityId;
+
+/// Keys, requests, certificates and thumbprints for the devices and modules of an IoT hub.
+///
+/// Data goes to stdout, everything for people to stderr. Exit codes: 0 all as asked; 1 some failed,
+/// the output says which; 2 bad usage or bad input, nothing done; 3 the CA or a file can't be used;
+/// 4 interrupted, the same command goes on; 70 a bug.
+#[derive(Debug, Parser)]
+#[command(name = "cert-tool", version, after_help = OVERVIEW)]
+pub(crate) struct Cli {
+    /// How data is written: for people, one JSON object a line, or CSV with a header.
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub(crate) format: Format,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// How data is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    #[default]
+    Text,
+    Json,
+    Csv,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make a CA, or look at one
+    Ca(CaArgs),
+    /// Make a key and a request for it, on the device or for a whole batch
+    #[command(after_help = CSR_EXAMPLES)]
+    Csr(CsrArgs),
+    /// Take one identity's certificate and key out of a bundle
+    #[command(after_help = EXTRACT_EXAMPLES)]
+    Extract(ExtractArgs),
+    /// Issue certificates for one identity or for a batch
+    #[command(after_help = ISSUE_EXAMPLES)]
+    Issue(IssueArgs),
+    /// Show what certificates say
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show(FilesArgs),
+    /// Sign requests that devices sent
+    #[command(after_help = SIGN_EXAMPLES)]
+    Sign(SignArgs),
+    /// SHA-1 and SHA-256 thumbprints of certificates
+    #[command(after_help = THUMBPRINT_EXAMPLES)]
+    Thumbprint(FilesArgs),
+    /// Check certificates as a hub would: chain, dates, usage, common name
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CaArgs {
+    #[command(subcommand)]
+    pub(crate) verb: CaVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CaVerb {
+    /// Make a root CA and an issuing CA in a new folder
+    #[command(after_help = CA_INIT_EXAMPLES)]
+    Init {
+        /// The folder; it must not hold a CA yet.
+        dir: PathBuf,
+        /// The first part of both CAs' names.
+        #[arg(long, default_value = "Factory")]
+        name: String,
+        /// The kind of both CAs' keys.
+        #[arg(long, value_enum, default_value_t)]
+        key_type: Curve,
+        /// How many days the root is good; the issuing CA has half of them.
+        #[arg(long, default_value_t = 7300, value_parser = clap::value_parser!(u32).range(1..))]
+        days: u32,
+    },
+    /// Show the certificates of a CA
+    #[command(after_help = CA_SHOW_EXAMPLES)]
+    Show {
+        /// The CA's folder.
+        dir: PathBuf,
+    },
+}
+
+/// The kind of a key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Curve {
+    #[default]
+    P256,
+    P384,
+}
+
+impl From<Curve> for KeyType {
+    fn from(curve: Curve) -> Self {
+        match curve {
+            Curve::P256 => Self::P256,
+            Curve::P384 => Self::P384,
+        }
+    }
+}
+
+/// One identity.
+#[derive(Debug, Args)]
+pub(crate) struct IdentityArgs {
+    /// The device.
+    #[arg(long, value_name = "ID")]
+    pub(crate) device_id: Option<String>,
+    /// The module of it; without, the device itself is meant.
+    #[arg(long, value_name = "ID", requires = "device_id")]
+    pub(crate) module_id: Option<String>,
+}
+
+impl IdentityArgs {
+    pub(crate) fn identity(&self) -> Result<Option<IdentityId>, Failure> {
+        let Some(device) = &self.device_id else {
+            return Ok(None);
+        };
+        let identity = IdentityId::parse(device, self.module_id.as_deref());
+        identity.map(Some).map_err(|error| Failure::Usage(error.into()))
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("who").required(true).args(["device_id", "from"]))]
+pub(crate) struct CsrArgs {
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+    /// A batch file: a request for each row.
+    #[arg(long, value_name = "BATCH", conflicts_with = "key")]
+    pub(crate) from: Option<PathBuf>,
+    /// The device's key, which is there already.
+    #[arg(long, value_name = "FILE", conflicts_with = "key_out")]
+    pub(crate) key: Option<PathBuf>,
+    /// Where to write a new key.
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["key", "from"], conflicts_with = "from")]
+    pub(crate) key_out: Option<PathBuf>,
+    /// The kind of new keys.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) key_type: Curve,
+    /// Where the request goes; with --from a folder.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExtractArgs {
+    /// The folder that `issue` wrote.
+    pub(crate) dir: PathBuf,
+    /// The device.
+    #[arg(long, value_name = "ID")]
+    pub(crate) device_id: String,
+    /// The module of it; without, the device itself is meant.
+    #[arg(long, value_name = "ID")]
+    pub(crate) module_id: Option<String>,
+    /// The folder for `cert.pem`, `chain.pem` and `key.pem`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+/// How to issue.
+#[derive(Debug, Args)]
+pub(crate) struct IssuingArgs {
+    /// The CA's folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) ca: PathBuf,
+    /// The folder for certificates, keys and `issued.csv`; what is there already stays.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// How many days the certificates are good; never longer than the CA.
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) days: u32,
+    /// Bundle: all in one file, fast. Folder: one folder each.
+    #[arg(long, value_enum)]
+    pub(crate) sink: Option<SinkArg>,
+    /// How many threads; by default one for each core.
+    #[arg(long)]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Write common names of more than 64 characters: X.509 does not allow them, and OpenSSL and
+    /// others refuse such certificates.
+    #[arg(long)]
+    pub(crate) allow_long_cn: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SinkArg {
+    Bundle,
+    Folder,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("who").required(true).args(["device_id", "from"]))]
+pub(crate) struct IssueArgs {
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+    /// A batch file: a certificate for each row that is to have one and has none.
+    #[arg(long, value_name = "BATCH")]
+    pub(crate) from: Option<PathBuf>,
+    /// The kind of new keys.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) key_type: Curve,
+    #[command(flatten)]
+    pub(crate) issuing: IssuingArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SignArgs {
+    /// Requests, PEM or DER; of a folder all files that end in `.csr`, `.p10` or `.req`.
+    #[arg(required = true)]
+    pub(crate) requests: Vec<PathBuf>,
+    /// A batch file with the identities that may ask; others are refused.
+    #[arg(long, value_name = "BATCH")]
+    pub(crate) expect: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) issuing: IssuingArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FilesArgs {
+    /// Certificates, PEM or DER; `path#offset` is a place in a bundle, `-` is stdin.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Certificates, PEM or DER; what follows the first in a file is its chain.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Certificates to trust, or the folder of a CA.
+    #[arg(long, value_name = "PATH", required = true)]
+    pub(crate) ca: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+}
+
+const OVERVIEW: &str = "\
+From a list to certificates:
+  cert-tool ca init ca
+  cert-tool issue --ca ca --from batch.csv --out issued
+  cert-tool extract issued --device-id device01 --out device01
+
+`issued/issued.csv` is a batch file itself, with thumbprints, for `provisioner apply`.";
+const CA_INIT_EXAMPLES: &str = "\
+Example:
+  cert-tool ca init ca --name \"Plant 7\"
+
+Keep `root.key` somewhere else afterwards: issuing does not need it.";
+const CA_SHOW_EXAMPLES: &str = "Example:\n  cert-tool ca show ca --format json";
+const CSR_EXAMPLES: &str = "\
+Examples:
+  cert-tool csr --device-id device01 --module-id module01 --key-out key.pem --out module01.csr
+  cert-tool csr --from batch.csv --out requests
+
+With --from, `requests/requests.csv` is a batch file that `issue --from` takes.";
+const EXTRACT_EXAMPLES: &str = "Example:\n  cert-tool extract issued --device-id device01 --out device01";
+const ISSUE_EXAMPLES: &str = "\
+Examples:
+  cert-tool issue --ca ca --from batch.csv --out issued
+  cert-tool issue --ca ca --device-id device01 --module-id module01 --out issued
+
+The same command again issues only what is missing. Rows with a `csr` get it signed.";
+const SHOW_EXAMPLES: &str = "Example:\n  cert-tool show device01/cert.pem --format json";
+const SIGN_EXAMPLES: &str = "\
+Examples:
+  cert-tool sign module01.csr --ca ca --out signed
+  cert-tool sign incoming --ca ca --out signed --expect batch.csv
+
+Only the public key is taken from a request. Its subject must be `CN=device01` or
+`CN=device01/module01`; one that is refused does not stop the others.";
+const THUMBPRINT_EXAMPLES: &str = "\
+Examples:
+  cert-tool thumbprint device01/cert.pem
+  openssl s_client -connect host:8883 </dev/null | cert-tool thumbprint -";
+const VERIFY_EXAMPLES: &str = "\
+Example:
+  cert-tool verify device01/chain.pem --ca ca --device-id device01";

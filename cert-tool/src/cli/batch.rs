@@ -1,0 +1,73 @@
+//! Batch files: first everything that is wrong with one, in one pass, then its rows.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use batch_file::{BatchReader, Problem, ReadOptions, Row};
+
+use super::failure::Failure;
+use super::output::Output;
+
+/// Reads a batch to its end and shows `visit` every row; what is wrong is printed, and if that stands
+/// in the way nothing else is done.
+pub(crate) fn check(path: &Path, output: &mut Output, mut visit: impl FnMut(&Row)) -> Result<(), Failure> {
+    let mut reader = open(path)?;
+    let mut errors = 0_u64;
+    let mut print = |problems: &[Problem], output: &mut Output| {
+        for problem in problems {
+            errors += u64::from(problem.is_error());
+            output.note(&problem.to_string());
+        }
+    };
+    for row in &mut reader {
+        match row {
+            Ok(row) => {
+                print(&row.warnings, output);
+                visit(&row);
+            }
+            Err(bad) => print(&bad.problems, output),
+        }
+    }
+    print(reader.file_problems(), output);
+    if errors == 0 {
+        return Ok(());
+    }
+    output.note(&format!("error: nothing was done, the batch has {errors} problems"));
+    Err(Failure::Batch)
+}
+
+/// The rows of a batch that was checked before. Should it have been changed since, the rows end
+/// there, and [`Rows::is_changed`] says so.
+pub(crate) struct Rows {
+    reader: BatchReader,
+    is_changed: Arc<AtomicBool>,
+}
+
+impl Rows {
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        Ok(Self { reader: open(path)?, is_changed: Arc::default() })
+    }
+
+    pub(crate) fn is_changed(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_changed)
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Row;
+
+    fn next(&mut self) -> Option<Row> {
+        match self.reader.next()? {
+            Ok(row) => Some(row),
+            Err(_) => {
+                self.is_changed.store(true, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<BatchReader, Failure> {
+    BatchReader::open(path, &ReadOptions::default()).map_err(|error| Failure::Usage(error.into()))
+}

@@ -1,0 +1,24 @@
+//! `extract`: one identity's certificate and key out of a bundle.
+
+use anyhow::anyhow;
+use cert_tool::IssuedStore;
+use hub_types::IdentityId;
+
+use super::args::ExtractArgs;
+use super::failure::{Done, Failure};
+use super::output::Output;
+use super::record::IdentityRecord;
+
+pub(crate) fn run(args: &ExtractArgs, output: &mut Output) -> Result<Done, Failure> {
+    let identity = IdentityId::parse(&args.device_id, args.module_id.as_deref())
+        .map_err(|error| Failure::Usage(error.into()))?;
+    let store = IssuedStore::open_to_read(&args.dir)?;
+    let Some(mut facts) = cert_tool::extract(&store, &identity, &args.out)? else {
+        let dir = args.dir.display();
+        return Err(Failure::Usage(anyhow!("`{identity}` has no certificate in `{dir}`")));
+    };
+    facts.certificate = args.out.join("cert.pem");
+    facts.private_key = facts.private_key.map(|_| args.out.join("key.pem"));
+    output.record(&IdentityRecord::with_facts(&identity, "extracted", &facts));
+    Ok(Done::AllWell)
+}

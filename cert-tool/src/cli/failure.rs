@@ -1,0 +1,46 @@
+//! How a verb ends.
+
+use cert_tool::Error;
+
+/// How a verb ended that could do its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    AllWell,
+    Interrupted,
+    SomeFailed,
+}
+
+impl Done {
+    pub(crate) fn from_failures(failures: u64) -> Self {
+        if failures == 0 { Self::AllWell } else { Self::SomeFailed }
+    }
+}
+
+/// Why a verb could not do its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Nobody's fault but ours; it has been printed.
+    Bug,
+    /// The batch has problems, which have been printed.
+    Batch,
+    /// The CA, the store or a file can't be used.
+    Refused(Error),
+    /// What was asked for makes no sense.
+    Usage(anyhow::Error),
+}
+
+impl Failure {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Bug | Self::Refused(Error::Crypto(_)) => 70,
+            Self::Batch | Self::Usage(_) => 2,
+            Self::Refused(_) => 3,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}

@@ -1,0 +1,116 @@
+//! [`Output`]: the one place that prints. Data goes to stdout, all else to stderr.
+#![expect(clippy::print_stderr, reason = "this is the module that prints")]
+
+use std::error::Error as StdError;
+use std::fmt::Display;
+use std::io::{self, BufWriter, Stdout, Write};
+
+use cert_tool::Refusal;
+use serde::Serialize;
+
+use super::args::Format;
+use super::failure::Failure;
+
+/// One unit of data: it shows itself as text, and has flat fields for JSON and CSV.
+pub(crate) trait Record: Serialize + Display {}
+
+impl<T: Serialize + Display> Record for T {}
+
+/// Where things are printed.
+pub(crate) struct Output {
+    data: Data,
+}
+
+enum Data {
+    Csv(Box<csv::Writer<Stdout>>),
+    Json(BufWriter<Stdout>),
+    Text(BufWriter<Stdout>),
+}
+
+impl Output {
+    pub(crate) fn new(format: Format) -> Self {
+        let buffered = || BufWriter::new(io::stdout());
+        Self {
+            data: match format {
+                Format::Csv => Data::Csv(Box::new(csv::Writer::from_writer(io::stdout()))),
+                Format::Json => Data::Json(buffered()),
+                Format::Text => Data::Text(buffered()),
+            },
+        }
+    }
+
+    /// Whether data is for people.
+    pub(crate) fn is_text(&self) -> bool {
+        matches!(self.data, Data::Text(_))
+    }
+
+    /// Prints one unit of data. That nobody reads any more is no failure of ours.
+    pub(crate) fn record(&mut self, record: &impl Record) {
+        let _ = match &mut self.data {
+            Data::Csv(csv) => csv.serialize(record).map_err(io::Error::from),
+            Data::Json(out) => {
+                serde_json::to_writer(&mut *out, record).map_err(io::Error::from).and_then(|()| writeln!(out))
+            }
+            Data::Text(out) => writeln!(out, "{record}"),
+        };
+    }
+
+    /// Tells people something.
+    pub(crate) fn note(&mut self, message: &str) {
+        self.flush();
+        eprintln!("{message}");
+    }
+
+    /// Says that something is wrong with one of many, and goes on.
+    pub(crate) fn refused(&mut self, subject: &str, refusal: &Refusal) {
+        self.flush();
+        eprintln!("refused: {subject}: {}", chain(refusal));
+        if let Some(hint) = refusal.hint() {
+            eprintln!("  hint: {hint}");
+        }
+    }
+
+    /// Says that a file can't be used, and goes on.
+    pub(crate) fn error(&mut self, error: &cert_tool::Error) {
+        self.flush();
+        eprintln!("error: {}", chain(error));
+        if let Some(hint) = error.hint() {
+            eprintln!("  hint: {hint}");
+        }
+    }
+
+    /// Says why nothing more is done.
+    pub(crate) fn failure(&mut self, failure: &Failure) {
+        match failure {
+            Failure::Bug => self.note("error: this is a bug in cert-tool"),
+            Failure::Batch => {}
+            Failure::Refused(error) => self.error(error),
+            Failure::Usage(error) => self.note(&format!("error: {error:#}")),
+        }
+    }
+
+    fn flush(&mut self) {
+        let _ = match &mut self.data {
+            Data::Csv(csv) => csv.flush(),
+            Data::Json(out) | Data::Text(out) => out.flush(),
+        };
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// An error with its causes, each once.
+pub(crate) fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

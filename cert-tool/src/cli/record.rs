@@ -1,0 +1,146 @@
+//! The units of data that more than one verb prints.
+
+use std::fmt;
+
+use cert_tool::{Certificate, Issued, IssuedFacts, Outcome};
+use hub_types::IdentityId;
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::output::chain;
+
+/// What became of one identity.
+#[derive(Debug, Serialize)]
+pub(crate) struct IdentityRecord {
+    device_id: String,
+    module_id: Option<String>,
+    outcome: &'static str,
+    reason: Option<String>,
+    thumbprint: Option<String>,
+    not_after: Option<String>,
+    certificate: Option<String>,
+    private_key: Option<String>,
+}
+
+impl IdentityRecord {
+    pub(crate) fn new(issued: &Issued) -> Self {
+        match &issued.outcome {
+            Outcome::AlreadyThere(facts) => Self::with_facts(&issued.identity, "already_there", facts),
+            Outcome::Issued(facts) => Self::with_facts(&issued.identity, "issued", facts),
+            Outcome::Refused(refusal) => {
+                Self { reason: Some(chain(refusal)), ..Self::empty(&issued.identity, "refused") }
+            }
+        }
+    }
+
+    pub(crate) fn with_facts(identity: &IdentityId, outcome: &'static str, facts: &IssuedFacts) -> Self {
+        Self {
+            thumbprint: Some(facts.sha256.to_string()),
+            not_after: Some(rfc3339(facts.not_after)),
+            certificate: Some(facts.certificate.display().to_string()),
+            private_key: facts.private_key.as_ref().map(|path| path.display().to_string()),
+            ..Self::empty(identity, outcome)
+        }
+    }
+
+    fn empty(identity: &IdentityId, outcome: &'static str) -> Self {
+        Self {
+            device_id: identity.device().as_str().to_owned(),
+            module_id: identity.module().map(|module| module.as_str().to_owned()),
+            outcome,
+            reason: None,
+            thumbprint: None,
+            not_after: None,
+            certificate: None,
+            private_key: None,
+        }
+    }
+}
+
+impl fmt::Display for IdentityRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.device_id)?;
+        if let Some(module) = &self.module_id {
+            write!(f, "/{module}")?;
+        }
+        write!(f, ": {}", self.outcome.replace('_', " "))?;
+        if let Some(thumbprint) = &self.thumbprint {
+            write!(f, " {thumbprint}")?;
+        }
+        self.certificate.iter().try_for_each(|path| write!(f, " {path}"))
+    }
+}
+
+/// What a certificate says.
+#[derive(Debug, Serialize)]
+pub(crate) struct CertificateRecord {
+    file: String,
+    subject: String,
+    common_name: Option<String>,
+    issuer: String,
+    serial: String,
+    not_before: String,
+    not_after: String,
+    sha1: String,
+    sha256: String,
+}
+
+impl CertificateRecord {
+    pub(crate) fn new(file: &str, certificate: &Certificate) -> Self {
+        Self {
+            file: file.to_owned(),
+            subject: certificate.subject().to_owned(),
+            common_name: certificate.common_name().map(str::to_owned),
+            issuer: certificate.issuer().to_owned(),
+            serial: certificate.serial(),
+            not_before: rfc3339(certificate.not_before()),
+            not_after: rfc3339(certificate.not_after()),
+            sha1: certificate.sha1().to_string(),
+            sha256: certificate.sha256().to_string(),
+        }
+    }
+}
+
+impl fmt::Display for CertificateRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Names come from outside: what could steer a terminal is shown escaped.
+        writeln!(f, "{}", self.file)?;
+        writeln!(f, "  subject:    {}", self.subject.escape_debug())?;
+        writeln!(f, "  issuer:     {}", self.issuer.escape_debug())?;
+        writeln!(f, "  serial:     {}", self.serial)?;
+        writeln!(f, "  not before: {}", self.not_before)?;
+        writeln!(f, "  not after:  {}", self.not_after)?;
+        writeln!(f, "  SHA-1:      {}", self.sha1)?;
+        write!(f, "  SHA-256:    {}", self.sha256)
+    }
+}
+
+/// The thumbprints of a certificate.
+#[derive(Debug, Serialize)]
+pub(crate) struct ThumbprintRecord {
+    file: String,
+    sha1: String,
+    sha256: String,
+}
+
+impl ThumbprintRecord {
+    pub(crate) fn new(file: &str, certificate: &Certificate) -> Self {
+        Self {
+            file: file.to_owned(),
+            sha1: certificate.sha1().to_string(),
+            sha256: certificate.sha256().to_string(),
+        }
+    }
+}
+
+impl fmt::Display for ThumbprintRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n  SHA-1:   {}\n  SHA-256: {}", self.file, self.sha1, self.sha256)
+    }
+}
+
+fn rfc3339(time: OffsetDateTime) -> String {
+    // Only years beyond 9999 have no such form, and certificates can't have them either.
+    time.format(&Rfc3339).unwrap_or_default()
+}
