@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::args::{Format, PlanArgs};
 use super::failure::{Exit, Failure};
-use super::loading::load_temporary;
+use super::loading::{counted, load_temporary};
 use super::printer::Printer;
 use crate::ledger::RowFilter;
 use crate::plan::{Action, Plan, Planner};
@@ -63,21 +63,25 @@ fn print_text(plan: &Plan, printer: &Printer) {
         row.differences.iter().for_each(|difference| printer.data(format_args!("  {difference}")));
     }
     printer.data(format_args!(
-        "{} to create, {} to update, {} to keep, {} in conflict; {} certificates to issue",
-        plan.create, plan.update, plan.keep, plan.conflict, plan.issue
+        "{} to create, {} to update, {} to keep, {} in conflict; {} to issue",
+        plan.create,
+        plan.update,
+        plan.keep,
+        plan.conflict,
+        counted(plan.issue, "certificate")
     ));
     for (class, operations) in &plan.operations {
         printer.data(format_args!(
-            "{:>9} {class} operations: {}",
-            operations.count,
+            "  {}: {}",
+            counted(operations.count, &format!("{class} operation")),
             duration_text(operations.seconds)
         ));
     }
     printer.data(format_args!(
-        "{} at the rate of {} with {} unit(s)",
+        "{} at the rate of {} with {}",
         duration_text(plan.seconds),
         plan.tier,
-        plan.units
+        counted(plan.units, "unit")
     ));
 }
 
