@@ -29,7 +29,7 @@ mod tests;
 mod twin;
 
 /// All identities of the hub.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Registry {
     devices: BTreeMap<DeviceId, Box<DeviceRecord>>,
     disabled: usize,
