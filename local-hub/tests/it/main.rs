@@ -1,5 +1,11 @@
 //! The hub over HTTPS: one file per resource, each against a hub of its own on a free port.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; helpers outside test functions are part of it"
+)]
+
 mod access;
 mod bulk;
 mod cli;
