@@ -117,7 +117,7 @@ impl Registry {
     }
 }
 
-/// Refuses unless the demand is met. `None` (no header) never demands anything here.
+/// Refuses an etag that is not the current one.
 fn check_etag(demand: &IfMatch, current: &Etag) -> Answer<()> {
     if demand.allows(current) {
         Ok(())
