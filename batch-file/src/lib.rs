@@ -1,1 +1,45 @@
-//! In the making.
+//! The batch file: a list of devices and modules, as CSV or JSON Lines, one identity per row.
+//!
+//! This crate owns the columns, what they mean together, and every message about what is wrong with
+//! them. It reads the batch and nothing else: the files that rows name (certificates, requests, twin
+//! templates) are the callers' affair.
+//!
+//! | noun | module |
+//! |---|---|
+//! | reading: the reader, what it yields, how it is told about other names | [`BatchReader`], [`Row`], [`BadRow`], [`ReadOptions`] |
+//! | what is wrong, where, and what to do | [`Problem`] |
+//! | writing rows back as they were | [`BatchWriter`], [`Format`], [`Cells`] |
+//!
+//! A text goes through the modules in this order: `lines` (encoding, bounds), `quotes` and `records`
+//! (CSV) or `json_lines`, `header` and `column` (names), `cells`, `draft` and `setting` (values),
+//! `rules` (values together), `seen` (rows together).
+
+mod cells;
+mod column;
+mod dialect;
+mod draft;
+mod excel;
+mod header;
+mod interpret;
+mod json_lines;
+mod lines;
+mod nearest;
+mod problem;
+mod quotes;
+mod reader;
+mod records;
+mod row;
+mod rules;
+mod seen;
+mod setting;
+mod shown;
+mod source;
+mod writer;
+
+pub use cells::Cells;
+pub use dialect::{ByteOrderMark, Dialect, Format, LineEnd};
+pub use header::{MapError, ReadOptions};
+pub use problem::{Problem, Severity};
+pub use reader::{Batch, BatchReader, OpenError};
+pub use row::{BadRow, CsrSource, Row, RowAuth};
+pub use writer::{BatchWriter, WriteError};

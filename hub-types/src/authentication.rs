@@ -39,10 +39,9 @@ impl Authentication {
     /// The two thumbprint slots; both empty unless the type is `selfSigned`.
     pub fn thumbprints(&self) -> X509Thumbprint {
         match self {
-            Self::SelfSigned { primary, secondary } => X509Thumbprint {
-                primary_thumbprint: *primary,
-                secondary_thumbprint: *secondary,
-            },
+            Self::SelfSigned { primary, secondary } => {
+                X509Thumbprint { primary_thumbprint: *primary, secondary_thumbprint: *secondary }
+            }
             _ => X509Thumbprint::default(),
         }
     }
@@ -60,14 +59,10 @@ impl Serialize for Authentication {
     /// two overwrite a `type` that came before them.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let keys = match self {
-            Self::Sas(Some(keys)) => KeyMembers {
-                primary_key: Some(&keys.primary),
-                secondary_key: Some(&keys.secondary),
-            },
-            _ => KeyMembers {
-                primary_key: None,
-                secondary_key: None,
-            },
+            Self::Sas(Some(keys)) => {
+                KeyMembers { primary_key: Some(&keys.primary), secondary_key: Some(&keys.secondary) }
+            }
+            _ => KeyMembers { primary_key: None, secondary_key: None },
         };
         let mut object = serializer.serialize_struct("Authentication", 3)?;
         object.serialize_field("symmetricKey", &keys)?;
@@ -156,10 +151,8 @@ impl TryFrom<AuthenticationDocument> for Authentication {
 
     fn try_from(document: AuthenticationDocument) -> Result<Self, AuthenticationError> {
         let thumbprints = document.x509_thumbprint.unwrap_or_default();
-        let kind = document
-            .kind
-            .filter(|kind| !kind.is_empty())
-            .unwrap_or_else(|| inferred_type(&thumbprints));
+        let kind =
+            document.kind.filter(|kind| !kind.is_empty()).unwrap_or_else(|| inferred_type(&thumbprints));
         match kind.to_ascii_lowercase().as_str() {
             "certificateauthority" => Ok(Self::CertificateAuthority),
             "none" => Ok(Self::None),
@@ -185,10 +178,7 @@ impl KeyDocument {
                 .map_err(|source| AuthenticationError::Key { member, source }),
             _ => Ok(None),
         };
-        match (
-            key("primaryKey", self.primary_key)?,
-            key("secondaryKey", self.secondary_key)?,
-        ) {
+        match (key("primaryKey", self.primary_key)?, key("secondaryKey", self.secondary_key)?) {
             (Some(primary), Some(secondary)) => Ok(Some(SymmetricKeys { primary, secondary })),
             (None, None) => Ok(None),
             _ => Err(AuthenticationError::OneKeyOnly),
@@ -199,10 +189,9 @@ impl KeyDocument {
 impl ThumbprintDocument {
     fn parse(self) -> Result<Authentication, AuthenticationError> {
         let thumbprint = |member, text: Option<String>| match text {
-            Some(text) if !text.is_empty() => text
-                .parse()
-                .map(Some)
-                .map_err(|source| AuthenticationError::Thumbprint { member, source }),
+            Some(text) if !text.is_empty() => {
+                text.parse().map(Some).map_err(|source| AuthenticationError::Thumbprint { member, source })
+            }
             _ => Ok(None),
         };
         Ok(Authentication::SelfSigned {
@@ -231,50 +220,31 @@ mod tests {
             json!({"type": "sas", "symmetricKey": {"primaryKey": "", "secondaryKey": ""}}),
             json!({"symmetricKey": {"primaryKey": null, "secondaryKey": null}, "x509Thumbprint": {}}),
         ] {
-            assert_eq!(
-                parse(document.clone()),
-                Ok(Authentication::Sas(None)),
-                "{document}"
-            );
+            assert_eq!(parse(document.clone()), Ok(Authentication::Sas(None)), "{document}");
         }
     }
 
     #[test]
     fn one_key_alone_is_refused() {
         let error = parse(json!({"symmetricKey": {"primaryKey": "AAAAAAAAAAAAAAAAAAAAAA=="}})).unwrap_err();
-        assert!(
-            error.contains("Either no keys or both keys can be set"),
-            "{error}"
-        );
+        assert!(error.contains("Either no keys or both keys can be set"), "{error}");
     }
 
     #[test]
     fn a_bad_key_is_refused_without_being_shown() {
         let error =
             parse(json!({"symmetricKey": {"primaryKey": "hunter2", "secondaryKey": "x"}})).unwrap_err();
-        assert!(
-            error.contains("primaryKey") && !error.contains("hunter2"),
-            "{error}"
-        );
+        assert!(error.contains("primaryKey") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]
     fn a_thumbprint_without_type_means_self_signed() {
         let sha1 = "a".repeat(40);
         let parsed = parse(json!({"x509Thumbprint": {"primaryThumbprint": sha1}})).unwrap();
-        assert_eq!(
-            parsed,
-            Authentication::SelfSigned {
-                primary: sha1.parse().ok(),
-                secondary: None
-            }
-        );
+        assert_eq!(parsed, Authentication::SelfSigned { primary: sha1.parse().ok(), secondary: None });
         assert_eq!(
             parse(json!({"type": "selfSigned"})),
-            Ok(Authentication::SelfSigned {
-                primary: None,
-                secondary: None
-            })
+            Ok(Authentication::SelfSigned { primary: None, secondary: None })
         );
     }
 
@@ -286,11 +256,7 @@ mod tests {
 
     #[test]
     fn an_unknown_type_is_named() {
-        assert!(
-            parse(json!({"type": "password"}))
-                .unwrap_err()
-                .contains("`password`")
-        );
+        assert!(parse(json!({"type": "password"})).unwrap_err().contains("`password`"));
     }
 
     #[test]

@@ -67,9 +67,7 @@ impl ImportMode {
 
     /// Reads a mode in any case: the Node client writes some in Pascal case and some in camel case.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|mode| mode.as_str().eq_ignore_ascii_case(text))
+        Self::ALL.into_iter().find(|mode| mode.as_str().eq_ignore_ascii_case(text))
     }
 }
 
@@ -260,11 +258,7 @@ mod tests {
         let codes: Vec<_> = result.errors.iter().map(BulkError::code).collect();
         assert_eq!(
             codes,
-            [
-                Some(ErrorCode::DeviceAlreadyExists),
-                Some(ErrorCode::ModuleAlreadyExistsOnDevice),
-                None
-            ]
+            [Some(ErrorCode::DeviceAlreadyExists), Some(ErrorCode::ModuleAlreadyExistsOnDevice), None]
         );
         assert_eq!(result.errors[2].error_code, "999999");
     }
@@ -273,10 +267,7 @@ mod tests {
     fn an_item_sends_only_what_is_set() {
         let identity = IdentityId::parse("d", Some("m")).unwrap();
         let item = BulkItem::new(&identity, ImportMode::Create);
-        assert_eq!(
-            to_value(&item).unwrap(),
-            json!({"id": "d", "moduleId": "m", "importMode": "create"})
-        );
+        assert_eq!(to_value(&item).unwrap(), json!({"id": "d", "moduleId": "m", "importMode": "create"}));
         assert_eq!(item.identity(), identity);
     }
 }

@@ -38,9 +38,7 @@ impl FromStr for HubHost {
             None => (text, None),
         };
         let host_is_legal = !host.is_empty()
-            && host
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+            && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
         let port_is_legal = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0));
         if host_is_legal && port_is_legal {
             Ok(Self(text.to_owned()))
@@ -83,15 +81,9 @@ impl FromStr for ServiceConnectionString {
         }
         let policy = fields.take("SharedAccessKeyName")?;
         if policy.is_empty() {
-            return Err(ConnectionStringError::Value {
-                name: "SharedAccessKeyName",
-            });
+            return Err(ConnectionStringError::Value { name: "SharedAccessKeyName" });
         }
-        Ok(Self {
-            host: fields.take("HostName")?.parse()?,
-            key: fields.take_key()?,
-            policy,
-        })
+        Ok(Self { host: fields.take("HostName")?.parse()?, key: fields.take_key()?, policy })
     }
 }
 
@@ -124,11 +116,7 @@ impl FromStr for DeviceConnectionString {
         let mut fields = Fields::parse(text)?;
         let device = DeviceId::new(&fields.take("DeviceId")?)
             .map_err(|_| ConnectionStringError::Value { name: "DeviceId" })?;
-        let module = fields
-            .0
-            .remove("ModuleId")
-            .map(|text| ModuleId::new(&text))
-            .transpose();
+        let module = fields.0.remove("ModuleId").map(|text| ModuleId::new(&text)).transpose();
         let module = module.map_err(|_| ConnectionStringError::Value { name: "ModuleId" })?;
         let credential = match fields.0.remove("x509") {
             Some(flag) if flag.eq_ignore_ascii_case("true") => DeviceCredential::X509,
@@ -139,11 +127,7 @@ impl FromStr for DeviceConnectionString {
             host: fields.take("HostName")?.parse()?,
             identity: IdentityId::new(device, module),
             credential,
-            gateway: fields
-                .0
-                .remove("GatewayHostName")
-                .map(|host| host.parse())
-                .transpose()?,
+            gateway: fields.0.remove("GatewayHostName").map(|host| host.parse()).transpose()?,
         })
     }
 }
@@ -187,11 +171,7 @@ struct Fields(BTreeMap<&'static str, String>);
 impl Fields {
     fn parse(text: &str) -> Result<Self, ConnectionStringError> {
         let mut fields = BTreeMap::new();
-        let parts = text
-            .trim()
-            .split(';')
-            .enumerate()
-            .filter(|(_, part)| !part.trim().is_empty());
+        let parts = text.trim().split(';').enumerate().filter(|(_, part)| !part.trim().is_empty());
         for (index, part) in parts {
             let unknown = ConnectionStringError::Field { part: index + 1 };
             let (name, value) = part.split_once('=').ok_or(unknown)?;
@@ -214,15 +194,8 @@ impl Fields {
     }
 }
 
-const NAMES: [&str; 7] = [
-    "HostName",
-    "SharedAccessKeyName",
-    "SharedAccessKey",
-    "DeviceId",
-    "ModuleId",
-    "GatewayHostName",
-    "x509",
-];
+const NAMES: [&str; 7] =
+    ["HostName", "SharedAccessKeyName", "SharedAccessKey", "DeviceId", "ModuleId", "GatewayHostName", "x509"];
 
 #[cfg(test)]
 mod tests {
@@ -264,25 +237,13 @@ mod tests {
             ("HostName=h;HostName=h", "`HostName` comes twice"),
             ("HostName=h;Password=x", "part 2 is not one of"),
             ("hello", "part 1 is not one of"),
-            (
-                "HostName=h/x;SharedAccessKeyName=a;SharedAccessKey=AQEBAQEBAQEBAQEBAQEBAQ==",
-                "`HostName`",
-            ),
-            (
-                "HostName=h;SharedAccessKeyName=a;SharedAccessKey=hunter2",
-                "`SharedAccessKey`",
-            ),
-            (
-                "HostName=h;DeviceId=d;SharedAccessKey=x",
-                "connection string of a device",
-            ),
+            ("HostName=h/x;SharedAccessKeyName=a;SharedAccessKey=AQEBAQEBAQEBAQEBAQEBAQ==", "`HostName`"),
+            ("HostName=h;SharedAccessKeyName=a;SharedAccessKey=hunter2", "`SharedAccessKey`"),
+            ("HostName=h;DeviceId=d;SharedAccessKey=x", "connection string of a device"),
         ];
         for (text, wanted) in cases {
             let error = text.parse::<ServiceConnectionString>().unwrap_err().to_string();
-            assert!(
-                error.contains(wanted) && !error.contains("hunter2"),
-                "{text}: {error}"
-            );
+            assert!(error.contains(wanted) && !error.contains("hunter2"), "{text}: {error}");
         }
     }
 }

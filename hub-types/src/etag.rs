@@ -64,10 +64,7 @@ impl IfMatch {
     /// Reads the header's value; clients send `*` and etags both bare and in quotes.
     pub fn parse(value: &str) -> Self {
         let value = value.trim();
-        let bare = value
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'))
-            .unwrap_or(value);
+        let bare = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
         match bare {
             "*" => Self::Any,
             text => Self::Exactly(Etag::new(text)),

@@ -189,10 +189,7 @@ fn check_charset(text: &str) -> Result<(), IdError> {
         return Err(IdError::Empty);
     }
     if let Some((index, character)) = text.chars().enumerate().find(|(_, c)| !is_id_char(*c)) {
-        return Err(IdError::IllegalCharacter {
-            character,
-            position: index + 1,
-        });
+        return Err(IdError::IllegalCharacter { character, position: index + 1 });
     }
     if text.len() > MAX_ID_CHARS {
         return Err(IdError::TooLong { length: text.len() });
@@ -205,11 +202,7 @@ fn is_id_char(c: char) -> bool {
 }
 
 /// Everything but the unreserved characters of RFC 3986 §2.3, as Microsoft's clients do it.
-const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 macro_rules! text_id {
     ($id:ident) => {
@@ -261,20 +254,14 @@ mod tests {
 
     #[test]
     fn every_legal_punctuation_mark_is_taken() {
-        assert_eq!(
-            DeviceId::new(EVERY_PUNCTUATION).unwrap().as_str(),
-            EVERY_PUNCTUATION
-        );
+        assert_eq!(DeviceId::new(EVERY_PUNCTUATION).unwrap().as_str(), EVERY_PUNCTUATION);
     }
 
     #[test]
     fn the_first_illegal_character_is_named_with_its_position() {
-        for (text, character, position) in [
-            ("a b", ' ', 2),
-            ("a/b", '/', 2),
-            ("ümlaut", 'ü', 1),
-            ("x\0", '\0', 2),
-        ] {
+        for (text, character, position) in
+            [("a b", ' ', 2), ("a/b", '/', 2), ("ümlaut", 'ü', 1), ("x\0", '\0', 2)]
+        {
             assert_eq!(
                 DeviceId::new(text),
                 Err(IdError::IllegalCharacter { character, position }),
@@ -286,10 +273,7 @@ mod tests {
     #[test]
     fn the_length_bound_is_128() {
         assert!(ModuleId::new(&"m".repeat(128)).is_ok());
-        assert_eq!(
-            ModuleId::new(&"m".repeat(129)),
-            Err(IdError::TooLong { length: 129 })
-        );
+        assert_eq!(ModuleId::new(&"m".repeat(129)), Err(IdError::TooLong { length: 129 }));
         assert_eq!(ModuleId::new(""), Err(IdError::Empty));
     }
 
@@ -318,16 +302,8 @@ mod tests {
     #[test]
     fn a_common_name_of_65_characters_does_not_fit_x509() {
         let device = "d".repeat(32);
-        assert!(
-            IdentityId::parse(&device, Some(&"m".repeat(31)))
-                .unwrap()
-                .common_name_fits()
-        );
-        assert!(
-            !IdentityId::parse(&device, Some(&"m".repeat(32)))
-                .unwrap()
-                .common_name_fits()
-        );
+        assert!(IdentityId::parse(&device, Some(&"m".repeat(31))).unwrap().common_name_fits());
+        assert!(!IdentityId::parse(&device, Some(&"m".repeat(32))).unwrap().common_name_fits());
     }
 
     #[test]

@@ -231,11 +231,7 @@ mod tests {
         ] {
             let spec: DeviceSpec = from_str(body).unwrap();
             assert_eq!(spec.device_id.as_str(), "d");
-            assert_eq!(
-                spec.authentication.unwrap_or_default(),
-                Authentication::Sas(None),
-                "{body}"
-            );
+            assert_eq!(spec.authentication.unwrap_or_default(), Authentication::Sas(None), "{body}");
         }
     }
 
@@ -260,10 +256,7 @@ mod tests {
     #[test]
     fn a_status_reason_of_129_characters_is_refused() {
         assert!(StatusReason::new(&"ü".repeat(128)).is_ok());
-        assert_eq!(
-            StatusReason::new(&"ü".repeat(129)),
-            Err(StatusReasonError { length: 129 })
-        );
+        assert_eq!(StatusReason::new(&"ü".repeat(129)), Err(StatusReasonError { length: 129 }));
         let spec = from_value::<DeviceSpec>(json!({"deviceId": "d", "statusReason": "r".repeat(129)}));
         assert!(spec.unwrap_err().to_string().contains("128"));
     }

@@ -65,21 +65,14 @@ impl FromStr for Tier {
     type Err = TierError;
 
     fn from_str(text: &str) -> Result<Self, TierError> {
-        let found = Self::ALL
-            .into_iter()
-            .find(|(_, name)| name.eq_ignore_ascii_case(text));
-        found
-            .map(|(tier, _)| tier)
-            .ok_or_else(|| TierError(text.to_owned()))
+        let found = Self::ALL.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(text));
+        found.map(|(tier, _)| tier).ok_or_else(|| TierError(text.to_owned()))
     }
 }
 
 impl fmt::Display for Tier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::ALL
-            .into_iter()
-            .find(|(tier, _)| tier == self)
-            .map_or("", |(_, name)| name);
+        let name = Self::ALL.into_iter().find(|(tier, _)| tier == self).map_or("", |(_, name)| name);
         f.pad(name)
     }
 }

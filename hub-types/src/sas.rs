@@ -32,10 +32,7 @@ impl SasToken {
     /// the key of a device or a module.
     pub fn sign(resource: &str, policy: Option<&str>, key: &SymmetricKey, expiry: u64) -> Self {
         let raw_resource = encode(resource);
-        let signature = mac_over(&raw_resource, expiry, key)
-            .finalize()
-            .into_bytes()
-            .to_vec();
+        let signature = mac_over(&raw_resource, expiry, key).finalize().into_bytes().to_vec();
         Self {
             raw_resource,
             resource: resource.to_owned(),
@@ -68,10 +65,7 @@ impl SasToken {
             resource: decode(&raw_resource)?,
             raw_resource,
             signature: STANDARD.decode(signature).map_err(|_| SasError::Signature)?,
-            expiry: expiry
-                .ok_or(SasError::Missing("se"))?
-                .parse()
-                .map_err(|_| SasError::Expiry)?,
+            expiry: expiry.ok_or(SasError::Missing("se"))?.parse().map_err(|_| SasError::Expiry)?,
             policy: policy.map(decode).transpose()?.filter(|name| !name.is_empty()),
         })
     }
@@ -79,10 +73,7 @@ impl SasToken {
     /// The token as an `Authorization` header or an MQTT password carries it: a secret.
     pub fn expose_text(&self) -> Zeroizing<String> {
         let signature = encode(&STANDARD.encode(&self.signature));
-        let mut text = format!(
-            "{SCHEME} sr={}&sig={signature}&se={}",
-            self.raw_resource, self.expiry
-        );
+        let mut text = format!("{SCHEME} sr={}&sig={signature}&se={}", self.raw_resource, self.expiry);
         if let Some(policy) = &self.policy {
             text.push_str("&skn=");
             text.push_str(&encode(policy));
@@ -92,9 +83,7 @@ impl SasToken {
 
     /// Whether this key signed the token. Takes the same time for every wrong signature.
     pub fn is_signed_by(&self, key: &SymmetricKey) -> bool {
-        mac_over(&self.raw_resource, self.expiry, key)
-            .verify_slice(&self.signature)
-            .is_ok()
+        mac_over(&self.raw_resource, self.expiry, key).verify_slice(&self.signature).is_ok()
     }
 
     /// Whether the token is past its time, at `now` seconds since 1970-01-01.
@@ -178,18 +167,11 @@ fn encode(text: &str) -> String {
 }
 
 fn decode(text: &str) -> Result<String, SasError> {
-    percent_decode_str(text)
-        .decode_utf8()
-        .map(Into::into)
-        .map_err(|_| SasError::Encoding)
+    percent_decode_str(text).decode_utf8().map(Into::into).map_err(|_| SasError::Encoding)
 }
 
 const SCHEME: &str = "SharedAccessSignature";
-const TOKEN_FIELD: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const TOKEN_FIELD: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 #[cfg(test)]
 mod tests {
@@ -204,11 +186,7 @@ mod tests {
     fn fields_may_come_in_any_order() {
         let token = SasToken::sign("hub.example", Some("service"), &key(1), 1_790_000_000);
         let text = token.expose_text();
-        let mut fields: Vec<&str> = text
-            .strip_prefix("SharedAccessSignature ")
-            .unwrap()
-            .split('&')
-            .collect();
+        let mut fields: Vec<&str> = text.strip_prefix("SharedAccessSignature ").unwrap().split('&').collect();
         fields.rotate_left(2);
         let shuffled = SasToken::parse(&format!("SharedAccessSignature {}", fields.join("&"))).unwrap();
         assert_eq!(shuffled, token);
@@ -254,19 +232,10 @@ mod tests {
             ("Bearer x", SasError::Scheme),
             ("SharedAccessSignature sr=h&se=1", SasError::Missing("sig")),
             ("SharedAccessSignature sr=h&sig=AA%3D%3D", SasError::Missing("se")),
-            (
-                "SharedAccessSignature sr=h&sig=AA%3D%3D&se=soon",
-                SasError::Expiry,
-            ),
+            ("SharedAccessSignature sr=h&sig=AA%3D%3D&se=soon", SasError::Expiry),
             ("SharedAccessSignature sr=h&sig=!&se=1", SasError::Signature),
-            (
-                "SharedAccessSignature sr=h&sr=h&sig=AA%3D%3D&se=1",
-                SasError::Field,
-            ),
-            (
-                "SharedAccessSignature sr=%ff&sig=AA%3D%3D&se=1",
-                SasError::Encoding,
-            ),
+            ("SharedAccessSignature sr=h&sr=h&sig=AA%3D%3D&se=1", SasError::Field),
+            ("SharedAccessSignature sr=%ff&sig=AA%3D%3D&se=1", SasError::Encoding),
         ] {
             assert_eq!(SasToken::parse(text).unwrap_err(), error, "{text}");
         }

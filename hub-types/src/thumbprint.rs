@@ -69,11 +69,8 @@ impl Thumbprint {
     /// Parses what a person, a spreadsheet or `openssl -fingerprint` wrote: colons, spaces and
     /// dashes between digits are dropped, and the case becomes upper.
     pub fn parse_lenient(text: &str) -> Result<Self, ThumbprintError> {
-        let digits: String = text
-            .chars()
-            .filter(|c| !matches!(c, ':' | ' ' | '-'))
-            .map(|c| c.to_ascii_uppercase())
-            .collect();
+        let digits: String =
+            text.chars().filter(|c| !matches!(c, ':' | ' ' | '-')).map(|c| c.to_ascii_uppercase()).collect();
         digits.parse()
     }
 
@@ -104,10 +101,7 @@ impl FromStr for Thumbprint {
     /// Parses the wire form: exactly 40 or 64 hex digits.
     fn from_str(text: &str) -> Result<Self, ThumbprintError> {
         if let Some((index, character)) = text.chars().enumerate().find(|(_, c)| !c.is_ascii_hexdigit()) {
-            return Err(ThumbprintError::NotHex {
-                character,
-                position: index + 1,
-            });
+            return Err(ThumbprintError::NotHex { character, position: index + 1 });
         }
         let mut bytes = [0_u8; 32];
         let mut lower_case = 0_u64;
@@ -164,19 +158,13 @@ impl Hash for Thumbprint {
 
 impl From<Sha1Thumbprint> for Thumbprint {
     fn from(thumbprint: Sha1Thumbprint) -> Self {
-        Self {
-            digest: ThumbprintDigest::Sha1(thumbprint),
-            lower_case: 0,
-        }
+        Self { digest: ThumbprintDigest::Sha1(thumbprint), lower_case: 0 }
     }
 }
 
 impl From<Sha256Thumbprint> for Thumbprint {
     fn from(thumbprint: Sha256Thumbprint) -> Self {
-        Self {
-            digest: ThumbprintDigest::Sha256(thumbprint),
-            lower_case: 0,
-        }
+        Self { digest: ThumbprintDigest::Sha256(thumbprint), lower_case: 0 }
     }
 }
 
@@ -244,10 +232,7 @@ mod tests {
     #[test]
     fn digests_are_those_of_the_standard() {
         // FIPS 180-4 examples for the message "abc".
-        assert_eq!(
-            Sha1Thumbprint::of_der(b"abc").to_string(),
-            "A9993E364706816ABA3E25717850C26C9CD0D89D"
-        );
+        assert_eq!(Sha1Thumbprint::of_der(b"abc").to_string(), "A9993E364706816ABA3E25717850C26C9CD0D89D");
         assert_eq!(
             Sha256Thumbprint::of_der(b"abc").to_string(),
             "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD"
@@ -259,10 +244,7 @@ mod tests {
         let written = "a9:99:3e:36:47:06:81:6a:ba:3e:25:71:78:50:c2:6c:9c:d0:d8:9d";
         assert_eq!(
             written.parse::<Thumbprint>(),
-            Err(ThumbprintError::NotHex {
-                character: ':',
-                position: 3
-            })
+            Err(ThumbprintError::NotHex { character: ':', position: 3 })
         );
         let parsed = Thumbprint::parse_lenient(written).unwrap();
         assert_eq!(parsed.to_string(), "A9993E364706816ABA3E25717850C26C9CD0D89D");
@@ -273,10 +255,7 @@ mod tests {
     #[test]
     fn lengths_other_than_40_and_64_are_refused() {
         for length in [0, 1, 39, 41, 63, 65, 128, 1000] {
-            assert_eq!(
-                "a".repeat(length).parse::<Thumbprint>(),
-                Err(ThumbprintError::Length { length })
-            );
+            assert_eq!("a".repeat(length).parse::<Thumbprint>(), Err(ThumbprintError::Length { length }));
         }
     }
 

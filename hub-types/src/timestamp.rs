@@ -40,9 +40,7 @@ impl From<Timestamp> for OffsetDateTime {
     fn from(timestamp: Timestamp) -> Self {
         let seconds = i64::try_from(timestamp.0 / TICKS_PER_SECOND).unwrap_or(i64::MAX);
         let nanoseconds = i32::try_from(timestamp.0 % TICKS_PER_SECOND * 100).unwrap_or(0);
-        EPOCH
-            .checked_add(Duration::new(seconds, nanoseconds))
-            .unwrap_or(EPOCH)
+        EPOCH.checked_add(Duration::new(seconds, nanoseconds)).unwrap_or(EPOCH)
     }
 }
 
@@ -51,11 +49,7 @@ impl fmt::Display for Timestamp {
         let time = OffsetDateTime::from(*self);
         let (hour, minute, second) = time.to_hms();
         let (year, month, day) = time.to_calendar_date();
-        write!(
-            f,
-            "{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}",
-            u8::from(month)
-        )?;
+        write!(f, "{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}", u8::from(month))?;
         match self.0 % TICKS_PER_SECOND {
             0 => f.write_str("Z"),
             fraction => write!(f, ".{fraction:07}Z"),

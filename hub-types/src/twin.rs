@@ -149,10 +149,7 @@ impl TwinPatch {
             }
             Some(_) => return Err(TwinRuleError::not_an_object("properties")),
         };
-        Ok(Self {
-            tags: read_section(body.remove("tags"), Section::Tags)?,
-            desired,
-        })
+        Ok(Self { tags: read_section(body.remove("tags"), Section::Tags)?, desired })
     }
 }
 
@@ -189,17 +186,11 @@ mod tests {
                 "reported": {"fw": "1.2", "$version": 2},
             },
         }));
-        let tags = json!({"site": "munich", "old": null})
-            .as_object()
-            .cloned()
-            .unwrap();
+        let tags = json!({"site": "munich", "old": null}).as_object().cloned().unwrap();
         let desired = json!({"a": {"b": 1}}).as_object().cloned().unwrap();
         assert_eq!(
             patch,
-            Ok(TwinPatch {
-                tags: SectionPatch::Merge(tags),
-                desired: SectionPatch::Merge(desired)
-            })
+            Ok(TwinPatch { tags: SectionPatch::Merge(tags), desired: SectionPatch::Merge(desired) })
         );
     }
 
@@ -207,14 +198,8 @@ mod tests {
     fn absent_null_and_empty_are_three_things() {
         let desired = |body| TwinPatch::from_body(body).unwrap().desired;
         assert_eq!(desired(json!({})), SectionPatch::Keep);
-        assert_eq!(
-            desired(json!({"properties": {"desired": null}})),
-            SectionPatch::Clear
-        );
-        assert_eq!(
-            desired(json!({"properties": {"desired": {}}})),
-            SectionPatch::Merge(JsonObject::new())
-        );
+        assert_eq!(desired(json!({"properties": {"desired": null}})), SectionPatch::Clear);
+        assert_eq!(desired(json!({"properties": {"desired": {}}})), SectionPatch::Merge(JsonObject::new()));
         assert!(TwinPatch::from_body(json!([])).is_err());
         assert!(TwinPatch::from_body(json!({"tags": "x"})).is_err());
     }
@@ -233,10 +218,7 @@ mod tests {
             },
         });
         let twin: Twin = from_value(wire.clone()).unwrap();
-        assert_eq!(
-            twin.properties.desired.values,
-            json!({"warning": 75}).as_object().cloned().unwrap()
-        );
+        assert_eq!(twin.properties.desired.values, json!({"warning": 75}).as_object().cloned().unwrap());
         assert_eq!(to_value(twin).unwrap(), wire);
     }
 }

@@ -32,10 +32,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         (params.not_before, params.not_after) = validity(AUTHORITY_DAYS);
         let certificate = params.self_signed(&key).map_err(failed)?;
-        Ok(Self {
-            certificate_pem: certificate.pem(),
-            key,
-        })
+        Ok(Self { certificate_pem: certificate.pem(), key })
     }
 
     /// A CA that was kept in files.

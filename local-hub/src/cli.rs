@@ -40,10 +40,7 @@ fn connection_string(args: &ConnectionStringArgs) -> Result<ExitCode, Error> {
 }
 
 fn serve(args: ServeArgs) -> Result<ExitCode, Error> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Error::Thread)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Thread)?;
     runtime.block_on(serve_until_told_to_end(args))
 }
 

@@ -36,10 +36,7 @@ impl DataFolder {
         let lock =
             system::private_file(&lock_path).map_err(|source| file_error("open", &lock_path, source))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                _lock: lock,
-            }),
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(Error::FolderInUse(path.to_owned())),
             Err(TryLockError::Error(source)) => Err(file_error("lock", &lock_path, source)),
         }
@@ -99,18 +96,11 @@ pub(crate) fn connection_string(folder: &Path, policy: &str) -> Result<ServiceCo
     let Some(found) = policies.find(policy) else {
         return Err(unknown_policy(&policies, policy));
     };
-    Ok(ServiceConnectionString {
-        policy: found.name.clone(),
-        key: found.primary_key().clone(),
-        ..owner
-    })
+    Ok(ServiceConnectionString { policy: found.name.clone(), key: found.primary_key().clone(), ..owner })
 }
 
 pub(crate) fn unknown_policy(policies: &Policies, name: &str) -> Error {
-    Error::UnknownPolicy {
-        name: name.to_owned(),
-        known: policies.names().collect::<Vec<_>>().join(", "),
-    }
+    Error::UnknownPolicy { name: name.to_owned(), known: policies.names().collect::<Vec<_>>().join(", ") }
 }
 
 fn read_policies(folder: &Path) -> Result<Option<Policies>> {
@@ -118,9 +108,7 @@ fn read_policies(folder: &Path) -> Result<Option<Policies>> {
     let Some(text) = read(&path)? else {
         return Ok(None);
     };
-    serde_json::from_str(&text)
-        .map(Some)
-        .map_err(|error| damaged(&path, &error))
+    serde_json::from_str(&text).map(Some).map_err(|error| damaged(&path, &error))
 }
 
 fn read(path: &Path) -> Result<Option<Zeroizing<String>>> {
@@ -136,18 +124,11 @@ fn write(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 fn file_error(action: &'static str, path: &Path, source: io::Error) -> Error {
-    Error::File {
-        action,
-        path: path.to_owned(),
-        source,
-    }
+    Error::File { action, path: path.to_owned(), source }
 }
 
 fn damaged(path: &Path, reason: &dyn std::error::Error) -> Error {
-    Error::Damaged {
-        path: path.to_owned(),
-        reason: reason.to_string(),
-    }
+    Error::Damaged { path: path.to_owned(), reason: reason.to_string() }
 }
 
 const CA_FILE: &str = "ca.pem";

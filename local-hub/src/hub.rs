@@ -48,11 +48,7 @@ impl Hub {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let backing = store.map_or(Backing::Memory, Backing::Disk);
-        Self {
-            state: Mutex::new(State { registry, backing }),
-            policies,
-            clock,
-        }
+        Self { state: Mutex::new(State { registry, backing }), policies, clock }
     }
 
     pub(crate) fn policies(&self) -> &Policies {
@@ -120,10 +116,7 @@ impl State {
             Backing::Memory => Ok(()),
             Backing::Disk(store) if store.is_alive() => Ok(()),
             Backing::Disk(_) => Err(not_durable()),
-            Backing::Closed => Err(Refusal::new(
-                ErrorCode::ServiceUnavailable,
-                "the hub is shutting down",
-            )),
+            Backing::Closed => Err(Refusal::new(ErrorCode::ServiceUnavailable, "the hub is shutting down")),
         }
     }
 
@@ -137,18 +130,12 @@ impl State {
         }
         let rows = journal.touched().iter().map(|identity| {
             let content = self.registry.stored_form(identity).map_err(|_| not_durable())?;
-            Ok(Row {
-                identity: identity.clone(),
-                content,
-            })
+            Ok(Row { identity: identity.clone(), content })
         });
         Ok(Some(store.write(rows.collect::<Answer<_>>()?)))
     }
 }
 
 fn not_durable() -> Refusal {
-    Refusal::new(
-        ErrorCode::ServerError,
-        "the hub can't write to its data folder; its log says why",
-    )
+    Refusal::new(ErrorCode::ServerError, "the hub can't write to its data folder; its log says why")
 }

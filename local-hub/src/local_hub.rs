@@ -48,12 +48,7 @@ impl LocalHub {
         let names = server_names(&config);
         let tls = state.authority.server_config(&names)?;
         let host = host_name(&config, https)?;
-        let hub = Arc::new(Hub::new(
-            state.registry,
-            state.store,
-            state.policies,
-            config.clock,
-        ));
+        let hub = Arc::new(Hub::new(state.registry, state.store, state.policies, config.clock));
         let local_hub = Self {
             server: serve(listener, tls, Arc::clone(&hub), log),
             hub,
@@ -77,9 +72,7 @@ impl LocalHub {
     /// `registryReadWrite`.
     pub fn connection_string(&self, policy: &str) -> Result<ServiceConnectionString> {
         let policies = self.hub.policies();
-        let found = policies
-            .find(policy)
-            .ok_or_else(|| unknown_policy(policies, policy))?;
+        let found = policies.find(policy).ok_or_else(|| unknown_policy(policies, policy))?;
         Ok(ServiceConnectionString {
             host: self.host.clone(),
             policy: found.name.clone(),
@@ -157,10 +150,7 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
 
 fn server_names(config: &Config) -> Vec<String> {
     let always = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    always
-        .into_iter()
-        .chain(config.host_names.iter().cloned())
-        .collect()
+    always.into_iter().chain(config.host_names.iter().cloned()).collect()
 }
 
 /// The host in connection strings: 443 is what clients take an absent port for.

@@ -49,21 +49,13 @@ impl Policies {
     pub(crate) fn generate() -> Self {
         use Right::{DeviceConnect, RegistryRead, RegistryWrite, ServiceConnect};
         let defaults: [(&str, &[Right]); 5] = [
-            (
-                OWNER,
-                &[RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect],
-            ),
+            (OWNER, &[RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect]),
             ("service", &[ServiceConnect]),
             ("device", &[DeviceConnect]),
             ("registryRead", &[RegistryRead]),
             ("registryReadWrite", &[RegistryRead, RegistryWrite]),
         ];
-        Self(
-            defaults
-                .into_iter()
-                .map(|(name, rights)| generate_policy(name, rights))
-                .collect(),
-        )
+        Self(defaults.into_iter().map(|(name, rights)| generate_policy(name, rights)).collect())
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&Policy> {
@@ -77,12 +69,7 @@ impl Policies {
 
 fn generate_policy(name: &str, rights: &[Right]) -> Policy {
     let SymmetricKeys { primary, secondary } = random::symmetric_keys();
-    Policy {
-        name: name.to_owned(),
-        rights: rights.to_vec(),
-        primary_key: primary,
-        secondary_key: secondary,
-    }
+    Policy { name: name.to_owned(), rights: rights.to_vec(), primary_key: primary, secondary_key: secondary }
 }
 
 /// The policy that may do everything.

@@ -13,10 +13,7 @@ pub(crate) fn symmetric_key() -> SymmetricKey {
 
 /// A new pair of keys.
 pub(crate) fn symmetric_keys() -> SymmetricKeys {
-    SymmetricKeys {
-        primary: symmetric_key(),
-        secondary: symmetric_key(),
-    }
+    SymmetricKeys { primary: symmetric_key(), secondary: symmetric_key() }
 }
 
 /// Makes ids for requests: unique in this process, and unlikely to be those of another.
@@ -29,19 +26,12 @@ pub(crate) struct RequestIds {
 impl RequestIds {
     pub(crate) fn new() -> Self {
         let [a, b, c, d, e, f, g, h, ..] = bytes();
-        Self {
-            prefix: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            next: AtomicU64::new(1),
-        }
+        Self { prefix: u64::from_be_bytes([a, b, c, d, e, f, g, h]), next: AtomicU64::new(1) }
     }
 
     /// 32 upper-case hex digits.
     pub(crate) fn next(&self) -> String {
-        format!(
-            "{:016X}{:016X}",
-            self.prefix,
-            self.next.fetch_add(1, Ordering::Relaxed)
-        )
+        format!("{:016X}{:016X}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
 

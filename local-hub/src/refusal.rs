@@ -12,11 +12,7 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(crate) fn new(code: ErrorCode, text: impl Into<String>) -> Self {
-        Self {
-            status: code.http_status(),
-            name: code.name(),
-            text: text.into(),
-        }
+        Self { status: code.http_status(), name: code.name(), text: text.into() }
     }
 
     /// IoT Hub has this operation, this hub has not.
@@ -57,9 +53,6 @@ impl Refusal {
     }
 
     pub(crate) fn etag_mismatch() -> Self {
-        Self::new(
-            ErrorCode::PreconditionFailed,
-            "PreconditionFailed, ETag may be invalid.",
-        )
+        Self::new(ErrorCode::PreconditionFailed, "PreconditionFailed, ETag may be invalid.")
     }
 }

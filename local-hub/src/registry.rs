@@ -53,9 +53,7 @@ impl Registry {
 
     /// The device as it stands in the registry, id included.
     pub(crate) fn device_entry(&self, id: &DeviceId) -> Option<(&DeviceId, &DeviceRecord)> {
-        self.devices
-            .get_key_value(id)
-            .map(|(id, record)| (id, record.as_ref()))
+        self.devices.get_key_value(id).map(|(id, record)| (id, record.as_ref()))
     }
 
     /// The devices from a bound on, in order.
@@ -119,11 +117,7 @@ impl Registry {
 
 /// Refuses an etag that is not the current one.
 fn check_etag(demand: &IfMatch, current: &Etag) -> Answer<()> {
-    if demand.allows(current) {
-        Ok(())
-    } else {
-        Err(Refusal::etag_mismatch())
-    }
+    if demand.allows(current) { Ok(()) } else { Err(Refusal::etag_mismatch()) }
 }
 
 /// Fills in what the client left to the hub: keys.

@@ -75,9 +75,8 @@ impl Store {
 
 fn write_batches(mut connection: Connection, batches: &mpsc::Receiver<Batch>) {
     while let Ok(first) = batches.recv() {
-        let gathered: Vec<Batch> = std::iter::once(first)
-            .chain(batches.try_iter().take(MAX_GATHERED - 1))
-            .collect();
+        let gathered: Vec<Batch> =
+            std::iter::once(first).chain(batches.try_iter().take(MAX_GATHERED - 1)).collect();
         if let Err(error) = commit(&mut connection, &gathered) {
             // Later rows could build on lost ones: from here on nothing is acknowledged any more.
             tracing::error!(%error, "the database can't be written; the hub accepts no more writes");
@@ -132,11 +131,7 @@ fn load(connection: &Connection, path: &Path) -> Result<Registry> {
     while let Some(row) = rows.next().map_err(failed)? {
         let device: String = row.get(0).map_err(failed)?;
         let module: String = row.get(1).map_err(failed)?;
-        let record = row
-            .get_ref(2)
-            .map_err(failed)?
-            .as_blob()
-            .map_err(|error| failed(error.into()))?;
+        let record = row.get_ref(2).map_err(failed)?.as_blob().map_err(|error| failed(error.into()))?;
         restore(&mut registry, &device, &module, record).map_err(|reason| Error::Damaged {
             path: path.to_owned(),
             reason: format!("{device} {module}: {reason}"),
@@ -160,23 +155,15 @@ fn restore(
     }
     let module = ModuleId::new(module).map_err(|error| error.to_string())?;
     let record = serde_json::from_slice(record).map_err(unreadable)?;
-    registry
-        .restore_module(&device, module, record)
-        .map_err(|refusal| refusal.text)
+    registry.restore_module(&device, module, record).map_err(|refusal| refusal.text)
 }
 
 fn key(identity: &IdentityId) -> (&str, &str) {
-    (
-        identity.device().as_str(),
-        identity.module().map_or("", ModuleId::as_str),
-    )
+    (identity.device().as_str(), identity.module().map_or("", ModuleId::as_str))
 }
 
 fn store_error(path: &Path, source: rusqlite::Error) -> Error {
-    Error::Store {
-        path: PathBuf::from(path),
-        source,
-    }
+    Error::Store { path: PathBuf::from(path), source }
 }
 
 /// Requests whose rows go into one commit at most.

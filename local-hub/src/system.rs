@@ -22,26 +22,16 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
 
 /// A private folder that is removed when the value is dropped.
 pub(crate) fn temporary_folder() -> Result<TempDir> {
-    tempfile::Builder::new()
-        .prefix("local-hub-")
-        .tempdir()
-        .map_err(|source| Error::File {
-            action: "make a folder in",
-            path: std::env::temp_dir(),
-            source,
-        })
+    tempfile::Builder::new().prefix("local-hub-").tempdir().map_err(|source| Error::File {
+        action: "make a folder in",
+        path: std::env::temp_dir(),
+        source,
+    })
 }
 
 /// Opens a file for reading and writing that only its owner can read, from its first byte on.
 pub(crate) fn private_file(path: &Path) -> io::Result<File> {
-    private(
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false),
-    )
-    .open(path)
+    private(OpenOptions::new().read(true).write(true).create(true).truncate(false)).open(path)
 }
 
 /// Replaces a file as a whole: whoever reads it sees the old or the new. Private like its folder.
@@ -71,10 +61,7 @@ impl Termination {
     #[cfg(unix)]
     pub(crate) fn listen() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
     #[cfg(windows)]

@@ -1,1 +1,33 @@
-//! In the making.
+//! From a batch of devices and modules to identities and twins on an IoT Hub.
+//!
+//! Data flows one way: a batch file is read row by row ([`batch`]), each row becomes what is wanted
+//! of an identity ([`desired`]), a run of them lies in the [`ledger`], certificates are issued for
+//! those that need one ([`mod@issue`]), the run is applied to the [`hub`] ([`apply`]), and read back
+//! ([`mod@verify`]).
+//!
+//! | question | module |
+//! |---|---|
+//! | what does the batch want? | [`batch`], [`desired`] |
+//! | how does the hub stand against it? | [`standing`] |
+//! | what is to be done next with an identity? | [`lifecycle`], a pure state machine |
+//! | who does it, in which order? | [`apply`] |
+//! | what became of it? | [`ledger`] |
+//! | which hub, and how is it called? | [`target`], [`hub`] |
+//! | what would happen, and how long would it take? | [`plan`] |
+//! | the command line | [`cli`] |
+
+pub mod apply;
+pub mod batch;
+mod causes;
+pub mod cli;
+pub mod clock;
+pub mod desired;
+pub mod hub;
+pub mod issue;
+pub mod ledger;
+pub mod lifecycle;
+pub mod plan;
+pub mod progress;
+pub mod standing;
+pub mod target;
+pub mod verify;

@@ -1,1 +1,9 @@
-//! In the making.
+//! What the stories in `tests/` share: a working folder, the built binaries, and a served hub.
+//!
+//! The binaries are those of the whole-workspace build that `scripts/test` makes first.
+
+mod served_hub;
+mod station;
+
+pub use served_hub::{LoggedRequest, ServedHub};
+pub use station::{Ended, Station, repository};

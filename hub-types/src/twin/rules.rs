@@ -47,17 +47,12 @@ pub fn check_section(
     object: &Map<String, Value>,
     nulls: Nulls,
 ) -> Result<(), TwinRuleError> {
-    let mut place = Place {
-        section,
-        keys: Vec::new(),
-        nulls,
-    };
+    let mut place = Place { section, keys: Vec::new(), nulls };
     place.check_object(object)?;
     match section_size(object) {
-        size if size > section.max_size() => Err(place.error(TwinRule::SectionSize {
-            size,
-            max: section.max_size(),
-        })),
+        size if size > section.max_size() => {
+            Err(place.error(TwinRule::SectionSize { size, max: section.max_size() }))
+        }
         _ => Ok(()),
     }
 }
@@ -65,10 +60,7 @@ pub fn check_section(
 /// The size of a section as the service counts it: names by their bytes, strings by their
 /// characters less control characters, numbers 8, booleans 4, objects and arrays by their content.
 pub fn section_size(object: &Map<String, Value>) -> usize {
-    object
-        .iter()
-        .map(|(key, value)| key.len() + value_size(value))
-        .sum()
+    object.iter().map(|(key, value)| key.len() + value_size(value)).sum()
 }
 
 /// A rule that a twin breaks, and where.
@@ -82,11 +74,14 @@ pub struct TwinRuleError {
 }
 
 impl TwinRuleError {
+    /// The section it was broken in, by the name that people use: `tags`, `desired`, `reported`.
+    pub fn section(&self) -> &str {
+        let path = self.path.strip_prefix("properties.").unwrap_or(&self.path);
+        path.split_once('.').map_or(path, |(section, _)| section)
+    }
+
     pub(super) fn not_an_object(path: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            rule: TwinRule::NotAnObject,
-        }
+        Self { path: path.to_owned(), rule: TwinRule::NotAnObject }
     }
 }
 
@@ -150,10 +145,7 @@ impl<'a> Place<'a> {
         if key.len() > MAX_KEY_BYTES {
             return Err(self.error(TwinRule::KeyLength(key.len())));
         }
-        match key
-            .chars()
-            .find(|c| c.is_control() || matches!(c, '.' | '$' | '#' | ' '))
-        {
+        match key.chars().find(|c| c.is_control() || matches!(c, '.' | '$' | '#' | ' ')) {
             Some(character) => Err(self.error(TwinRule::KeyCharacter(character))),
             None => Ok(()),
         }
@@ -242,11 +234,7 @@ mod tests {
     fn ten_nested_objects_are_the_most() {
         // The outermost object is the section itself.
         assert_eq!(check(nested(11)), Ok(()));
-        assert!(
-            check(nested(12))
-                .unwrap_err()
-                .contains("nested more than 10 deep")
-        );
+        assert!(check(nested(12)).unwrap_err().contains("nested more than 10 deep"));
     }
 
     #[test]
@@ -255,44 +243,24 @@ mod tests {
             check(json!({"a": 4_503_599_627_370_495_i64, "b": -4_503_599_627_370_496_i64, "c": 1.0e300})),
             Ok(())
         );
-        for value in [
-            json!(4_503_599_627_370_496_i64),
-            json!(-4_503_599_627_370_497_i64),
-            json!(u64::MAX),
-        ] {
-            assert!(
-                check(json!({ "a": value }))
-                    .unwrap_err()
-                    .contains("range of integers")
-            );
+        for value in [json!(4_503_599_627_370_496_i64), json!(-4_503_599_627_370_497_i64), json!(u64::MAX)] {
+            assert!(check(json!({ "a": value })).unwrap_err().contains("range of integers"));
         }
     }
 
     #[test]
     fn names_may_not_have_dots_dollars_hashes_spaces_or_controls() {
         for key in ["a.b", "$a", "a#", "a b", "a\u{7}", "a\u{85}"] {
-            assert!(
-                check(json!({ key: 1 }))
-                    .unwrap_err()
-                    .contains("not allowed in a name"),
-                "{key:?}"
-            );
+            assert!(check(json!({ key: 1 })).unwrap_err().contains("not allowed in a name"), "{key:?}");
         }
         assert_eq!(check(json!({"": 1, "größe": 2})), Ok(()));
-        assert!(
-            check(json!({ "k".repeat(1025): 1 }))
-                .unwrap_err()
-                .contains("1024")
-        );
+        assert!(check(json!({ "k".repeat(1025): 1 })).unwrap_err().contains("1024"));
     }
 
     #[test]
     fn the_place_of_the_breach_is_named() {
         let error = check(json!({"conditions": {"temperature": {"warn level": 1}}})).unwrap_err();
-        assert!(
-            error.starts_with("properties.desired.conditions.temperature.warn level: "),
-            "{error}"
-        );
+        assert!(error.starts_with("properties.desired.conditions.temperature.warn level: "), "{error}");
     }
 
     #[test]
@@ -308,20 +276,11 @@ mod tests {
     #[test]
     fn strings_have_4096_bytes_and_sections_8_or_32_kib() {
         assert_eq!(check(json!({"a": "x".repeat(4096)})), Ok(()));
-        assert!(
-            check(json!({"a": "ü".repeat(2049)}))
-                .unwrap_err()
-                .contains("4098")
-        );
+        assert!(check(json!({"a": "ü".repeat(2049)})).unwrap_err().contains("4098"));
         let large: Map<String, Value> = (0..3).map(|n| (n.to_string(), json!("x".repeat(4000)))).collect();
         assert!(check_section(Section::Desired, &large, Nulls::Refuse).is_ok());
-        let error = check_section(Section::Tags, &large, Nulls::Refuse)
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            error,
-            "tags: the section has a size of 12003 bytes, more than 8192"
-        );
+        let error = check_section(Section::Tags, &large, Nulls::Refuse).unwrap_err().to_string();
+        assert_eq!(error, "tags: the section has a size of 12003 bytes, more than 8192");
     }
 
     #[test]

@@ -41,12 +41,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DIR", env = "LOCAL_HUB_DATA")]
     data: Option<PathBuf>,
     /// Where to listen; port 0 takes a free one, 443 suits clients that know no other port
-    #[arg(
-        long,
-        value_name = "ADDR:PORT",
-        env = "LOCAL_HUB_HTTPS",
-        default_value = "127.0.0.1:8443"
-    )]
+    #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_HTTPS", default_value = "127.0.0.1:8443")]
     https: SocketAddr,
     /// A name, beside localhost, by which clients call the hub; the first one is in connection strings
     #[arg(long = "host-name", value_name = "NAME")]
@@ -65,11 +60,7 @@ impl ServeArgs {
             data: self.data,
             https: self.https,
             host_names: self.host_names,
-            reach: if self.reachable_from_other_machines {
-                Reach::OtherMachines
-            } else {
-                Reach::ThisMachine
-            },
+            reach: if self.reachable_from_other_machines { Reach::OtherMachines } else { Reach::ThisMachine },
             request_log: self.request_log,
             ..Config::default()
         }

@@ -25,8 +25,5 @@ pub(crate) fn error(error: &dyn Error) {
 /// Sends log lines to stderr: warnings, or what `RUST_LOG` asks for.
 pub(crate) fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
 }

@@ -18,10 +18,7 @@ pub(crate) fn check_api_version(uri: &Uri) -> Answer<()> {
     let refused = |text: String| Err(Refusal::new(ErrorCode::InvalidProtocolVersion, text));
     match query_parameter(uri, "api-version") {
         Some(version) if API_VERSIONS.contains(&version.as_str()) => Ok(()),
-        Some(_) => refused(format!(
-            "the api-version is unknown; known are {}",
-            API_VERSIONS.join(", ")
-        )),
+        Some(_) => refused(format!("the api-version is unknown; known are {}", API_VERSIONS.join(", "))),
         None => refused("the api-version is missing".to_owned()),
     }
 }
@@ -38,9 +35,7 @@ pub(crate) fn authorize(hub: &Hub, headers: &HeaderMap, uri: &Uri, found: &Found
     }
     if !policy.allows(found.right) {
         let (name, operation) = (&policy.name, found.operation.name());
-        return Err(no_access(&format!(
-            "the policy {name} has no right to {operation}"
-        )));
+        return Err(no_access(&format!("the policy {name} has no right to {operation}")));
     }
     Ok(())
 }
@@ -53,18 +48,12 @@ fn token(headers: &HeaderMap) -> Answer<SasToken> {
 
 fn signer<'h>(hub: &'h Hub, token: &SasToken) -> Answer<&'h Policy> {
     // Without a policy it would be the key of a device, which has no access to the service API.
-    let name = token
-        .policy()
-        .ok_or_else(|| no_access("the token names no policy (skn)"))?;
+    let name = token.policy().ok_or_else(|| no_access("the token names no policy (skn)"))?;
     let wrong = || no_access("the policy is unknown or its key is another one");
     let policy = hub.policies().find(name).ok_or_else(wrong)?;
     // Both keys are tried whatever the first gives, so that time does not tell which one it was.
     let signed = policy.keys().map(|key| token.is_signed_by(key));
-    if signed.contains(&true) {
-        Ok(policy)
-    } else {
-        Err(wrong())
-    }
+    if signed.contains(&true) { Ok(policy) } else { Err(wrong()) }
 }
 
 /// A token is for the host that the client called, as the client wrote it, with or without the port.
@@ -73,11 +62,7 @@ fn covers(token: &SasToken, headers: &HeaderMap, uri: &Uri) -> bool {
     let Some(host) = host.or_else(|| uri.host()) else {
         return false;
     };
-    let path = uri
-        .path()
-        .split('/')
-        .map(decode_path_segment)
-        .collect::<Option<Vec<_>>>();
+    let path = uri.path().split('/').map(decode_path_segment).collect::<Option<Vec<_>>>();
     let path = path.map(|segments| segments.join("/")).unwrap_or_default();
     token.covers(&format!("{host}{path}")) || token.covers(&format!("{}{path}", without_port(host)))
 }

@@ -35,9 +35,7 @@ pub(crate) async fn read<B: Body<Data = Bytes> + Unpin>(mut body: B, limit: usiz
         }
         Ok(Bytes::from(content))
     };
-    let answer = timeout(READ_TIMEOUT, reading)
-        .await
-        .unwrap_or_else(|_| Err(too_slow()));
+    let answer = timeout(READ_TIMEOUT, reading).await.unwrap_or_else(|_| Err(too_slow()));
     if answer.is_err() {
         discard(body).await;
     }
@@ -60,10 +58,7 @@ pub(crate) async fn discard<B: Body<Data = Bytes> + Unpin>(mut body: B) {
 }
 
 fn too_large(limit: usize) -> Refusal {
-    Refusal::new(
-        ErrorCode::MessageTooLarge,
-        format!("the body has more than {limit} bytes"),
-    )
+    Refusal::new(ErrorCode::MessageTooLarge, format!("the body has more than {limit} bytes"))
 }
 
 fn too_slow() -> Refusal {

@@ -22,13 +22,7 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(found: Found, uri: Uri, headers: HeaderMap, body: Bytes) -> Self {
-        Self {
-            operation: found.operation,
-            ids: found.ids,
-            uri,
-            headers,
-            body,
-        }
+        Self { operation: found.operation, ids: found.ids, uri, headers, body }
     }
 
     /// The device in the path.
@@ -43,11 +37,7 @@ impl Call {
 
     /// The device or, where the path has one, the module.
     pub(crate) fn identity(&self) -> Answer<IdentityId> {
-        let module = if self.ids.len() > 1 {
-            Some(self.module()?)
-        } else {
-            None
-        };
+        let module = if self.ids.len() > 1 { Some(self.module()?) } else { None };
         Ok(IdentityId::new(self.device()?, module))
     }
 
@@ -67,11 +57,8 @@ impl Call {
     /// different errors.
     pub(crate) fn document<T: DeserializeOwned>(&self) -> Answer<T> {
         serde_json::from_slice(&self.body).map_err(|error| {
-            let code = if error.is_data() {
-                ErrorCode::ArgumentInvalid
-            } else {
-                ErrorCode::IotHubFormatError
-            };
+            let code =
+                if error.is_data() { ErrorCode::ArgumentInvalid } else { ErrorCode::IotHubFormatError };
             Refusal::new(code, format!("the body can't be read: {error}"))
         })
     }
@@ -84,9 +71,7 @@ impl Call {
 /// The first parameter of that name in the URI, decoded.
 pub(crate) fn query_parameter(uri: &Uri, name: &str) -> Option<String> {
     let pairs = uri.query()?.split('&');
-    let mut found = pairs
-        .filter_map(|pair| pair.split_once('='))
-        .filter(|(key, _)| *key == name);
+    let mut found = pairs.filter_map(|pair| pair.split_once('=')).filter(|(key, _)| *key == name);
     let (_, value) = found.next()?;
     Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
 }

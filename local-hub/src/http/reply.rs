@@ -33,20 +33,12 @@ impl Reply {
 
     /// 200 with a document that is JSON already.
     pub(crate) fn json(body: Vec<u8>) -> Self {
-        Self {
-            status: StatusCode::OK,
-            headers: Vec::new(),
-            body,
-            counts: Counts::default(),
-        }
+        Self { status: StatusCode::OK, headers: Vec::new(), body, counts: Counts::default() }
     }
 
     /// 204.
     pub(crate) fn no_content() -> Self {
-        Self {
-            status: StatusCode::NO_CONTENT,
-            ..Self::json(Vec::new())
-        }
+        Self { status: StatusCode::NO_CONTENT, ..Self::json(Vec::new()) }
     }
 
     /// With the etag of the object that it shows: C# believes this header rather than the body.
@@ -85,9 +77,7 @@ pub(crate) fn refusal_response(refusal: &Refusal, request_id: &str, now: Timesta
     // Two strings always have a JSON form.
     let body = serde_json::to_vec(&envelope).unwrap_or_default();
     let mut response = response(status, body, request_id);
-    response
-        .headers_mut()
-        .insert(ERROR_CODE, HeaderValue::from_static(refusal.name));
+    response.headers_mut().insert(ERROR_CODE, HeaderValue::from_static(refusal.name));
     response
 }
 
@@ -105,10 +95,7 @@ fn response(status: StatusCode, body: Vec<u8>, request_id: &str) -> HttpResponse
     let headers = response.headers_mut();
     if has_body {
         // Node ignores a body that is not said to be JSON.
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/json; charset=utf-8"),
-        );
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     }
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, id);

@@ -35,11 +35,7 @@ impl RequestLog {
     /// Opens the file to write behind what it holds.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let opened = File::options().append(true).create(true).open(path);
-        let file = opened.map_err(|source| Error::File {
-            action: "open",
-            path: path.to_owned(),
-            source,
-        })?;
+        let file = opened.map_err(|source| Error::File { action: "open", path: path.to_owned(), source })?;
         Ok(Self(Mutex::new(file)))
     }
 

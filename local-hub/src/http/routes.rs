@@ -110,28 +110,15 @@ fn captures<'p>(template: &str, path: &'p str) -> Option<Vec<&'p str>> {
 
 fn no_operation(path_is_known: bool) -> Refusal {
     let (status, name, text) = if path_is_known {
-        (
-            405,
-            "InvalidOperation",
-            "IoT Hub has no operation with this method at this path",
-        )
+        (405, "InvalidOperation", "IoT Hub has no operation with this method at this path")
     } else {
         (404, "InvalidOperation", "IoT Hub has no operation at this path")
     };
-    Refusal {
-        status,
-        name,
-        text: text.to_owned(),
-    }
+    Refusal { status, name, text: text.to_owned() }
 }
 
 const fn route(method: Method, path: &'static str, right: Right, operation: Operation) -> Route {
-    Route {
-        method,
-        path,
-        right,
-        operation,
-    }
+    Route { method, path, right, operation }
 }
 
 /// The whole surface of api-version 2021-04-12, and of 2024-03-31 where that adds to it.
@@ -147,21 +134,11 @@ pub(crate) const ROUTES: &[Route] = {
         route(GET, "/devices", RegistryRead, Operation::ListDevices),
         route(POST, "/devices", RegistryWrite, Operation::BulkRegistry),
         route(POST, "/devices/query", ServiceConnect, Operation::Query),
-        route(
-            POST,
-            "/devices/keys/regenerate",
-            RegistryWrite,
-            Absent("RegenerateKeys"),
-        ),
+        route(POST, "/devices/keys/regenerate", RegistryWrite, Absent("RegenerateKeys")),
         route(GET, "/devices/{}", RegistryRead, Operation::GetDevice),
         route(PUT, "/devices/{}", RegistryWrite, Operation::PutDevice),
         route(DELETE, "/devices/{}", RegistryWrite, Operation::DeleteDevice),
-        route(
-            DELETE,
-            "/devices/{}/commands",
-            ServiceConnect,
-            Absent("PurgeCommandQueue"),
-        ),
+        route(DELETE, "/devices/{}/commands", ServiceConnect, Absent("PurgeCommandQueue")),
         route(
             POST,
             "/devices/{}/applyConfigurationContent",
@@ -171,101 +148,31 @@ pub(crate) const ROUTES: &[Route] = {
         route(GET, "/devices/{}/modules", RegistryRead, Operation::ListModules),
         route(GET, "/devices/{}/modules/{}", RegistryRead, Operation::GetModule),
         route(PUT, "/devices/{}/modules/{}", RegistryWrite, Operation::PutModule),
-        route(
-            DELETE,
-            "/devices/{}/modules/{}",
-            RegistryWrite,
-            Operation::DeleteModule,
-        ),
+        route(DELETE, "/devices/{}/modules/{}", RegistryWrite, Operation::DeleteModule),
         route(GET, "/twins/{}", ServiceConnect, Operation::GetTwin),
         route(PATCH, "/twins/{}", ServiceConnect, Operation::PatchTwin),
         route(PUT, "/twins/{}", ServiceConnect, Operation::PutTwin),
         route(GET, "/twins/{}/modules/{}", ServiceConnect, Operation::GetTwin),
-        route(
-            PATCH,
-            "/twins/{}/modules/{}",
-            ServiceConnect,
-            Operation::PatchTwin,
-        ),
+        route(PATCH, "/twins/{}/modules/{}", ServiceConnect, Operation::PatchTwin),
         route(PUT, "/twins/{}/modules/{}", ServiceConnect, Operation::PutTwin),
-        route(
-            POST,
-            "/twins/{}/methods",
-            ServiceConnect,
-            Absent("InvokeDeviceMethod"),
-        ),
-        route(
-            POST,
-            "/twins/{}/modules/{}/methods",
-            ServiceConnect,
-            Absent("InvokeModuleMethod"),
-        ),
-        route(
-            GET,
-            "/statistics/devices",
-            RegistryRead,
-            Operation::GetDeviceStatistics,
-        ),
-        route(
-            GET,
-            "/statistics/service",
-            RegistryRead,
-            Operation::GetServiceStatistics,
-        ),
-        route(
-            POST,
-            "/jobs/create",
-            RegistryWrite,
-            Absent("CreateImportExportJob"),
-        ),
+        route(POST, "/twins/{}/methods", ServiceConnect, Absent("InvokeDeviceMethod")),
+        route(POST, "/twins/{}/modules/{}/methods", ServiceConnect, Absent("InvokeModuleMethod")),
+        route(GET, "/statistics/devices", RegistryRead, Operation::GetDeviceStatistics),
+        route(GET, "/statistics/service", RegistryRead, Operation::GetServiceStatistics),
+        route(POST, "/jobs/create", RegistryWrite, Absent("CreateImportExportJob")),
         route(GET, "/jobs", RegistryRead, Absent("GetImportExportJobs")),
-        route(
-            GET,
-            "/jobs/v2/query",
-            ServiceConnect,
-            Absent("QueryScheduledJobs"),
-        ),
+        route(GET, "/jobs/v2/query", ServiceConnect, Absent("QueryScheduledJobs")),
         route(GET, "/jobs/v2/{}", ServiceConnect, Absent("GetScheduledJob")),
         route(PUT, "/jobs/v2/{}", ServiceConnect, Absent("CreateScheduledJob")),
-        route(
-            POST,
-            "/jobs/v2/{}/cancel",
-            ServiceConnect,
-            Absent("CancelScheduledJob"),
-        ),
+        route(POST, "/jobs/v2/{}/cancel", ServiceConnect, Absent("CancelScheduledJob")),
         route(GET, "/jobs/{}", RegistryRead, Absent("GetImportExportJob")),
         route(DELETE, "/jobs/{}", RegistryWrite, Absent("CancelImportExportJob")),
         route(GET, "/configurations", RegistryRead, Absent("GetConfigurations")),
-        route(
-            POST,
-            "/configurations/testQueries",
-            RegistryRead,
-            Absent("TestConfigurationQueries"),
-        ),
-        route(
-            GET,
-            "/configurations/{}",
-            RegistryRead,
-            Absent("GetConfiguration"),
-        ),
-        route(
-            PUT,
-            "/configurations/{}",
-            RegistryWrite,
-            Absent("CreateOrUpdateConfiguration"),
-        ),
-        route(
-            DELETE,
-            "/configurations/{}",
-            RegistryWrite,
-            Absent("DeleteConfiguration"),
-        ),
-        route(
-            GET,
-            "/messages/serviceBound/feedback",
-            ServiceConnect,
-            Absent("ReceiveFeedbackNotification"),
-        ),
+        route(POST, "/configurations/testQueries", RegistryRead, Absent("TestConfigurationQueries")),
+        route(GET, "/configurations/{}", RegistryRead, Absent("GetConfiguration")),
+        route(PUT, "/configurations/{}", RegistryWrite, Absent("CreateOrUpdateConfiguration")),
+        route(DELETE, "/configurations/{}", RegistryWrite, Absent("DeleteConfiguration")),
+        route(GET, "/messages/serviceBound/feedback", ServiceConnect, Absent("ReceiveFeedbackNotification")),
         route(
             DELETE,
             "/messages/serviceBound/feedback/{}",
@@ -279,18 +186,8 @@ pub(crate) const ROUTES: &[Route] = {
             Absent("AbandonFeedbackNotification"),
         ),
         route(GET, "/digitaltwins/{}", ServiceConnect, Absent("GetDigitalTwin")),
-        route(
-            PATCH,
-            "/digitaltwins/{}",
-            ServiceConnect,
-            Absent("UpdateDigitalTwin"),
-        ),
-        route(
-            POST,
-            "/digitaltwins/{}/commands/{}",
-            ServiceConnect,
-            Absent("InvokeRootLevelCommand"),
-        ),
+        route(PATCH, "/digitaltwins/{}", ServiceConnect, Absent("UpdateDigitalTwin")),
+        route(POST, "/digitaltwins/{}/commands/{}", ServiceConnect, Absent("InvokeRootLevelCommand")),
         route(
             POST,
             "/digitaltwins/{}/components/{}/commands/{}",
@@ -305,9 +202,7 @@ mod tests {
     use super::*;
 
     fn operation(method: Method, path: &str) -> Result<Operation, u16> {
-        find(&method, path)
-            .map(|found| found.operation)
-            .map_err(|refusal| refusal.status)
+        find(&method, path).map(|found| found.operation).map_err(|refusal| refusal.status)
     }
 
     #[test]
@@ -324,14 +219,8 @@ mod tests {
     fn overlapping_paths_are_told_apart_by_their_method() {
         assert_eq!(operation(Method::POST, "/devices/query"), Ok(Operation::Query));
         assert_eq!(operation(Method::GET, "/devices/query"), Ok(Operation::GetDevice));
-        assert_eq!(
-            operation(Method::GET, "/devices/keys/modules"),
-            Ok(Operation::ListModules)
-        );
-        assert_eq!(
-            operation(Method::GET, "/jobs/v2/query"),
-            Ok(Operation::Absent("QueryScheduledJobs"))
-        );
+        assert_eq!(operation(Method::GET, "/devices/keys/modules"), Ok(Operation::ListModules));
+        assert_eq!(operation(Method::GET, "/jobs/v2/query"), Ok(Operation::Absent("QueryScheduledJobs")));
     }
 
     #[test]

@@ -120,10 +120,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 
 async fn connection(stream: TcpStream, tls: TlsAcceptor, service: Arc<Service>, stop: CancellationToken) {
     let handshake = handshake(stream, tls);
-    let stream = match stop
-        .run_until_cancelled(timeout(HANDSHAKE_TIMEOUT, handshake))
-        .await
-    {
+    let stream = match stop.run_until_cancelled(timeout(HANDSHAKE_TIMEOUT, handshake)).await {
         Some(Ok(Ok(stream))) => stream,
         Some(Ok(Err(error))) => return tracing::debug!(%error, "a TLS handshake failed"),
         Some(Err(_)) => return tracing::debug!("a TLS handshake took too long"),

@@ -25,11 +25,7 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn new(hub: Arc<Hub>, log: Option<RequestLog>) -> Self {
-        Self {
-            hub,
-            log,
-            ids: RequestIds::new(),
-        }
+        Self { hub, log, ids: RequestIds::new() }
     }
 
     /// Answers one request.

@@ -24,20 +24,14 @@ impl<'q> Groups<'q> {
             // Without GROUP BY there is one group, even of nothing.
             groups.insert(Vec::new(), vec![Accumulator::default(); columns.len()]);
         }
-        Self {
-            columns,
-            group_by,
-            groups,
-        }
+        Self { columns, group_by, groups }
     }
 
     pub(crate) fn add(&mut self, twin: &TwinDocument<'_>) {
         let key = self.group_by.iter().map(|path| text_at(twin, path)).collect();
         let columns = self.columns;
-        let accumulators = self
-            .groups
-            .entry(key)
-            .or_insert_with(|| vec![Accumulator::default(); columns.len()]);
+        let accumulators =
+            self.groups.entry(key).or_insert_with(|| vec![Accumulator::default(); columns.len()]);
         for (column, accumulator) in columns.iter().zip(accumulators) {
             match &column.value {
                 Aggregate::Count => accumulator.count += 1,
@@ -107,11 +101,7 @@ fn parsed(text: &str) -> Option<Value> {
 
 /// Whole numbers are written without a fraction.
 fn number(value: f64) -> Value {
-    if value.fract() == 0.0 && value.abs() < MAX_EXACT {
-        json!(value as i64)
-    } else {
-        json!(value)
-    }
+    if value.fract() == 0.0 && value.abs() < MAX_EXACT { json!(value as i64) } else { json!(value) }
 }
 
 /// Up to here every whole number has a floating-point number of its own.

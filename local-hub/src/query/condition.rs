@@ -21,16 +21,10 @@ impl Condition {
                 all(parts.iter().map(|part| part.evaluate(twin).map(|is| !is))).map(|none| !none)
             }
             Self::Not(inner) => inner.evaluate(twin).map(|is| !is),
-            Self::Compare {
-                left,
-                operator,
-                right,
-            } => operator.compare(&left.value(twin), &right.value(twin)),
-            Self::In {
-                operand,
-                list,
-                negated,
-            } => is_in(&operand.value(twin), list).map(|is| is != *negated),
+            Self::Compare { left, operator, right } => {
+                operator.compare(&left.value(twin), &right.value(twin))
+            }
+            Self::In { operand, list, negated } => is_in(&operand.value(twin), list).map(|is| is != *negated),
             Self::Is { kind, operand } => Some(kind.describes(&operand.value(twin))),
             Self::Text { test, operand, text } => test.check(&operand.value(twin), &text.value(twin)),
             Self::Value(operand) => match operand.value(twin) {
@@ -102,10 +96,7 @@ impl Kind {
             Self::Number => matches!(value, Scalar::Number(_)),
             Self::Object => matches!(value, Scalar::Object),
             Self::Primitive => {
-                matches!(
-                    value,
-                    Scalar::Bool(_) | Scalar::Null | Scalar::Number(_) | Scalar::Text(_)
-                )
+                matches!(value, Scalar::Bool(_) | Scalar::Null | Scalar::Number(_) | Scalar::Text(_))
             }
             Self::String => matches!(value, Scalar::Text(_)),
         }

@@ -16,10 +16,7 @@ impl Cursor {
     pub(crate) fn new(text: &str) -> Result<Self, QueryError> {
         Ok(Self {
             tokens: tokens(text)?.into_iter().peekable(),
-            end: Token {
-                kind: TokenKind::End,
-                column: text.chars().count() + 1,
-            },
+            end: Token { kind: TokenKind::End, column: text.chars().count() + 1 },
         })
     }
 
@@ -32,11 +29,7 @@ impl Cursor {
     }
 
     pub(crate) fn expect_keyword(&mut self, keyword: &'static str) -> Result<(), QueryError> {
-        if self.take_keyword(keyword) {
-            Ok(())
-        } else {
-            Err(self.unexpected(keyword))
-        }
+        if self.take_keyword(keyword) { Ok(()) } else { Err(self.unexpected(keyword)) }
     }
 
     pub(crate) fn take_symbol(&mut self, symbol: &str) -> bool {
@@ -48,11 +41,7 @@ impl Cursor {
     }
 
     pub(crate) fn expect_symbol(&mut self, symbol: &'static str) -> Result<(), QueryError> {
-        if self.take_symbol(symbol) {
-            Ok(())
-        } else {
-            Err(self.unexpected(symbol))
-        }
+        if self.take_symbol(symbol) { Ok(()) } else { Err(self.unexpected(symbol)) }
     }
 
     pub(crate) fn peek(&mut self) -> &Token {
@@ -75,9 +64,6 @@ impl Cursor {
     }
 
     pub(crate) fn error(&mut self, problem: String) -> QueryError {
-        QueryError {
-            column: self.peek().column,
-            problem,
-        }
+        QueryError { column: self.peek().column, problem }
     }
 }

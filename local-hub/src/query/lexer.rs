@@ -26,11 +26,7 @@ pub(crate) enum TokenKind {
 
 /// The tokens of a query, with [`TokenKind::End`] as the last.
 pub(crate) fn tokens(text: &str) -> Result<Vec<Token>, QueryError> {
-    let mut lexer = Lexer {
-        text,
-        chars: text.char_indices().peekable(),
-        column: 1,
-    };
+    let mut lexer = Lexer { text, chars: text.char_indices().peekable(), column: 1 };
     let mut tokens = Vec::new();
     loop {
         lexer.skip_blanks();
@@ -101,10 +97,9 @@ impl<'a> Lexer<'a> {
             Some(digits) => u32::from_str_radix(digits, 16).ok().map(f64::from),
             None => text.parse().ok().filter(|number: &f64| number.is_finite()),
         };
-        value.map(TokenKind::Number).ok_or_else(|| QueryError {
-            column,
-            problem: format!("`{}` is no number", shortened(text)),
-        })
+        value
+            .map(TokenKind::Number)
+            .ok_or_else(|| QueryError { column, problem: format!("`{}` is no number", shortened(text)) })
     }
 
     /// A string in either kind of quotes, with the escapes of JSON; a doubled quote is one.
@@ -170,10 +165,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn error(&self, problem: String) -> QueryError {
-        QueryError {
-            column: self.column,
-            problem,
-        }
+        QueryError { column: self.column, problem }
     }
 }
 
@@ -191,6 +183,4 @@ fn is_word(c: char) -> bool {
 }
 
 /// The longer ones first.
-const SYMBOLS: [&str; 15] = [
-    "!=", "<>", "<=", ">=", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*", ";",
-];
+const SYMBOLS: [&str; 15] = ["!=", "<>", "<=", ">=", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*", ";"];

@@ -61,10 +61,7 @@ pub(crate) async fn run(hub: &Hub, request: PageRequest<'_>) -> Answer<Page> {
     if query.from == Collection::Jobs {
         return Err(Refusal::not_implemented("QueryDeviceJobs"));
     }
-    let token = request
-        .continuation
-        .map(|text| Token::read(text, request.text))
-        .transpose()?;
+    let token = request.continuation.map(|text| Token::read(text, request.text)).transpose()?;
     if let Select::Aggregates(columns) = &query.select {
         let mut groups = Groups::new(columns, &query.group_by);
         scan(hub, query, None, |twin| {
@@ -115,9 +112,7 @@ fn step(
 ) -> Answer<Option<IdentityId>> {
     let mut left = DEVICES_PER_STEP;
     for (id, device) in devices(registry, query, after) {
-        let resumed = after
-            .filter(|place| place.device() == id)
-            .and_then(IdentityId::module);
+        let resumed = after.filter(|place| place.device() == id).and_then(IdentityId::module);
         for twin in twins(query.from, id, device, resumed) {
             let wanted = query.filter.as_ref().is_none_or(|filter| filter.holds(&twin));
             if wanted && visit(&twin)? == Flow::Stop {
@@ -146,10 +141,7 @@ fn devices<'r>(
     let Some(named) = query.device_ids() else {
         return Box::new(registry.devices_from(start));
     };
-    let ids: BTreeSet<DeviceId> = named
-        .into_iter()
-        .filter_map(|id| DeviceId::new(id).ok())
-        .collect();
+    let ids: BTreeSet<DeviceId> = named.into_iter().filter_map(|id| DeviceId::new(id).ok()).collect();
     let rest: Vec<_> = ids
         .range::<DeviceId, _>((start, Bound::Unbounded))
         .filter_map(|id| registry.device_entry(id))
@@ -227,11 +219,7 @@ impl<'q> Rows<'q> {
             Select::All => ItemType::Twin,
             Select::Aggregates(_) | Select::Columns(_) => ItemType::Raw,
         };
-        Page {
-            body: self.body,
-            item_type,
-            continuation,
-        }
+        Page { body: self.body, item_type, continuation }
     }
 }
 
@@ -241,11 +229,7 @@ impl Page {
         rows.truncate(top.unwrap_or(usize::MAX));
         let mut body = Vec::new();
         write_json(&mut body, &rows)?;
-        Ok(Self {
-            body,
-            item_type: ItemType::Raw,
-            continuation: None,
-        })
+        Ok(Self { body, item_type: ItemType::Raw, continuation: None })
     }
 }
 
@@ -303,10 +287,7 @@ impl Token {
         if document.query != fingerprint(query) {
             return Err(wrong());
         }
-        Ok(Self {
-            after: IdentityId::new(document.device, document.module),
-            emitted: document.emitted,
-        })
+        Ok(Self { after: IdentityId::new(document.device, document.module), emitted: document.emitted })
     }
 }
 

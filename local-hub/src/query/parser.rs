@@ -11,10 +11,7 @@ use super::syntax::{
 impl Query {
     /// Parses a query.
     pub(crate) fn parse(text: &str) -> Result<Self, QueryError> {
-        let mut parser = Parser {
-            tokens: Cursor::new(text)?,
-            depth: 0,
-        };
+        let mut parser = Parser { tokens: Cursor::new(text)?, depth: 0 };
         parser.query()
     }
 }
@@ -40,35 +37,17 @@ enum ItemValue {
 impl Parser {
     fn query(&mut self) -> Result<Query, QueryError> {
         self.tokens.expect_keyword("SELECT")?;
-        let top = if self.tokens.take_keyword("TOP") {
-            Some(self.count()?)
-        } else {
-            None
-        };
-        let items = if self.tokens.take_symbol("*") {
-            None
-        } else {
-            Some(self.list(Self::item)?)
-        };
+        let top = if self.tokens.take_keyword("TOP") { Some(self.count()?) } else { None };
+        let items = if self.tokens.take_symbol("*") { None } else { Some(self.list(Self::item)?) };
         self.tokens.expect_keyword("FROM")?;
         let from = self.collection()?;
-        let filter = if self.tokens.take_keyword("WHERE") {
-            Some(self.condition()?)
-        } else {
-            None
-        };
+        let filter = if self.tokens.take_keyword("WHERE") { Some(self.condition()?) } else { None };
         let group_by = self.group_by()?;
         self.tokens.take_symbol(";");
         if self.tokens.peek().kind != TokenKind::End {
             return Err(self.tokens.unexpected("the end of the query"));
         }
-        Ok(Query {
-            top,
-            select: self.select(items, &group_by)?,
-            from,
-            filter,
-            group_by,
-        })
+        Ok(Query { top, select: self.select(items, &group_by)?, from, filter, group_by })
     }
 
     fn collection(&mut self) -> Result<Collection, QueryError> {
@@ -106,11 +85,7 @@ impl Parser {
             }
             _ => ItemValue::Path(path),
         };
-        let alias = if self.tokens.take_keyword("AS") {
-            Some(self.name()?)
-        } else {
-            None
-        };
+        let alias = if self.tokens.take_keyword("AS") { Some(self.name()?) } else { None };
         Ok(Item { value, alias, column })
     }
 
@@ -152,19 +127,16 @@ impl Parser {
                 }),
             };
         };
-        let aggregates = items
-            .iter()
-            .any(|item| matches!(item.value, ItemValue::Aggregate(_)));
+        let aggregates = items.iter().any(|item| matches!(item.value, ItemValue::Aggregate(_)));
         if aggregates || !group_by.is_empty() {
             let columns = items.into_iter().enumerate();
             let columns = columns.map(|(index, item)| aggregate_column(index, item, group_by));
             return columns.collect::<Result<_, _>>().map(Select::Aggregates);
         }
         let columns = items.into_iter().filter_map(|item| match item.value {
-            ItemValue::Path(path) => Some(Column {
-                name: item.alias.unwrap_or_else(|| path.last().to_owned()),
-                path,
-            }),
+            ItemValue::Path(path) => {
+                Some(Column { name: item.alias.unwrap_or_else(|| path.last().to_owned()), path })
+            }
             ItemValue::Aggregate(_) => None,
         });
         Ok(Select::Columns(columns.collect()))
@@ -173,9 +145,7 @@ impl Parser {
     fn condition(&mut self) -> Result<Condition, QueryError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(self
-                .tokens
-                .error(format!("conditions are nested more than {MAX_DEPTH} deep")));
+            return Err(self.tokens.error(format!("conditions are nested more than {MAX_DEPTH} deep")));
         }
         let mut parts = vec![self.conjunction()?];
         while self.tokens.take_keyword("OR") {
@@ -199,11 +169,7 @@ impl Parser {
             negated = !negated;
         }
         let condition = self.comparison()?;
-        Ok(if negated {
-            Condition::Not(Box::new(condition))
-        } else {
-            condition
-        })
+        Ok(if negated { Condition::Not(Box::new(condition)) } else { condition })
     }
 
     fn comparison(&mut self) -> Result<Condition, QueryError> {
@@ -220,11 +186,7 @@ impl Parser {
             return self.function(path, column);
         }
         if let Some(operator) = self.take_operator() {
-            return Ok(Condition::Compare {
-                left: operand,
-                operator,
-                right: self.operand()?,
-            });
+            return Ok(Condition::Compare { left: operand, operator, right: self.operand()? });
         }
         let negated = match (self.tokens.take_keyword("NIN"), self.tokens.take_keyword("NOT")) {
             (true, _) => true,
@@ -236,11 +198,7 @@ impl Parser {
             (false, false) => return Ok(Condition::Value(operand)),
         };
         let list = self.literals()?;
-        Ok(Condition::In {
-            operand,
-            list,
-            negated,
-        })
+        Ok(Condition::In { operand, list, negated })
     }
 
     /// What follows `function(`.
@@ -251,11 +209,7 @@ impl Parser {
             self.tokens.expect_symbol(",")?;
             let text = self.operand()?;
             self.tokens.expect_symbol(")")?;
-            return Ok(Condition::Text {
-                test: *test,
-                operand,
-                text,
-            });
+            return Ok(Condition::Text { test: *test, operand, text });
         }
         let Some((_, kind)) = KINDS.iter().find(|(known, _)| *known == name) else {
             let problem = format!("there is no function `{}`", shortened(&name));
@@ -368,10 +322,7 @@ fn aggregate_column(index: usize, item: Item, group_by: &[Path]) -> Result<Aggre
             }
         },
     };
-    Ok(AggregateColumn {
-        value,
-        name: item.alias.unwrap_or(name),
-    })
+    Ok(AggregateColumn { value, name: item.alias.unwrap_or(name) })
 }
 
 fn one_or(mut parts: Vec<Condition>, many: impl Fn(Vec<Condition>) -> Condition) -> Condition {
@@ -408,7 +359,5 @@ const KINDS: [(&str, Kind); 9] = [
     ("is_string", Kind::String),
 ];
 
-const TEXT_TESTS: [(&str, TextTest); 2] = [
-    ("endswith", TextTest::EndsWith),
-    ("startswith", TextTest::StartsWith),
-];
+const TEXT_TESTS: [(&str, TextTest); 2] =
+    [("endswith", TextTest::EndsWith), ("startswith", TextTest::StartsWith)];

@@ -165,11 +165,7 @@ impl Condition {
                 operator: Operator::Equal,
                 right: Operand::Path(path),
             } if path.is_device_id() => Some(vec![id.as_str()]),
-            Self::In {
-                operand: Operand::Path(path),
-                list,
-                negated: false,
-            } if path.is_device_id() => {
+            Self::In { operand: Operand::Path(path), list, negated: false } if path.is_device_id() => {
                 let texts = list.iter().filter_map(|literal| match literal {
                     Literal::Text(id) => Some(id.as_str()),
                     _ => None,

@@ -52,12 +52,7 @@ fn page(
     continuation: Option<&str>,
 ) -> Result<(Value, Option<String>), Refusal> {
     let query = Query::parse(text).map_err(|error| Refusal::argument(error.to_string()))?;
-    let request = PageRequest {
-        query: &query,
-        text,
-        size,
-        continuation,
-    };
+    let request = PageRequest { query: &query, text, size, continuation };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let page = runtime.block_on(run(hub, request))?;
     Ok((serde_json::from_slice(&page.body).unwrap(), page.continuation))
@@ -65,18 +60,8 @@ fn page(
 
 /// The ids of what a condition finds.
 fn found(hub: &Hub, condition: &str) -> Vec<String> {
-    let (rows, _) = page(
-        hub,
-        &format!("SELECT * FROM devices WHERE {condition}"),
-        100,
-        None,
-    )
-    .unwrap();
-    rows.as_array()
-        .unwrap()
-        .iter()
-        .map(|row| row["deviceId"].as_str().unwrap().to_owned())
-        .collect()
+    let (rows, _) = page(hub, &format!("SELECT * FROM devices WHERE {condition}"), 100, None).unwrap();
+    rows.as_array().unwrap().iter().map(|row| row["deviceId"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -101,14 +86,8 @@ fn conditions_find_what_they_say() {
         ("tags.[[odd-name]] = 1", "c"),
         ("properties.desired.on", "a"),
         ("properties.desired.deep.n = 5", "a"),
-        (
-            "properties.desired.$version = 1 AND is_defined(properties.desired.on)",
-            "a b",
-        ),
-        (
-            "properties.desired.$metadata.on.$lastUpdated > '2026-01-01'",
-            "a b",
-        ),
+        ("properties.desired.$version = 1 AND is_defined(properties.desired.on)", "a b"),
+        ("properties.desired.$metadata.on.$lastUpdated > '2026-01-01'", "a b"),
         ("is_defined(tags.site)", "a b c"),
         ("NOT is_defined(tags.site)", "d"),
         ("is_object(properties.desired.deep)", "a"),
@@ -158,10 +137,7 @@ fn aggregates_are_counted_per_group() {
         one("SELECT COUNT() AS totalNumberOfDevices FROM devices"),
         json!([{"totalNumberOfDevices": 4}])
     );
-    assert_eq!(
-        one("select count() from devices where deviceId='nobody'"),
-        json!([{"$1": 0}])
-    );
+    assert_eq!(one("select count() from devices where deviceId='nobody'"), json!([{"$1": 0}]));
     assert_eq!(
         one("SELECT tags.site AS site, COUNT() AS n, MAX(tags.floor) AS top FROM devices GROUP BY tags.site"),
         json!([{"n": 1}, {"site": "berlin", "n": 1, "top": 2}, {"site": "munich", "n": 2, "top": 2.5}])
@@ -206,28 +182,15 @@ fn the_last_page_says_that_it_is() {
     assert_eq!(rows.as_array().unwrap().len(), 2);
     let (rows, token) = page(&hub, "SELECT TOP 3 * FROM devices", 2, token.as_deref()).unwrap();
     assert_eq!((rows.as_array().unwrap().len(), token), (1, None));
-    assert_eq!(
-        page(&hub, "SELECT TOP 0 * FROM devices", 2, None).unwrap(),
-        (json!([]), None)
-    );
+    assert_eq!(page(&hub, "SELECT TOP 0 * FROM devices", 2, None).unwrap(), (json!([]), None));
 }
 
 #[test]
 fn a_token_of_another_query_is_refused() {
     let hub = fleet();
     let (_, token) = page(&hub, "SELECT * FROM devices", 1, None).unwrap();
-    assert_eq!(
-        page(&hub, "SELECT * FROM devices.modules", 1, token.as_deref())
-            .unwrap_err()
-            .status,
-        400
-    );
-    assert_eq!(
-        page(&hub, "SELECT * FROM devices", 1, Some("rubbish"))
-            .unwrap_err()
-            .status,
-        400
-    );
+    assert_eq!(page(&hub, "SELECT * FROM devices.modules", 1, token.as_deref()).unwrap_err().status, 400);
+    assert_eq!(page(&hub, "SELECT * FROM devices", 1, Some("rubbish")).unwrap_err().status, 400);
 }
 
 #[test]
@@ -235,43 +198,16 @@ fn mistakes_are_named_with_their_place() {
     for (text, message) in [
         ("", "column 1: expected SELECT, found the end"),
         ("SELECT * FROM device", "column 15: `device` is no collection"),
-        (
-            "SELECT * FROM devices WHERE",
-            "column 28: expected a name, found the end",
-        ),
-        (
-            "SELECT * FROM devices WHERE a = ",
-            "expected a name, found the end",
-        ),
-        (
-            "SELECT * FROM devices WHERE a = 'x",
-            "column 33: the string that begins with ' is never closed",
-        ),
-        (
-            "SELECT * FROM devices WHERE frobnicate(a)",
-            "column 29: there is no function `frobnicate`",
-        ),
-        (
-            "SELECT a, COUNT() FROM devices",
-            "column 8: `a` is not grouped by",
-        ),
-        (
-            "SELECT * FROM devices HAVING x",
-            "column 23: expected the end of the query, found `HAVING`",
-        ),
-        (
-            "SELECT MEDIAN(a) FROM devices",
-            "column 8: `MEDIAN` is no aggregate",
-        ),
-        (
-            "SELECT TOP x * FROM devices",
-            "column 12: expected a whole number, found `x`",
-        ),
+        ("SELECT * FROM devices WHERE", "column 28: expected a name, found the end"),
+        ("SELECT * FROM devices WHERE a = ", "expected a name, found the end"),
+        ("SELECT * FROM devices WHERE a = 'x", "column 33: the string that begins with ' is never closed"),
+        ("SELECT * FROM devices WHERE frobnicate(a)", "column 29: there is no function `frobnicate`"),
+        ("SELECT a, COUNT() FROM devices", "column 8: `a` is not grouped by"),
+        ("SELECT * FROM devices HAVING x", "column 23: expected the end of the query, found `HAVING`"),
+        ("SELECT MEDIAN(a) FROM devices", "column 8: `MEDIAN` is no aggregate"),
+        ("SELECT TOP x * FROM devices", "column 12: expected a whole number, found `x`"),
         ("SELECT * FROM devices WHERE a = 1e999", "`1e999` is no number"),
-        (
-            "SELECT * FROM devices WHERE a ~ 1",
-            "'~' is not part of any query",
-        ),
+        ("SELECT * FROM devices WHERE a ~ 1", "'~' is not part of any query"),
     ] {
         let error = Query::parse(text).unwrap_err().to_string();
         assert!(error.contains(message), "{text}: {error}");
@@ -296,14 +232,8 @@ fn text_has_the_escapes_of_json_and_doubled_quotes() {
 #[test]
 fn a_condition_on_the_id_spares_the_scan() {
     let ids = |text: &str| Query::parse(text).unwrap().device_ids().map(|ids| ids.join(" "));
-    assert_eq!(
-        ids("SELECT * FROM devices WHERE deviceId = 'x'").as_deref(),
-        Some("x")
-    );
-    assert_eq!(
-        ids("SELECT * FROM devices WHERE a = 1 AND deviceId IN ['x', 'y']").as_deref(),
-        Some("x y")
-    );
+    assert_eq!(ids("SELECT * FROM devices WHERE deviceId = 'x'").as_deref(), Some("x"));
+    assert_eq!(ids("SELECT * FROM devices WHERE a = 1 AND deviceId IN ['x', 'y']").as_deref(), Some("x y"));
     assert_eq!(ids("SELECT * FROM devices WHERE a = 1 OR deviceId = 'x'"), None);
     assert_eq!(ids("SELECT * FROM devices WHERE NOT deviceId = 'x'"), None);
     assert_eq!(ids("SELECT * FROM devices WHERE deviceId != 'x'"), None);

@@ -41,11 +41,7 @@ impl Registry {
                 });
             }
         }
-        BulkResult {
-            is_successful: errors.is_empty(),
-            errors,
-            warnings: Vec::new(),
-        }
+        BulkResult { is_successful: errors.is_empty(), errors, warnings: Vec::new() }
     }
 
     fn bulk_item(&mut self, mut item: BulkItem, now: Timestamp, journal: &mut Journal) -> Answer<()> {
@@ -133,8 +129,7 @@ impl Registry {
         journal: &mut Journal,
     ) -> Answer<()> {
         self.check_exists(identity)?;
-        self.patch_twin(identity, twin, demand, now, journal)
-            .map_err(as_bulk)
+        self.patch_twin(identity, twin, demand, now, journal).map_err(as_bulk)
     }
 
     fn has(&self, identity: &IdentityId) -> bool {
@@ -160,8 +155,7 @@ fn mode_of(item: &BulkItem) -> ImportMode {
 /// The etag that an `IfMatchETag` mode demands. `*` is one that always fits, as in `If-Match`.
 fn demand(etag: Option<&Etag>) -> Answer<IfMatch> {
     let etag = etag.filter(|etag| !etag.as_str().is_empty());
-    etag.map(|etag| IfMatch::parse(etag.as_str()))
-        .ok_or_else(Refusal::etag_missing)
+    etag.map(|etag| IfMatch::parse(etag.as_str())).ok_or_else(Refusal::etag_missing)
 }
 
 /// Bulk results have a code of their own for an etag that is out of date.

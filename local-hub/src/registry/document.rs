@@ -30,19 +30,11 @@ enum Owner<'a> {
 
 impl<'a> TwinDocument<'a> {
     pub(crate) fn of_device(id: &'a DeviceId, record: &'a DeviceRecord) -> Self {
-        Self {
-            device_id: id,
-            identity: &record.identity,
-            owner: Owner::Device(record),
-        }
+        Self { device_id: id, identity: &record.identity, owner: Owner::Device(record) }
     }
 
     pub(crate) fn of_module(device: &'a DeviceId, id: &'a ModuleId, record: &'a ModuleRecord) -> Self {
-        Self {
-            device_id: device,
-            identity: &record.identity,
-            owner: Owner::Module(id),
-        }
+        Self { device_id: device, identity: &record.identity, owner: Owner::Module(id) }
     }
 
     pub(crate) fn identity(&self) -> IdentityId {
@@ -63,9 +55,7 @@ impl<'a> TwinDocument<'a> {
         let Some((first, rest)) = path.split_first() else {
             return Datum::Missing;
         };
-        let known = FIELDS
-            .iter()
-            .find(|name| name.eq_ignore_ascii_case(first.as_ref()));
+        let known = FIELDS.iter().find(|name| name.eq_ignore_ascii_case(first.as_ref()));
         let field = known.map_or(Datum::Missing, |name| self.field(name));
         rest.iter().fold(field, |datum, name| datum.member(name.as_ref()))
     }
@@ -83,11 +73,7 @@ impl<'a> TwinDocument<'a> {
             "x509Thumbprint" => Datum::json(identity.authentication.thumbprints()),
             "modelId" => Datum::text(""),
             "version" => Datum::Integer(identity.twin.version()),
-            "tags" => identity
-                .twin
-                .tags
-                .as_ref()
-                .map_or(Datum::Missing, Datum::Properties),
+            "tags" => identity.twin.tags.as_ref().map_or(Datum::Missing, Datum::Properties),
             "properties" => Datum::Sections(&identity.twin),
             other => self.owner.field(other),
         }
@@ -118,10 +104,7 @@ fn device_field<'a>(record: &'a DeviceRecord, name: &str) -> Datum<'a> {
         },
         "statusUpdateTime" => Datum::json(record.status_updated),
         "capabilities" => Datum::json(settings.capabilities),
-        "deviceScope" => settings
-            .device_scope
-            .as_deref()
-            .map_or(Datum::Missing, Datum::text),
+        "deviceScope" => settings.device_scope.as_deref().map_or(Datum::Missing, Datum::text),
         "parentScopes" if !settings.parent_scopes.is_empty() => Datum::json(&settings.parent_scopes),
         _ => Datum::Missing,
     }
@@ -156,12 +139,12 @@ impl<'a> Datum<'a> {
     /// The member of that name, if this is an object that has it.
     pub(crate) fn member(self, name: &str) -> Self {
         match self {
-            Self::Json(Cow::Borrowed(value)) => value
-                .get(name)
-                .map_or(Self::Missing, |value| Self::Json(Cow::Borrowed(value))),
-            Self::Json(Cow::Owned(value)) => value
-                .get(name)
-                .map_or(Self::Missing, |value| Self::Json(Cow::Owned(value.clone()))),
+            Self::Json(Cow::Borrowed(value)) => {
+                value.get(name).map_or(Self::Missing, |value| Self::Json(Cow::Borrowed(value)))
+            }
+            Self::Json(Cow::Owned(value)) => {
+                value.get(name).map_or(Self::Missing, |value| Self::Json(Cow::Owned(value.clone())))
+            }
             Self::Properties(properties) => Self::property(properties, name),
             Self::Section(document) => match name {
                 "$version" => Self::Integer(document.section.version),
@@ -193,14 +176,8 @@ impl<'a> Datum<'a> {
 
 fn section<'a>(twin: &'a TwinState, name: &str) -> Datum<'a> {
     match name {
-        "desired" => Datum::Section(SectionDocument {
-            section: &twin.desired,
-            kind: Kind::Desired,
-        }),
-        "reported" => Datum::Section(SectionDocument {
-            section: &twin.reported,
-            kind: Kind::Reported,
-        }),
+        "desired" => Datum::Section(SectionDocument { section: &twin.desired, kind: Kind::Desired }),
+        "reported" => Datum::Section(SectionDocument { section: &twin.reported, kind: Kind::Reported }),
         _ => Datum::Missing,
     }
 }

@@ -49,7 +49,6 @@ impl Journal {
     }
 
     fn touch(&mut self, device: &DeviceId, module: Option<&ModuleId>) {
-        self.touched
-            .push(IdentityId::new(device.clone(), module.cloned()));
+        self.touched.push(IdentityId::new(device.clone(), module.cloned()));
     }
 }

@@ -75,20 +75,14 @@ impl Registry {
         }
         let authentication = module_authentication(spec.authentication);
         // A module's twin comes into being with its first write, so until then it has no time.
-        let created = if twin == TwinPatch::default() {
-            Timestamp::NEVER
-        } else {
-            now
-        };
+        let created = if twin == TwinPatch::default() { Timestamp::NEVER } else { now };
         let twin = TwinState::new(created, twin);
         let generation = self.next_generation(now);
         let record = ModuleRecord {
             identity: IdentityRecord::new(generation, authentication, twin),
             managed_by: spec.managed_by.map(Into::into),
         };
-        self.device_mut(device)?
-            .modules
-            .insert(id.clone(), Box::new(record));
+        self.device_mut(device)?.modules.insert(id.clone(), Box::new(record));
         journal.created(device, Some(&id));
         Ok(())
     }

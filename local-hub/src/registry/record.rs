@@ -80,12 +80,7 @@ pub(crate) struct DeviceSettings {
 
 impl DeviceRecord {
     pub(crate) fn new(identity: IdentityRecord, settings: DeviceSettings) -> Self {
-        Self {
-            identity,
-            settings,
-            status_updated: Timestamp::NEVER,
-            modules: BTreeMap::new(),
-        }
+        Self { identity, settings, status_updated: Timestamp::NEVER, modules: BTreeMap::new() }
     }
 
     pub(crate) fn is_edge(&self) -> bool {

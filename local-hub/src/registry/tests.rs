@@ -53,11 +53,7 @@ fn bulk(registry: &mut Registry, items: Value) -> (BulkResult, Counts) {
 }
 
 fn codes(result: &BulkResult) -> Vec<&str> {
-    result
-        .errors
-        .iter()
-        .map(|error| error.error_code.as_str())
-        .collect()
+    result.errors.iter().map(|error| error.error_code.as_str()).collect()
 }
 
 fn twin(registry: &Registry, device: &str, module: Option<&str>) -> Value {
@@ -69,21 +65,10 @@ fn twin(registry: &Registry, device: &str, module: Option<&str>) -> Value {
 fn a_put_without_if_match_creates_and_one_with_it_updates() {
     let mut registry = Registry::default();
     let spec = json!({"deviceId": "d"});
-    assert_eq!(
-        put(&mut registry, spec.clone(), Some("*")).unwrap_err().name,
-        "DeviceNotFound"
-    );
+    assert_eq!(put(&mut registry, spec.clone(), Some("*")).unwrap_err().name, "DeviceNotFound");
     let created = put(&mut registry, spec.clone(), None).unwrap();
-    assert_eq!(
-        put(&mut registry, spec.clone(), None).unwrap_err().name,
-        "DeviceAlreadyExists"
-    );
-    assert_eq!(
-        put(&mut registry, spec.clone(), Some("\"b3RoZXI=\""))
-            .unwrap_err()
-            .status,
-        412
-    );
+    assert_eq!(put(&mut registry, spec.clone(), None).unwrap_err().name, "DeviceAlreadyExists");
+    assert_eq!(put(&mut registry, spec.clone(), Some("\"b3RoZXI=\"")).unwrap_err().status, 412);
     let etag = created["etag"].as_str().unwrap();
     let updated = put(&mut registry, spec.clone(), Some(&format!("\"{etag}\""))).unwrap();
     assert_ne!(updated["etag"], created["etag"]);
@@ -99,9 +84,7 @@ fn a_put_without_if_match_creates_and_one_with_it_updates() {
 fn a_device_that_comes_back_is_another_one() {
     let mut registry = Registry::default();
     let first = put(&mut registry, json!({"deviceId": "d"}), None).unwrap();
-    registry
-        .delete_device(&device("d"), &IfMatch::Any, &mut Journal::default())
-        .unwrap();
+    registry.delete_device(&device("d"), &IfMatch::Any, &mut Journal::default()).unwrap();
     let second = put(&mut registry, json!({"deviceId": "d"}), None).unwrap();
     assert_ne!(first["generationId"], second["generationId"]);
     assert_ne!(first["etag"], second["etag"]);
@@ -110,26 +93,14 @@ fn a_device_that_comes_back_is_another_one() {
 #[test]
 fn statistics_follow_the_status() {
     let mut registry = Registry::default();
-    put(
-        &mut registry,
-        json!({"deviceId": "a", "status": "disabled"}),
-        None,
-    )
-    .unwrap();
+    put(&mut registry, json!({"deviceId": "a", "status": "disabled"}), None).unwrap();
     put(&mut registry, json!({"deviceId": "b"}), None).unwrap();
     assert_eq!((registry.device_count(), registry.disabled_count()), (2, 1));
     let updated = put(&mut registry, json!({"deviceId": "a"}), Some("*")).unwrap();
     assert_eq!(updated["statusUpdatedTime"], "2026-11-22T10:00:00Z");
     assert_eq!(registry.disabled_count(), 0);
-    put(
-        &mut registry,
-        json!({"deviceId": "b", "status": "disabled"}),
-        Some("*"),
-    )
-    .unwrap();
-    registry
-        .delete_device(&device("b"), &IfMatch::Any, &mut Journal::default())
-        .unwrap();
+    put(&mut registry, json!({"deviceId": "b", "status": "disabled"}), Some("*")).unwrap();
+    registry.delete_device(&device("b"), &IfMatch::Any, &mut Journal::default()).unwrap();
     assert_eq!((registry.device_count(), registry.disabled_count()), (1, 0));
 }
 
@@ -137,32 +108,13 @@ fn statistics_follow_the_status() {
 fn a_device_needs_a_kind_of_authentication_and_a_module_gets_one() {
     let mut registry = Registry::default();
     let none = json!({"type": "none"});
-    let refusal = put(
-        &mut registry,
-        json!({"deviceId": "d", "authentication": none}),
-        None,
-    )
-    .unwrap_err();
-    assert!(
-        refusal.text.contains("DeviceAuthenticationTypeIsMissing"),
-        "{refusal:?}"
-    );
+    let refusal = put(&mut registry, json!({"deviceId": "d", "authentication": none}), None).unwrap_err();
+    assert!(refusal.text.contains("DeviceAuthenticationTypeIsMissing"), "{refusal:?}");
     put(&mut registry, json!({"deviceId": "d"}), None).unwrap();
-    let module = put_module(
-        &mut registry,
-        "d",
-        json!({"moduleId": "m", "authentication": none}),
-        None,
-    )
-    .unwrap();
+    let module =
+        put_module(&mut registry, "d", json!({"moduleId": "m", "authentication": none}), None).unwrap();
     assert_eq!(module["authentication"]["type"], "sas");
-    assert_eq!(
-        module["authentication"]["symmetricKey"]["primaryKey"]
-            .as_str()
-            .unwrap()
-            .len(),
-        44
-    );
+    assert_eq!(module["authentication"]["symmetricKey"]["primaryKey"].as_str().unwrap().len(), 44);
     assert_eq!(module["managedBy"], Value::Null);
 }
 
@@ -171,24 +123,14 @@ fn modules_of_a_missing_or_disabled_device_are_401_but_their_twins_are_not() {
     let mut registry = Registry::default();
     let spec = json!({"moduleId": "m"});
     assert_eq!(
-        put_module(&mut registry, "d", spec.clone(), None)
-            .unwrap_err()
-            .name,
+        put_module(&mut registry, "d", spec.clone(), None).unwrap_err().name,
         "IotHubUnauthorizedAccess"
     );
     put(&mut registry, json!({"deviceId": "d"}), None).unwrap();
     put_module(&mut registry, "d", spec, None).unwrap();
-    put(
-        &mut registry,
-        json!({"deviceId": "d", "status": "disabled"}),
-        Some("*"),
-    )
-    .unwrap();
+    put(&mut registry, json!({"deviceId": "d", "status": "disabled"}), Some("*")).unwrap();
     assert_eq!(registry.modules(&device("d")).unwrap_err().status, 401);
-    assert_eq!(
-        registry.module(&device("d"), &module("m")).unwrap_err().status,
-        401
-    );
+    assert_eq!(registry.module(&device("d"), &module("m")).unwrap_err().status, 401);
     assert_eq!(twin(&registry, "d", Some("m"))["moduleId"], "m");
     let missing = IdentityId::parse("d", Some("x")).unwrap();
     assert_eq!(registry.twin(&missing).unwrap_err().name, "DeviceNotFound");
@@ -197,12 +139,7 @@ fn modules_of_a_missing_or_disabled_device_are_401_but_their_twins_are_not() {
 #[test]
 fn a_device_has_50_modules_and_system_names_are_taken() {
     let mut registry = Registry::default();
-    put(
-        &mut registry,
-        json!({"deviceId": "d", "capabilities": {"iotEdge": true}}),
-        None,
-    )
-    .unwrap();
+    put(&mut registry, json!({"deviceId": "d", "capabilities": {"iotEdge": true}}), None).unwrap();
     for count in 0..50 {
         put_module(&mut registry, "d", json!({"moduleId": format!("m{count}")}), None).unwrap();
     }
@@ -218,28 +155,16 @@ fn an_edge_device_has_a_scope_and_system_modules() {
     let edge = json!({"deviceId": "edge", "capabilities": {"iotEdge": true}});
     let created = put(&mut registry, edge.clone(), None).unwrap();
     let scope = created["deviceScope"].as_str().unwrap();
-    assert_eq!(
-        scope,
-        format!(
-            "ms-azure-iot-edge://edge-{}",
-            created["generationId"].as_str().unwrap()
-        )
-    );
+    assert_eq!(scope, format!("ms-azure-iot-edge://edge-{}", created["generationId"].as_str().unwrap()));
     let modules = to_value(registry.modules(&device("edge")).unwrap()).unwrap();
     assert_eq!(modules[0]["moduleId"], "$edgeAgent");
     assert_eq!(modules[1]["managedBy"], "iotEdge");
     assert_eq!(modules[1]["authentication"]["type"], "none");
-    assert_eq!(
-        put(&mut registry, edge, Some("*")).unwrap_err().name,
-        "InvalidDeviceScope"
-    );
+    assert_eq!(put(&mut registry, edge, Some("*")).unwrap_err().name, "InvalidDeviceScope");
     assert!(put(&mut registry, created.clone(), Some("*")).is_ok());
 
     let leaf = json!({"deviceId": "leaf", "deviceScope": scope});
-    assert_eq!(
-        put(&mut registry, leaf, None).unwrap()["parentScopes"],
-        json!([scope])
-    );
+    assert_eq!(put(&mut registry, leaf, None).unwrap()["parentScopes"], json!([scope]));
     let child = json!({"deviceId": "child", "capabilities": {"iotEdge": true}, "parentScopes": [scope]});
     let child = put(&mut registry, child, None).unwrap();
     assert_eq!(child["parentScopes"], json!([scope]));
@@ -250,17 +175,9 @@ fn an_edge_device_has_a_scope_and_system_modules() {
 fn a_scope_of_no_edge_device_and_a_circle_of_parents_are_refused() {
     let mut registry = Registry::default();
     put(&mut registry, json!({"deviceId": "plain"}), None).unwrap();
-    for scope in [
-        "nonsense",
-        "ms-azure-iot-edge://plain-1",
-        "ms-azure-iot-edge://missing-1",
-    ] {
-        let refusal = put(
-            &mut registry,
-            json!({"deviceId": "leaf", "deviceScope": scope}),
-            None,
-        )
-        .unwrap_err();
+    for scope in ["nonsense", "ms-azure-iot-edge://plain-1", "ms-azure-iot-edge://missing-1"] {
+        let refusal =
+            put(&mut registry, json!({"deviceId": "leaf", "deviceScope": scope}), None).unwrap_err();
         assert_eq!(refusal.name, "InvalidDeviceScope", "{scope}");
     }
     let edge = |id: &str, parents: Value| json!({"deviceId": id, "capabilities": {"iotEdge": true}, "parentScopes": parents});
@@ -268,21 +185,13 @@ fn a_scope_of_no_edge_device_and_a_circle_of_parents_are_refused() {
     let b = put(&mut registry, edge("b", json!([a["deviceScope"]])), None).unwrap();
     let mut circle = a.clone();
     circle["parentScopes"] = json!([b["deviceScope"]]);
-    assert_eq!(
-        put(&mut registry, circle, Some("*")).unwrap_err().name,
-        "InvalidDeviceScope"
-    );
+    assert_eq!(put(&mut registry, circle, Some("*")).unwrap_err().name, "InvalidDeviceScope");
 }
 
 #[test]
 fn a_device_that_stops_being_an_edge_device_loses_what_made_it_one() {
     let mut registry = Registry::default();
-    put(
-        &mut registry,
-        json!({"deviceId": "d", "capabilities": {"iotEdge": true}}),
-        None,
-    )
-    .unwrap();
+    put(&mut registry, json!({"deviceId": "d", "capabilities": {"iotEdge": true}}), None).unwrap();
     let leaf = put(&mut registry, json!({"deviceId": "d"}), Some("*")).unwrap();
     assert_eq!(leaf.get("deviceScope"), None);
     assert!(registry.modules(&device("d")).unwrap().is_empty());
@@ -300,10 +209,7 @@ fn a_twin_mirrors_its_identity_and_leaves_out_what_it_does_not_have() {
         !text.contains("\"tags\"") && !text.contains("deviceScope") && !text.contains("moduleId"),
         "{text}"
     );
-    assert!(
-        text.starts_with(r#"{"deviceId":"d","etag":"AAAAAAAAAAE=","deviceEtag":""#),
-        "{text}"
-    );
+    assert!(text.starts_with(r#"{"deviceId":"d","etag":"AAAAAAAAAAE=","deviceEtag":""#), "{text}");
     let twin: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(twin["deviceEtag"], created["etag"]);
     assert_eq!(twin["statusReason"], "why");
@@ -329,10 +235,7 @@ fn bulk_items_succeed_and_fail_on_their_own() {
         ]),
     );
     assert!(!result.is_successful);
-    assert_eq!(
-        codes(&result),
-        ["DeviceNotFound", "DeviceNotFound", "ModuleNotFound"]
-    );
+    assert_eq!(codes(&result), ["DeviceNotFound", "DeviceNotFound", "ModuleNotFound"]);
     assert_eq!((counts.created, counts.failed), (3, 3));
     assert_eq!(twin(&registry, "a", None)["tags"], json!({"site": "x"}));
     assert_eq!(twin(&registry, "a", None)["version"], 2);
@@ -341,10 +244,7 @@ fn bulk_items_succeed_and_fail_on_their_own() {
         &mut registry,
         json!([{"id": "a", "importMode": "create"}, {"id": "a", "moduleId": "m", "importMode": "create"}]),
     );
-    assert_eq!(
-        codes(&again),
-        ["DeviceAlreadyExists", "ModuleAlreadyExistsOnDevice"]
-    );
+    assert_eq!(codes(&again), ["DeviceAlreadyExists", "ModuleAlreadyExistsOnDevice"]);
 }
 
 #[test]
@@ -361,10 +261,7 @@ fn bulk_etags_are_checked_where_the_mode_says_so() {
             {"id": "d", "importMode": "updateIfMatchETag", "eTag": etag, "status": "disabled"},
         ]),
     );
-    assert_eq!(
-        codes(&result),
-        ["EtagDoesNotMatch", "PreconditionFailed", "EtagDoesNotMatch"]
-    );
+    assert_eq!(codes(&result), ["EtagDoesNotMatch", "PreconditionFailed", "EtagDoesNotMatch"]);
     assert_eq!(twin(&registry, "d", None)["status"], "disabled");
     assert_eq!(twin(&registry, "d", None)["tags"], json!({"a": 1}));
 }
@@ -383,17 +280,8 @@ fn a_bulk_update_is_whole_or_not_at_all() {
             {"id": "new", "importMode": "create", "properties": {"desired": {"$x": 1}}},
         ]),
     );
-    assert_eq!(
-        codes(&result),
-        ["InvalidDeviceScope", "ArgumentInvalid", "ArgumentInvalid"]
-    );
-    assert_eq!(
-        counts,
-        Counts {
-            failed: 3,
-            ..Counts::default()
-        }
-    );
+    assert_eq!(codes(&result), ["InvalidDeviceScope", "ArgumentInvalid", "ArgumentInvalid"]);
+    assert_eq!(counts, Counts { failed: 3, ..Counts::default() });
     assert_eq!(registry, before);
 }
 
@@ -408,9 +296,7 @@ fn writing_what_is_there_already_counts_as_unchanged() {
     assert_eq!(bulk(&mut registry, json!([other])).1.updated, 1);
     let mut journal = Journal::default();
     let patch = TwinPatch::from_body(json!({"tags": {"a": 2}})).unwrap();
-    registry
-        .patch_twin(&device("d").into(), patch, &IfMatch::Any, NOW, &mut journal)
-        .unwrap();
+    registry.patch_twin(&device("d").into(), patch, &IfMatch::Any, NOW, &mut journal).unwrap();
     assert_eq!(journal.counts.unchanged, 1);
 }
 
@@ -421,9 +307,8 @@ fn a_stale_twin_etag_is_refused_and_changes_nothing() {
     let before = registry.clone();
     let patch = TwinPatch::from_body(json!({"tags": {"a": 2}})).unwrap();
     let stale = IfMatch::Exactly(Etag::new("AAAAAAAAAAk="));
-    let refusal = registry
-        .patch_twin(&device("d").into(), patch, &stale, NOW, &mut Journal::default())
-        .unwrap_err();
+    let refusal =
+        registry.patch_twin(&device("d").into(), patch, &stale, NOW, &mut Journal::default()).unwrap_err();
     assert_eq!(refusal.name, "PreconditionFailed");
     assert_eq!(registry, before);
 }

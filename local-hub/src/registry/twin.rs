@@ -10,17 +10,12 @@ use crate::twin::TwinState;
 impl Registry {
     /// A twin; that of a missing module is refused as a missing device, as on a live hub.
     pub(crate) fn twin(&self, identity: &IdentityId) -> Answer<TwinDocument<'_>> {
-        let (id, device) = self
-            .devices
-            .get_key_value(identity.device())
-            .ok_or_else(|| not_found(identity))?;
+        let (id, device) =
+            self.devices.get_key_value(identity.device()).ok_or_else(|| not_found(identity))?;
         let Some(module) = identity.module() else {
             return Ok(TwinDocument::of_device(id, device));
         };
-        let (module, record) = device
-            .modules
-            .get_key_value(module)
-            .ok_or_else(|| not_found(identity))?;
+        let (module, record) = device.modules.get_key_value(module).ok_or_else(|| not_found(identity))?;
         Ok(TwinDocument::of_module(id, module, record))
     }
 
@@ -77,16 +72,10 @@ impl Registry {
 
     pub(super) fn twin_mut(&mut self, identity: &IdentityId) -> Answer<&mut TwinState> {
         let found = match identity.module() {
-            None => self
-                .device_mut(identity.device())
-                .map(|device| &mut device.identity),
-            Some(module) => self
-                .module_mut(identity.device(), module)
-                .map(|module| &mut module.identity),
+            None => self.device_mut(identity.device()).map(|device| &mut device.identity),
+            Some(module) => self.module_mut(identity.device(), module).map(|module| &mut module.identity),
         };
-        found
-            .map(|found| &mut found.twin)
-            .map_err(|_| not_found(identity))
+        found.map(|found| &mut found.twin).map_err(|_| not_found(identity))
     }
 }
 

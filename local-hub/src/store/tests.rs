@@ -16,15 +16,11 @@ fn apply(registry: &mut Registry, item: &Value, second: u64) -> Vec<Row> {
         item: Ok(item),
     };
     let mut journal = Journal::default();
-    registry.bulk(
-        vec![entry],
-        Timestamp::from_ticks(second * 10_000_000),
-        &mut journal,
-    );
-    let rows = journal.touched().iter().map(|identity| Row {
-        identity: identity.clone(),
-        content: registry.stored_form(identity).unwrap(),
-    });
+    registry.bulk(vec![entry], Timestamp::from_ticks(second * 10_000_000), &mut journal);
+    let rows = journal
+        .touched()
+        .iter()
+        .map(|identity| Row { identity: identity.clone(), content: registry.stored_form(identity).unwrap() });
     rows.collect()
 }
 
@@ -80,13 +76,8 @@ fn a_deleted_device_takes_its_modules_with_it() {
         store.write(apply(&mut registry, &item, 1));
     }
     let mut journal = Journal::default();
-    registry
-        .delete_device(&"d".parse().unwrap(), &IfMatch::Any, &mut journal)
-        .unwrap();
-    let gone = journal.touched().iter().map(|identity| Row {
-        identity: identity.clone(),
-        content: None,
-    });
+    registry.delete_device(&"d".parse().unwrap(), &IfMatch::Any, &mut journal).unwrap();
+    let gone = journal.touched().iter().map(|identity| Row { identity: identity.clone(), content: None });
     store.write(gone.collect());
     store.close();
     let (store, loaded) = Store::open(&path).unwrap();
@@ -105,8 +96,5 @@ fn a_damaged_record_is_named_without_its_content() {
     }]);
     store.close();
     let error = Store::open(&path).unwrap_err().to_string();
-    assert!(
-        error.contains("is damaged: d") && !error.contains("secret"),
-        "{error}"
-    );
+    assert!(error.contains("is damaged: d") && !error.contains("secret"), "{error}");
 }

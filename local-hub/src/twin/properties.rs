@@ -57,10 +57,7 @@ impl Properties {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Property> {
-        let index = self
-            .0
-            .binary_search_by(|property| (*property.name).cmp(name))
-            .ok()?;
+        let index = self.0.binary_search_by(|property| (*property.name).cmp(name)).ok()?;
         self.0.get(index)
     }
 
@@ -89,9 +86,7 @@ impl Properties {
     /// The values without their stamps.
     pub(crate) fn to_object(&self) -> JsonObject {
         let members = self.0.iter();
-        members
-            .map(|property| (property.name.as_ref().to_owned(), property.value.to_json()))
-            .collect()
+        members.map(|property| (property.name.as_ref().to_owned(), property.value.to_json())).collect()
     }
 }
 
@@ -106,10 +101,7 @@ impl PropertyValue {
 
 impl From<(u64, u64)> for Stamp {
     fn from((ticks, version): (u64, u64)) -> Self {
-        Self {
-            at: Timestamp::from_ticks(ticks),
-            version,
-        }
+        Self { at: Timestamp::from_ticks(ticks), version }
     }
 }
 
@@ -159,9 +151,5 @@ fn merged(name: String, current: Option<Property>, value: Value, stamp: Stamp) -
         }
         leaf => PropertyValue::Leaf(leaf),
     };
-    Some(Property {
-        name: name.into(),
-        stamp,
-        value,
-    })
+    Some(Property { name: name.into(), stamp, value })
 }

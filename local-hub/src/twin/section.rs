@@ -23,20 +23,13 @@ impl Section {
     pub(crate) fn new(created: Timestamp, patch: SectionPatch) -> Self {
         let properties = match patch {
             SectionPatch::Merge(object) if !object.is_empty() => {
-                let stamp = Stamp {
-                    at: created,
-                    version: 1,
-                };
+                let stamp = Stamp { at: created, version: 1 };
                 Properties::new(object, stamp)
             }
             _ => Properties::default(),
         };
         let version = u64::from(!properties.is_empty());
-        Self {
-            stamp: Stamp { at: created, version },
-            properties,
-            version: 1,
-        }
+        Self { stamp: Stamp { at: created, version }, properties, version: 1 }
     }
 
     /// Writes a patch, which makes the next version.
@@ -58,10 +51,7 @@ impl Section {
     }
 
     fn next_stamp(&self, now: Timestamp) -> Stamp {
-        Stamp {
-            at: now,
-            version: self.version + 1,
-        }
+        Stamp { at: now, version: self.version + 1 }
     }
 
     fn written(&mut self, stamp: Stamp) {
@@ -88,11 +78,7 @@ pub(crate) struct SectionDocument<'a> {
 
 impl<'a> SectionDocument<'a> {
     pub(crate) fn metadata(&self) -> impl Serialize + use<'a> {
-        Metadata {
-            stamp: self.section.stamp,
-            children: Some(&self.section.properties),
-            kind: self.kind,
-        }
+        Metadata { stamp: self.section.stamp, children: Some(&self.section.properties), kind: self.kind }
     }
 }
 

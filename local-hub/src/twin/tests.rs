@@ -24,11 +24,7 @@ fn new_twin(desired: &Value) -> TwinState {
 }
 
 fn wire(twin: &TwinState) -> Value {
-    to_value(SectionDocument {
-        section: &twin.desired,
-        kind: Kind::Desired,
-    })
-    .unwrap()
+    to_value(SectionDocument { section: &twin.desired, kind: Kind::Desired }).unwrap()
 }
 
 fn values(twin: &TwinState) -> Value {
@@ -39,32 +35,18 @@ fn values(twin: &TwinState) -> Value {
 fn a_new_twin_counts_1_2_1_1() {
     let twin = TwinState::new(at(0), TwinPatch::default());
     assert_eq!(twin.etag().as_str(), "AAAAAAAAAAE=");
-    assert_eq!(
-        (twin.version(), twin.desired.version, twin.reported.version),
-        (2, 1, 1)
-    );
+    assert_eq!((twin.version(), twin.desired.version, twin.reported.version), (2, 1, 1));
     assert_eq!(twin.tags, None);
-    assert_eq!(
-        wire(&twin),
-        json!({"$metadata": {"$lastUpdated": at(0).to_string()}, "$version": 1})
-    );
+    assert_eq!(wire(&twin), json!({"$metadata": {"$lastUpdated": at(0).to_string()}, "$version": 1}));
 }
 
 #[test]
 fn a_write_of_desired_properties_moves_three_counters_and_one_of_tags_two() {
     let twin = TwinState::new(CREATED, TwinPatch::default());
     let twin = twin.patched(desired_patch(&json!({"a": 1})), at(1)).unwrap();
-    assert_eq!(
-        (twin.etag().as_str(), twin.version(), twin.desired.version),
-        ("AAAAAAAAAAI=", 3, 2)
-    );
-    let twin = twin
-        .patched(patch(json!({"tags": {"site": "munich"}})), at(2))
-        .unwrap();
-    assert_eq!(
-        (twin.etag().as_str(), twin.version(), twin.desired.version),
-        ("AAAAAAAAAAM=", 4, 2)
-    );
+    assert_eq!((twin.etag().as_str(), twin.version(), twin.desired.version), ("AAAAAAAAAAI=", 3, 2));
+    let twin = twin.patched(patch(json!({"tags": {"site": "munich"}})), at(2)).unwrap();
+    assert_eq!((twin.etag().as_str(), twin.version(), twin.desired.version), ("AAAAAAAAAAM=", 4, 2));
 }
 
 #[test]
@@ -98,25 +80,14 @@ fn initial_desired_properties_are_version_1_and_no_write() {
 fn reported_metadata_has_no_versions() {
     let mut twin = new_twin(&json!({"a": {"b": 1}}));
     std::mem::swap(&mut twin.desired, &mut twin.reported);
-    let wire = to_value(SectionDocument {
-        section: &twin.reported,
-        kind: Kind::Reported,
-    });
+    let wire = to_value(SectionDocument { section: &twin.reported, kind: Kind::Reported });
     assert!(!wire.unwrap().to_string().contains("$lastUpdatedVersion"));
 }
 
 #[test]
 fn null_clears_a_section_and_tags_stay_as_an_empty_object() {
-    let twin = TwinState::new(
-        CREATED,
-        patch(json!({"tags": {"a": 1}, "properties": {"desired": {"b": 1}}})),
-    );
-    let twin = twin
-        .patched(
-            patch(json!({"tags": null, "properties": {"desired": null}})),
-            at(1),
-        )
-        .unwrap();
+    let twin = TwinState::new(CREATED, patch(json!({"tags": {"a": 1}, "properties": {"desired": {"b": 1}}})));
+    let twin = twin.patched(patch(json!({"tags": null, "properties": {"desired": null}})), at(1)).unwrap();
     assert_eq!(twin.tags.clone().unwrap().to_object(), JsonObject::new());
     assert_eq!(values(&twin), json!({}));
     assert_eq!(twin.desired.version, 2);
@@ -124,10 +95,7 @@ fn null_clears_a_section_and_tags_stay_as_an_empty_object() {
 
 #[test]
 fn a_replacement_leaves_nothing_of_what_was() {
-    let twin = TwinState::new(
-        CREATED,
-        patch(json!({"tags": {"a": 1}, "properties": {"desired": {"b": 1}}})),
-    );
+    let twin = TwinState::new(CREATED, patch(json!({"tags": {"a": 1}, "properties": {"desired": {"b": 1}}})));
     let twin = twin.replaced(patch(json!({"properties": {"desired": {"c": 1}}})), at(1));
     assert_eq!(values(&twin), json!({"c": 1}));
     assert_eq!(twin.tags.unwrap().to_object(), JsonObject::new());
@@ -137,14 +105,9 @@ fn a_replacement_leaves_nothing_of_what_was() {
 fn a_patch_that_makes_the_whole_too_large_changes_nothing() {
     let text = "x".repeat(4000);
     let twin = TwinState::new(CREATED, patch(json!({"tags": {"a": text, "b": text}})));
-    let error = twin
-        .patched(patch(json!({"tags": {"c": "y".repeat(300)}})), at(1))
-        .unwrap_err();
+    let error = twin.patched(patch(json!({"tags": {"c": "y".repeat(300)}})), at(1)).unwrap_err();
     assert!(error.to_string().starts_with("tags: "), "{error}");
-    assert!(
-        twin.patched(patch(json!({"tags": {"c": "y".repeat(100)}})), at(1))
-            .is_ok()
-    );
+    assert!(twin.patched(patch(json!({"tags": {"c": "y".repeat(100)}})), at(1)).is_ok());
 }
 
 /// RFC 7386 §2, apart from the code under test.
@@ -173,17 +136,11 @@ fn mirrors(values: &Value, metadata: &Value) -> bool {
     let mirrored = metadata.keys().filter(|name| !name.starts_with('$')).count();
     metadata.contains_key("$lastUpdated")
         && mirrored == members.len()
-        && members
-            .iter()
-            .all(|(name, value)| metadata.get(name).is_some_and(|mirror| mirrors(value, mirror)))
+        && members.iter().all(|(name, value)| metadata.get(name).is_some_and(|mirror| mirrors(value, mirror)))
 }
 
 fn document(nulls: bool) -> impl Strategy<Value = Value> {
-    let null = if nulls {
-        Just(Value::Null).boxed()
-    } else {
-        Just(json!(0)).boxed()
-    };
+    let null = if nulls { Just(Value::Null).boxed() } else { Just(json!(0)).boxed() };
     let leaf = prop_oneof![
         null,
         any::<bool>().prop_map(Value::from),

@@ -21,11 +21,8 @@ fn failure(command: &mut Command) -> (Option<i32>, String) {
 }
 
 fn connection_string(data: &Path, policy: &str) -> String {
-    let output = local_hub()
-        .args(["connection-string", "--policy", policy, "--data"])
-        .arg(data)
-        .assert()
-        .success();
+    let output =
+        local_hub().args(["connection-string", "--policy", policy, "--data"]).arg(data).assert().success();
     String::from_utf8(output.get_output().stdout.clone()).unwrap()
 }
 
@@ -40,30 +37,17 @@ async fn the_ready_line_tells_how_to_go_on_and_a_signal_ends_the_hub_well() {
             && line.contains("connection-string --data")
     );
     assert!(!line.contains("SharedAccessKey"));
-    process
-        .client
-        .put("/devices/d", None, &json!({"deviceId": "d"}))
-        .await
-        .ok();
+    process.client.put("/devices/d", None, &json!({"deviceId": "d"})).await.ok();
 
     let owner = connection_string(folder.path(), "iothubowner");
-    assert_eq!(
-        owner,
-        std::fs::read_to_string(folder.path().join("connection-string")).unwrap()
-    );
+    assert_eq!(owner, std::fs::read_to_string(folder.path().join("connection-string")).unwrap());
     assert!(connection_string(folder.path(), "service").contains("SharedAccessKeyName=service;"));
-    let (code, stderr) = failure(
-        local_hub()
-            .args(["serve", "--https", "127.0.0.1:0", "--data"])
-            .arg(folder.path()),
-    );
+    let (code, stderr) =
+        failure(local_hub().args(["serve", "--https", "127.0.0.1:0", "--data"]).arg(folder.path()));
     assert_eq!(code, Some(2));
     assert!(stderr.contains("in use by another local-hub"), "{stderr}");
 
-    let kill = Command::new("kill")
-        .arg(process.id().to_string())
-        .status()
-        .unwrap();
+    let kill = Command::new("kill").arg(process.id().to_string()).status().unwrap();
     assert!(kill.success());
     assert_eq!(process.wait().code(), Some(0));
     let again = Process::serve(folder.path());
@@ -73,11 +57,7 @@ async fn the_ready_line_tells_how_to_go_on_and_a_signal_ends_the_hub_well() {
 #[test]
 fn mistakes_are_named_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
-    let (code, stderr) = failure(
-        local_hub()
-            .args(["connection-string", "--data"])
-            .arg(folder.path()),
-    );
+    let (code, stderr) = failure(local_hub().args(["connection-string", "--data"]).arg(folder.path()));
     assert_eq!(code, Some(2));
     assert!(stderr.contains("local-hub serve --data"), "{stderr}");
     let (code, stderr) = failure(local_hub().args(["serve", "--https", "0.0.0.0:0"]));
@@ -89,10 +69,7 @@ fn mistakes_are_named_with_a_remedy() {
     let address = taken.local_addr().unwrap().to_string();
     let (code, stderr) = failure(local_hub().args(["serve", "--https", &address]));
     assert_eq!(code, Some(3));
-    assert!(
-        stderr.contains("can't listen on") && stderr.contains("because:"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("can't listen on") && stderr.contains("because:"), "{stderr}");
 }
 
 #[test]

@@ -22,18 +22,10 @@ async fn pages_follow_each_other_to_the_end() {
     loop {
         let mut headers = vec![("x-ms-max-item-count", "60")];
         headers.extend(token.as_deref().map(|token| ("x-ms-continuation", token)));
-        let answer = hub
-            .client
-            .query("SELECT * FROM devices WHERE tags.even = true", &headers)
-            .await;
+        let answer = hub.client.query("SELECT * FROM devices WHERE tags.even = true", &headers).await;
         assert_eq!(answer.header("x-ms-item-type"), Some("Twin"));
         let rows = answer.ok();
-        ids.extend(
-            rows.as_array()
-                .unwrap()
-                .iter()
-                .map(|row| row["deviceId"].as_str().unwrap().to_owned()),
-        );
+        ids.extend(rows.as_array().unwrap().iter().map(|row| row["deviceId"].as_str().unwrap().to_owned()));
         pages += 1;
         token = answer.header("x-ms-continuation").map(str::to_owned);
         if token.is_none() {
@@ -50,10 +42,7 @@ async fn a_page_has_100_rows_where_nothing_else_is_asked_for() {
     let answer = hub.client.query("select * from devices", &[]).await;
     assert_eq!(answer.ok().as_array().unwrap().len(), 100);
     assert!(answer.header("x-ms-continuation").is_some());
-    let answer = hub
-        .client
-        .query("select * from devices", &[("x-ms-max-item-count", "500")])
-        .await;
+    let answer = hub.client.query("select * from devices", &[("x-ms-max-item-count", "500")]).await;
     assert_eq!(answer.ok().as_array().unwrap().len(), 101);
     assert_eq!(answer.header("x-ms-continuation"), None);
 }
@@ -61,16 +50,10 @@ async fn a_page_has_100_rows_where_nothing_else_is_asked_for() {
 #[tokio::test]
 async fn projections_and_aggregates_are_raw() {
     let hub = fleet(3).await;
-    let answer = hub
-        .client
-        .query("SELECT COUNT() as totalNumberOfDevices FROM devices", &[])
-        .await;
+    let answer = hub.client.query("SELECT COUNT() as totalNumberOfDevices FROM devices", &[]).await;
     assert_eq!(answer.header("x-ms-item-type"), Some("Raw"));
     assert_eq!(answer.ok(), json!([{"totalNumberOfDevices": 3}]));
-    let answer = hub
-        .client
-        .query("SELECT deviceId FROM devices WHERE deviceId = 'd0001'", &[])
-        .await;
+    let answer = hub.client.query("SELECT deviceId FROM devices WHERE deviceId = 'd0001'", &[]).await;
     assert_eq!(answer.header("x-ms-item-type"), Some("Raw"));
     assert_eq!(answer.ok(), json!([{"deviceId": "d0001"}]));
 }
@@ -78,18 +61,12 @@ async fn projections_and_aggregates_are_raw() {
 #[tokio::test]
 async fn a_query_that_is_none_is_refused_with_the_place() {
     let hub = fleet(1).await;
-    let answer = hub
-        .client
-        .query("SELECT * FROM devices WHERE status == 'x'", &[])
-        .await;
+    let answer = hub.client.query("SELECT * FROM devices WHERE status == 'x'", &[]).await;
     answer.refused(400, "ArgumentInvalid");
     assert!(answer.text.contains("column 37"), "{}", answer.text);
     hub.client
         .query("SELECT * FROM devices", &[("x-ms-continuation", "x")])
         .await
         .refused(400, "ArgumentInvalid");
-    hub.client
-        .post("/devices/query", &json!({"sql": ""}))
-        .await
-        .refused(400, "ArgumentInvalid");
+    hub.client.post("/devices/query", &json!({"sql": ""})).await.refused(400, "ArgumentInvalid");
 }

@@ -60,10 +60,7 @@ impl Client {
     }
 
     pub(crate) fn authorized_by(&self, authorization: Option<&str>) -> Self {
-        Self {
-            authorization: authorization.map(str::to_owned),
-            ..self.clone()
-        }
+        Self { authorization: authorization.map(str::to_owned), ..self.clone() }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -88,10 +85,7 @@ impl Client {
 
     pub(crate) async fn query(&self, query: &str, headers: &[(&'static str, &str)]) -> Answer {
         let url = format!("{}/devices/query?{API}", self.base);
-        let mut request = self
-            .http
-            .post(url)
-            .header("authorization", self.authorization.as_ref().unwrap());
+        let mut request = self.http.post(url).header("authorization", self.authorization.as_ref().unwrap());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -118,14 +112,8 @@ impl Client {
         if_match: Option<&str>,
         body: Option<String>,
     ) -> reqwest::Result<Answer> {
-        let parameters = if path.contains('?') {
-            String::new()
-        } else {
-            format!("?{API}")
-        };
-        let mut request = self
-            .http
-            .request(method, format!("{}{path}{parameters}", self.base));
+        let parameters = if path.contains('?') { String::new() } else { format!("?{API}") };
+        let mut request = self.http.request(method, format!("{}{path}{parameters}", self.base));
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }
@@ -174,21 +162,11 @@ impl Answer {
     /// Checks that this is a refusal in the form that the SDKs read.
     #[track_caller]
     pub(crate) fn refused(&self, status: u16, code: &str) {
-        assert_eq!(
-            (self.status, self.header("iothub-errorcode")),
-            (status, Some(code)),
-            "{}",
-            self.text
-        );
+        assert_eq!((self.status, self.header("iothub-errorcode")), (status, Some(code)), "{}", self.text);
         let body = self.json();
         let message = body["Message"].as_str().unwrap();
         assert!(message.starts_with(&format!("ErrorCode:{code};")), "{message}");
-        assert!(
-            body["ExceptionMessage"]
-                .as_str()
-                .unwrap()
-                .starts_with("Tracking ID:")
-        );
+        assert!(body["ExceptionMessage"].as_str().unwrap().starts_with("Tracking ID:"));
         assert!(self.header("x-ms-request-id").is_some());
     }
 }
@@ -209,16 +187,10 @@ impl Process {
             .spawn()
             .unwrap();
         let mut ready_line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut ready_line)
-            .unwrap();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready_line).unwrap();
         let owner = std::fs::read_to_string(data.join("connection-string")).unwrap();
         let ca_pem = std::fs::read_to_string(data.join("ca.pem")).unwrap();
-        Self {
-            child,
-            ready_line,
-            client: Client::new(&owner.parse().unwrap(), &ca_pem),
-        }
+        Self { child, ready_line, client: Client::new(&owner.parse().unwrap(), &ca_pem) }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -256,9 +228,7 @@ impl Clock for StoppedClock {
 /// A hub in memory whose clock stands at this many seconds since 1970.
 pub(crate) fn stopped_at(unix_seconds: i64) -> Config {
     Config {
-        clock: Arc::new(StoppedClock(
-            OffsetDateTime::from_unix_timestamp(unix_seconds).unwrap(),
-        )),
+        clock: Arc::new(StoppedClock(OffsetDateTime::from_unix_timestamp(unix_seconds).unwrap())),
         ..Config::default()
     }
 }
@@ -266,9 +236,5 @@ pub(crate) fn stopped_at(unix_seconds: i64) -> Config {
 pub(crate) fn http_client(ca_pem: &str) -> reqwest::Client {
     let ca = Certificate::from_pem(ca_pem.as_bytes()).unwrap();
     // A proxy of this machine's user has no business between a test and its hub.
-    reqwest::Client::builder()
-        .tls_certs_only([ca])
-        .no_proxy()
-        .build()
-        .unwrap()
+    reqwest::Client::builder().tls_certs_only([ca]).no_proxy().build().unwrap()
 }

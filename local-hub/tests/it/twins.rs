@@ -6,10 +6,7 @@ use crate::support::TestHub;
 
 async fn hub_with_device() -> TestHub {
     let hub = TestHub::start().await;
-    hub.client
-        .put("/devices/d", None, &json!({"deviceId": "d"}))
-        .await
-        .ok();
+    hub.client.put("/devices/d", None, &json!({"deviceId": "d"})).await.ok();
     hub
 }
 
@@ -21,28 +18,15 @@ async fn a_patch_merges_and_counts() {
     let answer = hub.client.patch("/twins/d", Some("\"*\""), &patch).await;
     let twin = answer.ok();
     assert_eq!(answer.header("etag"), Some("\"AAAAAAAAAAI=\""));
-    assert_eq!(
-        (&twin["etag"], &twin["version"]),
-        (&json!("AAAAAAAAAAI="), &json!(3))
-    );
+    assert_eq!((&twin["etag"], &twin["version"]), (&json!("AAAAAAAAAAI="), &json!(3)));
     let patch = json!({"tags": {"line": null}, "properties": {"desired": {"a": {"b": null}}}});
-    let twin = hub
-        .client
-        .patch("/twins/d", Some("\"AAAAAAAAAAI=\""), &patch)
-        .await
-        .ok();
+    let twin = hub.client.patch("/twins/d", Some("\"AAAAAAAAAAI=\""), &patch).await.ok();
     assert_eq!(twin["tags"], json!({"site": "munich"}));
     assert_eq!(twin["properties"]["desired"]["a"], json!({"c": 1.0}));
     assert_eq!(twin["properties"]["desired"]["$version"], 3);
-    hub.client
-        .patch("/twins/d", Some("\"AAAAAAAAAAI=\""), &patch)
-        .await
-        .refused(412, "PreconditionFailed");
+    hub.client.patch("/twins/d", Some("\"AAAAAAAAAAI=\""), &patch).await.refused(412, "PreconditionFailed");
     let again = hub.client.patch("/twins/d", None, &json!({})).await.ok();
-    assert_eq!(
-        again["version"], twin["version"],
-        "a patch of nothing writes nothing"
-    );
+    assert_eq!(again["version"], twin["version"], "a patch of nothing writes nothing");
 }
 
 #[tokio::test]
@@ -62,43 +46,22 @@ async fn a_whole_document_can_be_sent_back() {
 async fn a_put_replaces_what_a_service_may_write() {
     let hub = hub_with_device().await;
     hub.client
-        .patch(
-            "/twins/d",
-            None,
-            &json!({"tags": {"a": 1}, "properties": {"desired": {"b": 1}}}),
-        )
+        .patch("/twins/d", None, &json!({"tags": {"a": 1}, "properties": {"desired": {"b": 1}}}))
         .await
         .ok();
-    let twin = hub
-        .client
-        .put(
-            "/twins/d",
-            Some("*"),
-            &json!({"properties": {"desired": {"c": 1}}}),
-        )
-        .await
-        .ok();
+    let twin =
+        hub.client.put("/twins/d", Some("*"), &json!({"properties": {"desired": {"c": 1}}})).await.ok();
     assert_eq!(twin["tags"], json!({}));
     assert_eq!(twin["properties"]["desired"].get("b"), None);
     assert_eq!(twin["properties"]["desired"]["c"], 1);
-    hub.client
-        .put("/twins/d", Some("\"b2xk\""), &json!({}))
-        .await
-        .refused(412, "PreconditionFailed");
+    hub.client.put("/twins/d", Some("\"b2xk\""), &json!({})).await.refused(412, "PreconditionFailed");
 }
 
 #[tokio::test]
 async fn null_for_a_section_clears_it() {
     let hub = hub_with_device().await;
-    hub.client
-        .patch("/twins/d", None, &json!({"properties": {"desired": {"b": 1}}}))
-        .await
-        .ok();
-    let twin = hub
-        .client
-        .patch("/twins/d", None, &json!({"properties": {"desired": null}}))
-        .await
-        .ok();
+    hub.client.patch("/twins/d", None, &json!({"properties": {"desired": {"b": 1}}})).await.ok();
+    let twin = hub.client.patch("/twins/d", None, &json!({"properties": {"desired": null}})).await.ok();
     assert_eq!(twin["properties"]["desired"].get("b"), None);
     assert_eq!(twin["properties"]["desired"]["$version"], 3);
     assert_eq!(twin.get("tags"), None);
@@ -149,10 +112,7 @@ async fn of_writers_with_the_same_etag_one_wins() {
     let writers = (0..10).map(|n| {
         let client = hub.client.clone();
         tokio::spawn(async move {
-            client
-                .patch("/twins/d", Some("\"AAAAAAAAAAE=\""), &json!({"tags": {"n": n}}))
-                .await
-                .status
+            client.patch("/twins/d", Some("\"AAAAAAAAAAE=\""), &json!({"tags": {"n": n}})).await.status
         })
     });
     let mut statuses = Vec::new();
@@ -167,17 +127,8 @@ async fn of_writers_with_the_same_etag_one_wins() {
 async fn a_twin_of_nobody_is_not_found() {
     let hub = hub_with_device().await;
     hub.client.get("/twins/x").await.refused(404, "DeviceNotFound");
-    hub.client
-        .patch("/twins/x", None, &json!({"tags": {}}))
-        .await
-        .refused(404, "DeviceNotFound");
-    hub.client
-        .get("/twins/d/modules/m")
-        .await
-        .refused(404, "DeviceNotFound");
+    hub.client.patch("/twins/x", None, &json!({"tags": {}})).await.refused(404, "DeviceNotFound");
+    hub.client.get("/twins/d/modules/m").await.refused(404, "DeviceNotFound");
     let device: Value = hub.client.get("/devices/d").await.ok();
-    assert_eq!(
-        hub.client.get("/twins/d").await.ok()["deviceEtag"],
-        device["etag"]
-    );
+    assert_eq!(hub.client.get("/twins/d").await.ok()["deviceEtag"], device["etag"]);
 }

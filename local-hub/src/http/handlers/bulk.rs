@@ -18,17 +18,12 @@ use crate::registry::{Answer, BulkEntry};
 pub(crate) async fn post(hub: &Hub, call: Call) -> Answer<Reply> {
     let items: Vec<Value> = call.document()?;
     if items.len() > MAX_BULK_ITEMS {
-        let text = format!(
-            "a bulk call takes {MAX_BULK_ITEMS} items, this has {}",
-            items.len()
-        );
+        let text = format!("a bulk call takes {MAX_BULK_ITEMS} items, this has {}", items.len());
         return Err(Refusal::new(ErrorCode::TooManyDevices, text));
     }
     let entries: Vec<BulkEntry> = items.into_iter().map(entry).collect::<Answer<_>>()?;
     check_distinct(&entries)?;
-    let written = hub
-        .write(|registry, now, journal| Ok(registry.bulk(entries, now, journal)))
-        .await?;
+    let written = hub.write(|registry, now, journal| Ok(registry.bulk(entries, now, journal))).await?;
     let mut reply = Reply::document(&written.value)?.counts(written.counts);
     if !written.value.is_successful {
         reply.status = StatusCode::BAD_REQUEST;
@@ -49,9 +44,7 @@ fn entry(value: Value) -> Answer<BulkEntry> {
 
 fn check_distinct(entries: &[BulkEntry]) -> Answer<()> {
     let mut seen = HashSet::new();
-    let twice = entries
-        .iter()
-        .find(|entry| !seen.insert((&entry.device, &entry.module)));
+    let twice = entries.iter().find(|entry| !seen.insert((&entry.device, &entry.module)));
     match twice {
         None => Ok(()),
         Some(entry) => Err(Refusal::new(

@@ -25,26 +25,19 @@ pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
     let id = call.device()?;
     let spec: DeviceSpec = call.document()?;
     if spec.device_id != id {
-        return Err(Refusal::argument(
-            "deviceId in the body is not the id in the path",
-        ));
+        return Err(Refusal::argument("deviceId in the body is not the id in the path"));
     }
     let demand = call.if_match();
-    let written = hub
-        .write(|registry, now, journal| registry.put_device(spec, demand.as_ref(), now, journal))
-        .await?;
+    let written =
+        hub.write(|registry, now, journal| registry.put_device(spec, demand.as_ref(), now, journal)).await?;
     let device = written.value;
-    Ok(Reply::document(&device)?
-        .etag(&device.etag)
-        .counts(written.counts))
+    Ok(Reply::document(&device)?.etag(&device.etag).counts(written.counts))
 }
 
 pub(crate) async fn delete(hub: &Hub, call: Call) -> Answer<Reply> {
     let id = call.device()?;
     let demand = call.if_match().ok_or_else(Refusal::etag_missing)?;
-    let written = hub
-        .write(|registry, _, journal| registry.delete_device(&id, &demand, journal))
-        .await?;
+    let written = hub.write(|registry, _, journal| registry.delete_device(&id, &demand, journal)).await?;
     Ok(Reply::no_content().counts(written.counts))
 }
 

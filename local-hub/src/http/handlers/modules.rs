@@ -23,23 +23,17 @@ pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
     let (device, id) = (call.device()?, call.module()?);
     let spec: ModuleSpec = call.document()?;
     if spec.module_id != id {
-        return Err(Refusal::argument(
-            "moduleId in the body is not the id in the path",
-        ));
+        return Err(Refusal::argument("moduleId in the body is not the id in the path"));
     }
     if spec.device_id.as_ref().is_some_and(|given| *given != device) {
-        return Err(Refusal::argument(
-            "deviceId in the body is not the id in the path",
-        ));
+        return Err(Refusal::argument("deviceId in the body is not the id in the path"));
     }
     let demand = call.if_match();
     let written = hub
         .write(|registry, now, journal| registry.put_module(&device, spec, demand.as_ref(), now, journal))
         .await?;
     let module = written.value;
-    Ok(Reply::document(&module)?
-        .etag(&module.etag)
-        .counts(written.counts))
+    Ok(Reply::document(&module)?.etag(&module.etag).counts(written.counts))
 }
 
 pub(crate) async fn delete(hub: &Hub, call: Call) -> Answer<Reply> {

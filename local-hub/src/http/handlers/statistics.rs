@@ -31,7 +31,5 @@ pub(crate) fn devices(hub: &Hub) -> Answer<Reply> {
 
 /// No device can connect yet.
 pub(crate) fn service() -> Answer<Reply> {
-    Reply::document(&ServiceStatistics {
-        connected_device_count: 0,
-    })
+    Reply::document(&ServiceStatistics { connected_device_count: 0 })
 }

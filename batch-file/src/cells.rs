@@ -1,0 +1,119 @@
+//! [`Cells`]: the cells of one row as they were written, by name.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use csv::StringRecord;
+use serde_json::Value;
+
+use crate::column::Column;
+use crate::header::{Header, HeaderCell, overlaps};
+
+/// The cells of one row as they were written, with the names of their columns.
+#[derive(Clone)]
+pub struct Cells(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Csv { header: Arc<Header>, record: StringRecord },
+    Json { cells: Arc<[Arc<HeaderCell>]>, values: Vec<Value> },
+}
+
+/// A value as it was written: CSV has texts only, JSON has types.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cell<'a> {
+    Json(&'a Value),
+    Text(&'a str),
+}
+
+impl Cells {
+    pub(crate) fn of_csv(header: Arc<Header>, record: StringRecord) -> Self {
+        Self(Repr::Csv { header, record })
+    }
+
+    pub(crate) fn of_json(cells: Vec<Arc<HeaderCell>>, values: Vec<Value>) -> Self {
+        Self(Repr::Json { cells: cells.into(), values })
+    }
+
+    /// Names (in our vocabulary) and texts, in the file's order; the name of a twin's value has no
+    /// `:type`. Without `primary_key` and `secondary_key`: what this gives away may be shown, or
+    /// rendered into a twin. Nothing where the row has more or fewer cells than there are columns.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        let known = self.pairs().filter(|(header, _)| !header.is_secret());
+        known.map(|(header, cell)| (header.name.as_str(), cell.text()))
+    }
+
+    /// The text of a column, empty where the row says nothing; `None` where there is no such column.
+    pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.iter().find(|(own, _)| *own == name).map(|(_, text)| text)
+    }
+
+    /// Every cell with its column, secrets included; none where the cells are more or fewer than the
+    /// columns, since a secret might then come under another column's name.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&HeaderCell, Cell<'_>)> {
+        let is_aligned = match &self.0 {
+            Repr::Csv { header, record } => header.cells.len() == record.len(),
+            Repr::Json { cells, values } => cells.len() == values.len(),
+        };
+        let columns = if is_aligned { usize::MAX } else { 0 };
+        self.headers().map(AsRef::as_ref).zip(self.values()).take(columns)
+    }
+
+    /// Every value, secrets included; more or fewer than there are columns in a row that is broken.
+    pub(crate) fn values(&self) -> impl Iterator<Item = Cell<'_>> {
+        let (texts, values) = match &self.0 {
+            Repr::Csv { record, .. } => (Some(record.iter().map(Cell::Text)), None),
+            Repr::Json { values, .. } => (None, Some(values.iter().map(Cell::Json))),
+        };
+        texts.into_iter().flatten().chain(values.into_iter().flatten())
+    }
+
+    /// Pairs of columns of which only one may be filled.
+    pub(crate) fn overlaps(&self) -> Cow<'_, [(usize, usize)]> {
+        match &self.0 {
+            Repr::Csv { header, .. } => Cow::Borrowed(&header.overlaps),
+            Repr::Json { cells, .. } => Cow::Owned(overlaps(cells)),
+        }
+    }
+
+    pub(crate) fn headers(&self) -> impl Iterator<Item = &Arc<HeaderCell>> {
+        match &self.0 {
+            Repr::Csv { header, .. } => header.cells.iter(),
+            Repr::Json { cells, .. } => cells.iter(),
+        }
+    }
+}
+
+impl fmt::Debug for Cells {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl HeaderCell {
+    pub(crate) fn is_secret(&self) -> bool {
+        matches!(&self.column, Some(Column::Field(field)) if field.is_secret())
+    }
+}
+
+impl<'a> Cell<'a> {
+    /// The value as text; nothing for a null, JSON for an array or an object.
+    pub(crate) fn text(self) -> Cow<'a, str> {
+        match self {
+            Self::Text(text) => text.into(),
+            Self::Json(Value::Null) => "".into(),
+            Self::Json(Value::String(text)) => text.as_str().into(),
+            Self::Json(other) => other.to_string().into(),
+        }
+    }
+
+    /// Whether the row says nothing here.
+    pub(crate) fn is_empty(self) -> bool {
+        match self {
+            Self::Text(text) => text.is_empty(),
+            Self::Json(Value::String(text)) => text.is_empty(),
+            Self::Json(value) => value.is_null(),
+        }
+    }
+}

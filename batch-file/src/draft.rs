@@ -1,0 +1,277 @@
+//! [`Draft`]: the texts of a row's fixed columns, each turned into the value that it stands for.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use hub_types::identity::{Status, StatusReason};
+use hub_types::symmetric_key::KeyError;
+use hub_types::{DeviceId, IdentityId, ModuleId, SymmetricKey, Thumbprint};
+use serde_json::Value;
+
+use crate::cells::{Cell, Cells};
+use crate::column::{Column, Field};
+use crate::excel;
+use crate::nearest::nearest;
+use crate::problem::{Findings, Flaw};
+use crate::row::CsrSource;
+use crate::shown::secret_in;
+
+/// The texts of a row's fixed columns, trimmed; what is empty is absent.
+#[derive(Default)]
+pub(crate) struct Draft<'a> {
+    texts: [Option<Cow<'a, str>>; Field::ALL.len()],
+    /// Columns whose text may not be there, which is reported; they are not empty either.
+    refused: Vec<Field>,
+}
+
+/// What `auth` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AuthWord {
+    Sas,
+    X509Ca,
+    X509Thumbprint,
+}
+
+impl<'a> Draft<'a> {
+    /// Sorts the cells, and reports those that hold what no cell may hold.
+    pub(crate) fn of(cells: &'a Cells, findings: &mut Findings<'_>) -> Self {
+        let mut draft = Self::default();
+        for (header, cell) in cells.pairs() {
+            if cell.is_empty() {
+                continue;
+            }
+            let text = cell.text();
+            if let Some(flaw) = forbidden(&header.column, cell, &text) {
+                findings.cell_error(&header.name, &text, flaw);
+                if let Some(Column::Field(field)) = header.column {
+                    draft.refused.push(field);
+                }
+                continue;
+            }
+            match &header.column {
+                Some(Column::Field(field)) => draft.put(*field, text),
+                Some(Column::Free(name)) if excel::is_rounded_number(&text) => {
+                    findings.cell_warning(name, &text, excel::rounded_number());
+                }
+                _ => {}
+            }
+        }
+        draft
+    }
+
+    /// The text of a column, if the row has one.
+    pub(crate) fn get(&self, field: Field) -> Option<&str> {
+        self.texts.get(field as usize)?.as_deref()
+    }
+
+    pub(crate) fn has(&self, field: Field) -> bool {
+        self.get(field).is_some()
+    }
+
+    /// Whether the row has a text here, be it one that was refused.
+    pub(crate) fn is_given(&self, field: Field) -> bool {
+        self.has(field) || self.refused.contains(&field)
+    }
+
+    fn put(&mut self, field: Field, text: Cow<'a, str>) {
+        let text = match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+            Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+        };
+        if !str::is_empty(&text)
+            && let Some(slot) = self.texts.get_mut(field as usize)
+        {
+            *slot = Some(text);
+        }
+    }
+
+    /// The identity, if both ids are legal.
+    pub(crate) fn identity(&self, findings: &mut Findings<'_>) -> Option<IdentityId> {
+        if !self.is_given(Field::DeviceId) {
+            findings.column_error(
+                Field::DeviceId.name(),
+                Flaw::new(
+                    "the row names no device",
+                    "enter the device's id; remove the row if it is not meant",
+                ),
+            );
+        }
+        let device = self.parse(Field::DeviceId, findings, device_id);
+        let module = self.parse(Field::ModuleId, findings, module_id);
+        match self.is_given(Field::ModuleId) {
+            true => Some(IdentityId::new(device?, Some(module?))),
+            false => device.map(IdentityId::from),
+        }
+    }
+
+    pub(crate) fn auth(&self, findings: &mut Findings<'_>) -> Option<AuthWord> {
+        self.parse(Field::Auth, findings, auth_word)
+    }
+
+    pub(crate) fn thumbprint(&self, field: Field, findings: &mut Findings<'_>) -> Option<Thumbprint> {
+        self.parse(field, findings, |text| {
+            Thumbprint::parse_lenient(text).map_err(|error| {
+                Flaw::new(
+                    error.to_string(),
+                    "copy the whole thumbprint, as `cert-tool thumbprint` or `openssl x509 -fingerprint -sha256` prints it",
+                )
+            })
+        })
+    }
+
+    /// A key; its text is never shown.
+    pub(crate) fn key(&self, field: Field, findings: &mut Findings<'_>) -> Option<SymmetricKey> {
+        match self.get(field)?.parse() {
+            Ok(key) => Some(key),
+            Err(error) => {
+                let remedy = "enter the whole key, or leave both keys empty so that the hub generates them";
+                findings.column_error(field.name(), Flaw::new(KeyError::to_string(&error), remedy));
+                None
+            }
+        }
+    }
+
+    pub(crate) fn status(&self, findings: &mut Findings<'_>) -> Option<Status> {
+        self.parse(Field::Status, findings, |text| match text.to_ascii_lowercase().as_str() {
+            "enabled" => Ok(Status::Enabled),
+            "disabled" => Ok(Status::Disabled),
+            _ => Err(Flaw::new(
+                "a status is `enabled` or `disabled`",
+                "write one of them, or nothing for `enabled`",
+            )),
+        })
+    }
+
+    pub(crate) fn status_reason(&self, findings: &mut Findings<'_>) -> Option<StatusReason> {
+        self.parse(Field::StatusReason, findings, |text| {
+            StatusReason::new(text).map_err(|error| Flaw::new(error.to_string(), "say it in fewer words"))
+        })
+    }
+
+    pub(crate) fn edge(&self, findings: &mut Findings<'_>) -> Option<bool> {
+        self.parse(Field::Edge, findings, |text| match text.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "1" => Ok(true),
+            "false" | "no" | "0" => Ok(false),
+            _ => Err(Flaw::new("this says neither yes nor no", "write `true` or `false`")),
+        })
+    }
+
+    pub(crate) fn parent(&self, findings: &mut Findings<'_>) -> Option<DeviceId> {
+        self.parse(Field::Parent, findings, device_id)
+    }
+
+    /// The path of a file, relative to the folder of the batch.
+    pub(crate) fn path(&self, field: Field, base: &Path, findings: &mut Findings<'_>) -> Option<PathBuf> {
+        self.parse(field, findings, |text| {
+            if text.starts_with("-----BEGIN") || text.contains('\n') {
+                return Err(Flaw::new(
+                    "the column names a file; this is a file's content",
+                    "save it beside the batch and enter the file's name",
+                ));
+            }
+            Ok(base.join(text))
+        })
+    }
+
+    pub(crate) fn csr(&self, base: &Path, findings: &mut Findings<'_>) -> Option<CsrSource> {
+        let text = self.get(Field::Csr)?;
+        if !text.starts_with("-----BEGIN") {
+            return self.path(Field::Csr, base, findings).map(CsrSource::Path);
+        }
+        self.parse(Field::Csr, findings, |pem| match is_request(pem) {
+            true => Ok(CsrSource::Pem(pem.to_owned())),
+            false => Err(Flaw::new(
+                "this PEM is no whole certificate signing request",
+                "copy everything from `-----BEGIN CERTIFICATE REQUEST-----` to the end line, or enter a file's name",
+            )),
+        })
+    }
+
+    /// Parses a column's text if there is one, and reports what is wrong with it.
+    fn parse<T>(
+        &self,
+        field: Field,
+        findings: &mut Findings<'_>,
+        parse: impl FnOnce(&str) -> Result<T, Flaw>,
+    ) -> Option<T> {
+        let text = self.get(field)?;
+        parse(text).map_err(|flaw| findings.cell_error(field.name(), text, flaw)).ok()
+    }
+}
+
+/// What no cell of this column may hold.
+fn forbidden(column: &Option<Column>, cell: Cell<'_>, text: &str) -> Option<Flaw> {
+    if let Some(secret) = secret_in(text) {
+        return Some(secret);
+    }
+    if excel::is_formula_error(text) {
+        return Some(excel::formula_error());
+    }
+    let is_nested = matches!(cell, Cell::Json(Value::Array(_) | Value::Object(_)));
+    let takes_nested = matches!(column, Some(Column::Setting(_)));
+    (is_nested && !takes_nested).then(|| {
+        Flaw::new(
+            "an array or an object stands where a text is due",
+            "write a text; only tags.… and desired.… take arrays and objects",
+        )
+    })
+}
+
+fn device_id(text: &str) -> Result<DeviceId, Flaw> {
+    check_id(text)?;
+    DeviceId::new(text).map_err(|error| id_flaw(&error))
+}
+
+fn module_id(text: &str) -> Result<ModuleId, Flaw> {
+    check_id(text)?;
+    let module = ModuleId::new(text).map_err(|error| id_flaw(&error))?;
+    if module.is_system() {
+        return Err(Flaw::new(
+            "module ids that begin with `$` are the hub's own",
+            "leave the row out: a hub makes `$edgeAgent` and `$edgeHub` itself with an edge device",
+        ));
+    }
+    Ok(module)
+}
+
+/// What is legal for a hub but can't be meant, or can't be reached.
+fn check_id(text: &str) -> Result<(), Flaw> {
+    if excel::is_rounded_number(text) {
+        return Err(excel::rounded_number());
+    }
+    if matches!(text, "." | "..") {
+        return Err(Flaw::new(
+            "an id of dots only can't be reached: URLs fold it away",
+            "give it another id",
+        ));
+    }
+    Ok(())
+}
+
+fn id_flaw(error: &hub_types::id::IdError) -> Flaw {
+    Flaw::new(error.to_string(), "correct the id, here and on the label of the device")
+}
+
+fn auth_word(text: &str) -> Result<AuthWord, Flaw> {
+    let squashed = text.to_ascii_lowercase().replace(['_', '-', ' '], "");
+    match squashed.as_str() {
+        "sas" => Ok(AuthWord::Sas),
+        "x509ca" | "certificateauthority" => Ok(AuthWord::X509Ca),
+        "x509thumbprint" | "selfsigned" => Ok(AuthWord::X509Thumbprint),
+        _ => {
+            let legal = ["sas", "x509_ca", "x509_thumbprint"];
+            let remedy = match nearest(&text.to_ascii_lowercase(), legal) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("legal are `{}`, or nothing for `x509_thumbprint`", legal.join("`, `")),
+            };
+            Err(Flaw::new("there is no such way to authenticate", remedy))
+        }
+    }
+}
+
+fn is_request(pem: &str) -> bool {
+    ["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"].iter().any(|label| {
+        pem.starts_with(&format!("-----BEGIN {label}-----"))
+            && pem.ends_with(&format!("-----END {label}-----"))
+    })
+}

@@ -1,0 +1,226 @@
+//! [`Header`]: the columns of a CSV batch, and how names are read (aliases, `--map`).
+
+use std::sync::Arc;
+
+use crate::column::{Column, Field};
+use crate::nearest::nearest;
+use crate::problem::{Findings, Flaw};
+use crate::setting::Setting;
+
+/// The most columns that a batch may have.
+pub(crate) const MAX_COLUMNS: usize = 1000;
+
+/// How to read the file beyond what it says itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Pairs of a name in the file and the name in our vocabulary that it stands for.
+    pub map: Vec<(String, String)>,
+}
+
+/// A column as written, and what it means.
+#[derive(Debug)]
+pub(crate) struct HeaderCell {
+    /// As the file has it.
+    pub(crate) written: String,
+    /// In our vocabulary; as written where it has no meaning.
+    pub(crate) name: String,
+    /// `None` where the name is unknown, which is reported.
+    pub(crate) column: Option<Column>,
+}
+
+/// The columns of a CSV batch.
+#[derive(Debug, Default)]
+pub(crate) struct Header {
+    pub(crate) cells: Vec<Arc<HeaderCell>>,
+    /// Pairs of columns of which a row may fill only one.
+    pub(crate) overlaps: Vec<(usize, usize)>,
+}
+
+/// The pairs of [`ReadOptions::map`], parsed.
+#[derive(Debug, Clone)]
+pub(crate) struct NameMap {
+    pairs: Vec<(String, Column)>,
+}
+
+/// The right side of a pair is no name of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{ours}`, to which `{theirs}` is mapped, is no column of a batch")]
+pub struct MapError {
+    /// The name in the file.
+    pub theirs: String,
+    /// What it was to stand for.
+    pub ours: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl NameMap {
+    pub(crate) fn new(options: &ReadOptions) -> Result<Self, MapError> {
+        let parse = |(theirs, ours): &(String, String)| match Column::parse(ours) {
+            Ok(column) => Ok((theirs.trim().to_owned(), column)),
+            Err(flaw) => Err(MapError { theirs: theirs.clone(), ours: ours.clone(), remedy: flaw.remedy }),
+        };
+        let pairs = options.map.iter().map(parse).collect::<Result<_, _>>()?;
+        Ok(Self { pairs })
+    }
+
+    /// Reads a name: the map first, then our own names and the aliases.
+    pub(crate) fn read(&self, written: &str, findings: &mut Findings<'_>) -> HeaderCell {
+        let mapped = self.pairs.iter().find(|(theirs, _)| is_same_name(theirs, written));
+        let column = match mapped {
+            Some((_, column)) => Ok(column.clone()),
+            None => Column::parse(written),
+        };
+        let column = column.map_err(|flaw| findings.column_error(written.trim(), flaw)).ok();
+        let name = column.as_ref().map_or_else(|| written.trim().to_owned(), Column::to_string);
+        HeaderCell { written: written.to_owned(), name, column }
+    }
+
+    /// A name that is mapped but not there was probably mistyped.
+    fn check_used(&self, header: &Header, findings: &mut Findings<'_>) {
+        let written = || header.cells.iter().map(|cell| cell.written.trim());
+        for (theirs, _) in &self.pairs {
+            if !written().any(|name| is_same_name(theirs, name)) {
+                let remedy = match nearest(theirs, written()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "name a column of this file, or leave the pair out".to_owned(),
+                };
+                findings.column_error(theirs, Flaw::new("the file has no such column to map", remedy));
+            }
+        }
+    }
+}
+
+impl Header {
+    /// Reads the names of a CSV header.
+    pub(crate) fn parse<'a>(
+        written: impl Iterator<Item = &'a str>,
+        map: &NameMap,
+        findings: &mut Findings<'_>,
+    ) -> Self {
+        let cells: Vec<_> = written.map(|name| Arc::new(map.read(name, findings))).collect();
+        let header = Self { overlaps: overlaps(&cells), cells };
+        map.check_used(&header, findings);
+        header.check_doubled(findings);
+        if !header.has_device_id() {
+            findings.column_error(
+                Field::DeviceId.name(),
+                Flaw::new(
+                    "the header has no such column, which every batch needs",
+                    "begin the file with a header that names `device_id`; `--map theirs=device_id` renames a column",
+                ),
+            );
+        }
+        header
+    }
+
+    pub(crate) fn has_device_id(&self) -> bool {
+        let device_id = Some(Column::Field(Field::DeviceId));
+        self.cells.iter().any(|cell| cell.column == device_id)
+    }
+
+    fn check_doubled(&self, findings: &mut Findings<'_>) {
+        for (index, cell) in self.cells.iter().enumerate() {
+            let earlier = self.cells.iter().take(index).position(|other| is_same_column(other, cell));
+            if let Some(earlier) = earlier {
+                findings.column_error(
+                    &cell.name,
+                    Flaw::new(
+                        format!(
+                            "the column is there twice, as number {} and number {}",
+                            earlier + 1,
+                            index + 1
+                        ),
+                        "remove one of them, or rename it to `x_…`",
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// Whether two columns mean the same, whatever type they force.
+pub(crate) fn is_same_column(one: &HeaderCell, other: &HeaderCell) -> bool {
+    match (&one.column, &other.column) {
+        (Some(Column::Setting(one)), Some(Column::Setting(other))) => one.is_same_place(other),
+        (Some(one), Some(other)) => one == other,
+        _ => false,
+    }
+}
+
+/// The pairs of columns that are places of the twin, one inside the other.
+pub(crate) fn overlaps(cells: &[Arc<HeaderCell>]) -> Vec<(usize, usize)> {
+    let settings: Vec<(usize, &Setting)> = cells
+        .iter()
+        .enumerate()
+        .filter_map(|(index, cell)| match &cell.column {
+            Some(Column::Setting(setting)) => Some((index, setting)),
+            _ => None,
+        })
+        .collect();
+    let mut pairs = Vec::new();
+    for (nth, (index, setting)) in settings.iter().enumerate() {
+        let earlier = settings.iter().take(nth);
+        let inside = earlier.filter(|(_, other)| setting.overlaps(other) && !setting.is_same_place(other));
+        pairs.extend(inside.map(|(other, _)| (*other, *index)));
+    }
+    pairs
+}
+
+fn is_same_name(one: &str, other: &str) -> bool {
+    one.trim().to_lowercase() == other.trim().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(names: &[&str], map: &[(&str, &str)]) -> (Header, Vec<String>) {
+        let map = map.iter().map(|&(a, b)| (a.to_owned(), b.to_owned())).collect();
+        let map = NameMap::new(&ReadOptions { map }).unwrap();
+        let mut findings = Findings::new("f", Some(1));
+        let header = Header::parse(names.iter().copied(), &map, &mut findings);
+        let problems = findings.into_problems();
+        (header, problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn their_names_are_mapped_to_ours() {
+        let (header, problems) =
+            header(&["Seriennummer", "Typ"], &[("seriennummer", "device_id"), ("Typ", "x_type")]);
+        assert_eq!(problems, [""; 0]);
+        let names: Vec<_> = header.cells.iter().map(|cell| cell.name.as_str()).collect();
+        assert_eq!(names, ["device_id", "x_type"]);
+    }
+
+    #[test]
+    fn a_map_to_nowhere_or_from_nowhere_is_refused() {
+        let options = ReadOptions { map: vec![("a".into(), "devce_id".into())] };
+        let error = NameMap::new(&options).unwrap_err();
+        assert!(error.remedy.contains("`device_id`"), "{}", error.remedy);
+        let (_, problems) = header(&["device_id", "Serial1"], &[("Serial2", "x_s"), ("Serial1", "x_t")]);
+        assert!(problems[0].contains("did you mean `Serial1`?"), "{problems:?}");
+    }
+
+    #[test]
+    fn columns_that_mean_the_same_are_doubled() {
+        let (_, problems) = header(&["device_id", "DeviceID", "tags.a", "tags.a:number", "x_a", "x_b"], &[]);
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].contains("number 1 and number 2"), "{problems:?}");
+        assert!(problems[1].contains("column tags.a: the column is there twice"), "{problems:?}");
+    }
+
+    #[test]
+    fn without_device_id_there_is_no_batch() {
+        let (header, problems) = header(&["status"], &[]);
+        assert!(!header.has_device_id());
+        assert!(problems[0].contains("every batch needs"), "{problems:?}");
+    }
+
+    #[test]
+    fn places_inside_one_another_are_found() {
+        let (header, problems) = header(&["device_id", "tags.a", "tags.b", "tags.a.b"], &[]);
+        assert_eq!(header.overlaps, [(1, 3)]);
+        assert_eq!(problems, [""; 0]);
+    }
+}

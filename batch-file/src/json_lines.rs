@@ -1,0 +1,97 @@
+//! A row of JSON Lines: one object whose members have the names of columns.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Deserializer;
+use serde::de::{MapAccess, Visitor};
+use serde_json::Value;
+
+use crate::cells::Cells;
+use crate::header::{HeaderCell, MAX_COLUMNS, NameMap, is_same_column};
+use crate::problem::{Findings, Flaw};
+use crate::setting::json_reason;
+
+/// Reads objects, remembering what their members' names mean.
+pub(crate) struct JsonRows {
+    map: NameMap,
+    known: HashMap<String, Arc<HeaderCell>>,
+}
+
+impl JsonRows {
+    pub(crate) fn new(map: NameMap) -> Self {
+        Self { map, known: HashMap::new() }
+    }
+
+    /// Reads one line; `None` when it is no row at all.
+    pub(crate) fn read(&mut self, line: &[u8], findings: &mut Findings<'_>) -> Option<Cells> {
+        let members = match parse(line) {
+            Ok(members) => members,
+            Err(flaw) => {
+                findings.error(flaw);
+                return None;
+            }
+        };
+        if members.len() > MAX_COLUMNS {
+            findings.error(Flaw::new(
+                format!("the object has {} members, more than {MAX_COLUMNS}", members.len()),
+                "leave out what is no column of a batch",
+            ));
+            return None;
+        }
+        let (names, values): (Vec<_>, Vec<_>) = members.into_iter().unzip();
+        let cells: Vec<_> = names.iter().map(|name| self.cell(name, findings)).collect();
+        check_doubled(&cells, findings);
+        Some(Cells::of_json(cells, values))
+    }
+
+    fn cell(&mut self, name: &str, findings: &mut Findings<'_>) -> Arc<HeaderCell> {
+        if let Some(known) = self.known.get(name) {
+            return Arc::clone(known);
+        }
+        let cell = Arc::new(self.map.read(name, findings));
+        // An unknown name is reported in every row that has it.
+        if cell.column.is_some() && self.known.len() < MAX_COLUMNS {
+            self.known.insert(name.to_owned(), Arc::clone(&cell));
+        }
+        cell
+    }
+}
+
+fn check_doubled(cells: &[Arc<HeaderCell>], findings: &mut Findings<'_>) {
+    for (index, cell) in cells.iter().enumerate() {
+        if cells.iter().take(index).any(|other| is_same_column(other, cell)) {
+            let flaw = Flaw::new("the object has this member twice", "leave one of them out");
+            findings.column_error(&cell.name, flaw);
+        }
+    }
+}
+
+/// The members of an object in their order, doubled ones included.
+fn parse(line: &[u8]) -> Result<Vec<(String, Value)>, Flaw> {
+    let remedy = "write one JSON object per line, as in {\"device_id\": \"pump-0001\"}";
+    let mut deserializer = serde_json::Deserializer::from_slice(line);
+    let members = deserializer.deserialize_map(Members);
+    members
+        .and_then(|members| deserializer.end().map(|()| members))
+        .map_err(|error| Flaw::new(format!("this is no JSON object: {}", json_reason(&error)), remedy))
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<(String, Value)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(members)
+    }
+}

@@ -1,0 +1,237 @@
+//! Physical lines of a file: encoding checked at its start, memory bounded, numbered from 1.
+
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+
+use crate::dialect::ByteOrderMark;
+use crate::problem::Flaw;
+
+/// The most bytes that a line, or a row of several lines, may have.
+pub(crate) const MAX_ROW_BYTES: usize = 1 << 20;
+
+/// What [`Lines::append_next`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NextLine {
+    /// Nothing: the file is at its end.
+    End,
+    /// A line, appended with its end.
+    Line,
+    /// A line that does not fit behind what the row has already; it is still to be read.
+    NoRoom,
+    /// A line that does not fit at all; it is skipped.
+    TooLong,
+}
+
+/// Reads a file line by line.
+pub(crate) struct Lines {
+    input: Input,
+    number: u64,
+}
+
+/// The rest of the file, after bytes that were read and given back.
+struct Input {
+    given_back: Cursor<Vec<u8>>,
+    rest: Box<dyn BufRead + Send>,
+}
+
+/// Why the file can't be read at all.
+#[derive(Debug)]
+pub(crate) enum LinesError {
+    Io(io::Error),
+    Refused(Flaw),
+}
+
+impl Lines {
+    /// Checks the first bytes of the input. Also tells whether there was a byte order mark.
+    pub(crate) fn open(mut input: impl Read + Send + 'static) -> Result<(Self, ByteOrderMark), LinesError> {
+        let mut start = Vec::new();
+        input.by_ref().take(SNIFFED_BYTES).read_to_end(&mut start).map_err(LinesError::Io)?;
+        check_encoding(&start).map_err(LinesError::Refused)?;
+        let mut mark = ByteOrderMark::Absent;
+        let mut start = Cursor::new(start);
+        if start.get_ref().starts_with(BYTE_ORDER_MARK) {
+            mark = ByteOrderMark::Present;
+            start.set_position(BYTE_ORDER_MARK.len() as u64);
+        }
+        let lines = Self {
+            input: Input {
+                given_back: Cursor::default(),
+                rest: Box::new(BufReader::with_capacity(BUFFER_BYTES, start.chain(input))),
+            },
+            number: 0,
+        };
+        Ok((lines, mark))
+    }
+
+    /// The number of the line that was read last.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Appends the next line to `row`, which never grows over [`MAX_ROW_BYTES`].
+    pub(crate) fn append_next(&mut self, row: &mut Vec<u8>) -> io::Result<NextLine> {
+        let before = row.len();
+        let room = MAX_ROW_BYTES.saturating_sub(before);
+        let read = self.input.by_ref().take(room as u64).read_until(b'\n', row)?;
+        let is_complete = read > 0 && row.last() == Some(&b'\n');
+        let is_at_end = !is_complete && self.input.fill_buf()?.is_empty();
+        if read == 0 && is_at_end {
+            return Ok(NextLine::End);
+        }
+        if !is_complete && !is_at_end {
+            return self.refuse(row, before);
+        }
+        self.number += 1;
+        Ok(NextLine::Line)
+    }
+
+    /// Takes back whole lines that were read last, to be read again.
+    pub(crate) fn give_back(&mut self, lines: &[u8]) {
+        self.number -= lines.split_inclusive(|&byte| byte == b'\n').count() as u64;
+        self.input.give_back(lines);
+    }
+
+    /// The line goes on beyond the room that there is.
+    fn refuse(&mut self, row: &mut Vec<u8>, before: usize) -> io::Result<NextLine> {
+        let part = row.split_off(before);
+        if before > 0 {
+            self.input.give_back(&part);
+            return Ok(NextLine::NoRoom);
+        }
+        self.input.skip_until(b'\n')?;
+        self.number += 1;
+        Ok(NextLine::TooLong)
+    }
+}
+
+impl Input {
+    fn give_back(&mut self, bytes: &[u8]) {
+        let unread = self.given_back.fill_buf().unwrap_or_default();
+        self.given_back = Cursor::new([bytes, unread].concat());
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.given_back.read(buffer)? {
+            0 => self.rest.read(buffer),
+            count => Ok(count),
+        }
+    }
+}
+
+impl BufRead for Input {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.given_back.fill_buf()?.is_empty() {
+            return self.rest.fill_buf();
+        }
+        self.given_back.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        if self.given_back.fill_buf().is_ok_and(|bytes| !bytes.is_empty()) {
+            self.given_back.consume(count);
+        } else {
+            self.rest.consume(count);
+        }
+    }
+}
+
+fn check_encoding(start: &[u8]) -> Result<(), Flaw> {
+    let utf16_remedy = "save the file as UTF-8; in Excel: `CSV UTF-8 (comma delimited)`";
+    if start.starts_with(&[0xFF, 0xFE]) || start.starts_with(&[0xFE, 0xFF]) {
+        return Err(Flaw::new("the file is UTF-16; a batch is UTF-8", utf16_remedy));
+    }
+    if start.starts_with(b"PK\x03\x04") {
+        return Err(Flaw::new(
+            "the file is a ZIP archive or an Excel workbook; a batch is CSV or JSON Lines",
+            "in Excel: save as `CSV UTF-8 (comma delimited)`",
+        ));
+    }
+    let Some(first) = start.iter().position(|&byte| byte == 0) else {
+        return Ok(());
+    };
+    if is_every_second_byte_zero(start) {
+        return Err(Flaw::new(
+            "the file looks like UTF-16 without a byte order mark; a batch is UTF-8",
+            utf16_remedy,
+        ));
+    }
+    Err(Flaw::new(
+        format!("byte {} of the file is NUL; a batch is text", first + 1),
+        "name a CSV or JSON Lines file; if it was one, write it again: it is damaged",
+    ))
+}
+
+/// Latin text in UTF-16 has a zero in every pair, always on the same side.
+fn is_every_second_byte_zero(start: &[u8]) -> bool {
+    let pairs = || start.chunks_exact(2).take(16);
+    let all = |side: fn(&[u8]) -> bool| start.len() >= 2 && pairs().all(side);
+    all(|pair| matches!(pair, [0, other] if *other != 0))
+        || all(|pair| matches!(pair, [other, 0] if *other != 0))
+}
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+const BUFFER_BYTES: usize = 64 * 1024;
+const SNIFFED_BYTES: u64 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(bytes: &[u8]) -> Result<(Lines, ByteOrderMark), LinesError> {
+        Lines::open(Cursor::new(bytes.to_vec()))
+    }
+
+    fn refusal(bytes: &[u8]) -> String {
+        match open(bytes) {
+            Err(LinesError::Refused(flaw)) => flaw.message,
+            _ => panic!("not refused"),
+        }
+    }
+
+    #[test]
+    fn what_is_not_utf8_text_is_refused_with_its_name() {
+        assert!(refusal(b"\xFF\xFEd\0").contains("is UTF-16"));
+        assert!(refusal(b"d\0e\0v\0").contains("looks like UTF-16"));
+        assert!(refusal(b"\0d\0e\0v").contains("looks like UTF-16"));
+        assert!(refusal(&[0; 5000]).contains("byte 1 of the file is NUL"));
+        assert!(refusal(b"device_id\nab\0c\n").contains("byte 13 "));
+        assert!(refusal(b"PK\x03\x04rest").contains("Excel workbook"));
+    }
+
+    #[test]
+    fn lines_come_with_their_ends_and_a_mark_is_dropped() {
+        let (mut lines, mark) = open(b"\xEF\xBB\xBFone\r\ntwo").unwrap();
+        assert_eq!(mark, ByteOrderMark::Present);
+        let mut row = Vec::new();
+        assert_eq!(lines.append_next(&mut row).unwrap(), NextLine::Line);
+        assert_eq!(lines.append_next(&mut row).unwrap(), NextLine::Line);
+        assert_eq!(row, b"one\r\ntwo");
+        assert_eq!(lines.number(), 2);
+        assert_eq!(lines.append_next(&mut row).unwrap(), NextLine::End);
+    }
+
+    #[test]
+    fn a_line_over_the_bound_is_skipped_whole() {
+        let mut bytes = vec![b'x'; 3 * MAX_ROW_BYTES];
+        bytes.extend_from_slice(b"\nnext\n");
+        let (mut lines, _) = open(&bytes).unwrap();
+        let mut row = Vec::new();
+        assert_eq!(lines.append_next(&mut row).unwrap(), NextLine::TooLong);
+        assert!(row.is_empty() && row.capacity() <= 2 * MAX_ROW_BYTES);
+        assert_eq!(lines.append_next(&mut row).unwrap(), NextLine::Line);
+        assert_eq!((row.as_slice(), lines.number()), (&b"next\n"[..], 2));
+    }
+
+    #[test]
+    fn lines_given_back_are_read_again_with_their_numbers() {
+        let (mut lines, _) = open(b"a\nb\nc").unwrap();
+        let mut row = Vec::new();
+        while lines.append_next(&mut row).unwrap() != NextLine::End {}
+        lines.give_back(b"b\nc");
+        assert_eq!(lines.number(), 1);
+        row.clear();
+        lines.append_next(&mut row).unwrap();
+        assert_eq!((row.as_slice(), lines.number()), (&b"b\n"[..], 2));
+    }
+}

@@ -1,0 +1,170 @@
+//! [`Problem`]: one thing that is wrong with a batch, where, and what to do about it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::shown::shown;
+
+/// One thing that is wrong with a batch file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Whether it stands in the way.
+    pub severity: Severity,
+    /// The file, as the caller named it.
+    pub file: String,
+    /// The line on which the row begins, from 1; `None` where the whole file is meant.
+    pub line: Option<u64>,
+    /// The column by its name in our vocabulary, or as written where it has none.
+    pub column: Option<String>,
+    /// What stands there, shortened; `None` where it may be a secret.
+    pub value: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// Whether a [`Problem`] stands in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Legal, but probably not meant.
+    Warning,
+    /// The row, or the file, can't be used.
+    Error,
+}
+
+impl Problem {
+    /// Whether it stands in the way.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if self.severity == Severity::Warning {
+            f.write_str(": warning")?;
+        }
+        if let Some(column) = &self.column {
+            write!(f, ": column {column}")?;
+        }
+        if let Some(value) = &self.value {
+            write!(f, ": {value:?}")?;
+        }
+        write!(f, ": {}\n  hint: {}", self.message, self.remedy)
+    }
+}
+
+/// What is wrong with a value and what to do, before it is known where the value stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Flaw {
+    pub(crate) message: String,
+    pub(crate) remedy: String,
+}
+
+impl Flaw {
+    pub(crate) fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { message: message.into(), remedy: remedy.into() }
+    }
+}
+
+/// Collects the problems of one row, or of the header.
+pub(crate) struct Findings<'a> {
+    file: &'a str,
+    line: Option<u64>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Findings<'a> {
+    pub(crate) fn new(file: &'a str, line: Option<u64>) -> Self {
+        Self { file, line, problems: Vec::new() }
+    }
+
+    pub(crate) fn set_line(&mut self, line: u64) {
+        self.line = Some(line);
+    }
+
+    /// An error about the row or the file as a whole.
+    pub(crate) fn error(&mut self, flaw: Flaw) {
+        self.push(Severity::Error, None, None, flaw);
+    }
+
+    /// An error about a column, whatever its value.
+    pub(crate) fn column_error(&mut self, column: &str, flaw: Flaw) {
+        self.push(Severity::Error, Some(column), None, flaw);
+    }
+
+    /// An error about a cell, whose value is shown unless it looks like a secret.
+    pub(crate) fn cell_error(&mut self, column: &str, value: &str, flaw: Flaw) {
+        self.push(Severity::Error, Some(column), Some(value), flaw);
+    }
+
+    /// A warning about the file as a whole.
+    pub(crate) fn warning(&mut self, flaw: Flaw) {
+        self.push(Severity::Warning, None, None, flaw);
+    }
+
+    /// A warning about a cell.
+    pub(crate) fn cell_warning(&mut self, column: &str, value: &str, flaw: Flaw) {
+        self.push(Severity::Warning, Some(column), Some(value), flaw);
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.problems.iter().any(Problem::is_error)
+    }
+
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    fn push(&mut self, severity: Severity, column: Option<&str>, value: Option<&str>, flaw: Flaw) {
+        self.problems.push(Problem {
+            severity,
+            file: self.file.to_owned(),
+            line: self.line,
+            column: column.and_then(shown),
+            value: value.and_then(shown),
+            message: flaw.message,
+            remedy: flaw.remedy,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem() -> Problem {
+        let mut findings = Findings::new("batch.csv", Some(17));
+        findings.cell_error("status", "off", Flaw::new("no status", "write `disabled`"));
+        findings.into_problems().remove(0)
+    }
+
+    #[test]
+    fn a_problem_reads_as_place_value_message_and_hint() {
+        assert_eq!(
+            problem().to_string(),
+            "batch.csv:17: column status: \"off\": no status\n  hint: write `disabled`"
+        );
+        let mut findings = Findings::new("batch.csv", None);
+        findings.warning(Flaw::new("no rows", "add some"));
+        assert_eq!(findings.into_problems()[0].to_string(), "batch.csv: warning: no rows\n  hint: add some");
+    }
+
+    #[test]
+    fn a_problem_is_json_for_programs() {
+        assert_eq!(
+            serde_json::to_value(problem()).unwrap(),
+            serde_json::json!({
+                "severity": "error", "file": "batch.csv", "line": 17, "column": "status",
+                "value": "off", "message": "no status", "remedy": "write `disabled`",
+            })
+        );
+    }
+}

@@ -1,0 +1,282 @@
+//! [`Records`]: the records of a CSV file, with everything that the `csv` crate lets pass reported.
+//!
+//! The strict layer reads one record's text, judges its quotes and its encoding, and hands only
+//! well-formed text on; `csv` splits it.
+
+use std::io::{self, Read};
+
+use csv::StringRecord;
+
+use crate::dialect::LineEnd;
+use crate::lines::{Lines, MAX_ROW_BYTES, NextLine};
+use crate::problem::Flaw;
+use crate::quotes::{Place, QuoteState, Quotes, unclosed};
+
+/// Reads a CSV file record by record.
+pub(crate) struct Records {
+    lines: Lines,
+    delimiter: u8,
+    text: Vec<u8>,
+    splitter: csv::Reader<OneRecord>,
+}
+
+/// What [`Records::next`] found.
+pub(crate) struct Found {
+    /// The line on which the record begins.
+    pub(crate) line: u64,
+    /// Why it can't be split.
+    pub(crate) broken: Option<Flaw>,
+}
+
+impl Records {
+    pub(crate) fn new(lines: Lines, delimiter: u8) -> Self {
+        let mut builder = csv::ReaderBuilder::new();
+        builder.has_headers(false).flexible(true).delimiter(delimiter);
+        Self { lines, delimiter, text: Vec::new(), splitter: builder.from_reader(OneRecord::default()) }
+    }
+
+    /// Reads the next record that is not blank into `record`, unless it is broken.
+    pub(crate) fn next(&mut self, record: &mut StringRecord) -> io::Result<Option<Found>> {
+        loop {
+            self.text.clear();
+            let next = self.lines.append_next(&mut self.text)?;
+            let line = self.lines.number();
+            let broken = match next {
+                NextLine::End => return Ok(None),
+                NextLine::TooLong => Some(too_long()),
+                NextLine::Line if self.text.trim_ascii().is_empty() => continue,
+                _ => self.complete(line)?,
+            };
+            if broken.is_none() {
+                self.splitter.get_mut().load(&self.text);
+                self.splitter.read_record(record).map_err(io::Error::from)?;
+            }
+            return Ok(Some(Found { line, broken }));
+        }
+    }
+
+    /// How the record that was read last ends.
+    pub(crate) fn line_end(&self) -> LineEnd {
+        match self.text.ends_with(b"\r\n") {
+            true => LineEnd::CrLf,
+            false => LineEnd::Lf,
+        }
+    }
+
+    /// Appends the lines that belong to the record; tells what is wrong with it.
+    fn complete(&mut self, first_line: u64) -> io::Result<Option<Flaw>> {
+        if !needs_care(&self.text) {
+            return Ok(encoding_flaw(&self.text, first_line));
+        }
+        let mut quotes = Quotes::new(self.delimiter);
+        let first_line_end = self.text.len();
+        let mut opened = None;
+        let wrong = loop {
+            match quotes.scan(&self.text) {
+                Ok(QuoteState::Closed) => return Ok(encoding_flaw(&self.text, first_line)),
+                Ok(QuoteState::Open { since }) => {
+                    opened.get_or_insert(since);
+                    if self.lines.append_next(&mut self.text)? != NextLine::Line {
+                        break None;
+                    }
+                }
+                Err(fault) => break Some(fault),
+            }
+        };
+        let place = |offset| Place::of(&self.text, offset, first_line);
+        let flaw = match (opened, wrong) {
+            (Some(since), wrong) => unclosed(place(since), wrong.map(|fault| place(fault.offset()))),
+            (None, Some(fault)) => fault.flaw(place(fault.offset())),
+            (None, None) => return Ok(None),
+        };
+        // The quote was probably not meant to swallow the lines after the first: they may be good rows.
+        let rest = self.text.split_off(first_line_end);
+        self.lines.give_back(&rest);
+        Ok(Some(flaw))
+    }
+}
+
+/// What is wrong with a line that does not fit.
+pub(crate) fn too_long() -> Flaw {
+    Flaw::new(
+        format!("the line is longer than {} KiB", MAX_ROW_BYTES / 1024),
+        "a row is far shorter: look for a missing line end, or for a file that is no batch",
+    )
+}
+
+/// What is wrong with the text's encoding.
+pub(crate) fn encoding_flaw(text: &[u8], first_line: u64) -> Option<Flaw> {
+    if let Err(error) = str::from_utf8(text) {
+        let place = Place::of(text, error.valid_up_to(), first_line);
+        let byte = text.get(error.valid_up_to()).copied().unwrap_or_default();
+        return Some(Flaw::new(
+            format!("byte 0x{byte:02X} at {place} is not UTF-8"),
+            "save the file as UTF-8; in Excel: `CSV UTF-8 (comma delimited)`, not `CSV`",
+        ));
+    }
+    let offset = text.iter().position(|&byte| byte == 0)?;
+    Some(Flaw::new(
+        format!("there is a NUL byte at {}", Place::of(text, offset, first_line)),
+        "write the file again: it is damaged",
+    ))
+}
+
+/// Whether the text may be more than plain cells and a line's end.
+fn needs_care(text: &[u8]) -> bool {
+    let body = without_line_end(text);
+    body.contains(&b'"') || body.contains(&b'\r')
+}
+
+fn without_line_end(text: &[u8]) -> &[u8] {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    text.strip_suffix(b"\r").unwrap_or(text)
+}
+
+/// Hands one record at a time to the splitter, which must not read beyond it.
+#[derive(Default)]
+struct OneRecord {
+    text: Vec<u8>,
+    taken: usize,
+}
+
+impl OneRecord {
+    fn load(&mut self, text: &[u8]) {
+        self.text.clear();
+        self.text.extend_from_slice(without_line_end(text));
+        self.text.push(b'\n');
+        self.taken = 0;
+    }
+}
+
+impl Read for OneRecord {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut rest = self.text.get(self.taken..).unwrap_or_default();
+        let count = rest.read(buffer)?;
+        self.taken += count;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Cursor;
+
+    /// The records, or what is wrong with them, with their lines.
+    fn read(text: &[u8]) -> Vec<(u64, Result<Vec<String>, String>)> {
+        let Ok((lines, _)) = Lines::open(Cursor::new(text.to_vec())) else {
+            return Vec::new();
+        };
+        let mut records = Records::new(lines, b',');
+        let mut record = StringRecord::new();
+        let mut all = Vec::new();
+        while let Some(found) = records.next(&mut record).unwrap() {
+            let cells = || record.iter().map(str::to_owned).collect();
+            all.push((found.line, found.broken.map_or_else(|| Ok(cells()), |flaw| Err(flaw.message))));
+        }
+        all
+    }
+
+    /// The records as the `csv` crate alone reads them, without those that are blank.
+    fn read_by_csv(text: &[u8]) -> Vec<Vec<String>> {
+        let mut builder = csv::ReaderBuilder::new();
+        let reader = builder.has_headers(false).flexible(true).from_reader(text);
+        let records =
+            reader.into_records().map(|record| record.unwrap().iter().map(str::to_owned).collect::<Vec<_>>());
+        records.filter(|cells| !is_blank(cells)).collect()
+    }
+
+    fn is_blank(cells: &[String]) -> bool {
+        matches!(cells, [only] if only.trim().is_empty())
+    }
+
+    #[test]
+    fn records_may_span_lines_and_know_their_first() {
+        let found = read(b"a,b\r\n\r\n\"x\r\ny\",2\nlast");
+        let cells = |texts: &[&str]| Ok(texts.iter().map(|&text| text.to_owned()).collect());
+        assert_eq!(found, [(1, cells(&["a", "b"])), (3, cells(&["x\r\ny", "2"])), (5, cells(&["last"]))]);
+    }
+
+    #[test]
+    fn an_unclosed_quote_costs_one_line_only() {
+        let found = read(b"a,1\nb,\"2\nc,3\nd,4");
+        assert_eq!(found.len(), 4);
+        assert!(found[1].1.as_ref().unwrap_err().contains("line 2, character 3"), "{found:?}");
+        assert_eq!(found[2], (3, Ok(vec!["c".into(), "3".into()])));
+        assert_eq!(found[3].0, 4);
+    }
+
+    #[test]
+    fn a_quote_that_meets_another_cells_quote_costs_one_line_only() {
+        let found = read(b"a,\"1\nb,2\n\"c\",3\n");
+        let lines: Vec<_> = found.iter().map(|(line, cells)| (*line, cells.is_ok())).collect();
+        assert_eq!(lines, [(1, false), (2, true), (3, true)]);
+        let message = found[0].1.as_ref().unwrap_err();
+        assert!(
+            message.contains("line 1, character 3") && message.contains("line 3, character 2"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn an_unclosed_quote_before_a_huge_line_does_not_upset_the_count() {
+        let huge = "y".repeat(2 * MAX_ROW_BYTES);
+        let found = read(format!("a\n\"b\nc\n{huge}\nd\n").as_bytes());
+        let lines: Vec<_> = found.iter().map(|(line, cells)| (*line, cells.is_ok())).collect();
+        assert_eq!(lines, [(1, true), (2, false), (3, true), (4, false), (5, true)]);
+        assert!(found[3].1.as_ref().unwrap_err().contains("longer than 1024 KiB"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_found_with_their_place() {
+        let mut text = b"a,b\n".repeat(2000);
+        text.extend_from_slice(b"x,\xF6\ny,\0\nz,1\n");
+        let found = read(&text);
+        assert!(
+            found[2000].1.as_ref().unwrap_err().contains("0xF6 at line 2001, character 3"),
+            "{:?}",
+            found[2000]
+        );
+        assert!(
+            found[2001].1.as_ref().unwrap_err().contains("NUL byte at line 2002, character 3"),
+            "{:?}",
+            found[2001]
+        );
+        assert!(found[2002].1.is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_strict_layer_lets_pass_csv_reads_alike(text in "[ab\",\r\n ]{0,60}") {
+            let found = read(text.as_bytes());
+            if found.iter().all(|(_, cells)| cells.is_ok()) {
+                let own: Vec<_> = found
+                    .into_iter()
+                    .map(|(_, cells)| cells.unwrap())
+                    .filter(|cells| !is_blank(cells))
+                    .collect();
+                prop_assert_eq!(own, read_by_csv(text.as_bytes()));
+            }
+        }
+
+        #[test]
+        fn what_csv_writes_the_strict_layer_lets_pass(
+            rows in proptest::collection::vec(proptest::collection::vec("[ab\",;\r\n üx]{0,6}", 1..5), 1..8)
+        ) {
+            let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+            for row in &rows {
+                writer.write_record(row).unwrap();
+            }
+            let text = writer.into_inner().unwrap();
+            let own: Vec<_> = read(&text).into_iter().map(|(_, cells)| cells.unwrap()).collect();
+            let rows: Vec<_> = rows.into_iter().filter(|row| !matches!(row.as_slice(), [only] if only.trim().is_empty() && !only.is_empty() && !only.contains(['\r', '\n']))).collect();
+            prop_assert_eq!(own, rows);
+        }
+
+        #[test]
+        fn no_bytes_are_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            read(&bytes);
+        }
+    }
+}

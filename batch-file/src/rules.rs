@@ -1,0 +1,200 @@
+//! What the columns of one row may not say together.
+
+use hub_types::symmetric_key::SymmetricKeys;
+use hub_types::thumbprint::ThumbprintDigest;
+use hub_types::{IdentityId, Thumbprint};
+
+use crate::column::Field;
+use crate::draft::{AuthWord, Draft};
+use crate::problem::{Findings, Flaw};
+use crate::row::RowAuth;
+
+/// How the identity is to prove who it is, if the columns about it agree.
+pub(crate) fn auth(draft: &Draft<'_>, findings: &mut Findings<'_>) -> Option<RowAuth> {
+    check_certificate_sources(draft, findings);
+    let word = draft.auth(findings);
+    if draft.is_given(Field::Auth) && word.is_none() {
+        return None;
+    }
+    check_columns_of_other_auth(draft, word, findings);
+    match word.unwrap_or(AuthWord::X509Thumbprint) {
+        AuthWord::Sas => keys(draft, findings).map(|keys| RowAuth::Sas { keys }),
+        AuthWord::X509Ca => Some(RowAuth::X509Ca),
+        AuthWord::X509Thumbprint => Some(thumbprints(draft, findings)),
+    }
+}
+
+/// Ids that a hub takes but that make trouble elsewhere.
+pub(crate) fn check_identity(
+    identity: &IdentityId,
+    auth: &RowAuth,
+    draft: &Draft<'_>,
+    findings: &mut Findings<'_>,
+) {
+    for field in [Field::DeviceId, Field::ModuleId] {
+        if let Some(id) = draft.get(field).filter(|id| id.contains(['+', '#'])) {
+            findings.cell_warning(
+                field.name(),
+                id,
+                Flaw::new(
+                    "device SDKs do not support `+` and `#` in ids",
+                    "use another id, unless you know that your client copes",
+                ),
+            );
+        }
+    }
+    if needs_common_name(auth, draft) && !identity.common_name_fits() {
+        findings.error(Flaw::new(
+            format!(
+                "the common name of its certificate would have {} characters; X.509 allows {}",
+                identity.common_name().len(),
+                hub_types::limits::MAX_COMMON_NAME_CHARS
+            ),
+            "shorten the ids, or authenticate by `sas` or by the thumbprint of a certificate of your own",
+        ));
+    }
+}
+
+/// What only devices have, and what a device can't say of itself.
+pub(crate) fn check_device_columns(identity: &IdentityId, draft: &Draft<'_>, findings: &mut Findings<'_>) {
+    if identity.module().is_some() {
+        for field in [Field::Status, Field::StatusReason, Field::Edge, Field::Parent] {
+            if let Some(text) = draft.get(field) {
+                findings.cell_error(
+                    field.name(),
+                    text,
+                    Flaw::new(
+                        "only devices have this, and the row is a module",
+                        "move it to the device's row",
+                    ),
+                );
+            }
+        }
+    } else if draft.get(Field::Parent) == Some(identity.device().as_str()) {
+        findings.cell_error(
+            Field::Parent.name(),
+            identity.device().as_str(),
+            Flaw::new(
+                "a device can't be its own parent",
+                "name the edge device above it, or leave the cell empty",
+            ),
+        );
+    }
+}
+
+fn check_certificate_sources(draft: &Draft<'_>, findings: &mut Findings<'_>) {
+    let issued = [Field::Certificate, Field::PrimaryThumbprint];
+    for field in issued.into_iter().filter(|&field| draft.has(field) && draft.has(Field::Csr)) {
+        findings.column_error(
+            Field::Csr.name(),
+            Flaw::new(
+                format!("`{}` is given too: is the certificate still to be issued or not?", field.name()),
+                format!("leave `csr` empty to use `{}`, or the other way round", field.name()),
+            ),
+        );
+    }
+}
+
+fn check_columns_of_other_auth(draft: &Draft<'_>, word: Option<AuthWord>, findings: &mut Findings<'_>) {
+    let keys = [Field::PrimaryKey, Field::SecondaryKey];
+    let thumbprints = [Field::PrimaryThumbprint, Field::SecondaryThumbprint];
+    let certificates = [Field::Certificate, Field::Csr];
+    let (needless, name): (Vec<Field>, _) = match word {
+        Some(AuthWord::Sas) => ([thumbprints, certificates].concat(), "sas"),
+        Some(AuthWord::X509Ca) => ([keys, thumbprints].concat(), "x509_ca"),
+        Some(AuthWord::X509Thumbprint) => (keys.to_vec(), "x509_thumbprint"),
+        None => (keys.to_vec(), ""),
+    };
+    for field in needless.into_iter().filter(|&field| draft.has(field)) {
+        let flaw = match word {
+            Some(_) => Flaw::new(
+                format!("`auth` is `{name}`, which has no use for this"),
+                format!("leave the cell empty, or change `auth` to `{}`", auth_of(field)),
+            ),
+            None => Flaw::new(
+                "keys are for `sas`, and `auth` is empty",
+                "write `sas` in `auth`, or leave the keys out",
+            ),
+        };
+        findings.column_error(field.name(), flaw);
+    }
+}
+
+/// The `auth` that a column belongs to.
+fn auth_of(field: Field) -> &'static str {
+    match field {
+        Field::PrimaryKey | Field::SecondaryKey => "sas",
+        _ => "x509_thumbprint",
+    }
+}
+
+fn keys(draft: &Draft<'_>, findings: &mut Findings<'_>) -> Option<Option<SymmetricKeys>> {
+    let fields = [Field::PrimaryKey, Field::SecondaryKey];
+    let [primary, secondary] = fields.map(|field| draft.key(field, findings));
+    match fields.map(|field| draft.is_given(field)) {
+        [false, false] => Some(None),
+        [true, true] => Some(Some(SymmetricKeys { primary: primary?, secondary: secondary? })),
+        [has_primary, _] => {
+            let missing = if has_primary { Field::SecondaryKey } else { Field::PrimaryKey };
+            findings.column_error(
+                missing.name(),
+                Flaw::new(
+                    "one key is given and this one is not; a hub takes both or neither",
+                    "enter the missing key, or leave both empty so that the hub generates them",
+                ),
+            );
+            None
+        }
+    }
+}
+
+fn thumbprints(draft: &Draft<'_>, findings: &mut Findings<'_>) -> RowAuth {
+    let primary = draft.thumbprint(Field::PrimaryThumbprint, findings);
+    let secondary = draft.thumbprint(Field::SecondaryThumbprint, findings);
+    if let (Some(one), Some(other)) = (primary, secondary)
+        && one == other
+    {
+        findings.cell_warning(
+            Field::SecondaryThumbprint.name(),
+            &other.to_string(),
+            Flaw::new(
+                "both slots hold the same thumbprint",
+                "leave the second empty, or enter the next certificate's thumbprint",
+            ),
+        );
+    }
+    check_sha1(draft, primary, findings);
+    RowAuth::X509Thumbprint { primary, secondary }
+}
+
+/// The informational SHA-1 thumbprint must be one, and the one that is registered if that is SHA-1.
+fn check_sha1(draft: &Draft<'_>, primary: Option<Thumbprint>, findings: &mut Findings<'_>) {
+    let Some(sha1) = draft.thumbprint(Field::ThumbprintSha1, findings) else {
+        return;
+    };
+    let message = match (sha1.digest(), primary.map(|primary| primary.digest())) {
+        (ThumbprintDigest::Sha256(_), _) => "this is a SHA-256 thumbprint (64 digits)",
+        (ThumbprintDigest::Sha1(own), Some(ThumbprintDigest::Sha1(primary))) if own != primary => {
+            "`primary_thumbprint` is SHA-1 too, and another one"
+        }
+        _ => return,
+    };
+    findings.cell_error(
+        Field::ThumbprintSha1.name(),
+        &sha1.to_string(),
+        Flaw::new(message, "the column is for information: correct it or leave it out"),
+    );
+}
+
+/// Whether a certificate with the identity's common name exists or will be issued.
+fn needs_common_name(auth: &RowAuth, draft: &Draft<'_>) -> bool {
+    match auth {
+        RowAuth::Sas { .. } => false,
+        RowAuth::X509Ca => true,
+        RowAuth::X509Thumbprint { primary, secondary } => {
+            draft.has(Field::Certificate)
+                || draft.has(Field::Csr)
+                || (primary.is_none() && secondary.is_none())
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! [`Setting`]: a column that is one value of the twin, `tags.<path>` or `desired.<path>`.
+
+use std::fmt;
+
+use hub_types::twin::{JsonObject, Nulls, Section, check_section};
+use serde_json::{Number, Value};
+
+use crate::excel;
+use crate::problem::Flaw;
+
+/// One value of the twin: where it stands and of which type it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) section: Section,
+    pub(crate) path: Vec<String>,
+    pub(crate) kind: Kind,
+}
+
+/// The type that a column's suffix forces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// No suffix: JSON literals keep their type, everything else is a string.
+    AsWritten,
+    Bool,
+    Json,
+    Number,
+    String,
+}
+
+impl Setting {
+    /// Parses a name; `None` when it names no value of a twin.
+    pub(crate) fn parse(name: &str) -> Option<Result<Self, Flaw>> {
+        let starts = [
+            ("tags.", Section::Tags),
+            ("desired.", Section::Desired),
+            ("properties.desired.", Section::Desired),
+        ];
+        starts.into_iter().find_map(|(start, section)| {
+            let begins = name.get(..start.len())?.eq_ignore_ascii_case(start);
+            let rest = name.get(start.len()..)?;
+            begins.then(|| Self::at(section, rest))
+        })
+    }
+
+    fn at(section: Section, rest: &str) -> Result<Self, Flaw> {
+        let (path, kind) = match rest.rsplit_once(':') {
+            None => (rest, Kind::AsWritten),
+            Some((path, suffix)) => (path, Kind::from_suffix(suffix)?),
+        };
+        let path: Vec<_> = path.split('.').map(str::to_owned).collect();
+        if path.iter().any(String::is_empty) {
+            return Err(Flaw::new(
+                "a name in the path is empty",
+                "write names between the dots, as in `desired.conditions.temperature`",
+            ));
+        }
+        let setting = Self { section, path, kind };
+        setting.check_names()?;
+        Ok(setting)
+    }
+
+    /// Names and depth are the header's affair: they would be wrong in every row.
+    fn check_names(&self) -> Result<(), Flaw> {
+        let mut probe = JsonObject::new();
+        self.insert(&mut probe, Value::Bool(true));
+        check_section(self.section, &probe, Nulls::Refuse).map_err(|error| {
+            Flaw::new(error.rule.to_string(), "rename the property; what has such names can't be in a twin")
+        })
+    }
+
+    /// The value that a cell stands for.
+    pub(crate) fn value_of_text(&self, text: &str) -> Result<Value, Flaw> {
+        match self.kind {
+            Kind::AsWritten => as_written(text),
+            Kind::Bool => boolean(text),
+            Kind::Json => serde_json::from_str(text).map_err(|error| {
+                Flaw::new(
+                    format!("this is not JSON: {}", json_reason(&error)),
+                    "write JSON, or leave out `:json`",
+                )
+            }),
+            Kind::Number => number(text),
+            Kind::String => Ok(text.into()),
+        }
+    }
+
+    /// The value that a JSON value stands for: it has a type already.
+    pub(crate) fn value_of_json(&self, value: &Value) -> Result<Value, Flaw> {
+        match (self.kind, value) {
+            (Kind::AsWritten | Kind::Json, value) => Ok(value.clone()),
+            (Kind::Bool, Value::Bool(_)) | (Kind::Number, Value::Number(_)) => Ok(value.clone()),
+            (_, Value::String(text)) => self.value_of_text(text),
+            (_, other) => self.value_of_text(&other.to_string()),
+        }
+    }
+
+    /// Puts the value at its place. That the place is free is checked before: see [`Self::overlaps`].
+    pub(crate) fn insert(&self, object: &mut JsonObject, value: Value) {
+        let Some((last, parents)) = self.path.split_last() else {
+            return;
+        };
+        let mut object = object;
+        for parent in parents {
+            let inner = object.entry(parent.as_str()).or_insert_with(|| JsonObject::new().into());
+            match inner {
+                Value::Object(inner) => object = inner,
+                _ => return,
+            }
+        }
+        object.insert(last.clone(), value);
+    }
+
+    /// Whether one of the two contains the other, so that only one may be given.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let shorter = self.path.len().min(other.path.len());
+        self.section == other.section && self.path.iter().take(shorter).eq(other.path.iter().take(shorter))
+    }
+
+    /// Whether both name the same place.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        self.section == other.section && self.path == other.path
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", section_name(self.section), self.path.join("."))
+    }
+}
+
+impl Kind {
+    fn from_suffix(suffix: &str) -> Result<Self, Flaw> {
+        match suffix {
+            "bool" => Ok(Self::Bool),
+            "json" => Ok(Self::Json),
+            "number" => Ok(Self::Number),
+            "string" => Ok(Self::String),
+            _ => Err(Flaw::new(
+                "the type after `:` is not known",
+                "legal are `:string`, `:number`, `:bool`, `:json`; a name that itself has a colon needs one of them after it",
+            )),
+        }
+    }
+}
+
+/// The section as it is named in headers.
+pub(crate) fn section_name(section: Section) -> &'static str {
+    match section {
+        Section::Tags => "tags",
+        Section::Desired | Section::Reported => "desired",
+    }
+}
+
+/// What is wrong with a text that should be JSON. Never repeats the text.
+pub(crate) fn json_reason(error: &serde_json::Error) -> String {
+    match error.classify() {
+        serde_json::error::Category::Data => "the value has another type".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn as_written(text: &str) -> Result<Value, Flaw> {
+    if excel::is_rounded_number(text) {
+        return Err(excel::rounded_number());
+    }
+    let may_be_json = matches!(
+        text.trim_ascii_start().as_bytes().first(),
+        Some(b'-' | b'0'..=b'9' | b'"' | b'[' | b'{' | b't' | b'f' | b'n')
+    );
+    let parsed = may_be_json.then(|| serde_json::from_str(text).ok()).flatten();
+    Ok(parsed.unwrap_or_else(|| text.into()))
+}
+
+fn boolean(text: &str) -> Result<Value, Flaw> {
+    // Excel writes its booleans in capitals.
+    let text = text.trim();
+    if text.eq_ignore_ascii_case("true") {
+        return Ok(true.into());
+    }
+    if text.eq_ignore_ascii_case("false") {
+        return Ok(false.into());
+    }
+    Err(Flaw::new("this is no boolean", "write `true` or `false`"))
+}
+
+fn number(text: &str) -> Result<Value, Flaw> {
+    let parsed: Result<Number, _> = serde_json::from_str(text.trim());
+    parsed.map(Value::Number).map_err(|_| {
+        Flaw::new(
+            "this is no JSON number",
+            "write digits with a decimal point and no leading zeros, such as `3.5`; \
+             `:string` keeps a text as it is",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn setting(name: &str) -> Setting {
+        Setting::parse(name).unwrap().unwrap()
+    }
+
+    fn value(name: &str, text: &str) -> Result<Value, String> {
+        setting(name).value_of_text(text).map_err(|flaw| flaw.message)
+    }
+
+    #[test]
+    fn json_literals_keep_their_type_and_everything_else_is_a_string() {
+        for (text, expected) in [
+            ("5", json!(5)),
+            ("-1.50", json!(-1.5)),
+            ("true", json!(true)),
+            ("[1,\"a\"]", json!([1, "a"])),
+            ("{\"a\":1}", json!({"a": 1})),
+            ("\"5\"", json!("5")),
+            ("null", json!(null)),
+            ("007", json!("007")),
+            ("0x1F", json!("0x1F")),
+            ("1.2.3", json!("1.2.3")),
+            ("TRUE", json!("TRUE")),
+            ("north", json!("north")),
+            ("{{x}}", json!("{{x}}")),
+            (" a", json!(" a")),
+        ] {
+            assert_eq!(value("tags.a", text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_suffix_forces_the_type() {
+        assert_eq!(value("tags.a:string", "5"), Ok(json!("5")));
+        assert_eq!(value("tags.a:string", "1.2E+11"), Ok(json!("1.2E+11")));
+        assert_eq!(value("tags.a:number", "1.2E+11"), Ok(json!(1.2e11)));
+        assert_eq!(value("tags.a:bool", "TRUE"), Ok(json!(true)));
+        assert_eq!(value("tags.a:json", "[1]"), Ok(json!([1])));
+        for (name, text) in
+            [("tags.a:number", "007"), ("tags.a:number", "3,5"), ("tags.a:bool", "1"), ("tags.a:json", "{a}")]
+        {
+            assert!(value(name, text).is_err(), "{name} {text}");
+        }
+    }
+
+    #[test]
+    fn a_typed_value_keeps_its_type_unless_the_suffix_says_otherwise() {
+        assert_eq!(setting("tags.a").value_of_json(&json!("5")), Ok(json!("5")));
+        assert_eq!(setting("tags.a:string").value_of_json(&json!(5)), Ok(json!("5")));
+        assert_eq!(setting("tags.a:number").value_of_json(&json!("5")), Ok(json!(5)));
+        assert!(setting("tags.a:number").value_of_json(&json!(true)).is_err());
+    }
+
+    #[test]
+    fn names_that_no_twin_may_have_are_refused() {
+        for (name, wanted) in [
+            ("tags.", "empty"),
+            ("tags.a..b", "empty"),
+            ("tags.$a", "not allowed in a name"),
+            ("desired.a b", "not allowed in a name"),
+            ("desired.a:int", "not known"),
+            ("desired.1.2.3.4.5.6.7.8.9.10.11.12", "nested more than 10 deep"),
+        ] {
+            let message = Setting::parse(name).unwrap().unwrap_err().message;
+            assert!(message.contains(wanted), "{name}: {message}");
+        }
+        assert_eq!(setting("tags.urn:dev:string").path, ["urn:dev"]);
+    }
+
+    #[test]
+    fn values_are_put_at_their_place() {
+        let mut object = JsonObject::new();
+        setting("desired.a.b").insert(&mut object, json!(1));
+        setting("desired.a.c.d").insert(&mut object, json!(2));
+        assert_eq!(Value::Object(object), json!({"a": {"b": 1, "c": {"d": 2}}}));
+    }
+
+    #[test]
+    fn a_place_and_what_is_inside_it_overlap() {
+        assert!(setting("tags.a").overlaps(&setting("tags.a.b")));
+        assert!(setting("tags.a.b").overlaps(&setting("tags.a")));
+        assert!(!setting("tags.a.b").overlaps(&setting("tags.a.c")));
+        assert!(!setting("tags.a").overlaps(&setting("desired.a")));
+        assert!(!setting("tags.a").overlaps(&setting("tags.ab")));
+    }
+}

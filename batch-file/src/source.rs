@@ -1,0 +1,240 @@
+//! [`Source`]: where rows come from, CSV or JSON Lines, found out from the file's first line.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use csv::StringRecord;
+
+use crate::cells::Cells;
+use crate::dialect::{ByteOrderMark, Dialect, FirstLine, Format};
+use crate::header::{Header, MAX_COLUMNS, NameMap};
+use crate::json_lines::JsonRows;
+use crate::lines::{Lines, LinesError, NextLine};
+use crate::problem::{Findings, Flaw, Problem};
+use crate::reader::OpenError;
+use crate::records::{Records, encoding_flaw, too_long};
+
+/// Where rows come from.
+pub(crate) enum Source {
+    Csv(CsvRows),
+    JsonLines { lines: Lines, rows: JsonRows, text: Vec<u8> },
+}
+
+pub(crate) struct CsvRows {
+    records: Records,
+    header: Arc<Header>,
+    record: StringRecord,
+}
+
+/// A row that is split into cells, as far as that is possible.
+pub(crate) struct RawRow {
+    /// The line on which it begins.
+    pub(crate) line: u64,
+    pub(crate) cells: RawCells,
+}
+
+/// The cells of a row, as far as there are any.
+pub(crate) enum RawCells {
+    /// They belong to their columns.
+    Aligned(Cells),
+    /// They are more or fewer than the columns, so what belongs to which is not known.
+    Misaligned(Cells),
+    /// The text can't be split.
+    Broken,
+}
+
+/// A source, and what its header says.
+pub(crate) struct Opened {
+    pub(crate) source: Source,
+    pub(crate) format: Format,
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Source {
+    /// Finds out the dialect and reads the header. Problems of the header are no reason to stop, as
+    /// long as the rows can be told apart.
+    pub(crate) fn open(
+        input: impl Read + Send + 'static,
+        map: NameMap,
+        name: &str,
+    ) -> Result<Opened, OpenError> {
+        let (mut lines, mark) = Lines::open(input).map_err(|error| match error {
+            LinesError::Io(source) => io_error(name, source),
+            LinesError::Refused(flaw) => refusal(name, flaw),
+        })?;
+        match first_line(&mut lines, name)? {
+            FirstLine::JsonArray => Err(refusal(name, json_array())),
+            FirstLine::JsonLines => Ok(Opened::json_lines(lines, map)),
+            FirstLine::Header(delimiter) | FirstLine::Separator(delimiter) => {
+                Opened::csv(lines, delimiter, mark, &map, name)
+            }
+        }
+    }
+
+    /// Reads the next row that is not blank; `None` at the end.
+    pub(crate) fn next(&mut self, findings: &mut Findings<'_>) -> io::Result<Option<RawRow>> {
+        match self {
+            Self::Csv(rows) => rows.next(findings),
+            Self::JsonLines { lines, rows, text } => next_object(lines, rows, text, findings),
+        }
+    }
+}
+
+impl CsvRows {
+    fn next(&mut self, findings: &mut Findings<'_>) -> io::Result<Option<RawRow>> {
+        loop {
+            let Some(found) = self.records.next(&mut self.record)? else {
+                return Ok(None);
+            };
+            let line = found.line;
+            findings.set_line(line);
+            if let Some(flaw) = found.broken {
+                findings.error(flaw);
+                let cells = RawCells::Broken;
+                return Ok(Some(RawRow { line, cells }));
+            }
+            // Spreadsheets leave rows of delimiters behind.
+            if self.record.iter().all(str::is_empty) {
+                continue;
+            }
+            let cells = self.align(findings);
+            return Ok(Some(RawRow { line, cells }));
+        }
+    }
+
+    fn align(&self, findings: &mut Findings<'_>) -> RawCells {
+        let cells = Cells::of_csv(Arc::clone(&self.header), self.record.clone());
+        let (own, due) = (self.record.len(), self.header.cells.len());
+        if own == due {
+            RawCells::Aligned(cells)
+        } else {
+            findings.error(Flaw::new(
+                format!("the row has {own} cells, the header has {due}"),
+                "look for a missing or a needless delimiter; a cell that contains one must be in quotes",
+            ));
+            RawCells::Misaligned(cells)
+        }
+    }
+}
+
+fn next_object(
+    lines: &mut Lines,
+    rows: &mut JsonRows,
+    text: &mut Vec<u8>,
+    findings: &mut Findings<'_>,
+) -> io::Result<Option<RawRow>> {
+    loop {
+        text.clear();
+        let next = lines.append_next(text)?;
+        let line = lines.number();
+        findings.set_line(line);
+        let flaw = match next {
+            NextLine::End => return Ok(None),
+            NextLine::Line if text.trim_ascii().is_empty() => continue,
+            NextLine::Line => encoding_flaw(text, line),
+            NextLine::NoRoom | NextLine::TooLong => Some(too_long()),
+        };
+        let cells = match flaw {
+            None => rows.read(text, findings).map_or(RawCells::Broken, RawCells::Aligned),
+            Some(flaw) => {
+                findings.error(flaw);
+                RawCells::Broken
+            }
+        };
+        return Ok(Some(RawRow { line, cells }));
+    }
+}
+
+impl Opened {
+    fn json_lines(lines: Lines, map: NameMap) -> Self {
+        Self {
+            source: Source::JsonLines { lines, rows: JsonRows::new(map), text: Vec::new() },
+            format: Format { dialect: Dialect::JsonLines, names: Vec::new() },
+            problems: Vec::new(),
+        }
+    }
+
+    fn csv(
+        lines: Lines,
+        delimiter: u8,
+        mark: ByteOrderMark,
+        map: &NameMap,
+        name: &str,
+    ) -> Result<Self, OpenError> {
+        let mut records = Records::new(lines, delimiter);
+        let mut record = StringRecord::new();
+        let found = records.next(&mut record).map_err(|source| io_error(name, source))?;
+        let found = found.ok_or_else(|| refusal(name, empty()))?;
+        let mut findings = Findings::new(name, Some(found.line));
+        let flaw = found.broken.or_else(|| too_many_columns(record.len()));
+        if let Some(flaw) = flaw {
+            findings.error(flaw);
+            return Err(no_batch(name, findings));
+        }
+        let header = Header::parse(record.iter(), map, &mut findings);
+        if !header.has_device_id() {
+            return Err(no_batch(name, findings));
+        }
+        Ok(Self {
+            format: Format {
+                dialect: Dialect::Csv { delimiter, line_end: records.line_end(), mark },
+                names: record.iter().map(str::to_owned).collect(),
+            },
+            source: Source::Csv(CsvRows { records, header: Arc::new(header), record }),
+            problems: findings.into_problems(),
+        })
+    }
+}
+
+/// Reads the first line that is not blank, and gives it back unless it only names the delimiter.
+fn first_line(lines: &mut Lines, name: &str) -> Result<FirstLine, OpenError> {
+    let mut text = Vec::new();
+    loop {
+        text.clear();
+        match lines.append_next(&mut text).map_err(|source| io_error(name, source))? {
+            NextLine::End => return Err(refusal(name, empty())),
+            NextLine::NoRoom | NextLine::TooLong => return Err(refusal(name, too_long())),
+            NextLine::Line if text.trim_ascii().is_empty() => continue,
+            NextLine::Line => {}
+        }
+        let first = FirstLine::read(&text);
+        if !matches!(first, FirstLine::Separator(_)) {
+            lines.give_back(&text);
+        }
+        return Ok(first);
+    }
+}
+
+fn io_error(name: &str, source: io::Error) -> OpenError {
+    OpenError::Io { file: name.to_owned(), source }
+}
+
+fn refusal(name: &str, flaw: Flaw) -> OpenError {
+    let mut findings = Findings::new(name, None);
+    findings.error(flaw);
+    no_batch(name, findings)
+}
+
+fn no_batch(name: &str, findings: Findings<'_>) -> OpenError {
+    OpenError::NoBatch { file: name.to_owned(), problems: findings.into_problems() }
+}
+
+fn too_many_columns(count: usize) -> Option<Flaw> {
+    (count > MAX_COLUMNS).then(|| {
+        Flaw::new(
+            format!("the header has {count} columns, more than {MAX_COLUMNS}"),
+            "leave out what is no column of a batch",
+        )
+    })
+}
+
+fn empty() -> Flaw {
+    Flaw::new("the file is empty", "begin it with a header that names `device_id`")
+}
+
+fn json_array() -> Flaw {
+    Flaw::new(
+        "the file is a JSON array; a batch in JSON has one object per line",
+        "convert it, for instance with `jq -c '.[]'`",
+    )
+}

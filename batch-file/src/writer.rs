@@ -1,0 +1,133 @@
+//! [`BatchWriter`]: a batch file, written row by row, that appears only when it is whole.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serializer;
+use tempfile::NamedTempFile;
+
+use crate::cells::{Cell, Cells};
+use crate::dialect::{ByteOrderMark, Dialect, Format, LineEnd};
+
+/// Writes a batch file.
+///
+/// Rows are written as they were read, keys included, so the file is for its owner only (mode 0600).
+/// It takes its place when [`Self::finish`] is called; until then nothing is there, or what was there
+/// before. Relative paths in the rows are not changed: write beside the batch that they come from.
+pub struct BatchWriter {
+    path: PathBuf,
+    rows: Rows,
+}
+
+enum Rows {
+    Csv(Box<csv::Writer<BufWriter<NamedTempFile>>>),
+    JsonLines(BufWriter<NamedTempFile>),
+}
+
+/// A batch file can't be written.
+#[derive(Debug, thiserror::Error)]
+#[error("can't write `{}`", path.display())]
+pub struct WriteError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+impl BatchWriter {
+    /// Begins a file in this format, with its header.
+    pub fn create(path: impl Into<PathBuf>, format: &Format) -> Result<Self, WriteError> {
+        let path = path.into();
+        match Rows::begin(&path, format) {
+            Ok(rows) => Ok(Self { path, rows }),
+            Err(source) => Err(WriteError { path, source }),
+        }
+    }
+
+    /// Writes a row as it was read. It must come from a file of the same format.
+    pub fn write(&mut self, cells: &Cells) -> Result<(), WriteError> {
+        self.rows.write(cells).map_err(|source| self.error(source))
+    }
+
+    /// Writes a row of texts, as many as there are columns.
+    pub fn write_texts<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>) -> Result<(), WriteError> {
+        let written = match &mut self.rows {
+            Rows::Csv(csv) => csv.write_record(texts).map_err(io::Error::from),
+            Rows::JsonLines(_) => Err(other_format()),
+        };
+        written.map_err(|source| self.error(source))
+    }
+
+    /// Makes the file durable and puts it in its place, over an older one.
+    pub fn finish(self) -> Result<(), WriteError> {
+        let path = self.path;
+        self.rows.finish(&path).map_err(|source| WriteError { path, source })
+    }
+
+    fn error(&self, source: io::Error) -> WriteError {
+        WriteError { path: self.path.clone(), source }
+    }
+}
+
+impl Rows {
+    fn begin(path: &Path, format: &Format) -> io::Result<Self> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        // Of mode 0600 from its first byte on.
+        let file = NamedTempFile::new_in(folder.unwrap_or_else(|| Path::new(".")))?;
+        let mut file = BufWriter::new(file);
+        let Dialect::Csv { delimiter, line_end, mark } = format.dialect else {
+            return Ok(Self::JsonLines(file));
+        };
+        if mark == ByteOrderMark::Present {
+            file.write_all("\u{FEFF}".as_bytes())?;
+        }
+        let terminator = match line_end {
+            LineEnd::CrLf => csv::Terminator::CRLF,
+            LineEnd::Lf => csv::Terminator::Any(b'\n'),
+        };
+        let mut builder = csv::WriterBuilder::new();
+        builder.delimiter(delimiter).terminator(terminator).flexible(true);
+        let mut csv = builder.from_writer(file);
+        csv.write_record(&format.names)?;
+        Ok(Self::Csv(Box::new(csv)))
+    }
+
+    fn write(&mut self, cells: &Cells) -> io::Result<()> {
+        match self {
+            Self::Csv(csv) => {
+                for cell in cells.values() {
+                    match cell {
+                        Cell::Text(text) => csv.write_field(text)?,
+                        Cell::Json(_) => return Err(other_format()),
+                    }
+                }
+                csv.write_record(None::<&[u8]>).map_err(io::Error::from)
+            }
+            Self::JsonLines(file) => {
+                let members = cells.headers().zip(cells.values());
+                let members = members.map(|(header, cell)| match cell {
+                    Cell::Json(value) => Ok((&header.written, value)),
+                    Cell::Text(_) => Err(other_format()),
+                });
+                let members = members.collect::<io::Result<Vec<_>>>()?;
+                serde_json::Serializer::new(&mut *file).collect_map(members)?;
+                file.write_all(b"\n")
+            }
+        }
+    }
+
+    fn finish(self, path: &Path) -> io::Result<()> {
+        let buffer = match self {
+            Self::Csv(csv) => csv.into_inner().map_err(|error| error.into_error())?,
+            Self::JsonLines(file) => file,
+        };
+        let file = buffer.into_inner().map_err(|error| error.into_error())?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    }
+}
+
+fn other_format() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the row comes from a file of another format")
+}

@@ -1,0 +1,123 @@
+//! What cells mean, alone and together.
+
+use std::path::PathBuf;
+
+use batch_file::{CsrSource, RowAuth};
+use hub_types::identity::Status;
+use serde_json::{Value, json};
+
+use crate::{read, report};
+
+const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+#[test]
+fn every_column_reaches_its_field() {
+    let sha256 = "ab:".repeat(31) + "AB";
+    let text = format!(
+        "device_id,auth,primary_thumbprint,certificate,private_key,status,status_reason,edge,parent,twin,serial,not_before\n\
+         d1,x509_thumbprint,{sha256},certs.pem#1024,keys/d1.pem,Disabled,waits,TRUE,gw,twins/a.json,01AF,2026-01-01T00:00:00Z\n"
+    );
+    let row = read(text).rows.remove(0);
+    let thumbprint = "AB".repeat(32).parse().unwrap();
+    assert_eq!(row.auth, RowAuth::X509Thumbprint { primary: Some(thumbprint), secondary: None });
+    assert_eq!(row.certificate, Some(PathBuf::from("lot/certs.pem#1024")));
+    assert_eq!(row.private_key, Some(PathBuf::from("lot/keys/d1.pem")));
+    assert_eq!(row.status, Some(Status::Disabled));
+    assert_eq!(row.status_reason.unwrap().as_str(), "waits");
+    assert_eq!(row.edge, Some(true));
+    assert_eq!(row.parent.unwrap().as_str(), "gw");
+    assert_eq!(row.twin_template, Some(PathBuf::from("lot/twins/a.json")));
+}
+
+#[test]
+fn auth_is_x509_by_thumbprint_unless_the_row_says_otherwise() {
+    let text = format!(
+        "device_id,auth,primary_key,secondary_key\na,,,\nb,sas,,\nc,SAS,{KEY},{KEY}\nd,x509_ca,,\ne,selfSigned,,\n"
+    );
+    let batch = read(text);
+    assert_eq!(report(&batch), [""; 0]);
+    let none = RowAuth::X509Thumbprint { primary: None, secondary: None };
+    let auth: Vec<_> = batch.rows.iter().map(|row| &row.auth).collect();
+    assert_eq!(auth[0], &none);
+    assert_eq!(auth[1], &RowAuth::Sas { keys: None });
+    assert!(matches!(auth[2], RowAuth::Sas { keys: Some(keys) } if keys.primary.expose_text() == KEY));
+    assert_eq!((auth[3], auth[4]), (&RowAuth::X509Ca, &none));
+}
+
+#[test]
+fn a_csr_is_a_file_or_a_pem() {
+    let pem = "-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----";
+    let batch = read(format!("device_id,csr\na,a.csr\nb,\"{pem}\n\"\n"));
+    assert_eq!(batch.rows[0].csr, Some(CsrSource::Path("lot/a.csr".into())));
+    assert_eq!(batch.rows[1].csr, Some(CsrSource::Pem(pem.into())));
+}
+
+#[test]
+fn a_certificate_or_csr_belongs_to_one_identity() {
+    let thumbprint = "AB".repeat(20);
+    let batch = read(format!(
+        "device_id,auth,certificate,csr,secondary_thumbprint\n\
+         a,x509_ca,a.pem,,\nb,x509_ca,a.pem,,\nc,,,c.csr,\nd,,,c.csr,\n\
+         e,,,,{thumbprint}\nf,,,,{}\ng,,certs.pem#0,,\nh,,certs.pem#900,,\n",
+        thumbprint.to_lowercase()
+    ));
+    let bad: Vec<_> = batch.bad_rows.iter().map(|row| row.line).collect();
+    assert_eq!(bad, [3, 5, 7], "{:?}", report(&batch));
+    assert!(report(&batch)[0].contains("the identity on line 2 has the same one"));
+}
+
+#[test]
+fn blank_rows_are_passed_over_and_lines_are_counted() {
+    let batch = read("sep=;\r\ndevice_id;status\r\n\r\nd1;\r\n;\r\nd2;enabled\r\n");
+    let lines: Vec<_> = batch.rows.iter().map(|row| row.line).collect();
+    assert_eq!((lines, batch.bad_rows.len()), (vec![4, 6], 0));
+}
+
+#[test]
+fn json_lines_have_the_same_names_and_types_of_their_own() {
+    let batch = read(
+        r#"{"deviceId":"d","moduleId":null,"tags.a":"5","tags.b":{"c":[1,true]},"desired.n":1.50,"x_n":7}
+{"device_id":"d","module_id":"m","desired.n:string":7}
+
+{"device_id":12,"edge":true}
+"#,
+    );
+    assert_eq!(report(&batch), [""; 0]);
+    let [device, module, number] = batch.rows.try_into().unwrap();
+    assert_eq!(Value::from(device.tags), json!({"a": "5", "b": {"c": [1, true]}}));
+    assert_eq!(Value::from(device.desired), json!({"n": 1.5}));
+    assert_eq!(device.cells.get("x_n").unwrap(), "7");
+    assert_eq!(Value::from(module.desired), json!({"n": "7"}));
+    assert_eq!((number.identity.common_name().as_str(), number.edge, number.line), ("12", Some(true), 4));
+}
+
+#[test]
+fn mistakes_in_json_lines_are_reported_like_those_in_csv() {
+    let batch = read(
+        r#"{"device_id":"a","sttus":"enabled"}
+{"device_id":"b","device_id":"c"}
+["device_id"]
+{"device_id":"d"
+{"device_id":"e","status":["enabled"]}
+{"device_id":"f","tags.a":1,"tags.a.b":2}
+"SharedAccessKey=c2VjcmV0"
+"#,
+    );
+    assert!(batch.rows.is_empty());
+    insta::assert_snapshot!(report(&batch).join("\n"));
+}
+
+#[test]
+fn keys_are_in_no_text_but_the_writers() {
+    let text = format!("device_id,auth,primary_key,secondary_key,x_note\nd,sas,{KEY},{KEY},hello\n");
+    let row = read(text).rows.remove(0);
+    assert!(!format!("{row:?}").contains(KEY));
+    assert_eq!(row.cells.get("primary_key"), None);
+    assert_eq!(row.cells.get("x_note").unwrap(), "hello");
+}
+
+#[test]
+fn a_cell_too_many_does_not_bring_a_key_under_another_name() {
+    let batch = read(format!("device_id,primary_key,x_note\nd,,{KEY},\n"));
+    assert!(!format!("{:?}", batch.bad_rows).contains(KEY));
+}

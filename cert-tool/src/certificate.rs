@@ -1,0 +1,148 @@
+//! [`Certificate`]: a certificate as it was found, of whatever origin.
+
+use std::io::Read;
+use std::path::Path;
+
+use hub_types::{Sha1Thumbprint, Sha256Thumbprint};
+use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
+
+use crate::error::Error;
+use crate::fs::read_at_most;
+use crate::pem;
+use crate::reference::{self, Found, kind_of_bytes, kind_of_label, not_a};
+
+/// A certificate, parsed but not judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    der: Vec<u8>,
+    common_name: Option<String>,
+    subject: String,
+    issuer: String,
+    serial: Vec<u8>,
+    not_before: OffsetDateTime,
+    not_after: OffsetDateTime,
+    public_key_info: Vec<u8>,
+}
+
+/// Reads the certificate that a reference leads to: a PEM or DER file, of a chain the first, or
+/// `path#offset`, the block that begins at that byte of the file.
+pub fn read_certificate(reference: &Path) -> Result<Certificate, Error> {
+    certificate_in(reference::read(reference, WANTED)?, reference)
+}
+
+/// Reads a certificate from an input of at most 1 MiB; `name` stands in errors.
+pub fn read_certificate_from(input: impl Read, name: &Path) -> Result<Certificate, Error> {
+    let bytes = read_at_most(input, name, reference::MAX_FILE_BYTES)?;
+    certificate_in(reference::parse(bytes, name, WANTED)?, name)
+}
+
+impl Certificate {
+    /// Parses DER; `None` where it is no certificate, or more than one.
+    pub fn from_der(der: &[u8]) -> Option<Self> {
+        let (rest, parsed) = X509Certificate::from_der(der).ok()?;
+        if !rest.is_empty() {
+            return None;
+        }
+        Some(Self {
+            der: der.to_vec(),
+            common_name: only_common_name(parsed.subject()),
+            subject: parsed.subject().to_string(),
+            issuer: parsed.issuer().to_string(),
+            serial: parsed.raw_serial().to_vec(),
+            not_before: parsed.validity().not_before.to_datetime(),
+            not_after: parsed.validity().not_after.to_datetime(),
+            public_key_info: parsed.public_key().raw.to_vec(),
+        })
+    }
+
+    /// The common name, where there is exactly one.
+    pub fn common_name(&self) -> Option<&str> {
+        self.common_name.as_deref()
+    }
+
+    /// The whole subject, for people.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The issuer's name, for people.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The serial number in hex, as OpenSSL shows it.
+    pub fn serial(&self) -> String {
+        let significant = match self.serial.as_slice() {
+            [0, rest @ ..] if !rest.is_empty() => rest,
+            all => all,
+        };
+        upper_hex(significant)
+    }
+
+    /// The thumbprint to register.
+    pub fn sha256(&self) -> Sha256Thumbprint {
+        Sha256Thumbprint::of_der(&self.der)
+    }
+
+    /// The thumbprint that older tools show.
+    pub fn sha1(&self) -> Sha1Thumbprint {
+        Sha1Thumbprint::of_der(&self.der)
+    }
+
+    /// The certificate itself.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The certificate as PEM.
+    pub fn to_pem(&self) -> String {
+        String::from_utf8_lossy(&pem::encode(pem::CERTIFICATE, &self.der)).into_owned()
+    }
+
+    /// From when it is good.
+    pub fn not_before(&self) -> OffsetDateTime {
+        self.not_before
+    }
+
+    /// Until when it is good.
+    pub fn not_after(&self) -> OffsetDateTime {
+        self.not_after
+    }
+
+    /// The public key as a DER `SubjectPublicKeyInfo`.
+    pub fn public_key_info(&self) -> &[u8] {
+        &self.public_key_info
+    }
+}
+
+pub(crate) fn upper_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String can't fail.
+        let _ = write!(text, "{byte:02X}");
+        text
+    })
+}
+
+/// The common name of a subject that has exactly one.
+pub(crate) fn only_common_name(name: &X509Name<'_>) -> Option<String> {
+    let mut names = name.iter_common_name();
+    let first = names.next()?.as_str().ok()?;
+    names.next().is_none().then(|| first.to_owned())
+}
+
+fn certificate_in(found: Found, name: &Path) -> Result<Certificate, Error> {
+    match found {
+        Found::Pem(block) if matches!(block.label.as_str(), pem::CERTIFICATE | "X509 CERTIFICATE") => {
+            Certificate::from_der(&block.der).ok_or_else(|| not_a(name, WANTED, "a damaged certificate"))
+        }
+        Found::Pem(block) => Err(not_a(name, WANTED, kind_of_label(&block.label))),
+        Found::Other(bytes) => {
+            Certificate::from_der(&bytes).ok_or_else(|| not_a(name, WANTED, kind_of_bytes(&bytes)))
+        }
+    }
+}
+
+const WANTED: &str = "a certificate";

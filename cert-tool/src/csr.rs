@@ -1,0 +1,196 @@
+//! [`Csr`]: a certificate signing request that its sender could sign. Only the name and the public
+//! key are taken from it; what the certificate allows is the CA's affair.
+
+use std::path::{Path, PathBuf};
+
+use hub_types::IdentityId;
+use x509_parser::error::X509Error;
+use x509_parser::prelude::{FromDer, X509CertificationRequest};
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+use crate::error::Error;
+use crate::key::PrivateKey;
+use crate::pem;
+use crate::reference::{self, Found, kind_of_bytes, kind_of_label, not_a};
+use crate::refusal::Refusal;
+use crate::x509::encode_request;
+
+/// A request whose signature is good, whose key is strong enough, and whose subject is an identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Csr {
+    identity: IdentityId,
+    public_key_info: Vec<u8>,
+}
+
+/// Where a request is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CsrInput {
+    /// In a file, PEM or DER.
+    Path(PathBuf),
+    /// Here, as PEM.
+    Pem(String),
+    /// Read and verified.
+    Verified(Csr),
+}
+
+impl CsrInput {
+    pub(crate) fn read(self) -> Result<Csr, Refusal> {
+        match self {
+            Self::Path(path) => Csr::read(&path),
+            Self::Pem(text) => {
+                let name = Path::new("the request");
+                let found = reference::parse(text.into_bytes(), name, WANTED).map_err(bad)?;
+                Csr::from_der(&request_in(found, name).map_err(bad)?)
+            }
+            Self::Verified(csr) => Ok(csr),
+        }
+    }
+}
+
+impl Csr {
+    /// Reads and verifies a file, PEM or DER.
+    pub fn read(path: &Path) -> Result<Self, Refusal> {
+        let request = reference::read(path, WANTED).and_then(|found| request_in(found, path));
+        Self::from_der(&request.map_err(bad)?)
+    }
+
+    /// Parses and verifies DER.
+    pub fn from_der(der: &[u8]) -> Result<Self, Refusal> {
+        let damaged = || bad(not_a(Path::new("the request"), WANTED, "damaged DER"));
+        let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| damaged())?;
+        if !rest.is_empty() {
+            return Err(damaged());
+        }
+        let info = &request.certification_request_info;
+        check_key(&info.subject_pki)?;
+        request.verify_signature().map_err(|error| match error {
+            X509Error::SignatureUnsupportedAlgorithm => Refusal::UnknownSignature,
+            _ => Refusal::BadSignature,
+        })?;
+        let names: Vec<_> = info.subject.iter_common_name().collect();
+        let [name] = names.as_slice() else {
+            return Err(Refusal::NotOneCommonName { count: names.len() });
+        };
+        let name = name.as_str().map_err(|_| damaged())?;
+        let identity = IdentityId::from_common_name(name)
+            .map_err(|source| Refusal::NotAnIdentity { name: name.chars().take(80).collect(), source })?;
+        Ok(Self { identity, public_key_info: info.subject_pki.raw.to_vec() })
+    }
+
+    /// The identity that it asks for.
+    pub fn identity(&self) -> &IdentityId {
+        &self.identity
+    }
+
+    /// The public key as a DER `SubjectPublicKeyInfo`.
+    pub fn public_key_info(&self) -> &[u8] {
+        &self.public_key_info
+    }
+}
+
+/// Makes a request, as PEM.
+pub fn create_csr(identity: &IdentityId, key: &PrivateKey) -> Result<String, Error> {
+    let der = encode_request(&identity.common_name(), key)?;
+    Ok(String::from_utf8_lossy(&pem::encode(pem::CERTIFICATE_REQUEST, &der)).into_owned())
+}
+
+fn request_in(found: Found, name: &Path) -> Result<Vec<u8>, Error> {
+    match found {
+        Found::Pem(block)
+            if matches!(block.label.as_str(), pem::CERTIFICATE_REQUEST | "NEW CERTIFICATE REQUEST") =>
+        {
+            Ok(block.der.to_vec())
+        }
+        Found::Pem(block) => Err(not_a(name, WANTED, kind_of_label(&block.label))),
+        Found::Other(bytes) if X509CertificationRequest::from_der(&bytes).is_ok() => Ok(bytes),
+        Found::Other(bytes) => Err(not_a(name, WANTED, kind_of_bytes(&bytes))),
+    }
+}
+
+fn bad(error: Error) -> Refusal {
+    Refusal::BadCsr(Box::new(error))
+}
+
+/// Only keys that the hub takes and that are not weak. Whether a point is on its curve shows when
+/// the signature is verified with it.
+fn check_key(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Refusal> {
+    let weak = |reason: String| Err(Refusal::WeakKey { reason });
+    let algorithm = key.algorithm.algorithm.to_id_string();
+    match algorithm.as_str() {
+        OID_EC => {
+            let curve = key.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
+            match curve.map(|curve| curve.to_id_string()).as_deref() {
+                Some(OID_P256 | OID_P384) => Ok(()),
+                Some(OID_P192) => weak("the curve is P-192".to_owned()),
+                _ => weak("the curve is neither P-256 nor P-384".to_owned()),
+            }
+        }
+        OID_RSA => check_rsa(key),
+        _ => weak(format!("the algorithm {algorithm} is neither RSA nor ECDSA")),
+    }
+}
+
+fn check_rsa(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Refusal> {
+    let weak = |reason: String| Err(Refusal::WeakKey { reason });
+    let Ok(PublicKey::RSA(rsa)) = key.parsed() else {
+        return weak("it is damaged".to_owned());
+    };
+    let bits = rsa.key_size();
+    if !(2048..=8192).contains(&bits) {
+        return weak(format!("RSA with {bits} bits"));
+    }
+    match rsa.try_exponent() {
+        Ok(exponent) if exponent >= 65_537 && exponent % 2 == 1 => Ok(()),
+        _ => weak("its RSA exponent is even, small or huge".to_owned()),
+    }
+}
+
+const WANTED: &str = "a certificate request";
+const OID_EC: &str = "1.2.840.10045.2.1";
+const OID_RSA: &str = "1.2.840.113549.1.1.1";
+const OID_P192: &str = "1.2.840.10045.3.1.1";
+const OID_P256: &str = "1.2.840.10045.3.1.7";
+const OID_P384: &str = "1.3.132.0.34";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::KeyType;
+
+    #[test]
+    fn a_request_made_here_reads_back() {
+        let identity = IdentityId::parse("device01", Some("module01")).unwrap();
+        let key = PrivateKey::generate(KeyType::P384).unwrap();
+        let csr = CsrInput::Pem(create_csr(&identity, &key).unwrap()).read().unwrap();
+        assert_eq!(csr.identity(), &identity);
+        assert!(csr.public_key_info().ends_with(key.public_key()));
+    }
+
+    #[test]
+    fn a_changed_name_breaks_the_signature() {
+        let key = PrivateKey::generate(KeyType::P256).unwrap();
+        let mut der = encode_request("device01", &key).unwrap();
+        let at = der.windows(8).position(|window| window == b"device01").unwrap();
+        der[at + 7] = b'2';
+        assert!(matches!(Csr::from_der(&der), Err(Refusal::BadSignature)));
+    }
+
+    #[test]
+    fn a_subject_that_is_no_identity_is_refused() {
+        let key = PrivateKey::generate(KeyType::P256).unwrap();
+        for name in ["", "a b", "a/b/c", "a/"] {
+            let der = encode_request(name, &key).unwrap();
+            assert!(matches!(Csr::from_der(&der), Err(Refusal::NotAnIdentity { .. })), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_named() {
+        let refusal =
+            CsrInput::Pem("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----".into()).read();
+        let Err(Refusal::BadCsr(error)) = refusal else { panic!("{refusal:?}") };
+        assert_eq!(error.to_string(), "`the request` is a private key, not a certificate request");
+    }
+}

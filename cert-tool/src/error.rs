@@ -1,0 +1,129 @@
+//! [`Error`]: why a whole command can't go on. What is wrong with one identity only is a
+//! [`Refusal`](crate::Refusal).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a CA, a store or a file can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file that must not be overwritten is there.
+    #[error("`{}` is already there", path.display())]
+    AlreadyExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The CA can't issue.
+    #[error("the CA in `{}` can't be used: {reason}", path.display())]
+    BadCa {
+        /// The folder or file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The cryptographic library failed where it never should.
+    #[error("{0} failed")]
+    Crypto(&'static str),
+    /// A store says something impossible.
+    #[error("`{}` is damaged at byte {offset}: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// What.
+        reason: &'static str,
+    },
+    /// The operating system refused.
+    #[error("can't {action} `{}`", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process writes to the store.
+    #[error("another process writes to `{}`", path.display())]
+    Locked {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// A file is not what it should be.
+    #[error("`{}` is {found}, not {wanted}", path.display())]
+    NotA {
+        /// The file, or the reference to a place in it.
+        path: PathBuf,
+        /// What it should be.
+        wanted: &'static str,
+        /// What it is instead.
+        found: String,
+    },
+    /// The store holds certificates of another CA.
+    #[error("`{}` holds certificates of another CA", path.display())]
+    OtherCa {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// The store was begun with the other [`Sink`](crate::Sink).
+    #[error("`{}` was written as {found}", path.display())]
+    OtherSink {
+        /// The store's folder.
+        path: PathBuf,
+        /// What it was written as.
+        found: &'static str,
+    },
+    /// The store was opened to look things up.
+    #[error("`{}` was opened to read only", path.display())]
+    ReadOnly {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// A private file or folder is open to others.
+    #[error("`{}` can be read by others than its owner (mode {mode:04o})", path.display())]
+    ReadableByOthers {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// The mode it should have.
+        wanted: u32,
+    },
+    /// More bytes than any file of that kind has.
+    #[error("`{}` has more than {limit} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The bound.
+        limit: u64,
+    },
+}
+
+impl Error {
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::AlreadyExists { .. } => Some("choose another place; keys are never overwritten".to_owned()),
+            Self::Locked { .. } => Some("wait until it has ended".to_owned()),
+            Self::OtherCa { .. } => Some("issue to another folder, or with the CA of this one".to_owned()),
+            Self::OtherSink { .. } => Some("issue to another folder, or ask for the same sink".to_owned()),
+            Self::ReadableByOthers { path, wanted, .. } => {
+                Some(format!("chmod {wanted:o} {}", path.display()))
+            }
+            Self::Damaged { .. } => Some("restore it from a backup, or issue to another folder".to_owned()),
+            Self::BadCa { .. }
+            | Self::Crypto(_)
+            | Self::Io { .. }
+            | Self::NotA { .. }
+            | Self::ReadOnly { .. }
+            | Self::TooLarge { .. } => None,
+        }
+    }
+
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}

@@ -1,0 +1,81 @@
+//! [`Folders`]: a folder for each identity, with `cert.pem`, `chain.pem` and `key.pem`.
+
+use std::path::{Path, PathBuf};
+
+use hub_types::IdentityId;
+
+use crate::error::Error;
+use crate::file_name;
+use crate::fs;
+use crate::issuing::Made;
+use crate::refusal::Refusal;
+
+/// The folder that has the folders.
+pub(crate) struct Folders {
+    root: PathBuf,
+    issuing_pem: Vec<u8>,
+}
+
+impl Folders {
+    pub(crate) fn new(root: &Path, issuing_pem: Vec<u8>) -> Self {
+        Self { root: root.to_owned(), issuing_pem }
+    }
+
+    /// Why nothing can be written for an identity that has no row yet. What an interrupted run left
+    /// behind is no reason: no row refers to it.
+    pub(crate) fn refusal(&self, identity: &IdentityId) -> Option<Refusal> {
+        let path = self.root.join(folder_name(identity));
+        let entries = std::fs::read_dir(&path).ok()?;
+        let is_ours = |name: &std::ffi::OsStr| FILES.iter().any(|file| name == *file);
+        let has_others = entries.flatten().any(|entry| !is_ours(&entry.file_name()));
+        has_others.then_some(Refusal::FolderOccupied { path })
+    }
+
+    /// Writes a certificate's files; when it returns they survive a power cut. The paths returned
+    /// are relative to the root.
+    pub(crate) fn write(
+        &self,
+        identity: &IdentityId,
+        made: &Made,
+    ) -> Result<(PathBuf, Option<PathBuf>), Error> {
+        let name = folder_name(identity);
+        let folder = self.root.join(&name);
+        fs::create_private_folder(&folder)?;
+        remove_leftovers(&folder)?;
+        if let Some(key) = &made.key_pem {
+            fs::write_new_private(&folder.join(KEY), key)?;
+        }
+        let chain = [made.certificate_pem.as_slice(), &self.issuing_pem].concat();
+        fs::write_new_private(&folder.join(CHAIN), &chain)?;
+        fs::write_new_private(&folder.join(CERTIFICATE), &made.certificate_pem)?;
+        for parent in folder.ancestors().skip(1).take_while(|parent| parent.starts_with(&self.root)) {
+            fs::sync_folder(parent)?;
+        }
+        Ok((
+            PathBuf::from(format!("{name}/{CERTIFICATE}")),
+            made.key_pem.as_ref().map(|_| format!("{name}/{KEY}").into()),
+        ))
+    }
+}
+
+/// Devices and modules have trees of their own: a module may have any name, and one folder name has
+/// not room enough for two ids.
+pub(crate) fn folder_name(identity: &IdentityId) -> String {
+    let device = file_name::encode(identity.device().as_str());
+    match identity.module() {
+        None => format!("devices/{device}"),
+        Some(module) => format!("modules/{device}/{}", file_name::encode(module.as_str())),
+    }
+}
+
+fn remove_leftovers(folder: &Path) -> Result<(), Error> {
+    for path in FILES.iter().map(|file| folder.join(file)).filter(|path| path.exists()) {
+        std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+    }
+    Ok(())
+}
+
+pub(crate) const CERTIFICATE: &str = "cert.pem";
+pub(crate) const CHAIN: &str = "chain.pem";
+pub(crate) const KEY: &str = "key.pem";
+const FILES: [&str; 3] = [CERTIFICATE, CHAIN, KEY];

@@ -1,0 +1,139 @@
+//! What depends on the operating system: who may read a file, and what survives a power cut.
+//!
+//! Private files have mode 0600 from their first byte, private folders 0700. Where there are no such
+//! modes (Windows) the folder's own access list decides.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+use crate::error::Error;
+
+/// Makes a folder that only its owner can enter, and those above it; one that is there stays as it is.
+pub(crate) fn create_private_folder(path: &Path) -> Result<(), Error> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(Error::io("make the folder", path))
+}
+
+/// Writes a private file that must not be there yet; it appears only when it is whole.
+pub(crate) fn write_new_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let folder = folder_of(path);
+    let written = NamedTempFile::new_in(folder).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        Ok(file)
+    });
+    let file = written.map_err(Error::io("write", path))?;
+    match file.persist_noclobber(path) {
+        Ok(_) => sync_folder(folder),
+        Err(failed) if failed.error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(Error::AlreadyExists { path: path.to_owned() })
+        }
+        Err(failed) => Err(Error::io("write", path)(failed.error)),
+    }
+}
+
+/// Opens a private file for reading and writing, and makes it if need be.
+pub(crate) fn open_private(path: &Path) -> Result<File, Error> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(Error::io("open", path))
+}
+
+/// Makes the names in a folder survive a power cut.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
+    // A folder can't be opened as a file elsewhere, and needs no such call there.
+    if cfg!(unix) {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("sync", folder))?;
+    }
+    Ok(())
+}
+
+/// Refuses a file or folder that others than its owner can read.
+#[cfg(unix)]
+pub(crate) fn check_is_private(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let wanted = if metadata.is_dir() { 0o700 } else { 0o600 };
+    Err(Error::ReadableByOthers { path: path.to_owned(), mode, wanted })
+}
+
+/// Refuses a file or folder that others than its owner can read.
+#[cfg(not(unix))]
+pub(crate) fn check_is_private(path: &Path) -> Result<(), Error> {
+    fs::metadata(path).map(|_| ()).map_err(Error::io("read", path))
+}
+
+/// Reads a whole file of at most `limit` bytes.
+pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    read_at_most(file, path, limit)
+}
+
+/// Reads all of an input of at most `limit` bytes.
+pub(crate) fn read_at_most(input: impl Read, path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    input.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(bytes)
+}
+
+/// The folder that a file is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Reads up to `len` bytes at a place of a file, fewer at its end.
+pub(crate) fn read_at(file: &File, path: &Path, offset: u64, len: usize) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![0; len];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match read_some_at(file, rest, offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::io("read", path)(error)),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// Writes at the end that the caller knows. What an earlier failure left behind it goes away.
+pub(crate) fn append_at(file: &File, path: &Path, end: u64, bytes: &[u8]) -> Result<(), Error> {
+    cut(file, path, end).and_then(|()| {
+        let mut file = file;
+        let written = file.seek(SeekFrom::Start(end)).and_then(|_| file.write_all(bytes));
+        written.map_err(Error::io("write", path))
+    })
+}
+
+/// Drops what stands behind `end`.
+pub(crate) fn cut(file: &File, path: &Path, end: u64) -> Result<(), Error> {
+    let length = file.metadata().map_err(Error::io("read", path))?.len();
+    if length > end { file.set_len(end).map_err(Error::io("truncate", path)) } else { Ok(()) }
+}
+
+#[cfg(unix)]
+fn read_some_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn read_some_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, bytes, offset)
+}

@@ -1,0 +1,339 @@
+//! [`issue_batch`]: certificates for many identities, on all cores, in order, in bounded memory.
+//!
+//! The caller's thread takes requests, hands them out in portions, takes the results back in the same
+//! order and writes them; workers make keys and sign. A portion's result comes through a channel of
+//! its own, so a queue of channels keeps the order and its length bounds the memory.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use hub_types::IdentityId;
+use time::OffsetDateTime;
+
+use crate::ca::CertificateAuthority;
+use crate::csr::CsrInput;
+use crate::error::Error;
+use crate::facts::IssuedFacts;
+use crate::issuing::{Made, Maker, key_in};
+use crate::journal::Key;
+use crate::key::KeyType;
+use crate::refusal::Refusal;
+use crate::store::IssuedStore;
+
+/// How to issue.
+#[derive(Debug, Clone)]
+pub struct IssueOptions {
+    /// How long the certificates are good, unless the CA's own end comes first.
+    pub days: u32,
+    /// How many threads make them; `None` is one for each core.
+    pub threads: Option<NonZeroUsize>,
+    /// The time.
+    pub now: OffsetDateTime,
+    /// The kind of the keys made here.
+    pub key_type: KeyType,
+    /// What to do about common names that X.509 has no room for.
+    pub long_names: LongNames,
+}
+
+impl IssueOptions {
+    /// A year, P-256, all cores, and nothing that X.509 does not allow.
+    pub fn new(now: OffsetDateTime) -> Self {
+        Self { days: 365, threads: None, now, key_type: KeyType::default(), long_names: LongNames::Refuse }
+    }
+}
+
+/// What to do about common names with more than 64 characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LongNames {
+    /// Write them, though some TLS stacks refuse such certificates.
+    Allow,
+    /// Refuse the identity.
+    Refuse,
+}
+
+/// A certificate that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssueRequest {
+    /// For whom.
+    pub identity: IdentityId,
+    /// For which key.
+    pub key: KeySource,
+}
+
+/// Where a certificate's key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// From the device, which keeps the private key and sends a request.
+    Csr(CsrInput),
+    /// From here.
+    Generate,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub struct Issued {
+    /// For whom.
+    pub identity: IdentityId,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It was in the store already, and stays as it was.
+    AlreadyThere(IssuedFacts),
+    /// It was made now, and is on the disk.
+    Issued(IssuedFacts),
+    /// It can't be.
+    Refused(Refusal),
+}
+
+/// How many of each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IssueSummary {
+    /// Made now.
+    pub issued: u64,
+    /// In the store already.
+    pub already_there: u64,
+    /// Refused.
+    pub refused: u64,
+}
+
+impl IssueSummary {
+    fn count(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::AlreadyThere(_) => self.already_there += 1,
+            Outcome::Issued(_) => self.issued += 1,
+            Outcome::Refused(_) => self.refused += 1,
+        }
+    }
+}
+
+/// Issues what is not in the store yet, and tells of every request, in order, when its certificate is
+/// on the disk. It can be called again and again for the same store.
+///
+/// An error stops it; what it told of until then is certain.
+pub fn issue_batch(
+    ca: &CertificateAuthority,
+    options: &IssueOptions,
+    requests: impl Iterator<Item = IssueRequest> + Send,
+    store: &mut IssuedStore,
+    on_issued: &mut dyn FnMut(&Issued),
+) -> Result<IssueSummary, Error> {
+    store.belong_to(ca)?;
+    let validity = ca.leaf_validity(options.days, options.now)?;
+    let maker = Maker { ca, validity, key_type: options.key_type, long_names: options.long_names };
+    let threads =
+        options.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let portions_ahead = 2 * threads + COMMIT_ROWS / PORTION;
+    let (sender, receiver) = sync_channel(portions_ahead);
+    let receiver = Mutex::new(receiver);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| work(maker, &receiver));
+        }
+        let pending = Pending::default();
+        let writer = Writer { ca, store, on_issued, pending, summary: IssueSummary::default() };
+        // The sender moves in, so that the workers end when the writer does.
+        writer.run(requests, sender, portions_ahead)
+    })
+}
+
+type Portion = Vec<Task>;
+type Results = Result<Vec<Done>, Error>;
+
+struct Job {
+    portion: Portion,
+    results: Sender<Results>,
+}
+
+enum Task {
+    /// In the store, or further up in this call.
+    Known(IssueRequest),
+    Make(IssueRequest),
+}
+
+enum Done {
+    Known { identity: IdentityId, requested_key: Option<Result<Key, Refusal>> },
+    Made { made: Made, is_requested: bool },
+    Refused { identity: IdentityId, refusal: Refusal },
+}
+
+fn work(maker: Maker<'_>, jobs: &Mutex<Receiver<Job>>) {
+    loop {
+        // Nothing that could panic happens while it is locked.
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { portion, results }) = job else {
+            return;
+        };
+        let done = portion.into_iter().map(|task| do_task(maker, task)).collect();
+        // Nobody listens when the writer has failed.
+        let _ = results.send(done);
+    }
+}
+
+fn do_task(maker: Maker<'_>, task: Task) -> Result<Done, Error> {
+    match task {
+        Task::Known(IssueRequest { identity, key }) => {
+            let requested_key = match key {
+                KeySource::Csr(input) => Some(key_in(&identity, input)),
+                KeySource::Generate => None,
+            };
+            Ok(Done::Known { identity, requested_key })
+        }
+        Task::Make(request) => {
+            let identity = request.identity.clone();
+            let is_requested = matches!(request.key, KeySource::Csr(_));
+            Ok(match maker.make(request)? {
+                Ok(made) => Done::Made { made, is_requested },
+                Err(refusal) => Done::Refused { identity, refusal },
+            })
+        }
+    }
+}
+
+/// The caller's side.
+struct Writer<'a> {
+    ca: &'a CertificateAuthority,
+    store: &'a mut IssuedStore,
+    on_issued: &'a mut dyn FnMut(&Issued),
+    pending: Pending,
+    summary: IssueSummary,
+}
+
+/// What is made but not on the disk yet, and what is to be told once it is.
+#[derive(Default)]
+struct Pending {
+    made: Vec<Made>,
+    told: Vec<(IdentityId, Fate)>,
+    owners: HashMap<Key, IdentityId>,
+    handed_out: HashSet<Key>,
+}
+
+enum Fate {
+    Known { requested_key: Option<Result<Key, Refusal>> },
+    Made,
+    Refused(Refusal),
+}
+
+impl Writer<'_> {
+    fn run(
+        mut self,
+        mut requests: impl Iterator<Item = IssueRequest>,
+        jobs: SyncSender<Job>,
+        portions_ahead: usize,
+    ) -> Result<IssueSummary, Error> {
+        let mut waiting = VecDeque::with_capacity(portions_ahead);
+        loop {
+            while waiting.len() < portions_ahead {
+                let portion: Portion =
+                    requests.by_ref().take(PORTION).map(|request| self.task(request)).collect();
+                if portion.is_empty() {
+                    break;
+                }
+                let (results, receiver) = channel();
+                jobs.send(Job { portion, results }).map_err(|_| GONE)?;
+                waiting.push_back(receiver);
+            }
+            let Some(next) = waiting.pop_front() else {
+                break;
+            };
+            for done in next.recv().map_err(|_| GONE)?? {
+                self.take(done)?;
+            }
+            if self.pending.told.len() >= COMMIT_ROWS {
+                self.commit()?;
+            }
+        }
+        self.commit()?;
+        Ok(self.summary)
+    }
+
+    fn task(&mut self, request: IssueRequest) -> Task {
+        let is_first = self.pending.handed_out.insert(Key::of(&request.identity));
+        if is_first && !self.store.contains(&request.identity) {
+            Task::Make(request)
+        } else {
+            Task::Known(request)
+        }
+    }
+
+    fn take(&mut self, done: Done) -> Result<(), Error> {
+        let (identity, fate) = match done {
+            Done::Known { identity, requested_key } => (identity, Fate::Known { requested_key }),
+            Done::Refused { identity, refusal } => (identity, Fate::Refused(refusal)),
+            Done::Made { made, is_requested } => {
+                let identity = made.identity.clone();
+                match self.refusal(&made, is_requested)? {
+                    Some(refusal) => (identity, Fate::Refused(refusal)),
+                    None => {
+                        self.pending.made.push(made);
+                        (identity, Fate::Made)
+                    }
+                }
+            }
+        };
+        self.pending.told.push((identity, fate));
+        Ok(())
+    }
+
+    /// Why something that could be made is not to be written.
+    fn refusal(&mut self, made: &Made, is_requested: bool) -> Result<Option<Refusal>, Error> {
+        if is_requested {
+            let owner = match self.pending.owners.get(&made.key) {
+                Some(owner) => Some(owner.clone()),
+                None => self.store.owner_of(made.key)?,
+            };
+            if let Some(other) = owner {
+                return Ok(Some(Refusal::KeyOfAnother { other }));
+            }
+            self.pending.owners.insert(made.key, made.identity.clone());
+        }
+        Ok(self.store.refusal(&made.identity))
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        let made = std::mem::take(&mut self.pending.made);
+        let facts = if made.is_empty() { Vec::new() } else { self.store.commit(&made, self.ca)? };
+        let mut facts = facts.into_iter();
+        self.pending.owners.clear();
+        for (identity, fate) in std::mem::take(&mut self.pending.told) {
+            // From here on the store knows it, or it was refused and may be asked for again.
+            self.pending.handed_out.remove(&Key::of(&identity));
+            let outcome = match fate {
+                Fate::Made => facts.next().map_or(Outcome::Refused(Refusal::Repeated), Outcome::Issued),
+                Fate::Refused(refusal) => Outcome::Refused(refusal),
+                Fate::Known { requested_key } => self.known(&identity, requested_key)?,
+            };
+            self.summary.count(&outcome);
+            (self.on_issued)(&Issued { identity, outcome });
+        }
+        Ok(())
+    }
+
+    /// What is to be told of an identity that was in the store, or further up.
+    fn known(&mut self, identity: &IdentityId, key: Option<Result<Key, Refusal>>) -> Result<Outcome, Error> {
+        let Some(facts) = self.store.find(identity)? else {
+            return Ok(Outcome::Refused(Refusal::Repeated));
+        };
+        Ok(match key {
+            None => Outcome::AlreadyThere(facts),
+            Some(Err(refusal)) => Outcome::Refused(refusal),
+            Some(Ok(key)) if self.store.owner_of(key)?.as_ref() == Some(identity) => {
+                Outcome::AlreadyThere(facts)
+            }
+            Some(Ok(_)) => Outcome::Refused(Refusal::AlreadyIssued),
+        })
+    }
+}
+
+/// Small enough that all cores have something to do, large enough that handing over costs nothing.
+const PORTION: usize = 128;
+/// Rows between two syncs of the disk.
+const COMMIT_ROWS: usize = 1024;
+/// A worker never ends while there is something to do, unless it panicked.
+const GONE: Error = Error::Crypto("a worker thread");

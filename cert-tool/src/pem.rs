@@ -1,0 +1,134 @@
+//! PEM (RFC 7468): blocks of base64 between `BEGIN` and `END` lines.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+/// One block.
+pub(crate) struct Block {
+    /// What it says it holds, as in `CERTIFICATE`.
+    pub(crate) label: String,
+    /// The bytes. They may be a private key.
+    pub(crate) der: Zeroizing<Vec<u8>>,
+}
+
+/// Why a text is not a PEM block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PemError {
+    /// No `BEGIN` line.
+    Absent,
+    /// Neither base64 nor a header between the lines.
+    BadBase64,
+    /// An encrypted block, by its header or label.
+    Encrypted,
+    /// A `BEGIN` line, but no `END` line that fits.
+    Truncated,
+}
+
+/// Reads the first block of a text; what stands before and after it does not count.
+pub(crate) fn first_block(text: &[u8]) -> Result<Block, PemError> {
+    let start = find(text, BEGIN).ok_or(PemError::Absent)?;
+    let rest = text.get(start + BEGIN.len()..).unwrap_or_default();
+    let label_end = find(rest, b"-----").ok_or(PemError::Truncated)?;
+    let label = rest.get(..label_end).unwrap_or_default();
+    let label = String::from_utf8(label.to_vec()).map_err(|_| PemError::Absent)?;
+    let body = rest.get(label_end + DASHES..).unwrap_or_default();
+    let end = find(body, format!("-----END {label}-----").as_bytes()).ok_or(PemError::Truncated)?;
+    let body = body.get(..end).unwrap_or_default();
+    if find(body, b"ENCRYPTED").is_some() || label.starts_with("ENCRYPTED") {
+        return Err(PemError::Encrypted);
+    }
+    let digits: Zeroizing<Vec<u8>> =
+        Zeroizing::new(body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect());
+    let der = STANDARD.decode(digits.as_slice()).map_err(|_| PemError::BadBase64)?;
+    Ok(Block { label, der: Zeroizing::new(der) })
+}
+
+/// Appends a block to `out`, which has room enough for it when the caller reserved
+/// [`encoded_len`]: then no copy of a private key stays behind.
+pub(crate) fn append(out: &mut Vec<u8>, label: &str, der: &[u8]) {
+    out.extend_from_slice(BEGIN);
+    out.extend_from_slice(label.as_bytes());
+    out.extend_from_slice(b"-----\n");
+    let mut line = Zeroizing::new([0_u8; LINE_CHARS]);
+    for chunk in der.chunks(LINE_CHARS / 4 * 3) {
+        // The buffer has room for a full line, so this can't fail.
+        let written = STANDARD.encode_slice(chunk, line.as_mut_slice()).unwrap_or_default();
+        out.extend_from_slice(line.get(..written).unwrap_or_default());
+        out.push(b'\n');
+    }
+    out.extend_from_slice(b"-----END ");
+    out.extend_from_slice(label.as_bytes());
+    out.extend_from_slice(b"-----\n");
+}
+
+/// An upper bound on what [`append`] writes.
+pub(crate) fn encoded_len(label: &str, der: &[u8]) -> usize {
+    let digits = der.len().div_ceil(3) * 4;
+    digits + digits.div_ceil(LINE_CHARS) + 2 * label.len() + 40
+}
+
+/// A text of one block.
+pub(crate) fn encode(label: &str, der: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(encoded_len(label, der)));
+    append(&mut out, label, der);
+    out
+}
+
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    text.windows(wanted.len()).position(|window| window == wanted)
+}
+
+pub(crate) const CERTIFICATE: &str = "CERTIFICATE";
+pub(crate) const CERTIFICATE_REQUEST: &str = "CERTIFICATE REQUEST";
+pub(crate) const PRIVATE_KEY: &str = "PRIVATE KEY";
+
+const BEGIN: &[u8] = b"-----BEGIN ";
+const DASHES: usize = 5;
+const LINE_CHARS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_wrong_is_told_apart() {
+        let cases: [(&[u8], PemError); 5] = [
+            (b"", PemError::Absent),
+            (b"-----BEGIN X-----\nAAAA", PemError::Truncated),
+            (b"-----BEGIN X-----\nAAAA\n-----END Y-----", PemError::Truncated),
+            (b"-----BEGIN X-----\nA*AA\n-----END X-----", PemError::BadBase64),
+            (
+                b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----",
+                PemError::Encrypted,
+            ),
+        ];
+        for (text, error) in cases {
+            assert_eq!(first_block(text).err(), Some(error), "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn text_around_a_block_and_crlf_do_not_count() {
+        let block =
+            first_block(b"subject=x\r\n-----BEGIN X-----\r\nAQ\r\nID\r\n-----END X-----\r\nmore").unwrap();
+        assert_eq!((block.label.as_str(), block.der.as_slice()), ("X", [1, 2, 3].as_slice()));
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_come_back(der in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let text = encode(CERTIFICATE, &der);
+            prop_assert!(text.len() <= encoded_len(CERTIFICATE, &der));
+            prop_assert_eq!(text.capacity(), encoded_len(CERTIFICATE, &der));
+            let block = first_block(&text).unwrap();
+            prop_assert_eq!(block.der.as_slice(), der.as_slice());
+        }
+
+        #[test]
+        fn no_text_is_a_panic(text in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = first_block(&text);
+        }
+    }
+}

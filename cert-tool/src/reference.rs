@@ -1,0 +1,104 @@
+//! [`read`]: a file, or `path#offset`, the PEM block that begins at that byte of a bundle.
+
+use std::fs::File;
+use std::io::{ErrorKind, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+use crate::fs::{read_at_most, read_bounded};
+use crate::pem::{self, Block, PemError};
+
+/// What a reference leads to.
+pub(crate) enum Found {
+    /// The block at the offset, or the first one of a PEM file.
+    Pem(Block),
+    /// A file without PEM.
+    Other(Vec<u8>),
+}
+
+/// Reads what a reference leads to; `wanted` stands in errors.
+pub(crate) fn read(reference: &Path, wanted: &'static str) -> Result<Found, Error> {
+    match split(reference) {
+        // A file whose own name ends like an offset is read as a whole.
+        Some((path, offset)) => match read_at(&path, offset, reference, wanted) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                parse(read_bounded(reference, MAX_FILE_BYTES)?, reference, wanted)
+            }
+            other => other,
+        },
+        None => parse(read_bounded(reference, MAX_FILE_BYTES)?, reference, wanted),
+    }
+}
+
+/// Tells PEM from the rest; `name` stands in errors.
+pub(crate) fn parse(bytes: Vec<u8>, name: &Path, wanted: &'static str) -> Result<Found, Error> {
+    match pem::first_block(&bytes) {
+        Ok(block) => Ok(Found::Pem(block)),
+        Err(PemError::Absent) => Ok(Found::Other(bytes)),
+        Err(error) => Err(not_a(name, wanted, broken_pem(error))),
+    }
+}
+
+/// What a PEM block with another label is.
+pub(crate) fn kind_of_label(label: &str) -> String {
+    match label {
+        pem::CERTIFICATE => "a certificate".to_owned(),
+        pem::CERTIFICATE_REQUEST | "NEW CERTIFICATE REQUEST" => "a certificate request".to_owned(),
+        "PUBLIC KEY" => "a public key".to_owned(),
+        _ if label.ends_with("PRIVATE KEY") => "a private key".to_owned(),
+        // Labels come from outside: what is no word is not shown.
+        _ if label.len() <= 40
+            && label.chars().all(|c| c.is_ascii_uppercase() || " #0123456789".contains(c)) =>
+        {
+            format!("PEM with the label {label}")
+        }
+        _ => "PEM with an unknown label".to_owned(),
+    }
+}
+
+/// What a file is that is neither PEM nor what it should be.
+pub(crate) fn kind_of_bytes(bytes: &[u8]) -> &'static str {
+    match bytes {
+        [] => "empty",
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "text in UTF-16",
+        _ if bytes.iter().all(|byte| *byte == 0) => "nothing but zero bytes",
+        [0x30, ..] => "DER of another kind, or damaged",
+        _ => "neither PEM nor DER",
+    }
+}
+
+pub(crate) fn not_a(path: &Path, wanted: &'static str, found: impl Into<String>) -> Error {
+    Error::NotA { path: path.to_owned(), wanted, found: found.into() }
+}
+
+fn read_at(path: &Path, offset: u64, reference: &Path, wanted: &'static str) -> Result<Found, Error> {
+    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    file.seek(SeekFrom::Start(offset)).map_err(Error::io("read", path))?;
+    let window = std::io::Read::take(file, MAX_BLOCK_BYTES);
+    let text = Zeroizing::new(read_at_most(window, path, MAX_BLOCK_BYTES)?);
+    if !text.starts_with(b"-----BEGIN ") {
+        return Err(not_a(reference, wanted, "a place where no PEM block begins"));
+    }
+    pem::first_block(&text).map(Found::Pem).map_err(|error| not_a(reference, wanted, broken_pem(error)))
+}
+
+fn split(reference: &Path) -> Option<(PathBuf, u64)> {
+    let (path, offset) = reference.to_str()?.rsplit_once('#')?;
+    let is_number = !offset.is_empty() && offset.bytes().all(|byte| byte.is_ascii_digit());
+    Some((path.into(), offset.parse().ok().filter(|_| is_number)?))
+}
+
+fn broken_pem(error: PemError) -> &'static str {
+    match error {
+        PemError::Absent => "not PEM",
+        PemError::BadBase64 => "damaged PEM",
+        PemError::Encrypted => "an encrypted private key",
+        PemError::Truncated => "truncated PEM",
+    }
+}
+
+/// More than any certificate with its chain has.
+pub(crate) const MAX_FILE_BYTES: u64 = 1024 * 1024;
+const MAX_BLOCK_BYTES: u64 = 64 * 1024;

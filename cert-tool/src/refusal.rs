@@ -1,0 +1,93 @@
+//! [`Refusal`]: why one identity gets no certificate, while the others do.
+
+use std::path::PathBuf;
+
+use hub_types::IdentityId;
+use hub_types::id::IdError;
+
+use crate::error::Error;
+
+/// Why one identity gets no certificate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It has a certificate already, for another key than the request's.
+    #[error("it has a certificate already, for another key than that of this request")]
+    AlreadyIssued,
+    /// The request is no request.
+    #[error("its request can't be read")]
+    BadCsr(#[source] Box<Error>),
+    /// The request is not signed with the key that it asks for.
+    #[error("its request has a bad signature: it was altered, or the sender does not have the key")]
+    BadSignature,
+    /// X.509 bounds a common name to 64 characters.
+    #[error("its common name has {length} characters, X.509 allows 64")]
+    CommonNameTooLong {
+        /// How many it has.
+        length: usize,
+    },
+    /// Something of other origin is where the identity's files should go.
+    #[error("`{}` is there already, and not from here", path.display())]
+    FolderOccupied {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The key is that of another identity.
+    #[error("its key is that of `{other}`")]
+    KeyOfAnother {
+        /// The other one.
+        other: IdentityId,
+    },
+    /// The request's subject has no common name, or several.
+    #[error("its request has {count} common names, it needs exactly one")]
+    NotOneCommonName {
+        /// How many it has.
+        count: usize,
+    },
+    /// The request's common name is no `deviceId` and no `deviceId/moduleId`.
+    #[error("its request's common name {name:?} is no identity")]
+    NotAnIdentity {
+        /// The common name, shortened.
+        name: String,
+        /// Why.
+        source: IdError,
+    },
+    /// The request asks for another identity.
+    #[error("its request is for `{found}`")]
+    OtherIdentity {
+        /// The identity in the request.
+        found: IdentityId,
+    },
+    /// It was asked for twice, and refused the first time.
+    #[error("it was refused already, further up")]
+    Repeated,
+    /// The request is signed in a way that can't be verified here.
+    #[error("its request is signed with an algorithm that is not supported")]
+    UnknownSignature,
+    /// The hub does not take such keys, or nobody should.
+    #[error("its key is not acceptable: {reason}")]
+    WeakKey {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Refusal {
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::AlreadyIssued => Some("issue to another folder to replace it"),
+            Self::CommonNameTooLong { .. } => {
+                Some("shorten the ids, or allow long common names: some TLS stacks will refuse them")
+            }
+            Self::FolderOccupied { .. } => Some("move it away"),
+            Self::KeyOfAnother { .. } => Some("make a key on each device; a key is never shared"),
+            Self::WeakKey { .. } => Some("make a P-256 key, or RSA with 2048 bits or more"),
+            Self::NotAnIdentity { .. } | Self::NotOneCommonName { .. } | Self::OtherIdentity { .. } => {
+                Some("the subject must be `CN=deviceId` or `CN=deviceId/moduleId`, of the identity it is for")
+            }
+            Self::UnknownSignature => Some("sign it with SHA-256 or SHA-384"),
+            Self::BadCsr(_) | Self::BadSignature | Self::Repeated => None,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What the tests share: a CA in a folder of its own, and judges.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cert_tool::{
+    CaOptions, CertificateAuthority, IssueOptions, IssueRequest, IssueSummary, Issued, IssuedFacts,
+    IssuedStore, KeySource, KeyType, Outcome, Sink, issue_batch,
+};
+use hub_types::IdentityId;
+use openssl::pkey::PKey;
+use openssl::x509::X509;
+use tempfile::TempDir;
+use time::OffsetDateTime;
+
+/// A factory: a CA and a place for what it issues.
+pub(crate) struct Factory {
+    pub(crate) folder: TempDir,
+    pub(crate) ca: CertificateAuthority,
+}
+
+impl Factory {
+    pub(crate) fn new() -> Self {
+        Self::with(KeyType::P256)
+    }
+
+    pub(crate) fn with(key_type: KeyType) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = CaOptions { key_type, ..CaOptions::default() };
+        let ca = CertificateAuthority::init(&folder.path().join("ca"), &options, now()).unwrap();
+        Self { folder, ca }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn out(&self) -> PathBuf {
+        self.path("out")
+    }
+
+    /// Issues with everything at its default.
+    pub(crate) fn issue(&self, sink: Sink, requests: Vec<IssueRequest>) -> (IssueSummary, Vec<Issued>) {
+        self.issue_as(sink, &IssueOptions::new(now()), requests)
+    }
+
+    pub(crate) fn issue_as(
+        &self,
+        sink: Sink,
+        options: &IssueOptions,
+        requests: Vec<IssueRequest>,
+    ) -> (IssueSummary, Vec<Issued>) {
+        let mut store = IssuedStore::open(&self.out(), sink).unwrap();
+        let mut told = Vec::new();
+        let mut tell = |issued: &Issued| told.push(copy(issued));
+        let summary = issue_batch(&self.ca, options, requests.into_iter(), &mut store, &mut tell).unwrap();
+        (summary, told)
+    }
+
+    /// Whether OpenSSL, at its strictest, takes a certificate for a client's.
+    pub(crate) fn assert_openssl_accepts(&self, certificate: &Path) {
+        let output = Command::new("openssl")
+            .args(["verify", "-x509_strict", "-purpose", "sslclient"])
+            .arg("-CAfile")
+            .arg(self.path("ca/root.pem"))
+            .arg("-untrusted")
+            .arg(self.path("ca/issuing.pem"))
+            .arg(certificate)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+pub(crate) fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
+pub(crate) fn id(name: &str) -> IdentityId {
+    IdentityId::from_common_name(name).unwrap()
+}
+
+pub(crate) fn generate(name: &str) -> IssueRequest {
+    IssueRequest { identity: id(name), key: KeySource::Generate }
+}
+
+pub(crate) fn facts(issued: &Issued) -> &IssuedFacts {
+    match &issued.outcome {
+        Outcome::Issued(facts) | Outcome::AlreadyThere(facts) => facts,
+        other => panic!("{}: {other:?}", issued.identity),
+    }
+}
+
+/// A certificate through OpenSSL's eyes, and that its key fits.
+pub(crate) fn openssl_certificate(facts: &IssuedFacts) -> X509 {
+    let certificate = X509::from_der(cert_tool::read_certificate(&facts.certificate).unwrap().der()).unwrap();
+    if let Some(path) = &facts.private_key {
+        let key = PKey::private_key_from_pem(&block_at(path)).unwrap();
+        assert!(certificate.public_key().unwrap().public_eq(&key), "{} has another key", path.display());
+    }
+    certificate
+}
+
+/// The bytes that a `path#offset` leads to.
+pub(crate) fn block_at(reference: &Path) -> Vec<u8> {
+    match reference.to_str().unwrap().rsplit_once('#') {
+        Some((path, offset)) => {
+            let text = std::fs::read(path).unwrap();
+            let rest = text[offset.parse().unwrap()..].to_vec();
+            let end = String::from_utf8_lossy(&rest).find("-----END").unwrap();
+            let line = rest[end..].iter().position(|byte| *byte == b'\n').unwrap();
+            rest[..end + line + 1].to_vec()
+        }
+        None => std::fs::read(reference).unwrap(),
+    }
+}
+
+fn copy(issued: &Issued) -> Issued {
+    let outcome = match &issued.outcome {
+        Outcome::AlreadyThere(facts) => Outcome::AlreadyThere(facts.clone()),
+        Outcome::Issued(facts) => Outcome::Issued(facts.clone()),
+        Outcome::Refused(refusal) => panic!("{}: {refusal}", issued.identity),
+    };
+    Issued { identity: issued.identity.clone(), outcome }
+}

@@ -1,0 +1,249 @@
+//! Creating identities: in bulk, and one by one where a hub does not take them in bulk.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::join_all;
+use hub_types::bulk::{BulkError, BulkItem, BulkResult};
+use hub_types::limits::MAX_BULK_ITEMS;
+use hub_types::{DeviceId, ErrorCode};
+
+use super::settle::{observe, refused_or_fatal};
+use crate::desired::{DesiredIdentity, GivenKeys};
+use crate::hub::{ErrorClass, Hub, HubError};
+use crate::lifecycle::Event;
+use crate::standing::Standing;
+
+/// Creates identities on one hub, and learns how it treats modules in bulk.
+///
+/// That bulk calls take modules is known; whether a module takes its twin from the same item is
+/// not. Sending the twin inside costs nothing, so it is sent, the first module that was created so
+/// is read back, and what it shows holds for the rest.
+pub(super) struct Creator<H> {
+    hub: Arc<H>,
+    modules: Mutex<BulkModules>,
+    parent_scopes: Mutex<HashMap<DeviceId, String>>,
+}
+
+/// How a hub treats modules in bulk calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum BulkModules {
+    #[default]
+    NotTriedYet,
+    Refused,
+    WithTwin,
+    WithoutTwin,
+}
+
+impl<H: Hub> Creator<H> {
+    pub(super) fn new(hub: Arc<H>) -> Self {
+        Self { hub, modules: Mutex::default(), parent_scopes: Mutex::default() }
+    }
+
+    /// Creates identities, all devices or all modules, and answers an event for each.
+    pub(super) async fn create(
+        &self,
+        wanted: &[&DesiredIdentity],
+        keys: &GivenKeys,
+    ) -> Result<Vec<Event>, HubError> {
+        let mut events = Vec::with_capacity(wanted.len());
+        for chunk in wanted.chunks(MAX_BULK_ITEMS) {
+            let is_module = chunk.iter().any(|wanted| wanted.identity.module().is_some());
+            events.extend(match is_module {
+                true => self.create_modules(chunk, keys).await?,
+                false => self.create_devices(chunk, keys).await?,
+            });
+        }
+        Ok(events)
+    }
+
+    async fn create_devices(
+        &self,
+        wanted: &[&DesiredIdentity],
+        keys: &GivenKeys,
+    ) -> Result<Vec<Event>, HubError> {
+        let mut events: Vec<Option<Event>> = Vec::with_capacity(wanted.len());
+        let mut items = Vec::with_capacity(wanted.len());
+        for wanted in wanted {
+            match self.parent_scope(wanted).await {
+                Ok(scope) => {
+                    items.push(wanted.create_item(keys, scope));
+                    events.push(None);
+                }
+                Err(error) => events.push(Some(refused_or_fatal(error, None)?)),
+            }
+        }
+        let mut sent = self.send(&items).await?.into_iter();
+        Ok(events.into_iter().filter_map(|event| event.or_else(|| sent.next())).collect())
+    }
+
+    async fn create_modules(
+        &self,
+        wanted: &[&DesiredIdentity],
+        keys: &GivenKeys,
+    ) -> Result<Vec<Event>, HubError> {
+        if self.bulk_modules() == BulkModules::Refused {
+            let singly = wanted.iter().map(|wanted| self.create_module(wanted, keys));
+            return join_all(singly).await.into_iter().collect();
+        }
+        let items: Vec<BulkItem> = wanted.iter().map(|wanted| wanted.create_item(keys, None)).collect();
+        let mut events = self.send(&items).await?;
+        self.learn_from(wanted, &events, keys).await?;
+        let without_twin = self.bulk_modules() == BulkModules::WithoutTwin;
+        for (wanted, event) in wanted.iter().zip(&mut events) {
+            match event {
+                Event::Created if without_twin && wanted.state.has_twin() => {
+                    *event = Event::CreatedWithoutTwin
+                }
+                Event::Refused(error) if may_be_no_bulk_modules(error) => {
+                    *event = self.create_module(wanted, keys).await?;
+                    if matches!(event, Event::Created | Event::CreatedWithoutTwin) {
+                        self.set_bulk_modules(BulkModules::Refused);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(events)
+    }
+
+    /// Sends items in one bulk call and answers an event for each. Where the hub refuses the call as
+    /// a whole, its halves are sent, down to the item that is to blame.
+    async fn send(&self, items: &[BulkItem]) -> Result<Vec<Event>, HubError> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.hub.bulk(items).await {
+            Ok(result) => Ok(item_events(items, &result)),
+            Err(error) if error.effect_is_unknown() => {
+                tracing::warn!(%error, items = items.len(), "the answer to a bulk call was lost; the hub will be asked");
+                Ok(items.iter().map(|_| Event::Lost(HubError::NoAnswer)).collect())
+            }
+            Err(error) if error.class() != ErrorClass::Input => Err(error),
+            Err(error) if items.len() == 1 => Ok(vec![Event::Refused(error)]),
+            Err(_) => {
+                let (left, right) = items.split_at(items.len() / 2);
+                let mut events = Box::pin(self.send(left)).await?;
+                events.extend(Box::pin(self.send(right)).await?);
+                Ok(events)
+            }
+        }
+    }
+
+    /// Reads back one module that was just created with its twin, unless the answer is known.
+    async fn learn_from(
+        &self,
+        wanted: &[&DesiredIdentity],
+        events: &[Event],
+        keys: &GivenKeys,
+    ) -> Result<(), HubError> {
+        let created = wanted
+            .iter()
+            .zip(events)
+            .find(|(wanted, event)| wanted.state.has_twin() && matches!(event, Event::Created));
+        if let (BulkModules::NotTriedYet, Some((wanted, _))) = (self.bulk_modules(), created) {
+            self.set_bulk_modules(match observe(&*self.hub, wanted, keys).await? {
+                Standing::Equal => BulkModules::WithTwin,
+                _ => BulkModules::WithoutTwin,
+            });
+        }
+        Ok(())
+    }
+
+    async fn create_module(&self, wanted: &DesiredIdentity, keys: &GivenKeys) -> Result<Event, HubError> {
+        let Some(spec) = wanted.module_spec(keys) else {
+            return Ok(Event::Refused(HubError::NoDevice(wanted.identity.device().clone())));
+        };
+        match self.hub.create_module(&wanted.identity, &spec).await {
+            Ok(()) if wanted.state.has_twin() => Ok(Event::CreatedWithoutTwin),
+            Ok(()) => Ok(Event::Created),
+            Err(error) if error.code() == Some(ErrorCode::ModuleAlreadyExistsOnDevice) => {
+                Ok(Event::AlreadyExists)
+            }
+            // For the modules of a missing device a hub says 401, as if the caller had no right.
+            Err(error) if error.class() == ErrorClass::Auth => {
+                let device = wanted.identity.device();
+                match self.hub.twin(&device.clone().into()).await? {
+                    None => Ok(Event::Refused(HubError::NoDevice(device.clone()))),
+                    Some(_) => Err(error),
+                }
+            }
+            Err(error) => refused_or_fatal(error, Some(Event::Lost)),
+        }
+    }
+
+    /// The scope of the parent that the batch wants, asked of the hub once.
+    async fn parent_scope(&self, wanted: &DesiredIdentity) -> Result<Option<String>, HubError> {
+        let Some(parent) = &wanted.state.parent else { return Ok(None) };
+        let known = self.parent_scopes.lock().unwrap_or_else(PoisonError::into_inner).get(parent).cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let device = self.hub.device(parent).await?;
+        let scope =
+            device.filter(|device| device.capabilities.iot_edge).and_then(|device| device.device_scope);
+        let scope = scope.ok_or_else(|| HubError::NoParent(parent.clone()))?;
+        let mut scopes = self.parent_scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Some(scopes.entry(parent.clone()).or_insert(scope).clone()))
+    }
+
+    fn bulk_modules(&self) -> BulkModules {
+        *self.modules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_bulk_modules(&self, learnt: BulkModules) {
+        tracing::info!(?learnt, "how this hub treats modules in bulk");
+        *self.modules.lock().unwrap_or_else(PoisonError::into_inner) = learnt;
+    }
+}
+
+fn item_events(items: &[BulkItem], result: &BulkResult) -> Vec<Event> {
+    let failed: HashMap<(&str, Option<&str>), &BulkError> = result
+        .errors
+        .iter()
+        .map(|error| {
+            ((error.device_id.as_str(), error.module_id.as_deref().filter(|id| !id.is_empty())), error)
+        })
+        .collect();
+    let without_twin = |item: &BulkItem| {
+        result.warnings.iter().any(|warning| {
+            warning.device_id == item.id.as_str() && warning.warning_code == "DeviceRegisteredWithoutTwin"
+        })
+    };
+    let event = |item: &BulkItem| {
+        let key = (item.id.as_str(), item.module_id.as_ref().map(hub_types::ModuleId::as_str));
+        match failed.get(&key) {
+            Some(error) => item_error(error),
+            None if without_twin(item) => Event::CreatedWithoutTwin,
+            None => Event::Created,
+        }
+    };
+    items.iter().map(event).collect()
+}
+
+fn item_error(error: &BulkError) -> Event {
+    let reason = HubError::from(error);
+    match error.code() {
+        Some(ErrorCode::DeviceAlreadyExists | ErrorCode::ModuleAlreadyExistsOnDevice) => Event::AlreadyExists,
+        _ if reason.class() == ErrorClass::Input => Event::Refused(reason),
+        // Throttled or failed in the middle of the call: the hub must be asked what became of it.
+        _ => Event::Lost(reason),
+    }
+}
+
+/// Whether a refusal may mean that the hub takes no modules in bulk, rather than that this one is bad.
+fn may_be_no_bulk_modules(error: &HubError) -> bool {
+    match error.code() {
+        None => true,
+        Some(code) => matches!(
+            code,
+            ErrorCode::ArgumentInvalid
+                | ErrorCode::BulkRegistryOperationFailure
+                | ErrorCode::CannotRegisterModuleToModule
+                | ErrorCode::DeserializationError
+                | ErrorCode::GenericBadRequest
+                | ErrorCode::InvalidOperation
+                | ErrorCode::IotHubFormatError
+        ),
+    }
+}

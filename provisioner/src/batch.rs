@@ -1,0 +1,10 @@
+//! Reading a batch: from the rows of a file to what is wanted of each identity.
+
+mod load;
+mod row;
+mod twin_template;
+
+pub use load::{
+    BatchSink, LoadError, LoadOptions, Loaded, MissingCertificates, ProblemsOnly, count_errors, load,
+};
+pub use twin_template::{RenderedTwin, TemplateError, TwinTemplates};

@@ -1,0 +1,235 @@
+//! Loading a batch: every row checked against itself and against the files that it names, and
+//! turned into what is wanted of an identity.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use batch_file::{BadRow, BatchReader, OpenError, Problem, ReadOptions, Row, RowAuth, Severity};
+use hub_types::DeviceId;
+use sha2::{Digest, Sha256};
+
+use super::row::{RowReader, problem};
+use super::twin_template::TwinTemplates;
+use crate::desired::{DesiredIdentity, GivenKeys};
+use crate::ledger::LedgerError;
+
+/// How a batch is loaded.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// Names that others use for our columns.
+    pub read: ReadOptions,
+    /// What becomes of rows that need a certificate and name none.
+    pub certificates: MissingCertificates,
+}
+
+/// What becomes of rows that need a certificate and name none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MissingCertificates {
+    /// It will be issued, or was.
+    Issued,
+    /// The row is bad.
+    #[default]
+    Refused,
+}
+
+/// Where the rows and problems of a batch go as they are read.
+pub trait BatchSink {
+    /// Takes a good row.
+    fn row(&mut self, line: u64, wanted: DesiredIdentity) -> Result<(), LedgerError>;
+
+    /// Takes what is wrong with a row or with the file.
+    fn problem(&mut self, problem: Problem);
+}
+
+/// What a batch came to.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Good rows that are devices.
+    pub devices: u64,
+    /// Good rows that are modules.
+    pub modules: u64,
+    /// Good rows whose certificate is to be issued.
+    pub to_issue: u64,
+    /// Bad rows.
+    pub bad_rows: u64,
+    /// Whether the file as a whole can't be used.
+    pub is_unusable: bool,
+    /// The symmetric keys that the batch gives.
+    pub keys: GivenKeys,
+    /// How far below its topmost parent each device is that has one in the batch.
+    pub levels: Vec<(DeviceId, u32)>,
+    /// The SHA-256 of the file, as upper-case hex.
+    pub sha256: String,
+}
+
+impl Loaded {
+    /// All rows, good and bad.
+    pub fn rows(&self) -> u64 {
+        self.devices + self.modules + self.bad_rows
+    }
+}
+
+/// Why a batch can't be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The rows can't be kept.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The file can't be read as a batch at all.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The file can't be read.
+    #[error("can't read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Reads a whole batch, row by row, into `sink`.
+pub fn load(path: &Path, options: &LoadOptions, sink: &mut dyn BatchSink) -> Result<Loaded, LoadError> {
+    let file = File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    let hasher = Arc::new(Mutex::new(Sha256::new()));
+    let input = Hashing { file, hasher: hasher.clone() };
+    let name = path.display().to_string();
+    let base = path.parent().unwrap_or_else(|| Path::new(""));
+    let mut reader = BatchReader::from_read(input, &name, base, &options.read)?;
+    let mut loading = Loading {
+        file: &name,
+        rows: RowReader { templates: TwinTemplates::new(), certificates: options.certificates },
+        parents: HashMap::new(),
+        loaded: Loaded::default(),
+        sink,
+    };
+    for row in &mut reader {
+        match row {
+            Ok(row) => loading.good(row)?,
+            Err(bad) => loading.bad(bad),
+        }
+    }
+    let mut loaded = loading.finish();
+    for problem in reader.file_problems() {
+        loaded.is_unusable |= problem.is_error();
+        sink.problem(problem.clone());
+    }
+    let digest = hasher.lock().unwrap_or_else(PoisonError::into_inner).clone().finalize();
+    loaded.sha256 = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+    Ok(loaded)
+}
+
+struct Loading<'a> {
+    file: &'a str,
+    rows: RowReader,
+    /// The parent, and the line, of each device that has one.
+    parents: HashMap<DeviceId, (DeviceId, u64)>,
+    loaded: Loaded,
+    sink: &'a mut dyn BatchSink,
+}
+
+impl Loading<'_> {
+    fn good(&mut self, row: Row) -> Result<(), LedgerError> {
+        let mut problems = Vec::new();
+        let wanted = self.rows.read(&row, self.file, &mut problems);
+        problems.splice(0..0, row.warnings.iter().cloned());
+        let Some(wanted) = wanted else {
+            self.bad(BadRow { line: row.line, cells: None, problems });
+            return Ok(());
+        };
+        problems.into_iter().for_each(|problem| self.sink.problem(problem));
+        if let RowAuth::Sas { keys: Some(keys) } = row.auth {
+            self.loaded.keys.insert(wanted.identity.clone(), keys);
+        }
+        if let Some(parent) = row.parent {
+            self.parents.insert(wanted.identity.device().clone(), (parent, row.line));
+        }
+        match wanted.identity.module() {
+            None => self.loaded.devices += 1,
+            Some(_) => self.loaded.modules += 1,
+        }
+        self.loaded.to_issue += u64::from(wanted.state.auth.is_to_be_issued());
+        self.sink.row(row.line, wanted)
+    }
+
+    fn bad(&mut self, row: BadRow) {
+        self.loaded.bad_rows += 1;
+        row.problems.into_iter().for_each(|problem| self.sink.problem(problem));
+    }
+
+    fn finish(mut self) -> Loaded {
+        for (device, (parent, line)) in &self.parents {
+            match level(device, &self.parents) {
+                Some(level) => self.loaded.levels.push((device.clone(), level)),
+                None => {
+                    self.loaded.is_unusable = true;
+                    self.sink.problem(problem(
+                        self.file,
+                        *line,
+                        "parent",
+                        Some(parent.as_str()),
+                        "the parents of this device lead back to itself",
+                        "leave the parent of one of them empty",
+                    ));
+                }
+            }
+        }
+        self.loaded
+    }
+}
+
+/// How many parents of a device are in the batch, one above the other; `None` when they go in a circle.
+fn level(device: &DeviceId, parents: &HashMap<DeviceId, (DeviceId, u64)>) -> Option<u32> {
+    let mut level = 0;
+    let mut next = parents.get(device);
+    while let Some((parent, _)) = next {
+        level += 1;
+        if parent == device || level as usize > parents.len() {
+            return None;
+        }
+        next = parents.get(parent);
+    }
+    Some(level)
+}
+
+/// A reader that hashes all that passes through it.
+struct Hashing {
+    file: File,
+    hasher: Arc<Mutex<Sha256>>,
+}
+
+impl Read for Hashing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        if let Some(bytes) = buffer.get(..length) {
+            self.hasher.lock().unwrap_or_else(PoisonError::into_inner).update(bytes);
+        }
+        Ok(length)
+    }
+}
+
+/// Keeps problems, and nothing else: for `check`.
+#[derive(Debug, Default)]
+pub struct ProblemsOnly {
+    /// The problems, in the order of the file.
+    pub problems: Vec<Problem>,
+}
+
+impl BatchSink for ProblemsOnly {
+    fn row(&mut self, _line: u64, _wanted: DesiredIdentity) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+}
+
+/// How many of these problems stand in the way.
+pub fn count_errors(problems: &[Problem]) -> usize {
+    problems.iter().filter(|problem| problem.severity == Severity::Error).count()
+}

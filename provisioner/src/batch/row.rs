@@ -1,0 +1,190 @@
+//! From one row of the file to what is wanted of one identity, with the help of the files that the
+//! row names.
+
+use batch_file::{CsrSource, Problem, Row, RowAuth, Severity};
+use hub_types::Thumbprint;
+use hub_types::twin::{JsonObject, Nulls, Section, TwinRuleError, check_section};
+use serde_json::Value;
+
+use super::load::MissingCertificates;
+use super::twin_template::{RenderedTwin, TwinTemplates};
+use crate::causes::with_causes;
+use crate::desired::{Csr, DesiredAuth, DesiredIdentity, DesiredState};
+
+/// Reads rows.
+pub(super) struct RowReader {
+    pub(super) templates: TwinTemplates,
+    pub(super) certificates: MissingCertificates,
+}
+
+/// The problems of one row as they are found.
+struct Findings<'a> {
+    row: &'a Row,
+    file: &'a str,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl RowReader {
+    /// What the row wants; `None` when something is wrong with it, which then stands in `problems`.
+    pub(super) fn read(
+        &mut self,
+        row: &Row,
+        file: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<DesiredIdentity> {
+        let mut findings = Findings { row, file, problems };
+        // Both are read before either stops the row, so that all that is wrong is said at once.
+        let auth = self.auth(&mut findings);
+        let twin = self.twin(&mut findings);
+        let (auth, twin) = (auth?, twin?);
+        let state = DesiredState {
+            auth,
+            status: row.status.unwrap_or_default(),
+            status_reason: row.status_reason.clone(),
+            edge: row.edge.unwrap_or_default(),
+            parent: row.parent.clone(),
+            tags: twin.tags,
+            desired: twin.desired,
+        };
+        Some(DesiredIdentity { identity: row.identity.clone(), state })
+    }
+
+    fn auth(&self, findings: &mut Findings<'_>) -> Option<DesiredAuth> {
+        let row = findings.row;
+        let thumbprint = findings.certificate_thumbprint()?;
+        match (&row.auth, thumbprint) {
+            (RowAuth::Sas { keys }, _) => Some(DesiredAuth::Sas { given: keys.is_some() }),
+            (RowAuth::X509Ca, _) => Some(DesiredAuth::X509Ca),
+            (RowAuth::X509Thumbprint { secondary, .. }, Some(primary)) => {
+                Some(DesiredAuth::Thumbprint { primary: Some(primary), secondary: *secondary })
+            }
+            (RowAuth::X509Thumbprint { primary: None, secondary: None }, None) => self.to_be_issued(findings),
+            (RowAuth::X509Thumbprint { primary, secondary }, None) => {
+                Some(DesiredAuth::Thumbprint { primary: *primary, secondary: *secondary })
+            }
+        }
+    }
+
+    fn to_be_issued(&self, findings: &mut Findings<'_>) -> Option<DesiredAuth> {
+        let row = findings.row;
+        if self.certificates == MissingCertificates::Refused {
+            findings.error(
+                "primary_thumbprint",
+                None,
+                "the row has neither a thumbprint nor a certificate",
+                "fill in `primary_thumbprint` or `certificate`, or let one be issued with `--issue CA_DIR`",
+            );
+            return None;
+        }
+        let csr = row.csr.as_ref().map(|source| match source {
+            CsrSource::Path(path) => Csr::Path(path.clone()),
+            CsrSource::Pem(pem) => Csr::Pem(pem.clone()),
+        });
+        Some(DesiredAuth::IssuedCertificate { csr })
+    }
+
+    fn twin(&mut self, findings: &mut Findings<'_>) -> Option<RenderedTwin> {
+        let row = findings.row;
+        let mut twin = match &row.twin_template {
+            None => RenderedTwin::default(),
+            Some(path) => {
+                let cells: Vec<_> = row.cells.iter().collect();
+                let cells = cells.iter().map(|(name, text)| (*name, text.as_ref()));
+                match self.templates.render(path, cells) {
+                    Ok(twin) => twin,
+                    Err(error) => {
+                        let remedy =
+                            "correct the template; its strings may use the row's columns as `{{ name }}`";
+                        findings.error("twin", Some(&path.display().to_string()), error.to_string(), remedy);
+                        return None;
+                    }
+                }
+            }
+        };
+        overlay(&mut twin.tags, &row.tags);
+        overlay(&mut twin.desired, &row.desired);
+        let tags = check_section(Section::Tags, &twin.tags, Nulls::Refuse);
+        let desired = check_section(Section::Desired, &twin.desired, Nulls::Refuse);
+        let broken: Vec<TwinRuleError> = [tags, desired].into_iter().filter_map(Result::err).collect();
+        for error in &broken {
+            let column = if row.twin_template.is_some() { "twin" } else { error.section() };
+            findings.error(
+                column,
+                None,
+                error.to_string(),
+                "a hub would refuse this twin: make it smaller or simpler",
+            );
+        }
+        broken.is_empty().then_some(twin)
+    }
+}
+
+impl Findings<'_> {
+    /// The thumbprint of the certificate that the row names, if it names one: the outer `None` is a
+    /// problem.
+    fn certificate_thumbprint(&mut self) -> Option<Option<Thumbprint>> {
+        let row = self.row;
+        let Some(path) = &row.certificate else { return Some(None) };
+        let shown = path.display().to_string();
+        let certificate = match cert_tool::read_certificate(path) {
+            Ok(certificate) => certificate,
+            Err(error) => {
+                let remedy = "name a file that holds one certificate, PEM or DER, relative to the batch";
+                self.error("certificate", Some(&shown), with_causes(&error), remedy);
+                return None;
+            }
+        };
+        let wanted = row.identity.common_name();
+        if certificate.common_name() != Some(wanted.as_str()) {
+            let found = certificate.common_name().unwrap_or("no common name");
+            let message = format!("the certificate is for `{found}`, not for `{wanted}`");
+            self.error("certificate", Some(&shown), message, "name the certificate of this identity");
+            return None;
+        }
+        if let RowAuth::X509Thumbprint { primary: Some(given), .. } = &row.auth
+            && !given.matches_der(certificate.der())
+        {
+            let message = format!("the certificate's thumbprint is {}", certificate.sha256());
+            let remedy = "leave `primary_thumbprint` empty, or name the certificate it belongs to";
+            self.error("primary_thumbprint", Some(&given.to_string()), message, remedy);
+            return None;
+        }
+        Some(Some(certificate.sha256().into()))
+    }
+
+    fn error(&mut self, column: &str, value: Option<&str>, message: impl Into<String>, remedy: &str) {
+        self.problems.push(problem(self.file, self.row.line, column, value, message, remedy));
+    }
+}
+
+/// An error in a cell.
+pub(super) fn problem(
+    file: &str,
+    line: u64,
+    column: &str,
+    value: Option<&str>,
+    message: impl Into<String>,
+    remedy: &str,
+) -> Problem {
+    Problem {
+        severity: Severity::Error,
+        file: file.to_owned(),
+        line: Some(line),
+        column: Some(column.to_owned()),
+        value: value.map(str::to_owned),
+        message: message.into(),
+        remedy: remedy.to_owned(),
+    }
+}
+
+/// Puts `over` onto `base`: objects are merged, everything else replaces.
+fn overlay(base: &mut JsonObject, over: &JsonObject) {
+    for (name, value) in over {
+        match (base.get_mut(name), value) {
+            (Some(Value::Object(base)), Value::Object(over)) => overlay(base, over),
+            _ => {
+                base.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}

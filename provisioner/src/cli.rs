@@ -1,0 +1,64 @@
+//! The command line: what was typed, the calls it stands for, and what is printed of their results.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use args::{Cli, Verb};
+use failure::{Exit, Failure};
+use printer::Printer;
+
+mod apply;
+mod args;
+mod check;
+mod failure;
+mod loading;
+mod plan;
+mod printer;
+mod runs;
+mod twin;
+mod verify;
+
+/// Runs the program and answers its exit code.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let printer = Printer::new(cli.format);
+    let exit = std::panic::catch_unwind(|| dispatch(&cli, &printer)).unwrap_or(Ok(Exit::Bug));
+    let exit = exit.unwrap_or_else(|failure| {
+        printer.failure(&failure);
+        failure.exit
+    });
+    ExitCode::from(exit as u8)
+}
+
+fn dispatch(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
+    match &cli.verb {
+        Verb::Check(args) => check::run(args, printer),
+        Verb::Plan(args) => block_on(plan::run(args, printer)),
+        Verb::Apply(args) => block_on(apply::run(args, &cli.ledger, printer)),
+        Verb::Verify(args) => block_on(verify::run(args, printer)),
+        Verb::Runs => runs::list(&cli.ledger, printer),
+        Verb::Status(args) => runs::status(args.run, &cli.ledger, printer),
+        Verb::Report(args) => runs::report(args.run, &cli.ledger, printer),
+        Verb::Twin(verb) => block_on(twin::run(verb, printer)),
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(Exit::Interrupted, error))?.block_on(work)
+}
+
+/// Help and version are data and a success; everything else is bad usage.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Nobody is left to be told that the terminal is gone.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => ExitCode::from(Exit::BadInput as u8),
+    }
+}

@@ -1,0 +1,261 @@
+//! The command line as it is typed.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use batch_file::ReadOptions;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use hub_types::limits::Tier;
+use hub_types::twin::JsonObject;
+use hub_types::{DeviceId, IdentityId, ModuleId};
+use zeroize::Zeroizing;
+
+use crate::ledger::RunId;
+use crate::target::TargetChoice;
+
+/// From a batch of devices and modules to identities and twins on an Azure IoT Hub.
+///
+/// With no hub configured, an embedded local hub takes its place, with its data in `.local-hub`.
+/// stdout is data, stderr is for people.
+///
+/// Exit codes: 0 all as asked; 1 finished, but some rows failed; 2 bad usage or bad input, nothing
+/// done; 3 the hub or the CA refused or could not be reached; 4 interrupted, run it again; 70 a bug.
+#[derive(Debug, Parser)]
+#[command(name = "provisioner", version, max_term_width = 110)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+    /// How results are written to stdout.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+    /// The ledger: what every run did, row by row.
+    #[arg(
+        long,
+        global = true,
+        env = "PROVISIONER_LEDGER",
+        default_value = "provisioner.ledger",
+        value_name = "FILE"
+    )]
+    pub(super) ledger: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Is the batch clean? Every problem at once; no hub is needed.
+    Check(CheckArgs),
+    /// What would change on the hub, and how long it would take at its tier? Writes nothing.
+    #[command(after_help = "Example: provisioner plan work-order.csv --issue pki --tier S1 --units 2")]
+    Plan(PlanArgs),
+    /// Create the batch's identities and twins on the hub, then verify them.
+    ///
+    /// What is there already is compared and never overwritten. Running the same batch again does
+    /// only what is left to do.
+    #[command(after_help = "Example: provisioner apply work-order.csv --issue pki")]
+    Apply(ApplyArgs),
+    /// Does the hub hold what the batch says?
+    #[command(after_help = "Example: provisioner verify work-order.csv --issue pki")]
+    Verify(VerifyArgs),
+    /// The runs that the ledger knows.
+    Runs,
+    /// How far is a run? The newest where none is named.
+    Status(RunArgs),
+    /// What became of a run's rows? The newest run where none is named.
+    ///
+    /// As text: the totals and all that is remarkable. As csv or json: every row.
+    Report(RunArgs),
+    /// One twin, for scripts; prints the hub's own JSON.
+    #[command(subcommand)]
+    Twin(TwinVerb),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TwinVerb {
+    /// Read a twin.
+    #[command(after_help = "Example: provisioner twin show --device-id pump-1 --module-id telemetry")]
+    Show(TwinArgs),
+    /// Merge tags and desired properties into a twin; null deletes a member.
+    #[command(
+        after_help = "Example: provisioner twin update --device-id pump-1 --desired '{\"interval\": 60}'"
+    )]
+    Update(TwinUpdateArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TwinArgs {
+    /// The device.
+    #[arg(long, value_name = "ID")]
+    device_id: DeviceId,
+    /// The module; without it, the twin is the device's.
+    #[arg(long, value_name = "ID")]
+    module_id: Option<ModuleId>,
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+}
+
+impl TwinArgs {
+    pub(super) fn identity(&self) -> IdentityId {
+        IdentityId::new(self.device_id.clone(), self.module_id.clone())
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("sections").required(true).multiple(true))]
+pub(super) struct TwinUpdateArgs {
+    #[command(flatten)]
+    pub(super) twin: TwinArgs,
+    /// Desired properties to merge, as a JSON object.
+    #[arg(long, value_name = "JSON", group = "sections", value_parser = parse_object)]
+    pub(super) desired: Option<JsonObject>,
+    /// Tags to merge, as a JSON object.
+    #[arg(long, value_name = "JSON", group = "sections", value_parser = parse_object)]
+    pub(super) tags: Option<JsonObject>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    pub(super) batch: BatchArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    pub(super) batch: BatchArgs,
+    #[command(flatten)]
+    pub(super) issued: IssuedArgs,
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    /// The tier of the hub, which bounds its rate: F1, B1, B2, B3, S1, S2 or S3.
+    #[arg(long, default_value = "S1")]
+    pub(super) tier: Tier,
+    /// The units of that tier.
+    #[arg(long, default_value = "1")]
+    pub(super) units: NonZeroU32,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApplyArgs {
+    #[command(flatten)]
+    pub(super) batch: BatchArgs,
+    #[command(flatten)]
+    pub(super) issued: IssuedArgs,
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
+    #[arg(long)]
+    pub(super) skip_bad_rows: bool,
+    /// Do not read everything back in the end.
+    #[arg(long)]
+    pub(super) no_verify: bool,
+    /// How many groups of up to 100 devices are worked on at once.
+    #[arg(long, default_value = "4", value_name = "N")]
+    pub(super) workers: NonZeroU32,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    pub(super) batch: BatchArgs,
+    #[command(flatten)]
+    pub(super) issued: IssuedArgs,
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// The number of the run.
+    pub(super) run: Option<RunId>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BatchArgs {
+    /// The batch: CSV or JSON Lines, one identity per row.
+    pub(super) file: PathBuf,
+    /// Read the column THEIRS as our column OURS.
+    #[arg(long, value_name = "THEIRS=OURS", value_parser = parse_pair)]
+    pub(super) map: Vec<(String, String)>,
+}
+
+impl BatchArgs {
+    pub(super) fn read_options(&self) -> ReadOptions {
+        ReadOptions { map: self.map.clone() }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct IssuedArgs {
+    /// The CA that issues certificates for rows without a thumbprint. With the embedded hub, a CA is
+    /// made where there is none. `plan` and `verify` only read what it has issued.
+    #[arg(long, value_name = "CA_DIR")]
+    pub(super) issue: Option<PathBuf>,
+    /// Where its certificates and keys are kept [default: CA_DIR/issued].
+    #[arg(long, value_name = "DIR", requires = "issue")]
+    pub(super) out: Option<PathBuf>,
+}
+
+impl IssuedArgs {
+    /// The CA's folder and the folder of its certificates.
+    pub(super) fn folders(&self) -> Option<(PathBuf, PathBuf)> {
+        let ca = self.issue.clone()?;
+        let out = self.out.clone().unwrap_or_else(|| ca.join("issued"));
+        Some((ca, out))
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Hub")]
+pub(super) struct TargetArgs {
+    /// A hub of `provisioner.toml`. Without it, the connection string in the environment variable
+    /// IOTHUB_CONNECTION_STRING is used.
+    #[arg(long, value_name = "NAME", conflicts_with = "local")]
+    hub: Option<String>,
+    /// The embedded local hub, with its data in DIR.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = ".local-hub")]
+    local: Option<PathBuf>,
+    /// A PEM file with a root to trust besides the system's.
+    #[arg(long, value_name = "FILE", env = "IOTHUB_CA_FILE")]
+    ca_file: Vec<PathBuf>,
+}
+
+impl TargetArgs {
+    /// The choice of a hub, with the connection string that the environment holds.
+    pub(super) fn choice(&self) -> TargetChoice {
+        TargetChoice {
+            hub: self.hub.clone(),
+            local: self.local.clone(),
+            // Not a clap argument: those could be given on the command line, for all to see.
+            connection_string: std::env::var("IOTHUB_CONNECTION_STRING").ok().map(Zeroizing::new),
+            ca_files: self.ca_file.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Csv,
+    Json,
+    Text,
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((theirs, ours)) if !theirs.is_empty() && !ours.is_empty() => Ok((theirs.into(), ours.into())),
+        _ => Err("must have the form THEIRS=OURS, for example `Serial=device_id`".into()),
+    }
+}
+
+fn parse_object(text: &str) -> Result<JsonObject, String> {
+    serde_json::from_str(text).map_err(|error| format!("must be a JSON object: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_model_of_the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

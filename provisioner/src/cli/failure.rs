@@ -1,0 +1,123 @@
+//! How a command ends, and what is said when it ends badly.
+
+use std::error::Error;
+
+use crate::apply::ApplyError;
+use crate::batch::LoadError;
+use crate::hub::HubError;
+use crate::issue::IssueError;
+use crate::ledger::LedgerError;
+use crate::target::TargetError;
+
+/// The exit codes, as scripts know them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Exit {
+    /// All as asked.
+    Done = 0,
+    /// Finished, but some rows are not as asked.
+    SomeFailed = 1,
+    /// Bad usage or bad input; nothing was done.
+    BadInput = 2,
+    /// The hub or the CA refused, or could not be reached.
+    Refused = 3,
+    /// Stopped on the way; the same command does the rest.
+    Interrupted = 4,
+    /// A bug.
+    Bug = 70,
+}
+
+/// Why a command did not end well.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) exit: Exit,
+    pub(super) error: Box<dyn Error + Send + Sync>,
+    pub(super) hint: Option<String>,
+}
+
+impl Failure {
+    pub(super) fn new(exit: Exit, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { exit, error: error.into(), hint: None }
+    }
+
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl From<HubError> for Failure {
+    fn from(error: HubError) -> Self {
+        let hint = error.hint().map(str::to_owned);
+        Self { hint, ..Self::new(Exit::Refused, error) }
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Busy { .. } => Self::new(Exit::BadInput, error)
+                .hint("wait for the other run to end, or use another ledger with `--ledger FILE`"),
+            LedgerError::Missing { .. } => Self::new(Exit::BadInput, error)
+                .hint("name the ledger with `--ledger FILE`; it is made by the first `provisioner apply`"),
+            LedgerError::NoSuchRun { .. } => {
+                Self::new(Exit::BadInput, error).hint("`provisioner runs` lists the runs there are")
+            }
+            LedgerError::Version { .. } => {
+                Self::new(Exit::BadInput, error).hint("use another ledger with `--ledger FILE`")
+            }
+            _ => Self::new(Exit::Interrupted, error)
+                .hint("check the folder's rights and free space; then run the same command again"),
+        }
+    }
+}
+
+impl From<ApplyError> for Failure {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Hub(error) => error.into(),
+            ApplyError::Ledger(error) => error.into(),
+            ApplyError::Worker(error) => Self::new(Exit::Bug, error),
+        }
+    }
+}
+
+impl From<IssueError> for Failure {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Certificates(error) => error.into(),
+            IssueError::Ledger(error) => error.into(),
+        }
+    }
+}
+
+impl From<cert_tool::Error> for Failure {
+    fn from(error: cert_tool::Error) -> Self {
+        let hint = error.hint();
+        Self { hint, ..Self::new(Exit::Refused, error) }
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Ledger(error) => error.into(),
+            other => Self::new(Exit::BadInput, other),
+        }
+    }
+}
+
+impl From<TargetError> for Failure {
+    fn from(error: TargetError) -> Self {
+        match &error {
+            TargetError::Local { data, .. } => {
+                let hint = format!(
+                    "if `local-hub serve` runs on that folder, call it instead: set IOTHUB_CONNECTION_STRING to what \
+                     `local-hub connection-string --data {0}` prints, and IOTHUB_CA_FILE to {0}/ca.pem",
+                    data.display()
+                );
+                Self::new(Exit::Refused, error).hint(hint)
+            }
+            _ => Self::new(Exit::BadInput, error),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What `plan`, `apply` and `verify` begin with: a batch that goes into a ledger as a run.
+
+use std::path::Path;
+
+use batch_file::Problem;
+
+use super::args::BatchArgs;
+use super::failure::{Exit, Failure};
+use super::printer::Printer;
+use crate::batch::{BatchSink, LoadOptions, Loaded, MissingCertificates, count_errors, load};
+use crate::clock::now_text;
+use crate::desired::DesiredIdentity;
+use crate::issue::find_issued;
+use crate::ledger::{Ledger, LedgerError, Loader, RunFacts, RunId};
+
+/// Puts rows into a ledger and keeps the problems.
+struct LedgerSink<'a, 'l> {
+    loader: &'a Loader<'l>,
+    problems: Vec<Problem>,
+}
+
+impl BatchSink for LedgerSink<'_, '_> {
+    fn row(&mut self, line: u64, wanted: DesiredIdentity) -> Result<(), LedgerError> {
+        self.loader.insert(line, &wanted)
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+}
+
+/// Reads the batch into `loader`, and says everything that is wrong with it. Bad rows are an error
+/// unless they may be skipped.
+pub(super) fn load_into(
+    loader: &Loader<'_>,
+    args: &BatchArgs,
+    certificates: MissingCertificates,
+    skip_bad_rows: bool,
+    printer: &Printer,
+) -> Result<Loaded, Failure> {
+    let options = LoadOptions { read: args.read_options(), certificates };
+    let mut sink = LedgerSink { loader, problems: Vec::new() };
+    let loaded = load(&args.file, &options, &mut sink)?;
+    printer.problems(&sink.problems);
+    if loaded.is_unusable || (loaded.bad_rows > 0 && !skip_bad_rows) {
+        return Err(not_clean(&args.file, &loaded, &sink.problems));
+    }
+    for (device, level) in &loaded.levels {
+        loader.set_level(device, *level)?;
+    }
+    Ok(loaded)
+}
+
+/// Reads the batch into a temporary ledger, with the thumbprints of the certificates that were
+/// issued for it before.
+pub(super) fn load_temporary(
+    args: &BatchArgs,
+    issued: Option<&Path>,
+    printer: &Printer,
+) -> Result<(Ledger, RunId, Loaded), Failure> {
+    let certificates = match issued {
+        Some(_) => MissingCertificates::Issued,
+        None => MissingCertificates::Refused,
+    };
+    let mut ledger = Ledger::open_temporary()?;
+    let input = args.file.display().to_string();
+    let loader = ledger.load_run(&RunFacts { hub: "", input: &input, started: &now_text() })?;
+    let loaded = load_into(&loader, args, certificates, false, printer)?;
+    let run = loader.commit(&loaded.sha256, 0)?;
+    if let Some(folder) = issued.filter(|folder| folder.exists()) {
+        find_issued(&mut ledger, run, &cert_tool::IssuedStore::open_to_read(folder)?)?;
+    }
+    Ok((ledger, run, loaded))
+}
+
+/// The failure of a batch that is not clean.
+pub(super) fn not_clean(file: &Path, loaded: &Loaded, problems: &[Problem]) -> Failure {
+    let text = format!(
+        "{} is not clean: {} in {} of {} rows; nothing was sent",
+        file.display(),
+        counted(count_errors(problems), "problem"),
+        loaded.bad_rows,
+        loaded.rows()
+    );
+    Failure::new(Exit::BadInput, text)
+}
+
+/// `1 row`, `2 rows`.
+pub(super) fn counted(count: impl TryInto<u64>, what: &str) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    }
+}

@@ -1,0 +1,92 @@
+//! `plan`: what would change on the hub?
+
+use std::sync::{Arc, Mutex};
+
+use super::args::{Format, PlanArgs};
+use super::failure::{Exit, Failure};
+use super::loading::load_temporary;
+use super::printer::Printer;
+use crate::ledger::RowFilter;
+use crate::plan::{Action, Plan, Planner};
+use crate::progress::Progress;
+use crate::target::Target;
+use crate::verify::Verify;
+
+pub(super) async fn run(args: &PlanArgs, printer: &Printer) -> Result<Exit, Failure> {
+    let target = Target::resolve(args.target.choice(), ".".as_ref())?;
+    printer.note(format_args!("hub: {target}"));
+    let issued = args.issued.folders().map(|(_, issued)| issued);
+    let (ledger, run, loaded) = load_temporary(&args.batch, issued.as_deref(), printer)?;
+    let hub = target.open().await?;
+    hub.client.probe().await?;
+    let progress = Progress::new("comparing", loaded.rows());
+    let verify = Verify {
+        hub: hub.client.clone(),
+        ledger: Arc::new(Mutex::new(ledger)),
+        run,
+        filter: RowFilter::All,
+        keys: Arc::new(loaded.keys),
+        concurrency: 8,
+        progress: progress.counter(),
+    };
+    let mut planner = Planner::new(args.tier, args.units);
+    let compared = verify.each(|row, standing| planner.add(&row, standing)).await;
+    progress.finish();
+    hub.close().await;
+    compared?;
+    print(&planner.finish(), printer);
+    Ok(Exit::Done)
+}
+
+fn print(plan: &Plan, printer: &Printer) {
+    match printer.format {
+        Format::Json => printer.json(plan),
+        Format::Csv => printer.csv(
+            ["line", "identity", "action", "differences"],
+            plan.rows.iter().map(|row| {
+                let differences: Vec<_> = row.differences.iter().map(ToString::to_string).collect();
+                [
+                    row.line.to_string(),
+                    row.identity.clone(),
+                    row.action.as_str().to_owned(),
+                    differences.join("; "),
+                ]
+            }),
+        ),
+        Format::Text => print_text(plan, printer),
+    }
+}
+
+fn print_text(plan: &Plan, printer: &Printer) {
+    for row in plan.rows.iter().filter(|row| row.action == Action::Conflict || !row.differences.is_empty()) {
+        printer.data(format_args!("line {}: {}: {}", row.line, row.identity, row.action.as_str()));
+        row.differences.iter().for_each(|difference| printer.data(format_args!("  {difference}")));
+    }
+    printer.data(format_args!(
+        "{} to create, {} to update, {} to keep, {} in conflict; {} certificates to issue",
+        plan.create, plan.update, plan.keep, plan.conflict, plan.issue
+    ));
+    for (class, operations) in &plan.operations {
+        printer.data(format_args!(
+            "{:>9} {class} operations: {}",
+            operations.count,
+            duration_text(operations.seconds)
+        ));
+    }
+    printer.data(format_args!(
+        "{} at the rate of {} with {} unit(s)",
+        duration_text(plan.seconds),
+        plan.tier,
+        plan.units
+    ));
+}
+
+/// A duration to the unit that matters: `0.4 s`, `12 s`, `192 min`, `6.9 days`.
+fn duration_text(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 10.0 => format!("{seconds:.1} s"),
+        seconds if seconds < 600.0 => format!("{seconds:.0} s"),
+        seconds if seconds < 48.0 * 3600.0 => format!("{:.0} min", seconds / 60.0),
+        seconds => format!("{:.1} days", seconds / 86_400.0),
+    }
+}

@@ -1,0 +1,65 @@
+//! The one place that prints: data to stdout, everything for people to stderr.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use batch_file::Problem;
+use serde::Serialize;
+
+use super::args::Format;
+use super::failure::{Exit, Failure};
+use crate::causes::with_causes;
+
+pub(super) struct Printer {
+    pub(super) format: Format,
+}
+
+impl Printer {
+    pub(super) fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// Data. A reader that has gone away, as `head` does, is no error.
+    pub(super) fn data(&self, text: impl Display) {
+        let _ = writeln!(io::stdout(), "{text}");
+    }
+
+    /// Data as JSON.
+    pub(super) fn json(&self, value: &impl Serialize) {
+        let text = serde_json::to_string_pretty(value).unwrap_or_default();
+        self.data(text);
+    }
+
+    /// Rows as CSV under a header.
+    pub(super) fn csv<const N: usize>(&self, header: [&str; N], rows: impl Iterator<Item = [String; N]>) {
+        let mut writer = csv::Writer::from_writer(io::stdout().lock());
+        // As for `data`, a reader that has gone away is no error.
+        let _ = writer.write_record(header);
+        for row in rows {
+            let _ = writer.write_record(row);
+        }
+        let _ = writer.flush();
+    }
+
+    /// A line for people.
+    pub(super) fn note(&self, text: impl Display) {
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+
+    /// What is wrong with a batch, for people.
+    pub(super) fn problems(&self, problems: &[Problem]) {
+        for problem in problems {
+            self.note(problem);
+        }
+    }
+
+    /// Why the command failed, with all causes and what to do.
+    pub(super) fn failure(&self, failure: &Failure) {
+        let text = with_causes(&*failure.error);
+        let word = if failure.exit == Exit::Bug { "bug" } else { "error" };
+        self.note(format_args!("{word}: {text}"));
+        if let Some(hint) = &failure.hint {
+            self.note(format_args!("\n  hint: {hint}"));
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What the batch wants of one identity, in the form that is compared with the hub, sent to it and
+//! kept in the ledger.
+
+use std::path::PathBuf;
+
+use hub_types::bulk::{BulkItem, BulkProperties, ImportMode};
+use hub_types::identity::{Capabilities, ModuleSpec, Status, StatusReason};
+use hub_types::symmetric_key::SymmetricKeys;
+use hub_types::twin::JsonObject;
+use hub_types::{Authentication, DeviceId, IdentityId, Thumbprint};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Everything the batch wants of one identity. It holds no secret: symmetric keys that a batch
+/// gives stay in memory, in [`GivenKeys`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct DesiredIdentity {
+    /// Who it is.
+    pub identity: IdentityId,
+    /// The rest, as the ledger stores it.
+    pub state: DesiredState,
+}
+
+/// What is wanted of an identity, apart from who it is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DesiredState {
+    /// How it shall prove who it is.
+    pub auth: DesiredAuth,
+    /// Whether it may connect; of no meaning for modules.
+    #[serde(default, skip_serializing_if = "is_enabled")]
+    pub status: Status,
+    /// Why it has that status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_reason: Option<StatusReason>,
+    /// Whether it runs the IoT Edge runtime.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub edge: bool,
+    /// The edge device that is its parent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<DeviceId>,
+    /// Tags of the initial twin.
+    #[serde(default, skip_serializing_if = "JsonObject::is_empty")]
+    pub tags: JsonObject,
+    /// Desired properties of the initial twin.
+    #[serde(default, skip_serializing_if = "JsonObject::is_empty")]
+    pub desired: JsonObject,
+}
+
+/// How an identity shall prove who it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DesiredAuth {
+    /// By a certificate that is yet to be issued; its thumbprint takes this one's place.
+    IssuedCertificate {
+        /// The request to sign; without one a key is made.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        csr: Option<Csr>,
+    },
+    /// By symmetric keys: those that the batch gives, or two that the hub generates.
+    Sas {
+        /// Whether the batch gives them.
+        given: bool,
+    },
+    /// By a certificate with one of these thumbprints.
+    Thumbprint {
+        /// The first slot.
+        primary: Option<Thumbprint>,
+        /// The second slot.
+        secondary: Option<Thumbprint>,
+    },
+    /// By a certificate of a CA that the hub trusts.
+    X509Ca,
+}
+
+/// Where a certificate signing request is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Csr {
+    /// In a file.
+    Path(PathBuf),
+    /// In the batch itself, as PEM.
+    Pem(String),
+}
+
+impl DesiredAuth {
+    /// Whether the certificate is yet to be issued.
+    pub fn is_to_be_issued(&self) -> bool {
+        matches!(self, Self::IssuedCertificate { .. })
+    }
+}
+
+impl Default for DesiredAuth {
+    fn default() -> Self {
+        Self::IssuedCertificate { csr: None }
+    }
+}
+
+/// The symmetric keys that a batch gives: they are wiped when dropped and never reach the ledger.
+pub type GivenKeys = std::collections::HashMap<IdentityId, SymmetricKeys>;
+
+impl DesiredState {
+    /// Whether there is an initial twin to write.
+    pub fn has_twin(&self) -> bool {
+        !self.tags.is_empty() || !self.desired.is_empty()
+    }
+
+    /// The SHA-256 of the state in canonical JSON, as upper-case hex: equal states have equal hashes.
+    pub fn hash(&self) -> String {
+        // Maps are sorted by name, so the text is canonical.
+        let text = serde_json::to_string(self).unwrap_or_default();
+        Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02X}")).collect()
+    }
+}
+
+impl DesiredIdentity {
+    /// The `authentication` to send; `None` where the certificate is still to be issued.
+    pub fn authentication(&self, keys: &GivenKeys) -> Option<Authentication> {
+        match self.state.auth {
+            DesiredAuth::IssuedCertificate { .. } => None,
+            DesiredAuth::Sas { .. } => Some(Authentication::Sas(keys.get(&self.identity).cloned())),
+            DesiredAuth::Thumbprint { primary, secondary } => {
+                Some(Authentication::SelfSigned { primary, secondary })
+            }
+            DesiredAuth::X509Ca => Some(Authentication::CertificateAuthority),
+        }
+    }
+
+    /// The bulk item that creates the identity with its initial twin. A leaf device's parent is
+    /// named by `parent_scope`.
+    pub fn create_item(&self, keys: &GivenKeys, parent_scope: Option<String>) -> BulkItem {
+        let state = &self.state;
+        let mut item = BulkItem::new(&self.identity, ImportMode::Create);
+        item.authentication = self.authentication(keys);
+        item.status = Some(state.status);
+        item.status_reason = state.status_reason.clone();
+        item.tags = non_empty(&state.tags);
+        item.properties = non_empty(&state.desired)
+            .map(|desired| BulkProperties { desired: Some(desired), reported: None });
+        if state.edge {
+            item.capabilities = Some(Capabilities { iot_edge: true });
+            item.parent_scopes = parent_scope.map(|scope| vec![scope]);
+        } else {
+            item.device_scope = parent_scope;
+        }
+        item
+    }
+
+    /// The body that creates the module by itself, where a hub takes no modules in bulk.
+    pub fn module_spec(&self, keys: &GivenKeys) -> Option<ModuleSpec> {
+        Some(ModuleSpec {
+            module_id: self.identity.module()?.clone(),
+            device_id: Some(self.identity.device().clone()),
+            managed_by: None,
+            authentication: self.authentication(keys),
+        })
+    }
+}
+
+fn non_empty(object: &JsonObject) -> Option<JsonObject> {
+    (!object.is_empty()).then(|| object.clone())
+}
+
+fn is_enabled(status: &Status) -> bool {
+    *status == Status::Enabled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn state(auth: DesiredAuth) -> DesiredState {
+        DesiredState {
+            auth,
+            status: Status::Enabled,
+            status_reason: None,
+            edge: false,
+            parent: None,
+            tags: JsonObject::new(),
+            desired: json!({"b": 1, "a": 2}).as_object().cloned().unwrap(),
+        }
+    }
+
+    #[test]
+    fn the_ledger_form_comes_back_and_has_one_hash() {
+        for auth in [
+            DesiredAuth::IssuedCertificate { csr: Some(Csr::Path("d.csr".into())) },
+            DesiredAuth::Sas { given: true },
+            DesiredAuth::Thumbprint { primary: "a".repeat(40).parse().ok(), secondary: None },
+            DesiredAuth::X509Ca,
+        ] {
+            let state = state(auth);
+            let text = serde_json::to_string(&state).unwrap();
+            let back: DesiredState = serde_json::from_str(&text).unwrap();
+            assert_eq!(back, state);
+            assert_eq!(back.hash(), state.hash());
+        }
+        assert_ne!(state(DesiredAuth::X509Ca).hash(), state(DesiredAuth::Sas { given: false }).hash());
+    }
+
+    #[test]
+    fn given_keys_are_sent_but_not_stored() {
+        let identity = IdentityId::parse("d", None).unwrap();
+        let key = hub_types::SymmetricKey::from_bytes(&[9; 32]);
+        let keys = SymmetricKeys { primary: key.clone(), secondary: key.clone() };
+        let desired =
+            DesiredIdentity { identity: identity.clone(), state: state(DesiredAuth::Sas { given: true }) };
+        let item = desired.create_item(&GivenKeys::from([(identity, keys)]), None);
+        assert!(serde_json::to_string(&item).unwrap().contains(key.expose_text()));
+        assert!(!serde_json::to_string(&desired.state).unwrap().contains(key.expose_text()));
+    }
+
+    #[test]
+    fn a_leaf_names_its_parent_by_scope_and_an_edge_device_by_parent_scopes() {
+        let identity = IdentityId::parse("d", None).unwrap();
+        let mut desired = DesiredIdentity { identity, state: state(DesiredAuth::X509Ca) };
+        let leaf = desired.create_item(&GivenKeys::new(), Some("scope".into()));
+        assert_eq!((leaf.device_scope.as_deref(), leaf.parent_scopes), (Some("scope"), None));
+        desired.state.edge = true;
+        let edge = desired.create_item(&GivenKeys::new(), Some("scope".into()));
+        assert_eq!((edge.device_scope, edge.parent_scopes), (None, Some(vec!["scope".to_owned()])));
+    }
+}

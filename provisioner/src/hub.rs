@@ -1,0 +1,51 @@
+//! The client's side of IoT Hub's service REST API: the calls that provisioning needs, their
+//! errors, and which of them may be tried again.
+
+use hub_types::bulk::{BulkItem, BulkResult};
+use hub_types::identity::{Device, ModuleSpec};
+use hub_types::symmetric_key::SymmetricKeys;
+use hub_types::twin::{JsonObject, Twin};
+use hub_types::{DeviceId, IdentityId};
+
+pub use client::{HubClient, HubClientOptions};
+pub use error::{ErrorClass, HubError};
+
+mod client;
+mod error;
+mod retry;
+
+/// A hub, as provisioning sees it. [`HubClient`] is the real one; tests have one that loses answers.
+pub trait Hub: Send + Sync + 'static {
+    /// Sends up to 100 items and answers what the hub says of each that failed; all others
+    /// succeeded. Only what had no effect for certain is sent again.
+    fn bulk(&self, items: &[BulkItem]) -> impl Future<Output = Result<BulkResult, HubError>> + Send;
+
+    /// Creates one module, where a hub takes no modules in bulk.
+    fn create_module(
+        &self,
+        identity: &IdentityId,
+        spec: &ModuleSpec,
+    ) -> impl Future<Output = Result<(), HubError>> + Send;
+
+    /// Reads a device; `None` when there is none.
+    fn device(&self, device: &DeviceId) -> impl Future<Output = Result<Option<Device>, HubError>> + Send;
+
+    /// Reads the keys of a device or a module, which twins do not show; `None` when there is no
+    /// such identity or it has no keys.
+    fn keys(
+        &self,
+        identity: &IdentityId,
+    ) -> impl Future<Output = Result<Option<SymmetricKeys>, HubError>> + Send;
+
+    /// Merges tags and desired properties into a twin. The same patch twice has the same end, so
+    /// it is sent again whatever became of the first.
+    fn patch_twin(
+        &self,
+        identity: &IdentityId,
+        tags: &JsonObject,
+        desired: &JsonObject,
+    ) -> impl Future<Output = Result<(), HubError>> + Send;
+
+    /// Reads the twin of a device or a module; `None` when there is none.
+    fn twin(&self, identity: &IdentityId) -> impl Future<Output = Result<Option<Twin>, HubError>> + Send;
+}

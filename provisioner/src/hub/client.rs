@@ -1,0 +1,281 @@
+//! One method per call of the service REST API that provisioning needs.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use hub_types::bulk::{BulkItem, BulkResult};
+use hub_types::connection_string::ServiceConnectionString;
+use hub_types::identity::{Device, ModuleSpec};
+use hub_types::sas::SasToken;
+use hub_types::symmetric_key::SymmetricKeys;
+use hub_types::twin::{JsonObject, Twin};
+use hub_types::{Authentication, DeviceId, IdentityId};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, RETRY_AFTER};
+use reqwest::{Method, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use crate::clock;
+
+use super::Hub;
+use super::error::HubError;
+use super::retry::{Repeat, with_retry};
+
+/// A hub, and the right to call it.
+pub struct HubClient {
+    access: ServiceConnectionString,
+    http: reqwest::Client,
+    token: Mutex<Option<SasToken>>,
+}
+
+/// How to reach a hub.
+#[derive(Debug, Clone, Default)]
+pub struct HubClientOptions {
+    /// PEM of roots to trust besides the system's.
+    pub extra_roots: Vec<Zeroizing<Vec<u8>>>,
+    /// Whether the hub is on this machine: then only the extra roots are trusted, and no proxy is asked.
+    pub is_local: bool,
+}
+
+impl HubClient {
+    /// A client for the hub that the connection string names. Nothing is sent yet.
+    pub fn new(access: ServiceConnectionString, options: &HubClientOptions) -> Result<Self, reqwest::Error> {
+        let mut roots = Vec::new();
+        for pem in &options.extra_roots {
+            roots.extend(reqwest::Certificate::from_pem_bundle(pem)?);
+        }
+        let builder = reqwest::Client::builder()
+            .user_agent(concat!("provisioner/", env!("CARGO_PKG_VERSION")))
+            .https_only(true)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT);
+        let builder = match options.is_local {
+            true => builder.tls_certs_only(roots).no_proxy(),
+            false if roots.is_empty() => builder,
+            false => builder.tls_certs_merge(roots),
+        };
+        Ok(Self { access, http: builder.build()?, token: Mutex::new(None) })
+    }
+
+    /// The host of the hub, as the connection string names it.
+    pub fn host(&self) -> &str {
+        self.access.host.as_str()
+    }
+
+    /// Makes one cheap call, without a second try: it tells at once whether the hub can be reached
+    /// and lets this caller in.
+    pub async fn probe(&self) -> Result<(), HubError> {
+        let request = Request::new("statistics", Method::GET, "/statistics/devices".to_owned());
+        self.send(request).await?.success().map(drop)
+    }
+
+    /// Reads a twin as the hub wrote it, whatever is in it; `None` when there is none.
+    pub async fn twin_document(&self, identity: &IdentityId) -> Result<Option<Value>, HubError> {
+        self.get("get twin", &twin_path(identity)).await
+    }
+
+    async fn get<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        path: &str,
+    ) -> Result<Option<T>, HubError> {
+        with_retry(Repeat::Always, || async {
+            let answer = self.send(Request::new(operation, Method::GET, path.to_owned())).await?;
+            match answer.status {
+                StatusCode::NOT_FOUND => Ok(None),
+                _ => answer.success()?.json().map(Some),
+            }
+        })
+        .await
+    }
+
+    /// Makes one call, once, and answers whatever the hub does.
+    async fn send(&self, request: Request) -> Result<Answer, HubError> {
+        let url = format!("https://{}{}?api-version={API_VERSION}", self.host(), request.path);
+        let mut builder = self.http.request(request.method, url).header(AUTHORIZATION, self.authorization());
+        if let Some(etag) = request.if_match {
+            builder = builder.header(IF_MATCH, etag);
+        }
+        if let Some(body) = request.body {
+            builder = builder.header(CONTENT_TYPE, "application/json; charset=utf-8").body(body);
+        }
+        let response = builder.send().await.map_err(|error| self.no_answer(error))?;
+        Ok(Answer {
+            operation: request.operation,
+            status: response.status(),
+            headers: response.headers().clone(),
+            body: response.bytes().await.map_err(HubError::Lost)?,
+        })
+    }
+
+    fn no_answer(&self, error: reqwest::Error) -> HubError {
+        match error.is_connect() || error.is_builder() {
+            true => HubError::Unreachable { host: self.host().to_owned(), source: error.without_url() },
+            false => HubError::Lost(error.without_url()),
+        }
+    }
+
+    /// A token for the whole hub, signed anew when the last one nears its end.
+    fn authorization(&self) -> HeaderValue {
+        let now = u64::try_from(clock::now().unix_timestamp()).unwrap_or(0);
+        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = token.take().filter(|token| !token.is_expired(now + RENEW_BEFORE.as_secs()));
+        let access = &self.access;
+        let fresh = fresh.unwrap_or_else(|| {
+            SasToken::sign(self.host(), Some(&access.policy), &access.key, now + TOKEN_LIFETIME.as_secs())
+        });
+        let text = token.insert(fresh).expose_text();
+        // A token is percent-encoded ASCII, so the empty default is never taken.
+        let mut value = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
+        value.set_sensitive(true);
+        value
+    }
+}
+
+impl Hub for HubClient {
+    async fn twin(&self, identity: &IdentityId) -> Result<Option<Twin>, HubError> {
+        self.get("get twin", &twin_path(identity)).await
+    }
+
+    async fn keys(&self, identity: &IdentityId) -> Result<Option<SymmetricKeys>, HubError> {
+        #[derive(serde::Deserialize)]
+        struct Identity {
+            authentication: Authentication,
+        }
+        Ok(match self.get::<Identity>("get identity", &identity_path(identity)).await? {
+            Some(Identity { authentication: Authentication::Sas(keys) }) => keys,
+            _ => None,
+        })
+    }
+
+    async fn device(&self, device: &DeviceId) -> Result<Option<Device>, HubError> {
+        self.get("get device", &identity_path(&device.clone().into())).await
+    }
+
+    async fn bulk(&self, items: &[BulkItem]) -> Result<BulkResult, HubError> {
+        let body = to_body(&items);
+        with_retry(Repeat::WithoutEffect, || async {
+            let request = Request::new("bulk", Method::POST, "/devices".to_owned()).body(body.clone());
+            let answer = self.send(request).await?;
+            // When items failed the call is HTTP 400, with the same result as its body.
+            match (answer.status, answer.json()) {
+                (StatusCode::BAD_REQUEST, Ok(result)) => Ok(result),
+                _ => answer.success()?.json(),
+            }
+        })
+        .await
+    }
+
+    async fn create_module(&self, identity: &IdentityId, spec: &ModuleSpec) -> Result<(), HubError> {
+        let body = to_body(spec);
+        with_retry(Repeat::WithoutEffect, || async {
+            let request =
+                Request::new("create module", Method::PUT, identity_path(identity)).body(body.clone());
+            self.send(request).await?.success().map(drop)
+        })
+        .await
+    }
+
+    async fn patch_twin(
+        &self,
+        identity: &IdentityId,
+        tags: &JsonObject,
+        desired: &JsonObject,
+    ) -> Result<(), HubError> {
+        // A section that has nothing in it is left out: it would count as a write all the same.
+        let mut patch = JsonObject::new();
+        if !tags.is_empty() {
+            patch.insert("tags".to_owned(), json!(tags));
+        }
+        if !desired.is_empty() {
+            patch.insert("properties".to_owned(), json!({ "desired": desired }));
+        }
+        let body = to_body(&patch);
+        with_retry(Repeat::Always, || async {
+            let request = Request::new("patch twin", Method::PATCH, twin_path(identity)).body(body.clone());
+            self.send(request.if_match("\"*\"")).await?.success().map(drop)
+        })
+        .await
+    }
+}
+
+impl std::fmt::Debug for HubClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HubClient").field("host", &self.host()).finish_non_exhaustive()
+    }
+}
+
+struct Request {
+    operation: &'static str,
+    method: Method,
+    path: String,
+    body: Option<bytes::Bytes>,
+    if_match: Option<&'static str>,
+}
+
+impl Request {
+    fn new(operation: &'static str, method: Method, path: String) -> Self {
+        Self { operation, method, path, body: None, if_match: None }
+    }
+
+    fn body(self, body: bytes::Bytes) -> Self {
+        Self { body: Some(body), ..self }
+    }
+
+    fn if_match(self, etag: &'static str) -> Self {
+        Self { if_match: Some(etag), ..self }
+    }
+}
+
+struct Answer {
+    operation: &'static str,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: bytes::Bytes,
+}
+
+impl Answer {
+    fn success(self) -> Result<Self, HubError> {
+        if self.status.is_success() {
+            return Ok(self);
+        }
+        let header = |name| self.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let retry_after = header(RETRY_AFTER.as_str()).and_then(|seconds| seconds.parse().ok());
+        Err(HubError::refused(self.status.as_u16(), header("iothub-errorcode"), retry_after, &self.body))
+    }
+
+    fn json<T: DeserializeOwned>(&self) -> Result<T, HubError> {
+        serde_json::from_slice(&self.body)
+            .map_err(|source| HubError::Malformed { operation: self.operation, source })
+    }
+}
+
+fn identity_path(identity: &IdentityId) -> String {
+    path_below("/devices", identity)
+}
+
+fn twin_path(identity: &IdentityId) -> String {
+    path_below("/twins", identity)
+}
+
+fn path_below(root: &str, identity: &IdentityId) -> String {
+    let device = identity.device().path_segment();
+    match identity.module() {
+        None => format!("{root}/{device}"),
+        Some(module) => format!("{root}/{device}/modules/{}", module.path_segment()),
+    }
+}
+
+fn to_body(value: &impl serde::Serialize) -> bytes::Bytes {
+    // Documents of strings, numbers and maps with text keys always serialise.
+    serde_json::to_vec(value).unwrap_or_default().into()
+}
+
+const API_VERSION: &str = "2021-04-12";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Under load a hub queues calls for tens of seconds before it refuses any: giving up sooner only
+/// adds load.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
+const RENEW_BEFORE: Duration = Duration::from_secs(300);

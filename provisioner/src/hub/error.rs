@@ -1,0 +1,252 @@
+//! What can go wrong with a call to a hub.
+
+use hub_types::bulk::BulkError;
+use hub_types::{DeviceId, ErrorCode};
+use serde_json::Value;
+
+/// Why a call to the hub did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HubError {
+    /// Creating says that the identity exists, reading says that it does not, again and again.
+    #[error("the hub says that the identity exists and that it does not, again and again")]
+    Contradiction,
+    /// The answer never came: whether the request had its effect is not known.
+    #[error("the hub's answer was lost")]
+    Lost(#[source] reqwest::Error),
+    /// The answer is not what the contract says.
+    #[error("the hub's answer to `{operation}` can't be understood")]
+    Malformed {
+        /// The call.
+        operation: &'static str,
+        /// What was wrong with the answer.
+        source: serde_json::Error,
+    },
+    /// The answer to the bulk call that the identity was in never came.
+    #[error("the hub's answer to a bulk call was lost, again and again")]
+    NoAnswer,
+    /// The device that a module belongs to is not on the hub.
+    #[error("device `{0}` is not on the hub")]
+    NoDevice(DeviceId),
+    /// The device that should be the parent is not on the hub, or is no edge device.
+    #[error("parent `{0}` is not an edge device on the hub")]
+    NoParent(DeviceId),
+    /// The hub answered with an error.
+    #[error("the hub refused: {status}{} {message}", code.as_ref().map(|code| format!(" {code}:")).unwrap_or_default())]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The name of the hub's error code, where there was one.
+        code: Option<String>,
+        /// The hub's words.
+        message: String,
+        /// What Microsoft's support asks for.
+        tracking_id: Option<String>,
+        /// The delay that the hub asked for, in seconds.
+        retry_after: Option<u64>,
+    },
+    /// No connection came about: the request had no effect.
+    #[error("no connection to the hub at {host}")]
+    Unreachable {
+        /// Where it should be.
+        host: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+}
+
+/// What an error means for what comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// The caller is not let in, or has not the right: nothing else will succeed either.
+    Auth,
+    /// The request itself is wrong, and will be as wrong the next time.
+    Input,
+    /// Too many requests: later it will be taken. It had no effect.
+    Throttled,
+    /// The hub or the way to it has a problem that may pass.
+    Transient,
+}
+
+impl HubError {
+    /// What the error means for what comes next.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Lost(_) | Self::NoAnswer | Self::Unreachable { .. } => ErrorClass::Transient,
+            Self::Refused { status: 401, .. } => ErrorClass::Auth,
+            Self::Refused { status: 429, .. } => ErrorClass::Throttled,
+            Self::Refused { status: 408 | 500.., .. } => ErrorClass::Transient,
+            Self::Contradiction
+            | Self::Malformed { .. }
+            | Self::NoDevice(_)
+            | Self::NoParent(_)
+            | Self::Refused { .. } => ErrorClass::Input,
+        }
+    }
+
+    /// Whether the request may have had its effect although the call did not succeed.
+    pub fn effect_is_unknown(&self) -> bool {
+        match self {
+            Self::Lost(_) | Self::Malformed { .. } | Self::NoAnswer => true,
+            Self::Refused { .. } => self.class() == ErrorClass::Transient,
+            Self::Contradiction | Self::NoDevice(_) | Self::NoParent(_) | Self::Unreachable { .. } => false,
+        }
+    }
+
+    /// The hub's error code, where it is a known one.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Refused { code, .. } => ErrorCode::from_name(code.as_deref()?),
+            _ => None,
+        }
+    }
+
+    /// The HTTP status, where the hub answered.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// What to do about it, for people.
+    pub fn hint(&self) -> Option<&'static str> {
+        match (self, self.class()) {
+            (Self::Unreachable { .. }, _) => Some(
+                "check that the hub is up, that its name and port are right, and that its certificate is trusted \
+                 (`--ca-file FILE` adds a root)",
+            ),
+            (_, ErrorClass::Auth) => Some(
+                "check the connection string's policy and key, and this machine's clock; creating identities and \
+                 reading twins needs `iothubowner` or a policy with registry and service rights",
+            ),
+            (_, ErrorClass::Throttled) => {
+                Some("the hub's tier and units bound its rate; run the same command again later")
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads the error that a hub answered: `header` is the `iothub-errorcode`, `body` one of the
+    /// three envelopes that hubs use.
+    pub(crate) fn refused(status: u16, header: Option<&str>, retry_after: Option<u64>, body: &[u8]) -> Self {
+        let envelope = Envelope::read(&String::from_utf8_lossy(body));
+        Self::Refused {
+            status,
+            code: header.map(str::to_owned).or(envelope.code),
+            message: shortened(&envelope.message),
+            tracking_id: envelope.tracking_id,
+            retry_after,
+        }
+    }
+}
+
+impl From<&BulkError> for HubError {
+    fn from(error: &BulkError) -> Self {
+        Self::Refused {
+            status: error.code().map_or(400, ErrorCode::http_status),
+            code: Some(error.error_code.clone()),
+            message: shortened(error.error_status.as_deref().unwrap_or_default()),
+            tracking_id: None,
+            retry_after: None,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Envelope {
+    code: Option<String>,
+    message: String,
+    tracking_id: Option<String>,
+}
+
+impl Envelope {
+    /// `{"Message":"ErrorCode:X;text","ExceptionMessage":"Tracking ID:…"}`, or
+    /// `{"errorCode":409301,"message":"…","trackingId":"…"}`, or the second as a string inside the
+    /// first; anything else is the message itself.
+    fn read(body: &str) -> Self {
+        let Ok(Value::Object(members)) = serde_json::from_str(body) else {
+            return Self { message: body.trim().to_owned(), ..Self::default() };
+        };
+        let text = |name: &str| members.get(name).and_then(Value::as_str);
+        if let Some(message) = text("Message") {
+            if message.trim_start().starts_with('{') {
+                return Self::read(message);
+            }
+            let (code, message) =
+                match message.strip_prefix("ErrorCode:").and_then(|rest| rest.split_once(';')) {
+                    Some((code, message)) => (Some(code.to_owned()), message),
+                    None => (None, message),
+                };
+            let tracking_id = text("ExceptionMessage").and_then(|text| text.strip_prefix("Tracking ID:"));
+            return Self { code, message: message.to_owned(), tracking_id: tracking_id.map(str::to_owned) };
+        }
+        let number =
+            members.get("errorCode").and_then(Value::as_u64).and_then(|number| number.try_into().ok());
+        Self {
+            code: number.and_then(ErrorCode::from_number).map(|code| code.name().to_owned()),
+            message: text("message").unwrap_or(body).to_owned(),
+            tracking_id: text("trackingId").map(str::to_owned),
+        }
+    }
+}
+
+/// A hub's words on one line and of bounded length; they may quote whole requests.
+fn shortened(message: &str) -> String {
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MAX_MESSAGE_CHARS) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
+}
+
+const MAX_MESSAGE_CHARS: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, header: Option<&str>, body: &str) -> HubError {
+        HubError::refused(status, header, None, body.as_bytes())
+    }
+
+    #[test]
+    fn each_envelope_gives_code_words_and_tracking_id() {
+        let bodies = [
+            r#"{"Message":"ErrorCode:ModuleAlreadyExistsOnDevice;it is there","ExceptionMessage":"Tracking ID:28F7"}"#,
+            r#"{"errorCode":409301,"message":"it is there","trackingId":"28F7","timestampUtc":"x","info":null}"#,
+            r#"{"Message":"{\"errorCode\":409301,\"message\":\"it is there\",\"trackingId\":\"28F7\"}","ExceptionMessage":""}"#,
+        ];
+        for body in bodies {
+            let error = refused(409, None, body);
+            assert_eq!(error.code(), Some(ErrorCode::ModuleAlreadyExistsOnDevice), "{body}");
+            assert_eq!(error.to_string(), "the hub refused: 409 ModuleAlreadyExistsOnDevice: it is there");
+            assert!(matches!(error, HubError::Refused { tracking_id: Some(id), .. } if id == "28F7"));
+        }
+    }
+
+    #[test]
+    fn a_gateways_page_is_shortened() {
+        let error = refused(502, None, &"<html>\n".repeat(1000));
+        assert!(error.to_string().len() < 400);
+        assert_eq!(error.class(), ErrorClass::Transient);
+        assert!(error.effect_is_unknown());
+    }
+
+    #[test]
+    fn classes_follow_the_status() {
+        for (status, class) in [
+            (400, ErrorClass::Input),
+            (401, ErrorClass::Auth),
+            (403, ErrorClass::Input),
+            (408, ErrorClass::Transient),
+            (409, ErrorClass::Input),
+            (429, ErrorClass::Throttled),
+            (500, ErrorClass::Transient),
+            (503, ErrorClass::Transient),
+        ] {
+            assert_eq!(refused(status, None, "").class(), class, "{status}");
+        }
+        assert!(!refused(429, None, "").effect_is_unknown());
+    }
+}

@@ -1,0 +1,125 @@
+//! Certificates for the rows that need one: issued, or found among those issued before.
+
+use cert_tool::{
+    CertificateAuthority, CsrInput, IssueOptions, IssueRequest, IssuedStore, KeySource, Outcome,
+};
+use hub_types::{IdentityId, Sha256Thumbprint};
+
+use crate::causes::with_causes;
+use crate::clock::now_text;
+use crate::desired::{Csr, DesiredAuth};
+use crate::ledger::{Ledger, LedgerError, LedgerRow, Record, RowFilter, RunId};
+
+/// What issuing for a run came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IssueTotals {
+    /// Certificates that were issued now.
+    pub issued: u64,
+    /// Certificates that were there from before.
+    pub already_there: u64,
+    /// Rows for which none could be issued; the ledger says why.
+    pub refused: u64,
+}
+
+/// Why issuing stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IssueError {
+    /// The CA or the folder for its certificates fails.
+    #[error(transparent)]
+    Certificates(#[from] cert_tool::Error),
+    /// The ledger fails.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// Issues the certificates that a run needs and that are not in `store` yet, and puts all their
+/// thumbprints into the ledger.
+pub fn issue_missing(
+    ledger: &mut Ledger,
+    run: RunId,
+    ca: &CertificateAuthority,
+    options: &IssueOptions,
+    store: &mut IssuedStore,
+    progress: &dyn Fn(usize),
+) -> Result<IssueTotals, IssueError> {
+    let mut totals = IssueTotals::default();
+    each_page(ledger, run, |ledger, rows| {
+        let requests: Vec<IssueRequest> = rows.iter().map(request).collect();
+        let mut thumbprints = Vec::with_capacity(rows.len());
+        let mut refused = Vec::new();
+        cert_tool::issue_batch(ca, options, requests.into_iter(), store, &mut |issued| {
+            progress(1);
+            thumbprints.push(totals.count(&issued.outcome));
+            if let Outcome::Refused(reason) = &issued.outcome {
+                let record = Record::failed(format!("no certificate was issued: {}", with_causes(reason)));
+                refused.push((issued.identity.clone(), record));
+            }
+        })?;
+        ledger.record(run, refused.iter().map(|(identity, record)| (identity, record)), &now_text())?;
+        Ok(thumbprints)
+    })?;
+    Ok(totals)
+}
+
+/// Puts the thumbprints of certificates that were issued before into the ledger. Rows whose
+/// certificate is not in `store` stay as they are.
+pub fn find_issued(ledger: &mut Ledger, run: RunId, store: &IssuedStore) -> Result<(), IssueError> {
+    each_page(ledger, run, |_, rows| {
+        let find = |row: &LedgerRow| Ok(store.find(&row.wanted.identity)?.map(|facts| facts.sha256));
+        rows.iter().map(find).collect()
+    })
+}
+
+impl IssueTotals {
+    /// Counts an outcome and answers the thumbprint it brought.
+    fn count(&mut self, outcome: &Outcome) -> Option<Sha256Thumbprint> {
+        let (counter, thumbprint) = match outcome {
+            Outcome::AlreadyThere(facts) => (&mut self.already_there, Some(facts.sha256)),
+            Outcome::Issued(facts) => (&mut self.issued, Some(facts.sha256)),
+            Outcome::Refused(_) => (&mut self.refused, None),
+        };
+        *counter += 1;
+        thumbprint
+    }
+}
+
+/// Asks for the thumbprints of the rows that need one, page by page so that memory stays flat, and
+/// writes those that there are into the ledger.
+fn each_page(
+    ledger: &mut Ledger,
+    run: RunId,
+    mut thumbprints: impl FnMut(&mut Ledger, &[LedgerRow]) -> Result<Vec<Option<Sha256Thumbprint>>, IssueError>,
+) -> Result<(), IssueError> {
+    let mut after: Option<IdentityId> = None;
+    loop {
+        let mut rows = ledger.page(run, RowFilter::ToBeIssued, after.as_ref(), PAGE)?;
+        let Some(last) = rows.last() else { return Ok(()) };
+        after = Some(last.wanted.identity.clone());
+        let thumbprints = thumbprints(ledger, &rows)?;
+        for (row, thumbprint) in rows.iter_mut().zip(thumbprints) {
+            if let Some(thumbprint) = thumbprint {
+                let primary = Some(thumbprint.into());
+                row.wanted.state.auth = DesiredAuth::Thumbprint { primary, secondary: None };
+            }
+        }
+        let known = rows.iter().filter(|row| !row.wanted.state.auth.is_to_be_issued());
+        ledger.replace_wanted(run, known.map(|row| &row.wanted))?;
+    }
+}
+
+fn request(row: &LedgerRow) -> IssueRequest {
+    let key = match &row.wanted.state.auth {
+        DesiredAuth::IssuedCertificate { csr: Some(Csr::Path(path)) } => {
+            KeySource::Csr(CsrInput::Path(path.clone()))
+        }
+        DesiredAuth::IssuedCertificate { csr: Some(Csr::Pem(pem)) } => {
+            KeySource::Csr(CsrInput::Pem(pem.clone()))
+        }
+        _ => KeySource::Generate,
+    };
+    IssueRequest { identity: row.wanted.identity.clone(), key }
+}
+
+/// Rows that are held in memory at once.
+const PAGE: usize = 10_000;

@@ -1,0 +1,155 @@
+//! What became of one row, as the ledger stores and reports it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::causes::with_causes;
+use crate::hub::HubError;
+use crate::lifecycle::Outcome;
+use crate::standing::Difference;
+
+/// Where a row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RowState {
+    /// It is on the hub, and is another than the batch wants.
+    Conflict,
+    /// It is on the hub through this run.
+    Done,
+    /// It could not be done.
+    Failed,
+    /// Nothing was sent for it yet.
+    Pending,
+    /// A request for it left; whether it had its effect must be asked of the hub.
+    Sent,
+    /// It was on the hub as the batch wants it.
+    Unchanged,
+}
+
+impl RowState {
+    /// Every state.
+    pub const ALL: [Self; 6] =
+        [Self::Conflict, Self::Done, Self::Failed, Self::Pending, Self::Sent, Self::Unchanged];
+
+    /// The name that ledger and reports use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Conflict => "conflict",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Pending => "pending",
+            Self::Sent => "sent",
+            Self::Unchanged => "unchanged",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Self {
+        // A state that this version does not know must be asked of the hub.
+        Self::ALL.into_iter().find(|state| state.as_str() == text).unwrap_or(Self::Sent)
+    }
+}
+
+impl fmt::Display for RowState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What a run did for a row that is [`RowState::Done`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// It created the identity.
+    Created,
+    /// The identity was there; the run wrote its initial twin.
+    Updated,
+}
+
+impl Effect {
+    /// The name that ledger and reports use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Self {
+        match text {
+            "updated" => Self::Updated,
+            _ => Self::Created,
+        }
+    }
+}
+
+/// What became of a row.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Record {
+    /// Where the row is.
+    pub state: RowState,
+    /// What the run did, when it is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
+    /// The HTTP status of the last error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// The hub's code of the last error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
+    /// The last error in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What Microsoft's support asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracking_id: Option<String>,
+    /// Where hub and batch differ: in a conflict, or in a twin that was kept.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
+}
+
+impl Record {
+    /// A record that says nothing but the state.
+    pub fn new(state: RowState) -> Self {
+        Self {
+            state,
+            effect: None,
+            http_status: None,
+            error_code: None,
+            error: None,
+            tracking_id: None,
+            differences: Vec::new(),
+        }
+    }
+
+    /// A row that can't be done for a reason that is not the hub's.
+    pub fn failed(reason: impl Into<String>) -> Self {
+        Self { error: Some(reason.into()), ..Self::new(RowState::Failed) }
+    }
+}
+
+impl From<Outcome> for Record {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Conflict(differences) => Self { differences, ..Self::new(RowState::Conflict) },
+            Outcome::Created => Self { effect: Some(Effect::Created), ..Self::new(RowState::Done) },
+            Outcome::Failed(error) => error.into(),
+            Outcome::Unchanged(differences) => Self { differences, ..Self::new(RowState::Unchanged) },
+            Outcome::Updated => Self { effect: Some(Effect::Updated), ..Self::new(RowState::Done) },
+        }
+    }
+}
+
+impl From<HubError> for Record {
+    fn from(error: HubError) -> Self {
+        let failed = Self {
+            http_status: error.status(),
+            error: Some(with_causes(&error)),
+            ..Self::new(RowState::Failed)
+        };
+        match error {
+            HubError::Refused { code, tracking_id, .. } => Self { error_code: code, tracking_id, ..failed },
+            _ => failed,
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The `provisioner` command.
+
+fn main() -> std::process::ExitCode {
+    provisioner::cli::run()
+}

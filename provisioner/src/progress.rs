@@ -1,0 +1,104 @@
+//! How far a piece of work is: a bar on a terminal, a plain line every few seconds elsewhere.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// The progress of one piece of work. Nothing is shown of work that ends at once.
+pub struct Progress {
+    show: Show,
+}
+
+enum Show {
+    Bar(ProgressBar),
+    Lines(Mutex<Lines>),
+}
+
+struct Lines {
+    what: &'static str,
+    total: u64,
+    done: u64,
+    begun: Instant,
+    last: Instant,
+}
+
+impl Progress {
+    /// Progress of `total` rows of `what`, such as `provisioning`.
+    pub fn new(what: &'static str, total: u64) -> Arc<Self> {
+        let show = match io::stderr().is_terminal() {
+            true => Show::Bar(bar(what, total)),
+            false => {
+                let now = Instant::now();
+                Show::Lines(Mutex::new(Lines { what, total, done: 0, begun: now, last: now }))
+            }
+        };
+        Arc::new(Self { show })
+    }
+
+    /// Counts rows that are done.
+    pub fn add(&self, count: usize) {
+        match &self.show {
+            Show::Bar(bar) => bar.inc(count as u64),
+            Show::Lines(lines) => lines.lock().unwrap_or_else(PoisonError::into_inner).add(count as u64),
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Show::Bar(bar) = &self.show {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// The counting as a callback.
+    pub fn counter(self: &Arc<Self>) -> Arc<dyn Fn(usize) + Send + Sync> {
+        let progress = self.clone();
+        Arc::new(move |count| progress.add(count))
+    }
+}
+
+impl Lines {
+    fn add(&mut self, count: u64) {
+        self.done += count;
+        if self.last.elapsed() >= LINE_EVERY {
+            self.last = Instant::now();
+            // Progress is for people; that nobody reads it must not stop the work.
+            let _ = writeln!(io::stderr(), "{}", self.line());
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
+    fn line(&self) -> String {
+        let rate = self.done as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
+        let left = self.total.saturating_sub(self.done) as f64 / rate.max(0.001);
+        format!("{}: {} of {}, {rate:.0} rows/s, {left:.0} s to go", self.what, self.done, self.total)
+    }
+}
+
+fn bar(what: &'static str, total: u64) -> ProgressBar {
+    let template = "{msg} {wide_bar} {pos}/{len} {per_sec} ETA {eta}";
+    // The template is a constant, and its test below would notice a bad one.
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(total).with_style(style).with_message(what)
+}
+
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bars_template_is_legal() {
+        assert!(ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} ETA {eta}").is_ok());
+    }
+
+    #[test]
+    fn a_line_tells_rate_and_time_left() {
+        let begun = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
+        let lines = Lines { what: "provisioning", total: 300, done: 100, begun, last: begun };
+        assert_eq!(lines.line(), "provisioning: 100 of 300, 10 rows/s, 20 s to go");
+    }
+}

@@ -1,0 +1,254 @@
+//! How an identity on the hub stands against what the batch wants of it: the one comparison that
+//! plan, apply and verify share.
+//!
+//! The hub is read through twins, which mirror all of an identity but its keys: twin reads are by
+//! far the cheapest reads a hub has.
+
+use std::fmt;
+
+use hub_types::twin::{JsonObject, Twin};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::desired::{DesiredAuth, DesiredIdentity};
+
+/// How an identity on the hub stands against the batch.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Standing {
+    /// It is there, and it is another: these are the differences.
+    Different(Vec<Difference>),
+    /// It is there and holds all the batch wants.
+    Equal,
+    /// It is not there.
+    Missing,
+    /// It is there, and its twin was never written: the initial twin is still to come.
+    TwinUnwritten,
+    /// It is there, and somebody has written other values into its twin since it was created.
+    /// Initial twins are initial, so those values stay.
+    TwinWrittenSince(Vec<Difference>),
+}
+
+/// One value that is not as the batch wants it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Where, for example `desired.conditions.temperature.warning`.
+    pub path: String,
+    /// What the batch wants.
+    pub wanted: Value,
+    /// What the hub holds; null where it holds nothing.
+    pub found: Value,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: batch has {}, hub has {}", self.path, self.wanted, self.found)
+    }
+}
+
+impl Standing {
+    /// Compares what is wanted with the twin that the hub answered; `None` when there is none.
+    pub fn of(wanted: &DesiredIdentity, found: Option<&Twin>) -> Self {
+        let Some(twin) = found else { return Self::Missing };
+        let identity = identity_differences(wanted, twin);
+        if !identity.is_empty() {
+            return Self::Different(identity);
+        }
+        let mut differences = Vec::new();
+        let tags = twin.tags.as_ref();
+        contained("tags", &wanted.state.tags, tags, &mut differences);
+        contained("desired", &wanted.state.desired, Some(&twin.properties.desired.values), &mut differences);
+        match differences.is_empty() {
+            true => Self::Equal,
+            false if !was_written(twin) && is_blank(twin) => Self::TwinUnwritten,
+            false if was_written(twin) => Self::TwinWrittenSince(differences),
+            false => Self::Different(differences),
+        }
+    }
+
+    /// The differences, where there are any.
+    pub fn differences(&self) -> &[Difference] {
+        match self {
+            Self::Different(differences) | Self::TwinWrittenSince(differences) => differences,
+            Self::Equal | Self::Missing | Self::TwinUnwritten => &[],
+        }
+    }
+}
+
+/// Whether a service wrote to the twin after it was created. The twin's `version` counts all
+/// writes, starting at 2 with reported properties at 1; so what remains are the service's own.
+fn was_written(twin: &Twin) -> bool {
+    twin.properties.desired.version > 1 || twin.version.saturating_sub(twin.properties.reported.version) > 1
+}
+
+fn is_blank(twin: &Twin) -> bool {
+    twin.properties.desired.values.is_empty() && twin.tags.as_ref().is_none_or(JsonObject::is_empty)
+}
+
+fn identity_differences(wanted: &DesiredIdentity, twin: &Twin) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    let mut check = |path: &str, wanted: Value, found: Value| {
+        if wanted != found {
+            differences.push(Difference { path: path.to_owned(), wanted, found });
+        }
+    };
+    let state = &wanted.state;
+    check("auth", json!(auth_type(&state.auth)), json!(twin.authentication_type));
+    if let DesiredAuth::Thumbprint { primary, secondary } = state.auth {
+        let upper = |thumbprint: Option<_>| {
+            json!(thumbprint.map(|t: hub_types::Thumbprint| t.to_string().to_uppercase()))
+        };
+        check("primary_thumbprint", upper(primary), upper(twin.x509_thumbprint.primary_thumbprint));
+        check("secondary_thumbprint", upper(secondary), upper(twin.x509_thumbprint.secondary_thumbprint));
+    }
+    if wanted.identity.module().is_none() {
+        check("status", json!(state.status), json!(twin.status));
+        check("status_reason", json!(state.status_reason), json!(twin.status_reason));
+        check("edge", json!(state.edge), json!(twin.capabilities.unwrap_or_default().iot_edge));
+        check("parent", json!(state.parent), json!(parent_of(twin)));
+    }
+    differences
+}
+
+/// The value of an identity's `authenticationType` that answers to what the batch wants.
+fn auth_type(auth: &DesiredAuth) -> &'static str {
+    match auth {
+        DesiredAuth::IssuedCertificate { .. } | DesiredAuth::Thumbprint { .. } => "selfSigned",
+        DesiredAuth::Sas { .. } => "sas",
+        DesiredAuth::X509Ca => "certificateAuthority",
+    }
+}
+
+/// The parent's device id, out of a scope such as `ms-azure-iot-edge://gateway-7-639000000000000001`.
+fn parent_of(twin: &Twin) -> Option<&str> {
+    let is_edge = twin.capabilities.unwrap_or_default().iot_edge;
+    // An edge device's own scope stands in `deviceScope`; only a leaf's names its parent.
+    let leaf_scope = twin.device_scope.as_ref().filter(|_| !is_edge);
+    let scope = twin.parent_scopes.first().or(leaf_scope)?;
+    let name = scope.strip_prefix("ms-azure-iot-edge://")?;
+    name.rsplit_once('-').map(|(device, _generation)| device)
+}
+
+/// Notes every value of `wanted` that `found` does not hold. What the hub holds besides is not ours.
+fn contained(path: &str, wanted: &JsonObject, found: Option<&JsonObject>, differences: &mut Vec<Difference>) {
+    for (name, wanted) in wanted {
+        let path = format!("{path}.{name}");
+        match (wanted, found.and_then(|found| found.get(name))) {
+            (Value::Object(wanted), Some(Value::Object(found))) => {
+                contained(&path, wanted, Some(found), differences);
+            }
+            (wanted, Some(found)) if same_value(wanted, found) => {}
+            (wanted, found) => differences.push(Difference {
+                path,
+                wanted: wanted.clone(),
+                found: found.cloned().unwrap_or(Value::Null),
+            }),
+        }
+    }
+}
+
+/// Equality of JSON values in which `1` and `1.0` are one number.
+fn same_value(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => left == right || left.as_f64() == right.as_f64(),
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same_value(left, right))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len()
+                && left
+                    .iter()
+                    .all(|(name, value)| right.get(name).is_some_and(|other| same_value(value, other)))
+        }
+        _ => left == right,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::DesiredState;
+    use hub_types::IdentityId;
+    use hub_types::identity::Status;
+    use serde_json::from_value;
+
+    fn wanted(tags: Value, desired: Value) -> DesiredIdentity {
+        DesiredIdentity {
+            identity: IdentityId::parse("d", None).unwrap(),
+            state: DesiredState {
+                auth: DesiredAuth::Thumbprint { primary: "AB".repeat(32).parse().ok(), secondary: None },
+                status: Status::Enabled,
+                status_reason: None,
+                edge: false,
+                parent: None,
+                tags: tags.as_object().cloned().unwrap(),
+                desired: desired.as_object().cloned().unwrap(),
+            },
+        }
+    }
+
+    /// A twin with the identity of [`wanted`] after `writes` writes by a service.
+    fn twin(tags: Value, desired: Value, writes: u64) -> Twin {
+        let mut desired = desired;
+        desired["$version"] = json!(1 + writes);
+        from_value(json!({
+            "deviceId": "d", "etag": "AAAAAAAAAAE=", "version": 2 + writes, "authenticationType": "selfSigned",
+            "x509Thumbprint": {"primaryThumbprint": "ab".repeat(32), "secondaryThumbprint": null},
+            "capabilities": {"iotEdge": false}, "tags": tags,
+            "properties": {"desired": desired, "reported": {"$version": 1}},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn all_the_batch_wants_is_equal_whatever_else_is_there() {
+        let wanted = wanted(json!({"site": "m"}), json!({"a": {"b": 1, "c": [1, 2.0]}}));
+        let found = twin(json!({"site": "m", "x": 1}), json!({"a": {"b": 1.0, "c": [1, 2], "z": 0}}), 0);
+        assert_eq!(Standing::of(&wanted, Some(&found)), Standing::Equal);
+        assert_eq!(Standing::of(&wanted, None), Standing::Missing);
+    }
+
+    #[test]
+    fn a_blank_twin_waits_for_its_initial_values() {
+        let wanted = wanted(json!({"site": "m"}), json!({"a": 1}));
+        let found = twin(json!({}), json!({}), 0);
+        assert_eq!(Standing::of(&wanted, Some(&found)), Standing::TwinUnwritten);
+    }
+
+    #[test]
+    fn a_twin_that_somebody_has_written_since_is_kept() {
+        let wanted = wanted(json!({}), json!({"a": {"b": 1}}));
+        let found = twin(json!({}), json!({"a": {"b": 2}}), 1);
+        let difference = Difference { path: "desired.a.b".into(), wanted: json!(1), found: json!(2) };
+        assert_eq!(difference.to_string(), "desired.a.b: batch has 1, hub has 2");
+        assert_eq!(Standing::of(&wanted, Some(&found)), Standing::TwinWrittenSince(vec![difference]));
+    }
+
+    #[test]
+    fn another_initial_twin_is_a_difference() {
+        let wanted = wanted(json!({}), json!({"a": 1}));
+        let found = twin(json!({}), json!({"a": 2}), 0);
+        assert!(matches!(Standing::of(&wanted, Some(&found)), Standing::Different(_)));
+    }
+
+    #[test]
+    fn another_thumbprint_or_status_is_a_difference_and_its_case_is_not() {
+        let mut other = wanted(json!({}), json!({}));
+        assert_eq!(Standing::of(&other, Some(&twin(json!({}), json!({}), 0))), Standing::Equal);
+        other.state.auth = DesiredAuth::Thumbprint { primary: "CD".repeat(32).parse().ok(), secondary: None };
+        other.state.status = Status::Disabled;
+        let standing = Standing::of(&other, Some(&twin(json!({}), json!({}), 0)));
+        let paths: Vec<_> = standing.differences().iter().map(|d| d.path.as_str()).collect();
+        assert_eq!(paths, ["primary_thumbprint", "status"]);
+    }
+
+    #[test]
+    fn a_leaf_and_an_edge_device_know_their_parents() {
+        let mut found = twin(json!({}), json!({}), 0);
+        found.device_scope = Some("ms-azure-iot-edge://gate-way-7-639000000000000001".into());
+        assert_eq!(parent_of(&found), Some("gate-way-7"));
+        found.capabilities = Some(hub_types::identity::Capabilities { iot_edge: true });
+        assert_eq!(parent_of(&found), None);
+        found.parent_scopes = vec!["ms-azure-iot-edge://root-1".into()];
+        assert_eq!(parent_of(&found), Some("root"));
+    }
+}

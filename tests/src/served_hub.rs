@@ -1,0 +1,134 @@
+//! A `local-hub serve` in a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use anyhow::{Context, Result, bail};
+use hub_types::connection_string::ServiceConnectionString;
+use hub_types::sas::SasToken;
+use serde_json::Value;
+
+use crate::Station;
+
+/// The year 2100: tests do not test expiry.
+const FAR_FUTURE: u64 = 4_102_444_800;
+
+/// A hub that serves until it is dropped.
+#[derive(Debug)]
+pub struct ServedHub {
+    process: Child,
+    data: PathBuf,
+    log: PathBuf,
+    connection_string: String,
+}
+
+/// A request that the hub has answered.
+#[derive(Debug)]
+pub struct LoggedRequest(Value);
+
+impl ServedHub {
+    /// Serves from a data folder of the station, and waits until the hub is ready.
+    pub fn start(station: &Station, data: &str) -> Result<Self> {
+        let (data, log) = (station.path(data), station.path("requests.jsonl"));
+        let mut process = station
+            .command("local-hub")?
+            .args(["serve", "--https", "127.0.0.1:0", "--data"])
+            .arg(&data)
+            .arg("--request-log")
+            .arg(&log)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdout = process.stdout.take().context("the hub has no stdout")?;
+        let mut ready = String::new();
+        BufReader::new(stdout).read_line(&mut ready)?;
+        if !ready.contains("ready") {
+            let status = process.wait()?;
+            bail!("the hub did not get ready: {status}");
+        }
+        let connection_string = std::fs::read_to_string(data.join("connection-string"))?.trim().to_owned();
+        Ok(Self { process, data, log, connection_string })
+    }
+
+    /// The connection string of the owner.
+    pub fn connection_string(&self) -> &str {
+        &self.connection_string
+    }
+
+    /// The certificate that clients must trust.
+    pub fn ca_file(&self) -> PathBuf {
+        self.data.join("ca.pem")
+    }
+
+    /// The folder that the hub serves from.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Every request so far. A request is logged before it is answered.
+    pub fn requests(&self) -> Result<Vec<LoggedRequest>> {
+        let text = std::fs::read_to_string(&self.log)?;
+        text.lines().map(|line| Ok(LoggedRequest(serde_json::from_str(line)?))).collect()
+    }
+
+    /// Reads the twin of `device` or `device/modules/module`.
+    pub fn twin(&self, path: &str) -> Result<Value> {
+        let answer = self.call(reqwest::Method::GET, &format!("/twins/{path}"), None)?;
+        Ok(serde_json::from_str(&answer)?)
+    }
+
+    /// Reads `/devices/…` or another path, as JSON.
+    pub fn get(&self, path: &str) -> Result<Value> {
+        Ok(serde_json::from_str(&self.call(reqwest::Method::GET, path, None)?)?)
+    }
+
+    /// Patches the twin of `device` or `device/modules/module`.
+    pub fn patch_twin(&self, path: &str, patch: &str) -> Result<()> {
+        self.call(reqwest::Method::PATCH, &format!("/twins/{path}"), Some(patch)).map(drop)
+    }
+
+    fn call(&self, method: reqwest::Method, path: &str, body: Option<&str>) -> Result<String> {
+        let access: ServiceConnectionString = self.connection_string.parse()?;
+        let token = SasToken::sign(access.host.as_str(), Some(&access.policy), &access.key, FAR_FUTURE);
+        let ca = reqwest::Certificate::from_pem(&std::fs::read(self.ca_file())?)?;
+        let client = reqwest::blocking::Client::builder().tls_certs_only([ca]).no_proxy().build()?;
+        let url = format!("https://{}{path}?api-version=2021-04-12", access.host);
+        let request = client.request(method, url).header("Authorization", token.expose_text().as_str());
+        let request = body.iter().fold(request, |request, body| {
+            request.header("Content-Type", "application/json; charset=utf-8").body((*body).to_owned())
+        });
+        Ok(request.send()?.error_for_status()?.text()?)
+    }
+
+    /// Kills the hub as the kernel would.
+    pub fn kill(mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for ServedHub {
+    fn drop(&mut self) {
+        // It may have ended already; there is nobody to tell.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl LoggedRequest {
+    /// How many identities or twins the request wrote.
+    pub fn writes(&self) -> u64 {
+        ["created", "updated", "deleted"].iter().filter_map(|name| self.0.get(name)?.as_u64()).sum()
+    }
+
+    /// How many identities the request created.
+    pub fn created(&self) -> u64 {
+        self.0.get("created").and_then(Value::as_u64).unwrap_or_default()
+    }
+
+    /// The HTTP method.
+    pub fn method(&self) -> &str {
+        self.0.get("method").and_then(Value::as_str).unwrap_or_default()
+    }
+}

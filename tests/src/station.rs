@@ -1,0 +1,120 @@
+//! A working folder, as a user has one.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+use crate::ServedHub;
+
+/// A folder to work in, where no hub is configured.
+#[derive(Debug)]
+pub struct Station {
+    folder: TempDir,
+}
+
+/// What a command printed, and its exit code.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit code; none when it was killed.
+    pub code: Option<i32>,
+    /// What it printed to stdout.
+    pub stdout: String,
+    /// What it printed to stderr.
+    pub stderr: String,
+}
+
+impl Station {
+    /// A new, empty folder.
+    pub fn new() -> Result<Self> {
+        Ok(Self { folder: TempDir::new()? })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A file of the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file of the folder and answers its path.
+    pub fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.path(name);
+        std::fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    /// A command that runs one of the built binaries in the folder. Nothing of the caller's
+    /// environment chooses a hub.
+    pub fn command(&self, binary: &str) -> Result<Command> {
+        let mut command = Command::new(built(binary)?);
+        command.current_dir(self.folder()).stdin(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            if name
+                .to_str()
+                .is_some_and(|name| name.starts_with("IOTHUB_") || name.starts_with("PROVISIONER_"))
+            {
+                command.env_remove(name);
+            }
+        }
+        Ok(command)
+    }
+
+    /// Runs one of the built binaries to its end.
+    pub fn run<A: AsRef<OsStr>>(&self, binary: &str, args: impl IntoIterator<Item = A>) -> Result<Ended> {
+        Ended::of(self.command(binary)?.args(args).output()?)
+    }
+
+    /// Runs the provisioner against a served hub.
+    pub fn provision<A: AsRef<OsStr>>(
+        &self,
+        hub: &ServedHub,
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<Ended> {
+        Ended::of(self.provisioner(hub)?.args(args).output()?)
+    }
+
+    /// The provisioner, set up for a served hub.
+    pub fn provisioner(&self, hub: &ServedHub) -> Result<Command> {
+        let mut command = self.command("provisioner")?;
+        command.env("IOTHUB_CONNECTION_STRING", hub.connection_string());
+        command.env("IOTHUB_CA_FILE", hub.ca_file());
+        Ok(command)
+    }
+}
+
+impl Ended {
+    /// What came of a command.
+    pub fn of(output: Output) -> Result<Self> {
+        Ok(Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout)?,
+            stderr: String::from_utf8(output.stderr)?,
+        })
+    }
+
+    /// Insists on an exit code, and shows all that was printed where it is another.
+    pub fn expect_code(self, code: i32) -> Result<Self> {
+        ensure!(self.code == Some(code), "exit code {:?}\n{}\n{}", self.code, self.stdout, self.stderr);
+        Ok(self)
+    }
+}
+
+/// The root of the repository.
+pub fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn built(binary: &str) -> Result<PathBuf> {
+    // Test binaries lie in `target/PROFILE/deps`, the workspace's binaries one above.
+    let own = std::env::current_exe()?;
+    let profile = own.parent().and_then(Path::parent).context("the test binary lies in no target folder")?;
+    let path = profile.join(format!("{binary}{}", std::env::consts::EXE_SUFFIX));
+    ensure!(path.exists(), "{} is not built: run `cargo build --workspace --bins` first", path.display());
+    Ok(path)
+}

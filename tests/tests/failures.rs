@@ -1,0 +1,141 @@
+//! What goes wrong is said clearly, nothing is half-done, and the exit code tells scripts.
+
+use anyhow::Result;
+use tests::{ServedHub, Station, repository};
+
+const BATCH: &str = "device_id,primary_thumbprint\npump-1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n";
+
+/// The mistakes of the fixture, all in one pass. The report is a golden file.
+#[test]
+fn every_mistake_of_a_batch_is_reported_at_once_and_nothing_is_sent() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    let batch = repository().join("fixtures/batches/mistakes/mistakes.csv").display().to_string();
+
+    let check = station.run("provisioner", ["check", &batch])?.expect_code(2)?;
+    let report = check.stdout.replace(&repository().display().to_string(), "");
+    insta::assert_snapshot!("mistakes", report);
+
+    let apply = station.provision(&hub, ["apply", &batch, "--issue", "pki"])?;
+    assert!(apply.code == Some(2) || apply.code == Some(3), "{apply:?}");
+    station.run("cert-tool", ["ca", "init", "pki"])?.expect_code(0)?;
+    let apply = station.provision(&hub, ["apply", &batch, "--issue", "pki"])?.expect_code(2)?;
+    assert!(apply.stderr.contains("nothing was sent"), "{}", apply.stderr);
+    assert!(hub.requests()?.is_empty());
+    station.run("provisioner", ["runs"])?.expect_code(0)?;
+    assert_eq!(station.run("provisioner", ["runs"])?.stdout, "", "there is no run");
+    Ok(())
+}
+
+#[test]
+fn the_good_rows_go_on_when_asked_and_the_bad_ones_are_counted() -> Result<()> {
+    let station = Station::new()?;
+    station.write("batch.csv", &format!("{BATCH}pump 2,{}\n", "B".repeat(40)))?;
+    station.run("provisioner", ["apply", "batch.csv"])?.expect_code(2)?;
+    let applied = station.run("provisioner", ["apply", "batch.csv", "--skip-bad-rows"])?.expect_code(1)?;
+    assert!(applied.stdout.contains("2 rows = 1 created"), "{}", applied.stdout);
+    assert!(applied.stdout.contains("1 rejected"), "{}", applied.stdout);
+    Ok(())
+}
+
+#[test]
+fn a_hub_that_is_down_is_named_and_leaves_no_run() -> Result<()> {
+    let station = Station::new()?;
+    station.write("batch.csv", BATCH)?;
+    let hub = ServedHub::start(&station, "hub")?;
+    let mut command = station.provisioner(&hub)?;
+    let host = hub.connection_string().split(';').next().unwrap_or_default().replace("HostName=", "");
+    hub.kill()?;
+    let ended = tests::Ended::of(command.args(["apply", "batch.csv"]).output()?)?.expect_code(3)?;
+    assert!(ended.stderr.contains(&format!("no connection to the hub at {host}")), "{}", ended.stderr);
+    assert!(ended.stderr.contains("hint: "), "{}", ended.stderr);
+    assert_eq!(station.run("provisioner", ["runs"])?.stdout, "");
+    Ok(())
+}
+
+#[test]
+fn a_wrong_key_is_refused_by_the_hub_and_not_repeated() -> Result<()> {
+    let station = Station::new()?;
+    station.write("batch.csv", BATCH)?;
+    let hub = ServedHub::start(&station, "hub")?;
+    let wrong = "c29tZWJvZHkgZWxzZSdzIGtleSwgMzIgYnl0ZXMgbG8=";
+    let (front, _) = hub.connection_string().split_once("SharedAccessKey=").unwrap_or_default();
+    let mut command = station.provisioner(&hub)?;
+    command.env("IOTHUB_CONNECTION_STRING", format!("{front}SharedAccessKey={wrong}"));
+    let ended = tests::Ended::of(command.args(["apply", "batch.csv"]).output()?)?.expect_code(3)?;
+    assert!(ended.stderr.contains("401"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("policy and key"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains(wrong));
+    assert_eq!(hub.requests()?.len(), 1, "one try, then the end");
+    Ok(())
+}
+
+#[test]
+fn a_hub_that_nobody_vouches_for_is_not_called() -> Result<()> {
+    let station = Station::new()?;
+    station.write("batch.csv", BATCH)?;
+    let hub = ServedHub::start(&station, "hub")?;
+    let mut command = station.provisioner(&hub)?;
+    command.env_remove("IOTHUB_CA_FILE");
+    let ended = tests::Ended::of(command.args(["apply", "batch.csv"]).output()?)?.expect_code(3)?;
+    assert!(ended.stderr.contains("--ca-file"), "{}", ended.stderr);
+    assert!(hub.requests()?.is_empty());
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_ca_that_others_can_read_is_refused_with_the_remedy() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let station = Station::new()?;
+    station.write("batch.csv", "device_id\npump-1\n")?;
+    station.run("cert-tool", ["ca", "init", "pki"])?.expect_code(0)?;
+    std::fs::set_permissions(station.path("pki"), std::fs::Permissions::from_mode(0o755))?;
+    let ended = station.run("provisioner", ["apply", "batch.csv", "--issue", "pki"])?.expect_code(3)?;
+    assert!(ended.stderr.contains("chmod"), "{}", ended.stderr);
+    assert!(!station.path("pki/issued").exists());
+    Ok(())
+}
+
+#[test]
+fn a_second_writer_to_the_same_hub_folder_is_told_how_to_share_it() -> Result<()> {
+    let station = Station::new()?;
+    station.write("batch.csv", BATCH)?;
+    let _hub = ServedHub::start(&station, ".local-hub")?;
+    let ended = station.run("provisioner", ["apply", "batch.csv"])?.expect_code(3)?;
+    assert!(ended.stderr.contains("IOTHUB_CONNECTION_STRING"), "{}", ended.stderr);
+    Ok(())
+}
+
+/// A full disk, played by a limit on the size of files.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_fills_up_stops_the_run_with_the_path_and_nothing_is_sent() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    let rows = (0..5_000).map(|n| format!("pump-{n},{n:040}\n")).collect::<String>();
+    station.write("batch.csv", &format!("device_id,primary_thumbprint\n{rows}"))?;
+    let provisioner = station.provisioner(&hub)?;
+    let mut limited = std::process::Command::new("bash");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 200; exec \"$0\" apply batch.csv --ledger line.ledger"]);
+    limited.arg(provisioner.get_program()).current_dir(station.folder());
+    limited.envs(provisioner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let ended = tests::Ended::of(limited.output()?)?.expect_code(4)?;
+    assert!(ended.stderr.contains("line.ledger"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("free space"), "{}", ended.stderr);
+    assert_eq!(hub.requests()?.iter().map(|request| request.writes()).sum::<u64>(), 0);
+    Ok(())
+}
+
+#[test]
+fn bad_usage_is_2_and_help_is_0() -> Result<()> {
+    let station = Station::new()?;
+    station.run("provisioner", ["frobnicate"])?.expect_code(2)?;
+    station.run("provisioner", ["apply", "absent.csv"])?.expect_code(2)?;
+    station.run("provisioner", ["report", "7"])?.expect_code(2)?;
+    for binary in ["provisioner", "cert-tool", "local-hub"] {
+        station.run(binary, ["--help"])?.expect_code(0)?;
+        station.run(binary, ["--version"])?.expect_code(0)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! The main job: a batch becomes identities and twins on a hub, once.
+
+use anyhow::Result;
+use serde_json::Value;
+use tests::{ServedHub, Station, repository};
+
+fn pump_line() -> String {
+    repository().join("fixtures/batches/pump-line.csv").display().to_string()
+}
+
+/// The first command of the README, and the same command again.
+#[test]
+fn a_new_user_sees_a_batch_provisioned_and_verified_and_nothing_done_twice() -> Result<()> {
+    let station = Station::new()?;
+    let batch = pump_line();
+    let command = ["apply", &batch, "--issue", ".local-hub/pki", "--format", "json"];
+
+    let first = station.run("provisioner", command)?.expect_code(0)?;
+    assert!(
+        first.stderr.starts_with("hub: the embedded local hub, with its data in .local-hub\n"),
+        "{}",
+        first.stderr
+    );
+    let outcome: Value = serde_json::from_str(&first.stdout)?;
+    assert_eq!(outcome["totals"]["rows"], 1920);
+    assert_eq!(outcome["totals"]["created"], 1920);
+    assert_eq!(outcome["verified"]["equal"], 1920);
+
+    let issued = std::fs::read_to_string(station.path(".local-hub/pki/issued/issued.csv"))?;
+    let second = station.run("provisioner", command)?.expect_code(0)?;
+    let outcome: Value = serde_json::from_str(&second.stdout)?;
+    assert_eq!(outcome["totals"]["unchanged"], 1920);
+    assert_eq!(std::fs::read_to_string(station.path(".local-hub/pki/issued/issued.csv"))?, issued);
+
+    let verify =
+        station.run("provisioner", ["verify", &batch, "--issue", ".local-hub/pki"])?.expect_code(0)?;
+    assert_eq!(verify.stdout, "1920 checked: 1920 equal, 0 missing, 0 different\n");
+    Ok(())
+}
+
+#[test]
+fn a_second_apply_writes_nothing_as_counted_at_the_hub() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    let ca = station.run("cert-tool", ["ca", "init", "pki"])?;
+    ca.expect_code(0)?;
+    let batch = pump_line();
+    let command = ["apply", &batch, "--issue", "pki"];
+
+    station.provision(&hub, command)?.expect_code(0)?;
+    let first = hub.requests()?;
+    assert_eq!(first.iter().map(|request| request.created()).sum::<u64>(), 1920);
+
+    station.provision(&hub, command)?.expect_code(0)?;
+    let second = hub.requests()?.split_off(first.len());
+    assert!(second.len() >= 1920, "every identity is looked at");
+    assert_eq!(second.iter().map(|request| request.writes()).sum::<u64>(), 0);
+    assert!(second.iter().all(|request| request.method() == "GET"));
+    Ok(())
+}
+
+#[test]
+fn the_file_as_excel_saves_it_is_the_same_batch() -> Result<()> {
+    let station = Station::new()?;
+    let excel = repository().join("fixtures/batches/pump-line-excel.csv").display().to_string();
+    station.run("provisioner", ["apply", &pump_line(), "--issue", ".local-hub/pki"])?.expect_code(0)?;
+    let again =
+        station.run("provisioner", ["apply", &excel, "--issue", ".local-hub/pki", "--format", "json"])?;
+    let outcome: Value = serde_json::from_str(&again.expect_code(0)?.stdout)?;
+    assert_eq!(outcome["totals"]["unchanged"], 1920);
+    Ok(())
+}
+
+#[test]
+fn a_plan_tells_what_apply_will_do_and_for_how_long_and_does_nothing() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    station.run("cert-tool", ["ca", "init", "pki"])?.expect_code(0)?;
+    let batch = pump_line();
+    let plan =
+        station.provision(&hub, ["plan", &batch, "--issue", "pki", "--format", "json"])?.expect_code(0)?;
+    let plan: Value = serde_json::from_str(&plan.stdout)?;
+    assert_eq!(plan["create"], 1920);
+    assert_eq!(plan["issue"], 1920);
+    // 1,920 registry operations at the 100 a minute of S1 with one unit.
+    assert_eq!(plan["operations"]["registry"]["count"], 1920);
+    assert_eq!(plan["operations"]["registry"]["seconds"].as_f64().map(f64::round), Some(1152.0));
+    assert!(hub.requests()?.iter().all(|request| request.writes() == 0));
+    assert!(!station.path("provisioner.ledger").exists());
+    Ok(())
+}
