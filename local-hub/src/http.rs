@@ -8,6 +8,7 @@ pub(crate) use request_log::RequestLog;
 pub(crate) use server::{Server, serve};
 
 mod access;
+mod body;
 mod call;
 mod handlers;
 mod reply;

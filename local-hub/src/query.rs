@@ -10,6 +10,7 @@ pub(crate) use syntax::Query;
 
 mod aggregate;
 mod condition;
+mod cursor;
 mod lexer;
 mod page;
 mod parser;

@@ -29,7 +29,7 @@ mod tests;
 mod twin;
 
 /// All identities of the hub.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Registry {
     devices: BTreeMap<DeviceId, Box<DeviceRecord>>,
     disabled: usize,
@@ -115,7 +115,7 @@ impl Registry {
     }
 }
 
-/// Refuses unless the demand is met. `None` (no header) never demands anything here.
+/// Refuses an etag that is not the current one.
 fn check_etag(demand: &IfMatch, current: &Etag) -> Answer<()> {
     if demand.allows(current) { Ok(()) } else { Err(Refusal::etag_mismatch()) }
 }

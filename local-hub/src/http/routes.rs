@@ -196,3 +196,51 @@ pub(crate) const ROUTES: &[Route] = {
         ),
     ]
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operation(method: Method, path: &str) -> Result<Operation, u16> {
+        find(&method, path).map(|found| found.operation).map_err(|refusal| refusal.status)
+    }
+
+    #[test]
+    fn what_is_not_implemented_is_known_by_name() {
+        let absent = ROUTES.iter().filter_map(|route| match route.operation {
+            Operation::Absent(name) => Some(format!("{name}: {} {}", route.method, route.path)),
+            _ => None,
+        });
+        let list = absent.collect::<Vec<_>>().join("\n") + "\n";
+        assert_eq!(list, include_str!("../../not-implemented.txt"));
+    }
+
+    #[test]
+    fn overlapping_paths_are_told_apart_by_their_method() {
+        assert_eq!(operation(Method::POST, "/devices/query"), Ok(Operation::Query));
+        assert_eq!(operation(Method::GET, "/devices/query"), Ok(Operation::GetDevice));
+        assert_eq!(operation(Method::GET, "/devices/keys/modules"), Ok(Operation::ListModules));
+        assert_eq!(operation(Method::GET, "/jobs/v2/query"), Ok(Operation::Absent("QueryScheduledJobs")));
+    }
+
+    #[test]
+    fn a_slash_at_the_end_makes_no_difference() {
+        assert_eq!(operation(Method::GET, "/devices/"), Ok(Operation::ListDevices));
+        assert_eq!(operation(Method::GET, "/devices/d/"), Ok(Operation::GetDevice));
+    }
+
+    #[test]
+    fn other_paths_and_methods_are_refused() {
+        assert_eq!(operation(Method::GET, "/"), Err(404));
+        assert_eq!(operation(Method::GET, "/devices//modules"), Err(404));
+        assert_eq!(operation(Method::GET, "/devices/d/modules/m/x"), Err(404));
+        assert_eq!(operation(Method::PATCH, "/devices/d"), Err(405));
+        assert_eq!(operation(Method::GET, "/devices/%ff"), Err(400));
+    }
+
+    #[test]
+    fn ids_are_decoded() {
+        let found = find(&Method::GET, "/twins/a%23b%25/modules/%24edgeAgent").map(|found| found.ids);
+        assert_eq!(found, Ok(vec!["a#b%".to_owned(), "$edgeAgent".to_owned()]));
+    }
+}

@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request, Uri};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hub_types::ErrorCode;
-use hyper::body::Body;
-use hyper::body::Bytes;
-use tokio::time::timeout;
+use http::Request;
+use http::request::Parts;
+use hyper::body::{Body, Bytes};
 
 use super::call::Call;
 use super::reply::{HttpResponse, Reply, refusal_response};
 use super::request_log::Line;
 use super::routes::{self, Found, Operation};
-use super::{RequestLog, access, handlers};
+use super::{RequestLog, access, body, handlers};
 use crate::hub::Hub;
 use crate::random::RequestIds;
-use crate::refusal::Refusal;
 use crate::registry::{Answer, Counts};
 
 /// What every connection serves.
@@ -35,44 +31,43 @@ impl Service {
     /// Answers one request.
     pub(crate) async fn answer<B>(&self, request: Request<B>) -> HttpResponse
     where
-        B: Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B: Body<Data = Bytes> + Unpin,
     {
         let request_id = self.ids.next();
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        let found = routes::find(&method, uri.path());
+        let (parts, body) = request.into_parts();
+        let found = routes::find(&parts.method, parts.uri.path());
         let operation = found.as_ref().ok().map(|found| found.operation);
-        let answer = match found {
-            Ok(found) => self.perform(found, request).await,
-            Err(refusal) => Err(refusal),
+        let answer = match found.and_then(|found| self.admit(found, &parts)) {
+            Ok(found) => self.perform(found, &parts, body).await,
+            Err(refusal) => {
+                // A client that still sends when the connection closes may never see the answer.
+                body::discard(body).await;
+                Err(refusal)
+            }
         };
-        self.note(&request_id, &method, &uri, operation, &answer);
+        self.note(&request_id, &parts, operation, &answer);
         match answer {
             Ok(reply) => reply.into_response(&request_id),
             Err(refusal) => refusal_response(&refusal, &request_id, self.hub.timestamp()),
         }
     }
 
-    async fn perform<B>(&self, found: Found, request: Request<B>) -> Answer<Reply>
-    where
-        B: Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let (parts, body) = request.into_parts();
+    fn admit(&self, found: Found, parts: &Parts) -> Answer<Found> {
         access::authorize(&self.hub, &parts.headers, &parts.uri, &found)?;
         access::check_api_version(&parts.uri)?;
-        let body = read_body(found.operation, body).await?;
-        handlers::perform(&self.hub, Call::new(found, parts.uri, parts.headers, body)).await
+        Ok(found)
     }
 
-    fn note(
-        &self,
-        request_id: &str,
-        method: &Method,
-        uri: &Uri,
-        operation: Option<Operation>,
-        answer: &Answer<Reply>,
-    ) {
+    async fn perform<B>(&self, found: Found, parts: &Parts, body: B) -> Answer<Reply>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let body = body::read(body, body::limit(found.operation)).await?;
+        let call = Call::new(found, parts.uri.clone(), parts.headers.clone(), body);
+        handlers::perform(&self.hub, call).await
+    }
+
+    fn note(&self, request_id: &str, parts: &Parts, operation: Option<Operation>, answer: &Answer<Reply>) {
         let Some(log) = &self.log else {
             return;
         };
@@ -83,8 +78,8 @@ impl Service {
         log.write(&Line {
             time: self.hub.timestamp(),
             request_id,
-            method: method.as_str(),
-            path: uri.path(),
+            method: parts.method.as_str(),
+            path: parts.uri.path(),
             operation: operation.map(Operation::name),
             status,
             errorcode,
@@ -92,33 +87,3 @@ impl Service {
         });
     }
 }
-
-async fn read_body<B>(operation: Operation, body: B) -> Answer<Bytes>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let limit = match operation {
-        Operation::BulkRegistry => MAX_BULK_BODY,
-        _ => MAX_BODY,
-    };
-    let collected = timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await;
-    match collected {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(Refusal::new(ErrorCode::MessageTooLarge, format!("the body has more than {limit} bytes")))
-        }
-        Ok(Err(_)) => Err(Refusal::argument("the body ended early")),
-        Err(_) => Err(Refusal {
-            status: 408,
-            name: ErrorCode::GenericTimeout.name(),
-            text: "the body took too long to arrive".to_owned(),
-        }),
-    }
-}
-
-const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
-/// Ample for a twin of full size with its metadata, which clients send back.
-const MAX_BODY: usize = 2 * 1024 * 1024;
-/// 100 items with twins of full size.
-const MAX_BULK_BODY: usize = 8 * 1024 * 1024;

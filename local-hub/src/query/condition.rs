@@ -16,6 +16,7 @@ impl Condition {
     fn evaluate(&self, twin: &TwinDocument<'_>) -> Option<bool> {
         match self {
             Self::And(parts) => all(parts.iter().map(|part| part.evaluate(twin))),
+            // One is true unless all are false.
             Self::Or(parts) => {
                 all(parts.iter().map(|part| part.evaluate(twin).map(|is| !is))).map(|none| !none)
             }

@@ -1,7 +1,8 @@
 //! From tokens to a [`Query`], by recursive descent. Keywords are read in any letter case.
 
 use super::QueryError;
-use super::lexer::{Token, TokenKind, shortened, tokens};
+use super::cursor::Cursor;
+use super::lexer::{TokenKind, shortened};
 use super::syntax::{
     Aggregate, AggregateColumn, Collection, Column, Condition, Kind, Literal, Operand, Operator, Path, Query,
     Select, TextTest,
@@ -10,16 +11,13 @@ use super::syntax::{
 impl Query {
     /// Parses a query.
     pub(crate) fn parse(text: &str) -> Result<Self, QueryError> {
-        let tokens = tokens(text)?;
-        let end = Token { kind: TokenKind::End, column: text.chars().count() + 1 };
-        let mut parser = Parser { tokens: tokens.into_iter().peekable(), end, depth: 0 };
+        let mut parser = Parser { tokens: Cursor::new(text)?, depth: 0 };
         parser.query()
     }
 }
 
 struct Parser {
-    tokens: std::iter::Peekable<std::vec::IntoIter<Token>>,
-    end: Token,
+    tokens: Cursor,
     /// How many conditions are open: bounded, so that no query exhausts the stack.
     depth: usize,
 }
@@ -38,22 +36,22 @@ enum ItemValue {
 
 impl Parser {
     fn query(&mut self) -> Result<Query, QueryError> {
-        self.expect_keyword("SELECT")?;
-        let top = if self.take_keyword("TOP") { Some(self.count()?) } else { None };
-        let items = if self.take_symbol("*") { None } else { Some(self.list(Self::item)?) };
-        self.expect_keyword("FROM")?;
+        self.tokens.expect_keyword("SELECT")?;
+        let top = if self.tokens.take_keyword("TOP") { Some(self.count()?) } else { None };
+        let items = if self.tokens.take_symbol("*") { None } else { Some(self.list(Self::item)?) };
+        self.tokens.expect_keyword("FROM")?;
         let from = self.collection()?;
-        let filter = if self.take_keyword("WHERE") { Some(self.condition()?) } else { None };
+        let filter = if self.tokens.take_keyword("WHERE") { Some(self.condition()?) } else { None };
         let group_by = self.group_by()?;
-        self.take_symbol(";");
-        if self.peek().kind != TokenKind::End {
-            return Err(self.unexpected("the end of the query"));
+        self.tokens.take_symbol(";");
+        if self.tokens.peek().kind != TokenKind::End {
+            return Err(self.tokens.unexpected("the end of the query"));
         }
         Ok(Query { top, select: self.select(items, &group_by)?, from, filter, group_by })
     }
 
     fn collection(&mut self) -> Result<Collection, QueryError> {
-        let column = self.peek().column;
+        let column = self.tokens.peek().column;
         let path = self.path()?;
         let name = path.0.join(".").to_ascii_lowercase();
         match name.as_str() {
@@ -71,29 +69,31 @@ impl Parser {
     }
 
     fn group_by(&mut self) -> Result<Vec<Path>, QueryError> {
-        if !self.take_keyword("GROUP") {
+        if !self.tokens.take_keyword("GROUP") {
             return Ok(Vec::new());
         }
-        self.expect_keyword("BY")?;
+        self.tokens.expect_keyword("BY")?;
         self.list(Self::path)
     }
 
     fn item(&mut self) -> Result<Item, QueryError> {
-        let column = self.peek().column;
+        let column = self.tokens.peek().column;
         let path = self.path()?;
         let value = match path.0.as_slice() {
-            [function] if self.take_symbol("(") => ItemValue::Aggregate(self.aggregate(function, column)?),
+            [function] if self.tokens.take_symbol("(") => {
+                ItemValue::Aggregate(self.aggregate(function, column)?)
+            }
             _ => ItemValue::Path(path),
         };
-        let alias = if self.take_keyword("AS") { Some(self.name()?) } else { None };
+        let alias = if self.tokens.take_keyword("AS") { Some(self.name()?) } else { None };
         Ok(Item { value, alias, column })
     }
 
     /// What follows `function(`.
     fn aggregate(&mut self, function: &str, column: usize) -> Result<Aggregate, QueryError> {
         if function.eq_ignore_ascii_case("COUNT") {
-            self.take_symbol("*");
-            self.expect_symbol(")")?;
+            self.tokens.take_symbol("*");
+            self.tokens.expect_symbol(")")?;
             return Ok(Aggregate::Count);
         }
         let known: Option<fn(Path) -> Aggregate> = match function.to_ascii_uppercase().as_str() {
@@ -113,7 +113,7 @@ impl Parser {
             });
         };
         let path = self.path()?;
-        self.expect_symbol(")")?;
+        self.tokens.expect_symbol(")")?;
         Ok(make(path))
     }
 
@@ -145,10 +145,10 @@ impl Parser {
     fn condition(&mut self) -> Result<Condition, QueryError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(self.error(format!("conditions are nested more than {MAX_DEPTH} deep")));
+            return Err(self.tokens.error(format!("conditions are nested more than {MAX_DEPTH} deep")));
         }
         let mut parts = vec![self.conjunction()?];
-        while self.take_keyword("OR") {
+        while self.tokens.take_keyword("OR") {
             parts.push(self.conjunction()?);
         }
         self.depth -= 1;
@@ -157,7 +157,7 @@ impl Parser {
 
     fn conjunction(&mut self) -> Result<Condition, QueryError> {
         let mut parts = vec![self.negation()?];
-        while self.take_keyword("AND") {
+        while self.tokens.take_keyword("AND") {
             parts.push(self.negation()?);
         }
         Ok(one_or(parts, Condition::And))
@@ -165,7 +165,7 @@ impl Parser {
 
     fn negation(&mut self) -> Result<Condition, QueryError> {
         let mut negated = false;
-        while self.take_keyword("NOT") {
+        while self.tokens.take_keyword("NOT") {
             negated = !negated;
         }
         let condition = self.comparison()?;
@@ -173,28 +173,28 @@ impl Parser {
     }
 
     fn comparison(&mut self) -> Result<Condition, QueryError> {
-        if self.take_symbol("(") {
+        if self.tokens.take_symbol("(") {
             let inner = self.condition()?;
-            self.expect_symbol(")")?;
+            self.tokens.expect_symbol(")")?;
             return Ok(inner);
         }
-        let column = self.peek().column;
+        let column = self.tokens.peek().column;
         let operand = self.operand()?;
         if let Operand::Path(path) = &operand
-            && self.take_symbol("(")
+            && self.tokens.take_symbol("(")
         {
             return self.function(path, column);
         }
         if let Some(operator) = self.take_operator() {
             return Ok(Condition::Compare { left: operand, operator, right: self.operand()? });
         }
-        let negated = match (self.take_keyword("NIN"), self.take_keyword("NOT")) {
+        let negated = match (self.tokens.take_keyword("NIN"), self.tokens.take_keyword("NOT")) {
             (true, _) => true,
             (false, true) => {
-                self.expect_keyword("IN")?;
+                self.tokens.expect_keyword("IN")?;
                 true
             }
-            (false, false) if self.take_keyword("IN") => false,
+            (false, false) if self.tokens.take_keyword("IN") => false,
             (false, false) => return Ok(Condition::Value(operand)),
         };
         let list = self.literals()?;
@@ -206,9 +206,9 @@ impl Parser {
         let name = name.0.join(".").to_ascii_lowercase();
         if let Some((_, test)) = TEXT_TESTS.iter().find(|(known, _)| *known == name) {
             let operand = self.operand()?;
-            self.expect_symbol(",")?;
+            self.tokens.expect_symbol(",")?;
             let text = self.operand()?;
-            self.expect_symbol(")")?;
+            self.tokens.expect_symbol(")")?;
             return Ok(Condition::Text { test: *test, operand, text });
         }
         let Some((_, kind)) = KINDS.iter().find(|(known, _)| *known == name) else {
@@ -216,27 +216,27 @@ impl Parser {
             return Err(QueryError { column, problem });
         };
         let operand = self.operand()?;
-        self.expect_symbol(")")?;
+        self.tokens.expect_symbol(")")?;
         Ok(Condition::Is { kind: *kind, operand })
     }
 
     fn literals(&mut self) -> Result<Vec<Literal>, QueryError> {
-        let close = if self.take_symbol("(") {
+        let close = if self.tokens.take_symbol("(") {
             ")"
         } else {
-            self.expect_symbol("[")?;
+            self.tokens.expect_symbol("[")?;
             "]"
         };
-        if self.take_symbol(close) {
+        if self.tokens.take_symbol(close) {
             return Ok(Vec::new());
         }
         let list = self.list(Self::literal)?;
-        self.expect_symbol(close)?;
+        self.tokens.expect_symbol(close)?;
         Ok(list)
     }
 
     fn literal(&mut self) -> Result<Literal, QueryError> {
-        let column = self.peek().column;
+        let column = self.tokens.peek().column;
         match self.operand()? {
             Operand::Literal(literal) => Ok(literal),
             Operand::Path(path) => Err(QueryError {
@@ -247,7 +247,7 @@ impl Parser {
     }
 
     fn operand(&mut self) -> Result<Operand, QueryError> {
-        let literal = match &self.peek().kind {
+        let literal = match &self.tokens.peek().kind {
             TokenKind::Number(number) => Literal::Number(*number),
             TokenKind::Text(text) => Literal::Text(text.clone()),
             TokenKind::Word(word) if word.eq_ignore_ascii_case("true") => Literal::Bool(true),
@@ -255,35 +255,35 @@ impl Parser {
             TokenKind::Word(word) if word.eq_ignore_ascii_case("null") => Literal::Null,
             _ => return self.path().map(Operand::Path),
         };
-        self.next();
+        self.tokens.next();
         Ok(Operand::Literal(literal))
     }
 
     fn path(&mut self) -> Result<Path, QueryError> {
         let mut names = vec![self.name()?];
-        while self.take_symbol(".") {
+        while self.tokens.take_symbol(".") {
             names.push(self.name()?);
         }
         Ok(Path(names))
     }
 
     fn name(&mut self) -> Result<String, QueryError> {
-        match self.peek().kind.clone() {
+        match self.tokens.peek().kind.clone() {
             TokenKind::Word(name) | TokenKind::QuotedName(name) => {
-                self.next();
+                self.tokens.next();
                 Ok(name)
             }
-            _ => Err(self.unexpected("a name")),
+            _ => Err(self.tokens.unexpected("a name")),
         }
     }
 
     fn count(&mut self) -> Result<usize, QueryError> {
-        match self.peek().kind {
+        match self.tokens.peek().kind {
             TokenKind::Number(number) if number >= 0.0 && number.fract() == 0.0 && number < 1e15 => {
-                self.next();
+                self.tokens.next();
                 Ok(number as usize)
             }
-            _ => Err(self.unexpected("a whole number")),
+            _ => Err(self.tokens.unexpected("a whole number")),
         }
     }
 
@@ -292,66 +292,19 @@ impl Parser {
         element: impl Fn(&mut Self) -> Result<T, QueryError>,
     ) -> Result<Vec<T>, QueryError> {
         let mut list = vec![element(self)?];
-        while self.take_symbol(",") {
+        while self.tokens.take_symbol(",") {
             list.push(element(self)?);
         }
         Ok(list)
     }
 
     fn take_operator(&mut self) -> Option<Operator> {
-        let TokenKind::Symbol(symbol) = self.peek().kind else {
+        let TokenKind::Symbol(symbol) = self.tokens.peek().kind else {
             return None;
         };
         let (_, operator) = OPERATORS.iter().find(|(known, _)| *known == symbol)?;
-        self.next();
-        Some(*operator)
-    }
-
-    fn take_keyword(&mut self, keyword: &str) -> bool {
-        let found = matches!(&self.peek().kind, TokenKind::Word(word) if word.eq_ignore_ascii_case(keyword));
-        if found {
-            self.next();
-        }
-        found
-    }
-
-    fn expect_keyword(&mut self, keyword: &'static str) -> Result<(), QueryError> {
-        if self.take_keyword(keyword) { Ok(()) } else { Err(self.unexpected(keyword)) }
-    }
-
-    fn take_symbol(&mut self, symbol: &str) -> bool {
-        let found = matches!(self.peek().kind, TokenKind::Symbol(found) if found == symbol);
-        if found {
-            self.next();
-        }
-        found
-    }
-
-    fn expect_symbol(&mut self, symbol: &'static str) -> Result<(), QueryError> {
-        if self.take_symbol(symbol) { Ok(()) } else { Err(self.unexpected(symbol)) }
-    }
-
-    fn peek(&mut self) -> &Token {
-        self.tokens.peek().unwrap_or(&self.end)
-    }
-
-    fn next(&mut self) {
         self.tokens.next();
-    }
-
-    fn unexpected(&mut self, wanted: &str) -> QueryError {
-        let found = match &self.peek().kind {
-            TokenKind::Word(text) | TokenKind::QuotedName(text) => format!("`{}`", shortened(text)),
-            TokenKind::Text(text) => format!("'{}'", shortened(text)),
-            TokenKind::Number(number) => format!("`{number}`"),
-            TokenKind::Symbol(symbol) => format!("`{symbol}`"),
-            TokenKind::End => "the end".to_owned(),
-        };
-        self.error(format!("expected {wanted}, found {found}"))
-    }
-
-    fn error(&mut self, problem: String) -> QueryError {
-        QueryError { column: self.peek().column, problem }
+        Some(*operator)
     }
 }
 

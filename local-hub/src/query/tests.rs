@@ -1,1 +1,259 @@
+use std::sync::Arc;
 
+use hub_types::bulk::BulkItem;
+use proptest::prelude::*;
+use serde_json::{Value, from_value, json};
+
+use super::{PageRequest, Query, run};
+use crate::clock::SystemClock;
+use crate::hub::Hub;
+use crate::policy::Policies;
+use crate::refusal::Refusal;
+use crate::registry::{BulkEntry, Journal, Registry};
+
+fn hub_with(items: Value) -> Hub {
+    let items: Vec<BulkItem> = from_value(items).unwrap();
+    let entries = items.into_iter().map(|item| BulkEntry {
+        device: item.id.to_string(),
+        module: item.module_id.as_ref().map(ToString::to_string),
+        item: Ok(item),
+    });
+    let mut registry = Registry::default();
+    let now = "2026-11-22T10:00:00Z".parse().unwrap();
+    let result = registry.bulk(entries.collect(), now, &mut Journal::default());
+    assert!(result.is_successful, "{result:?}");
+    Hub::new(registry, None, Policies::generate(), Arc::new(SystemClock))
+}
+
+fn fleet() -> Hub {
+    hub_with(json!([
+        {"id": "a", "tags": {"site": "munich", "floor": 1}, "properties": {"desired": {"on": true, "deep": {"n": 5}}}},
+        {"id": "b", "tags": {"site": "berlin", "floor": 2}, "status": "disabled", "properties": {"desired": {"on": false}}},
+        {"id": "c", "tags": {"site": "munich", "floor": 2.5, "odd name": 1, "list": [1]}},
+        {"id": "d", "capabilities": {"iotEdge": true}},
+        {"id": "a", "moduleId": "m1", "properties": {"desired": {"k": "v"}}},
+        {"id": "a", "moduleId": "m2"},
+        {"id": "c", "moduleId": "m1"},
+    ]).as_array().unwrap().iter().cloned().map(|mut item| {
+        if let Some(tags) = item.get_mut("tags").and_then(Value::as_object_mut) {
+            // A space is not legal in a name; a dash is, and no identifier of the language has one.
+            if let Some(odd) = tags.remove("odd name") {
+                tags.insert("odd-name".to_owned(), odd);
+            }
+        }
+        item
+    }).collect())
+}
+
+fn page(
+    hub: &Hub,
+    text: &str,
+    size: usize,
+    continuation: Option<&str>,
+) -> Result<(Value, Option<String>), Refusal> {
+    let query = Query::parse(text).map_err(|error| Refusal::argument(error.to_string()))?;
+    let request = PageRequest { query: &query, text, size, continuation };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let page = runtime.block_on(run(hub, request))?;
+    Ok((serde_json::from_slice(&page.body).unwrap(), page.continuation))
+}
+
+/// The ids of what a condition finds.
+fn found(hub: &Hub, condition: &str) -> Vec<String> {
+    let (rows, _) = page(hub, &format!("SELECT * FROM devices WHERE {condition}"), 100, None).unwrap();
+    rows.as_array().unwrap().iter().map(|row| row["deviceId"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn conditions_find_what_they_say() {
+    let hub = fleet();
+    for (condition, ids) in [
+        ("deviceId = 'b'", "b"),
+        ("'b' = DeviceId", "b"),
+        ("deviceId IN ['c', 'a', 'nobody']", "a c"),
+        ("deviceId NIN ['c', 'a']", "b d"),
+        ("deviceId = 'b' AND tags.floor > 5", ""),
+        ("status = 'disabled'", "b"),
+        ("capabilities.iotEdge = true", "d"),
+        ("tags.site = 'munich' and tags.floor >= 2", "c"),
+        ("tags.site = \"munich\" or tags.site = 'berlin'", "a b c"),
+        ("NOT tags.site = 'munich'", "b"),
+        ("tags.site != 'munich'", "b"),
+        ("tags.site <> 'munich'", "b"),
+        ("tags.floor < 2", "a"),
+        ("tags.floor <= 2", "a b"),
+        ("tags.floor = '2'", ""),
+        ("tags.[[odd-name]] = 1", "c"),
+        ("properties.desired.on", "a"),
+        ("properties.desired.deep.n = 5", "a"),
+        ("properties.desired.$version = 1 AND is_defined(properties.desired.on)", "a b"),
+        ("properties.desired.$metadata.on.$lastUpdated > '2026-01-01'", "a b"),
+        ("is_defined(tags.site)", "a b c"),
+        ("NOT is_defined(tags.site)", "d"),
+        ("is_object(properties.desired.deep)", "a"),
+        ("is_array(tags.list)", "c"),
+        ("is_bool(properties.desired.on)", "a b"),
+        ("is_number(tags.floor)", "a b c"),
+        ("is_string(tags.site)", "a b c"),
+        ("is_primitive(tags.site) AND NOT is_null(tags.site)", "a b c"),
+        ("is_not_null(tags.list)", "c"),
+        ("startswith(tags.site, 'mun')", "a c"),
+        ("endswith(tags.site, 'in')", "b"),
+        ("(tags.floor = 1 OR tags.floor = 2) AND status = 'enabled'", "a"),
+        ("tags.floor IN [1, 2.5]", "a c"),
+        ("tags.nothing = null", ""),
+    ] {
+        assert_eq!(found(&hub, condition).join(" "), ids, "{condition}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_neither_equal_nor_unequal() {
+    let hub = fleet();
+    assert!(found(&hub, "tags.nothing != 1").is_empty());
+    assert!(found(&hub, "NOT tags.nothing = 1").is_empty());
+    assert_eq!(found(&hub, "tags.nothing = 1 OR deviceId != 'x'").len(), 4);
+    assert_eq!(found(&hub, "NOT (tags.nothing = 1 AND deviceId = 'x')").len(), 4);
+}
+
+#[test]
+fn columns_have_the_names_they_are_given() {
+    let hub = fleet();
+    let (rows, _) = page(
+        &hub,
+        "SELECT deviceId AS id, tags.site, properties.desired.deep FROM devices WHERE tags.floor=1",
+        9,
+        None,
+    )
+    .unwrap();
+    assert_eq!(rows, json!([{"id": "a", "site": "munich", "deep": {"n": 5}}]));
+}
+
+#[test]
+fn aggregates_are_counted_per_group() {
+    let hub = fleet();
+    let one = |text: &str| page(&hub, text, 100, None).unwrap().0;
+    assert_eq!(
+        one("SELECT COUNT() AS totalNumberOfDevices FROM devices"),
+        json!([{"totalNumberOfDevices": 4}])
+    );
+    assert_eq!(one("select count() from devices where deviceId='nobody'"), json!([{"$1": 0}]));
+    assert_eq!(
+        one("SELECT tags.site AS site, COUNT() AS n, MAX(tags.floor) AS top FROM devices GROUP BY tags.site"),
+        json!([{"n": 1}, {"site": "berlin", "n": 1, "top": 2}, {"site": "munich", "n": 2, "top": 2.5}])
+    );
+    assert_eq!(
+        one(
+            "SELECT SUM(tags.floor) AS s, AVG(tags.floor) AS a, MIN(tags.floor) AS m FROM devices WHERE tags.site='munich'"
+        ),
+        json!([{"s": 3.5, "a": 1.75, "m": 1}])
+    );
+}
+
+#[test]
+fn pages_give_everything_once_even_while_devices_come_and_go() {
+    let hub = fleet();
+    let text = "SELECT * FROM devices.modules";
+    let (mut names, mut token) = (Vec::new(), None::<String>);
+    loop {
+        let (rows, next) = page(&hub, text, 2, token.as_deref()).unwrap();
+        assert!(rows.as_array().unwrap().len() <= 2);
+        for row in rows.as_array().unwrap() {
+            names.push(format!(
+                "{}/{}",
+                row["deviceId"].as_str().unwrap(),
+                row["moduleId"].as_str().unwrap()
+            ));
+        }
+        token = next;
+        if token.is_none() {
+            break;
+        }
+    }
+    assert_eq!(names, ["a/m1", "a/m2", "c/m1", "d/$edgeAgent", "d/$edgeHub"]);
+}
+
+#[test]
+fn the_last_page_says_that_it_is() {
+    let hub = fleet();
+    let (rows, token) = page(&hub, "SELECT * FROM devices", 4, None).unwrap();
+    assert_eq!((rows.as_array().unwrap().len(), token), (4, None));
+    let (rows, token) = page(&hub, "SELECT TOP 3 * FROM devices", 2, None).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 2);
+    let (rows, token) = page(&hub, "SELECT TOP 3 * FROM devices", 2, token.as_deref()).unwrap();
+    assert_eq!((rows.as_array().unwrap().len(), token), (1, None));
+    assert_eq!(page(&hub, "SELECT TOP 0 * FROM devices", 2, None).unwrap(), (json!([]), None));
+}
+
+#[test]
+fn a_token_of_another_query_is_refused() {
+    let hub = fleet();
+    let (_, token) = page(&hub, "SELECT * FROM devices", 1, None).unwrap();
+    assert_eq!(page(&hub, "SELECT * FROM devices.modules", 1, token.as_deref()).unwrap_err().status, 400);
+    assert_eq!(page(&hub, "SELECT * FROM devices", 1, Some("rubbish")).unwrap_err().status, 400);
+}
+
+#[test]
+fn mistakes_are_named_with_their_place() {
+    for (text, message) in [
+        ("", "column 1: expected SELECT, found the end"),
+        ("SELECT * FROM device", "column 15: `device` is no collection"),
+        ("SELECT * FROM devices WHERE", "column 28: expected a name, found the end"),
+        ("SELECT * FROM devices WHERE a = ", "expected a name, found the end"),
+        ("SELECT * FROM devices WHERE a = 'x", "column 33: the string that begins with ' is never closed"),
+        ("SELECT * FROM devices WHERE frobnicate(a)", "column 29: there is no function `frobnicate`"),
+        ("SELECT a, COUNT() FROM devices", "column 8: `a` is not grouped by"),
+        ("SELECT * FROM devices HAVING x", "column 23: expected the end of the query, found `HAVING`"),
+        ("SELECT MEDIAN(a) FROM devices", "column 8: `MEDIAN` is no aggregate"),
+        ("SELECT TOP x * FROM devices", "column 12: expected a whole number, found `x`"),
+        ("SELECT * FROM devices WHERE a = 1e999", "`1e999` is no number"),
+        ("SELECT * FROM devices WHERE a ~ 1", "'~' is not part of any query"),
+    ] {
+        let error = Query::parse(text).unwrap_err().to_string();
+        assert!(error.contains(message), "{text}: {error}");
+    }
+}
+
+#[test]
+fn no_nesting_exhausts_the_stack() {
+    for open in ["(", "NOT (", "NOT "] {
+        let text = format!("SELECT * FROM devices WHERE {} a = 1", open.repeat(200_000));
+        let _ = Query::parse(&text);
+    }
+}
+
+#[test]
+fn text_has_the_escapes_of_json_and_doubled_quotes() {
+    let hub = hub_with(json!([{"id": "d", "tags": {"t": "it's \"ü\"\n"}}]));
+    assert_eq!(found(&hub, r#"tags.t = 'it''s "\u00fc"\n'"#), ["d"]);
+    assert_eq!(found(&hub, r#"tags.t = "it's \"ü\"\n""#), ["d"]);
+}
+
+#[test]
+fn a_condition_on_the_id_spares_the_scan() {
+    let ids = |text: &str| Query::parse(text).unwrap().device_ids().map(|ids| ids.join(" "));
+    assert_eq!(ids("SELECT * FROM devices WHERE deviceId = 'x'").as_deref(), Some("x"));
+    assert_eq!(ids("SELECT * FROM devices WHERE a = 1 AND deviceId IN ['x', 'y']").as_deref(), Some("x y"));
+    assert_eq!(ids("SELECT * FROM devices WHERE a = 1 OR deviceId = 'x'"), None);
+    assert_eq!(ids("SELECT * FROM devices WHERE NOT deviceId = 'x'"), None);
+    assert_eq!(ids("SELECT * FROM devices WHERE deviceId != 'x'"), None);
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_a_panic(text in ".*") {
+        let _ = Query::parse(&text);
+    }
+
+    #[test]
+    fn no_query_like_text_is_a_panic(words in proptest::collection::vec(
+        prop_oneof![
+            Just("SELECT"), Just("*"), Just("FROM"), Just("devices"), Just("."), Just("modules"), Just("WHERE"),
+            Just("a"), Just("="), Just("'x'"), Just("1"), Just("("), Just(")"), Just("NOT"), Just("AND"), Just("OR"),
+            Just("IN"), Just("["), Just("]"), Just(","), Just("is_defined"), Just("COUNT"), Just("GROUP"), Just("BY"),
+            Just("[["), Just("]]"), Just("'"), Just("\\"), Just("TOP"), Just("-1"), Just("0x"), Just("1e"),
+        ], 0..30)) {
+        let _ = Query::parse(&words.join(" "));
+        let _ = Query::parse(&words.concat());
+    }
+}

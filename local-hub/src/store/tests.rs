@@ -1,1 +1,100 @@
+use std::ops::Bound;
 
+use hub_types::bulk::BulkItem;
+use hub_types::{IfMatch, Timestamp};
+use proptest::prelude::*;
+use serde_json::{Value, from_value, json};
+
+use super::{Row, Store};
+use crate::registry::{BulkEntry, Journal, Registry};
+
+fn apply(registry: &mut Registry, item: &Value, second: u64) -> Vec<Row> {
+    let item: BulkItem = from_value(item.clone()).unwrap();
+    let entry = BulkEntry {
+        device: item.id.to_string(),
+        module: item.module_id.as_ref().map(ToString::to_string),
+        item: Ok(item),
+    };
+    let mut journal = Journal::default();
+    registry.bulk(vec![entry], Timestamp::from_ticks(second * 10_000_000), &mut journal);
+    let rows = journal
+        .touched()
+        .iter()
+        .map(|identity| Row { identity: identity.clone(), content: registry.stored_form(identity).unwrap() });
+    rows.collect()
+}
+
+fn item() -> impl Strategy<Value = Value> {
+    let mode = prop_oneof![
+        4 => Just("createOrUpdate"), 1 => Just("create"), 1 => Just("update"), 1 => Just("delete"), 2 => Just("updateTwin")
+    ];
+    let authentication = prop_oneof![
+        Just(json!({"type": "sas"})),
+        Just(json!({"type": "certificateAuthority"})),
+        Just(json!({"type": "selfSigned"})),
+        Just(json!({"type": "selfSigned", "x509Thumbprint": {"primaryThumbprint": "aB".repeat(32)}})),
+    ];
+    let module = proptest::option::of("[m-n]");
+    (mode, "[a-c]", module, authentication, any::<bool>(), any::<bool>(), -1.0e9..1.0e9).prop_map(
+        |(mode, id, module, authentication, disabled, edge, number)| {
+            json!({
+                "id": id, "moduleId": module, "importMode": mode, "authentication": authentication,
+                "status": if disabled { "disabled" } else { "enabled" }, "capabilities": {"iotEdge": edge},
+                "tags": {"n": number, "o": {"x": [1, "ü"]}}, "properties": {"desired": {"n": number, "gone": null}},
+            })
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn what_was_committed_comes_back(items in proptest::collection::vec(item(), 1..30)) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hub.db");
+        let (store, mut registry) = Store::open(&path).unwrap();
+        for (second, item) in items.iter().enumerate() {
+            let rows = apply(&mut registry, item, second as u64);
+            let committed = store.write(rows);
+            prop_assert_eq!(committed.blocking_recv(), Ok(()));
+        }
+        store.close();
+        let (store, loaded) = Store::open(&path).unwrap();
+        store.close();
+        prop_assert!(loaded.devices_from(Bound::Unbounded).eq(registry.devices_from(Bound::Unbounded)));
+        prop_assert_eq!(loaded.disabled_count(), registry.disabled_count());
+    }
+}
+
+#[test]
+fn a_deleted_device_takes_its_modules_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    let (store, mut registry) = Store::open(&path).unwrap();
+    for item in [json!({"id": "d"}), json!({"id": "d", "moduleId": "m"})] {
+        store.write(apply(&mut registry, &item, 1));
+    }
+    let mut journal = Journal::default();
+    registry.delete_device(&"d".parse().unwrap(), &IfMatch::Any, &mut journal).unwrap();
+    let gone = journal.touched().iter().map(|identity| Row { identity: identity.clone(), content: None });
+    store.write(gone.collect());
+    store.close();
+    let (store, loaded) = Store::open(&path).unwrap();
+    store.close();
+    assert_eq!(loaded.device_count(), 0);
+}
+
+#[test]
+fn a_damaged_record_is_named_without_its_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    let (store, _) = Store::open(&path).unwrap();
+    store.write(vec![Row {
+        identity: "d".parse::<hub_types::DeviceId>().unwrap().into(),
+        content: Some(br#"{"a":"secret"}"#.to_vec()),
+    }]);
+    store.close();
+    let error = Store::open(&path).unwrap_err().to_string();
+    assert!(error.contains("is damaged: d") && !error.contains("secret"), "{error}");
+}

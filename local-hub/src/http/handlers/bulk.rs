@@ -9,8 +9,8 @@ use hub_types::limits::MAX_BULK_ITEMS;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::call::Call;
-use super::super::reply::Reply;
+use crate::http::call::Call;
+use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::refusal::Refusal;
 use crate::registry::{Answer, BulkEntry};

@@ -2,8 +2,8 @@
 
 use hub_types::identity::DeviceSpec;
 
-use super::super::call::Call;
-use super::super::reply::Reply;
+use crate::http::call::Call;
+use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::refusal::Refusal;
 use crate::registry::Answer;

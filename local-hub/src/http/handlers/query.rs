@@ -3,8 +3,8 @@
 use http::HeaderName;
 use serde::Deserialize;
 
-use super::super::call::Call;
-use super::super::reply::Reply;
+use crate::http::call::Call;
+use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::query::{self, PageRequest, Query};
 use crate::refusal::Refusal;

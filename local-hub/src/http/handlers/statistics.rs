@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::reply::Reply;
+use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::registry::Answer;
 

@@ -3,8 +3,8 @@
 use hub_types::twin::TwinPatch;
 use hub_types::{Etag, IdentityId, IfMatch};
 
-use super::super::call::Call;
-use super::super::reply::Reply;
+use crate::http::call::Call;
+use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::refusal::Refusal;
 use crate::registry::{Answer, Registry};

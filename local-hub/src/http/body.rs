@@ -1,0 +1,74 @@
+//! Reading bodies, within bounds of size and time.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hub_types::ErrorCode;
+use hyper::body::{Body, Bytes};
+use tokio::time::timeout;
+
+use super::routes::Operation;
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+
+/// The largest body that an operation takes.
+pub(crate) fn limit(operation: Operation) -> usize {
+    match operation {
+        // 100 items with twins of full size.
+        Operation::BulkRegistry => 8 * 1024 * 1024,
+        // Ample for a twin of full size with its metadata, which clients send back.
+        _ => 2 * 1024 * 1024,
+    }
+}
+
+/// The body, if it is not too large.
+pub(crate) async fn read<B: Body<Data = Bytes> + Unpin>(mut body: B, limit: usize) -> Answer<Bytes> {
+    let reading = async {
+        let mut content = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Refusal::argument("the body ended early"))?;
+            let data = frame.into_data().unwrap_or_default();
+            if content.len() + data.len() > limit {
+                return Err(too_large(limit));
+            }
+            content.extend_from_slice(&data);
+        }
+        Ok(Bytes::from(content))
+    };
+    let answer = timeout(READ_TIMEOUT, reading).await.unwrap_or_else(|_| Err(too_slow()));
+    if answer.is_err() {
+        discard(body).await;
+    }
+    answer
+}
+
+/// Reads what is still to come and forgets it, up to a bound.
+pub(crate) async fn discard<B: Body<Data = Bytes> + Unpin>(mut body: B) {
+    let discarding = async {
+        let mut discarded = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            discarded += frame.into_data().unwrap_or_default().len();
+            if discarded > MAX_DISCARDED {
+                return;
+            }
+        }
+    };
+    // Who takes longer loses the connection with the answer.
+    let _ = timeout(DISCARD_TIMEOUT, discarding).await;
+}
+
+fn too_large(limit: usize) -> Refusal {
+    Refusal::new(ErrorCode::MessageTooLarge, format!("the body has more than {limit} bytes"))
+}
+
+fn too_slow() -> Refusal {
+    Refusal {
+        status: 408,
+        name: ErrorCode::GenericTimeout.name(),
+        text: "the body took too long to arrive".to_owned(),
+    }
+}
+
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_DISCARDED: usize = 64 * 1024 * 1024;
+const READ_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,0 +1,119 @@
+//! Tokens, policies, api-versions.
+
+use hub_types::SymmetricKey;
+use hub_types::sas::SasToken;
+use serde_json::json;
+
+use crate::support::{Client, TestHub, stopped_at};
+
+const NOW: i64 = 1_790_000_000;
+const LATER: u64 = NOW as u64 + 60;
+
+fn token(resource: &str, policy: Option<&str>, key: &SymmetricKey, expiry: u64) -> String {
+    SasToken::sign(resource, policy, key, expiry).expose_text().to_string()
+}
+
+async fn get(client: &Client, authorization: &str) -> crate::support::Answer {
+    client.authorized_by(Some(authorization)).get("/devices").await
+}
+
+#[tokio::test]
+async fn a_token_is_good_for_the_host_in_any_case_with_or_without_port() {
+    let hub = TestHub::start_with(stopped_at(NOW)).await;
+    let owner = hub.hub.connection_string("iothubowner").unwrap();
+    let host = owner.host.as_str();
+    for resource in [host, "localhost", "LOCALHOST", &host.to_uppercase(), &format!("{host}/devices")] {
+        let token = token(resource, Some("iothubowner"), &owner.key, LATER);
+        assert_eq!(get(&hub.client, &token).await.status, 200, "{resource}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_for_something_else_is_refused() {
+    let hub = TestHub::start_with(stopped_at(NOW)).await;
+    let owner = hub.hub.connection_string("iothubowner").unwrap();
+    for resource in ["otherhost", "localhost/twins", "localhost/device"] {
+        let token = token(resource, Some("iothubowner"), &owner.key, LATER);
+        get(&hub.client, &token).await.refused(401, "IotHubUnauthorizedAccess");
+    }
+}
+
+#[tokio::test]
+async fn a_token_ends_with_the_hubs_clock() {
+    let hub = TestHub::start_with(stopped_at(NOW)).await;
+    let owner = hub.hub.connection_string("iothubowner").unwrap();
+    let expired = token("localhost", Some("iothubowner"), &owner.key, NOW as u64);
+    get(&hub.client, &expired).await.refused(401, "IotHubUnauthorized");
+    let fresh = token("localhost", Some("iothubowner"), &owner.key, NOW as u64 + 1);
+    assert_eq!(get(&hub.client, &fresh).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_wrong_key_an_unknown_policy_and_no_policy_are_refused() {
+    let hub = TestHub::start_with(stopped_at(NOW)).await;
+    let owner = hub.hub.connection_string("iothubowner").unwrap();
+    let wrong = SymmetricKey::from_bytes(&[7; 32]);
+    for token in [
+        token("localhost", Some("iothubowner"), &wrong, LATER),
+        token("localhost", Some("nobody"), &owner.key, LATER),
+        token("localhost", None, &owner.key, LATER),
+    ] {
+        get(&hub.client, &token).await.refused(401, "IotHubUnauthorizedAccess");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_token_is_refused_without_being_repeated() {
+    let hub = TestHub::start().await;
+    hub.client.authorized_by(None).get("/devices").await.refused(401, "IotHubUnauthorized");
+    for authorization in ["Bearer hunter2", "SharedAccessSignature sr=hunter2", "hunter2"] {
+        let answer = get(&hub.client, authorization).await;
+        answer.refused(401, "IotHubUnauthorized");
+        assert!(!answer.text.contains("hunter2"));
+    }
+}
+
+#[tokio::test]
+async fn each_policy_can_do_what_it_has_a_right_to() {
+    let hub = TestHub::start().await;
+    hub.client.put("/devices/d", None, &json!({"deviceId": "d"})).await.ok();
+    for (policy, read, write, twin) in [
+        ("iothubowner", 200, 200, 200),
+        ("registryReadWrite", 200, 200, 401),
+        ("registryRead", 200, 401, 401),
+        ("service", 401, 401, 200),
+        ("device", 401, 401, 401),
+    ] {
+        let client = hub.client_of(policy);
+        assert_eq!(client.get("/devices/d").await.status, read, "{policy}");
+        let body = json!({"deviceId": "d"});
+        assert_eq!(client.put("/devices/d", Some("*"), &body).await.status, write, "{policy}");
+        assert_eq!(client.get("/twins/d").await.status, twin, "{policy}");
+        assert_eq!(client.query("SELECT * FROM devices", &[]).await.status, twin, "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn the_api_versions_that_clients_send_are_taken_and_others_are_not() {
+    let hub = TestHub::start().await;
+    for version in
+        ["2018-06-30", "2019-10-01", "2020-05-31-preview", "2020-09-30", "2021-04-12", "2024-03-31"]
+    {
+        let answer = hub.client.get(&format!("/devices?api-version={version}")).await;
+        assert_eq!(answer.status, 200, "{version}");
+    }
+    for path in ["/devices?api-version=1999-01-01", "/devices?top=1", "/devices?api-version="] {
+        hub.client.get(path).await.refused(400, "InvalidProtocolVersion");
+    }
+}
+
+#[tokio::test]
+async fn what_the_hub_does_not_do_it_says_by_name() {
+    let hub = TestHub::start().await;
+    let answer = hub.client.post("/twins/d/methods", &json!({"methodName": "x"})).await;
+    answer.refused(501, "NotImplemented");
+    assert!(answer.text.contains("InvokeDeviceMethod"));
+    hub.client.query("SELECT * FROM devices.jobs", &[]).await.refused(501, "NotImplemented");
+    assert_eq!(hub.client.get("/nothing/here").await.status, 404);
+    assert_eq!(hub.client.patch("/devices/d", None, &json!({})).await.status, 405);
+}

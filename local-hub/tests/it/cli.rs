@@ -1,0 +1,82 @@
+//! The binary: what it prints, and how it ends.
+
+use std::path::Path;
+use std::process::Command;
+
+use assert_cmd::prelude::*;
+use serde_json::json;
+
+use crate::support::Process;
+
+fn local_hub() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_local-hub"));
+    command.env_remove("LOCAL_HUB_DATA").env_remove("RUST_LOG");
+    command
+}
+
+fn failure(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    assert!(output.stdout.is_empty());
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+fn connection_string(data: &Path, policy: &str) -> String {
+    let output =
+        local_hub().args(["connection-string", "--policy", policy, "--data"]).arg(data).assert().success();
+    String::from_utf8(output.get_output().stdout.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn the_ready_line_tells_how_to_go_on_and_a_signal_ends_the_hub_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::serve(folder.path());
+    let line = process.ready_line.clone();
+    assert!(
+        line.contains("https://127.0.0.1:")
+            && line.contains("ca.pem")
+            && line.contains("connection-string --data")
+    );
+    assert!(!line.contains("SharedAccessKey"));
+    process.client.put("/devices/d", None, &json!({"deviceId": "d"})).await.ok();
+
+    let owner = connection_string(folder.path(), "iothubowner");
+    assert_eq!(owner, std::fs::read_to_string(folder.path().join("connection-string")).unwrap());
+    assert!(connection_string(folder.path(), "service").contains("SharedAccessKeyName=service;"));
+    let (code, stderr) =
+        failure(local_hub().args(["serve", "--https", "127.0.0.1:0", "--data"]).arg(folder.path()));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("in use by another local-hub"), "{stderr}");
+
+    let kill = Command::new("kill").arg(process.id().to_string()).status().unwrap();
+    assert!(kill.success());
+    assert_eq!(process.wait().code(), Some(0));
+    let again = Process::serve(folder.path());
+    assert_eq!(again.client.get("/devices/d").await.status, 200);
+}
+
+#[test]
+fn mistakes_are_named_with_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, stderr) = failure(local_hub().args(["connection-string", "--data"]).arg(folder.path()));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("local-hub serve --data"), "{stderr}");
+    let (code, stderr) = failure(local_hub().args(["serve", "--https", "0.0.0.0:0"]));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("--reachable-from-other-machines"), "{stderr}");
+    let (code, _) = failure(local_hub().args(["serve", "--bogus"]));
+    assert_eq!(code, Some(2));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, stderr) = failure(local_hub().args(["serve", "--https", &address]));
+    assert_eq!(code, Some(3));
+    assert!(stderr.contains("can't listen on") && stderr.contains("because:"), "{stderr}");
+}
+
+#[test]
+fn help_teaches() {
+    for arguments in [&["--help"][..], &["serve", "--help"]] {
+        let output = local_hub().args(arguments).assert().success();
+        let help = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+        assert!(help.contains("Usage:"), "{help}");
+    }
+}

@@ -1,0 +1,19 @@
+//! The hub over HTTPS: one file per resource, each against a hub of its own on a free port.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; helpers outside test functions are part of it"
+)]
+
+mod access;
+mod bulk;
+mod cli;
+mod devices;
+mod durability;
+mod hostile;
+mod modules;
+mod query;
+mod request_log;
+mod support;
+mod twins;

@@ -1,0 +1,43 @@
+//! The request log: what a test can count, and nothing that is secret.
+
+use local_hub::Config;
+use serde_json::{Value, json};
+
+use crate::support::TestHub;
+
+#[tokio::test]
+async fn every_request_has_a_line_that_counts_and_holds_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("requests.jsonl");
+    let hub = TestHub::start_with(Config { request_log: Some(path.clone()), ..Config::default() }).await;
+    let items = json!([{"id": "a", "importMode": "create"}, {"id": "b", "importMode": "update"}]);
+    hub.client.post("/devices", &items).await;
+    hub.client.patch("/twins/a", None, &json!({"tags": {"t": 1}})).await.ok();
+    hub.client.patch("/twins/a", None, &json!({"tags": {"t": 1}})).await.ok();
+    let key = hub.client.get("/devices/a").await.ok()["authentication"]["symmetricKey"]["primaryKey"].clone();
+    hub.client.get("/nothing").await;
+
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seen: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            (line["operation"].as_str(), line["status"].as_u64().unwrap(), line["errorcode"].as_str())
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (Some("BulkRegistry"), 400, None),
+            (Some("PatchTwin"), 200, None),
+            (Some("PatchTwin"), 200, None),
+            (Some("GetDevice"), 200, None),
+            (None, 404, Some("InvalidOperation")),
+        ]
+    );
+    assert_eq!((&lines[0]["created"], &lines[0]["failed"]), (&json!(1), &json!(1)));
+    assert_eq!((&lines[1]["updated"], &lines[2]["unchanged"]), (&json!(1), &json!(1)));
+    assert!(
+        !text.contains("SharedAccess") && !text.contains("sig=") && !text.contains(key.as_str().unwrap())
+    );
+}
