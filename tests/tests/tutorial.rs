@@ -11,7 +11,8 @@ fn every_command_of_the_tutorial_prints_what_it_says() -> Result<()> {
     let path = repository().join("docs/tutorial.md");
     let tutorial = std::fs::read_to_string(&path)?;
     let station = Station::new()?;
-    let transcripts: Vec<&str> = tutorial.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let transcripts: Vec<&str> =
+        tutorial.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(transcripts.len() >= 5, "the tutorial has its transcripts");
     for transcript in transcripts {
         let mut actual = String::new();
@@ -27,7 +28,8 @@ fn every_command_of_the_tutorial_prints_what_it_says() -> Result<()> {
 /// Runs a line as a shell does and answers all it printed, in order.
 fn run(station: &Station, line: &str) -> Result<String> {
     let provisioner = station.command("provisioner")?;
-    let built = std::path::Path::new(provisioner.get_program()).parent().context("the binaries lie in a folder")?;
+    let built =
+        std::path::Path::new(provisioner.get_program()).parent().context("the binaries lie in a folder")?;
     let path = format!("{}:{}", built.display(), std::env::var("PATH")?);
     let output = Command::new("bash")
         .args(["-o", "pipefail", "-c", &format!("exec 2>&1; {line}")])
