@@ -50,9 +50,9 @@ impl IdentityRecord {
 /// A device, with its modules.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DeviceRecord {
-    #[serde(flatten)]
+    #[serde(rename = "i")]
     pub(crate) identity: IdentityRecord,
-    #[serde(flatten)]
+    #[serde(rename = "s")]
     pub(crate) settings: DeviceSettings,
     /// When the status last changed.
     #[serde(rename = "u")]
@@ -110,7 +110,7 @@ impl DeviceRecord {
 /// A module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ModuleRecord {
-    #[serde(flatten)]
+    #[serde(rename = "i")]
     pub(crate) identity: IdentityRecord,
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub(crate) managed_by: Option<Box<str>>,

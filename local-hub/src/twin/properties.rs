@@ -14,21 +14,22 @@ use serde_json::Value;
 #[serde(transparent)]
 pub(crate) struct Properties(Vec<Property>);
 
-/// One member: its name, its last write, its value. Short names: there are millions on disk.
+/// One member: its name, its last write, its value. On disk there are millions, hence short names,
+/// and nothing flattened, which would be read twice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Property {
     #[serde(rename = "n")]
     pub(crate) name: Box<str>,
     #[serde(rename = "s")]
     pub(crate) stamp: Stamp,
-    #[serde(flatten)]
+    #[serde(rename = "v")]
     pub(crate) value: PropertyValue,
 }
 
 /// A nested object, or anything else. Arrays are leaves: they are only ever replaced as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum PropertyValue {
-    #[serde(rename = "v")]
+    #[serde(rename = "l")]
     Leaf(Value),
     #[serde(rename = "o")]
     Object(Properties),
