@@ -68,7 +68,9 @@ impl ServedHub {
     /// Every request so far. A request is logged before it is answered.
     pub fn requests(&self) -> Result<Vec<LoggedRequest>> {
         let text = std::fs::read_to_string(&self.log)?;
-        text.lines().map(|line| Ok(LoggedRequest(serde_json::from_str(line)?))).collect()
+        // The last line may be half-written yet.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(|line| Ok(LoggedRequest(serde_json::from_str(line)?))).collect()
     }
 
     /// Reads the twin of `device` or `device/modules/module`.

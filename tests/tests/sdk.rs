@@ -19,6 +19,7 @@ fn the_python_sdk_finds_the_hub_as_it_should_be() -> Result<()> {
         .env("REQUESTS_CA_BUNDLE", hub.ca_file())
         .output()?;
     let judged = Ended::of(output)?.expect_code(0)?;
-    ensure!(judged.stdout.lines().count() > 20, "{}", judged.stdout);
+    let checks = judged.stdout.lines().filter(|line| line.starts_with("ok ")).count();
+    ensure!(checks >= 18, "only {checks} checks were made:\n{}", judged.stdout);
     Ok(())
 }
