@@ -46,14 +46,14 @@ struct Writer {
     /// The rows that public keys belong to; read in when the first request of a device comes.
     keys: Option<HashMap<Key, u64>>,
     /// Held as long as the store is open.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl IssuedStore {
     /// Opens a store for issuing, and makes it if need be. Only one process can.
     pub fn open(folder: &Path, sink: Sink) -> Result<Self, Error> {
         fs::create_private_folder(folder)?;
-        let lock = lock(folder)?;
+        let lock = Lock::take(folder)?;
         let path = journal::path_in(folder);
         let journal = Journal::open(path.clone(), fs::open_private(&path)?);
         let writer = Writer { sink, bundle: None, keys: None, _lock: lock };
@@ -227,13 +227,25 @@ fn check_sink(folder: &Path, sink: Option<Sink>, row: &Row) -> Result<(), Error>
     Err(Error::OtherSink { path: folder.to_owned(), found })
 }
 
-fn lock(folder: &Path) -> Result<File, Error> {
-    let path = folder.join(LOCK);
-    let file = fs::open_private(&path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: folder.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(Error::io("lock", &path)(source)),
+/// The right to write, held by one process at a time.
+struct Lock(File);
+
+impl Lock {
+    fn take(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(LOCK);
+        let file = fs::open_private(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(Error::Locked { path: folder.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(Error::io("lock", &path)(source)),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough while a process that is just being started shares the open file.
+        let _ = self.0.unlock();
     }
 }
 
