@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use hub_types::IdentityId;
 
-use crate::bundle::{self, Bundle};
+use crate::bundle::{self, Bundle, Contents};
 use crate::ca::CertificateAuthority;
 use crate::certificate::read_certificate;
 use crate::error::Error;
@@ -58,8 +58,7 @@ impl IssuedStore {
         let journal = Journal::open(path.clone(), fs::open_private(&path)?);
         let writer = Writer { sink, bundle: None, keys: None, _lock: lock };
         let mut store = Self { folder: folder.to_owned(), journal, dropped_rows: 0, writer: Some(writer) };
-        let bundle = (sink == Sink::Bundle).then(|| Bundle::open(folder)).transpose()?;
-        store.load(sink, bundle)?;
+        store.load(sink)?;
         fs::sync_folder(folder)?;
         Ok(store)
     }
@@ -176,8 +175,16 @@ impl IssuedStore {
         self.journal.offsets().map(of_row).collect()
     }
 
-    fn load(&mut self, sink: Sink, mut bundle: Option<Bundle>) -> Result<(), Error> {
+    fn load(&mut self, sink: Sink) -> Result<(), Error> {
+        let mut bundle = None;
+        if sink == Sink::Bundle {
+            self.journal.scan(|_, row| check_sink(&self.folder, Some(sink), row).map(|()| true))?;
+            let has_rows = self.journal.offsets().next().is_some();
+            let contents = if has_rows { Contents::Something } else { Contents::None };
+            bundle = Some(Bundle::open(&self.folder, contents)?);
+        }
         self.read_rows(Some(sink), &mut bundle)?;
+        self.check_before_repair(bundle.as_mut())?;
         // The rows go first: while they are there, what they refer to must be there too.
         self.journal.repair()?;
         if let Some(bundle) = &mut bundle {
@@ -187,6 +194,20 @@ impl IssuedStore {
             writer.bundle = bundle;
         }
         Ok(())
+    }
+
+    /// A kill leaves rows that are whole and, behind what they refer to, a commit's worth at most.
+    /// Where much more would have to go, somebody took a file away: nothing is dropped then.
+    fn check_before_repair(&self, bundle: Option<&mut Bundle>) -> Result<(), Error> {
+        let damaged = |reason| Err(Error::Damaged { path: self.list_path(), offset: 0, reason });
+        if self.dropped_rows > MAX_DROPPED_ROWS {
+            return damaged("most of what it refers to is gone");
+        }
+        match bundle {
+            Some(bundle) if self.journal.is_begun() => bundle.check_before_repair(),
+            Some(bundle) if !bundle.is_empty() => damaged("it is gone, but not what it listed"),
+            _ => Ok(()),
+        }
     }
 
     /// Reads all rows up to the first that refers to something that is not there.
@@ -201,7 +222,7 @@ impl IssuedStore {
                 check_sink(folder, sink, row)?;
                 Ok(offset < limit && bundle.as_mut().is_none_or(|bundle| bundle.accept(offset, row)))
             })?;
-            match bundle.as_mut().map_or(Ok(None), Bundle::first_torn_row)? {
+            match bundle.as_ref().map_or(Ok(None), Bundle::first_torn_row)? {
                 Some(torn) => limit = torn,
                 None => return Ok(()),
             }
@@ -251,3 +272,5 @@ impl Drop for Lock {
 
 const ISSUING_CERTIFICATE: &str = "issuing.pem";
 const LOCK: &str = ".lock";
+/// As many as are committed at once.
+const MAX_DROPPED_ROWS: u64 = 1024;
