@@ -78,3 +78,46 @@ fn no_key_is_ever_printed() {
     let line = key.lines().nth(1).unwrap();
     assert!(!said.out.contains(line) && !said.err.contains(line));
 }
+
+/// The process itself, killed in the middle, interrupted in the middle, and let go on.
+#[test]
+#[cfg(unix)]
+fn a_killed_or_interrupted_run_goes_on_where_it_stopped() {
+    let shop = Shop::new();
+    let rows: String = (0..20_000).map(|n| format!("device{n}\n")).collect();
+    shop.write("batch.csv", &format!("device_id\n{rows}"));
+    let words = "issue --ca ca --from batch.csv --out out";
+    let list = shop.path("out/issued.csv");
+    let mut least = 0;
+    for signal in ["KILL", "INT"] {
+        let mut child = shop.start(words);
+        let length = || list.metadata().map_or(0, |metadata| metadata.len());
+        // Something new is certain, so it is in the midst of it.
+        while length() <= least.max(1000) {
+            assert!(child.try_wait().unwrap().is_none(), "it ended too soon");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let kill = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        let code = child.wait().unwrap().code();
+        assert_eq!(code, if signal == "INT" { Some(4) } else { None });
+        least = length();
+    }
+    let said = shop.ok(words);
+    let [issued, already_there]: [u64; 2] = said
+        .split(", ")
+        .take(2)
+        .map(|part| part.split(' ').next().unwrap().parse().unwrap())
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap();
+    assert_eq!(issued + already_there, 20_000);
+    assert!(already_there >= 2048 && issued > 0, "{said}");
+    let text = std::fs::read_to_string(list).unwrap();
+    assert!(
+        text.lines()
+            .skip(1)
+            .map(|line| line.split(',').next().unwrap())
+            .eq((0..20_000).map(|n| format!("device{n}")))
+    );
+}

@@ -58,6 +58,9 @@ fn each_that_is_refused_is_named_with_the_reason_and_the_rest_are_signed() {
         let line = said.err.lines().find(|line| line.starts_with(&format!("refused: {subject}:")));
         assert!(line.is_some_and(|line| line.contains(reason)), "{subject}: {}", said.err);
     }
+    let said = shop.run("sign in --ca ca --out signed --expect batch.csv --format json");
+    assert_eq!(said.out.lines().filter(|line| line.contains(r#""outcome":"refused""#)).count(), 8);
+    assert_eq!(said.out.lines().filter(|line| line.contains(r#""outcome":"already_there""#)).count(), 1);
     shop.factory.assert_openssl_accepts(&shop.path("signed/devices/a/cert.pem"));
     assert!(!shop.path("signed/devices/b").exists());
 }

@@ -1,7 +1,7 @@
 //! What the tests share: a CA in a folder of its own, and judges.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use cert_tool::{
     CaOptions, CertificateAuthority, IssueOptions, IssueRequest, IssueSummary, Issued, IssuedFacts,
@@ -162,6 +162,13 @@ impl Shop {
             out: String::from_utf8(output.stdout).unwrap(),
             err: String::from_utf8(output.stderr).unwrap(),
         }
+    }
+
+    /// Starts the binary and does not wait for it.
+    pub(crate) fn start(&self, words: &str) -> std::process::Child {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("cert-tool"));
+        command.args(words.split_whitespace()).current_dir(self.factory.folder.path());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     /// Runs the binary, which must succeed, and returns its data.
