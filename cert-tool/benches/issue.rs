@@ -1,5 +1,6 @@
 //! How far bulk issuing is from what the cryptography alone costs: making a P-256 key and signing
 //! once, against `issue_batch` to a bundle on the disk. Compare within one run only.
+#![allow(clippy::unwrap_used, reason = "a bench may panic")]
 
 use std::num::NonZeroUsize;
 use std::thread;

@@ -13,54 +13,77 @@ use crate::issuing::Made;
 /// The two files of a bundle.
 pub(crate) struct Bundle {
     certificates: PemFile,
-    keys: PemFile,
+    /// `None` where there is nothing but to look.
+    keys: Option<PemFile>,
 }
 
 impl Bundle {
-    /// Opens the two files, and makes them if need be.
-    pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
-        Ok(Self { certificates: PemFile::open(folder, CERTIFICATES)?, keys: PemFile::open(folder, KEYS)? })
+    /// Opens the two files, and makes them where nothing was issued yet.
+    pub(crate) fn open(folder: &Path, contents: Contents) -> Result<Self, Error> {
+        let open = |name| PemFile::open(folder, name, contents);
+        Ok(Self { certificates: open(CERTIFICATES)?, keys: Some(open(KEYS)?) })
     }
 
-    /// Opens them to look at what is there.
+    /// Opens the certificates to look at what is there. The keys may have been moved away.
     pub(crate) fn open_to_read(folder: &Path) -> Result<Self, Error> {
-        let open = |name| PemFile::open_to_read(folder, name);
-        Ok(Self { certificates: open(CERTIFICATES)?, keys: open(KEYS)? })
+        Ok(Self { certificates: PemFile::open_to_read(folder, CERTIFICATES)?, keys: None })
     }
 
     /// Takes note of a row that is certain so far; says no to one that refers beyond the files' ends.
     pub(crate) fn accept(&mut self, offset: u64, row: &Row) -> bool {
         let facts = &row.facts;
         self.certificates.accept(offset, Some(&facts.certificate))
-            && self.keys.accept(offset, facts.private_key.as_deref())
+            && self.keys.as_mut().is_none_or(|keys| keys.accept(offset, facts.private_key.as_deref()))
     }
 
     /// The place of the first row whose certificate or key is not whole, among those accepted.
-    pub(crate) fn first_torn_row(&mut self) -> Result<Option<u64>, Error> {
-        let torn = [self.certificates.torn_row()?, self.keys.torn_row()?];
-        Ok(torn.into_iter().flatten().min())
+    pub(crate) fn first_torn_row(&self) -> Result<Option<u64>, Error> {
+        let of_keys = self.keys.as_ref().map_or(Ok(None), PemFile::torn_row)?;
+        Ok([self.certificates.torn_row()?, of_keys].into_iter().flatten().min())
+    }
+
+    /// Whether there is nothing in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        [Some(&self.certificates), self.keys.as_ref()].into_iter().flatten().all(|file| file.length == 0)
     }
 
     /// Begins anew to take note of rows.
     pub(crate) fn forget_rows(&mut self) {
-        self.certificates.last = None;
-        self.keys.last = None;
+        self.files().for_each(|file| file.last = None);
+    }
+
+    /// Refuses to drop more than an interrupted run can leave behind: then it is the list that is
+    /// wrong, and private keys would be lost.
+    pub(crate) fn check_before_repair(&mut self) -> Result<(), Error> {
+        self.files().try_for_each(|file| file.check_before_repair())
     }
 
     /// Drops what no row refers to.
     pub(crate) fn repair(&mut self) -> Result<(), Error> {
-        self.certificates.repair()?;
-        self.keys.repair()
+        self.files().try_for_each(PemFile::repair)
     }
 
     /// Appends certificates and keys; when it returns they survive a power cut.
     pub(crate) fn append(&mut self, made: &[Made]) -> Result<Vec<(PathBuf, Option<PathBuf>)>, Error> {
-        let certificates =
-            self.certificates.append(made.iter().map(|made| Some(made.certificate_pem.as_slice())))?;
-        let keys =
-            self.keys.append(made.iter().map(|made| made.key_pem.as_ref().map(|pem| pem.as_slice())))?;
+        let certificates = made.iter().map(|made| Some(made.certificate_pem.as_slice()));
+        let certificates = self.certificates.append(certificates)?;
+        let keys = made.iter().map(|made| made.key_pem.as_ref().map(|pem| pem.as_slice()));
+        let keys = self.keys.as_mut().map_or_else(|| Ok(Vec::new()), |file| file.append(keys))?;
         Ok(certificates.into_iter().map(Option::unwrap_or_default).zip(keys).collect())
     }
+
+    fn files(&mut self) -> impl Iterator<Item = &mut PemFile> {
+        [Some(&mut self.certificates), self.keys.as_mut()].into_iter().flatten()
+    }
+}
+
+/// What a bundle must hold already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// Nothing was issued yet.
+    None,
+    /// What a list refers to.
+    Something,
 }
 
 struct PemFile {
@@ -73,8 +96,15 @@ struct PemFile {
 }
 
 impl PemFile {
-    fn open(folder: &Path, name: &'static str) -> Result<Self, Error> {
+    fn open(folder: &Path, name: &'static str, contents: Contents) -> Result<Self, Error> {
         let path = folder.join(name);
+        if contents == Contents::Something && !path.exists() {
+            return Err(Error::Damaged {
+                path,
+                offset: 0,
+                reason: "it is gone, and `issued.csv` refers to it",
+            });
+        }
         let file = fs::open_private(&path)?;
         Self::new(name, path, file)
     }
@@ -124,11 +154,24 @@ impl PemFile {
         Ok(line_end.filter(|_| text.starts_with(BEGIN)).map(|length| offset + length as u64))
     }
 
-    fn repair(&mut self) -> Result<(), Error> {
-        let end = match self.last {
+    fn end(&self) -> Result<u64, Error> {
+        Ok(match self.last {
             Some((offset, _)) => self.block_end(offset)?.unwrap_or(offset),
             None => 0,
-        };
+        })
+    }
+
+    fn check_before_repair(&self) -> Result<(), Error> {
+        let offset = self.end()?;
+        if self.length.saturating_sub(offset) <= MAX_UNCERTAIN_BYTES {
+            return Ok(());
+        }
+        let reason = "`issued.csv` does not list what follows, more than an interrupted run leaves";
+        Err(Error::Damaged { path: self.path.clone(), offset, reason })
+    }
+
+    fn repair(&mut self) -> Result<(), Error> {
+        let end = self.end()?;
         fs::cut(&self.file, &self.path, end)?;
         self.length = end;
         Ok(())
@@ -159,3 +202,5 @@ const KEYS: &str = "private-keys.pem";
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 const MAX_BLOCK_BYTES: usize = 16 * 1024;
+/// What is appended before the rows are: a commit's worth of the largest certificates.
+const MAX_UNCERTAIN_BYTES: u64 = 4 * 1024 * 1024;

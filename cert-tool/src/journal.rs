@@ -63,11 +63,13 @@ impl Journal {
             line.clear();
             let read = reader.read_line(&mut line).map_err(Error::io("read", &self.path))? as u64;
             let Some(text) = line.strip_suffix('\n') else {
-                return Ok(dropped);
+                // Only what is the beginning of our header may be overwritten.
+                let is_ours = self.end > 0 || HEADER.starts_with(&line);
+                return if is_ours { Ok(dropped) } else { Err(self.damaged(0, NOT_OURS)) };
             };
             if self.end == 0 {
                 if line != HEADER {
-                    return Err(self.damaged(0, "its header is another"));
+                    return Err(self.damaged(0, NOT_OURS));
                 }
                 self.end += read;
                 continue;
@@ -93,6 +95,11 @@ impl Journal {
             self.append(HEADER.as_bytes())?;
         }
         Ok(())
+    }
+
+    /// Whether there is a header: nothing is ever issued before there is.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.end > 0
     }
 
     /// Whether an identity has a row.
@@ -154,5 +161,6 @@ pub(crate) fn path_in(folder: &Path) -> PathBuf {
     folder.join("issued.csv")
 }
 
+const NOT_OURS: &str = "it is no list of issued certificates";
 /// Two ids, two paths with both ids escaped, and what else a row has.
 const MAX_ROW_BYTES: usize = 4096;

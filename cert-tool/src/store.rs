@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use hub_types::IdentityId;
 
-use crate::bundle::{self, Bundle};
+use crate::bundle::{self, Bundle, Contents};
 use crate::ca::CertificateAuthority;
 use crate::certificate::read_certificate;
 use crate::error::Error;
@@ -46,20 +46,19 @@ struct Writer {
     /// The rows that public keys belong to; read in when the first request of a device comes.
     keys: Option<HashMap<Key, u64>>,
     /// Held as long as the store is open.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl IssuedStore {
     /// Opens a store for issuing, and makes it if need be. Only one process can.
     pub fn open(folder: &Path, sink: Sink) -> Result<Self, Error> {
         fs::create_private_folder(folder)?;
-        let lock = lock(folder)?;
+        let lock = Lock::take(folder)?;
         let path = journal::path_in(folder);
         let journal = Journal::open(path.clone(), fs::open_private(&path)?);
         let writer = Writer { sink, bundle: None, keys: None, _lock: lock };
         let mut store = Self { folder: folder.to_owned(), journal, dropped_rows: 0, writer: Some(writer) };
-        let bundle = (sink == Sink::Bundle).then(|| Bundle::open(folder)).transpose()?;
-        store.load(sink, bundle)?;
+        store.load(sink)?;
         fs::sync_folder(folder)?;
         Ok(store)
     }
@@ -176,8 +175,16 @@ impl IssuedStore {
         self.journal.offsets().map(of_row).collect()
     }
 
-    fn load(&mut self, sink: Sink, mut bundle: Option<Bundle>) -> Result<(), Error> {
+    fn load(&mut self, sink: Sink) -> Result<(), Error> {
+        let mut bundle = None;
+        if sink == Sink::Bundle {
+            self.journal.scan(|_, row| check_sink(&self.folder, Some(sink), row).map(|()| true))?;
+            let has_rows = self.journal.offsets().next().is_some();
+            let contents = if has_rows { Contents::Something } else { Contents::None };
+            bundle = Some(Bundle::open(&self.folder, contents)?);
+        }
         self.read_rows(Some(sink), &mut bundle)?;
+        self.check_before_repair(bundle.as_mut())?;
         // The rows go first: while they are there, what they refer to must be there too.
         self.journal.repair()?;
         if let Some(bundle) = &mut bundle {
@@ -187,6 +194,20 @@ impl IssuedStore {
             writer.bundle = bundle;
         }
         Ok(())
+    }
+
+    /// A kill leaves rows that are whole and, behind what they refer to, a commit's worth at most.
+    /// Where much more would have to go, somebody took a file away: nothing is dropped then.
+    fn check_before_repair(&self, bundle: Option<&mut Bundle>) -> Result<(), Error> {
+        let damaged = |reason| Err(Error::Damaged { path: self.list_path(), offset: 0, reason });
+        if self.dropped_rows > MAX_DROPPED_ROWS {
+            return damaged("most of what it refers to is gone");
+        }
+        match bundle {
+            Some(bundle) if self.journal.is_begun() => bundle.check_before_repair(),
+            Some(bundle) if !bundle.is_empty() => damaged("it is gone, but not what it listed"),
+            _ => Ok(()),
+        }
     }
 
     /// Reads all rows up to the first that refers to something that is not there.
@@ -201,7 +222,7 @@ impl IssuedStore {
                 check_sink(folder, sink, row)?;
                 Ok(offset < limit && bundle.as_mut().is_none_or(|bundle| bundle.accept(offset, row)))
             })?;
-            match bundle.as_mut().map_or(Ok(None), Bundle::first_torn_row)? {
+            match bundle.as_ref().map_or(Ok(None), Bundle::first_torn_row)? {
                 Some(torn) => limit = torn,
                 None => return Ok(()),
             }
@@ -227,15 +248,29 @@ fn check_sink(folder: &Path, sink: Option<Sink>, row: &Row) -> Result<(), Error>
     Err(Error::OtherSink { path: folder.to_owned(), found })
 }
 
-fn lock(folder: &Path) -> Result<File, Error> {
-    let path = folder.join(LOCK);
-    let file = fs::open_private(&path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: folder.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(Error::io("lock", &path)(source)),
+/// The right to write, held by one process at a time.
+struct Lock(File);
+
+impl Lock {
+    fn take(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(LOCK);
+        let file = fs::open_private(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(Error::Locked { path: folder.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(Error::io("lock", &path)(source)),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough while a process that is just being started shares the open file.
+        let _ = self.0.unlock();
     }
 }
 
 const ISSUING_CERTIFICATE: &str = "issuing.pem";
 const LOCK: &str = ".lock";
+/// As many as are committed at once.
+const MAX_DROPPED_ROWS: u64 = 1024;

@@ -93,12 +93,23 @@ fn check_chain(
             )
             .map(|_| ())
     });
-    verified.err().map(|error| match error {
+    verified.err().map(|error| explain(&error, certificate))
+}
+
+fn explain(error: &webpki::Error, certificate: &Certificate) -> String {
+    match error {
         webpki::Error::UnknownIssuer => {
             format!("no trusted certificate for the issuer {}", certificate.issuer())
         }
-        error => error.to_string(),
-    })
+        webpki::Error::InvalidSignatureForPublicKey => {
+            "a signature on the way was made with another key than that of the trusted certificate".to_owned()
+        }
+        webpki::Error::CaUsedAsEndEntity => "it is the certificate of a CA".to_owned(),
+        webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. } => {
+            "a certificate on the way is not good at this time".to_owned()
+        }
+        other => other.to_string(),
+    }
 }
 
 fn check_dates(certificate: &Certificate, now: OffsetDateTime) -> Option<String> {

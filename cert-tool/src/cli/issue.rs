@@ -130,7 +130,7 @@ impl<'a> Job<'a> {
         if output.is_text() && total != 1 {
             output.record(&SummaryRecord::new(summary, &store.list_path()));
         }
-        if interrupt.is_wanted() {
+        if interrupt.is_wanted() && summary.issued + summary.already_there + summary.refused < total {
             return Ok(Done::Interrupted);
         }
         Ok(Done::from_failures(summary.refused))

@@ -11,10 +11,12 @@ use time::format_description::well_known::Rfc3339;
 use super::output::chain;
 
 /// What became of one identity.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct IdentityRecord {
-    device_id: String,
+    device_id: Option<String>,
     module_id: Option<String>,
+    /// The file of a request that could not even be told whose it is.
+    request: Option<String>,
     outcome: &'static str,
     reason: Option<String>,
     thumbprint: Option<String>,
@@ -44,23 +46,25 @@ impl IdentityRecord {
         }
     }
 
+    pub(crate) fn refused_request(file: &str, reason: String) -> Self {
+        Self { request: Some(file.to_owned()), outcome: "refused", reason: Some(reason), ..Self::default() }
+    }
+
     fn empty(identity: &IdentityId, outcome: &'static str) -> Self {
         Self {
-            device_id: identity.device().as_str().to_owned(),
+            device_id: Some(identity.device().as_str().to_owned()),
             module_id: identity.module().map(|module| module.as_str().to_owned()),
             outcome,
-            reason: None,
-            thumbprint: None,
-            not_after: None,
-            certificate: None,
-            private_key: None,
+            ..Self::default()
         }
     }
 }
 
 impl fmt::Display for IdentityRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.device_id)?;
+        if let Some(subject) = self.device_id.as_ref().or(self.request.as_ref()) {
+            write!(f, "{subject}")?;
+        }
         if let Some(module) = &self.module_id {
             write!(f, "/{module}")?;
         }

@@ -11,7 +11,8 @@ use super::args::SignArgs;
 use super::batch;
 use super::failure::{Done, Failure};
 use super::issue::Job;
-use super::output::Output;
+use super::output::{Output, chain};
+use super::record::IdentityRecord;
 
 pub(crate) fn run(args: &SignArgs, output: &mut Output) -> Result<Done, Failure> {
     let expected = args.expect.as_deref().map(|path| expected(path, output)).transpose()?;
@@ -41,12 +42,20 @@ pub(crate) fn run(args: &SignArgs, output: &mut Output) -> Result<Done, Failure>
 /// Reads a request, or says why it is refused.
 fn read(file: &Path, expected: Option<&HashSet<IdentityId>>, output: &mut Output) -> Option<Csr> {
     let name = file.display().to_string();
-    match Csr::read(file) {
-        Err(refusal) => output.refused(&name, &refusal),
+    let reason = match Csr::read(file) {
+        Err(refusal) => {
+            output.refused(&name, &refusal);
+            chain(&refusal)
+        }
         Ok(csr) if expected.is_some_and(|expected| !expected.contains(csr.identity())) => {
-            output.note(&format!("refused: {name}: `{}` is not in the batch", csr.identity()));
+            let reason = format!("`{}` is not in the batch", csr.identity());
+            output.note(&format!("refused: {name}: {reason}"));
+            reason
         }
         Ok(csr) => return Some(csr),
+    };
+    if !output.is_text() {
+        output.record(&IdentityRecord::refused_request(&name, reason));
     }
     None
 }

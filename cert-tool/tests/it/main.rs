@@ -1,6 +1,14 @@
-//! The library and the binary, judged by OpenSSL: one module for each topic.
+//! The library and the binary, judged by OpenSSL: one module for each topic or verb.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used, reason = "tests may panic")]
 
 mod batch;
+mod ca;
+mod csr;
+mod extract;
+mod inspect;
+mod issue;
 mod kill;
 mod profile;
+mod sign;
 mod support;
+mod verify;

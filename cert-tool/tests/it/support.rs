@@ -1,7 +1,7 @@
 //! What the tests share: a CA in a folder of its own, and judges.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use cert_tool::{
     CaOptions, CertificateAuthority, IssueOptions, IssueRequest, IssueSummary, Issued, IssuedFacts,
@@ -122,4 +122,75 @@ fn copy(issued: &Issued) -> Issued {
         Outcome::Refused(refusal) => panic!("{}: {refusal}", issued.identity),
     };
     Issued { identity: issued.identity.clone(), outcome }
+}
+
+/// The binary, in a folder of its own with a CA in `ca`.
+pub(crate) struct Shop {
+    pub(crate) factory: Factory,
+}
+
+/// What the binary said.
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Shop {
+    pub(crate) fn new() -> Self {
+        Self { factory: Factory::new() }
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.factory.path(name)
+    }
+
+    /// Runs the binary with words that have no spaces in them.
+    pub(crate) fn run(&self, words: &str) -> Said {
+        self.run_args(&words.split_whitespace().collect::<Vec<_>>())
+    }
+
+    pub(crate) fn run_args(&self, args: &[&str]) -> Said {
+        let mut command = assert_cmd::cargo::cargo_bin_cmd!("cert-tool");
+        let output = command.args(args).current_dir(self.factory.folder.path()).output().unwrap();
+        Said {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Starts the binary and does not wait for it.
+    pub(crate) fn start(&self, words: &str) -> std::process::Child {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("cert-tool"));
+        command.args(words.split_whitespace()).current_dir(self.factory.folder.path());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Runs the binary, which must succeed, and returns its data.
+    pub(crate) fn ok(&self, words: &str) -> String {
+        let said = self.run(words);
+        assert_eq!(said.code, 0, "{words}: {}", said.err);
+        said.out
+    }
+
+    /// Runs the binary, which must end with a code, and returns what it told people.
+    pub(crate) fn fails(&self, code: i32, words: &str) -> String {
+        let said = self.run(words);
+        assert_eq!(said.code, code, "{words}: {}", said.err);
+        said.err
+    }
+
+    /// The `openssl` command, which must succeed.
+    pub(crate) fn openssl(&self, words: &str) -> String {
+        let mut command = Command::new("openssl");
+        let output =
+            command.args(words.split_whitespace()).current_dir(self.factory.folder.path()).output().unwrap();
+        assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
 }
