@@ -29,23 +29,41 @@ impl Service {
     }
 
     /// Answers one request.
-    pub(crate) async fn answer<B>(&self, request: Request<B>) -> HttpResponse
+    pub(crate) async fn answer<B>(self: &Arc<Self>, request: Request<B>) -> HttpResponse
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let request_id = self.ids.next();
         let (parts, body) = request.into_parts();
         let found = routes::find(&parts.method, parts.uri.path());
         let operation = found.as_ref().ok().map(|found| found.operation);
-        let answer = match found.and_then(|found| self.admit(found, &parts)) {
-            Ok(found) => self.perform(found, &parts, body).await,
+        let call = match found.and_then(|found| self.admit(found, &parts)) {
+            Ok(found) => read(found, &parts, body).await,
             Err(refusal) => {
                 // A client that still sends when the connection closes may never see the answer.
                 body::discard(body).await;
                 Err(refusal)
             }
         };
-        self.note(&request_id, &parts, operation, &answer);
+        // A client that hangs up must not cut a write off between its effect and its line in the log.
+        let service = Arc::clone(self);
+        match tokio::spawn(async move { service.complete(call, &parts, operation).await }).await {
+            Ok(response) => response,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    async fn complete(
+        &self,
+        call: Answer<Call>,
+        parts: &Parts,
+        operation: Option<Operation>,
+    ) -> HttpResponse {
+        let request_id = self.ids.next();
+        let answer = match call {
+            Ok(call) => handlers::perform(&self.hub, call).await,
+            Err(refusal) => Err(refusal),
+        };
+        self.note(&request_id, parts, operation, &answer);
         match answer {
             Ok(reply) => reply.into_response(&request_id),
             Err(refusal) => refusal_response(&refusal, &request_id, self.hub.timestamp()),
@@ -56,15 +74,6 @@ impl Service {
         access::authorize(&self.hub, &parts.headers, &parts.uri, &found)?;
         access::check_api_version(&parts.uri)?;
         Ok(found)
-    }
-
-    async fn perform<B>(&self, found: Found, parts: &Parts, body: B) -> Answer<Reply>
-    where
-        B: Body<Data = Bytes> + Unpin,
-    {
-        let body = body::read(body, body::limit(found.operation)).await?;
-        let call = Call::new(found, parts.uri.clone(), parts.headers.clone(), body);
-        handlers::perform(&self.hub, call).await
     }
 
     fn note(&self, request_id: &str, parts: &Parts, operation: Option<Operation>, answer: &Answer<Reply>) {
@@ -86,4 +95,12 @@ impl Service {
             counts,
         });
     }
+}
+
+async fn read<B>(found: Found, parts: &Parts, body: B) -> Answer<Call>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let body = body::read(body, body::limit(found.operation)).await?;
+    Ok(Call::new(found, parts.uri.clone(), parts.headers.clone(), body))
 }
