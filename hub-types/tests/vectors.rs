@@ -2,6 +2,8 @@
 //! `vectors.json`, OpenSSL the thumbprints (`scripts/regen-vectors`). Client and local hub share this
 //! crate, so a mistake in it would go unnoticed between the two.
 
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "in a test a panic is a failure")]
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hub_types::sas::SasToken;

@@ -1,5 +1,7 @@
 //! Pulling the plug: `apply` is killed at some moment and run again, and the truth is whole.
 
+#![expect(clippy::indexing_slicing, reason = "in a test a panic is a failure")]
+
 use std::path::Path;
 use std::process::{Child, Stdio};
 
