@@ -4,7 +4,7 @@
 //! are settled first, then all modules: the order that the hub demands. What a crash or a stop
 //! leaves behind is `pending` or `sent` in the ledger and can be done by another run.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use hub_types::{DeviceId, IdentityId};
 use tokio::task::JoinSet;
@@ -13,13 +13,14 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::now_text;
 use crate::desired::GivenKeys;
 use crate::hub::{Hub, HubError};
-use crate::ledger::{Ledger, LedgerError, LedgerRow, Record, RowState, RunId, RunState};
+use crate::ledger::{Ledger, LedgerError, LedgerRow, Record, RowState, RunId, RunState, SharedLedger};
+pub(crate) use observation::observe;
 use settle::Settler;
-pub(crate) use settle::observe;
 
 mod creation;
 #[cfg(test)]
 mod model_hub;
+mod observation;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,7 @@ pub struct Apply<H> {
     /// The hub.
     pub hub: Arc<H>,
     /// The ledger that holds the run.
-    pub ledger: Arc<Mutex<Ledger>>,
+    pub ledger: SharedLedger,
     /// The run.
     pub run: RunId,
     /// The symmetric keys that the batch gives.
@@ -68,16 +69,15 @@ impl<H: Hub> Apply<H> {
             Ok(()) if !stop.is_cancelled() => RunState::Finished,
             _ => RunState::Interrupted,
         };
-        let ended = with_ledger(&ledger, move |ledger| ledger.end_run(run, state, &now_text())).await;
-        worked.and(ended).map(|()| state)
+        let ended = ledger.call(move |ledger| ledger.end_run(run, state, &now_text())).await;
+        worked?;
+        ended?;
+        Ok(state)
     }
 
     async fn work(self) -> Result<(), ApplyError> {
-        let levels = with_ledger(&self.ledger, {
-            let run = self.run;
-            move |ledger| ledger.highest_level(run)
-        });
-        let levels = levels.await?;
+        let run = self.run;
+        let levels = self.ledger.call(move |ledger| ledger.highest_level(run)).await?;
         let workers = self.workers.max(1);
         let groups = Groups { ledger: self.ledger.clone(), run: self.run };
         let stop = self.stop.clone();
@@ -132,28 +132,27 @@ fn joined(ended: Option<Result<Result<(), ApplyError>, tokio::task::JoinError>>)
 /// The rows of a run as the ledger gives them out and takes them back.
 #[derive(Clone)]
 struct Groups {
-    ledger: Arc<Mutex<Ledger>>,
+    ledger: SharedLedger,
     run: RunId,
 }
 
 impl Groups {
-    async fn next(&self, level: u32, after: Option<DeviceId>) -> Result<Vec<LedgerRow>, ApplyError> {
+    async fn next(&self, level: u32, after: Option<DeviceId>) -> Result<Vec<LedgerRow>, LedgerError> {
         let run = self.run;
-        with_ledger(&self.ledger, move |ledger| ledger.next_group(run, level, after.as_ref(), GROUP_DEVICES))
-            .await
+        self.ledger.call(move |ledger| ledger.next_group(run, level, after.as_ref(), GROUP_DEVICES)).await
     }
 
-    async fn mark_sent(&self, identities: Vec<IdentityId>) -> Result<(), ApplyError> {
+    async fn mark_sent(&self, identities: Vec<IdentityId>) -> Result<(), LedgerError> {
         let run = self.run;
-        with_ledger(&self.ledger, move |ledger| ledger.mark_sent(run, identities.iter())).await
+        self.ledger.call(move |ledger| ledger.mark_sent(run, identities.iter())).await
     }
 
-    async fn record(&self, records: Vec<(IdentityId, Record)>) -> Result<(), ApplyError> {
+    async fn record(&self, records: Vec<(IdentityId, Record)>) -> Result<(), LedgerError> {
         let run = self.run;
-        with_ledger(&self.ledger, move |ledger| {
+        let record = move |ledger: &mut Ledger| {
             ledger.record(run, records.iter().map(|(id, record)| (id, record)), &now_text())
-        })
-        .await
+        };
+        self.ledger.call(record).await
     }
 }
 
@@ -216,16 +215,6 @@ fn split_off_orphans(
         }
     }
     (others, orphans)
-}
-
-/// Runs a call to the ledger where it may block.
-pub async fn with_ledger<T: Send + 'static>(
-    ledger: &Arc<Mutex<Ledger>>,
-    call: impl FnOnce(&mut Ledger) -> Result<T, LedgerError> + Send + 'static,
-) -> Result<T, ApplyError> {
-    let ledger = ledger.clone();
-    let call = move || call(&mut ledger.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok(tokio::task::spawn_blocking(call).await??)
 }
 
 /// Devices of a group: as many as one bulk call takes.

@@ -4,7 +4,6 @@ mod load;
 mod row;
 mod twin_template;
 
-pub use load::{
-    BatchSink, LoadError, LoadOptions, Loaded, MissingCertificates, ProblemsOnly, count_errors, load,
-};
+pub use load::{BatchSink, LoadError, LoadOptions, Loaded, ProblemsOnly, count_errors, load};
+pub use row::MissingCertificates;
 pub use twin_template::{RenderedTwin, TemplateError, TwinTemplates};

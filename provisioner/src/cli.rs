@@ -16,6 +16,7 @@ mod failure;
 mod loading;
 mod plan;
 mod printer;
+mod progress;
 mod runs;
 mod twin;
 mod verify;

@@ -14,11 +14,13 @@ use rusqlite::{Connection, OpenFlags};
 pub use record::{Effect, Record, RowState};
 pub use rows::{LedgerRow, Loader, RowFilter, RunFacts};
 pub use runs::{Run, RunId, RunState, Totals};
+pub use shared::SharedLedger;
 
 mod record;
 mod rows;
 mod runs;
 mod schema;
+mod shared;
 
 /// An open ledger.
 pub struct Ledger {

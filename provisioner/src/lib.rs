@@ -27,7 +27,6 @@ pub mod issue;
 pub mod ledger;
 pub mod lifecycle;
 pub mod plan;
-pub mod progress;
 pub mod standing;
 pub mod target;
 pub mod verify;

@@ -1,16 +1,16 @@
 //! Verifying: does the hub hold what the batch says? Every identity of a run is read back and
 //! compared.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use hub_types::IdentityId;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use crate::apply::{ApplyError, observe, with_ledger};
+use crate::apply::{ApplyError, observe};
 use crate::desired::GivenKeys;
 use crate::hub::Hub;
-use crate::ledger::{Ledger, LedgerRow, RowFilter, RunId};
+use crate::ledger::{LedgerRow, RowFilter, RunId, SharedLedger};
 use crate::standing::{Difference, Standing};
 
 /// What verifying a run came to.
@@ -86,7 +86,7 @@ pub struct Verify<H> {
     /// The hub.
     pub hub: Arc<H>,
     /// The ledger that holds the run.
-    pub ledger: Arc<Mutex<Ledger>>,
+    pub ledger: SharedLedger,
     /// The run.
     pub run: RunId,
     /// Which of its rows.
@@ -101,7 +101,7 @@ pub struct Verify<H> {
 
 impl<H: Hub> Verify<H> {
     /// Reads and compares.
-    pub async fn run(self) -> Result<Verified, ApplyError> {
+    pub async fn run(&self) -> Result<Verified, ApplyError> {
         let mut verified = Verified::default();
         self.each(|row, standing| verified.add(&row, standing)).await?;
         Ok(verified)
@@ -112,8 +112,7 @@ impl<H: Hub> Verify<H> {
         let mut after: Option<IdentityId> = None;
         loop {
             let (run, filter, from) = (self.run, self.filter, after.take());
-            let page = with_ledger(&self.ledger, move |ledger| ledger.page(run, filter, from.as_ref(), PAGE))
-                .await?;
+            let page = self.ledger.call(move |ledger| ledger.page(run, filter, from.as_ref(), PAGE)).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.wanted.identity.clone());
             for (row, standing) in self.page(page).await? {

@@ -8,7 +8,7 @@ use hub_types::bulk::{BulkError, BulkItem, BulkResult};
 use hub_types::limits::MAX_BULK_ITEMS;
 use hub_types::{DeviceId, ErrorCode};
 
-use super::settle::{observe, refused_or_fatal};
+use super::observation::{observe, refused_or_fatal};
 use crate::desired::{DesiredIdentity, GivenKeys};
 use crate::hub::{ErrorClass, Hub, HubError};
 use crate::lifecycle::Event;

@@ -5,15 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
 use hub_types::IdentityId;
-use serde_json::json;
 
 use super::ApplyError;
 use super::creation::Creator;
-use crate::desired::{DesiredAuth, DesiredIdentity, GivenKeys};
-use crate::hub::{ErrorClass, Hub, HubError};
-use crate::ledger::Record;
+use super::observation::{observe, refused_or_fatal};
+use crate::desired::{DesiredIdentity, GivenKeys};
+use crate::hub::{Hub, HubError};
+use crate::ledger::{LedgerError, Record};
 use crate::lifecycle::{Event, Lifecycle, Outcome, Step};
-use crate::standing::{Difference, Standing};
 
 /// Settles identities on one hub, and learns from each set what to expect of the next.
 pub(super) struct Settler<H> {
@@ -44,7 +43,7 @@ impl<H: Hub> Settler<H> {
         mark_sent: impl Fn(Vec<IdentityId>) -> F,
     ) -> Result<Vec<(IdentityId, Record)>, ApplyError>
     where
-        F: Future<Output = Result<(), ApplyError>>,
+        F: Future<Output = Result<(), LedgerError>>,
     {
         let look_first = self.look_first.load(Ordering::Relaxed);
         let start = || if look_first { Step::Observe } else { Step::Create };
@@ -122,46 +121,5 @@ impl<H: Hub> Settler<H> {
         let state = &wanted.state;
         let written = self.hub.patch_twin(&wanted.identity, &state.tags, &state.desired).await;
         written.map(|()| Event::TwinWritten).or_else(|error| refused_or_fatal(error, Some(Event::Lost)))
-    }
-}
-
-/// Reads an identity from the hub and compares it with what the batch wants.
-pub(crate) async fn observe(
-    hub: &impl Hub,
-    wanted: &DesiredIdentity,
-    keys: &GivenKeys,
-) -> Result<Standing, HubError> {
-    let twin = hub.twin(&wanted.identity).await?;
-    let standing = Standing::of(wanted, twin.as_ref());
-    let given = match wanted.state.auth {
-        DesiredAuth::Sas { given: true } => keys.get(&wanted.identity),
-        _ => None,
-    };
-    match (standing, given) {
-        (
-            standing @ (Standing::Equal | Standing::TwinUnwritten | Standing::TwinWrittenSince(_)),
-            Some(given),
-        ) => match hub.keys(&wanted.identity).await? {
-            Some(found) if found == *given => Ok(standing),
-            _ => Ok(Standing::Different(vec![other_keys()])),
-        },
-        (standing, _) => Ok(standing),
-    }
-}
-
-fn other_keys() -> Difference {
-    Difference { path: "keys".into(), wanted: json!("those of the batch"), found: json!("others") }
-}
-
-/// What an error that is left after all tries means: an event for this identity, or the end of the
-/// run. `lost` makes the event of an error after which the effect is unknown.
-pub(super) fn refused_or_fatal(
-    error: HubError,
-    lost: Option<fn(HubError) -> Event>,
-) -> Result<Event, HubError> {
-    match lost {
-        Some(lost) if error.effect_is_unknown() => Ok(lost(error)),
-        _ if error.class() == ErrorClass::Input => Ok(Event::Refused(error)),
-        _ => Err(error),
     }
 }

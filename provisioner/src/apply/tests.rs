@@ -1,6 +1,6 @@
 //! The driver against a hub that loses answers.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use hub_types::IdentityId;
 use proptest::prelude::*;
@@ -28,8 +28,8 @@ fn wanted(name: &str, thumbprint: &str) -> DesiredIdentity {
 /// Two devices with three modules and none, by name.
 const NAMES: [&str; 5] = ["a", "a/x", "a/y", "a/z", "b"];
 
-fn load(ledger: &Mutex<Ledger>, thumbprint: &str) -> RunId {
-    let mut ledger = ledger.lock().unwrap();
+fn load(ledger: &SharedLedger, thumbprint: &str) -> RunId {
+    let mut ledger = ledger.lock();
     let facts = RunFacts { hub: "model", input: "batch.csv", started: "2026-11-22T10:00:00Z" };
     let loader = ledger.load_run(&facts).unwrap();
     for (line, name) in (2..).zip(NAMES) {
@@ -38,26 +38,26 @@ fn load(ledger: &Mutex<Ledger>, thumbprint: &str) -> RunId {
     loader.commit("AB", 0).unwrap()
 }
 
-async fn apply(hub: &Arc<ModelHub>, ledger: &Arc<Mutex<Ledger>>, thumbprint: &str) -> (RunId, Totals) {
+async fn apply(hub: &Arc<ModelHub>, ledger: &SharedLedger, thumbprint: &str) -> (RunId, Totals) {
     let run = load(ledger, thumbprint);
     let apply = Apply {
         hub: hub.clone(),
         ledger: ledger.clone(),
         run,
         keys: Arc::new(GivenKeys::new()),
-        look_first: ledger.lock().unwrap().knows_hub("model", run).unwrap(),
+        look_first: ledger.lock().knows_hub("model", run).unwrap(),
         workers: 2,
         stop: CancellationToken::new(),
         progress: Arc::new(|_| {}),
     };
     assert_eq!(apply.run().await.unwrap(), RunState::Finished);
-    let totals = ledger.lock().unwrap().totals(run).unwrap();
+    let totals = ledger.lock().totals(run).unwrap();
     assert!(totals.add_up());
     (run, totals)
 }
 
-fn new_ledger() -> Arc<Mutex<Ledger>> {
-    Arc::new(Mutex::new(Ledger::open_temporary().unwrap()))
+fn new_ledger() -> SharedLedger {
+    SharedLedger::new(Ledger::open_temporary().unwrap())
 }
 
 fn check_whole(hub: &ModelHub) {
@@ -111,7 +111,7 @@ async fn another_thumbprint_is_a_conflict_and_its_modules_are_not_touched() {
     let (run, totals) = apply(&hub, &ledger, "CD").await;
     assert_eq!(totals, Totals { rows: 5, conflict: 2, failed: 3, ..Totals::default() });
     assert_eq!(*hub.identities.lock().unwrap(), before);
-    let rows = ledger.lock().unwrap().page(run, RowFilter::Remarkable, None, 10).unwrap();
+    let rows = ledger.lock().page(run, RowFilter::Remarkable, None, 10).unwrap();
     assert_eq!(rows[0].record.differences[0].path, "primary_thumbprint");
     assert_eq!(
         rows[1].record.error.as_deref(),
@@ -136,6 +136,6 @@ async fn a_run_that_is_stopped_leaves_its_rows_pending() {
         progress: Arc::new(|_| {}),
     };
     assert_eq!(apply.run().await.unwrap(), RunState::Interrupted);
-    let totals = ledger.lock().unwrap().totals(run).unwrap();
+    let totals = ledger.lock().totals(run).unwrap();
     assert_eq!(totals, Totals { rows: 5, pending: 5, ..Totals::default() });
 }

@@ -11,7 +11,7 @@ use batch_file::{BadRow, BatchReader, OpenError, Problem, ReadOptions, Row, RowA
 use hub_types::DeviceId;
 use sha2::{Digest, Sha256};
 
-use super::row::{RowReader, problem};
+use super::row::{MissingCertificates, RowReader, problem};
 use super::twin_template::TwinTemplates;
 use crate::desired::{DesiredIdentity, GivenKeys};
 use crate::ledger::LedgerError;
@@ -23,16 +23,6 @@ pub struct LoadOptions {
     pub read: ReadOptions,
     /// What becomes of rows that need a certificate and name none.
     pub certificates: MissingCertificates,
-}
-
-/// What becomes of rows that need a certificate and name none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum MissingCertificates {
-    /// It will be issued, or was.
-    Issued,
-    /// The row is bad.
-    #[default]
-    Refused,
 }
 
 /// Where the rows and problems of a batch go as they are read.

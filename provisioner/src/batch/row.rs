@@ -6,10 +6,19 @@ use hub_types::Thumbprint;
 use hub_types::twin::{JsonObject, Nulls, Section, TwinRuleError, check_section};
 use serde_json::Value;
 
-use super::load::MissingCertificates;
 use super::twin_template::{RenderedTwin, TwinTemplates};
 use crate::causes::with_causes;
 use crate::desired::{Csr, DesiredAuth, DesiredIdentity, DesiredState};
+
+/// What becomes of rows that need a certificate and name none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MissingCertificates {
+    /// It will be issued, or was.
+    Issued,
+    /// The row is bad.
+    #[default]
+    Refused,
+}
 
 /// Reads rows.
 pub(super) struct RowReader {

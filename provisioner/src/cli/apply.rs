@@ -1,7 +1,7 @@
 //! `apply`: make the hub hold what the batch says.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use cert_tool::{CaOptions, CertificateAuthority, IssueOptions, IssuedStore, Sink};
@@ -10,21 +10,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{ApplyArgs, Format};
 use super::failure::{Exit, Failure};
-use super::loading::{counted, load_into};
+use super::loading::{READERS, counted, load_into};
 use super::printer::Printer;
+use super::progress::Progress;
 use super::{runs, verify as verify_cli};
 use crate::apply::Apply;
 use crate::batch::{Loaded, MissingCertificates};
 use crate::clock::{now, now_text};
 use crate::desired::GivenKeys;
 use crate::issue::issue_missing;
-use crate::ledger::{Ledger, RowFilter, RunFacts, RunId, RunState, Totals};
-use crate::progress::Progress;
+use crate::ledger::{Ledger, RowFilter, RunFacts, RunId, RunState, SharedLedger, Totals};
 use crate::target::{OpenHub, Target};
 use crate::verify::{Verified, Verify};
 
 pub(super) async fn run(args: &ApplyArgs, ledger_path: &Path, printer: &Printer) -> Result<Exit, Failure> {
-    let target = Target::resolve(args.target.choice(), ".".as_ref())?;
+    let target = Target::resolve(args.job.target.choice(), ".".as_ref())?;
     printer.note(format_args!("hub: {target}"));
     let certificates = Certificates::open(args, &target, printer)?;
     let mut ledger = Ledger::open(ledger_path)?;
@@ -34,14 +34,14 @@ pub(super) async fn run(args: &ApplyArgs, ledger_path: &Path, printer: &Printer)
         Some(certificates) => certificates.issue(&mut ledger, run, loaded.to_issue, printer),
         None => Ok(()),
     };
-    let ledger = Arc::new(Mutex::new(ledger));
+    let ledger = SharedLedger::new(ledger);
     let result = match result {
         Ok(()) => work.carry_out(&ledger).await,
         Err(failure) => Err(failure),
     };
     hub.close().await;
     let outcome = result?;
-    let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+    let ledger = ledger.lock();
     print(&outcome, &ledger, ledger_path, args, printer)
 }
 
@@ -53,10 +53,10 @@ async fn begin(
     issues: bool,
     printer: &Printer,
 ) -> Result<(OpenHub, RunId, Loaded), Failure> {
-    let (name, input) = (target.name(), args.batch.file.display().to_string());
+    let (name, input) = (target.name(), args.job.batch.file.display().to_string());
     let loader = ledger.load_run(&RunFacts { hub: &name, input: &input, started: &now_text() })?;
     let certificates = if issues { MissingCertificates::Issued } else { MissingCertificates::Refused };
-    let loaded = load_into(&loader, &args.batch, certificates, args.skip_bad_rows, printer)?;
+    let loaded = load_into(&loader, &args.job.batch, certificates, args.skip_bad_rows, printer)?;
     printer.note(format_args!(
         "batch: {input}: {}, {}, {}",
         counted(loaded.rows(), "row"),
@@ -83,7 +83,7 @@ impl Certificates {
     /// Opens both. Only for the embedded hub a CA is made where there is none: elsewhere a folder
     /// without a CA is a slip of the pen.
     fn open(args: &ApplyArgs, target: &Target, printer: &Printer) -> Result<Option<Self>, Failure> {
-        let Some((folder, issued)) = args.issued.folders() else { return Ok(None) };
+        let Some((folder, issued)) = args.job.issued.folders() else { return Ok(None) };
         let now = now();
         let ca = match CertificateAuthority::exists(&folder) {
             false if matches!(target, Target::Embedded { .. }) => {
@@ -140,10 +140,10 @@ struct Outcome {
 }
 
 impl Work<'_> {
-    async fn carry_out(&self, ledger: &Arc<Mutex<Ledger>>) -> Result<Outcome, Failure> {
+    async fn carry_out(&self, ledger: &SharedLedger) -> Result<Outcome, Failure> {
         let begun = Instant::now();
         let (look_first, rows) = {
-            let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            let ledger = ledger.lock();
             (ledger.knows_hub(&self.hub.name, self.run)?, ledger.totals(self.run)?.pending)
         };
         let progress = Progress::new("provisioning", rows);
@@ -161,7 +161,7 @@ impl Work<'_> {
         let state = apply.run().await;
         progress.finish();
         let state = state?;
-        let totals = ledger.lock().unwrap_or_else(PoisonError::into_inner).totals(self.run)?;
+        let totals = ledger.lock().totals(self.run)?;
         let seconds = begun.elapsed().as_secs_f64();
         self.printer.note(format_args!("provisioned in {seconds:.1} s"));
         let verified = match state {
@@ -171,7 +171,7 @@ impl Work<'_> {
         Ok(Outcome { run: self.run, state, totals, seconds, verified })
     }
 
-    async fn verify(&self, ledger: &Arc<Mutex<Ledger>>, totals: &Totals) -> Result<Verified, Failure> {
+    async fn verify(&self, ledger: &SharedLedger, totals: &Totals) -> Result<Verified, Failure> {
         let progress = Progress::new("verifying", totals.created + totals.updated + totals.unchanged);
         let verify = Verify {
             hub: self.hub.client.clone(),
@@ -179,7 +179,7 @@ impl Work<'_> {
             run: self.run,
             filter: RowFilter::Settled,
             keys: self.keys.clone(),
-            concurrency: 8,
+            concurrency: READERS,
             progress: progress.counter(),
         };
         let verified = verify.run().await;
@@ -205,7 +205,7 @@ fn print(
                 verify_cli::print(verified, printer);
             }
             printer.data(format_args!("run {run}: {state}: {totals}"));
-            if let Some((_, issued)) = args.issued.folders() {
+            if let Some((_, issued)) = args.job.issued.folders() {
                 printer.data(format_args!("certificates and keys: {}", issued.display()));
             }
             printer.data(format_args!("ledger: {} (`provisioner report {run}`)", ledger_path.display()));

@@ -54,7 +54,7 @@ pub(super) enum Verb {
     Apply(ApplyArgs),
     /// Does the hub hold what the batch says?
     #[command(after_help = "Example: provisioner verify work-order.csv --issue pki")]
-    Verify(VerifyArgs),
+    Verify(JobArgs),
     /// The runs that the ledger knows.
     Runs,
     /// How far is a run? The newest where none is named.
@@ -120,11 +120,7 @@ pub(super) struct CheckArgs {
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
     #[command(flatten)]
-    pub(super) batch: BatchArgs,
-    #[command(flatten)]
-    pub(super) issued: IssuedArgs,
-    #[command(flatten)]
-    pub(super) target: TargetArgs,
+    pub(super) job: JobArgs,
     /// The tier of the hub, which bounds its rate: F1, B1, B2, B3, S1, S2 or S3.
     #[arg(long, default_value = "S1")]
     pub(super) tier: Tier,
@@ -136,11 +132,7 @@ pub(super) struct PlanArgs {
 #[derive(Debug, Args)]
 pub(super) struct ApplyArgs {
     #[command(flatten)]
-    pub(super) batch: BatchArgs,
-    #[command(flatten)]
-    pub(super) issued: IssuedArgs,
-    #[command(flatten)]
-    pub(super) target: TargetArgs,
+    pub(super) job: JobArgs,
     /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
     #[arg(long)]
     pub(super) skip_bad_rows: bool,
@@ -152,8 +144,9 @@ pub(super) struct ApplyArgs {
     pub(super) workers: NonZeroU32,
 }
 
+/// A batch and the hub that it is for.
 #[derive(Debug, Args)]
-pub(super) struct VerifyArgs {
+pub(super) struct JobArgs {
     #[command(flatten)]
     pub(super) batch: BatchArgs,
     #[command(flatten)]

@@ -1,17 +1,22 @@
 //! What `plan`, `apply` and `verify` begin with: a batch that goes into a ledger as a run.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use batch_file::Problem;
 
-use super::args::BatchArgs;
+use super::args::{BatchArgs, JobArgs};
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
+use super::progress::Progress;
 use crate::batch::{BatchSink, LoadOptions, Loaded, MissingCertificates, count_errors, load};
 use crate::clock::now_text;
 use crate::desired::DesiredIdentity;
+use crate::hub::HubClient;
 use crate::issue::find_issued;
-use crate::ledger::{Ledger, LedgerError, Loader, RunFacts, RunId};
+use crate::ledger::{Ledger, LedgerError, Loader, RowFilter, RunFacts, RunId, SharedLedger};
+use crate::target::{OpenHub, Target};
+use crate::verify::Verify;
 
 /// Puts rows into a ledger and keeps the problems.
 struct LedgerSink<'a, 'l> {
@@ -53,7 +58,7 @@ pub(super) fn load_into(
 
 /// Reads the batch into a temporary ledger, with the thumbprints of the certificates that were
 /// issued for it before.
-pub(super) fn load_temporary(
+fn load_temporary(
     args: &BatchArgs,
     issued: Option<&Path>,
     printer: &Printer,
@@ -73,8 +78,43 @@ pub(super) fn load_temporary(
     Ok((ledger, run, loaded))
 }
 
+/// A batch that is being compared with a hub.
+pub(super) struct Comparison {
+    pub(super) verify: Verify<HubClient>,
+    hub: OpenHub,
+    progress: Arc<Progress>,
+}
+
+impl Comparison {
+    /// Reads the batch and knocks at the hub's door.
+    pub(super) async fn open(job: &JobArgs, what: &'static str, printer: &Printer) -> Result<Self, Failure> {
+        let target = Target::resolve(job.target.choice(), ".".as_ref())?;
+        printer.note(format_args!("hub: {target}"));
+        let issued = job.issued.folders().map(|(_, issued)| issued);
+        let (ledger, run, loaded) = load_temporary(&job.batch, issued.as_deref(), printer)?;
+        let hub = target.open().await?;
+        hub.client.probe().await?;
+        let progress = Progress::new(what, loaded.rows());
+        let verify = Verify {
+            hub: hub.client.clone(),
+            ledger: SharedLedger::new(ledger),
+            run,
+            filter: RowFilter::All,
+            keys: Arc::new(loaded.keys),
+            concurrency: READERS,
+            progress: progress.counter(),
+        };
+        Ok(Self { verify, hub, progress })
+    }
+
+    pub(super) async fn close(self) {
+        self.progress.finish();
+        self.hub.close().await;
+    }
+}
+
 /// The failure of a batch that is not clean.
-pub(super) fn not_clean(file: &Path, loaded: &Loaded, problems: &[Problem]) -> Failure {
+fn not_clean(file: &Path, loaded: &Loaded, problems: &[Problem]) -> Failure {
     let text = format!(
         "{} is not clean: {} in {} of {} rows; nothing was sent",
         file.display(),
@@ -92,3 +132,6 @@ pub(super) fn counted(count: impl TryInto<u64>, what: &str) -> String {
         count => format!("{count} {what}s"),
     }
 }
+
+/// Twins that are read at once: enough to keep two cores busy, few enough for any hub.
+pub(super) const READERS: usize = 8;

@@ -1,38 +1,16 @@
 //! `plan`: what would change on the hub?
 
-use std::sync::{Arc, Mutex};
-
 use super::args::{Format, PlanArgs};
 use super::failure::{Exit, Failure};
-use super::loading::{counted, load_temporary};
+use super::loading::{Comparison, counted};
 use super::printer::Printer;
-use crate::ledger::RowFilter;
 use crate::plan::{Action, Plan, Planner};
-use crate::progress::Progress;
-use crate::target::Target;
-use crate::verify::Verify;
 
 pub(super) async fn run(args: &PlanArgs, printer: &Printer) -> Result<Exit, Failure> {
-    let target = Target::resolve(args.target.choice(), ".".as_ref())?;
-    printer.note(format_args!("hub: {target}"));
-    let issued = args.issued.folders().map(|(_, issued)| issued);
-    let (ledger, run, loaded) = load_temporary(&args.batch, issued.as_deref(), printer)?;
-    let hub = target.open().await?;
-    hub.client.probe().await?;
-    let progress = Progress::new("comparing", loaded.rows());
-    let verify = Verify {
-        hub: hub.client.clone(),
-        ledger: Arc::new(Mutex::new(ledger)),
-        run,
-        filter: RowFilter::All,
-        keys: Arc::new(loaded.keys),
-        concurrency: 8,
-        progress: progress.counter(),
-    };
+    let comparison = Comparison::open(&args.job, "comparing", printer).await?;
     let mut planner = Planner::new(args.tier, args.units);
-    let compared = verify.each(|row, standing| planner.add(&row, standing)).await;
-    progress.finish();
-    hub.close().await;
+    let compared = comparison.verify.each(|row, standing| planner.add(&row, standing)).await;
+    comparison.close().await;
     compared?;
     print(&planner.finish(), printer);
     Ok(Exit::Done)

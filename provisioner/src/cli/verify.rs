@@ -1,45 +1,30 @@
 //! `verify`: does the hub hold what the batch says?
 
-use std::sync::{Arc, Mutex};
-
-use super::args::{Format, VerifyArgs};
+use super::args::{Format, JobArgs};
 use super::failure::{Exit, Failure};
-use super::loading::load_temporary;
+use super::loading::Comparison;
 use super::printer::Printer;
-use crate::ledger::{Ledger, RowFilter, RunId};
-use crate::progress::Progress;
-use crate::target::Target;
+use crate::hub::HubClient;
+use crate::ledger::RowFilter;
 use crate::verify::{Verified, Verify};
 
-pub(super) async fn run(args: &VerifyArgs, printer: &Printer) -> Result<Exit, Failure> {
-    let target = Target::resolve(args.target.choice(), ".".as_ref())?;
-    printer.note(format_args!("hub: {target}"));
-    let issued = args.issued.folders().map(|(_, issued)| issued);
-    let (ledger, run, loaded) = load_temporary(&args.batch, issued.as_deref(), printer)?;
-    refuse_unissued(&ledger, run)?;
-    let hub = target.open().await?;
-    hub.client.probe().await?;
-    let progress = Progress::new("verifying", loaded.rows());
-    let verify = Verify {
-        hub: hub.client.clone(),
-        ledger: Arc::new(Mutex::new(ledger)),
-        run,
-        filter: RowFilter::All,
-        keys: Arc::new(loaded.keys),
-        concurrency: 8,
-        progress: progress.counter(),
-    };
-    let verified = verify.run().await;
-    progress.finish();
-    hub.close().await;
+pub(super) async fn run(args: &JobArgs, printer: &Printer) -> Result<Exit, Failure> {
+    let comparison = Comparison::open(args, "verifying", printer).await?;
+    let verified = compare(&comparison.verify).await;
+    comparison.close().await;
     let verified = verified?;
     print(&verified, printer);
     Ok(if verified.all_well() { Exit::Done } else { Exit::SomeFailed })
 }
 
+async fn compare(verify: &Verify<HubClient>) -> Result<Verified, Failure> {
+    refuse_unissued(verify)?;
+    Ok(verify.run().await?)
+}
+
 /// A row whose certificate was never issued has no thumbprint that the hub's could be compared with.
-fn refuse_unissued(ledger: &Ledger, run: RunId) -> Result<(), Failure> {
-    let rows = ledger.page(run, RowFilter::ToBeIssued, None, 1)?;
+fn refuse_unissued(verify: &Verify<HubClient>) -> Result<(), Failure> {
+    let rows = verify.ledger.lock().page(verify.run, RowFilter::ToBeIssued, None, 1)?;
     let Some(row) = rows.first() else { return Ok(()) };
     let text = format!("line {}: no certificate was issued for `{}` yet", row.line, row.wanted.identity);
     Err(Failure::new(Exit::BadInput, text).hint("run `provisioner apply` with the same `--issue` first"))

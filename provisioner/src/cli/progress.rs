@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// The progress of one piece of work. Nothing is shown of work that ends at once.
-pub struct Progress {
+pub(super) struct Progress {
     show: Show,
 }
 
@@ -26,7 +26,7 @@ struct Lines {
 
 impl Progress {
     /// Progress of `total` rows of `what`, such as `provisioning`.
-    pub fn new(what: &'static str, total: u64) -> Arc<Self> {
+    pub(super) fn new(what: &'static str, total: u64) -> Arc<Self> {
         let show = match io::stderr().is_terminal() {
             true => Show::Bar(bar(what, total)),
             false => {
@@ -38,7 +38,7 @@ impl Progress {
     }
 
     /// Counts rows that are done.
-    pub fn add(&self, count: usize) {
+    pub(super) fn add(&self, count: usize) {
         match &self.show {
             Show::Bar(bar) => bar.inc(count as u64),
             Show::Lines(lines) => lines.lock().unwrap_or_else(PoisonError::into_inner).add(count as u64),
@@ -46,14 +46,14 @@ impl Progress {
     }
 
     /// Takes the bar away.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         if let Show::Bar(bar) = &self.show {
             bar.finish_and_clear();
         }
     }
 
     /// The counting as a callback.
-    pub fn counter(self: &Arc<Self>) -> Arc<dyn Fn(usize) + Send + Sync> {
+    pub(super) fn counter(self: &Arc<Self>) -> Arc<dyn Fn(usize) + Send + Sync> {
         let progress = self.clone();
         Arc::new(move |count| progress.add(count))
     }
