@@ -38,7 +38,7 @@ impl RowFilter {
         match self {
             Self::All => "1",
             Self::Remarkable => "state IN ('conflict', 'failed', 'sent') OR differences IS NOT NULL",
-            Self::ToBeIssued => "desired LIKE '%\"issued_certificate\"%'",
+            Self::ToBeIssued => "json_extract(desired, '$.auth.issued_certificate') IS NOT NULL",
             Self::Settled => "state IN ('done', 'unchanged')",
         }
     }
@@ -403,6 +403,18 @@ mod tests {
         ledger.replace_wanted(run, rows.iter().take(1).map(|row| &row.wanted)).unwrap();
         assert_eq!(names(&ledger.page(run, RowFilter::ToBeIssued, None, 10).unwrap()), ["b"]);
         assert_eq!(ledger.next_group(run, 0, None, 1).unwrap()[0].wanted, rows[0].wanted);
+    }
+
+    #[test]
+    fn a_row_with_a_thumbprint_is_never_issued_whatever_its_twin_says() {
+        let mut row = wanted("a");
+        row.state.auth = DesiredAuth::X509Ca;
+        row.state.tags.insert("note".to_owned(), "issued_certificate".into());
+        let mut ledger = Ledger::open_temporary().unwrap();
+        let loader = ledger.load_run(&FACTS).unwrap();
+        loader.insert(2, &row).unwrap();
+        let run = loader.commit("AB", 0).unwrap();
+        assert!(ledger.page(run, RowFilter::ToBeIssued, None, 10).unwrap().is_empty());
     }
 
     #[test]
