@@ -30,10 +30,24 @@ pub struct LoggedRequest(Value);
 impl ServedHub {
     /// Serves from a data folder of the station, and waits until the hub is ready.
     pub fn start(station: &Station, data: &str) -> Result<Self> {
+        Self::start_on(station, data, "127.0.0.1:0")
+    }
+
+    /// Kills the hub as the kernel would, and serves from the same folder on the same port again.
+    pub fn die_and_come_back(self, station: &Station) -> Result<Self> {
+        let access: ServiceConnectionString = self.connection_string.parse()?;
+        let (_, port) = access.host.as_str().split_once(':').context("the hub has a port")?;
+        let address = format!("127.0.0.1:{port}");
+        let data = self.data.clone();
+        self.kill()?;
+        Self::start_on(station, &data.to_string_lossy(), &address)
+    }
+
+    fn start_on(station: &Station, data: &str, address: &str) -> Result<Self> {
         let (data, log) = (station.path(data), station.path("requests.jsonl"));
         let mut process = station
             .command("local-hub")?
-            .args(["serve", "--https", "127.0.0.1:0", "--data"])
+            .args(["serve", "--https", address, "--data"])
             .arg(&data)
             .arg("--request-log")
             .arg(&log)

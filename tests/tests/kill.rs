@@ -133,6 +133,29 @@ fn the_embedded_hub_survives_being_killed_too() -> Result<()> {
     Ok(())
 }
 
+/// The other side dies: the run waits for the hub, asks it what became of the lost requests, and ends
+/// as if nothing had happened.
+#[test]
+fn a_hub_that_dies_and_comes_back_is_waited_for() -> Result<()> {
+    let station = Station::new()?;
+    let mut hub = ServedHub::start(&station, "hub")?;
+    station.run("cert-tool", ["ca", "init", "pki"])?.expect_code(0)?;
+    let batch = repository().join("fixtures/batches/pump-line.csv").display().to_string();
+    let command = ["apply", &batch, "--issue", "pki", "--format", "json"];
+    let mut apply = station.provisioner(&hub)?;
+    let mut apply = apply.args(command).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    for requests in [3, 9] {
+        while hub.requests()?.len() < requests && apply.try_wait()?.is_none() {
+            std::thread::yield_now();
+        }
+        hub = hub.die_and_come_back(&station)?;
+    }
+    let outcome: Value = serde_json::from_str(&Ended::of(apply.wait_with_output()?)?.expect_code(0)?.stdout)?;
+    ensure!(outcome["totals"]["created"] == ROWS, "{outcome}");
+    ensure!(outcome["verified"]["equal"] == ROWS, "{outcome}");
+    Ok(())
+}
+
 /// How many rows the ledger of a run at work says are done.
 fn settled_rows(station: &Station) -> Result<u64> {
     let status = station.run("provisioner", ["status", "--format", "json"])?;
