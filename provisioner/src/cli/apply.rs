@@ -85,12 +85,17 @@ impl Certificates {
     fn open(args: &ApplyArgs, target: &Target, printer: &Printer) -> Result<Option<Self>, Failure> {
         let Some((folder, issued)) = args.job.issued.folders() else { return Ok(None) };
         let now = now();
-        let ca = match CertificateAuthority::exists(&folder) {
-            false if matches!(target, Target::Embedded { .. }) => {
+        let ca = match (CertificateAuthority::exists(&folder), target) {
+            (true, _) => CertificateAuthority::open(&folder)?,
+            (false, Target::Embedded { .. }) => {
                 printer.note(format_args!("CA: made a test CA in {}", folder.display()));
                 CertificateAuthority::init(&folder, &CaOptions::default(), now)?
             }
-            _ => CertificateAuthority::open(&folder)?,
+            (false, Target::Remote { .. }) => {
+                let text = format!("there is no CA in `{}`", folder.display());
+                let hint = format!("make one with `cert-tool ca init {}`", folder.display());
+                return Err(Failure::new(Exit::Refused, text).hint(hint));
+            }
         };
         let store = IssuedStore::open(&issued, Sink::Bundle)?;
         Ok(Some(Self { ca, store, options: IssueOptions::new(now) }))
