@@ -139,7 +139,7 @@ struct Groups {
 impl Groups {
     async fn next(&self, level: u32, after: Option<DeviceId>) -> Result<Vec<LedgerRow>, LedgerError> {
         let run = self.run;
-        self.ledger.call(move |ledger| ledger.next_group(run, level, after.as_ref(), GROUP_DEVICES)).await
+        self.ledger.call(move |ledger| ledger.claim_group(run, level, after.as_ref(), GROUP_DEVICES)).await
     }
 
     async fn mark_sent(&self, identities: Vec<IdentityId>) -> Result<(), LedgerError> {

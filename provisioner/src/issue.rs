@@ -8,7 +8,7 @@ use hub_types::{IdentityId, Sha256Thumbprint};
 use crate::causes::with_causes;
 use crate::clock::now_text;
 use crate::desired::{Csr, DesiredAuth};
-use crate::ledger::{Ledger, LedgerError, LedgerRow, Record, RowFilter, RunId};
+use crate::ledger::{Credential, Ledger, LedgerError, LedgerRow, Record, RowFilter, RunId};
 
 /// What issuing for a run came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,15 +47,22 @@ pub fn issue_missing(
     each_page(ledger, run, |ledger, rows| {
         let requests: Vec<IssueRequest> = rows.iter().map(request).collect();
         let mut thumbprints = Vec::with_capacity(rows.len());
-        let mut refused = Vec::new();
+        let (mut refused, mut owned) = (Vec::new(), Vec::new());
+        let issuer = ca.issuing_certificate().subject();
         cert_tool::issue_batch(ca, options, requests.into_iter(), store, &mut |issued| {
             progress(1);
             thumbprints.push(totals.count(&issued.outcome));
+            if let Outcome::AlreadyThere(facts) | Outcome::Issued(facts) = &issued.outcome {
+                let thumbprint = Credential::thumbprint(&facts.sha256.into());
+                owned.push((issued.identity.clone(), thumbprint));
+                owned.push((issued.identity.clone(), Credential::serial(issuer, &facts.serial)));
+            }
             if let Outcome::Refused(reason) = &issued.outcome {
                 let record = Record::failed(format!("no certificate was issued: {}", with_causes(reason)));
                 refused.push((issued.identity.clone(), record));
             }
         })?;
+        ledger.remember(run, &owned)?;
         ledger.record(run, refused.iter().map(|(identity, record)| (identity, record)), &now_text())?;
         Ok(thumbprints)
     })?;

@@ -11,11 +11,13 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use credentials::{Credential, CredentialKind, Taken};
 pub use record::{Effect, Record, RowState};
 pub use rows::{LedgerRow, Loader, RowFilter, RunFacts};
 pub use runs::{Run, RunId, RunState, Totals};
 pub use shared::SharedLedger;
 
+mod credentials;
 mod record;
 mod rows;
 mod runs;

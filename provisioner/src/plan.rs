@@ -173,6 +173,7 @@ mod tests {
     use super::*;
     use crate::desired::{DesiredAuth, DesiredIdentity};
     use crate::ledger::{Record, RowState};
+    use crate::standing::Etags;
     use hub_types::IdentityId;
     use serde_json::json;
 
@@ -187,6 +188,7 @@ mod tests {
             line: 2,
             wanted: DesiredIdentity { identity, state },
             record: Record::new(RowState::Pending),
+            etags: Etags::default(),
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use hub_types::Etag;
 use hub_types::twin::{JsonObject, Twin};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -26,6 +27,36 @@ pub enum Standing {
     /// It is there, and somebody has written other values into its twin since it was created.
     /// Initial twins are initial, so those values stay.
     TwinWrittenSince(Vec<Difference>),
+}
+
+/// What a look at the hub showed of an identity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// How it stands.
+    pub standing: Standing,
+    /// The version tags of identity and twin, where it is there.
+    pub etags: Etags,
+}
+
+/// The version tags of an identity and of its twin.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Etags {
+    /// The identity's.
+    #[serde(rename = "identity_etag", skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Etag>,
+    /// The twin's.
+    #[serde(rename = "twin_etag", skip_serializing_if = "Option::is_none")]
+    pub twin: Option<Etag>,
+}
+
+impl Etags {
+    /// The version tags that a twin shows.
+    pub fn of(twin: Option<&Twin>) -> Self {
+        Self {
+            identity: twin.and_then(|twin| twin.device_etag.clone()),
+            twin: twin.map(|twin| twin.etag.clone()),
+        }
+    }
 }
 
 /// One value that is not as the batch wants it.

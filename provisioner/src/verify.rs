@@ -11,7 +11,7 @@ use crate::apply::{ApplyError, observe};
 use crate::desired::GivenKeys;
 use crate::hub::Hub;
 use crate::ledger::{LedgerRow, RowFilter, RunId, SharedLedger};
-use crate::standing::{Difference, Standing};
+use crate::standing::{Difference, Etags, Observation, Standing};
 
 /// What verifying a run came to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -115,14 +115,16 @@ impl<H: Hub> Verify<H> {
             let page = self.ledger.call(move |ledger| ledger.page(run, filter, from.as_ref(), PAGE)).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.wanted.identity.clone());
-            for (row, standing) in self.page(page).await? {
-                tell(row, standing);
-            }
+            let seen = self.page(page).await?;
+            let etags: Vec<(IdentityId, Etags)> =
+                seen.iter().map(|(row, seen)| (row.wanted.identity.clone(), seen.etags.clone())).collect();
+            self.ledger.call(move |ledger| ledger.set_etags(run, &etags)).await?;
+            seen.into_iter().for_each(|(row, seen)| tell(row, seen.standing));
         }
     }
 
     /// Reads a page, in as many tasks at once as is allowed.
-    async fn page(&self, page: Vec<LedgerRow>) -> Result<Vec<(LedgerRow, Standing)>, ApplyError> {
+    async fn page(&self, page: Vec<LedgerRow>) -> Result<Vec<(LedgerRow, Observation)>, ApplyError> {
         let share = page.len().div_ceil(self.concurrency.max(1)).max(1);
         let mut rows = page.into_iter().enumerate();
         let mut running = JoinSet::new();
@@ -138,7 +140,7 @@ impl<H: Hub> Verify<H> {
             results.extend(part??);
         }
         results.sort_unstable_by_key(|(index, ..)| *index);
-        Ok(results.into_iter().map(|(_, row, standing)| (row, standing)).collect())
+        Ok(results.into_iter().map(|(_, row, seen)| (row, seen)).collect())
     }
 }
 
@@ -147,12 +149,12 @@ async fn observe_all<H: Hub>(
     keys: Arc<GivenKeys>,
     rows: Vec<(usize, LedgerRow)>,
     progress: Arc<dyn Fn(usize) + Send + Sync>,
-) -> Result<Vec<(usize, LedgerRow, Standing)>, ApplyError> {
+) -> Result<Vec<(usize, LedgerRow, Observation)>, ApplyError> {
     let mut results = Vec::with_capacity(rows.len());
     for (index, row) in rows {
-        let standing = observe(&*hub, &row.wanted, &keys).await?;
+        let seen = observe(&*hub, &row.wanted, &keys).await?;
         progress(1);
-        results.push((index, row, standing));
+        results.push((index, row, seen));
     }
     Ok(results)
 }

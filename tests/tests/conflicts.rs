@@ -56,3 +56,23 @@ fn a_twin_that_somebody_has_written_since_is_kept_and_reported() -> Result<()> {
     assert_eq!(hub.twin("pump-1")?["properties"]["desired"]["interval"], 5);
     Ok(())
 }
+
+#[test]
+fn a_thumbprint_of_another_identity_is_refused_even_in_another_batch() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    station.write("first.csv", &format!("{HEADER}pump-1,,{},60\n", thumbprint('A')))?;
+    station.write("second.csv", &format!("{HEADER}pump-9,,{},60\n", thumbprint('a')))?;
+    station.provision(&hub, ["apply", "first.csv"])?.expect_code(0)?;
+    let before = hub.requests()?.len();
+    let refused = station.provision(&hub, ["apply", "second.csv"])?.expect_code(2)?;
+    assert!(
+        refused.stderr.contains(
+            "second.csv:2: column primary_thumbprint: this thumbprint belongs to `pump-1` since run 1"
+        ),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(hub.requests()?.len(), before);
+    Ok(())
+}

@@ -142,7 +142,7 @@ impl<H: Hub> Creator<H> {
             .zip(events)
             .find(|(wanted, event)| wanted.state.has_twin() && matches!(event, Event::Created));
         if let (BulkModules::NotTriedYet, Some((wanted, _))) = (self.bulk_modules(), created) {
-            self.set_bulk_modules(match observe(&*self.hub, wanted, keys).await? {
+            self.set_bulk_modules(match observe(&*self.hub, wanted, keys).await?.standing {
                 Standing::Equal => BulkModules::WithTwin,
                 _ => BulkModules::WithoutTwin,
             });

@@ -5,30 +5,23 @@ use serde_json::json;
 use crate::desired::{DesiredAuth, DesiredIdentity, GivenKeys};
 use crate::hub::{ErrorClass, Hub, HubError};
 use crate::lifecycle::Event;
-use crate::standing::{Difference, Standing};
+use crate::standing::{Difference, Etags, Observation, Standing};
 
 /// Reads an identity from the hub and compares it with what the batch wants.
 pub(crate) async fn observe(
     hub: &impl Hub,
     wanted: &DesiredIdentity,
     keys: &GivenKeys,
-) -> Result<Standing, HubError> {
+) -> Result<Observation, HubError> {
     let twin = hub.twin(&wanted.identity).await?;
-    let standing = Standing::of(wanted, twin.as_ref());
-    let given = match wanted.state.auth {
-        DesiredAuth::Sas { given: true } => keys.get(&wanted.identity),
-        _ => None,
-    };
-    match (standing, given) {
-        (
-            standing @ (Standing::Equal | Standing::TwinUnwritten | Standing::TwinWrittenSince(_)),
-            Some(given),
-        ) => match hub.keys(&wanted.identity).await? {
-            Some(found) if found == *given => Ok(standing),
-            _ => Ok(Standing::Different(vec![other_keys()])),
-        },
-        (standing, _) => Ok(standing),
+    let mut standing = Standing::of(wanted, twin.as_ref());
+    if let DesiredAuth::Sas { given: true } = wanted.state.auth
+        && !matches!(standing, Standing::Missing | Standing::Different(_))
+        && hub.keys(&wanted.identity).await?.as_ref() != keys.get(&wanted.identity)
+    {
+        standing = Standing::Different(vec![other_keys()]);
     }
+    Ok(Observation { standing, etags: Etags::of(twin.as_ref()) })
 }
 
 fn other_keys() -> Difference {

@@ -92,8 +92,9 @@ impl<H: Hub> Settler<H> {
     }
 
     async fn standing(&self, wanted: &DesiredIdentity) -> Result<Event, HubError> {
-        let standing = observe(&*self.hub, wanted, &self.keys).await;
-        standing.map(Event::Observed).or_else(|error| refused_or_fatal(error, None))
+        let observed = observe(&*self.hub, wanted, &self.keys).await;
+        let event = observed.map(|observed| Event::Observed(observed.standing));
+        event.or_else(|error| refused_or_fatal(error, None))
     }
 
     async fn create(&self, tasks: &mut [Task]) -> Result<(), ApplyError> {

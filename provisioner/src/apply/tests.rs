@@ -33,7 +33,7 @@ fn load(ledger: &SharedLedger, thumbprint: &str) -> RunId {
     let facts = RunFacts { hub: "model", input: "batch.csv", started: "2026-11-22T10:00:00Z" };
     let loader = ledger.load_run(&facts).unwrap();
     for (line, name) in (2..).zip(NAMES) {
-        loader.insert(line, &wanted(name, thumbprint)).unwrap();
+        loader.insert(line, &wanted(name, thumbprint), &[]).unwrap();
     }
     loader.commit("AB", 0).unwrap()
 }

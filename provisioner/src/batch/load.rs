@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::row::{MissingCertificates, RowReader, problem};
 use super::twin_template::TwinTemplates;
 use crate::desired::{DesiredIdentity, GivenKeys};
-use crate::ledger::LedgerError;
+use crate::ledger::{Credential, CredentialKind, LedgerError, Taken};
 
 /// How a batch is loaded.
 #[derive(Debug, Clone, Default)]
@@ -27,8 +27,13 @@ pub struct LoadOptions {
 
 /// Where the rows and problems of a batch go as they are read.
 pub trait BatchSink {
-    /// Takes a good row.
-    fn row(&mut self, line: u64, wanted: DesiredIdentity) -> Result<(), LedgerError>;
+    /// Takes a good row, unless one of its credentials is known to be another identity's.
+    fn row(
+        &mut self,
+        line: u64,
+        wanted: DesiredIdentity,
+        credentials: &[Credential],
+    ) -> Result<Option<Taken>, LedgerError>;
 
     /// Takes what is wrong with a row or with the file.
     fn problem(&mut self, problem: Problem);
@@ -127,23 +132,37 @@ impl Loading<'_> {
         let mut problems = Vec::new();
         let wanted = self.rows.read(&row, self.file, &mut problems);
         problems.splice(0..0, row.warnings.iter().cloned());
-        let Some(wanted) = wanted else {
+        let Some((wanted, credentials)) = wanted else {
             self.bad(BadRow { line: row.line, cells: None, problems });
             return Ok(());
         };
         problems.into_iter().for_each(|problem| self.sink.problem(problem));
-        if let RowAuth::Sas { keys: Some(keys) } = row.auth {
-            self.loaded.keys.insert(wanted.identity.clone(), keys);
+        let (identity, is_to_be_issued) = (wanted.identity.clone(), wanted.state.auth.is_to_be_issued());
+        if let Some(taken) = self.sink.row(row.line, wanted, &credentials)? {
+            self.bad(BadRow { line: row.line, cells: None, problems: vec![self.taken(row.line, &taken)] });
+            return Ok(());
         }
-        if let Some(parent) = row.parent {
-            self.parents.insert(wanted.identity.device().clone(), (parent, row.line));
-        }
-        match wanted.identity.module() {
+        match identity.module() {
             None => self.loaded.devices += 1,
             Some(_) => self.loaded.modules += 1,
         }
-        self.loaded.to_issue += u64::from(wanted.state.auth.is_to_be_issued());
-        self.sink.row(row.line, wanted)
+        self.loaded.to_issue += u64::from(is_to_be_issued);
+        if let Some(parent) = row.parent {
+            self.parents.insert(identity.device().clone(), (parent, row.line));
+        }
+        if let RowAuth::Sas { keys: Some(keys) } = row.auth {
+            self.loaded.keys.insert(identity, keys);
+        }
+        Ok(())
+    }
+
+    fn taken(&self, line: u64, taken: &Taken) -> Problem {
+        let column = match taken.credential.kind {
+            CredentialKind::Thumbprint => "primary_thumbprint",
+            _ => "certificate",
+        };
+        let remedy = "give this identity a certificate of its own, or correct its id";
+        problem(self.file, line, column, None, taken.to_string(), remedy)
     }
 
     fn bad(&mut self, row: BadRow) {
@@ -210,8 +229,8 @@ pub struct ProblemsOnly {
 }
 
 impl BatchSink for ProblemsOnly {
-    fn row(&mut self, _line: u64, _wanted: DesiredIdentity) -> Result<(), LedgerError> {
-        Ok(())
+    fn row(&mut self, _: u64, _: DesiredIdentity, _: &[Credential]) -> Result<Option<Taken>, LedgerError> {
+        Ok(None)
     }
 
     fn problem(&mut self, problem: Problem) {

@@ -2,6 +2,7 @@
 //! row names.
 
 use batch_file::{CsrSource, Problem, Row, RowAuth, Severity};
+use cert_tool::Certificate;
 use hub_types::Thumbprint;
 use hub_types::twin::{JsonObject, Nulls, Section, TwinRuleError, check_section};
 use serde_json::Value;
@@ -9,6 +10,7 @@ use serde_json::Value;
 use super::twin_template::{RenderedTwin, TwinTemplates};
 use crate::causes::with_causes;
 use crate::desired::{Csr, DesiredAuth, DesiredIdentity, DesiredState};
+use crate::ledger::Credential;
 
 /// What becomes of rows that need a certificate and name none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,18 +36,22 @@ struct Findings<'a> {
 }
 
 impl RowReader {
-    /// What the row wants; `None` when something is wrong with it, which then stands in `problems`.
+    /// What the row wants, and the credentials that must be its alone; `None` when something is wrong
+    /// with it, which then stands in `problems`.
     pub(super) fn read(
         &mut self,
         row: &Row,
         file: &str,
         problems: &mut Vec<Problem>,
-    ) -> Option<DesiredIdentity> {
+    ) -> Option<(DesiredIdentity, Vec<Credential>)> {
         let mut findings = Findings { row, file, problems };
         // Both are read before either stops the row, so that all that is wrong is said at once.
         let auth = self.auth(&mut findings);
         let twin = self.twin(&mut findings);
-        let (auth, twin) = (auth?, twin?);
+        let ((auth, mut credentials), twin) = (auth?, twin?);
+        if let DesiredAuth::Thumbprint { primary, secondary } = &auth {
+            credentials.extend([primary, secondary].into_iter().flatten().map(Credential::thumbprint));
+        }
         let state = DesiredState {
             auth,
             status: row.status.unwrap_or_default(),
@@ -55,12 +61,19 @@ impl RowReader {
             tags: twin.tags,
             desired: twin.desired,
         };
-        Some(DesiredIdentity { identity: row.identity.clone(), state })
+        Some((DesiredIdentity { identity: row.identity.clone(), state }, credentials))
     }
 
-    fn auth(&self, findings: &mut Findings<'_>) -> Option<DesiredAuth> {
+    /// How the identity shall prove who it is, and what its certificate says that must be its alone.
+    fn auth(&self, findings: &mut Findings<'_>) -> Option<(DesiredAuth, Vec<Credential>)> {
+        let certificate = findings.certificate()?;
+        let credentials = certificate.as_ref().map(of_certificate).unwrap_or_default();
+        let thumbprint = certificate.map(|certificate| certificate.sha256().into());
+        Some((self.auth_with(thumbprint, findings)?, credentials))
+    }
+
+    fn auth_with(&self, thumbprint: Option<Thumbprint>, findings: &mut Findings<'_>) -> Option<DesiredAuth> {
         let row = findings.row;
-        let thumbprint = findings.certificate_thumbprint()?;
         match (&row.auth, thumbprint) {
             (RowAuth::Sas { keys }, _) => Some(DesiredAuth::Sas { given: keys.is_some() }),
             (RowAuth::X509Ca, _) => Some(DesiredAuth::X509Ca),
@@ -129,9 +142,8 @@ impl RowReader {
 }
 
 impl Findings<'_> {
-    /// The thumbprint of the certificate that the row names, if it names one: the outer `None` is a
-    /// problem.
-    fn certificate_thumbprint(&mut self) -> Option<Option<Thumbprint>> {
+    /// The certificate that the row names, if it names one: the outer `None` is a problem.
+    fn certificate(&mut self) -> Option<Option<Certificate>> {
         let row = self.row;
         let Some(path) = &row.certificate else { return Some(None) };
         let shown = path.display().to_string();
@@ -158,12 +170,19 @@ impl Findings<'_> {
             self.error("primary_thumbprint", Some(&given.to_string()), message, remedy);
             return None;
         }
-        Some(Some(certificate.sha256().into()))
+        Some(Some(certificate))
     }
 
     fn error(&mut self, column: &str, value: Option<&str>, message: impl Into<String>, remedy: &str) {
         self.problems.push(problem(self.file, self.row.line, column, value, message, remedy));
     }
+}
+
+fn of_certificate(certificate: &Certificate) -> Vec<Credential> {
+    vec![
+        Credential::public_key(certificate.public_key_info()),
+        Credential::serial(certificate.issuer(), &certificate.serial()),
+    ]
 }
 
 /// An error in a cell.

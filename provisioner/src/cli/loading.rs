@@ -14,7 +14,9 @@ use crate::clock::now_text;
 use crate::desired::DesiredIdentity;
 use crate::hub::HubClient;
 use crate::issue::find_issued;
-use crate::ledger::{Ledger, LedgerError, Loader, RowFilter, RunFacts, RunId, SharedLedger};
+use crate::ledger::{
+    Credential, Ledger, LedgerError, Loader, RowFilter, RunFacts, RunId, SharedLedger, Taken,
+};
 use crate::target::{OpenHub, Target};
 use crate::verify::Verify;
 
@@ -25,8 +27,13 @@ struct LedgerSink<'a, 'l> {
 }
 
 impl BatchSink for LedgerSink<'_, '_> {
-    fn row(&mut self, line: u64, wanted: DesiredIdentity) -> Result<(), LedgerError> {
-        self.loader.insert(line, &wanted)
+    fn row(
+        &mut self,
+        line: u64,
+        wanted: DesiredIdentity,
+        credentials: &[Credential],
+    ) -> Result<Option<Taken>, LedgerError> {
+        self.loader.insert(line, &wanted, credentials)
     }
 
     fn problem(&mut self, problem: Problem) {

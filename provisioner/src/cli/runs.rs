@@ -9,6 +9,7 @@ use super::args::Format;
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
 use crate::ledger::{Ledger, LedgerRow, Record, RowFilter, Run, RunId, Totals};
+use crate::standing::Etags;
 
 #[derive(Serialize)]
 struct RunReport {
@@ -27,6 +28,8 @@ struct ReportRow {
     module_id: Option<String>,
     #[serde(flatten)]
     record: Record,
+    #[serde(flatten)]
+    etags: Etags,
 }
 
 pub(super) fn list(ledger: &Path, printer: &Printer) -> Result<Exit, Failure> {
@@ -149,6 +152,8 @@ pub(super) fn print_rows_csv(ledger: &Ledger, run: RunId, printer: &Printer) -> 
             "error",
             "tracking_id",
             "differences",
+            "identity_etag",
+            "twin_etag",
         ],
         rows.into_iter().map(|row| {
             let identity = &row.wanted.identity;
@@ -164,6 +169,8 @@ pub(super) fn print_rows_csv(ledger: &Ledger, run: RunId, printer: &Printer) -> 
                 row.record.error.unwrap_or_default(),
                 row.record.tracking_id.unwrap_or_default(),
                 differences.join("; "),
+                row.etags.identity.map(String::from).unwrap_or_default(),
+                row.etags.twin.map(String::from).unwrap_or_default(),
             ]
         }),
     );
@@ -177,6 +184,7 @@ fn report_row(row: LedgerRow) -> ReportRow {
         device_id: identity.device().to_string(),
         module_id: identity.module().map(ToString::to_string),
         record: row.record,
+        etags: row.etags,
     }
 }
 

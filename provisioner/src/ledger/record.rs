@@ -13,6 +13,8 @@ use crate::standing::Difference;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RowState {
+    /// A worker has it, and nothing was sent for it yet.
+    Claimed,
     /// It is on the hub, and is another than the batch wants.
     Conflict,
     /// It is on the hub through this run.
@@ -29,12 +31,13 @@ pub enum RowState {
 
 impl RowState {
     /// Every state.
-    pub const ALL: [Self; 6] =
-        [Self::Conflict, Self::Done, Self::Failed, Self::Pending, Self::Sent, Self::Unchanged];
+    pub const ALL: [Self; 7] =
+        [Self::Claimed, Self::Conflict, Self::Done, Self::Failed, Self::Pending, Self::Sent, Self::Unchanged];
 
     /// The name that ledger and reports use.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Claimed => "claimed",
             Self::Conflict => "conflict",
             Self::Done => "done",
             Self::Failed => "failed",

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use hub_types::{DeviceId, IdentityId, ModuleId};
+use hub_types::{DeviceId, Etag, IdentityId, ModuleId};
 use rusqlite::{Connection, Params, Row, Statement, Transaction, params};
 
+use super::credentials::{self, Credential, Taken};
 use super::runs::{RunId, RunState};
 use super::{Effect, Ledger, LedgerError, Record, RowState};
 use crate::desired::{DesiredIdentity, DesiredState};
+use crate::standing::Etags;
 
 /// One identity of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +20,8 @@ pub struct LedgerRow {
     pub wanted: DesiredIdentity,
     /// What became of it.
     pub record: Record,
+    /// The version tags it was last seen with.
+    pub etags: Etags,
 }
 
 /// Which rows of a run to read.
@@ -63,8 +67,22 @@ pub struct Loader<'l> {
 }
 
 impl Loader<'_> {
-    /// Adds a row.
-    pub fn insert(&self, line: u64, wanted: &DesiredIdentity) -> Result<(), LedgerError> {
+    /// Adds a row, unless one of its credentials is another identity's.
+    pub fn insert(
+        &self,
+        line: u64,
+        wanted: &DesiredIdentity,
+        credentials: &[Credential],
+    ) -> Result<Option<Taken>, LedgerError> {
+        let claimed = credentials::claim(&self.transaction, self.run, &wanted.identity, credentials);
+        if let Some(taken) = claimed.map_err(|source| self.error(source))? {
+            return Ok(Some(taken));
+        }
+        self.insert_row(line, wanted)?;
+        Ok(None)
+    }
+
+    fn insert_row(&self, line: u64, wanted: &DesiredIdentity) -> Result<(), LedgerError> {
         let (device, module) = key(&wanted.identity);
         let (text, hash) = stored(&wanted.state);
         self.execute(
@@ -95,7 +113,11 @@ impl Loader<'_> {
 
     fn execute(&self, sql: &str, values: impl Params) -> Result<(), LedgerError> {
         let execute = || self.transaction.prepare_cached(sql)?.execute(values).map(drop);
-        execute().map_err(|source| LedgerError::Database { path: self.path.to_owned(), source })
+        execute().map_err(|source| self.error(source))
+    }
+
+    fn error(&self, source: rusqlite::Error) -> LedgerError {
+        LedgerError::Database { path: self.path.to_owned(), source }
     }
 }
 
@@ -115,34 +137,19 @@ impl Ledger {
             .map_err(|source| self.error(source))
     }
 
-    /// The next rows to do on a level: those of up to `devices` devices after `after`, each device
-    /// before its modules. Empty when the level is done.
-    pub fn next_group(
-        &self,
+    /// Claims the next rows to do on a level: those of up to `devices` devices after `after`, each
+    /// device before its modules. Empty when the level is done.
+    pub fn claim_group(
+        &mut self,
         run: RunId,
         level: u32,
         after: Option<&DeviceId>,
         devices: usize,
     ) -> Result<Vec<LedgerRow>, LedgerError> {
         let after = after.map_or("", DeviceId::as_str);
-        let query = || -> rusqlite::Result<Vec<LedgerRow>> {
-            let mut last = self.connection.prepare_cached(
-                "SELECT max(device_id) FROM (
-                     SELECT DISTINCT device_id FROM row
-                     WHERE run = ?1 AND level = ?2 AND device_id > ?3 AND state IN ('pending', 'sent')
-                     ORDER BY device_id LIMIT ?4)",
-            )?;
-            let last: Option<String> =
-                last.query_row(params![run.0, level, after, devices], |row| row.get(0))?;
-            let Some(last) = last else { return Ok(Vec::new()) };
-            let mut rows = self.connection.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM row
-                 WHERE run = ?1 AND level = ?2 AND device_id > ?3 AND device_id <= ?4 AND state IN ('pending', 'sent')
-                 ORDER BY device_id, module_id"
-            ))?;
-            rows.query_map(params![run.0, level, after, last], read_row)?.collect()
-        };
-        query().map_err(|source| self.error(source))
+        let Self { connection, path, .. } = self;
+        claim_group(connection, run, level, after, devices)
+            .map_err(|source| LedgerError::Database { path: path.clone(), source })
     }
 
     /// Up to `limit` rows of a run, in the order of work, after an identity.
@@ -215,6 +222,26 @@ impl Ledger {
         )
     }
 
+    /// Writes down the version tags that these identities were seen with.
+    pub fn set_etags(&mut self, run: RunId, seen: &[(IdentityId, Etags)]) -> Result<(), LedgerError> {
+        self.write_rows(
+            "UPDATE row SET identity_etag = ?4, twin_etag = ?5
+             WHERE run = ?1 AND device_id = ?2 AND module_id = ?3",
+            seen.iter(),
+            |(identity, etags), statement| {
+                let (device, module) = key(identity);
+                let (identity, twin) = (etags.identity.as_ref(), etags.twin.as_ref());
+                statement.execute(params![
+                    run.0,
+                    device,
+                    module,
+                    identity.map(Etag::as_str),
+                    twin.map(Etag::as_str)
+                ])
+            },
+        )
+    }
+
     /// Replaces what is wanted of these identities, as when their certificates have been issued.
     pub fn replace_wanted<'w>(
         &mut self,
@@ -267,8 +294,42 @@ fn begin_run<'c>(
     Ok((transaction, run))
 }
 
+fn claim_group(
+    connection: &mut Connection,
+    run: RunId,
+    level: u32,
+    after: &str,
+    devices: usize,
+) -> rusqlite::Result<Vec<LedgerRow>> {
+    let transaction = connection.transaction()?;
+    let last: Option<String> = transaction
+        .prepare_cached(&format!(
+            "SELECT max(device_id) FROM (
+                 SELECT DISTINCT device_id FROM row
+                 WHERE run = ?1 AND level = ?2 AND device_id > ?3 AND {UNDONE}
+                 ORDER BY device_id LIMIT ?4)"
+        ))?
+        .query_row(params![run.0, level, after, devices], |row| row.get(0))?;
+    let Some(last) = last else { return Ok(Vec::new()) };
+    let group = "run = ?1 AND level = ?2 AND device_id > ?3 AND device_id <= ?4";
+    transaction
+        .prepare_cached(&format!("UPDATE row SET state = 'claimed' WHERE {group} AND state = 'pending'"))?
+        .execute(params![run.0, level, after, last])?;
+    let rows = transaction
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM row WHERE {group} AND {UNDONE} ORDER BY device_id, module_id"
+        ))?
+        .query_map(params![run.0, level, after, last], read_row)?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    transaction.commit()?;
+    Ok(rows)
+}
+
+/// Rows that have not come to an end.
+const UNDONE: &str = "state IN ('pending', 'claimed', 'sent')";
+
 const COLUMNS: &str = "device_id, module_id, line, desired, state, effect, http_status, error_code, error, tracking_id, \
-                       differences";
+                       differences, identity_etag, twin_etag";
 
 fn read_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
     let (device, module): (String, String) = (row.get(0)?, row.get(1)?);
@@ -289,6 +350,10 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
             tracking_id: row.get(9)?,
             differences: differences.map_err(|error| corrupt(10, error))?.unwrap_or_default(),
         },
+        etags: Etags {
+            identity: row.get::<_, Option<String>>(11)?.map(Etag::from),
+            twin: row.get::<_, Option<String>>(12)?.map(Etag::from),
+        },
     })
 }
 
@@ -297,7 +362,7 @@ fn corrupt(column: usize, error: impl std::error::Error + Send + Sync + 'static)
 }
 
 /// The primary key of an identity within a run.
-fn key(identity: &IdentityId) -> (&str, &str) {
+pub(super) fn key(identity: &IdentityId) -> (&str, &str) {
     (identity.device().as_str(), identity.module().map_or("", ModuleId::as_str))
 }
 
@@ -330,7 +395,7 @@ mod tests {
         let mut ledger = Ledger::open_temporary().unwrap();
         let loader = ledger.load_run(&FACTS).unwrap();
         for (line, name) in (2..).zip(names) {
-            loader.insert(line, &wanted(name)).unwrap();
+            loader.insert(line, &wanted(name), &[]).unwrap();
         }
         let run = loader.commit("AB", 0).unwrap();
         (ledger, run)
@@ -342,12 +407,12 @@ mod tests {
 
     #[test]
     fn groups_hold_whole_units_with_the_device_first() {
-        let (ledger, run) = ledger_with(&["b/m", "a/n", "c", "a", "b", "a/m"]);
-        let first = ledger.next_group(run, 0, None, 2).unwrap();
+        let (mut ledger, run) = ledger_with(&["b/m", "a/n", "c", "a", "b", "a/m"]);
+        let first = ledger.claim_group(run, 0, None, 2).unwrap();
         assert_eq!(names(&first), ["a", "a/m", "a/n", "b", "b/m"]);
-        let second = ledger.next_group(run, 0, Some(&"b".parse().unwrap()), 2).unwrap();
+        let second = ledger.claim_group(run, 0, Some(&"b".parse().unwrap()), 2).unwrap();
         assert_eq!(names(&second), ["c"]);
-        assert!(ledger.next_group(run, 0, Some(&"c".parse().unwrap()), 2).unwrap().is_empty());
+        assert!(ledger.claim_group(run, 0, Some(&"c".parse().unwrap()), 2).unwrap().is_empty());
     }
 
     #[test]
@@ -355,19 +420,19 @@ mod tests {
         let mut ledger = Ledger::open_temporary().unwrap();
         let loader = ledger.load_run(&FACTS).unwrap();
         for name in ["gate", "leaf", "leaf/m"] {
-            loader.insert(2, &wanted(name)).unwrap();
+            loader.insert(2, &wanted(name), &[]).unwrap();
         }
         loader.set_level(&"leaf".parse().unwrap(), 1).unwrap();
         let run = loader.commit("AB", 0).unwrap();
         assert_eq!(ledger.highest_level(run).unwrap(), 1);
-        assert_eq!(names(&ledger.next_group(run, 0, None, 9).unwrap()), ["gate"]);
-        assert_eq!(names(&ledger.next_group(run, 1, None, 9).unwrap()), ["leaf", "leaf/m"]);
+        assert_eq!(names(&ledger.claim_group(run, 0, None, 9).unwrap()), ["gate"]);
+        assert_eq!(names(&ledger.claim_group(run, 1, None, 9).unwrap()), ["leaf", "leaf/m"]);
     }
 
     #[test]
     fn a_run_that_is_not_committed_leaves_nothing() {
         let mut ledger = Ledger::open_temporary().unwrap();
-        ledger.load_run(&FACTS).unwrap().insert(2, &wanted("a")).unwrap();
+        ledger.load_run(&FACTS).unwrap().insert(2, &wanted("a"), &[]).unwrap();
         assert!(ledger.runs().unwrap().is_empty());
     }
 
@@ -402,7 +467,7 @@ mod tests {
             DesiredAuth::Thumbprint { primary: "AB".repeat(32).parse().ok(), secondary: None };
         ledger.replace_wanted(run, rows.iter().take(1).map(|row| &row.wanted)).unwrap();
         assert_eq!(names(&ledger.page(run, RowFilter::ToBeIssued, None, 10).unwrap()), ["b"]);
-        assert_eq!(ledger.next_group(run, 0, None, 1).unwrap()[0].wanted, rows[0].wanted);
+        assert_eq!(ledger.claim_group(run, 0, None, 1).unwrap()[0].wanted, rows[0].wanted);
     }
 
     #[test]
@@ -412,7 +477,7 @@ mod tests {
         row.state.tags.insert("note".to_owned(), "issued_certificate".into());
         let mut ledger = Ledger::open_temporary().unwrap();
         let loader = ledger.load_run(&FACTS).unwrap();
-        loader.insert(2, &row).unwrap();
+        loader.insert(2, &row, &[]).unwrap();
         let run = loader.commit("AB", 0).unwrap();
         assert!(ledger.page(run, RowFilter::ToBeIssued, None, 10).unwrap().is_empty());
     }

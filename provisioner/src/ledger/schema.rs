@@ -23,6 +23,7 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 /// `row` is kept in the order of work: devices by id, each before its modules ('' sorts first).
+/// `credential` remembers, across runs, whose a thumbprint, a public key or a serial is.
 const TABLES: &str = "
     CREATE TABLE run (
         id           INTEGER PRIMARY KEY,
@@ -51,8 +52,18 @@ const TABLES: &str = "
         error        TEXT,
         tracking_id  TEXT,
         differences  TEXT,
+        identity_etag TEXT,
+        twin_etag    TEXT,
         updated      TEXT,
         PRIMARY KEY (run, device_id, module_id)
     ) WITHOUT ROWID;
     CREATE INDEX row_by_state ON row (run, state);
+    CREATE TABLE credential (
+        kind         TEXT NOT NULL,
+        value        TEXT NOT NULL,
+        device_id    TEXT NOT NULL,
+        module_id    TEXT NOT NULL,
+        run          INTEGER NOT NULL REFERENCES run(id),
+        PRIMARY KEY (kind, value)
+    ) WITHOUT ROWID;
 ";
