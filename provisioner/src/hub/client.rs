@@ -66,8 +66,14 @@ impl HubClient {
     /// Makes one cheap call, without a second try: it tells at once whether the hub can be reached
     /// and lets this caller in.
     pub async fn probe(&self) -> Result<(), HubError> {
+        /// Read only to make sure that it is a hub that answers.
+        #[derive(serde::Deserialize)]
+        struct Statistics {
+            #[serde(rename = "totalDeviceCount")]
+            _devices: u64,
+        }
         let request = Request::new("statistics", Method::GET, "/statistics/devices".to_owned());
-        self.send(request).await?.success().map(drop)
+        self.send(request).await?.success()?.json::<Statistics>().map(drop)
     }
 
     /// Reads a twin as the hub wrote it, whatever is in it; `None` when there is none.
