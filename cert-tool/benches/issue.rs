@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use cert_tool::{
-    CaOptions, CertificateAuthority, IssueOptions, IssueRequest, IssuedStore, KeySource, Sink, issue_batch,
+    CaOptions, CertificateAuthority, IssueOptions, IssueRequest, IssuedAuth, IssuedStore, KeySource, Sink,
+    issue_batch,
 };
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hub_types::IdentityId;
@@ -59,6 +60,7 @@ fn bundle(count: u64, threads: NonZeroUsize) -> Duration {
     let requests = (0..count).map(|n| IssueRequest {
         identity: IdentityId::parse(&format!("device{n}"), None).unwrap(),
         key: KeySource::Generate,
+        auth: IssuedAuth::default(),
     });
     let begun = Instant::now();
     let summary = issue_batch(&ca, &options, requests, &mut store, &mut |_| {}).unwrap();

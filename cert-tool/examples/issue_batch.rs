@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use cert_tool::{
-    CaOptions, CertificateAuthority, IssueOptions, IssueRequest, Issued, IssuedStore, KeySource, Outcome,
-    Sink, issue_batch,
+    CaOptions, CertificateAuthority, IssueOptions, IssueRequest, Issued, IssuedAuth, IssuedStore, KeySource,
+    Outcome, Sink, issue_batch,
 };
 use hub_types::{DeviceId, IdentityId};
 use time::OffsetDateTime;
@@ -24,9 +24,11 @@ fn main() -> anyhow::Result<()> {
 
     let devices =
         (1..=10).map(|n| DeviceId::new(&format!("sensor-{n:02}"))).collect::<Result<Vec<_>, _>>()?;
-    let requests = devices
-        .into_iter()
-        .map(|device| IssueRequest { identity: IdentityId::from(device), key: KeySource::Generate });
+    let requests = devices.into_iter().map(|device| IssueRequest {
+        identity: IdentityId::from(device),
+        key: KeySource::Generate,
+        auth: IssuedAuth::default(),
+    });
     let mut store = IssuedStore::open(&folder.join("issued"), Sink::Bundle)?;
     let mut thumbprints = Vec::new();
     let summary = issue_batch(&ca, &IssueOptions::new(now), requests, &mut store, &mut |issued: &Issued| {

@@ -7,9 +7,36 @@ use hub_types::{IdentityId, Sha1Thumbprint, Sha256Thumbprint, Thumbprint};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+/// By what a hub is to trust a certificate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IssuedAuth {
+    /// By the CA that issued it, which the hub must know.
+    X509Ca,
+    /// By its thumbprint, which the hub is told.
+    #[default]
+    X509Thumbprint,
+}
+
+impl IssuedAuth {
+    /// The value of the column `auth`.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::X509Ca => "x509_ca",
+            Self::X509Thumbprint => "x509_thumbprint",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::X509Ca, Self::X509Thumbprint].into_iter().find(|auth| auth.as_str() == text)
+    }
+}
+
 /// What a store remembers of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuedFacts {
+    /// By what a hub is to trust it.
+    pub auth: IssuedAuth,
     /// The thumbprint to register.
     pub sha256: Sha256Thumbprint,
     /// The thumbprint that older tools show.
@@ -38,17 +65,24 @@ impl Row {
     /// Writes the row as CSV.
     pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
         let facts = &self.facts;
+        let sha256 = facts.sha256.to_string();
+        // A batch that is not to be trusted by thumbprint may not give one to be registered.
+        let (registered, unregistered) = match facts.auth {
+            IssuedAuth::X509Ca => ("", sha256.as_str()),
+            IssuedAuth::X509Thumbprint => (sha256.as_str(), ""),
+        };
         let cells = [
             self.identity.device().as_str(),
             self.identity.module().map_or("", |module| module.as_str()),
-            AUTH,
-            &facts.sha256.to_string(),
+            facts.auth.as_str(),
+            registered,
             &facts.sha1.to_string(),
             &facts.serial,
             &rfc3339(facts.not_before),
             &rfc3339(facts.not_after),
             &facts.certificate.to_string_lossy(),
             &facts.private_key.as_deref().map(Path::to_string_lossy).unwrap_or_default(),
+            unregistered,
         ];
         for (index, cell) in cells.iter().enumerate() {
             let is_quoted = cell.contains(',');
@@ -65,18 +99,23 @@ impl Row {
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut rest = line;
         let mut next = || take_cell(&mut rest);
-        let (device, module, auth) = (next()?, next()?, next()?);
-        let identity = IdentityId::parse(device, Some(module)).ok()?;
-        let facts = IssuedFacts {
-            sha256: sha256(next()?)?,
-            sha1: sha1(next()?)?,
-            serial: next()?.to_owned(),
-            not_before: OffsetDateTime::parse(next()?, &Rfc3339).ok()?,
-            not_after: OffsetDateTime::parse(next()?, &Rfc3339).ok()?,
-            certificate: next()?.into(),
-            private_key: Some(next()?).filter(|path| !path.is_empty()).map(PathBuf::from),
+        let identity = IdentityId::parse(next()?, Some(next()?)).ok()?;
+        let (auth, registered) = (IssuedAuth::parse(next()?)?, next()?);
+        let sha1 = sha1(next()?)?;
+        let serial = next()?.to_owned();
+        let not_before = OffsetDateTime::parse(next()?, &Rfc3339).ok()?;
+        let not_after = OffsetDateTime::parse(next()?, &Rfc3339).ok()?;
+        let certificate = next()?.into();
+        let private_key = Some(next()?).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let unregistered = next()?;
+        let sha256 = match auth {
+            IssuedAuth::X509Ca if registered.is_empty() => sha256(unregistered)?,
+            IssuedAuth::X509Thumbprint if unregistered.is_empty() => sha256(registered)?,
+            _ => return None,
         };
-        (auth == AUTH && rest.is_empty()).then_some(Self { identity, facts })
+        let facts =
+            IssuedFacts { auth, sha256, sha1, serial, not_before, not_after, certificate, private_key };
+        rest.is_empty().then_some(Self { identity, facts })
     }
 }
 
@@ -112,9 +151,8 @@ fn sha1(text: &str) -> Option<Sha1Thumbprint> {
     }
 }
 
-/// The header of `issued.csv`.
-pub(crate) const HEADER: &str = "device_id,module_id,auth,primary_thumbprint,thumbprint_sha1,serial,not_before,not_after,certificate,private_key\n";
-const AUTH: &str = "x509_thumbprint";
+/// The header of `issued.csv`. The last column has the SHA-256 thumbprint of rows that register none.
+pub(crate) const HEADER: &str = "device_id,module_id,auth,primary_thumbprint,thumbprint_sha1,serial,not_before,not_after,certificate,private_key,x_thumbprint_sha256\n";
 
 #[cfg(test)]
 mod tests {
@@ -127,11 +165,13 @@ mod tests {
             device in "[A-Za-z0-9\\-:.+%_#*?!(),=@;$']{1,128}",
             module in proptest::option::of("[A-Za-z0-9\\-:.+%_#*?!(),=@;$']{1,128}"),
             has_key: bool,
+            by_ca: bool,
             seconds in 0_i64..253_402_300_799,
         ) {
             let row = Row {
                 identity: IdentityId::parse(&device, module.as_deref()).unwrap(),
                 facts: IssuedFacts {
+                    auth: if by_ca { IssuedAuth::X509Ca } else { IssuedAuth::X509Thumbprint },
                     sha256: Sha256Thumbprint::of_der(device.as_bytes()),
                     sha1: Sha1Thumbprint::of_der(device.as_bytes()),
                     serial: "4F".to_owned(),

@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use crate::ca::CertificateAuthority;
 use crate::csr::CsrInput;
 use crate::error::Error;
-use crate::facts::IssuedFacts;
+use crate::facts::{IssuedAuth, IssuedFacts};
 use crate::issuing::{Made, Maker, key_in};
 use crate::journal::Key;
 use crate::key::KeyType;
@@ -61,6 +61,8 @@ pub struct IssueRequest {
     pub identity: IdentityId,
     /// For which key.
     pub key: KeySource,
+    /// By what a hub is to trust the certificate.
+    pub auth: IssuedAuth,
 }
 
 /// Where a certificate's key comes from.
@@ -178,7 +180,7 @@ fn work(maker: Maker<'_>, jobs: &Mutex<Receiver<Job>>) {
 
 fn do_task(maker: Maker<'_>, task: Task) -> Result<Done, Error> {
     match task {
-        Task::Known(IssueRequest { identity, key }) => {
+        Task::Known(IssueRequest { identity, key, .. }) => {
             let requested_key = match key {
                 KeySource::Csr(input) => Some(key_in(&identity, input)),
                 KeySource::Generate => None,

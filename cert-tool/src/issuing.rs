@@ -10,7 +10,7 @@ use crate::ca::CertificateAuthority;
 use crate::certificate::upper_hex;
 use crate::csr::CsrInput;
 use crate::error::Error;
-use crate::facts::{IssuedFacts, Row};
+use crate::facts::{IssuedAuth, IssuedFacts, Row};
 use crate::issue::{IssueRequest, KeySource, LongNames};
 use crate::journal::Key;
 use crate::key::{KeyType, PrivateKey};
@@ -21,6 +21,7 @@ use crate::x509::{Serial, SubjectKey, Validity};
 /// A certificate that is not written yet.
 pub(crate) struct Made {
     pub(crate) identity: IdentityId,
+    auth: IssuedAuth,
     pub(crate) certificate_pem: Vec<u8>,
     pub(crate) key_pem: Option<Zeroizing<Vec<u8>>>,
     /// Stands for the public key.
@@ -34,6 +35,7 @@ pub(crate) struct Made {
 impl Made {
     pub(crate) fn row(&self, (certificate, private_key): (PathBuf, Option<PathBuf>)) -> Row {
         let facts = IssuedFacts {
+            auth: self.auth,
             sha256: self.sha256,
             sha1: self.sha1,
             serial: upper_hex(self.serial.as_bytes()),
@@ -57,18 +59,19 @@ pub(crate) struct Maker<'a> {
 
 impl Maker<'_> {
     pub(crate) fn make(&self, request: IssueRequest) -> Result<Result<Made, Refusal>, Error> {
-        let common_name = request.identity.common_name();
-        if self.long_names == LongNames::Refuse && common_name.len() > MAX_COMMON_NAME_CHARS {
-            return Ok(Err(Refusal::CommonNameTooLong { length: common_name.len() }));
+        let length = request.identity.common_name().len();
+        if self.long_names == LongNames::Refuse && length > MAX_COMMON_NAME_CHARS {
+            return Ok(Err(Refusal::CommonNameTooLong { length }));
         }
-        match request.key {
+        let IssueRequest { identity, key, auth } = request;
+        match key {
             KeySource::Generate => {
                 let key = PrivateKey::generate(self.key_type)?;
                 let key_pem = key.to_pem()?;
-                self.sign(request.identity, &common_name, &SubjectKey::Own(&key), Some(key_pem)).map(Ok)
+                self.sign(identity, auth, &SubjectKey::Own(&key), Some(key_pem)).map(Ok)
             }
-            KeySource::Csr(input) => match requested_key(&request.identity, input) {
-                Ok(key) => self.sign(request.identity, &common_name, &key, None).map(Ok),
+            KeySource::Csr(input) => match requested_key(&identity, input) {
+                Ok(key) => self.sign(identity, auth, &key, None).map(Ok),
                 Err(refusal) => Ok(Err(refusal)),
             },
         }
@@ -77,14 +80,15 @@ impl Maker<'_> {
     fn sign(
         &self,
         identity: IdentityId,
-        common_name: &str,
+        auth: IssuedAuth,
         key: &SubjectKey<'_>,
         key_pem: Option<Zeroizing<Vec<u8>>>,
     ) -> Result<Made, Error> {
         let serial = Serial::random()?;
-        let der = self.ca.sign_leaf(common_name, key, serial, self.validity)?;
+        let der = self.ca.sign_leaf(&identity.common_name(), key, serial, self.validity)?;
         Ok(Made {
             identity,
+            auth,
             certificate_pem: pem::encode(pem::CERTIFICATE, &der).to_vec(),
             key_pem,
             key: Key::of_bytes(&key.to_info()),

@@ -41,7 +41,7 @@ pub use certificate::{Certificate, read_certificate, read_certificate_from, read
 pub use csr::{Csr, CsrInput, create_csr};
 pub use error::Error;
 pub use extract::extract;
-pub use facts::IssuedFacts;
+pub use facts::{IssuedAuth, IssuedFacts};
 pub use folders::folder_name;
 pub use issue::{
     IssueOptions, IssueRequest, IssueSummary, Issued, KeySource, LongNames, Outcome, issue_batch,

@@ -7,7 +7,7 @@ use hub_types::bulk::{BulkItem, BulkProperties, ImportMode};
 use hub_types::identity::{Capabilities, ModuleSpec, Status, StatusReason};
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::twin::JsonObject;
-use hub_types::{Authentication, DeviceId, IdentityId, Thumbprint};
+use hub_types::{Authentication, DeviceId, IdentityId, Sha256Thumbprint, Thumbprint};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -50,8 +50,11 @@ pub struct DesiredState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DesiredAuth {
-    /// By a certificate that is yet to be issued; its thumbprint takes this one's place.
+    /// By a certificate that is yet to be issued: then one of the other variants takes this one's place.
     IssuedCertificate {
+        /// Whether the hub is to trust it by its CA, and not by its thumbprint.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_ca: bool,
         /// The request to sign; without one a key is made.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         csr: Option<Csr>,
@@ -83,6 +86,17 @@ pub enum Csr {
 }
 
 impl DesiredAuth {
+    /// What takes this one's place when the certificate has been issued.
+    pub fn with_issued(&self, sha256: Sha256Thumbprint) -> Self {
+        match self {
+            Self::IssuedCertificate { by_ca: true, .. } => Self::X509Ca,
+            Self::IssuedCertificate { by_ca: false, .. } => {
+                Self::Thumbprint { primary: Some(sha256.into()), secondary: None }
+            }
+            other => other.clone(),
+        }
+    }
+
     /// Whether the certificate is yet to be issued.
     pub fn is_to_be_issued(&self) -> bool {
         matches!(self, Self::IssuedCertificate { .. })
@@ -91,7 +105,7 @@ impl DesiredAuth {
 
 impl Default for DesiredAuth {
     fn default() -> Self {
-        Self::IssuedCertificate { csr: None }
+        Self::IssuedCertificate { by_ca: false, csr: None }
     }
 }
 
@@ -184,7 +198,7 @@ mod tests {
     #[test]
     fn the_ledger_form_comes_back_and_has_one_hash() {
         for auth in [
-            DesiredAuth::IssuedCertificate { csr: Some(Csr::Path("d.csr".into())) },
+            DesiredAuth::IssuedCertificate { by_ca: true, csr: Some(Csr::Path("d.csr".into())) },
             DesiredAuth::Sas { given: true },
             DesiredAuth::Thumbprint { primary: "a".repeat(40).parse().ok(), secondary: None },
             DesiredAuth::X509Ca,

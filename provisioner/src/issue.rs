@@ -1,7 +1,7 @@
 //! Certificates for the rows that need one: issued, or found among those issued before.
 
 use cert_tool::{
-    CertificateAuthority, CsrInput, IssueOptions, IssueRequest, IssuedStore, KeySource, Outcome,
+    CertificateAuthority, CsrInput, IssueOptions, IssueRequest, IssuedAuth, IssuedStore, KeySource, Outcome,
 };
 use hub_types::{IdentityId, Sha256Thumbprint};
 
@@ -106,8 +106,7 @@ fn each_page(
         let thumbprints = thumbprints(ledger, &rows)?;
         for (row, thumbprint) in rows.iter_mut().zip(thumbprints) {
             if let Some(thumbprint) = thumbprint {
-                let primary = Some(thumbprint.into());
-                row.wanted.state.auth = DesiredAuth::Thumbprint { primary, secondary: None };
+                row.wanted.state.auth = row.wanted.state.auth.with_issued(thumbprint);
             }
         }
         let known = rows.iter().filter(|row| !row.wanted.state.auth.is_to_be_issued());
@@ -116,16 +115,17 @@ fn each_page(
 }
 
 fn request(row: &LedgerRow) -> IssueRequest {
-    let key = match &row.wanted.state.auth {
-        DesiredAuth::IssuedCertificate { csr: Some(Csr::Path(path)) } => {
-            KeySource::Csr(CsrInput::Path(path.clone()))
-        }
-        DesiredAuth::IssuedCertificate { csr: Some(Csr::Pem(pem)) } => {
-            KeySource::Csr(CsrInput::Pem(pem.clone()))
-        }
-        _ => KeySource::Generate,
+    let (by_ca, csr) = match &row.wanted.state.auth {
+        DesiredAuth::IssuedCertificate { by_ca, csr } => (*by_ca, csr.clone()),
+        _ => (false, None),
     };
-    IssueRequest { identity: row.wanted.identity.clone(), key }
+    let key = match csr {
+        None => KeySource::Generate,
+        Some(Csr::Path(path)) => KeySource::Csr(CsrInput::Path(path)),
+        Some(Csr::Pem(pem)) => KeySource::Csr(CsrInput::Pem(pem)),
+    };
+    let auth = if by_ca { IssuedAuth::X509Ca } else { IssuedAuth::X509Thumbprint };
+    IssueRequest { identity: row.wanted.identity.clone(), key, auth }
 }
 
 /// Rows that are held in memory at once.

@@ -143,9 +143,9 @@ fn identity_differences(wanted: &DesiredIdentity, twin: &Twin) -> Vec<Difference
 /// The value of an identity's `authenticationType` that answers to what the batch wants.
 fn auth_type(auth: &DesiredAuth) -> &'static str {
     match auth {
-        DesiredAuth::IssuedCertificate { .. } | DesiredAuth::Thumbprint { .. } => "selfSigned",
+        DesiredAuth::IssuedCertificate { by_ca: false, .. } | DesiredAuth::Thumbprint { .. } => "selfSigned",
         DesiredAuth::Sas { .. } => "sas",
-        DesiredAuth::X509Ca => "certificateAuthority",
+        DesiredAuth::IssuedCertificate { by_ca: true, .. } | DesiredAuth::X509Ca => "certificateAuthority",
     }
 }
 

@@ -72,6 +72,24 @@ fn the_file_as_excel_saves_it_is_the_same_batch() -> Result<()> {
 }
 
 #[test]
+fn what_was_issued_is_a_batch_itself_and_the_same_one() -> Result<()> {
+    let station = Station::new()?;
+    station.write("batch.csv", "device_id,module_id,auth\npump-1,,\npump-1,telemetry,x509_ca\n")?;
+    let apply = ["apply", "batch.csv", "--issue", ".local-hub/pki"];
+    let first = station.run("provisioner", apply)?.expect_code(0)?;
+    assert!(first.stderr.contains("certificates: 2 issued"), "{}", first.stderr);
+    let again = station.run("provisioner", apply)?.expect_code(0)?;
+    assert!(again.stderr.contains("0 issued, 2 there already"), "{}", again.stderr);
+
+    let issued = station.run("provisioner", ["apply", ".local-hub/pki/issued/issued.csv"])?.expect_code(0)?;
+    assert!(issued.stdout.contains("2 rows = 0 created + 0 updated + 2 unchanged"), "{}", issued.stdout);
+    let twin =
+        station.run("provisioner", ["twin", "show", "--device-id", "pump-1", "--module-id", "telemetry"])?;
+    assert!(twin.stdout.contains("\"authenticationType\": \"certificateAuthority\""), "{}", twin.stdout);
+    Ok(())
+}
+
+#[test]
 fn a_plan_tells_what_apply_will_do_and_for_how_long_and_does_nothing() -> Result<()> {
     let station = Station::new()?;
     let hub = ServedHub::start(&station, "hub")?;

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use anyhow::anyhow;
 use batch_file::{CsrSource, Row, RowAuth};
 use cert_tool::{
-    CertificateAuthority, CsrInput, IssueOptions, IssueRequest, IssueSummary, IssuedStore, KeySource,
-    LongNames, Outcome, Sink, issue_batch,
+    CertificateAuthority, CsrInput, IssueOptions, IssueRequest, IssueSummary, IssuedAuth, IssuedStore,
+    KeySource, LongNames, Outcome, Sink, issue_batch,
 };
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &IssueArgs, output: &mut Output) -> Result<Done, Failure
     match (&args.from, args.identity.identity()?) {
         (Some(batch), _) => issue_rows(&job, batch, output),
         (None, Some(identity)) => {
-            let request = IssueRequest { identity, key: KeySource::Generate };
+            let request = IssueRequest { identity, key: KeySource::Generate, auth: IssuedAuth::default() };
             job.run(std::iter::once(request), 1, output)
         }
         (None, None) => Err(Failure::Usage(anyhow!("neither --device-id nor --from is given"))),
@@ -69,7 +69,11 @@ fn request(row: Row) -> IssueRequest {
         Some(CsrSource::Path(path)) => KeySource::Csr(CsrInput::Path(path)),
         Some(CsrSource::Pem(text)) => KeySource::Csr(CsrInput::Pem(text)),
     };
-    IssueRequest { identity: row.identity, key }
+    let auth = match row.auth {
+        RowAuth::X509Ca => IssuedAuth::X509Ca,
+        _ => IssuedAuth::X509Thumbprint,
+    };
+    IssueRequest { identity: row.identity, key, auth }
 }
 
 /// Issuing as it was asked for, whatever the requests come from.

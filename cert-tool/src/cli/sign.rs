@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use cert_tool::{Csr, CsrInput, IssueRequest, KeySource, Sink};
+use cert_tool::{Csr, CsrInput, IssueRequest, IssuedAuth, KeySource, Sink};
 use hub_types::IdentityId;
 
 use super::args::SignArgs;
@@ -27,6 +27,7 @@ pub(crate) fn run(args: &SignArgs, output: &mut Output) -> Result<Done, Failure>
             Some(csr) => requests.push(IssueRequest {
                 identity: csr.identity().clone(),
                 key: KeySource::Csr(CsrInput::Verified(csr)),
+                auth: IssuedAuth::default(),
             }),
             None => failures += 1,
         }

@@ -2,8 +2,8 @@
 
 use batch_file::{BatchReader, ReadOptions, RowAuth};
 use cert_tool::{
-    CsrInput, Error, IssueOptions, IssueRequest, Issued, IssuedStore, KeySource, KeyType, LongNames, Outcome,
-    PrivateKey, Refusal, Sink, create_csr, issue_batch,
+    CsrInput, Error, IssueOptions, IssueRequest, Issued, IssuedAuth, IssuedStore, KeySource, KeyType,
+    LongNames, Outcome, PrivateKey, Refusal, Sink, create_csr, issue_batch,
 };
 use hub_types::Thumbprint;
 use openssl::hash::MessageDigest;
@@ -107,7 +107,11 @@ fn requests_are_signed_for_their_own_identity_and_key_only() {
     let key = PrivateKey::generate(KeyType::P256).unwrap();
     let other_key = PrivateKey::generate(KeyType::P384).unwrap();
     let csr = |name: &str, key: &PrivateKey| CsrInput::Pem(create_csr(&id(name), key).unwrap());
-    let request = |name: &str, csr| IssueRequest { identity: id(name), key: KeySource::Csr(csr) };
+    let request = |name: &str, csr| IssueRequest {
+        identity: id(name),
+        key: KeySource::Csr(csr),
+        auth: IssuedAuth::default(),
+    };
     let found = refusals(
         &factory,
         Sink::Bundle,

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::support::{Factory, facts, generate, openssl_certificate};
 
-const HEADER_BYTES: u64 = 112;
+const HEADER_BYTES: u64 = 132;
 
 /// What no kill leaves behind is not repaired: private keys would go.
 #[test]

@@ -1,6 +1,8 @@
 //! What the certificates say, by judges that nobody here wrote.
 
-use cert_tool::{CsrInput, IssueOptions, IssueRequest, KeySource, KeyType, Sink, read_certificate};
+use cert_tool::{
+    CsrInput, IssueOptions, IssueRequest, IssuedAuth, KeySource, KeyType, Sink, read_certificate,
+};
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
@@ -22,7 +24,10 @@ fn openssl_accepts_every_kind_of_key() {
         }
         for (name, key) in requested_keys() {
             let key = KeySource::Csr(CsrInput::Pem(request(name, &key)));
-            let (_, told) = factory.issue(Sink::Folder, vec![IssueRequest { identity: id(name), key }]);
+            let (_, told) = factory.issue(
+                Sink::Folder,
+                vec![IssueRequest { identity: id(name), key, auth: IssuedAuth::default() }],
+            );
             factory.assert_openssl_accepts(&facts(&told[0]).certificate);
         }
     }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use cert_tool::{
-    CaOptions, CertificateAuthority, IssueOptions, IssueRequest, IssueSummary, Issued, IssuedFacts,
-    IssuedStore, KeySource, KeyType, Outcome, Sink, issue_batch,
+    CaOptions, CertificateAuthority, IssueOptions, IssueRequest, IssueSummary, Issued, IssuedAuth,
+    IssuedFacts, IssuedStore, KeySource, KeyType, Outcome, Sink, issue_batch,
 };
 use hub_types::IdentityId;
 use openssl::pkey::PKey;
@@ -81,7 +81,7 @@ pub(crate) fn id(name: &str) -> IdentityId {
 }
 
 pub(crate) fn generate(name: &str) -> IssueRequest {
-    IssueRequest { identity: id(name), key: KeySource::Generate }
+    IssueRequest { identity: id(name), key: KeySource::Generate, auth: IssuedAuth::default() }
 }
 
 pub(crate) fn facts(issued: &Issued) -> &IssuedFacts {

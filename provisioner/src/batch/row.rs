@@ -76,6 +76,10 @@ impl RowReader {
         let row = findings.row;
         match (&row.auth, thumbprint) {
             (RowAuth::Sas { keys }, _) => Some(DesiredAuth::Sas { given: keys.is_some() }),
+            // Any certificate of the CA will do; where certificates are issued, this row gets one too.
+            (RowAuth::X509Ca, None) if self.certificates == MissingCertificates::Issued => {
+                Some(DesiredAuth::IssuedCertificate { by_ca: true, csr: csr(row) })
+            }
             (RowAuth::X509Ca, _) => Some(DesiredAuth::X509Ca),
             (RowAuth::X509Thumbprint { secondary, .. }, Some(primary)) => {
                 Some(DesiredAuth::Thumbprint { primary: Some(primary), secondary: *secondary })
@@ -98,11 +102,7 @@ impl RowReader {
             );
             return None;
         }
-        let csr = row.csr.as_ref().map(|source| match source {
-            CsrSource::Path(path) => Csr::Path(path.clone()),
-            CsrSource::Pem(pem) => Csr::Pem(pem.clone()),
-        });
-        Some(DesiredAuth::IssuedCertificate { csr })
+        Some(DesiredAuth::IssuedCertificate { by_ca: false, csr: csr(row) })
     }
 
     fn twin(&mut self, findings: &mut Findings<'_>) -> Option<RenderedTwin> {
@@ -183,6 +183,13 @@ fn of_certificate(certificate: &Certificate) -> Vec<Credential> {
         Credential::public_key(certificate.public_key_info()),
         Credential::serial(certificate.issuer(), &certificate.serial()),
     ]
+}
+
+fn csr(row: &Row) -> Option<Csr> {
+    row.csr.as_ref().map(|source| match source {
+        CsrSource::Path(path) => Csr::Path(path.clone()),
+        CsrSource::Pem(pem) => Csr::Pem(pem.clone()),
+    })
 }
 
 /// An error in a cell.
