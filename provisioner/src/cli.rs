@@ -12,8 +12,11 @@ use printer::Printer;
 mod apply;
 mod args;
 mod check;
+mod device;
 mod failure;
 mod loading;
+mod module;
+mod object;
 mod plan;
 mod printer;
 mod progress;
@@ -45,6 +48,8 @@ fn dispatch(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Runs => runs::list(&cli.ledger, printer),
         Verb::Status(args) => runs::status(args.run, &cli.ledger, printer),
         Verb::Report(args) => runs::report(args.run, &cli.ledger, printer),
+        Verb::Device(verb) => block_on(device::run(verb, printer)),
+        Verb::Module(verb) => block_on(module::run(verb, printer)),
         Verb::Twin(verb) => block_on(twin::run(verb, printer)),
     }
 }

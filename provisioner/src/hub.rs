@@ -9,9 +9,11 @@ use hub_types::{DeviceId, IdentityId};
 
 pub use client::{HubClient, HubClientOptions};
 pub use error::{ErrorClass, HubError};
+pub use objects::{Condition, QueryPage, is_missing};
 
 mod client;
 mod error;
+mod objects;
 mod retry;
 
 /// A hub, as provisioning sees it. [`HubClient`] is the real one; tests have one that loses answers.

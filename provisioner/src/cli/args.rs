@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use batch_file::ReadOptions;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hub_types::limits::Tier;
-use hub_types::twin::JsonObject;
-use hub_types::{DeviceId, IdentityId, ModuleId};
 use zeroize::Zeroizing;
 
 use crate::ledger::RunId;
 use crate::target::TargetChoice;
+
+pub(super) use objects::*;
+
+mod objects;
 
 /// From a batch of devices and modules to identities and twins on an Azure IoT Hub.
 ///
@@ -63,52 +65,15 @@ pub(super) enum Verb {
     ///
     /// As text: the totals and all that is remarkable. As csv or json: every row.
     Report(RunArgs),
+    /// One device, for scripts; prints the hub's own JSON.
+    #[command(subcommand)]
+    Device(DeviceVerb),
+    /// One module, for scripts; prints the hub's own JSON.
+    #[command(subcommand)]
+    Module(ModuleVerb),
     /// One twin, for scripts; prints the hub's own JSON.
     #[command(subcommand)]
     Twin(TwinVerb),
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum TwinVerb {
-    /// Read a twin.
-    #[command(after_help = "Example: provisioner twin show --device-id pump-1 --module-id telemetry")]
-    Show(TwinArgs),
-    /// Merge tags and desired properties into a twin; null deletes a member.
-    #[command(
-        after_help = "Example: provisioner twin update --device-id pump-1 --desired '{\"interval\": 60}'"
-    )]
-    Update(TwinUpdateArgs),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct TwinArgs {
-    /// The device.
-    #[arg(long, value_name = "ID")]
-    device_id: DeviceId,
-    /// The module; without it, the twin is the device's.
-    #[arg(long, value_name = "ID")]
-    module_id: Option<ModuleId>,
-    #[command(flatten)]
-    pub(super) target: TargetArgs,
-}
-
-impl TwinArgs {
-    pub(super) fn identity(&self) -> IdentityId {
-        IdentityId::new(self.device_id.clone(), self.module_id.clone())
-    }
-}
-
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("sections").required(true).multiple(true))]
-pub(super) struct TwinUpdateArgs {
-    #[command(flatten)]
-    pub(super) twin: TwinArgs,
-    /// Desired properties to merge, as a JSON object.
-    #[arg(long, value_name = "JSON", group = "sections", value_parser = parse_object)]
-    pub(super) desired: Option<JsonObject>,
-    /// Tags to merge, as a JSON object.
-    #[arg(long, value_name = "JSON", group = "sections", value_parser = parse_object)]
-    pub(super) tags: Option<JsonObject>,
 }
 
 #[derive(Debug, Args)]
@@ -236,10 +201,6 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
         Some((theirs, ours)) if !theirs.is_empty() && !ours.is_empty() => Ok((theirs.into(), ours.into())),
         _ => Err("must have the form THEIRS=OURS, for example `Serial=device_id`".into()),
     }
-}
-
-fn parse_object(text: &str) -> Result<JsonObject, String> {
-    serde_json::from_str(text).map_err(|error| format!("must be a JSON object: {error}"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::args::Format;
 use super::failure::{Exit, Failure};
+use super::object::List;
 use crate::causes::with_causes;
 
 pub(super) struct Printer {
@@ -38,6 +39,22 @@ impl Printer {
         for row in rows {
             let _ = writer.write_record(row);
         }
+        let _ = writer.flush();
+    }
+
+    /// Begins a list of documents: as CSV, with the header.
+    pub(super) fn list<const N: usize>(&self, header: [&str; N]) -> List<'_, N> {
+        if self.format == Format::Csv {
+            self.csv_row(header);
+        }
+        List { printer: self, first: true }
+    }
+
+    /// One row of CSV.
+    pub(super) fn csv_row<const N: usize>(&self, row: [impl AsRef<[u8]>; N]) {
+        let mut writer = csv::Writer::from_writer(io::stdout().lock());
+        // As for `data`, a reader that has gone away is no error.
+        let _ = writer.write_record(row);
         let _ = writer.flush();
     }
 

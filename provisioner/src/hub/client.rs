@@ -81,7 +81,7 @@ impl HubClient {
         self.get("get twin", &twin_path(identity)).await
     }
 
-    async fn get<T: DeserializeOwned>(
+    pub(super) async fn get<T: DeserializeOwned>(
         &self,
         operation: &'static str,
         path: &str,
@@ -97,9 +97,10 @@ impl HubClient {
     }
 
     /// Makes one call, once, and answers whatever the hub does.
-    async fn send(&self, request: Request) -> Result<Answer, HubError> {
+    pub(super) async fn send(&self, request: Request) -> Result<Answer, HubError> {
         let url = format!("https://{}{}?api-version={API_VERSION}", self.host(), request.path);
         let mut builder = self.http.request(request.method, url).header(AUTHORIZATION, self.authorization());
+        builder = builder.headers(request.headers);
         if let Some(etag) = request.if_match {
             builder = builder.header(IF_MATCH, etag);
         }
@@ -212,37 +213,38 @@ impl std::fmt::Debug for HubClient {
     }
 }
 
-struct Request {
+pub(super) struct Request {
     operation: &'static str,
     method: Method,
     path: String,
+    pub(super) headers: HeaderMap,
     body: Option<bytes::Bytes>,
-    if_match: Option<&'static str>,
+    if_match: Option<String>,
 }
 
 impl Request {
-    fn new(operation: &'static str, method: Method, path: String) -> Self {
-        Self { operation, method, path, body: None, if_match: None }
+    pub(super) fn new(operation: &'static str, method: Method, path: String) -> Self {
+        Self { operation, method, path, headers: HeaderMap::new(), body: None, if_match: None }
     }
 
-    fn body(self, body: bytes::Bytes) -> Self {
+    pub(super) fn body(self, body: bytes::Bytes) -> Self {
         Self { body: Some(body), ..self }
     }
 
-    fn if_match(self, etag: &'static str) -> Self {
-        Self { if_match: Some(etag), ..self }
+    pub(super) fn if_match(self, etag: impl Into<String>) -> Self {
+        Self { if_match: Some(etag.into()), ..self }
     }
 }
 
-struct Answer {
+pub(super) struct Answer {
     operation: &'static str,
     status: StatusCode,
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     body: bytes::Bytes,
 }
 
 impl Answer {
-    fn success(self) -> Result<Self, HubError> {
+    pub(super) fn success(self) -> Result<Self, HubError> {
         if self.status.is_success() {
             return Ok(self);
         }
@@ -251,17 +253,17 @@ impl Answer {
         Err(HubError::refused(self.status.as_u16(), header("iothub-errorcode"), retry_after, &self.body))
     }
 
-    fn json<T: DeserializeOwned>(&self) -> Result<T, HubError> {
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, HubError> {
         serde_json::from_slice(&self.body)
             .map_err(|source| HubError::Malformed { operation: self.operation, source })
     }
 }
 
-fn identity_path(identity: &IdentityId) -> String {
+pub(super) fn identity_path(identity: &IdentityId) -> String {
     path_below("/devices", identity)
 }
 
-fn twin_path(identity: &IdentityId) -> String {
+pub(super) fn twin_path(identity: &IdentityId) -> String {
     path_below("/twins", identity)
 }
 
@@ -273,7 +275,7 @@ fn path_below(root: &str, identity: &IdentityId) -> String {
     }
 }
 
-fn to_body(value: &impl serde::Serialize) -> bytes::Bytes {
+pub(super) fn to_body(value: &impl serde::Serialize) -> bytes::Bytes {
     // Documents of strings, numbers and maps with text keys always serialise.
     serde_json::to_vec(value).unwrap_or_default().into()
 }

@@ -1,0 +1,173 @@
+//! One object at a time: the calls that scripts make, and listing by query.
+//!
+//! Unlike the calls of the trait [`Hub`](super::Hub) these are not sent again when an answer was
+//! lost after the request may have had its effect: who calls sees the error, and can look.
+
+use hub_types::identity::{Device, DeviceSpec, Module, ModuleSpec};
+use hub_types::{DeviceId, IdentityId};
+use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::{Method, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::client::{HubClient, Request, identity_path, to_body, twin_path};
+use super::error::HubError;
+use super::retry::{Repeat, with_retry};
+
+/// What a conditional write insists on (`If-Match`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// The object exists, in whatever version.
+    Exists,
+    /// The object has this etag. A text, as users hand it over: quotes around it do not matter.
+    Etag(String),
+}
+
+impl Condition {
+    fn header(&self) -> String {
+        match self {
+            Self::Exists => "\"*\"".to_owned(),
+            Self::Etag(etag) => format!("\"{}\"", etag.trim_matches('"')),
+        }
+    }
+}
+
+/// A page of a query's rows.
+#[derive(Debug)]
+pub struct QueryPage {
+    /// The rows.
+    pub rows: Vec<Value>,
+    /// What to ask the next page with; `None` after the last.
+    pub continuation: Option<String>,
+}
+
+impl HubClient {
+    /// Creates a device and answers it as the hub made it. One that exists is refused (409).
+    pub async fn create_device(&self, spec: &DeviceSpec) -> Result<Device, HubError> {
+        self.put("create device", &spec.device_id.clone().into(), spec, None).await
+    }
+
+    /// Replaces a device as a whole, on the condition that nobody has changed it.
+    pub async fn replace_device(&self, spec: &DeviceSpec, condition: &Condition) -> Result<Device, HubError> {
+        self.put("replace device", &spec.device_id.clone().into(), spec, Some(condition)).await
+    }
+
+    /// Reads a module; `None` when there is none.
+    pub async fn module(&self, identity: &IdentityId) -> Result<Option<Module>, HubError> {
+        self.get("get module", &identity_path(identity)).await
+    }
+
+    /// The modules of a device, at most 50; `None` when there is no such device.
+    pub async fn modules(&self, device: &DeviceId) -> Result<Option<Vec<Module>>, HubError> {
+        self.get("get modules", &format!("{}/modules", identity_path(&device.clone().into()))).await
+    }
+
+    /// Creates a module and answers it as the hub made it. One that exists is refused (409).
+    pub async fn new_module(&self, identity: &IdentityId, spec: &ModuleSpec) -> Result<Module, HubError> {
+        self.put("create module", identity, spec, None).await
+    }
+
+    /// Replaces a module as a whole, on the condition that nobody has changed it.
+    pub async fn replace_module(
+        &self,
+        identity: &IdentityId,
+        spec: &ModuleSpec,
+        condition: &Condition,
+    ) -> Result<Module, HubError> {
+        self.put("replace module", identity, spec, Some(condition)).await
+    }
+
+    /// Deletes a device with its modules, or a module.
+    pub async fn delete_identity(
+        &self,
+        identity: &IdentityId,
+        condition: &Condition,
+    ) -> Result<(), HubError> {
+        with_retry(Repeat::WithoutEffect, || async {
+            let request = Request::new("delete identity", Method::DELETE, identity_path(identity));
+            self.send(request.if_match(condition.header())).await?.success().map(drop)
+        })
+        .await
+    }
+
+    /// Replaces the tags and the desired properties of a twin and answers the new twin.
+    pub async fn replace_twin(
+        &self,
+        identity: &IdentityId,
+        twin: &Value,
+        condition: &Condition,
+    ) -> Result<Value, HubError> {
+        self.write("replace twin", Method::PUT, twin_path(identity), twin, Some(condition)).await
+    }
+
+    /// Merges a patch into a twin and answers the new twin.
+    pub async fn merge_twin(
+        &self,
+        identity: &IdentityId,
+        patch: &Value,
+        condition: &Condition,
+    ) -> Result<Value, HubError> {
+        self.write("patch twin", Method::PATCH, twin_path(identity), patch, Some(condition)).await
+    }
+
+    /// One page of a query: at most `limit` rows (1 to 1000).
+    pub async fn query(
+        &self,
+        query: &str,
+        continuation: Option<&str>,
+        limit: usize,
+    ) -> Result<QueryPage, HubError> {
+        let body = to_body(&json!({ "query": query }));
+        with_retry(Repeat::Always, || async {
+            let mut request =
+                Request::new("query", Method::POST, "/devices/query".to_owned()).body(body.clone());
+            request.headers.insert(MAX_ITEM_COUNT, HeaderValue::from(limit));
+            if let Some(token) = continuation.and_then(|token| HeaderValue::from_str(token).ok()) {
+                request.headers.insert(CONTINUATION, token);
+            }
+            let answer = self.send(request).await?.success()?;
+            let token = answer.headers.get(&CONTINUATION).and_then(|token| token.to_str().ok());
+            let continuation = token.filter(|token| !token.is_empty()).map(str::to_owned);
+            Ok(QueryPage { rows: answer.json()?, continuation })
+        })
+        .await
+    }
+
+    async fn put<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        identity: &IdentityId,
+        spec: &impl Serialize,
+        condition: Option<&Condition>,
+    ) -> Result<T, HubError> {
+        self.write(operation, Method::PUT, identity_path(identity), spec, condition).await
+    }
+
+    async fn write<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        method: Method,
+        path: String,
+        body: &impl Serialize,
+        condition: Option<&Condition>,
+    ) -> Result<T, HubError> {
+        let body = to_body(body);
+        with_retry(Repeat::WithoutEffect, || async {
+            let mut request = Request::new(operation, method.clone(), path.clone()).body(body.clone());
+            if let Some(condition) = condition {
+                request = request.if_match(condition.header());
+            }
+            self.send(request).await?.success()?.json()
+        })
+        .await
+    }
+}
+
+/// Whether the hub says that the object of the call does not exist.
+pub fn is_missing(error: &HubError) -> bool {
+    error.status() == Some(StatusCode::NOT_FOUND.as_u16())
+}
+
+const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");
+const MAX_ITEM_COUNT: HeaderName = HeaderName::from_static("x-ms-max-item-count");
