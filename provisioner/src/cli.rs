@@ -13,6 +13,7 @@ mod apply;
 mod args;
 mod check;
 mod device;
+mod doctor;
 mod failure;
 mod loading;
 mod module;
@@ -48,6 +49,7 @@ fn dispatch(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Runs => runs::list(&cli.ledger, printer),
         Verb::Status(args) => runs::status(args.run, &cli.ledger, printer),
         Verb::Report(args) => runs::report(args.run, &cli.ledger, printer),
+        Verb::Doctor(args) => block_on(doctor::run(args, &cli.ledger, printer)),
         Verb::Device(verb) => block_on(device::run(verb, printer)),
         Verb::Module(verb) => block_on(module::run(verb, printer)),
         Verb::Twin(verb) => block_on(twin::run(verb, printer)),

@@ -9,10 +9,12 @@ use hub_types::{DeviceId, IdentityId};
 
 pub use client::{HubClient, HubClientOptions};
 pub use error::{ErrorClass, HubError};
+pub use examine::Examination;
 pub use objects::{Condition, QueryPage, is_missing};
 
 mod client;
 mod error;
+mod examine;
 mod objects;
 mod retry;
 

@@ -13,6 +13,7 @@
 //! | who does it, in which order? | [`apply`] |
 //! | what became of it? | [`ledger`] |
 //! | which hub, and how is it called? | [`target`], [`hub`] |
+//! | is this station ready? | [`doctor`] |
 //! | what would happen, and how long would it take? | [`plan`] |
 //! | the command line | [`cli`] |
 
@@ -22,6 +23,7 @@ mod causes;
 pub mod cli;
 pub mod clock;
 pub mod desired;
+pub mod doctor;
 pub mod hub;
 pub mod issue;
 pub mod ledger;

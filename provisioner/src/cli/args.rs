@@ -65,6 +65,9 @@ pub(super) enum Verb {
     ///
     /// As text: the totals and all that is remarkable. As csv or json: every row.
     Report(RunArgs),
+    /// Is this station ready? DNS, ports, TLS, clock, credentials and their rights, disk; nothing is
+    /// changed on the hub.
+    Doctor(DoctorArgs),
     /// One device, for scripts; prints the hub's own JSON.
     #[command(subcommand)]
     Device(DeviceVerb),
@@ -74,6 +77,12 @@ pub(super) enum Verb {
     /// One twin, for scripts; prints the hub's own JSON.
     #[command(subcommand)]
     Twin(TwinVerb),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
 }
 
 #[derive(Debug, Args)]

@@ -25,7 +25,7 @@ use super::retry::{Repeat, with_retry};
 /// A hub, and the right to call it.
 pub struct HubClient {
     access: ServiceConnectionString,
-    http: reqwest::Client,
+    pub(super) http: reqwest::Client,
     token: Mutex<Option<SasToken>>,
 }
 
@@ -48,6 +48,7 @@ impl HubClient {
         let builder = reqwest::Client::builder()
             .user_agent(concat!("provisioner/", env!("CARGO_PKG_VERSION")))
             .https_only(true)
+            .tls_info(true)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT);
         let builder = match options.is_local {
@@ -116,7 +117,7 @@ impl HubClient {
         })
     }
 
-    fn no_answer(&self, error: reqwest::Error) -> HubError {
+    pub(super) fn no_answer(&self, error: reqwest::Error) -> HubError {
         match error.is_connect() || error.is_builder() {
             true => HubError::Unreachable { host: self.host().to_owned(), source: error.without_url() },
             false => HubError::Lost(error.without_url()),
@@ -124,7 +125,7 @@ impl HubClient {
     }
 
     /// A token for the whole hub, signed anew when the last one nears its end.
-    fn authorization(&self) -> HeaderValue {
+    pub(super) fn authorization(&self) -> HeaderValue {
         let now = u64::try_from(clock::now().unix_timestamp()).unwrap_or(0);
         let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = token.take().filter(|token| !token.is_expired(now + RENEW_BEFORE.as_secs()));
@@ -280,7 +281,7 @@ pub(super) fn to_body(value: &impl serde::Serialize) -> bytes::Bytes {
     serde_json::to_vec(value).unwrap_or_default().into()
 }
 
-const API_VERSION: &str = "2021-04-12";
+pub(super) const API_VERSION: &str = "2021-04-12";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Under load a hub queues calls for tens of seconds before it refuses any: giving up sooner only
 /// adds load.

@@ -1,0 +1,36 @@
+//! `doctor`: is this station ready?
+
+use std::path::Path;
+
+use super::args::{DoctorArgs, Format};
+use super::failure::{Exit, Failure};
+use super::object;
+use super::printer::Printer;
+use crate::doctor::{self, Verdict};
+
+pub(super) async fn run(args: &DoctorArgs, ledger: &Path, printer: &Printer) -> Result<Exit, Failure> {
+    let hub = object::open(&args.target, printer).await?;
+    let folder = ledger.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let checks = doctor::examine(&hub, folder).await;
+    hub.close().await;
+    match printer.format {
+        Format::Json => printer.json(&checks),
+        Format::Csv => printer.csv(
+            ["check", "verdict", "seen", "remedy"],
+            checks.iter().map(|check| {
+                let remedy = check.remedy.unwrap_or_default().to_owned();
+                [check.name.to_owned(), check.verdict.to_string(), check.seen.clone(), remedy]
+            }),
+        ),
+        Format::Text => {
+            for check in &checks {
+                printer.data(format_args!("{:<8} {:<16} {}", check.verdict, check.name, check.seen));
+                if let Some(remedy) = check.remedy {
+                    printer.data(format_args!("{:<8} {:<16}   {remedy}", "", ""));
+                }
+            }
+        }
+    }
+    let failed = checks.iter().any(|check| check.verdict == Verdict::Fail);
+    Ok(if failed { Exit::Refused } else { Exit::Done })
+}

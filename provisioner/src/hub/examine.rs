@@ -1,0 +1,33 @@
+//! What can be learnt of a hub from one answer: whose certificate it shows, what time it is there.
+
+use std::time::SystemTime;
+
+use reqwest::header::{AUTHORIZATION, DATE};
+use reqwest::tls::TlsInfo;
+
+use super::client::{API_VERSION, HubClient};
+use super::error::HubError;
+
+/// What an answer of the hub shows besides its content.
+#[derive(Debug)]
+pub struct Examination {
+    /// The hub's clock, where it told.
+    pub date: Option<SystemTime>,
+    /// The certificate that the hub showed (DER).
+    pub certificate: Option<Vec<u8>>,
+}
+
+impl HubClient {
+    /// Makes one call and looks at its wrapping. An error only when no answer comes.
+    pub async fn examine(&self) -> Result<Examination, HubError> {
+        let url = format!("https://{}/statistics/devices?api-version={API_VERSION}", self.host());
+        let request = self.http.get(url).header(AUTHORIZATION, self.authorization());
+        let response = request.send().await.map_err(|error| self.no_answer(error))?;
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+        let tls = response.extensions().get::<TlsInfo>();
+        Ok(Examination {
+            date: date.and_then(|date| httpdate::parse_http_date(date).ok()),
+            certificate: tls.and_then(TlsInfo::peer_certificate).map(<[u8]>::to_vec),
+        })
+    }
+}
