@@ -1,22 +1,29 @@
 //! Applying a run: its rows go to the hub, unit by unit, until each has come to an end.
 //!
-//! Workers take groups of units (a device and its modules) from the ledger. In a group all devices
+//! Workers take chunks of units (a device and its modules) from the ledger. In a chunk all devices
 //! are settled first, then all modules: the order that the hub demands. What a crash or a stop
-//! leaves behind is `pending` or `sent` in the ledger and can be done by another run.
+//! leaves behind is `pending`, `claimed` or `sent` in the ledger, and [`Apply`] does it the next time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use hub_types::identity::Status;
 use hub_types::{DeviceId, IdentityId};
+use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_text;
 use crate::desired::GivenKeys;
 use crate::hub::{Hub, HubError};
-use crate::ledger::{Ledger, LedgerError, LedgerRow, Record, RowState, RunId, RunState, SharedLedger};
+use crate::ledger::{
+    Chunk, Claim, Effect, Lease, LedgerError, LedgerRow, Record, RowState, RunId, RunState, SharedLedger,
+};
+use crate::lifecycle::{Intent, Lifecycle, Outcome};
 pub(crate) use observation::observe;
-use settle::Settler;
+use settle::{Settler, Task};
 
+mod changes;
 mod creation;
 #[cfg(test)]
 mod model_hub;
@@ -35,14 +42,26 @@ pub struct Apply<H> {
     pub run: RunId,
     /// The symmetric keys that the batch gives.
     pub keys: Arc<GivenKeys>,
+    /// What may become of identities that are there already, and how new ones are marked.
+    pub intentions: Intentions,
     /// Whether to look before creating: worth it where most identities are expected to be there.
     pub look_first: bool,
-    /// How many groups are worked on at once.
+    /// How many chunks are worked on at once.
     pub workers: usize,
-    /// Cancelled to stop after the groups in flight.
+    /// Cancelled to stop after the chunks in flight.
     pub stop: CancellationToken,
     /// Told how many rows have come to an end since it was last told.
     pub progress: Arc<dyn Fn(usize) + Send + Sync>,
+}
+
+/// What a run is to do, apart from what its rows say.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Intentions {
+    /// What may become of identities that are there already.
+    pub intent: Intent,
+    /// The name and value of a tag that identities get when they are created. It is no part of what
+    /// the batch wants, and never compared.
+    pub created_by: Option<(String, Value)>,
 }
 
 /// Why a run could not go on. What it did until then is in the ledger.
@@ -61,12 +80,13 @@ pub enum ApplyError {
 }
 
 impl<H: Hub> Apply<H> {
-    /// Applies the run and answers how it ended.
+    /// Works on the run until nothing is left of it or it is stopped, and answers how it ended.
     pub async fn run(self) -> Result<RunState, ApplyError> {
-        let (ledger, run, stop) = (self.ledger.clone(), self.run, self.stop.clone());
+        let (ledger, run) = (self.ledger.clone(), self.run);
+        ledger.call(move |ledger| ledger.begin_work(run)).await?;
         let worked = self.work().await;
         let state = match &worked {
-            Ok(()) if !stop.is_cancelled() => RunState::Finished,
+            Ok(RunState::Finished) => RunState::Finished,
             _ => RunState::Interrupted,
         };
         let ended = ledger.call(move |ledger| ledger.end_run(run, state, &now_text())).await;
@@ -75,51 +95,54 @@ impl<H: Hub> Apply<H> {
         Ok(state)
     }
 
-    async fn work(self) -> Result<(), ApplyError> {
-        let run = self.run;
-        let levels = self.ledger.call(move |ledger| ledger.highest_level(run)).await?;
-        let workers = self.workers.max(1);
-        let groups = Groups { ledger: self.ledger.clone(), run: self.run };
-        let stop = self.stop.clone();
+    /// Hands chunks to workers as they become free.
+    async fn work(self) -> Result<RunState, ApplyError> {
+        let (stop, workers) = (self.stop.clone(), self.workers.max(1));
+        let rows = Rows { ledger: self.ledger.clone(), run: self.run };
         let worker = Arc::new(Worker {
-            settler: Settler::new(self.hub, self.keys, self.look_first),
-            groups: groups.clone(),
+            intent: self.intentions.intent,
+            settler: Settler::new(self.hub, self.keys, self.look_first, self.intentions),
+            rows: rows.clone(),
             progress: self.progress,
         });
-        for level in 0..=levels {
-            work_on_level(&worker, &groups, level, workers, &stop).await?;
+        let mut running = JoinSet::new();
+        let mut result = Ok(RunState::Interrupted);
+        while result.is_ok() && !stop.is_cancelled() {
+            if running.len() >= workers {
+                result = joined(running.join_next().await).map(|()| RunState::Interrupted);
+                continue;
+            }
+            match rows.claim().await {
+                Ok(Claim::Chunk(chunk)) => {
+                    let worker = worker.clone();
+                    running.spawn(async move { worker.work_on(chunk).await });
+                }
+                Ok(Claim::Finished) => {
+                    result = Ok(RunState::Finished);
+                    break;
+                }
+                // What is left waits for what is at work, here or at another station.
+                Ok(Claim::Wait) if !running.is_empty() => {
+                    result = joined(running.join_next().await).map(|()| RunState::Interrupted);
+                }
+                Ok(Claim::Wait) => wait(&stop).await,
+                Err(error) => result = Err(error.into()),
+            }
         }
-        Ok(())
+        // After an error the chunks in flight still finish, so that the ledger knows what became of them.
+        while let Some(ended) = running.join_next().await {
+            result = joined(Some(ended)).and(result);
+        }
+        result
     }
 }
 
-/// Hands the groups of a level to workers, and waits for all of them: what stands on a level needs
-/// what stands below it.
-async fn work_on_level<H: Hub>(
-    worker: &Arc<Worker<H>>,
-    groups: &Groups,
-    level: u32,
-    workers: usize,
-    stop: &CancellationToken,
-) -> Result<(), ApplyError> {
-    let mut running = JoinSet::new();
-    let mut after: Option<DeviceId> = None;
-    let mut result = Ok(());
-    while result.is_ok() && !stop.is_cancelled() {
-        let group = groups.next(level, after.take()).await?;
-        let Some(last) = group.last() else { break };
-        after = Some(last.wanted.identity.device().clone());
-        if running.len() >= workers {
-            result = joined(running.join_next().await);
-        }
-        let worker = worker.clone();
-        running.spawn(async move { worker.work_on(group).await });
+/// Waits for other stations to get on.
+async fn wait(stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(WAIT) => {}
     }
-    // After an error the groups in flight still finish, so that the ledger knows what became of them.
-    while let Some(ended) = running.join_next().await {
-        result = result.and(joined(Some(ended)));
-    }
-    result
 }
 
 fn joined(ended: Option<Result<Result<(), ApplyError>, tokio::task::JoinError>>) -> Result<(), ApplyError> {
@@ -131,81 +154,123 @@ fn joined(ended: Option<Result<Result<(), ApplyError>, tokio::task::JoinError>>)
 
 /// The rows of a run as the ledger gives them out and takes them back.
 #[derive(Clone)]
-struct Groups {
+struct Rows {
     ledger: SharedLedger,
     run: RunId,
 }
 
-impl Groups {
-    async fn next(&self, level: u32, after: Option<DeviceId>) -> Result<Vec<LedgerRow>, LedgerError> {
+impl Rows {
+    async fn claim(&self) -> Result<Claim, LedgerError> {
         let run = self.run;
-        self.ledger.call(move |ledger| ledger.claim_group(run, level, after.as_ref(), GROUP_DEVICES)).await
+        self.ledger.call(move |ledger| ledger.claim(run)).await
     }
 
-    async fn mark_sent(&self, identities: Vec<IdentityId>) -> Result<(), LedgerError> {
-        let run = self.run;
-        self.ledger.call(move |ledger| ledger.mark_sent(run, identities.iter())).await
+    async fn mark_sent(&self, lease: Lease, sent: Vec<(IdentityId, Effect)>) -> Result<(), LedgerError> {
+        self.ledger.call(move |ledger| ledger.mark_sent(&lease, &sent)).await
     }
 
-    async fn record(&self, records: Vec<(IdentityId, Record)>) -> Result<(), LedgerError> {
-        let run = self.run;
-        let record = move |ledger: &mut Ledger| {
-            ledger.record(run, records.iter().map(|(id, record)| (id, record)), &now_text())
-        };
-        self.ledger.call(record).await
+    async fn record(&self, lease: Lease, records: Vec<(IdentityId, Record)>) -> Result<(), LedgerError> {
+        self.ledger.call(move |ledger| ledger.record(&lease, &records, &now_text())).await
+    }
+
+    async fn finish(&self, lease: Lease) -> Result<(), LedgerError> {
+        self.ledger.call(move |ledger| ledger.finish_chunk(&lease)).await
     }
 }
 
 struct Worker<H> {
+    intent: Intent,
     settler: Settler<H>,
-    groups: Groups,
+    rows: Rows,
     progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
 impl<H: Hub> Worker<H> {
-    async fn work_on(&self, group: Vec<LedgerRow>) -> Result<(), ApplyError> {
+    async fn work_on(&self, chunk: Chunk) -> Result<(), ApplyError> {
+        let Chunk { lease, rows, mut closed } = chunk;
         let (devices, modules): (Vec<_>, Vec<_>) =
-            group.into_iter().partition(|row| row.wanted.identity.module().is_none());
-        let devices = self.settle(devices).await?;
-        let (modules, orphans) = split_off_orphans(modules, &devices);
-        self.finish(orphans).await?;
-        self.settle(modules).await?;
-        Ok(())
+            rows.into_iter().partition(|row| row.wanted.identity.module().is_none());
+        let tasks = devices.iter().map(|row| match waits_for_modules(row, &modules) {
+            true => Task::new(row.wanted.clone(), self.life(row).waiting_for_modules()),
+            false => Task::new(row.wanted.clone(), self.life(row)),
+        });
+        let outcomes = self.settle(lease, tasks.collect()).await?;
+        closed.extend(outcomes.closed);
+        let (modules, orphans) = split_off_orphans(modules, &closed);
+        self.record(lease, orphans).await?;
+        let tasks = modules.into_iter().map(|row| Task::new(row.wanted.clone(), self.life(&row)));
+        self.settle(lease, tasks.collect()).await?;
+        // Now that their modules are there, they can be disabled.
+        let staged = devices.into_iter().filter(|row| outcomes.staged.contains(&row.wanted.identity));
+        let resumed = Lifecycle::resumed;
+        let tasks = staged.map(|row| Task::new(row.wanted, resumed(self.intent, Effect::Created)));
+        self.settle(lease, tasks.collect()).await?;
+        Ok(self.rows.finish(lease).await?)
     }
 
-    /// Brings rows to their end and writes it down.
-    async fn settle(&self, rows: Vec<LedgerRow>) -> Result<Vec<(IdentityId, Record)>, ApplyError> {
-        let wanted = rows.into_iter().map(|row| row.wanted).collect();
-        let records = self.settler.settle(wanted, |identities| self.groups.mark_sent(identities)).await?;
-        self.finish(records.clone()).await?;
-        Ok(records)
+    fn life(&self, row: &LedgerRow) -> Lifecycle {
+        match row.record.state {
+            RowState::Sent => Lifecycle::resumed(self.intent, row.record.effect.unwrap_or(Effect::Created)),
+            _ => Lifecycle::new(self.intent),
+        }
     }
 
-    async fn finish(&self, records: Vec<(IdentityId, Record)>) -> Result<(), ApplyError> {
+    /// Brings identities to their end and writes it down.
+    async fn settle(&self, lease: Lease, tasks: Vec<Task>) -> Result<Settled, ApplyError> {
+        let outcomes = self.settler.settle(tasks, |sent| self.rows.mark_sent(lease, sent)).await?;
+        let mut settled = Settled::default();
+        let mut records = Vec::with_capacity(outcomes.len());
+        for (identity, outcome) in outcomes {
+            if matches!(outcome, Outcome::Staged) {
+                // Its row stays `sent`: it is not at its end.
+                settled.staged.push(identity);
+                continue;
+            }
+            let record = Record::from(outcome);
+            if matches!(record.state, RowState::Conflict | RowState::Failed) && identity.module().is_none() {
+                settled.closed.push((identity.device().clone(), record.state));
+            }
+            records.push((identity, record));
+        }
+        self.record(lease, records).await?;
+        Ok(settled)
+    }
+
+    async fn record(&self, lease: Lease, records: Vec<(IdentityId, Record)>) -> Result<(), LedgerError> {
         let count = records.len();
         if count > 0 {
-            self.groups.record(records).await?;
+            self.rows.record(lease, records).await?;
             (self.progress)(count);
         }
         Ok(())
     }
 }
 
+/// What became of identities, as far as others depend on it.
+#[derive(Default)]
+struct Settled {
+    /// Devices that wait for their modules.
+    staged: Vec<IdentityId>,
+    /// Devices that did not come out as the batch wants them.
+    closed: Vec<(DeviceId, RowState)>,
+}
+
+/// Whether a device is to be disabled, but only when these modules of it are there.
+fn waits_for_modules(device: &LedgerRow, modules: &[LedgerRow]) -> bool {
+    device.wanted.state.status == Status::Disabled
+        && modules.iter().any(|module| module.wanted.identity.device() == device.wanted.identity.device())
+}
+
 /// Takes out the modules whose device did not come out as the batch wants it: a module must not
 /// land on a device that is another's.
 fn split_off_orphans(
     modules: Vec<LedgerRow>,
-    devices: &[(IdentityId, Record)],
+    closed: &[(DeviceId, RowState)],
 ) -> (Vec<LedgerRow>, Vec<(IdentityId, Record)>) {
-    let bad: Vec<(&DeviceId, RowState)> = devices
-        .iter()
-        .filter(|(_, record)| matches!(record.state, RowState::Conflict | RowState::Failed))
-        .map(|(identity, record)| (identity.device(), record.state))
-        .collect();
     let mut orphans = Vec::new();
     let mut others = Vec::new();
     for row in modules {
-        match bad.iter().find(|(device, _)| *device == row.wanted.identity.device()) {
+        match closed.iter().find(|(device, _)| device == row.wanted.identity.device()) {
             None => others.push(row),
             Some((device, state)) => {
                 let reason =
@@ -217,5 +282,5 @@ fn split_off_orphans(
     (others, orphans)
 }
 
-/// Devices of a group: as many as one bulk call takes.
-const GROUP_DEVICES: usize = hub_types::limits::MAX_BULK_ITEMS;
+/// How long to wait before asking again whether other stations got on.
+const WAIT: Duration = Duration::from_millis(300);

@@ -14,6 +14,7 @@ mod args;
 mod check;
 mod device;
 mod doctor;
+mod failed_rows;
 mod failure;
 mod loading;
 mod module;
@@ -21,9 +22,11 @@ mod object;
 mod plan;
 mod printer;
 mod progress;
+mod resume;
 mod runs;
 mod twin;
 mod verify;
+mod work;
 
 /// Runs the program and answers its exit code.
 pub fn run() -> ExitCode {
@@ -45,10 +48,11 @@ fn dispatch(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Check(args) => check::run(args, printer),
         Verb::Plan(args) => block_on(plan::run(args, printer)),
         Verb::Apply(args) => block_on(apply::run(args, &cli.ledger, printer)),
+        Verb::Resume(args) => block_on(resume::run(args, &cli.ledger, printer)),
         Verb::Verify(args) => block_on(verify::run(args, printer)),
         Verb::Runs => runs::list(&cli.ledger, printer),
         Verb::Status(args) => runs::status(args.run, &cli.ledger, printer),
-        Verb::Report(args) => runs::report(args.run, &cli.ledger, printer),
+        Verb::Report(args) => runs::report(args, &cli.ledger, printer),
         Verb::Doctor(args) => block_on(doctor::run(args, &cli.ledger, printer)),
         Verb::Device(verb) => block_on(device::run(verb, printer)),
         Verb::Module(verb) => block_on(module::run(verb, printer)),

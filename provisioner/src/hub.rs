@@ -5,7 +5,7 @@ use hub_types::bulk::{BulkItem, BulkResult};
 use hub_types::identity::{Device, ModuleSpec};
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::twin::{JsonObject, Twin};
-use hub_types::{DeviceId, IdentityId};
+use hub_types::{DeviceId, Etag, IdentityId};
 
 pub use client::{HubClient, HubClientOptions};
 pub use error::{ErrorClass, HubError};
@@ -24,11 +24,13 @@ pub trait Hub: Send + Sync + 'static {
     /// succeeded. Only what had no effect for certain is sent again.
     fn bulk(&self, items: &[BulkItem]) -> impl Future<Output = Result<BulkResult, HubError>> + Send;
 
-    /// Creates one module, where a hub takes no modules in bulk.
-    fn create_module(
+    /// Creates one module, where a hub takes no modules in bulk; with an etag, replaces the module
+    /// that has it.
+    fn put_module(
         &self,
         identity: &IdentityId,
         spec: &ModuleSpec,
+        etag: Option<&Etag>,
     ) -> impl Future<Output = Result<(), HubError>> + Send;
 
     /// Reads a device; `None` when there is none.
@@ -41,13 +43,15 @@ pub trait Hub: Send + Sync + 'static {
         identity: &IdentityId,
     ) -> impl Future<Output = Result<Option<SymmetricKeys>, HubError>> + Send;
 
-    /// Merges tags and desired properties into a twin. The same patch twice has the same end, so
-    /// it is sent again whatever became of the first.
+    /// Merges tags and desired properties into a twin: the one that has this etag, or whichever
+    /// there is. The same patch twice has the same end, so it is sent again whatever became of the
+    /// first.
     fn patch_twin(
         &self,
         identity: &IdentityId,
         tags: &JsonObject,
         desired: &JsonObject,
+        etag: Option<&Etag>,
     ) -> impl Future<Output = Result<(), HubError>> + Send;
 
     /// Reads the twin of a device or a module; `None` when there is none.

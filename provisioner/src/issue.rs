@@ -7,7 +7,7 @@ use hub_types::{IdentityId, Sha256Thumbprint};
 
 use crate::causes::with_causes;
 use crate::clock::now_text;
-use crate::desired::{Csr, DesiredAuth};
+use crate::desired::{Csr, DesiredAuth, DesiredIdentity};
 use crate::ledger::{Credential, Ledger, LedgerError, LedgerRow, Record, RowFilter, RunId};
 
 /// What issuing for a run came to.
@@ -63,7 +63,7 @@ pub fn issue_missing(
             }
         })?;
         ledger.remember(run, &owned)?;
-        ledger.record(run, refused.iter().map(|(identity, record)| (identity, record)), &now_text())?;
+        ledger.refuse(run, &refused, &now_text())?;
         Ok(thumbprints)
     })?;
     Ok(totals)
@@ -110,7 +110,8 @@ fn each_page(
             }
         }
         let known = rows.iter().filter(|row| !row.wanted.state.auth.is_to_be_issued());
-        ledger.replace_wanted(run, known.map(|row| &row.wanted))?;
+        let known: Vec<&DesiredIdentity> = known.map(|row| &row.wanted).collect();
+        ledger.replace_wanted(run, &known)?;
     }
 }
 

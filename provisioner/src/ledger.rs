@@ -11,18 +11,23 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use crate::lifecycle::Effect;
+pub use chunks::{Chunk, Claim, Lease};
 pub use credentials::{Credential, CredentialKind, Taken};
-pub use record::{Effect, Record, RowState};
+pub use record::{Record, RowState};
 pub use rows::{LedgerRow, Loader, RowFilter, RunFacts};
-pub use runs::{Run, RunId, RunState, Totals};
+pub use runs::{Run, RunId, RunOptions, RunState, Totals};
 pub use shared::SharedLedger;
 
+mod chunks;
 mod credentials;
 mod record;
 mod rows;
 mod runs;
 mod schema;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 /// An open ledger.
 pub struct Ledger {

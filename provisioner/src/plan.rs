@@ -118,10 +118,10 @@ impl Planner {
         // Whatever happens to it, it is read back in the end.
         self.count(OperationClass::TwinRead);
         let action = match &standing {
-            Standing::Different(_) => Action::Conflict,
+            Standing::Different(_) | Standing::TwinDiffers(_) => Action::Conflict,
             Standing::Equal | Standing::TwinWrittenSince(_) => Action::Keep,
             Standing::Missing => Action::Create,
-            Standing::TwinUnwritten => Action::Update,
+            Standing::Staged(_) | Standing::TwinUnwritten => Action::Update,
         };
         match action {
             Action::Conflict => self.plan.conflict += 1,

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use hub_types::Etag;
+use hub_types::identity::Status;
 use hub_types::twin::{JsonObject, Twin};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,12 +17,17 @@ use crate::desired::{DesiredAuth, DesiredIdentity};
 /// How an identity on the hub stands against the batch.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Standing {
-    /// It is there, and it is another: these are the differences.
+    /// It is there, and the identity is another: these are the differences.
     Different(Vec<Difference>),
     /// It is there and holds all the batch wants.
     Equal,
     /// It is not there.
     Missing,
+    /// It is a device that a run has created and not yet disabled, as the batch wants it: see
+    /// [`STAGED`].
+    Staged(Vec<Difference>),
+    /// It is there with the twin that it was created with, which has other values.
+    TwinDiffers(Vec<Difference>),
     /// It is there, and its twin was never written: the initial twin is still to come.
     TwinUnwritten,
     /// It is there, and somebody has written other values into its twin since it was created.
@@ -77,32 +83,73 @@ impl fmt::Display for Difference {
 }
 
 impl Standing {
-    /// Compares what is wanted with the twin that the hub answered; `None` when there is none.
+    /// Compares what is wanted with the twin that the hub answered; `None` when there is none. What
+    /// the twin holds besides does not count.
     pub fn of(wanted: &DesiredIdentity, found: Option<&Twin>) -> Self {
+        Self::compare(wanted, found, Besides::Allowed)
+    }
+
+    /// Compares as [`Self::of`] does, but what the twin holds besides is a difference: its wanted
+    /// value is null. A section of which the batch says nothing is not compared.
+    pub fn of_whole_twin(wanted: &DesiredIdentity, found: Option<&Twin>) -> Self {
+        Self::compare(wanted, found, Besides::Different)
+    }
+
+    fn compare(wanted: &DesiredIdentity, found: Option<&Twin>, besides: Besides) -> Self {
         let Some(twin) = found else { return Self::Missing };
         let identity = identity_differences(wanted, twin);
         if !identity.is_empty() {
-            return Self::Different(identity);
+            return match is_staged(wanted, twin, &identity) {
+                true => Self::Staged(identity),
+                false => Self::Different(identity),
+            };
         }
         let mut differences = Vec::new();
-        let tags = twin.tags.as_ref();
-        contained("tags", &wanted.state.tags, tags, &mut differences);
-        contained("desired", &wanted.state.desired, Some(&twin.properties.desired.values), &mut differences);
+        let (tags, desired) = (twin.tags.as_ref(), Some(&twin.properties.desired.values));
+        for (section, wanted, found) in
+            [("tags", &wanted.state.tags, tags), ("desired", &wanted.state.desired, desired)]
+        {
+            contained(section, wanted, found, &mut differences);
+            if let (Besides::Different, Some(found), false) = (besides, found, wanted.is_empty()) {
+                surplus(section, wanted, found, &mut differences);
+            }
+        }
         match differences.is_empty() {
             true => Self::Equal,
             false if !was_written(twin) && is_blank(twin) => Self::TwinUnwritten,
             false if was_written(twin) => Self::TwinWrittenSince(differences),
-            false => Self::Different(differences),
+            false => Self::TwinDiffers(differences),
         }
     }
 
     /// The differences, where there are any.
     pub fn differences(&self) -> &[Difference] {
         match self {
-            Self::Different(differences) | Self::TwinWrittenSince(differences) => differences,
+            Self::Different(differences)
+            | Self::Staged(differences)
+            | Self::TwinDiffers(differences)
+            | Self::TwinWrittenSince(differences) => differences,
             Self::Equal | Self::Missing | Self::TwinUnwritten => &[],
         }
     }
+}
+
+/// What becomes of values that a twin holds besides those of the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Besides {
+    Allowed,
+    Different,
+}
+
+/// The status reason of a device that is to be disabled, until its modules are there: to a disabled
+/// device a hub answers 401 for everything about its modules. It proves that a run created it.
+pub const STAGED: &str = "provisioner: to be disabled when its modules are there";
+
+/// Whether all that differs is that the device is still enabled for the sake of its modules.
+fn is_staged(wanted: &DesiredIdentity, twin: &Twin, differences: &[Difference]) -> bool {
+    wanted.state.status == Status::Disabled
+        && twin.status_reason.as_ref().is_some_and(|reason| reason.as_str() == STAGED)
+        && differences.iter().all(|difference| difference.path.starts_with("status"))
 }
 
 /// Whether a service wrote to the twin after it was created. The twin's `version` counts all
@@ -177,6 +224,22 @@ fn contained(path: &str, wanted: &JsonObject, found: Option<&JsonObject>, differ
     }
 }
 
+/// Notes every value of `found` that `wanted` does not name.
+fn surplus(path: &str, wanted: &JsonObject, found: &JsonObject, differences: &mut Vec<Difference>) {
+    for (name, value) in found {
+        let path = format!("{path}.{name}");
+        match (wanted.get(name), value) {
+            (Some(Value::Object(wanted)), Value::Object(found)) => {
+                surplus(&path, wanted, found, differences);
+            }
+            (Some(_), _) => {}
+            (None, found) => {
+                differences.push(Difference { path, wanted: Value::Null, found: found.clone() });
+            }
+        }
+    }
+}
+
 /// Equality of JSON values in which `1` and `1.0` are one number.
 fn same_value(left: &Value, right: &Value) -> bool {
     match (left, right) {
@@ -199,7 +262,7 @@ mod tests {
     use super::*;
     use crate::desired::DesiredState;
     use hub_types::IdentityId;
-    use hub_types::identity::Status;
+    use hub_types::identity::StatusReason;
     use serde_json::from_value;
 
     fn wanted(tags: Value, desired: Value) -> DesiredIdentity {
@@ -258,6 +321,30 @@ mod tests {
     fn another_initial_twin_is_a_difference() {
         let wanted = wanted(json!({}), json!({"a": 1}));
         let found = twin(json!({}), json!({"a": 2}), 0);
+        assert!(matches!(Standing::of(&wanted, Some(&found)), Standing::TwinDiffers(_)));
+    }
+
+    #[test]
+    fn what_a_twin_holds_besides_counts_only_where_the_whole_is_compared() {
+        let wanted = wanted(json!({}), json!({"a": {"b": 1}}));
+        let found = twin(json!({"site": "m"}), json!({"a": {"b": 1, "c": 2}, "d": [3]}), 1);
+        assert_eq!(Standing::of(&wanted, Some(&found)), Standing::Equal);
+        let whole = Standing::of_whole_twin(&wanted, Some(&found));
+        let paths: Vec<_> =
+            whole.differences().iter().map(|d| (d.path.as_str(), d.wanted.is_null())).collect();
+        // The batch says nothing of tags, so they are not compared.
+        assert_eq!(paths, [("desired.a.c", true), ("desired.d", true)]);
+    }
+
+    #[test]
+    fn a_device_that_waits_for_its_modules_is_told_from_one_that_somebody_enabled() {
+        let mut wanted = wanted(json!({}), json!({}));
+        wanted.state.status = Status::Disabled;
+        let mut found = twin(json!({}), json!({}), 0);
+        assert!(matches!(Standing::of(&wanted, Some(&found)), Standing::Different(_)));
+        found.status_reason = StatusReason::new(STAGED).ok();
+        assert!(matches!(Standing::of(&wanted, Some(&found)), Standing::Staged(_)));
+        wanted.state.edge = true;
         assert!(matches!(Standing::of(&wanted, Some(&found)), Standing::Different(_)));
     }
 

@@ -71,7 +71,9 @@ impl Verified {
                     found: "never written".into(),
                 }]
             }
-            Standing::Different(differences) => {
+            Standing::Different(differences)
+            | Standing::Staged(differences)
+            | Standing::TwinDiffers(differences) => {
                 self.different += 1;
                 differences
             }

@@ -6,4 +6,4 @@ mod served_hub;
 mod station;
 
 pub use served_hub::{LoggedRequest, ServedHub};
-pub use station::{Ended, Station, repository};
+pub use station::{Ended, Station, devices_with_modules, repository};

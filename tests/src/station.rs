@@ -105,6 +105,17 @@ impl Ended {
     }
 }
 
+/// A batch of devices that prove who they are by their CA, each with two modules and all with twins.
+pub fn devices_with_modules(devices: usize) -> String {
+    let mut batch = String::from("device_id,module_id,auth,tags.site,desired.interval\n");
+    for device in 0..devices {
+        for module in ["", "m1", "m2"] {
+            batch += &format!("dev-{device:05},{module},x509_ca,works {},60\n", device % 7);
+        }
+    }
+    batch
+}
+
 /// The root of the repository.
 pub fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

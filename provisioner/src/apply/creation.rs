@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
 use hub_types::bulk::{BulkError, BulkItem, BulkResult};
+use hub_types::identity::Status;
 use hub_types::limits::MAX_BULK_ITEMS;
 use hub_types::{DeviceId, ErrorCode};
 
@@ -109,7 +110,7 @@ impl<H: Hub> Creator<H> {
 
     /// Sends items in one bulk call and answers an event for each. Where the hub refuses the call as
     /// a whole, its halves are sent, down to the item that is to blame.
-    async fn send(&self, items: &[BulkItem]) -> Result<Vec<Event>, HubError> {
+    pub(super) async fn send(&self, items: &[BulkItem]) -> Result<Vec<Event>, HubError> {
         if items.is_empty() {
             return Ok(Vec::new());
         }
@@ -154,17 +155,19 @@ impl<H: Hub> Creator<H> {
         let Some(spec) = wanted.module_spec(keys) else {
             return Ok(Event::Refused(HubError::NoDevice(wanted.identity.device().clone())));
         };
-        match self.hub.create_module(&wanted.identity, &spec).await {
+        match self.hub.put_module(&wanted.identity, &spec, None).await {
             Ok(()) if wanted.state.has_twin() => Ok(Event::CreatedWithoutTwin),
             Ok(()) => Ok(Event::Created),
             Err(error) if error.code() == Some(ErrorCode::ModuleAlreadyExistsOnDevice) => {
                 Ok(Event::AlreadyExists)
             }
-            // For the modules of a missing device a hub says 401, as if the caller had no right.
+            // For the modules of a missing or a disabled device a hub says 401, as if the caller had
+            // no right.
             Err(error) if error.class() == ErrorClass::Auth => {
                 let device = wanted.identity.device();
                 match self.hub.twin(&device.clone().into()).await? {
                     None => Ok(Event::Refused(HubError::NoDevice(device.clone()))),
+                    Some(twin) if twin.status == Status::Disabled => Ok(Event::Refused(error)),
                     Some(_) => Err(error),
                 }
             }
@@ -173,7 +176,7 @@ impl<H: Hub> Creator<H> {
     }
 
     /// The scope of the parent that the batch wants, asked of the hub once.
-    async fn parent_scope(&self, wanted: &DesiredIdentity) -> Result<Option<String>, HubError> {
+    pub(super) async fn parent_scope(&self, wanted: &DesiredIdentity) -> Result<Option<String>, HubError> {
         let Some(parent) = &wanted.state.parent else { return Ok(None) };
         let known = self.parent_scopes.lock().unwrap_or_else(PoisonError::into_inner).get(parent).cloned();
         if known.is_some() {
@@ -185,6 +188,10 @@ impl<H: Hub> Creator<H> {
         let scope = scope.ok_or_else(|| HubError::NoParent(parent.clone()))?;
         let mut scopes = self.parent_scopes.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Some(scopes.entry(parent.clone()).or_insert(scope).clone()))
+    }
+
+    pub(super) fn hub(&self) -> &H {
+        &self.hub
     }
 
     fn bulk_modules(&self) -> BulkModules {
@@ -225,14 +232,21 @@ fn item_error(error: &BulkError) -> Event {
     let reason = HubError::from(error);
     match error.code() {
         Some(ErrorCode::DeviceAlreadyExists | ErrorCode::ModuleAlreadyExistsOnDevice) => Event::AlreadyExists,
-        _ if reason.class() == ErrorClass::Input => Event::Refused(reason),
+        // Of one item in a call that was let in, 401 says that its device is missing or disabled.
+        _ if matches!(reason.class(), ErrorClass::Auth | ErrorClass::Input) => Event::Refused(reason),
         // Throttled or failed in the middle of the call: the hub must be asked what became of it.
         _ => Event::Lost(reason),
     }
 }
 
+/// Whether a change was refused because what it changes has another version by now.
+pub(super) fn outdated(error: &HubError) -> bool {
+    error.status() == Some(412)
+        || matches!(error.code(), Some(ErrorCode::EtagDoesNotMatch | ErrorCode::PreconditionFailed))
+}
+
 /// Whether a refusal may mean that the hub takes no modules in bulk, rather than that this one is bad.
-fn may_be_no_bulk_modules(error: &HubError) -> bool {
+pub(super) fn may_be_no_bulk_modules(error: &HubError) -> bool {
     match error.code() {
         None => true,
         Some(code) => matches!(

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hub_types::bulk::{BulkError, BulkItem, BulkResult};
-use hub_types::identity::{Device, ModuleSpec};
+use hub_types::bulk::{BulkError, BulkItem, BulkResult, ImportMode};
+use hub_types::identity::{Device, ModuleSpec, Status, StatusReason};
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::twin::{JsonObject, Twin};
-use hub_types::{Authentication, DeviceId, ErrorCode, IdentityId};
+use hub_types::{Authentication, DeviceId, ErrorCode, Etag, IdentityId};
 use serde_json::{Value, from_value, json};
+use tokio::sync::Notify;
 
 use crate::hub::{Hub, HubError};
 
@@ -34,6 +36,10 @@ pub(super) struct ModelHub {
     pub(super) fates: Mutex<Vec<Fate>>,
     pub(super) identities: Mutex<BTreeMap<IdentityId, Identity>>,
     pub(super) changing_calls: Mutex<usize>,
+    /// After so many calls the caller is cut off: the call hangs for ever, after its effect.
+    pub(super) calls_until_cut: AtomicUsize,
+    /// Told when that has happened.
+    pub(super) cut: Notify,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,7 +47,13 @@ pub(super) struct Identity {
     pub(super) authentication: Authentication,
     pub(super) tags: JsonObject,
     pub(super) desired: JsonObject,
+    pub(super) status: Status,
+    pub(super) status_reason: Option<StatusReason>,
     pub(super) creations: u32,
+    /// Writes to the twin, besides the one that came with the creation.
+    pub(super) twin_writes: u64,
+    /// Changes of the identity: its version.
+    pub(super) updates: u64,
 }
 
 impl ModelHub {
@@ -51,6 +63,17 @@ impl ModelHub {
             fates: Mutex::new(fates),
             identities: Mutex::default(),
             changing_calls: Mutex::default(),
+            calls_until_cut: AtomicUsize::new(usize::MAX),
+            cut: Notify::new(),
+        }
+    }
+
+    /// Where the caller is cut off, if it is time.
+    async fn may_be_cut(&self) {
+        let count = |left: usize| left.checked_sub(1);
+        if self.calls_until_cut.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count).is_err() {
+            self.cut.notify_one();
+            std::future::pending::<()>().await;
         }
     }
 
@@ -70,6 +93,29 @@ impl ModelHub {
         }
     }
 
+    fn change_item(
+        &self,
+        item: &BulkItem,
+        identities: &mut BTreeMap<IdentityId, Identity>,
+    ) -> Result<(), ErrorCode> {
+        match item.import_mode {
+            Some(ImportMode::UpdateIfMatchETag) => Self::update(item, identities),
+            _ => self.create(item, identities),
+        }
+    }
+
+    fn update(item: &BulkItem, identities: &mut BTreeMap<IdentityId, Identity>) -> Result<(), ErrorCode> {
+        let found = identities.get_mut(&item.identity()).ok_or(ErrorCode::DeviceNotFound)?;
+        if item.etag != Some(etag(found.updates)) {
+            return Err(ErrorCode::EtagDoesNotMatch);
+        }
+        found.updates += 1;
+        found.authentication = item.authentication.clone().unwrap_or_default();
+        found.status = item.status.unwrap_or_default();
+        found.status_reason.clone_from(&item.status_reason);
+        Ok(())
+    }
+
     fn create(
         &self,
         item: &BulkItem,
@@ -83,6 +129,9 @@ impl ModelHub {
         if is_module && !identities.contains_key(&identity.device().clone().into()) {
             return Err(ErrorCode::DeviceNotFound);
         }
+        if is_module && !takes_modules(&identity, identities) {
+            return Err(ErrorCode::IotHubUnauthorizedAccess);
+        }
         if identities.contains_key(&identity) {
             return Err(match is_module {
                 true => ErrorCode::ModuleAlreadyExistsOnDevice,
@@ -91,6 +140,8 @@ impl ModelHub {
         }
         let mut created = Identity { creations: 1, ..Identity::default() };
         created.authentication = item.authentication.clone().unwrap_or_default();
+        created.status = item.status.unwrap_or_default();
+        created.status_reason.clone_from(&item.status_reason);
         if !is_module || self.modules == Modules::InBulk {
             created.tags = item.tags.clone().unwrap_or_default();
             created.desired = item.properties.clone().and_then(|p| p.desired).unwrap_or_default();
@@ -103,10 +154,10 @@ impl ModelHub {
 impl Hub for ModelHub {
     async fn bulk(&self, items: &[BulkItem]) -> Result<BulkResult, HubError> {
         assert!(!items.is_empty() && items.len() <= 100);
-        self.change(|identities| {
+        let answer = self.change(|identities| {
             let mut errors = Vec::new();
             for item in items {
-                if let Err(code) = self.create(item, identities) {
+                if let Err(code) = self.change_item(item, identities) {
                     errors.push(BulkError {
                         device_id: item.id.to_string(),
                         module_id: item.module_id.as_ref().map(ToString::to_string),
@@ -117,18 +168,29 @@ impl Hub for ModelHub {
                 }
             }
             BulkResult { is_successful: errors.is_empty(), errors, warnings: Vec::new() }
-        })
+        });
+        self.may_be_cut().await;
+        answer
     }
 
-    async fn create_module(&self, identity: &IdentityId, spec: &ModuleSpec) -> Result<(), HubError> {
+    async fn put_module(
+        &self,
+        identity: &IdentityId,
+        spec: &ModuleSpec,
+        if_match: Option<&Etag>,
+    ) -> Result<(), HubError> {
         let created = self.change(|identities| {
-            let refused = |code: ErrorCode| {
-                let body =
-                    json!({"Message": format!("ErrorCode:{code};no"), "ExceptionMessage": ""}).to_string();
-                HubError::refused(code.http_status(), None, None, body.as_bytes())
-            };
-            if !identities.contains_key(&identity.device().clone().into()) {
+            if !takes_modules(identity, identities) {
                 return Err(refused(ErrorCode::IotHubUnauthorizedAccess));
+            }
+            if let Some(if_match) = if_match {
+                let found = identities.get_mut(identity).ok_or_else(|| refused(ErrorCode::ModuleNotFound))?;
+                if *if_match != etag(found.updates) {
+                    return Err(refused(ErrorCode::PreconditionFailed));
+                }
+                found.updates += 1;
+                found.authentication = spec.authentication.clone().unwrap_or_default();
+                return Ok(());
             }
             if identities.contains_key(identity) {
                 return Err(refused(ErrorCode::ModuleAlreadyExistsOnDevice));
@@ -138,6 +200,7 @@ impl Hub for ModelHub {
                 .insert(identity.clone(), Identity { authentication, creations: 1, ..Identity::default() });
             Ok(())
         });
+        self.may_be_cut().await;
         created?
     }
 
@@ -157,25 +220,60 @@ impl Hub for ModelHub {
         identity: &IdentityId,
         tags: &JsonObject,
         desired: &JsonObject,
+        if_match: Option<&Etag>,
     ) -> Result<(), HubError> {
-        self.change(|identities| {
+        let written = self.change(|identities| {
             let found = identities.get_mut(identity).expect("a twin is written after its identity");
-            found.tags.extend(tags.clone());
-            found.desired.extend(desired.clone());
-        })
+            if if_match.is_some_and(|if_match| *if_match != etag(found.twin_writes)) {
+                return Err(refused(ErrorCode::PreconditionFailed));
+            }
+            found.twin_writes += 1;
+            merge(&mut found.tags, tags);
+            merge(&mut found.desired, desired);
+            Ok(())
+        });
+        self.may_be_cut().await;
+        written?
     }
 
     async fn twin(&self, identity: &IdentityId) -> Result<Option<Twin>, HubError> {
+        self.may_be_cut().await;
         let identities = self.identities.lock().unwrap();
         let Some(found) = identities.get(identity) else { return Ok(None) };
         let mut desired = Value::Object(found.desired.clone());
-        desired["$version"] = json!(1);
+        desired["$version"] = json!(1 + found.twin_writes);
         let twin = json!({
-            "deviceId": identity.device(), "moduleId": identity.module(), "etag": "AAAAAAAAAAE=", "version": 2,
+            "deviceId": identity.device(), "moduleId": identity.module(), "etag": etag(found.twin_writes),
+            "deviceEtag": etag(found.updates), "version": 2 + found.twin_writes, "status": found.status,
+            "statusReason": found.status_reason,
             "authenticationType": found.authentication.type_name(),
             "x509Thumbprint": found.authentication.thumbprints(), "tags": found.tags,
             "properties": {"desired": desired, "reported": {"$version": 1}},
         });
         Ok(Some(from_value(twin).expect("the model's twins are twins")))
+    }
+}
+
+/// To a device that is missing or disabled a hub says 401 for everything about its modules.
+fn takes_modules(module: &IdentityId, identities: &BTreeMap<IdentityId, Identity>) -> bool {
+    let device = identities.get(&module.device().clone().into());
+    device.is_some_and(|device| device.status == Status::Enabled)
+}
+
+fn refused(code: ErrorCode) -> HubError {
+    let body = json!({"Message": format!("ErrorCode:{code};no"), "ExceptionMessage": ""}).to_string();
+    HubError::refused(code.http_status(), None, None, body.as_bytes())
+}
+
+fn etag(version: u64) -> Etag {
+    Etag::new(&version.to_string())
+}
+
+fn merge(section: &mut JsonObject, patch: &JsonObject) {
+    for (name, value) in patch {
+        match value {
+            Value::Null => drop(section.remove(name)),
+            value => drop(section.insert(name.clone(), value.clone())),
+        }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::desired::{DesiredAuth, DesiredIdentity, GivenKeys};
 use crate::hub::{ErrorClass, Hub, HubError};
-use crate::lifecycle::Event;
+use crate::lifecycle::{Event, TwinPolicy};
 use crate::standing::{Difference, Etags, Observation, Standing};
 
 /// Reads an identity from the hub and compares it with what the batch wants.
@@ -13,10 +13,23 @@ pub(crate) async fn observe(
     wanted: &DesiredIdentity,
     keys: &GivenKeys,
 ) -> Result<Observation, HubError> {
+    observe_for(hub, wanted, keys, TwinPolicy::Initial).await
+}
+
+/// The same for a run that may do this with twins.
+pub(super) async fn observe_for(
+    hub: &impl Hub,
+    wanted: &DesiredIdentity,
+    keys: &GivenKeys,
+    policy: TwinPolicy,
+) -> Result<Observation, HubError> {
     let twin = hub.twin(&wanted.identity).await?;
-    let mut standing = Standing::of(wanted, twin.as_ref());
+    let mut standing = match policy {
+        TwinPolicy::Initial | TwinPolicy::Merge => Standing::of(wanted, twin.as_ref()),
+        TwinPolicy::Replace => Standing::of_whole_twin(wanted, twin.as_ref()),
+    };
     if let DesiredAuth::Sas { given: true } = wanted.state.auth
-        && !matches!(standing, Standing::Missing | Standing::Different(_))
+        && !matches!(standing, Standing::Missing | Standing::Different(_) | Standing::Staged(_))
         && hub.keys(&wanted.identity).await?.as_ref() != keys.get(&wanted.identity)
     {
         standing = Standing::Different(vec![other_keys()]);

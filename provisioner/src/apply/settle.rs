@@ -1,107 +1,170 @@
 //! Bringing a set of identities to their end: the driver of [`Lifecycle`].
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
 use hub_types::IdentityId;
+use hub_types::identity::{Status, StatusReason};
 
-use super::ApplyError;
-use super::creation::Creator;
-use super::observation::{observe, refused_or_fatal};
+use super::changes::{Change, section_patch};
+use super::creation::{Creator, outdated};
+use super::observation::{observe_for, refused_or_fatal};
+use super::{ApplyError, Intentions};
 use crate::desired::{DesiredIdentity, GivenKeys};
 use crate::hub::{Hub, HubError};
-use crate::ledger::{LedgerError, Record};
-use crate::lifecycle::{Event, Lifecycle, Outcome, Step};
+use crate::ledger::LedgerError;
+use crate::lifecycle::{Effect, Event, Lifecycle, Outcome, Step};
+use crate::standing::{Difference, Etags, Observation, STAGED};
 
 /// Settles identities on one hub, and learns from each set what to expect of the next.
 pub(super) struct Settler<H> {
     hub: Arc<H>,
     keys: Arc<GivenKeys>,
     creator: Creator<H>,
+    intentions: Intentions,
     /// Whether most identities of the last set were there already: then reading first is cheaper
     /// than being refused.
     look_first: AtomicBool,
 }
 
-struct Task {
+/// An identity that is to be settled.
+pub(super) struct Task {
     wanted: DesiredIdentity,
     life: Lifecycle,
     step: Step,
+    /// What was seen of it last.
+    etags: Etags,
+    differences: Vec<Difference>,
+}
+
+impl Task {
+    pub(super) fn new(wanted: DesiredIdentity, life: Lifecycle) -> Self {
+        Self { wanted, life, step: Step::Observe, etags: Etags::default(), differences: Vec::new() }
+    }
+
+    fn observed(&mut self, seen: Observation) {
+        self.etags = seen.etags;
+        self.differences = seen.standing.differences().to_vec();
+        self.step = self.life.on(Event::Observed(seen.standing));
+    }
+
+    /// The identity as it is to be sent: enabled, as long as it waits for its modules.
+    fn identity_to_send(&self) -> Cow<'_, DesiredIdentity> {
+        if !self.life.waits_for_modules() {
+            return Cow::Borrowed(&self.wanted);
+        }
+        let mut staged = self.wanted.clone();
+        staged.state.status = Status::Enabled;
+        staged.state.status_reason = StatusReason::new(STAGED).ok();
+        Cow::Owned(staged)
+    }
+
+    /// What the request that its step asks for is to do.
+    fn effect(&self) -> Option<Effect> {
+        match self.step {
+            Step::Create => Some(Effect::Created),
+            Step::UpdateIdentity | Step::WriteTwin if self.life.is_creation() => Some(Effect::Created),
+            Step::UpdateIdentity | Step::WriteTwin => Some(Effect::Updated),
+            Step::Finish(_) | Step::Observe => None,
+        }
+    }
 }
 
 impl<H: Hub> Settler<H> {
-    pub(super) fn new(hub: Arc<H>, keys: Arc<GivenKeys>, look_first: bool) -> Self {
-        Self { creator: Creator::new(hub.clone()), hub, keys, look_first: AtomicBool::new(look_first) }
+    pub(super) fn new(hub: Arc<H>, keys: Arc<GivenKeys>, look_first: bool, intentions: Intentions) -> Self {
+        let look_first = AtomicBool::new(look_first);
+        Self { creator: Creator::new(hub.clone()), hub, keys, intentions, look_first }
     }
 
     /// Brings each identity to its end. `mark_sent` is called, and waited for, before any request
     /// leaves that may have an effect.
     pub(super) async fn settle<F>(
         &self,
-        wanted: Vec<DesiredIdentity>,
-        mark_sent: impl Fn(Vec<IdentityId>) -> F,
-    ) -> Result<Vec<(IdentityId, Record)>, ApplyError>
+        mut tasks: Vec<Task>,
+        mark_sent: impl Fn(Vec<(IdentityId, Effect)>) -> F,
+    ) -> Result<Vec<(IdentityId, Outcome)>, ApplyError>
     where
         F: Future<Output = Result<(), LedgerError>>,
     {
         let look_first = self.look_first.load(Ordering::Relaxed);
-        let start = || if look_first { Step::Observe } else { Step::Create };
-        let mut tasks: Vec<Task> = wanted
-            .into_iter()
-            .map(|wanted| Task { wanted, life: Lifecycle::default(), step: start() })
-            .collect();
+        tasks.iter_mut().for_each(|task| task.step = task.life.begin(look_first));
         while tasks.iter().any(|task| !matches!(task.step, Step::Finish(_))) {
             self.observe(&mut tasks).await?;
-            let effects = |task: &Task| matches!(task.step, Step::Create | Step::WriteTwin);
-            let about_to_change: Vec<IdentityId> =
-                tasks.iter().filter(|task| effects(task)).map(|task| task.wanted.identity.clone()).collect();
+            let about_to_change: Vec<(IdentityId, Effect)> = tasks
+                .iter()
+                .filter_map(|task| Some((task.wanted.identity.clone(), task.effect()?)))
+                .collect();
             if !about_to_change.is_empty() {
                 mark_sent(about_to_change).await?;
             }
             self.create(&mut tasks).await?;
+            self.update_identities(&mut tasks).await?;
             self.write_twins(&mut tasks).await?;
         }
         Ok(self.finished(tasks))
     }
 
-    fn finished(&self, tasks: Vec<Task>) -> Vec<(IdentityId, Record)> {
+    fn finished(&self, tasks: Vec<Task>) -> Vec<(IdentityId, Outcome)> {
         let count = tasks.len();
         let mut existed = 0;
-        let mut records = Vec::with_capacity(count);
+        let mut outcomes = Vec::with_capacity(count);
         for task in tasks {
             if let Step::Finish(outcome) = task.step {
-                existed += usize::from(matches!(outcome, Outcome::Unchanged(_) | Outcome::Conflict(_)));
-                records.push((task.wanted.identity, outcome.into()));
+                let is_new = matches!(
+                    outcome,
+                    Outcome::Staged | Outcome::Failed(_) | Outcome::Done { effect: Effect::Created, .. }
+                );
+                existed += usize::from(!is_new);
+                outcomes.push((task.wanted.identity, outcome));
             }
         }
         if count > 0 {
             self.look_first.store(existed * 2 > count, Ordering::Relaxed);
         }
-        records
+        outcomes
     }
 
     async fn observe(&self, tasks: &mut [Task]) -> Result<(), ApplyError> {
         let tasks: Vec<&mut Task> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::Observe)).collect();
-        let events = join_all(tasks.iter().map(|task| self.standing(&task.wanted))).await;
-        for (task, event) in tasks.into_iter().zip(events) {
-            task.step = task.life.on(event?);
+        let policy = self.intentions.intent.twin;
+        let looks = tasks.iter().map(|task| observe_for(&*self.hub, &task.wanted, &self.keys, policy));
+        let seen = join_all(looks).await;
+        for (task, seen) in tasks.into_iter().zip(seen) {
+            match seen {
+                Ok(seen) => task.observed(seen),
+                Err(error) => task.step = task.life.on(refused_or_fatal(error, None)?),
+            }
         }
         Ok(())
-    }
-
-    async fn standing(&self, wanted: &DesiredIdentity) -> Result<Event, HubError> {
-        let observed = observe(&*self.hub, wanted, &self.keys).await;
-        let event = observed.map(|observed| Event::Observed(observed.standing));
-        event.or_else(|error| refused_or_fatal(error, None))
     }
 
     async fn create(&self, tasks: &mut [Task]) -> Result<(), ApplyError> {
         let mut tasks: Vec<&mut Task> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::Create)).collect();
-        let wanted: Vec<&DesiredIdentity> = tasks.iter().map(|task| &task.wanted).collect();
+        let wanted: Vec<Cow<'_, DesiredIdentity>> =
+            tasks.iter().map(|task| self.marked(task.identity_to_send())).collect();
+        let wanted: Vec<&DesiredIdentity> = wanted.iter().map(AsRef::as_ref).collect();
         let events = self.creator.create(&wanted, &self.keys).await?;
+        for (task, event) in tasks.iter_mut().zip(events) {
+            task.step = task.life.on(event);
+        }
+        Ok(())
+    }
+
+    async fn update_identities(&self, tasks: &mut [Task]) -> Result<(), ApplyError> {
+        let mut tasks: Vec<&mut Task> =
+            tasks.iter_mut().filter(|task| matches!(task.step, Step::UpdateIdentity)).collect();
+        let wanted: Vec<Cow<'_, DesiredIdentity>> =
+            tasks.iter().map(|task| task.identity_to_send()).collect();
+        let changes: Vec<Change<'_>> = wanted
+            .iter()
+            .zip(&tasks)
+            .map(|(wanted, task)| Change { wanted, etag: task.etags.identity.clone() })
+            .collect();
+        let events = self.creator.update(&changes, &self.keys).await?;
         for (task, event) in tasks.iter_mut().zip(events) {
             task.step = task.life.on(event);
         }
@@ -111,16 +174,33 @@ impl<H: Hub> Settler<H> {
     async fn write_twins(&self, tasks: &mut [Task]) -> Result<(), ApplyError> {
         let tasks: Vec<&mut Task> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::WriteTwin)).collect();
-        let events = join_all(tasks.iter().map(|task| self.write_twin(&task.wanted))).await;
+        let events = join_all(tasks.iter().map(|task| self.write_twin(task))).await;
         for (task, event) in tasks.into_iter().zip(events) {
             task.step = task.life.on(event?);
         }
         Ok(())
     }
 
-    async fn write_twin(&self, wanted: &DesiredIdentity) -> Result<Event, HubError> {
-        let state = &wanted.state;
-        let written = self.hub.patch_twin(&wanted.identity, &state.tags, &state.desired).await;
-        written.map(|()| Event::TwinWritten).or_else(|error| refused_or_fatal(error, Some(Event::Lost)))
+    async fn write_twin(&self, task: &Task) -> Result<Event, HubError> {
+        let wanted = match task.life.is_creation() {
+            true => self.marked(Cow::Borrowed(&task.wanted)),
+            false => Cow::Borrowed(&task.wanted),
+        };
+        let tags = section_patch("tags", &wanted.state.tags, &task.differences);
+        let desired = section_patch("desired", &wanted.state.desired, &task.differences);
+        let etag = task.etags.twin.as_ref();
+        match self.hub.patch_twin(&wanted.identity, &tags, &desired, etag).await {
+            Ok(()) => Ok(Event::TwinWritten),
+            Err(error) if outdated(&error) => Ok(Event::Outdated(error)),
+            Err(error) => refused_or_fatal(error, Some(Event::Lost)),
+        }
+    }
+
+    /// The identity with the tag that says who created it, where one is asked for.
+    fn marked<'w>(&self, wanted: Cow<'w, DesiredIdentity>) -> Cow<'w, DesiredIdentity> {
+        let Some((name, value)) = &self.intentions.created_by else { return wanted };
+        let mut marked = wanted.into_owned();
+        marked.state.tags.insert(name.clone(), value.clone());
+        Cow::Owned(marked)
     }
 }

@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 use super::model_hub::{Fate, ModelHub, Modules};
 use super::*;
 use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState};
-use crate::ledger::{RowFilter, RunFacts, Totals};
+use crate::ledger::{Ledger, RowFilter, RunFacts, RunOptions, Totals};
+use crate::lifecycle::{Mode, TwinPolicy};
 
 fn wanted(name: &str, thumbprint: &str) -> DesiredIdentity {
-    let object = |value: serde_json::Value| value.as_object().cloned().unwrap_or_default();
+    let object = |value: Value| value.as_object().cloned().unwrap_or_default();
     DesiredIdentity {
         identity: IdentityId::from_common_name(name).unwrap(),
         state: DesiredState {
@@ -28,32 +29,69 @@ fn wanted(name: &str, thumbprint: &str) -> DesiredIdentity {
 /// Two devices with three modules and none, by name.
 const NAMES: [&str; 5] = ["a", "a/x", "a/y", "a/z", "b"];
 
-fn load(ledger: &SharedLedger, thumbprint: &str) -> RunId {
-    let mut ledger = ledger.lock();
-    let facts = RunFacts { hub: "model", input: "batch.csv", started: "2026-11-22T10:00:00Z" };
-    let loader = ledger.load_run(&facts).unwrap();
-    for (line, name) in (2..).zip(NAMES) {
-        loader.insert(line, &wanted(name, thumbprint), &[]).unwrap();
+/// A batch, and what is to be done with it.
+#[derive(Clone, Copy)]
+struct Batch<'a> {
+    thumbprint: &'a str,
+    interval: u32,
+    status: Status,
+    intent: Intent,
+}
+
+const BATCH: Batch<'_> = Batch {
+    thumbprint: "AB",
+    interval: 60,
+    status: Status::Enabled,
+    intent: Intent { mode: Mode::Create, twin: TwinPolicy::Initial },
+};
+
+impl Batch<'_> {
+    fn wanted(&self, name: &str) -> DesiredIdentity {
+        let mut wanted = wanted(name, self.thumbprint);
+        wanted.state.desired.insert("interval".into(), self.interval.into());
+        if wanted.identity.module().is_none() {
+            wanted.state.status = self.status;
+        }
+        wanted
     }
-    loader.commit("AB", 0).unwrap()
+
+    fn load(&self, ledger: &SharedLedger) -> RunId {
+        let mut ledger = ledger.lock();
+        let options = RunOptions::default();
+        let facts =
+            RunFacts { hub: "model", input: "batch.csv", started: "2026-11-22T10:00:00Z", options: &options };
+        let loader = ledger.load_run(&facts).unwrap();
+        for (line, name) in (2..).zip(NAMES) {
+            loader.insert(line, &self.wanted(name), &[]).unwrap();
+        }
+        loader.commit("AB", 0).unwrap()
+    }
+
+    fn apply(&self, hub: &Arc<ModelHub>, ledger: &SharedLedger, run: RunId) -> Apply<ModelHub> {
+        Apply {
+            hub: hub.clone(),
+            ledger: ledger.clone(),
+            run,
+            keys: Arc::new(GivenKeys::new()),
+            intentions: Intentions { intent: self.intent, created_by: None },
+            look_first: ledger.lock().knows_hub("model", run).unwrap(),
+            workers: 2,
+            stop: CancellationToken::new(),
+            progress: Arc::new(|_| {}),
+        }
+    }
+
+    async fn run(&self, hub: &Arc<ModelHub>, ledger: &SharedLedger) -> (RunId, Totals) {
+        let run = self.load(ledger);
+        assert_eq!(self.apply(hub, ledger, run).run().await.unwrap(), RunState::Finished);
+        let totals = ledger.lock().totals(run).unwrap();
+        assert!(totals.add_up());
+        (run, totals)
+    }
 }
 
 async fn apply(hub: &Arc<ModelHub>, ledger: &SharedLedger, thumbprint: &str) -> (RunId, Totals) {
-    let run = load(ledger, thumbprint);
-    let apply = Apply {
-        hub: hub.clone(),
-        ledger: ledger.clone(),
-        run,
-        keys: Arc::new(GivenKeys::new()),
-        look_first: ledger.lock().knows_hub("model", run).unwrap(),
-        workers: 2,
-        stop: CancellationToken::new(),
-        progress: Arc::new(|_| {}),
-    };
-    assert_eq!(apply.run().await.unwrap(), RunState::Finished);
-    let totals = ledger.lock().totals(run).unwrap();
-    assert!(totals.add_up());
-    (run, totals)
+    Batch { thumbprint, ..BATCH }.run(hub, ledger).await
 }
 
 fn new_ledger() -> SharedLedger {
@@ -120,22 +158,134 @@ async fn another_thumbprint_is_a_conflict_and_its_modules_are_not_touched() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_stopped_leaves_its_rows_pending() {
+async fn a_run_that_is_stopped_leaves_its_rows_pending_and_is_resumed() {
     let ledger = new_ledger();
-    let run = load(&ledger, "AB");
-    let stop = CancellationToken::new();
-    stop.cancel();
-    let apply = Apply {
-        hub: Arc::new(ModelHub::new(Modules::InBulk, Vec::new())),
-        ledger: ledger.clone(),
-        run,
-        keys: Arc::new(GivenKeys::new()),
-        look_first: false,
-        workers: 2,
-        stop,
-        progress: Arc::new(|_| {}),
-    };
+    let hub = Arc::new(ModelHub::new(Modules::InBulk, Vec::new()));
+    let run = BATCH.load(&ledger);
+    let apply = BATCH.apply(&hub, &ledger, run);
+    apply.stop.cancel();
     assert_eq!(apply.run().await.unwrap(), RunState::Interrupted);
     let totals = ledger.lock().totals(run).unwrap();
     assert_eq!(totals, Totals { rows: 5, pending: 5, ..Totals::default() });
+    assert_eq!(BATCH.apply(&hub, &ledger, run).run().await.unwrap(), RunState::Finished);
+    assert_eq!(ledger.lock().totals(run).unwrap(), Totals { rows: 5, created: 5, ..Totals::default() });
+}
+
+#[tokio::test]
+async fn what_another_mode_may_do() {
+    let hub = Arc::new(ModelHub::new(Modules::InBulk, Vec::new()));
+    let ledger = new_ledger();
+    let update = Intent { mode: Mode::Update, twin: TwinPolicy::Initial };
+    let (run, totals) = Batch { intent: update, ..BATCH }.run(&hub, &ledger).await;
+    assert_eq!(totals, Totals { rows: 5, failed: 5, ..Totals::default() });
+    let rows = ledger.lock().page(run, RowFilter::Failed, None, 10).unwrap();
+    let why = "it is not on the hub, and mode `update` creates nothing";
+    assert_eq!(rows[0].record.error.as_deref(), Some(why));
+    assert!(hub.identities.lock().unwrap().is_empty());
+
+    let upsert = Intent { mode: Mode::Upsert, twin: TwinPolicy::Initial };
+    let (_, totals) = Batch { intent: upsert, ..BATCH }.run(&hub, &ledger).await;
+    assert_eq!(totals, Totals { rows: 5, created: 5, ..Totals::default() });
+    let other = Batch { intent: upsert, thumbprint: "CD", interval: 30, ..BATCH };
+    let (_, totals) = other.run(&hub, &ledger).await;
+    assert_eq!(totals, Totals { rows: 5, updated: 5, ..Totals::default() });
+    for (identity, found) in hub.identities.lock().unwrap().iter() {
+        let wanted = other.wanted(&identity.to_string());
+        assert_eq!(Some(&found.authentication), wanted.authentication(&GivenKeys::new()).as_ref());
+        assert_eq!((&found.desired, found.creations), (&wanted.state.desired, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_twin_that_somebody_wrote_is_kept_merged_or_replaced() {
+    let hub = Arc::new(ModelHub::new(Modules::InBulk, Vec::new()));
+    let ledger = new_ledger();
+    BATCH.run(&hub, &ledger).await;
+    let theirs = json!({"interval": 5, "extra": 1}).as_object().cloned().unwrap();
+    hub.patch_twin(&identity_of("a"), &serde_json::Map::new(), &theirs, None).await.unwrap();
+    let desired = || Value::Object(hub.identities.lock().unwrap()[&identity_of("a")].desired.clone());
+
+    let (run, totals) = BATCH.run(&hub, &ledger).await;
+    assert_eq!(totals, Totals { rows: 5, unchanged: 5, ..Totals::default() });
+    assert_eq!(desired(), json!({"interval": 5, "extra": 1}));
+    let kept = ledger.lock().page(run, RowFilter::Remarkable, None, 10).unwrap();
+    assert_eq!(kept[0].record.differences[0].to_string(), "desired.interval: batch has 60, hub has 5");
+
+    let merge = Intent { mode: Mode::Create, twin: TwinPolicy::Merge };
+    let (_, totals) = Batch { intent: merge, ..BATCH }.run(&hub, &ledger).await;
+    assert_eq!(totals, Totals { rows: 5, updated: 1, unchanged: 4, ..Totals::default() });
+    assert_eq!(desired(), json!({"interval": 60, "extra": 1}));
+
+    let replace = Intent { mode: Mode::Create, twin: TwinPolicy::Replace };
+    let (_, totals) = Batch { intent: replace, ..BATCH }.run(&hub, &ledger).await;
+    assert_eq!(totals, Totals { rows: 5, updated: 1, unchanged: 4, ..Totals::default() });
+    assert_eq!(desired(), json!({"interval": 60}));
+}
+
+#[tokio::test]
+async fn the_tag_of_the_creator_is_written_once_and_never_compared() {
+    let hub = Arc::new(ModelHub::new(Modules::OneByOne, Vec::new()));
+    let ledger = new_ledger();
+    for by in ["run 1", "run 2"] {
+        let run = BATCH.load(&ledger);
+        let mut apply = BATCH.apply(&hub, &ledger, run);
+        apply.intentions.created_by = Some(("createdBy".into(), by.into()));
+        apply.run().await.unwrap();
+    }
+    for (identity, found) in hub.identities.lock().unwrap().iter() {
+        assert_eq!(found.tags["createdBy"], "run 1", "{identity}");
+        assert_eq!((found.creations, found.updates), (1, 0), "{identity}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    /// A run is cut off at any moment and resumed, over and over; nobody else is at work.
+    #[test]
+    fn whatever_is_lost_and_wherever_it_is_cut_off_a_resumed_run_tells_the_truth(
+        modules in prop_oneof![Just(Modules::InBulk), Just(Modules::InBulkWithoutTwin), Just(Modules::OneByOne)],
+        fates in proptest::collection::vec(fate(), 0..5),
+        disabled: bool,
+        intent in prop_oneof![
+            Just(BATCH.intent),
+            Just(Intent { mode: Mode::Upsert, twin: TwinPolicy::Initial }),
+            Just(Intent { mode: Mode::Upsert, twin: TwinPolicy::Replace }),
+        ],
+        cuts in proptest::collection::vec(0..12_usize, 0..3),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let hub = Arc::new(ModelHub::new(modules, fates));
+            let ledger = new_ledger();
+            let status = if disabled { Status::Disabled } else { Status::Enabled };
+            let batch = Batch { status, intent, ..BATCH };
+            let run = batch.load(&ledger);
+            for cut in cuts {
+                hub.calls_until_cut.store(cut, std::sync::atomic::Ordering::SeqCst);
+                let apply = batch.apply(&hub, &ledger, run);
+                let mut cut_off = Box::pin(apply.run());
+                tokio::select! {
+                    biased;
+                    () = hub.cut.notified() => {}
+                    _ = &mut cut_off => {}
+                }
+            }
+            hub.calls_until_cut.store(usize::MAX, std::sync::atomic::Ordering::SeqCst);
+            assert_eq!(batch.apply(&hub, &ledger, run).run().await.unwrap(), RunState::Finished);
+            let totals = ledger.lock().totals(run).unwrap();
+            assert_eq!(totals, Totals { rows: 5, created: 5, ..Totals::default() });
+            for (identity, found) in hub.identities.lock().unwrap().iter() {
+                let wanted = batch.wanted(&identity.to_string());
+                assert_eq!(found.creations, 1, "{identity}");
+                assert_eq!((&found.tags, &found.desired), (&wanted.state.tags, &wanted.state.desired), "{identity}");
+                assert_eq!(found.status, wanted.state.status, "{identity}");
+            }
+            let (_, totals) = batch.run(&hub, &ledger).await;
+            assert_eq!(totals, Totals { rows: 5, unchanged: 5, ..Totals::default() });
+        });
+    }
+}
+
+fn identity_of(name: &str) -> IdentityId {
+    IdentityId::from_common_name(name).unwrap()
 }

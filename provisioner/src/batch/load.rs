@@ -113,9 +113,20 @@ pub fn load(path: &Path, options: &LoadOptions, sink: &mut dyn BatchSink) -> Res
         loaded.is_unusable |= problem.is_error();
         sink.problem(problem.clone());
     }
-    let digest = hasher.lock().unwrap_or_else(PoisonError::into_inner).clone().finalize();
-    loaded.sha256 = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+    loaded.sha256 = upper_hex(hasher.lock().unwrap_or_else(PoisonError::into_inner).clone());
     Ok(loaded)
+}
+
+/// The SHA-256 of a file, as upper-case hex.
+pub fn sha256_of_file(path: &Path) -> io::Result<String> {
+    let mut file = Hashing { file: File::open(path)?, hasher: Arc::default() };
+    io::copy(&mut file, &mut io::sink())?;
+    let hasher = file.hasher.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(upper_hex(hasher))
+}
+
+fn upper_hex(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 struct Loading<'a> {

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use batch_file::ReadOptions;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hub_types::limits::Tier;
+use hub_types::twin::{JsonObject, Nulls, Section, check_section};
 use zeroize::Zeroizing;
 
 use crate::ledger::RunId;
+use crate::lifecycle::{Mode, TwinPolicy};
 use crate::target::TargetChoice;
 
 pub(super) use objects::*;
@@ -54,6 +56,12 @@ pub(super) enum Verb {
     /// only what is left to do.
     #[command(after_help = "Example: provisioner apply work-order.csv --issue pki")]
     Apply(ApplyArgs),
+    /// Go on with a run that was cut off: by Ctrl-C, a power failure, a hub that was gone. The newest
+    /// where none is named.
+    ///
+    /// What is known to be done is not asked again; what was under way is compared with the hub.
+    #[command(after_help = "Example: provisioner resume 7")]
+    Resume(ResumeArgs),
     /// Does the hub hold what the batch says?
     #[command(after_help = "Example: provisioner verify work-order.csv --issue pki")]
     Verify(JobArgs),
@@ -64,7 +72,7 @@ pub(super) enum Verb {
     /// What became of a run's rows? The newest run where none is named.
     ///
     /// As text: the totals and all that is remarkable. As csv or json: every row.
-    Report(RunArgs),
+    Report(ReportArgs),
     /// Is this station ready? DNS, ports, TLS, clock, credentials and their rights, disk; nothing is
     /// changed on the hub.
     Doctor(DoctorArgs),
@@ -107,9 +115,43 @@ pub(super) struct PlanArgs {
 pub(super) struct ApplyArgs {
     #[command(flatten)]
     pub(super) job: JobArgs,
+    /// What may become of identities: `create` makes what is missing, `update` changes what is
+    /// there, `upsert` does both. In mode `create`, what is there and is another is a conflict.
+    #[arg(long, value_enum, default_value_t, value_name = "MODE")]
+    pub(super) mode: Mode,
+    /// What may become of twins that hold other values: `initial` keeps what somebody has written
+    /// since the creation, `merge` writes the batch's values into it, `replace` also removes what
+    /// the batch does not name, from those of tags and desired properties that it gives at all.
+    #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
+    pub(super) twin: TwinPolicy,
+    /// Leave every device disabled once its modules are there, for somebody to enable it later.
+    #[arg(long)]
+    pub(super) quarantine: bool,
+    /// Put a tag with this name on what the run creates, saying which run created it.
+    #[arg(long, value_name = "NAME", value_parser = parse_tag)]
+    pub(super) created_by_tag: Option<String>,
     /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
     #[arg(long)]
     pub(super) skip_bad_rows: bool,
+    #[command(flatten)]
+    pub(super) work: WorkArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResumeArgs {
+    /// The number of the run.
+    pub(super) run: Option<RunId>,
+    /// Where the run's batch file is now. It must be unchanged.
+    #[arg(long, value_name = "FILE")]
+    pub(super) batch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) work: WorkArgs,
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WorkArgs {
     /// Do not read everything back in the end.
     #[arg(long)]
     pub(super) no_verify: bool,
@@ -133,6 +175,16 @@ pub(super) struct JobArgs {
 pub(super) struct RunArgs {
     /// The number of the run.
     pub(super) run: Option<RunId>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// The number of the run.
+    pub(super) run: Option<RunId>,
+    /// Write the rows that failed or are in conflict to a batch file of their own, as they were read.
+    /// Put it beside the batch: the files that rows name are found from there.
+    #[arg(long, value_name = "FILE")]
+    pub(super) failed_rows: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -210,6 +262,12 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
         Some((theirs, ours)) if !theirs.is_empty() && !ours.is_empty() => Ok((theirs.into(), ours.into())),
         _ => Err("must have the form THEIRS=OURS, for example `Serial=device_id`".into()),
     }
+}
+
+fn parse_tag(text: &str) -> Result<String, String> {
+    let tags = JsonObject::from_iter([(text.to_owned(), serde_json::Value::Null)]);
+    check_section(Section::Tags, &tags, Nulls::Delete).map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use batch_file::Problem;
+use hub_types::identity::Status;
 
 use super::args::{BatchArgs, JobArgs};
 use super::failure::{Exit, Failure};
@@ -15,7 +16,7 @@ use crate::desired::DesiredIdentity;
 use crate::hub::HubClient;
 use crate::issue::find_issued;
 use crate::ledger::{
-    Credential, Ledger, LedgerError, Loader, RowFilter, RunFacts, RunId, SharedLedger, Taken,
+    Credential, Ledger, LedgerError, Loader, RowFilter, RunFacts, RunId, RunOptions, SharedLedger, Taken,
 };
 use crate::target::{OpenHub, Target};
 use crate::verify::Verify;
@@ -23,6 +24,7 @@ use crate::verify::Verify;
 /// Puts rows into a ledger and keeps the problems.
 struct LedgerSink<'a, 'l> {
     loader: &'a Loader<'l>,
+    quarantine: bool,
     problems: Vec<Problem>,
 }
 
@@ -30,9 +32,12 @@ impl BatchSink for LedgerSink<'_, '_> {
     fn row(
         &mut self,
         line: u64,
-        wanted: DesiredIdentity,
+        mut wanted: DesiredIdentity,
         credentials: &[Credential],
     ) -> Result<Option<Taken>, LedgerError> {
+        if self.quarantine && wanted.identity.module().is_none() {
+            wanted.state.status = Status::Disabled;
+        }
         self.loader.insert(line, &wanted, credentials)
     }
 
@@ -41,20 +46,29 @@ impl BatchSink for LedgerSink<'_, '_> {
     }
 }
 
+/// What becomes of rows as they are loaded.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LoadRules {
+    /// Every device is wanted disabled.
+    pub(super) quarantine: bool,
+    /// Bad rows are left out.
+    pub(super) skip_bad_rows: bool,
+}
+
 /// Reads the batch into `loader`, and says everything that is wrong with it. Bad rows are an error
 /// unless they may be skipped.
 pub(super) fn load_into(
     loader: &Loader<'_>,
     args: &BatchArgs,
     certificates: MissingCertificates,
-    skip_bad_rows: bool,
+    rules: LoadRules,
     printer: &Printer,
 ) -> Result<Loaded, Failure> {
     let options = LoadOptions { read: args.read_options(), certificates };
-    let mut sink = LedgerSink { loader, problems: Vec::new() };
+    let mut sink = LedgerSink { loader, quarantine: rules.quarantine, problems: Vec::new() };
     let loaded = load(&args.file, &options, &mut sink)?;
     printer.problems(&sink.problems);
-    if loaded.is_unusable || (loaded.bad_rows > 0 && !skip_bad_rows) {
+    if loaded.is_unusable || (loaded.bad_rows > 0 && !rules.skip_bad_rows) {
         return Err(not_clean(&args.file, &loaded, &sink.problems));
     }
     for (device, level) in &loaded.levels {
@@ -76,8 +90,10 @@ fn load_temporary(
     };
     let mut ledger = Ledger::open_temporary()?;
     let input = args.file.display().to_string();
-    let loader = ledger.load_run(&RunFacts { hub: "", input: &input, started: &now_text() })?;
-    let loaded = load_into(&loader, args, certificates, false, printer)?;
+    let options = RunOptions::default();
+    let facts = RunFacts { hub: "", input: &input, started: &now_text(), options: &options };
+    let loader = ledger.load_run(&facts)?;
+    let loaded = load_into(&loader, args, certificates, LoadRules::default(), printer)?;
     let run = loader.commit(&loaded.sha256, 0)?;
     if let Some(folder) = issued.filter(|folder| folder.exists()) {
         find_issued(&mut ledger, run, &cert_tool::IssuedStore::open_to_read(folder)?)?;

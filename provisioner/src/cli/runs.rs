@@ -5,7 +5,8 @@ use std::path::Path;
 use hub_types::IdentityId;
 use serde::Serialize;
 
-use super::args::Format;
+use super::args::{Format, ReportArgs};
+use super::failed_rows;
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
 use crate::ledger::{Ledger, LedgerRow, Record, RowFilter, Run, RunId, Totals};
@@ -59,9 +60,12 @@ pub(super) fn status(run: Option<RunId>, ledger: &Path, printer: &Printer) -> Re
     Ok(Exit::Done)
 }
 
-pub(super) fn report(run: Option<RunId>, ledger: &Path, printer: &Printer) -> Result<Exit, Failure> {
+pub(super) fn report(args: &ReportArgs, ledger: &Path, printer: &Printer) -> Result<Exit, Failure> {
     let ledger = Ledger::open_to_read(ledger)?;
-    let run = ledger.run(run)?;
+    let run = ledger.run(args.run)?;
+    if let Some(out) = &args.failed_rows {
+        failed_rows::write_to(out, &ledger, &run, printer)?;
+    }
     let totals = ledger.totals(run.id)?;
     match printer.format {
         Format::Json => {

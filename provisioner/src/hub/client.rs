@@ -9,7 +9,7 @@ use hub_types::identity::{Device, ModuleSpec};
 use hub_types::sas::SasToken;
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::twin::{JsonObject, Twin};
-use hub_types::{Authentication, DeviceId, IdentityId};
+use hub_types::{Authentication, DeviceId, Etag, IdentityId};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
@@ -175,11 +175,19 @@ impl Hub for HubClient {
         .await
     }
 
-    async fn create_module(&self, identity: &IdentityId, spec: &ModuleSpec) -> Result<(), HubError> {
+    async fn put_module(
+        &self,
+        identity: &IdentityId,
+        spec: &ModuleSpec,
+        etag: Option<&Etag>,
+    ) -> Result<(), HubError> {
         let body = to_body(spec);
         with_retry(Repeat::WithoutEffect, || async {
-            let request =
-                Request::new("create module", Method::PUT, identity_path(identity)).body(body.clone());
+            let request = Request::new("put module", Method::PUT, identity_path(identity)).body(body.clone());
+            let request = match etag {
+                Some(etag) => request.if_match(etag.quoted()),
+                None => request,
+            };
             self.send(request).await?.success().map(drop)
         })
         .await
@@ -190,6 +198,7 @@ impl Hub for HubClient {
         identity: &IdentityId,
         tags: &JsonObject,
         desired: &JsonObject,
+        etag: Option<&Etag>,
     ) -> Result<(), HubError> {
         // A section that has nothing in it is left out: it would count as a write all the same.
         let mut patch = JsonObject::new();
@@ -202,7 +211,8 @@ impl Hub for HubClient {
         let body = to_body(&patch);
         with_retry(Repeat::Always, || async {
             let request = Request::new("patch twin", Method::PATCH, twin_path(identity)).body(body.clone());
-            self.send(request.if_match("\"*\"")).await?.success().map(drop)
+            let etag = etag.map_or_else(|| "\"*\"".to_owned(), Etag::quoted);
+            self.send(request.if_match(etag)).await?.success().map(drop)
         })
         .await
     }

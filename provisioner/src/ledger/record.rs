@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::causes::with_causes;
 use crate::hub::HubError;
-use crate::lifecycle::Outcome;
+use crate::lifecycle::{Effect, Outcome};
 use crate::standing::Difference;
 
 /// Where a row is.
@@ -59,33 +59,6 @@ impl fmt::Display for RowState {
     }
 }
 
-/// What a run did for a row that is [`RowState::Done`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Effect {
-    /// It created the identity.
-    Created,
-    /// The identity was there; the run wrote its initial twin.
-    Updated,
-}
-
-impl Effect {
-    /// The name that ledger and reports use.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Updated => "updated",
-        }
-    }
-
-    pub(super) fn parse(text: &str) -> Self {
-        match text {
-            "updated" => Self::Updated,
-            _ => Self::Created,
-        }
-    }
-}
-
 /// What became of a row.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Record {
@@ -94,6 +67,9 @@ pub struct Record {
     /// What the run did, when it is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
+    /// Whether that is presumed: the hub's answer was lost, and reading shows only that it is there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub presumed: bool,
     /// The HTTP status of the last error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,
@@ -117,6 +93,7 @@ impl Record {
         Self {
             state,
             effect: None,
+            presumed: false,
             http_status: None,
             error_code: None,
             error: None,
@@ -134,11 +111,14 @@ impl Record {
 impl From<Outcome> for Record {
     fn from(outcome: Outcome) -> Self {
         match outcome {
+            Outcome::Absent => Self::failed("it is not on the hub, and mode `update` creates nothing"),
             Outcome::Conflict(differences) => Self { differences, ..Self::new(RowState::Conflict) },
-            Outcome::Created => Self { effect: Some(Effect::Created), ..Self::new(RowState::Done) },
+            Outcome::Done { effect, kept, presumed } => {
+                Self { effect: Some(effect), presumed, differences: kept, ..Self::new(RowState::Done) }
+            }
             Outcome::Failed(error) => error.into(),
+            Outcome::Staged => Self { effect: Some(Effect::Created), ..Self::new(RowState::Sent) },
             Outcome::Unchanged(differences) => Self { differences, ..Self::new(RowState::Unchanged) },
-            Outcome::Updated => Self { effect: Some(Effect::Updated), ..Self::new(RowState::Done) },
         }
     }
 }

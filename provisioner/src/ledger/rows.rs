@@ -5,8 +5,9 @@ use std::path::Path;
 use hub_types::{DeviceId, Etag, IdentityId, ModuleId};
 use rusqlite::{Connection, Params, Row, Statement, Transaction, params};
 
+use super::chunks::Lease;
 use super::credentials::{self, Credential, Taken};
-use super::runs::{RunId, RunState};
+use super::runs::{RunId, RunOptions, RunState};
 use super::{Effect, Ledger, LedgerError, Record, RowState};
 use crate::desired::{DesiredIdentity, DesiredState};
 use crate::standing::Etags;
@@ -33,6 +34,10 @@ pub enum RowFilter {
     Remarkable,
     /// Those whose certificate is still to be issued.
     ToBeIssued,
+    /// Those that failed or are in conflict.
+    Failed,
+    /// Those whose symmetric keys the batch gives.
+    GivenKeys,
     /// Those that are on the hub as far as the ledger knows.
     Settled,
 }
@@ -43,6 +48,8 @@ impl RowFilter {
             Self::All => "1",
             Self::Remarkable => "state IN ('conflict', 'failed', 'sent') OR differences IS NOT NULL",
             Self::ToBeIssued => "json_extract(desired, '$.auth.issued_certificate') IS NOT NULL",
+            Self::Failed => "state IN ('conflict', 'failed')",
+            Self::GivenKeys => "json_extract(desired, '$.auth.sas.given') = 1",
             Self::Settled => "state IN ('done', 'unchanged')",
         }
     }
@@ -57,6 +64,8 @@ pub struct RunFacts<'a> {
     pub input: &'a str,
     /// When the run begins (RFC 3339, UTC).
     pub started: &'a str,
+    /// What the run is to do, besides what its rows say.
+    pub options: &'a RunOptions,
 }
 
 /// A run whose rows are being written. Nothing of it stays unless [`Loader::commit`] is called.
@@ -130,28 +139,6 @@ impl Ledger {
         Ok(Loader { transaction, path, run })
     }
 
-    /// The highest level that the rows of a run have.
-    pub fn highest_level(&self, run: RunId) -> Result<u32, LedgerError> {
-        self.connection
-            .query_row("SELECT coalesce(max(level), 0) FROM row WHERE run = ?1", [run.0], |row| row.get(0))
-            .map_err(|source| self.error(source))
-    }
-
-    /// Claims the next rows to do on a level: those of up to `devices` devices after `after`, each
-    /// device before its modules. Empty when the level is done.
-    pub fn claim_group(
-        &mut self,
-        run: RunId,
-        level: u32,
-        after: Option<&DeviceId>,
-        devices: usize,
-    ) -> Result<Vec<LedgerRow>, LedgerError> {
-        let after = after.map_or("", DeviceId::as_str);
-        let Self { connection, path, .. } = self;
-        claim_group(connection, run, level, after, devices)
-            .map_err(|source| LedgerError::Database { path: path.clone(), source })
-    }
-
     /// Up to `limit` rows of a run, in the order of work, after an identity.
     pub fn page(
         &self,
@@ -173,35 +160,58 @@ impl Ledger {
         query().map_err(|source| self.error(source))
     }
 
-    /// Writes down that requests for these identities are about to leave.
-    pub fn mark_sent<'i>(
-        &mut self,
-        run: RunId,
-        identities: impl Iterator<Item = &'i IdentityId>,
-    ) -> Result<(), LedgerError> {
+    /// How many rows of a run pass a filter.
+    pub fn count(&self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError> {
+        let sql = format!("SELECT count(*) FROM row WHERE run = ?1 AND ({})", filter.condition());
+        let count = || self.connection.prepare_cached(&sql)?.query_row([run.0], |row| row.get(0));
+        count().map_err(|source| self.error(source))
+    }
+
+    /// Writes down that requests for these identities, which are to have these effects, are about to
+    /// leave.
+    pub fn mark_sent(&mut self, lease: &Lease, sent: &[(IdentityId, Effect)]) -> Result<(), LedgerError> {
         self.write_rows(
-            "UPDATE row SET state = 'sent', attempts = attempts + 1
+            "UPDATE row SET state = 'sent', effect = ?4, attempts = attempts + 1
              WHERE run = ?1 AND device_id = ?2 AND module_id = ?3",
-            identities,
-            |identity, statement| {
+            sent.iter(),
+            |(identity, effect), statement| {
                 let (device, module) = key(identity);
-                statement.execute(params![run.0, device, module])
+                statement.execute(params![lease.run.0, device, module, effect.as_str()])
             },
         )
     }
 
-    /// Writes down what became of these identities.
-    pub fn record<'r>(
+    /// Writes down what became of these identities of a chunk.
+    pub fn record(
+        &mut self,
+        lease: &Lease,
+        records: &[(IdentityId, Record)],
+        now: &str,
+    ) -> Result<(), LedgerError> {
+        self.record_in(lease.run, records, now)
+    }
+
+    /// Writes down why these identities can't be sent at all.
+    pub fn refuse(
         &mut self,
         run: RunId,
-        records: impl Iterator<Item = (&'r IdentityId, &'r Record)>,
+        records: &[(IdentityId, Record)],
+        now: &str,
+    ) -> Result<(), LedgerError> {
+        self.record_in(run, records, now)
+    }
+
+    fn record_in(
+        &mut self,
+        run: RunId,
+        records: &[(IdentityId, Record)],
         now: &str,
     ) -> Result<(), LedgerError> {
         self.write_rows(
             "UPDATE row SET state = ?4, effect = ?5, http_status = ?6, error_code = ?7, error = ?8, tracking_id = ?9,
-                 differences = ?10, updated = ?11
+                 differences = ?10, updated = ?11, presumed = ?12
              WHERE run = ?1 AND device_id = ?2 AND module_id = ?3",
-            records,
+            records.iter(),
             |(identity, record), statement| {
                 let (device, module) = key(identity);
                 let differences = (!record.differences.is_empty()).then(|| json_text(&record.differences));
@@ -216,7 +226,8 @@ impl Ledger {
                     record.error,
                     record.tracking_id,
                     differences,
-                    now
+                    now,
+                    record.presumed
                 ])
             },
         )
@@ -243,14 +254,10 @@ impl Ledger {
     }
 
     /// Replaces what is wanted of these identities, as when their certificates have been issued.
-    pub fn replace_wanted<'w>(
-        &mut self,
-        run: RunId,
-        wanted: impl Iterator<Item = &'w DesiredIdentity>,
-    ) -> Result<(), LedgerError> {
+    pub fn replace_wanted(&mut self, run: RunId, wanted: &[&DesiredIdentity]) -> Result<(), LedgerError> {
         self.write_rows(
             "UPDATE row SET desired = ?4, desired_hash = ?5 WHERE run = ?1 AND device_id = ?2 AND module_id = ?3",
-            wanted,
+            wanted.iter(),
             |wanted, statement| {
                 let (device, module) = key(&wanted.identity);
                 let (text, hash) = stored(&wanted.state);
@@ -287,56 +294,26 @@ fn begin_run<'c>(
     let transaction = connection.transaction()?;
     let (running, version) = (RunState::Running.to_string(), env!("CARGO_PKG_VERSION"));
     transaction.execute(
-        "INSERT INTO run (started, state, hub, input, input_sha256, tool_version) VALUES (?1, ?2, ?3, ?4, '', ?5)",
-        params![facts.started, running, facts.hub, facts.input, version],
+        "INSERT INTO run (started, state, hub, input, input_sha256, tool_version, options)
+         VALUES (?1, ?2, ?3, ?4, '', ?5, ?6)",
+        params![facts.started, running, facts.hub, facts.input, version, json_text(facts.options)],
     )?;
     let run = RunId(transaction.last_insert_rowid());
     Ok((transaction, run))
 }
 
-fn claim_group(
-    connection: &mut Connection,
-    run: RunId,
-    level: u32,
-    after: &str,
-    devices: usize,
-) -> rusqlite::Result<Vec<LedgerRow>> {
-    let transaction = connection.transaction()?;
-    let last: Option<String> = transaction
-        .prepare_cached(&format!(
-            "SELECT max(device_id) FROM (
-                 SELECT DISTINCT device_id FROM row
-                 WHERE run = ?1 AND level = ?2 AND device_id > ?3 AND {UNDONE}
-                 ORDER BY device_id LIMIT ?4)"
-        ))?
-        .query_row(params![run.0, level, after, devices], |row| row.get(0))?;
-    let Some(last) = last else { return Ok(Vec::new()) };
-    let group = "run = ?1 AND level = ?2 AND device_id > ?3 AND device_id <= ?4";
-    transaction
-        .prepare_cached(&format!("UPDATE row SET state = 'claimed' WHERE {group} AND state = 'pending'"))?
-        .execute(params![run.0, level, after, last])?;
-    let rows = transaction
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM row WHERE {group} AND {UNDONE} ORDER BY device_id, module_id"
-        ))?
-        .query_map(params![run.0, level, after, last], read_row)?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    transaction.commit()?;
-    Ok(rows)
-}
-
 /// Rows that have not come to an end.
-const UNDONE: &str = "state IN ('pending', 'claimed', 'sent')";
+pub(super) const UNDONE: &str = "state IN ('pending', 'claimed', 'sent')";
 
-const COLUMNS: &str = "device_id, module_id, line, desired, state, effect, http_status, error_code, error, tracking_id, \
+pub(super) const COLUMNS: &str = "device_id, module_id, line, desired, state, effect, presumed, http_status, error_code, error, tracking_id, \
                        differences, identity_etag, twin_etag";
 
-fn read_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
+pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
     let (device, module): (String, String) = (row.get(0)?, row.get(1)?);
     let identity = IdentityId::parse(&device, Some(&module)).map_err(|error| corrupt(0, error))?;
     let state: DesiredState =
         serde_json::from_str(&row.get::<_, String>(3)?).map_err(|error| corrupt(3, error))?;
-    let differences: Option<String> = row.get(10)?;
+    let differences: Option<String> = row.get(11)?;
     let differences = differences.map(|text| serde_json::from_str(&text)).transpose();
     Ok(LedgerRow {
         line: row.get(2)?,
@@ -344,15 +321,16 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
         record: Record {
             state: RowState::parse(&row.get::<_, String>(4)?),
             effect: row.get::<_, Option<String>>(5)?.as_deref().map(Effect::parse),
-            http_status: row.get(6)?,
-            error_code: row.get(7)?,
-            error: row.get(8)?,
-            tracking_id: row.get(9)?,
-            differences: differences.map_err(|error| corrupt(10, error))?.unwrap_or_default(),
+            presumed: row.get(6)?,
+            http_status: row.get(7)?,
+            error_code: row.get(8)?,
+            error: row.get(9)?,
+            tracking_id: row.get(10)?,
+            differences: differences.map_err(|error| corrupt(11, error))?.unwrap_or_default(),
         },
         etags: Etags {
-            identity: row.get::<_, Option<String>>(11)?.map(Etag::from),
-            twin: row.get::<_, Option<String>>(12)?.map(Etag::from),
+            identity: row.get::<_, Option<String>>(12)?.map(Etag::from),
+            twin: row.get::<_, Option<String>>(13)?.map(Etag::from),
         },
     })
 }
@@ -373,124 +351,4 @@ fn stored(state: &DesiredState) -> (String, String) {
 fn json_text(value: &impl serde::Serialize) -> String {
     // Strings, numbers and maps with text keys always serialise.
     serde_json::to_string(value).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::desired::DesiredAuth;
-    use crate::ledger::Totals;
-
-    const FACTS: RunFacts<'_> =
-        RunFacts { hub: "hub.example", input: "batch.csv", started: "2026-11-22T10:00:00Z" };
-
-    fn wanted(name: &str) -> DesiredIdentity {
-        DesiredIdentity {
-            identity: IdentityId::from_common_name(name).unwrap(),
-            state: DesiredState::default(),
-        }
-    }
-
-    fn ledger_with(names: &[&str]) -> (Ledger, RunId) {
-        let mut ledger = Ledger::open_temporary().unwrap();
-        let loader = ledger.load_run(&FACTS).unwrap();
-        for (line, name) in (2..).zip(names) {
-            loader.insert(line, &wanted(name), &[]).unwrap();
-        }
-        let run = loader.commit("AB", 0).unwrap();
-        (ledger, run)
-    }
-
-    fn names(rows: &[LedgerRow]) -> Vec<String> {
-        rows.iter().map(|row| row.wanted.identity.to_string()).collect()
-    }
-
-    #[test]
-    fn groups_hold_whole_units_with_the_device_first() {
-        let (mut ledger, run) = ledger_with(&["b/m", "a/n", "c", "a", "b", "a/m"]);
-        let first = ledger.claim_group(run, 0, None, 2).unwrap();
-        assert_eq!(names(&first), ["a", "a/m", "a/n", "b", "b/m"]);
-        let second = ledger.claim_group(run, 0, Some(&"b".parse().unwrap()), 2).unwrap();
-        assert_eq!(names(&second), ["c"]);
-        assert!(ledger.claim_group(run, 0, Some(&"c".parse().unwrap()), 2).unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_level_holds_the_modules_of_its_devices() {
-        let mut ledger = Ledger::open_temporary().unwrap();
-        let loader = ledger.load_run(&FACTS).unwrap();
-        for name in ["gate", "leaf", "leaf/m"] {
-            loader.insert(2, &wanted(name), &[]).unwrap();
-        }
-        loader.set_level(&"leaf".parse().unwrap(), 1).unwrap();
-        let run = loader.commit("AB", 0).unwrap();
-        assert_eq!(ledger.highest_level(run).unwrap(), 1);
-        assert_eq!(names(&ledger.claim_group(run, 0, None, 9).unwrap()), ["gate"]);
-        assert_eq!(names(&ledger.claim_group(run, 1, None, 9).unwrap()), ["leaf", "leaf/m"]);
-    }
-
-    #[test]
-    fn a_run_that_is_not_committed_leaves_nothing() {
-        let mut ledger = Ledger::open_temporary().unwrap();
-        ledger.load_run(&FACTS).unwrap().insert(2, &wanted("a"), &[]).unwrap();
-        assert!(ledger.runs().unwrap().is_empty());
-    }
-
-    #[test]
-    fn totals_count_each_row_once() {
-        let (mut ledger, run) = ledger_with(&["a", "b", "c", "d", "e"]);
-        ledger.mark_sent(run, ["a", "b"].map(|id| IdentityId::parse(id, None).unwrap()).iter()).unwrap();
-        let records = [
-            ("a", Record { effect: Some(Effect::Created), ..Record::new(RowState::Done) }),
-            ("c", Record { effect: Some(Effect::Updated), ..Record::new(RowState::Done) }),
-            ("d", Record::failed("disk on fire")),
-        ]
-        .map(|(id, record)| (IdentityId::parse(id, None).unwrap(), record));
-        ledger.record(run, records.iter().map(|(id, record)| (id, record)), "now").unwrap();
-        let totals = ledger.totals(run).unwrap();
-        assert_eq!(
-            totals,
-            Totals { rows: 5, created: 1, updated: 1, failed: 1, pending: 2, ..Totals::default() }
-        );
-        assert!(totals.add_up() && !totals.all_well());
-        let remarkable = ledger.page(run, RowFilter::Remarkable, None, 10).unwrap();
-        assert_eq!(names(&remarkable), ["b", "d"]);
-        assert_eq!(remarkable[1].record.error.as_deref(), Some("disk on fire"));
-    }
-
-    #[test]
-    fn issued_rows_are_no_longer_to_be_issued() {
-        let (mut ledger, run) = ledger_with(&["a", "b"]);
-        let mut rows = ledger.page(run, RowFilter::ToBeIssued, None, 10).unwrap();
-        assert_eq!(names(&rows), ["a", "b"]);
-        rows[0].wanted.state.auth =
-            DesiredAuth::Thumbprint { primary: "AB".repeat(32).parse().ok(), secondary: None };
-        ledger.replace_wanted(run, rows.iter().take(1).map(|row| &row.wanted)).unwrap();
-        assert_eq!(names(&ledger.page(run, RowFilter::ToBeIssued, None, 10).unwrap()), ["b"]);
-        assert_eq!(ledger.claim_group(run, 0, None, 1).unwrap()[0].wanted, rows[0].wanted);
-    }
-
-    #[test]
-    fn a_row_with_a_thumbprint_is_never_issued_whatever_its_twin_says() {
-        let mut row = wanted("a");
-        row.state.auth = DesiredAuth::X509Ca;
-        row.state.tags.insert("note".to_owned(), "issued_certificate".into());
-        let mut ledger = Ledger::open_temporary().unwrap();
-        let loader = ledger.load_run(&FACTS).unwrap();
-        loader.insert(2, &row, &[]).unwrap();
-        let run = loader.commit("AB", 0).unwrap();
-        assert!(ledger.page(run, RowFilter::ToBeIssued, None, 10).unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_second_writer_is_refused_and_a_reader_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("provisioner.ledger");
-        assert!(matches!(Ledger::open_to_read(&path), Err(LedgerError::Missing { .. })));
-        let writer = Ledger::open(&path).unwrap();
-        assert!(matches!(Ledger::open(&path), Err(LedgerError::Busy { .. })));
-        assert!(Ledger::open_to_read(&path).unwrap().runs().unwrap().is_empty());
-        drop(writer);
-        assert!(Ledger::open(&path).is_ok());
-    }
 }

@@ -1,12 +1,14 @@
 //! Runs: one per `apply`.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use rusqlite::{OptionalExtension, Row, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Ledger, LedgerError};
+use crate::lifecycle::Intent;
 
 /// The number of a run in its ledger, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -79,6 +81,26 @@ pub struct Run {
     pub tool_version: String,
     /// Rows that were skipped because they are bad.
     pub rejected: u64,
+    /// What it is to do, besides what its rows say.
+    pub options: RunOptions,
+}
+
+/// What a run is to do, besides what its rows say: all that is needed to resume it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunOptions {
+    /// What may become of identities that are there already.
+    #[serde(flatten)]
+    pub intent: Intent,
+    /// The name of a tag that created identities get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_by_tag: Option<String>,
+    /// The CA that issues certificates, and the folder that they go to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issue: Option<(PathBuf, PathBuf)>,
+    /// Names of others for columns of the batch file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub map: Vec<(String, String)>,
 }
 
 /// The rows of a run by what became of them.
@@ -223,7 +245,7 @@ impl Ledger {
 }
 
 const SELECT_RUN: &str =
-    "SELECT id, started, finished, state, hub, input, input_sha256, tool_version, rejected FROM run";
+    "SELECT id, started, finished, state, hub, input, input_sha256, tool_version, rejected, options FROM run";
 
 fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
     Ok(Run {
@@ -236,5 +258,7 @@ fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
         input_sha256: row.get(6)?,
         tool_version: row.get(7)?,
         rejected: row.get(8)?,
+        // An option that this version does not know was not meant for it.
+        options: serde_json::from_str(&row.get::<_, String>(9)?).unwrap_or_default(),
     })
 }

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// The version of the tables below.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// Sets the connection up and makes the tables where they are missing.
 pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
@@ -23,6 +23,7 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 /// `row` is kept in the order of work: devices by id, each before its modules ('' sorts first).
+/// `chunk` is what a worker takes at once: the devices of a level between two ids, and their modules.
 /// `credential` remembers, across runs, whose a thumbprint, a public key or a serial is.
 const TABLES: &str = "
     CREATE TABLE run (
@@ -34,6 +35,7 @@ const TABLES: &str = "
         input        TEXT NOT NULL,
         input_sha256 TEXT NOT NULL,
         tool_version TEXT NOT NULL,
+        options      TEXT NOT NULL,
         rejected     INTEGER NOT NULL DEFAULT 0
     );
     CREATE TABLE row (
@@ -46,6 +48,7 @@ const TABLES: &str = "
         desired_hash TEXT NOT NULL,
         state        TEXT NOT NULL,
         effect       TEXT,
+        presumed     INTEGER NOT NULL DEFAULT 0,
         attempts     INTEGER NOT NULL DEFAULT 0,
         http_status  INTEGER,
         error_code   TEXT,
@@ -58,6 +61,16 @@ const TABLES: &str = "
         PRIMARY KEY (run, device_id, module_id)
     ) WITHOUT ROWID;
     CREATE INDEX row_by_state ON row (run, state);
+    CREATE TABLE chunk (
+        run          INTEGER NOT NULL REFERENCES run(id),
+        number       INTEGER NOT NULL,
+        level        INTEGER NOT NULL,
+        first_device TEXT NOT NULL,
+        last_device  TEXT NOT NULL,
+        state        TEXT NOT NULL,
+        PRIMARY KEY (run, number)
+    ) WITHOUT ROWID;
+    CREATE INDEX chunk_by_state ON chunk (run, state, number);
     CREATE TABLE credential (
         kind         TEXT NOT NULL,
         value        TEXT NOT NULL,

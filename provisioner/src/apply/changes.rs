@@ -1,0 +1,153 @@
+//! Changing identities and twins that are there, in the version that was looked at.
+
+use futures_util::future::join_all;
+use hub_types::bulk::{BulkItem, ImportMode};
+use hub_types::limits::MAX_BULK_ITEMS;
+use hub_types::twin::JsonObject;
+use hub_types::{Authentication, ErrorCode, Etag};
+use serde_json::Value;
+
+use super::creation::{Creator, outdated};
+use super::observation::refused_or_fatal;
+use crate::desired::{DesiredAuth, DesiredIdentity, GivenKeys};
+use crate::hub::{Hub, HubError};
+use crate::lifecycle::Event;
+use crate::standing::Difference;
+
+/// An identity to change, and the version it was seen in.
+pub(super) struct Change<'a> {
+    pub(super) wanted: &'a DesiredIdentity,
+    pub(super) etag: Option<Etag>,
+}
+
+impl<H: Hub> Creator<H> {
+    /// Makes identities, all devices or all modules, as the batch wants them, and answers an event for
+    /// each. Their twins are left alone.
+    pub(super) async fn update(
+        &self,
+        changes: &[Change<'_>],
+        keys: &GivenKeys,
+    ) -> Result<Vec<Event>, HubError> {
+        let mut events = Vec::with_capacity(changes.len());
+        for chunk in changes.chunks(MAX_BULK_ITEMS) {
+            let items = join_all(chunk.iter().map(|change| self.update_item(change, keys))).await;
+            let mut sent = Vec::with_capacity(items.len());
+            let mut refused = Vec::with_capacity(items.len());
+            for item in items {
+                match item {
+                    Ok(item) => {
+                        sent.push(item);
+                        refused.push(None);
+                    }
+                    Err(error) => refused.push(Some(refused_or_fatal(error, None)?)),
+                }
+            }
+            let mut answers = self.send(&sent).await?.into_iter().map(as_update);
+            for (change, refused) in chunk.iter().zip(refused) {
+                let event = match refused {
+                    Some(refused) => refused,
+                    None => answers.next().unwrap_or(Event::Lost(HubError::NoAnswer)),
+                };
+                events.push(self.or_one_by_one(change, event, keys).await?);
+            }
+        }
+        Ok(events)
+    }
+
+    /// The bulk item that replaces the identity. What is left out of it the hub would set anew, so
+    /// keys that the hub made are read and sent along.
+    async fn update_item(&self, change: &Change<'_>, keys: &GivenKeys) -> Result<BulkItem, HubError> {
+        let wanted = change.wanted;
+        let mut item = wanted.create_item(keys, self.parent_scope(wanted).await?);
+        item.import_mode = Some(match change.etag {
+            Some(_) => ImportMode::UpdateIfMatchETag,
+            None => ImportMode::Update,
+        });
+        item.etag.clone_from(&change.etag);
+        (item.tags, item.properties) = (None, None);
+        if let DesiredAuth::Sas { given: false } = wanted.state.auth {
+            item.authentication = Some(Authentication::Sas(self.hub().keys(&wanted.identity).await?));
+        }
+        Ok(item)
+    }
+
+    /// Puts a module by itself where the hub takes no modules in bulk.
+    async fn or_one_by_one(
+        &self,
+        change: &Change<'_>,
+        event: Event,
+        keys: &GivenKeys,
+    ) -> Result<Event, HubError> {
+        let spec = match &event {
+            Event::Refused(error) if super::creation::may_be_no_bulk_modules(error) => {
+                change.wanted.module_spec(keys)
+            }
+            _ => None,
+        };
+        let Some(mut spec) = spec else { return Ok(event) };
+        if let DesiredAuth::Sas { given: false } = change.wanted.state.auth {
+            let keys = self.hub().keys(&change.wanted.identity).await?;
+            spec.authentication = Some(Authentication::Sas(keys));
+        }
+        let any = Etag::new("*");
+        let etag = change.etag.as_ref().unwrap_or(&any);
+        match self.hub().put_module(&change.wanted.identity, &spec, Some(etag)).await {
+            Ok(()) => Ok(Event::IdentityUpdated),
+            Err(error) if outdated(&error) => Ok(Event::Outdated(error)),
+            Err(error) => refused_or_fatal(error, Some(Event::Lost)),
+        }
+    }
+}
+
+/// What the events of a bulk call mean when it was to change, and not to create.
+fn as_update(event: Event) -> Event {
+    match event {
+        Event::Created | Event::CreatedWithoutTwin => Event::IdentityUpdated,
+        Event::Refused(error) if outdated(&error) => Event::Outdated(error),
+        // It was there a moment ago.
+        Event::Refused(error)
+            if matches!(error.code(), Some(ErrorCode::DeviceNotFound | ErrorCode::ModuleNotFound)) =>
+        {
+            Event::Outdated(error)
+        }
+        other => other,
+    }
+}
+
+/// The patch of one twin section: the batch's values, and null for all that was found besides and is
+/// to go.
+pub(super) fn section_patch(section: &str, wanted: &JsonObject, found: &[Difference]) -> JsonObject {
+    let mut patch = wanted.clone();
+    for difference in found.iter().filter(|difference| difference.wanted.is_null()) {
+        // No name in a twin holds a dot.
+        let mut names = difference.path.split('.');
+        if names.next() == Some(section) {
+            remove(&mut patch, names);
+        }
+    }
+    patch
+}
+
+fn remove<'p>(object: &mut JsonObject, mut names: impl Iterator<Item = &'p str>) {
+    let Some(name) = names.next() else { return };
+    let mut rest = names.peekable();
+    match (rest.peek().is_some(), object.get_mut(name)) {
+        (true, Some(Value::Object(inner))) => remove(inner, rest.collect::<Vec<_>>().into_iter()),
+        _ => drop(object.insert(name.to_owned(), Value::Null)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_there_besides_is_nulled_in_its_place() {
+        let wanted = json!({"a": {"b": 1}, "e": 5});
+        let gone = |path: &str| Difference { path: path.into(), wanted: Value::Null, found: json!(0) };
+        let found = [gone("desired.a.c"), gone("desired.d"), gone("tags.x")];
+        let patch = section_patch("desired", wanted.as_object().unwrap(), &found);
+        assert_eq!(Value::Object(patch), json!({"a": {"b": 1, "c": null}, "d": null, "e": 5}));
+    }
+}

@@ -1,0 +1,239 @@
+//! What `apply`, `resume` and `work` have in common: a run is carried out, and its end is told.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use cert_tool::{CaOptions, CertificateAuthority, IssueOptions, IssuedStore, Sink};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::args::{Format, WorkArgs};
+use super::failure::{Exit, Failure};
+use super::loading::READERS;
+use super::printer::Printer;
+use super::progress::Progress;
+use super::{failed_rows, runs, verify as verify_cli};
+use crate::apply::{Apply, Intentions};
+use crate::clock::{now, now_text};
+use crate::desired::GivenKeys;
+use crate::issue::issue_missing;
+use crate::ledger::{Ledger, RowFilter, Run, RunId, RunOptions, RunState, SharedLedger, Totals};
+use crate::target::{OpenHub, Target};
+use crate::verify::{Verified, Verify};
+
+/// The CA, and the folder that its certificates go to.
+pub(super) struct Certificates {
+    ca: CertificateAuthority,
+    store: IssuedStore,
+    options: IssueOptions,
+}
+
+impl Certificates {
+    /// Opens both. Only for the embedded hub a CA is made where there is none: elsewhere a folder
+    /// without a CA is a slip of the pen.
+    pub(super) fn open(
+        folders: Option<(PathBuf, PathBuf)>,
+        target: &Target,
+        printer: &Printer,
+    ) -> Result<Option<Self>, Failure> {
+        let Some((folder, issued)) = folders else { return Ok(None) };
+        let now = now();
+        let ca = match (CertificateAuthority::exists(&folder), target) {
+            (true, _) => CertificateAuthority::open(&folder)?,
+            (false, Target::Embedded { .. }) => {
+                printer.note(format_args!("CA: made a test CA in {}", folder.display()));
+                CertificateAuthority::init(&folder, &CaOptions::default(), now)?
+            }
+            (false, Target::Remote { .. }) => {
+                let text = format!("there is no CA in `{}`", folder.display());
+                let hint = format!("make one with `cert-tool ca init {}`", folder.display());
+                return Err(Failure::new(Exit::Refused, text).hint(hint));
+            }
+        };
+        let store = IssuedStore::open(&issued, Sink::Bundle)?;
+        Ok(Some(Self { ca, store, options: IssueOptions::new(now) }))
+    }
+
+    fn issue(mut self, ledger: &mut Ledger, run: RunId, printer: &Printer) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let rows = ledger.count(run, RowFilter::ToBeIssued)?;
+        let progress = Progress::new("issuing", rows);
+        let count = |rows| progress.add(rows);
+        let totals = issue_missing(ledger, run, &self.ca, &self.options, &mut self.store, &count);
+        progress.finish();
+        let totals = match totals {
+            Ok(totals) => totals,
+            Err(error) => {
+                ledger.end_run(run, RunState::Interrupted, &now_text())?;
+                return Err(error.into());
+            }
+        };
+        printer.note(format_args!(
+            "certificates: {} issued, {} there already, {} refused, in {:.1} s",
+            totals.issued,
+            totals.already_there,
+            totals.refused,
+            begun.elapsed().as_secs_f64()
+        ));
+        Ok(())
+    }
+}
+
+/// What is left to do once there is a run.
+pub(super) struct Job<'a> {
+    pub(super) hub: OpenHub,
+    pub(super) keys: Arc<GivenKeys>,
+    /// The batch file, where it is at hand.
+    pub(super) batch: Option<PathBuf>,
+    pub(super) certificates: Option<Certificates>,
+    pub(super) args: &'a WorkArgs,
+    pub(super) printer: &'a Printer,
+}
+
+#[derive(Serialize)]
+struct Outcome {
+    run: RunId,
+    state: RunState,
+    totals: Totals,
+    seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<Verified>,
+}
+
+impl Job<'_> {
+    /// Issues, provisions, verifies, and prints what came of it.
+    pub(super) async fn carry_out(
+        mut self,
+        mut ledger: Ledger,
+        ledger_path: &Path,
+        run: RunId,
+    ) -> Result<Exit, Failure> {
+        let issued = match self.certificates.take() {
+            Some(certificates) => certificates.issue(&mut ledger, run, self.printer),
+            None => Ok(()),
+        };
+        let ledger = SharedLedger::new(ledger);
+        let outcome = match issued {
+            Ok(()) => self.provision(&ledger, run).await,
+            Err(failure) => Err(failure),
+        };
+        self.hub.close().await;
+        let outcome = outcome?;
+        let ledger = ledger.lock();
+        let run = ledger.run(Some(run))?;
+        let exit = print(&outcome, &ledger, ledger_path, &run, self.printer)?;
+        if let Some(batch) = &self.batch {
+            failed_rows::write_beside(batch, &ledger, &run, self.printer)?;
+        }
+        Ok(exit)
+    }
+
+    async fn provision(&self, ledger: &SharedLedger, run: RunId) -> Result<Outcome, Failure> {
+        let begun = Instant::now();
+        let (look_first, rows, options) = {
+            let ledger = ledger.lock();
+            let look_first = ledger.knows_hub(&self.hub.name, run)?;
+            (look_first, ledger.totals(run)?.pending, ledger.run(Some(run))?.options)
+        };
+        let progress = Progress::new("provisioning", rows);
+        let stop = stop_on_ctrl_c();
+        let apply = Apply {
+            hub: self.hub.client.clone(),
+            ledger: ledger.clone(),
+            run,
+            keys: self.keys.clone(),
+            intentions: intentions(run, options),
+            look_first,
+            workers: usize::try_from(self.args.workers.get()).unwrap_or(1),
+            stop: stop.clone(),
+            progress: progress.counter(),
+        };
+        let state = apply.run().await;
+        progress.finish();
+        let state = state?;
+        let totals = ledger.lock().totals(run)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        self.printer.note(format_args!("provisioned in {seconds:.1} s"));
+        let verified = match state {
+            RunState::Finished if !self.args.no_verify => Some(self.verify(ledger, run, &totals).await?),
+            _ => None,
+        };
+        Ok(Outcome { run, state, totals, seconds, verified })
+    }
+
+    async fn verify(&self, ledger: &SharedLedger, run: RunId, totals: &Totals) -> Result<Verified, Failure> {
+        let progress = Progress::new("verifying", totals.created + totals.updated + totals.unchanged);
+        let verify = Verify {
+            hub: self.hub.client.clone(),
+            ledger: ledger.clone(),
+            run,
+            filter: RowFilter::Settled,
+            keys: self.keys.clone(),
+            concurrency: READERS,
+            progress: progress.counter(),
+        };
+        let verified = verify.run().await;
+        progress.finish();
+        Ok(verified?)
+    }
+}
+
+fn print(
+    outcome: &Outcome,
+    ledger: &Ledger,
+    ledger_path: &Path,
+    run: &Run,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    let Outcome { state, totals, verified, .. } = outcome;
+    let id = run.id;
+    match printer.format {
+        Format::Json => printer.json(outcome),
+        Format::Csv => runs::print_rows_csv(ledger, id, printer)?,
+        Format::Text => {
+            runs::print_remarkable(ledger, id, printer)?;
+            if let Some(verified) = verified {
+                verify_cli::print(verified, printer);
+            }
+            printer.data(format_args!("run {id}: {state}: {totals}"));
+            if let Some((_, issued)) = &run.options.issue {
+                printer.data(format_args!("certificates and keys: {}", issued.display()));
+            }
+            printer.data(format_args!("ledger: {} (`provisioner report {id}`)", ledger_path.display()));
+        }
+    }
+    if !totals.add_up() {
+        return Err(Failure::new(Exit::Bug, format!("the rows of run {id} do not add up: {totals}")));
+    }
+    let all_verified = verified.as_ref().is_none_or(Verified::all_well);
+    Ok(match state {
+        RunState::Finished if totals.all_well() && all_verified => Exit::Done,
+        RunState::Finished => Exit::SomeFailed,
+        RunState::Interrupted | RunState::Running => {
+            printer.note(format_args!("stopped; `provisioner resume {id}` does the rest"));
+            Exit::Interrupted
+        }
+    })
+}
+
+fn intentions(run: RunId, options: RunOptions) -> Intentions {
+    let value = format!("provisioner {} run {run}", env!("CARGO_PKG_VERSION"));
+    Intentions { intent: options.intent, created_by: options.created_by_tag.map(|name| (name, value.into())) }
+}
+
+/// A token that the first Ctrl-C cancels; the second ends the program at once, which loses nothing
+/// either.
+fn stop_on_ctrl_c() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let cancelled = stop.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            cancelled.cancel();
+        }
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(i32::from(Exit::Interrupted as u8));
+        }
+    });
+    stop
+}
