@@ -86,6 +86,18 @@ pub struct TierError(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum OperationClass {
+    /// Creating, reading, listing, updating and deleting configurations.
+    Configuration,
+    /// Devices and modules that connect.
+    Connection,
+    /// Messages from devices and modules to the cloud.
+    DeviceToCloud,
+    /// Direct methods; each begun 4 KB of payload counts.
+    DirectMethod,
+    /// Creating, reading, listing and cancelling jobs.
+    Job,
+    /// Devices that a scheduled job updates or calls.
+    JobDevice,
     /// Queries over devices and modules.
     Query,
     /// Creating, reading, listing, updating and deleting identities; each item of a bulk call counts.
@@ -99,6 +111,12 @@ pub enum OperationClass {
 impl fmt::Display for OperationClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Configuration => "configuration",
+            Self::Connection => "connection",
+            Self::DeviceToCloud => "device-to-cloud",
+            Self::DirectMethod => "direct method",
+            Self::Job => "job",
+            Self::JobDevice => "job device",
             Self::Query => "query",
             Self::Registry => "registry",
             Self::TwinRead => "twin read",
@@ -113,6 +131,19 @@ pub fn operations_per_second(class: OperationClass, tier: Tier, units: NonZeroU3
     let third_tier = matches!(tier, Tier::B3 | Tier::S3);
     let second_tier = matches!(tier, Tier::B2 | Tier::S2);
     match class {
+        OperationClass::Configuration => 20.0 / 60.0 * units,
+        OperationClass::Connection | OperationClass::DeviceToCloud if third_tier => 6000.0 * units,
+        OperationClass::Connection | OperationClass::DeviceToCloud if second_tier => 120.0 * units,
+        OperationClass::Connection | OperationClass::DeviceToCloud => f64::max(100.0, 12.0 * units),
+        // 24 MB, 480 KB and 160 KB a second, metered in pieces of 4 KB.
+        OperationClass::DirectMethod if third_tier => 6144.0 * units,
+        OperationClass::DirectMethod if second_tier => 120.0 * units,
+        OperationClass::DirectMethod => 40.0 * units,
+        OperationClass::Job if third_tier => 5000.0 / 60.0 * units,
+        OperationClass::Job => 100.0 / 60.0 * units,
+        OperationClass::JobDevice if third_tier => 50.0 * units,
+        OperationClass::JobDevice if second_tier => f64::max(10.0, units),
+        OperationClass::JobDevice => 10.0,
         OperationClass::Query if third_tier => 1000.0 / 60.0 * units,
         OperationClass::Query => 20.0 / 60.0 * units,
         OperationClass::Registry if third_tier => 5000.0 / 60.0 * units,
@@ -124,6 +155,25 @@ pub fn operations_per_second(class: OperationClass, tier: Tier, units: NonZeroU3
         OperationClass::TwinUpdate if second_tier => f64::max(50.0, 5.0 * units),
         OperationClass::TwinUpdate => 50.0,
     }
+}
+
+/// How many messages a hub of this tier and number of units takes per day (UTC). A free hub has no
+/// units. Twin reads, twin updates and queries are messages too, registry operations are not.
+///
+/// Sources: "Choose the right IoT Hub tier", "Azure IoT Hub pricing".
+pub fn messages_per_day(tier: Tier, units: NonZeroU32) -> u64 {
+    let units = u64::from(units.get());
+    match tier {
+        Tier::F1 => 8_000,
+        Tier::B1 | Tier::S1 => 400_000 * units,
+        Tier::B2 | Tier::S2 => 6_000_000 * units,
+        Tier::B3 | Tier::S3 => 300_000_000 * units,
+    }
+}
+
+/// Bytes that count as one message: whatever is longer counts once per begun piece of this size.
+pub fn message_bytes(tier: Tier) -> usize {
+    if tier == Tier::F1 { 512 } else { 4 * 1024 }
 }
 
 #[cfg(test)]
@@ -147,6 +197,24 @@ mod tests {
         assert_eq!(rate(OperationClass::TwinUpdate, "S2", 4), 50.0);
         assert_eq!(rate(OperationClass::TwinUpdate, "S2", 100), 500.0);
         assert_eq!(rate(OperationClass::TwinRead, "S3", 2), 1000.0);
+    }
+
+    #[test]
+    fn device_rates_are_those_of_the_table() {
+        assert_eq!(rate(OperationClass::Connection, "S1", 1), 100.0);
+        assert_eq!(rate(OperationClass::DeviceToCloud, "B1", 10), 120.0);
+        assert_eq!(rate(OperationClass::Connection, "S3", 1), 6000.0);
+        // 160 KB a second and unit.
+        assert_eq!(rate(OperationClass::DirectMethod, "S1", 2) * 4.0, 320.0);
+        assert_eq!(rate(OperationClass::JobDevice, "S2", 20), 20.0);
+    }
+
+    #[test]
+    fn a_free_hub_takes_8000_short_messages_a_day() {
+        let two = NonZeroU32::new(2).unwrap();
+        assert_eq!((messages_per_day(Tier::F1, two), message_bytes(Tier::F1)), (8_000, 512));
+        assert_eq!((messages_per_day(Tier::S1, two), message_bytes(Tier::S1)), (800_000, 4096));
+        assert_eq!(messages_per_day(Tier::S2, two), 12_000_000);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The hub's idea of now, handed in so that tests can decide it.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hub_types::Timestamp;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
-/// Tells the time that documents carry and by which tokens expire.
+/// Tells the time that documents carry, by which tokens expire, quotas begin anew and faults come
+/// and go.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// The time now.
     fn now(&self) -> OffsetDateTime;
@@ -18,6 +20,71 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> OffsetDateTime {
         OffsetDateTime::now_utc()
+    }
+}
+
+/// A clock that can be moved while the hub runs: it goes with another clock, at a distance, or
+/// stands still.
+#[derive(Debug)]
+pub struct MovableClock {
+    base: Arc<dyn Clock>,
+    hands: Mutex<Hands>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Hands {
+    StoppedAt(OffsetDateTime),
+    AwayBy(Duration),
+}
+
+impl MovableClock {
+    /// A clock that shows what `base` shows until it is moved.
+    pub fn over(base: Arc<dyn Clock>) -> Self {
+        Self { base, hands: Mutex::new(Hands::AwayBy(Duration::ZERO)) }
+    }
+
+    /// Moves the clock, backwards where `by` is negative. What no date can hold moves it to the
+    /// first or the last one.
+    pub fn advance(&self, by: Duration) {
+        let mut hands = self.hands();
+        *hands = match *hands {
+            Hands::StoppedAt(time) => Hands::StoppedAt(time.saturating_add(by)),
+            Hands::AwayBy(distance) => Hands::AwayBy(distance.saturating_add(by)),
+        };
+    }
+
+    /// Sets the clock to a time, from which it goes on if it goes.
+    pub fn set(&self, time: OffsetDateTime) {
+        let mut hands = self.hands();
+        *hands = match *hands {
+            Hands::StoppedAt(_) => Hands::StoppedAt(time),
+            Hands::AwayBy(_) => Hands::AwayBy(time - self.base.now()),
+        };
+    }
+
+    /// Stops the clock where it is.
+    pub fn stop(&self) {
+        let now = self.now();
+        *self.hands() = Hands::StoppedAt(now);
+    }
+
+    /// Lets the clock go on from where it is.
+    pub fn go(&self) {
+        let now = self.now();
+        *self.hands() = Hands::AwayBy(now - self.base.now());
+    }
+
+    fn hands(&self) -> MutexGuard<'_, Hands> {
+        self.hands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clock for MovableClock {
+    fn now(&self) -> OffsetDateTime {
+        match *self.hands() {
+            Hands::StoppedAt(time) => time,
+            Hands::AwayBy(distance) => self.base.now().saturating_add(distance),
+        }
     }
 }
 

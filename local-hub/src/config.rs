@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::{Clock, SystemClock};
+use crate::throttle::Throttling;
 
 /// How a hub is to run. The default is in memory, on a free port of this machine.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct Config {
     pub reach: Reach,
     /// A file that gets one line of JSON per request.
     pub request_log: Option<PathBuf>,
+    /// The throttles and quotas of the service; none lets everything in at once.
+    pub throttling: Option<Throttling>,
     /// The time that documents carry and by which tokens expire.
     pub clock: Arc<dyn Clock>,
 }
@@ -48,6 +51,7 @@ impl Default for Config {
             host_names: Vec::new(),
             reach: Reach::default(),
             request_log: None,
+            throttling: None,
             clock: Arc::new(SystemClock),
         }
     }

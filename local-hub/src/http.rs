@@ -16,3 +16,4 @@ mod request_log;
 mod routes;
 mod server;
 mod service;
+mod throttling;

@@ -4,18 +4,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hub_types::{ErrorCode, Timestamp};
 
-use crate::clock::{self, Clock};
+use crate::clock::{self, Clock, MovableClock};
 use crate::policy::Policies;
 use crate::refusal::Refusal;
 use crate::registry::{Answer, Counts, Journal, Registry};
 use crate::store::{Committed, Row, Store};
+use crate::throttle::Throttle;
 
 /// One hub, shared by everything that serves it.
 #[derive(Debug)]
 pub(crate) struct Hub {
     state: Mutex<State>,
     policies: Policies,
-    clock: Arc<dyn Clock>,
+    clock: Arc<MovableClock>,
+    throttle: Throttle,
 }
 
 #[derive(Debug)]
@@ -45,14 +47,31 @@ impl Hub {
         registry: Registry,
         store: Option<Store>,
         policies: Policies,
-        clock: Arc<dyn Clock>,
+        clock: Arc<MovableClock>,
+        throttle: Throttle,
     ) -> Self {
         let backing = store.map_or(Backing::Memory, Backing::Disk);
-        Self { state: Mutex::new(State { registry, backing }), policies, clock }
+        Self { state: Mutex::new(State { registry, backing }), policies, clock, throttle }
+    }
+
+    #[cfg(test)]
+    /// A hub without a store and without throttles, on the machine's clock.
+    pub(crate) fn in_memory(registry: Registry, policies: Policies) -> Self {
+        let clock = Arc::new(MovableClock::over(Arc::new(clock::SystemClock)));
+        let throttle = Throttle::new(None, Arc::clone(&clock) as Arc<dyn Clock>);
+        Self::new(registry, None, policies, clock, throttle)
     }
 
     pub(crate) fn policies(&self) -> &Policies {
         &self.policies
+    }
+
+    pub(crate) fn clock(&self) -> &MovableClock {
+        &self.clock
+    }
+
+    pub(crate) fn throttle(&self) -> &Throttle {
+        &self.throttle
     }
 
     /// Seconds since 1970-01-01, by which tokens expire.

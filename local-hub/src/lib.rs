@@ -8,10 +8,11 @@
 //! From outside in: `http` is the service API, `hub` the registry under its lock with the store
 //! behind it, `registry`, `twin` and `query` are plain structures without I/O, `store` is SQLite.
 
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, MovableClock, SystemClock};
 pub use config::{Config, Reach};
 pub use error::{Error, Result};
 pub use local_hub::LocalHub;
+pub use throttle::{Charging, Throttling};
 
 mod certificates;
 pub mod cli;
@@ -29,4 +30,5 @@ mod refusal;
 mod registry;
 mod store;
 mod system;
+mod throttle;
 mod twin;

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hub_types::connection_string::{HubHost, ServiceConnectionString};
+use hub_types::limits::MAX_IDENTITIES_PER_HUB;
 use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 
 use crate::certificates::Authority;
+use crate::clock::{Clock, MovableClock};
 use crate::config::{Config, Reach};
 use crate::data_folder::{DataFolder, unknown_policy};
 use crate::error::{Error, Result};
@@ -17,6 +19,7 @@ use crate::hub::Hub;
 use crate::policy::{OWNER, Policies};
 use crate::registry::Registry;
 use crate::store::Store;
+use crate::throttle::Throttle;
 
 /// A running hub.
 ///
@@ -40,7 +43,7 @@ impl LocalHub {
         let log = config.request_log.as_deref().map(RequestLog::open).transpose()?;
         let (data, credentials) = (config.data.clone(), config.credentials.clone());
         // Loading a large folder takes seconds, which must not stop the caller's other tasks.
-        let state = match spawn_blocking(move || State::open(data, credentials)).await {
+        let mut state = match spawn_blocking(move || State::open(data, credentials)).await {
             Ok(state) => state?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
@@ -48,7 +51,12 @@ impl LocalHub {
         let names = server_names(&config);
         let tls = state.authority.server_config(&names)?;
         let host = host_name(&config, https)?;
-        let hub = Arc::new(Hub::new(state.registry, state.store, state.policies, config.clock));
+        if config.throttling.is_some() {
+            state.registry.limit_to(MAX_IDENTITIES_PER_HUB);
+        }
+        let clock = Arc::new(MovableClock::over(config.clock));
+        let throttle = Throttle::new(config.throttling, Arc::clone(&clock) as Arc<dyn Clock>);
+        let hub = Arc::new(Hub::new(state.registry, state.store, state.policies, clock, throttle));
         let local_hub = Self {
             server: serve(listener, tls, Arc::clone(&hub), log),
             hub,
@@ -83,6 +91,11 @@ impl LocalHub {
     /// The certificate, in PEM, that clients must trust.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
+    }
+
+    /// The hub's clock, to be moved at will.
+    pub fn clock(&self) -> &MovableClock {
+        self.hub.clock()
     }
 
     /// Lets requests that have begun finish, and returns when everything is durable.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use hub_types::identity::{Device, Status};
-use hub_types::{Authentication, DeviceId, Etag, IdentityId, IfMatch, ModuleId, Timestamp};
+use hub_types::{Authentication, DeviceId, ErrorCode, Etag, IdentityId, IfMatch, ModuleId, Timestamp};
 
 use crate::random;
 use crate::refusal::Refusal;
@@ -33,6 +33,9 @@ mod twin;
 pub(crate) struct Registry {
     devices: BTreeMap<DeviceId, Box<DeviceRecord>>,
     disabled: usize,
+    modules: usize,
+    /// How many devices and modules there may be; none is no bound.
+    capacity: Option<usize>,
     last_generation: u64,
 }
 
@@ -73,6 +76,11 @@ impl Registry {
         self.disabled
     }
 
+    /// Refuses new devices and modules from so many on; those there are already stay.
+    pub(crate) fn limit_to(&mut self, capacity: usize) {
+        self.capacity = Some(capacity);
+    }
+
     /// Puts a device that a store kept back in.
     pub(crate) fn restore_device(&mut self, id: DeviceId, record: DeviceRecord) {
         self.last_generation = self.last_generation.max(record.identity.generation);
@@ -89,6 +97,7 @@ impl Registry {
     ) -> Answer<()> {
         self.last_generation = self.last_generation.max(record.identity.generation);
         self.device_mut(device)?.modules.insert(id, Box::new(record));
+        self.modules += 1;
         Ok(())
     }
 
@@ -106,6 +115,17 @@ impl Registry {
     fn device_mut(&mut self, id: &DeviceId) -> Answer<&mut DeviceRecord> {
         let found = self.devices.get_mut(id).map(AsMut::as_mut);
         found.ok_or_else(|| Refusal::device_not_found(id))
+    }
+
+    /// Refuses when there is no room for another identity.
+    fn check_room(&self) -> Answer<()> {
+        match self.capacity {
+            Some(capacity) if self.devices.len() + self.modules >= capacity => Err(Refusal::new(
+                ErrorCode::IotHubQuotaExceeded,
+                format!("the hub is full: it has {capacity} devices and modules"),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The ticks of now, moved on where an earlier identity has them.

@@ -1,12 +1,15 @@
 //! What can be typed.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use hub_types::limits::Tier;
 
 use crate::config::{Config, Reach};
 use crate::policy::OWNER;
+use crate::throttle::{Charging, Throttling};
 
 /// An IoT Hub on this machine: devices, modules and twins for Microsoft's own SDKs and `az`
 #[derive(Debug, Parser)]
@@ -49,9 +52,24 @@ pub(crate) struct ServeArgs {
     /// Write one line of JSON per request to this file
     #[arg(long, value_name = "FILE", env = "LOCAL_HUB_REQUEST_LOG")]
     request_log: Option<PathBuf>,
+    /// Keep to the throttles and quotas of a hub of this tier: F1, B1, B2, B3, S1, S2 or S3
+    #[arg(long, value_name = "TIER", env = "LOCAL_HUB_TIER")]
+    tier: Option<Tier>,
+    /// How many units of the tier
+    #[arg(long, value_name = "N", default_value = "1", requires = "tier")]
+    units: NonZeroU32,
+    /// What a bulk call counts for in the registry's throttle: its identities, as at the service, or one
+    #[arg(long, value_name = "HOW", value_enum, default_value = "per-identity", requires = "tier")]
+    charging: ChargingArg,
     /// Allow an address that other machines can reach; the hub is no safe place for real secrets
     #[arg(long)]
     reachable_from_other_machines: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ChargingArg {
+    PerCall,
+    PerIdentity,
 }
 
 impl ServeArgs {
@@ -62,6 +80,14 @@ impl ServeArgs {
             host_names: self.host_names,
             reach: if self.reachable_from_other_machines { Reach::OtherMachines } else { Reach::ThisMachine },
             request_log: self.request_log,
+            throttling: self.tier.map(|tier| Throttling {
+                tier,
+                units: self.units,
+                charging: match self.charging {
+                    ChargingArg::PerCall => Charging::PerCall,
+                    ChargingArg::PerIdentity => Charging::PerIdentity,
+                },
+            }),
             ..Config::default()
         }
     }

@@ -1,6 +1,6 @@
 //! Answers in IoT Hub's form, refusals included.
 
-use http::header::{CONTENT_TYPE, ETAG};
+use http::header::{CONNECTION, CONTENT_TYPE, ETAG};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use hub_types::{ErrorCode, Etag, Timestamp};
@@ -56,6 +56,10 @@ impl Reply {
         self
     }
 
+    pub(crate) fn body_len(&self) -> usize {
+        self.body.len()
+    }
+
     pub(crate) fn into_response(self, request_id: &str) -> HttpResponse {
         let mut response = response(self.status, self.body, request_id);
         for (name, value) in self.headers {
@@ -78,6 +82,10 @@ pub(crate) fn refusal_response(refusal: &Refusal, request_id: &str, now: Timesta
     let body = serde_json::to_vec(&envelope).unwrap_or_default();
     let mut response = response(status, body, request_id);
     response.headers_mut().insert(ERROR_CODE, HeaderValue::from_static(refusal.name));
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        // A live hub ends the connection too.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 

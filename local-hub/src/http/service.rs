@@ -10,7 +10,7 @@ use super::call::Call;
 use super::reply::{HttpResponse, Reply, refusal_response};
 use super::request_log::Line;
 use super::routes::{self, Found, Operation};
-use super::{RequestLog, access, body, handlers};
+use super::{RequestLog, access, body, handlers, throttling};
 use crate::hub::Hub;
 use crate::random::RequestIds;
 use crate::registry::{Answer, Counts};
@@ -60,7 +60,7 @@ impl Service {
     ) -> HttpResponse {
         let request_id = self.ids.next();
         let answer = match call {
-            Ok(call) => handlers::perform(&self.hub, call).await,
+            Ok(call) => self.perform(call).await,
             Err(refusal) => Err(refusal),
         };
         self.note(&request_id, parts, operation, &answer);
@@ -68,6 +68,14 @@ impl Service {
             Ok(reply) => reply.into_response(&request_id),
             Err(refusal) => refusal_response(&refusal, &request_id, self.hub.timestamp()),
         }
+    }
+
+    async fn perform(&self, call: Call) -> Answer<Reply> {
+        let (operation, sent) = (call.operation, call.body.len());
+        throttling::admit(&self.hub, operation).await?;
+        let reply = handlers::perform(&self.hub, call).await?;
+        throttling::charge(&self.hub, operation, sent, reply.body_len());
+        Ok(reply)
     }
 
     fn admit(&self, found: Found, parts: &Parts) -> Answer<Found> {

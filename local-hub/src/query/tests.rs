@@ -1,11 +1,8 @@
-use std::sync::Arc;
-
 use hub_types::bulk::BulkItem;
 use proptest::prelude::*;
 use serde_json::{Value, from_value, json};
 
 use super::{PageRequest, Query, run};
-use crate::clock::SystemClock;
 use crate::hub::Hub;
 use crate::policy::Policies;
 use crate::refusal::Refusal;
@@ -22,7 +19,7 @@ fn hub_with(items: Value) -> Hub {
     let now = "2026-11-22T10:00:00Z".parse().unwrap();
     let result = registry.bulk(entries.collect(), now, &mut Journal::default());
     assert!(result.is_successful, "{result:?}");
-    Hub::new(registry, None, Policies::generate(), Arc::new(SystemClock))
+    Hub::in_memory(registry, Policies::generate())
 }
 
 fn fleet() -> Hub {

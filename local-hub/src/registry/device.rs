@@ -41,6 +41,7 @@ impl Registry {
         if self.devices.contains_key(&id) {
             return Err(Refusal::device_exists(&id));
         }
+        self.check_room()?;
         let authentication = device_authentication(spec.authentication.clone())?;
         let generation = self.next_generation(now);
         let settings = self.settings_of_new(spec, generation)?;
@@ -93,6 +94,7 @@ impl Registry {
             return Err(Refusal::device_not_found(id));
         };
         self.disabled -= usize::from(record.settings.status == Status::Disabled);
+        self.modules -= record.modules.len();
         for module in record.modules.keys() {
             journal.deleted(id, Some(module));
         }
@@ -121,10 +123,12 @@ impl Registry {
                     let generation = self.next_generation(now);
                     let record = Box::new(ModuleRecord::system(generation));
                     self.device_mut(id)?.modules.insert(module.clone(), record);
+                    self.modules += 1;
                     journal.created(id, Some(&module));
                 }
                 (false, true) => {
                     self.device_mut(id)?.modules.remove(&module);
+                    self.modules -= 1;
                     journal.deleted(id, Some(&module));
                 }
                 (true, true) | (false, false) => {}

@@ -73,6 +73,7 @@ impl Registry {
             let text = format!("Device {device} has {MAX_MODULES_PER_DEVICE} modules, the most it can have");
             return Err(Refusal::new(ErrorCode::TooManyModulesOnDevice, text));
         }
+        self.check_room()?;
         let authentication = module_authentication(spec.authentication);
         // A module's twin comes into being with its first write, so until then it has no time.
         let created = if twin == TwinPatch::default() { Timestamp::NEVER } else { now };
@@ -83,6 +84,7 @@ impl Registry {
             managed_by: spec.managed_by.map(Into::into),
         };
         self.device_mut(device)?.modules.insert(id.clone(), Box::new(record));
+        self.modules += 1;
         journal.created(device, Some(&id));
         Ok(())
     }
@@ -117,6 +119,7 @@ impl Registry {
         check_not_system(id)?;
         check_etag(demand, &self.module_mut(device, id)?.identity.etag())?;
         self.device_mut(device)?.modules.remove(id);
+        self.modules -= 1;
         journal.deleted(device, Some(id));
         Ok(())
     }

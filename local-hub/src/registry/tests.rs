@@ -312,3 +312,24 @@ fn a_stale_twin_etag_is_refused_and_changes_nothing() {
     assert_eq!(refusal.name, "PreconditionFailed");
     assert_eq!(registry, before);
 }
+
+#[test]
+fn a_full_hub_takes_nothing_new_but_keeps_what_it_has() {
+    let mut registry = Registry::default();
+    registry.limit_to(3);
+    put(&mut registry, json!({"deviceId": "a"}), None).unwrap();
+    put(&mut registry, json!({"deviceId": "b"}), None).unwrap();
+    put_module(&mut registry, "a", json!({"deviceId": "a", "moduleId": "m"}), None).unwrap();
+    let refusal = put(&mut registry, json!({"deviceId": "c"}), None).unwrap_err();
+    assert_eq!(refusal.name, "IotHubQuotaExceeded");
+    let refusal =
+        put_module(&mut registry, "b", json!({"deviceId": "b", "moduleId": "m"}), None).unwrap_err();
+    assert_eq!(refusal.name, "IotHubQuotaExceeded");
+    put(&mut registry, json!({"deviceId": "a"}), Some("*")).unwrap();
+    // With a device go its modules.
+    registry.delete_device(&device("a"), &IfMatch::Any, &mut Journal::default()).unwrap();
+    for id in ["c", "d"] {
+        put(&mut registry, json!({"deviceId": id}), None).unwrap();
+    }
+    assert_eq!(put(&mut registry, json!({"deviceId": "e"}), None).unwrap_err().status, 403);
+}

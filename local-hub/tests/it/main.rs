@@ -16,4 +16,5 @@ mod modules;
 mod query;
 mod request_log;
 mod support;
+mod throttle;
 mod twins;

@@ -23,6 +23,7 @@ pub(crate) async fn post(hub: &Hub, call: Call) -> Answer<Reply> {
     }
     let entries: Vec<BulkEntry> = items.into_iter().map(entry).collect::<Answer<_>>()?;
     check_distinct(&entries)?;
+    hub.throttle().admit_bulk(entries.len()).await?;
     let written = hub.write(|registry, now, journal| Ok(registry.bulk(entries, now, journal))).await?;
     let mut reply = Reply::document(&written.value)?.counts(written.counts);
     if !written.value.is_successful {

@@ -1,0 +1,176 @@
+//! Throttles and quotas, as a hub of a certain tier and number of units has them.
+//!
+//! Off unless [`Throttling`] asks for them. Each class of operations has a bucket: what comes too
+//! fast is done at once for a while, then it waits, and when too much waits it is refused with 429.
+//! Source: "IoT Hub quotas and throttling", whose traffic shaping this follows.
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hub_types::ErrorCode;
+use hub_types::limits::{OperationClass, Tier, message_bytes, messages_per_day};
+
+use crate::clock::Clock;
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+
+use bucket::Buckets;
+
+mod bucket;
+
+/// Which hub's throttles and quotas are to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttling {
+    /// The edition.
+    pub tier: Tier,
+    /// How many units of it were bought, at least 1.
+    pub units: NonZeroU32,
+    /// What a bulk call counts for.
+    pub charging: Charging,
+}
+
+/// What a bulk call counts for in the throttle of registry operations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Charging {
+    /// One operation for each identity in it, as the service does.
+    #[default]
+    PerIdentity,
+    /// One operation, whatever is in it.
+    PerCall,
+}
+
+/// Lets operations in at the pace of the hub's tier.
+///
+/// Whoever serves operations, over HTTPS or over MQTT, does three things with it:
+/// 1. before an operation: `throttle.admit(OperationClass::TwinRead, 1, "TwinRead").await?`, which
+///    waits where the service would have the request wait, and refuses with 429 where it would;
+/// 2. before an operation that is charged as a message (twin reads, twin updates, queries, telemetry,
+///    direct methods): `throttle.check_quota()?`, which refuses with 403002 when the day's are used up;
+/// 3. after one: `throttle.charge(bytes)` with the size of its payload.
+///
+/// All of it does nothing when the hub has no throttles.
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    limits: Option<(Throttling, Mutex<Used>)>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What has been used of the limits.
+#[derive(Debug)]
+struct Used {
+    buckets: Buckets,
+    /// The day (UTC) that `messages` is of.
+    day: i32,
+    messages: u64,
+}
+
+impl Throttle {
+    pub(crate) fn new(limits: Option<Throttling>, clock: Arc<dyn Clock>) -> Self {
+        let used = |limits| Used { buckets: Buckets::new(limits), day: 0, messages: 0 };
+        Self { limits: limits.map(|limits| (limits, Mutex::new(used(limits)))), clock }
+    }
+
+    /// Waits until `cost` operations of the class may begin; refuses when too many wait already, and
+    /// at once when the tier has no such operations. `kind` names the operation in the refusal.
+    pub(crate) async fn admit(&self, class: OperationClass, cost: u32, kind: &str) -> Answer<()> {
+        let Some((throttling, used)) = &self.limits else {
+            return Ok(());
+        };
+        check_tier(throttling.tier, class)?;
+        let admitted = lock(used).buckets.take(class, f64::from(cost), self.now());
+        match admitted {
+            Some(Duration::ZERO) => Ok(()),
+            Some(wait) => {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            }
+            None => Err(throttled(kind)),
+        }
+    }
+
+    /// As [`Throttle::admit`], for a bulk call of so many identities.
+    pub(crate) async fn admit_bulk(&self, identities: usize) -> Answer<()> {
+        let per_call = matches!(&self.limits, Some((limits, _)) if limits.charging == Charging::PerCall);
+        let cost = if per_call { 1 } else { u32::try_from(identities.max(1)).unwrap_or(u32::MAX) };
+        self.admit(OperationClass::Registry, cost, "RegistryWrite").await
+    }
+
+    /// Refuses when the messages of the day are used up.
+    pub(crate) fn check_quota(&self) -> Answer<()> {
+        let Some((throttling, used)) = &self.limits else {
+            return Ok(());
+        };
+        let mut used = lock(used);
+        let (messages, quota) =
+            (used.today(&*self.clock), messages_per_day(throttling.tier, throttling.units));
+        if *messages < quota { Ok(()) } else { Err(quota_exceeded(quota, *messages)) }
+    }
+
+    /// Counts a payload of so many bytes as messages of the day.
+    pub(crate) fn charge(&self, bytes: usize) {
+        if let Some((throttling, used)) = &self.limits {
+            let pieces = bytes.div_ceil(message_bytes(throttling.tier)).max(1);
+            *lock(used).today(&*self.clock) += u64::try_from(pieces).unwrap_or(u64::MAX);
+        }
+    }
+
+    /// The time since 1970, on the hub's own clock, so that who moves the clock fills the buckets.
+    fn now(&self) -> Duration {
+        let nanoseconds = self.clock.now().unix_timestamp_nanos().max(0);
+        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+    }
+}
+
+impl Used {
+    fn today(&mut self, clock: &dyn Clock) -> &mut u64 {
+        let day = clock.now().to_offset(time::UtcOffset::UTC).to_julian_day();
+        if day != self.day {
+            (self.day, self.messages) = (day, 0);
+        }
+        &mut self.messages
+    }
+}
+
+fn lock(used: &Mutex<Used>) -> MutexGuard<'_, Used> {
+    used.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn check_tier(tier: Tier, class: OperationClass) -> Answer<()> {
+    let needs_standard = matches!(
+        class,
+        OperationClass::Configuration
+            | OperationClass::DirectMethod
+            | OperationClass::JobDevice
+            | OperationClass::TwinRead
+            | OperationClass::TwinUpdate
+    );
+    if needs_standard && !tier.has_twins() {
+        return Err(Refusal::new(
+            ErrorCode::OperationNotAvailableInCurrentTier,
+            format!("a hub of tier {tier} has no {class} operations; a standard tier has"),
+        ));
+    }
+    Ok(())
+}
+
+/// As a live hub puts it. It sends no `Retry-After`.
+fn throttled(kind: &str) -> Refusal {
+    Refusal::new(
+        ErrorCode::ThrottlingException,
+        format!("The request has been throttled. Wait 10 seconds and try again. Operation type: {kind}"),
+    )
+}
+
+fn quota_exceeded(quota: u64, used: u64) -> Refusal {
+    Refusal::new(
+        ErrorCode::IotHubQuotaExceeded,
+        format!(
+            "the hub's messages of this day (UTC) are used up: {used} of {quota}; more are to be had tomorrow"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests;
