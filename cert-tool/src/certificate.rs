@@ -7,6 +7,7 @@ use hub_types::{Sha1Thumbprint, Sha256Thumbprint};
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
+use crate::describe::{name_text, serial_text};
 use crate::error::Error;
 use crate::fs::{read_at_most, read_bounded};
 use crate::pem;
@@ -57,8 +58,8 @@ impl Certificate {
         Some(Self {
             der: der.to_vec(),
             common_name: only_common_name(parsed.subject()),
-            subject: parsed.subject().to_string(),
-            issuer: parsed.issuer().to_string(),
+            subject: name_text(parsed.subject()),
+            issuer: name_text(parsed.issuer()),
             serial: parsed.raw_serial().to_vec(),
             not_before: parsed.validity().not_before.to_datetime(),
             not_after: parsed.validity().not_after.to_datetime(),
@@ -83,11 +84,7 @@ impl Certificate {
 
     /// The serial number in hex, as OpenSSL shows it.
     pub fn serial(&self) -> String {
-        let significant = match self.serial.as_slice() {
-            [0, rest @ ..] if !rest.is_empty() => rest,
-            all => all,
-        };
-        upper_hex(significant)
+        serial_text(&self.serial)
     }
 
     /// The thumbprint to register.

@@ -10,6 +10,7 @@ mod inspect;
 mod interrupt;
 mod issue;
 mod output;
+mod password;
 mod progress;
 mod record;
 mod sign;

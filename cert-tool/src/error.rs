@@ -75,6 +75,12 @@ pub enum Error {
         /// What it was written as.
         found: &'static str,
     },
+    /// A file that only its password opens.
+    #[error("`{}` needs a password", path.display())]
+    PasswordNeeded {
+        /// The file.
+        path: PathBuf,
+    },
     /// The store was opened to look things up.
     #[error("`{}` was opened to read only", path.display())]
     ReadOnly {
@@ -99,6 +105,12 @@ pub enum Error {
         /// The bound.
         limit: u64,
     },
+    /// The password does not open the file.
+    #[error("the password does not open `{}`", path.display())]
+    WrongPassword {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl Error {
@@ -113,12 +125,16 @@ impl Error {
                 Some(format!("chmod {wanted:o} {}", path.display()))
             }
             Self::Damaged { .. } => Some("restore it from a backup, or issue to another folder".to_owned()),
+            Self::PasswordNeeded { .. } => {
+                Some("give it with --password-file, in CERT_TOOL_PASSWORD, or at a terminal".to_owned())
+            }
             Self::BadCa { .. }
             | Self::Crypto(_)
             | Self::Io { .. }
             | Self::NotA { .. }
             | Self::ReadOnly { .. }
-            | Self::TooLarge { .. } => None,
+            | Self::TooLarge { .. }
+            | Self::WrongPassword { .. } => None,
         }
     }
 

@@ -7,6 +7,7 @@
 //! | where they go, and what is there already | [`IssuedStore`], [`Sink`], [`IssuedFacts`], [`extract`] |
 //! | devices that keep their key | [`Csr`], [`CsrInput`], [`create_csr`] |
 //! | certificates of any origin: thumbprints, dates, would a hub take them | [`Certificate`], [`read_certificate`], [`verify_certificate`] |
+//! | files of any kind: what is in them, what each says | [`read_documents`], [`Document`], [`Description`], [`thumbprints`] |
 //! | what goes wrong: with everything, with one identity | [`Error`], [`Refusal`] |
 //!
 //! Nothing here prints, reads the environment or looks at the clock. Private keys are wiped from
@@ -19,6 +20,8 @@ mod bundle;
 mod ca;
 mod certificate;
 mod csr;
+mod describe;
+mod document;
 mod error;
 mod extract;
 mod facts;
@@ -30,6 +33,8 @@ mod issuing;
 mod journal;
 mod key;
 mod pem;
+mod pem_stream;
+mod public_key;
 mod reference;
 mod refusal;
 mod store;
@@ -39,6 +44,8 @@ mod x509;
 pub use ca::{CaOptions, CertificateAuthority};
 pub use certificate::{Certificate, read_certificate, read_certificate_from, read_certificates};
 pub use csr::{Csr, CsrInput, create_csr};
+pub use describe::{Description, Fact, thumbprints};
+pub use document::{AskPassword, Content, Document, Documents, read_documents, read_documents_from};
 pub use error::Error;
 pub use extract::extract;
 pub use facts::{IssuedAuth, IssuedFacts};
@@ -47,6 +54,7 @@ pub use issue::{
     IssueOptions, IssueRequest, IssueSummary, Issued, KeySource, LongNames, Outcome, issue_batch,
 };
 pub use key::{KeyType, PrivateKey};
+pub use public_key::PublicKey;
 pub use refusal::Refusal;
 pub use store::{IssuedStore, Sink};
 pub use verify::{Check, CheckName, verify_certificate};

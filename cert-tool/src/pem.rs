@@ -95,7 +95,7 @@ pub(crate) fn encode(label: &str, der: &[u8]) -> Zeroizing<Vec<u8>> {
     out
 }
 
-fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+pub(crate) fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     text.windows(wanted.len()).position(|window| window == wanted)
 }
 
@@ -103,7 +103,7 @@ pub(crate) const CERTIFICATE: &str = "CERTIFICATE";
 pub(crate) const CERTIFICATE_REQUEST: &str = "CERTIFICATE REQUEST";
 pub(crate) const PRIVATE_KEY: &str = "PRIVATE KEY";
 
-const BEGIN: &[u8] = b"-----BEGIN ";
+pub(crate) const BEGIN: &[u8] = b"-----BEGIN ";
 const DASHES: usize = 5;
 const LINE_CHARS: usize = 64;
 

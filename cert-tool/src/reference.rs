@@ -46,6 +46,7 @@ pub(crate) fn kind_of_label(label: &str) -> String {
     match label {
         pem::CERTIFICATE => "a certificate".to_owned(),
         pem::CERTIFICATE_REQUEST | "NEW CERTIFICATE REQUEST" => "a certificate request".to_owned(),
+        "X509 CRL" => "a revocation list".to_owned(),
         "PUBLIC KEY" => "a public key".to_owned(),
         _ if label.ends_with("PRIVATE KEY") => "a private key".to_owned(),
         // Labels come from outside: what is no word is not shown.
@@ -84,13 +85,13 @@ fn read_at(path: &Path, offset: u64, reference: &Path, wanted: &'static str) -> 
     pem::first_block(&text).map(Found::Pem).map_err(|error| not_a(reference, wanted, broken_pem(error)))
 }
 
-fn split(reference: &Path) -> Option<(PathBuf, u64)> {
+pub(crate) fn split(reference: &Path) -> Option<(PathBuf, u64)> {
     let (path, offset) = reference.to_str()?.rsplit_once('#')?;
     let is_number = !offset.is_empty() && offset.bytes().all(|byte| byte.is_ascii_digit());
     Some((path.into(), offset.parse().ok().filter(|_| is_number)?))
 }
 
-fn broken_pem(error: PemError) -> &'static str {
+pub(crate) fn broken_pem(error: PemError) -> &'static str {
     match error {
         PemError::Absent => "not PEM",
         PemError::BadBase64 => "damaged PEM",

@@ -46,13 +46,13 @@ pub(crate) enum Verb {
     /// Issue certificates for one identity or for a batch
     #[command(after_help = ISSUE_EXAMPLES)]
     Issue(IssueArgs),
-    /// Show what certificates say
+    /// Show what certificates, requests, revocation lists, keys and PFX files say
     #[command(after_help = SHOW_EXAMPLES)]
     Show(FilesArgs),
     /// Sign requests that devices sent
     #[command(after_help = SIGN_EXAMPLES)]
     Sign(SignArgs),
-    /// SHA-1 and SHA-256 thumbprints of certificates
+    /// SHA-1 and SHA-256 thumbprints of certificates, requests, revocation lists and keys
     #[command(after_help = THUMBPRINT_EXAMPLES)]
     Thumbprint(FilesArgs),
     /// Check certificates as a hub would: chain, dates, usage, common name
@@ -225,9 +225,13 @@ pub(crate) struct SignArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct FilesArgs {
-    /// Certificates, PEM or DER; `path#offset` is a place in a bundle, `-` is stdin.
+    /// PEM, DER or PFX files; `path#offset` is a place in a bundle, `-` is stdin.
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
+    /// A file whose first line is the password of PFX files; without, CERT_TOOL_PASSWORD is taken, or
+    /// it is asked for.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -268,7 +272,12 @@ Examples:
   cert-tool issue --ca ca --device-id device01 --module-id module01 --out issued
 
 The same command again issues only what is missing. Rows with a `csr` get it signed.";
-const SHOW_EXAMPLES: &str = "Example:\n  cert-tool show device01/cert.pem --format json";
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  cert-tool show device01/cert.pem --format json
+  cert-tool show device01.pfx --password-file password
+
+Of private keys only the public half is shown.";
 const SIGN_EXAMPLES: &str = "\
 Examples:
   cert-tool sign module01.csr --ca ca --out signed
@@ -279,7 +288,11 @@ Only the public key is taken from a request. Its subject must be `CN=device01` o
 const THUMBPRINT_EXAMPLES: &str = "\
 Examples:
   cert-tool thumbprint device01/cert.pem
-  openssl s_client -connect host:8883 </dev/null | cert-tool thumbprint -";
+  cert-tool thumbprint issued/certificates.pem --format csv
+  openssl s_client -connect host:8883 </dev/null | cert-tool thumbprint -
+
+Of a key it is the hash of its SubjectPublicKeyInfo, `public_key_sha256` in what `show` says of the
+certificate that it fits.";
 const VERIFY_EXAMPLES: &str = "\
 Example:
   cert-tool verify device01/chain.pem --ca ca --device-id device01";

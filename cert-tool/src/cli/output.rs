@@ -44,6 +44,11 @@ impl Output {
         matches!(self.data, Data::Text(_))
     }
 
+    /// Whether data is a table.
+    pub(crate) fn is_csv(&self) -> bool {
+        matches!(self.data, Data::Csv(_))
+    }
+
     /// Prints one unit of data. That nobody reads any more is no failure of ours.
     pub(crate) fn record(&mut self, record: &impl Record) {
         let _ = match &mut self.data {

@@ -120,30 +120,6 @@ impl fmt::Display for CertificateRecord {
     }
 }
 
-/// The thumbprints of a certificate.
-#[derive(Debug, Serialize)]
-pub(crate) struct ThumbprintRecord {
-    file: String,
-    sha1: String,
-    sha256: String,
-}
-
-impl ThumbprintRecord {
-    pub(crate) fn new(file: &str, certificate: &Certificate) -> Self {
-        Self {
-            file: file.to_owned(),
-            sha1: certificate.sha1().to_string(),
-            sha256: certificate.sha256().to_string(),
-        }
-    }
-}
-
-impl fmt::Display for ThumbprintRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n  SHA-1:   {}\n  SHA-256: {}", self.file, self.sha1, self.sha256)
-    }
-}
-
 fn rfc3339(time: OffsetDateTime) -> String {
     // Only years beyond 9999 have no such form, and certificates can't have them either.
     time.format(&Rfc3339).unwrap_or_default()

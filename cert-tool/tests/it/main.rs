@@ -4,6 +4,7 @@
 mod batch;
 mod ca;
 mod csr;
+mod damage;
 mod extract;
 mod inspect;
 mod issue;

@@ -1,0 +1,191 @@
+//! [`PublicKey`]: a public key of any kind, for people and for comparison.
+
+use std::fmt;
+
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256K1_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING,
+    ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
+};
+use hub_types::{Sha1Thumbprint, Sha256Thumbprint};
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey as Parsed;
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+/// A public key as a certificate has it. It shows itself by its kind, as in `P-256` or `RSA 2048`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    info: Vec<u8>,
+    kind: String,
+    weakness: Option<String>,
+}
+
+impl PublicKey {
+    /// Reads a DER `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7); `None` where it is none.
+    pub fn from_der(info: &[u8]) -> Option<Self> {
+        let (rest, parsed) = SubjectPublicKeyInfo::from_der(info).ok()?;
+        if !rest.is_empty() {
+            return None;
+        }
+        let kind = kind(&parsed);
+        Some(Self { info: info.to_vec(), weakness: weakness(&parsed, &kind), kind })
+    }
+
+    /// The public half of a private key: PKCS#8, SEC 1 or PKCS#1, not encrypted.
+    pub(crate) fn of_private(der: &[u8]) -> Option<Self> {
+        let curves = [
+            &ECDSA_P256_SHA256_ASN1_SIGNING,
+            &ECDSA_P384_SHA384_ASN1_SIGNING,
+            &ECDSA_P521_SHA512_ASN1_SIGNING,
+            &ECDSA_P256K1_SHA256_ASN1_SIGNING,
+        ];
+        for curve in curves {
+            if let Ok(pair) = EcdsaKeyPair::from_private_key_der(curve, der) {
+                return Self::from_der(pair.public_key().as_der().ok()?.as_ref());
+            }
+        }
+        if let Ok(pair) = RsaKeyPair::from_pkcs8(der).or_else(|_| RsaKeyPair::from_der(der)) {
+            return Self::from_der(pair.public_key().as_der().ok()?.as_ref());
+        }
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).ok()?;
+        Self::from_der(pair.public_key().as_der().ok()?.as_ref())
+    }
+
+    /// The key as a DER `SubjectPublicKeyInfo`.
+    pub fn info(&self) -> &[u8] {
+        &self.info
+    }
+
+    /// The SHA-256 of [`Self::info`]: the same for a key, its requests and its certificates.
+    pub fn sha256(&self) -> Sha256Thumbprint {
+        Sha256Thumbprint::of_der(&self.info)
+    }
+
+    /// The SHA-1 of [`Self::info`].
+    pub fn sha1(&self) -> Sha1Thumbprint {
+        Sha1Thumbprint::of_der(&self.info)
+    }
+
+    /// Why nobody should trust the key, or IoT Hub takes none of its kind; `None` where nothing is
+    /// wrong with it. RSA below 2048 bits and curves below 224 are too weak since NIST SP 800-131A.
+    pub fn weakness(&self) -> Option<&str> {
+        self.weakness.as_deref()
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kind)
+    }
+}
+
+fn kind(key: &SubjectPublicKeyInfo<'_>) -> String {
+    let algorithm = key.algorithm.algorithm.to_id_string();
+    match algorithm.as_str() {
+        RSA => match key.parsed() {
+            Ok(Parsed::RSA(rsa)) => format!("RSA {}", modulus_bits(rsa.modulus)),
+            _ => "RSA, damaged".to_owned(),
+        },
+        EC => {
+            let curve = key.algorithm.parameters.as_ref().and_then(|curve| curve.as_oid().ok());
+            let curve = curve.map(|oid| oid.to_id_string()).unwrap_or_default();
+            let known = CURVES.iter().find(|(oid, _)| *oid == curve);
+            known.map_or_else(|| format!("EC on the curve {curve}"), |(_, name)| (*name).to_owned())
+        }
+        "1.3.101.112" => "Ed25519".to_owned(),
+        "1.3.101.113" => "Ed448".to_owned(),
+        "1.2.840.10040.4.1" => "DSA".to_owned(),
+        other => format!("unknown ({other})"),
+    }
+}
+
+fn weakness(key: &SubjectPublicKeyInfo<'_>, kind: &str) -> Option<String> {
+    match key.parsed() {
+        Ok(Parsed::RSA(rsa)) => rsa_weakness(rsa.modulus, rsa.exponent),
+        _ if matches!(kind, "P-256" | "P-384" | "P-521") => None,
+        _ => Some(format!("{kind}: IoT Hub takes RSA, P-256 and P-384")),
+    }
+}
+
+fn rsa_weakness(modulus: &[u8], exponent: &[u8]) -> Option<String> {
+    let bits = modulus_bits(modulus);
+    let exponent = exponent.iter().skip_while(|byte| **byte == 0).copied().collect::<Vec<_>>();
+    let is_odd = |number: &[u8]| number.last().is_some_and(|byte| byte & 1 == 1);
+    if bits < 2048 {
+        Some(format!("RSA with {bits} bits, 2048 are the least"))
+    } else if !is_odd(modulus) {
+        Some("RSA with an even modulus".to_owned())
+    } else if !is_odd(&exponent) || matches!(exponent.as_slice(), [0..=2]) {
+        Some("RSA with an exponent that is even, or 1".to_owned())
+    } else {
+        None
+    }
+}
+
+fn modulus_bits(modulus: &[u8]) -> usize {
+    let significant = modulus.iter().skip_while(|byte| **byte == 0);
+    let mut bits = significant.clone().count() * 8;
+    if let Some(first) = significant.clone().next() {
+        bits -= first.leading_zeros() as usize;
+    }
+    bits
+}
+
+const RSA: &str = "1.2.840.113549.1.1.1";
+const EC: &str = "1.2.840.10045.2.1";
+const CURVES: [(&str, &str); 6] = [
+    ("1.2.840.10045.3.1.7", "P-256"),
+    ("1.3.132.0.34", "P-384"),
+    ("1.3.132.0.35", "P-521"),
+    ("1.3.132.0.33", "P-224"),
+    ("1.2.840.10045.3.1.1", "P-192"),
+    ("1.3.132.0.10", "secp256k1"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openssl::ec::{EcGroup, EcKey};
+    use openssl::nid::Nid;
+    use openssl::pkey::{PKey, Private};
+    use openssl::rsa::Rsa;
+
+    fn ec(curve: Nid) -> PKey<Private> {
+        PKey::from_ec_key(EcKey::generate(&EcGroup::from_curve_name(curve).unwrap()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_public_half_is_the_one_openssl_makes() {
+        let rsa = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+        let cases = [
+            (ec(Nid::X9_62_PRIME256V1), "P-256"),
+            (ec(Nid::SECP384R1), "P-384"),
+            (ec(Nid::SECP521R1), "P-521"),
+            (PKey::generate_ed25519().unwrap(), "Ed25519"),
+            (rsa, "RSA 2048"),
+        ];
+        for (key, kind) in cases {
+            let read = PublicKey::of_private(&key.private_key_to_pkcs8().unwrap()).unwrap();
+            assert_eq!(read.to_string(), kind);
+            assert_eq!(read.info(), key.public_key_to_der().unwrap());
+            let traditional = key.private_key_to_der().unwrap();
+            assert_eq!(PublicKey::of_private(&traditional), Some(read));
+        }
+    }
+
+    #[test]
+    fn weak_keys_are_told_from_good_ones() {
+        let rsa = |bits| PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap();
+        let weak = |key: &PKey<Private>| {
+            PublicKey::from_der(&key.public_key_to_der().unwrap()).unwrap().weakness().map(str::to_owned)
+        };
+        assert_eq!(weak(&rsa(2048)), None);
+        assert_eq!(weak(&ec(Nid::X9_62_PRIME256V1)), None);
+        assert_eq!(weak(&rsa(1024)).unwrap(), "RSA with 1024 bits, 2048 are the least");
+        assert!(weak(&ec(Nid::X9_62_PRIME192V1)).unwrap().starts_with("P-192"));
+        assert!(weak(&PKey::generate_ed25519().unwrap()).unwrap().starts_with("Ed25519"));
+        let modulus = [[0x80; 255].as_slice(), &[1]].concat();
+        assert!(rsa_weakness(&modulus, &[1]).is_some() && rsa_weakness(&modulus, &[4]).is_some());
+        assert_eq!(rsa_weakness(&modulus, &[0, 1, 0, 1]), None);
+    }
+}
