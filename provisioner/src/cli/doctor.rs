@@ -10,8 +10,8 @@ use crate::doctor::{self, Verdict};
 
 pub(super) async fn run(args: &DoctorArgs, ledger: &Path, printer: &Printer) -> Result<Exit, Failure> {
     let hub = object::open(&args.target, printer).await?;
-    let folder = ledger.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let checks = doctor::examine(&hub, folder).await;
+    let folder = ledger.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let checks = doctor::examine(&hub, folder.unwrap_or_else(|| Path::new("."))).await;
     hub.close().await;
     match printer.format {
         Format::Json => printer.json(&checks),
