@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::column::Column;
 use crate::header::{Header, HeaderCell, overlaps};
+use crate::setting::Kind;
 
 /// The cells of one row as they were written, with the names of their columns.
 #[derive(Clone)]
@@ -94,6 +95,13 @@ impl fmt::Debug for Cells {
 impl HeaderCell {
     pub(crate) fn is_secret(&self) -> bool {
         matches!(&self.column, Some(Column::Field(field)) if field.is_secret())
+    }
+
+    /// Whether a row with this cell says nothing here. An empty string of JSON Lines is a value where
+    /// the column takes any JSON: there it has a type, as nothing in a CSV has.
+    pub(crate) fn says_nothing(&self, cell: Cell<'_>) -> bool {
+        let takes_json = matches!(&self.column, Some(Column::Setting(setting)) if setting.kind == Kind::Json);
+        cell.is_empty() && !(takes_json && matches!(cell, Cell::Json(Value::String(_))))
     }
 }
 

@@ -80,7 +80,7 @@ fn settings(cells: &Cells, findings: &mut Findings<'_>) -> [JsonObject; 2] {
         let Some(Column::Setting(setting)) = &header.column else {
             continue;
         };
-        if cell.is_empty() {
+        if header.says_nothing(cell) {
             continue;
         }
         match value(setting, cell) {
@@ -162,7 +162,7 @@ fn check_overlaps(cells: &Cells, findings: &mut Findings<'_>) {
         return;
     }
     let filled: Vec<_> =
-        cells.pairs().map(|(header, cell)| (!cell.is_empty()).then_some(&header.name)).collect();
+        cells.pairs().map(|(header, cell)| (!header.says_nothing(cell)).then_some(&header.name)).collect();
     let filled = |index: usize| filled.get(index).copied().flatten();
     for &(one, other) in overlaps.iter() {
         if let (Some(one), Some(other)) = (filled(one), filled(other)) {

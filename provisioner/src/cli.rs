@@ -14,6 +14,7 @@ mod args;
 mod check;
 mod device;
 mod doctor;
+mod export;
 mod failed_rows;
 mod failure;
 mod loading;
@@ -54,6 +55,7 @@ fn dispatch(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Status(args) => runs::status(args.run, &cli.ledger, printer),
         Verb::Report(args) => runs::report(args, &cli.ledger, printer),
         Verb::Doctor(args) => block_on(doctor::run(args, &cli.ledger, printer)),
+        Verb::Export(args) => block_on(export::run(args, printer)),
         Verb::Device(verb) => block_on(device::run(verb, printer)),
         Verb::Module(verb) => block_on(module::run(verb, printer)),
         Verb::Twin(verb) => block_on(twin::run(verb, printer)),

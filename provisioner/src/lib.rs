@@ -14,6 +14,7 @@
 //! | what became of it? | [`ledger`] |
 //! | which hub, and how is it called? | [`target`], [`hub`] |
 //! | is this station ready? | [`doctor`] |
+//! | what is on the hub? | [`mod@export`] |
 //! | what would happen, and how long would it take? | [`plan`] |
 //! | the command line | [`cli`] |
 
@@ -24,6 +25,7 @@ pub mod cli;
 pub mod clock;
 pub mod desired;
 pub mod doctor;
+pub mod export;
 pub mod hub;
 pub mod issue;
 pub mod ledger;

@@ -77,7 +77,7 @@ fn blank_rows_are_passed_over_and_lines_are_counted() {
 fn json_lines_have_the_same_names_and_types_of_their_own() {
     let batch = read(
         r#"{"deviceId":"d","moduleId":null,"tags.a":"5","tags.b":{"c":[1,true]},"desired.n":1.50,"x_n":7}
-{"device_id":"d","module_id":"m","desired.n:string":7}
+{"device_id":"d","module_id":"m","desired.n:string":7,"tags.e":"","tags.f:json":""}
 
 {"device_id":12,"edge":true}
 "#,
@@ -88,6 +88,11 @@ fn json_lines_have_the_same_names_and_types_of_their_own() {
     assert_eq!(Value::from(device.desired), json!({"n": 1.5}));
     assert_eq!(device.cells.get("x_n").unwrap(), "7");
     assert_eq!(Value::from(module.desired), json!({"n": "7"}));
+    assert_eq!(
+        Value::from(module.tags),
+        json!({"f": ""}),
+        "only where JSON is due is an empty string a value"
+    );
     assert_eq!((number.identity.common_name().as_str(), number.edge, number.line), ("12", Some(true), 4));
 }
 

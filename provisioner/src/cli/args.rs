@@ -73,6 +73,9 @@ pub(super) enum Verb {
     ///
     /// As text: the totals and all that is remarkable. As csv or json: every row.
     Report(ReportArgs),
+    /// The identities and twins of a hub, as a batch. Symmetric keys are left out.
+    #[command(after_help = "Example: provisioner export --where \"tags.site = 'Ulm'\" --out ulm.csv")]
+    Export(ExportArgs),
     /// Is this station ready? DNS, ports, TLS, clock, credentials and their rights, disk; nothing is
     /// changed on the hub.
     Doctor(DoctorArgs),
@@ -85,6 +88,19 @@ pub(super) enum Verb {
     /// One twin, for scripts; prints the hub's own JSON.
     #[command(subcommand)]
     Twin(TwinVerb),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// Only devices and modules for whose twins this condition of IoT Hub's query language holds.
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub(super) condition: Option<String>,
+    /// A new file, .csv or .jsonl. Without it the batch goes to stdout, as JSON Lines or, with
+    /// `--format csv`, as CSV.
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
 }
 
 #[derive(Debug, Args)]

@@ -1,0 +1,318 @@
+//! The identities and twins of a hub, as a batch.
+//!
+//! What is read are twins, page by page, by query: they show all that a batch says of an identity,
+//! its symmetric keys excepted, which are not exported. A hub's query index lags a second or more
+//! behind its registry.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+
+use hub_types::IdentityId;
+use hub_types::identity::Status;
+use hub_types::twin::Twin;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::hub::{HubClient, HubError};
+
+/// What was exported.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Exported {
+    /// Rows of devices.
+    pub devices: u64,
+    /// Rows of modules.
+    pub modules: u64,
+    /// Identities with symmetric keys, which the batch does not hold.
+    pub without_keys: u64,
+    /// Modules that belong to the IoT Edge runtime; every edge device has them by itself.
+    pub system_modules: u64,
+}
+
+/// Why an export failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The hub did not answer.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// A row of the hub's answer is no twin.
+    #[error("the hub's answer to a query has a row that is no twin")]
+    NoTwin(#[source] serde_json::Error),
+    /// The batch can't be written.
+    #[error("the batch can't be written")]
+    Write(#[from] io::Error),
+}
+
+/// The form of an exported batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// With a column for each tag and desired property that any identity has.
+    Csv,
+    /// One object a line.
+    JsonLines,
+}
+
+/// Exports all identities, or those of the devices and modules for whose twins `condition` of the
+/// query language holds. Devices come first.
+pub async fn export(
+    hub: &HubClient,
+    condition: Option<&str>,
+    format: ExportFormat,
+    out: &mut (impl Write + Send),
+) -> Result<Exported, ExportError> {
+    let mut exported = Exported::default();
+    match format {
+        ExportFormat::JsonLines => {
+            each_row(hub, condition, &mut exported, |row| write_line(out, &JsonLine(row))).await?;
+        }
+        ExportFormat::Csv => {
+            // The header is known only when all has been seen.
+            let mut spool = BufWriter::new(tempfile::tempfile()?);
+            let mut columns = Columns::default();
+            each_row(hub, condition, &mut exported, |row| {
+                columns.see(row);
+                write_line(&mut spool, row)
+            })
+            .await?;
+            let mut spool = spool.into_inner().map_err(io::IntoInnerError::into_error)?;
+            spool.seek(SeekFrom::Start(0))?;
+            columns.write_csv(BufReader::new(spool), out)?;
+        }
+    }
+    out.flush()?;
+    Ok(exported)
+}
+
+async fn each_row(
+    hub: &HubClient,
+    condition: Option<&str>,
+    exported: &mut Exported,
+    mut write: impl FnMut(&ExportRow) -> io::Result<()>,
+) -> Result<(), ExportError> {
+    let condition = condition.map(|text| format!(" WHERE {text}")).unwrap_or_default();
+    for collection in ["devices", "devices.modules"] {
+        let query = format!("SELECT * FROM {collection}{condition}");
+        let mut continuation = None;
+        loop {
+            let page = hub.query(&query, continuation.as_deref(), PAGE).await?;
+            for twin in page.rows {
+                let twin: Twin = serde_json::from_value(twin).map_err(ExportError::NoTwin)?;
+                let identity = twin.identity();
+                match identity.module() {
+                    Some(module) if module.is_system() => {
+                        exported.system_modules += 1;
+                        continue;
+                    }
+                    Some(_) => exported.modules += 1,
+                    None => exported.devices += 1,
+                }
+                exported.without_keys += u64::from(twin.authentication_type == "sas");
+                write(&ExportRow::of(&identity, &twin))?;
+            }
+            match page.continuation {
+                Some(token) => continuation = Some(token),
+                None => break,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_line(out: &mut impl Write, row: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, row)?;
+    out.write_all(b"\n")
+}
+
+/// A row of the batch: the columns of [`FIXED`] that have a value, and the values of the twin.
+#[derive(Serialize, Deserialize)]
+struct ExportRow {
+    fixed: Vec<(Cow<'static, str>, String)>,
+    settings: Vec<(String, Value)>,
+}
+
+/// A row as it stands in JSON Lines.
+struct JsonLine<'r>(&'r ExportRow);
+
+impl ExportRow {
+    fn of(identity: &IdentityId, twin: &Twin) -> Self {
+        let mut fixed = Vec::new();
+        let mut add = |column: &'static str, value: Option<String>| {
+            fixed.extend(value.map(|value| (Cow::Borrowed(column), value)));
+        };
+        add("device_id", Some(identity.device().to_string()));
+        add("module_id", identity.module().map(ToString::to_string));
+        let auth = match twin.authentication_type.as_str() {
+            "certificateAuthority" => "x509_ca",
+            "selfSigned" => "x509_thumbprint",
+            _ => "sas",
+        };
+        add("auth", Some(auth.to_owned()));
+        if auth == "x509_thumbprint" {
+            let slots = twin.x509_thumbprint;
+            add("primary_thumbprint", slots.primary_thumbprint.map(|thumbprint| thumbprint.to_string()));
+            add("secondary_thumbprint", slots.secondary_thumbprint.map(|thumbprint| thumbprint.to_string()));
+        }
+        if identity.module().is_none() {
+            add("status", (twin.status == Status::Disabled).then(|| twin.status.to_string()));
+            add("status_reason", twin.status_reason.as_ref().map(|reason| reason.as_str().to_owned()));
+            add("edge", twin.capabilities.is_some_and(|can| can.iot_edge).then(|| "true".to_owned()));
+            add("parent", twin.parent_scopes.first().map(|scope| device_of_scope(scope).to_owned()));
+        }
+        let mut settings = Vec::new();
+        for (section, values) in
+            [("tags", twin.tags.as_ref()), ("desired", Some(&twin.properties.desired.values))]
+        {
+            for (name, value) in values.into_iter().flatten() {
+                settings.push((format!("{section}.{name}"), value.clone()));
+            }
+        }
+        Self { fixed, settings }
+    }
+}
+
+impl Serialize for JsonLine<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ExportRow { fixed, settings } = self.0;
+        let mut row = serializer.serialize_map(Some(fixed.len() + settings.len()))?;
+        for (column, value) in fixed {
+            row.serialize_entry(column, value)?;
+        }
+        for (column, value) in settings {
+            // A colon in a name would be read as the beginning of a type, an empty string as nothing.
+            match column.contains(':') || value.as_str() == Some("") {
+                true => row.serialize_entry(&format!("{column}:json"), value)?,
+                false => row.serialize_entry(column, value)?,
+            }
+        }
+        row.end()
+    }
+}
+
+/// The device that a scope is of: `ms-azure-iot-edge://DEVICE-TICKS`.
+fn device_of_scope(scope: &str) -> &str {
+    let name = scope.strip_prefix("ms-azure-iot-edge://").unwrap_or(scope);
+    name.rsplit_once('-').map_or(name, |(device, _)| device)
+}
+
+/// The columns of a CSV: those that any row has.
+#[derive(Default)]
+struct Columns {
+    fixed: BTreeMap<usize, &'static str>,
+    settings: BTreeMap<String, Kind>,
+}
+
+/// How the values of a column are written, so that they are read as what they are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Json,
+    Text,
+}
+
+impl Columns {
+    fn see(&mut self, row: &ExportRow) {
+        for (column, _) in &row.fixed {
+            let place = FIXED.into_iter().enumerate().find(|(_, name)| name == column);
+            self.fixed.extend(place);
+        }
+        for (column, value) in &row.settings {
+            // An empty cell would be read as no value.
+            let is_text = value.as_str().is_some_and(|text| !text.is_empty());
+            let kind = if is_text { Kind::Text } else { Kind::Json };
+            let known = self.settings.entry(column.clone()).or_insert(kind);
+            if kind == Kind::Json {
+                *known = Kind::Json;
+            }
+        }
+    }
+
+    fn write_csv(&self, rows: impl BufRead, out: &mut impl Write) -> io::Result<()> {
+        let mut csv = csv::Writer::from_writer(out);
+        let typed = self.settings.iter().map(|(column, kind)| match kind {
+            Kind::Json => format!("{column}:json"),
+            Kind::Text => format!("{column}:string"),
+        });
+        csv.write_record(self.fixed.values().map(|name| (*name).to_owned()).chain(typed))?;
+        for line in rows.lines() {
+            let row: ExportRow = serde_json::from_str(&line?)?;
+            let fixed: HashMap<_, _> = row.fixed.into_iter().collect();
+            let settings: HashMap<_, _> = row.settings.into_iter().collect();
+            let fixed = self.fixed.values().map(|column| fixed.get(*column).cloned().unwrap_or_default());
+            let settings = self.settings.iter().map(|(column, kind)| match (settings.get(column), kind) {
+                (None, _) => String::new(),
+                (Some(Value::String(text)), Kind::Text) => text.clone(),
+                (Some(value), _) => value.to_string(),
+            });
+            csv.write_record(fixed.chain(settings))?;
+        }
+        csv.flush()
+    }
+}
+
+/// The columns that are not values of the twin, in the order of a CSV.
+const FIXED: [&str; 9] = [
+    "device_id",
+    "module_id",
+    "auth",
+    "primary_thumbprint",
+    "secondary_thumbprint",
+    "status",
+    "status_reason",
+    "edge",
+    "parent",
+];
+
+/// The most rows that a hub gives in a page.
+const PAGE: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn row(identity: &str, twin: Value) -> ExportRow {
+        let identity = IdentityId::from_common_name(identity).unwrap();
+        let mut document = json!({"deviceId": identity.device(), "etag": "AA==",
+            "properties": {"desired": {}, "reported": {}}});
+        document.as_object_mut().unwrap().extend(twin.as_object().unwrap().clone());
+        ExportRow::of(&identity, &serde_json::from_value(document).unwrap())
+    }
+
+    #[test]
+    fn a_csv_has_the_columns_that_any_row_has_and_types_them() {
+        let rows = [
+            row("a", json!({"authenticationType": "sas", "tags": {"site": "Ulm", "n": "007", "e": ""}})),
+            row(
+                "b",
+                json!({"authenticationType": "certificateAuthority", "status": "disabled",
+                "tags": {"n": 7, "a:b": "x"}, "properties": {"desired": {"c": {"d": 1}}, "reported": {}}}),
+            ),
+        ];
+        let mut columns = Columns::default();
+        let mut spool = Vec::new();
+        for row in &rows {
+            columns.see(row);
+            write_line(&mut spool, row).unwrap();
+        }
+        let mut out = Vec::new();
+        columns.write_csv(&spool[..], &mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "device_id,auth,status,desired.c:json,tags.a:b:string,tags.e:json,tags.n:json,tags.site:string\n\
+             a,sas,,,,\"\"\"\"\"\",\"\"\"007\"\"\",Ulm\n\
+             b,x509_ca,disabled,\"{\"\"d\"\":1}\",x,,7,\n"
+        );
+    }
+
+    #[test]
+    fn the_parent_is_read_from_the_scope() {
+        assert_eq!(device_of_scope("ms-azure-iot-edge://gate-way-1-637131779299315265"), "gate-way-1");
+        let leaf =
+            row("a", json!({"authenticationType": "sas", "parentScopes": ["ms-azure-iot-edge://g-63713"]}));
+        assert_eq!(
+            serde_json::to_string(&JsonLine(&leaf)).unwrap(),
+            r#"{"device_id":"a","auth":"sas","parent":"g"}"#
+        );
+    }
+}
