@@ -82,6 +82,8 @@ error_codes! {
     IotHubQuotaExceeded = 403_002,
     /// An import or export job is running already.
     JobQuotaExceeded = 403_003,
+    /// As many cloud-to-device messages wait for the device as may.
+    DeviceMaximumQueueDepthExceeded = 403_004,
     /// The tier of the hub has no such operation.
     OperationNotAvailableInCurrentTier = 403_010,
     /// The device is disabled.
@@ -136,6 +138,8 @@ error_codes! {
     ServiceUnavailable = 503_001,
     /// The service is busy.
     ServerBusy = 503_005,
+    /// The device did not answer a direct method in time.
+    GatewayTimeout = 504_101,
 }
 
 impl ErrorCode {

@@ -24,6 +24,18 @@ pub const MAX_IDENTITIES_PER_HUB: usize = 1_000_000;
 /// Items of one bulk call.
 pub const MAX_BULK_ITEMS: usize = 100;
 
+/// Bytes of a cloud-to-device message, properties included. Source: "IoT Hub quotas and throttling".
+pub const MAX_COMMAND_BYTES: usize = 64 * 1024;
+
+/// Cloud-to-device messages that can wait for a device. Source: "IoT Hub quotas and throttling".
+pub const MAX_COMMANDS_WAITING: usize = 50;
+
+/// Bytes of a device-to-cloud message. Source: "IoT Hub quotas and throttling".
+pub const MAX_TELEMETRY_BYTES: usize = 256 * 1024;
+
+/// Bytes of a direct method's payload, either way. Source: "IoT Hub quotas and throttling".
+pub const MAX_METHOD_BYTES: usize = 128 * 1024;
+
 /// The edition of a hub, which sets its price and its throttles.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Tier {

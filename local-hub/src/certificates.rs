@@ -1,4 +1,4 @@
-//! The hub's own CA, and the certificate by which it proves its name.
+//! The hub's own CA, the certificate by which it proves its name, and those that devices present.
 
 use std::sync::Arc;
 
@@ -14,6 +14,12 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::random;
+
+pub(crate) use device::{DeviceCas, DeviceCertificate};
+
+use device::AnyClientCertificate;
+
+mod device;
 
 /// A CA that signs the hub's certificate. Clients are told to trust it.
 pub(crate) struct Authority {
@@ -51,20 +57,21 @@ impl Authority {
         Zeroizing::new(self.key.serialize_pem())
     }
 
-    /// TLS 1.2 and 1.3 for these names, with a certificate made for this start of the hub.
-    pub(crate) fn server_config(&self, names: &[String]) -> Result<Arc<ServerConfig>> {
+    /// TLS 1.2 and 1.3 for these names, with a certificate made for this start of the hub. Clients
+    /// are asked for a certificate and may have none.
+    pub(crate) fn server_config(&self, names: &[String]) -> Result<ServerConfig> {
         let key = KeyPair::generate().map_err(failed)?;
         let issuer = Issuer::from_ca_cert_pem(&self.certificate_pem, &self.key).map_err(failed)?;
         let certificate = server_params(names)?.signed_by(&key, &issuer).map_err(failed)?;
         let private_key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        let provider = Arc::new(default_provider());
+        let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(failed)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(Arc::new(AnyClientCertificate(Arc::clone(&provider))))
             .with_single_cert(vec![certificate.into()], private_key)
             .map_err(failed)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        Ok(config)
     }
 }
 

@@ -68,8 +68,9 @@ async fn serve_until_told_to_end(args: ServeArgs) -> Result<ExitCode, Error> {
 
 /// All that a person or a script needs to go on, without a secret in it.
 fn ready_line(hub: &LocalHub, folder: &Path) -> String {
+    let mqtt = hub.mqtt_addr().map(|address| format!(" and mqtts://{address}")).unwrap_or_default();
     format!(
-        "local-hub is ready on https://{}; trust {}; for the connection string: local-hub connection-string --data {}",
+        "local-hub is ready on https://{}{mqtt}; trust {}; for the connection string: local-hub connection-string --data {}",
         hub.https_addr(),
         data_folder::ca_file(folder).display(),
         folder.display(),
@@ -78,7 +79,8 @@ fn ready_line(hub: &LocalHub, folder: &Path) -> String {
 
 fn exit_code(error: &Error) -> ExitCode {
     ExitCode::from(match error {
-        Error::EmptyFolder(_)
+        Error::DeviceCa { .. }
+        | Error::EmptyFolder(_)
         | Error::FolderInUse(_)
         | Error::HostName(_)
         | Error::NotLoopback(_)

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::clock::{Clock, SystemClock};
 use crate::throttle::Throttling;
 
-/// How a hub is to run. The default is in memory, on a free port of this machine.
+/// How a hub is to run. The default is in memory, on a free port of this machine, without
+/// devices.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The folder that keeps everything; none keeps it in memory.
@@ -17,6 +18,12 @@ pub struct Config {
     pub credentials: Option<PathBuf>,
     /// Where to listen for HTTPS; port 0 takes a free one.
     pub https: SocketAddr,
+    /// Where to listen for devices over MQTT with TLS; port 0 takes a free one, none lets no device
+    /// connect. SDKs know no other port than 8883.
+    pub mqtt: Option<SocketAddr>,
+    /// PEM files with the CAs, roots or intermediates, whose certificates devices and modules with
+    /// the authentication type `certificateAuthority` may present.
+    pub device_cas: Vec<PathBuf>,
     /// Names beside localhost, 127.0.0.1 and ::1 by which clients call the hub. The first is the one
     /// in connection strings.
     pub host_names: Vec<String>,
@@ -48,6 +55,8 @@ impl Default for Config {
             data: None,
             credentials: None,
             https: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            mqtt: None,
+            device_cas: Vec::new(),
             host_names: Vec::new(),
             reach: Reach::default(),
             request_log: None,

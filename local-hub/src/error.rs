@@ -19,6 +19,14 @@ pub enum Error {
     /// Making or reading the certificates went wrong.
     #[error("can't make the TLS certificates of the hub")]
     Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A file with CAs of devices can't be used.
+    #[error("the device CAs in {} can't be used: {reason}", path.display())]
+    DeviceCa {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The data folder has never been served from.
     #[error("{folder} holds no hub; `local-hub serve --data {folder}` makes one", folder = .0.display())]
     EmptyFolder(PathBuf),

@@ -1,11 +1,11 @@
 //! The service API over HTTPS.
 //!
-//! [`server`] accepts connections, [`service`] turns one request into one answer: [`routes`] finds
+//! [`server`] speaks on connections, [`service`] turns one request into one answer: [`routes`] finds
 //! the operation, [`access`] lets the caller in, a file in [`handlers`] does what is asked, and
 //! [`reply`] puts the answer into IoT Hub's form.
 
 pub(crate) use request_log::RequestLog;
-pub(crate) use server::{Server, serve};
+pub(crate) use service::Service;
 
 mod access;
 mod body;

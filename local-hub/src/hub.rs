@@ -1,15 +1,23 @@
 //! The hub behind the protocols: the registry under its lock, and the store behind it.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hub_types::{ErrorCode, Timestamp};
 
+use tokio::sync::Notify;
+
 use crate::clock::{self, Clock, MovableClock};
+use crate::connections::Connections;
 use crate::policy::Policies;
 use crate::refusal::Refusal;
 use crate::registry::{Answer, Counts, Journal, Registry};
 use crate::store::{Committed, Row, Store};
 use crate::throttle::Throttle;
+
+pub(crate) use devices::Hello;
+
+mod devices;
 
 /// One hub, shared by everything that serves it.
 #[derive(Debug)]
@@ -18,11 +26,14 @@ pub(crate) struct Hub {
     policies: Policies,
     clock: Arc<MovableClock>,
     throttle: Throttle,
+    telemetry: AtomicU64,
+    methods_changed: Notify,
 }
 
 #[derive(Debug)]
 struct State {
     registry: Registry,
+    connections: Connections,
     backing: Backing,
 }
 
@@ -51,7 +62,14 @@ impl Hub {
         throttle: Throttle,
     ) -> Self {
         let backing = store.map_or(Backing::Memory, Backing::Disk);
-        Self { state: Mutex::new(State { registry, backing }), policies, clock, throttle }
+        Self {
+            state: Mutex::new(State { registry, connections: Connections::default(), backing }),
+            policies,
+            clock,
+            throttle,
+            telemetry: AtomicU64::new(0),
+            methods_changed: Notify::new(),
+        }
     }
 
     #[cfg(test)]
@@ -118,6 +136,8 @@ impl Hub {
         state.check_writable()?;
         let value = write(&mut state.registry, now, &mut journal)?;
         let committed = state.hand_over(&journal)?;
+        let State { registry, connections, .. } = &mut *state;
+        connections.settle(registry, &mut journal, now);
         let counts = journal.counts;
         Ok((Written { value, counts }, committed))
     }

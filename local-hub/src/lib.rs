@@ -2,11 +2,12 @@
 //!
 //! [`LocalHub::start`] starts one in this process; the `local-hub` binary is a thin shell around it.
 //! It serves the registry and the twins of devices and modules over HTTPS, as the service API of
-//! IoT Hub does: same errors, etags, versions and metadata. What it does not do it refuses by name,
-//! with status 501.
+//! IoT Hub does: same errors, etags, versions and metadata. Devices and modules connect over MQTT.
+//! What it does not do it refuses by name, with status 501.
 //!
-//! From outside in: `http` is the service API, `hub` the registry under its lock with the store
-//! behind it, `registry`, `twin` and `query` are plain structures without I/O, `store` is SQLite.
+//! From outside in: `listener` accepts TLS connections, `http` is the service API, `mqtt` what devices
+//! speak, `hub` the registry under its lock with the table of `connections` beside it and the store
+//! behind it; `registry`, `twin` and `query` are plain structures without I/O, `store` is SQLite.
 
 pub use clock::{Clock, MovableClock, SystemClock};
 pub use config::{Config, Reach};
@@ -18,11 +19,15 @@ mod certificates;
 pub mod cli;
 mod clock;
 mod config;
+mod connections;
 mod data_folder;
+mod device_access;
 mod error;
 mod http;
 mod hub;
+mod listener;
 mod local_hub;
+mod mqtt;
 mod policy;
 mod query;
 mod random;

@@ -9,13 +9,15 @@ use hub_types::limits::MAX_IDENTITIES_PER_HUB;
 use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 
-use crate::certificates::Authority;
+use crate::certificates::{Authority, DeviceCas};
 use crate::clock::{Clock, MovableClock};
 use crate::config::{Config, Reach};
 use crate::data_folder::{DataFolder, unknown_policy};
 use crate::error::{Error, Result};
-use crate::http::{RequestLog, Server, serve};
+use crate::http::{RequestLog, Service};
 use crate::hub::Hub;
+use crate::listener::Listener;
+use crate::mqtt::Gate;
 use crate::policy::{OWNER, Policies};
 use crate::registry::Registry;
 use crate::store::Store;
@@ -28,8 +30,8 @@ use crate::throttle::Throttle;
 #[derive(Debug)]
 pub struct LocalHub {
     hub: Arc<Hub>,
-    server: Server,
-    https: SocketAddr,
+    https: (Listener, SocketAddr),
+    mqtt: Option<(Listener, SocketAddr)>,
     host: HubHost,
     ca_pem: String,
     /// Unlocked when the hub is gone.
@@ -40,6 +42,7 @@ impl LocalHub {
     /// Starts a hub; when this returns, it answers.
     pub async fn start(config: Config) -> Result<Self> {
         check_reach(&config)?;
+        let cas = DeviceCas::read(&config.device_cas)?;
         let log = config.request_log.as_deref().map(RequestLog::open).transpose()?;
         let (data, credentials) = (config.data.clone(), config.credentials.clone());
         // Loading a large folder takes seconds, which must not stop the caller's other tasks.
@@ -47,20 +50,28 @@ impl LocalHub {
             Ok(state) => state?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
-        let (listener, https) = bind(config.https).await?;
-        let names = server_names(&config);
-        let tls = state.authority.server_config(&names)?;
-        let host = host_name(&config, https)?;
+        let (https, https_addr) = bind(config.https).await?;
+        let mqtt = match config.mqtt {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let mqtt_tls = state.authority.server_config(&server_names(&config))?;
+        let mut https_tls = mqtt_tls.clone();
+        https_tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let host = host_name(&config, https_addr)?;
         if config.throttling.is_some() {
             state.registry.limit_to(MAX_IDENTITIES_PER_HUB);
         }
         let clock = Arc::new(MovableClock::over(config.clock));
         let throttle = Throttle::new(config.throttling, Arc::clone(&clock) as Arc<dyn Clock>);
         let hub = Arc::new(Hub::new(state.registry, state.store, state.policies, clock, throttle));
+        let gate = Arc::new(Gate::new(Arc::clone(&hub), cas));
+        let service = Arc::new(Service::new(Arc::clone(&hub), log));
+        let mqtt_tls = Arc::new(mqtt_tls);
         let local_hub = Self {
-            server: serve(listener, tls, Arc::clone(&hub), log),
+            https: (Listener::serve(https, Arc::new(https_tls), service), https_addr),
+            mqtt: mqtt.map(|(mqtt, address)| (Listener::serve(mqtt, mqtt_tls, gate), address)),
             hub,
-            https,
             host,
             ca_pem: state.authority.certificate_pem().to_owned(),
             folder: state.folder,
@@ -73,7 +84,17 @@ impl LocalHub {
 
     /// Where it listens for HTTPS.
     pub fn https_addr(&self) -> SocketAddr {
-        self.https
+        self.https.1
+    }
+
+    /// Where it listens for MQTT, if it does.
+    pub fn mqtt_addr(&self) -> Option<SocketAddr> {
+        self.mqtt.as_ref().map(|(_, address)| *address)
+    }
+
+    /// How many messages devices and modules have sent to the cloud.
+    pub fn telemetry_count(&self) -> u64 {
+        self.hub.telemetry_count()
     }
 
     /// The connection string of a policy: `iothubowner`, `service`, `device`, `registryRead` or
@@ -100,7 +121,13 @@ impl LocalHub {
 
     /// Lets requests that have begun finish, and returns when everything is durable.
     pub async fn shutdown(self) {
-        self.server.shutdown().await;
+        let (https, _) = self.https;
+        let mqtt = async {
+            if let Some((mqtt, _)) = self.mqtt {
+                mqtt.shutdown().await;
+            }
+        };
+        tokio::join!(https.shutdown(), mqtt);
         let hub = self.hub;
         if spawn_blocking(move || hub.close()).await.is_err() {
             tracing::error!("closing the store failed");
@@ -148,10 +175,11 @@ impl State {
 }
 
 fn check_reach(config: &Config) -> Result<()> {
-    if config.https.ip().is_loopback() || config.reach == Reach::OtherMachines {
-        return Ok(());
+    let mut addresses = std::iter::once(config.https).chain(config.mqtt);
+    match addresses.find(|address| !address.ip().is_loopback()) {
+        Some(address) if config.reach == Reach::ThisMachine => Err(Error::NotLoopback(address)),
+        _ => Ok(()),
     }
-    Err(Error::NotLoopback(config.https))
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {

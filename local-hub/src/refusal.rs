@@ -28,6 +28,11 @@ impl Refusal {
         Self::new(ErrorCode::ArgumentInvalid, text)
     }
 
+    /// The hub itself failed.
+    pub(crate) fn server(text: impl Into<String>) -> Self {
+        Self::new(ErrorCode::ServerError, text)
+    }
+
     pub(crate) fn device_exists(id: &DeviceId) -> Self {
         let text = format!("A device with ID '{id}' is already registered.");
         Self::new(ErrorCode::DeviceAlreadyExists, text)

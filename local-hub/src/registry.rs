@@ -13,15 +13,19 @@ use crate::random;
 use crate::refusal::Refusal;
 
 pub(crate) use bulk::BulkEntry;
+pub(crate) use commands::Command;
 pub(crate) use document::{Datum, TwinDocument};
-pub(crate) use journal::{Counts, Journal};
+pub(crate) use journal::{Counts, Journal, Notice};
+pub(crate) use presence::{Feed, Quality, Subscriptions};
 pub(crate) use record::{DeviceRecord, ModuleRecord};
 
 mod bulk;
+mod commands;
 mod device;
 mod document;
 mod journal;
 mod module;
+mod presence;
 mod record;
 mod scope;
 #[cfg(test)]
@@ -36,6 +40,7 @@ pub(crate) struct Registry {
     modules: usize,
     /// How many devices and modules there may be; none is no bound.
     capacity: Option<usize>,
+    connected: usize,
     last_generation: u64,
 }
 
@@ -125,6 +130,13 @@ impl Registry {
                 format!("the hub is full: it has {capacity} devices and modules"),
             )),
             _ => Ok(()),
+        }
+    }
+
+    fn identity_mut(&mut self, identity: &IdentityId) -> Answer<&mut record::IdentityRecord> {
+        match identity.module() {
+            None => self.device_mut(identity.device()).map(|device| &mut device.identity),
+            Some(module) => self.module_mut(identity.device(), module).map(|module| &mut module.identity),
         }
     }
 

@@ -10,10 +10,12 @@ use hub_types::twin::{JsonObject, Nulls, SectionPatch, TwinPatch, TwinRuleError,
 use hub_types::{Etag, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use device_side::{DesiredNotice, DesiredWrite};
 use properties::Stamp;
 pub(crate) use properties::{Properties, PropertyValue, Values};
 pub(crate) use section::{Kind, Section, SectionDocument};
 
+mod device_side;
 mod properties;
 mod section;
 #[cfg(test)]

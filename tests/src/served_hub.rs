@@ -47,7 +47,7 @@ impl ServedHub {
         let (data, log) = (station.path(data), station.path("requests.jsonl"));
         let mut process = station
             .command("local-hub")?
-            .args(["serve", "--https", address, "--data"])
+            .args(["serve", "--https", address, "--mqtt", "127.0.0.1:0", "--data"])
             .arg(&data)
             .arg("--request-log")
             .arg(&log)

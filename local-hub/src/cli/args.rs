@@ -1,6 +1,6 @@
 //! What can be typed.
 
-use std::net::SocketAddr;
+use std::net::{AddrParseError, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -46,6 +46,12 @@ pub(crate) struct ServeArgs {
     /// Where to listen; port 0 takes a free one, 443 suits clients that know no other port
     #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_HTTPS", default_value = "127.0.0.1:8443")]
     https: SocketAddr,
+    /// Where devices connect over MQTT with TLS: SDKs know no other port; `none` lets no device connect
+    #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_MQTT", default_value = "127.0.0.1:8883", value_parser = parse_mqtt)]
+    mqtt: MqttAddress,
+    /// A PEM file with CAs, roots or intermediates, that devices' X.509 CA certificates lead to
+    #[arg(long = "device-ca", value_name = "FILE")]
+    device_cas: Vec<PathBuf>,
     /// A name, beside localhost, by which clients call the hub; the first one is in connection strings
     #[arg(long = "host-name", value_name = "NAME")]
     host_names: Vec<String>,
@@ -77,6 +83,8 @@ impl ServeArgs {
         Config {
             data: self.data,
             https: self.https,
+            mqtt: self.mqtt.0,
+            device_cas: self.device_cas,
             host_names: self.host_names,
             reach: if self.reachable_from_other_machines { Reach::OtherMachines } else { Reach::ThisMachine },
             request_log: self.request_log,
@@ -90,6 +98,18 @@ impl ServeArgs {
             }),
             ..Config::default()
         }
+    }
+}
+
+/// An address, or none.
+#[derive(Debug, Clone, Copy)]
+struct MqttAddress(Option<SocketAddr>);
+
+fn parse_mqtt(text: &str) -> Result<MqttAddress, AddrParseError> {
+    if text == "none" {
+        Ok(MqttAddress(None))
+    } else {
+        text.parse().map(|address| MqttAddress(Some(address)))
     }
 }
 

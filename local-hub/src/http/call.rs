@@ -49,6 +49,14 @@ impl Call {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// The headers with that prefix, which is left out, and their values.
+    pub(crate) fn headers_with_prefix(&self, prefix: &str) -> impl Iterator<Item = (String, String)> {
+        self.headers.iter().filter_map(move |(name, value)| {
+            let name = name.as_str().strip_prefix(prefix)?;
+            Some((name.to_owned(), value.to_str().ok()?.to_owned()))
+        })
+    }
+
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         query_parameter(&self.uri, name)
     }

@@ -8,7 +8,9 @@ use crate::refusal::Refusal;
 use crate::registry::Answer;
 
 mod bulk;
+mod commands;
 mod devices;
+mod methods;
 mod modules;
 mod query;
 mod statistics;
@@ -24,14 +26,17 @@ pub(crate) async fn perform(hub: &Hub, call: Call) -> Answer<Reply> {
         Operation::GetDevice => devices::get(hub, call),
         Operation::GetDeviceStatistics => statistics::devices(hub),
         Operation::GetModule => modules::get(hub, call),
-        Operation::GetServiceStatistics => statistics::service(),
+        Operation::GetServiceStatistics => statistics::service(hub),
         Operation::GetTwin => twins::get(hub, call),
+        Operation::InvokeMethod => methods::post(hub, call).await,
         Operation::ListDevices => devices::list(hub, call),
         Operation::ListModules => modules::list(hub, call),
         Operation::PatchTwin => twins::patch(hub, call).await,
+        Operation::PurgeCommandQueue => commands::purge(hub, call).await,
         Operation::PutDevice => devices::put(hub, call).await,
         Operation::PutModule => modules::put(hub, call).await,
         Operation::PutTwin => twins::put(hub, call).await,
         Operation::Query => query::post(hub, call).await,
+        Operation::SendCommand => commands::send(hub, call).await,
     }
 }

@@ -22,13 +22,16 @@ pub(crate) enum Operation {
     GetModule,
     GetServiceStatistics,
     GetTwin,
+    InvokeMethod,
     ListDevices,
     ListModules,
     PatchTwin,
+    PurgeCommandQueue,
     PutDevice,
     PutModule,
     PutTwin,
     Query,
+    SendCommand,
 }
 
 impl Operation {
@@ -44,13 +47,16 @@ impl Operation {
             Self::GetModule => "GetModule",
             Self::GetServiceStatistics => "GetServiceStatistics",
             Self::GetTwin => "GetTwin",
+            Self::InvokeMethod => "InvokeMethod",
             Self::ListDevices => "ListDevices",
             Self::ListModules => "ListModules",
             Self::PatchTwin => "PatchTwin",
+            Self::PurgeCommandQueue => "PurgeCommandQueue",
             Self::PutDevice => "PutDevice",
             Self::PutModule => "PutModule",
             Self::PutTwin => "PutTwin",
             Self::Query => "Query",
+            Self::SendCommand => "SendCommand",
         }
     }
 }
@@ -138,7 +144,8 @@ pub(crate) const ROUTES: &[Route] = {
         route(GET, "/devices/{}", RegistryRead, Operation::GetDevice),
         route(PUT, "/devices/{}", RegistryWrite, Operation::PutDevice),
         route(DELETE, "/devices/{}", RegistryWrite, Operation::DeleteDevice),
-        route(DELETE, "/devices/{}/commands", ServiceConnect, Absent("PurgeCommandQueue")),
+        route(DELETE, "/devices/{}/commands", ServiceConnect, Operation::PurgeCommandQueue),
+        route(POST, "/devices/{}/messages/deviceBound", ServiceConnect, Operation::SendCommand),
         route(
             POST,
             "/devices/{}/applyConfigurationContent",
@@ -155,8 +162,8 @@ pub(crate) const ROUTES: &[Route] = {
         route(GET, "/twins/{}/modules/{}", ServiceConnect, Operation::GetTwin),
         route(PATCH, "/twins/{}/modules/{}", ServiceConnect, Operation::PatchTwin),
         route(PUT, "/twins/{}/modules/{}", ServiceConnect, Operation::PutTwin),
-        route(POST, "/twins/{}/methods", ServiceConnect, Absent("InvokeDeviceMethod")),
-        route(POST, "/twins/{}/modules/{}/methods", ServiceConnect, Absent("InvokeModuleMethod")),
+        route(POST, "/twins/{}/methods", ServiceConnect, Operation::InvokeMethod),
+        route(POST, "/twins/{}/modules/{}/methods", ServiceConnect, Operation::InvokeMethod),
         route(GET, "/statistics/devices", RegistryRead, Operation::GetDeviceStatistics),
         route(GET, "/statistics/service", RegistryRead, Operation::GetServiceStatistics),
         route(POST, "/jobs/create", RegistryWrite, Absent("CreateImportExportJob")),

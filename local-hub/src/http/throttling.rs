@@ -27,6 +27,8 @@ fn throttled_as(operation: Operation) -> Option<(OperationClass, &'static str)> 
     Some(match operation {
         // Nothing is done. Of a bulk call the size must be known first: its handler asks.
         Operation::Absent(_) | Operation::BulkRegistry => return None,
+        // Microsoft's clients do these over AMQP or not at all; no throttle is documented for them.
+        Operation::PurgeCommandQueue | Operation::SendCommand => return None,
         Operation::DeleteDevice | Operation::DeleteModule | Operation::PutDevice | Operation::PutModule => {
             (OperationClass::Registry, "RegistryWrite")
         }
@@ -37,6 +39,7 @@ fn throttled_as(operation: Operation) -> Option<(OperationClass, &'static str)> 
         | Operation::ListDevices
         | Operation::ListModules => (OperationClass::Registry, "RegistryRead"),
         Operation::GetTwin => (OperationClass::TwinRead, "TwinRead"),
+        Operation::InvokeMethod => (OperationClass::DirectMethod, "DirectMethod"),
         Operation::PatchTwin | Operation::PutTwin => (OperationClass::TwinUpdate, "TwinUpdate"),
         Operation::Query => (OperationClass::Query, "Query"),
     })

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Journal, Registry};
 use crate::refusal::Refusal;
+use crate::twin::DesiredWrite;
 
 /// One item of a bulk call as it was read.
 #[derive(Debug)]
@@ -100,6 +101,7 @@ impl Registry {
         let identity = item.identity();
         self.check_exists(&identity)?;
         let twin_demand = item.twin_etag.clone().map_or(IfMatch::Any, IfMatch::Exactly);
+        let wanted = DesiredWrite::Patch(twin.desired.clone());
         let written = self.twin_after(&identity, &twin_demand, |twin_now| twin_now.patched(twin, now));
         let (next, twin_changed) = written.map_err(as_bulk)?;
         let changed = match item.module_id.clone() {
@@ -107,7 +109,7 @@ impl Registry {
             Some(module) => self.replace_module(identity.device(), module_spec(item, module), demand),
         };
         let changed = changed.map_err(as_bulk)?;
-        *self.twin_mut(&identity)? = next;
+        self.put_twin(&identity, next, wanted, journal)?;
         journal.updated(identity.device(), identity.module(), changed || twin_changed);
         Ok(())
     }

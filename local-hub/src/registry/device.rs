@@ -95,6 +95,7 @@ impl Registry {
         };
         self.disabled -= usize::from(record.settings.status == Status::Disabled);
         self.modules -= record.modules.len();
+        self.connected -= usize::from(record.identity.is_connected());
         for module in record.modules.keys() {
             journal.deleted(id, Some(module));
         }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use hub_types::identity::{ConnectionState, Status};
+use hub_types::identity::Status;
 use hub_types::{DeviceId, Etag, IdentityId, ModuleId, Timestamp};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -66,12 +66,12 @@ impl<'a> TwinDocument<'a> {
             "deviceId" => Datum::text(self.device_id.as_str()),
             "etag" => Datum::Text(self.etag().as_str().to_owned().into()),
             "deviceEtag" => Datum::Text(identity.etag().as_str().to_owned().into()),
-            "connectionState" => Datum::json(ConnectionState::Disconnected),
-            "lastActivityTime" => Datum::json(Timestamp::NEVER),
-            "cloudToDeviceMessageCount" => Datum::Integer(0),
+            "connectionState" => Datum::json(identity.connection_state()),
+            "lastActivityTime" => Datum::json(identity.last_activity()),
+            "cloudToDeviceMessageCount" => Datum::Integer(self.owner.command_count()),
             "authenticationType" => Datum::text(identity.authentication.type_name()),
             "x509Thumbprint" => Datum::json(identity.authentication.thumbprints()),
-            "modelId" => Datum::text(""),
+            "modelId" => Datum::text(identity.model_id()),
             "version" => Datum::Integer(identity.twin.version()),
             "tags" => identity.twin.tags.as_ref().map_or(Datum::Missing, Datum::Properties),
             "properties" => Datum::Sections(&identity.twin),
@@ -81,6 +81,14 @@ impl<'a> TwinDocument<'a> {
 }
 
 impl<'a> Owner<'a> {
+    /// Messages from the cloud are for devices only.
+    fn command_count(&self) -> u64 {
+        match self {
+            Self::Device(record) => record.command_count() as u64,
+            Self::Module(_) => 0,
+        }
+    }
+
     fn field(&self, name: &str) -> Datum<'a> {
         match self {
             Self::Device(record) => device_field(record, name),

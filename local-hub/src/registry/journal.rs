@@ -1,13 +1,26 @@
-//! What one request wrote: for the store to make durable, and for the request log to count.
+//! What one request wrote: for the store to make durable, for connected devices to be told, and
+//! for the request log to count.
 
 use hub_types::{DeviceId, IdentityId, ModuleId};
 use serde::Serialize;
+
+use crate::twin::DesiredNotice;
 
 /// Collects what a request writes, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     touched: Vec<IdentityId>,
+    notices: Vec<Notice>,
     pub(crate) counts: Counts,
+}
+
+/// What a connected device or module must be told of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// A message waits for it.
+    Commands(IdentityId),
+    /// Its desired properties have changed; with what it is to be sent.
+    Desired(IdentityId, DesiredNotice),
 }
 
 /// How many identities and twins a request wrote, by what became of them.
@@ -48,7 +61,24 @@ impl Journal {
         &self.touched
     }
 
-    fn touch(&mut self, device: &DeviceId, module: Option<&ModuleId>) {
+    /// A message was put into a device's queue.
+    pub(crate) fn commands(&mut self, device: &DeviceId) {
+        self.touch(device, None);
+        self.notices.push(Notice::Commands(device.clone().into()));
+    }
+
+    /// Desired properties have changed of an identity that is connected.
+    pub(crate) fn desired(&mut self, identity: &IdentityId, notice: DesiredNotice) {
+        self.notices.push(Notice::Desired(identity.clone(), notice));
+    }
+
+    /// What connected devices must be told, in order.
+    pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Something was written that is neither an identity nor a twin of the service's making.
+    pub(crate) fn touch(&mut self, device: &DeviceId, module: Option<&ModuleId>) {
         self.touched.push(IdentityId::new(device.clone(), module.cloned()));
     }
 }

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hub_types::identity::{Capabilities, ConnectionState, Device, Module, Status, StatusReason};
+use hub_types::identity::{Capabilities, Device, Module, Status, StatusReason};
 use hub_types::twin::TwinPatch;
 use hub_types::{Authentication, DeviceId, Etag, ModuleId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::commands::CommandQueue;
+use super::presence::Presence;
 use crate::twin::TwinState;
 
 /// What devices and modules have in common.
@@ -23,6 +25,9 @@ pub(crate) struct IdentityRecord {
     pub(crate) authentication: Authentication,
     #[serde(rename = "t")]
     pub(crate) twin: TwinState,
+    /// Most identities of a large hub never connect, so it is a box.
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pub(super) presence: Option<Box<Presence>>,
 }
 
 impl IdentityRecord {
@@ -33,6 +38,7 @@ impl IdentityRecord {
             etag: generation.wrapping_mul(FIBONACCI) % ETAG_STARTS,
             authentication,
             twin,
+            presence: None,
         }
     }
 
@@ -57,6 +63,9 @@ pub(crate) struct DeviceRecord {
     /// When the status last changed.
     #[serde(rename = "u")]
     pub(crate) status_updated: Timestamp,
+    /// Made by the first cloud-to-device message.
+    #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
+    pub(super) commands: Option<Box<CommandQueue>>,
     /// On disk each has a row of its own.
     #[serde(skip)]
     pub(crate) modules: BTreeMap<ModuleId, Box<ModuleRecord>>,
@@ -80,11 +89,22 @@ pub(crate) struct DeviceSettings {
 
 impl DeviceRecord {
     pub(crate) fn new(identity: IdentityRecord, settings: DeviceSettings) -> Self {
-        Self { identity, settings, status_updated: Timestamp::NEVER, modules: BTreeMap::new() }
+        Self {
+            identity,
+            settings,
+            status_updated: Timestamp::NEVER,
+            commands: None,
+            modules: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn is_edge(&self) -> bool {
         self.settings.capabilities.iot_edge
+    }
+
+    /// How many cloud-to-device messages wait.
+    pub(crate) fn command_count(&self) -> usize {
+        self.commands.as_ref().map_or(0, |queue| queue.len())
     }
 
     pub(crate) fn document(&self, id: &DeviceId) -> Device {
@@ -92,13 +112,13 @@ impl DeviceRecord {
             device_id: id.clone(),
             generation_id: self.identity.generation.to_string(),
             etag: self.identity.etag(),
-            connection_state: ConnectionState::Disconnected,
+            connection_state: self.identity.connection_state(),
             status: self.settings.status,
             status_reason: self.settings.status_reason.clone(),
-            connection_state_updated_time: Timestamp::NEVER,
+            connection_state_updated_time: self.identity.connection_state_updated(),
             status_updated_time: self.status_updated,
-            last_activity_time: Timestamp::NEVER,
-            cloud_to_device_message_count: 0,
+            last_activity_time: self.identity.last_activity(),
+            cloud_to_device_message_count: u32::try_from(self.command_count()).unwrap_or(u32::MAX),
             authentication: self.identity.authentication.clone(),
             capabilities: self.settings.capabilities,
             device_scope: self.settings.device_scope.as_deref().map(str::to_owned),
@@ -133,9 +153,9 @@ impl ModuleRecord {
             device_id: device.clone(),
             generation_id: self.identity.generation.to_string(),
             etag: self.identity.etag(),
-            connection_state: ConnectionState::Disconnected,
-            connection_state_updated_time: Timestamp::NEVER,
-            last_activity_time: Timestamp::NEVER,
+            connection_state: self.identity.connection_state(),
+            connection_state_updated_time: self.identity.connection_state_updated(),
+            last_activity_time: self.identity.last_activity(),
             cloud_to_device_message_count: 0,
             authentication: self.identity.authentication.clone(),
         }

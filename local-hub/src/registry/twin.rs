@@ -1,11 +1,11 @@
 //! Reading and writing the twins of devices and modules.
 
-use hub_types::twin::{TwinPatch, TwinRuleError};
+use hub_types::twin::{JsonObject, TwinPatch, TwinRuleError};
 use hub_types::{IdentityId, IfMatch, Timestamp};
 
 use super::{Answer, Journal, Registry, TwinDocument, check_etag};
 use crate::refusal::Refusal;
-use crate::twin::TwinState;
+use crate::twin::{DesiredWrite, TwinState};
 
 impl Registry {
     /// A twin; that of a missing module is refused as a missing device, as on a live hub.
@@ -28,7 +28,8 @@ impl Registry {
         now: Timestamp,
         journal: &mut Journal,
     ) -> Answer<()> {
-        self.write_twin(identity, demand, journal, |twin| twin.patched(patch, now))
+        let wanted = DesiredWrite::Patch(patch.desired.clone());
+        self.write_twin(identity, demand, journal, wanted, |twin| twin.patched(patch, now))
     }
 
     /// A PUT of tags and desired properties.
@@ -40,7 +41,27 @@ impl Registry {
         now: Timestamp,
         journal: &mut Journal,
     ) -> Answer<()> {
-        self.write_twin(identity, demand, journal, |twin| Ok(twin.replaced(with, now)))
+        self.write_twin(identity, demand, journal, DesiredWrite::Replace, |twin| Ok(twin.replaced(with, now)))
+    }
+
+    /// A device's or module's own PATCH of its reported properties. Returns their new version.
+    pub(crate) fn patch_reported(
+        &mut self,
+        identity: &IdentityId,
+        patch: JsonObject,
+        base: Option<u64>,
+        now: Timestamp,
+        journal: &mut Journal,
+    ) -> Answer<u64> {
+        let twin = self.twin_mut(identity)?;
+        if base.is_some_and(|base| base != twin.reported.version) {
+            return Err(Refusal::etag_mismatch());
+        }
+        let next = twin.reported(patch, now).map_err(|error| Refusal::argument(error.to_string()))?;
+        let version = next.reported.version;
+        *twin = next;
+        journal.updated(identity.device(), identity.module(), true);
+        Ok(version)
     }
 
     /// What a write would make of a twin, and whether that changes any value.
@@ -62,20 +83,34 @@ impl Registry {
         identity: &IdentityId,
         demand: &IfMatch,
         journal: &mut Journal,
+        wanted: DesiredWrite,
         write: impl FnOnce(&TwinState) -> Result<TwinState, TwinRuleError>,
     ) -> Answer<()> {
         let (next, changed) = self.twin_after(identity, demand, write)?;
-        *self.twin_mut(identity)? = next;
+        self.put_twin(identity, next, wanted, journal)?;
         journal.updated(identity.device(), identity.module(), changed);
         Ok(())
     }
 
+    /// Puts the twin in after a write of the service's. Every such write goes through here, so that
+    /// a connected device or module is told.
+    pub(super) fn put_twin(
+        &mut self,
+        identity: &IdentityId,
+        next: TwinState,
+        wanted: DesiredWrite,
+        journal: &mut Journal,
+    ) -> Answer<()> {
+        let record = self.identity_mut(identity).map_err(|_| not_found(identity))?;
+        let before = std::mem::replace(&mut record.twin, next);
+        if record.is_connected() && before.desired.version != record.twin.desired.version {
+            journal.desired(identity, wanted.notice(&before.desired, &record.twin.desired));
+        }
+        Ok(())
+    }
+
     pub(super) fn twin_mut(&mut self, identity: &IdentityId) -> Answer<&mut TwinState> {
-        let found = match identity.module() {
-            None => self.device_mut(identity.device()).map(|device| &mut device.identity),
-            Some(module) => self.module_mut(identity.device(), module).map(|module| &mut module.identity),
-        };
-        found.map(|found| &mut found.twin).map_err(|_| not_found(identity))
+        self.identity_mut(identity).map(|found| &mut found.twin).map_err(|_| not_found(identity))
     }
 }
 

@@ -110,9 +110,9 @@ async fn the_api_versions_that_clients_send_are_taken_and_others_are_not() {
 #[tokio::test]
 async fn what_the_hub_does_not_do_it_says_by_name() {
     let hub = TestHub::start().await;
-    let answer = hub.client.post("/twins/d/methods", &json!({"methodName": "x"})).await;
+    let answer = hub.client.get("/digitaltwins/d").await;
     answer.refused(501, "NotImplemented");
-    assert!(answer.text.contains("InvokeDeviceMethod"));
+    assert!(answer.text.contains("GetDigitalTwin"));
     hub.client.query("SELECT * FROM devices.jobs", &[]).await.refused(501, "NotImplemented");
     assert_eq!(hub.client.get("/nothing/here").await.status, 404);
     assert_eq!(hub.client.patch("/devices/d", None, &json!({})).await.status, 405);

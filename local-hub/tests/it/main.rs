@@ -9,10 +9,17 @@
 mod access;
 mod bulk;
 mod cli;
+mod device;
 mod devices;
 mod durability;
 mod hostile;
 mod modules;
+mod mqtt_access;
+mod mqtt_commands;
+mod mqtt_connections;
+mod mqtt_hostile;
+mod mqtt_methods;
+mod mqtt_twins;
 mod query;
 mod request_log;
 mod support;

@@ -26,6 +26,11 @@ impl TestHub {
         Self::start_with(Config::default()).await
     }
 
+    /// With a listener for devices.
+    pub(crate) async fn with_devices() -> Self {
+        Self::start_with(with_devices()).await
+    }
+
     pub(crate) async fn start_with(config: Config) -> Self {
         let hub = LocalHub::start(config).await.unwrap();
         let owner = hub.connection_string("iothubowner").unwrap();
@@ -181,7 +186,7 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn serve(data: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_local-hub"))
-            .args(["serve", "--https", "127.0.0.1:0", "--data"])
+            .args(["serve", "--https", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--data"])
             .arg(data)
             .stdout(Stdio::piped())
             .spawn()
@@ -223,6 +228,11 @@ impl Clock for StoppedClock {
     fn now(&self) -> OffsetDateTime {
         self.0
     }
+}
+
+/// A hub in memory that devices can connect to.
+pub(crate) fn with_devices() -> Config {
+    Config { mqtt: Some("127.0.0.1:0".parse().unwrap()), ..Config::default() }
 }
 
 /// A hub in memory whose clock stands at this many seconds since 1970.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::registry::Answer;
+use crate::registry::{Answer, Registry};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,7 +29,7 @@ pub(crate) fn devices(hub: &Hub) -> Answer<Reply> {
     })
 }
 
-/// No device can connect yet.
-pub(crate) fn service() -> Answer<Reply> {
-    Reply::document(&ServiceStatistics { connected_device_count: 0 })
+pub(crate) fn service(hub: &Hub) -> Answer<Reply> {
+    let connected_device_count = hub.read(Registry::connected_count);
+    Reply::document(&ServiceStatistics { connected_device_count })
 }

@@ -1,0 +1,90 @@
+//! Who may connect as a device or as a module.
+//!
+//! The same question is asked when a connection begins and after every write to its identity, so
+//! that one whose key was changed or whose device was disabled is cut off.
+
+use std::fmt;
+
+use hub_types::identity::Status;
+use hub_types::sas::SasToken;
+use hub_types::{Authentication, IdentityId};
+
+use crate::certificates::DeviceCertificate;
+use crate::registry::Registry;
+
+/// By what a client says that it is a certain identity. What can be decided without the registry
+/// (scope, expiry, a policy's key) is decided before.
+#[derive(Debug, Clone)]
+pub(crate) enum Evidence {
+    Certificate(DeviceCertificate),
+    /// A token of a policy that may connect as any device.
+    Policy,
+    /// A token that a key of the identity must have signed.
+    Token(SasToken),
+}
+
+/// Why somebody may not connect. Clients are not told; the log is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Denied(pub(crate) String);
+
+/// Decides, and returns the generation of the identity that may connect.
+pub(crate) fn admit(registry: &Registry, identity: &IdentityId, evidence: &Evidence) -> Result<u64, Denied> {
+    let Some(device) = registry.device_entry(identity.device()).map(|(_, device)| device) else {
+        return Err(denied("the device is not registered"));
+    };
+    if device.settings.status == Status::Disabled {
+        return Err(denied("the device is disabled"));
+    }
+    let Some(record) = registry.identity(identity) else {
+        return Err(denied("the device has no such module"));
+    };
+    check(identity, &record.authentication, evidence)?;
+    Ok(record.generation)
+}
+
+fn check(identity: &IdentityId, wanted: &Authentication, evidence: &Evidence) -> Result<(), Denied> {
+    match (wanted, evidence) {
+        (Authentication::None, _) => Err(denied("nobody can connect as a system module")),
+        (_, Evidence::Policy) => Ok(()),
+        (Authentication::Sas(Some(keys)), Evidence::Token(token)) => {
+            // Both are tried whatever the first gives, so that time does not tell which one it was.
+            let signed = [&keys.primary, &keys.secondary].map(|key| token.is_signed_by(key));
+            if signed.contains(&true) { Ok(()) } else { Err(denied("the token is signed by another key")) }
+        }
+        (Authentication::SelfSigned { primary, secondary }, Evidence::Certificate(certificate)) => {
+            let mut slots = primary.iter().chain(secondary);
+            if !slots.any(|thumbprint| certificate.has_thumbprint(thumbprint)) {
+                return Err(denied("the certificate has neither of the identity's thumbprints"));
+            }
+            // A device's thumbprint says enough; of a module the name is asked for as well.
+            if identity.module().is_some() { check_name(identity, certificate) } else { Ok(()) }
+        }
+        (Authentication::CertificateAuthority, Evidence::Certificate(certificate)) => {
+            check_name(identity, certificate)?;
+            certificate.chain.clone().map_err(Denied)
+        }
+        (Authentication::Sas(_), Evidence::Certificate(_)) => {
+            Err(denied("the identity has keys, but no token came as the password"))
+        }
+        (_, Evidence::Token(_)) => Err(denied("the identity has no keys to sign a token with")),
+    }
+}
+
+/// The CN is `deviceId` or `deviceId/moduleId`. Source: "Authenticate identities with X.509
+/// certificates".
+fn check_name(identity: &IdentityId, certificate: &DeviceCertificate) -> Result<(), Denied> {
+    if certificate.common_name == identity.common_name() {
+        return Ok(());
+    }
+    Err(Denied(format!("the certificate's common name is `{}`", certificate.common_name)))
+}
+
+fn denied(reason: &str) -> Denied {
+    Denied(reason.to_owned())
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,59 @@
+//! Cloud-to-device messages: `/devices/{id}/messages/deviceBound` and `/devices/{id}/commands`.
+//!
+//! Microsoft's SDKs send them over AMQP, which this hub does not speak, so it takes them over REST.
+
+use hub_types::DeviceId;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+
+use crate::http::call::Call;
+use crate::http::reply::Reply;
+use crate::hub::Hub;
+use crate::registry::Answer;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Purged {
+    device_id: DeviceId,
+    module_id: Option<()>,
+    total_messages_purged: usize,
+}
+
+/// Puts the body into the device's queue.
+pub(crate) async fn send(hub: &Hub, call: Call) -> Answer<Reply> {
+    let device = call.device()?;
+    let properties = properties(&device, &call);
+    let payload = call.body.to_vec();
+    hub.write(|registry, _, journal| registry.enqueue_command(&device, properties, payload, journal)).await?;
+    Ok(Reply::no_content())
+}
+
+/// Drops what waits.
+pub(crate) async fn purge(hub: &Hub, call: Call) -> Answer<Reply> {
+    let device_id = call.device()?;
+    let purged = hub.write(|registry, _, journal| registry.purge_commands(&device_id, journal)).await?;
+    Reply::document(&Purged { device_id, module_id: None, total_messages_purged: purged.value })
+}
+
+/// The properties as the topic carries them. System properties begin with `$.`; the headers are those
+/// by which IoT Hub's HTTPS endpoint for devices shows them.
+fn properties(device: &DeviceId, call: &Call) -> String {
+    let to = format!("/devices/{device}/messages/deviceBound");
+    let mut pairs = vec![("$.to".to_owned(), to)];
+    for (header, name) in SYSTEM_PROPERTIES {
+        pairs.extend(call.header(header).map(|value| (name.to_owned(), value.to_owned())));
+    }
+    pairs.extend(call.headers_with_prefix("iothub-app-"));
+    let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let pairs: Vec<String> =
+        pairs.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    pairs.join("&")
+}
+
+const SYSTEM_PROPERTIES: [(&str, &str); 5] = [
+    ("iothub-messageid", "$.mid"),
+    ("iothub-correlationid", "$.cid"),
+    ("iothub-userid", "$.uid"),
+    ("iothub-contenttype", "$.ct"),
+    ("iothub-contentencoding", "$.ce"),
+];

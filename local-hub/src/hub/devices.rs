@@ -1,0 +1,125 @@
+//! The hub as connected devices and modules use it.
+
+use hub_types::twin::JsonObject;
+use hub_types::{DeviceId, IdentityId};
+use tokio::sync::futures::Notified;
+use tokio::sync::mpsc;
+
+use super::Hub;
+use crate::connections::{Downlink, Link};
+use crate::device_access::{Denied, Evidence, admit};
+use crate::refusal::Refusal;
+use crate::registry::{Answer, Command, Feed, Journal, Quality, Subscriptions};
+
+/// How a device or module connects.
+#[derive(Debug)]
+pub(crate) struct Hello {
+    pub(crate) identity: IdentityId,
+    pub(crate) evidence: Evidence,
+    pub(crate) model_id: Option<String>,
+    /// What an earlier session left is to be forgotten.
+    pub(crate) clean: bool,
+}
+
+impl Hub {
+    /// Connects a device or module. An earlier connection of the same identity is cut off.
+    pub(crate) fn connect(&self, hello: &Hello) -> Result<(Link, Subscriptions), Denied> {
+        let Hello { identity, evidence, model_id, clean } = hello;
+        let now = self.timestamp();
+        let mut journal = Journal::default();
+        let mut state = self.lock();
+        let generation = admit(&state.registry, identity, evidence)?;
+        let kept = state
+            .registry
+            .connected(identity, model_id.as_deref(), *clean, now, &mut journal)
+            .map_err(|refusal| Denied(refusal.text))?;
+        // Nobody waits until a model id is durable: the device says it again each time.
+        if let Err(refusal) = state.hand_over(&journal) {
+            tracing::warn!(%identity, "the model id is not kept: {}", refusal.text);
+        }
+        let link = state.connections.open(identity, generation, evidence.clone());
+        Ok((link, kept))
+    }
+
+    /// A connection has ended.
+    pub(crate) fn disconnect(&self, identity: &IdentityId, link: &Link) {
+        let now = self.timestamp();
+        let mut state = self.lock();
+        if state.connections.close(identity, link.number) {
+            state.registry.disconnected(identity, now);
+        }
+    }
+
+    /// A device or module has sent a message to the cloud.
+    pub(crate) fn count_telemetry(&self) {
+        self.telemetry.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// How many messages have come from devices and modules.
+    pub(crate) fn telemetry_count(&self) -> u64 {
+        self.telemetry.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// A device or module is alive.
+    pub(crate) fn active(&self, identity: &IdentityId) {
+        let now = self.timestamp();
+        self.lock().registry.active(identity, now);
+    }
+
+    /// A connection subscribes to a feed, or no longer does.
+    pub(crate) fn subscribe(&self, identity: &IdentityId, link: &Link, feed: Feed, quality: Option<Quality>) {
+        let mut state = self.lock();
+        // One that has been replaced has no say in the session of its successor.
+        if state.connections.is_current(identity, link.number) {
+            state.registry.subscribed(identity, feed, quality);
+        }
+        drop(state);
+        self.methods_changed.notify_waiters();
+    }
+
+    /// The twin as its device or module reads it, as JSON.
+    pub(crate) fn device_view(&self, identity: &IdentityId) -> Answer<Vec<u8>> {
+        self.read(|registry| {
+            let record = registry.identity(identity);
+            let record = record.ok_or_else(|| Refusal::device_not_found(identity.device()))?;
+            serde_json::to_vec(&record.twin.device_view()).map_err(|error| Refusal::server(error.to_string()))
+        })
+    }
+
+    /// Patches reported properties, as their device or module does. Returns their new version.
+    pub(crate) async fn report(
+        &self,
+        identity: &IdentityId,
+        patch: JsonObject,
+        base: Option<u64>,
+    ) -> Answer<u64> {
+        let written = self
+            .write(|registry, now, journal| registry.patch_reported(identity, patch, base, now, journal))
+            .await?;
+        Ok(written.value)
+    }
+
+    /// The first message for a device behind the one with that sequence.
+    pub(crate) fn command_after(&self, device: &DeviceId, sequence: u64) -> Option<Command> {
+        self.read(|registry| registry.command_after(device, sequence))
+    }
+
+    /// The device has got a message.
+    pub(crate) async fn complete_command(&self, device: &DeviceId, sequence: u64) -> Answer<()> {
+        self.write(|registry, _, journal| registry.complete_command(device, sequence, journal)).await?;
+        Ok(())
+    }
+
+    /// The way to a device or module that is connected and takes direct methods.
+    pub(crate) fn method_receiver(&self, identity: &IdentityId) -> Option<mpsc::Sender<Downlink>> {
+        let state = self.lock();
+        let record = state.registry.identity(identity)?;
+        record.subscriptions().get(Feed::Methods)?;
+        state.connections.downlink(identity)
+    }
+
+    /// Resolves when somebody may have begun to take direct methods since this was called.
+    pub(crate) fn methods_changed(&self) -> Notified<'_> {
+        self.methods_changed.notified()
+    }
+}

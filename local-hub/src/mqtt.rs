@@ -1,0 +1,36 @@
+//! Devices and modules over MQTT 3.1.1.
+//!
+//! Packets and their state are `mqtt-protocol-core`'s affair ([`wire`]). Ours is what IoT Hub makes
+//! of them: who may connect ([`gate`], [`username`]), which topics there are ([`topic`]), and what
+//! happens on them ([`session`]). It is no broker: nobody reaches another's topics. Source:
+//! "Communicate with an IoT hub using the MQTT protocol".
+
+use std::sync::Arc;
+
+use rustls_pki_types::CertificateDer;
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::listener::Protocol;
+
+pub(crate) use gate::Gate;
+pub(crate) use session::run;
+
+mod gate;
+mod session;
+mod topic;
+mod twin;
+mod username;
+mod wire;
+
+impl Protocol for Gate {
+    /// Files that can be open are raised to the system's own limit when the hub starts.
+    const MAX_CONNECTIONS: usize = 20_000;
+
+    async fn serve(self: Arc<Self>, stream: TlsStream<TcpStream>, stop: CancellationToken) {
+        let presented = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let presented: Vec<CertificateDer<'static>> = presented.to_vec();
+        run(&self, stream, &presented, &stop).await;
+    }
+}

@@ -1,0 +1,194 @@
+//! MQTT packets on a stream. Encoding, decoding and packet state are `mqtt-protocol-core`'s.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use hub_types::limits::MAX_TELEMETRY_BYTES;
+use mqtt_protocol_core::mqtt::common::Cursor;
+use mqtt_protocol_core::mqtt::connection::{ConnectionOptions, Event};
+use mqtt_protocol_core::mqtt::packet::v3_1_1::{Connack, Publish};
+use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet, Qos};
+use mqtt_protocol_core::mqtt::result_code::{ConnectReturnCode, MqttError};
+use mqtt_protocol_core::mqtt::{Connection, Version, role};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::registry::Quality;
+
+/// A stream with its MQTT state and what waits to be sent.
+pub(crate) struct Wire<S> {
+    stream: S,
+    mqtt: Connection<role::Server>,
+    input: BytesMut,
+    output: BytesMut,
+    received: VecDeque<Packet>,
+    /// Messages that the client has not acknowledged yet.
+    unacknowledged: usize,
+    /// Set when the protocol demands an end after what waits has been sent.
+    closing: Option<Ended>,
+}
+
+/// Why a connection ends.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ended {
+    #[error("the client has closed it")]
+    Closed,
+    #[error("the client has disconnected")]
+    Disconnected,
+    #[error("it was cut off")]
+    Cut,
+    #[error("the token has expired")]
+    Expired,
+    #[error("nothing came for too long")]
+    Idle,
+    #[error("it broke")]
+    Io(#[from] io::Error),
+    #[error("a packet breaks the protocol ({0:?})")]
+    Malformed(MqttError),
+    #[error("the hub is shutting down")]
+    Stopped,
+    #[error("{0}")]
+    Violation(String),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        let options = ConnectionOptions::new()
+            .maximum_packet_size_recv(MAX_PACKET_BYTES)
+            .receive_maximum(MAX_UNACKNOWLEDGED);
+        let mut mqtt = Connection::with_options(Version::V3_1_1, options);
+        mqtt.set_auto_ping_response(true);
+        Self {
+            stream,
+            mqtt,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            received: VecDeque::new(),
+            unacknowledged: 0,
+            closing: None,
+        }
+    }
+
+    /// The next packet, after everything that waits has been sent. May be dropped at any time
+    /// without losing anything.
+    pub(crate) async fn next(&mut self) -> Result<Packet, Ended> {
+        loop {
+            self.flush().await?;
+            if let Some(packet) = self.received.pop_front() {
+                return Ok(packet);
+            }
+            if let Some(ended) = self.closing.take() {
+                return Err(ended);
+            }
+            self.input.reserve(READ_BYTES);
+            if self.stream.read_buf(&mut self.input).await? == 0 {
+                return Err(Ended::Closed);
+            }
+            self.decode();
+        }
+    }
+
+    /// Puts the answer to CONNECT in line.
+    pub(crate) fn connack(&mut self, code: ConnectReturnCode, session_present: bool) -> Result<(), Ended> {
+        let connack = Connack::builder().return_code(code).session_present(session_present).build();
+        self.send(connack.map_err(Ended::Malformed)?);
+        Ok(())
+    }
+
+    /// Puts a packet in line to be sent. It is on its way with the next call of `next` or `finish`.
+    pub(crate) fn send(&mut self, packet: impl Into<Packet>) {
+        let events = self.mqtt.send(packet.into());
+        self.take(events);
+    }
+
+    /// Puts a message in line. Returns its id where it will be acknowledged.
+    pub(crate) fn publish(
+        &mut self,
+        topic: &str,
+        payload: Vec<u8>,
+        quality: Quality,
+    ) -> Result<Option<u16>, Ended> {
+        let builder = Publish::builder().topic_name(topic).map_err(Ended::Malformed)?.payload(payload);
+        let (builder, id) = match quality {
+            Quality::AtMostOnce => (builder.qos(Qos::AtMostOnce), None),
+            Quality::AtLeastOnce => {
+                if !self.has_room() {
+                    return Err(Ended::Violation("the client acknowledges nothing".to_owned()));
+                }
+                let id = self.mqtt.acquire_packet_id().map_err(Ended::Malformed)?;
+                self.unacknowledged += 1;
+                (builder.qos(Qos::AtLeastOnce).packet_id(id), Some(id))
+            }
+        };
+        self.send(builder.build().map_err(Ended::Malformed)?);
+        Ok(id)
+    }
+
+    /// Whether more messages can be sent before the client has acknowledged some, and read some.
+    pub(crate) fn has_room(&self) -> bool {
+        self.unacknowledged < usize::from(MAX_UNACKNOWLEDGED) && self.output.len() < MAX_OUTPUT_BYTES
+    }
+
+    /// Sends what waits, if the client takes it soon, and closes.
+    pub(crate) async fn finish(mut self) {
+        let end = async {
+            self.flush().await?;
+            self.stream.shutdown().await
+        };
+        if let Ok(Err(error)) = timeout(FINISH_TIMEOUT, end).await {
+            tracing::debug!(%error, "a connection could not be closed in order");
+        }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        while self.output.has_remaining() {
+            if self.stream.write_buf(&mut self.output).await? == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+        // An idle connection, of which there are thousands, holds no buffer.
+        self.output = BytesMut::new();
+        self.stream.flush().await
+    }
+
+    fn decode(&mut self) {
+        let input = std::mem::take(&mut self.input);
+        let mut cursor = Cursor::new(&input[..]);
+        while cursor.position() < input.len() as u64 && self.closing.is_none() {
+            let events = self.mqtt.recv(&mut cursor);
+            self.take(events);
+        }
+    }
+
+    fn take(&mut self, events: Vec<Event>) {
+        for event in events {
+            match event {
+                Event::NotifyPacketReceived(packet) => self.received.push_back(packet),
+                Event::RequestSendPacket { packet, .. } => {
+                    self.output.extend_from_slice(&packet.to_continuous_buffer());
+                }
+                Event::NotifyPacketIdReleased(_) => {
+                    self.unacknowledged = self.unacknowledged.saturating_sub(1);
+                }
+                Event::NotifyError(error) => self.closing = Some(Ended::Malformed(error)),
+                Event::RequestClose => {
+                    self.closing.get_or_insert(Ended::Closed);
+                }
+                // The session keeps the time itself: IoT Hub has a bound of its own.
+                Event::RequestTimerReset { .. } | Event::RequestTimerCancel(_) => {}
+            }
+        }
+    }
+}
+
+const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
+/// A message of the largest size, with the longest topic and the fixed header.
+const MAX_PACKET_BYTES: u32 = MAX_TELEMETRY_BYTES as u32 + u16::MAX as u32 + 16;
+const MAX_OUTPUT_BYTES: usize = 64 * 1024;
+const MAX_UNACKNOWLEDGED: u16 = 100;
+const READ_BYTES: usize = 4096;
