@@ -57,4 +57,4 @@ pub use key::{KeyType, PrivateKey};
 pub use public_key::PublicKey;
 pub use refusal::Refusal;
 pub use store::{IssuedStore, Sink};
-pub use verify::{Check, CheckName, verify_certificate};
+pub use verify::{Check, CheckName, Verification, verify_certificate};

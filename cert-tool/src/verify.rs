@@ -1,14 +1,40 @@
 //! [`verify_certificate`]: would a hub let a device in with this certificate?
+//!
+//! The path is validated by rustls-webpki, as the local hub's TLS does it: memory-safe, with bounded
+//! effort, and the same on every system. What it leaves open is looked at here (`issuers`, `leaf`):
+//! key usage, the trusted certificate's own limits, and IoT Hub's rules. OpenSSL stays outside, so that
+//! it can judge both. One difference is wanted: where an issuer limits directory names, webpki refuses
+//! all below it, and so do we, although some may be allowed.
 
-use std::time::Duration;
+mod issuers;
+mod leaf;
+mod path;
 
-use hub_types::IdentityId;
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use hub_types::{IdentityId, Thumbprint};
 use time::OffsetDateTime;
-use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::certificate::Certificate;
+use crate::public_key::PublicKey;
+
+/// What a certificate is judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Verification<'a> {
+    /// The certificates to trust. Without any the chain is not looked at: a hub that knows a
+    /// thumbprint does not either.
+    pub trusted: &'a [Certificate],
+    /// Those that may stand between.
+    pub between: &'a [Certificate],
+    /// Revocation lists, in DER. With any, the certificate must be covered by one that is not too old.
+    pub crls: &'a [Vec<u8>],
+    /// Who must be in its common name; without, any identity may.
+    pub expected: Option<&'a IdentityId>,
+    /// The thumbprints that the hub knows, of which one must be its own; without any, none need be.
+    pub thumbprints: &'a [Thumbprint],
+    /// The key that it must be for.
+    pub key: Option<&'a PublicKey>,
+    /// The time at which it must be good.
+    pub at: OffsetDateTime,
+}
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,19 +46,35 @@ pub struct Check {
 }
 
 /// What is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum CheckName {
-    /// It leads to a trusted certificate, and every signature on the way is good.
+    /// It leads to a trusted certificate, every signature on the way is good, and every issuer may issue.
     Chain,
-    /// It is good at this time.
+    /// It and its issuers are good at this time.
     Dates,
-    /// It is for clients.
+    /// It is for clients, and its issuers may issue such.
     Usage,
     /// It is not that of a CA.
     NotACa,
     /// Its common name is that of the identity.
     CommonName,
+    /// Its key is neither weak nor of a kind that IoT Hub does not take.
+    Key,
+    /// It and its issuers are signed with a hash that is not broken.
+    Signature,
+    /// Its serial number is positive and has at most 20 bytes.
+    Serial,
+    /// It has no critical extension that nobody knows, none that is damaged, none twice.
+    Extensions,
+    /// Its names are among those that its issuers may give.
+    NameConstraints,
+    /// It and its issuers are not revoked.
+    Revocation,
+    /// The private key is the one that it is for.
+    PrivateKey,
+    /// Its thumbprint is one that the hub knows.
+    Thumbprint,
 }
 
 impl CheckName {
@@ -40,112 +82,67 @@ impl CheckName {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Chain => "chain",
-            Self::Dates => "dates",
-            Self::Usage => "usage",
-            Self::NotACa => "not a CA",
             Self::CommonName => "common name",
+            Self::Dates => "dates",
+            Self::Extensions => "extensions",
+            Self::Key => "key",
+            Self::NameConstraints => "name constraints",
+            Self::NotACa => "not a CA",
+            Self::PrivateKey => "private key",
+            Self::Revocation => "revocation",
+            Self::Serial => "serial number",
+            Self::Signature => "signature",
+            Self::Thumbprint => "thumbprint",
+            Self::Usage => "usage",
+        }
+    }
+
+    /// Where the rule comes from.
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::Chain => "RFC 5280 §6.1",
+            Self::CommonName => "RFC 5280 appendix A.1 (ub-common-name); IoT Hub: device id or device/module",
+            Self::Dates => "RFC 5280 §4.1.2.5, §6.1.3",
+            Self::Extensions => "RFC 5280 §4.2",
+            Self::Key => "NIST SP 800-131A; IoT Hub: RSA, P-256, P-384",
+            Self::NameConstraints => "RFC 5280 §4.2.1.10",
+            Self::NotACa => "RFC 5280 §4.2.1.9",
+            Self::PrivateKey => "RFC 8446 §4.4.3",
+            Self::Revocation => "RFC 5280 §6.3",
+            Self::Serial => "RFC 5280 §4.1.2.2",
+            Self::Signature => "RFC 9155; NIST SP 800-131A",
+            Self::Thumbprint => "IoT Hub: X.509 self-signed authentication",
+            Self::Usage => "RFC 5280 §4.2.1.3, §4.2.1.12",
         }
     }
 }
 
-/// Looks at a certificate, given those between it and the trusted ones, as a hub would that is to let
-/// `expected` in, or anyone.
-pub fn verify_certificate(
-    certificate: &Certificate,
-    between: &[Certificate],
-    trusted: &[Certificate],
-    expected: Option<&IdentityId>,
-    now: OffsetDateTime,
-) -> Vec<Check> {
-    let dates = check_dates(certificate, now);
-    // Expired is one fault, not two: the path is then judged as of when it was good.
-    let moment = now.clamp(certificate.not_before(), certificate.not_after().max(certificate.not_before()));
-    vec![
-        Check { name: CheckName::Chain, fault: check_chain(certificate, between, trusted, moment) },
-        Check { name: CheckName::Dates, fault: dates },
-        Check { name: CheckName::Usage, fault: check_usage(certificate) },
-        Check { name: CheckName::NotACa, fault: check_is_no_ca(certificate) },
-        Check { name: CheckName::CommonName, fault: check_common_name(certificate, expected) },
-    ]
-}
-
-fn check_chain(
-    certificate: &Certificate,
-    between: &[Certificate],
-    trusted: &[Certificate],
-    moment: OffsetDateTime,
-) -> Option<String> {
-    let trusted: Vec<_> = trusted.iter().map(|one| CertificateDer::from(one.der())).collect();
-    let anchors: Result<Vec<TrustAnchor<'_>>, _> = trusted.iter().map(anchor_from_trusted_cert).collect();
-    let between: Vec<_> = between.iter().map(|one| CertificateDer::from(one.der())).collect();
-    let der = CertificateDer::from(certificate.der());
-    let verified = anchors.and_then(|anchors| {
-        let moment = u64::try_from(moment.unix_timestamp()).unwrap_or_default();
-        EndEntityCert::try_from(&der)?
-            .verify_for_usage(
-                webpki::ALL_VERIFICATION_ALGS,
-                &anchors,
-                &between,
-                UnixTime::since_unix_epoch(Duration::from_secs(moment)),
-                KeyUsage::client_auth(),
-                None,
-                None,
-            )
-            .map(|_| ())
-    });
-    verified.err().map(|error| explain(&error, certificate))
-}
-
-fn explain(error: &webpki::Error, certificate: &Certificate) -> String {
-    match error {
-        webpki::Error::UnknownIssuer => {
-            format!("no trusted certificate for the issuer {}", certificate.issuer())
-        }
-        webpki::Error::InvalidSignatureForPublicKey => {
-            "a signature on the way was made with another key than that of the trusted certificate".to_owned()
-        }
-        webpki::Error::CaUsedAsEndEntity => "it is the certificate of a CA".to_owned(),
-        webpki::Error::CertExpired { .. } | webpki::Error::CertNotValidYet { .. } => {
-            "a certificate on the way is not good at this time".to_owned()
-        }
-        other => other.to_string(),
+/// Looks at a certificate as a hub would, and at all that a hub should. Every check that was made is
+/// in the answer, in the order of [`CheckName`].
+pub fn verify_certificate(certificate: &Certificate, by: &Verification<'_>) -> Vec<Check> {
+    let mut checks = leaf::checks(certificate, by);
+    if !by.trusted.is_empty() {
+        checks.extend(path::checks(certificate, by));
     }
+    merge(checks)
 }
 
-fn check_dates(certificate: &Certificate, now: OffsetDateTime) -> Option<String> {
-    if now < certificate.not_before() {
-        return Some(format!("it is good from {} on", certificate.not_before()));
-    }
-    (now > certificate.not_after()).then(|| format!("it was good until {}", certificate.not_after()))
-}
-
-fn check_usage(certificate: &Certificate) -> Option<String> {
-    let (_, parsed) = X509Certificate::from_der(certificate.der()).ok()?;
-    let is_for_clients =
-        parsed.extended_key_usage().ok().flatten().is_some_and(|usage| usage.value.client_auth);
-    let may_sign = parsed.key_usage().ok().flatten().is_none_or(|usage| usage.value.digital_signature());
-    match (is_for_clients, may_sign) {
-        (true, true) => None,
-        (false, _) => Some("its extended key usage lacks clientAuth".to_owned()),
-        (_, false) => Some("its key usage lacks digitalSignature".to_owned()),
-    }
-}
-
-fn check_is_no_ca(certificate: &Certificate) -> Option<String> {
-    let (_, parsed) = X509Certificate::from_der(certificate.der()).ok()?;
-    parsed.is_ca().then(|| "its basic constraints say CA:TRUE".to_owned())
-}
-
-fn check_common_name(certificate: &Certificate, expected: Option<&IdentityId>) -> Option<String> {
-    let Some(name) = certificate.common_name() else {
-        return Some("its subject does not have exactly one common name".to_owned());
-    };
-    match (IdentityId::from_common_name(name), expected) {
-        (Err(error), _) => Some(format!("{name:?} is no identity: {error}")),
-        (Ok(found), Some(expected)) if found != *expected => {
-            Some(format!("it is `{found}`, not `{expected}`"))
+/// One check for each name: faults of the same name become one.
+fn merge(mut checks: Vec<Check>) -> Vec<Check> {
+    checks.sort_by_key(|check| check.name);
+    let mut merged: Vec<Check> = Vec::with_capacity(checks.len());
+    for check in checks {
+        match merged.last_mut().filter(|last| last.name == check.name) {
+            None => merged.push(check),
+            Some(last) => match (&mut last.fault, check.fault) {
+                (Some(fault), Some(more)) => {
+                    fault.push_str("; ");
+                    fault.push_str(&more);
+                }
+                (fault @ None, more) => *fault = more,
+                (Some(_), None) => {}
+            },
         }
-        (Ok(found), _) if !found.common_name_fits() => Some("it has more than 64 characters".to_owned()),
-        (Ok(_), _) => None,
     }
+    merged
 }

@@ -7,7 +7,9 @@ use cert_tool::KeyType;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::failure::Failure;
-use hub_types::IdentityId;
+use hub_types::{IdentityId, Thumbprint};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Keys, requests, certificates and thumbprints for the devices and modules of an IoT hub.
 ///
@@ -55,7 +57,7 @@ pub(crate) enum Verb {
     /// SHA-1 and SHA-256 thumbprints of certificates, requests, revocation lists and keys
     #[command(after_help = THUMBPRINT_EXAMPLES)]
     Thumbprint(FilesArgs),
-    /// Check certificates as a hub would: chain, dates, usage, common name
+    /// Check certificates as a hub would, and as it should: chain, dates, usage, names, revocation, key
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyArgs),
 }
@@ -236,14 +238,37 @@ pub(crate) struct FilesArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Certificates, PEM or DER; what follows the first in a file is its chain.
+    /// Certificates, PEM, DER or PFX; what follows the first in a file is its chain.
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// Certificates to trust, or the folder of a CA.
-    #[arg(long, value_name = "PATH", required = true)]
+    #[arg(long, value_name = "PATH", required_unless_present = "thumbprint")]
     pub(crate) ca: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
+    /// The key that it must be for: private, public, or in a PFX file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// Revocation lists; the certificate must be covered by one.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) crl: Vec<PathBuf>,
+    /// The time at which it must be good, as in 2027-01-31T12:00:00Z; by default now.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) at: Option<OffsetDateTime>,
+    /// A thumbprint that the hub knows, SHA-1 or SHA-256; twice for both of an identity.
+    #[arg(long, value_name = "HEX", value_parser = Thumbprint::parse_lenient)]
+    pub(crate) thumbprint: Vec<Thumbprint>,
+    /// A file whose first line is the password of PFX files; without, CERT_TOOL_PASSWORD is taken, or
+    /// it is asked for.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+/// Parses a moment (RFC 3339), or a day, of which the first moment is meant.
+fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
+    let moment = if text.contains('T') { text.to_owned() } else { format!("{text}T00:00:00Z") };
+    OffsetDateTime::parse(&moment, &Rfc3339)
+        .map_err(|_| "it must look like 2027-01-31 or 2027-01-31T12:00:00Z".to_owned())
 }
 
 const OVERVIEW: &str = "\
@@ -294,5 +319,10 @@ Examples:
 Of a key it is the hash of its SubjectPublicKeyInfo, `public_key_sha256` in what `show` says of the
 certificate that it fits.";
 const VERIFY_EXAMPLES: &str = "\
-Example:
-  cert-tool verify device01/chain.pem --ca ca --device-id device01";
+Examples:
+  cert-tool verify device01/chain.pem --ca ca --device-id device01 --key device01/key.pem
+  cert-tool verify *.pem --ca root.pem --crl crl.pem --at 2027-01-31 --format json
+  cert-tool verify self-signed.pem --thumbprint 5E884898DA28047151D0E56F8DC6292773603D0D
+
+One line for each check. A trusted thumbprint stands for the chain, as on a hub; with --ca as well,
+both are looked at. Exit code 1 when a check fails.";

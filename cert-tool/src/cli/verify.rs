@@ -3,33 +3,46 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use cert_tool::{Certificate, CertificateAuthority, Check, read_certificates, verify_certificate};
+use anyhow::anyhow;
+use cert_tool::{
+    Certificate, CertificateAuthority, Check, Content, PublicKey, Verification, read_certificates,
+    read_documents, verify_certificate,
+};
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::args::VerifyArgs;
 use super::failure::{Done, Failure};
-use super::output::Output;
+use super::output::{Output, chain};
+use super::password::Passwords;
 
 pub(crate) fn run(args: &VerifyArgs, output: &mut Output) -> Result<Done, Failure> {
+    let mut passwords = Passwords::new(args.password_file.as_deref())?;
     let expected = args.identity.identity()?;
     let trust = Trust::read(&args.ca)?;
-    let now = OffsetDateTime::now_utc();
+    let crls = read_crls(&args.crl, &mut passwords)?;
+    let key = args.key.as_deref().map(|file| read_key(file, &mut passwords)).transpose()?;
+    let at = args.at.unwrap_or_else(OffsetDateTime::now_utc);
     let mut failures = 0;
     for file in &args.files {
-        let chain = match read_chain(file) {
-            Ok(chain) => chain,
+        let subject = match Subject::read(file, &mut passwords) {
+            Ok(subject) => subject,
             Err(error) => {
-                output.error(&error);
+                output.note(&format!("error: {error:#}"));
                 failures += 1;
                 continue;
             }
         };
-        let Some((certificate, rest)) = chain.split_first() else {
-            continue;
+        let by = Verification {
+            trusted: &trust.roots,
+            between: &[subject.between, trust.between.clone()].concat(),
+            crls: &crls,
+            expected: expected.as_ref(),
+            thumbprints: &args.thumbprint,
+            key: key.as_ref().or(subject.key.as_ref()),
+            at,
         };
-        let between = [rest, &trust.between].concat();
-        for check in verify_certificate(certificate, &between, &trust.roots, expected.as_ref(), now) {
+        for check in verify_certificate(&subject.certificate, &by) {
             failures += u64::from(check.fault.is_some());
             output.record(&CheckRecord::new(file, &check));
         }
@@ -64,9 +77,86 @@ impl Trust {
     }
 }
 
-fn read_chain(file: &Path) -> Result<Vec<Certificate>, cert_tool::Error> {
-    // A place in a bundle has a chain of one: what follows there belongs to others.
-    if file.exists() { read_certificates(file) } else { Ok(vec![cert_tool::read_certificate(file)?]) }
+/// What a file brings along.
+struct Subject {
+    certificate: Certificate,
+    between: Vec<Certificate>,
+    key: Option<PublicKey>,
+}
+
+impl Subject {
+    /// Takes the certificate that the file's own key is for, and without such a key the first.
+    fn read(file: &Path, passwords: &mut Passwords) -> anyhow::Result<Self> {
+        let mut certificates = Vec::new();
+        let mut keys = Vec::new();
+        let mut other = None;
+        for document in read_documents(file, &mut |file| passwords.ask(file)).map_err(told)? {
+            match document.map_err(told)?.content {
+                Content::Certificate(certificate) => certificates.push(certificate),
+                Content::PrivateKey(key) => keys.push(key),
+                Content::EncryptedKey => {}
+                Content::Crl(_) => other = Some("a revocation list"),
+                Content::Request(_) => other = Some("a certificate request"),
+                _ => other = Some("a public key"),
+            }
+            if certificates.len() > LONGEST_CHAIN {
+                return Err(anyhow!(
+                    "`{}` has more than {LONGEST_CHAIN} certificates; of a bundle, verify places: `{}#0`",
+                    file.display(),
+                    file.display()
+                ));
+            }
+        }
+        if keys.len() > 1 {
+            return Err(anyhow!("`{}` has {} private keys, not one", file.display(), keys.len()));
+        }
+        let key = keys.pop();
+        let own = key.as_ref().and_then(|key| {
+            certificates.iter().position(|certificate| certificate.public_key_info() == key.info())
+        });
+        if certificates.is_empty() {
+            let found = other.unwrap_or("a private key");
+            return Err(anyhow!("`{}` is {found}, not a certificate", file.display()));
+        }
+        let certificate = certificates.remove(own.unwrap_or_default());
+        Ok(Self { certificate, between: certificates, key })
+    }
+}
+
+fn read_crls(files: &[PathBuf], passwords: &mut Passwords) -> Result<Vec<Vec<u8>>, Failure> {
+    let mut crls = Vec::new();
+    for file in files {
+        for document in read_documents(file, &mut |file| passwords.ask(file))? {
+            match document?.content {
+                Content::Crl(der) => crls.push(der),
+                _ => return Err(Failure::Usage(anyhow!("`{}` is not a revocation list", file.display()))),
+            }
+        }
+    }
+    Ok(crls)
+}
+
+fn read_key(file: &Path, passwords: &mut Passwords) -> Result<PublicKey, Failure> {
+    let mut keys = Vec::new();
+    for document in read_documents(file, &mut |file| passwords.ask(file))? {
+        match document?.content {
+            Content::PrivateKey(key) | Content::PublicKey(key) => keys.push(key),
+            Content::EncryptedKey => {
+                return Err(Failure::Usage(anyhow!("`{}` is encrypted: decrypt it first", file.display())));
+            }
+            _ => {}
+        }
+    }
+    match keys.len() {
+        1 => keys.pop().ok_or(Failure::Bug),
+        0 => Err(Failure::Usage(anyhow!("`{}` has no key in it", file.display()))),
+        count => Err(Failure::Usage(anyhow!("`{}` has {count} keys, not one", file.display()))),
+    }
+}
+
+fn told(error: cert_tool::Error) -> anyhow::Error {
+    let hint = error.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+    anyhow!("{}{hint}", chain(&error))
 }
 
 #[derive(Debug, Serialize)]
@@ -75,6 +165,7 @@ struct CheckRecord {
     check: &'static str,
     ok: bool,
     fault: Option<String>,
+    rule: &'static str,
 }
 
 impl CheckRecord {
@@ -84,6 +175,7 @@ impl CheckRecord {
             check: check.name.as_str(),
             ok: check.fault.is_none(),
             fault: check.fault.clone(),
+            rule: check.name.rule(),
         }
     }
 }
@@ -96,3 +188,6 @@ impl fmt::Display for CheckRecord {
         }
     }
 }
+
+/// webpki follows fewer than ten.
+const LONGEST_CHAIN: usize = 100;

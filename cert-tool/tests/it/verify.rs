@@ -7,9 +7,22 @@ fn a_good_certificate_passes_and_another_identity_does_not() {
     let shop = Shop::new();
     shop.ok("issue --ca ca --device-id a --module-id m --out out");
     let chain = "out/modules/a/m/chain.pem";
+    let said = shop.ok(&format!("verify {chain} --ca ca/root.pem --device-id a --module-id m"));
+    let checks: Vec<_> = said.lines().map(|line| line.strip_prefix(&format!("{chain}: ")).unwrap()).collect();
     assert_eq!(
-        shop.ok(&format!("verify {chain} --ca ca/root.pem --device-id a --module-id m")).lines().count(),
-        5
+        checks,
+        [
+            "chain: ok",
+            "dates: ok",
+            "usage: ok",
+            "not a CA: ok",
+            "common name: ok",
+            "key: ok",
+            "signature: ok",
+            "serial number: ok",
+            "extensions: ok",
+            "name constraints: ok",
+        ]
     );
     shop.ok("verify out/modules/a/m/cert.pem --ca ca --format json");
     let said = shop.run(&format!("verify {chain} --ca ca/root.pem --device-id a"));
@@ -39,6 +52,88 @@ fn every_fault_has_a_line_of_its_own() {
         assert_eq!(said.code, 1, "{words}");
         assert!(said.out.contains(fault), "{words}: {}", said.out);
     }
+}
+
+#[test]
+fn the_key_must_be_the_one_that_it_is_for() {
+    let shop = Shop::new();
+    shop.ok("issue --ca ca --device-id a --out out");
+    shop.ok("issue --ca ca --device-id b --out out");
+    let said = shop.ok("verify out/devices/a/cert.pem --ca ca --key out/devices/a/key.pem");
+    assert!(said.contains("private key: ok"), "{said}");
+    let said = shop.run("verify out/devices/a/cert.pem --ca ca --key out/devices/b/key.pem");
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains("private key: FAILED: the key (P-256) is not the one"), "{}", said.out);
+    // A PFX file brings its key along; the chain may stand before the device's own certificate.
+    shop.openssl(
+        "pkcs12 -export -in out/devices/a/chain.pem -inkey out/devices/a/key.pem -passout pass:x -out a.pfx",
+    );
+    shop.write("password", "x");
+    let said = shop.ok("verify a.pfx --ca ca/root.pem --device-id a --password-file password");
+    assert!(said.contains("private key: ok"), "{said}");
+}
+
+#[test]
+fn a_thumbprint_that_the_hub_knows_stands_for_the_chain() {
+    let shop = Shop::new();
+    shop.openssl("ecparam -name prime256v1 -genkey -noout -out key.pem");
+    shop.openssl(
+        "req -x509 -new -key key.pem -subj /CN=a -days 9 -addext extendedKeyUsage=clientAuth \
+         -addext basicConstraints=critical,CA:FALSE -out a.pem",
+    );
+    let shown = shop.openssl("x509 -in a.pem -noout -fingerprint -sha1");
+    let sha1 = shown.trim().split_once('=').unwrap().1;
+    let said = shop.ok(&format!("verify a.pem --thumbprint {} --thumbprint {sha1}", "00".repeat(32)));
+    assert!(said.contains("thumbprint: ok") && !said.contains("chain"), "{said}");
+    let said = shop.run(&format!("verify a.pem --thumbprint {} --device-id b", "00".repeat(20)));
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains("thumbprint: FAILED: it is "), "{}", said.out);
+    assert!(said.out.contains("common name: FAILED: it is `a`, not `b`"), "{}", said.out);
+    assert!(shop.fails(2, "verify a.pem").contains("--ca <PATH>"));
+    assert!(shop.fails(2, "verify a.pem --thumbprint 12").contains("--thumbprint"));
+}
+
+#[test]
+fn the_time_can_be_given() {
+    let shop = Shop::new();
+    shop.ok("issue --ca ca --device-id a --out out --days 10");
+    let verify = "verify out/devices/a/chain.pem --ca ca/root.pem --at";
+    let said = shop.run(&format!("{verify} 2001-01-01"));
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains("chain: ok"), "{}", said.out);
+    assert!(said.out.contains("dates: FAILED: it is good from "), "{}", said.out);
+    let said = shop.run(&format!("{verify} 2099-01-01T00:00:00+02:00"));
+    assert!(said.out.contains("dates: FAILED: it was good until "), "{}", said.out);
+    assert!(said.out.contains("; CN=Factory Root CA: it was good until "), "the root too: {}", said.out);
+    assert!(shop.fails(2, &format!("{verify} tomorrow")).contains("it must look like 2027-01-31"));
+}
+
+#[test]
+fn what_is_no_certificate_is_told_and_the_others_are_looked_at() {
+    let shop = Shop::new();
+    shop.ok("issue --ca ca --device-id a --out out");
+    shop.ok("csr --device-id b --key-out key.pem --out b.csr");
+    let good = "out/devices/a/chain.pem";
+    for (file, found) in [
+        ("key.pem", "`key.pem` is a private key, not a certificate"),
+        ("b.csr", "`b.csr` is a certificate request, not a certificate"),
+        ("none.pem", "can't open `none.pem`"),
+    ] {
+        let said = shop.run(&format!("verify {file} {good} --ca ca"));
+        assert_eq!(said.code, 1);
+        assert!(said.err.contains(found), "{}", said.err);
+        assert!(said.out.contains(&format!("{good}: chain: ok")), "{}", said.out);
+    }
+    let two = [
+        std::fs::read(shop.path("key.pem")).unwrap(),
+        std::fs::read(shop.path("out/devices/a/key.pem")).unwrap(),
+    ];
+    std::fs::write(shop.path("two.pem"), two.concat()).unwrap();
+    let said = shop.fails(2, &format!("verify {good} --ca ca --key two.pem"));
+    assert!(said.contains("`two.pem` has 2 keys, not one"), "{said}");
+    let said = shop.fails(2, &format!("verify {good} --ca ca --crl ca/root.pem"));
+    assert!(said.contains("`ca/root.pem` is not a revocation list"), "{said}");
+    assert!(shop.fails(3, &format!("verify {good} --ca key.pem")).contains("`key.pem` is a private key"));
 }
 
 fn expired(shop: &Shop) {

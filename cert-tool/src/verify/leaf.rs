@@ -1,0 +1,153 @@
+//! What the certificate itself says, whoever issued it.
+
+use hub_types::IdentityId;
+use hub_types::thumbprint::ThumbprintDigest;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::prelude::FromDer;
+
+use super::{Check, CheckName, Verification};
+use crate::certificate::Certificate;
+use crate::describe::algorithm_text;
+use crate::public_key::PublicKey;
+
+/// Looks at everything that needs no other certificate.
+pub(super) fn checks(certificate: &Certificate, by: &Verification<'_>) -> Vec<Check> {
+    // A certificate is parsed when it is made, so this can't fail.
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate.der()) else {
+        return Vec::new();
+    };
+    let mut checks = vec![
+        Check { name: CheckName::Dates, fault: dates(certificate, by) },
+        Check { name: CheckName::Usage, fault: usage(&parsed) },
+        Check { name: CheckName::NotACa, fault: not_a_ca(&parsed) },
+        Check { name: CheckName::Key, fault: key(certificate) },
+        Check { name: CheckName::Signature, fault: signature(&parsed) },
+        Check { name: CheckName::Serial, fault: serial(parsed.raw_serial()) },
+        Check { name: CheckName::Extensions, fault: extensions(&parsed) },
+    ];
+    // A hub that knows the thumbprint does not need the name.
+    if by.expected.is_some() || by.thumbprints.is_empty() {
+        checks.push(Check { name: CheckName::CommonName, fault: common_name(&parsed, by.expected) });
+    }
+    if let Some(key) = by.key {
+        let fits = key.info() == certificate.public_key_info();
+        let fault = (!fits).then(|| format!("the key ({key}) is not the one that it is for"));
+        checks.push(Check { name: CheckName::PrivateKey, fault });
+    }
+    if !by.thumbprints.is_empty() {
+        checks.push(Check { name: CheckName::Thumbprint, fault: thumbprint(certificate, by) });
+    }
+    checks
+}
+
+fn dates(certificate: &Certificate, by: &Verification<'_>) -> Option<String> {
+    let (from, until) = (certificate.not_before(), certificate.not_after());
+    if until < from {
+        return Some(format!("it ends ({until}) before it begins ({from})"));
+    }
+    if by.at < from {
+        return Some(format!("it is good from {from} on"));
+    }
+    (by.at > until).then(|| format!("it was good until {until}"))
+}
+
+fn usage(parsed: &X509Certificate<'_>) -> Option<String> {
+    let is_for_clients =
+        parsed.extended_key_usage().ok().flatten().is_some_and(|usage| usage.value.client_auth);
+    let may_sign = parsed.key_usage().ok().flatten().is_none_or(|usage| usage.value.digital_signature());
+    match (is_for_clients, may_sign) {
+        (true, true) => None,
+        (false, _) => Some("its extended key usage lacks clientAuth".to_owned()),
+        (_, false) => Some("its key usage lacks digitalSignature".to_owned()),
+    }
+}
+
+fn not_a_ca(parsed: &X509Certificate<'_>) -> Option<String> {
+    if parsed.is_ca() {
+        return Some("its basic constraints say CA:TRUE".to_owned());
+    }
+    let signs = parsed.key_usage().ok().flatten().is_some_and(|usage| usage.value.key_cert_sign());
+    signs.then(|| "its key usage has keyCertSign".to_owned())
+}
+
+fn key(certificate: &Certificate) -> Option<String> {
+    match PublicKey::from_der(certificate.public_key_info()) {
+        Some(key) => key.weakness().map(str::to_owned),
+        None => Some("its key is damaged".to_owned()),
+    }
+}
+
+/// A hash for which two documents with the same value can be made.
+pub(super) fn signature(parsed: &X509Certificate<'_>) -> Option<String> {
+    let algorithm = algorithm_text(&parsed.signature_algorithm);
+    let is_broken = algorithm.ends_with("SHA-1") || algorithm.ends_with("MD5");
+    is_broken.then(|| format!("it is signed by {algorithm}"))
+}
+
+fn serial(bytes: &[u8]) -> Option<String> {
+    match bytes {
+        [] => Some("it has none".to_owned()),
+        [first, ..] if first & 0x80 != 0 => Some("it is negative".to_owned()),
+        _ if bytes.iter().all(|byte| *byte == 0) => Some("it is zero".to_owned()),
+        _ if bytes.len() > 20 => Some(format!("it has {} bytes, 20 are allowed", bytes.len())),
+        _ => None,
+    }
+}
+
+/// What no validator may pass over in silence.
+pub(super) fn extensions(parsed: &X509Certificate<'_>) -> Option<String> {
+    for extension in parsed.extensions() {
+        let oid = extension.oid.to_id_string();
+        match extension.parsed_extension() {
+            ParsedExtension::UnsupportedExtension { .. } if extension.critical => {
+                return Some(format!("{oid} is critical, and not known"));
+            }
+            ParsedExtension::ParseError { .. } => return Some(format!("{oid} is damaged")),
+            _ => {}
+        }
+        if parsed.extensions().iter().filter(|other| other.oid == extension.oid).count() > 1 {
+            return Some(format!("{oid} is there twice"));
+        }
+    }
+    None
+}
+
+fn common_name(parsed: &X509Certificate<'_>, expected: Option<&IdentityId>) -> Option<String> {
+    let names: Vec<_> = parsed.subject().iter_common_name().collect();
+    let [name] = names.as_slice() else {
+        return Some(format!("its subject has {} common names, it needs exactly one", names.len()));
+    };
+    let Ok(name) = name.as_str() else {
+        return Some("it is not valid text".to_owned());
+    };
+    match (IdentityId::from_common_name(name), expected) {
+        (Err(error), _) => Some(format!("{name:?} is no identity: {error}")),
+        (Ok(found), Some(expected)) if found != *expected => {
+            Some(format!("it is `{found}`, not `{expected}`"))
+        }
+        (Ok(found), _) if !found.common_name_fits() => Some("it has more than 64 characters".to_owned()),
+        (Ok(_), _) => None,
+    }
+}
+
+fn thumbprint(certificate: &Certificate, by: &Verification<'_>) -> Option<String> {
+    let own = [ThumbprintDigest::Sha256(certificate.sha256()), ThumbprintDigest::Sha1(certificate.sha1())];
+    let is_known = by.thumbprints.iter().any(|known| own.contains(&known.digest()));
+    (!is_known).then(|| format!("it is {}", certificate.sha256()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serial_numbers_follow_the_rfc() {
+        for good in [&[1][..], &[0, 0x80], &[0x7f; 20]] {
+            assert_eq!(serial(good), None, "{good:?}");
+        }
+        for bad in [&[][..], &[0], &[0x80], &[1; 21]] {
+            assert!(serial(bad).is_some(), "{bad:?}");
+        }
+    }
+}
