@@ -10,11 +10,14 @@ use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::certificate::{Certificate, read_certificate};
+use crate::crl::RevocationList;
 use crate::error::Error;
 use crate::fs;
 use crate::key::{KeyType, PrivateKey};
 use crate::pem;
-use crate::x509::{Serial, Signer, SubjectKey, Validity, self_sign_root};
+use crate::secret::{AskSecret, Secret};
+use crate::signer::{KeyHandle, Signer};
+use crate::x509::{Profile, Serial, SubjectKey, Validity, self_sign_root};
 
 /// What a new CA is to be.
 #[derive(Debug, Clone)]
@@ -27,6 +30,8 @@ pub struct CaOptions {
     pub root_days: u32,
     /// How long the issuing CA is good.
     pub issuing_days: u32,
+    /// What the private keys are encrypted with; without, their files are protected by their mode only.
+    pub passphrase: Option<Secret>,
 }
 
 impl Default for CaOptions {
@@ -36,6 +41,7 @@ impl Default for CaOptions {
             key_type: KeyType::default(),
             root_days: 20 * 365,
             issuing_days: 10 * 365,
+            passphrase: None,
         }
     }
 }
@@ -56,23 +62,28 @@ impl CertificateAuthority {
         fs::check_is_private(folder)?;
         refuse_existing(folder)?;
         let made = MadeCa::make(options, now)?;
-        made.root_key.write_new(&folder.join(ROOT_KEY))?;
-        made.issuing_key.write_new(&folder.join(ISSUING_KEY))?;
+        made.root_key.write_new_with(&folder.join(ROOT_KEY), options.passphrase.as_ref())?;
+        made.issuing_key.write_new_with(&folder.join(ISSUING_KEY), options.passphrase.as_ref())?;
         write_certificate(&folder.join(ROOT_CERTIFICATE), &made.root)?;
         // The last one: a CA without it does not exist yet.
         write_certificate(&folder.join(ISSUING_CERTIFICATE), &made.issuing)?;
-        Self::open(folder)
+        Self::open_with(folder, &mut |_| Ok(options.passphrase.clone()))
     }
 
-    /// Opens the CA in a folder, and makes sure that what it signs will be accepted.
+    /// Opens the CA in a folder, whose key is not encrypted, and makes sure that what it signs will be
+    /// accepted.
     pub fn open(folder: &Path) -> Result<Self, Error> {
+        Self::open_with(folder, &mut |_| Ok(None))
+    }
+
+    /// Opens the CA in a folder, and asks for what its key is locked with.
+    pub fn open_with(folder: &Path, ask: &mut AskSecret<'_>) -> Result<Self, Error> {
         fs::check_is_private(folder)?;
-        let key = PrivateKey::read(&folder.join(ISSUING_KEY))?;
+        let key = PrivateKey::read_with(&folder.join(ISSUING_KEY), ask)?;
         let (root, issuing) = Self::certificates(folder)?;
         let bad = |reason: &str| Error::BadCa { path: folder.to_owned(), reason: reason.to_owned() };
         check_is_ca_for(issuing.der(), &key).map_err(bad)?;
-        let signer = Signer::new(issuing.der(), key)?;
-        check_names_chain(&signer, &issuing)?.map_err(bad)?;
+        let signer = Signer::new(issuing.der(), Box::new(key))?;
         Ok(Self { folder: folder.to_owned(), issuing, root, signer })
     }
 
@@ -105,6 +116,11 @@ impl CertificateAuthority {
         &self.folder
     }
 
+    /// Signs a revocation list; the result is DER.
+    pub fn sign_crl(&self, list: &RevocationList) -> Result<Vec<u8>, Error> {
+        self.signer.sign_crl(list)
+    }
+
     pub(crate) fn sign_leaf(
         &self,
         common_name: &str,
@@ -112,7 +128,7 @@ impl CertificateAuthority {
         serial: Serial,
         validity: Validity,
     ) -> Result<Vec<u8>, Error> {
-        self.signer.sign_leaf(common_name, key, serial, validity)
+        self.signer.sign_certificate(Profile::Leaf, common_name, key, serial, validity)
     }
 
     /// The validity of a certificate issued now: it begins a little earlier, because devices' clocks
@@ -161,10 +177,11 @@ impl MadeCa {
         let issuing_validity =
             Validity { not_after: wanted.not_after.min(root_validity.not_after), ..wanted };
         let signing_key =
-            PrivateKey::from_der(root_key.to_pkcs8()?.as_ref()).ok_or(Error::Crypto("reading a key"))?;
-        let issuing = Signer::new(&root, signing_key)?.sign_issuing_ca(
+            PrivateKey::from_der(&root_key.to_pkcs8()?).ok_or(Error::Crypto("reading a key"))?;
+        let issuing = Signer::new(&root, Box::new(signing_key))?.sign_certificate(
+            Profile::IssuingCa,
             &format!("{} Issuing CA", options.name),
-            &issuing_key,
+            &SubjectKey::Own(&issuing_key),
             Serial::random()?,
             issuing_validity,
         )?;
@@ -201,7 +218,7 @@ fn check_name(folder: &Path, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_is_ca_for(der: &[u8], key: &PrivateKey) -> Result<(), &'static str> {
+fn check_is_ca_for(der: &[u8], key: &dyn KeyHandle) -> Result<(), &'static str> {
     let (_, certificate) = X509Certificate::from_der(der).map_err(|_| "its certificate is damaged")?;
     if !certificate.is_ca() {
         return Err("its certificate is not one of a CA");
@@ -213,26 +230,7 @@ fn check_is_ca_for(der: &[u8], key: &PrivateKey) -> Result<(), &'static str> {
     if certificate.public_key().subject_public_key.data.as_ref() != key.public_key() {
         return Err("its key is not the one of its certificate");
     }
-    if certificate.subject().iter().any(|rdn| rdn.iter().count() != 1) {
-        return Err("its name has a part with several values, which can't be copied faithfully");
-    }
     Ok(())
-}
-
-/// A CA's name goes into every certificate byte for byte, or no chain is ever found. The encoder
-/// builds names anew, and loses what is there twice: sign one for trial and compare.
-fn check_names_chain(signer: &Signer, issuing: &Certificate) -> Result<Result<(), &'static str>, Error> {
-    let key = PrivateKey::generate(KeyType::P256)?;
-    let validity = Validity { not_before: issuing.not_before(), not_after: issuing.not_after() };
-    let trial = signer.sign_leaf("trial", &SubjectKey::Own(&key), Serial::random()?, validity)?;
-    let parsed = (X509Certificate::from_der(&trial), X509Certificate::from_der(issuing.der()));
-    let (Ok((_, trial)), Ok((_, issuing))) = parsed else {
-        return Err(Error::Crypto("reading a certificate"));
-    };
-    if trial.issuer().as_raw() != issuing.subject().as_raw() {
-        return Ok(Err("its name can't be copied byte for byte, so no chain would be found"));
-    }
-    Ok(Ok(()))
 }
 
 const ROOT_KEY: &str = "root.key";

@@ -152,6 +152,7 @@ fn content_of(block: Result<Block, PemError>, place: &Path) -> Result<Content, E
         pem::CERTIFICATE | "X509 CERTIFICATE" => Certificate::from_der(der).map(Content::Certificate),
         pem::CERTIFICATE_REQUEST | "NEW CERTIFICATE REQUEST" => request(der),
         "X509 CRL" => crl(der),
+        pem::ENCRYPTED_PRIVATE_KEY => Some(Content::EncryptedKey),
         "PUBLIC KEY" => PublicKey::from_der(der).map(Content::PublicKey),
         pem::PRIVATE_KEY | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => {
             PublicKey::of_private(der).map(Content::PrivateKey)

@@ -97,6 +97,12 @@ pub enum Error {
         /// The mode it should have.
         wanted: u32,
     },
+    /// A locked key, and nothing to open it with.
+    #[error("{what} is locked")]
+    SecretNeeded {
+        /// The key or token.
+        what: String,
+    },
     /// More bytes than any file of that kind has.
     #[error("`{}` has more than {limit} bytes", path.display())]
     TooLarge {
@@ -110,6 +116,12 @@ pub enum Error {
     WrongPassword {
         /// The file.
         path: PathBuf,
+    },
+    /// A passphrase or PIN that is not the right one.
+    #[error("that passphrase or PIN does not open {what}")]
+    WrongSecret {
+        /// The key or token.
+        what: String,
     },
 }
 
@@ -128,13 +140,17 @@ impl Error {
             Self::PasswordNeeded { .. } => {
                 Some("give it with --password-file, in CERT_TOOL_PASSWORD, or at a terminal".to_owned())
             }
+            Self::SecretNeeded { .. } => Some(
+                "give its passphrase or PIN by file, by environment variable or at the prompt".to_owned(),
+            ),
             Self::BadCa { .. }
             | Self::Crypto(_)
             | Self::Io { .. }
             | Self::NotA { .. }
             | Self::ReadOnly { .. }
             | Self::TooLarge { .. }
-            | Self::WrongPassword { .. } => None,
+            | Self::WrongPassword { .. }
+            | Self::WrongSecret { .. } => None,
         }
     }
 

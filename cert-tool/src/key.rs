@@ -1,22 +1,26 @@
-//! [`PrivateKey`]: a key on one of the curves that IoT Hub and its devices know.
+//! [`PrivateKey`]: a key of a kind that IoT Hub and its devices know.
 
 use std::fmt;
 use std::path::Path;
 
-use aws_lc_rs::pkcs8::Document;
+use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-    KeyPair as _,
+    KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 use zeroize::Zeroizing;
 
+use crate::encrypted_key;
 use crate::error::Error;
 use crate::fs;
 use crate::pem::{self, PemError};
+use crate::secret::{AskSecret, Secret};
 
-/// The curve of a key that is made here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// The kind of a key that is made here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum KeyType {
     /// NIST P-256, signing with SHA-256.
@@ -24,16 +28,35 @@ pub enum KeyType {
     P256,
     /// NIST P-384, signing with SHA-384.
     P384,
+    /// RSA with 2048 bits, signing with SHA-256 (PKCS #1 v1.5).
+    Rsa2048,
+    /// RSA with 3072 bits, signing with SHA-256 (PKCS #1 v1.5).
+    Rsa3072,
+    /// RSA with 4096 bits, signing with SHA-256 (PKCS #1 v1.5).
+    Rsa4096,
 }
 
 impl KeyType {
-    const ALL: [Self; 2] = [Self::P256, Self::P384];
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::P256, Self::P384, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
 
-    fn algorithm(self) -> &'static EcdsaSigningAlgorithm {
+    /// Whether it is RSA. Such keys take thousands of times longer to make than those on curves.
+    pub fn is_rsa(self) -> bool {
+        self.rsa_bits().is_some()
+    }
+
+    /// How many bits an RSA modulus has; `None` of a curve.
+    pub(crate) fn rsa_bits(self) -> Option<usize> {
         match self {
-            Self::P256 => &ECDSA_P256_SHA256_ASN1_SIGNING,
-            Self::P384 => &ECDSA_P384_SHA384_ASN1_SIGNING,
+            Self::P256 | Self::P384 => None,
+            Self::Rsa2048 => Some(2048),
+            Self::Rsa3072 => Some(3072),
+            Self::Rsa4096 => Some(4096),
         }
+    }
+
+    pub(crate) fn of_rsa_bits(bits: usize) -> Option<Self> {
+        Self::ALL.into_iter().find(|key_type| key_type.rsa_bits() == Some(bits))
     }
 }
 
@@ -42,26 +65,47 @@ impl fmt::Display for KeyType {
         f.write_str(match self {
             Self::P256 => "P-256",
             Self::P384 => "P-384",
+            Self::Rsa2048 => "RSA-2048",
+            Self::Rsa3072 => "RSA-3072",
+            Self::Rsa4096 => "RSA-4096",
         })
     }
 }
 
-/// A private key. It shows itself by its curve only.
+/// A private key. It shows itself by its kind only.
 pub struct PrivateKey {
     key_type: KeyType,
-    pair: EcdsaKeyPair,
+    pair: Pair,
+}
+
+enum Pair {
+    Ec(EcdsaKeyPair),
+    Rsa(RsaKeyPair),
 }
 
 impl PrivateKey {
     /// Makes a new key.
     pub fn generate(key_type: KeyType) -> Result<Self, Error> {
-        let pair =
-            EcdsaKeyPair::generate(key_type.algorithm()).map_err(|_| Error::Crypto("generating a key"))?;
-        Ok(Self { key_type, pair })
+        let failed = |_| Error::Crypto("generating a key");
+        let rsa = |size| RsaKeyPair::generate(size).map(Pair::Rsa).map_err(failed);
+        let pair = match key_type {
+            KeyType::P256 => EcdsaKeyPair::generate(P256).map(Pair::Ec).map_err(failed),
+            KeyType::P384 => EcdsaKeyPair::generate(P384).map(Pair::Ec).map_err(failed),
+            KeyType::Rsa2048 => rsa(KeySize::Rsa2048),
+            KeyType::Rsa3072 => rsa(KeySize::Rsa3072),
+            KeyType::Rsa4096 => rsa(KeySize::Rsa4096),
+        };
+        Ok(Self { key_type, pair: pair? })
     }
 
-    /// Reads a PEM file that only its owner can read: PKCS#8 or SEC 1, not encrypted.
+    /// Reads a PEM file that only its owner can read: PKCS#8, SEC 1 or PKCS#1, not encrypted.
     pub fn read(path: &Path) -> Result<Self, Error> {
+        Self::read_with(path, &mut |_| Ok(None))
+    }
+
+    /// Reads a PEM file as [`Self::read`] does. For PKCS#8 that is encrypted (RFC 5958 §3, PBES2), the
+    /// passphrase is asked for.
+    pub fn read_with(path: &Path, ask: &mut AskSecret<'_>) -> Result<Self, Error> {
         fs::check_is_private(path)?;
         let text = Zeroizing::new(fs::read_bounded(path, MAX_KEY_BYTES)?);
         let not_a_key = |found: String| Error::NotA { path: path.to_owned(), wanted: "a private key", found };
@@ -69,22 +113,30 @@ impl PrivateKey {
             not_a_key(match error {
                 PemError::Absent => "not PEM".to_owned(),
                 PemError::BadBase64 => "damaged PEM".to_owned(),
-                PemError::Encrypted => "an encrypted key".to_owned(),
+                PemError::Encrypted => "a key encrypted in OpenSSL's old way".to_owned(),
                 PemError::Truncated => "truncated PEM".to_owned(),
             })
         })?;
-        if !matches!(block.label.as_str(), pem::PRIVATE_KEY | "EC PRIVATE KEY") {
-            return Err(not_a_key(format!("a PEM file with {}", block.label)));
-        }
-        Self::from_der(&block.der)
-            .ok_or_else(|| not_a_key("a key of another kind than P-256 or P-384".to_owned()))
+        let key = match block.label.as_str() {
+            pem::PRIVATE_KEY | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => Self::from_der(&block.der),
+            pem::ENCRYPTED_PRIVATE_KEY => Self::from_der(&encrypted_key::open(&block.der, path, ask)?),
+            other => return Err(not_a_key(format!("a PEM file with {other}"))),
+        };
+        key.ok_or_else(|| {
+            not_a_key("a key of another kind than P-256, P-384 and RSA-2048/3072/4096".to_owned())
+        })
     }
 
-    /// Reads PKCS#8 or SEC 1.
+    /// Reads PKCS#8, SEC 1 or PKCS#1.
     pub(crate) fn from_der(der: &[u8]) -> Option<Self> {
-        KeyType::ALL.into_iter().find_map(|key_type| {
-            let pair = EcdsaKeyPair::from_private_key_der(key_type.algorithm(), der).ok()?;
-            Some(Self { key_type, pair })
+        let ec = |key_type, algorithm| {
+            let pair = EcdsaKeyPair::from_private_key_der(algorithm, der).ok()?;
+            Some(Self { key_type, pair: Pair::Ec(pair) })
+        };
+        ec(KeyType::P256, P256).or_else(|| ec(KeyType::P384, P384)).or_else(|| {
+            let pair = RsaKeyPair::from_pkcs8(der).or_else(|_| RsaKeyPair::from_der(der)).ok()?;
+            let key_type = KeyType::of_rsa_bits(pair.public_modulus_len() * 8)?;
+            Some(Self { key_type, pair: Pair::Rsa(pair) })
         })
     }
 
@@ -93,29 +145,56 @@ impl PrivateKey {
         fs::write_new_private(path, &self.to_pem()?)
     }
 
-    /// Its curve.
+    /// Writes the key to a new file with mode 0600, encrypted where there is a passphrase: PKCS#8 with
+    /// PBES2, PBKDF2-HMAC-SHA256 and AES-256-CBC, which OpenSSL reads.
+    pub fn write_new_with(&self, path: &Path, passphrase: Option<&Secret>) -> Result<(), Error> {
+        match passphrase {
+            None => self.write_new(path),
+            Some(passphrase) => {
+                let sealed = encrypted_key::seal(&self.to_pkcs8()?, passphrase)?;
+                fs::write_new_private(path, &pem::encode(pem::ENCRYPTED_PRIVATE_KEY, &sealed))
+            }
+        }
+    }
+
+    /// Its kind.
     pub fn key_type(&self) -> KeyType {
         self.key_type
     }
 
-    /// The public key as an uncompressed point.
+    /// The public key: of a curve an uncompressed point, of RSA an `RSAPublicKey` in DER (RFC 8017).
     pub fn public_key(&self) -> &[u8] {
-        self.pair.public_key().as_ref()
+        match &self.pair {
+            Pair::Ec(pair) => pair.public_key().as_ref(),
+            Pair::Rsa(pair) => pair.public_key().as_ref(),
+        }
     }
 
     /// PKCS#8 version 1, which old tools read too, as PEM.
     pub(crate) fn to_pem(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
-        Ok(pem::encode(pem::PRIVATE_KEY, self.to_pkcs8()?.as_ref()))
+        Ok(pem::encode(pem::PRIVATE_KEY, &self.to_pkcs8()?))
     }
 
-    /// PKCS#8 version 1 in DER; the document wipes itself.
-    pub(crate) fn to_pkcs8(&self) -> Result<Document, Error> {
-        self.pair.to_pkcs8v1().map_err(|_| Error::Crypto("encoding a key"))
+    /// PKCS#8 version 1 in DER.
+    pub(crate) fn to_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let der = match &self.pair {
+            Pair::Ec(pair) => pair.to_pkcs8v1().map(|der| der.as_ref().to_vec()),
+            Pair::Rsa(pair) => pair.as_der().map(|der| der.as_ref().to_vec()),
+        };
+        der.map(Zeroizing::new).map_err(|_| Error::Crypto("encoding a key"))
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        let signature = self.pair.sign(&SystemRandom::new(), message);
-        Ok(signature.map_err(|_| Error::Crypto("signing"))?.as_ref().to_vec())
+        let failed = |_| Error::Crypto("signing");
+        let random = SystemRandom::new();
+        match &self.pair {
+            Pair::Ec(pair) => Ok(pair.sign(&random, message).map_err(failed)?.as_ref().to_vec()),
+            Pair::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map_err(failed)?;
+                Ok(signature)
+            }
+        }
     }
 }
 
@@ -132,6 +211,8 @@ fn after_parameters(text: &[u8]) -> &[u8] {
     found.and_then(|start| text.get(start + END.len()..)).unwrap_or(text)
 }
 
+static P256: &EcdsaSigningAlgorithm = &ECDSA_P256_SHA256_ASN1_SIGNING;
+static P384: &EcdsaSigningAlgorithm = &ECDSA_P384_SHA384_ASN1_SIGNING;
 const MAX_KEY_BYTES: u64 = 64 * 1024;
 
 #[cfg(test)]
@@ -141,7 +222,7 @@ mod tests {
     #[test]
     fn a_key_comes_back_from_its_file() {
         let folder = tempfile::tempdir().unwrap();
-        for key_type in KeyType::ALL {
+        for key_type in [KeyType::P256, KeyType::P384, KeyType::Rsa2048] {
             let path = folder.path().join(key_type.to_string());
             let key = PrivateKey::generate(key_type).unwrap();
             key.write_new(&path).unwrap();
@@ -149,6 +230,21 @@ mod tests {
             assert_eq!((read.key_type(), read.public_key()), (key_type, key.public_key()));
             assert!(matches!(key.write_new(&path), Err(Error::AlreadyExists { .. })));
         }
+    }
+
+    #[test]
+    fn an_encrypted_key_opens_with_its_passphrase_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.pem");
+        let key = PrivateKey::generate(KeyType::P256).unwrap();
+        key.write_new_with(&path, Some(&Secret::new("open sesame"))).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"), "{text}");
+        let read = PrivateKey::read_with(&path, &mut |_| Ok(Some(Secret::new("open sesame")))).unwrap();
+        assert_eq!(read.public_key(), key.public_key());
+        let wrong = PrivateKey::read_with(&path, &mut |_| Ok(Some(Secret::new("open barley"))));
+        assert!(matches!(wrong, Err(Error::WrongSecret { .. })), "{wrong:?}");
+        assert!(matches!(PrivateKey::read(&path), Err(Error::SecretNeeded { .. })));
     }
 
     #[test]

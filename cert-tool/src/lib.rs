@@ -19,9 +19,11 @@
 mod bundle;
 mod ca;
 mod certificate;
+mod crl;
 mod csr;
 mod describe;
 mod document;
+mod encrypted_key;
 mod error;
 mod extract;
 mod facts;
@@ -37,12 +39,15 @@ mod pem_stream;
 mod public_key;
 mod reference;
 mod refusal;
+mod secret;
+mod signer;
 mod store;
 mod verify;
 mod x509;
 
 pub use ca::{CaOptions, CertificateAuthority};
 pub use certificate::{Certificate, read_certificate, read_certificate_from, read_certificates};
+pub use crl::{RevocationList, RevocationReason, Revoked};
 pub use csr::{Csr, CsrInput, create_csr};
 pub use describe::{Description, Fact, thumbprints};
 pub use document::{AskPassword, Content, Document, Documents, read_documents, read_documents_from};
@@ -56,5 +61,6 @@ pub use issue::{
 pub use key::{KeyType, PrivateKey};
 pub use public_key::PublicKey;
 pub use refusal::Refusal;
+pub use secret::{AskSecret, Secret, SecretFor};
 pub use store::{IssuedStore, Sink};
 pub use verify::{Check, CheckName, Verification, verify_certificate};

@@ -19,7 +19,7 @@ pub(crate) enum PemError {
     Absent,
     /// Neither base64 nor a header between the lines.
     BadBase64,
-    /// An encrypted block, by its header or label.
+    /// A block that is encrypted as its header says (RFC 1421), not in itself.
     Encrypted,
     /// A `BEGIN` line, but no `END` line that fits.
     Truncated,
@@ -55,7 +55,7 @@ fn take_block(text: &[u8]) -> Result<(Block, &[u8]), PemError> {
     let body = rest.get(label_end + DASHES..).unwrap_or_default();
     let end = find(body, format!("-----END {label}-----").as_bytes()).ok_or(PemError::Truncated)?;
     let (body, after) = body.split_at_checked(end).unwrap_or_default();
-    if find(body, b"ENCRYPTED").is_some() || label.starts_with("ENCRYPTED") {
+    if find(body, b"ENCRYPTED").is_some() {
         return Err(PemError::Encrypted);
     }
     let digits: Zeroizing<Vec<u8>> =
@@ -101,6 +101,7 @@ pub(crate) fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
 
 pub(crate) const CERTIFICATE: &str = "CERTIFICATE";
 pub(crate) const CERTIFICATE_REQUEST: &str = "CERTIFICATE REQUEST";
+pub(crate) const ENCRYPTED_PRIVATE_KEY: &str = "ENCRYPTED PRIVATE KEY";
 pub(crate) const PRIVATE_KEY: &str = "PRIVATE KEY";
 
 pub(crate) const BEGIN: &[u8] = b"-----BEGIN ";
@@ -120,7 +121,7 @@ mod tests {
             (b"-----BEGIN X-----\nAAAA\n-----END Y-----", PemError::Truncated),
             (b"-----BEGIN X-----\nA*AA\n-----END X-----", PemError::BadBase64),
             (
-                b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----",
+                b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----",
                 PemError::Encrypted,
             ),
         ];

@@ -2,14 +2,16 @@
 
 use aws_lc_rs::digest;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyIdMethod, KeyUsagePurpose, PublicKeyData, SerialNumber, SignatureAlgorithm, SigningKey,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyUsagePurpose, PublicKeyData, RevokedCertParams,
+    SerialNumber, SignatureAlgorithm, SigningKey,
 };
-use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 
+use crate::crl::{RevocationList, RevocationReason, Revoked};
 use crate::error::Error;
-use crate::key::{KeyType, PrivateKey};
+use crate::key::KeyType;
+use crate::signer::{KeyHandle, Signer, sign_own};
 
 /// From when until when a certificate is good, both ends included, in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,83 +37,101 @@ impl Serial {
     }
 }
 
-/// A CA that is ready to sign: its certificate is parsed once, not for each certificate.
-pub(crate) struct Signer {
-    issuer: Issuer<'static, SigningKeyOf>,
+/// What a certificate is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// A CA that issues to devices and modules only.
+    IssuingCa,
+    /// A device or module.
+    Leaf,
 }
 
 impl Signer {
-    /// Takes the name and the key identifier from the CA's certificate.
-    pub(crate) fn new(certificate: &[u8], key: PrivateKey) -> Result<Self, Error> {
-        let issuer = Issuer::from_ca_cert_der(&CertificateDer::from(certificate), SigningKeyOf(key));
-        Ok(Self { issuer: issuer.map_err(|_| Error::Crypto("reading the CA certificate"))? })
-    }
-
-    /// A certificate for a device or module.
-    pub(crate) fn sign_leaf(
+    /// A certificate for a device or module, or for a CA that issues to them.
+    pub(crate) fn sign_certificate(
         &self,
+        profile: Profile,
         common_name: &str,
         key: &SubjectKey<'_>,
         serial: Serial,
         validity: Validity,
     ) -> Result<Vec<u8>, Error> {
-        let mut params = params(common_name, key.point(), serial, validity);
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = match key {
-            SubjectKey::Requested(key) if is_rsa(key) => {
-                vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment]
-            }
-            _ => vec![KeyUsagePurpose::DigitalSignature],
+        let mut params = match profile {
+            Profile::IssuingCa => ca_params(common_name, key.der_bytes(), serial, validity),
+            Profile::Leaf => leaf_params(common_name, key, serial, validity),
         };
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        if profile == Profile::IssuingCa {
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        }
         params.use_authority_key_identifier_extension = true;
-        self.sign(&params, key)
+        let laid_out = params.signed_by(key, &self.issuer());
+        self.sign(laid_out.map_err(|_| Error::Crypto("encoding a certificate"))?.der())
     }
 
-    /// The certificate of a CA that issues to devices only.
-    pub(crate) fn sign_issuing_ca(
-        &self,
-        common_name: &str,
-        key: &PrivateKey,
-        serial: Serial,
-        validity: Validity,
-    ) -> Result<Vec<u8>, Error> {
-        let mut params = ca_params(common_name, key, serial, validity);
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.use_authority_key_identifier_extension = true;
-        self.sign(&params, &SubjectKey::Own(key))
+    /// A revocation list (RFC 5280 §5). Its number must be greater than that of every earlier one.
+    pub(crate) fn sign_crl(&self, list: &RevocationList) -> Result<Vec<u8>, Error> {
+        let params = CertificateRevocationListParams {
+            this_update: list.this_update,
+            next_update: list.next_update,
+            crl_number: SerialNumber::from(list.number),
+            issuing_distribution_point: None,
+            revoked_certs: list.revoked.iter().map(revoked_params).collect(),
+            key_identifier_method: KeyIdMethod::PreSpecified(self.key_identifier().to_vec()),
+        };
+        let laid_out = params.signed_by(&self.issuer());
+        self.sign(laid_out.map_err(|_| Error::Crypto("encoding a revocation list"))?.der())
     }
 
-    fn sign(&self, params: &CertificateParams, key: &SubjectKey<'_>) -> Result<Vec<u8>, Error> {
-        let signed = params.signed_by(key, &self.issuer);
-        Ok(signed.map_err(|_| Error::Crypto("encoding a certificate"))?.der().to_vec())
+    /// The issuer as the encoder needs it; its name is put in later.
+    fn issuer(&self) -> Issuer<'static, LayOut<'_>> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.key_identifier_method = KeyIdMethod::PreSpecified(self.key_identifier().to_vec());
+        Issuer::new(params, LayOut(self.key()))
+    }
+}
+
+fn revoked_params(revoked: &Revoked) -> RevokedCertParams {
+    RevokedCertParams {
+        serial_number: SerialNumber::from_slice(&revoked.serial),
+        revocation_time: revoked.at,
+        reason_code: revoked.reason.map(|reason| match reason {
+            RevocationReason::AffiliationChanged => rcgen::RevocationReason::AffiliationChanged,
+            RevocationReason::CaCompromise => rcgen::RevocationReason::CaCompromise,
+            RevocationReason::CertificateHold => rcgen::RevocationReason::CertificateHold,
+            RevocationReason::CessationOfOperation => rcgen::RevocationReason::CessationOfOperation,
+            RevocationReason::KeyCompromise => rcgen::RevocationReason::KeyCompromise,
+            RevocationReason::PrivilegeWithdrawn => rcgen::RevocationReason::PrivilegeWithdrawn,
+            RevocationReason::Superseded => rcgen::RevocationReason::Superseded,
+        }),
+        invalidity_date: None,
     }
 }
 
 /// The certificate of a root CA.
 pub(crate) fn self_sign_root(
     common_name: &str,
-    key: &PrivateKey,
+    key: &dyn KeyHandle,
     serial: Serial,
     validity: Validity,
 ) -> Result<Vec<u8>, Error> {
-    let params = ca_params(common_name, key, serial, validity);
-    let signed = params.self_signed(&SigningKeyRef(key));
-    Ok(signed.map_err(|_| Error::Crypto("encoding a certificate"))?.der().to_vec())
+    let params = ca_params(common_name, key.public_key(), serial, validity);
+    let laid_out = params.self_signed(&LayOut(key));
+    sign_own(laid_out.map_err(|_| Error::Crypto("encoding a certificate"))?.der(), key)
 }
 
 /// A certificate signing request with nothing but a common name: the CA decides about the rest.
-pub(crate) fn encode_request(common_name: &str, key: &PrivateKey) -> Result<Vec<u8>, Error> {
+pub(crate) fn encode_request(common_name: &str, key: &dyn KeyHandle) -> Result<Vec<u8>, Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name = name(common_name);
-    let request = params.serialize_request(&SigningKeyRef(key));
-    Ok(request.map_err(|_| Error::Crypto("encoding a request"))?.der().to_vec())
+    let laid_out = params.serialize_request(&LayOut(key));
+    sign_own(laid_out.map_err(|_| Error::Crypto("encoding a request"))?.der(), key)
 }
 
 /// The key that a certificate is for.
 pub(crate) enum SubjectKey<'a> {
-    /// One made here.
-    Own(&'a PrivateKey),
+    /// One that is at hand.
+    Own(&'a dyn KeyHandle),
     /// One whose owner sent a request.
     Requested(rcgen::SubjectPublicKeyInfo),
 }
@@ -125,10 +145,6 @@ impl SubjectKey<'_> {
     /// The key in the form of a `SubjectPublicKeyInfo`.
     pub(crate) fn to_info(&self) -> Vec<u8> {
         self.subject_public_key_info()
-    }
-
-    fn point(&self) -> &[u8] {
-        self.der_bytes()
     }
 }
 
@@ -148,48 +164,54 @@ impl PublicKeyData for SubjectKey<'_> {
     }
 }
 
-struct SigningKeyOf(PrivateKey);
+/// Stands for a key while the encoder works: says what it is, and signs nothing.
+struct LayOut<'a>(&'a dyn KeyHandle);
 
-struct SigningKeyRef<'a>(&'a PrivateKey);
+impl PublicKeyData for LayOut<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.public_key()
+    }
 
-macro_rules! signing_key {
-    ($key:ty) => {
-        impl PublicKeyData for $key {
-            fn der_bytes(&self) -> &[u8] {
-                self.0.public_key()
-            }
-
-            fn algorithm(&self) -> &'static SignatureAlgorithm {
-                algorithm(self.0.key_type())
-            }
-        }
-
-        impl SigningKey for $key {
-            fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-                self.0.sign(message).map_err(|_| rcgen::Error::RemoteKeyError)
-            }
-        }
-    };
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        algorithm(self.0.key_type())
+    }
 }
 
-signing_key!(SigningKeyOf);
-signing_key!(SigningKeyRef<'_>);
+impl SigningKey for LayOut<'_> {
+    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        Ok(Vec::new())
+    }
+}
 
 fn algorithm(key_type: KeyType) -> &'static SignatureAlgorithm {
     match key_type {
         KeyType::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
         KeyType::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+        KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => &rcgen::PKCS_RSA_SHA256,
     }
 }
 
-fn is_rsa(key: &rcgen::SubjectPublicKeyInfo) -> bool {
-    key.algorithm() == &rcgen::PKCS_RSA_SHA256
-}
-
-fn ca_params(common_name: &str, key: &PrivateKey, serial: Serial, validity: Validity) -> CertificateParams {
-    let mut params = params(common_name, key.public_key(), serial, validity);
+fn ca_params(common_name: &str, key: &[u8], serial: Serial, validity: Validity) -> CertificateParams {
+    let mut params = params(common_name, key, serial, validity);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn leaf_params(
+    common_name: &str,
+    key: &SubjectKey<'_>,
+    serial: Serial,
+    validity: Validity,
+) -> CertificateParams {
+    let mut params = params(common_name, key.der_bytes(), serial, validity);
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    // Old TLS sends a secret encrypted to an RSA key; no other key can do that.
+    if key.algorithm() == &rcgen::PKCS_RSA_SHA256 {
+        params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
+    }
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params
 }
 
@@ -206,7 +228,7 @@ fn params(common_name: &str, point: &[u8], serial: Serial, validity: Validity) -
 }
 
 /// RFC 5280 §4.2.1.2, method 1: the SHA-1 of the public key's bits.
-fn key_identifier(point: &[u8]) -> Vec<u8> {
+pub(crate) fn key_identifier(point: &[u8]) -> Vec<u8> {
     digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, point).as_ref().to_vec()
 }
 

@@ -80,7 +80,7 @@ pub(crate) enum CaVerb {
         name: String,
         /// The kind of both CAs' keys.
         #[arg(long, value_enum, default_value_t)]
-        key_type: Curve,
+        key_type: KeyTypeArg,
         /// How many days the root is good; the issuing CA has half of them.
         #[arg(long, default_value_t = 7300, value_parser = clap::value_parser!(u32).range(1..))]
         days: u32,
@@ -95,17 +95,23 @@ pub(crate) enum CaVerb {
 
 /// The kind of a key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Curve {
+pub(crate) enum KeyTypeArg {
     #[default]
     P256,
     P384,
+    Rsa2048,
+    Rsa3072,
+    Rsa4096,
 }
 
-impl From<Curve> for KeyType {
-    fn from(curve: Curve) -> Self {
-        match curve {
-            Curve::P256 => Self::P256,
-            Curve::P384 => Self::P384,
+impl From<KeyTypeArg> for KeyType {
+    fn from(key_type: KeyTypeArg) -> Self {
+        match key_type {
+            KeyTypeArg::P256 => Self::P256,
+            KeyTypeArg::P384 => Self::P384,
+            KeyTypeArg::Rsa2048 => Self::Rsa2048,
+            KeyTypeArg::Rsa3072 => Self::Rsa3072,
+            KeyTypeArg::Rsa4096 => Self::Rsa4096,
         }
     }
 }
@@ -147,7 +153,7 @@ pub(crate) struct CsrArgs {
     pub(crate) key_out: Option<PathBuf>,
     /// The kind of new keys.
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) key_type: Curve,
+    pub(crate) key_type: KeyTypeArg,
     /// Where the request goes; with --from a folder.
     #[arg(long, value_name = "PATH")]
     pub(crate) out: PathBuf,
@@ -208,7 +214,7 @@ pub(crate) struct IssueArgs {
     pub(crate) from: Option<PathBuf>,
     /// The kind of new keys.
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) key_type: Curve,
+    pub(crate) key_type: KeyTypeArg,
     #[command(flatten)]
     pub(crate) issuing: IssuingArgs,
 }

@@ -16,6 +16,7 @@ pub(crate) fn run(args: &CaArgs, output: &mut Output) -> Result<Done, Failure> {
                 key_type: (*key_type).into(),
                 root_days: *days,
                 issuing_days: (days / 2).max(1),
+                ..CaOptions::default()
             };
             let ca = CertificateAuthority::init(dir, &options, OffsetDateTime::now_utc())?;
             output.note("keep `root.key` somewhere else: issuing does not need it");

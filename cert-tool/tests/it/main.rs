@@ -3,6 +3,7 @@
 
 mod batch;
 mod ca;
+mod crl;
 mod csr;
 mod damage;
 mod extract;

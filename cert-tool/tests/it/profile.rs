@@ -15,9 +15,9 @@ use crate::support::{Factory, facts, generate, id, now};
 
 #[test]
 fn openssl_accepts_every_kind_of_key() {
-    for ca_type in [KeyType::P256, KeyType::P384] {
+    for ca_type in [KeyType::P256, KeyType::P384, KeyType::Rsa2048] {
         let factory = Factory::with(ca_type);
-        for key_type in [KeyType::P256, KeyType::P384] {
+        for key_type in [KeyType::P256, KeyType::P384, KeyType::Rsa2048] {
             let options = IssueOptions { key_type, ..IssueOptions::new(now()) };
             let (_, told) = factory.issue_as(Sink::Folder, &options, vec![generate(&format!("d{key_type}"))]);
             factory.assert_openssl_accepts(&facts(&told[0]).certificate);

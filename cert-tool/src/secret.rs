@@ -1,0 +1,94 @@
+//! [`Secret`]: a passphrase or PIN, wiped from memory and never shown.
+
+use std::fmt;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+use crate::fs;
+
+/// A passphrase or PIN.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes a text; the caller's copy is the caller's to wipe.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Zeroizing::new(text.into()))
+    }
+
+    /// Reads the first line of a file that only its owner can read, of at most 4 KiB.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        fs::check_is_private(path)?;
+        let bytes = Zeroizing::new(fs::read_bounded(path, MAX_BYTES)?);
+        let not_a = |found: &str| Error::NotA {
+            path: path.to_owned(),
+            wanted: "a passphrase or PIN",
+            found: found.to_owned(),
+        };
+        let text = std::str::from_utf8(&bytes).map_err(|_| not_a("no text in UTF-8"))?;
+        match text.lines().next() {
+            None | Some("") => Err(not_a("empty")),
+            Some(line) => Ok(Self::new(line)),
+        }
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What a secret is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SecretFor<'a> {
+    /// The passphrase of an encrypted private key in a file.
+    Key(&'a Path),
+    /// The user PIN of a PKCS#11 token, by its label.
+    Token(&'a str),
+}
+
+impl fmt::Display for SecretFor<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(path) => write!(f, "the key in `{}`", path.display()),
+            Self::Token(label) => write!(f, "the token `{}`", label.escape_debug()),
+        }
+    }
+}
+
+/// Gets secrets from where the user has them; `None` where there is nothing to give.
+pub type AskSecret<'a> = dyn FnMut(SecretFor<'_>) -> Result<Option<Secret>, Error> + 'a;
+
+const MAX_BYTES: u64 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_shows_nothing_and_is_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("passphrase");
+        fs::write_new_private(&path, b"open sesame\r\nnot this\n").unwrap();
+        let secret = Secret::read(&path).unwrap();
+        assert_eq!(secret.expose(), "open sesame");
+        assert_eq!(format!("{secret:?}"), "Secret(…)");
+    }
+
+    #[test]
+    fn an_empty_file_is_no_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("passphrase");
+        fs::write_new_private(&path, b"\nsecond line").unwrap();
+        let error = Secret::read(&path).unwrap_err().to_string();
+        assert!(error.ends_with("is empty, not a passphrase or PIN"), "{error}");
+    }
+}

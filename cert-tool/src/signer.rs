@@ -1,0 +1,141 @@
+//! [`Signer`]: a CA's name and key, ready to sign what the encoder laid out.
+//!
+//! The encoder builds names anew, and loses what it does not know of: attributes that are there
+//! twice, parts with several values, old string types. And an error in a token would be lost on its
+//! way through it. So it only lays a certificate or revocation list out; here the CA's name is put
+//! in byte for byte, and the whole is signed.
+
+use pkcs8::der::{self, Decode as _, Encode as _, Header, Length, Reader as _, SliceReader, Tag};
+use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
+
+use crate::error::Error;
+use crate::key::{KeyType, PrivateKey};
+
+/// A private key, wherever it is: here, or in a token that never gives it away.
+pub(crate) trait KeyHandle: Send + Sync {
+    fn key_type(&self) -> KeyType;
+
+    /// As [`PrivateKey::public_key`].
+    fn public_key(&self) -> &[u8];
+
+    /// Signs a message with the hash that belongs to the key's kind; ECDSA signatures are in DER.
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error>;
+}
+
+impl KeyHandle for PrivateKey {
+    fn key_type(&self) -> KeyType {
+        self.key_type()
+    }
+
+    fn public_key(&self) -> &[u8] {
+        self.public_key()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        self.sign(message)
+    }
+}
+
+/// A CA's name and key.
+pub(crate) struct Signer {
+    name: Vec<u8>,
+    key_identifier: Vec<u8>,
+    key: Box<dyn KeyHandle>,
+}
+
+impl Signer {
+    /// Takes the name and the key identifier from the CA's certificate.
+    pub(crate) fn new(certificate: &[u8], key: Box<dyn KeyHandle>) -> Result<Self, Error> {
+        let parsed = X509Certificate::from_der(certificate);
+        let (_, parsed) = parsed.map_err(|_| Error::Crypto("reading the CA certificate"))?;
+        let key_identifier = parsed.extensions().iter().find_map(|it| match it.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0.to_vec()),
+            _ => None,
+        });
+        Ok(Self {
+            name: parsed.subject().as_raw().to_vec(),
+            key_identifier: key_identifier.unwrap_or_else(|| crate::x509::key_identifier(key.public_key())),
+            key,
+        })
+    }
+
+    pub(crate) fn key(&self) -> &dyn KeyHandle {
+        self.key.as_ref()
+    }
+
+    /// What goes into the authority key identifier of everything that is signed.
+    pub(crate) fn key_identifier(&self) -> &[u8] {
+        &self.key_identifier
+    }
+
+    /// Puts the CA's name into what was laid out, a certificate or a revocation list, and signs it.
+    pub(crate) fn sign(&self, laid_out: &[u8]) -> Result<Vec<u8>, Error> {
+        let failed = |_| Error::Crypto("encoding a certificate");
+        let outline = Outline::read(laid_out).map_err(failed)?;
+        let named = outline.with_issuer(&self.name).map_err(failed)?;
+        outline.signed(&named, self.key.as_ref())
+    }
+}
+
+/// Signs what was laid out and bears no other's name: a request, or a certificate of one's own.
+pub(crate) fn sign_own(laid_out: &[u8], key: &dyn KeyHandle) -> Result<Vec<u8>, Error> {
+    let outline = Outline::read(laid_out).map_err(|_| Error::Crypto("encoding a certificate"))?;
+    outline.signed(outline.content, key)
+}
+
+/// The parts of a certificate, request or revocation list (RFC 5280 §4.1.1), without a signature.
+struct Outline<'a> {
+    content: &'a [u8],
+    algorithm: &'a [u8],
+}
+
+impl<'a> Outline<'a> {
+    fn read(laid_out: &'a [u8]) -> der::Result<Self> {
+        let mut whole = SliceReader::new(laid_out)?;
+        let mut parts = contents(&mut whole)?;
+        Ok(Self { content: parts.tlv_bytes()?, algorithm: parts.tlv_bytes()? })
+    }
+
+    /// The content with another issuer: in certificates and revocation lists alike it is the second
+    /// sequence, after that of the algorithm.
+    fn with_issuer(&self, name: &[u8]) -> der::Result<Vec<u8>> {
+        let mut reader = SliceReader::new(self.content)?;
+        let mut parts = contents(&mut reader)?;
+        let mut before = Vec::new();
+        let mut sequences = 0;
+        while sequences < 2 {
+            let part = parts.tlv_bytes()?;
+            sequences += usize::from(part.first() == Some(&SEQUENCE));
+            before.extend_from_slice(if sequences < 2 { part } else { name });
+        }
+        let after = parts.read_slice(parts.remaining_len())?;
+        sequence(&[&before, after])
+    }
+
+    fn signed(&self, content: &[u8], key: &dyn KeyHandle) -> Result<Vec<u8>, Error> {
+        let signature = key.sign(content)?;
+        let encoded = bit_string(&signature).and_then(|bits| sequence(&[content, self.algorithm, &bits]));
+        encoded.map_err(|_| Error::Crypto("encoding a certificate"))
+    }
+}
+
+/// What is in the sequence that a reader stands before.
+fn contents<'a>(reader: &mut SliceReader<'a>) -> der::Result<SliceReader<'a>> {
+    let header = Header::decode(reader)?;
+    header.tag().assert_eq(Tag::Sequence)?;
+    SliceReader::new(reader.read_slice(header.length())?)
+}
+
+fn sequence(parts: &[&[u8]]) -> der::Result<Vec<u8>> {
+    let length = parts.iter().map(|part| part.len()).sum::<usize>();
+    let mut out = Vec::with_capacity(length + 8);
+    Header::new(Tag::Sequence, Length::try_from(length)?).encode_to_vec(&mut out)?;
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    Ok(out)
+}
+
+fn bit_string(bytes: &[u8]) -> der::Result<Vec<u8>> {
+    der::asn1::BitStringRef::from_bytes(bytes)?.to_der()
+}
+
+const SEQUENCE: u8 = 0x30;
