@@ -45,7 +45,7 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Error> {
 }
 
 async fn serve_until_told_to_end(args: ServeArgs) -> Result<ExitCode, Error> {
-    let mut config = args.into_config();
+    let mut config = args.into_config()?;
     // In memory, clients still need a place to find the CA and the connection string.
     let (folder, _temporary) = match &config.data {
         Some(folder) => (folder.clone(), None),
@@ -81,6 +81,7 @@ fn exit_code(error: &Error) -> ExitCode {
     ExitCode::from(match error {
         Error::DeviceCa { .. }
         | Error::EmptyFolder(_)
+        | Error::Faults(_)
         | Error::FolderInUse(_)
         | Error::HostName(_)
         | Error::NotLoopback(_)

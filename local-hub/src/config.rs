@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::{Clock, SystemClock};
+use crate::faults::Faults;
 use crate::throttle::Throttling;
 
 /// How a hub is to run. The default is in memory, on a free port of this machine, without
@@ -33,6 +34,8 @@ pub struct Config {
     pub request_log: Option<PathBuf>,
     /// The throttles and quotas of the service; none lets everything in at once.
     pub throttling: Option<Throttling>,
+    /// What is to go wrong from the start.
+    pub faults: Faults,
     /// The time that documents carry and by which tokens expire.
     pub clock: Arc<dyn Clock>,
 }
@@ -61,6 +64,7 @@ impl Default for Config {
             reach: Reach::default(),
             request_log: None,
             throttling: None,
+            faults: Faults::default(),
             clock: Arc::new(SystemClock),
         }
     }

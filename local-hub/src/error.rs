@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::faults::FaultsError;
+
 /// Why a hub can't start, or why a data folder can't be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -38,6 +40,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The faults that the hub is to have make no sense.
+    #[error("these faults can't be had")]
+    Faults(#[from] FaultsError),
     /// A file can't be read or written.
     #[error("can't {action} {}", path.display())]
     File {

@@ -5,9 +5,11 @@
 //! [`reply`] puts the answer into IoT Hub's form.
 
 pub(crate) use request_log::RequestLog;
+pub(crate) use routes::operation_names;
 pub(crate) use service::Service;
 
 mod access;
+mod answer_body;
 mod body;
 mod call;
 mod handlers;

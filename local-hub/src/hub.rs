@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use crate::clock::{self, Clock, MovableClock};
 use crate::connections::Connections;
+use crate::faults::{Effect, Faults, Injector};
 use crate::policy::Policies;
 use crate::refusal::Refusal;
 use crate::registry::{Answer, Counts, Journal, Registry};
@@ -26,6 +27,7 @@ pub(crate) struct Hub {
     policies: Policies,
     clock: Arc<MovableClock>,
     throttle: Throttle,
+    faults: Injector,
     telemetry: AtomicU64,
     methods_changed: Notify,
 }
@@ -62,17 +64,18 @@ impl Hub {
         throttle: Throttle,
     ) -> Self {
         let backing = store.map_or(Backing::Memory, Backing::Disk);
+        let faults = Injector::new(Arc::clone(&clock) as Arc<dyn Clock>);
         Self {
             state: Mutex::new(State { registry, connections: Connections::default(), backing }),
             policies,
             clock,
             throttle,
+            faults,
             telemetry: AtomicU64::new(0),
             methods_changed: Notify::new(),
         }
     }
 
-    #[cfg(test)]
     /// A hub without a store and without throttles, on the machine's clock.
     pub(crate) fn in_memory(registry: Registry, policies: Policies) -> Self {
         let clock = Arc::new(MovableClock::over(Arc::new(clock::SystemClock)));
@@ -90,6 +93,20 @@ impl Hub {
 
     pub(crate) fn throttle(&self) -> &Throttle {
         &self.throttle
+    }
+
+    pub(crate) fn faults(&self) -> &Injector {
+        &self.faults
+    }
+
+    /// Replaces the faults. Where they ask for stale pages, these show the hub as it is now.
+    pub(crate) fn set_faults(&self, faults: Faults) {
+        let stale = faults.faults.iter().any(|fault| fault.effect == Effect::StalePage);
+        let stale = stale.then(|| {
+            let copy = self.read(Registry::clone);
+            Arc::new(Self::in_memory(copy, self.policies.clone()))
+        });
+        self.faults.set(faults, stale);
     }
 
     /// Seconds since 1970-01-01, by which tokens expire.

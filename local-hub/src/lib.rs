@@ -12,6 +12,7 @@
 pub use clock::{Clock, MovableClock, SystemClock};
 pub use config::{Config, Reach};
 pub use error::{Error, Result};
+pub use faults::{Effect, Fault, Faults, FaultsError};
 pub use local_hub::LocalHub;
 pub use throttle::{Charging, Throttling};
 
@@ -23,6 +24,7 @@ mod connections;
 mod data_folder;
 mod device_access;
 mod error;
+mod faults;
 mod http;
 mod hub;
 mod listener;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -42,11 +42,12 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Serves a protocol over TLS.
+    /// Serves a protocol over TLS. While the hub is `gone`, connections are ended and new ones reset.
     pub(crate) fn serve<P: Protocol>(
         listener: TcpListener,
         tls: Arc<ServerConfig>,
         protocol: Arc<P>,
+        gone: watch::Receiver<bool>,
     ) -> Self {
         let stop = CancellationToken::new();
         let abort = CancellationToken::new();
@@ -54,6 +55,7 @@ impl Listener {
         let acceptor = Acceptor {
             tls: TlsAcceptor::from(tls),
             protocol,
+            gone,
             permits: Arc::new(Semaphore::new(P::MAX_CONNECTIONS)),
             connections: connections.clone(),
             stop: stop.clone(),
@@ -90,6 +92,7 @@ struct Acceptor<P> {
     connections: TaskTracker,
     stop: CancellationToken,
     abort: CancellationToken,
+    gone: watch::Receiver<bool>,
 }
 
 impl<P: Protocol> Acceptor<P> {
@@ -103,9 +106,17 @@ impl<P: Protocol> Acceptor<P> {
         while let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
             let stream = accept(&listener).await;
             let (tls, protocol) = (self.tls.clone(), Arc::clone(&self.protocol));
-            let (stop, abort) = (self.stop.clone(), self.abort.clone());
+            let (stop, abort, mut gone) = (self.stop.clone(), self.abort.clone(), self.gone.clone());
+            if *gone.borrow_and_update() {
+                // Without lingering, what is dropped is reset.
+                let _ = stream.set_zero_linger();
+                continue;
+            }
             self.connections.spawn(async move {
-                abort.run_until_cancelled(connection(stream, tls, protocol, stop)).await;
+                tokio::select! {
+                    _ = abort.run_until_cancelled(connection(stream, tls, protocol, stop)) => {}
+                    _ = gone.wait_for(|gone| *gone) => {}
+                }
                 drop(permit);
             });
         }

@@ -14,7 +14,8 @@ use crate::clock::{Clock, MovableClock};
 use crate::config::{Config, Reach};
 use crate::data_folder::{DataFolder, unknown_policy};
 use crate::error::{Error, Result};
-use crate::http::{RequestLog, Service};
+use crate::faults::{Faults, FaultsError};
+use crate::http::{RequestLog, Service, operation_names};
 use crate::hub::Hub;
 use crate::listener::Listener;
 use crate::mqtt::Gate;
@@ -42,6 +43,7 @@ impl LocalHub {
     /// Starts a hub; when this returns, it answers.
     pub async fn start(config: Config) -> Result<Self> {
         check_reach(&config)?;
+        config.faults.check_operations(&operation_names())?;
         let cas = DeviceCas::read(&config.device_cas)?;
         let log = config.request_log.as_deref().map(RequestLog::open).transpose()?;
         let (data, credentials) = (config.data.clone(), config.credentials.clone());
@@ -65,12 +67,14 @@ impl LocalHub {
         let clock = Arc::new(MovableClock::over(config.clock));
         let throttle = Throttle::new(config.throttling, Arc::clone(&clock) as Arc<dyn Clock>);
         let hub = Arc::new(Hub::new(state.registry, state.store, state.policies, clock, throttle));
+        hub.set_faults(config.faults);
         let gate = Arc::new(Gate::new(Arc::clone(&hub), cas));
         let service = Arc::new(Service::new(Arc::clone(&hub), log));
         let mqtt_tls = Arc::new(mqtt_tls);
+        let gone = || hub.faults().gone();
         let local_hub = Self {
-            https: (Listener::serve(https, Arc::new(https_tls), service), https_addr),
-            mqtt: mqtt.map(|(mqtt, address)| (Listener::serve(mqtt, mqtt_tls, gate), address)),
+            https: (Listener::serve(https, Arc::new(https_tls), service, gone()), https_addr),
+            mqtt: mqtt.map(|(mqtt, address)| (Listener::serve(mqtt, mqtt_tls, gate, gone()), address)),
             hub,
             host,
             ca_pem: state.authority.certificate_pem().to_owned(),
@@ -119,8 +123,31 @@ impl LocalHub {
         self.hub.clock()
     }
 
+    /// Replaces the faults; none lets everything go well again. Refuses faults of operations that
+    /// the hub does not know.
+    ///
+    /// Counts and time windows begin anew, and requests that hang end.
+    pub fn set_faults(&self, faults: Faults) -> std::result::Result<(), FaultsError> {
+        faults.check_operations(&operation_names())?;
+        self.hub.set_faults(faults);
+        Ok(())
+    }
+
+    /// The faults as they were set last.
+    pub fn faults(&self) -> Faults {
+        self.hub.faults().faults()
+    }
+
+    /// Lets the hub seem gone from the network, or come back: meanwhile connections are ended and
+    /// new ones reset.
+    pub fn set_gone(&self, gone: bool) {
+        self.hub.faults().set_gone(gone);
+    }
+
     /// Lets requests that have begun finish, and returns when everything is durable.
     pub async fn shutdown(self) {
+        // What hangs would be waited for.
+        self.hub.set_faults(Faults::default());
         let (https, _) = self.https;
         let mqtt = async {
             if let Some((mqtt, _)) = self.mqtt {

@@ -53,6 +53,13 @@ impl Refusal {
         Self::new(ErrorCode::ModuleNotFound, text)
     }
 
+    /// As a live hub puts it, which sends no `Retry-After` with it.
+    pub(crate) fn throttled(kind: &str) -> Self {
+        let text =
+            format!("The request has been throttled. Wait 10 seconds and try again. Operation type: {kind}");
+        Self::new(ErrorCode::ThrottlingException, text)
+    }
+
     pub(crate) fn etag_missing() -> Self {
         Self::new(ErrorCode::PreconditionFailed, "Etag missing")
     }

@@ -86,7 +86,7 @@ impl Throttle {
                 tokio::time::sleep(wait).await;
                 Ok(())
             }
-            None => Err(throttled(kind)),
+            None => Err(Refusal::throttled(kind)),
         }
     }
 
@@ -153,14 +153,6 @@ fn check_tier(tier: Tier, class: OperationClass) -> Answer<()> {
         ));
     }
     Ok(())
-}
-
-/// As a live hub puts it. It sends no `Retry-After`.
-fn throttled(kind: &str) -> Refusal {
-    Refusal::new(
-        ErrorCode::ThrottlingException,
-        format!("The request has been throttled. Wait 10 seconds and try again. Operation type: {kind}"),
-    )
 }
 
 fn quota_exceeded(quota: u64, used: u64) -> Refusal {

@@ -1,13 +1,16 @@
 //! What can be typed.
 
+use std::fs;
 use std::net::{AddrParseError, SocketAddr};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use hub_types::limits::Tier;
 
 use crate::config::{Config, Reach};
+use crate::error::{Error, Result};
+use crate::faults::Faults;
 use crate::policy::OWNER;
 use crate::throttle::{Charging, Throttling};
 
@@ -67,6 +70,12 @@ pub(crate) struct ServeArgs {
     /// What a bulk call counts for in the registry's throttle: its identities, as at the service, or one
     #[arg(long, value_name = "HOW", value_enum, default_value = "per-identity", requires = "tier")]
     charging: ChargingArg,
+    /// Let go wrong what this file says, see docs/local-hub-rehearsals.md
+    #[arg(long, value_name = "FILE", env = "LOCAL_HUB_FAULTS")]
+    faults: Option<PathBuf>,
+    /// Throw the dice of the faults with this seed instead of the file's
+    #[arg(long, value_name = "N", env = "LOCAL_HUB_SEED", requires = "faults")]
+    seed: Option<u64>,
     /// Allow an address that other machines can reach; the hub is no safe place for real secrets
     #[arg(long)]
     reachable_from_other_machines: bool,
@@ -79,8 +88,12 @@ enum ChargingArg {
 }
 
 impl ServeArgs {
-    pub(crate) fn into_config(self) -> Config {
-        Config {
+    pub(crate) fn into_config(self) -> Result<Config> {
+        let faults = match &self.faults {
+            Some(path) => read_faults(path, self.seed)?,
+            None => Faults::default(),
+        };
+        Ok(Config {
             data: self.data,
             https: self.https,
             mqtt: self.mqtt.0,
@@ -96,8 +109,9 @@ impl ServeArgs {
                     ChargingArg::PerIdentity => Charging::PerIdentity,
                 },
             }),
+            faults,
             ..Config::default()
-        }
+        })
     }
 }
 
@@ -105,12 +119,22 @@ impl ServeArgs {
 #[derive(Debug, Clone, Copy)]
 struct MqttAddress(Option<SocketAddr>);
 
-fn parse_mqtt(text: &str) -> Result<MqttAddress, AddrParseError> {
+fn parse_mqtt(text: &str) -> std::result::Result<MqttAddress, AddrParseError> {
     if text == "none" {
         Ok(MqttAddress(None))
     } else {
         text.parse().map(|address| MqttAddress(Some(address)))
     }
+}
+
+fn read_faults(path: &Path, seed: Option<u64>) -> Result<Faults> {
+    let text = fs::read_to_string(path).map_err(|source| Error::File {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    let faults = Faults::parse(&text)?;
+    Ok(Faults { seed: seed.unwrap_or(faults.seed), ..faults })
 }
 
 const EXAMPLES: &str = "\

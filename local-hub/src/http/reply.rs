@@ -2,16 +2,15 @@
 
 use http::header::{CONNECTION, CONTENT_TYPE, ETAG};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use http_body_util::Full;
 use hub_types::{ErrorCode, Etag, Timestamp};
-use hyper::body::Bytes;
 use serde::Serialize;
 
+use super::answer_body::AnswerBody;
 use crate::refusal::Refusal;
 use crate::registry::{Answer, Counts};
 
 /// What goes over the wire.
-pub(crate) type HttpResponse = Response<Full<Bytes>>;
+pub(crate) type HttpResponse = Response<AnswerBody>;
 
 /// The answer to a request that was done.
 #[derive(Debug)]
@@ -89,6 +88,16 @@ pub(crate) fn refusal_response(refusal: &Refusal, request_id: &str, now: Timesta
     response
 }
 
+/// An error of a gateway before the hub, which knows no envelope.
+pub(crate) fn gateway_response(status: u16) -> HttpResponse {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let text = format!("{}\n", status.canonical_reason().unwrap_or("Error"));
+    let mut response = Response::new(AnswerBody::whole(text.into_bytes()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Envelope {
@@ -98,7 +107,7 @@ struct Envelope {
 
 fn response(status: StatusCode, body: Vec<u8>, request_id: &str) -> HttpResponse {
     let has_body = !body.is_empty();
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = Response::new(AnswerBody::whole(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     if has_body {

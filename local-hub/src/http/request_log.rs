@@ -24,9 +24,16 @@ pub(crate) struct Line<'a> {
     pub(crate) path: &'a str,
     /// The operation's name, where the path has one.
     pub(crate) operation: Option<&'static str>,
-    pub(crate) status: u16,
+    /// What was answered; null where a fault let nothing be done and nothing be answered.
+    pub(crate) status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) errorcode: Option<&'static str>,
+    /// The fault that hit the request. After `lose-answer` and `half-answer` what the line says was
+    /// done, but the client does not know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fault: Option<&'static str>,
+    /// From the request's head to its outcome.
+    pub(crate) milliseconds: u64,
     #[serde(flatten)]
     pub(crate) counts: Counts,
 }

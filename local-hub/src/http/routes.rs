@@ -3,6 +3,8 @@
 //! The table is matched row by row, method included, because IoT Hub's paths overlap: `/devices/query`
 //! is an operation under POST and a device under GET.
 
+use std::collections::BTreeSet;
+
 use http::Method;
 use hub_types::id::decode_path_segment;
 
@@ -59,6 +61,12 @@ impl Operation {
             Self::SendCommand => "SendCommand",
         }
     }
+}
+
+/// The name of every operation, those that are absent included, by name.
+pub(crate) fn operation_names() -> Vec<&'static str> {
+    let names: BTreeSet<_> = ROUTES.iter().map(|route| route.operation.name()).collect();
+    names.into_iter().collect()
 }
 
 /// One row of the table. `{}` in a path stands for any one segment.

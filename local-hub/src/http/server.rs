@@ -1,7 +1,7 @@
 //! HTTP/1.1 on one connection: limits, and an end that lets a request finish.
 
-use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::answer_body::{Cut, Resettable};
 use super::service::Service;
 use crate::listener::Protocol;
 
@@ -19,9 +20,17 @@ impl Protocol for Service {
     const MAX_CONNECTIONS: usize = 512;
 
     async fn serve(self: Arc<Self>, stream: TlsStream<TcpStream>, stop: CancellationToken) {
+        let reset = Arc::new(AtomicBool::new(false));
+        let stream = Resettable { stream, reset: Arc::clone(&reset) };
         let serve = service_fn(move |request| {
-            let service = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(service.answer(request).await) }
+            let (service, reset) = (Arc::clone(&self), Arc::clone(&reset));
+            async move {
+                let answer = service.answer(request).await;
+                if answer.as_ref().is_err_and(|cut| *cut == Cut::Reset) {
+                    reset.store(true, Ordering::Relaxed);
+                }
+                answer
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -1,18 +1,25 @@
 //! From a request to its answer.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use http::Request;
+use http::header::RETRY_AFTER;
 use http::request::Parts;
+use http::{HeaderValue, Request};
+use hub_types::ErrorCode;
 use hyper::body::{Body, Bytes};
+use tokio::time::sleep;
 
+use super::answer_body::{AnswerBody, Cut};
 use super::call::Call;
-use super::reply::{HttpResponse, Reply, refusal_response};
+use super::reply::{self, HttpResponse, Reply, refusal_response};
 use super::request_log::Line;
 use super::routes::{self, Found, Operation};
 use super::{RequestLog, access, body, handlers, throttling};
+use crate::faults::{Effect, Weather};
 use crate::hub::Hub;
 use crate::random::RequestIds;
+use crate::refusal::Refusal;
 use crate::registry::{Answer, Counts};
 
 /// What every connection serves.
@@ -28,52 +35,110 @@ impl Service {
         Self { hub, log, ids: RequestIds::new() }
     }
 
-    /// Answers one request.
-    pub(crate) async fn answer<B>(self: &Arc<Self>, request: Request<B>) -> HttpResponse
+    /// Answers one request, unless a fault cuts the connection first.
+    pub(crate) async fn answer<B>(self: &Arc<Self>, request: Request<B>) -> Result<HttpResponse, Cut>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let (parts, body) = request.into_parts();
         let found = routes::find(&parts.method, parts.uri.path());
         let operation = found.as_ref().ok().map(|found| found.operation);
-        let call = match found.and_then(|found| self.admit(found, &parts)) {
-            Ok(found) => read(found, &parts, body).await,
+        let request = Received { parts, operation, id: self.ids.next(), at: Instant::now() };
+        let call = match found.and_then(|found| self.admit(found, &request.parts)) {
+            Ok(found) => read(found, &request.parts, body).await,
             Err(refusal) => {
                 // A client that still sends when the connection closes may never see the answer.
                 body::discard(body).await;
                 Err(refusal)
             }
         };
+        let weather = match &call {
+            Ok(call) => self.hub.faults().weather(call.operation.name()),
+            Err(_) => Weather::default(),
+        };
+        if !weather.delay.is_zero() {
+            sleep(weather.delay).await;
+        }
+        if let Some(answer) = self.instead(&request, &weather).await {
+            return answer;
+        }
+        let effect = weather.effect.clone();
         // A client that hangs up must not cut a write off between its effect and its line in the log.
         let service = Arc::clone(self);
-        match tokio::spawn(async move { service.complete(call, &parts, operation).await }).await {
-            Ok(response) => response,
+        match tokio::spawn(async move { service.complete(call, &request, weather).await }).await {
+            Ok(response) => spoiled(response, effect.as_ref()),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
 
-    async fn complete(
-        &self,
-        call: Answer<Call>,
-        parts: &Parts,
-        operation: Option<Operation>,
-    ) -> HttpResponse {
-        let request_id = self.ids.next();
-        let answer = match call {
-            Ok(call) => self.perform(call).await,
-            Err(refusal) => Err(refusal),
-        };
-        self.note(&request_id, parts, operation, &answer);
-        match answer {
-            Ok(reply) => reply.into_response(&request_id),
-            Err(refusal) => refusal_response(&refusal, &request_id, self.hub.timestamp()),
+    /// What a fault puts in the place of doing what is asked.
+    async fn instead(&self, request: &Received, weather: &Weather) -> Option<Result<HttpResponse, Cut>> {
+        let unanswered = Outcome { fault: weather.name(), ..Outcome::default() };
+        match weather.effect.as_ref()? {
+            Effect::Status { status, code, retry_after } => {
+                let code_name = code.map(ErrorCode::name);
+                self.note(request, Outcome { status: Some(*status), errorcode: code_name, ..unanswered });
+                Some(Ok(self.fault_response(request, *status, *code, *retry_after)))
+            }
+            Effect::Reset => {
+                self.note(request, unanswered);
+                Some(Err(Cut::Reset))
+            }
+            Effect::Hang(duration) => {
+                self.note(request, unanswered);
+                self.hub.faults().hang(*duration).await;
+                Some(Err(Cut::Close))
+            }
+            _ => None,
         }
     }
 
-    async fn perform(&self, call: Call) -> Answer<Reply> {
+    fn fault_response(
+        &self,
+        request: &Received,
+        status: u16,
+        code: Option<ErrorCode>,
+        retry_after: Option<u32>,
+    ) -> HttpResponse {
+        let mut response = match code {
+            None => reply::gateway_response(status),
+            Some(ErrorCode::ThrottlingException) => {
+                let kind = request.operation.map_or("Unknown", Operation::name);
+                refusal_response(&Refusal::throttled(kind), &request.id, self.hub.timestamp())
+            }
+            Some(code) => {
+                let refusal = Refusal::new(code, "a fault of the local hub, as it was told to have");
+                refusal_response(&refusal, &request.id, self.hub.timestamp())
+            }
+        };
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+
+    async fn complete(&self, call: Answer<Call>, request: &Received, weather: Weather) -> HttpResponse {
+        let answer = match call {
+            Ok(call) => self.perform(weather.stale.as_deref(), call).await,
+            Err(refusal) => Err(refusal),
+        };
+        let (status, errorcode, counts) = match &answer {
+            Ok(reply) => (reply.status.as_u16(), None, reply.counts),
+            Err(refusal) => (refusal.status, Some(refusal.name), Counts::default()),
+        };
+        self.note(request, Outcome { status: Some(status), errorcode, counts, fault: weather.name() });
+        match answer {
+            Ok(reply) => reply.into_response(&request.id),
+            Err(refusal) => refusal_response(&refusal, &request.id, self.hub.timestamp()),
+        }
+    }
+
+    /// Does what is asked; where there is a stale hub, queries ask that one.
+    async fn perform(&self, stale: Option<&Hub>, call: Call) -> Answer<Reply> {
         let (operation, sent) = (call.operation, call.body.len());
+        let hub = stale.filter(|_| operation == Operation::Query).unwrap_or(&self.hub);
         throttling::admit(&self.hub, operation).await?;
-        let reply = handlers::perform(&self.hub, call).await?;
+        let reply = handlers::perform(hub, call).await?;
         throttling::charge(&self.hub, operation, sent, reply.body_len());
         Ok(reply)
     }
@@ -84,24 +149,50 @@ impl Service {
         Ok(found)
     }
 
-    fn note(&self, request_id: &str, parts: &Parts, operation: Option<Operation>, answer: &Answer<Reply>) {
+    fn note(&self, request: &Received, outcome: Outcome) {
         let Some(log) = &self.log else {
             return;
         };
-        let (status, errorcode, counts) = match answer {
-            Ok(reply) => (reply.status.as_u16(), None, reply.counts),
-            Err(refusal) => (refusal.status, Some(refusal.name), Counts::default()),
-        };
+        let Outcome { status, errorcode, fault, counts } = outcome;
         log.write(&Line {
             time: self.hub.timestamp(),
-            request_id,
-            method: parts.method.as_str(),
-            path: parts.uri.path(),
-            operation: operation.map(Operation::name),
+            request_id: &request.id,
+            method: request.parts.method.as_str(),
+            path: request.parts.uri.path(),
+            operation: request.operation.map(Operation::name),
             status,
             errorcode,
+            fault,
+            milliseconds: u64::try_from(request.at.elapsed().as_millis()).unwrap_or(u64::MAX),
             counts,
         });
+    }
+}
+
+/// A request without its body.
+struct Received {
+    parts: Parts,
+    operation: Option<Operation>,
+    id: String,
+    at: Instant,
+}
+
+/// What became of a request, for the log.
+#[derive(Debug, Default)]
+struct Outcome {
+    status: Option<u16>,
+    errorcode: Option<&'static str>,
+    fault: Option<&'static str>,
+    counts: Counts,
+}
+
+/// What of the answer arrives.
+fn spoiled(response: HttpResponse, effect: Option<&Effect>) -> Result<HttpResponse, Cut> {
+    match effect {
+        Some(Effect::LoseAnswer) => Err(Cut::Close),
+        Some(Effect::HalfAnswer) => Ok(response.map(AnswerBody::halved)),
+        Some(Effect::Drip(pace)) => Ok(response.map(|body| body.dripping(*pace))),
+        _ => Ok(response),
     }
 }
 

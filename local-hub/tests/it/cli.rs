@@ -80,3 +80,22 @@ fn help_teaches() {
         assert!(help.contains("Usage:"), "{help}");
     }
 }
+
+#[test]
+fn a_file_of_faults_is_read_before_anything_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("faults.toml");
+    std::fs::write(&file, "[[fault]]\noperation = 'PutTwins'\neffect = 'reset'\n").unwrap();
+    let serve = || {
+        let mut command = local_hub();
+        command.args(["serve", "--https", "127.0.0.1:0", "--faults"]).arg(&file);
+        command
+    };
+    let (code, stderr) = failure(&mut serve());
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("fault 1: `PutTwins` is no operation"), "{stderr}");
+    std::fs::remove_file(&file).unwrap();
+    let (code, stderr) = failure(&mut serve());
+    assert_eq!(code, Some(3));
+    assert!(stderr.contains("can't read") && stderr.contains("faults.toml"), "{stderr}");
+}

@@ -2,38 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::json;
 
-use crate::support::TestHub;
-
-type Tls = StreamOwned<ClientConnection, TcpStream>;
-
-/// A TLS connection over which any bytes can be sent.
-fn connect(hub: &TestHub) -> Tls {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(hub.hub.ca_pem().as_bytes()).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from("localhost").unwrap();
-    let stream = TcpStream::connect(hub.hub.https_addr()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
-}
+use crate::support::{TestHub, Tls};
 
 /// Sends bytes and reads what comes back until the hub closes or has answered a head.
 fn exchange(hub: &TestHub, bytes: &[u8]) -> String {
-    let mut tls = connect(hub);
+    let mut tls = hub.connect();
     // The hub may close before it has read everything.
     let _ = tls.write_all(bytes);
     let mut answer = vec![0; 64 * 1024];
@@ -83,7 +61,7 @@ async fn slow_clients_keep_nobody_waiting() {
     let silent: Vec<TcpStream> = (0..50).map(|_| TcpStream::connect(hub.hub.https_addr()).unwrap()).collect();
     let dripping: Vec<Tls> = (0..50)
         .map(|count| {
-            let mut tls = connect(&hub);
+            let mut tls = hub.connect();
             let head: &[u8] = if count % 2 == 0 {
                 b"GET /devices HTTP/1.1\r\nhost: loc"
             } else {

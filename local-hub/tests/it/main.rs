@@ -12,6 +12,7 @@ mod cli;
 mod device;
 mod devices;
 mod durability;
+mod faults;
 mod hostile;
 mod modules;
 mod mqtt_access;

@@ -1,17 +1,24 @@
 //! A hub in this process or in one of its own, and a client that trusts its CA and nothing else.
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hub_types::connection_string::ServiceConnectionString;
 use hub_types::sas::SasToken;
 use local_hub::{Clock, Config, LocalHub};
 use reqwest::header::HeaderMap;
 use reqwest::{Certificate, Method};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 use time::OffsetDateTime;
+
+pub(crate) type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 pub(crate) const API: &str = "api-version=2021-04-12";
 
@@ -36,6 +43,22 @@ impl TestHub {
         let owner = hub.connection_string("iothubowner").unwrap();
         let client = Client::new(&owner, hub.ca_pem());
         Self { hub, client }
+    }
+
+    /// A TLS connection over which any bytes can be sent.
+    pub(crate) fn connect(&self) -> Tls {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.hub.ca_pem().as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = TcpStream::connect(self.hub.https_addr()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
     }
 
     /// A client with the rights of another policy.
@@ -66,6 +89,14 @@ impl Client {
 
     pub(crate) fn authorized_by(&self, authorization: Option<&str>) -> Self {
         Self { authorization: authorization.map(str::to_owned), ..self.clone() }
+    }
+
+    /// A GET as bytes, for connections that no HTTP client has its hands in.
+    pub(crate) fn raw_get(&self, path: &str) -> Vec<u8> {
+        let host = self.base.trim_start_matches("https://");
+        let authorization = self.authorization.as_ref().unwrap();
+        format!("GET {path}?{API} HTTP/1.1\r\nhost: {host}\r\nauthorization: {authorization}\r\n\r\n")
+            .into_bytes()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
