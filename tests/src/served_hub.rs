@@ -1,6 +1,8 @@
 //! A `local-hub serve` in a process of its own.
 
-use std::io::{BufRead, BufReader};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -44,10 +46,27 @@ impl ServedHub {
     }
 
     fn start_on(station: &Station, data: &str, address: &str) -> Result<Self> {
+        Self::start_with(station, data, &["--https", address, "--mqtt", "127.0.0.1:0"])
+    }
+
+    /// Serves on the ports that device SDKs know, of a loopback address that nobody else uses.
+    /// Devices may have certificates of the CA in the file.
+    pub fn start_for_devices(station: &Station, data: &str, device_ca: &Path) -> Result<Self> {
+        let address = free_loopback_address()?;
+        let (https, mqtt) = (format!("{address}:443"), format!("{address}:8883"));
+        let (address, device_ca) = (address.to_string(), device_ca.to_string_lossy());
+        let args = ["--https", &https, "--mqtt", &mqtt, "--host-name", &address, "--device-ca", &device_ca];
+        Self::start_with(station, data, &args)
+    }
+
+    /// Serves with these arguments, and waits until the hub is ready.
+    pub fn start_with(station: &Station, data: &str, args: &[&str]) -> Result<Self> {
         let (data, log) = (station.path(data), station.path("requests.jsonl"));
         let mut process = station
             .command("local-hub")?
-            .args(["serve", "--https", address, "--mqtt", "127.0.0.1:0", "--data"])
+            .arg("serve")
+            .args(args)
+            .arg("--data")
             .arg(&data)
             .arg("--request-log")
             .arg(&log)
@@ -122,6 +141,34 @@ impl ServedHub {
         self.process.wait()?;
         Ok(())
     }
+}
+
+/// An address of this machine alone on which ports 443 and 8883 are free. Tests that run at the same
+/// time find different ones.
+fn free_loopback_address() -> Result<Ipv4Addr> {
+    for _ in 0..100 {
+        let [a, b, c] = random_bytes();
+        // 127.0.0.x is where people and other programs listen.
+        let address = Ipv4Addr::new(127, 1 | a, b, 1 | c);
+        match [443, 8883].map(|port| TcpListener::bind((address, port))) {
+            [Ok(_), Ok(_)] => return Ok(address),
+            [Err(error), _] if error.kind() == ErrorKind::PermissionDenied => bail!(
+                "port 443 of {address} can't be bound ({error}), and Microsoft's SDKs know no other: run the \
+                 tests as root, or allow it with `sysctl net.ipv4.ip_unprivileged_port_start=443`"
+            ),
+            [Err(error), _] | [_, Err(error)] if error.kind() == ErrorKind::AddrNotAvailable => {
+                bail!("{address} is no address of this machine ({error}); on Linux all of 127.0.0.0/8 is")
+            }
+            _ => {}
+        }
+    }
+    bail!("no loopback address has ports 443 and 8883 free")
+}
+
+/// Different in every process and at every call.
+fn random_bytes() -> [u8; 3] {
+    let [a, b, c, ..] = RandomState::new().hash_one(std::process::id()).to_ne_bytes();
+    [a, b, c]
 }
 
 impl Drop for ServedHub {
