@@ -14,6 +14,7 @@ mod password;
 mod progress;
 mod record;
 mod sign;
+mod test_pki;
 mod verify;
 
 use std::panic;
@@ -54,6 +55,7 @@ fn dispatch(verb: Verb, output: &mut Output) -> Result<Done, Failure> {
         Verb::Issue(args) => issue::run(&args, output),
         Verb::Show(args) => inspect::show(&args, output),
         Verb::Sign(args) => sign::run(&args, output),
+        Verb::TestPki(args) => test_pki::run(&args, output),
         Verb::Thumbprint(args) => inspect::thumbprint(&args, output),
         Verb::Verify(args) => verify::run(&args, output),
     }

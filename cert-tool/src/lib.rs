@@ -8,6 +8,7 @@
 //! | devices that keep their key | [`Csr`], [`CsrInput`], [`create_csr`] |
 //! | certificates of any origin: thumbprints, dates, would a hub take them | [`Certificate`], [`read_certificate`], [`verify_certificate`] |
 //! | files of any kind: what is in them, what each says | [`read_documents`], [`Document`], [`Description`], [`thumbprints`] |
+//! | certificates to test others with, good and wrong | [`write_test_pki`], [`TestCase`] |
 //! | what goes wrong: with everything, with one identity | [`Error`], [`Refusal`] |
 //!
 //! Nothing here prints, reads the environment or looks at the clock. Private keys are wiped from
@@ -42,6 +43,7 @@ mod refusal;
 mod secret;
 mod signer;
 mod store;
+mod test_pki;
 mod verify;
 mod x509;
 
@@ -63,4 +65,5 @@ pub use public_key::PublicKey;
 pub use refusal::Refusal;
 pub use secret::{AskSecret, Secret, SecretFor};
 pub use store::{IssuedStore, Sink};
+pub use test_pki::{TestCase, write_test_pki};
 pub use verify::{Check, CheckName, Verification, verify_certificate};

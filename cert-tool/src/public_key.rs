@@ -11,6 +11,8 @@ use hub_types::{Sha1Thumbprint, Sha256Thumbprint};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey as Parsed;
 use x509_parser::x509::SubjectPublicKeyInfo;
+use yasna::models::ObjectIdentifier;
+use zeroize::Zeroizing;
 
 /// A public key as a certificate has it. It shows itself by its kind, as in `P-256` or `RSA 2048`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +49,10 @@ impl PublicKey {
         if let Ok(pair) = RsaKeyPair::from_pkcs8(der).or_else(|_| RsaKeyPair::from_der(der)) {
             return Self::from_der(pair.public_key().as_der().ok()?.as_ref());
         }
-        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).ok()?;
-        Self::from_der(pair.public_key().as_der().ok()?.as_ref())
+        if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
+            return Self::from_der(pair.public_key().as_der().ok()?.as_ref());
+        }
+        Self::from_der(&rsa_info(der)?)
     }
 
     /// The key as a DER `SubjectPublicKeyInfo`.
@@ -122,6 +126,47 @@ fn rsa_weakness(modulus: &[u8], exponent: &[u8]) -> Option<String> {
     }
 }
 
+/// The `SubjectPublicKeyInfo` of an RSA key of any size, PKCS#8 or PKCS#1: aws-lc-rs reads none that are
+/// too weak, and of those people want to know just that.
+fn rsa_info(der: &[u8]) -> Option<Vec<u8>> {
+    let inner = yasna::parse_der(der, |reader| {
+        reader.read_sequence(|reader| {
+            reader.next().read_u8()?;
+            reader.next().read_der()?;
+            let key = reader.next().read_bytes()?;
+            reader.read_optional(|reader| reader.read_der())?;
+            Ok(Zeroizing::new(key))
+        })
+    });
+    let (modulus, exponent) = yasna::parse_der(inner.as_deref().map_or(der, Vec::as_slice), |reader| {
+        reader.read_sequence(|reader| {
+            reader.next().read_u8()?;
+            let public = (reader.next().read_bigint_bytes()?.0, reader.next().read_bigint_bytes()?.0);
+            // The six numbers that are secret.
+            for _ in 0..6 {
+                Zeroizing::new(reader.next().read_der()?);
+            }
+            Ok(public)
+        })
+    })
+    .ok()?;
+    let key = yasna::construct_der(|writer| {
+        writer.write_sequence(|writer| {
+            writer.next().write_bigint_bytes(&modulus, true);
+            writer.next().write_bigint_bytes(&exponent, true);
+        });
+    });
+    Some(yasna::construct_der(|writer| {
+        writer.write_sequence(|writer| {
+            writer.next().write_sequence(|writer| {
+                writer.next().write_oid(&ObjectIdentifier::from_slice(&[1, 2, 840, 113549, 1, 1, 1]));
+                writer.next().write_null();
+            });
+            writer.next().write_bitvec_bytes(&key, key.len() * 8);
+        });
+    }))
+}
+
 fn modulus_bits(modulus: &[u8]) -> usize {
     let significant = modulus.iter().skip_while(|byte| **byte == 0);
     let mut bits = significant.clone().count() * 8;
@@ -163,6 +208,7 @@ mod tests {
             (ec(Nid::SECP521R1), "P-521"),
             (PKey::generate_ed25519().unwrap(), "Ed25519"),
             (rsa, "RSA 2048"),
+            (PKey::from_rsa(Rsa::generate(1024).unwrap()).unwrap(), "RSA 1024"),
         ];
         for (key, kind) in cases {
             let read = PublicKey::of_private(&key.private_key_to_pkcs8().unwrap()).unwrap();

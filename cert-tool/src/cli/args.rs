@@ -54,6 +54,10 @@ pub(crate) enum Verb {
     /// Sign requests that devices sent
     #[command(after_help = SIGN_EXAMPLES)]
     Sign(SignArgs),
+    /// Write certificates that must be let in, and one of each kind that must not: for tests of hubs
+    /// and firmware
+    #[command(after_help = TEST_PKI_EXAMPLES)]
+    TestPki(TestPkiArgs),
     /// SHA-1 and SHA-256 thumbprints of certificates, requests, revocation lists and keys
     #[command(after_help = THUMBPRINT_EXAMPLES)]
     Thumbprint(FilesArgs),
@@ -243,6 +247,19 @@ pub(crate) struct FilesArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct TestPkiArgs {
+    /// The folder; it must not be there yet.
+    pub(crate) dir: PathBuf,
+    /// Other keys and serial numbers; the same seed and time give the same bytes.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// The time at which the good ones are good, as in 2027-01-31T12:00:00Z; by default the beginning of
+    /// today.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) at: Option<OffsetDateTime>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// Certificates, PEM, DER or PFX; what follows the first in a file is its chain.
     #[arg(required = true)]
@@ -316,6 +333,12 @@ Examples:
 
 Only the public key is taken from a request. Its subject must be `CN=device01` or
 `CN=device01/module01`; one that is refused does not stop the others.";
+const TEST_PKI_EXAMPLES: &str = "\
+Example:
+  cert-tool test-pki pki --seed 1 --at 2027-01-01
+
+`pki/expected.json` says of each what is wrong and who must refuse it; `pki/README.md` how to use it.
+Every private key in it is public.";
 const THUMBPRINT_EXAMPLES: &str = "\
 Examples:
   cert-tool thumbprint device01/cert.pem

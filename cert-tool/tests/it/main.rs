@@ -13,4 +13,5 @@ mod kill;
 mod profile;
 mod sign;
 mod support;
+mod test_pki;
 mod verify;

@@ -1,0 +1,131 @@
+//! [`write_test_pki`]: good certificates, and one of each wrong kind that a TLS stack or a hub must
+//! refuse, with what well-known validators say of each.
+//!
+//! The same seed and time give the same bytes. Every private key in it is as public as the seed.
+
+mod cases;
+mod encode;
+mod family;
+mod keys;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::error::Error;
+use crate::facts::rfc3339;
+use crate::fs;
+use crate::pem;
+use family::Family;
+
+/// One certificate of the family, and what is to be said of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TestCase {
+    /// Its name, which is that of its folder.
+    pub name: String,
+    /// Whether a hub may let it in.
+    pub accept: bool,
+    /// Whose certificate it claims to be: `device` or `device/module`.
+    pub identity: String,
+    /// What is wrong with it, or that nothing is.
+    pub why: &'static str,
+    /// Where the rule comes from.
+    pub rule: &'static str,
+    /// The certificate and its chain, as a TLS client sends them.
+    pub certificate: String,
+    /// The private key that the client has.
+    pub key: String,
+    /// The revocation lists to look at.
+    pub crls: Vec<String>,
+    /// What `openssl verify` says, of the error the part that does not change: `OK` where it accepts.
+    pub openssl: &'static str,
+    /// What rustls-webpki says, the name of its error: `OK` where it accepts.
+    pub webpki: &'static str,
+    /// The checks of `cert-tool verify` that fail.
+    pub cert_tool: &'static [&'static str],
+}
+
+/// What the file `expected.json` holds.
+#[derive(Debug, Serialize)]
+struct Expected<'a> {
+    format: u8,
+    warning: &'static str,
+    seed: u64,
+    at: String,
+    trusted: [&'static str; 1],
+    openssl: &'static str,
+    cases: &'a [TestCase],
+}
+
+/// Writes the family into a new folder, and says what is in it. `at` is the time at which the good ones
+/// are good: they last ten years from then.
+pub fn write_test_pki(folder: &Path, seed: u64, at: OffsetDateTime) -> Result<Vec<TestCase>, Error> {
+    let family = Family::new(seed, at)?;
+    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    files.insert(ROOT.to_owned(), pem_of(&[&family.root.der]));
+    for (name, der) in family.lists() {
+        files.insert(name.to_owned(), pem::encode("X509 CRL", &der).to_vec());
+    }
+    let mut cases = Vec::new();
+    for made in cases::all(&family)? {
+        let chain: Vec<_> = std::iter::once(&made.leaf).chain(&made.chain).collect();
+        files.insert(made.case.certificate.clone(), pem_of(&chain));
+        files.insert(made.case.key.clone(), made.key.pem().as_bytes().to_vec());
+        cases.push(made.case);
+    }
+    let expected = Expected {
+        format: 1,
+        warning: "every private key here is public: nothing that matters may trust this root",
+        seed,
+        at: rfc3339(at),
+        trusted: [ROOT],
+        openssl: OPENSSL,
+        cases: &cases,
+    };
+    let mut json = serde_json::to_vec_pretty(&expected).map_err(|_| Error::Crypto("writing JSON"))?;
+    json.push(b'\n');
+    files.insert("expected.json".to_owned(), json);
+    files.insert("README.md".to_owned(), README.as_bytes().to_vec());
+    write(folder, &files)?;
+    Ok(cases)
+}
+
+/// Writes beside the folder and renames: it is there whole or not at all.
+fn write(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<(), Error> {
+    if folder.exists() {
+        return Err(Error::AlreadyExists { path: folder.to_owned() });
+    }
+    let parent = fs::folder_of(folder);
+    std::fs::create_dir_all(parent).map_err(Error::io("make the folder", parent))?;
+    let building = tempfile::tempdir_in(parent).map_err(Error::io("make a folder in", parent))?;
+    for (name, bytes) in files {
+        let path = building.path().join(name);
+        fs::create_private_folder(fs::folder_of(&path))?;
+        // Private or not is all the same here, but nobody should get used to keys that others can read.
+        let is_key = name.ends_with(KEY_FILE);
+        let file = if is_key {
+            fs::open_private(&path)
+        } else {
+            File::create(&path).map_err(Error::io("write", &path))
+        };
+        file?.write_all(bytes).map_err(Error::io("write", &path))?;
+    }
+    std::fs::rename(building.path(), folder).map_err(Error::io("make the folder", folder))?;
+    // Nothing is there any more to be removed.
+    let _ = building.keep();
+    Ok(())
+}
+
+fn pem_of(ders: &[&Vec<u8>]) -> Vec<u8> {
+    ders.iter().flat_map(|der| pem::encode(pem::CERTIFICATE, der).to_vec()).collect()
+}
+
+const ROOT: &str = "root.pem";
+const CERTIFICATE_FILE: &str = "chain.pem";
+const KEY_FILE: &str = "key.pem";
+const OPENSSL: &str = "openssl verify -x509_strict -purpose sslclient -auth_level 2 -attime UNIX_TIME -CAfile root.pem -untrusted CERTIFICATE [-crl_check -CRLfile CRL] CERTIFICATE";
+const README: &str = include_str!("test_pki/folder.md");
