@@ -1,72 +1,62 @@
-//! [`CertificateAuthority`]: a root CA and the issuing CA below it, in a folder.
+//! [`CertificateAuthority`]: the CA that issues to devices and modules, in a folder; the root above it
+//! is there too, or elsewhere.
 //!
-//! The root signs the issuing CA and nothing else, so that its key can be kept elsewhere: issuing
-//! needs `issuing.pem` and `issuing.key` only.
+//! The root signs issuing CAs and nothing else, so that its key can be kept elsewhere: issuing needs
+//! `issuing.pem` and `issuing.key` only.
+
+mod folder;
+mod import;
+mod init;
+mod root;
+mod show;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use time::{Duration, OffsetDateTime};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::certificate::{Certificate, read_certificate};
+use crate::certificate::{Certificate, read_certificate, read_certificates};
 use crate::crl::RevocationList;
 use crate::error::Error;
 use crate::fs;
-use crate::key::{KeyType, PrivateKey};
-use crate::pem;
-use crate::secret::{AskSecret, Secret};
-use crate::signer::{KeyHandle, Signer};
-use crate::x509::{Profile, Serial, SubjectKey, Validity, self_sign_root};
+use crate::key::PrivateKey;
+use crate::policy::Policy;
+use crate::secret::AskSecret;
+use crate::signer::Signer;
+use crate::x509::{Profile, Serial, SubjectKey, Validity};
 
-/// What a new CA is to be.
-#[derive(Debug, Clone)]
-pub struct CaOptions {
-    /// The first part of both CAs' common names.
-    pub name: String,
-    /// The kind of both CAs' keys.
-    pub key_type: KeyType,
-    /// How long the root is good.
-    pub root_days: u32,
-    /// How long the issuing CA is good.
-    pub issuing_days: u32,
-    /// What the private keys are encrypted with; without, their files are protected by their mode only.
-    pub passphrase: Option<Secret>,
-}
-
-impl Default for CaOptions {
-    fn default() -> Self {
-        Self {
-            name: "Factory".to_owned(),
-            key_type: KeyType::default(),
-            root_days: 20 * 365,
-            issuing_days: 10 * 365,
-            passphrase: None,
-        }
-    }
-}
+pub use import::{ImportedCa, import_ca};
+pub use init::{CaOptions, request_ca};
+pub use root::RootCa;
+pub use show::{CaDescription, KeyPlace};
 
 /// A CA that can issue.
 pub struct CertificateAuthority {
     folder: PathBuf,
     issuing: Certificate,
+    chain: Vec<Certificate>,
     root: Option<Certificate>,
     signer: Signer,
+    policy: Policy,
 }
 
 impl CertificateAuthority {
-    /// Makes a CA in a folder; nothing in it is overwritten.
+    /// Makes a root CA and an issuing CA in a folder; nothing in it is overwritten.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use cert_tool::{CaOptions, CertificateAuthority};
+    ///
+    /// # let temporary = tempfile::tempdir()?;
+    /// # let folder = temporary.path().join("ca");
+    /// let options = CaOptions { name: "Plant 7".to_owned(), ..CaOptions::default() };
+    /// let ca = CertificateAuthority::init(&folder, &options, time::OffsetDateTime::now_utc())?;
+    /// assert_eq!(ca.issuing_certificate().common_name(), Some("Plant 7 Issuing CA"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn init(folder: &Path, options: &CaOptions, now: OffsetDateTime) -> Result<Self, Error> {
-        check_name(folder, &options.name)?;
-        fs::create_private_folder(folder)?;
-        fs::check_is_private(folder)?;
-        refuse_existing(folder)?;
-        let made = MadeCa::make(options, now)?;
-        made.root_key.write_new_with(&folder.join(ROOT_KEY), options.passphrase.as_ref())?;
-        made.issuing_key.write_new_with(&folder.join(ISSUING_KEY), options.passphrase.as_ref())?;
-        write_certificate(&folder.join(ROOT_CERTIFICATE), &made.root)?;
-        // The last one: a CA without it does not exist yet.
-        write_certificate(&folder.join(ISSUING_CERTIFICATE), &made.issuing)?;
+        init::init(folder, options, now)?;
         Self::open_with(folder, &mut |_| Ok(options.passphrase.clone()))
     }
 
@@ -79,31 +69,40 @@ impl CertificateAuthority {
     /// Opens the CA in a folder, and asks for what its key is locked with.
     pub fn open_with(folder: &Path, ask: &mut AskSecret<'_>) -> Result<Self, Error> {
         fs::check_is_private(folder)?;
-        let key = PrivateKey::read_with(&folder.join(ISSUING_KEY), ask)?;
         let (root, issuing) = Self::certificates(folder)?;
-        let bad = |reason: &str| Error::BadCa { path: folder.to_owned(), reason: reason.to_owned() };
-        check_is_ca_for(issuing.der(), &key).map_err(bad)?;
-        let signer = Signer::new(issuing.der(), Box::new(key))?;
-        Ok(Self { folder: folder.to_owned(), issuing, root, signer })
+        let policy = Policy::read(folder)?;
+        let key = folder::open_key(folder, folder::ISSUING_KEY, ask)?;
+        folder::check_is_ca_for(&issuing, key.as_ref())
+            .map_err(|reason| Error::BadCa { path: folder.to_owned(), reason: reason.to_owned() })?;
+        let signer = Signer::new(issuing.der(), key)?;
+        let chain = folder.join(folder::CHAIN);
+        let chain = if chain.exists() { read_certificates(&chain)? } else { Vec::new() };
+        Ok(Self { folder: folder.to_owned(), issuing, chain, root, signer, policy })
     }
 
     /// The certificates of the CA in a folder, for which no key is needed: the root's, where it is kept
     /// there, and the issuing CA's.
     pub fn certificates(folder: &Path) -> Result<(Option<Certificate>, Certificate), Error> {
-        let issuing = read_certificate(&folder.join(ISSUING_CERTIFICATE))?;
-        let root = folder.join(ROOT_CERTIFICATE);
+        let issuing = read_certificate(&folder.join(folder::ISSUING_CERTIFICATE))?;
+        let root = folder.join(folder::ROOT_CERTIFICATE);
         let root = root.exists().then(|| read_certificate(&root)).transpose()?;
         Ok((root, issuing))
     }
 
     /// Whether there is a CA in a folder, or the beginning of one.
     pub fn exists(folder: &Path) -> bool {
-        FILES.iter().any(|file| folder.join(file).exists())
+        folder::FILES.iter().any(|file| folder.join(file).exists())
     }
 
     /// The certificate that signs devices' and modules' certificates.
     pub fn issuing_certificate(&self) -> &Certificate {
         &self.issuing
+    }
+
+    /// What a device sends after its own certificate: that of the issuing CA and those between it and
+    /// the root, without the root.
+    pub fn chain(&self) -> impl Iterator<Item = &Certificate> {
+        std::iter::once(&self.issuing).chain(&self.chain)
     }
 
     /// The certificate that a hub is to trust, where it is kept here.
@@ -114,6 +113,29 @@ impl CertificateAuthority {
     /// Where the CA is.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// What it may issue.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// A certificate with a code in its common name, with which the owner of a hub proves that the CA
+    /// is theirs (Azure IoT Hub, "verify a CA certificate"). It is of no other use: its key is gone.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use cert_tool::{CaOptions, CertificateAuthority};
+    /// # let temporary = tempfile::tempdir()?;
+    /// # let now = time::OffsetDateTime::now_utc();
+    /// let ca = CertificateAuthority::init(&temporary.path().join("ca"), &CaOptions::default(), now)?;
+    /// let proof = ca.prove("106A5SD242AF512B3498BD6098C4941E66R34H268DDB3288", now)?;
+    /// assert_eq!(proof.issuer(), ca.issuing_certificate().subject());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn prove(&self, code: &str, now: OffsetDateTime) -> Result<Certificate, Error> {
+        prove(&self.signer, &self.issuing, &self.folder, code, now)
     }
 
     /// Signs a revocation list; the result is DER.
@@ -134,22 +156,8 @@ impl CertificateAuthority {
     /// The validity of a certificate issued now: it begins a little earlier, because devices' clocks
     /// are slow, and never reaches beyond the CA's own.
     pub(crate) fn leaf_validity(&self, days: u32, now: OffsetDateTime) -> Result<Validity, Error> {
-        let wanted = validity(days, now);
-        let validity = Validity {
-            not_before: wanted.not_before.max(self.issuing.not_before()),
-            not_after: wanted.not_after.min(self.issuing.not_after()),
-        };
-        if now < self.issuing.not_before() || self.issuing.not_after() <= now {
-            return Err(Error::BadCa {
-                path: self.folder.clone(),
-                reason: format!(
-                    "it is good from {} to {} only",
-                    self.issuing.not_before(),
-                    self.issuing.not_after()
-                ),
-            });
-        }
-        Ok(validity)
+        self.policy.check_days(days, &self.folder)?;
+        validity_below(&self.issuing, &self.folder, days, now)
     }
 }
 
@@ -159,34 +167,22 @@ impl fmt::Debug for CertificateAuthority {
     }
 }
 
-struct MadeCa {
-    root_key: PrivateKey,
-    root: Vec<u8>,
-    issuing_key: PrivateKey,
-    issuing: Vec<u8>,
-}
-
-impl MadeCa {
-    fn make(options: &CaOptions, now: OffsetDateTime) -> Result<Self, Error> {
-        let root_key = PrivateKey::generate(options.key_type)?;
-        let root_validity = validity(options.root_days, now);
-        let root_name = format!("{} Root CA", options.name);
-        let root = self_sign_root(&root_name, &root_key, Serial::random()?, root_validity)?;
-        let issuing_key = PrivateKey::generate(options.key_type)?;
-        let wanted = validity(options.issuing_days, now);
-        let issuing_validity =
-            Validity { not_after: wanted.not_after.min(root_validity.not_after), ..wanted };
-        let signing_key =
-            PrivateKey::from_der(&root_key.to_pkcs8()?).ok_or(Error::Crypto("reading a key"))?;
-        let issuing = Signer::new(&root, Box::new(signing_key))?.sign_certificate(
-            Profile::IssuingCa,
-            &format!("{} Issuing CA", options.name),
-            &SubjectKey::Own(&issuing_key),
-            Serial::random()?,
-            issuing_validity,
-        )?;
-        Ok(Self { root_key, root, issuing_key, issuing })
+/// The validity of what a CA signs now.
+fn validity_below(
+    issuer: &Certificate,
+    folder: &Path,
+    days: u32,
+    now: OffsetDateTime,
+) -> Result<Validity, Error> {
+    if now < issuer.not_before() || issuer.not_after() <= now {
+        let reason = format!("it is good from {} to {} only", issuer.not_before(), issuer.not_after());
+        return Err(Error::BadCa { path: folder.to_owned(), reason });
     }
+    let wanted = validity(days, now);
+    Ok(Validity {
+        not_before: wanted.not_before.max(issuer.not_before()),
+        not_after: wanted.not_after.min(issuer.not_after()),
+    })
 }
 
 fn validity(days: u32, now: OffsetDateTime) -> Validity {
@@ -196,56 +192,35 @@ fn validity(days: u32, now: OffsetDateTime) -> Validity {
     Validity { not_before, not_after }
 }
 
-fn write_certificate(path: &Path, der: &[u8]) -> Result<(), Error> {
-    fs::write_new_private(path, &pem::encode(pem::CERTIFICATE, der))
-}
-
-fn refuse_existing(folder: &Path) -> Result<(), Error> {
-    match FILES.iter().map(|file| folder.join(file)).find(|path| path.exists()) {
-        Some(path) => Err(Error::AlreadyExists { path }),
-        None => Ok(()),
-    }
-}
-
-/// The common names made of it must fit (RFC 5280, appendix A.1, `ub-common-name`).
-fn check_name(folder: &Path, name: &str) -> Result<(), Error> {
-    let longest = MAX_CA_NAME_CHARS;
-    if name.trim().is_empty() || name.chars().count() > longest || name.chars().any(char::is_control) {
-        let reason =
-            format!("its name must have 1 to {longest} characters, none of them a control character");
+fn prove(
+    signer: &Signer,
+    issuer: &Certificate,
+    folder: &Path,
+    code: &str,
+    now: OffsetDateTime,
+) -> Result<Certificate, Error> {
+    let is_bad = |char: char| char.is_control() || char.is_whitespace();
+    if code.is_empty() || code.chars().count() > MAX_CODE_CHARS || code.contains(is_bad) {
+        let reason = "a verification code has 1 to 64 characters, and no space among them".to_owned();
         return Err(Error::BadCa { path: folder.to_owned(), reason });
     }
-    Ok(())
+    let key = PrivateKey::generate(crate::key::KeyType::P256)?;
+    let validity = validity_below(issuer, folder, PROOF_DAYS, now)?;
+    let der =
+        signer.sign_certificate(Profile::Leaf, code, &SubjectKey::Own(&key), Serial::random()?, validity)?;
+    Certificate::from_der(&der).ok_or(Error::Crypto("encoding a certificate"))
 }
-
-fn check_is_ca_for(der: &[u8], key: &dyn KeyHandle) -> Result<(), &'static str> {
-    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| "its certificate is damaged")?;
-    if !certificate.is_ca() {
-        return Err("its certificate is not one of a CA");
-    }
-    let usage = certificate.key_usage().map_err(|_| "its certificate has a damaged key usage")?;
-    if usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
-        return Err("its certificate must not sign certificates (key usage)");
-    }
-    if certificate.public_key().subject_public_key.data.as_ref() != key.public_key() {
-        return Err("its key is not the one of its certificate");
-    }
-    Ok(())
-}
-
-const ROOT_KEY: &str = "root.key";
-const ROOT_CERTIFICATE: &str = "root.pem";
-const ISSUING_KEY: &str = "issuing.key";
-const ISSUING_CERTIFICATE: &str = "issuing.pem";
-const FILES: [&str; 4] = [ROOT_KEY, ROOT_CERTIFICATE, ISSUING_KEY, ISSUING_CERTIFICATE];
 
 const BACKDATE: Duration = Duration::minutes(10);
 /// What IEEE 802.1AR and RFC 5280 §4.1.2.5 write for a date that never comes.
 const LAST_DATE: OffsetDateTime = time::macros::datetime!(9999-12-31 23:59:59 UTC);
-const MAX_CA_NAME_CHARS: usize = 50;
+const PROOF_DAYS: u32 = 30;
+/// RFC 5280, appendix A.1, `ub-common-name`.
+const MAX_CODE_CHARS: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use super::folder::{FILES, ISSUING_KEY, ROOT_CERTIFICATE, ROOT_KEY};
     use super::*;
 
     const NOW: OffsetDateTime = time::macros::datetime!(2026-11-23 12:00 UTC);

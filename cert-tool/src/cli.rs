@@ -13,6 +13,7 @@ mod output;
 mod password;
 mod progress;
 mod record;
+mod secrets;
 mod sign;
 mod test_pki;
 mod verify;

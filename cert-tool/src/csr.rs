@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use hub_types::IdentityId;
+use hub_types::limits::MAX_COMMON_NAME_CHARS;
 use x509_parser::error::X509Error;
 use x509_parser::prelude::{FromDer, X509CertificationRequest};
 use x509_parser::public_key::PublicKey;
@@ -14,7 +15,7 @@ use crate::key::PrivateKey;
 use crate::pem;
 use crate::reference::{self, Found, kind_of_bytes, kind_of_label, not_a};
 use crate::refusal::Refusal;
-use crate::x509::encode_request;
+use crate::x509::{SubjectKey, encode_request};
 
 /// A request whose signature is good, whose key is strong enough, and whose subject is an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,25 +59,10 @@ impl Csr {
 
     /// Parses and verifies DER.
     pub fn from_der(der: &[u8]) -> Result<Self, Refusal> {
-        let damaged = || bad(not_a(Path::new("the request"), WANTED, "damaged DER"));
-        let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| damaged())?;
-        if !rest.is_empty() {
-            return Err(damaged());
-        }
-        let info = &request.certification_request_info;
-        check_key(&info.subject_pki)?;
-        request.verify_signature().map_err(|error| match error {
-            X509Error::SignatureUnsupportedAlgorithm => Refusal::UnknownSignature,
-            _ => Refusal::BadSignature,
-        })?;
-        let names: Vec<_> = info.subject.iter_common_name().collect();
-        let [name] = names.as_slice() else {
-            return Err(Refusal::NotOneCommonName { count: names.len() });
-        };
-        let name = name.as_str().map_err(|_| damaged())?;
-        let identity = IdentityId::from_common_name(name)
+        let (name, public_key_info) = verified(der)?;
+        let identity = IdentityId::from_common_name(&name)
             .map_err(|source| Refusal::NotAnIdentity { name: name.chars().take(80).collect(), source })?;
-        Ok(Self { identity, public_key_info: info.subject_pki.raw.to_vec() })
+        Ok(Self { identity, public_key_info })
     }
 
     /// The identity that it asks for.
@@ -88,6 +74,68 @@ impl Csr {
     pub fn public_key_info(&self) -> &[u8] {
         &self.public_key_info
     }
+}
+
+/// A request of a CA.
+pub(crate) struct CaRequest {
+    common_name: String,
+    key: SubjectKey<'static>,
+}
+
+impl CaRequest {
+    /// Parses and verifies PEM or DER.
+    pub(crate) fn parse(request: &[u8]) -> Result<Self, Error> {
+        let name = Path::new("the request");
+        let der =
+            reference::parse(request.to_vec(), name, WANTED).and_then(|found| request_in(found, name))?;
+        let refused = |refusal| Error::BadRequest { source: Box::new(refusal) };
+        let (common_name, public_key_info) = verified(&der).map_err(refused)?;
+        let parsed =
+            X509CertificationRequest::from_der(&der).map_err(|_| not_a(name, WANTED, "damaged DER"))?;
+        let parts = parsed.1.certification_request_info.subject.iter_attributes().count();
+        let length = common_name.chars().count();
+        if parts != 1 || !(1..=MAX_COMMON_NAME_CHARS).contains(&length) {
+            return Err(not_a(
+                name,
+                "that of a CA",
+                "one whose subject is more than a common name of 1 to 64 characters",
+            ));
+        }
+        let key = SubjectKey::requested(&public_key_info).ok_or_else(|| {
+            refused(Refusal::WeakKey { reason: "its algorithm is not supported".to_owned() })
+        })?;
+        Ok(Self { common_name, key })
+    }
+
+    pub(crate) fn common_name(&self) -> &str {
+        &self.common_name
+    }
+
+    pub(crate) fn key(&self) -> &SubjectKey<'static> {
+        &self.key
+    }
+}
+
+/// The only common name and the public key of a request whose signature is good and whose key is
+/// strong enough.
+fn verified(der: &[u8]) -> Result<(String, Vec<u8>), Refusal> {
+    let damaged = || bad(not_a(Path::new("the request"), WANTED, "damaged DER"));
+    let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| damaged())?;
+    if !rest.is_empty() {
+        return Err(damaged());
+    }
+    let info = &request.certification_request_info;
+    check_key(&info.subject_pki)?;
+    request.verify_signature().map_err(|error| match error {
+        X509Error::SignatureUnsupportedAlgorithm => Refusal::UnknownSignature,
+        _ => Refusal::BadSignature,
+    })?;
+    let names: Vec<_> = info.subject.iter_common_name().collect();
+    let [name] = names.as_slice() else {
+        return Err(Refusal::NotOneCommonName { count: names.len() });
+    };
+    let name = name.as_str().map_err(|_| damaged())?;
+    Ok((name.to_owned(), info.subject_pki.raw.to_vec()))
 }
 
 /// Makes a request, as PEM.

@@ -4,6 +4,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::refusal::Refusal;
+
 /// Why a CA, a store or a file can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -21,6 +23,26 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         reason: String,
+    },
+    /// A pattern for identities is no regular expression.
+    #[error("the pattern for identities can't be read")]
+    BadPattern {
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A CA's policy can't be read, so nothing is issued.
+    #[error("the policy in `{}` can't be read: {reason}", path.display())]
+    BadPolicy {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The request of a CA can't be signed.
+    #[error("the CA's request can't be signed")]
+    BadRequest {
+        /// Why.
+        source: Box<Refusal>,
     },
     /// The cryptographic library failed where it never should.
     #[error("{0} failed")]
@@ -111,6 +133,16 @@ pub enum Error {
         /// The bound.
         limit: u64,
     },
+    /// The CA's policy has a rule against it.
+    #[error("the policy in `{}` forbids it: rule `max_days` allows {longest} days, not {days}", path.display())]
+    TooManyDays {
+        /// The file.
+        path: PathBuf,
+        /// How many were asked for.
+        days: u32,
+        /// How many there may be.
+        longest: u32,
+    },
     /// The password does not open the file.
     #[error("the password does not open `{}`", path.display())]
     WrongPassword {
@@ -140,10 +172,14 @@ impl Error {
             Self::PasswordNeeded { .. } => {
                 Some("give it with --password-file, in CERT_TOOL_PASSWORD, or at a terminal".to_owned())
             }
+            Self::TooManyDays { longest, .. } => Some(format!("ask for {longest} days or fewer (--days)")),
+            Self::BadRequest { source } => source.hint().map(str::to_owned),
             Self::SecretNeeded { .. } => Some(
                 "give its passphrase or PIN by file, by environment variable or at the prompt".to_owned(),
             ),
             Self::BadCa { .. }
+            | Self::BadPattern { .. }
+            | Self::BadPolicy { .. }
             | Self::Crypto(_)
             | Self::Io { .. }
             | Self::NotA { .. }

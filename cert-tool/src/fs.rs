@@ -38,6 +38,18 @@ pub(crate) fn write_new_private(path: &Path, bytes: &[u8]) -> Result<(), Error> 
     }
 }
 
+/// Writes a private file in place of what may be there: readers see the old one or the new one.
+pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let folder = folder_of(path);
+    let written = NamedTempFile::new_in(folder).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        Ok(file.persist(path)?)
+    });
+    written.map_err(Error::io("write", path))?;
+    sync_folder(folder)
+}
+
 /// Opens a private file for reading and writing, and makes it if need be.
 pub(crate) fn open_private(path: &Path) -> Result<File, Error> {
     let mut options = OpenOptions::new();

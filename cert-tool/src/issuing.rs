@@ -66,12 +66,18 @@ impl Maker<'_> {
         let IssueRequest { identity, key, auth } = request;
         match key {
             KeySource::Generate => {
+                if let Some(refusal) = self.ca.policy().refusal(&identity, Some(self.key_type)) {
+                    return Ok(Err(refusal));
+                }
                 let key = PrivateKey::generate(self.key_type)?;
                 let key_pem = key.to_pem()?;
                 self.sign(identity, auth, &SubjectKey::Own(&key), Some(key_pem)).map(Ok)
             }
             KeySource::Csr(input) => match requested_key(&identity, input) {
-                Ok(key) => self.sign(identity, auth, &key, None).map(Ok),
+                Ok(key) => match self.ca.policy().refusal(&identity, key.key_type()) {
+                    Some(refusal) => Ok(Err(refusal)),
+                    None => self.sign(identity, auth, &key, None).map(Ok),
+                },
                 Err(refusal) => Ok(Err(refusal)),
             },
         }

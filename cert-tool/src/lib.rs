@@ -37,6 +37,7 @@ mod journal;
 mod key;
 mod pem;
 mod pem_stream;
+mod policy;
 mod public_key;
 mod reference;
 mod refusal;
@@ -47,7 +48,9 @@ mod test_pki;
 mod verify;
 mod x509;
 
-pub use ca::{CaOptions, CertificateAuthority};
+pub use ca::{
+    CaDescription, CaOptions, CertificateAuthority, ImportedCa, KeyPlace, RootCa, import_ca, request_ca,
+};
 pub use certificate::{Certificate, read_certificate, read_certificate_from, read_certificates};
 pub use crl::{RevocationList, RevocationReason, Revoked};
 pub use csr::{Csr, CsrInput, create_csr};
@@ -61,6 +64,7 @@ pub use issue::{
     IssueOptions, IssueRequest, IssueSummary, Issued, KeySource, LongNames, Outcome, issue_batch,
 };
 pub use key::{KeyType, PrivateKey};
+pub use policy::Policy;
 pub use public_key::PublicKey;
 pub use refusal::Refusal;
 pub use secret::{AskSecret, Secret, SecretFor};

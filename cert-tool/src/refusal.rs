@@ -58,6 +58,14 @@ pub enum Refusal {
         /// The identity in the request.
         found: IdentityId,
     },
+    /// The CA's policy has a rule against it.
+    #[error("the CA's policy forbids it: rule `{rule}`: {reason}")]
+    Policy {
+        /// The rule, as in `policy.toml`.
+        rule: &'static str,
+        /// What it says of this identity.
+        reason: String,
+    },
     /// It was asked for twice, and refused the first time.
     #[error("it was refused already, further up")]
     Repeated,
@@ -87,6 +95,9 @@ impl Refusal {
                 Some("the subject must be `CN=deviceId` or `CN=deviceId/moduleId`, of the identity it is for")
             }
             Self::UnknownSignature => Some("sign it with SHA-256 or SHA-384"),
+            Self::Policy { .. } => {
+                Some("`cert-tool ca show` shows the policy, `cert-tool ca policy` changes it")
+            }
             Self::BadCsr(_) | Self::BadSignature | Self::Repeated => None,
         }
     }

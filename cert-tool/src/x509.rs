@@ -7,6 +7,8 @@ use rcgen::{
     SerialNumber, SignatureAlgorithm, SigningKey,
 };
 use time::OffsetDateTime;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::public_key::RSAPublicKey;
 
 use crate::crl::{RevocationList, RevocationReason, Revoked};
 use crate::error::Error;
@@ -140,6 +142,22 @@ impl SubjectKey<'_> {
     /// A key in the form of a `SubjectPublicKeyInfo`; `None` where the algorithm is not known.
     pub(crate) fn requested(spki: &[u8]) -> Option<Self> {
         rcgen::SubjectPublicKeyInfo::from_der(spki).ok().map(Self::Requested)
+    }
+
+    /// Its kind; `None` where such keys are not made here.
+    pub(crate) fn key_type(&self) -> Option<KeyType> {
+        match self {
+            Self::Own(key) => Some(key.key_type()),
+            Self::Requested(key) => match key.algorithm() {
+                it if it == &rcgen::PKCS_ECDSA_P256_SHA256 => Some(KeyType::P256),
+                it if it == &rcgen::PKCS_ECDSA_P384_SHA384 => Some(KeyType::P384),
+                it if it == &rcgen::PKCS_RSA_SHA256 => {
+                    let (_, key) = RSAPublicKey::from_der(key.der_bytes()).ok()?;
+                    KeyType::of_rsa_bits(key.key_size())
+                }
+                _ => None,
+            },
+        }
     }
 
     /// The key in the form of a `SubjectPublicKeyInfo`.

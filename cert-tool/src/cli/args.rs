@@ -7,6 +7,7 @@ use cert_tool::KeyType;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::failure::Failure;
+use super::secrets::UnlockArgs;
 use hub_types::{IdentityId, Thumbprint};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -37,7 +38,7 @@ pub(crate) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Make a CA, or look at one
+    /// Make a CA, take one over, look at one
     Ca(CaArgs),
     /// Make a key and a request for it, on the device or for a whole batch
     #[command(after_help = CSR_EXAMPLES)]
@@ -74,27 +75,135 @@ pub(crate) struct CaArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CaVerb {
+    /// Make the key of an issuing CA whose root is elsewhere, and a request for that root
+    #[command(after_help = CA_CSR_EXAMPLES)]
+    Csr {
+        #[command(flatten)]
+        new: NewCaArgs,
+    },
+    /// Take over an existing CA, or the certificate that came back for `ca csr`
+    #[command(after_help = CA_IMPORT_EXAMPLES)]
+    Import(CaImportArgs),
     /// Make a root CA and an issuing CA in a new folder
     #[command(after_help = CA_INIT_EXAMPLES)]
     Init {
-        /// The folder; it must not hold a CA yet.
-        dir: PathBuf,
-        /// The first part of both CAs' names.
-        #[arg(long, default_value = "Factory")]
-        name: String,
-        /// The kind of both CAs' keys.
-        #[arg(long, value_enum, default_value_t)]
-        key_type: KeyTypeArg,
+        #[command(flatten)]
+        new: NewCaArgs,
         /// How many days the root is good; the issuing CA has half of them.
         #[arg(long, default_value_t = 7300, value_parser = clap::value_parser!(u32).range(1..))]
         days: u32,
+        /// No issuing CA: the root signs the requests that `ca csr` makes elsewhere.
+        #[arg(long)]
+        root_only: bool,
     },
-    /// Show the certificates of a CA
+    /// Say what a CA may issue
+    #[command(after_help = CA_POLICY_EXAMPLES)]
+    Policy(CaPolicyArgs),
+    /// Make the certificate with which a hub's owner proves that the CA is theirs
+    #[command(after_help = CA_PROVE_EXAMPLES)]
+    Prove(CaProveArgs),
+    /// Show the certificates, the keys' places and the policy of a CA
     #[command(after_help = CA_SHOW_EXAMPLES)]
     Show {
         /// The CA's folder.
         dir: PathBuf,
     },
+    /// Sign the request of an issuing CA with a root
+    #[command(after_help = CA_SIGN_EXAMPLES)]
+    Sign(CaSignArgs),
+}
+
+/// What every new CA has.
+#[derive(Debug, Args)]
+pub(crate) struct NewCaArgs {
+    /// The folder; it must not hold a CA yet.
+    pub(crate) dir: PathBuf,
+    /// The first part of the CAs' names.
+    #[arg(long, default_value = "Factory")]
+    pub(crate) name: String,
+    /// The kind of the CAs' keys.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) key_type: KeyTypeArg,
+    /// Encrypt the keys with a passphrase, as --passphrase-file and CERT_TOOL_PASSPHRASE do too.
+    #[arg(long)]
+    pub(crate) encrypt: bool,
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CaImportArgs {
+    /// The folder: a new one, or that of `ca csr`.
+    pub(crate) dir: PathBuf,
+    /// The CA's certificate; what follows it in the file is its chain.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: PathBuf,
+    /// The certificates above it, from below; the root may be left out.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) chain: Vec<PathBuf>,
+    /// Its private key, which is copied; without, the one that `ca csr` made.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// Encrypt the copy of the key; one that comes encrypted stays so.
+    #[arg(long, requires = "key")]
+    pub(crate) encrypt: bool,
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CaPolicyArgs {
+    /// The CA's folder.
+    pub(crate) dir: PathBuf,
+    /// A regular expression that the whole common name, `deviceId` or `deviceId/moduleId`, must match.
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) identities: Option<String>,
+    /// How many days a certificate may be good.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_days: Option<u32>,
+    /// How many certificates the CA may issue in its life; those issued before count.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_certificates: Option<u64>,
+    /// The kinds of keys, with commas between them.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "TYPES")]
+    pub(crate) key_types: Vec<KeyTypeArg>,
+    /// Forget all rules first.
+    #[arg(long)]
+    pub(crate) clear: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CaProveArgs {
+    /// The CA's folder.
+    pub(crate) dir: PathBuf,
+    /// The verification code that the hub made.
+    #[arg(long)]
+    pub(crate) code: String,
+    /// Where the certificate goes.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Prove the root, if that is the one that was uploaded.
+    #[arg(long)]
+    pub(crate) root: bool,
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CaSignArgs {
+    /// The request.
+    pub(crate) request: PathBuf,
+    /// The root's folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) ca: PathBuf,
+    /// Where the certificate goes, with the root's behind it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// How many days it is good; never longer than the root.
+    #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) days: u32,
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
 }
 
 /// The kind of a key.
@@ -200,6 +309,8 @@ pub(crate) struct IssuingArgs {
     /// others refuse such certificates.
     #[arg(long)]
     pub(crate) allow_long_cn: bool,
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -303,9 +414,25 @@ From a list to certificates:
 `issued/issued.csv` is a batch file itself, with thumbprints, for `provisioner apply`.";
 const CA_INIT_EXAMPLES: &str = "\
 Example:
-  cert-tool ca init ca --name \"Plant 7\"
+  cert-tool ca init ca --name \"Plant 7\" --encrypt
 
 Keep `root.key` somewhere else afterwards: issuing does not need it.";
+const CA_CSR_EXAMPLES: &str = "\
+Example, the root being on a machine of its own:
+  cert-tool ca csr plant7 --name \"Plant 7\"
+  cert-tool ca sign plant7/issuing.csr --ca root --out plant7.pem      (where the root is)
+  cert-tool ca import plant7 --certificate plant7.pem";
+const CA_IMPORT_EXAMPLES: &str = "\
+Examples:
+  cert-tool ca import ca --certificate ca.pem --chain root.pem --key ca.key
+  cert-tool ca import plant7 --certificate plant7.pem";
+const CA_POLICY_EXAMPLES: &str = "\
+Example:
+  cert-tool ca policy ca --identities 'pump-[0-9]{6}(/.*)?' --max-days 400 --key-types p256,p384
+
+The rules are in `policy.toml` beside the CA, and hold however certificates are issued with it.";
+const CA_PROVE_EXAMPLES: &str = "Example:\n  cert-tool ca prove ca --code 106A5SD242AF512B --out proof.pem";
+const CA_SIGN_EXAMPLES: &str = "Example:\n  cert-tool ca sign plant7/issuing.csr --ca root --out plant7.pem";
 const CA_SHOW_EXAMPLES: &str = "Example:\n  cert-tool ca show ca --format json";
 const CSR_EXAMPLES: &str = "\
 Examples:

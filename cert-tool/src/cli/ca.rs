@@ -1,36 +1,238 @@
-//! `ca init` and `ca show`.
+//! `ca …`: making CAs, taking them over, what they may issue, and proofs for a hub.
 
-use cert_tool::{CaOptions, CertificateAuthority};
+use std::fmt;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use cert_tool::{
+    CaDescription, CaOptions, Certificate, CertificateAuthority, ImportedCa, KeyPlace, Policy, RootCa,
+    import_ca, read_certificates, request_ca,
+};
+use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::args::{CaArgs, CaVerb};
+use super::args::{CaArgs, CaImportArgs, CaPolicyArgs, CaProveArgs, CaSignArgs, CaVerb, NewCaArgs};
 use super::failure::{Done, Failure};
 use super::output::Output;
-use super::record::CertificateRecord;
+use super::record::{CertificateRecord, rfc3339};
 
 pub(crate) fn run(args: &CaArgs, output: &mut Output) -> Result<Done, Failure> {
-    let ca = match &args.verb {
-        CaVerb::Init { dir, name, key_type, days } => {
-            let options = CaOptions {
-                name: name.clone(),
-                key_type: (*key_type).into(),
-                root_days: *days,
-                issuing_days: (days / 2).max(1),
-                ..CaOptions::default()
-            };
-            let ca = CertificateAuthority::init(dir, &options, OffsetDateTime::now_utc())?;
-            output.note("keep `root.key` somewhere else: issuing does not need it");
-            ca
+    let now = OffsetDateTime::now_utc();
+    match &args.verb {
+        CaVerb::Csr { new } => {
+            request_ca(&new.dir, &options(new, 0)?)?;
+            output.note("sign it with `cert-tool ca sign` where the root is, then `cert-tool ca import`");
+            output.record(&FileRecord::new(&new.dir.join("issuing.csr")));
+            Ok(Done::AllWell)
         }
-        CaVerb::Show { dir } => CertificateAuthority::open(dir)?,
+        CaVerb::Import(args) => import(args, output),
+        CaVerb::Init { new, days, root_only } => {
+            let options = options(new, *days)?;
+            if *root_only {
+                RootCa::init(&new.dir, &options, now)?;
+            } else {
+                CertificateAuthority::init(&new.dir, &options, now)?;
+                output.note("keep `root.key` somewhere else: issuing does not need it");
+            }
+            show(&new.dir, output)
+        }
+        CaVerb::Policy(args) => set_policy(args, output),
+        CaVerb::Prove(args) => prove(args, now, output),
+        CaVerb::Show { dir } => show(dir, output),
+        CaVerb::Sign(args) => sign(args, now, output),
+    }
+}
+
+fn options(new: &NewCaArgs, days: u32) -> Result<CaOptions, Failure> {
+    Ok(CaOptions {
+        name: new.name.clone(),
+        key_type: new.key_type.into(),
+        root_days: days,
+        issuing_days: (days / 2).max(1),
+        passphrase: new.unlock.for_new_key(new.encrypt)?,
+    })
+}
+
+fn import(args: &CaImportArgs, output: &mut Output) -> Result<Done, Failure> {
+    let mut certificates = Vec::new();
+    for file in std::iter::once(&args.certificate).chain(&args.chain) {
+        certificates.extend(read_certificates(file)?);
+    }
+    let passphrase = if args.key.is_some() { args.unlock.for_new_key(args.encrypt)? } else { None };
+    let ca = ImportedCa { certificates, key: args.key.clone(), passphrase };
+    import_ca(&args.dir, ca, &mut |asked_for| args.unlock.ask(asked_for))?;
+    show(&args.dir, output)
+}
+
+fn sign(args: &CaSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
+    let root = RootCa::open_with(&args.ca, &mut |asked_for| args.unlock.ask(asked_for))?;
+    let request = fs::read(&args.request)
+        .with_context(|| format!("can't read `{}`", args.request.display()))
+        .map_err(Failure::Usage)?;
+    let certificate = root.sign_request(request, args.days, now)?;
+    // With the root, so that `ca import` has the whole chain in one file.
+    write_new(&args.out, &[&certificate, root.certificate()])?;
+    output.record(&CertificateRecord::new(&args.out.display().to_string(), &certificate));
+    Ok(Done::AllWell)
+}
+
+fn prove(args: &CaProveArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
+    let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.unlock.ask(asked_for);
+    let proof = if args.root {
+        RootCa::open_with(&args.dir, &mut ask)?.prove(&args.code, now)?
+    } else {
+        CertificateAuthority::open_with(&args.dir, &mut ask)?.prove(&args.code, now)?
     };
-    for (file, certificate) in
-        [("root.pem", ca.root_certificate()), ("issuing.pem", Some(ca.issuing_certificate()))]
-    {
-        if let Some(certificate) = certificate {
-            let file = ca.folder().join(file).display().to_string();
-            output.record(&CertificateRecord::new(&file, certificate));
+    write_new(&args.out, &[&proof])?;
+    output.record(&CertificateRecord::new(&args.out.display().to_string(), &proof));
+    Ok(Done::AllWell)
+}
+
+fn set_policy(args: &CaPolicyArgs, output: &mut Output) -> Result<Done, Failure> {
+    // What is no CA gets no policy.
+    CaDescription::read(&args.dir)?;
+    let mut policy = if args.clear { Policy::new() } else { Policy::read(&args.dir)? };
+    if let Some(pattern) = &args.identities {
+        policy = policy.with_identities(pattern).map_err(|error| Failure::Usage(error.into()))?;
+    }
+    if let Some(days) = args.max_days {
+        policy = policy.with_max_days(days);
+    }
+    if let Some(count) = args.max_certificates {
+        policy = policy.with_max_certificates(count);
+    }
+    if !args.key_types.is_empty() {
+        policy = policy.with_key_types(args.key_types.iter().map(|key_type| (*key_type).into()));
+    }
+    policy.write(&args.dir)?;
+    show(&args.dir, output)
+}
+
+fn show(dir: &Path, output: &mut Output) -> Result<Done, Failure> {
+    let ca = CaDescription::read(dir)?;
+    let file = |name: &str| dir.join(name).display().to_string();
+    if let Some(root) = &ca.root {
+        output.record(&CaRecord::new("root", file("root.pem"), root, &ca.root_key, None));
+    }
+    for between in ca.between.iter().rev() {
+        output.record(&CaRecord::new("between", file("chain.pem"), between, &KeyPlace::Elsewhere, None));
+    }
+    match &ca.issuing {
+        Some(it) => {
+            let record = CaRecord::new("issuing", file("issuing.pem"), it, &ca.issuing_key, Some(&ca.policy));
+            output.record(&record);
         }
+        None if ca.issuing_key != KeyPlace::Elsewhere => {
+            output.note(
+                "`issuing.csr` waits to be signed (`cert-tool ca sign`) and imported (`cert-tool ca import`)",
+            );
+        }
+        None => {}
     }
     Ok(Done::AllWell)
+}
+
+fn write_new(path: &Path, certificates: &[&Certificate]) -> Result<(), Failure> {
+    let text: String = certificates.iter().map(|certificate| certificate.to_pem()).collect();
+    let written = fs::File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.with_context(|| format!("can't write `{}`", path.display())).map_err(Failure::Usage)
+}
+
+/// One CA of a folder, with what its policy says.
+#[derive(Debug, Serialize)]
+struct CaRecord {
+    role: &'static str,
+    file: String,
+    subject: String,
+    issuer: String,
+    serial: String,
+    not_before: String,
+    not_after: String,
+    sha1: String,
+    sha256: String,
+    key: String,
+    identities: Option<String>,
+    max_days: Option<u32>,
+    max_certificates: Option<u64>,
+    key_types: Option<String>,
+}
+
+impl CaRecord {
+    fn new(
+        role: &'static str,
+        file: String,
+        certificate: &Certificate,
+        key: &KeyPlace,
+        policy: Option<&Policy>,
+    ) -> Self {
+        let key_types = policy.and_then(Policy::key_types);
+        Self {
+            role,
+            file,
+            subject: certificate.subject().to_owned(),
+            issuer: certificate.issuer().to_owned(),
+            serial: certificate.serial(),
+            not_before: rfc3339(certificate.not_before()),
+            not_after: rfc3339(certificate.not_after()),
+            sha1: certificate.sha1().to_string(),
+            sha256: certificate.sha256().to_string(),
+            key: match key {
+                KeyPlace::EncryptedFile => "in a file, encrypted".to_owned(),
+                KeyPlace::PlainFile => "in a file, not encrypted".to_owned(),
+                _ => "elsewhere".to_owned(),
+            },
+            identities: policy.and_then(Policy::identities).map(str::to_owned),
+            max_days: policy.and_then(Policy::max_days),
+            max_certificates: policy.and_then(Policy::max_certificates),
+            key_types: key_types.map(|it| it.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
+        }
+    }
+}
+
+impl fmt::Display for CaRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Names come from outside: what could steer a terminal is shown escaped.
+        writeln!(f, "{} ({})", self.file, self.role)?;
+        writeln!(f, "  subject:    {}", self.subject.escape_debug())?;
+        writeln!(f, "  issuer:     {}", self.issuer.escape_debug())?;
+        writeln!(f, "  serial:     {}", self.serial)?;
+        writeln!(f, "  not before: {}", self.not_before)?;
+        writeln!(f, "  not after:  {}", self.not_after)?;
+        writeln!(f, "  SHA-1:      {}", self.sha1)?;
+        writeln!(f, "  SHA-256:    {}", self.sha256)?;
+        write!(f, "  key:        {}", self.key.escape_debug())?;
+        if self.role != "issuing" {
+            return Ok(());
+        }
+        let rules = [
+            ("identities", self.identities.clone()),
+            ("max_days", self.max_days.map(|days| days.to_string())),
+            ("max_certificates", self.max_certificates.map(|count| count.to_string())),
+            ("key_types", self.key_types.clone()),
+        ];
+        write!(f, "\n  policy:     ")?;
+        let said: Vec<_> =
+            rules.iter().filter_map(|(rule, value)| Some(format!("{rule} {}", value.as_ref()?))).collect();
+        f.write_str(&if said.is_empty() { "no limits".to_owned() } else { said.join(", ") })
+    }
+}
+
+/// A file that was written.
+#[derive(Debug, Serialize)]
+struct FileRecord {
+    file: String,
+}
+
+impl FileRecord {
+    fn new(path: &Path) -> Self {
+        Self { file: path.display().to_string() }
+    }
+}
+
+impl fmt::Display for FileRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)
+    }
 }

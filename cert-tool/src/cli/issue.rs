@@ -20,6 +20,7 @@ use super::interrupt::Interrupt;
 use super::output::Output;
 use super::progress::Progress;
 use super::record::IdentityRecord;
+use super::secrets::UnlockArgs;
 
 pub(crate) fn run(args: &IssueArgs, output: &mut Output) -> Result<Done, Failure> {
     let mut job = match &args.from {
@@ -81,6 +82,7 @@ pub(crate) struct Job<'a> {
     ca: &'a Path,
     out: &'a Path,
     sink: Sink,
+    unlock: &'a UnlockArgs,
     pub(crate) options: IssueOptions,
 }
 
@@ -95,7 +97,7 @@ impl<'a> Job<'a> {
             Some(SinkArg::Folder) => Sink::Folder,
             None => default_sink,
         };
-        Self { ca: &args.ca, out: &args.out, sink, options }
+        Self { ca: &args.ca, out: &args.out, sink, unlock: &args.unlock, options }
     }
 
     pub(crate) fn run(
@@ -105,7 +107,7 @@ impl<'a> Job<'a> {
         output: &mut Output,
     ) -> Result<Done, Failure> {
         // The CA first: without it no store is begun.
-        let ca = CertificateAuthority::open(self.ca)?;
+        let ca = CertificateAuthority::open_with(self.ca, &mut |asked_for| self.unlock.ask(asked_for))?;
         let mut store = IssuedStore::open(self.out, self.sink)?;
         if store.dropped_rows() > 0 {
             let count = store.dropped_rows();

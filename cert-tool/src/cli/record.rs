@@ -120,7 +120,7 @@ impl fmt::Display for CertificateRecord {
     }
 }
 
-fn rfc3339(time: OffsetDateTime) -> String {
+pub(crate) fn rfc3339(time: OffsetDateTime) -> String {
     // Only years beyond 9999 have no such form, and certificates can't have them either.
     time.format(&Rfc3339).unwrap_or_default()
 }

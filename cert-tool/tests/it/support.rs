@@ -136,6 +136,16 @@ pub(crate) struct Said {
     pub(crate) err: String,
 }
 
+impl Said {
+    fn of(output: &std::process::Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout.clone()).unwrap(),
+            err: String::from_utf8(output.stderr.clone()).unwrap(),
+        }
+    }
+}
+
 impl Shop {
     pub(crate) fn new() -> Self {
         Self { factory: Factory::new() }
@@ -157,11 +167,14 @@ impl Shop {
     pub(crate) fn run_args(&self, args: &[&str]) -> Said {
         let mut command = assert_cmd::cargo::cargo_bin_cmd!("cert-tool");
         let output = command.args(args).current_dir(self.factory.folder.path()).output().unwrap();
-        Said {
-            code: output.status.code().unwrap(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
+        Said::of(&output)
+    }
+
+    /// Runs the binary with more in its environment.
+    pub(crate) fn run_with(&self, words: &str, environment: &[(&str, &str)]) -> Said {
+        let mut command = assert_cmd::cargo::cargo_bin_cmd!("cert-tool");
+        command.args(words.split_whitespace()).envs(environment.iter().copied());
+        Said::of(&command.current_dir(self.factory.folder.path()).output().unwrap())
     }
 
     /// Starts the binary and does not wait for it.

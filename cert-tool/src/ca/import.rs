@@ -1,0 +1,106 @@
+//! A CA that others made, or whose certificate comes from a root elsewhere.
+
+use std::path::{Path, PathBuf};
+
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::CertificateAuthority;
+use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE};
+use crate::certificate::Certificate;
+use crate::error::Error;
+use crate::fs;
+use crate::key::PrivateKey;
+use crate::secret::{AskSecret, Secret};
+
+/// What makes an existing CA one of ours.
+#[derive(Debug, Default)]
+pub struct ImportedCa {
+    /// Its certificate, then those above it in their order; the root may be missing.
+    pub certificates: Vec<Certificate>,
+    /// Its private key; without, it must be in the folder, where [`request_ca`](crate::request_ca) put it.
+    pub key: Option<PathBuf>,
+    /// What the copy of the key is encrypted with. A key that comes encrypted stays so: without another
+    /// passphrase it keeps its own.
+    pub passphrase: Option<Secret>,
+}
+
+/// Takes over a CA into a folder, when all of it belongs together: the key to the certificate, and each
+/// certificate to the one above it. Its name is used in what it issues byte for byte.
+pub fn import_ca(
+    folder: &Path,
+    ca: ImportedCa,
+    ask: &mut AskSecret<'_>,
+) -> Result<CertificateAuthority, Error> {
+    let bad = |reason: String| Error::BadCa { path: folder.to_owned(), reason };
+    folder::prepare(folder, &[ISSUING_CERTIFICATE])?;
+    let ImportedCa { mut certificates, key, passphrase } = ca;
+    check_chain(&certificates).map_err(bad)?;
+    // The passphrase that opens the key is also the one to open the copy with.
+    let mut used = None;
+    let mut remember = |asked_for: crate::secret::SecretFor<'_>| {
+        used = ask(asked_for)?;
+        Ok(used.clone())
+    };
+    let path = folder.join(ISSUING_KEY);
+    let imported = match &key {
+        Some(key) => Some(PrivateKey::read_with(key, &mut remember)?),
+        None => None,
+    };
+    let passphrase = passphrase.or_else(|| used.clone());
+    let issuing = certificates.first().ok_or_else(|| bad("it has no certificate".to_owned()))?;
+    match imported {
+        Some(key) => {
+            folder::check_is_ca_for(issuing, &key).map_err(|reason| bad(reason.to_owned()))?;
+            key.write_new_with(&path, passphrase.as_ref())?;
+        }
+        None => {
+            let key = folder::open_key(folder, ISSUING_KEY, ask)?;
+            folder::check_is_ca_for(issuing, key.as_ref()).map_err(|reason| bad(reason.to_owned()))?;
+        }
+    }
+    let root = certificates.last().filter(|last| is_self_signed(last)).cloned();
+    if let Some(root) = &root {
+        let root_file = folder.join(ROOT_CERTIFICATE);
+        if !root_file.exists() {
+            folder::write_certificates(&root_file, [root])?;
+        }
+        if certificates.len() > 1 {
+            certificates.pop();
+        }
+    }
+    if let Some(between) = certificates.get(1..).filter(|between| !between.is_empty()) {
+        folder::write_certificates(&folder.join(CHAIN), between)?;
+    }
+    // The last one: a CA without it does not exist yet.
+    folder::write_certificates(&folder.join(ISSUING_CERTIFICATE), certificates.first())?;
+    fs::sync_folder(folder)?;
+    CertificateAuthority::open_with(folder, &mut |asked_for| match &passphrase {
+        Some(passphrase) => Ok(Some(passphrase.clone())),
+        None => ask(asked_for),
+    })
+}
+
+/// Each must be signed by the next.
+fn check_chain(certificates: &[Certificate]) -> Result<(), String> {
+    for pair in certificates.windows(2) {
+        let [below, above] = pair else { continue };
+        let parsed = (X509Certificate::from_der(below.der()), X509Certificate::from_der(above.der()));
+        let (Ok((_, lower)), Ok((_, upper))) = parsed else {
+            return Err("a certificate of its chain is damaged".to_owned());
+        };
+        let is_named = lower.issuer().as_raw() == upper.subject().as_raw();
+        if !is_named || !upper.is_ca() || lower.verify_signature(Some(upper.public_key())).is_err() {
+            let (below, above) = (below.subject().escape_debug(), above.subject().escape_debug());
+            return Err(format!(
+                "`{above}` has not signed `{below}`; the chain goes from the CA up to its root"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn is_self_signed(certificate: &Certificate) -> bool {
+    X509Certificate::from_der(certificate.der()).is_ok_and(|(_, parsed)| {
+        parsed.subject().as_raw() == parsed.issuer().as_raw() && parsed.verify_signature(None).is_ok()
+    })
+}

@@ -1,0 +1,89 @@
+//! [`CaDescription`]: what is in a CA's folder, for which no key has to be opened.
+
+use std::path::Path;
+
+use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE, ROOT_KEY};
+use crate::certificate::{Certificate, read_certificate, read_certificates};
+use crate::error::Error;
+use crate::fs;
+use crate::policy::Policy;
+
+/// What is in a CA's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CaDescription {
+    /// The root, where its certificate is kept there.
+    pub root: Option<Certificate>,
+    /// The CAs between the root and the issuing one, from below.
+    pub between: Vec<Certificate>,
+    /// The CA that issues; none where there is only a root, or a request that waits for an answer.
+    pub issuing: Option<Certificate>,
+    /// Where the root's key is.
+    pub root_key: KeyPlace,
+    /// Where the issuing CA's key is.
+    pub issuing_key: KeyPlace,
+    /// What the issuing CA may issue.
+    pub policy: Policy,
+}
+
+/// Where a private key is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyPlace {
+    /// Not here.
+    Elsewhere,
+    /// In a file, encrypted.
+    EncryptedFile,
+    /// In a file, protected by its mode only.
+    PlainFile,
+}
+
+impl CaDescription {
+    /// Looks into a folder.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use cert_tool::{CaDescription, CaOptions, CertificateAuthority, KeyPlace};
+    /// # let temporary = tempfile::tempdir()?;
+    /// # let folder = temporary.path().join("ca");
+    /// CertificateAuthority::init(&folder, &CaOptions::default(), time::OffsetDateTime::now_utc())?;
+    /// let ca = CaDescription::read(&folder)?;
+    /// assert_eq!(ca.root_key, KeyPlace::PlainFile);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn read(folder: &Path) -> Result<Self, Error> {
+        let optional = |file: &str| {
+            let path = folder.join(file);
+            path.exists().then(|| read_certificate(&path)).transpose()
+        };
+        let (root, issuing) = (optional(ROOT_CERTIFICATE)?, optional(ISSUING_CERTIFICATE)?);
+        if root.is_none() && issuing.is_none() && !folder.join(folder::ISSUING_REQUEST).exists() {
+            let reason = "there is no certificate and no request in it".to_owned();
+            return Err(Error::BadCa { path: folder.to_owned(), reason });
+        }
+        let chain = folder.join(CHAIN);
+        Ok(Self {
+            root,
+            between: if chain.exists() { read_certificates(&chain)? } else { Vec::new() },
+            issuing,
+            root_key: KeyPlace::find(folder, ROOT_KEY)?,
+            issuing_key: KeyPlace::find(folder, ISSUING_KEY)?,
+            policy: Policy::read(folder)?,
+        })
+    }
+}
+
+impl KeyPlace {
+    fn find(folder: &Path, file: &str) -> Result<Self, Error> {
+        let path = folder.join(file);
+        if !path.exists() {
+            return Ok(Self::Elsewhere);
+        }
+        let text = zeroize::Zeroizing::new(fs::read_bounded(&path, MAX_KEY_BYTES)?);
+        let is_encrypted = crate::pem::find(&text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some();
+        Ok(if is_encrypted { Self::EncryptedFile } else { Self::PlainFile })
+    }
+}
+
+const MAX_KEY_BYTES: u64 = 64 * 1024;
