@@ -16,12 +16,15 @@ use args::{Args, Command, ConnectionStringArgs, ServeArgs};
 
 mod args;
 mod output;
+mod state;
 
 /// Runs the command that this process was started with.
 pub fn run() -> ExitCode {
     output::log_to_stderr();
     let done = match Args::parse().command {
         Command::ConnectionString(args) => connection_string(&args),
+        Command::Export(args) => state::export(&args).map(|()| ExitCode::SUCCESS),
+        Command::Import(args) => state::import(&args).map(|()| ExitCode::SUCCESS),
         Command::Serve(args) => serve(args),
     };
     match done {
@@ -69,8 +72,13 @@ async fn serve_until_told_to_end(args: ServeArgs) -> Result<ExitCode, Error> {
 /// All that a person or a script needs to go on, without a secret in it.
 fn ready_line(hub: &LocalHub, folder: &Path) -> String {
     let mqtt = hub.mqtt_addr().map(|address| format!(" and mqtts://{address}")).unwrap_or_default();
+    let management = hub.management_addr().map(|address| {
+        let token = data_folder::management_token_file(folder);
+        format!("; management on http://{address} with the token in {}", token.display())
+    });
+    let management = management.unwrap_or_default();
     format!(
-        "local-hub is ready on https://{}{mqtt}; trust {}; for the connection string: local-hub connection-string --data {}",
+        "local-hub is ready on https://{}{mqtt}; trust {}; for the connection string: local-hub connection-string --data {}{management}",
         hub.https_addr(),
         data_folder::ca_file(folder).display(),
         folder.display(),
@@ -84,7 +92,9 @@ fn exit_code(error: &Error) -> ExitCode {
         | Error::Faults(_)
         | Error::FolderInUse(_)
         | Error::HostName(_)
+        | Error::ManagementNotLoopback(_)
         | Error::NotLoopback(_)
+        | Error::State(_)
         | Error::UnknownPolicy { .. } => BAD_INPUT,
         Error::Bind { .. }
         | Error::Damaged { .. }

@@ -68,6 +68,11 @@ impl MovableClock {
         *self.hands() = Hands::StoppedAt(now);
     }
 
+    /// Whether it stands still.
+    pub fn is_stopped(&self) -> bool {
+        matches!(*self.hands(), Hands::StoppedAt(_))
+    }
+
     /// Lets the clock go on from where it is.
     pub fn go(&self) {
         let now = self.now();

@@ -32,6 +32,9 @@ pub struct Config {
     pub reach: Reach,
     /// A file that gets one line of JSON per request.
     pub request_log: Option<PathBuf>,
+    /// Where to listen for management, which must be on loopback; port 0 takes a free one, none has
+    /// no such port.
+    pub management: Option<SocketAddr>,
     /// The throttles and quotas of the service; none lets everything in at once.
     pub throttling: Option<Throttling>,
     /// What is to go wrong from the start.
@@ -63,6 +66,7 @@ impl Default for Config {
             host_names: Vec::new(),
             reach: Reach::default(),
             request_log: None,
+            management: None,
             throttling: None,
             faults: Faults::default(),
             clock: Arc::new(SystemClock),

@@ -7,6 +7,7 @@
 //! | `connection-string` | of the owner's policy, for the address last served on |
 //! | `hub.db` | devices, modules and twins |
 //! | `hub.lock` | locked while a hub uses the folder |
+//! | `management-token` | what requests to the management port must bear, while there is one |
 //! | `policies.json` | the policies and their keys |
 
 use std::fs::{self, File, TryLockError};
@@ -44,7 +45,7 @@ impl DataFolder {
 
     /// The database, readable for its owner only before anything is written to it.
     pub(crate) fn database(&self) -> Result<PathBuf> {
-        let path = self.path.join("hub.db");
+        let path = self.path.join(DATABASE_FILE);
         system::private_file(&path).map_err(|source| file_error("open", &path, source))?;
         Ok(path)
     }
@@ -75,10 +76,25 @@ impl DataFolder {
         Ok(policies)
     }
 
+    pub(crate) fn write_management_token(&self, token: &str) -> Result<()> {
+        let text = Zeroizing::new(format!("{token}\n"));
+        write(&self.path.join(MANAGEMENT_TOKEN_FILE), text.as_bytes())
+    }
+
     pub(crate) fn write_connection_string(&self, owner: &ServiceConnectionString) -> Result<()> {
         let text = Zeroizing::new(format!("{}\n", *owner.expose_text()));
         write(&self.path.join(CONNECTION_STRING_FILE), text.as_bytes())
     }
+}
+
+/// Refuses a folder that no hub was ever served from.
+pub(crate) fn check_has_hub(folder: &Path) -> Result<()> {
+    if folder.join(DATABASE_FILE).exists() { Ok(()) } else { Err(Error::EmptyFolder(folder.to_owned())) }
+}
+
+/// Where a folder has the token for the management port.
+pub(crate) fn management_token_file(folder: &Path) -> PathBuf {
+    folder.join(MANAGEMENT_TOKEN_FILE)
 }
 
 /// Where a folder has the certificate that clients must trust.
@@ -132,5 +148,7 @@ fn damaged(path: &Path, reason: &dyn std::error::Error) -> Error {
 }
 
 const CA_FILE: &str = "ca.pem";
+const DATABASE_FILE: &str = "hub.db";
 const CONNECTION_STRING_FILE: &str = "connection-string";
+const MANAGEMENT_TOKEN_FILE: &str = "management-token";
 const POLICIES_FILE: &str = "policies.json";

@@ -62,6 +62,12 @@ pub enum Error {
     /// A name that a certificate can't bear.
     #[error("`{0}` is no host name")]
     HostName(String),
+    /// A management port that others could reach.
+    #[error("{0} can be reached from other machines; the management port must be on 127.0.0.1 or [::1]")]
+    ManagementNotLoopback(SocketAddr),
+    /// What was to be imported was refused.
+    #[error("the state can't be imported: {0}")]
+    State(String),
     /// An address that others can reach, and nobody said that they may.
     #[error(
         "{0} can be reached from other machines; if that is wanted, say so with --reachable-from-other-machines"

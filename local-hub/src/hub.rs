@@ -19,6 +19,7 @@ use crate::throttle::Throttle;
 pub(crate) use devices::Hello;
 
 mod devices;
+mod state;
 
 /// One hub, shared by everything that serves it.
 #[derive(Debug)]
@@ -76,11 +77,11 @@ impl Hub {
         }
     }
 
-    /// A hub without a store and without throttles, on the machine's clock.
-    pub(crate) fn in_memory(registry: Registry, policies: Policies) -> Self {
+    /// A hub without throttles, on the machine's clock, that nobody is served from.
+    pub(crate) fn unserved(registry: Registry, store: Option<Store>, policies: Policies) -> Self {
         let clock = Arc::new(MovableClock::over(Arc::new(clock::SystemClock)));
         let throttle = Throttle::new(None, Arc::clone(&clock) as Arc<dyn Clock>);
-        Self::new(registry, None, policies, clock, throttle)
+        Self::new(registry, store, policies, clock, throttle)
     }
 
     pub(crate) fn policies(&self) -> &Policies {
@@ -104,7 +105,7 @@ impl Hub {
         let stale = faults.faults.iter().any(|fault| fault.effect == Effect::StalePage);
         let stale = stale.then(|| {
             let copy = self.read(Registry::clone);
-            Arc::new(Self::in_memory(copy, self.policies.clone()))
+            Arc::new(Self::unserved(copy, None, self.policies.clone()))
         });
         self.faults.set(faults, stale);
     }

@@ -29,6 +29,7 @@ mod http;
 mod hub;
 mod listener;
 mod local_hub;
+mod management;
 mod mqtt;
 mod policy;
 mod query;

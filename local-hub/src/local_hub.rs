@@ -18,6 +18,7 @@ use crate::faults::{Faults, FaultsError};
 use crate::http::{RequestLog, Service, operation_names};
 use crate::hub::Hub;
 use crate::listener::Listener;
+use crate::management::Management;
 use crate::mqtt::Gate;
 use crate::policy::{OWNER, Policies};
 use crate::registry::Registry;
@@ -33,6 +34,7 @@ pub struct LocalHub {
     hub: Arc<Hub>,
     https: (Listener, SocketAddr),
     mqtt: Option<(Listener, SocketAddr)>,
+    management: Option<Management>,
     host: HubHost,
     ca_pem: String,
     /// Unlocked when the hub is gone.
@@ -57,6 +59,10 @@ impl LocalHub {
             Some(address) => Some(bind(address).await?),
             None => None,
         };
+        let management = match config.management {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let mqtt_tls = state.authority.server_config(&server_names(&config))?;
         let mut https_tls = mqtt_tls.clone();
         https_tls.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -75,6 +81,8 @@ impl LocalHub {
         let local_hub = Self {
             https: (Listener::serve(https, Arc::new(https_tls), service, gone()), https_addr),
             mqtt: mqtt.map(|(mqtt, address)| (Listener::serve(mqtt, mqtt_tls, gate, gone()), address)),
+            management: management
+                .map(|(listener, address)| Management::serve(listener, address, Arc::clone(&hub))),
             hub,
             host,
             ca_pem: state.authority.certificate_pem().to_owned(),
@@ -82,6 +90,9 @@ impl LocalHub {
         };
         if let Some(folder) = &local_hub.folder {
             folder.write_connection_string(&local_hub.connection_string(OWNER)?)?;
+            if let Some(management) = &local_hub.management {
+                folder.write_management_token(management.token().expose())?;
+            }
         }
         Ok(local_hub)
     }
@@ -116,6 +127,28 @@ impl LocalHub {
     /// The certificate, in PEM, that clients must trust.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
+    }
+
+    /// Where it listens for management, if it does.
+    pub fn management_addr(&self) -> Option<SocketAddr> {
+        self.management.as_ref().map(Management::address)
+    }
+
+    /// The secret that requests to the management port must bear, as `Authorization: Bearer …`.
+    pub fn management_token(&self) -> Option<&str> {
+        self.management.as_ref().map(|management| management.token().expose())
+    }
+
+    /// The devices, with their keys, as `az iot hub state export` writes them. What devices report
+    /// and the hub counts is not in it.
+    pub fn export_state(&self) -> Result<Vec<u8>> {
+        self.hub.export().map_err(|refusal| Error::State(refusal.text))
+    }
+
+    /// Puts in what such a document holds, in the place of devices that have the same id or, to
+    /// `replace`, of all. All of it, or nothing where a part of it is refused.
+    pub async fn import_state(&self, document: &[u8], replace: bool) -> Result<()> {
+        self.hub.import(document, replace).await.map_err(|refusal| Error::State(refusal.text))
     }
 
     /// The hub's clock, to be moved at will.
@@ -202,6 +235,9 @@ impl State {
 }
 
 fn check_reach(config: &Config) -> Result<()> {
+    if let Some(address) = config.management.filter(|address| !address.ip().is_loopback()) {
+        return Err(Error::ManagementNotLoopback(address));
+    }
     let mut addresses = std::iter::once(config.https).chain(config.mqtt);
     match addresses.find(|address| !address.ip().is_loopback()) {
         Some(address) if config.reach == Reach::ThisMachine => Err(Error::NotLoopback(address)),

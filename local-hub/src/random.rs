@@ -35,7 +35,8 @@ impl RequestIds {
     }
 }
 
-fn bytes() -> [u8; 32] {
+/// 32 random bytes.
+pub(crate) fn bytes() -> [u8; 32] {
     let mut bytes = [0; 32];
     rustls::crypto::aws_lc_rs::default_provider()
         .secure_random

@@ -18,6 +18,7 @@ pub(crate) use document::{Datum, TwinDocument};
 pub(crate) use journal::{Counts, Journal, Notice};
 pub(crate) use presence::{Feed, Quality, Subscriptions};
 pub(crate) use record::{DeviceRecord, ModuleRecord};
+pub(crate) use state_file::{Exported, StateFile};
 
 mod bulk;
 mod commands;
@@ -28,6 +29,7 @@ mod module;
 mod presence;
 mod record;
 mod scope;
+mod state_file;
 #[cfg(test)]
 mod tests;
 mod twin;

@@ -26,6 +26,10 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Print the connection string of a policy (a secret) to stdout
     ConnectionString(ConnectionStringArgs),
+    /// Write the devices of a folder, with their keys, to stdout as `az iot hub state export` does
+    Export(ExportArgs),
+    /// Put the devices of such a document into a folder: all of them, or none
+    Import(ImportArgs),
     /// Serve a hub until SIGINT or SIGTERM
     Serve(ServeArgs),
 }
@@ -38,6 +42,26 @@ pub(crate) struct ConnectionStringArgs {
     /// iothubowner, service, device, registryRead or registryReadWrite
     #[arg(long, value_name = "NAME", default_value = OWNER)]
     pub(crate) policy: String,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExportArgs {
+    /// The folder, which no hub may be using; a hub that runs exports through its management port
+    #[arg(long, value_name = "DIR", env = "LOCAL_HUB_DATA")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ImportArgs {
+    /// The folder, which is made if it is missing and no hub may be using
+    #[arg(long, value_name = "DIR", env = "LOCAL_HUB_DATA")]
+    pub(crate) data: PathBuf,
+    /// Take out whatever the document does not name
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// The document; `-` reads stdin
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -61,6 +85,9 @@ pub(crate) struct ServeArgs {
     /// Write one line of JSON per request to this file
     #[arg(long, value_name = "FILE", env = "LOCAL_HUB_REQUEST_LOG")]
     request_log: Option<PathBuf>,
+    /// Listen for management here, on loopback; the file management-token lets in, see docs/local-hub-rehearsals.md
+    #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_MANAGEMENT")]
+    management: Option<SocketAddr>,
     /// Keep to the throttles and quotas of a hub of this tier: F1, B1, B2, B3, S1, S2 or S3
     #[arg(long, value_name = "TIER", env = "LOCAL_HUB_TIER")]
     tier: Option<Tier>,
@@ -101,6 +128,7 @@ impl ServeArgs {
             host_names: self.host_names,
             reach: if self.reachable_from_other_machines { Reach::OtherMachines } else { Reach::ThisMachine },
             request_log: self.request_log,
+            management: self.management,
             throttling: self.tier.map(|tier| Throttling {
                 tier,
                 units: self.units,

@@ -1,14 +1,24 @@
 //! The one place that writes to stdout (data) and stderr (everything for people).
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 
 use tracing_subscriber::EnvFilter;
+
+use crate::error::Result;
 
 /// One line of data.
 #[expect(clippy::print_stdout, reason = "this is the one place that prints")]
 pub(crate) fn line(text: &str) {
     println!("{text}");
+}
+
+/// A document of data, and an end of line.
+pub(crate) fn data(document: &[u8]) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    let written =
+        stdout.write_all(document).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush());
+    written.map_err(|source| crate::error::Error::File { action: "write to", path: "stdout".into(), source })
 }
 
 /// An error with everything that led to it.

@@ -19,7 +19,7 @@ fn hub_with(items: Value) -> Hub {
     let now = "2026-11-22T10:00:00Z".parse().unwrap();
     let result = registry.bulk(entries.collect(), now, &mut Journal::default());
     assert!(result.is_successful, "{result:?}");
-    Hub::in_memory(registry, Policies::generate())
+    Hub::unserved(registry, None, Policies::generate())
 }
 
 fn fleet() -> Hub {

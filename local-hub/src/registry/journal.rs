@@ -56,6 +56,18 @@ impl Journal {
         self.touch(device, module);
     }
 
+    /// Takes over what another journal has collected after this one.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.touched.extend(other.touched);
+        self.notices.extend(other.notices);
+        let (mine, others) = (&mut self.counts, other.counts);
+        mine.created += others.created;
+        mine.updated += others.updated;
+        mine.deleted += others.deleted;
+        mine.unchanged += others.unchanged;
+        mine.failed += others.failed;
+    }
+
     /// The identities to look at again: one that is not in the registry any more was deleted.
     pub(crate) fn touched(&self) -> &[IdentityId] {
         &self.touched

@@ -78,11 +78,15 @@ impl Registry {
         Ok(())
     }
 
+    /// The id of the device whose own scope this is.
+    pub(super) fn device_of_scope(scope: &str) -> Option<&str> {
+        scope.strip_prefix(SCHEME)?.rsplit_once('-').map(|(id, _)| id)
+    }
+
     /// The edge device whose own scope this is.
     fn edge_device_of(&self, scope: &str) -> Answer<&DeviceRecord> {
         let unknown = || invalid(format!("`{scope}` is the scope of no edge device"));
-        let name = scope.strip_prefix(SCHEME).and_then(|rest| rest.rsplit_once('-'));
-        let (id, _) = name.ok_or_else(unknown)?;
+        let id = Self::device_of_scope(scope).ok_or_else(unknown)?;
         let id = DeviceId::new(id).map_err(|_| unknown())?;
         let record = self.device(&id).map_err(|_| unknown())?;
         match record.settings.device_scope.as_deref() {

@@ -99,3 +99,33 @@ fn a_file_of_faults_is_read_before_anything_begins() {
     assert_eq!(code, Some(3));
     assert!(stderr.contains("can't read") && stderr.contains("faults.toml"), "{stderr}");
 }
+
+#[tokio::test]
+async fn a_folder_is_exported_and_imported() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (code, stderr) = failure(local_hub().args(["export", "--data"]).arg(first.path()));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("holds no hub"), "{stderr}");
+
+    let process = Process::serve(first.path());
+    process.client.put("/devices/d", None, &json!({"deviceId": "d"})).await.ok();
+    let key = process.client.get("/devices/d").await.ok()["authentication"]["symmetricKey"].clone();
+    let (code, stderr) = failure(local_hub().args(["export", "--data"]).arg(first.path()));
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("in use by another local-hub"), "{stderr}");
+    process.kill();
+
+    let exported = local_hub().args(["export", "--data"]).arg(first.path()).assert().success();
+    let document = exported.get_output().stdout.clone();
+    let import = |text: &[u8]| {
+        let mut command = assert_cmd::Command::from_std(local_hub());
+        command.args(["import", "-", "--data"]).arg(second.path()).write_stdin(text.to_vec());
+        command.assert()
+    };
+    import(&document).success();
+    import(b"{\"devices\": {\"x\": {\"identity\": {\"status\": \"on\"}}}}").code(2);
+    import(b"no JSON").code(2);
+    let process = Process::serve(second.path());
+    assert_eq!(process.client.get("/devices/d").await.ok()["authentication"]["symmetricKey"], key);
+    assert_eq!(process.client.get("/devices/x").await.status, 404);
+}

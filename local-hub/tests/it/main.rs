@@ -14,6 +14,7 @@ mod devices;
 mod durability;
 mod faults;
 mod hostile;
+mod management;
 mod modules;
 mod mqtt_access;
 mod mqtt_commands;

@@ -1,0 +1,166 @@
+//! The management port: what is done to a hub that no IoT Hub can be asked for.
+//!
+//! Plain HTTP on loopback, off by default. Whoever may read the file `management-token` (mode 0600)
+//! may use it: the token goes into each request as `Authorization: Bearer …`. That is the protection
+//! that the connection string has as well. Loopback alone would let in every user of the machine,
+//! and every page in the user's browser.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use subtle::ConstantTimeEq;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
+use zeroize::Zeroizing;
+
+use crate::hub::Hub;
+use crate::random;
+use operations::Operations;
+
+mod operations;
+
+/// A running management port; it ends when the value is dropped.
+#[derive(Debug)]
+pub(crate) struct Management {
+    address: SocketAddr,
+    token: Token,
+    accepting: AbortHandle,
+}
+
+/// What a request must bear.
+#[derive(Debug, Clone)]
+pub(crate) struct Token(Arc<SecretText>);
+
+struct SecretText(Zeroizing<String>);
+
+impl std::fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl Token {
+    /// A new one of 32 random bytes.
+    pub(crate) fn generate() -> Self {
+        let text = URL_SAFE_NO_PAD.encode(*Zeroizing::new(random::bytes()));
+        Self(Arc::new(SecretText(Zeroizing::new(text))))
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0.0
+    }
+
+    fn is_in(&self, headers: &HeaderMap) -> bool {
+        let given = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        given.is_some_and(|given| given.ct_eq(self.expose().as_bytes()).into())
+    }
+}
+
+impl Management {
+    /// Serves the port.
+    pub(crate) fn serve(listener: TcpListener, address: SocketAddr, hub: Arc<Hub>) -> Self {
+        let token = Token::generate();
+        let operations = Arc::new(Operations::new(hub));
+        let accepting = tokio::spawn(accept(listener, operations, token.clone())).abort_handle();
+        Self { address, token, accepting }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn token(&self) -> &Token {
+        &self.token
+    }
+}
+
+impl Drop for Management {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, operations: Arc<Operations>, token: Token) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // Connections end with the task that accepts them.
+    let mut connections = JoinSet::new();
+    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (operations, token) = (Arc::clone(&operations), token.clone());
+                connections.spawn(async move {
+                    connection(stream, operations, token).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a management connection can't be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn connection(stream: TcpStream, operations: Arc<Operations>, token: Token) {
+    let serve = service_fn(move |request| {
+        let (operations, token) = (Arc::clone(&operations), token.clone());
+        async move { Ok::<_, Infallible>(answer(request, &operations, &token).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), serve);
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a management connection ended");
+    }
+}
+
+async fn answer(request: Request<Incoming>, operations: &Operations, token: &Token) -> Response<Full<Bytes>> {
+    let (parts, body) = request.into_parts();
+    if !token.is_in(&parts.headers) {
+        let text = "the Authorization header must be `Bearer` and what the file management-token holds";
+        return refused(StatusCode::UNAUTHORIZED, text);
+    }
+    let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await;
+    let body = match body {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(_)) => return refused(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or ended early"),
+        Err(_) => return refused(StatusCode::REQUEST_TIMEOUT, "the body took too long to arrive"),
+    };
+    match operations.perform(&parts.method, &parts.uri, &body).await {
+        Ok(content) => document(StatusCode::OK, content),
+        Err((status, text)) => refused(status, &text),
+    }
+}
+
+fn refused(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    document(status, json!({ "error": text }).to_string().into_bytes())
+}
+
+fn document(status: StatusCode, content: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(content)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const BODY_TIMEOUT: Duration = Duration::from_secs(300);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// A state of a million devices; who has the token has the machine's memory anyway.
+const MAX_BODY: usize = 1024 * 1024 * 1024;
+const MAX_CONNECTIONS: usize = 16;

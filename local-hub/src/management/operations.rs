@@ -1,0 +1,188 @@
+//! What the management port can be asked for.
+//!
+//! | request | does |
+//! |---|---|
+//! | `GET`, `PUT`, `DELETE /faults` | shows, sets, ends the faults |
+//! | `GET`, `PUT /network` | `{"gone": true}`: connections are ended and new ones reset |
+//! | `GET`, `PUT /clock` | shows and moves the clock: `now`, `advanceSeconds`, `stopped` |
+//! | `GET /state` | the devices as `az iot hub state export` writes them |
+//! | `POST /state` | puts such devices in; `?replace=true` takes all others out |
+//! | `DELETE /state` | takes everything out |
+//! | `GET /snapshots` | the names of the snapshots, which are in memory |
+//! | `PUT`, `DELETE /snapshots/{name}` | takes one, forgets one |
+//! | `POST /snapshots/{name}/restore` | makes the hub what it was then |
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{Method, StatusCode, Uri};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::clock::Clock;
+use crate::faults::Faults;
+use crate::http::operation_names;
+use crate::hub::Hub;
+use crate::refusal::Refusal;
+use crate::registry::Registry;
+
+/// The operations, with what they keep between requests.
+#[derive(Debug)]
+pub(super) struct Operations {
+    hub: Arc<Hub>,
+    snapshots: Mutex<BTreeMap<String, Registry>>,
+}
+
+/// A document, or the status and the text of a refusal.
+type Outcome = Result<Vec<u8>, (StatusCode, String)>;
+
+impl Operations {
+    pub(super) fn new(hub: Arc<Hub>) -> Self {
+        Self { hub, snapshots: Mutex::default() }
+    }
+
+    pub(super) async fn perform(&self, method: &Method, uri: &Uri, body: &[u8]) -> Outcome {
+        let path: Vec<&str> = uri.path().trim_matches('/').split('/').collect();
+        match (method.as_str(), path.as_slice()) {
+            ("GET", ["faults"]) => shown(&self.hub.faults().faults().to_json()),
+            ("PUT", ["faults"]) => self.set_faults(Faults::parse_json(body).map_err(bad_input)?),
+            ("DELETE", ["faults"]) => self.set_faults(Faults::default()),
+            ("GET", ["network"]) => shown(&json!({"gone": *self.hub.faults().gone().borrow()})),
+            ("PUT", ["network"]) => self.set_network(body),
+            ("GET", ["clock"]) => self.clock(),
+            ("PUT", ["clock"]) => self.move_clock(body),
+            ("GET", ["state"]) => self.hub.export().map_err(refused),
+            ("POST", ["state"]) => self.import(uri, body).await,
+            ("DELETE", ["state"]) => self.become_registry(Registry::default()).await,
+            ("GET", ["snapshots"]) => shown(&json!(self.snapshots().keys().collect::<Vec<_>>())),
+            ("PUT", ["snapshots", name]) => self.take_snapshot(name),
+            ("DELETE", ["snapshots", name]) => match self.snapshots().remove(*name) {
+                Some(_) => done(),
+                None => Err(no_snapshot(name)),
+            },
+            ("POST", ["snapshots", name, "restore"]) => {
+                let snapshot = self.snapshots().get(*name).cloned().ok_or_else(|| no_snapshot(name))?;
+                self.become_registry(snapshot).await
+            }
+            _ => Err((
+                StatusCode::NOT_FOUND,
+                "there are GET, PUT, DELETE /faults; GET, PUT /network; GET, PUT /clock; GET, POST, DELETE /state; \
+                 GET /snapshots; PUT, DELETE /snapshots/{name}; POST /snapshots/{name}/restore"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    fn set_faults(&self, faults: Faults) -> Outcome {
+        faults.check_operations(&operation_names()).map_err(bad_input)?;
+        self.hub.set_faults(faults);
+        done()
+    }
+
+    fn set_network(&self, body: &[u8]) -> Outcome {
+        let Network { gone } = read(body)?;
+        self.hub.faults().set_gone(gone);
+        done()
+    }
+
+    fn clock(&self) -> Outcome {
+        let clock = self.hub.clock();
+        let now = clock.now().format(&Rfc3339).map_err(bad_input)?;
+        shown(&json!({"now": now, "stopped": clock.is_stopped()}))
+    }
+
+    fn move_clock(&self, body: &[u8]) -> Outcome {
+        let ClockMove { now, advance_seconds, stopped } = read(body)?;
+        let clock = self.hub.clock();
+        let now = now.map(|text| OffsetDateTime::parse(&text, &Rfc3339)).transpose();
+        let now = now.map_err(|_| bad_input("`now` is no time such as 2026-11-22T10:00:00Z"))?;
+        let by = advance_seconds.map(time::Duration::checked_seconds_f64);
+        let by = by.map(|by| by.ok_or_else(|| bad_input("`advanceSeconds` is too large"))).transpose()?;
+        match stopped {
+            Some(true) => clock.stop(),
+            Some(false) => clock.go(),
+            None => {}
+        }
+        if let Some(now) = now {
+            clock.set(now);
+        }
+        if let Some(by) = by {
+            clock.advance(by);
+        }
+        self.clock()
+    }
+
+    async fn import(&self, uri: &Uri, body: &[u8]) -> Outcome {
+        let replace = match uri.query() {
+            None | Some("") | Some("replace=false") => false,
+            Some("replace=true") => true,
+            Some(_) => return Err(bad_input("the only parameter is `replace`, which is true or false")),
+        };
+        self.hub.import(body, replace).await.map_err(refused)?;
+        done()
+    }
+
+    async fn become_registry(&self, next: Registry) -> Outcome {
+        self.hub.become_registry(next).await.map_err(refused)?;
+        done()
+    }
+
+    fn take_snapshot(&self, name: &str) -> Outcome {
+        let snapshot = self.hub.read(Registry::clone);
+        let mut snapshots = self.snapshots();
+        if snapshots.len() >= MAX_SNAPSHOTS && !snapshots.contains_key(name) {
+            let text = format!("there are {MAX_SNAPSHOTS} snapshots, the most there can be; delete one");
+            return Err((StatusCode::CONFLICT, text));
+        }
+        snapshots.insert(name.to_owned(), snapshot);
+        done()
+    }
+
+    fn snapshots(&self) -> MutexGuard<'_, BTreeMap<String, Registry>> {
+        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Network {
+    gone: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct ClockMove {
+    now: Option<String>,
+    advance_seconds: Option<f64>,
+    stopped: Option<bool>,
+}
+
+fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, (StatusCode, String)> {
+    serde_json::from_slice(body).map_err(|error| bad_input(format!("the body can't be read: {error}")))
+}
+
+fn shown(document: &Value) -> Outcome {
+    Ok(document.to_string().into_bytes())
+}
+
+fn done() -> Outcome {
+    shown(&json!({}))
+}
+
+fn bad_input(problem: impl ToString) -> (StatusCode, String) {
+    (StatusCode::BAD_REQUEST, problem.to_string())
+}
+
+fn refused(refusal: Refusal) -> (StatusCode, String) {
+    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, refusal.text)
+}
+
+fn no_snapshot(name: &str) -> (StatusCode, String) {
+    (StatusCode::NOT_FOUND, format!("there is no snapshot `{name}`; GET /snapshots names those there are"))
+}
+
+/// Each is a whole registry in memory.
+const MAX_SNAPSHOTS: usize = 16;

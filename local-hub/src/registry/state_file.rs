@@ -1,0 +1,296 @@
+//! The registry as one JSON document, in the shape of `az iot hub state export`.
+//!
+//! It holds what a client writes: identities with their keys, tags, desired properties, parents.
+//! What a hub counts and devices report is not in it. Only `devices` is written and read: the local
+//! hub has nothing that would go into `arm`, and `configurations` are passed over.
+
+use std::collections::BTreeMap;
+
+use hub_types::identity::{Capabilities, DeviceSpec, ModuleSpec, Status, StatusReason};
+use hub_types::twin::TwinPatch;
+use hub_types::{Authentication, DeviceId, IdentityId, IfMatch, ModuleId, Timestamp};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value, json};
+
+use super::record::{DeviceRecord, IdentityRecord, ModuleRecord};
+use super::{Answer, Journal, Registry};
+use crate::refusal::Refusal;
+use crate::twin::Values;
+
+/// A registry as the document. It is written straight from the records.
+pub(crate) struct Exported<'a>(pub(crate) &'a Registry);
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExportedDevice<'a> {
+    identity: ExportedIdentity<'a>,
+    modules: ExportedModules<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<&'a str>,
+    twin: ExportedTwin<'a>,
+}
+
+#[derive(Serialize)]
+struct ExportedModule<'a> {
+    identity: ExportedIdentity<'a>,
+    twin: ExportedTwin<'a>,
+}
+
+/// Of a device or, without capabilities and status, of a module.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExportedIdentity<'a> {
+    authentication: &'a Authentication,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capabilities: Option<&'a Capabilities>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    managed_by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_reason: Option<&'a StatusReason>,
+}
+
+struct ExportedModules<'a>(&'a DeviceRecord);
+
+#[derive(Serialize)]
+struct ExportedTwin<'a> {
+    properties: ExportedProperties<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Values<'a>>,
+}
+
+#[derive(Serialize)]
+struct ExportedProperties<'a> {
+    desired: Values<'a>,
+}
+
+impl Serialize for Exported<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut document = serializer.serialize_map(Some(1))?;
+        document.serialize_entry("devices", &ExportedDevices(self.0))?;
+        document.end()
+    }
+}
+
+struct ExportedDevices<'a>(&'a Registry);
+
+impl Serialize for ExportedDevices<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.devices.iter().map(|(id, record)| (id, ExportedDevice::new(record))))
+    }
+}
+
+impl Serialize for ExportedModules<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.modules.iter().map(|(id, record)| (id, ExportedModule::new(record))))
+    }
+}
+
+impl<'a> ExportedDevice<'a> {
+    fn new(record: &'a DeviceRecord) -> Self {
+        let settings = &record.settings;
+        let identity = ExportedIdentity {
+            authentication: &record.identity.authentication,
+            capabilities: Some(&settings.capabilities),
+            managed_by: None,
+            status: Some(settings.status),
+            status_reason: settings.status_reason.as_ref(),
+        };
+        let parent = settings.parent_scopes.first().and_then(|scope| Registry::device_of_scope(scope));
+        Self { identity, modules: ExportedModules(record), parent, twin: ExportedTwin::new(&record.identity) }
+    }
+}
+
+impl<'a> ExportedModule<'a> {
+    fn new(record: &'a ModuleRecord) -> Self {
+        let identity = ExportedIdentity {
+            authentication: &record.identity.authentication,
+            capabilities: None,
+            managed_by: record.managed_by.as_deref(),
+            status: None,
+            status_reason: None,
+        };
+        Self { identity, twin: ExportedTwin::new(&record.identity) }
+    }
+}
+
+impl<'a> ExportedTwin<'a> {
+    fn new(record: &'a IdentityRecord) -> Self {
+        Self {
+            properties: ExportedProperties { desired: Values(&record.twin.desired.properties) },
+            tags: record.twin.tags.as_ref().map(Values),
+        }
+    }
+}
+
+/// The document as it is read. What a hub adds to it on its own is passed over.
+#[derive(Debug, Deserialize)]
+pub(crate) struct StateFile {
+    devices: BTreeMap<DeviceId, DeviceState>,
+}
+
+#[derive(Debug, Deserialize)]
+struct DeviceState {
+    identity: Map<String, Value>,
+    #[serde(default)]
+    twin: Map<String, Value>,
+    #[serde(default)]
+    modules: BTreeMap<ModuleId, ModuleState>,
+    #[serde(default)]
+    parent: Option<DeviceId>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ModuleState {
+    identity: Map<String, Value>,
+    #[serde(default)]
+    twin: Map<String, Value>,
+}
+
+impl StateFile {
+    /// Reads the document. Who gets the text of the refusal sees no key in it.
+    pub(crate) fn parse(text: &[u8]) -> Answer<Self> {
+        serde_json::from_slice(text).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let what = if error.is_data() { "no state of a hub" } else { "no JSON" };
+            Refusal::argument(format!(
+                "the document is {what} at line {line}, column {column}; `az iot hub state export` shows its shape"
+            ))
+        })
+    }
+}
+
+impl Registry {
+    /// Puts in what a document holds, in the place of devices that have the same id. All of it, or
+    /// nothing where a part of it is refused.
+    pub(crate) fn import(&mut self, state: StateFile, now: Timestamp, journal: &mut Journal) -> Answer<()> {
+        let mut next = self.clone();
+        let mut written = Journal::default();
+        for (id, device) in &state.devices {
+            let refused = |refusal: Refusal| named(refusal, id);
+            next.import_device(id, device, now, &mut written).map_err(refused)?;
+        }
+        for (id, device) in &state.devices {
+            let refused = |refusal: Refusal| named(refusal, id);
+            next.import_parent(id, device, now, &mut written).map_err(refused)?;
+        }
+        *self = next;
+        journal.absorb(written);
+        Ok(())
+    }
+
+    /// Becomes another registry. Who is connected and exists in both stays connected.
+    pub(crate) fn replace_with(&mut self, mut next: Self, journal: &mut Journal) {
+        for (id, record) in &self.devices {
+            let successor = next.devices.get_mut(id);
+            if successor.is_none() {
+                journal.deleted(id, None);
+            }
+            let mut heirs = successor;
+            for (module, old) in &record.modules {
+                match heirs.as_mut().and_then(|device| device.modules.get_mut(module)) {
+                    Some(heir) => heir.identity.presence.clone_from(&old.identity.presence),
+                    None => journal.deleted(id, Some(module)),
+                }
+            }
+            if let Some(heir) = heirs {
+                heir.identity.presence.clone_from(&record.identity.presence);
+            }
+        }
+        for (id, record) in &next.devices {
+            journal.updated(id, None, true);
+            for module in record.modules.keys() {
+                journal.updated(id, Some(module), true);
+            }
+        }
+        next.capacity = self.capacity;
+        next.last_generation = next.last_generation.max(self.last_generation);
+        *self = next;
+    }
+
+    fn import_device(
+        &mut self,
+        id: &DeviceId,
+        state: &DeviceState,
+        now: Timestamp,
+        journal: &mut Journal,
+    ) -> Answer<()> {
+        if self.devices.contains_key(id) {
+            self.delete_device(id, &IfMatch::Any, journal)?;
+        }
+        self.create_device(device_spec(id, state)?, twin_patch(&state.twin)?, now, journal)?;
+        for (module, state) in &state.modules {
+            let twin = twin_patch(&state.twin)?;
+            if module.is_system() {
+                let identity = IdentityId::new(id.clone(), Some(module.clone()));
+                self.patch_twin(&identity, twin, &IfMatch::Any, now, journal)?;
+            } else {
+                self.create_module(id, module_spec(id, module, state)?, twin, now, journal)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Parents come second: any device may be the parent of one before it.
+    fn import_parent(
+        &mut self,
+        id: &DeviceId,
+        state: &DeviceState,
+        now: Timestamp,
+        journal: &mut Journal,
+    ) -> Answer<()> {
+        let Some(parent) = &state.parent else {
+            return Ok(());
+        };
+        let scope = self.device(parent)?.settings.device_scope.clone().map(String::from);
+        let scope = scope.filter(|_| self.device(parent).is_ok_and(DeviceRecord::is_edge));
+        let scope =
+            scope.ok_or_else(|| Refusal::argument(format!("its parent {parent} is no edge device")))?;
+        let own = self.device(id)?.settings.device_scope.clone().map(String::from);
+        let spec = DeviceSpec {
+            device_scope: own.or_else(|| Some(scope.clone())),
+            parent_scopes: Some(vec![scope]),
+            authentication: Some(self.device(id)?.identity.authentication.clone()),
+            ..device_spec(id, state)?
+        };
+        self.replace_device(spec, &IfMatch::Any, now, journal).map(|_| ())
+    }
+}
+
+fn device_spec(id: &DeviceId, state: &DeviceState) -> Answer<DeviceSpec> {
+    let mut identity = state.identity.clone();
+    identity.insert("deviceId".to_owned(), json!(id));
+    // Scopes name generations, which are another hub's; the parent says the same.
+    for member in ["deviceScope", "parentScopes"] {
+        identity.remove(member);
+    }
+    DeviceSpec::deserialize(Value::Object(identity)).map_err(|error| Refusal::argument(error.to_string()))
+}
+
+fn module_spec(device: &DeviceId, id: &ModuleId, state: &ModuleState) -> Answer<ModuleSpec> {
+    let mut identity = state.identity.clone();
+    identity.insert("deviceId".to_owned(), json!(device));
+    identity.insert("moduleId".to_owned(), json!(id));
+    ModuleSpec::deserialize(Value::Object(identity)).map_err(|error| Refusal::argument(error.to_string()))
+}
+
+/// The twin's tags and desired properties; the rest is not for a client to write.
+fn twin_patch(twin: &Map<String, Value>) -> Answer<TwinPatch> {
+    let mut body = Map::new();
+    if let Some(tags @ Value::Object(_)) = twin.get("tags") {
+        body.insert("tags".to_owned(), tags.clone());
+    }
+    if let Some(desired @ Value::Object(_)) = twin.get("properties").and_then(|all| all.get("desired")) {
+        body.insert("properties".to_owned(), json!({ "desired": desired }));
+    }
+    TwinPatch::from_body(Value::Object(body)).map_err(|error| Refusal::argument(error.to_string()))
+}
+
+fn named(refusal: Refusal, device: &DeviceId) -> Refusal {
+    Refusal { text: format!("device {device}: {}", refusal.text), ..refusal }
+}
+
+#[cfg(test)]
+mod tests;

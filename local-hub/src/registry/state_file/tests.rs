@@ -1,0 +1,149 @@
+use serde_json::to_value;
+
+use super::*;
+
+fn import(registry: &mut Registry, document: Value) -> Answer<Journal> {
+    let mut journal = Journal::default();
+    let state = StateFile::parse(document.to_string().as_bytes())?;
+    registry.import(state, "2026-11-22T10:00:00Z".parse().unwrap(), &mut journal)?;
+    Ok(journal)
+}
+
+fn export(registry: &Registry) -> Value {
+    to_value(Exported(registry)).unwrap()
+}
+
+/// What `az iot hub state export` writes, with a child before its parent.
+fn sample() -> Value {
+    let thumbprint = "A".repeat(64);
+    json!({
+        "arm": {"resources": []},
+        "configurations": {"admConfigurations": {}, "edgeDeployments": {}},
+        "devices": {
+            "device1": {
+                "identity": {
+                    "authentication": {
+                        "type": "selfSigned",
+                        "x509Thumbprint": {"primaryThumbprint": thumbprint, "secondaryThumbprint": thumbprint},
+                    },
+                    "capabilities": {"iotEdge": false},
+                    "connectionState": "Disconnected",
+                    "modelId": "",
+                    "status": "disabled",
+                    "statusReason": "spare",
+                },
+                "modules": {
+                    "module1": {
+                        "identity": {
+                            "authentication": {
+                                "symmetricKey": {"primaryKey": null, "secondaryKey": null},
+                                "type": "certificateAuthority",
+                                "x509Thumbprint": {"primaryThumbprint": null, "secondaryThumbprint": null},
+                            },
+                            "connectionState": "Disconnected",
+                        },
+                        "twin": {
+                            "modelId": "",
+                            "properties": {"desired": {"test": 3}},
+                            "status": "enabled",
+                            "tags": {"test": "4"},
+                        },
+                    },
+                },
+                "parent": "edge2",
+                "twin": {"properties": {"desired": {}}},
+            },
+            "edge2": {
+                "identity": {
+                    "authentication": {
+                        "type": "sas",
+                        "symmetricKey": {"primaryKey": "QUFBQUFBQUFBQUFBQUFBQQ==", "secondaryKey": "QkJCQkJCQkJCQkJCQkJCQg=="},
+                    },
+                    "capabilities": {"iotEdge": true},
+                    "status": "enabled",
+                },
+                "modules": {
+                    "$edgeAgent": {
+                        "identity": {"authentication": {"type": "none"}, "managedBy": "iotEdge"},
+                        "twin": {"properties": {"desired": {"modules": {}}}},
+                    },
+                },
+                "twin": {"properties": {"desired": {"a": {"b": 1}}}, "tags": {"site": "x"}},
+            },
+        },
+    })
+}
+
+#[test]
+fn what_az_exports_is_imported_whole() {
+    let mut registry = Registry::default();
+    import(&mut registry, sample()).unwrap();
+    let exported = export(&registry);
+    let wanted = sample();
+    for pointer in [
+        "/devices/device1/parent",
+        "/devices/device1/identity/status",
+        "/devices/device1/identity/statusReason",
+        "/devices/device1/identity/authentication/x509Thumbprint",
+        "/devices/device1/modules/module1/identity/authentication/type",
+        "/devices/device1/modules/module1/twin/tags",
+        "/devices/device1/modules/module1/twin/properties",
+        "/devices/edge2/identity/authentication/symmetricKey",
+        "/devices/edge2/modules/$edgeAgent/twin/properties",
+        "/devices/edge2/twin",
+    ] {
+        assert_eq!(exported.pointer(pointer), wanted.pointer(pointer), "{pointer}");
+    }
+    assert_eq!((registry.devices.len(), registry.modules, registry.disabled), (2, 3, 1));
+}
+
+#[test]
+fn what_is_exported_is_the_same_after_an_import() {
+    let mut first = Registry::default();
+    import(&mut first, sample()).unwrap();
+    let mut second = Registry::default();
+    import(&mut second, export(&first)).unwrap();
+    assert_eq!(export(&second), export(&first));
+    // Again, over what is there: nothing is doubled, and others stay.
+    import(&mut second, json!({"devices": {"other": {"identity": {}}}})).unwrap();
+    import(&mut second, export(&first)).unwrap();
+    assert_eq!((second.devices.len(), second.modules), (3, 3));
+}
+
+#[test]
+fn an_import_that_is_refused_changes_nothing_and_says_where() {
+    let mut registry = Registry::default();
+    import(&mut registry, sample()).unwrap();
+    let before = registry.clone();
+    for (device, member, wrong) in [
+        ("device1", "/devices/device1/parent", json!("edge3")),
+        ("device1", "/devices/device1/parent", json!("device1")),
+        ("edge2", "/devices/edge2/twin/properties/desired", json!({"a.b": 1})),
+        ("edge2", "/devices/edge2/identity/status", json!("on")),
+    ] {
+        let mut document = sample();
+        *document.pointer_mut(member).unwrap() = wrong;
+        let refusal = import(&mut registry, document).unwrap_err();
+        assert!(refusal.text.starts_with(&format!("device {device}: ")), "{}", refusal.text);
+        assert_eq!(registry, before);
+    }
+    let refusal = import(&mut registry, json!({"devices": [1]})).unwrap_err();
+    assert!(refusal.text.contains("line 1, column"), "{}", refusal.text);
+}
+
+#[test]
+fn another_registry_takes_the_place_of_this_one() {
+    let mut registry = Registry::default();
+    import(&mut registry, sample()).unwrap();
+    let snapshot = registry.clone();
+    registry.delete_device(&DeviceId::new("edge2").unwrap(), &IfMatch::Any, &mut Journal::default()).unwrap();
+    import(&mut registry, json!({"devices": {"new": {"identity": {}}}})).unwrap();
+    let mut journal = Journal::default();
+    registry.replace_with(snapshot.clone(), &mut journal);
+    assert_eq!(export(&registry), export(&snapshot));
+    // All that came, went or stayed is to be stored again.
+    let touched: Vec<String> = journal.touched().iter().map(ToString::to_string).collect();
+    for id in ["new", "edge2", "device1", "device1/module1"] {
+        assert!(touched.iter().any(|touched| touched == id), "{id} in {touched:?}");
+    }
+}
