@@ -17,6 +17,7 @@ mod error;
 mod examine;
 mod objects;
 mod retry;
+mod tokens;
 
 /// A hub, as provisioning sees it. [`HubClient`] is the real one; tests have one that loses answers.
 pub trait Hub: Send + Sync + 'static {

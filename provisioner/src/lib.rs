@@ -15,6 +15,7 @@
 //! | which hub, and how is it called? | [`target`], [`hub`] |
 //! | is this station ready? | [`doctor`] |
 //! | what is on the hub? | [`mod@export`] |
+//! | how fast is the hub called, and what while it is down? | [`pace`] |
 //! | what would happen, and how long would it take? | [`plan`] |
 //! | the command line | [`cli`] |
 
@@ -30,6 +31,7 @@ pub mod hub;
 pub mod issue;
 pub mod ledger;
 pub mod lifecycle;
+pub mod pace;
 pub mod plan;
 pub mod standing;
 pub mod target;

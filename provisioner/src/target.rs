@@ -4,10 +4,12 @@
 //! `IOTHUB_CONNECTION_STRING`, and with none of them the embedded local hub.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hub_types::connection_string::{ConnectionStringError, ServiceConnectionString};
+use hub_types::limits::Tier;
 use local_hub::LocalHub;
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -25,6 +27,17 @@ pub struct TargetChoice {
     pub connection_string: Option<Zeroizing<String>>,
     /// PEM files with roots to trust besides the system's.
     pub ca_files: Vec<PathBuf>,
+    /// The size of the hub, where it is known.
+    pub size: Option<HubSize>,
+}
+
+/// What bounds the rate at which a hub can be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HubSize {
+    /// The edition.
+    pub tier: Tier,
+    /// How many units of it.
+    pub units: NonZeroU32,
 }
 
 /// The hub to work on.
@@ -41,6 +54,8 @@ pub enum Target {
         access: ServiceConnectionString,
         /// PEM files with roots to trust besides the system's.
         ca_files: Vec<PathBuf>,
+        /// The size of the hub, where it is known.
+        size: Option<HubSize>,
     },
 }
 
@@ -110,18 +125,18 @@ impl Target {
             return Ok(Self::Embedded { data });
         }
         if let Some(name) = &choice.hub {
-            return Self::configured(name, choice.ca_files, folder);
+            return Self::configured(name, &choice, folder);
         }
         match &choice.connection_string {
             Some(text) if !text.trim().is_empty() => {
                 let access = parse_access(text, "IOTHUB_CONNECTION_STRING")?;
-                Ok(Self::Remote { access, ca_files: choice.ca_files })
+                Ok(Self::Remote { access, ca_files: choice.ca_files, size: choice.size })
             }
             _ => Ok(Self::Embedded { data: DEFAULT_LOCAL_DATA.into() }),
         }
     }
 
-    fn configured(name: &str, mut ca_files: Vec<PathBuf>, folder: &Path) -> Result<Self, TargetError> {
+    fn configured(name: &str, choice: &TargetChoice, folder: &Path) -> Result<Self, TargetError> {
         let path = folder.join(CONFIG_FILE);
         let text = read(&path)?;
         let config: Config = toml::from_str(&String::from_utf8_lossy(&text))
@@ -133,8 +148,19 @@ impl Target {
         };
         let file = folder.join(&hub.connection_string_file);
         let text = Zeroizing::new(String::from_utf8_lossy(&read(&file)?).into_owned());
+        let mut ca_files = choice.ca_files.clone();
         ca_files.extend(hub.ca_file.as_ref().map(|ca| folder.join(ca)));
-        Ok(Self::Remote { access: parse_access(&text, &format!("`{}`", file.display()))?, ca_files })
+        let units = hub.units.unwrap_or(NonZeroU32::MIN);
+        let size = choice.size.or_else(|| hub.tier.map(|tier| HubSize { tier, units }));
+        Ok(Self::Remote { access: parse_access(&text, &format!("`{}`", file.display()))?, ca_files, size })
+    }
+
+    /// The size of the hub, where it is known.
+    pub fn size(&self) -> Option<HubSize> {
+        match self {
+            Self::Embedded { .. } => None,
+            Self::Remote { size, .. } => *size,
+        }
     }
 
     /// The name that ledgers know the hub by: its host, or the folder of a local hub, whose port is
@@ -153,10 +179,13 @@ impl Target {
         let name = self.name();
         match self {
             Self::Embedded { data } => open_embedded(data, name).await,
-            Self::Remote { access, ca_files } => {
+            Self::Remote { access, ca_files, size } => {
                 let extra_roots = ca_files.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
                 let options = HubClientOptions { extra_roots, is_local: false };
                 let client = HubClient::new(access, &options).map_err(TargetError::Client)?;
+                if let Some(HubSize { tier, units }) = size {
+                    client.pace().set_tier(tier, units);
+                }
                 Ok(OpenHub { client: Arc::new(client), name, local: None })
             }
         }
@@ -219,6 +248,15 @@ struct ConfiguredHub {
     connection_string_file: PathBuf,
     /// A PEM file with a root to trust; relative to the configuration file.
     ca_file: Option<PathBuf>,
+    /// The tier, which bounds the rate of calls.
+    #[serde(default, deserialize_with = "tier")]
+    tier: Option<Tier>,
+    /// The units of that tier; 1 where none are named.
+    units: Option<NonZeroU32>,
+}
+
+fn tier<'de, D: serde::Deserializer<'de>>(text: D) -> Result<Option<Tier>, D::Error> {
+    String::deserialize(text)?.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 const CONFIG_FILE: &str = "provisioner.toml";
@@ -251,7 +289,7 @@ mod tests {
                 hub: hub.map(str::to_owned),
                 local: local.map(PathBuf::from),
                 connection_string: environment.map(|text| Zeroizing::new(text.to_owned())),
-                ca_files: Vec::new(),
+                ..TargetChoice::default()
             };
             Target::resolve(choice, folder.path()).unwrap().to_string()
         };
@@ -280,5 +318,20 @@ mod tests {
         assert!(resolve(Some("line"), None).contains("line.txt"));
         let error = resolve(None, Some("HostName=h;SharedAccessKey=hunter2"));
         assert!(error.contains("IOTHUB_CONNECTION_STRING") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn the_size_of_a_hub_stands_in_the_file_and_the_command_line_wins() {
+        let folder =
+            folder_with_config("[hubs.line]\nconnection_string_file = 'line.txt'\ntier = 's2'\nunits = 3\n");
+        std::fs::write(folder.path().join("line.txt"), ACCESS).unwrap();
+        let size = |size| {
+            let choice = TargetChoice { hub: Some("line".into()), size, ..TargetChoice::default() };
+            Target::resolve(choice, folder.path()).unwrap().size().unwrap()
+        };
+        let [one, three] = [1, 3].map(|units| NonZeroU32::new(units).unwrap());
+        assert_eq!(size(None), HubSize { tier: Tier::S2, units: three });
+        let asked = HubSize { tier: Tier::S3, units: one };
+        assert_eq!(size(Some(asked)), asked);
     }
 }

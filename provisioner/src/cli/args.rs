@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::ledger::RunId;
 use crate::lifecycle::{Mode, TwinPolicy};
-use crate::target::TargetChoice;
+use crate::target::{HubSize, TargetChoice};
 
 pub(super) use objects::*;
 
@@ -119,12 +119,6 @@ pub(super) struct CheckArgs {
 pub(super) struct PlanArgs {
     #[command(flatten)]
     pub(super) job: JobArgs,
-    /// The tier of the hub, which bounds its rate: F1, B1, B2, B3, S1, S2 or S3.
-    #[arg(long, default_value = "S1")]
-    pub(super) tier: Tier,
-    /// The units of that tier.
-    #[arg(long, default_value = "1")]
-    pub(super) units: NonZeroU32,
 }
 
 #[derive(Debug, Args)]
@@ -174,6 +168,9 @@ pub(super) struct WorkArgs {
     /// How many groups of up to 100 devices are worked on at once.
     #[arg(long, default_value = "4", value_name = "N")]
     pub(super) workers: NonZeroU32,
+    /// Give a hub up that has been down for so long, in the middle of a run.
+    #[arg(long, default_value = "60", value_name = "MINUTES")]
+    pub(super) wait_for_hub: u32,
 }
 
 /// A batch and the hub that it is for.
@@ -251,9 +248,21 @@ pub(super) struct TargetArgs {
     /// A PEM file with a root to trust besides the system's.
     #[arg(long, value_name = "FILE", env = "IOTHUB_CA_FILE")]
     ca_file: Vec<PathBuf>,
+    /// The tier of the hub, which bounds the rate of calls: F1, B1, B2, B3, S1, S2 or S3. Without it
+    /// the rate is learnt from the hub.
+    #[arg(long)]
+    tier: Option<Tier>,
+    /// The units of that tier.
+    #[arg(long, default_value = "1", value_name = "N")]
+    units: NonZeroU32,
 }
 
 impl TargetArgs {
+    /// The size of the hub to reckon with: the smallest where none is named.
+    pub(super) fn size(&self) -> HubSize {
+        HubSize { tier: self.tier.unwrap_or_default(), units: self.units }
+    }
+
     /// The choice of a hub, with the connection string that the environment holds.
     pub(super) fn choice(&self) -> TargetChoice {
         TargetChoice {
@@ -262,6 +271,7 @@ impl TargetArgs {
             // Not a clap argument: those could be given on the command line, for all to see.
             connection_string: std::env::var("IOTHUB_CONNECTION_STRING").ok().map(Zeroizing::new),
             ca_files: self.ca_file.clone(),
+            size: self.tier.map(|tier| HubSize { tier, units: self.units }),
         }
     }
 }

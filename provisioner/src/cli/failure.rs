@@ -48,7 +48,8 @@ impl Failure {
 impl From<HubError> for Failure {
     fn from(error: HubError) -> Self {
         let hint = error.hint().map(str::to_owned);
-        Self { hint, ..Self::new(Exit::Refused, error) }
+        let exit = if matches!(error, HubError::Stopped) { Exit::Interrupted } else { Exit::Refused };
+        Self { hint, ..Self::new(exit, error) }
     }
 }
 

@@ -8,7 +8,8 @@ use crate::plan::{Action, Plan, Planner};
 
 pub(super) async fn run(args: &PlanArgs, printer: &Printer) -> Result<Exit, Failure> {
     let comparison = Comparison::open(&args.job, "comparing", printer).await?;
-    let mut planner = Planner::new(args.tier, args.units);
+    let size = args.job.target.size();
+    let mut planner = Planner::new(size.tier, size.units);
     let compared = comparison.verify.each(|row, standing| planner.add(&row, standing)).await;
     comparison.close().await;
     compared?;

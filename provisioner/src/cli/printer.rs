@@ -10,6 +10,7 @@ use super::args::Format;
 use super::failure::{Exit, Failure};
 use super::object::List;
 use crate::causes::with_causes;
+use crate::pace::Sign;
 
 pub(super) struct Printer {
     pub(super) format: Format,
@@ -61,6 +62,14 @@ impl Printer {
     /// A line for people.
     pub(super) fn note(&self, text: impl Display) {
         let _ = writeln!(io::stderr(), "{text}");
+    }
+
+    /// That the hub is down, or back.
+    pub(super) fn sign(sign: Sign) {
+        let _ = match sign {
+            Sign::Back(away) => writeln!(io::stderr(), "the hub is back after {} s", away.as_secs()),
+            Sign::Down => writeln!(io::stderr(), "the hub does not answer; the run goes on when it is back"),
+        };
     }
 
     /// What is wrong with a batch, for people.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cert_tool::{CaOptions, CertificateAuthority, IssueOptions, IssuedStore, Sink};
 use serde::Serialize;
@@ -138,6 +138,10 @@ impl Job<'_> {
         };
         let progress = Progress::new("provisioning", rows);
         let stop = stop_on_ctrl_c();
+        let pace = self.hub.client.pace();
+        pace.stop_with(stop.clone());
+        pace.listen(Printer::sign);
+        pace.set_patience(Duration::from_secs(60 * u64::from(self.args.wait_for_hub)));
         let apply = Apply {
             hub: self.hub.client.clone(),
             ledger: ledger.clone(),

@@ -1,12 +1,11 @@
 //! One method per call of the service REST API that provisioning needs.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hub_types::bulk::{BulkItem, BulkResult};
 use hub_types::connection_string::ServiceConnectionString;
 use hub_types::identity::{Device, ModuleSpec};
-use hub_types::sas::SasToken;
+use hub_types::limits::OperationClass;
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::twin::{JsonObject, Twin};
 use hub_types::{Authentication, DeviceId, Etag, IdentityId};
@@ -17,16 +16,19 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::clock;
+use crate::pace::{CallEnd, Denied, Pace};
 
 use super::Hub;
 use super::error::HubError;
 use super::retry::{Repeat, with_retry};
+use super::tokens::Tokens;
 
 /// A hub, and the right to call it.
 pub struct HubClient {
     access: ServiceConnectionString,
     pub(super) http: reqwest::Client,
-    token: Mutex<Option<SasToken>>,
+    tokens: Tokens,
+    pace: Pace,
 }
 
 /// How to reach a hub.
@@ -56,12 +58,17 @@ impl HubClient {
             false if roots.is_empty() => builder,
             false => builder.tls_certs_merge(roots),
         };
-        Ok(Self { access, http: builder.build()?, token: Mutex::new(None) })
+        Ok(Self { access, http: builder.build()?, tokens: Tokens::default(), pace: Pace::new() })
     }
 
     /// The host of the hub, as the connection string names it.
     pub fn host(&self) -> &str {
         self.access.host.as_str()
+    }
+
+    /// The budget that all calls to this hub share.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Makes one cheap call, without a second try: it tells at once whether the hub can be reached
@@ -73,8 +80,7 @@ impl HubClient {
             #[serde(rename = "totalDeviceCount")]
             _devices: u64,
         }
-        let request = Request::new("statistics", Method::GET, "/statistics/devices".to_owned());
-        self.send(request).await?.success()?.json::<Statistics>().map(drop)
+        self.send(statistics()).await?.success()?.json::<Statistics>().map(drop)
     }
 
     /// Reads a twin as the hub wrote it, whatever is in it; `None` when there is none.
@@ -97,16 +103,46 @@ impl HubClient {
         .await
     }
 
-    /// Makes one call, once, and answers whatever the hub does.
+    /// Makes one call, once, as soon as the pace permits it, and answers whatever the hub does.
     pub(super) async fn send(&self, request: Request) -> Result<Answer, HubError> {
+        let class = request.class();
+        let permit = self.pace.permit(class, request.operations, || self.answers()).await;
+        let permit = permit.map_err(|denied| match denied {
+            Denied::Down(away) => HubError::Down { host: self.host().to_owned(), away },
+            Denied::Stopped => HubError::Stopped,
+        })?;
+        let answer = match self.send_now(&request).await {
+            // The token may have been signed with a clock that was wrong, or have been dropped by the
+            // hub: a new one is worth one try.
+            Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && self.tokens.renew(clock::now()) => {
+                self.send_now(&request).await
+            }
+            answer => answer,
+        };
+        permit.ended(match &answer {
+            Ok(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => CallEnd::Throttled,
+            Ok(answer) if !answer.is_failure() => CallEnd::Served,
+            _ => CallEnd::Failed,
+        });
+        answer
+    }
+
+    /// Whether the hub answers at all.
+    async fn answers(&self) -> bool {
+        let answer = self.send_now(&statistics()).await;
+        answer.is_ok_and(|answer| !answer.is_failure())
+    }
+
+    async fn send_now(&self, request: &Request) -> Result<Answer, HubError> {
         let url = format!("https://{}{}?api-version={API_VERSION}", self.host(), request.path);
-        let mut builder = self.http.request(request.method, url).header(AUTHORIZATION, self.authorization());
-        builder = builder.headers(request.headers);
-        if let Some(etag) = request.if_match {
+        let method = request.method.clone();
+        let mut builder = self.http.request(method, url).header(AUTHORIZATION, self.authorization());
+        builder = builder.headers(request.headers.clone());
+        if let Some(etag) = &request.if_match {
             builder = builder.header(IF_MATCH, etag);
         }
-        if let Some(body) = request.body {
-            builder = builder.header(CONTENT_TYPE, "application/json; charset=utf-8").body(body);
+        if let Some(body) = &request.body {
+            builder = builder.header(CONTENT_TYPE, "application/json; charset=utf-8").body(body.clone());
         }
         let response = builder.send().await.map_err(|error| self.no_answer(error))?;
         Ok(Answer {
@@ -124,20 +160,8 @@ impl HubClient {
         }
     }
 
-    /// A token for the whole hub, signed anew when the last one nears its end.
     pub(super) fn authorization(&self) -> HeaderValue {
-        let now = u64::try_from(clock::now().unix_timestamp()).unwrap_or(0);
-        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = token.take().filter(|token| !token.is_expired(now + RENEW_BEFORE.as_secs()));
-        let access = &self.access;
-        let fresh = fresh.unwrap_or_else(|| {
-            SasToken::sign(self.host(), Some(&access.policy), &access.key, now + TOKEN_LIFETIME.as_secs())
-        });
-        let text = token.insert(fresh).expose_text();
-        // A token is percent-encoded ASCII, so the empty default is never taken.
-        let mut value = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
-        value.set_sensitive(true);
-        value
+        self.tokens.header(&self.access, clock::now())
     }
 }
 
@@ -164,7 +188,9 @@ impl Hub for HubClient {
     async fn bulk(&self, items: &[BulkItem]) -> Result<BulkResult, HubError> {
         let body = to_body(&items);
         with_retry(Repeat::WithoutEffect, || async {
-            let request = Request::new("bulk", Method::POST, "/devices".to_owned()).body(body.clone());
+            let request = Request::new("bulk", Method::POST, "/devices".to_owned())
+                .body(body.clone())
+                .operations(items.len());
             let answer = self.send(request).await?;
             // When items failed the call is HTTP 400, with the same result as its body.
             match (answer.status, answer.json()) {
@@ -231,15 +257,31 @@ pub(super) struct Request {
     pub(super) headers: HeaderMap,
     body: Option<bytes::Bytes>,
     if_match: Option<String>,
+    /// As how many operations the hub counts it.
+    operations: usize,
 }
 
 impl Request {
     pub(super) fn new(operation: &'static str, method: Method, path: String) -> Self {
-        Self { operation, method, path, headers: HeaderMap::new(), body: None, if_match: None }
+        Self { operation, method, path, headers: HeaderMap::new(), body: None, if_match: None, operations: 1 }
     }
 
     pub(super) fn body(self, body: bytes::Bytes) -> Self {
         Self { body: Some(body), ..self }
+    }
+
+    fn operations(self, operations: usize) -> Self {
+        Self { operations, ..self }
+    }
+
+    /// The throttle that it falls under.
+    fn class(&self) -> OperationClass {
+        match (self.path.as_str(), &self.method) {
+            ("/devices/query", _) => OperationClass::Query,
+            (path, &Method::GET) if path.starts_with("/twins/") => OperationClass::TwinRead,
+            (path, _) if path.starts_with("/twins/") => OperationClass::TwinUpdate,
+            _ => OperationClass::Registry,
+        }
     }
 
     pub(super) fn if_match(self, etag: impl Into<String>) -> Self {
@@ -255,6 +297,11 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// Whether the hub, or what stands before it, has a problem of its own.
+    fn is_failure(&self) -> bool {
+        self.status.is_server_error() || self.status == StatusCode::REQUEST_TIMEOUT
+    }
+
     pub(super) fn success(self) -> Result<Self, HubError> {
         if self.status.is_success() {
             return Ok(self);
@@ -286,6 +333,11 @@ fn path_below(root: &str, identity: &IdentityId) -> String {
     }
 }
 
+/// The cheapest call there is.
+fn statistics() -> Request {
+    Request::new("statistics", Method::GET, "/statistics/devices".to_owned())
+}
+
 pub(super) fn to_body(value: &impl serde::Serialize) -> bytes::Bytes {
     // Documents of strings, numbers and maps with text keys always serialise.
     serde_json::to_vec(value).unwrap_or_default().into()
@@ -296,5 +348,3 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Under load a hub queues calls for tens of seconds before it refuses any: giving up sooner only
 /// adds load.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
-const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
-const RENEW_BEFORE: Duration = Duration::from_secs(300);

@@ -1,5 +1,7 @@
 //! What can go wrong with a call to a hub.
 
+use std::time::Duration;
+
 use hub_types::bulk::BulkError;
 use hub_types::{DeviceId, ErrorCode};
 use serde_json::Value;
@@ -11,6 +13,14 @@ pub enum HubError {
     /// Creating says that the identity exists, reading says that it does not, again and again.
     #[error("the hub says that the identity exists and that it does not, again and again")]
     Contradiction,
+    /// The hub was down for so long that it was given up. Nothing was sent.
+    #[error("the hub at {host} has been down for {} min", away.as_secs() / 60)]
+    Down {
+        /// Where it should be.
+        host: String,
+        /// For how long.
+        away: Duration,
+    },
     /// The answer never came: whether the request had its effect is not known.
     #[error("the hub's answer was lost")]
     Lost(#[source] reqwest::Error),
@@ -45,6 +55,9 @@ pub enum HubError {
         /// The delay that the hub asked for, in seconds.
         retry_after: Option<u64>,
     },
+    /// The process is to stop, and the call would have had to wait. Nothing was sent.
+    #[error("stopped while waiting for the hub")]
+    Stopped,
     /// No connection came about: the request had no effect.
     #[error("no connection to the hub at {host}")]
     Unreachable {
@@ -72,7 +85,9 @@ impl HubError {
     /// What the error means for what comes next.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Lost(_) | Self::NoAnswer | Self::Unreachable { .. } => ErrorClass::Transient,
+            Self::Down { .. } | Self::Lost(_) | Self::NoAnswer | Self::Stopped | Self::Unreachable { .. } => {
+                ErrorClass::Transient
+            }
             Self::Refused { status: 401, .. } => ErrorClass::Auth,
             Self::Refused { status: 429, .. } => ErrorClass::Throttled,
             Self::Refused { status: 408 | 500.., .. } => ErrorClass::Transient,
@@ -89,8 +104,18 @@ impl HubError {
         match self {
             Self::Lost(_) | Self::Malformed { .. } | Self::NoAnswer => true,
             Self::Refused { .. } => self.class() == ErrorClass::Transient,
-            Self::Contradiction | Self::NoDevice(_) | Self::NoParent(_) | Self::Unreachable { .. } => false,
+            Self::Contradiction
+            | Self::Down { .. }
+            | Self::NoDevice(_)
+            | Self::NoParent(_)
+            | Self::Stopped
+            | Self::Unreachable { .. } => false,
         }
+    }
+
+    /// Whether there is no time for another try.
+    pub(crate) fn is_out_of_time(&self) -> bool {
+        matches!(self, Self::Down { .. } | Self::Stopped)
     }
 
     /// The hub's error code, where it is a known one.
@@ -112,6 +137,7 @@ impl HubError {
     /// What to do about it, for people.
     pub fn hint(&self) -> Option<&'static str> {
         match (self, self.class()) {
+            (Self::Down { .. }, _) => Some("when the hub is back, resume the run; nothing is lost"),
             (Self::Unreachable { .. }, _) => Some(
                 "check that the hub is up, that its name and port are right, and that its certificate is trusted \
                  (`--ca-file FILE` adds a root)",

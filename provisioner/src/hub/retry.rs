@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use tokio::time::Instant;
+
+use crate::pace::jitter;
 
 use super::error::{ErrorClass, HubError};
 
@@ -16,19 +19,35 @@ pub(super) enum Repeat {
 }
 
 /// Runs `call` until it succeeds, fails for good, or the tries are used up. Each delay is drawn at
-/// random below a bound that doubles; a delay that the hub asks for wins.
+/// random below a bound that doubles ("full jitter"); a delay that the hub asks for wins.
+///
+/// What the hub throttles had no effect, and sooner or later it is its turn: it is tried for
+/// `MAX_THROTTLED`. What failed is tried a few times; how long a hub that is down is waited for is up
+/// to the [`Pace`](crate::pace::Pace).
 pub(super) async fn with_retry<T, F, C>(repeat: Repeat, call: C) -> Result<T, HubError>
 where
     C: FnMut() -> F,
     F: Future<Output = Result<T, HubError>>,
 {
-    call.retry(policy())
+    let begun = Instant::now();
+    let mut failures = 0;
+    call.retry(bounds())
         .when(|error| may_repeat(repeat, error))
-        .adjust(|error, delay| match error {
-            HubError::Refused { retry_after: Some(seconds), .. } => {
-                delay.map(|_| Duration::from_secs(*seconds).min(MAX_DELAY))
-            }
-            _ => delay,
+        .adjust(|error, bound| {
+            let may_go_on = match error.class() {
+                ErrorClass::Throttled => begun.elapsed() < MAX_THROTTLED,
+                _ => {
+                    failures += 1;
+                    failures <= MAX_FAILURES
+                }
+            };
+            let delay = match error {
+                HubError::Refused { retry_after: Some(seconds), .. } => {
+                    Duration::from_secs(*seconds).min(MAX_ASKED_FOR)
+                }
+                _ => bound?.mul_f64(jitter()),
+            };
+            may_go_on.then_some(delay)
         })
         .notify(|error, delay| tracing::debug!(%error, ?delay, "the call will be tried again"))
         .await
@@ -36,24 +55,25 @@ where
 
 fn may_repeat(repeat: Repeat, error: &HubError) -> bool {
     match error.class() {
+        _ if error.is_out_of_time() => false,
         ErrorClass::Throttled => true,
         ErrorClass::Transient => repeat == Repeat::Always || !error.effect_is_unknown(),
         ErrorClass::Auth | ErrorClass::Input => false,
     }
 }
 
-fn policy() -> ExponentialBuilder {
-    ExponentialBuilder::default()
-        .with_min_delay(MIN_DELAY)
-        .with_max_delay(MAX_DELAY)
-        .with_max_times(MAX_RETRIES)
-        .with_jitter()
+/// The bounds that the delays are drawn below.
+fn bounds() -> ExponentialBuilder {
+    ExponentialBuilder::default().with_min_delay(FIRST_BOUND).with_max_delay(LAST_BOUND).without_max_times()
 }
 
-const MIN_DELAY: Duration = Duration::from_millis(500);
-const MAX_DELAY: Duration = Duration::from_secs(60);
-/// With delays that double up to a minute: some four minutes in all.
-const MAX_RETRIES: usize = 9;
+const FIRST_BOUND: Duration = Duration::from_secs(1);
+const LAST_BOUND: Duration = Duration::from_secs(60);
+/// A hub that asks for more than this is tried sooner than it asks.
+const MAX_ASKED_FOR: Duration = Duration::from_secs(300);
+/// With bounds that double up to a minute: some three minutes in all.
+const MAX_FAILURES: usize = 10;
+const MAX_THROTTLED: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {
@@ -77,11 +97,29 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_what_may_pass_and_had_no_effect_is_tried_again() {
-        assert_eq!(tries(Repeat::Always, 429).await, 1 + MAX_RETRIES);
-        assert_eq!(tries(Repeat::WithoutEffect, 429).await, 1 + MAX_RETRIES);
-        assert_eq!(tries(Repeat::Always, 503).await, 1 + MAX_RETRIES);
+        assert_eq!(tries(Repeat::Always, 503).await, 1 + MAX_FAILURES);
         assert_eq!(tries(Repeat::WithoutEffect, 503).await, 1);
         assert_eq!(tries(Repeat::Always, 401).await, 1);
         assert_eq!(tries(Repeat::Always, 409).await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_throttled_waits_for_its_turn() {
+        for repeat in [Repeat::Always, Repeat::WithoutEffect] {
+            let begun = Instant::now();
+            let tries = tries(repeat, 429).await;
+            assert!(begun.elapsed() >= MAX_THROTTLED && begun.elapsed() <= MAX_THROTTLED + LAST_BOUND);
+            // Half a minute apart on average.
+            assert!((60..300).contains(&tries), "{tries}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delay_that_the_hub_asks_for_is_kept() {
+        let begun = Instant::now();
+        let mut answers = [Err(HubError::refused(503, None, Some(17), b"")), Ok(())].into_iter();
+        let result = with_retry(Repeat::Always, || std::future::ready(answers.next().unwrap())).await;
+        assert!(result.is_ok());
+        assert_eq!(begun.elapsed().as_secs(), 17);
     }
 }

@@ -1,0 +1,280 @@
+//! How fast the hub is called, and whether at all: one budget for all workers of a process.
+//!
+//! Each call asks for a permit first. Permits are given out at the rate that the hub's tier and
+//! units allow, or, where those are not told, at the rate that the hub shows
+//! (`allowance`); while the hub is down none are given out, and somebody probes until it
+//! is back (`breaker`). What came of a call is told to its permit: that is all that is
+//! learnt from.
+//!
+//! Source of the rates: "IoT Hub quotas and throttling". A hub first keeps calls waiting and then
+//! refuses them with 429, without saying when to come back.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use hub_types::limits::{OperationClass, Tier, operations_per_second};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use allowance::Allowance;
+use breaker::{Breaker, Gate};
+
+mod allowance;
+mod breaker;
+
+/// The budget of calls to one hub.
+pub struct Pace {
+    state: Mutex<State>,
+    stop: OnceLock<CancellationToken>,
+    listener: OnceLock<Listener>,
+}
+
+/// Who is told that the hub is down, and that it is back.
+type Listener = Box<dyn Fn(Sign) + Send + Sync>;
+
+#[derive(Debug)]
+struct State {
+    tier: Option<(Tier, NonZeroU32)>,
+    share: f64,
+    patience: Duration,
+    allowances: HashMap<OperationClass, Allowance>,
+    breaker: Breaker,
+}
+
+/// The right to make one call, now.
+#[derive(Debug)]
+#[must_use = "say what came of the call"]
+pub struct Permit<'p> {
+    pace: &'p Pace,
+    class: OperationClass,
+    cost: f64,
+    begun: Instant,
+}
+
+/// How a call ended, as far as the pace depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallEnd {
+    /// No answer came, or the hub had a failure of its own.
+    Failed,
+    /// The hub did, or refused, what it was asked.
+    Served,
+    /// The hub refused because there were too many calls.
+    Throttled,
+}
+
+/// What a program would tell its people, who would otherwise believe that it hangs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// The hub is back after so long.
+    Back(Duration),
+    /// The hub does not answer. Said once per outage.
+    Down,
+}
+
+/// Why no permit is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// The hub has been down for so long that it is given up.
+    Down(Duration),
+    /// The process is to stop, and would have to wait first.
+    Stopped,
+}
+
+impl Pace {
+    /// A budget that nothing bounds until the hub shows its limits.
+    #[expect(clippy::new_without_default, reason = "it reads the clock")]
+    pub fn new() -> Self {
+        let state = State {
+            tier: None,
+            share: 1.0,
+            patience: PATIENCE,
+            allowances: HashMap::new(),
+            breaker: Breaker::new(Instant::now()),
+        };
+        Self { state: Mutex::new(state), stop: OnceLock::new(), listener: OnceLock::new() }
+    }
+
+    /// Bounds the budget by what a hub of this tier and number of units takes. What was learnt so far
+    /// is forgotten.
+    pub fn set_tier(&self, tier: Tier, units: NonZeroU32) {
+        let mut state = self.state();
+        state.tier = Some((tier, units));
+        state.allowances.clear();
+    }
+
+    /// Takes only this share of the hub's rate, above 0 and at most 1, because others take theirs: for
+    /// processes that share a ledger.
+    pub fn set_share(&self, share: f64) {
+        let share = share.clamp(f64::MIN_POSITIVE, 1.0);
+        let mut state = self.state();
+        state.share = share;
+        let now = Instant::now();
+        state.allowances.values_mut().for_each(|allowance| allowance.set_share(share, now));
+    }
+
+    /// Gives up a hub that has been down for so long; an hour unless this is called.
+    pub fn set_patience(&self, patience: Duration) {
+        self.state().patience = patience;
+    }
+
+    /// Denies permits that would have to be waited for, once `stop` is cancelled. Only the first
+    /// token counts.
+    pub fn stop_with(&self, stop: CancellationToken) {
+        // A second token would mean two masters; the first has the say.
+        let _ = self.stop.set(stop);
+    }
+
+    /// Calls `listener` when the hub is found down, and when it is back. Only the first counts.
+    pub fn listen(&self, listener: impl Fn(Sign) + Send + Sync + 'static) {
+        // As for `stop_with`.
+        let _ = self.listener.set(Box::new(listener));
+    }
+
+    /// Operations per second of a class that may begin; `None` as long as nothing is held back.
+    pub fn rate(&self, class: OperationClass) -> Option<f64> {
+        self.state().allowances.get(&class).and_then(Allowance::rate)
+    }
+
+    /// Waits until a call of `cost` operations may be made. While the hub is down, `probe` is called
+    /// now and then, by one of those who wait; it answers whether the hub is back.
+    pub async fn permit<F>(
+        &self,
+        class: OperationClass,
+        cost: usize,
+        probe: impl Fn() -> F,
+    ) -> Result<Permit<'_>, Denied>
+    where
+        F: Future<Output = bool>,
+    {
+        let cost = f64::from(u32::try_from(cost).unwrap_or(u32::MAX));
+        let reservation = Reservation { pace: self, class, cost, is_used: false };
+        let wait = self.state().allowance(class).reserve(cost, Instant::now());
+        self.wait(wait, BRIEF).await?;
+        loop {
+            let gate = self.gate()?;
+            match gate {
+                Gate::Open => return Ok(reservation.into_permit()),
+                Gate::Wait(wait) => self.wait(wait, Duration::ZERO).await?,
+                Gate::Probe => {
+                    let is_back = probe().await;
+                    let change = self.state().breaker.probed(is_back, jitter(), Instant::now());
+                    if let (Some(sign), Some(listener)) = (change, self.listener.get()) {
+                        listener(sign);
+                    }
+                }
+            }
+        }
+    }
+
+    fn gate(&self) -> Result<Gate, Denied> {
+        let now = Instant::now();
+        let mut state = self.state();
+        match state.breaker.down_for(now) {
+            Some(down) if down >= state.patience => Err(Denied::Down(down)),
+            _ => Ok(state.breaker.gate(now)),
+        }
+    }
+
+    /// Waits, unless the process is to stop and the wait is longer than `brief`.
+    async fn wait(&self, wait: Duration, brief: Duration) -> Result<(), Denied> {
+        if wait.is_zero() {
+            return Ok(());
+        }
+        let end = Instant::now() + wait;
+        let stopped = async {
+            match self.stop.get() {
+                Some(stop) => stop.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep(wait) => Ok(()),
+            () = stopped => {
+                let left = end.saturating_duration_since(Instant::now());
+                if left > brief {
+                    return Err(Denied::Stopped);
+                }
+                sleep(left).await;
+                Ok(())
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn allowance(&mut self, class: OperationClass) -> &mut Allowance {
+        let (tier, share) = (self.tier, self.share);
+        self.allowances.entry(class).or_insert_with(|| {
+            let ceiling = tier.map(|(tier, units)| operations_per_second(class, tier, units));
+            let floor = operations_per_second(class, Tier::S1, NonZeroU32::MIN);
+            Allowance::new(ceiling, floor.min(ceiling.unwrap_or(floor)), share, Instant::now())
+        })
+    }
+}
+
+/// What was taken from an allowance; it goes back when the wait for the rest is broken off.
+struct Reservation<'p> {
+    pace: &'p Pace,
+    class: OperationClass,
+    cost: f64,
+    is_used: bool,
+}
+
+impl<'p> Reservation<'p> {
+    fn into_permit(mut self) -> Permit<'p> {
+        self.is_used = true;
+        Permit { pace: self.pace, class: self.class, cost: self.cost, begun: Instant::now() }
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if !self.is_used {
+            self.pace.state().allowance(self.class).give_back(self.cost);
+        }
+    }
+}
+
+impl Permit<'_> {
+    /// Tells how the call ended.
+    pub fn ended(self, end: CallEnd) {
+        let now = Instant::now();
+        let mut state = self.pace.state();
+        match end {
+            CallEnd::Failed => state.breaker.failed(jitter(), now),
+            CallEnd::Served => {
+                state.breaker.answered(now);
+                state.allowance(self.class).served(self.cost, now - self.begun, now);
+            }
+            CallEnd::Throttled => {
+                state.breaker.answered(now);
+                state.allowance(self.class).refused(now);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Pace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pace").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// A number from 0 to 1, drawn anew each time.
+pub(crate) fn jitter() -> f64 {
+    fastrand::f64()
+}
+
+/// How long a hub may be down before it is given up.
+const PATIENCE: Duration = Duration::from_secs(3600);
+/// A wait that is finished even when the process is to stop.
+const BRIEF: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

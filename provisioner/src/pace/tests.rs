@@ -1,0 +1,98 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+const ONE: NonZeroU32 = NonZeroU32::MIN;
+
+async fn no_probe() -> bool {
+    panic!("nothing is down")
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_workers_of_a_process_share_one_budget() {
+    let pace = Arc::new(Pace::new());
+    pace.set_tier(Tier::S3, ONE);
+    let begun = Instant::now();
+    let workers = (0..4).map(|_| {
+        let pace = pace.clone();
+        tokio::spawn(async move {
+            for _ in 0..50 {
+                let permit = pace.permit(OperationClass::Registry, 100, no_probe).await.unwrap();
+                permit.ended(CallEnd::Served);
+            }
+        })
+    });
+    for worker in workers.collect::<Vec<_>>() {
+        worker.await.unwrap();
+    }
+    // 20,000 operations at 5,000 a minute, of which the first minute's worth goes at once.
+    assert_eq!(begun.elapsed().as_secs(), 180);
+}
+
+#[tokio::test(start_paused = true)]
+async fn classes_do_not_wait_for_each_other() {
+    let pace = Pace::new();
+    pace.set_tier(Tier::S1, ONE);
+    pace.permit(OperationClass::Registry, 100, no_probe).await.unwrap().ended(CallEnd::Served);
+    let begun = Instant::now();
+    pace.permit(OperationClass::TwinRead, 1, no_probe).await.unwrap().ended(CallEnd::Served);
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+/// Fails calls until the pace gives out no more of them.
+async fn take_down(pace: &Pace) {
+    for _ in 0..5 {
+        sleep(Duration::from_secs(1)).await;
+        pace.permit(OperationClass::TwinRead, 1, no_probe).await.unwrap().ended(CallEnd::Failed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_while_the_hub_is_down_and_all_go_on_when_it_is_back() {
+    let pace = Arc::new(Pace::new());
+    take_down(&pace).await;
+    let begun = Instant::now();
+    let probes = Arc::new(AtomicUsize::new(0));
+    let waiting = (0..100).map(|_| {
+        let (pace, probes) = (pace.clone(), probes.clone());
+        tokio::spawn(async move {
+            let probe = || async {
+                probes.fetch_add(1, Ordering::Relaxed);
+                begun.elapsed() > Duration::from_secs(600)
+            };
+            pace.permit(OperationClass::TwinRead, 1, probe).await.unwrap().ended(CallEnd::Served);
+        })
+    });
+    for waiting in waiting.collect::<Vec<_>>() {
+        waiting.await.unwrap();
+    }
+    assert!((600..660).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    let probes = probes.load(Ordering::Relaxed);
+    assert!((15..60).contains(&probes), "{probes} probes in ten minutes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_stays_down_is_given_up() {
+    let pace = Pace::new();
+    pace.set_patience(Duration::from_secs(300));
+    take_down(&pace).await;
+    let denied = pace.permit(OperationClass::TwinRead, 1, async || false).await.unwrap_err();
+    assert!(matches!(denied, Denied::Down(down) if down >= Duration::from_secs(300)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_to_stop_does_not_wait_and_gives_back_what_it_took() {
+    let (pace, stop) = (Pace::new(), CancellationToken::new());
+    pace.stop_with(stop.clone());
+    pace.set_tier(Tier::S1, ONE);
+    pace.permit(OperationClass::Registry, 100, no_probe).await.unwrap().ended(CallEnd::Served);
+    stop.cancel();
+    let begun = Instant::now();
+    let denied = pace.permit(OperationClass::Registry, 100, no_probe).await.unwrap_err();
+    assert_eq!((denied, begun.elapsed()), (Denied::Stopped, Duration::ZERO));
+    sleep(Duration::from_secs(60)).await;
+    let begun = Instant::now();
+    pace.permit(OperationClass::Registry, 100, no_probe).await.unwrap().ended(CallEnd::Served);
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
