@@ -1,5 +1,6 @@
 //! The data folder: what was acknowledged is there again.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -106,10 +107,15 @@ async fn write_until_it_dies(client: Client, writer: usize, written: Arc<AtomicU
     (ids, version)
 }
 
+/// How often the process is killed. A few times tell most of it; 100 is what a release is shown with.
+fn rounds() -> usize {
+    std::env::var("LOCAL_HUB_KILLS").map_or(3, |text| text.parse().unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_was_acknowledged_is_lost_with_a_killed_process() {
     let folder = tempfile::tempdir().unwrap();
-    for round in 0..3_usize {
+    for round in 0..rounds() {
         let process = Process::serve(folder.path());
         let written = Arc::new(AtomicUsize::new(0));
         let mut writers = Vec::new();
@@ -123,7 +129,9 @@ async fn nothing_that_was_acknowledged_is_lost_with_a_killed_process() {
                 Arc::clone(&written),
             )));
         }
-        while written.load(Ordering::Relaxed) < 50 {
+        // Neither the number nor the moment within a write is the same twice.
+        let enough = RandomState::new().hash_one(round) as usize % 150;
+        while written.load(Ordering::Relaxed) < enough {
             tokio::task::yield_now().await;
         }
         process.kill();
@@ -140,4 +148,39 @@ async fn nothing_that_was_acknowledged_is_lost_with_a_killed_process() {
         }
         process.kill();
     }
+}
+
+/// A disk that is full is imitated by a limit on the size of files; the signal that comes with it is
+/// ignored, so that writing fails as it does there.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_loses_nothing_that_was_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 1000; exec \"$0\" \"$@\""]);
+    let process = Process::serve_through(limited, folder.path());
+    let mut acknowledged = Vec::new();
+    let refused = loop {
+        let id = format!("d{}", acknowledged.len());
+        let item = json!([{"id": id, "importMode": "create", "tags": {"text": "x".repeat(4000)}}]);
+        let answer = process.client.post("/devices", &item).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        acknowledged.push(id);
+        assert!(acknowledged.len() < 5000, "the limit was never reached");
+    };
+    refused.refused(500, "ServerError");
+    assert!(refused.text.contains("data folder"), "{}", refused.text);
+    assert!(acknowledged.len() > 10, "{}", acknowledged.len());
+    // It goes on answering, but acknowledges nothing that it can't keep.
+    process.client.get("/devices/d0").await.ok();
+    let again = process.client.put("/devices/more", None, &json!({"deviceId": "more"})).await;
+    again.refused(500, "ServerError");
+    process.kill();
+    let process = Process::serve(folder.path());
+    for id in acknowledged {
+        assert_eq!(process.client.get(&format!("/twins/{id}")).await.status, 200, "{id}");
+    }
+    process.client.put("/devices/more", None, &json!({"deviceId": "more"})).await.ok();
 }

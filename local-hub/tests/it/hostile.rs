@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{TestHub, Tls};
+use crate::support::{API, Process, TestHub, Tls, connect};
 
 /// Sends bytes and reads what comes back until the hub closes or has answered a head.
 fn exchange(hub: &TestHub, bytes: &[u8]) -> String {
@@ -33,6 +33,12 @@ async fn malformed_http_is_answered_400_or_not_at_all() {
         b"PUT /devices/d HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n",
         b"PUT /devices/d HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
         b"\x00\x01\x02\x03",
+        // Line folding, and more than one length, are how requests are smuggled.
+        b"GET /devices HTTP/1.1\r\nhost: a\r\nx-a: 1\r\n folded: 2\r\n\r\n",
+        b"GET /devices HTTP/1.1\r\nhost : a\r\n\r\n",
+        b"PUT /devices/d HTTP/1.1\r\nhost: a\r\ncontent-length: 1, 2\r\n\r\n{}",
+        b"PUT /devices/d HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+        b"PUT /devices/d HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ] {
         let answer = tokio::task::block_in_place(|| exchange(&hub, bytes));
@@ -126,4 +132,96 @@ async fn hostile_ids_in_paths_find_nothing() {
         assert_eq!(hub.client.get(&format!("/twins/{id}")).await.status, 400, "{id}");
     }
     assert_eq!(hub.client.get("/devices/%E2%80%AE").await.status, 400);
+}
+
+/// Reads until the hub closes.
+fn everything(tls: &mut Tls) -> String {
+    let (mut all, mut part) = (Vec::new(), [0; 4096]);
+    while let Ok(read @ 1..) = tls.read(&mut part) {
+        all.extend_from_slice(&part[..read]);
+    }
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_hidden_behind_two_lengths_is_not_answered() {
+    let hub = TestHub::start().await;
+    let hidden = String::from_utf8(hub.client.raw_get("/statistics/devices")).unwrap();
+    for lengths in [
+        format!("content-length: {}\r\ntransfer-encoding: chunked", hidden.len() + 5),
+        format!("transfer-encoding: chunked\r\ncontent-length: {}", hidden.len() + 5),
+        format!("content-length: 5\r\ncontent-length: {}", hidden.len() + 5),
+    ] {
+        let request =
+            format!("POST /devices HTTP/1.1\r\nhost: localhost\r\n{lengths}\r\n\r\n0\r\n\r\n{hidden}");
+        let answers = tokio::task::block_in_place(|| {
+            let mut tls = hub.connect();
+            tls.write_all(request.as_bytes()).unwrap();
+            everything(&mut tls)
+        });
+        assert!(answers.matches("HTTP/1.1 ").count() <= 1, "{lengths}: {answers}");
+        assert!(!answers.contains("totalDeviceCount"), "{lengths}: {answers}");
+    }
+    still_answers(&hub).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_address_in_the_request_line_opens_no_door() {
+    let hub = TestHub::start().await;
+    let request = String::from_utf8(hub.client.raw_get("/statistics/devices")).unwrap();
+    let elsewhere = request.replace("GET /", "GET https://elsewhere.example/");
+    let without_token =
+        "GET https://localhost/statistics/devices?api-version=2021-04-12 HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let answer = tokio::task::block_in_place(|| exchange(&hub, elsewhere.as_bytes()));
+    // The hub is no proxy: it is its own operation, for whoever has the right to it.
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let answer = tokio::task::block_in_place(|| exchange(&hub, without_token.as_bytes()));
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+}
+
+/// The most memory that a process has ever had, in megabytes.
+#[cfg(target_os = "linux")]
+fn peak_megabytes(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gigabyte_and_a_million_headers_take_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::serve(folder.path());
+    process.client.put("/devices/d", None, &json!({"deviceId": "d"})).await.ok();
+    let authorization = process.client.authorization();
+    let twin = format!(
+        "PATCH /twins/d?{API} HTTP/1.1\r\nhost: {}\r\nauthorization: {authorization}\r\n",
+        process.client.host()
+    );
+    let endless = [
+        (format!("{twin}content-length: 1073741824\r\n\r\n{{\"tags\":{{\"a\":\""), vec![b'x'; 65536], 16384),
+        (
+            format!("{twin}transfer-encoding: chunked\r\n\r\n"),
+            [b"10000\r\n".to_vec(), vec![b'['; 65536], b"\r\n".to_vec()].concat(),
+            16384,
+        ),
+        (
+            "POST /devices HTTP/1.1\r\nhost: a\r\ncontent-length: 1073741824\r\n\r\n".to_owned(),
+            vec![b'['; 65536],
+            16384,
+        ),
+        ("GET /devices HTTP/1.1\r\nhost: a\r\n".to_owned(), b"x-evil: y\r\n".repeat(1000), 1000),
+        ("GET /".to_owned(), vec![b'a'; 65536], 1000),
+    ];
+    for (head, part, times) in endless {
+        let cut_off = tokio::task::block_in_place(|| {
+            let mut tls = connect(&process.ca_pem, process.address());
+            tls.write_all(head.as_bytes()).unwrap();
+            (0..times).any(|_| tls.write_all(&part).and_then(|()| tls.flush()).is_err())
+        });
+        assert!(cut_off, "{head} was read to its end");
+        assert_eq!(process.client.get("/devices/d").await.status, 200);
+    }
+    let peak = peak_megabytes(process.id());
+    assert!(peak < 200, "{peak} MB");
 }

@@ -1,7 +1,7 @@
 //! A hub in this process or in one of its own, and a client that trusts its CA and nothing else.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -45,20 +45,8 @@ impl TestHub {
         Self { hub, client }
     }
 
-    /// A TLS connection over which any bytes can be sent.
     pub(crate) fn connect(&self) -> Tls {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.hub.ca_pem().as_bytes()).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = ServerName::try_from("localhost").unwrap();
-        let stream = TcpStream::connect(self.hub.https_addr()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
+        connect(self.hub.ca_pem(), self.hub.https_addr())
     }
 
     /// A client with the rights of another policy.
@@ -91,10 +79,17 @@ impl Client {
         Self { authorization: authorization.map(str::to_owned), ..self.clone() }
     }
 
+    pub(crate) fn host(&self) -> &str {
+        self.base.trim_start_matches("https://")
+    }
+
+    pub(crate) fn authorization(&self) -> &str {
+        self.authorization.as_ref().unwrap()
+    }
+
     /// A GET as bytes, for connections that no HTTP client has its hands in.
     pub(crate) fn raw_get(&self, path: &str) -> Vec<u8> {
-        let host = self.base.trim_start_matches("https://");
-        let authorization = self.authorization.as_ref().unwrap();
+        let (host, authorization) = (self.host(), self.authorization());
         format!("GET {path}?{API} HTTP/1.1\r\nhost: {host}\r\nauthorization: {authorization}\r\n\r\n")
             .into_bytes()
     }
@@ -212,11 +207,22 @@ pub(crate) struct Process {
     child: Child,
     pub(crate) ready_line: String,
     pub(crate) client: Client,
+    pub(crate) ca_pem: String,
 }
 
 impl Process {
     pub(crate) fn serve(data: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_local-hub"))
+        Self::start(Command::new(env!("CARGO_BIN_EXE_local-hub")), data)
+    }
+
+    /// Through a command that runs the program whose path and arguments it gets.
+    pub(crate) fn serve_through(mut command: Command, data: &Path) -> Self {
+        command.arg(env!("CARGO_BIN_EXE_local-hub"));
+        Self::start(command, data)
+    }
+
+    fn start(mut command: Command, data: &Path) -> Self {
+        let mut child = command
             .args(["serve", "--https", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--data"])
             .arg(data)
             .stdout(Stdio::piped())
@@ -226,7 +232,14 @@ impl Process {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready_line).unwrap();
         let owner = std::fs::read_to_string(data.join("connection-string")).unwrap();
         let ca_pem = std::fs::read_to_string(data.join("ca.pem")).unwrap();
-        Self { child, ready_line, client: Client::new(&owner.parse().unwrap(), &ca_pem) }
+        let client = Client::new(&owner.parse().unwrap(), &ca_pem);
+        Self { child, ready_line, client, ca_pem }
+    }
+
+    /// Where it listens for HTTPS.
+    pub(crate) fn address(&self) -> SocketAddr {
+        let (_, port) = self.client.host().rsplit_once(':').unwrap();
+        SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()))
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -272,6 +285,23 @@ pub(crate) fn stopped_at(unix_seconds: i64) -> Config {
         clock: Arc::new(StoppedClock(OffsetDateTime::from_unix_timestamp(unix_seconds).unwrap())),
         ..Config::default()
     }
+}
+
+/// A TLS connection over which any bytes can be sent.
+pub(crate) fn connect(ca_pem: &str, address: SocketAddr) -> Tls {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
 }
 
 pub(crate) fn http_client(ca_pem: &str) -> reqwest::Client {
