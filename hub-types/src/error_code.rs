@@ -70,6 +70,12 @@ error_codes! {
     ConnectionRejectedOnFaultInjection = 400_030,
     /// A module can't have modules.
     CannotRegisterModuleToModule = 400_301,
+    /// The target condition of a configuration can't be understood.
+    InvalidConfigurationTargetCondition = 400_401,
+    /// The content of a configuration breaks a rule.
+    InvalidConfigurationContent = 400_402,
+    /// A query of a configuration's own metrics can't be understood.
+    InvalidConfigurationCustomMetricsQuery = 400_404,
     /// The hub itself is unknown.
     IotHubNotFound = 401_001,
     /// The caller has not the right.

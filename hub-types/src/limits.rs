@@ -183,6 +183,18 @@ pub fn messages_per_day(tier: Tier, units: NonZeroU32) -> u64 {
     }
 }
 
+/// How many scheduled jobs a hub of this tier works on at a time. Basic tiers have none.
+///
+/// Source: "Reference - IoT Hub quotas and throttling".
+pub fn concurrent_jobs(tier: Tier) -> usize {
+    match tier {
+        Tier::B1 | Tier::B2 | Tier::B3 => 0,
+        Tier::F1 | Tier::S1 => 1,
+        Tier::S2 => 5,
+        Tier::S3 => 10,
+    }
+}
+
 /// Bytes that count as one message: whatever is longer counts once per begun piece of this size.
 pub fn message_bytes(tier: Tier) -> usize {
     if tier == Tier::F1 { 512 } else { 4 * 1024 }

@@ -99,6 +99,7 @@ fn exit_code(error: &Error) -> ExitCode {
         Error::Bind { .. }
         | Error::Damaged { .. }
         | Error::File { .. }
+        | Error::Jobs(_)
         | Error::Signal(_)
         | Error::Store { .. }
         | Error::Thread(_) => NOT_USABLE,

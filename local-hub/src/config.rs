@@ -35,6 +35,9 @@ pub struct Config {
     /// Where to listen for management, which must be on loopback; port 0 takes a free one, none has
     /// no such port.
     pub management: Option<SocketAddr>,
+    /// Where containers of import and export jobs may lie in the file system; none allows only
+    /// containers behind HTTP.
+    pub blob_folder: Option<PathBuf>,
     /// The throttles and quotas of the service; none lets everything in at once.
     pub throttling: Option<Throttling>,
     /// What is to go wrong from the start.
@@ -67,6 +70,7 @@ impl Default for Config {
             reach: Reach::default(),
             request_log: None,
             management: None,
+            blob_folder: None,
             throttling: None,
             faults: Faults::default(),
             clock: Arc::new(SystemClock),

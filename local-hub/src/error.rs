@@ -68,6 +68,9 @@ pub enum Error {
     /// What was to be imported was refused.
     #[error("the state can't be imported: {0}")]
     State(String),
+    /// What a former hub left of its jobs can't be written down.
+    #[error("the jobs in the data folder can't be taken up: {0}")]
+    Jobs(String),
     /// An address that others can reach, and nobody said that they may.
     #[error(
         "{0} can be reached from other machines; if that is wanted, say so with --reachable-from-other-machines"

@@ -9,16 +9,19 @@ use tokio::sync::Notify;
 
 use crate::clock::{self, Clock, MovableClock};
 use crate::connections::Connections;
+use crate::documents::Documents;
 use crate::faults::{Effect, Faults, Injector};
+use crate::jobs::Blobs;
 use crate::policy::Policies;
 use crate::refusal::Refusal;
 use crate::registry::{Answer, Counts, Journal, Registry};
-use crate::store::{Committed, Row, Store};
+use crate::store::{Committed, Row, Store, Stored, Subject};
 use crate::throttle::Throttle;
 
 pub(crate) use devices::Hello;
 
 mod devices;
+mod documents;
 mod state;
 
 /// One hub, shared by everything that serves it.
@@ -29,6 +32,7 @@ pub(crate) struct Hub {
     clock: Arc<MovableClock>,
     throttle: Throttle,
     faults: Injector,
+    blobs: Blobs,
     telemetry: AtomicU64,
     methods_changed: Notify,
 }
@@ -36,6 +40,7 @@ pub(crate) struct Hub {
 #[derive(Debug)]
 struct State {
     registry: Registry,
+    documents: Documents,
     connections: Connections,
     backing: Backing,
 }
@@ -58,30 +63,33 @@ pub(crate) struct Written<T> {
 
 impl Hub {
     pub(crate) fn new(
-        registry: Registry,
+        stored: Stored,
         store: Option<Store>,
         policies: Policies,
         clock: Arc<MovableClock>,
         throttle: Throttle,
+        blobs: Blobs,
     ) -> Self {
         let backing = store.map_or(Backing::Memory, Backing::Disk);
         let faults = Injector::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let Stored { registry, documents } = stored;
         Self {
-            state: Mutex::new(State { registry, connections: Connections::default(), backing }),
+            state: Mutex::new(State { registry, documents, connections: Connections::default(), backing }),
             policies,
             clock,
             throttle,
             faults,
+            blobs,
             telemetry: AtomicU64::new(0),
             methods_changed: Notify::new(),
         }
     }
 
     /// A hub without throttles, on the machine's clock, that nobody is served from.
-    pub(crate) fn unserved(registry: Registry, store: Option<Store>, policies: Policies) -> Self {
+    pub(crate) fn unserved(stored: Stored, store: Option<Store>, policies: Policies) -> Self {
         let clock = Arc::new(MovableClock::over(Arc::new(clock::SystemClock)));
         let throttle = Throttle::new(None, Arc::clone(&clock) as Arc<dyn Clock>);
-        Self::new(registry, store, policies, clock, throttle)
+        Self::new(stored, store, policies, clock, throttle, Blobs::new(None))
     }
 
     pub(crate) fn policies(&self) -> &Policies {
@@ -90,6 +98,11 @@ impl Hub {
 
     pub(crate) fn clock(&self) -> &MovableClock {
         &self.clock
+    }
+
+    /// The containers that jobs may use.
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.blobs
     }
 
     pub(crate) fn throttle(&self) -> &Throttle {
@@ -104,7 +117,7 @@ impl Hub {
     pub(crate) fn set_faults(&self, faults: Faults) {
         let stale = faults.faults.iter().any(|fault| fault.effect == Effect::StalePage);
         let stale = stale.then(|| {
-            let copy = self.read(Registry::clone);
+            let copy = Stored { registry: self.read(Registry::clone), ..Stored::default() };
             Arc::new(Self::unserved(copy, None, self.policies.clone()))
         });
         self.faults.set(faults, stale);
@@ -179,17 +192,21 @@ impl State {
 
     /// Gives what a request touched to the store, still under the lock, so that rows are in order.
     fn hand_over(&self, journal: &Journal) -> Answer<Option<Committed>> {
-        let Backing::Disk(store) = &self.backing else {
-            return Ok(None);
-        };
-        if journal.touched().is_empty() {
-            return Ok(None);
-        }
         let rows = journal.touched().iter().map(|identity| {
             let content = self.registry.stored_form(identity).map_err(|_| not_durable())?;
-            Ok(Row { identity: identity.clone(), content })
+            Ok(Row { subject: Subject::Identity(identity.clone()), content })
         });
-        Ok(Some(store.write(rows.collect::<Answer<_>>()?)))
+        match self.backing {
+            Backing::Disk(_) => self.store_rows(rows.collect::<Answer<_>>()?),
+            Backing::Memory | Backing::Closed => Ok(None),
+        }
+    }
+
+    fn store_rows(&self, rows: Vec<Row>) -> Answer<Option<Committed>> {
+        Ok(match &self.backing {
+            Backing::Disk(store) if !rows.is_empty() => Some(store.write(rows)),
+            _ => None,
+        })
     }
 }
 

@@ -17,12 +17,12 @@ use crate::error::{Error, Result};
 use crate::faults::{Faults, FaultsError};
 use crate::http::{RequestLog, Service, operation_names};
 use crate::hub::Hub;
+use crate::jobs::{self, Blobs};
 use crate::listener::Listener;
 use crate::management::Management;
 use crate::mqtt::Gate;
 use crate::policy::{OWNER, Policies};
-use crate::registry::Registry;
-use crate::store::Store;
+use crate::store::{Store, Stored};
 use crate::throttle::Throttle;
 
 /// A running hub.
@@ -68,12 +68,14 @@ impl LocalHub {
         https_tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let host = host_name(&config, https_addr)?;
         if config.throttling.is_some() {
-            state.registry.limit_to(MAX_IDENTITIES_PER_HUB);
+            state.stored.registry.limit_to(MAX_IDENTITIES_PER_HUB);
         }
         let clock = Arc::new(MovableClock::over(config.clock));
         let throttle = Throttle::new(config.throttling, Arc::clone(&clock) as Arc<dyn Clock>);
-        let hub = Arc::new(Hub::new(state.registry, state.store, state.policies, clock, throttle));
+        let blobs = Blobs::new(config.blob_folder.clone());
+        let hub = Arc::new(Hub::new(state.stored, state.store, state.policies, clock, throttle, blobs));
         hub.set_faults(config.faults);
+        jobs::take_up(&hub).await.map_err(|refusal| Error::Jobs(refusal.text))?;
         let gate = Arc::new(Gate::new(Arc::clone(&hub), cas));
         let service = Arc::new(Service::new(Arc::clone(&hub), log));
         let mqtt_tls = Arc::new(mqtt_tls);
@@ -201,7 +203,7 @@ struct State {
     folder: Option<DataFolder>,
     authority: Authority,
     policies: Policies,
-    registry: Registry,
+    stored: Stored,
     store: Option<Store>,
 }
 
@@ -213,22 +215,22 @@ impl State {
                 folder: None,
                 authority: Authority::generate()?,
                 policies: Policies::generate(),
-                registry: Registry::default(),
+                stored: Stored::default(),
                 store: None,
             });
         };
         let folder = DataFolder::open(&path)?;
-        let (store, registry) = if keeps_registry {
-            let (store, registry) = Store::open(&folder.database()?)?;
-            (Some(store), registry)
+        let (store, stored) = if keeps_registry {
+            let (store, stored) = Store::open(&folder.database()?)?;
+            (Some(store), stored)
         } else {
-            (None, Registry::default())
+            (None, Stored::default())
         };
         Ok(Self {
             authority: folder.authority()?,
             policies: folder.policies()?,
             folder: Some(folder),
-            registry,
+            stored,
             store,
         })
     }

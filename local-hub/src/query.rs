@@ -5,7 +5,7 @@
 //! it is as in Azure Cosmos DB, whose dialect this is: what compares with something that is missing
 //! is neither true nor false.
 
-pub(crate) use page::{PageRequest, run};
+pub(crate) use page::{PageRequest, identities, run};
 pub(crate) use syntax::Query;
 
 mod aggregate;

@@ -3,7 +3,8 @@
 use hub_types::{DeviceId, ErrorCode, ModuleId};
 
 /// A refusal: the status, the code's name, and a text for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {text}")]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
     pub(crate) name: &'static str,
@@ -13,6 +14,11 @@ pub(crate) struct Refusal {
 impl Refusal {
     pub(crate) fn new(code: ErrorCode, text: impl Into<String>) -> Self {
         Self { status: code.http_status(), name: code.name(), text: text.into() }
+    }
+
+    /// The number of the code, 0 where it has none.
+    pub(crate) fn number(&self) -> u32 {
+        ErrorCode::from_name(self.name).map_or(0, ErrorCode::number)
     }
 
     /// IoT Hub has this operation, this hub has not.

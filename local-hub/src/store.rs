@@ -9,17 +9,32 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use hub_types::{DeviceId, IdentityId, ModuleId};
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 use tokio::sync::oneshot;
 
+use crate::documents::{DocumentKey, DocumentKind, Documents};
 use crate::error::{Error, Result};
 use crate::registry::Registry;
 
-/// What becomes of one identity's row: written with this content, or deleted.
+/// What becomes of one row: written with this content, or deleted.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Row {
-    pub(crate) identity: IdentityId,
+    pub(crate) subject: Subject,
     pub(crate) content: Option<Vec<u8>>,
+}
+
+/// What a row is of.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Subject {
+    Document(DocumentKey),
+    Identity(IdentityId),
+}
+
+/// What a store holds.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    pub(crate) registry: Registry,
+    pub(crate) documents: Documents,
 }
 
 /// The writer's side of the store.
@@ -40,15 +55,16 @@ struct Batch {
 
 impl Store {
     /// Opens the database and starts the writer, with what the database held.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Registry)> {
+    pub(crate) fn open(path: &Path) -> Result<(Self, Stored)> {
         let connection = connect(path).map_err(|source| store_error(path, source))?;
-        let registry = load(&connection, path)?;
+        let stored =
+            Stored { registry: load(&connection, path)?, documents: load_documents(&connection, path)? };
         let (batches, receiver) = mpsc::channel();
         let writer = thread::Builder::new()
             .name("hub-store".to_owned())
             .spawn(move || write_batches(connection, &receiver))
             .map_err(Error::Thread)?;
-        Ok((Self { batches, writer }, registry))
+        Ok((Self { batches, writer }, stored))
     }
 
     /// Hands rows to the writer.
@@ -98,15 +114,37 @@ fn commit(connection: &mut Connection, batches: &[Batch]) -> rusqlite::Result<()
         )?;
         let mut delete =
             transaction.prepare_cached("DELETE FROM identities WHERE device = ?1 AND module = ?2")?;
-        for Row { identity, content } in batches.iter().flat_map(|batch| &batch.rows) {
-            let (device, module) = key(identity);
-            match content {
-                Some(content) => put.execute((device, module, content))?,
-                None => delete.execute((device, module))?,
-            };
+        for Row { subject, content } in batches.iter().flat_map(|batch| &batch.rows) {
+            match subject {
+                Subject::Document(key) => commit_document(&transaction, key, content.as_deref())?,
+                Subject::Identity(identity) => {
+                    let (device, module) = key(identity);
+                    match content {
+                        Some(content) => put.execute((device, module, content))?,
+                        None => delete.execute((device, module))?,
+                    };
+                }
+            }
         }
     }
     transaction.commit()
+}
+
+fn commit_document(
+    transaction: &Transaction<'_>,
+    key: &DocumentKey,
+    content: Option<&[u8]>,
+) -> rusqlite::Result<()> {
+    let (kind, id) = (key.kind.as_str(), &key.id);
+    match content {
+        Some(content) => transaction.execute(
+            "INSERT INTO documents (kind, id, content) VALUES (?1, ?2, ?3)
+             ON CONFLICT (kind, id) DO UPDATE SET content = excluded.content",
+            (kind, id, content),
+        ),
+        None => transaction.execute("DELETE FROM documents WHERE kind = ?1 AND id = ?2", (kind, id)),
+    }
+    .map(drop)
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -138,6 +176,24 @@ fn load(connection: &Connection, path: &Path) -> Result<Registry> {
         })?;
     }
     Ok(registry)
+}
+
+fn load_documents(connection: &Connection, path: &Path) -> Result<Documents> {
+    let mut documents = Documents::default();
+    let failed = |source| store_error(path, source);
+    let mut statement = connection.prepare("SELECT kind, id, content FROM documents").map_err(failed)?;
+    let mut rows = statement.query(()).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let kind: String = row.get(0).map_err(failed)?;
+        let id: String = row.get(1).map_err(failed)?;
+        let content = row.get_ref(2).map_err(failed)?.as_blob().map_err(|error| failed(error.into()))?;
+        let damaged = |reason| Error::Damaged { path: path.to_owned(), reason };
+        let known = DocumentKind::parse(&kind).ok_or_else(|| damaged(format!("`{kind}` is no kind")))?;
+        documents
+            .restore(DocumentKey { kind: known, id: id.clone() }, content)
+            .map_err(|error| damaged(format!("{kind} {id} breaks at column {}", error.column())))?;
+    }
+    Ok(documents)
 }
 
 fn restore(
@@ -175,6 +231,12 @@ const SCHEMA: &str = "
         module TEXT NOT NULL, -- empty for the device itself
         record BLOB NOT NULL,
         PRIMARY KEY (device, module)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS documents (
+        kind TEXT NOT NULL,
+        id TEXT NOT NULL,
+        content BLOB NOT NULL,
+        PRIMARY KEY (kind, id)
     ) STRICT, WITHOUT ROWID;
     PRAGMA user_version = 1;
 ";

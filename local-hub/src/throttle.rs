@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hub_types::ErrorCode;
-use hub_types::limits::{OperationClass, Tier, message_bytes, messages_per_day};
+use hub_types::limits::{OperationClass, Tier, concurrent_jobs, message_bytes, messages_per_day};
 
 use crate::clock::Clock;
 use crate::refusal::Refusal;
@@ -88,6 +88,12 @@ impl Throttle {
             }
             None => Err(Refusal::throttled(kind)),
         }
+    }
+
+    /// How many scheduled jobs may wait or be at work at a time: as many as on the tier; without
+    /// throttles as many as one likes.
+    pub(crate) fn concurrent_jobs(&self) -> usize {
+        self.limits.as_ref().map_or(usize::MAX, |(throttling, _)| concurrent_jobs(throttling.tier))
     }
 
     /// As [`Throttle::admit`], for a bulk call of so many identities.

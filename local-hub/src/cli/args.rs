@@ -82,6 +82,9 @@ pub(crate) struct ServeArgs {
     /// A name, beside localhost, by which clients call the hub; the first one is in connection strings
     #[arg(long = "host-name", value_name = "NAME")]
     host_names: Vec<String>,
+    /// Import and export jobs may use the folders below this one as containers
+    #[arg(long, value_name = "DIR", env = "LOCAL_HUB_BLOB_FOLDER")]
+    blob_folder: Option<PathBuf>,
     /// Write one line of JSON per request to this file
     #[arg(long, value_name = "FILE", env = "LOCAL_HUB_REQUEST_LOG")]
     request_log: Option<PathBuf>,
@@ -127,6 +130,7 @@ impl ServeArgs {
             device_cas: self.device_cas,
             host_names: self.host_names,
             reach: if self.reachable_from_other_machines { Reach::OtherMachines } else { Reach::ThisMachine },
+            blob_folder: self.blob_folder,
             request_log: self.request_log,
             management: self.management,
             throttling: self.tier.map(|tier| Throttling {

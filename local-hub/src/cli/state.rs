@@ -31,8 +31,8 @@ pub(super) fn import(args: &ImportArgs) -> Result<()> {
 /// The folder stays locked as long as its value lives.
 fn open(path: &Path) -> Result<(Hub, DataFolder)> {
     let folder = DataFolder::open(path)?;
-    let (store, registry) = Store::open(&folder.database()?)?;
-    Ok((Hub::unserved(registry, Some(store), folder.policies()?), folder))
+    let (store, stored) = Store::open(&folder.database()?)?;
+    Ok((Hub::unserved(stored, Some(store), folder.policies()?), folder))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {

@@ -30,6 +30,11 @@ impl Call {
         DeviceId::new(self.id(0)).map_err(illegal_id)
     }
 
+    /// The name in the path, of what is neither a device nor a module.
+    pub(crate) fn name(&self) -> &str {
+        self.id(0)
+    }
+
     /// The module in the path.
     pub(crate) fn module(&self) -> Answer<ModuleId> {
         ModuleId::new(self.id(1)).map_err(illegal_id)

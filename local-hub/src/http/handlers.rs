@@ -1,5 +1,7 @@
 //! What each operation does: one file per resource.
 
+use std::sync::Arc;
+
 use super::call::Call;
 use super::reply::Reply;
 use super::routes::Operation;
@@ -9,23 +11,39 @@ use crate::registry::Answer;
 
 mod bulk;
 mod commands;
+mod configurations;
 mod devices;
+mod jobs;
+mod keys;
 mod methods;
 mod modules;
 mod query;
+mod scheduled_jobs;
 mod statistics;
 mod twins;
 
 /// Does what the call asks for.
-pub(crate) async fn perform(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) async fn perform(hub: &Arc<Hub>, call: Call) -> Answer<Reply> {
     match call.operation {
         Operation::Absent(name) => Err(Refusal::not_implemented(name)),
+        Operation::ApplyConfigurationContent => configurations::apply(hub, call).await,
         Operation::BulkRegistry => bulk::post(hub, call).await,
+        Operation::CancelImportExportJob => jobs::cancel(hub, call).await,
+        Operation::CancelScheduledJob => scheduled_jobs::cancel(hub, call).await,
+        Operation::CreateImportExportJob => jobs::create(hub, call).await,
+        Operation::CreateOrUpdateConfiguration => configurations::put(hub, call).await,
+        Operation::CreateScheduledJob => scheduled_jobs::create(hub, call).await,
+        Operation::DeleteConfiguration => configurations::delete(hub, call).await,
         Operation::DeleteDevice => devices::delete(hub, call).await,
         Operation::DeleteModule => modules::delete(hub, call).await,
+        Operation::GetConfiguration => configurations::get(hub, call),
+        Operation::GetConfigurations => configurations::list(hub, call),
         Operation::GetDevice => devices::get(hub, call),
         Operation::GetDeviceStatistics => statistics::devices(hub),
+        Operation::GetImportExportJob => jobs::get(hub, call),
+        Operation::GetImportExportJobs => jobs::list(hub),
         Operation::GetModule => modules::get(hub, call),
+        Operation::GetScheduledJob => scheduled_jobs::get(hub, call),
         Operation::GetServiceStatistics => statistics::service(hub),
         Operation::GetTwin => twins::get(hub, call),
         Operation::InvokeMethod => methods::post(hub, call).await,
@@ -37,6 +55,9 @@ pub(crate) async fn perform(hub: &Hub, call: Call) -> Answer<Reply> {
         Operation::PutModule => modules::put(hub, call).await,
         Operation::PutTwin => twins::put(hub, call).await,
         Operation::Query => query::post(hub, call).await,
+        Operation::QueryScheduledJobs => scheduled_jobs::query(hub, call),
+        Operation::RegenerateKeys => keys::regenerate(hub, call).await,
         Operation::SendCommand => commands::send(hub, call).await,
+        Operation::TestConfigurationQueries => configurations::test_queries(call),
     }
 }

@@ -16,12 +16,24 @@ use crate::refusal::Refusal;
 pub(crate) enum Operation {
     /// An operation of IoT Hub that this hub does not have, by its name.
     Absent(&'static str),
+    ApplyConfigurationContent,
     BulkRegistry,
+    CancelImportExportJob,
+    CancelScheduledJob,
+    CreateImportExportJob,
+    CreateOrUpdateConfiguration,
+    CreateScheduledJob,
+    DeleteConfiguration,
     DeleteDevice,
     DeleteModule,
+    GetConfiguration,
+    GetConfigurations,
     GetDevice,
     GetDeviceStatistics,
+    GetImportExportJob,
+    GetImportExportJobs,
     GetModule,
+    GetScheduledJob,
     GetServiceStatistics,
     GetTwin,
     InvokeMethod,
@@ -33,7 +45,10 @@ pub(crate) enum Operation {
     PutModule,
     PutTwin,
     Query,
+    QueryScheduledJobs,
+    RegenerateKeys,
     SendCommand,
+    TestConfigurationQueries,
 }
 
 impl Operation {
@@ -41,12 +56,24 @@ impl Operation {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Absent(name) => name,
+            Self::ApplyConfigurationContent => "ApplyConfigurationContent",
             Self::BulkRegistry => "BulkRegistry",
+            Self::CancelImportExportJob => "CancelImportExportJob",
+            Self::CancelScheduledJob => "CancelScheduledJob",
+            Self::CreateImportExportJob => "CreateImportExportJob",
+            Self::CreateOrUpdateConfiguration => "CreateOrUpdateConfiguration",
+            Self::CreateScheduledJob => "CreateScheduledJob",
+            Self::DeleteConfiguration => "DeleteConfiguration",
             Self::DeleteDevice => "DeleteDevice",
             Self::DeleteModule => "DeleteModule",
+            Self::GetConfiguration => "GetConfiguration",
+            Self::GetConfigurations => "GetConfigurations",
             Self::GetDevice => "GetDevice",
             Self::GetDeviceStatistics => "GetDeviceStatistics",
+            Self::GetImportExportJob => "GetImportExportJob",
+            Self::GetImportExportJobs => "GetImportExportJobs",
             Self::GetModule => "GetModule",
+            Self::GetScheduledJob => "GetScheduledJob",
             Self::GetServiceStatistics => "GetServiceStatistics",
             Self::GetTwin => "GetTwin",
             Self::InvokeMethod => "InvokeMethod",
@@ -58,7 +85,10 @@ impl Operation {
             Self::PutModule => "PutModule",
             Self::PutTwin => "PutTwin",
             Self::Query => "Query",
+            Self::QueryScheduledJobs => "QueryScheduledJobs",
+            Self::RegenerateKeys => "RegenerateKeys",
             Self::SendCommand => "SendCommand",
+            Self::TestConfigurationQueries => "TestConfigurationQueries",
         }
     }
 }
@@ -148,7 +178,7 @@ pub(crate) const ROUTES: &[Route] = {
         route(GET, "/devices", RegistryRead, Operation::ListDevices),
         route(POST, "/devices", RegistryWrite, Operation::BulkRegistry),
         route(POST, "/devices/query", ServiceConnect, Operation::Query),
-        route(POST, "/devices/keys/regenerate", RegistryWrite, Absent("RegenerateKeys")),
+        route(POST, "/devices/keys/regenerate", RegistryWrite, Operation::RegenerateKeys),
         route(GET, "/devices/{}", RegistryRead, Operation::GetDevice),
         route(PUT, "/devices/{}", RegistryWrite, Operation::PutDevice),
         route(DELETE, "/devices/{}", RegistryWrite, Operation::DeleteDevice),
@@ -158,7 +188,7 @@ pub(crate) const ROUTES: &[Route] = {
             POST,
             "/devices/{}/applyConfigurationContent",
             RegistryWrite,
-            Absent("ApplyConfigurationContent"),
+            Operation::ApplyConfigurationContent,
         ),
         route(GET, "/devices/{}/modules", RegistryRead, Operation::ListModules),
         route(GET, "/devices/{}/modules/{}", RegistryRead, Operation::GetModule),
@@ -174,19 +204,19 @@ pub(crate) const ROUTES: &[Route] = {
         route(POST, "/twins/{}/modules/{}/methods", ServiceConnect, Operation::InvokeMethod),
         route(GET, "/statistics/devices", RegistryRead, Operation::GetDeviceStatistics),
         route(GET, "/statistics/service", RegistryRead, Operation::GetServiceStatistics),
-        route(POST, "/jobs/create", RegistryWrite, Absent("CreateImportExportJob")),
-        route(GET, "/jobs", RegistryRead, Absent("GetImportExportJobs")),
-        route(GET, "/jobs/v2/query", ServiceConnect, Absent("QueryScheduledJobs")),
-        route(GET, "/jobs/v2/{}", ServiceConnect, Absent("GetScheduledJob")),
-        route(PUT, "/jobs/v2/{}", ServiceConnect, Absent("CreateScheduledJob")),
-        route(POST, "/jobs/v2/{}/cancel", ServiceConnect, Absent("CancelScheduledJob")),
-        route(GET, "/jobs/{}", RegistryRead, Absent("GetImportExportJob")),
-        route(DELETE, "/jobs/{}", RegistryWrite, Absent("CancelImportExportJob")),
-        route(GET, "/configurations", RegistryRead, Absent("GetConfigurations")),
-        route(POST, "/configurations/testQueries", RegistryRead, Absent("TestConfigurationQueries")),
-        route(GET, "/configurations/{}", RegistryRead, Absent("GetConfiguration")),
-        route(PUT, "/configurations/{}", RegistryWrite, Absent("CreateOrUpdateConfiguration")),
-        route(DELETE, "/configurations/{}", RegistryWrite, Absent("DeleteConfiguration")),
+        route(POST, "/jobs/create", RegistryWrite, Operation::CreateImportExportJob),
+        route(GET, "/jobs", RegistryRead, Operation::GetImportExportJobs),
+        route(GET, "/jobs/v2/query", ServiceConnect, Operation::QueryScheduledJobs),
+        route(GET, "/jobs/v2/{}", ServiceConnect, Operation::GetScheduledJob),
+        route(PUT, "/jobs/v2/{}", ServiceConnect, Operation::CreateScheduledJob),
+        route(POST, "/jobs/v2/{}/cancel", ServiceConnect, Operation::CancelScheduledJob),
+        route(GET, "/jobs/{}", RegistryRead, Operation::GetImportExportJob),
+        route(DELETE, "/jobs/{}", RegistryWrite, Operation::CancelImportExportJob),
+        route(GET, "/configurations", RegistryRead, Operation::GetConfigurations),
+        route(POST, "/configurations/testQueries", RegistryRead, Operation::TestConfigurationQueries),
+        route(GET, "/configurations/{}", RegistryRead, Operation::GetConfiguration),
+        route(PUT, "/configurations/{}", RegistryWrite, Operation::CreateOrUpdateConfiguration),
+        route(DELETE, "/configurations/{}", RegistryWrite, Operation::DeleteConfiguration),
         route(GET, "/messages/serviceBound/feedback", ServiceConnect, Absent("ReceiveFeedbackNotification")),
         route(
             DELETE,
@@ -235,7 +265,7 @@ mod tests {
         assert_eq!(operation(Method::POST, "/devices/query"), Ok(Operation::Query));
         assert_eq!(operation(Method::GET, "/devices/query"), Ok(Operation::GetDevice));
         assert_eq!(operation(Method::GET, "/devices/keys/modules"), Ok(Operation::ListModules));
-        assert_eq!(operation(Method::GET, "/jobs/v2/query"), Ok(Operation::Absent("QueryScheduledJobs")));
+        assert_eq!(operation(Method::GET, "/jobs/v2/query"), Ok(Operation::QueryScheduledJobs));
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl Service {
 
     async fn complete(&self, call: Answer<Call>, request: &Received, weather: Weather) -> HttpResponse {
         let answer = match call {
-            Ok(call) => self.perform(weather.stale.as_deref(), call).await,
+            Ok(call) => self.perform(weather.stale.as_ref(), call).await,
             Err(refusal) => Err(refusal),
         };
         let (status, errorcode, counts) = match &answer {
@@ -134,7 +134,7 @@ impl Service {
     }
 
     /// Does what is asked; where there is a stale hub, queries ask that one.
-    async fn perform(&self, stale: Option<&Hub>, call: Call) -> Answer<Reply> {
+    async fn perform(&self, stale: Option<&Arc<Hub>>, call: Call) -> Answer<Reply> {
         let (operation, sent) = (call.operation, call.body.len());
         let hub = stale.filter(|_| operation == Operation::Query).unwrap_or(&self.hub);
         throttling::admit(&self.hub, operation).await?;

@@ -26,12 +26,26 @@ pub(crate) fn charge(hub: &Hub, operation: Operation, sent: usize, answered: usi
 fn throttled_as(operation: Operation) -> Option<(OperationClass, &'static str)> {
     Some(match operation {
         // Nothing is done. Of a bulk call the size must be known first: its handler asks.
-        Operation::Absent(_) | Operation::BulkRegistry => return None,
+        Operation::Absent(_) | Operation::BulkRegistry | Operation::RegenerateKeys => return None,
         // Microsoft's clients do these over AMQP or not at all; no throttle is documented for them.
         Operation::PurgeCommandQueue | Operation::SendCommand => return None,
         Operation::DeleteDevice | Operation::DeleteModule | Operation::PutDevice | Operation::PutModule => {
             (OperationClass::Registry, "RegistryWrite")
         }
+        Operation::ApplyConfigurationContent
+        | Operation::CreateOrUpdateConfiguration
+        | Operation::DeleteConfiguration => (OperationClass::Configuration, "ConfigurationWrite"),
+        Operation::GetConfiguration | Operation::GetConfigurations | Operation::TestConfigurationQueries => {
+            (OperationClass::Configuration, "ConfigurationRead")
+        }
+        Operation::CancelImportExportJob
+        | Operation::CancelScheduledJob
+        | Operation::CreateImportExportJob
+        | Operation::CreateScheduledJob
+        | Operation::GetImportExportJob
+        | Operation::GetImportExportJobs
+        | Operation::GetScheduledJob
+        | Operation::QueryScheduledJobs => (OperationClass::Job, "Jobs"),
         Operation::GetDevice
         | Operation::GetDeviceStatistics
         | Operation::GetModule

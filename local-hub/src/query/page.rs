@@ -77,6 +77,17 @@ pub(crate) async fn run(hub: &Hub, request: PageRequest<'_>) -> Answer<Page> {
     Ok(rows.into_page(emitted, request.text))
 }
 
+/// Every identity that a query finds.
+pub(crate) async fn identities(hub: &Hub, query: &Query) -> Answer<Vec<IdentityId>> {
+    let mut found = Vec::new();
+    scan(hub, query, None, |twin| {
+        found.push(twin.identity());
+        Ok(Flow::GoOn)
+    })
+    .await?;
+    Ok(found)
+}
+
 /// Whether a scan is to look further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {

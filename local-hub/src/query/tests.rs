@@ -7,6 +7,7 @@ use crate::hub::Hub;
 use crate::policy::Policies;
 use crate::refusal::Refusal;
 use crate::registry::{BulkEntry, Journal, Registry};
+use crate::store::Stored;
 
 fn hub_with(items: Value) -> Hub {
     let items: Vec<BulkItem> = from_value(items).unwrap();
@@ -19,7 +20,7 @@ fn hub_with(items: Value) -> Hub {
     let now = "2026-11-22T10:00:00Z".parse().unwrap();
     let result = registry.bulk(entries.collect(), now, &mut Journal::default());
     assert!(result.is_successful, "{result:?}");
-    Hub::unserved(registry, None, Policies::generate())
+    Hub::unserved(Stored { registry, ..Stored::default() }, None, Policies::generate())
 }
 
 fn fleet() -> Hub {

@@ -19,6 +19,11 @@ impl Registry {
         Ok(TwinDocument::of_module(id, module, record))
     }
 
+    /// The tags of a twin, if it has any.
+    pub(crate) fn tags(&self, identity: &IdentityId) -> Answer<Option<serde_json::Value>> {
+        Ok(serde_json::to_value(self.twin(identity)?.lookup(&["tags"])).ok().filter(|tags| !tags.is_null()))
+    }
+
     /// A PATCH of tags and desired properties.
     pub(crate) fn patch_twin(
         &mut self,

@@ -5,7 +5,7 @@ use hub_types::{IfMatch, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, from_value, json};
 
-use super::{Row, Store};
+use super::{Row, Store, Stored, Subject};
 use crate::registry::{BulkEntry, Journal, Registry};
 
 fn apply(registry: &mut Registry, item: &Value, second: u64) -> Vec<Row> {
@@ -17,10 +17,10 @@ fn apply(registry: &mut Registry, item: &Value, second: u64) -> Vec<Row> {
     };
     let mut journal = Journal::default();
     registry.bulk(vec![entry], Timestamp::from_ticks(second * 10_000_000), &mut journal);
-    let rows = journal
-        .touched()
-        .iter()
-        .map(|identity| Row { identity: identity.clone(), content: registry.stored_form(identity).unwrap() });
+    let rows = journal.touched().iter().map(|identity| Row {
+        subject: Subject::Identity(identity.clone()),
+        content: registry.stored_form(identity).unwrap(),
+    });
     rows.collect()
 }
 
@@ -53,14 +53,14 @@ proptest! {
     fn what_was_committed_comes_back(items in proptest::collection::vec(item(), 1..30)) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hub.db");
-        let (store, mut registry) = Store::open(&path).unwrap();
+        let (store, Stored { mut registry, .. }) = Store::open(&path).unwrap();
         for (second, item) in items.iter().enumerate() {
             let rows = apply(&mut registry, item, second as u64);
             let committed = store.write(rows);
             prop_assert_eq!(committed.blocking_recv(), Ok(()));
         }
         store.close();
-        let (store, loaded) = Store::open(&path).unwrap();
+        let (store, Stored { registry: loaded, .. }) = Store::open(&path).unwrap();
         store.close();
         prop_assert!(loaded.devices_from(Bound::Unbounded).eq(registry.devices_from(Bound::Unbounded)));
         prop_assert_eq!(loaded.disabled_count(), registry.disabled_count());
@@ -71,16 +71,19 @@ proptest! {
 fn a_deleted_device_takes_its_modules_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hub.db");
-    let (store, mut registry) = Store::open(&path).unwrap();
+    let (store, Stored { mut registry, .. }) = Store::open(&path).unwrap();
     for item in [json!({"id": "d"}), json!({"id": "d", "moduleId": "m"})] {
         store.write(apply(&mut registry, &item, 1));
     }
     let mut journal = Journal::default();
     registry.delete_device(&"d".parse().unwrap(), &IfMatch::Any, &mut journal).unwrap();
-    let gone = journal.touched().iter().map(|identity| Row { identity: identity.clone(), content: None });
+    let gone = journal
+        .touched()
+        .iter()
+        .map(|identity| Row { subject: Subject::Identity(identity.clone()), content: None });
     store.write(gone.collect());
     store.close();
-    let (store, loaded) = Store::open(&path).unwrap();
+    let (store, Stored { registry: loaded, .. }) = Store::open(&path).unwrap();
     store.close();
     assert_eq!(loaded.device_count(), 0);
 }
@@ -91,7 +94,7 @@ fn a_damaged_record_is_named_without_its_content() {
     let path = folder.path().join("hub.db");
     let (store, _) = Store::open(&path).unwrap();
     store.write(vec![Row {
-        identity: "d".parse::<hub_types::DeviceId>().unwrap().into(),
+        subject: Subject::Identity("d".parse::<hub_types::DeviceId>().unwrap().into()),
         content: Some(br#"{"a":"secret"}"#.to_vec()),
     }]);
     store.close();

@@ -9,11 +9,13 @@
 mod access;
 mod bulk;
 mod cli;
+mod configurations;
 mod device;
 mod devices;
 mod durability;
 mod faults;
 mod hostile;
+mod jobs;
 mod management;
 mod modules;
 mod mqtt_access;

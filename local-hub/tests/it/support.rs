@@ -190,6 +190,13 @@ impl Answer {
         self.json()
     }
 
+    /// Insists on a status.
+    #[track_caller]
+    pub(crate) fn with_status(&self, status: u16) -> &Self {
+        assert_eq!(self.status, status, "{}", self.text);
+        self
+    }
+
     /// Checks that this is a refusal in the form that the SDKs read.
     #[track_caller]
     pub(crate) fn refused(&self, status: u16, code: &str) {

@@ -1,0 +1,84 @@
+//! What the hub keeps besides devices and modules: configurations and jobs, each a document by id.
+//!
+//! Like the registry a plain structure without locks, I/O or a clock. There are few of them, so each
+//! is kept, and written to the store, as a whole.
+
+use std::collections::BTreeMap;
+
+use crate::refusal::Refusal;
+
+pub(crate) use configuration::{Configuration, ConfigurationSpec, EtagDemand};
+pub(crate) use job::{DeviceOutcome, Job, JobStatus, JobWork, MoveJob, ScheduledJob, ScheduledWork};
+
+mod configuration;
+mod job;
+
+/// All configurations and jobs of the hub.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Documents {
+    configurations: BTreeMap<String, Configuration>,
+    jobs: BTreeMap<String, Job>,
+}
+
+/// Which document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DocumentKey {
+    pub(crate) kind: DocumentKind,
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DocumentKind {
+    Configuration,
+    Job,
+}
+
+impl DocumentKind {
+    /// The name that the store uses.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Job => "job",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Configuration, Self::Job].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+impl Documents {
+    /// The document as a store keeps it; `None` when there is none.
+    pub(crate) fn stored_form(&self, key: &DocumentKey) -> serde_json::Result<Option<Vec<u8>>> {
+        match key.kind {
+            DocumentKind::Configuration => {
+                self.configurations.get(&key.id).map(serde_json::to_vec).transpose()
+            }
+            DocumentKind::Job => self.jobs.get(&key.id).map(serde_json::to_vec).transpose(),
+        }
+    }
+
+    /// Puts a document that a store kept back in.
+    pub(crate) fn restore(&mut self, key: DocumentKey, content: &[u8]) -> serde_json::Result<()> {
+        match key.kind {
+            DocumentKind::Configuration => {
+                self.configurations.insert(key.id, serde_json::from_slice(content)?);
+            }
+            DocumentKind::Job => {
+                self.jobs.insert(key.id, serde_json::from_slice(content)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ids of configurations and jobs: lower-case letters, digits and a few signs.
+fn check_id(what: &str, id: &str, signs: &str, longest: usize) -> Result<(), Refusal> {
+    let is_legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || signs.contains(c);
+    if (1..=longest).contains(&id.len()) && id.chars().all(is_legal) {
+        return Ok(());
+    }
+    Err(Refusal::argument(format!(
+        "the id of a {what} has 1 to {longest} characters out of a-z, 0-9 and {signs}"
+    )))
+}

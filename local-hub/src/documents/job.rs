@@ -1,0 +1,181 @@
+//! Jobs: moving identities in and out of the hub in bulk, and writing to many twins at a time.
+
+use hub_types::{DeviceId, ErrorCode, ModuleId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{DocumentKey, DocumentKind, Documents, check_id};
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+
+/// A job, of either kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Job {
+    pub(crate) id: String,
+    pub(crate) status: JobStatus,
+    pub(crate) created: Timestamp,
+    pub(crate) started: Option<Timestamp>,
+    pub(crate) ended: Option<Timestamp>,
+    pub(crate) failure: Option<String>,
+    pub(crate) work: JobWork,
+}
+
+/// What a job does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum JobWork {
+    /// Import or export.
+    Move(MoveJob),
+    /// Twin updates or direct methods.
+    Scheduled(ScheduledJob),
+}
+
+/// Where a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum JobStatus {
+    Cancelled,
+    Completed,
+    Enqueued,
+    Failed,
+    Running,
+    /// Its time has not come.
+    Scheduled,
+}
+
+impl JobStatus {
+    /// The name on the wire.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::Completed => "completed",
+            Self::Enqueued => "enqueued",
+            Self::Failed => "failed",
+            Self::Running => "running",
+            Self::Scheduled => "scheduled",
+        }
+    }
+
+    pub(crate) fn is_active(self) -> bool {
+        matches!(self, Self::Enqueued | Self::Running | Self::Scheduled)
+    }
+}
+
+/// An import or an export. The containers, which may hold secrets, are not kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MoveJob {
+    pub(crate) imports: bool,
+    pub(crate) exclude_keys: bool,
+    pub(crate) input_blob: String,
+    pub(crate) output_blob: String,
+    /// In percent.
+    pub(crate) progress: u8,
+}
+
+/// A job over the devices that meet a condition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ScheduledJob {
+    pub(crate) condition: String,
+    pub(crate) work: ScheduledWork,
+    pub(crate) start: Timestamp,
+    /// In seconds.
+    pub(crate) longest: u64,
+    pub(crate) devices: Vec<DeviceOutcome>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum ScheduledWork {
+    /// A method call, as the service API takes it.
+    DeviceMethod(Value),
+    /// A twin patch, with its etag.
+    UpdateTwin(Value),
+}
+
+impl ScheduledWork {
+    /// The type's name on the wire.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self {
+            Self::DeviceMethod(_) => "scheduleDeviceMethod",
+            Self::UpdateTwin(_) => "scheduleUpdateTwin",
+        }
+    }
+}
+
+/// What a scheduled job did for one device or module.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DeviceOutcome {
+    pub(crate) device: DeviceId,
+    pub(crate) module: Option<ModuleId>,
+    pub(crate) status: JobStatus,
+    pub(crate) updated: Timestamp,
+    /// The number and the text of the error that it failed with.
+    pub(crate) error: Option<(u32, String)>,
+}
+
+impl Documents {
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values()
+    }
+
+    pub(crate) fn job(&self, id: &str) -> Option<&Job> {
+        self.jobs.get(id)
+    }
+
+    /// Begins an import or an export: one at a time.
+    pub(crate) fn begin_move(&mut self, job: Job, touched: &mut Vec<DocumentKey>) -> Answer<()> {
+        let active = |job: &Job| matches!(job.work, JobWork::Move(_)) && job.status.is_active();
+        if self.jobs.values().any(active) {
+            let text = "a hub has one import or export job at a time, and one is at work";
+            return Err(Refusal::new(ErrorCode::JobQuotaExceeded, text));
+        }
+        self.put_job(job, touched);
+        Ok(())
+    }
+
+    /// Takes a scheduled job on; `most` may be waiting or at work.
+    pub(crate) fn schedule(&mut self, job: Job, most: usize, touched: &mut Vec<DocumentKey>) -> Answer<()> {
+        check_id("job", &job.id, "-'", 64)?;
+        if self.jobs.contains_key(&job.id) {
+            let text = format!("a job with id '{}' already exists.", job.id);
+            return Err(Refusal::new(ErrorCode::JobAlreadyExists, text));
+        }
+        let active = |job: &&Job| matches!(job.work, JobWork::Scheduled(_)) && job.status.is_active();
+        if self.jobs.values().filter(active).count() >= most {
+            let text =
+                format!("{most} scheduled jobs are waiting or at work, which is all that the hub takes");
+            return Err(Refusal::new(ErrorCode::ThrottlingMaxActiveJobCountExceeded, text));
+        }
+        self.put_job(job, touched);
+        Ok(())
+    }
+
+    /// Changes a job, and answers whether there was one to change.
+    pub(crate) fn update_job(
+        &mut self,
+        id: &str,
+        touched: &mut Vec<DocumentKey>,
+        change: impl FnOnce(&mut Job),
+    ) -> bool {
+        let Some(job) = self.jobs.get_mut(id) else { return false };
+        change(job);
+        touched.push(DocumentKey { kind: DocumentKind::Job, id: id.to_owned() });
+        true
+    }
+
+    /// Ends what a hub that died had at work: nobody works on it any more. What was only scheduled
+    /// stays so.
+    pub(crate) fn fail_orphans(&mut self, now: Timestamp, touched: &mut Vec<DocumentKey>) {
+        for job in self.jobs.values_mut() {
+            if matches!(job.status, JobStatus::Enqueued | JobStatus::Running) {
+                job.status = JobStatus::Failed;
+                job.ended = Some(now);
+                job.failure = Some("the hub ended while the job was at work".to_owned());
+                touched.push(DocumentKey { kind: DocumentKind::Job, id: job.id.clone() });
+            }
+        }
+    }
+
+    fn put_job(&mut self, job: Job, touched: &mut Vec<DocumentKey>) {
+        touched.push(DocumentKey { kind: DocumentKind::Job, id: job.id.clone() });
+        self.jobs.insert(job.id.clone(), job);
+    }
+}

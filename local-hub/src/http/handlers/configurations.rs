@@ -1,0 +1,206 @@
+//! `/configurations`, and the application of one to a single device.
+
+use std::collections::BTreeMap;
+
+use http::StatusCode;
+use hub_types::ErrorCode;
+use hub_types::twin::TwinPatch;
+use hub_types::{IdentityId, IfMatch, ModuleId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::documents::{ConfigurationSpec, EtagDemand};
+use crate::http::call::Call;
+use crate::http::reply::Reply;
+use crate::hub::Hub;
+use crate::query::Query;
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+
+pub(crate) fn list(hub: &Hub, call: Call) -> Answer<Reply> {
+    let top = call.parameter("top").and_then(|text| text.parse().ok());
+    hub.read_documents(|documents| {
+        Reply::document(&documents.configurations(top.unwrap_or(MAX_TOP)).collect::<Vec<_>>())
+    })
+}
+
+pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
+    hub.read_documents(|documents| {
+        let configuration = documents.configuration(call.name())?;
+        Ok(Reply::document(configuration)?.etag(configuration.etag()))
+    })
+}
+
+pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
+    let spec: ConfigurationSpec = call.document()?;
+    let id = call.name().to_owned();
+    if spec.id.as_ref().is_some_and(|given| *given != id) {
+        return Err(Refusal::argument("id in the body is not the id in the path"));
+    }
+    if let Some(error) = condition_error(spec.target_condition.as_deref(), spec.content.as_ref()) {
+        return Err(Refusal::new(ErrorCode::InvalidConfigurationTargetCondition, error));
+    }
+    if let Some((name, error)) = query_errors(spec.metric_queries()).into_iter().next() {
+        let text = format!("the query of the metric `{name}`: {error}");
+        return Err(Refusal::new(ErrorCode::InvalidConfigurationCustomMetricsQuery, text));
+    }
+    let demand = demand(&call);
+    let (configuration, created) = hub
+        .write_documents(|documents, now, touched| {
+            documents.put_configuration(&id, spec, demand.as_ref(), now, touched)
+        })
+        .await?;
+    let mut reply = Reply::document(&configuration)?.etag(configuration.etag());
+    if created {
+        reply.status = StatusCode::CREATED;
+    }
+    Ok(reply)
+}
+
+pub(crate) async fn delete(hub: &Hub, call: Call) -> Answer<Reply> {
+    let (id, demand) = (call.name().to_owned(), demand(&call));
+    hub.write_documents(|documents, _, touched| {
+        documents.delete_configuration(&id, demand.as_ref(), touched)
+    })
+    .await?;
+    Ok(Reply::no_content())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Queries {
+    target_condition: Option<String>,
+    #[serde(default)]
+    custom_metric_queries: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct QueryErrors {
+    target_condition_error: Option<String>,
+    custom_metric_query_errors: BTreeMap<String, String>,
+}
+
+/// Says of each query whether it could be used, without keeping anything.
+pub(crate) fn test_queries(call: Call) -> Answer<Reply> {
+    let queries: Queries = call.document()?;
+    let metrics = queries.custom_metric_queries.iter().flatten();
+    Reply::document(&QueryErrors {
+        target_condition_error: condition_error(queries.target_condition.as_deref(), None),
+        custom_metric_query_errors: query_errors(
+            metrics.map(|(name, query)| (name.as_str(), query.as_str())),
+        ),
+    })
+}
+
+/// What a configuration would do to one device, done at once: for each module in `modulesContent`
+/// and for the device itself under `deviceContent`.
+pub(crate) async fn apply(hub: &Hub, call: Call) -> Answer<Reply> {
+    let device = call.device()?;
+    let content: Content = call.document()?;
+    let mut patches = Vec::new();
+    if let Some(settings) = content.device_content {
+        patches.push((IdentityId::from(device.clone()), Changes::read(settings)?));
+    }
+    for (module, settings) in content.modules_content.into_iter().flatten() {
+        let module = ModuleId::new(&module).map_err(|error| Refusal::argument(error.to_string()))?;
+        patches.push((IdentityId::new(device.clone(), Some(module)), Changes::read(settings)?));
+    }
+    let written = hub.write(|registry, now, journal| {
+        registry.device(&device)?;
+        for (identity, changes) in patches {
+            if let Some(whole) = changes.whole {
+                let with = twin_patch(registry.tags(&identity)?, whole)?;
+                registry.replace_twin(&identity, with, &IfMatch::Any, now, journal)?;
+            }
+            if !changes.parts.is_empty() {
+                let patch = twin_patch(None, changes.parts)?;
+                registry.patch_twin(&identity, patch, &IfMatch::Any, now, journal)?;
+            }
+        }
+        Ok(())
+    });
+    Ok(Reply::no_content().counts(written.await?.counts))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Content {
+    device_content: Option<Map<String, Value>>,
+    modules_content: Option<BTreeMap<String, Map<String, Value>>>,
+}
+
+/// What the settings of one twin say: `properties.desired` as a whole, and parts of it by dotted path.
+struct Changes {
+    whole: Option<Map<String, Value>>,
+    parts: Map<String, Value>,
+}
+
+impl Changes {
+    fn read(settings: Map<String, Value>) -> Answer<Self> {
+        let mut changes = Self { whole: None, parts: Map::new() };
+        for (path, value) in settings {
+            match (path.as_str(), value) {
+                ("properties.desired", Value::Object(whole)) => changes.whole = Some(whole),
+                (path, value) => match path.strip_prefix("properties.desired.") {
+                    Some(rest) => insert(&mut changes.parts, rest, value),
+                    None => {
+                        let text = format!("`{path}` is not below properties.desired");
+                        return Err(Refusal::new(ErrorCode::InvalidConfigurationContent, text));
+                    }
+                },
+            }
+        }
+        Ok(changes)
+    }
+}
+
+fn insert(object: &mut Map<String, Value>, path: &str, value: Value) {
+    match path.split_once('.') {
+        None => {
+            object.insert(path.to_owned(), value);
+        }
+        Some((first, rest)) => {
+            let inner = object.entry(first).or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+fn twin_patch(tags: Option<Value>, desired: Map<String, Value>) -> Answer<TwinPatch> {
+    let mut body = Map::new();
+    body.extend(tags.map(|tags| ("tags".to_owned(), tags)));
+    body.insert("properties".to_owned(), serde_json::json!({ "desired": desired }));
+    TwinPatch::from_body(Value::Object(body)).map_err(|error| Refusal::argument(error.to_string()))
+}
+
+fn demand(call: &Call) -> Option<EtagDemand> {
+    call.header("if-match").and_then(EtagDemand::parse)
+}
+
+/// What is wrong with a target condition, if anything. One for modules brings its own `FROM`.
+fn condition_error(condition: Option<&str>, content: Option<&Value>) -> Option<String> {
+    let condition = condition?.trim();
+    if condition.is_empty() || condition == "*" {
+        return None;
+    }
+    let of_modules = content.is_some_and(|content| content.get("moduleContent").is_some());
+    let brings_from = condition.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("from "));
+    let query = match (brings_from, of_modules) {
+        (true, _) => format!("SELECT * {condition}"),
+        (false, true) => format!("SELECT * FROM devices.modules WHERE {condition}"),
+        (false, false) => format!("SELECT * FROM devices WHERE {condition}"),
+    };
+    Query::parse(&query).err().map(|error| error.to_string())
+}
+
+fn query_errors<'q>(queries: impl Iterator<Item = (&'q str, &'q str)>) -> BTreeMap<String, String> {
+    let errors = queries.filter_map(|(name, query)| {
+        Query::parse(query).err().map(|error| (name.to_owned(), error.to_string()))
+    });
+    errors.collect()
+}
+
+const MAX_TOP: usize = 100;

@@ -1,0 +1,124 @@
+//! `/jobs`: imports and exports.
+
+use std::sync::Arc;
+
+use hub_types::{ErrorCode, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::documents::{Job, JobStatus, JobWork};
+use crate::http::call::Call;
+use crate::http::reply::Reply;
+use crate::hub::Hub;
+use crate::jobs::{MoveRequest, begin_move};
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    r#type: String,
+    input_blob_container_uri: Option<String>,
+    input_blob_name: Option<String>,
+    output_blob_container_uri: Option<String>,
+    output_blob_name: Option<String>,
+    exclude_keys_in_export: Option<bool>,
+    include_configurations: Option<bool>,
+}
+
+/// A job as it is answered. The containers are not: they may hold secrets.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'j> {
+    job_id: &'j str,
+    start_time_utc: Option<Timestamp>,
+    end_time_utc: Option<Timestamp>,
+    r#type: &'static str,
+    status: &'static str,
+    progress: u8,
+    input_blob_name: &'j str,
+    output_blob_name: &'j str,
+    exclude_keys_in_export: bool,
+    failure_reason: Option<&'j str>,
+}
+
+pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> Answer<Reply> {
+    let body: Body = call.document()?;
+    if body.include_configurations == Some(true) {
+        return Err(Refusal::not_implemented("CreateImportExportJob with includeConfigurations"));
+    }
+    let imports = match body.r#type.to_ascii_lowercase().as_str() {
+        "export" => false,
+        "import" => true,
+        _ => return Err(Refusal::argument("type must be import or export")),
+    };
+    let output = body.output_blob_container_uri.ok_or_else(|| {
+        Refusal::new(ErrorCode::BlobContainerValidationError, "outputBlobContainerUri is missing")
+    })?;
+    let name =
+        |given: Option<String>| given.filter(|name| !name.is_empty()).unwrap_or_else(|| BLOB.to_owned());
+    let request = MoveRequest {
+        imports,
+        input: body.input_blob_container_uri,
+        output,
+        input_blob: name(body.input_blob_name),
+        output_blob: name(body.output_blob_name),
+        exclude_keys: body.exclude_keys_in_export.unwrap_or_default(),
+    };
+    let job = begin_move(hub, request).await?;
+    document(&job).map_or_else(|| Err(not_found(&job.id)), |document| Reply::document(&document))
+}
+
+pub(crate) fn list(hub: &Hub) -> Answer<Reply> {
+    hub.read_documents(|documents| {
+        Reply::document(&documents.jobs().filter_map(document).collect::<Vec<_>>())
+    })
+}
+
+pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
+    hub.read_documents(|documents| {
+        let found = documents.job(call.name()).and_then(document);
+        Reply::document(&found.ok_or_else(|| not_found(call.name()))?)
+    })
+}
+
+/// What was moved until now stays moved.
+pub(crate) async fn cancel(hub: &Hub, call: Call) -> Answer<Reply> {
+    let id = call.name().to_owned();
+    hub.write_documents(|documents, now, touched| {
+        if documents.job(&id).and_then(document).is_none() {
+            return Err(not_found(&id));
+        }
+        documents.update_job(&id, touched, |job| {
+            if job.status.is_active() {
+                job.status = JobStatus::Cancelled;
+                job.ended = Some(now);
+            }
+        });
+        Ok(())
+    })
+    .await?;
+    Ok(Reply::no_content())
+}
+
+fn document(job: &Job) -> Option<Document<'_>> {
+    let JobWork::Move(facts) = &job.work else { return None };
+    Some(Document {
+        job_id: &job.id,
+        start_time_utc: job.started,
+        end_time_utc: job.ended,
+        r#type: if facts.imports { "import" } else { "export" },
+        status: job.status.as_str(),
+        progress: facts.progress,
+        input_blob_name: &facts.input_blob,
+        output_blob_name: &facts.output_blob,
+        exclude_keys_in_export: facts.exclude_keys,
+        failure_reason: job.failure.as_deref(),
+    })
+}
+
+fn not_found(id: &str) -> Refusal {
+    Refusal::new(ErrorCode::JobNotFound, format!("there is no job `{id}`"))
+}
+
+/// What a blob is called unless it is said.
+const BLOB: &str = "devices.txt";

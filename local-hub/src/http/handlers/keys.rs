@@ -1,0 +1,89 @@
+//! `POST /devices/keys/regenerate`: new symmetric keys for many devices and modules.
+
+use hub_types::{DeviceId, IdentityId, ModuleId};
+use serde::{Deserialize, Serialize};
+
+use crate::http::call::Call;
+use crate::http::reply::Reply;
+use crate::hub::Hub;
+use crate::refusal::Refusal;
+use crate::registry::{Answer, KeySlot};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    policy_key: String,
+    devices: Vec<Named>,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Named {
+    id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    module_id: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Regenerated {
+    policy_key: String,
+    errors: Vec<Failed>,
+    rotated_keys: Vec<Rotated>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failed {
+    #[serde(flatten)]
+    named: Named,
+    error_code: &'static str,
+    error_status: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Rotated {
+    #[serde(flatten)]
+    named: Named,
+    primary_key: hub_types::SymmetricKey,
+    secondary_key: hub_types::SymmetricKey,
+}
+
+pub(crate) async fn regenerate(hub: &Hub, call: Call) -> Answer<Reply> {
+    let body: Body = call.document()?;
+    let slot = KeySlot::parse(&body.policy_key)
+        .ok_or_else(|| Refusal::argument("policyKey must be primary, secondary or swap"))?;
+    if body.devices.len() > MAX_IDENTITIES {
+        return Err(Refusal::argument(format!("keys of at most {MAX_IDENTITIES} identities in one call")));
+    }
+    hub.throttle().admit_bulk(body.devices.len()).await?;
+    let written = hub.write(|registry, _, journal| {
+        let (mut errors, mut rotated_keys) = (Vec::new(), Vec::new());
+        for named in body.devices {
+            match identity(&named).and_then(|identity| registry.renew_keys(&identity, slot, journal)) {
+                Ok(keys) => rotated_keys.push(Rotated {
+                    named,
+                    primary_key: keys.primary,
+                    secondary_key: keys.secondary,
+                }),
+                Err(refusal) => {
+                    errors.push(Failed { named, error_code: refusal.name, error_status: refusal.text });
+                }
+            }
+        }
+        Ok(Regenerated { policy_key: body.policy_key, errors, rotated_keys })
+    });
+    let written = written.await?;
+    Ok(Reply::document(&written.value)?.counts(written.counts))
+}
+
+fn identity(named: &Named) -> Answer<IdentityId> {
+    let illegal = |error: hub_types::id::IdError| Refusal::argument(error.to_string());
+    let module = named.module_id.as_deref().filter(|id| !id.is_empty());
+    let module = module.map(ModuleId::new).transpose().map_err(illegal)?;
+    Ok(IdentityId::new(DeviceId::new(&named.id).map_err(illegal)?, module))
+}
+
+/// As for the other bulk operation.
+const MAX_IDENTITIES: usize = hub_types::limits::MAX_BULK_ITEMS;

@@ -1,0 +1,172 @@
+//! `/jobs/v2`: twin updates and direct methods for every device that meets a condition.
+
+use std::sync::Arc;
+
+use http::HeaderName;
+use hub_types::{ErrorCode, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::documents::{Job, JobStatus, JobWork, ScheduledJob, ScheduledWork};
+use crate::http::call::Call;
+use crate::http::reply::Reply;
+use crate::hub::Hub;
+use crate::jobs::begin_scheduled;
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    r#type: String,
+    update_twin: Option<Value>,
+    cloud_to_device_method: Option<Value>,
+    #[serde(default)]
+    query_condition: Option<String>,
+    start_time: Option<Timestamp>,
+    max_execution_time_in_seconds: Option<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'j> {
+    job_id: &'j str,
+    query_condition: &'j str,
+    created_time: Timestamp,
+    start_time: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_time: Option<Timestamp>,
+    max_execution_time_in_seconds: u64,
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    update_twin: Option<&'j Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cloud_to_device_method: Option<&'j Value>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure_reason: Option<&'j str>,
+    device_job_statistics: Statistics,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Statistics {
+    device_count: usize,
+    failed_count: usize,
+    succeeded_count: usize,
+    running_count: usize,
+    pending_count: usize,
+}
+
+pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> Answer<Reply> {
+    let body: Body = call.document()?;
+    let missing = |name: &str| Refusal::new(ErrorCode::ArgumentNull, format!("`{name}` is missing"));
+    let work = match body.r#type.as_str() {
+        "scheduleDeviceMethod" => ScheduledWork::DeviceMethod(
+            body.cloud_to_device_method.ok_or_else(|| missing("cloudToDeviceMethod"))?,
+        ),
+        "scheduleUpdateTwin" => {
+            ScheduledWork::UpdateTwin(body.update_twin.ok_or_else(|| missing("updateTwin"))?)
+        }
+        _ => return Err(Refusal::argument("type must be scheduleUpdateTwin or scheduleDeviceMethod")),
+    };
+    let work = ScheduledJob {
+        condition: body.query_condition.unwrap_or_default(),
+        work,
+        start: body.start_time.unwrap_or_else(|| hub.timestamp()),
+        longest: body.max_execution_time_in_seconds.unwrap_or(DEFAULT_SECONDS),
+        devices: Vec::new(),
+    };
+    let job = begin_scheduled(hub, call.name().to_owned(), work).await?;
+    document(&job).map_or_else(|| Err(not_found(&job.id)), |document| Reply::document(&document))
+}
+
+/// A live hub answers a job that it does not know with 200.
+pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
+    let id = call.name();
+    hub.read_documents(|documents| match documents.job(id).and_then(document) {
+        Some(document) => Reply::document(&document),
+        None => Reply::document(&json!({"jobId": id, "type": "unknown", "status": "unknown"})),
+    })
+}
+
+pub(crate) async fn cancel(hub: &Hub, call: Call) -> Answer<Reply> {
+    let id = call.name().to_owned();
+    hub.write_documents(|documents, now, touched| {
+        let status = documents.job(&id).filter(|job| document(job).is_some()).map(|job| job.status);
+        if !status.ok_or_else(|| not_found(&id))?.is_active() {
+            let text = format!("the job `{id}` has ended");
+            return Err(Refusal::new(ErrorCode::OperationNotAllowedInCurrentState, text));
+        }
+        documents.update_job(&id, touched, |job| {
+            job.status = JobStatus::Cancelled;
+            job.ended = Some(now);
+        });
+        Ok(())
+    })
+    .await?;
+    get(hub, call)
+}
+
+/// The jobs of a type and a status, in pages.
+pub(crate) fn query(hub: &Hub, call: Call) -> Answer<Reply> {
+    let (kind, status) = (call.parameter("jobType"), call.parameter("jobStatus"));
+    let is = |wanted: &Option<String>, found: &str| {
+        wanted.as_ref().is_none_or(|wanted| wanted.is_empty() || wanted.eq_ignore_ascii_case(found))
+    };
+    let size = call.header("x-ms-max-item-count").and_then(|text| text.parse().ok());
+    let size = size.filter(|size| (1..=MAX_PAGE).contains(size)).unwrap_or(MAX_PAGE);
+    let after = call.header("x-ms-continuation").unwrap_or_default().to_owned();
+    hub.read_documents(|documents| {
+        let found = documents.jobs().filter(|job| job.id > after).filter_map(document);
+        let mut found: Vec<_> =
+            found.filter(|job| is(&kind, job.r#type) && is(&status, job.status)).take(size + 1).collect();
+        let more = found.len() > size;
+        found.truncate(size);
+        let reply = Reply::document(&found)?.header(ITEM_TYPE, "JobResponse".to_owned());
+        Ok(match found.last().filter(|_| more) {
+            Some(last) => reply.header(CONTINUATION, last.job_id.to_owned()),
+            None => reply,
+        })
+    })
+}
+
+fn document(job: &Job) -> Option<Document<'_>> {
+    let JobWork::Scheduled(work) = &job.work else { return None };
+    let mut statistics = Statistics { device_count: work.devices.len(), ..Statistics::default() };
+    for device in &work.devices {
+        match device.status {
+            JobStatus::Completed => statistics.succeeded_count += 1,
+            JobStatus::Failed => statistics.failed_count += 1,
+            JobStatus::Running => statistics.running_count += 1,
+            _ => statistics.pending_count += 1,
+        }
+    }
+    let (update_twin, method) = match &work.work {
+        ScheduledWork::DeviceMethod(method) => (None, Some(method)),
+        ScheduledWork::UpdateTwin(twin) => (Some(twin), None),
+    };
+    Some(Document {
+        job_id: &job.id,
+        query_condition: &work.condition,
+        created_time: job.created,
+        start_time: work.start,
+        end_time: job.ended,
+        max_execution_time_in_seconds: work.longest,
+        r#type: work.work.type_name(),
+        update_twin,
+        cloud_to_device_method: method,
+        status: job.status.as_str(),
+        failure_reason: job.failure.as_deref(),
+        device_job_statistics: statistics,
+    })
+}
+
+fn not_found(id: &str) -> Refusal {
+    Refusal::new(ErrorCode::JobNotFound, format!("there is no job `{id}`"))
+}
+
+const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");
+const DEFAULT_SECONDS: u64 = 3600;
+const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");
+const MAX_PAGE: usize = 100;

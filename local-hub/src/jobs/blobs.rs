@@ -1,0 +1,219 @@
+//! Where imports come from and exports go to: containers in a folder of this machine, or behind
+//! plain HTTP as Azure Storage and Azurite serve them.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use reqwest::{Client, StatusCode, Url};
+use tempfile::NamedTempFile;
+
+/// The containers that jobs may use.
+#[derive(Debug, Clone)]
+pub(crate) struct Blobs {
+    /// Containers in the file system lie below this folder; without it there are none.
+    folder: Option<PathBuf>,
+    http: Client,
+}
+
+/// One container.
+#[derive(Debug, Clone)]
+pub(crate) enum Container {
+    Folder(PathBuf),
+    /// The URL of the container with the shared access signature in its query: a secret.
+    Http(Url),
+}
+
+/// Why a container can't be used. The text never holds its URL.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BlobError {
+    #[error("{0}")]
+    Address(String),
+    #[error("`{blob}` can't be read or written: {source}")]
+    File { blob: String, source: io::Error },
+    #[error("the storage answers {status} for `{blob}`")]
+    Status { blob: String, status: StatusCode },
+    #[error("the storage can't be reached for `{blob}`: {source}")]
+    Unreachable { blob: String, source: reqwest::Error },
+}
+
+impl Blobs {
+    pub(crate) fn new(folder: Option<PathBuf>) -> Self {
+        Self { folder, http: Client::new() }
+    }
+
+    /// Understands the URI of a container. A path must stay below the folder that was allowed.
+    pub(crate) fn container(&self, uri: &str) -> Result<Container, BlobError> {
+        if uri.starts_with("http://") || uri.starts_with("https://") {
+            let url =
+                Url::parse(uri).map_err(|_| BlobError::Address("the container's URL is none".into()))?;
+            return Ok(Container::Http(url));
+        }
+        let path = Path::new(uri.strip_prefix("file://").unwrap_or(uri));
+        let Some(allowed) = &self.folder else {
+            let text = "this hub has no folder for containers; start it with --blob-folder DIR";
+            return Err(BlobError::Address(text.into()));
+        };
+        let wrong = |why: &str| BlobError::Address(format!("the container `{}` {why}", path.display()));
+        // Links and `..` are resolved on both sides, so that neither leads out.
+        let allowed = allowed.canonicalize().map_err(|error| wrong(&error.to_string()))?;
+        let found = allowed.join(path).canonicalize().map_err(|error| wrong(&error.to_string()))?;
+        if !found.starts_with(&allowed) {
+            return Err(wrong("is not below the folder that --blob-folder names"));
+        }
+        if !found.is_dir() {
+            return Err(wrong("is no folder"));
+        }
+        Ok(Container::Folder(found))
+    }
+
+    /// Makes sure that blobs can be written to the container.
+    pub(crate) async fn check_writable(&self, container: &Container) -> Result<(), BlobError> {
+        match container {
+            Container::Folder(folder) => NamedTempFile::new_in(folder)
+                .map(drop)
+                .map_err(|source| BlobError::File { blob: String::new(), source }),
+            Container::Http(url) => {
+                let probe = "iothub-access-test";
+                self.put(url, probe, reqwest::Body::from("")).await?;
+                let request = self.http.delete(blob_url(url, probe)?);
+                self.answered(probe, request).await.map(drop)
+            }
+        }
+    }
+
+    /// Fetches a blob into a file without a name.
+    pub(crate) async fn fetch(&self, container: &Container, blob: &str) -> Result<File, BlobError> {
+        check_name(blob)?;
+        let failed = |source| BlobError::File { blob: blob.to_owned(), source };
+        match container {
+            Container::Folder(folder) => File::open(folder.join(blob)).map_err(failed),
+            Container::Http(url) => {
+                let mut answer = self.answered(blob, self.http.get(blob_url(url, blob)?)).await?;
+                let mut file = tempfile::tempfile().map_err(failed)?;
+                while let Some(chunk) = answer.chunk().await.map_err(|source| unreachable(blob, source))? {
+                    io::Write::write_all(&mut file, &chunk).map_err(failed)?;
+                }
+                io::Seek::rewind(&mut file).map_err(failed)?;
+                Ok(file)
+            }
+        }
+    }
+
+    /// Puts what the file holds into a blob, over an older one.
+    pub(crate) async fn store(
+        &self,
+        container: &Container,
+        blob: &str,
+        content: NamedTempFile,
+    ) -> Result<(), BlobError> {
+        check_name(blob)?;
+        let failed = |source| BlobError::File { blob: blob.to_owned(), source };
+        match container {
+            Container::Folder(folder) => {
+                // The temporary file may lie in another file system, where it can't be renamed from.
+                let mut place = NamedTempFile::new_in(folder).map_err(failed)?;
+                let mut source = content.reopen().map_err(failed)?;
+                io::copy(&mut source, &mut place).map_err(failed)?;
+                place.as_file().sync_all().map_err(failed)?;
+                place.persist(folder.join(blob)).map_err(|error| failed(error.error))?;
+                Ok(())
+            }
+            Container::Http(url) => {
+                let file = tokio::fs::File::from_std(content.reopen().map_err(failed)?);
+                let length = file.metadata().await.map_err(failed)?.len();
+                self.put_sized(url, blob, reqwest::Body::from(file), length).await
+            }
+        }
+    }
+
+    async fn put(&self, container: &Url, blob: &str, body: reqwest::Body) -> Result<(), BlobError> {
+        self.put_sized(container, blob, body, 0).await
+    }
+
+    async fn put_sized(
+        &self,
+        container: &Url,
+        blob: &str,
+        body: reqwest::Body,
+        length: u64,
+    ) -> Result<(), BlobError> {
+        let request = self
+            .http
+            .put(blob_url(container, blob)?)
+            .header("x-ms-blob-type", "BlockBlob")
+            .header("content-length", length)
+            .body(body);
+        self.answered(blob, request).await.map(drop)
+    }
+
+    async fn answered(
+        &self,
+        blob: &str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, BlobError> {
+        let answer = request.header("x-ms-version", STORAGE_VERSION).send().await;
+        let answer = answer.map_err(|source| unreachable(blob, source))?;
+        match answer.status() {
+            status if status.is_success() => Ok(answer),
+            status => Err(BlobError::Status { blob: blob.to_owned(), status }),
+        }
+    }
+}
+
+fn unreachable(blob: &str, source: reqwest::Error) -> BlobError {
+    BlobError::Unreachable { blob: blob.to_owned(), source: source.without_url() }
+}
+
+/// The URL of a blob: the container's, with the blob's name before the query.
+fn blob_url(container: &Url, blob: &str) -> Result<Url, BlobError> {
+    let mut url = container.clone();
+    let added = url.path_segments_mut().map(|mut segments| {
+        segments.pop_if_empty().push(blob);
+    });
+    added.map_err(|()| BlobError::Address("the container's URL can't have blobs".into()))?;
+    Ok(url)
+}
+
+/// A blob's name is one segment: it must not lead out of its container.
+fn check_name(blob: &str) -> Result<(), BlobError> {
+    let mut parts = Path::new(blob).components();
+    let only = parts.next().is_some_and(|part| matches!(part, std::path::Component::Normal(_)));
+    if only && parts.next().is_none() && !blob.contains(['/', '\\', '\0']) {
+        return Ok(());
+    }
+    Err(BlobError::Address(format!("`{blob}` can't be the name of a blob")))
+}
+
+/// Of the storage service's REST API; old enough for every emulator.
+const STORAGE_VERSION: &str = "2020-10-02";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_leads_out_of_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("in")).unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let blobs = Blobs::new(Some(folder.path().join("in")));
+        assert!(blobs.container(folder.path().join("in").to_str().unwrap()).is_ok());
+        for outside in ["..", "/etc", "in/../..", "../file"] {
+            assert!(blobs.container(outside).is_err(), "{outside}");
+        }
+        assert!(Blobs::new(None).container("/tmp").is_err());
+        for name in ["", "..", "a/b", "/etc/passwd", "a\\b", "."] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_blob_comes_before_the_signature() {
+        let container = Url::parse("https://a.example/c?sig=x%2F").unwrap();
+        assert_eq!(
+            blob_url(&container, "devices.txt").unwrap().as_str(),
+            "https://a.example/c/devices.txt?sig=x%2F"
+        );
+    }
+}

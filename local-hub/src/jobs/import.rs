@@ -1,0 +1,112 @@
+//! Imports: a blob of lines, each a bulk item, into the registry.
+//!
+//! As on the service, a line that fails does not fail the job: it goes to `importErrors.log`.
+
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+
+use hub_types::ErrorCode;
+use hub_types::bulk::{BulkError, BulkItem};
+use hub_types::limits::MAX_BULK_ITEMS;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use super::blobs::{Blobs, Container};
+use super::moving::report_progress;
+use crate::documents::MoveJob;
+use crate::hub::Hub;
+use crate::refusal::Refusal;
+use crate::registry::{Answer, BulkEntry};
+
+pub(super) async fn run(
+    hub: &Hub,
+    id: &str,
+    facts: &MoveJob,
+    blobs: &Blobs,
+    input: &Container,
+    output: &Container,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let file = blobs.fetch(input, &facts.input_blob).await?;
+    let size = file.metadata()?.len().max(1);
+    let mut lines = BufReader::new(file);
+    let mut errors = BufWriter::new(NamedTempFile::new()?);
+    let (mut read, mut failed, mut ended) = (0_u64, 0_u64, false);
+    while !ended {
+        let mut entries = Vec::new();
+        while entries.len() < MAX_BULK_ITEMS {
+            let mut line = Vec::new();
+            let taken = lines.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)?;
+            read += u64::try_from(taken).unwrap_or(0);
+            match line.trim_ascii() {
+                [] if taken == 0 => {
+                    ended = true;
+                    break;
+                }
+                [] => {}
+                text => match entry(text) {
+                    Some(entry) => entries.push(entry),
+                    None => {
+                        failed += 1;
+                        write_error(&mut errors, &unreadable())?;
+                    }
+                },
+            }
+        }
+        for error in import(hub, entries).await? {
+            failed += 1;
+            write_error(&mut errors, &logged(&error))?;
+        }
+        let percent = u8::try_from(read.saturating_mul(100) / size).unwrap_or(100).min(100);
+        if !report_progress(hub, id, percent).await? {
+            break;
+        }
+    }
+    if failed > 0 {
+        let log = errors.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        blobs.store(output, "importErrors.log", log).await?;
+    }
+    Ok(())
+}
+
+async fn import(hub: &Hub, entries: Vec<BulkEntry>) -> Answer<Vec<BulkError>> {
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let written = hub.write(|registry, now, journal| Ok(registry.bulk(entries, now, journal))).await?;
+    Ok(written.value.errors)
+}
+
+/// A line as an item; `None` when it is none. The service wants a `status` in every line.
+fn entry(line: &[u8]) -> Option<BulkEntry> {
+    let value: Value = serde_json::from_slice(line).ok()?;
+    let text = |name| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let (device, module) = (text("id")?, text("moduleId"));
+    text("status")?;
+    let item = BulkItem::deserialize(value).map_err(|error| Refusal::argument(error.to_string()));
+    Some(BulkEntry { device, module, item })
+}
+
+fn unreadable() -> Value {
+    json!({
+        "errorCode": ErrorCode::DeserializationError.number(),
+        "errorStatus": "the line is no device or module, or has no status",
+    })
+}
+
+/// The log has numbers where a bulk call has names.
+fn logged(error: &BulkError) -> Value {
+    let number = error.code().map_or(0, ErrorCode::number);
+    let mut logged =
+        json!({ "deviceId": error.device_id, "errorCode": number, "errorStatus": error.error_status });
+    if let (Some(module), Some(logged)) = (&error.module_id, logged.as_object_mut()) {
+        logged.insert("moduleId".to_owned(), json!(module));
+    }
+    logged
+}
+
+fn write_error(log: &mut impl Write, error: &Value) -> std::io::Result<()> {
+    writeln!(log, "{error}")
+}
+
+/// Ample for a device with a twin of full size; what is longer is read as several broken lines.
+const MAX_LINE: u64 = 1024 * 1024;

@@ -1,0 +1,98 @@
+//! Imports and exports: what the two have in common.
+
+use std::sync::Arc;
+
+use hub_types::ErrorCode;
+
+use super::blobs::{BlobError, Blobs, Container};
+use super::{export, import};
+use crate::documents::{Job, JobStatus, JobWork, MoveJob};
+use crate::hub::Hub;
+use crate::random::RequestIds;
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+
+/// What a job is asked to move.
+#[derive(Debug)]
+pub(crate) struct MoveRequest {
+    pub(crate) imports: bool,
+    pub(crate) input: Option<String>,
+    pub(crate) output: String,
+    pub(crate) input_blob: String,
+    pub(crate) output_blob: String,
+    pub(crate) exclude_keys: bool,
+}
+
+/// Checks the containers, takes the job on, and sets it to work.
+pub(crate) async fn begin_move(hub: &Arc<Hub>, request: MoveRequest) -> Answer<Job> {
+    let blobs = hub.blobs().clone();
+    let output = blobs.container(&request.output).map_err(invalid)?;
+    blobs.check_writable(&output).await.map_err(invalid)?;
+    let input = match &request.input {
+        Some(uri) if request.imports => blobs.container(uri).map_err(invalid)?,
+        None if request.imports => {
+            return Err(invalid(BlobError::Address("an import needs inputBlobContainerUri".into())));
+        }
+        _ => output.clone(),
+    };
+    if request.imports {
+        blobs.fetch(&input, &request.input_blob).await.map_err(invalid)?;
+    }
+    let job = Job {
+        id: RequestIds::new().next().to_ascii_lowercase(),
+        status: JobStatus::Running,
+        created: hub.timestamp(),
+        started: Some(hub.timestamp()),
+        ended: None,
+        failure: None,
+        work: JobWork::Move(MoveJob {
+            imports: request.imports,
+            exclude_keys: request.exclude_keys,
+            input_blob: request.input_blob,
+            output_blob: request.output_blob,
+            progress: 0,
+        }),
+    };
+    let begun = job.clone();
+    hub.write_documents(|documents, _, touched| documents.begin_move(begun, touched)).await?;
+    tokio::spawn(work(Arc::clone(hub), job.clone(), blobs, input, output));
+    Ok(job)
+}
+
+async fn work(hub: Arc<Hub>, job: Job, blobs: Blobs, input: Container, output: Container) {
+    let JobWork::Move(facts) = &job.work else { return };
+    let done = match facts.imports {
+        true => import::run(&hub, &job.id, facts, &blobs, &input, &output).await,
+        false => export::run(&hub, &job.id, facts, &blobs, &output).await,
+    };
+    let ended = hub.write_documents(|documents, now, touched| {
+        documents.update_job(&job.id, touched, |job| {
+            if job.status.is_active() {
+                job.status = if done.is_ok() { JobStatus::Completed } else { JobStatus::Failed };
+                job.failure = done.err().map(|error| error.to_string());
+            }
+            job.ended = Some(now);
+        });
+        Ok(())
+    });
+    if let Err(refusal) = ended.await {
+        tracing::error!(job = job.id, reason = refusal.text, "the end of the job can't be written down");
+    }
+}
+
+/// Writes down how far a job is, and answers whether it is still wanted.
+pub(super) async fn report_progress(hub: &Hub, id: &str, percent: u8) -> Answer<bool> {
+    hub.write_documents(|documents, _, touched| {
+        documents.update_job(id, touched, |job| {
+            if let JobWork::Move(facts) = &mut job.work {
+                facts.progress = percent;
+            }
+        });
+        Ok(documents.job(id).is_some_and(|job| job.status.is_active()))
+    })
+    .await
+}
+
+fn invalid(error: BlobError) -> Refusal {
+    Refusal::new(ErrorCode::BlobContainerValidationError, error.to_string())
+}

@@ -1,0 +1,142 @@
+//! Direct methods: a question to a connected device or module, and its answer.
+
+use std::time::Duration;
+
+use hub_types::limits::MAX_METHOD_BYTES;
+use hub_types::{ErrorCode, IdentityId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::connections::{Downlink, MethodAnswer, MethodCall};
+use crate::hub::Hub;
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+
+/// A method as the service API asks for it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    method_name: String,
+    #[serde(default)]
+    payload: Value,
+    response_timeout_in_seconds: Option<u64>,
+    connect_timeout_in_seconds: Option<u64>,
+}
+
+/// A call that may be made.
+#[derive(Debug, Clone)]
+pub(crate) struct MethodRequest {
+    name: String,
+    payload: Vec<u8>,
+    /// How long to wait for the device to connect.
+    connect: Duration,
+    /// How long to wait for its answer.
+    respond: Duration,
+}
+
+/// What the device or module answered.
+#[derive(Debug, Serialize)]
+pub(crate) struct MethodResponse {
+    status: i32,
+    payload: Value,
+}
+
+impl MethodRequest {
+    /// Checks what a client asks for.
+    pub(crate) fn new(document: Value) -> Answer<Self> {
+        let body = Body::deserialize(document).map_err(|error| Refusal::argument(error.to_string()))?;
+        check_name(&body.method_name)?;
+        Ok(Self {
+            connect: seconds("connectTimeoutInSeconds", body.connect_timeout_in_seconds, 0, 0)?,
+            respond: seconds("responseTimeoutInSeconds", body.response_timeout_in_seconds, 30, 5)?,
+            payload: payload(&body.payload)?,
+            name: body.method_name,
+        })
+    }
+}
+
+/// Calls a method of a device or a module.
+pub(crate) async fn invoke(
+    hub: &Hub,
+    identity: &IdentityId,
+    request: MethodRequest,
+) -> Answer<MethodResponse> {
+    let MethodRequest { name, payload, connect, respond } = request;
+    hub.read(|registry| registry.twin(identity).map(drop))?;
+    let receiver = receiver(hub, identity, connect).await?;
+    let (answer, answered) = oneshot::channel();
+    let message = Downlink::Method(MethodCall { name, payload, answer });
+    let answer = timeout(respond, async {
+        receiver.send(message).await.ok()?;
+        answered.await.ok()
+    });
+    match answer.await {
+        Ok(Some(answer)) => response(answer),
+        Ok(None) => Err(not_online("the device went away")),
+        Err(_) => {
+            Err(Refusal::new(ErrorCode::GatewayTimeout, "Timed out waiting for the response from device."))
+        }
+    }
+}
+
+/// The way to the device; waits as long as the caller wants for it to connect.
+async fn receiver(hub: &Hub, identity: &IdentityId, patience: Duration) -> Answer<mpsc::Sender<Downlink>> {
+    let deadline = Instant::now() + patience;
+    loop {
+        // Listening begins before the look, so that nobody who comes in between is missed.
+        let mut changed = std::pin::pin!(hub.methods_changed());
+        changed.as_mut().enable();
+        if let Some(receiver) = hub.method_receiver(identity) {
+            return Ok(receiver);
+        }
+        if timeout_at(deadline, changed).await.is_err() {
+            return Err(not_online("Timed out waiting for device to connect."));
+        }
+    }
+}
+
+fn response(answer: MethodAnswer) -> Answer<MethodResponse> {
+    let payload = match &*answer.payload {
+        b"" => Value::Null,
+        text => serde_json::from_slice(text)
+            .map_err(|error| Refusal::server(format!("the device's answer is not JSON: {error}")))?,
+    };
+    Ok(MethodResponse { status: answer.status, payload })
+}
+
+fn payload(value: &Value) -> Answer<Vec<u8>> {
+    let payload = value.to_string().into_bytes();
+    if payload.len() > MAX_METHOD_BYTES {
+        let text = format!("the payload of a direct method may have {MAX_METHOD_BYTES} bytes");
+        return Err(Refusal::new(ErrorCode::MessageTooLarge, text));
+    }
+    Ok(payload)
+}
+
+/// Source of the rule: "Understand and invoke direct methods from IoT Hub".
+fn check_name(name: &str) -> Answer<()> {
+    let legal = |byte: u8| byte.is_ascii_graphic() && !FORBIDDEN.contains(&byte);
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(legal) {
+        let text = "methodName must be 1 to 100 printable ASCII characters, none of $()<>@,;:\\\"/[]?={}#+";
+        return Err(Refusal::argument(text));
+    }
+    Ok(())
+}
+
+fn seconds(name: &str, given: Option<u64>, default: u64, least: u64) -> Answer<Duration> {
+    match given.unwrap_or(default) {
+        seconds if (least..=MAX_SECONDS).contains(&seconds) => Ok(Duration::from_secs(seconds)),
+        _ => Err(Refusal::argument(format!("{name} must be from {least} to {MAX_SECONDS}"))),
+    }
+}
+
+fn not_online(text: &str) -> Refusal {
+    Refusal::new(ErrorCode::DeviceNotOnline, text)
+}
+
+/// The documented ones, and the wildcards that no topic can have.
+const FORBIDDEN: &[u8] = b"$()<>@,;:\\\"/[]?={}#+";
+const MAX_NAME_BYTES: usize = 100;
+const MAX_SECONDS: u64 = 300;

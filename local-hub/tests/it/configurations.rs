@@ -1,0 +1,119 @@
+//! Configurations, and the renewal of keys.
+
+use local_hub::Config;
+use serde_json::{Value, json};
+
+use crate::support::TestHub;
+
+fn spec(condition: &str) -> Value {
+    json!({"id": "c-1", "content": {"deviceContent": {"properties.desired.n": 1}},
+        "targetCondition": condition, "priority": 5, "labels": {"a": "b"},
+        "metrics": {"queries": {"all": "SELECT deviceId FROM devices"}}})
+}
+
+#[tokio::test]
+async fn a_configuration_is_created_replaced_and_deleted() {
+    let hub = TestHub::start().await;
+    let client = &hub.client;
+    let created = client.put("/configurations/c-1", None, &spec("tags.a = 1")).await.with_status(201).json();
+    assert_eq!(created["priority"], 5);
+    assert_eq!(created["metrics"]["queries"]["all"], "SELECT deviceId FROM devices");
+    client.put("/configurations/c-1", None, &spec("")).await.refused(409, "ConfigurationAlreadyExists");
+    // A live hub takes an etag without quotes for no demand at all.
+    let etag = created["etag"].as_str().unwrap();
+    client.put("/configurations/c-1", Some(etag), &spec("")).await.refused(409, "ConfigurationAlreadyExists");
+    let mut other = spec("*");
+    other["content"] = json!({"deviceContent": {"properties.desired.n": 2}});
+    let quoted = format!("\"{etag}\"");
+    let replaced = client.put("/configurations/c-1", Some(&quoted), &other).await.ok();
+    assert_eq!(replaced["targetCondition"], "*");
+    assert_eq!(replaced["content"], created["content"], "the content never changes");
+    client.put("/configurations/c-1", Some(&quoted), &other).await.refused(412, "PreconditionFailed");
+    assert_eq!(client.get("/configurations").await.ok().as_array().unwrap().len(), 1);
+    client.delete("/configurations/c-1", Some("\"*\"")).await.with_status(204);
+    client.get("/configurations/c-1").await.refused(404, "ConfigurationNotFound");
+    client.put("/configurations/c-1", Some("\"*\""), &other).await.refused(404, "ConfigurationNotFound");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_configuration_is_named() {
+    let hub = TestHub::start().await;
+    let client = &hub.client;
+    let wrong = client.put("/configurations/c-1", None, &spec("tags.a ==")).await;
+    wrong.refused(400, "InvalidConfigurationTargetCondition");
+    let mut metric = spec("*");
+    metric["metrics"]["queries"]["all"] = json!("SELECT");
+    client
+        .put("/configurations/c-1", None, &metric)
+        .await
+        .refused(400, "InvalidConfigurationCustomMetricsQuery");
+    client
+        .put("/configurations/UP", None, &json!({"id": "UP", "content": {}}))
+        .await
+        .refused(400, "ArgumentInvalid");
+    client.put("/configurations/c-1", None, &json!({"id": "c-1"})).await.refused(400, "ArgumentNull");
+    let tested = json!({"targetCondition": "tags.a =", "customMetricQueries": {"ok": "SELECT * FROM devices", "no": "x"}});
+    let tested = client.post("/configurations/testQueries", &tested).await.ok();
+    assert!(tested["targetConditionError"].as_str().unwrap().contains("column"));
+    let errors: Vec<_> = tested["customMetricQueryErrors"].as_object().unwrap().keys().collect();
+    assert_eq!(errors, ["no"]);
+}
+
+#[tokio::test]
+async fn the_content_of_a_configuration_can_be_applied_to_one_device() {
+    let hub = TestHub::start().await;
+    let client = &hub.client;
+    client.put("/devices/e", None, &json!({"deviceId": "e", "capabilities": {"iotEdge": true}})).await.ok();
+    let content = json!({"modulesContent": {"$edgeAgent": {"properties.desired": {"schemaVersion": "1.1"}},
+        "$edgeHub": {"properties.desired": {"routes": {}}, "properties.desired.routes.up": "FROM /* INTO $upstream"}}});
+    client.post("/devices/e/applyConfigurationContent", &content).await.with_status(204);
+    let agent = client.get("/twins/e/modules/%24edgeAgent").await.ok();
+    assert_eq!(agent["properties"]["desired"]["schemaVersion"], "1.1");
+    let edge_hub = client.get("/twins/e/modules/%24edgeHub").await.ok();
+    assert_eq!(edge_hub["properties"]["desired"]["routes"], json!({"up": "FROM /* INTO $upstream"}));
+    let wrong = json!({"deviceContent": {"tags.a": 1}});
+    client
+        .post("/devices/e/applyConfigurationContent", &wrong)
+        .await
+        .refused(400, "InvalidConfigurationContent");
+    client.post("/devices/nobody/applyConfigurationContent", &content).await.refused(404, "DeviceNotFound");
+}
+
+#[tokio::test]
+async fn keys_are_renewed_one_slot_at_a_time() {
+    let hub = TestHub::start().await;
+    let client = &hub.client;
+    client.put("/devices/a", None, &json!({"deviceId": "a"})).await.ok();
+    let keys = |document: Value| document["authentication"]["symmetricKey"].clone();
+    let before = keys(client.get("/devices/a").await.ok());
+    let ask = |slot: &str| json!({"policyKey": slot, "devices": [{"id": "a"}, {"id": "nobody"}]});
+    let renewed = client.post("/devices/keys/regenerate", &ask("primary")).await.ok();
+    assert_eq!(renewed["errors"][0]["errorCode"], "DeviceNotFound");
+    let after = keys(client.get("/devices/a").await.ok());
+    assert_ne!(after["primaryKey"], before["primaryKey"]);
+    assert_eq!(after["secondaryKey"], before["secondaryKey"]);
+    assert_eq!(renewed["rotatedKeys"][0]["primaryKey"], after["primaryKey"]);
+    client.post("/devices/keys/regenerate", &ask("swap")).await.ok();
+    let swapped = keys(client.get("/devices/a").await.ok());
+    assert_eq!(
+        (&swapped["primaryKey"], &swapped["secondaryKey"]),
+        (&after["secondaryKey"], &after["primaryKey"])
+    );
+    client.post("/devices/keys/regenerate", &ask("both")).await.refused(400, "ArgumentInvalid");
+}
+
+#[tokio::test]
+async fn configurations_and_jobs_survive_in_the_data_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = || Config { data: Some(folder.path().join("hub")), ..Config::default() };
+    let hub = TestHub::start_with(config()).await;
+    hub.client.put("/configurations/c-1", None, &spec("*")).await.with_status(201).json();
+    let start = time::OffsetDateTime::now_utc() + time::Duration::hours(1);
+    let start = start.format(&time::format_description::well_known::Rfc3339).unwrap();
+    let job = json!({"type": "scheduleUpdateTwin", "startTime": start, "updateTwin": {"tags": {"a": 1}}});
+    hub.client.put("/jobs/v2/later", None, &job).await.ok();
+    hub.hub.shutdown().await;
+    let hub = TestHub::start_with(config()).await;
+    assert_eq!(hub.client.get("/configurations/c-1").await.ok()["priority"], 5);
+    assert_eq!(hub.client.get("/jobs/v2/later").await.ok()["status"], "scheduled");
+}

@@ -1,0 +1,183 @@
+//! Imports, exports and scheduled jobs over the service API.
+
+use std::path::Path;
+use std::time::Duration;
+
+use local_hub::Config;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{Client, TestHub};
+
+/// A hub whose containers lie in a folder.
+async fn hub_with_containers() -> (TestHub, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    for container in ["in", "out"] {
+        std::fs::create_dir(folder.path().join(container)).unwrap();
+    }
+    let config = Config { blob_folder: Some(folder.path().to_owned()), ..Config::default() };
+    (TestHub::start_with(config).await, folder)
+}
+
+fn uri(folder: &TempDir, container: &str) -> String {
+    format!("file://{}", folder.path().join(container).display())
+}
+
+/// The job when it has ended.
+async fn ended(client: &Client, path: &str) -> Value {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let job = client.get(path).await.ok();
+        let status = job["status"].as_str().unwrap();
+        if !["enqueued", "running", "scheduled"].contains(&status) {
+            return job;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{job}");
+        tokio::task::yield_now().await;
+    }
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_can_be_imported_and_bad_lines_go_to_the_log() {
+    let (hub, folder) = hub_with_containers().await;
+    let client = &hub.client;
+    let twin = json!({"tags": {"site": "Ulm"}, "properties": {"desired": {"n": 1}}});
+    for device in ["a", "b"] {
+        client.put(&format!("/devices/{device}"), None, &json!({ "deviceId": device })).await.ok();
+        client.patch(&format!("/twins/{device}"), None, &twin).await.ok();
+    }
+    client.put("/devices/a/modules/m", None, &json!({"deviceId": "a", "moduleId": "m"})).await.ok();
+    let key = client.get("/devices/a").await.ok()["authentication"]["symmetricKey"].clone();
+
+    let export = json!({"type": "export", "outputBlobContainerUri": uri(&folder, "out")});
+    let job = client.post("/jobs/create", &export).await.ok();
+    assert!(job.get("outputBlobContainerUri").is_none(), "a container's address may hold a secret");
+    let path = format!("/jobs/{}", job["jobId"].as_str().unwrap());
+    let job = ended(client, &path).await;
+    assert_eq!((&job["status"], &job["progress"]), (&json!("completed"), &json!(100)));
+    let exported = lines(&folder.path().join("out/devices.txt"));
+    assert_eq!(exported.len(), 3);
+    assert_eq!(exported[0]["authentication"]["symmetricKey"], key);
+    assert_eq!(exported[1]["moduleId"], "m");
+
+    for device in ["a", "b"] {
+        client.delete(&format!("/devices/{device}"), Some("*")).await.with_status(204);
+    }
+    let mut text = std::fs::read_to_string(folder.path().join("out/devices.txt")).unwrap();
+    text.push_str("no JSON\n{\"id\":\"c\"}\n{\"id\":\"x y\",\"status\":\"enabled\"}\n");
+    text.push_str("{\"id\":\"gone\",\"status\":\"enabled\",\"importMode\":\"delete\"}\n");
+    std::fs::write(folder.path().join("in/devices.txt"), text).unwrap();
+    let import = json!({"type": "import", "inputBlobContainerUri": uri(&folder, "in"),
+        "outputBlobContainerUri": uri(&folder, "out")});
+    let job = client.post("/jobs/create", &import).await.ok();
+    let job = ended(client, &format!("/jobs/{}", job["jobId"].as_str().unwrap())).await;
+    assert_eq!((&job["status"], &job["failureReason"]), (&json!("completed"), &Value::Null));
+    let again = client.get("/devices/a").await.ok();
+    assert_eq!(again["authentication"]["symmetricKey"], key, "the same device came back");
+    assert_eq!(client.get("/twins/b").await.ok()["tags"], json!({"site": "Ulm"}));
+    client.get("/devices/a/modules/m").await.ok();
+
+    let errors = lines(&folder.path().join("out/importErrors.log"));
+    let codes: Vec<_> = errors.iter().map(|error| error["errorCode"].as_u64().unwrap()).collect();
+    assert_eq!(codes, [400_012, 400_012, 400_004, 404_001]);
+    assert_eq!(errors[3]["deviceId"], "gone");
+    let all = client.get("/jobs").await.ok();
+    assert_eq!(all.as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_without_keys_says_so_first() {
+    let (hub, folder) = hub_with_containers().await;
+    hub.client.put("/devices/a", None, &json!({"deviceId": "a"})).await.ok();
+    let export = json!({"type": "export", "outputBlobContainerUri": uri(&folder, "out"),
+        "outputBlobName": "d.txt", "excludeKeysInExport": true});
+    let job = hub.client.post("/jobs/create", &export).await.ok();
+    ended(&hub.client, &format!("/jobs/{}", job["jobId"].as_str().unwrap())).await;
+    let text = std::fs::read_to_string(folder.path().join("out/d.txt")).unwrap();
+    let (first, rest) = text.split_once('\n').unwrap();
+    assert!(serde_json::from_str::<Value>(first).is_err(), "{first}");
+    let device: Value = serde_json::from_str(rest.trim()).unwrap();
+    assert_eq!(device["authentication"]["symmetricKey"]["primaryKey"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_that_can_not_be_used_are_refused_at_once() {
+    let (hub, folder) = hub_with_containers().await;
+    let refused = [
+        json!({"type": "export"}),
+        json!({"type": "export", "outputBlobContainerUri": "/etc"}),
+        json!({"type": "export", "outputBlobContainerUri": uri(&folder, "out/../..")}),
+        json!({"type": "export", "outputBlobContainerUri": "http://127.0.0.1:1/container?sig=secret"}),
+        json!({"type": "import", "outputBlobContainerUri": uri(&folder, "out")}),
+        json!({"type": "import", "outputBlobContainerUri": uri(&folder, "out"), "inputBlobContainerUri": uri(&folder, "in")}),
+    ];
+    for body in refused {
+        let answer = hub.client.post("/jobs/create", &body).await;
+        assert_eq!(
+            (answer.status, answer.header("iothub-errorcode")),
+            (400, Some("BlobContainerValidationError")),
+            "{body}"
+        );
+        assert!(!answer.text.contains("secret"), "{}", answer.text);
+    }
+    assert_eq!(hub.client.get("/jobs").await.ok(), json!([]));
+    hub.client.get("/jobs/nobody").await.refused(404, "JobNotFound");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduled_update_reaches_every_twin_of_its_condition() {
+    let hub = TestHub::start().await;
+    let client = &hub.client;
+    for device in ["a", "b", "c"] {
+        client.put(&format!("/devices/{device}"), None, &json!({ "deviceId": device })).await.ok();
+    }
+    client.patch("/twins/c", None, &json!({"tags": {"old": true}})).await.ok();
+    let job = json!({"jobId": "j1", "type": "scheduleUpdateTwin", "queryCondition": "deviceId IN ['a','c']",
+        "updateTwin": {"etag": "*", "tags": {"old": null, "new": 1}, "properties": {"desired": {"n": 2}}},
+        "startTime": "2020-01-01T00:00:00Z", "maxExecutionTimeInSeconds": 60});
+    let begun = client.put("/jobs/v2/j1", None, &job).await.ok();
+    assert_eq!(begun["type"], "scheduleUpdateTwin");
+    let ended = ended(client, "/jobs/v2/j1").await;
+    assert_eq!(ended["status"], "completed");
+    assert_eq!(ended["deviceJobStatistics"]["succeededCount"], 2);
+    for (device, tags) in [("a", json!({"new": 1})), ("b", Value::Null), ("c", json!({"new": 1}))] {
+        let twin = client.get(&format!("/twins/{device}")).await.ok();
+        assert_eq!(twin.get("tags").cloned().unwrap_or_default(), tags, "{device}");
+    }
+    client.put("/jobs/v2/j1", None, &job).await.refused(409, "JobAlreadyExists");
+    client.put("/jobs/v2/BAD", None, &job).await.refused(400, "ArgumentInvalid");
+    assert_eq!(client.get("/jobs/v2/nobody").await.ok()["status"], "unknown");
+    let listed = client.get("/jobs/v2/query?api-version=2021-04-12&jobStatus=completed").await.ok();
+    assert_eq!(listed[0]["jobId"], "j1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_waits_for_its_time_and_can_be_cancelled_before() {
+    let hub = TestHub::start().await;
+    let client = &hub.client;
+    client.put("/devices/a", None, &json!({"deviceId": "a"})).await.ok();
+    let now = hub.hub.clock();
+    let at = |minutes: i64| {
+        let time = time::OffsetDateTime::now_utc() + time::Duration::minutes(minutes);
+        time.format(&time::format_description::well_known::Rfc3339).unwrap()
+    };
+    let job = |minutes: i64| {
+        json!({"type": "scheduleUpdateTwin", "queryCondition": "*", "startTime": at(minutes),
+            "updateTwin": {"tags": {"minute": minutes}}})
+    };
+    assert_eq!(client.put("/jobs/v2/one", None, &job(10)).await.ok()["status"], "scheduled");
+    assert_eq!(client.put("/jobs/v2/two", None, &job(20)).await.ok()["status"], "scheduled");
+    client.put("/jobs/v2/far", None, &job(169 * 60)).await.refused(400, "ArgumentInvalid");
+    let cancelled = client.call(Method::POST, "/jobs/v2/two/cancel", None, None).await.ok();
+    assert_eq!(cancelled["status"], "cancelled");
+    now.advance(time::Duration::minutes(30));
+    assert_eq!(ended(client, "/jobs/v2/one").await["status"], "completed");
+    assert_eq!(client.get("/twins/a").await.ok()["tags"], json!({"minute": 10}));
+    assert_eq!(client.get("/jobs/v2/two").await.ok()["status"], "cancelled");
+}
