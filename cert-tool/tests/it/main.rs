@@ -9,6 +9,7 @@ mod damage;
 mod extract;
 mod inspect;
 mod issue;
+mod judges;
 mod kill;
 mod profile;
 mod sign;
