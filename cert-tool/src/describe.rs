@@ -45,7 +45,7 @@ impl Description {
         match &document.content {
             Content::Certificate(certificate) => facts.certificate(certificate.der()),
             Content::Crl(der) => facts.crl(der),
-            Content::EncryptedKey => facts.text("kind", "encrypted private key"),
+            Content::EncryptedKey(_) => facts.text("kind", "encrypted private key"),
             Content::PrivateKey(key) => facts.bare_key("private key", key),
             Content::PublicKey(key) => facts.bare_key("public key", key),
             Content::Request(der) => facts.request(der),
@@ -85,7 +85,7 @@ pub fn thumbprints(document: &Document) -> Option<(Sha1Thumbprint, Sha256Thumbpr
         Content::Certificate(certificate) => Some(of_der(certificate.der())),
         Content::Crl(der) | Content::Request(der) => Some(of_der(der)),
         Content::PrivateKey(key) | Content::PublicKey(key) => Some((key.sha1(), key.sha256())),
-        Content::EncryptedKey => None,
+        Content::EncryptedKey(_) => None,
     }
 }
 

@@ -10,11 +10,13 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certification
 use zeroize::Zeroizing;
 
 use crate::certificate::Certificate;
+use crate::encrypted_key;
 use crate::error::Error;
 use crate::pem::{self, Block, PemError};
 use crate::pem_stream::{self, MAX_BYTES, PemStream, Start};
 use crate::public_key::PublicKey;
 use crate::reference::{broken_pem, kind_of_bytes, kind_of_label, not_a, split};
+use crate::secret::Secret;
 
 /// One thing in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +37,9 @@ pub enum Content {
     Certificate(Certificate),
     /// A revocation list, in DER (RFC 5280 §5).
     Crl(Vec<u8>),
-    /// A private key that can't be read without its password.
-    EncryptedKey,
+    /// A private key that can't be read without its password: PKCS#8 in DER, or nothing where it is
+    /// encrypted in OpenSSL's old way, which is not read. [`Document::unlock`] opens it.
+    EncryptedKey(Vec<u8>),
     /// A private key.
     PrivateKey(PublicKey),
     /// A public key.
@@ -92,6 +95,25 @@ pub fn read_documents_from(
     Ok(Documents { name: name.to_owned(), is_first: true, left })
 }
 
+impl Document {
+    /// Opens a private key that is encrypted; every other document stays as it is, and so does the key
+    /// when nobody knows its password.
+    pub fn unlock(&mut self, password: AskPassword<'_>) -> Result<(), Error> {
+        let Content::EncryptedKey(sealed) = &self.content else {
+            return Ok(());
+        };
+        let Some(password) = password(&self.place).filter(|_| !sealed.is_empty()) else {
+            return Ok(());
+        };
+        let secret = Secret::new(password.as_str());
+        let key = encrypted_key::open(sealed, &self.place, &mut |_| Ok(Some(secret.clone())))?;
+        let key = PublicKey::of_private(&key);
+        let key = key.ok_or_else(|| not_a(&self.place, WANTED, "a private key of an unknown kind"))?;
+        self.content = Content::PrivateKey(key);
+        Ok(())
+    }
+}
+
 impl Iterator for Documents {
     type Item = Result<Document, Error>;
 
@@ -144,7 +166,7 @@ fn block_at(reference: &Path, path: &Path, offset: u64) -> Result<Documents, Err
 fn content_of(block: Result<Block, PemError>, place: &Path) -> Result<Content, Error> {
     let block = match block {
         Ok(block) => block,
-        Err(PemError::Encrypted) => return Ok(Content::EncryptedKey),
+        Err(PemError::Encrypted) => return Ok(Content::EncryptedKey(Vec::new())),
         Err(error) => return Err(not_a(place, WANTED, broken_pem(error))),
     };
     let der = &block.der;
@@ -152,7 +174,7 @@ fn content_of(block: Result<Block, PemError>, place: &Path) -> Result<Content, E
         pem::CERTIFICATE | "X509 CERTIFICATE" => Certificate::from_der(der).map(Content::Certificate),
         pem::CERTIFICATE_REQUEST | "NEW CERTIFICATE REQUEST" => request(der),
         "X509 CRL" => crl(der),
-        pem::ENCRYPTED_PRIVATE_KEY => Some(Content::EncryptedKey),
+        pem::ENCRYPTED_PRIVATE_KEY => Some(Content::EncryptedKey(der.to_vec())),
         "PUBLIC KEY" => PublicKey::from_der(der).map(Content::PublicKey),
         pem::PRIVATE_KEY | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => {
             PublicKey::of_private(der).map(Content::PrivateKey)
@@ -177,7 +199,7 @@ fn read_der(bytes: &[u8], name: &Path, password: AskPassword<'_>) -> Result<Vec<
         .or_else(|| crl(bytes))
         .or_else(|| PublicKey::of_private(bytes).map(Content::PrivateKey))
         .or_else(|| PublicKey::from_der(bytes).map(Content::PublicKey))
-        .or_else(|| is_encrypted_key(bytes).then_some(Content::EncryptedKey));
+        .or_else(|| is_encrypted_key(bytes).then(|| Content::EncryptedKey(bytes.to_vec())));
     let content = content.ok_or_else(|| not_a(name, WANTED, kind_of_bytes(bytes)))?;
     Ok(vec![Document { place: name.to_owned(), content, friendly_name: None }])
 }

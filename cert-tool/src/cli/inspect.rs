@@ -15,7 +15,9 @@ use super::output::Output;
 use super::password::Passwords;
 
 pub(crate) fn show(args: &FilesArgs, output: &mut Output) -> Result<Done, Failure> {
-    for_each(args, output, |document, output| {
+    let unlock =
+        |document: &mut Document, passwords: &mut Passwords| document.unlock(&mut |_| passwords.given());
+    for_each(args, output, unlock, |document, output| {
         let description = Description::of(document);
         if output.is_csv() {
             output.record(&DocumentRow::new(&description));
@@ -27,7 +29,9 @@ pub(crate) fn show(args: &FilesArgs, output: &mut Output) -> Result<Done, Failur
 }
 
 pub(crate) fn thumbprint(args: &FilesArgs, output: &mut Output) -> Result<Done, Failure> {
-    for_each(args, output, |document, output| match ThumbprintRecord::new(document) {
+    let unlock =
+        |document: &mut Document, passwords: &mut Passwords| document.unlock(&mut |file| passwords.ask(file));
+    for_each(args, output, unlock, |document, output| match ThumbprintRecord::new(document) {
         Some(record) => {
             output.record(&record);
             true
@@ -45,14 +49,20 @@ pub(crate) fn thumbprint(args: &FilesArgs, output: &mut Output) -> Result<Done, 
 fn for_each(
     args: &FilesArgs,
     output: &mut Output,
+    unlock: fn(&mut Document, &mut Passwords) -> Result<(), Error>,
     print: fn(&Document, &mut Output) -> bool,
 ) -> Result<Done, Failure> {
     let mut passwords = Passwords::new(args.password_file.as_deref())?;
     let mut failures = 0;
     for file in &args.files {
         let mut count = 0;
+        let documents = read(file, &mut passwords);
         let mut tell = |result: Result<Document, Error>, output: &mut Output| {
-            let is_printed = match result {
+            let opened = result.and_then(|mut document| {
+                unlock(&mut document, &mut passwords)?;
+                Ok(document)
+            });
+            let is_printed = match opened {
                 Ok(document) => print(&document, output),
                 Err(error) => {
                     output.error(&error);
@@ -62,7 +72,7 @@ fn for_each(
             failures += u64::from(!is_printed);
             count += 1;
         };
-        match read(file, &mut passwords) {
+        match documents {
             Ok(documents) => documents.for_each(|document| tell(document, output)),
             Err(error) => tell(Err(error), output),
         }

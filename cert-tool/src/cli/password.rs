@@ -25,6 +25,11 @@ impl Passwords {
         Ok(Self { given })
     }
 
+    /// The password that was given, if any: for what can be shown without one too.
+    pub(crate) fn given(&self) -> Option<Zeroizing<String>> {
+        self.given.clone()
+    }
+
     /// The password of a file; at a terminal it is asked for where none was given.
     pub(crate) fn ask(&mut self, file: &Path) -> Option<Zeroizing<String>> {
         if self.given.is_some() || !stdin().is_terminal() {

@@ -91,10 +91,12 @@ impl Subject {
         let mut keys = Vec::new();
         let mut other = None;
         for document in read_documents(file, &mut |file| passwords.ask(file)).map_err(told)? {
-            match document.map_err(told)?.content {
+            let mut document = document.map_err(told)?;
+            document.unlock(&mut |_| passwords.given()).map_err(told)?;
+            match document.content {
                 Content::Certificate(certificate) => certificates.push(certificate),
                 Content::PrivateKey(key) => keys.push(key),
-                Content::EncryptedKey => {}
+                Content::EncryptedKey(_) => {}
                 Content::Crl(_) => other = Some("a revocation list"),
                 Content::Request(_) => other = Some("a certificate request"),
                 _ => other = Some("a public key"),
@@ -139,10 +141,12 @@ fn read_crls(files: &[PathBuf], passwords: &mut Passwords) -> Result<Vec<Vec<u8>
 fn read_key(file: &Path, passwords: &mut Passwords) -> Result<PublicKey, Failure> {
     let mut keys = Vec::new();
     for document in read_documents(file, &mut |file| passwords.ask(file))? {
-        match document?.content {
+        let mut document = document?;
+        document.unlock(&mut |file| passwords.ask(file))?;
+        match document.content {
             Content::PrivateKey(key) | Content::PublicKey(key) => keys.push(key),
-            Content::EncryptedKey => {
-                return Err(Failure::Usage(anyhow!("`{}` is encrypted: decrypt it first", file.display())));
+            Content::EncryptedKey(_) => {
+                return Err(Failure::Usage(anyhow!("`{}` is locked: it needs its password", file.display())));
             }
             _ => {}
         }

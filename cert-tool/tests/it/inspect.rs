@@ -124,6 +124,15 @@ fn a_password_is_asked_for_and_a_wrong_one_is_told() {
     assert!(shop.fails(2, "thumbprint a.pfx --password-file none").contains("`none`"));
     assert_eq!(lines(&shop.ok("show locked.pem --format json"))[0]["kind"], "encrypted private key");
     assert!(shop.fails(1, "thumbprint locked.pem").contains("`locked.pem` is an encrypted private key"));
+    shop.write("right", "secret\n");
+    let open = lines(&shop.ok("show key.pem locked.pem --password-file right --format json"));
+    assert_eq!(open[0]["public_key_sha256"], open[1]["public_key_sha256"]);
+    assert_eq!(open[1]["kind"], "private key");
+    let said = shop.fails(1, "show locked.pem --password-file wrong");
+    assert!(said.contains("does not open the key in `locked.pem`"), "{said}");
+    let verify = "verify a.pem --ca a.pem --key locked.pem";
+    assert!(shop.fails(2, verify).contains("`locked.pem` is locked: it needs its password"));
+    assert!(shop.run(&format!("{verify} --password-file right")).out.contains("private key: ok"));
 }
 
 #[test]

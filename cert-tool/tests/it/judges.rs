@@ -27,6 +27,9 @@ impl Sample {
         for file in ["root.pem", "issuing.pem"] {
             std::fs::copy(folder.join("ca").join(file), folder.join(file)).unwrap();
         }
+        // What proves to a hub that someone holds the CA's key.
+        let proof = ca.prove("106A5SD242AF512B3498BD6098C4941E66R34H268DDB3288", now()).unwrap();
+        std::fs::write(folder.join("other-possession.pem"), proof.to_pem()).unwrap();
         let mut sample = Self { folder, leaves: Vec::new() };
         let mut serials = Vec::new();
         for key_type in leaves {
@@ -67,6 +70,10 @@ impl Sample {
             command.arg(self.path("root.pem")).arg("-untrusted").arg(self.path("issuing.pem")).arg(leaf);
             passes(&mut command);
         }
+        let mut command = Command::new("openssl");
+        command.args(["verify", "-x509_strict", "-CAfile"]).arg(self.path("root.pem")).arg("-untrusted");
+        command.arg(self.path("issuing.pem")).arg(self.path("other-possession.pem"));
+        passes(&mut command);
     }
 
     fn judge_by_gnutls(&self) {
@@ -122,9 +129,9 @@ fn every_profile_and_kind_of_key_passes_every_judge() {
     }
     let mut command = python();
     let said = passes(command.args(samples.iter().map(|sample| &sample.folder)));
-    // Of each CA two certificates and a list, of each leaf two judgements.
+    // Of each CA three certificates and a list, of each leaf two judgements.
     let leaves: usize = samples.iter().map(|sample| sample.leaves.len()).sum();
-    assert_eq!(said.trim(), format!("{} judgements", 3 * samples.len() + 2 * leaves));
+    assert_eq!(said.trim(), format!("{} judgements", 4 * samples.len() + 2 * leaves));
 }
 
 #[test]
