@@ -25,7 +25,7 @@ pub fn run() -> ExitCode {
         Command::ConnectionString(args) => connection_string(&args),
         Command::Export(args) => state::export(&args).map(|()| ExitCode::SUCCESS),
         Command::Import(args) => state::import(&args).map(|()| ExitCode::SUCCESS),
-        Command::Serve(args) => serve(args),
+        Command::Serve(args) => serve(*args),
     };
     match done {
         Ok(code) => code,

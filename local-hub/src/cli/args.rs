@@ -31,7 +31,7 @@ pub(crate) enum Command {
     /// Put the devices of such a document into a folder: all of them, or none
     Import(ImportArgs),
     /// Serve a hub until SIGINT or SIGTERM
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
 }
 
 #[derive(Debug, ClapArgs)]
