@@ -6,6 +6,7 @@
 
 pub(crate) use request_log::RequestLog;
 pub(crate) use routes::operation_names;
+pub(crate) use server::Https;
 pub(crate) use service::Service;
 
 mod access;
@@ -19,3 +20,4 @@ mod routes;
 mod server;
 mod service;
 mod throttling;
+mod websocket;

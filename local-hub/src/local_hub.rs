@@ -15,7 +15,7 @@ use crate::config::{Config, Reach};
 use crate::data_folder::{DataFolder, unknown_policy};
 use crate::error::{Error, Result};
 use crate::faults::{Faults, FaultsError};
-use crate::http::{RequestLog, Service, operation_names};
+use crate::http::{Https, RequestLog, Service, operation_names};
 use crate::hub::Hub;
 use crate::jobs::{self, Blobs};
 use crate::listener::Listener;
@@ -77,7 +77,8 @@ impl LocalHub {
         hub.set_faults(config.faults);
         jobs::take_up(&hub).await.map_err(|refusal| Error::Jobs(refusal.text))?;
         let gate = Arc::new(Gate::new(Arc::clone(&hub), cas));
-        let service = Arc::new(Service::new(Arc::clone(&hub), log));
+        let service = Service::new(Arc::clone(&hub), log);
+        let service = Arc::new(Https::new(service, mqtt.is_some().then(|| Arc::clone(&gate))));
         let mqtt_tls = Arc::new(mqtt_tls);
         let gone = || hub.faults().gone();
         let local_hub = Self {

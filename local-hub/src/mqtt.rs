@@ -16,6 +16,7 @@ use crate::listener::Protocol;
 
 pub(crate) use gate::Gate;
 pub(crate) use session::run;
+pub(crate) use wire::MAX_PACKET_BYTES;
 
 mod gate;
 mod session;

@@ -4,12 +4,14 @@ Usage:
     pip install -r requirements.txt -r ../sdk-judge/requirements.txt
     export IOTHUB_CONNECTION_STRING="$(local-hub connection-string --data DIR)"
     export REQUESTS_CA_BUNDLE=DIR/ca.pem
-    python judge.py CERTIFICATES
+    python judge.py CERTIFICATES [websockets]
 
 The client knows no other ports than 8883 and 443, so the hub must listen there. CERTIFICATES is a folder
 with `chain.pem` and `key.pem` in `devices/judge-thumbprint`, `devices/judge-ca`,
 `modules/judge-sas/judge-thumbprint`, `modules/judge-sas/judge-ca`, as `cert-tool issue --sink folder` writes
 them with a CA that the hub knows by --device-ca, and in `stranger/devices/judge-ca` from a CA it does not know.
+
+With `websockets` everything is done once more inside WebSockets.
 
 Prints one line per check and a summary; ends with 1 if a check failed, with 2 if it could not begin.
 Where JUDGE_COVERAGE names a file, each check that passed appends `client<TAB>operation<TAB>ok` to it.

@@ -6,11 +6,13 @@ Usage:
     npm install
     export IOTHUB_CONNECTION_STRING="$(local-hub connection-string --data DIR)"
     export NODE_EXTRA_CA_CERTS=DIR/ca.pem
-    node judge.js CERTIFICATES
+    node judge.js CERTIFICATES [websockets]
 
 The clients know no other ports than 443 and 8883, so the hub must listen there. CERTIFICATES is a folder with
 `chain.pem` and `key.pem` in `devices/judge-thumbprint`, `devices/judge-ca` and, from a CA that the hub does not
 know, `stranger/devices/judge-ca`.
+
+With `websockets` everything is done once more inside WebSockets.
 
 Prints one line per check and a summary; ends with 1 if a check failed, with 2 if it could not begin.
 Where JUDGE_COVERAGE names a file, each check that passed appends `client<TAB>operation<TAB>ok` to it.

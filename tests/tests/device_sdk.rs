@@ -44,7 +44,7 @@ impl Scene {
         );
         let output = Command::new(program)
             .arg(repository().join(script))
-            .arg("issued")
+            .args(["issued", "websockets"])
             .current_dir(self.station.folder())
             .env("IOTHUB_CONNECTION_STRING", self.hub.connection_string())
             .env("REQUESTS_CA_BUNDLE", self.hub.ca_file())
@@ -60,12 +60,12 @@ impl Scene {
 #[test]
 fn the_python_device_sdk_finds_the_hub_as_it_should_be() -> Result<()> {
     let python = repository().join(".venv/bin/python");
-    Scene::set()?.judge(python, "scripts/device-judge/judge.py", 49)
+    Scene::set()?.judge(python, "scripts/device-judge/judge.py", 98)
 }
 
 #[test]
 fn the_node_sdks_find_the_hub_as_it_should_be() -> Result<()> {
     let installed = repository().join("scripts/sdk-judge-node/node_modules");
     ensure!(installed.exists(), "run scripts/install-test-needs first, or all tests with scripts/test");
-    Scene::set()?.judge(PathBuf::from("node"), "scripts/sdk-judge-node/judge.js", 53)
+    Scene::set()?.judge(PathBuf::from("node"), "scripts/sdk-judge-node/judge.js", 86)
 }

@@ -71,6 +71,11 @@ impl Service {
         }
     }
 
+    /// The answer to a request that asks for no operation.
+    pub(crate) fn refuse(&self, refusal: &Refusal) -> HttpResponse {
+        refusal_response(refusal, &self.ids.next(), self.hub.timestamp())
+    }
+
     /// What a fault puts in the place of doing what is asked.
     async fn instead(&self, request: &Received, weather: &Weather) -> Option<Result<HttpResponse, Cut>> {
         let unanswered = Outcome { fault: weather.name(), ..Outcome::default() };

@@ -67,11 +67,25 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
     wire.finish().await;
 }
 
+/// A place in the table of connections. However a connection ends, even by being dropped, it is
+/// given up.
+struct Seat<'a> {
+    hub: &'a Hub,
+    identity: &'a IdentityId,
+    link: Link,
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.hub.disconnect(self.identity, &self.link);
+    }
+}
+
 struct Session<'a, S> {
     hub: &'a Hub,
     identity: &'a IdentityId,
     expiry: Option<u64>,
-    link: Link,
+    seat: Seat<'a>,
     subscriptions: Subscriptions,
     wire: Wire<S>,
     /// How long nothing may come.
@@ -96,11 +110,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         wire: Wire<S>,
     ) -> Self {
         let patience = patience(keep_alive);
+        let identity = &visitor.hello.identity;
         Self {
             hub,
-            identity: &visitor.hello.identity,
+            identity,
             expiry: visitor.expiry,
-            link,
+            seat: Seat { hub, identity, link },
             subscriptions,
             wire,
             patience,
@@ -134,11 +149,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         let room = self.wire.has_room();
         tokio::select! {
             biased;
-            () = self.link.cut.cancelled() => Err(Ended::Cut),
+            () = self.seat.link.cut.cancelled() => Err(Ended::Cut),
             () = stop.cancelled() => Err(Ended::Stopped),
             () = expired(self.hub, self.expiry) => Err(Ended::Expired),
             () = sleep_until(self.idle_at) => Err(Ended::Idle),
-            Some(message) = self.link.downlink.recv(), if room => self.pass_on(message).await,
+            Some(message) = self.seat.link.downlink.recv(), if room => self.pass_on(message).await,
             packet = self.wire.next() => {
                 self.idle_at = Instant::now() + self.patience;
                 self.receive(packet?).await
@@ -159,7 +174,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             }
             _ => tracing::debug!(%identity, "a connection ends: {ended}"),
         }
-        self.hub.disconnect(identity, &self.link);
+        drop(self.seat);
         self.wire.finish().await;
     }
 
@@ -268,7 +283,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
 
     fn set_subscription(&mut self, feed: Feed, quality: Option<Quality>) {
         self.subscriptions.set(feed, quality);
-        self.hub.subscribe(self.identity, &self.link, feed, quality);
+        self.hub.subscribe(self.identity, &self.seat.link, feed, quality);
     }
 
     async fn pass_on(&mut self, message: Downlink) -> Result<(), Ended> {

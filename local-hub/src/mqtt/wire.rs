@@ -188,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 /// A message of the largest size, with the longest topic and the fixed header.
-const MAX_PACKET_BYTES: u32 = MAX_TELEMETRY_BYTES as u32 + u16::MAX as u32 + 16;
+pub(crate) const MAX_PACKET_BYTES: u32 = MAX_TELEMETRY_BYTES as u32 + u16::MAX as u32 + 16;
 const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 const MAX_UNACKNOWLEDGED: u16 = 100;
 const READ_BYTES: usize = 4096;

@@ -22,7 +22,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -48,9 +48,14 @@ pub(crate) struct Credential {
     pub(crate) key: PrivateKeyDer<'static>,
 }
 
+/// What MQTT runs over.
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for S {}
+
 /// A connected device or module.
 pub(crate) struct Device {
-    stream: TlsStream<TcpStream>,
+    stream: Box<dyn ByteStream>,
     mqtt: Connection<role::Client>,
     received: VecDeque<Packet>,
 }
@@ -103,8 +108,17 @@ impl Device {
     }
 
     /// Connects, and returns the code and the session flag of CONNACK.
-    pub(crate) async fn try_connect(hub: &TestHub, login: Login) -> (Self, u8, bool) {
-        let mut device = Self::open(hub, login.certificate).await;
+    pub(crate) async fn try_connect(hub: &TestHub, mut login: Login) -> (Self, u8, bool) {
+        let device = Self::open(hub, login.certificate.take()).await;
+        device.log_in(login).await
+    }
+
+    /// Says CONNECT on a stream that is open.
+    pub(crate) async fn over(stream: impl ByteStream + 'static, login: Login) -> (Self, u8, bool) {
+        Self::on(Box::new(stream)).log_in(login).await
+    }
+
+    async fn log_in(mut self, login: Login) -> (Self, u8, bool) {
         let mut connect = Connect::builder()
             .client_id(login.client_id)
             .unwrap()
@@ -115,10 +129,10 @@ impl Device {
         if let Some(password) = login.password {
             connect = connect.password(password.into_bytes()).unwrap();
         }
-        device.send(connect.build().unwrap()).await;
-        match device.next().await {
+        self.send(connect.build().unwrap()).await;
+        match self.next().await {
             Some(Packet::V3_1_1Connack(connack)) => {
-                (device, connack.return_code() as u8, connack.session_present())
+                (self, connack.return_code() as u8, connack.session_present())
             }
             other => panic!("no CONNACK but {other:?}"),
         }
@@ -127,7 +141,10 @@ impl Device {
     /// A connection on which nothing has been said yet.
     pub(crate) async fn open(hub: &TestHub, certificate: Option<Credential>) -> Self {
         let address = hub.hub.mqtt_addr().unwrap();
-        let stream = tls(address, hub.hub.ca_pem(), certificate).await;
+        Self::on(Box::new(tls(address, hub.hub.ca_pem(), certificate).await))
+    }
+
+    fn on(stream: Box<dyn ByteStream>) -> Self {
         Self { stream, mqtt: Connection::new(Version::V3_1_1), received: VecDeque::new() }
     }
 
@@ -140,6 +157,7 @@ impl Device {
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
         // The hub may have hung up already.
         let _ = self.stream.write_all(bytes).await;
+        let _ = self.stream.flush().await;
     }
 
     /// Subscribes to a filter; returns the code of SUBACK.
@@ -265,7 +283,7 @@ impl Device {
             match event {
                 Event::NotifyPacketReceived(packet) => self.received.push_back(packet),
                 Event::RequestSendPacket { packet, .. } => {
-                    let _ = self.stream.write_all(&packet.to_continuous_buffer()).await;
+                    self.send_bytes(&packet.to_continuous_buffer()).await;
                 }
                 Event::NotifyError(error) => panic!("the client's codec says {error:?}"),
                 _ => {}

@@ -24,6 +24,7 @@ mod mqtt_connections;
 mod mqtt_hostile;
 mod mqtt_methods;
 mod mqtt_twins;
+mod mqtt_websocket;
 mod query;
 mod request_log;
 mod support;

@@ -1,0 +1,68 @@
+//! MQTT inside a WebSocket, for devices that may use no other port than 443.
+//!
+//! Source: "Communicate with an IoT hub using the MQTT protocol": the path is
+//! `/$iothub/websocket`, the sub-protocol `mqtt`. The framing is tungstenite's affair.
+
+use std::future::ready;
+use std::io;
+
+use futures_util::{SinkExt, StreamExt, TryStreamExt};
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::{HeaderValue, Request};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
+
+use super::answer_body::AnswerBody;
+use super::reply::HttpResponse;
+use crate::mqtt::MAX_PACKET_BYTES;
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+
+/// Where devices ask for a WebSocket.
+pub(crate) const PATH: &str = "/$iothub/websocket";
+
+/// The answer that makes the connection a WebSocket. Extensions that are offered, such as
+/// compression, are declined by saying nothing of them.
+pub(crate) fn accept<B>(request: &Request<B>) -> Answer<HttpResponse> {
+    let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let mut offered = offered.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    if !offered.any(|name| name.trim() == SUB_PROTOCOL) {
+        return Err(Refusal::argument("the sub-protocol of the WebSocket must be `mqtt`"));
+    }
+    let response = create_response_with_body(request, || AnswerBody::whole(Vec::new()));
+    let mut response = response.map_err(|error| Refusal::argument(error.to_string()))?;
+    response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUB_PROTOCOL));
+    Ok(response)
+}
+
+/// The bytes inside a WebSocket, as a stream. Where one message ends and another begins has no
+/// meaning for MQTT.
+pub(crate) async fn bytes_in(upgraded: Upgraded) -> impl AsyncRead + AsyncWrite + Unpin {
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MAX_PACKET_BYTES as usize))
+        .max_frame_size(Some(MAX_PACKET_BYTES as usize))
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES);
+    let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let (sink, stream) = socket.split();
+    let received = stream.map_err(io::Error::other).try_filter_map(|message| {
+        ready(match message {
+            Message::Binary(bytes) => Ok(Some(bytes)),
+            Message::Text(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "MQTT is no text")),
+            // tungstenite answers them.
+            _ => Ok(None),
+        })
+    });
+    let sent = sink.with(|bytes| ready(Ok::<_, Error>(Message::Binary(bytes))));
+    let sent = sent.sink_map_err(io::Error::other);
+    tokio::io::join(StreamReader::new(received), SinkWriter::new(CopyToBytes::new(sent)))
+}
+
+const BUFFER_BYTES: usize = 4096;
+const SUB_PROTOCOL: &str = "mqtt";
