@@ -167,6 +167,24 @@ impl Registry {
         }
     }
 
+    /// Nobody is connected, whatever the records said: they are of another time.
+    pub(super) fn forget_connections(&mut self) {
+        for device in self.devices.values_mut() {
+            let modules = device.modules.values_mut().map(|module| &mut module.identity);
+            for record in modules.chain(std::iter::once(&mut device.identity)) {
+                if let Some(presence) = &mut record.presence {
+                    presence.connected = false;
+                }
+            }
+        }
+        self.connected = 0;
+    }
+
+    /// Counts anew, after records have come from elsewhere.
+    pub(super) fn recount_connected(&mut self) {
+        self.connected = self.devices.values().filter(|device| device.identity.is_connected()).count();
+    }
+
     /// The identity has sent something.
     pub(crate) fn active(&mut self, identity: &IdentityId, now: Timestamp) {
         if let Ok(record) = self.identity_mut(identity) {

@@ -183,6 +183,7 @@ impl Registry {
 
     /// Becomes another registry. Who is connected and exists in both stays connected.
     pub(crate) fn replace_with(&mut self, mut next: Self, journal: &mut Journal) {
+        next.forget_connections();
         for (id, record) in &self.devices {
             let successor = next.devices.get_mut(id);
             if successor.is_none() {
@@ -205,6 +206,7 @@ impl Registry {
                 journal.updated(id, Some(module), true);
             }
         }
+        next.recount_connected();
         next.capacity = self.capacity;
         next.last_generation = next.last_generation.max(self.last_generation);
         *self = next;

@@ -147,3 +147,22 @@ fn another_registry_takes_the_place_of_this_one() {
         assert!(touched.iter().any(|touched| touched == id), "{id} in {touched:?}");
     }
 }
+
+#[test]
+fn who_is_connected_stays_so_and_nobody_else_is() {
+    let now = "2026-11-22T10:00:00Z".parse().unwrap();
+    let [here, gone] = ["here", "gone"].map(|id| IdentityId::parse(id, None).unwrap());
+    let mut registry = Registry::default();
+    import(&mut registry, json!({"devices": {"here": {"identity": {}}, "gone": {"identity": {}}}})).unwrap();
+    registry.connected(&gone, None, false, now, &mut Journal::default()).unwrap();
+    let snapshot = registry.clone();
+    registry.delete_device(gone.device(), &IfMatch::Any, &mut Journal::default()).unwrap();
+    registry.connected(&here, None, false, now, &mut Journal::default()).unwrap();
+
+    registry.replace_with(snapshot, &mut Journal::default());
+    let connected = |registry: &Registry, id| registry.identity(id).unwrap().is_connected();
+    assert!(connected(&registry, &here) && !connected(&registry, &gone));
+    assert_eq!(registry.connected_count(), 1);
+    registry.disconnected(&here, now);
+    assert_eq!(registry.connected_count(), 0);
+}
