@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::fs;
 use crate::key::PrivateKey;
 use crate::policy::Policy;
-use crate::secret::AskSecret;
+use crate::secret::{AskSecret, SecretFor};
 use crate::signer::Signer;
 use crate::x509::{Profile, Serial, SubjectKey, Validity};
 
@@ -56,8 +56,21 @@ impl CertificateAuthority {
     /// # }
     /// ```
     pub fn init(folder: &Path, options: &CaOptions, now: OffsetDateTime) -> Result<Self, Error> {
-        init::init(folder, options, now)?;
-        Self::open_with(folder, &mut |_| Ok(options.passphrase.clone()))
+        Self::init_with(folder, options, now, &mut |_| Ok(None))
+    }
+
+    /// As [`Self::init`]; the PIN of the token that is to have the key is asked for.
+    pub fn init_with(
+        folder: &Path,
+        options: &CaOptions,
+        now: OffsetDateTime,
+        ask: &mut AskSecret<'_>,
+    ) -> Result<Self, Error> {
+        init::init(folder, options, now, ask)?;
+        Self::open_with(folder, &mut |asked_for| match asked_for {
+            SecretFor::Key(_) => Ok(options.passphrase.clone()),
+            SecretFor::Token(_) => ask(asked_for),
+        })
     }
 
     /// Opens the CA in a folder, whose key is not encrypted, and makes sure that what it signs will be
@@ -71,7 +84,7 @@ impl CertificateAuthority {
         fs::check_is_private(folder)?;
         let (root, issuing) = Self::certificates(folder)?;
         let policy = Policy::read(folder)?;
-        let key = folder::open_key(folder, folder::ISSUING_KEY, ask)?;
+        let key = folder::ISSUING_KEY.open(folder, ask)?;
         folder::check_is_ca_for(&issuing, key.as_ref())
             .map_err(|reason| Error::BadCa { path: folder.to_owned(), reason: reason.to_owned() })?;
         let signer = Signer::new(issuing.der(), key)?;
@@ -249,7 +262,7 @@ mod tests {
     fn the_root_may_be_elsewhere() {
         let (_temporary, folder) = folder();
         CertificateAuthority::init(&folder, &CaOptions::default(), NOW).unwrap();
-        for file in [ROOT_KEY, ROOT_CERTIFICATE] {
+        for file in [ROOT_KEY.key, ROOT_CERTIFICATE] {
             std::fs::remove_file(folder.join(file)).unwrap();
         }
         assert!(CertificateAuthority::open(&folder).unwrap().root_certificate().is_none());
@@ -271,7 +284,7 @@ mod tests {
     fn another_key_is_refused() {
         let (_temporary, folder) = folder();
         CertificateAuthority::init(&folder, &CaOptions::default(), NOW).unwrap();
-        std::fs::rename(folder.join(ROOT_KEY), folder.join(ISSUING_KEY)).unwrap();
+        std::fs::rename(folder.join(ROOT_KEY.key), folder.join(ISSUING_KEY.key)).unwrap();
         let error = CertificateAuthority::open(&folder).unwrap_err();
         assert!(error.to_string().contains("not the one of its certificate"), "{error}");
     }
@@ -285,7 +298,8 @@ mod tests {
         CertificateAuthority::init(&folder, &CaOptions::default(), NOW).unwrap();
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&folder), 0o700);
-        assert!(FILES.iter().all(|file| mode(&folder.join(file)) == 0o600));
+        let files: Vec<_> = FILES.iter().map(|file| folder.join(file)).filter(|file| file.exists()).collect();
+        assert!(files.len() == 4 && files.iter().all(|file| mode(file) == 0o600));
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o750)).unwrap();
         let error = CertificateAuthority::open(&folder).unwrap_err();
         assert_eq!(error.hint(), Some(format!("chmod 700 {}", folder.display())));

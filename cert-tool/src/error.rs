@@ -44,6 +44,14 @@ pub enum Error {
         /// Why.
         source: Box<Refusal>,
     },
+    /// A PKCS#11 URI that leads to no key, or not to one only.
+    #[error("`{uri}` can't be used: {reason}")]
+    BadTokenUri {
+        /// The URI.
+        uri: String,
+        /// Why.
+        reason: String,
+    },
     /// The cryptographic library failed where it never should.
     #[error("{0} failed")]
     Crypto(&'static str),
@@ -119,11 +127,24 @@ pub enum Error {
         /// The mode it should have.
         wanted: u32,
     },
+    /// A PKCS#11 URI with a PIN in it, which others could read.
+    #[error("the PKCS#11 URI has a `pin-value`, which others can read while the program runs")]
+    PinInUri,
     /// A locked key, and nothing to open it with.
     #[error("{what} is locked")]
     SecretNeeded {
         /// The key or token.
         what: String,
+    },
+    /// A PKCS#11 token refused.
+    #[error("can't {action} `{uri}`")]
+    Token {
+        /// What was tried.
+        action: &'static str,
+        /// The key's URI.
+        uri: String,
+        /// Why.
+        source: Box<cryptoki::error::Error>,
     },
     /// More bytes than any file of that kind has.
     #[error("`{}` has more than {limit} bytes", path.display())]
@@ -173,6 +194,7 @@ impl Error {
                 Some("give it with --password-file, in CERT_TOOL_PASSWORD, or at a terminal".to_owned())
             }
             Self::TooManyDays { longest, .. } => Some(format!("ask for {longest} days or fewer (--days)")),
+            Self::PinInUri => Some("take it out; give the PIN by file (--pin-file, or `pin-source=file:/…`), in CERT_TOOL_PIN, or at the prompt. This one should be changed".to_owned()),
             Self::BadRequest { source } => source.hint().map(str::to_owned),
             Self::SecretNeeded { .. } => Some(
                 "give its passphrase or PIN by file, by environment variable or at the prompt".to_owned(),
@@ -180,6 +202,8 @@ impl Error {
             Self::BadCa { .. }
             | Self::BadPattern { .. }
             | Self::BadPolicy { .. }
+            | Self::BadTokenUri { .. }
+            | Self::Token { .. }
             | Self::Crypto(_)
             | Self::Io { .. }
             | Self::NotA { .. }

@@ -45,6 +45,7 @@ mod secret;
 mod signer;
 mod store;
 mod test_pki;
+mod token;
 mod verify;
 mod x509;
 
@@ -70,4 +71,5 @@ pub use refusal::Refusal;
 pub use secret::{AskSecret, Secret, SecretFor};
 pub use store::{IssuedStore, Sink};
 pub use test_pki::{TestCase, write_test_pki};
+pub use token::TokenUri;
 pub use verify::{Check, CheckName, Verification, verify_certificate};

@@ -4,12 +4,14 @@ use std::path::Path;
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::init::CaOptions;
 use crate::certificate::Certificate;
 use crate::error::Error;
 use crate::fs;
 use crate::key::PrivateKey;
 use crate::secret::AskSecret;
 use crate::signer::KeyHandle;
+use crate::token::{TokenKey, TokenUri};
 
 /// Makes the folder, which may be there already but must be its owner's alone and hold none of `files`.
 pub(super) fn prepare(folder: &Path, files: &[&str]) -> Result<(), Error> {
@@ -29,13 +31,53 @@ pub(super) fn write_certificates<'a>(
     fs::write_new_private(path, text.as_bytes())
 }
 
-/// Opens a key wherever it is.
-pub(super) fn open_key(
-    folder: &Path,
-    file: &str,
-    ask: &mut AskSecret<'_>,
-) -> Result<Box<dyn KeyHandle>, Error> {
-    Ok(Box::new(PrivateKey::read_with(&folder.join(file), ask)?))
+/// The files of a key, of which one is there: the key itself, or a URI of where it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeyFiles {
+    pub(super) key: &'static str,
+    pub(super) token: &'static str,
+}
+
+impl KeyFiles {
+    /// Opens the key wherever it is.
+    pub(super) fn open(self, folder: &Path, ask: &mut AskSecret<'_>) -> Result<Box<dyn KeyHandle>, Error> {
+        Ok(match self.token_uri(folder)? {
+            Some(uri) => Box::new(TokenKey::open(&uri, ask)?),
+            None => Box::new(PrivateKey::read_with(&folder.join(self.key), ask)?),
+        })
+    }
+
+    /// Makes a key in a file or in a token, where one that is there already will do.
+    pub(super) fn create(
+        self,
+        folder: &Path,
+        options: &CaOptions,
+        token: Option<&TokenUri>,
+        ask: &mut AskSecret<'_>,
+    ) -> Result<Box<dyn KeyHandle>, Error> {
+        let Some(uri) = token else {
+            let key = PrivateKey::generate(options.key_type)?;
+            key.write_new_with(&folder.join(self.key), options.passphrase.as_ref())?;
+            return Ok(Box::new(key));
+        };
+        let key = TokenKey::open_or_generate(uri, options.key_type, ask)?;
+        self.write_token_uri(folder, uri)?;
+        Ok(Box::new(key))
+    }
+
+    pub(super) fn write_token_uri(self, folder: &Path, uri: &TokenUri) -> Result<(), Error> {
+        fs::write_new_private(&folder.join(self.token), format!("{uri}\n").as_bytes())
+    }
+
+    /// Where the key is, if that is a token.
+    pub(super) fn token_uri(self, folder: &Path) -> Result<Option<TokenUri>, Error> {
+        let path = folder.join(self.token);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bytes = fs::read_bounded(&path, MAX_URI_BYTES)?;
+        String::from_utf8_lossy(&bytes).trim_end().parse().map(Some)
+    }
 }
 
 /// Why a certificate and a key are not those of one CA.
@@ -58,11 +100,23 @@ pub(super) fn check_is_ca_for(certificate: &Certificate, key: &dyn KeyHandle) ->
     Ok(())
 }
 
-pub(super) const ROOT_KEY: &str = "root.key";
+pub(super) const ROOT_KEY: KeyFiles = KeyFiles { key: "root.key", token: "root.pkcs11" };
 pub(super) const ROOT_CERTIFICATE: &str = "root.pem";
-pub(super) const ISSUING_KEY: &str = "issuing.key";
+pub(super) const ISSUING_KEY: KeyFiles = KeyFiles { key: "issuing.key", token: "issuing.pkcs11" };
 pub(super) const ISSUING_REQUEST: &str = "issuing.csr";
 pub(super) const ISSUING_CERTIFICATE: &str = "issuing.pem";
 /// The CAs between the issuing one and the root, where there are any.
 pub(super) const CHAIN: &str = "chain.pem";
-pub(super) const FILES: [&str; 4] = [ROOT_KEY, ROOT_CERTIFICATE, ISSUING_KEY, ISSUING_CERTIFICATE];
+/// The files of a root; where none is there, a root can be made.
+pub(super) const ROOT_FILES: [&str; 3] = [ROOT_KEY.key, ROOT_KEY.token, ROOT_CERTIFICATE];
+/// The files of a CA; where none is there, one can be made.
+pub(super) const FILES: [&str; 7] = [
+    ROOT_KEY.key,
+    ROOT_KEY.token,
+    ROOT_CERTIFICATE,
+    ISSUING_KEY.key,
+    ISSUING_KEY.token,
+    ISSUING_REQUEST,
+    ISSUING_CERTIFICATE,
+];
+const MAX_URI_BYTES: u64 = 64 * 1024;

@@ -11,6 +11,8 @@ use crate::error::Error;
 use crate::fs;
 use crate::key::PrivateKey;
 use crate::secret::{AskSecret, Secret};
+use crate::signer::KeyHandle;
+use crate::token::{TokenKey, TokenUri};
 
 /// What makes an existing CA one of ours.
 #[derive(Debug, Default)]
@@ -19,6 +21,8 @@ pub struct ImportedCa {
     pub certificates: Vec<Certificate>,
     /// Its private key; without, it must be in the folder, where [`request_ca`](crate::request_ca) put it.
     pub key: Option<PathBuf>,
+    /// The token that has its private key, if one does.
+    pub token: Option<TokenUri>,
     /// What the copy of the key is encrypted with. A key that comes encrypted stays so: without another
     /// passphrase it keeps its own.
     pub passphrase: Option<Secret>,
@@ -33,7 +37,7 @@ pub fn import_ca(
 ) -> Result<CertificateAuthority, Error> {
     let bad = |reason: String| Error::BadCa { path: folder.to_owned(), reason };
     folder::prepare(folder, &[ISSUING_CERTIFICATE])?;
-    let ImportedCa { mut certificates, key, passphrase } = ca;
+    let ImportedCa { mut certificates, key, token, passphrase } = ca;
     check_chain(&certificates).map_err(bad)?;
     // The passphrase that opens the key is also the one to open the copy with.
     let mut used = None;
@@ -41,22 +45,24 @@ pub fn import_ca(
         used = ask(asked_for)?;
         Ok(used.clone())
     };
-    let path = folder.join(ISSUING_KEY);
     let imported = match &key {
         Some(key) => Some(PrivateKey::read_with(key, &mut remember)?),
         None => None,
     };
     let passphrase = passphrase.or_else(|| used.clone());
     let issuing = certificates.first().ok_or_else(|| bad("it has no certificate".to_owned()))?;
-    match imported {
-        Some(key) => {
-            folder::check_is_ca_for(issuing, &key).map_err(|reason| bad(reason.to_owned()))?;
-            key.write_new_with(&path, passphrase.as_ref())?;
+    let belongs =
+        |key: &dyn KeyHandle| folder::check_is_ca_for(issuing, key).map_err(|reason| bad(reason.to_owned()));
+    match (imported, &token) {
+        (Some(key), _) => {
+            belongs(&key)?;
+            key.write_new_with(&folder.join(ISSUING_KEY.key), passphrase.as_ref())?;
         }
-        None => {
-            let key = folder::open_key(folder, ISSUING_KEY, ask)?;
-            folder::check_is_ca_for(issuing, key.as_ref()).map_err(|reason| bad(reason.to_owned()))?;
+        (None, Some(uri)) => {
+            belongs(&TokenKey::open(uri, ask)?)?;
+            ISSUING_KEY.write_token_uri(folder, uri)?;
         }
+        (None, None) => belongs(ISSUING_KEY.open(folder, ask)?.as_ref())?,
     }
     let root = certificates.last().filter(|last| is_self_signed(last)).cloned();
     if let Some(root) = &root {

@@ -8,10 +8,10 @@ use super::folder::{self, FILES, ISSUING_CERTIFICATE, ISSUING_KEY, ISSUING_REQUE
 use super::root::RootCa;
 use crate::error::Error;
 use crate::fs;
-use crate::key::{KeyType, PrivateKey};
+use crate::key::KeyType;
 use crate::pem;
-use crate::secret::Secret;
-use crate::signer::KeyHandle;
+use crate::secret::{AskSecret, Secret};
+use crate::token::TokenUri;
 use crate::x509::encode_request;
 
 /// What a new CA is to be.
@@ -27,6 +27,9 @@ pub struct CaOptions {
     pub issuing_days: u32,
     /// What the private keys are encrypted with; without, their files are protected by their mode only.
     pub passphrase: Option<Secret>,
+    /// The token that is to have the issuing CA's key, or the root's where only a root is made; without,
+    /// it goes into a file. A key that is in the token already is used as it is.
+    pub token: Option<TokenUri>,
 }
 
 impl Default for CaOptions {
@@ -37,15 +40,22 @@ impl Default for CaOptions {
             root_days: 20 * 365,
             issuing_days: 10 * 365,
             passphrase: None,
+            token: None,
         }
     }
 }
 
-pub(super) fn init(folder: &Path, options: &CaOptions, now: OffsetDateTime) -> Result<(), Error> {
+pub(super) fn init(
+    folder: &Path,
+    options: &CaOptions,
+    now: OffsetDateTime,
+    ask: &mut AskSecret<'_>,
+) -> Result<(), Error> {
     check_name(folder, &options.name)?;
     folder::prepare(folder, &FILES)?;
-    let root = RootCa::create(folder, options, now)?;
-    let key = create_issuing_key(folder, options)?;
+    // First what is likeliest to fail: a token that does not open must not leave half a CA behind.
+    let key = ISSUING_KEY.create(folder, options, options.token.as_ref(), ask)?;
+    let root = RootCa::create(folder, options, None, now, ask)?;
     let issuing = root.sign_issuing(&issuing_name(options), key.as_ref(), options.issuing_days, now)?;
     // The last one: a CA without it does not exist yet.
     folder::write_certificates(&folder.join(ISSUING_CERTIFICATE), [&issuing])
@@ -63,8 +73,8 @@ pub(super) fn init(folder: &Path, options: &CaOptions, now: OffsetDateTime) -> R
 /// # let (vault, plant) = (temporary.path().join("vault"), temporary.path().join("plant"));
 /// # let now = time::OffsetDateTime::now_utc();
 /// let options = CaOptions::default();
-/// let root = RootCa::init(&vault, &options, now)?;
-/// let request = request_ca(&plant, &options)?;
+/// let root = RootCa::init(&vault, &options, now, &mut |_| Ok(None))?;
+/// let request = request_ca(&plant, &options, &mut |_| Ok(None))?;
 /// let signed = root.sign_request(&request, 3650, now)?;
 /// let certificates = vec![signed, root.certificate().clone()];
 /// import_ca(&plant, ImportedCa { certificates, ..ImportedCa::default() }, &mut |_| Ok(None))?;
@@ -72,20 +82,14 @@ pub(super) fn init(folder: &Path, options: &CaOptions, now: OffsetDateTime) -> R
 /// # Ok(())
 /// # }
 /// ```
-pub fn request_ca(folder: &Path, options: &CaOptions) -> Result<String, Error> {
+pub fn request_ca(folder: &Path, options: &CaOptions, ask: &mut AskSecret<'_>) -> Result<String, Error> {
     check_name(folder, &options.name)?;
-    folder::prepare(folder, &[&FILES[..], &[ISSUING_REQUEST]].concat())?;
-    let key = create_issuing_key(folder, options)?;
+    folder::prepare(folder, &FILES)?;
+    let key = ISSUING_KEY.create(folder, options, options.token.as_ref(), ask)?;
     let request =
         pem::encode(pem::CERTIFICATE_REQUEST, &encode_request(&issuing_name(options), key.as_ref())?);
     fs::write_new_private(&folder.join(ISSUING_REQUEST), &request)?;
     Ok(String::from_utf8_lossy(&request).into_owned())
-}
-
-fn create_issuing_key(folder: &Path, options: &CaOptions) -> Result<Box<dyn KeyHandle>, Error> {
-    let key = PrivateKey::generate(options.key_type)?;
-    key.write_new_with(&folder.join(ISSUING_KEY), options.passphrase.as_ref())?;
-    Ok(Box::new(key))
 }
 
 fn issuing_name(options: &CaOptions) -> String {

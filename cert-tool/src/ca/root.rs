@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
-use super::folder::{self, ROOT_CERTIFICATE, ROOT_KEY};
+use super::folder::{self, ROOT_CERTIFICATE, ROOT_FILES, ROOT_KEY};
 use super::init::{CaOptions, check_name};
 use super::{prove, validity, validity_below};
 use crate::certificate::{Certificate, read_certificate};
 use crate::csr::CaRequest;
 use crate::error::Error;
 use crate::fs;
-use crate::key::PrivateKey;
 use crate::secret::AskSecret;
 use crate::signer::{KeyHandle, Signer};
+use crate::token::TokenUri;
 use crate::x509::{Profile, Serial, SubjectKey, self_sign_root};
 
 /// A root CA with its key at hand.
@@ -26,21 +26,31 @@ pub struct RootCa {
 
 impl RootCa {
     /// Makes a root CA, and no issuing CA, in a folder; nothing in it is overwritten.
-    pub fn init(folder: &Path, options: &CaOptions, now: OffsetDateTime) -> Result<Self, Error> {
+    pub fn init(
+        folder: &Path,
+        options: &CaOptions,
+        now: OffsetDateTime,
+        ask: &mut AskSecret<'_>,
+    ) -> Result<Self, Error> {
         check_name(folder, &options.name)?;
-        folder::prepare(folder, &[ROOT_KEY, ROOT_CERTIFICATE])?;
-        Self::create(folder, options, now)
+        folder::prepare(folder, &ROOT_FILES)?;
+        Self::create(folder, options, options.token.as_ref(), now, ask)
     }
 
     /// Makes a root CA in a folder that is ready for it.
-    pub(super) fn create(folder: &Path, options: &CaOptions, now: OffsetDateTime) -> Result<Self, Error> {
-        let key = PrivateKey::generate(options.key_type)?;
+    pub(super) fn create(
+        folder: &Path,
+        options: &CaOptions,
+        token: Option<&TokenUri>,
+        now: OffsetDateTime,
+        ask: &mut AskSecret<'_>,
+    ) -> Result<Self, Error> {
+        let key = ROOT_KEY.create(folder, options, token, ask)?;
         let name = format!("{} Root CA", options.name);
-        let der = self_sign_root(&name, &key, Serial::random()?, validity(options.root_days, now))?;
-        key.write_new_with(&folder.join(ROOT_KEY), options.passphrase.as_ref())?;
+        let der = self_sign_root(&name, key.as_ref(), Serial::random()?, validity(options.root_days, now))?;
         let certificate = Certificate::from_der(&der).ok_or(Error::Crypto("encoding a certificate"))?;
         folder::write_certificates(&folder.join(ROOT_CERTIFICATE), [&certificate])?;
-        let signer = Signer::new(&der, Box::new(key))?;
+        let signer = Signer::new(&der, key)?;
         Ok(Self { folder: folder.to_owned(), certificate, signer })
     }
 
@@ -48,7 +58,7 @@ impl RootCa {
     pub fn open_with(folder: &Path, ask: &mut AskSecret<'_>) -> Result<Self, Error> {
         fs::check_is_private(folder)?;
         let certificate = read_certificate(&folder.join(ROOT_CERTIFICATE))?;
-        let key = folder::open_key(folder, ROOT_KEY, ask)?;
+        let key = ROOT_KEY.open(folder, ask)?;
         folder::check_is_ca_for(&certificate, key.as_ref())
             .map_err(|reason| Error::BadCa { path: folder.to_owned(), reason: reason.to_owned() })?;
         let signer = Signer::new(certificate.der(), key)?;

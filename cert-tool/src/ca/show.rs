@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE, ROOT_KEY};
+use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, KeyFiles, ROOT_CERTIFICATE, ROOT_KEY};
 use crate::certificate::{Certificate, read_certificate, read_certificates};
 use crate::error::Error;
 use crate::fs;
 use crate::policy::Policy;
+use crate::token::TokenUri;
 
 /// What is in a CA's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub enum KeyPlace {
     EncryptedFile,
     /// In a file, protected by its mode only.
     PlainFile,
+    /// In a PKCS#11 token.
+    Token(Box<TokenUri>),
 }
 
 impl CaDescription {
@@ -75,8 +78,11 @@ impl CaDescription {
 }
 
 impl KeyPlace {
-    fn find(folder: &Path, file: &str) -> Result<Self, Error> {
-        let path = folder.join(file);
+    fn find(folder: &Path, files: KeyFiles) -> Result<Self, Error> {
+        if let Some(uri) = files.token_uri(folder)? {
+            return Ok(Self::Token(Box::new(uri)));
+        }
+        let path = folder.join(files.key);
         if !path.exists() {
             return Ok(Self::Elsewhere);
         }

@@ -127,6 +127,10 @@ pub(crate) struct NewCaArgs {
     /// Encrypt the keys with a passphrase, as --passphrase-file and CERT_TOOL_PASSPHRASE do too.
     #[arg(long)]
     pub(crate) encrypt: bool,
+    /// Have the issuing CA's key (with --root-only the root's) in a PKCS#11 token: a URI of RFC 7512 with
+    /// `object` or `id` and `module-path`. A key that is there is used, otherwise one is made.
+    #[arg(long, value_name = "URI")]
+    pub(crate) pkcs11: Option<String>,
     #[command(flatten)]
     pub(crate) unlock: UnlockArgs,
 }
@@ -144,6 +148,9 @@ pub(crate) struct CaImportArgs {
     /// Its private key, which is copied; without, the one that `ca csr` made.
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
+    /// The PKCS#11 token that has its private key, as a URI of RFC 7512.
+    #[arg(long, value_name = "URI", conflicts_with = "key")]
+    pub(crate) pkcs11: Option<String>,
     /// Encrypt the copy of the key; one that comes encrypted stays so.
     #[arg(long, requires = "key")]
     pub(crate) encrypt: bool,
@@ -415,6 +422,7 @@ From a list to certificates:
 const CA_INIT_EXAMPLES: &str = "\
 Example:
   cert-tool ca init ca --name \"Plant 7\" --encrypt
+  cert-tool ca init ca --pkcs11 'pkcs11:token=plant;object=ca?module-path=/usr/lib/softhsm/libsofthsm2.so'
 
 Keep `root.key` somewhere else afterwards: issuing does not need it.";
 const CA_CSR_EXAMPLES: &str = "\

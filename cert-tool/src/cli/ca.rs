@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use cert_tool::{
     CaDescription, CaOptions, Certificate, CertificateAuthority, ImportedCa, KeyPlace, Policy, RootCa,
-    import_ca, read_certificates, request_ca,
+    TokenUri, import_ca, read_certificates, request_ca,
 };
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -22,7 +22,7 @@ pub(crate) fn run(args: &CaArgs, output: &mut Output) -> Result<Done, Failure> {
     let now = OffsetDateTime::now_utc();
     match &args.verb {
         CaVerb::Csr { new } => {
-            request_ca(&new.dir, &options(new, 0)?)?;
+            request_ca(&new.dir, &options(new, 0)?, &mut |asked_for| new.unlock.ask(asked_for))?;
             output.note("sign it with `cert-tool ca sign` where the root is, then `cert-tool ca import`");
             output.record(&FileRecord::new(&new.dir.join("issuing.csr")));
             Ok(Done::AllWell)
@@ -30,10 +30,11 @@ pub(crate) fn run(args: &CaArgs, output: &mut Output) -> Result<Done, Failure> {
         CaVerb::Import(args) => import(args, output),
         CaVerb::Init { new, days, root_only } => {
             let options = options(new, *days)?;
+            let mut ask = |asked_for: cert_tool::SecretFor<'_>| new.unlock.ask(asked_for);
             if *root_only {
-                RootCa::init(&new.dir, &options, now)?;
+                RootCa::init(&new.dir, &options, now, &mut ask)?;
             } else {
-                CertificateAuthority::init(&new.dir, &options, now)?;
+                CertificateAuthority::init_with(&new.dir, &options, now, &mut ask)?;
                 output.note("keep `root.key` somewhere else: issuing does not need it");
             }
             show(&new.dir, output)
@@ -52,7 +53,13 @@ fn options(new: &NewCaArgs, days: u32) -> Result<CaOptions, Failure> {
         root_days: days,
         issuing_days: (days / 2).max(1),
         passphrase: new.unlock.for_new_key(new.encrypt)?,
+        token: token(new.pkcs11.as_deref())?,
     })
+}
+
+fn token(uri: Option<&str>) -> Result<Option<TokenUri>, Failure> {
+    let Some(uri) = uri else { return Ok(None) };
+    uri.parse().map(Some).map_err(Failure::Typed)
 }
 
 fn import(args: &CaImportArgs, output: &mut Output) -> Result<Done, Failure> {
@@ -61,7 +68,8 @@ fn import(args: &CaImportArgs, output: &mut Output) -> Result<Done, Failure> {
         certificates.extend(read_certificates(file)?);
     }
     let passphrase = if args.key.is_some() { args.unlock.for_new_key(args.encrypt)? } else { None };
-    let ca = ImportedCa { certificates, key: args.key.clone(), passphrase };
+    let ca =
+        ImportedCa { certificates, key: args.key.clone(), token: token(args.pkcs11.as_deref())?, passphrase };
     import_ca(&args.dir, ca, &mut |asked_for| args.unlock.ask(asked_for))?;
     show(&args.dir, output)
 }
@@ -181,6 +189,7 @@ impl CaRecord {
             key: match key {
                 KeyPlace::EncryptedFile => "in a file, encrypted".to_owned(),
                 KeyPlace::PlainFile => "in a file, not encrypted".to_owned(),
+                KeyPlace::Token(uri) => uri.to_string(),
                 _ => "elsewhere".to_owned(),
             },
             identities: policy.and_then(Policy::identities).map(str::to_owned),

@@ -25,6 +25,8 @@ pub(crate) enum Failure {
     Batch,
     /// The CA, the store or a file can't be used.
     Refused(Error),
+    /// What was typed can't be meant; the library knows why.
+    Typed(Error),
     /// What was asked for makes no sense.
     Usage(anyhow::Error),
 }
@@ -33,7 +35,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Bug | Self::Refused(Error::Crypto(_)) => 70,
-            Self::Batch | Self::Usage(_) => 2,
+            Self::Batch | Self::Typed(_) | Self::Usage(_) => 2,
             Self::Refused(_) => 3,
         }
     }

@@ -89,7 +89,7 @@ impl Output {
         match failure {
             Failure::Bug => self.note("error: this is a bug in cert-tool"),
             Failure::Batch => {}
-            Failure::Refused(error) => self.error(error),
+            Failure::Refused(error) | Failure::Typed(error) => self.error(error),
             Failure::Usage(error) => self.note(&format!("error: {error:#}")),
         }
     }

@@ -15,4 +15,5 @@ mod profile;
 mod sign;
 mod support;
 mod test_pki;
+mod token;
 mod verify;

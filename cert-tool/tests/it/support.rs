@@ -172,8 +172,13 @@ impl Shop {
 
     /// Runs the binary with more in its environment.
     pub(crate) fn run_with(&self, words: &str, environment: &[(&str, &str)]) -> Said {
+        self.run_args_with(&words.split_whitespace().collect::<Vec<_>>(), environment)
+    }
+
+    /// Runs the binary with more in its environment.
+    pub(crate) fn run_args_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Said {
         let mut command = assert_cmd::cargo::cargo_bin_cmd!("cert-tool");
-        command.args(words.split_whitespace()).envs(environment.iter().copied());
+        command.args(args).envs(environment.iter().copied());
         Said::of(&command.current_dir(self.factory.folder.path()).output().unwrap())
     }
 
