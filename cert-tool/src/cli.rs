@@ -9,6 +9,7 @@ mod failure;
 mod inspect;
 mod interrupt;
 mod issue;
+mod manual;
 mod output;
 mod password;
 mod progress;
@@ -51,9 +52,11 @@ pub(crate) fn run() -> ExitCode {
 fn dispatch(verb: Verb, output: &mut Output) -> Result<Done, Failure> {
     match verb {
         Verb::Ca(args) => ca::run(&args, output),
+        Verb::Completions { shell } => Ok(manual::print_completions(shell)),
         Verb::Csr(args) => csr::run(&args, output),
         Verb::Extract(args) => extract::run(&args, output),
         Verb::Issue(args) => issue::run(&args, output),
+        Verb::Man { dir } => manual::write_pages(&dir),
         Verb::Show(args) => inspect::show(&args, output),
         Verb::Sign(args) => sign::run(&args, output),
         Verb::TestPki(args) => test_pki::run(&args, output),

@@ -40,6 +40,11 @@ pub(crate) enum Format {
 pub(crate) enum Verb {
     /// Make a CA, take one over, look at one
     Ca(CaArgs),
+    /// Print what a shell needs to complete what is typed
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// Make a key and a request for it, on the device or for a whole batch
     #[command(after_help = CSR_EXAMPLES)]
     Csr(CsrArgs),
@@ -49,6 +54,11 @@ pub(crate) enum Verb {
     /// Issue certificates for one identity or for a batch
     #[command(after_help = ISSUE_EXAMPLES)]
     Issue(IssueArgs),
+    /// Write the manual pages
+    Man {
+        /// The folder for them.
+        dir: PathBuf,
+    },
     /// Show what certificates, requests, revocation lists, keys and PFX files say
     #[command(after_help = SHOW_EXAMPLES)]
     Show(FilesArgs),
@@ -168,9 +178,6 @@ pub(crate) struct CaPolicyArgs {
     /// How many days a certificate may be good.
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_days: Option<u32>,
-    /// How many certificates the CA may issue in its life; those issued before count.
-    #[arg(long, value_name = "COUNT")]
-    pub(crate) max_certificates: Option<u64>,
     /// The kinds of keys, with commas between them.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "TYPES")]
     pub(crate) key_types: Vec<KeyTypeArg>,

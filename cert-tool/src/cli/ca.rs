@@ -108,9 +108,6 @@ fn set_policy(args: &CaPolicyArgs, output: &mut Output) -> Result<Done, Failure>
     if let Some(days) = args.max_days {
         policy = policy.with_max_days(days);
     }
-    if let Some(count) = args.max_certificates {
-        policy = policy.with_max_certificates(count);
-    }
     if !args.key_types.is_empty() {
         policy = policy.with_key_types(args.key_types.iter().map(|key_type| (*key_type).into()));
     }
@@ -163,7 +160,6 @@ struct CaRecord {
     key: String,
     identities: Option<String>,
     max_days: Option<u32>,
-    max_certificates: Option<u64>,
     key_types: Option<String>,
 }
 
@@ -194,7 +190,6 @@ impl CaRecord {
             },
             identities: policy.and_then(Policy::identities).map(str::to_owned),
             max_days: policy.and_then(Policy::max_days),
-            max_certificates: policy.and_then(Policy::max_certificates),
             key_types: key_types.map(|it| it.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
         }
     }
@@ -218,7 +213,6 @@ impl fmt::Display for CaRecord {
         let rules = [
             ("identities", self.identities.clone()),
             ("max_days", self.max_days.map(|days| days.to_string())),
-            ("max_certificates", self.max_certificates.map(|count| count.to_string())),
             ("key_types", self.key_types.clone()),
         ];
         write!(f, "\n  policy:     ")?;

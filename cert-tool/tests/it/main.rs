@@ -11,6 +11,7 @@ mod inspect;
 mod issue;
 mod judges;
 mod kill;
+mod manual;
 mod profile;
 mod sign;
 mod support;

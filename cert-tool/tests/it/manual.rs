@@ -1,0 +1,28 @@
+//! `cert-tool man` and `cert-tool completions`.
+
+use crate::support::Shop;
+
+#[test]
+fn every_verb_has_a_page_and_every_option_is_on_it() {
+    let shop = Shop::new();
+    shop.ok("man pages");
+    for (page, told) in [
+        ("cert-tool.1", "cert\\-tool"),
+        ("cert-tool-ca-init.1", "\\-\\-pkcs11"),
+        ("cert-tool-sign.1", "\\-\\-expect"),
+    ] {
+        let text = std::fs::read_to_string(shop.path("pages").join(page)).unwrap();
+        assert!(text.contains(told), "{page}: {text}");
+    }
+}
+
+#[test]
+fn completions_are_what_the_shell_takes() {
+    let shop = Shop::new();
+    let script = shop.ok("completions bash");
+    assert!(script.contains("--passphrase-file") && script.contains("thumbprint"));
+    shop.write("completions", &script);
+    let output = std::process::Command::new("bash").arg("-n").arg(shop.path("completions")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(shop.fails(2, "completions csh").contains("possible values"));
+}
