@@ -119,6 +119,31 @@ impl CheckName {
 
 /// Looks at a certificate as a hub would, and at all that a hub should. Every check that was made is
 /// in the answer, in the order of [`CheckName`].
+///
+/// ```
+/// use cert_tool::{CheckName, Verification, read_certificates, verify_certificate, write_test_pki};
+///
+/// # fn main() -> Result<(), cert_tool::Error> {
+/// # let temporary = tempfile::tempdir().unwrap();
+/// let pki = temporary.path().join("pki");
+/// let at = time::OffsetDateTime::now_utc();
+/// write_test_pki(&pki, 1, at)?;
+/// let chain = read_certificates(&pki.join("expired/chain.pem"))?;
+/// let by = Verification {
+///     trusted: &read_certificates(&pki.join("root.pem"))?,
+///     between: &chain,
+///     crls: &[],
+///     expected: None,
+///     thumbprints: &[],
+///     key: None,
+///     at,
+/// };
+/// let checks = verify_certificate(&chain[0], &by);
+/// let failed: Vec<_> = checks.iter().filter(|check| check.fault.is_some()).map(|check| check.name).collect();
+/// assert_eq!(failed, [CheckName::Dates]);
+/// # Ok(())
+/// # }
+/// ```
 pub fn verify_certificate(certificate: &Certificate, by: &Verification<'_>) -> Vec<Check> {
     let mut checks = leaf::checks(certificate, by);
     if !by.trusted.is_empty() {
