@@ -26,7 +26,7 @@ mod username;
 mod wire;
 
 impl Protocol for Gate {
-    /// Files that can be open are raised to the system's own limit when the hub starts.
+    /// Each is an open file: `ulimit -n` may allow fewer, and then the others wait.
     const MAX_CONNECTIONS: usize = 20_000;
 
     async fn serve(self: Arc<Self>, stream: TlsStream<TcpStream>, stop: CancellationToken) {

@@ -1,7 +1,7 @@
 //! A device or module over MQTT, as close to the wire as tests need it.
 //!
-//! It shares its codec with the hub, so it proves nothing about the codec; Microsoft's SDKs and
-//! mosquitto do (`scripts/device-judge`).
+//! It shares its codec with the hub, so it proves nothing about the codec; Microsoft's SDKs
+//! (`scripts/device-judge`) and mosquitto (`mqtt_mosquitto`) do.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -23,6 +23,7 @@ mod mqtt_commands;
 mod mqtt_connections;
 mod mqtt_hostile;
 mod mqtt_methods;
+mod mqtt_mosquitto;
 mod mqtt_twins;
 mod mqtt_websocket;
 mod query;
