@@ -17,7 +17,7 @@ pub struct Cells(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    Csv { header: Arc<Header>, record: StringRecord },
+    Csv { header: Arc<Header>, record: Arc<StringRecord> },
     Json { cells: Arc<[Arc<HeaderCell>]>, values: Vec<Value> },
 }
 
@@ -30,7 +30,7 @@ pub(crate) enum Cell<'a> {
 
 impl Cells {
     pub(crate) fn of_csv(header: Arc<Header>, record: StringRecord) -> Self {
-        Self(Repr::Csv { header, record })
+        Self(Repr::Csv { header, record: Arc::new(record) })
     }
 
     pub(crate) fn of_json(cells: Vec<Arc<HeaderCell>>, values: Vec<Value>) -> Self {

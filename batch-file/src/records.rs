@@ -114,7 +114,8 @@ pub(crate) fn encoding_flaw(text: &[u8], first_line: u64) -> Option<Flaw> {
             "save the file as UTF-8; in Excel: `CSV UTF-8 (comma delimited)`, not `CSV`",
         ));
     }
-    let offset = text.iter().position(|&byte| byte == 0)?;
+    // Almost never there, and `contains` is far quicker at finding that out.
+    let offset = text.contains(&0).then(|| text.iter().position(|&byte| byte == 0))??;
     Some(Flaw::new(
         format!("there is a NUL byte at {}", Place::of(text, offset, first_line)),
         "write the file again: it is damaged",

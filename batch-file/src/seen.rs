@@ -44,8 +44,10 @@ impl Seen {
     pub(crate) fn check_identity(&mut self, identity: &IdentityId, line: u64, findings: &mut Findings<'_>) {
         self.name_identity(identity);
         let name = &self.name;
-        let any_case = self.hash(self.lower_case.as_bytes()) & !EXACT_BITS;
-        let key = any_case | (self.hash(name.as_bytes()) & EXACT_BITS);
+        let lower = self.hash(self.lower_case.as_bytes());
+        let exact = if *name == self.lower_case { lower } else { self.hash(name.as_bytes()) };
+        let any_case = lower & !EXACT_BITS;
+        let key = any_case | (exact & EXACT_BITS);
         let field = match identity.module() {
             Some(_) => Field::ModuleId,
             None => Field::DeviceId,

@@ -69,6 +69,12 @@ impl Thumbprint {
     /// Parses what a person, a spreadsheet or `openssl -fingerprint` wrote: colons, spaces and
     /// dashes between digits are dropped, and the case becomes upper.
     pub fn parse_lenient(text: &str) -> Result<Self, ThumbprintError> {
+        // As a machine writes it, there is nothing to drop.
+        if matches!(text.len(), SHA1_HEX_DIGITS | SHA256_HEX_DIGITS)
+            && let Ok(plain) = text.parse::<Self>()
+        {
+            return Ok(Self { lower_case: 0, ..plain });
+        }
         let digits: String =
             text.chars().filter(|c| !matches!(c, ':' | ' ' | '-')).map(|c| c.to_ascii_uppercase()).collect();
         digits.parse()
@@ -100,7 +106,9 @@ impl FromStr for Thumbprint {
 
     /// Parses the wire form: exactly 40 or 64 hex digits.
     fn from_str(text: &str) -> Result<Self, ThumbprintError> {
-        if let Some((index, character)) = text.chars().enumerate().find(|(_, c)| !c.is_ascii_hexdigit()) {
+        if !text.bytes().all(|byte| byte.is_ascii_hexdigit())
+            && let Some((index, character)) = text.chars().enumerate().find(|(_, c)| !c.is_ascii_hexdigit())
+        {
             return Err(ThumbprintError::NotHex { character, position: index + 1 });
         }
         let mut bytes = [0_u8; 32];

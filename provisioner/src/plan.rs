@@ -31,8 +31,6 @@ pub struct Plan {
     pub operations: BTreeMap<String, Operations>,
     /// The seconds that the slowest class takes: the time of the whole.
     pub seconds: f64,
-    /// What would be done with each row that is not to be kept as it is.
-    pub rows: Vec<PlannedRow>,
 }
 
 /// Operations of one throttle class.
@@ -106,18 +104,18 @@ impl Planner {
             issue: 0,
             operations: BTreeMap::new(),
             seconds: 0.0,
-            rows: Vec::new(),
         };
         Self { tier, units, plan, counts: BTreeMap::new() }
     }
 
-    /// Adds a row and how it stands.
-    pub fn add(&mut self, row: &LedgerRow, standing: Standing) {
+    /// Adds a row and how it stands; answers what would be done with it, unless it is to be kept as it
+    /// is. A plan of a million rows is not kept in memory.
+    pub fn add(&mut self, row: &LedgerRow, standing: &Standing) -> Option<PlannedRow> {
         let state = &row.wanted.state;
         self.plan.issue += u64::from(state.auth.is_to_be_issued());
         // Whatever happens to it, it is read back in the end.
         self.count(OperationClass::TwinRead);
-        let action = match &standing {
+        let action = match standing {
             Standing::Different(_) | Standing::TwinDiffers(_) => Action::Conflict,
             Standing::Equal | Standing::TwinWrittenSince(_) => Action::Keep,
             Standing::Missing => Action::Create,
@@ -132,14 +130,15 @@ impl Planner {
                 self.count(OperationClass::TwinUpdate);
             }
         }
-        if action != Action::Keep || !standing.differences().is_empty() {
-            self.plan.rows.push(PlannedRow {
-                line: row.line,
-                identity: row.wanted.identity.to_string(),
-                action,
-                differences: standing.differences().to_vec(),
-            });
-        }
+        let differences = standing.differences().to_vec();
+        let is_remarkable = action != Action::Keep || !differences.is_empty();
+        let identity = &row.wanted.identity;
+        is_remarkable.then(|| PlannedRow {
+            line: row.line,
+            identity: identity.to_string(),
+            action,
+            differences,
+        })
     }
 
     fn plan_creation(&mut self, state: &DesiredState, is_module: bool) {
@@ -196,9 +195,9 @@ mod tests {
     fn a_work_order_of_19200_identities_takes_192_minutes_on_s1() {
         let mut planner = Planner::new(Tier::S1, NonZeroU32::MIN);
         for unit in 0..4800 {
-            planner.add(&row(&format!("pump-{unit}")), Standing::Missing);
+            planner.add(&row(&format!("pump-{unit}")), &Standing::Missing);
             for module in ["a", "b", "c"] {
-                planner.add(&row(&format!("pump-{unit}/{module}")), Standing::Missing);
+                planner.add(&row(&format!("pump-{unit}/{module}")), &Standing::Missing);
             }
         }
         let plan = planner.finish();
@@ -211,14 +210,13 @@ mod tests {
     #[test]
     fn what_is_kept_costs_one_twin_read_and_is_not_listed() {
         let mut planner = Planner::new(Tier::S1, NonZeroU32::MIN);
-        planner.add(&row("a"), Standing::Equal);
+        assert!(planner.add(&row("a"), &Standing::Equal).is_none());
         let difference =
             Difference { path: "status".into(), wanted: json!("enabled"), found: json!("disabled") };
-        planner.add(&row("b"), Standing::Different(vec![difference.clone()]));
+        let planned = planner.add(&row("b"), &Standing::Different(vec![difference.clone()]));
         let plan = planner.finish();
         assert_eq!((plan.keep, plan.conflict), (1, 1));
         assert_eq!(plan.operations.len(), 1);
-        assert_eq!(plan.rows.len(), 1);
-        assert_eq!(plan.rows[0].differences, [difference]);
+        assert_eq!(planned.unwrap().differences, [difference]);
     }
 }

@@ -74,7 +74,7 @@ impl<H: Hub> Creator<H> {
                 Err(error) => events.push(Some(refused_or_fatal(error, None)?)),
             }
         }
-        let mut sent = self.send(&items).await?.into_iter();
+        let mut sent = self.send_new(&items).await?.into_iter();
         Ok(events.into_iter().filter_map(|event| event.or_else(|| sent.next())).collect())
     }
 
@@ -88,7 +88,7 @@ impl<H: Hub> Creator<H> {
             return join_all(singly).await.into_iter().collect();
         }
         let items: Vec<BulkItem> = wanted.iter().map(|wanted| wanted.create_item(keys, None)).collect();
-        let mut events = self.send(&items).await?;
+        let mut events = self.send_new(&items).await?;
         self.learn_from(wanted, &events, keys).await?;
         let without_twin = self.bulk_modules() == BulkModules::WithoutTwin;
         for (wanted, event) in wanted.iter().zip(&mut events) {
@@ -103,6 +103,25 @@ impl<H: Hub> Creator<H> {
                     }
                 }
                 _ => {}
+            }
+        }
+        Ok(events)
+    }
+
+    /// Sends items that create, and sends them again when the answer is lost: a creation changes
+    /// nothing that is there, and costs one call where asking what became of each item costs a
+    /// hundred. What then exists already may be the lost call's own work, so it has to be looked at.
+    async fn send_new(&self, items: &[BulkItem]) -> Result<Vec<Event>, HubError> {
+        let mut events = self.send(items).await?;
+        for _ in 0..RESENDS {
+            if !events.iter().all(|event| matches!(event, Event::Lost(HubError::NoAnswer))) {
+                break;
+            }
+            events = self.send(items).await?;
+            for event in &mut events {
+                if matches!(event, Event::AlreadyExists) {
+                    *event = Event::Lost(HubError::NoAnswer);
+                }
             }
         }
         Ok(events)
@@ -203,6 +222,9 @@ impl<H: Hub> Creator<H> {
         *self.modules.lock().unwrap_or_else(PoisonError::into_inner) = learnt;
     }
 }
+
+/// How often creations are sent again before the hub is asked what became of them.
+const RESENDS: usize = 3;
 
 fn item_events(items: &[BulkItem], result: &BulkResult) -> Vec<Event> {
     let failed: HashMap<(&str, Option<&str>), &BulkError> = result

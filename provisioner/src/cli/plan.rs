@@ -4,43 +4,84 @@ use super::args::{Format, PlanArgs};
 use super::failure::{Exit, Failure};
 use super::loading::{Comparison, counted};
 use super::printer::Printer;
-use crate::plan::{Action, Plan, Planner};
+use crate::ledger::LedgerRow;
+use crate::plan::{Action, Plan, PlannedRow, Planner};
+use crate::standing::Standing;
 
 pub(super) async fn run(args: &PlanArgs, printer: &Printer) -> Result<Exit, Failure> {
     let comparison = Comparison::open(&args.job, "comparing", printer).await?;
     let size = args.job.target.size();
     let mut planner = Planner::new(size.tier, size.units);
-    let compared = comparison.verify.each(|row, standing| planner.add(&row, standing)).await;
+    let mut rows = Rows::begin(printer);
+    let add = |row: LedgerRow, standing: Standing| {
+        if let Some(planned) = planner.add(&row, &standing) {
+            rows.print(&planned);
+        }
+    };
+    let compared = comparison.verify.each(add).await;
     comparison.close().await;
     compared?;
-    print(&planner.finish(), printer);
+    rows.end(&planner.finish());
     Ok(Exit::Done)
 }
 
-fn print(plan: &Plan, printer: &Printer) {
-    match printer.format {
-        Format::Json => printer.json(plan),
-        Format::Csv => printer.csv(
-            ["line", "identity", "action", "differences"],
-            plan.rows.iter().map(|row| {
+/// Prints rows as they are found, and the sum after them.
+struct Rows<'a> {
+    printer: &'a Printer,
+    is_first: bool,
+}
+
+impl<'a> Rows<'a> {
+    fn begin(printer: &'a Printer) -> Self {
+        match printer.format {
+            Format::Csv => printer.csv_row(["line", "identity", "action", "differences"]),
+            Format::Json => printer.data("{\n  \"rows\": ["),
+            Format::Text => {}
+        }
+        Self { printer, is_first: true }
+    }
+
+    fn print(&mut self, row: &PlannedRow) {
+        match self.printer.format {
+            Format::Csv => {
                 let differences: Vec<_> = row.differences.iter().map(ToString::to_string).collect();
-                [
+                self.printer.csv_row([
                     row.line.to_string(),
                     row.identity.clone(),
                     row.action.as_str().to_owned(),
                     differences.join("; "),
-                ]
-            }),
-        ),
-        Format::Text => print_text(plan, printer),
+                ]);
+            }
+            Format::Json => {
+                let comma = if self.is_first { " " } else { "," };
+                let text = serde_json::to_string(row).unwrap_or_default();
+                self.printer.data(format_args!("   {comma}{text}"));
+            }
+            Format::Text if row.action == Action::Conflict || !row.differences.is_empty() => {
+                let printer = self.printer;
+                printer.data(format_args!("line {}: {}: {}", row.line, row.identity, row.action.as_str()));
+                row.differences.iter().for_each(|difference| printer.data(format_args!("  {difference}")));
+            }
+            Format::Text => {}
+        }
+        self.is_first = false;
+    }
+
+    fn end(self, plan: &Plan) {
+        match self.printer.format {
+            Format::Csv => {}
+            Format::Json => {
+                let sum = serde_json::to_string_pretty(plan).unwrap_or_default();
+                // The members of the sum, after the rows in the same object.
+                let members = sum.strip_prefix('{').unwrap_or_default();
+                self.printer.data(format_args!("  ],{members}"));
+            }
+            Format::Text => print_text(plan, self.printer),
+        }
     }
 }
 
 fn print_text(plan: &Plan, printer: &Printer) {
-    for row in plan.rows.iter().filter(|row| row.action == Action::Conflict || !row.differences.is_empty()) {
-        printer.data(format_args!("line {}: {}: {}", row.line, row.identity, row.action.as_str()));
-        row.differences.iter().for_each(|difference| printer.data(format_args!("  {difference}")));
-    }
     printer.data(format_args!(
         "{} to create, {} to update, {} to keep, {} in conflict; {} to issue",
         plan.create,
