@@ -1,0 +1,238 @@
+//! Load on a hub over REST: how fast it creates, reads and finds.
+//!
+//! ```text
+//! rest_load FOLDER create COUNT MODULES    COUNT devices, each with MODULES modules, in bulk of 100
+//! rest_load FOLDER read COUNT SECONDS      twins of those devices, one by one, as fast as it can
+//! rest_load FOLDER read COUNT SECONDS RATE at a rate per second; a late request counts from when it was due
+//! rest_load FOLDER query COUNT             200 point queries, one after the other
+//! ```
+//!
+//! FOLDER holds `connection-string` and `ca.pem` of a hub that runs. Connections are kept alive.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a tool for developers: what it can't do ends it"
+)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use hub_types::connection_string::ServiceConnectionString;
+use hub_types::sas::SasToken;
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant as TokioInstant, sleep_until};
+use tokio_rustls::TlsConnector;
+
+/// What every connection needs.
+struct Target {
+    host: String,
+    token: String,
+    tls: TlsConnector,
+}
+
+/// One connection, used for one request after the other.
+struct Connection {
+    target: Arc<Target>,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Target {
+    fn read(folder: &Path) -> Self {
+        let text = std::fs::read_to_string(folder.join("connection-string")).expect("a connection string");
+        let connection: ServiceConnectionString = text.trim().parse().expect("a connection string");
+        let in_a_day = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() + 86_400;
+        let host = connection.host.as_str().to_owned();
+        let token = SasToken::sign(&host, Some(&connection.policy), &connection.key, in_a_day);
+        let mut roots = RootCertStore::empty();
+        let pem = std::fs::read(folder.join("ca.pem")).expect("ca.pem");
+        roots.add(CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self { host, token: token.expose_text().to_string(), tls: TlsConnector::from(Arc::new(tls)) }
+    }
+
+    async fn connect(self: &Arc<Self>) -> Connection {
+        let stream = TcpStream::connect(&self.host).await.expect("the hub listens");
+        stream.set_nodelay(true).unwrap();
+        let stream = self.tls.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Connection { target: Arc::clone(self), sender }
+    }
+}
+
+impl Connection {
+    async fn call(&mut self, method: Method, path: &str, body: Vec<u8>) -> Bytes {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{path}?api-version=2021-04-12"))
+            .header("host", &self.target.host)
+            .header("authorization", &self.target.token)
+            .body(Full::new(Bytes::from(body)))
+            .unwrap();
+        self.sender.ready().await.unwrap();
+        let response = self.sender.send_request(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(status.is_success(), "{path}: {status} {}", String::from_utf8_lossy(&body));
+        body
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let target = Arc::new(Target::read(Path::new(&arguments[0])));
+    let number = |place: usize| arguments[place].parse::<usize>().expect("a number");
+    match (arguments[1].as_str(), arguments.len()) {
+        ("create", 4) => create(&target, number(2), number(3)).await,
+        ("read", 4) => read(&target, number(2), number(3), None).await,
+        ("read", 5) => read(&target, number(2), number(3), Some(number(4))).await,
+        ("query", 3) => query(&target, number(2)).await,
+        _ => panic!("see the head of this file for how it is called"),
+    }
+}
+
+async fn create(target: &Arc<Target>, count: usize, modules: usize) {
+    let (devices, begun) = (count.div_ceil(BULK), Instant::now());
+    in_parallel(target, devices, move |call| {
+        (call * BULK..count.min((call + 1) * BULK)).map(device).collect()
+    })
+    .await;
+    // Devices first: a module needs its device.
+    let items = count * modules;
+    in_parallel(target, items.div_ceil(BULK), move |call| {
+        (call * BULK..items.min((call + 1) * BULK))
+            .map(|item| module(item / modules, item % modules))
+            .collect()
+    })
+    .await;
+    let seconds = begun.elapsed().as_secs_f64();
+    println!(
+        "created {} identities in {seconds:.2} s: {:.0}/s",
+        count + items,
+        (count + items) as f64 / seconds
+    );
+}
+
+/// Sends so many bulk calls over all connections, each taking the next when it is done with one.
+async fn in_parallel(
+    target: &Arc<Target>,
+    calls: usize,
+    items: impl Fn(usize) -> Vec<Value> + Clone + Send + 'static,
+) {
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut workers = JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        let (target, next, items) = (Arc::clone(target), Arc::clone(&next), items.clone());
+        workers.spawn(async move {
+            let mut connection = target.connect().await;
+            loop {
+                let call = next.fetch_add(1, Ordering::Relaxed);
+                if call >= calls {
+                    return;
+                }
+                let body = serde_json::to_vec(&items(call)).unwrap();
+                connection.call(Method::POST, "/devices", body).await;
+            }
+        });
+    }
+    workers.join_all().await;
+}
+
+fn device(number: usize) -> Value {
+    json!({
+        "id": id(number),
+        "importMode": "create",
+        "tags": {"site": "hall-3", "line": number % 7},
+        "properties": {"desired": {"interval": 60, "limits": {"low": 1, "high": number}}},
+    })
+}
+
+fn module(device: usize, number: usize) -> Value {
+    let desired = json!({"interval": 60});
+    json!({
+        "id": id(device),
+        "moduleId": format!("module-{number}"),
+        "importMode": "create",
+        "properties": {"desired": desired},
+    })
+}
+
+fn id(number: usize) -> String {
+    format!("pump-{number:07}")
+}
+
+async fn read(target: &Arc<Target>, count: usize, seconds: usize, rate: Option<usize>) {
+    let begun = TokioInstant::now();
+    let end = begun + Duration::from_secs(seconds as u64);
+    let mut workers = JoinSet::new();
+    for worker in 0..CONNECTIONS {
+        let target = Arc::clone(target);
+        workers.spawn(async move {
+            let mut connection = target.connect().await;
+            let mut latencies = Vec::new();
+            for turn in 0.. {
+                let turn = turn * CONNECTIONS + worker;
+                let due = match rate {
+                    None => TokioInstant::now(),
+                    Some(rate) => begun + Duration::from_secs(1).mul_f64(turn as f64 / rate as f64),
+                };
+                sleep_until(due).await;
+                if due >= end {
+                    return latencies;
+                }
+                // A prime step visits the devices in no order that a cache could like.
+                let path = format!("/twins/{}", id(turn * 7_919 % count));
+                connection.call(Method::GET, &path, Vec::new()).await;
+                latencies.push(due.elapsed());
+            }
+            latencies
+        });
+    }
+    let latencies: Vec<Duration> = workers.join_all().await.into_iter().flatten().collect();
+    println!("read {:.0} twins/s; {}", latencies.len() as f64 / seconds as f64, spread(latencies));
+}
+
+async fn query(target: &Arc<Target>, count: usize) {
+    let mut connection = target.connect().await;
+    let mut latencies = Vec::new();
+    for turn in 0..200 {
+        let text = format!("SELECT * FROM devices WHERE deviceId = '{}'", id(turn * 7_919 % count));
+        let begun = Instant::now();
+        let body = json!({ "query": text }).to_string().into_bytes();
+        let rows: Vec<Value> =
+            serde_json::from_slice(&connection.call(Method::POST, "/devices/query", body).await).unwrap();
+        assert_eq!(rows.len(), 1, "{text}");
+        latencies.push(begun.elapsed());
+    }
+    println!("point queries: {}", spread(latencies));
+}
+
+fn spread(mut latencies: Vec<Duration>) -> String {
+    latencies.sort_unstable();
+    let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
+    format!("p50 {:.2} ms, p99 {:.2} ms, longest {:.2} ms", at(0.5), at(0.99), at(1.0))
+}
+
+const BULK: usize = 100;
+const CONNECTIONS: usize = 16;
