@@ -175,6 +175,9 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn csr(&self, base: &Path, findings: &mut Findings<'_>) -> Option<CsrSource> {
         let text = self.get(Field::Csr)?;
+        if let Some(pem) = base64_as_pem(text) {
+            return Some(CsrSource::Pem(pem));
+        }
         if !text.starts_with("-----BEGIN") {
             return self.path(Field::Csr, base, findings).map(CsrSource::Path);
         }
@@ -268,6 +271,19 @@ fn auth_word(text: &str) -> Result<AuthWord, Flaw> {
         }
     }
 }
+
+/// A request in DER that was written as base64 is PEM without its first and last line. No file has such
+/// a name: `MI` is how base64 of every DER longer than 127 bytes begins.
+fn base64_as_pem(text: &str) -> Option<String> {
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    let is_der =
+        text.len() >= SHORTEST_REQUEST_CHARS && text.starts_with("MI") && text.chars().all(is_base64);
+    is_der
+        .then(|| format!("-----BEGIN CERTIFICATE REQUEST-----\n{text}\n-----END CERTIFICATE REQUEST-----\n"))
+}
+
+/// Fewer digits than the shortest request with a 224-bit key has.
+const SHORTEST_REQUEST_CHARS: usize = 172;
 
 fn is_request(pem: &str) -> bool {
     ["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"].iter().any(|label| {

@@ -70,7 +70,7 @@ pub enum RowAuth {
 pub enum CsrSource {
     /// In a file, PEM or DER.
     Path(PathBuf),
-    /// In the batch itself, as PEM.
+    /// In the batch itself, as PEM; DER in base64 is PEM too, by then.
     Pem(String),
 }
 

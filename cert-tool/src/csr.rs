@@ -11,6 +11,7 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::error::Error;
+use crate::fs::read_bounded;
 use crate::key::PrivateKey;
 use crate::pem;
 use crate::reference::{self, Found, kind_of_bytes, kind_of_label, not_a};
@@ -54,7 +55,9 @@ impl Csr {
     /// Reads and verifies a file, PEM or DER.
     pub fn read(path: &Path) -> Result<Self, Refusal> {
         let request = reference::read(path, WANTED).and_then(|found| request_in(found, path));
-        Self::from_der(&request.map_err(bad)?)
+        let request = request.map_err(bad)?;
+        refuse_several(path).map_err(bad)?;
+        Self::from_der(&request)
     }
 
     /// Parses and verifies DER.
@@ -155,6 +158,21 @@ fn request_in(found: Found, name: &Path) -> Result<Vec<u8>, Error> {
         Found::Other(bytes) if X509CertificationRequest::from_der(&bytes).is_ok() => Ok(bytes),
         Found::Other(bytes) => Err(not_a(name, WANTED, kind_of_bytes(&bytes))),
     }
+}
+
+/// Nobody can tell which of two requests in one file is meant. A `path#offset` means one.
+fn refuse_several(path: &Path) -> Result<(), Error> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let bytes = read_bounded(path, reference::MAX_FILE_BYTES)?;
+    let requests = pem::blocks(&bytes).map_or(1, |blocks| {
+        blocks.iter().filter(|block| block.label.ends_with(pem::CERTIFICATE_REQUEST)).count()
+    });
+    if requests > 1 {
+        return Err(not_a(path, WANTED, format!("a file with {requests} requests")));
+    }
+    Ok(())
 }
 
 fn bad(error: Error) -> Refusal {

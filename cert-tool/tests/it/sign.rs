@@ -74,3 +74,57 @@ fn what_a_request_asks_for_beyond_its_key_is_not_granted() {
     let shown = shop.openssl("x509 -in signed/devices/a/cert.pem -noout -text");
     assert!(shown.contains("CA:FALSE") && !shown.contains("1.2.3.4"), "{shown}");
 }
+
+#[test]
+fn hostile_files_are_refused_by_name_and_stop_nobody() {
+    let shop = Shop::new();
+    std::fs::create_dir(shop.path("in")).unwrap();
+    for name in ["a", "b"] {
+        shop.ok(&format!("csr --device-id {name} --key-out {name}.pem --out in/{name}.csr"));
+    }
+    let good = std::fs::read_to_string(shop.path("in/a.csr")).unwrap();
+    let second = std::fs::read_to_string(shop.path("in/b.csr")).unwrap();
+    std::fs::remove_file(shop.path("in/b.csr")).unwrap();
+    let utf16: Vec<u8> =
+        [0xff, 0xfe].into_iter().chain(good.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    for (file, bytes) in [
+        ("cut", good.as_bytes()[..good.len() / 2].to_vec()),
+        ("two", format!("{good}{second}").into_bytes()),
+        ("zeros", vec![0; 10 << 20]),
+        ("utf16", utf16),
+        ("empty", Vec::new()),
+        ("key", std::fs::read(shop.path("a.pem")).unwrap()),
+    ] {
+        std::fs::write(shop.path(&format!("in/{file}.csr")), bytes).unwrap();
+    }
+    let said = shop.run("sign in --ca ca --out signed --format json");
+    assert_eq!(said.code, 1, "{}", said.err);
+    for (file, reason) in [
+        ("cut", "truncated PEM"),
+        ("two", "2 requests"),
+        ("zeros", "more than"),
+        ("utf16", "UTF-16"),
+        ("empty", "empty"),
+        ("key", "a private key"),
+    ] {
+        let named = format!("refused: in/{file}.csr:");
+        let line = said.err.lines().find(|line| line.starts_with(&named));
+        assert!(line.is_some_and(|line| line.contains(reason)), "{file}: {}", said.err);
+        assert!(said.out.contains(&format!(r#""request":"in/{file}.csr""#)), "{file}: {}", said.out);
+    }
+    shop.factory.assert_openssl_accepts(&shop.path("signed/devices/a/cert.pem"));
+}
+
+#[test]
+fn a_request_may_be_der_in_base64_in_its_cell() {
+    let shop = Shop::new();
+    shop.ok("csr --device-id a --key-out a.pem --out a.csr");
+    let pem = std::fs::read_to_string(shop.path("a.csr")).unwrap();
+    let base64: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+    shop.write("batch.csv", &format!("device_id,csr\na,{base64}\n"));
+    shop.ok("issue --ca ca --from batch.csv --out out --sink folder");
+    assert_eq!(
+        shop.openssl("x509 -in out/devices/a/cert.pem -noout -pubkey"),
+        shop.openssl("pkey -in a.pem -pubout")
+    );
+}
