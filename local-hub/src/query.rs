@@ -1,6 +1,6 @@
 //! The query language of IoT Hub, as far as the hub has it: text → tokens → [`Query`] → a scan.
 //!
-//! `SELECT [TOP n] *|items FROM devices|devices.modules [WHERE …] [GROUP BY …]`. Source: "IoT Hub
+//! `SELECT [TOP n] *|items FROM devices|devices.modules|devices.jobs [WHERE …] [GROUP BY …]`. Source: "IoT Hub
 //! query language for device and module twins". Where that leaves the result of a comparison open,
 //! it is as in Azure Cosmos DB, whose dialect this is: what compares with something that is missing
 //! is neither true nor false.
@@ -11,6 +11,7 @@ pub(crate) use syntax::Query;
 mod aggregate;
 mod condition;
 mod cursor;
+mod jobs;
 mod lexer;
 mod page;
 mod parser;

@@ -1,33 +1,32 @@
-//! Whether a twin meets a condition: true, false, or neither, where something is missing.
+//! Whether a row meets a condition: true, false, or neither, where something is missing.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::jobs::Fields;
 use super::syntax::{Condition, Kind, Literal, Operand, Operator, TextTest};
 use crate::registry::{Datum, TwinDocument};
 
 impl Condition {
-    /// Whether the condition is true of a twin.
-    pub(crate) fn holds(&self, twin: &TwinDocument<'_>) -> bool {
-        self.evaluate(twin) == Some(true)
+    /// Whether the condition is true of a row.
+    pub(super) fn holds(&self, row: &impl Fields) -> bool {
+        self.evaluate(row) == Some(true)
     }
 
-    fn evaluate(&self, twin: &TwinDocument<'_>) -> Option<bool> {
+    fn evaluate(&self, row: &impl Fields) -> Option<bool> {
         match self {
-            Self::And(parts) => all(parts.iter().map(|part| part.evaluate(twin))),
+            Self::And(parts) => all(parts.iter().map(|part| part.evaluate(row))),
             // One is true unless all are false.
             Self::Or(parts) => {
-                all(parts.iter().map(|part| part.evaluate(twin).map(|is| !is))).map(|none| !none)
+                all(parts.iter().map(|part| part.evaluate(row).map(|is| !is))).map(|none| !none)
             }
-            Self::Not(inner) => inner.evaluate(twin).map(|is| !is),
-            Self::Compare { left, operator, right } => {
-                operator.compare(&left.value(twin), &right.value(twin))
-            }
-            Self::In { operand, list, negated } => is_in(&operand.value(twin), list).map(|is| is != *negated),
-            Self::Is { kind, operand } => Some(kind.describes(&operand.value(twin))),
-            Self::Text { test, operand, text } => test.check(&operand.value(twin), &text.value(twin)),
-            Self::Value(operand) => match operand.value(twin) {
+            Self::Not(inner) => inner.evaluate(row).map(|is| !is),
+            Self::Compare { left, operator, right } => operator.compare(&left.value(row), &right.value(row)),
+            Self::In { operand, list, negated } => is_in(&operand.value(row), list).map(|is| is != *negated),
+            Self::Is { kind, operand } => Some(kind.describes(&operand.value(row))),
+            Self::Text { test, operand, text } => test.check(&operand.value(row), &text.value(row)),
+            Self::Value(operand) => match operand.value(row) {
                 Scalar::Bool(is) => Some(is),
                 _ => None,
             },
@@ -115,11 +114,17 @@ impl TextTest {
     }
 }
 
+impl Fields for TwinDocument<'_> {
+    fn field_at(&self, path: &[String]) -> Datum<'_> {
+        self.lookup(path)
+    }
+}
+
 impl Operand {
-    fn value<'a>(&'a self, twin: &TwinDocument<'a>) -> Scalar<'a> {
+    fn value<'a>(&'a self, row: &'a impl Fields) -> Scalar<'a> {
         match self {
             Self::Literal(literal) => literal.into(),
-            Self::Path(path) => twin.lookup(&path.0).into(),
+            Self::Path(path) => row.field_at(&path.0).into(),
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::registry::{Answer, Datum, DeviceRecord, Registry, TwinDocument};
 /// What `x-ms-item-type` says of the rows. C# reads it with regard to case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ItemType {
+    DeviceJob,
     Raw,
     Twin,
 }
@@ -31,6 +32,7 @@ pub(crate) enum ItemType {
 impl ItemType {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
+            Self::DeviceJob => "DeviceJob",
             Self::Raw => "Raw",
             Self::Twin => "Twin",
         }
@@ -59,7 +61,7 @@ pub(crate) struct Page {
 pub(crate) async fn run(hub: &Hub, request: PageRequest<'_>) -> Answer<Page> {
     let query = request.query;
     if query.from == Collection::Jobs {
-        return Err(Refusal::not_implemented("QueryDeviceJobs"));
+        return super::jobs::run(hub, &request);
     }
     let token = request.continuation.map(|text| Token::read(text, request.text)).transpose()?;
     if let Select::Aggregates(columns) = &query.select {
@@ -308,7 +310,7 @@ fn fingerprint(query: &str) -> u64 {
     hasher.finish()
 }
 
-fn write_json(body: &mut Vec<u8>, value: &impl Serialize) -> Answer<()> {
+pub(super) fn write_json(body: &mut Vec<u8>, value: &impl Serialize) -> Answer<()> {
     serde_json::to_writer(body, value)
         .map_err(|error| Refusal::new(ErrorCode::ServerError, error.to_string()))
 }

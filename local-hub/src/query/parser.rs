@@ -61,7 +61,7 @@ impl Parser {
             _ => Err(QueryError {
                 column,
                 problem: format!(
-                    "`{}` is no collection; there are devices and devices.modules",
+                    "`{}` is no collection; there are devices, devices.modules and devices.jobs",
                     shortened(&name)
                 ),
             }),

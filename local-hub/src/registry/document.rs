@@ -176,6 +176,11 @@ impl<'a> Datum<'a> {
         Self::Text(Cow::Borrowed(text))
     }
 
+    /// A value that is JSON already.
+    pub(crate) fn value(value: &'a Value) -> Self {
+        Self::Json(Cow::Borrowed(value))
+    }
+
     fn json(value: impl Serialize) -> Self {
         // What is passed here are documents of our own, which all have a JSON form.
         serde_json::to_value(value).map_or(Self::Missing, |value| Self::Json(Cow::Owned(value)))

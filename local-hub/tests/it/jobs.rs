@@ -181,3 +181,34 @@ async fn a_job_waits_for_its_time_and_can_be_cancelled_before() {
     assert_eq!(client.get("/twins/a").await.ok()["tags"], json!({"minute": 10}));
     assert_eq!(client.get("/jobs/v2/two").await.ok()["status"], "cancelled");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_job_did_can_be_queried_device_by_device() {
+    let hub = TestHub::start().await;
+    let client = &hub.client;
+    for device in ["a", "b"] {
+        client.put(&format!("/devices/{device}"), None, &json!({ "deviceId": device })).await.ok();
+    }
+    let update =
+        json!({"type": "scheduleUpdateTwin", "queryCondition": "*", "updateTwin": {"tags": {"x": 1}}});
+    client.put("/jobs/v2/update", None, &update).await.ok();
+    ended(client, "/jobs/v2/update").await;
+    let call = json!({"type": "scheduleDeviceMethod", "queryCondition": "deviceId = 'a'",
+        "cloudToDeviceMethod": {"methodName": "reboot", "payload": null}});
+    client.put("/jobs/v2/call", None, &call).await.ok();
+    let called = ended(client, "/jobs/v2/call").await;
+    assert_eq!(called["deviceJobStatistics"]["failedCount"], 1, "the device is not connected");
+
+    let query = "SELECT * FROM devices.jobs WHERE devices.jobs.jobId = 'update'";
+    let first = client.query(query, &[("x-ms-max-item-count", "1")]).await;
+    assert_eq!(first.header("x-ms-item-type"), Some("DeviceJob"));
+    let token = first.header("x-ms-continuation").unwrap().to_owned();
+    let last = client.query(query, &[("x-ms-continuation", &token)]).await;
+    assert_eq!(last.header("x-ms-continuation"), None);
+    let rows = [first.ok()[0].clone(), last.ok()[0].clone()];
+    assert_eq!([&rows[0]["deviceId"], &rows[1]["deviceId"]], [&json!("a"), &json!("b")]);
+    assert_eq!(rows[0]["status"], "completed");
+    let failed = client.query("SELECT * FROM devices.jobs WHERE status = 'failed'", &[]).await.ok();
+    assert_eq!(failed[0]["error"]["code"], "404103");
+    client.query("SELECT COUNT() FROM devices.jobs", &[]).await.refused(400, "ArgumentInvalid");
+}

@@ -1,0 +1,101 @@
+//! `devices.jobs`: what scheduled jobs did, one row for each device of each job.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use super::page::{ItemType, Page, PageRequest, write_json};
+use super::syntax::Select;
+use crate::documents::{DeviceOutcome, Documents, Job, JobStatus, JobWork, ScheduledJob};
+use crate::hub::Hub;
+use crate::refusal::Refusal;
+use crate::registry::{Answer, Datum};
+
+/// A row that conditions can look at.
+pub(super) trait Fields {
+    /// The value at a path.
+    fn field_at(&self, path: &[String]) -> Datum<'_>;
+}
+
+struct Row(Value);
+
+impl Fields for Row {
+    /// Microsoft's examples write `devices.jobs.jobId`, `jobs.jobId` and `jobId`.
+    fn field_at(&self, path: &[String]) -> Datum<'_> {
+        let mut names = path;
+        for collection in ["devices", "jobs"] {
+            if let Some((first, rest)) = names.split_first()
+                && !rest.is_empty()
+                && first.eq_ignore_ascii_case(collection)
+            {
+                names = rest;
+            }
+        }
+        let found = names.iter().try_fold(&self.0, |value, name| value.get(name));
+        found.map_or(Datum::Missing, Datum::value)
+    }
+}
+
+/// Runs a query over `devices.jobs`. There is no projection and no aggregate over it.
+pub(super) fn run(hub: &Hub, request: &PageRequest<'_>) -> Answer<Page> {
+    let query = request.query;
+    if query.select != Select::All {
+        return Err(Refusal::argument("BadRequest: only SELECT * can be asked of devices.jobs"));
+    }
+    let skip = request.continuation.map_or(Ok(0), read_token)?;
+    let wanted = query.top.unwrap_or(usize::MAX);
+    let rows = hub.read_documents(|documents| {
+        let matching =
+            rows(documents).filter(|row| query.filter.as_ref().is_none_or(|filter| filter.holds(row)));
+        matching
+            .take(wanted)
+            .skip(skip)
+            .take(request.size.saturating_add(1))
+            .map(|row| row.0)
+            .collect::<Vec<_>>()
+    });
+    let page = rows.get(..request.size).unwrap_or(&rows);
+    let mut body = Vec::new();
+    write_json(&mut body, &page)?;
+    let more = rows.len() > page.len();
+    let continuation = more.then(|| URL_SAFE_NO_PAD.encode((skip + page.len()).to_string()));
+    Ok(Page { body, item_type: ItemType::DeviceJob, continuation })
+}
+
+/// Jobs come in the order of their ids and keep their rows, so a number is a place.
+fn read_token(token: &str) -> Answer<usize> {
+    let text = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    text.and_then(|text| text.parse().ok())
+        .ok_or_else(|| Refusal::argument("x-ms-continuation is no token of this query"))
+}
+
+fn rows(documents: &Documents) -> impl Iterator<Item = Row> {
+    let scheduled = documents.jobs().filter_map(|job| match &job.work {
+        JobWork::Scheduled(work) => Some((job, work)),
+        JobWork::Move(_) => None,
+    });
+    scheduled.flat_map(|(job, work)| work.devices.iter().map(move |device| Row(row(job, work, device))))
+}
+
+fn row(job: &Job, work: &ScheduledJob, device: &DeviceOutcome) -> Value {
+    let ended = matches!(device.status, JobStatus::Completed | JobStatus::Failed);
+    let mut row = json!({
+        "deviceId": device.device,
+        "jobId": job.id,
+        "jobType": work.work.type_name(),
+        "status": device.status.as_str(),
+        "startTimeUtc": job.started,
+        "endTimeUtc": ended.then_some(device.updated),
+        "createdDateTimeUtc": job.created,
+        "lastUpdatedDateTimeUtc": device.updated,
+    });
+    if let Value::Object(row) = &mut row {
+        if let Some(module) = &device.module {
+            row.insert("moduleId".to_owned(), json!(module));
+        }
+        if let Some((code, description)) = &device.error {
+            row.insert("error".to_owned(), json!({"code": code.to_string(), "description": description}));
+        }
+    }
+    row
+}
