@@ -245,6 +245,7 @@ pub(crate) const ROUTES: &[Route] = {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Policies;
 
     fn operation(method: Method, path: &str) -> Result<Operation, u16> {
         find(&method, path).map(|found| found.operation).map_err(|refusal| refusal.status)
@@ -258,6 +259,22 @@ mod tests {
         });
         let list = absent.collect::<Vec<_>>().join("\n") + "\n";
         assert_eq!(list, include_str!("../../not-implemented.txt"));
+    }
+
+    /// The same file is held against the answers of a running hub.
+    #[test]
+    fn who_may_do_what_is_written_down() {
+        let policies = Policies::generate();
+        let allowed = |right| {
+            let mut names: Vec<_> = policies.names().collect();
+            names.retain(|name| policies.find(name).is_some_and(|policy| policy.allows(right)));
+            names.sort_unstable();
+            names.join(" ")
+        };
+        let rows = ROUTES.iter();
+        let rows = rows.map(|row| format!("{} {}: {}", row.method, row.path, allowed(row.right)));
+        let table = rows.collect::<Vec<_>>().join("\n") + "\n";
+        assert_eq!(table, include_str!("../../rights.txt"));
     }
 
     #[test]

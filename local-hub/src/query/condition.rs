@@ -108,6 +108,7 @@ impl TextTest {
             return None;
         };
         Some(match self {
+            Self::Contains => value.contains(text.as_ref()),
             Self::EndsWith => value.ends_with(text.as_ref()),
             Self::StartsWith => value.starts_with(text.as_ref()),
         })

@@ -261,10 +261,25 @@ impl Parser {
 
     fn path(&mut self) -> Result<Path, QueryError> {
         let mut names = vec![self.name()?];
-        while self.tokens.take_symbol(".") {
-            names.push(self.name()?);
+        loop {
+            if self.tokens.take_symbol(".") {
+                names.push(self.name()?);
+            } else if self.tokens.take_symbol("[") {
+                names.push(self.subscript()?);
+            } else {
+                return Ok(Path(names));
+            }
         }
-        Ok(Path(names))
+    }
+
+    /// What follows `[` in `tags['a-b']`, which is the same as `tags.[[a-b]]`.
+    fn subscript(&mut self) -> Result<String, QueryError> {
+        let TokenKind::Text(name) = self.tokens.peek().kind.clone() else {
+            return Err(self.tokens.unexpected("a name in quotes"));
+        };
+        self.tokens.next();
+        self.tokens.expect_symbol("]")?;
+        Ok(name)
     }
 
     fn name(&mut self) -> Result<String, QueryError> {
@@ -359,5 +374,8 @@ const KINDS: [(&str, Kind); 9] = [
     ("is_string", Kind::String),
 ];
 
-const TEXT_TESTS: [(&str, TextTest); 2] =
-    [("endswith", TextTest::EndsWith), ("startswith", TextTest::StartsWith)];
+const TEXT_TESTS: [(&str, TextTest); 3] = [
+    ("contains", TextTest::Contains),
+    ("endswith", TextTest::EndsWith),
+    ("startswith", TextTest::StartsWith),
+];

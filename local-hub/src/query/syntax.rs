@@ -1,5 +1,7 @@
 //! What a query says, once it is parsed.
 
+use std::collections::BTreeSet;
+
 /// A whole query.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Query {
@@ -52,7 +54,7 @@ pub(crate) enum Aggregate {
     Sum(Path),
 }
 
-/// `a.b.c`
+/// `a.b.c`, or `a['b'].c` where a name has characters that no word has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Path(pub(crate) Vec<String>);
 
@@ -78,7 +80,7 @@ pub(crate) enum Condition {
     Not(Box<Self>),
     /// Two or more.
     Or(Vec<Self>),
-    /// `startswith(path, 'text')` and `endswith(path, 'text')`.
+    /// `startswith(path, 'text')` and the like.
     Text {
         test: TextTest,
         operand: Operand,
@@ -113,6 +115,7 @@ pub(crate) enum Kind {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TextTest {
+    Contains,
     EndsWith,
     StartsWith,
 }
@@ -144,35 +147,46 @@ impl Path {
 }
 
 impl Query {
-    /// The ids that `deviceId = '…'` or `deviceId IN […]` leave over, where the condition says so;
-    /// then there is no need to look through all devices.
-    pub(crate) fn device_ids(&self) -> Option<Vec<&str>> {
+    /// The ids of the only devices that the condition can hold for, where it says so by
+    /// `deviceId = '…'` or `deviceId IN […]`; then there is no need to look through all devices.
+    pub(crate) fn device_ids(&self) -> Option<BTreeSet<&str>> {
         self.filter.as_ref()?.device_ids()
     }
 }
 
 impl Condition {
-    fn device_ids(&self) -> Option<Vec<&str>> {
+    fn device_ids(&self) -> Option<BTreeSet<&str>> {
         match self {
-            Self::And(parts) => parts.iter().find_map(Self::device_ids),
+            Self::And(parts) => parts.iter().filter_map(Self::device_ids).reduce(|a, b| &a & &b),
+            // One alternative that leaves all devices open leaves them open for the whole.
+            Self::Or(parts) => {
+                let parts = parts.iter().map(Self::device_ids).collect::<Option<Vec<_>>>()?;
+                Some(parts.into_iter().flatten().collect())
+            }
             Self::Compare {
                 left: Operand::Path(path),
                 operator: Operator::Equal,
-                right: Operand::Literal(Literal::Text(id)),
+                right: Operand::Literal(literal),
             }
             | Self::Compare {
-                left: Operand::Literal(Literal::Text(id)),
+                left: Operand::Literal(literal),
                 operator: Operator::Equal,
                 right: Operand::Path(path),
-            } if path.is_device_id() => Some(vec![id.as_str()]),
+            } if path.is_device_id() => Some(literal.as_text().into_iter().collect()),
             Self::In { operand: Operand::Path(path), list, negated: false } if path.is_device_id() => {
-                let texts = list.iter().filter_map(|literal| match literal {
-                    Literal::Text(id) => Some(id.as_str()),
-                    _ => None,
-                });
-                Some(texts.collect())
+                // What is no text is no id.
+                Some(list.iter().filter_map(Literal::as_text).collect())
             }
             _ => None,
+        }
+    }
+}
+
+impl Literal {
+    fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Bool(_) | Self::Null | Self::Number(_) => None,
         }
     }
 }
