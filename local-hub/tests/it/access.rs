@@ -156,7 +156,6 @@ async fn what_the_hub_does_not_do_it_says_by_name() {
     let answer = hub.client.get("/digitaltwins/d").await;
     answer.refused(501, "NotImplemented");
     assert!(answer.text.contains("GetDigitalTwin"));
-    hub.client.query("SELECT * FROM devices.jobs", &[]).await.refused(501, "NotImplemented");
     assert_eq!(hub.client.get("/nothing/here").await.status, 404);
     assert_eq!(hub.client.patch("/devices/d", None, &json!({})).await.status, 405);
 }
