@@ -198,6 +198,14 @@ fn check_key(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Refusal> {
     }
 }
 
+/// Refuses what is no `SubjectPublicKeyInfo`, and keys that nobody should have a certificate for.
+pub(crate) fn check_public_key(der: &[u8]) -> Result<(), Refusal> {
+    match SubjectPublicKeyInfo::from_der(der) {
+        Ok(([], key)) => check_key(&key),
+        _ => Err(Refusal::BadPublicKey { reason: "damaged DER".to_owned() }),
+    }
+}
+
 fn check_rsa(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Refusal> {
     let weak = |reason: String| Err(Refusal::WeakKey { reason });
     let Ok(PublicKey::RSA(rsa)) = key.parsed() else {

@@ -65,6 +65,14 @@ pub enum Error {
         /// What.
         reason: &'static str,
     },
+    /// A database can't be read or written.
+    #[error("the database `{}` can't be used", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
     /// The operating system refused.
     #[error("can't {action} `{}`", path.display())]
     Io {
@@ -75,10 +83,16 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// Another process writes to the store.
-    #[error("another process writes to `{}`", path.display())]
+    /// Another process issues with the CA.
+    #[error("another process issues with the CA in `{}`", path.display())]
     Locked {
-        /// The store's folder.
+        /// The CA's folder.
+        path: PathBuf,
+    },
+    /// A folder has certificates that the CA's index does not know.
+    #[error("the CA's index does not know the certificates in `{}`", path.display())]
+    NotIndexed {
+        /// The folder.
         path: PathBuf,
     },
     /// A file is not what it should be.
@@ -109,12 +123,6 @@ pub enum Error {
     #[error("`{}` needs a password", path.display())]
     PasswordNeeded {
         /// The file.
-        path: PathBuf,
-    },
-    /// The store was opened to look things up.
-    #[error("`{}` was opened to read only", path.display())]
-    ReadOnly {
-        /// The store's folder.
         path: PathBuf,
     },
     /// A private file or folder is open to others.
@@ -184,6 +192,9 @@ impl Error {
         match self {
             Self::AlreadyExists { .. } => Some("choose another place; keys are never overwritten".to_owned()),
             Self::Locked { .. } => Some("wait until it has ended".to_owned()),
+            Self::NotIndexed { .. } => {
+                Some("issue to another folder, or restore `index.db` beside the CA from a backup".to_owned())
+            }
             Self::OtherCa { .. } => Some("issue to another folder, or with the CA of this one".to_owned()),
             Self::OtherSink { .. } => Some("issue to another folder, or ask for the same sink".to_owned()),
             Self::ReadableByOthers { path, wanted, .. } => {
@@ -205,13 +216,17 @@ impl Error {
             | Self::BadTokenUri { .. }
             | Self::Token { .. }
             | Self::Crypto(_)
+            | Self::Database { .. }
             | Self::Io { .. }
             | Self::NotA { .. }
-            | Self::ReadOnly { .. }
             | Self::TooLarge { .. }
             | Self::WrongPassword { .. }
             | Self::WrongSecret { .. } => None,
         }
+    }
+
+    pub(crate) fn database(path: &Path, source: rusqlite::Error) -> Self {
+        Self::Database { path: path.to_owned(), source }
     }
 
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {

@@ -1,4 +1,4 @@
-//! [`extract`]: one identity's certificate and key out of a store, as a device needs them.
+//! [`extract`]: one identity's certificate and key out of a list, as a device needs them.
 
 use std::path::Path;
 
@@ -8,32 +8,32 @@ use zeroize::Zeroizing;
 use crate::certificate::read_certificate;
 use crate::error::Error;
 use crate::facts::IssuedFacts;
-use crate::folders;
 use crate::fs;
 use crate::pem;
+use crate::list::IssuedList;
 use crate::reference::{self, Found, not_a};
-use crate::store::IssuedStore;
+use crate::sink;
 
 /// Writes `cert.pem`, `chain.pem` and, where it is known, `key.pem` to a folder; `None` where the
 /// identity has no certificate. Nothing is overwritten.
 pub fn extract(
-    store: &IssuedStore,
+    list: &IssuedList,
     identity: &IdentityId,
     folder: &Path,
 ) -> Result<Option<IssuedFacts>, Error> {
-    let Some(facts) = store.find(identity)? else {
+    let Some(facts) = list.find(identity)? else {
         return Ok(None);
     };
     let certificate = pem::encode(pem::CERTIFICATE, read_certificate(&facts.certificate)?.der());
-    let issuing = read_certificate(&store.issuing_certificate_path())?;
+    let issuing = read_certificate(&list.issuing_certificate_path())?;
     let key = facts.private_key.as_deref().map(read_key).transpose()?;
     fs::create_private_folder(folder)?;
     if let Some(key) = key {
-        fs::write_new_private(&folder.join(folders::KEY), &key)?;
+        fs::write_new_private(&folder.join(sink::KEY), &key)?;
     }
     let chain = [certificate.as_slice(), &pem::encode(pem::CERTIFICATE, issuing.der())].concat();
-    fs::write_new_private(&folder.join(folders::CHAIN), &chain)?;
-    fs::write_new_private(&folder.join(folders::CERTIFICATE), &certificate)?;
+    fs::write_new_private(&folder.join(sink::CHAIN), &chain)?;
+    fs::write_new_private(&folder.join(sink::CERTIFICATE), &certificate)?;
     Ok(Some(facts))
 }
 

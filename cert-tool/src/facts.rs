@@ -30,6 +30,18 @@ impl IssuedAuth {
     fn parse(text: &str) -> Option<Self> {
         [Self::X509Ca, Self::X509Thumbprint].into_iter().find(|auth| auth.as_str() == text)
     }
+
+    /// As the index has it.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::X509Thumbprint => 0,
+            Self::X509Ca => 1,
+        }
+    }
+
+    pub(crate) fn from_number(number: u8) -> Self {
+        if number == Self::X509Ca.number() { Self::X509Ca } else { Self::X509Thumbprint }
+    }
 }
 
 /// What a store remembers of a certificate.
@@ -52,6 +64,9 @@ pub struct IssuedFacts {
     pub certificate: PathBuf,
     /// Where its private key is; `None` where only the device has it.
     pub private_key: Option<PathBuf>,
+    /// The thumbprint of the certificate that it takes the place of, when it is a renewal: both are
+    /// registered until the device has the new one.
+    pub replaced: Option<Sha256Thumbprint>,
 }
 
 /// A row of `issued.csv`; paths are relative to the file.
@@ -71,6 +86,8 @@ impl Row {
             IssuedAuth::X509Ca => ("", sha256.as_str()),
             IssuedAuth::X509Thumbprint => (sha256.as_str(), ""),
         };
+        let secondary = facts.replaced.filter(|_| facts.auth == IssuedAuth::X509Thumbprint);
+        let secondary = secondary.map(|replaced| replaced.to_string()).unwrap_or_default();
         let cells = [
             self.identity.device().as_str(),
             self.identity.module().map_or("", |module| module.as_str()),
@@ -83,6 +100,7 @@ impl Row {
             &facts.certificate.to_string_lossy(),
             &facts.private_key.as_deref().map(Path::to_string_lossy).unwrap_or_default(),
             unregistered,
+            &secondary,
         ];
         for (index, cell) in cells.iter().enumerate() {
             let is_quoted = cell.contains(',');
@@ -108,13 +126,17 @@ impl Row {
         let certificate = next()?.into();
         let private_key = Some(next()?).filter(|path| !path.is_empty()).map(PathBuf::from);
         let unregistered = next()?;
+        let replaced = match next()? {
+            "" => None,
+            text => Some(sha256(text)?),
+        };
         let sha256 = match auth {
             IssuedAuth::X509Ca if registered.is_empty() => sha256(unregistered)?,
             IssuedAuth::X509Thumbprint if unregistered.is_empty() => sha256(registered)?,
             _ => return None,
         };
         let facts =
-            IssuedFacts { auth, sha256, sha1, serial, not_before, not_after, certificate, private_key };
+            IssuedFacts { auth, sha256, sha1, serial, not_before, not_after, certificate, private_key, replaced };
         rest.is_empty().then_some(Self { identity, facts })
     }
 }
@@ -151,8 +173,8 @@ fn sha1(text: &str) -> Option<Sha1Thumbprint> {
     }
 }
 
-/// The header of `issued.csv`. The last column has the SHA-256 thumbprint of rows that register none.
-pub(crate) const HEADER: &str = "device_id,module_id,auth,primary_thumbprint,thumbprint_sha1,serial,not_before,not_after,certificate,private_key,x_thumbprint_sha256\n";
+/// The header of `issued.csv`. `x_thumbprint_sha256` has the thumbprint of rows that register none.
+pub(crate) const HEADER: &str = "device_id,module_id,auth,primary_thumbprint,thumbprint_sha1,serial,not_before,not_after,certificate,private_key,x_thumbprint_sha256,secondary_thumbprint\n";
 
 #[cfg(test)]
 mod tests {
@@ -166,6 +188,7 @@ mod tests {
             module in proptest::option::of("[A-Za-z0-9\\-:.+%_#*?!(),=@;$']{1,128}"),
             has_key: bool,
             by_ca: bool,
+            renewed: bool,
             seconds in 0_i64..253_402_300_799,
         ) {
             let row = Row {
@@ -179,6 +202,7 @@ mod tests {
                     not_after: OffsetDateTime::from_unix_timestamp(seconds).unwrap(),
                     certificate: "certificates.pem#12".into(),
                     private_key: has_key.then(|| "private-keys.pem#7".into()),
+                    replaced: (renewed && !by_ca).then(|| Sha256Thumbprint::of_der(b"old")),
                 },
             };
             let mut line = Vec::new();

@@ -23,12 +23,7 @@ pub(crate) fn create_private_folder(path: &Path) -> Result<(), Error> {
 /// Writes a private file that must not be there yet; it appears only when it is whole.
 pub(crate) fn write_new_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let folder = folder_of(path);
-    let written = NamedTempFile::new_in(folder).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        Ok(file)
-    });
-    let file = written.map_err(Error::io("write", path))?;
+    let file = write_beside(path, bytes)?;
     match file.persist_noclobber(path) {
         Ok(_) => sync_folder(folder),
         Err(failed) if failed.error.kind() == io::ErrorKind::AlreadyExists => {
@@ -38,16 +33,20 @@ pub(crate) fn write_new_private(path: &Path, bytes: &[u8]) -> Result<(), Error> 
     }
 }
 
-/// Writes a private file in place of what may be there: readers see the old one or the new one.
+/// Writes a private file, in the place of an older one if there is one: it is there as a whole or not.
 pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let folder = folder_of(path);
-    let written = NamedTempFile::new_in(folder).and_then(|mut file| {
+    let file = write_beside(path, bytes)?;
+    file.persist(path).map_err(|failed| Error::io("write", path)(failed.error))?;
+    sync_folder(folder_of(path))
+}
+
+fn write_beside(path: &Path, bytes: &[u8]) -> Result<NamedTempFile, Error> {
+    let written = NamedTempFile::new_in(folder_of(path)).and_then(|mut file| {
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
-        Ok(file.persist(path)?)
+        Ok(file)
     });
-    written.map_err(Error::io("write", path))?;
-    sync_folder(folder)
+    written.map_err(Error::io("write", path))
 }
 
 /// Opens a private file for reading and writing, and makes it if need be.

@@ -14,11 +14,13 @@ use hub_types::IdentityId;
 use time::OffsetDateTime;
 
 use crate::ca::CertificateAuthority;
+use crate::certificate::read_certificate;
 use crate::csr::CsrInput;
 use crate::error::Error;
 use crate::facts::{IssuedAuth, IssuedFacts};
-use crate::issuing::{Made, Maker, key_in};
-use crate::journal::Key;
+use crate::fingerprint::Fingerprint;
+use crate::index::IndexEntry;
+use crate::issuing::{Made, Maker, Order, key_in};
 use crate::key::KeyType;
 use crate::refusal::Refusal;
 use crate::store::IssuedStore;
@@ -36,12 +38,29 @@ pub struct IssueOptions {
     pub key_type: KeyType,
     /// What to do about common names that X.509 has no room for.
     pub long_names: LongNames,
+    /// What to do about identities that have a certificate elsewhere.
+    pub existing: Existing,
+}
+
+/// What to do about an identity that has a certificate of this CA in another place. In the same
+/// place it keeps it, so that a command can be repeated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// Refuse it.
+    #[default]
+    Refuse,
+    /// Give it another one, which shall be the only one to be registered.
+    Replace,
+    /// Give it another one with a new key, and keep the old thumbprint as the secondary one.
+    Renew,
+    /// The same, for the key that it has.
+    RenewSameKey,
 }
 
 impl IssueOptions {
     /// A year, P-256, all cores, and nothing that X.509 does not allow.
     pub fn new(now: OffsetDateTime) -> Self {
-        Self { days: 365, threads: None, now, key_type: KeyType::default(), long_names: LongNames::Refuse }
+        Self { days: 365, threads: None, now, key_type: KeyType::default(), long_names: LongNames::Refuse, existing: Existing::Refuse }
     }
 }
 
@@ -72,6 +91,9 @@ pub enum KeySource {
     Csr(CsrInput),
     /// From here.
     Generate,
+    /// From somebody who vouches for it: a `SubjectPublicKeyInfo` in DER. Nothing proves that its owner
+    /// has the private key.
+    PublicKey(Vec<u8>),
 }
 
 /// What became of a request.
@@ -126,12 +148,12 @@ pub fn issue_batch(
     store: &mut IssuedStore,
     on_issued: &mut dyn FnMut(&Issued),
 ) -> Result<IssueSummary, Error> {
-    store.belong_to(ca)?;
+    store.belongs_to(ca)?;
     let validity = ca.leaf_validity(options.days, options.now)?;
     let maker = Maker { ca, validity, key_type: options.key_type, long_names: options.long_names };
     let threads =
         options.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    let portions_ahead = 2 * threads + COMMIT_ROWS / PORTION;
+    let portions_ahead = 4 * threads;
     let (sender, receiver) = sync_channel(portions_ahead);
     let receiver = Mutex::new(receiver);
     thread::scope(|scope| {
@@ -139,7 +161,8 @@ pub fn issue_batch(
             scope.spawn(|| work(maker, &receiver));
         }
         let pending = Pending::default();
-        let writer = Writer { ca, store, on_issued, pending, summary: IssueSummary::default() };
+        let existing = options.existing;
+        let writer = Writer { existing, store, on_issued, pending, summary: IssueSummary::default() };
         // The sender moves in, so that the workers end when the writer does.
         writer.run(requests, sender, portions_ahead)
     })
@@ -154,13 +177,14 @@ struct Job {
 }
 
 enum Task {
-    /// In the store, or further up in this call.
+    /// It has a certificate, or is further up in this call.
     Known(IssueRequest),
-    Make(IssueRequest),
+    Make(Order),
+    Refuse(IdentityId, Refusal),
 }
 
 enum Done {
-    Known { identity: IdentityId, requested_key: Option<Result<Key, Refusal>> },
+    Known { identity: IdentityId, requested_key: Option<Result<Fingerprint, Refusal>> },
     Made { made: Made, is_requested: bool },
     Refused { identity: IdentityId, refusal: Refusal },
 }
@@ -181,26 +205,24 @@ fn work(maker: Maker<'_>, jobs: &Mutex<Receiver<Job>>) {
 fn do_task(maker: Maker<'_>, task: Task) -> Result<Done, Error> {
     match task {
         Task::Known(IssueRequest { identity, key, .. }) => {
-            let requested_key = match key {
-                KeySource::Csr(input) => Some(key_in(&identity, input)),
-                KeySource::Generate => None,
-            };
+            let requested_key = key_in(&identity, key);
             Ok(Done::Known { identity, requested_key })
         }
-        Task::Make(request) => {
-            let identity = request.identity.clone();
-            let is_requested = matches!(request.key, KeySource::Csr(_));
-            Ok(match maker.make(request)? {
+        Task::Make(order) => {
+            let identity = order.request.identity.clone();
+            let is_requested = !matches!(order.request.key, KeySource::Generate);
+            Ok(match maker.make(order)? {
                 Ok(made) => Done::Made { made, is_requested },
                 Err(refusal) => Done::Refused { identity, refusal },
             })
         }
+        Task::Refuse(identity, refusal) => Ok(Done::Refused { identity, refusal }),
     }
 }
 
 /// The caller's side.
 struct Writer<'a> {
-    ca: &'a CertificateAuthority,
+    existing: Existing,
     store: &'a mut IssuedStore,
     on_issued: &'a mut dyn FnMut(&Issued),
     pending: Pending,
@@ -212,12 +234,12 @@ struct Writer<'a> {
 struct Pending {
     made: Vec<Made>,
     told: Vec<(IdentityId, Fate)>,
-    owners: HashMap<Key, IdentityId>,
-    handed_out: HashSet<Key>,
+    owners: HashMap<Fingerprint, IdentityId>,
+    handed_out: HashSet<IdentityId>,
 }
 
 enum Fate {
-    Known { requested_key: Option<Result<Key, Refusal>> },
+    Known { requested_key: Option<Result<Fingerprint, Refusal>> },
     Made,
     Refused(Refusal),
 }
@@ -232,8 +254,9 @@ impl Writer<'_> {
         let mut waiting = VecDeque::with_capacity(portions_ahead);
         loop {
             while waiting.len() < portions_ahead {
-                let portion: Portion =
+                let portion: Result<Portion, Error> =
                     requests.by_ref().take(PORTION).map(|request| self.task(request)).collect();
+                let portion = portion?;
                 if portion.is_empty() {
                     break;
                 }
@@ -252,16 +275,49 @@ impl Writer<'_> {
             }
         }
         self.commit()?;
+        self.store.finish()?;
         Ok(self.summary)
     }
 
-    fn task(&mut self, request: IssueRequest) -> Task {
-        let is_first = self.pending.handed_out.insert(Key::of(&request.identity));
-        if is_first && !self.store.contains(&request.identity) {
-            Task::Make(request)
-        } else {
-            Task::Known(request)
+    fn task(&mut self, request: IssueRequest) -> Result<Task, Error> {
+        let is_first = self.pending.handed_out.insert(request.identity.clone());
+        if !is_first {
+            return Ok(Task::Known(request));
         }
+        let is_renewal = matches!(self.existing, Existing::Renew | Existing::RenewSameKey);
+        if !self.store.knows(&request.identity)? {
+            return Ok(match is_renewal {
+                true => Task::Refuse(request.identity, Refusal::NothingToRenew),
+                false => Task::Make(Order { request, replaced: None, key_elsewhere: None }),
+            });
+        }
+        match self.store.current(&request.identity)? {
+            Some((entry, is_here)) if !is_here && self.existing != Existing::Refuse => {
+                self.another(request, entry)
+            }
+            _ => Ok(Task::Known(request)),
+        }
+    }
+
+    /// One more certificate for an identity that has one in another place.
+    fn another(&self, request: IssueRequest, entry: IndexEntry) -> Result<Task, Error> {
+        if self.store.has_here(&request.identity)? {
+            return Ok(Task::Refuse(request.identity, Refusal::OlderIsThere));
+        }
+        let order = |request, replaced, key_elsewhere| Task::Make(Order { request, replaced, key_elsewhere });
+        if self.existing == Existing::Replace {
+            return Ok(order(request, None, None));
+        }
+        if entry.revocation.is_some() {
+            return Ok(Task::Refuse(request.identity, Refusal::Revoked));
+        }
+        let replaced = Some(entry.facts.sha256);
+        if self.existing == Existing::Renew {
+            return Ok(order(request, replaced, None));
+        }
+        let certificate = read_certificate(&entry.facts.certificate)?;
+        let key = KeySource::PublicKey(certificate.public_key_info().to_vec());
+        Ok(order(IssueRequest { key, ..request }, replaced, entry.facts.private_key))
     }
 
     fn take(&mut self, done: Done) -> Result<(), Error> {
@@ -290,7 +346,7 @@ impl Writer<'_> {
                 Some(owner) => Some(owner.clone()),
                 None => self.store.owner_of(made.key)?,
             };
-            if let Some(other) = owner {
+            if let Some(other) = owner.filter(|owner| *owner != made.identity) {
                 return Ok(Some(Refusal::KeyOfAnother { other }));
             }
             self.pending.owners.insert(made.key, made.identity.clone());
@@ -300,12 +356,12 @@ impl Writer<'_> {
 
     fn commit(&mut self) -> Result<(), Error> {
         let made = std::mem::take(&mut self.pending.made);
-        let facts = if made.is_empty() { Vec::new() } else { self.store.commit(&made, self.ca)? };
+        let facts = if made.is_empty() { Vec::new() } else { self.store.commit(&made)? };
         let mut facts = facts.into_iter();
         self.pending.owners.clear();
         for (identity, fate) in std::mem::take(&mut self.pending.told) {
             // From here on the store knows it, or it was refused and may be asked for again.
-            self.pending.handed_out.remove(&Key::of(&identity));
+            self.pending.handed_out.remove(&identity);
             let outcome = match fate {
                 Fate::Made => facts.next().map_or(Outcome::Refused(Refusal::Repeated), Outcome::Issued),
                 Fate::Refused(refusal) => Outcome::Refused(refusal),
@@ -317,18 +373,23 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// What is to be told of an identity that was in the store, or further up.
-    fn known(&mut self, identity: &IdentityId, key: Option<Result<Key, Refusal>>) -> Result<Outcome, Error> {
-        let Some(facts) = self.store.find(identity)? else {
+    /// What is to be told of an identity that was known before, or further up.
+    fn known(
+        &self,
+        identity: &IdentityId,
+        key: Option<Result<Fingerprint, Refusal>>,
+    ) -> Result<Outcome, Error> {
+        let Some((entry, is_here)) = self.store.current(identity)? else {
             return Ok(Outcome::Refused(Refusal::Repeated));
         };
         Ok(match key {
-            None => Outcome::AlreadyThere(facts),
+            _ if entry.revocation.is_some() => Outcome::Refused(Refusal::Revoked),
             Some(Err(refusal)) => Outcome::Refused(refusal),
-            Some(Ok(key)) if self.store.owner_of(key)?.as_ref() == Some(identity) => {
-                Outcome::AlreadyThere(facts)
+            _ if !is_here => {
+                Outcome::Refused(Refusal::IssuedElsewhere { certificate: entry.facts.certificate })
             }
-            Some(Ok(_)) => Outcome::Refused(Refusal::AlreadyIssued),
+            Some(Ok(key)) if key != entry.key => Outcome::Refused(Refusal::AlreadyIssued),
+            None | Some(Ok(_)) => Outcome::AlreadyThere(entry.facts),
         })
     }
 }
@@ -336,6 +397,6 @@ impl Writer<'_> {
 /// Small enough that all cores have something to do, large enough that handing over costs nothing.
 const PORTION: usize = 128;
 /// Rows between two syncs of the disk.
-const COMMIT_ROWS: usize = 1024;
+const COMMIT_ROWS: usize = 2048;
 /// A worker never ends while there is something to do, unless it panicked.
 const GONE: Error = Error::Crypto("a worker thread");

@@ -1,4 +1,4 @@
-//! One certificate from one request: the part that many threads do at once.
+//! One certificate from one order: the part that many threads do at once.
 
 use std::path::PathBuf;
 
@@ -7,44 +7,46 @@ use hub_types::{IdentityId, Sha1Thumbprint, Sha256Thumbprint};
 use zeroize::Zeroizing;
 
 use crate::ca::CertificateAuthority;
-use crate::certificate::upper_hex;
-use crate::csr::CsrInput;
+use crate::csr::{self, CsrInput};
 use crate::error::Error;
-use crate::facts::{IssuedAuth, IssuedFacts, Row};
+use crate::facts::IssuedAuth;
+use crate::fingerprint::Fingerprint;
 use crate::issue::{IssueRequest, KeySource, LongNames};
-use crate::journal::Key;
 use crate::key::{KeyType, PrivateKey};
 use crate::pem;
 use crate::refusal::Refusal;
 use crate::x509::{Serial, SubjectKey, Validity};
 
+/// A request that may be fulfilled, as far as the index knows.
+pub(crate) struct Order {
+    pub(crate) request: IssueRequest,
+    /// The thumbprint that stays registered beside the new one.
+    pub(crate) replaced: Option<Sha256Thumbprint>,
+    /// Where the private key is when it stays the same.
+    pub(crate) key_elsewhere: Option<PathBuf>,
+}
+
 /// A certificate that is not written yet.
 pub(crate) struct Made {
     pub(crate) identity: IdentityId,
-    auth: IssuedAuth,
+    pub(crate) common_name: String,
+    pub(crate) auth: IssuedAuth,
     pub(crate) certificate_pem: Vec<u8>,
     pub(crate) key_pem: Option<Zeroizing<Vec<u8>>>,
     /// Stands for the public key.
-    pub(crate) key: Key,
-    sha256: Sha256Thumbprint,
-    sha1: Sha1Thumbprint,
-    serial: Serial,
-    validity: Validity,
+    pub(crate) key: Fingerprint,
+    pub(crate) sha256: Sha256Thumbprint,
+    pub(crate) sha1: Sha1Thumbprint,
+    pub(crate) serial: Serial,
+    pub(crate) validity: Validity,
+    pub(crate) replaced: Option<Sha256Thumbprint>,
+    pub(crate) key_elsewhere: Option<PathBuf>,
 }
 
 impl Made {
-    pub(crate) fn row(&self, (certificate, private_key): (PathBuf, Option<PathBuf>)) -> Row {
-        let facts = IssuedFacts {
-            auth: self.auth,
-            sha256: self.sha256,
-            sha1: self.sha1,
-            serial: upper_hex(self.serial.as_bytes()),
-            not_before: self.validity.not_before,
-            not_after: self.validity.not_after,
-            certificate,
-            private_key,
-        };
-        Row { identity: self.identity.clone(), facts }
+    /// How many bytes its private key's PEM has.
+    pub(crate) fn key_len(&self) -> usize {
+        self.key_pem.as_ref().map_or(0, |pem| pem.len())
     }
 }
 
@@ -58,64 +60,74 @@ pub(crate) struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    pub(crate) fn make(&self, request: IssueRequest) -> Result<Result<Made, Refusal>, Error> {
-        let length = request.identity.common_name().len();
+    pub(crate) fn make(&self, order: Order) -> Result<Result<Made, Refusal>, Error> {
+        let Order { request: IssueRequest { identity, key, auth }, replaced, key_elsewhere } = order;
+        let common_name = identity.common_name();
+        let length = common_name.len();
         if self.long_names == LongNames::Refuse && length > MAX_COMMON_NAME_CHARS {
             return Ok(Err(Refusal::CommonNameTooLong { length }));
         }
-        let IssueRequest { identity, key, auth } = request;
-        match key {
+        let own;
+        let (key, key_pem) = match key {
             KeySource::Generate => {
                 if let Some(refusal) = self.ca.policy().refusal(&identity, Some(self.key_type)) {
                     return Ok(Err(refusal));
                 }
-                let key = PrivateKey::generate(self.key_type)?;
-                let key_pem = key.to_pem()?;
-                self.sign(identity, auth, &SubjectKey::Own(&key), Some(key_pem)).map(Ok)
+                own = PrivateKey::generate(self.key_type)?;
+                (SubjectKey::Own(&own), Some(own.to_pem()?))
             }
-            KeySource::Csr(input) => match requested_key(&identity, input) {
+            source => match given_key(&identity, source) {
                 Ok(key) => match self.ca.policy().refusal(&identity, key.key_type()) {
-                    Some(refusal) => Ok(Err(refusal)),
-                    None => self.sign(identity, auth, &key, None).map(Ok),
+                    Some(refusal) => return Ok(Err(refusal)),
+                    None => (key, None),
                 },
-                Err(refusal) => Ok(Err(refusal)),
+                Err(refusal) => return Ok(Err(refusal)),
             },
-        }
-    }
-
-    fn sign(
-        &self,
-        identity: IdentityId,
-        auth: IssuedAuth,
-        key: &SubjectKey<'_>,
-        key_pem: Option<Zeroizing<Vec<u8>>>,
-    ) -> Result<Made, Error> {
+        };
         let serial = Serial::random()?;
-        let der = self.ca.sign_leaf(&identity.common_name(), key, serial, self.validity)?;
-        Ok(Made {
+        let der = self.ca.sign_leaf(&common_name, &key, serial, self.validity)?;
+        Ok(Ok(Made {
             identity,
+            common_name,
             auth,
             certificate_pem: pem::encode(pem::CERTIFICATE, &der).to_vec(),
             key_pem,
-            key: Key::of_bytes(&key.to_info()),
+            key: Fingerprint::of(&key.to_info()),
             sha256: Sha256Thumbprint::of_der(&der),
             sha1: Sha1Thumbprint::of_der(&der),
             serial,
             validity: self.validity,
-        })
+            replaced,
+            key_elsewhere,
+        }))
     }
 }
 
-/// Stands for the public key in a request.
-pub(crate) fn key_in(identity: &IdentityId, input: CsrInput) -> Result<Key, Refusal> {
-    Ok(Key::of_bytes(&requested_key(identity, input)?.to_info()))
+/// Stands for the public key that a request brings, if it brings one.
+pub(crate) fn key_in(identity: &IdentityId, source: KeySource) -> Option<Result<Fingerprint, Refusal>> {
+    match source {
+        KeySource::Generate => None,
+        source => Some(given_key(identity, source).map(|key| Fingerprint::of(&key.to_info()))),
+    }
 }
 
-fn requested_key(identity: &IdentityId, input: CsrInput) -> Result<SubjectKey<'static>, Refusal> {
+fn given_key(identity: &IdentityId, source: KeySource) -> Result<SubjectKey<'static>, Refusal> {
+    let info = match source {
+        KeySource::Csr(input) => requested_key(identity, input)?,
+        KeySource::PublicKey(info) => {
+            csr::check_public_key(&info)?;
+            info
+        }
+        KeySource::Generate => return Err(Refusal::Repeated),
+    };
+    SubjectKey::requested(&info)
+        .ok_or_else(|| Refusal::WeakKey { reason: "its algorithm is not supported".to_owned() })
+}
+
+fn requested_key(identity: &IdentityId, input: CsrInput) -> Result<Vec<u8>, Refusal> {
     let csr = input.read()?;
     if csr.identity() != identity {
         return Err(Refusal::OtherIdentity { found: csr.identity().clone() });
     }
-    SubjectKey::requested(csr.public_key_info())
-        .ok_or_else(|| Refusal::WeakKey { reason: "its algorithm is not supported".to_owned() })
+    Ok(csr.public_key_info().to_vec())
 }

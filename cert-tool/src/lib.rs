@@ -4,7 +4,8 @@
 //! |---|---|
 //! | who signs: a root CA and the issuing CA below it, in a folder | [`CertificateAuthority`] |
 //! | many at once: requests in, outcomes in the same order out | [`issue_batch`], [`IssueRequest`], [`Issued`] |
-//! | where they go, and what is there already | [`IssuedStore`], [`Sink`], [`IssuedFacts`], [`extract`] |
+//! | what a CA has issued, what was revoked | [`IssuanceIndex`], [`IndexEntry`], [`Lookup`], [`Revocation`], [`Crl`] |
+//! | where certificates go, and what is in such a folder | [`IssuedStore`], [`Sink`], [`IssuedList`], [`IssuedFacts`], [`extract`] |
 //! | devices that keep their key | [`Csr`], [`CsrInput`], [`create_csr`] |
 //! | certificates of any origin: thumbprints, dates, would a hub take them | [`Certificate`], [`read_certificate`], [`verify_certificate`] |
 //! | files of any kind: what is in them, what each says | [`read_documents`], [`Document`], [`Description`], [`thumbprints`] |
@@ -15,9 +16,9 @@
 //! memory, never shown, and written to files with mode 0600 only.
 //!
 //! A batch goes through `issue` (order and threads), `issuing` (one certificate), `x509` (what it
-//! says), then `store` with `bundle` or `folders` (the files) and `journal` (`issued.csv`).
+//! says), then `store`, which enters it into the `index`, writes it to its `sink` and adds it to the
+//! `list` (`issued.csv`).
 
-mod bundle;
 mod ca;
 mod certificate;
 mod crl;
@@ -29,20 +30,23 @@ mod error;
 mod extract;
 mod facts;
 mod file_name;
-mod folders;
+mod fingerprint;
 mod fs;
+mod index;
 mod issue;
 mod issuing;
-mod journal;
 mod key;
+mod list;
 mod pem;
 mod pem_stream;
 mod policy;
 mod public_key;
 mod reference;
 mod refusal;
+mod revocation;
 mod secret;
 mod signer;
+mod sink;
 mod store;
 mod test_pki;
 mod token;
@@ -60,16 +64,20 @@ pub use document::{AskPassword, Content, Document, Documents, read_documents, re
 pub use error::Error;
 pub use extract::extract;
 pub use facts::{IssuedAuth, IssuedFacts};
-pub use folders::folder_name;
+pub use fingerprint::Fingerprint;
+pub use index::{IndexEntry, IssuanceIndex, Lookup};
 pub use issue::{
-    IssueOptions, IssueRequest, IssueSummary, Issued, KeySource, LongNames, Outcome, issue_batch,
+    Existing, IssueOptions, IssueRequest, IssueSummary, Issued, KeySource, LongNames, Outcome, issue_batch,
 };
 pub use key::{KeyType, PrivateKey};
 pub use policy::Policy;
 pub use public_key::PublicKey;
+pub use list::IssuedList;
 pub use refusal::Refusal;
+pub use revocation::{Crl, Revocation};
 pub use secret::{AskSecret, Secret, SecretFor};
-pub use store::{IssuedStore, Sink};
+pub use sink::{Sink, folder_name};
+pub use store::IssuedStore;
 pub use test_pki::{TestCase, write_test_pki};
 pub use token::TokenUri;
 pub use verify::{Check, CheckName, Verification, verify_certificate};

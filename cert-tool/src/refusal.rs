@@ -14,6 +14,27 @@ pub enum Refusal {
     /// It has a certificate already, for another key than the request's.
     #[error("it has a certificate already, for another key than that of this request")]
     AlreadyIssued,
+    /// It has a certificate already, in another place.
+    #[error("it has a certificate already, in `{}`", certificate.display())]
+    IssuedElsewhere {
+        /// Where.
+        certificate: PathBuf,
+    },
+    /// Its certificate was revoked.
+    #[error("its certificate was revoked")]
+    Revoked,
+    /// There is nothing to renew.
+    #[error("it has no certificate to renew")]
+    NothingToRenew,
+    /// The output has an older certificate of it.
+    #[error("an older certificate of it is in the same folder")]
+    OlderIsThere,
+    /// The public key is none.
+    #[error("its public key can't be read: {reason}")]
+    BadPublicKey {
+        /// Why.
+        reason: String,
+    },
     /// The request is no request.
     #[error("its request can't be read")]
     BadCsr(#[source] Box<Error>),
@@ -84,7 +105,13 @@ impl Refusal {
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::AlreadyIssued => Some("issue to another folder to replace it"),
+            Self::AlreadyIssued | Self::IssuedElsewhere { .. } => {
+                Some("renew it, or issue to another folder with --replace")
+            }
+            Self::Revoked => Some("give the device a new key and issue to another folder with --replace"),
+            Self::OlderIsThere => Some("replace and renew into another folder: a list has one row for each identity"),
+            Self::BadPublicKey { .. } => Some("give a SubjectPublicKeyInfo, as PEM or as base64 of its DER"),
+            Self::NothingToRenew => None,
             Self::CommonNameTooLong { .. } => {
                 Some("shorten the ids, or allow long common names: some TLS stacks will refuse them")
             }

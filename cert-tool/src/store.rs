@@ -1,101 +1,110 @@
-//! [`IssuedStore`]: a folder with issued certificates, their keys, and `issued.csv`, which says
-//! what is there.
+//! [`IssuedStore`]: a CA's index together with one output of it, a folder to which certificates are
+//! issued.
 //!
-//! The rows of `issued.csv` are the commit records. A kill at any moment leaves at worst something
-//! that no row refers to; it is dropped when the store is opened the next time.
+//! A commit enters certificates into the index, writes their bytes, then their rows in `issued.csv`,
+//! each on the disk before the next begins. So what a kill leaves is told by the rows: entries whose row
+//! is whole stay, the others are taken back and the bytes behind the last whole row go. None of
+//! them was ever told to anybody.
 
-use std::collections::HashMap;
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use hub_types::IdentityId;
 
-use crate::bundle::{self, Bundle, Contents};
 use crate::ca::CertificateAuthority;
-use crate::certificate::read_certificate;
+use crate::certificate::{Certificate, read_certificate, upper_hex};
 use crate::error::Error;
 use crate::facts::{IssuedFacts, Row};
-use crate::folders::Folders;
+use crate::fingerprint::Fingerprint;
 use crate::fs;
+use crate::index::{IndexEntry, IssuanceIndex, NewEntry, Output};
 use crate::issuing::Made;
-use crate::journal::{self, Journal, Key};
+use crate::list::{self, ISSUING_CERTIFICATE, ListFile};
 use crate::pem;
 use crate::refusal::Refusal;
+use crate::sink::{Contents, Extras, Payload, Sink};
 
-/// The form in which certificates and keys are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Sink {
-    /// One file with all certificates and one with all keys: as fast as they can be made.
-    Bundle,
-    /// A folder with `cert.pem`, `chain.pem` and `key.pem` for each identity: much slower.
-    Folder,
-}
-
-/// A folder with issued certificates, found by identity.
+/// A folder to which a CA issues.
 pub struct IssuedStore {
     folder: PathBuf,
-    journal: Journal,
-    dropped_rows: u64,
-    writer: Option<Writer>,
-}
-
-struct Writer {
-    sink: Sink,
-    bundle: Option<Bundle>,
-    /// The rows that public keys belong to; read in when the first request of a device comes.
-    keys: Option<HashMap<Key, u64>>,
-    /// Held as long as the store is open.
-    _lock: Lock,
+    issuing: Certificate,
+    index: IssuanceIndex,
+    output: Output,
+    payload: Payload,
+    list: ListFile,
+    dropped: u64,
+    /// A commit failed half-way, and has to be settled before the next one.
+    is_unsettled: bool,
+    /// Nothing was issued before: nothing has to be looked up.
+    is_fresh: bool,
 }
 
 impl IssuedStore {
-    /// Opens a store for issuing, and makes it if need be. Only one process can.
-    pub fn open(folder: &Path, sink: Sink) -> Result<Self, Error> {
+    /// Opens a folder to issue to, and makes it if need be. Only one process can issue with a CA.
+    pub fn open(ca: &CertificateAuthority, folder: &Path, sink: Sink) -> Result<Self, Error> {
+        Self::open_with(ca, folder, sink, false)
+    }
+
+    /// The same, with the issuing CA's certificate behind each one in streams.
+    pub fn open_with_chain(ca: &CertificateAuthority, folder: &Path, sink: Sink) -> Result<Self, Error> {
+        Self::open_with(ca, folder, sink, true)
+    }
+
+    fn open_with(ca: &CertificateAuthority, folder: &Path, sink: Sink, with_chain: bool) -> Result<Self, Error> {
+        let mut index = IssuanceIndex::open(ca.folder())?;
         fs::create_private_folder(folder)?;
-        let lock = Lock::take(folder)?;
-        let path = journal::path_in(folder);
-        let journal = Journal::open(path.clone(), fs::open_private(&path)?);
-        let writer = Writer { sink, bundle: None, keys: None, _lock: lock };
-        let mut store = Self { folder: folder.to_owned(), journal, dropped_rows: 0, writer: Some(writer) };
-        store.load(sink)?;
+        let issuing = ca.issuing_certificate().clone();
+        let issuing_pem = pem::encode(pem::CERTIFICATE, issuing.der()).to_vec();
+        belong_to(folder, &issuing, &issuing_pem)?;
+        let token = token(folder)?;
+        if !index.knows_output(&token)? && has_rows(folder)? {
+            return Err(Error::NotIndexed { path: folder.to_owned() });
+        }
+        let output = index.output(&token, folder, sink)?;
+        if output.sink != sink {
+            return Err(Error::OtherSink { path: folder.to_owned(), found: output.sink.as_str() });
+        }
+        let has_entries = index.last_released(&output)?.is_some();
+        let contents = if has_entries { Contents::Something } else { Contents::None };
+        contents.check(&list::path_in(folder))?;
+        let payload = Payload::open(folder, sink, Extras { issuing_pem, with_chain }, contents)?;
+        let list = ListFile::open(folder)?;
+        let is_fresh = index.is_empty()?;
+        let mut store = Self {
+            folder: folder.to_owned(),
+            issuing,
+            index,
+            output,
+            payload,
+            list,
+            dropped: 0,
+            is_unsettled: true,
+            is_fresh,
+        };
+        store.settle()?;
         fs::sync_folder(folder)?;
         Ok(store)
     }
 
-    /// Opens a store to look things up; nothing in it is changed, and another process may issue to it.
-    pub fn open_to_read(folder: &Path) -> Result<Self, Error> {
-        let path = journal::path_in(folder);
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
-        let journal = Journal::open(path, file);
-        let mut store = Self { folder: folder.to_owned(), journal, dropped_rows: 0, writer: None };
-        if folder.join(bundle::CERTIFICATES).exists() {
-            store.read_rows(Some(Sink::Bundle), &mut Some(Bundle::open_to_read(folder)?))?;
-        } else {
-            store.read_rows(None, &mut None)?;
-        }
-        Ok(store)
-    }
-
-    /// What is known of an identity's certificate.
+    /// What is known of an identity's certificate, if it is in this folder.
     pub fn find(&self, identity: &IdentityId) -> Result<Option<IssuedFacts>, Error> {
-        Ok(self.journal.find(identity)?.map(|row| self.absolute(row.facts)))
+        let entry = self.index.current(identity)?;
+        Ok(entry.filter(|entry| entry.output == self.output.id).map(|entry| entry.facts))
     }
 
-    /// Whether an identity has a certificate.
-    pub fn contains(&self, identity: &IdentityId) -> bool {
-        self.journal.contains(Key::of(identity))
+    /// The CA's index.
+    pub fn index(&self) -> &IssuanceIndex {
+        &self.index
     }
 
     /// The file that lists what is there: itself a batch file.
     pub fn list_path(&self) -> PathBuf {
-        journal::path_in(&self.folder)
+        list::path_in(&self.folder)
     }
 
-    /// How many rows were dropped when the store was opened, because the bundle was cut off before
-    /// what they refer to. A killed process leaves none; a full or broken disk may.
+    /// How many certificates were taken back when the store was opened, because a kill had kept them
+    /// from the disk.
     pub fn dropped_rows(&self) -> u64 {
-        self.dropped_rows
+        self.dropped
     }
 
     /// The certificate of the CA that everything here is from.
@@ -103,130 +112,134 @@ impl IssuedStore {
         self.folder.join(ISSUING_CERTIFICATE)
     }
 
-    /// Makes sure that everything in the store is from one CA.
-    pub(crate) fn belong_to(&mut self, ca: &CertificateAuthority) -> Result<(), Error> {
-        if self.writer.is_none() {
-            return Err(Error::ReadOnly { path: self.folder.clone() });
-        }
-        let path = self.issuing_certificate_path();
-        if !path.exists() {
-            return fs::write_new_private(
-                &path,
-                &pem::encode(pem::CERTIFICATE, ca.issuing_certificate().der()),
-            );
-        }
-        if read_certificate(&path)?.der() == ca.issuing_certificate().der() {
+    /// Makes sure that this is a store of a CA.
+    pub(crate) fn belongs_to(&self, ca: &CertificateAuthority) -> Result<(), Error> {
+        if self.issuing.der() == ca.issuing_certificate().der() {
             return Ok(());
         }
         Err(Error::OtherCa { path: self.folder.clone() })
     }
 
-    /// Why nothing can be written for an identity that has no certificate here.
-    pub(crate) fn refusal(&self, identity: &IdentityId) -> Option<Refusal> {
-        match self.writer.as_ref()?.sink {
-            Sink::Bundle => None,
-            Sink::Folder => Folders::new(&self.folder, Vec::new()).refusal(identity),
-        }
+    /// Whether an identity has a certificate from this CA, anywhere.
+    pub(crate) fn knows(&self, identity: &IdentityId) -> Result<bool, Error> {
+        if self.is_fresh { Ok(false) } else { self.index.contains(identity) }
     }
 
-    /// Writes certificates and keys and then their rows; when it returns all of it is certain.
-    pub(crate) fn commit(
-        &mut self,
-        made: &[Made],
-        ca: &CertificateAuthority,
-    ) -> Result<Vec<IssuedFacts>, Error> {
-        let Some(writer) = &mut self.writer else {
-            return Err(Error::ReadOnly { path: self.folder.clone() });
-        };
-        let references = match &mut writer.bundle {
-            Some(bundle) => bundle.append(made)?,
-            None => {
-                let issuing_pem = pem::encode(pem::CERTIFICATE, ca.issuing_certificate().der()).to_vec();
-                let folders = Folders::new(&self.folder, issuing_pem);
-                made.iter().map(|made| folders.write(&made.identity, made)).collect::<Result<_, _>>()?
-            }
-        };
-        let rows: Vec<_> = made.iter().zip(references).map(|(made, reference)| made.row(reference)).collect();
-        let offsets = self.journal.commit(&rows)?;
-        if let Some(keys) = &mut writer.keys {
-            keys.extend(made.iter().map(|made| made.key).zip(offsets));
-        }
-        Ok(rows.into_iter().map(|row| self.absolute(row.facts)).collect())
+    /// The newest certificate of an identity, and whether it is in this folder.
+    pub(crate) fn current(&self, identity: &IdentityId) -> Result<Option<(IndexEntry, bool)>, Error> {
+        let entry = self.index.current(identity)?;
+        Ok(entry.map(|entry| {
+            let is_here = entry.output == self.output.id;
+            (entry, is_here)
+        }))
+    }
+
+    /// Whether any certificate of an identity is in this folder.
+    pub(crate) fn has_here(&self, identity: &IdentityId) -> Result<bool, Error> {
+        self.index.has_in(identity, &self.output)
     }
 
     /// The identity that a public key belongs to.
-    pub(crate) fn owner_of(&mut self, key: Key) -> Result<Option<IdentityId>, Error> {
-        let loaded = match self.writer.as_mut().and_then(|writer| writer.keys.take()) {
-            Some(keys) => keys,
-            None => self.load_keys()?,
-        };
-        let offset = loaded.get(&key).copied();
-        if let Some(writer) = &mut self.writer {
-            writer.keys = Some(loaded);
-        }
-        Ok(offset.map(|offset| self.journal.row_at(offset)).transpose()?.map(|row| row.identity))
+    pub(crate) fn owner_of(&mut self, key: Fingerprint) -> Result<Option<IdentityId>, Error> {
+        self.index.owner_of(key)
     }
 
-    fn load_keys(&self) -> Result<HashMap<Key, u64>, Error> {
-        let of_row = |offset| {
-            let certificate = self.absolute(self.journal.row_at(offset)?.facts).certificate;
-            Ok((Key::of_bytes(read_certificate(&certificate)?.public_key_info()), offset))
-        };
-        self.journal.offsets().map(of_row).collect()
+    /// Why nothing can be written for an identity that has no certificate here.
+    pub(crate) fn refusal(&self, identity: &IdentityId) -> Option<Refusal> {
+        self.payload.refusal(identity)
     }
 
-    fn load(&mut self, sink: Sink) -> Result<(), Error> {
-        let mut bundle = None;
-        if sink == Sink::Bundle {
-            self.journal.scan(|_, row| check_sink(&self.folder, Some(sink), row).map(|()| true))?;
-            let has_rows = self.journal.offsets().next().is_some();
-            let contents = if has_rows { Contents::Something } else { Contents::None };
-            bundle = Some(Bundle::open(&self.folder, contents)?);
+    /// Enters and writes certificates; when it returns all of it is certain.
+    pub(crate) fn commit(&mut self, made: &[Made]) -> Result<Vec<IssuedFacts>, Error> {
+        self.settle()?;
+        let mut encoded = self.payload.encode(made)?;
+        let mut text = Vec::with_capacity(made.len() * 400);
+        let mut facts = Vec::with_capacity(made.len());
+        for (made, place) in made.iter().zip(&mut encoded.places) {
+            place.list = self.list.length() + text.len() as u64;
+            let row = self.row(made, place);
+            row.append_to(&mut text);
+            facts.push(self.absolute(row.facts));
         }
-        self.read_rows(Some(sink), &mut bundle)?;
-        self.check_before_repair(bundle.as_mut())?;
-        // The rows go first: while they are there, what they refer to must be there too.
-        self.journal.repair()?;
-        if let Some(bundle) = &mut bundle {
-            bundle.repair()?;
+        self.is_unsettled = true;
+        self.is_fresh = false;
+        let entries = made.iter().zip(&encoded.places).map(|(made, place)| NewEntry { made, place });
+        let last = self.index.enter(&self.output, entries)?;
+        self.payload.write(&encoded, made)?;
+        self.list.append(&text)?;
+        IssuanceIndex::will_release(&mut self.output, last);
+        self.is_unsettled = false;
+        Ok(facts)
+    }
+
+    /// Says that everything committed is there for good: from now on what is missing was lost.
+    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+        self.settle()?;
+        self.index.release(&self.output)
+    }
+
+    /// Takes back what a kill or a failure left half-written.
+    fn settle(&mut self) -> Result<(), Error> {
+        if !self.is_unsettled {
+            return Ok(());
         }
-        if let Some(writer) = &mut self.writer {
-            writer.bundle = bundle;
+        let before = self.index.last_released(&self.output)?;
+        let mut end = match &before {
+            Some(last) => Some(self.list.row_end(last.place.list, &last.sha256)?.ok_or_else(|| {
+                self.list.damaged(last.place.list, "the certificates that stood here are gone")
+            })?),
+            None => None,
+        };
+        let pending = self.index.pending(&self.output)?;
+        let mut whole = 0;
+        for placed in &pending {
+            match self.list.row_end(placed.place.list, &placed.sha256)? {
+                Some(row_end) => end = Some(row_end),
+                None => break,
+            }
+            whole += 1;
         }
+        let (kept, lost) = pending.split_at(whole);
+        if let Some(first) = lost.first() {
+            let places: Vec<_> = lost.iter().map(|placed| placed.place).collect();
+            // The row goes first: while it is there, so is what it refers to.
+            self.list.cut(first.place.list)?;
+            self.payload.cut(&places)?;
+            self.index.take_back(&self.output, first.id)?;
+            self.dropped += lost.len() as u64;
+        }
+        if let Some(last) = kept.last() {
+            IssuanceIndex::will_release(&mut self.output, last.id);
+            self.index.release(&self.output)?;
+        }
+        match end {
+            Some(end) if self.list.length() > end => {
+                return Err(self.list.damaged(end, "the CA's index does not know what follows"));
+            }
+            Some(_) => {}
+            None => self.list.begin()?,
+        }
+        self.is_unsettled = false;
         Ok(())
     }
 
-    /// A kill leaves rows that are whole and, behind what they refer to, a commit's worth at most.
-    /// Where much more would have to go, somebody took a file away: nothing is dropped then.
-    fn check_before_repair(&self, bundle: Option<&mut Bundle>) -> Result<(), Error> {
-        let damaged = |reason| Err(Error::Damaged { path: self.list_path(), offset: 0, reason });
-        if self.dropped_rows > MAX_DROPPED_ROWS {
-            return damaged("most of what it refers to is gone");
-        }
-        match bundle {
-            Some(bundle) if self.journal.is_begun() => bundle.check_before_repair(),
-            Some(bundle) if !bundle.is_empty() => damaged("it is gone, but not what it listed"),
-            _ => Ok(()),
-        }
-    }
-
-    /// Reads all rows up to the first that refers to something that is not there.
-    fn read_rows(&mut self, sink: Option<Sink>, bundle: &mut Option<Bundle>) -> Result<(), Error> {
-        let mut limit = u64::MAX;
-        loop {
-            let folder = &self.folder;
-            if let Some(bundle) = bundle.as_mut() {
-                bundle.forget_rows();
-            }
-            self.dropped_rows = self.journal.scan(|offset, row| {
-                check_sink(folder, sink, row)?;
-                Ok(offset < limit && bundle.as_mut().is_none_or(|bundle| bundle.accept(offset, row)))
-            })?;
-            match bundle.as_ref().map_or(Ok(None), Bundle::first_torn_row)? {
-                Some(torn) => limit = torn,
-                None => return Ok(()),
-            }
-        }
+    fn row(&self, made: &Made, place: &crate::sink::Place) -> Row {
+        let sink = self.output.sink;
+        let facts = IssuedFacts {
+            auth: made.auth,
+            sha256: made.sha256,
+            sha1: made.sha1,
+            serial: upper_hex(made.serial.as_bytes()),
+            not_before: made.validity.not_before,
+            not_after: made.validity.not_after,
+            certificate: sink.certificate_reference(&made.identity, place),
+            private_key: match &made.key_elsewhere {
+                Some(path) => Some(path.clone()),
+                None => sink.key_reference(&made.identity, place),
+            },
+            replaced: made.replaced,
+        };
+        Row { identity: made.identity.clone(), facts }
     }
 
     fn absolute(&self, facts: IssuedFacts) -> IssuedFacts {
@@ -238,39 +251,39 @@ impl IssuedStore {
     }
 }
 
-fn check_sink(folder: &Path, sink: Option<Sink>, row: &Row) -> Result<(), Error> {
-    let is_bundled = row.facts.certificate.to_string_lossy().contains('#');
-    let found = match (sink, is_bundled) {
-        (Some(Sink::Bundle), false) => "folders",
-        (Some(Sink::Folder), true) => "a bundle",
-        _ => return Ok(()),
-    };
-    Err(Error::OtherSink { path: folder.to_owned(), found })
+/// Makes sure that everything in a folder is from one CA.
+fn belong_to(folder: &Path, issuing: &Certificate, issuing_pem: &[u8]) -> Result<(), Error> {
+    let path = folder.join(ISSUING_CERTIFICATE);
+    if !path.exists() {
+        return fs::write_new_private(&path, issuing_pem);
+    }
+    if read_certificate(&path)?.der() == issuing.der() {
+        return Ok(());
+    }
+    Err(Error::OtherCa { path: folder.to_owned() })
 }
 
-/// The right to write, held by one process at a time.
-struct Lock(File);
+/// What the index knows a folder by, wherever it is moved.
+fn token(folder: &Path) -> Result<String, Error> {
+    let path = folder.join(TOKEN);
+    if !path.exists() {
+        let mut bytes = [0; 16];
+        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Crypto("drawing random bytes"))?;
+        fs::write_new_private(&path, upper_hex(&bytes).as_bytes())?;
+    }
+    let text = fs::read_bounded(&path, MAX_TOKEN_BYTES)?;
+    Ok(String::from_utf8_lossy(&text).trim().to_owned())
+}
 
-impl Lock {
-    fn take(folder: &Path) -> Result<Self, Error> {
-        let path = folder.join(LOCK);
-        let file = fs::open_private(&path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self(file)),
-            Err(TryLockError::WouldBlock) => Err(Error::Locked { path: folder.to_owned() }),
-            Err(TryLockError::Error(source)) => Err(Error::io("lock", &path)(source)),
-        }
+/// Whether a folder has a list with more than its header.
+fn has_rows(folder: &Path) -> Result<bool, Error> {
+    let path = list::path_in(folder);
+    match path.metadata() {
+        Ok(metadata) => Ok(metadata.len() > crate::facts::HEADER.len() as u64),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("read", &path)(error)),
     }
 }
 
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Closing is not enough while a process that is just being started shares the open file.
-        let _ = self.0.unlock();
-    }
-}
-
-const ISSUING_CERTIFICATE: &str = "issuing.pem";
-const LOCK: &str = ".lock";
-/// As many as are committed at once.
-const MAX_DROPPED_ROWS: u64 = 1024;
+const TOKEN: &str = ".output";
+const MAX_TOKEN_BYTES: u64 = 64;

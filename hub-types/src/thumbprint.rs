@@ -23,6 +23,11 @@ impl Sha1Thumbprint {
         Self(Sha1::digest(der).into())
     }
 
+    /// The thumbprint with a digest.
+    pub fn from_bytes(digest: [u8; 20]) -> Self {
+        Self(digest)
+    }
+
     /// The digest itself.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -37,6 +42,11 @@ impl Sha256Thumbprint {
     /// The thumbprint of a certificate, given its DER.
     pub fn of_der(der: &[u8]) -> Self {
         Self(Sha256::digest(der).into())
+    }
+
+    /// The thumbprint with a digest.
+    pub fn from_bytes(digest: [u8; 32]) -> Self {
+        Self(digest)
     }
 
     /// The digest itself.

@@ -9,16 +9,22 @@ use crate::file_name;
 use crate::fs;
 use crate::issuing::Made;
 use crate::refusal::Refusal;
+use crate::sink::{Extras, Place};
 
 /// The folder that has the folders.
 pub(crate) struct Folders {
     root: PathBuf,
-    issuing_pem: Vec<u8>,
+    extras: Extras,
+}
+
+/// There is nothing to know but whether there is a key.
+pub(crate) fn place(made: &Made) -> Place {
+    Place { private_key: made.key_pem.as_ref().map(|_| 0), ..Place::default() }
 }
 
 impl Folders {
-    pub(crate) fn new(root: &Path, issuing_pem: Vec<u8>) -> Self {
-        Self { root: root.to_owned(), issuing_pem }
+    pub(crate) fn new(root: &Path, extras: Extras) -> Self {
+        Self { root: root.to_owned(), extras }
     }
 
     /// Why nothing can be written for an identity that has no row yet. What an interrupted run left
@@ -31,30 +37,21 @@ impl Folders {
         has_others.then_some(Refusal::FolderOccupied { path })
     }
 
-    /// Writes a certificate's files; when it returns they survive a power cut. The paths returned
-    /// are relative to the root.
-    pub(crate) fn write(
-        &self,
-        identity: &IdentityId,
-        made: &Made,
-    ) -> Result<(PathBuf, Option<PathBuf>), Error> {
-        let name = folder_name(identity);
-        let folder = self.root.join(&name);
+    /// Writes a certificate's files; when it returns they survive a power cut.
+    pub(crate) fn write(&self, made: &Made) -> Result<(), Error> {
+        let folder = self.root.join(folder_name(&made.identity));
         fs::create_private_folder(&folder)?;
         remove_leftovers(&folder)?;
         if let Some(key) = &made.key_pem {
             fs::write_new_private(&folder.join(KEY), key)?;
         }
-        let chain = [made.certificate_pem.as_slice(), &self.issuing_pem].concat();
+        let chain = [made.certificate_pem.as_slice(), &self.extras.issuing_pem].concat();
         fs::write_new_private(&folder.join(CHAIN), &chain)?;
         fs::write_new_private(&folder.join(CERTIFICATE), &made.certificate_pem)?;
         for parent in folder.ancestors().skip(1).take_while(|parent| parent.starts_with(&self.root)) {
             fs::sync_folder(parent)?;
         }
-        Ok((
-            PathBuf::from(format!("{name}/{CERTIFICATE}")),
-            made.key_pem.as_ref().map(|_| format!("{name}/{KEY}").into()),
-        ))
+        Ok(())
     }
 }
 

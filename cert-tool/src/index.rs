@@ -1,0 +1,516 @@
+//! [`IssuanceIndex`]: every certificate that a CA has issued to devices and modules, in a SQLite
+//! database beside the CA. It is the one place that says what exists; folders with certificates
+//! (*outputs*) only hold the bytes.
+//!
+//! A certificate is entered before its first byte leaves the process, so the CA never signed what it
+//! does not know. An entry is *pending* until its output has it on the disk; what a kill leaves
+//! pending is settled by the output ([`Output::pending`]), which knows how far it came.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hub_types::{IdentityId, Sha1Thumbprint, Sha256Thumbprint};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use time::OffsetDateTime;
+
+use crate::certificate::upper_hex;
+use crate::error::Error;
+use crate::facts::{IssuedAuth, IssuedFacts};
+use crate::fingerprint::Fingerprint;
+use crate::fs;
+use crate::issuing::Made;
+use crate::sink::{Place, Sink};
+
+/// The certificates that a CA has issued.
+pub struct IssuanceIndex {
+    path: PathBuf,
+    connection: Connection,
+    /// Held by the one process that may issue.
+    _lock: Option<Lock>,
+}
+
+/// A certificate as the index knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexEntry {
+    pub(crate) id: i64,
+    /// For whom it is.
+    pub identity: IdentityId,
+    /// What it is, and where.
+    pub facts: IssuedFacts,
+    /// SHA-256 of its `SubjectPublicKeyInfo`.
+    pub key: Fingerprint,
+    /// Whether it is the newest of its identity.
+    pub is_current: bool,
+    /// When and why it was revoked.
+    pub revocation: Option<crate::revocation::Revocation>,
+    pub(crate) output: i64,
+}
+
+/// What is to be entered.
+pub(crate) struct NewEntry<'a> {
+    pub(crate) made: &'a Made,
+    pub(crate) place: &'a Place,
+}
+
+/// An output of this CA.
+pub(crate) struct Output {
+    pub(crate) id: i64,
+    pub(crate) sink: Sink,
+    /// Entries up to this one are on its disk for certain.
+    released: i64,
+}
+
+/// An entry that may not have reached its output, or the last one that did.
+pub(crate) struct Placed {
+    pub(crate) id: i64,
+    pub(crate) sha256: Sha256Thumbprint,
+    pub(crate) place: Place,
+}
+
+impl IssuanceIndex {
+    /// Opens a CA's index to issue; only one process can.
+    pub(crate) fn open(ca: &Path) -> Result<Self, Error> {
+        let lock = Lock::take(ca)?;
+        Self::open_with(ca, Some(lock))
+    }
+
+    /// Opens a CA's index to look things up and to revoke; another process may issue meanwhile. A CA
+    /// that has not issued yet has an empty one.
+    pub fn open_beside(ca: &Path) -> Result<Self, Error> {
+        Self::open_with(ca, None)
+    }
+
+    fn open_with(ca: &Path, lock: Option<Lock>) -> Result<Self, Error> {
+        let path = ca.join(INDEX);
+        // SQLite gives its other files the mode of this one.
+        drop(fs::open_private(&path)?);
+        let connect = || {
+            let connection = Connection::open(&path)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.pragma_update(None, "journal_mode", "wal")?;
+            // Written means written, also after a power cut.
+            connection.pragma_update(None, "synchronous", "full")?;
+            let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            if version == 0 {
+                connection.execute_batch(SCHEMA)?;
+            }
+            Ok((connection, version))
+        };
+        let (connection, version) = connect().map_err(|source| Error::database(&path, source))?;
+        if version > VERSION {
+            return Err(Error::BadCa {
+                path: path.clone(),
+                reason: format!("its index has version {version}, and this program knows {VERSION}"),
+            });
+        }
+        Ok(Self { path, connection, _lock: lock })
+    }
+
+    /// The output that has a token, entered if it is new. It may have been moved since.
+    pub(crate) fn output(&mut self, token: &str, folder: &Path, sink: Sink) -> Result<Output, Error> {
+        let folder = std::path::absolute(folder).map_err(Error::io("find", folder))?;
+        let enter = |connection: &Connection| {
+            connection.execute(
+                "INSERT INTO outputs (token, path, sink, released) VALUES (?1, ?2, ?3, 0)
+                 ON CONFLICT (token) DO UPDATE SET path = ?2",
+                params![token, folder.to_string_lossy(), sink.as_str()],
+            )?;
+            connection.query_row(
+                "SELECT id, sink, released FROM outputs WHERE token = ?1",
+                params![token],
+                |row| Ok(Output { id: row.get(0)?, sink: sink_of(row, 1)?, released: row.get(2)? }),
+            )
+        };
+        enter(&self.connection).map_err(|source| Error::database(&self.path, source))
+    }
+
+    /// Whether the index knows an output.
+    pub(crate) fn knows_output(&self, token: &str) -> Result<bool, Error> {
+        let mut found = self.prepare("SELECT 1 FROM outputs WHERE token = ?1")?;
+        found.exists(params![token]).map_err(|source| Error::database(&self.path, source))
+    }
+
+    /// The entries that may not have reached an output, the first one first.
+    pub(crate) fn pending(&self, output: &Output) -> Result<Vec<Placed>, Error> {
+        self.placed(
+            "SELECT id, sha256, entry_at, certificate_at, key_at, list_at FROM certificates
+             WHERE id > ?2 AND output = ?1 ORDER BY id",
+            params![output.id, output.released],
+        )
+    }
+
+    /// The last entry that is in an output for certain.
+    pub(crate) fn last_released(&self, output: &Output) -> Result<Option<Placed>, Error> {
+        // One process issues at a time, so the last one entered for it is the last one released.
+        let found = self.placed(
+            "SELECT id, sha256, entry_at, certificate_at, key_at, list_at FROM certificates
+             WHERE id = ?2 AND output = ?1",
+            params![output.id, output.released],
+        )?;
+        Ok(found.into_iter().next())
+    }
+
+    fn placed(&self, sql: &str, values: impl rusqlite::Params) -> Result<Vec<Placed>, Error> {
+        let mut statement = self.prepare(sql)?;
+        let read = |row: &Row<'_>| {
+            Ok(Placed {
+                id: row.get(0)?,
+                sha256: Sha256Thumbprint::from_bytes(row.get(1)?),
+                place: Place {
+                    entry: row.get(2)?,
+                    certificate: row.get(3)?,
+                    private_key: row.get(4)?,
+                    list: row.get(5)?,
+                },
+            })
+        };
+        let rows = statement.query_map(values, read).and_then(Iterator::collect);
+        rows.map_err(|source| Error::database(&self.path, source))
+    }
+
+    /// Takes back entries of an output that never reached it, from one on.
+    pub(crate) fn take_back(&self, output: &Output, from: i64) -> Result<(), Error> {
+        let sql = "DELETE FROM certificates WHERE id >= ?2 AND output = ?1";
+        self.execute(sql, params![output.id, from])?;
+        let sql = "DELETE FROM keys WHERE certificate >= ?1";
+        self.execute(sql, params![from])?;
+        let sql = "UPDATE progress SET keyed = MIN(keyed, ?1 - 1)";
+        self.execute(sql, params![from])?;
+        Ok(())
+    }
+
+    /// Enters certificates, all or none, and that everything before them was released.
+    pub(crate) fn enter<'a>(
+        &mut self,
+        output: &Output,
+        entries: impl Iterator<Item = NewEntry<'a>>,
+    ) -> Result<i64, Error> {
+        let last = enter(&mut self.connection, output, entries);
+        last.map_err(|source| Error::database(&self.path, source))
+    }
+
+    /// Takes to the disk what an output has for certain.
+    pub(crate) fn release(&self, output: &Output) -> Result<(), Error> {
+        let sql = "UPDATE outputs SET released = ?2 WHERE id = ?1 AND released < ?2";
+        self.execute(sql, params![output.id, output.released]).map(drop)
+    }
+
+    /// Notes that an output has everything up to an entry; the next one entered takes it to the disk.
+    pub(crate) fn will_release(output: &mut Output, last: i64) {
+        output.released = output.released.max(last);
+    }
+
+    /// The newest certificate of an identity.
+    pub fn current(&self, identity: &IdentityId) -> Result<Option<IndexEntry>, Error> {
+        let sql = format!("{SELECT} WHERE c.identity = ?1 ORDER BY c.id DESC LIMIT 1");
+        let mut statement = self.prepare(&sql)?;
+        let found = statement.query_row(params![identity.common_name()], entry).optional();
+        found.map_err(|source| Error::database(&self.path, source))
+    }
+
+    /// Whether an identity has a certificate: cheaper than to look what it is.
+    pub(crate) fn contains(&self, identity: &IdentityId) -> Result<bool, Error> {
+        let mut statement = self.prepare("SELECT 1 FROM certificates WHERE identity = ?1")?;
+        let found = statement.exists(params![identity.common_name()]);
+        found.map_err(|source| Error::database(&self.path, source))
+    }
+
+    /// Whether an identity has a certificate in an output that is not its newest.
+    pub(crate) fn has_in(&self, identity: &IdentityId, output: &Output) -> Result<bool, Error> {
+        let sql = "SELECT 1 FROM certificates WHERE identity = ?1 AND output = ?2";
+        let found = self.prepare(sql)?.exists(params![identity.common_name(), output.id]);
+        found.map_err(|source| Error::database(&self.path, source))
+    }
+
+    /// Whether nothing was issued yet.
+    pub(crate) fn is_empty(&self) -> Result<bool, Error> {
+        let found = self.prepare("SELECT 1 FROM certificates LIMIT 1")?.exists([]);
+        found.map(|found| !found).map_err(|source| Error::database(&self.path, source))
+    }
+
+    /// The identity that a public key belongs to.
+    pub(crate) fn owner_of(&mut self, key: Fingerprint) -> Result<Option<IdentityId>, Error> {
+        let find = |connection: &mut Connection| {
+            order_keys(connection)?;
+            connection
+                .prepare_cached(
+                    "SELECT c.identity FROM keys k JOIN certificates c ON c.id = k.certificate
+                     WHERE k.prefix = substr(?1, 1, 8) AND c.key = ?1 LIMIT 1",
+                )?
+                .query_row(params![key.as_bytes()], |row| identity(row, 0))
+                .optional()
+        };
+        find(&mut self.connection).map_err(|source| Error::database(&self.path, source))
+    }
+
+    /// Shows `visit` certificates, the first one first, without holding more than one in memory.
+    pub fn visit(
+        &self,
+        lookup: &Lookup,
+        mut visit: impl FnMut(IndexEntry) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (condition, value) = lookup.sql();
+        let mut statement = self.prepare(&format!("{SELECT} WHERE {condition} ORDER BY c.id"))?;
+        let broken = |source| Error::database(&self.path, source);
+        let mut rows = match value {
+            Some(value) => statement.query(params![value]),
+            None => statement.query([]),
+        }
+        .map_err(broken)?;
+        while let Some(row) = rows.next().map_err(broken)? {
+            visit(entry(row).map_err(broken)?)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn prepare(&self, sql: &str) -> Result<rusqlite::CachedStatement<'_>, Error> {
+        self.connection.prepare_cached(sql).map_err(|source| Error::database(&self.path, source))
+    }
+
+    pub(crate) fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, Error> {
+        self.prepare(sql)?.execute(values).map_err(|source| Error::database(&self.path, source))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Which certificates are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lookup {
+    /// Every one.
+    All,
+    /// Those of an identity.
+    Identity(IdentityId),
+    /// Those of a device and of its modules.
+    Device(hub_types::DeviceId),
+    /// The one with a serial number, in hex.
+    Serial(Vec<u8>),
+    /// The one with a SHA-1 thumbprint.
+    Sha1(Sha1Thumbprint),
+    /// The one with a SHA-256 thumbprint.
+    Sha256(Sha256Thumbprint),
+    /// The newest of each identity, where it is not revoked and ends before a time.
+    EndingBefore(OffsetDateTime),
+    /// Those that were revoked.
+    Revoked,
+}
+
+impl Lookup {
+    fn sql(&self) -> (&'static str, Option<rusqlite::types::Value>) {
+        use rusqlite::types::Value::{Blob, Integer, Text};
+
+        match self {
+            Self::All => ("TRUE", None),
+            Self::Identity(identity) => ("c.identity = ?1", Some(Text(identity.common_name().into()))),
+            // Ids have no `/` in them, and `0` is the character that follows it.
+            Self::Device(device) => (
+                "(c.identity = ?1 OR c.identity > ?1 || '/' AND c.identity < ?1 || '0')",
+                Some(Text(device.as_str().to_owned())),
+            ),
+            Self::Serial(serial) => ("c.serial = ?1", Some(Blob(serial.clone()))),
+            Self::Sha1(sha1) => ("c.sha1 = ?1", Some(Blob(sha1.as_bytes().to_vec()))),
+            Self::Sha256(sha256) => ("c.sha256 = ?1", Some(Blob(sha256.as_bytes().to_vec()))),
+            Self::EndingBefore(time) => (
+                "c.not_after < ?1 AND c.revoked_at IS NULL
+                 AND NOT EXISTS (SELECT 1 FROM certificates n WHERE n.identity = c.identity AND n.id > c.id)",
+                Some(Integer(time.unix_timestamp())),
+            ),
+            Self::Revoked => ("c.revoked_at IS NOT NULL", None),
+        }
+    }
+}
+
+fn enter<'a>(
+    connection: &mut Connection,
+    output: &Output,
+    entries: impl Iterator<Item = NewEntry<'a>>,
+) -> Result<i64, rusqlite::Error> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let mut last = output.released;
+    {
+        let mut update = transaction.prepare_cached("UPDATE outputs SET released = ?2 WHERE id = ?1")?;
+        update.execute(params![output.id, output.released])?;
+        let mut insert = transaction.prepare_cached(INSERT)?;
+        for NewEntry { made, place } in entries {
+            last = insert.insert(params![
+                output.id,
+                &made.common_name,
+                made.serial.as_bytes(),
+                made.sha256.as_bytes(),
+                made.sha1.as_bytes(),
+                made.key.as_bytes(),
+                made.validity.not_before.unix_timestamp(),
+                made.validity.not_after.unix_timestamp(),
+                made.auth.number(),
+                place.entry,
+                place.certificate,
+                place.private_key,
+                place.list,
+                made.replaced.as_ref().map(Sha256Thumbprint::as_bytes),
+                made.key_elsewhere.as_ref().map(|path| path.to_string_lossy()),
+            ])?;
+        }
+    }
+    transaction.commit()?;
+    Ok(last)
+}
+
+/// Brings the table of keys up to date. Keys are random, so that a row at a time would touch a page
+/// for each; in order, and only when somebody asks, it is cheap.
+fn order_keys(connection: &mut Connection) -> Result<(), rusqlite::Error> {
+    let find = "SELECT keyed < (SELECT COALESCE(MAX(id), 0) FROM certificates) FROM progress";
+    if !connection.prepare_cached(find)?.query_row([], |row| row.get::<_, bool>(0))? {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    transaction.execute_batch(
+        "INSERT INTO keys SELECT substr(key, 1, 8), id FROM certificates
+             WHERE id > (SELECT keyed FROM progress) ORDER BY 1, 2;
+         UPDATE progress SET keyed = (SELECT MAX(id) FROM certificates);",
+    )?;
+    transaction.commit()
+}
+
+fn entry(row: &Row<'_>) -> Result<IndexEntry, rusqlite::Error> {
+    let identity = identity(row, 1)?;
+    let sink = sink_of(row, 13)?;
+    let folder = PathBuf::from(row.get::<_, String>(12)?);
+    let place =
+        Place { entry: row.get(16)?, certificate: row.get(9)?, private_key: row.get(10)?, list: 0 };
+    let elsewhere: Option<String> = row.get(15)?;
+    let private_key = match elsewhere {
+        Some(path) => Some(path.into()),
+        None => sink.key_reference(&identity, &place).map(|path| folder.join(path)),
+    };
+    Ok(IndexEntry {
+        id: row.get(0)?,
+        facts: IssuedFacts {
+            auth: IssuedAuth::from_number(row.get(8)?),
+            sha256: Sha256Thumbprint::from_bytes(row.get(3)?),
+            sha1: Sha1Thumbprint::from_bytes(row.get(4)?),
+            serial: upper_hex(&row.get::<_, Vec<u8>>(2)?),
+            not_before: time_of(row, 6)?,
+            not_after: time_of(row, 7)?,
+            certificate: folder.join(sink.certificate_reference(&identity, &place)),
+            private_key,
+            replaced: row.get::<_, Option<_>>(14)?.map(Sha256Thumbprint::from_bytes),
+        },
+        identity,
+        key: Fingerprint::from_bytes(row.get(5)?),
+        is_current: row.get(19)?,
+        revocation: crate::revocation::of_row(row, 17)?,
+        output: row.get(11)?,
+    })
+}
+
+fn sink_of(row: &Row<'_>, column: usize) -> Result<Sink, rusqlite::Error> {
+    let name: String = row.get(column)?;
+    Sink::parse(&name).ok_or_else(|| rusqlite::Error::InvalidColumnName(name))
+}
+
+pub(crate) fn time_of(row: &Row<'_>, column: usize) -> Result<OffsetDateTime, rusqlite::Error> {
+    let seconds: i64 = row.get(column)?;
+    OffsetDateTime::from_unix_timestamp(seconds)
+        .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, seconds))
+}
+
+fn identity(row: &Row<'_>, column: usize) -> Result<IdentityId, rusqlite::Error> {
+    let text: String = row.get(column)?;
+    IdentityId::from_common_name(&text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+/// The right to issue, held by one process at a time.
+struct Lock(File);
+
+impl Lock {
+    fn take(ca: &Path) -> Result<Self, Error> {
+        let path = ca.join(LOCK);
+        let file = fs::open_private(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(Error::Locked { path: ca.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(Error::io("lock", &path)(source)),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough while a process that is just being started shares the open file.
+        let _ = self.0.unlock();
+    }
+}
+
+const INDEX: &str = "index.db";
+const LOCK: &str = "index.lock";
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+const VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+BEGIN EXCLUSIVE;
+CREATE TABLE IF NOT EXISTS outputs (
+    id INTEGER PRIMARY KEY,
+    -- Also in a file in the folder, which may be moved.
+    token TEXT NOT NULL UNIQUE,
+    path TEXT NOT NULL,
+    sink TEXT NOT NULL,
+    -- Certificates of this output up to this one have reached it.
+    released INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS certificates (
+    id INTEGER PRIMARY KEY,
+    output INTEGER NOT NULL REFERENCES outputs,
+    -- `device` or `device/module`.
+    identity TEXT NOT NULL,
+    serial BLOB NOT NULL,
+    sha256 BLOB NOT NULL,
+    sha1 BLOB NOT NULL,
+    -- SHA-256 of the SubjectPublicKeyInfo.
+    key BLOB NOT NULL,
+    -- Seconds since 1970.
+    not_before INTEGER NOT NULL,
+    not_after INTEGER NOT NULL,
+    auth INTEGER NOT NULL,
+    -- Places in the files of the output.
+    entry_at INTEGER NOT NULL,
+    certificate_at INTEGER NOT NULL,
+    key_at INTEGER,
+    list_at INTEGER NOT NULL,
+    -- The thumbprint of the certificate that this one takes the place of.
+    replaced BLOB,
+    -- Where the private key is when it is not in the output.
+    private_key TEXT,
+    revoked_at INTEGER,
+    -- CRLReason, RFC 5280 section 5.3.1.
+    reason INTEGER
+);
+CREATE INDEX IF NOT EXISTS by_identity ON certificates (identity);
+CREATE INDEX IF NOT EXISTS revoked ON certificates (revoked_at) WHERE revoked_at IS NOT NULL;
+-- The first 8 bytes of keys, in order, of certificates up to progress.keyed.
+CREATE TABLE IF NOT EXISTS keys (
+    prefix BLOB NOT NULL,
+    certificate INTEGER NOT NULL,
+    PRIMARY KEY (prefix, certificate)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS progress (keyed INTEGER NOT NULL, crl_number INTEGER NOT NULL);
+INSERT INTO progress SELECT 0, 0 WHERE NOT EXISTS (SELECT 1 FROM progress);
+PRAGMA user_version = 1;
+COMMIT;
+";
+
+const INSERT: &str = "INSERT INTO certificates
+    (output, identity, serial, sha256, sha1, key, not_before, not_after, auth, entry_at, certificate_at,
+     key_at, list_at, replaced, private_key)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+
+const SELECT: &str = "SELECT c.id, c.identity, c.serial, c.sha256, c.sha1, c.key, c.not_before, c.not_after,
+    c.auth, c.certificate_at, c.key_at, c.output, o.path, o.sink, c.replaced, c.private_key, c.entry_at,
+    c.revoked_at, c.reason,
+    NOT EXISTS (SELECT 1 FROM certificates n WHERE n.identity = c.identity AND n.id > c.id)
+    FROM certificates c JOIN outputs o ON o.id = c.output";

@@ -1,0 +1,163 @@
+//! `issued.csv`, the list in a folder with certificates: itself a batch file. [`ListFile`] writes it,
+//! [`IssuedList`] looks things up in it where there is no index, because the folder was handed on
+//! without the CA.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use hub_types::{IdentityId, Sha256Thumbprint};
+
+use crate::error::Error;
+use crate::facts::{HEADER, IssuedFacts, Row};
+use crate::fs;
+
+/// The list while it is written.
+pub(crate) struct ListFile {
+    path: PathBuf,
+    file: File,
+    length: u64,
+}
+
+impl ListFile {
+    /// Opens the list, and makes it if need be.
+    pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
+        let path = path_in(folder);
+        let file = fs::open_private(&path)?;
+        let length = file.metadata().map_err(Error::io("read", &path))?.len();
+        Ok(Self { path, file, length })
+    }
+
+    /// Begins it; what a kill left of the beginning goes.
+    pub(crate) fn begin(&mut self) -> Result<(), Error> {
+        let found = fs::read_at(&self.file, &self.path, 0, HEADER.len() + 1)?;
+        if !HEADER.as_bytes().starts_with(&found) {
+            return Err(self.damaged(0, "it is no list of issued certificates, or not of this CA"));
+        }
+        self.length = 0;
+        self.append(HEADER.as_bytes())
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Where the row of a certificate that begins at `offset` ends; `None` where it is not whole.
+    pub(crate) fn row_end(&self, offset: u64, sha256: &Sha256Thumbprint) -> Result<Option<u64>, Error> {
+        let bytes = fs::read_at(&self.file, &self.path, offset, MAX_ROW_BYTES)?;
+        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
+        let line = bytes.get(..end).and_then(|line| std::str::from_utf8(line).ok());
+        let is_whole = line.and_then(Row::parse).is_some_and(|row| row.facts.sha256 == *sha256);
+        Ok(is_whole.then_some(offset + end as u64 + 1))
+    }
+
+    /// Appends rows; when it returns they survive a power cut.
+    pub(crate) fn append(&mut self, text: &[u8]) -> Result<(), Error> {
+        fs::append_at(&self.file, &self.path, self.length, text)?;
+        self.file.sync_data().map_err(Error::io("sync", &self.path))?;
+        self.length += text.len() as u64;
+        Ok(())
+    }
+
+    /// Drops what stands behind `end`.
+    pub(crate) fn cut(&mut self, end: u64) -> Result<(), Error> {
+        fs::cut(&self.file, &self.path, end)?;
+        self.length = self.length.min(end);
+        Ok(())
+    }
+
+    pub(crate) fn damaged(&self, offset: u64, reason: &'static str) -> Error {
+        Error::Damaged { path: self.path.clone(), offset, reason }
+    }
+}
+
+/// What a folder with certificates has, by identity, in 16 bytes of memory for each.
+pub struct IssuedList {
+    folder: PathBuf,
+    path: PathBuf,
+    file: File,
+    hasher: RandomState,
+    rows: HashMap<u64, u64>,
+    /// Rows whose hash another one has too: as rare as can be.
+    others: HashMap<IdentityId, u64>,
+}
+
+impl IssuedList {
+    /// Reads the list in a folder. Another process may issue to it.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        let path = path_in(folder);
+        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        let mut list = Self {
+            folder: folder.to_owned(),
+            path,
+            file,
+            hasher: RandomState::new(),
+            rows: HashMap::new(),
+            others: HashMap::new(),
+        };
+        list.read()?;
+        Ok(list)
+    }
+
+    /// What is known of an identity's certificate.
+    pub fn find(&self, identity: &IdentityId) -> Result<Option<IssuedFacts>, Error> {
+        let offset = self.others.get(identity).or_else(|| self.rows.get(&self.hasher.hash_one(identity)));
+        let Some(offset) = offset else { return Ok(None) };
+        let bytes = fs::read_at(&self.file, &self.path, *offset, MAX_ROW_BYTES)?;
+        let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let row = std::str::from_utf8(line).ok().and_then(Row::parse);
+        let row = row.ok_or_else(|| self.damaged(*offset, NOT_A_ROW))?;
+        Ok((row.identity == *identity).then(|| self.absolute(row.facts)))
+    }
+
+    /// The certificate of the CA that everything here is from.
+    pub fn issuing_certificate_path(&self) -> PathBuf {
+        self.folder.join(ISSUING_CERTIFICATE)
+    }
+
+    fn read(&mut self) -> Result<(), Error> {
+        let broken = |source| Error::io("read", &self.path)(source);
+        let mut reader = BufReader::with_capacity(1 << 16, &self.file);
+        let mut line = String::new();
+        let mut offset = reader.read_line(&mut line).map_err(broken)? as u64;
+        if line != HEADER {
+            return Err(self.damaged(0, "it is no list of issued certificates"));
+        }
+        loop {
+            line.clear();
+            let read = reader.read_line(&mut line).map_err(broken)? as u64;
+            // What is being written has no end yet.
+            let Some(text) = line.strip_suffix('\n') else { return Ok(()) };
+            let row = Row::parse(text).ok_or_else(|| self.damaged(offset, NOT_A_ROW))?;
+            match self.rows.entry(self.hasher.hash_one(&row.identity)) {
+                std::collections::hash_map::Entry::Vacant(vacant) => drop(vacant.insert(offset)),
+                std::collections::hash_map::Entry::Occupied(_) => drop(self.others.insert(row.identity, offset)),
+            }
+            offset += read;
+        }
+    }
+
+    fn absolute(&self, facts: IssuedFacts) -> IssuedFacts {
+        IssuedFacts {
+            certificate: self.folder.join(facts.certificate),
+            private_key: facts.private_key.map(|path| self.folder.join(path)),
+            ..facts
+        }
+    }
+
+    fn damaged(&self, offset: u64, reason: &'static str) -> Error {
+        Error::Damaged { path: self.path.clone(), offset, reason }
+    }
+}
+
+pub(crate) fn path_in(folder: &Path) -> PathBuf {
+    folder.join("issued.csv")
+}
+
+/// The file in an output with the certificate of its CA.
+pub(crate) const ISSUING_CERTIFICATE: &str = "issuing.pem";
+const NOT_A_ROW: &str = "this row is none of ours";
+/// Two ids, two paths with both ids escaped, and what else a row has.
+const MAX_ROW_BYTES: usize = 4096;

@@ -1,0 +1,188 @@
+//! [`Sink`]: the form in which certificates and keys are written, and [`Payload`], the files of one
+//! output in that form.
+//!
+//! Whatever the form, a commit is the same (`store`): the places are known first, then the bytes are
+//! written, then the rows of `issued.csv`. What stands behind the last row is cut off after a kill.
+
+mod database;
+mod folders;
+mod stream;
+
+use std::path::{Path, PathBuf};
+
+use hub_types::IdentityId;
+
+use crate::error::Error;
+use crate::issuing::Made;
+use crate::refusal::Refusal;
+
+pub(crate) use database::read_row;
+pub use folders::folder_name;
+pub(crate) use folders::{CERTIFICATE, CHAIN, KEY};
+
+/// The form in which certificates and keys are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sink {
+    /// `certificates.pem` with all certificates and `private-keys.pem` with all keys: as fast as they
+    /// can be made.
+    #[default]
+    Bundle,
+    /// `pem.csv` with a row for each identity and PEM in its columns.
+    Csv,
+    /// A folder with `cert.pem`, `chain.pem` and `key.pem` for each identity: much slower.
+    Folder,
+    /// `certificates.db` and `private-keys.db`, with a row for each identity in the table `pem`.
+    Sqlite,
+    /// `certificates.tar`, which has what [`Self::Folder`] would make.
+    Tar,
+}
+
+impl Sink {
+    const ALL: [Self; 5] = [Self::Bundle, Self::Csv, Self::Folder, Self::Sqlite, Self::Tar];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bundle => "bundle",
+            Self::Csv => "csv",
+            Self::Folder => "folder",
+            Self::Sqlite => "sqlite",
+            Self::Tar => "tar",
+        }
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|sink| sink.as_str() == name)
+    }
+
+    /// Where a certificate is, relative to the output.
+    pub(crate) fn certificate_reference(self, identity: &IdentityId, place: &Place) -> PathBuf {
+        let at = place.certificate;
+        match self {
+            Self::Bundle => format!("{}#{at}", stream::CERTIFICATES),
+            Self::Csv => format!("{}#{at}", stream::CSV),
+            Self::Folder => format!("{}/{CERTIFICATE}", folder_name(identity)),
+            Self::Sqlite => format!("{}#{at}", database::CERTIFICATES),
+            Self::Tar => format!("{}#{at}", stream::TAR),
+        }
+        .into()
+    }
+
+    /// Where a private key is, relative to the output.
+    pub(crate) fn key_reference(self, identity: &IdentityId, place: &Place) -> Option<PathBuf> {
+        let at = place.private_key?;
+        let reference = match self {
+            Self::Bundle => format!("{}#{at}", stream::KEYS),
+            Self::Csv => format!("{}#{at}", stream::CSV),
+            Self::Folder => format!("{}/{KEY}", folder_name(identity)),
+            Self::Sqlite => format!("{}#{at}", database::KEYS),
+            Self::Tar => format!("{}#{at}", stream::TAR),
+        };
+        Some(reference.into())
+    }
+}
+
+/// Where something is in the files of an output.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Where all that belongs to it begins in the file with the certificates.
+    pub(crate) entry: u64,
+    /// Where the certificate's PEM begins, or its row.
+    pub(crate) certificate: u64,
+    /// Where the key's PEM begins, or its row.
+    pub(crate) private_key: Option<u64>,
+    /// Where its row in `issued.csv` begins.
+    pub(crate) list: u64,
+}
+
+/// What goes into the files of an output beside the certificate and the key.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Extras {
+    /// The issuing CA's certificate as PEM.
+    pub(crate) issuing_pem: Vec<u8>,
+    /// Whether streams have it behind each certificate. Folders always have a `chain.pem`.
+    pub(crate) with_chain: bool,
+}
+
+/// The files of an output.
+pub(crate) enum Payload {
+    Database(database::Database),
+    Folders(folders::Folders),
+    Stream(stream::Stream),
+}
+
+/// What is to be written; for some forms the certificates themselves are enough.
+pub(crate) struct Encoded {
+    pub(crate) places: Vec<Place>,
+    stream: Option<stream::Bytes>,
+}
+
+impl Payload {
+    /// Opens the files, and makes them where nothing was issued yet.
+    pub(crate) fn open(folder: &Path, sink: Sink, extras: Extras, contents: Contents) -> Result<Self, Error> {
+        Ok(match sink {
+            Sink::Folder => Self::Folders(folders::Folders::new(folder, extras)),
+            Sink::Sqlite => Self::Database(database::Database::open(folder, extras, contents)?),
+            Sink::Bundle | Sink::Csv | Sink::Tar => {
+                Self::Stream(stream::Stream::open(folder, sink, extras, contents)?)
+            }
+        })
+    }
+
+    /// Where everything will be, before anything is written.
+    pub(crate) fn encode(&self, made: &[Made]) -> Result<Encoded, Error> {
+        match self {
+            Self::Database(database) => Ok(Encoded { places: database.places(made), stream: None }),
+            Self::Folders(_) => Ok(Encoded { places: made.iter().map(folders::place).collect(), stream: None }),
+            Self::Stream(stream) => stream.encode(made).map(|(places, bytes)| Encoded { places, stream: Some(bytes) }),
+        }
+    }
+
+    /// Writes; when it returns all of it survives a power cut.
+    pub(crate) fn write(&mut self, encoded: &Encoded, made: &[Made]) -> Result<(), Error> {
+        match (self, &encoded.stream) {
+            (Self::Database(database), _) => database.write(made),
+            (Self::Folders(folders), _) => made.iter().try_for_each(|made| folders.write(made)),
+            (Self::Stream(stream), Some(bytes)) => stream.write(bytes),
+            (Self::Stream(_), None) => Ok(()),
+        }
+    }
+
+    /// Drops what stands at these places and behind them.
+    pub(crate) fn cut(&mut self, places: &[Place]) -> Result<(), Error> {
+        match self {
+            Self::Database(database) => database.cut(places),
+            // They are overwritten: no row refers to them.
+            Self::Folders(_) => Ok(()),
+            Self::Stream(stream) => stream.cut(places),
+        }
+    }
+
+    /// Why nothing can be written for an identity.
+    pub(crate) fn refusal(&self, identity: &IdentityId) -> Option<Refusal> {
+        match self {
+            Self::Folders(folders) => folders.refusal(identity),
+            Self::Database(_) | Self::Stream(_) => None,
+        }
+    }
+}
+
+/// What an output must hold already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// Nothing was issued to it yet.
+    None,
+    /// What the index refers to.
+    Something,
+}
+
+impl Contents {
+    /// Makes sure that a file is there when it must be.
+    pub(crate) fn check(self, path: &Path) -> Result<(), Error> {
+        if self == Self::Something && !path.exists() {
+            return Err(Error::Damaged { path: path.to_owned(), offset: 0, reason: "it is gone" });
+        }
+        Ok(())
+    }
+}
