@@ -55,7 +55,7 @@ fn bundle(count: u64, threads: NonZeroUsize) -> Duration {
     let folder = tempfile::tempdir().unwrap();
     let now = OffsetDateTime::now_utc();
     let ca = CertificateAuthority::init(&folder.path().join("ca"), &CaOptions::default(), now).unwrap();
-    let mut store = IssuedStore::open(&folder.path().join("out"), Sink::Bundle).unwrap();
+    let mut store = IssuedStore::open(&ca, &folder.path().join("out"), Sink::Bundle).unwrap();
     let options = IssueOptions { threads: Some(threads), ..IssueOptions::new(now) };
     let requests = (0..count).map(|n| IssueRequest {
         identity: IdentityId::parse(&format!("device{n}"), None).unwrap(),

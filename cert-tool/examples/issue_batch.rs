@@ -29,7 +29,7 @@ fn main() -> anyhow::Result<()> {
         key: KeySource::Generate,
         auth: IssuedAuth::default(),
     });
-    let mut store = IssuedStore::open(&folder.join("issued"), Sink::Bundle)?;
+    let mut store = IssuedStore::open(&ca, &folder.join("issued"), Sink::Bundle)?;
     let mut thumbprints = Vec::new();
     let summary = issue_batch(&ca, &IssueOptions::new(now), requests, &mut store, &mut |issued: &Issued| {
         // Called in order, and only when the certificate is on the disk.

@@ -4,20 +4,26 @@ mod args;
 mod batch;
 mod ca;
 mod csr;
+mod expiring;
 mod extract;
 mod failure;
+mod index;
 mod inspect;
 mod interrupt;
 mod issue;
 mod manual;
 mod output;
 mod password;
+mod pattern;
+mod pfx;
 mod progress;
 mod record;
+mod renew;
 mod secrets;
 mod sign;
 mod test_pki;
 mod verify;
+mod within;
 
 use std::panic;
 use std::process::ExitCode;
@@ -55,8 +61,14 @@ fn dispatch(verb: Verb, output: &mut Output) -> Result<Done, Failure> {
         Verb::Completions { shell } => Ok(manual::print_completions(shell)),
         Verb::Csr(args) => csr::run(&args, output),
         Verb::Extract(args) => extract::run(&args, output),
+        Verb::Expiring(args) => expiring::run(&args, output),
+        Verb::Find(args) => index::find(&args, output),
         Verb::Issue(args) => issue::run(&args, output),
         Verb::Man { dir } => manual::write_pages(&dir),
+        Verb::List(args) => index::list(&args, output),
+        Verb::Pfx(args) => pfx::run(&args, output),
+        Verb::Renew(args) => renew::run(&args, output),
+        Verb::Revoke(args) => index::revoke(&args, output),
         Verb::Show(args) => inspect::show(&args, output),
         Verb::Sign(args) => sign::run(&args, output),
         Verb::TestPki(args) => test_pki::run(&args, output),

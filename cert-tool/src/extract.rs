@@ -9,8 +9,8 @@ use crate::certificate::read_certificate;
 use crate::error::Error;
 use crate::facts::IssuedFacts;
 use crate::fs;
-use crate::pem;
 use crate::list::IssuedList;
+use crate::pem;
 use crate::reference::{self, Found, not_a};
 use crate::sink;
 
@@ -38,8 +38,13 @@ pub fn extract(
 }
 
 fn read_key(reference: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    Ok(pem::encode(pem::PRIVATE_KEY, &key_block(reference)?.der))
+}
+
+/// The private key that a reference in a list leads to.
+pub(crate) fn key_block(reference: &Path) -> Result<pem::Block, Error> {
     match reference::read(reference, WANTED)? {
-        Found::Pem(block) if block.label == pem::PRIVATE_KEY => Ok(pem::encode(pem::PRIVATE_KEY, &block.der)),
+        Found::Pem(block) if block.label == pem::PRIVATE_KEY => Ok(block),
         _ => Err(not_a(reference, WANTED, "something else")),
     }
 }

@@ -135,8 +135,17 @@ impl Row {
             IssuedAuth::X509Thumbprint if unregistered.is_empty() => sha256(registered)?,
             _ => return None,
         };
-        let facts =
-            IssuedFacts { auth, sha256, sha1, serial, not_before, not_after, certificate, private_key, replaced };
+        let facts = IssuedFacts {
+            auth,
+            sha256,
+            sha1,
+            serial,
+            not_before,
+            not_after,
+            certificate,
+            private_key,
+            replaced,
+        };
         rest.is_empty().then_some(Self { identity, facts })
     }
 }

@@ -229,6 +229,12 @@ impl IssuanceIndex {
         found.map(|found| !found).map_err(|source| Error::database(&self.path, source))
     }
 
+    /// How many certificates were issued. It reads the whole index.
+    pub fn count(&self) -> Result<u64, Error> {
+        let found = self.prepare("SELECT COUNT(*) FROM certificates")?.query_row([], |row| row.get(0));
+        found.map_err(|source| Error::database(&self.path, source))
+    }
+
     /// The identity that a public key belongs to.
     pub(crate) fn owner_of(&mut self, key: Fingerprint) -> Result<Option<IdentityId>, Error> {
         let find = |connection: &mut Connection| {
@@ -244,24 +250,48 @@ impl IssuanceIndex {
         find(&mut self.connection).map_err(|source| Error::database(&self.path, source))
     }
 
-    /// Shows `visit` certificates, the first one first, without holding more than one in memory.
+    /// Shows `visit` certificates, the first one first, with a bounded number of them in memory.
     pub fn visit(
         &self,
         lookup: &Lookup,
         mut visit: impl FnMut(IndexEntry) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        let mut after = 0;
+        loop {
+            let page = self.page(lookup, after)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.id;
+            page.into_iter().try_for_each(&mut visit)?;
+        }
+    }
+
+    /// The certificates asked for, the first one first, one after the other.
+    pub fn into_entries(self, lookup: Lookup) -> impl Iterator<Item = Result<IndexEntry, Error>> + Send {
+        let mut page = Vec::new().into_iter();
+        let mut after = Some(0);
+        std::iter::from_fn(move || {
+            if let Some(entry) = page.next() {
+                return Some(Ok(entry));
+            }
+            match self.page(&lookup, after?) {
+                Ok(next) => {
+                    after = next.last().map(|entry| entry.id);
+                    page = next.into_iter();
+                    page.next().map(Ok)
+                }
+                Err(error) => {
+                    after = None;
+                    Some(Err(error))
+                }
+            }
+        })
+    }
+
+    fn page(&self, lookup: &Lookup, after: i64) -> Result<Vec<IndexEntry>, Error> {
         let (condition, value) = lookup.sql();
-        let mut statement = self.prepare(&format!("{SELECT} WHERE {condition} ORDER BY c.id"))?;
-        let broken = |source| Error::database(&self.path, source);
-        let mut rows = match value {
-            Some(value) => statement.query(params![value]),
-            None => statement.query([]),
-        }
-        .map_err(broken)?;
-        while let Some(row) = rows.next().map_err(broken)? {
-            visit(entry(row).map_err(broken)?)?;
-        }
-        Ok(())
+        let sql = format!("{SELECT} WHERE {condition} AND c.id > ?2 ORDER BY c.id LIMIT {PAGE}");
+        let rows = self.prepare(&sql)?.query_map(params![value, after], entry).and_then(Iterator::collect);
+        rows.map_err(|source| Error::database(&self.path, source))
     }
 
     pub(crate) fn prepare(&self, sql: &str) -> Result<rusqlite::CachedStatement<'_>, Error> {
@@ -285,8 +315,6 @@ pub enum Lookup {
     All,
     /// Those of an identity.
     Identity(IdentityId),
-    /// Those of a device and of its modules.
-    Device(hub_types::DeviceId),
     /// The one with a serial number, in hex.
     Serial(Vec<u8>),
     /// The one with a SHA-1 thumbprint.
@@ -300,26 +328,21 @@ pub enum Lookup {
 }
 
 impl Lookup {
-    fn sql(&self) -> (&'static str, Option<rusqlite::types::Value>) {
-        use rusqlite::types::Value::{Blob, Integer, Text};
+    fn sql(&self) -> (&'static str, rusqlite::types::Value) {
+        use rusqlite::types::Value::{Blob, Integer, Null, Text};
 
         match self {
-            Self::All => ("TRUE", None),
-            Self::Identity(identity) => ("c.identity = ?1", Some(Text(identity.common_name().into()))),
-            // Ids have no `/` in them, and `0` is the character that follows it.
-            Self::Device(device) => (
-                "(c.identity = ?1 OR c.identity > ?1 || '/' AND c.identity < ?1 || '0')",
-                Some(Text(device.as_str().to_owned())),
-            ),
-            Self::Serial(serial) => ("c.serial = ?1", Some(Blob(serial.clone()))),
-            Self::Sha1(sha1) => ("c.sha1 = ?1", Some(Blob(sha1.as_bytes().to_vec()))),
-            Self::Sha256(sha256) => ("c.sha256 = ?1", Some(Blob(sha256.as_bytes().to_vec()))),
+            Self::All => ("?1 IS NULL", Null),
+            Self::Identity(identity) => ("c.identity = ?1", Text(identity.common_name())),
+            Self::Serial(serial) => ("c.serial = ?1", Blob(serial.clone())),
+            Self::Sha1(sha1) => ("c.sha1 = ?1", Blob(sha1.as_bytes().to_vec())),
+            Self::Sha256(sha256) => ("c.sha256 = ?1", Blob(sha256.as_bytes().to_vec())),
             Self::EndingBefore(time) => (
                 "c.not_after < ?1 AND c.revoked_at IS NULL
                  AND NOT EXISTS (SELECT 1 FROM certificates n WHERE n.identity = c.identity AND n.id > c.id)",
-                Some(Integer(time.unix_timestamp())),
+                Integer(time.unix_timestamp()),
             ),
-            Self::Revoked => ("c.revoked_at IS NOT NULL", None),
+            Self::Revoked => ("c.revoked_at IS NOT NULL AND ?1 IS NULL", Null),
         }
     }
 }
@@ -379,8 +402,7 @@ fn entry(row: &Row<'_>) -> Result<IndexEntry, rusqlite::Error> {
     let identity = identity(row, 1)?;
     let sink = sink_of(row, 13)?;
     let folder = PathBuf::from(row.get::<_, String>(12)?);
-    let place =
-        Place { entry: row.get(16)?, certificate: row.get(9)?, private_key: row.get(10)?, list: 0 };
+    let place = Place { entry: row.get(16)?, certificate: row.get(9)?, private_key: row.get(10)?, list: 0 };
     let elsewhere: Option<String> = row.get(15)?;
     let private_key = match elsewhere {
         Some(path) => Some(path.into()),
@@ -451,6 +473,8 @@ const INDEX: &str = "index.db";
 const LOCK: &str = "index.lock";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 const VERSION: i64 = 1;
+/// Entries in memory at once.
+const PAGE: usize = 1000;
 
 const SCHEMA: &str = "
 BEGIN EXCLUSIVE;

@@ -22,6 +22,7 @@ use crate::fingerprint::Fingerprint;
 use crate::index::IndexEntry;
 use crate::issuing::{Made, Maker, Order, key_in};
 use crate::key::KeyType;
+use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::store::IssuedStore;
 
@@ -60,7 +61,14 @@ pub enum Existing {
 impl IssueOptions {
     /// A year, P-256, all cores, and nothing that X.509 does not allow.
     pub fn new(now: OffsetDateTime) -> Self {
-        Self { days: 365, threads: None, now, key_type: KeyType::default(), long_names: LongNames::Refuse, existing: Existing::Refuse }
+        Self {
+            days: 365,
+            threads: None,
+            now,
+            key_type: KeyType::default(),
+            long_names: LongNames::Refuse,
+            existing: Existing::Refuse,
+        }
     }
 }
 
@@ -162,7 +170,10 @@ pub fn issue_batch(
         }
         let pending = Pending::default();
         let existing = options.existing;
-        let writer = Writer { existing, store, on_issued, pending, summary: IssueSummary::default() };
+        let policy = ca.policy();
+        let ordered = policy.max_certificates().map_or(Ok(0), |_| store.index().count())?;
+        let writer =
+            Writer { policy, ordered, existing, store, on_issued, pending, summary: IssueSummary::default() };
         // The sender moves in, so that the workers end when the writer does.
         writer.run(requests, sender, portions_ahead)
     })
@@ -183,10 +194,11 @@ enum Task {
     Refuse(IdentityId, Refusal),
 }
 
+#[expect(clippy::large_enum_variant, reason = "nearly all are of the largest variant")]
 enum Done {
     Known { identity: IdentityId, requested_key: Option<Result<Fingerprint, Refusal>> },
     Made { made: Made, is_requested: bool },
-    Refused { identity: IdentityId, refusal: Refusal },
+    Refused { identity: IdentityId, refusal: Refusal, was_ordered: bool },
 }
 
 fn work(maker: Maker<'_>, jobs: &Mutex<Receiver<Job>>) {
@@ -213,15 +225,18 @@ fn do_task(maker: Maker<'_>, task: Task) -> Result<Done, Error> {
             let is_requested = !matches!(order.request.key, KeySource::Generate);
             Ok(match maker.make(order)? {
                 Ok(made) => Done::Made { made, is_requested },
-                Err(refusal) => Done::Refused { identity, refusal },
+                Err(refusal) => Done::Refused { identity, refusal, was_ordered: true },
             })
         }
-        Task::Refuse(identity, refusal) => Ok(Done::Refused { identity, refusal }),
+        Task::Refuse(identity, refusal) => Ok(Done::Refused { identity, refusal, was_ordered: false }),
     }
 }
 
 /// The caller's side.
 struct Writer<'a> {
+    policy: &'a Policy,
+    /// How many certificates the CA has issued, with those under way.
+    ordered: u64,
     existing: Existing,
     store: &'a mut IssuedStore,
     on_issued: &'a mut dyn FnMut(&Issued),
@@ -280,6 +295,19 @@ impl Writer<'_> {
     }
 
     fn task(&mut self, request: IssueRequest) -> Result<Task, Error> {
+        match self.wanted(request)? {
+            Task::Make(order) => Ok(match self.policy.refusal_after(self.ordered) {
+                Some(refusal) => Task::Refuse(order.request.identity, refusal),
+                None => {
+                    self.ordered += 1;
+                    Task::Make(order)
+                }
+            }),
+            other => Ok(other),
+        }
+    }
+
+    fn wanted(&mut self, request: IssueRequest) -> Result<Task, Error> {
         let is_first = self.pending.handed_out.insert(request.identity.clone());
         if !is_first {
             return Ok(Task::Known(request));
@@ -323,11 +351,17 @@ impl Writer<'_> {
     fn take(&mut self, done: Done) -> Result<(), Error> {
         let (identity, fate) = match done {
             Done::Known { identity, requested_key } => (identity, Fate::Known { requested_key }),
-            Done::Refused { identity, refusal } => (identity, Fate::Refused(refusal)),
+            Done::Refused { identity, refusal, was_ordered } => {
+                self.ordered = self.ordered.saturating_sub(u64::from(was_ordered));
+                (identity, Fate::Refused(refusal))
+            }
             Done::Made { made, is_requested } => {
                 let identity = made.identity.clone();
                 match self.refusal(&made, is_requested)? {
-                    Some(refusal) => (identity, Fate::Refused(refusal)),
+                    Some(refusal) => {
+                        self.ordered = self.ordered.saturating_sub(1);
+                        (identity, Fate::Refused(refusal))
+                    }
                     None => {
                         self.pending.made.push(made);
                         (identity, Fate::Made)

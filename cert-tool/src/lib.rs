@@ -39,6 +39,7 @@ mod key;
 mod list;
 mod pem;
 mod pem_stream;
+mod pfx;
 mod policy;
 mod public_key;
 mod reference;
@@ -70,9 +71,10 @@ pub use issue::{
     Existing, IssueOptions, IssueRequest, IssueSummary, Issued, KeySource, LongNames, Outcome, issue_batch,
 };
 pub use key::{KeyType, PrivateKey};
+pub use list::IssuedList;
+pub use pfx::{PfxStyle, write_pfx};
 pub use policy::Policy;
 pub use public_key::PublicKey;
-pub use list::IssuedList;
 pub use refusal::Refusal;
 pub use revocation::{Crl, Revocation};
 pub use secret::{AskSecret, Secret, SecretFor};

@@ -133,7 +133,9 @@ impl IssuedList {
             let row = Row::parse(text).ok_or_else(|| self.damaged(offset, NOT_A_ROW))?;
             match self.rows.entry(self.hasher.hash_one(&row.identity)) {
                 std::collections::hash_map::Entry::Vacant(vacant) => drop(vacant.insert(offset)),
-                std::collections::hash_map::Entry::Occupied(_) => drop(self.others.insert(row.identity, offset)),
+                std::collections::hash_map::Entry::Occupied(_) => {
+                    self.others.extend([(row.identity, offset)])
+                }
             }
             offset += read;
         }

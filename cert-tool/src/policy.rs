@@ -35,6 +35,8 @@ pub struct Policy {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_days: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    max_certificates: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     key_types: Option<Vec<KeyType>>,
 }
 
@@ -57,6 +59,12 @@ impl Policy {
         self
     }
 
+    /// So many certificates at most in the CA's life; those issued before count.
+    pub fn with_max_certificates(mut self, count: u64) -> Self {
+        self.max_certificates = Some(count);
+        self
+    }
+
     /// Only for keys of these kinds.
     pub fn with_key_types(mut self, key_types: impl IntoIterator<Item = KeyType>) -> Self {
         self.key_types = Some(key_types.into_iter().collect());
@@ -71,6 +79,11 @@ impl Policy {
     /// How many days a certificate may be good.
     pub fn max_days(&self) -> Option<u32> {
         self.max_days
+    }
+
+    /// How many certificates there may be.
+    pub fn max_certificates(&self) -> Option<u64> {
+        self.max_certificates
     }
 
     /// The kinds of keys.
@@ -112,6 +125,13 @@ impl Policy {
         Some(Refusal::Policy { rule: "key_types", reason })
     }
 
+    /// Why no further certificate can be issued, where so many are there already.
+    pub(crate) fn refusal_after(&self, issued: u64) -> Option<Refusal> {
+        let limit = self.max_certificates.filter(|limit| issued >= *limit)?;
+        let reason = format!("the CA has issued {issued} certificates, and may issue {limit}");
+        Some(Refusal::Policy { rule: "max_certificates", reason })
+    }
+
     pub(crate) fn check_days(&self, days: u32, folder: &Path) -> Result<(), Error> {
         match self.max_days {
             Some(longest) if days > longest => {
@@ -126,6 +146,7 @@ impl PartialEq for Policy {
     fn eq(&self, other: &Self) -> bool {
         self.identities() == other.identities()
             && self.max_days == other.max_days
+            && self.max_certificates == other.max_certificates
             && self.key_types == other.key_types
     }
 }
@@ -195,6 +216,13 @@ mod tests {
                 Some(Refusal::Policy { rule: "key_types", .. })
             ));
         }
+    }
+
+    #[test]
+    fn the_last_certificate_is_the_last() {
+        let policy = Policy::new().with_max_certificates(2);
+        assert!(policy.refusal_after(1).is_none());
+        assert!(matches!(policy.refusal_after(2), Some(Refusal::Policy { rule: "max_certificates", .. })));
     }
 
     #[test]

@@ -79,7 +79,9 @@ fn read_at(path: &Path, offset: u64, reference: &Path, wanted: &'static str) -> 
     if path.extension().is_some_and(|extension| extension == "db") {
         let text = crate::sink::read_row(path, offset)
             .ok_or_else(|| not_a(reference, wanted, "no row of a database of certificates or keys"))?;
-        return pem::first_block(&text).map(Found::Pem).map_err(|error| not_a(reference, wanted, broken_pem(error)));
+        return pem::first_block(&text)
+            .map(Found::Pem)
+            .map_err(|error| not_a(reference, wanted, broken_pem(error)));
     }
     file.seek(SeekFrom::Start(offset)).map_err(Error::io("read", path))?;
     let window = std::io::Read::take(file, MAX_BLOCK_BYTES);

@@ -109,7 +109,9 @@ impl Refusal {
                 Some("renew it, or issue to another folder with --replace")
             }
             Self::Revoked => Some("give the device a new key and issue to another folder with --replace"),
-            Self::OlderIsThere => Some("replace and renew into another folder: a list has one row for each identity"),
+            Self::OlderIsThere => {
+                Some("replace and renew into another folder: a list has one row for each identity")
+            }
             Self::BadPublicKey { .. } => Some("give a SubjectPublicKeyInfo, as PEM or as base64 of its DER"),
             Self::NothingToRenew => None,
             Self::CommonNameTooLong { .. } => {

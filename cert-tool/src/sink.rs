@@ -134,8 +134,12 @@ impl Payload {
     pub(crate) fn encode(&self, made: &[Made]) -> Result<Encoded, Error> {
         match self {
             Self::Database(database) => Ok(Encoded { places: database.places(made), stream: None }),
-            Self::Folders(_) => Ok(Encoded { places: made.iter().map(folders::place).collect(), stream: None }),
-            Self::Stream(stream) => stream.encode(made).map(|(places, bytes)| Encoded { places, stream: Some(bytes) }),
+            Self::Folders(_) => {
+                Ok(Encoded { places: made.iter().map(folders::place).collect(), stream: None })
+            }
+            Self::Stream(stream) => {
+                stream.encode(made).map(|(places, bytes)| Encoded { places, stream: Some(bytes) })
+            }
         }
     }
 

@@ -49,7 +49,12 @@ impl IssuedStore {
         Self::open_with(ca, folder, sink, true)
     }
 
-    fn open_with(ca: &CertificateAuthority, folder: &Path, sink: Sink, with_chain: bool) -> Result<Self, Error> {
+    fn open_with(
+        ca: &CertificateAuthority,
+        folder: &Path,
+        sink: Sink,
+        with_chain: bool,
+    ) -> Result<Self, Error> {
         let mut index = IssuanceIndex::open(ca.folder())?;
         fs::create_private_folder(folder)?;
         let issuing = ca.issuing_certificate().clone();

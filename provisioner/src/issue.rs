@@ -1,7 +1,8 @@
 //! Certificates for the rows that need one: issued, or found among those issued before.
 
 use cert_tool::{
-    CertificateAuthority, CsrInput, IssueOptions, IssueRequest, IssuedAuth, IssuedStore, KeySource, Outcome,
+    CertificateAuthority, CsrInput, IssueOptions, IssueRequest, IssuedAuth, IssuedList, IssuedStore,
+    KeySource, Outcome,
 };
 use hub_types::{IdentityId, Sha256Thumbprint};
 
@@ -70,10 +71,10 @@ pub fn issue_missing(
 }
 
 /// Puts the thumbprints of certificates that were issued before into the ledger. Rows whose
-/// certificate is not in `store` stay as they are.
-pub fn find_issued(ledger: &mut Ledger, run: RunId, store: &IssuedStore) -> Result<(), IssueError> {
+/// certificate is not in `list` stay as they are.
+pub fn find_issued(ledger: &mut Ledger, run: RunId, list: &IssuedList) -> Result<(), IssueError> {
     each_page(ledger, run, |_, rows| {
-        let find = |row: &LedgerRow| Ok(store.find(&row.wanted.identity)?.map(|facts| facts.sha256));
+        let find = |row: &LedgerRow| Ok(list.find(&row.wanted.identity)?.map(|facts| facts.sha256));
         rows.iter().map(find).collect()
     })
 }

@@ -51,14 +51,31 @@ pub(crate) enum Verb {
     /// Take one identity's certificate and key out of a bundle
     #[command(after_help = EXTRACT_EXAMPLES)]
     Extract(ExtractArgs),
+    /// List what ends soon, as a batch for `renew`
+    #[command(after_help = EXPIRING_EXAMPLES)]
+    Expiring(ExpiringArgs),
+    /// Find certificates of a CA by identity, serial number or thumbprint
+    #[command(after_help = FIND_EXAMPLES)]
+    Find(FindArgs),
     /// Issue certificates for one identity or for a batch
     #[command(after_help = ISSUE_EXAMPLES)]
-    Issue(IssueArgs),
+    Issue(Box<IssueArgs>),
     /// Write the manual pages
     Man {
         /// The folder for them.
         dir: PathBuf,
     },
+    /// List everything that a CA has issued
+    List(ListArgs),
+    /// Make a PFX (PKCS #12) file of one identity's certificate and key
+    #[command(after_help = PFX_EXAMPLES)]
+    Pfx(PfxArgs),
+    /// Issue again what was issued before, with the old thumbprint as the secondary one
+    #[command(after_help = RENEW_EXAMPLES)]
+    Renew(Box<RenewArgs>),
+    /// Revoke certificates; `ca crl` makes the list of them
+    #[command(after_help = REVOKE_EXAMPLES)]
+    Revoke(RevokeArgs),
     /// Show what certificates, requests, revocation lists, keys and PFX files say
     #[command(after_help = SHOW_EXAMPLES)]
     Show(FilesArgs),
@@ -112,6 +129,12 @@ pub(crate) enum CaVerb {
     /// Make the certificate with which a hub's owner proves that the CA is theirs
     #[command(after_help = CA_PROVE_EXAMPLES)]
     Prove(CaProveArgs),
+    /// Make the list of revoked certificates, for those who trust the CA
+    #[command(after_help = CA_CRL_EXAMPLES)]
+    Crl(CrlArgs),
+    /// Revoke certificates: the same as `cert-tool revoke`
+    #[command(after_help = REVOKE_EXAMPLES)]
+    Revoke(RevokeArgs),
     /// Show the certificates, the keys' places and the policy of a CA
     #[command(after_help = CA_SHOW_EXAMPLES)]
     Show {
@@ -184,6 +207,9 @@ pub(crate) struct CaPolicyArgs {
     /// Forget all rules first.
     #[arg(long)]
     pub(crate) clear: bool,
+    /// How many certificates the CA may issue in its life; those issued before count.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_certificates: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -313,9 +339,13 @@ pub(crate) struct IssuingArgs {
     /// How many days the certificates are good; never longer than the CA.
     #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) days: u32,
-    /// Bundle: all in one file, fast. Folder: one folder each.
+    /// Bundle: all in one file, fast, the default for batches. Folder: a folder for each identity, the
+    /// default for one, slow for many. Csv, tar and sqlite: one file as the name says.
     #[arg(long, value_enum)]
     pub(crate) sink: Option<SinkArg>,
+    /// Write the issuing CA's certificate behind each one; folders always have a `chain.pem`.
+    #[arg(long)]
+    pub(crate) chain: bool,
     /// How many threads; by default one for each core.
     #[arg(long)]
     pub(crate) threads: Option<NonZeroUsize>,
@@ -330,22 +360,163 @@ pub(crate) struct IssuingArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SinkArg {
     Bundle,
+    Csv,
     Folder,
+    Sqlite,
+    Tar,
 }
 
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("who").required(true).args(["device_id", "from"]))]
+#[command(group = clap::ArgGroup::new("who").required(true).args(["device_id", "from", "count"]))]
 pub(crate) struct IssueArgs {
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
     /// A batch file: a certificate for each row that is to have one and has none.
     #[arg(long, value_name = "BATCH")]
     pub(crate) from: Option<PathBuf>,
+    /// How many devices, named by --pattern.
+    #[arg(long, value_name = "N", requires = "pattern", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Their names: `{}` is the number, `{:06}` the number with six digits.
+    #[arg(long, value_name = "NAME", requires = "count")]
+    pub(crate) pattern: Option<String>,
+    /// The number of the first one.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "count")]
+    pub(crate) first: u64,
+    /// Give identities that have a certificate in another folder a new one; only that one is then to be
+    /// registered.
+    #[arg(long)]
+    pub(crate) replace: bool,
     /// The kind of new keys.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) key_type: KeyTypeArg,
     #[command(flatten)]
     pub(crate) issuing: IssuingArgs,
+}
+
+/// Which certificates of a CA.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["device_id", "serial", "thumbprint"]))]
+pub(crate) struct WhichArgs {
+    /// The CA's folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) ca: PathBuf,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+    /// The serial number, in hex.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) serial: Option<String>,
+    /// The SHA-1 or SHA-256 thumbprint.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) thumbprint: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FindArgs {
+    #[command(flatten)]
+    pub(crate) which: WhichArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// The CA's folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) ca: PathBuf,
+    /// Only what was revoked.
+    #[arg(long)]
+    pub(crate) revoked: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExpiringArgs {
+    /// The CA's folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) ca: PathBuf,
+    /// How soon, as in `60d`, `8w` or `36h`.
+    #[arg(long, value_name = "TIME", value_parser = super::within::parse)]
+    pub(crate) within: time::Duration,
+    /// Where the batch goes; without, what ends is printed.
+    #[arg(long, value_name = "BATCH")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("who").required(true).args(["device_id", "from", "within"]))]
+pub(crate) struct RenewArgs {
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+    /// A batch file: each row of it is renewed.
+    #[arg(long, value_name = "BATCH")]
+    pub(crate) from: Option<PathBuf>,
+    /// What ends soon, as in `60d`, `8w` or `36h`.
+    #[arg(long, value_name = "TIME", value_parser = super::within::parse)]
+    pub(crate) within: Option<time::Duration>,
+    /// Keep each device's key instead of making a new one.
+    #[arg(long, conflicts_with = "key_type")]
+    pub(crate) same_key: bool,
+    /// The kind of new keys.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) key_type: KeyTypeArg,
+    #[command(flatten)]
+    pub(crate) issuing: IssuingArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RevokeArgs {
+    #[command(flatten)]
+    pub(crate) which: WhichArgs,
+    /// Why.
+    #[arg(long, value_enum)]
+    pub(crate) reason: Option<ReasonArg>,
+}
+
+/// Why a certificate is revoked, in the words of RFC 5280.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "camelCase")]
+pub(crate) enum ReasonArg {
+    KeyCompromise,
+    #[value(name = "cACompromise")]
+    CaCompromise,
+    AffiliationChanged,
+    Superseded,
+    CessationOfOperation,
+    CertificateHold,
+    PrivilegeWithdrawn,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CrlArgs {
+    /// The CA's folder.
+    pub(crate) dir: PathBuf,
+    /// Where the list goes, as PEM; an older one is replaced.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
+    /// How many days it is good.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) days: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PfxArgs {
+    /// The folder that `issue` wrote.
+    pub(crate) dir: PathBuf,
+    /// The device.
+    #[arg(long, value_name = "ID")]
+    pub(crate) device_id: String,
+    /// The module of it; without, the device itself is meant.
+    #[arg(long, value_name = "ID")]
+    pub(crate) module_id: Option<String>,
+    /// The PFX file; it must not be there yet.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// A private file with its password in the first line; else CERT_TOOL_PASSWORD or a prompt.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Write it for Windows before 2019, Java 8 and the like: 3DES and SHA-1.
+    #[arg(long)]
+    pub(crate) legacy: bool,
 }
 
 #[derive(Debug, Args)]
@@ -426,6 +597,33 @@ From a list to certificates:
   cert-tool extract issued --device-id device01 --out device01
 
 `issued/issued.csv` is a batch file itself, with thumbprints, for `provisioner apply`.";
+const CA_CRL_EXAMPLES: &str = "Example:\n  cert-tool ca crl ca --out ca.crl --days 30";
+const EXPIRING_EXAMPLES: &str = "\
+Example:
+  cert-tool expiring --ca ca --within 60d --out ending.csv
+  cert-tool renew --ca ca --from ending.csv --out renewed";
+const FIND_EXAMPLES: &str = "\
+Examples:
+  cert-tool find --ca ca --device-id device01 --module-id module01
+  cert-tool find --ca ca --thumbprint 4F:1C:…
+
+A thumbprint or serial number is looked for in all entries: a second for some millions.";
+const PFX_EXAMPLES: &str = "\
+Example:
+  cert-tool pfx issued --device-id device01 --out device01.pfx --password-file pfx.password";
+const RENEW_EXAMPLES: &str = "\
+Examples:
+  cert-tool renew --ca ca --within 60d --out renewed
+  cert-tool renew --ca ca --device-id device01 --same-key --out renewed
+
+`renewed/issued.csv` registers the new thumbprint beside the old one, which goes when the device has
+its new certificate.";
+const REVOKE_EXAMPLES: &str = "\
+Example:
+  cert-tool revoke --ca ca --device-id device01 --reason keyCompromise
+  cert-tool ca crl ca --out ca.crl
+
+A hub does not read revocation lists: disable the device there too.";
 const CA_INIT_EXAMPLES: &str = "\
 Example:
   cert-tool ca init ca --name \"Plant 7\" --encrypt
@@ -460,8 +658,11 @@ const ISSUE_EXAMPLES: &str = "\
 Examples:
   cert-tool issue --ca ca --from batch.csv --out issued
   cert-tool issue --ca ca --device-id device01 --module-id module01 --out issued
+  cert-tool issue --ca ca --count 1000000 --pattern 'pump-{:06}' --out issued
 
-The same command again issues only what is missing. Rows with a `csr` get it signed.";
+The same command again issues only what is missing. Rows with a `csr` get it signed;
+a public key (PEM, `BEGIN PUBLIC KEY`) in its place gets a certificate without proof that its owner has
+the private key.";
 const SHOW_EXAMPLES: &str = "\
 Examples:
   cert-tool show device01/cert.pem --format json

@@ -27,6 +27,7 @@ pub(crate) fn run(args: &CaArgs, output: &mut Output) -> Result<Done, Failure> {
             output.record(&FileRecord::new(&new.dir.join("issuing.csr")));
             Ok(Done::AllWell)
         }
+        CaVerb::Crl(args) => super::index::crl(args, output),
         CaVerb::Import(args) => import(args, output),
         CaVerb::Init { new, days, root_only } => {
             let options = options(new, *days)?;
@@ -41,6 +42,7 @@ pub(crate) fn run(args: &CaArgs, output: &mut Output) -> Result<Done, Failure> {
         }
         CaVerb::Policy(args) => set_policy(args, output),
         CaVerb::Prove(args) => prove(args, now, output),
+        CaVerb::Revoke(args) => super::index::revoke(args, output),
         CaVerb::Show { dir } => show(dir, output),
         CaVerb::Sign(args) => sign(args, now, output),
     }
@@ -108,6 +110,9 @@ fn set_policy(args: &CaPolicyArgs, output: &mut Output) -> Result<Done, Failure>
     if let Some(days) = args.max_days {
         policy = policy.with_max_days(days);
     }
+    if let Some(count) = args.max_certificates {
+        policy = policy.with_max_certificates(count);
+    }
     if !args.key_types.is_empty() {
         policy = policy.with_key_types(args.key_types.iter().map(|key_type| (*key_type).into()));
     }
@@ -160,6 +165,7 @@ struct CaRecord {
     key: String,
     identities: Option<String>,
     max_days: Option<u32>,
+    max_certificates: Option<u64>,
     key_types: Option<String>,
 }
 
@@ -190,6 +196,7 @@ impl CaRecord {
             },
             identities: policy.and_then(Policy::identities).map(str::to_owned),
             max_days: policy.and_then(Policy::max_days),
+            max_certificates: policy.and_then(Policy::max_certificates),
             key_types: key_types.map(|it| it.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
         }
     }
@@ -213,6 +220,7 @@ impl fmt::Display for CaRecord {
         let rules = [
             ("identities", self.identities.clone()),
             ("max_days", self.max_days.map(|days| days.to_string())),
+            ("max_certificates", self.max_certificates.map(|count| count.to_string())),
             ("key_types", self.key_types.clone()),
         ];
         write!(f, "\n  policy:     ")?;

@@ -1,7 +1,7 @@
 //! `extract`: one identity's certificate and key out of a bundle.
 
 use anyhow::anyhow;
-use cert_tool::IssuedStore;
+use cert_tool::IssuedList;
 use hub_types::IdentityId;
 
 use super::args::ExtractArgs;
@@ -12,8 +12,8 @@ use super::record::IdentityRecord;
 pub(crate) fn run(args: &ExtractArgs, output: &mut Output) -> Result<Done, Failure> {
     let identity = IdentityId::parse(&args.device_id, args.module_id.as_deref())
         .map_err(|error| Failure::Usage(error.into()))?;
-    let store = IssuedStore::open_to_read(&args.dir)?;
-    let Some(mut facts) = cert_tool::extract(&store, &identity, &args.out)? else {
+    let list = IssuedList::open(&args.dir)?;
+    let Some(mut facts) = cert_tool::extract(&list, &identity, &args.out)? else {
         let dir = args.dir.display();
         return Err(Failure::Usage(anyhow!("`{identity}` has no certificate in `{dir}`")));
     };

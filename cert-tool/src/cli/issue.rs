@@ -1,14 +1,16 @@
 //! `issue`: certificates for one identity or for a batch.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::thread;
 
 use anyhow::anyhow;
 use batch_file::{CsrSource, Row, RowAuth};
 use cert_tool::{
-    CertificateAuthority, CsrInput, IssueOptions, IssueRequest, IssueSummary, IssuedAuth, IssuedStore,
-    KeySource, LongNames, Outcome, Sink, issue_batch,
+    CertificateAuthority, CsrInput, Existing, IssueOptions, IssueRequest, IssueSummary, IssuedAuth,
+    IssuedStore, KeySource, KeyType, LongNames, Outcome, Sink, issue_batch,
 };
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -18,16 +20,24 @@ use super::batch::{self, Rows};
 use super::failure::{Done, Failure};
 use super::interrupt::Interrupt;
 use super::output::Output;
+use super::pattern::Pattern;
 use super::progress::Progress;
 use super::record::IdentityRecord;
 use super::secrets::UnlockArgs;
 
 pub(crate) fn run(args: &IssueArgs, output: &mut Output) -> Result<Done, Failure> {
-    let mut job = match &args.from {
-        Some(_) => Job::new(&args.issuing, Sink::Bundle),
-        None => Job::new(&args.issuing, Sink::Folder),
-    };
+    let is_one = args.from.is_none() && args.count.is_none();
+    let mut job = Job::new(&args.issuing, if is_one { Sink::Folder } else { Sink::Bundle });
     job.options.key_type = args.key_type.into();
+    if args.replace {
+        job.options.existing = Existing::Replace;
+    }
+    if let (Some(count), Some(pattern)) = (args.count, &args.pattern) {
+        let names = Pattern::parse(pattern, args.first, count).map_err(Failure::Usage)?;
+        let generate =
+            |identity| IssueRequest { identity, key: KeySource::Generate, auth: IssuedAuth::default() };
+        return job.run(names.identities().map(generate), count, output);
+    }
     match (&args.from, args.identity.identity()?) {
         (Some(batch), _) => issue_rows(&job, batch, output),
         (None, Some(identity)) => {
@@ -64,7 +74,7 @@ pub(crate) fn is_wanted(row: &Row) -> bool {
         }
 }
 
-fn request(row: Row) -> IssueRequest {
+pub(crate) fn request(row: Row) -> IssueRequest {
     let key = match row.csr {
         None => KeySource::Generate,
         Some(CsrSource::Path(path)) => KeySource::Csr(CsrInput::Path(path)),
@@ -83,6 +93,7 @@ pub(crate) struct Job<'a> {
     out: &'a Path,
     sink: Sink,
     unlock: &'a UnlockArgs,
+    with_chain: bool,
     pub(crate) options: IssueOptions,
 }
 
@@ -94,10 +105,38 @@ impl<'a> Job<'a> {
         options.long_names = if args.allow_long_cn { LongNames::Allow } else { LongNames::Refuse };
         let sink = match args.sink {
             Some(SinkArg::Bundle) => Sink::Bundle,
+            Some(SinkArg::Csv) => Sink::Csv,
             Some(SinkArg::Folder) => Sink::Folder,
+            Some(SinkArg::Sqlite) => Sink::Sqlite,
+            Some(SinkArg::Tar) => Sink::Tar,
             None => default_sink,
         };
-        Self { ca: &args.ca, out: &args.out, sink, unlock: &args.unlock, options }
+        Self { ca: &args.ca, out: &args.out, sink, with_chain: args.chain, unlock: &args.unlock, options }
+    }
+
+    /// Says what will take long, before it does.
+    fn warn(&self, total: u64, output: &mut Output) {
+        if self.sink == Sink::Folder && total >= MANY_FOLDERS {
+            let files = total.saturating_mul(3);
+            output.note(&format!(
+                "warning: this makes {files} files, which is slow to write, copy and delete; --sink bundle or tar makes one"
+            ));
+        }
+        let per_key = match self.options.key_type {
+            KeyType::Rsa2048 => 65,
+            KeyType::Rsa3072 => 250,
+            KeyType::Rsa4096 => 700,
+            _ => return,
+        };
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let threads = self.options.threads.map_or(cores, NonZeroUsize::get) as u64;
+        let seconds = total.saturating_mul(per_key) / threads / 1000;
+        if seconds >= 10 {
+            let estimate = humantime(seconds);
+            output.note(&format!(
+                "warning: {total} RSA keys take about {estimate} on {threads} threads; P-256 keys take seconds"
+            ));
+        }
     }
 
     pub(crate) fn run(
@@ -108,7 +147,11 @@ impl<'a> Job<'a> {
     ) -> Result<Done, Failure> {
         // The CA first: without it no store is begun.
         let ca = CertificateAuthority::open_with(self.ca, &mut |asked_for| self.unlock.ask(asked_for))?;
-        let mut store = IssuedStore::open(self.out, self.sink)?;
+        self.warn(total, output);
+        let mut store = match self.with_chain {
+            true => IssuedStore::open_with_chain(&ca, self.out, self.sink)?,
+            false => IssuedStore::open(&ca, self.out, self.sink)?,
+        };
         if store.dropped_rows() > 0 {
             let count = store.dropped_rows();
             output
@@ -142,6 +185,17 @@ impl<'a> Job<'a> {
         Ok(Done::from_failures(summary.refused))
     }
 }
+
+fn humantime(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} seconds"),
+        120..=7199 => format!("{} minutes", seconds / 60),
+        _ => format!("{} hours", seconds / 3600),
+    }
+}
+
+/// From here on folders are worth a warning.
+const MANY_FOLDERS: u64 = 10_000;
 
 #[derive(Debug, Serialize)]
 struct SummaryRecord {

@@ -43,7 +43,8 @@ impl Database {
     pub(crate) fn write(&mut self, made: &[Made]) -> Result<(), Error> {
         let places = self.places(made);
         let rows = || places.iter().zip(made);
-        let keys = rows().filter_map(|(place, made)| Some((place.private_key?, made, made.key_pem.as_ref()?)));
+        let keys =
+            rows().filter_map(|(place, made)| Some((place.private_key?, made, made.key_pem.as_ref()?)));
         self.keys.write(keys.map(|(id, made, pem)| (id, made, Zeroizing::clone(pem))))?;
         let chain: &[u8] = if self.extras.with_chain { &self.extras.issuing_pem } else { &[] };
         let pem = |made: &Made| Zeroizing::new([&made.certificate_pem, chain].concat());
@@ -81,8 +82,9 @@ impl Table {
         let write = |connection: &mut Connection, last: &mut u64| {
             let transaction = connection.transaction()?;
             {
-                let mut insert = transaction
-                    .prepare_cached("INSERT INTO pem (id, device_id, module_id, pem) VALUES (?1, ?2, ?3, ?4)")?;
+                let mut insert = transaction.prepare_cached(
+                    "INSERT INTO pem (id, device_id, module_id, pem) VALUES (?1, ?2, ?3, ?4)",
+                )?;
                 for (id, made, pem) in rows {
                     let device = made.identity.device().as_str();
                     let module = made.identity.module().map(|module| module.as_str());

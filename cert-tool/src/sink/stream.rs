@@ -40,7 +40,7 @@ impl Stream {
         match sink {
             Sink::Csv if stream.main.length == 0 => stream.main.append(CSV_HEADER, CSV_HEADER.len())?,
             // What ends the archive goes when something is appended.
-            Sink::Tar => stream.main.length = stream.main.length.saturating_sub(TAR_END as u64),
+            Sink::Tar => stream.main.forget_zeros(TAR_END)?,
             _ => {}
         }
         Ok(stream)
@@ -221,7 +221,17 @@ impl Appended {
 
     fn cut(&mut self, length: u64) -> Result<(), Error> {
         fs::cut(&self.file, &self.path, length)?;
-        self.length = self.length.min(length);
+        self.length = self.file.metadata().map_err(Error::io("read", &self.path))?.len();
+        Ok(())
+    }
+
+    /// Has the next append overwrite the last bytes, if there are so many and all are zero.
+    fn forget_zeros(&mut self, count: usize) -> Result<(), Error> {
+        let start = self.length.saturating_sub(count as u64);
+        let found = fs::read_at(&self.file, &self.path, start, count)?;
+        if found.len() == count && found.iter().all(|byte| *byte == 0) {
+            self.length = start;
+        }
         Ok(())
     }
 }

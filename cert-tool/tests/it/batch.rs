@@ -2,8 +2,8 @@
 
 use batch_file::{BatchReader, ReadOptions, RowAuth};
 use cert_tool::{
-    CsrInput, Error, IssueOptions, IssueRequest, Issued, IssuedAuth, IssuedStore, KeySource, KeyType,
-    LongNames, Outcome, PrivateKey, Refusal, Sink, create_csr, issue_batch,
+    CsrInput, Error, IssueOptions, IssueRequest, Issued, IssuedAuth, IssuedList, IssuedStore, KeySource,
+    KeyType, LongNames, Outcome, PrivateKey, Refusal, Sink, create_csr, issue_batch,
 };
 use hub_types::Thumbprint;
 use openssl::hash::MessageDigest;
@@ -56,7 +56,7 @@ fn the_list_is_a_batch_without_problems() {
 #[test]
 fn what_is_there_stays_and_pages_add_to_it() {
     let factory = Factory::new();
-    let mut store = IssuedStore::open(&factory.out(), Sink::Bundle).unwrap();
+    let mut store = IssuedStore::open(&factory.ca, &factory.out(), Sink::Bundle).unwrap();
     let options = IssueOptions::new(now());
     let mut told = Vec::new();
     for page in [["a", "b"], ["b", "c"], ["c", "c"]] {
@@ -69,8 +69,11 @@ fn what_is_there_stays_and_pages_add_to_it() {
     assert_eq!(store.find(&id("a")).unwrap().unwrap().sha256, a.1);
     assert_eq!(store.find(&id("A")).unwrap(), None);
     // Another process may look while this one writes, but not write too.
-    assert!(matches!(IssuedStore::open(&factory.out(), Sink::Bundle), Err(Error::Locked { .. })));
-    let reader = IssuedStore::open_to_read(&factory.out()).unwrap();
+    assert!(matches!(
+        IssuedStore::open(&factory.ca, &factory.out(), Sink::Bundle),
+        Err(Error::Locked { .. })
+    ));
+    let reader = IssuedList::open(&factory.out()).unwrap();
     assert_eq!(reader.find(&id("c")).unwrap().unwrap().sha256, c.1);
 }
 
@@ -89,7 +92,10 @@ fn folders_have_what_a_device_needs() {
     }
     let (summary, _) = factory.issue(Sink::Folder, hostile.iter().map(|name| generate(name)).collect());
     assert_eq!(summary.already_there, hostile.len() as u64);
-    assert!(matches!(IssuedStore::open(&factory.out(), Sink::Bundle), Err(Error::OtherSink { .. })));
+    assert!(matches!(
+        IssuedStore::open(&factory.ca, &factory.out(), Sink::Bundle),
+        Err(Error::OtherSink { .. })
+    ));
 }
 
 #[test]
@@ -167,7 +173,7 @@ fn one_store_is_for_one_ca() {
     let factory = Factory::new();
     factory.issue(Sink::Bundle, vec![generate("a")]);
     let other = Factory::new();
-    let mut store = IssuedStore::open(&factory.out(), Sink::Bundle).unwrap();
+    let mut store = IssuedStore::open(&factory.ca, &factory.out(), Sink::Bundle).unwrap();
     let issued = issue_batch(
         &other.ca,
         &IssueOptions::new(now()),
@@ -201,7 +207,7 @@ fn nothing_written_is_for_others() {
 }
 
 fn refusals(factory: &Factory, sink: Sink, requests: Vec<IssueRequest>) -> Vec<Option<Refusal>> {
-    let mut store = IssuedStore::open(&factory.out(), sink).unwrap();
+    let mut store = IssuedStore::open(&factory.ca, &factory.out(), sink).unwrap();
     let mut told = Vec::new();
     let mut tell = |issued: &Issued| {
         // A refusal can't be cloned; what it says is enough, and its variant is asked for here.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cert_tool::{
-    CaOptions, CertificateAuthority, IssueOptions, IssuedStore, KeyType, RevocationList, RevocationReason,
-    Revoked, Sink, issue_batch,
+    CaOptions, CertificateAuthority, Existing, IssueOptions, IssuedStore, KeyType, RevocationList,
+    RevocationReason, Revoked, Sink, issue_batch,
 };
 use tempfile::TempDir;
 use time::Duration;
@@ -34,8 +34,10 @@ impl Sample {
         let mut serials = Vec::new();
         for key_type in leaves {
             let out = sample.folder.join(format!("out-{key_type}"));
-            let mut store = IssuedStore::open(&out, Sink::Folder).unwrap();
-            let options = IssueOptions { key_type: *key_type, days, ..IssueOptions::new(now()) };
+            let mut store = IssuedStore::open(&ca, &out, Sink::Folder).unwrap();
+            // One certificate of each kind for the same identity.
+            let existing = Existing::Replace;
+            let options = IssueOptions { key_type: *key_type, days, existing, ..IssueOptions::new(now()) };
             let requests = [generate("device01"), generate("device01/module-*@01")];
             let mut count = 0;
             let mut tell = |issued: &cert_tool::Issued| {

@@ -1,17 +1,19 @@
-//! A kill at any moment is harmless: whatever is left of the three files, issuing again gives every
+//! A kill at any moment is harmless: whatever is left of the files, issuing again gives every
 //! identity exactly one certificate, and a key that fits.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fs::OpenOptions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Child;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use cert_tool::{Error, IssuedStore, Sink};
+use cert_tool::{Error, IssuanceIndex, IssuedStore, Lookup, Sink};
 use proptest::prelude::*;
 
-use crate::support::{Factory, facts, generate, openssl_certificate};
+use crate::support::{Factory, Shop, facts, generate, openssl_certificate};
 
-const HEADER_BYTES: u64 = 132;
-
-/// What no kill leaves behind is not repaired: private keys would go.
+/// What no kill leaves behind is not repaired: certificates that may be in use would go.
 #[test]
 fn a_file_that_was_taken_away_is_missed_and_nothing_is_dropped() {
     for name in ["issued.csv", "certificates.pem", "private-keys.pem"] {
@@ -20,7 +22,7 @@ fn a_file_that_was_taken_away_is_missed_and_nothing_is_dropped() {
         let path = factory.path("out").join(name);
         let kept = std::fs::read(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
-        let opened = IssuedStore::open(&factory.out(), Sink::Bundle);
+        let opened = IssuedStore::open(&factory.ca, &factory.out(), Sink::Bundle);
         assert!(matches!(opened, Err(Error::Damaged { .. })), "{name}");
         std::fs::write(&path, kept).unwrap();
         let (summary, told) = factory.issue(Sink::Bundle, vec![generate("a"), generate("b")]);
@@ -29,50 +31,215 @@ fn a_file_that_was_taken_away_is_missed_and_nothing_is_dropped() {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+#[test]
+fn a_list_that_goes_on_where_the_index_ends_is_left_alone() {
+    let factory = Factory::new();
+    factory.issue(Sink::Bundle, vec![generate("a")]);
+    let index = std::fs::read(factory.path("ca/index.db")).unwrap();
+    factory.issue(Sink::Bundle, vec![generate("b")]);
+    let list = std::fs::read(factory.path("out/issued.csv")).unwrap();
+    std::fs::write(factory.path("ca/index.db"), index).unwrap();
+    let opened = IssuedStore::open(&factory.ca, &factory.out(), Sink::Bundle);
+    assert!(matches!(opened, Err(Error::Damaged { .. })));
+    assert_eq!(std::fs::read(factory.path("out/issued.csv")).unwrap(), list);
+    // And an index that knows nothing of the folder does not begin it anew.
+    for file in ["index.db", "index.db-wal", "index.db-shm"] {
+        let _ = std::fs::remove_file(factory.path("ca").join(file));
+    }
+    let opened = IssuedStore::open(&factory.ca, &factory.out(), Sink::Bundle);
+    assert!(matches!(opened, Err(Error::NotIndexed { .. })));
+}
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// The index is written first, then the bytes, then the rows: a kill leaves some of the bytes and
+    /// no row, or all of the bytes and some of the rows.
     #[test]
-    fn issuing_again_after_a_cut_gives_each_identity_one_certificate(
-        cuts in proptest::array::uniform3(proptest::option::weighted(0.7, 0.0..=1.0)),
-        first in 0_usize..20,
+    fn issuing_again_after_a_kill_gives_each_identity_one_certificate(
+        sink in prop_oneof![Just(Sink::Bundle), Just(Sink::Csv), Just(Sink::Tar), Just(Sink::Sqlite)],
+        has_rows: bool,
+        cuts in proptest::array::uniform2(0.0..=1.0),
+        first in 0_usize..6,
+        second in 1_usize..12,
         all in 20_usize..30,
     ) {
         let factory = Factory::new();
         let requests = |count| (0..count).map(|n| generate(&format!("device{n}"))).collect::<Vec<_>>();
-        let (_, before) = factory.issue(Sink::Bundle, requests(first));
-        for (name, cut) in ["issued.csv", "certificates.pem", "private-keys.pem"].iter().zip(cuts) {
-            let Some(cut) = cut else { continue };
-            let file = OpenOptions::new().write(true).open(factory.path("out").join(name)).unwrap();
-            let length = file.metadata().unwrap().len();
-            // The header is on the disk before anything is issued.
-            let least = if *name == "issued.csv" { HEADER_BYTES } else { 0 };
-            file.set_len(least + ((length - least) as f64 * cut) as u64).unwrap();
+        let lengths = || files(sink).map(|name| {
+            factory.out().join(name).metadata().map_or(0, |metadata| metadata.len())
+        });
+        let (_, certain) = factory.issue(sink, requests(first));
+        let before = lengths();
+        factory.issue(sink, requests(first + second));
+        let after = lengths();
+        forget_release(&factory.path("ca/index.db"), first);
+        for (n, name) in files(sink).into_iter().enumerate() {
+            let is_list = name == "issued.csv";
+            if is_list == has_rows {
+                cut(&factory.out().join(name), before[n], after[n], cuts[n % 2]);
+            } else if is_list {
+                cut(&factory.out().join(name), before[n], after[n], 0.0);
+            }
         }
-        let store = IssuedStore::open(&factory.out(), Sink::Bundle).unwrap();
-        let kept: Vec<_> = before.iter().filter(|issued| store.contains(&issued.identity)).collect();
+        let store = IssuedStore::open(&factory.ca, &factory.out(), sink).unwrap();
+        let lost = store.dropped_rows();
+        prop_assert!(has_rows || lost == second as u64);
         drop(store);
-        let (summary, after) = factory.issue(Sink::Bundle, requests(all));
-        prop_assert_eq!(summary.already_there, kept.len() as u64);
-        prop_assert_eq!(summary.issued, (all - kept.len()) as u64);
+        let (summary, told) = factory.issue(sink, requests(all));
+        let kept = (first + second) as u64 - lost;
+        prop_assert_eq!((summary.already_there, summary.issued), (kept, all as u64 - kept));
         // What was certain stayed.
-        for (before, after) in kept.iter().zip(&after) {
+        for (before, after) in certain.iter().zip(&told) {
             prop_assert_eq!(facts(before), facts(after));
         }
-        for issued in &after {
+        let mut serials = HashSet::new();
+        for issued in &told {
             openssl_certificate(facts(issued));
+            serials.insert(facts(issued).serial.clone());
         }
-        let list = std::fs::read_to_string(factory.path("out/issued.csv")).unwrap();
-        let mut times = HashMap::new();
-        for line in list.lines().skip(1) {
-            *times.entry(line.split(',').next().unwrap().to_owned()).or_insert(0) += 1;
-        }
-        prop_assert_eq!(times.len(), all);
-        prop_assert!(times.values().all(|count| *count == 1));
+        prop_assert_eq!(serials.len(), all);
+        assert_agree(&factory, all);
         // The bundles hold what the list says, and nothing else.
-        let count = |name: &str| {
-            std::fs::read_to_string(factory.path("out").join(name)).unwrap().matches("-----BEGIN").count()
-        };
-        prop_assert_eq!((count("certificates.pem"), count("private-keys.pem")), (all, all));
+        if sink == Sink::Bundle {
+            let count = |name: &str| {
+                std::fs::read_to_string(factory.out().join(name)).unwrap().matches("-----BEGIN").count()
+            };
+            prop_assert_eq!((count("certificates.pem"), count("private-keys.pem")), (all, all));
+        }
     }
+}
+
+/// Kills the binary again and again while it issues to a bundle, and looks at everything it leaves.
+/// `CERT_TOOL_KILLS` is how often, `CERT_TOOL_KILL_DEVICES` how many devices there are.
+#[test]
+fn a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened() {
+    let setting = |name, default| std::env::var(name).ok().map_or(default, |text| text.parse().unwrap());
+    let kills: usize = setting("CERT_TOOL_KILLS", 3);
+    let devices: usize = setting("CERT_TOOL_KILL_DEVICES", 6000);
+    let shop = Shop::new();
+    let command = format!("issue --ca ca --count {devices} --pattern pump-{{:06}} --out out --threads 2");
+    let list = shop.path("out/issued.csv");
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| watch_modes(&shop, &is_over));
+        for kill in 0..kills {
+            // Moments all over the run, told by how far the list has come.
+            let row_bytes = 400;
+            let target = (devices * row_bytes * (kill * 37 % 100) / 100) as u64;
+            let mut run = shop.start(&command);
+            let reached = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.len() > target);
+            while !reached(&list) && !has_ended(&mut run) {
+                std::hint::spin_loop();
+            }
+            let _ = run.kill();
+            run.wait().unwrap();
+        }
+        shop.ok(&command);
+        is_over.store(true, Ordering::Relaxed);
+        assert!(watch.join().unwrap() > 0, "nobody watched");
+    });
+    let again = shop.ok(&command);
+    assert!(again.starts_with(&format!("0 issued, {devices} already there")), "{again}");
+    assert_agree(&shop.factory, devices);
+    let mut keys = HashSet::new();
+    let index = IssuanceIndex::open_beside(&shop.path("ca")).unwrap();
+    let (certificates, privates) = (read(&shop, "certificates.pem"), read(&shop, "private-keys.pem"));
+    index
+        .visit(&Lookup::All, |entry| {
+            keys.insert(entry.key);
+            let block = |text: &'_ str, path: &Path| {
+                let at: usize = path.to_str().unwrap().rsplit_once('#').unwrap().1.parse().unwrap();
+                let end = at + text[at..].find("-----END").unwrap();
+                text[at..end + text[end..].find('\n').unwrap()].to_owned()
+            };
+            let certificate = block(&certificates, &entry.facts.certificate);
+            let certificate = openssl::x509::X509::from_pem(certificate.as_bytes()).unwrap();
+            let key = block(&privates, entry.facts.private_key.as_ref().unwrap());
+            let key = openssl::pkey::PKey::private_key_from_pem(key.as_bytes()).unwrap();
+            assert!(certificate.public_key().unwrap().public_eq(&key), "{}", entry.identity);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(keys.len(), devices);
+    assert_eq!(certificates.matches("-----BEGIN").count(), devices);
+    assert_eq!(privates.matches("-----BEGIN").count(), devices);
+}
+
+fn read(shop: &Shop, name: &str) -> String {
+    std::fs::read_to_string(shop.path("out").join(name)).unwrap()
+}
+
+fn has_ended(run: &mut Child) -> bool {
+    run.try_wait().unwrap().is_some()
+}
+
+/// Looks at the modes of all files as long as others write them, and counts how often.
+fn watch_modes(shop: &Shop, is_over: &AtomicBool) -> usize {
+    let mut rounds = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        for folder in ["ca", "out"] {
+            let entries = std::fs::read_dir(shop.path(folder)).into_iter().flatten().flatten();
+            // Files come and go meanwhile.
+            for (entry, metadata) in entries.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
+            {
+                let mode = metadata.permissions().mode() & 0o777;
+                assert_eq!(mode & 0o177, 0, "{} has {mode:o}", entry.display());
+            }
+        }
+        rounds += 1;
+        std::thread::yield_now();
+    }
+    rounds
+}
+
+/// The index and the list have the same certificates, each identity and serial once.
+fn assert_agree(factory: &Factory, count: usize) {
+    let list = std::fs::read_to_string(factory.path("out/issued.csv")).unwrap();
+    let listed: HashSet<(String, String)> = list
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let cells: Vec<_> = line.split(',').collect();
+            (cells[0].to_owned(), cells[5].to_owned())
+        })
+        .collect();
+    assert_eq!(list.lines().count(), count + 1);
+    let mut indexed = HashSet::new();
+    let index = IssuanceIndex::open_beside(&factory.path("ca")).unwrap();
+    index
+        .visit(&Lookup::All, |entry| {
+            indexed.insert((entry.identity.to_string(), entry.facts.serial));
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(indexed.len(), count);
+    assert_eq!(listed, indexed);
+    let names: HashSet<_> = indexed.iter().map(|(name, _)| name).collect();
+    assert_eq!(names.len(), count);
+}
+
+fn files(sink: Sink) -> [&'static str; 3] {
+    match sink {
+        Sink::Csv => ["pem.csv", "pem.csv", "issued.csv"],
+        Sink::Tar => ["certificates.tar", "certificates.tar", "issued.csv"],
+        // A transaction is there as a whole or not at all.
+        Sink::Sqlite => ["none", "none", "issued.csv"],
+        _ => ["certificates.pem", "private-keys.pem", "issued.csv"],
+    }
+}
+
+fn cut(path: &Path, from: u64, to: u64, fraction: f64) {
+    if let Ok(file) = OpenOptions::new().write(true).open(path) {
+        let length = from + ((to - from) as f64 * fraction) as u64;
+        if file.metadata().unwrap().len() > length {
+            file.set_len(length).unwrap();
+        }
+    }
+}
+
+/// Makes everything after the first certificates pending, as it is while it is written.
+fn forget_release(index: &Path, first: usize) {
+    let connection = rusqlite::Connection::open(index).unwrap();
+    connection.execute("UPDATE outputs SET released = ?1", [first as i64]).unwrap();
 }

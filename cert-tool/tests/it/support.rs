@@ -50,7 +50,7 @@ impl Factory {
         options: &IssueOptions,
         requests: Vec<IssueRequest>,
     ) -> (IssueSummary, Vec<Issued>) {
-        let mut store = IssuedStore::open(&self.out(), sink).unwrap();
+        let mut store = IssuedStore::open(&self.ca, &self.out(), sink).unwrap();
         let mut told = Vec::new();
         let mut tell = |issued: &Issued| told.push(copy(issued));
         let summary = issue_batch(&self.ca, options, requests.into_iter(), &mut store, &mut tell).unwrap();
@@ -104,6 +104,11 @@ pub(crate) fn openssl_certificate(facts: &IssuedFacts) -> X509 {
 /// The bytes that a `path#offset` leads to.
 pub(crate) fn block_at(reference: &Path) -> Vec<u8> {
     match reference.to_str().unwrap().rsplit_once('#') {
+        Some((path, row)) if path.ends_with(".db") => {
+            let select = "SELECT pem FROM pem WHERE id = ?1";
+            let database = rusqlite::Connection::open(path).unwrap();
+            database.query_row(select, [row], |row| row.get::<_, String>(0)).unwrap().into_bytes()
+        }
         Some((path, offset)) => {
             let text = std::fs::read(path).unwrap();
             let rest = text[offset.parse().unwrap()..].to_vec();

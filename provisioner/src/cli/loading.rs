@@ -96,7 +96,7 @@ fn load_temporary(
     let loaded = load_into(&loader, args, certificates, LoadRules::default(), printer)?;
     let run = loader.commit(&loaded.sha256, 0)?;
     if let Some(folder) = issued.filter(|folder| folder.exists()) {
-        find_issued(&mut ledger, run, &cert_tool::IssuedStore::open_to_read(folder)?)?;
+        find_issued(&mut ledger, run, &cert_tool::IssuedList::open(folder)?)?;
     }
     Ok((ledger, run, loaded))
 }

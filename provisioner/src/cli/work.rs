@@ -51,7 +51,7 @@ impl Certificates {
                 return Err(Failure::new(Exit::Refused, text).hint(hint));
             }
         };
-        let store = IssuedStore::open(&issued, Sink::Bundle)?;
+        let store = IssuedStore::open(&ca, &issued, Sink::Bundle)?;
         Ok(Some(Self { ca, store, options: IssueOptions::new(now) }))
     }
 

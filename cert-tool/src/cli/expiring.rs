@@ -1,0 +1,74 @@
+//! `expiring`: what ends soon, as a batch for `renew`.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use cert_tool::{IndexEntry, IssuanceIndex, IssuedAuth, Lookup};
+use time::OffsetDateTime;
+
+use super::args::ExpiringArgs;
+use super::failure::{Done, Failure};
+use super::index::EntryRecord;
+use super::output::Output;
+use super::record::rfc3339;
+
+pub(crate) fn run(args: &ExpiringArgs, output: &mut Output) -> Result<Done, Failure> {
+    let until = OffsetDateTime::now_utc() + args.within;
+    let index = IssuanceIndex::open_beside(&args.ca)?;
+    let lookup = Lookup::EndingBefore(until);
+    let Some(out) = &args.out else {
+        index.visit(&lookup, |entry| {
+            output.record(&EntryRecord::new(&entry));
+            Ok(())
+        })?;
+        return Ok(Done::AllWell);
+    };
+    let count = write(&index, &lookup, out)?;
+    output.note(&format!("{count} certificates end before {}: {}", rfc3339(until), out.display()));
+    Ok(Done::AllWell)
+}
+
+/// Writes the batch; it is there as a whole or not at all.
+fn write(index: &IssuanceIndex, lookup: &Lookup, out: &Path) -> Result<u64, Failure> {
+    let folder =
+        out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let broken = |error: std::io::Error| {
+        Failure::Usage(anyhow::Error::new(error).context(format!("can't write `{}`", out.display())))
+    };
+    let file = tempfile::NamedTempFile::new_in(folder).map_err(broken)?;
+    let mut csv = csv::Writer::from_writer(std::io::BufWriter::new(file));
+    let mut count = 0;
+    let mut failed = csv.write_record(COLUMNS).err();
+    index.visit(lookup, |entry| {
+        if failed.is_none() {
+            failed = csv.write_record(row(&entry)).err();
+            count += 1;
+        }
+        Ok(())
+    })?;
+    if let Some(error) = failed {
+        return Err(broken(error.into()));
+    }
+    let buffered = csv.into_inner().map_err(|error| broken(error.into_error()))?;
+    let mut file = buffered.into_inner().map_err(|error| broken(error.into_error()))?;
+    file.flush().map_err(broken)?;
+    file.persist(out).map_err(|error| broken(error.error))?;
+    Ok(count)
+}
+
+fn row(entry: &IndexEntry) -> [String; 6] {
+    let auth = match entry.facts.auth {
+        IssuedAuth::X509Ca => "x509_ca",
+        _ => "x509_thumbprint",
+    };
+    [
+        entry.identity.device().as_str().to_owned(),
+        entry.identity.module().map(|module| module.as_str().to_owned()).unwrap_or_default(),
+        auth.to_owned(),
+        entry.facts.sha256.to_string(),
+        entry.facts.serial.clone(),
+        rfc3339(entry.facts.not_after),
+    ]
+}
+
+const COLUMNS: [&str; 6] = ["device_id", "module_id", "auth", "x_thumbprint", "x_serial", "x_not_after"];

@@ -1,0 +1,54 @@
+//! `renew`: new certificates for identities that have one.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::anyhow;
+use cert_tool::{Existing, IndexEntry, IssuanceIndex, IssueRequest, IssuedAuth, KeySource, Lookup, Sink};
+use hub_types::IdentityId;
+use time::OffsetDateTime;
+
+use super::args::RenewArgs;
+use super::batch::{self, Rows};
+use super::failure::{Done, Failure};
+use super::issue::{Job, request};
+use super::output::Output;
+
+pub(crate) fn run(args: &RenewArgs, output: &mut Output) -> Result<Done, Failure> {
+    let mut job = Job::new(&args.issuing, Sink::Bundle);
+    job.options.key_type = args.key_type.into();
+    job.options.existing = if args.same_key { Existing::RenewSameKey } else { Existing::Renew };
+    if let Some(identity) = args.identity.identity()? {
+        return job.run(std::iter::once(again(identity, IssuedAuth::default())), 1, output);
+    }
+    if let Some(path) = &args.from {
+        let mut count = 0;
+        batch::check(path, output, |_| count += 1)?;
+        return job.run(Rows::open(path)?.map(request), count, output);
+    }
+    let within = args.within.ok_or_else(|| Failure::Usage(anyhow!("nothing says what to renew")))?;
+    let lookup = Lookup::EndingBefore(OffsetDateTime::now_utc() + within);
+    let mut count = 0;
+    IssuanceIndex::open_beside(&args.issuing.ca)?.visit(&lookup, |_| {
+        count += 1;
+        Ok(())
+    })?;
+    let is_broken = AtomicBool::new(false);
+    let entries = IssuanceIndex::open_beside(&args.issuing.ca)?.into_entries(lookup).map_while(|entry| {
+        is_broken.fetch_or(entry.is_err(), Ordering::Relaxed);
+        entry.ok()
+    });
+    let done = job.run(
+        entries.map(|IndexEntry { identity, facts, .. }| again(identity, facts.auth)),
+        count,
+        output,
+    )?;
+    if is_broken.load(Ordering::Relaxed) {
+        output.note("error: the index could not be read to its end; run the command again");
+        return Ok(Done::SomeFailed);
+    }
+    Ok(done)
+}
+
+fn again(identity: IdentityId, auth: IssuedAuth) -> IssueRequest {
+    IssueRequest { identity, key: KeySource::Generate, auth }
+}

@@ -1,0 +1,67 @@
+//! [`write_pfx`]: a certificate, its chain and its key under one password, in a PFX file (PKCS #12,
+//! RFC 7292).
+
+use std::path::Path;
+
+use hub_types::IdentityId;
+use p12_keystore::{EncryptionAlgorithm, KeyStore, KeyStoreEntry, MacAlgorithm, PrivateKeyChain};
+
+use crate::certificate::read_certificate;
+use crate::error::Error;
+use crate::extract::key_block;
+use crate::facts::IssuedFacts;
+use crate::fs;
+use crate::list::IssuedList;
+use crate::secret::Secret;
+
+/// For whom a PFX file is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PfxStyle {
+    /// AES-256 and SHA-256, as OpenSSL 3 writes it.
+    #[default]
+    Modern,
+    /// Triple DES and SHA-1, for Windows before 2019, Java 8 and the like.
+    Legacy,
+}
+
+/// Writes a new PFX file, private to its owner, with what a list has of an identity. Answers `None`
+/// where the identity is not in the list, and an error where its key is only on the device.
+pub fn write_pfx(
+    list: &IssuedList,
+    identity: &IdentityId,
+    password: &Secret,
+    style: PfxStyle,
+    path: &Path,
+) -> Result<Option<IssuedFacts>, Error> {
+    let Some(facts) = list.find(identity)? else { return Ok(None) };
+    let Some(key) = &facts.private_key else {
+        let found = "of a device that keeps its key to itself".to_owned();
+        return Err(Error::NotA { path: facts.certificate, wanted: "a certificate with a key here", found });
+    };
+    let failed = |_| Error::Crypto("encoding a PFX file");
+    let certificate =
+        |path: &Path| p12_keystore::Certificate::from_der(read_certificate(path)?.der()).map_err(failed);
+    // The library keeps a copy of the key and does not wipe it; it lives as long as this function.
+    let key = p12_keystore::PrivateKey::from_der(&key_block(key)?.der).map_err(failed)?;
+    let chain = [certificate(&facts.certificate)?, certificate(&list.issuing_certificate_path())?];
+    let mut store = KeyStore::new();
+    let name = identity.common_name();
+    store.add_entry(
+        &name,
+        KeyStoreEntry::PrivateKeyChain(PrivateKeyChain::new(facts.sha1.as_bytes(), key, chain)),
+    );
+    let writer = store.writer(password.expose());
+    let writer = match style {
+        PfxStyle::Modern => writer,
+        PfxStyle::Legacy => writer
+            .encryption_algorithm(EncryptionAlgorithm::PbeWithShaAnd3KeyTripleDesCbc)
+            .encryption_iterations(LEGACY_ROUNDS)
+            .mac_algorithm(MacAlgorithm::HmacSha1)
+            .mac_iterations(LEGACY_ROUNDS),
+    };
+    fs::write_new_private(path, &writer.write().map_err(failed)?)?;
+    Ok(Some(facts))
+}
+
+/// What such old programs write themselves.
+const LEGACY_ROUNDS: u32 = 2048;

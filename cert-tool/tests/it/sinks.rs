@@ -1,0 +1,102 @@
+//! The forms in which certificates are written, judged by the programs that people read them with.
+
+use std::process::Command;
+
+use crate::support::Shop;
+
+#[test]
+fn every_form_has_the_same_in_it() {
+    for (sink, file) in [
+        ("bundle", "certificates.pem"),
+        ("csv", "pem.csv"),
+        ("tar", "certificates.tar"),
+        ("sqlite", "certificates.db"),
+        ("folder", "devices"),
+    ] {
+        let shop = Shop::new();
+        shop.write("batch.csv", "device_id,module_id\n\"a,b\",\nDev1,\ndev1,\ndev1,m\n");
+        shop.ok(&format!("issue --ca ca --from batch.csv --out out --sink {sink} --chain"));
+        let again = shop.ok(&format!("issue --ca ca --from batch.csv --out out --sink {sink} --chain"));
+        assert!(again.starts_with("0 issued, 4 already there"), "{sink}: {again}");
+        assert!(shop.path("out").join(file).exists(), "{sink}");
+        for (n, device) in ["a,b", "Dev1", "dev1"].iter().enumerate() {
+            shop.ok(&format!("extract out --device-id {device} --out {n}"));
+            let key = shop.openssl(&format!("pkey -in {n}/key.pem -pubout"));
+            assert_eq!(key, shop.openssl(&format!("x509 -in {n}/cert.pem -noout -pubkey")), "{sink}");
+            let subject = shop.openssl(&format!("x509 -in {n}/cert.pem -noout -subject -nameopt RFC2253"));
+            assert_eq!(subject.trim(), format!("subject=CN={}", device.replace(',', "\\,")), "{sink}");
+        }
+        let other = if sink == "bundle" { "tar" } else { "bundle" };
+        assert!(
+            shop.fails(3, &format!("issue --ca ca --device-id x --out out --sink {other}")).contains(sink)
+        );
+    }
+}
+
+#[test]
+fn tar_unpacks_an_archive_that_was_added_to() {
+    let shop = Shop::new();
+    shop.ok("issue --ca ca --count 3 --pattern d{} --out out --sink tar --chain");
+    let long = "x".repeat(128);
+    shop.ok(&format!("issue --ca ca --device-id {long} --out out --sink tar --chain --allow-long-cn"));
+    shop.ok("issue --ca ca --count 5 --pattern d{} --out out --sink tar --chain");
+    std::fs::create_dir(shop.path("unpacked")).unwrap();
+    let tar = Command::new("tar")
+        .args(["-xf", "out/certificates.tar", "-C", "unpacked"])
+        .current_dir(shop.factory.folder.path())
+        .output()
+        .unwrap();
+    assert!(tar.status.success() && tar.stderr.is_empty(), "{}", String::from_utf8_lossy(&tar.stderr));
+    for name in ["d1", "d5", &long] {
+        let certificate = shop.path(&format!("unpacked/devices/{name}/cert.pem"));
+        shop.factory.assert_openssl_accepts(&certificate);
+        assert!(certificate.with_file_name("key.pem").exists());
+        let chain = std::fs::read(certificate.with_file_name("chain.pem")).unwrap();
+        assert_eq!(openssl::x509::X509::stack_from_pem(&chain).unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn a_chain_stands_behind_each_certificate_when_asked_for() {
+    let count = |shop: &Shop| {
+        std::fs::read_to_string(shop.path("out/certificates.pem")).unwrap().matches("BEGIN").count()
+    };
+    let shop = Shop::new();
+    shop.ok("issue --ca ca --count 3 --pattern d{} --out out");
+    assert_eq!(count(&shop), 3);
+    let shop = Shop::new();
+    shop.ok("issue --ca ca --count 3 --pattern d{} --out out --chain");
+    assert_eq!(count(&shop), 6);
+}
+
+#[test]
+fn openssl_opens_the_pfx() {
+    let shop = Shop::new();
+    shop.ok("issue --ca ca --count 1 --pattern d{} --out out");
+    shop.write("password", "correct horse\n");
+    for style in ["", " --legacy"] {
+        let _ = std::fs::remove_file(shop.path("d1.pfx"));
+        shop.ok(&format!("pfx out --device-id d1 --out d1.pfx --password-file password{style}"));
+        assert!(
+            shop.fails(3, &format!("pfx out --device-id d1 --out d1.pfx --password-file password{style}"))
+                .contains("already")
+        );
+        let flag = if style.is_empty() { "" } else { " -legacy" };
+        let opened = shop.openssl(&format!("pkcs12 -in d1.pfx -passin file:password -nodes{flag}"));
+        assert_eq!(opened.matches("BEGIN CERTIFICATE").count(), 2);
+        std::fs::write(shop.path("opened.pem"), opened).unwrap();
+        let key = shop.openssl("pkey -in opened.pem -pubout");
+        assert_eq!(key, shop.openssl("x509 -in opened.pem -noout -pubkey"));
+    }
+    shop.fails(2, "pfx out --device-id nobody --out x.pfx --password-file password");
+}
+
+#[test]
+fn what_will_take_long_is_said_before() {
+    let shop = Shop::new();
+    let warned = |words: &str| shop.run(words).err;
+
+    assert!(!warned("issue --ca ca --count 3 --pattern a{} --out a --sink folder").contains("warning"));
+    shop.fails(2, "issue --ca ca --count 3 --pattern a --out b");
+    shop.fails(2, "issue --ca ca --count 0 --pattern a{} --out b");
+}
