@@ -10,9 +10,10 @@ use clap::Parser;
 
 use crate::error::Error;
 use crate::local_hub::LocalHub;
-use crate::{data_folder, system};
+use crate::policy::OWNER;
+use crate::{data_folder, entra, system};
 
-use args::{Args, Command, ConnectionStringArgs, ServeArgs};
+use args::{Args, Command, ConnectionStringArgs, EntraTokenArgs, ServeArgs};
 
 mod args;
 mod output;
@@ -23,6 +24,7 @@ pub fn run() -> ExitCode {
     output::log_to_stderr();
     let done = match Args::parse().command {
         Command::ConnectionString(args) => connection_string(&args),
+        Command::EntraToken(args) => entra_token(&args),
         Command::Export(args) => state::export(&args).map(|()| ExitCode::SUCCESS),
         Command::Import(args) => state::import(&args).map(|()| ExitCode::SUCCESS),
         Command::Serve(args) => serve(*args),
@@ -39,6 +41,16 @@ pub fn run() -> ExitCode {
 fn connection_string(args: &ConnectionStringArgs) -> Result<ExitCode, Error> {
     let found = data_folder::connection_string(&args.data, &args.policy)?;
     output::line(&found.expose_text());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn entra_token(args: &EntraTokenArgs) -> Result<ExitCode, Error> {
+    let owner = data_folder::connection_string(&args.data, OWNER)?;
+    let now = u64::try_from(time::OffsetDateTime::now_utc().unix_timestamp()).unwrap_or(0);
+    let until = now + 60 * u64::from(args.minutes);
+    let token =
+        entra::token(&owner.key, args.role, until).map_err(|error| Error::EntraToken(error.into()))?;
+    output::line(&token);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -103,7 +115,7 @@ fn exit_code(error: &Error) -> ExitCode {
         | Error::Signal(_)
         | Error::Store { .. }
         | Error::Thread(_) => NOT_USABLE,
-        Error::Certificate(_) => BUG,
+        Error::Certificate(_) | Error::EntraToken(_) => BUG,
     })
 }
 

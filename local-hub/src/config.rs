@@ -35,6 +35,8 @@ pub struct Config {
     /// Where to listen for management, which must be on loopback; port 0 takes a free one, none has
     /// no such port.
     pub management: Option<SocketAddr>,
+    /// Whether tokens in the manner of Entra ID are taken, which the hub itself makes: for tests.
+    pub entra_test: bool,
     /// Where containers of import and export jobs may lie in the file system; none allows only
     /// containers behind HTTP.
     pub blob_folder: Option<PathBuf>,
@@ -70,6 +72,7 @@ impl Default for Config {
             reach: Reach::default(),
             request_log: None,
             management: None,
+            entra_test: false,
             blob_folder: None,
             throttling: None,
             faults: Faults::default(),

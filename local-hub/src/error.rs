@@ -29,6 +29,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A token can't be signed.
+    #[error("can't sign the token")]
+    EntraToken(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The data folder has never been served from.
     #[error("{folder} holds no hub; `local-hub serve --data {folder}` makes one", folder = .0.display())]
     EmptyFolder(PathBuf),

@@ -1,7 +1,7 @@
 //! The hub behind the protocols: the registry under its lock, and the store behind it.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hub_types::{ErrorCode, Timestamp};
 
@@ -10,9 +10,10 @@ use tokio::sync::Notify;
 use crate::clock::{self, Clock, MovableClock};
 use crate::connections::Connections;
 use crate::documents::Documents;
+use crate::entra::Entra;
 use crate::faults::{Effect, Faults, Injector};
 use crate::jobs::Blobs;
-use crate::policy::Policies;
+use crate::policy::{OWNER, Policies};
 use crate::refusal::Refusal;
 use crate::registry::{Answer, Counts, Journal, Registry};
 use crate::store::{Committed, Row, Store, Stored, Subject};
@@ -33,6 +34,7 @@ pub(crate) struct Hub {
     throttle: Throttle,
     faults: Injector,
     blobs: Blobs,
+    entra: OnceLock<Entra>,
     telemetry: AtomicU64,
     methods_changed: Notify,
 }
@@ -80,6 +82,7 @@ impl Hub {
             throttle,
             faults,
             blobs,
+            entra: OnceLock::new(),
             telemetry: AtomicU64::new(0),
             methods_changed: Notify::new(),
         }
@@ -98,6 +101,18 @@ impl Hub {
 
     pub(crate) fn clock(&self) -> &MovableClock {
         &self.clock
+    }
+
+    /// What takes tokens of Entra ID, if anything does.
+    pub(crate) fn entra(&self) -> Option<&Entra> {
+        self.entra.get()
+    }
+
+    /// Takes such tokens from now on.
+    pub(crate) fn take_entra_tokens(&self) {
+        if let Some(owner) = self.policies.find(OWNER) {
+            self.entra.get_or_init(|| Entra::new(owner.primary_key()));
+        }
     }
 
     /// The containers that jobs may use.

@@ -24,6 +24,7 @@ mod connections;
 mod data_folder;
 mod device_access;
 mod documents;
+mod entra;
 mod error;
 mod faults;
 mod http;

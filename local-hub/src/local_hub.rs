@@ -75,6 +75,9 @@ impl LocalHub {
         let blobs = Blobs::new(config.blob_folder.clone());
         let hub = Arc::new(Hub::new(state.stored, state.store, state.policies, clock, throttle, blobs));
         hub.set_faults(config.faults);
+        if config.entra_test {
+            hub.take_entra_tokens();
+        }
         jobs::take_up(&hub).await.map_err(|refusal| Error::Jobs(refusal.text))?;
         let gate = Arc::new(Gate::new(Arc::clone(&hub), cas));
         let service = Service::new(Arc::clone(&hub), log);

@@ -66,6 +66,15 @@ impl Refusal {
         Self::new(ErrorCode::ThrottlingException, text)
     }
 
+    /// With a shared access signature a live hub answers so when the device of a module is missing,
+    /// and also when it is disabled.
+    pub(crate) fn no_device_for_modules() -> Self {
+        Self::new(
+            ErrorCode::IotHubUnauthorizedAccess,
+            "Unauthorized: the device of the module is missing or disabled",
+        )
+    }
+
     pub(crate) fn etag_missing() -> Self {
         Self::new(ErrorCode::PreconditionFailed, "Etag missing")
     }

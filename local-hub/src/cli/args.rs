@@ -9,6 +9,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use hub_types::limits::Tier;
 
 use crate::config::{Config, Reach};
+use crate::entra::Role;
 use crate::error::{Error, Result};
 use crate::faults::Faults;
 use crate::policy::OWNER;
@@ -26,12 +27,27 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Print the connection string of a policy (a secret) to stdout
     ConnectionString(ConnectionStringArgs),
+    /// Print a bearer token (a secret) to stdout, for a hub that is served with --entra-test
+    EntraToken(EntraTokenArgs),
     /// Write the devices of a folder, with their keys, to stdout as `az iot hub state export` does
     Export(ExportArgs),
     /// Put the devices of such a document into a folder: all of them, or none
     Import(ImportArgs),
     /// Serve a hub until SIGINT or SIGTERM
     Serve(Box<ServeArgs>),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct EntraTokenArgs {
+    /// The folder that the hub is or was served from
+    #[arg(long, value_name = "DIR", env = "LOCAL_HUB_DATA")]
+    pub(crate) data: PathBuf,
+    /// The role of IoT Hub that the token's bearer has
+    #[arg(long, value_enum, default_value = "data-contributor")]
+    pub(crate) role: Role,
+    /// For how long the token is good
+    #[arg(long, value_name = "N", default_value = "60")]
+    pub(crate) minutes: u32,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -82,6 +98,9 @@ pub(crate) struct ServeArgs {
     /// A name, beside localhost, by which clients call the hub; the first one is in connection strings
     #[arg(long = "host-name", value_name = "NAME")]
     host_names: Vec<String>,
+    /// Take bearer tokens as of Entra ID, for tests; `local-hub entra-token` makes them
+    #[arg(long, env = "LOCAL_HUB_ENTRA_TEST")]
+    entra_test: bool,
     /// Import and export jobs may use the folders below this one as containers
     #[arg(long, value_name = "DIR", env = "LOCAL_HUB_BLOB_FOLDER")]
     blob_folder: Option<PathBuf>,
@@ -130,6 +149,7 @@ impl ServeArgs {
             device_cas: self.device_cas,
             host_names: self.host_names,
             reach: if self.reachable_from_other_machines { Reach::OtherMachines } else { Reach::ThisMachine },
+            entra_test: self.entra_test,
             blob_folder: self.blob_folder,
             request_log: self.request_log,
             management: self.management,

@@ -23,9 +23,47 @@ pub(crate) fn check_api_version(uri: &Uri) -> Answer<()> {
     }
 }
 
-/// Lets a caller in whose token is good for this hub and whose policy has the operation's right.
-pub(crate) fn authorize(hub: &Hub, headers: &HeaderMap, uri: &Uri, found: &Found) -> Answer<()> {
-    let token = token(headers)?;
+/// How a caller was let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// By a token of Entra ID.
+    Entra,
+    /// By a shared access signature.
+    Policy,
+}
+
+impl Caller {
+    /// A refusal as this caller gets it: under Entra ID a live hub says of a module's device that it is
+    /// missing, where it denies access under a shared access signature.
+    pub(crate) fn sees(self, refusal: Refusal) -> Refusal {
+        match self {
+            Self::Entra if refusal == Refusal::no_device_for_modules() => {
+                Refusal::new(ErrorCode::DeviceNotFound, "The device of the module is missing or disabled.")
+            }
+            _ => refusal,
+        }
+    }
+}
+
+/// Lets a caller in whose token is good for this hub and who has the operation's right.
+pub(crate) fn authorize(hub: &Hub, headers: &HeaderMap, uri: &Uri, found: &Found) -> Answer<Caller> {
+    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let text = header.ok_or_else(|| unauthorized("the Authorization header is missing"))?;
+    match (text.strip_prefix("Bearer "), hub.entra()) {
+        (Some(token), Some(entra)) => {
+            let right = (found.right, found.operation.only_reads());
+            entra.check(token, hub.unix_seconds(), right)?;
+            Ok(Caller::Entra)
+        }
+        (Some(_), None) => {
+            Err(unauthorized("this hub takes no tokens of Entra ID; it does with --entra-test"))
+        }
+        (None, _) => by_policy(hub, text, headers, uri, found).map(|()| Caller::Policy),
+    }
+}
+
+fn by_policy(hub: &Hub, text: &str, headers: &HeaderMap, uri: &Uri, found: &Found) -> Answer<()> {
+    let token = SasToken::parse(text).map_err(|error| unauthorized(&error.to_string()))?;
     let policy = signer(hub, &token)?;
     if token.is_expired(hub.unix_seconds()) {
         return Err(unauthorized("the token has expired"));
@@ -38,12 +76,6 @@ pub(crate) fn authorize(hub: &Hub, headers: &HeaderMap, uri: &Uri, found: &Found
         return Err(no_access(&format!("the policy {name} has no right to {operation}")));
     }
     Ok(())
-}
-
-fn token(headers: &HeaderMap) -> Answer<SasToken> {
-    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let text = header.ok_or_else(|| unauthorized("the Authorization header is missing"))?;
-    SasToken::parse(text).map_err(|error| unauthorized(&error.to_string()))
 }
 
 fn signer<'h>(hub: &'h Hub, token: &SasToken) -> Answer<&'h Policy> {

@@ -6,6 +6,7 @@ use hyper::body::Bytes;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
+use super::access::Caller;
 use super::routes::{Found, Operation};
 use crate::refusal::Refusal;
 use crate::registry::Answer;
@@ -14,6 +15,7 @@ use crate::registry::Answer;
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) operation: Operation,
+    pub(crate) caller: Caller,
     ids: Vec<String>,
     uri: Uri,
     headers: HeaderMap,
@@ -21,8 +23,8 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(found: Found, uri: Uri, headers: HeaderMap, body: Bytes) -> Self {
-        Self { operation: found.operation, ids: found.ids, uri, headers, body }
+    pub(crate) fn new(found: Found, caller: Caller, uri: Uri, headers: HeaderMap, body: Bytes) -> Self {
+        Self { operation: found.operation, caller, ids: found.ids, uri, headers, body }
     }
 
     /// The device in the path.

@@ -52,6 +52,28 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
+    /// Whether it changes nothing.
+    pub(crate) fn only_reads(self) -> bool {
+        matches!(
+            self,
+            Self::GetConfiguration
+                | Self::GetConfigurations
+                | Self::GetDevice
+                | Self::GetDeviceStatistics
+                | Self::GetImportExportJob
+                | Self::GetImportExportJobs
+                | Self::GetModule
+                | Self::GetScheduledJob
+                | Self::GetServiceStatistics
+                | Self::GetTwin
+                | Self::ListDevices
+                | Self::ListModules
+                | Self::Query
+                | Self::QueryScheduledJobs
+                | Self::TestConfigurationQueries
+        )
+    }
+
     /// The name for logs and for refusals.
     pub(crate) fn name(self) -> &'static str {
         match self {

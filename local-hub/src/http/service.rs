@@ -10,6 +10,7 @@ use hub_types::ErrorCode;
 use hyper::body::{Body, Bytes};
 use tokio::time::sleep;
 
+use super::access::Caller;
 use super::answer_body::{AnswerBody, Cut};
 use super::call::Call;
 use super::reply::{self, HttpResponse, Reply, refusal_response};
@@ -45,7 +46,7 @@ impl Service {
         let operation = found.as_ref().ok().map(|found| found.operation);
         let request = Received { parts, operation, id: self.ids.next(), at: Instant::now() };
         let call = match found.and_then(|found| self.admit(found, &request.parts)) {
-            Ok(found) => read(found, &request.parts, body).await,
+            Ok((found, caller)) => read(found, caller, &request.parts, body).await,
             Err(refusal) => {
                 // A client that still sends when the connection closes may never see the answer.
                 body::discard(body).await;
@@ -143,15 +144,16 @@ impl Service {
         let (operation, sent) = (call.operation, call.body.len());
         let hub = stale.filter(|_| operation == Operation::Query).unwrap_or(&self.hub);
         throttling::admit(&self.hub, operation).await?;
-        let reply = handlers::perform(hub, call).await?;
+        let caller = call.caller;
+        let reply = handlers::perform(hub, call).await.map_err(|refusal| caller.sees(refusal))?;
         throttling::charge(&self.hub, operation, sent, reply.body_len());
         Ok(reply)
     }
 
-    fn admit(&self, found: Found, parts: &Parts) -> Answer<Found> {
-        access::authorize(&self.hub, &parts.headers, &parts.uri, &found)?;
+    fn admit(&self, found: Found, parts: &Parts) -> Answer<(Found, Caller)> {
+        let caller = access::authorize(&self.hub, &parts.headers, &parts.uri, &found)?;
         access::check_api_version(&parts.uri)?;
-        Ok(found)
+        Ok((found, caller))
     }
 
     fn note(&self, request: &Received, outcome: Outcome) {
@@ -201,10 +203,10 @@ fn spoiled(response: HttpResponse, effect: Option<&Effect>) -> Result<HttpRespon
     }
 }
 
-async fn read<B>(found: Found, parts: &Parts, body: B) -> Answer<Call>
+async fn read<B>(found: Found, caller: Caller, parts: &Parts, body: B) -> Answer<Call>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let body = body::read(body, body::limit(found.operation)).await?;
-    Ok(Call::new(found, parts.uri.clone(), parts.headers.clone(), body))
+    Ok(Call::new(found, caller, parts.uri.clone(), parts.headers.clone(), body))
 }

@@ -16,10 +16,7 @@ impl Registry {
     pub(crate) fn device_for_modules(&self, id: &DeviceId) -> Answer<&DeviceRecord> {
         match self.device(id) {
             Ok(device) if device.settings.status == Status::Enabled => Ok(device),
-            _ => Err(Refusal::new(
-                ErrorCode::IotHubUnauthorizedAccess,
-                "Unauthorized: the device of the module is missing or disabled",
-            )),
+            _ => Err(Refusal::no_device_for_modules()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use hub_types::SymmetricKey;
 use hub_types::sas::SasToken;
+use local_hub::Config;
 use reqwest::Method;
 use serde_json::json;
 
@@ -158,4 +159,53 @@ async fn what_the_hub_does_not_do_it_says_by_name() {
     assert!(answer.text.contains("GetDigitalTwin"));
     assert_eq!(hub.client.get("/nothing/here").await.status, 404);
     assert_eq!(hub.client.patch("/devices/d", None, &json!({})).await.status, 405);
+}
+
+#[tokio::test]
+async fn tokens_as_of_entra_id_are_taken_only_where_they_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let config =
+        |entra_test| Config { data: Some(folder.path().join("hub")), entra_test, ..Config::default() };
+    TestHub::start_with(config(false)).await.hub.shutdown().await;
+    let token = |role: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_local-hub"));
+        command.args(["entra-token", "--role", role, "--data"]).arg(folder.path().join("hub"));
+        format!("Bearer {}", String::from_utf8(command.output().unwrap().stdout).unwrap().trim())
+    };
+    let contributor = token("data-contributor");
+
+    let hub = TestHub::start_with(config(false)).await;
+    let bearer = hub.client.authorized_by(Some(&contributor));
+    bearer.get("/devices/d").await.refused(401, "IotHubUnauthorized");
+    hub.hub.shutdown().await;
+
+    let hub = TestHub::start_with(config(true)).await;
+    let bearer = |token: &str| hub.client.authorized_by(Some(token));
+    bearer(&contributor).put("/devices/d", None, &json!({"deviceId": "d"})).await.ok();
+    let reader = bearer(&token("data-reader"));
+    reader.get("/twins/d").await.ok();
+    reader.query("SELECT * FROM devices", &[]).await.ok();
+    reader.patch("/twins/d", None, &json!({"tags": {"a": 1}})).await.refused(401, "IotHubUnauthorizedAccess");
+    let registry = bearer(&token("registry-contributor"));
+    registry.get("/devices/d").await.ok();
+    registry.get("/twins/d").await.refused(401, "IotHubUnauthorizedAccess");
+    bearer(&token("twin-contributor"))
+        .delete("/devices/d", Some("*"))
+        .await
+        .refused(401, "IotHubUnauthorizedAccess");
+
+    // What a signature shared with the hub denies, a token of Entra ID is told to be missing.
+    hub.client.get("/devices/nobody/modules/m").await.refused(401, "IotHubUnauthorizedAccess");
+    bearer(&contributor).get("/devices/nobody/modules/m").await.refused(404, "DeviceNotFound");
+
+    // {"alg":"none"} and a token with another signature.
+    let (body, _) = contributor.rsplit_once('.').unwrap();
+    let payload = body.split('.').nth(1).unwrap();
+    for forged in
+        [format!("{body}."), format!("{body}.AAAA"), format!("Bearer eyJhbGciOiJub25lIn0.{payload}.")]
+    {
+        bearer(&forged).get("/devices/d").await.refused(401, "IotHubUnauthorized");
+    }
+    hub.hub.clock().advance(time::Duration::hours(2));
+    bearer(&contributor).get("/devices/d").await.refused(401, "IotHubUnauthorized");
 }

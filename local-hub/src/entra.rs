@@ -1,0 +1,102 @@
+//! A stand-in for Entra ID, for tests of clients that bring its tokens. Off unless it is asked for.
+//!
+//! There is no tenant behind it. A token is a JWT that this hub itself has signed (`local-hub
+//! entra-token`), with the key of the owner's policy: whoever can make one could do everything anyway.
+//! Nothing unsigned and no other algorithm is taken.
+
+use hub_types::{ErrorCode, SymmetricKey};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+
+use crate::policy::Right;
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+
+/// A role of IoT Hub in Entra ID. Source: "Control access to IoT Hub by using Microsoft Entra ID".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub(crate) enum Role {
+    /// Everything.
+    #[serde(rename = "IoT Hub Data Contributor")]
+    DataContributor,
+    /// Reading everything.
+    #[serde(rename = "IoT Hub Data Reader")]
+    DataReader,
+    /// Devices and modules, but not their twins.
+    #[serde(rename = "IoT Hub Registry Contributor")]
+    RegistryContributor,
+    /// Twins.
+    #[serde(rename = "IoT Hub Twin Contributor")]
+    TwinContributor,
+}
+
+impl Role {
+    fn allows(self, right: Right, only_reads: bool) -> bool {
+        match self {
+            Self::DataContributor => right != Right::DeviceConnect,
+            Self::DataReader => right != Right::DeviceConnect && only_reads,
+            Self::RegistryContributor => matches!(right, Right::RegistryRead | Right::RegistryWrite),
+            Self::TwinContributor => right == Right::ServiceConnect,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    aud: String,
+    exp: u64,
+    roles: Vec<Role>,
+}
+
+/// Checks tokens.
+pub(crate) struct Entra {
+    key: DecodingKey,
+    validation: Validation,
+}
+
+impl std::fmt::Debug for Entra {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entra").finish_non_exhaustive()
+    }
+}
+
+impl Entra {
+    pub(crate) fn new(owner: &SymmetricKey) -> Self {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_audience(&[AUDIENCE]);
+        // By the hub's clock, which can be moved.
+        validation.validate_exp = false;
+        Self { key: DecodingKey::from_secret(&owner.expose_bytes()), validation }
+    }
+
+    /// Refuses a token that is none of this hub, is over, or whose roles do not have the right.
+    pub(crate) fn check(&self, token: &str, now: u64, (right, only_reads): (Right, bool)) -> Answer<()> {
+        let refused = |text: String| Refusal::new(ErrorCode::IotHubUnauthorized, text);
+        let decoded = jsonwebtoken::decode::<Claims>(token.trim(), &self.key, &self.validation);
+        let claims = decoded.map_err(|error| refused(format!("the token is refused: {error}")))?.claims;
+        if claims.exp <= now {
+            return Err(refused("the token has expired".to_owned()));
+        }
+        if claims.roles.iter().any(|role| role.allows(right, only_reads)) {
+            return Ok(());
+        }
+        let text = "no role of the token allows the operation";
+        Err(Refusal::new(ErrorCode::IotHubUnauthorizedAccess, text))
+    }
+}
+
+/// A token with a role, good until a time (seconds since 1970).
+pub(crate) fn token(
+    owner: &SymmetricKey,
+    role: Role,
+    until: u64,
+) -> Result<String, jsonwebtoken::errors::Error> {
+    let claims = Claims { aud: AUDIENCE.to_owned(), exp: until, roles: vec![role] };
+    jsonwebtoken::encode(
+        &Header::new(Algorithm::HS256),
+        &claims,
+        &EncodingKey::from_secret(&owner.expose_bytes()),
+    )
+}
+
+/// The resource that clients ask Entra ID for.
+const AUDIENCE: &str = "https://iothubs.azure.net";
