@@ -4,7 +4,7 @@ use hub_types::identity::{Capabilities, Device, DeviceSpec};
 use hub_types::{DeviceId, IdentityId};
 
 use super::args::{
-    DeviceCreateArgs, DeviceDeleteArgs, DeviceSettings, DeviceShowArgs, DeviceUpdateArgs, DeviceVerb,
+    DeleteArgs, DeviceCreateArgs, DeviceIdArgs, DeviceSettings, DeviceUpdateArgs, DeviceVerb, ShowArgs,
 };
 use super::failure::{Exit, Failure};
 use super::object::{condition, missing, open, print_twins, refused, usage, without_keys};
@@ -48,7 +48,7 @@ async fn create(hub: &HubClient, args: &DeviceCreateArgs, printer: &Printer) -> 
     Ok(())
 }
 
-async fn show(hub: &HubClient, args: &DeviceShowArgs, printer: &Printer) -> Result<(), Failure> {
+async fn show(hub: &HubClient, args: &ShowArgs<DeviceIdArgs>, printer: &Printer) -> Result<(), Failure> {
     print(existing(hub, &args.id.device_id).await?, args.shown.show_keys, printer);
     Ok(())
 }
@@ -78,7 +78,7 @@ async fn update(hub: &HubClient, args: &DeviceUpdateArgs, printer: &Printer) -> 
     Ok(())
 }
 
-async fn delete(hub: &HubClient, args: &DeviceDeleteArgs) -> Result<(), Failure> {
+async fn delete(hub: &HubClient, args: &DeleteArgs<DeviceIdArgs>) -> Result<(), Failure> {
     let identity: IdentityId = args.id.device_id.clone().into();
     let deleted = hub.delete_identity(&identity, &condition(&args.etag)).await;
     deleted.map_err(|error| refused(error, &identity))

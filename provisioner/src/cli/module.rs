@@ -3,8 +3,7 @@
 use hub_types::identity::{Module, ModuleSpec};
 
 use super::args::{
-    ModuleCreateArgs, ModuleDeleteArgs, ModuleIdArgs, ModuleListArgs, ModuleShowArgs, ModuleUpdateArgs,
-    ModuleVerb,
+    DeleteArgs, DeviceIdArgs, ModuleCreateArgs, ModuleIdArgs, ModuleUpdateArgs, ModuleVerb, ShowArgs,
 };
 use super::failure::{Exit, Failure};
 use super::object::{TWIN_COLUMNS, condition, missing, open, refused, twin_line, usage, without_keys};
@@ -44,7 +43,7 @@ async fn create(hub: &HubClient, args: &ModuleCreateArgs, printer: &Printer) -> 
     Ok(())
 }
 
-async fn show(hub: &HubClient, args: &ModuleShowArgs, printer: &Printer) -> Result<(), Failure> {
+async fn show(hub: &HubClient, args: &ShowArgs<ModuleIdArgs>, printer: &Printer) -> Result<(), Failure> {
     print(existing(hub, &args.id).await?, args.shown.show_keys, printer);
     Ok(())
 }
@@ -70,13 +69,13 @@ async fn update(hub: &HubClient, args: &ModuleUpdateArgs, printer: &Printer) -> 
     Ok(())
 }
 
-async fn delete(hub: &HubClient, args: &ModuleDeleteArgs) -> Result<(), Failure> {
+async fn delete(hub: &HubClient, args: &DeleteArgs<ModuleIdArgs>) -> Result<(), Failure> {
     let identity = args.id.identity();
     let deleted = hub.delete_identity(&identity, &condition(&args.etag)).await;
     deleted.map_err(|error| refused(error, &identity))
 }
 
-async fn list(hub: &HubClient, args: &ModuleListArgs, printer: &Printer) -> Result<(), Failure> {
+async fn list(hub: &HubClient, args: &ShowArgs<DeviceIdArgs>, printer: &Printer) -> Result<(), Failure> {
     let device = &args.id.device_id;
     let modules = hub.modules(device).await?.ok_or_else(|| missing(&device.clone().into()))?;
     let mut list = printer.list(TWIN_COLUMNS);

@@ -17,12 +17,12 @@ pub(in crate::cli) enum DeviceVerb {
     #[command(after_help = "Example: provisioner device create --device-id pump-1 --certificate pump-1.pem")]
     Create(DeviceCreateArgs),
     /// Read a device.
-    Show(DeviceShowArgs),
+    Show(ShowArgs<DeviceIdArgs>),
     /// Change what is named of a device, and keep the rest.
     #[command(after_help = "Example: provisioner device update --device-id pump-1 --status disabled")]
     Update(DeviceUpdateArgs),
     /// Delete a device with all its modules.
-    Delete(DeviceDeleteArgs),
+    Delete(DeleteArgs<DeviceIdArgs>),
     /// The devices of the hub, by their twins.
     #[command(
         after_help = "Example: provisioner device list --where \"tags.site = 'Ulm' AND status = 'enabled'\""
@@ -38,13 +38,13 @@ pub(in crate::cli) enum ModuleVerb {
     )]
     Create(ModuleCreateArgs),
     /// Read a module.
-    Show(ModuleShowArgs),
+    Show(ShowArgs<ModuleIdArgs>),
     /// Change what is named of a module, and keep the rest.
     Update(ModuleUpdateArgs),
     /// Delete a module.
-    Delete(ModuleDeleteArgs),
+    Delete(DeleteArgs<ModuleIdArgs>),
     /// The modules of a device.
-    List(ModuleListArgs),
+    List(ShowArgs<DeviceIdArgs>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -154,6 +154,27 @@ pub(in crate::cli) struct ShownArgs {
     pub(in crate::cli) show_keys: bool,
 }
 
+/// What is read, and how it is printed.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ShowArgs<I: Args> {
+    #[command(flatten)]
+    pub(in crate::cli) id: I,
+    #[command(flatten)]
+    pub(in crate::cli) shown: ShownArgs,
+    #[command(flatten)]
+    pub(in crate::cli) target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DeleteArgs<I: Args> {
+    #[command(flatten)]
+    pub(in crate::cli) id: I,
+    #[command(flatten)]
+    pub(in crate::cli) etag: EtagArgs,
+    #[command(flatten)]
+    pub(in crate::cli) target: TargetArgs,
+}
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DeviceCreateArgs {
     #[command(flatten)]
@@ -164,16 +185,6 @@ pub(in crate::cli) struct DeviceCreateArgs {
     pub(in crate::cli) shown: ShownArgs,
     #[command(flatten)]
     pub(in crate::cli) auth: AuthArgs,
-    #[command(flatten)]
-    pub(in crate::cli) target: TargetArgs,
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct DeviceShowArgs {
-    #[command(flatten)]
-    pub(in crate::cli) id: DeviceIdArgs,
-    #[command(flatten)]
-    pub(in crate::cli) shown: ShownArgs,
     #[command(flatten)]
     pub(in crate::cli) target: TargetArgs,
 }
@@ -195,16 +206,6 @@ pub(in crate::cli) struct DeviceUpdateArgs {
 }
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct DeviceDeleteArgs {
-    #[command(flatten)]
-    pub(in crate::cli) id: DeviceIdArgs,
-    #[command(flatten)]
-    pub(in crate::cli) etag: EtagArgs,
-    #[command(flatten)]
-    pub(in crate::cli) target: TargetArgs,
-}
-
-#[derive(Debug, Args)]
 pub(in crate::cli) struct ModuleCreateArgs {
     #[command(flatten)]
     pub(in crate::cli) id: ModuleIdArgs,
@@ -215,16 +216,6 @@ pub(in crate::cli) struct ModuleCreateArgs {
     pub(in crate::cli) shown: ShownArgs,
     #[command(flatten)]
     pub(in crate::cli) auth: AuthArgs,
-    #[command(flatten)]
-    pub(in crate::cli) target: TargetArgs,
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct ModuleShowArgs {
-    #[command(flatten)]
-    pub(in crate::cli) id: ModuleIdArgs,
-    #[command(flatten)]
-    pub(in crate::cli) shown: ShownArgs,
     #[command(flatten)]
     pub(in crate::cli) target: TargetArgs,
 }
@@ -242,26 +233,6 @@ pub(in crate::cli) struct ModuleUpdateArgs {
     pub(in crate::cli) shown: ShownArgs,
     #[command(flatten)]
     pub(in crate::cli) auth: AuthArgs,
-    #[command(flatten)]
-    pub(in crate::cli) target: TargetArgs,
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct ModuleDeleteArgs {
-    #[command(flatten)]
-    pub(in crate::cli) id: ModuleIdArgs,
-    #[command(flatten)]
-    pub(in crate::cli) etag: EtagArgs,
-    #[command(flatten)]
-    pub(in crate::cli) target: TargetArgs,
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct ModuleListArgs {
-    #[command(flatten)]
-    pub(in crate::cli) id: DeviceIdArgs,
-    #[command(flatten)]
-    pub(in crate::cli) shown: ShownArgs,
     #[command(flatten)]
     pub(in crate::cli) target: TargetArgs,
 }
