@@ -12,6 +12,7 @@ use hub_types::{DeviceId, IdentityId};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::now_text;
 use crate::desired::GivenKeys;
@@ -48,6 +49,8 @@ pub struct Apply<H> {
     pub look_first: bool,
     /// How many chunks are worked on at once.
     pub workers: usize,
+    /// How long a station may be silent before another may take over what it has in hand.
+    pub lease: Duration,
     /// Cancelled to stop after the chunks in flight.
     pub stop: CancellationToken,
     /// Told how many rows have come to an end since it was last told.
@@ -82,14 +85,21 @@ pub enum ApplyError {
 impl<H: Hub> Apply<H> {
     /// Works on the run until nothing is left of it or it is stopped, and answers how it ended.
     pub async fn run(self) -> Result<RunState, ApplyError> {
-        let (ledger, run) = (self.ledger.clone(), self.run);
-        ledger.call(move |ledger| ledger.begin_work(run)).await?;
+        let (ledger, run, lease) = (self.ledger.clone(), self.run, self.lease);
+        ledger.call(move |ledger| ledger.begin_work(run, lease)).await?;
+        let heart = AbortOnDropHandle::new(tokio::spawn(renew_leases(ledger.clone(), lease)));
         let worked = self.work().await;
+        drop(heart);
         let state = match &worked {
             Ok(RunState::Finished) => RunState::Finished,
             _ => RunState::Interrupted,
         };
-        let ended = ledger.call(move |ledger| ledger.end_run(run, state, &now_text())).await;
+        let ended = ledger
+            .call(move |ledger| {
+                ledger.release_leases()?;
+                ledger.end_run(run, state, &now_text())
+            })
+            .await;
         worked?;
         ended?;
         Ok(state)
@@ -137,6 +147,19 @@ impl<H: Hub> Apply<H> {
     }
 }
 
+/// Keeps the leases of this station alive, three times in the length of one.
+async fn renew_leases(ledger: SharedLedger, lease: Duration) {
+    let mut beat = tokio::time::interval((lease / 3).max(Duration::from_millis(100)));
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        beat.tick().await;
+        // What this means for a chunk will be seen when its rows are written.
+        if let Err(error) = ledger.call(|ledger| ledger.renew_leases()).await {
+            tracing::warn!(%error, "the leases could not be renewed");
+        }
+    }
+}
+
 /// Waits for other stations to get on.
 async fn wait(stop: &CancellationToken) {
     tokio::select! {
@@ -148,6 +171,11 @@ async fn wait(stop: &CancellationToken) {
 fn joined(ended: Option<Result<Result<(), ApplyError>, tokio::task::JoinError>>) -> Result<(), ApplyError> {
     match ended {
         None => Ok(()),
+        // Another station has the chunk, and finds out by looking what this one did.
+        Some(Ok(Err(ApplyError::Ledger(error @ LedgerError::LeaseLost { .. })))) => {
+            tracing::warn!("{error}");
+            Ok(())
+        }
         Some(ended) => ended?,
     }
 }

@@ -45,16 +45,18 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
+    let ledger = &cli.ledger()?;
     match &cli.verb {
         Verb::Check(args) => check::run(args, printer),
         Verb::Plan(args) => block_on(plan::run(args, printer)),
-        Verb::Apply(args) => block_on(apply::run(args, &cli.ledger, printer)),
-        Verb::Resume(args) => block_on(resume::run(args, &cli.ledger, printer)),
+        Verb::Apply(args) => block_on(apply::run(args, ledger, printer)),
+        Verb::Resume(args) => block_on(resume::run(args, ledger, printer)),
+        Verb::Work(args) => block_on(resume::work(args, ledger, printer)),
         Verb::Verify(args) => block_on(verify::run(args, printer)),
-        Verb::Runs => runs::list(&cli.ledger, printer),
-        Verb::Status(args) => runs::status(args.run, &cli.ledger, printer),
-        Verb::Report(args) => runs::report(args, &cli.ledger, printer),
-        Verb::Doctor(args) => block_on(doctor::run(args, &cli.ledger, printer)),
+        Verb::Runs => runs::list(ledger, printer),
+        Verb::Status(args) => runs::status(args.run, ledger, printer),
+        Verb::Report(args) => runs::report(args, ledger, printer),
+        Verb::Doctor(args) => block_on(doctor::run(args, ledger, printer)),
         Verb::Export(args) => block_on(export::run(args, printer)),
         Verb::Device(verb) => block_on(device::run(verb, printer)),
         Verb::Module(verb) => block_on(module::run(verb, printer)),

@@ -1,90 +1,89 @@
 //! The ledger: what was asked of the hub, what became of it, and what is still to be done.
 //!
-//! One row per run and one per identity in it, in an SQLite file. A row is written `sent` before
-//! the request leaves, and gets its final state after the answer has come; so after a crash a row
-//! that is `sent` is one whose effect must be asked of the hub. The hub decides, the ledger
-//! explains. No secret is ever written into it.
+//! One row per run and one per identity in it. A row is written `sent` before the request leaves,
+//! and gets its final state after the answer has come; so after a crash a row that is `sent` is one
+//! whose effect must be asked of the hub. The hub decides, the ledger explains. No secret is ever
+//! written into it.
+//!
+//! It lies in an SQLite file, where one process has it for itself, or in a PostgreSQL database, where
+//! any number of stations work on one run: each takes chunks on leases, and what a station writes
+//! that has lost its lease is refused.
 
+use std::error::Error;
 use std::fmt;
-use std::fs::File;
-use std::path::{Path, PathBuf};
-
-use rusqlite::{Connection, OpenFlags};
+use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
 
 pub use crate::lifecycle::Effect;
-pub use chunks::{Chunk, Claim, Lease};
-pub use credentials::{Credential, CredentialKind, Taken};
+pub use chunk::{Chunk, Claim, Lease};
+pub use credential::{Credential, CredentialKind, Taken};
+pub use location::{LedgerLocation, LocationError};
 pub use record::{Record, RowState};
-pub use rows::{LedgerRow, Loader, RowFilter, RunFacts};
-pub use runs::{Run, RunId, RunOptions, RunState, Totals};
+pub use row::{LedgerRow, RowFilter};
+pub use run::{Run, RunFacts, RunId, RunOptions, RunState, Totals};
 pub use shared::SharedLedger;
+pub use store::{Load, Loader, Store};
 
-mod chunks;
-mod credentials;
+use postgres::Postgres;
+use sqlite::Sqlite;
+
+mod chunk;
+mod credential;
+mod location;
+mod postgres;
 mod record;
-mod rows;
-mod runs;
-mod schema;
+mod row;
+mod run;
 mod shared;
+mod sqlite;
+mod store;
 #[cfg(test)]
 mod tests;
 
-/// An open ledger.
-pub struct Ledger {
-    connection: Connection,
-    path: PathBuf,
-    /// Held as long as the ledger is open for writing.
-    _lock: Option<File>,
-}
+/// An open ledger: a [`Store`] in whatever database it lies.
+pub struct Ledger(Box<dyn Store>);
 
 impl Ledger {
     /// Opens a ledger for writing, and makes it where it is missing. Only one process at a time may
-    /// have it open so.
-    pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        let lock = lock(path)?;
-        let ledger = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-        Self { _lock: Some(lock), ..ledger }.with_schema()
+    /// have a file open so; a database is shared.
+    pub fn open(location: &LedgerLocation) -> Result<Self, LedgerError> {
+        Ok(match location {
+            LedgerLocation::File(path) => Self(Box::new(Sqlite::open(path)?)),
+            LedgerLocation::Postgres(access) => Self(Box::new(Postgres::open(access)?)),
+        })
     }
 
     /// Opens an existing ledger for reading, also while a run writes to it.
-    pub fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
-        if !path.exists() {
-            return Err(LedgerError::Missing { path: path.to_owned() });
-        }
-        // Reading a WAL file needs its shared memory, which is written to: hence not read-only.
-        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?.with_schema()
+    pub fn open_to_read(location: &LedgerLocation) -> Result<Self, LedgerError> {
+        Ok(match location {
+            LedgerLocation::File(path) => Self(Box::new(Sqlite::open_to_read(path)?)),
+            LedgerLocation::Postgres(access) => Self(Box::new(Postgres::open(access)?)),
+        })
     }
 
     /// Opens a ledger in a nameless file that goes with it, for a plan.
     pub fn open_temporary() -> Result<Self, LedgerError> {
-        Self::connect(Path::new(""), OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?
-            .with_schema()
+        Ok(Self(Box::new(Sqlite::open_temporary()?)))
     }
+}
 
-    fn connect(path: &Path, flags: OpenFlags) -> Result<Self, LedgerError> {
-        let path = path.to_owned();
-        match Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX) {
-            Ok(connection) => Ok(Self { connection, path, _lock: None }),
-            Err(source) => Err(LedgerError::Database { path, source }),
-        }
+impl Deref for Ledger {
+    type Target = dyn Store;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
     }
+}
 
-    fn with_schema(self) -> Result<Self, LedgerError> {
-        schema::prepare(&self.connection).map_err(|source| self.error(source))?;
-        match schema::version(&self.connection).map_err(|source| self.error(source))? {
-            schema::VERSION => Ok(self),
-            found => Err(LedgerError::Version { path: self.path, found }),
-        }
-    }
-
-    fn error(&self, source: rusqlite::Error) -> LedgerError {
-        LedgerError::Database { path: self.path.clone(), source }
+impl DerefMut for Ledger {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut *self.0
     }
 }
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ledger").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Ledger").finish_non_exhaustive()
     }
 }
 
@@ -99,12 +98,19 @@ pub enum LedgerError {
         path: PathBuf,
     },
     /// The database can't be read or written.
-    #[error("the ledger {} can't be used", path.display())]
+    #[error("the ledger {ledger} can't be used")]
     Database {
         /// The ledger.
-        path: PathBuf,
+        ledger: String,
         /// Why.
-        source: rusqlite::Error,
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// Nothing was heard of this station for so long that another may have its chunk by now. What it
+    /// wanted to write was not written.
+    #[error("this station's lease on a part of run {run} is over; nothing was written")]
+    LeaseLost {
+        /// The run.
+        run: RunId,
     },
     /// The lock file beside it can't be made.
     #[error("{} can't be locked", path.display())]
@@ -121,32 +127,21 @@ pub enum LedgerError {
         path: PathBuf,
     },
     /// There is no such run in it.
-    #[error("there is no run {run} in {}", path.display())]
+    #[error("there is no run {}in {ledger}", run.map(|run| format!("{run} ")).unwrap_or_default())]
     NoSuchRun {
         /// The ledger.
-        path: PathBuf,
-        /// The run.
-        run: RunId,
+        ledger: String,
+        /// The run; none where the newest was asked for.
+        run: Option<RunId>,
     },
     /// Another version of this program wrote it.
-    #[error("{} has ledger version {found}, this program writes version {}", path.display(), schema::VERSION)]
+    #[error("{ledger} has ledger version {found}, this program writes version {known}")]
     Version {
         /// The ledger.
-        path: PathBuf,
+        ledger: String,
         /// Its version.
         found: i64,
+        /// The version that this program knows.
+        known: i64,
     },
-}
-
-fn lock(ledger: &Path) -> Result<File, LedgerError> {
-    let mut name = ledger.as_os_str().to_owned();
-    name.push(".lock");
-    let path = PathBuf::from(name);
-    let file = File::options().create(true).write(true).truncate(false).open(&path);
-    let file = file.map_err(|source| LedgerError::Lock { path: path.clone(), source })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(LedgerError::Busy { path: ledger.to_owned() }),
-        Err(std::fs::TryLockError::Error(source)) => Err(LedgerError::Lock { path, source }),
-    }
 }

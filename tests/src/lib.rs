@@ -2,8 +2,10 @@
 //!
 //! The binaries are those of the whole-workspace build that `scripts/test` makes first.
 
+mod database;
 mod served_hub;
 mod station;
 
+pub use database::{DATABASE_PASSWORD, Database};
 pub use served_hub::{LoggedRequest, ServedHub};
-pub use station::{Ended, Station, devices_with_modules, repository};
+pub use station::{Ended, Station, devices_with_modules, from_env, repository};

@@ -116,6 +116,11 @@ pub fn devices_with_modules(devices: usize) -> String {
     batch
 }
 
+/// The size of a story: small, unless this environment variable says otherwise.
+pub fn from_env(name: &str, small: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(small)
+}
+
 /// The root of the repository.
 pub fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

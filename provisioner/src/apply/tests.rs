@@ -76,6 +76,7 @@ impl Batch<'_> {
             intentions: Intentions { intent: self.intent, created_by: None },
             look_first: ledger.lock().knows_hub("model", run).unwrap(),
             workers: 2,
+            lease: Duration::from_secs(30),
             stop: CancellationToken::new(),
             progress: Arc::new(|_| {}),
         }

@@ -1,6 +1,5 @@
 //! `apply`: make the hub hold what the batch says.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::args::ApplyArgs;
@@ -10,15 +9,19 @@ use super::printer::Printer;
 use super::work::{Certificates, Job};
 use crate::batch::{Loaded, MissingCertificates};
 use crate::clock::now_text;
-use crate::ledger::{Ledger, RunFacts, RunId, RunOptions};
+use crate::ledger::{Ledger, LedgerLocation, RunFacts, RunId, RunOptions};
 use crate::lifecycle::Intent;
 use crate::target::{OpenHub, Target};
 
-pub(super) async fn run(args: &ApplyArgs, ledger_path: &Path, printer: &Printer) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    args: &ApplyArgs,
+    location: &LedgerLocation,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
     let target = Target::resolve(args.job.target.choice(), ".".as_ref())?;
     printer.note(format_args!("hub: {target}"));
     let certificates = Certificates::open(args.job.issued.folders(), &target, printer)?;
-    let mut ledger = Ledger::open(ledger_path)?;
+    let mut ledger = Ledger::open(location)?;
     let (hub, run, loaded) = begin(args, target, &mut ledger, certificates.is_some(), printer).await?;
     let job = Job {
         hub,
@@ -26,9 +29,10 @@ pub(super) async fn run(args: &ApplyArgs, ledger_path: &Path, printer: &Printer)
         batch: Some(args.job.batch.file.clone()),
         certificates,
         args: &args.work,
+        verify: !args.no_verify,
         printer,
     };
-    job.carry_out(ledger, ledger_path, run).await
+    job.carry_out(ledger, location, run).await
 }
 
 /// Reads the batch and knocks at the hub's door. Only when both are well is there a run.

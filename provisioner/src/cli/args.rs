@@ -9,7 +9,7 @@ use hub_types::limits::Tier;
 use hub_types::twin::{JsonObject, Nulls, Section, check_section};
 use zeroize::Zeroizing;
 
-use crate::ledger::RunId;
+use crate::ledger::{LedgerLocation, LocationError, RunId};
 use crate::lifecycle::{Mode, TwinPolicy};
 use crate::target::{HubSize, TargetChoice};
 
@@ -24,7 +24,7 @@ mod objects;
 ///
 /// Exit codes: 0 all as asked; 1 finished, but some rows failed; 2 bad usage or bad input, nothing
 /// done; 3 the hub or the CA refused or could not be reached; 4 interrupted, run it again; 70 a bug.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "provisioner", version, max_term_width = 110)]
 pub(super) struct Cli {
     #[command(subcommand)]
@@ -32,15 +32,21 @@ pub(super) struct Cli {
     /// How results are written to stdout.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
-    /// The ledger: what every run did, row by row.
-    #[arg(
-        long,
-        global = true,
-        env = "PROVISIONER_LEDGER",
-        default_value = "provisioner.ledger",
-        value_name = "FILE"
-    )]
-    pub(super) ledger: PathBuf,
+    /// The ledger: what every run did, row by row. A file, or a PostgreSQL database that stations
+    /// share, as in `postgres://line3@db.example/units`; its password comes from PGPASSWORD, the
+    /// password file of PostgreSQL's tools, or the URL in PROVISIONER_LEDGER, but never from an argument
+    /// [env: PROVISIONER_LEDGER] [default: provisioner.ledger]
+    #[arg(long, global = true, value_name = "FILE|URL")]
+    ledger: Option<String>,
+}
+
+impl Cli {
+    /// Where the ledger is, with the access that the environment holds.
+    pub(super) fn ledger(&self) -> Result<LedgerLocation, LocationError> {
+        // Not a clap argument: its password could be told from one that is given for all to see.
+        let environment = std::env::var("PROVISIONER_LEDGER").ok().map(Zeroizing::new);
+        LedgerLocation::choose(self.ledger.as_deref(), environment.as_ref().map(|text| text.as_str()))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -62,6 +68,14 @@ pub(super) enum Verb {
     /// What is known to be done is not asked again; what was under way is compared with the hub.
     #[command(after_help = "Example: provisioner resume 7")]
     Resume(ResumeArgs),
+    /// Take a share in a run that another station has begun, with a ledger that both reach.
+    ///
+    /// Any number of stations may work on one run. A station that dies or sleeps loses its part to the
+    /// others after a while; nothing need be unlocked.
+    #[command(
+        after_help = "Example: PGPASSWORD=… provisioner work 7 --ledger postgres://line3@db.example/units"
+    )]
+    Work(ShareArgs),
     /// Does the hub hold what the batch says?
     #[command(after_help = "Example: provisioner verify work-order.csv --issue pki")]
     Verify(JobArgs),
@@ -143,12 +157,24 @@ pub(super) struct ApplyArgs {
     /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
     #[arg(long)]
     pub(super) skip_bad_rows: bool,
+    /// Do not read everything back in the end.
+    #[arg(long)]
+    pub(super) no_verify: bool,
     #[command(flatten)]
     pub(super) work: WorkArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ResumeArgs {
+    #[command(flatten)]
+    pub(super) share: ShareArgs,
+    /// Do not read everything back in the end.
+    #[arg(long)]
+    pub(super) no_verify: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShareArgs {
     /// The number of the run.
     pub(super) run: Option<RunId>,
     /// Where the run's batch file is now. It must be unchanged.
@@ -162,15 +188,16 @@ pub(super) struct ResumeArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct WorkArgs {
-    /// Do not read everything back in the end.
-    #[arg(long)]
-    pub(super) no_verify: bool,
     /// How many groups of up to 100 devices are worked on at once.
     #[arg(long, default_value = "4", value_name = "N")]
     pub(super) workers: NonZeroU32,
     /// Give a hub up that has been down for so long, in the middle of a run.
     #[arg(long, default_value = "60", value_name = "MINUTES")]
     pub(super) wait_for_hub: u32,
+    /// After how many seconds without a word from this station others may take over what it has in
+    /// hand, where the ledger is shared.
+    #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(super) lease: u64,
 }
 
 /// A batch and the hub that it is for.

@@ -7,11 +7,16 @@ use super::failure::{Exit, Failure};
 use super::object;
 use super::printer::Printer;
 use crate::doctor::{self, Verdict};
+use crate::ledger::LedgerLocation;
 
-pub(super) async fn run(args: &DoctorArgs, ledger: &Path, printer: &Printer) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    args: &DoctorArgs,
+    ledger: &LedgerLocation,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
     let hub = object::open(&args.target, printer).await?;
-    let folder = ledger.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let checks = doctor::examine(&hub, folder.unwrap_or_else(|| Path::new("."))).await;
+    let folder = ledger.folder().unwrap_or_else(|| Path::new("."));
+    let checks = doctor::examine(&hub, folder).await;
     hub.close().await;
     match printer.format {
         Format::Json => printer.json(&checks),

@@ -16,7 +16,7 @@ use crate::ledger::{Ledger, RowFilter, Run};
 /// nothing where no row failed.
 pub(super) fn write_beside(
     batch: &Path,
-    ledger: &Ledger,
+    ledger: &mut Ledger,
     run: &Run,
     printer: &Printer,
 ) -> Result<(), Failure> {
@@ -40,7 +40,7 @@ pub(super) fn write_beside(
 }
 
 /// Writes the file where the user wants it.
-pub(super) fn write_to(out: &Path, ledger: &Ledger, run: &Run, printer: &Printer) -> Result<(), Failure> {
+pub(super) fn write_to(out: &Path, ledger: &mut Ledger, run: &Run, printer: &Printer) -> Result<(), Failure> {
     let lines = failed_lines(ledger, run)?;
     let batch: PathBuf = run.input.clone().into();
     write(&batch, out, &lines, run)?;
@@ -77,7 +77,7 @@ fn cant_write(error: batch_file::WriteError) -> Failure {
     Failure::new(Exit::Interrupted, error).hint("check the folder's rights and free space")
 }
 
-fn failed_lines(ledger: &Ledger, run: &Run) -> Result<BTreeSet<u64>, Failure> {
+fn failed_lines(ledger: &mut Ledger, run: &Run) -> Result<BTreeSet<u64>, Failure> {
     let mut lines = BTreeSet::new();
     let mut after: Option<IdentityId> = None;
     loop {

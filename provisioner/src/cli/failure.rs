@@ -6,7 +6,7 @@ use crate::apply::ApplyError;
 use crate::batch::LoadError;
 use crate::hub::HubError;
 use crate::issue::IssueError;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, LocationError};
 use crate::target::TargetError;
 
 /// The exit codes, as scripts know them.
@@ -55,13 +55,22 @@ impl From<HubError> for Failure {
 
 impl From<LedgerError> for Failure {
     fn from(error: LedgerError) -> Self {
-        match error {
+        match &error {
             LedgerError::Busy { .. } => Self::new(Exit::BadInput, error)
-                .hint("wait for the other run to end, or use another ledger with `--ledger FILE`"),
+                .hint("wait for the other run to end, or use another ledger with `--ledger FILE`; stations share a run with `--ledger postgres://…`"),
             LedgerError::Missing { .. } => Self::new(Exit::BadInput, error)
                 .hint("name the ledger with `--ledger FILE`; it is made by the first `provisioner apply`"),
             LedgerError::NoSuchRun { .. } => {
                 Self::new(Exit::BadInput, error).hint("`provisioner runs` lists the runs there are")
+            }
+            LedgerError::Database { ledger, .. } if ledger.starts_with("postgres:") => {
+                Self::new(Exit::Interrupted, error).hint(
+                    "check that the database is up and lets this user in and make tables (PGPASSWORD or the password \
+                     file, PGSSLROOTCERT for its certificate's root); then `provisioner resume` goes on",
+                )
+            }
+            LedgerError::LeaseLost { .. } => {
+                Self::new(Exit::Interrupted, error).hint("`provisioner resume` takes what is left")
             }
             LedgerError::Version { .. } => {
                 Self::new(Exit::BadInput, error).hint("use another ledger with `--ledger FILE`")
@@ -69,6 +78,20 @@ impl From<LedgerError> for Failure {
             _ => Self::new(Exit::Interrupted, error)
                 .hint("check the folder's rights and free space; then run the same command again"),
         }
+    }
+}
+
+impl From<LocationError> for Failure {
+    fn from(error: LocationError) -> Self {
+        let hint = match &error {
+            LocationError::PasswordInArgument => {
+                "leave the password out of it and set PGPASSWORD, or keep it in the password file of PostgreSQL's \
+                 tools (`~/.pgpass`), or put the whole URL into PROVISIONER_LEDGER"
+            }
+            LocationError::PasswordFile { .. } => "correct the file, or set PGPASSWORD",
+            _ => "it looks like `postgres://user@host:5432/database`",
+        };
+        Self::new(Exit::BadInput, error).hint(hint)
     }
 }
 

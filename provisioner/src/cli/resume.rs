@@ -1,33 +1,84 @@
-//! `resume`: go on with a run that was cut off.
+//! `resume`: go on with a run that was cut off. `work`: take a share in one.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::args::ResumeArgs;
+use super::args::{ResumeArgs, ShareArgs};
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
 use super::work::{Certificates, Job};
 use crate::batch::{LoadOptions, MissingCertificates, ProblemsOnly, load, sha256_of_file};
 use crate::desired::GivenKeys;
-use crate::ledger::{Ledger, RowFilter, Run};
+use crate::ledger::{Ledger, LedgerLocation, RowFilter, Run};
 use crate::target::Target;
 
-pub(super) async fn run(args: &ResumeArgs, ledger_path: &Path, printer: &Printer) -> Result<Exit, Failure> {
-    let ledger = Ledger::open(ledger_path)?;
-    let run = ledger.run(args.run)?;
-    let target = target_of(&run, Target::resolve(args.target.choice(), ".".as_ref())?)?;
-    printer.note(format_args!("hub: {target}"));
-    printer.note(format_args!("run {}: {}, begun {}", run.id, run.input, run.started));
-    let (batch, keys) = batch_of(&run, args.batch.as_deref(), &ledger, printer)?;
-    let certificates = Certificates::open(run.options.issue.clone(), &target, printer)?;
-    let hub = target.open().await?;
-    if let Err(error) = hub.client.probe().await {
-        hub.close().await;
-        return Err(error.into());
+pub(super) async fn run(
+    args: &ResumeArgs,
+    location: &LedgerLocation,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    let opened = Opened::open(&args.share, location, printer)?;
+    let certificates = Certificates::open(opened.run.options.issue.clone(), &opened.target, printer)?;
+    opened.carry_out(&args.share, certificates, !args.no_verify, location, printer).await
+}
+
+/// `work`: another station has begun the run, issues what it needs, and verifies it in the end.
+pub(super) async fn work(
+    args: &ShareArgs,
+    location: &LedgerLocation,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    let mut opened = Opened::open(args, location, printer)?;
+    let mut is_told = false;
+    while opened.ledger.count(opened.run.id, RowFilter::ToBeIssued)? > 0 {
+        if !std::mem::replace(&mut is_told, true) {
+            printer.note("waiting for the station that began the run to issue its certificates");
+        }
+        tokio::time::sleep(WAIT).await;
     }
-    let job = Job { hub, keys: Arc::new(keys), batch, certificates, args: &args.work, printer };
-    job.carry_out(ledger, ledger_path, run.id).await
+    opened.carry_out(args, None, false, location, printer).await
+}
+
+/// A run to go on with.
+struct Opened {
+    ledger: Ledger,
+    run: Run,
+    target: Target,
+    batch: Option<PathBuf>,
+    keys: GivenKeys,
+}
+
+impl Opened {
+    fn open(args: &ShareArgs, location: &LedgerLocation, printer: &Printer) -> Result<Self, Failure> {
+        let mut ledger = Ledger::open(location)?;
+        let run = ledger.run(args.run)?;
+        let target = target_of(&run, Target::resolve(args.target.choice(), ".".as_ref())?)?;
+        printer.note(format_args!("hub: {target}"));
+        printer.note(format_args!("run {}: {}, begun {}", run.id, run.input, run.started));
+        let (batch, keys) = batch_of(&run, args.batch.as_deref(), &mut ledger, printer)?;
+        Ok(Self { ledger, run, target, batch, keys })
+    }
+
+    async fn carry_out(
+        self,
+        args: &ShareArgs,
+        certificates: Option<Certificates>,
+        verify: bool,
+        location: &LedgerLocation,
+        printer: &Printer,
+    ) -> Result<Exit, Failure> {
+        let Self { ledger, run, target, batch, keys } = self;
+        let hub = target.open().await?;
+        if let Err(error) = hub.client.probe().await {
+            hub.close().await;
+            return Err(error.into());
+        }
+        let keys = Arc::new(keys);
+        let job = Job { hub, keys, batch, certificates, args: &args.work, verify, printer };
+        job.carry_out(ledger, location, run.id).await
+    }
 }
 
 /// Insists on the hub that the run is for.
@@ -44,7 +95,7 @@ fn target_of(run: &Run, target: Target) -> Result<Target, Failure> {
 fn batch_of(
     run: &Run,
     elsewhere: Option<&Path>,
-    ledger: &Ledger,
+    ledger: &mut Ledger,
     printer: &Printer,
 ) -> Result<(Option<PathBuf>, GivenKeys), Failure> {
     let path = elsewhere.unwrap_or_else(|| run.input.as_ref());
@@ -88,3 +139,5 @@ fn changed(run: &Run, path: &Path) -> Failure {
     );
     Failure::new(Exit::BadInput, text).hint(hint)
 }
+
+const WAIT: Duration = Duration::from_millis(500);

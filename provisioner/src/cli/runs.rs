@@ -1,7 +1,5 @@
 //! `runs`, `status` and `report`: what the ledger knows.
 
-use std::path::Path;
-
 use hub_types::IdentityId;
 use serde::Serialize;
 
@@ -9,7 +7,7 @@ use super::args::{Format, ReportArgs};
 use super::failed_rows;
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
-use crate::ledger::{Ledger, LedgerRow, Record, RowFilter, Run, RunId, Totals};
+use crate::ledger::{Ledger, LedgerLocation, LedgerRow, Record, RowFilter, Run, RunId, Totals};
 use crate::standing::Etags;
 
 #[derive(Serialize)]
@@ -33,8 +31,8 @@ struct ReportRow {
     etags: Etags,
 }
 
-pub(super) fn list(ledger: &Path, printer: &Printer) -> Result<Exit, Failure> {
-    let ledger = Ledger::open_to_read(ledger)?;
+pub(super) fn list(ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
+    let mut ledger = Ledger::open_to_read(ledger)?;
     let mut reports = Vec::new();
     for run in ledger.runs()? {
         let totals = ledger.totals(run.id)?;
@@ -48,8 +46,12 @@ pub(super) fn list(ledger: &Path, printer: &Printer) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-pub(super) fn status(run: Option<RunId>, ledger: &Path, printer: &Printer) -> Result<Exit, Failure> {
-    let ledger = Ledger::open_to_read(ledger)?;
+pub(super) fn status(
+    run: Option<RunId>,
+    ledger: &LedgerLocation,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    let mut ledger = Ledger::open_to_read(ledger)?;
     let run = ledger.run(run)?;
     let report = RunReport { totals: ledger.totals(run.id)?, run, rows: None };
     match printer.format {
@@ -60,21 +62,21 @@ pub(super) fn status(run: Option<RunId>, ledger: &Path, printer: &Printer) -> Re
     Ok(Exit::Done)
 }
 
-pub(super) fn report(args: &ReportArgs, ledger: &Path, printer: &Printer) -> Result<Exit, Failure> {
-    let ledger = Ledger::open_to_read(ledger)?;
+pub(super) fn report(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
+    let mut ledger = Ledger::open_to_read(ledger)?;
     let run = ledger.run(args.run)?;
     if let Some(out) = &args.failed_rows {
-        failed_rows::write_to(out, &ledger, &run, printer)?;
+        failed_rows::write_to(out, &mut ledger, &run, printer)?;
     }
     let totals = ledger.totals(run.id)?;
     match printer.format {
         Format::Json => {
-            let rows = all_rows(&ledger, run.id, RowFilter::All)?;
+            let rows = all_rows(&mut ledger, run.id, RowFilter::All)?;
             printer.json(&RunReport { run, totals, rows: Some(rows.into_iter().map(report_row).collect()) });
         }
-        Format::Csv => print_rows_csv(&ledger, run.id, printer)?,
+        Format::Csv => print_rows_csv(&mut ledger, run.id, printer)?,
         Format::Text => {
-            print_remarkable(&ledger, run.id, printer)?;
+            print_remarkable(&mut ledger, run.id, printer)?;
             print_run(&RunReport { run, totals, rows: None }, printer);
         }
     }
@@ -82,7 +84,7 @@ pub(super) fn report(args: &ReportArgs, ledger: &Path, printer: &Printer) -> Res
 }
 
 /// Prints the rows that need a look: what failed, what is in conflict, which twins were kept.
-pub(super) fn print_remarkable(ledger: &Ledger, run: RunId, printer: &Printer) -> Result<(), Failure> {
+pub(super) fn print_remarkable(ledger: &mut Ledger, run: RunId, printer: &Printer) -> Result<(), Failure> {
     for row in all_rows(ledger, run, RowFilter::Remarkable)? {
         let Record { state, error, differences, .. } = &row.record;
         let reason = error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
@@ -142,7 +144,7 @@ fn print_runs_csv(reports: &[RunReport], printer: &Printer) {
 }
 
 /// Prints every row of a run as CSV.
-pub(super) fn print_rows_csv(ledger: &Ledger, run: RunId, printer: &Printer) -> Result<(), Failure> {
+pub(super) fn print_rows_csv(ledger: &mut Ledger, run: RunId, printer: &Printer) -> Result<(), Failure> {
     let rows = all_rows(ledger, run, RowFilter::All)?;
     printer.csv(
         [
@@ -192,7 +194,7 @@ fn report_row(row: LedgerRow) -> ReportRow {
     }
 }
 
-fn all_rows(ledger: &Ledger, run: RunId, filter: RowFilter) -> Result<Vec<LedgerRow>, Failure> {
+fn all_rows(ledger: &mut Ledger, run: RunId, filter: RowFilter) -> Result<Vec<LedgerRow>, Failure> {
     let mut rows = Vec::new();
     let mut after: Option<IdentityId> = None;
     loop {

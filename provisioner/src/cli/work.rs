@@ -1,6 +1,6 @@
 //! What `apply`, `resume` and `work` have in common: a run is carried out, and its end is told.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,9 @@ use crate::apply::{Apply, Intentions};
 use crate::clock::{now, now_text};
 use crate::desired::GivenKeys;
 use crate::issue::issue_missing;
-use crate::ledger::{Ledger, RowFilter, Run, RunId, RunOptions, RunState, SharedLedger, Totals};
+use crate::ledger::{
+    Ledger, LedgerLocation, RowFilter, Run, RunId, RunOptions, RunState, SharedLedger, Totals,
+};
 use crate::target::{OpenHub, Target};
 use crate::verify::{Verified, Verify};
 
@@ -88,6 +90,8 @@ pub(super) struct Job<'a> {
     pub(super) batch: Option<PathBuf>,
     pub(super) certificates: Option<Certificates>,
     pub(super) args: &'a WorkArgs,
+    /// Whether everything is read back in the end.
+    pub(super) verify: bool,
     pub(super) printer: &'a Printer,
 }
 
@@ -106,7 +110,7 @@ impl Job<'_> {
     pub(super) async fn carry_out(
         mut self,
         mut ledger: Ledger,
-        ledger_path: &Path,
+        location: &LedgerLocation,
         run: RunId,
     ) -> Result<Exit, Failure> {
         let issued = match self.certificates.take() {
@@ -120,11 +124,11 @@ impl Job<'_> {
         };
         self.hub.close().await;
         let outcome = outcome?;
-        let ledger = ledger.lock();
+        let mut ledger = ledger.lock();
         let run = ledger.run(Some(run))?;
-        let exit = print(&outcome, &ledger, ledger_path, &run, self.printer)?;
+        let exit = print(&outcome, &mut ledger, location, &run, self.printer)?;
         if let Some(batch) = &self.batch {
-            failed_rows::write_beside(batch, &ledger, &run, self.printer)?;
+            failed_rows::write_beside(batch, &mut ledger, &run, self.printer)?;
         }
         Ok(exit)
     }
@@ -132,7 +136,7 @@ impl Job<'_> {
     async fn provision(&self, ledger: &SharedLedger, run: RunId) -> Result<Outcome, Failure> {
         let begun = Instant::now();
         let (look_first, rows, options) = {
-            let ledger = ledger.lock();
+            let mut ledger = ledger.lock();
             let look_first = ledger.knows_hub(&self.hub.name, run)?;
             (look_first, ledger.totals(run)?.pending, ledger.run(Some(run))?.options)
         };
@@ -150,6 +154,7 @@ impl Job<'_> {
             intentions: intentions(run, options),
             look_first,
             workers: usize::try_from(self.args.workers.get()).unwrap_or(1),
+            lease: Duration::from_secs(self.args.lease),
             stop: stop.clone(),
             progress: progress.counter(),
         };
@@ -160,7 +165,7 @@ impl Job<'_> {
         let seconds = begun.elapsed().as_secs_f64();
         self.printer.note(format_args!("provisioned in {seconds:.1} s"));
         let verified = match state {
-            RunState::Finished if !self.args.no_verify => Some(self.verify(ledger, run, &totals).await?),
+            RunState::Finished if self.verify => Some(self.verify(ledger, run, &totals).await?),
             _ => None,
         };
         Ok(Outcome { run, state, totals, seconds, verified })
@@ -185,8 +190,8 @@ impl Job<'_> {
 
 fn print(
     outcome: &Outcome,
-    ledger: &Ledger,
-    ledger_path: &Path,
+    ledger: &mut Ledger,
+    location: &LedgerLocation,
     run: &Run,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
@@ -204,7 +209,7 @@ fn print(
             if let Some((_, issued)) = &run.options.issue {
                 printer.data(format_args!("certificates and keys: {}", issued.display()));
             }
-            printer.data(format_args!("ledger: {} (`provisioner report {id}`)", ledger_path.display()));
+            printer.data(format_args!("ledger: {} (`provisioner report {id}`)", location));
         }
     }
     if !totals.add_up() {

@@ -2,8 +2,9 @@
 
 use hub_types::IdentityId;
 
+use std::time::Duration;
+
 use super::*;
-use crate::causes::with_causes;
 use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState};
 use crate::lifecycle::{Intent, Mode, TwinPolicy};
 
@@ -11,16 +12,118 @@ fn wanted(name: &str) -> DesiredIdentity {
     DesiredIdentity { identity: identity(name), state: DesiredState::default() }
 }
 
-fn identity(name: &str) -> IdentityId {
+pub(super) fn identity(name: &str) -> IdentityId {
     IdentityId::from_common_name(name).unwrap()
 }
 
-fn new_ledger() -> Ledger {
-    Ledger::open_temporary().unwrap()
+const LEASE: Duration = Duration::from_secs(30);
+
+type Case = (&'static str, fn(Ledger));
+
+const CASES: &[Case] = &[
+    ("chunks_hold_whole_units_with_the_device_first", chunks_hold_whole_units_with_the_device_first),
+    ("a_level_waits_for_the_one_below_it", a_level_waits_for_the_one_below_it),
+    (
+        "what_was_under_way_is_given_out_again_with_all_that_is_known",
+        what_was_under_way_is_given_out_again_with_all_that_is_known,
+    ),
+    ("a_run_that_is_not_committed_leaves_nothing", a_run_that_is_not_committed_leaves_nothing),
+    ("the_options_of_a_run_come_back", the_options_of_a_run_come_back),
+    ("totals_count_each_row_once", totals_count_each_row_once),
+    ("issued_rows_are_no_longer_to_be_issued", issued_rows_are_no_longer_to_be_issued),
+    (
+        "a_row_with_a_thumbprint_is_never_issued_whatever_its_twin_says",
+        a_row_with_a_thumbprint_is_never_issued_whatever_its_twin_says,
+    ),
+    (
+        "a_credential_stays_with_its_first_owner_across_runs",
+        a_credential_stays_with_its_first_owner_across_runs,
+    ),
+    ("a_row_that_failed_can_be_corrected", a_row_that_failed_can_be_corrected),
+];
+
+#[test]
+fn sqlite_does_what_every_ledger_does() {
+    for (name, case) in CASES {
+        println!("{name}");
+        case(Ledger::open_temporary().unwrap());
+    }
+}
+
+#[test]
+fn postgresql_does_what_every_ledger_does() {
+    let server = ::tests::Database::start().unwrap();
+    for (index, (name, case)) in CASES.iter().enumerate() {
+        println!("{name}");
+        case(open(&server, &format!("case{index}")));
+    }
+    // And within a runtime, too.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async { totals_count_each_row_once(open(&server, "within_a_runtime")) });
+}
+
+/// A new ledger on the server.
+fn open(server: &::tests::Database, name: &str) -> Ledger {
+    server.create(name).unwrap();
+    open_again(server, name)
+}
+
+/// Another station's access to it.
+fn open_again(server: &::tests::Database, name: &str) -> Ledger {
+    Ledger::open(&LedgerLocation::choose(None, Some(&server.url_with_password(name))).unwrap()).unwrap()
+}
+
+#[test]
+fn a_station_that_slept_past_its_lease_writes_nothing_over_what_another_found() {
+    let server = ::tests::Database::start().unwrap();
+    let mut sleeper = open(&server, "shared");
+    let run = load(&mut sleeper, &["a", "b"], &[]);
+    sleeper.begin_work(run, LEASE).unwrap();
+    let old = claim(&mut sleeper, run);
+    let mut other = open_again(&server, "shared");
+    other.begin_work(run, LEASE).unwrap();
+    assert!(matches!(other.claim(run).unwrap(), Claim::Wait), "the lease holds");
+    sleeper.mark_sent(&old.lease, &[(identity("a"), Effect::Created)]).unwrap();
+
+    // The database's clock decides, and it says that the lease is over.
+    server.sql("shared", "UPDATE provisioner.chunk SET expires = now() - INTERVAL '1 second'").unwrap();
+    let new = claim(&mut other, run);
+    assert_eq!(new.rows[0].record.state, RowState::Sent, "what was under way is known");
+    record(&mut other, &new.lease, "a", Record::new(RowState::Unchanged));
+
+    let lost =
+        |result: Result<(), LedgerError>| assert!(matches!(result, Err(LedgerError::LeaseLost { .. })));
+    lost(sleeper.record(&old.lease, &[(identity("a"), Record::failed("late"))], "now"));
+    lost(sleeper.mark_sent(&old.lease, &[(identity("b"), Effect::Created)]));
+    sleeper.renew_leases().unwrap();
+    sleeper.release_leases().unwrap();
+    lost(sleeper.finish_chunk(&old.lease));
+    let totals = other.totals(run).unwrap();
+    assert_eq!(totals, Totals { rows: 2, unchanged: 1, pending: 1, ..Totals::default() });
+    assert!(matches!(sleeper.claim(run).unwrap(), Claim::Wait), "the other's lease was not given back");
+
+    // A lease that is given back can be claimed at once, and one that is renewed can't.
+    other.renew_leases().unwrap();
+    assert!(matches!(sleeper.claim(run).unwrap(), Claim::Wait));
+    other.release_leases().unwrap();
+    assert_eq!(names(&claim(&mut sleeper, run).rows), ["b"]);
+}
+
+#[test]
+fn a_station_outlives_a_restart_of_the_database() {
+    let mut server = ::tests::Database::start().unwrap();
+    let mut ledger = open(&server, "shared");
+    let run = load(&mut ledger, &["a"], &[]);
+    ledger.begin_work(run, LEASE).unwrap();
+    let lease = claim(&mut ledger, run).lease;
+    server.restart().unwrap();
+    record(&mut ledger, &lease, "a", Record::new(RowState::Done));
+    server.restart().unwrap();
+    assert_eq!(ledger.totals(run).unwrap(), Totals { rows: 1, created: 1, ..Totals::default() });
 }
 
 /// Loads a run with these rows, the levels of some of whose devices are given.
-fn load(ledger: &mut Ledger, names: &[&str], levels: &[(&str, u32)]) -> RunId {
+pub(super) fn load(ledger: &mut Ledger, names: &[&str], levels: &[(&str, u32)]) -> RunId {
     let options = RunOptions::default();
     let facts = RunFacts {
         hub: "hub.example",
@@ -58,7 +161,7 @@ fn names(rows: &[LedgerRow]) -> Vec<String> {
     rows.iter().map(|row| row.wanted.identity.to_string()).collect()
 }
 
-fn claim(ledger: &mut Ledger, run: RunId) -> Chunk {
+pub(super) fn claim(ledger: &mut Ledger, run: RunId) -> Chunk {
     match ledger.claim(run).unwrap() {
         Claim::Chunk(chunk) => chunk,
         other => panic!("{other:?}"),
@@ -69,14 +172,12 @@ fn record(ledger: &mut Ledger, lease: &Lease, name: &str, record: Record) {
     ledger.record(lease, &[(identity(name), record)], "2026-11-22T10:00:01Z").unwrap();
 }
 
-#[test]
-fn chunks_hold_whole_units_with_the_device_first() {
-    let mut ledger = new_ledger();
+fn chunks_hold_whole_units_with_the_device_first(mut ledger: Ledger) {
     let many: Vec<String> = (0..101).rev().map(|device| format!("d{device:03}")).collect();
     let mut rows: Vec<&str> = many.iter().map(String::as_str).collect();
     rows.extend(["d001/n", "d001/m", "d100/m"]);
     let run = load(&mut ledger, &rows, &[]);
-    ledger.begin_work(run).unwrap();
+    ledger.begin_work(run, LEASE).unwrap();
     let (first, second) = (claim(&mut ledger, run), claim(&mut ledger, run));
     assert_eq!(names(&first.rows)[..4], ["d000", "d001", "d001/m", "d001/n"]);
     assert_eq!(names(&second.rows), ["d100", "d100/m"]);
@@ -86,11 +187,9 @@ fn chunks_hold_whole_units_with_the_device_first() {
     assert!(matches!(ledger.claim(run).unwrap(), Claim::Finished));
 }
 
-#[test]
-fn a_level_waits_for_the_one_below_it() {
-    let mut ledger = new_ledger();
+fn a_level_waits_for_the_one_below_it(mut ledger: Ledger) {
     let run = load(&mut ledger, &["gate", "leaf", "leaf/m"], &[("leaf", 1)]);
-    ledger.begin_work(run).unwrap();
+    ledger.begin_work(run, LEASE).unwrap();
     let below = claim(&mut ledger, run);
     assert_eq!(names(&below.rows), ["gate"]);
     assert!(matches!(ledger.claim(run).unwrap(), Claim::Wait));
@@ -98,15 +197,14 @@ fn a_level_waits_for_the_one_below_it() {
     assert_eq!(names(&claim(&mut ledger, run).rows), ["leaf", "leaf/m"]);
 }
 
-#[test]
-fn what_was_under_way_is_given_out_again_with_all_that_is_known() {
-    let mut ledger = new_ledger();
+fn what_was_under_way_is_given_out_again_with_all_that_is_known(mut ledger: Ledger) {
     let run = load(&mut ledger, &["a", "b", "b/m", "c"], &[]);
-    ledger.begin_work(run).unwrap();
+    ledger.begin_work(run, LEASE).unwrap();
     let lease = claim(&mut ledger, run).lease;
     ledger.mark_sent(&lease, &[(identity("a"), Effect::Created), (identity("b"), Effect::Updated)]).unwrap();
     record(&mut ledger, &lease, "b", Record::new(RowState::Conflict));
-    ledger.begin_work(run).unwrap();
+    ledger.release_leases().unwrap();
+    ledger.begin_work(run, LEASE).unwrap();
     let again = claim(&mut ledger, run);
     assert_eq!(names(&again.rows), ["a", "b/m", "c"]);
     assert_eq!(
@@ -117,35 +215,29 @@ fn what_was_under_way_is_given_out_again_with_all_that_is_known() {
     assert_eq!(again.closed, [("b".parse().unwrap(), RowState::Conflict)]);
 }
 
-#[test]
-fn a_run_that_is_not_committed_leaves_nothing() {
-    let mut ledger = new_ledger();
+fn a_run_that_is_not_committed_leaves_nothing(mut ledger: Ledger) {
     let options = RunOptions::default();
     let facts = RunFacts { hub: "h", input: "b.csv", started: "2026-11-22T10:00:00Z", options: &options };
     ledger.load_run(&facts).unwrap().insert(2, &wanted("a"), &[]).unwrap();
     assert!(ledger.runs().unwrap().is_empty());
 }
 
-#[test]
-fn the_options_of_a_run_come_back() {
+fn the_options_of_a_run_come_back(mut ledger: Ledger) {
     let options = RunOptions {
         intent: Intent { mode: Mode::Upsert, twin: TwinPolicy::Merge },
         created_by_tag: Some("by".into()),
         issue: Some(("pki".into(), "pki/issued".into())),
         map: vec![("Serial".into(), "device_id".into())],
     };
-    let mut ledger = new_ledger();
     let facts = RunFacts { hub: "h", input: "b.csv", started: "2026-11-22T10:00:00Z", options: &options };
     let run = ledger.load_run(&facts).unwrap().commit("AB", 3).unwrap();
     let run = ledger.run(Some(run)).unwrap();
     assert_eq!((run.options, run.rejected, run.input_sha256.as_str()), (options, 3, "AB"));
 }
 
-#[test]
-fn totals_count_each_row_once() {
-    let mut ledger = new_ledger();
+fn totals_count_each_row_once(mut ledger: Ledger) {
     let run = load(&mut ledger, &["a", "b", "c", "d", "e"], &[]);
-    ledger.begin_work(run).unwrap();
+    ledger.begin_work(run, LEASE).unwrap();
     let lease = claim(&mut ledger, run).lease;
     ledger.mark_sent(&lease, &["a", "b"].map(|name| (identity(name), Effect::Created))).unwrap();
     let done = |effect| Record { effect: Some(effect), ..Record::new(RowState::Done) };
@@ -164,9 +256,7 @@ fn totals_count_each_row_once() {
     assert_eq!(ledger.count(run, RowFilter::Failed).unwrap(), 1);
 }
 
-#[test]
-fn issued_rows_are_no_longer_to_be_issued() {
-    let mut ledger = new_ledger();
+fn issued_rows_are_no_longer_to_be_issued(mut ledger: Ledger) {
     let run = load(&mut ledger, &["a", "b"], &[]);
     let mut rows = ledger.page(run, RowFilter::ToBeIssued, None, 10).unwrap();
     assert_eq!(names(&rows), ["a", "b"]);
@@ -174,17 +264,15 @@ fn issued_rows_are_no_longer_to_be_issued() {
     rows[0].wanted.state.auth = issued;
     ledger.replace_wanted(run, &[&rows[0].wanted]).unwrap();
     assert_eq!(names(&ledger.page(run, RowFilter::ToBeIssued, None, 10).unwrap()), ["b"]);
-    ledger.begin_work(run).unwrap();
+    ledger.begin_work(run, LEASE).unwrap();
     assert_eq!(claim(&mut ledger, run).rows[0].wanted, rows[0].wanted);
 }
 
-#[test]
-fn a_row_with_a_thumbprint_is_never_issued_whatever_its_twin_says() {
+fn a_row_with_a_thumbprint_is_never_issued_whatever_its_twin_says(mut ledger: Ledger) {
     let mut row = wanted("a");
     row.state.auth = DesiredAuth::X509Ca;
     row.state.tags.insert("note".to_owned(), "issued_certificate".into());
     row.state.tags.insert("sas".to_owned(), serde_json::json!({"given": true}));
-    let mut ledger = new_ledger();
     let options = RunOptions::default();
     let facts = RunFacts { hub: "h", input: "b.csv", started: "2026-11-22T10:00:00Z", options: &options };
     let loader = ledger.load_run(&facts).unwrap();
@@ -194,9 +282,7 @@ fn a_row_with_a_thumbprint_is_never_issued_whatever_its_twin_says() {
     assert_eq!(ledger.count(run, RowFilter::GivenKeys).unwrap(), 0);
 }
 
-#[test]
-fn a_credential_stays_with_its_first_owner_across_runs() {
-    let mut ledger = new_ledger();
+fn a_credential_stays_with_its_first_owner_across_runs(mut ledger: Ledger) {
     let (first, _) = owned(&mut ledger, &[("a/m", &["AB"])]);
     ledger.refuse(first, &[(identity("a/m"), Record::new(RowState::Done))], "now").unwrap();
     let (_, refused) =
@@ -207,40 +293,8 @@ fn a_credential_stays_with_its_first_owner_across_runs() {
     assert!(refused[3].as_ref().is_some_and(|reason| reason.contains("`c`")), "{refused:?}");
 }
 
-#[test]
-fn a_row_that_failed_can_be_corrected() {
-    let mut ledger = new_ledger();
+fn a_row_that_failed_can_be_corrected(mut ledger: Ledger) {
     let (first, _) = owned(&mut ledger, &[("a/m", &["AB"])]);
     ledger.refuse(first, &[(identity("a/m"), Record::failed("wrong label"))], "now").unwrap();
     assert_eq!(owned(&mut ledger, &[("b", &["AB"])]).1, [None]);
-}
-
-#[test]
-fn a_second_writer_is_refused_and_a_reader_is_not() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("provisioner.ledger");
-    assert!(matches!(Ledger::open_to_read(&path), Err(LedgerError::Missing { .. })));
-    let writer = Ledger::open(&path).unwrap();
-    assert!(matches!(Ledger::open(&path), Err(LedgerError::Busy { .. })));
-    assert!(Ledger::open_to_read(&path).unwrap().runs().unwrap().is_empty());
-    drop(writer);
-    assert!(Ledger::open(&path).is_ok());
-}
-
-#[test]
-fn a_full_disk_is_said_with_the_path_and_marks_nothing_done() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("provisioner.ledger");
-    let mut ledger = Ledger::open(&path).unwrap();
-    let run = load(&mut ledger, &["a", "b"], &[]);
-    ledger.begin_work(run).unwrap();
-    let lease = claim(&mut ledger, run).lease;
-    let pages: i64 = ledger.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-    ledger.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
-    let done = Record { error: Some("long ".repeat(10_000)), ..Record::new(RowState::Done) };
-    let refused = ledger.record(&lease, &[(identity("a"), done.clone()), (identity("b"), done)], "now");
-    let error = refused.unwrap_err();
-    assert!(error.to_string().contains("provisioner.ledger"), "{error}");
-    assert!(with_causes(&error).contains("full"), "{}", with_causes(&error));
-    assert_eq!(ledger.totals(run).unwrap().pending, 2);
 }

@@ -4,10 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Ledger, LedgerError};
 use crate::lifecycle::Intent;
 
 /// The number of a run in its ledger, from 1.
@@ -45,11 +43,11 @@ impl RunState {
     const ALL: [(Self, &'static str); 3] =
         [(Self::Finished, "finished"), (Self::Interrupted, "interrupted"), (Self::Running, "running")];
 
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         Self::ALL.into_iter().find(|(state, _)| *state == self).map_or("", |(_, name)| name)
     }
 
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         Self::ALL.into_iter().find(|(_, name)| *name == text).map_or(Self::Interrupted, |(state, _)| state)
     }
 }
@@ -103,6 +101,19 @@ pub struct RunOptions {
     pub map: Vec<(String, String)>,
 }
 
+/// What is known of a run before its rows are.
+#[derive(Debug, Clone, Copy)]
+pub struct RunFacts<'a> {
+    /// The hub: its host, or the folder of a local hub.
+    pub hub: &'a str,
+    /// The batch file.
+    pub input: &'a str,
+    /// When the run begins (RFC 3339, UTC).
+    pub started: &'a str,
+    /// What the run is to do, besides what its rows say.
+    pub options: &'a RunOptions,
+}
+
 /// The rows of a run by what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
@@ -145,6 +156,21 @@ impl Totals {
     }
 }
 
+impl Totals {
+    /// Counts rows that are in this state, with this effect.
+    pub(super) fn add(&mut self, state: &str, effect: Option<&str>, count: u64) {
+        self.rows += count;
+        match (state, effect) {
+            ("done", Some("updated")) => self.updated += count,
+            ("done", _) => self.created += count,
+            ("unchanged", _) => self.unchanged += count,
+            ("conflict", _) => self.conflict += count,
+            ("failed", _) => self.failed += count,
+            _ => self.pending += count,
+        }
+    }
+}
+
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -160,105 +186,4 @@ impl fmt::Display for Totals {
             self.pending
         )
     }
-}
-
-impl Ledger {
-    /// Writes down how a run ended. A run that finished has no row left to do.
-    pub fn end_run(&mut self, run: RunId, state: RunState, now: &str) -> Result<(), LedgerError> {
-        self.connection
-            .execute(
-                "UPDATE run SET state = ?2, finished = ?3 WHERE id = ?1",
-                params![run.0, state.as_str(), now],
-            )
-            .map(drop)
-            .map_err(|source| self.error(source))
-    }
-
-    /// Whether an earlier run worked on the same hub.
-    pub fn knows_hub(&self, hub: &str, but: RunId) -> Result<bool, LedgerError> {
-        self.connection
-            .query_row(
-                "SELECT EXISTS (SELECT 1 FROM run WHERE hub = ?1 AND id <> ?2)",
-                params![hub, but.0],
-                |row| row.get(0),
-            )
-            .map_err(|source| self.error(source))
-    }
-
-    /// All runs, the newest first.
-    pub fn runs(&self) -> Result<Vec<Run>, LedgerError> {
-        let query = || -> rusqlite::Result<Vec<Run>> {
-            let mut statement = self.connection.prepare(&format!("{SELECT_RUN} ORDER BY id DESC"))?;
-            statement.query_map([], read_run)?.collect()
-        };
-        query().map_err(|source| self.error(source))
-    }
-
-    /// One run; the newest when no number is given.
-    pub fn run(&self, run: Option<RunId>) -> Result<Run, LedgerError> {
-        let (condition, number) = match run {
-            Some(run) => ("WHERE id = ?1", run.0),
-            None => ("WHERE ?1 = 0 ORDER BY id DESC LIMIT 1", 0),
-        };
-        self.connection
-            .query_row(&format!("{SELECT_RUN} {condition}"), [number], read_run)
-            .optional()
-            .map_err(|source| self.error(source))?
-            .ok_or_else(|| LedgerError::NoSuchRun { path: self.path.clone(), run: RunId(number) })
-    }
-
-    /// Counts the rows of a run by what became of them.
-    pub fn totals(&self, run: RunId) -> Result<Totals, LedgerError> {
-        let query = || -> rusqlite::Result<Totals> {
-            let mut totals = Totals {
-                rejected: self.connection.query_row(
-                    "SELECT rejected FROM run WHERE id = ?1",
-                    [run.0],
-                    |row| row.get(0),
-                )?,
-                ..Totals::default()
-            };
-            let mut statement = self.connection.prepare_cached(
-                "SELECT state, effect, count(*) FROM row WHERE run = ?1 GROUP BY state, effect",
-            )?;
-            let mut groups = statement.query([run.0])?;
-            while let Some(group) = groups.next()? {
-                let (state, effect): (String, Option<String>) = (group.get(0)?, group.get(1)?);
-                let count: u64 = group.get(2)?;
-                match (state.as_str(), effect.as_deref()) {
-                    ("done", Some("updated")) => totals.updated += count,
-                    ("done", _) => totals.created += count,
-                    ("unchanged", _) => totals.unchanged += count,
-                    ("conflict", _) => totals.conflict += count,
-                    ("failed", _) => totals.failed += count,
-                    _ => totals.pending += count,
-                }
-            }
-            let rows: u64 =
-                self.connection
-                    .query_row("SELECT count(*) FROM row WHERE run = ?1", [run.0], |row| row.get(0))?;
-            totals.rows = rows + totals.rejected;
-            Ok(totals)
-        };
-        query().map_err(|source| self.error(source))
-    }
-}
-
-const SELECT_RUN: &str =
-    "SELECT id, started, finished, state, hub, input, input_sha256, tool_version, rejected, options FROM run";
-
-fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
-    Ok(Run {
-        id: RunId(row.get(0)?),
-        started: row.get(1)?,
-        finished: row.get(2)?,
-        state: RunState::parse(&row.get::<_, String>(3)?),
-        hub: row.get(4)?,
-        input: row.get(5)?,
-        input_sha256: row.get(6)?,
-        tool_version: row.get(7)?,
-        rejected: row.get(8)?,
-        // An option that this version does not know was not meant for it.
-        options: serde_json::from_str(&row.get::<_, String>(9)?).unwrap_or_default(),
-    })
 }

@@ -1,66 +1,14 @@
-//! Chunks: what a worker takes of a run at once.
+//! Giving out chunks. One process has the ledger for itself, so a chunk is its own until it is done.
 
-use hub_types::DeviceId;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::super::chunk::{CHUNK_DEVICES, Chunk, Claim, Lease};
+use super::super::{RowState, RunId};
 use super::rows::{COLUMNS, UNDONE, read_row};
-use super::{Ledger, LedgerError, LedgerRow, RowState, RunId};
 
-/// A part of a run that one worker has: up to 100 devices and their modules.
-#[derive(Debug)]
-pub struct Chunk {
-    /// The right to write to its rows.
-    pub lease: Lease,
-    /// Its rows that have not come to an end, each device before its modules.
-    pub rows: Vec<LedgerRow>,
-    /// Its devices that came to a bad end before.
-    pub closed: Vec<(DeviceId, RowState)>,
-}
-
-/// The right to write to the rows of a chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lease {
-    pub(super) run: RunId,
-    pub(super) chunk: i64,
-}
-
-/// What there is to do.
-#[derive(Debug)]
-pub enum Claim {
-    /// This.
-    Chunk(Chunk),
-    /// Nothing more: every chunk is done.
-    Finished,
-    /// Nothing yet: what is left stands on what others are at work on.
-    Wait,
-}
-
-impl Ledger {
-    /// Makes the chunks of a run whose rows are complete, and takes back those that a process had
-    /// which is no more.
-    pub fn begin_work(&mut self, run: RunId) -> Result<(), LedgerError> {
-        let Self { connection, path, .. } = self;
-        begin_work(connection, run).map_err(|source| LedgerError::Database { path: path.clone(), source })
-    }
-
-    /// Claims the next chunk of a run. What stands on a level is not given out before all that stands
-    /// below it is done.
-    pub fn claim(&mut self, run: RunId) -> Result<Claim, LedgerError> {
-        let Self { connection, path, .. } = self;
-        claim(connection, run).map_err(|source| LedgerError::Database { path: path.clone(), source })
-    }
-
-    /// Writes down that all rows of a chunk have come to an end.
-    pub fn finish_chunk(&mut self, lease: &Lease) -> Result<(), LedgerError> {
-        self.connection
-            .prepare_cached("UPDATE chunk SET state = 'done' WHERE run = ?1 AND number = ?2")
-            .and_then(|mut statement| statement.execute(params![lease.run.0, lease.chunk]))
-            .map(drop)
-            .map_err(|source| self.error(source))
-    }
-}
-
-fn begin_work(connection: &mut Connection, run: RunId) -> rusqlite::Result<()> {
+/// Makes the chunks of a run whose rows are complete, and takes back those that a process had which is
+/// no more.
+pub(super) fn begin_work(connection: &mut Connection, run: RunId) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     transaction.execute("UPDATE run SET state = 'running', finished = NULL WHERE id = ?1", [run.0])?;
     transaction.execute("UPDATE chunk SET state = 'free' WHERE run = ?1 AND state = 'taken'", [run.0])?;
@@ -82,7 +30,7 @@ fn begin_work(connection: &mut Connection, run: RunId) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-fn claim(connection: &mut Connection, run: RunId) -> rusqlite::Result<Claim> {
+pub(super) fn claim(connection: &mut Connection, run: RunId) -> rusqlite::Result<Claim> {
     let transaction = connection.transaction()?;
     let next = |state: &str| {
         transaction
@@ -131,8 +79,12 @@ fn claim(connection: &mut Connection, run: RunId) -> rusqlite::Result<Claim> {
         .collect::<rusqlite::Result<Vec<_>>>()?;
     transaction.commit()?;
     let closed = closed.into_iter().filter_map(|(device, state)| Some((device.parse().ok()?, state)));
-    Ok(Claim::Chunk(Chunk { lease: Lease { run, chunk: number }, rows, closed: closed.collect() }))
+    Ok(Claim::Chunk(Chunk { lease: Lease { run, chunk: number, fence: 0 }, rows, closed: closed.collect() }))
 }
 
-/// Devices of a chunk: as many as one bulk call takes.
-const CHUNK_DEVICES: usize = hub_types::limits::MAX_BULK_ITEMS;
+pub(super) fn finish(connection: &Connection, lease: &Lease) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE chunk SET state = 'done' WHERE run = ?1 AND number = ?2")?
+        .execute(params![lease.run.0, lease.chunk])
+        .map(drop)
+}

@@ -1,0 +1,61 @@
+//! Whose credentials are.
+
+use hub_types::IdentityId;
+use postgres::{Client, Error};
+
+use super::super::row::key;
+use super::super::{Credential, RunId, Taken};
+
+/// The first of an identity's credentials that is another's: in this run, or on a hub. What an earlier
+/// run could not do binds nobody: the row may have been wrong.
+pub(super) fn first_taken(
+    client: &mut Client,
+    run: RunId,
+    identity: &IdentityId,
+    credentials: &[Credential],
+) -> Result<Option<Taken>, Error> {
+    let (device, module) = key(identity);
+    let kinds: Vec<&str> = credentials.iter().map(|credential| credential.kind.as_str()).collect();
+    let values: Vec<&str> = credentials.iter().map(|credential| credential.value.as_str()).collect();
+    let statement = client.prepare(
+        r#"SELECT wanted.position, c.device_id, c.module_id, c.run
+           FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS wanted (kind, value, position)
+           JOIN credential c ON c.kind = wanted.kind AND c.value = wanted.value
+           WHERE (c.device_id, c.module_id) <> ($3, $4)
+             AND (c.run = $5 OR EXISTS (
+                 SELECT 1 FROM run JOIN "row" ON "row".run = run.id
+                 WHERE "row".device_id = c.device_id AND "row".module_id = c.module_id
+                   AND "row".state IN ('done', 'unchanged', 'sent')))
+           ORDER BY wanted.position LIMIT 1"#,
+    )?;
+    let found = client.query_opt(&statement, &[&kinds, &values, &device, &module, &run.0])?;
+    let Some(found) = found else { return Ok(None) };
+    let position: i64 = found.try_get(0)?;
+    let credential = usize::try_from(position - 1).ok().and_then(|position| credentials.get(position));
+    let Some(credential) = credential.cloned() else { return Ok(None) };
+    let (device, module): (String, &str) = (found.try_get(1)?, found.try_get(2)?);
+    let owner = if module.is_empty() { device } else { format!("{device}/{module}") };
+    Ok(Some(Taken { credential, owner, run: RunId(found.try_get(3)?) }))
+}
+
+/// Remembers whose these credentials are.
+pub(super) fn remember(
+    client: &mut Client,
+    run: RunId,
+    owned: &[(IdentityId, Credential)],
+) -> Result<(), Error> {
+    let (devices, modules) = super::rows::keys(owned.iter().map(|(identity, _)| identity));
+    let kinds: Vec<&str> = owned.iter().map(|(_, credential)| credential.kind.as_str()).collect();
+    let values: Vec<&str> = owned.iter().map(|(_, credential)| credential.value.as_str()).collect();
+    client
+        .execute(
+            "INSERT INTO credential (kind, value, device_id, module_id, run)
+             SELECT DISTINCT ON (kind, value) kind, value, device_id, module_id, $1
+             FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) AS new (kind, value, device_id, module_id)
+             ON CONFLICT (kind, value) DO UPDATE
+                 SET device_id = excluded.device_id, module_id = excluded.module_id, run = excluded.run
+                 WHERE (credential.device_id, credential.module_id) <> (excluded.device_id, excluded.module_id)",
+            &[&run.0, &kinds, &values, &devices, &modules],
+        )
+        .map(drop)
+}

@@ -1,0 +1,183 @@
+//! Loading a run, in one transaction.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use hub_types::{DeviceId, IdentityId};
+use postgres::{Client, Error};
+
+use super::super::row::{json_text, stored};
+use super::super::store::Load;
+use super::super::{Credential, LedgerError, RunFacts, RunId, RunState, Taken};
+use super::connection::Connection;
+use super::{credentials, rows};
+use crate::desired::{DesiredIdentity, DesiredState};
+
+pub(super) struct PostgresLoader<'l> {
+    run: RunId,
+    loading: RefCell<Loading<'l>>,
+}
+
+struct Loading<'l> {
+    run: RunId,
+    connection: &'l mut Connection,
+    waiting: Vec<(u64, IdentityId, DesiredState)>,
+    /// The credentials of those rows, and whose they are.
+    owned: Vec<(IdentityId, Credential)>,
+    owners: HashMap<(&'static str, String), IdentityId>,
+    is_committed: bool,
+}
+
+impl<'l> PostgresLoader<'l> {
+    pub(super) fn begin(connection: &'l mut Connection, facts: &RunFacts<'_>) -> Result<Self, LedgerError> {
+        let begun = connection.call(|client| {
+            client.batch_execute("ROLLBACK; BEGIN")?;
+            client
+                .query_one(
+                    "INSERT INTO run (started, state, hub, input, input_sha256, tool_version, options)
+                     VALUES ($1, $2, $3, $4, '', $5, $6) RETURNING id",
+                    &[
+                        &facts.started,
+                        &RunState::Running.as_str(),
+                        &facts.hub,
+                        &facts.input,
+                        &env!("CARGO_PKG_VERSION"),
+                        &json_text(facts.options),
+                    ],
+                )?
+                .try_get(0)
+        });
+        let loading = Loading {
+            run: RunId(begun?),
+            connection,
+            waiting: Vec::new(),
+            owned: Vec::new(),
+            owners: HashMap::new(),
+            is_committed: false,
+        };
+        Ok(Self { run: loading.run, loading: RefCell::new(loading) })
+    }
+}
+
+impl Load for PostgresLoader<'_> {
+    fn insert(
+        &self,
+        line: u64,
+        wanted: &DesiredIdentity,
+        credentials: &[Credential],
+    ) -> Result<Option<Taken>, LedgerError> {
+        let mut loading = self.loading.borrow_mut();
+        if let Some(taken) = loading.first_taken(&wanted.identity, credentials)? {
+            return Ok(Some(taken));
+        }
+        for credential in credentials {
+            let key = (credential.kind.as_str(), credential.value.clone());
+            loading.owners.insert(key, wanted.identity.clone());
+            loading.owned.push((wanted.identity.clone(), credential.clone()));
+        }
+        loading.waiting.push((line, wanted.identity.clone(), wanted.state.clone()));
+        if loading.waiting.len() >= ROWS_AT_ONCE {
+            loading.flush()?;
+        }
+        Ok(None)
+    }
+
+    fn set_level(&self, device: &DeviceId, level: u32) -> Result<(), LedgerError> {
+        let mut loading = self.loading.borrow_mut();
+        loading.flush()?;
+        let (run, device, level) = (self.run, device.as_str(), i64::from(level));
+        loading.call(|client| {
+            client.execute(
+                r#"UPDATE "row" SET level = $3 WHERE run = $1 AND device_id = $2"#,
+                &[&run.0, &device, &level],
+            )
+        })?;
+        Ok(())
+    }
+
+    fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError> {
+        let mut loading = self.loading.borrow_mut();
+        loading.flush()?;
+        let rejected = i64::try_from(rejected).unwrap_or(i64::MAX);
+        let run = self.run;
+        loading.call(|client| {
+            client.execute(
+                "UPDATE run SET input_sha256 = $2, rejected = $3 WHERE id = $1",
+                &[&run.0, &input_sha256, &rejected],
+            )?;
+            client.batch_execute("COMMIT")
+        })?;
+        loading.is_committed = true;
+        Ok(run)
+    }
+}
+
+impl Loading<'_> {
+    fn first_taken(
+        &mut self,
+        identity: &IdentityId,
+        credentials: &[Credential],
+    ) -> Result<Option<Taken>, LedgerError> {
+        if credentials.is_empty() {
+            return Ok(None);
+        }
+        let run = self.run;
+        let taken = self.call(|client| credentials::first_taken(client, run, identity, credentials))?;
+        if taken.is_some() {
+            return Ok(taken);
+        }
+        // The rows that wait to be written are in no table yet.
+        for credential in credentials {
+            let owner = self.owners.get(&(credential.kind.as_str(), credential.value.clone()));
+            if let Some(owner) = owner.filter(|owner| *owner != identity) {
+                let (credential, owner) = (credential.clone(), owner.to_string());
+                return Ok(Some(Taken { credential, owner, run: self.run }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes the rows that wait to be written.
+    fn flush(&mut self) -> Result<(), LedgerError> {
+        let (waiting, owned) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.owned));
+        self.owners.clear();
+        let run = self.run;
+        if !owned.is_empty() {
+            self.call(|client| credentials::remember(client, run, &owned))?;
+        }
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let (devices, modules) = rows::keys(waiting.iter().map(|(_, identity, _)| identity));
+        let lines: Vec<i64> =
+            waiting.iter().map(|(line, ..)| i64::try_from(*line).unwrap_or(i64::MAX)).collect();
+        let (texts, hashes): (Vec<_>, Vec<_>) = waiting.iter().map(|(_, _, state)| stored(state)).unzip();
+        self.call(|client| {
+            client.execute(
+                r#"INSERT INTO "row" (run, device_id, module_id, line, desired, desired_hash, state)
+                   SELECT $1, device_id, module_id, line, desired, hash, 'pending'
+                   FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[])
+                       AS new (device_id, module_id, line, desired, hash)"#,
+                &[&run.0, &devices, &modules, &lines, &texts, &hashes],
+            )
+        })?;
+        Ok(())
+    }
+
+    /// Within the transaction a call can't be made again on another connection.
+    fn call<T>(&mut self, call: impl FnOnce(&mut Client) -> Result<T, Error>) -> Result<T, LedgerError> {
+        self.connection.call_once(call).map_err(|error| self.connection.error(error))
+    }
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        if !self.is_committed {
+            // A connection that is broken has rolled back already.
+            let _ = self.connection.call_once(|client| client.batch_execute("ROLLBACK"));
+        }
+    }
+}
+
+/// Rows that are written with one statement.
+const ROWS_AT_ONCE: usize = 1_000;

@@ -1,0 +1,107 @@
+//! The password of a database, as PostgreSQL's own tools find it.
+
+use std::path::PathBuf;
+
+use postgres::Config;
+use postgres::config::Host;
+use zeroize::Zeroizing;
+
+use super::super::LocationError;
+
+/// The password that `PGPASSWORD` holds, or the first line of the password file that fits: the file
+/// that `PGPASSFILE` names, or `~/.pgpass` (PostgreSQL documentation, "The Password File").
+pub(in super::super) fn password_of(access: &Config) -> Result<Option<Zeroizing<String>>, LocationError> {
+    if let Some(password) = std::env::var("PGPASSWORD").ok().filter(|password| !password.is_empty()) {
+        return Ok(Some(Zeroizing::new(password)));
+    }
+    let named = std::env::var_os("PGPASSFILE").map(PathBuf::from);
+    let Some(path) = named.clone().or_else(|| Some(std::env::home_dir()?.join(".pgpass"))) else {
+        return Ok(None);
+    };
+    let unusable = |why: String| LocationError::PasswordFile { path: path.clone(), why };
+    if named.is_none() && !path.exists() {
+        return Ok(None);
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let metadata = std::fs::metadata(&path).map_err(|error| unusable(error.to_string()))?;
+        if metadata.permissions().mode() & 0o077 != 0 {
+            return Err(unusable("others may read it; `chmod 600` it".to_owned()));
+        }
+    }
+    let text = std::fs::read_to_string(&path).map_err(|error| unusable(error.to_string()))?;
+    Ok(find(&Zeroizing::new(text), &Sought::of(access)))
+}
+
+struct Sought {
+    host: String,
+    port: String,
+    database: String,
+    user: String,
+}
+
+impl Sought {
+    fn of(access: &Config) -> Self {
+        let user = access.get_user().unwrap_or_default().to_owned();
+        let host = match access.get_hosts().first() {
+            Some(Host::Tcp(host)) => host.clone(),
+            // Sockets are looked for under this name.
+            _ => "localhost".to_owned(),
+        };
+        Self {
+            host,
+            port: access.get_ports().first().copied().unwrap_or(5432).to_string(),
+            database: access.get_dbname().unwrap_or(&user).to_owned(),
+            user,
+        }
+    }
+}
+
+fn find(text: &str, sought: &Sought) -> Option<Zeroizing<String>> {
+    let wanted = [&sought.host, &sought.port, &sought.database, &sought.user];
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.map(fields).find_map(|mut fields| {
+        let fits = fields.len() == 5
+            && fields
+                .iter()
+                .zip(wanted)
+                .all(|(field, wanted)| field.as_str() == "*" || field.as_str() == wanted.as_str());
+        fits.then(|| fields.pop()).flatten()
+    })
+}
+
+/// The fields of a line, between colons; a backslash takes the next character as it is.
+fn fields(line: &str) -> Vec<Zeroizing<String>> {
+    let mut fields = vec![Zeroizing::new(String::new())];
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        let taken = match character {
+            ':' => {
+                fields.push(Zeroizing::new(String::new()));
+                continue;
+            }
+            '\\' => characters.next(),
+            other => Some(other),
+        };
+        if let Some(field) = fields.last_mut() {
+            field.extend(taken);
+        }
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_that_fits_gives_the_password() {
+        let file = "# ours\nother:*:*:*:no\ndb.example:5432:units:line3:a\\:b\\\\c\n*:*:*:*:last\n";
+        let password =
+            |url: &str| find(file, &Sought::of(&url.parse().unwrap())).map(|password| password.to_string());
+        assert_eq!(password("postgres://line3@db.example/units").as_deref(), Some("a:b\\c"));
+        assert_eq!(password("postgres://line4@db.example/units").as_deref(), Some("last"));
+        assert_eq!(password("postgres://line3@other:1/x").as_deref(), Some("no"));
+    }
+}

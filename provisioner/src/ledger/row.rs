@@ -1,0 +1,52 @@
+//! Rows: one per identity of a run.
+
+use hub_types::{IdentityId, ModuleId};
+
+use super::Record;
+use crate::desired::{DesiredIdentity, DesiredState};
+use crate::standing::Etags;
+
+/// One identity of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LedgerRow {
+    /// The line of the batch file that it came from.
+    pub line: u64,
+    /// What the batch wants.
+    pub wanted: DesiredIdentity,
+    /// What became of it.
+    pub record: Record,
+    /// The version tags it was last seen with.
+    pub etags: Etags,
+}
+
+/// Which rows of a run to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowFilter {
+    /// All.
+    All,
+    /// Those that are not as the batch wants them, or whose twin was kept.
+    Remarkable,
+    /// Those whose certificate is still to be issued.
+    ToBeIssued,
+    /// Those that failed or are in conflict.
+    Failed,
+    /// Those whose symmetric keys the batch gives.
+    GivenKeys,
+    /// Those that are on the hub as far as the ledger knows.
+    Settled,
+}
+
+/// The primary key of an identity within a run.
+pub(super) fn key(identity: &IdentityId) -> (&str, &str) {
+    (identity.device().as_str(), identity.module().map_or("", ModuleId::as_str))
+}
+
+/// What is wanted as the ledger stores it, and its hash.
+pub(super) fn stored(state: &DesiredState) -> (String, String) {
+    (json_text(state), state.hash())
+}
+
+pub(super) fn json_text(value: &impl serde::Serialize) -> String {
+    // Strings, numbers and maps with text keys always serialise.
+    serde_json::to_string(value).unwrap_or_default()
+}

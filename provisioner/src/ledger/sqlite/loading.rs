@@ -1,0 +1,88 @@
+//! Loading a run, in one transaction.
+
+use std::path::Path;
+
+use hub_types::DeviceId;
+use rusqlite::{Connection, Params, Transaction, params};
+
+use super::super::row::{json_text, key, stored};
+use super::super::store::Load;
+use super::super::{Credential, LedgerError, RunFacts, RunId, RunState, Taken};
+use super::{credentials, database};
+use crate::desired::DesiredIdentity;
+
+pub(super) struct SqliteLoader<'l> {
+    transaction: Transaction<'l>,
+    path: &'l Path,
+    run: RunId,
+}
+
+impl<'l> SqliteLoader<'l> {
+    pub(super) fn begin(
+        connection: &'l mut Connection,
+        path: &'l Path,
+        facts: &RunFacts<'_>,
+    ) -> Result<Self, LedgerError> {
+        let (transaction, run) = begin_run(connection, facts).map_err(|source| database(path, source))?;
+        Ok(Self { transaction, path, run })
+    }
+
+    fn execute(&self, sql: &str, values: impl Params) -> Result<(), LedgerError> {
+        let execute = || self.transaction.prepare_cached(sql)?.execute(values).map(drop);
+        execute().map_err(|source| database(self.path, source))
+    }
+}
+
+impl Load for SqliteLoader<'_> {
+    fn insert(
+        &self,
+        line: u64,
+        wanted: &DesiredIdentity,
+        credentials: &[Credential],
+    ) -> Result<Option<Taken>, LedgerError> {
+        let claimed = credentials::claim(&self.transaction, self.run, &wanted.identity, credentials);
+        if let Some(taken) = claimed.map_err(|source| database(self.path, source))? {
+            return Ok(Some(taken));
+        }
+        let (device, module) = key(&wanted.identity);
+        let (text, hash) = stored(&wanted.state);
+        self.execute(
+            "INSERT INTO row (run, device_id, module_id, level, line, desired, desired_hash, state)
+             VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, 'pending')",
+            params![self.run.0, device, module, line, text, hash],
+        )?;
+        Ok(None)
+    }
+
+    fn set_level(&self, device: &DeviceId, level: u32) -> Result<(), LedgerError> {
+        self.execute(
+            "UPDATE row SET level = ?3 WHERE run = ?1 AND device_id = ?2",
+            params![self.run.0, device.as_str(), level],
+        )
+    }
+
+    fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError> {
+        self.execute(
+            "UPDATE run SET input_sha256 = ?2, rejected = ?3 WHERE id = ?1",
+            params![self.run.0, input_sha256, rejected],
+        )?;
+        let Self { transaction, path, run } = *self;
+        transaction.commit().map_err(|source| database(path, source))?;
+        Ok(run)
+    }
+}
+
+fn begin_run<'c>(
+    connection: &'c mut Connection,
+    facts: &RunFacts<'_>,
+) -> rusqlite::Result<(Transaction<'c>, RunId)> {
+    let transaction = connection.transaction()?;
+    let (running, version) = (RunState::Running.to_string(), env!("CARGO_PKG_VERSION"));
+    transaction.execute(
+        "INSERT INTO run (started, state, hub, input, input_sha256, tool_version, options)
+         VALUES (?1, ?2, ?3, ?4, '', ?5, ?6)",
+        params![facts.started, running, facts.hub, facts.input, version, json_text(facts.options)],
+    )?;
+    let run = RunId(transaction.last_insert_rowid());
+    Ok((transaction, run))
+}

@@ -1,0 +1,107 @@
+//! What a ledger does, whatever database it lies in.
+
+use std::time::Duration;
+
+use hub_types::{DeviceId, IdentityId};
+
+use super::{
+    Claim, Credential, Effect, Lease, LedgerError, LedgerRow, Record, RowFilter, Run, RunFacts, RunId,
+    RunState, Taken, Totals,
+};
+use crate::desired::DesiredIdentity;
+use crate::standing::Etags;
+
+/// A run whose rows are being written. Nothing of it stays unless [`Load::commit`] is called.
+pub type Loader<'l> = Box<dyn Load + 'l>;
+
+/// Writes the rows of a run.
+pub trait Load {
+    /// Adds a row, unless one of its credentials is another identity's.
+    fn insert(
+        &self,
+        line: u64,
+        wanted: &DesiredIdentity,
+        credentials: &[Credential],
+    ) -> Result<Option<Taken>, LedgerError>;
+
+    /// Puts a device and its modules after everything of a lower level. Level 0 is the first.
+    fn set_level(&self, device: &DeviceId, level: u32) -> Result<(), LedgerError>;
+
+    /// Keeps the run: `rejected` rows were left out.
+    fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError>;
+}
+
+/// What a ledger does. Every change is on the disk when its call returns, as a whole or not at all.
+pub trait Store: Send {
+    /// Begins a run. Its rows are added to the answer, which is committed as a whole.
+    fn load_run(&mut self, facts: &RunFacts<'_>) -> Result<Loader<'_>, LedgerError>;
+
+    /// Makes the chunks of a run whose rows are complete. From now on, a chunk that was claimed and not
+    /// heard of for as long as `lease` may be claimed by another station, where there are others; what
+    /// a process of this station had that is no more can be claimed at once.
+    fn begin_work(&mut self, run: RunId, lease: Duration) -> Result<(), LedgerError>;
+
+    /// Claims the next chunk of a run. What stands on a level is not given out before all that stands
+    /// below it is done.
+    fn claim(&mut self, run: RunId) -> Result<Claim, LedgerError>;
+
+    /// Makes all leases that were given and not ended last as long again.
+    fn renew_leases(&mut self) -> Result<(), LedgerError>;
+
+    /// Gives back all leases that were given and not ended.
+    fn release_leases(&mut self) -> Result<(), LedgerError>;
+
+    /// Writes down that requests for these identities of a chunk, which are to have these effects, are
+    /// about to leave.
+    fn mark_sent(&mut self, lease: &Lease, sent: &[(IdentityId, Effect)]) -> Result<(), LedgerError>;
+
+    /// Writes down what became of these identities of a chunk.
+    fn record(
+        &mut self,
+        lease: &Lease,
+        records: &[(IdentityId, Record)],
+        now: &str,
+    ) -> Result<(), LedgerError>;
+
+    /// Writes down that all rows of a chunk have come to an end.
+    fn finish_chunk(&mut self, lease: &Lease) -> Result<(), LedgerError>;
+
+    /// Writes down why these identities can't be sent at all.
+    fn refuse(&mut self, run: RunId, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError>;
+
+    /// Writes down the version tags that these identities were seen with.
+    fn set_etags(&mut self, run: RunId, seen: &[(IdentityId, Etags)]) -> Result<(), LedgerError>;
+
+    /// Replaces what is wanted of these identities, as when their certificates have been issued.
+    fn replace_wanted(&mut self, run: RunId, wanted: &[&DesiredIdentity]) -> Result<(), LedgerError>;
+
+    /// Remembers whose these credentials are.
+    fn remember(&mut self, run: RunId, owned: &[(IdentityId, Credential)]) -> Result<(), LedgerError>;
+
+    /// Up to `limit` rows of a run, in the order of their ids, after an identity.
+    fn page(
+        &mut self,
+        run: RunId,
+        filter: RowFilter,
+        after: Option<&IdentityId>,
+        limit: usize,
+    ) -> Result<Vec<LedgerRow>, LedgerError>;
+
+    /// How many rows of a run pass a filter.
+    fn count(&mut self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError>;
+
+    /// Writes down how a run ended. A run that finished stays so.
+    fn end_run(&mut self, run: RunId, state: RunState, now: &str) -> Result<(), LedgerError>;
+
+    /// Whether an earlier run worked on the same hub.
+    fn knows_hub(&mut self, hub: &str, but: RunId) -> Result<bool, LedgerError>;
+
+    /// All runs, the newest first.
+    fn runs(&mut self) -> Result<Vec<Run>, LedgerError>;
+
+    /// One run; the newest when no number is given.
+    fn run(&mut self, run: Option<RunId>) -> Result<Run, LedgerError>;
+
+    /// Counts the rows of a run by what became of them.
+    fn totals(&mut self, run: RunId) -> Result<Totals, LedgerError>;
+}

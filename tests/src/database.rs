@@ -1,0 +1,192 @@
+//! A PostgreSQL server of the test's own, on a private port and in a folder that goes with it.
+
+use std::ffi::OsStr;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+/// The password of the server's only user, `line3`.
+pub const DATABASE_PASSWORD: &str = "canary-of-the-database-3141";
+
+/// A server that runs until it is dropped.
+#[derive(Debug)]
+pub struct Database {
+    folder: TempDir,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl Database {
+    /// Makes a server and waits until it takes connections.
+    pub fn start() -> Result<Self> {
+        let folder = TempDir::new()?;
+        own(folder.path())?;
+        // Another program may take the port meanwhile; then the server says so and the test fails.
+        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let mut database = Self { folder, port, process: None };
+        database.init()?;
+        database.serve()?;
+        Ok(database)
+    }
+
+    /// The URL of a database on the server, without the password.
+    pub fn url(&self, name: &str) -> String {
+        format!("postgres://line3@127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// The URL of a database on the server, with the password.
+    pub fn url_with_password(&self, name: &str) -> String {
+        format!("postgres://line3:{DATABASE_PASSWORD}@127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// Makes an empty database.
+    pub fn create(&self, name: &str) -> Result<()> {
+        self.sql("postgres", &format!("CREATE DATABASE {name}")).map(drop)
+    }
+
+    /// Runs a statement and answers what it prints, a line for each row and `|` between columns.
+    pub fn sql(&self, name: &str, statement: &str) -> Result<String> {
+        let mut psql = Command::new(tool("psql")?);
+        psql.env("PGPASSWORD", DATABASE_PASSWORD).args([
+            "-X",
+            "-A",
+            "-t",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+        ]);
+        let output = psql.arg(statement).arg(self.url(name)).output()?;
+        ensure!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// Stops the server as an administrator does who does not wait for anybody, and starts it again.
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop("INT")?;
+        self.serve()
+    }
+
+    fn init(&self) -> Result<()> {
+        let password = self.folder.path().join("password");
+        std::fs::write(&password, DATABASE_PASSWORD)?;
+        own(&password)?;
+        let mut initdb = self.command("initdb")?;
+        initdb.args([
+            "-U",
+            "line3",
+            "-A",
+            "scram-sha-256",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+            "--pwfile",
+        ]);
+        let output = initdb.arg(password).arg("-D").arg(self.data()).output()?;
+        ensure!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    fn serve(&mut self) -> Result<()> {
+        let mut server = self.command("postgres")?;
+        server.arg("-D").arg(self.data()).args(["-p", &self.port.to_string()]);
+        // The machine does not crash in a test, so nothing need reach the disk.
+        for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"] {
+            server.args(["-c", setting]);
+        }
+        let log = std::fs::File::create(self.folder.path().join("log"))?;
+        self.process = Some(server.stdout(Stdio::null()).stderr(log).spawn()?);
+        let deadline = Instant::now() + READY_WITHIN;
+        let ready = tool("pg_isready")?;
+        let port = self.port.to_string();
+        loop {
+            let asked = Command::new(&ready).args(["-q", "-h", "127.0.0.1", "-p", &port]).status()?;
+            if asked.success() {
+                return Ok(());
+            }
+            let ended =
+                self.process.as_mut().and_then(|process| process.try_wait().transpose()).transpose()?;
+            let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            ensure!(ended.is_none() && Instant::now() < deadline, "PostgreSQL did not get ready: {}", log());
+        }
+    }
+
+    fn stop(&mut self, signal: &str) -> Result<()> {
+        if let Some(mut process) = self.process.take() {
+            let sent =
+                Command::new("kill").args([&format!("-{signal}"), &process.id().to_string()]).status()?;
+            ensure!(sent.success(), "the server could not be stopped");
+            process.wait()?;
+        }
+        Ok(())
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A program of the server, which refuses to run as root.
+    fn command(&self, name: &str) -> Result<Command> {
+        let mut command = Command::new(tool(name)?);
+        command.current_dir(self.folder.path());
+        #[cfg(unix)]
+        if let Some((user, group)) = server_user()? {
+            use std::os::unix::process::CommandExt;
+            command.uid(user).gid(group);
+        }
+        Ok(command)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // Nobody is left to be told.
+        let _ = self.stop("QUIT");
+    }
+}
+
+/// Gives a file to the user that the server runs as.
+fn own(path: &Path) -> Result<()> {
+    #[cfg(unix)]
+    if let Some((user, group)) = server_user()? {
+        std::os::unix::fs::chown(path, Some(user), Some(group))?;
+    }
+    Ok(())
+}
+
+/// Whom the server runs as when root runs the tests; otherwise it is whoever runs them.
+#[cfg(unix)]
+fn server_user() -> Result<Option<(u32, u32)>> {
+    let id = |args: &[&str]| -> Result<u32> {
+        let output = Command::new("id").args(args).output()?;
+        Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+    };
+    match id(&["-u"])? {
+        0 => {
+            let user = id(&["-u", "postgres"])
+                .context("there is no user `postgres`: run scripts/install-test-needs")?;
+            Ok(Some((user, id(&["-g", "postgres"])?)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A program of PostgreSQL's: Debian keeps those of the server out of the path.
+fn tool(name: &str) -> Result<PathBuf> {
+    let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .map(|folder| folder.filter_map(|entry| Some(entry.ok()?.path())).collect())
+        .unwrap_or_default();
+    versions.sort();
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = versions.iter().rev().map(|version| version.join("bin")).collect();
+    folders.extend(std::env::split_paths(OsStr::new(&paths)));
+    let found = folders.into_iter().map(|folder| folder.join(name)).find(|path| path.exists());
+    found.with_context(|| format!("`{name}` of PostgreSQL is missing: run scripts/install-test-needs"))
+}
+
+const READY_WITHIN: Duration = Duration::from_secs(60);

@@ -1,0 +1,166 @@
+//! Several stations on one run, with a ledger in a real PostgreSQL: they die, they sleep, and the
+//! database is restarted under their hands; the truth stays whole.
+
+#![cfg(unix)]
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tests::{DATABASE_PASSWORD, Database, Ended, ServedHub, Station, devices_with_modules, from_env};
+
+/// A factory: a hub, a database, and stations that share a run in it.
+struct Factory {
+    station: Station,
+    hub: ServedHub,
+    database: Database,
+    url: String,
+}
+
+impl Factory {
+    fn open(devices: usize) -> Result<Self> {
+        let station = Station::new()?;
+        let hub = ServedHub::start(&station, "hub")?;
+        let database = Database::start()?;
+        database.create("units")?;
+        station.write("batch.csv", &devices_with_modules(devices))?;
+        let url = database.url("units");
+        Ok(Self { station, hub, database, url })
+    }
+
+    fn provisioner(&self, args: &[&str]) -> Result<Command> {
+        let mut command = self.station.provisioner(&self.hub)?;
+        command.args(args).args(["--ledger", &self.url]).env("PGPASSWORD", DATABASE_PASSWORD);
+        Ok(command)
+    }
+
+    fn begin(&self, args: &[&str]) -> Result<Child> {
+        let mut command = self.provisioner(args)?;
+        Ok(command
+            .args(["--lease", "2", "--workers", "2"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?)
+    }
+
+    fn ask(&self, sql: &str) -> Result<i64> {
+        Ok(self.database.sql("units", sql)?.parse()?)
+    }
+
+    /// Whether every chunk of the run is done.
+    fn is_done(&self) -> Result<bool> {
+        Ok(self.ask("SELECT count(*) FROM provisioner.chunk WHERE NOT done")? == 0)
+    }
+}
+
+fn signal(process: &Child, name: &str) -> Result<()> {
+    let sent = Command::new("kill").args([&format!("-{name}"), &process.id().to_string()]).status()?;
+    ensure!(sent.success(), "SIG{name} could not be sent");
+    Ok(())
+}
+
+/// Waits until something is so. Each look takes a while, so nothing else need be waited for.
+fn wait_until(what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(300);
+    while !so()? {
+        ensure!(Instant::now() < deadline, "waited in vain until {what}");
+    }
+    Ok(())
+}
+
+#[test]
+fn stations_die_and_sleep_and_the_database_is_restarted_and_nothing_is_lost_or_done_twice() -> Result<()> {
+    let devices = from_env("STATIONS_DEVICES", 2_000);
+    let kills = from_env("STATIONS_KILLS", 4);
+    let restarts = from_env("STATIONS_RESTARTS", 1);
+    let mut factory = Factory::open(devices)?;
+    let sleeper = factory.begin(&["apply", "batch.csv", "--no-verify"])?;
+    wait_until("the run is begun", || {
+        let chunks = factory.ask(
+            "SELECT CASE WHEN to_regclass('provisioner.chunk') IS NULL THEN 0
+                    ELSE (xpath('/row/c/text()', query_to_xml('SELECT count(*) AS c FROM provisioner.chunk',
+                          false, true, '')))[1]::text::int END",
+        )?;
+        Ok(chunks > 0)
+    })?;
+    // The one that began the run sleeps past its leases, and others take over what it has in hand.
+    wait_until("the first station is at work", || {
+        Ok(factory.ask("SELECT count(*) FROM provisioner.chunk WHERE done")? > 0)
+    })?;
+    signal(&sleeper, "STOP")?;
+    let mut stations = Vec::new();
+    for _ in 0..3 {
+        stations.push(factory.begin(&["work", "1"])?);
+    }
+
+    let mut killed = 0;
+    for round in 0..kills {
+        let before = factory.ask("SELECT count(*) FROM provisioner.chunk WHERE done")?;
+        if factory.is_done()? {
+            break;
+        }
+        let index = round % stations.len();
+        let mut station = stations.remove(index);
+        let sent = station.kill();
+        killed += usize::from(station.wait()?.code().is_none());
+        sent?;
+        stations.push(factory.begin(&["work"])?);
+        if round < restarts {
+            factory.database.restart()?;
+        }
+        wait_until("the others get on", || {
+            Ok(factory.is_done()?
+                || factory.ask("SELECT count(*) FROM provisioner.chunk WHERE done")? > before)
+        })?;
+    }
+    wait_until("all is done, the sleeper's part too", || factory.is_done())?;
+    let taken_over = factory.ask("SELECT count(*) FROM provisioner.chunk WHERE fence > 1")?;
+    ensure!(taken_over > 0, "nobody's part was taken over");
+    signal(&sleeper, "CONT")?;
+    let mut ends = vec![Ended::of(sleeper.wait_with_output()?)?];
+    for station in stations {
+        ends.push(Ended::of(station.wait_with_output()?)?);
+    }
+    ensure!(killed > 0, "the run was over before anybody was killed");
+
+    let rows = devices * 3;
+    for ended in ends {
+        ensure!(!ended.stderr.contains(DATABASE_PASSWORD) && !ended.stdout.contains(DATABASE_PASSWORD));
+        let ended = ended.expect_code(0)?;
+        ensure!(ended.stdout.contains("finished: "), "{}", ended.stdout);
+    }
+    let status =
+        Ended::of(factory.provisioner(&["status", "--format", "json"])?.output()?)?.expect_code(0)?;
+    let status: Value = serde_json::from_str(&status.stdout)?;
+    let totals = status.get("totals").context("a status has totals")?;
+    ensure!(status.get("state").is_some_and(|state| state == "finished"), "{status}");
+    ensure!(totals.get("created").and_then(Value::as_u64) == Some(rows as u64), "{status}");
+    let created: u64 = factory.hub.requests()?.iter().map(|request| request.created()).sum();
+    ensure!(created == rows as u64, "{created} creations were counted at the hub");
+    let verified = Ended::of(factory.provisioner(&["verify", "batch.csv"])?.output()?)?;
+    verified.expect_code(0)?;
+    Ok(())
+}
+
+#[test]
+fn a_password_is_never_taken_from_an_argument_and_a_wrong_one_is_told_at_once() -> Result<()> {
+    let factory = Factory::open(1)?;
+    let run = |url: &str, password: &str| -> Result<Ended> {
+        let mut command = factory.station.provisioner(&factory.hub)?;
+        command.args(["apply", "batch.csv", "--ledger", url]).env("PGPASSWORD", password);
+        Ended::of(command.output()?)
+    };
+    let refused = run(&factory.database.url_with_password("units"), "")?.expect_code(2)?;
+    ensure!(refused.stderr.contains("set PGPASSWORD"), "{}", refused.stderr);
+    ensure!(!refused.stderr.contains(DATABASE_PASSWORD), "{}", refused.stderr);
+    let wrong = run(&factory.url, "another")?.expect_code(4)?;
+    ensure!(wrong.stderr.contains("password authentication failed"), "{}", wrong.stderr);
+    run(&factory.url, DATABASE_PASSWORD)?.expect_code(0)?;
+    // The URL with its password may come from the environment.
+    let mut command = factory.station.provisioner(&factory.hub)?;
+    command.arg("runs").env("PROVISIONER_LEDGER", factory.database.url_with_password("units"));
+    let runs = Ended::of(command.output()?)?.expect_code(0)?;
+    ensure!(runs.stdout.contains("run 1: batch.csv"), "{}", runs.stdout);
+    Ok(())
+}
