@@ -35,7 +35,10 @@ impl Connection {
         access.application_name("provisioner").connect_timeout(CONNECT_TIMEOUT);
         // A database that vanished without a word is noticed by its silence.
         access.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE).keepalives_retries(3);
-        let client = blocking(|| connect(&access, &tls)).map_err(|error| database(error.into()))?;
+        // A station may start while the database restarts; one that is not there at all is soon told.
+        let first = policy().with_max_times(FIRST_RETRIES);
+        let client = blocking(|| (|| connect(&access, &tls)).retry(first).when(may_pass).call());
+        let client = client.map_err(|error| database(error.into()))?;
         Ok(Self { access, name, tls, client: Some(client) })
     }
 
@@ -160,6 +163,8 @@ fn policy() -> ExponentialBuilder {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Some twenty seconds in all.
+const FIRST_RETRIES: usize = 9;
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// With delays of up to five seconds: some ten minutes in all.
 const MAX_RETRIES: usize = 120;
