@@ -7,30 +7,28 @@ use super::{Answer, Journal, Registry};
 use crate::random;
 use crate::refusal::Refusal;
 
-/// What is to become of a pair of keys.
+/// Which keys are to be new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeySlot {
-    /// A new primary key.
+    Both,
     Primary,
-    /// A new secondary key.
     Secondary,
-    /// They change places.
-    Swap,
 }
 
 impl KeySlot {
+    /// The values that `az` sends.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        match text.to_ascii_lowercase().as_str() {
-            "primary" => Some(Self::Primary),
-            "secondary" => Some(Self::Secondary),
-            "swap" => Some(Self::Swap),
+        match text {
+            "both" => Some(Self::Both),
+            "primaryKey" => Some(Self::Primary),
+            "secondaryKey" => Some(Self::Secondary),
             _ => None,
         }
     }
 }
 
 impl Registry {
-    /// Renews a key of a device or a module, and answers the pair as it is then.
+    /// Renews keys of a device or a module, and answers the pair as it is then.
     pub(crate) fn renew_keys(
         &mut self,
         identity: &IdentityId,
@@ -41,10 +39,11 @@ impl Registry {
         let Authentication::Sas(Some(keys)) = &mut record.authentication else {
             return Err(Refusal::argument(format!("{identity} has no symmetric keys")));
         };
-        match slot {
-            KeySlot::Primary => keys.primary = random::symmetric_key(),
-            KeySlot::Secondary => keys.secondary = random::symmetric_key(),
-            KeySlot::Swap => std::mem::swap(&mut keys.primary, &mut keys.secondary),
+        if slot != KeySlot::Secondary {
+            keys.primary = random::symmetric_key();
+        }
+        if slot != KeySlot::Primary {
+            keys.secondary = random::symmetric_key();
         }
         let renewed = keys.clone();
         record.bump_etag();

@@ -1,5 +1,6 @@
 //! `POST /devices/keys/regenerate`: new symmetric keys for many devices and modules.
 
+use http::StatusCode;
 use hub_types::{DeviceId, IdentityId, ModuleId};
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +54,7 @@ struct Rotated {
 pub(crate) async fn regenerate(hub: &Hub, call: Call) -> Answer<Reply> {
     let body: Body = call.document()?;
     let slot = KeySlot::parse(&body.policy_key)
-        .ok_or_else(|| Refusal::argument("policyKey must be primary, secondary or swap"))?;
+        .ok_or_else(|| Refusal::argument("policyKey must be primaryKey, secondaryKey or both"))?;
     if body.devices.len() > MAX_IDENTITIES {
         return Err(Refusal::argument(format!("keys of at most {MAX_IDENTITIES} identities in one call")));
     }
@@ -75,7 +76,11 @@ pub(crate) async fn regenerate(hub: &Hub, call: Call) -> Answer<Reply> {
         Ok(Regenerated { policy_key: body.policy_key, errors, rotated_keys })
     });
     let written = written.await?;
-    Ok(Reply::document(&written.value)?.counts(written.counts))
+    let mut reply = Reply::document(&written.value)?.counts(written.counts);
+    if !written.value.errors.is_empty() {
+        reply.status = StatusCode::MULTI_STATUS;
+    }
+    Ok(reply)
 }
 
 fn identity(named: &Named) -> Answer<IdentityId> {
