@@ -660,9 +660,7 @@ Examples:
   cert-tool issue --ca ca --device-id device01 --module-id module01 --out issued
   cert-tool issue --ca ca --count 1000000 --pattern 'pump-{:06}' --out issued
 
-The same command again issues only what is missing. Rows with a `csr` get it signed;
-a public key (PEM, `BEGIN PUBLIC KEY`) in its place gets a certificate without proof that its owner has
-the private key.";
+The same command again issues only what is missing. Rows with a `csr` get it signed.";
 const SHOW_EXAMPLES: &str = "\
 Examples:
   cert-tool show device01/cert.pem --format json
