@@ -6,6 +6,7 @@ Usage:
     npm install
     export IOTHUB_CONNECTION_STRING="$(local-hub connection-string --data DIR)"
     export NODE_EXTRA_CA_CERTS=DIR/ca.pem
+    export JUDGE_CONTAINER=FOLDER
     node judge.js CERTIFICATES [websockets]
 
 The clients know no other ports than 443 and 8883, so the hub must listen there. CERTIFICATES is a folder with
@@ -14,8 +15,9 @@ know, `stranger/devices/judge-ca`.
 
 With `websockets` everything is done once more inside WebSockets.
 
+JUDGE_CONTAINER is an empty folder that the hub takes for a container of blobs, see its --blob-folder.
+
 Prints one line per check and a summary; ends with 1 if a check failed, with 2 if it could not begin.
-Where JUDGE_COVERAGE names a file, each check that passed appends `client<TAB>operation<TAB>ok` to it.
 Every device it makes has an id that begins with "judge-node-" or is one of the two above; it deletes them all.
 */
 "use strict";
@@ -56,7 +58,7 @@ function soon(promise, what) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-async function check(client, operation, what, action) {
+async function check(client, what, action) {
   try {
     await soon(Promise.resolve().then(action), what);
   } catch (error) {
@@ -66,9 +68,6 @@ async function check(client, operation, what, action) {
   }
   score.passed += 1;
   console.log(`ok ${client}: ${what}`);
-  if (process.env.JUDGE_COVERAGE) {
-    fs.appendFileSync(process.env.JUDGE_COVERAGE, `${client}\t${operation}\tok\n`);
-  }
 }
 
 async function refused(errorName, action) {
@@ -87,50 +86,50 @@ async function judgeService() {
   const id = "judge-node-service";
   const body = async (promise) => (await promise).responseBody;
   let created;
-  await check(client, "PutDevice", "creates a device", async () => {
+  await check(client, "creates a device", async () => {
     created = await body(registry.create({ deviceId: id }));
     assert.match(created.authentication.symmetricKey.primaryKey, /^[A-Za-z0-9+/]{43}=$/);
   });
-  await check(client, "PutDevice", "is told that it exists already", () =>
+  await check(client, "is told that it exists already", () =>
     refused("DeviceAlreadyExistsError", () => registry.create({ deviceId: id })));
-  await check(client, "GetDevice", "reads it", async () => {
+  await check(client, "reads it", async () => {
     assert.strictEqual((await body(registry.get(id))).etag, created.etag);
   });
-  await check(client, "GetDevice", "is told that another does not exist", () =>
+  await check(client, "is told that another does not exist", () =>
     refused("DeviceNotFoundError", () => registry.get("judge-node-missing")));
-  await check(client, "PutDevice", "disables it", async () => {
+  await check(client, "disables it", async () => {
     const updated = await body(registry.update({ ...created, status: "disabled" }));
     assert.strictEqual(updated.status, "disabled");
     assert.strictEqual(updated.authentication.symmetricKey.primaryKey, created.authentication.symmetricKey.primaryKey);
   });
-  await check(client, "PutDevice", "enables it again", () => registry.update({ ...created, status: "enabled" }));
-  await check(client, "ListDevices", "lists devices", async () => {
+  await check(client, "enables it again", () => registry.update({ ...created, status: "enabled" }));
+  await check(client, "lists devices", async () => {
     assert((await body(registry.list())).some((found) => found.deviceId === id));
   });
-  await check(client, "PutModule", "adds a module", () => registry.addModule({ deviceId: id, moduleId: "m" }));
-  await check(client, "GetModule", "reads it", async () => {
+  await check(client, "adds a module", () => registry.addModule({ deviceId: id, moduleId: "m" }));
+  await check(client, "reads it", async () => {
     assert.strictEqual((await body(registry.getModule(id, "m"))).moduleId, "m");
   });
-  await check(client, "ListModules", "lists modules", async () => {
+  await check(client, "lists modules", async () => {
     assert.strictEqual((await body(registry.getModulesOnDevice(id))).length, 1);
   });
-  await check(client, "GetTwin", "reads a twin", async () => {
+  await check(client, "reads a twin", async () => {
     const twin = await body(registry.getTwin(id));
     assert.strictEqual(twin.properties.desired.$version, 1);
   });
-  await check(client, "PatchTwin", "patches a twin through its handle", async () => {
+  await check(client, "patches a twin through its handle", async () => {
     const twin = await body(registry.getTwin(id));
     await twin.update({ tags: { site: "here" }, properties: { desired: { a: 1 } } });
     const updated = await body(registry.getTwin(id));
     assert.deepStrictEqual([updated.tags.site, updated.properties.desired.a], ["here", 1]);
   });
-  await check(client, "PatchTwin", "is told that an etag is out of date", () =>
+  await check(client, "is told that an etag is out of date", () =>
     refused("InvalidEtagError", () => registry.updateTwin(id, { tags: { a: 1 } }, '"AAAAAAAAAAE="')));
-  await check(client, "PatchTwin", "patches a module's twin", async () => {
+  await check(client, "patches a module's twin", async () => {
     const updated = await body(registry.updateModuleTwin(id, "m", { properties: { desired: { b: 2 } } }, "*"));
     assert.strictEqual(updated.properties.desired.b, 2);
   });
-  await check(client, "Query", "queries page by page to the end", async () => {
+  await check(client, "queries page by page to the end", async () => {
     const query = registry.createQuery("SELECT * FROM devices WHERE tags.site = 'here'", 1);
     const found = [];
     while (query.hasMoreResults) {
@@ -138,18 +137,84 @@ async function judgeService() {
     }
     assert.deepStrictEqual(found, [id]);
   });
-  await check(client, "BulkRegistry", "creates and deletes in bulk", async () => {
+  await check(client, "creates and deletes in bulk", async () => {
     const many = [{ deviceId: "judge-node-1" }, { deviceId: "judge-node-2" }];
     assert.strictEqual((await body(registry.addDevices(many))).isSuccessful, true);
     assert.strictEqual((await body(registry.removeDevices(many, true))).isSuccessful, true);
   });
-  await check(client, "GetDeviceStatistics", "reads statistics", async () => {
+  await check(client, "reads statistics", async () => {
     assert.strictEqual(typeof (await body(registry.getRegistryStatistics())).totalDeviceCount, "number");
   });
-  await check(client, "DirectMethod", "is told that a device is not online", () =>
+  await check(client, "is told that a device is not online", () =>
     refused("DeviceNotFoundError", () => service.invokeDeviceMethod("judge-node-missing", { methodName: "x" })));
-  await check(client, "DeleteModule", "removes a module", () => registry.removeModule(id, "m"));
-  await check(client, "DeleteDevice", "deletes a device", () => registry.delete(id));
+  await check(client, "removes a module", () => registry.removeModule(id, "m"));
+  await check(client, "deletes a device", () => registry.delete(id));
+}
+
+/** A job when it has come to its end. */
+async function ended(read, jobId) {
+  for (;;) {
+    const job = await read(jobId);
+    if (["completed", "failed", "cancelled"].includes(job.status)) {
+      return job.status;
+    }
+    await new Promise((done) => setTimeout(done, 50));
+  }
+}
+
+/** Jobs and configurations as a service uses them. */
+async function judgeJobs() {
+  const client = "Node azure-iothub";
+  const jobs = hub.JobClient.fromConnectionString(connectionString);
+  const container = process.env.JUDGE_CONTAINER;
+  const body = async (promise) => (await promise).responseBody;
+  const condition = "deviceId = 'judge-node-jobs'";
+  // A hub forgets no job: each run has its own.
+  const [first, second] = [1, 2].map((number) => `judge-node-${Date.now()}-${number}`);
+  await registry.create({ deviceId: "judge-node-jobs", capabilities: { iotEdge: true } });
+  await check(client, "changes twins by a job", async () => {
+    await jobs.scheduleTwinUpdate(first, condition, { etag: "*", tags: { by: "job" } }, new Date(), 60);
+    assert.strictEqual(await ended(async (id) => (await jobs.getJob(id)).jobStatus, first), "completed");
+    assert.strictEqual((await body(registry.getTwin("judge-node-jobs"))).tags.by, "job");
+  });
+  await check(client, "cancels a job before it begins", async () => {
+    const inAnHour = new Date(Date.now() + 3_600_000);
+    await jobs.scheduleDeviceMethod(second, condition, { methodName: "x" }, inAnHour, 60);
+    await jobs.cancelJob(second);
+    assert.strictEqual(await ended(async (id) => (await jobs.getJob(id)).jobStatus, second), "cancelled");
+  });
+  await check(client, "finds jobs", async () => {
+    const found = (await jobs.createQuery("scheduleUpdateTwin", "completed").next()).result;
+    assert(found.some((job) => job.jobId === first));
+  });
+  await check(client, "exports devices and imports them", async () => {
+    const exported = await registry.exportDevicesToBlob(container, false);
+    assert.strictEqual(await ended((id) => registry.getJob(id), exported.jobId), "completed");
+    const lines = fs.readFileSync(path.join(container, "devices.txt"), "utf8").trim().split("\n");
+    assert(lines.map((line) => JSON.parse(line).id).includes("judge-node-jobs"));
+    const item = { id: "judge-node-imported", importMode: "create", status: "enabled" };
+    fs.writeFileSync(path.join(container, "devices.txt"), JSON.stringify(item));
+    const imported = await registry.importDevicesFromBlob(container, container);
+    assert.strictEqual(await ended((id) => registry.getJob(id), imported.jobId), "completed");
+    assert((await body(registry.listJobs())).some((job) => job.jobId === imported.jobId));
+    await registry.delete(item.id);
+  });
+  await check(client, "keeps, changes and removes a configuration", async () => {
+    const id = "judge-node-configuration";
+    const content = { deviceContent: { "properties.desired.wifi": { ssid: "line" } } };
+    const made = await body(registry.addConfiguration({ id, content, targetCondition: "tags.site='here'", priority: 3 }));
+    await registry.updateConfiguration({ ...made, priority: 4 });
+    assert.strictEqual((await body(registry.getConfiguration(id))).priority, 4);
+    assert.deepStrictEqual((await body(registry.getConfigurations())).map((found) => found.id), [id]);
+    await registry.removeConfiguration(id);
+  });
+  await check(client, "applies content to an edge device", async () => {
+    const modulesContent = { $edgeAgent: { "properties.desired": { schemaVersion: "1.1" } } };
+    await registry.applyConfigurationContentOnDevice("judge-node-jobs", { modulesContent });
+    const twin = await body(registry.getModuleTwin("judge-node-jobs", "$edgeAgent"));
+    assert.strictEqual(twin.properties.desired.schemaVersion, "1.1");
+  });
+  await registry.delete("judge-node-jobs");
 }
 
 /** Everything that a device or module does, in the order in which it does it. */
@@ -158,21 +223,21 @@ async function exercise(name, client, deviceId, moduleId) {
   const serviceTwin = async () =>
     (await (moduleId ? registry.getModuleTwin(deviceId, moduleId) : registry.getTwin(deviceId))).responseBody;
   let twin;
-  await check(kind, "Connect", "connects and is seen to be connected", async () => {
+  await check(kind, "connects and is seen to be connected", async () => {
     await client.open();
     assert.strictEqual((await serviceTwin()).connectionState, "Connected");
   });
-  await check(kind, "GetTwin", "reads its twin", async () => {
+  await check(kind, "reads its twin", async () => {
     twin = await client.getTwin();
     assert.strictEqual(typeof twin.properties.desired.$version, "number");
     assert.strictEqual(typeof twin.properties.reported.$version, "number");
   });
-  await check(kind, "PatchReported", "reports", async () => {
+  await check(kind, "reports", async () => {
     await new Promise((done, fail) =>
       twin.properties.reported.update({ firmware: name }, (error) => (error ? fail(error) : done())));
     assert.strictEqual((await serviceTwin()).properties.reported.firmware, name);
   });
-  await check(kind, "DesiredNotification", "is told of desired properties", async () => {
+  await check(kind, "is told of desired properties", async () => {
     const patch = (desired) => {
       const body = { properties: { desired } };
       return moduleId
@@ -192,7 +257,7 @@ async function exercise(name, client, deviceId, moduleId) {
     await patch(null);
     await cleared;
   });
-  await check(kind, "DirectMethod", "answers a direct method", async () => {
+  await check(kind, "answers a direct method", async () => {
     client[moduleId ? "onMethod" : "onDeviceMethod"]("blink", (request, response) =>
       response.send(207, { did: request.methodName, times: request.payload.times }, () => {}));
     const call = { methodName: "blink", payload: { times: 2 }, connectTimeoutInSeconds: 60, responseTimeoutInSeconds: 60 };
@@ -201,7 +266,7 @@ async function exercise(name, client, deviceId, moduleId) {
       : await service.invokeDeviceMethod(deviceId, call);
     assert.deepStrictEqual(answer.result, { status: 207, payload: { did: "blink", times: 2 } });
   });
-  await check(kind, "Telemetry", "sends a message to the cloud", async () => {
+  await check(kind, "sends a message to the cloud", async () => {
     const before = (await serviceTwin()).lastActivityTime;
     const message = new device.Message(JSON.stringify({ t: 21.5 }));
     message.properties.add("alarm", "a&b=c/d");
@@ -209,7 +274,7 @@ async function exercise(name, client, deviceId, moduleId) {
     assert((await serviceTwin()).lastActivityTime > before, "lastActivityTime stands still");
   });
   if (!moduleId) {
-    await check(kind, "CloudToDevice", "receives a message from the cloud", async () => {
+    await check(kind, "receives a message from the cloud", async () => {
       const received = new Promise((done) => client.on("message", (message) => {
         client.complete(message, () => done(message));
       }));
@@ -217,7 +282,7 @@ async function exercise(name, client, deviceId, moduleId) {
       assert.strictEqual((await received).getData().toString(), "hello");
     });
   }
-  await check(kind, "Disconnect", "disconnects and is seen to have", async () => {
+  await check(kind, "disconnects and is seen to have", async () => {
     await client.close();
     while ((await serviceTwin()).connectionState !== "Disconnected") {
       await new Promise((done) => setTimeout(done, 50));
@@ -284,7 +349,7 @@ async function judgeDevices() {
       ["another's certificate", "judge-thumbprint", "devices/judge-ca"],
       ["a certificate of another CA", "judge-ca", "stranger/devices/judge-ca"],
     ]) {
-      await check(`Node azure-iot-device (${name}${suffix})`, "RefusedConnect", "is refused", async () => {
+      await check(`Node azure-iot-device (${name}${suffix})`, "is refused", async () => {
         const client = await withCertificate(id, folder, transport);
         client.setRetryPolicy(new (require("azure-iot-common").NoRetry)());
         await refused("UnauthorizedError", () => client.open());
@@ -296,6 +361,7 @@ async function judgeDevices() {
 async function main() {
   try {
     await judgeService();
+    await judgeJobs();
     await judgeDevices();
   } finally {
     for (const id of ["judge-node-sas", "judge-thumbprint", "judge-ca"]) {

@@ -4,23 +4,39 @@ Usage:
     pip install -r requirements.txt
     export IOTHUB_CONNECTION_STRING="$(local-hub connection-string --data DIR)"
     export REQUESTS_CA_BUNDLE=DIR/ca.pem
+    export JUDGE_CONTAINER=FOLDER
     python judge.py
+
+JUDGE_CONTAINER is an empty folder that the hub takes for a container of blobs, see its --blob-folder.
 
 Prints one line per check and a summary; ends with 1 if a check failed, with 2 if it could not begin.
 Every device it makes has an id that begins with "judge-", and it deletes them all.
 """
 
 import base64
+import datetime
+import json
 import os
 import sys
 import time
 import traceback
 
 try:
-    from azure.iot.hub import IoTHubRegistryManager
+    from azure.iot.hub import (
+        IoTHubConfigurationManager,
+        IoTHubHttpRuntimeManager,
+        IoTHubJobManager,
+        IoTHubRegistryManager,
+    )
     from azure.iot.hub.models import (
         AuthenticationMechanism,
+        CloudToDeviceMethod,
+        Configuration,
+        ConfigurationContent,
+        ConfigurationQueriesTestInput,
         ExportImportDevice,
+        JobProperties,
+        JobRequest,
         QuerySpecification,
         SymmetricKey,
         Twin,
@@ -36,6 +52,7 @@ PREFIX = "judge-"
 SHA256 = "AB" * 32
 SHA256_LOWER = "cd" * 32
 SHA1 = "0F" * 20
+DEADLINE = 60  # seconds, for whatever must come
 
 CHECKS = []
 
@@ -70,6 +87,26 @@ def key(byte):
 
 def desired(value):
     return Twin(properties=TwinProperties(desired=value))
+
+
+def manager(kind):
+    return kind.from_connection_string(os.environ["IOTHUB_CONNECTION_STRING"].strip())
+
+
+def ended(read, name):
+    """The job when it has come to its end."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        job = read(name)
+        if job.status in ("completed", "failed", "cancelled"):
+            return job
+        if time.monotonic() > deadline:
+            raise AssertionError(f"job {name} stays {job.status}")
+        time.sleep(0.05)
+
+
+def in_an_hour():
+    return datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)
 
 
 def bulk_item(device, mode, module=None, **fields):
@@ -330,6 +367,102 @@ def list_devices(hub):
 
 
 @check
+def methods(hub):
+    """a method of a device that is not connected, and of one that is not there"""
+    call = CloudToDeviceMethod(method_name="blink", payload={}, response_timeout_in_seconds=5)
+    refused(404, "DeviceNotOnline", hub.invoke_device_method, PREFIX + "ca", call)
+    refused(404, "DeviceNotFound", hub.invoke_device_method, PREFIX + "nobody", call)
+    refused(404, "DeviceNotOnline", hub.invoke_device_module_method, PREFIX + "ca", "ca", call)
+
+
+@check
+def scheduled_jobs(hub):
+    """a job that changes twins, and one that is cancelled before it begins"""
+    jobs = manager(IoTHubJobManager)
+    # A hub forgets no job: each run has its own.
+    first, second = (f"judge-{time.time_ns()}-{number}" for number in (1, 2))
+    request = JobRequest(
+        job_id=first,
+        type="scheduleUpdateTwin",
+        update_twin=Twin(etag="*", tags={"by": "job"}),
+        query_condition=f"deviceId = '{PREFIX}ca'",
+        start_time=datetime.datetime.now(datetime.timezone.utc),
+        max_execution_time_in_seconds=60,
+    )
+    equal(jobs.create_scheduled_job(first, request).job_id, first, "job")
+    done = ended(jobs.get_scheduled_job, first)
+    counted = done.device_job_statistics
+    equal((done.status, counted.device_count, counted.succeeded_count), ("completed", 1, 1), "job's end")
+    equal(hub.get_twin(PREFIX + "ca").tags["by"], "job", "tag")
+    refused(409, "JobAlreadyExists", jobs.create_scheduled_job, first, request)
+    request.job_id, request.start_time = second, in_an_hour()
+    jobs.create_scheduled_job(second, request)
+    jobs.cancel_scheduled_job(second)
+    equal(ended(jobs.get_scheduled_job, second).status, "cancelled", "the other job's end")
+
+
+@check
+def import_export_jobs(hub):
+    """all devices are exported to a container, and imported from it"""
+    jobs, container = manager(IoTHubJobManager), os.environ["JUDGE_CONTAINER"]
+    export = JobProperties(type="export", output_blob_container_uri=container, exclude_keys_in_export=False)
+    made = jobs.create_import_export_job(export)
+    equal(ended(jobs.get_import_export_job, made.job_id).status, "completed", "export")
+    blob = os.path.join(container, "devices.txt")
+    with open(blob) as file:
+        exported = [json.loads(line) for line in file]
+    equal(len({(item["id"], item.get("moduleId")) for item in exported}), len(exported), "identities")
+    with open(blob, "w") as file:
+        item = {"id": PREFIX + "imported", "importMode": "create", "status": "enabled"}
+        file.write(json.dumps(item | {"authentication": {"type": "certificateAuthority"}}))
+    load = JobProperties(
+        type="import", input_blob_container_uri=container, output_blob_container_uri=container
+    )
+    made = jobs.create_import_export_job(load)
+    equal(ended(jobs.get_import_export_job, made.job_id).status, "completed", "import")
+    equal(hub.get_device(PREFIX + "imported").authentication.type, "certificateAuthority", "imported device")
+    if made.job_id not in [job.job_id for job in jobs.get_import_export_jobs()]:
+        raise AssertionError("the list lacks the job")
+
+
+@check
+def configurations(hub):
+    """a configuration is kept, changed and deleted; content is applied to an edge device"""
+    kept, name = manager(IoTHubConfigurationManager), PREFIX + "configuration"
+    content = ConfigurationContent(device_content={"properties.desired.wifi": {"ssid": "line"}})
+    wanted = Configuration(id=name, content=content, target_condition="tags.site='munich'", priority=3)
+    made = kept.create_configuration(wanted)
+    equal((made.id, made.priority), (name, 3), "configuration")
+    refused(409, "ConfigurationAlreadyExists", kept.create_configuration, wanted)
+    made.priority = 4
+    # This client does not quote the etags of configurations, and only quoted ones are honoured.
+    kept.update_configuration(made, f'"{made.etag}"')
+    equal(kept.get_configuration(name).priority, 4, "priority")
+    equal([found.id for found in kept.get_configurations(20)], [name], "list")
+    queries = ConfigurationQueriesTestInput(target_condition="tags.site='munich'")
+    equal(kept.test_configuration_queries(queries).target_condition_error, None, "condition")
+    modules = {"$edgeAgent": {"properties.desired": {"schemaVersion": "1.1"}}}
+    kept.apply_configuration_on_edge_device(PREFIX + "edge", ConfigurationContent(modules_content=modules))
+    twin = hub.get_module_twin(PREFIX + "edge", "$edgeAgent")
+    equal(twin.properties.desired["schemaVersion"], "1.1", "the agent's twin")
+    kept.delete_configuration(name)
+    refused(404, "ConfigurationNotFound", kept.get_configuration, name)
+
+
+@check
+def what_is_not_built(hub):
+    """feedback is answered with 501 and its name"""
+    try:
+        manager(IoTHubHttpRuntimeManager).receive_feedback_notification()
+    except HttpOperationError as error:
+        equal(error.response.status_code, 501, "status")
+        if "ReceiveFeedbackNotification" not in error.response.text:
+            raise AssertionError(error.response.text)
+        return
+    raise AssertionError("it was answered")
+
+
+@check
 def awkward_ids(hub):
     """an id of every legal character"""
     device = PREFIX + "-:.+%_#*?!(),=@$';"
@@ -350,7 +483,11 @@ def strangers(hub):
 
 
 def clean(hub):
-    """Deletes every device of ours."""
+    """Deletes every configuration and every device of ours."""
+    kept = manager(IoTHubConfigurationManager)
+    for found in kept.get_configurations(100):
+        if found.id.startswith(PREFIX):
+            kept.delete_configuration(found.id)
     query = QuerySpecification(query=f"SELECT * FROM devices WHERE startswith(deviceId, '{PREFIX}')")
     while True:
         found = hub.query_iot_hub(query, None, 100).items

@@ -50,12 +50,19 @@ impl ServedHub {
     }
 
     /// Serves on the ports that device SDKs know, of a loopback address that nobody else uses.
-    /// Devices may have certificates of the CA in the file.
-    pub fn start_for_devices(station: &Station, data: &str, device_ca: &Path) -> Result<Self> {
+    /// Devices may have certificates of the CA in the file; jobs find their containers in the folder.
+    pub fn start_for_devices(
+        station: &Station,
+        data: &str,
+        device_ca: &Path,
+        containers: &Path,
+    ) -> Result<Self> {
         let address = free_loopback_address()?;
         let (https, mqtt) = (format!("{address}:443"), format!("{address}:8883"));
-        let (address, device_ca) = (address.to_string(), device_ca.to_string_lossy());
-        let args = ["--https", &https, "--mqtt", &mqtt, "--host-name", &address, "--device-ca", &device_ca];
+        let (device_ca, containers) = (device_ca.to_string_lossy(), containers.to_string_lossy());
+        let address = address.to_string();
+        let mut args = vec!["--https", &https, "--mqtt", &mqtt, "--host-name", &address];
+        args.extend(["--device-ca", &device_ca, "--blob-folder", &containers]);
         Self::start_with(station, data, &args)
     }
 
@@ -192,6 +199,25 @@ impl LoggedRequest {
 
     /// The HTTP method.
     pub fn method(&self) -> &str {
-        self.0.get("method").and_then(Value::as_str).unwrap_or_default()
+        self.text("method")
+    }
+
+    /// The operation's name; empty where there is none.
+    pub fn operation(&self) -> &str {
+        self.text("operation")
+    }
+
+    /// What the client calls itself; empty where it does not.
+    pub fn agent(&self) -> &str {
+        self.text("agent")
+    }
+
+    /// The status of the answer; 0 where there was none.
+    pub fn status(&self) -> u64 {
+        self.0.get("status").and_then(Value::as_u64).unwrap_or_default()
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.0.get(name).and_then(Value::as_str).unwrap_or_default()
     }
 }

@@ -22,6 +22,9 @@ pub(crate) struct Line<'a> {
     pub(crate) request_id: &'a str,
     pub(crate) method: &'a str,
     pub(crate) path: &'a str,
+    /// What the client calls itself, cut after [`MAX_AGENT`] bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) agent: Option<&'a str>,
     /// The operation's name, where the path has one.
     pub(crate) operation: Option<&'static str>,
     /// What was answered; null where a fault let nothing be done and nothing be answered.
@@ -36,6 +39,16 @@ pub(crate) struct Line<'a> {
     pub(crate) milliseconds: u64,
     #[serde(flatten)]
     pub(crate) counts: Counts,
+}
+
+/// The most of a client's name that a line repeats, in bytes.
+const MAX_AGENT: usize = 200;
+
+/// A client's name as lines have it.
+pub(crate) fn agent(name: &[u8]) -> Option<&str> {
+    let printable = name.iter().take(MAX_AGENT).take_while(|byte| matches!(byte, b' '..=b'~')).count();
+    let (name, _) = name.split_at_checked(printable)?;
+    str::from_utf8(name).ok().filter(|name| !name.is_empty())
 }
 
 impl RequestLog {

@@ -294,7 +294,9 @@ mod tests {
             names.join(" ")
         };
         let rows = ROUTES.iter();
-        let rows = rows.map(|row| format!("{} {}: {}", row.method, row.path, allowed(row.right)));
+        let rows = rows.map(|row| {
+            format!("{} {} {}: {}", row.operation.name(), row.method, row.path, allowed(row.right))
+        });
         let table = rows.collect::<Vec<_>>().join("\n") + "\n";
         assert_eq!(table, include_str!("../../rights.txt"));
     }

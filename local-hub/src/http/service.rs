@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::RETRY_AFTER;
+use http::header::{RETRY_AFTER, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Request};
 use hub_types::ErrorCode;
@@ -14,7 +14,7 @@ use super::access::Caller;
 use super::answer_body::{AnswerBody, Cut};
 use super::call::Call;
 use super::reply::{self, HttpResponse, Reply, refusal_response};
-use super::request_log::Line;
+use super::request_log::{self, Line};
 use super::routes::{self, Found, Operation};
 use super::{RequestLog, access, body, handlers, throttling};
 use crate::faults::{Effect, Weather};
@@ -166,6 +166,7 @@ impl Service {
             request_id: &request.id,
             method: request.parts.method.as_str(),
             path: request.parts.uri.path(),
+            agent: request.parts.headers.get(USER_AGENT).and_then(|name| request_log::agent(name.as_bytes())),
             operation: request.operation.map(Operation::name),
             status,
             errorcode,

@@ -37,6 +37,7 @@ async fn every_request_has_a_line_that_counts_and_holds_no_secret() {
     );
     assert_eq!((&lines[0]["created"], &lines[0]["failed"]), (&json!(1), &json!(1)));
     assert_eq!((&lines[1]["updated"], &lines[2]["unchanged"]), (&json!(1), &json!(1)));
+    assert!(lines.iter().all(|line| line.get("agent").is_none()), "this client does not name itself");
     assert!(
         !text.contains("SharedAccess") && !text.contains("sig=") && !text.contains(key.as_str().unwrap())
     );

@@ -1,0 +1,155 @@
+//! Clients that share no code with the hub drive it, unchanged, and are content: Microsoft's SDKs for
+//! services and for devices, in Python and in Node, and mosquitto.
+//!
+//! `scripts/install-test-needs` installs them; without them this fails rather than being skipped. What
+//! each of them did is taken from the hub's own request log, and must be what the table in `docs/`
+//! says; `SNAPSHOTS=overwrite` writes the table anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use anyhow::{Context, Result, bail, ensure};
+use tests::{Ended, ServedHub, Station, repository};
+
+/// The clients by the column they have in the table, with a part of the name that they give the hub.
+const CLIENTS: [(&str, &str); 4] = [
+    ("Python azure-iot-hub", "iothubgatewayserviceapis/"),
+    ("Node azure-iothub", "azure-iothub/"),
+    ("Python azure-iot-device", "azure-iot-device-iothub-py/"),
+    ("Node azure-iot-device-mqtt", "azure-iot-device/"),
+];
+
+/// A hub that devices with the certificates below can connect to, and that has a container for blobs.
+struct Scene {
+    station: Station,
+    hub: ServedHub,
+    container: PathBuf,
+}
+
+impl Scene {
+    fn set() -> Result<Self> {
+        let station = Station::new()?;
+        for (ca, name) in [("ca", "Factory"), ("stranger-ca", "Stranger")] {
+            station.run("cert-tool", ["ca", "init", ca, "--name", name])?.expect_code(0)?;
+        }
+        let issue = |ca: &str, out: &str, ids: &[&str]| -> Result<()> {
+            let args = ["issue", "--sink", "folder", "--ca", ca, "--out", out, "--device-id"];
+            station.run("cert-tool", args.iter().chain(ids))?.expect_code(0).map(drop)
+        };
+        issue("ca", "issued", &["judge-thumbprint"])?;
+        issue("ca", "issued", &["judge-ca"])?;
+        issue("ca", "issued", &["judge-sas", "--module-id", "judge-thumbprint"])?;
+        issue("ca", "issued", &["judge-sas", "--module-id", "judge-ca"])?;
+        issue("stranger-ca", "issued/stranger", &["judge-ca"])?;
+        let container = station.path("blobs/container");
+        std::fs::create_dir_all(&container)?;
+        // Only the root: devices present the issuing CA's certificate with their own.
+        let (device_ca, blobs) = (station.path("ca/root.pem"), station.path("blobs"));
+        let hub = ServedHub::start_for_devices(&station, "hub", &device_ca, &blobs)?;
+        Ok(Self { station, hub, container })
+    }
+
+    /// Lets a judge judge, and insists on a number of checks, so that none gets lost unnoticed.
+    fn judge(&self, program: &Path, script: &str, checks: usize) -> Result<()> {
+        let output = Command::new(program)
+            .arg(repository().join(script))
+            .args(["issued", "websockets"])
+            .current_dir(self.station.folder())
+            .env("IOTHUB_CONNECTION_STRING", self.hub.connection_string())
+            .env("REQUESTS_CA_BUNDLE", self.hub.ca_file())
+            .env("NODE_EXTRA_CA_CERTS", self.hub.ca_file())
+            .env("JUDGE_CONTAINER", &self.container)
+            .output()
+            .with_context(|| NEEDS)?;
+        let judged = Ended::of(output)?.expect_code(0)?;
+        let made = judged.stdout.lines().filter(|line| line.starts_with("ok ")).count();
+        ensure!(made >= checks, "only {made} checks were made:\n{}", judged.stdout);
+        Ok(())
+    }
+
+    /// What each client did, by the name that it gave the hub; `nameless` for one that gives none.
+    fn seen(&self, nameless: Option<&'static str>) -> Result<Seen> {
+        let mut seen = Seen::new();
+        for request in self.hub.requests()? {
+            let named =
+                CLIENTS.iter().find(|(_, part)| request.agent().contains(part)).map(|(name, _)| *name);
+            let client = named.or_else(|| nameless.filter(|_| request.agent().is_empty()));
+            let cell = match request.status() {
+                200..300 => "yes",
+                501 => "501",
+                _ => continue,
+            };
+            if let Some(client) = client {
+                seen.entry(request.operation().to_owned()).or_default().insert(client, cell);
+            }
+        }
+        Ok(seen)
+    }
+}
+
+/// Operations by name, and what became of them by client.
+type Seen = BTreeMap<String, BTreeMap<&'static str, &'static str>>;
+
+const NEEDS: &str = "run scripts/install-test-needs first, or all tests with scripts/test";
+
+fn python(script: &'static str, checks: usize) -> Result<Seen> {
+    let scene = Scene::set()?;
+    scene.judge(&repository().join(".venv/bin/python"), script, checks)?;
+    scene.seen(None)
+}
+
+fn node() -> Result<Seen> {
+    ensure!(repository().join("scripts/sdk-judge-node/node_modules").exists(), NEEDS);
+    let scene = Scene::set()?;
+    scene.judge(Path::new("node"), "scripts/sdk-judge-node/judge.js", 92)?;
+    scene.seen(None)
+}
+
+/// What is in the table of the documentation.
+fn table(seen: &Seen) -> Result<String> {
+    let mut text = String::from(INTRODUCTION);
+    let columns = CLIENTS.map(|(name, _)| name);
+    writeln!(text, "| operation | {} |\n|---|{}", columns.join(" | "), "---|".repeat(columns.len()))?;
+    for (operation, cells) in seen {
+        let cells = columns.map(|client| cells.get(client).copied().unwrap_or_default());
+        writeln!(text, "| `{operation}` | {} |", cells.join(" | "))?;
+    }
+    let rights = std::fs::read_to_string(repository().join("local-hub/rights.txt"))?;
+    let all: BTreeSet<_> = rights.lines().filter_map(|line| line.split(' ').next()).collect();
+    let rest: Vec<_> =
+        all.into_iter().filter(|name| !seen.contains_key(*name)).map(|name| format!("`{name}`")).collect();
+    writeln!(text, "\nRun by none of them: {}.", rest.join(", "))?;
+    Ok(text)
+}
+
+const INTRODUCTION: &str = "\
+# What each client was seen to do on the local hub
+
+Each of these clients, unchanged, is driven by a judge in `scripts/`, and the table is what the hub's request log says of it
+afterwards: `yes` where the operation succeeded, `501` where the hub answered that it does not have it. A test writes the
+table and fails when it is no longer true; `az`, which can't be installed by a test, was run by hand (see
+[local-hub.md](local-hub.md)).
+
+";
+
+#[test]
+fn what_each_client_did_is_what_the_table_says() -> Result<()> {
+    let judges: [fn() -> Result<Seen>; 3] =
+        [|| python("scripts/sdk-judge/judge.py", 23), || python("scripts/device-judge/judge.py", 98), node];
+    let judged: Vec<_> = thread::scope(|scope| {
+        let running: Vec<_> = judges.iter().map(|judge| scope.spawn(judge)).collect();
+        running.into_iter().map(|judge| judge.join().unwrap_or_else(|_| bail!("a judge panicked"))).collect()
+    });
+    let mut seen = Seen::new();
+    for one in judged {
+        for (operation, cells) in one? {
+            seen.entry(operation).or_default().extend(cells);
+        }
+    }
+    let written = snapbox::Data::read_from(&repository().join("docs/local-hub-clients.md"), None).raw();
+    snapbox::assert_data_eq!(table(&seen)?, written);
+    Ok(())
+}
