@@ -108,11 +108,11 @@ fn node() -> Result<Seen> {
     scene.seen(None)
 }
 
-/// What is in the table of the documentation.
+/// The table, and what is missing from it.
 fn table(seen: &Seen) -> Result<String> {
-    let mut text = String::from(INTRODUCTION);
     let columns = CLIENTS.map(|(name, _)| name);
-    writeln!(text, "| operation | {} |\n|---|{}", columns.join(" | "), "---|".repeat(columns.len()))?;
+    let mut text =
+        format!("| operation | {} |\n|---|{}\n", columns.join(" | "), "---|".repeat(columns.len()));
     for (operation, cells) in seen {
         let cells = columns.map(|client| cells.get(client).copied().unwrap_or_default());
         writeln!(text, "| `{operation}` | {} |", cells.join(" | "))?;
@@ -125,15 +125,15 @@ fn table(seen: &Seen) -> Result<String> {
     Ok(text)
 }
 
-const INTRODUCTION: &str = "\
-# What each client was seen to do on the local hub
+/// The page with the table in the place of the one that it has.
+fn with_table(page: &str, table: &str) -> Result<String> {
+    let (before, rest) = page.split_once(BEGIN).context("the page has no table")?;
+    let (_, after) = rest.split_once(END).context("the table has no end")?;
+    Ok([before, BEGIN, table, END, after].concat())
+}
 
-Each of these clients, unchanged, is driven by a judge in `scripts/`, and the table is what the hub's request log says of it
-afterwards: `yes` where the operation succeeded, `501` where the hub answered that it does not have it. A test writes the
-table and fails when it is no longer true; `az`, which can't be installed by a test, was run by hand (see
-[local-hub.md](local-hub.md)).
-
-";
+const BEGIN: &str = "<!-- written by tests/tests/clients.rs -->\n\n";
+const END: &str = "\n<!-- until here -->\n";
 
 #[test]
 fn what_each_client_did_is_what_the_table_says() -> Result<()> {
@@ -149,7 +149,8 @@ fn what_each_client_did_is_what_the_table_says() -> Result<()> {
             seen.entry(operation).or_default().extend(cells);
         }
     }
-    let written = snapbox::Data::read_from(&repository().join("docs/local-hub-clients.md"), None).raw();
-    snapbox::assert_data_eq!(table(&seen)?, written);
+    let page = snapbox::Data::read_from(&repository().join("docs/local-hub.md"), None).raw();
+    let wanted = with_table(&page.render().context("the page is no text")?, &table(&seen)?)?;
+    snapbox::assert_data_eq!(wanted, page);
     Ok(())
 }
