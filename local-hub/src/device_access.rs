@@ -7,9 +7,10 @@ use std::fmt;
 
 use hub_types::identity::Status;
 use hub_types::sas::SasToken;
-use hub_types::{Authentication, IdentityId};
+use hub_types::{Authentication, ErrorCode, IdentityId};
 
 use crate::certificates::DeviceCertificate;
+use crate::refusal::Refusal;
 use crate::registry::Registry;
 
 /// By what a client says that it is a certain identity. What can be decided without the registry
@@ -26,6 +27,12 @@ pub(crate) enum Evidence {
 /// Why somebody may not connect. Clients are not told; the log is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Denied(pub(crate) String);
+
+impl Denied {
+    pub(crate) fn into_refusal(self) -> Refusal {
+        Refusal::new(ErrorCode::IotHubUnauthorizedAccess, self.0)
+    }
+}
 
 /// Decides, and returns the generation of the identity that may connect.
 pub(crate) fn admit(registry: &Registry, identity: &IdentityId, evidence: &Evidence) -> Result<u64, Denied> {

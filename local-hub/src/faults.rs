@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use hub_types::ErrorCode;
 
+use crate::refusal::Refusal;
+
 /// What is to go wrong. The default is nothing.
 ///
 /// Made from a file by [`Faults::parse`]; the format is told there.
@@ -79,7 +81,8 @@ impl Fault {
     }
 }
 
-/// What happens to a request.
+/// What happens to a request, or to an operation of a device over MQTT: there the answer is what the
+/// hub sends on the connection for this operation, and what can't be answered with an error ends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
@@ -123,7 +126,21 @@ impl Effect {
             Self::StalePage => "stale-page",
         }
     }
+
+    /// The refusal that it puts in the place of doing the operation, if it does.
+    pub(crate) fn refusal(&self, operation: &str) -> Option<Refusal> {
+        let Self::Status { status, code, .. } = self else {
+            return None;
+        };
+        Some(match code {
+            Some(ErrorCode::ThrottlingException) => Refusal::throttled(operation),
+            Some(code) => Refusal::new(*code, FAULT_TEXT),
+            None => Refusal { status: *status, name: "BadGateway", text: FAULT_TEXT.to_owned() },
+        })
+    }
 }
+
+const FAULT_TEXT: &str = "a fault of the local hub, as it was told to have";
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,6 @@
 //! the operation, [`access`] lets the caller in, a file in [`handlers`] does what is asked, and
 //! [`reply`] puts the answer into IoT Hub's form.
 
-pub(crate) use request_log::RequestLog;
 pub(crate) use routes::operation_names;
 pub(crate) use server::Https;
 pub(crate) use service::Service;
@@ -15,7 +14,6 @@ mod body;
 mod call;
 mod handlers;
 mod reply;
-mod request_log;
 mod routes;
 mod server;
 mod service;

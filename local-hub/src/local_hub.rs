@@ -15,13 +15,15 @@ use crate::config::{Config, Reach};
 use crate::data_folder::{DataFolder, unknown_policy};
 use crate::error::{Error, Result};
 use crate::faults::{Faults, FaultsError};
-use crate::http::{Https, RequestLog, Service, operation_names};
+use crate::http::{Https, Service};
 use crate::hub::Hub;
 use crate::jobs::{self, Blobs};
 use crate::listener::Listener;
 use crate::management::Management;
 use crate::mqtt::Gate;
+use crate::operations;
 use crate::policy::{OWNER, Policies};
+use crate::request_log::RequestLog;
 use crate::store::{Store, Stored};
 use crate::throttle::Throttle;
 
@@ -45,9 +47,9 @@ impl LocalHub {
     /// Starts a hub; when this returns, it answers.
     pub async fn start(config: Config) -> Result<Self> {
         check_reach(&config)?;
-        config.faults.check_operations(&operation_names())?;
+        config.faults.check_operations(&operations::names())?;
         let cas = DeviceCas::read(&config.device_cas)?;
-        let log = config.request_log.as_deref().map(RequestLog::open).transpose()?;
+        let log = config.request_log.as_deref().map(RequestLog::open).transpose()?.map(Arc::new);
         let (data, credentials) = (config.data.clone(), config.credentials.clone());
         // Loading a large folder takes seconds, which must not stop the caller's other tasks.
         let mut state = match spawn_blocking(move || State::open(data, credentials)).await {
@@ -79,7 +81,7 @@ impl LocalHub {
             hub.take_entra_tokens();
         }
         jobs::take_up(&hub).await.map_err(|refusal| Error::Jobs(refusal.text))?;
-        let gate = Arc::new(Gate::new(Arc::clone(&hub), cas));
+        let gate = Arc::new(Gate::new(Arc::clone(&hub), cas, log.clone()));
         let service = Service::new(Arc::clone(&hub), log);
         let service = Arc::new(Https::new(service, mqtt.is_some().then(|| Arc::clone(&gate))));
         let mqtt_tls = Arc::new(mqtt_tls);
@@ -167,7 +169,7 @@ impl LocalHub {
     ///
     /// Counts and time windows begin anew, and requests that hang end.
     pub fn set_faults(&self, faults: Faults) -> std::result::Result<(), FaultsError> {
-        faults.check_operations(&operation_names())?;
+        faults.check_operations(&operations::names())?;
         self.hub.set_faults(faults);
         Ok(())
     }

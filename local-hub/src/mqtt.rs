@@ -2,7 +2,7 @@
 //!
 //! Packets and their state are `mqtt-protocol-core`'s affair ([`wire`]). Ours is what IoT Hub makes
 //! of them: who may connect ([`gate`], [`username`]), which topics there are ([`topic`]), and what
-//! happens on them ([`session`]). It is no broker: nobody reaches another's topics. Source:
+//! happens on them ([`session`]), with faults and the request log ([`attempt`]). It is no broker: nobody reaches another's topics. Source:
 //! "Communicate with an IoT hub using the MQTT protocol".
 
 use std::sync::Arc;
@@ -13,12 +13,16 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::listener::Protocol;
+use crate::resettable::Resettable;
 
 pub(crate) use gate::Gate;
+pub(crate) use operation::operation_names;
 pub(crate) use session::run;
 pub(crate) use wire::MAX_PACKET_BYTES;
 
+mod attempt;
 mod gate;
+mod operation;
 mod session;
 mod topic;
 mod twin;
@@ -32,6 +36,7 @@ impl Protocol for Gate {
     async fn serve(self: Arc<Self>, stream: TlsStream<TcpStream>, stop: CancellationToken) {
         let presented = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let presented: Vec<CertificateDer<'static>> = presented.to_vec();
-        run(&self, stream, &presented, &stop).await;
+        let (stream, reset) = Resettable::new(stream);
+        run(&self, stream, &presented, &reset, &stop).await;
     }
 }

@@ -1,7 +1,6 @@
 //! HTTP/1.1 on one connection: limits, an end that lets a request finish, and the way over to a
 //! WebSocket.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,12 +15,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::answer_body::{Cut, Resettable};
+use super::answer_body::Cut;
 use super::reply::HttpResponse;
 use super::service::Service;
 use super::websocket;
 use crate::listener::Protocol;
 use crate::mqtt::{self, Gate};
+use crate::resettable::Resettable;
 
 /// What is served over HTTPS.
 #[derive(Debug)]
@@ -48,14 +48,13 @@ impl Protocol for Https {
         let presented: Vec<CertificateDer<'static>> =
             stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
         let switch = Switch::default();
-        let reset = Arc::new(AtomicBool::new(false));
-        let stream = Resettable { stream, reset: Arc::clone(&reset) };
+        let (stream, reset) = Resettable::new(stream);
         let serve = service_fn(|request| {
-            let (https, switch, reset) = (Arc::clone(&self), switch.clone(), Arc::clone(&reset));
+            let (https, switch, reset) = (Arc::clone(&self), switch.clone(), reset.clone());
             async move {
                 let answer = https.answer(request, &switch).await;
                 if answer.as_ref().is_err_and(|cut| *cut == Cut::Reset) {
-                    reset.store(true, Ordering::Relaxed);
+                    reset.demand();
                 }
                 answer
             }
@@ -81,7 +80,10 @@ impl Protocol for Https {
         }
         if let (Some(gate), Some(upgrade)) = (&self.gate, switch.take()) {
             match upgrade.await {
-                Ok(upgraded) => mqtt::run(gate, websocket::bytes_in(upgraded).await, &presented, &stop).await,
+                Ok(upgraded) => {
+                    let stream = websocket::bytes_in(upgraded).await;
+                    mqtt::run(gate, stream, &presented, &reset, &stop).await;
+                }
                 Err(error) => tracing::debug!(%error, "a connection did not become a WebSocket"),
             }
         }

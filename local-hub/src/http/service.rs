@@ -6,7 +6,6 @@ use std::time::Instant;
 use http::header::{RETRY_AFTER, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Request};
-use hub_types::ErrorCode;
 use hyper::body::{Body, Bytes};
 use tokio::time::sleep;
 
@@ -14,25 +13,25 @@ use super::access::Caller;
 use super::answer_body::{AnswerBody, Cut};
 use super::call::Call;
 use super::reply::{self, HttpResponse, Reply, refusal_response};
-use super::request_log::{self, Line};
 use super::routes::{self, Found, Operation};
-use super::{RequestLog, access, body, handlers, throttling};
+use super::{access, body, handlers, throttling};
 use crate::faults::{Effect, Weather};
 use crate::hub::Hub;
 use crate::random::RequestIds;
 use crate::refusal::Refusal;
 use crate::registry::{Answer, Counts};
+use crate::request_log::{self, Line, RequestLog};
 
 /// What every connection serves.
 #[derive(Debug)]
 pub(crate) struct Service {
     hub: Arc<Hub>,
-    log: Option<RequestLog>,
+    log: Option<Arc<RequestLog>>,
     ids: RequestIds,
 }
 
 impl Service {
-    pub(crate) fn new(hub: Arc<Hub>, log: Option<RequestLog>) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, log: Option<Arc<RequestLog>>) -> Self {
         Self { hub, log, ids: RequestIds::new() }
     }
 
@@ -81,10 +80,18 @@ impl Service {
     async fn instead(&self, request: &Received, weather: &Weather) -> Option<Result<HttpResponse, Cut>> {
         let unanswered = Outcome { fault: weather.name(), ..Outcome::default() };
         match weather.effect.as_ref()? {
-            Effect::Status { status, code, retry_after } => {
-                let code_name = code.map(ErrorCode::name);
-                self.note(request, Outcome { status: Some(*status), errorcode: code_name, ..unanswered });
-                Some(Ok(self.fault_response(request, *status, *code, *retry_after)))
+            effect @ Effect::Status { status, code, retry_after } => {
+                let refusal = effect.refusal(request.operation.map_or("Unknown", Operation::name))?;
+                let errorcode = code.map(|_| refusal.name);
+                self.note(request, Outcome { status: Some(*status), errorcode, ..unanswered });
+                let mut response = match code {
+                    None => reply::gateway_response(*status),
+                    Some(_) => refusal_response(&refusal, &request.id, self.hub.timestamp()),
+                };
+                if let Some(seconds) = retry_after {
+                    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*seconds));
+                }
+                Some(Ok(response))
             }
             Effect::Reset => {
                 self.note(request, unanswered);
@@ -97,30 +104,6 @@ impl Service {
             }
             _ => None,
         }
-    }
-
-    fn fault_response(
-        &self,
-        request: &Received,
-        status: u16,
-        code: Option<ErrorCode>,
-        retry_after: Option<u32>,
-    ) -> HttpResponse {
-        let mut response = match code {
-            None => reply::gateway_response(status),
-            Some(ErrorCode::ThrottlingException) => {
-                let kind = request.operation.map_or("Unknown", Operation::name);
-                refusal_response(&Refusal::throttled(kind), &request.id, self.hub.timestamp())
-            }
-            Some(code) => {
-                let refusal = Refusal::new(code, "a fault of the local hub, as it was told to have");
-                refusal_response(&refusal, &request.id, self.hub.timestamp())
-            }
-        };
-        if let Some(seconds) = retry_after {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
     }
 
     async fn complete(&self, call: Answer<Call>, request: &Received, weather: Weather) -> HttpResponse {

@@ -23,8 +23,8 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::clock::Clock;
 use crate::faults::Faults;
-use crate::http::operation_names;
 use crate::hub::Hub;
+use crate::operations;
 use crate::refusal::Refusal;
 use crate::registry::Registry;
 
@@ -76,7 +76,7 @@ impl Operations {
     }
 
     fn set_faults(&self, faults: Faults) -> Outcome {
-        faults.check_operations(&operation_names()).map_err(bad_input)?;
+        faults.check_operations(&operations::names()).map_err(bad_input)?;
         self.hub.set_faults(faults);
         done()
     }

@@ -2,22 +2,31 @@
 
 use std::sync::Arc;
 
+use hub_types::limits::OperationClass;
 use hub_types::sas::SasToken;
 use hub_types::{DeviceId, IdentityId};
 use mqtt_protocol_core::mqtt::packet::v3_1_1::Connect;
 use rustls_pki_types::CertificateDer;
+use tokio::time::Instant;
 
+use super::operation::Operation;
 use super::username::UserName;
+use super::wire::Ended;
 use crate::certificates::DeviceCas;
+use crate::connections::Link;
 use crate::device_access::{Denied, Evidence};
 use crate::hub::{Hello, Hub};
 use crate::policy::Right;
+use crate::refusal::Refusal;
+use crate::registry::{Answer, Subscriptions};
+use crate::request_log::{self, DeviceLine, RequestLog};
 
 /// The hub, and the CAs by which it knows certificates.
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) hub: Arc<Hub>,
     cas: DeviceCas,
+    log: Option<Arc<RequestLog>>,
 }
 
 /// How somebody connects, and until when.
@@ -26,11 +35,63 @@ pub(crate) struct Visitor {
     pub(crate) hello: Hello,
     /// When the token ends, in seconds since 1970-01-01.
     pub(crate) expiry: Option<u64>,
+    agent: Option<String>,
+}
+
+impl Visitor {
+    /// What the client calls itself, as the request log has it.
+    pub(crate) fn agent(&self) -> Option<&str> {
+        self.agent.as_deref().and_then(|agent| request_log::agent(agent.as_bytes()))
+    }
 }
 
 impl Gate {
-    pub(crate) fn new(hub: Arc<Hub>, cas: DeviceCas) -> Self {
-        Self { hub, cas }
+    pub(crate) fn new(hub: Arc<Hub>, cas: DeviceCas, log: Option<Arc<RequestLog>>) -> Self {
+        Self { hub, cas, log }
+    }
+
+    /// Writes a line into the request log, if there is one.
+    pub(crate) fn note(&self, line: &DeviceLine<'_>) {
+        if let Some(log) = &self.log {
+            log.write(line);
+        }
+    }
+
+    /// The line of a CONNECT that is not even read to its end, by whom it claims to come from.
+    pub(crate) fn note_refused(&self, connect: &Connect, refusal: &Refusal) {
+        let claimed = connect.user_name().and_then(UserName::parse);
+        self.note(&DeviceLine {
+            time: self.hub.timestamp(),
+            operation: Operation::Connect.name(),
+            identity: claimed.as_ref().map(|name| name.identity.to_string()),
+            agent: claimed.as_ref().and_then(|name| request_log::agent(name.agent.as_ref()?.as_bytes())),
+            status: Some(refusal.status),
+            errorcode: Some(refusal.name),
+            fault: None,
+            reason: None,
+            milliseconds: 0,
+        });
+    }
+
+    /// The line of the end of a connection.
+    pub(crate) fn note_end(&self, visitor: &Visitor, opened_at: Instant, ended: &Ended) {
+        self.note(&DeviceLine {
+            time: self.hub.timestamp(),
+            operation: "DeviceDisconnect",
+            identity: Some(visitor.hello.identity.to_string()),
+            agent: visitor.agent(),
+            status: None,
+            errorcode: None,
+            fault: None,
+            reason: Some(ended.name()),
+            milliseconds: u64::try_from(opened_at.elapsed().as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+
+    /// Lets somebody in, at the pace of the hub's tier.
+    pub(crate) async fn open(&self, hello: &Hello) -> Answer<(Link, Subscriptions)> {
+        self.hub.throttle().admit(OperationClass::Connection, 1, "Connection").await?;
+        self.hub.connect(hello).map_err(Denied::into_refusal)
     }
 
     /// Reads CONNECT. What needs no registry is judged here; the rest when the hub connects.
@@ -55,7 +116,7 @@ impl Gate {
             model_id: name.model_id,
             clean: connect.clean_session(),
         };
-        Ok(Visitor { hello, expiry })
+        Ok(Visitor { hello, expiry, agent: name.agent })
     }
 
     fn certificate(&self, presented: &[CertificateDer<'_>]) -> Result<Evidence, Denied> {

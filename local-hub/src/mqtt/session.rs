@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use hub_types::IdentityId;
 use hub_types::limits::{MAX_METHOD_BYTES, MAX_TELEMETRY_BYTES, OperationClass};
+use hub_types::{ErrorCode, IdentityId};
 use mqtt_protocol_core::mqtt::packet::v3_1_1::{
     Connect, Puback, Publish, Suback, Subscribe, Unsuback, Unsubscribe,
 };
@@ -16,19 +16,31 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::attempt::Attempt;
 use super::gate::{Gate, Visitor};
+use super::operation::Operation;
 use super::topic::{self, Uplink};
-use super::twin;
+use super::twin::{self, Response};
 use super::wire::{Ended, Wire};
 use crate::connections::{Downlink, Link, MethodAnswer, MethodCall};
+use crate::faults::Effect;
 use crate::hub::Hub;
-use crate::registry::{Feed, Quality, Subscriptions};
+use crate::refusal::Refusal;
+use crate::registry::{Answer, Feed, Quality, Subscriptions};
+use crate::resettable::Reset;
 
-/// Speaks MQTT on a stream until it ends. `presented` are the client's certificates.
-pub(crate) async fn run<S>(gate: &Gate, stream: S, presented: &[CertificateDer<'_>], stop: &CancellationToken)
-where
+/// Speaks MQTT on a stream until it ends. `presented` are the client's certificates; `reset` lets the
+/// connection below end with an RST.
+pub(crate) async fn run<S>(
+    gate: &Gate,
+    stream: S,
+    presented: &[CertificateDer<'_>],
+    reset: &Reset,
+    stop: &CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let at = Instant::now();
     let mut wire = Wire::new(stream);
     let connect = match timeout(CONNECT_TIMEOUT, wire.next()).await {
         Ok(Ok(Packet::V3_1_1Connect(connect))) => connect,
@@ -36,31 +48,43 @@ where
         Ok(Err(error)) => return tracing::debug!(%error, "a connection ended before CONNECT"),
         Err(_) => return tracing::debug!("CONNECT took too long"),
     };
-    if let Err(refusal) = gate.hub.throttle().admit(OperationClass::Connection, 1, "Connection").await {
-        return refuse(wire, &connect, ConnectReturnCode::ServerUnavailable, &refusal.text).await;
-    }
-    let opened = gate.read(&connect, presented).and_then(|visitor| {
-        let (link, kept) = gate.hub.connect(&visitor.hello)?;
-        Ok((visitor, link, kept))
-    });
-    match opened {
-        Ok((visitor, link, kept)) => {
-            let mut session = Session::new(&gate.hub, &visitor, connect.keep_alive(), link, kept, wire);
-            let ended = session.serve(stop).await;
-            session.close(&connect, ended).await;
+    let visitor = match gate.read(&connect, presented) {
+        Ok(visitor) => visitor,
+        Err(denied) => {
+            let refusal = denied.into_refusal();
+            gate.note_refused(&connect, &refusal);
+            return refuse(wire, &connect, &refusal).await;
         }
-        Err(denied) => refuse(wire, &connect, ConnectReturnCode::NotAuthorized, &denied.0).await,
+    };
+    let attempt = Attempt::begin(gate, &visitor, Operation::Connect);
+    let attempt = match stop.run_until_cancelled(attempt).await {
+        Some(Ok(attempt)) => attempt,
+        Some(Err(Ended::Reset)) => return reset.demand(),
+        Some(Err(_)) | None => return,
+    };
+    let opened = match attempt.check() {
+        Ok(()) => gate.open(&visitor.hello).await,
+        Err(refusal) => Err(refusal),
+    };
+    attempt.ended(opened.as_ref().map(|_| 200));
+    match opened {
+        Ok((link, kept)) => {
+            let session = Session::new(gate, &visitor, connect.keep_alive(), link, kept, wire, stop);
+            let (ended, session) = session.serve(&attempt).await;
+            gate.note_end(&visitor, at, &ended);
+            session.close(&connect, ended, reset).await;
+        }
+        Err(refusal) => refuse(wire, &connect, &refusal).await,
     }
 }
 
-async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
-    mut wire: Wire<S>,
-    connect: &Connect,
-    code: ConnectReturnCode,
-    reason: &str,
-) {
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut wire: Wire<S>, connect: &Connect, refusal: &Refusal) {
     let client = connect.client_id();
-    tracing::warn!(client, "a connection is refused: {reason}");
+    tracing::warn!(client, "a connection is refused: {}", refusal.text);
+    let code = match refusal.status {
+        429 | 500.. => ConnectReturnCode::ServerUnavailable,
+        _ => ConnectReturnCode::NotAuthorized,
+    };
     if let Err(error) = wire.connack(code, false) {
         tracing::debug!(%error, "a refusal can't be sent");
     }
@@ -82,12 +106,14 @@ impl Drop for Seat<'_> {
 }
 
 struct Session<'a, S> {
+    gate: &'a Gate,
     hub: &'a Hub,
+    visitor: &'a Visitor,
     identity: &'a IdentityId,
-    expiry: Option<u64>,
     seat: Seat<'a>,
     subscriptions: Subscriptions,
     wire: Wire<S>,
+    stop: &'a CancellationToken,
     /// How long nothing may come.
     patience: Duration,
     idle_at: Instant,
@@ -102,22 +128,25 @@ struct Session<'a, S> {
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     fn new(
-        hub: &'a Hub,
+        gate: &'a Gate,
         visitor: &'a Visitor,
         keep_alive: u16,
         link: Link,
         subscriptions: Subscriptions,
         wire: Wire<S>,
+        stop: &'a CancellationToken,
     ) -> Self {
-        let patience = patience(keep_alive);
+        let (hub, patience) = (&*gate.hub, patience(keep_alive));
         let identity = &visitor.hello.identity;
         Self {
+            gate,
             hub,
+            visitor,
             identity,
-            expiry: visitor.expiry,
             seat: Seat { hub, identity, link },
             subscriptions,
             wire,
+            stop,
             patience,
             idle_at: Instant::now() + patience,
             calls: HashMap::new(),
@@ -127,31 +156,64 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         }
     }
 
-    async fn serve(&mut self, stop: &CancellationToken) -> Ended {
-        if let Err(ended) = self.greet().await {
-            return ended;
+    /// Answers CONNECT, then serves until the end.
+    async fn serve(mut self, connect: &Attempt<'_>) -> (Ended, Self) {
+        if let Err(ended) = self.greet(connect).await {
+            return (ended, self);
         }
         loop {
-            if let Err(ended) = self.turn(stop).await {
-                return ended;
+            if let Err(ended) = self.turn().await {
+                return (ended, self);
             }
         }
     }
 
-    async fn greet(&mut self) -> Result<(), Ended> {
+    async fn greet(&mut self, connect: &Attempt<'_>) -> Result<(), Ended> {
         tracing::debug!(identity = %self.identity, "connected");
+        let before = self.wire.waiting();
         self.wire.connack(ConnectReturnCode::Accepted, !self.subscriptions.is_empty())?;
+        self.spoil(connect, before).await?;
         self.send_commands().await
     }
 
+    /// Begins an operation; the error is a fault that ends the connection.
+    async fn begin(&self, operation: Operation) -> Result<Attempt<'a>, Ended> {
+        tokio::select! {
+            biased;
+            () = self.seat.link.cut.cancelled() => Err(Ended::Cut),
+            () = self.stop.cancelled() => Err(Ended::Stopped),
+            attempt = Attempt::begin(self.gate, self.visitor, operation) => attempt,
+        }
+    }
+
+    /// Does what a fault demands to what an operation put in line behind the first `before` bytes.
+    async fn spoil(&mut self, attempt: &Attempt<'_>, before: usize) -> Result<(), Ended> {
+        match attempt.effect() {
+            Some(Effect::LoseAnswer) => {
+                self.wire.keep(before);
+                Err(Ended::Fault)
+            }
+            Some(Effect::HalfAnswer) => {
+                self.wire.keep(before.midpoint(self.wire.waiting()));
+                Err(Ended::Fault)
+            }
+            Some(Effect::Drip(pace)) => tokio::select! {
+                () = self.seat.link.cut.cancelled() => Err(Ended::Cut),
+                () = self.stop.cancelled() => Err(Ended::Stopped),
+                dripped = self.wire.drip(*pace) => dripped,
+            },
+            _ => Ok(()),
+        }
+    }
+
     /// Waits for the next thing that happens, and deals with it.
-    async fn turn(&mut self, stop: &CancellationToken) -> Result<(), Ended> {
+    async fn turn(&mut self) -> Result<(), Ended> {
         let room = self.wire.has_room();
         tokio::select! {
             biased;
             () = self.seat.link.cut.cancelled() => Err(Ended::Cut),
-            () = stop.cancelled() => Err(Ended::Stopped),
-            () = expired(self.hub, self.expiry) => Err(Ended::Expired),
+            () = self.stop.cancelled() => Err(Ended::Stopped),
+            () = expired(self.hub, self.visitor.expiry) => Err(Ended::Expired),
             () = sleep_until(self.idle_at) => Err(Ended::Idle),
             Some(message) = self.seat.link.downlink.recv(), if room => self.pass_on(message).await,
             packet = self.wire.next() => {
@@ -162,19 +224,22 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     /// The end, whatever brought it about.
-    async fn close(self, connect: &Connect, ended: Ended) {
+    async fn close(self, connect: &Connect, ended: Ended, reset: &Reset) {
         let identity = self.identity;
         if connect.will_flag() && !matches!(ended, Ended::Disconnected) {
             // IoT Hub passes a will on as a message to the cloud.
             self.hub.count_telemetry();
         }
         match &ended {
-            Ended::Malformed(_) | Ended::Violation(_) => {
+            Ended::Malformed(_) | Ended::Refused(_) | Ended::Violation(_) => {
                 tracing::warn!(%identity, "a connection ends: {ended}")
             }
             _ => tracing::debug!(%identity, "a connection ends: {ended}"),
         }
         drop(self.seat);
+        if matches!(ended, Ended::Reset) {
+            return reset.demand();
+        }
         self.wire.finish().await;
     }
 
@@ -183,7 +248,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             Packet::V3_1_1Publish(publish) => self.published(&publish).await,
             Packet::V3_1_1Puback(puback) => self.acknowledged(puback.packet_id()).await,
             Packet::V3_1_1Subscribe(subscribe) => self.subscribe(&subscribe).await,
-            Packet::V3_1_1Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
+            Packet::V3_1_1Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe).await,
             Packet::V3_1_1Pingreq(_) => Ok(()),
             Packet::V3_1_1Disconnect(_) => Err(Ended::Disconnected),
             other => Err(Ended::Violation(format!("it does not expect {:?}", other.packet_type()))),
@@ -198,48 +263,58 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         let uplink = Uplink::parse(topic, self.identity);
         let uplink = uplink.ok_or_else(|| Ended::Violation(format!("it may not publish to `{topic}`")))?;
         self.hub.active(self.identity);
-        let payload = publish.payload().as_slice();
-        let answer = match uplink {
-            Uplink::GetTwin { rid } => Some(twin::get(self.hub, self.identity, rid).await),
-            Uplink::Report { rid, base } => {
-                Some(twin::report(self.hub, self.identity, rid, base, payload).await)
-            }
-            Uplink::MethodAnswer { rid, status } => {
-                self.answered(rid, status, payload)?;
-                None
-            }
-            Uplink::Telemetry { properties } => {
-                self.telemetry(properties.len() + payload.len()).await?;
-                None
-            }
+        let attempt = self.begin(uplink.operation()).await?;
+        let done = match attempt.check() {
+            Ok(()) => self.perform(uplink, publish.payload().as_slice()).await,
+            Err(refusal) => Err(refusal),
         };
+        attempt
+            .ended(done.as_ref().map(|response| response.as_ref().map_or(204, |response| response.status)));
+        let response = match (done, uplink.rid()) {
+            (Ok(response), _) => response,
+            (Err(refusal), Some(rid)) => Some(twin::refused(self.hub, rid, &refusal)),
+            (Err(refusal), None) => return Err(Ended::Refused(refusal.text)),
+        };
+        let before = self.wire.waiting();
         if let Some(id) = publish.packet_id() {
             let puback = Puback::builder().packet_id(id).build().map_err(Ended::Malformed)?;
             self.wire.send(puback);
         }
-        match answer {
-            Some((topic, payload)) => self.send(Feed::TwinResponses, &topic, payload).map(drop),
-            None => Ok(()),
+        if let Some(Response { topic, payload, .. }) = response {
+            self.send(Feed::TwinResponses, &topic, payload)?;
+        }
+        self.spoil(&attempt, before).await
+    }
+
+    /// Does what the client asks; twin requests have a response.
+    async fn perform(&mut self, uplink: Uplink<'_>, payload: &[u8]) -> Answer<Option<Response>> {
+        match uplink {
+            Uplink::GetTwin { rid } => twin::get(self.hub, self.identity, rid).await.map(Some),
+            Uplink::Report { rid, base } => {
+                twin::report(self.hub, self.identity, rid, base, payload).await.map(Some)
+            }
+            Uplink::MethodAnswer { rid, status } => self.answered(rid, status, payload).map(|()| None),
+            Uplink::Telemetry { properties } => {
+                self.telemetry(properties.len() + payload.len()).await.map(|()| None)
+            }
         }
     }
 
-    /// A message to the cloud. MQTT 3.1.1 cannot refuse one, so the connection ends instead.
-    async fn telemetry(&self, bytes: usize) -> Result<(), Ended> {
+    /// A message to the cloud.
+    async fn telemetry(&self, bytes: usize) -> Answer<()> {
         if bytes > MAX_TELEMETRY_BYTES {
-            return Err(Ended::Violation("a message is larger than 256 KB".to_owned()));
+            return Err(too_large("a message is larger than 256 KB"));
         }
-        twin::admit(self.hub, OperationClass::DeviceToCloud, "DeviceTelemetry")
-            .await
-            .map_err(|refusal| Ended::Violation(refusal.text))?;
+        twin::admit(self.hub, OperationClass::DeviceToCloud, "DeviceTelemetry").await?;
         self.hub.throttle().charge(bytes);
         self.hub.count_telemetry();
         Ok(())
     }
 
     /// A direct method has been answered; nobody may wait for it any more.
-    fn answered(&mut self, rid: u64, status: i32, payload: &[u8]) -> Result<(), Ended> {
+    fn answered(&mut self, rid: u64, status: i32, payload: &[u8]) -> Answer<()> {
         if payload.len() > MAX_METHOD_BYTES {
-            return Err(Ended::Violation("the answer to a direct method is larger than 128 KB".to_owned()));
+            return Err(too_large("the answer to a direct method is larger than 128 KB"));
         }
         if let Some(caller) = self.calls.remove(&rid) {
             let _ = caller.send(MethodAnswer { status, payload: payload.to_vec() });
@@ -248,6 +323,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     async fn subscribe(&mut self, subscribe: &Subscribe) -> Result<(), Ended> {
+        let attempt = self.begin(Operation::Subscribe).await?;
+        let refused = attempt.check().err();
         let mut codes = Vec::new();
         for entry in subscribe.entries() {
             // IoT Hub grants 1 at most. Other filters than its own it does not grant at all.
@@ -258,27 +335,42 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 }
             };
             codes.push(match topic::feed(entry.topic_filter(), self.identity) {
-                Some(feed) => {
+                Some(feed) if refused.is_none() => {
                     self.set_subscription(feed, Some(quality));
                     code
                 }
-                None => SubackReturnCode::Failure,
+                _ => SubackReturnCode::Failure,
             });
         }
+        let refused = refused.or_else(|| codes.contains(&SubackReturnCode::Failure).then(not_own_filter));
+        attempt.ended(refused.as_ref().map_or(Ok(200), Err));
+        let before = self.wire.waiting();
         let suback = Suback::builder().packet_id(subscribe.packet_id()).return_codes(codes);
         self.wire.send(suback.build().map_err(Ended::Malformed)?);
+        self.spoil(&attempt, before).await?;
         self.send_commands().await
     }
 
-    fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), Ended> {
+    async fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), Ended> {
+        let attempt = self.begin(Operation::Unsubscribe).await?;
+        self.demand_success(&attempt, 200)?;
         for filter in unsubscribe.entries() {
             if let Some(feed) = topic::feed(filter.as_str(), self.identity) {
                 self.set_subscription(feed, None);
             }
         }
+        let before = self.wire.waiting();
         let unsuback = Unsuback::builder().packet_id(unsubscribe.packet_id());
         self.wire.send(unsuback.build().map_err(Ended::Malformed)?);
-        Ok(())
+        self.spoil(&attempt, before).await
+    }
+
+    /// Writes down that an operation is done or, where a fault refuses it, ends the connection: MQTT
+    /// can't say otherwise that it is not done.
+    fn demand_success(&self, attempt: &Attempt<'_>, status: u16) -> Result<(), Ended> {
+        let done = attempt.check();
+        attempt.ended(done.as_ref().map(|()| status));
+        done.map_err(|refusal| Ended::Refused(refusal.text))
     }
 
     fn set_subscription(&mut self, feed: Feed, quality: Option<Quality>) {
@@ -291,18 +383,18 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             Downlink::Commands => self.send_commands().await,
             Downlink::Desired(notice) => {
                 let topic = topic::desired_notification(notice.version);
-                self.send(Feed::DesiredProperties, &topic, notice.payload).map(drop)
+                self.push(Operation::ReceiveDesired, &topic, notice.payload).await.map(drop)
             }
-            Downlink::Method(call) => self.call(call),
+            Downlink::Method(call) => self.call(call).await,
         }
     }
 
-    fn call(&mut self, call: MethodCall) -> Result<(), Ended> {
+    async fn call(&mut self, call: MethodCall) -> Result<(), Ended> {
         self.calls.retain(|_, caller| !caller.is_closed());
         self.last_call += 1;
         self.calls.insert(self.last_call, call.answer);
         let topic = topic::method(&call.name, self.last_call);
-        self.send(Feed::Methods, &topic, call.payload).map(drop)
+        self.push(Operation::ReceiveMethod, &topic, call.payload).await.map(drop)
     }
 
     /// Sends the messages that wait for the device, as far as it takes them.
@@ -314,7 +406,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             };
             self.last_command = command.sequence;
             let topic = topic::command(self.identity, &command.properties);
-            match self.send(Feed::Commands, &topic, command.payload)? {
+            match self.push(Operation::ReceiveCommand, &topic, command.payload).await? {
                 Some(id) => {
                     self.commands.insert(id, command.sequence);
                 }
@@ -327,7 +419,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
 
     async fn acknowledged(&mut self, id: u16) -> Result<(), Ended> {
         if let Some(sequence) = self.commands.remove(&id) {
+            let attempt = self.begin(Operation::CompleteCommand).await?;
+            self.demand_success(&attempt, 204)?;
             self.complete(sequence).await;
+            self.spoil(&attempt, self.wire.waiting()).await?;
         }
         self.send_commands().await
     }
@@ -336,6 +431,29 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         if let Err(refusal) = self.hub.complete_command(self.identity.device(), sequence).await {
             tracing::warn!(identity = %self.identity, "a message stays in the queue: {}", refusal.text);
         }
+    }
+
+    /// Sends what the client has not asked for just now, if it is subscribed to it.
+    async fn push(
+        &mut self,
+        operation: Operation,
+        topic: &str,
+        payload: Vec<u8>,
+    ) -> Result<Option<u16>, Ended> {
+        let feed = match operation {
+            Operation::ReceiveDesired => Feed::DesiredProperties,
+            Operation::ReceiveMethod => Feed::Methods,
+            _ => Feed::Commands,
+        };
+        if self.subscriptions.get(feed).is_none() {
+            return Ok(None);
+        }
+        let attempt = self.begin(operation).await?;
+        self.demand_success(&attempt, 200)?;
+        let before = self.wire.waiting();
+        let id = self.send(feed, topic, payload)?;
+        self.spoil(&attempt, before).await?;
+        Ok(id)
     }
 
     /// Sends something of a feed, if the client is subscribed to it.
@@ -364,6 +482,14 @@ async fn expired(hub: &Hub, expiry: Option<u64>) {
     while hub.unix_seconds() < expiry {
         sleep(CLOCK_LOOK).await;
     }
+}
+
+fn too_large(text: &str) -> Refusal {
+    Refusal::new(ErrorCode::MessageTooLarge, text)
+}
+
+fn not_own_filter() -> Refusal {
+    Refusal::new(ErrorCode::IotHubUnauthorizedAccess, "a filter is none of the identity's own")
 }
 
 const CLOCK_LOOK: Duration = Duration::from_secs(1);

@@ -3,6 +3,7 @@
 
 use hub_types::IdentityId;
 
+use super::operation::Operation;
 use crate::registry::Feed;
 
 /// What a client publishes, by its topic.
@@ -28,6 +29,23 @@ pub(crate) enum Uplink<'t> {
 }
 
 impl<'t> Uplink<'t> {
+    pub(crate) fn operation(self) -> Operation {
+        match self {
+            Self::GetTwin { .. } => Operation::GetTwin,
+            Self::MethodAnswer { .. } => Operation::AnswerMethod,
+            Self::Report { .. } => Operation::PatchReported,
+            Self::Telemetry { .. } => Operation::SendTelemetry,
+        }
+    }
+
+    /// By what a client knows the answer to a twin request; other operations have no answer.
+    pub(crate) fn rid(self) -> Option<&'t str> {
+        match self {
+            Self::GetTwin { rid } | Self::Report { rid, .. } => Some(rid),
+            Self::MethodAnswer { .. } | Self::Telemetry { .. } => None,
+        }
+    }
+
     /// `None` where the topic is none that this identity may publish to.
     pub(crate) fn parse(topic: &'t str, identity: &IdentityId) -> Option<Self> {
         if let Some(query) = topic.strip_prefix("$iothub/twin/GET/?") {

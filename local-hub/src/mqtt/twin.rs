@@ -10,19 +10,20 @@ use crate::hub::Hub;
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
+/// The message that answers a twin request.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) topic: String,
+    pub(crate) payload: Vec<u8>,
+}
+
 /// Reads the twin.
-pub(crate) async fn get(hub: &Hub, identity: &IdentityId, rid: &str) -> (String, Vec<u8>) {
-    let twin = match admit(hub, OperationClass::TwinRead, "TwinRead").await {
-        Ok(()) => hub.device_view(identity),
-        Err(refusal) => Err(refusal),
-    };
-    match twin {
-        Ok(twin) => {
-            hub.throttle().charge(twin.len());
-            (twin_response(200, rid, None), twin)
-        }
-        Err(refusal) => refused(hub, rid, &refusal),
-    }
+pub(crate) async fn get(hub: &Hub, identity: &IdentityId, rid: &str) -> Answer<Response> {
+    admit(hub, OperationClass::TwinRead, "TwinRead").await?;
+    let payload = hub.device_view(identity)?;
+    hub.throttle().charge(payload.len());
+    Ok(Response { status: 200, topic: twin_response(200, rid, None), payload })
 }
 
 /// Patches the reported properties.
@@ -32,15 +33,7 @@ pub(crate) async fn report(
     rid: &str,
     base: Option<u64>,
     payload: &[u8],
-) -> (String, Vec<u8>) {
-    match try_report(hub, identity, base, payload).await {
-        // Node takes any payload for JSON, so there must be none.
-        Ok(version) => (twin_response(204, rid, Some(version)), Vec::new()),
-        Err(refusal) => refused(hub, rid, &refusal),
-    }
-}
-
-async fn try_report(hub: &Hub, identity: &IdentityId, base: Option<u64>, payload: &[u8]) -> Answer<u64> {
+) -> Answer<Response> {
     let patch: JsonObject = serde_json::from_slice(payload).map_err(|error| {
         let text = format!("reported properties must be a JSON object: {error}");
         Refusal::new(ErrorCode::IotHubFormatError, text)
@@ -48,7 +41,8 @@ async fn try_report(hub: &Hub, identity: &IdentityId, base: Option<u64>, payload
     admit(hub, OperationClass::TwinUpdate, "TwinUpdate").await?;
     let version = hub.report(identity, patch, base).await?;
     hub.throttle().charge(payload.len());
-    Ok(version)
+    // Node takes any payload for JSON, so there must be none.
+    Ok(Response { status: 204, topic: twin_response(204, rid, Some(version)), payload: Vec::new() })
 }
 
 /// Waits as the service's throttle has a request wait, or refuses it.
@@ -58,14 +52,14 @@ pub(crate) async fn admit(hub: &Hub, class: OperationClass, kind: &str) -> Answe
 }
 
 /// Node and Python look at the status in the topic; Node shows the text of the payload.
-fn refused(hub: &Hub, rid: &str, refusal: &Refusal) -> (String, Vec<u8>) {
-    let number = ErrorCode::from_name(refusal.name).map_or(0, ErrorCode::number);
+pub(crate) fn refused(hub: &Hub, rid: &str, refusal: &Refusal) -> Response {
     let now = hub.timestamp().to_string();
     let payload = json!({
-        "errorCode": number,
+        "errorCode": refusal.number(),
         "message": format!("ErrorCode:{};{}", refusal.name, refusal.text),
         "trackingId": format!("{rid}-TimeStamp:{now}"),
         "timestampUtc": now,
     });
-    (twin_response(refusal.status, rid, None), payload.to_string().into_bytes())
+    let (status, topic) = (refusal.status, twin_response(refusal.status, rid, None));
+    Response { status, topic, payload: payload.to_string().into_bytes() }
 }

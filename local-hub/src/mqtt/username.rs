@@ -13,6 +13,8 @@ pub(crate) struct UserName {
     pub(crate) host: String,
     pub(crate) identity: IdentityId,
     pub(crate) model_id: Option<String>,
+    /// The client's own name, `DeviceClientType`.
+    pub(crate) agent: Option<String>,
 }
 
 impl UserName {
@@ -28,6 +30,7 @@ impl UserName {
             host: Some(host).filter(|host| !host.is_empty())?.to_owned(),
             identity: IdentityId::from_common_name(ids).ok()?,
             model_id: parameter(query, "model-id"),
+            agent: parameter(query, "DeviceClientType"),
         })
     }
 }
@@ -87,7 +90,7 @@ mod tests {
             let identity = IdentityId::parse(&device, module.as_deref()).unwrap();
             let text = format!("hub.example/{identity}/?api-version=2021-04-12&DeviceClientType={agent}");
             let name = UserName::parse(&text).unwrap();
-            prop_assert_eq!(name, UserName { host: "hub.example".to_owned(), identity, model_id: None });
+            prop_assert_eq!(name, UserName { host: "hub.example".to_owned(), identity, model_id: None, agent: None });
         }
 
         #[test]

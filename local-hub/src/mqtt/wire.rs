@@ -13,7 +13,7 @@ use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet, Qos};
 use mqtt_protocol_core::mqtt::result_code::{ConnectReturnCode, MqttError};
 use mqtt_protocol_core::mqtt::{Connection, Version, role};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::registry::Quality;
 
@@ -41,16 +41,42 @@ pub(crate) enum Ended {
     Cut,
     #[error("the token has expired")]
     Expired,
+    #[error("a fault demands it")]
+    Fault,
     #[error("nothing came for too long")]
     Idle,
     #[error("it broke")]
     Io(#[from] io::Error),
     #[error("a packet breaks the protocol ({0:?})")]
     Malformed(MqttError),
+    /// MQTT 3.1.1 has no other way to refuse most operations.
+    #[error("{0}")]
+    Refused(String),
+    #[error("a fault demands a reset")]
+    Reset,
     #[error("the hub is shutting down")]
     Stopped,
     #[error("{0}")]
     Violation(String),
+}
+
+impl Ended {
+    /// The word for it in the request log.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Disconnected => "disconnected",
+            Self::Cut => "cut-off",
+            Self::Expired => "expired",
+            Self::Fault | Self::Reset => "fault",
+            Self::Idle => "idle",
+            Self::Io(_) => "broken",
+            Self::Malformed(_) => "malformed",
+            Self::Refused(_) => "refused",
+            Self::Stopped => "stopped",
+            Self::Violation(_) => "violation",
+        }
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
@@ -131,6 +157,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.unacknowledged < usize::from(MAX_UNACKNOWLEDGED) && self.output.len() < MAX_OUTPUT_BYTES
     }
 
+    /// How much waits to be sent.
+    pub(crate) fn waiting(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Takes back what was put in line and is not sent yet, but for the first so many bytes.
+    pub(crate) fn keep(&mut self, bytes: usize) {
+        self.output.truncate(bytes);
+    }
+
+    /// Sends what waits at so many bytes per second.
+    pub(crate) async fn drip(&mut self, bytes_per_second: u32) -> Result<(), Ended> {
+        let step = usize::try_from(bytes_per_second.div_ceil(DRIPS_PER_SECOND)).unwrap_or(usize::MAX);
+        while self.output.has_remaining() {
+            let drop = self.output.split_to(step.min(self.output.len()));
+            self.stream.write_all(&drop).await?;
+            self.stream.flush().await?;
+            sleep(Duration::from_secs(1) / DRIPS_PER_SECOND).await;
+        }
+        Ok(())
+    }
+
     /// Sends what waits, if the client takes it soon, and closes.
     pub(crate) async fn finish(mut self) {
         let end = async {
@@ -186,6 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
+const DRIPS_PER_SECOND: u32 = 10;
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 /// A message of the largest size, with the longest topic and the fixed header.
 pub(crate) const MAX_PACKET_BYTES: u32 = MAX_TELEMETRY_BYTES as u32 + u16::MAX as u32 + 16;

@@ -4,6 +4,7 @@
 //! (`scripts/device-judge`) and mosquitto (`mqtt_mosquitto`) do.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -238,6 +239,13 @@ impl Device {
     /// Waits until the hub hangs up.
     pub(crate) async fn closed(&mut self) {
         while self.next().await.is_some() {}
+    }
+
+    /// Reads until the connection ends: what still came, and the error it ended with, if one.
+    pub(crate) async fn last_bytes(&mut self) -> (Vec<u8>, Option<ErrorKind>) {
+        let mut bytes = Vec::new();
+        let read = timeout(DEADLINE, self.stream.read_to_end(&mut bytes)).await.unwrap();
+        (bytes, read.err().map(|error| error.kind()))
     }
 
     async fn expect(&mut self, what: &str, wanted: impl Fn(&Packet) -> bool) -> Packet {

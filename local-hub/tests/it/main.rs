@@ -21,6 +21,7 @@ mod modules;
 mod mqtt_access;
 mod mqtt_commands;
 mod mqtt_connections;
+mod mqtt_faults;
 mod mqtt_hostile;
 mod mqtt_methods;
 mod mqtt_mosquitto;

@@ -1,4 +1,5 @@
-//! The request log: one line of JSON per request, for people and tests that count.
+//! The request log: one line of JSON for each request of the service API and for each operation of a
+//! device or module, for people and tests that count.
 
 use std::fs::File;
 use std::io::Write;
@@ -15,7 +16,7 @@ use crate::registry::Counts;
 #[derive(Debug)]
 pub(crate) struct RequestLog(Mutex<File>);
 
-/// One line. There is no place in it for a token, a key or a body.
+/// The line of a request. There is no place in it for a token, a key or a body.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line<'a> {
     pub(crate) time: Timestamp,
@@ -41,6 +42,32 @@ pub(crate) struct Line<'a> {
     pub(crate) counts: Counts,
 }
 
+/// The line of an operation of a device or module over MQTT. There is no place in it for a token, a
+/// key, a topic or a payload.
+#[derive(Debug, Serialize)]
+pub(crate) struct DeviceLine<'a> {
+    pub(crate) time: Timestamp,
+    pub(crate) operation: &'static str,
+    /// `device` or `device/module`; null where CONNECT names none.
+    pub(crate) identity: Option<String>,
+    /// The `DeviceClientType` of CONNECT, as in [`Line::agent`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) agent: Option<&'a str>,
+    /// What was answered or, where MQTT has no answer, what would have been; null where a fault let
+    /// nothing be done and nothing be answered, and at the end of a connection.
+    pub(crate) status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) errorcode: Option<&'static str>,
+    /// The fault that hit the operation, as in [`Line::fault`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fault: Option<&'static str>,
+    /// Why a connection has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<&'static str>,
+    /// From the packet to the outcome; at the end of a connection, since it was opened.
+    pub(crate) milliseconds: u64,
+}
+
 /// The most of a client's name that a line repeats, in bytes.
 const MAX_AGENT: usize = 200;
 
@@ -60,7 +87,7 @@ impl RequestLog {
     }
 
     /// Writes a line at once: it is there before the client has its answer.
-    pub(crate) fn write(&self, line: &Line<'_>) {
+    pub(crate) fn write(&self, line: &impl Serialize) {
         let Ok(mut text) = serde_json::to_vec(line) else {
             return;
         };

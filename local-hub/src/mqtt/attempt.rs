@@ -1,0 +1,84 @@
+//! One operation of a device or module, from its packet to its line in the request log, with what
+//! faults make of it.
+
+use std::time::Instant;
+
+use tokio::time::sleep;
+
+use super::gate::{Gate, Visitor};
+use super::operation::Operation;
+use super::wire::Ended;
+use crate::faults::{Effect, Weather};
+use crate::refusal::Refusal;
+use crate::request_log::DeviceLine;
+
+/// An operation that has begun.
+pub(crate) struct Attempt<'a> {
+    gate: &'a Gate,
+    visitor: &'a Visitor,
+    operation: Operation,
+    at: Instant,
+    weather: Weather,
+}
+
+impl<'a> Attempt<'a> {
+    /// Begins an operation, later where a fault delays it. The error is a fault that lets it neither
+    /// be done nor be answered.
+    pub(crate) async fn begin(
+        gate: &'a Gate,
+        visitor: &'a Visitor,
+        operation: Operation,
+    ) -> Result<Self, Ended> {
+        let faults = gate.hub.faults();
+        let weather = faults.weather(operation.name());
+        let attempt = Self { gate, visitor, operation, at: Instant::now(), weather };
+        if !attempt.weather.delay.is_zero() {
+            sleep(attempt.weather.delay).await;
+        }
+        match attempt.effect() {
+            Some(Effect::Reset) => {
+                attempt.note(None, None);
+                Err(Ended::Reset)
+            }
+            Some(Effect::Hang(duration)) => {
+                attempt.note(None, None);
+                faults.hang(*duration).await;
+                Err(Ended::Fault)
+            }
+            _ => Ok(attempt),
+        }
+    }
+
+    /// Whether it may be done; the error is what a fault answers in its place.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        let refusal = self.effect().and_then(|effect| effect.refusal(self.operation.name()));
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// Writes down what came of it: a status, or a refusal.
+    pub(crate) fn ended(&self, outcome: Result<u16, &Refusal>) {
+        match outcome {
+            Ok(status) => self.note(Some(status), None),
+            Err(refusal) => self.note(Some(refusal.status), Some(refusal.name)),
+        }
+    }
+
+    /// What a fault does to it, delays aside.
+    pub(crate) fn effect(&self) -> Option<&Effect> {
+        self.weather.effect.as_ref()
+    }
+
+    fn note(&self, status: Option<u16>, errorcode: Option<&'static str>) {
+        self.gate.note(&DeviceLine {
+            time: self.gate.hub.timestamp(),
+            operation: self.operation.name(),
+            identity: Some(self.visitor.hello.identity.to_string()),
+            agent: self.visitor.agent(),
+            status,
+            errorcode,
+            fault: self.weather.name(),
+            reason: None,
+            milliseconds: u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+}

@@ -1,0 +1,23 @@
+//! Everything that can be asked of the hub, by the names that faults and the request log use.
+
+use crate::{http, mqtt};
+
+/// The name of every operation of the service API, absent ones included, and of devices.
+pub(crate) fn names() -> Vec<&'static str> {
+    let mut names: Vec<_> = http::operation_names().into_iter().chain(mqtt::operation_names()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_operations_have_the_same_name() {
+        let mut unique = names();
+        unique.dedup();
+        assert_eq!(unique, names());
+        assert!(unique.contains(&"GetTwin") && unique.contains(&"DeviceGetTwin"));
+    }
+}
