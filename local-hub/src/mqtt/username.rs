@@ -68,6 +68,8 @@ mod tests {
         assert_eq!(parse(node), parsed("localhost:9883", "pump-1", None));
         let plug_and_play = "h/d/?api-version=2020-09-30&model-id=dtmi%3Acom%3Aexample%3BThermostat%3B1";
         assert_eq!(parse(plug_and_play), parsed("h", "d", Some("dtmi:com:example;Thermostat;1")));
+        let agent = UserName::parse(node).and_then(|name| name.agent);
+        assert_eq!(agent.as_deref(), Some("azure-iot-device/1.18.4 (node v20)"));
         assert_eq!(parse("h/d"), parsed("h", "d", None));
         assert_eq!(parse("h/d/"), parsed("h", "d", None));
         assert_eq!(parse("h/d/?DeviceClientType=x&api-version=2018-06-30"), parsed("h", "d", None));
@@ -85,12 +87,13 @@ mod tests {
         fn any_legal_identity_comes_back(
             device in "[A-Za-z0-9:.+%_#*?!(),=@;$'-]{1,128}",
             module in proptest::option::of("[A-Za-z0-9:.+%_#*?!(),=@;$'-]{1,128}"),
-            agent in "[A-Za-z0-9%()]{0,40}",
+            agent in "[A-Za-z0-9/()]{0,40}",
         ) {
             let identity = IdentityId::parse(&device, module.as_deref()).unwrap();
             let text = format!("hub.example/{identity}/?api-version=2021-04-12&DeviceClientType={agent}");
             let name = UserName::parse(&text).unwrap();
-            prop_assert_eq!(name, UserName { host: "hub.example".to_owned(), identity, model_id: None, agent: None });
+            let host = "hub.example".to_owned();
+            prop_assert_eq!(name, UserName { host, identity, model_id: None, agent: Some(agent) });
         }
 
         #[test]
