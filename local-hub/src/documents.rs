@@ -3,7 +3,9 @@
 //! Like the registry a plain structure without locks, I/O or a clock. There are few of them, so each
 //! is kept, and written to the store, as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use hub_types::Timestamp;
 
 use crate::refusal::Refusal;
 
@@ -18,6 +20,10 @@ mod job;
 pub(crate) struct Documents {
     configurations: BTreeMap<String, Configuration>,
     jobs: BTreeMap<String, Job>,
+    /// The last number that a job got.
+    last_number: u64,
+    /// The numbers of the scheduled jobs that have begun in this process, snapshots or not.
+    begun: BTreeSet<u64>,
 }
 
 /// Which document.
@@ -31,6 +37,12 @@ pub(crate) struct DocumentKey {
 pub(crate) enum DocumentKind {
     Configuration,
     Job,
+}
+
+impl DocumentKey {
+    fn of_job(id: &str) -> Self {
+        Self { kind: DocumentKind::Job, id: id.to_owned() }
+    }
 }
 
 impl DocumentKind {
@@ -65,10 +77,27 @@ impl Documents {
                 self.configurations.insert(key.id, serde_json::from_slice(content)?);
             }
             DocumentKind::Job => {
-                self.jobs.insert(key.id, serde_json::from_slice(content)?);
+                let job: Job = serde_json::from_slice(content)?;
+                self.last_number = self.last_number.max(job.number);
+                self.jobs.insert(key.id, job);
             }
         }
         Ok(())
+    }
+
+    /// Becomes what a snapshot holds. Jobs that were at work then, or have begun since, have failed.
+    pub(crate) fn replace_with(&mut self, mut next: Self, now: Timestamp, touched: &mut Vec<DocumentKey>) {
+        next.last_number = next.last_number.max(self.last_number);
+        next.begun = std::mem::take(&mut self.begun);
+        next.fail_begun(now);
+        touched.extend(self.keys().chain(next.keys()));
+        *self = next;
+    }
+
+    fn keys(&self) -> impl Iterator<Item = DocumentKey> {
+        let of = |kind| move |id: &String| DocumentKey { kind, id: id.clone() };
+        let configurations = self.configurations.keys().map(of(DocumentKind::Configuration));
+        configurations.chain(self.jobs.keys().map(of(DocumentKind::Job)))
     }
 }
 
@@ -82,3 +111,6 @@ fn check_id(what: &str, id: &str, signs: &str, longest: usize) -> Result<(), Ref
         "the id of a {what} has 1 to {longest} characters out of a-z, 0-9 and {signs}"
     )))
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::clock::{self, Clock, MovableClock};
 use crate::connections::Connections;
-use crate::documents::Documents;
+use crate::documents::{Documents, Job};
 use crate::entra::Entra;
 use crate::faults::{Effect, Faults, Injector};
 use crate::jobs::Blobs;
@@ -157,11 +157,20 @@ impl Hub {
         &self,
         write: impl FnOnce(&mut Registry, Timestamp, &mut Journal) -> Answer<T>,
     ) -> Answer<Written<T>> {
-        let (written, committed) = self.write_in_memory(write)?;
-        if let Some(committed) = committed {
-            committed.await.map_err(|_| not_durable())?;
-        }
-        Ok(written)
+        durable(self.write_in_memory(|_| Ok(()), write)?).await
+    }
+
+    /// As [`Hub::write`], on behalf of a job, and only while that very job is at work.
+    pub(crate) async fn write_for<T>(
+        &self,
+        job: &Job,
+        write: impl FnOnce(&mut Registry, Timestamp, &mut Journal) -> Answer<T>,
+    ) -> Answer<Written<T>> {
+        let at_work = |documents: &Documents| match documents.is_at_work(job) {
+            true => Ok(()),
+            false => Err(Refusal::no_such_work(&job.id)),
+        };
+        durable(self.write_in_memory(at_work, write)?).await
     }
 
     /// Ends the store's writer after everything handed to it is durable.
@@ -174,12 +183,14 @@ impl Hub {
 
     fn write_in_memory<T>(
         &self,
+        check: impl FnOnce(&Documents) -> Answer<()>,
         write: impl FnOnce(&mut Registry, Timestamp, &mut Journal) -> Answer<T>,
     ) -> Answer<(Written<T>, Option<Committed>)> {
         let mut journal = Journal::default();
         let now = self.timestamp();
         let mut state = self.lock();
         state.check_writable()?;
+        check(&state.documents)?;
         let value = write(&mut state.registry, now, &mut journal)?;
         let committed = state.hand_over(&journal)?;
         let State { registry, connections, .. } = &mut *state;
@@ -207,22 +218,33 @@ impl State {
 
     /// Gives what a request touched to the store, still under the lock, so that rows are in order.
     fn hand_over(&self, journal: &Journal) -> Answer<Option<Committed>> {
+        self.store_rows(|| self.identity_rows(journal))
+    }
+
+    fn identity_rows(&self, journal: &Journal) -> Answer<Vec<Row>> {
         let rows = journal.touched().iter().map(|identity| {
             let content = self.registry.stored_form(identity).map_err(|_| not_durable())?;
             Ok(Row { subject: Subject::Identity(identity.clone()), content })
         });
-        match self.backing {
-            Backing::Disk(_) => self.store_rows(rows.collect::<Answer<_>>()?),
-            Backing::Memory | Backing::Closed => Ok(None),
-        }
+        rows.collect()
     }
 
-    fn store_rows(&self, rows: Vec<Row>) -> Answer<Option<Committed>> {
-        Ok(match &self.backing {
-            Backing::Disk(store) if !rows.is_empty() => Some(store.write(rows)),
-            _ => None,
-        })
+    /// Gives rows to the store, if there is one, as one transaction.
+    fn store_rows(&self, rows: impl FnOnce() -> Answer<Vec<Row>>) -> Answer<Option<Committed>> {
+        let Backing::Disk(store) = &self.backing else {
+            return Ok(None);
+        };
+        let rows = rows()?;
+        Ok(if rows.is_empty() { None } else { Some(store.write(rows)) })
     }
+}
+
+/// What was written, as soon as it is durable.
+async fn durable<T>((written, committed): (T, Option<Committed>)) -> Answer<T> {
+    if let Some(committed) = committed {
+        committed.await.map_err(|_| not_durable())?;
+    }
+    Ok(written)
 }
 
 fn not_durable() -> Refusal {

@@ -24,6 +24,6 @@ pub(crate) async fn take_up(hub: &Arc<Hub>) -> Answer<()> {
         Ok(())
     })
     .await?;
-    scheduled::resume(hub);
+    tokio::spawn(scheduled::keep_time(Arc::downgrade(hub)));
     Ok(())
 }

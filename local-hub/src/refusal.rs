@@ -59,6 +59,12 @@ impl Refusal {
         Self::new(ErrorCode::ModuleNotFound, text)
     }
 
+    /// A job was cancelled, or went away with the hub's state, while it was at work.
+    pub(crate) fn no_such_work(job: &str) -> Self {
+        let text = format!("the job `{job}` is no longer at work");
+        Self::new(ErrorCode::OperationNotAllowedInCurrentState, text)
+    }
+
     /// As a live hub puts it, which sends no `Retry-After` with it.
     pub(crate) fn throttled(kind: &str) -> Self {
         let text =

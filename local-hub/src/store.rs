@@ -31,7 +31,7 @@ pub(crate) enum Subject {
 }
 
 /// What a store holds.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Stored {
     pub(crate) registry: Registry,
     pub(crate) documents: Documents,

@@ -4,7 +4,7 @@ use hub_types::{DeviceId, ErrorCode, ModuleId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{DocumentKey, DocumentKind, Documents, check_id};
+use super::{DocumentKey, Documents, check_id};
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
@@ -12,6 +12,9 @@ use crate::registry::Answer;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) id: String,
+    /// Tells it from other jobs of the same id, before and after.
+    #[serde(default)]
+    pub(crate) number: u64,
     pub(crate) status: JobStatus,
     pub(crate) created: Timestamp,
     pub(crate) started: Option<Timestamp>,
@@ -56,7 +59,12 @@ impl JobStatus {
     }
 
     pub(crate) fn is_active(self) -> bool {
-        matches!(self, Self::Enqueued | Self::Running | Self::Scheduled)
+        self == Self::Running || self.is_waiting()
+    }
+
+    /// Nothing of it is done yet.
+    pub(crate) fn is_waiting(self) -> bool {
+        matches!(self, Self::Enqueued | Self::Scheduled)
     }
 }
 
@@ -120,19 +128,18 @@ impl Documents {
         self.jobs.get(id)
     }
 
-    /// Begins an import or an export: one at a time.
-    pub(crate) fn begin_move(&mut self, job: Job, touched: &mut Vec<DocumentKey>) -> Answer<()> {
+    /// Begins an import or an export: one at a time. Returns the job with its number.
+    pub(crate) fn begin_move(&mut self, job: Job, touched: &mut Vec<DocumentKey>) -> Answer<Job> {
         let active = |job: &Job| matches!(job.work, JobWork::Move(_)) && job.status.is_active();
         if self.jobs.values().any(active) {
             let text = "a hub has one import or export job at a time, and one is at work";
             return Err(Refusal::new(ErrorCode::JobQuotaExceeded, text));
         }
-        self.put_job(job, touched);
-        Ok(())
+        Ok(self.put_job(job, touched))
     }
 
-    /// Takes a scheduled job on; `most` may be waiting or at work.
-    pub(crate) fn schedule(&mut self, job: Job, most: usize, touched: &mut Vec<DocumentKey>) -> Answer<()> {
+    /// Takes a scheduled job on; `most` may be waiting or at work. Returns the job with its number.
+    pub(crate) fn schedule(&mut self, job: Job, most: usize, touched: &mut Vec<DocumentKey>) -> Answer<Job> {
         check_id("job", &job.id, "-'", 64)?;
         if self.jobs.contains_key(&job.id) {
             let text = format!("a job with id '{}' already exists.", job.id);
@@ -144,8 +151,52 @@ impl Documents {
                 format!("{most} scheduled jobs are waiting or at work, which is all that the hub takes");
             return Err(Refusal::new(ErrorCode::ThrottlingMaxActiveJobCountExceeded, text));
         }
-        self.put_job(job, touched);
-        Ok(())
+        Ok(self.put_job(job, touched))
+    }
+
+    /// The scheduled jobs whose time has come, which are at work from now on. Nobody is given a job
+    /// that somebody was given before.
+    pub(crate) fn begin_due(&mut self, now: Timestamp, touched: &mut Vec<DocumentKey>) -> Vec<Job> {
+        let mut due = Vec::new();
+        for job in self.jobs.values_mut() {
+            let JobWork::Scheduled(work) = &job.work else { continue };
+            if job.status.is_waiting() && work.start <= now {
+                (job.status, job.started) = (JobStatus::Running, Some(now));
+                self.begun.insert(job.number);
+                touched.push(DocumentKey::of_job(&job.id));
+                due.push(job.clone());
+            }
+        }
+        due
+    }
+
+    /// Whether anything [`Documents::begin_due`] would give out is there.
+    pub(crate) fn has_due(&self, now: Timestamp) -> bool {
+        let mut waiting = self.jobs.values().filter(|job| job.status.is_waiting());
+        waiting.any(|job| matches!(&job.work, JobWork::Scheduled(work) if work.start <= now))
+    }
+
+    /// Whether this very job is wanted, and no other of its id.
+    pub(crate) fn is_at_work(&self, job: &Job) -> bool {
+        let same = self.jobs.get(&job.id).filter(|same| same.number == job.number);
+        same.is_some_and(|job| job.status == JobStatus::Running)
+    }
+
+    /// Notes what became of this very job, at work or just cancelled; of others of its id nothing is
+    /// changed. Answers whether it is still wanted.
+    pub(crate) fn note_work(
+        &mut self,
+        job: &Job,
+        touched: &mut Vec<DocumentKey>,
+        change: impl FnOnce(&mut Job),
+    ) -> bool {
+        let same = self.jobs.get_mut(&job.id).filter(|same| {
+            same.number == job.number && matches!(same.status, JobStatus::Running | JobStatus::Cancelled)
+        });
+        let Some(same) = same else { return false };
+        change(same);
+        touched.push(DocumentKey::of_job(&job.id));
+        same.status == JobStatus::Running
     }
 
     /// Changes a job, and answers whether there was one to change.
@@ -157,7 +208,7 @@ impl Documents {
     ) -> bool {
         let Some(job) = self.jobs.get_mut(id) else { return false };
         change(job);
-        touched.push(DocumentKey { kind: DocumentKind::Job, id: id.to_owned() });
+        touched.push(DocumentKey::of_job(id));
         true
     }
 
@@ -166,16 +217,37 @@ impl Documents {
     pub(crate) fn fail_orphans(&mut self, now: Timestamp, touched: &mut Vec<DocumentKey>) {
         for job in self.jobs.values_mut() {
             if matches!(job.status, JobStatus::Enqueued | JobStatus::Running) {
-                job.status = JobStatus::Failed;
-                job.ended = Some(now);
-                job.failure = Some("the hub ended while the job was at work".to_owned());
-                touched.push(DocumentKey { kind: DocumentKind::Job, id: job.id.clone() });
+                job.fail(now, "the hub ended while the job was at work");
+                touched.push(DocumentKey::of_job(&job.id));
             }
         }
     }
 
-    fn put_job(&mut self, job: Job, touched: &mut Vec<DocumentKey>) {
-        touched.push(DocumentKey { kind: DocumentKind::Job, id: job.id.clone() });
-        self.jobs.insert(job.id.clone(), job);
+    /// Ends what a snapshot shows at work, and what has begun since it was taken: a job has effects
+    /// outside the hub, so it never begins twice.
+    pub(super) fn fail_begun(&mut self, now: Timestamp) {
+        for job in self.jobs.values_mut() {
+            if job.status == JobStatus::Running {
+                job.fail(now, "the job was at work when the snapshot was taken that the hub went back to");
+            } else if job.status.is_waiting() && self.begun.contains(&job.number) {
+                job.fail(now, "the job has begun since the snapshot was taken that the hub went back to");
+            }
+        }
+    }
+
+    fn put_job(&mut self, mut job: Job, touched: &mut Vec<DocumentKey>) -> Job {
+        self.last_number += 1;
+        job.number = self.last_number;
+        touched.push(DocumentKey::of_job(&job.id));
+        self.jobs.insert(job.id.clone(), job.clone());
+        job
+    }
+}
+
+impl Job {
+    fn fail(&mut self, now: Timestamp, reason: &str) {
+        self.status = JobStatus::Failed;
+        self.ended = Some(now);
+        self.failure = Some(reason.to_owned());
     }
 }

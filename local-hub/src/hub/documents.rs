@@ -2,7 +2,7 @@
 
 use hub_types::Timestamp;
 
-use super::{Hub, State, not_durable};
+use super::{Hub, State, durable, not_durable};
 use crate::documents::{DocumentKey, Documents};
 use crate::registry::Answer;
 use crate::store::{Committed, Row, Subject};
@@ -18,11 +18,7 @@ impl Hub {
         &self,
         write: impl FnOnce(&mut Documents, Timestamp, &mut Vec<DocumentKey>) -> Answer<T>,
     ) -> Answer<T> {
-        let (value, committed) = self.write_documents_in_memory(write)?;
-        if let Some(committed) = committed {
-            committed.await.map_err(|_| not_durable())?;
-        }
-        Ok(value)
+        durable(self.write_documents_in_memory(write)?).await
     }
 
     fn write_documents_in_memory<T>(
@@ -33,17 +29,17 @@ impl Hub {
         let mut state = self.lock();
         state.check_writable()?;
         let value = write(&mut state.documents, now, &mut touched)?;
-        let committed = state.hand_over_documents(touched)?;
+        let committed = state.store_rows(|| state.document_rows(touched))?;
         Ok((value, committed))
     }
 }
 
 impl State {
-    fn hand_over_documents(&self, touched: Vec<DocumentKey>) -> Answer<Option<Committed>> {
+    pub(super) fn document_rows(&self, touched: Vec<DocumentKey>) -> Answer<Vec<Row>> {
         let rows = touched.into_iter().map(|key| {
             let content = self.documents.stored_form(&key).map_err(|_| not_durable())?;
             Ok(Row { subject: Subject::Document(key), content })
         });
-        self.store_rows(rows.collect::<Answer<_>>()?)
+        rows.collect()
     }
 }

@@ -8,13 +8,13 @@ use tempfile::NamedTempFile;
 
 use super::blobs::{Blobs, Container};
 use super::moving::report_progress;
-use crate::documents::MoveJob;
+use crate::documents::{Job, MoveJob};
 use crate::hub::Hub;
 use crate::registry::{Registry, write_export_lines};
 
 pub(super) async fn run(
     hub: &Hub,
-    id: &str,
+    job: &Job,
     facts: &MoveJob,
     blobs: &Blobs,
     output: &Container,
@@ -33,13 +33,13 @@ pub(super) async fn run(
         let Some(last) = last else { break };
         after = Some(last);
         let percent = u8::try_from(written * 100 / all.max(1)).unwrap_or(100).min(100);
-        if !report_progress(hub, id, percent).await? {
+        if !report_progress(hub, job, percent).await? {
             return Ok(());
         }
     }
     let file = lines.into_inner().map_err(std::io::IntoInnerError::into_error)?;
     blobs.store(output, &facts.output_blob, file).await?;
-    report_progress(hub, id, 100).await?;
+    report_progress(hub, job, 100).await?;
     Ok(())
 }
 

@@ -13,14 +13,14 @@ use tempfile::NamedTempFile;
 
 use super::blobs::{Blobs, Container};
 use super::moving::report_progress;
-use crate::documents::MoveJob;
+use crate::documents::{Job, MoveJob};
 use crate::hub::Hub;
 use crate::refusal::Refusal;
 use crate::registry::{Answer, BulkEntry};
 
 pub(super) async fn run(
     hub: &Hub,
-    id: &str,
+    job: &Job,
     facts: &MoveJob,
     blobs: &Blobs,
     input: &Container,
@@ -52,12 +52,16 @@ pub(super) async fn run(
                 },
             }
         }
-        for error in import(hub, entries).await? {
+        let refused = match import(hub, job, entries).await {
+            Err(_) if !hub.read_documents(|documents| documents.is_at_work(job)) => break,
+            imported => imported?,
+        };
+        for error in refused {
             failed += 1;
             write_error(&mut errors, &logged(&error))?;
         }
         let percent = u8::try_from(read.saturating_mul(100) / size).unwrap_or(100).min(100);
-        if !report_progress(hub, id, percent).await? {
+        if !report_progress(hub, job, percent).await? {
             break;
         }
     }
@@ -68,11 +72,12 @@ pub(super) async fn run(
     Ok(())
 }
 
-async fn import(hub: &Hub, entries: Vec<BulkEntry>) -> Answer<Vec<BulkError>> {
+async fn import(hub: &Hub, job: &Job, entries: Vec<BulkEntry>) -> Answer<Vec<BulkError>> {
     if entries.is_empty() {
         return Ok(Vec::new());
     }
-    let written = hub.write(|registry, now, journal| Ok(registry.bulk(entries, now, journal))).await?;
+    let written =
+        hub.write_for(job, |registry, now, journal| Ok(registry.bulk(entries, now, journal))).await?;
     Ok(written.value.errors)
 }
 

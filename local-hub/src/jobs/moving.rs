@@ -39,6 +39,7 @@ pub(crate) async fn begin_move(hub: &Arc<Hub>, request: MoveRequest) -> Answer<J
         blobs.fetch(&input, &request.input_blob).await.map_err(invalid)?;
     }
     let job = Job {
+        number: 0,
         id: RequestIds::new().next().to_ascii_lowercase(),
         status: JobStatus::Running,
         created: hub.timestamp(),
@@ -53,8 +54,7 @@ pub(crate) async fn begin_move(hub: &Arc<Hub>, request: MoveRequest) -> Answer<J
             progress: 0,
         }),
     };
-    let begun = job.clone();
-    hub.write_documents(|documents, _, touched| documents.begin_move(begun, touched)).await?;
+    let job = hub.write_documents(|documents, _, touched| documents.begin_move(job, touched)).await?;
     tokio::spawn(work(Arc::clone(hub), job.clone(), blobs, input, output));
     Ok(job)
 }
@@ -62,12 +62,12 @@ pub(crate) async fn begin_move(hub: &Arc<Hub>, request: MoveRequest) -> Answer<J
 async fn work(hub: Arc<Hub>, job: Job, blobs: Blobs, input: Container, output: Container) {
     let JobWork::Move(facts) = &job.work else { return };
     let done = match facts.imports {
-        true => import::run(&hub, &job.id, facts, &blobs, &input, &output).await,
-        false => export::run(&hub, &job.id, facts, &blobs, &output).await,
+        true => import::run(&hub, &job, facts, &blobs, &input, &output).await,
+        false => export::run(&hub, &job, facts, &blobs, &output).await,
     };
     let ended = hub.write_documents(|documents, now, touched| {
-        documents.update_job(&job.id, touched, |job| {
-            if job.status.is_active() {
+        documents.note_work(&job, touched, |job| {
+            if job.status == JobStatus::Running {
                 job.status = if done.is_ok() { JobStatus::Completed } else { JobStatus::Failed };
                 job.failure = done.err().map(|error| error.to_string());
             }
@@ -81,14 +81,13 @@ async fn work(hub: Arc<Hub>, job: Job, blobs: Blobs, input: Container, output: C
 }
 
 /// Writes down how far a job is, and answers whether it is still wanted.
-pub(super) async fn report_progress(hub: &Hub, id: &str, percent: u8) -> Answer<bool> {
+pub(super) async fn report_progress(hub: &Hub, job: &Job, percent: u8) -> Answer<bool> {
     hub.write_documents(|documents, _, touched| {
-        documents.update_job(id, touched, |job| {
+        Ok(documents.note_work(job, touched, |job| {
             if let JobWork::Move(facts) = &mut job.work {
                 facts.progress = percent;
             }
-        });
-        Ok(documents.job(id).is_some_and(|job| job.status.is_active()))
+        }))
     })
     .await
 }

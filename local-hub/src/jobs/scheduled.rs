@@ -1,6 +1,6 @@
 //! Scheduled jobs: a twin update or a direct method, for every device that meets a condition.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hub_types::limits::OperationClass;
@@ -27,6 +27,7 @@ pub(crate) async fn begin_scheduled(hub: &Arc<Hub>, id: String, work: ScheduledJ
     check_work(&work.work)?;
     let job = Job {
         id,
+        number: 0,
         status: if start > now { JobStatus::Scheduled } else { JobStatus::Enqueued },
         created: hub.timestamp(),
         started: None,
@@ -34,61 +35,65 @@ pub(crate) async fn begin_scheduled(hub: &Arc<Hub>, id: String, work: ScheduledJ
         failure: None,
         work: JobWork::Scheduled(work),
     };
-    let (taken, most) = (job.clone(), hub.throttle().concurrent_jobs());
-    hub.write_documents(|documents, _, touched| documents.schedule(taken, most, touched)).await?;
-    tokio::spawn(run(Arc::clone(hub), job.clone()));
+    let most = hub.throttle().concurrent_jobs();
+    let job = hub.write_documents(|documents, _, touched| documents.schedule(job, most, touched)).await?;
+    begin_due(hub).await?;
     Ok(job)
 }
 
-/// Waits again for the jobs whose time had not come when the hub ended.
-pub(super) fn resume(hub: &Arc<Hub>) {
-    let waiting = hub.read_documents(|documents| {
-        let waiting = documents.jobs().filter(|job| job.status == JobStatus::Scheduled);
-        waiting.cloned().collect::<Vec<_>>()
-    });
-    for job in waiting {
-        tokio::spawn(run(Arc::clone(hub), job));
-    }
-}
-
-async fn run(hub: Arc<Hub>, job: Job) {
-    let JobWork::Scheduled(work) = &job.work else { return };
-    let start = OffsetDateTime::from(work.start);
-    // The hub's clock can be moved, so it is looked at again and again.
-    while hub.clock().now() < start {
+/// Begins scheduled jobs when their time has come, as long as the hub is there. Which these are is
+/// asked of the hub's state alone, so whatever replaces that need tell nobody.
+pub(super) async fn keep_time(hub: Weak<Hub>) {
+    loop {
+        // The hub's clock can be moved, so it is looked at again and again.
         tokio::time::sleep(CLOCK_LOOK).await;
-    }
-    if let Err(refusal) = go_through(&hub, &job.id, work).await {
-        let failed = hub.write_documents(|documents, now, touched| {
-            documents.update_job(&job.id, touched, |job| {
-                job.status = JobStatus::Failed;
-                job.ended = Some(now);
-                job.failure = Some(refusal.text.clone());
-            });
-            Ok(())
-        });
-        if failed.await.is_err() {
-            tracing::error!(job = job.id, "the end of the job can't be written down");
+        let Some(hub) = hub.upgrade() else { return };
+        if let Err(refusal) = begin_due(&hub).await {
+            tracing::warn!("a scheduled job can't begin: {}", refusal.text);
         }
     }
 }
 
-async fn go_through(hub: &Hub, id: &str, work: &ScheduledJob) -> Answer<()> {
-    let identities = query::identities(hub, &query_of(&work.condition)?).await?;
-    let begun = hub.write_documents(|documents, now, touched| {
-        let active = documents.job(id).is_some_and(|job| job.status.is_active());
-        documents.update_job(id, touched, |job| {
-            if active {
-                job.status = JobStatus::Running;
-                job.started = Some(now);
+async fn begin_due(hub: &Arc<Hub>) -> Answer<()> {
+    let now = hub.timestamp();
+    if !hub.read_documents(|documents| documents.has_due(now)) {
+        return Ok(());
+    }
+    for job in hub.write_documents(|documents, now, touched| Ok(documents.begin_due(now, touched))).await? {
+        tokio::spawn(run(Arc::clone(hub), job));
+    }
+    Ok(())
+}
+
+async fn run(hub: Arc<Hub>, job: Job) {
+    let JobWork::Scheduled(work) = &job.work else { return };
+    let done = go_through(&hub, &job, work).await;
+    let ended = hub.write_documents(|documents, now, touched| {
+        documents.note_work(&job, touched, |job| {
+            if job.status == JobStatus::Running {
+                job.status = if done.is_ok() { JobStatus::Completed } else { JobStatus::Failed };
+                job.ended = Some(now);
+                job.failure = done.err().map(|refusal| refusal.text);
             }
+        });
+        Ok(())
+    });
+    if ended.await.is_err() {
+        tracing::error!(job = job.id, "the end of the job can't be written down");
+    }
+}
+
+/// Works on every device that meets the condition, until the job is no longer wanted.
+async fn go_through(hub: &Hub, job: &Job, work: &ScheduledJob) -> Answer<()> {
+    let identities = query::identities(hub, &query_of(&work.condition)?).await?;
+    let wanted = hub.write_documents(|documents, now, touched| {
+        Ok(documents.note_work(job, touched, |job| {
             if let JobWork::Scheduled(work) = &mut job.work {
                 work.devices = identities.iter().map(|identity| outcome(identity, now)).collect();
             }
-        });
-        Ok(active)
+        }))
     });
-    if !begun.await? {
+    if !wanted.await? {
         return Ok(());
     }
     let deadline = hub.clock().now() + Duration::from_secs(work.longest);
@@ -98,25 +103,19 @@ async fn go_through(hub: &Hub, id: &str, work: &ScheduledJob) -> Answer<()> {
         let mut outcomes = Vec::with_capacity(chunk.len());
         for identity in chunk {
             let done = match hub.clock().now() < deadline {
-                true => do_one(hub, identity, &work.work).await,
+                true => do_one(hub, job, identity, &work.work).await,
                 false => Err(Refusal::new(ErrorCode::GenericTimeout, "the job's time was over")),
             };
-            outcomes.push((identity.clone(), done));
+            if done.is_err() && !hub.read_documents(|documents| documents.is_at_work(job)) {
+                break;
+            }
+            outcomes.push(done);
         }
-        if !note(hub, id, outcomes).await? {
+        if !note(hub, job, outcomes).await? {
             return Ok(());
         }
     }
-    hub.write_documents(|documents, now, touched| {
-        documents.update_job(id, touched, |job| {
-            if job.status.is_active() {
-                job.status = JobStatus::Completed;
-                job.ended = Some(now);
-            }
-        });
-        Ok(())
-    })
-    .await
+    Ok(())
 }
 
 fn outcome(identity: &IdentityId, now: Timestamp) -> DeviceOutcome {
@@ -130,35 +129,39 @@ fn outcome(identity: &IdentityId, now: Timestamp) -> DeviceOutcome {
 }
 
 /// Writes down what became of some devices; answers whether the job is still wanted.
-async fn note(hub: &Hub, id: &str, outcomes: Vec<(IdentityId, Answer<()>)>) -> Answer<bool> {
+async fn note(hub: &Hub, job: &Job, outcomes: Vec<Answer<()>>) -> Answer<bool> {
     hub.write_documents(|documents, now, touched| {
-        documents.update_job(id, touched, |job| {
+        Ok(documents.note_work(job, touched, |job| {
             let JobWork::Scheduled(work) = &mut job.work else { return };
-            let mut waiting = work.devices.iter_mut().filter(|device| device.status == JobStatus::Enqueued);
-            for (_, done) in outcomes {
-                // In the order in which they were found, as they were worked on.
-                let Some(device) = waiting.next() else { return };
+            let waiting = work.devices.iter_mut().filter(|device| device.status == JobStatus::Enqueued);
+            // In the order in which they were found, as they were worked on.
+            for (device, done) in waiting.zip(outcomes) {
                 device.updated = now;
                 device.status = if done.is_ok() { JobStatus::Completed } else { JobStatus::Failed };
                 device.error = done.err().map(|refusal| (refusal.number(), refusal.text));
             }
-        });
-        Ok(documents.job(id).is_some_and(|job| job.status.is_active()))
+        }))
     })
     .await
 }
 
-async fn do_one(hub: &Hub, identity: &IdentityId, work: &ScheduledWork) -> Answer<()> {
+/// Works on one device, if the job is still wanted when it is that one's turn.
+async fn do_one(hub: &Hub, job: &Job, identity: &IdentityId, work: &ScheduledWork) -> Answer<()> {
     hub.throttle().admit(OperationClass::JobDevice, 1, "Jobs").await?;
     match work {
         ScheduledWork::DeviceMethod(method) => {
+            if !hub.read_documents(|documents| documents.is_at_work(job)) {
+                return Err(Refusal::no_such_work(&job.id));
+            }
             invoke(hub, identity, MethodRequest::new(method.clone())?).await.map(drop)
         }
         ScheduledWork::UpdateTwin(twin) => {
             let (patch, demand) = twin_patch(twin)?;
-            hub.write(|registry, now, journal| registry.patch_twin(identity, patch, &demand, now, journal))
-                .await
-                .map(drop)
+            hub.write_for(job, |registry, now, journal| {
+                registry.patch_twin(identity, patch, &demand, now, journal)
+            })
+            .await
+            .map(drop)
         }
     }
 }

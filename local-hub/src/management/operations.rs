@@ -26,13 +26,13 @@ use crate::faults::Faults;
 use crate::hub::Hub;
 use crate::operations;
 use crate::refusal::Refusal;
-use crate::registry::Registry;
+use crate::store::Stored;
 
 /// The operations, with what they keep between requests.
 #[derive(Debug)]
 pub(super) struct Operations {
     hub: Arc<Hub>,
-    snapshots: Mutex<BTreeMap<String, Registry>>,
+    snapshots: Mutex<BTreeMap<String, Stored>>,
 }
 
 /// A document, or the status and the text of a refusal.
@@ -55,7 +55,7 @@ impl Operations {
             ("PUT", ["clock"]) => self.move_clock(body),
             ("GET", ["state"]) => self.hub.export().map_err(refused),
             ("POST", ["state"]) => self.import(uri, body).await,
-            ("DELETE", ["state"]) => self.become_registry(Registry::default()).await,
+            ("DELETE", ["state"]) => self.go_back_to(Stored::default()).await,
             ("GET", ["snapshots"]) => shown(&json!(self.snapshots().keys().collect::<Vec<_>>())),
             ("PUT", ["snapshots", name]) => self.take_snapshot(name),
             ("DELETE", ["snapshots", name]) => match self.snapshots().remove(*name) {
@@ -64,7 +64,7 @@ impl Operations {
             },
             ("POST", ["snapshots", name, "restore"]) => {
                 let snapshot = self.snapshots().get(*name).cloned().ok_or_else(|| no_snapshot(name))?;
-                self.become_registry(snapshot).await
+                self.go_back_to(snapshot).await
             }
             _ => Err((
                 StatusCode::NOT_FOUND,
@@ -124,13 +124,13 @@ impl Operations {
         done()
     }
 
-    async fn become_registry(&self, next: Registry) -> Outcome {
-        self.hub.become_registry(next).await.map_err(refused)?;
+    async fn go_back_to(&self, next: Stored) -> Outcome {
+        self.hub.go_back_to(next).await.map_err(refused)?;
         done()
     }
 
     fn take_snapshot(&self, name: &str) -> Outcome {
-        let snapshot = self.hub.read(Registry::clone);
+        let snapshot = self.hub.snapshot();
         let mut snapshots = self.snapshots();
         if snapshots.len() >= MAX_SNAPSHOTS && !snapshots.contains_key(name) {
             let text = format!("there are {MAX_SNAPSHOTS} snapshots, the most there can be; delete one");
@@ -140,7 +140,7 @@ impl Operations {
         done()
     }
 
-    fn snapshots(&self) -> MutexGuard<'_, BTreeMap<String, Registry>> {
+    fn snapshots(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {
         self.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -184,5 +184,5 @@ fn no_snapshot(name: &str) -> (StatusCode, String) {
     (StatusCode::NOT_FOUND, format!("there is no snapshot `{name}`; GET /snapshots names those there are"))
 }
 
-/// Each is a whole registry in memory.
+/// Each is a whole hub in memory.
 const MAX_SNAPSHOTS: usize = 16;

@@ -25,7 +25,7 @@ fn uri(folder: &TempDir, container: &str) -> String {
 }
 
 /// The job when it has ended.
-async fn ended(client: &Client, path: &str) -> Value {
+pub(crate) async fn ended(client: &Client, path: &str) -> Value {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {
         let job = client.get(path).await.ok();

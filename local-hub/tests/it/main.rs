@@ -29,6 +29,7 @@ mod mqtt_twins;
 mod mqtt_websocket;
 mod query;
 mod request_log;
+mod snapshots;
 mod support;
 mod throttle;
 mod twins;

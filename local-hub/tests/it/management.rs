@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use crate::support::TestHub;
 
-fn managed() -> Config {
+pub(crate) fn managed() -> Config {
     Config { management: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))), ..Config::default() }
 }
 
 /// One request to the management port: the status, and the document that came back.
-async fn ask(hub: &TestHub, method: Method, path: &str, body: Value) -> (u16, Value) {
+pub(crate) async fn ask(hub: &TestHub, method: Method, path: &str, body: Value) -> (u16, Value) {
     let token = hub.hub.management_token().unwrap().to_owned();
     ask_with(hub, method, path, body, &format!("Bearer {token}")).await
 }

@@ -1,0 +1,128 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// What may happen to the jobs of a hub.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A job of one of a few ids, so many hours from the beginning.
+    Schedule(u8, u8),
+    Cancel(u8),
+    /// It is this hour.
+    LookAt(u8),
+    TakeSnapshot,
+    Restore,
+    Reset,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0..3_u8, 0..24_u8).prop_map(|(id, hour)| Step::Schedule(id, hour)),
+        1 => (0..3_u8).prop_map(Step::Cancel),
+        3 => (0..24_u8).prop_map(Step::LookAt),
+        2 => Just(Step::TakeSnapshot),
+        3 => Just(Step::Restore),
+        1 => Just(Step::Reset),
+    ]
+}
+
+fn at(hour: u8) -> Timestamp {
+    format!("2026-11-22T{hour:02}:00:00Z").parse().unwrap()
+}
+
+fn job(id: u8, hour: u8) -> Job {
+    let work = ScheduledJob {
+        condition: "*".to_owned(),
+        work: ScheduledWork::UpdateTwin(serde_json::Value::Null),
+        start: at(hour),
+        longest: 60,
+        devices: Vec::new(),
+    };
+    Job {
+        id: id.to_string(),
+        number: 0,
+        status: JobStatus::Scheduled,
+        created: at(0),
+        started: None,
+        ended: None,
+        failure: None,
+        work: JobWork::Scheduled(work),
+    }
+}
+
+/// What a store holds after all that was handed to it.
+fn stored(rows: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Job> {
+    rows.iter().map(|(id, content)| (id.clone(), serde_json::from_slice(content).unwrap())).collect()
+}
+
+proptest! {
+    /// However clocks and snapshots go to and fro.
+    #[test]
+    fn no_job_begins_twice_and_the_store_knows_them_all(steps in proptest::collection::vec(step(), 1..60)) {
+        let (mut documents, mut snapshot) = (Documents::default(), Documents::default());
+        let (mut begun, mut rows) = (BTreeSet::new(), BTreeMap::new());
+        for step in steps {
+            let mut touched = Vec::new();
+            match step {
+                Step::Schedule(id, hour) => drop(documents.schedule(job(id, hour), 5, &mut touched)),
+                Step::Cancel(id) => {
+                    documents.update_job(&id.to_string(), &mut touched, |job| job.status = JobStatus::Cancelled);
+                }
+                Step::LookAt(hour) => {
+                    let due = documents.has_due(at(hour));
+                    let given = documents.begin_due(at(hour), &mut touched);
+                    prop_assert_eq!(due, !given.is_empty());
+                    for job in given {
+                        prop_assert!(begun.insert(job.number), "{:?} begins again", job);
+                        prop_assert!(documents.is_at_work(&job));
+                    }
+                }
+                Step::TakeSnapshot => snapshot = documents.clone(),
+                Step::Restore => documents.replace_with(snapshot.clone(), at(0), &mut touched),
+                Step::Reset => documents.replace_with(Documents::default(), at(0), &mut touched),
+            }
+            for key in touched {
+                match documents.stored_form(&key).unwrap() {
+                    Some(content) => rows.insert(key.id, content),
+                    None => rows.remove(&key.id),
+                };
+            }
+            prop_assert_eq!(&stored(&rows), &documents.jobs);
+        }
+    }
+}
+
+#[test]
+fn what_was_at_work_has_failed_and_what_waits_goes_on_waiting() {
+    let (mut documents, mut touched) = (Documents::default(), Vec::new());
+    documents.schedule(job(1, 1), 5, &mut touched).unwrap();
+    documents.schedule(job(2, 2), 5, &mut touched).unwrap();
+    documents.schedule(job(3, 9), 5, &mut touched).unwrap();
+    let [one] = documents.begin_due(at(1), &mut touched).try_into().unwrap();
+    let snapshot = documents.clone();
+    assert_eq!(documents.begin_due(at(2), &mut touched).len(), 1);
+    documents.replace_with(snapshot, at(2), &mut touched);
+    let status =
+        |id: &str| documents.job(id).map(|job| (job.status, job.failure.clone().unwrap_or_default()));
+    let (failed, reason) = status("1").unwrap();
+    assert!(failed == JobStatus::Failed && reason.contains("at work when the snapshot"), "{reason}");
+    let (failed, reason) = status("2").unwrap();
+    assert!(failed == JobStatus::Failed && reason.contains("begun since the snapshot"), "{reason}");
+    assert_eq!(status("3"), Some((JobStatus::Scheduled, String::new())));
+    // Whoever works on the first one still is not heard any more.
+    assert!(!documents.note_work(&one, &mut touched, |job| job.status = JobStatus::Completed));
+    assert_eq!(documents.job("1").map(|job| job.status), Some(JobStatus::Failed));
+}
+
+#[test]
+fn a_job_is_not_taken_for_another_of_its_id() {
+    let (mut documents, mut touched) = (Documents::default(), Vec::new());
+    documents.schedule(job(1, 1), 5, &mut touched).unwrap();
+    let [first] = documents.begin_due(at(1), &mut touched).try_into().unwrap();
+    documents.replace_with(Documents::default(), at(1), &mut touched);
+    documents.schedule(job(1, 1), 5, &mut touched).unwrap();
+    let [second] = documents.begin_due(at(1), &mut touched).try_into().unwrap();
+    assert!(!documents.is_at_work(&first) && documents.is_at_work(&second));
+    assert!(!documents.note_work(&first, &mut touched, |job| job.status = JobStatus::Failed));
+    assert!(documents.note_work(&second, &mut touched, |_| {}));
+}
