@@ -11,9 +11,11 @@ use crate::refusal::Refusal;
 
 pub(crate) use configuration::{Configuration, ConfigurationSpec, EtagDemand};
 pub(crate) use job::{DeviceOutcome, Job, JobStatus, JobWork, MoveJob, ScheduledJob, ScheduledWork};
+pub(crate) use state_file::{ConfigurationsFile, ExportedConfigurations};
 
 mod configuration;
 mod job;
+mod state_file;
 
 /// All configurations and jobs of the hub.
 #[derive(Debug, Clone, Default, PartialEq)]

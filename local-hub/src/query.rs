@@ -5,11 +5,13 @@
 //! it is as in Azure Cosmos DB, whose dialect this is: what compares with something that is missing
 //! is neither true nor false.
 
+pub(crate) use configuration::{check_queries, condition_error, query_errors};
 pub(crate) use page::{PageRequest, identities, run};
 pub(crate) use syntax::Query;
 
 mod aggregate;
 mod condition;
+mod configuration;
 mod cursor;
 mod jobs;
 mod lexer;

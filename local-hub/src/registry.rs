@@ -20,7 +20,7 @@ pub(crate) use journal::{Counts, Journal, Notice};
 pub(crate) use keys::KeySlot;
 pub(crate) use presence::{Feed, Quality, Subscriptions};
 pub(crate) use record::{DeviceRecord, ModuleRecord};
-pub(crate) use state_file::{Exported, StateFile};
+pub(crate) use state_file::{DevicesFile, ExportedDevices};
 
 mod bulk;
 mod commands;

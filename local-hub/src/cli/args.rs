@@ -29,7 +29,7 @@ pub(crate) enum Command {
     ConnectionString(ConnectionStringArgs),
     /// Print a bearer token (a secret) to stdout, for a hub that is served with --entra-test
     EntraToken(EntraTokenArgs),
-    /// Write the devices of a folder, with their keys, to stdout as `az iot hub state export` does
+    /// Write the devices of a folder, with their keys, and its configurations to stdout as `az iot hub state export` does
     Export(ExportArgs),
     /// Put the devices of such a document into a folder: all of them, or none
     Import(ImportArgs),

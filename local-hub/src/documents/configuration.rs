@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{DocumentKey, DocumentKind, Documents, check_id};
+use crate::query::check_queries;
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
@@ -95,7 +96,12 @@ impl Configuration {
         &self.etag
     }
 
-    fn new(id: &str, spec: ConfigurationSpec, now: Timestamp) -> Self {
+    /// Whether it is a deployment of IoT Edge.
+    pub(super) fn is_for_edge(&self) -> bool {
+        self.content.get("modulesContent").is_some()
+    }
+
+    pub(super) fn new(id: &str, spec: ConfigurationSpec, now: Timestamp) -> Self {
         Self {
             id: id.to_owned(),
             schema_version: spec.schema_version,
@@ -158,11 +164,7 @@ impl Documents {
         now: Timestamp,
         touched: &mut Vec<DocumentKey>,
     ) -> Answer<(Configuration, bool)> {
-        check_id("configuration", id, CONFIGURATION_SIGNS, 128)?;
-        if spec.content.as_ref().is_none_or(Value::is_null) {
-            let text = "a configuration has `content`, in updates too";
-            return Err(Refusal::new(ErrorCode::ArgumentNull, text));
-        }
+        check_configuration(id, &spec)?;
         let (configuration, created) = match (self.configurations.get(id), demand) {
             (None, None) if self.configurations.len() >= MAX_CONFIGURATIONS => {
                 let text = format!("a hub has at most {MAX_CONFIGURATIONS} configurations");
@@ -198,10 +200,23 @@ impl Documents {
     }
 }
 
+/// Refuses what no hub could keep under this id.
+pub(super) fn check_configuration(id: &str, spec: &ConfigurationSpec) -> Answer<()> {
+    check_id("configuration", id, CONFIGURATION_SIGNS, 128)?;
+    if spec.id.as_ref().is_some_and(|given| given != id) {
+        return Err(Refusal::argument("id in the body is not the id in the path"));
+    }
+    if spec.content.as_ref().is_none_or(Value::is_null) {
+        let text = "a configuration has `content`, in updates too";
+        return Err(Refusal::new(ErrorCode::ArgumentNull, text));
+    }
+    check_queries(spec)
+}
+
 fn not_found(id: &str) -> Refusal {
     Refusal::new(ErrorCode::ConfigurationNotFound, format!("there is no configuration with id '{id}'"))
 }
 
 const CONFIGURATION_SIGNS: &str = "-+%_*!'";
 /// Source: "Reference - IoT Hub quotas and throttling", for paid tiers.
-const MAX_CONFIGURATIONS: usize = 100;
+pub(super) const MAX_CONFIGURATIONS: usize = 100;

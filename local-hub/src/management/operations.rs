@@ -5,8 +5,8 @@
 //! | `GET`, `PUT`, `DELETE /faults` | shows, sets, ends the faults |
 //! | `GET`, `PUT /network` | `{"gone": true}`: connections are ended and new ones reset |
 //! | `GET`, `PUT /clock` | shows and moves the clock: `now`, `advanceSeconds`, `stopped` |
-//! | `GET /state` | the devices as `az iot hub state export` writes them |
-//! | `POST /state` | puts such devices in; `?replace=true` takes all others out |
+//! | `GET /state` | devices and configurations as `az iot hub state export` writes them |
+//! | `POST /state` | puts such a document in; `?replace=true` takes all others out |
 //! | `DELETE /state` | takes everything out |
 //! | `GET /snapshots` | the names of the snapshots, which are in memory |
 //! | `PUT`, `DELETE /snapshots/{name}` | takes one, forgets one |

@@ -1,15 +1,13 @@
-//! The registry as one JSON document, in the shape of `az iot hub state export`.
+//! The registry as the `devices` of a JSON document in the shape of `az iot hub state export`.
 //!
 //! It holds what a client writes: identities with their keys, tags, desired properties, parents.
-//! What a hub counts and devices report is not in it. Only `devices` is written and read: the local
-//! hub has nothing that would go into `arm`, and `configurations` are passed over.
+//! What a hub counts and devices report is not in it.
 
 use std::collections::BTreeMap;
 
 use hub_types::identity::{Capabilities, DeviceSpec, ModuleSpec, Status, StatusReason};
 use hub_types::twin::TwinPatch;
 use hub_types::{Authentication, DeviceId, IdentityId, IfMatch, ModuleId, Timestamp};
-use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
@@ -18,8 +16,8 @@ use super::{Answer, Journal, Registry};
 use crate::refusal::Refusal;
 use crate::twin::Values;
 
-/// A registry as the document. It is written straight from the records.
-pub(crate) struct Exported<'a>(pub(crate) &'a Registry);
+/// The `devices` of the document. They are written straight from the records.
+pub(crate) struct ExportedDevices<'a>(pub(crate) &'a Registry);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -65,16 +63,6 @@ struct ExportedTwin<'a> {
 struct ExportedProperties<'a> {
     desired: Values<'a>,
 }
-
-impl Serialize for Exported<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut document = serializer.serialize_map(Some(1))?;
-        document.serialize_entry("devices", &ExportedDevices(self.0))?;
-        document.end()
-    }
-}
-
-struct ExportedDevices<'a>(&'a Registry);
 
 impl Serialize for ExportedDevices<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -125,11 +113,9 @@ impl<'a> ExportedTwin<'a> {
     }
 }
 
-/// The document as it is read. What a hub adds to it on its own is passed over.
+/// The `devices` as they are read. What a hub adds to them on its own is passed over.
 #[derive(Debug, Deserialize)]
-pub(crate) struct StateFile {
-    devices: BTreeMap<DeviceId, DeviceState>,
-}
+pub(crate) struct DevicesFile(BTreeMap<DeviceId, DeviceState>);
 
 #[derive(Debug, Deserialize)]
 struct DeviceState {
@@ -149,30 +135,22 @@ struct ModuleState {
     twin: Map<String, Value>,
 }
 
-impl StateFile {
-    /// Reads the document. Who gets the text of the refusal sees no key in it.
-    pub(crate) fn parse(text: &[u8]) -> Answer<Self> {
-        serde_json::from_slice(text).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            let what = if error.is_data() { "no state of a hub" } else { "no JSON" };
-            Refusal::argument(format!(
-                "the document is {what} at line {line}, column {column}; `az iot hub state export` shows its shape"
-            ))
-        })
-    }
-}
-
 impl Registry {
     /// Puts in what a document holds, in the place of devices that have the same id. All of it, or
     /// nothing where a part of it is refused.
-    pub(crate) fn import(&mut self, state: StateFile, now: Timestamp, journal: &mut Journal) -> Answer<()> {
+    pub(crate) fn import(
+        &mut self,
+        devices: DevicesFile,
+        now: Timestamp,
+        journal: &mut Journal,
+    ) -> Answer<()> {
         let mut next = self.clone();
         let mut written = Journal::default();
-        for (id, device) in &state.devices {
+        for (id, device) in &devices.0 {
             let refused = |refusal: Refusal| named(refusal, id);
             next.import_device(id, device, now, &mut written).map_err(refused)?;
         }
-        for (id, device) in &state.devices {
+        for (id, device) in &devices.0 {
             let refused = |refusal: Refusal| named(refusal, id);
             next.import_parent(id, device, now, &mut written).map_err(refused)?;
         }

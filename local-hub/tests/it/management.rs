@@ -170,3 +170,44 @@ async fn state_goes_from_hub_to_hub_and_is_durable() {
     let original = first.client.get("/devices/a").await.ok();
     assert_eq!(keys(&again.client.get("/devices/a").await.ok()), keys(&original));
 }
+
+#[tokio::test]
+async fn configurations_go_with_the_devices() {
+    let first = TestHub::start_with(managed()).await;
+    let twin = json!({"deviceContent": {"properties.desired.a": 1}});
+    let edge = json!({"modulesContent": {"$edgeAgent": {"properties.desired": {}}}});
+    for (id, content) in [("adm", &twin), ("edge", &edge)] {
+        let configuration = json!({"id": id, "content": content, "targetCondition": "tags.site='Ulm'",
+            "priority": 3, "labels": {"by": "me"}, "metrics": {"queries": {"n": "SELECT deviceId FROM devices"}}});
+        first.client.put(&format!("/configurations/{id}"), None, &configuration).await.with_status(201);
+    }
+    let (_, state) = ask(&first, Method::GET, "/state", Value::Null).await;
+    let configurations = &state["configurations"];
+    assert_eq!(configurations["admConfigurations"]["adm"]["content"], twin);
+    assert_eq!(configurations["edgeDeployments"]["edge"]["content"], edge);
+
+    let second = TestHub::start_with(managed()).await;
+    let other = json!({"id": "other", "content": twin});
+    second.client.put("/configurations/other", None, &other).await.with_status(201);
+    let ids = async || {
+        let all = second.client.get("/configurations").await.ok();
+        all.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ask(&second, Method::POST, "/state", state.clone()).await.0, 200);
+    assert_eq!(ids().await, ["adm", "edge", "other"]);
+    assert_eq!(ask(&second, Method::POST, "/state?replace=true", state.clone()).await.0, 200);
+    assert_eq!(ids().await, ["adm", "edge"]);
+    for member in ["content", "priority", "labels", "targetCondition", "metrics"] {
+        let original = first.client.get("/configurations/adm").await.ok();
+        assert_eq!(second.client.get("/configurations/adm").await.ok()[member], original[member], "{member}");
+    }
+
+    // Nothing of a document that is refused is put in.
+    let mut wrong = state.clone();
+    wrong["devices"] = json!({"d": {"identity": {}}});
+    wrong["configurations"]["admConfigurations"]["adm"]["targetCondition"] = json!("tags.site=");
+    let (status, answer) = ask(&second, Method::POST, "/state?replace=true", wrong).await;
+    assert_eq!(status, 400, "{answer}");
+    assert!(answer["error"].as_str().unwrap().starts_with("configuration adm: "), "{answer}");
+    assert_eq!((devices(&second).await, ids().await.len()), (0, 2));
+}

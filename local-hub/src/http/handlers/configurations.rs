@@ -13,7 +13,7 @@ use crate::documents::{ConfigurationSpec, EtagDemand};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::query::Query;
+use crate::query::{condition_error, query_errors};
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
@@ -34,16 +34,6 @@ pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
 pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
     let spec: ConfigurationSpec = call.document()?;
     let id = call.name().to_owned();
-    if spec.id.as_ref().is_some_and(|given| *given != id) {
-        return Err(Refusal::argument("id in the body is not the id in the path"));
-    }
-    if let Some(error) = condition_error(spec.target_condition.as_deref(), spec.content.as_ref()) {
-        return Err(Refusal::new(ErrorCode::InvalidConfigurationTargetCondition, error));
-    }
-    if let Some((name, error)) = query_errors(spec.metric_queries()).into_iter().next() {
-        let text = format!("the query of the metric `{name}`: {error}");
-        return Err(Refusal::new(ErrorCode::InvalidConfigurationCustomMetricsQuery, text));
-    }
     let demand = demand(&call);
     let (configuration, created) = hub
         .write_documents(|documents, now, touched| {
@@ -178,29 +168,6 @@ fn twin_patch(tags: Option<Value>, desired: Map<String, Value>) -> Answer<TwinPa
 
 fn demand(call: &Call) -> Option<EtagDemand> {
     call.header("if-match").and_then(EtagDemand::parse)
-}
-
-/// What is wrong with a target condition, if anything. One for modules brings its own `FROM`.
-fn condition_error(condition: Option<&str>, content: Option<&Value>) -> Option<String> {
-    let condition = condition?.trim();
-    if condition.is_empty() || condition == "*" {
-        return None;
-    }
-    let of_modules = content.is_some_and(|content| content.get("moduleContent").is_some());
-    let brings_from = condition.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("from "));
-    let query = match (brings_from, of_modules) {
-        (true, _) => format!("SELECT * {condition}"),
-        (false, true) => format!("SELECT * FROM devices.modules WHERE {condition}"),
-        (false, false) => format!("SELECT * FROM devices WHERE {condition}"),
-    };
-    Query::parse(&query).err().map(|error| error.to_string())
-}
-
-fn query_errors<'q>(queries: impl Iterator<Item = (&'q str, &'q str)>) -> BTreeMap<String, String> {
-    let errors = queries.filter_map(|(name, query)| {
-        Query::parse(query).err().map(|error| (name.to_owned(), error.to_string()))
-    });
-    errors.collect()
 }
 
 const MAX_TOP: usize = 100;

@@ -1,0 +1,78 @@
+//! Configurations as `az iot hub state export` writes them, beside the devices.
+
+use std::collections::BTreeMap;
+
+use hub_types::Timestamp;
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+
+use super::configuration::{Configuration, ConfigurationSpec, MAX_CONFIGURATIONS, check_configuration};
+use super::{DocumentKey, DocumentKind, Documents};
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+
+/// The `configurations` of the document.
+pub(crate) struct ExportedConfigurations<'a>(pub(crate) &'a Documents);
+
+impl Serialize for ExportedConfigurations<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (edge, other): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            self.0.configurations.iter().partition(|(_, configuration)| configuration.is_for_edge());
+        let mut document = serializer.serialize_struct("configurations", 2)?;
+        document.serialize_field("admConfigurations", &other)?;
+        document.serialize_field("edgeDeployments", &edge)?;
+        document.end()
+    }
+}
+
+/// The same as it is read; a document without it has no configurations.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ConfigurationsFile {
+    adm_configurations: BTreeMap<String, Value>,
+    edge_deployments: BTreeMap<String, Value>,
+}
+
+impl Documents {
+    /// The configurations as they are with those of a document, in the place of those that have the
+    /// same id or, to `replace`, of all.
+    pub(crate) fn with_imported(
+        &self,
+        file: ConfigurationsFile,
+        replace: bool,
+        now: Timestamp,
+    ) -> Answer<BTreeMap<String, Configuration>> {
+        let mut next = if replace { BTreeMap::new() } else { self.configurations.clone() };
+        for (id, document) in file.adm_configurations.into_iter().chain(file.edge_deployments) {
+            let configuration = imported(&id, document, now).map_err(|refusal| Refusal {
+                text: format!("configuration {id}: {}", refusal.text),
+                ..refusal
+            })?;
+            next.insert(id, configuration);
+        }
+        if next.len() > MAX_CONFIGURATIONS {
+            let text = format!("a hub has at most {MAX_CONFIGURATIONS} configurations, not {}", next.len());
+            return Err(Refusal::argument(text));
+        }
+        Ok(next)
+    }
+
+    /// Becomes what [`Documents::with_imported`] gave.
+    pub(crate) fn replace_configurations(
+        &mut self,
+        next: BTreeMap<String, Configuration>,
+        touched: &mut Vec<DocumentKey>,
+    ) {
+        let ids = self.configurations.keys().chain(next.keys());
+        touched.extend(ids.map(|id| DocumentKey { kind: DocumentKind::Configuration, id: id.clone() }));
+        self.configurations = next;
+    }
+}
+
+fn imported(id: &str, document: Value, now: Timestamp) -> Answer<Configuration> {
+    let spec =
+        ConfigurationSpec::deserialize(document).map_err(|error| Refusal::argument(error.to_string()))?;
+    check_configuration(id, &spec)?;
+    Ok(Configuration::new(id, spec, now))
+}
