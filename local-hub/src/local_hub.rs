@@ -148,14 +148,13 @@ impl LocalHub {
     }
 
     /// The devices, with their keys, and the configurations, as `az iot hub state export` writes them.
-    /// What devices report
-    /// and the hub counts is not in it.
+    /// What devices report and the hub counts is not in it.
     pub fn export_state(&self) -> Result<Vec<u8>> {
         self.hub.export().map_err(|refusal| Error::State(refusal.text))
     }
 
-    /// Puts in what such a document holds, in the place of devices and configurations that have the same id or, to
-    /// `replace`, of all. All of it, or nothing where a part of it is refused.
+    /// Puts in what such a document holds, in the place of devices and configurations that have the
+    /// same id or, to `replace`, of all. All of it, or nothing where a part of it is refused.
     pub async fn import_state(&self, document: &[u8], replace: bool) -> Result<()> {
         self.hub.import(document, replace).await.map_err(|refusal| Error::State(refusal.text))
     }

@@ -31,7 +31,7 @@ pub(crate) enum Command {
     EntraToken(EntraTokenArgs),
     /// Write the devices of a folder, with their keys, and its configurations to stdout as `az iot hub state export` does
     Export(ExportArgs),
-    /// Put the devices of such a document into a folder: all of them, or none
+    /// Put the devices and configurations of such a document into a folder: all of them, or none
     Import(ImportArgs),
     /// Serve a hub until SIGINT or SIGTERM
     Serve(Box<ServeArgs>),
