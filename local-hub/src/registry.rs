@@ -93,10 +93,10 @@ impl Registry {
     }
 
     /// Puts a device that a store kept back in.
-    pub(crate) fn restore_device(&mut self, id: DeviceId, record: DeviceRecord) {
+    pub(crate) fn restore_device(&mut self, id: DeviceId, record: Box<DeviceRecord>) {
         self.last_generation = self.last_generation.max(record.identity.generation);
         self.disabled += usize::from(record.settings.status == Status::Disabled);
-        self.devices.insert(id, Box::new(record));
+        self.devices.insert(id, record);
     }
 
     /// Puts a module that a store kept back in; its device must be there already.
@@ -104,10 +104,10 @@ impl Registry {
         &mut self,
         device: &DeviceId,
         id: ModuleId,
-        record: ModuleRecord,
+        record: Box<ModuleRecord>,
     ) -> Answer<()> {
         self.last_generation = self.last_generation.max(record.identity.generation);
-        self.device_mut(device)?.modules.insert(id, Box::new(record));
+        self.device_mut(device)?.modules.insert(id, record);
         self.modules += 1;
         Ok(())
     }

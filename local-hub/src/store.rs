@@ -8,13 +8,17 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
-use hub_types::{DeviceId, IdentityId, ModuleId};
+use hub_types::{IdentityId, ModuleId};
 use rusqlite::{Connection, Transaction};
 use tokio::sync::oneshot;
 
 use crate::documents::{DocumentKey, DocumentKind, Documents};
 use crate::error::{Error, Result};
 use crate::registry::Registry;
+
+mod loading;
+#[cfg(test)]
+mod tests;
 
 /// What becomes of one row: written with this content, or deleted.
 #[derive(Debug, PartialEq)]
@@ -58,7 +62,7 @@ impl Store {
     pub(crate) fn open(path: &Path) -> Result<(Self, Stored)> {
         let connection = connect(path).map_err(|source| store_error(path, source))?;
         let stored =
-            Stored { registry: load(&connection, path)?, documents: load_documents(&connection, path)? };
+            Stored { registry: loading::load(&connection, path)?, documents: load_documents(&connection, path)? };
         let (batches, receiver) = mpsc::channel();
         let writer = thread::Builder::new()
             .name("hub-store".to_owned())
@@ -158,26 +162,6 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Reads everything back. In the order of the key a device comes before its modules.
-fn load(connection: &Connection, path: &Path) -> Result<Registry> {
-    let mut registry = Registry::default();
-    let failed = |source| store_error(path, source);
-    let mut statement = connection
-        .prepare("SELECT device, module, record FROM identities ORDER BY device, module")
-        .map_err(failed)?;
-    let mut rows = statement.query(()).map_err(failed)?;
-    while let Some(row) = rows.next().map_err(failed)? {
-        let device: String = row.get(0).map_err(failed)?;
-        let module: String = row.get(1).map_err(failed)?;
-        let record = row.get_ref(2).map_err(failed)?.as_blob().map_err(|error| failed(error.into()))?;
-        restore(&mut registry, &device, &module, record).map_err(|reason| Error::Damaged {
-            path: path.to_owned(),
-            reason: format!("{device} {module}: {reason}"),
-        })?;
-    }
-    Ok(registry)
-}
-
 fn load_documents(connection: &Connection, path: &Path) -> Result<Documents> {
     let mut documents = Documents::default();
     let failed = |source| store_error(path, source);
@@ -194,24 +178,6 @@ fn load_documents(connection: &Connection, path: &Path) -> Result<Documents> {
             .map_err(|error| damaged(format!("{kind} {id} breaks at column {}", error.column())))?;
     }
     Ok(documents)
-}
-
-fn restore(
-    registry: &mut Registry,
-    device: &str,
-    module: &str,
-    record: &[u8],
-) -> std::result::Result<(), String> {
-    let device = DeviceId::new(device).map_err(|error| error.to_string())?;
-    // Where a record does not parse, its content must not get into the message: it holds keys.
-    let unreadable = |error: serde_json::Error| format!("the record breaks at column {}", error.column());
-    if module.is_empty() {
-        registry.restore_device(device, serde_json::from_slice(record).map_err(unreadable)?);
-        return Ok(());
-    }
-    let module = ModuleId::new(module).map_err(|error| error.to_string())?;
-    let record = serde_json::from_slice(record).map_err(unreadable)?;
-    registry.restore_module(&device, module, record).map_err(|refusal| refusal.text)
 }
 
 fn key(identity: &IdentityId) -> (&str, &str) {
@@ -240,6 +206,3 @@ const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
     PRAGMA user_version = 1;
 ";
-
-#[cfg(test)]
-mod tests;

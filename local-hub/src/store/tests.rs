@@ -88,6 +88,28 @@ fn a_deleted_device_takes_its_modules_with_it() {
     assert_eq!(loaded.device_count(), 0);
 }
 
+/// More than all parsers hold at once, so that pieces go round.
+#[test]
+fn a_large_registry_comes_back_whole_and_a_damaged_record_in_it_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    let (store, Stored { mut registry, .. }) = Store::open(&path).unwrap();
+    for number in 0..20_000 {
+        let device = format!("device-{number:05}");
+        for item in [json!({"id": device}), json!({"id": device, "moduleId": "m"})] {
+            store.write(apply(&mut registry, &item, number));
+        }
+    }
+    store.close();
+    let (store, Stored { registry: loaded, .. }) = Store::open(&path).unwrap();
+    assert!(loaded == registry, "what was loaded is something else");
+    let identity = hub_types::IdentityId::from_common_name("device-17777/m").unwrap();
+    store.write(vec![Row { subject: Subject::Identity(identity), content: Some(b"{".to_vec()) }]);
+    store.close();
+    let error = Store::open(&path).unwrap_err().to_string();
+    assert!(error.contains("is damaged: device-17777 m"), "{error}");
+}
+
 #[test]
 fn a_damaged_record_is_named_without_its_content() {
     let folder = tempfile::tempdir().unwrap();
