@@ -20,6 +20,7 @@ use crate::crl::RevocationList;
 use crate::error::Error;
 use crate::fs;
 use crate::key::PrivateKey;
+use crate::leaf::LeafTemplates;
 use crate::policy::Policy;
 use crate::secret::{AskSecret, SecretFor};
 use crate::signer::Signer;
@@ -156,14 +157,9 @@ impl CertificateAuthority {
         self.signer.sign_crl(list)
     }
 
-    pub(crate) fn sign_leaf(
-        &self,
-        common_name: &str,
-        key: &SubjectKey<'_>,
-        serial: Serial,
-        validity: Validity,
-    ) -> Result<Vec<u8>, Error> {
-        self.signer.sign_certificate(Profile::Leaf, common_name, key, serial, validity)
+    /// The certificates for devices and modules that are good at a time, to be filled in.
+    pub(crate) fn leaves(&self, validity: Validity) -> Result<LeafTemplates<'_>, Error> {
+        LeafTemplates::new(&self.signer, validity)
     }
 
     /// The validity of a certificate issued now: it begins a little earlier, because devices' clocks

@@ -123,16 +123,6 @@ impl Certificate {
     }
 }
 
-pub(crate) fn upper_hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String can't fail.
-        let _ = write!(text, "{byte:02X}");
-        text
-    })
-}
-
 /// The common name of a subject that has exactly one.
 pub(crate) fn only_common_name(name: &X509Name<'_>) -> Option<String> {
     let mut names = name.iter_common_name();

@@ -7,10 +7,11 @@ use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, KeyUsage, ParsedExt
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 
-use crate::certificate::{only_common_name, upper_hex};
+use crate::certificate::only_common_name;
 use crate::document::{Content, Document};
 use crate::facts::rfc3339;
 use crate::public_key::PublicKey;
+use hub_types::thumbprint::upper_hex;
 use hub_types::{Sha1Thumbprint, Sha256Thumbprint};
 
 /// What a document says. As JSON it is one object, with a member for each fact.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hub_types::thumbprint::ThumbprintDigest;
+use hub_types::thumbprint::{ThumbprintDigest, append_upper_hex};
 use hub_types::{IdentityId, Sha1Thumbprint, Sha256Thumbprint, Thumbprint};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -78,38 +78,33 @@ pub(crate) struct Row {
 
 impl Row {
     /// Writes the row as CSV.
-    pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
+    pub(crate) fn append_to(&self, out: &mut Vec<u8>, dates: &mut Dates) {
         let facts = &self.facts;
-        let sha256 = facts.sha256.to_string();
         // A batch that is not to be trusted by thumbprint may not give one to be registered.
         let (registered, unregistered) = match facts.auth {
-            IssuedAuth::X509Ca => ("", sha256.as_str()),
-            IssuedAuth::X509Thumbprint => (sha256.as_str(), ""),
+            IssuedAuth::X509Ca => (None, Some(facts.sha256)),
+            IssuedAuth::X509Thumbprint => (Some(facts.sha256), None),
         };
         let secondary = facts.replaced.filter(|_| facts.auth == IssuedAuth::X509Thumbprint);
-        let secondary = secondary.map(|replaced| replaced.to_string()).unwrap_or_default();
-        let cells = [
-            self.identity.device().as_str(),
-            self.identity.module().map_or("", |module| module.as_str()),
-            facts.auth.as_str(),
-            registered,
-            &facts.sha1.to_string(),
-            &facts.serial,
-            &rfc3339(facts.not_before),
-            &rfc3339(facts.not_after),
-            &facts.certificate.to_string_lossy(),
-            &facts.private_key.as_deref().map(Path::to_string_lossy).unwrap_or_default(),
-            unregistered,
-            &secondary,
-        ];
-        for (index, cell) in cells.iter().enumerate() {
-            let is_quoted = cell.contains(',');
-            out.extend_from_slice(if index == 0 { b"" } else { b"," });
-            // No cell has a quote or a line end in it: ids, hex, dates and our own paths.
-            out.extend_from_slice(if is_quoted { b"\"" } else { b"" });
-            out.extend_from_slice(cell.as_bytes());
-            out.extend_from_slice(if is_quoted { b"\"" } else { b"" });
-        }
+        let hex = |out: &mut Vec<u8>, sha256: Option<Sha256Thumbprint>| {
+            append_upper_hex(out, sha256.as_ref().map(Sha256Thumbprint::as_bytes).unwrap_or_default());
+            out.push(b',');
+        };
+        append_cell(out, self.identity.device().as_str());
+        append_cell(out, self.identity.module().map_or("", |module| module.as_str()));
+        append_cell(out, facts.auth.as_str());
+        hex(out, registered);
+        append_upper_hex(out, facts.sha1.as_bytes());
+        out.push(b',');
+        append_cell(out, &facts.serial);
+        append_cell(out, dates.not_before.text(facts.not_before));
+        append_cell(out, dates.not_after.text(facts.not_after));
+        append_cell(out, &facts.certificate.to_string_lossy());
+        append_cell(out, &facts.private_key.as_deref().map(Path::to_string_lossy).unwrap_or_default());
+        hex(out, unregistered);
+        hex(out, secondary);
+        // What ends the last cell ends the row.
+        out.pop();
         out.push(b'\n');
     }
 
@@ -147,6 +142,32 @@ impl Row {
             replaced,
         };
         rest.is_empty().then_some(Self { identity, facts })
+    }
+}
+
+/// No cell has a quote or a line end in it: ids, hex, dates and our own paths.
+fn append_cell(out: &mut Vec<u8>, cell: &str) {
+    let quote: &[u8] = if cell.contains(',') { b"\"" } else { b"" };
+    for piece in [quote, cell.as_bytes(), quote, b","] {
+        out.extend_from_slice(piece);
+    }
+}
+
+/// The dates of rows as text. Certificates that are made together are good for the same time.
+#[derive(Default)]
+pub(crate) struct Dates {
+    not_before: DateText,
+    not_after: DateText,
+}
+
+#[derive(Default)]
+struct DateText(Option<(OffsetDateTime, String)>);
+
+impl DateText {
+    fn text(&mut self, time: OffsetDateTime) -> &str {
+        let known = self.0.take().filter(|(last, _)| *last == time);
+        let (_, text) = self.0.insert(known.unwrap_or_else(|| (time, rfc3339(time))));
+        text
     }
 }
 
@@ -215,7 +236,7 @@ mod tests {
                 },
             };
             let mut line = Vec::new();
-            row.append_to(&mut line);
+            row.append_to(&mut line, &mut Dates::default());
             let line = String::from_utf8(line).unwrap();
             prop_assert_eq!(Row::parse(line.trim_end()), Some(row));
         }

@@ -10,11 +10,11 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hub_types::thumbprint::upper_hex;
 use hub_types::{IdentityId, Sha1Thumbprint, Sha256Thumbprint};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use time::OffsetDateTime;
 
-use crate::certificate::upper_hex;
 use crate::error::Error;
 use crate::facts::{IssuedAuth, IssuedFacts};
 use crate::fingerprint::Fingerprint;
@@ -186,8 +186,25 @@ impl IssuanceIndex {
         output: &Output,
         entries: impl Iterator<Item = NewEntry<'a>>,
     ) -> Result<i64, Error> {
+        self.let_go()?;
         let last = enter(&mut self.connection, output, entries);
         last.map_err(|source| Error::database(&self.path, source))
+    }
+
+    /// Lets the lookups that follow see one state of the index, until something is written: each by
+    /// itself would lock the file and unlock it, and that takes longer than to look.
+    fn hold(&self) -> Result<(), Error> {
+        if !self.connection.is_autocommit() {
+            return Ok(());
+        }
+        self.connection.execute_batch("BEGIN").map_err(|source| Error::database(&self.path, source))
+    }
+
+    fn let_go(&self) -> Result<(), Error> {
+        if self.connection.is_autocommit() {
+            return Ok(());
+        }
+        self.connection.execute_batch("COMMIT").map_err(|source| Error::database(&self.path, source))
     }
 
     /// Takes to the disk what an output has for certain.
@@ -211,6 +228,7 @@ impl IssuanceIndex {
 
     /// Whether an identity has a certificate: cheaper than to look what it is.
     pub(crate) fn contains(&self, identity: &IdentityId) -> Result<bool, Error> {
+        self.hold()?;
         let mut statement = self.prepare("SELECT 1 FROM certificates WHERE identity = ?1")?;
         let found = statement.exists(params![identity.common_name()]);
         found.map_err(|source| Error::database(&self.path, source))
@@ -237,8 +255,12 @@ impl IssuanceIndex {
 
     /// The identity that a public key belongs to.
     pub(crate) fn owner_of(&mut self, key: Fingerprint) -> Result<Option<IdentityId>, Error> {
-        let find = |connection: &mut Connection| {
-            order_keys(connection)?;
+        if !self.are_keys_ordered()? {
+            self.let_go()?;
+            order_keys(&mut self.connection).map_err(|source| Error::database(&self.path, source))?;
+        }
+        self.hold()?;
+        let find = |connection: &Connection| {
             connection
                 .prepare_cached(
                     "SELECT c.identity FROM keys k JOIN certificates c ON c.id = k.certificate
@@ -247,7 +269,14 @@ impl IssuanceIndex {
                 .query_row(params![key.as_bytes()], |row| identity(row, 0))
                 .optional()
         };
-        find(&mut self.connection).map_err(|source| Error::database(&self.path, source))
+        find(&self.connection).map_err(|source| Error::database(&self.path, source))
+    }
+
+    fn are_keys_ordered(&self) -> Result<bool, Error> {
+        self.hold()?;
+        let mut find =
+            self.prepare("SELECT keyed >= (SELECT COALESCE(MAX(id), 0) FROM certificates) FROM progress")?;
+        find.query_row([], |row| row.get(0)).map_err(|source| Error::database(&self.path, source))
     }
 
     /// Shows `visit` certificates, the first one first, with a bounded number of them in memory.
@@ -299,6 +328,7 @@ impl IssuanceIndex {
     }
 
     pub(crate) fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<usize, Error> {
+        self.let_go()?;
         self.prepare(sql)?.execute(values).map_err(|source| Error::database(&self.path, source))
     }
 
@@ -385,10 +415,6 @@ fn enter<'a>(
 /// Brings the table of keys up to date. Keys are random, so that a row at a time would touch a page
 /// for each; in order, and only when somebody asks, it is cheap.
 fn order_keys(connection: &mut Connection) -> Result<(), rusqlite::Error> {
-    let find = "SELECT keyed < (SELECT COALESCE(MAX(id), 0) FROM certificates) FROM progress";
-    if !connection.prepare_cached(find)?.query_row([], |row| row.get::<_, bool>(0))? {
-        return Ok(());
-    }
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     transaction.execute_batch(
         "INSERT INTO keys SELECT substr(key, 1, 8), id FROM certificates

@@ -25,6 +25,7 @@ use crate::key::KeyType;
 use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::store::IssuedStore;
+use crate::x509::Serial;
 
 /// How to issue.
 #[derive(Debug, Clone)]
@@ -158,11 +159,13 @@ pub fn issue_batch(
 ) -> Result<IssueSummary, Error> {
     store.belongs_to(ca)?;
     let validity = ca.leaf_validity(options.days, options.now)?;
-    let maker = Maker { ca, validity, key_type: options.key_type, long_names: options.long_names };
+    let leaves = ca.leaves(validity)?;
+    let maker =
+        Maker { ca, leaves: &leaves, validity, key_type: options.key_type, long_names: options.long_names };
     let threads =
         options.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    let portions_ahead = 4 * threads;
-    let (sender, receiver) = sync_channel(portions_ahead);
+    let pace = Pace::of(options.key_type, threads);
+    let (sender, receiver) = sync_channel(pace.portions_ahead);
     let receiver = Mutex::new(receiver);
     thread::scope(|scope| {
         for _ in 0..threads {
@@ -175,7 +178,7 @@ pub fn issue_batch(
         let writer =
             Writer { policy, ordered, existing, store, on_issued, pending, summary: IssueSummary::default() };
         // The sender moves in, so that the workers end when the writer does.
-        writer.run(requests, sender, portions_ahead)
+        writer.run(requests, sender, pace)
     })
 }
 
@@ -208,13 +211,16 @@ fn work(maker: Maker<'_>, jobs: &Mutex<Receiver<Job>>) {
         let Ok(Job { portion, results }) = job else {
             return;
         };
-        let done = portion.into_iter().map(|task| do_task(maker, task)).collect();
+        let done = Serial::random_many::<MAX_PORTION>().and_then(|serials| {
+            let tasks = portion.into_iter().zip(serials);
+            tasks.map(|(task, serial)| do_task(maker, task, serial)).collect()
+        });
         // Nobody listens when the writer has failed.
         let _ = results.send(done);
     }
 }
 
-fn do_task(maker: Maker<'_>, task: Task) -> Result<Done, Error> {
+fn do_task(maker: Maker<'_>, task: Task, serial: Serial) -> Result<Done, Error> {
     match task {
         Task::Known(IssueRequest { identity, key, .. }) => {
             let requested_key = key_in(&identity, key);
@@ -223,7 +229,7 @@ fn do_task(maker: Maker<'_>, task: Task) -> Result<Done, Error> {
         Task::Make(order) => {
             let identity = order.request.identity.clone();
             let is_requested = !matches!(order.request.key, KeySource::Generate);
-            Ok(match maker.make(order)? {
+            Ok(match maker.make(order, serial)? {
                 Ok(made) => Done::Made { made, is_requested },
                 Err(refusal) => Done::Refused { identity, refusal, was_ordered: true },
             })
@@ -264,13 +270,13 @@ impl Writer<'_> {
         mut self,
         mut requests: impl Iterator<Item = IssueRequest>,
         jobs: SyncSender<Job>,
-        portions_ahead: usize,
+        pace: Pace,
     ) -> Result<IssueSummary, Error> {
-        let mut waiting = VecDeque::with_capacity(portions_ahead);
+        let mut waiting = VecDeque::with_capacity(pace.portions_ahead);
         loop {
-            while waiting.len() < portions_ahead {
+            while waiting.len() < pace.portions_ahead {
                 let portion: Result<Portion, Error> =
-                    requests.by_ref().take(PORTION).map(|request| self.task(request)).collect();
+                    requests.by_ref().take(pace.portion).map(|request| self.task(request)).collect();
                 let portion = portion?;
                 if portion.is_empty() {
                     break;
@@ -285,7 +291,7 @@ impl Writer<'_> {
             for done in next.recv().map_err(|_| GONE)?? {
                 self.take(done)?;
             }
-            if self.pending.told.len() >= COMMIT_ROWS {
+            if self.pending.told.len() >= pace.commit_rows {
                 self.commit()?;
             }
         }
@@ -428,9 +434,31 @@ impl Writer<'_> {
     }
 }
 
-/// Small enough that all cores have something to do, large enough that handing over costs nothing.
-const PORTION: usize = 128;
-/// Rows between two syncs of the disk.
-const COMMIT_ROWS: usize = 2048;
+/// How much is done at once.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// Requests handed to a worker together: few enough that all cores have something to do, enough
+    /// that handing over costs nothing.
+    portion: usize,
+    /// Portions handed out and not taken back. The workers have something to do as long as a commit
+    /// takes, disk and all.
+    portions_ahead: usize,
+    /// Rows between two syncs of the disk.
+    commit_rows: usize,
+}
+
+impl Pace {
+    fn of(key_type: KeyType, threads: usize) -> Self {
+        // What was begun is finished also when the user interrupts; an RSA key takes as long as
+        // thousands of others.
+        if key_type.is_rsa() {
+            return Self { portion: 1, portions_ahead: 2 * threads, commit_rows: 16 };
+        }
+        let commit_rows = 4096;
+        Self { portion: MAX_PORTION, portions_ahead: 4 * threads + commit_rows / MAX_PORTION, commit_rows }
+    }
+}
+
+const MAX_PORTION: usize = 128;
 /// A worker never ends while there is something to do, unless it panicked.
 const GONE: Error = Error::Crypto("a worker thread");

@@ -13,6 +13,7 @@ use crate::facts::IssuedAuth;
 use crate::fingerprint::Fingerprint;
 use crate::issue::{IssueRequest, KeySource, LongNames};
 use crate::key::{KeyType, PrivateKey};
+use crate::leaf::LeafTemplates;
 use crate::pem;
 use crate::refusal::Refusal;
 use crate::x509::{Serial, SubjectKey, Validity};
@@ -54,13 +55,14 @@ impl Made {
 #[derive(Clone, Copy)]
 pub(crate) struct Maker<'a> {
     pub(crate) ca: &'a CertificateAuthority,
+    pub(crate) leaves: &'a LeafTemplates<'a>,
     pub(crate) validity: Validity,
     pub(crate) key_type: KeyType,
     pub(crate) long_names: LongNames,
 }
 
 impl Maker<'_> {
-    pub(crate) fn make(&self, order: Order) -> Result<Result<Made, Refusal>, Error> {
+    pub(crate) fn make(&self, order: Order, serial: Serial) -> Result<Result<Made, Refusal>, Error> {
         let Order { request: IssueRequest { identity, key, auth }, replaced, key_elsewhere } = order;
         let common_name = identity.common_name();
         let length = common_name.len();
@@ -84,15 +86,15 @@ impl Maker<'_> {
                 Err(refusal) => return Ok(Err(refusal)),
             },
         };
-        let serial = Serial::random()?;
-        let der = self.ca.sign_leaf(&common_name, &key, serial, self.validity)?;
+        let info = key.to_info();
+        let der = self.leaves.sign(&common_name, &key, &info, serial)?;
         Ok(Ok(Made {
             identity,
             common_name,
             auth,
-            certificate_pem: pem::encode(pem::CERTIFICATE, &der).to_vec(),
+            certificate_pem: pem::encode_public(pem::CERTIFICATE, &der),
             key_pem,
-            key: Fingerprint::of(&key.to_info()),
+            key: Fingerprint::of(&info),
             sha256: Sha256Thumbprint::of_der(&der),
             sha1: Sha1Thumbprint::of_der(&der),
             serial,

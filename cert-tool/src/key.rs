@@ -172,16 +172,20 @@ impl PrivateKey {
 
     /// PKCS#8 version 1, which old tools read too, as PEM.
     pub(crate) fn to_pem(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
-        Ok(pem::encode(pem::PRIVATE_KEY, &self.to_pkcs8()?))
+        self.with_pkcs8(|der| pem::encode(pem::PRIVATE_KEY, der))
     }
 
     /// PKCS#8 version 1 in DER.
     pub(crate) fn to_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let der = match &self.pair {
-            Pair::Ec(pair) => pair.to_pkcs8v1().map(|der| der.as_ref().to_vec()),
-            Pair::Rsa(pair) => pair.as_der().map(|der| der.as_ref().to_vec()),
+        self.with_pkcs8(|der| Zeroizing::new(der.to_vec()))
+    }
+
+    fn with_pkcs8<T>(&self, with: impl FnOnce(&[u8]) -> T) -> Result<T, Error> {
+        let encoded = match &self.pair {
+            Pair::Ec(pair) => pair.to_pkcs8v1().map(|der| with(der.as_ref())),
+            Pair::Rsa(pair) => pair.as_der().map(|der| with(der.as_ref())),
         };
-        der.map(Zeroizing::new).map_err(|_| Error::Crypto("encoding a key"))
+        encoded.map_err(|_| Error::Crypto("encoding a key"))
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {

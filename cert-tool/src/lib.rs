@@ -15,8 +15,8 @@
 //! Nothing here prints, reads the environment or looks at the clock. Private keys are wiped from
 //! memory, never shown, and written to files with mode 0600 only.
 //!
-//! A batch goes through `issue` (order and threads), `issuing` (one certificate), `x509` (what it
-//! says), then `store`, which enters it into the `index`, writes it to its `sink` and adds it to the
+//! A batch goes through `issue` (order and threads), `issuing` (one certificate), `leaf` and `x509`
+//! (what it says), then `store`, which enters it into the `index`, writes it to its `sink` and adds it to the
 //! `list` (`issued.csv`).
 
 mod ca;
@@ -36,6 +36,7 @@ mod index;
 mod issue;
 mod issuing;
 mod key;
+mod leaf;
 mod list;
 mod pem;
 mod pem_stream;

@@ -70,16 +70,29 @@ pub(crate) fn append(out: &mut Vec<u8>, label: &str, der: &[u8]) {
     out.extend_from_slice(BEGIN);
     out.extend_from_slice(label.as_bytes());
     out.extend_from_slice(b"-----\n");
-    let mut line = Zeroizing::new([0_u8; LINE_CHARS]);
-    for chunk in der.chunks(LINE_CHARS / 4 * 3) {
-        // The buffer has room for a full line, so this can't fail.
-        let written = STANDARD.encode_slice(chunk, line.as_mut_slice()).unwrap_or_default();
-        out.extend_from_slice(line.get(..written).unwrap_or_default());
-        out.push(b'\n');
-    }
+    append_lines(out, der);
     out.extend_from_slice(b"-----END ");
     out.extend_from_slice(label.as_bytes());
     out.extend_from_slice(b"-----\n");
+}
+
+/// Appends base64 in lines. It is encoded as a whole, which is faster than by lines, so far behind
+/// that each line then moves forward to its place: no further buffer has to be wiped.
+fn append_lines(out: &mut Vec<u8>, der: &[u8]) {
+    let digits = der.len().div_ceil(3) * 4;
+    let lines = digits.div_ceil(LINE_CHARS);
+    let start = out.len();
+    out.resize(start + digits + lines, b'\n');
+    let body = out.get_mut(start..).unwrap_or_default();
+    // There is just room for it, so this can't fail.
+    let _ = STANDARD.encode_slice(der, body.get_mut(lines..).unwrap_or_default());
+    for line in 0..lines {
+        let from = line * LINE_CHARS;
+        let length = LINE_CHARS.min(digits - from);
+        let to = from + line;
+        body.copy_within(lines + from..lines + from + length, to);
+        body.iter_mut().skip(to + length).take(1).for_each(|end| *end = b'\n');
+    }
 }
 
 /// An upper bound on what [`append`] writes.
@@ -88,9 +101,14 @@ pub(crate) fn encoded_len(label: &str, der: &[u8]) -> usize {
     digits + digits.div_ceil(LINE_CHARS) + 2 * label.len() + 40
 }
 
-/// A text of one block.
+/// A text of one block, which may be a private key.
 pub(crate) fn encode(label: &str, der: &[u8]) -> Zeroizing<Vec<u8>> {
-    let mut out = Zeroizing::new(Vec::with_capacity(encoded_len(label, der)));
+    Zeroizing::new(encode_public(label, der))
+}
+
+/// A text of one block that is no secret: there is nothing to be wiped.
+pub(crate) fn encode_public(label: &str, der: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(encoded_len(label, der));
     append(&mut out, label, der);
     out
 }

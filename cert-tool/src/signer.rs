@@ -63,6 +63,11 @@ impl Signer {
         self.key.as_ref()
     }
 
+    /// Its name, byte for byte as its certificate has it.
+    pub(crate) fn name(&self) -> &[u8] {
+        &self.name
+    }
+
     /// What goes into the authority key identifier of everything that is signed.
     pub(crate) fn key_identifier(&self) -> &[u8] {
         &self.key_identifier
@@ -84,13 +89,13 @@ pub(crate) fn sign_own(laid_out: &[u8], key: &dyn KeyHandle) -> Result<Vec<u8>, 
 }
 
 /// The parts of a certificate, request or revocation list (RFC 5280 §4.1.1), without a signature.
-struct Outline<'a> {
-    content: &'a [u8],
-    algorithm: &'a [u8],
+pub(crate) struct Outline<'a> {
+    pub(crate) content: &'a [u8],
+    pub(crate) algorithm: &'a [u8],
 }
 
 impl<'a> Outline<'a> {
-    fn read(laid_out: &'a [u8]) -> der::Result<Self> {
+    pub(crate) fn read(laid_out: &'a [u8]) -> der::Result<Self> {
         let mut whole = SliceReader::new(laid_out)?;
         let mut parts = contents(&mut whole)?;
         Ok(Self { content: parts.tlv_bytes()?, algorithm: parts.tlv_bytes()? })
@@ -98,7 +103,7 @@ impl<'a> Outline<'a> {
 
     /// The content with another issuer: in certificates and revocation lists alike it is the second
     /// sequence, after that of the algorithm.
-    fn with_issuer(&self, name: &[u8]) -> der::Result<Vec<u8>> {
+    pub(crate) fn with_issuer(&self, name: &[u8]) -> der::Result<Vec<u8>> {
         let mut reader = SliceReader::new(self.content)?;
         let mut parts = contents(&mut reader)?;
         let mut before = Vec::new();
@@ -109,33 +114,33 @@ impl<'a> Outline<'a> {
             before.extend_from_slice(if sequences < 2 { part } else { name });
         }
         let after = parts.read_slice(parts.remaining_len())?;
-        sequence(&[&before, after])
+        tlv(Tag::Sequence, &[&before, after])
     }
 
-    fn signed(&self, content: &[u8], key: &dyn KeyHandle) -> Result<Vec<u8>, Error> {
+    pub(crate) fn signed(&self, content: &[u8], key: &dyn KeyHandle) -> Result<Vec<u8>, Error> {
         let signature = key.sign(content)?;
-        let encoded = bit_string(&signature).and_then(|bits| sequence(&[content, self.algorithm, &bits]));
+        let bits = tlv(Tag::BitString, &[&[NO_UNUSED_BITS], &signature]);
+        let encoded = bits.and_then(|bits| tlv(Tag::Sequence, &[content, self.algorithm, &bits]));
         encoded.map_err(|_| Error::Crypto("encoding a certificate"))
     }
 }
 
 /// What is in the sequence that a reader stands before.
-fn contents<'a>(reader: &mut SliceReader<'a>) -> der::Result<SliceReader<'a>> {
+pub(crate) fn contents<'a>(reader: &mut SliceReader<'a>) -> der::Result<SliceReader<'a>> {
     let header = Header::decode(reader)?;
     header.tag().assert_eq(Tag::Sequence)?;
     SliceReader::new(reader.read_slice(header.length())?)
 }
 
-fn sequence(parts: &[&[u8]]) -> der::Result<Vec<u8>> {
+/// A value in DER: its tag, its length, and the parts that it consists of.
+pub(crate) fn tlv(tag: Tag, parts: &[&[u8]]) -> der::Result<Vec<u8>> {
     let length = parts.iter().map(|part| part.len()).sum::<usize>();
-    let mut out = Vec::with_capacity(length + 8);
-    Header::new(Tag::Sequence, Length::try_from(length)?).encode_to_vec(&mut out)?;
+    let mut out = Vec::with_capacity(length + MAX_HEADER_BYTES);
+    Header::new(tag, Length::try_from(length)?).encode_to_vec(&mut out)?;
     parts.iter().for_each(|part| out.extend_from_slice(part));
     Ok(out)
 }
 
-fn bit_string(bytes: &[u8]) -> der::Result<Vec<u8>> {
-    der::asn1::BitStringRef::from_bytes(bytes)?.to_der()
-}
-
+const MAX_HEADER_BYTES: usize = 6;
+const NO_UNUSED_BITS: u8 = 0;
 const SEQUENCE: u8 = 0x30;

@@ -112,10 +112,10 @@ pub(crate) enum Payload {
     Stream(stream::Stream),
 }
 
-/// What is to be written; for some forms the certificates themselves are enough.
-pub(crate) struct Encoded {
+/// What is to be written, and where; for most forms the certificates themselves are enough.
+pub(crate) struct Planned {
     pub(crate) places: Vec<Place>,
-    stream: Option<stream::Bytes>,
+    archived: Option<stream::Archived>,
 }
 
 impl Payload {
@@ -131,25 +131,21 @@ impl Payload {
     }
 
     /// Where everything will be, before anything is written.
-    pub(crate) fn encode(&self, made: &[Made]) -> Result<Encoded, Error> {
-        match self {
-            Self::Database(database) => Ok(Encoded { places: database.places(made), stream: None }),
-            Self::Folders(_) => {
-                Ok(Encoded { places: made.iter().map(folders::place).collect(), stream: None })
-            }
-            Self::Stream(stream) => {
-                stream.encode(made).map(|(places, bytes)| Encoded { places, stream: Some(bytes) })
-            }
-        }
+    pub(crate) fn plan(&self, made: &[Made]) -> Result<Planned, Error> {
+        let (places, archived) = match self {
+            Self::Database(database) => (database.places(made), None),
+            Self::Folders(_) => (made.iter().map(folders::place).collect(), None),
+            Self::Stream(stream) => stream.places(made)?,
+        };
+        Ok(Planned { places, archived })
     }
 
     /// Writes; when it returns all of it survives a power cut.
-    pub(crate) fn write(&mut self, encoded: &Encoded, made: &[Made]) -> Result<(), Error> {
-        match (self, &encoded.stream) {
-            (Self::Database(database), _) => database.write(made),
-            (Self::Folders(folders), _) => made.iter().try_for_each(|made| folders.write(made)),
-            (Self::Stream(stream), Some(bytes)) => stream.write(bytes),
-            (Self::Stream(_), None) => Ok(()),
+    pub(crate) fn write(&mut self, planned: &Planned, made: &[Made]) -> Result<(), Error> {
+        match self {
+            Self::Database(database) => database.write(made),
+            Self::Folders(folders) => made.iter().try_for_each(|made| folders.write(made)),
+            Self::Stream(stream) => stream.write(made, planned.archived.as_ref()),
         }
     }
 

@@ -9,11 +9,12 @@
 use std::path::{Path, PathBuf};
 
 use hub_types::IdentityId;
+use hub_types::thumbprint::upper_hex;
 
 use crate::ca::CertificateAuthority;
-use crate::certificate::{Certificate, read_certificate, upper_hex};
+use crate::certificate::{Certificate, read_certificate};
 use crate::error::Error;
-use crate::facts::{IssuedFacts, Row};
+use crate::facts::{Dates, IssuedFacts, Row};
 use crate::fingerprint::Fingerprint;
 use crate::fs;
 use crate::index::{IndexEntry, IssuanceIndex, NewEntry, Output};
@@ -58,7 +59,7 @@ impl IssuedStore {
         let mut index = IssuanceIndex::open(ca.folder())?;
         fs::create_private_folder(folder)?;
         let issuing = ca.issuing_certificate().clone();
-        let issuing_pem = pem::encode(pem::CERTIFICATE, issuing.der()).to_vec();
+        let issuing_pem = pem::encode_public(pem::CERTIFICATE, issuing.der());
         belong_to(folder, &issuing, &issuing_pem)?;
         let token = token(folder)?;
         if !index.knows_output(&token)? && has_rows(folder)? {
@@ -157,20 +158,21 @@ impl IssuedStore {
     /// Enters and writes certificates; when it returns all of it is certain.
     pub(crate) fn commit(&mut self, made: &[Made]) -> Result<Vec<IssuedFacts>, Error> {
         self.settle()?;
-        let mut encoded = self.payload.encode(made)?;
+        let mut planned = self.payload.plan(made)?;
         let mut text = Vec::with_capacity(made.len() * 400);
         let mut facts = Vec::with_capacity(made.len());
-        for (made, place) in made.iter().zip(&mut encoded.places) {
+        let mut dates = Dates::default();
+        for (made, place) in made.iter().zip(&mut planned.places) {
             place.list = self.list.length() + text.len() as u64;
             let row = self.row(made, place);
-            row.append_to(&mut text);
+            row.append_to(&mut text, &mut dates);
             facts.push(self.absolute(row.facts));
         }
         self.is_unsettled = true;
         self.is_fresh = false;
-        let entries = made.iter().zip(&encoded.places).map(|(made, place)| NewEntry { made, place });
+        let entries = made.iter().zip(&planned.places).map(|(made, place)| NewEntry { made, place });
         let last = self.index.enter(&self.output, entries)?;
-        self.payload.write(&encoded, made)?;
+        self.payload.write(&planned, made)?;
         self.list.append(&text)?;
         IssuanceIndex::will_release(&mut self.output, last);
         self.is_unsettled = false;

@@ -68,7 +68,7 @@ pub fn write_test_pki(folder: &Path, seed: u64, at: OffsetDateTime) -> Result<Ve
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     files.insert(ROOT.to_owned(), pem_of(&[&family.root.der]));
     for (name, der) in family.lists() {
-        files.insert(name.to_owned(), pem::encode("X509 CRL", &der).to_vec());
+        files.insert(name.to_owned(), pem::encode_public("X509 CRL", &der));
     }
     let mut cases = Vec::new();
     for made in cases::all(&family)? {
@@ -121,7 +121,7 @@ fn write(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<(), Error> 
 }
 
 fn pem_of(ders: &[&Vec<u8>]) -> Vec<u8> {
-    ders.iter().flat_map(|der| pem::encode(pem::CERTIFICATE, der).to_vec()).collect()
+    ders.iter().flat_map(|der| pem::encode_public(pem::CERTIFICATE, der)).collect()
 }
 
 const ROOT: &str = "root.pem";

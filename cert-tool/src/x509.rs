@@ -28,10 +28,18 @@ pub(crate) struct Serial([u8; 16]);
 
 impl Serial {
     pub(crate) fn random() -> Result<Self, Error> {
-        let mut bytes = [0; 16];
-        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Crypto("drawing random bytes"))?;
-        bytes[0] = bytes[0] & 0x7f | 0x40;
-        Ok(Self(bytes))
+        let [serial] = Self::random_many()?;
+        Ok(serial)
+    }
+
+    /// Several: drawing them one by one would take longer for each than its hashes.
+    pub(crate) fn random_many<const N: usize>() -> Result<[Self; N], Error> {
+        let mut bytes = [[0; 16]; N];
+        aws_lc_rs::rand::fill(bytes.as_flattened_mut()).map_err(|_| Error::Crypto("drawing random bytes"))?;
+        Ok(bytes.map(|mut serial| {
+            serial[0] = serial[0] & 0x7f | 0x40;
+            Self(serial)
+        }))
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -60,7 +68,10 @@ impl Signer {
     ) -> Result<Vec<u8>, Error> {
         let mut params = match profile {
             Profile::IssuingCa => ca_params(common_name, key.der_bytes(), serial, validity),
-            Profile::Leaf => leaf_params(common_name, key, serial, validity),
+            Profile::Leaf => {
+                let identifier = key_identifier(key.der_bytes());
+                leaf_params(common_name, KeyUse::of(key), identifier, serial, validity)
+            }
         };
         if profile == Profile::IssuingCa {
             params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -68,6 +79,16 @@ impl Signer {
         params.use_authority_key_identifier_extension = true;
         let laid_out = params.signed_by(key, &self.issuer());
         self.sign(laid_out.map_err(|_| Error::Crypto("encoding a certificate"))?.der())
+    }
+
+    /// A leaf to be filled in: name, key and serial number are samples, and so are the signature and the
+    /// issuer's name. Its key identifier is [`SAMPLE_KEY_IDENTIFIER`].
+    pub(crate) fn lay_out_sample(&self, key_use: KeyUse, validity: Validity) -> Result<Vec<u8>, Error> {
+        let serial = Serial([0x40; 16]);
+        let mut params = leaf_params("", key_use, SAMPLE_KEY_IDENTIFIER.to_vec(), serial, validity);
+        params.use_authority_key_identifier_extension = true;
+        let laid_out = params.signed_by(&LayOut(self.key()), &self.issuer());
+        Ok(laid_out.map_err(|_| Error::Crypto("encoding a certificate"))?.der().to_vec())
     }
 
     /// A revocation list (RFC 5280 §5). Its number must be greater than that of every earlier one.
@@ -130,6 +151,21 @@ pub(crate) fn encode_request(common_name: &str, key: &dyn KeyHandle) -> Result<V
     sign_own(laid_out.map_err(|_| Error::Crypto("encoding a request"))?.der(), key)
 }
 
+/// What a leaf's key can be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyUse {
+    /// Signing, and receiving a secret: old TLS sends one encrypted to an RSA key.
+    Rsa,
+    /// Signing only.
+    Signing,
+}
+
+impl KeyUse {
+    pub(crate) fn of(key: &SubjectKey<'_>) -> Self {
+        if key.algorithm() == &rcgen::PKCS_RSA_SHA256 { Self::Rsa } else { Self::Signing }
+    }
+}
+
 /// The key that a certificate is for.
 pub(crate) enum SubjectKey<'a> {
     /// One that is at hand.
@@ -162,7 +198,11 @@ impl SubjectKey<'_> {
 
     /// The key in the form of a `SubjectPublicKeyInfo`.
     pub(crate) fn to_info(&self) -> Vec<u8> {
-        self.subject_public_key_info()
+        match self {
+            // The one that is made by the million.
+            Self::Own(key) if key.key_type() == KeyType::P256 => [P256_INFO, key.public_key()].concat(),
+            _ => self.subject_public_key_info(),
+        }
     }
 }
 
@@ -210,7 +250,7 @@ fn algorithm(key_type: KeyType) -> &'static SignatureAlgorithm {
 }
 
 fn ca_params(common_name: &str, key: &[u8], serial: Serial, validity: Validity) -> CertificateParams {
-    let mut params = params(common_name, key, serial, validity);
+    let mut params = params(common_name, key_identifier(key), serial, validity);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
@@ -218,15 +258,15 @@ fn ca_params(common_name: &str, key: &[u8], serial: Serial, validity: Validity) 
 
 fn leaf_params(
     common_name: &str,
-    key: &SubjectKey<'_>,
+    key_use: KeyUse,
+    key_identifier: Vec<u8>,
     serial: Serial,
     validity: Validity,
 ) -> CertificateParams {
-    let mut params = params(common_name, key.der_bytes(), serial, validity);
+    let mut params = params(common_name, key_identifier, serial, validity);
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    // Old TLS sends a secret encrypted to an RSA key; no other key can do that.
-    if key.algorithm() == &rcgen::PKCS_RSA_SHA256 {
+    if key_use == KeyUse::Rsa {
         params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
     }
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -235,13 +275,18 @@ fn leaf_params(
 
 /// What every profile has. The library's own defaults for dates, serial and key identifier are not
 /// for certificates that are really used: all are replaced.
-fn params(common_name: &str, point: &[u8], serial: Serial, validity: Validity) -> CertificateParams {
+fn params(
+    common_name: &str,
+    key_identifier: Vec<u8>,
+    serial: Serial,
+    validity: Validity,
+) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.not_before = validity.not_before;
     params.not_after = validity.not_after;
     params.serial_number = Some(SerialNumber::from_slice(serial.as_bytes()));
     params.distinguished_name = name(common_name);
-    params.key_identifier_method = KeyIdMethod::PreSpecified(key_identifier(point));
+    params.key_identifier_method = KeyIdMethod::PreSpecified(key_identifier);
     params
 }
 
@@ -256,3 +301,11 @@ fn name(common_name: &str) -> DistinguishedName {
     name.push(DnType::CommonName, common_name);
     name
 }
+
+/// What stands before the point of a key on P-256 (RFC 5480 §2).
+const P256_INFO: &[u8] = &[
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+    0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+/// No key has it: the SHA-1 of nothing that is known.
+pub(crate) const SAMPLE_KEY_IDENTIFIER: [u8; 20] = [0xa5; 20];

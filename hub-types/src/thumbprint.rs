@@ -227,7 +227,7 @@ macro_rules! upper_case_hex {
     ($thumbprint:ident) => {
         impl fmt::Display for $thumbprint {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
+                f.write_str(&upper_hex(&self.0))
             }
         }
 
@@ -237,6 +237,25 @@ macro_rules! upper_case_hex {
             }
         }
     };
+}
+
+/// Bytes as upper-case hex digits, the form in which people know thumbprints and serial numbers.
+pub fn upper_hex(bytes: &[u8]) -> String {
+    let mut digits = Vec::with_capacity(2 * bytes.len());
+    append_upper_hex(&mut digits, bytes);
+    // Digits are ASCII.
+    String::from_utf8(digits).unwrap_or_default()
+}
+
+/// Appends bytes as [`upper_hex`] shows them.
+pub fn append_upper_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    let digit = |half: u8| if half < 10 { b'0' + half } else { b'A' + half - 10 };
+    let start = out.len();
+    out.resize(start + 2 * bytes.len(), b'0');
+    let added = out.get_mut(start..).unwrap_or_default();
+    for (pair, byte) in added.as_chunks_mut().0.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(byte & 0x0f)];
+    }
 }
 
 upper_case_hex!(Sha1Thumbprint);

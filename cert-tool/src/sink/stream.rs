@@ -20,12 +20,11 @@ pub(crate) struct Stream {
     keys: Option<Appended>,
 }
 
-/// What is to be appended.
-pub(crate) struct Bytes {
-    main: Zeroizing<Vec<u8>>,
-    /// How much of `main` stays when more is appended.
-    main_length: usize,
-    keys: Zeroizing<Vec<u8>>,
+/// A piece of an archive, which is laid out before it is written.
+pub(crate) struct Archived {
+    bytes: Zeroizing<Vec<u8>>,
+    /// How much of it stays when more is appended.
+    length: usize,
 }
 
 impl Stream {
@@ -46,19 +45,30 @@ impl Stream {
         Ok(stream)
     }
 
-    pub(crate) fn encode(&self, made: &[Made]) -> Result<(Vec<Place>, Bytes), Error> {
+    /// Where everything will be.
+    pub(crate) fn places(&self, made: &[Made]) -> Result<(Vec<Place>, Option<Archived>), Error> {
         match self.sink {
-            Sink::Csv => Ok(self.encode_csv(made)),
-            Sink::Tar => self.encode_tar(made).map_err(Error::io("write", &self.main.path)),
-            _ => Ok(self.encode_bundle(made)),
+            Sink::Csv => Ok((self.places_in_csv(made), None)),
+            Sink::Tar => {
+                let archived = self.archive(made).map_err(Error::io("write", &self.main.path));
+                archived.map(|(places, archived)| (places, Some(archived)))
+            }
+            _ => Ok((self.places_in_bundle(made), None)),
         }
     }
 
-    pub(crate) fn write(&mut self, bytes: &Bytes) -> Result<(), Error> {
-        if let Some(keys) = &mut self.keys {
-            keys.append(&bytes.keys, bytes.keys.len())?;
+    pub(crate) fn write(&mut self, made: &[Made], archived: Option<&Archived>) -> Result<(), Error> {
+        if let Some(Archived { bytes, length }) = archived {
+            return self.main.append(bytes, *length);
         }
-        self.main.append(&bytes.main, bytes.main_length)
+        let chain: &[u8] = if self.extras.with_chain { &self.extras.issuing_pem } else { &[] };
+        if let Some(keys) = &mut self.keys {
+            keys.append_pieces(
+                made.iter().filter_map(|made| made.key_pem.as_ref()).map(|pem| pem.as_slice()),
+            )?;
+            return self.main.append_pieces(made.iter().flat_map(|made| [&made.certificate_pem, chain]));
+        }
+        self.main.append_pieces(made.iter().flat_map(|made| CsvRow::of(made, chain).pieces()))
     }
 
     pub(crate) fn cut(&mut self, places: &[Place]) -> Result<(), Error> {
@@ -75,64 +85,35 @@ impl Stream {
         if self.extras.with_chain { &self.extras.issuing_pem } else { &[] }
     }
 
-    fn encode_bundle(&self, made: &[Made]) -> (Vec<Place>, Bytes) {
-        let (chain, keys_at) = (self.chain(), self.keys.as_ref().map_or(0, |keys| keys.length));
-        let room = made.iter().map(|made| made.certificate_pem.len() + chain.len()).sum();
-        let mut main = Zeroizing::new(Vec::with_capacity(room));
-        // Made to measure: growing would leave copies of private keys behind.
-        let mut keys = Zeroizing::new(Vec::with_capacity(made.iter().map(Made::key_len).sum()));
-        let mut place = |made: &Made| {
-            let certificate = self.main.length + main.len() as u64;
-            main.extend_from_slice(&made.certificate_pem);
-            main.extend_from_slice(chain);
-            let private_key = made.key_pem.as_ref().map(|pem| {
-                let at = keys_at + keys.len() as u64;
-                keys.extend_from_slice(pem);
-                at
-            });
-            Place { entry: certificate, certificate, private_key, list: 0 }
+    fn places_in_bundle(&self, made: &[Made]) -> Vec<Place> {
+        let mut at = self.main.length;
+        let mut key_at = self.keys.as_ref().map_or(0, |keys| keys.length);
+        let place = |made: &Made| {
+            let private_key = made.key_pem.as_ref().map(|_| key_at);
+            let place = Place { entry: at, certificate: at, private_key, list: 0 };
+            at += (made.certificate_pem.len() + self.chain().len()) as u64;
+            key_at += made.key_len() as u64;
+            place
         };
-        let places = made.iter().map(&mut place).collect();
-        (places, Bytes { main_length: main.len(), main, keys })
+        made.iter().map(place).collect()
     }
 
-    fn encode_csv(&self, made: &[Made]) -> (Vec<Place>, Bytes) {
-        let chain = self.chain();
-        let room = |made: &Made| {
-            made.common_name.len() + made.certificate_pem.len() + chain.len() + made.key_len() + 16
+    fn places_in_csv(&self, made: &[Made]) -> Vec<Place> {
+        let mut at = self.main.length;
+        let place = |made: &Made| {
+            let row = CsvRow::of(made, self.chain());
+            let certificate = at + length(&row.ids);
+            let [quote, ..] = row.key;
+            let key = certificate + length(&row.certificate) + quote.len() as u64;
+            let private_key = made.key_pem.as_ref().map(|_| key);
+            let place = Place { entry: at, certificate, private_key, list: 0 };
+            at = certificate + length(&row.certificate) + length(&row.key);
+            place
         };
-        let mut main = Zeroizing::new(Vec::with_capacity(made.iter().map(room).sum()));
-        let mut place = |made: &Made| {
-            let start = self.main.length;
-            let entry = start + main.len() as u64;
-            // Ids have no quotes in them.
-            for id in [Some(made.identity.device().as_str()), made.identity.module().map(|id| id.as_str())] {
-                let quote: &[u8] = if id.is_some_and(|id| id.contains(',')) { b"\"" } else { b"" };
-                main.extend_from_slice(quote);
-                main.extend_from_slice(id.unwrap_or_default().as_bytes());
-                main.extend_from_slice(quote);
-                main.push(b',');
-            }
-            main.push(b'"');
-            let certificate = start + main.len() as u64;
-            main.extend_from_slice(&made.certificate_pem);
-            main.extend_from_slice(chain);
-            main.extend_from_slice(b"\",");
-            let private_key = made.key_pem.as_ref().map(|pem| {
-                main.push(b'"');
-                let at = start + main.len() as u64;
-                main.extend_from_slice(pem);
-                main.push(b'"');
-                at
-            });
-            main.push(b'\n');
-            Place { entry, certificate, private_key, list: 0 }
-        };
-        let places = made.iter().map(&mut place).collect();
-        (places, Bytes { main_length: main.len(), main, keys: Zeroizing::default() })
+        made.iter().map(place).collect()
     }
 
-    fn encode_tar(&self, made: &[Made]) -> std::io::Result<(Vec<Place>, Bytes)> {
+    fn archive(&self, made: &[Made]) -> std::io::Result<(Vec<Place>, Archived)> {
         // Three files with a header each, padded, and long names in blocks of their own.
         let room = |made: &Made| {
             2 * made.certificate_pem.len() + self.extras.issuing_pem.len() + made.key_len() + 3 * 4 * 512
@@ -158,9 +139,52 @@ impl Stream {
         for place in &mut places {
             start = std::mem::replace(&mut place.entry, start);
         }
-        let main_length = archive.bytes.len();
-        Ok((places, Bytes { main: archive.finish()?, main_length, keys: Zeroizing::default() }))
+        let length = archive.bytes.len();
+        Ok((places, Archived { bytes: archive.finish()?, length }))
     }
+}
+
+/// A row of the CSV file, in pieces.
+struct CsvRow<'a> {
+    ids: [&'a [u8]; 8],
+    certificate: [&'a [u8]; 3],
+    key: [&'a [u8]; 4],
+}
+
+impl<'a> CsvRow<'a> {
+    fn of(made: &'a Made, chain: &'a [u8]) -> Self {
+        let device = made.identity.device().as_str();
+        let module = made.identity.module().map_or("", |module| module.as_str());
+        // Ids have no quotes in them.
+        let quote_of = |id: &str| -> &[u8] { if id.contains(',') { b"\"" } else { b"" } };
+        let (quote, module_quote) = (quote_of(device), quote_of(module));
+        let (key_quote, key): (&[u8], &[u8]) = match &made.key_pem {
+            Some(pem) => (b"\"", pem),
+            None => (b"", b""),
+        };
+        Self {
+            ids: [
+                quote,
+                device.as_bytes(),
+                quote,
+                b",",
+                module_quote,
+                module.as_bytes(),
+                module_quote,
+                b",\"",
+            ],
+            certificate: [&made.certificate_pem, chain, b"\","],
+            key: [key_quote, key, key_quote, b"\n"],
+        }
+    }
+
+    fn pieces(self) -> impl Iterator<Item = &'a [u8]> {
+        self.ids.into_iter().chain(self.certificate).chain(self.key)
+    }
+}
+
+fn length(pieces: &[&[u8]]) -> u64 {
+    pieces.iter().map(|piece| piece.len() as u64).sum()
 }
 
 /// A tar archive in memory.
@@ -219,6 +243,32 @@ impl Appended {
         Ok(())
     }
 
+    /// Appends what is in many pieces, through a buffer that is small enough to stay in the cache.
+    fn append_pieces<'a>(&mut self, pieces: impl Iterator<Item = &'a [u8]>) -> Result<(), Error> {
+        // It never grows: that would leave copies of private keys behind.
+        let mut buffer = Zeroizing::new(Vec::with_capacity(BUFFER_BYTES));
+        let mut end = self.length;
+        let mut write = |bytes: &[u8]| {
+            let written = fs::append_at(&self.file, &self.path, end, bytes);
+            end += bytes.len() as u64;
+            written
+        };
+        for piece in pieces {
+            if piece.len() > BUFFER_BYTES - buffer.len() {
+                write(&buffer)?;
+                buffer.clear();
+            }
+            match piece.len() <= BUFFER_BYTES {
+                true => buffer.extend_from_slice(piece),
+                false => write(piece)?,
+            }
+        }
+        write(&buffer)?;
+        self.file.sync_data().map_err(Error::io("sync", &self.path))?;
+        self.length = end;
+        Ok(())
+    }
+
     fn cut(&mut self, length: u64) -> Result<(), Error> {
         fs::cut(&self.file, &self.path, length)?;
         self.length = self.file.metadata().map_err(Error::io("read", &self.path))?.len();
@@ -241,6 +291,7 @@ pub(crate) const KEYS: &str = "private-keys.pem";
 pub(crate) const CSV: &str = "pem.csv";
 pub(crate) const TAR: &str = "certificates.tar";
 const CSV_HEADER: &[u8] = b"device_id,module_id,certificate_pem,private_key_pem\n";
+const BUFFER_BYTES: usize = 64 * 1024;
 const TAR_BLOCK: usize = 512;
 /// Two empty blocks.
 const TAR_END: usize = 2 * TAR_BLOCK;

@@ -1,0 +1,167 @@
+//! [`LeafTemplates`]: what the certificates of one call have in common, laid out once.
+//!
+//! They differ in four places only: serial number, subject, key, and the key's identifier. The encoder
+//! lays one certificate out, and these are put in for each: anew it would cost more than all the
+//! hashing and writing of a certificate together.
+
+use pkcs8::der::{self, Reader as _, SliceReader, Tag};
+use rcgen::PublicKeyData as _;
+
+use crate::error::Error;
+use crate::pem;
+use crate::signer::{Outline, Signer, contents, tlv};
+use crate::x509::{KeyUse, SAMPLE_KEY_IDENTIFIER, Serial, SubjectKey, Validity, key_identifier};
+
+/// The certificates of one call, but for what is of each one.
+pub(crate) struct LeafTemplates<'a> {
+    signer: &'a Signer,
+    /// RSA keys may do more than others.
+    rsa: Template,
+    others: Template,
+}
+
+/// A certificate in pieces, with room for what is not the same in all.
+struct Template {
+    version: Vec<u8>,
+    /// The signature algorithm, the issuer and the validity.
+    before_subject: Vec<u8>,
+    before_identifier: Vec<u8>,
+    after_identifier: Vec<u8>,
+    algorithm: Vec<u8>,
+}
+
+impl<'a> LeafTemplates<'a> {
+    pub(crate) fn new(signer: &'a Signer, validity: Validity) -> Result<Self, Error> {
+        let template = |key_use| {
+            let laid_out = signer.lay_out_sample(key_use, validity)?;
+            Template::of(&laid_out, signer).map_err(failed)?.ok_or(FAILED)
+        };
+        Ok(Self { signer, rsa: template(KeyUse::Rsa)?, others: template(KeyUse::Signing)? })
+    }
+
+    /// A certificate for a key, of which `info` is the `SubjectPublicKeyInfo`.
+    pub(crate) fn sign(
+        &self,
+        common_name: &str,
+        key: &SubjectKey<'_>,
+        info: &[u8],
+        serial: Serial,
+    ) -> Result<Vec<u8>, Error> {
+        let template = match KeyUse::of(key) {
+            KeyUse::Rsa => &self.rsa,
+            KeyUse::Signing => &self.others,
+        };
+        let content = template.fill(common_name, &key_identifier(key.der_bytes()), info, serial);
+        let outline = Outline { content: &content.map_err(failed)?, algorithm: &template.algorithm };
+        outline.signed(outline.content, self.signer.key())
+    }
+}
+
+impl Template {
+    /// Takes a certificate apart; `None` where it can't be told where the key identifier is.
+    fn of(laid_out: &[u8], signer: &Signer) -> der::Result<Option<Self>> {
+        let outline = Outline::read(laid_out)?;
+        let content = outline.with_issuer(signer.name())?;
+        let mut reader = SliceReader::new(&content)?;
+        let mut parts = contents(&mut reader)?;
+        let version = parts.tlv_bytes()?.to_vec();
+        let _serial = parts.tlv_bytes()?;
+        let before_subject = [parts.tlv_bytes()?, parts.tlv_bytes()?, parts.tlv_bytes()?].concat();
+        let _subject = parts.tlv_bytes()?;
+        let _key = parts.tlv_bytes()?;
+        let extensions = parts.read_slice(parts.remaining_len())?;
+        let Some((before, after)) = split_once(extensions, &SAMPLE_KEY_IDENTIFIER) else { return Ok(None) };
+        Ok(Some(Self {
+            version,
+            before_subject,
+            before_identifier: before.to_vec(),
+            after_identifier: after.to_vec(),
+            algorithm: outline.algorithm.to_vec(),
+        }))
+    }
+
+    /// The content to be signed (RFC 5280 §4.1.2).
+    fn fill(
+        &self,
+        common_name: &str,
+        key_identifier: &[u8],
+        info: &[u8],
+        serial: Serial,
+    ) -> der::Result<Vec<u8>> {
+        let value = tlv(Tag::Utf8String, &[common_name.as_bytes()])?;
+        let attribute = tlv(Tag::Sequence, &[COMMON_NAME, &value])?;
+        let subject = tlv(Tag::Sequence, &[&tlv(Tag::Set, &[&attribute])?])?;
+        let parts = [
+            &self.version,
+            &tlv(Tag::Integer, &[serial.as_bytes()])?,
+            &self.before_subject,
+            &subject,
+            info,
+            &self.before_identifier,
+            key_identifier,
+            &self.after_identifier,
+        ];
+        tlv(Tag::Sequence, &parts)
+    }
+}
+
+/// What stands before and after something that is there once.
+fn split_once<'a>(bytes: &'a [u8], wanted: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let (before, rest) = bytes.split_at_checked(pem::find(bytes, wanted)?)?;
+    let (_, after) = rest.split_at_checked(wanted.len())?;
+    pem::find(after, wanted).is_none().then_some((before, after))
+}
+
+fn failed(_: der::Error) -> Error {
+    FAILED
+}
+
+const FAILED: Error = Error::Crypto("encoding a certificate");
+/// id-at-commonName, 2.5.4.3 (RFC 5280, appendix A.1).
+const COMMON_NAME: &[u8] = &[0x06, 0x03, 0x55, 0x04, 0x03];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use time::macros::datetime;
+    use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+    use super::*;
+    use crate::key::{KeyType, PrivateKey};
+    use crate::x509::{Profile, self_sign_root};
+
+    const VALIDITY: Validity =
+        Validity { not_before: datetime!(2026-11-23 12:00 UTC), not_after: datetime!(2051-01-01 0:00 UTC) };
+
+    fn signer(key_type: KeyType) -> Signer {
+        let key = PrivateKey::generate(key_type).unwrap();
+        let root = self_sign_root("Plant 7", &key, Serial::random().unwrap(), VALIDITY).unwrap();
+        Signer::new(&root, Box::new(key)).unwrap()
+    }
+
+    fn content(certificate: &[u8]) -> Vec<u8> {
+        let (_, parsed) = X509Certificate::from_der(certificate).unwrap();
+        parsed.tbs_certificate.as_ref().to_vec()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Byte for byte, whatever the name's length and the kinds of the keys.
+        #[test]
+        fn a_filled_template_is_what_the_encoder_lays_out(
+            common_name in "[a-zA-Z0-9/*.ö€]{1,257}",
+            subject in prop_oneof![Just(KeyType::P256), Just(KeyType::P384), Just(KeyType::Rsa2048)],
+            ca in prop_oneof![Just(KeyType::P256), Just(KeyType::P384)],
+        ) {
+            let signer = signer(ca);
+            let key = PrivateKey::generate(subject).unwrap();
+            let key = SubjectKey::Own(&key);
+            let serial = Serial::random().unwrap();
+            let templates = LeafTemplates::new(&signer, VALIDITY).unwrap();
+            let ours = templates.sign(&common_name, &key, &key.to_info(), serial).unwrap();
+            let theirs = signer.sign_certificate(Profile::Leaf, &common_name, &key, serial, VALIDITY).unwrap();
+            prop_assert_eq!(content(&ours), content(&theirs));
+        }
+    }
+}
