@@ -61,8 +61,10 @@ impl Store {
     /// Opens the database and starts the writer, with what the database held.
     pub(crate) fn open(path: &Path) -> Result<(Self, Stored)> {
         let connection = connect(path).map_err(|source| store_error(path, source))?;
-        let stored =
-            Stored { registry: loading::load(&connection, path)?, documents: load_documents(&connection, path)? };
+        let stored = Stored {
+            registry: loading::load(&connection, path)?,
+            documents: load_documents(&connection, path)?,
+        };
         let (batches, receiver) = mpsc::channel();
         let writer = thread::Builder::new()
             .name("hub-store".to_owned())

@@ -95,6 +95,12 @@ impl ServedHub {
         &self.connection_string
     }
 
+    /// The name, and the port where it is not the usual one, by which clients call the hub.
+    pub fn host(&self) -> Result<String> {
+        let access: ServiceConnectionString = self.connection_string.parse()?;
+        Ok(access.host.as_str().to_owned())
+    }
+
     /// The certificate that clients must trust.
     pub fn ca_file(&self) -> PathBuf {
         self.data.join("ca.pem")

@@ -15,12 +15,16 @@ use anyhow::{Context, Result, bail, ensure};
 use tests::{Ended, ServedHub, Station, repository};
 
 /// The clients by the column they have in the table, with a part of the name that they give the hub.
-const CLIENTS: [(&str, &str); 4] = [
+const CLIENTS: [(&str, &str); 5] = [
     ("Python azure-iot-hub", "iothubgatewayserviceapis/"),
     ("Node azure-iothub", "azure-iothub/"),
     ("Python azure-iot-device", "azure-iot-device-iothub-py/"),
     ("Node azure-iot-device-mqtt", "azure-iot-device/"),
+    ("mosquitto", MOSQUITTO),
 ];
+
+/// What mosquitto's clients call themselves, as they are told to below.
+const MOSQUITTO: &str = "mosquitto";
 
 /// A hub that devices with the certificates below can connect to, and that has a container for blobs.
 struct Scene {
@@ -70,19 +74,35 @@ impl Scene {
         Ok(())
     }
 
-    /// What each client did, by the name that it gave the hub; `nameless` for one that gives none.
-    fn seen(&self, nameless: Option<&'static str>) -> Result<Seen> {
+    /// Runs one of mosquitto's clients as the device `judge-ca`.
+    fn mosquitto(&self, program: &str, arguments: &[&str]) -> Result<()> {
+        let host = self.hub.host()?;
+        let user_name = format!("{host}/judge-ca/?api-version=2021-04-12&DeviceClientType={MOSQUITTO}");
+        let credentials = self.station.path("issued/devices/judge-ca");
+        let output = Command::new(program)
+            .args(["-h", &host, "-p", "8883", "-V", "mqttv311", "-i", "judge-ca", "-u", &user_name])
+            .arg("--cafile")
+            .arg(self.hub.ca_file())
+            .arg("--cert")
+            .arg(credentials.join("chain.pem"))
+            .arg("--key")
+            .arg(credentials.join("key.pem"))
+            .args(arguments)
+            .output()
+            .with_context(|| NEEDS)?;
+        Ended::of(output)?.expect_code(0).map(drop)
+    }
+
+    /// What each client did, by the name that it gave the hub.
+    fn seen(&self) -> Result<Seen> {
         let mut seen = Seen::new();
         for request in self.hub.requests()? {
-            let named =
-                CLIENTS.iter().find(|(_, part)| request.agent().contains(part)).map(|(name, _)| *name);
-            let client = named.or_else(|| nameless.filter(|_| request.agent().is_empty()));
             let cell = match request.status() {
                 200..300 => "yes",
                 501 => "501",
                 _ => continue,
             };
-            if let Some(client) = client {
+            if let Some((client, _)) = CLIENTS.iter().find(|(_, part)| request.agent().contains(part)) {
                 seen.entry(request.operation().to_owned()).or_default().insert(client, cell);
             }
         }
@@ -98,14 +118,26 @@ const NEEDS: &str = "run scripts/install-test-needs first, or all tests with scr
 fn python(script: &'static str, checks: usize) -> Result<Seen> {
     let scene = Scene::set()?;
     scene.judge(&repository().join(".venv/bin/python"), script, checks)?;
-    scene.seen(None)
+    scene.seen()
 }
 
 fn node() -> Result<Seen> {
     ensure!(repository().join("scripts/sdk-judge-node/node_modules").exists(), NEEDS);
     let scene = Scene::set()?;
     scene.judge(Path::new("node"), "scripts/sdk-judge-node/judge.js", 92)?;
-    scene.seen(None)
+    scene.seen()
+}
+
+fn mosquitto() -> Result<Seen> {
+    let scene = Scene::set()?;
+    let create = ["device", "create", "-d", "judge-ca", "--auth-method", "x509_ca"];
+    scene.station.provision(&scene.hub, &create)?.expect_code(0)?;
+    let events = "devices/judge-ca/messages/events/";
+    scene.mosquitto("mosquitto_pub", &["-q", "1", "-r", "-t", events, "-m", "x"])?;
+    // It stays until the hub has granted what it asks for.
+    let commands = "devices/judge-ca/messages/devicebound/#";
+    scene.mosquitto("mosquitto_sub", &["-q", "1", "-E", "-W", "60", "-t", commands])?;
+    scene.seen()
 }
 
 /// The table, and what is missing from it.
@@ -137,8 +169,12 @@ const END: &str = "\n<!-- until here -->\n";
 
 #[test]
 fn what_each_client_did_is_what_the_table_says() -> Result<()> {
-    let judges: [fn() -> Result<Seen>; 3] =
-        [|| python("scripts/sdk-judge/judge.py", 23), || python("scripts/device-judge/judge.py", 98), node];
+    let judges: [fn() -> Result<Seen>; 4] = [
+        || python("scripts/sdk-judge/judge.py", 23),
+        || python("scripts/device-judge/judge.py", 98),
+        node,
+        mosquitto,
+    ];
     let judged: Vec<_> = thread::scope(|scope| {
         let running: Vec<_> = judges.iter().map(|judge| scope.spawn(judge)).collect();
         running.into_iter().map(|judge| judge.join().unwrap_or_else(|_| bail!("a judge panicked"))).collect()

@@ -51,9 +51,8 @@ pub(super) fn load(connection: &Connection, path: &Path) -> Result<Registry> {
 fn read_pieces(connection: &Connection, parsers: Vec<SyncSender<Vec<Read>>>) -> rusqlite::Result<()> {
     let mut statement =
         connection.prepare("SELECT device, module, record FROM identities ORDER BY device, module")?;
-    let mut rows = statement.query_map((), |row| {
-        Ok(Read { device: row.get(0)?, module: row.get(1)?, record: row.get(2)? })
-    })?;
+    let mut rows = statement
+        .query_map((), |row| Ok(Read { device: row.get(0)?, module: row.get(1)?, record: row.get(2)? }))?;
     for parser in parsers.iter().cycle() {
         let piece = rows.by_ref().take(PIECE).collect::<rusqlite::Result<Vec<_>>>()?;
         if piece.is_empty() || parser.send(piece).is_err() {
@@ -65,9 +64,9 @@ fn read_pieces(connection: &Connection, parsers: Vec<SyncSender<Vec<Read>>>) -> 
 
 fn parse_pieces(path: &Path, pieces: &Receiver<Vec<Read>>, parsed: &SyncSender<Result<Vec<Parsed>>>) {
     for piece in pieces {
-        let rows = piece.iter().map(|row| {
-            parse(row).map_err(|reason| damaged(path, &row.device, &row.module, &reason))
-        });
+        let rows = piece
+            .iter()
+            .map(|row| parse(row).map_err(|reason| damaged(path, &row.device, &row.module, &reason)));
         if parsed.send(rows.collect()).is_err() {
             break;
         }
