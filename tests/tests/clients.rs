@@ -131,7 +131,7 @@ fn node() -> Result<Seen> {
 fn mosquitto() -> Result<Seen> {
     let scene = Scene::set()?;
     let create = ["device", "create", "-d", "judge-ca", "--auth-method", "x509_ca"];
-    scene.station.provision(&scene.hub, &create)?.expect_code(0)?;
+    scene.station.provision(&scene.hub, create)?.expect_code(0)?;
     let events = "devices/judge-ca/messages/events/";
     scene.mosquitto("mosquitto_pub", &["-q", "1", "-r", "-t", events, "-m", "x"])?;
     // It stays until the hub has granted what it asks for.
