@@ -36,6 +36,10 @@ pub const MAX_TELEMETRY_BYTES: usize = 256 * 1024;
 /// Bytes of a direct method's payload, either way. Source: "IoT Hub quotas and throttling".
 pub const MAX_METHOD_BYTES: usize = 128 * 1024;
 
+/// Bytes of a direct method's payload that the throttle counts as one operation; what is longer counts
+/// once per begun piece. Source: "IoT Hub quotas and throttling".
+pub const METHOD_PIECE_BYTES: usize = 4 * 1024;
+
 /// The edition of a hub, which sets its price and its throttles.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Tier {
@@ -98,6 +102,8 @@ pub struct TierError(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum OperationClass {
+    /// Messages from the cloud to devices.
+    CloudToDevice,
     /// Creating, reading, listing, updating and deleting configurations.
     Configuration,
     /// Devices and modules that connect.
@@ -123,6 +129,7 @@ pub enum OperationClass {
 impl fmt::Display for OperationClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::CloudToDevice => "cloud-to-device",
             Self::Configuration => "configuration",
             Self::Connection => "connection",
             Self::DeviceToCloud => "device-to-cloud",
@@ -143,11 +150,13 @@ pub fn operations_per_second(class: OperationClass, tier: Tier, units: NonZeroU3
     let third_tier = matches!(tier, Tier::B3 | Tier::S3);
     let second_tier = matches!(tier, Tier::B2 | Tier::S2);
     match class {
+        OperationClass::CloudToDevice if third_tier => 5000.0 / 60.0 * units,
+        OperationClass::CloudToDevice => 100.0 / 60.0 * units,
         OperationClass::Configuration => 20.0 / 60.0 * units,
         OperationClass::Connection | OperationClass::DeviceToCloud if third_tier => 6000.0 * units,
         OperationClass::Connection | OperationClass::DeviceToCloud if second_tier => 120.0 * units,
         OperationClass::Connection | OperationClass::DeviceToCloud => f64::max(100.0, 12.0 * units),
-        // 24 MB, 480 KB and 160 KB a second, metered in pieces of 4 KB.
+        // 24 MB, 480 KB and 160 KB a second, in pieces of `METHOD_PIECE_BYTES`.
         OperationClass::DirectMethod if third_tier => 6144.0 * units,
         OperationClass::DirectMethod if second_tier => 120.0 * units,
         OperationClass::DirectMethod => 40.0 * units,
@@ -170,7 +179,8 @@ pub fn operations_per_second(class: OperationClass, tier: Tier, units: NonZeroU3
 }
 
 /// How many messages a hub of this tier and number of units takes per day (UTC). A free hub has no
-/// units. Twin reads, twin updates and queries are messages too, registry operations are not.
+/// units. Twin reads, twin updates, direct methods and queries are messages too, registry operations
+/// are not.
 ///
 /// Sources: "Choose the right IoT Hub tier", "Azure IoT Hub pricing".
 pub fn messages_per_day(tier: Tier, units: NonZeroU32) -> u64 {
@@ -228,6 +238,8 @@ mod tests {
         assert_eq!(rate(OperationClass::Connection, "S1", 1), 100.0);
         assert_eq!(rate(OperationClass::DeviceToCloud, "B1", 10), 120.0);
         assert_eq!(rate(OperationClass::Connection, "S3", 1), 6000.0);
+        assert_eq!((rate(OperationClass::CloudToDevice, "S2", 3) * 60.0).round(), 300.0);
+        assert_eq!((rate(OperationClass::CloudToDevice, "S3", 1) * 60.0).round(), 5000.0);
         // 160 KB a second and unit.
         assert_eq!(rate(OperationClass::DirectMethod, "S1", 2) * 4.0, 320.0);
         assert_eq!(rate(OperationClass::JobDevice, "S2", 20), 20.0);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hub_types::limits::MAX_METHOD_BYTES;
+use hub_types::limits::{MAX_METHOD_BYTES, METHOD_PIECE_BYTES};
 use hub_types::{ErrorCode, IdentityId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -55,16 +55,29 @@ impl MethodRequest {
             name: body.method_name,
         })
     }
+
+    /// What it counts for in the throttle of direct methods.
+    pub(crate) fn pieces(&self) -> u32 {
+        u32::try_from(self.payload.len().div_ceil(METHOD_PIECE_BYTES)).unwrap_or(u32::MAX)
+    }
 }
 
-/// Calls a method of a device or a module.
+/// Calls a method of a device or a module. Request and answer are charged as messages of the day, and
+/// so is the word that a device is not online.
 pub(crate) async fn invoke(
     hub: &Hub,
     identity: &IdentityId,
     request: MethodRequest,
 ) -> Answer<MethodResponse> {
-    let MethodRequest { name, payload, connect, respond } = request;
     hub.read(|registry| registry.twin(identity).map(drop))?;
+    hub.throttle().charge(request.payload.len());
+    let answered = answer(hub, identity, request).await;
+    hub.throttle().charge(answered.as_ref().map_or(0, |answer| answer.payload.len()));
+    response(answered?)
+}
+
+async fn answer(hub: &Hub, identity: &IdentityId, request: MethodRequest) -> Answer<MethodAnswer> {
+    let MethodRequest { name, payload, connect, respond } = request;
     let receiver = receiver(hub, identity, connect).await?;
     let (answer, answered) = oneshot::channel();
     let message = Downlink::Method(MethodCall { name, payload, answer });
@@ -73,8 +86,7 @@ pub(crate) async fn invoke(
         answered.await.ok()
     });
     match answer.await {
-        Ok(Some(answer)) => response(answer),
-        Ok(None) => Err(not_online("the device went away")),
+        Ok(answer) => answer.ok_or_else(|| not_online("the device went away")),
         Err(_) => {
             Err(Refusal::new(ErrorCode::GatewayTimeout, "Timed out waiting for the response from device."))
         }

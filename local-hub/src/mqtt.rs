@@ -24,6 +24,8 @@ mod attempt;
 mod gate;
 mod operation;
 mod session;
+#[cfg(test)]
+mod tests;
 mod topic;
 mod twin;
 mod username;

@@ -47,7 +47,8 @@ pub enum Charging {
 /// 1. before an operation: `throttle.admit(OperationClass::TwinRead, 1, "TwinRead").await?`, which
 ///    waits where the service would have the request wait, and refuses with 429 where it would;
 /// 2. before an operation that is charged as a message (twin reads, twin updates, queries, telemetry,
-///    direct methods): `throttle.check_quota()?`, which refuses with 403002 when the day's are used up;
+///    cloud-to-device messages, direct methods): `throttle.check_quota()?`, which refuses with 403002
+///    when the day's are used up;
 /// 3. after one: `throttle.charge(bytes)` with the size of its payload.
 ///
 /// All of it does nothing when the hub has no throttles.
@@ -146,7 +147,8 @@ fn lock(used: &Mutex<Used>) -> MutexGuard<'_, Used> {
 fn check_tier(tier: Tier, class: OperationClass) -> Answer<()> {
     let needs_standard = matches!(
         class,
-        OperationClass::Configuration
+        OperationClass::CloudToDevice
+            | OperationClass::Configuration
             | OperationClass::DirectMethod
             | OperationClass::JobDevice
             | OperationClass::TwinRead

@@ -6,37 +6,47 @@ use super::routes::Operation;
 use crate::hub::Hub;
 use crate::registry::Answer;
 
+/// How an operation is held back, and whether it counts as messages of the day.
+struct Meter {
+    class: OperationClass,
+    /// The name that a 429 gives it.
+    kind: &'static str,
+    charged: bool,
+}
+
 /// Waits until the operation may begin, or refuses it.
 pub(crate) async fn admit(hub: &Hub, operation: Operation) -> Answer<()> {
-    let Some((class, kind)) = throttled_as(operation) else {
+    let Some(Meter { class, kind, charged }) = meter(operation) else {
         return Ok(());
     };
     hub.throttle().admit(class, 1, kind).await?;
-    if is_message(class) { hub.throttle().check_quota() } else { Ok(()) }
+    if charged { hub.throttle().check_quota() } else { Ok(()) }
 }
 
 /// Counts what was done as messages of the day: what was sent or what was answered, whichever is more.
 pub(crate) fn charge(hub: &Hub, operation: Operation, sent: usize, answered: usize) {
-    if throttled_as(operation).is_some_and(|(class, _)| is_message(class)) {
+    if meter(operation).is_some_and(|meter| meter.charged) {
         hub.throttle().charge(sent.max(answered));
     }
 }
 
-/// The class, and the name that a 429 gives the operation.
-fn throttled_as(operation: Operation) -> Option<(OperationClass, &'static str)> {
+/// What is charged: "Azure IoT Hub billing information".
+fn meter(operation: Operation) -> Option<Meter> {
+    let free = |class, kind| Meter { class, kind, charged: false };
+    let charged = |class, kind| Meter { class, kind, charged: true };
     Some(match operation {
-        // Nothing is done. Of a bulk call the size must be known first: its handler asks.
-        Operation::Absent(_) | Operation::BulkRegistry | Operation::RegenerateKeys => return None,
-        // Microsoft's clients do these over AMQP or not at all; no throttle is documented for them.
-        Operation::PurgeCommandQueue | Operation::SendCommand => return None,
-        Operation::DeleteDevice | Operation::DeleteModule | Operation::PutDevice | Operation::PutModule => {
-            (OperationClass::Registry, "RegistryWrite")
+        // Nothing is done. Of a bulk call and of a method the size must be known first: who reads
+        // them asks.
+        Operation::Absent(_)
+        | Operation::BulkRegistry
+        | Operation::InvokeMethod
+        | Operation::RegenerateKeys => return None,
+        Operation::ApplyConfigurationContent => charged(OperationClass::Configuration, "ConfigurationWrite"),
+        Operation::CreateOrUpdateConfiguration | Operation::DeleteConfiguration => {
+            free(OperationClass::Configuration, "ConfigurationWrite")
         }
-        Operation::ApplyConfigurationContent
-        | Operation::CreateOrUpdateConfiguration
-        | Operation::DeleteConfiguration => (OperationClass::Configuration, "ConfigurationWrite"),
         Operation::GetConfiguration | Operation::GetConfigurations | Operation::TestConfigurationQueries => {
-            (OperationClass::Configuration, "ConfigurationRead")
+            free(OperationClass::Configuration, "ConfigurationRead")
         }
         Operation::CancelImportExportJob
         | Operation::CancelScheduledJob
@@ -45,27 +55,21 @@ fn throttled_as(operation: Operation) -> Option<(OperationClass, &'static str)> 
         | Operation::GetImportExportJob
         | Operation::GetImportExportJobs
         | Operation::GetScheduledJob
-        | Operation::QueryScheduledJobs => (OperationClass::Job, "Jobs"),
+        | Operation::QueryScheduledJobs => free(OperationClass::Job, "Jobs"),
+        Operation::DeleteDevice | Operation::DeleteModule | Operation::PutDevice | Operation::PutModule => {
+            free(OperationClass::Registry, "RegistryWrite")
+        }
         Operation::GetDevice
         | Operation::GetDeviceStatistics
         | Operation::GetModule
         | Operation::GetServiceStatistics
         | Operation::ListDevices
-        | Operation::ListModules => (OperationClass::Registry, "RegistryRead"),
-        Operation::GetTwin => (OperationClass::TwinRead, "TwinRead"),
-        Operation::InvokeMethod => (OperationClass::DirectMethod, "DirectMethod"),
-        Operation::PatchTwin | Operation::PutTwin => (OperationClass::TwinUpdate, "TwinUpdate"),
-        Operation::Query => (OperationClass::Query, "Query"),
+        | Operation::ListModules => free(OperationClass::Registry, "RegistryRead"),
+        Operation::GetTwin => charged(OperationClass::TwinRead, "TwinRead"),
+        Operation::PatchTwin | Operation::PutTwin => charged(OperationClass::TwinUpdate, "TwinUpdate"),
+        // A throttle of its own is not documented.
+        Operation::PurgeCommandQueue => free(OperationClass::CloudToDevice, "PurgeCommandQueue"),
+        Operation::Query => charged(OperationClass::Query, "Query"),
+        Operation::SendCommand => charged(OperationClass::CloudToDevice, "SendCommand"),
     })
-}
-
-/// Source: "Azure IoT Hub pricing"; operations on the registry, on jobs and on configurations are not.
-fn is_message(class: OperationClass) -> bool {
-    matches!(
-        class,
-        OperationClass::DirectMethod
-            | OperationClass::Query
-            | OperationClass::TwinRead
-            | OperationClass::TwinUpdate
-    )
 }

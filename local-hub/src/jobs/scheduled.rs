@@ -148,6 +148,7 @@ async fn note(hub: &Hub, job: &Job, outcomes: Vec<Answer<()>>) -> Answer<bool> {
 /// Works on one device, if the job is still wanted when it is that one's turn.
 async fn do_one(hub: &Hub, job: &Job, identity: &IdentityId, work: &ScheduledWork) -> Answer<()> {
     hub.throttle().admit(OperationClass::JobDevice, 1, "Jobs").await?;
+    hub.throttle().check_quota()?;
     match work {
         ScheduledWork::DeviceMethod(method) => {
             if !hub.read_documents(|documents| documents.is_at_work(job)) {
@@ -160,8 +161,9 @@ async fn do_one(hub: &Hub, job: &Job, identity: &IdentityId, work: &ScheduledWor
             hub.write_for(job, |registry, now, journal| {
                 registry.patch_twin(identity, patch, &demand, now, journal)
             })
-            .await
-            .map(drop)
+            .await?;
+            hub.throttle().charge(twin.to_string().len());
+            Ok(())
         }
     }
 }

@@ -450,6 +450,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         }
         let attempt = self.begin(operation).await?;
         self.demand_success(&attempt, 200)?;
+        if operation == Operation::ReceiveDesired {
+            self.hub.throttle().charge(payload.len());
+        }
         let before = self.wire.waiting();
         let id = self.send(feed, topic, payload)?;
         self.spoil(&attempt, before).await?;

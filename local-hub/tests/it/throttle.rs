@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU32;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use hub_types::limits::Tier;
 use local_hub::{Charging, Config, Throttling};
 use serde_json::{Value, json};
@@ -75,10 +77,69 @@ async fn on_a_free_hub_the_messages_of_the_day_run_out() {
 }
 
 #[tokio::test]
+async fn cloud_to_device_messages_are_held_back_and_charged() {
+    let hub = hub_of(Tier::S1, Charging::PerIdentity).await;
+    for device in ["d", "e", "f"] {
+        hub.client.put(&format!("/devices/{device}"), None, &json!({ "deviceId": device })).await.ok();
+    }
+    let send = async |device: &str| {
+        hub.client.post(&format!("/devices/{device}/messages/deviceBound"), &json!("x")).await
+    };
+    for n in 0..100 {
+        send(["d", "e"][n % 2]).await.with_status(204);
+    }
+    // 100 a minute; 16 may wait for up to 10 seconds, so many are asked at once that some are refused.
+    let mut many: FuturesUnordered<_> = (0..30).map(|_| send("f")).collect();
+    let first = many.next().await.unwrap();
+    first.refused(429, "ThrottlingException");
+    assert!(first.text.contains("SendCommand"), "{}", first.text);
+    drop(many);
+    hub.hub.clock().advance(Duration::minutes(2));
+    send("f").await.with_status(204);
+}
+
+#[tokio::test]
+async fn direct_methods_count_by_4_kb() {
+    let hub = hub_of(Tier::S1, Charging::PerIdentity).await;
+    hub.client.put("/devices/d", None, &json!({"deviceId": "d"})).await.ok();
+    let call = async |bytes: usize| {
+        let method = json!({"methodName": "m", "payload": "x".repeat(bytes)});
+        hub.client.post("/twins/d/methods", &method).await
+    };
+    // A minute's worth is 2,400 pieces: 75 times 32.
+    for _ in 0..75 {
+        call(127 * 1024).await.refused(404, "DeviceNotOnline");
+    }
+    let mut many: FuturesUnordered<_> = (0..30).map(|_| call(127 * 1024)).collect();
+    many.next().await.unwrap().refused(429, "ThrottlingException");
+    drop(many);
+    hub.hub.clock().advance(Duration::minutes(2));
+    call(1).await.refused(404, "DeviceNotOnline");
+}
+
+#[tokio::test]
+async fn direct_methods_are_charged_both_ways() {
+    let hub = hub_of(Tier::F1, Charging::PerIdentity).await;
+    hub.client.put("/devices/d", None, &json!({"deviceId": "d"})).await.ok();
+    // 100 KB are 200 messages of half a KB, and one more says that the device is not online.
+    let method = json!({"methodName": "m", "payload": "x".repeat(100 * 1024 - 2)});
+    for _ in 0..39 {
+        hub.client.post("/twins/d/methods", &method).await.refused(404, "DeviceNotOnline");
+    }
+    hub.client.get("/twins/d").await.ok();
+    hub.client.post("/twins/d/methods", &method).await.refused(404, "DeviceNotOnline");
+    let refused = hub.client.post("/twins/d/methods", &method).await;
+    refused.refused(403, "IotHubQuotaExceeded");
+    assert!(refused.text.contains("8042 of 8000"), "{}", refused.text);
+}
+
+#[tokio::test]
 async fn a_basic_hub_has_no_twins() {
     let hub = hub_of(Tier::B1, Charging::PerIdentity).await;
     hub.client.put("/devices/d", None, &json!({"deviceId": "d"})).await.ok();
     hub.client.get("/twins/d").await.refused(403, "OperationNotAvailableInCurrentTier");
+    let sent = hub.client.post("/devices/d/messages/deviceBound", &json!("x")).await;
+    sent.refused(403, "OperationNotAvailableInCurrentTier");
     hub.client.query("SELECT * FROM devices", &[]).await.ok();
 }
 

@@ -1,5 +1,7 @@
 //! `/twins/{id}/methods` and `/twins/{id}/modules/{mid}/methods`: direct methods.
 
+use hub_types::limits::OperationClass;
+
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
@@ -9,5 +11,7 @@ use crate::registry::Answer;
 pub(crate) async fn post(hub: &Hub, call: Call) -> Answer<Reply> {
     let identity = call.identity()?;
     let request = MethodRequest::new(call.document()?)?;
+    hub.throttle().admit(OperationClass::DirectMethod, request.pieces(), "DirectMethod").await?;
+    hub.throttle().check_quota()?;
     Reply::document(&invoke(hub, &identity, request).await?)
 }
