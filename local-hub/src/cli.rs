@@ -55,6 +55,7 @@ fn entra_token(args: &EntraTokenArgs) -> Result<ExitCode, Error> {
 }
 
 fn serve(args: ServeArgs) -> Result<ExitCode, Error> {
+    system::allow_many_connections();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Thread)?;
     runtime.block_on(serve_until_told_to_end(args))
 }

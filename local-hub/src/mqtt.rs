@@ -32,7 +32,7 @@ mod username;
 mod wire;
 
 impl Protocol for Gate {
-    /// Each is an open file: `ulimit -n` may allow fewer, and then the others wait.
+    /// Each is an open file: the system may allow fewer, and then the others wait.
     const MAX_CONNECTIONS: usize = 20_000;
 
     async fn serve(self: Arc<Self>, stream: TlsStream<TcpStream>, stop: CancellationToken) {

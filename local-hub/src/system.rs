@@ -46,6 +46,22 @@ pub(crate) fn replace_private_file(path: &Path, content: &[u8]) -> io::Result<()
     fs::rename(new, path)
 }
 
+/// Raises the number of files that this process may open as far as it may itself. A warning says when
+/// that is not enough for many devices, each of which is an open file.
+pub(crate) fn allow_many_connections() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < MANY_FILES => tracing::warn!(
+            "this process may open {limit} files, and so serve about as many connections; more devices have to wait. \
+             `ulimit -Hn` or, under systemd, `LimitNOFILE=` raises the limit"
+        ),
+        Ok(limit) => tracing::info!("this process may open {limit} files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files can't be raised"),
+    }
+}
+
+/// Room for ten thousand devices.
+const MANY_FILES: u64 = 10_000;
+
 /// Requests to end the process. From the moment it exists they no longer kill the process.
 #[derive(Debug)]
 pub(crate) struct Termination {

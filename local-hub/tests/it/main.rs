@@ -27,6 +27,7 @@ mod mqtt_methods;
 mod mqtt_mosquitto;
 mod mqtt_twins;
 mod mqtt_websocket;
+mod open_files;
 mod query;
 mod request_log;
 mod snapshots;
