@@ -4,10 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use local_hub::Config;
+use mqtt_protocol_core::mqtt::packet::Qos;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::device::{Device, Login, create_device, create_module};
 use crate::support::{Client, TestHub};
 
 /// A hub whose containers lie in a folder.
@@ -180,6 +182,36 @@ async fn a_job_waits_for_its_time_and_can_be_cancelled_before() {
     assert_eq!(ended(client, "/jobs/v2/one").await["status"], "completed");
     assert_eq!(client.get("/twins/a").await.ok()["tags"], json!({"minute": 10}));
     assert_eq!(client.get("/jobs/v2/two").await.ok()["status"], "cancelled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_job_changes_is_told_to_connected_devices_when_its_time_comes() {
+    let hub = TestHub::with_devices().await;
+    let key = create_device(&hub.client, "d").await;
+    let module = create_module(&hub.client, "d", "m").await;
+    let mut told = Vec::new();
+    for (identity, key) in [("d", &key), ("d/m", &module)] {
+        let mut device = Device::connect(&hub, Login::signed(identity, key)).await.unwrap();
+        device.subscribe("$iothub/twin/PATCH/properties/desired/#", Qos::AtLeastOnce).await;
+        told.push(device);
+    }
+    let start = time::OffsetDateTime::now_utc() + time::Duration::minutes(30);
+    let start = start.format(&time::format_description::well_known::Rfc3339).unwrap();
+    for (id, condition) in
+        [("devices", "deviceId = 'd'"), ("modules", "FROM devices.modules WHERE moduleId = 'm'")]
+    {
+        let job = json!({"type": "scheduleUpdateTwin", "queryCondition": condition, "startTime": start,
+            "updateTwin": {"etag": "*", "properties": {"desired": {"firmware": {"version": "2"}}}}});
+        hub.client.put(&format!("/jobs/v2/{id}"), None, &job).await.ok();
+    }
+    hub.hub.clock().advance(time::Duration::minutes(31));
+    for device in &mut told {
+        let notice = device.json_on("$iothub/twin/PATCH/properties/desired/?$version=2").await;
+        assert_eq!(notice, json!({"firmware": {"version": "2"}, "$version": 2}));
+    }
+    for id in ["devices", "modules"] {
+        assert_eq!(ended(&hub.client, &format!("/jobs/v2/{id}")).await["status"], "completed");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,11 @@
 //! What no client should send. It ends that connection and harms no other.
 
+use std::time::Duration;
+
 use mqtt_protocol_core::mqtt::packet::Qos;
 use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 use crate::device::{Device, Login, create_device};
 use crate::support::TestHub;
@@ -115,6 +119,32 @@ async fn who_does_not_speak_tls_does_not_hold_the_others_up() {
     scene.connect().await.twin().await;
     scene.bystander.ping().await;
 }
+
+/// From here on the runtime's clock jumps to whatever is waited for, so the hub's ten seconds take none.
+/// The deadline is the machine's own.
+#[tokio::test]
+async fn a_handshake_that_never_ends_is_hung_up_on() {
+    let hub = TestHub::with_devices().await;
+    // The beginning of a ClientHello, of which more is to come.
+    let begun: &[u8] = &[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03];
+    tokio::time::pause();
+    for address in [hub.hub.mqtt_addr().unwrap(), hub.hub.https_addr()] {
+        for said in [&[], begun] {
+            let (deadline, since) = (std::time::Instant::now() + DEADLINE, tokio::time::Instant::now());
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            stream.write_all(said).await.unwrap();
+            let mut rest = Vec::new();
+            let mut end = std::pin::pin!(stream.read_to_end(&mut rest));
+            while timeout(Duration::from_secs(1), end.as_mut()).await.is_err() {
+                assert!(std::time::Instant::now() < deadline, "{address} {said:?}");
+            }
+            assert!(since.elapsed() >= Duration::from_secs(10), "{:?}", since.elapsed());
+        }
+    }
+}
+
+/// Longer than anything takes on a machine that compiles at the same time.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 #[test]
 fn no_bytes_harm_the_hub() {
