@@ -21,7 +21,7 @@ use crate::ledger::{
     Chunk, Claim, Effect, Lease, LedgerError, LedgerRow, Record, RowState, RunId, RunState, SharedLedger,
 };
 use crate::lifecycle::{Intent, Lifecycle, Outcome};
-pub(crate) use observation::observe;
+pub(crate) use observation::{compare_for, observe};
 use settle::{Settler, Task};
 
 mod changes;
@@ -65,6 +65,9 @@ pub struct Intentions {
     /// The name and value of a tag that identities get when they are created. It is no part of what
     /// the batch wants, and never compared.
     pub created_by: Option<(String, Value)>,
+    /// Whether the rows hold the version tags that a plan was made with, and nothing may be done with an
+    /// identity that has others.
+    pub as_planned: bool,
 }
 
 /// Why a run could not go on. What it did until then is in the ledger.
@@ -110,7 +113,7 @@ impl<H: Hub> Apply<H> {
         let (stop, workers) = (self.stop.clone(), self.workers.max(1));
         let rows = Rows { ledger: self.ledger.clone(), run: self.run };
         let worker = Arc::new(Worker {
-            intent: self.intentions.intent,
+            intentions: self.intentions.clone(),
             settler: Settler::new(self.hub, self.keys, self.look_first, self.intentions),
             rows: rows.clone(),
             progress: self.progress,
@@ -207,7 +210,7 @@ impl Rows {
 }
 
 struct Worker<H> {
-    intent: Intent,
+    intentions: Intentions,
     settler: Settler<H>,
     rows: Rows,
     progress: Arc<dyn Fn(usize) + Send + Sync>,
@@ -230,16 +233,25 @@ impl<H: Hub> Worker<H> {
         self.settle(lease, tasks.collect()).await?;
         // Now that their modules are there, they can be disabled.
         let staged = devices.into_iter().filter(|row| outcomes.staged.contains(&row.wanted.identity));
-        let resumed = Lifecycle::resumed;
-        let tasks = staged.map(|row| Task::new(row.wanted, resumed(self.intent, Effect::Created)));
+        let tasks = staged.map(|mut row| {
+            (row.record.state, row.record.effect) = (RowState::Sent, Some(Effect::Created));
+            let life = self.life(&row);
+            Task::new(row.wanted, life)
+        });
         self.settle(lease, tasks.collect()).await?;
         Ok(self.rows.finish(lease).await?)
     }
 
     fn life(&self, row: &LedgerRow) -> Lifecycle {
-        match row.record.state {
-            RowState::Sent => Lifecycle::resumed(self.intent, row.record.effect.unwrap_or(Effect::Created)),
-            _ => Lifecycle::new(self.intent),
+        let life = match row.record.state {
+            RowState::Sent => {
+                Lifecycle::resumed(self.intentions.intent, row.record.effect.unwrap_or(Effect::Created))
+            }
+            _ => Lifecycle::new(self.intentions.intent),
+        };
+        match self.intentions.as_planned {
+            true => life.expecting(row.etags.clone()),
+            false => life,
         }
     }
 

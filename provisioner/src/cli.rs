@@ -21,6 +21,7 @@ mod loading;
 mod module;
 mod object;
 mod plan;
+mod planned;
 mod printer;
 mod progress;
 mod resume;

@@ -1,6 +1,8 @@
 //! The client's side of IoT Hub's service REST API: the calls that provisioning needs, their
 //! errors, and which of them may be tried again.
 
+use std::collections::HashMap;
+
 use hub_types::bulk::{BulkItem, BulkResult};
 use hub_types::identity::{Device, ModuleSpec};
 use hub_types::symmetric_key::SymmetricKeys;
@@ -12,6 +14,7 @@ pub use error::{ErrorClass, HubError};
 pub use examine::Examination;
 pub use objects::{Condition, QueryPage, is_missing};
 
+mod census;
 mod client;
 mod error;
 mod examine;
@@ -24,6 +27,16 @@ pub trait Hub: Send + Sync + 'static {
     /// Sends up to 100 items and answers what the hub says of each that failed; all others
     /// succeeded. Only what had no effect for certain is sent again.
     fn bulk(&self, items: &[BulkItem]) -> impl Future<Output = Result<BulkResult, HubError>> + Send;
+
+    /// How many devices and modules there are. The count of modules may be some seconds old.
+    fn population(&self) -> impl Future<Output = Result<u64, HubError>> + Send;
+
+    /// How many modules devices have, those of the system (`$edgeAgent`, `$edgeHub`) left out; devices
+    /// without any are left out too. The count may be some seconds old.
+    fn count_modules(
+        &self,
+        devices: &[DeviceId],
+    ) -> impl Future<Output = Result<HashMap<DeviceId, u64>, HubError>> + Send;
 
     /// Creates one module, where a hub takes no modules in bulk; with an etag, replaces the module
     /// that has it.

@@ -34,5 +34,6 @@ pub mod lifecycle;
 pub mod pace;
 pub mod plan;
 pub mod standing;
+mod sweep;
 pub mod target;
 pub mod verify;

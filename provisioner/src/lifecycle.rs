@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::hub::HubError;
-use crate::standing::{Difference, Standing};
+use crate::standing::{Difference, Etags, Observation, Standing};
 
 /// What may become of identities that are there already, and of those that are not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -93,6 +93,8 @@ pub enum Event {
 pub enum Outcome {
     /// It is not there, and the mode creates nothing.
     Absent,
+    /// It is not as it was when the run was planned; nothing was changed.
+    Changed(Vec<Difference>),
     /// It was there and is another than the batch wants; nothing was changed.
     Conflict(Vec<Difference>),
     /// It is there through this run.
@@ -149,6 +151,8 @@ impl fmt::Display for Effect {
 #[derive(Debug, Default)]
 pub struct Lifecycle {
     intent: Intent,
+    /// The version tags that it was planned with, where there is a plan.
+    expected: Option<Etags>,
     /// Whether it is a device that must not be disabled before its modules are there.
     waits_for_modules: bool,
     /// What the last request was to do.
@@ -179,9 +183,20 @@ impl Lifecycle {
         Self { waits_for_modules: true, ..self }
     }
 
+    /// An identity with which a run does what was planned, or nothing: it must have these version tags,
+    /// none where it was not there, unless this run itself has changed them.
+    pub fn expecting(self, etags: Etags) -> Self {
+        Self { expected: Some(etags), ..self }
+    }
+
     /// The first step. To create without a look is cheaper where identities are expected to be
     /// missing, and as safe.
     pub fn begin(&mut self, look_first: bool) -> Step {
+        let look_first = match &self.expected {
+            // The plan knows.
+            Some(etags) => *etags != Etags::default(),
+            None => look_first,
+        };
         match look_first || self.done.is_some() || self.intent.mode == Mode::Update {
             true => Step::Observe,
             false => self.attempt(Step::Create, Effect::Created),
@@ -196,6 +211,32 @@ impl Lifecycle {
     /// Whether this run created the identity.
     pub fn is_creation(&self) -> bool {
         self.done == Some(Effect::Created)
+    }
+
+    /// The next step after a look at the hub.
+    pub fn observed(&mut self, seen: Observation) -> Step {
+        match self.is_as_expected(&seen) {
+            true => self.on(Event::Observed(seen.standing)),
+            false => Step::Finish(Outcome::Changed(seen.standing.differences().to_vec())),
+        }
+    }
+
+    /// Whether what was seen is what was planned with, or this run's own work.
+    fn is_as_expected(&self, seen: &Observation) -> bool {
+        let Some(expected) = &self.expected else { return true };
+        if seen.etags == *expected {
+            return true;
+        }
+        if self.done.is_none() {
+            return false;
+        }
+        match seen.standing {
+            Standing::Equal | Standing::Staged(_) | Standing::TwinUnwritten => true,
+            // The identity is as this run has made it. Its twin is the one that was planned with, or
+            // the one that it was created with.
+            Standing::TwinDiffers(_) | Standing::TwinWrittenSince(_) => seen.etags.twin == expected.twin,
+            Standing::Different(_) | Standing::Missing => false,
+        }
     }
 
     /// The next step after `event`.
@@ -493,6 +534,66 @@ mod tests {
             prop_assert!(hub.twin == Twin::Wanted || hub.twin == Twin::OtherSince);
         }
         Ok(())
+    }
+
+    fn seen(standing: Standing, etags: [Option<&str>; 2]) -> Observation {
+        let [identity, twin] = etags.map(|etag| etag.map(|etag| etag.to_owned().into()));
+        Observation { standing, etags: Etags { identity, twin } }
+    }
+
+    fn expecting(etags: [Option<&str>; 2], intent: Intent) -> Lifecycle {
+        Lifecycle::new(intent).expecting(seen(Standing::Equal, etags).etags)
+    }
+
+    #[test]
+    fn what_was_planned_to_be_created_and_is_there_was_changed_since() {
+        let mut life = expecting([None, None], Intent::default());
+        assert!(matches!(life.begin(true), Step::Create), "the plan has looked");
+        assert!(matches!(life.on(Event::AlreadyExists), Step::Observe));
+        let step = life.observed(seen(Standing::Equal, [Some("1"), Some("1")]));
+        assert!(matches!(step, Step::Finish(Outcome::Changed(_))), "{step:?}");
+    }
+
+    #[test]
+    fn another_version_than_was_planned_with_is_left_alone_even_where_it_is_equal() {
+        let upsert = Intent { mode: Mode::Upsert, twin: TwinPolicy::Merge };
+        for standing in [Standing::Equal, Standing::TwinUnwritten, Standing::Different(Vec::new())] {
+            let mut life = expecting([Some("1"), Some("1")], upsert);
+            assert!(matches!(life.begin(false), Step::Observe));
+            let step = life.observed(seen(standing, [Some("1"), Some("2")]));
+            assert!(matches!(step, Step::Finish(Outcome::Changed(_))), "{step:?}");
+        }
+    }
+
+    #[test]
+    fn a_planned_run_knows_its_own_work_again() {
+        let upsert = Intent { mode: Mode::Upsert, twin: TwinPolicy::Merge };
+        // It was cut off after it changed the identity, and before it wrote the twin.
+        let life = |effect| Lifecycle::resumed(upsert, effect);
+        let planned = seen(Standing::Equal, [Some("1"), Some("1")]).etags;
+        let mut resumed = life(Effect::Updated).expecting(planned.clone());
+        resumed.begin(false);
+        let step = resumed.observed(seen(Standing::TwinDiffers(Vec::new()), [Some("2"), Some("1")]));
+        assert!(matches!(step, Step::WriteTwin), "{step:?}");
+        // Somebody has written the twin meanwhile, or changed the identity into another.
+        for (standing, etags) in [
+            (Standing::TwinWrittenSince(Vec::new()), [Some("2"), Some("7")]),
+            (Standing::Different(Vec::new()), [Some("7"), Some("1")]),
+            (Standing::Missing, [None, None]),
+        ] {
+            let mut resumed = life(Effect::Updated).expecting(planned.clone());
+            resumed.begin(false);
+            let step = resumed.observed(seen(standing, etags));
+            assert!(matches!(step, Step::Finish(Outcome::Changed(_))), "{step:?}");
+        }
+        // A creation whose answer was lost, before or after its effect.
+        let mut resumed = life(Effect::Created).expecting(Etags::default());
+        resumed.begin(false);
+        assert!(matches!(resumed.observed(seen(Standing::Missing, [None, None])), Step::Create));
+        let mut resumed = life(Effect::Created).expecting(Etags::default());
+        resumed.begin(false);
+        let step = resumed.observed(seen(Standing::Equal, [Some("1"), Some("1")]));
+        assert!(matches!(step, Step::Finish(Outcome::Done { effect: Effect::Created, .. })), "{step:?}");
     }
 
     proptest! {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::desired::{DesiredAuth, DesiredIdentity};
+use crate::lifecycle::TwinPolicy;
 
 /// How an identity on the hub stands against the batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,13 +46,13 @@ pub struct Observation {
 }
 
 /// The version tags of an identity and of its twin.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Etags {
     /// The identity's.
-    #[serde(rename = "identity_etag", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "identity_etag", default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Etag>,
     /// The twin's.
-    #[serde(rename = "twin_etag", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "twin_etag", default, skip_serializing_if = "Option::is_none")]
     pub twin: Option<Etag>,
 }
 
@@ -89,21 +90,29 @@ impl Standing {
         Self::compare(wanted, found, Besides::Allowed)
     }
 
-    /// Compares as [`Self::of`] does, but what the twin holds besides is a difference: its wanted
-    /// value is null. A section of which the batch says nothing is not compared.
-    pub fn of_whole_twin(wanted: &DesiredIdentity, found: Option<&Twin>) -> Self {
-        Self::compare(wanted, found, Besides::Different)
+    /// Compares as [`Self::of`] does, for a run that may do this with twins. Under
+    /// [`TwinPolicy::Replace`], what the twin holds besides is a difference, whose wanted value is null;
+    /// a section of which the batch says nothing is not compared.
+    pub fn under(policy: TwinPolicy, wanted: &DesiredIdentity, found: Option<&Twin>) -> Self {
+        Self::compare(wanted, found, Besides::under(policy))
+    }
+
+    /// How the twin by itself stands: what is left to do once the identity is as the batch wants it.
+    pub fn of_twin_alone(wanted: &DesiredIdentity, twin: &Twin, policy: TwinPolicy) -> Self {
+        Self::compare_twins(wanted, twin, Besides::under(policy))
     }
 
     fn compare(wanted: &DesiredIdentity, found: Option<&Twin>, besides: Besides) -> Self {
         let Some(twin) = found else { return Self::Missing };
         let identity = identity_differences(wanted, twin);
-        if !identity.is_empty() {
-            return match is_staged(wanted, twin, &identity) {
-                true => Self::Staged(identity),
-                false => Self::Different(identity),
-            };
+        match identity.is_empty() {
+            true => Self::compare_twins(wanted, twin, besides),
+            false if is_staged(wanted, twin, &identity) => Self::Staged(identity),
+            false => Self::Different(identity),
         }
+    }
+
+    fn compare_twins(wanted: &DesiredIdentity, twin: &Twin, besides: Besides) -> Self {
         let mut differences = Vec::new();
         let (tags, desired) = (twin.tags.as_ref(), Some(&twin.properties.desired.values));
         for (section, wanted, found) in
@@ -139,6 +148,15 @@ impl Standing {
 enum Besides {
     Allowed,
     Different,
+}
+
+impl Besides {
+    fn under(policy: TwinPolicy) -> Self {
+        match policy {
+            TwinPolicy::Initial | TwinPolicy::Merge => Self::Allowed,
+            TwinPolicy::Replace => Self::Different,
+        }
+    }
 }
 
 /// The status reason of a device that is to be disabled, until its modules are there: to a disabled
@@ -177,6 +195,12 @@ fn identity_differences(wanted: &DesiredIdentity, twin: &Twin) -> Vec<Difference
         };
         check("primary_thumbprint", upper(primary), upper(twin.x509_thumbprint.primary_thumbprint));
         check("secondary_thumbprint", upper(secondary), upper(twin.x509_thumbprint.secondary_thumbprint));
+    }
+    if let (DesiredAuth::IssuedCertificate { by_ca: false, .. }, "selfSigned") =
+        (&state.auth, twin.authentication_type.as_str())
+    {
+        let found = twin.x509_thumbprint.primary_thumbprint;
+        check("primary_thumbprint", json!("that of a certificate still to be issued"), json!(found));
     }
     if wanted.identity.module().is_none() {
         check("status", json!(state.status), json!(twin.status));
@@ -329,7 +353,7 @@ mod tests {
         let wanted = wanted(json!({}), json!({"a": {"b": 1}}));
         let found = twin(json!({"site": "m"}), json!({"a": {"b": 1, "c": 2}, "d": [3]}), 1);
         assert_eq!(Standing::of(&wanted, Some(&found)), Standing::Equal);
-        let whole = Standing::of_whole_twin(&wanted, Some(&found));
+        let whole = Standing::under(TwinPolicy::Replace, &wanted, Some(&found));
         let paths: Vec<_> =
             whole.differences().iter().map(|d| (d.path.as_str(), d.wanted.is_null())).collect();
         // The batch says nothing of tags, so they are not compared.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use hub_types::IdentityId;
 use serde::Serialize;
-use tokio::task::JoinSet;
 
 use crate::apply::{ApplyError, observe};
 use crate::desired::GivenKeys;
-use crate::hub::Hub;
+use crate::hub::{Hub, HubError};
 use crate::ledger::{LedgerRow, RowFilter, RunId, SharedLedger};
-use crate::standing::{Difference, Etags, Observation, Standing};
+use crate::standing::{Difference, Etags, Standing};
+use crate::sweep::look_at_all;
 
 /// What verifying a run came to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -117,48 +117,22 @@ impl<H: Hub> Verify<H> {
             let page = self.ledger.call(move |ledger| ledger.page(run, filter, from.as_ref(), PAGE)).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.wanted.identity.clone());
-            let seen = self.page(page).await?;
+            let (hub, keys, progress) = (self.hub.clone(), self.keys.clone(), self.progress.clone());
+            let look = move |row: LedgerRow| {
+                let (hub, keys, progress) = (hub.clone(), keys.clone(), progress.clone());
+                async move {
+                    let seen = observe(&*hub, &row.wanted, &keys).await?;
+                    progress(1);
+                    Ok::<_, HubError>((row, seen))
+                }
+            };
+            let seen = look_at_all(page, self.concurrency, look).await?;
             let etags: Vec<(IdentityId, Etags)> =
                 seen.iter().map(|(row, seen)| (row.wanted.identity.clone(), seen.etags.clone())).collect();
             self.ledger.call(move |ledger| ledger.set_etags(run, &etags)).await?;
             seen.into_iter().for_each(|(row, seen)| tell(row, seen.standing));
         }
     }
-
-    /// Reads a page, in as many tasks at once as is allowed.
-    async fn page(&self, page: Vec<LedgerRow>) -> Result<Vec<(LedgerRow, Observation)>, ApplyError> {
-        let share = page.len().div_ceil(self.concurrency.max(1)).max(1);
-        let mut rows = page.into_iter().enumerate();
-        let mut running = JoinSet::new();
-        loop {
-            let part: Vec<_> = rows.by_ref().take(share).collect();
-            if part.is_empty() {
-                break;
-            }
-            running.spawn(observe_all(self.hub.clone(), self.keys.clone(), part, self.progress.clone()));
-        }
-        let mut results = Vec::new();
-        while let Some(part) = running.join_next().await {
-            results.extend(part??);
-        }
-        results.sort_unstable_by_key(|(index, ..)| *index);
-        Ok(results.into_iter().map(|(_, row, seen)| (row, seen)).collect())
-    }
-}
-
-async fn observe_all<H: Hub>(
-    hub: Arc<H>,
-    keys: Arc<GivenKeys>,
-    rows: Vec<(usize, LedgerRow)>,
-    progress: Arc<dyn Fn(usize) + Send + Sync>,
-) -> Result<Vec<(usize, LedgerRow, Observation)>, ApplyError> {
-    let mut results = Vec::with_capacity(rows.len());
-    for (index, row) in rows {
-        let seen = observe(&*hub, &row.wanted, &keys).await?;
-        progress(1);
-        results.push((index, row, seen));
-    }
-    Ok(results)
 }
 
 const PAGE: usize = 1_000;

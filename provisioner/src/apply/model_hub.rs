@@ -1,6 +1,6 @@
 //! A hub in memory that loses answers, for the tests of the driver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -171,6 +171,20 @@ impl Hub for ModelHub {
         });
         self.may_be_cut().await;
         answer
+    }
+
+    async fn population(&self) -> Result<u64, HubError> {
+        Ok(self.identities.lock().unwrap().len() as u64)
+    }
+
+    async fn count_modules(&self, devices: &[DeviceId]) -> Result<HashMap<DeviceId, u64>, HubError> {
+        let mut counts = HashMap::new();
+        for identity in self.identities.lock().unwrap().keys().filter(|id| id.module().is_some()) {
+            if devices.contains(identity.device()) {
+                *counts.entry(identity.device().clone()).or_default() += 1;
+            }
+        }
+        Ok(counts)
     }
 
     async fn put_module(

@@ -1,5 +1,6 @@
 //! Looking at the hub, and what it means when that fails.
 
+use hub_types::twin::Twin;
 use serde_json::json;
 
 use crate::desired::{DesiredAuth, DesiredIdentity, GivenKeys};
@@ -24,17 +25,25 @@ pub(super) async fn observe_for(
     policy: TwinPolicy,
 ) -> Result<Observation, HubError> {
     let twin = hub.twin(&wanted.identity).await?;
-    let mut standing = match policy {
-        TwinPolicy::Initial | TwinPolicy::Merge => Standing::of(wanted, twin.as_ref()),
-        TwinPolicy::Replace => Standing::of_whole_twin(wanted, twin.as_ref()),
-    };
+    compare_for(hub, wanted, keys, policy, twin.as_ref()).await
+}
+
+/// Compares what the batch wants with a twin that was read; keys, which twins do not show, are asked for.
+pub(crate) async fn compare_for(
+    hub: &impl Hub,
+    wanted: &DesiredIdentity,
+    keys: &GivenKeys,
+    policy: TwinPolicy,
+    twin: Option<&Twin>,
+) -> Result<Observation, HubError> {
+    let mut standing = Standing::under(policy, wanted, twin);
     if let DesiredAuth::Sas { given: true } = wanted.state.auth
         && !matches!(standing, Standing::Missing | Standing::Different(_) | Standing::Staged(_))
         && hub.keys(&wanted.identity).await?.as_ref() != keys.get(&wanted.identity)
     {
         standing = Standing::Different(vec![other_keys()]);
     }
-    Ok(Observation { standing, etags: Etags::of(twin.as_ref()) })
+    Ok(Observation { standing, etags: Etags::of(twin) })
 }
 
 fn other_keys() -> Difference {

@@ -45,9 +45,9 @@ impl Task {
     }
 
     fn observed(&mut self, seen: Observation) {
-        self.etags = seen.etags;
+        self.etags = seen.etags.clone();
         self.differences = seen.standing.differences().to_vec();
-        self.step = self.life.on(Event::Observed(seen.standing));
+        self.step = self.life.observed(seen);
     }
 
     /// The identity as it is to be sent: enabled, as long as it waits for its modules.

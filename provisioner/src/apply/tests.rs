@@ -73,7 +73,7 @@ impl Batch<'_> {
             ledger: ledger.clone(),
             run,
             keys: Arc::new(GivenKeys::new()),
-            intentions: Intentions { intent: self.intent, created_by: None },
+            intentions: Intentions { intent: self.intent, created_by: None, as_planned: false },
             look_first: ledger.lock().knows_hub("model", run).unwrap(),
             workers: 2,
             lease: Duration::from_secs(30),

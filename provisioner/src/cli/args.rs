@@ -10,7 +10,7 @@ use hub_types::twin::{JsonObject, Nulls, Section, check_section};
 use zeroize::Zeroizing;
 
 use crate::ledger::{LedgerLocation, LocationError, RunId};
-use crate::lifecycle::{Mode, TwinPolicy};
+use crate::lifecycle::{Intent, Mode, TwinPolicy};
 use crate::target::{HubSize, TargetChoice};
 
 pub(super) use objects::*;
@@ -54,13 +54,21 @@ pub(super) enum Verb {
     /// Is the batch clean? Every problem at once; no hub is needed.
     Check(CheckArgs),
     /// What would change on the hub, and how long it would take at its tier? Writes nothing.
+    ///
+    /// Exits with 1 when rows are in conflict or can't succeed.
     #[command(after_help = "Example: provisioner plan work-order.csv --issue pki --tier S1 --units 2")]
     Plan(PlanArgs),
     /// Create the batch's identities and twins on the hub, then verify them.
     ///
     /// What is there already is compared and never overwritten. Running the same batch again does
     /// only what is left to do.
-    #[command(after_help = "Example: provisioner apply work-order.csv --issue pki")]
+    ///
+    /// In place of the batch, a file that `plan --output` made can be given: then exactly that plan is
+    /// carried out, with its options. What is not as it was when the plan was made is refused.
+    #[command(
+        after_help = "Examples: provisioner apply work-order.csv --issue pki\n          provisioner apply \
+                            work-order.plan"
+    )]
     Apply(ApplyArgs),
     /// Go on with a run that was cut off: by Ctrl-C, a power failure, a hub that was gone. The newest
     /// where none is named.
@@ -133,21 +141,43 @@ pub(super) struct CheckArgs {
 pub(super) struct PlanArgs {
     #[command(flatten)]
     pub(super) job: JobArgs,
+    #[command(flatten)]
+    pub(super) rules: RulesArgs,
+    /// Write the plan to a new file as well, for `apply` to carry out as it is: usually FILE.plan.
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ApplyArgs {
     #[command(flatten)]
     pub(super) job: JobArgs,
+    /// Where the batch of a plan is now. It must be unchanged.
+    #[arg(long, value_name = "FILE")]
+    pub(super) batch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) rules: RulesArgs,
+    /// Do not read everything back in the end.
+    #[arg(long)]
+    pub(super) no_verify: bool,
+    #[command(flatten)]
+    pub(super) work: WorkArgs,
+}
+
+/// What a batch is to do with what is on the hub.
+#[derive(Debug, Args)]
+pub(super) struct RulesArgs {
     /// What may become of identities: `create` makes what is missing, `update` changes what is
     /// there, `upsert` does both. In mode `create`, what is there and is another is a conflict.
-    #[arg(long, value_enum, default_value_t, value_name = "MODE")]
-    pub(super) mode: Mode,
+    /// [default: create]
+    #[arg(long, value_enum, value_name = "MODE")]
+    mode: Option<Mode>,
     /// What may become of twins that hold other values: `initial` keeps what somebody has written
     /// since the creation, `merge` writes the batch's values into it, `replace` also removes what
     /// the batch does not name, from those of tags and desired properties that it gives at all.
-    #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
-    pub(super) twin: TwinPolicy,
+    /// [default: initial]
+    #[arg(long, value_enum, value_name = "POLICY")]
+    twin: Option<TwinPolicy>,
     /// Leave every device disabled once its modules are there, for somebody to enable it later.
     #[arg(long)]
     pub(super) quarantine: bool,
@@ -157,11 +187,19 @@ pub(super) struct ApplyArgs {
     /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
     #[arg(long)]
     pub(super) skip_bad_rows: bool,
-    /// Do not read everything back in the end.
-    #[arg(long)]
-    pub(super) no_verify: bool,
-    #[command(flatten)]
-    pub(super) work: WorkArgs,
+}
+
+impl RulesArgs {
+    /// What may become of identities and twins that are there already.
+    pub(super) fn intent(&self) -> Intent {
+        Intent { mode: self.mode.unwrap_or_default(), twin: self.twin.unwrap_or_default() }
+    }
+
+    /// Whether any of them was typed.
+    pub(super) fn is_any_given(&self) -> bool {
+        let Self { mode, twin, quarantine, created_by_tag, skip_bad_rows } = self;
+        mode.is_some() || twin.is_some() || *quarantine || created_by_tag.is_some() || *skip_bad_rows
+    }
 }
 
 #[derive(Debug, Args)]
@@ -227,7 +265,7 @@ pub(super) struct ReportArgs {
     pub(super) failed_rows: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct BatchArgs {
     /// The batch: CSV or JSON Lines, one identity per row.
     pub(super) file: PathBuf,

@@ -7,6 +7,7 @@ use crate::batch::LoadError;
 use crate::hub::HubError;
 use crate::issue::IssueError;
 use crate::ledger::{LedgerError, LocationError};
+use crate::plan::PlanFileError;
 use crate::target::TargetError;
 
 /// The exit codes, as scripts know them.
@@ -127,6 +128,19 @@ impl From<LoadError> for Failure {
             LoadError::Ledger(error) => error.into(),
             other => Self::new(Exit::BadInput, other),
         }
+    }
+}
+
+impl From<PlanFileError> for Failure {
+    fn from(error: PlanFileError) -> Self {
+        let hint = match &error {
+            PlanFileError::Io { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists => {
+                "name a file that is not there yet"
+            }
+            PlanFileError::Io { .. } => "check the file's path, its rights and the free space",
+            _ => "make a new plan with `provisioner plan BATCH --output FILE`",
+        };
+        Self::new(Exit::BadInput, error).hint(hint)
     }
 }
 

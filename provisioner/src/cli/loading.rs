@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use batch_file::Problem;
 use hub_types::identity::Status;
+use sha2::{Digest, Sha256};
 
-use super::args::{BatchArgs, JobArgs};
+use super::args::{BatchArgs, JobArgs, RulesArgs};
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
 use super::progress::Progress;
@@ -26,6 +27,8 @@ struct LedgerSink<'a, 'l> {
     loader: &'a Loader<'l>,
     quarantine: bool,
     problems: Vec<Problem>,
+    /// Over what is wanted, row by row, where somebody wants to know.
+    wanted: Option<Sha256>,
 }
 
 impl BatchSink for LedgerSink<'_, '_> {
@@ -37,6 +40,9 @@ impl BatchSink for LedgerSink<'_, '_> {
     ) -> Result<Option<Taken>, LedgerError> {
         if self.quarantine && wanted.identity.module().is_none() {
             wanted.state.status = Status::Disabled;
+        }
+        if let Some(hasher) = &mut self.wanted {
+            hasher.update(format!("{line}\t{}\t{}\n", wanted.identity, wanted.state.hash()));
         }
         self.loader.insert(line, &wanted, credentials)
     }
@@ -55,6 +61,12 @@ pub(super) struct LoadRules {
     pub(super) skip_bad_rows: bool,
 }
 
+impl From<&RulesArgs> for LoadRules {
+    fn from(args: &RulesArgs) -> Self {
+        Self { quarantine: args.quarantine, skip_bad_rows: args.skip_bad_rows }
+    }
+}
+
 /// Reads the batch into `loader`, and says everything that is wrong with it. Bad rows are an error
 /// unless they may be skipped.
 pub(super) fn load_into(
@@ -64,8 +76,31 @@ pub(super) fn load_into(
     rules: LoadRules,
     printer: &Printer,
 ) -> Result<Loaded, Failure> {
+    Ok(load_hashed(loader, args, certificates, rules, None, printer)?.0)
+}
+
+/// The same, and answers the SHA-256 over what is wanted of each identity, as upper-case hex: it changes
+/// with the files that rows name, too.
+pub(super) fn load_for_plan(
+    loader: &Loader<'_>,
+    args: &BatchArgs,
+    certificates: MissingCertificates,
+    rules: LoadRules,
+    printer: &Printer,
+) -> Result<(Loaded, String), Failure> {
+    load_hashed(loader, args, certificates, rules, Some(Sha256::new()), printer)
+}
+
+fn load_hashed(
+    loader: &Loader<'_>,
+    args: &BatchArgs,
+    certificates: MissingCertificates,
+    rules: LoadRules,
+    wanted: Option<Sha256>,
+    printer: &Printer,
+) -> Result<(Loaded, String), Failure> {
     let options = LoadOptions { read: args.read_options(), certificates };
-    let mut sink = LedgerSink { loader, quarantine: rules.quarantine, problems: Vec::new() };
+    let mut sink = LedgerSink { loader, quarantine: rules.quarantine, problems: Vec::new(), wanted };
     let loaded = load(&args.file, &options, &mut sink)?;
     printer.problems(&sink.problems);
     if loaded.is_unusable || (loaded.bad_rows > 0 && !rules.skip_bad_rows) {
@@ -74,7 +109,9 @@ pub(super) fn load_into(
     for (device, level) in &loaded.levels {
         loader.set_level(device, *level)?;
     }
-    Ok(loaded)
+    let digest =
+        sink.wanted.map(|hasher| hasher.finalize().iter().map(|byte| format!("{byte:02X}")).collect());
+    Ok((loaded, digest.unwrap_or_default()))
 }
 
 /// Reads the batch into a temporary ledger, with the thumbprints of the certificates that were
@@ -82,8 +119,9 @@ pub(super) fn load_into(
 fn load_temporary(
     args: &BatchArgs,
     issued: Option<&Path>,
+    rules: LoadRules,
     printer: &Printer,
-) -> Result<(Ledger, RunId, Loaded), Failure> {
+) -> Result<(Ledger, RunId, Loaded, String), Failure> {
     let certificates = match issued {
         Some(_) => MissingCertificates::Issued,
         None => MissingCertificates::Refused,
@@ -93,15 +131,50 @@ fn load_temporary(
     let options = RunOptions::default();
     let facts = RunFacts { hub: "", input: &input, started: &now_text(), options: &options };
     let loader = ledger.load_run(&facts)?;
-    let loaded = load_into(&loader, args, certificates, LoadRules::default(), printer)?;
-    let run = loader.commit(&loaded.sha256, 0)?;
+    let (loaded, wanted_sha256) = load_for_plan(&loader, args, certificates, rules, printer)?;
+    let run = loader.commit(&loaded.sha256, loaded.bad_rows)?;
     if let Some(folder) = issued.filter(|folder| folder.exists()) {
         find_issued(&mut ledger, run, &cert_tool::IssuedList::open(folder)?)?;
     }
-    Ok((ledger, run, loaded))
+    Ok((ledger, run, loaded, wanted_sha256))
 }
 
-/// A batch that is being compared with a hub.
+/// What a run of the batch is to do, besides what its rows say.
+pub(super) fn run_options(job: &JobArgs, rules: &RulesArgs) -> RunOptions {
+    RunOptions {
+        intent: rules.intent(),
+        created_by_tag: rules.created_by_tag.clone(),
+        issue: job.issued.folders(),
+        map: job.batch.map.clone(),
+        plan: None,
+    }
+}
+
+/// A batch in a temporary ledger, and the hub that it is compared with.
+pub(super) struct Compared {
+    pub(super) hub: OpenHub,
+    pub(super) ledger: SharedLedger,
+    pub(super) run: RunId,
+    pub(super) loaded: Loaded,
+    /// See [`load_for_plan`].
+    pub(super) wanted_sha256: String,
+}
+
+impl Compared {
+    /// Reads the batch and knocks at the hub's door.
+    pub(super) async fn open(job: &JobArgs, rules: LoadRules, printer: &Printer) -> Result<Self, Failure> {
+        let target = Target::resolve(job.target.choice(), ".".as_ref())?;
+        printer.note(format_args!("hub: {target}"));
+        let issued = job.issued.folders().map(|(_, issued)| issued);
+        let (ledger, run, loaded, wanted_sha256) =
+            load_temporary(&job.batch, issued.as_deref(), rules, printer)?;
+        let hub = target.open().await?;
+        hub.client.probe().await?;
+        Ok(Self { hub, ledger: SharedLedger::new(ledger), run, loaded, wanted_sha256 })
+    }
+}
+
+/// A batch that is being verified.
 pub(super) struct Comparison {
     pub(super) verify: Verify<HubClient>,
     hub: OpenHub,
@@ -111,16 +184,12 @@ pub(super) struct Comparison {
 impl Comparison {
     /// Reads the batch and knocks at the hub's door.
     pub(super) async fn open(job: &JobArgs, what: &'static str, printer: &Printer) -> Result<Self, Failure> {
-        let target = Target::resolve(job.target.choice(), ".".as_ref())?;
-        printer.note(format_args!("hub: {target}"));
-        let issued = job.issued.folders().map(|(_, issued)| issued);
-        let (ledger, run, loaded) = load_temporary(&job.batch, issued.as_deref(), printer)?;
-        let hub = target.open().await?;
-        hub.client.probe().await?;
+        let Compared { hub, ledger, run, loaded, .. } =
+            Compared::open(job, LoadRules::default(), printer).await?;
         let progress = Progress::new(what, loaded.rows());
         let verify = Verify {
             hub: hub.client.clone(),
-            ledger: SharedLedger::new(ledger),
+            ledger,
             run,
             filter: RowFilter::All,
             keys: Arc::new(loaded.keys),

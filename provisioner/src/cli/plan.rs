@@ -1,28 +1,91 @@
 //! `plan`: what would change on the hub?
 
+use std::path::Path;
+use std::sync::Arc;
+
 use super::args::{Format, PlanArgs};
 use super::failure::{Exit, Failure};
-use super::loading::{Comparison, counted};
+use super::loading::{Compared, LoadRules, READERS, counted, run_options};
 use super::printer::Printer;
-use crate::ledger::LedgerRow;
-use crate::plan::{Action, Plan, PlannedRow, Planner};
-use crate::standing::Standing;
+use super::progress::Progress;
+use crate::clock::now_text;
+use crate::ledger::RunOptions;
+use crate::plan::file::VERSION;
+use crate::plan::{Action, Header, Plan, PlanWriter, PlannedRow, Planner, Survey};
 
 pub(super) async fn run(args: &PlanArgs, printer: &Printer) -> Result<Exit, Failure> {
-    let comparison = Comparison::open(&args.job, "comparing", printer).await?;
-    let size = args.job.target.size();
-    let mut planner = Planner::new(size.tier, size.units);
+    refuse_existing(args.output.as_deref())?;
+    let compared = Compared::open(&args.job, LoadRules::from(&args.rules), printer).await?;
+    let mut writer = match &args.output {
+        Some(path) => Some(PlanWriter::create(path, &header(args, &compared)?)?),
+        None => None,
+    };
+    let Compared { hub, ledger, run, loaded, .. } = compared;
+    let (size, intent) = (args.job.target.size(), args.rules.intent());
+    let progress = Progress::new("comparing", loaded.rows());
+    let survey = Survey {
+        hub: hub.client.clone(),
+        ledger,
+        run,
+        keys: Arc::new(loaded.keys),
+        twin: intent.twin,
+        concurrency: READERS,
+        progress: progress.counter(),
+    };
+    let mut planner = Planner::new(intent, size.tier, size.units);
     let mut rows = Rows::begin(printer);
-    let add = |row: LedgerRow, standing: Standing| {
-        if let Some(planned) = planner.add(&row, &standing) {
+    let tell = |planned: PlannedRow| {
+        if let Some(writer) = &mut writer {
+            writer.row(&planned)?;
+        }
+        if planned.is_remarkable() {
             rows.print(&planned);
         }
+        Ok::<_, Failure>(())
     };
-    let compared = comparison.verify.each(add).await;
-    comparison.close().await;
-    compared?;
-    rows.end(&planner.finish());
-    Ok(Exit::Done)
+    let surveyed = survey.each(&mut planner, tell).await;
+    progress.finish();
+    hub.close().await;
+    surveyed?;
+    let plan = planner.finish();
+    if let (Some(writer), Some(path)) = (writer, &args.output) {
+        writer.finish(&plan)?;
+        printer.note(format_args!("plan: {0} (`provisioner apply {0}`)", path.display()));
+    }
+    rows.end(&plan);
+    Ok(if plan.all_well() { Exit::Done } else { Exit::SomeFailed })
+}
+
+/// Says at once what would only be found out at the end.
+fn refuse_existing(output: Option<&Path>) -> Result<(), Failure> {
+    match output {
+        Some(path) if path.exists() => {
+            let text = format!("`{}` is there already", path.display());
+            Err(Failure::new(Exit::BadInput, text).hint("name a file that is not there yet"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn header(args: &PlanArgs, compared: &Compared) -> Result<Header, Failure> {
+    let absolute =
+        |path: &Path| std::path::absolute(path).map_err(|error| Failure::new(Exit::BadInput, error));
+    let issue = match args.job.issued.folders() {
+        Some((ca, out)) => Some((absolute(&ca)?, absolute(&out)?)),
+        None => None,
+    };
+    Ok(Header {
+        provisioner_plan: VERSION,
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        made: now_text(),
+        hub: compared.hub.name.clone(),
+        input: absolute(&args.job.batch.file)?,
+        input_sha256: compared.loaded.sha256.clone(),
+        wanted_sha256: compared.wanted_sha256.clone(),
+        options: RunOptions { issue, ..run_options(&args.job, &args.rules) },
+        quarantine: args.rules.quarantine,
+        skip_bad_rows: args.rules.skip_bad_rows,
+    })
 }
 
 /// Prints rows as they are found, and the sum after them.
@@ -34,7 +97,7 @@ struct Rows<'a> {
 impl<'a> Rows<'a> {
     fn begin(printer: &'a Printer) -> Self {
         match printer.format {
-            Format::Csv => printer.csv_row(["line", "identity", "action", "differences"]),
+            Format::Csv => printer.csv_row(["line", "identity", "action", "differences", "reason"]),
             Format::Json => printer.data("{\n  \"rows\": ["),
             Format::Text => {}
         }
@@ -50,6 +113,7 @@ impl<'a> Rows<'a> {
                     row.identity.clone(),
                     row.action.as_str().to_owned(),
                     differences.join("; "),
+                    row.reason.clone().unwrap_or_default(),
                 ]);
             }
             Format::Json => {
@@ -57,9 +121,13 @@ impl<'a> Rows<'a> {
                 let text = serde_json::to_string(row).unwrap_or_default();
                 self.printer.data(format_args!("   {comma}{text}"));
             }
-            Format::Text if row.action == Action::Conflict || !row.differences.is_empty() => {
+            Format::Text
+                if matches!(row.action, Action::Conflict | Action::Refuse) || !row.differences.is_empty() =>
+            {
                 let printer = self.printer;
-                printer.data(format_args!("line {}: {}: {}", row.line, row.identity, row.action.as_str()));
+                let reason = row.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+                let action = row.action.as_str();
+                printer.data(format_args!("line {}: {}: {action}{reason}", row.line, row.identity));
                 row.differences.iter().for_each(|difference| printer.data(format_args!("  {difference}")));
             }
             Format::Text => {}
@@ -83,11 +151,12 @@ impl<'a> Rows<'a> {
 
 fn print_text(plan: &Plan, printer: &Printer) {
     printer.data(format_args!(
-        "{} to create, {} to update, {} to keep, {} in conflict; {} to issue",
+        "{} to create, {} to update, {} to keep, {} in conflict, {} refused; {} to issue",
         plan.create,
         plan.update,
         plan.keep,
         plan.conflict,
+        plan.refuse,
         counted(plan.issue, "certificate")
     ));
     for (class, operations) in &plan.operations {

@@ -228,7 +228,11 @@ fn print(
 
 fn intentions(run: RunId, options: RunOptions) -> Intentions {
     let value = format!("provisioner {} run {run}", env!("CARGO_PKG_VERSION"));
-    Intentions { intent: options.intent, created_by: options.created_by_tag.map(|name| (name, value.into())) }
+    Intentions {
+        intent: options.intent,
+        created_by: options.created_by_tag.map(|name| (name, value.into())),
+        as_planned: options.plan.is_some(),
+    }
 }
 
 /// A token that the first Ctrl-C cancels; the second ends the program at once, which loses nothing

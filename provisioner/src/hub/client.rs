@@ -1,5 +1,6 @@
 //! One method per call of the service REST API that provisioning needs.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use hub_types::bulk::{BulkItem, BulkResult};
@@ -72,15 +73,9 @@ impl HubClient {
     }
 
     /// Makes one cheap call, without a second try: it tells at once whether the hub can be reached
-    /// and lets this caller in.
-    pub async fn probe(&self) -> Result<(), HubError> {
-        /// Read only to make sure that it is a hub that answers.
-        #[derive(serde::Deserialize)]
-        struct Statistics {
-            #[serde(rename = "totalDeviceCount")]
-            _devices: u64,
-        }
-        self.send(statistics()).await?.success()?.json::<Statistics>().map(drop)
+    /// and lets this caller in. It answers how many devices there are.
+    pub async fn probe(&self) -> Result<u64, HubError> {
+        Ok(self.statistics().await?.devices)
     }
 
     /// Reads a twin as the hub wrote it, whatever is in it; `None` when there is none.
@@ -166,6 +161,14 @@ impl HubClient {
 }
 
 impl Hub for HubClient {
+    async fn population(&self) -> Result<u64, HubError> {
+        self.count_identities().await
+    }
+
+    async fn count_modules(&self, devices: &[DeviceId]) -> Result<HashMap<DeviceId, u64>, HubError> {
+        self.modules_by_device(devices).await
+    }
+
     async fn twin(&self, identity: &IdentityId) -> Result<Option<Twin>, HubError> {
         self.get("get twin", &twin_path(identity)).await
     }
@@ -334,7 +337,7 @@ fn path_below(root: &str, identity: &IdentityId) -> String {
 }
 
 /// The cheapest call there is.
-fn statistics() -> Request {
+pub(super) fn statistics() -> Request {
     Request::new("statistics", Method::GET, "/statistics/devices".to_owned())
 }
 

@@ -112,6 +112,10 @@ impl From<Outcome> for Record {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Absent => Self::failed("it is not on the hub, and mode `update` creates nothing"),
+            Outcome::Changed(differences) => Self {
+                differences,
+                ..Self::failed("it was changed since the plan was made; plan again to see how it stands")
+            },
             Outcome::Conflict(differences) => Self { differences, ..Self::new(RowState::Conflict) },
             Outcome::Done { effect, kept, presumed } => {
                 Self { effect: Some(effect), presumed, differences: kept, ..Self::new(RowState::Done) }

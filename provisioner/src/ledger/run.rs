@@ -99,6 +99,9 @@ pub struct RunOptions {
     /// Names of others for columns of the batch file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub map: Vec<(String, String)>,
+    /// The SHA-256 that names the plan file that the run carries out, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
 }
 
 /// What is known of a run before its rows are.

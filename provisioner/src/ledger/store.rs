@@ -27,6 +27,13 @@ pub trait Load {
     /// Puts a device and its modules after everything of a lower level. Level 0 is the first.
     fn set_level(&self, device: &DeviceId, level: u32) -> Result<(), LedgerError>;
 
+    /// Writes down the version tags that these identities must still have: see
+    /// [`Lifecycle::expecting`](crate::lifecycle::Lifecycle::expecting).
+    fn expect(&self, seen: &[(IdentityId, Etags)]) -> Result<(), LedgerError>;
+
+    /// Writes down why nothing will be done for these identities.
+    fn refuse(&self, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError>;
+
     /// Keeps the run: `rejected` rows were left out.
     fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError>;
 }

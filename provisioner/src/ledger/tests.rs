@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState};
 use crate::lifecycle::{Intent, Mode, TwinPolicy};
+use crate::standing::Etags;
 
 fn wanted(name: &str) -> DesiredIdentity {
     DesiredIdentity { identity: identity(name), state: DesiredState::default() }
@@ -29,6 +30,7 @@ const CASES: &[Case] = &[
     ),
     ("a_run_that_is_not_committed_leaves_nothing", a_run_that_is_not_committed_leaves_nothing),
     ("the_options_of_a_run_come_back", the_options_of_a_run_come_back),
+    ("what_a_plan_knows_of_rows_is_kept_with_the_run", what_a_plan_knows_of_rows_is_kept_with_the_run),
     ("totals_count_each_row_once", totals_count_each_row_once),
     ("issued_rows_are_no_longer_to_be_issued", issued_rows_are_no_longer_to_be_issued),
     (
@@ -228,6 +230,7 @@ fn the_options_of_a_run_come_back(mut ledger: Ledger) {
         created_by_tag: Some("by".into()),
         issue: Some(("pki".into(), "pki/issued".into())),
         map: vec![("Serial".into(), "device_id".into())],
+        plan: Some("AB12".into()),
     };
     let facts = RunFacts { hub: "h", input: "b.csv", started: "2026-11-22T10:00:00Z", options: &options };
     let run = ledger.load_run(&facts).unwrap().commit("AB", 3).unwrap();
@@ -297,4 +300,24 @@ fn a_row_that_failed_can_be_corrected(mut ledger: Ledger) {
     let (first, _) = owned(&mut ledger, &[("a/m", &["AB"])]);
     ledger.refuse(first, &[(identity("a/m"), Record::failed("wrong label"))], "now").unwrap();
     assert_eq!(owned(&mut ledger, &[("b", &["AB"])]).1, [None]);
+}
+
+fn what_a_plan_knows_of_rows_is_kept_with_the_run(mut ledger: Ledger) {
+    let options = RunOptions::default();
+    let facts = RunFacts { hub: "h", input: "batch.csv", started: "now", options: &options };
+    let etags = Etags { identity: Some("1".to_owned().into()), twin: Some("2".to_owned().into()) };
+    let loader = ledger.load_run(&facts).unwrap();
+    for (line, name) in (2..).zip(["a", "b"]) {
+        loader.insert(line, &wanted(name), &[]).unwrap();
+    }
+    loader.expect(&[(identity("a"), etags.clone()), (identity("b"), Etags::default())]).unwrap();
+    loader.refuse(&[(identity("b"), Record::failed("no"))], "now").unwrap();
+    let run = loader.commit("AB", 0).unwrap();
+    let totals = ledger.totals(run).unwrap();
+    assert_eq!((totals.pending, totals.failed), (1, 1));
+    ledger.begin_work(run, LEASE).unwrap();
+    let chunk = claim(&mut ledger, run);
+    assert_eq!(chunk.rows.len(), 1);
+    assert_eq!(chunk.rows[0].etags, etags);
+    assert_eq!(chunk.closed.len(), 1);
 }

@@ -8,10 +8,11 @@ use postgres::{Client, Error};
 
 use super::super::row::{json_text, stored};
 use super::super::store::Load;
-use super::super::{Credential, LedgerError, RunFacts, RunId, RunState, Taken};
+use super::super::{Credential, LedgerError, Record, RunFacts, RunId, RunState, Taken};
 use super::connection::Connection;
 use super::{credentials, rows};
 use crate::desired::{DesiredIdentity, DesiredState};
+use crate::standing::Etags;
 
 pub(super) struct PostgresLoader<'l> {
     run: RunId,
@@ -93,6 +94,20 @@ impl Load for PostgresLoader<'_> {
             )
         })?;
         Ok(())
+    }
+
+    fn expect(&self, seen: &[(IdentityId, Etags)]) -> Result<(), LedgerError> {
+        let mut loading = self.loading.borrow_mut();
+        loading.flush()?;
+        let run = self.run;
+        loading.call(|client| rows::set_etags(client, run, seen))
+    }
+
+    fn refuse(&self, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError> {
+        let mut loading = self.loading.borrow_mut();
+        loading.flush()?;
+        let run = self.run;
+        loading.call(|client| rows::record(client, run, None, records, now)).map(drop)
     }
 
     fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError> {

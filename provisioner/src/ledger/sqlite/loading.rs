@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use hub_types::DeviceId;
+use hub_types::{DeviceId, IdentityId};
 use rusqlite::{Connection, Params, Transaction, params};
 
 use super::super::row::{json_text, key, stored};
 use super::super::store::Load;
-use super::super::{Credential, LedgerError, RunFacts, RunId, RunState, Taken};
-use super::{credentials, database};
+use super::super::{Credential, LedgerError, Record, RunFacts, RunId, RunState, Taken};
+use super::{credentials, database, rows};
 use crate::desired::DesiredIdentity;
+use crate::standing::Etags;
 
 pub(super) struct SqliteLoader<'l> {
     transaction: Transaction<'l>,
@@ -59,6 +60,16 @@ impl Load for SqliteLoader<'_> {
             "UPDATE row SET level = ?3 WHERE run = ?1 AND device_id = ?2",
             params![self.run.0, device.as_str(), level],
         )
+    }
+
+    fn expect(&self, seen: &[(IdentityId, Etags)]) -> Result<(), LedgerError> {
+        let written = rows::set_etags_within(&self.transaction, self.run, seen);
+        written.map_err(|source| database(self.path, source))
+    }
+
+    fn refuse(&self, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError> {
+        let written = rows::record_within(&self.transaction, self.run, records, now);
+        written.map_err(|source| database(self.path, source))
     }
 
     fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError> {

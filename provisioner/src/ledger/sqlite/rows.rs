@@ -48,20 +48,28 @@ pub(super) fn mark_sent(
     run: RunId,
     sent: &[(IdentityId, Effect)],
 ) -> rusqlite::Result<()> {
-    write(
-        connection,
-        "UPDATE row SET state = 'sent', effect = ?4, attempts = attempts + 1
-         WHERE run = ?1 AND device_id = ?2 AND module_id = ?3",
-        sent,
-        |(identity, effect), statement| {
+    let sql = "UPDATE row SET state = 'sent', effect = ?4, attempts = attempts + 1
+               WHERE run = ?1 AND device_id = ?2 AND module_id = ?3";
+    within_transaction(connection, |transaction| {
+        write(transaction, sql, sent, |(identity, effect), statement| {
             let (device, module) = key(identity);
             statement.execute(params![run.0, device, module, effect.as_str()])
-        },
-    )
+        })
+    })
 }
 
 pub(super) fn record(
     connection: &mut Connection,
+    run: RunId,
+    records: &[(IdentityId, Record)],
+    now: &str,
+) -> rusqlite::Result<()> {
+    within_transaction(connection, |transaction| record_within(transaction, run, records, now))
+}
+
+/// The same in a transaction that is under way.
+pub(super) fn record_within(
+    connection: &Connection,
     run: RunId,
     records: &[(IdentityId, Record)],
     now: &str,
@@ -98,6 +106,15 @@ pub(super) fn set_etags(
     run: RunId,
     seen: &[(IdentityId, Etags)],
 ) -> rusqlite::Result<()> {
+    within_transaction(connection, |transaction| set_etags_within(transaction, run, seen))
+}
+
+/// The same in a transaction that is under way.
+pub(super) fn set_etags_within(
+    connection: &Connection,
+    run: RunId,
+    seen: &[(IdentityId, Etags)],
+) -> rusqlite::Result<()> {
     write(
         connection,
         "UPDATE row SET identity_etag = ?4, twin_etag = ?5 WHERE run = ?1 AND device_id = ?2 AND module_id = ?3",
@@ -121,31 +138,35 @@ pub(super) fn replace_wanted(
     run: RunId,
     wanted: &[&DesiredIdentity],
 ) -> rusqlite::Result<()> {
-    write(
-        connection,
-        "UPDATE row SET desired = ?4, desired_hash = ?5 WHERE run = ?1 AND device_id = ?2 AND module_id = ?3",
-        wanted,
-        |wanted, statement| {
+    let sql =
+        "UPDATE row SET desired = ?4, desired_hash = ?5 WHERE run = ?1 AND device_id = ?2 AND module_id = ?3";
+    within_transaction(connection, |transaction| {
+        write(transaction, sql, wanted, |wanted, statement| {
             let (device, module) = key(&wanted.identity);
             let (text, hash) = stored(&wanted.state);
             statement.execute(params![run.0, device, module, text, hash])
-        },
-    )
+        })
+    })
 }
 
-/// Runs one statement for many rows, all or none.
+/// Runs one statement for many rows.
 fn write<T>(
-    connection: &mut Connection,
+    connection: &Connection,
     sql: &str,
     rows: &[T],
     write: impl Fn(&T, &mut Statement<'_>) -> rusqlite::Result<usize>,
 ) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(sql)?;
+    rows.iter().try_for_each(|row| write(row, &mut statement).map(drop))
+}
+
+/// Does all of it or nothing.
+fn within_transaction(
+    connection: &mut Connection,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    let mut statement = transaction.prepare_cached(sql)?;
-    for row in rows {
-        write(row, &mut statement)?;
-    }
-    drop(statement);
+    work(&transaction)?;
     transaction.commit()
 }
 

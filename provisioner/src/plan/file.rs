@@ -1,0 +1,372 @@
+//! Plan files: a plan written down, to be carried out later as it is or not at all.
+//!
+//! A plan file is JSON Lines: a [`Header`], one [`PlannedRow`] for each row of the batch, and a
+//! [`Trailer`] with the SHA-256 of everything before it, so that a file that was edited or cut off is
+//! noticed. That is no signature: whoever can write the file can make a new one. It holds no secret;
+//! symmetric keys come from the batch when the plan is carried out.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Plan, PlannedRow};
+use crate::ledger::RunOptions;
+
+/// What a plan file begins with: all that must be the same when the plan is carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The version of this format.
+    pub provisioner_plan: u32,
+    /// The version of the program that made the plan.
+    pub tool_version: String,
+    /// When the plan was made (RFC 3339, UTC).
+    pub made: String,
+    /// The hub: its host, or the folder of a local hub.
+    pub hub: String,
+    /// The batch file.
+    pub input: PathBuf,
+    /// The SHA-256 of the batch file, as upper-case hex.
+    pub input_sha256: String,
+    /// The SHA-256 over what is wanted of each identity: it covers the files that rows name.
+    pub wanted_sha256: String,
+    /// What the run is to do, besides what its rows say.
+    pub options: RunOptions,
+    /// Whether every device is wanted disabled.
+    pub quarantine: bool,
+    /// Whether bad rows are left out.
+    pub skip_bad_rows: bool,
+}
+
+/// What a plan file ends with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Trailer {
+    rows: u64,
+    #[serde(default, skip_deserializing)]
+    sum: Option<Plan>,
+    /// Of all bytes before this line, as upper-case hex.
+    sha256: String,
+}
+
+/// Why a plan file can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanFileError {
+    /// It can't be read or written.
+    #[error("can't use the plan file `{}`", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It was cut off, or edited.
+    #[error("line {line} of the plan file `{}` is not as it was written: {what}", path.display())]
+    Altered {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// It was made by another version of this program.
+    #[error("the plan file `{}` has version {found}; this program reads version {VERSION}", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+    },
+}
+
+/// Writes a plan file. Nothing is there under its name before [`PlanWriter::finish`].
+pub struct PlanWriter {
+    path: PathBuf,
+    file: io::BufWriter<tempfile::NamedTempFile>,
+    hasher: Sha256,
+    rows: u64,
+}
+
+impl PlanWriter {
+    /// Begins a file with its header.
+    pub fn create(path: &Path, header: &Header) -> Result<Self, PlanFileError> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
+        let file = file.map_err(|source| PlanFileError::Io { path: path.to_owned(), source })?;
+        let mut writer =
+            Self { path: path.to_owned(), file: io::BufWriter::new(file), hasher: Sha256::new(), rows: 0 };
+        writer.line(header)?;
+        Ok(writer)
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, row: &PlannedRow) -> Result<(), PlanFileError> {
+        self.rows += 1;
+        self.line(row)
+    }
+
+    /// Ends the file, brings it to the disk and gives it its name, which must be free.
+    pub fn finish(mut self, sum: &Plan) -> Result<(), PlanFileError> {
+        let sha256 = upper_hex(&self.hasher.clone().finalize());
+        self.line(&Trailer { rows: self.rows, sum: Some(sum.clone()), sha256 })?;
+        let Self { path, file, .. } = self;
+        let keep = || {
+            let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+            file.as_file().sync_all()?;
+            file.persist_noclobber(&path).map_err(|error| error.error)
+        };
+        keep().map(drop).map_err(|source| PlanFileError::Io { path: path.clone(), source })
+    }
+
+    fn line(&mut self, value: &impl Serialize) -> Result<(), PlanFileError> {
+        // Documents of strings, numbers and maps with text keys always serialise.
+        let mut line = serde_json::to_vec(value).unwrap_or_default();
+        line.push(b'\n');
+        self.hasher.update(&line);
+        self.file.write_all(&line).map_err(|source| PlanFileError::Io { path: self.path.clone(), source })
+    }
+}
+
+/// A plan file that was read to its end and found to be whole.
+#[derive(Debug)]
+pub struct PlanFile {
+    path: PathBuf,
+    /// What it begins with.
+    pub header: Header,
+    /// How many rows it has.
+    pub rows: u64,
+    /// What names this plan: the SHA-256 of all but its last line, as upper-case hex.
+    pub sha256: String,
+}
+
+impl PlanFile {
+    /// Whether a file is a plan, by its first bytes: batches begin otherwise.
+    pub fn is_one(path: &Path) -> bool {
+        let mut first = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut first));
+        read.is_ok() && first == MAGIC
+    }
+
+    /// Reads a file from its first line to its last and makes sure that it is as it was written.
+    pub fn open(path: &Path) -> Result<Self, PlanFileError> {
+        let mut lines = Lines::open(path)?;
+        let mut before = lines.hasher.clone();
+        let version: Version = lines.next_as()?.ok_or_else(|| lines.altered("it is empty"))?;
+        if version.provisioner_plan != u64::from(VERSION) {
+            return Err(PlanFileError::Version { path: path.to_owned(), found: version.provisioner_plan });
+        }
+        let header = lines.parse(&lines.line)?;
+        let mut rows = 0;
+        let trailer = loop {
+            before.clone_from(&lines.hasher);
+            match lines.next_as::<Line>()? {
+                None => return Err(lines.altered("the file is cut off")),
+                Some(Line::Row(_)) => rows += 1,
+                Some(Line::Trailer(trailer)) => break trailer,
+            }
+        };
+        let sha256 = upper_hex(&before.finalize());
+        if trailer.sha256 != sha256 || trailer.rows != rows {
+            return Err(lines.altered("the lines before it are not those that it was written after"));
+        }
+        if lines.next()? {
+            return Err(lines.altered("it comes after the end of the plan"));
+        }
+        Ok(Self { path: path.to_owned(), header, rows, sha256 })
+    }
+
+    /// Reads the rows, each with its identity in the order of the ids.
+    pub fn each_row<E: From<PlanFileError>>(
+        &self,
+        mut tell: impl FnMut(PlannedRow) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut lines = Lines::open(&self.path)?;
+        lines.next()?;
+        for _ in 0..self.rows {
+            let row = lines.next_as()?.ok_or_else(|| lines.altered("the file is cut off"))?;
+            tell(row)?;
+        }
+        match upper_hex(&lines.hasher.finalize()) == self.sha256 {
+            true => Ok(()),
+            false => Err(PlanFileError::Altered {
+                path: self.path.clone(),
+                line: self.rows + 1,
+                what: "it was changed while it was read".to_owned(),
+            }
+            .into()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Version {
+    provisioner_plan: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Trailer(Trailer),
+    /// Read in full when the plan is known to be whole.
+    Row(IgnoredAny),
+}
+
+/// The lines of a plan file, hashed as they pass.
+struct Lines {
+    path: PathBuf,
+    file: BufReader<File>,
+    hasher: Sha256,
+    line: Vec<u8>,
+    number: u64,
+}
+
+impl Lines {
+    fn open(path: &Path) -> Result<Self, PlanFileError> {
+        let file = File::open(path).map_err(|source| PlanFileError::Io { path: path.to_owned(), source })?;
+        let (file, hasher) = (BufReader::new(file), Sha256::new());
+        Ok(Self { path: path.to_owned(), file, hasher, line: Vec::new(), number: 0 })
+    }
+
+    /// Goes on to the next line; false when there is none.
+    fn next(&mut self) -> Result<bool, PlanFileError> {
+        self.line.clear();
+        self.number += 1;
+        let read = (&mut self.file).take(MAX_LINE).read_until(b'\n', &mut self.line);
+        read.map_err(|source| PlanFileError::Io { path: self.path.clone(), source })?;
+        self.hasher.update(&self.line);
+        Ok(!self.line.is_empty())
+    }
+
+    fn next_as<T: DeserializeOwned>(&mut self) -> Result<Option<T>, PlanFileError> {
+        match self.next()? {
+            true => self.parse(&self.line).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn parse<T: DeserializeOwned>(&self, line: &[u8]) -> Result<T, PlanFileError> {
+        if line.last() != Some(&b'\n') {
+            return Err(self.altered("it is cut off"));
+        }
+        serde_json::from_slice(line).map_err(|error| self.altered(&error.to_string()))
+    }
+
+    fn altered(&self, what: &str) -> PlanFileError {
+        PlanFileError::Altered { path: self.path.clone(), line: self.number, what: what.to_owned() }
+    }
+}
+
+fn upper_hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+/// The version of the format.
+pub const VERSION: u32 = 1;
+/// What every plan file begins with, whatever its version.
+const MAGIC: &[u8] = b"{\"provisioner_plan\":";
+/// A row with both sections of a twin as large as they can be, twice, and escapes, is far shorter.
+const MAX_LINE: u64 = 1 << 22;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::Intent;
+    use crate::plan::{Action, Planner};
+    use crate::standing::Etags;
+    use hub_types::Etag;
+    use hub_types::limits::Tier;
+    use proptest::prelude::*;
+    use std::num::NonZeroU32;
+
+    fn header() -> Header {
+        Header {
+            provisioner_plan: VERSION,
+            tool_version: "1".into(),
+            made: "2026-11-23T00:00:00Z".into(),
+            hub: "h".into(),
+            input: "batch.csv".into(),
+            input_sha256: "AB".into(),
+            wanted_sha256: "CD".into(),
+            options: RunOptions::default(),
+            quarantine: false,
+            skip_bad_rows: false,
+        }
+    }
+
+    fn row(number: u64) -> PlannedRow {
+        PlannedRow {
+            line: number + 2,
+            identity: format!("dev-{number}"),
+            action: Action::Create,
+            reason: None,
+            differences: Vec::new(),
+            etags: Etags { identity: None, twin: Some(Etag::from("AAAA".to_owned())) },
+        }
+    }
+
+    fn written(folder: &Path, rows: u64) -> PathBuf {
+        let path = folder.join("batch.plan");
+        let mut writer = PlanWriter::create(&path, &header()).unwrap();
+        (0..rows).for_each(|number| writer.row(&row(number)).unwrap());
+        writer.finish(&Planner::new(Intent::default(), Tier::S1, NonZeroU32::MIN).finish()).unwrap();
+        path
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = written(folder.path(), 3);
+        assert!(PlanFile::is_one(&path));
+        let plan = PlanFile::open(&path).unwrap();
+        assert_eq!((&plan.header, plan.rows), (&header(), 3));
+        let mut rows = Vec::new();
+        plan.each_row(|row| Ok::<_, PlanFileError>(rows.push(row))).unwrap();
+        assert_eq!(rows, [row(0), row(1), row(2)]);
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("batch.plan"), "precious").unwrap();
+        let writer = PlanWriter::create(&folder.path().join("batch.plan"), &header()).unwrap();
+        let sum = Planner::new(Intent::default(), Tier::S1, NonZeroU32::MIN).finish();
+        assert!(writer.finish(&sum).is_err());
+        assert_eq!(std::fs::read_to_string(folder.path().join("batch.plan")).unwrap(), "precious");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = written(folder.path(), 1);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replacen("plan\":1", "plan\":2", 1)).unwrap();
+        assert!(matches!(PlanFile::open(&path), Err(PlanFileError::Version { found: 2, .. })));
+    }
+
+    proptest! {
+        /// No byte can be changed, added or left out without notice.
+        #[test]
+        fn any_alteration_is_noticed(rows in 0..4_u64, at in any::<prop::sample::Index>(), byte: u8, kind in 0..3) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = written(folder.path(), rows);
+            let mut bytes = std::fs::read(&path).unwrap();
+            let at = at.index(bytes.len());
+            let before = bytes.clone();
+            match kind {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ => bytes.truncate(at),
+            }
+            // The trailer is not covered by its own hash: what counts there is the hash and the count.
+            let trailer = before.len() - before[..before.len() - 1].iter().rev().position(|b| *b == b'\n').unwrap();
+            prop_assume!(bytes != before && (at < trailer || kind == 2));
+            std::fs::write(&path, &bytes).unwrap();
+            prop_assert!(PlanFile::open(&path).is_err());
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! [`Planner`]: decides what would be done with each row, and adds it up. It does no I/O.
+
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
+
+use hub_types::DeviceId;
+use hub_types::identity::Status;
+use hub_types::limits::{
+    MAX_IDENTITIES_PER_HUB, MAX_MODULES_PER_DEVICE, OperationClass, Tier, operations_per_second,
+};
+
+use super::{Action, Look, Operations, Plan, PlannedRow};
+use crate::desired::{DesiredAuth, DesiredState};
+use crate::ledger::LedgerRow;
+use crate::lifecycle::{Event, Intent, Lifecycle, Outcome, Step};
+use crate::standing::Standing;
+
+/// Adds up a plan, row by row, in the order of the ids.
+#[derive(Debug)]
+pub struct Planner {
+    intent: Intent,
+    tier: Tier,
+    units: NonZeroU32,
+    plan: Plan,
+    counts: BTreeMap<OperationClass, u64>,
+    /// How many more identities the hub takes; `None` as long as it was not asked.
+    room: Option<u64>,
+    unit: Option<Unit>,
+}
+
+/// The device whose rows are at hand.
+#[derive(Debug)]
+struct Unit {
+    device: DeviceId,
+    /// What would be done with the device, where it has a row.
+    action: Option<Action>,
+    /// Whether it would be created enabled, to be disabled when its modules are there.
+    is_staged: bool,
+    /// Modules that it has on the hub, and those that would be created.
+    modules: Option<u64>,
+}
+
+/// What the hub says of devices that would get new modules: how many they have, `None` where there
+/// is no such device.
+pub(super) type ModuleCounts = HashMap<DeviceId, Option<u64>>;
+
+impl Planner {
+    /// A plan for a hub of this tier and number of units.
+    pub fn new(intent: Intent, tier: Tier, units: NonZeroU32) -> Self {
+        let plan = Plan {
+            intent,
+            tier: tier.to_string(),
+            units: units.get(),
+            create: 0,
+            update: 0,
+            keep: 0,
+            conflict: 0,
+            refuse: 0,
+            issue: 0,
+            operations: BTreeMap::new(),
+            seconds: 0.0,
+        };
+        Self { intent, tier, units, plan, counts: BTreeMap::new(), room: None, unit: None }
+    }
+
+    /// Tells how many devices and modules the hub has.
+    pub fn set_population(&mut self, identities: u64) {
+        self.room = Some((MAX_IDENTITIES_PER_HUB as u64).saturating_sub(identities));
+    }
+
+    /// The devices of these rows that would get modules and whose modules are not known yet.
+    pub(super) fn crowded(&self, rows: &[(LedgerRow, Look)]) -> Vec<DeviceId> {
+        let mut devices = Vec::new();
+        // New devices have no modules.
+        let is_known = |unit: &&Unit| unit.action == Some(Action::Create) || unit.modules.is_some();
+        let mut last = self.unit.as_ref().filter(is_known).map(|unit| &unit.device);
+        for (row, look) in rows {
+            let identity = &row.wanted.identity;
+            let is_new_unit = last != Some(identity.device());
+            match (identity.module(), &look.standing) {
+                (None, Standing::Missing) => last = Some(identity.device()),
+                (Some(_), Standing::Missing) if is_new_unit => {
+                    last = Some(identity.device());
+                    devices.push(identity.device().clone());
+                }
+                _ => {}
+            }
+        }
+        devices
+    }
+
+    /// Adds a row, which may be of a device that `known` knows, and answers what would be done with it.
+    pub(super) fn add(&mut self, row: &LedgerRow, look: Look, known: &ModuleCounts) -> PlannedRow {
+        let identity = &row.wanted.identity;
+        if self.unit.as_ref().is_none_or(|unit| unit.device != *identity.device()) {
+            self.unit = Some(Unit {
+                device: identity.device().clone(),
+                action: None,
+                is_staged: false,
+                modules: None,
+            });
+        }
+        let mut action = self.action(&look.standing);
+        let refusal = self.refusal(row, action, &look, known);
+        if refusal.is_some() {
+            action = Action::Refuse;
+        }
+        self.count_row(row, action, &look);
+        if let (Some(unit), None) = (&mut self.unit, identity.module()) {
+            unit.action = Some(action);
+        }
+        let mut differences = look.standing.differences().to_vec();
+        differences.extend(look.twin_too.iter().flat_map(|twin| twin.differences()).cloned());
+        PlannedRow {
+            line: row.line,
+            identity: identity.to_string(),
+            action,
+            reason: refusal,
+            differences,
+            etags: look.etags,
+        }
+    }
+
+    /// What the life of such an identity begins with.
+    fn action(&self, standing: &Standing) -> Action {
+        let mut life = Lifecycle::new(self.intent);
+        life.begin(true);
+        match life.on(Event::Observed(standing.clone())) {
+            Step::Create => Action::Create,
+            Step::UpdateIdentity | Step::WriteTwin => Action::Update,
+            Step::Finish(Outcome::Conflict(_)) => Action::Conflict,
+            Step::Finish(Outcome::Absent | Outcome::Failed(_)) => Action::Refuse,
+            Step::Finish(_) | Step::Observe => Action::Keep,
+        }
+    }
+
+    /// Why a row can't succeed.
+    fn refusal(
+        &mut self,
+        row: &LedgerRow,
+        action: Action,
+        look: &Look,
+        known: &ModuleCounts,
+    ) -> Option<String> {
+        let identity = &row.wanted.identity;
+        if let (Some(_), Some(unit)) = (identity.module(), &self.unit)
+            && let Some(closed @ (Action::Conflict | Action::Refuse)) = unit.action
+        {
+            let (device, what) = (&unit.device, closed.as_str());
+            return Some(format!(
+                "nothing can be done, because the row of its device `{device}` is `{what}`"
+            ));
+        }
+        match action {
+            Action::Refuse => Some("it is not on the hub, and mode `update` creates nothing".to_owned()),
+            Action::Create => self.creation_refusal(row, known),
+            Action::Update => look.overflow.clone(),
+            Action::Conflict | Action::Keep => None,
+        }
+    }
+
+    fn creation_refusal(&mut self, row: &LedgerRow, known: &ModuleCounts) -> Option<String> {
+        let identity = &row.wanted.identity;
+        if row.wanted.state.has_twin() && !self.tier.has_twins() {
+            return Some(format!("a hub of tier {} has no twins", self.tier));
+        }
+        if let (Some(_), Some(unit)) = (identity.module(), &mut self.unit) {
+            let on_hub = match unit.action {
+                Some(Action::Create) => Some(0),
+                _ => known.get(&unit.device).copied().unwrap_or(Some(0)),
+            };
+            let Some(modules) = unit.modules.or(on_hub) else {
+                return Some(format!(
+                    "its device `{}` is not on the hub and has no row of its own",
+                    unit.device
+                ));
+            };
+            if modules >= MAX_MODULES_PER_DEVICE as u64 {
+                return Some(format!(
+                    "its device `{}` would have more than {MAX_MODULES_PER_DEVICE} modules, the most that \
+                     IoT Hub allows",
+                    unit.device
+                ));
+            }
+            unit.modules = Some(modules + 1);
+        }
+        match &mut self.room {
+            Some(0) => Some(format!(
+                "the hub would have more than {MAX_IDENTITIES_PER_HUB} devices and modules, the most that IoT \
+                 Hub allows"
+            )),
+            Some(room) => {
+                *room -= 1;
+                None
+            }
+            None => None,
+        }
+    }
+
+    fn count_row(&mut self, row: &LedgerRow, action: Action, look: &Look) {
+        let state = &row.wanted.state;
+        let is_module = row.wanted.identity.module().is_some();
+        self.plan.issue += u64::from(state.auth.is_to_be_issued());
+        if action != Action::Create {
+            // It is there, or is expected to be: an apply looks before it does anything.
+            self.count_look(state);
+        }
+        match action {
+            Action::Conflict => self.plan.conflict += 1,
+            Action::Refuse => self.plan.refuse += 1,
+            Action::Keep => self.plan.keep += 1,
+            Action::Create => self.plan_creation(state, is_module),
+            Action::Update => self.plan_update(state, look),
+        }
+        if matches!(action, Action::Create | Action::Update | Action::Keep) {
+            // What came to a good end is read back.
+            self.count_look(state);
+        }
+    }
+
+    fn plan_creation(&mut self, state: &DesiredState, is_module: bool) {
+        self.plan.create += 1;
+        self.count(OperationClass::Registry, 1);
+        // A device takes its twin with it; whether a module does is the hub's choice, so plan for no.
+        if is_module && state.has_twin() {
+            self.count(OperationClass::TwinUpdate, 1);
+        }
+        let Some(unit) = &mut self.unit else { return };
+        match is_module {
+            false => unit.is_staged = state.status == Status::Disabled,
+            // The first module shows that the device has some, and so is disabled afterwards.
+            true if std::mem::take(&mut unit.is_staged) => {
+                self.count(OperationClass::TwinRead, 2);
+                self.count(OperationClass::Registry, 1);
+            }
+            true => {}
+        }
+    }
+
+    fn plan_update(&mut self, state: &DesiredState, look: &Look) {
+        self.plan.update += 1;
+        let Some(twin) = &look.twin_too else {
+            return self.count(OperationClass::TwinUpdate, 1);
+        };
+        self.count(OperationClass::Registry, 1);
+        if state.auth == (DesiredAuth::Sas { given: false }) {
+            // Keys that the hub made are read, to be sent along.
+            self.count(OperationClass::Registry, 1);
+        }
+        self.count_look(state);
+        if self.action(twin) == Action::Update {
+            self.count(OperationClass::TwinUpdate, 1);
+        }
+    }
+
+    fn count_look(&mut self, state: &DesiredState) {
+        self.count(OperationClass::TwinRead, 1);
+        if state.auth == (DesiredAuth::Sas { given: true }) {
+            // Twins do not show keys.
+            self.count(OperationClass::Registry, 1);
+        }
+    }
+
+    fn count(&mut self, class: OperationClass, operations: u64) {
+        *self.counts.entry(class).or_default() += operations;
+    }
+
+    /// The plan, with its times.
+    pub fn finish(mut self) -> Plan {
+        for (class, count) in &self.counts {
+            let rate = operations_per_second(*class, self.tier, self.units);
+            #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
+            let seconds = *count as f64 / rate;
+            self.plan.seconds = self.plan.seconds.max(seconds);
+            self.plan.operations.insert(class.to_string(), Operations { count: *count, seconds });
+        }
+        self.plan
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::DesiredIdentity;
+    use crate::ledger::{Record, RowState};
+    use crate::lifecycle::{Mode, TwinPolicy};
+    use crate::standing::{Difference, Etags};
+    use hub_types::IdentityId;
+    use serde_json::json;
+
+    fn row(name: &str) -> LedgerRow {
+        let state = DesiredState {
+            auth: DesiredAuth::X509Ca,
+            tags: json!({"site": "m"}).as_object().cloned().unwrap(),
+            ..DesiredState::default()
+        };
+        let identity = IdentityId::from_common_name(name).unwrap();
+        LedgerRow {
+            line: 2,
+            wanted: DesiredIdentity { identity, state },
+            record: Record::new(RowState::Pending),
+            etags: Etags::default(),
+        }
+    }
+
+    fn look(standing: Standing) -> Look {
+        Look { standing, twin_too: None, overflow: None, etags: Etags::default() }
+    }
+
+    fn planner(mode: Mode, twin: TwinPolicy) -> Planner {
+        Planner::new(Intent { mode, twin }, Tier::S1, NonZeroU32::MIN)
+    }
+
+    fn other_status() -> Standing {
+        Standing::Different(vec![Difference {
+            path: "status".into(),
+            wanted: json!("enabled"),
+            found: json!("disabled"),
+        }])
+    }
+
+    #[test]
+    fn a_work_order_of_19200_identities_takes_192_minutes_on_s1() {
+        let mut planner = planner(Mode::Create, TwinPolicy::Initial);
+        for unit in 0..4800 {
+            planner.add(&row(&format!("pump-{unit}")), look(Standing::Missing), &ModuleCounts::new());
+            for module in ["a", "b", "c"] {
+                let row = row(&format!("pump-{unit}/{module}"));
+                planner.add(&row, look(Standing::Missing), &ModuleCounts::new());
+            }
+        }
+        let plan = planner.finish();
+        assert_eq!(plan.create, 19_200);
+        assert_eq!((plan.seconds / 60.0).round(), 192.0);
+        assert_eq!(plan.operations["twin update"].count, 14_400);
+        assert_eq!(plan.operations["twin update"].seconds.round(), 288.0);
+    }
+
+    #[test]
+    fn what_is_kept_costs_a_look_and_a_reading_back_and_is_not_remarkable() {
+        let mut planner = planner(Mode::Create, TwinPolicy::Initial);
+        assert!(!planner.add(&row("a"), look(Standing::Equal), &ModuleCounts::new()).is_remarkable());
+        let planned = planner.add(&row("b"), look(other_status()), &ModuleCounts::new());
+        assert_eq!(planned.differences.len(), 1);
+        let plan = planner.finish();
+        assert_eq!((plan.keep, plan.conflict), (1, 1));
+        // Two for what is kept; one for the conflict, which is not read back.
+        assert_eq!(plan.operations["twin read"].count, 3);
+        assert_eq!(plan.operations.len(), 1);
+    }
+
+    #[test]
+    fn the_mode_and_the_twin_policy_decide() {
+        let written = || Standing::TwinWrittenSince(other_status().differences().to_vec());
+        for (mode, twin, standing, action) in [
+            (Mode::Create, TwinPolicy::Initial, Standing::Missing, Action::Create),
+            (Mode::Update, TwinPolicy::Initial, Standing::Missing, Action::Refuse),
+            (Mode::Create, TwinPolicy::Initial, other_status(), Action::Conflict),
+            (Mode::Upsert, TwinPolicy::Initial, other_status(), Action::Update),
+            (Mode::Create, TwinPolicy::Initial, written(), Action::Keep),
+            (Mode::Create, TwinPolicy::Merge, written(), Action::Update),
+            (Mode::Create, TwinPolicy::Initial, Standing::TwinUnwritten, Action::Update),
+        ] {
+            let planned = planner(mode, twin).add(&row("a"), look(standing.clone()), &ModuleCounts::new());
+            assert_eq!(planned.action, action, "{mode:?} {twin:?} {standing:?}");
+            assert_eq!(planned.reason.is_some(), action == Action::Refuse);
+        }
+    }
+
+    #[test]
+    fn the_fifty_first_module_is_refused_with_those_that_the_hub_has() {
+        let known =
+            ModuleCounts::from([("pump".parse().unwrap(), Some(48)), ("gone".parse().unwrap(), None)]);
+        let mut planner = planner(Mode::Create, TwinPolicy::Initial);
+        let mut action = |name, standing| planner.add(&row(name), look(standing), &known).action;
+        assert_eq!(action("pump", Standing::Equal), Action::Keep);
+        assert_eq!(action("pump/a", Standing::Missing), Action::Create);
+        assert_eq!(action("pump/b", Standing::Equal), Action::Keep);
+        assert_eq!(action("pump/c", Standing::Missing), Action::Create);
+        assert_eq!(action("pump/d", Standing::Missing), Action::Refuse);
+        assert_eq!(action("gone/a", Standing::Missing), Action::Refuse);
+        let plan = planner.finish();
+        assert_eq!((plan.create, plan.keep, plan.refuse), (2, 2, 2));
+    }
+
+    #[test]
+    fn modules_of_a_device_that_stays_another_are_refused() {
+        let mut planner = planner(Mode::Create, TwinPolicy::Initial);
+        planner.add(&row("pump"), look(other_status()), &ModuleCounts::new());
+        let module = planner.add(&row("pump/a"), look(Standing::Missing), &ModuleCounts::new());
+        assert!(module.reason.unwrap().contains("`pump` is `conflict`"));
+        let next = planner.add(&row("pump2"), look(Standing::Missing), &ModuleCounts::new());
+        assert_eq!(next.action, Action::Create);
+    }
+
+    #[test]
+    fn a_full_hub_takes_no_more() {
+        let mut planner = planner(Mode::Create, TwinPolicy::Initial);
+        planner.set_population(999_999);
+        let mut action =
+            |name, standing| planner.add(&row(name), look(standing), &ModuleCounts::new()).action;
+        assert_eq!(action("a", Standing::Missing), Action::Create);
+        assert_eq!(action("b", Standing::Equal), Action::Keep);
+        assert_eq!(action("c", Standing::Missing), Action::Refuse);
+    }
+
+    #[test]
+    fn a_tier_without_twins_refuses_twins() {
+        let intent = Intent::default();
+        let mut planner = Planner::new(intent, Tier::B1, NonZeroU32::MIN);
+        let planned = planner.add(&row("a"), look(Standing::Missing), &ModuleCounts::new());
+        assert_eq!(planned.reason.as_deref(), Some("a hub of tier B1 has no twins"));
+    }
+
+    #[test]
+    fn a_device_in_quarantine_costs_a_second_call() {
+        let mut planner = planner(Mode::Create, TwinPolicy::Initial);
+        let mut device = row("pump");
+        device.wanted.state.status = Status::Disabled;
+        planner.add(&device, look(Standing::Missing), &ModuleCounts::new());
+        for module in ["pump/a", "pump/b"] {
+            planner.add(&row(module), look(Standing::Missing), &ModuleCounts::new());
+        }
+        assert_eq!(planner.finish().operations["registry"].count, 4);
+    }
+
+    #[test]
+    fn only_devices_that_get_modules_and_were_there_are_asked_about() {
+        let mut planner = planner(Mode::Create, TwinPolicy::Initial);
+        let rows = |list: &[(&str, Standing)]| -> Vec<(LedgerRow, Look)> {
+            list.iter().map(|(name, standing)| (row(name), look(standing.clone()))).collect()
+        };
+        let page = rows(&[
+            ("new", Standing::Missing),
+            ("new/a", Standing::Missing),
+            ("old", Standing::Equal),
+            ("old/a", Standing::Equal),
+            ("old/b", Standing::Missing),
+            ("old/c", Standing::Missing),
+            ("same", Standing::Equal),
+            ("same/a", Standing::Equal),
+        ]);
+        let asked = planner.crowded(&page);
+        assert_eq!(asked, ["old".parse().unwrap()]);
+        let known = ModuleCounts::from([("same".parse().unwrap(), Some(1))]);
+        for (row, look) in page {
+            planner.add(&row, look, &known);
+        }
+    }
+}

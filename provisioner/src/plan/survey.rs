@@ -1,0 +1,156 @@
+//! [`Survey`]: asks a hub how it stands against the rows of a run, and has a [`Planner`] decide.
+
+use std::sync::Arc;
+
+use hub_types::IdentityId;
+use hub_types::twin::{JsonObject, Nulls, Section, Twin, check_section};
+use serde_json::Value;
+
+use super::planner::ModuleCounts;
+use super::{PlannedRow, Planner};
+use crate::apply::{ApplyError, compare_for};
+use crate::desired::{DesiredIdentity, GivenKeys};
+use crate::hub::{Hub, HubError};
+use crate::ledger::{LedgerRow, RowFilter, RunId, SharedLedger};
+use crate::lifecycle::TwinPolicy;
+use crate::standing::{Etags, Observation, Standing};
+use crate::sweep::look_at_all;
+
+/// What a plan needs to know of an identity on the hub.
+#[derive(Debug)]
+pub struct Look {
+    /// How it stands.
+    pub standing: Standing,
+    /// How its twin stands by itself, where the identity is another.
+    pub twin_too: Option<Standing>,
+    /// Why the twin can't take the batch's values, where it can't.
+    pub overflow: Option<String>,
+    /// The version tags that it was seen with.
+    pub etags: Etags,
+}
+
+impl Look {
+    fn new(wanted: &DesiredIdentity, twin: Option<&Twin>, seen: Observation, policy: TwinPolicy) -> Self {
+        let alone = |twin| Standing::of_twin_alone(wanted, twin, policy);
+        let twin_too = match seen.standing {
+            Standing::Different(_) | Standing::Staged(_) => twin.map(alone),
+            _ => None,
+        };
+        let overflow = twin.and_then(|twin| overflow(wanted, twin, policy));
+        Self { standing: seen.standing, twin_too, overflow, etags: seen.etags }
+    }
+}
+
+/// Asks a hub about every row of a run.
+pub struct Survey<H> {
+    /// The hub.
+    pub hub: Arc<H>,
+    /// The ledger that holds the run.
+    pub ledger: SharedLedger,
+    /// The run.
+    pub run: RunId,
+    /// The symmetric keys that the batch gives.
+    pub keys: Arc<GivenKeys>,
+    /// What may become of twins that hold other values.
+    pub twin: TwinPolicy,
+    /// How many identities are read at once.
+    pub concurrency: usize,
+    /// Told how many rows have been read since it was last told.
+    pub progress: Arc<dyn Fn(usize) + Send + Sync>,
+}
+
+impl<H: Hub> Survey<H> {
+    /// Has `planner` decide about each row, and tells what it decided, in the order of the ids. A plan
+    /// of a million rows is not kept in memory.
+    pub async fn each<E: From<ApplyError>>(
+        &self,
+        planner: &mut Planner,
+        mut tell: impl FnMut(PlannedRow) -> Result<(), E>,
+    ) -> Result<(), E> {
+        planner.set_population(self.hub.population().await.map_err(ApplyError::from)?);
+        let mut after: Option<IdentityId> = None;
+        loop {
+            let page = self.page(after.take()).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.wanted.identity.clone());
+            let known = self.modules_of(planner, &page).await?;
+            for (row, look) in page {
+                tell(planner.add(&row, look, &known))?;
+            }
+        }
+    }
+
+    async fn page(&self, after: Option<IdentityId>) -> Result<Vec<(LedgerRow, Look)>, ApplyError> {
+        let run = self.run;
+        let rows =
+            self.ledger.call(move |ledger| ledger.page(run, RowFilter::All, after.as_ref(), PAGE)).await?;
+        let (hub, keys, progress) = (self.hub.clone(), self.keys.clone(), self.progress.clone());
+        let policy = self.twin;
+        let look = move |row: LedgerRow| {
+            let (hub, keys, progress) = (hub.clone(), keys.clone(), progress.clone());
+            async move {
+                let twin = hub.twin(&row.wanted.identity).await?;
+                let seen = compare_for(&*hub, &row.wanted, &keys, policy, twin.as_ref()).await?;
+                let look = Look::new(&row.wanted, twin.as_ref(), seen, policy);
+                progress(1);
+                Ok::<_, HubError>((row, look))
+            }
+        };
+        look_at_all(rows, self.concurrency, look).await
+    }
+
+    /// How many modules those devices have that would get more.
+    async fn modules_of(
+        &self,
+        planner: &Planner,
+        page: &[(LedgerRow, Look)],
+    ) -> Result<ModuleCounts, ApplyError> {
+        let devices = planner.crowded(page);
+        let mut known = ModuleCounts::new();
+        for devices in devices.chunks(DEVICES_PER_QUERY) {
+            let counts = self.hub.count_modules(devices).await?;
+            for device in devices {
+                let count = match counts.get(device) {
+                    Some(count) => Some(*count),
+                    // A device without modules, or none at all.
+                    None => self.hub.twin(&device.clone().into()).await?.map(|_| 0),
+                };
+                known.insert(device.clone(), count);
+            }
+        }
+        Ok(known)
+    }
+}
+
+/// Why the twin would be too large with the batch's values merged into what it holds.
+fn overflow(wanted: &DesiredIdentity, twin: &Twin, policy: TwinPolicy) -> Option<String> {
+    if policy == TwinPolicy::Replace {
+        // The batch's values alone are checked when it is loaded.
+        return None;
+    }
+    let (none, desired) = (JsonObject::new(), &twin.properties.desired.values);
+    let tags = twin.tags.as_ref().unwrap_or(&none);
+    [(Section::Tags, tags, &wanted.state.tags), (Section::Desired, desired, &wanted.state.desired)]
+        .into_iter()
+        .filter(|(_, _, wanted)| !wanted.is_empty())
+        .find_map(|(section, found, wanted)| {
+            let mut merged = found.clone();
+            merge(&mut merged, wanted);
+            check_section(section, &merged, Nulls::Refuse).err()
+        })
+        .map(|error| format!("with the batch's values merged into what the twin holds, {error}"))
+}
+
+fn merge(found: &mut JsonObject, wanted: &JsonObject) {
+    for (name, value) in wanted {
+        match (found.get_mut(name), value) {
+            (Some(Value::Object(found)), Value::Object(wanted)) => merge(found, wanted),
+            _ => drop(found.insert(name.clone(), value.clone())),
+        }
+    }
+}
+
+/// Rows that are asked about at once.
+const PAGE: usize = 1_000;
+/// Devices that one query counts the modules of: a query has at most 8 KB or so, an id up to 128 characters.
+const DEVICES_PER_QUERY: usize = 40;
