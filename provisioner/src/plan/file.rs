@@ -95,7 +95,7 @@ impl PlanWriter {
     /// Begins a file with its header.
     pub fn create(path: &Path, header: &Header) -> Result<Self, PlanFileError> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
+        let file = tempfile::NamedTempFile::new_in(folder.unwrap_or_else(|| Path::new(".")));
         let file = file.map_err(|source| PlanFileError::Io { path: path.to_owned(), source })?;
         let mut writer =
             Self { path: path.to_owned(), file: io::BufWriter::new(file), hasher: Sha256::new(), rows: 0 };
@@ -324,7 +324,11 @@ mod tests {
         let plan = PlanFile::open(&path).unwrap();
         assert_eq!((&plan.header, plan.rows), (&header(), 3));
         let mut rows = Vec::new();
-        plan.each_row(|row| Ok::<_, PlanFileError>(rows.push(row))).unwrap();
+        plan.each_row(|row| {
+            rows.push(row);
+            Ok::<_, PlanFileError>(())
+        })
+        .unwrap();
         assert_eq!(rows, [row(0), row(1), row(2)]);
     }
 
