@@ -5,7 +5,7 @@ use std::path::Path;
 use hub_types::IdentityId;
 use zeroize::Zeroizing;
 
-use crate::certificate::read_certificate;
+use crate::certificate::{Certificate, read_certificate, read_certificates};
 use crate::error::Error;
 use crate::facts::IssuedFacts;
 use crate::fs;
@@ -25,14 +25,14 @@ pub fn extract(
         return Ok(None);
     };
     let certificate = pem::encode(pem::CERTIFICATE, read_certificate(&facts.certificate)?.der());
-    let issuing = read_certificate(&list.issuing_certificate_path())?;
+    let issuing = read_certificates(&list.issuing_certificate_path())?;
     let key = facts.private_key.as_deref().map(read_key).transpose()?;
     fs::create_private_folder(folder)?;
     if let Some(key) = key {
         fs::write_new_private(&folder.join(sink::KEY), &key)?;
     }
-    let chain = [certificate.as_slice(), &pem::encode(pem::CERTIFICATE, issuing.der())].concat();
-    fs::write_new_private(&folder.join(sink::CHAIN), &chain)?;
+    let chain: String = issuing.iter().map(Certificate::to_pem).collect();
+    fs::write_new_private(&folder.join(sink::CHAIN), &[certificate.as_slice(), chain.as_bytes()].concat())?;
     fs::write_new_private(&folder.join(sink::CERTIFICATE), &certificate)?;
     Ok(Some(facts))
 }

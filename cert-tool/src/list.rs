@@ -112,7 +112,7 @@ impl IssuedList {
         Ok((row.identity == *identity).then(|| self.absolute(row.facts)))
     }
 
-    /// The certificate of the CA that everything here is from.
+    /// The certificate of the CA that everything here is from, and behind it those between it and the root.
     pub fn issuing_certificate_path(&self) -> PathBuf {
         self.folder.join(ISSUING_CERTIFICATE)
     }

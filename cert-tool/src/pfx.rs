@@ -6,7 +6,7 @@ use std::path::Path;
 use hub_types::IdentityId;
 use p12_keystore::{EncryptionAlgorithm, KeyStore, KeyStoreEntry, MacAlgorithm, PrivateKeyChain};
 
-use crate::certificate::read_certificate;
+use crate::certificate::{read_certificate, read_certificates};
 use crate::error::Error;
 use crate::extract::key_block;
 use crate::facts::IssuedFacts;
@@ -39,11 +39,12 @@ pub fn write_pfx(
         return Err(Error::NotA { path: facts.certificate, wanted: "a certificate with a key here", found });
     };
     let failed = |_| Error::Crypto("encoding a PFX file");
-    let certificate =
-        |path: &Path| p12_keystore::Certificate::from_der(read_certificate(path)?.der()).map_err(failed);
     // The library keeps a copy of the key and does not wipe it; it lives as long as this function.
     let key = p12_keystore::PrivateKey::from_der(&key_block(key)?.der).map_err(failed)?;
-    let chain = [certificate(&facts.certificate)?, certificate(&list.issuing_certificate_path())?];
+    let mut chain = vec![read_certificate(&facts.certificate)?];
+    chain.extend(read_certificates(&list.issuing_certificate_path())?);
+    let chain = chain.iter().map(|one| p12_keystore::Certificate::from_der(one.der()).map_err(failed));
+    let chain = chain.collect::<Result<Vec<_>, _>>()?;
     let mut store = KeyStore::new();
     let name = identity.common_name();
     store.add_entry(

@@ -99,8 +99,10 @@ pub(crate) struct Place {
 /// What goes into the files of an output beside the certificate and the key.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Extras {
-    /// The issuing CA's certificate as PEM.
-    pub(crate) issuing_pem: Vec<u8>,
+    /// What a device sends behind its own certificate, as PEM: [`CertificateAuthority::chain`].
+    ///
+    /// [`CertificateAuthority::chain`]: crate::CertificateAuthority::chain
+    pub(crate) chain_pem: Vec<u8>,
     /// Whether streams have it behind each certificate. Folders always have a `chain.pem`.
     pub(crate) with_chain: bool,
 }

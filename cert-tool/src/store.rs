@@ -12,7 +12,7 @@ use hub_types::IdentityId;
 use hub_types::thumbprint::upper_hex;
 
 use crate::ca::CertificateAuthority;
-use crate::certificate::{Certificate, read_certificate};
+use crate::certificate::{Certificate, read_certificates};
 use crate::error::Error;
 use crate::facts::{Dates, IssuedFacts, Row};
 use crate::fingerprint::Fingerprint;
@@ -20,7 +20,6 @@ use crate::fs;
 use crate::index::{IndexEntry, IssuanceIndex, NewEntry, Output};
 use crate::issuing::Made;
 use crate::list::{self, ISSUING_CERTIFICATE, ListFile};
-use crate::pem;
 use crate::refusal::Refusal;
 use crate::sink::{Contents, Extras, Payload, Sink};
 
@@ -45,7 +44,7 @@ impl IssuedStore {
         Self::open_with(ca, folder, sink, false)
     }
 
-    /// The same, with the issuing CA's certificate behind each one in streams.
+    /// The same, with the chain behind each certificate in streams.
     pub fn open_with_chain(ca: &CertificateAuthority, folder: &Path, sink: Sink) -> Result<Self, Error> {
         Self::open_with(ca, folder, sink, true)
     }
@@ -59,8 +58,8 @@ impl IssuedStore {
         let mut index = IssuanceIndex::open(ca.folder())?;
         fs::create_private_folder(folder)?;
         let issuing = ca.issuing_certificate().clone();
-        let issuing_pem = pem::encode_public(pem::CERTIFICATE, issuing.der());
-        belong_to(folder, &issuing, &issuing_pem)?;
+        let chain_pem = ca.chain().map(Certificate::to_pem).collect::<String>().into_bytes();
+        belong_to(folder, &issuing, &chain_pem)?;
         let token = token(folder)?;
         if !index.knows_output(&token)? && has_rows(folder)? {
             return Err(Error::NotIndexed { path: folder.to_owned() });
@@ -72,7 +71,7 @@ impl IssuedStore {
         let has_entries = index.last_released(&output)?.is_some();
         let contents = if has_entries { Contents::Something } else { Contents::None };
         contents.check(&list::path_in(folder))?;
-        let payload = Payload::open(folder, sink, Extras { issuing_pem, with_chain }, contents)?;
+        let payload = Payload::open(folder, sink, Extras { chain_pem, with_chain }, contents)?;
         let list = ListFile::open(folder)?;
         let is_fresh = index.is_empty()?;
         let mut store = Self {
@@ -113,7 +112,7 @@ impl IssuedStore {
         self.dropped
     }
 
-    /// The certificate of the CA that everything here is from.
+    /// The certificate of the CA that everything here is from, and behind it those between it and the root.
     pub fn issuing_certificate_path(&self) -> PathBuf {
         self.folder.join(ISSUING_CERTIFICATE)
     }
@@ -259,12 +258,12 @@ impl IssuedStore {
 }
 
 /// Makes sure that everything in a folder is from one CA.
-fn belong_to(folder: &Path, issuing: &Certificate, issuing_pem: &[u8]) -> Result<(), Error> {
+fn belong_to(folder: &Path, issuing: &Certificate, chain_pem: &[u8]) -> Result<(), Error> {
     let path = folder.join(ISSUING_CERTIFICATE);
     if !path.exists() {
-        return fs::write_new_private(&path, issuing_pem);
+        return fs::write_new_private(&path, chain_pem);
     }
-    if read_certificate(&path)?.der() == issuing.der() {
+    if read_certificates(&path)?.first().is_some_and(|found| found.der() == issuing.der()) {
         return Ok(());
     }
     Err(Error::OtherCa { path: folder.to_owned() })

@@ -343,7 +343,7 @@ pub(crate) struct IssuingArgs {
     /// default for one, slow for many. Csv, tar and sqlite: one file as the name says.
     #[arg(long, value_enum)]
     pub(crate) sink: Option<SinkArg>,
-    /// Write the issuing CA's certificate behind each one; folders always have a `chain.pem`.
+    /// Write the chain up to the root, without it, behind each certificate; folders always have a `chain.pem`.
     #[arg(long)]
     pub(crate) chain: bool,
     /// How many threads; by default one for each core.

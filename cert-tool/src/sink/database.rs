@@ -46,7 +46,7 @@ impl Database {
         let keys =
             rows().filter_map(|(place, made)| Some((place.private_key?, made, made.key_pem.as_ref()?)));
         self.keys.write(keys.map(|(id, made, pem)| (id, made, Zeroizing::clone(pem))))?;
-        let chain: &[u8] = if self.extras.with_chain { &self.extras.issuing_pem } else { &[] };
+        let chain: &[u8] = if self.extras.with_chain { &self.extras.chain_pem } else { &[] };
         let pem = |made: &Made| Zeroizing::new([&made.certificate_pem, chain].concat());
         self.certificates.write(rows().map(|(place, made)| (place.certificate, made, pem(made))))
     }

@@ -45,7 +45,7 @@ impl Folders {
         if let Some(key) = &made.key_pem {
             fs::write_new_private(&folder.join(KEY), key)?;
         }
-        let chain = [made.certificate_pem.as_slice(), &self.extras.issuing_pem].concat();
+        let chain = [made.certificate_pem.as_slice(), &self.extras.chain_pem].concat();
         fs::write_new_private(&folder.join(CHAIN), &chain)?;
         fs::write_new_private(&folder.join(CERTIFICATE), &made.certificate_pem)?;
         for parent in folder.ancestors().skip(1).take_while(|parent| parent.starts_with(&self.root)) {

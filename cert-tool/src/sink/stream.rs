@@ -61,7 +61,7 @@ impl Stream {
         if let Some(Archived { bytes, length }) = archived {
             return self.main.append(bytes, *length);
         }
-        let chain: &[u8] = if self.extras.with_chain { &self.extras.issuing_pem } else { &[] };
+        let chain: &[u8] = if self.extras.with_chain { &self.extras.chain_pem } else { &[] };
         if let Some(keys) = &mut self.keys {
             keys.append_pieces(
                 made.iter().filter_map(|made| made.key_pem.as_ref()).map(|pem| pem.as_slice()),
@@ -82,7 +82,7 @@ impl Stream {
     }
 
     fn chain(&self) -> &[u8] {
-        if self.extras.with_chain { &self.extras.issuing_pem } else { &[] }
+        if self.extras.with_chain { &self.extras.chain_pem } else { &[] }
     }
 
     fn places_in_bundle(&self, made: &[Made]) -> Vec<Place> {
@@ -116,7 +116,7 @@ impl Stream {
     fn archive(&self, made: &[Made]) -> std::io::Result<(Vec<Place>, Archived)> {
         // Three files with a header each, padded, and long names in blocks of their own.
         let room = |made: &Made| {
-            2 * made.certificate_pem.len() + self.extras.issuing_pem.len() + made.key_len() + 3 * 4 * 512
+            2 * made.certificate_pem.len() + self.extras.chain_pem.len() + made.key_len() + 3 * 4 * 512
         };
         let mut archive = Archive::new(made.iter().map(room).sum::<usize>() + TAR_END);
         let mut places = Vec::with_capacity(made.len());
@@ -128,7 +128,7 @@ impl Stream {
             };
             let key = made.key_pem.as_ref().map(|pem| add(KEY, pem)).transpose()?;
             if self.extras.with_chain {
-                add(CHAIN, &[&made.certificate_pem, self.extras.issuing_pem.as_slice()].concat())?;
+                add(CHAIN, &[&made.certificate_pem, self.extras.chain_pem.as_slice()].concat())?;
             }
             let certificate = add(CERTIFICATE, &made.certificate_pem)?;
             let end = self.main.length + archive.bytes.len() as u64;

@@ -100,3 +100,47 @@ fn what_will_take_long_is_said_before() {
     shop.fails(2, "issue --ca ca --count 3 --pattern a --out b");
     shop.fails(2, "issue --ca ca --count 0 --pattern a{} --out b");
 }
+
+/// A device sends what stands in `chain.pem`, and who trusts only the root must find its way from there.
+#[test]
+fn all_certificates_between_the_root_and_the_device_are_handed_on() {
+    let shop = Shop::new();
+    shop.write("ca.cnf", "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n");
+    shop.openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout root.key -subj /CN=Root -days 90 -out root.pem -addext keyUsage=critical,keyCertSign");
+    let mut above = "root".to_owned();
+    for name in ["region", "plant", "line"] {
+        shop.openssl(&format!("req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -subj /CN={name} -out {name}.csr"));
+        shop.openssl(&format!("x509 -req -in {name}.csr -CA {above}.pem -CAkey {above}.key -days 60 -extfile ca.cnf -out {name}.pem"));
+        above = name.to_owned();
+    }
+    let between = ["plant.pem", "region.pem"].map(|file| std::fs::read_to_string(shop.path(file)).unwrap());
+    shop.write("between.pem", &between.concat());
+    shop.ok("ca import imported --certificate line.pem --chain between.pem --key line.key");
+    let subjects = |pem: &[u8]| -> Vec<String> {
+        let stack = openssl::x509::X509::stack_from_pem(pem).unwrap();
+        let name = |one: &openssl::x509::X509| {
+            let entry = one.subject_name().entries().last().unwrap();
+            String::from_utf8_lossy(entry.data().as_slice()).into_owned()
+        };
+        stack.iter().map(name).collect()
+    };
+    for (sink, ids) in [("bundle", "a"), ("csv", "b"), ("tar", "c"), ("sqlite", "d"), ("folder", "e")] {
+        shop.ok(&format!("issue --ca imported --device-id {ids} --out {sink} --sink {sink} --chain"));
+        // A second time: the folder is known as the same CA's.
+        shop.ok(&format!("issue --ca imported --device-id {ids}2 --out {sink} --sink {sink} --chain"));
+        shop.ok(&format!("extract {sink} --device-id {ids} --out {sink}-{ids}"));
+        let chain = std::fs::read(shop.path(&format!("{sink}-{ids}/chain.pem"))).unwrap();
+        assert_eq!(subjects(&chain), [ids, "line", "plant", "region"], "{sink}");
+        shop.openssl(&format!(
+            "verify -x509_strict -purpose sslclient -CAfile root.pem -untrusted {sink}-{ids}/chain.pem {sink}-{ids}/cert.pem"
+        ));
+    }
+    let folder = std::fs::read(shop.path("folder/devices/e/chain.pem")).unwrap();
+    assert_eq!(subjects(&folder), ["e", "line", "plant", "region"]);
+    let bundle = std::fs::read(shop.path("bundle/certificates.pem")).unwrap();
+    assert_eq!(subjects(&bundle), ["a", "line", "plant", "region", "a2", "line", "plant", "region"]);
+    shop.write("password", "correct horse");
+    shop.ok("pfx folder --device-id e --out e.pfx --password-file password");
+    let shown = shop.openssl("pkcs12 -in e.pfx -nokeys -passin file:password");
+    assert_eq!(shown.matches("BEGIN CERTIFICATE").count(), 4, "{shown}");
+}
