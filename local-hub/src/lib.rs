@@ -46,4 +46,5 @@ mod resettable;
 mod store;
 mod system;
 mod throttle;
+mod timekeeper;
 mod twin;

@@ -26,6 +26,7 @@ use crate::policy::{OWNER, Policies};
 use crate::request_log::RequestLog;
 use crate::store::{Store, Stored};
 use crate::throttle::Throttle;
+use crate::timekeeper::keep_time;
 
 /// A running hub.
 ///
@@ -81,6 +82,7 @@ impl LocalHub {
             hub.take_entra_tokens();
         }
         jobs::take_up(&hub).await.map_err(|refusal| Error::Jobs(refusal.text))?;
+        tokio::spawn(keep_time(Arc::downgrade(&hub)));
         let gate = Arc::new(Gate::new(Arc::clone(&hub), cas, log.clone()));
         let service = Service::new(Arc::clone(&hub), log);
         let service = Arc::new(Https::new(service, mqtt.is_some().then(|| Arc::clone(&gate))));

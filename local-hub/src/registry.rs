@@ -3,7 +3,7 @@
 //! It is a plain structure without locks, I/O or a clock. A write takes the time and a
 //! [`Journal`], into which it notes what it touched; it either happens as a whole or is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use hub_types::identity::{Device, Status};
@@ -13,7 +13,7 @@ use crate::random;
 use crate::refusal::Refusal;
 
 pub(crate) use bulk::BulkEntry;
-pub(crate) use commands::Command;
+pub(crate) use commands::{Command, Message};
 pub(crate) use document::{Datum, TwinDocument};
 pub(crate) use export::write_export_lines;
 pub(crate) use journal::{Counts, Journal, Notice};
@@ -48,6 +48,9 @@ pub(crate) struct Registry {
     capacity: Option<usize>,
     connected: usize,
     last_generation: u64,
+    /// When the next cloud-to-device message expires, for each device that has one. Of devices that
+    /// are gone something may be left, which does no harm.
+    expiries: BTreeSet<(Timestamp, DeviceId)>,
 }
 
 /// The answer of every operation.
@@ -96,6 +99,8 @@ impl Registry {
     pub(crate) fn restore_device(&mut self, id: DeviceId, record: Box<DeviceRecord>) {
         self.last_generation = self.last_generation.max(record.identity.generation);
         self.disabled += usize::from(record.settings.status == Status::Disabled);
+        let expires = record.commands.as_ref().and_then(|queue| queue.next_expiry());
+        self.expiries.extend(expires.map(|expires| (expires, id.clone())));
         self.devices.insert(id, record);
     }
 

@@ -101,7 +101,22 @@ impl Hub {
 
     /// The first message for a device behind the one with that sequence.
     pub(crate) fn command_after(&self, device: &DeviceId, sequence: u64) -> Option<Command> {
-        self.read(|registry| registry.command_after(device, sequence))
+        let now = self.timestamp();
+        self.read(|registry| registry.command_after(device, sequence, now))
+    }
+
+    /// Drops cloud-to-device messages whose time is over.
+    pub(crate) async fn drop_expired_commands(&self) -> Answer<()> {
+        let now = self.timestamp();
+        if !self.read(|registry| registry.has_expired_commands(now)) {
+            return Ok(());
+        }
+        self.write(|registry, now, journal| {
+            registry.drop_expired_commands(now, journal);
+            Ok(())
+        })
+        .await?;
+        Ok(())
     }
 
     /// The device has got a message.

@@ -1,6 +1,6 @@
 //! Scheduled jobs: a twin update or a direct method, for every device that meets a condition.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hub_types::limits::OperationClass;
@@ -41,20 +41,8 @@ pub(crate) async fn begin_scheduled(hub: &Arc<Hub>, id: String, work: ScheduledJ
     Ok(job)
 }
 
-/// Begins scheduled jobs when their time has come, as long as the hub is there. Which these are is
-/// asked of the hub's state alone, so whatever replaces that need tell nobody.
-pub(super) async fn keep_time(hub: Weak<Hub>) {
-    loop {
-        // The hub's clock can be moved, so it is looked at again and again.
-        tokio::time::sleep(CLOCK_LOOK).await;
-        let Some(hub) = hub.upgrade() else { return };
-        if let Err(refusal) = begin_due(&hub).await {
-            tracing::warn!("a scheduled job can't begin: {}", refusal.text);
-        }
-    }
-}
-
-async fn begin_due(hub: &Arc<Hub>) -> Answer<()> {
+/// Begins the scheduled jobs whose time has come.
+pub(crate) async fn begin_due(hub: &Arc<Hub>) -> Answer<()> {
     let now = hub.timestamp();
     if !hub.read_documents(|documents| documents.has_due(now)) {
         return Ok(());
@@ -194,5 +182,4 @@ fn query_of(condition: &str) -> Answer<Query> {
     Query::parse(&text).map_err(|error| Refusal::argument(format!("queryCondition: {error}")))
 }
 
-const CLOCK_LOOK: Duration = Duration::from_millis(100);
 const FARTHEST_START: time::Duration = time::Duration::hours(168);

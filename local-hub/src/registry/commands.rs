@@ -6,13 +6,22 @@ use std::collections::VecDeque;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hub_types::limits::{MAX_COMMAND_BYTES, MAX_COMMANDS_WAITING};
-use hub_types::{DeviceId, ErrorCode};
+use hub_types::{DeviceId, ErrorCode, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Answer, Journal, Registry};
 use crate::refusal::Refusal;
 
-/// One message.
+/// A message that is to be sent.
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// As in [`Command::properties`].
+    pub(crate) properties: String,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) expires: Timestamp,
+}
+
+/// One message that waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Command {
     /// Its place among all messages that the device ever got.
@@ -21,6 +30,9 @@ pub(crate) struct Command {
     /// Its properties, as they stand behind the topic: names and values percent-encoded.
     #[serde(rename = "p")]
     pub(crate) properties: String,
+    /// From then on it is worth nothing; messages that were stored without it wait for ever.
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expires: Option<Timestamp>,
     #[serde(rename = "b", serialize_with = "write_base64", deserialize_with = "read_base64")]
     pub(crate) payload: Vec<u8>,
 }
@@ -38,36 +50,60 @@ impl CommandQueue {
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
+
+    /// When the next message expires.
+    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
+        self.waiting.iter().filter_map(|command| command.expires).min()
+    }
+
+    fn drop_expired(&mut self, now: Timestamp) {
+        self.waiting.retain(|command| !command.is_expired(now));
+    }
+}
+
+impl Command {
+    fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
 }
 
 impl Registry {
-    /// Puts a message into a device's queue.
+    /// Puts a message into a device's queue, until it expires.
     pub(crate) fn enqueue_command(
         &mut self,
         device: &DeviceId,
-        properties: String,
-        payload: Vec<u8>,
+        message: Message,
+        now: Timestamp,
         journal: &mut Journal,
     ) -> Answer<()> {
+        let Message { properties, payload, expires } = message;
         if properties.len() + payload.len() > MAX_COMMAND_BYTES {
             let text = format!("a cloud-to-device message may have {MAX_COMMAND_BYTES} bytes");
             return Err(Refusal::new(ErrorCode::MessageTooLarge, text));
         }
-        let queue = self.device_mut(device)?.commands.get_or_insert_default();
-        if queue.len() >= MAX_COMMANDS_WAITING {
-            let text = format!("{MAX_COMMANDS_WAITING} messages wait for device {device}, the most that may");
-            return Err(Refusal::new(ErrorCode::DeviceMaximumQueueDepthExceeded, text));
-        }
-        queue.last_sequence += 1;
-        queue.waiting.push_back(Command { sequence: queue.last_sequence, properties, payload });
+        self.device_mut(device)?.commands.get_or_insert_default();
+        self.change_queue(device, |queue| {
+            queue.drop_expired(now);
+            if queue.len() >= MAX_COMMANDS_WAITING {
+                let text =
+                    format!("{MAX_COMMANDS_WAITING} messages wait for device {device}, the most that may");
+                return Err(Refusal::new(ErrorCode::DeviceMaximumQueueDepthExceeded, text));
+            }
+            queue.last_sequence += 1;
+            let (sequence, expires) = (queue.last_sequence, Some(expires));
+            queue.waiting.push_back(Command { sequence, properties, expires, payload });
+            Ok(())
+        })
+        .unwrap_or(Ok(()))?;
         journal.commands(device);
         Ok(())
     }
 
-    /// The first message behind the one with that sequence.
-    pub(crate) fn command_after(&self, device: &DeviceId, sequence: u64) -> Option<Command> {
+    /// The first message behind the one with that sequence that is still worth something.
+    pub(crate) fn command_after(&self, device: &DeviceId, sequence: u64, now: Timestamp) -> Option<Command> {
         let queue = self.devices.get(device)?.commands.as_ref()?;
-        queue.waiting.iter().find(|command| command.sequence > sequence).cloned()
+        let mut later = queue.waiting.iter().filter(|command| command.sequence > sequence);
+        later.find(|command| !command.is_expired(now)).cloned()
     }
 
     /// Takes a message out that the device has got.
@@ -77,8 +113,10 @@ impl Registry {
         sequence: u64,
         journal: &mut Journal,
     ) -> Answer<()> {
-        if let Some(queue) = &mut self.device_mut(device)?.commands {
-            queue.waiting.retain(|command| command.sequence != sequence);
+        self.device_mut(device)?;
+        let changed =
+            self.change_queue(device, |queue| queue.waiting.retain(|command| command.sequence != sequence));
+        if changed.is_some() {
             journal.touch(device, None);
         }
         Ok(())
@@ -86,13 +124,42 @@ impl Registry {
 
     /// Drops all messages that wait for a device and tells how many they were.
     pub(crate) fn purge_commands(&mut self, device: &DeviceId, journal: &mut Journal) -> Answer<usize> {
-        let Some(queue) = &mut self.device_mut(device)?.commands else {
-            return Ok(0);
-        };
-        let purged = queue.len();
-        queue.waiting.clear();
-        journal.touch(device, None);
-        Ok(purged)
+        self.device_mut(device)?;
+        let purged = self.change_queue(device, |queue| std::mem::take(&mut queue.waiting).len());
+        if purged.is_some() {
+            journal.touch(device, None);
+        }
+        Ok(purged.unwrap_or(0))
+    }
+
+    /// Whether there is anything for [`Registry::drop_expired_commands`] to do.
+    pub(crate) fn has_expired_commands(&self, now: Timestamp) -> bool {
+        self.expiries.first().is_some_and(|(expires, _)| *expires <= now)
+    }
+
+    /// Drops the messages whose time is over, of all devices.
+    pub(crate) fn drop_expired_commands(&mut self, now: Timestamp, journal: &mut Journal) {
+        while self.has_expired_commands(now) {
+            let Some((_, device)) = self.expiries.pop_first() else { return };
+            if self.change_queue(&device, |queue| queue.drop_expired(now)).is_some() {
+                journal.touch(&device, None);
+            }
+        }
+    }
+
+    /// Changes the queue of a device that has one, and what is known of its expiry.
+    fn change_queue<T>(
+        &mut self,
+        device: &DeviceId,
+        change: impl FnOnce(&mut CommandQueue) -> T,
+    ) -> Option<T> {
+        let queue = self.devices.get_mut(device)?.commands.as_mut()?;
+        if let Some(expires) = queue.next_expiry() {
+            self.expiries.remove(&(expires, device.clone()));
+        }
+        let value = change(queue);
+        self.expiries.extend(queue.next_expiry().map(|expires| (expires, device.clone())));
+        Some(value)
     }
 }
 
@@ -104,3 +171,6 @@ fn read_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D:
     let text = String::deserialize(deserializer)?;
     STANDARD.decode(text).map_err(serde::de::Error::custom)
 }
+
+#[cfg(test)]
+mod tests;

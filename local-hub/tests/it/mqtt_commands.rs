@@ -1,10 +1,11 @@
 //! Cloud-to-device messages: queued, delivered, acknowledged, purged.
 
+use hub_types::sas::SasToken;
 use mqtt_protocol_core::mqtt::packet::Qos;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::device::{Device, Login, create_device};
+use crate::device::{Device, Login, create_device, resource};
 use crate::support::{Client, Process, TestHub};
 
 const COMMANDS: &str = "devices/d/messages/devicebound/#";
@@ -92,4 +93,52 @@ async fn a_message_that_was_taken_survives_the_end_of_the_process() {
     hub.kill();
     let hub = Process::serve(folder.path());
     assert_eq!(waiting(&hub.client).await, 1);
+}
+
+/// A client whose token is good for a week, by whatever clock.
+fn patient(hub: &TestHub) -> Client {
+    let owner = hub.hub.connection_string("iothubowner").unwrap();
+    let next_week = time::OffsetDateTime::now_utc().unix_timestamp() as u64 + 7 * 24 * 3600;
+    let token = SasToken::sign(owner.host.as_str(), Some(&owner.policy), &owner.key, next_week);
+    hub.client.authorized_by(Some(&token.expose_text()))
+}
+
+/// Waits until so many messages wait.
+async fn come_to(client: &Client, count: u64) {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    while waiting(client).await != count {
+        assert!(tokio::time::Instant::now() < deadline, "{} messages wait", waiting(client).await);
+    }
+}
+
+#[tokio::test]
+async fn messages_that_nobody_has_taken_in_time_are_gone() {
+    let hub = TestHub::with_devices().await;
+    let client = patient(&hub);
+    let key = create_device(&client, "d").await;
+    let soon = time::OffsetDateTime::now_utc() + time::Duration::minutes(10);
+    let soon = soon.format(&time::format_description::well_known::Rfc3339).unwrap();
+    let until = async |expiry: &str| {
+        client.call_with(Method::POST, SEND, &[("iothub-expiry", expiry)], "short").await
+    };
+    until(&soon).await.with_status(204);
+    assert_eq!(send(&client, "an hour").await, 204);
+    until("soon").await.refused(400, "ArgumentInvalid");
+    hub.hub.clock().advance(time::Duration::minutes(11));
+    come_to(&client, 1).await;
+    let login = || Login::of("d").with_token(None, &key, &resource("d"), 7 * 24 * 3600);
+    let mut device = Device::connect(&hub, login()).await.unwrap();
+    device.subscribe(COMMANDS, Qos::AtLeastOnce).await;
+    // It is not acknowledged, so it would come again.
+    assert_eq!(device.unacknowledged_message().await.payload().as_slice(), b"an hour");
+    drop(device);
+    hub.hub.clock().advance(time::Duration::minutes(50));
+    come_to(&client, 0).await;
+    let mut device = Device::connect(&hub, login()).await.unwrap();
+    let soon = time::OffsetDateTime::now_utc() + time::Duration::hours(2);
+    let soon = soon.format(&time::format_description::well_known::Rfc3339).unwrap();
+    until(&soon).await.with_status(204);
+    let (topic, payload) = device.message().await;
+    assert_eq!(payload, b"short");
+    assert!(topic.contains("&%24%2Eexp=20"), "{topic}");
 }

@@ -136,6 +136,22 @@ impl Client {
         self.try_call(method, path, if_match, body).await.unwrap()
     }
 
+    /// A request with headers of its own.
+    pub(crate) async fn call_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut request = self.http.request(method, format!("{}{path}?{API}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request = request.header("authorization", self.authorization()).body(body.to_owned());
+        Answer::read(request.send().await.unwrap()).await
+    }
+
     pub(crate) async fn try_call(
         &self,
         method: Method,

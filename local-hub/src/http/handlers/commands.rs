@@ -2,14 +2,16 @@
 //!
 //! Microsoft's SDKs send them over AMQP, which this hub does not speak, so it takes them over REST.
 
-use hub_types::DeviceId;
+use hub_types::{DeviceId, Timestamp};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
+use time::OffsetDateTime;
 
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::registry::Answer;
+use crate::refusal::Refusal;
+use crate::registry::{Answer, Message};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -22,9 +24,13 @@ struct Purged {
 /// Puts the body into the device's queue.
 pub(crate) async fn send(hub: &Hub, call: Call) -> Answer<Reply> {
     let device = call.device()?;
-    let properties = properties(&device, &call);
-    let payload = call.body.to_vec();
-    hub.write(|registry, _, journal| registry.enqueue_command(&device, properties, payload, journal)).await?;
+    let now = hub.timestamp();
+    let message = Message {
+        expires: expiry(&call, now)?,
+        properties: properties(&device, &call),
+        payload: call.body.to_vec(),
+    };
+    hub.write(|registry, now, journal| registry.enqueue_command(&device, message, now, journal)).await?;
     Ok(Reply::no_content())
 }
 
@@ -50,7 +56,23 @@ fn properties(device: &DeviceId, call: &Call) -> String {
     pairs.join("&")
 }
 
-const SYSTEM_PROPERTIES: [(&str, &str); 5] = [
+/// When the message is worth nothing any more: what the sender says or, as on a hub whose settings
+/// nobody has changed, in an hour.
+fn expiry(call: &Call, now: Timestamp) -> Answer<Timestamp> {
+    let Some(text) = call.header(EXPIRY) else {
+        return Ok((OffsetDateTime::from(now) + TIME_TO_LIVE).into());
+    };
+    text.parse()
+        .map_err(|_| Refusal::argument(format!("{EXPIRY} must be a time such as 2026-11-22T10:00:00Z")))
+}
+
+const EXPIRY: &str = "iothub-expiry";
+
+/// Source: "Send cloud-to-device messages from IoT Hub".
+const TIME_TO_LIVE: time::Duration = time::Duration::hours(1);
+
+const SYSTEM_PROPERTIES: [(&str, &str); 6] = [
+    (EXPIRY, "$.exp"),
     ("iothub-messageid", "$.mid"),
     ("iothub-correlationid", "$.cid"),
     ("iothub-userid", "$.uid"),

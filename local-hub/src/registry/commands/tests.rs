@@ -1,0 +1,130 @@
+use hub_types::IfMatch;
+use proptest::prelude::*;
+
+use super::*;
+use crate::registry::DevicesFile;
+
+fn at(minute: u64) -> Timestamp {
+    Timestamp::from_ticks(638_000_000_000_000_000 + minute * 600_000_000)
+}
+
+fn id(device: u8) -> DeviceId {
+    DeviceId::new(&format!("d{device}")).unwrap()
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Send {
+        device: u8,
+        expires: u64,
+    },
+    Complete {
+        device: u8,
+        sequence: u64,
+    },
+    Purge {
+        device: u8,
+    },
+    /// Deleted and created anew.
+    Replace {
+        device: u8,
+    },
+    /// It is this minute.
+    LookAt {
+        minute: u64,
+    },
+    /// The hub ends and begins again, from what its store has.
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let device = || 0..3_u8;
+    prop_oneof![
+        6 => (device(), 0..50_u64).prop_map(|(device, expires)| Step::Send { device, expires }),
+        2 => (device(), 1..9_u64).prop_map(|(device, sequence)| Step::Complete { device, sequence }),
+        1 => device().prop_map(|device| Step::Purge { device }),
+        1 => device().prop_map(|device| Step::Replace { device }),
+        3 => (0..50_u64).prop_map(|minute| Step::LookAt { minute }),
+        1 => Just(Step::Restart),
+    ]
+}
+
+fn create(registry: &mut Registry, device: u8) {
+    let file = serde_json::json!({ id(device).as_str(): {"identity": {}} });
+    let file: DevicesFile = serde_json::from_value(file).unwrap();
+    registry.import(file, at(0), &mut Journal::default()).unwrap();
+}
+
+fn message(expires: u64) -> Message {
+    Message { properties: String::new(), payload: b"x".to_vec(), expires: at(expires) }
+}
+
+/// The sequences and expiries of what waits, device by device.
+fn waiting(registry: &Registry) -> Vec<Vec<(u64, Option<Timestamp>)>> {
+    let queues = (0..3).map(|device| registry.device(&id(device)).unwrap().commands.as_deref());
+    let of = |queue: &CommandQueue| {
+        queue.waiting.iter().map(|command| (command.sequence, command.expires)).collect()
+    };
+    queues.map(|queue| queue.map(of).unwrap_or_default()).collect()
+}
+
+proptest! {
+    #[test]
+    fn what_has_expired_goes_and_nothing_else(steps in proptest::collection::vec(step(), 1..80)) {
+        let mut registry = Registry::default();
+        (0..3).for_each(|device| create(&mut registry, device));
+        let mut journal = Journal::default();
+        for step in steps {
+            match step {
+                Step::Send { device, expires } => {
+                    // Full queues are refused.
+                    let _ = registry.enqueue_command(&id(device), message(expires), at(0), &mut journal);
+                }
+                Step::Complete { device, sequence } => {
+                    registry.complete_command(&id(device), sequence, &mut journal).unwrap();
+                }
+                Step::Purge { device } => {
+                    registry.purge_commands(&id(device), &mut journal).unwrap();
+                }
+                Step::Replace { device } => {
+                    registry.delete_device(&id(device), &IfMatch::Any, &mut journal).unwrap();
+                    create(&mut registry, device);
+                }
+                Step::LookAt { minute } => {
+                    let mut wanted = waiting(&registry);
+                    for queue in &mut wanted {
+                        queue.retain(|(_, expires)| expires.is_none_or(|expires| expires > at(minute)));
+                    }
+                    registry.drop_expired_commands(at(minute), &mut journal);
+                    prop_assert_eq!(waiting(&registry), wanted);
+                    prop_assert!(!registry.has_expired_commands(at(minute)));
+                }
+                Step::Restart => {
+                    let mut again = Registry::default();
+                    for device in 0..3 {
+                        let record = serde_json::to_vec(registry.device(&id(device)).unwrap()).unwrap();
+                        again.restore_device(id(device), serde_json::from_slice(&record).unwrap());
+                    }
+                    prop_assert_eq!(waiting(&again), waiting(&registry));
+                    registry = again;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_that_has_expired_is_not_delivered_and_makes_room() {
+    let (mut registry, mut journal) = (Registry::default(), Journal::default());
+    create(&mut registry, 0);
+    for expires in 1..=50 {
+        registry.enqueue_command(&id(0), message(expires), at(0), &mut journal).unwrap();
+    }
+    assert!(registry.enqueue_command(&id(0), message(60), at(0), &mut journal).is_err());
+    let first = |registry: &Registry, minute| {
+        registry.command_after(&id(0), 0, at(minute)).map(|command| command.sequence)
+    };
+    assert_eq!((first(&registry, 0), first(&registry, 7), first(&registry, 50)), (Some(1), Some(8), None));
+    registry.enqueue_command(&id(0), message(60), at(7), &mut journal).unwrap();
+    assert_eq!(registry.device(&id(0)).unwrap().command_count(), 44);
+}
