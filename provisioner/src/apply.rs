@@ -51,6 +51,8 @@ pub struct Apply<H> {
     pub workers: usize,
     /// How long a station may be silent before another may take over what it has in hand.
     pub lease: Duration,
+    /// Told which share of the hub's rate this station may take: 1 where no others are at work on it.
+    pub share: Arc<dyn Fn(f64) + Send + Sync>,
     /// Cancelled to stop after the chunks in flight.
     pub stop: CancellationToken,
     /// Told how many rows have come to an end since it was last told.
@@ -90,7 +92,9 @@ impl<H: Hub> Apply<H> {
     pub async fn run(self) -> Result<RunState, ApplyError> {
         let (ledger, run, lease) = (self.ledger.clone(), self.run, self.lease);
         ledger.call(move |ledger| ledger.begin_work(run, lease)).await?;
-        let heart = AbortOnDropHandle::new(tokio::spawn(renew_leases(ledger.clone(), lease)));
+        let heart = Heart { ledger: ledger.clone(), run, share: self.share.clone() };
+        heart.share().await?;
+        let heart = AbortOnDropHandle::new(tokio::spawn(heart.beat(lease)));
         let worked = self.work().await;
         drop(heart);
         let state = match &worked {
@@ -150,16 +154,36 @@ impl<H: Hub> Apply<H> {
     }
 }
 
-/// Keeps the leases of this station alive, three times in the length of one.
-async fn renew_leases(ledger: SharedLedger, lease: Duration) {
-    let mut beat = tokio::time::interval((lease / 3).max(Duration::from_millis(100)));
-    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        beat.tick().await;
-        // What this means for a chunk will be seen when its rows are written.
-        if let Err(error) = ledger.call(|ledger| ledger.renew_leases()).await {
-            tracing::warn!(%error, "the leases could not be renewed");
+/// Keeps this station among those that are at work.
+struct Heart {
+    ledger: SharedLedger,
+    run: RunId,
+    share: Arc<dyn Fn(f64) + Send + Sync>,
+}
+
+impl Heart {
+    /// Renews the leases, three times in the length of one.
+    async fn beat(self, lease: Duration) {
+        let mut beat = tokio::time::interval((lease / 3).max(Duration::from_millis(100)));
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            beat.tick().await;
+            // What this means for a chunk will be seen when its rows are written.
+            if let Err(error) = self.ledger.call(|ledger| ledger.renew_leases()).await {
+                tracing::warn!(%error, "the leases could not be renewed");
+            }
+            if let Err(error) = self.share().await {
+                tracing::warn!(%error, "other stations could not be counted");
+            }
         }
+    }
+
+    /// Takes an equal part of what the hub takes.
+    async fn share(&self) -> Result<(), LedgerError> {
+        let run = self.run;
+        let stations = self.ledger.call(move |ledger| ledger.count_stations(run)).await?;
+        (self.share)(1.0 / f64::from(stations.get()));
+        Ok(())
     }
 }
 

@@ -37,7 +37,8 @@ type Listener = Box<dyn Fn(Sign) + Send + Sync>;
 #[derive(Debug)]
 struct State {
     tier: Option<(Tier, NonZeroU32)>,
-    share: f64,
+    /// `None` as long as nobody has counted the others.
+    share: Option<f64>,
     patience: Duration,
     allowances: HashMap<OperationClass, Allowance>,
     breaker: Breaker,
@@ -88,7 +89,7 @@ impl Pace {
     pub fn new() -> Self {
         let state = State {
             tier: None,
-            share: 1.0,
+            share: None,
             patience: PATIENCE,
             allowances: HashMap::new(),
             breaker: Breaker::new(Instant::now()),
@@ -105,11 +106,13 @@ impl Pace {
     }
 
     /// Takes only this share of the hub's rate, above 0 and at most 1, because others take theirs: for
-    /// processes that share a ledger.
+    /// processes that share a ledger. Who is told so from the start finds nothing saved up at the hub.
     pub fn set_share(&self, share: f64) {
         let share = share.clamp(f64::MIN_POSITIVE, 1.0);
         let mut state = self.state();
-        state.share = share;
+        if state.share.replace(share).is_none() && share < 1.0 {
+            state.allowances.clear();
+        }
         let now = Instant::now();
         state.allowances.values_mut().for_each(|allowance| allowance.set_share(share, now));
     }
@@ -209,7 +212,7 @@ impl Pace {
 
 impl State {
     fn allowance(&mut self, class: OperationClass) -> &mut Allowance {
-        let (tier, share) = (self.tier, self.share);
+        let (tier, share) = (self.tier, self.share.unwrap_or(1.0));
         self.allowances.entry(class).or_insert_with(|| {
             let ceiling = tier.map(|(tier, units)| operations_per_second(class, tier, units));
             let floor = operations_per_second(class, Tier::S1, NonZeroU32::MIN);

@@ -164,3 +164,32 @@ fn a_password_is_never_taken_from_an_argument_and_a_wrong_one_is_told_at_once() 
     ensure!(runs.stdout.contains("run 1: batch.csv"), "{}", runs.stdout);
     Ok(())
 }
+
+/// Two stations together call the hub no faster than one would: it has hardly any call to refuse.
+#[test]
+fn stations_share_the_budget_of_the_hub() -> Result<()> {
+    let station = Station::new()?;
+    let size = ["--tier", "S3", "--units", "1"];
+    let listen = ["--https", "127.0.0.1:0", "--mqtt", "none"];
+    let hub = ServedHub::start_with(&station, "hub", &[&listen[..], &size[..]].concat())?;
+    let database = Database::start()?;
+    database.create("units")?;
+    let rows: String = (0..6_000).map(|number| format!("dev-{number},x509_ca\n")).collect();
+    station.write("batch.csv", &format!("device_id,auth\n{rows}"))?;
+    let factory = Factory { url: database.url("units"), station, hub, database };
+    let first = factory.begin(&[&["apply", "batch.csv", "--no-verify"][..], &size[..]].concat())?;
+    wait_until("the first station is at work", || {
+        let is_there = factory.ask("SELECT count(to_regclass('provisioner.station'))")? > 0;
+        Ok(is_there && factory.ask("SELECT count(*) FROM provisioner.chunk WHERE done")? > 0)
+    })?;
+    let second = factory.begin(&[&["work", "1"][..], &size[..]].concat())?;
+    for station in [first, second] {
+        Ended::of(station.wait_with_output()?)?.expect_code(0)?;
+    }
+    let requests = factory.hub.requests()?;
+    let refused = requests.iter().filter(|request| request.status() == 429).count();
+    ensure!(refused * 50 <= requests.len(), "{refused} of {} calls were refused", requests.len());
+    ensure!(requests.iter().map(|request| request.created()).sum::<u64>() == 6_000);
+    ensure!(factory.ask("SELECT count(*) FROM provisioner.station")? == 0, "who is done is at work no more");
+    Ok(())
+}

@@ -77,6 +77,7 @@ impl Batch<'_> {
             look_first: ledger.lock().knows_hub("model", run).unwrap(),
             workers: 2,
             lease: Duration::from_secs(30),
+            share: Arc::new(|_| {}),
             stop: CancellationToken::new(),
             progress: Arc::new(|_| {}),
         }

@@ -155,6 +155,10 @@ impl Job<'_> {
             look_first,
             workers: usize::try_from(self.args.workers.get()).unwrap_or(1),
             lease: Duration::from_secs(self.args.lease),
+            share: {
+                let client = self.hub.client.clone();
+                Arc::new(move |share| client.pace().set_share(share))
+            },
             stop: stop.clone(),
             progress: progress.counter(),
         };

@@ -4,6 +4,7 @@
 //! Each time a chunk is given out its fence rises, and every write to its rows asks for the fence in
 //! the same statement: so a station that slept past its lease can't write over what another found.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use hub_types::IdentityId;
@@ -28,10 +29,13 @@ mod password;
 mod rows;
 mod runs;
 mod schema;
+mod stations;
 
 /// A database with a ledger in it.
 pub(super) struct Postgres {
     connection: Connection,
+    /// The number that tells this station from others.
+    station: i64,
     /// How long a lease lasts.
     lease: Duration,
     /// The leases that were given and not ended.
@@ -44,7 +48,10 @@ impl Postgres {
         let mut connection = Connection::open(access.clone(), name)?;
         let found = connection.call(schema::prepare)?;
         match found {
-            schema::VERSION => Ok(Self { connection, lease: Duration::ZERO, held: Vec::new() }),
+            schema::VERSION => {
+                let station = fastrand::i64(..);
+                Ok(Self { connection, station, lease: Duration::ZERO, held: Vec::new() })
+            }
             found => {
                 let ledger = connection.name().to_owned();
                 Err(LedgerError::Version { ledger, found, known: schema::VERSION })
@@ -80,14 +87,20 @@ impl Store for Postgres {
         Ok(claim)
     }
 
+    fn count_stations(&mut self, run: RunId) -> Result<NonZeroU32, LedgerError> {
+        let (station, lease) = (self.station, self.lease);
+        self.connection.call(|client| stations::count(client, station, run, lease))
+    }
+
     fn renew_leases(&mut self) -> Result<(), LedgerError> {
         let (lease, held) = (self.lease, &self.held);
         self.connection.call(|client| chunks::renew(client, held, lease))
     }
 
     fn release_leases(&mut self) -> Result<(), LedgerError> {
-        let held = std::mem::take(&mut self.held);
-        self.connection.call(|client| chunks::renew(client, &held, Duration::ZERO))
+        let (station, held) = (self.station, std::mem::take(&mut self.held));
+        self.connection.call(|client| chunks::renew(client, &held, Duration::ZERO))?;
+        self.connection.call(|client| stations::leave(client, station))
     }
 
     fn mark_sent(&mut self, lease: &Lease, sent: &[(IdentityId, Effect)]) -> Result<(), LedgerError> {

@@ -1,6 +1,7 @@
 //! The ledger of one station: an SQLite file, with one process that writes to it.
 
 use std::fs::File;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -89,6 +90,10 @@ impl Store for Sqlite {
 
     fn claim(&mut self, run: RunId) -> Result<Claim, LedgerError> {
         self.call(|connection| chunks::claim(connection, run))
+    }
+
+    fn count_stations(&mut self, _: RunId) -> Result<NonZeroU32, LedgerError> {
+        Ok(NonZeroU32::MIN)
     }
 
     fn renew_leases(&mut self) -> Result<(), LedgerError> {

@@ -1,5 +1,6 @@
 //! What a ledger does, whatever database it lies in.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use hub_types::{DeviceId, IdentityId};
@@ -52,10 +53,14 @@ pub trait Store: Send {
     /// below it is done.
     fn claim(&mut self, run: RunId) -> Result<Claim, LedgerError>;
 
+    /// Says that this station works on the hub of a run, and answers how many stations do, this one
+    /// among them: those that said so no longer ago than a lease lasts.
+    fn count_stations(&mut self, run: RunId) -> Result<NonZeroU32, LedgerError>;
+
     /// Makes all leases that were given and not ended last as long again.
     fn renew_leases(&mut self) -> Result<(), LedgerError>;
 
-    /// Gives back all leases that were given and not ended.
+    /// Gives back all leases that were given and not ended: this station works no longer.
     fn release_leases(&mut self) -> Result<(), LedgerError>;
 
     /// Writes down that requests for these identities of a chunk, which are to have these effects, are

@@ -112,6 +112,36 @@ fn a_station_that_slept_past_its_lease_writes_nothing_over_what_another_found() 
 }
 
 #[test]
+fn stations_at_work_on_one_hub_are_counted_and_those_that_are_silent_are_not() {
+    let server = ::tests::Database::start().unwrap();
+    let mut first = open(&server, "shared");
+    let (run, other_run) = (load(&mut first, &["a"], &[]), load(&mut first, &["b"], &[]));
+    let mut second = open_again(&server, "shared");
+    let count = |ledger: &mut Ledger, run| {
+        ledger.begin_work(run, LEASE).unwrap();
+        ledger.count_stations(run).unwrap().get()
+    };
+    assert_eq!(count(&mut first, run), 1);
+    assert_eq!(count(&mut first, run), 1, "nobody counts twice");
+    // Another run, but the same hub.
+    assert_eq!(count(&mut second, other_run), 2);
+    assert_eq!(count(&mut first, run), 2);
+    server.sql("shared", "UPDATE provisioner.station SET expires = now() - INTERVAL '1 second'").unwrap();
+    assert_eq!(count(&mut first, run), 1, "the second is silent");
+    assert_eq!(count(&mut second, run), 2, "and is heard again");
+    second.release_leases().unwrap();
+    assert_eq!(count(&mut first, run), 1);
+    // A ledger of before there were stations gets the table.
+    server.sql("shared", "DROP TABLE provisioner.station").unwrap();
+    assert_eq!(count(&mut open_again(&server, "shared"), run), 1);
+    // Another hub has a budget of its own.
+    server
+        .sql("shared", &format!("UPDATE provisioner.run SET hub = 'other.example' WHERE id = {other_run}"))
+        .unwrap();
+    assert_eq!(count(&mut second, other_run), 1);
+}
+
+#[test]
 fn a_station_outlives_a_restart_of_the_database() {
     let mut server = ::tests::Database::start().unwrap();
     let mut ledger = open(&server, "shared");

@@ -38,8 +38,10 @@ pub(super) struct Allowance {
 
 impl Allowance {
     /// An allowance for a hub that takes `ceiling` operations per second, or as many as it shows.
+    /// Who comes when others are at work already finds the hub's bucket drawn by them.
     pub(super) fn new(ceiling: Option<f64>, floor: f64, share: f64, now: Instant) -> Self {
-        let full = ceiling.unwrap_or(0.0) * share * BURST.as_secs_f64();
+        let is_alone = share >= 1.0;
+        let full = if is_alone { ceiling.unwrap_or(0.0) * BURST.as_secs_f64() } else { 0.0 };
         Self {
             ceiling,
             floor,

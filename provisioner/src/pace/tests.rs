@@ -96,3 +96,26 @@ async fn who_is_to_stop_does_not_wait_and_gives_back_what_it_took() {
     pace.permit(OperationClass::Registry, 100, no_probe).await.unwrap().ended(CallEnd::Served);
     assert_eq!(begun.elapsed(), Duration::ZERO);
 }
+
+#[tokio::test(start_paused = true)]
+async fn stations_together_take_what_one_would_also_when_one_comes_later() {
+    let served = |pace: &Pace| pace.rate(OperationClass::Registry).unwrap() * 60.0;
+    let (first, second) = (Pace::new(), Pace::new());
+    let begun = Instant::now();
+    for pace in [&first, &second] {
+        pace.set_tier(Tier::S3, ONE);
+        // What a station does before it knows the others.
+        pace.permit(OperationClass::Registry, 1, no_probe).await.unwrap().ended(CallEnd::Served);
+    }
+    first.set_share(1.0);
+    first.permit(OperationClass::Registry, 4_900, no_probe).await.unwrap().ended(CallEnd::Served);
+    first.set_share(0.5);
+    second.set_share(0.5);
+    second.permit(OperationClass::Registry, 2_500, no_probe).await.unwrap().ended(CallEnd::Served);
+    // The first has spent what the hub takes at once; the second begins with nothing.
+    assert_eq!(begun.elapsed().as_secs(), 60);
+    assert_eq!((served(&first).round(), served(&second).round()), (2_500.0, 2_500.0));
+    // The second one leaves.
+    first.set_share(1.0);
+    assert_eq!(served(&first).round(), 5_000.0);
+}

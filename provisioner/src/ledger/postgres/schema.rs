@@ -16,6 +16,12 @@ pub(super) fn prepare(client: &mut Client) -> Result<i64, Error> {
         transaction.batch_execute(TABLES)?;
         transaction.execute("INSERT INTO ledger_version (version) VALUES ($1)", &[&VERSION])?;
     }
+    // Ledgers that are older have all but this; programs that are older do without it.
+    let has_stations: bool =
+        transaction.query_one("SELECT to_regclass('provisioner.station') IS NOT NULL", &[])?.get(0);
+    if !has_stations {
+        transaction.batch_execute(STATIONS)?;
+    }
     let version = transaction.query_one("SELECT max(version) FROM ledger_version", &[])?.get(0);
     transaction.commit()?;
     Ok(version)
@@ -83,3 +89,12 @@ const TABLES: &str = r#"
         PRIMARY KEY (kind, value)
     );
 "#;
+
+/// Who is at work on a hub, until when. A station's number is drawn anew each time it starts.
+const STATIONS: &str = "
+    CREATE TABLE station (
+        id      BIGINT PRIMARY KEY,
+        hub     TEXT NOT NULL,
+        expires TIMESTAMPTZ NOT NULL
+    );
+";

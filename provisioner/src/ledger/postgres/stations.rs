@@ -1,0 +1,35 @@
+//! Which stations are at work on which hub: they share what it takes.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use postgres::{Client, Error};
+
+use super::super::RunId;
+
+/// Says that a station works on the hub of a run, for as long as a lease lasts, and counts those that do.
+pub(super) fn count(
+    client: &mut Client,
+    station: i64,
+    run: RunId,
+    lease: Duration,
+) -> Result<NonZeroU32, Error> {
+    let others = client.query_one(
+        "WITH here AS (
+             INSERT INTO station (id, hub, expires)
+             SELECT $1, hub, clock_timestamp() + $3 * INTERVAL '1 second' FROM run WHERE id = $2
+             ON CONFLICT (id) DO UPDATE SET hub = excluded.hub, expires = excluded.expires),
+         gone AS (
+             DELETE FROM station WHERE id <> $1 AND expires < clock_timestamp() - INTERVAL '1 hour')
+         SELECT count(*) FROM station
+         WHERE id <> $1 AND expires > clock_timestamp() AND hub = (SELECT hub FROM run WHERE id = $2)",
+        &[&station, &run.0, &lease.as_secs_f64()],
+    )?;
+    let others: i64 = others.try_get(0)?;
+    Ok(NonZeroU32::MIN.saturating_add(u32::try_from(others).unwrap_or(u32::MAX)))
+}
+
+/// Says that a station is not at work any more.
+pub(super) fn leave(client: &mut Client, station: i64) -> Result<(), Error> {
+    client.execute("DELETE FROM station WHERE id = $1", &[&station]).map(drop)
+}
