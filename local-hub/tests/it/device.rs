@@ -4,7 +4,7 @@
 //! (`scripts/device-judge`) and mosquitto (`mqtt_mosquitto`) do.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -242,10 +242,10 @@ impl Device {
     }
 
     /// Reads until the connection ends: what still came, and the error it ended with, if one.
-    pub(crate) async fn last_bytes(&mut self) -> (Vec<u8>, Option<ErrorKind>) {
+    pub(crate) async fn last_bytes(&mut self) -> (Vec<u8>, Option<io::Error>) {
         let mut bytes = Vec::new();
         let read = timeout(DEADLINE, self.stream.read_to_end(&mut bytes)).await.unwrap();
-        (bytes, read.err().map(|error| error.kind()))
+        (bytes, read.err())
     }
 
     async fn expect(&mut self, what: &str, wanted: impl Fn(&Packet) -> bool) -> Packet {

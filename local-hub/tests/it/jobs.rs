@@ -13,16 +13,16 @@ use crate::device::{Device, Login, create_device, create_module};
 use crate::support::{Client, TestHub};
 
 /// A hub whose containers lie in a folder.
-async fn hub_with_containers() -> (TestHub, TempDir) {
+pub(crate) async fn hub_with_containers(config: Config) -> (TestHub, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     for container in ["in", "out"] {
         std::fs::create_dir(folder.path().join(container)).unwrap();
     }
-    let config = Config { blob_folder: Some(folder.path().to_owned()), ..Config::default() };
+    let config = Config { blob_folder: Some(folder.path().to_owned()), ..config };
     (TestHub::start_with(config).await, folder)
 }
 
-fn uri(folder: &TempDir, container: &str) -> String {
+pub(crate) fn uri(folder: &TempDir, container: &str) -> String {
     format!("file://{}", folder.path().join(container).display())
 }
 
@@ -47,7 +47,7 @@ fn lines(path: &Path) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_can_be_imported_and_bad_lines_go_to_the_log() {
-    let (hub, folder) = hub_with_containers().await;
+    let (hub, folder) = hub_with_containers(Config::default()).await;
     let client = &hub.client;
     let twin = json!({"tags": {"site": "Ulm"}, "properties": {"desired": {"n": 1}}});
     for device in ["a", "b"] {
@@ -95,7 +95,7 @@ async fn an_export_can_be_imported_and_bad_lines_go_to_the_log() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_without_keys_says_so_first() {
-    let (hub, folder) = hub_with_containers().await;
+    let (hub, folder) = hub_with_containers(Config::default()).await;
     hub.client.put("/devices/a", None, &json!({"deviceId": "a"})).await.ok();
     let export = json!({"type": "export", "outputBlobContainerUri": uri(&folder, "out"),
         "outputBlobName": "d.txt", "excludeKeysInExport": true});
@@ -110,7 +110,7 @@ async fn an_export_without_keys_says_so_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn containers_that_can_not_be_used_are_refused_at_once() {
-    let (hub, folder) = hub_with_containers().await;
+    let (hub, folder) = hub_with_containers(Config::default()).await;
     let refused = [
         json!({"type": "export"}),
         json!({"type": "export", "outputBlobContainerUri": "/etc"}),

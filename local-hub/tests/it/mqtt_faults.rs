@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use hub_types::ErrorCode;
 use local_hub::{Config, Effect, Fault, Faults};
 use mqtt_protocol_core::mqtt::packet::Qos;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::device::{Device, Login, create_device, create_module};
+use crate::management::{ask, managed};
 use crate::support::{TestHub, with_devices};
 
 const GET_TWIN: &str = "$iothub/twin/GET/?$rid=1";
@@ -113,7 +115,8 @@ async fn an_answer_is_lost_after_the_effect_and_after_it_only() {
         device.publish(REPORT, &json!({ "fw": value }).to_string(), Qos::AtMostOnce).await;
         let (bytes, error) = device.last_bytes().await;
         assert_eq!(bytes, b"", "{value}");
-        assert_eq!(error == Some(ErrorKind::ConnectionReset), effect == Effect::Reset, "{error:?}");
+        let was_reset = error.as_ref().is_some_and(|error| error.kind() == ErrorKind::ConnectionReset);
+        assert_eq!(was_reset, effect == Effect::Reset, "{error:?}");
         assert_eq!(scene.reported().await == value, done, "{value}");
     }
     assert_eq!(
@@ -264,6 +267,25 @@ async fn a_method_that_does_not_arrive_is_told_to_its_caller() {
     let called = scene.hub.client.post("/twins/d/methods", &json!({"methodName": "reboot"})).await;
     called.refused(404, "DeviceNotOnline");
     device.closed().await;
+}
+
+#[tokio::test]
+async fn a_file_and_the_management_port_know_the_operations_of_devices() {
+    let refused = "[[fault]]\neffect = 'status'\nstatus = 503\noperation = 'DeviceGetTwin'\ncount = 1";
+    let faults = Faults::parse(refused).unwrap();
+    let hub = TestHub::start_with(Config { faults, mqtt: with_devices().mqtt, ..managed() }).await;
+    let key = create_device(&hub.client, "d").await;
+    let mut device = Device::connect(&hub, Login::signed("d", &key)).await.unwrap();
+    device.subscribe(RESPONSES, Qos::AtMostOnce).await;
+    for status in [503, 200] {
+        device.publish(GET_TWIN, "", Qos::AtMostOnce).await;
+        device.json_on(&format!("$iothub/twin/res/{status}/?$rid=1")).await;
+    }
+    let lost = json!({"fault": [{"operation": "DeviceSendTelemetry", "effect": "lose-answer"}]});
+    assert_eq!(ask(&hub, Method::PUT, "/faults", lost).await.0, 200);
+    device.publish(EVENTS, "21.5", Qos::AtMostOnce).await;
+    device.closed().await;
+    assert_eq!(hub.hub.telemetry_count(), 1);
 }
 
 /// Which of 30 twin reads are hit, by a hub of its own.

@@ -4,6 +4,8 @@ use std::future::ready;
 use std::io;
 
 use futures_util::{SinkExt, StreamExt, TryStreamExt};
+use local_hub::{Effect, Fault, Faults};
+use mqtt_protocol_core::mqtt::packet::Qos;
 use serde_json::json;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -95,4 +97,24 @@ async fn a_shutdown_hangs_up_there_too() {
     let (mut device, _, _) = Device::over(stream, Login::signed("d", &key)).await;
     hub.hub.shutdown().await;
     device.closed().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn faults_hit_there_too() {
+    let hub = TestHub::with_devices().await;
+    let key = create_device(&hub.client, "d").await;
+    for (effect, was_reset) in [(Effect::Reset, true), (Effect::LoseAnswer, false)] {
+        let (stream, _) = open(&hub, None, Some("mqtt")).await.unwrap();
+        let (mut device, code, _) = Device::over(stream, Login::signed("d", &key)).await;
+        assert_eq!(code, 0);
+        let fault = Fault::always(effect).of("DeviceGetTwin").times(1);
+        hub.hub.set_faults(Faults { seed: 0, faults: vec![fault] }).unwrap();
+        device.publish("$iothub/twin/GET/?$rid=1", "", Qos::AtMostOnce).await;
+        let (bytes, error) = device.last_bytes().await;
+        assert_eq!(bytes, b"");
+        // ECONNRESET, of which tungstenite's error tells only in words.
+        let found = error.as_ref().is_some_and(|error| error.to_string().contains("os error 104"));
+        assert_eq!(found, was_reset, "{error:?}");
+    }
 }

@@ -8,7 +8,7 @@ use time::Duration;
 use time::format_description::well_known::Rfc3339;
 
 use crate::device::{Device, Login, create_device};
-use crate::jobs::ended;
+use crate::jobs::{ended, hub_with_containers, uri};
 use crate::management::{ask, managed};
 use crate::support::{TestHub, with_devices};
 
@@ -124,4 +124,29 @@ async fn a_job_at_work_has_failed_after_the_way_back_and_does_nothing_more() {
     device.publish(&format!("$iothub/methods/res/200/?{query}"), "{}", Qos::AtLeastOnce).await;
     assert_eq!(ended(&hub.client, "/jobs/v2/m2").await["status"], "completed");
     assert_eq!(job(&hub, "m").await, failed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_at_work_brings_nothing_more_after_a_reset() {
+    let (hub, folder) = hub_with_containers(managed()).await;
+    let import = async |devices: std::ops::Range<u32>| {
+        let lines = devices.map(|n| format!("{{\"id\":\"d{n}\",\"status\":\"enabled\"}}\n"));
+        std::fs::write(folder.path().join("in/devices.txt"), lines.collect::<String>()).unwrap();
+        let body = json!({"type": "import", "inputBlobContainerUri": uri(&folder, "in"),
+            "outputBlobContainerUri": uri(&folder, "out")});
+        let job = hub.client.post("/jobs/create", &body).await.ok();
+        format!("/jobs/{}", job["jobId"].as_str().unwrap())
+    };
+    let devices =
+        async || hub.client.get("/statistics/devices").await.ok()["totalDeviceCount"].as_u64().unwrap();
+    let path = import(0..30_000).await;
+    while devices().await == 0 {
+        assert_eq!(hub.client.get(&path).await.ok()["status"], "running");
+    }
+    manage(&hub, Method::DELETE, "/state").await;
+    hub.client.get(&path).await.refused(404, "JobNotFound");
+    // Were the first still at work it would go on while this one is.
+    let path = import(0..1_000).await;
+    assert_eq!(ended(&hub.client, &path).await["status"], "completed");
+    assert_eq!(devices().await, 1_000);
 }
