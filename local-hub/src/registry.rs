@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use hub_types::identity::{Device, Status};
-use hub_types::{Authentication, DeviceId, ErrorCode, Etag, IdentityId, IfMatch, ModuleId, Timestamp};
+use hub_types::{Authentication, DeviceId, ErrorCode, Etag, IdentityId, IfMatch, Timestamp};
 
 use crate::random;
 use crate::refusal::Refusal;
@@ -19,7 +19,7 @@ pub(crate) use export::write_export_lines;
 pub(crate) use journal::{Counts, Journal, Notice};
 pub(crate) use keys::KeySlot;
 pub(crate) use presence::{Feed, Quality, Subscriptions};
-pub(crate) use record::{DeviceRecord, ModuleRecord};
+pub(crate) use record::DeviceRecord;
 pub(crate) use state_file::{DevicesFile, ExportedDevices};
 
 mod bulk;
@@ -95,26 +95,20 @@ impl Registry {
         self.capacity = Some(capacity);
     }
 
-    /// Puts a device that a store kept back in.
-    pub(crate) fn restore_device(&mut self, id: DeviceId, record: Box<DeviceRecord>) {
-        self.last_generation = self.last_generation.max(record.identity.generation);
-        self.disabled += usize::from(record.settings.status == Status::Disabled);
-        let expires = record.commands.as_ref().and_then(|queue| queue.next_expiry());
-        self.expiries.extend(expires.map(|expires| (expires, id.clone())));
-        self.devices.insert(id, record);
-    }
-
-    /// Puts a module that a store kept back in; its device must be there already.
-    pub(crate) fn restore_module(
-        &mut self,
-        device: &DeviceId,
-        id: ModuleId,
-        record: Box<ModuleRecord>,
-    ) -> Answer<()> {
-        self.last_generation = self.last_generation.max(record.identity.generation);
-        self.device_mut(device)?.modules.insert(id, record);
-        self.modules += 1;
-        Ok(())
+    /// The registry of what a store kept. Of devices in order, the index is built in one go.
+    pub(crate) fn restored(devices: Vec<(DeviceId, Box<DeviceRecord>)>) -> Self {
+        let mut registry = Self::default();
+        for (id, device) in &devices {
+            registry.disabled += usize::from(device.settings.status == Status::Disabled);
+            registry.modules += device.modules.len();
+            let modules = device.modules.values().map(|module| module.identity.generation);
+            let newest = modules.fold(device.identity.generation, u64::max);
+            registry.last_generation = registry.last_generation.max(newest);
+            let expires = device.commands.as_ref().and_then(|queue| queue.next_expiry());
+            registry.expiries.extend(expires.map(|expires| (expires, id.clone())));
+        }
+        registry.devices = devices.into_iter().collect();
+        registry
     }
 
     /// The record as a store keeps it; `None` when there is no such identity.

@@ -1,111 +1,164 @@
-//! Reading a registry back: one thread reads rows, several parse them, one puts the records in.
+//! Reading everything back: one thread reads rows, the others parse them.
 //!
-//! Of a large hub parsing is most of the work. Pieces go round the parsers in turn and are taken from
-//! them in turn, so they come out in the order of the key: a device before its modules.
+//! Rows come in the order of their key, so a device comes before its modules. They travel in
+//! parcels that begin with a device and end before the next; a parcel's number says where it belongs.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
 use hub_types::{DeviceId, ModuleId};
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
+use zeroize::Zeroizing;
 
 use super::store_error;
 use crate::error::{Error, Result};
-use crate::registry::{DeviceRecord, ModuleRecord, Registry};
+use crate::registry::{DeviceRecord, Registry};
 
-/// A row as the database has it.
-struct Read {
-    device: String,
-    module: String,
-    record: Vec<u8>,
-}
-
-/// A row that has been understood.
-enum Parsed {
-    Device(DeviceId, Box<DeviceRecord>),
-    Module(DeviceId, ModuleId, Box<ModuleRecord>),
-}
-
-/// Reads all identities back.
+/// The registry as the database has it.
 pub(super) fn load(connection: &Connection, path: &Path) -> Result<Registry> {
-    let parsers = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        let mut to_parsers = Vec::with_capacity(parsers);
-        let mut from_parsers = Vec::with_capacity(parsers);
-        for _ in 0..parsers {
-            let (give, read) = sync_channel(PIECES_WAITING);
-            let (parsed, take) = sync_channel(PIECES_WAITING);
-            scope.spawn(move || parse_pieces(path, &read, &parsed));
-            to_parsers.push(give);
-            from_parsers.push(take);
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
+    let (sender, receiver) = mpsc::sync_channel(workers);
+    // Shared by the workers only, so that sending fails once none is left.
+    let receiver = Arc::new(Mutex::new(receiver));
+    let mut parsed = thread::scope(|scope| {
+        let receivers = std::iter::repeat_n(receiver, workers);
+        let workers: Vec<_> =
+            receivers.map(|receiver| scope.spawn(move || parse_parcels(&receiver))).collect();
+        read(connection, &sender).map_err(|source| store_error(path, source))?;
+        drop(sender);
+        let mut parsed = Vec::new();
+        for worker in workers {
+            match worker.join() {
+                Ok(parcels) => parsed.extend(parcels),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
         }
-        let restoring = scope.spawn(move || restore(path, &from_parsers));
-        let read = read_pieces(connection, to_parsers).map_err(|source| store_error(path, source));
-        let restored = restoring.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        read.and(restored)
-    })
+        Ok::<_, Error>(parsed)
+    })?;
+    parsed.sort_unstable_by_key(|(number, _)| *number);
+    let mut devices = Vec::new();
+    for (_, parcel) in parsed {
+        let damaged = |reason| Error::Damaged { path: path.to_owned(), reason };
+        devices.append(&mut parcel.map_err(damaged)?);
+    }
+    Ok(Registry::restored(devices))
 }
 
-/// Gives the rows away in the order of the key, until nobody takes any more.
-fn read_pieces(connection: &Connection, parsers: Vec<SyncSender<Vec<Read>>>) -> rusqlite::Result<()> {
+/// A device with its modules.
+type Device = (DeviceId, Box<DeviceRecord>);
+
+/// A parcel's number and what it held, or what is wrong with it.
+type Parsed = (usize, std::result::Result<Vec<Device>, String>);
+
+/// Rows, one behind the other. They hold keys.
+#[derive(Default)]
+struct Parcel {
+    number: usize,
+    rows: Vec<Lengths>,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+/// How much of a parcel's bytes each column of a row takes.
+struct Lengths {
+    device: usize,
+    module: usize,
+    record: usize,
+}
+
+fn read(connection: &Connection, parcels: &mpsc::SyncSender<Parcel>) -> rusqlite::Result<()> {
     let mut statement =
         connection.prepare("SELECT device, module, record FROM identities ORDER BY device, module")?;
-    let mut rows = statement
-        .query_map((), |row| Ok(Read { device: row.get(0)?, module: row.get(1)?, record: row.get(2)? }))?;
-    for parser in parsers.iter().cycle() {
-        let piece = rows.by_ref().take(PIECE).collect::<rusqlite::Result<Vec<_>>>()?;
-        if piece.is_empty() || parser.send(piece).is_err() {
-            break;
+    let mut rows = statement.query(())?;
+    let mut parcel = Parcel::with_number(0);
+    while let Some(row) = rows.next()? {
+        let begins_a_device = row.get_ref(1)?.as_bytes()?.is_empty();
+        if begins_a_device && parcel.is_full() {
+            let next = Parcel::with_number(parcel.number + 1);
+            if parcels.send(std::mem::replace(&mut parcel, next)).is_err() {
+                // All workers panicked, which joining them tells.
+                return Ok(());
+            }
         }
+        parcel.push(row)?;
     }
+    let _ = parcels.send(parcel);
     Ok(())
 }
 
-fn parse_pieces(path: &Path, pieces: &Receiver<Vec<Read>>, parsed: &SyncSender<Result<Vec<Parsed>>>) {
-    for piece in pieces {
-        let rows = piece
-            .iter()
-            .map(|row| parse(row).map_err(|reason| damaged(path, &row.device, &row.module, &reason)));
-        if parsed.send(rows.collect()).is_err() {
-            break;
+impl Parcel {
+    fn with_number(number: usize) -> Self {
+        Self { number, rows: Vec::new(), bytes: Zeroizing::new(Vec::with_capacity(PARCEL_BYTES)) }
+    }
+
+    fn is_full(&self) -> bool {
+        // With ample room for one more device and its modules the buffer does not grow, which would
+        // leave copies of keys behind.
+        self.bytes.len() >= PARCEL_BYTES / 2
+    }
+
+    fn push(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
+        let device = row.get_ref(0)?.as_bytes()?;
+        let module = row.get_ref(1)?.as_bytes()?;
+        let record = row.get_ref(2)?.as_bytes()?;
+        for column in [device, module, record] {
+            self.bytes.extend_from_slice(column);
         }
+        self.rows.push(Lengths { device: device.len(), module: module.len(), record: record.len() });
+        Ok(())
+    }
+
+    fn parse(&self) -> std::result::Result<Vec<Device>, String> {
+        let mut devices: Vec<Device> = Vec::with_capacity(self.rows.len());
+        let mut rest = self.bytes.as_slice();
+        for lengths in &self.rows {
+            let mut take = |length| rest.split_off(..length).unwrap_or_default();
+            let (device, module, record) = (take(lengths.device), take(lengths.module), take(lengths.record));
+            restore(&mut devices, device, module, record).map_err(|reason| {
+                let (device, module) = (String::from_utf8_lossy(device), String::from_utf8_lossy(module));
+                format!("{device} {module}: {reason}")
+            })?;
+        }
+        Ok(devices)
     }
 }
 
-fn parse(row: &Read) -> std::result::Result<Parsed, String> {
-    let device = DeviceId::new(&row.device).map_err(|error| error.to_string())?;
+fn parse_parcels(parcels: &Mutex<mpsc::Receiver<Parcel>>) -> Vec<Parsed> {
+    let next = || parcels.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    let mut parsed = Vec::new();
+    while let Ok(parcel) = next() {
+        parsed.push((parcel.number, parcel.parse()));
+    }
+    parsed
+}
+
+/// Puts one row back: a device behind the others, a module into the last device.
+fn restore(
+    devices: &mut Vec<Device>,
+    device: &[u8],
+    module: &[u8],
+    record: &[u8],
+) -> std::result::Result<(), String> {
     // Where a record does not parse, its content must not get into the message: it holds keys.
     let unreadable = |error: serde_json::Error| format!("the record breaks at column {}", error.column());
-    if row.module.is_empty() {
-        return Ok(Parsed::Device(device, serde_json::from_slice(&row.record).map_err(unreadable)?));
+    if module.is_empty() {
+        let id = DeviceId::new(text(device)?).map_err(|error| error.to_string())?;
+        devices.push((id, serde_json::from_slice(record).map_err(unreadable)?));
+        return Ok(());
     }
-    let module = ModuleId::new(&row.module).map_err(|error| error.to_string())?;
-    Ok(Parsed::Module(device, module, serde_json::from_slice(&row.record).map_err(unreadable)?))
+    let id = ModuleId::new(text(module)?).map_err(|error| error.to_string())?;
+    let record = serde_json::from_slice(record).map_err(unreadable)?;
+    match devices.last_mut().filter(|(id, _)| id.as_str().as_bytes() == device) {
+        Some((_, device)) => device.modules.insert(id, record),
+        None => return Err("the module's device is missing".to_owned()),
+    };
+    Ok(())
 }
 
-/// Takes pieces from the parsers in the order in which they were given to them.
-fn restore(path: &Path, parsers: &[Receiver<Result<Vec<Parsed>>>]) -> Result<Registry> {
-    let mut registry = Registry::default();
-    for piece in parsers.iter().cycle().map_while(|parser| parser.recv().ok()) {
-        for parsed in piece? {
-            match parsed {
-                Parsed::Device(device, record) => registry.restore_device(device, record),
-                Parsed::Module(device, module, record) => registry
-                    .restore_module(&device, module.clone(), record)
-                    .map_err(|refusal| damaged(path, device.as_str(), module.as_str(), &refusal.text))?,
-            }
-        }
-    }
-    Ok(registry)
+fn text(id: &[u8]) -> std::result::Result<&str, String> {
+    std::str::from_utf8(id).map_err(|_| "the id is no text".to_owned())
 }
 
-fn damaged(path: &Path, device: &str, module: &str, reason: &str) -> Error {
-    Error::Damaged { path: path.to_owned(), reason: format!("{device} {module}: {reason}") }
-}
-
-/// Rows that go to a parser at once.
-const PIECE: usize = 1024;
-
-/// Pieces that wait for a parser, or behind it, at most: they bound the memory that this takes.
-const PIECES_WAITING: usize = 4;
+/// More would wait for the thread that reads.
+const MAX_WORKERS: usize = 4;
+const PARCEL_BYTES: usize = 512 * 1024;

@@ -1,7 +1,7 @@
 use std::ops::Bound;
 
 use hub_types::bulk::BulkItem;
-use hub_types::{IfMatch, Timestamp};
+use hub_types::{IdentityId, IfMatch, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, from_value, json};
 
@@ -103,7 +103,7 @@ fn a_large_registry_comes_back_whole_and_a_damaged_record_in_it_is_found() {
     store.close();
     let (store, Stored { registry: loaded, .. }) = Store::open(&path).unwrap();
     assert!(loaded == registry, "what was loaded is something else");
-    let identity = hub_types::IdentityId::from_common_name("device-17777/m").unwrap();
+    let identity = IdentityId::from_common_name("device-17777/m").unwrap();
     store.write(vec![Row { subject: Subject::Identity(identity), content: Some(b"{".to_vec()) }]);
     store.close();
     let error = Store::open(&path).unwrap_err().to_string();
@@ -122,4 +122,22 @@ fn a_damaged_record_is_named_without_its_content() {
     store.close();
     let error = Store::open(&path).unwrap_err().to_string();
     assert!(error.contains("is damaged: d") && !error.contains("secret"), "{error}");
+}
+
+#[test]
+fn a_module_without_its_device_is_named_wherever_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    let (store, Stored { mut registry, .. }) = Store::open(&path).unwrap();
+    let text = "x".repeat(3000);
+    for number in 0..400 {
+        let item = json!({"id": format!("d{number:03}"), "tags": {"text": text}});
+        store.write(apply(&mut registry, &item, 1));
+    }
+    let orphan = IdentityId::new("d200x".parse().unwrap(), Some("m".parse().unwrap()));
+    let module = apply(&mut registry, &json!({"id": "d000", "moduleId": "m"}), 2).remove(0);
+    store.write(vec![Row { subject: Subject::Identity(orphan), ..module }]);
+    store.close();
+    let error = Store::open(&path).unwrap_err().to_string();
+    assert!(error.contains("d200x m: the module's device is missing"), "{error}");
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// An object's members, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "Vec<Property>")]
 pub(crate) struct Properties(Vec<Property>);
 
 /// One member: its name, its last write, its value. On disk there are millions, hence short names,
@@ -88,6 +88,14 @@ impl Properties {
     pub(crate) fn to_object(&self) -> JsonObject {
         let members = self.0.iter();
         members.map(|property| (property.name.as_ref().to_owned(), property.value.to_json())).collect()
+    }
+}
+
+impl From<Vec<Property>> for Properties {
+    /// Properties as a record has them. What was read grew by guessing, and there are millions.
+    fn from(mut properties: Vec<Property>) -> Self {
+        properties.shrink_to_fit();
+        Self(properties)
     }
 }
 

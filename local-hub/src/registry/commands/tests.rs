@@ -100,11 +100,11 @@ proptest! {
                     prop_assert!(!registry.has_expired_commands(at(minute)));
                 }
                 Step::Restart => {
-                    let mut again = Registry::default();
-                    for device in 0..3 {
+                    let again = (0..3).map(|device| {
                         let record = serde_json::to_vec(registry.device(&id(device)).unwrap()).unwrap();
-                        again.restore_device(id(device), serde_json::from_slice(&record).unwrap());
-                    }
+                        (id(device), serde_json::from_slice(&record).unwrap())
+                    });
+                    let again = Registry::restored(again.collect());
                     prop_assert_eq!(waiting(&again), waiting(&registry));
                     registry = again;
                 }
