@@ -53,6 +53,16 @@ pub enum ConnectionState {
     Disconnected,
 }
 
+impl ConnectionState {
+    /// The value on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "Connected",
+            Self::Disconnected => "Disconnected",
+        }
+    }
+}
+
 /// Why a device has its status: free text of at most 128 characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

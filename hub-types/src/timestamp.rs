@@ -3,15 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime, UtcOffset};
 
 /// A point in time in steps of 100 ns since 0001-01-01, the service's own resolution.
 ///
 /// The zero, [`Timestamp::NEVER`], is what documents carry for what has not happened yet.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Timestamp(u64);
 
 impl Timestamp {
@@ -49,11 +49,36 @@ impl fmt::Display for Timestamp {
         let time = OffsetDateTime::from(*self);
         let (hour, minute, second) = time.to_hms();
         let (year, month, day) = time.to_calendar_date();
-        write!(f, "{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}", u8::from(month))?;
-        match self.0 % TICKS_PER_SECOND {
-            0 => f.write_str("Z"),
-            fraction => write!(f, ".{fraction:07}Z"),
+        // A twin has a time for every property: one write of digits costs a fifth of a format string.
+        let mut text = *b"0000-00-00T00:00:00.0000000Z";
+        let fraction = self.0 % TICKS_PER_SECOND;
+        for (place, number) in [
+            (0..4, u64::from(year.unsigned_abs())),
+            (5..7, u64::from(u8::from(month))),
+            (8..10, u64::from(day)),
+            (11..13, u64::from(hour)),
+            (14..16, u64::from(minute)),
+            (17..19, u64::from(second)),
+            (20..27, fraction),
+        ] {
+            write_digits(text.get_mut(place).unwrap_or_default(), number);
         }
+        let text = std::str::from_utf8(&text).map_err(|_| fmt::Error)?;
+        if fraction == 0 { write!(f, "{}Z", text.get(..19).unwrap_or_default()) } else { f.write_str(text) }
+    }
+}
+
+/// Fills the place with the number's last digits.
+fn write_digits(place: &mut [u8], mut number: u64) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -162,8 +162,13 @@ impl<'a> From<Datum<'a>> for Scalar<'a> {
             Datum::Json(Cow::Borrowed(value)) => value.into(),
             Datum::Json(Cow::Owned(Value::String(text))) => Self::Text(text.into()),
             Datum::Json(Cow::Owned(value)) => Scalar::from(&value).into_owned(),
-            Datum::Properties(_) | Datum::Section(_) | Datum::Sections(_) => Self::Object,
+            Datum::Capabilities(_)
+            | Datum::Properties(_)
+            | Datum::Section(_)
+            | Datum::Sections(_)
+            | Datum::Thumbprints(_) => Self::Object,
             Datum::Text(text) => Self::Text(text),
+            Datum::Time(time) => Self::Text(time.to_string().into()),
         }
     }
 }

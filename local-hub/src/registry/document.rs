@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-use hub_types::identity::Status;
+use hub_types::authentication::X509Thumbprint;
+use hub_types::identity::{Capabilities, Status};
 use hub_types::{DeviceId, Etag, IdentityId, ModuleId, Timestamp};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -66,11 +67,11 @@ impl<'a> TwinDocument<'a> {
             "deviceId" => Datum::text(self.device_id.as_str()),
             "etag" => Datum::Text(self.etag().as_str().to_owned().into()),
             "deviceEtag" => Datum::Text(identity.etag().as_str().to_owned().into()),
-            "connectionState" => Datum::json(identity.connection_state()),
-            "lastActivityTime" => Datum::json(identity.last_activity()),
+            "connectionState" => Datum::text(identity.connection_state().as_str()),
+            "lastActivityTime" => Datum::Time(identity.last_activity()),
             "cloudToDeviceMessageCount" => Datum::Integer(self.owner.command_count()),
             "authenticationType" => Datum::text(identity.authentication.type_name()),
-            "x509Thumbprint" => Datum::json(identity.authentication.thumbprints()),
+            "x509Thumbprint" => Datum::Thumbprints(identity.authentication.thumbprints()),
             "modelId" => Datum::text(identity.model_id()),
             "version" => Datum::Integer(identity.twin.version()),
             "tags" => identity.twin.tags.as_ref().map_or(Datum::Missing, Datum::Properties),
@@ -95,7 +96,7 @@ impl<'a> Owner<'a> {
             Self::Module(id) => match name {
                 "moduleId" => Datum::text(id.as_str()),
                 "status" => Datum::text(Status::Enabled.as_str()),
-                "statusUpdateTime" => Datum::json(Timestamp::NEVER),
+                "statusUpdateTime" => Datum::Time(Timestamp::NEVER),
                 _ => Datum::Missing,
             },
         }
@@ -110,8 +111,8 @@ fn device_field<'a>(record: &'a DeviceRecord, name: &str) -> Datum<'a> {
             Some(reason) => Datum::text(reason.as_str()),
             None => Datum::Missing,
         },
-        "statusUpdateTime" => Datum::json(record.status_updated),
-        "capabilities" => Datum::json(settings.capabilities),
+        "statusUpdateTime" => Datum::Time(record.status_updated),
+        "capabilities" => Datum::Capabilities(settings.capabilities),
         "deviceScope" => settings.device_scope.as_deref().map_or(Datum::Missing, Datum::text),
         "parentScopes" if !settings.parent_scopes.is_empty() => Datum::json(&settings.parent_scopes),
         _ => Datum::Missing,
@@ -135,12 +136,15 @@ impl Serialize for TwinDocument<'_> {
 #[derive(Debug, Clone)]
 pub(crate) enum Datum<'a> {
     Missing,
+    Capabilities(Capabilities),
     Integer(u64),
     Json(Cow<'a, Value>),
     Properties(&'a Properties),
     Section(SectionDocument<'a>),
     Sections(&'a TwinState),
     Text(Cow<'a, str>),
+    Thumbprints(X509Thumbprint),
+    Time(Timestamp),
 }
 
 impl<'a> Datum<'a> {
@@ -160,7 +164,9 @@ impl<'a> Datum<'a> {
                 _ => Self::property(&document.section.properties, name),
             },
             Self::Sections(twin) => section(twin, name),
-            Self::Integer(_) | Self::Missing | Self::Text(_) => Self::Missing,
+            Self::Capabilities(capabilities) => Self::json(capabilities).member(name),
+            Self::Thumbprints(thumbprints) => Self::json(thumbprints).member(name),
+            Self::Integer(_) | Self::Missing | Self::Text(_) | Self::Time(_) => Self::Missing,
         }
     }
 
@@ -199,6 +205,7 @@ impl Serialize for Datum<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Missing => serializer.serialize_unit(),
+            Self::Capabilities(capabilities) => capabilities.serialize(serializer),
             Self::Integer(number) => number.serialize(serializer),
             Self::Json(value) => value.serialize(serializer),
             Self::Properties(properties) => Values(properties).serialize(serializer),
@@ -211,6 +218,8 @@ impl Serialize for Datum<'_> {
                 map.end()
             }
             Self::Text(text) => text.serialize(serializer),
+            Self::Thumbprints(thumbprints) => thumbprints.serialize(serializer),
+            Self::Time(time) => time.serialize(serializer),
         }
     }
 }
