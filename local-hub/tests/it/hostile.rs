@@ -134,6 +134,48 @@ async fn hostile_ids_in_paths_find_nothing() {
     assert_eq!(hub.client.get("/devices/%E2%80%AE").await.status, 400);
 }
 
+/// HTTP libraries resolve dots before they send; an attacker does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_are_decoded_once_and_lead_nowhere_else() {
+    let hub = TestHub::start().await;
+    // Dots and percent signs are legal in ids.
+    for (id, segment) in [("..", "%2E%2E"), (".", "%2e"), ("a%2Fb", "a%252Fb"), ("%2E%2E", "%252E%252E")] {
+        let item = json!([{"id": id, "importMode": "create"}]);
+        hub.client.post("/devices", &item).await.ok();
+        for path in [format!("/devices/{segment}"), format!("/twins/{segment}"), format!("/twins/{segment}/")]
+        {
+            let answer = tokio::task::block_in_place(|| exchange(&hub, &hub.client.raw_get(&path)));
+            assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+            assert!(answer.contains(&format!("\"deviceId\":\"{id}\"")), "{path}: {answer}");
+        }
+    }
+    hub.client.put("/devices/d", None, &json!({"deviceId": "d"})).await.ok();
+    let (long, longest) = ("%61".repeat(129), "%61".repeat(128));
+    for (path, status) in [
+        ("/devices/x/../d", 404),
+        ("/devices/x/%2E%2E/d", 404),
+        ("/devices/%2E%2E%2Ftwins%2Fd", 400),
+        ("/devices%2Fd", 404),
+        ("/%64evices/d", 404),
+        ("/devices/%2F", 400),
+        ("/devices/d%00", 400),
+        ("/devices/%00", 400),
+        ("/devices/%", 404),
+        ("/devices/%4", 404),
+        ("/devices/%zz", 404),
+        ("/devices/%c0%ae%c0%ae", 400),
+        (&format!("/devices/{longest}"), 404),
+        (&format!("/devices/{long}"), 400),
+        (&format!("/devices/d/modules/{long}"), 400),
+        (&format!("/twins/d/modules/{}", "%61".repeat(10_000)), 400),
+        ("/twins/d/modules/%2E%2E", 404),
+    ] {
+        let answer = tokio::task::block_in_place(|| exchange(&hub, &hub.client.raw_get(path)));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{status} {path}: {answer}");
+    }
+    still_answers(&hub).await;
+}
+
 /// Reads until the hub closes.
 fn everything(tls: &mut Tls) -> String {
     let (mut all, mut part) = (Vec::new(), [0; 4096]);

@@ -33,4 +33,5 @@ mod request_log;
 mod snapshots;
 mod support;
 mod throttle;
+mod twin_limits;
 mod twins;

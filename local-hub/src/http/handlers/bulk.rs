@@ -4,9 +4,7 @@ use std::collections::HashSet;
 
 use http::StatusCode;
 use hub_types::ErrorCode;
-use hub_types::bulk::BulkItem;
 use hub_types::limits::MAX_BULK_ITEMS;
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::http::call::Call;
@@ -39,7 +37,7 @@ fn entry(value: Value) -> Answer<BulkEntry> {
         return Err(Refusal::argument("an item of a bulk call has no `id`"));
     };
     let module = text("moduleId");
-    let item = BulkItem::deserialize(value).map_err(|error| Refusal::argument(error.to_string()));
+    let item = serde_path_to_error::deserialize(value).map_err(|error| Refusal::argument(error.to_string()));
     Ok(BulkEntry { device, module, item })
 }
 
