@@ -10,7 +10,7 @@ use cert_tool::{Description, Error, read_documents};
 fn main() -> Result<(), Error> {
     for file in std::env::args().skip(1) {
         // Nobody is there to type the password of a PFX file.
-        for document in read_documents(Path::new(&file), &mut |_| None)? {
+        for document in read_documents(Path::new(&file), &mut |_| Ok(None))? {
             let description = Description::of(&document?);
             println!("{}", serde_json::to_string(&description).unwrap_or_default());
         }

@@ -69,8 +69,8 @@ impl CertificateAuthority {
     ) -> Result<Self, Error> {
         init::init(folder, options, now, ask)?;
         Self::open_with(folder, &mut |asked_for| match asked_for {
-            SecretFor::Key(_) => Ok(options.passphrase.clone()),
             SecretFor::Token(_) => ask(asked_for),
+            _ => Ok(options.passphrase.clone()),
         })
     }
 

@@ -13,15 +13,14 @@ mod interrupt;
 mod issue;
 mod manual;
 mod output;
-mod password;
 mod pattern;
 mod pfx;
 mod progress;
 mod record;
 mod renew;
-mod secrets;
 mod sign;
 mod test_pki;
+mod unlock;
 mod verify;
 mod within;
 

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use p12_keystore::Pkcs12Archive;
 use p12_keystore::error::Error as PfxError;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509CertificationRequest};
-use zeroize::Zeroizing;
 
 use crate::certificate::Certificate;
 use crate::encrypted_key;
@@ -16,7 +15,7 @@ use crate::pem::{self, Block, PemError};
 use crate::pem_stream::{self, MAX_BYTES, PemStream, Start};
 use crate::public_key::PublicKey;
 use crate::reference::{broken_pem, kind_of_bytes, kind_of_label, not_a, split};
-use crate::secret::Secret;
+use crate::secret::{AskSecret, SecretFor};
 
 /// One thing in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,9 +47,6 @@ pub enum Content {
     Request(Vec<u8>),
 }
 
-/// Asks for the password of a file; `None` where nobody knows it.
-pub type AskPassword<'a> = &'a mut dyn FnMut(&Path) -> Option<Zeroizing<String>>;
-
 /// The documents of an input, in their order. One that is damaged does not hide the others.
 pub struct Documents {
     name: PathBuf,
@@ -67,13 +63,13 @@ enum Left {
 ///
 /// PEM may be of any length: only one block of it is in memory at a time. Anything else has at most
 /// 16 MiB.
-pub fn read_documents(reference: &Path, password: AskPassword<'_>) -> Result<Documents, Error> {
+pub fn read_documents(reference: &Path, ask: &mut AskSecret<'_>) -> Result<Documents, Error> {
     match split(reference) {
         // A file whose own name ends like an offset is read as a whole.
         Some((path, offset)) if !reference.exists() => block_at(reference, &path, offset),
         _ => {
             let file = File::open(reference).map_err(Error::io("open", reference))?;
-            read_documents_from(file, reference, password)
+            read_documents_from(file, reference, ask)
         }
     }
 }
@@ -82,12 +78,12 @@ pub fn read_documents(reference: &Path, password: AskPassword<'_>) -> Result<Doc
 pub fn read_documents_from(
     input: impl Read + 'static,
     name: &Path,
-    password: AskPassword<'_>,
+    ask: &mut AskSecret<'_>,
 ) -> Result<Documents, Error> {
     let input: Box<dyn Read> = Box::new(input);
     let left = match pem_stream::start(input).map_err(Error::io("read", name))? {
         Start::Pem(stream) => Left::Pem(stream),
-        Start::Other(bytes) => Left::Read(read_der(&bytes, name, password)?.into_iter()),
+        Start::Other(bytes) => Left::Read(read_der(&bytes, name, ask)?.into_iter()),
         Start::TooLarge => {
             return Err(Error::TooLarge { path: name.to_owned(), limit: MAX_BYTES as u64 });
         }
@@ -98,15 +94,16 @@ pub fn read_documents_from(
 impl Document {
     /// Opens a private key that is encrypted; every other document stays as it is, and so does the key
     /// when nobody knows its password.
-    pub fn unlock(&mut self, password: AskPassword<'_>) -> Result<(), Error> {
+    pub fn unlock(&mut self, ask: &mut AskSecret<'_>) -> Result<(), Error> {
         let Content::EncryptedKey(sealed) = &self.content else {
             return Ok(());
         };
-        let Some(password) = password(&self.place).filter(|_| !sealed.is_empty()) else {
+        if sealed.is_empty() {
             return Ok(());
-        };
-        let secret = Secret::new(password.as_str());
-        let key = encrypted_key::open(sealed, &self.place, &mut |_| Ok(Some(secret.clone())))?;
+        }
+        let asked_for = SecretFor::Document(&self.place);
+        let Some(secret) = ask(asked_for)? else { return Ok(()) };
+        let key = encrypted_key::open(sealed, &self.place, asked_for, &mut |_| Ok(Some(secret.clone())))?;
         let key = PublicKey::of_private(&key);
         let key = key.ok_or_else(|| not_a(&self.place, WANTED, "a private key of an unknown kind"))?;
         self.content = Content::PrivateKey(key);
@@ -189,9 +186,9 @@ fn content_of(block: Result<Block, PemError>, place: &Path) -> Result<Content, E
     })
 }
 
-fn read_der(bytes: &[u8], name: &Path, password: AskPassword<'_>) -> Result<Vec<Document>, Error> {
+fn read_der(bytes: &[u8], name: &Path, ask: &mut AskSecret<'_>) -> Result<Vec<Document>, Error> {
     if is_pfx(bytes) {
-        return read_pfx(bytes, name, password);
+        return read_pfx(bytes, name, ask);
     }
     let content = Certificate::from_der(bytes)
         .map(Content::Certificate)
@@ -235,7 +232,7 @@ fn body_of_sequence(bytes: &[u8]) -> Option<&[u8]> {
     }
 }
 
-fn read_pfx(bytes: &[u8], name: &Path, password: AskPassword<'_>) -> Result<Vec<Document>, Error> {
+fn read_pfx(bytes: &[u8], name: &Path, ask: &mut AskSecret<'_>) -> Result<Vec<Document>, Error> {
     let damaged = |found: String| not_a(name, WANTED, found);
     let archive = match Pkcs12Archive::from_pkcs12(bytes, "") {
         Ok(archive) => archive,
@@ -243,12 +240,12 @@ fn read_pfx(bytes: &[u8], name: &Path, password: AskPassword<'_>) -> Result<Vec<
             return Err(damaged(format!("a PFX file that can't be read ({error})")));
         }
         Err(_) => {
-            let Some(password) = password(name) else {
-                return Err(Error::PasswordNeeded { path: name.to_owned() });
-            };
-            Pkcs12Archive::from_pkcs12(bytes, &password).map_err(|error| {
+            let asked_for = SecretFor::Document(name);
+            let password = ask(asked_for)?;
+            let password = password.ok_or_else(|| Error::SecretNeeded { what: asked_for.to_string() })?;
+            Pkcs12Archive::from_pkcs12(bytes, password.expose()).map_err(|error| {
                 if may_be_the_password(&error) {
-                    Error::WrongPassword { path: name.to_owned() }
+                    Error::WrongSecret { what: asked_for.to_string() }
                 } else {
                     damaged(format!("a PFX file that can't be read ({error})"))
                 }

@@ -23,13 +23,17 @@ pub(crate) fn seal(pkcs8: &[u8], passphrase: &Secret) -> Result<Zeroizing<Vec<u8
 }
 
 /// Decrypts a key to PKCS#8, in any scheme of PBES2 that the library knows.
-pub(crate) fn open(der: &[u8], path: &Path, ask: &mut AskSecret<'_>) -> Result<Zeroizing<Vec<u8>>, Error> {
+pub(crate) fn open(
+    der: &[u8],
+    path: &Path,
+    asked_for: SecretFor<'_>,
+    ask: &mut AskSecret<'_>,
+) -> Result<Zeroizing<Vec<u8>>, Error> {
     let not_a_key =
         |found: &str| Error::NotA { path: path.to_owned(), wanted: "a private key", found: found.to_owned() };
     let sealed = EncryptedPrivateKeyInfoRef::try_from(der)
         .map_err(|_| not_a_key("damaged, or encrypted in a way other than PBES2"))?;
     check_cost(&sealed).map_err(not_a_key)?;
-    let asked_for = SecretFor::Key(path);
     let passphrase = ask(asked_for)?.ok_or_else(|| Error::SecretNeeded { what: asked_for.to_string() })?;
     // A wrong passphrase shows as padding that is none, or as a plain text that is no key.
     let opened = sealed.decrypt(passphrase.expose());

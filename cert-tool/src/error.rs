@@ -119,12 +119,6 @@ pub enum Error {
         /// What it was written as.
         found: &'static str,
     },
-    /// A file that only its password opens.
-    #[error("`{}` needs a password", path.display())]
-    PasswordNeeded {
-        /// The file.
-        path: PathBuf,
-    },
     /// A private file or folder is open to others.
     #[error("`{}` can be read by others than its owner (mode {mode:04o})", path.display())]
     ReadableByOthers {
@@ -138,10 +132,10 @@ pub enum Error {
     /// A PKCS#11 URI with a PIN in it, which others could read.
     #[error("the PKCS#11 URI has a `pin-value`, which others can read while the program runs")]
     PinInUri,
-    /// A locked key, and nothing to open it with.
+    /// A locked file or token, and nothing to open it with.
     #[error("{what} is locked")]
     SecretNeeded {
-        /// The key or token.
+        /// The file, key or token.
         what: String,
     },
     /// A PKCS#11 token refused.
@@ -172,16 +166,10 @@ pub enum Error {
         /// How many there may be.
         longest: u32,
     },
-    /// The password does not open the file.
-    #[error("the password does not open `{}`", path.display())]
-    WrongPassword {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A passphrase or PIN that is not the right one.
-    #[error("that passphrase or PIN does not open {what}")]
+    /// A password, passphrase or PIN that is not the right one.
+    #[error("that password, passphrase or PIN does not open {what}")]
     WrongSecret {
-        /// The key or token.
+        /// The file, key or token.
         what: String,
     },
 }
@@ -201,14 +189,13 @@ impl Error {
                 Some(format!("chmod {wanted:o} {}", path.display()))
             }
             Self::Damaged { .. } => Some("restore it from a backup, or issue to another folder".to_owned()),
-            Self::PasswordNeeded { .. } => {
-                Some("give it with --password-file, in CERT_TOOL_PASSWORD, or at a terminal".to_owned())
-            }
             Self::TooManyDays { longest, .. } => Some(format!("ask for {longest} days or fewer (--days)")),
             Self::PinInUri => Some("take it out; give the PIN by file (--pin-file, or `pin-source=file:/…`), in CERT_TOOL_PIN, or at the prompt. This one should be changed".to_owned()),
             Self::BadRequest { source } => source.hint().map(str::to_owned),
             Self::SecretNeeded { .. } => Some(
-                "give its passphrase or PIN by file, by environment variable or at the prompt".to_owned(),
+                "give its password (--password-file, CERT_TOOL_PASSWORD), passphrase (--passphrase-file, \
+                 CERT_TOOL_PASSPHRASE) or PIN (--pin-file, CERT_TOOL_PIN), or answer at a terminal"
+                    .to_owned(),
             ),
             Self::BadCa { .. }
             | Self::BadPattern { .. }
@@ -220,7 +207,6 @@ impl Error {
             | Self::Io { .. }
             | Self::NotA { .. }
             | Self::TooLarge { .. }
-            | Self::WrongPassword { .. }
             | Self::WrongSecret { .. } => None,
         }
     }

@@ -16,7 +16,7 @@ use crate::encrypted_key;
 use crate::error::Error;
 use crate::fs;
 use crate::pem::{self, PemError};
-use crate::secret::{AskSecret, Secret};
+use crate::secret::{AskSecret, Secret, SecretFor};
 
 /// The kind of a key that is made here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -119,7 +119,9 @@ impl PrivateKey {
         })?;
         let key = match block.label.as_str() {
             pem::PRIVATE_KEY | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => Self::from_der(&block.der),
-            pem::ENCRYPTED_PRIVATE_KEY => Self::from_der(&encrypted_key::open(&block.der, path, ask)?),
+            pem::ENCRYPTED_PRIVATE_KEY => {
+                Self::from_der(&encrypted_key::open(&block.der, path, SecretFor::Key(path), ask)?)
+            }
             other => return Err(not_a_key(format!("a PEM file with {other}"))),
         };
         key.ok_or_else(|| {

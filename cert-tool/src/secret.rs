@@ -1,4 +1,4 @@
-//! [`Secret`]: a passphrase or PIN, wiped from memory and never shown.
+//! [`Secret`]: a password, passphrase or PIN, wiped from memory and never shown.
 
 use std::fmt;
 use std::path::Path;
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::error::Error;
 use crate::fs;
 
-/// A passphrase or PIN.
+/// A password, passphrase or PIN.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
@@ -24,7 +24,7 @@ impl Secret {
         let bytes = Zeroizing::new(fs::read_bounded(path, MAX_BYTES)?);
         let not_a = |found: &str| Error::NotA {
             path: path.to_owned(),
-            wanted: "a passphrase or PIN",
+            wanted: "a password, passphrase or PIN",
             found: found.to_owned(),
         };
         let text = std::str::from_utf8(&bytes).map_err(|_| not_a("no text in UTF-8"))?;
@@ -49,7 +49,9 @@ impl fmt::Debug for Secret {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SecretFor<'a> {
-    /// The passphrase of an encrypted private key in a file.
+    /// The password of a file that is read: a PFX file, or a private key that is encrypted.
+    Document(&'a Path),
+    /// The passphrase of a CA's private key in a file.
     Key(&'a Path),
     /// The user PIN of a PKCS#11 token, by its label.
     Token(&'a str),
@@ -58,6 +60,7 @@ pub enum SecretFor<'a> {
 impl fmt::Display for SecretFor<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Document(path) => write!(f, "`{}`", path.display()),
             Self::Key(path) => write!(f, "the key in `{}`", path.display()),
             Self::Token(label) => write!(f, "the token `{}`", label.escape_debug()),
         }
@@ -89,6 +92,6 @@ mod tests {
         let path = folder.path().join("passphrase");
         fs::write_new_private(&path, b"\nsecond line").unwrap();
         let error = Secret::read(&path).unwrap_err().to_string();
-        assert!(error.ends_with("is empty, not a passphrase or PIN"), "{error}");
+        assert!(error.ends_with("is empty, not a password, passphrase or PIN"), "{error}");
     }
 }

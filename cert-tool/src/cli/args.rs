@@ -7,7 +7,7 @@ use cert_tool::KeyType;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::failure::Failure;
-use super::secrets::UnlockArgs;
+use super::unlock::UnlockArgs;
 use hub_types::{IdentityId, Thumbprint};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -536,7 +536,7 @@ pub(crate) struct FilesArgs {
     /// PEM, DER or PFX files; `path#offset` is a place in a bundle, `-` is stdin.
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// A file whose first line is the password of PFX files; without, CERT_TOOL_PASSWORD is taken, or
+    /// A private file whose first line is the password of PFX files; without, CERT_TOOL_PASSWORD is taken, or
     /// it is asked for.
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
@@ -577,7 +577,7 @@ pub(crate) struct VerifyArgs {
     /// A thumbprint that the hub knows, SHA-1 or SHA-256; twice for both of an identity.
     #[arg(long, value_name = "HEX", value_parser = Thumbprint::parse_lenient)]
     pub(crate) thumbprint: Vec<Thumbprint>,
-    /// A file whose first line is the password of PFX files; without, CERT_TOOL_PASSWORD is taken, or
+    /// A private file whose first line is the password of PFX files; without, CERT_TOOL_PASSWORD is taken, or
     /// it is asked for.
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,

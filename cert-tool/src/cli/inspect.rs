@@ -5,18 +5,20 @@ use std::io;
 use std::path::Path;
 
 use cert_tool::{
-    Content, Description, Document, Documents, Error, Fact, read_documents, read_documents_from, thumbprints,
+    Content, Description, Document, Documents, Error, Fact, SecretSource, read_documents,
+    read_documents_from, thumbprints,
 };
 use serde::Serialize;
 
 use super::args::FilesArgs;
 use super::failure::{Done, Failure};
 use super::output::Output;
-use super::password::Passwords;
+use super::unlock::passwords;
 
 pub(crate) fn show(args: &FilesArgs, output: &mut Output) -> Result<Done, Failure> {
-    let unlock =
-        |document: &mut Document, passwords: &mut Passwords| document.unlock(&mut |_| passwords.given());
+    let unlock = |document: &mut Document, passwords: &SecretSource| {
+        document.unlock(&mut |asked_for| passwords.given(asked_for))
+    };
     for_each(args, output, unlock, |document, output| {
         let description = Description::of(document);
         if output.is_csv() {
@@ -29,8 +31,9 @@ pub(crate) fn show(args: &FilesArgs, output: &mut Output) -> Result<Done, Failur
 }
 
 pub(crate) fn thumbprint(args: &FilesArgs, output: &mut Output) -> Result<Done, Failure> {
-    let unlock =
-        |document: &mut Document, passwords: &mut Passwords| document.unlock(&mut |file| passwords.ask(file));
+    let unlock = |document: &mut Document, passwords: &SecretSource| {
+        document.unlock(&mut |asked_for| passwords.ask(asked_for))
+    };
     for_each(args, output, unlock, |document, output| match ThumbprintRecord::new(document) {
         Some(record) => {
             output.record(&record);
@@ -49,17 +52,17 @@ pub(crate) fn thumbprint(args: &FilesArgs, output: &mut Output) -> Result<Done, 
 fn for_each(
     args: &FilesArgs,
     output: &mut Output,
-    unlock: fn(&mut Document, &mut Passwords) -> Result<(), Error>,
+    unlock: fn(&mut Document, &SecretSource) -> Result<(), Error>,
     print: fn(&Document, &mut Output) -> bool,
 ) -> Result<Done, Failure> {
-    let mut passwords = Passwords::new(args.password_file.as_deref())?;
+    let passwords = passwords(args.password_file.as_deref())?;
     let mut failures = 0;
     for file in &args.files {
         let mut count = 0;
-        let documents = read(file, &mut passwords);
+        let documents = read(file, &passwords);
         let mut tell = |result: Result<Document, Error>, output: &mut Output| {
             let opened = result.and_then(|mut document| {
-                unlock(&mut document, &mut passwords)?;
+                unlock(&mut document, &passwords)?;
                 Ok(document)
             });
             let is_printed = match opened {
@@ -84,11 +87,11 @@ fn for_each(
     Ok(Done::from_failures(failures))
 }
 
-fn read(file: &Path, passwords: &mut Passwords) -> Result<Documents, Error> {
+fn read(file: &Path, passwords: &SecretSource) -> Result<Documents, Error> {
     if file == Path::new("-") {
-        read_documents_from(io::stdin(), Path::new("stdin"), &mut |file| passwords.ask(file))
+        read_documents_from(io::stdin(), Path::new("stdin"), &mut |asked_for| passwords.ask(asked_for))
     } else {
-        read_documents(file, &mut |file| passwords.ask(file))
+        read_documents(file, &mut |asked_for| passwords.ask(asked_for))
     }
 }
 

@@ -23,7 +23,7 @@ use super::output::Output;
 use super::pattern::Pattern;
 use super::progress::Progress;
 use super::record::IdentityRecord;
-use super::secrets::UnlockArgs;
+use super::unlock::UnlockArgs;
 
 pub(crate) fn run(args: &IssueArgs, output: &mut Output) -> Result<Done, Failure> {
     let is_one = args.from.is_none() && args.count.is_none();

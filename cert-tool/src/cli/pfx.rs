@@ -1,27 +1,27 @@
 //! `pfx`: one identity's certificate and key as a PFX file.
 
 use anyhow::anyhow;
-use cert_tool::{IssuedList, PfxStyle, Secret, write_pfx};
+use cert_tool::{IssuedList, PfxStyle, SecretFor, write_pfx};
 use hub_types::IdentityId;
 
 use super::args::PfxArgs;
 use super::failure::{Done, Failure};
 use super::output::Output;
-use super::password::Passwords;
 use super::record::IdentityRecord;
+use super::unlock::passwords;
 
 pub(crate) fn run(args: &PfxArgs, output: &mut Output) -> Result<Done, Failure> {
     let identity = IdentityId::parse(&args.device_id, args.module_id.as_deref())
         .map_err(|error| Failure::Usage(error.into()))?;
     let list = IssuedList::open(&args.dir)?;
-    let password = Passwords::new(args.password_file.as_deref())?.ask(&args.out);
-    let password = password.filter(|password| !password.is_empty()).ok_or_else(|| {
+    let password = passwords(args.password_file.as_deref())?.ask(SecretFor::Document(&args.out))?;
+    let password = password.ok_or_else(|| {
         Failure::Usage(anyhow!(
             "no password: give it with --password-file, in CERT_TOOL_PASSWORD, or at a terminal"
         ))
     })?;
     let style = if args.legacy { PfxStyle::Legacy } else { PfxStyle::Modern };
-    let written = write_pfx(&list, &identity, &Secret::new(password.as_str()), style, &args.out)?;
+    let written = write_pfx(&list, &identity, &password, style, &args.out)?;
     let Some(mut facts) = written else {
         let dir = args.dir.display();
         return Err(Failure::Usage(anyhow!("`{identity}` has no certificate in `{dir}`")));

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use cert_tool::{
-    Certificate, CertificateAuthority, Check, Content, PublicKey, Verification, read_certificates,
-    read_documents, verify_certificate,
+    Certificate, CertificateAuthority, Check, Content, PublicKey, SecretSource, Verification,
+    read_certificates, read_documents, verify_certificate,
 };
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -14,18 +14,18 @@ use time::OffsetDateTime;
 use super::args::VerifyArgs;
 use super::failure::{Done, Failure};
 use super::output::{Output, chain};
-use super::password::Passwords;
+use super::unlock::passwords;
 
 pub(crate) fn run(args: &VerifyArgs, output: &mut Output) -> Result<Done, Failure> {
-    let mut passwords = Passwords::new(args.password_file.as_deref())?;
+    let passwords = passwords(args.password_file.as_deref())?;
     let expected = args.identity.identity()?;
     let trust = Trust::read(&args.ca)?;
-    let crls = read_crls(&args.crl, &mut passwords)?;
-    let key = args.key.as_deref().map(|file| read_key(file, &mut passwords)).transpose()?;
+    let crls = read_crls(&args.crl, &passwords)?;
+    let key = args.key.as_deref().map(|file| read_key(file, &passwords)).transpose()?;
     let at = args.at.unwrap_or_else(OffsetDateTime::now_utc);
     let mut failures = 0;
     for file in &args.files {
-        let subject = match Subject::read(file, &mut passwords) {
+        let subject = match Subject::read(file, &passwords) {
             Ok(subject) => subject,
             Err(error) => {
                 output.note(&format!("error: {error:#}"));
@@ -86,13 +86,13 @@ struct Subject {
 
 impl Subject {
     /// Takes the certificate that the file's own key is for, and without such a key the first.
-    fn read(file: &Path, passwords: &mut Passwords) -> anyhow::Result<Self> {
+    fn read(file: &Path, passwords: &SecretSource) -> anyhow::Result<Self> {
         let mut certificates = Vec::new();
         let mut keys = Vec::new();
         let mut other = None;
-        for document in read_documents(file, &mut |file| passwords.ask(file)).map_err(told)? {
+        for document in read_documents(file, &mut |asked_for| passwords.ask(asked_for)).map_err(told)? {
             let mut document = document.map_err(told)?;
-            document.unlock(&mut |_| passwords.given()).map_err(told)?;
+            document.unlock(&mut |asked_for| passwords.given(asked_for)).map_err(told)?;
             match document.content {
                 Content::Certificate(certificate) => certificates.push(certificate),
                 Content::PrivateKey(key) => keys.push(key),
@@ -125,10 +125,10 @@ impl Subject {
     }
 }
 
-fn read_crls(files: &[PathBuf], passwords: &mut Passwords) -> Result<Vec<Vec<u8>>, Failure> {
+fn read_crls(files: &[PathBuf], passwords: &SecretSource) -> Result<Vec<Vec<u8>>, Failure> {
     let mut crls = Vec::new();
     for file in files {
-        for document in read_documents(file, &mut |file| passwords.ask(file))? {
+        for document in read_documents(file, &mut |asked_for| passwords.ask(asked_for))? {
             match document?.content {
                 Content::Crl(der) => crls.push(der),
                 _ => return Err(Failure::Usage(anyhow!("`{}` is not a revocation list", file.display()))),
@@ -138,11 +138,11 @@ fn read_crls(files: &[PathBuf], passwords: &mut Passwords) -> Result<Vec<Vec<u8>
     Ok(crls)
 }
 
-fn read_key(file: &Path, passwords: &mut Passwords) -> Result<PublicKey, Failure> {
+fn read_key(file: &Path, passwords: &SecretSource) -> Result<PublicKey, Failure> {
     let mut keys = Vec::new();
-    for document in read_documents(file, &mut |file| passwords.ask(file))? {
+    for document in read_documents(file, &mut |asked_for| passwords.ask(asked_for))? {
         let mut document = document?;
-        document.unlock(&mut |file| passwords.ask(file))?;
+        document.unlock(&mut |asked_for| passwords.ask(asked_for))?;
         match document.content {
             Content::PrivateKey(key) | Content::PublicKey(key) => keys.push(key),
             Content::EncryptedKey(_) => {

@@ -46,8 +46,8 @@ fn a_key_that_others_can_read_is_refused_with_the_remedy() {
 #[cfg(unix)]
 fn an_encrypted_key_is_opened_by_file_or_environment_and_openssl_reads_it() {
     let shop = Shop::new();
-    write_secret(&shop, "passphrase", "open sesame\n");
-    write_secret(&shop, "wrong", "open barley\n");
+    shop.write_secret("passphrase", "open sesame\n");
+    shop.write_secret("wrong", "open barley\n");
     shop.ok("ca init locked --passphrase-file passphrase");
     let text = fs::read_to_string(shop.path("locked/issuing.key")).unwrap();
     assert!(text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"), "{text}");
@@ -69,7 +69,7 @@ fn an_encrypted_key_is_opened_by_file_or_environment_and_openssl_reads_it() {
 #[cfg(unix)]
 fn a_passphrase_that_others_can_read_is_refused() {
     let shop = Shop::new();
-    write_secret(&shop, "passphrase", "open sesame");
+    shop.write_secret("passphrase", "open sesame");
     set_mode(&shop.path("passphrase"), 0o644);
     let error = shop.fails(3, "ca init locked --passphrase-file passphrase");
     assert!(error.contains("hint: chmod 600 passphrase"), "{error}");
@@ -156,7 +156,7 @@ fn an_imported_chain_must_hang_together() {
 #[cfg(unix)]
 fn a_key_that_comes_encrypted_stays_encrypted() {
     let shop = Shop::new();
-    write_secret(&shop, "passphrase", "open sesame");
+    shop.write_secret("passphrase", "open sesame");
     shop.openssl("pkcs8 -topk8 -in ca/issuing.key -out locked.key -passout file:passphrase");
     set_mode(&shop.path("locked.key"), 0o600);
     shop.ok("ca import copy --certificate ca/issuing.pem --chain ca/root.pem --key locked.key --passphrase-file passphrase");
@@ -216,12 +216,6 @@ fn a_policy_with_a_mistake_stops_issuing() {
     fs::write(shop.path("ca/policy.toml"), "max_day = 3\n").unwrap();
     let error = shop.fails(3, "issue --ca ca --out out --device-id a");
     assert!(error.contains("policy.toml") && error.contains("max_day"), "{error}");
-}
-
-#[cfg(unix)]
-fn write_secret(shop: &Shop, name: &str, text: &str) {
-    shop.write(name, text);
-    set_mode(&shop.path(name), 0o600);
 }
 
 #[cfg(unix)]

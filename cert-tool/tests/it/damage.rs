@@ -60,7 +60,7 @@ fn files() -> &'static [Vec<u8>] {
 
 fn look_at(bytes: &[u8]) {
     let input = std::io::Cursor::new(bytes.to_vec());
-    if let Ok(documents) = read_documents_from(input.clone(), Path::new("it"), &mut |_| None) {
+    if let Ok(documents) = read_documents_from(input.clone(), Path::new("it"), &mut |_| Ok(None)) {
         for document in documents.flatten() {
             let description = Description::of(&document);
             assert!(description.facts().count() > 1);

@@ -80,7 +80,7 @@ fn a_key_its_request_and_its_certificate_show_the_same_public_key_and_never_the_
     shop.openssl("pkey -in key.pem -pubout -out public.pem");
     shop.openssl("pkcs12 -export -in a.pem -inkey key.pem -passout pass:secret -name mine -out new.pfx");
     shop.openssl("pkcs12 -export -legacy -in a.pem -inkey key.pem -passout pass:secret -out old.pfx");
-    shop.write("password", "secret\n");
+    shop.write_secret("password", "secret\n");
     let files = "key.pem key.der public.pem a.csr a.pem new.pfx old.pfx";
     let text = shop.ok(&format!("show {files} --password-file password --format json"));
     let said = lines(&text);
@@ -116,20 +116,23 @@ fn a_password_is_asked_for_and_a_wrong_one_is_told() {
     shop.openssl("req -x509 -new -key key.pem -subj /CN=a -days 1 -out a.pem");
     shop.openssl("pkcs12 -export -in a.pem -inkey key.pem -passout pass:secret -out a.pfx");
     shop.openssl("pkcs8 -topk8 -in key.pem -passout pass:secret -out locked.pem");
-    shop.write("wrong", "guess\n");
+    shop.write_secret("wrong", "guess\n");
     let said = shop.fails(1, "thumbprint a.pfx");
-    assert!(said.contains("`a.pfx` needs a password\n  hint: give it with --password-file"), "{said}");
+    assert!(said.contains("`a.pfx` is locked\n  hint: give its password (--password-file"), "{said}");
     let said = shop.fails(1, "thumbprint a.pfx --password-file wrong");
-    assert!(said.contains("the password does not open `a.pfx`") && !said.contains("guess"), "{said}");
+    assert!(
+        said.contains("that password, passphrase or PIN does not open `a.pfx`") && !said.contains("guess"),
+        "{said}"
+    );
     assert!(shop.fails(2, "thumbprint a.pfx --password-file none").contains("`none`"));
     assert_eq!(lines(&shop.ok("show locked.pem --format json"))[0]["kind"], "encrypted private key");
     assert!(shop.fails(1, "thumbprint locked.pem").contains("`locked.pem` is an encrypted private key"));
-    shop.write("right", "secret\n");
+    shop.write_secret("right", "secret\n");
     let open = lines(&shop.ok("show key.pem locked.pem --password-file right --format json"));
     assert_eq!(open[0]["public_key_sha256"], open[1]["public_key_sha256"]);
     assert_eq!(open[1]["kind"], "private key");
     let said = shop.fails(1, "show locked.pem --password-file wrong");
-    assert!(said.contains("does not open the key in `locked.pem`"), "{said}");
+    assert!(said.contains("does not open `locked.pem`"), "{said}");
     let verify = "verify a.pem --ca a.pem --key locked.pem";
     assert!(shop.fails(2, verify).contains("`locked.pem` is locked: it needs its password"));
     assert!(shop.run(&format!("{verify} --password-file right")).out.contains("private key: ok"));

@@ -73,7 +73,7 @@ fn a_chain_stands_behind_each_certificate_when_asked_for() {
 fn openssl_opens_the_pfx() {
     let shop = Shop::new();
     shop.ok("issue --ca ca --count 1 --pattern d{} --out out");
-    shop.write("password", "correct horse\n");
+    shop.write_secret("password", "correct horse\n");
     for style in ["", " --legacy"] {
         let _ = std::fs::remove_file(shop.path("d1.pfx"));
         shop.ok(&format!("pfx out --device-id d1 --out d1.pfx --password-file password{style}"));
@@ -139,7 +139,7 @@ fn all_certificates_between_the_root_and_the_device_are_handed_on() {
     assert_eq!(subjects(&folder), ["e", "line", "plant", "region"]);
     let bundle = std::fs::read(shop.path("bundle/certificates.pem")).unwrap();
     assert_eq!(subjects(&bundle), ["a", "line", "plant", "region", "a2", "line", "plant", "region"]);
-    shop.write("password", "correct horse");
+    shop.write_secret("password", "correct horse");
     shop.ok("pfx folder --device-id e --out e.pfx --password-file password");
     let shown = shop.openssl("pkcs12 -in e.pfx -nokeys -passin file:password");
     assert_eq!(shown.matches("BEGIN CERTIFICATE").count(), 4, "{shown}");

@@ -160,6 +160,17 @@ impl Shop {
         std::fs::write(self.path(name), text).unwrap();
     }
 
+    /// Writes a file that only its owner can read.
+    pub(crate) fn write_secret(&self, name: &str, text: &str) {
+        self.write(name, text);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+
+            std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.factory.path(name)
     }

@@ -68,7 +68,7 @@ fn the_key_must_be_the_one_that_it_is_for() {
     shop.openssl(
         "pkcs12 -export -in out/devices/a/chain.pem -inkey out/devices/a/key.pem -passout pass:x -out a.pfx",
     );
-    shop.write("password", "x");
+    shop.write_secret("password", "x");
     let said = shop.ok("verify a.pfx --ca ca/root.pem --device-id a --password-file password");
     assert!(said.contains("private key: ok"), "{said}");
 }

@@ -24,7 +24,8 @@ pub(super) async fn run(
     let target = Target::resolve(args.job.target.choice(), ".".as_ref())?;
     printer.note(format_args!("hub: {target}"));
     let order = Order::of(args, &target)?;
-    let certificates = Certificates::open(order.options.issue.clone(), &target, printer)?;
+    let certificates =
+        Certificates::open(order.options.issue.clone(), &args.unlock.secrets(), &target, printer)?;
     let mut ledger = Ledger::open(location)?;
     let (hub, run, loaded) = order.begin(target, &mut ledger, printer).await?;
     let job = Job {

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use batch_file::ReadOptions;
+use cert_tool::SecretSource;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hub_types::limits::Tier;
 use hub_types::twin::{JsonObject, Nulls, Section, check_section};
@@ -161,6 +162,8 @@ pub(super) struct ApplyArgs {
     #[arg(long)]
     pub(super) no_verify: bool,
     #[command(flatten)]
+    pub(super) unlock: UnlockArgs,
+    #[command(flatten)]
     pub(super) work: WorkArgs,
 }
 
@@ -209,6 +212,29 @@ pub(super) struct ResumeArgs {
     /// Do not read everything back in the end.
     #[arg(long)]
     pub(super) no_verify: bool,
+    #[command(flatten)]
+    pub(super) unlock: UnlockArgs,
+}
+
+/// What opens the CA's key, as for `cert-tool issue`.
+#[derive(Debug, Args)]
+pub(super) struct UnlockArgs {
+    /// A private file whose first line is the passphrase of the CA's key; without,
+    /// CERT_TOOL_PASSPHRASE is taken, or it is asked for.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// A private file whose first line is the PIN of the PKCS#11 token that has the CA's key;
+    /// without, CERT_TOOL_PIN is taken, or it is asked for.
+    #[arg(long, value_name = "FILE")]
+    pin_file: Option<PathBuf>,
+}
+
+impl UnlockArgs {
+    /// Where the CA's secrets come from.
+    pub(super) fn secrets(&self) -> SecretSource {
+        let (passphrase_file, pin_file) = (self.passphrase_file.clone(), self.pin_file.clone());
+        SecretSource { passphrase_file, pin_file, ..SecretSource::default() }
+    }
 }
 
 #[derive(Debug, Args)]

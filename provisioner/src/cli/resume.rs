@@ -20,7 +20,8 @@ pub(super) async fn run(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let opened = Opened::open(&args.share, location, printer)?;
-    let certificates = Certificates::open(opened.run.options.issue.clone(), &opened.target, printer)?;
+    let issue = opened.run.options.issue.clone();
+    let certificates = Certificates::open(issue, &args.unlock.secrets(), &opened.target, printer)?;
     opened.carry_out(&args.share, certificates, !args.no_verify, location, printer).await
 }
 

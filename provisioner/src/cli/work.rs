@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cert_tool::{CaOptions, CertificateAuthority, IssueOptions, IssuedStore, Sink};
+use cert_tool::{CaOptions, CertificateAuthority, IssueOptions, IssuedStore, SecretSource, Sink};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -36,13 +36,14 @@ impl Certificates {
     /// without a CA is a slip of the pen.
     pub(super) fn open(
         folders: Option<(PathBuf, PathBuf)>,
+        secrets: &SecretSource,
         target: &Target,
         printer: &Printer,
     ) -> Result<Option<Self>, Failure> {
         let Some((folder, issued)) = folders else { return Ok(None) };
         let now = now();
         let ca = match (CertificateAuthority::exists(&folder), target) {
-            (true, _) => CertificateAuthority::open(&folder)?,
+            (true, _) => CertificateAuthority::open_with(&folder, &mut |locked| secrets.ask(locked))?,
             (false, Target::Embedded { .. }) => {
                 printer.note(format_args!("CA: made a test CA in {}", folder.display()));
                 CertificateAuthority::init(&folder, &CaOptions::default(), now)?
