@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use hub_types::identity::{Device, Status};
-use hub_types::{Authentication, DeviceId, ErrorCode, Etag, IdentityId, IfMatch, Timestamp};
+use hub_types::{Authentication, DeviceId, ErrorCode, Etag, IdentityId, IfMatch, ModuleId, Timestamp};
 
+use self::module_index::ModuleIndex;
+use self::record::ModuleRecord;
 use crate::random;
 use crate::refusal::Refusal;
 
@@ -30,6 +32,7 @@ mod export;
 mod journal;
 mod keys;
 mod module;
+mod module_index;
 mod presence;
 mod record;
 mod scope;
@@ -43,7 +46,8 @@ mod twin;
 pub(crate) struct Registry {
     devices: BTreeMap<DeviceId, Box<DeviceRecord>>,
     disabled: usize,
-    modules: usize,
+    /// The modules themselves are with their devices.
+    modules: ModuleIndex,
     /// How many devices and modules there may be; none is no bound.
     capacity: Option<usize>,
     connected: usize,
@@ -100,13 +104,15 @@ impl Registry {
         let mut registry = Self::default();
         for (id, device) in &devices {
             registry.disabled += usize::from(device.settings.status == Status::Disabled);
-            registry.modules += device.modules.len();
             let modules = device.modules.values().map(|module| module.identity.generation);
             let newest = modules.fold(device.identity.generation, u64::max);
             registry.last_generation = registry.last_generation.max(newest);
             let expires = device.commands.as_ref().and_then(|queue| queue.next_expiry());
             registry.expiries.extend(expires.map(|expires| (expires, id.clone())));
         }
+        let modules =
+            devices.iter().flat_map(|(id, device)| device.modules.keys().map(move |module| (id, module)));
+        registry.modules = modules.map(|(device, module)| (device.clone(), module.clone())).collect();
         registry.devices = devices.into_iter().collect();
         registry
     }
@@ -122,6 +128,28 @@ impl Registry {
         }
     }
 
+    /// The devices from a bound on that have a module of this id, in order.
+    pub(crate) fn devices_with_module(
+        &self,
+        module: &ModuleId,
+        start: Bound<&DeviceId>,
+    ) -> impl Iterator<Item = &DeviceId> {
+        self.modules.devices(module, start)
+    }
+
+    /// Puts a module into a device that is there. Every new module goes through here.
+    fn add_module(&mut self, device: &DeviceId, id: &ModuleId, record: ModuleRecord) -> Answer<()> {
+        self.device_mut(device)?.modules.insert(id.clone(), Box::new(record));
+        self.modules.insert(device, id);
+        Ok(())
+    }
+
+    fn remove_module(&mut self, device: &DeviceId, id: &ModuleId) -> Answer<()> {
+        self.device_mut(device)?.modules.remove(id);
+        self.modules.remove(device, id);
+        Ok(())
+    }
+
     fn device_mut(&mut self, id: &DeviceId) -> Answer<&mut DeviceRecord> {
         let found = self.devices.get_mut(id).map(AsMut::as_mut);
         found.ok_or_else(|| Refusal::device_not_found(id))
@@ -130,7 +158,7 @@ impl Registry {
     /// Refuses when there is no room for another identity.
     fn check_room(&self) -> Answer<()> {
         match self.capacity {
-            Some(capacity) if self.devices.len() + self.modules >= capacity => Err(Refusal::new(
+            Some(capacity) if self.devices.len() + self.modules.len() >= capacity => Err(Refusal::new(
                 ErrorCode::IotHubQuotaExceeded,
                 format!("the hub is full: it has {capacity} devices and modules"),
             )),

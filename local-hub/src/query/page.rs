@@ -140,7 +140,8 @@ fn step(
     Ok(None)
 }
 
-/// The devices that are not behind yet: all of them, or those that the condition names.
+/// The devices that are not behind yet: all of them, or those that the condition names by their
+/// ids or by the ids of modules. At least as many as a step takes, if there are so many.
 fn devices<'r>(
     registry: &'r Registry,
     query: &Query,
@@ -151,15 +152,17 @@ fn devices<'r>(
         Some(place) if place.module().is_some() => Bound::Included(place.device()),
         Some(place) => Bound::Excluded(place.device()),
     };
-    let Some(named) = query.device_ids() else {
+    let named: BTreeSet<DeviceId> = if let Some(ids) = query.device_ids() {
+        let ids: BTreeSet<_> = ids.into_iter().filter_map(|id| DeviceId::new(id).ok()).collect();
+        ids.range::<DeviceId, _>((start, Bound::Unbounded)).cloned().collect()
+    } else if let Some(ids) = query.module_ids().filter(|_| query.from == Collection::Modules) {
+        let ids: Vec<_> = ids.into_iter().filter_map(|id| ModuleId::new(id).ok()).collect();
+        let first = |id| registry.devices_with_module(id, start).take(DEVICES_PER_STEP);
+        ids.iter().flat_map(first).cloned().collect()
+    } else {
         return Box::new(registry.devices_from(start));
     };
-    let ids: BTreeSet<DeviceId> = named.into_iter().filter_map(|id| DeviceId::new(id).ok()).collect();
-    let rest: Vec<_> = ids
-        .range::<DeviceId, _>((start, Bound::Unbounded))
-        .filter_map(|id| registry.device_entry(id))
-        .collect();
-    Box::new(rest.into_iter())
+    Box::new(named.into_iter().filter_map(|id| registry.device_entry(&id)))
 }
 
 fn twins<'r>(

@@ -140,9 +140,9 @@ impl Path {
         self.0.last().map_or("", String::as_str)
     }
 
-    /// Whether it is `deviceId`.
-    pub(crate) fn is_device_id(&self) -> bool {
-        matches!(self.0.as_slice(), [name] if name.eq_ignore_ascii_case("deviceId"))
+    /// Whether it is this member of the twin itself.
+    pub(crate) fn is_member(&self, name: &str) -> bool {
+        matches!(self.0.as_slice(), [only] if only.eq_ignore_ascii_case(name))
     }
 }
 
@@ -150,17 +150,23 @@ impl Query {
     /// The ids of the only devices that the condition can hold for, where it says so by
     /// `deviceId = '…'` or `deviceId IN […]`; then there is no need to look through all devices.
     pub(crate) fn device_ids(&self) -> Option<BTreeSet<&str>> {
-        self.filter.as_ref()?.device_ids()
+        self.filter.as_ref()?.values_of("deviceId")
+    }
+
+    /// The same of modules.
+    pub(crate) fn module_ids(&self) -> Option<BTreeSet<&str>> {
+        self.filter.as_ref()?.values_of("moduleId")
     }
 }
 
 impl Condition {
-    fn device_ids(&self) -> Option<BTreeSet<&str>> {
+    /// The only values of a member with which the condition can hold, if it leaves not all of them open.
+    fn values_of(&self, member: &str) -> Option<BTreeSet<&str>> {
         match self {
-            Self::And(parts) => parts.iter().filter_map(Self::device_ids).reduce(|a, b| &a & &b),
-            // One alternative that leaves all devices open leaves them open for the whole.
+            Self::And(parts) => parts.iter().filter_map(|part| part.values_of(member)).reduce(|a, b| &a & &b),
+            // One alternative that leaves all values open leaves them open for the whole.
             Self::Or(parts) => {
-                let parts = parts.iter().map(Self::device_ids).collect::<Option<Vec<_>>>()?;
+                let parts = parts.iter().map(|part| part.values_of(member)).collect::<Option<Vec<_>>>()?;
                 Some(parts.into_iter().flatten().collect())
             }
             Self::Compare {
@@ -172,8 +178,8 @@ impl Condition {
                 left: Operand::Literal(literal),
                 operator: Operator::Equal,
                 right: Operand::Path(path),
-            } if path.is_device_id() => Some(literal.as_text().into_iter().collect()),
-            Self::In { operand: Operand::Path(path), list, negated: false } if path.is_device_id() => {
+            } if path.is_member(member) => Some(literal.as_text().into_iter().collect()),
+            Self::In { operand: Operand::Path(path), list, negated: false } if path.is_member(member) => {
                 // What is no text is no id.
                 Some(list.iter().filter_map(Literal::as_text).collect())
             }

@@ -258,6 +258,60 @@ fn a_condition_on_the_id_spares_the_scan() {
     }
 }
 
+#[test]
+fn a_condition_on_the_module_id_spares_the_scan() {
+    let ids = |condition: &str| {
+        let query = Query::parse(&format!("SELECT * FROM devices.modules WHERE {condition}")).unwrap();
+        query.module_ids().map(|ids| ids.into_iter().collect::<Vec<_>>().join(" "))
+    };
+    for (condition, expected) in [
+        ("moduleId = 'x'", Some("x")),
+        ("ModuleId IN ['y', 'x'] AND a = 1", Some("x y")),
+        ("moduleId = 'x' OR moduleId = 'y'", Some("x y")),
+        ("moduleId = 'x' OR deviceId = 'y'", None),
+        ("moduleId != 'x'", None),
+    ] {
+        assert_eq!(ids(condition).as_deref(), expected, "{condition}");
+    }
+}
+
+/// Many more than one step looks at, in pages that end anywhere.
+#[test]
+fn what_the_index_of_modules_finds_is_what_a_scan_finds() {
+    let devices = (0..5000).map(|n| json!({"id": format!("d{n:04}")}));
+    let modules = (0..5000).flat_map(|n| {
+        let of = move |name: &str| json!({"id": format!("d{n:04}"), "moduleId": name});
+        let wanted = [("all", 1), ("half", 2), ("few", 999)].into_iter().filter(move |(_, of)| n % of == 0);
+        wanted.map(move |(name, _)| of(name))
+    });
+    let hub = hub_with(devices.chain(modules).collect());
+    let all_of = |condition: &str, size| {
+        let text = format!("SELECT deviceId, moduleId FROM devices.modules WHERE {condition}");
+        let (mut all, mut token) = (Vec::new(), None::<String>);
+        loop {
+            let (rows, next) = page(&hub, &text, size, token.as_deref()).unwrap();
+            all.extend(rows.as_array().unwrap().iter().map(ToString::to_string));
+            token = next;
+            if token.is_none() {
+                return all;
+            }
+        }
+    };
+    for (indexed, scanned, count) in [
+        ("moduleId = 'few'", "NOT moduleId != 'few'", 6),
+        ("moduleId = 'half'", "NOT moduleId != 'half'", 2500),
+        ("moduleId IN ['few', 'all']", "NOT moduleId NIN ['few', 'all']", 5006),
+        ("moduleId = 'none'", "NOT moduleId != 'none'", 0),
+        ("moduleId = 'no module id'", "NOT moduleId != 'no module id'", 0),
+    ] {
+        let wanted = all_of(scanned, 10_000);
+        assert_eq!(wanted.len(), count, "{scanned}");
+        for size in [10_000, 777] {
+            assert_eq!(all_of(indexed, size), wanted, "{indexed}");
+        }
+    }
+}
+
 /// One condition without AND, OR and NOT around it.
 fn any_test() -> impl Strategy<Value = String> {
     let path = prop_oneof![

@@ -94,9 +94,9 @@ impl Registry {
             return Err(Refusal::device_not_found(id));
         };
         self.disabled -= usize::from(record.settings.status == Status::Disabled);
-        self.modules -= record.modules.len();
         self.connected -= usize::from(record.identity.is_connected());
         for module in record.modules.keys() {
+            self.modules.remove(id, module);
             journal.deleted(id, Some(module));
         }
         journal.deleted(id, None);
@@ -122,14 +122,11 @@ impl Registry {
             match (device.is_edge(), device.modules.contains_key(&module)) {
                 (true, false) => {
                     let generation = self.next_generation(now);
-                    let record = Box::new(ModuleRecord::system(generation));
-                    self.device_mut(id)?.modules.insert(module.clone(), record);
-                    self.modules += 1;
+                    self.add_module(id, &module, ModuleRecord::system(generation))?;
                     journal.created(id, Some(&module));
                 }
                 (false, true) => {
-                    self.device_mut(id)?.modules.remove(&module);
-                    self.modules -= 1;
+                    self.remove_module(id, &module)?;
                     journal.deleted(id, Some(&module));
                 }
                 (true, true) | (false, false) => {}

@@ -80,8 +80,7 @@ impl Registry {
             identity: IdentityRecord::new(generation, authentication, twin),
             managed_by: spec.managed_by.map(Into::into),
         };
-        self.device_mut(device)?.modules.insert(id.clone(), Box::new(record));
-        self.modules += 1;
+        self.add_module(device, &id, record)?;
         journal.created(device, Some(&id));
         Ok(())
     }
@@ -115,8 +114,7 @@ impl Registry {
     ) -> Answer<()> {
         check_not_system(id)?;
         check_etag(demand, &self.module_mut(device, id)?.identity.etag())?;
-        self.device_mut(device)?.modules.remove(id);
-        self.modules -= 1;
+        self.remove_module(device, id)?;
         journal.deleted(device, Some(id));
         Ok(())
     }
