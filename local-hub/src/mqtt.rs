@@ -1,9 +1,10 @@
 //! Devices and modules over MQTT 3.1.1.
 //!
 //! Packets and their state are `mqtt-protocol-core`'s affair ([`wire`]). Ours is what IoT Hub makes
-//! of them: who may connect ([`gate`], [`username`]), which topics there are ([`topic`]), and what
-//! happens on them ([`session`]), with faults and the request log ([`attempt`]). It is no broker: nobody reaches another's topics. Source:
-//! "Communicate with an IoT hub using the MQTT protocol".
+//! of them: who may connect ([`connect`], [`gate`], [`username`]), which topics there are ([`topic`]),
+//! and what happens on them ([`session`]), with faults and the request log ([`attempt`]). It is no
+//! broker: nobody reaches another's topics. Source: "Communicate with an IoT hub using the MQTT
+//! protocol".
 
 use std::sync::Arc;
 
@@ -15,12 +16,13 @@ use tokio_util::sync::CancellationToken;
 use crate::listener::Protocol;
 use crate::resettable::Resettable;
 
+pub(crate) use connect::run;
 pub(crate) use gate::Gate;
 pub(crate) use operation::operation_names;
-pub(crate) use session::run;
 pub(crate) use wire::MAX_PACKET_BYTES;
 
 mod attempt;
+mod connect;
 mod gate;
 mod operation;
 mod session;

@@ -1,0 +1,93 @@
+//! What the hub sends of its own accord.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::super::operation::Operation;
+use super::super::topic;
+use super::super::wire::Ended;
+use super::Session;
+use crate::connections::{Downlink, MethodCall};
+use crate::registry::Feed;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
+    pub(super) async fn pass_on(&mut self, message: Downlink) -> Result<(), Ended> {
+        match message {
+            Downlink::Commands => self.send_commands().await,
+            Downlink::Desired(notice) => {
+                let topic = topic::desired_notification(notice.version);
+                self.push(Operation::ReceiveDesired, &topic, notice.payload).await.map(drop)
+            }
+            Downlink::Method(call) => self.call(call).await,
+        }
+    }
+
+    async fn call(&mut self, call: MethodCall) -> Result<(), Ended> {
+        self.calls.retain(|_, caller| !caller.is_closed());
+        self.last_call += 1;
+        self.calls.insert(self.last_call, call.answer);
+        let topic = topic::method(&call.name, self.last_call);
+        self.push(Operation::ReceiveMethod, &topic, call.payload).await.map(drop)
+    }
+
+    /// Sends the messages that wait for the device, as far as it takes them.
+    pub(super) async fn send_commands(&mut self) -> Result<(), Ended> {
+        while self.wire.has_room() && self.subscriptions.get(Feed::Commands).is_some() {
+            let device = self.identity.device();
+            let Some(command) = self.hub.command_after(device, self.last_command) else {
+                return Ok(());
+            };
+            self.last_command = command.sequence;
+            let topic = topic::command(self.identity, &command.properties);
+            match self.push(Operation::ReceiveCommand, &topic, command.payload).await? {
+                Some(id) => {
+                    self.commands.insert(id, command.sequence);
+                }
+                // Nobody will say that it has arrived.
+                None => self.complete(command.sequence).await,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn acknowledged(&mut self, id: u16) -> Result<(), Ended> {
+        if let Some(sequence) = self.commands.remove(&id) {
+            let attempt = self.begin(Operation::CompleteCommand).await?;
+            self.demand_success(&attempt, 204)?;
+            self.complete(sequence).await;
+            self.spoil(&attempt, self.wire.waiting()).await?;
+        }
+        self.send_commands().await
+    }
+
+    async fn complete(&self, sequence: u64) {
+        if let Err(refusal) = self.hub.complete_command(self.identity.device(), sequence).await {
+            tracing::warn!(identity = %self.identity, "a message stays in the queue: {}", refusal.text);
+        }
+    }
+
+    /// Sends what the client has not asked for just now, if it is subscribed to it.
+    async fn push(
+        &mut self,
+        operation: Operation,
+        topic: &str,
+        payload: Vec<u8>,
+    ) -> Result<Option<u16>, Ended> {
+        let feed = match operation {
+            Operation::ReceiveDesired => Feed::DesiredProperties,
+            Operation::ReceiveMethod => Feed::Methods,
+            _ => Feed::Commands,
+        };
+        if self.subscriptions.get(feed).is_none() {
+            return Ok(None);
+        }
+        let attempt = self.begin(operation).await?;
+        self.demand_success(&attempt, 200)?;
+        if operation == Operation::ReceiveDesired {
+            self.hub.throttle().charge(payload.len());
+        }
+        let before = self.wire.waiting();
+        let id = self.send(feed, topic, payload)?;
+        self.spoil(&attempt, before).await?;
+        Ok(id)
+    }
+}

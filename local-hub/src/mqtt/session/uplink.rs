@@ -1,0 +1,142 @@
+//! What the client asks for.
+
+use hub_types::ErrorCode;
+use hub_types::limits::{MAX_METHOD_BYTES, MAX_TELEMETRY_BYTES, OperationClass};
+use mqtt_protocol_core::mqtt::packet::Qos;
+use mqtt_protocol_core::mqtt::packet::v3_1_1::{Puback, Publish, Suback, Subscribe, Unsuback, Unsubscribe};
+use mqtt_protocol_core::mqtt::result_code::SubackReturnCode;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::super::operation::Operation;
+use super::super::topic::{self, Uplink};
+use super::super::twin::{self, Response};
+use super::super::wire::Ended;
+use super::Session;
+use crate::connections::MethodAnswer;
+use crate::refusal::Refusal;
+use crate::registry::{Answer, Feed, Quality};
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
+    pub(super) async fn published(&mut self, publish: &Publish) -> Result<(), Ended> {
+        let topic = publish.topic_name();
+        if publish.qos() == Qos::ExactlyOnce {
+            return Err(Ended::Violation("IoT Hub has no quality of service 2".to_owned()));
+        }
+        let uplink = Uplink::parse(topic, self.identity);
+        let uplink = uplink.ok_or_else(|| Ended::Violation(format!("it may not publish to `{topic}`")))?;
+        self.hub.active(self.identity);
+        let attempt = self.begin(uplink.operation()).await?;
+        let done = match attempt.check() {
+            Ok(()) => self.perform(uplink, publish.payload().as_slice()).await,
+            Err(refusal) => Err(refusal),
+        };
+        attempt
+            .ended(done.as_ref().map(|response| response.as_ref().map_or(204, |response| response.status)));
+        let response = match (done, uplink.rid()) {
+            (Ok(response), _) => response,
+            (Err(refusal), Some(rid)) => Some(twin::refused(self.hub, rid, &refusal)),
+            (Err(refusal), None) => return Err(Ended::Refused(refusal.text)),
+        };
+        let before = self.wire.waiting();
+        if let Some(id) = publish.packet_id() {
+            let puback = Puback::builder().packet_id(id).build().map_err(Ended::Malformed)?;
+            self.wire.send(puback);
+        }
+        if let Some(Response { topic, payload, .. }) = response {
+            self.send(Feed::TwinResponses, &topic, payload)?;
+        }
+        self.spoil(&attempt, before).await
+    }
+
+    /// Does what the client asks; twin requests have a response.
+    async fn perform(&mut self, uplink: Uplink<'_>, payload: &[u8]) -> Answer<Option<Response>> {
+        match uplink {
+            Uplink::GetTwin { rid } => twin::get(self.hub, self.identity, rid).await.map(Some),
+            Uplink::Report { rid, base } => {
+                twin::report(self.hub, self.identity, rid, base, payload).await.map(Some)
+            }
+            Uplink::MethodAnswer { rid, status } => self.answered(rid, status, payload).map(|()| None),
+            Uplink::Telemetry { properties } => {
+                self.telemetry(properties.len() + payload.len()).await.map(|()| None)
+            }
+        }
+    }
+
+    /// A message to the cloud.
+    async fn telemetry(&self, bytes: usize) -> Answer<()> {
+        if bytes > MAX_TELEMETRY_BYTES {
+            return Err(too_large("a message is larger than 256 KB"));
+        }
+        twin::admit(self.hub, OperationClass::DeviceToCloud, "DeviceTelemetry").await?;
+        self.hub.throttle().charge(bytes);
+        self.hub.count_telemetry();
+        Ok(())
+    }
+
+    /// A direct method has been answered; nobody may wait for it any more.
+    fn answered(&mut self, rid: u64, status: i32, payload: &[u8]) -> Answer<()> {
+        if payload.len() > MAX_METHOD_BYTES {
+            return Err(too_large("the answer to a direct method is larger than 128 KB"));
+        }
+        if let Some(caller) = self.calls.remove(&rid) {
+            let _ = caller.send(MethodAnswer { status, payload: payload.to_vec() });
+        }
+        Ok(())
+    }
+
+    pub(super) async fn subscribe(&mut self, subscribe: &Subscribe) -> Result<(), Ended> {
+        let attempt = self.begin(Operation::Subscribe).await?;
+        let refused = attempt.check().err();
+        let mut codes = Vec::new();
+        for entry in subscribe.entries() {
+            // IoT Hub grants 1 at most. Other filters than its own it does not grant at all.
+            let (quality, code) = match entry.sub_opts().qos() {
+                Qos::AtMostOnce => (Quality::AtMostOnce, SubackReturnCode::SuccessMaximumQos0),
+                Qos::AtLeastOnce | Qos::ExactlyOnce => {
+                    (Quality::AtLeastOnce, SubackReturnCode::SuccessMaximumQos1)
+                }
+            };
+            codes.push(match topic::feed(entry.topic_filter(), self.identity) {
+                Some(feed) if refused.is_none() => {
+                    self.set_subscription(feed, Some(quality));
+                    code
+                }
+                _ => SubackReturnCode::Failure,
+            });
+        }
+        let refused = refused.or_else(|| codes.contains(&SubackReturnCode::Failure).then(not_own_filter));
+        attempt.ended(refused.as_ref().map_or(Ok(200), Err));
+        let before = self.wire.waiting();
+        let suback = Suback::builder().packet_id(subscribe.packet_id()).return_codes(codes);
+        self.wire.send(suback.build().map_err(Ended::Malformed)?);
+        self.spoil(&attempt, before).await?;
+        self.send_commands().await
+    }
+
+    pub(super) async fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), Ended> {
+        let attempt = self.begin(Operation::Unsubscribe).await?;
+        self.demand_success(&attempt, 200)?;
+        for filter in unsubscribe.entries() {
+            if let Some(feed) = topic::feed(filter.as_str(), self.identity) {
+                self.set_subscription(feed, None);
+            }
+        }
+        let before = self.wire.waiting();
+        let unsuback = Unsuback::builder().packet_id(unsubscribe.packet_id());
+        self.wire.send(unsuback.build().map_err(Ended::Malformed)?);
+        self.spoil(&attempt, before).await
+    }
+
+    fn set_subscription(&mut self, feed: Feed, quality: Option<Quality>) {
+        self.subscriptions.set(feed, quality);
+        self.hub.subscribe(self.identity, &self.seat.link, feed, quality);
+    }
+}
+
+fn too_large(text: &str) -> Refusal {
+    Refusal::new(ErrorCode::MessageTooLarge, text)
+}
+
+fn not_own_filter() -> Refusal {
+    Refusal::new(ErrorCode::IotHubUnauthorizedAccess, "a filter is none of the identity's own")
+}
