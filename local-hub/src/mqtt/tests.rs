@@ -222,6 +222,22 @@ async fn telemetry_and_twin_reads_use_up_the_messages_of_the_day() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn on_other_tiers_a_message_of_the_day_has_4_kb() {
+    let gate = gate(Tier::S1).await;
+    // Ten are left of 400,000.
+    gate.hub.throttle().charge(399_990 * 4096);
+    let mut device = Client::connect(&gate).await.unwrap();
+    for _ in 0..4 {
+        device.publish(EVENTS, &[b'x'; 4097]).await;
+    }
+    device.publish(EVENTS, &[b'x'; 4096]).await;
+    device.publish(EVENTS, b"").await;
+    device.publish(EVENTS, b"one too many").await;
+    assert!(device.next().await.is_none());
+    assert_eq!(gate.hub.telemetry_count(), 6);
+}
+
+#[tokio::test(start_paused = true)]
 async fn notifications_of_desired_properties_are_messages_too() {
     let gate = gate(Tier::F1).await;
     let mut device = Client::connect(&gate).await.unwrap();
