@@ -20,6 +20,70 @@ pub(crate) fn create_private_folder(path: &Path) -> Result<(), Error> {
     builder.create(path).map_err(Error::io("make the folder", path))
 }
 
+/// Makes a folder that only its owner can enter, and those above it; says whether it is new.
+pub(crate) fn create_new_private_folder(path: &Path) -> Result<bool, Error> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        // A parent is missing, or the reason is a real one, which this will tell.
+        Err(_) => create_private_folder(path).map(|()| false),
+    }
+}
+
+/// Writes a private file that must not be there yet. Until it is synced it may be
+/// gone, or there in part.
+pub(crate) fn write_unsynced_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(path).and_then(|mut file| file.write_all(bytes));
+    written.map_err(Error::io("write", path))
+}
+
+/// Takes a file to the disk.
+pub(crate) fn sync_file(path: &Path) -> Result<(), Error> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(Error::io("sync", path))
+}
+
+/// The file system that a folder is on. It has to be opened before what is to be synced is written: then
+/// it tells also of what failed meanwhile.
+pub(crate) struct Disk {
+    #[cfg(target_os = "linux")]
+    folder: File,
+    #[cfg(target_os = "linux")]
+    path: std::path::PathBuf,
+}
+
+#[cfg(target_os = "linux")]
+impl Disk {
+    pub(crate) fn of(path: &Path) -> Result<Self, Error> {
+        let folder = File::open(path).map_err(Error::io("open", path))?;
+        Ok(Self { folder, path: path.to_owned() })
+    }
+
+    /// Takes everything on it to the disk, if that can be done.
+    pub(crate) fn sync_all(&self) -> Result<bool, Error> {
+        rustix::fs::syncfs(&self.folder).map_err(|error| Error::io("sync", &self.path)(error.into()))?;
+        Ok(true)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Disk {
+    pub(crate) fn of(_: &Path) -> Result<Self, Error> {
+        Ok(Self {})
+    }
+
+    /// Takes everything on it to the disk, if that can be done.
+    pub(crate) fn sync_all(&self) -> Result<bool, Error> {
+        Ok(false)
+    }
+}
+
 /// Writes a private file that must not be there yet; it appears only when it is whole.
 pub(crate) fn write_new_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let folder = folder_of(path);

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use hub_types::thumbprint::upper_hex;
 use hub_types::{IdentityId, Sha1Thumbprint, Sha256Thumbprint};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use time::OffsetDateTime;
 
@@ -88,6 +89,8 @@ impl IssuanceIndex {
         let connect = || {
             let connection = Connection::open(&path)?;
             connection.busy_timeout(BUSY_TIMEOUT)?;
+            // Otherwise a statement may be prepared anew each time a value is bound.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
             connection.pragma_update(None, "journal_mode", "wal")?;
             // Written means written, also after a power cut.
             connection.pragma_update(None, "synchronous", "full")?;
@@ -264,9 +267,9 @@ impl IssuanceIndex {
             connection
                 .prepare_cached(
                     "SELECT c.identity FROM keys k JOIN certificates c ON c.id = k.certificate
-                     WHERE k.prefix = substr(?1, 1, 8) AND c.key = ?1 LIMIT 1",
+                     WHERE k.prefix = ?2 AND c.key = ?1 LIMIT 1",
                 )?
-                .query_row(params![key.as_bytes()], |row| identity(row, 0))
+                .query_row(params![key.as_bytes(), key.as_bytes().first_chunk::<8>()], |row| identity(row, 0))
                 .optional()
         };
         find(&self.connection).map_err(|source| Error::database(&self.path, source))

@@ -114,7 +114,7 @@ pub(crate) fn encode_public(label: &str, der: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    text.windows(wanted.len()).position(|window| window == wanted)
+    memchr::memmem::find(text, wanted)
 }
 
 pub(crate) const CERTIFICATE: &str = "CERTIFICATE";

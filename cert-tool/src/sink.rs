@@ -146,7 +146,7 @@ impl Payload {
     pub(crate) fn write(&mut self, planned: &Planned, made: &[Made]) -> Result<(), Error> {
         match self {
             Self::Database(database) => database.write(made),
-            Self::Folders(folders) => made.iter().try_for_each(|made| folders.write(made)),
+            Self::Folders(folders) => folders.write(made),
             Self::Stream(stream) => stream.write(made, planned.archived.as_ref()),
         }
     }

@@ -17,16 +17,19 @@ use crate::shop::Shop;
 pub(crate) fn run() {
     // The module looks for its tokens when it is loaded, so that the process must be born with the
     // variable.
-    match std::env::var_os(CONFIGURATION).filter(|_| std::env::var_os(CHILD).is_some()) {
-        Some(_) => measure(),
-        None => {
-            let folder = tempfile::tempdir().unwrap();
-            let configuration = make_token(folder.path());
-            let mut child = Command::new(std::env::current_exe().unwrap());
-            child.arg("token").env(CONFIGURATION, configuration).env(CHILD, "1");
-            assert!(child.status().unwrap().success());
-        }
+    if is_child() {
+        return measure();
     }
+    let folder = tempfile::tempdir().unwrap();
+    let configuration = make_token(folder.path());
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.arg("token").env(CONFIGURATION, configuration).env(CHILD, "1");
+    assert!(child.status().unwrap().success());
+}
+
+/// Whether this process was started by [`run`].
+pub(crate) fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
 }
 
 fn measure() {

@@ -1,6 +1,11 @@
 //! [`Folders`]: a folder for each identity, with `cert.pem`, `chain.pem` and `key.pem`.
+//!
+//! The files have their final names from the start: what is torn by a kill has no row in `issued.csv`
+//! yet, and is written again.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use hub_types::IdentityId;
 
@@ -37,21 +42,43 @@ impl Folders {
         has_others.then_some(Refusal::FolderOccupied { path })
     }
 
-    /// Writes a certificate's files; when it returns they survive a power cut.
-    pub(crate) fn write(&self, made: &Made) -> Result<(), Error> {
+    /// Writes the files of certificates, on all cores; when it returns they survive a power cut.
+    pub(crate) fn write(&self, made: &[Made]) -> Result<(), Error> {
+        let disk = fs::Disk::of(&self.root)?;
+        let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let share = made.len().div_ceil(threads).max(MIN_SHARE);
+        thread::scope(|scope| {
+            let write = |share: &[Made]| share.iter().try_for_each(|made| self.write_one(made));
+            let shares: Vec<_> = made.chunks(share).map(|share| scope.spawn(move || write(share))).collect();
+            let ends = shares.into_iter().map(|share| share.join().unwrap_or(Err(GONE)));
+            ends.collect::<Result<(), Error>>()
+        })?;
+        // One by one it takes longer, unless there are few.
+        if made.len() >= MANY && disk.sync_all()? {
+            return Ok(());
+        }
+        made.iter().try_for_each(|made| self.sync_one(made))
+    }
+
+    fn write_one(&self, made: &Made) -> Result<(), Error> {
         let folder = self.root.join(folder_name(&made.identity));
-        fs::create_private_folder(&folder)?;
-        remove_leftovers(&folder)?;
+        if !fs::create_new_private_folder(&folder)? {
+            remove_leftovers(&folder)?;
+        }
         if let Some(key) = &made.key_pem {
-            fs::write_new_private(&folder.join(KEY), key)?;
+            fs::write_unsynced_private(&folder.join(KEY), key)?;
         }
         let chain = [made.certificate_pem.as_slice(), &self.extras.chain_pem].concat();
-        fs::write_new_private(&folder.join(CHAIN), &chain)?;
-        fs::write_new_private(&folder.join(CERTIFICATE), &made.certificate_pem)?;
-        for parent in folder.ancestors().skip(1).take_while(|parent| parent.starts_with(&self.root)) {
-            fs::sync_folder(parent)?;
-        }
-        Ok(())
+        fs::write_unsynced_private(&folder.join(CHAIN), &chain)?;
+        fs::write_unsynced_private(&folder.join(CERTIFICATE), &made.certificate_pem)
+    }
+
+    fn sync_one(&self, made: &Made) -> Result<(), Error> {
+        let folder = self.root.join(folder_name(&made.identity));
+        let files = FILES.iter().map(|file| folder.join(file)).filter(|path| path.exists());
+        files.into_iter().try_for_each(|path| fs::sync_file(&path))?;
+        let parents = folder.ancestors().take_while(|parent| parent.starts_with(&self.root));
+        parents.into_iter().try_for_each(fs::sync_folder)
     }
 }
 
@@ -75,4 +102,10 @@ fn remove_leftovers(folder: &Path) -> Result<(), Error> {
 pub(crate) const CERTIFICATE: &str = "cert.pem";
 pub(crate) const CHAIN: &str = "chain.pem";
 pub(crate) const KEY: &str = "key.pem";
+/// From here on the whole file system is synced rather than each file.
+const MANY: usize = 64;
+/// Certificates for which a thread is worth starting.
+const MIN_SHARE: usize = 32;
+/// A thread never ends early, unless it panicked.
+const GONE: Error = Error::Crypto("a thread that writes files");
 const FILES: [&str; 3] = [CERTIFICATE, CHAIN, KEY];

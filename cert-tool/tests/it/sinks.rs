@@ -33,6 +33,32 @@ fn every_form_has_the_same_in_it() {
     }
 }
 
+/// So many that they are written by several threads and synced together.
+#[test]
+fn many_folders_are_whole_and_private_and_what_a_kill_tore_is_written_again() {
+    let shop = Shop::new();
+    let torn = shop.path("out/devices/d150");
+    std::fs::create_dir_all(&torn).unwrap();
+    std::fs::write(torn.join("key.pem"), "-----BEGIN PRIV").unwrap();
+    let command = "issue --ca ca --count 200 --pattern d{} --out out --sink folder";
+    assert!(shop.ok(command).starts_with("200 issued"));
+    for n in 1..=200 {
+        let folder = shop.path(&format!("out/devices/d{n}"));
+        let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+        let certificate = openssl::x509::X509::from_pem(&read("cert.pem")).unwrap();
+        let key = openssl::pkey::PKey::private_key_from_pem(&read("key.pem")).unwrap();
+        assert!(certificate.public_key().unwrap().public_eq(&key), "d{n}");
+        assert_eq!(openssl::x509::X509::stack_from_pem(&read("chain.pem")).unwrap().len(), 2);
+        #[cfg(unix)]
+        for name in ["cert.pem", "chain.pem", "key.pem"] {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(folder.join(name).metadata().unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(shop.path("out/devices")).unwrap().count(), 200);
+    assert!(shop.ok(command).starts_with("0 issued, 200 already there"));
+}
+
 #[test]
 fn tar_unpacks_an_archive_that_was_added_to() {
     let shop = Shop::new();
