@@ -53,6 +53,11 @@ impl<'a> Draft<'a> {
                 Some(Column::Free(name)) if excel::is_rounded_number(&text) => {
                     findings.cell_warning(name, &text, excel::rounded_number());
                 }
+                Some(Column::Free(name)) => {
+                    if let Some(flaw) = excel::doubt(&text) {
+                        findings.cell_warning(name, &text, flaw);
+                    }
+                }
                 _ => {}
             }
         }
@@ -241,6 +246,10 @@ fn module_id(text: &str) -> Result<ModuleId, Flaw> {
 fn check_id(text: &str) -> Result<(), Flaw> {
     if excel::is_rounded_number(text) {
         return Err(excel::rounded_number());
+    }
+    // No id has spaces, so this says more than that.
+    if let Some(flaw) = excel::doubt(text).filter(|_| text.contains(' ')) {
+        return Err(flaw);
     }
     if matches!(text, "." | "..") {
         return Err(Flaw::new(

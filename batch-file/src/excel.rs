@@ -34,6 +34,54 @@ pub(crate) fn rounded_number() -> Flaw {
     )
 }
 
+/// What to say of a text that a spreadsheet may have made of another one.
+pub(crate) fn doubt(value: &str) -> Option<Flaw> {
+    match () {
+        () if is_date(value) => Some(date()),
+        () if is_cut_number(value) => Some(cut_number()),
+        () => None,
+    }
+}
+
+/// Whether the value looks as a spreadsheet shows a date: `3-Apr`, `Apr-26`, in German `03. Apr`. It makes
+/// them of `3-4` and `APR26`.
+fn is_date(value: &str) -> bool {
+    let Some((one, other)) = value.split_once(". ").or_else(|| value.split_once('-')) else { return false };
+    let is_day = |text: &str| matches!(text.len(), 1 | 2) && text.bytes().all(|byte| byte.is_ascii_digit());
+    (is_day(one) && MONTHS.contains(&other)) || (is_day(other) && MONTHS.contains(&one))
+}
+
+/// What to say of a date.
+fn date() -> Flaw {
+    Flaw::new(
+        "this is what a spreadsheet makes of a text that looks like a date, such as `3-4` or `APR26`",
+        "format the column as text, enter the values again and export; if it is meant, leave it",
+    )
+}
+
+/// Whether the value has more digits than a spreadsheet keeps of a number, and zeros in place of the rest.
+fn is_cut_number(value: &str) -> bool {
+    let rest = value.as_bytes().get(KEPT_DIGITS..).unwrap_or_default();
+    rest.len() > 1 && rest.iter().all(|byte| *byte == b'0') && value.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// What to say of a number that was cut.
+fn cut_number() -> Flaw {
+    Flaw::new(
+        format!(
+            "a spreadsheet keeps {KEPT_DIGITS} digits of a number, and behind these there are only zeros"
+        ),
+        "compare with the label; if digits are lost, format the column as text, enter the values again and export",
+    )
+}
+
+/// The months as spreadsheets shorten them, in English and German.
+const MONTHS: &[&str] = &[
+    "Jan", "Feb", "Mar", "Mrz", "Apr", "May", "Mai", "Jun", "Jul", "Aug", "Sep", "Oct", "Okt", "Nov", "Dec",
+    "Dez",
+];
+const KEPT_DIGITS: usize = 15;
+
 /// In English, German and French, as the spreadsheet's language has it.
 const FORMULA_ERRORS: &[&str] = &[
     "#REF!", "#N/A", "#NAME?", "#VALUE!", "#DIV/0!", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#BEZUG!",
@@ -51,6 +99,20 @@ mod tests {
         }
         for fine in ["1.2e11", "E+11", "12E+11", "1.2E+1", "PUMPE+11", "1.2E11", "1.2E+1x", ""] {
             assert!(!is_rounded_number(fine), "{fine}");
+        }
+    }
+
+    #[test]
+    fn dates_and_cut_numbers_are_told_from_ids() {
+        for damaged in ["3-Apr", "Apr-26", "03. Apr", "1-Mrz"] {
+            assert!(is_date(damaged), "{damaged}");
+        }
+        for fine in ["3-4", "APR-26", "pump-3", "Apr", "123-Apr", "3-Aprx", "2026-04-03", ""] {
+            assert!(!is_date(fine), "{fine}");
+        }
+        assert!(is_cut_number("8949022712345670000"));
+        for fine in ["894902271234567", "8949022712345670", "8949022712345678000", "89490227123456x0000"] {
+            assert!(!is_cut_number(fine), "{fine}");
         }
     }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::cells::{Cell, Cells};
 use crate::column::{Column, Field};
 use crate::draft::Draft;
+use crate::excel;
 use crate::problem::{Findings, Flaw};
 use crate::row::{Row, RowAuth};
 use crate::rules;
@@ -115,9 +116,15 @@ fn warn_of_near_json(
     value: &Value,
     findings: &mut Findings<'_>,
 ) {
-    let (Cell::Text(text), Value::String(_), Kind::AsWritten) = (cell, value, setting.kind) else {
+    let (Cell::Text(text), Value::String(_)) = (cell, value) else {
         return;
     };
+    if let Some(flaw) = excel::doubt(text) {
+        findings.cell_warning(name, text, flaw);
+    }
+    if setting.kind != Kind::AsWritten {
+        return;
+    }
     if matches!(text, "TRUE" | "FALSE") {
         findings.cell_warning(
             name,

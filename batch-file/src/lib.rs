@@ -17,6 +17,7 @@
 mod cells;
 mod column;
 mod dialect;
+mod digits;
 mod draft;
 mod excel;
 mod header;
@@ -34,6 +35,7 @@ mod seen;
 mod setting;
 mod shown;
 mod source;
+mod table;
 mod writer;
 
 pub use cells::Cells;

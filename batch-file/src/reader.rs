@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::dialect::Format;
+use crate::digits::Digits;
 use crate::header::{MapError, NameMap, ReadOptions};
 use crate::interpret::{RowPlace, interpret};
 use crate::problem::{Findings, Flaw, Problem};
@@ -23,6 +24,7 @@ pub struct BatchReader {
     format: Format,
     source: Source,
     seen: Seen,
+    digits: Digits,
     rows: u64,
     file_problems: Vec<Problem>,
     is_done: bool,
@@ -89,6 +91,7 @@ impl BatchReader {
             format,
             source,
             seen: Seen::new(),
+            digits: Digits::default(),
             rows: 0,
             file_problems: problems,
             is_done: false,
@@ -128,6 +131,7 @@ impl BatchReader {
         let place = RowPlace { line: raw.line, base: &self.base };
         let (row, cells) = match raw.cells {
             RawCells::Aligned(cells) => {
+                self.digits.look_at(&cells, raw.line);
                 let row = interpret(&cells, &place, &mut self.seen, &mut findings);
                 (row, Some(cells))
             }
@@ -153,6 +157,7 @@ impl BatchReader {
         } else if self.rows == 0 {
             findings.warning(Flaw::new("the batch has a header but no rows", "add a row for each identity"));
         }
+        self.digits.report(&mut findings);
         self.file_problems.extend(findings.into_problems());
     }
 }

@@ -6,6 +6,7 @@ use hub_types::{IdentityId, Thumbprint};
 
 use crate::column::Field;
 use crate::draft::{AuthWord, Draft};
+use crate::excel;
 use crate::problem::{Findings, Flaw};
 use crate::row::RowAuth;
 
@@ -32,7 +33,11 @@ pub(crate) fn check_identity(
     findings: &mut Findings<'_>,
 ) {
     for field in [Field::DeviceId, Field::ModuleId] {
-        if let Some(id) = draft.get(field).filter(|id| id.contains(['+', '#'])) {
+        let Some(id) = draft.get(field) else { continue };
+        if let Some(flaw) = excel::doubt(id) {
+            findings.cell_warning(field.name(), id, flaw);
+        }
+        if id.contains(['+', '#']) {
             findings.cell_warning(
                 field.name(),
                 id,

@@ -1,21 +1,25 @@
 //! [`Seen`]: what earlier rows had, to find what may be in a file only once.
 //!
 //! A million rows must fit into a few dozen megabytes, so only hashes and line numbers are kept,
-//! 16 bytes for each: at a million entries, the chance that two of them are confused is below 1e-13.
+//! 12 bytes for each: at a million entries, the chance that two of them are confused is below 1e-11.
 
 use std::hash::{BuildHasher, RandomState};
 
+use hub_types::limits::MAX_MODULES_PER_DEVICE;
 use hub_types::thumbprint::ThumbprintDigest;
-use hub_types::{IdentityId, Thumbprint};
+use hub_types::{DeviceId, IdentityId, ModuleId, Thumbprint};
 
 use crate::column::Field;
 use crate::problem::{Findings, Flaw};
+use crate::table::{Key, Table};
 
 /// What earlier rows had.
 pub(crate) struct Seen {
     hashers: [RandomState; 2],
     identities: Table,
     credentials: Table,
+    /// How many modules devices have.
+    modules: Table,
     /// The texts of the identity at hand, kept to spare allocations.
     name: String,
     lower_case: String,
@@ -35,6 +39,7 @@ impl Seen {
             hashers: [RandomState::new(), RandomState::new()],
             identities: Table::new(),
             credentials: Table::new(),
+            modules: Table::new(),
             name: String::new(),
             lower_case: String::new(),
         }
@@ -44,18 +49,16 @@ impl Seen {
     pub(crate) fn check_identity(&mut self, identity: &IdentityId, line: u64, findings: &mut Findings<'_>) {
         self.name_identity(identity);
         let name = &self.name;
-        let lower = self.hash(self.lower_case.as_bytes());
-        let exact = if *name == self.lower_case { lower } else { self.hash(name.as_bytes()) };
-        let any_case = lower & !EXACT_BITS;
-        let key = any_case | (exact & EXACT_BITS);
+        let [any_case, _] = self.hashes(self.lower_case.as_bytes());
+        let [_, exact] = self.hashes(name.as_bytes());
+        let key = Key::composed(any_case, exact);
         let field = match identity.module() {
             Some(_) => Field::ModuleId,
             None => Field::DeviceId,
         };
-        let earlier = self.identities.find(any_case, any_case | EXACT_BITS);
         let (mut same, mut other_case) = (None, None);
-        for (found, line) in earlier {
-            let slot = if found == key { &mut same } else { &mut other_case };
+        for (is_same, line) in self.identities.similar(key) {
+            let slot = if is_same { &mut same } else { &mut other_case };
             *slot = Some(line);
         }
         if let Some(first) = same {
@@ -72,7 +75,27 @@ impl Seen {
             );
             findings.cell_warning(field.name(), name, flaw);
         }
-        self.identities.insert(key, line);
+        self.identities.insert(key, number(line));
+        if let Some(module) = identity.module() {
+            self.count_module(identity.device(), module, findings);
+        }
+    }
+
+    /// Reports a module too many.
+    fn count_module(&mut self, device: &DeviceId, module: &ModuleId, findings: &mut Findings<'_>) {
+        let [one, other] = self.hashes(device.as_str().as_bytes());
+        let key = Key::new(one, other);
+        let Some(count) = self.modules.get(key) else { return self.modules.insert(key, 1) };
+        *count += 1;
+        if *count as usize > MAX_MODULES_PER_DEVICE {
+            let flaw = Flaw::new(
+                format!(
+                    "a device has at most {MAX_MODULES_PER_DEVICE} modules, and this is number {count} of `{device}`"
+                ),
+                "leave modules out, or put some onto another device",
+            );
+            findings.cell_error(Field::ModuleId.name(), module.as_str(), flaw);
+        }
     }
 
     /// Reports credentials that an earlier row has.
@@ -83,12 +106,11 @@ impl Seen {
         findings: &mut Findings<'_>,
     ) {
         for credential in credentials {
-            let key = self.credential_hash(*credential);
-            let first = self.credentials.find(key, key).next().map(|(_, line)| line);
-            match first {
-                Some(first) if first != line => credential.report(first, findings),
+            let key = self.key_of(*credential);
+            match self.credentials.get(key).map(|line| *line) {
+                Some(first) if first != number(line) => credential.report(first, findings),
                 Some(_) => {}
-                None => self.credentials.insert(key, line),
+                None => self.credentials.insert(key, number(line)),
             }
         }
     }
@@ -105,25 +127,29 @@ impl Seen {
         self.lower_case.make_ascii_lowercase();
     }
 
-    fn credential_hash(&self, credential: Credential<'_>) -> u128 {
-        match credential {
-            Credential::Text(_, text) => self.hash(text.as_bytes()),
+    fn key_of(&self, credential: Credential<'_>) -> Key {
+        let [one, other] = match credential {
+            Credential::Text(_, text) => self.hashes(text.as_bytes()),
             Credential::Thumbprint(_, thumbprint) => match thumbprint.digest() {
-                ThumbprintDigest::Sha1(digest) => self.hash(digest.as_bytes()),
-                ThumbprintDigest::Sha256(digest) => self.hash(digest.as_bytes()),
+                ThumbprintDigest::Sha1(digest) => self.hashes(digest.as_bytes()),
+                ThumbprintDigest::Sha256(digest) => self.hashes(digest.as_bytes()),
             },
-        }
+        };
+        Key::new(one, other)
     }
 
-    /// 96 bits.
-    fn hash(&self, bytes: &[u8]) -> u128 {
-        let [high, low] = self.hashers.each_ref().map(|hasher| u128::from(hasher.hash_one(bytes)));
-        (high << 32) | (low >> 32)
+    fn hashes(&self, bytes: &[u8]) -> [u64; 2] {
+        self.hashers.each_ref().map(|hasher| hasher.hash_one(bytes))
     }
 }
 
+/// A line as tables keep it.
+fn number(line: u64) -> u32 {
+    u32::try_from(line).unwrap_or(u32::MAX)
+}
+
 impl Credential<'_> {
-    fn report(self, first: u64, findings: &mut Findings<'_>) {
+    fn report(self, first: u32, findings: &mut Findings<'_>) {
         let remedy = "give every identity a certificate of its own";
         match self {
             Self::Thumbprint(field, thumbprint) => findings.cell_error(
@@ -139,53 +165,6 @@ impl Credential<'_> {
         }
     }
 }
-
-/// A map from 96-bit keys to lines. Its size is that of its entries: a hash table of this size would
-/// be half empty, and twice as large while it grows.
-struct Table {
-    /// Sorted; a key's upper bits choose the shard. An entry is a key above a line.
-    shards: Vec<Vec<u128>>,
-}
-
-impl Table {
-    fn new() -> Self {
-        Self { shards: vec![Vec::new(); SHARDS] }
-    }
-
-    /// The entries with keys from `first` to `last`, which are in one shard.
-    fn find(&self, first: u128, last: u128) -> impl Iterator<Item = (u128, u64)> {
-        let shard = self.shards.get(shard_of(first)).map(Vec::as_slice).unwrap_or_default();
-        let start = shard.partition_point(|entry| entry >> LINE_BITS < first);
-        let entries = shard.get(start..).unwrap_or_default();
-        entries
-            .iter()
-            .map(|entry| (entry >> LINE_BITS, u64::from(*entry as u32)))
-            .take_while(move |(key, _)| *key <= last)
-    }
-
-    fn insert(&mut self, key: u128, line: u64) {
-        let Some(shard) = self.shards.get_mut(shard_of(key)) else {
-            return;
-        };
-        if shard.len() == shard.capacity() {
-            shard.reserve_exact(shard.len() / 8 + 4);
-        }
-        let at = shard.partition_point(|entry| entry >> LINE_BITS < key);
-        let line = u32::try_from(line).unwrap_or(u32::MAX);
-        shard.insert(at, (key << LINE_BITS) | u128::from(line));
-    }
-}
-
-fn shard_of(key: u128) -> usize {
-    (key >> (KEY_BITS - SHARD_BITS)) as usize
-}
-
-const KEY_BITS: u32 = 96;
-const LINE_BITS: u32 = 32;
-const SHARD_BITS: u32 = 14;
-const SHARDS: usize = 1 << SHARD_BITS;
-/// The bits of an identity's key that depend on letter case.
-const EXACT_BITS: u128 = (1 << 24) - 1;
 
 #[cfg(test)]
 mod tests {
@@ -217,16 +196,11 @@ mod tests {
     }
 
     #[test]
-    fn a_table_finds_what_was_put_in() {
-        let mut table = Table::new();
-        let keys: Vec<u128> =
-            (0..10_000_u128).map(|n| (n * 0x9E37_79B9_7F4A_7C15_F39C_C060) % (1 << 96)).collect();
-        for (line, &key) in (1..).zip(&keys) {
-            assert_eq!(table.find(key, key).next(), None);
-            table.insert(key, line);
-        }
-        for (line, &key) in (1..).zip(&keys) {
-            assert_eq!(table.find(key, key).next(), Some((key, line)));
-        }
+    fn the_fifty_first_module_of_a_device_is_found_wherever_it_stands() {
+        let names: Vec<String> = (0..51).flat_map(|n| [format!("a/m{n}"), format!("b{n}/m")]).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let problems = identity_problems(&names);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains("\"m50\": a device has at most 50 modules"), "{problems:?}");
     }
 }

@@ -142,15 +142,25 @@ impl FromStr for Thumbprint {
 
 impl fmt::Display for Thumbprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.bytes().iter().enumerate() {
-            for (half, value) in [(0, byte >> 4), (1, byte & 0x0f)] {
-                let lower = self.lower_case >> (2 * index + half) & 1 == 1;
+        let digits = |index: usize, byte: &u8| {
+            [(0, byte >> 4), (1, byte & 0x0f)].map(|(half, value)| {
                 let digit = char::from_digit(u32::from(value), 16).unwrap_or_default();
-                let digit = if lower { digit } else { digit.to_ascii_uppercase() };
-                write!(f, "{digit}")?;
+                match self.lower_case >> (2 * index + half) & 1 {
+                    1 => digit,
+                    _ => digit.to_ascii_uppercase(),
+                }
+            })
+        };
+        // Batches have millions of these: one call to the formatter for each, not one per digit.
+        let mut text = [0_u8; SHA256_HEX_DIGITS];
+        let bytes = self.bytes();
+        for (pair, (index, byte)) in text.chunks_exact_mut(2).zip(bytes.iter().enumerate()) {
+            for (place, digit) in pair.iter_mut().zip(digits(index, byte)) {
+                *place = digit as u8;
             }
         }
-        Ok(())
+        let text = text.get(..2 * bytes.len()).unwrap_or_default();
+        f.write_str(str::from_utf8(text).unwrap_or_default())
     }
 }
 

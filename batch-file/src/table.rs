@@ -1,0 +1,153 @@
+//! [`Table`]: a map from hashes to small numbers that is hardly larger than its entries.
+
+/// A map from 78-bit keys to numbers other than 0. It keeps 12 bytes for each entry and grows a shard at a
+/// time: a hash table of this size would be half empty, and have its old self beside it while it grows. A
+/// look costs one or two lines of the processor's cache.
+pub(crate) struct Table {
+    shards: Vec<Shard>,
+}
+
+/// A key: 14 bits that choose the shard, and 64 that are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key {
+    shard: u16,
+    tag: u64,
+}
+
+/// Open addressing; the upper bits of a tag say where it would like to be.
+#[derive(Default)]
+struct Shard {
+    slots: Vec<Slot>,
+    used: usize,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    tag: [u32; 2],
+    /// 0 where the slot is free.
+    value: u32,
+}
+
+impl Key {
+    /// A key of two hashes, independent of one another, of the same thing.
+    pub(crate) fn new(one: u64, other: u64) -> Self {
+        Self { shard: (one >> (64 - SHARD_BITS)) as u16, tag: other }
+    }
+
+    /// A key whose upper bits are those of one hash and whose lower 20 bits are those of another.
+    pub(crate) fn composed(upper: u64, lower: u64) -> Self {
+        let tag = (upper << SHARD_BITS) & !LOWER_BITS | (lower & LOWER_BITS);
+        Self { shard: (upper >> (64 - SHARD_BITS)) as u16, tag }
+    }
+}
+
+impl Table {
+    pub(crate) fn new() -> Self {
+        Self { shards: std::iter::repeat_with(Shard::default).take(1 << SHARD_BITS).collect() }
+    }
+
+    /// The number that stands under a key.
+    pub(crate) fn get(&mut self, key: Key) -> Option<&mut u32> {
+        let shard = self.shards.get_mut(usize::from(key.shard))?;
+        let at = shard.probe(key.tag).find(|slot| slot.1.tag() == key.tag).map(|(at, _)| at)?;
+        shard.slots.get_mut(at).map(|slot| &mut slot.value)
+    }
+
+    /// The entries whose keys have the same upper bits, and whether the lower ones are the same too.
+    pub(crate) fn similar(&self, key: Key) -> impl Iterator<Item = (bool, u32)> {
+        let shard = self.shards.get(usize::from(key.shard));
+        let entries = shard.into_iter().flat_map(move |shard| shard.probe(key.tag)).map(|(_, slot)| slot);
+        let alike = entries.filter(move |slot| slot.tag() & !LOWER_BITS == key.tag & !LOWER_BITS);
+        alike.map(move |slot| (slot.tag() == key.tag, slot.value))
+    }
+
+    /// Adds an entry; 0 counts as 1.
+    pub(crate) fn insert(&mut self, key: Key, value: u32) {
+        if let Some(shard) = self.shards.get_mut(usize::from(key.shard)) {
+            shard.insert(Slot { tag: [key.tag as u32, (key.tag >> 32) as u32], value: value.max(1) });
+        }
+    }
+}
+
+impl Slot {
+    fn tag(self) -> u64 {
+        let [low, high] = self.tag.map(u64::from);
+        low | (high << 32)
+    }
+}
+
+impl Shard {
+    /// The slots that are taken, with their places, from where a tag would like to be to the first free one.
+    fn probe(&self, tag: u64) -> impl Iterator<Item = (usize, Slot)> {
+        let home = home(tag, self.slots.len());
+        let places = (home..self.slots.len()).chain(0..home);
+        let slots = places.map_while(|at| Some((at, *self.slots.get(at)?)));
+        slots.take_while(|(_, slot)| slot.value != 0)
+    }
+
+    fn insert(&mut self, slot: Slot) {
+        // One in five is free, so that a look is short.
+        if (self.used + 1) * 5 > self.slots.len() * 4 {
+            self.grow();
+        }
+        let home = home(slot.tag(), self.slots.len());
+        let (before, after) = self.slots.split_at_mut(home);
+        if let Some(free) = after.iter_mut().chain(before).find(|slot| slot.value == 0) {
+            *free = slot;
+            self.used += 1;
+        }
+    }
+
+    fn grow(&mut self) {
+        let larger = self.slots.len() + self.slots.len() / 8 + 8;
+        let old = std::mem::replace(&mut self.slots, vec![Slot::default(); larger]);
+        self.used = 0;
+        old.into_iter().filter(|slot| slot.value != 0).for_each(|slot| self.insert(slot));
+    }
+}
+
+/// Where a tag would like to be among so many slots.
+fn home(tag: u64, slots: usize) -> usize {
+    ((u128::from(tag) * slots as u128) >> 64) as usize
+}
+
+const SHARD_BITS: u32 = 14;
+const LOWER_BITS: u64 = (1 << 20) - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u64) -> Key {
+        let mixed = |seed: u64| {
+            (n + seed).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+        };
+        Key::new(mixed(1), mixed(2))
+    }
+
+    #[test]
+    fn a_table_finds_what_was_put_in_and_nothing_else() {
+        let mut table = Table::new();
+        for n in 1..100_000 {
+            assert_eq!(table.get(key(n.into())), None);
+            table.insert(key(n.into()), n);
+        }
+        for n in 1..100_000 {
+            assert_eq!(table.get(key(n.into())).copied(), Some(n));
+        }
+        let slots: usize = table.shards.iter().map(|shard| shard.slots.len()).sum();
+        assert!(slots * 12 < 100_000 * 12 * 3, "{slots} slots");
+    }
+
+    #[test]
+    fn keys_that_differ_below_are_similar() {
+        let mut table = Table::new();
+        for lower in 1..=200 {
+            table.insert(Key::composed(7 << 40, lower), lower as u32);
+        }
+        table.insert(Key::composed(9 << 40, 3), 1);
+        let found: Vec<_> = table.similar(Key::composed(7 << 40, 3)).collect();
+        assert_eq!(found.len(), 200);
+        assert_eq!(found.iter().filter(|(is_same, _)| *is_same).collect::<Vec<_>>(), [&(true, 3)]);
+    }
+}
