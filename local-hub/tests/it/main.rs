@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod azurite;
 mod bulk;
 mod cli;
 mod configurations;
