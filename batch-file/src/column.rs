@@ -80,6 +80,7 @@ fields! {
     SecondaryThumbprint "secondary_thumbprint" "x509thumbprintsecondarythumbprint";
     Certificate "certificate" "cert" "certificatepath" "certificatefile" "certpath" "certfile";
     Csr "csr" "csrpath" "csrfile" "certificaterequest" "certificatesigningrequest";
+    PublicKey "public_key" "publickeypath" "publickeyfile" "spki" "subjectpublickeyinfo";
     PrimaryKey "primary_key" "symmetrickeyprimarykey";
     SecondaryKey "secondary_key" "symmetrickeysecondarykey";
     Status "status";

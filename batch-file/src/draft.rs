@@ -13,7 +13,7 @@ use crate::column::{Column, Field};
 use crate::excel;
 use crate::nearest::nearest;
 use crate::problem::{Findings, Flaw};
-use crate::row::CsrSource;
+use crate::row::PemSource;
 use crate::shown::secret_in;
 
 /// The texts of a row's fixed columns, trimmed; what is empty is absent.
@@ -178,19 +178,32 @@ impl<'a> Draft<'a> {
         })
     }
 
-    pub(crate) fn csr(&self, base: &Path, findings: &mut Findings<'_>) -> Option<CsrSource> {
-        let text = self.get(Field::Csr)?;
-        if let Some(pem) = base64_as_pem(text) {
-            return Some(CsrSource::Pem(pem));
+    /// Where the request or the public key of a column is.
+    pub(crate) fn pem_source(
+        &self,
+        field: Field,
+        base: &Path,
+        findings: &mut Findings<'_>,
+    ) -> Option<PemSource> {
+        let (wanted, labels): (_, &[&str]) = match field {
+            Field::PublicKey => ("public key", &["PUBLIC KEY"]),
+            _ => ("certificate signing request", &["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"]),
+        };
+        let text = self.get(field)?;
+        if let Some(pem) = labels.first().and_then(|label| base64_as_pem(text, label)) {
+            return Some(PemSource::Pem(pem));
         }
         if !text.starts_with("-----BEGIN") {
-            return self.path(Field::Csr, base, findings).map(CsrSource::Path);
+            return self.path(field, base, findings).map(PemSource::Path);
         }
-        self.parse(Field::Csr, findings, |pem| match is_request(pem) {
-            true => Ok(CsrSource::Pem(pem.to_owned())),
+        self.parse(field, findings, |pem| match labels.iter().any(|label| is_one_of(pem, label)) {
+            true => Ok(PemSource::Pem(pem.to_owned())),
             false => Err(Flaw::new(
-                "this PEM is no whole certificate signing request",
-                "copy everything from `-----BEGIN CERTIFICATE REQUEST-----` to the end line, or enter a file's name",
+                format!("this PEM is no whole {wanted}"),
+                format!(
+                    "copy everything from `-----BEGIN {}-----` to the end line, or enter a file's name",
+                    labels.first().unwrap_or(&wanted)
+                ),
             )),
         })
     }
@@ -281,22 +294,17 @@ fn auth_word(text: &str) -> Result<AuthWord, Flaw> {
     }
 }
 
-/// A request in DER that was written as base64 is PEM without its first and last line. No file has such
-/// a name: `MI` is how base64 of every DER longer than 127 bytes begins.
-fn base64_as_pem(text: &str) -> Option<String> {
+/// DER that was written as base64 is PEM without its first and last line. No file has such a name: so
+/// long, and with an `M` in front, as every SEQUENCE of these lengths begins.
+fn base64_as_pem(text: &str, label: &str) -> Option<String> {
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
-    let is_der =
-        text.len() >= SHORTEST_REQUEST_CHARS && text.starts_with("MI") && text.chars().all(is_base64);
-    is_der
-        .then(|| format!("-----BEGIN CERTIFICATE REQUEST-----\n{text}\n-----END CERTIFICATE REQUEST-----\n"))
+    let is_der = text.len() >= SHORTEST_CHARS && text.starts_with('M') && text.chars().all(is_base64);
+    is_der.then(|| format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n"))
 }
 
-/// Fewer digits than the shortest request with a 224-bit key has.
-const SHORTEST_REQUEST_CHARS: usize = 172;
+/// Of the base64 of a P-256 key, which is shorter than every request.
+const SHORTEST_CHARS: usize = 120;
 
-fn is_request(pem: &str) -> bool {
-    ["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"].iter().any(|label| {
-        pem.starts_with(&format!("-----BEGIN {label}-----"))
-            && pem.ends_with(&format!("-----END {label}-----"))
-    })
+fn is_one_of(pem: &str, label: &str) -> bool {
+    pem.starts_with(&format!("-----BEGIN {label}-----")) && pem.ends_with(&format!("-----END {label}-----"))
 }

@@ -35,7 +35,8 @@ pub(crate) fn interpret(
         rules::check_identity(identity, auth, &draft, findings);
     }
     let certificate = draft.path(Field::Certificate, place.base, findings);
-    let csr = draft.csr(place.base, findings);
+    let csr = draft.pem_source(Field::Csr, place.base, findings);
+    let public_key = draft.pem_source(Field::PublicKey, place.base, findings);
     let private_key = draft.path(Field::PrivateKey, place.base, findings);
     let status = draft.status(findings);
     let status_reason = draft.status_reason(findings);
@@ -52,6 +53,7 @@ pub(crate) fn interpret(
         auth: auth?,
         certificate,
         csr,
+        public_key,
         private_key,
         status,
         status_reason,
@@ -196,6 +198,6 @@ fn credentials<'a>(auth: Option<&'a RowAuth>, draft: &'a Draft<'_>) -> Vec<Crede
             return given.into_iter().map(credential).collect();
         }
     }
-    let files = [Field::Certificate, Field::Csr];
+    let files = [Field::Certificate, Field::Csr, Field::PublicKey];
     files.into_iter().filter_map(|field| Some(Credential::Text(field, draft.get(field)?))).collect()
 }

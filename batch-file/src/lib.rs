@@ -43,5 +43,5 @@ pub use dialect::{ByteOrderMark, Dialect, Format, LineEnd};
 pub use header::{MapError, ReadOptions};
 pub use problem::{Problem, Severity};
 pub use reader::{Batch, BatchReader, OpenError};
-pub use row::{BadRow, CsrSource, Row, RowAuth};
+pub use row::{BadRow, PemSource, Row, RowAuth};
 pub use writer::{BatchWriter, WriteError};

@@ -23,7 +23,9 @@ pub struct Row {
     /// A file with its certificate; `…#offset`, as `cert-tool` writes it, is kept.
     pub certificate: Option<PathBuf>,
     /// The request to sign instead of making a key.
-    pub csr: Option<CsrSource>,
+    pub csr: Option<PemSource>,
+    /// The public key to certify instead of making a key; nothing proves who has its private key.
+    pub public_key: Option<PemSource>,
     /// The file that its private key was written to.
     pub private_key: Option<PathBuf>,
     /// Whether it may connect; only devices have one.
@@ -65,9 +67,9 @@ pub enum RowAuth {
     },
 }
 
-/// Where a certificate signing request is.
+/// Where a certificate signing request or a public key is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CsrSource {
+pub enum PemSource {
     /// In a file, PEM or DER.
     Path(PathBuf),
     /// In the batch itself, as PEM; DER in base64 is PEM too, by then.

@@ -89,13 +89,25 @@ pub(crate) fn check_device_columns(identity: &IdentityId, draft: &Draft<'_>, fin
 
 fn check_certificate_sources(draft: &Draft<'_>, findings: &mut Findings<'_>) {
     let issued = [Field::Certificate, Field::PrimaryThumbprint];
-    for field in issued.into_iter().filter(|&field| draft.has(field) && draft.has(Field::Csr)) {
+    for source in [Field::Csr, Field::PublicKey].into_iter().filter(|&source| draft.has(source)) {
+        for field in issued.into_iter().filter(|&field| draft.has(field)) {
+            findings.column_error(
+                source.name(),
+                Flaw::new(
+                    format!("`{}` is given too: is the certificate still to be issued or not?", field.name()),
+                    format!(
+                        "leave `{}` empty to use `{}`, or the other way round",
+                        source.name(),
+                        field.name()
+                    ),
+                ),
+            );
+        }
+    }
+    if draft.has(Field::Csr) && draft.has(Field::PublicKey) {
         findings.column_error(
-            Field::Csr.name(),
-            Flaw::new(
-                format!("`{}` is given too: is the certificate still to be issued or not?", field.name()),
-                format!("leave `csr` empty to use `{}`, or the other way round", field.name()),
-            ),
+            Field::PublicKey.name(),
+            Flaw::new("`csr` is given too, which brings a public key", "leave one of the two empty"),
         );
     }
 }
@@ -103,9 +115,9 @@ fn check_certificate_sources(draft: &Draft<'_>, findings: &mut Findings<'_>) {
 fn check_columns_of_other_auth(draft: &Draft<'_>, word: Option<AuthWord>, findings: &mut Findings<'_>) {
     let keys = [Field::PrimaryKey, Field::SecondaryKey];
     let thumbprints = [Field::PrimaryThumbprint, Field::SecondaryThumbprint];
-    let certificates = [Field::Certificate, Field::Csr];
+    let certificates = [Field::Certificate, Field::Csr, Field::PublicKey];
     let (needless, name): (Vec<Field>, _) = match word {
-        Some(AuthWord::Sas) => ([thumbprints, certificates].concat(), "sas"),
+        Some(AuthWord::Sas) => ([&thumbprints[..], &certificates].concat(), "sas"),
         Some(AuthWord::X509Ca) => ([keys, thumbprints].concat(), "x509_ca"),
         Some(AuthWord::X509Thumbprint) => (keys.to_vec(), "x509_thumbprint"),
         None => (keys.to_vec(), ""),

@@ -23,6 +23,7 @@ use crate::index::IndexEntry;
 use crate::issuing::{Made, Maker, Order, key_in};
 use crate::key::KeyType;
 use crate::policy::Policy;
+use crate::public_key::PublicKeyInput;
 use crate::refusal::Refusal;
 use crate::store::IssuedStore;
 use crate::x509::Serial;
@@ -100,9 +101,8 @@ pub enum KeySource {
     Csr(CsrInput),
     /// From here.
     Generate,
-    /// From somebody who vouches for it: a `SubjectPublicKeyInfo` in DER. Nothing proves that its owner
-    /// has the private key.
-    PublicKey(Vec<u8>),
+    /// From somebody who vouches for it. Nothing proves that its owner has the private key.
+    PublicKey(PublicKeyInput),
 }
 
 /// What became of a request.
@@ -350,7 +350,7 @@ impl Writer<'_> {
             return Ok(order(request, replaced, None));
         }
         let certificate = read_certificate(&entry.facts.certificate)?;
-        let key = KeySource::PublicKey(certificate.public_key_info().to_vec());
+        let key = KeySource::PublicKey(PublicKeyInput::Info(certificate.public_key_info().to_vec()));
         Ok(order(IssueRequest { key, ..request }, replaced, entry.facts.private_key))
     }
 

@@ -116,7 +116,8 @@ pub(crate) fn key_in(identity: &IdentityId, source: KeySource) -> Option<Result<
 fn given_key(identity: &IdentityId, source: KeySource) -> Result<SubjectKey<'static>, Refusal> {
     let info = match source {
         KeySource::Csr(input) => requested_key(identity, input)?,
-        KeySource::PublicKey(info) => {
+        KeySource::PublicKey(input) => {
+            let info = input.read()?;
             csr::check_public_key(&info)?;
             info
         }

@@ -76,7 +76,7 @@ pub use key::{KeyType, PrivateKey};
 pub use list::IssuedList;
 pub use pfx::{PfxStyle, write_pfx};
 pub use policy::Policy;
-pub use public_key::PublicKey;
+pub use public_key::{PublicKey, PublicKeyInput};
 pub use refusal::Refusal;
 pub use revocation::{Crl, Revocation};
 pub use secret::{AskSecret, Secret, SecretFor};

@@ -119,6 +119,7 @@ pub(crate) fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
 
 pub(crate) const CERTIFICATE: &str = "CERTIFICATE";
 pub(crate) const CERTIFICATE_REQUEST: &str = "CERTIFICATE REQUEST";
+pub(crate) const PUBLIC_KEY: &str = "PUBLIC KEY";
 pub(crate) const ENCRYPTED_PRIVATE_KEY: &str = "ENCRYPTED PRIVATE KEY";
 pub(crate) const PRIVATE_KEY: &str = "PRIVATE KEY";
 

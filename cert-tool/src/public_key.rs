@@ -1,6 +1,7 @@
 //! [`PublicKey`]: a public key of any kind, for people and for comparison.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::signature::{
@@ -13,6 +14,11 @@ use x509_parser::public_key::PublicKey as Parsed;
 use x509_parser::x509::SubjectPublicKeyInfo;
 use yasna::models::ObjectIdentifier;
 use zeroize::Zeroizing;
+
+use crate::error::Error;
+use crate::pem;
+use crate::reference::{self, Found, kind_of_bytes, kind_of_label, not_a};
+use crate::refusal::Refusal;
 
 /// A public key as a certificate has it. It shows itself by its kind, as in `P-256` or `RSA 2048`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +82,41 @@ impl PublicKey {
         self.weakness.as_deref()
     }
 }
+
+/// Where a public key is that is to be certified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublicKeyInput {
+    /// In a file: a `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7), PEM or DER.
+    Path(PathBuf),
+    /// Here, as PEM.
+    Pem(String),
+    /// Here, as the DER of a `SubjectPublicKeyInfo`.
+    Info(Vec<u8>),
+}
+
+impl PublicKeyInput {
+    /// The DER of the key, whatever it is worth.
+    pub(crate) fn read(self) -> Result<Vec<u8>, Refusal> {
+        let (found, name) = match self {
+            Self::Info(der) => return Ok(der),
+            Self::Path(path) => (reference::read(&path, WANTED), path),
+            Self::Pem(text) => {
+                let name = PathBuf::from("the public key");
+                (reference::parse(text.into_bytes(), &name, WANTED), name)
+            }
+        };
+        let bad = |error: Error| Refusal::BadPublicKey { reason: error.to_string() };
+        match found.map_err(bad)? {
+            Found::Pem(block) if block.label == pem::PUBLIC_KEY => Ok(block.der.to_vec()),
+            Found::Pem(block) => Err(bad(not_a(&name, WANTED, kind_of_label(&block.label)))),
+            Found::Other(bytes) if PublicKey::from_der(&bytes).is_some() => Ok(bytes),
+            Found::Other(bytes) => Err(bad(not_a(&name, WANTED, kind_of_bytes(&bytes)))),
+        }
+    }
+}
+
+const WANTED: &str = "a public key";
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -57,7 +57,10 @@ pub enum DesiredAuth {
         by_ca: bool,
         /// The request to sign; without one a key is made.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        csr: Option<Csr>,
+        csr: Option<GivenPem>,
+        /// The public key to certify instead of making one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        public_key: Option<GivenPem>,
     },
     /// By symmetric keys: those that the batch gives, or two that the hub generates.
     Sas {
@@ -75,10 +78,10 @@ pub enum DesiredAuth {
     X509Ca,
 }
 
-/// Where a certificate signing request is.
+/// Where a certificate signing request or a public key is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Csr {
+pub enum GivenPem {
     /// In a file.
     Path(PathBuf),
     /// In the batch itself, as PEM.
@@ -105,7 +108,7 @@ impl DesiredAuth {
 
 impl Default for DesiredAuth {
     fn default() -> Self {
-        Self::IssuedCertificate { by_ca: false, csr: None }
+        Self::IssuedCertificate { by_ca: false, csr: None, public_key: None }
     }
 }
 
@@ -198,7 +201,11 @@ mod tests {
     #[test]
     fn the_ledger_form_comes_back_and_has_one_hash() {
         for auth in [
-            DesiredAuth::IssuedCertificate { by_ca: true, csr: Some(Csr::Path("d.csr".into())) },
+            DesiredAuth::IssuedCertificate {
+                by_ca: true,
+                csr: Some(GivenPem::Path("d.csr".into())),
+                public_key: None,
+            },
             DesiredAuth::Sas { given: true },
             DesiredAuth::Thumbprint { primary: "a".repeat(40).parse().ok(), secondary: None },
             DesiredAuth::X509Ca,

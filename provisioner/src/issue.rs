@@ -2,13 +2,13 @@
 
 use cert_tool::{
     CertificateAuthority, CsrInput, IssueOptions, IssueRequest, IssuedAuth, IssuedList, IssuedStore,
-    KeySource, Outcome,
+    KeySource, Outcome, PublicKeyInput,
 };
 use hub_types::{IdentityId, Sha256Thumbprint};
 
 use crate::causes::with_causes;
 use crate::clock::now_text;
-use crate::desired::{Csr, DesiredAuth, DesiredIdentity};
+use crate::desired::{DesiredAuth, DesiredIdentity, GivenPem};
 use crate::ledger::{Credential, Ledger, LedgerError, LedgerRow, Record, RowFilter, RunId};
 
 /// What issuing for a run came to.
@@ -117,14 +117,16 @@ fn each_page(
 }
 
 fn request(row: &LedgerRow) -> IssueRequest {
-    let (by_ca, csr) = match &row.wanted.state.auth {
-        DesiredAuth::IssuedCertificate { by_ca, csr } => (*by_ca, csr.clone()),
-        _ => (false, None),
+    let (by_ca, csr, public_key) = match row.wanted.state.auth.clone() {
+        DesiredAuth::IssuedCertificate { by_ca, csr, public_key } => (by_ca, csr, public_key),
+        _ => (false, None, None),
     };
-    let key = match csr {
-        None => KeySource::Generate,
-        Some(Csr::Path(path)) => KeySource::Csr(CsrInput::Path(path)),
-        Some(Csr::Pem(pem)) => KeySource::Csr(CsrInput::Pem(pem)),
+    let key = match (csr, public_key) {
+        (Some(GivenPem::Path(path)), _) => KeySource::Csr(CsrInput::Path(path)),
+        (Some(GivenPem::Pem(pem)), _) => KeySource::Csr(CsrInput::Pem(pem)),
+        (None, Some(GivenPem::Path(path))) => KeySource::PublicKey(PublicKeyInput::Path(path)),
+        (None, Some(GivenPem::Pem(pem))) => KeySource::PublicKey(PublicKeyInput::Pem(pem)),
+        (None, None) => KeySource::Generate,
     };
     let auth = if by_ca { IssuedAuth::X509Ca } else { IssuedAuth::X509Thumbprint };
     IssueRequest { identity: row.wanted.identity.clone(), key, auth }

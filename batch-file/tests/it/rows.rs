@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use batch_file::{CsrSource, RowAuth};
+use batch_file::{PemSource, RowAuth};
 use hub_types::identity::Status;
 use serde_json::{Value, json};
 
@@ -48,8 +48,26 @@ fn auth_is_x509_by_thumbprint_unless_the_row_says_otherwise() {
 fn a_csr_is_a_file_or_a_pem() {
     let pem = "-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----";
     let batch = read(format!("device_id,csr\na,a.csr\nb,\"{pem}\n\"\n"));
-    assert_eq!(batch.rows[0].csr, Some(CsrSource::Path("lot/a.csr".into())));
-    assert_eq!(batch.rows[1].csr, Some(CsrSource::Pem(pem.into())));
+    assert_eq!(batch.rows[0].csr, Some(PemSource::Path("lot/a.csr".into())));
+    assert_eq!(batch.rows[1].csr, Some(PemSource::Pem(pem.into())));
+}
+
+#[test]
+fn a_public_key_is_a_file_a_pem_or_base64_and_stands_alone() {
+    let der = format!("M{}", "A".repeat(123));
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{der}\n-----END PUBLIC KEY-----");
+    let batch = read(format!(
+        "device_id,public_key,csr\na,a.pub,\nb,\"{pem}\n\",\nc,{}B,\nd,d.pub,d.csr\ne,-----BEGIN RSA PUBLIC KEY-----,\n",
+        &der[..123]
+    ));
+    assert_eq!(batch.rows[0].public_key, Some(PemSource::Path("lot/a.pub".into())));
+    assert_eq!(batch.rows[1].public_key, Some(PemSource::Pem(pem)));
+    assert!(
+        matches!(&batch.rows[2].public_key, Some(PemSource::Pem(pem)) if pem.contains("AAB\n-----END PUBLIC"))
+    );
+    let said = report(&batch);
+    assert!(said[0].contains("column public_key: `csr` is given too"), "{said:?}");
+    assert!(said[1].contains("this PEM is no whole public key"), "{said:?}");
 }
 
 #[test]

@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use anyhow::anyhow;
-use batch_file::{CsrSource, Row, RowAuth};
+use batch_file::{PemSource, Row, RowAuth};
 use cert_tool::{
     CertificateAuthority, CsrInput, Existing, IssueOptions, IssueRequest, IssueSummary, IssuedAuth,
-    IssuedStore, KeySource, KeyType, LongNames, Outcome, Sink, issue_batch,
+    IssuedStore, KeySource, KeyType, LongNames, Outcome, PublicKeyInput, Sink, issue_batch,
 };
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -75,10 +75,12 @@ pub(crate) fn is_wanted(row: &Row) -> bool {
 }
 
 pub(crate) fn request(row: Row) -> IssueRequest {
-    let key = match row.csr {
-        None => KeySource::Generate,
-        Some(CsrSource::Path(path)) => KeySource::Csr(CsrInput::Path(path)),
-        Some(CsrSource::Pem(text)) => KeySource::Csr(CsrInput::Pem(text)),
+    let key = match (row.csr, row.public_key) {
+        (Some(PemSource::Path(path)), _) => KeySource::Csr(CsrInput::Path(path)),
+        (Some(PemSource::Pem(text)), _) => KeySource::Csr(CsrInput::Pem(text)),
+        (None, Some(PemSource::Path(path))) => KeySource::PublicKey(PublicKeyInput::Path(path)),
+        (None, Some(PemSource::Pem(text))) => KeySource::PublicKey(PublicKeyInput::Pem(text)),
+        (None, None) => KeySource::Generate,
     };
     let auth = match row.auth {
         RowAuth::X509Ca => IssuedAuth::X509Ca,

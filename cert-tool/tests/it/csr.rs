@@ -36,3 +36,45 @@ fn a_batch_of_requests_is_a_batch_to_issue_from() {
     assert!(said.starts_with("2 issued, 0 already there, 0 refused"), "{said}");
     assert_eq!(std::fs::metadata(shop.path("out/private-keys.pem")).unwrap().len(), 0);
 }
+
+/// A key that somebody vouches for, as a secure element's maker sends them on a list.
+#[test]
+fn bare_public_keys_of_a_batch_are_certified_and_no_key_is_made() {
+    let shop = Shop::new();
+    for (name, curve) in [("a", "P-256"), ("b", "P-384"), ("c", "P-256"), ("weak", "P-224")] {
+        shop.openssl(&format!("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:{curve} -out {name}.key"));
+        shop.openssl(&format!("pkey -in {name}.key -pubout -out {name}.pub"));
+    }
+    shop.openssl("pkey -pubin -in c.pub -pubout -outform DER -out c.der");
+    let pem = std::fs::read_to_string(shop.path("b.pub")).unwrap();
+    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    shop.write(
+        "batch.csv",
+        &format!(
+            "device_id,module_id,public_key\na,,a.pub\nb,,{base64}\nb,m,\"{}\"\nc,,c.der\nweak,,weak.pub\nkey,,a.key\nnone,,none.pub\n",
+            std::fs::read_to_string(shop.path("a.pub")).unwrap()
+        ),
+    );
+    let said = shop.run("issue --ca ca --from batch.csv --out out --sink folder");
+    assert_eq!(
+        (said.code, said.out.starts_with("3 issued, 0 already there, 4 refused")),
+        (1, true),
+        "{said:?}"
+    );
+    for (folder, key) in [("devices/a", "a"), ("devices/b", "b"), ("devices/c", "c")] {
+        let certified = shop.openssl(&format!("x509 -in out/{folder}/cert.pem -noout -pubkey"));
+        assert_eq!(certified, std::fs::read_to_string(shop.path(&format!("{key}.pub"))).unwrap());
+        assert!(!shop.path(&format!("out/{folder}/key.pem")).exists());
+        shop.factory.assert_openssl_accepts(&shop.path(&format!("out/{folder}/cert.pem")));
+    }
+    for told in [
+        "b/m: its key is that of `a`",
+        "weak: its key is not acceptable",
+        "`a.key` is a private key, not a public key",
+        "none.pub",
+    ] {
+        assert!(said.err.contains(told), "{told}: {}", said.err);
+    }
+    let again = shop.run("issue --ca ca --from batch.csv --out out --sink folder");
+    assert!(again.out.starts_with("0 issued, 3 already there, 4 refused"), "{again:?}");
+}

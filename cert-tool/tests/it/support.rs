@@ -135,6 +135,7 @@ pub(crate) struct Shop {
 }
 
 /// What the binary said.
+#[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: i32,
     pub(crate) out: String,

@@ -1,7 +1,7 @@
 //! From one row of the file to what is wanted of one identity, with the help of the files that the
 //! row names.
 
-use batch_file::{CsrSource, Problem, Row, RowAuth, Severity};
+use batch_file::{PemSource, Problem, Row, RowAuth, Severity};
 use cert_tool::Certificate;
 use hub_types::Thumbprint;
 use hub_types::twin::{JsonObject, Nulls, Section, TwinRuleError, check_section};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::twin_template::{RenderedTwin, TwinTemplates};
 use crate::causes::with_causes;
-use crate::desired::{Csr, DesiredAuth, DesiredIdentity, DesiredState};
+use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState, GivenPem};
 use crate::ledger::Credential;
 
 /// What becomes of rows that need a certificate and name none.
@@ -78,7 +78,7 @@ impl RowReader {
             (RowAuth::Sas { keys }, _) => Some(DesiredAuth::Sas { given: keys.is_some() }),
             // Any certificate of the CA will do; where certificates are issued, this row gets one too.
             (RowAuth::X509Ca, None) if self.certificates == MissingCertificates::Issued => {
-                Some(DesiredAuth::IssuedCertificate { by_ca: true, csr: csr(row) })
+                Some(to_issue(row, true))
             }
             (RowAuth::X509Ca, _) => Some(DesiredAuth::X509Ca),
             (RowAuth::X509Thumbprint { secondary, .. }, Some(primary)) => {
@@ -102,7 +102,7 @@ impl RowReader {
             );
             return None;
         }
-        Some(DesiredAuth::IssuedCertificate { by_ca: false, csr: csr(row) })
+        Some(to_issue(row, false))
     }
 
     fn twin(&mut self, findings: &mut Findings<'_>) -> Option<RenderedTwin> {
@@ -185,11 +185,13 @@ fn of_certificate(certificate: &Certificate) -> Vec<Credential> {
     ]
 }
 
-fn csr(row: &Row) -> Option<Csr> {
-    row.csr.as_ref().map(|source| match source {
-        CsrSource::Path(path) => Csr::Path(path.clone()),
-        CsrSource::Pem(pem) => Csr::Pem(pem.clone()),
-    })
+fn to_issue(row: &Row, by_ca: bool) -> DesiredAuth {
+    let given = |source: &PemSource| match source {
+        PemSource::Path(path) => GivenPem::Path(path.clone()),
+        PemSource::Pem(pem) => GivenPem::Pem(pem.clone()),
+    };
+    let (csr, public_key) = (row.csr.as_ref().map(given), row.public_key.as_ref().map(given));
+    DesiredAuth::IssuedCertificate { by_ca, csr, public_key }
 }
 
 /// An error in a cell.
