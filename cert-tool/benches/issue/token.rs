@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
 
-use cert_tool::{CaOptions, KeySource, KeyType, PrivateKey, Sink};
+use cert_tool::{CaOptions, KeySource, KeyType, PrivateKey, PublicKeyInput, Sink};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass};
@@ -58,7 +58,9 @@ fn measure() {
                 })
             },
             |count| {
-                let key = |n: u64| KeySource::PublicKey(keys.get(n as usize).unwrap().clone());
+                let key = |n: u64| {
+                    KeySource::PublicKey(PublicKeyInput::Info(keys.get(n as usize).unwrap().clone()))
+                };
                 Shop::with(&options).issue(Sink::Bundle, threads, count, key)
             },
         );
