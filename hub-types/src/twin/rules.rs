@@ -47,7 +47,7 @@ pub fn check_section(
     object: &Map<String, Value>,
     nulls: Nulls,
 ) -> Result<(), TwinRuleError> {
-    let mut place = Place { section, keys: Vec::new(), nulls };
+    let mut place = Place { section, keys: Vec::new(), nesting: 0, nulls };
     place.check_object(object)?;
     match section_size(object) {
         size if size > section.max_size() => {
@@ -101,6 +101,10 @@ pub enum TwinRule {
     /// A name over 1024 bytes.
     #[error("a name has at most {MAX_KEY_BYTES} bytes, this has {0}")]
     KeyLength(usize),
+    /// More than 64 objects and arrays inside one another. Microsoft documents no bound for arrays;
+    /// without any, a value could be too deep for whoever has to parse it within another document.
+    #[error("objects and arrays are nested more than {MAX_NESTING} deep")]
+    Nesting,
     /// A value where an object is due.
     #[error("must be a JSON object")]
     NotAnObject,
@@ -124,6 +128,8 @@ pub enum TwinRule {
 struct Place<'a> {
     section: Section,
     keys: Vec<&'a str>,
+    /// Objects and arrays around it, the section itself left out.
+    nesting: usize,
     nulls: Nulls,
 }
 
@@ -154,10 +160,25 @@ impl<'a> Place<'a> {
     fn check_value(&mut self, value: &'a Value) -> Result<(), TwinRuleError> {
         match value {
             Value::Null if self.nulls == Nulls::Delete => Ok(()),
-            Value::Array(items) => items.iter().try_for_each(|item| self.check_item(item)),
-            Value::Object(object) => self.check_object(object),
+            Value::Array(items) => {
+                self.nested(|place| items.iter().try_for_each(|item| place.check_item(item)))
+            }
+            Value::Object(object) => self.nested(|place| place.check_object(object)),
             other => self.check_scalar(other),
         }
+    }
+
+    fn nested(
+        &mut self,
+        check: impl FnOnce(&mut Self) -> Result<(), TwinRuleError>,
+    ) -> Result<(), TwinRuleError> {
+        self.nesting += 1;
+        if self.nesting > MAX_NESTING {
+            return Err(self.error(TwinRule::Nesting));
+        }
+        let checked = check(self);
+        self.nesting -= 1;
+        checked
     }
 
     /// Checks a value inside an array, where a null has no meaning.
@@ -211,6 +232,7 @@ fn is_in_range(number: &Number) -> bool {
 
 const MAX_DEPTH: usize = 10;
 const MAX_INTEGER: i64 = (1 << 52) - 1;
+const MAX_NESTING: usize = 64;
 const MIN_INTEGER: i64 = -(1 << 52);
 const MAX_KEY_BYTES: usize = 1024;
 const MAX_KEY_CHARS_SHOWN: usize = 40;
@@ -235,6 +257,18 @@ mod tests {
         // The outermost object is the section itself.
         assert_eq!(check(nested(11)), Ok(()));
         assert!(check(nested(12)).unwrap_err().contains("nested more than 10 deep"));
+    }
+
+    #[test]
+    fn arrays_have_a_bound_too() {
+        let arrays = |levels| json!({"a": (0..levels).fold(json!(1), |inner, _| json!([inner]))});
+        assert_eq!(check(arrays(64)), Ok(()));
+        assert!(
+            check(arrays(65)).unwrap_err().contains("a: objects and arrays are nested more than 64 deep")
+        );
+        // What stands beside something deep is not inside it.
+        let deep = arrays(64)["a"].clone();
+        assert_eq!(check(json!({"a": deep, "b": [deep[0], deep[0]]})), Ok(()));
     }
 
     #[test]

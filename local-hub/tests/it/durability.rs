@@ -51,6 +51,30 @@ async fn a_restart_changes_nothing_that_clients_see() {
     assert_eq!(hub.hub.ca_pem(), ca);
 }
 
+/// In a record a value is nested deeper than on the wire, and parsers have a bound.
+#[tokio::test]
+async fn whatever_was_taken_can_be_read_again_however_deep_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = TestHub::start_with(in_folder(&folder)).await;
+    hub.client.put("/devices/d", None, &json!({"deviceId": "d"})).await.ok();
+    let mut taken = 0;
+    for objects in [0, 10] {
+        for arrays in (1..130).step_by(3) {
+            let value = (0..arrays).fold(json!(1), |inner, _| json!([inner]));
+            let value = (0..objects).fold(value, |inner, _| json!({ "l": inner }));
+            let patch = json!({"properties": {"desired": {format!("{objects}-{arrays}"): value}}});
+            let answer = hub.client.patch("/twins/d", None, &patch).await;
+            taken += usize::from(answer.status == 200);
+            assert!([200, 400].contains(&answer.status), "{}", answer.text);
+        }
+    }
+    assert!(taken >= 20, "{taken}");
+    let before = hub.client.get("/twins/d").await.ok();
+    hub.hub.shutdown().await;
+    let hub = TestHub::start_with(in_folder(&folder)).await;
+    assert_eq!(hub.client.get("/twins/d").await.ok(), before);
+}
+
 #[tokio::test]
 async fn a_folder_serves_one_hub_at_a_time() {
     let folder = tempfile::tempdir().unwrap();

@@ -7,6 +7,7 @@ use crate::support::TestHub;
 /// What breaks a rule as a section's content, and what the refusal must say of it.
 fn breaches() -> Vec<(Value, &'static str)> {
     let deep = |levels| (0..levels).fold(json!(1), |inner, _| json!({ "l": inner }));
+    let arrays = |levels| (0..levels).fold(json!(1), |inner, _| json!([inner]));
     // Each value is legal by itself.
     let large = |count: usize| -> Value {
         (0..count)
@@ -30,6 +31,7 @@ fn breaches() -> Vec<(Value, &'static str)> {
         (json!({"a": [-4_503_599_627_370_497_i64]}), "a: -4503599627370497 is outside the range of integers"),
         (json!({"a": u64::MAX}), "a: 18446744073709551615 is outside the range of integers"),
         (json!({"a": [1, null]}), "a: null can't be stored"),
+        (json!({"a": arrays(65)}), "a: objects and arrays are nested more than 64 deep"),
         (deep(12), "objects are nested more than 10 deep"),
         (large(33), "the section has a size of 33792 bytes, more than"),
         (json!("text"), "must be a JSON object"),
