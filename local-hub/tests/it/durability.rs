@@ -69,6 +69,18 @@ async fn whatever_was_taken_can_be_read_again_however_deep_it_is() {
         }
     }
     assert!(taken >= 20, "{taken}");
+    let in_an_hour = time::OffsetDateTime::now_utc() + time::Duration::hours(1);
+    let in_an_hour = in_an_hour.format(&time::format_description::well_known::Rfc3339).unwrap();
+    let mut kept = 0;
+    for arrays in (1..130).step_by(3) {
+        let payload = (0..arrays).fold(json!(1), |inner, _| json!([inner]));
+        let job = json!({"type": "scheduleDeviceMethod", "startTime": in_an_hour, "queryCondition": "*",
+            "cloudToDeviceMethod": {"methodName": "m", "payload": payload}});
+        let answer = hub.client.put(&format!("/jobs/v2/j{arrays}"), None, &job).await;
+        kept += usize::from(answer.status == 200);
+        assert!([200, 400].contains(&answer.status), "{}", answer.text);
+    }
+    assert!(kept >= 20, "{kept}");
     let before = hub.client.get("/twins/d").await.ok();
     hub.hub.shutdown().await;
     let hub = TestHub::start_with(in_folder(&folder)).await;

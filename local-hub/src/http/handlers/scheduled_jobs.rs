@@ -70,6 +70,7 @@ pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> Answer<Reply> {
         }
         _ => return Err(Refusal::argument("type must be scheduleUpdateTwin or scheduleDeviceMethod")),
     };
+    check_nesting(&work)?;
     let work = ScheduledJob {
         condition: body.query_condition.unwrap_or_default(),
         work,
@@ -79,6 +80,25 @@ pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> Answer<Reply> {
     };
     let job = begin_scheduled(hub, call.name().to_owned(), work).await?;
     document(&job).map_or_else(|| Err(not_found(&job.id)), |document| Reply::document(&document))
+}
+
+/// In the store there are more levels around the work than in the request, and parsers have a bound.
+fn check_nesting(work: &ScheduledWork) -> Answer<()> {
+    let (ScheduledWork::DeviceMethod(content) | ScheduledWork::UpdateTwin(content)) = work;
+    if nesting(content) > MAX_NESTING {
+        let text = format!("objects and arrays are nested more than {MAX_NESTING} deep");
+        return Err(Refusal::argument(text));
+    }
+    Ok(())
+}
+
+/// How many objects and arrays are inside one another.
+fn nesting(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(nesting).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(nesting).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// A live hub answers a job that it does not know with 200.
@@ -168,5 +188,7 @@ fn not_found(id: &str) -> Refusal {
 
 const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");
 const DEFAULT_SECONDS: u64 = 3600;
+/// Microsoft documents none; a twin with its sections and arrays stays below it, see `hub_types::twin`.
+const MAX_NESTING: usize = 80;
 const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");
 const MAX_PAGE: usize = 100;
