@@ -14,10 +14,12 @@ pub(crate) struct Key {
     tag: u64,
 }
 
-/// Open addressing; the upper bits of a tag say where it would like to be.
+/// Open addressing: an entry is in the slot where its tag is at home, or in one of those right after it.
+/// What finds no room behind the last home makes the shard longer, so nothing wraps around.
 #[derive(Default)]
 struct Shard {
     slots: Vec<Slot>,
+    homes: usize,
     used: usize,
 }
 
@@ -49,16 +51,22 @@ impl Table {
     /// The number that stands under a key.
     pub(crate) fn get(&mut self, key: Key) -> Option<&mut u32> {
         let shard = self.shards.get_mut(usize::from(key.shard))?;
-        let at = shard.probe(key.tag).find(|slot| slot.1.tag() == key.tag).map(|(at, _)| at)?;
-        shard.slots.get_mut(at).map(|slot| &mut slot.value)
+        let tag = key.tag;
+        let slots = shard.slots.get_mut(home(tag, shard.homes)..)?;
+        slots
+            .iter_mut()
+            .take_while(|slot| slot.value != 0)
+            .find(|slot| slot.tag() == tag)
+            .map(|slot| &mut slot.value)
     }
 
     /// The entries whose keys have the same upper bits, and whether the lower ones are the same too.
     pub(crate) fn similar(&self, key: Key) -> impl Iterator<Item = (bool, u32)> {
         let shard = self.shards.get(usize::from(key.shard));
-        let entries = shard.into_iter().flat_map(move |shard| shard.probe(key.tag)).map(|(_, slot)| slot);
-        let alike = entries.filter(move |slot| slot.tag() & !LOWER_BITS == key.tag & !LOWER_BITS);
-        alike.map(move |slot| (slot.tag() == key.tag, slot.value))
+        let slots = shard.and_then(|shard| shard.slots.get(home(key.tag, shard.homes)..)).unwrap_or_default();
+        let alike = move |slot: &&Slot| slot.tag() & !LOWER_BITS == key.tag & !LOWER_BITS;
+        let taken = slots.iter().take_while(|slot| slot.value != 0);
+        taken.filter(alike).map(move |slot| (slot.tag() == key.tag, slot.value))
     }
 
     /// Adds an entry; 0 counts as 1.
@@ -77,38 +85,33 @@ impl Slot {
 }
 
 impl Shard {
-    /// The slots that are taken, with their places, from where a tag would like to be to the first free one.
-    fn probe(&self, tag: u64) -> impl Iterator<Item = (usize, Slot)> {
-        let home = home(tag, self.slots.len());
-        let places = (home..self.slots.len()).chain(0..home);
-        let slots = places.map_while(|at| Some((at, *self.slots.get(at)?)));
-        slots.take_while(|(_, slot)| slot.value != 0)
-    }
-
     fn insert(&mut self, slot: Slot) {
-        // One in five is free, so that a look is short.
-        if (self.used + 1) * 5 > self.slots.len() * 4 {
+        // One in four is free, so that a look is short.
+        if (self.used + 1) * 4 > self.homes * 3 {
             self.grow();
         }
-        let home = home(slot.tag(), self.slots.len());
-        let (before, after) = self.slots.split_at_mut(home);
-        if let Some(free) = after.iter_mut().chain(before).find(|slot| slot.value == 0) {
-            *free = slot;
-            self.used += 1;
+        self.used += 1;
+        let slots = self.slots.get_mut(home(slot.tag(), self.homes)..).unwrap_or_default();
+        match slots.iter_mut().find(|slot| slot.value == 0) {
+            Some(free) => *free = slot,
+            None => {
+                self.slots.reserve_exact(1);
+                self.slots.push(slot);
+            }
         }
     }
 
     fn grow(&mut self) {
-        let larger = self.slots.len() + self.slots.len() / 8 + 8;
-        let old = std::mem::replace(&mut self.slots, vec![Slot::default(); larger]);
+        self.homes += self.homes / 5 + 8;
+        let old = std::mem::replace(&mut self.slots, vec![Slot::default(); self.homes + 1]);
         self.used = 0;
         old.into_iter().filter(|slot| slot.value != 0).for_each(|slot| self.insert(slot));
     }
 }
 
-/// Where a tag would like to be among so many slots.
-fn home(tag: u64, slots: usize) -> usize {
-    ((u128::from(tag) * slots as u128) >> 64) as usize
+/// Where a tag is at home among so many. Tags that differ in the lower 20 bits only are neighbours.
+fn home(tag: u64, homes: usize) -> usize {
+    (((tag >> 32) * homes as u64) >> 32) as usize
 }
 
 const SHARD_BITS: u32 = 14;

@@ -125,7 +125,10 @@ impl FromStr for Thumbprint {
         let mut lower_case = 0_u64;
         // Only texts of 40 or 64 digits survive; longer ones are cut by `zip` and refused below.
         for (index, digit) in text.bytes().enumerate().take(64) {
-            let value = (digit as char).to_digit(16).unwrap_or_default() as u8;
+            let value = match digit {
+                b'0'..=b'9' => digit - b'0',
+                _ => (digit | 0x20).wrapping_sub(b'a' - 10),
+            };
             if let Some(byte) = bytes.get_mut(index / 2) {
                 *byte = (*byte << 4) | value;
             }

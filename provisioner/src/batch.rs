@@ -4,6 +4,6 @@ mod load;
 mod row;
 mod twin_template;
 
-pub use load::{BatchSink, LoadError, LoadOptions, Loaded, ProblemsOnly, count_errors, load, sha256_of_file};
+pub use load::{BatchSink, Discard, LoadError, LoadOptions, Loaded, load, sha256_of_file};
 pub use row::MissingCertificates;
 pub use twin_template::{RenderedTwin, TemplateError, TwinTemplates};

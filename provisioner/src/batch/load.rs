@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use batch_file::{BadRow, BatchReader, OpenError, Problem, ReadOptions, Row, RowAuth, Severity};
+use batch_file::{BadRow, BatchReader, OpenError, Problem, ReadOptions, Row, RowAuth};
 use hub_types::DeviceId;
 use sha2::{Digest, Sha256};
 
@@ -50,6 +50,8 @@ pub struct Loaded {
     pub to_issue: u64,
     /// Bad rows.
     pub bad_rows: u64,
+    /// Problems that stand in the way.
+    pub errors: u64,
     /// Whether the file as a whole can't be used.
     pub is_unusable: bool,
     /// The symmetric keys that the batch gives.
@@ -108,11 +110,11 @@ pub fn load(path: &Path, options: &LoadOptions, sink: &mut dyn BatchSink) -> Res
             Err(bad) => loading.bad(bad),
         }
     }
-    let mut loaded = loading.finish();
     for problem in reader.file_problems() {
-        loaded.is_unusable |= problem.is_error();
-        sink.problem(problem.clone());
+        loading.loaded.is_unusable |= problem.is_error();
+        loading.problem(problem.clone());
     }
+    let mut loaded = loading.finish();
     loaded.sha256 = upper_hex(hasher.lock().unwrap_or_else(PoisonError::into_inner).clone());
     Ok(loaded)
 }
@@ -147,7 +149,7 @@ impl Loading<'_> {
             self.bad(BadRow { line: row.line, cells: None, problems });
             return Ok(());
         };
-        problems.into_iter().for_each(|problem| self.sink.problem(problem));
+        problems.into_iter().for_each(|problem| self.problem(problem));
         let (identity, is_to_be_issued) = (wanted.identity.clone(), wanted.state.auth.is_to_be_issued());
         if let Some(taken) = self.sink.row(row.line, wanted, &credentials)? {
             self.bad(BadRow { line: row.line, cells: None, problems: vec![self.taken(row.line, &taken)] });
@@ -176,18 +178,24 @@ impl Loading<'_> {
         problem(self.file, line, column, None, taken.to_string(), remedy)
     }
 
+    fn problem(&mut self, problem: Problem) {
+        self.loaded.errors += u64::from(problem.is_error());
+        self.sink.problem(problem);
+    }
+
     fn bad(&mut self, row: BadRow) {
         self.loaded.bad_rows += 1;
-        row.problems.into_iter().for_each(|problem| self.sink.problem(problem));
+        row.problems.into_iter().for_each(|problem| self.problem(problem));
     }
 
     fn finish(mut self) -> Loaded {
-        for (device, (parent, line)) in &self.parents {
-            match level(device, &self.parents) {
+        let parents = std::mem::take(&mut self.parents);
+        for (device, (parent, line)) in &parents {
+            match level(device, &parents) {
                 Some(level) => self.loaded.levels.push((device.clone(), level)),
                 None => {
                     self.loaded.is_unusable = true;
-                    self.sink.problem(problem(
+                    self.problem(problem(
                         self.file,
                         *line,
                         "parent",
@@ -232,24 +240,14 @@ impl Read for Hashing {
     }
 }
 
-/// Keeps problems, and nothing else: for `check`.
+/// Lets rows and problems go: for what is counted, and for the keys.
 #[derive(Debug, Default)]
-pub struct ProblemsOnly {
-    /// The problems, in the order of the file.
-    pub problems: Vec<Problem>,
-}
+pub struct Discard;
 
-impl BatchSink for ProblemsOnly {
+impl BatchSink for Discard {
     fn row(&mut self, _: u64, _: DesiredIdentity, _: &[Credential]) -> Result<Option<Taken>, LedgerError> {
         Ok(None)
     }
 
-    fn problem(&mut self, problem: Problem) {
-        self.problems.push(problem);
-    }
-}
-
-/// How many of these problems stand in the way.
-pub fn count_errors(problems: &[Problem]) -> usize {
-    problems.iter().filter(|problem| problem.severity == Severity::Error).count()
+    fn problem(&mut self, _: Problem) {}
 }

@@ -107,20 +107,18 @@ impl RowReader {
 
     fn twin(&mut self, findings: &mut Findings<'_>) -> Option<RenderedTwin> {
         let row = findings.row;
-        let mut twin = match &row.twin_template {
-            None => RenderedTwin::default(),
-            Some(path) => {
-                let cells: Vec<_> = row.cells.iter().collect();
-                let cells = cells.iter().map(|(name, text)| (*name, text.as_ref()));
-                match self.templates.render(path, cells) {
-                    Ok(twin) => twin,
-                    Err(error) => {
-                        let remedy =
-                            "correct the template; its strings may use the row's columns as `{{ name }}`";
-                        findings.error("twin", Some(&path.display().to_string()), error.to_string(), remedy);
-                        return None;
-                    }
-                }
+        let Some(path) = &row.twin_template else {
+            // What the row itself gives was checked when it was read.
+            return Some(RenderedTwin { tags: row.tags.clone(), desired: row.desired.clone() });
+        };
+        let cells: Vec<_> = row.cells.iter().collect();
+        let cells = cells.iter().map(|(name, text)| (*name, text.as_ref()));
+        let mut twin = match self.templates.render(path, cells) {
+            Ok(twin) => twin,
+            Err(error) => {
+                let remedy = "correct the template; its strings may use the row's columns as `{{ name }}`";
+                findings.error("twin", Some(&path.display().to_string()), error.to_string(), remedy);
+                return None;
             }
         };
         overlay(&mut twin.tags, &row.tags);
@@ -129,9 +127,8 @@ impl RowReader {
         let desired = check_section(Section::Desired, &twin.desired, Nulls::Refuse);
         let broken: Vec<TwinRuleError> = [tags, desired].into_iter().filter_map(Result::err).collect();
         for error in &broken {
-            let column = if row.twin_template.is_some() { "twin" } else { error.section() };
             findings.error(
-                column,
+                "twin",
                 None,
                 error.to_string(),
                 "a hub would refuse this twin: make it smaller or simpler",

@@ -1,50 +1,58 @@
 //! `check`: is the batch clean?
 
+use batch_file::Problem;
 use serde::Serialize;
 
 use super::args::{CheckArgs, Format};
 use super::failure::{Exit, Failure};
 use super::loading::counted;
 use super::printer::Printer;
-use crate::batch::{LoadOptions, Loaded, MissingCertificates, ProblemsOnly, count_errors, load};
+use crate::batch::{BatchSink, LoadOptions, Loaded, MissingCertificates, load};
+use crate::desired::DesiredIdentity;
+use crate::ledger::{Credential, LedgerError, Taken};
 
 #[derive(Serialize)]
-struct CheckReport<'a> {
-    file: String,
+struct Sums<'a> {
+    file: &'a str,
     sha256: &'a str,
     rows: u64,
     devices: u64,
     modules: u64,
     to_issue: u64,
     bad_rows: u64,
-    problems: &'a [batch_file::Problem],
 }
 
 pub(super) fn run(args: &CheckArgs, printer: &Printer) -> Result<Exit, Failure> {
     let options = LoadOptions { read: args.batch.read_options(), certificates: MissingCertificates::Issued };
-    let mut sink = ProblemsOnly::default();
-    let loaded = load(&args.batch.file, &options, &mut sink)?;
-    let file = args.batch.file.display().to_string();
-    match printer.format {
-        Format::Text => {
-            sink.problems.iter().for_each(|problem| printer.data(problem));
-            printer.data(summary(&file, &loaded, &sink.problems));
-        }
-        Format::Json => printer.json(&CheckReport {
-            file,
-            sha256: &loaded.sha256,
-            rows: loaded.rows(),
-            devices: loaded.devices,
-            modules: loaded.modules,
-            to_issue: loaded.to_issue,
-            bad_rows: loaded.bad_rows,
-            problems: &sink.problems,
-        }),
-        Format::Csv => printer.csv(
-            ["file", "line", "column", "value", "severity", "message", "remedy"],
-            sink.problems.into_iter().map(|problem| {
+    let mut problems = Problems { printer, is_begun: false };
+    let loaded = load(&args.batch.file, &options, &mut problems)?;
+    problems.end(&args.batch.file.display().to_string(), &loaded);
+    Ok(if loaded.is_unusable || loaded.bad_rows > 0 { Exit::BadInput } else { Exit::Done })
+}
+
+/// Prints problems as they are found: there may be more than memory holds.
+struct Problems<'a> {
+    printer: &'a Printer,
+    is_begun: bool,
+}
+
+impl BatchSink for Problems<'_> {
+    fn row(&mut self, _: u64, _: DesiredIdentity, _: &[Credential]) -> Result<Option<Taken>, LedgerError> {
+        Ok(None)
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        let is_first = self.begin();
+        match self.printer.format {
+            Format::Text => self.printer.data(problem),
+            Format::Json => {
+                let comma = if is_first { " " } else { "," };
+                let text = serde_json::to_string(&problem).unwrap_or_default();
+                self.printer.data(format_args!("   {comma}{text}"));
+            }
+            Format::Csv => {
                 let severity = if problem.is_error() { "error" } else { "warning" };
-                [
+                self.printer.csv_row([
                     problem.file,
                     problem.line.map(|line| line.to_string()).unwrap_or_default(),
                     problem.column.unwrap_or_default(),
@@ -52,14 +60,54 @@ pub(super) fn run(args: &CheckArgs, printer: &Printer) -> Result<Exit, Failure> 
                     severity.to_owned(),
                     problem.message,
                     problem.remedy,
-                ]
-            }),
-        ),
+                ]);
+            }
+        }
     }
-    Ok(if loaded.is_unusable || loaded.bad_rows > 0 { Exit::BadInput } else { Exit::Done })
 }
 
-fn summary(file: &str, loaded: &Loaded, problems: &[batch_file::Problem]) -> String {
+impl Problems<'_> {
+    /// Prints what comes before the first problem, once; answers whether it was now.
+    fn begin(&mut self) -> bool {
+        if std::mem::replace(&mut self.is_begun, true) {
+            return false;
+        }
+        match self.printer.format {
+            Format::Text => {}
+            Format::Json => self.printer.data("{\n  \"problems\": ["),
+            Format::Csv => {
+                let header = ["file", "line", "column", "value", "severity", "message", "remedy"];
+                self.printer.csv_row(header);
+            }
+        }
+        true
+    }
+
+    fn end(mut self, file: &str, loaded: &Loaded) {
+        self.begin();
+        match self.printer.format {
+            Format::Text => self.printer.data(summary(file, loaded)),
+            Format::Csv => {}
+            Format::Json => {
+                let sums = Sums {
+                    file,
+                    sha256: &loaded.sha256,
+                    rows: loaded.rows(),
+                    devices: loaded.devices,
+                    modules: loaded.modules,
+                    to_issue: loaded.to_issue,
+                    bad_rows: loaded.bad_rows,
+                };
+                let sums = serde_json::to_string_pretty(&sums).unwrap_or_default();
+                // The members of the sum, after the problems in the same object.
+                let members = sums.strip_prefix('{').unwrap_or_default();
+                self.printer.data(format_args!("  ],{members}"));
+            }
+        }
+    }
+}
+
+fn summary(file: &str, loaded: &Loaded) -> String {
     let mut text = format!(
         "{file}: {}: {}, {}",
         counted(loaded.rows(), "row"),
@@ -69,7 +117,7 @@ fn summary(file: &str, loaded: &Loaded, problems: &[batch_file::Problem]) -> Str
     if loaded.bad_rows > 0 {
         text.push_str(&format!(", {}", counted(loaded.bad_rows, "bad row")));
     }
-    match count_errors(problems) {
+    match loaded.errors {
         0 => text.push_str("; clean"),
         errors => text.push_str(&format!("; {}", counted(errors, "problem"))),
     }

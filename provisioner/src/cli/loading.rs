@@ -11,7 +11,7 @@ use super::args::{BatchArgs, JobArgs, RulesArgs};
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
 use super::progress::Progress;
-use crate::batch::{BatchSink, LoadOptions, Loaded, MissingCertificates, count_errors, load};
+use crate::batch::{BatchSink, LoadOptions, Loaded, MissingCertificates, load};
 use crate::clock::now_text;
 use crate::desired::DesiredIdentity;
 use crate::hub::HubClient;
@@ -22,11 +22,11 @@ use crate::ledger::{
 use crate::target::{OpenHub, Target};
 use crate::verify::Verify;
 
-/// Puts rows into a ledger and keeps the problems.
+/// Puts rows into a ledger and says what is wrong with others.
 struct LedgerSink<'a, 'l> {
     loader: &'a Loader<'l>,
     quarantine: bool,
-    problems: Vec<Problem>,
+    printer: &'a Printer,
     /// Over what is wanted, row by row, where somebody wants to know.
     wanted: Option<Sha256>,
 }
@@ -48,7 +48,7 @@ impl BatchSink for LedgerSink<'_, '_> {
     }
 
     fn problem(&mut self, problem: Problem) {
-        self.problems.push(problem);
+        self.printer.note(problem);
     }
 }
 
@@ -100,11 +100,10 @@ fn load_hashed(
     printer: &Printer,
 ) -> Result<(Loaded, String), Failure> {
     let options = LoadOptions { read: args.read_options(), certificates };
-    let mut sink = LedgerSink { loader, quarantine: rules.quarantine, problems: Vec::new(), wanted };
+    let mut sink = LedgerSink { loader, quarantine: rules.quarantine, printer, wanted };
     let loaded = load(&args.file, &options, &mut sink)?;
-    printer.problems(&sink.problems);
     if loaded.is_unusable || (loaded.bad_rows > 0 && !rules.skip_bad_rows) {
-        return Err(not_clean(&args.file, &loaded, &sink.problems));
+        return Err(not_clean(&args.file, &loaded));
     }
     for (device, level) in &loaded.levels {
         loader.set_level(device, *level)?;
@@ -206,11 +205,11 @@ impl Comparison {
 }
 
 /// The failure of a batch that is not clean.
-fn not_clean(file: &Path, loaded: &Loaded, problems: &[Problem]) -> Failure {
+fn not_clean(file: &Path, loaded: &Loaded) -> Failure {
     let text = format!(
         "{} is not clean: {} in {} of {} rows; nothing was sent",
         file.display(),
-        counted(count_errors(problems), "problem"),
+        counted(loaded.errors, "problem"),
         loaded.bad_rows,
         loaded.rows()
     );

@@ -3,7 +3,6 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use batch_file::Problem;
 use serde::Serialize;
 
 use super::args::Format;
@@ -70,13 +69,6 @@ impl Printer {
             Sign::Back(away) => writeln!(io::stderr(), "the hub is back after {} s", away.as_secs()),
             Sign::Down => writeln!(io::stderr(), "the hub does not answer; the run goes on when it is back"),
         };
-    }
-
-    /// What is wrong with a batch, for people.
-    pub(super) fn problems(&self, problems: &[Problem]) {
-        for problem in problems {
-            self.note(problem);
-        }
     }
 
     /// Why the command failed, with all causes and what to do.

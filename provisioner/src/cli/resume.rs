@@ -9,7 +9,7 @@ use super::args::{ResumeArgs, ShareArgs};
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
 use super::work::{Certificates, Job};
-use crate::batch::{LoadOptions, MissingCertificates, ProblemsOnly, load, sha256_of_file};
+use crate::batch::{Discard, LoadOptions, MissingCertificates, load, sha256_of_file};
 use crate::desired::GivenKeys;
 use crate::ledger::{Ledger, LedgerLocation, RowFilter, Run};
 use crate::target::Target;
@@ -120,7 +120,7 @@ fn batch_of(
             read: batch_file::ReadOptions { map: run.options.map.clone() },
             certificates: MissingCertificates::Issued,
         };
-        keys = load(path, &options, &mut ProblemsOnly::default())?.keys;
+        keys = load(path, &options, &mut Discard)?.keys;
     }
     Ok((Some(path.to_owned()), keys))
 }
