@@ -142,6 +142,21 @@ fn verified(der: &[u8]) -> Result<(String, Vec<u8>), Refusal> {
 }
 
 /// Makes a request, as PEM.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cert_tool::{Csr, KeyType, PrivateKey, create_csr};
+/// use hub_types::IdentityId;
+///
+/// let identity = IdentityId::parse("device01", Some("module01"))?;
+/// let request = create_csr(&identity, &PrivateKey::generate(KeyType::P256)?)?;
+/// # let file = tempfile::NamedTempFile::new()?;
+/// # std::fs::write(&file, &request)?;
+/// // What `sign` does with what comes back in a file:
+/// assert_eq!(Csr::read(file.path())?.identity().common_name(), "device01/module01");
+/// # Ok(())
+/// # }
+/// ```
 pub fn create_csr(identity: &IdentityId, key: &PrivateKey) -> Result<String, Error> {
     let der = encode_request(&identity.common_name(), key)?;
     Ok(String::from_utf8_lossy(&pem::encode(pem::CERTIFICATE_REQUEST, &der)).into_owned())

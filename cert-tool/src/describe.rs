@@ -80,6 +80,21 @@ impl Serialize for Description {
 
 /// The SHA-1 and SHA-256 of a document: of certificates, requests and lists those of their DER, of
 /// keys those of the public key's `SubjectPublicKeyInfo`. `None` for keys that can't be read.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (temporary, now) = (tempfile::tempdir()?, time::OffsetDateTime::now_utc());
+/// # let ca = cert_tool::CertificateAuthority::init(&temporary.path().join("ca"), &Default::default(), now)?;
+/// use cert_tool::{read_documents, thumbprints};
+///
+/// let documents = read_documents(&ca.folder().join("root.pem"), &mut |_| Ok(None))?;
+/// for document in documents {
+///     let (sha1, sha256) = thumbprints(&document?).ok_or("a locked key")?;
+///     println!("{sha1} {sha256}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub fn thumbprints(document: &Document) -> Option<(Sha1Thumbprint, Sha256Thumbprint)> {
     let of_der = |der: &[u8]| (Sha1Thumbprint::of_der(der), Sha256Thumbprint::of_der(der));
     match &document.content {

@@ -16,6 +16,27 @@ use crate::sink;
 
 /// Writes `cert.pem`, `chain.pem` and, where it is known, `key.pem` to a folder; `None` where the
 /// identity has no certificate. Nothing is overwritten.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (temporary, now) = (tempfile::tempdir()?, time::OffsetDateTime::now_utc());
+/// # let ca = cert_tool::CertificateAuthority::init(&temporary.path().join("ca"), &Default::default(), now)?;
+/// # let out = temporary.path().join("out");
+/// # let mut store = cert_tool::IssuedStore::open(&ca, &out, cert_tool::Sink::Bundle)?;
+/// # let identity: hub_types::IdentityId = hub_types::IdentityId::parse("pump-1", None)?;
+/// # let request = cert_tool::IssueRequest { identity: identity.clone(), key: cert_tool::KeySource::Generate, auth: Default::default() };
+/// # cert_tool::issue_batch(&ca, &cert_tool::IssueOptions::new(now), [request].into_iter(), &mut store, &mut |_| {})?;
+/// # drop(store);
+/// use cert_tool::{IssuedList, extract};
+///
+/// let list = IssuedList::open(&out)?;
+/// let folder = temporary.path().join("pump-1");
+/// let facts = extract(&list, &identity, &folder)?.ok_or("no such identity")?;
+/// assert!(folder.join("key.pem").exists() && folder.join("chain.pem").exists());
+/// println!("good until {}", facts.not_after);
+/// # Ok(())
+/// # }
+/// ```
 pub fn extract(
     list: &IssuedList,
     identity: &IdentityId,

@@ -150,6 +150,28 @@ impl IssueSummary {
 /// on the disk. It can be called again and again for the same store.
 ///
 /// An error stops it; what it told of until then is certain.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (temporary, now) = (tempfile::tempdir()?, time::OffsetDateTime::now_utc());
+/// # let ca = cert_tool::CertificateAuthority::init(&temporary.path().join("ca"), &Default::default(), now)?;
+/// use cert_tool::{IssueOptions, IssueRequest, IssuedStore, KeySource, Outcome, Sink, issue_batch};
+/// use hub_types::IdentityId;
+///
+/// let mut store = IssuedStore::open(&ca, &temporary.path().join("out"), Sink::Bundle)?;
+/// let requests = ["pump-1", "pump-2"].map(|device| IdentityId::parse(device, None));
+/// let requests = requests.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().map(|identity| {
+///     IssueRequest { identity, key: KeySource::Generate, auth: Default::default() }
+/// });
+/// let summary = issue_batch(&ca, &IssueOptions::new(now), requests, &mut store, &mut |issued| {
+///     if let Outcome::Issued(facts) = &issued.outcome {
+///         println!("{} has {}", issued.identity, facts.sha256);
+///     }
+/// })?;
+/// assert_eq!(summary.issued, 2);
+/// # Ok(())
+/// # }
+/// ```
 pub fn issue_batch(
     ca: &CertificateAuthority,
     options: &IssueOptions,

@@ -12,7 +12,7 @@
 //! | certificates to test others with, good and wrong | [`write_test_pki`], [`TestCase`] |
 //! | what goes wrong: with everything, with one identity | [`Error`], [`Refusal`] |
 //!
-//! Nothing here prints, reads the environment or looks at the clock. Private keys are wiped from
+//! Nothing here prints or looks at the clock, and only [`SecretSource`] reads the environment. Private keys are wiped from
 //! memory, never shown, and written to files with mode 0600 only.
 //!
 //! A batch goes through `issue` (order and threads), `issuing` (one certificate), `leaf` and `x509`

@@ -26,6 +26,26 @@ pub enum PfxStyle {
 
 /// Writes a new PFX file, private to its owner, with what a list has of an identity. Answers `None`
 /// where the identity is not in the list, and an error where its key is only on the device.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (temporary, now) = (tempfile::tempdir()?, time::OffsetDateTime::now_utc());
+/// # let ca = cert_tool::CertificateAuthority::init(&temporary.path().join("ca"), &Default::default(), now)?;
+/// # let out = temporary.path().join("out");
+/// # let mut store = cert_tool::IssuedStore::open(&ca, &out, cert_tool::Sink::Bundle)?;
+/// # let identity: hub_types::IdentityId = hub_types::IdentityId::parse("pump-1", None)?;
+/// # let request = cert_tool::IssueRequest { identity: identity.clone(), key: cert_tool::KeySource::Generate, auth: Default::default() };
+/// # cert_tool::issue_batch(&ca, &cert_tool::IssueOptions::new(now), [request].into_iter(), &mut store, &mut |_| {})?;
+/// # drop(store);
+/// use cert_tool::{IssuedList, PfxStyle, Secret, write_pfx};
+///
+/// let list = IssuedList::open(&out)?;
+/// let path = temporary.path().join("pump-1.pfx");
+/// write_pfx(&list, &identity, &Secret::new("correct horse"), PfxStyle::Modern, &path)?;
+/// assert!(path.exists());
+/// # Ok(())
+/// # }
+/// ```
 pub fn write_pfx(
     list: &IssuedList,
     identity: &IdentityId,

@@ -75,6 +75,29 @@ impl Crl {
 impl IssuanceIndex {
     /// Revokes a certificate. Answers whether that is new: one that is revoked keeps its time and
     /// reason.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (temporary, now) = (tempfile::tempdir()?, time::OffsetDateTime::now_utc());
+    /// # let ca = cert_tool::CertificateAuthority::init(&temporary.path().join("ca"), &Default::default(), now)?;
+    /// # let out = temporary.path().join("out");
+    /// # let mut store = cert_tool::IssuedStore::open(&ca, &out, cert_tool::Sink::Bundle)?;
+    /// # let identity: hub_types::IdentityId = hub_types::IdentityId::parse("pump-1", None)?;
+    /// # let request = cert_tool::IssueRequest { identity: identity.clone(), key: cert_tool::KeySource::Generate, auth: Default::default() };
+    /// # cert_tool::issue_batch(&ca, &cert_tool::IssueOptions::new(now), [request].into_iter(), &mut store, &mut |_| {})?;
+    /// # drop(store);
+    /// use cert_tool::{IssuanceIndex, Lookup, RevocationReason};
+    ///
+    /// let index = IssuanceIndex::open_beside(ca.folder())?;
+    /// let mut found = Vec::new();
+    /// index.visit(&Lookup::Identity(identity), |entry| Ok(found.push(entry)))?;
+    /// for entry in &found {
+    ///     assert!(index.revoke(entry, Some(RevocationReason::KeyCompromise), now)?);
+    /// }
+    /// index.crl(&ca, 7, now)?.write(&temporary.path().join("ca.crl"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn revoke(
         &self,
         entry: &IndexEntry,

@@ -63,6 +63,18 @@ struct Expected<'a> {
 
 /// Writes the family into a new folder, and says what is in it. `at` is the time at which the good ones
 /// are good: they last ten years from then.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let temporary = tempfile::tempdir()?;
+/// use cert_tool::write_test_pki;
+///
+/// let folder = temporary.path().join("pki");
+/// let cases = write_test_pki(&folder, 1, time::OffsetDateTime::now_utc())?;
+/// assert!(cases.len() > 40 && folder.join("expected.json").exists());
+/// # Ok(())
+/// # }
+/// ```
 pub fn write_test_pki(folder: &Path, seed: u64, at: OffsetDateTime) -> Result<Vec<TestCase>, Error> {
     let family = Family::new(seed, at)?;
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();

@@ -30,6 +30,21 @@ pub struct ImportedCa {
 
 /// Takes over a CA into a folder, when all of it belongs together: the key to the certificate, and each
 /// certificate to the one above it. Its name is used in what it issues byte for byte.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (temporary, now) = (tempfile::tempdir()?, time::OffsetDateTime::now_utc());
+/// # let ca = cert_tool::CertificateAuthority::init(&temporary.path().join("ca"), &Default::default(), now)?;
+/// use cert_tool::{ImportedCa, import_ca, read_certificates};
+///
+/// let certificates = read_certificates(&ca.folder().join("issuing.pem"))?;
+/// let key = Some(ca.folder().join("issuing.key"));
+/// let copy = ImportedCa { certificates, key, token: None, passphrase: None };
+/// let copy = import_ca(&temporary.path().join("copy"), copy, &mut |_| Ok(None))?;
+/// assert_eq!(copy.issuing_certificate(), ca.issuing_certificate());
+/// # Ok(())
+/// # }
+/// ```
 pub fn import_ca(
     folder: &Path,
     ca: ImportedCa,
