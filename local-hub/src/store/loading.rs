@@ -52,7 +52,6 @@ type Device = (DeviceId, Box<DeviceRecord>);
 type Parsed = (usize, std::result::Result<Vec<Device>, String>);
 
 /// Rows, one behind the other. They hold keys.
-#[derive(Default)]
 struct Parcel {
     number: usize,
     rows: Vec<Lengths>,
@@ -92,8 +91,7 @@ impl Parcel {
     }
 
     fn is_full(&self) -> bool {
-        // With ample room for one more device and its modules the buffer does not grow, which would
-        // leave copies of keys behind.
+        // There is room for one more device with its modules, unless they are very large.
         self.bytes.len() >= PARCEL_BYTES / 2
     }
 
@@ -101,11 +99,22 @@ impl Parcel {
         let device = row.get_ref(0)?.as_bytes()?;
         let module = row.get_ref(1)?.as_bytes()?;
         let record = row.get_ref(2)?.as_bytes()?;
+        self.make_room(device.len() + module.len() + record.len());
         for column in [device, module, record] {
             self.bytes.extend_from_slice(column);
         }
         self.rows.push(Lengths { device: device.len(), module: module.len(), record: record.len() });
         Ok(())
+    }
+
+    /// A buffer that grows on its own leaves what it held behind; this one is wiped.
+    fn make_room(&mut self, length: usize) {
+        let wanted = self.bytes.len() + length;
+        if wanted > self.bytes.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(wanted * 2));
+            larger.extend_from_slice(&self.bytes);
+            self.bytes = larger;
+        }
     }
 
     fn parse(&self) -> std::result::Result<Vec<Device>, String> {

@@ -141,3 +141,24 @@ fn a_module_without_its_device_is_named_wherever_it_is() {
     let error = Store::open(&path).unwrap_err().to_string();
     assert!(error.contains("d200x m: the module's device is missing"), "{error}");
 }
+
+/// Larger than what several small ones take together.
+#[test]
+fn a_very_large_device_comes_back_with_its_modules() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    let (store, Stored { mut registry, .. }) = Store::open(&path).unwrap();
+    let values: serde_json::Map<_, _> = (0..8).map(|n| (format!("k{n}"), json!("x".repeat(4000)))).collect();
+    let mut items = vec![json!({"id": "before"}), json!({"id": "large"}), json!({"id": "z-after"})];
+    items.extend(
+        (0..50)
+            .map(|n| json!({"id": "large", "moduleId": format!("m{n}"), "properties": {"desired": values}})),
+    );
+    for item in items {
+        store.write(apply(&mut registry, &item, 1));
+    }
+    store.close();
+    let (store, Stored { registry: loaded, .. }) = Store::open(&path).unwrap();
+    store.close();
+    assert!(loaded == registry, "what was loaded is something else");
+}
