@@ -1,0 +1,111 @@
+//! What stands below the help of each verb.
+
+pub(super) const OVERVIEW: &str = "\
+From a list to certificates:
+  cert-tool ca init ca
+  cert-tool issue --ca ca --from batch.csv --out issued
+  cert-tool extract issued --device-id device01 --out device01
+
+`issued/issued.csv` is a batch file itself, with thumbprints, for `provisioner apply`.";
+pub(super) const CA_CRL_EXAMPLES: &str = "Example:\n  cert-tool ca crl ca --out ca.crl --days 30";
+pub(super) const EXPIRING_EXAMPLES: &str = "\
+Example:
+  cert-tool expiring --ca ca --within 60d --out ending.csv
+  cert-tool renew --ca ca --from ending.csv --out renewed";
+pub(super) const FIND_EXAMPLES: &str = "\
+Examples:
+  cert-tool find --ca ca --device-id device01 --module-id module01
+  cert-tool find --ca ca --thumbprint 4F:1C:…
+
+A thumbprint or serial number is looked for in all entries: a second for some millions.";
+pub(super) const PFX_EXAMPLES: &str = "\
+Example:
+  cert-tool pfx issued --device-id device01 --out device01.pfx --password-file pfx.password";
+pub(super) const RENEW_EXAMPLES: &str = "\
+Examples:
+  cert-tool renew --ca ca --within 60d --out renewed
+  cert-tool renew --ca ca --device-id device01 --same-key --out renewed
+
+`renewed/issued.csv` registers the new thumbprint beside the old one, which goes when the device has
+its new certificate.";
+pub(super) const REVOKE_EXAMPLES: &str = "\
+Example:
+  cert-tool revoke --ca ca --device-id device01 --reason keyCompromise
+  cert-tool ca crl ca --out ca.crl
+
+A hub does not read revocation lists: disable the device there too.";
+pub(super) const CA_INIT_EXAMPLES: &str = "\
+Example:
+  cert-tool ca init ca --name \"Plant 7\" --encrypt
+  cert-tool ca init ca --pkcs11 'pkcs11:token=plant;object=ca?module-path=/usr/lib/softhsm/libsofthsm2.so'
+
+Keep `root.key` somewhere else afterwards: issuing does not need it.";
+pub(super) const CA_CSR_EXAMPLES: &str = "\
+Example, the root being on a machine of its own:
+  cert-tool ca csr plant7 --name \"Plant 7\"
+  cert-tool ca sign plant7/issuing.csr --ca root --out plant7.pem      (where the root is)
+  cert-tool ca import plant7 --certificate plant7.pem";
+pub(super) const CA_IMPORT_EXAMPLES: &str = "\
+Examples:
+  cert-tool ca import ca --certificate ca.pem --chain root.pem --key ca.key
+  cert-tool ca import plant7 --certificate plant7.pem";
+pub(super) const CA_POLICY_EXAMPLES: &str = "\
+Example:
+  cert-tool ca policy ca --identities 'pump-[0-9]{6}(/.*)?' --max-days 400 --key-types p256,p384
+
+The rules are in `policy.toml` beside the CA, and hold however certificates are issued with it.";
+pub(super) const CA_PROVE_EXAMPLES: &str =
+    "Example:\n  cert-tool ca prove ca --code 106A5SD242AF512B --out proof.pem";
+pub(super) const CA_SIGN_EXAMPLES: &str =
+    "Example:\n  cert-tool ca sign plant7/issuing.csr --ca root --out plant7.pem";
+pub(super) const CA_SHOW_EXAMPLES: &str = "Example:\n  cert-tool ca show ca --format json";
+pub(super) const CSR_EXAMPLES: &str = "\
+Examples:
+  cert-tool csr --device-id device01 --module-id module01 --key-out key.pem --out module01.csr
+  cert-tool csr --from batch.csv --out requests
+
+With --from, `requests/requests.csv` is a batch file that `issue --from` takes.";
+pub(super) const EXTRACT_EXAMPLES: &str =
+    "Example:\n  cert-tool extract issued --device-id device01 --out device01";
+pub(super) const ISSUE_EXAMPLES: &str = "\
+Examples:
+  cert-tool issue --ca ca --from batch.csv --out issued
+  cert-tool issue --ca ca --device-id device01 --module-id module01 --out issued
+  cert-tool issue --ca ca --count 1000000 --pattern 'pump-{:06}' --out issued
+
+The same command again issues only what is missing. Rows with a `csr` get it signed.";
+pub(super) const SHOW_EXAMPLES: &str = "\
+Examples:
+  cert-tool show device01/cert.pem --format json
+  cert-tool show device01.pfx --password-file password
+
+Of private keys only the public half is shown.";
+pub(super) const SIGN_EXAMPLES: &str = "\
+Examples:
+  cert-tool sign module01.csr --ca ca --out signed
+  cert-tool sign incoming --ca ca --out signed --expect batch.csv
+
+Only the public key is taken from a request. Its subject must be `CN=device01` or
+`CN=device01/module01`; one that is refused does not stop the others.";
+pub(super) const TEST_PKI_EXAMPLES: &str = "\
+Example:
+  cert-tool test-pki pki --seed 1 --at 2027-01-01
+
+`pki/expected.json` says of each what is wrong and who must refuse it; `pki/README.md` how to use it.
+Every private key in it is public.";
+pub(super) const THUMBPRINT_EXAMPLES: &str = "\
+Examples:
+  cert-tool thumbprint device01/cert.pem
+  cert-tool thumbprint issued/certificates.pem --format csv
+  openssl s_client -connect host:8883 </dev/null | cert-tool thumbprint -
+
+Of a key it is the hash of its SubjectPublicKeyInfo, `public_key_sha256` in what `show` says of the
+certificate that it fits.";
+pub(super) const VERIFY_EXAMPLES: &str = "\
+Examples:
+  cert-tool verify device01/chain.pem --ca ca --device-id device01 --key device01/key.pem
+  cert-tool verify *.pem --ca root.pem --crl crl.pem --at 2027-01-31 --format json
+  cert-tool verify self-signed.pem --thumbprint 5E884898DA28047151D0E56F8DC6292773603D0D
+
+One line for each check. A trusted thumbprint stands for the chain, as on a hub; with --ca as well,
+both are looked at. Exit code 1 when a check fails.";

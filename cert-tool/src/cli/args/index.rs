@@ -1,0 +1,77 @@
+//! What is typed to look certificates up, and to revoke them.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::within;
+use super::IdentityArgs;
+
+/// Which certificates of a CA.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["device_id", "serial", "thumbprint"]))]
+pub(crate) struct WhichArgs {
+    /// The CA's folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) ca: PathBuf,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+    /// The serial number, in hex.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) serial: Option<String>,
+    /// The SHA-1 or SHA-256 thumbprint.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) thumbprint: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FindArgs {
+    #[command(flatten)]
+    pub(crate) which: WhichArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// The CA's folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) ca: PathBuf,
+    /// Only what was revoked.
+    #[arg(long)]
+    pub(crate) revoked: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExpiringArgs {
+    /// The CA's folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) ca: PathBuf,
+    /// How soon, as in `60d`, `8w` or `36h`.
+    #[arg(long, value_name = "TIME", value_parser = within::parse)]
+    pub(crate) within: time::Duration,
+    /// Where the batch goes; without, what ends is printed.
+    #[arg(long, value_name = "BATCH")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RevokeArgs {
+    #[command(flatten)]
+    pub(crate) which: WhichArgs,
+    /// Why.
+    #[arg(long, value_enum)]
+    pub(crate) reason: Option<ReasonArg>,
+}
+
+/// Why a certificate is revoked, in the words of RFC 5280.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "camelCase")]
+pub(crate) enum ReasonArg {
+    KeyCompromise,
+    #[value(name = "cACompromise")]
+    CaCompromise,
+    AffiliationChanged,
+    Superseded,
+    CessationOfOperation,
+    CertificateHold,
+    PrivilegeWithdrawn,
+}

@@ -1,0 +1,132 @@
+//! What is typed to get certificates.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::unlock::UnlockArgs;
+use crate::cli::within;
+use super::{IdentityArgs, KeyTypeArg};
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("who").required(true).args(["device_id", "from"]))]
+pub(crate) struct CsrArgs {
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+    /// A batch file: a request for each row.
+    #[arg(long, value_name = "BATCH", conflicts_with = "key")]
+    pub(crate) from: Option<PathBuf>,
+    /// The device's key, which is there already.
+    #[arg(long, value_name = "FILE", conflicts_with = "key_out")]
+    pub(crate) key: Option<PathBuf>,
+    /// Where to write a new key.
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["key", "from"], conflicts_with = "from")]
+    pub(crate) key_out: Option<PathBuf>,
+    /// The kind of new keys.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) key_type: KeyTypeArg,
+    /// Where the request goes; with --from a folder.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) out: PathBuf,
+}
+
+/// How to issue.
+#[derive(Debug, Args)]
+pub(crate) struct IssuingArgs {
+    /// The CA's folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) ca: PathBuf,
+    /// The folder for certificates, keys and `issued.csv`; what is there already stays.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// How many days the certificates are good; never longer than the CA.
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) days: u32,
+    /// Bundle: all in one file, fast, the default for batches. Folder: a folder for each identity, the
+    /// default for one, slow for many. Csv, tar and sqlite: one file as the name says.
+    #[arg(long, value_enum)]
+    pub(crate) sink: Option<SinkArg>,
+    /// Write the chain up to the root, without it, behind each certificate; folders always have a `chain.pem`.
+    #[arg(long)]
+    pub(crate) chain: bool,
+    /// How many threads; by default one for each core.
+    #[arg(long)]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Write common names of more than 64 characters: X.509 does not allow them, and OpenSSL and
+    /// others refuse such certificates.
+    #[arg(long)]
+    pub(crate) allow_long_cn: bool,
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SinkArg {
+    Bundle,
+    Csv,
+    Folder,
+    Sqlite,
+    Tar,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("who").required(true).args(["device_id", "from", "count"]))]
+pub(crate) struct IssueArgs {
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+    /// A batch file: a certificate for each row that is to have one and has none.
+    #[arg(long, value_name = "BATCH")]
+    pub(crate) from: Option<PathBuf>,
+    /// How many devices, named by --pattern.
+    #[arg(long, value_name = "N", requires = "pattern", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Their names: `{}` is the number, `{:06}` the number with six digits.
+    #[arg(long, value_name = "NAME", requires = "count")]
+    pub(crate) pattern: Option<String>,
+    /// The number of the first one.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "count")]
+    pub(crate) first: u64,
+    /// Give identities that have a certificate in another folder a new one; only that one is then to be
+    /// registered.
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// The kind of new keys.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) key_type: KeyTypeArg,
+    #[command(flatten)]
+    pub(crate) issuing: IssuingArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("who").required(true).args(["device_id", "from", "within"]))]
+pub(crate) struct RenewArgs {
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+    /// A batch file: each row of it is renewed.
+    #[arg(long, value_name = "BATCH")]
+    pub(crate) from: Option<PathBuf>,
+    /// What ends soon, as in `60d`, `8w` or `36h`.
+    #[arg(long, value_name = "TIME", value_parser = within::parse)]
+    pub(crate) within: Option<time::Duration>,
+    /// Keep each device's key instead of making a new one.
+    #[arg(long, conflicts_with = "key_type")]
+    pub(crate) same_key: bool,
+    /// The kind of new keys.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) key_type: KeyTypeArg,
+    #[command(flatten)]
+    pub(crate) issuing: IssuingArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SignArgs {
+    /// Requests, PEM or DER; of a folder all files that end in `.csr`, `.p10` or `.req`.
+    #[arg(required = true)]
+    pub(crate) requests: Vec<PathBuf>,
+    /// A batch file with the identities that may ask; others are refused.
+    #[arg(long, value_name = "BATCH")]
+    pub(crate) expect: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) issuing: IssuingArgs,
+}
