@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::examples::{
     CA_CRL_EXAMPLES, CA_CSR_EXAMPLES, CA_IMPORT_EXAMPLES, CA_INIT_EXAMPLES, CA_POLICY_EXAMPLES,
     CA_PROVE_EXAMPLES, CA_SHOW_EXAMPLES, CA_SIGN_EXAMPLES, REVOKE_EXAMPLES,
 };

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::within;
 use super::IdentityArgs;
+use crate::cli::within;
 
 /// Which certificates of a CA.
 #[derive(Debug, Args)]

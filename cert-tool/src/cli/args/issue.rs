@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::{IdentityArgs, KeyTypeArg};
 use crate::cli::unlock::UnlockArgs;
 use crate::cli::within;
-use super::{IdentityArgs, KeyTypeArg};
 
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("who").required(true).args(["device_id", "from"]))]
