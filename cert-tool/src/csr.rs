@@ -5,7 +5,12 @@ use std::path::{Path, PathBuf};
 
 use hub_types::IdentityId;
 use hub_types::limits::MAX_COMMON_NAME_CHARS;
+use x509_parser::der_parser::oid;
+use x509_parser::der_parser::oid::Oid;
 use x509_parser::error::X509Error;
+use x509_parser::oid_registry::{
+    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION,
+};
 use x509_parser::prelude::{FromDer, X509CertificationRequest};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -198,18 +203,18 @@ fn bad(error: Error) -> Refusal {
 /// the signature is verified with it.
 fn check_key(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Refusal> {
     let weak = |reason: String| Err(Refusal::WeakKey { reason });
-    let algorithm = key.algorithm.algorithm.to_id_string();
-    match algorithm.as_str() {
-        OID_EC => {
-            let curve = key.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
-            match curve.map(|curve| curve.to_id_string()).as_deref() {
-                Some(OID_P256 | OID_P384) => Ok(()),
-                Some(OID_P192) => weak("the curve is P-192".to_owned()),
-                _ => weak("the curve is neither P-256 nor P-384".to_owned()),
-            }
+    let algorithm = &key.algorithm.algorithm;
+    if *algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY {
+        let curve = key.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
+        match curve {
+            Some(curve) if curve == OID_EC_P256 || curve == OID_NIST_EC_P384 => Ok(()),
+            Some(curve) if curve == OID_P192 => weak("the curve is P-192".to_owned()),
+            _ => weak("the curve is neither P-256 nor P-384".to_owned()),
         }
-        OID_RSA => check_rsa(key),
-        _ => weak(format!("the algorithm {algorithm} is neither RSA nor ECDSA")),
+    } else if *algorithm == OID_PKCS1_RSAENCRYPTION {
+        check_rsa(key)
+    } else {
+        weak(format!("the algorithm {algorithm} is neither RSA nor ECDSA"))
     }
 }
 
@@ -237,11 +242,7 @@ fn check_rsa(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Refusal> {
 }
 
 const WANTED: &str = "a certificate request";
-const OID_EC: &str = "1.2.840.10045.2.1";
-const OID_RSA: &str = "1.2.840.113549.1.1.1";
-const OID_P192: &str = "1.2.840.10045.3.1.1";
-const OID_P256: &str = "1.2.840.10045.3.1.7";
-const OID_P384: &str = "1.3.132.0.34";
+const OID_P192: Oid<'static> = oid!(1.2.840.10045.3.1.1);
 
 #[cfg(test)]
 mod tests {

@@ -27,6 +27,8 @@ use crate::sink::{Place, Sink};
 pub struct IssuanceIndex {
     path: PathBuf,
     connection: Connection,
+    /// The table of keys is known to be up to date.
+    has_ordered_keys: bool,
     /// Held by the one process that may issue.
     _lock: Option<Lock>,
 }
@@ -107,7 +109,7 @@ impl IssuanceIndex {
                 reason: format!("its index has version {version}, and this program knows {VERSION}"),
             });
         }
-        Ok(Self { path, connection, _lock: lock })
+        Ok(Self { path, connection, has_ordered_keys: false, _lock: lock })
     }
 
     /// The output that has a token, entered if it is new. It may have been moved since.
@@ -190,6 +192,7 @@ impl IssuanceIndex {
         entries: impl Iterator<Item = NewEntry<'a>>,
     ) -> Result<i64, Error> {
         self.let_go()?;
+        self.has_ordered_keys = false;
         let last = enter(&mut self.connection, output, entries);
         last.map_err(|source| Error::database(&self.path, source))
     }
@@ -258,9 +261,10 @@ impl IssuanceIndex {
 
     /// The identity that a public key belongs to.
     pub(crate) fn owner_of(&mut self, key: Fingerprint) -> Result<Option<IdentityId>, Error> {
-        if !self.are_keys_ordered()? {
+        if !self.has_ordered_keys {
             self.let_go()?;
             order_keys(&mut self.connection).map_err(|source| Error::database(&self.path, source))?;
+            self.has_ordered_keys = true;
         }
         self.hold()?;
         let find = |connection: &Connection| {
@@ -273,13 +277,6 @@ impl IssuanceIndex {
                 .optional()
         };
         find(&self.connection).map_err(|source| Error::database(&self.path, source))
-    }
-
-    fn are_keys_ordered(&self) -> Result<bool, Error> {
-        self.hold()?;
-        let mut find =
-            self.prepare("SELECT keyed >= (SELECT COALESCE(MAX(id), 0) FROM certificates) FROM progress")?;
-        find.query_row([], |row| row.get(0)).map_err(|source| Error::database(&self.path, source))
     }
 
     /// Shows `visit` certificates, the first one first, with a bounded number of them in memory.
@@ -418,6 +415,10 @@ fn enter<'a>(
 /// Brings the table of keys up to date. Keys are random, so that a row at a time would touch a page
 /// for each; in order, and only when somebody asks, it is cheap.
 fn order_keys(connection: &mut Connection) -> Result<(), rusqlite::Error> {
+    let find = "SELECT keyed < (SELECT COALESCE(MAX(id), 0) FROM certificates) FROM progress";
+    if !connection.prepare_cached(find)?.query_row([], |row| row.get::<_, bool>(0))? {
+        return Ok(());
+    }
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     transaction.execute_batch(
         "INSERT INTO keys SELECT substr(key, 1, 8), id FROM certificates
