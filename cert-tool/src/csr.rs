@@ -276,6 +276,34 @@ mod tests {
         }
     }
 
+    /// The signature is good, so that nothing but the name is wrong.
+    #[test]
+    fn a_name_that_is_no_utf_8_is_refused() {
+        let key = PrivateKey::generate(KeyType::P256).unwrap();
+        let der = encode_request("device01", &key).unwrap();
+        let (_, request) = X509CertificationRequest::from_der(&der).unwrap();
+        let mut info = request.certification_request_info.raw.to_vec();
+        let at = info.windows(8).position(|window| window == b"device01").unwrap();
+        info[at] = 0xff;
+        let signer = openssl::pkey::PKey::private_key_from_pem(&key.to_pem().unwrap()).unwrap();
+        let mut signing =
+            openssl::sign::Signer::new(openssl::hash::MessageDigest::sha256(), &signer).unwrap();
+        let signature = signing.sign_oneshot_to_vec(&info).unwrap();
+        let der = yasna::construct_der(|writer| {
+            writer.write_sequence(|writer| {
+                writer.next().write_der(&info);
+                writer.next().write_sequence(|writer| {
+                    writer.next().write_oid(&yasna::models::ObjectIdentifier::from_slice(&[
+                        1, 2, 840, 10045, 4, 3, 2,
+                    ]));
+                });
+                writer.next().write_bitvec_bytes(&signature, signature.len() * 8);
+            });
+        });
+        let refusal = Csr::from_der(&der).unwrap_err();
+        assert!(matches!(refusal, Refusal::BadCsr(_)), "{refusal:?}");
+    }
+
     #[test]
     fn what_is_no_request_is_named() {
         let refusal =
