@@ -27,7 +27,7 @@ impl SharedLedger {
     ///
     /// Calls run in the order in which they were made. One whose caller is gone before its turn is
     /// not made at all, and one whose caller is gone during it ends before the next begins: or else a
-    /// claim could take a chunk for nobody after [`Ledger::begin_work`] has freed what was taken.
+    /// claim could take a chunk for nobody after `begin_work` has freed what was taken.
     pub async fn call<T: Send + 'static>(
         &self,
         call: impl FnOnce(&mut Ledger) -> Result<T, LedgerError> + Send + 'static,

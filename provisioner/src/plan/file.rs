@@ -1,7 +1,7 @@
 //! Plan files: a plan written down, to be carried out later as it is or not at all.
 //!
 //! A plan file is JSON Lines: a [`Header`], one [`PlannedRow`] for each row of the batch, and a
-//! [`Trailer`] with the SHA-256 of everything before it, so that a file that was edited or cut off is
+//! `Trailer` with the SHA-256 of everything before it, so that a file that was edited or cut off is
 //! noticed. That is no signature: whoever can write the file can make a new one. It holds no secret;
 //! symmetric keys come from the batch when the plan is carried out.
 
