@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ParsedPublicKey};
 use hub_types::IdentityId;
 use hub_types::limits::MAX_COMMON_NAME_CHARS;
 use x509_parser::der_parser::oid;
@@ -220,10 +221,20 @@ fn check_key(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Refusal> {
 
 /// Refuses what is no `SubjectPublicKeyInfo`, and keys that nobody should have a certificate for.
 pub(crate) fn check_public_key(der: &[u8]) -> Result<(), Refusal> {
-    match SubjectPublicKeyInfo::from_der(der) {
-        Ok(([], key)) => check_key(&key),
-        _ => Err(Refusal::BadPublicKey { reason: "damaged DER".to_owned() }),
-    }
+    let bad = |reason: &str| Refusal::BadPublicKey { reason: reason.to_owned() };
+    let Ok(([], key)) = SubjectPublicKeyInfo::from_der(der) else {
+        return Err(bad("damaged DER"));
+    };
+    check_key(&key)?;
+    // No signature of the key's owner shows whether its point is on the curve.
+    let point = key.subject_public_key.data.as_ref();
+    let curve = key.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
+    let parsed = match curve {
+        Some(curve) if curve == OID_EC_P256 => ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point),
+        Some(curve) if curve == OID_NIST_EC_P384 => ParsedPublicKey::new(&ECDSA_P384_SHA384_ASN1, point),
+        _ => return Ok(()),
+    };
+    parsed.map(drop).map_err(|_| bad("its point is not on its curve"))
 }
 
 fn check_rsa(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Refusal> {
@@ -273,6 +284,24 @@ mod tests {
         for name in ["", "a b", "a/b/c", "a/"] {
             let der = encode_request(name, &key).unwrap();
             assert!(matches!(Csr::from_der(&der), Err(Refusal::NotAnIdentity { .. })), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_bare_key_whose_point_is_on_no_curve_is_refused() {
+        for key_type in [KeyType::P256, KeyType::P384] {
+            let key = PrivateKey::generate(key_type).unwrap();
+            let der = encode_request("a", &key).unwrap();
+            let (_, request) = X509CertificationRequest::from_der(&der).unwrap();
+            let good = request.certification_request_info.subject_pki.raw.to_vec();
+            assert!(check_public_key(&good).is_ok());
+            let last = good.len() - 1;
+            let flipped = [&good[..last], &[good[last] ^ 1]].concat();
+            let zeros = [&good[..last - 40], &[0; 41]].concat();
+            for bad in [flipped, zeros] {
+                let refusal = check_public_key(&bad).unwrap_err().to_string();
+                assert!(refusal.contains("its point is not on its curve"), "{refusal}");
+            }
         }
     }
 
