@@ -125,7 +125,7 @@ async fn port_of_mqtt(hub: &OpenHub, name: &str) -> Check {
         Err(error) => Check::warning(
             "mqtt port",
             format!("{name}:{MQTT}: {error}"),
-            "needed by devices and by `verify --connect` only: let port 8883 through the firewall",
+            "needed by devices only: let port 8883 through the firewall",
         ),
     }
 }
