@@ -18,11 +18,12 @@ use crate::clock::now_text;
 use crate::desired::GivenKeys;
 use crate::hub::{Hub, HubError};
 use crate::ledger::{
-    Chunk, Claim, Effect, Lease, LedgerError, LedgerRow, Record, RowState, RunId, RunState, SharedLedger,
+    Chunk, Claim, Effect, Ended, Lease, LedgerError, LedgerRow, Record, RowState, RunId, RunState, Sent,
+    SharedLedger,
 };
 use crate::lifecycle::{Intent, Lifecycle, Outcome};
 pub(crate) use observation::{compare_for, observe};
-use settle::{Settler, Task};
+use settle::{Settlement, Settler, Task};
 
 mod changes;
 mod creation;
@@ -220,12 +221,12 @@ impl Rows {
         self.ledger.call(move |ledger| ledger.claim(run)).await
     }
 
-    async fn mark_sent(&self, lease: Lease, sent: Vec<(IdentityId, Effect)>) -> Result<(), LedgerError> {
-        self.ledger.call(move |ledger| ledger.mark_sent(&lease, &sent)).await
+    async fn mark_sent(&self, lease: Lease, sent: Vec<Sent>) -> Result<(), LedgerError> {
+        self.ledger.call(move |ledger| ledger.mark_sent(&lease, &sent, &now_text())).await
     }
 
-    async fn record(&self, lease: Lease, records: Vec<(IdentityId, Record)>) -> Result<(), LedgerError> {
-        self.ledger.call(move |ledger| ledger.record(&lease, &records, &now_text())).await
+    async fn record(&self, lease: Lease, ended: Vec<Ended>) -> Result<(), LedgerError> {
+        self.ledger.call(move |ledger| ledger.record(&lease, &ended, &now_text())).await
     }
 
     async fn finish(&self, lease: Lease) -> Result<(), LedgerError> {
@@ -274,7 +275,7 @@ impl<H: Hub> Worker<H> {
             _ => Lifecycle::new(self.intentions.intent),
         };
         match self.intentions.as_planned {
-            true => life.expecting(row.etags.clone()),
+            true => life.expecting(row.before.clone()),
             false => life,
         }
     }
@@ -283,8 +284,8 @@ impl<H: Hub> Worker<H> {
     async fn settle(&self, lease: Lease, tasks: Vec<Task>) -> Result<Settled, ApplyError> {
         let outcomes = self.settler.settle(tasks, |sent| self.rows.mark_sent(lease, sent)).await?;
         let mut settled = Settled::default();
-        let mut records = Vec::with_capacity(outcomes.len());
-        for (identity, outcome) in outcomes {
+        let mut ended = Vec::with_capacity(outcomes.len());
+        for Settlement { identity, outcome, before, after } in outcomes {
             if matches!(outcome, Outcome::Staged) {
                 // Its row stays `sent`: it is not at its end.
                 settled.staged.push(identity);
@@ -294,16 +295,16 @@ impl<H: Hub> Worker<H> {
             if matches!(record.state, RowState::Conflict | RowState::Failed) && identity.module().is_none() {
                 settled.closed.push((identity.device().clone(), record.state));
             }
-            records.push((identity, record));
+            ended.push(Ended { identity, record, before, after });
         }
-        self.record(lease, records).await?;
+        self.record(lease, ended).await?;
         Ok(settled)
     }
 
-    async fn record(&self, lease: Lease, records: Vec<(IdentityId, Record)>) -> Result<(), LedgerError> {
-        let count = records.len();
+    async fn record(&self, lease: Lease, ended: Vec<Ended>) -> Result<(), LedgerError> {
+        let count = ended.len();
         if count > 0 {
-            self.rows.record(lease, records).await?;
+            self.rows.record(lease, ended).await?;
             (self.progress)(count);
         }
         Ok(())
@@ -330,7 +331,7 @@ fn waits_for_modules(device: &LedgerRow, modules: &[LedgerRow]) -> bool {
 fn split_off_orphans(
     modules: Vec<LedgerRow>,
     closed: &[(DeviceId, RowState)],
-) -> (Vec<LedgerRow>, Vec<(IdentityId, Record)>) {
+) -> (Vec<LedgerRow>, Vec<Ended>) {
     let mut orphans = Vec::new();
     let mut others = Vec::new();
     for row in modules {
@@ -339,7 +340,7 @@ fn split_off_orphans(
             Some((device, state)) => {
                 let reason =
                     format!("nothing was done, because the row of its device `{device}` is `{state}`");
-                orphans.push((row.wanted.identity, Record::failed(reason)));
+                orphans.push((row.wanted.identity, Record::failed(reason)).into());
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Certificates for the rows that need one: issued, or found among those issued before.
 
 use cert_tool::{
-    CertificateAuthority, CsrInput, IssueOptions, IssueRequest, IssuedAuth, IssuedList, IssuedStore,
-    KeySource, Outcome, PublicKeyInput,
+    CertificateAuthority, CsrInput, IssueOptions, IssueRequest, IssuedAuth, IssuedFacts, IssuedList,
+    IssuedStore, KeySource, Outcome, PublicKeyInput,
 };
 use hub_types::{IdentityId, Sha256Thumbprint};
 
@@ -47,12 +47,12 @@ pub fn issue_missing(
     let mut totals = IssueTotals::default();
     each_page(ledger, run, |ledger, rows| {
         let requests: Vec<IssueRequest> = rows.iter().map(request).collect();
-        let mut thumbprints = Vec::with_capacity(rows.len());
+        let mut found = Vec::with_capacity(rows.len());
         let (mut refused, mut owned) = (Vec::new(), Vec::new());
         let issuer = ca.issuing_certificate().subject();
         cert_tool::issue_batch(ca, options, requests.into_iter(), store, &mut |issued| {
             progress(1);
-            thumbprints.push(totals.count(&issued.outcome));
+            found.push(totals.count(&issued.outcome));
             if let Outcome::AlreadyThere(facts) | Outcome::Issued(facts) = &issued.outcome {
                 let thumbprint = Credential::thumbprint(&facts.sha256.into());
                 owned.push((issued.identity.clone(), thumbprint));
@@ -65,7 +65,7 @@ pub fn issue_missing(
         })?;
         ledger.remember(run, &owned)?;
         ledger.refuse(run, &refused, &now_text())?;
-        Ok(thumbprints)
+        Ok(found)
     })?;
     Ok(totals)
 }
@@ -74,44 +74,56 @@ pub fn issue_missing(
 /// certificate is not in `list` stay as they are.
 pub fn find_issued(ledger: &mut Ledger, run: RunId, list: &IssuedList) -> Result<(), IssueError> {
     each_page(ledger, run, |_, rows| {
-        let find = |row: &LedgerRow| Ok(list.find(&row.wanted.identity)?.map(|facts| facts.sha256));
+        let find = |row: &LedgerRow| Ok(list.find(&row.wanted.identity)?.map(Certified::of));
         rows.iter().map(find).collect()
     })
 }
 
-impl IssueTotals {
-    /// Counts an outcome and answers the thumbprint it brought.
-    fn count(&mut self, outcome: &Outcome) -> Option<Sha256Thumbprint> {
-        let (counter, thumbprint) = match outcome {
-            Outcome::AlreadyThere(facts) => (&mut self.already_there, Some(facts.sha256)),
-            Outcome::Issued(facts) => (&mut self.issued, Some(facts.sha256)),
-            Outcome::Refused(_) => (&mut self.refused, None),
-        };
-        *counter += 1;
-        thumbprint
+/// What the ledger needs to know of a certificate.
+struct Certified {
+    sha256: Sha256Thumbprint,
+    serial: String,
+}
+
+impl Certified {
+    fn of(facts: IssuedFacts) -> Self {
+        Self { sha256: facts.sha256, serial: facts.serial }
     }
 }
 
-/// Asks for the thumbprints of the rows that need one, page by page so that memory stays flat, and
-/// writes those that there are into the ledger.
+impl IssueTotals {
+    /// Counts an outcome and answers the certificate it brought.
+    fn count(&mut self, outcome: &Outcome) -> Option<Certified> {
+        let (counter, facts) = match outcome {
+            Outcome::AlreadyThere(facts) => (&mut self.already_there, Some(facts)),
+            Outcome::Issued(facts) => (&mut self.issued, Some(facts)),
+            Outcome::Refused(_) => (&mut self.refused, None),
+        };
+        *counter += 1;
+        facts.cloned().map(Certified::of)
+    }
+}
+
+/// Asks for the certificates of the rows that need one, page by page so that memory stays flat, and
+/// writes what is known of those that there are into the ledger.
 fn each_page(
     ledger: &mut Ledger,
     run: RunId,
-    mut thumbprints: impl FnMut(&mut Ledger, &[LedgerRow]) -> Result<Vec<Option<Sha256Thumbprint>>, IssueError>,
+    mut certificates: impl FnMut(&mut Ledger, &[LedgerRow]) -> Result<Vec<Option<Certified>>, IssueError>,
 ) -> Result<(), IssueError> {
     let mut after: Option<IdentityId> = None;
     loop {
         let mut rows = ledger.page(run, RowFilter::ToBeIssued, after.as_ref(), PAGE)?;
         let Some(last) = rows.last() else { return Ok(()) };
         after = Some(last.wanted.identity.clone());
-        let thumbprints = thumbprints(ledger, &rows)?;
-        for (row, thumbprint) in rows.iter_mut().zip(thumbprints) {
-            if let Some(thumbprint) = thumbprint {
-                row.wanted.state.auth = row.wanted.state.auth.with_issued(thumbprint);
+        let certificates = certificates(ledger, &rows)?;
+        let mut known: Vec<(&DesiredIdentity, &str)> = Vec::with_capacity(rows.len());
+        for (row, certificate) in rows.iter_mut().zip(&certificates) {
+            if let Some(Certified { sha256, serial }) = certificate {
+                row.wanted.state.auth = row.wanted.state.auth.with_issued(*sha256);
+                known.push((&row.wanted, serial));
             }
         }
-        let known = rows.iter().filter(|row| !row.wanted.state.auth.is_to_be_issued());
-        let known: Vec<&DesiredIdentity> = known.map(|row| &row.wanted).collect();
         ledger.replace_wanted(run, &known)?;
     }
 }

@@ -15,18 +15,21 @@ use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
 pub use crate::lifecycle::Effect;
+pub use change::{Ended, Seen, Sent};
 pub use chunk::{Chunk, Claim, Lease};
 pub use credential::{Credential, CredentialKind, Taken};
 pub use location::{LedgerLocation, LocationError};
 pub use record::{Record, RowState};
 pub use row::{LedgerRow, RowFilter};
-pub use run::{Run, RunFacts, RunId, RunOptions, RunState, Totals};
+pub use run::{Run, RunFacts, RunId, RunOptions, RunState, Totals, Verification};
 pub use shared::SharedLedger;
+pub use stint::{Moment, Operator, Stint};
 pub use store::{Load, Loader, Store};
 
 use postgres::Postgres;
 use sqlite::Sqlite;
 
+mod change;
 mod chunk;
 mod credential;
 mod location;
@@ -36,9 +39,13 @@ mod row;
 mod run;
 mod shared;
 mod sqlite;
+mod stint;
 mod store;
 #[cfg(test)]
 mod tests;
+
+/// The version of the tables that a ledger has. An older ledger is brought up to it when it is opened.
+const VERSION: i64 = 3;
 
 /// An open ledger: a [`Store`] in whatever database it lies.
 pub struct Ledger(Box<dyn Store>);
@@ -134,7 +141,7 @@ pub enum LedgerError {
         /// The run; none where the newest was asked for.
         run: Option<RunId>,
     },
-    /// Another version of this program wrote it.
+    /// A newer version of this program wrote it.
     #[error("{ledger} has ledger version {found}, this program writes version {known}")]
     Version {
         /// The ledger.

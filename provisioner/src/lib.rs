@@ -31,6 +31,7 @@ pub mod hub;
 pub mod issue;
 pub mod ledger;
 pub mod lifecycle;
+pub mod logbook;
 pub mod pace;
 pub mod plan;
 pub mod standing;

@@ -20,9 +20,12 @@ use tokio_util::sync::CancellationToken;
 
 use allowance::Allowance;
 use breaker::{Breaker, Gate};
+use tally::Stopwatch;
+pub use tally::Tally;
 
 mod allowance;
 mod breaker;
+mod tally;
 
 /// The budget of calls to one hub.
 pub struct Pace {
@@ -42,6 +45,10 @@ struct State {
     patience: Duration,
     allowances: HashMap<OperationClass, Allowance>,
     breaker: Breaker,
+    /// The calls so far. How long they waited is in the stopwatches.
+    tally: Tally,
+    held: Stopwatch,
+    down: Stopwatch,
 }
 
 /// The right to make one call, now.
@@ -93,6 +100,9 @@ impl Pace {
             patience: PATIENCE,
             allowances: HashMap::new(),
             breaker: Breaker::new(Instant::now()),
+            tally: Tally::default(),
+            held: Stopwatch::default(),
+            down: Stopwatch::default(),
         };
         Self { state: Mutex::new(state), stop: OnceLock::new(), listener: OnceLock::new() }
     }
@@ -140,6 +150,12 @@ impl Pace {
         self.state().allowances.get(&class).and_then(Allowance::rate)
     }
 
+    /// What the calls came to so far.
+    pub fn tally(&self) -> Tally {
+        let (state, now) = (self.state(), Instant::now());
+        Tally { held: state.held.total(now), down: state.down.total(now), ..state.tally }
+    }
+
     /// Waits until a call of `cost` operations may be made. While the hub is down, `probe` is called
     /// now and then, by one of those who wait; it answers whether the hub is back.
     pub async fn permit<F>(
@@ -154,9 +170,16 @@ impl Pace {
         let cost = f64::from(u32::try_from(cost).unwrap_or(u32::MAX));
         let reservation = Reservation { pace: self, class, cost, is_used: false };
         let wait = self.state().allowance(class).reserve(cost, Instant::now());
-        self.wait(wait, BRIEF).await?;
+        if !wait.is_zero() {
+            let _held = Waiting::begin(self, |state| &mut state.held);
+            self.wait(wait, BRIEF).await?;
+        }
+        let mut down = None;
         loop {
             let gate = self.gate()?;
+            if gate != Gate::Open {
+                down.get_or_insert_with(|| Waiting::begin(self, |state| &mut state.down));
+            }
             match gate {
                 Gate::Open => return Ok(reservation.into_permit()),
                 Gate::Wait(wait) => self.wait(wait, Duration::ZERO).await?,
@@ -182,9 +205,6 @@ impl Pace {
 
     /// Waits, unless the process is to stop and the wait is longer than `brief`.
     async fn wait(&self, wait: Duration, brief: Duration) -> Result<(), Denied> {
-        if wait.is_zero() {
-            return Ok(());
-        }
         let end = Instant::now() + wait;
         let stopped = async {
             match self.stop.get() {
@@ -244,18 +264,42 @@ impl Drop for Reservation<'_> {
     }
 }
 
+/// Somebody waits, until this is dropped.
+struct Waiting<'p> {
+    pace: &'p Pace,
+    watch: fn(&mut State) -> &mut Stopwatch,
+}
+
+impl<'p> Waiting<'p> {
+    fn begin(pace: &'p Pace, watch: fn(&mut State) -> &mut Stopwatch) -> Self {
+        watch(&mut pace.state()).enter(Instant::now());
+        Self { pace, watch }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        (self.watch)(&mut self.pace.state()).leave(Instant::now());
+    }
+}
+
 impl Permit<'_> {
     /// Tells how the call ended.
     pub fn ended(self, end: CallEnd) {
         let now = Instant::now();
         let mut state = self.pace.state();
+        state.tally.calls += 1;
         match end {
-            CallEnd::Failed => state.breaker.failed(jitter(), now),
+            CallEnd::Failed => {
+                state.tally.failed += 1;
+                state.breaker.failed(jitter(), now);
+            }
             CallEnd::Served => {
                 state.breaker.answered(now);
                 state.allowance(self.class).served(self.cost, now - self.begun, now);
             }
             CallEnd::Throttled => {
+                state.tally.throttled += 1;
                 state.breaker.answered(now);
                 state.allowance(self.class).refused(now);
             }

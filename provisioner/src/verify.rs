@@ -9,8 +9,8 @@ use serde::Serialize;
 use crate::apply::{ApplyError, observe};
 use crate::desired::GivenKeys;
 use crate::hub::{Hub, HubError};
-use crate::ledger::{LedgerRow, RowFilter, RunId, SharedLedger};
-use crate::standing::{Difference, Etags, Standing};
+use crate::ledger::{LedgerRow, RowFilter, RunId, Seen, SharedLedger, Verification};
+use crate::standing::{Difference, Standing};
 use crate::sweep::look_at_all;
 
 /// What verifying a run came to.
@@ -47,39 +47,41 @@ impl Verified {
         self.missing == 0 && self.different == 0
     }
 
-    fn add(&mut self, row: &LedgerRow, standing: Standing) {
+    /// The counts by themselves, as the ledger remembers them.
+    pub fn counts(&self, at: String) -> Verification {
+        let Self { checked, equal, twin_written_since, missing, different, .. } = *self;
+        Verification { at, checked, equal, twin_written_since, missing, different }
+    }
+
+    fn add(&mut self, row: &LedgerRow, standing: &Standing) {
         self.checked += 1;
-        let differences = match standing {
-            Standing::Equal => {
-                self.equal += 1;
-                return;
-            }
-            Standing::TwinWrittenSince(_) => {
-                self.equal += 1;
-                self.twin_written_since += 1;
-                return;
-            }
-            Standing::Missing => {
-                self.missing += 1;
-                Vec::new()
-            }
-            Standing::TwinUnwritten => {
-                self.different += 1;
-                vec![Difference {
-                    path: "twin".into(),
-                    wanted: "written".into(),
-                    found: "never written".into(),
-                }]
-            }
-            Standing::Different(differences)
-            | Standing::Staged(differences)
-            | Standing::TwinDiffers(differences) => {
-                self.different += 1;
-                differences
-            }
+        self.twin_written_since += u64::from(matches!(standing, Standing::TwinWrittenSince(_)));
+        let Some(differences) = deviation(standing) else {
+            self.equal += 1;
+            return;
         };
+        match standing {
+            Standing::Missing => self.missing += 1,
+            _ => self.different += 1,
+        }
         let identity = row.wanted.identity.to_string();
         self.deviations.push(Deviation { line: row.line, identity, differences });
+    }
+}
+
+/// How an identity is not as the batch wants it, where that is so: empty when it is missing.
+fn deviation(standing: &Standing) -> Option<Vec<Difference>> {
+    match standing {
+        Standing::Equal | Standing::TwinWrittenSince(_) => None,
+        Standing::Missing => Some(Vec::new()),
+        Standing::TwinUnwritten => Some(vec![Difference {
+            path: "twin".into(),
+            wanted: "written".into(),
+            found: "never written".into(),
+        }]),
+        Standing::Different(differences)
+        | Standing::Staged(differences)
+        | Standing::TwinDiffers(differences) => Some(differences.clone()),
     }
 }
 
@@ -105,7 +107,7 @@ impl<H: Hub> Verify<H> {
     /// Reads and compares.
     pub async fn run(&self) -> Result<Verified, ApplyError> {
         let mut verified = Verified::default();
-        self.each(|row, standing| verified.add(&row, standing)).await?;
+        self.each(|row, standing| verified.add(&row, &standing)).await?;
         Ok(verified)
     }
 
@@ -127,9 +129,15 @@ impl<H: Hub> Verify<H> {
                 }
             };
             let seen = look_at_all(page, self.concurrency, look).await?;
-            let etags: Vec<(IdentityId, Etags)> =
-                seen.iter().map(|(row, seen)| (row.wanted.identity.clone(), seen.etags.clone())).collect();
-            self.ledger.call(move |ledger| ledger.set_etags(run, &etags)).await?;
+            let known: Vec<Seen> = seen
+                .iter()
+                .map(|(row, seen)| Seen {
+                    identity: row.wanted.identity.clone(),
+                    etags: seen.etags.clone(),
+                    deviation: deviation(&seen.standing),
+                })
+                .collect();
+            self.ledger.call(move |ledger| ledger.set_seen(run, &known)).await?;
             seen.into_iter().for_each(|(row, seen)| tell(row, seen.standing));
         }
     }

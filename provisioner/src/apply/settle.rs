@@ -14,7 +14,7 @@ use super::observation::{observe_for, refused_or_fatal};
 use super::{ApplyError, Intentions};
 use crate::desired::{DesiredIdentity, GivenKeys};
 use crate::hub::{Hub, HubError};
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, Sent};
 use crate::lifecycle::{Effect, Event, Lifecycle, Outcome, Step};
 use crate::standing::{Difference, Etags, Observation, STAGED};
 
@@ -29,23 +29,49 @@ pub(super) struct Settler<H> {
     look_first: AtomicBool,
 }
 
+/// An identity that came to its end.
+pub(super) struct Settlement {
+    pub(super) identity: IdentityId,
+    pub(super) outcome: Outcome,
+    /// What was seen of it first, unless this run created it.
+    pub(super) before: Etags,
+    /// What was seen of it last, unless it was changed since.
+    pub(super) after: Etags,
+}
+
 /// An identity that is to be settled.
 pub(super) struct Task {
     wanted: DesiredIdentity,
     life: Lifecycle,
     step: Step,
+    /// What was seen of it first.
+    before: Etags,
     /// What was seen of it last.
     etags: Etags,
+    /// Whether it may have been changed since.
+    is_outdated: bool,
     differences: Vec<Difference>,
 }
 
 impl Task {
     pub(super) fn new(wanted: DesiredIdentity, life: Lifecycle) -> Self {
-        Self { wanted, life, step: Step::Observe, etags: Etags::default(), differences: Vec::new() }
+        Self {
+            wanted,
+            life,
+            step: Step::Observe,
+            before: Etags::default(),
+            etags: Etags::default(),
+            is_outdated: false,
+            differences: Vec::new(),
+        }
     }
 
     fn observed(&mut self, seen: Observation) {
         self.etags = seen.etags.clone();
+        self.is_outdated = false;
+        if self.before == Etags::default() {
+            self.before = seen.etags.clone();
+        }
         self.differences = seen.standing.differences().to_vec();
         self.step = self.life.observed(seen);
     }
@@ -70,6 +96,23 @@ impl Task {
             Step::Finish(_) | Step::Observe => None,
         }
     }
+
+    /// The request that its step asks for, which is about to leave.
+    fn about_to_send(&mut self) -> Option<Sent> {
+        let effect = self.effect()?;
+        self.is_outdated = true;
+        let before = if effect == Effect::Created { Etags::default() } else { self.before.clone() };
+        Some(Sent { identity: self.wanted.identity.clone(), effect, before })
+    }
+
+    /// How it came to its end, if it did.
+    fn settled(self) -> Option<Settlement> {
+        let Step::Finish(outcome) = self.step else { return None };
+        let is_created = matches!(outcome, Outcome::Done { effect: Effect::Created, .. });
+        let before = if is_created { Etags::default() } else { self.before };
+        let after = if self.is_outdated { Etags::default() } else { self.etags };
+        Some(Settlement { identity: self.wanted.identity, outcome, before, after })
+    }
 }
 
 impl<H: Hub> Settler<H> {
@@ -83,8 +126,8 @@ impl<H: Hub> Settler<H> {
     pub(super) async fn settle<F>(
         &self,
         mut tasks: Vec<Task>,
-        mark_sent: impl Fn(Vec<(IdentityId, Effect)>) -> F,
-    ) -> Result<Vec<(IdentityId, Outcome)>, ApplyError>
+        mark_sent: impl Fn(Vec<Sent>) -> F,
+    ) -> Result<Vec<Settlement>, ApplyError>
     where
         F: Future<Output = Result<(), LedgerError>>,
     {
@@ -92,12 +135,9 @@ impl<H: Hub> Settler<H> {
         tasks.iter_mut().for_each(|task| task.step = task.life.begin(look_first));
         while tasks.iter().any(|task| !matches!(task.step, Step::Finish(_))) {
             self.observe(&mut tasks).await?;
-            let about_to_change: Vec<(IdentityId, Effect)> = tasks
-                .iter()
-                .filter_map(|task| Some((task.wanted.identity.clone(), task.effect()?)))
-                .collect();
-            if !about_to_change.is_empty() {
-                mark_sent(about_to_change).await?;
+            let about_to_leave: Vec<Sent> = tasks.iter_mut().filter_map(Task::about_to_send).collect();
+            if !about_to_leave.is_empty() {
+                mark_sent(about_to_leave).await?;
             }
             self.create(&mut tasks).await?;
             self.update_identities(&mut tasks).await?;
@@ -106,24 +146,19 @@ impl<H: Hub> Settler<H> {
         Ok(self.finished(tasks))
     }
 
-    fn finished(&self, tasks: Vec<Task>) -> Vec<(IdentityId, Outcome)> {
-        let count = tasks.len();
-        let mut existed = 0;
-        let mut outcomes = Vec::with_capacity(count);
-        for task in tasks {
-            if let Step::Finish(outcome) = task.step {
-                let is_new = matches!(
-                    outcome,
-                    Outcome::Staged | Outcome::Failed(_) | Outcome::Done { effect: Effect::Created, .. }
-                );
-                existed += usize::from(!is_new);
-                outcomes.push((task.wanted.identity, outcome));
-            }
+    fn finished(&self, tasks: Vec<Task>) -> Vec<Settlement> {
+        let settled: Vec<Settlement> = tasks.into_iter().filter_map(Task::settled).collect();
+        let is_new = |settlement: &&Settlement| {
+            matches!(
+                settlement.outcome,
+                Outcome::Staged | Outcome::Failed(_) | Outcome::Done { effect: Effect::Created, .. }
+            )
+        };
+        if !settled.is_empty() {
+            let new = settled.iter().filter(is_new).count();
+            self.look_first.store(new * 2 < settled.len(), Ordering::Relaxed);
         }
-        if count > 0 {
-            self.look_first.store(existed * 2 > count, Ordering::Relaxed);
-        }
-        outcomes
+        settled
     }
 
     async fn observe(&self, tasks: &mut [Task]) -> Result<(), ApplyError> {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::model_hub::{Fate, ModelHub, Modules};
 use super::*;
 use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState};
-use crate::ledger::{Ledger, RowFilter, RunFacts, RunOptions, Totals};
+use crate::ledger::{Ledger, Operator, RowFilter, RunFacts, RunOptions, Totals};
 use crate::lifecycle::{Mode, TwinPolicy};
 
 fn wanted(name: &str, thumbprint: &str) -> DesiredIdentity {
@@ -57,9 +57,9 @@ impl Batch<'_> {
 
     fn load(&self, ledger: &SharedLedger) -> RunId {
         let mut ledger = ledger.lock();
-        let options = RunOptions::default();
-        let facts =
-            RunFacts { hub: "model", input: "batch.csv", started: "2026-11-22T10:00:00Z", options: &options };
+        let (options, by) = (RunOptions::default(), Operator::default());
+        let started = "2026-11-22T10:00:00Z";
+        let facts = RunFacts { hub: "model", input: "batch.csv", started, by: &by, options: &options };
         let loader = ledger.load_run(&facts).unwrap();
         for (line, name) in (2..).zip(NAMES) {
             loader.insert(line, &self.wanted(name), &[]).unwrap();

@@ -12,7 +12,7 @@ use super::printer::Printer;
 use super::work::{Certificates, Job};
 use crate::batch::{Loaded, MissingCertificates};
 use crate::clock::now_text;
-use crate::ledger::{Ledger, LedgerLocation, Loader, RunFacts, RunId, RunOptions};
+use crate::ledger::{Ledger, LedgerLocation, Loader, Operator, RunFacts, RunId, RunOptions};
 use crate::plan::PlanFile;
 use crate::target::{OpenHub, Target};
 
@@ -27,7 +27,7 @@ pub(super) async fn run(
     let certificates =
         Certificates::open(order.options.issue.clone(), &args.unlock.secrets(), &target, printer)?;
     let mut ledger = Ledger::open(location)?;
-    let (hub, run, loaded) = order.begin(target, &mut ledger, printer).await?;
+    let (hub, run, loaded) = order.begin(target, &args.work.operator(), &mut ledger, printer).await?;
     let job = Job {
         hub,
         keys: Arc::new(loaded.keys),
@@ -71,11 +71,12 @@ impl Order {
     async fn begin(
         &self,
         target: Target,
+        by: &Operator,
         ledger: &mut Ledger,
         printer: &Printer,
     ) -> Result<(OpenHub, RunId, Loaded), Failure> {
         let (name, input) = (target.name(), self.batch.file.display().to_string());
-        let facts = RunFacts { hub: &name, input: &input, started: &now_text(), options: &self.options };
+        let facts = RunFacts { hub: &name, input: &input, started: &now_text(), by, options: &self.options };
         let loader = ledger.load_run(&facts)?;
         let loaded = self.load(&loader, printer)?;
         printer.note(format_args!(

@@ -10,7 +10,7 @@ use hub_types::limits::Tier;
 use hub_types::twin::{JsonObject, Nulls, Section, check_section};
 use zeroize::Zeroizing;
 
-use crate::ledger::{LedgerLocation, LocationError, RunId};
+use crate::ledger::{LedgerLocation, LocationError, Operator, RunId};
 use crate::lifecycle::{Intent, Mode, TwinPolicy};
 use crate::target::{HubSize, TargetChoice};
 
@@ -262,6 +262,21 @@ pub(super) struct WorkArgs {
     /// hand, where the ledger is shared.
     #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(super) lease: u64,
+    /// Who answers for the work, for reports [default: this system's user].
+    #[arg(long, value_name = "NAME", env = "PROVISIONER_OPERATOR", value_parser = parse_name)]
+    operator: Option<String>,
+    /// What this machine is called in reports [default: its host name].
+    #[arg(long, value_name = "NAME", env = "PROVISIONER_STATION", value_parser = parse_name)]
+    station: Option<String>,
+}
+
+impl WorkArgs {
+    /// Who works, and where.
+    pub(super) fn operator(&self) -> Operator {
+        let name = self.operator.clone().or_else(|| whoami::username().ok());
+        let station = self.station.clone().or_else(|| whoami::hostname().ok());
+        Operator { name: name.unwrap_or_default(), station: station.unwrap_or_default() }
+    }
 }
 
 /// A batch and the hub that it is for.
@@ -381,11 +396,22 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+fn parse_name(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    match name.chars().count() {
+        1..=MAX_NAME if !name.chars().any(char::is_control) => Ok(name.to_owned()),
+        _ => Err(format!("must be a name of 1 to {MAX_NAME} characters, on one line")),
+    }
+}
+
 fn parse_tag(text: &str) -> Result<String, String> {
     let tags = JsonObject::from_iter([(text.to_owned(), serde_json::Value::Null)]);
     check_section(Section::Tags, &tags, Nulls::Delete).map_err(|error| error.to_string())?;
     Ok(text.to_owned())
 }
+
+/// Characters of a name of a person or a machine.
+const MAX_NAME: usize = 100;
 
 #[cfg(test)]
 mod tests {

@@ -17,7 +17,8 @@ use crate::desired::DesiredIdentity;
 use crate::hub::HubClient;
 use crate::issue::find_issued;
 use crate::ledger::{
-    Credential, Ledger, LedgerError, Loader, RowFilter, RunFacts, RunId, RunOptions, SharedLedger, Taken,
+    Credential, Ledger, LedgerError, Loader, Operator, RowFilter, RunFacts, RunId, RunOptions, SharedLedger,
+    Taken,
 };
 use crate::target::{OpenHub, Target};
 use crate::verify::Verify;
@@ -127,8 +128,8 @@ fn load_temporary(
     };
     let mut ledger = Ledger::open_temporary()?;
     let input = args.file.display().to_string();
-    let options = RunOptions::default();
-    let facts = RunFacts { hub: "", input: &input, started: &now_text(), options: &options };
+    let (options, by) = (RunOptions::default(), Operator::default());
+    let facts = RunFacts { hub: "", input: &input, started: &now_text(), by: &by, options: &options };
     let loader = ledger.load_run(&facts)?;
     let (loaded, wanted_sha256) = load_for_plan(&loader, args, certificates, rules, printer)?;
     let run = loader.commit(&loaded.sha256, loaded.bad_rows)?;

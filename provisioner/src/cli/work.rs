@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use cert_tool::{CaOptions, CertificateAuthority, IssueOptions, IssuedStore, SecretSource, Sink};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::args::{Format, WorkArgs};
 use super::failure::{Exit, Failure};
@@ -21,6 +22,7 @@ use crate::issue::issue_missing;
 use crate::ledger::{
     Ledger, LedgerLocation, RowFilter, Run, RunId, RunOptions, RunState, SharedLedger, Totals,
 };
+use crate::logbook::Logbook;
 use crate::target::{OpenHub, Target};
 use crate::verify::{Verified, Verify};
 
@@ -114,13 +116,19 @@ impl Job<'_> {
         location: &LedgerLocation,
         run: RunId,
     ) -> Result<Exit, Failure> {
+        let begun = Instant::now();
+        ledger.begin_stint(run, &self.args.operator(), &now_text())?;
         let issued = match self.certificates.take() {
             Some(certificates) => certificates.issue(&mut ledger, run, self.printer),
             None => Ok(()),
         };
         let ledger = SharedLedger::new(ledger);
         let outcome = match issued {
-            Ok(()) => self.provision(&ledger, run).await,
+            Ok(()) => {
+                let client = self.hub.client.clone();
+                let logbook = Logbook::new(ledger.clone(), run, begun, move || client.pace().tally());
+                self.provision(&ledger, run, logbook).await
+            }
             Err(failure) => Err(failure),
         };
         self.hub.close().await;
@@ -134,7 +142,12 @@ impl Job<'_> {
         Ok(exit)
     }
 
-    async fn provision(&self, ledger: &SharedLedger, run: RunId) -> Result<Outcome, Failure> {
+    async fn provision(
+        &self,
+        ledger: &SharedLedger,
+        run: RunId,
+        logbook: Arc<Logbook>,
+    ) -> Result<Outcome, Failure> {
         let begun = Instant::now();
         let (look_first, rows, options) = {
             let mut ledger = ledger.lock();
@@ -161,10 +174,19 @@ impl Job<'_> {
                 Arc::new(move |share| client.pace().set_share(share))
             },
             stop: stop.clone(),
-            progress: progress.counter(),
+            progress: {
+                let (logbook, show) = (logbook.clone(), progress.counter());
+                Arc::new(move |rows| {
+                    logbook.count(rows);
+                    show(rows);
+                })
+            },
         };
+        let keeping = AbortOnDropHandle::new(tokio::spawn(logbook.clone().keep()));
         let state = apply.run().await;
+        drop(keeping);
         progress.finish();
+        logbook.write().await?;
         let state = state?;
         let totals = ledger.lock().totals(run)?;
         let seconds = begun.elapsed().as_secs_f64();
@@ -173,6 +195,9 @@ impl Job<'_> {
             RunState::Finished if self.verify => Some(self.verify(ledger, run, &totals).await?),
             _ => None,
         };
+        if let Some(verified) = &verified {
+            ledger.lock().set_verification(run, &verified.counts(now_text()))?;
+        }
         Ok(Outcome { run, state, totals, seconds, verified })
     }
 

@@ -29,6 +29,14 @@ impl Credential {
         Self { kind: CredentialKind::Serial, value: format!("{serial} of {issuer}") }
     }
 
+    /// The serial number, if it is one, without its issuer.
+    pub fn serial_number(&self) -> Option<&str> {
+        match self.kind {
+            CredentialKind::Serial => self.value.split_once(" of ").map(|(serial, _)| serial),
+            _ => None,
+        }
+    }
+
     /// A thumbprint.
     pub fn thumbprint(thumbprint: &Thumbprint) -> Self {
         Self { kind: CredentialKind::Thumbprint, value: thumbprint.to_string().to_uppercase() }

@@ -12,14 +12,14 @@ use postgres::Config;
 
 use super::store::{Loader, Store};
 use super::{
-    Claim, Credential, Effect, Lease, LedgerError, LedgerLocation, LedgerRow, Record, RowFilter, Run,
-    RunFacts, RunId, RunState, Totals,
+    Claim, Credential, Ended, Lease, LedgerError, LedgerLocation, LedgerRow, Moment, Operator, Record,
+    RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Totals, VERSION, Verification,
 };
 use crate::desired::DesiredIdentity;
-use crate::standing::Etags;
 use connection::Connection;
 use loading::PostgresLoader;
 pub(super) use password::password_of;
+use rows::Held;
 
 mod chunks;
 mod connection;
@@ -30,12 +30,15 @@ mod rows;
 mod runs;
 mod schema;
 mod stations;
+mod stints;
 
 /// A database with a ledger in it.
 pub(super) struct Postgres {
     connection: Connection,
     /// The number that tells this station from others.
     station: i64,
+    /// This process's stint on a run.
+    stint: Option<u32>,
     /// How long a lease lasts.
     lease: Duration,
     /// The leases that were given and not ended.
@@ -48,13 +51,13 @@ impl Postgres {
         let mut connection = Connection::open(access.clone(), name)?;
         let found = connection.call(schema::prepare)?;
         match found {
-            schema::VERSION => {
+            VERSION => {
                 let station = fastrand::i64(..);
-                Ok(Self { connection, station, lease: Duration::ZERO, held: Vec::new() })
+                Ok(Self { connection, station, stint: None, lease: Duration::ZERO, held: Vec::new() })
             }
             found => {
                 let ledger = connection.name().to_owned();
-                Err(LedgerError::Version { ledger, found, known: schema::VERSION })
+                Err(LedgerError::Version { ledger, found, known: VERSION })
             }
         }
     }
@@ -71,6 +74,18 @@ impl Postgres {
 impl Store for Postgres {
     fn load_run(&mut self, facts: &RunFacts<'_>) -> Result<Loader<'_>, LedgerError> {
         Ok(Box::new(PostgresLoader::begin(&mut self.connection, facts)?))
+    }
+
+    fn begin_stint(&mut self, run: RunId, by: &Operator, now: &str) -> Result<(), LedgerError> {
+        self.stint = Some(self.connection.call(|client| stints::begin(client, run, by, now))?);
+        Ok(())
+    }
+
+    fn add_moment(&mut self, run: RunId, moment: &Moment) -> Result<(), LedgerError> {
+        match self.stint {
+            Some(stint) => self.connection.call(|client| stints::add_moment(client, run, stint, moment)),
+            None => Ok(()),
+        }
     }
 
     fn begin_work(&mut self, run: RunId, lease: Duration) -> Result<(), LedgerError> {
@@ -103,22 +118,15 @@ impl Store for Postgres {
         self.connection.call(|client| stations::leave(client, station))
     }
 
-    fn mark_sent(&mut self, lease: &Lease, sent: &[(IdentityId, Effect)]) -> Result<(), LedgerError> {
-        let length = self.lease;
-        let written = self.connection.call(|client| rows::mark_sent(client, lease, length, sent))?;
+    fn mark_sent(&mut self, lease: &Lease, sent: &[Sent], now: &str) -> Result<(), LedgerError> {
+        let (held, stint) = (Held { lease, length: self.lease }, self.stint);
+        let written = self.connection.call(|client| rows::mark_sent(client, held, stint, sent, now))?;
         self.held(lease, written)
     }
 
-    fn record(
-        &mut self,
-        lease: &Lease,
-        records: &[(IdentityId, Record)],
-        now: &str,
-    ) -> Result<(), LedgerError> {
-        let length = self.lease;
-        let written = self
-            .connection
-            .call(|client| rows::record(client, lease.run, Some((lease, length)), records, now))?;
+    fn record(&mut self, lease: &Lease, ended: &[Ended], now: &str) -> Result<(), LedgerError> {
+        let (held, at) = (Held { lease, length: self.lease }, (lease.run, self.stint));
+        let written = self.connection.call(|client| rows::record(client, at, Some(held), ended, now))?;
         self.held(lease, written)
     }
 
@@ -130,15 +138,21 @@ impl Store for Postgres {
     }
 
     fn refuse(&mut self, run: RunId, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError> {
-        self.connection.call(|client| rows::record(client, run, None, records, now)).map(drop)
+        let ended: Vec<Ended> = records.iter().cloned().map(Ended::from).collect();
+        let at = (run, self.stint);
+        self.connection.call(|client| rows::record(client, at, None, &ended, now)).map(drop)
     }
 
-    fn set_etags(&mut self, run: RunId, seen: &[(IdentityId, Etags)]) -> Result<(), LedgerError> {
-        self.connection.call(|client| rows::set_etags(client, run, seen))
+    fn set_seen(&mut self, run: RunId, seen: &[Seen]) -> Result<(), LedgerError> {
+        self.connection.call(|client| rows::set_seen(client, run, seen))
     }
 
-    fn replace_wanted(&mut self, run: RunId, wanted: &[&DesiredIdentity]) -> Result<(), LedgerError> {
-        self.connection.call(|client| rows::replace_wanted(client, run, wanted))
+    fn set_verification(&mut self, run: RunId, verification: &Verification) -> Result<(), LedgerError> {
+        self.connection.call(|client| runs::set_verification(client, run, verification))
+    }
+
+    fn replace_wanted(&mut self, run: RunId, issued: &[(&DesiredIdentity, &str)]) -> Result<(), LedgerError> {
+        self.connection.call(|client| rows::replace_wanted(client, run, issued))
     }
 
     fn remember(&mut self, run: RunId, owned: &[(IdentityId, Credential)]) -> Result<(), LedgerError> {
@@ -174,6 +188,14 @@ impl Store for Postgres {
     fn run(&mut self, run: Option<RunId>) -> Result<Run, LedgerError> {
         let found = self.connection.call(|client| runs::one(client, run))?;
         found.ok_or_else(|| LedgerError::NoSuchRun { ledger: self.connection.name().to_owned(), run })
+    }
+
+    fn stints(&mut self, run: RunId) -> Result<Vec<Stint>, LedgerError> {
+        self.connection.call(|client| stints::all(client, run))
+    }
+
+    fn moments(&mut self, run: RunId, stint: u32) -> Result<Vec<Moment>, LedgerError> {
+        self.connection.call(|client| stints::moments(client, run, stint))
     }
 
     fn totals(&mut self, run: RunId) -> Result<Totals, LedgerError> {

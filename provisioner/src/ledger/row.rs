@@ -2,9 +2,9 @@
 
 use hub_types::{IdentityId, ModuleId};
 
-use super::Record;
+use super::{Record, RowState};
 use crate::desired::{DesiredIdentity, DesiredState};
-use crate::standing::Etags;
+use crate::standing::{Difference, Etags};
 
 /// One identity of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,8 +15,39 @@ pub struct LedgerRow {
     pub wanted: DesiredIdentity,
     /// What became of it.
     pub record: Record,
+    /// The version tags it had before this run changed it, or that the run's plan expects; none where
+    /// the run created it.
+    pub before: Etags,
     /// The version tags it was last seen with.
     pub etags: Etags,
+    /// How verification found it to be not as the batch wants it: empty where it is missing.
+    pub deviation: Option<Vec<Difference>>,
+    /// The serial number of the certificate that was issued for it, or that its row names.
+    pub serial: Option<String>,
+    /// The stint that last had a hand in it.
+    pub stint: Option<u32>,
+    /// When the first request for it left (RFC 3339, UTC).
+    pub sent: Option<String>,
+    /// When it came to its end (RFC 3339, UTC).
+    pub ended: Option<String>,
+}
+
+impl LedgerRow {
+    /// A row that nothing has become of yet.
+    pub fn new(line: u64, wanted: DesiredIdentity) -> Self {
+        Self {
+            line,
+            wanted,
+            record: Record::new(RowState::Pending),
+            before: Etags::default(),
+            etags: Etags::default(),
+            deviation: None,
+            serial: None,
+            stint: None,
+            sent: None,
+            ended: None,
+        }
+    }
 }
 
 /// Which rows of a run to read.
@@ -24,7 +55,7 @@ pub struct LedgerRow {
 pub enum RowFilter {
     /// All.
     All,
-    /// Those that are not as the batch wants them, or whose twin was kept.
+    /// Those that are not as the batch wants them, are still under way, or whose twin was kept.
     Remarkable,
     /// Those whose certificate is still to be issued.
     ToBeIssued,

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Operator;
 use crate::lifecycle::Intent;
 
 /// The number of a run in its ledger, from 1.
@@ -67,6 +68,9 @@ pub struct Run {
     pub started: String,
     /// When it ended, if it did.
     pub finished: Option<String>,
+    /// Who began it, and where.
+    #[serde(flatten)]
+    pub by: Operator,
     /// Where it is.
     pub state: RunState,
     /// The hub: its host, or the folder of a local hub.
@@ -81,6 +85,33 @@ pub struct Run {
     pub rejected: u64,
     /// What it is to do, besides what its rows say.
     pub options: RunOptions,
+    /// What reading everything back came to, where that was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
+}
+
+/// What reading a run's identities back from the hub came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// When it ended (RFC 3339, UTC).
+    pub at: String,
+    /// Identities that were read.
+    pub checked: u64,
+    /// Those that are as the batch wants them.
+    pub equal: u64,
+    /// Those whose twin somebody has written since: they count as equal too.
+    pub twin_written_since: u64,
+    /// Those that are not on the hub.
+    pub missing: u64,
+    /// Those that are on the hub and are others.
+    pub different: u64,
+}
+
+impl Verification {
+    /// Whether the hub holds all that the batch says.
+    pub fn all_well(&self) -> bool {
+        self.missing == 0 && self.different == 0
+    }
 }
 
 /// What a run is to do, besides what its rows say: all that is needed to resume it.
@@ -113,6 +144,8 @@ pub struct RunFacts<'a> {
     pub input: &'a str,
     /// When the run begins (RFC 3339, UTC).
     pub started: &'a str,
+    /// Who begins it, and where.
+    pub by: &'a Operator,
     /// What the run is to do, besides what its rows say.
     pub options: &'a RunOptions,
 }

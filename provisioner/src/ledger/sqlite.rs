@@ -10,11 +10,10 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::store::{Loader, Store};
 use super::{
-    Claim, Credential, Effect, Lease, LedgerError, LedgerRow, Record, RowFilter, Run, RunFacts, RunId,
-    RunState, Totals,
+    Claim, Credential, Ended, Lease, LedgerError, LedgerRow, Moment, Operator, Record, RowFilter, Run,
+    RunFacts, RunId, RunState, Seen, Sent, Stint, Totals, VERSION, Verification,
 };
 use crate::desired::DesiredIdentity;
-use crate::standing::Etags;
 use loading::SqliteLoader;
 
 mod chunks;
@@ -23,11 +22,14 @@ mod loading;
 mod rows;
 mod runs;
 mod schema;
+mod stints;
 
 /// An SQLite file with a ledger in it.
 pub(super) struct Sqlite {
     connection: Connection,
     path: PathBuf,
+    /// This process's stint on a run.
+    stint: Option<u32>,
     /// Held as long as the ledger is open for writing.
     _lock: Option<File>,
 }
@@ -54,7 +56,7 @@ impl Sqlite {
 
     fn connect(path: &Path, flags: OpenFlags) -> Result<Self, LedgerError> {
         match Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX) {
-            Ok(connection) => Ok(Self { connection, path: path.to_owned(), _lock: None }),
+            Ok(connection) => Ok(Self { connection, path: path.to_owned(), stint: None, _lock: None }),
             Err(source) => Err(database(path, source)),
         }
     }
@@ -62,10 +64,10 @@ impl Sqlite {
     fn with_schema(self) -> Result<Self, LedgerError> {
         schema::prepare(&self.connection).map_err(|source| database(&self.path, source))?;
         match schema::version(&self.connection).map_err(|source| database(&self.path, source))? {
-            schema::VERSION => Ok(self),
+            VERSION => Ok(self),
             found => {
                 let ledger = self.path.display().to_string();
-                Err(LedgerError::Version { ledger, found, known: schema::VERSION })
+                Err(LedgerError::Version { ledger, found, known: VERSION })
             }
         }
     }
@@ -82,6 +84,18 @@ impl Sqlite {
 impl Store for Sqlite {
     fn load_run(&mut self, facts: &RunFacts<'_>) -> Result<Loader<'_>, LedgerError> {
         Ok(Box::new(SqliteLoader::begin(&mut self.connection, &self.path, facts)?))
+    }
+
+    fn begin_stint(&mut self, run: RunId, by: &Operator, now: &str) -> Result<(), LedgerError> {
+        self.stint = Some(self.call(|connection| stints::begin(connection, run, by, now))?);
+        Ok(())
+    }
+
+    fn add_moment(&mut self, run: RunId, moment: &Moment) -> Result<(), LedgerError> {
+        match self.stint {
+            Some(stint) => self.call(|connection| stints::add_moment(connection, run, stint, moment)),
+            None => Ok(()),
+        }
     }
 
     fn begin_work(&mut self, run: RunId, _: Duration) -> Result<(), LedgerError> {
@@ -105,17 +119,14 @@ impl Store for Sqlite {
         Ok(())
     }
 
-    fn mark_sent(&mut self, lease: &Lease, sent: &[(IdentityId, Effect)]) -> Result<(), LedgerError> {
-        self.call(|connection| rows::mark_sent(connection, lease.run, sent))
+    fn mark_sent(&mut self, lease: &Lease, sent: &[Sent], now: &str) -> Result<(), LedgerError> {
+        let stint = self.stint;
+        self.call(|connection| rows::mark_sent(connection, (lease.run, stint), sent, now))
     }
 
-    fn record(
-        &mut self,
-        lease: &Lease,
-        records: &[(IdentityId, Record)],
-        now: &str,
-    ) -> Result<(), LedgerError> {
-        self.call(|connection| rows::record(connection, lease.run, records, now))
+    fn record(&mut self, lease: &Lease, ended: &[Ended], now: &str) -> Result<(), LedgerError> {
+        let stint = self.stint;
+        self.call(|connection| rows::record(connection, (lease.run, stint), ended, now))
     }
 
     fn finish_chunk(&mut self, lease: &Lease) -> Result<(), LedgerError> {
@@ -123,15 +134,21 @@ impl Store for Sqlite {
     }
 
     fn refuse(&mut self, run: RunId, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError> {
-        self.call(|connection| rows::record(connection, run, records, now))
+        let ended: Vec<Ended> = records.iter().cloned().map(Ended::from).collect();
+        let stint = self.stint;
+        self.call(|connection| rows::record(connection, (run, stint), &ended, now))
     }
 
-    fn set_etags(&mut self, run: RunId, seen: &[(IdentityId, Etags)]) -> Result<(), LedgerError> {
-        self.call(|connection| rows::set_etags(connection, run, seen))
+    fn set_seen(&mut self, run: RunId, seen: &[Seen]) -> Result<(), LedgerError> {
+        self.call(|connection| rows::set_seen(connection, run, seen))
     }
 
-    fn replace_wanted(&mut self, run: RunId, wanted: &[&DesiredIdentity]) -> Result<(), LedgerError> {
-        self.call(|connection| rows::replace_wanted(connection, run, wanted))
+    fn set_verification(&mut self, run: RunId, verification: &Verification) -> Result<(), LedgerError> {
+        self.call(|connection| runs::set_verification(connection, run, verification))
+    }
+
+    fn replace_wanted(&mut self, run: RunId, issued: &[(&DesiredIdentity, &str)]) -> Result<(), LedgerError> {
+        self.call(|connection| rows::replace_wanted(connection, run, issued))
     }
 
     fn remember(&mut self, run: RunId, owned: &[(IdentityId, Credential)]) -> Result<(), LedgerError> {
@@ -167,6 +184,14 @@ impl Store for Sqlite {
     fn run(&mut self, run: Option<RunId>) -> Result<Run, LedgerError> {
         let found = self.call(|connection| runs::one(connection, run))?;
         found.ok_or_else(|| LedgerError::NoSuchRun { ledger: self.path.display().to_string(), run })
+    }
+
+    fn stints(&mut self, run: RunId) -> Result<Vec<Stint>, LedgerError> {
+        self.call(|connection| stints::all(connection, run))
+    }
+
+    fn moments(&mut self, run: RunId, stint: u32) -> Result<Vec<Moment>, LedgerError> {
+        self.call(|connection| stints::moments(connection, run, stint))
     }
 
     fn totals(&mut self, run: RunId) -> Result<Totals, LedgerError> {
@@ -223,7 +248,7 @@ mod tests {
         let pages: i64 = ledger.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
         ledger.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
         let done = Record { error: Some("long ".repeat(10_000)), ..Record::new(RowState::Done) };
-        let records = [(identity("a"), done.clone()), (identity("b"), done)];
+        let records = [(identity("a"), done.clone()).into(), (identity("b"), done).into()];
         let error = ledger.record(&lease, &records, "now").unwrap_err();
         assert!(error.to_string().contains("provisioner.ledger"), "{error}");
         assert!(with_causes(&error).contains("full"), "{}", with_causes(&error));

@@ -6,8 +6,8 @@ use std::time::Duration;
 use hub_types::{DeviceId, IdentityId};
 
 use super::{
-    Claim, Credential, Effect, Lease, LedgerError, LedgerRow, Record, RowFilter, Run, RunFacts, RunId,
-    RunState, Taken, Totals,
+    Claim, Credential, Ended, Lease, LedgerError, LedgerRow, Moment, Operator, Record, RowFilter, Run,
+    RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, Verification,
 };
 use crate::desired::DesiredIdentity;
 use crate::standing::Etags;
@@ -44,6 +44,12 @@ pub trait Store: Send {
     /// Begins a run. Its rows are added to the answer, which is committed as a whole.
     fn load_run(&mut self, facts: &RunFacts<'_>) -> Result<Loader<'_>, LedgerError>;
 
+    /// Begins this process's stint on a run: from now on, its rows and moments are put down to it.
+    fn begin_stint(&mut self, run: RunId, by: &Operator, now: &str) -> Result<(), LedgerError>;
+
+    /// Writes down how far this process's stint is.
+    fn add_moment(&mut self, run: RunId, moment: &Moment) -> Result<(), LedgerError>;
+
     /// Makes the chunks of a run whose rows are complete. From now on, a chunk that was claimed and not
     /// heard of for as long as `lease` may be claimed by another station, where there are others; what
     /// a process of this station had that is no more can be claimed at once.
@@ -63,17 +69,11 @@ pub trait Store: Send {
     /// Gives back all leases that were given and not ended: this station works no longer.
     fn release_leases(&mut self) -> Result<(), LedgerError>;
 
-    /// Writes down that requests for these identities of a chunk, which are to have these effects, are
-    /// about to leave.
-    fn mark_sent(&mut self, lease: &Lease, sent: &[(IdentityId, Effect)]) -> Result<(), LedgerError>;
+    /// Writes down that these requests for identities of a chunk are about to leave.
+    fn mark_sent(&mut self, lease: &Lease, sent: &[Sent], now: &str) -> Result<(), LedgerError>;
 
     /// Writes down what became of these identities of a chunk.
-    fn record(
-        &mut self,
-        lease: &Lease,
-        records: &[(IdentityId, Record)],
-        now: &str,
-    ) -> Result<(), LedgerError>;
+    fn record(&mut self, lease: &Lease, ended: &[Ended], now: &str) -> Result<(), LedgerError>;
 
     /// Writes down that all rows of a chunk have come to an end.
     fn finish_chunk(&mut self, lease: &Lease) -> Result<(), LedgerError>;
@@ -81,11 +81,15 @@ pub trait Store: Send {
     /// Writes down why these identities can't be sent at all.
     fn refuse(&mut self, run: RunId, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError>;
 
-    /// Writes down the version tags that these identities were seen with.
-    fn set_etags(&mut self, run: RunId, seen: &[(IdentityId, Etags)]) -> Result<(), LedgerError>;
+    /// Writes down what verification saw of these identities.
+    fn set_seen(&mut self, run: RunId, seen: &[Seen]) -> Result<(), LedgerError>;
 
-    /// Replaces what is wanted of these identities, as when their certificates have been issued.
-    fn replace_wanted(&mut self, run: RunId, wanted: &[&DesiredIdentity]) -> Result<(), LedgerError>;
+    /// Writes down what verification as a whole came to.
+    fn set_verification(&mut self, run: RunId, verification: &Verification) -> Result<(), LedgerError>;
+
+    /// Replaces what is wanted of these identities now that their certificates have been issued, whose
+    /// serial numbers are given.
+    fn replace_wanted(&mut self, run: RunId, issued: &[(&DesiredIdentity, &str)]) -> Result<(), LedgerError>;
 
     /// Remembers whose these credentials are.
     fn remember(&mut self, run: RunId, owned: &[(IdentityId, Credential)]) -> Result<(), LedgerError>;
@@ -113,6 +117,12 @@ pub trait Store: Send {
 
     /// One run; the newest when no number is given.
     fn run(&mut self, run: Option<RunId>) -> Result<Run, LedgerError>;
+
+    /// The stints of a run, in the order in which they began.
+    fn stints(&mut self, run: RunId) -> Result<Vec<Stint>, LedgerError>;
+
+    /// The moments of a stint, in order.
+    fn moments(&mut self, run: RunId, stint: u32) -> Result<Vec<Moment>, LedgerError>;
 
     /// Counts the rows of a run by what became of them.
     fn totals(&mut self, run: RunId) -> Result<Totals, LedgerError>;

@@ -7,7 +7,11 @@ use std::time::Duration;
 use super::*;
 use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState};
 use crate::lifecycle::{Intent, Mode, TwinPolicy};
-use crate::standing::Etags;
+use crate::standing::{Difference, Etags};
+use history::*;
+
+mod history;
+mod migration;
 
 fn wanted(name: &str) -> DesiredIdentity {
     DesiredIdentity { identity: identity(name), state: DesiredState::default() }
@@ -42,6 +46,14 @@ const CASES: &[Case] = &[
         a_credential_stays_with_its_first_owner_across_runs,
     ),
     ("a_row_that_failed_can_be_corrected", a_row_that_failed_can_be_corrected),
+    ("a_run_remembers_who_began_it_and_who_worked_on_it", a_run_remembers_who_began_it_and_who_worked_on_it),
+    ("the_moments_of_a_stint_come_back_in_order", the_moments_of_a_stint_come_back_in_order),
+    ("a_row_remembers_what_was_there_before_and_after", a_row_remembers_what_was_there_before_and_after),
+    (
+        "verification_is_remembered_of_the_run_and_of_each_row",
+        verification_is_remembered_of_the_run_and_of_each_row,
+    ),
+    ("the_serial_of_a_rows_certificate_is_remembered", the_serial_of_a_rows_certificate_is_remembered),
 ];
 
 #[test]
@@ -85,7 +97,7 @@ fn a_station_that_slept_past_its_lease_writes_nothing_over_what_another_found() 
     let mut other = open_again(&server, "shared");
     other.begin_work(run, LEASE).unwrap();
     assert!(matches!(other.claim(run).unwrap(), Claim::Wait), "the lease holds");
-    sleeper.mark_sent(&old.lease, &[(identity("a"), Effect::Created)]).unwrap();
+    sleeper.mark_sent(&old.lease, &[(identity("a"), Effect::Created).into()], "now").unwrap();
 
     // The database's clock decides, and it says that the lease is over.
     server.sql("shared", "UPDATE provisioner.chunk SET expires = now() - INTERVAL '1 second'").unwrap();
@@ -95,8 +107,8 @@ fn a_station_that_slept_past_its_lease_writes_nothing_over_what_another_found() 
 
     let lost =
         |result: Result<(), LedgerError>| assert!(matches!(result, Err(LedgerError::LeaseLost { .. })));
-    lost(sleeper.record(&old.lease, &[(identity("a"), Record::failed("late"))], "now"));
-    lost(sleeper.mark_sent(&old.lease, &[(identity("b"), Effect::Created)]));
+    lost(sleeper.record(&old.lease, &[(identity("a"), Record::failed("late")).into()], "now"));
+    lost(sleeper.mark_sent(&old.lease, &[(identity("b"), Effect::Created).into()], "now"));
     sleeper.renew_leases().unwrap();
     sleeper.release_leases().unwrap();
     lost(sleeper.finish_chunk(&old.lease));
@@ -131,9 +143,6 @@ fn stations_at_work_on_one_hub_are_counted_and_those_that_are_silent_are_not() {
     assert_eq!(count(&mut second, run), 2, "and is heard again");
     second.release_leases().unwrap();
     assert_eq!(count(&mut first, run), 1);
-    // A ledger of before there were stations gets the table.
-    server.sql("shared", "DROP TABLE provisioner.station").unwrap();
-    assert_eq!(count(&mut open_again(&server, "shared"), run), 1);
     // Another hub has a budget of its own.
     server
         .sql("shared", &format!("UPDATE provisioner.run SET hub = 'other.example' WHERE id = {other_run}"))
@@ -154,16 +163,16 @@ fn a_station_outlives_a_restart_of_the_database() {
     assert_eq!(ledger.totals(run).unwrap(), Totals { rows: 1, created: 1, ..Totals::default() });
 }
 
+fn facts(options: &RunOptions) -> RunFacts<'_> {
+    static BY: Operator = Operator { name: String::new(), station: String::new() };
+    let (hub, input, started) = ("hub.example", "batch.csv", "2026-11-22T10:00:00Z");
+    RunFacts { hub, input, started, by: &BY, options }
+}
+
 /// Loads a run with these rows, the levels of some of whose devices are given.
 pub(super) fn load(ledger: &mut Ledger, names: &[&str], levels: &[(&str, u32)]) -> RunId {
     let options = RunOptions::default();
-    let facts = RunFacts {
-        hub: "hub.example",
-        input: "batch.csv",
-        started: "2026-11-22T10:00:00Z",
-        options: &options,
-    };
-    let loader = ledger.load_run(&facts).unwrap();
+    let loader = ledger.load_run(&facts(&options)).unwrap();
     for (line, name) in (2..).zip(names) {
         assert_eq!(loader.insert(line, &wanted(name), &[]).unwrap(), None);
     }
@@ -176,8 +185,7 @@ pub(super) fn load(ledger: &mut Ledger, names: &[&str], levels: &[(&str, u32)]) 
 /// Adds a row with thumbprints to a new run of its own, and answers the refusal.
 fn owned(ledger: &mut Ledger, rows: &[(&str, &[&str])]) -> (RunId, Vec<Option<String>>) {
     let options = RunOptions::default();
-    let facts = RunFacts { hub: "h", input: "b.csv", started: "2026-11-22T10:00:00Z", options: &options };
-    let loader = ledger.load_run(&facts).unwrap();
+    let loader = ledger.load_run(&facts(&options)).unwrap();
     let mut refused = Vec::new();
     for (name, thumbprints) in rows {
         let credential =
@@ -201,7 +209,7 @@ pub(super) fn claim(ledger: &mut Ledger, run: RunId) -> Chunk {
 }
 
 fn record(ledger: &mut Ledger, lease: &Lease, name: &str, record: Record) {
-    ledger.record(lease, &[(identity(name), record)], "2026-11-22T10:00:01Z").unwrap();
+    ledger.record(lease, &[(identity(name), record).into()], "2026-11-22T10:00:01Z").unwrap();
 }
 
 fn chunks_hold_whole_units_with_the_device_first(mut ledger: Ledger) {
@@ -233,7 +241,8 @@ fn what_was_under_way_is_given_out_again_with_all_that_is_known(mut ledger: Ledg
     let run = load(&mut ledger, &["a", "b", "b/m", "c"], &[]);
     ledger.begin_work(run, LEASE).unwrap();
     let lease = claim(&mut ledger, run).lease;
-    ledger.mark_sent(&lease, &[(identity("a"), Effect::Created), (identity("b"), Effect::Updated)]).unwrap();
+    let sent = [(identity("a"), Effect::Created).into(), (identity("b"), Effect::Updated).into()];
+    ledger.mark_sent(&lease, &sent, "now").unwrap();
     record(&mut ledger, &lease, "b", Record::new(RowState::Conflict));
     ledger.release_leases().unwrap();
     ledger.begin_work(run, LEASE).unwrap();
@@ -249,8 +258,7 @@ fn what_was_under_way_is_given_out_again_with_all_that_is_known(mut ledger: Ledg
 
 fn a_run_that_is_not_committed_leaves_nothing(mut ledger: Ledger) {
     let options = RunOptions::default();
-    let facts = RunFacts { hub: "h", input: "b.csv", started: "2026-11-22T10:00:00Z", options: &options };
-    ledger.load_run(&facts).unwrap().insert(2, &wanted("a"), &[]).unwrap();
+    ledger.load_run(&facts(&options)).unwrap().insert(2, &wanted("a"), &[]).unwrap();
     assert!(ledger.runs().unwrap().is_empty());
 }
 
@@ -262,8 +270,7 @@ fn the_options_of_a_run_come_back(mut ledger: Ledger) {
         map: vec![("Serial".into(), "device_id".into())],
         plan: Some("AB12".into()),
     };
-    let facts = RunFacts { hub: "h", input: "b.csv", started: "2026-11-22T10:00:00Z", options: &options };
-    let run = ledger.load_run(&facts).unwrap().commit("AB", 3).unwrap();
+    let run = ledger.load_run(&facts(&options)).unwrap().commit("AB", 3).unwrap();
     let run = ledger.run(Some(run)).unwrap();
     assert_eq!((run.options, run.rejected, run.input_sha256.as_str()), (options, 3, "AB"));
 }
@@ -272,7 +279,9 @@ fn totals_count_each_row_once(mut ledger: Ledger) {
     let run = load(&mut ledger, &["a", "b", "c", "d", "e"], &[]);
     ledger.begin_work(run, LEASE).unwrap();
     let lease = claim(&mut ledger, run).lease;
-    ledger.mark_sent(&lease, &["a", "b"].map(|name| (identity(name), Effect::Created))).unwrap();
+    ledger
+        .mark_sent(&lease, &["a", "b"].map(|name| (identity(name), Effect::Created).into()), "now")
+        .unwrap();
     let done = |effect| Record { effect: Some(effect), ..Record::new(RowState::Done) };
     record(&mut ledger, &lease, "a", done(Effect::Created));
     record(&mut ledger, &lease, "c", done(Effect::Updated));
@@ -295,10 +304,11 @@ fn issued_rows_are_no_longer_to_be_issued(mut ledger: Ledger) {
     assert_eq!(names(&rows), ["a", "b"]);
     let issued = DesiredAuth::Thumbprint { primary: "AB".repeat(32).parse().ok(), secondary: None };
     rows[0].wanted.state.auth = issued;
-    ledger.replace_wanted(run, &[&rows[0].wanted]).unwrap();
+    ledger.replace_wanted(run, &[(&rows[0].wanted, "0A")]).unwrap();
     assert_eq!(names(&ledger.page(run, RowFilter::ToBeIssued, None, 10).unwrap()), ["b"]);
     ledger.begin_work(run, LEASE).unwrap();
-    assert_eq!(claim(&mut ledger, run).rows[0].wanted, rows[0].wanted);
+    let issued = &claim(&mut ledger, run).rows[0];
+    assert_eq!((&issued.wanted, issued.serial.as_deref()), (&rows[0].wanted, Some("0A")));
 }
 
 fn a_row_with_a_thumbprint_is_never_issued_whatever_its_twin_says(mut ledger: Ledger) {
@@ -307,8 +317,7 @@ fn a_row_with_a_thumbprint_is_never_issued_whatever_its_twin_says(mut ledger: Le
     row.state.tags.insert("note".to_owned(), "issued_certificate".into());
     row.state.tags.insert("sas".to_owned(), serde_json::json!({"given": true}));
     let options = RunOptions::default();
-    let facts = RunFacts { hub: "h", input: "b.csv", started: "2026-11-22T10:00:00Z", options: &options };
-    let loader = ledger.load_run(&facts).unwrap();
+    let loader = ledger.load_run(&facts(&options)).unwrap();
     loader.insert(2, &row, &[]).unwrap();
     let run = loader.commit("AB", 0).unwrap();
     assert_eq!(ledger.count(run, RowFilter::ToBeIssued).unwrap(), 0);
@@ -334,9 +343,8 @@ fn a_row_that_failed_can_be_corrected(mut ledger: Ledger) {
 
 fn what_a_plan_knows_of_rows_is_kept_with_the_run(mut ledger: Ledger) {
     let options = RunOptions::default();
-    let facts = RunFacts { hub: "h", input: "batch.csv", started: "now", options: &options };
     let etags = Etags { identity: Some("1".to_owned().into()), twin: Some("2".to_owned().into()) };
-    let loader = ledger.load_run(&facts).unwrap();
+    let loader = ledger.load_run(&facts(&options)).unwrap();
     for (line, name) in (2..).zip(["a", "b"]) {
         loader.insert(line, &wanted(name), &[]).unwrap();
     }
@@ -348,6 +356,6 @@ fn what_a_plan_knows_of_rows_is_kept_with_the_run(mut ledger: Ledger) {
     ledger.begin_work(run, LEASE).unwrap();
     let chunk = claim(&mut ledger, run);
     assert_eq!(chunk.rows.len(), 1);
-    assert_eq!(chunk.rows[0].etags, etags);
+    assert_eq!(chunk.rows[0].before, etags);
     assert_eq!(chunk.closed.len(), 1);
 }

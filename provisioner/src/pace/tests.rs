@@ -28,6 +28,8 @@ async fn all_workers_of_a_process_share_one_budget() {
     }
     // 20,000 operations at 5,000 a minute, of which the first minute's worth goes at once.
     assert_eq!(begun.elapsed().as_secs(), 180);
+    let tally = pace.tally();
+    assert_eq!((tally.calls, tally.held.as_secs(), tally.down), (200, 180, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,6 +72,13 @@ async fn nothing_is_sent_while_the_hub_is_down_and_all_go_on_when_it_is_back() {
     assert!((600..660).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     let probes = probes.load(Ordering::Relaxed);
     assert!((15..60).contains(&probes), "{probes} probes in ten minutes");
+    let tally = pace.tally();
+    assert_eq!((tally.calls, tally.failed), (105, 5));
+    assert_eq!(
+        (tally.down, tally.held),
+        (begun.elapsed(), Duration::ZERO),
+        "those who wait together count once"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -282,7 +282,6 @@ impl Planner {
 mod tests {
     use super::*;
     use crate::desired::DesiredIdentity;
-    use crate::ledger::{Record, RowState};
     use crate::lifecycle::{Mode, TwinPolicy};
     use crate::standing::{Difference, Etags};
     use hub_types::IdentityId;
@@ -295,12 +294,7 @@ mod tests {
             ..DesiredState::default()
         };
         let identity = IdentityId::from_common_name(name).unwrap();
-        LedgerRow {
-            line: 2,
-            wanted: DesiredIdentity { identity, state },
-            record: Record::new(RowState::Pending),
-            etags: Etags::default(),
-        }
+        LedgerRow::new(2, DesiredIdentity { identity, state })
     }
 
     fn look(standing: Standing) -> Look {

@@ -8,7 +8,7 @@ use postgres::{Client, Error};
 
 use super::super::row::{json_text, stored};
 use super::super::store::Load;
-use super::super::{Credential, LedgerError, Record, RunFacts, RunId, RunState, Taken};
+use super::super::{Credential, Ended, LedgerError, Record, RunFacts, RunId, RunState, Taken};
 use super::connection::Connection;
 use super::{credentials, rows};
 use crate::desired::{DesiredIdentity, DesiredState};
@@ -22,11 +22,19 @@ pub(super) struct PostgresLoader<'l> {
 struct Loading<'l> {
     run: RunId,
     connection: &'l mut Connection,
-    waiting: Vec<(u64, IdentityId, DesiredState)>,
+    waiting: Vec<Waiting>,
     /// The credentials of those rows, and whose they are.
     owned: Vec<(IdentityId, Credential)>,
     owners: HashMap<(&'static str, String), IdentityId>,
     is_committed: bool,
+}
+
+/// A row that waits to be written.
+struct Waiting {
+    line: u64,
+    identity: IdentityId,
+    state: DesiredState,
+    serial: Option<String>,
 }
 
 impl<'l> PostgresLoader<'l> {
@@ -35,8 +43,8 @@ impl<'l> PostgresLoader<'l> {
             client.batch_execute("ROLLBACK; BEGIN")?;
             client
                 .query_one(
-                    "INSERT INTO run (started, state, hub, input, input_sha256, tool_version, options)
-                     VALUES ($1, $2, $3, $4, '', $5, $6) RETURNING id",
+                    "INSERT INTO run (started, state, hub, input, input_sha256, tool_version, options, operator, station)
+                     VALUES ($1, $2, $3, $4, '', $5, $6, $7, $8) RETURNING id",
                     &[
                         &facts.started,
                         &RunState::Running.as_str(),
@@ -44,6 +52,8 @@ impl<'l> PostgresLoader<'l> {
                         &facts.input,
                         &env!("CARGO_PKG_VERSION"),
                         &json_text(facts.options),
+                        &facts.by.name,
+                        &facts.by.station,
                     ],
                 )?
                 .try_get(0)
@@ -76,7 +86,9 @@ impl Load for PostgresLoader<'_> {
             loading.owners.insert(key, wanted.identity.clone());
             loading.owned.push((wanted.identity.clone(), credential.clone()));
         }
-        loading.waiting.push((line, wanted.identity.clone(), wanted.state.clone()));
+        let serial = credentials.iter().find_map(Credential::serial_number).map(str::to_owned);
+        let DesiredIdentity { identity, state } = wanted.clone();
+        loading.waiting.push(Waiting { line, identity, state, serial });
         if loading.waiting.len() >= ROWS_AT_ONCE {
             loading.flush()?;
         }
@@ -100,14 +112,15 @@ impl Load for PostgresLoader<'_> {
         let mut loading = self.loading.borrow_mut();
         loading.flush()?;
         let run = self.run;
-        loading.call(|client| rows::set_etags(client, run, seen))
+        loading.call(|client| rows::expect(client, run, seen))
     }
 
     fn refuse(&self, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError> {
         let mut loading = self.loading.borrow_mut();
         loading.flush()?;
         let run = self.run;
-        loading.call(|client| rows::record(client, run, None, records, now)).map(drop)
+        let ended: Vec<Ended> = records.iter().cloned().map(Ended::from).collect();
+        loading.call(|client| rows::record(client, (run, None), None, &ended, now)).map(drop)
     }
 
     fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError> {
@@ -163,17 +176,17 @@ impl Loading<'_> {
         if waiting.is_empty() {
             return Ok(());
         }
-        let (devices, modules) = rows::keys(waiting.iter().map(|(_, identity, _)| identity));
-        let lines: Vec<i64> =
-            waiting.iter().map(|(line, ..)| i64::try_from(*line).unwrap_or(i64::MAX)).collect();
-        let (texts, hashes): (Vec<_>, Vec<_>) = waiting.iter().map(|(_, _, state)| stored(state)).unzip();
+        let (devices, modules) = rows::keys(waiting.iter().map(|row| &row.identity));
+        let lines: Vec<i64> = waiting.iter().map(|row| i64::try_from(row.line).unwrap_or(i64::MAX)).collect();
+        let (texts, hashes): (Vec<_>, Vec<_>) = waiting.iter().map(|row| stored(&row.state)).unzip();
+        let serials: Vec<Option<&str>> = waiting.iter().map(|row| row.serial.as_deref()).collect();
         self.call(|client| {
             client.execute(
-                r#"INSERT INTO "row" (run, device_id, module_id, line, desired, desired_hash, state)
-                   SELECT $1, device_id, module_id, line, desired, hash, 'pending'
-                   FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[])
-                       AS new (device_id, module_id, line, desired, hash)"#,
-                &[&run.0, &devices, &modules, &lines, &texts, &hashes],
+                r#"INSERT INTO "row" (run, device_id, module_id, line, desired, desired_hash, state, serial)
+                   SELECT $1, device_id, module_id, line, desired, hash, 'pending', serial
+                   FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[])
+                       AS new (device_id, module_id, line, desired, hash, serial)"#,
+                &[&run.0, &devices, &modules, &lines, &texts, &hashes, &serials],
             )
         })?;
         Ok(())

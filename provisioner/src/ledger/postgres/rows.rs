@@ -9,7 +9,7 @@ use postgres::{Client, Error, Row};
 use serde::Deserialize;
 
 use super::super::row::{json_text, key, stored};
-use super::super::{Effect, Lease, LedgerRow, Record, RowFilter, RowState, RunId};
+use super::super::{Effect, Ended, Lease, LedgerRow, Record, RowFilter, RowState, RunId, Seen, Sent};
 use crate::desired::{DesiredIdentity, DesiredState};
 use crate::standing::{Difference, Etags};
 
@@ -18,7 +18,9 @@ fn condition(filter: RowFilter) -> &'static str {
         RowFilter::All => "TRUE",
         RowFilter::Failed => "state IN ('conflict', 'failed')",
         RowFilter::GivenKeys => "desired::jsonb #>> '{auth,sas,given}' = 'true'",
-        RowFilter::Remarkable => "state IN ('conflict', 'failed', 'sent') OR differences IS NOT NULL",
+        RowFilter::Remarkable => {
+            "state IN ('conflict', 'failed', 'sent') OR differences IS NOT NULL OR deviation IS NOT NULL"
+        }
         RowFilter::Settled => "state IN ('done', 'unchanged')",
         RowFilter::ToBeIssued => {
             "state = 'pending' AND desired::jsonb #> '{auth,issued_certificate}' IS NOT NULL"
@@ -51,22 +53,38 @@ pub(super) fn count(client: &mut Client, run: RunId, filter: RowFilter) -> Resul
 }
 
 /// Writes only while the lease holds, and makes it last as long again; nothing where it was lost.
-const HELD: &str = "WITH held AS (
+const IF_HELD: &str = "WITH held AS (
     UPDATE chunk SET expires = clock_timestamp() + $4 * INTERVAL '1 second'
     WHERE run = $1 AND number = $2 AND fence = $3 RETURNING 1)";
 
+/// The lease that a write needs, and how long it is to last from then on.
+#[derive(Clone, Copy)]
+pub(super) struct Held<'l> {
+    pub(super) lease: &'l Lease,
+    pub(super) length: Duration,
+}
+
+/// Writes within a run, down to a stint where there is one.
+pub(super) type At = (RunId, Option<u32>);
+
 pub(super) fn mark_sent(
     client: &mut Client,
-    lease: &Lease,
-    length: Duration,
-    sent: &[(IdentityId, Effect)],
+    Held { lease, length }: Held<'_>,
+    stint: Option<u32>,
+    sent: &[Sent],
+    now: &str,
 ) -> Result<Option<()>, Error> {
-    let (devices, modules) = keys(sent.iter().map(|(identity, _)| identity));
-    let effects: Vec<&str> = sent.iter().map(|(_, effect)| effect.as_str()).collect();
+    let (devices, modules) = keys(sent.iter().map(|sent| &sent.identity));
+    let effects: Vec<&str> = sent.iter().map(|sent| sent.effect.as_str()).collect();
+    let (identities, twins) = texts(sent.iter().map(|sent| &sent.before));
     let sql = format!(
-        r#"{HELD}, written AS (
-               UPDATE "row" SET state = 'sent', effect = new.effect, attempts = attempts + 1
-               FROM unnest($5::text[], $6::text[], $7::text[]) AS new (device_id, module_id, effect)
+        r#"{IF_HELD}, written AS (
+               UPDATE "row" SET state = 'sent', effect = new.effect, attempts = attempts + 1,
+                   sent = coalesce(sent, $5), stint = $6,
+                   identity_etag_before = coalesce(identity_etag_before, new.identity_before),
+                   twin_etag_before = coalesce(twin_etag_before, new.twin_before)
+               FROM unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::text[])
+                   AS new (device_id, module_id, effect, identity_before, twin_before)
                WHERE "row".run = $1 AND "row".device_id = new.device_id AND "row".module_id = new.module_id
                  AND EXISTS (SELECT 1 FROM held))
            SELECT 1 FROM held"#
@@ -74,51 +92,69 @@ pub(super) fn mark_sent(
     let statement = client.prepare(&sql)?;
     let held = client.query_opt(
         &statement,
-        &[&lease.run.0, &lease.chunk, &lease.fence, &length.as_secs_f64(), &devices, &modules, &effects],
+        &[
+            &lease.run.0,
+            &lease.chunk,
+            &lease.fence,
+            &length.as_secs_f64(),
+            &now,
+            &stint.map(i64::from),
+            &devices,
+            &modules,
+            &effects,
+            &identities,
+            &twins,
+        ],
     )?;
     Ok(held.map(drop))
 }
 
 pub(super) fn record(
     client: &mut Client,
-    run: RunId,
-    lease: Option<(&Lease, Duration)>,
-    records: &[(IdentityId, Record)],
+    (run, stint): At,
+    held: Option<Held<'_>>,
+    ended: &[Ended],
     now: &str,
 ) -> Result<Option<()>, Error> {
-    fn of<'r, T>(records: &'r [(IdentityId, Record)], value: impl Fn(&'r Record) -> T) -> Vec<T> {
-        records.iter().map(|(_, record)| value(record)).collect()
+    fn of<'r, T>(ended: &'r [Ended], value: impl Fn(&'r Record) -> T) -> Vec<T> {
+        ended.iter().map(|ended| value(&ended.record)).collect()
     }
-    let (devices, modules) = keys(records.iter().map(|(identity, _)| identity));
-    let states = of(records, |record| record.state.as_str());
-    let effects = of(records, |record| record.effect.map(Effect::as_str));
-    let presumed = of(records, |record| record.presumed);
-    let statuses = of(records, |record| record.http_status.map(i32::from));
-    let codes = of(records, |record| record.error_code.as_deref());
-    let errors = of(records, |record| record.error.as_deref());
-    let trackings = of(records, |record| record.tracking_id.as_deref());
+    let (devices, modules) = keys(ended.iter().map(|ended| &ended.identity));
+    let states = of(ended, |record| record.state.as_str());
+    let effects = of(ended, |record| record.effect.map(Effect::as_str));
+    let presumed = of(ended, |record| record.presumed);
+    let statuses = of(ended, |record| record.http_status.map(i32::from));
+    let codes = of(ended, |record| record.error_code.as_deref());
+    let errors = of(ended, |record| record.error.as_deref());
+    let trackings = of(ended, |record| record.tracking_id.as_deref());
     let differences =
-        of(records, |record| (!record.differences.is_empty()).then(|| json_text(&record.differences)));
-    let held = match lease {
-        Some(_) => HELD,
+        of(ended, |record| (!record.differences.is_empty()).then(|| json_text(&record.differences)));
+    let (identities_before, twins_before) = texts(ended.iter().map(|ended| &ended.before));
+    let (identities, twins) = texts(ended.iter().map(|ended| &ended.after));
+    let if_held = match held {
+        Some(_) => IF_HELD,
         // The same parameters, and no lease to hold.
         None => "WITH held AS (SELECT $1::bigint, $2::bigint, $3::bigint, $4::double precision)",
     };
     let sql = format!(
-        r#"{held}, written AS (
+        r#"{if_held}, written AS (
                UPDATE "row" SET state = new.state, effect = new.effect, presumed = new.presumed,
                    http_status = new.http_status, error_code = new.error_code, error = new.error,
-                   tracking_id = new.tracking_id, differences = new.differences, updated = $5
-               FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::boolean[], $11::integer[],
-                           $12::text[], $13::text[], $14::text[], $15::text[])
+                   tracking_id = new.tracking_id, differences = new.differences, updated = $5, stint = $6,
+                   identity_etag_before = coalesce(identity_etag_before, new.identity_before),
+                   twin_etag_before = coalesce(twin_etag_before, new.twin_before),
+                   identity_etag = new.identity, twin_etag = new.twin
+               FROM unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::boolean[], $12::integer[],
+                           $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
+                           $19::text[], $20::text[])
                    AS new (device_id, module_id, state, effect, presumed, http_status, error_code, error,
-                           tracking_id, differences)
+                           tracking_id, differences, identity_before, twin_before, identity, twin)
                WHERE "row".run = $1 AND "row".device_id = new.device_id AND "row".module_id = new.module_id
                  AND EXISTS (SELECT 1 FROM held))
            SELECT 1 FROM held"#
     );
     let (chunk, fence, length) =
-        lease.map_or((0, 0, 0.0), |(lease, length)| (lease.chunk, lease.fence, length.as_secs_f64()));
+        held.map_or((0, 0, 0.0), |held| (held.lease.chunk, held.lease.fence, held.length.as_secs_f64()));
     let written = client.query_opt(
         &sql,
         &[
@@ -127,6 +163,7 @@ pub(super) fn record(
             &fence,
             &length,
             &now,
+            &stint.map(i64::from),
             &devices,
             &modules,
             &states,
@@ -137,19 +174,22 @@ pub(super) fn record(
             &errors,
             &trackings,
             &differences,
+            &identities_before,
+            &twins_before,
+            &identities,
+            &twins,
         ],
     )?;
     Ok(written.map(drop))
 }
 
-pub(super) fn set_etags(client: &mut Client, run: RunId, seen: &[(IdentityId, Etags)]) -> Result<(), Error> {
+/// Writes down the version tags that a plan expects.
+pub(super) fn expect(client: &mut Client, run: RunId, seen: &[(IdentityId, Etags)]) -> Result<(), Error> {
     let (devices, modules) = keys(seen.iter().map(|(identity, _)| identity));
-    let identities: Vec<_> =
-        seen.iter().map(|(_, etags)| etags.identity.as_ref().map(Etag::as_str)).collect();
-    let twins: Vec<_> = seen.iter().map(|(_, etags)| etags.twin.as_ref().map(Etag::as_str)).collect();
+    let (identities, twins) = texts(seen.iter().map(|(_, etags)| etags));
     client
         .execute(
-            r#"UPDATE "row" SET identity_etag = new.identity, twin_etag = new.twin
+            r#"UPDATE "row" SET identity_etag_before = new.identity, twin_etag_before = new.twin
                FROM unnest($2::text[], $3::text[], $4::text[], $5::text[])
                    AS new (device_id, module_id, identity, twin)
                WHERE "row".run = $1 AND "row".device_id = new.device_id AND "row".module_id = new.module_id"#,
@@ -158,21 +198,46 @@ pub(super) fn set_etags(client: &mut Client, run: RunId, seen: &[(IdentityId, Et
         .map(drop)
 }
 
+pub(super) fn set_seen(client: &mut Client, run: RunId, seen: &[Seen]) -> Result<(), Error> {
+    let (devices, modules) = keys(seen.iter().map(|seen| &seen.identity));
+    let (identities, twins) = texts(seen.iter().map(|seen| &seen.etags));
+    let deviations: Vec<Option<String>> =
+        seen.iter().map(|seen| seen.deviation.as_ref().map(json_text)).collect();
+    client
+        .execute(
+            r#"UPDATE "row" SET identity_etag = new.identity, twin_etag = new.twin, deviation = new.deviation
+               FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+                   AS new (device_id, module_id, identity, twin, deviation)
+               WHERE "row".run = $1 AND "row".device_id = new.device_id AND "row".module_id = new.module_id"#,
+            &[&run.0, &devices, &modules, &identities, &twins, &deviations],
+        )
+        .map(drop)
+}
+
 pub(super) fn replace_wanted(
     client: &mut Client,
     run: RunId,
-    wanted: &[&DesiredIdentity],
+    issued: &[(&DesiredIdentity, &str)],
 ) -> Result<(), Error> {
-    let (devices, modules) = keys(wanted.iter().map(|wanted| &wanted.identity));
-    let (texts, hashes): (Vec<_>, Vec<_>) = wanted.iter().map(|wanted| stored(&wanted.state)).unzip();
+    let (devices, modules) = keys(issued.iter().map(|(wanted, _)| &wanted.identity));
+    let (texts, hashes): (Vec<_>, Vec<_>) = issued.iter().map(|(wanted, _)| stored(&wanted.state)).unzip();
+    let serials: Vec<&str> = issued.iter().map(|(_, serial)| *serial).collect();
     client
         .execute(
-            r#"UPDATE "row" SET desired = new.desired, desired_hash = new.hash
-               FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) AS new (device_id, module_id, desired, hash)
+            r#"UPDATE "row" SET desired = new.desired, desired_hash = new.hash, serial = new.serial
+               FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+                   AS new (device_id, module_id, desired, hash, serial)
                WHERE "row".run = $1 AND "row".device_id = new.device_id AND "row".module_id = new.module_id"#,
-            &[&run.0, &devices, &modules, &texts, &hashes],
+            &[&run.0, &devices, &modules, &texts, &hashes, &serials],
         )
         .map(drop)
+}
+
+/// Version tags as two columns: identities' and twins'.
+fn texts<'e>(etags: impl Iterator<Item = &'e Etags>) -> (Vec<Option<&'e str>>, Vec<Option<&'e str>>) {
+    etags
+        .map(|etags| (etags.identity.as_ref().map(Etag::as_str), etags.twin.as_ref().map(Etag::as_str)))
+        .unzip()
 }
 
 /// The primary keys of identities, as two columns.
@@ -184,13 +249,22 @@ pub(super) fn keys<'i>(identities: impl Iterator<Item = &'i IdentityId>) -> (Vec
 pub(super) const UNDONE: &str = "state IN ('pending', 'claimed', 'sent')";
 
 pub(super) const COLUMNS: &str = "device_id, NULLIF(module_id, ''), line, desired, state, effect, presumed, http_status, \
-                                  error_code, error, tracking_id, differences, identity_etag, twin_etag";
+                                  error_code, error, tracking_id, differences, identity_etag, twin_etag, \
+                                  identity_etag_before, twin_etag_before, deviation, serial, stint, sent, updated";
 
 pub(super) fn read_row(row: &Row) -> Result<LedgerRow, Error> {
     let Parsed(device): Parsed<DeviceId> = row.try_get(0)?;
     let module: Option<Parsed<ModuleId>> = row.try_get(1)?;
     let Json(state): Json<DesiredState> = row.try_get(3)?;
-    let differences: Option<Json<Vec<Difference>>> = row.try_get(11)?;
+    let differences = |column: usize| {
+        let differences: Option<Json<Vec<Difference>>> = row.try_get(column)?;
+        Ok::<_, Error>(differences.map(|Json(differences)| differences))
+    };
+    let etags = |identity: usize, twin: usize| {
+        let etag = |column| row.try_get::<_, Option<String>>(column).map(|text| text.map(Etag::from));
+        Ok::<_, Error>(Etags { identity: etag(identity)?, twin: etag(twin)? })
+    };
+    let stint: Option<i64> = row.try_get(18)?;
     let status: Option<i32> = row.try_get(7)?;
     Ok(LedgerRow {
         line: u64::try_from(row.try_get::<_, i64>(2)?).unwrap_or_default(),
@@ -203,12 +277,15 @@ pub(super) fn read_row(row: &Row) -> Result<LedgerRow, Error> {
             error_code: row.try_get(8)?,
             error: row.try_get(9)?,
             tracking_id: row.try_get(10)?,
-            differences: differences.map(|Json(differences)| differences).unwrap_or_default(),
+            differences: differences(11)?.unwrap_or_default(),
         },
-        etags: Etags {
-            identity: row.try_get::<_, Option<String>>(12)?.map(Etag::from),
-            twin: row.try_get::<_, Option<String>>(13)?.map(Etag::from),
-        },
+        etags: etags(12, 13)?,
+        before: etags(14, 15)?,
+        deviation: differences(16)?,
+        serial: row.try_get(17)?,
+        stint: stint.and_then(|stint| u32::try_from(stint).ok()),
+        sent: row.try_get(19)?,
+        ended: row.try_get(20)?,
     })
 }
 

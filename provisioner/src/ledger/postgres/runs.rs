@@ -2,7 +2,8 @@
 
 use postgres::{Client, Error, Row};
 
-use super::super::{Run, RunId, RunState, Totals};
+use super::super::row::json_text;
+use super::super::{Operator, Run, RunId, RunState, Totals, Verification};
 
 /// Writes down how a run ended: an interruption only where no other station is at work on it.
 pub(super) fn end(client: &mut Client, run: RunId, state: RunState, now: &str) -> Result<(), Error> {
@@ -15,6 +16,16 @@ pub(super) fn end(client: &mut Client, run: RunId, state: RunState, now: &str) -
                    SELECT 1 FROM chunk WHERE run = $1 AND NOT done AND expires > clock_timestamp()))",
             &[&run.0, &state.as_str(), &now, &is_finished],
         )
+        .map(drop)
+}
+
+pub(super) fn set_verification(
+    client: &mut Client,
+    run: RunId,
+    verification: &Verification,
+) -> Result<(), Error> {
+    client
+        .execute("UPDATE run SET verification = $2 WHERE id = $1", &[&run.0, &json_text(verification)])
         .map(drop)
 }
 
@@ -59,7 +70,8 @@ pub(super) fn totals(client: &mut Client, run: RunId) -> Result<Totals, Error> {
 }
 
 const SELECT_RUN: &str =
-    "SELECT id, started, finished, state, hub, input, input_sha256, tool_version, rejected, options FROM run";
+    "SELECT id, started, finished, state, hub, input, input_sha256, tool_version, rejected, options,
+                                 operator, station, verification FROM run";
 
 fn read_run(row: &Row) -> Result<Run, Error> {
     Ok(Run {
@@ -74,5 +86,7 @@ fn read_run(row: &Row) -> Result<Run, Error> {
         rejected: u64::try_from(row.try_get::<_, i64>(8)?).unwrap_or_default(),
         // An option that this version does not know was not meant for it.
         options: serde_json::from_str(row.try_get(9)?).unwrap_or_default(),
+        by: Operator { name: row.try_get(10)?, station: row.try_get(11)? },
+        verification: row.try_get::<_, Option<&str>>(12)?.and_then(|text| serde_json::from_str(text).ok()),
     })
 }

@@ -2,30 +2,31 @@
 
 use postgres::{Client, Error};
 
-/// The version of the tables below.
-pub(super) const VERSION: i64 = 1;
+use super::super::VERSION;
 
-/// Makes the tables where they are missing, and answers their version. Stations that begin at once
-/// wait for one another.
+/// Makes the tables where they are missing, brings older ones up to date, and answers their version.
+/// Stations that begin at once wait for one another.
 pub(super) fn prepare(client: &mut Client) -> Result<i64, Error> {
     let mut transaction = client.transaction()?;
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])?;
     let is_there: bool =
         transaction.query_one("SELECT to_regclass('provisioner.ledger_version') IS NOT NULL", &[])?.get(0);
     if !is_there {
-        transaction.batch_execute(TABLES)?;
+        transaction.batch_execute(&format!("{TABLES}{STATIONS}{STINTS}"))?;
         transaction.execute("INSERT INTO ledger_version (version) VALUES ($1)", &[&VERSION])?;
     }
-    // Ledgers that are older have all but this; programs that are older do without it.
-    let has_stations: bool =
-        transaction.query_one("SELECT to_regclass('provisioner.station') IS NOT NULL", &[])?.get(0);
-    if !has_stations {
-        transaction.batch_execute(STATIONS)?;
+    let mut version = transaction.query_one("SELECT max(version) FROM ledger_version", &[])?.get(0);
+    if version == FIRST {
+        transaction.batch_execute(&format!("{STATIONS}{FROM_FIRST}{STINTS}"))?;
+        transaction.execute("UPDATE ledger_version SET version = $1", &[&VERSION])?;
+        version = VERSION;
     }
-    let version = transaction.query_one("SELECT max(version) FROM ledger_version", &[])?.get(0);
     transaction.commit()?;
     Ok(version)
 }
+
+/// The version of the first tables, without stations in the oldest of them. There was no other in between.
+const FIRST: i64 = 1;
 
 /// Any number will do that no other program takes.
 const LOCK: i64 = 0x7072_6f76;
@@ -44,7 +45,10 @@ const TABLES: &str = r#"
         input_sha256 TEXT NOT NULL,
         tool_version TEXT NOT NULL,
         options      TEXT NOT NULL,
-        rejected     BIGINT NOT NULL DEFAULT 0
+        rejected     BIGINT NOT NULL DEFAULT 0,
+        operator     TEXT NOT NULL DEFAULT '',
+        station      TEXT NOT NULL DEFAULT '',
+        verification TEXT
     );
     CREATE TABLE "row" (
         run           BIGINT NOT NULL REFERENCES run(id),
@@ -66,6 +70,12 @@ const TABLES: &str = r#"
         identity_etag TEXT,
         twin_etag     TEXT,
         updated       TEXT,
+        identity_etag_before TEXT,
+        twin_etag_before TEXT,
+        serial        TEXT,
+        stint         BIGINT,
+        sent          TEXT,
+        deviation     TEXT,
         PRIMARY KEY (run, device_id, module_id)
     ) WITH (fillfactor = 60);
     CREATE TABLE chunk (
@@ -92,9 +102,53 @@ const TABLES: &str = r#"
 
 /// Who is at work on a hub, until when. A station's number is drawn anew each time it starts.
 const STATIONS: &str = "
-    CREATE TABLE station (
+    CREATE TABLE IF NOT EXISTS station (
         id      BIGINT PRIMARY KEY,
         hub     TEXT NOT NULL,
         expires TIMESTAMPTZ NOT NULL
     );
 ";
+
+/// The work of one process on a run, and how far it was when.
+const STINTS: &str = "
+    CREATE TABLE stint (
+        run          BIGINT NOT NULL REFERENCES run(id),
+        number       BIGINT NOT NULL,
+        operator     TEXT NOT NULL,
+        station      TEXT NOT NULL,
+        tool_version TEXT NOT NULL,
+        started      TEXT NOT NULL,
+        PRIMARY KEY (run, number)
+    );
+    CREATE TABLE moment (
+        run          BIGINT NOT NULL REFERENCES run(id),
+        stint        BIGINT NOT NULL,
+        elapsed_ms   BIGINT NOT NULL,
+        rows         BIGINT NOT NULL,
+        calls        BIGINT NOT NULL,
+        failed       BIGINT NOT NULL,
+        throttled    BIGINT NOT NULL,
+        held_ms      BIGINT NOT NULL,
+        down_ms      BIGINT NOT NULL,
+        PRIMARY KEY (run, stint, elapsed_ms)
+    );
+";
+
+/// What is new since the first tables. A row that was not at its end had in its version tags those that a
+/// plan expects, which have columns of their own now.
+const FROM_FIRST: &str = r#"
+    ALTER TABLE run
+        ADD COLUMN operator TEXT NOT NULL DEFAULT '',
+        ADD COLUMN station TEXT NOT NULL DEFAULT '',
+        ADD COLUMN verification TEXT;
+    ALTER TABLE "row"
+        ADD COLUMN identity_etag_before TEXT,
+        ADD COLUMN twin_etag_before TEXT,
+        ADD COLUMN serial TEXT,
+        ADD COLUMN stint BIGINT,
+        ADD COLUMN sent TEXT,
+        ADD COLUMN deviation TEXT;
+    UPDATE "row" SET identity_etag_before = identity_etag, twin_etag_before = twin_etag,
+                     identity_etag = NULL, twin_etag = NULL
+    WHERE state IN ('pending', 'claimed', 'sent') AND (identity_etag IS NOT NULL OR twin_etag IS NOT NULL);
+"#;

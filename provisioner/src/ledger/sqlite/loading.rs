@@ -7,7 +7,7 @@ use rusqlite::{Connection, Params, Transaction, params};
 
 use super::super::row::{json_text, key, stored};
 use super::super::store::Load;
-use super::super::{Credential, LedgerError, Record, RunFacts, RunId, RunState, Taken};
+use super::super::{Credential, Ended, LedgerError, Record, RunFacts, RunId, RunState, Taken};
 use super::{credentials, database, rows};
 use crate::desired::DesiredIdentity;
 use crate::standing::Etags;
@@ -47,10 +47,11 @@ impl Load for SqliteLoader<'_> {
         }
         let (device, module) = key(&wanted.identity);
         let (text, hash) = stored(&wanted.state);
+        let serial = credentials.iter().find_map(Credential::serial_number);
         self.execute(
-            "INSERT INTO row (run, device_id, module_id, level, line, desired, desired_hash, state)
-             VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, 'pending')",
-            params![self.run.0, device, module, line, text, hash],
+            "INSERT INTO row (run, device_id, module_id, level, line, desired, desired_hash, state, serial)
+             VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, 'pending', ?7)",
+            params![self.run.0, device, module, line, text, hash, serial],
         )?;
         Ok(None)
     }
@@ -63,12 +64,13 @@ impl Load for SqliteLoader<'_> {
     }
 
     fn expect(&self, seen: &[(IdentityId, Etags)]) -> Result<(), LedgerError> {
-        let written = rows::set_etags_within(&self.transaction, self.run, seen);
+        let written = rows::expect(&self.transaction, self.run, seen);
         written.map_err(|source| database(self.path, source))
     }
 
     fn refuse(&self, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError> {
-        let written = rows::record_within(&self.transaction, self.run, records, now);
+        let ended: Vec<Ended> = records.iter().cloned().map(Ended::from).collect();
+        let written = rows::record_within(&self.transaction, (self.run, None), &ended, now);
         written.map_err(|source| database(self.path, source))
     }
 
@@ -90,9 +92,18 @@ fn begin_run<'c>(
     let transaction = connection.transaction()?;
     let (running, version) = (RunState::Running.to_string(), env!("CARGO_PKG_VERSION"));
     transaction.execute(
-        "INSERT INTO run (started, state, hub, input, input_sha256, tool_version, options)
-         VALUES (?1, ?2, ?3, ?4, '', ?5, ?6)",
-        params![facts.started, running, facts.hub, facts.input, version, json_text(facts.options)],
+        "INSERT INTO run (started, state, hub, input, input_sha256, tool_version, options, operator, station)
+         VALUES (?1, ?2, ?3, ?4, '', ?5, ?6, ?7, ?8)",
+        params![
+            facts.started,
+            running,
+            facts.hub,
+            facts.input,
+            version,
+            json_text(facts.options),
+            facts.by.name,
+            facts.by.station
+        ],
     )?;
     let run = RunId(transaction.last_insert_rowid());
     Ok((transaction, run))

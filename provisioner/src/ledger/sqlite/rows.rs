@@ -4,7 +4,7 @@ use hub_types::{Etag, IdentityId};
 use rusqlite::{Connection, Row, Statement, params};
 
 use super::super::row::{json_text, key, stored};
-use super::super::{Effect, LedgerRow, Record, RowFilter, RowState, RunId};
+use super::super::{Effect, Ended, LedgerRow, Record, RowFilter, RowState, RunId, Seen, Sent};
 use crate::desired::{DesiredIdentity, DesiredState};
 use crate::standing::Etags;
 
@@ -13,7 +13,9 @@ fn condition(filter: RowFilter) -> &'static str {
         RowFilter::All => "1",
         RowFilter::Failed => "state IN ('conflict', 'failed')",
         RowFilter::GivenKeys => "json_extract(desired, '$.auth.sas.given') = 1",
-        RowFilter::Remarkable => "state IN ('conflict', 'failed', 'sent') OR differences IS NOT NULL",
+        RowFilter::Remarkable => {
+            "state IN ('conflict', 'failed', 'sent') OR differences IS NOT NULL OR deviation IS NOT NULL"
+        }
         RowFilter::Settled => "state IN ('done', 'unchanged')",
         RowFilter::ToBeIssued => {
             "state = 'pending' AND json_extract(desired, '$.auth.issued_certificate') IS NOT NULL"
@@ -43,46 +45,57 @@ pub(super) fn count(connection: &Connection, run: RunId, filter: RowFilter) -> r
     connection.prepare_cached(&sql)?.query_row([run.0], |row| row.get(0))
 }
 
+/// Writes within a run, down to a stint where there is one.
+pub(super) type At = (RunId, Option<u32>);
+
 pub(super) fn mark_sent(
     connection: &mut Connection,
-    run: RunId,
-    sent: &[(IdentityId, Effect)],
+    (run, stint): At,
+    sent: &[Sent],
+    now: &str,
 ) -> rusqlite::Result<()> {
-    let sql = "UPDATE row SET state = 'sent', effect = ?4, attempts = attempts + 1
+    let sql =
+        "UPDATE row SET state = 'sent', effect = ?4, attempts = attempts + 1, sent = coalesce(sent, ?5),
+                   stint = ?6, identity_etag_before = coalesce(identity_etag_before, ?7),
+                   twin_etag_before = coalesce(twin_etag_before, ?8)
                WHERE run = ?1 AND device_id = ?2 AND module_id = ?3";
     within_transaction(connection, |transaction| {
-        write(transaction, sql, sent, |(identity, effect), statement| {
+        write(transaction, sql, sent, |Sent { identity, effect, before }, statement| {
             let (device, module) = key(identity);
-            statement.execute(params![run.0, device, module, effect.as_str()])
+            let (identity, twin) = texts(before);
+            statement.execute(params![run.0, device, module, effect.as_str(), now, stint, identity, twin])
         })
     })
 }
 
 pub(super) fn record(
     connection: &mut Connection,
-    run: RunId,
-    records: &[(IdentityId, Record)],
+    at: At,
+    ended: &[Ended],
     now: &str,
 ) -> rusqlite::Result<()> {
-    within_transaction(connection, |transaction| record_within(transaction, run, records, now))
+    within_transaction(connection, |transaction| record_within(transaction, at, ended, now))
 }
 
 /// The same in a transaction that is under way.
 pub(super) fn record_within(
     connection: &Connection,
-    run: RunId,
-    records: &[(IdentityId, Record)],
+    (run, stint): At,
+    ended: &[Ended],
     now: &str,
 ) -> rusqlite::Result<()> {
     write(
         connection,
         "UPDATE row SET state = ?4, effect = ?5, presumed = ?6, http_status = ?7, error_code = ?8, error = ?9,
-             tracking_id = ?10, differences = ?11, updated = ?12
+             tracking_id = ?10, differences = ?11, updated = ?12, stint = ?13,
+             identity_etag_before = coalesce(identity_etag_before, ?14),
+             twin_etag_before = coalesce(twin_etag_before, ?15), identity_etag = ?16, twin_etag = ?17
          WHERE run = ?1 AND device_id = ?2 AND module_id = ?3",
-        records,
-        |(identity, record), statement| {
+        ended,
+        |Ended { identity, record, before, after }, statement| {
             let (device, module) = key(identity);
             let differences = (!record.differences.is_empty()).then(|| json_text(&record.differences));
+            let ((identity_before, twin_before), (identity, twin)) = (texts(before), texts(after));
             statement.execute(params![
                 run.0,
                 device,
@@ -95,58 +108,63 @@ pub(super) fn record_within(
                 record.error,
                 record.tracking_id,
                 differences,
-                now
+                now,
+                stint,
+                identity_before,
+                twin_before,
+                identity,
+                twin
             ])
         },
     )
 }
 
-pub(super) fn set_etags(
-    connection: &mut Connection,
-    run: RunId,
-    seen: &[(IdentityId, Etags)],
-) -> rusqlite::Result<()> {
-    within_transaction(connection, |transaction| set_etags_within(transaction, run, seen))
-}
-
-/// The same in a transaction that is under way.
-pub(super) fn set_etags_within(
+/// Writes down, in a transaction that is under way, the version tags that a plan expects.
+pub(super) fn expect(
     connection: &Connection,
     run: RunId,
     seen: &[(IdentityId, Etags)],
 ) -> rusqlite::Result<()> {
-    write(
-        connection,
-        "UPDATE row SET identity_etag = ?4, twin_etag = ?5 WHERE run = ?1 AND device_id = ?2 AND module_id = ?3",
-        seen,
-        |(identity, etags), statement| {
+    let sql = "UPDATE row SET identity_etag_before = ?4, twin_etag_before = ?5
+               WHERE run = ?1 AND device_id = ?2 AND module_id = ?3";
+    write(connection, sql, seen, |(identity, etags), statement| {
+        let (device, module) = key(identity);
+        let (identity, twin) = texts(etags);
+        statement.execute(params![run.0, device, module, identity, twin])
+    })
+}
+
+pub(super) fn set_seen(connection: &mut Connection, run: RunId, seen: &[Seen]) -> rusqlite::Result<()> {
+    let sql = "UPDATE row SET identity_etag = ?4, twin_etag = ?5, deviation = ?6
+               WHERE run = ?1 AND device_id = ?2 AND module_id = ?3";
+    within_transaction(connection, |transaction| {
+        write(transaction, sql, seen, |Seen { identity, etags, deviation }, statement| {
             let (device, module) = key(identity);
-            let (identity, twin) = (etags.identity.as_ref(), etags.twin.as_ref());
-            statement.execute(params![
-                run.0,
-                device,
-                module,
-                identity.map(Etag::as_str),
-                twin.map(Etag::as_str)
-            ])
-        },
-    )
+            let (identity, twin) = texts(etags);
+            let deviation = deviation.as_ref().map(json_text);
+            statement.execute(params![run.0, device, module, identity, twin, deviation])
+        })
+    })
 }
 
 pub(super) fn replace_wanted(
     connection: &mut Connection,
     run: RunId,
-    wanted: &[&DesiredIdentity],
+    issued: &[(&DesiredIdentity, &str)],
 ) -> rusqlite::Result<()> {
-    let sql =
-        "UPDATE row SET desired = ?4, desired_hash = ?5 WHERE run = ?1 AND device_id = ?2 AND module_id = ?3";
+    let sql = "UPDATE row SET desired = ?4, desired_hash = ?5, serial = ?6
+               WHERE run = ?1 AND device_id = ?2 AND module_id = ?3";
     within_transaction(connection, |transaction| {
-        write(transaction, sql, wanted, |wanted, statement| {
+        write(transaction, sql, issued, |(wanted, serial), statement| {
             let (device, module) = key(&wanted.identity);
             let (text, hash) = stored(&wanted.state);
-            statement.execute(params![run.0, device, module, text, hash])
+            statement.execute(params![run.0, device, module, text, hash, serial])
         })
     })
+}
+
+fn texts(etags: &Etags) -> (Option<&str>, Option<&str>) {
+    (etags.identity.as_ref().map(Etag::as_str), etags.twin.as_ref().map(Etag::as_str))
 }
 
 /// Runs one statement for many rows.
@@ -174,15 +192,22 @@ fn within_transaction(
 pub(super) const UNDONE: &str = "state IN ('pending', 'claimed', 'sent')";
 
 pub(super) const COLUMNS: &str = "device_id, module_id, line, desired, state, effect, presumed, http_status, error_code, error, tracking_id, \
-                       differences, identity_etag, twin_etag";
+                       differences, identity_etag, twin_etag, identity_etag_before, twin_etag_before, deviation, \
+                       serial, stint, sent, updated";
 
 pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
     let (device, module): (String, String) = (row.get(0)?, row.get(1)?);
     let identity = IdentityId::parse(&device, Some(&module)).map_err(|error| corrupt(0, error))?;
     let state: DesiredState =
         serde_json::from_str(&row.get::<_, String>(3)?).map_err(|error| corrupt(3, error))?;
-    let differences: Option<String> = row.get(11)?;
-    let differences = differences.map(|text| serde_json::from_str(&text)).transpose();
+    let differences = |column| {
+        let text: Option<String> = row.get(column)?;
+        text.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| corrupt(column, error))
+    };
+    let etags = |identity, twin| {
+        let etag = |column| row.get::<_, Option<String>>(column).map(|text| text.map(Etag::from));
+        Ok::<_, rusqlite::Error>(Etags { identity: etag(identity)?, twin: etag(twin)? })
+    };
     Ok(LedgerRow {
         line: row.get(2)?,
         wanted: DesiredIdentity { identity, state },
@@ -194,12 +219,15 @@ pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
             error_code: row.get(8)?,
             error: row.get(9)?,
             tracking_id: row.get(10)?,
-            differences: differences.map_err(|error| corrupt(11, error))?.unwrap_or_default(),
+            differences: differences(11)?.unwrap_or_default(),
         },
-        etags: Etags {
-            identity: row.get::<_, Option<String>>(12)?.map(Etag::from),
-            twin: row.get::<_, Option<String>>(13)?.map(Etag::from),
-        },
+        etags: etags(12, 13)?,
+        before: etags(14, 15)?,
+        deviation: differences(16)?,
+        serial: row.get(17)?,
+        stint: row.get(18)?,
+        sent: row.get(19)?,
+        ended: row.get(20)?,
     })
 }
 

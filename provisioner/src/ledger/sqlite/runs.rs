@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::super::{Run, RunId, RunState, Totals};
+use super::super::row::json_text;
+use super::super::{Operator, Run, RunId, RunState, Totals, Verification};
 
 pub(super) fn end(connection: &Connection, run: RunId, state: RunState, now: &str) -> rusqlite::Result<()> {
     connection
@@ -10,6 +11,16 @@ pub(super) fn end(connection: &Connection, run: RunId, state: RunState, now: &st
             "UPDATE run SET state = ?2, finished = ?3 WHERE id = ?1",
             params![run.0, state.as_str(), now],
         )
+        .map(drop)
+}
+
+pub(super) fn set_verification(
+    connection: &Connection,
+    run: RunId,
+    verification: &Verification,
+) -> rusqlite::Result<()> {
+    connection
+        .execute("UPDATE run SET verification = ?2 WHERE id = ?1", params![run.0, json_text(verification)])
         .map(drop)
 }
 
@@ -50,7 +61,8 @@ pub(super) fn totals(connection: &Connection, run: RunId) -> rusqlite::Result<To
 }
 
 const SELECT_RUN: &str =
-    "SELECT id, started, finished, state, hub, input, input_sha256, tool_version, rejected, options FROM run";
+    "SELECT id, started, finished, state, hub, input, input_sha256, tool_version, rejected, options,
+                                 operator, station, verification FROM run";
 
 fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
     Ok(Run {
@@ -65,5 +77,7 @@ fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
         rejected: row.get(8)?,
         // An option that this version does not know was not meant for it.
         options: serde_json::from_str(&row.get::<_, String>(9)?).unwrap_or_default(),
+        by: Operator { name: row.get(10)?, station: row.get(11)? },
+        verification: row.get::<_, Option<String>>(12)?.and_then(|text| serde_json::from_str(&text).ok()),
     })
 }

@@ -1,19 +1,26 @@
 //! The tables of a ledger.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-/// The version of the tables below.
-pub(super) const VERSION: i64 = 2;
+use super::super::VERSION;
 
-/// Sets the connection up and makes the tables where they are missing.
+/// Sets the connection up, makes the tables where they are missing, and brings older ones up to date.
 pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     // Each commit reaches the disk before it counts, so that a power failure loses nothing.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.set_prepared_statement_cache_capacity(32);
-    if version(connection)? == 0 {
-        connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))?;
+    if version(connection)? < VERSION {
+        // Another process may be at the same: so the version is asked for again under the lock.
+        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+        match version(&transaction)? {
+            0 => transaction.execute_batch(&format!("{TABLES}{STINTS}"))?,
+            2 => transaction.execute_batch(&format!("{FROM_2_TO_3}{STINTS}"))?,
+            _ => return Ok(()),
+        }
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        transaction.commit()?;
     }
     Ok(())
 }
@@ -36,7 +43,10 @@ const TABLES: &str = "
         input_sha256 TEXT NOT NULL,
         tool_version TEXT NOT NULL,
         options      TEXT NOT NULL,
-        rejected     INTEGER NOT NULL DEFAULT 0
+        rejected     INTEGER NOT NULL DEFAULT 0,
+        operator     TEXT NOT NULL DEFAULT '',
+        station      TEXT NOT NULL DEFAULT '',
+        verification TEXT
     );
     CREATE TABLE row (
         run          INTEGER NOT NULL REFERENCES run(id),
@@ -58,6 +68,12 @@ const TABLES: &str = "
         identity_etag TEXT,
         twin_etag    TEXT,
         updated      TEXT,
+        identity_etag_before TEXT,
+        twin_etag_before TEXT,
+        serial       TEXT,
+        stint        INTEGER,
+        sent         TEXT,
+        deviation    TEXT,
         PRIMARY KEY (run, device_id, module_id)
     ) WITHOUT ROWID;
     CREATE INDEX row_by_state ON row (run, state);
@@ -78,5 +94,47 @@ const TABLES: &str = "
         module_id    TEXT NOT NULL,
         run          INTEGER NOT NULL REFERENCES run(id),
         PRIMARY KEY (kind, value)
+    ) WITHOUT ROWID;
+";
+
+/// What version 3 has and version 2 has not. A row that was not at its end had in its version tags those
+/// that a plan expects, which have columns of their own now.
+const FROM_2_TO_3: &str = "
+    ALTER TABLE run ADD COLUMN operator TEXT NOT NULL DEFAULT '';
+    ALTER TABLE run ADD COLUMN station TEXT NOT NULL DEFAULT '';
+    ALTER TABLE run ADD COLUMN verification TEXT;
+    ALTER TABLE row ADD COLUMN identity_etag_before TEXT;
+    ALTER TABLE row ADD COLUMN twin_etag_before TEXT;
+    ALTER TABLE row ADD COLUMN serial TEXT;
+    ALTER TABLE row ADD COLUMN stint INTEGER;
+    ALTER TABLE row ADD COLUMN sent TEXT;
+    ALTER TABLE row ADD COLUMN deviation TEXT;
+    UPDATE row SET identity_etag_before = identity_etag, twin_etag_before = twin_etag,
+                   identity_etag = NULL, twin_etag = NULL
+    WHERE state IN ('pending', 'claimed', 'sent') AND (identity_etag IS NOT NULL OR twin_etag IS NOT NULL);
+";
+
+/// `stint` is the work of one process on a run, `moment` how far it was when.
+const STINTS: &str = "
+    CREATE TABLE stint (
+        run          INTEGER NOT NULL REFERENCES run(id),
+        number       INTEGER NOT NULL,
+        operator     TEXT NOT NULL,
+        station      TEXT NOT NULL,
+        tool_version TEXT NOT NULL,
+        started      TEXT NOT NULL,
+        PRIMARY KEY (run, number)
+    ) WITHOUT ROWID;
+    CREATE TABLE moment (
+        run          INTEGER NOT NULL REFERENCES run(id),
+        stint        INTEGER NOT NULL,
+        elapsed_ms   INTEGER NOT NULL,
+        rows         INTEGER NOT NULL,
+        calls        INTEGER NOT NULL,
+        failed       INTEGER NOT NULL,
+        throttled    INTEGER NOT NULL,
+        held_ms      INTEGER NOT NULL,
+        down_ms      INTEGER NOT NULL,
+        PRIMARY KEY (run, stint, elapsed_ms)
     ) WITHOUT ROWID;
 ";

@@ -1,0 +1,43 @@
+//! Stints: each process that works on a run does a stint. It says who worked, where and with what,
+//! and its moments say how the work got on.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::pace::Tally;
+
+/// Who works, and where. Empty where an older version of this program did not write it down.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Operator {
+    /// The person who answers for the work.
+    #[serde(rename = "operator")]
+    pub name: String,
+    /// The machine that it is done at.
+    pub station: String,
+}
+
+/// The work of one process on a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stint {
+    /// Its number in the run, from 1.
+    pub number: u32,
+    /// Who works, and where.
+    #[serde(flatten)]
+    pub by: Operator,
+    /// The version of the program.
+    pub tool_version: String,
+    /// When it began (RFC 3339, UTC).
+    pub started: String,
+}
+
+/// How far a stint was at one moment. All counts are from its beginning.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// The time since the stint began.
+    pub elapsed: Duration,
+    /// Rows that came to an end.
+    pub rows: u64,
+    /// What the calls to the hub came to.
+    pub tally: Tally,
+}

@@ -1,0 +1,108 @@
+//! What a ledger remembers for reports: who did what, when, and what was there before and after.
+
+use super::*;
+use crate::pace::Tally;
+use serde_json::json;
+
+fn operator(name: &str, station: &str) -> Operator {
+    Operator { name: name.into(), station: station.into() }
+}
+
+fn etags(identity: &str, twin: &str) -> Etags {
+    Etags { identity: Some(identity.to_owned().into()), twin: Some(twin.to_owned().into()) }
+}
+
+fn row(ledger: &mut Ledger, run: RunId, name: &str) -> LedgerRow {
+    let rows = ledger.page(run, RowFilter::All, None, 100).unwrap();
+    rows.into_iter().find(|row| row.wanted.identity == identity(name)).unwrap()
+}
+
+pub(super) fn a_run_remembers_who_began_it_and_who_worked_on_it(mut ledger: Ledger) {
+    let (options, ada) = (RunOptions::default(), operator("ada", "line-3"));
+    let loader = ledger.load_run(&RunFacts { by: &ada, ..facts(&options) }).unwrap();
+    let run = loader.commit("AB", 0).unwrap();
+    ledger.begin_stint(run, &ada, "2026-11-22T10:00:00Z").unwrap();
+    ledger.begin_stint(run, &operator("bob", "line-4"), "2026-11-22T11:00:00Z").unwrap();
+    assert_eq!(ledger.run(Some(run)).unwrap().by, ada);
+    let stints = ledger.stints(run).unwrap();
+    let known: Vec<_> = stints
+        .iter()
+        .map(|stint| (stint.number, stint.by.name.as_str(), stint.by.station.as_str()))
+        .collect();
+    assert_eq!(known, [(1, "ada", "line-3"), (2, "bob", "line-4")]);
+    assert_eq!(stints[1].started, "2026-11-22T11:00:00Z");
+}
+
+pub(super) fn the_moments_of_a_stint_come_back_in_order(mut ledger: Ledger) {
+    let run = load(&mut ledger, &["a"], &[]);
+    let moment = |seconds: u64| Moment {
+        elapsed: Duration::from_millis(seconds * 1000 + 1),
+        rows: seconds * 10,
+        tally: Tally {
+            calls: seconds,
+            failed: 1,
+            throttled: 2,
+            held: Duration::from_millis(1500),
+            down: Duration::from_secs(3),
+        },
+    };
+    ledger.begin_stint(run, &Operator::default(), "now").unwrap();
+    for seconds in [2, 10, 4] {
+        ledger.add_moment(run, &moment(seconds)).unwrap();
+    }
+    ledger.begin_stint(run, &Operator::default(), "now").unwrap();
+    ledger.add_moment(run, &moment(7)).unwrap();
+    assert_eq!(ledger.moments(run, 1).unwrap(), [2, 4, 10].map(moment));
+    assert_eq!(ledger.moments(run, 2).unwrap(), [moment(7)]);
+}
+
+pub(super) fn a_row_remembers_what_was_there_before_and_after(mut ledger: Ledger) {
+    let run = load(&mut ledger, &["a", "b"], &[]);
+    ledger.begin_stint(run, &operator("ada", "line-3"), "now").unwrap();
+    ledger.begin_work(run, LEASE).unwrap();
+    let lease = claim(&mut ledger, run).lease;
+    let sent = |before| Sent { identity: identity("a"), effect: Effect::Updated, before };
+    ledger.mark_sent(&lease, &[sent(etags("1", "2"))], "2026-11-22T10:00:01Z").unwrap();
+    // Sent once more: what was there before the first time counts, and so does the time.
+    ledger.mark_sent(&lease, &[sent(etags("3", "4"))], "2026-11-22T10:00:02Z").unwrap();
+    let record = Record { effect: Some(Effect::Updated), ..Record::new(RowState::Done) };
+    let ended = Ended { before: etags("5", "6"), after: etags("7", "8"), ..(identity("a"), record).into() };
+    ledger.record(&lease, &[ended], "2026-11-22T10:00:03Z").unwrap();
+    let done = row(&mut ledger, run, "a");
+    assert_eq!((&done.before, &done.etags), (&etags("1", "2"), &etags("7", "8")));
+    assert_eq!(done.sent.as_deref(), Some("2026-11-22T10:00:01Z"));
+    assert_eq!(done.ended.as_deref(), Some("2026-11-22T10:00:03Z"));
+    assert_eq!(done.stint, Some(1));
+    let untouched = row(&mut ledger, run, "b");
+    assert_eq!((untouched.before, untouched.sent, untouched.stint), (Etags::default(), None, None));
+}
+
+pub(super) fn verification_is_remembered_of_the_run_and_of_each_row(mut ledger: Ledger) {
+    let run = load(&mut ledger, &["a", "b", "c"], &[]);
+    let difference = Difference { path: "status".into(), wanted: json!("enabled"), found: json!("disabled") };
+    let seen = |name, deviation| Seen { identity: identity(name), etags: etags("1", "2"), deviation };
+    let all = [seen("a", None), seen("b", Some(vec![difference.clone()])), seen("c", Some(Vec::new()))];
+    ledger.set_seen(run, &all).unwrap();
+    assert_eq!(row(&mut ledger, run, "b").deviation, Some(vec![difference]));
+    assert_eq!(row(&mut ledger, run, "c").deviation, Some(Vec::new()), "it is missing");
+    assert_eq!(names(&ledger.page(run, RowFilter::Remarkable, None, 10).unwrap()), ["b", "c"]);
+    // What is mended and verified again is well.
+    ledger.set_seen(run, &[seen("b", None)]).unwrap();
+    assert_eq!(row(&mut ledger, run, "b").deviation, None);
+    assert_eq!(ledger.run(Some(run)).unwrap().verification, None);
+    let verification =
+        Verification { at: "now".into(), checked: 3, equal: 2, missing: 1, ..Default::default() };
+    ledger.set_verification(run, &verification).unwrap();
+    assert_eq!(ledger.run(Some(run)).unwrap().verification, Some(verification));
+}
+
+pub(super) fn the_serial_of_a_rows_certificate_is_remembered(mut ledger: Ledger) {
+    let options = RunOptions::default();
+    let loader = ledger.load_run(&facts(&options)).unwrap();
+    let serial = Credential::serial("CN=of steel", "0A1B");
+    assert_eq!(loader.insert(2, &wanted("a"), &[Credential::public_key(b"key"), serial]).unwrap(), None);
+    assert_eq!(loader.insert(3, &wanted("b"), &[]).unwrap(), None);
+    let run = loader.commit("AB", 0).unwrap();
+    assert_eq!(row(&mut ledger, run, "a").serial.as_deref(), Some("0A1B"));
+    assert_eq!(row(&mut ledger, run, "b").serial, None);
+}
