@@ -9,6 +9,7 @@ use args::{Cli, Verb};
 use failure::{Exit, Failure};
 use printer::Printer;
 
+mod alter;
 mod apply;
 mod args;
 mod check;
@@ -20,6 +21,7 @@ mod failure;
 mod loading;
 mod module;
 mod object;
+mod order;
 mod plan;
 mod planned;
 mod printer;
@@ -53,6 +55,9 @@ fn dispatch(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Apply(args) => block_on(apply::run(args, ledger, printer)),
         Verb::Resume(args) => block_on(resume::run(args, ledger, printer)),
         Verb::Work(args) => block_on(resume::work(args, ledger, printer)),
+        Verb::Rotate(args) => block_on(alter::rotate(args, ledger, printer)),
+        Verb::Retire(args) => block_on(alter::retire(args, ledger, printer)),
+        Verb::Undo(args) => block_on(alter::undo(args, ledger, printer)),
         Verb::Verify(args) => block_on(verify::run(args, printer)),
         Verb::Runs => runs::list(ledger, printer),
         Verb::Status(args) => runs::status(args.run, ledger, printer),

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use hub_types::bulk::{BulkItem, BulkProperties, ImportMode};
 use hub_types::identity::{Capabilities, ModuleSpec, Status, StatusReason};
 use hub_types::symmetric_key::SymmetricKeys;
-use hub_types::twin::JsonObject;
+use hub_types::twin::{JsonObject, Twin};
 use hub_types::{Authentication, DeviceId, IdentityId, Sha256Thumbprint, Thumbprint};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::standing::parent_of;
 
 /// Everything the batch wants of one identity. It holds no secret: symmetric keys that a batch
 /// gives stay in memory, in [`GivenKeys`].
@@ -130,6 +132,29 @@ impl DesiredState {
 }
 
 impl DesiredIdentity {
+    /// An identity as it is on the hub, its twin's values left out: what is wanted where all but a part
+    /// is to stay as it is.
+    pub fn of_twin(twin: &Twin) -> Self {
+        let slots = twin.x509_thumbprint;
+        let auth = match twin.authentication_type.as_str() {
+            "certificateAuthority" => DesiredAuth::X509Ca,
+            "selfSigned" => DesiredAuth::Thumbprint {
+                primary: slots.primary_thumbprint,
+                secondary: slots.secondary_thumbprint,
+            },
+            _ => DesiredAuth::Sas { given: false },
+        };
+        let state = DesiredState {
+            auth,
+            status: twin.status,
+            status_reason: twin.status_reason.clone(),
+            edge: twin.capabilities.unwrap_or_default().iot_edge,
+            parent: parent_of(twin).and_then(|parent| parent.parse().ok()),
+            ..DesiredState::default()
+        };
+        Self { identity: twin.identity(), state }
+    }
+
     /// The `authentication` to send; `None` where the certificate is still to be issued.
     pub fn authentication(&self, keys: &GivenKeys) -> Option<Authentication> {
         match self.state.auth {

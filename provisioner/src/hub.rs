@@ -7,7 +7,7 @@ use hub_types::bulk::{BulkItem, BulkResult};
 use hub_types::identity::{Device, ModuleSpec};
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::twin::{JsonObject, Twin};
-use hub_types::{DeviceId, Etag, IdentityId};
+use hub_types::{DeviceId, Etag, IdentityId, ModuleId};
 
 pub use client::{HubClient, HubClientOptions};
 pub use error::{ErrorClass, HubError};
@@ -37,6 +37,16 @@ pub trait Hub: Send + Sync + 'static {
         &self,
         devices: &[DeviceId],
     ) -> impl Future<Output = Result<HashMap<DeviceId, u64>, HubError>> + Send;
+
+    /// The modules of a device, those of the system among them; none when there is no such device.
+    fn modules(&self, device: &DeviceId) -> impl Future<Output = Result<Vec<ModuleId>, HubError>> + Send;
+
+    /// Deletes a device with its modules, or a module: the one that has this etag, or whichever there is.
+    fn delete(
+        &self,
+        identity: &IdentityId,
+        etag: Option<&Etag>,
+    ) -> impl Future<Output = Result<(), HubError>> + Send;
 
     /// Creates one module, where a hub takes no modules in bulk; with an etag, replaces the module
     /// that has it.

@@ -11,6 +11,8 @@
 //! | how does the hub stand against it? | [`standing`] |
 //! | what is to be done next with an identity? | [`lifecycle`], a pure state machine |
 //! | who does it, in which order? | [`apply`] |
+//! | what may become of identities after their batch? | [`alteration`], as pure; [`alter`] does it |
+//! | who works on a run, and in which order? | [`crew`] |
 //! | what became of it? | [`ledger`] |
 //! | which hub, and how is it called? | [`target`], [`hub`] |
 //! | is this station ready? | [`doctor`] |
@@ -19,11 +21,14 @@
 //! | what would happen, and how long would it take? | [`plan`] |
 //! | the command line | [`cli`] |
 
+pub mod alter;
+pub mod alteration;
 pub mod apply;
 pub mod batch;
 mod causes;
 pub mod cli;
 pub mod clock;
+pub mod crew;
 pub mod desired;
 pub mod doctor;
 pub mod export;
@@ -32,6 +37,8 @@ pub mod issue;
 pub mod ledger;
 pub mod lifecycle;
 pub mod logbook;
+#[cfg(test)]
+mod model_hub;
 pub mod pace;
 pub mod plan;
 pub mod standing;

@@ -120,6 +120,8 @@ pub enum Outcome {
 pub enum Effect {
     /// It created the identity.
     Created,
+    /// It deleted the identity.
+    Deleted,
     /// The identity was there; the run changed it or wrote its twin.
     Updated,
 }
@@ -129,12 +131,14 @@ impl Effect {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
+            Self::Deleted => "deleted",
             Self::Updated => "updated",
         }
     }
 
     pub(crate) fn parse(text: &str) -> Self {
         match text {
+            "deleted" => Self::Deleted,
             "updated" => Self::Updated,
             _ => Self::Created,
         }

@@ -221,7 +221,7 @@ fn auth_type(auth: &DesiredAuth) -> &'static str {
 }
 
 /// The parent's device id, out of a scope such as `ms-azure-iot-edge://gateway-7-639000000000000001`.
-fn parent_of(twin: &Twin) -> Option<&str> {
+pub(crate) fn parent_of(twin: &Twin) -> Option<&str> {
     let is_edge = twin.capabilities.unwrap_or_default().iot_edge;
     // An edge device's own scope stands in `deviceScope`; only a leaf's names its parent.
     let leaf_scope = twin.device_scope.as_ref().filter(|_| !is_edge);

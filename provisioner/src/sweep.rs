@@ -2,7 +2,7 @@
 
 use tokio::task::JoinSet;
 
-use crate::apply::ApplyError;
+use crate::crew::RunError;
 use crate::hub::HubError;
 use crate::ledger::LedgerRow;
 
@@ -11,7 +11,7 @@ pub(crate) async fn look_at_all<T, F>(
     rows: Vec<LedgerRow>,
     concurrency: usize,
     look: impl Fn(LedgerRow) -> F + Clone + Send + 'static,
-) -> Result<Vec<T>, ApplyError>
+) -> Result<Vec<T>, RunError>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, HubError>> + Send,

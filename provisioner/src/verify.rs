@@ -6,7 +6,8 @@ use std::sync::Arc;
 use hub_types::IdentityId;
 use serde::Serialize;
 
-use crate::apply::{ApplyError, observe};
+use crate::apply::observe;
+use crate::crew::RunError;
 use crate::desired::GivenKeys;
 use crate::hub::{Hub, HubError};
 use crate::ledger::{LedgerRow, RowFilter, RunId, Seen, SharedLedger, Verification};
@@ -54,16 +55,22 @@ impl Verified {
     }
 
     fn add(&mut self, row: &LedgerRow, standing: &Standing) {
-        self.checked += 1;
         self.twin_written_since += u64::from(matches!(standing, Standing::TwinWrittenSince(_)));
-        let Some(differences) = deviation(standing) else {
-            self.equal += 1;
-            return;
-        };
-        match standing {
-            Standing::Missing => self.missing += 1,
-            _ => self.different += 1,
+        self.count(row, deviation(standing).as_deref());
+    }
+
+    /// Counts an identity: equal where it has no deviation, missing where it has an empty one.
+    pub(crate) fn count(&mut self, row: &LedgerRow, deviation: Option<&[Difference]>) {
+        self.checked += 1;
+        match deviation {
+            None => {
+                self.equal += 1;
+                return;
+            }
+            Some([]) => self.missing += 1,
+            Some(_) => self.different += 1,
         }
+        let differences = deviation.unwrap_or_default().to_vec();
         let identity = row.wanted.identity.to_string();
         self.deviations.push(Deviation { line: row.line, identity, differences });
     }
@@ -105,14 +112,14 @@ pub struct Verify<H> {
 
 impl<H: Hub> Verify<H> {
     /// Reads and compares.
-    pub async fn run(&self) -> Result<Verified, ApplyError> {
+    pub async fn run(&self) -> Result<Verified, RunError> {
         let mut verified = Verified::default();
         self.each(|row, standing| verified.add(&row, &standing)).await?;
         Ok(verified)
     }
 
     /// Reads each row's identity and tells how it stands, in the order of the ids.
-    pub async fn each(&self, mut tell: impl FnMut(LedgerRow, Standing)) -> Result<(), ApplyError> {
+    pub async fn each(&self, mut tell: impl FnMut(LedgerRow, Standing)) -> Result<(), RunError> {
         let mut after: Option<IdentityId> = None;
         loop {
             let (run, filter, from) = (self.run, self.filter, after.take());

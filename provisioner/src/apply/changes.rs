@@ -1,10 +1,10 @@
-//! Changing identities and twins that are there, in the version that was looked at.
+//! Changing and deleting identities and twins that are there, in the version that was looked at.
 
 use futures_util::future::join_all;
 use hub_types::bulk::{BulkItem, ImportMode};
 use hub_types::limits::MAX_BULK_ITEMS;
 use hub_types::twin::JsonObject;
-use hub_types::{Authentication, ErrorCode, Etag};
+use hub_types::{Authentication, ErrorCode, Etag, IdentityId};
 use serde_json::Value;
 
 use super::creation::{Creator, outdated};
@@ -15,15 +15,15 @@ use crate::lifecycle::Event;
 use crate::standing::Difference;
 
 /// An identity to change, and the version it was seen in.
-pub(super) struct Change<'a> {
-    pub(super) wanted: &'a DesiredIdentity,
-    pub(super) etag: Option<Etag>,
+pub(crate) struct Change<'a> {
+    pub(crate) wanted: &'a DesiredIdentity,
+    pub(crate) etag: Option<Etag>,
 }
 
 impl<H: Hub> Creator<H> {
     /// Makes identities, all devices or all modules, as the batch wants them, and answers an event for
     /// each. Their twins are left alone.
-    pub(super) async fn update(
+    pub(crate) async fn update(
         &self,
         changes: &[Change<'_>],
         keys: &GivenKeys,
@@ -52,6 +52,37 @@ impl<H: Hub> Creator<H> {
             }
         }
         Ok(events)
+    }
+
+    /// Deletes identities, each in the version that was seen, and answers an event for each. A device
+    /// takes its modules with it.
+    pub(crate) async fn delete(&self, doomed: &[(IdentityId, Option<Etag>)]) -> Result<Vec<Event>, HubError> {
+        let mut events = Vec::with_capacity(doomed.len());
+        for chunk in doomed.chunks(MAX_BULK_ITEMS) {
+            let items: Vec<BulkItem> =
+                chunk.iter().map(|(identity, etag)| delete_item(identity, etag)).collect();
+            let answers = self.send(&items).await?.into_iter().map(as_update);
+            for ((identity, etag), event) in chunk.iter().zip(answers) {
+                events.push(match event {
+                    Event::Refused(error)
+                        if identity.module().is_some() && super::creation::may_be_no_bulk_modules(&error) =>
+                    {
+                        self.delete_one(identity, etag.as_ref()).await?
+                    }
+                    event => event,
+                });
+            }
+        }
+        Ok(events)
+    }
+
+    /// Deletes a module by itself where the hub takes no modules in bulk.
+    async fn delete_one(&self, identity: &IdentityId, etag: Option<&Etag>) -> Result<Event, HubError> {
+        match self.hub().delete(identity, etag).await {
+            Ok(()) => Ok(Event::IdentityUpdated),
+            Err(error) if outdated(&error) || error.status() == Some(404) => Ok(Event::Outdated(error)),
+            Err(error) => refused_or_fatal(error, Some(Event::Lost)),
+        }
     }
 
     /// The bulk item that replaces the identity. What is left out of it the hub would set anew, so
@@ -97,6 +128,13 @@ impl<H: Hub> Creator<H> {
             Err(error) => refused_or_fatal(error, Some(Event::Lost)),
         }
     }
+}
+
+fn delete_item(identity: &IdentityId, etag: &Option<Etag>) -> BulkItem {
+    let mode = if etag.is_some() { ImportMode::DeleteIfMatchETag } else { ImportMode::Delete };
+    let mut item = BulkItem::new(identity, mode);
+    item.etag.clone_from(etag);
+    item
 }
 
 /// What the events of a bulk call mean when it was to change, and not to create.

@@ -20,7 +20,7 @@ use crate::standing::Standing;
 /// That bulk calls take modules is known; whether a module takes its twin from the same item is
 /// not. Sending the twin inside costs nothing, so it is sent, the first module that was created so
 /// is read back, and what it shows holds for the rest.
-pub(super) struct Creator<H> {
+pub(crate) struct Creator<H> {
     hub: Arc<H>,
     modules: Mutex<BulkModules>,
     parent_scopes: Mutex<HashMap<DeviceId, String>>,
@@ -37,7 +37,7 @@ enum BulkModules {
 }
 
 impl<H: Hub> Creator<H> {
-    pub(super) fn new(hub: Arc<H>) -> Self {
+    pub(crate) fn new(hub: Arc<H>) -> Self {
         Self { hub, modules: Mutex::default(), parent_scopes: Mutex::default() }
     }
 

@@ -8,10 +8,11 @@ use futures_util::future::join_all;
 use hub_types::IdentityId;
 use hub_types::identity::{Status, StatusReason};
 
+use super::Intentions;
 use super::changes::{Change, section_patch};
 use super::creation::{Creator, outdated};
 use super::observation::{observe_for, refused_or_fatal};
-use super::{ApplyError, Intentions};
+use crate::crew::RunError;
 use crate::desired::{DesiredIdentity, GivenKeys};
 use crate::hub::{Hub, HubError};
 use crate::ledger::{LedgerError, Sent};
@@ -127,7 +128,7 @@ impl<H: Hub> Settler<H> {
         &self,
         mut tasks: Vec<Task>,
         mark_sent: impl Fn(Vec<Sent>) -> F,
-    ) -> Result<Vec<Settlement>, ApplyError>
+    ) -> Result<Vec<Settlement>, RunError>
     where
         F: Future<Output = Result<(), LedgerError>>,
     {
@@ -161,7 +162,7 @@ impl<H: Hub> Settler<H> {
         settled
     }
 
-    async fn observe(&self, tasks: &mut [Task]) -> Result<(), ApplyError> {
+    async fn observe(&self, tasks: &mut [Task]) -> Result<(), RunError> {
         let tasks: Vec<&mut Task> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::Observe)).collect();
         let policy = self.intentions.intent.twin;
@@ -176,7 +177,7 @@ impl<H: Hub> Settler<H> {
         Ok(())
     }
 
-    async fn create(&self, tasks: &mut [Task]) -> Result<(), ApplyError> {
+    async fn create(&self, tasks: &mut [Task]) -> Result<(), RunError> {
         let mut tasks: Vec<&mut Task> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::Create)).collect();
         let wanted: Vec<Cow<'_, DesiredIdentity>> =
@@ -189,7 +190,7 @@ impl<H: Hub> Settler<H> {
         Ok(())
     }
 
-    async fn update_identities(&self, tasks: &mut [Task]) -> Result<(), ApplyError> {
+    async fn update_identities(&self, tasks: &mut [Task]) -> Result<(), RunError> {
         let mut tasks: Vec<&mut Task> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::UpdateIdentity)).collect();
         let wanted: Vec<Cow<'_, DesiredIdentity>> =
@@ -206,7 +207,7 @@ impl<H: Hub> Settler<H> {
         Ok(())
     }
 
-    async fn write_twins(&self, tasks: &mut [Task]) -> Result<(), ApplyError> {
+    async fn write_twins(&self, tasks: &mut [Task]) -> Result<(), RunError> {
         let tasks: Vec<&mut Task> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::WriteTwin)).collect();
         let events = join_all(tasks.iter().map(|task| self.write_twin(task))).await;

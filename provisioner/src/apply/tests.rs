@@ -1,17 +1,18 @@
 //! The driver against a hub that loses answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hub_types::IdentityId;
 use proptest::prelude::*;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
-use super::model_hub::{Fate, ModelHub, Modules};
 use super::*;
+use crate::crew::tests::crew;
 use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState};
-use crate::ledger::{Ledger, Operator, RowFilter, RunFacts, RunOptions, Totals};
+use crate::ledger::{Ledger, Operator, RowFilter, RunFacts, RunId, RunOptions, SharedLedger, Totals};
 use crate::lifecycle::{Mode, TwinPolicy};
+use crate::model_hub::{Fate, ModelHub, Modules};
 
 fn wanted(name: &str, thumbprint: &str) -> DesiredIdentity {
     let object = |value: Value| value.as_object().cloned().unwrap_or_default();
@@ -70,16 +71,10 @@ impl Batch<'_> {
     fn apply(&self, hub: &Arc<ModelHub>, ledger: &SharedLedger, run: RunId) -> Apply<ModelHub> {
         Apply {
             hub: hub.clone(),
-            ledger: ledger.clone(),
-            run,
             keys: Arc::new(GivenKeys::new()),
             intentions: Intentions { intent: self.intent, created_by: None, as_planned: false },
             look_first: ledger.lock().knows_hub("model", run).unwrap(),
-            workers: 2,
-            lease: Duration::from_secs(30),
-            share: Arc::new(|_| {}),
-            stop: CancellationToken::new(),
-            progress: Arc::new(|_| {}),
+            crew: crew(ledger, run),
         }
     }
 
@@ -165,7 +160,7 @@ async fn a_run_that_is_stopped_leaves_its_rows_pending_and_is_resumed() {
     let hub = Arc::new(ModelHub::new(Modules::InBulk, Vec::new()));
     let run = BATCH.load(&ledger);
     let apply = BATCH.apply(&hub, &ledger, run);
-    apply.stop.cancel();
+    apply.crew.stop.cancel();
     assert_eq!(apply.run().await.unwrap(), RunState::Interrupted);
     let totals = ledger.lock().totals(run).unwrap();
     assert_eq!(totals, Totals { rows: 5, pending: 5, ..Totals::default() });

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use batch_file::ReadOptions;
 use cert_tool::SecretSource;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use hub_types::identity::StatusReason;
 use hub_types::limits::Tier;
 use hub_types::twin::{JsonObject, Nulls, Section, check_section};
 use zeroize::Zeroizing;
 
+use crate::alteration::Alteration;
 use crate::ledger::{LedgerLocation, LocationError, Operator, RunId};
 use crate::lifecycle::{Intent, Mode, TwinPolicy};
 use crate::target::{HubSize, TargetChoice};
@@ -85,6 +87,32 @@ pub(super) enum Verb {
         after_help = "Example: PGPASSWORD=… provisioner work 7 --ledger postgres://line3@db.example/units"
     )]
     Work(ShareArgs),
+    /// Give devices and modules new certificates, in two steps that can be taken back.
+    ///
+    /// The batch names the new thumbprint first (`primary_thumbprint`, `certificate`, or what `--issue`
+    /// has issued) and the old one second (`secondary_thumbprint`), as `cert-tool renew` writes it. Without
+    /// an option the new thumbprint goes into the free slot: then both certificates are let in. When the
+    /// units have their new certificates, `--finish` takes the old ones out; until then `--revert` takes
+    /// the new ones out again.
+    #[command(
+        after_help = "Examples: provisioner rotate renewed.csv\n          provisioner rotate renewed.csv --finish"
+    )]
+    Rotate(RotateArgs),
+    /// Take units out of service: disable the devices of a batch, later delete them.
+    ///
+    /// Only `device_id` and `module_id` are needed. Where the batch names thumbprints, a unit that has
+    /// others on the hub is left alone: its board was swapped. The ledger keeps all that it knows.
+    #[command(
+        after_help = "Examples: provisioner retire scrapped.csv --reason 'scrapped 2026-11'\n          \
+                            provisioner retire scrapped.csv --delete"
+    )]
+    Retire(RetireArgs),
+    /// Delete what a run created and nobody has changed since.
+    ///
+    /// Identities that were changed, or used by their device, stay and are reported as conflicts; so do
+    /// devices with modules of others. What the run changed but did not create is not touched.
+    #[command(after_help = "Example: provisioner undo 7")]
+    Undo(UndoArgs),
     /// Does the hub hold what the batch says?
     #[command(after_help = "Example: provisioner verify work-order.csv --issue pki")]
     Verify(JobArgs),
@@ -214,6 +242,88 @@ pub(super) struct ResumeArgs {
     pub(super) no_verify: bool,
     #[command(flatten)]
     pub(super) unlock: UnlockArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RotateArgs {
+    #[command(flatten)]
+    pub(super) job: JobArgs,
+    /// Take the old thumbprints out, of those that are let in with their new certificates: it is tried,
+    /// so their private keys must be at hand.
+    #[arg(long)]
+    finish: bool,
+    /// Take the old thumbprints out without trying the new ones: units whose new certificates are not in
+    /// their place are locked out.
+    #[arg(long, requires = "finish")]
+    unproven: bool,
+    /// Take the new thumbprints out again.
+    #[arg(long, conflicts_with = "finish")]
+    revert: bool,
+    /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
+    #[arg(long)]
+    pub(super) skip_bad_rows: bool,
+    /// Do not read everything back in the end.
+    #[arg(long)]
+    pub(super) no_verify: bool,
+    #[command(flatten)]
+    pub(super) work: WorkArgs,
+}
+
+impl RotateArgs {
+    /// Which step it is.
+    pub(super) fn alteration(&self) -> Alteration {
+        match (self.finish, self.revert) {
+            (true, _) => Alteration::DropOldThumbprint { unproven: self.unproven },
+            (false, true) => Alteration::DropNewThumbprint,
+            (false, false) => Alteration::AddThumbprint,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RetireArgs {
+    #[command(flatten)]
+    pub(super) batch: BatchArgs,
+    /// Delete them, which must be disabled by now: devices with their modules, and modules that are named
+    /// without their device.
+    #[arg(long)]
+    delete: bool,
+    /// The status reason that the disabled devices get, of at most 128 characters.
+    #[arg(long, default_value = "retired", value_name = "TEXT", conflicts_with = "delete", value_parser = parse_reason)]
+    reason: StatusReason,
+    /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
+    #[arg(long)]
+    pub(super) skip_bad_rows: bool,
+    /// Do not read everything back in the end.
+    #[arg(long)]
+    pub(super) no_verify: bool,
+    #[command(flatten)]
+    pub(super) work: WorkArgs,
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+}
+
+impl RetireArgs {
+    /// Which step it is.
+    pub(super) fn alteration(&self) -> Alteration {
+        match self.delete {
+            true => Alteration::Delete,
+            false => Alteration::Disable { reason: self.reason.clone() },
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UndoArgs {
+    /// The number of the run to undo.
+    pub(super) run: RunId,
+    /// Do not read everything back in the end.
+    #[arg(long)]
+    pub(super) no_verify: bool,
+    #[command(flatten)]
+    pub(super) work: WorkArgs,
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
 }
 
 /// What opens the CA's key, as for `cert-tool issue`.
@@ -402,6 +512,10 @@ fn parse_name(text: &str) -> Result<String, String> {
         1..=MAX_NAME if !name.chars().any(char::is_control) => Ok(name.to_owned()),
         _ => Err(format!("must be a name of 1 to {MAX_NAME} characters, on one line")),
     }
+}
+
+fn parse_reason(text: &str) -> Result<StatusReason, String> {
+    StatusReason::new(text).map_err(|error| error.to_string())
 }
 
 fn parse_tag(text: &str) -> Result<String, String> {

@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-use crate::apply::ApplyError;
 use crate::batch::LoadError;
+use crate::crew::RunError;
 use crate::hub::HubError;
 use crate::issue::IssueError;
 use crate::ledger::{LedgerError, LocationError};
@@ -96,12 +96,12 @@ impl From<LocationError> for Failure {
     }
 }
 
-impl From<ApplyError> for Failure {
-    fn from(error: ApplyError) -> Self {
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
         match error {
-            ApplyError::Hub(error) => error.into(),
-            ApplyError::Ledger(error) => error.into(),
-            ApplyError::Worker(error) => Self::new(Exit::Bug, error),
+            RunError::Hub(error) => error.into(),
+            RunError::Ledger(error) => error.into(),
+            RunError::Worker(error) => Self::new(Exit::Bug, error),
         }
     }
 }

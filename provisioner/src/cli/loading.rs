@@ -142,6 +142,7 @@ fn load_temporary(
 /// What a run of the batch is to do, besides what its rows say.
 pub(super) fn run_options(job: &JobArgs, rules: &RulesArgs) -> RunOptions {
     RunOptions {
+        alteration: None,
         intent: rules.intent(),
         created_by_tag: rules.created_by_tag.clone(),
         issue: job.issued.folders(),

@@ -77,7 +77,7 @@ async fn delete(hub: &HubClient, args: &DeleteArgs<ModuleIdArgs>) -> Result<(), 
 
 async fn list(hub: &HubClient, args: &ShowArgs<DeviceIdArgs>, printer: &Printer) -> Result<(), Failure> {
     let device = &args.id.device_id;
-    let modules = hub.modules(device).await?.ok_or_else(|| missing(&device.clone().into()))?;
+    let modules = hub.modules_of(device).await?.ok_or_else(|| missing(&device.clone().into()))?;
     let mut list = printer.list(TWIN_COLUMNS);
     for mut module in modules {
         without_keys(&mut module.authentication, args.shown.show_keys, printer);

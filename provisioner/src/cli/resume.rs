@@ -9,6 +9,7 @@ use super::args::{ResumeArgs, ShareArgs};
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
 use super::work::{Certificates, Job};
+use crate::alteration::Alteration;
 use crate::batch::{Discard, LoadOptions, MissingCertificates, load, sha256_of_file};
 use crate::desired::GivenKeys;
 use crate::ledger::{Ledger, LedgerLocation, RowFilter, Run};
@@ -21,6 +22,7 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let opened = Opened::open(&args.share, location, printer)?;
     let issue = opened.run.options.issue.clone();
+    let issue = issue.filter(|_| opened.run.options.alteration.is_none());
     let certificates = Certificates::open(issue, &args.unlock.secrets(), &opened.target, printer)?;
     opened.carry_out(&args.share, certificates, !args.no_verify, location, printer).await
 }
@@ -33,7 +35,8 @@ pub(super) async fn work(
 ) -> Result<Exit, Failure> {
     let mut opened = Opened::open(args, location, printer)?;
     let mut is_told = false;
-    while opened.ledger.count(opened.run.id, RowFilter::ToBeIssued)? > 0 {
+    let issues = opened.run.options.alteration.is_none();
+    while issues && opened.ledger.count(opened.run.id, RowFilter::ToBeIssued)? > 0 {
         if !std::mem::replace(&mut is_told, true) {
             printer.note("waiting for the station that began the run to issue its certificates");
         }
@@ -77,13 +80,13 @@ impl Opened {
             return Err(error.into());
         }
         let keys = Arc::new(keys);
-        let job = Job { hub, keys, batch, certificates, args: &args.work, verify, printer };
+        let job = Job { hub, keys, batch, certificates, proof: None, args: &args.work, verify, printer };
         job.carry_out(ledger, location, run.id).await
     }
 }
 
 /// Insists on the hub that the run is for.
-fn target_of(run: &Run, target: Target) -> Result<Target, Failure> {
+pub(super) fn target_of(run: &Run, target: Target) -> Result<Target, Failure> {
     if target.name() == run.hub {
         return Ok(target);
     }
@@ -99,6 +102,10 @@ fn batch_of(
     ledger: &mut Ledger,
     printer: &Printer,
 ) -> Result<(Option<PathBuf>, GivenKeys), Failure> {
+    if let Some(Alteration::Undo { .. }) = run.options.alteration {
+        // All that an undo needs was in the ledger when it began.
+        return Ok((None, GivenKeys::new()));
+    }
     let path = elsewhere.unwrap_or_else(|| run.input.as_ref());
     let needs_keys = ledger.count(run.id, RowFilter::GivenKeys)? > 0;
     match sha256_of_file(path) {

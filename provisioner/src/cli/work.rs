@@ -15,8 +15,11 @@ use super::loading::READERS;
 use super::printer::Printer;
 use super::progress::Progress;
 use super::{failed_rows, runs, verify as verify_cli};
+use crate::alter::{Alter, Check, Proof};
+use crate::alteration::Alteration;
 use crate::apply::{Apply, Intentions};
 use crate::clock::{now, now_text};
+use crate::crew::Crew;
 use crate::desired::GivenKeys;
 use crate::issue::issue_missing;
 use crate::ledger::{
@@ -92,6 +95,8 @@ pub(super) struct Job<'a> {
     /// The batch file, where it is at hand.
     pub(super) batch: Option<PathBuf>,
     pub(super) certificates: Option<Certificates>,
+    /// Asked before an old thumbprint is taken out.
+    pub(super) proof: Option<Proof>,
     pub(super) args: &'a WorkArgs,
     /// Whether everything is read back in the end.
     pub(super) verify: bool,
@@ -149,50 +154,30 @@ impl Job<'_> {
         logbook: Arc<Logbook>,
     ) -> Result<Outcome, Failure> {
         let begun = Instant::now();
-        let (look_first, rows, options) = {
+        let (rows, options) = {
             let mut ledger = ledger.lock();
-            let look_first = ledger.knows_hub(&self.hub.name, run)?;
-            (look_first, ledger.totals(run)?.pending, ledger.run(Some(run))?.options)
+            (ledger.totals(run)?.pending, ledger.run(Some(run))?.options)
         };
-        let progress = Progress::new("provisioning", rows);
-        let stop = stop_on_ctrl_c();
-        let pace = self.hub.client.pace();
-        pace.stop_with(stop.clone());
-        pace.listen(Printer::sign);
-        pace.set_patience(Duration::from_secs(60 * u64::from(self.args.wait_for_hub)));
-        let apply = Apply {
-            hub: self.hub.client.clone(),
-            ledger: ledger.clone(),
-            run,
-            keys: self.keys.clone(),
-            intentions: intentions(run, options),
-            look_first,
-            workers: usize::try_from(self.args.workers.get()).unwrap_or(1),
-            lease: Duration::from_secs(self.args.lease),
-            share: {
-                let client = self.hub.client.clone();
-                Arc::new(move |share| client.pace().set_share(share))
-            },
-            stop: stop.clone(),
-            progress: {
-                let (logbook, show) = (logbook.clone(), progress.counter());
-                Arc::new(move |rows| {
-                    logbook.count(rows);
-                    show(rows);
-                })
-            },
-        };
+        let alteration = options.alteration.clone();
+        let progress = Progress::new(if alteration.is_some() { "altering" } else { "provisioning" }, rows);
+        let crew = self.crew(ledger, run, &progress, &logbook);
         let keeping = AbortOnDropHandle::new(tokio::spawn(logbook.clone().keep()));
-        let state = apply.run().await;
+        let state = match &alteration {
+            Some(alteration) => self.alter(alteration, crew).await,
+            None => self.apply(ledger, run, options, crew).await,
+        };
         drop(keeping);
         progress.finish();
         logbook.write().await?;
         let state = state?;
         let totals = ledger.lock().totals(run)?;
         let seconds = begun.elapsed().as_secs_f64();
-        self.printer.note(format_args!("provisioned in {seconds:.1} s"));
+        self.printer.note(format_args!(
+            "{} in {seconds:.1} s",
+            if alteration.is_some() { "done" } else { "provisioned" }
+        ));
         let verified = match state {
-            RunState::Finished if self.verify => Some(self.verify(ledger, run, &totals).await?),
+            RunState::Finished if self.verify => Some(self.verify(ledger, run, &totals, alteration).await?),
             _ => None,
         };
         if let Some(verified) = &verified {
@@ -201,18 +186,74 @@ impl Job<'_> {
         Ok(Outcome { run, state, totals, seconds, verified })
     }
 
-    async fn verify(&self, ledger: &SharedLedger, run: RunId, totals: &Totals) -> Result<Verified, Failure> {
-        let progress = Progress::new("verifying", totals.created + totals.updated + totals.unchanged);
-        let verify = Verify {
-            hub: self.hub.client.clone(),
+    /// Those who work on the run: they stop on Ctrl-C, and wait for a hub that is down.
+    fn crew(
+        &self,
+        ledger: &SharedLedger,
+        run: RunId,
+        progress: &Arc<Progress>,
+        logbook: &Arc<Logbook>,
+    ) -> Crew {
+        let stop = stop_on_ctrl_c();
+        let pace = self.hub.client.pace();
+        pace.stop_with(stop.clone());
+        pace.listen(Printer::sign);
+        pace.set_patience(Duration::from_secs(60 * u64::from(self.args.wait_for_hub)));
+        let (client, logbook, show) = (self.hub.client.clone(), logbook.clone(), progress.counter());
+        Crew {
             ledger: ledger.clone(),
             run,
-            filter: RowFilter::Settled,
-            keys: self.keys.clone(),
-            concurrency: READERS,
-            progress: progress.counter(),
+            workers: usize::try_from(self.args.workers.get()).unwrap_or(1),
+            lease: Duration::from_secs(self.args.lease),
+            share: Arc::new(move |share| client.pace().set_share(share)),
+            stop,
+            progress: Arc::new(move |rows| {
+                logbook.count(rows);
+                show(rows);
+            }),
+        }
+    }
+
+    async fn apply(
+        &self,
+        ledger: &SharedLedger,
+        run: RunId,
+        options: RunOptions,
+        crew: Crew,
+    ) -> Result<RunState, Failure> {
+        let look_first = ledger.lock().knows_hub(&self.hub.name, run)?;
+        let (hub, keys) = (self.hub.client.clone(), self.keys.clone());
+        let apply = Apply { hub, keys, intentions: intentions(run, options), look_first, crew };
+        Ok(apply.run().await?)
+    }
+
+    async fn alter(&self, alteration: &Alteration, crew: Crew) -> Result<RunState, Failure> {
+        let (hub, alteration, proof) = (self.hub.client.clone(), alteration.clone(), self.proof.clone());
+        Ok(Alter { hub, alteration, proof, crew }.run().await?)
+    }
+
+    async fn verify(
+        &self,
+        ledger: &SharedLedger,
+        run: RunId,
+        totals: &Totals,
+        alteration: Option<Alteration>,
+    ) -> Result<Verified, Failure> {
+        let Totals { created, updated, deleted, unchanged, .. } = totals;
+        let progress = Progress::new("verifying", created + updated + deleted + unchanged);
+        let (hub, ledger, counter) = (self.hub.client.clone(), ledger.clone(), progress.counter());
+        let verified = match alteration {
+            Some(alteration) => {
+                let check = Check { hub, ledger, run, alteration, concurrency: READERS, progress: counter };
+                check.run().await
+            }
+            None => {
+                let (filter, keys) = (RowFilter::Settled, self.keys.clone());
+                let verify =
+                    Verify { hub, ledger, run, filter, keys, concurrency: READERS, progress: counter };
+                verify.run().await
+            }
         };
-        let verified = verify.run().await;
         progress.finish();
         Ok(verified?)
     }

@@ -9,7 +9,7 @@ use hub_types::identity::{Device, ModuleSpec};
 use hub_types::limits::OperationClass;
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::twin::{JsonObject, Twin};
-use hub_types::{Authentication, DeviceId, Etag, IdentityId};
+use hub_types::{Authentication, DeviceId, Etag, IdentityId, ModuleId};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
@@ -19,10 +19,10 @@ use zeroize::Zeroizing;
 use crate::clock;
 use crate::pace::{CallEnd, Denied, Pace};
 
-use super::Hub;
 use super::error::HubError;
 use super::retry::{Repeat, with_retry};
 use super::tokens::Tokens;
+use super::{Condition, Hub};
 
 /// A hub, and the right to call it.
 pub struct HubClient {
@@ -202,6 +202,19 @@ impl Hub for HubClient {
             }
         })
         .await
+    }
+
+    async fn modules(&self, device: &DeviceId) -> Result<Vec<ModuleId>, HubError> {
+        let modules = self.modules_of(device).await?.unwrap_or_default();
+        Ok(modules.into_iter().map(|module| module.module_id).collect())
+    }
+
+    async fn delete(&self, identity: &IdentityId, etag: Option<&Etag>) -> Result<(), HubError> {
+        let condition = match etag {
+            Some(etag) => Condition::Etag(etag.as_str().to_owned()),
+            None => Condition::Exists,
+        };
+        self.delete_identity(identity, &condition).await
     }
 
     async fn put_module(

@@ -59,7 +59,7 @@ impl HubClient {
     }
 
     /// The modules of a device, at most 50; `None` when there is no such device.
-    pub async fn modules(&self, device: &DeviceId) -> Result<Option<Vec<Module>>, HubError> {
+    pub async fn modules_of(&self, device: &DeviceId) -> Result<Option<Vec<Module>>, HubError> {
         self.get("get modules", &format!("{}/modules", identity_path(&device.clone().into()))).await
     }
 

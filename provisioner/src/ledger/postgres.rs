@@ -159,6 +159,10 @@ impl Store for Postgres {
         self.connection.call(|client| credentials::remember(client, run, owned))
     }
 
+    fn forget_undone(&mut self, run: RunId, undo: RunId) -> Result<(), LedgerError> {
+        self.connection.call(|client| credentials::forget_undone(client, run, undo))
+    }
+
     fn page(
         &mut self,
         run: RunId,

@@ -1,4 +1,4 @@
-//! Runs: one per `apply`.
+//! Runs: one per `apply`, `retire`, `rotate` or `undo`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,10 +7,11 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::Operator;
+use crate::alteration::Alteration;
 use crate::lifecycle::Intent;
 
 /// The number of a run in its ledger, from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(pub(super) i64);
 
@@ -118,6 +119,9 @@ impl Verification {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunOptions {
+    /// What it does with identities that are there, where it provisions none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alteration: Option<Alteration>,
     /// What may become of identities that are there already.
     #[serde(flatten)]
     pub intent: Intent,
@@ -159,6 +163,8 @@ pub struct Totals {
     pub created: u64,
     /// Identities that were there and got their initial twin.
     pub updated: u64,
+    /// Identities that the run deleted.
+    pub deleted: u64,
     /// Identities that were there as the batch wants them.
     pub unchanged: u64,
     /// Identities that were there and are others.
@@ -177,6 +183,7 @@ impl Totals {
         let parts = [
             self.created,
             self.updated,
+            self.deleted,
             self.unchanged,
             self.conflict,
             self.rejected,
@@ -188,7 +195,7 @@ impl Totals {
 
     /// Whether every row is as the batch wants it.
     pub fn all_well(&self) -> bool {
-        self.rows == self.created + self.updated + self.unchanged
+        self.rows == self.created + self.updated + self.deleted + self.unchanged
     }
 }
 
@@ -197,6 +204,7 @@ impl Totals {
     pub(super) fn add(&mut self, state: &str, effect: Option<&str>, count: u64) {
         self.rows += count;
         match (state, effect) {
+            ("done", Some("deleted")) => self.deleted += count,
             ("done", Some("updated")) => self.updated += count,
             ("done", _) => self.created += count,
             ("unchanged", _) => self.unchanged += count,
@@ -209,17 +217,15 @@ impl Totals {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rows, created, updated, deleted, unchanged, conflict, rejected, failed, pending } = self;
+        write!(f, "{rows} rows = {created} created + {updated} updated + ")?;
+        // Most runs delete nothing, and need not say so.
+        if *deleted > 0 {
+            write!(f, "{deleted} deleted + ")?;
+        }
         write!(
             f,
-            "{} rows = {} created + {} updated + {} unchanged + {} conflict + {} rejected + {} failed + {} pending",
-            self.rows,
-            self.created,
-            self.updated,
-            self.unchanged,
-            self.conflict,
-            self.rejected,
-            self.failed,
-            self.pending
+            "{unchanged} unchanged + {conflict} conflict + {rejected} rejected + {failed} failed + {pending} pending"
         )
     }
 }

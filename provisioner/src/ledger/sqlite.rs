@@ -155,6 +155,10 @@ impl Store for Sqlite {
         self.call(|connection| credentials::remember_all(connection, run, owned))
     }
 
+    fn forget_undone(&mut self, run: RunId, undo: RunId) -> Result<(), LedgerError> {
+        self.call(|connection| credentials::forget_undone(connection, run, undo))
+    }
+
     fn page(
         &mut self,
         run: RunId,

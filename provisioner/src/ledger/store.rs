@@ -35,6 +35,10 @@ pub trait Load {
     /// Writes down why nothing will be done for these identities.
     fn refuse(&self, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError>;
 
+    /// Adds a row for each identity that another run created, as that run left it, and answers how many
+    /// there are.
+    fn insert_created_by(&self, run: RunId) -> Result<u64, LedgerError>;
+
     /// Keeps the run: `rejected` rows were left out.
     fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError>;
 }
@@ -93,6 +97,9 @@ pub trait Store: Send {
 
     /// Remembers whose these credentials are.
     fn remember(&mut self, run: RunId, owned: &[(IdentityId, Credential)]) -> Result<(), LedgerError>;
+
+    /// Forgets what a run remembered of owners that `undo` found gone or has deleted.
+    fn forget_undone(&mut self, run: RunId, undo: RunId) -> Result<(), LedgerError>;
 
     /// Up to `limit` rows of a run, in the order of their ids, after an identity.
     fn page(

@@ -5,6 +5,7 @@ use hub_types::IdentityId;
 use std::time::Duration;
 
 use super::*;
+use crate::alteration::Alteration;
 use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState};
 use crate::lifecycle::{Intent, Mode, TwinPolicy};
 use crate::standing::{Difference, Etags};
@@ -54,6 +55,10 @@ const CASES: &[Case] = &[
         verification_is_remembered_of_the_run_and_of_each_row,
     ),
     ("the_serial_of_a_rows_certificate_is_remembered", the_serial_of_a_rows_certificate_is_remembered),
+    (
+        "an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials",
+        an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials,
+    ),
 ];
 
 #[test]
@@ -264,6 +269,7 @@ fn a_run_that_is_not_committed_leaves_nothing(mut ledger: Ledger) {
 
 fn the_options_of_a_run_come_back(mut ledger: Ledger) {
     let options = RunOptions {
+        alteration: Some(Alteration::Undo { run: RunId(1) }),
         intent: Intent { mode: Mode::Upsert, twin: TwinPolicy::Merge },
         created_by_tag: Some("by".into()),
         issue: Some(("pki".into(), "pki/issued".into())),
@@ -339,6 +345,37 @@ fn a_row_that_failed_can_be_corrected(mut ledger: Ledger) {
     let (first, _) = owned(&mut ledger, &[("a/m", &["AB"])]);
     ledger.refuse(first, &[(identity("a/m"), Record::failed("wrong label"))], "now").unwrap();
     assert_eq!(owned(&mut ledger, &[("b", &["AB"])]).1, [None]);
+}
+
+fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledger: Ledger) {
+    let (run, _) = owned(&mut ledger, &[("a", &["AA"]), ("a/m", &["AB"]), ("b", &["BB"]), ("c", &["CC"])]);
+    let done = |effect, presumed| Record { effect: Some(effect), presumed, ..Record::new(RowState::Done) };
+    let records = [
+        (identity("a"), done(Effect::Created, false)),
+        (identity("a/m"), done(Effect::Created, true)),
+        (identity("b"), done(Effect::Updated, false)),
+        (identity("c"), Record::failed("no")),
+    ];
+    ledger.refuse(run, &records, "now").unwrap();
+    let etags = Etags { identity: Some("1".to_owned().into()), twin: Some("2".to_owned().into()) };
+    let seen = Seen { identity: identity("a"), etags: etags.clone(), deviation: None };
+    ledger.set_seen(run, &[seen]).unwrap();
+
+    let options = RunOptions::default();
+    let loader = ledger.load_run(&facts(&options)).unwrap();
+    assert_eq!(loader.insert_created_by(run).unwrap(), 2);
+    let undo = loader.commit("AB", 0).unwrap();
+    let rows = ledger.page(undo, RowFilter::All, None, 10).unwrap();
+    assert_eq!(names(&rows), ["a", "a/m"]);
+    assert_eq!((&rows[0].before, rows[0].record.presumed, rows[1].record.presumed), (&etags, false, true));
+    assert!(rows.iter().all(|row| row.record.state == RowState::Pending && row.record.effect.is_none()));
+
+    ledger.refuse(undo, &[(identity("a"), done(Effect::Deleted, false))], "now").unwrap();
+    assert_eq!(ledger.totals(undo).unwrap(), Totals { rows: 2, deleted: 1, pending: 1, ..Totals::default() });
+    ledger.forget_undone(run, undo).unwrap();
+    let (_, refused) = owned(&mut ledger, &[("x", &["AA"]), ("y", &["AB"]), ("z", &["BB"])]);
+    assert!(refused[0].is_none(), "{refused:?}");
+    assert!(refused[1].is_some() && refused[2].is_some(), "{refused:?}");
 }
 
 fn what_a_plan_knows_of_rows_is_kept_with_the_run(mut ledger: Ledger) {

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::planner::ModuleCounts;
 use super::{PlannedRow, Planner};
-use crate::apply::{ApplyError, compare_for};
+use crate::apply::compare_for;
+use crate::crew::RunError;
 use crate::desired::{DesiredIdentity, GivenKeys};
 use crate::hub::{Hub, HubError};
 use crate::ledger::{LedgerRow, RowFilter, RunId, SharedLedger};
@@ -62,12 +63,12 @@ pub struct Survey<H> {
 impl<H: Hub> Survey<H> {
     /// Has `planner` decide about each row, and tells what it decided, in the order of the ids. A plan
     /// of a million rows is not kept in memory.
-    pub async fn each<E: From<ApplyError>>(
+    pub async fn each<E: From<RunError>>(
         &self,
         planner: &mut Planner,
         mut tell: impl FnMut(PlannedRow) -> Result<(), E>,
     ) -> Result<(), E> {
-        planner.set_population(self.hub.population().await.map_err(ApplyError::from)?);
+        planner.set_population(self.hub.population().await.map_err(RunError::from)?);
         let mut after: Option<IdentityId> = None;
         loop {
             let page = self.page(after.take()).await?;
@@ -80,7 +81,7 @@ impl<H: Hub> Survey<H> {
         }
     }
 
-    async fn page(&self, after: Option<IdentityId>) -> Result<Vec<(LedgerRow, Look)>, ApplyError> {
+    async fn page(&self, after: Option<IdentityId>) -> Result<Vec<(LedgerRow, Look)>, RunError> {
         let run = self.run;
         let rows =
             self.ledger.call(move |ledger| ledger.page(run, RowFilter::All, after.as_ref(), PAGE)).await?;
@@ -104,7 +105,7 @@ impl<H: Hub> Survey<H> {
         &self,
         planner: &Planner,
         page: &[(LedgerRow, Look)],
-    ) -> Result<ModuleCounts, ApplyError> {
+    ) -> Result<ModuleCounts, RunError> {
         let devices = planner.crowded(page);
         let mut known = ModuleCounts::new();
         for devices in devices.chunks(DEVICES_PER_QUERY) {

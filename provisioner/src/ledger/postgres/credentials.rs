@@ -59,3 +59,15 @@ pub(super) fn remember(
         )
         .map(drop)
 }
+
+/// Forgets what a run remembered of owners that `undo` found gone or has deleted.
+pub(super) fn forget_undone(client: &mut Client, run: RunId, undo: RunId) -> Result<(), Error> {
+    client
+        .execute(
+            r#"DELETE FROM credential USING "row"
+               WHERE credential.run = $1 AND "row".run = $2 AND "row".device_id = credential.device_id
+                 AND "row".module_id = credential.module_id AND "row".state IN ('done', 'unchanged')"#,
+            &[&run.0, &undo.0],
+        )
+        .map(drop)
+}

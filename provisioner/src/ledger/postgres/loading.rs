@@ -123,6 +123,20 @@ impl Load for PostgresLoader<'_> {
         loading.call(|client| rows::record(client, (run, None), None, &ended, now)).map(drop)
     }
 
+    fn insert_created_by(&self, run: RunId) -> Result<u64, LedgerError> {
+        let undo = self.run;
+        self.loading.borrow_mut().call(|client| {
+            client.execute(
+                r#"INSERT INTO "row" (run, device_id, module_id, line, desired, desired_hash, state, presumed,
+                                      identity_etag_before, twin_etag_before, serial)
+                   SELECT $1, device_id, module_id, line, desired, desired_hash, 'pending', presumed,
+                          identity_etag, twin_etag, serial
+                   FROM "row" WHERE run = $2 AND state = 'done' AND effect = 'created'"#,
+                &[&undo.0, &run.0],
+            )
+        })
+    }
+
     fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError> {
         let mut loading = self.loading.borrow_mut();
         loading.flush()?;

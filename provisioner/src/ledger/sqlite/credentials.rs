@@ -19,6 +19,19 @@ pub(super) fn remember_all(
     transaction.commit()
 }
 
+/// Forgets what a run remembered of owners that `undo` found gone or has deleted.
+pub(super) fn forget_undone(connection: &Connection, run: RunId, undo: RunId) -> rusqlite::Result<()> {
+    connection
+        .execute(
+            "DELETE FROM credential WHERE run = ?1 AND EXISTS (
+                 SELECT 1 FROM row
+                 WHERE row.run = ?2 AND row.device_id = credential.device_id
+                   AND row.module_id = credential.module_id AND row.state IN ('done', 'unchanged'))",
+            params![run.0, undo.0],
+        )
+        .map(drop)
+}
+
 /// Remembers all of an identity's credentials, or none and answers the first that is another's.
 pub(super) fn claim(
     connection: &Connection,

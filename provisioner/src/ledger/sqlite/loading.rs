@@ -28,9 +28,10 @@ impl<'l> SqliteLoader<'l> {
         Ok(Self { transaction, path, run })
     }
 
-    fn execute(&self, sql: &str, values: impl Params) -> Result<(), LedgerError> {
-        let execute = || self.transaction.prepare_cached(sql)?.execute(values).map(drop);
-        execute().map_err(|source| database(self.path, source))
+    /// Answers how many rows were written.
+    fn execute(&self, sql: &str, values: impl Params) -> Result<u64, LedgerError> {
+        let execute = || self.transaction.prepare_cached(sql)?.execute(values);
+        execute().map(|count| count as u64).map_err(|source| database(self.path, source))
     }
 }
 
@@ -61,6 +62,7 @@ impl Load for SqliteLoader<'_> {
             "UPDATE row SET level = ?3 WHERE run = ?1 AND device_id = ?2",
             params![self.run.0, device.as_str(), level],
         )
+        .map(drop)
     }
 
     fn expect(&self, seen: &[(IdentityId, Etags)]) -> Result<(), LedgerError> {
@@ -72,6 +74,17 @@ impl Load for SqliteLoader<'_> {
         let ended: Vec<Ended> = records.iter().cloned().map(Ended::from).collect();
         let written = rows::record_within(&self.transaction, (self.run, None), &ended, now);
         written.map_err(|source| database(self.path, source))
+    }
+
+    fn insert_created_by(&self, run: RunId) -> Result<u64, LedgerError> {
+        self.execute(
+            "INSERT INTO row (run, device_id, module_id, level, line, desired, desired_hash, state, presumed,
+                              identity_etag_before, twin_etag_before, serial)
+             SELECT ?1, device_id, module_id, 0, line, desired, desired_hash, 'pending', presumed,
+                    identity_etag, twin_etag, serial
+             FROM row WHERE run = ?2 AND state = 'done' AND effect = 'created'",
+            params![self.run.0, run.0],
+        )
     }
 
     fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError> {

@@ -1,4 +1,4 @@
-//! A hub in memory that loses answers, for the tests of the driver.
+//! A hub in memory that loses answers, for the tests of the drivers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -8,7 +8,7 @@ use hub_types::bulk::{BulkError, BulkItem, BulkResult, ImportMode};
 use hub_types::identity::{Device, ModuleSpec, Status, StatusReason};
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::twin::{JsonObject, Twin};
-use hub_types::{Authentication, DeviceId, ErrorCode, Etag, IdentityId};
+use hub_types::{Authentication, DeviceId, ErrorCode, Etag, IdentityId, ModuleId};
 use serde_json::{Value, from_value, json};
 use tokio::sync::Notify;
 
@@ -16,7 +16,7 @@ use crate::hub::{Hub, HubError};
 
 /// How the hub treats modules in bulk calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Modules {
+pub(crate) enum Modules {
     InBulk,
     InBulkWithoutTwin,
     OneByOne,
@@ -24,40 +24,40 @@ pub(super) enum Modules {
 
 /// What happens to a call that changes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     Answered,
     LostAfterEffect,
     LostBeforeEffect,
 }
 
-pub(super) struct ModelHub {
-    pub(super) modules: Modules,
+pub(crate) struct ModelHub {
+    pub(crate) modules: Modules,
     /// The fates of the next calls that change something; then all are answered.
-    pub(super) fates: Mutex<Vec<Fate>>,
-    pub(super) identities: Mutex<BTreeMap<IdentityId, Identity>>,
-    pub(super) changing_calls: Mutex<usize>,
+    pub(crate) fates: Mutex<Vec<Fate>>,
+    pub(crate) identities: Mutex<BTreeMap<IdentityId, Identity>>,
+    pub(crate) changing_calls: Mutex<usize>,
     /// After so many calls the caller is cut off: the call hangs for ever, after its effect.
-    pub(super) calls_until_cut: AtomicUsize,
+    pub(crate) calls_until_cut: AtomicUsize,
     /// Told when that has happened.
-    pub(super) cut: Notify,
+    pub(crate) cut: Notify,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Identity {
-    pub(super) authentication: Authentication,
-    pub(super) tags: JsonObject,
-    pub(super) desired: JsonObject,
-    pub(super) status: Status,
-    pub(super) status_reason: Option<StatusReason>,
-    pub(super) creations: u32,
+pub(crate) struct Identity {
+    pub(crate) authentication: Authentication,
+    pub(crate) tags: JsonObject,
+    pub(crate) desired: JsonObject,
+    pub(crate) status: Status,
+    pub(crate) status_reason: Option<StatusReason>,
+    pub(crate) creations: u32,
     /// Writes to the twin, besides the one that came with the creation.
-    pub(super) twin_writes: u64,
+    pub(crate) twin_writes: u64,
     /// Changes of the identity: its version.
-    pub(super) updates: u64,
+    pub(crate) updates: u64,
 }
 
 impl ModelHub {
-    pub(super) fn new(modules: Modules, fates: Vec<Fate>) -> Self {
+    pub(crate) fn new(modules: Modules, fates: Vec<Fate>) -> Self {
         Self {
             modules,
             fates: Mutex::new(fates),
@@ -99,6 +99,12 @@ impl ModelHub {
         identities: &mut BTreeMap<IdentityId, Identity>,
     ) -> Result<(), ErrorCode> {
         match item.import_mode {
+            Some(ImportMode::DeleteIfMatchETag)
+                if item.module_id.is_some() && self.modules == Modules::OneByOne =>
+            {
+                Err(ErrorCode::ArgumentInvalid)
+            }
+            Some(ImportMode::DeleteIfMatchETag) => delete(&item.identity(), item.etag.as_ref(), identities),
             Some(ImportMode::UpdateIfMatchETag) => Self::update(item, identities),
             _ => self.create(item, identities),
         }
@@ -187,6 +193,21 @@ impl Hub for ModelHub {
         Ok(counts)
     }
 
+    async fn modules(&self, device: &DeviceId) -> Result<Vec<ModuleId>, HubError> {
+        let identities = self.identities.lock().unwrap();
+        Ok(identities
+            .keys()
+            .filter(|id| id.device() == device)
+            .filter_map(|id| id.module().cloned())
+            .collect())
+    }
+
+    async fn delete(&self, identity: &IdentityId, if_match: Option<&Etag>) -> Result<(), HubError> {
+        let deleted = self.change(|identities| delete(identity, if_match, identities).map_err(refused));
+        self.may_be_cut().await;
+        deleted?
+    }
+
     async fn put_module(
         &self,
         identity: &IdentityId,
@@ -266,6 +287,23 @@ impl Hub for ModelHub {
         });
         Ok(Some(from_value(twin).expect("the model's twins are twins")))
     }
+}
+
+/// A device takes its modules with it.
+fn delete(
+    identity: &IdentityId,
+    if_match: Option<&Etag>,
+    identities: &mut BTreeMap<IdentityId, Identity>,
+) -> Result<(), ErrorCode> {
+    let found = identities.get(identity).ok_or(ErrorCode::DeviceNotFound)?;
+    if if_match.is_some_and(|if_match| *if_match != etag(found.updates)) {
+        return Err(ErrorCode::EtagDoesNotMatch);
+    }
+    match identity.module() {
+        Some(_) => drop(identities.remove(identity)),
+        None => identities.retain(|other, _| other.device() != identity.device()),
+    }
+    Ok(())
 }
 
 /// To a device that is missing or disabled a hub says 401 for everything about its modules.

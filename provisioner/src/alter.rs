@@ -1,0 +1,271 @@
+//! Altering identities that are there, as a run of the ledger: the driver of [`Course`].
+//!
+//! In a chunk all devices are settled before their modules, except where identities are deleted: there
+//! a device and its modules are looked at together, because the modules go with their device.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, join_all};
+use hub_types::twin::Twin;
+use hub_types::{Etag, IdentityId};
+
+use crate::alteration::{Alteration, Answer, Course, Next};
+use crate::apply::{Change, Creator};
+use crate::causes::with_causes;
+use crate::crew::{Crew, Rows, RunError, Work};
+use crate::desired::GivenKeys;
+use crate::hub::{ErrorClass, Hub, HubError};
+use crate::ledger::{Chunk, Effect, Ended, Lease, LedgerRow, Record, RowState, RunState, Sent};
+use crate::lifecycle::Event;
+use crate::standing::Etags;
+pub use check::Check;
+
+mod check;
+#[cfg(test)]
+mod tests;
+mod units;
+
+/// Shows that an identity is let in with its new certificate, or says why not.
+pub type Proof = Arc<dyn Fn(IdentityId) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// What a run is carried out with.
+pub struct Alter<H> {
+    /// The hub.
+    pub hub: Arc<H>,
+    /// What is to be done with the run's identities.
+    pub alteration: Alteration,
+    /// Asked before an old thumbprint is taken out, where there is one.
+    pub proof: Option<Proof>,
+    /// The run, and who works on it.
+    pub crew: Crew,
+}
+
+impl<H: Hub> Alter<H> {
+    /// Works on the run until nothing is left of it or it is stopped, and answers how it ended.
+    pub async fn run(self) -> Result<RunState, RunError> {
+        let (ledger, undo) = (self.crew.ledger.clone(), self.crew.run);
+        let undone = match self.alteration {
+            Alteration::Undo { run } => Some(run),
+            _ => None,
+        };
+        let worker = Worker {
+            creator: Creator::new(self.hub.clone()),
+            hub: self.hub,
+            alteration: self.alteration,
+            proof: self.proof,
+            rows: self.crew.rows(),
+        };
+        let state = self.crew.carry_out(worker).await?;
+        if let (Some(run), RunState::Finished) = (undone, state) {
+            // What was taken back may be given to others: a wrong label can be corrected.
+            ledger.call(move |ledger| ledger.forget_undone(run, undo)).await?;
+        }
+        Ok(state)
+    }
+}
+
+struct Worker<H> {
+    hub: Arc<H>,
+    creator: Creator<H>,
+    alteration: Alteration,
+    proof: Option<Proof>,
+    rows: Rows,
+}
+
+/// An identity in the course of its alteration.
+struct Task {
+    row: LedgerRow,
+    course: Course,
+    next: Next,
+    /// The version tags that were seen first.
+    before: Etags,
+    /// The version tags that were seen last.
+    etags: Etags,
+    /// Whether it may have been changed since.
+    is_outdated: bool,
+    /// Whether it is a module that goes with its device.
+    goes_with_device: bool,
+}
+
+impl Task {
+    fn new(row: LedgerRow, effect: Effect) -> Self {
+        let course = match row.record.state {
+            RowState::Sent => Course::resumed(effect),
+            _ => Course::new(effect),
+        };
+        Self {
+            row,
+            course,
+            next: Next::Observe,
+            before: Etags::default(),
+            etags: Etags::default(),
+            is_outdated: false,
+            goes_with_device: false,
+        }
+    }
+
+    fn identity(&self) -> &IdentityId {
+        &self.row.wanted.identity
+    }
+
+    fn is_about_to_change(&self) -> bool {
+        matches!(self.next, Next::Delete | Next::Replace(_))
+    }
+
+    fn observed(&mut self, alteration: &Alteration, twin: Option<&Twin>) {
+        // The tags of a module's device are not its own.
+        if alteration.subject(self.identity()) == *self.identity() {
+            self.etags = Etags::of(twin);
+        }
+        self.is_outdated = false;
+        if self.before == Etags::default() {
+            self.before = self.etags.clone();
+        }
+        self.next = self.course.observed(alteration.judge(&self.row, twin));
+    }
+
+    /// The request that is about to leave.
+    fn about_to_send(&mut self, effect: Effect) -> Sent {
+        self.is_outdated = true;
+        Sent { identity: self.identity().clone(), effect, before: self.before.clone() }
+    }
+
+    /// How it came to its end, if it did.
+    fn ended(self) -> Option<Ended> {
+        let Next::Finish(ending) = self.next else { return None };
+        let after = if self.is_outdated { Etags::default() } else { self.etags };
+        let (identity, record) = (self.row.wanted.identity, Record::from(ending));
+        Some(Ended { identity, record, before: self.before, after })
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        self.goes_with_device = false;
+        self.next = self.course.answered(answer);
+    }
+}
+
+impl<H: Hub> Work for Worker<H> {
+    async fn work_on(&self, chunk: Chunk) -> Result<(), RunError> {
+        let Chunk { lease, rows, closed } = chunk;
+        let effect = self.alteration.effect();
+        let tasks: Vec<Task> = rows.into_iter().map(|row| Task::new(row, effect)).collect();
+        match self.alteration.deletes() {
+            true => {
+                let (tasks, left) = units::split_closed(&self.alteration, tasks, &closed);
+                self.rows.record(lease, left).await?;
+                self.settle(lease, tasks).await?;
+            }
+            false => {
+                let is_device = |task: &Task| task.identity().module().is_none();
+                let (devices, modules): (Vec<_>, Vec<_>) = tasks.into_iter().partition(is_device);
+                self.settle(lease, devices).await?;
+                self.settle(lease, modules).await?;
+            }
+        }
+        Ok(self.rows.finish(lease).await?)
+    }
+}
+
+impl<H: Hub> Worker<H> {
+    /// Brings identities to their end and writes it down.
+    async fn settle(&self, lease: Lease, mut tasks: Vec<Task>) -> Result<(), RunError> {
+        while tasks.iter().any(|task| !matches!(task.next, Next::Finish(_))) {
+            self.observe(&mut tasks).await?;
+            if self.alteration.deletes() {
+                units::bind(&*self.hub, &self.alteration, &mut tasks).await?;
+            }
+            self.prove(&mut tasks).await;
+            let effect = self.alteration.effect();
+            let changing = tasks.iter_mut().filter(|task| task.is_about_to_change());
+            let sent: Vec<Sent> = changing.map(|task| task.about_to_send(effect)).collect();
+            if !sent.is_empty() {
+                self.rows.mark_sent(lease, sent).await?;
+            }
+            self.replace(&mut tasks).await?;
+            self.delete(&mut tasks).await?;
+        }
+        Ok(self.rows.record(lease, tasks.into_iter().filter_map(Task::ended).collect()).await?)
+    }
+
+    async fn observe(&self, tasks: &mut [Task]) -> Result<(), HubError> {
+        let mut subjects: Vec<IdentityId> = tasks
+            .iter()
+            .filter(|task| matches!(task.next, Next::Observe))
+            .map(|task| self.alteration.subject(task.identity()))
+            .collect();
+        // The modules of a device may all have it for their subject.
+        subjects.dedup();
+        let looks = join_all(subjects.iter().map(|subject| self.hub.twin(subject))).await;
+        let seen: HashMap<IdentityId, Result<Option<Twin>, HubError>> =
+            subjects.into_iter().zip(looks).collect();
+        let observing = |task: &&mut Task| matches!(task.next, Next::Observe);
+        for task in tasks.iter_mut().filter(observing) {
+            let twin = match seen.get(&self.alteration.subject(task.identity())) {
+                Some(Ok(twin)) => twin.as_ref(),
+                Some(Err(error)) if error.class() == ErrorClass::Input => {
+                    task.next =
+                        Next::failed(Record::failed(format!("it can't be read: {}", with_causes(error))));
+                    continue;
+                }
+                _ => continue,
+            };
+            task.observed(&self.alteration, twin);
+        }
+        let fatal = |error: &HubError| error.class() != ErrorClass::Input;
+        seen.into_values().filter_map(Result::err).find(fatal).map_or(Ok(()), Err)
+    }
+
+    /// Leaves those alone for which the proof fails that they are let in with their new certificate.
+    async fn prove(&self, tasks: &mut [Task]) {
+        let Some(proof) = &self.proof else { return };
+        let tasks: Vec<&mut Task> =
+            tasks.iter_mut().filter(|task| matches!(task.next, Next::Replace(_))).collect();
+        let proofs = join_all(tasks.iter().map(|task| proof(task.identity().clone()))).await;
+        for (task, proven) in tasks.into_iter().zip(proofs) {
+            if let Err(reason) = proven {
+                task.next = Next::failed(Record::failed(reason));
+            }
+        }
+    }
+
+    async fn replace(&self, tasks: &mut [Task]) -> Result<(), HubError> {
+        let (mut changing, mut changes) = (Vec::new(), Vec::new());
+        for task in tasks.iter_mut() {
+            if let Next::Replace(wanted) = &task.next {
+                changes.push((wanted.clone(), task.etags.identity.clone()));
+                changing.push(task);
+            }
+        }
+        let changes: Vec<Change<'_>> =
+            changes.iter().map(|(wanted, etag)| Change { wanted, etag: etag.clone() }).collect();
+        let events = self.creator.update(&changes, &GivenKeys::new()).await?;
+        for (task, event) in changing.into_iter().zip(events) {
+            task.answered(answer(event));
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, tasks: &mut [Task]) -> Result<(), HubError> {
+        let doomed: Vec<(IdentityId, Option<Etag>)> = tasks
+            .iter()
+            .filter(|task| matches!(task.next, Next::Delete) && !task.goes_with_device)
+            .map(|task| (task.identity().clone(), task.etags.identity.clone()))
+            .collect();
+        let events = self.creator.delete(&doomed).await?;
+        for ((identity, _), event) in doomed.into_iter().zip(events) {
+            units::tell(tasks, &identity, answer(event));
+        }
+        Ok(())
+    }
+}
+
+/// What an event means for an identity that was to be changed.
+fn answer(event: Event) -> Answer {
+    match event {
+        Event::Lost(error) => Answer::Lost(error),
+        Event::Outdated(error) => Answer::Outdated(error),
+        Event::Refused(error) => Answer::Refused(error),
+        _ => Answer::Done,
+    }
+}

@@ -1,0 +1,89 @@
+//! Reading back what an alteration did.
+
+use std::sync::Arc;
+
+use hub_types::IdentityId;
+use serde_json::Value;
+
+use crate::alteration::{Alteration, Verdict};
+use crate::crew::RunError;
+use crate::hub::{Hub, HubError};
+use crate::ledger::{LedgerRow, RowFilter, RunId, Seen, SharedLedger};
+use crate::standing::{Difference, Etags};
+use crate::sweep::look_at_all;
+use crate::verify::Verified;
+
+/// What to read back, and from where.
+pub struct Check<H> {
+    /// The hub.
+    pub hub: Arc<H>,
+    /// The ledger that holds the run.
+    pub ledger: SharedLedger,
+    /// The run.
+    pub run: RunId,
+    /// What it did.
+    pub alteration: Alteration,
+    /// How many identities are read at once.
+    pub concurrency: usize,
+    /// Told how many rows have been read since it was last told.
+    pub progress: Arc<dyn Fn(usize) + Send + Sync>,
+}
+
+impl<H: Hub> Check<H> {
+    /// Reads every identity that the run brought to its end, and tells which are not as they are to be.
+    pub async fn run(&self) -> Result<Verified, RunError> {
+        let mut verified = Verified::default();
+        let mut after: Option<IdentityId> = None;
+        loop {
+            let (run, from) = (self.run, after.take());
+            let page = self
+                .ledger
+                .call(move |ledger| ledger.page(run, RowFilter::Settled, from.as_ref(), PAGE))
+                .await?;
+            let Some(last) = page.last() else { return Ok(verified) };
+            after = Some(last.wanted.identity.clone());
+            let (hub, alteration, progress) =
+                (self.hub.clone(), self.alteration.clone(), self.progress.clone());
+            let look = move |row: LedgerRow| {
+                let (hub, progress) = (hub.clone(), progress.clone());
+                let subject = alteration.subject(&row.wanted.identity);
+                async move {
+                    let twin = hub.twin(&subject).await?;
+                    progress(1);
+                    Ok::<_, HubError>((row, twin))
+                }
+            };
+            let seen = look_at_all(page, self.concurrency, look).await?;
+            let mut known = Vec::with_capacity(seen.len());
+            for (row, twin) in seen {
+                let deviation = deviation(self.alteration.judge(&row, twin.as_ref()));
+                verified.count(&row, deviation.as_deref());
+                let identity = row.wanted.identity;
+                let is_own = self.alteration.subject(&identity) == identity;
+                let etags = if is_own { Etags::of(twin.as_ref()) } else { Etags::default() };
+                known.push(Seen { identity, etags, deviation });
+            }
+            self.ledger.call(move |ledger| ledger.set_seen(run, &known)).await?;
+        }
+    }
+}
+
+/// How an identity is not as the run left it, where that is so.
+fn deviation(verdict: Verdict) -> Option<Vec<Difference>> {
+    let differs = |wanted: &str, found: &str| Difference {
+        path: "identity".to_owned(),
+        wanted: Value::from(wanted),
+        found: Value::from(found),
+    };
+    match verdict {
+        Verdict::Already => None,
+        Verdict::Delete => Some(vec![differs("deleted", "there")]),
+        Verdict::Refuse(refusal) if refusal.differences.is_empty() => {
+            Some(vec![differs("as the run left it", &refusal.reason)])
+        }
+        Verdict::Refuse(refusal) => Some(refusal.differences),
+        Verdict::Replace(_) => Some(vec![differs("as the run left it", "changed back")]),
+    }
+}
+
+const PAGE: usize = 1_000;

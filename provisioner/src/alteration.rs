@@ -1,0 +1,205 @@
+//! What may become of identities after their batch: devices are disabled and later deleted, a new
+//! thumbprint takes an old one's place, what a run created is taken back.
+//!
+//! Here is decided what that means for an identity as it stands on the hub ([`Alteration::judge`]), and
+//! what follows from each answer of the hub ([`Course`]). Nothing here does I/O.
+
+use hub_types::IdentityId;
+use hub_types::identity::{Status, StatusReason};
+use hub_types::twin::Twin;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::desired::{DesiredAuth, DesiredIdentity};
+use crate::ledger::{LedgerRow, RunId};
+use crate::lifecycle::Effect;
+use crate::standing::{Difference, Etags, Standing};
+
+pub use course::{Answer, Course, Ending, Next};
+
+mod course;
+mod rotation;
+
+/// What a run does with identities that are there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Alteration {
+    /// The new thumbprint goes into the free slot, so that both certificates are let in.
+    AddThumbprint,
+    /// Disabled devices go, and their modules with them; modules that are named alone go alone.
+    Delete,
+    /// Devices may not connect any more, and their modules with them.
+    Disable {
+        /// The status reason that they get.
+        reason: StatusReason,
+    },
+    /// The new thumbprint is taken out again; the old one stays.
+    DropNewThumbprint,
+    /// The old thumbprint is taken out, and the new one is left alone.
+    DropOldThumbprint {
+        /// Whether that is done although nobody has connected with the new certificate.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unproven: bool,
+    },
+    /// What a run created, and nobody has changed since, goes.
+    Undo {
+        /// That run.
+        run: RunId,
+    },
+}
+
+/// What an alteration means for an identity, as it stands on the hub.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// It is as it is to be.
+    Already,
+    /// It is to be deleted, in the version that was looked at.
+    Delete,
+    /// It must be left alone.
+    Refuse(Refusal),
+    /// It is to be made into this, in the version that was looked at.
+    Replace(Box<DesiredIdentity>),
+}
+
+/// Why an identity is left alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// In words.
+    pub reason: String,
+    /// How it differs from what was expected.
+    pub differences: Vec<Difference>,
+}
+
+impl Refusal {
+    fn because(reason: impl Into<String>) -> Verdict {
+        Verdict::Refuse(Self { reason: reason.into(), differences: Vec::new() })
+    }
+}
+
+impl Alteration {
+    /// Whether it deletes identities.
+    pub fn deletes(&self) -> bool {
+        matches!(self, Self::Delete | Self::Undo { .. })
+    }
+
+    /// What it does to an identity that it is done to.
+    pub fn effect(&self) -> Effect {
+        if self.deletes() { Effect::Deleted } else { Effect::Updated }
+    }
+
+    /// Whether a device may only go when all its modules are this run's too.
+    pub fn minds_other_modules(&self) -> bool {
+        matches!(self, Self::Undo { .. })
+    }
+
+    /// Whose twin tells how an identity stands. A module has no status of its own: it is its device's.
+    pub fn subject(&self, identity: &IdentityId) -> IdentityId {
+        match self {
+            Self::Disable { .. } => identity.device().clone().into(),
+            _ => identity.clone(),
+        }
+    }
+
+    /// What is to be done with the identity of `row`, now that the twin of its [subject](Self::subject)
+    /// was read.
+    pub fn judge(&self, row: &LedgerRow, found: Option<&Twin>) -> Verdict {
+        let wanted = &row.wanted;
+        match (self, found) {
+            (Self::Delete | Self::Undo { .. }, None) => Verdict::Already,
+            (_, None) => Refusal::because("it is not on the hub"),
+            (Self::AddThumbprint, Some(twin)) => rotation::add(wanted, twin),
+            (Self::Delete, Some(twin)) => delete(wanted, twin),
+            (Self::Disable { reason }, Some(twin)) => disable(wanted, twin, reason),
+            (Self::DropNewThumbprint, Some(twin)) => rotation::drop_new(wanted, twin),
+            (Self::DropOldThumbprint { .. }, Some(twin)) => rotation::drop_old(wanted, twin),
+            (Self::Undo { run }, Some(twin)) => undo(row, twin, *run),
+        }
+    }
+}
+
+impl std::fmt::Display for Alteration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AddThumbprint => f.write_str("rotate: new thumbprints in"),
+            Self::Delete => f.write_str("retire: deleted"),
+            Self::Disable { .. } => f.write_str("retire: disabled"),
+            Self::DropNewThumbprint => f.write_str("rotate: new thumbprints out again"),
+            Self::DropOldThumbprint { .. } => f.write_str("rotate: old thumbprints out"),
+            Self::Undo { run } => write!(f, "undo of run {run}"),
+        }
+    }
+}
+
+fn disable(wanted: &DesiredIdentity, twin: &Twin, reason: &StatusReason) -> Verdict {
+    match (wanted.identity.module(), twin.status) {
+        (_, Status::Disabled) => Verdict::Already,
+        (Some(_), Status::Enabled) => Refusal::because(
+            "a module is disabled with its device only, which is enabled: name the device, too",
+        ),
+        (None, Status::Enabled) => if_same_certificate(wanted, twin, || {
+            let mut disabled = DesiredIdentity::of_twin(twin);
+            disabled.state.status = Status::Disabled;
+            disabled.state.status_reason = Some(reason.clone());
+            Verdict::Replace(Box::new(disabled))
+        }),
+    }
+}
+
+fn delete(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
+    if wanted.identity.module().is_none() && twin.status == Status::Enabled {
+        return Refusal::because(
+            "it is enabled: disable it first, by `provisioner retire` without `--delete`",
+        );
+    }
+    if_same_certificate(wanted, twin, || Verdict::Delete)
+}
+
+/// Does what is to be done unless the batch names a thumbprint and the hub has others: then the board
+/// was swapped, and it is another unit that has this id now.
+fn if_same_certificate(wanted: &DesiredIdentity, twin: &Twin, verdict: impl FnOnce() -> Verdict) -> Verdict {
+    let DesiredAuth::Thumbprint { primary, secondary } = wanted.state.auth else { return verdict() };
+    let slots = twin.x509_thumbprint;
+    let on_hub = [slots.primary_thumbprint, slots.secondary_thumbprint];
+    if [primary, secondary].into_iter().flatten().any(|given| on_hub.contains(&Some(given))) {
+        return verdict();
+    }
+    Verdict::Refuse(Refusal {
+        reason: "it has another certificate than the batch names: is it still the same unit?".to_owned(),
+        differences: thumbprint_differences(wanted, twin),
+    })
+}
+
+/// How the thumbprints on the hub differ from those of the batch.
+fn thumbprint_differences(wanted: &DesiredIdentity, twin: &Twin) -> Vec<Difference> {
+    let standing = Standing::of(wanted, Some(twin));
+    let of_slots = |difference: &&Difference| difference.path.ends_with("_thumbprint");
+    standing.differences().iter().filter(of_slots).cloned().collect()
+}
+
+fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> Verdict {
+    if row.record.presumed {
+        return Refusal::because(format!(
+            "run {run} found it after an answer was lost, and can't be sure that it created it: look at it, and \
+             delete it with `provisioner device delete` or `module delete`"
+        ));
+    }
+    let (left, found) = (&row.before, Etags::of(Some(twin)));
+    let standing = Standing::of(&row.wanted, Some(twin));
+    let is_untouched = match *left == Etags::default() {
+        // The run was not verified: nobody knows its version tags.
+        true => standing == Standing::Equal,
+        false => *left == found,
+    };
+    if is_untouched {
+        return Verdict::Delete;
+    }
+    let mut differences = standing.differences().to_vec();
+    if differences.is_empty() {
+        differences.push(Difference { path: "version".into(), wanted: json!(left), found: json!(found) });
+    }
+    let reason = format!("it was changed since run {run} created it");
+    Verdict::Refuse(Refusal { reason, differences })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! `retire`, `rotate` and `undo`: what becomes of identities after their batch.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cert_tool::IssuedList;
+
+use super::args::{BatchArgs, RetireArgs, RotateArgs, TargetArgs, UndoArgs, WorkArgs};
+use super::failure::{Exit, Failure};
+use super::loading::{LoadRules, counted};
+use super::order::Order;
+use super::printer::Printer;
+use super::resume::target_of;
+use super::work::Job;
+use crate::alter::Proof;
+use crate::alteration::Alteration;
+use crate::batch::MissingCertificates;
+use crate::clock::now_text;
+use crate::desired::GivenKeys;
+use crate::issue::find_issued;
+use crate::ledger::{Ledger, LedgerLocation, Operator, Run, RunFacts, RunId, RunOptions};
+use crate::target::{OpenHub, Target};
+
+pub(super) async fn retire(
+    args: &RetireArgs,
+    location: &LedgerLocation,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    let work = AlterBatch {
+        alteration: args.alteration(),
+        batch: &args.batch,
+        issue: None,
+        // Whoever retires a unit need not know its certificate.
+        certificates: MissingCertificates::Issued,
+        skip_bad_rows: args.skip_bad_rows,
+        verify: !args.no_verify,
+        args: &args.work,
+        target: &args.target,
+    };
+    work.carry_out(location, printer).await
+}
+
+pub(super) async fn rotate(
+    args: &RotateArgs,
+    location: &LedgerLocation,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    let issue = args.job.issued.folders();
+    let work = AlterBatch {
+        alteration: args.alteration(),
+        batch: &args.job.batch,
+        certificates: match issue {
+            Some(_) => MissingCertificates::Issued,
+            None => MissingCertificates::Refused,
+        },
+        issue,
+        skip_bad_rows: args.skip_bad_rows,
+        verify: !args.no_verify,
+        args: &args.work,
+        target: &args.job.target,
+    };
+    work.carry_out(location, printer).await
+}
+
+/// What is to be done with a batch of identities that are there.
+struct AlterBatch<'a> {
+    alteration: Alteration,
+    batch: &'a BatchArgs,
+    /// The CA, and the folder with its certificates.
+    issue: Option<(PathBuf, PathBuf)>,
+    certificates: MissingCertificates,
+    skip_bad_rows: bool,
+    verify: bool,
+    args: &'a WorkArgs,
+    target: &'a TargetArgs,
+}
+
+impl AlterBatch<'_> {
+    async fn carry_out(self, location: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
+        let target = Target::resolve(self.target.choice(), ".".as_ref())?;
+        printer.note(format_args!("hub: {target}"));
+        let options = RunOptions {
+            alteration: Some(self.alteration.clone()),
+            issue: self.issue.clone(),
+            map: self.batch.map.clone(),
+            ..RunOptions::default()
+        };
+        let order = Order {
+            batch: self.batch.clone(),
+            options,
+            rules: LoadRules { quarantine: false, skip_bad_rows: self.skip_bad_rows },
+            certificates: self.certificates,
+            plan: None,
+        };
+        let mut ledger = Ledger::open(location)?;
+        let (hub, run, _) = order.begin(target, &self.args.operator(), &mut ledger, printer).await?;
+        if let Some((_, issued)) = self.issue.filter(|(_, issued)| issued.exists()) {
+            find_issued(&mut ledger, run, &IssuedList::open(&issued)?)?;
+        }
+        let job = job(hub, Some(order.batch.file), self.args, self.verify, printer);
+        job.carry_out(ledger, location, run).await
+    }
+}
+
+pub(super) async fn undo(
+    args: &UndoArgs,
+    location: &LedgerLocation,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    let target = Target::resolve(args.target.choice(), ".".as_ref())?;
+    let mut ledger = Ledger::open(location)?;
+    let undone = ledger.run(Some(args.run))?;
+    let target = target_of(&undone, target)?;
+    printer.note(format_args!("hub: {target}"));
+    let hub = target.open().await?;
+    let run = match hub.client.probe().await {
+        Ok(_) => load_undo(&mut ledger, &undone, &args.work.operator(), printer),
+        Err(error) => Err(error.into()),
+    };
+    match run {
+        Ok(run) => {
+            job(hub, None, &args.work, !args.no_verify, printer).carry_out(ledger, location, run).await
+        }
+        Err(failure) => {
+            hub.close().await;
+            Err(failure)
+        }
+    }
+}
+
+/// Makes a run of all that another one created.
+fn load_undo(ledger: &mut Ledger, undone: &Run, by: &Operator, printer: &Printer) -> Result<RunId, Failure> {
+    let totals = ledger.totals(undone.id)?;
+    let options =
+        RunOptions { alteration: Some(Alteration::Undo { run: undone.id }), ..RunOptions::default() };
+    let facts =
+        RunFacts { hub: &undone.hub, input: &undone.input, started: &now_text(), by, options: &options };
+    let loader = ledger.load_run(&facts)?;
+    let rows = loader.insert_created_by(undone.id)?;
+    printer.note(format_args!("run {}: {}, begun {}", undone.id, undone.input, undone.started));
+    if totals.updated > 0 {
+        let updated = counted(totals.updated, "identity that it changed");
+        printer.note(format_args!("{updated} is not touched: only what it created can be taken back"));
+    }
+    if rows == 0 {
+        let text = format!("run {} created nothing", undone.id);
+        return Err(Failure::new(Exit::BadInput, text).hint("`provisioner report` shows what a run did"));
+    }
+    Ok(loader.commit(&undone.input_sha256, 0)?)
+}
+
+fn job<'a>(
+    hub: OpenHub,
+    batch: Option<PathBuf>,
+    args: &'a WorkArgs,
+    verify: bool,
+    printer: &'a Printer,
+) -> Job<'a> {
+    let proof: Option<Proof> = None;
+    Job { hub, keys: Arc::new(GivenKeys::new()), batch, certificates: None, proof, args, verify, printer }
+}

@@ -1,0 +1,101 @@
+//! What a run is ordered to do: a batch with the options that were typed, or a plan with its own.
+
+use hub_types::limits::MAX_IDENTITIES_PER_HUB;
+
+use super::args::{ApplyArgs, BatchArgs};
+use super::failure::{Exit, Failure};
+use super::loading::{LoadRules, counted, load_into, run_options};
+use super::planned::Planned;
+use super::printer::Printer;
+use crate::batch::{Loaded, MissingCertificates};
+use crate::clock::now_text;
+use crate::ledger::{Ledger, Loader, Operator, RunFacts, RunId, RunOptions};
+use crate::plan::PlanFile;
+use crate::target::{OpenHub, Target};
+
+/// A batch, and what is to be done with it.
+pub(super) struct Order {
+    pub(super) batch: BatchArgs,
+    pub(super) options: RunOptions,
+    pub(super) rules: LoadRules,
+    /// What becomes of rows that need a certificate and name none.
+    pub(super) certificates: MissingCertificates,
+    pub(super) plan: Option<Planned>,
+}
+
+impl Order {
+    /// What `apply` is to do.
+    pub(super) fn to_apply(args: &ApplyArgs, target: &Target) -> Result<Self, Failure> {
+        let (batch, options, rules, plan) = if PlanFile::is_one(&args.job.batch.file) {
+            let plan = Planned::open(args, target)?;
+            (plan.batch(args), plan.options(), plan.rules(), Some(plan))
+        } else if args.batch.is_some() {
+            let text = format!("`--batch` is for plans, and `{}` is none", args.job.batch.file.display());
+            return Err(Failure::new(Exit::BadInput, text).hint("leave it out to apply a batch"));
+        } else {
+            let options = run_options(&args.job, &args.rules);
+            (args.job.batch.clone(), options, LoadRules::from(&args.rules), None)
+        };
+        let certificates = match options.issue {
+            Some(_) => MissingCertificates::Issued,
+            None => MissingCertificates::Refused,
+        };
+        Ok(Self { batch, options, rules, certificates, plan })
+    }
+
+    /// Reads the batch and knocks at the hub's door. Only when both are well is there a run.
+    pub(super) async fn begin(
+        &self,
+        target: Target,
+        by: &Operator,
+        ledger: &mut Ledger,
+        printer: &Printer,
+    ) -> Result<(OpenHub, RunId, Loaded), Failure> {
+        let (name, input) = (target.name(), self.batch.file.display().to_string());
+        let facts = RunFacts { hub: &name, input: &input, started: &now_text(), by, options: &self.options };
+        let loader = ledger.load_run(&facts)?;
+        let loaded = self.load(&loader, printer)?;
+        printer.note(format_args!(
+            "batch: {input}: {}, {}, {}",
+            counted(loaded.rows(), "row"),
+            counted(loaded.devices, "device"),
+            counted(loaded.modules, "module")
+        ));
+        let hub = target.open().await?;
+        let welcome = match hub.client.probe().await {
+            Ok(devices) if self.options.alteration.is_none() => look_for_room(devices, &loaded, printer),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(failure) = welcome {
+            hub.close().await;
+            return Err(failure);
+        }
+        let run = loader.commit(&loaded.sha256, loaded.bad_rows)?;
+        Ok((hub, run, loaded))
+    }
+
+    fn load(&self, loader: &Loader<'_>, printer: &Printer) -> Result<Loaded, Failure> {
+        match &self.plan {
+            Some(plan) => plan.load(loader, &self.batch, self.certificates, printer),
+            None => load_into(loader, &self.batch, self.certificates, self.rules, printer),
+        }
+    }
+}
+
+/// Refuses a batch that no hub can hold. Whether this hub can depends on how much of the batch is there
+/// already, which `plan` knows: counting takes too long to be done each time.
+fn look_for_room(devices: u64, loaded: &Loaded, printer: &Printer) -> Result<(), Failure> {
+    let (rows, most) = (loaded.devices + loaded.modules, MAX_IDENTITIES_PER_HUB as u64);
+    if rows > most {
+        let text = format!("{rows} rows are more than the {most} devices and modules that a hub can hold");
+        return Err(Failure::new(Exit::BadInput, text).hint("split the batch over several hubs"));
+    }
+    if devices + rows > most {
+        printer.note(format_args!(
+            "the hub has {devices} devices and can hold {most} devices and modules: not all of these {rows} rows \
+             may be new; `provisioner plan` tells which do not fit"
+        ));
+    }
+    Ok(())
+}

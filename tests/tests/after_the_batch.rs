@@ -1,0 +1,140 @@
+//! What becomes of units after their batch: `undo`, `retire` and `rotate` on the built binaries.
+
+use std::process::Stdio;
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use tests::{ServedHub, Station, devices_with_modules};
+
+const DEVICES: usize = 300;
+
+fn totals(stdout: &str) -> Result<Value> {
+    let outcome: Value = serde_json::from_str(stdout)?;
+    Ok(outcome["totals"].clone())
+}
+
+/// A hub with a batch on it, by run 1.
+fn provisioned(batch: &str) -> Result<(Station, ServedHub)> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    station.write("batch.csv", batch)?;
+    station.provision(&hub, ["apply", "batch.csv"])?.expect_code(0)?;
+    Ok((station, hub))
+}
+
+fn devices_on(hub: &ServedHub) -> Result<u64> {
+    Ok(hub.get("/statistics/devices")?["totalDeviceCount"].as_u64().unwrap_or_default())
+}
+
+#[test]
+fn a_run_is_undone_but_for_what_somebody_has_changed_since() -> Result<()> {
+    let (station, hub) = provisioned(&devices_with_modules(DEVICES))?;
+    hub.patch_twin("dev-00003/modules/m1", r#"{"tags":{"owner":"QA"}}"#)?;
+    let ended = station.provision(&hub, ["undo", "1"])?.expect_code(1)?;
+    ensure!(ended.stdout.contains("dev-00003: conflict: its module `m1` stays"), "{ended:?}");
+    ensure!(ended.stdout.contains("dev-00003/m1: conflict: it was changed since run 1"), "{ended:?}");
+    ensure!(
+        ended.stdout.contains(
+            "900 rows = 0 created + 0 updated + 898 deleted + 0 unchanged + 2 conflict + 0 rejected + 0 failed + 0 pending"
+        ),
+        "{ended:?}"
+    );
+    ensure!(devices_on(&hub)? == 1);
+    hub.twin("dev-00003/modules/m1")?;
+    ensure!(hub.twin("dev-00003/modules/m2").is_err(), "its other module is gone");
+    // What was taken back can be provisioned again, and what was spared is kept as it is.
+    let again = station.provision(&hub, ["apply", "batch.csv", "--format", "json"])?.expect_code(0)?;
+    ensure!(
+        totals(&again.stdout)?["created"] == 898 && totals(&again.stdout)?["unchanged"] == 2,
+        "{again:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn an_undo_that_is_killed_is_resumed() -> Result<()> {
+    let (station, hub) = provisioned(&devices_with_modules(DEVICES))?;
+    let before = hub.requests()?.len();
+    let mut undo = station.provisioner(&hub)?;
+    let mut undo =
+        undo.args(["undo", "1", "--workers", "1"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let has_deleted = || -> Result<bool> {
+        Ok(hub
+            .requests()?
+            .iter()
+            .skip(before)
+            .any(|request| request.operation() == "bulk" || request.writes() > 0))
+    };
+    while !has_deleted()? && undo.try_wait()?.is_none() {
+        std::thread::yield_now();
+    }
+    undo.kill()?;
+    ensure!(undo.wait()?.code().is_none(), "the undo was done before it was killed");
+    let resumed = station.provision(&hub, ["resume", "--format", "json"])?.expect_code(0)?;
+    let totals = totals(&resumed.stdout)?;
+    ensure!(totals["rows"] == 900 && totals["deleted"] == 900, "{totals}");
+    ensure!(devices_on(&hub)? == 0);
+    Ok(())
+}
+
+#[test]
+fn units_are_retired_in_two_steps() -> Result<()> {
+    let (station, hub) = provisioned(&devices_with_modules(5))?;
+    station.write("scrapped.csv", "device_id\ndev-00001\ndev-00004\nnever-made\n")?;
+    let early = station.provision(&hub, ["retire", "scrapped.csv", "--delete"])?.expect_code(1)?;
+    ensure!(early.stdout.contains("it is enabled: disable it first"), "{early:?}");
+
+    let retire = ["retire", "scrapped.csv", "--reason", "scrapped on line 3"];
+    let retired = station.provision(&hub, retire)?.expect_code(1)?;
+    ensure!(retired.stdout.contains("never-made: conflict: it is not on the hub"), "{retired:?}");
+    ensure!(retired.stdout.contains("2 updated"), "{retired:?}");
+    let twin = hub.twin("dev-00001")?;
+    ensure!(twin["status"] == "disabled" && twin["statusReason"] == "scrapped on line 3", "{twin}");
+    ensure!(twin["tags"]["site"] == "works 1", "all else is as it was: {twin}");
+
+    let gone = station.provision(&hub, ["retire", "scrapped.csv", "--delete"])?.expect_code(0)?;
+    ensure!(gone.stdout.contains("2 deleted + 1 unchanged"), "{gone:?}");
+    ensure!(devices_on(&hub)? == 3);
+    ensure!(hub.twin("dev-00001/modules/m1").is_err(), "modules go with their device");
+    // The ledger still knows all of it.
+    let report = station.provision(&hub, ["report", "1", "--format", "csv"])?.expect_code(0)?;
+    ensure!(report.stdout.contains("dev-00001,m1,done,created"), "{report:?}");
+    Ok(())
+}
+
+#[test]
+fn another_board_under_the_same_id_is_not_retired() -> Result<()> {
+    let batch = |byte: &str| format!("device_id,primary_thumbprint\npump,{}\n", byte.repeat(32));
+    let (station, hub) = provisioned(&batch("AB"))?;
+    station.write("scrapped.csv", &batch("CD"))?;
+    let refused = station.provision(&hub, ["retire", "scrapped.csv"])?.expect_code(1)?;
+    ensure!(refused.stdout.contains("is it still the same unit?"), "{refused:?}");
+    ensure!(refused.stdout.contains("primary_thumbprint: batch has \"CDCD"), "{refused:?}");
+    ensure!(hub.twin("pump")?["status"] == "enabled");
+    Ok(())
+}
+
+#[test]
+fn an_undo_frees_thumbprints_for_the_right_label() -> Result<()> {
+    let batch = |name: &str| format!("device_id,primary_thumbprint\n{name},{}\n", "AB".repeat(32));
+    let (station, hub) = provisioned(&batch("wrong-label"))?;
+    station.write("right.csv", &batch("right-label"))?;
+    let taken = station.provision(&hub, ["apply", "right.csv"])?.expect_code(2)?;
+    ensure!(taken.stderr.contains("belongs to `wrong-label`"), "{taken:?}");
+    station.provision(&hub, ["undo", "1"])?.expect_code(0)?;
+    station.provision(&hub, ["apply", "right.csv"])?.expect_code(0)?;
+    Ok(())
+}
+
+#[test]
+fn what_can_t_be_undone_is_said() -> Result<()> {
+    let (station, hub) = provisioned("device_id,auth\nd,sas\n")?;
+    station.provision(&hub, ["apply", "batch.csv"])?.expect_code(0)?;
+    let nothing = station.provision(&hub, ["undo", "2"])?.expect_code(2)?;
+    ensure!(nothing.stderr.contains("run 2 created nothing"), "{nothing:?}");
+    let unknown = station.provision(&hub, ["undo", "9"])?.expect_code(2)?;
+    ensure!(unknown.stderr.contains("there is no run 9"), "{unknown:?}");
+    let elsewhere = station.run("provisioner", ["undo", "1", "--local", "other"])?.expect_code(2)?;
+    ensure!(elsewhere.stderr.contains("run 1 is for the hub"), "{elsewhere:?}");
+    Ok(())
+}
