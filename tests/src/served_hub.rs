@@ -203,6 +203,11 @@ impl LoggedRequest {
         self.0.get("created").and_then(Value::as_u64).unwrap_or_default()
     }
 
+    /// How many identities or twins of a bulk call were refused.
+    pub fn refused(&self) -> u64 {
+        self.0.get("failed").and_then(Value::as_u64).unwrap_or_default()
+    }
+
     /// The HTTP method.
     pub fn method(&self) -> &str {
         self.text("method")

@@ -2,15 +2,20 @@
 
 #![expect(clippy::indexing_slicing, reason = "in a test a panic is a failure")]
 
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tests::{Ended, ServedHub, Station, repository};
+use tests::{Ended, LoggedRequest, ServedHub, Station, devices_with_modules, from_env, repository};
 
 const ROUNDS: u64 = 20;
 const ROWS: u64 = 1920;
+/// The workers of an apply that is not told how many.
+const WORKERS: u64 = 4;
 
 /// A moment in an apply at which the plug is pulled. It is told by what can be seen from outside,
 /// so that slow and fast machines are cut off at the same place.
@@ -131,6 +136,103 @@ fn the_embedded_hub_survives_being_killed_too() -> Result<()> {
         check_issued_once(&station.path(".local-hub/pki/issued"))?;
     }
     Ok(())
+}
+
+/// A run is killed at a random moment and resumed: `KILL_ROUNDS` times, with `KILL_DEVICES` devices of two
+/// modules each.
+#[test]
+fn a_run_that_is_killed_at_any_moment_is_resumed_with_the_truth() -> Result<()> {
+    let (rounds, devices) = (from_env("KILL_ROUNDS", 3), from_env("KILL_DEVICES", 600));
+    let calls = calls_of_a_whole_run(devices)?;
+    let (mut cut_off, mut slowest, mut most_sent_again) = (0, Duration::ZERO, 0);
+    for round in 0..rounds {
+        let moment = Moment::Answered(random_below(calls));
+        let resumed =
+            kill_and_resume(devices, moment).with_context(|| format!("round {round}, {moment:?}"))?;
+        let Some(Resumed { first_call, sent_again }) = resumed else { continue };
+        cut_off += 1;
+        (slowest, most_sent_again) = (slowest.max(first_call), most_sent_again.max(sent_again));
+    }
+    println!(
+        "{rounds} rounds of {} rows, {cut_off} cut off: the first call came within {slowest:?} of the restart, at most \
+         {most_sent_again} rows were sent again",
+        devices * 3
+    );
+    ensure!(cut_off * 2 > rounds, "only {cut_off} of {rounds} were cut off");
+    ensure!(most_sent_again <= WORKERS * 100, "{most_sent_again} rows were sent again");
+    Ok(())
+}
+
+/// What a resumed run did.
+struct Resumed {
+    /// When it called the hub first.
+    first_call: Duration,
+    /// Rows that had been sent before it was killed, and were sent again.
+    sent_again: u64,
+}
+
+/// One round; `None` when the run was over before it was killed.
+fn kill_and_resume(devices: usize, moment: Moment) -> Result<Option<Resumed>> {
+    let (station, rows) = (Station::new()?, 3 * devices as u64);
+    let hub = ServedHub::start(&station, "hub")?;
+    station.write("batch.csv", &devices_with_modules(devices))?;
+    let mut apply = station.provisioner(&hub)?;
+    apply.args(["apply", "batch.csv", "--no-verify"]).stdout(Stdio::null()).stderr(Stdio::null());
+    if !kill_at(apply.spawn()?, || moment.has_come(&station, &hub))? {
+        return Ok(None);
+    }
+    let (before, there) = (hub.requests()?.len(), generations(&hub)?);
+    let begun = Instant::now();
+    let mut resume = station.provisioner(&hub)?;
+    let resume = resume.args(["resume", "--format", "json"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut resume = resume.spawn()?;
+    while hub.requests()?.len() <= before && resume.try_wait()?.is_none() {
+        std::thread::yield_now();
+    }
+    let first_call = begun.elapsed();
+    // The run may have been killed before it was a run: then there is nothing to resume.
+    let ended = Ended::of(resume.wait_with_output()?)?;
+    let ended = match ended.code {
+        Some(2) => station.provision(&hub, ["apply", "batch.csv", "--format", "json"])?,
+        _ => ended,
+    };
+    let outcome: Value = serde_json::from_str(&ended.expect_code(0)?.stdout)?;
+    ensure!(outcome["totals"]["created"] == rows && outcome["totals"]["rows"] == rows, "{outcome}");
+    ensure!(outcome["verified"]["equal"] == rows, "{outcome}");
+    let requests = hub.requests()?;
+    let created: u64 = requests.iter().map(LoggedRequest::created).sum();
+    ensure!(created == rows, "{created} creations were counted at the hub");
+    let after = generations(&hub)?;
+    let statistics = hub.get("/statistics/devices")?;
+    ensure!(statistics["totalDeviceCount"] == devices, "{statistics}");
+    for (device, generation) in there {
+        let now = after.get(&device);
+        ensure!(now.is_none_or(|now| *now == generation), "{device} was created anew");
+    }
+    let sent: u64 = requests.iter().map(|request| request.created() + request.refused()).sum();
+    Ok(Some(Resumed { first_call, sent_again: sent - rows }))
+}
+
+/// The generation ids of the thousand devices that a hub lists: another for one that was deleted and
+/// created again.
+fn generations(hub: &ServedHub) -> Result<HashMap<String, String>> {
+    let devices = hub.get("/devices")?;
+    let text = |device: &Value, name: &str| device[name].as_str().unwrap_or_default().to_owned();
+    let devices = devices.as_array().context("a list of devices")?;
+    Ok(devices.iter().map(|device| (text(device, "deviceId"), text(device, "generationId"))).collect())
+}
+
+fn calls_of_a_whole_run(devices: usize) -> Result<usize> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    station.write("batch.csv", &devices_with_modules(devices))?;
+    station.provision(&hub, ["apply", "batch.csv", "--no-verify"])?.expect_code(0)?;
+    Ok(hub.requests()?.len())
+}
+
+fn random_below(bound: usize) -> usize {
+    let random = RandomState::new().hash_one(bound);
+    usize::try_from(random % bound.max(1) as u64).unwrap_or_default()
 }
 
 /// The other side dies: the run waits for the hub, asks it what became of the lost requests, and ends
