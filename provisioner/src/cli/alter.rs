@@ -45,6 +45,12 @@ pub(super) async fn rotate(
     location: &LedgerLocation,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
+    if args.alteration() == (Alteration::DropOldThumbprint { unproven: false }) {
+        let text = "`--finish` can't try the new certificates yet";
+        return Err(
+            Failure::new(Exit::BadInput, text).hint("add `--unproven` where the units use them for certain")
+        );
+    }
     let issue = args.job.issued.folders();
     let work = AlterBatch {
         alteration: args.alteration(),
