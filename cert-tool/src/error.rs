@@ -111,6 +111,12 @@ pub enum Error {
         /// The store's folder.
         path: PathBuf,
     },
+    /// A folder has PFX files for the certificates of another folder.
+    #[error("`{}` has PFX files for the certificates of another folder", path.display())]
+    OtherList {
+        /// The folder with the PFX files.
+        path: PathBuf,
+    },
     /// The store was begun with the other [`Sink`](crate::Sink).
     #[error("`{}` was written as {found}", path.display())]
     OtherSink {
@@ -184,6 +190,7 @@ impl Error {
                 Some("issue to another folder, or restore `index.db` beside the CA from a backup".to_owned())
             }
             Self::OtherCa { .. } => Some("issue to another folder, or with the CA of this one".to_owned()),
+            Self::OtherList { .. } => Some("write them to another folder".to_owned()),
             Self::OtherSink { .. } => Some("issue to another folder, or ask for the same sink".to_owned()),
             Self::ReadableByOthers { path, wanted, .. } => {
                 Some(format!("chmod {wanted:o} {}", path.display()))

@@ -57,8 +57,8 @@ fn base32_digit(value: u32) -> char {
 
 /// What no single character begins with: those that `_2b` is for have codes below 0x80.
 const WHOLE: &str = "_9";
-/// The bound of every common file system.
-const MAX_BYTES: usize = 255;
+/// The bound of every common file system is 255; an extension has room too.
+const MAX_BYTES: usize = 250;
 
 #[cfg(test)]
 mod tests {

@@ -74,6 +74,28 @@ impl ListFile {
 }
 
 /// What a folder with certificates has, by identity, in 16 bytes of memory for each.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (temporary, now) = (tempfile::tempdir()?, time::OffsetDateTime::now_utc());
+/// # let ca = cert_tool::CertificateAuthority::init(&temporary.path().join("ca"), &Default::default(), now)?;
+/// # let out = temporary.path().join("out");
+/// # let mut store = cert_tool::IssuedStore::open(&ca, &out, cert_tool::Sink::Bundle)?;
+/// # let identity: hub_types::IdentityId = hub_types::IdentityId::parse("pump-1", None)?;
+/// # let request = cert_tool::IssueRequest { identity: identity.clone(), key: cert_tool::KeySource::Generate, auth: Default::default() };
+/// # cert_tool::issue_batch(&ca, &cert_tool::IssueOptions::new(now), [request].into_iter(), &mut store, &mut |_| {})?;
+/// # drop(store);
+/// use cert_tool::IssuedList;
+///
+/// let list = IssuedList::open(&out)?;
+/// assert!(list.find(&identity)?.is_some());
+/// for entry in list.entries()? {
+///     let (identity, facts) = entry?;
+///     println!("{identity} has {}", facts.sha256);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct IssuedList {
     folder: PathBuf,
     path: PathBuf,
@@ -101,6 +123,16 @@ impl IssuedList {
         Ok(list)
     }
 
+    /// How many certificates it has.
+    pub fn len(&self) -> u64 {
+        (self.rows.len() + self.others.len()) as u64
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// What is known of an identity's certificate.
     pub fn find(&self, identity: &IdentityId) -> Result<Option<IssuedFacts>, Error> {
         let offset = self.others.get(identity).or_else(|| self.rows.get(&self.hasher.hash_one(identity)));
@@ -110,6 +142,25 @@ impl IssuedList {
         let row = std::str::from_utf8(line).ok().and_then(Row::parse);
         let row = row.ok_or_else(|| self.damaged(*offset, NOT_A_ROW))?;
         Ok((row.identity == *identity).then(|| self.absolute(row.facts)))
+    }
+
+    /// All that the folder has, in the order in which it was issued, one row at a time.
+    pub fn entries(&self) -> Result<impl Iterator<Item = Result<(IdentityId, IssuedFacts), Error>>, Error> {
+        let file = File::open(&self.path).map_err(Error::io("open", &self.path))?;
+        let mut lines = BufReader::with_capacity(1 << 16, file);
+        let mut line = String::new();
+        let mut offset = lines.read_line(&mut line).map_err(Error::io("read", &self.path))? as u64;
+        Ok(std::iter::from_fn(move || {
+            line.clear();
+            let read = match lines.read_line(&mut line) {
+                Ok(read) => read as u64,
+                Err(error) => return Some(Err(Error::io("read", &self.path)(error))),
+            };
+            // What is being written has no end yet.
+            let row = Row::parse(line.strip_suffix('\n')?).ok_or_else(|| self.damaged(offset, NOT_A_ROW));
+            offset += read;
+            Some(row.map(|row| (row.identity, self.absolute(row.facts))))
+        }))
     }
 
     /// The certificate of the CA that everything here is from, and behind it those between it and the root.

@@ -1,18 +1,22 @@
 //! [`write_pfx`]: a certificate, its chain and its key under one password, in a PFX file (PKCS #12,
 //! RFC 7292).
 
+mod many;
+
 use std::path::Path;
 
 use hub_types::IdentityId;
 use p12_keystore::{EncryptionAlgorithm, KeyStore, KeyStoreEntry, MacAlgorithm, PrivateKeyChain};
 
-use crate::certificate::{read_certificate, read_certificates};
+use crate::certificate::{Certificate, read_certificate, read_certificates};
 use crate::error::Error;
 use crate::extract::key_block;
 use crate::facts::IssuedFacts;
 use crate::fs;
 use crate::list::IssuedList;
 use crate::secret::Secret;
+
+pub use many::{PfxFile, PfxOptions, PfxOutcome, write_pfx_files};
 
 /// For whom a PFX file is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,30 +62,61 @@ pub fn write_pfx(
         let found = "of a device that keeps its key to itself".to_owned();
         return Err(Error::NotA { path: facts.certificate, wanted: "a certificate with a key here", found });
     };
-    let failed = |_| Error::Crypto("encoding a PFX file");
-    // The library keeps a copy of the key and does not wipe it; it lives as long as this function.
-    let key = p12_keystore::PrivateKey::from_der(&key_block(key)?.der).map_err(failed)?;
-    let mut chain = vec![read_certificate(&facts.certificate)?];
-    chain.extend(read_certificates(&list.issuing_certificate_path())?);
-    let chain = chain.iter().map(|one| p12_keystore::Certificate::from_der(one.der()).map_err(failed));
-    let chain = chain.collect::<Result<Vec<_>, _>>()?;
-    let mut store = KeyStore::new();
-    let name = identity.common_name();
-    store.add_entry(
-        &name,
-        KeyStoreEntry::PrivateKeyChain(PrivateKeyChain::new(facts.sha1.as_bytes(), key, chain)),
-    );
-    let writer = store.writer(password.expose());
-    let writer = match style {
-        PfxStyle::Modern => writer,
-        PfxStyle::Legacy => writer
-            .encryption_algorithm(EncryptionAlgorithm::PbeWithShaAnd3KeyTripleDesCbc)
-            .encryption_iterations(LEGACY_ROUNDS)
-            .mac_algorithm(MacAlgorithm::HmacSha1)
-            .mac_iterations(LEGACY_ROUNDS),
-    };
-    fs::write_new_private(path, &writer.write().map_err(failed)?)?;
+    let writer = PfxWriter::new(list, password, style)?;
+    writer.write(identity, &facts, key, path)?;
     Ok(Some(facts))
+}
+
+/// Writes PFX files of one folder's certificates under one password.
+pub(crate) struct PfxWriter<'a> {
+    /// What stands behind each certificate.
+    chain: Vec<p12_keystore::Certificate>,
+    password: &'a Secret,
+    style: PfxStyle,
+}
+
+impl<'a> PfxWriter<'a> {
+    pub(crate) fn new(list: &IssuedList, password: &'a Secret, style: PfxStyle) -> Result<Self, Error> {
+        let chain = read_certificates(&list.issuing_certificate_path())?;
+        Ok(Self { chain: chain.iter().map(encoded).collect::<Result<_, _>>()?, password, style })
+    }
+
+    /// Writes a new file. It appears when it is whole and on the disk.
+    pub(crate) fn write(
+        &self,
+        identity: &IdentityId,
+        facts: &IssuedFacts,
+        key: &Path,
+        path: &Path,
+    ) -> Result<(), Error> {
+        // The library keeps a copy of the key and does not wipe it; it lives as long as this function.
+        let key = p12_keystore::PrivateKey::from_der(&key_block(key)?.der).map_err(failed)?;
+        let mut chain = vec![encoded(&read_certificate(&facts.certificate)?)?];
+        chain.extend_from_slice(&self.chain);
+        let mut store = KeyStore::new();
+        store.add_entry(
+            &identity.common_name(),
+            KeyStoreEntry::PrivateKeyChain(PrivateKeyChain::new(facts.sha1.as_bytes(), key, chain)),
+        );
+        let writer = store.writer(self.password.expose());
+        let writer = match self.style {
+            PfxStyle::Modern => writer,
+            PfxStyle::Legacy => writer
+                .encryption_algorithm(EncryptionAlgorithm::PbeWithShaAnd3KeyTripleDesCbc)
+                .encryption_iterations(LEGACY_ROUNDS)
+                .mac_algorithm(MacAlgorithm::HmacSha1)
+                .mac_iterations(LEGACY_ROUNDS),
+        };
+        fs::write_new_private(path, &writer.write().map_err(failed)?)
+    }
+}
+
+fn encoded(certificate: &Certificate) -> Result<p12_keystore::Certificate, Error> {
+    p12_keystore::Certificate::from_der(certificate.der()).map_err(failed)
+}
+
+fn failed(_: p12_keystore::error::Error) -> Error {
+    Error::Crypto("encoding a PFX file")
 }
 
 /// What such old programs write themselves.

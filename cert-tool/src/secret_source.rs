@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, stdin};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
@@ -12,18 +13,54 @@ use crate::secret::{Secret, SecretFor};
 /// can read.
 ///
 /// A file wins over the environment, and the environment over the terminal. Of a file the first line
-/// counts, and nobody but its owner may read it.
+/// counts, and nobody but its owner may read it. It is read once, so it may be a pipe.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let temporary = tempfile::tempdir()?;
+/// # let (folder, now) = (temporary.path().join("ca"), time::OffsetDateTime::now_utc());
+/// # cert_tool::CertificateAuthority::init(&folder, &Default::default(), now)?;
+/// use cert_tool::{CertificateAuthority, SecretSource};
+///
+/// let secrets = SecretSource::default().with_passphrase_file(Some("passphrase".into()));
+/// let ca = CertificateAuthority::open_with(&folder, &mut |asked_for| secrets.ask(asked_for))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct SecretSource {
-    /// The passphrase of a CA's key; without, `CERT_TOOL_PASSPHRASE`.
-    pub passphrase_file: Option<PathBuf>,
-    /// The PIN of a PKCS#11 token; without, `CERT_TOOL_PIN`.
-    pub pin_file: Option<PathBuf>,
-    /// The password of a PFX file or of another file that is read; without, `CERT_TOOL_PASSWORD`.
-    pub password_file: Option<PathBuf>,
+    passphrase: SecretFile,
+    pin: SecretFile,
+    password: SecretFile,
+}
+
+/// A file with a secret, and the secret once it was read.
+#[derive(Debug, Clone, Default)]
+struct SecretFile {
+    path: Option<PathBuf>,
+    read: Arc<Mutex<Option<Secret>>>,
 }
 
 impl SecretSource {
+    /// Where the passphrase of a CA's key is; without, it is in `CERT_TOOL_PASSPHRASE`.
+    #[must_use]
+    pub fn with_passphrase_file(self, path: Option<PathBuf>) -> Self {
+        Self { passphrase: SecretFile::new(path), ..self }
+    }
+
+    /// Where the PIN of a PKCS#11 token is; without, it is in `CERT_TOOL_PIN`.
+    #[must_use]
+    pub fn with_pin_file(self, path: Option<PathBuf>) -> Self {
+        Self { pin: SecretFile::new(path), ..self }
+    }
+
+    /// Where the password of a PFX file, or of another file that is read, is; without, it is in
+    /// `CERT_TOOL_PASSWORD`.
+    #[must_use]
+    pub fn with_password_file(self, path: Option<PathBuf>) -> Self {
+        Self { password: SecretFile::new(path), ..self }
+    }
+
     /// The secret, which is asked for at a terminal where none was given; as
     /// [`CertificateAuthority::open_with`] calls it.
     ///
@@ -43,14 +80,31 @@ impl SecretSource {
     /// The secret, if the user has given one.
     pub fn given(&self, asked_for: SecretFor<'_>) -> Result<Option<Secret>, Error> {
         let (file, variable) = match asked_for {
-            SecretFor::Document(_) => (&self.password_file, PASSWORD),
-            SecretFor::Key(_) => (&self.passphrase_file, PASSPHRASE),
-            SecretFor::Token(_) => (&self.pin_file, PIN),
+            SecretFor::Document(_) => (&self.password, PASSWORD),
+            SecretFor::Key(_) => (&self.passphrase, PASSPHRASE),
+            SecretFor::Token(_) => (&self.pin, PIN),
         };
-        match file {
-            Some(file) => Secret::read(file).map(Some),
+        match file.secret()? {
+            Some(secret) => Ok(Some(secret)),
             None => Ok(std::env::var(variable).ok().filter(|text| !text.is_empty()).map(Secret::new)),
         }
+    }
+}
+
+impl SecretFile {
+    fn new(path: Option<PathBuf>) -> Self {
+        Self { path, read: Arc::default() }
+    }
+
+    /// What is in it; `None` where there is no file.
+    fn secret(&self) -> Result<Option<Secret>, Error> {
+        let Some(path) = &self.path else { return Ok(None) };
+        // Locked while it is read: two threads would share out what comes through a pipe.
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.is_none() {
+            *read = Some(Secret::read(path)?);
+        }
+        Ok(read.clone())
     }
 }
 

@@ -1,33 +1,159 @@
-//! `pfx`: one identity's certificate and key as a PFX file.
+//! `pfx`: certificates and keys as PFX files, of one identity or of many.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::Path;
 
 use anyhow::anyhow;
-use cert_tool::{IssuedList, PfxStyle, SecretFor, write_pfx};
+use cert_tool::{
+    Error, IssuedFacts, IssuedList, PfxFile, PfxOptions, PfxOutcome, PfxStyle, write_pfx, write_pfx_files,
+};
 use hub_types::IdentityId;
+use serde::Serialize;
 
-use super::args::PfxArgs;
+use super::args::{PfxArgs, PfxKindArgs};
+use super::batch::{self, Rows};
 use super::failure::{Done, Failure};
+use super::interrupt::Interrupt;
 use super::output::Output;
+use super::progress::Progress;
 use super::record::IdentityRecord;
-use super::unlock::passwords;
+use super::unlock::new_password;
 
 pub(crate) fn run(args: &PfxArgs, output: &mut Output) -> Result<Done, Failure> {
-    let identity = IdentityId::parse(&args.device_id, args.module_id.as_deref())
-        .map_err(|error| Failure::Usage(error.into()))?;
     let list = IssuedList::open(&args.dir)?;
-    let password = passwords(args.password_file.as_deref())?.ask(SecretFor::Document(&args.out))?;
-    let password = password.ok_or_else(|| {
-        Failure::Usage(anyhow!(
-            "no password: give it with --password-file, in CERT_TOOL_PASSWORD, or at a terminal"
-        ))
-    })?;
-    let style = if args.legacy { PfxStyle::Legacy } else { PfxStyle::Modern };
-    let written = write_pfx(&list, &identity, &password, style, &args.out)?;
-    let Some(mut facts) = written else {
-        let dir = args.dir.display();
-        return Err(Failure::Usage(anyhow!("`{identity}` has no certificate in `{dir}`")));
+    if let Some(identity) = args.identity.identity()? {
+        return one(args, &list, &identity, output);
+    }
+    let Some(path) = &args.from else {
+        let options = options(&args.kind, args.threads)?;
+        return all(&list, &args.out, &options, output);
     };
-    facts.certificate.clone_from(&args.out);
-    facts.private_key = Some(args.out.clone());
-    output.record(&IdentityRecord::with_facts(&identity, "exported", &facts));
+    let mut rows = 0;
+    batch::check(path, output, |_| rows += 1)?;
+    let options = options(&args.kind, args.threads)?;
+    let rows_of_batch = Rows::open(path)?;
+    let is_changed = rows_of_batch.is_changed();
+    let mut missing = Vec::new();
+    let wanted = rows_of_batch.filter_map(|row| match list.find(&row.identity) {
+        Ok(Some(facts)) => Some(Ok((row.identity, facts))),
+        Ok(None) => {
+            missing.push(row.identity);
+            None
+        }
+        Err(error) => Some(Err(error)),
+    });
+    let done = many(&list, wanted, rows, &args.out, &options, output)?;
+    for identity in &missing {
+        output.note(&absent(identity, &args.dir));
+    }
+    let done = if missing.is_empty() || done == Done::Interrupted { done } else { Done::SomeFailed };
+    Ok(batch::done_unless(&is_changed, done, output))
+}
+
+/// What a user asks for, who is asked for the password where it is needed.
+pub(crate) fn options(kind: &PfxKindArgs, threads: Option<NonZeroUsize>) -> Result<PfxOptions, Failure> {
+    let password = new_password(kind.password_file.as_deref())?;
+    let style = if kind.legacy { PfxStyle::Legacy } else { PfxStyle::Modern };
+    Ok(PfxOptions { password, style, threads })
+}
+
+fn one(
+    args: &PfxArgs,
+    list: &IssuedList,
+    identity: &IdentityId,
+    output: &mut Output,
+) -> Result<Done, Failure> {
+    let options = options(&args.kind, args.threads)?;
+    let written = write_pfx(list, identity, &options.password, options.style, &args.out)?;
+    let facts = written.ok_or_else(|| Failure::Usage(anyhow!(absent(identity, &args.dir))))?;
+    output.record(&record(identity, "exported", facts, &args.out));
     Ok(Done::AllWell)
+}
+
+/// A file for everything in a folder with certificates.
+pub(crate) fn all(
+    list: &IssuedList,
+    out: &Path,
+    options: &PfxOptions,
+    output: &mut Output,
+) -> Result<Done, Failure> {
+    many(list, list.entries()?, list.len(), out, options, output)
+}
+
+fn many(
+    list: &IssuedList,
+    wanted: impl Iterator<Item = Result<(IdentityId, IssuedFacts), Error>> + Send,
+    total: u64,
+    out: &Path,
+    options: &PfxOptions,
+    output: &mut Output,
+) -> Result<Done, Failure> {
+    let interrupt = Interrupt::listen();
+    let stop = interrupt.clone();
+    let mut progress = Progress::new(total);
+    let mut summary = Summary { out: out.display().to_string(), ..Summary::default() };
+    let wanted = wanted.take_while(|_| !stop.is_wanted());
+    write_pfx_files(list, wanted, out, options, &mut |file| {
+        progress.advance(output);
+        summary.count(&file.outcome);
+        if !output.is_text() {
+            output.record(&file_record(file));
+        }
+    })?;
+    drop(progress);
+    if summary.keys_elsewhere > 0 {
+        let count = summary.keys_elsewhere;
+        output.note(&format!("{count} have no file: their keys are only on the devices"));
+    }
+    if output.is_text() {
+        output.record(&summary);
+    }
+    Ok(if interrupt.is_wanted() && summary.seen() < total { Done::Interrupted } else { Done::AllWell })
+}
+
+fn file_record(file: PfxFile) -> IdentityRecord {
+    match file.outcome {
+        PfxOutcome::AlreadyThere(path) => record(&file.identity, "already_there", file.facts, &path),
+        PfxOutcome::Written(path) => record(&file.identity, "exported", file.facts, &path),
+        PfxOutcome::KeyElsewhere => IdentityRecord::with_facts(&file.identity, "key_elsewhere", &file.facts),
+    }
+}
+
+fn record(identity: &IdentityId, outcome: &'static str, facts: IssuedFacts, path: &Path) -> IdentityRecord {
+    let facts = IssuedFacts { certificate: path.to_owned(), private_key: Some(path.to_owned()), ..facts };
+    IdentityRecord::with_facts(identity, outcome, &facts)
+}
+
+fn absent(identity: &IdentityId, dir: &Path) -> String {
+    format!("`{identity}` has no certificate in `{}`", dir.display())
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    exported: u64,
+    already_there: u64,
+    keys_elsewhere: u64,
+    out: String,
+}
+
+impl Summary {
+    fn count(&mut self, outcome: &PfxOutcome) {
+        match outcome {
+            PfxOutcome::AlreadyThere(_) => self.already_there += 1,
+            PfxOutcome::KeyElsewhere => self.keys_elsewhere += 1,
+            PfxOutcome::Written(_) => self.exported += 1,
+        }
+    }
+
+    fn seen(&self) -> u64 {
+        self.exported + self.already_there + self.keys_elsewhere
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { exported, already_there, out, .. } = self;
+        write!(f, "{exported} PFX files made, {already_there} already there: {out}")
+    }
 }

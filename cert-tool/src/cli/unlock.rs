@@ -1,6 +1,7 @@
 //! [`UnlockArgs`]: what opens the CA's key, or will open a new one.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::anyhow;
 use cert_tool::{Error, Secret, SecretFor, SecretSource, prompt};
@@ -19,6 +20,9 @@ pub(crate) struct UnlockArgs {
     /// or it is asked for.
     #[arg(long, value_name = "FILE")]
     pub(crate) pin_file: Option<PathBuf>,
+    /// Kept, because a file may be a pipe, which can be read once.
+    #[arg(skip)]
+    source: OnceLock<SecretSource>,
 }
 
 impl UnlockArgs {
@@ -35,27 +39,47 @@ impl UnlockArgs {
         if !is_wanted {
             return Ok(None);
         }
-        let no_secret = || {
+        let typed = typed_twice("passphrase")?;
+        typed.map(Some).ok_or_else(|| {
             Failure::Usage(anyhow!(
                 "--encrypt needs a passphrase: --passphrase-file, CERT_TOOL_PASSPHRASE or a terminal"
             ))
-        };
-        let first = prompt("New passphrase: ").ok_or_else(no_secret)?;
-        let second = prompt("The same again: ").ok_or_else(no_secret)?;
-        if first != second {
-            return Err(Failure::Usage(anyhow!("the two passphrases are not the same")));
-        }
-        Ok(Some(first))
+        })
     }
 
-    fn source(&self) -> SecretSource {
-        let Self { passphrase_file, pin_file } = self.clone();
-        SecretSource { passphrase_file, pin_file, password_file: None }
+    fn source(&self) -> &SecretSource {
+        self.source.get_or_init(|| {
+            SecretSource::default()
+                .with_passphrase_file(self.passphrase_file.clone())
+                .with_pin_file(self.pin_file.clone())
+        })
     }
 }
 
 /// Where the passwords of files that are read come from. That a file with them is none is told at once.
 pub(crate) fn passwords(file: Option<&Path>) -> Result<SecretSource, Failure> {
-    file.map(Secret::read).transpose().map_err(Failure::Typed)?;
-    Ok(SecretSource { password_file: file.map(Path::to_owned), ..SecretSource::default() })
+    let source = SecretSource::default().with_password_file(file.map(Path::to_owned));
+    source.given(SecretFor::Document(Path::new(""))).map_err(Failure::Typed)?;
+    Ok(source)
+}
+
+/// The password for new files: what is given, or what is typed twice.
+pub(crate) fn new_password(file: Option<&Path>) -> Result<Secret, Failure> {
+    if let Some(secret) = passwords(file)?.given(SecretFor::Document(Path::new("")))? {
+        return Ok(secret);
+    }
+    typed_twice("password")?.ok_or_else(|| {
+        Failure::Usage(anyhow!(
+            "no password: give it with --password-file, in CERT_TOOL_PASSWORD, or at a terminal"
+        ))
+    })
+}
+
+/// Asks at the terminal for what nobody could correct later; `None` where there is none.
+fn typed_twice(what: &str) -> Result<Option<Secret>, Failure> {
+    let Some(first) = prompt(&format!("New {what}: ")) else { return Ok(None) };
+    if prompt("The same again: ").as_ref() == Some(&first) {
+        return Ok(Some(first));
+    }
+    Err(Failure::Usage(anyhow!("the two {what}s are not the same")))
 }

@@ -220,6 +220,25 @@ fn a_file_that_is_far_too_large_is_not_read() {
     assert!(shop.fails(1, "show large.pem").contains("`large.pem` has more than 16777216 bytes"));
 }
 
+/// Each secret is read once, whatever it is needed for: `<(…)` is a pipe.
+#[test]
+#[cfg(unix)]
+fn secrets_may_come_through_pipes() {
+    let shop = Shop::new();
+    shop.bash("cert-tool ca init locked --encrypt --passphrase-file <(echo sesame)");
+    shop.bash("cert-tool issue --ca locked --device-id a --out out --passphrase-file <(echo sesame)");
+    shop.bash("cert-tool pfx out --device-id a --out a.pfx --password-file <(echo secret)");
+    shop.openssl("pkcs8 -topk8 -in out/devices/a/key.pem -passout pass:secret -out locked.pem");
+    let said =
+        shop.bash("cert-tool thumbprint a.pfx locked.pem a.pfx --password-file <(echo secret) --format csv");
+    assert_eq!(said.lines().filter(|line| line.ends_with("certificate")).count(), 4, "{said}");
+    let verify = "cert-tool verify a.pfx --ca locked --key locked.pem --password-file <(echo secret)";
+    assert!(shop.bash(verify).contains("private key: ok"));
+    shop.bash(
+        "mkfifo -m 600 fifo; echo secret > fifo & cert-tool show a.pfx a.pfx locked.pem --password-file fifo",
+    );
+}
+
 fn lines(json: &str) -> Vec<Value> {
     json.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -170,3 +170,68 @@ fn all_certificates_between_the_root_and_the_device_are_handed_on() {
     let shown = shop.openssl("pkcs12 -in e.pfx -nokeys -passin file:password");
     assert_eq!(shown.matches("BEGIN CERTIFICATE").count(), 4, "{shown}");
 }
+
+#[test]
+fn pfx_files_are_made_for_all_and_only_once() {
+    let shop = Shop::new();
+    shop.ok("csr --device-id keyless --key-out k.pem --out k.csr");
+    shop.write("batch.csv", "device_id,module_id,csr\nDev1,,\ndev1,,\n-rf,,\ndev1,m:1,\nkeyless,,k.csr\n");
+    shop.ok("issue --ca ca --from batch.csv --out out");
+    shop.write_secret("password", "open sesame\n");
+    let said = shop.run("pfx out --all --out pfx --password-file password");
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (0, "4 PFX files made, 0 already there: pfx\n"),
+        "{}",
+        said.err
+    );
+    assert!(said.err.contains("1 have no file: their keys are only on the devices"), "{}", said.err);
+    for (file, subject) in [
+        ("devices/_dev1.pfx", "Dev1"),
+        ("devices/dev1.pfx", "dev1"),
+        ("devices/_2drf.pfx", "-rf"),
+        ("modules/dev1/m_3a1.pfx", "dev1/m:1"),
+    ] {
+        let opened = shop.openssl(&format!("pkcs12 -in pfx/{file} -passin file:password -nodes -clcerts"));
+        assert!(opened.contains(&format!("subject=CN = {subject}\n")), "{file}: {opened}");
+        assert!(opened.contains("-----BEGIN PRIVATE KEY-----"), "{file}");
+    }
+    // What is gone is made again, what is there stays.
+    std::fs::remove_file(shop.path("pfx/devices/dev1.pfx")).unwrap();
+    let before = std::fs::read(shop.path("pfx/devices/_dev1.pfx")).unwrap();
+    let again = shop.ok("pfx out --from batch.csv --out pfx --password-file password --format json");
+    assert_eq!(again.matches(r#""outcome":"exported""#).count(), 1, "{again}");
+    assert_eq!(again.matches(r#""outcome":"already_there""#).count(), 3, "{again}");
+    assert_eq!(std::fs::read(shop.path("pfx/devices/_dev1.pfx")).unwrap(), before);
+    // Nobody gets an old certificate in the place of a renewed one.
+    shop.ok("renew --ca ca --device-id dev1 --out renewed");
+    let said = shop.fails(3, "pfx renewed --all --out pfx --password-file password");
+    assert!(said.contains("`pfx` has PFX files for the certificates of another folder"), "{said}");
+    shop.write("stranger.csv", "device_id\nstranger\n");
+    let said = shop.fails(1, "pfx out --from stranger.csv --out pfx --password-file password");
+    assert!(said.contains("`stranger` has no certificate in `out`"), "{said}");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let mode = |name: &str| shop.path(name).metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("pfx"), mode("pfx/devices"), mode("pfx/devices/dev1.pfx")), (0o700, 0o700, 0o600));
+    }
+}
+
+#[test]
+fn a_batch_may_be_issued_with_pfx_files() {
+    let shop = Shop::new();
+    let issue = "issue --ca ca --count 20 --pattern d{} --out out --pfx pfx --legacy";
+    assert!(shop.fails(2, issue).contains("no password"));
+    assert!(!shop.path("out").exists(), "nothing is issued without a password");
+    for _ in 0..2 {
+        let said = shop.run_with(issue, &[("CERT_TOOL_PASSWORD", "open sesame")]);
+        assert_eq!(said.code, 0, "{}", said.err);
+        assert_eq!(std::fs::read_dir(shop.path("pfx/devices")).unwrap().count(), 20);
+    }
+    shop.write_secret("password", "open sesame\n");
+    let opened = shop.openssl("pkcs12 -in pfx/devices/d7.pfx -passin file:password -nodes -clcerts -legacy");
+    assert!(opened.contains("subject=CN = d7\n"), "{opened}");
+    assert!(shop.fails(2, "issue --ca ca --device-id x --out o --legacy").contains("--pfx"));
+}

@@ -228,4 +228,16 @@ impl Shop {
         assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
+
+    /// A line of bash, in which `cert-tool` is the binary; it must succeed. Returns its data.
+    #[cfg(unix)]
+    pub(crate) fn bash(&self, line: &str) -> String {
+        let binary = assert_cmd::cargo::cargo_bin!("cert-tool").parent().unwrap();
+        let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new("bash");
+        command.args(["-c", line]).env("PATH", path).current_dir(self.factory.folder.path());
+        let said = Said::of(&command.output().unwrap());
+        assert_eq!(said.code, 0, "{line}: {}", said.err);
+        said.out
+    }
 }

@@ -342,8 +342,9 @@ pub(super) struct UnlockArgs {
 impl UnlockArgs {
     /// Where the CA's secrets come from.
     pub(super) fn secrets(&self) -> SecretSource {
-        let (passphrase_file, pin_file) = (self.passphrase_file.clone(), self.pin_file.clone());
-        SecretSource { passphrase_file, pin_file, ..SecretSource::default() }
+        SecretSource::default()
+            .with_passphrase_file(self.passphrase_file.clone())
+            .with_pin_file(self.pin_file.clone())
     }
 }
 

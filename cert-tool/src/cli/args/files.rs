@@ -1,5 +1,6 @@
 //! What is typed to read files, and to write others from what was issued.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -24,22 +25,37 @@ pub(crate) struct ExtractArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("who").required(true).args(["device_id", "from", "all"]))]
 pub(crate) struct PfxArgs {
     /// The folder that `issue` wrote.
     pub(crate) dir: PathBuf,
-    /// The device.
-    #[arg(long, value_name = "ID")]
-    pub(crate) device_id: String,
-    /// The module of it; without, the device itself is meant.
-    #[arg(long, value_name = "ID")]
-    pub(crate) module_id: Option<String>,
-    /// The PFX file; it must not be there yet.
-    #[arg(long, value_name = "FILE")]
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+    /// A batch file: a PFX file for each row of it.
+    #[arg(long, value_name = "BATCH")]
+    pub(crate) from: Option<PathBuf>,
+    /// A PFX file for everything in the folder.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// The PFX file, which must not be there yet; with --from and --all a folder, in which files that are
+    /// there stay.
+    #[arg(long, value_name = "PATH")]
     pub(crate) out: PathBuf,
-    /// A private file with its password in the first line; else CERT_TOOL_PASSWORD or a prompt.
+    /// How many threads; by default one for each core.
+    #[arg(long)]
+    pub(crate) threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) kind: PfxKindArgs,
+}
+
+/// What PFX files are like.
+#[derive(Debug, Args)]
+pub(crate) struct PfxKindArgs {
+    /// A private file whose first line is the password of the PFX files; without, CERT_TOOL_PASSWORD is
+    /// taken, or it is asked for.
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
-    /// Write it for Windows before 2019, Java 8 and the like: 3DES and SHA-1.
+    /// Write PFX files for Windows before 2019, Java 8 and the like: 3DES and SHA-1.
     #[arg(long)]
     pub(crate) legacy: bool,
 }

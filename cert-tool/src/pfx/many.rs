@@ -1,0 +1,145 @@
+//! [`write_pfx_files`]: PFX files for many identities, on all cores, in bounded memory.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use hub_types::IdentityId;
+
+use super::{PfxStyle, PfxWriter};
+use crate::error::Error;
+use crate::facts::IssuedFacts;
+use crate::fs;
+use crate::list::IssuedList;
+use crate::secret::Secret;
+use crate::sink::folder_name;
+
+/// How PFX files are made.
+#[derive(Debug, Clone)]
+pub struct PfxOptions {
+    /// The password of all of them.
+    pub password: Secret,
+    /// For whom they are.
+    pub style: PfxStyle,
+    /// How many threads make them; `None` is one for each core.
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// What became of an identity's PFX file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PfxFile {
+    /// Whose it is.
+    pub identity: IdentityId,
+    /// What is in it, or would be.
+    pub facts: IssuedFacts,
+    /// What became of it.
+    pub outcome: PfxOutcome,
+}
+
+/// What became of a PFX file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PfxOutcome {
+    /// It was there already, and stays as it was.
+    AlreadyThere(PathBuf),
+    /// There can be none: the key is only on the device.
+    KeyElsewhere,
+    /// It was made now, and is on the disk.
+    Written(PathBuf),
+}
+
+/// Writes a PFX file for each of some entries of a list, `devices/ID.pfx` and `modules/ID/ID.pfx` below a
+/// folder, and tells of each, in any order. It can be called again: what is there stays.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (temporary, now) = (tempfile::tempdir()?, time::OffsetDateTime::now_utc());
+/// # let ca = cert_tool::CertificateAuthority::init(&temporary.path().join("ca"), &Default::default(), now)?;
+/// # let out = temporary.path().join("out");
+/// # let mut store = cert_tool::IssuedStore::open(&ca, &out, cert_tool::Sink::Bundle)?;
+/// # let identity: hub_types::IdentityId = hub_types::IdentityId::parse("pump-1", None)?;
+/// # let request = cert_tool::IssueRequest { identity: identity.clone(), key: cert_tool::KeySource::Generate, auth: Default::default() };
+/// # cert_tool::issue_batch(&ca, &cert_tool::IssueOptions::new(now), [request].into_iter(), &mut store, &mut |_| {})?;
+/// # drop(store);
+/// use cert_tool::{IssuedList, PfxOptions, PfxOutcome, PfxStyle, Secret, write_pfx_files};
+///
+/// let list = IssuedList::open(&out)?;
+/// let folder = temporary.path().join("pfx");
+/// let options = PfxOptions { password: Secret::new("correct horse"), style: PfxStyle::Modern, threads: None };
+/// write_pfx_files(&list, list.entries()?, &folder, &options, &mut |file| {
+///     assert!(matches!(file.outcome, PfxOutcome::Written(_)));
+/// })?;
+/// assert!(folder.join("devices/pump-1.pfx").exists());
+/// # Ok(())
+/// # }
+/// ```
+pub fn write_pfx_files(
+    list: &IssuedList,
+    wanted: impl Iterator<Item = Result<(IdentityId, IssuedFacts), Error>> + Send,
+    folder: &Path,
+    options: &PfxOptions,
+    on_file: &mut dyn FnMut(PfxFile),
+) -> Result<(), Error> {
+    let writer = PfxWriter::new(list, &options.password, options.style)?;
+    fs::create_private_folder(folder)?;
+    belong_to(folder, list)?;
+    let threads =
+        options.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let wanted = Mutex::new(wanted);
+    let next = || wanted.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let (sender, results) = sync_channel(threads);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            let (sender, next, writer) = (sender.clone(), &next, &writer);
+            scope.spawn(move || {
+                while let Some(entry) = next() {
+                    let file = entry.and_then(|(identity, facts)| write_one(writer, identity, facts, folder));
+                    // Nobody listens once one has failed.
+                    if sender.send(file).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        results.into_iter().try_for_each(|file| file.map(&mut *on_file))
+    })
+}
+
+fn write_one(
+    writer: &PfxWriter<'_>,
+    identity: IdentityId,
+    facts: IssuedFacts,
+    folder: &Path,
+) -> Result<PfxFile, Error> {
+    let path = folder.join(format!("{}.pfx", folder_name(&identity)));
+    let outcome = match &facts.private_key {
+        None => PfxOutcome::KeyElsewhere,
+        Some(_) if path.exists() => PfxOutcome::AlreadyThere(path),
+        Some(key) => {
+            fs::create_private_folder(fs::folder_of(&path))?;
+            writer.write(&identity, &facts, key, &path)?;
+            PfxOutcome::Written(path)
+        }
+    };
+    Ok(PfxFile { identity, facts, outcome })
+}
+
+/// Makes sure that all PFX files of a folder are from one list: what is there already would be taken for
+/// that of a newer certificate.
+fn belong_to(folder: &Path, list: &IssuedList) -> Result<(), Error> {
+    let Some(first) = list.entries()?.next().transpose()? else { return Ok(()) };
+    let (path, ours) = (folder.join(ORIGIN), first.1.sha256.to_string());
+    if !path.exists() {
+        return fs::write_new_private(&path, ours.as_bytes());
+    }
+    if fs::read_bounded(&path, MAX_ORIGIN_BYTES)? == ours.as_bytes() {
+        return Ok(());
+    }
+    Err(Error::OtherList { path: folder.to_owned() })
+}
+
+/// Has the thumbprint of the first certificate in the list.
+const ORIGIN: &str = ".issued";
+const MAX_ORIGIN_BYTES: u64 = 1024;
