@@ -12,6 +12,7 @@ mod inspect;
 mod interrupt;
 mod issue;
 mod manual;
+mod origin;
 mod output;
 mod pattern;
 mod pfx;

@@ -1,6 +1,8 @@
 //! [`Csr`]: a certificate signing request that its sender could sign. Only the name and the public
 //! key are taken from it; what the certificate allows is the CA's affair.
 
+mod usual;
+
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ParsedPublicKey};
@@ -10,7 +12,7 @@ use x509_parser::der_parser::oid;
 use x509_parser::der_parser::oid::Oid;
 use x509_parser::error::X509Error;
 use x509_parser::oid_registry::{
-    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION,
+    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_PKCS1_RSAENCRYPTION,
 };
 use x509_parser::prelude::{FromDer, X509CertificationRequest};
 use x509_parser::public_key::PublicKey;
@@ -23,6 +25,7 @@ use crate::pem;
 use crate::reference::{self, Found, kind_of_bytes, kind_of_label, not_a};
 use crate::refusal::Refusal;
 use crate::x509::{SubjectKey, encode_request};
+use usual::UsualRequest;
 
 /// A request whose signature is good, whose key is strong enough, and whose subject is an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +46,35 @@ pub enum CsrInput {
     Verified(Csr),
 }
 
+/// A request that was read, and what it claims: whether its sender has the key is not known yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnverifiedCsr {
+    identity: IdentityId,
+    der: Vec<u8>,
+}
+
+impl UnverifiedCsr {
+    /// Reads a file with one request, PEM or DER.
+    pub fn read(path: &Path) -> Result<Self, Refusal> {
+        let der = request_in_file(path).map_err(bad)?;
+        let identity = match UsualRequest::read(&der) {
+            Some(request) => identity_of(request.common_name),
+            None => identity_of(only_name(&parse(&der)?)?),
+        };
+        Ok(Self { identity: identity?, der })
+    }
+
+    /// The identity that it asks for.
+    pub fn identity(&self) -> &IdentityId {
+        &self.identity
+    }
+
+    /// Checks that the sender has the key, and that it is strong enough.
+    pub fn verify(&self) -> Result<Csr, Refusal> {
+        Csr::from_der(&self.der)
+    }
+}
+
 impl CsrInput {
     pub(crate) fn read(self) -> Result<Csr, Refusal> {
         match self {
@@ -60,18 +92,13 @@ impl CsrInput {
 impl Csr {
     /// Reads and verifies a file, PEM or DER.
     pub fn read(path: &Path) -> Result<Self, Refusal> {
-        let request = reference::read(path, WANTED).and_then(|found| request_in(found, path));
-        let request = request.map_err(bad)?;
-        refuse_several(path).map_err(bad)?;
-        Self::from_der(&request)
+        Self::from_der(&request_in_file(path).map_err(bad)?)
     }
 
     /// Parses and verifies DER.
     pub fn from_der(der: &[u8]) -> Result<Self, Refusal> {
         let (name, public_key_info) = verified(der)?;
-        let identity = IdentityId::from_common_name(&name)
-            .map_err(|source| Refusal::NotAnIdentity { name: name.chars().take(80).collect(), source })?;
-        Ok(Self { identity, public_key_info })
+        Ok(Self { identity: identity_of(&name)?, public_key_info })
     }
 
     /// The identity that it asks for.
@@ -82,6 +109,10 @@ impl Csr {
     /// The public key as a DER `SubjectPublicKeyInfo`.
     pub fn public_key_info(&self) -> &[u8] {
         &self.public_key_info
+    }
+
+    pub(crate) fn into_public_key_info(self) -> Vec<u8> {
+        self.public_key_info
     }
 }
 
@@ -110,7 +141,7 @@ impl CaRequest {
                 "one whose subject is more than a common name of 1 to 64 characters",
             ));
         }
-        let key = SubjectKey::requested(&public_key_info).ok_or_else(|| {
+        let key = SubjectKey::given(&public_key_info).ok_or_else(|| {
             refused(Refusal::WeakKey { reason: "its algorithm is not supported".to_owned() })
         })?;
         Ok(Self { common_name, key })
@@ -128,23 +159,42 @@ impl CaRequest {
 /// The only common name and the public key of a request whose signature is good and whose key is
 /// strong enough.
 fn verified(der: &[u8]) -> Result<(String, Vec<u8>), Refusal> {
-    let damaged = || bad(not_a(Path::new("the request"), WANTED, "damaged DER"));
-    let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| damaged())?;
-    if !rest.is_empty() {
-        return Err(damaged());
+    if let Some(request) = UsualRequest::read(der) {
+        request.verify()?;
+        return Ok((request.common_name.to_owned(), request.key.to_vec()));
     }
-    let info = &request.certification_request_info;
-    check_key(&info.subject_pki)?;
+    let request = parse(der)?;
+    let key = &request.certification_request_info.subject_pki;
+    check_key(key)?;
     request.verify_signature().map_err(|error| match error {
         X509Error::SignatureUnsupportedAlgorithm => Refusal::UnknownSignature,
         _ => Refusal::BadSignature,
     })?;
-    let names: Vec<_> = info.subject.iter_common_name().collect();
+    Ok((only_name(&request)?.to_owned(), key.raw.to_vec()))
+}
+
+fn parse(der: &[u8]) -> Result<X509CertificationRequest<'_>, Refusal> {
+    match X509CertificationRequest::from_der(der) {
+        Ok(([], request)) => Ok(request),
+        _ => Err(damaged()),
+    }
+}
+
+fn only_name<'a>(request: &'a X509CertificationRequest<'_>) -> Result<&'a str, Refusal> {
+    let names: Vec<_> = request.certification_request_info.subject.iter_common_name().collect();
     let [name] = names.as_slice() else {
         return Err(Refusal::NotOneCommonName { count: names.len() });
     };
-    let name = name.as_str().map_err(|_| damaged())?;
-    Ok((name.to_owned(), info.subject_pki.raw.to_vec()))
+    name.as_str().map_err(|_| damaged())
+}
+
+fn identity_of(name: &str) -> Result<IdentityId, Refusal> {
+    IdentityId::from_common_name(name)
+        .map_err(|source| Refusal::NotAnIdentity { name: name.chars().take(80).collect(), source })
+}
+
+fn damaged() -> Refusal {
+    bad(not_a(Path::new("the request"), WANTED, "damaged DER"))
 }
 
 /// Makes a request, as PEM.
@@ -170,30 +220,23 @@ pub fn create_csr(identity: &IdentityId, key: &PrivateKey) -> Result<String, Err
 
 fn request_in(found: Found, name: &Path) -> Result<Vec<u8>, Error> {
     match found {
-        Found::Pem(block)
-            if matches!(block.label.as_str(), pem::CERTIFICATE_REQUEST | "NEW CERTIFICATE REQUEST") =>
-        {
-            Ok(block.der.to_vec())
-        }
+        Found::Pem(block) if LABELS.contains(&block.label.as_str()) => Ok(block.into_public()),
         Found::Pem(block) => Err(not_a(name, WANTED, kind_of_label(&block.label))),
         Found::Other(bytes) if X509CertificationRequest::from_der(&bytes).is_ok() => Ok(bytes),
         Found::Other(bytes) => Err(not_a(name, WANTED, kind_of_bytes(&bytes))),
     }
 }
 
-/// Nobody can tell which of two requests in one file is meant. A `path#offset` means one.
-fn refuse_several(path: &Path) -> Result<(), Error> {
-    if !path.exists() {
-        return Ok(());
+/// The only request of a file: nobody can tell which of two is meant. A `path#offset` means one.
+fn request_in_file(path: &Path) -> Result<Vec<u8>, Error> {
+    if reference::split(path).is_some() && !path.exists() {
+        return request_in(reference::read(path, WANTED)?, path);
     }
     let bytes = read_bounded(path, reference::MAX_FILE_BYTES)?;
-    let requests = pem::blocks(&bytes).map_or(1, |blocks| {
-        blocks.iter().filter(|block| block.label.ends_with(pem::CERTIFICATE_REQUEST)).count()
-    });
-    if requests > 1 {
-        return Err(not_a(path, WANTED, format!("a file with {requests} requests")));
+    match LABELS.iter().map(|label| pem::count(&bytes, label)).sum() {
+        0 | 1 => request_in(reference::parse(bytes, path, WANTED)?, path),
+        count => Err(not_a(path, WANTED, format!("a file with {count} requests"))),
     }
-    Ok(())
 }
 
 fn bad(error: Error) -> Refusal {
@@ -210,6 +253,10 @@ fn check_key(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Refusal> {
         match curve {
             Some(curve) if curve == OID_EC_P256 || curve == OID_NIST_EC_P384 => Ok(()),
             Some(curve) if curve == OID_P192 => weak("the curve is P-192".to_owned()),
+            // Not weak, but nothing of IoT Hub's says that it takes them, and many devices' TLS does not.
+            Some(curve) if curve == OID_NIST_EC_P521 => {
+                weak("the curve is P-521, which IoT Hub is not known to take".to_owned())
+            }
             _ => weak("the curve is neither P-256 nor P-384".to_owned()),
         }
     } else if *algorithm == OID_PKCS1_RSAENCRYPTION {
@@ -253,6 +300,8 @@ fn check_rsa(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Refusal> {
 }
 
 const WANTED: &str = "a certificate request";
+/// The second one is what old programs write (RFC 7468 §7).
+const LABELS: [&str; 2] = [pem::CERTIFICATE_REQUEST, "NEW CERTIFICATE REQUEST"];
 const OID_P192: Oid<'static> = oid!(1.2.840.10045.3.1.1);
 
 #[cfg(test)]

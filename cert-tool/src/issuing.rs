@@ -123,7 +123,7 @@ fn given_key(identity: &IdentityId, source: KeySource) -> Result<SubjectKey<'sta
         }
         KeySource::Generate => return Err(Refusal::Repeated),
     };
-    SubjectKey::requested(&info)
+    SubjectKey::given(&info)
         .ok_or_else(|| Refusal::WeakKey { reason: "its algorithm is not supported".to_owned() })
 }
 
@@ -132,5 +132,5 @@ fn requested_key(identity: &IdentityId, input: CsrInput) -> Result<Vec<u8>, Refu
     if csr.identity() != identity {
         return Err(Refusal::OtherIdentity { found: csr.identity().clone() });
     }
-    Ok(csr.public_key_info().to_vec())
+    Ok(csr.into_public_key_info())
 }

@@ -10,7 +10,7 @@ use rcgen::PublicKeyData as _;
 use crate::error::Error;
 use crate::pem;
 use crate::signer::{Outline, Signer, contents, tlv};
-use crate::x509::{KeyUse, SAMPLE_KEY_IDENTIFIER, Serial, SubjectKey, Validity, key_identifier};
+use crate::x509::{COMMON_NAME, KeyUse, SAMPLE_KEY_IDENTIFIER, Serial, SubjectKey, Validity, key_identifier};
 
 /// The certificates of one call, but for what is of each one.
 pub(crate) struct LeafTemplates<'a> {
@@ -117,8 +117,6 @@ fn failed(_: der::Error) -> Error {
 }
 
 const FAILED: Error = Error::Crypto("encoding a certificate");
-/// id-at-commonName, 2.5.4.3 (RFC 5280, appendix A.1).
-const COMMON_NAME: &[u8] = &[0x06, 0x03, 0x55, 0x04, 0x03];
 
 #[cfg(test)]
 mod tests {

@@ -5,8 +5,8 @@
 //! | who signs: a root CA and the issuing CA below it, in a folder | [`CertificateAuthority`] |
 //! | many at once: requests in, outcomes in the same order out | [`issue_batch`], [`IssueRequest`], [`Issued`] |
 //! | what a CA has issued, what was revoked | [`IssuanceIndex`], [`IndexEntry`], [`Lookup`], [`Revocation`], [`Crl`] |
-//! | where certificates go, and what is in such a folder | [`IssuedStore`], [`Sink`], [`IssuedList`], [`IssuedFacts`], [`extract`] |
-//! | devices that keep their key | [`Csr`], [`CsrInput`], [`create_csr`] |
+//! | where certificates go, and what is in such a folder | [`IssuedStore`], [`Sink`], [`IssuedList`], [`IssuedFacts`], [`extract`], [`write_pfx`], [`write_pfx_files`] |
+//! | devices that keep their key | [`Csr`], [`CsrInput`], [`UnverifiedCsr`], [`create_csr`] |
 //! | certificates of any origin: thumbprints, dates, would a hub take them | [`Certificate`], [`read_certificate`], [`verify_certificate`] |
 //! | files of any kind: what is in them, what each says | [`read_documents`], [`Document`], [`Description`], [`thumbprints`] |
 //! | certificates to test others with, good and wrong | [`write_test_pki`], [`TestCase`] |
@@ -61,7 +61,7 @@ pub use ca::{
 };
 pub use certificate::{Certificate, read_certificate, read_certificate_from, read_certificates};
 pub use crl::{RevocationList, RevocationReason, Revoked};
-pub use csr::{Csr, CsrInput, create_csr};
+pub use csr::{Csr, CsrInput, UnverifiedCsr, create_csr};
 pub use describe::{Description, Fact, thumbprints};
 pub use document::{Content, Document, Documents, read_documents, read_documents_from};
 pub use error::Error;
@@ -74,7 +74,7 @@ pub use issue::{
 };
 pub use key::{KeyType, PrivateKey};
 pub use list::IssuedList;
-pub use pfx::{PfxStyle, write_pfx};
+pub use pfx::{PfxFile, PfxOptions, PfxOutcome, PfxStyle, write_pfx, write_pfx_files};
 pub use policy::Policy;
 pub use public_key::{PublicKey, PublicKeyInput};
 pub use refusal::Refusal;

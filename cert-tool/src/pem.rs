@@ -12,6 +12,13 @@ pub(crate) struct Block {
     pub(crate) der: Zeroizing<Vec<u8>>,
 }
 
+impl Block {
+    /// The bytes of what is no secret: there is nothing to be wiped.
+    pub(crate) fn into_public(mut self) -> Vec<u8> {
+        std::mem::take(&mut *self.der)
+    }
+}
+
 /// Why a text is not a PEM block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PemError {
@@ -114,6 +121,11 @@ pub(crate) fn encode_public(label: &str, der: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(encoded_len(label, der));
     append(&mut out, label, der);
     out
+}
+
+/// How many blocks with a label begin in a text.
+pub(crate) fn count(text: &[u8], label: &str) -> usize {
+    memchr::memmem::find_iter(text, &format!("-----BEGIN {label}-----")).count()
 }
 
 pub(crate) fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {

@@ -53,6 +53,12 @@ pub enum Refusal {
         /// Where.
         path: PathBuf,
     },
+    /// A batch says who may ask, and has no row for it.
+    #[error("it is not in the batch")]
+    NotExpected,
+    /// A batch says who may ask, and its row says that it has a certificate, or uses none.
+    #[error("its row in the batch asks for no certificate: it has one, or uses symmetric keys")]
+    NotWanted,
     /// The key is that of another identity.
     #[error("its key is that of `{other}`")]
     KeyOfAnother {
@@ -102,6 +108,32 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The rule that it breaks: a word for scripts, which never changes.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::AlreadyIssued => "already_issued",
+            Self::IssuedElsewhere { .. } => "issued_elsewhere",
+            Self::Revoked => "revoked",
+            Self::NothingToRenew => "nothing_to_renew",
+            Self::OlderIsThere => "older_is_there",
+            Self::BadPublicKey { .. } => "bad_public_key",
+            Self::BadCsr(_) => "bad_request",
+            Self::BadSignature => "bad_signature",
+            Self::CommonNameTooLong { .. } => "common_name_too_long",
+            Self::FolderOccupied { .. } => "folder_occupied",
+            Self::NotExpected => "not_expected",
+            Self::NotWanted => "not_wanted",
+            Self::KeyOfAnother { .. } => "key_of_another",
+            Self::NotOneCommonName { .. } => "one_common_name",
+            Self::NotAnIdentity { .. } => "no_identity",
+            Self::OtherIdentity { .. } => "other_identity",
+            Self::Policy { rule, .. } => rule,
+            Self::Repeated => "repeated",
+            Self::UnknownSignature => "unknown_signature",
+            Self::WeakKey { .. } => "weak_key",
+        }
+    }
+
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -119,7 +151,7 @@ impl Refusal {
             }
             Self::FolderOccupied { .. } => Some("move it away"),
             Self::KeyOfAnother { .. } => Some("make a key on each device; a key is never shared"),
-            Self::WeakKey { .. } => Some("make a P-256 key, or RSA with 2048 bits or more"),
+            Self::WeakKey { .. } => Some("make a key on P-256 or P-384, or RSA with 2048 bits or more"),
             Self::NotAnIdentity { .. } | Self::NotOneCommonName { .. } | Self::OtherIdentity { .. } => {
                 Some("the subject must be `CN=deviceId` or `CN=deviceId/moduleId`, of the identity it is for")
             }
@@ -127,7 +159,8 @@ impl Refusal {
             Self::Policy { .. } => {
                 Some("`cert-tool ca show` shows the policy, `cert-tool ca policy` changes it")
             }
-            Self::BadCsr(_) | Self::BadSignature | Self::Repeated => None,
+            Self::NotExpected => Some("add a row for it, if the device is yours"),
+            Self::BadCsr(_) | Self::BadSignature | Self::NotWanted | Self::Repeated => None,
         }
     }
 }

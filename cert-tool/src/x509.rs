@@ -170,25 +170,41 @@ impl KeyUse {
 pub(crate) enum SubjectKey<'a> {
     /// One that is at hand.
     Own(&'a dyn KeyHandle),
-    /// One whose owner sent a request.
-    Requested(rcgen::SubjectPublicKeyInfo),
+    /// One of which its owner gave the public half.
+    Given(GivenKey),
+}
+
+/// A public key that was given.
+pub(crate) struct GivenKey {
+    algorithm: &'static SignatureAlgorithm,
+    /// As [`KeyHandle::public_key`] has it.
+    bytes: Vec<u8>,
 }
 
 impl SubjectKey<'_> {
     /// A key in the form of a `SubjectPublicKeyInfo`; `None` where the algorithm is not known.
-    pub(crate) fn requested(spki: &[u8]) -> Option<Self> {
-        rcgen::SubjectPublicKeyInfo::from_der(spki).ok().map(Self::Requested)
+    pub(crate) fn given(info: &[u8]) -> Option<Self> {
+        // The kind that comes by the million. The library tries one algorithm after the other.
+        let p256 = info.strip_prefix(P256_INFO).filter(|point| point.len() == P256_POINT_BYTES);
+        let (algorithm, bytes) = match p256 {
+            Some(point) => (&rcgen::PKCS_ECDSA_P256_SHA256, point.to_vec()),
+            None => {
+                let key = rcgen::SubjectPublicKeyInfo::from_der(info).ok()?;
+                (key.algorithm(), key.der_bytes().to_vec())
+            }
+        };
+        Some(Self::Given(GivenKey { algorithm, bytes }))
     }
 
     /// Its kind; `None` where such keys are not made here.
     pub(crate) fn key_type(&self) -> Option<KeyType> {
         match self {
             Self::Own(key) => Some(key.key_type()),
-            Self::Requested(key) => match key.algorithm() {
+            Self::Given(key) => match key.algorithm {
                 it if it == &rcgen::PKCS_ECDSA_P256_SHA256 => Some(KeyType::P256),
                 it if it == &rcgen::PKCS_ECDSA_P384_SHA384 => Some(KeyType::P384),
                 it if it == &rcgen::PKCS_RSA_SHA256 => {
-                    let (_, key) = RSAPublicKey::from_der(key.der_bytes()).ok()?;
+                    let (_, key) = RSAPublicKey::from_der(&key.bytes).ok()?;
                     KeyType::of_rsa_bits(key.key_size())
                 }
                 _ => None,
@@ -198,9 +214,12 @@ impl SubjectKey<'_> {
 
     /// The key in the form of a `SubjectPublicKeyInfo`.
     pub(crate) fn to_info(&self) -> Vec<u8> {
-        match self {
-            // The one that is made by the million.
-            Self::Own(key) if key.key_type() == KeyType::P256 => [P256_INFO, key.public_key()].concat(),
+        match self.der_bytes() {
+            point
+                if point.len() == P256_POINT_BYTES && self.algorithm() == &rcgen::PKCS_ECDSA_P256_SHA256 =>
+            {
+                [P256_INFO, point].concat()
+            }
             _ => self.subject_public_key_info(),
         }
     }
@@ -210,14 +229,14 @@ impl PublicKeyData for SubjectKey<'_> {
     fn der_bytes(&self) -> &[u8] {
         match self {
             Self::Own(key) => key.public_key(),
-            Self::Requested(key) => key.der_bytes(),
+            Self::Given(key) => &key.bytes,
         }
     }
 
     fn algorithm(&self) -> &'static SignatureAlgorithm {
         match self {
             Self::Own(key) => algorithm(key.key_type()),
-            Self::Requested(key) => key.algorithm(),
+            Self::Given(key) => key.algorithm,
         }
     }
 }
@@ -303,9 +322,12 @@ fn name(common_name: &str) -> DistinguishedName {
 }
 
 /// What stands before the point of a key on P-256 (RFC 5480 §2).
-const P256_INFO: &[u8] = &[
+pub(crate) const P256_INFO: &[u8] = &[
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
+const P256_POINT_BYTES: usize = 65;
+/// id-at-commonName, 2.5.4.3 (RFC 5280, appendix A.1).
+pub(crate) const COMMON_NAME: &[u8] = &[0x06, 0x03, 0x55, 0x04, 0x03];
 /// No key has it: the SHA-1 of nothing that is known.
 pub(crate) const SAMPLE_KEY_IDENTIFIER: [u8; 20] = [0xa5; 20];

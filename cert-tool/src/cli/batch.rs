@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use batch_file::{BatchReader, Problem, ReadOptions, Row};
+use batch_file::{BatchReader, Problem, ReadOptions, Row, RowAuth};
+use cert_tool::IssuedAuth;
 
-use super::failure::Failure;
+use super::failure::{Done, Failure};
 use super::output::Output;
 
 /// Reads a batch to its end and shows `visit` every row; what is wrong is printed, and if that stands
@@ -65,6 +66,23 @@ impl Iterator for Rows {
                 None
             }
         }
+    }
+}
+
+/// How a verb ends that went through a batch: a batch that was changed meanwhile is not done with.
+pub(crate) fn done_unless(is_changed: &AtomicBool, done: Done, output: &mut Output) -> Done {
+    if !is_changed.load(Ordering::Relaxed) {
+        return done;
+    }
+    output.note("error: the batch was changed while it was read; run the command again");
+    Done::SomeFailed
+}
+
+/// By what a hub is to trust the certificate of a row.
+pub(crate) fn auth(row: &Row) -> IssuedAuth {
+    match row.auth {
+        RowAuth::X509Ca => IssuedAuth::X509Ca,
+        _ => IssuedAuth::X509Thumbprint,
     }
 }
 

@@ -3,14 +3,13 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::thread;
 
 use anyhow::anyhow;
 use batch_file::{PemSource, Row, RowAuth};
 use cert_tool::{
-    CertificateAuthority, CsrInput, Existing, IssueOptions, IssueRequest, IssueSummary, IssuedAuth,
-    IssuedStore, KeySource, KeyType, LongNames, Outcome, PublicKeyInput, Sink, issue_batch,
+    CertificateAuthority, CsrInput, Existing, IssueOptions, IssueRequest, IssueSummary, Issued, IssuedAuth,
+    IssuedList, IssuedStore, KeySource, KeyType, LongNames, Outcome, PublicKeyInput, Sink, issue_batch,
 };
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -19,13 +18,35 @@ use super::args::{IssueArgs, IssuingArgs, SinkArg};
 use super::batch::{self, Rows};
 use super::failure::{Done, Failure};
 use super::interrupt::Interrupt;
+use super::origin::{Origins, RefusedFile};
 use super::output::Output;
 use super::pattern::Pattern;
+use super::pfx;
 use super::progress::Progress;
 use super::record::IdentityRecord;
 use super::unlock::UnlockArgs;
 
 pub(crate) fn run(args: &IssueArgs, output: &mut Output) -> Result<Done, Failure> {
+    let Some(folder) = &args.pfx else {
+        if args.pfx_kind.legacy || args.pfx_kind.password_file.is_some() {
+            return Err(Failure::Usage(anyhow!(
+                "--legacy and --password-file are for PFX files: add --pfx DIR"
+            )));
+        }
+        return issue(args, output);
+    };
+    // Nothing is issued before there is a password.
+    let options = pfx::options(&args.pfx_kind, args.issuing.threads)?;
+    match issue(args, output)? {
+        Done::Interrupted => Ok(Done::Interrupted),
+        issued => match pfx::all(&IssuedList::open(&args.issuing.out)?, folder, &options, output)? {
+            Done::AllWell => Ok(issued),
+            other => Ok(other),
+        },
+    }
+}
+
+fn issue(args: &IssueArgs, output: &mut Output) -> Result<Done, Failure> {
     let is_one = args.from.is_none() && args.count.is_none();
     let mut job = Job::new(&args.issuing, if is_one { Sink::Folder } else { Sink::Bundle });
     job.options.key_type = args.key_type.into();
@@ -56,12 +77,10 @@ fn issue_rows(job: &Job<'_>, batch: &Path, output: &mut Output) -> Result<Done, 
     }
     let rows = Rows::open(batch)?;
     let is_changed = rows.is_changed();
-    let done = job.run(rows.filter(is_wanted).map(request), wanted, output)?;
-    if is_changed.load(Ordering::Relaxed) {
-        output.note("error: the batch was changed while it was read; run the command again");
-        return Ok(Done::SomeFailed);
-    }
-    Ok(done)
+    let origins = Origins::of_batch(batch);
+    let requests = rows.filter(is_wanted).inspect(|row| origins.row(row)).map(request);
+    let done = job.run_from(requests, wanted, &origins, output)?;
+    Ok(batch::done_unless(&is_changed, done, output))
 }
 
 /// Whether a row is to have a certificate and has none.
@@ -75,16 +94,13 @@ pub(crate) fn is_wanted(row: &Row) -> bool {
 }
 
 pub(crate) fn request(row: Row) -> IssueRequest {
+    let auth = batch::auth(&row);
     let key = match (row.csr, row.public_key) {
         (Some(PemSource::Path(path)), _) => KeySource::Csr(CsrInput::Path(path)),
         (Some(PemSource::Pem(text)), _) => KeySource::Csr(CsrInput::Pem(text)),
         (None, Some(PemSource::Path(path))) => KeySource::PublicKey(PublicKeyInput::Path(path)),
         (None, Some(PemSource::Pem(text))) => KeySource::PublicKey(PublicKeyInput::Pem(text)),
         (None, None) => KeySource::Generate,
-    };
-    let auth = match row.auth {
-        RowAuth::X509Ca => IssuedAuth::X509Ca,
-        _ => IssuedAuth::X509Thumbprint,
     };
     IssueRequest { identity: row.identity, key, auth }
 }
@@ -147,6 +163,17 @@ impl<'a> Job<'a> {
         total: u64,
         output: &mut Output,
     ) -> Result<Done, Failure> {
+        self.run_from(requests, total, &Origins::default(), output)
+    }
+
+    /// The same; what is refused is told with its origin.
+    pub(crate) fn run_from(
+        &self,
+        requests: impl Iterator<Item = IssueRequest> + Send,
+        total: u64,
+        origins: &Origins,
+        output: &mut Output,
+    ) -> Result<Done, Failure> {
         // The CA first: without it no store is begun.
         let ca = CertificateAuthority::open_with(self.ca, &mut |asked_for| self.unlock.ask(asked_for))?;
         self.warn(total, output);
@@ -161,23 +188,11 @@ impl<'a> Job<'a> {
         }
         let interrupt = Interrupt::listen();
         let stop = interrupt.clone();
-        let mut progress = Progress::new(total);
-        let summary = issue_batch(
-            &ca,
-            &self.options,
-            requests.take_while(|_| !stop.is_wanted()),
-            &mut store,
-            &mut |issued| {
-                progress.advance(output);
-                if let Outcome::Refused(refusal) = &issued.outcome {
-                    progress.suspend(|| output.refused(&issued.identity.to_string(), refusal));
-                }
-                if !output.is_text() || total == 1 {
-                    output.record(&IdentityRecord::new(issued));
-                }
-            },
-        )?;
-        drop(progress);
+        let requests = requests.take_while(|_| !stop.is_wanted());
+        let mut teller = Teller::new(total, origins, output);
+        let mut summary =
+            issue_batch(&ca, &self.options, requests, &mut store, &mut |issued| teller.tell(issued))?;
+        summary.refused += teller.finish();
         if output.is_text() && total != 1 {
             output.record(&SummaryRecord::new(summary, &store.list_path()));
         }
@@ -185,6 +200,60 @@ impl<'a> Job<'a> {
             return Ok(Done::Interrupted);
         }
         Ok(Done::from_failures(summary.refused))
+    }
+}
+
+/// Tells what became of each request.
+struct Teller<'a> {
+    origins: &'a Origins,
+    output: &'a mut Output,
+    progress: Progress,
+    total: u64,
+    /// How many files had nothing that could be asked for.
+    refused_files: u64,
+}
+
+impl<'a> Teller<'a> {
+    fn new(total: u64, origins: &'a Origins, output: &'a mut Output) -> Self {
+        Self { origins, output, progress: Progress::new(total), total, refused_files: 0 }
+    }
+
+    fn tell(&mut self, issued: &Issued) {
+        let (refused, origin) = self.origins.next();
+        self.tell_refused(refused);
+        self.progress.advance(self.output);
+        if let Outcome::Refused(refusal) = &issued.outcome {
+            let subject = match &origin {
+                Some(origin) => format!("{origin}: {}", issued.identity),
+                None => issued.identity.to_string(),
+            };
+            self.progress.suspend(|| self.output.refused(&subject, refusal));
+        }
+        if !self.output.is_text() || self.total == 1 {
+            self.output.record(&IdentityRecord::new(issued, origin));
+        }
+    }
+
+    fn tell_refused(&mut self, refused: Vec<RefusedFile>) {
+        for file in refused {
+            self.refused_files += 1;
+            self.progress.advance(self.output);
+            let mut subject = file.file.display().to_string();
+            if let Some(identity) = &file.identity {
+                subject.push_str(&format!(": {identity}"));
+            }
+            self.progress.suspend(|| self.output.refused(&subject, &file.refusal));
+            if !self.output.is_text() {
+                self.output.record(&IdentityRecord::refused_file(&file));
+            }
+        }
+    }
+
+    /// Tells what comes behind the last request, and answers how many files were refused in all.
+    fn finish(mut self) -> u64 {
+        let (refused, _) = self.origins.next();
+        self.tell_refused(refused);
+        self.refused_files
     }
 }
 

@@ -69,7 +69,7 @@ impl Output {
     /// Says that something is wrong with one of many, and goes on.
     pub(crate) fn refused(&mut self, subject: &str, refusal: &Refusal) {
         self.flush();
-        eprintln!("refused: {subject}: {}", chain(refusal));
+        eprintln!("refused: {subject}: {} (rule {})", chain(refusal), refusal.rule());
         if let Some(hint) = refusal.hint() {
             eprintln!("  hint: {hint}");
         }

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use cert_tool::{Certificate, Issued, IssuedFacts, Outcome};
+use cert_tool::{Certificate, Issued, IssuedFacts, Outcome, Refusal};
 use hub_types::IdentityId;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::origin::RefusedFile;
 use super::output::chain;
 
 /// What became of one identity.
@@ -15,7 +16,7 @@ use super::output::chain;
 pub(crate) struct IdentityRecord {
     device_id: Option<String>,
     module_id: Option<String>,
-    /// The file of a request that could not even be told whose it is.
+    /// Where the request for it is: a file, or a line of the batch.
     request: Option<String>,
     outcome: &'static str,
     reason: Option<String>,
@@ -23,17 +24,18 @@ pub(crate) struct IdentityRecord {
     not_after: Option<String>,
     certificate: Option<String>,
     private_key: Option<String>,
+    /// The rule that it breaks.
+    rule: Option<&'static str>,
 }
 
 impl IdentityRecord {
-    pub(crate) fn new(issued: &Issued) -> Self {
-        match &issued.outcome {
+    pub(crate) fn new(issued: &Issued, request: Option<String>) -> Self {
+        let record = match &issued.outcome {
             Outcome::AlreadyThere(facts) => Self::with_facts(&issued.identity, "already_there", facts),
             Outcome::Issued(facts) => Self::with_facts(&issued.identity, "issued", facts),
-            Outcome::Refused(refusal) => {
-                Self { reason: Some(chain(refusal)), ..Self::empty(&issued.identity, "refused") }
-            }
-        }
+            Outcome::Refused(refusal) => Self::refused(Some(&issued.identity), refusal),
+        };
+        Self { request, ..record }
     }
 
     pub(crate) fn with_facts(identity: &IdentityId, outcome: &'static str, facts: &IssuedFacts) -> Self {
@@ -46,8 +48,19 @@ impl IdentityRecord {
         }
     }
 
-    pub(crate) fn refused_request(file: &str, reason: String) -> Self {
-        Self { request: Some(file.to_owned()), outcome: "refused", reason: Some(reason), ..Self::default() }
+    pub(crate) fn refused_file(file: &RefusedFile) -> Self {
+        let request = Some(file.file.display().to_string());
+        Self { request, ..Self::refused(file.identity.as_ref(), &file.refusal) }
+    }
+
+    pub(crate) fn refused(identity: Option<&IdentityId>, refusal: &Refusal) -> Self {
+        let record = identity.map(|identity| Self::empty(identity, REFUSED));
+        Self {
+            outcome: REFUSED,
+            reason: Some(chain(refusal)),
+            rule: Some(refusal.rule()),
+            ..record.unwrap_or_default()
+        }
     }
 
     fn empty(identity: &IdentityId, outcome: &'static str) -> Self {
@@ -124,3 +137,5 @@ pub(crate) fn rfc3339(time: OffsetDateTime) -> String {
     // Only years beyond 9999 have no such form, and certificates can't have them either.
     time.format(&Rfc3339).unwrap_or_default()
 }
+
+const REFUSED: &str = "refused";

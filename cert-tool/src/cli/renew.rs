@@ -11,6 +11,7 @@ use super::args::RenewArgs;
 use super::batch::{self, Rows};
 use super::failure::{Done, Failure};
 use super::issue::{Job, request};
+use super::origin::Origins;
 use super::output::Output;
 
 pub(crate) fn run(args: &RenewArgs, output: &mut Output) -> Result<Done, Failure> {
@@ -23,7 +24,12 @@ pub(crate) fn run(args: &RenewArgs, output: &mut Output) -> Result<Done, Failure
     if let Some(path) = &args.from {
         let mut count = 0;
         batch::check(path, output, |_| count += 1)?;
-        return job.run(Rows::open(path)?.map(request), count, output);
+        let rows = Rows::open(path)?;
+        let is_changed = rows.is_changed();
+        let origins = Origins::of_batch(path);
+        let requests = rows.inspect(|row| origins.row(row)).map(request);
+        let done = job.run_from(requests, count, &origins, output)?;
+        return Ok(batch::done_unless(&is_changed, done, output));
     }
     let within = args.within.ok_or_else(|| Failure::Usage(anyhow!("nothing says what to renew")))?;
     let lookup = Lookup::EndingBefore(OffsetDateTime::now_utc() + within);

@@ -1,72 +1,130 @@
 //! `sign`: requests that devices sent.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use anyhow::Context as _;
-use cert_tool::{Csr, CsrInput, IssueRequest, IssuedAuth, KeySource, Sink};
+use anyhow::{Context as _, anyhow};
+use batch_file::Row;
+use cert_tool::{CsrInput, IssueRequest, IssuedAuth, KeySource, Refusal, Sink, UnverifiedCsr};
 use hub_types::IdentityId;
 
 use super::args::SignArgs;
-use super::batch;
+use super::batch::{self, Rows};
 use super::failure::{Done, Failure};
-use super::issue::Job;
-use super::output::{Output, chain};
-use super::record::IdentityRecord;
+use super::issue::{Job, is_wanted, request};
+use super::origin::{Origins, RefusedFile};
+use super::output::Output;
 
 pub(crate) fn run(args: &SignArgs, output: &mut Output) -> Result<Done, Failure> {
-    let expected = args.expect.as_deref().map(|path| expected(path, output)).transpose()?;
     let mut files = Vec::new();
     for path in &args.requests {
         collect(path, &mut files).map_err(Failure::Usage)?;
     }
-    let mut failures = 0;
-    let mut requests = Vec::new();
-    for file in &files {
-        match read(file, expected.as_ref(), output) {
-            Some(csr) => requests.push(IssueRequest {
-                identity: csr.identity().clone(),
-                key: KeySource::Csr(CsrInput::Verified(csr)),
-                auth: IssuedAuth::default(),
-            }),
-            None => failures += 1,
-        }
+    let expected = args.expect.as_deref().map(|path| Expected::read(path, output)).transpose()?;
+    let total = files.len() as u64 + expected.as_ref().map_or(0, |expected| expected.requests);
+    if total == 0 {
+        return Err(Failure::Usage(anyhow!(
+            "there are no requests: no file (.csr, .p10, .req), no cell `csr`"
+        )));
     }
-    if files.is_empty() {
-        return Err(Failure::Usage(anyhow::anyhow!("there are no requests (.csr, .p10, .req)")));
-    }
-    let total = requests.len() as u64;
-    let done = Job::new(&args.issuing, Sink::Folder).run(requests.into_iter(), total, output)?;
-    if failures > 0 && done == Done::AllWell { Ok(Done::SomeFailed) } else { Ok(done) }
-}
-
-/// Reads a request, or says why it is refused.
-fn read(file: &Path, expected: Option<&HashSet<IdentityId>>, output: &mut Output) -> Option<Csr> {
-    let name = file.display().to_string();
-    let reason = match Csr::read(file) {
-        Err(refusal) => {
-            output.refused(&name, &refusal);
-            chain(&refusal)
-        }
-        Ok(csr) if expected.is_some_and(|expected| !expected.contains(csr.identity())) => {
-            let reason = format!("`{}` is not in the batch", csr.identity());
-            output.note(&format!("refused: {name}: {reason}"));
-            reason
-        }
-        Ok(csr) => return Some(csr),
+    let origins = args.expect.as_deref().map(Origins::of_batch).unwrap_or_default();
+    let from_files = in_files(files, expected.as_ref(), &origins);
+    let job = Job::new(&args.issuing, Sink::Folder);
+    let Some(batch) = &args.expect else {
+        return job.run_from(from_files, total, &origins, output);
     };
-    if !output.is_text() {
-        output.record(&IdentityRecord::refused_request(&name, reason));
-    }
-    None
+    let rows = Rows::open(batch)?;
+    let is_changed = rows.is_changed();
+    let from_rows = rows.filter(has_request).inspect(|row| origins.row(row)).map(request);
+    let done = job.run_from(from_files.chain(from_rows), total, &origins, output)?;
+    Ok(batch::done_unless(&is_changed, done, output))
 }
 
-fn expected(path: &Path, output: &mut Output) -> Result<HashSet<IdentityId>, Failure> {
-    let mut identities = HashSet::new();
-    batch::check(path, output, |row| {
-        identities.insert(row.identity.clone());
-    })?;
-    Ok(identities)
+/// Who may ask, as a batch says.
+struct Expected {
+    /// How each is to be trusted; `None` where its row asks for no certificate.
+    identities: HashMap<IdentityId, Option<IssuedAuth>>,
+    /// How many requests are in the batch itself.
+    requests: u64,
+}
+
+impl Expected {
+    fn read(path: &Path, output: &mut Output) -> Result<Self, Failure> {
+        let mut expected = Self { identities: HashMap::new(), requests: 0 };
+        batch::check(path, output, |row| {
+            let auth = is_wanted(row).then(|| batch::auth(row));
+            expected.identities.insert(row.identity.clone(), auth);
+            expected.requests += u64::from(has_request(row));
+        })?;
+        Ok(expected)
+    }
+
+    fn auth_of(&self, identity: &IdentityId) -> Result<IssuedAuth, Refusal> {
+        self.identities.get(identity).ok_or(Refusal::NotExpected)?.ok_or(Refusal::NotWanted)
+    }
+}
+
+fn has_request(row: &Row) -> bool {
+    row.csr.is_some() && is_wanted(row)
+}
+
+/// The requests in files, in their order. One that is refused takes its place in the order.
+fn in_files(
+    files: Vec<PathBuf>,
+    expected: Option<&Expected>,
+    origins: &Origins,
+) -> impl Iterator<Item = IssueRequest> {
+    let mut files = files.into_iter();
+    let mut read = Vec::new().into_iter();
+    std::iter::from_fn(move || {
+        loop {
+            match read.next() {
+                Some(Ok((file, request))) => {
+                    origins.file(file);
+                    return Some(request);
+                }
+                Some(Err(refused)) => origins.refused(refused),
+                None => {
+                    let next: Vec<_> = files.by_ref().take(FILES_AT_ONCE).collect();
+                    if next.is_empty() {
+                        return None;
+                    }
+                    read = read_files(&next, expected).into_iter();
+                }
+            }
+        }
+    })
+}
+
+type ReadFile = Result<(PathBuf, IssueRequest), RefusedFile>;
+
+/// Reads and verifies on all cores: it takes longer than to sign.
+fn read_files(files: &[PathBuf], expected: Option<&Expected>) -> Vec<ReadFile> {
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let share = files.len().div_ceil(threads).max(1);
+    thread::scope(|scope| {
+        let read = |share: &[PathBuf]| share.iter().map(|file| read_file(file, expected)).collect::<Vec<_>>();
+        let shares: Vec<_> = files.chunks(share).map(|share| scope.spawn(move || read(share))).collect();
+        // A thread that panicked is a bug, as a panic here would be.
+        shares
+            .into_iter()
+            .flat_map(|share| share.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
+}
+
+fn read_file(file: &Path, expected: Option<&Expected>) -> ReadFile {
+    let refused = |identity, refusal| RefusedFile { file: file.to_owned(), identity, refusal };
+    let claimed = UnverifiedCsr::read(file).map_err(|refusal| refused(None, refusal))?;
+    let identity = claimed.identity().clone();
+    let auth = expected.map_or(Ok(IssuedAuth::default()), |expected| expected.auth_of(&identity));
+    let verified = auth.and_then(|auth| Ok((auth, claimed.verify()?)));
+    let (auth, csr) = verified.map_err(|refusal| refused(Some(identity.clone()), refusal))?;
+    let key = KeySource::Csr(CsrInput::Verified(csr));
+    Ok((file.to_owned(), IssueRequest { identity, key, auth }))
 }
 
 /// A file itself, or the requests in a folder and those below it, sorted.
@@ -89,3 +147,6 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// Enough that all cores have something to do.
+const FILES_AT_ONCE: usize = 512;

@@ -36,7 +36,11 @@ fn one_that_is_refused_does_not_stop_the_others() {
     let said = shop.run("issue --ca ca --from batch.csv --out out");
     assert_eq!(said.code, 1);
     assert!(said.out.starts_with("2 issued, 0 already there, 1 refused"), "{}", said.out);
-    assert!(said.err.contains("refused: b: its request is for `somebody`"), "{}", said.err);
+    assert!(
+        said.err.contains("refused: batch.csv:3: b.csr: b: its request is for `somebody`"),
+        "{}",
+        said.err
+    );
     let said = shop.run("issue --ca ca --from batch.csv --out out --format json");
     let refused = said.out.lines().find(|line| line.contains(r#""outcome":"refused""#)).unwrap();
     assert!(refused.contains(r#""device_id":"b""#), "{refused}");

@@ -17,6 +17,25 @@ fn every_verb_has_a_page_and_every_option_is_on_it() {
 }
 
 #[test]
+fn the_guide_names_every_verb() {
+    let shop = Shop::new();
+    shop.ok("man pages");
+    let guide = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cert-tool.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let pages = std::fs::read_dir(shop.path("pages")).unwrap().map(|page| page.unwrap().file_name());
+    let mut verbs: Vec<_> = pages
+        .filter_map(|page| Some(page.to_str()?.strip_prefix("cert-tool-")?.strip_suffix(".1")?.to_owned()))
+        .filter(|verb| verb != "ca" && !verb.ends_with("help"))
+        .map(|verb| verb.strip_prefix("ca-").map_or(verb.clone(), |verb| format!("ca {verb}")))
+        .collect();
+    verbs.sort();
+    assert!(verbs.len() > 20, "{verbs:?}");
+    for verb in verbs {
+        assert!(guide.contains(&format!("`{verb}`")), "`{verb}` is not in docs/cert-tool.md");
+    }
+}
+
+#[test]
 fn completions_are_what_the_shell_takes() {
     let shop = Shop::new();
     let script = shop.ok("completions bash");

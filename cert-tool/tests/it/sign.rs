@@ -25,6 +25,7 @@ fn each_that_is_refused_is_named_with_the_reason_and_the_rest_are_signed() {
     std::fs::create_dir(shop.path("in")).unwrap();
     shop.openssl("ecparam -name prime256v1 -genkey -noout -out key.pem");
     shop.openssl("ecparam -name prime192v1 -genkey -noout -out p192.pem");
+    shop.openssl("ecparam -name secp521r1 -genkey -noout -out p521.pem");
     for (file, how) in [
         ("good", "-key key.pem -subj /CN=a"),
         ("same-key", "-key key.pem -subj /CN=b"),
@@ -33,6 +34,7 @@ fn each_that_is_refused_is_named_with_the_reason_and_the_rest_are_signed() {
         ("no-name", "-key key.pem -subj /O=acme"),
         ("no-id", "-key key.pem -subj /CN=a%b^c"),
         ("curve", "-key p192.pem -subj /CN=c"),
+        ("p521", "-key p521.pem -subj /CN=e"),
         ("weak", "-newkey rsa:1024 -nodes -keyout rsa.pem -subj /CN=d"),
     ] {
         shop.openssl(&format!("req -new {how} -out in/{file}.csr"));
@@ -42,25 +44,41 @@ fn each_that_is_refused_is_named_with_the_reason_and_the_rest_are_signed() {
     let at = changed.len() - 50;
     changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
     std::fs::write(shop.path("in/changed.csr"), changed).unwrap();
-    shop.write("batch.csv", "device_id\na\nb\nc\nd\n");
+    shop.write("batch.csv", "device_id\na\nb\nc\nd\ne\n");
     let said = shop.run("sign in --ca ca --out signed --expect batch.csv");
     assert_eq!(said.code, 1);
-    for (subject, reason) in [
-        ("in/changed.csr", "bad signature"),
-        ("in/curve.csr", "the curve is P-192"),
-        ("in/no-id.csr", "no identity"),
-        ("in/no-name.csr", "0 common names"),
-        ("in/two-names.csr", "2 common names"),
-        ("in/unexpected.csr", "not in the batch"),
-        ("in/weak.csr", "RSA with 1024 bits"),
-        ("b", "its key is that of `a`"),
-    ] {
-        let line = said.err.lines().find(|line| line.starts_with(&format!("refused: {subject}:")));
-        assert!(line.is_some_and(|line| line.contains(reason)), "{subject}: {}", said.err);
+    assert_eq!(said.out, "1 issued, 0 already there, 9 refused: signed/issued.csv\n");
+    let refused = [
+        ("in/changed.csr: a", "bad signature", "bad_signature"),
+        ("in/curve.csr: c", "the curve is P-192", "weak_key"),
+        ("in/no-id.csr", "no identity", "no_identity"),
+        ("in/no-name.csr", "0 common names", "one_common_name"),
+        ("in/p521.csr: e", "P-521, which IoT Hub is not known to take", "weak_key"),
+        ("in/two-names.csr", "2 common names", "one_common_name"),
+        ("in/unexpected.csr: stranger", "not in the batch", "not_expected"),
+        ("in/weak.csr: d", "RSA with 1024 bits", "weak_key"),
+        ("in/same-key.csr: b", "its key is that of `a`", "key_of_another"),
+    ];
+    for (subject, reason, rule) in refused {
+        let line = said.err.lines().find(|line| line.starts_with(&format!("refused: {subject}: ")));
+        let is_told =
+            line.is_some_and(|line| line.contains(reason) && line.ends_with(&format!("(rule {rule})")));
+        assert!(is_told, "{subject}: {}", said.err);
     }
+    // The report has the same, in the order of the files.
     let said = shop.run("sign in --ca ca --out signed --expect batch.csv --format json");
-    assert_eq!(said.out.lines().filter(|line| line.contains(r#""outcome":"refused""#)).count(), 8);
-    assert_eq!(said.out.lines().filter(|line| line.contains(r#""outcome":"already_there""#)).count(), 1);
+    let report: Vec<serde_json::Value> =
+        said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let files: Vec<_> = report.iter().map(|row| row["request"].as_str().unwrap()).collect();
+    assert!(files.len() == 10 && files.is_sorted(), "{files:?}");
+    for (subject, _, rule) in refused {
+        let (file, identity) = subject.split_once(": ").unwrap_or((subject, ""));
+        let row = &report[files.iter().position(|it| *it == file).unwrap()];
+        assert_eq!((&row["outcome"], &row["rule"]), (&"refused".into(), &rule.into()), "{row}");
+        assert_eq!(row["device_id"].as_str().unwrap_or_default(), identity, "{row}");
+    }
+    let good = &report[files.iter().position(|file| *file == "in/good.csr").unwrap()];
+    assert_eq!((&good["outcome"], &good["rule"]), (&"already_there".into(), &serde_json::Value::Null));
     shop.factory.assert_openssl_accepts(&shop.path("signed/devices/a/cert.pem"));
     assert!(!shop.path("signed/devices/b").exists());
 }
@@ -127,4 +145,61 @@ fn a_request_may_be_der_in_base64_in_its_cell() {
         shop.openssl("x509 -in out/devices/a/cert.pem -noout -pubkey"),
         shop.openssl("pkey -in a.pem -pubout")
     );
+}
+
+#[test]
+fn requests_in_the_batch_are_signed_beside_those_in_files() {
+    let shop = Shop::new();
+    std::fs::create_dir(shop.path("in")).unwrap();
+    for name in ["a", "b", "c", "d", "e"] {
+        shop.ok(&format!("csr --device-id {name} --key-out {name}.pem --out in/{name}.csr"));
+    }
+    let request = |name: &str| std::fs::read_to_string(shop.path(&format!("in/{name}.csr"))).unwrap();
+    let base64: String = request("b").lines().filter(|line| !line.starts_with("-----")).collect();
+    let batch = format!(
+        "device_id,csr,auth,primary_thumbprint\na,\"{}\",,\nb,{base64},x509_ca,\nc,in/c.csr,,\n\
+         wrong,in/a.csr,,\nd,,,\ne,,sas,\ngone,in/none.csr,,\n",
+        request("a")
+    );
+    shop.write("batch.csv", &batch);
+    let said = shop.run("sign in/d.csr in/e.csr --ca ca --out signed --expect batch.csv --format csv");
+    assert_eq!(said.code, 1, "{}", said.err);
+    for (subject, rule) in [
+        ("in/e.csr: e", "not_wanted"),
+        // The lines of the PEM count.
+        ("batch.csv:12: in/a.csr: wrong", "other_identity"),
+        ("batch.csv:15: in/none.csr: gone", "bad_request"),
+    ] {
+        let line = said.err.lines().find(|line| line.starts_with(&format!("refused: {subject}: ")));
+        assert!(
+            line.is_some_and(|line| line.ends_with(&format!("(rule {rule})"))),
+            "{subject}: {}",
+            said.err
+        );
+    }
+    for name in ["a", "b", "c", "d"] {
+        let certificate = format!("signed/devices/{name}/cert.pem");
+        shop.factory.assert_openssl_accepts(&shop.path(&certificate));
+        assert_eq!(
+            shop.openssl(&format!("x509 -in {certificate} -noout -pubkey")),
+            shop.openssl(&format!("pkey -in {name}.pem -pubout"))
+        );
+    }
+    let issued = std::fs::read_to_string(shop.path("signed/issued.csv")).unwrap();
+    assert!(issued.contains("\nb,,x509_ca,,") && issued.contains("\nd,,x509_thumbprint,"), "{issued}");
+    // The batch alone is enough, and nothing is signed twice.
+    let again = shop.run("sign --ca ca --out signed --expect batch.csv");
+    assert_eq!(again.out, "0 issued, 3 already there, 2 refused: signed/issued.csv\n", "{}", again.err);
+    shop.write("ids.csv", "device_id\na\n");
+    assert!(shop.fails(2, "sign --ca ca --out signed --expect ids.csv").contains("there are no requests"));
+    assert!(shop.fails(2, "sign --ca ca --out signed").contains("REQUESTS"));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_request_may_come_through_a_pipe() {
+    let shop = Shop::new();
+    shop.ok("csr --device-id a --key-out a.pem --out a.csr");
+    shop.bash("cert-tool sign <(cat a.csr) --ca ca --out signed");
+    shop.factory.assert_openssl_accepts(&shop.path("signed/devices/a/cert.pem"));
 }

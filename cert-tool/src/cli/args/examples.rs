@@ -19,8 +19,13 @@ Examples:
 
 A thumbprint or serial number is looked for in all entries: a second for some millions.";
 pub(super) const PFX_EXAMPLES: &str = "\
-Example:
-  cert-tool pfx issued --device-id device01 --out device01.pfx --password-file pfx.password";
+Examples:
+  cert-tool pfx issued --device-id device01 --out device01.pfx --password-file pfx.password
+  cert-tool pfx issued --all --out pfx --password-file pfx.password
+  cert-tool pfx issued --from batch.csv --out pfx --legacy --password-file <(pass show pfx)
+
+Of many there is `pfx/devices/device01.pfx` and `pfx/modules/device01/module01.pfx`, with the names made
+safe for every file system; the same command again makes only what is missing.";
 pub(super) const RENEW_EXAMPLES: &str = "\
 Examples:
   cert-tool renew --ca ca --within 60d --out renewed
@@ -72,6 +77,7 @@ Examples:
   cert-tool issue --ca ca --from batch.csv --out issued
   cert-tool issue --ca ca --device-id device01 --module-id module01 --out issued
   cert-tool issue --ca ca --count 1000000 --pattern 'pump-{:06}' --out issued
+  cert-tool issue --ca ca --from batch.csv --out issued --pfx pfx --password-file pfx.password
 
 The same command again issues only what is missing. Rows with a `csr` get it signed.";
 pub(super) const SHOW_EXAMPLES: &str = "\
@@ -84,9 +90,11 @@ pub(super) const SIGN_EXAMPLES: &str = "\
 Examples:
   cert-tool sign module01.csr --ca ca --out signed
   cert-tool sign incoming --ca ca --out signed --expect batch.csv
+  cert-tool sign --ca ca --out signed --expect requests.csv --format csv > report.csv
 
 Only the public key is taken from a request. Its subject must be `CN=device01` or
-`CN=device01/module01`; one that is refused does not stop the others.";
+`CN=device01/module01`. One that is refused does not stop the others; the report says which, with its
+file, identity and rule.";
 pub(super) const TEST_PKI_EXAMPLES: &str = "\
 Example:
   cert-tool test-pki pki --seed 1 --at 2027-01-01

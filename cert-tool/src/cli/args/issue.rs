@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{IdentityArgs, KeyTypeArg};
+use super::{IdentityArgs, KeyTypeArg, PfxKindArgs};
 use crate::cli::unlock::UnlockArgs;
 use crate::cli::within;
 
@@ -94,6 +94,11 @@ pub(crate) struct IssueArgs {
     /// The kind of new keys.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) key_type: KeyTypeArg,
+    /// Then write a PFX file for each identity whose key is made here, to this folder: as `cert-tool pfx --all`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pfx: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) pfx_kind: PfxKindArgs,
     #[command(flatten)]
     pub(crate) issuing: IssuingArgs,
 }
@@ -122,9 +127,10 @@ pub(crate) struct RenewArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SignArgs {
     /// Requests, PEM or DER; of a folder all files that end in `.csr`, `.p10` or `.req`.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "expect")]
     pub(crate) requests: Vec<PathBuf>,
-    /// A batch file with the identities that may ask; others are refused.
+    /// A batch file with the identities that may ask; others are refused. Requests in its column `csr` (PEM,
+    /// DER in base64, or a path) are signed too.
     #[arg(long, value_name = "BATCH")]
     pub(crate) expect: Option<PathBuf>,
     #[command(flatten)]
