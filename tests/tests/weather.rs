@@ -80,6 +80,26 @@ fn a_storm_costs_time_and_not_one_row() -> Result<()> {
 }
 
 #[test]
+fn an_undo_in_a_storm_takes_all_back() -> Result<()> {
+    let devices = 10;
+    let station = Station::new()?;
+    let hub = served(&station, "127.0.0.1:0", None)?;
+    station.write("batch.csv", &devices_with_modules(devices))?;
+    station.provision(&hub, ["apply", "batch.csv"])?.expect_code(0)?;
+    let host = hub.host()?;
+    let (_, port) = host.split_once(':').context("the hub has a port")?;
+    hub.kill()?;
+    let hub = served(&station, &format!("127.0.0.1:{port}"), Some(STORM))?;
+    let ended = station.provision(&hub, ["undo", "1", "--format", "json"])?.expect_code(0)?;
+    let outcome: Value = serde_json::from_str(&ended.stdout)?;
+    ensure!(
+        outcome["totals"]["deleted"] == rows(devices) && outcome["verified"]["equal"] == rows(devices),
+        "{outcome}"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_hub_that_is_gone_is_waited_for_and_the_run_goes_on_when_it_is_back() -> Result<()> {
     let station = Station::new()?;
     let hub = served(&station, "127.0.0.1:0", Some("[[fault]]\neffect = 'delay'\nseconds = 0.2\n"))?;
