@@ -8,6 +8,7 @@
 //! | where certificates go, and what is in such a folder | [`IssuedStore`], [`Sink`], [`IssuedList`], [`IssuedFacts`], [`extract`], [`write_pfx`], [`write_pfx_files`] |
 //! | devices that keep their key | [`Csr`], [`CsrInput`], [`UnverifiedCsr`], [`create_csr`] |
 //! | certificates of any origin: thumbprints, dates, would a hub take them | [`Certificate`], [`read_certificate`], [`verify_certificate`] |
+//! | what a device shows when it connects: its chain and its key | [`read_chain`], [`read_private_key`] |
 //! | files of any kind: what is in them, what each says | [`read_documents`], [`Document`], [`Description`], [`thumbprints`] |
 //! | certificates to test others with, good and wrong | [`write_test_pki`], [`TestCase`] |
 //! | what goes wrong: with everything, with one identity | [`Error`], [`Refusal`] |
@@ -42,6 +43,7 @@ mod pem;
 mod pem_stream;
 mod pfx;
 mod policy;
+mod presented;
 mod public_key;
 mod reference;
 mod refusal;
@@ -76,6 +78,7 @@ pub use key::{KeyType, PrivateKey};
 pub use list::IssuedList;
 pub use pfx::{PfxFile, PfxOptions, PfxOutcome, PfxStyle, write_pfx, write_pfx_files};
 pub use policy::Policy;
+pub use presented::{read_chain, read_private_key};
 pub use public_key::{PublicKey, PublicKeyInput};
 pub use refusal::Refusal;
 pub use revocation::{Crl, Revocation};

@@ -1,9 +1,11 @@
 //! Reading a batch: from the rows of a file to what is wanted of each identity.
 
+mod files;
 mod load;
 mod row;
 mod twin_template;
 
+pub use files::{GivenFiles, RowFiles};
 pub use load::{BatchSink, Discard, LoadError, LoadOptions, Loaded, load, sha256_of_file};
 pub use row::MissingCertificates;
 pub use twin_template::{RenderedTwin, TemplateError, TwinTemplates};

@@ -19,6 +19,7 @@
 //! | what is on the hub? | [`mod@export`] |
 //! | how fast is the hub called, and what while it is down? | [`pace`] |
 //! | what would happen, and how long would it take? | [`plan`] |
+//! | do they let the devices in? | [`connect`] |
 //! | the command line | [`cli`] |
 
 pub mod alter;
@@ -28,6 +29,7 @@ pub mod batch;
 mod causes;
 pub mod cli;
 pub mod clock;
+pub mod connect;
 pub mod crew;
 pub mod desired;
 pub mod doctor;

@@ -8,7 +8,7 @@ use std::fmt;
 
 use hub_types::Etag;
 use hub_types::identity::Status;
-use hub_types::twin::{JsonObject, Twin};
+use hub_types::twin::{JsonObject, PropertySection, Twin};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -100,6 +100,18 @@ impl Standing {
     /// How the twin by itself stands: what is left to do once the identity is as the batch wants it.
     pub fn of_twin_alone(wanted: &DesiredIdentity, twin: &Twin, policy: TwinPolicy) -> Self {
         Self::compare_twins(wanted, twin, Besides::under(policy))
+    }
+
+    /// How the desired properties stand that a device or a module reads itself: it sees no more of its twin.
+    pub fn of_desired(wanted: &DesiredIdentity, found: &PropertySection) -> Self {
+        let mut differences = Vec::new();
+        contained("desired", &wanted.state.desired, Some(&found.values), &mut differences);
+        match differences.is_empty() {
+            true => Self::Equal,
+            false if found.version > 1 => Self::TwinWrittenSince(differences),
+            false if found.values.is_empty() => Self::TwinUnwritten,
+            false => Self::TwinDiffers(differences),
+        }
     }
 
     fn compare(wanted: &DesiredIdentity, found: Option<&Twin>, besides: Besides) -> Self {
@@ -339,6 +351,19 @@ mod tests {
         let difference = Difference { path: "desired.a.b".into(), wanted: json!(1), found: json!(2) };
         assert_eq!(difference.to_string(), "desired.a.b: batch has 1, hub has 2");
         assert_eq!(Standing::of(&wanted, Some(&found)), Standing::TwinWrittenSince(vec![difference]));
+    }
+
+    #[test]
+    fn what_a_device_reads_itself_is_judged_as_what_a_service_reads() {
+        let wanted = wanted(json!({"site": "m"}), json!({"a": {"b": 1}}));
+        let of = |desired, writes| {
+            let twin = twin(json!({}), desired, writes);
+            Standing::of_desired(&wanted, &twin.properties.desired)
+        };
+        assert_eq!(of(json!({"a": {"b": 1, "c": 2}}), 0), Standing::Equal);
+        assert_eq!(of(json!({}), 0), Standing::TwinUnwritten);
+        assert!(matches!(of(json!({"a": {"b": 2}}), 0), Standing::TwinDiffers(_)));
+        assert!(matches!(of(json!({"a": {"b": 2}}), 1), Standing::TwinWrittenSince(_)));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use local_hub::LocalHub;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::connect::{ConnectError, DeviceHub, DeviceHubAddress};
 use crate::hub::{HubClient, HubClientOptions};
 
 /// What the command line and the environment say about the hub.
@@ -67,6 +68,10 @@ pub struct OpenHub {
     pub name: String,
     /// The hub itself, where it runs in this process.
     pub local: Option<LocalHub>,
+    /// Whom to trust to be the hub.
+    pub trust: HubClientOptions,
+    /// The size of the hub, where it is known.
+    pub size: Option<HubSize>,
 }
 
 /// Why there is no hub to work on.
@@ -176,17 +181,29 @@ impl Target {
 
     /// Makes the hub ready to be called. The embedded one is started; nothing is sent to another.
     pub async fn open(self) -> Result<OpenHub, TargetError> {
+        self.open_with(local_hub::Config::default()).await
+    }
+
+    /// The same for devices to connect to. What the embedded hub takes are certificates of the CAs in
+    /// these PEM files, besides those that it knows by their thumbprints.
+    pub async fn open_for_devices(self, device_cas: Vec<PathBuf>) -> Result<OpenHub, TargetError> {
+        let mqtt = Some((std::net::Ipv4Addr::LOCALHOST, 0).into());
+        self.open_with(local_hub::Config { mqtt, device_cas, ..local_hub::Config::default() }).await
+    }
+
+    /// `embedded` is how the embedded hub is to run.
+    async fn open_with(self, embedded: local_hub::Config) -> Result<OpenHub, TargetError> {
         let name = self.name();
         match self {
-            Self::Embedded { data } => open_embedded(data, name).await,
+            Self::Embedded { data } => open_embedded(data, name, embedded).await,
             Self::Remote { access, ca_files, size } => {
                 let extra_roots = ca_files.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
-                let options = HubClientOptions { extra_roots, is_local: false };
-                let client = HubClient::new(access, &options).map_err(TargetError::Client)?;
+                let trust = HubClientOptions { extra_roots, is_local: false };
+                let client = HubClient::new(access, &trust).map_err(TargetError::Client)?;
                 if let Some(HubSize { tier, units }) = size {
                     client.pace().set_tier(tier, units);
                 }
-                Ok(OpenHub { client: Arc::new(client), name, local: None })
+                Ok(OpenHub { client: Arc::new(client), name, local: None, trust, size })
             }
         }
     }
@@ -204,6 +221,19 @@ impl std::fmt::Display for Target {
 }
 
 impl OpenHub {
+    /// The hub as devices see it: at its usual port, or where the embedded one listens, or at another
+    /// host and port.
+    pub fn for_devices(&self, elsewhere: Option<(String, u16)>) -> Result<DeviceHub, ConnectError> {
+        let address = DeviceHubAddress::of(self.client.host());
+        let embedded = self.local.as_ref().and_then(LocalHub::mqtt_addr);
+        let embedded = embedded.map(|address| (address.ip().to_string(), address.port()));
+        let address = match elsewhere.or(embedded) {
+            Some((host, port)) => address.at(host, port),
+            None => address,
+        };
+        DeviceHub::new(address, &self.trust, self.size)
+    }
+
     /// Lets go of the hub; the embedded one writes down all it knows and stops.
     pub async fn close(self) {
         if let Some(hub) = self.local {
@@ -212,15 +242,19 @@ impl OpenHub {
     }
 }
 
-async fn open_embedded(data: PathBuf, name: String) -> Result<OpenHub, TargetError> {
+async fn open_embedded(
+    data: PathBuf,
+    name: String,
+    config: local_hub::Config,
+) -> Result<OpenHub, TargetError> {
     let failed = |source| TargetError::Local { data: data.clone(), source };
-    let config = local_hub::Config { data: Some(data.clone()), ..local_hub::Config::default() };
+    let config = local_hub::Config { data: Some(data.clone()), ..config };
     let hub = LocalHub::start(config).await.map_err(failed)?;
     let access = hub.connection_string("iothubowner").map_err(failed)?;
     let extra_roots = vec![Zeroizing::new(hub.ca_pem().as_bytes().to_vec())];
-    let options = HubClientOptions { extra_roots, is_local: true };
-    let client = HubClient::new(access, &options).map_err(TargetError::Client)?;
-    Ok(OpenHub { client: Arc::new(client), name, local: Some(hub) })
+    let trust = HubClientOptions { extra_roots, is_local: true };
+    let client = HubClient::new(access, &trust).map_err(TargetError::Client)?;
+    Ok(OpenHub { client: Arc::new(client), name, local: Some(hub), trust, size: None })
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TargetError> {

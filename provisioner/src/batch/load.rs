@@ -11,6 +11,7 @@ use batch_file::{BadRow, BatchReader, OpenError, Problem, ReadOptions, Row, RowA
 use hub_types::DeviceId;
 use sha2::{Digest, Sha256};
 
+use super::files::GivenFiles;
 use super::row::{MissingCertificates, RowReader, problem};
 use super::twin_template::TwinTemplates;
 use crate::desired::{DesiredIdentity, GivenKeys};
@@ -23,6 +24,8 @@ pub struct LoadOptions {
     pub read: ReadOptions,
     /// What becomes of rows that need a certificate and name none.
     pub certificates: MissingCertificates,
+    /// Whether the files that rows name are noted, in [`Loaded::files`].
+    pub note_files: bool,
 }
 
 /// Where the rows and problems of a batch go as they are read.
@@ -56,6 +59,8 @@ pub struct Loaded {
     pub is_unusable: bool,
     /// The symmetric keys that the batch gives.
     pub keys: GivenKeys,
+    /// The certificates and private keys that the rows name, where they were to be noted.
+    pub files: Option<GivenFiles>,
     /// How far below its topmost parent each device is that has one in the batch.
     pub levels: Vec<(DeviceId, u32)>,
     /// The SHA-256 of the file, as upper-case hex.
@@ -73,6 +78,9 @@ impl Loaded {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
+    /// What files the rows name can't be noted.
+    #[error("the temporary file for what the rows name can't be written")]
+    Files(#[from] rusqlite::Error),
     /// The rows can't be kept.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -101,7 +109,7 @@ pub fn load(path: &Path, options: &LoadOptions, sink: &mut dyn BatchSink) -> Res
         file: &name,
         rows: RowReader { templates: TwinTemplates::new(), certificates: options.certificates },
         parents: HashMap::new(),
-        loaded: Loaded::default(),
+        loaded: Loaded { files: options.note_files.then(GivenFiles::new).transpose()?, ..Loaded::default() },
         sink,
     };
     for row in &mut reader {
@@ -141,7 +149,7 @@ struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    fn good(&mut self, row: Row) -> Result<(), LedgerError> {
+    fn good(&mut self, row: Row) -> Result<(), LoadError> {
         let mut problems = Vec::new();
         let wanted = self.rows.read(&row, self.file, &mut problems);
         problems.splice(0..0, row.warnings.iter().cloned());
@@ -154,6 +162,11 @@ impl Loading<'_> {
         if let Some(taken) = self.sink.row(row.line, wanted, &credentials)? {
             self.bad(BadRow { line: row.line, cells: None, problems: vec![self.taken(row.line, &taken)] });
             return Ok(());
+        }
+        if let Some(files) = &self.loaded.files
+            && (row.certificate.is_some() || row.private_key.is_some())
+        {
+            files.insert(&identity, row.certificate.as_deref(), row.private_key.as_deref())?;
         }
         match identity.module() {
             None => self.loaded.devices += 1,

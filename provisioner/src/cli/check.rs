@@ -23,7 +23,11 @@ struct Sums<'a> {
 }
 
 pub(super) fn run(args: &CheckArgs, printer: &Printer) -> Result<Exit, Failure> {
-    let options = LoadOptions { read: args.batch.read_options(), certificates: MissingCertificates::Issued };
+    let options = LoadOptions {
+        read: args.batch.read_options(),
+        certificates: MissingCertificates::Issued,
+        ..LoadOptions::default()
+    };
     let mut problems = Problems { printer, is_begun: false };
     let loaded = load(&args.batch.file, &options, &mut problems)?;
     problems.end(&args.batch.file.display().to_string(), &loaded);

@@ -100,7 +100,7 @@ fn load_hashed(
     wanted: Option<Sha256>,
     printer: &Printer,
 ) -> Result<(Loaded, String), Failure> {
-    let options = LoadOptions { read: args.read_options(), certificates };
+    let options = LoadOptions { read: args.read_options(), certificates, ..LoadOptions::default() };
     let mut sink = LedgerSink { loader, quarantine: rules.quarantine, printer, wanted };
     let loaded = load(&args.file, &options, &mut sink)?;
     if loaded.is_unusable || (loaded.bad_rows > 0 && !rules.skip_bad_rows) {

@@ -126,6 +126,7 @@ fn batch_of(
         let options = LoadOptions {
             read: batch_file::ReadOptions { map: run.options.map.clone() },
             certificates: MissingCertificates::Issued,
+            ..LoadOptions::default()
         };
         keys = load(path, &options, &mut Discard)?.keys;
     }

@@ -1,0 +1,85 @@
+//! What a device shows of itself when it connects: its certificate with those of the CAs above it, and
+//! the key that proves that it is its own.
+
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::certificate::{Certificate, read_certificate, read_certificates};
+use crate::error::Error;
+use crate::fs::read_bounded;
+use crate::list::ISSUING_CERTIFICATE;
+use crate::pem::{self, Block};
+use crate::reference::{self, Found, kind_of_bytes, kind_of_label, not_a};
+use crate::sink;
+
+/// Reads the certificate that a reference leads to, and behind it those of the CAs between it and the
+/// root, where they are at hand: in the same file, or beside it as `chain.pem` or `issuing.pem`.
+pub fn read_chain(reference: &Path) -> Result<Vec<Certificate>, Error> {
+    let mut chain = vec![read_certificate(reference)?];
+    let mut issuers = issuers(reference)?;
+    while let Some(at) = chain.last().and_then(|last| issuer_of(last, &issuers)) {
+        chain.push(issuers.swap_remove(at));
+    }
+    Ok(chain)
+}
+
+/// Reads the private key that a reference leads to, as DER: PKCS#8, SEC 1 or PKCS#1, not encrypted. In a
+/// PEM file it need not be the first block.
+pub fn read_private_key(reference: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let block = match reference::read(reference, WANTED)? {
+        Found::Pem(block) => block,
+        Found::Other(bytes) if bytes.first() == Some(&DER_SEQUENCE) => return Ok(Zeroizing::new(bytes)),
+        Found::Other(bytes) => return Err(not_a(reference, WANTED, kind_of_bytes(&bytes))),
+    };
+    if is_key(&block) {
+        return Ok(block.der);
+    }
+    if block.label == pem::ENCRYPTED_PRIVATE_KEY {
+        return Err(not_a(reference, WANTED, "an encrypted private key"));
+    }
+    // `openssl ecparam -genkey` puts the curve's name before the key, others a certificate.
+    let found = kind_of_label(&block.label);
+    key_behind(reference)?.ok_or_else(|| not_a(reference, WANTED, found))
+}
+
+/// The key in a PEM file that begins with something else.
+fn key_behind(reference: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    if reference::split(reference).is_some() {
+        return Ok(None);
+    }
+    let text = Zeroizing::new(read_bounded(reference, reference::MAX_FILE_BYTES)?);
+    let blocks = pem::blocks(&text).unwrap_or_default();
+    Ok(blocks.into_iter().find(is_key).map(|block| block.der))
+}
+
+fn is_key(block: &Block) -> bool {
+    matches!(block.label.as_str(), pem::PRIVATE_KEY | "EC PRIVATE KEY" | "RSA PRIVATE KEY")
+}
+
+/// Certificates that may be those of CAs above the one that a reference leads to.
+fn issuers(reference: &Path) -> Result<Vec<Certificate>, Error> {
+    if reference::split(reference).is_none() {
+        let others = read_certificates(reference)?.split_off(1);
+        if !others.is_empty() {
+            return Ok(others);
+        }
+    }
+    let folder = reference.parent().unwrap_or_else(|| Path::new(""));
+    let beside = [sink::CHAIN, ISSUING_CERTIFICATE].map(|name| folder.join(name));
+    match beside.iter().find(|path| path.exists()) {
+        Some(path) => read_certificates(path),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Where the issuer of a certificate is among others. A root, which issued itself, is none: whoever is
+/// shown the chain has it.
+fn issuer_of(certificate: &Certificate, others: &[Certificate]) -> Option<usize> {
+    others.iter().position(|other| {
+        other.subject() == certificate.issuer() && other.subject() != other.issuer() && other != certificate
+    })
+}
+
+const WANTED: &str = "a private key";
+const DER_SEQUENCE: u8 = 0x30;

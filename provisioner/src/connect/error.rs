@@ -1,0 +1,220 @@
+//! Why a device or a module could not connect, or not read its twin.
+
+use std::io;
+use std::time::Duration;
+
+use mqtt_protocol_core::mqtt::result_code::{ConnectReturnCode, MqttError};
+use rustls::AlertDescription;
+
+use super::DeviceHubAddress;
+
+/// Why connecting as a device or a module did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The hub was down for so long that it was given up.
+    #[error("the hub at {address} has taken no connection for {} min", away.as_secs() / 60)]
+    Down {
+        /// Where it should be.
+        address: DeviceHubAddress,
+        /// For how long.
+        away: Duration,
+    },
+    /// The hub closed the connection, without a word.
+    #[error("the hub hung up in the middle of {step}")]
+    HungUp {
+        /// What was going on.
+        step: &'static str,
+    },
+    /// The connection broke.
+    #[error("the connection broke in the middle of {step}")]
+    Lost {
+        /// What was going on.
+        step: &'static str,
+        /// How it broke.
+        source: io::Error,
+    },
+    /// The twin that came is none.
+    #[error("what the hub sent as the twin is no twin")]
+    Malformed(#[source] serde_json::Error),
+    /// What came is not MQTT, or not in this order.
+    #[error("the hub broke the protocol in the middle of {step} ({error:?})")]
+    Protocol {
+        /// What was going on.
+        step: &'static str,
+        /// What was wrong.
+        error: MqttError,
+    },
+    /// The hub does not let this identity in.
+    #[error("the hub refused the connection: {}", meaning(*.0))]
+    Refused(ConnectReturnCode),
+    /// The hub does not take the certificate.
+    #[error("the hub refused the certificate (TLS alert {0:?})")]
+    RefusedCertificate(AlertDescription),
+    /// The hub does not let the identity have answers about its twin.
+    #[error("the hub refused the subscription to answers about the twin")]
+    RefusedSubscription,
+    /// The hub's address or a root can't be used.
+    #[error("no connection can be made")]
+    Setup(#[source] rustls::Error),
+    /// The process is to stop.
+    #[error("stopped while connecting as devices")]
+    Stopped,
+    /// No answer came.
+    #[error("no answer within {} s in the middle of {step}", after.as_secs())]
+    TimedOut {
+        /// What was going on.
+        step: &'static str,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// The hub let the identity in, and then did not give it the twin.
+    #[error("the hub answered {status} to the request for the twin")]
+    TwinRefused {
+        /// An HTTP status.
+        status: u16,
+    },
+    /// There is nobody, or no way to get there.
+    #[error("no connection to {address}")]
+    Unreachable {
+        /// Where it should be.
+        address: DeviceHubAddress,
+        /// Why.
+        source: io::Error,
+    },
+    /// Whoever is there can't prove to be the hub.
+    #[error("the certificate of the hub at {address} is not trusted")]
+    Untrusted {
+        /// Where it is.
+        address: DeviceHubAddress,
+        /// Why.
+        source: io::Error,
+    },
+    /// A bug.
+    #[error("a worker failed")]
+    Worker(#[source] tokio::task::JoinError),
+}
+
+/// What an error means for what comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectErrorClass {
+    /// It will be refused the next time too.
+    Refused,
+    /// Nobody can connect from here as long as something is not mended.
+    Setup,
+    /// The process is to stop, or has waited long enough.
+    Stopped,
+    /// Too many connections or requests: later it will be taken.
+    Throttled,
+    /// It may pass.
+    Transient,
+}
+
+impl ConnectError {
+    /// What the error means for what comes next.
+    pub fn class(&self) -> ConnectErrorClass {
+        match self {
+            Self::HungUp { .. } | Self::Lost { .. } | Self::TimedOut { .. } | Self::Unreachable { .. } => {
+                ConnectErrorClass::Transient
+            }
+            Self::TwinRefused { status: 429 } | Self::Refused(ConnectReturnCode::ServerUnavailable) => {
+                ConnectErrorClass::Throttled
+            }
+            Self::TwinRefused { status: 500.. } => ConnectErrorClass::Transient,
+            Self::Malformed(_)
+            | Self::Protocol { .. }
+            | Self::Refused(_)
+            | Self::RefusedCertificate(_)
+            | Self::RefusedSubscription
+            | Self::TwinRefused { .. } => ConnectErrorClass::Refused,
+            Self::Setup(_) | Self::Untrusted { .. } | Self::Worker(_) => ConnectErrorClass::Setup,
+            Self::Down { .. } | Self::Stopped => ConnectErrorClass::Stopped,
+        }
+    }
+
+    /// Whether it would be the same for every identity.
+    pub(super) fn concerns_all(&self) -> bool {
+        matches!(self.class(), ConnectErrorClass::Setup | ConnectErrorClass::Stopped)
+    }
+
+    /// What to do about it, for people.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(ConnectReturnCode::ServerUnavailable) | Self::TwinRefused { status: 429 } => Some(
+                "the hub's tier and units bound its rate: name them with `--tier` and `--units`, or try again later",
+            ),
+            Self::Refused(_) => Some(
+                "see that the identity is on the hub and enabled, and that it is to prove who it is by this very \
+                 certificate or key: its thumbprint is one of the two there, or its CA is one that the hub knows, its \
+                 common name is the identity, and its time is not over",
+            ),
+            Self::RefusedCertificate(_) => Some("look at it with `cert-tool show` and `cert-tool verify`"),
+            Self::Down { .. } | Self::Unreachable { .. } => Some(
+                "let connections to this port out of the firewall (a proxy for HTTPS is of no use for MQTT), or name \
+                 where the hub listens for devices with `--mqtt HOST:PORT`",
+            ),
+            Self::Untrusted { .. } => Some(
+                "name the root of its certificate with `--ca-file FILE`; where something else listens on this port, \
+                 name the hub's with `--mqtt HOST:PORT`",
+            ),
+            _ => None,
+        }
+    }
+
+    /// What an error of a stream with TLS means.
+    pub(super) fn broken(error: io::Error, step: &'static str, address: &DeviceHubAddress) -> Self {
+        match tls_error(&error) {
+            Some(rustls::Error::InvalidCertificate(_)) => {
+                Self::Untrusted { address: address.clone(), source: error }
+            }
+            Some(rustls::Error::AlertReceived(alert)) if is_about_certificate(*alert) => {
+                Self::RefusedCertificate(*alert)
+            }
+            _ => Self::lost(error, step),
+        }
+    }
+
+    /// What an error of an open connection means. With TLS 1.3 a client learns only now what the server
+    /// thinks of its certificate.
+    pub(super) fn lost(error: io::Error, step: &'static str) -> Self {
+        match tls_error(&error) {
+            Some(rustls::Error::AlertReceived(alert)) if is_about_certificate(*alert) => {
+                Self::RefusedCertificate(*alert)
+            }
+            // Many servers do not say goodbye as TLS asks for.
+            _ if error.kind() == io::ErrorKind::UnexpectedEof => Self::HungUp { step },
+            _ => Self::Lost { step, source: error },
+        }
+    }
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+fn is_about_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::AccessDenied
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRequired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::DecryptError
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::UnknownCA
+            | AlertDescription::UnsupportedCertificate
+    )
+}
+
+fn meaning(code: ConnectReturnCode) -> &'static str {
+    match code {
+        ConnectReturnCode::NotAuthorized => "not authorised",
+        ConnectReturnCode::BadUserNameOrPassword => "bad user name or password",
+        ConnectReturnCode::ServerUnavailable => "it is not available now",
+        ConnectReturnCode::IdentifierRejected => "the client id is not taken",
+        ConnectReturnCode::UnacceptableProtocolVersion => "MQTT 3.1.1 is not taken",
+        ConnectReturnCode::Accepted => "it is accepted",
+    }
+}
