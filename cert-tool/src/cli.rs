@@ -36,6 +36,7 @@ use output::Output;
 
 /// Does what was asked, and says how it went.
 pub(crate) fn run() -> ExitCode {
+    cert_tool::keep_memory_private();
     let cli = Cli::parse();
     let mut output = Output::new(cli.format);
     // A panic is a bug, and has been printed by the hook; a station that scripts this must not take

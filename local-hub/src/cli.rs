@@ -21,6 +21,7 @@ mod state;
 
 /// Runs the command that this process was started with.
 pub fn run() -> ExitCode {
+    system::keep_memory_private();
     output::log_to_stderr();
     let done = match Args::parse().command {
         Command::ConnectionString(args) => connection_string(&args),

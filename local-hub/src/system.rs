@@ -1,4 +1,4 @@
-//! What depends on the operating system: private files and folders, locks, signals.
+//! What depends on the operating system: private files, folders and memory, locks, signals.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -44,6 +44,21 @@ pub(crate) fn replace_private_file(path: &Path, content: &[u8]) -> io::Result<()
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(new, path)
+}
+
+/// Keeps the memory of this process, with all the keys of the hub, out of core dumps, and from being read
+/// by other processes of the same user.
+pub(crate) fn keep_memory_private() {
+    // Where a system refuses, as some sandboxes do, there is nothing else that could be done.
+    #[cfg(unix)]
+    {
+        let _ = rlimit::setrlimit(rlimit::Resource::CORE, 0, 0);
+    }
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
 }
 
 /// Raises the number of files that this process may open as far as it may itself. A warning says when

@@ -19,6 +19,7 @@ mod export;
 mod failed_rows;
 mod failure;
 mod loading;
+mod logging;
 mod module;
 mod object;
 mod order;
@@ -34,10 +35,12 @@ mod work;
 
 /// Runs the program and answers its exit code.
 pub fn run() -> ExitCode {
+    cert_tool::keep_memory_private();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    logging::begin(cli.verbose);
     let printer = Printer::new(cli.format);
     let exit = std::panic::catch_unwind(|| dispatch(&cli, &printer)).unwrap_or(Ok(Exit::Bug));
     let exit = exit.unwrap_or_else(|failure| {

@@ -9,18 +9,26 @@ use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::twin::{JsonObject, Twin};
 use hub_types::{DeviceId, Etag, IdentityId, ModuleId};
 
-pub use client::{HubClient, HubClientOptions};
+pub use access::Access;
+pub use client::HubClient;
+pub use entra::{EntraAccess, EntraEnvironment, EntraError, SignIn};
 pub use error::{ErrorClass, HubError};
 pub use examine::Examination;
 pub use objects::{Condition, QueryPage, is_missing};
+pub(crate) use orphan::about_its_device;
+pub use transport::HubClientOptions;
 
+mod access;
 mod census;
 mod client;
+mod entra;
 mod error;
 mod examine;
 mod objects;
+mod orphan;
 mod retry;
 mod tokens;
+mod transport;
 
 /// A hub, as provisioning sees it. [`HubClient`] is the real one; tests have one that loses answers.
 pub trait Hub: Send + Sync + 'static {

@@ -1,21 +1,23 @@
 //! Which hub to work on, and how it is reached.
 //!
-//! In this order: `--local`, `--hub NAME` from `provisioner.toml`, the connection string of
-//! `IOTHUB_CONNECTION_STRING`, and with none of them the embedded local hub.
+//! In this order: `--local`, `--hub NAME` from `provisioner.toml`, `--host HOST` with Entra ID, the
+//! connection string of `IOTHUB_CONNECTION_STRING`, and with none of them the embedded local hub.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hub_types::connection_string::{ConnectionStringError, ServiceConnectionString};
+use hub_types::connection_string::{ConnectionStringError, HubHost, ServiceConnectionString};
 use hub_types::limits::Tier;
 use local_hub::LocalHub;
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::connect::{ConnectError, DeviceHub, DeviceHubAddress};
-use crate::hub::{HubClient, HubClientOptions};
+use crate::hub::{Access, EntraAccess, EntraEnvironment, HubClient, HubClientOptions, SignIn};
+pub use config::ConfigError;
+use config::{ConfiguredAccess, ConfiguredHub};
+
+mod config;
 
 /// What the command line and the environment say about the hub.
 #[derive(Debug, Default)]
@@ -24,6 +26,12 @@ pub struct TargetChoice {
     pub hub: Option<String>,
     /// The embedded hub, with its data in this folder.
     pub local: Option<PathBuf>,
+    /// A hub that is called with Entra ID.
+    pub host: Option<HubHost>,
+    /// How to sign in to Entra ID there.
+    pub sign_in: SignIn,
+    /// What the environment says about who signs in.
+    pub entra: EntraEnvironment,
     /// The value of `IOTHUB_CONNECTION_STRING`: a secret.
     pub connection_string: Option<Zeroizing<String>>,
     /// PEM files with roots to trust besides the system's.
@@ -52,7 +60,7 @@ pub enum Target {
     /// A hub elsewhere.
     Remote {
         /// The right to call it.
-        access: ServiceConnectionString,
+        access: Access,
         /// PEM files with roots to trust besides the system's.
         ca_files: Vec<PathBuf>,
         /// The size of the hub, where it is known.
@@ -81,14 +89,9 @@ pub enum TargetError {
     /// A root can't be used.
     #[error("a CA file can't be used")]
     Client(#[source] reqwest::Error),
-    /// The configuration file can't be understood.
-    #[error("`{}` can't be understood", path.display())]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: toml::de::Error,
-    },
+    /// The configuration file does not name the hub.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A connection string is wrong.
     #[error("the connection string in {place} can't be used")]
     ConnectionString {
@@ -113,14 +116,6 @@ pub enum TargetError {
         /// Why.
         source: local_hub::Error,
     },
-    /// The configuration file has no such hub.
-    #[error("`{CONFIG_FILE}` has no hub `{name}`; it has {known}")]
-    NoSuchHub {
-        /// The name asked for.
-        name: String,
-        /// The names there are.
-        known: String,
-    },
 }
 
 impl Target {
@@ -130,34 +125,29 @@ impl Target {
             return Ok(Self::Embedded { data });
         }
         if let Some(name) = &choice.hub {
-            return Self::configured(name, &choice, folder);
+            let hub = ConfiguredHub::read(name, folder)?;
+            return Self::configured(hub, choice);
         }
-        match &choice.connection_string {
-            Some(text) if !text.trim().is_empty() => {
-                let access = parse_access(text, "IOTHUB_CONNECTION_STRING")?;
-                Ok(Self::Remote { access, ca_files: choice.ca_files, size: choice.size })
-            }
-            _ => Ok(Self::Embedded { data: DEFAULT_LOCAL_DATA.into() }),
-        }
+        let access = match (choice.host, &choice.connection_string) {
+            (Some(host), _) => Access::Entra(EntraAccess::new(host, choice.sign_in, choice.entra)),
+            (None, Some(text)) if !text.trim().is_empty() => parse_access(text, "IOTHUB_CONNECTION_STRING")?,
+            _ => return Ok(Self::Embedded { data: DEFAULT_LOCAL_DATA.into() }),
+        };
+        Ok(Self::Remote { access, ca_files: choice.ca_files, size: choice.size })
     }
 
-    fn configured(name: &str, choice: &TargetChoice, folder: &Path) -> Result<Self, TargetError> {
-        let path = folder.join(CONFIG_FILE);
-        let text = read(&path)?;
-        let config: Config = toml::from_str(&String::from_utf8_lossy(&text))
-            .map_err(|source| TargetError::Config { path, source })?;
-        let Some(hub) = config.hubs.get(name) else {
-            let known: Vec<_> = config.hubs.keys().map(|name| format!("`{name}`")).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return Err(TargetError::NoSuchHub { name: name.to_owned(), known });
+    fn configured(hub: ConfiguredHub, choice: TargetChoice) -> Result<Self, TargetError> {
+        let access = match hub.access {
+            ConfiguredAccess::ConnectionString(file) => {
+                let text = Zeroizing::new(String::from_utf8_lossy(&read(&file)?).into_owned());
+                parse_access(&text, &format!("`{}`", file.display()))?
+            }
+            ConfiguredAccess::Entra(host, sign_in) => {
+                Access::Entra(EntraAccess::new(host, sign_in, choice.entra))
+            }
         };
-        let file = folder.join(&hub.connection_string_file);
-        let text = Zeroizing::new(String::from_utf8_lossy(&read(&file)?).into_owned());
-        let mut ca_files = choice.ca_files.clone();
-        ca_files.extend(hub.ca_file.as_ref().map(|ca| folder.join(ca)));
-        let units = hub.units.unwrap_or(NonZeroU32::MIN);
-        let size = choice.size.or_else(|| hub.tier.map(|tier| HubSize { tier, units }));
-        Ok(Self::Remote { access: parse_access(&text, &format!("`{}`", file.display()))?, ca_files, size })
+        let ca_files = choice.ca_files.into_iter().chain(hub.ca_file).collect();
+        Ok(Self::Remote { access, ca_files, size: choice.size.or(hub.size) })
     }
 
     /// The size of the hub, where it is known.
@@ -175,7 +165,7 @@ impl Target {
             Self::Embedded { data } => {
                 std::path::absolute(data).as_ref().unwrap_or(data).display().to_string()
             }
-            Self::Remote { access, .. } => access.host.to_string(),
+            Self::Remote { access, .. } => access.host().to_string(),
         }
     }
 
@@ -215,7 +205,7 @@ impl std::fmt::Display for Target {
             Self::Embedded { data } => {
                 write!(f, "the embedded local hub, with its data in {}", data.display())
             }
-            Self::Remote { access, .. } => write!(f, "{} as `{}`", access.host, access.policy),
+            Self::Remote { access, .. } => access.fmt(f),
         }
     }
 }
@@ -253,7 +243,7 @@ async fn open_embedded(
     let access = hub.connection_string("iothubowner").map_err(failed)?;
     let extra_roots = vec![Zeroizing::new(hub.ca_pem().as_bytes().to_vec())];
     let trust = HubClientOptions { extra_roots, is_local: true };
-    let client = HubClient::new(access, &trust).map_err(TargetError::Client)?;
+    let client = HubClient::new(Access::SharedKey(access), &trust).map_err(TargetError::Client)?;
     Ok(OpenHub { client: Arc::new(client), name, local: Some(hub), trust, size: None })
 }
 
@@ -263,37 +253,13 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TargetError> {
         .map_err(|source| TargetError::File { path: path.to_owned(), source })
 }
 
-fn parse_access(text: &str, place: &str) -> Result<ServiceConnectionString, TargetError> {
-    text.parse().map_err(|source| TargetError::ConnectionString { place: place.to_owned(), source })
+fn parse_access(text: &str, place: &str) -> Result<Access, TargetError> {
+    let access = text.parse::<ServiceConnectionString>();
+    access
+        .map(Access::SharedKey)
+        .map_err(|source| TargetError::ConnectionString { place: place.to_owned(), source })
 }
 
-/// `provisioner.toml`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Config {
-    #[serde(default)]
-    hubs: BTreeMap<String, ConfiguredHub>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ConfiguredHub {
-    /// A file that holds the connection string; relative to the configuration file.
-    connection_string_file: PathBuf,
-    /// A PEM file with a root to trust; relative to the configuration file.
-    ca_file: Option<PathBuf>,
-    /// The tier, which bounds the rate of calls.
-    #[serde(default, deserialize_with = "tier")]
-    tier: Option<Tier>,
-    /// The units of that tier; 1 where none are named.
-    units: Option<NonZeroU32>,
-}
-
-fn tier<'de, D: serde::Deserializer<'de>>(text: D) -> Result<Option<Tier>, D::Error> {
-    String::deserialize(text)?.parse().map(Some).map_err(serde::de::Error::custom)
-}
-
-const CONFIG_FILE: &str = "provisioner.toml";
 const DEFAULT_LOCAL_DATA: &str = ".local-hub";
 
 #[cfg(test)]
@@ -305,7 +271,7 @@ mod tests {
 
     fn folder_with_config(text: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(CONFIG_FILE), text).unwrap();
+        std::fs::write(folder.path().join("provisioner.toml"), text).unwrap();
         folder
     }
 
@@ -318,23 +284,28 @@ mod tests {
             format!("{}\n", ACCESS.replace("h.example", "line.example")),
         )
         .unwrap();
-        let resolve = |local: Option<&str>, hub: Option<&str>, environment: Option<&str>| {
-            let choice = TargetChoice {
-                hub: hub.map(str::to_owned),
-                local: local.map(PathBuf::from),
-                connection_string: environment.map(|text| Zeroizing::new(text.to_owned())),
-                ..TargetChoice::default()
+        let resolve =
+            |local: Option<&str>, hub: Option<&str>, host: Option<&str>, environment: Option<&str>| {
+                let choice = TargetChoice {
+                    hub: hub.map(str::to_owned),
+                    local: local.map(PathBuf::from),
+                    host: host.map(|host| host.parse().unwrap()),
+                    connection_string: environment.map(|text| Zeroizing::new(text.to_owned())),
+                    ..TargetChoice::default()
+                };
+                Target::resolve(choice, folder.path()).unwrap().to_string()
             };
-            Target::resolve(choice, folder.path()).unwrap().to_string()
-        };
         assert_eq!(
-            resolve(Some("x"), Some("line"), Some(ACCESS)),
+            resolve(Some("x"), Some("line"), Some("e.example"), Some(ACCESS)),
             "the embedded local hub, with its data in x"
         );
-        assert_eq!(resolve(None, Some("line"), Some(ACCESS)), "line.example as `iothubowner`");
+        let resolve = |hub, host, environment| resolve(None, hub, host, environment);
+        assert_eq!(resolve(Some("line"), Some("e.example"), Some(ACCESS)), "line.example as `iothubowner`");
+        assert_eq!(resolve(None, Some("e.example"), Some(ACCESS)), "e.example with Entra ID");
         assert_eq!(resolve(None, None, Some(ACCESS)), "h.example as `iothubowner`");
-        assert_eq!(resolve(None, None, None), "the embedded local hub, with its data in .local-hub");
-        assert_eq!(resolve(None, None, Some(" ")), "the embedded local hub, with its data in .local-hub");
+        let embedded = "the embedded local hub, with its data in .local-hub";
+        assert_eq!(resolve(None, None, None), embedded);
+        assert_eq!(resolve(None, None, Some(" ")), embedded);
     }
 
     #[test]
@@ -348,24 +319,20 @@ mod tests {
             };
             Target::resolve(choice, folder.path()).unwrap_err().to_string()
         };
-        assert_eq!(resolve(Some("lime"), None), "`provisioner.toml` has no hub `lime`; it has `line`");
         assert!(resolve(Some("line"), None).contains("line.txt"));
         let error = resolve(None, Some("HostName=h;SharedAccessKey=hunter2"));
         assert!(error.contains("IOTHUB_CONNECTION_STRING") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]
-    fn the_size_of_a_hub_stands_in_the_file_and_the_command_line_wins() {
-        let folder =
-            folder_with_config("[hubs.line]\nconnection_string_file = 'line.txt'\ntier = 's2'\nunits = 3\n");
+    fn the_size_on_the_command_line_wins() {
+        let folder = folder_with_config("[hubs.line]\nconnection_string_file = 'line.txt'\ntier = 'S2'\n");
         std::fs::write(folder.path().join("line.txt"), ACCESS).unwrap();
         let size = |size| {
             let choice = TargetChoice { hub: Some("line".into()), size, ..TargetChoice::default() };
-            Target::resolve(choice, folder.path()).unwrap().size().unwrap()
+            Target::resolve(choice, folder.path()).unwrap().size().unwrap().tier
         };
-        let [one, three] = [1, 3].map(|units| NonZeroU32::new(units).unwrap());
-        assert_eq!(size(None), HubSize { tier: Tier::S2, units: three });
-        let asked = HubSize { tier: Tier::S3, units: one };
-        assert_eq!(size(Some(asked)), asked);
+        assert_eq!(size(None), Tier::S2);
+        assert_eq!(size(Some(HubSize { tier: Tier::S3, units: NonZeroU32::MIN })), Tier::S3);
     }
 }

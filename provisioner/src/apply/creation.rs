@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
 use hub_types::bulk::{BulkError, BulkItem, BulkResult};
-use hub_types::identity::Status;
 use hub_types::limits::MAX_BULK_ITEMS;
 use hub_types::{DeviceId, ErrorCode};
 
 use super::observation::{observe, refused_or_fatal};
 use crate::desired::{DesiredIdentity, GivenKeys};
-use crate::hub::{ErrorClass, Hub, HubError};
+use crate::hub::{ErrorClass, Hub, HubError, about_its_device};
 use crate::lifecycle::Event;
 use crate::standing::Standing;
 
@@ -180,17 +179,10 @@ impl<H: Hub> Creator<H> {
             Err(error) if error.code() == Some(ErrorCode::ModuleAlreadyExistsOnDevice) => {
                 Ok(Event::AlreadyExists)
             }
-            // For the modules of a missing or a disabled device a hub says 401, as if the caller had
-            // no right.
-            Err(error) if error.class() == ErrorClass::Auth => {
-                let device = wanted.identity.device();
-                match self.hub.twin(&device.clone().into()).await? {
-                    None => Ok(Event::Refused(HubError::NoDevice(device.clone()))),
-                    Some(twin) if twin.status == Status::Disabled => Ok(Event::Refused(error)),
-                    Some(_) => Err(error),
-                }
+            Err(error) => {
+                let error = about_its_device(&*self.hub, wanted.identity.device(), error).await;
+                refused_or_fatal(error, Some(Event::Lost))
             }
-            Err(error) => refused_or_fatal(error, Some(Event::Lost)),
         }
     }
 

@@ -5,13 +5,15 @@ use std::path::PathBuf;
 
 use batch_file::ReadOptions;
 use cert_tool::SecretSource;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use hub_types::connection_string::HubHost;
 use hub_types::identity::StatusReason;
 use hub_types::limits::Tier;
 use hub_types::twin::{JsonObject, Nulls, Section, check_section};
 use zeroize::Zeroizing;
 
 use crate::alteration::Alteration;
+use crate::hub::{EntraEnvironment, SignIn};
 use crate::ledger::{LedgerLocation, LocationError, Operator, RunId};
 use crate::lifecycle::{Intent, Mode, TwinPolicy};
 use crate::target::{HubSize, TargetChoice};
@@ -41,6 +43,10 @@ pub(super) struct Cli {
     /// [env: PROVISIONER_LEDGER] [default: provisioner.ledger]
     #[arg(long, global = true, value_name = "FILE|URL")]
     ledger: Option<String>,
+    /// Say on stderr what is learnt of the hub; -vv every call to it; -vvv whatever there is to say. No
+    /// secret is among it. RUST_LOG chooses in finer grain.
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    pub(super) verbose: u8,
 }
 
 impl Cli {
@@ -459,6 +465,12 @@ pub(super) struct TargetArgs {
     /// IOTHUB_CONNECTION_STRING is used.
     #[arg(long, value_name = "NAME", conflicts_with = "local")]
     hub: Option<String>,
+    /// A hub that is called with Entra ID, for example line-3.azure-devices.net.
+    #[arg(long, value_name = "HOST", value_parser = parse_host, conflicts_with_all = ["hub", "local"])]
+    host: Option<HubHost>,
+    /// How to sign in to Entra ID.
+    #[arg(long, value_enum, value_name = "WAY", default_value_t, requires = "host")]
+    auth: SignIn,
     /// The embedded local hub, with its data in DIR.
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = ".local-hub")]
     local: Option<PathBuf>,
@@ -485,6 +497,9 @@ impl TargetArgs {
         TargetChoice {
             hub: self.hub.clone(),
             local: self.local.clone(),
+            host: self.host.clone(),
+            sign_in: self.auth,
+            entra: EntraEnvironment::read(|name| std::env::var(name).ok()),
             // Not a clap argument: those could be given on the command line, for all to see.
             connection_string: std::env::var("IOTHUB_CONNECTION_STRING").ok().map(Zeroizing::new),
             ca_files: self.ca_file.clone(),
@@ -517,6 +532,10 @@ fn parse_name(text: &str) -> Result<String, String> {
 
 fn parse_reason(text: &str) -> Result<StatusReason, String> {
     StatusReason::new(text).map_err(|error| error.to_string())
+}
+
+fn parse_host(text: &str) -> Result<HubHost, String> {
+    text.parse().map_err(|_| "must be a host name, such as `line-3.azure-devices.net`".to_owned())
 }
 
 fn parse_tag(text: &str) -> Result<String, String> {

@@ -1,22 +1,22 @@
 //! `doctor`: is this station ready?
 
-use std::path::Path;
-
 use super::args::{DoctorArgs, Format};
 use super::failure::{Exit, Failure};
-use super::object;
 use super::printer::Printer;
 use crate::doctor::{self, Verdict};
 use crate::ledger::LedgerLocation;
+use crate::target::Target;
 
 pub(super) async fn run(
     args: &DoctorArgs,
     ledger: &LedgerLocation,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
-    let hub = object::open(&args.target, printer).await?;
-    let folder = ledger.folder().unwrap_or_else(|| Path::new("."));
-    let checks = doctor::examine(&hub, folder).await;
+    let target = Target::resolve(args.target.choice(), ".".as_ref())?;
+    printer.note(format_args!("hub: {target}"));
+    let size = target.size();
+    let hub = target.open().await?;
+    let checks = doctor::examine(&hub, size, ledger).await;
     hub.close().await;
     match printer.format {
         Format::Json => printer.json(&checks),

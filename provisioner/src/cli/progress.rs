@@ -28,7 +28,8 @@ struct Lines {
 impl Progress {
     /// Progress of `total` rows of `what`, such as `provisioning`.
     pub(super) fn new(what: &'static str, total: u64) -> Arc<Self> {
-        let show = match io::stderr().is_terminal() {
+        // A bar and log lines would write over each other.
+        let show = match io::stderr().is_terminal() && !tracing::enabled!(tracing::Level::ERROR) {
             true => Show::Bar(bar(what, total)),
             false => {
                 let now = Instant::now();

@@ -169,7 +169,11 @@ impl Job<'_> {
         drop(keeping);
         progress.finish();
         logbook.write().await?;
-        let state = state?;
+        let state = state.inspect_err(|_| {
+            self.printer.note(format_args!(
+                "the ledger knows what was done; `provisioner resume {run}` does the rest"
+            ));
+        })?;
         let totals = ledger.lock().totals(run)?;
         let seconds = begun.elapsed().as_secs_f64();
         self.printer.note(format_args!(

@@ -1,10 +1,8 @@
 //! One method per call of the service REST API that provisioning needs.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use hub_types::bulk::{BulkItem, BulkResult};
-use hub_types::connection_string::ServiceConnectionString;
 use hub_types::identity::{Device, ModuleSpec};
 use hub_types::limits::OperationClass;
 use hub_types::symmetric_key::SymmetricKeys;
@@ -14,57 +12,50 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MA
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use crate::clock;
 use crate::pace::{CallEnd, Denied, Pace};
 
-use super::error::HubError;
+use super::access::{Access, TokenSource};
+use super::error::{ErrorClass, HubError};
 use super::retry::{Repeat, with_retry};
 use super::tokens::Tokens;
+use super::transport::HubClientOptions;
 use super::{Condition, Hub};
 
 /// A hub, and the right to call it.
 pub struct HubClient {
-    access: ServiceConnectionString,
     pub(super) http: reqwest::Client,
-    tokens: Tokens,
+    tokens: Tokens<TokenSource>,
     pace: Pace,
 }
 
-/// How to reach a hub.
-#[derive(Debug, Clone, Default)]
-pub struct HubClientOptions {
-    /// PEM of roots to trust besides the system's.
-    pub extra_roots: Vec<Zeroizing<Vec<u8>>>,
-    /// Whether the hub is on this machine: then only the extra roots are trusted, and no proxy is asked.
-    pub is_local: bool,
-}
-
 impl HubClient {
-    /// A client for the hub that the connection string names. Nothing is sent yet.
-    pub fn new(access: ServiceConnectionString, options: &HubClientOptions) -> Result<Self, reqwest::Error> {
-        let mut roots = Vec::new();
-        for pem in &options.extra_roots {
-            roots.extend(reqwest::Certificate::from_pem_bundle(pem)?);
-        }
-        let builder = reqwest::Client::builder()
-            .user_agent(concat!("provisioner/", env!("CARGO_PKG_VERSION")))
-            .https_only(true)
-            .tls_info(true)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT);
-        let builder = match options.is_local {
-            true => builder.tls_certs_only(roots).no_proxy(),
-            false if roots.is_empty() => builder,
-            false => builder.tls_certs_merge(roots),
-        };
-        Ok(Self { access, http: builder.build()?, tokens: Tokens::default(), pace: Pace::new() })
+    /// A client for the hub that the access is for. Nothing is sent yet.
+    pub fn new(access: Access, options: &HubClientOptions) -> Result<Self, reqwest::Error> {
+        let http = options.client()?.https_only(true).tls_info(true).build()?;
+        let tokens = Tokens::new(TokenSource { access, options: options.clone() });
+        Ok(Self { http, tokens, pace: Pace::new() })
     }
 
-    /// The host of the hub, as the connection string names it.
+    /// The right to call the hub.
+    pub fn access(&self) -> &Access {
+        &self.tokens.issuer().access
+    }
+
+    /// The host of the hub, with a port where it is not the standard one.
     pub fn host(&self) -> &str {
-        self.access.host.as_str()
+        self.access().host().as_str()
+    }
+
+    /// How the hub is reached.
+    pub fn options(&self) -> &HubClientOptions {
+        &self.tokens.issuer().options
+    }
+
+    /// Makes sure that there is a token. Nothing is sent to the hub.
+    pub async fn authorize(&self) -> Result<(), HubError> {
+        self.authorization().await.map(drop)
     }
 
     /// The budget that all calls to this hub share.
@@ -106,14 +97,7 @@ impl HubClient {
             Denied::Down(away) => HubError::Down { host: self.host().to_owned(), away },
             Denied::Stopped => HubError::Stopped,
         })?;
-        let answer = match self.send_now(&request).await {
-            // The token may have been signed with a clock that was wrong, or have been dropped by the
-            // hub: a new one is worth one try.
-            Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && self.tokens.renew(clock::now()) => {
-                self.send_now(&request).await
-            }
-            answer => answer,
-        };
+        let answer = self.send_now(&request).await;
         permit.ended(match &answer {
             Ok(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => CallEnd::Throttled,
             Ok(answer) if !answer.is_failure() => CallEnd::Served,
@@ -122,16 +106,31 @@ impl HubClient {
         answer
     }
 
-    /// Whether the hub answers at all.
+    /// Whether the hub answers at all, be it with a refusal.
     async fn answers(&self) -> bool {
-        let answer = self.send_now(&statistics()).await;
-        answer.is_ok_and(|answer| !answer.is_failure())
+        match self.send_now(&statistics()).await {
+            Ok(answer) => !answer.is_failure(),
+            Err(error) => error.class() == ErrorClass::Auth,
+        }
     }
 
+    /// Makes one call with the token at hand. The token may have been made with a clock that was wrong,
+    /// or have been dropped by the hub: where it is refused, a new one is worth one try.
     async fn send_now(&self, request: &Request) -> Result<Answer, HubError> {
+        let token = self.authorization().await?;
+        let answer = self.send_with(token.clone(), request).await?;
+        match answer.status {
+            StatusCode::UNAUTHORIZED if self.tokens.renew(&token, clock::now()).await => {
+                self.send_with(self.authorization().await?, request).await
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    async fn send_with(&self, token: HeaderValue, request: &Request) -> Result<Answer, HubError> {
         let url = format!("https://{}{}?api-version={API_VERSION}", self.host(), request.path);
         let method = request.method.clone();
-        let mut builder = self.http.request(method, url).header(AUTHORIZATION, self.authorization());
+        let mut builder = self.http.request(method, url).header(AUTHORIZATION, token);
         builder = builder.headers(request.headers.clone());
         if let Some(etag) = &request.if_match {
             builder = builder.header(IF_MATCH, etag);
@@ -140,6 +139,7 @@ impl HubClient {
             builder = builder.header(CONTENT_TYPE, "application/json; charset=utf-8").body(body.clone());
         }
         let response = builder.send().await.map_err(|error| self.no_answer(error))?;
+        tracing::debug!(operation = request.operation, path = request.path, status = %response.status());
         Ok(Answer {
             operation: request.operation,
             status: response.status(),
@@ -155,8 +155,8 @@ impl HubClient {
         }
     }
 
-    pub(super) fn authorization(&self) -> HeaderValue {
-        self.tokens.header(&self.access, clock::now())
+    pub(super) async fn authorization(&self) -> Result<HeaderValue, HubError> {
+        Ok(self.tokens.header(clock::now()).await?)
     }
 }
 
@@ -360,7 +360,3 @@ pub(super) fn to_body(value: &impl serde::Serialize) -> bytes::Bytes {
 }
 
 pub(super) const API_VERSION: &str = "2021-04-12";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// Under load a hub queues calls for tens of seconds before it refuses any: giving up sooner only
-/// adds load.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);

@@ -1,10 +1,13 @@
 //! What can go wrong with a call to a hub.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hub_types::bulk::BulkError;
 use hub_types::{DeviceId, ErrorCode};
 use serde_json::Value;
+
+use super::entra::EntraError;
 
 /// Why a call to the hub did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +16,9 @@ pub enum HubError {
     /// Creating says that the identity exists, reading says that it does not, again and again.
     #[error("the hub says that the identity exists and that it does not, again and again")]
     Contradiction,
+    /// The device that a module belongs to is disabled: a hub tells and does nothing about its modules.
+    #[error("device `{0}` is disabled, and a hub denies access to the modules of such a device")]
+    DisabledDevice(DeviceId),
     /// The hub was down for so long that it was given up. Nothing was sent.
     #[error("the hub at {host} has been down for {} min", away.as_secs() / 60)]
     Down {
@@ -41,6 +47,9 @@ pub enum HubError {
     /// The device that should be the parent is not on the hub, or is no edge device.
     #[error("parent `{0}` is not an edge device on the hub")]
     NoParent(DeviceId),
+    /// Entra ID gave no token. Nothing was sent.
+    #[error("Entra ID gave no token")]
+    NoToken(#[from] Arc<EntraError>),
     /// The hub answered with an error.
     #[error("the hub refused: {status}{} {message}", code.as_ref().map(|code| format!(" {code}:")).unwrap_or_default())]
     Refused {
@@ -88,10 +97,12 @@ impl HubError {
             Self::Down { .. } | Self::Lost(_) | Self::NoAnswer | Self::Stopped | Self::Unreachable { .. } => {
                 ErrorClass::Transient
             }
-            Self::Refused { status: 401, .. } => ErrorClass::Auth,
+            Self::NoToken(error) if error.may_pass() => ErrorClass::Transient,
+            Self::NoToken(_) | Self::Refused { status: 401, .. } => ErrorClass::Auth,
             Self::Refused { status: 429, .. } => ErrorClass::Throttled,
             Self::Refused { status: 408 | 500.., .. } => ErrorClass::Transient,
             Self::Contradiction
+            | Self::DisabledDevice(_)
             | Self::Malformed { .. }
             | Self::NoDevice(_)
             | Self::NoParent(_)
@@ -105,9 +116,11 @@ impl HubError {
             Self::Lost(_) | Self::Malformed { .. } | Self::NoAnswer => true,
             Self::Refused { .. } => self.class() == ErrorClass::Transient,
             Self::Contradiction
+            | Self::DisabledDevice(_)
             | Self::Down { .. }
             | Self::NoDevice(_)
             | Self::NoParent(_)
+            | Self::NoToken(_)
             | Self::Stopped
             | Self::Unreachable { .. } => false,
         }
@@ -142,9 +155,14 @@ impl HubError {
                 "check that the hub is up, that its name and port are right, and that its certificate is trusted \
                  (`--ca-file FILE` adds a root)",
             ),
+            (Self::NoToken(_), _) => Some(
+                "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or give this machine a managed \
+                 identity, or run `az login`; `--auth` names one of these ways",
+            ),
             (_, ErrorClass::Auth) => Some(
                 "check the connection string's policy and key, and this machine's clock; creating identities and \
-                 reading twins needs `iothubowner` or a policy with registry and service rights",
+                 reading twins needs `iothubowner` or a policy with registry and service rights, with Entra ID the \
+                 role `IoT Hub Data Contributor`",
             ),
             (_, ErrorClass::Throttled) => {
                 Some("the hub's tier and units bound its rate; run the same command again later")
@@ -218,7 +236,7 @@ impl Envelope {
 }
 
 /// A hub's words on one line and of bounded length; they may quote whole requests.
-fn shortened(message: &str) -> String {
+pub(super) fn shortened(message: &str) -> String {
     let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(MAX_MESSAGE_CHARS) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),

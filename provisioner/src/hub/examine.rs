@@ -18,10 +18,13 @@ pub struct Examination {
 }
 
 impl HubClient {
-    /// Makes one call and looks at its wrapping. An error only when no answer comes.
+    /// Makes one call and looks at its wrapping. An error only when no answer comes: without a token,
+    /// a refusal tells as much.
     pub async fn examine(&self) -> Result<Examination, HubError> {
         let url = format!("https://{}/statistics/devices?api-version={API_VERSION}", self.host());
-        let request = self.http.get(url).header(AUTHORIZATION, self.authorization());
+        let token = self.authorization().await.ok();
+        let request =
+            token.into_iter().fold(self.http.get(url), |request, token| request.header(AUTHORIZATION, token));
         let response = request.send().await.map_err(|error| self.no_answer(error))?;
         let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
         let tls = response.extensions().get::<TlsInfo>();

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::client::{HubClient, Request, identity_path, to_body, twin_path};
 use super::error::HubError;
+use super::orphan::about_its_device;
 use super::retry::{Repeat, with_retry};
 
 /// What a conditional write insists on (`If-Match`).
@@ -55,17 +56,20 @@ impl HubClient {
 
     /// Reads a module; `None` when there is none.
     pub async fn module(&self, identity: &IdentityId) -> Result<Option<Module>, HubError> {
-        self.get("get module", &identity_path(identity)).await
+        let module = self.get("get module", &identity_path(identity)).await;
+        self.of_module(identity.device(), module).await
     }
 
     /// The modules of a device, at most 50; `None` when there is no such device.
     pub async fn modules_of(&self, device: &DeviceId) -> Result<Option<Vec<Module>>, HubError> {
-        self.get("get modules", &format!("{}/modules", identity_path(&device.clone().into()))).await
+        let path = format!("{}/modules", identity_path(&device.clone().into()));
+        self.of_module(device, self.get("get modules", &path).await).await
     }
 
     /// Creates a module and answers it as the hub made it. One that exists is refused (409).
     pub async fn new_module(&self, identity: &IdentityId, spec: &ModuleSpec) -> Result<Module, HubError> {
-        self.put("create module", identity, spec, None).await
+        let module = self.put("create module", identity, spec, None).await;
+        self.of_module(identity.device(), module).await
     }
 
     /// Replaces a module as a whole, on the condition that nobody has changed it.
@@ -75,7 +79,8 @@ impl HubClient {
         spec: &ModuleSpec,
         condition: &Condition,
     ) -> Result<Module, HubError> {
-        self.put("replace module", identity, spec, Some(condition)).await
+        let module = self.put("replace module", identity, spec, Some(condition)).await;
+        self.of_module(identity.device(), module).await
     }
 
     /// Deletes a device with its modules, or a module.
@@ -84,11 +89,15 @@ impl HubClient {
         identity: &IdentityId,
         condition: &Condition,
     ) -> Result<(), HubError> {
-        with_retry(Repeat::WithoutEffect, || async {
+        let deleted = with_retry(Repeat::WithoutEffect, || async {
             let request = Request::new("delete identity", Method::DELETE, identity_path(identity));
             self.send(request.if_match(condition.header())).await?.success().map(drop)
         })
-        .await
+        .await;
+        match identity.module() {
+            Some(_) => self.of_module(identity.device(), deleted).await,
+            None => deleted,
+        }
     }
 
     /// Replaces the tags and the desired properties of a twin and answers the new twin.
@@ -132,6 +141,14 @@ impl HubClient {
             Ok(QueryPage { rows: answer.json()?, continuation })
         })
         .await
+    }
+
+    /// What came of a call about modules of a device.
+    async fn of_module<T>(&self, device: &DeviceId, result: Result<T, HubError>) -> Result<T, HubError> {
+        match result {
+            Err(error) => Err(about_its_device(self, device, error).await),
+            done => done,
+        }
     }
 
     async fn put<T: DeserializeOwned>(

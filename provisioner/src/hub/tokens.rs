@@ -1,88 +1,208 @@
 //! The token that calls are made with, renewed before it ends.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
-use hub_types::connection_string::ServiceConnectionString;
-use hub_types::sas::SasToken;
 use reqwest::header::HeaderValue;
 use time::{Duration, OffsetDateTime};
+use tokio::sync::Mutex;
 
-/// Holds the last token that was signed.
+use super::entra::EntraError;
+
+/// Where tokens come from.
+pub(super) trait Issuer {
+    /// Makes a token, or has one made.
+    fn issue(&self, now: OffsetDateTime) -> impl Future<Output = Result<Token, Arc<EntraError>>> + Send;
+}
+
+/// What an `Authorization` header says, and how long it is good for.
+pub(super) struct Token {
+    pub(super) header: HeaderValue,
+    pub(super) from: OffsetDateTime,
+    pub(super) until: OffsetDateTime,
+}
+
+/// Holds the last token for all calls of a client.
+pub(super) struct Tokens<I> {
+    issuer: I,
+    last: Mutex<Last>,
+}
+
 #[derive(Default)]
-pub(super) struct Tokens(Mutex<Option<Signed>>);
-
-struct Signed {
-    token: SasToken,
-    at: OffsetDateTime,
+struct Last {
+    token: Option<Token>,
+    /// Why no other could be had, and when that was.
+    failure: Option<(OffsetDateTime, Arc<EntraError>)>,
 }
 
-impl Tokens {
-    /// The value of an `Authorization` header: a token for the whole hub, signed anew when the last
-    /// one nears its end.
-    pub(super) fn header(&self, access: &ServiceConnectionString, now: OffsetDateTime) -> HeaderValue {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = last.take().filter(|last| (Duration::ZERO..RENEW_AFTER).contains(&(now - last.at)));
-        let fresh = fresh.unwrap_or_else(|| {
-            let end = u64::try_from((now + LIFETIME).unix_timestamp()).unwrap_or(0);
-            let token = SasToken::sign(access.host.as_str(), Some(&access.policy), &access.key, end);
-            Signed { token, at: now }
-        });
-        let text = last.insert(fresh).token.expose_text();
-        // A token is percent-encoded ASCII, so the empty default is never taken.
-        let mut value = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
-        value.set_sensitive(true);
-        value
+impl<I: Issuer> Tokens<I> {
+    pub(super) fn new(issuer: I) -> Self {
+        Self { issuer, last: Mutex::default() }
     }
 
-    /// Forgets a token that was refused, and answers whether a new one may fare better: it would be
-    /// the same again if it was signed just now.
-    pub(super) fn renew(&self, now: OffsetDateTime) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.take_if(|last| (now - last.at).abs() >= WORTH_RENEWING).is_some()
+    pub(super) fn issuer(&self) -> &I {
+        &self.issuer
+    }
+
+    /// The value of an `Authorization` header. Near its end a token is replaced; where that fails it is
+    /// used as long as it lasts. Whoever asks while another asks the issuer waits for the same token.
+    pub(super) async fn header(&self, now: OffsetDateTime) -> Result<HeaderValue, Arc<EntraError>> {
+        let mut last = self.last.lock().await;
+        if let Some(token) = last.token.as_ref().filter(|token| token.is_fresh(now)) {
+            return Ok(token.header.clone());
+        }
+        let failed_just_now = last.failure.as_ref().filter(|(at, _)| is_recent(now - *at, ASK_AGAIN));
+        let error = match failed_just_now {
+            Some((_, error)) => error.clone(),
+            None => match self.issuer.issue(now).await {
+                Ok(token) => return Ok(last.keep(token)),
+                Err(error) => last.failure.insert((now, error)).1.clone(),
+            },
+        };
+        match &last.token {
+            Some(old) if old.lasts(now) => {
+                tracing::warn!(%error, "the token can't be renewed; it lasts until {}", old.until);
+                Ok(old.header.clone())
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Lets go of a token that was refused, and answers whether another may fare better: it would be
+    /// the same again if it was issued just now.
+    pub(super) async fn renew(&self, refused: &HeaderValue, now: OffsetDateTime) -> bool {
+        let mut last = self.last.lock().await;
+        match &last.token {
+            Some(token) if token.header == refused && is_recent(now - token.from, WORTH_RENEWING) => false,
+            Some(token) if token.header == refused => {
+                *last = Last::default();
+                true
+            }
+            // Somebody else was refused too, and was faster.
+            _ => true,
+        }
     }
 }
 
-const LIFETIME: Duration = Duration::hours(1);
-/// Five minutes before its end, so that a clock that is a little off does no harm.
-const RENEW_AFTER: Duration = Duration::minutes(55);
+impl Last {
+    fn keep(&mut self, token: Token) -> HeaderValue {
+        self.failure = None;
+        self.token.insert(token).header.clone()
+    }
+}
+
+impl Token {
+    /// Whether it need not be replaced yet. A token from the future was made before the clock was set.
+    fn is_fresh(&self, now: OffsetDateTime) -> bool {
+        let lifetime = self.until - self.from;
+        let renewed = self.from + (lifetime - RENEW_BEFORE_END).max(lifetime / 2);
+        (self.from..renewed).contains(&now)
+    }
+
+    fn lasts(&self, now: OffsetDateTime) -> bool {
+        (self.from..self.until).contains(&now)
+    }
+}
+
+fn is_recent(age: Duration, limit: Duration) -> bool {
+    age.abs() < limit
+}
+
+/// So that a clock that is a little off does no harm; a short-lived token is renewed at half its life.
+const RENEW_BEFORE_END: Duration = Duration::minutes(5);
 const WORTH_RENEWING: Duration = Duration::minutes(1);
+/// An issuer that failed is not asked again by everybody who waited for it.
+const ASK_AGAIN: Duration = Duration::seconds(5);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     const NOON: OffsetDateTime = OffsetDateTime::UNIX_EPOCH.saturating_add(Duration::days(20_000));
 
-    fn header(tokens: &Tokens, now: OffsetDateTime) -> String {
-        let access =
-            "HostName=h.example;SharedAccessKeyName=iothubowner;SharedAccessKey=AQEBAQEBAQEBAQEBAQEBAQ==";
-        tokens.header(&access.parse().unwrap(), now).to_str().unwrap().to_owned()
+    /// Gives numbered tokens with this lifetime, or fails.
+    struct Numbered {
+        lifetime: Duration,
+        number: Mutex<u32>,
+        fails: Mutex<bool>,
     }
 
-    #[test]
-    fn a_token_is_renewed_in_the_middle_of_a_run_before_it_ends() {
-        let tokens = Tokens::default();
-        let first = header(&tokens, NOON);
-        assert!(first.contains(&format!("se={}", (NOON + LIFETIME).unix_timestamp())), "{first}");
-        assert_eq!(header(&tokens, NOON + Duration::minutes(54)), first);
-        let second = header(&tokens, NOON + Duration::minutes(55));
-        assert_ne!(second, first);
-        assert_eq!(header(&tokens, NOON + Duration::minutes(100)), second);
+    impl Issuer for Numbered {
+        async fn issue(&self, now: OffsetDateTime) -> Result<Token, Arc<EntraError>> {
+            let mut number = self.number.lock().unwrap();
+            *number += 1;
+            match *self.fails.lock().unwrap() {
+                true => Err(Arc::default()),
+                false => Ok(Token { header: (*number).into(), from: now, until: now + self.lifetime }),
+            }
+        }
     }
 
-    #[test]
-    fn a_clock_that_was_set_back_makes_a_new_token() {
-        let tokens = Tokens::default();
-        assert_ne!(header(&tokens, NOON), header(&tokens, NOON - Duration::hours(2)));
+    fn tokens(lifetime: Duration) -> Tokens<Numbered> {
+        Tokens::new(Numbered { lifetime, number: Mutex::new(0), fails: Mutex::new(false) })
     }
 
-    #[test]
-    fn a_refused_token_is_replaced_once_and_not_when_it_is_new() {
-        let tokens = Tokens::default();
-        header(&tokens, NOON);
-        assert!(!tokens.renew(NOON));
-        assert!(tokens.renew(NOON + Duration::minutes(2)));
-        header(&tokens, NOON + Duration::minutes(2));
-        assert!(!tokens.renew(NOON + Duration::minutes(2)));
+    async fn number(tokens: &Tokens<Numbered>, now: OffsetDateTime) -> Result<u32, Arc<EntraError>> {
+        tokens.header(now).await.map(|header| header.to_str().unwrap().parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_token_is_renewed_in_the_middle_of_a_run_before_it_ends() {
+        let tokens = tokens(Duration::hours(1));
+        for (minutes, expected) in [(0, 1), (54, 1), (55, 2), (100, 2), (110, 3)] {
+            assert_eq!(number(&tokens, NOON + Duration::minutes(minutes)).await.unwrap(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_that_lasts_for_minutes_only_is_not_asked_for_with_each_call() {
+        let tokens = tokens(Duration::minutes(4));
+        for (minutes, expected) in [(0, 1), (1, 1), (2, 2)] {
+            assert_eq!(number(&tokens, NOON + Duration::minutes(minutes)).await.unwrap(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_set_back_makes_a_new_token() {
+        let tokens = tokens(Duration::hours(1));
+        assert_eq!(number(&tokens, NOON).await.unwrap(), 1);
+        assert_eq!(number(&tokens, NOON - Duration::hours(2)).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_refused_token_is_replaced_once_and_not_when_it_is_new() {
+        let tokens = tokens(Duration::hours(1));
+        let (first, later) = (tokens.header(NOON).await.unwrap(), NOON + Duration::minutes(2));
+        assert!(!tokens.renew(&first, NOON).await);
+        assert!(tokens.renew(&first, later).await);
+        let second = tokens.header(later).await.unwrap();
+        assert_ne!(first, second);
+        assert!(!tokens.renew(&second, later).await);
+        // Another call that was under way with the first token need not give up.
+        assert!(tokens.renew(&first, later).await);
+    }
+
+    #[tokio::test]
+    async fn a_token_is_used_to_its_end_when_no_other_can_be_had() {
+        let tokens = tokens(Duration::hours(1));
+        number(&tokens, NOON).await.unwrap();
+        *tokens.issuer().fails.lock().unwrap() = true;
+        assert_eq!(number(&tokens, NOON + Duration::minutes(56)).await.unwrap(), 1);
+        number(&tokens, NOON + Duration::minutes(60)).await.unwrap_err();
+        *tokens.issuer().fails.lock().unwrap() = false;
+        number(&tokens, NOON + Duration::minutes(61)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_issuer_that_fails_is_not_asked_by_everybody() {
+        let tokens = tokens(Duration::hours(1));
+        *tokens.issuer().fails.lock().unwrap() = true;
+        for _ in 0..100 {
+            number(&tokens, NOON).await.unwrap_err();
+        }
+        assert_eq!(*tokens.issuer().number.lock().unwrap(), 1);
+        number(&tokens, NOON + Duration::seconds(6)).await.unwrap_err();
+        assert_eq!(*tokens.issuer().number.lock().unwrap(), 2);
     }
 }

@@ -1,0 +1,183 @@
+//! The way to the hub: its name, its ports, its certificates, its clock.
+
+use std::time::{Duration, SystemTime};
+
+use cert_tool::Certificate;
+use tokio::net::{TcpStream, lookup_host};
+
+use super::Check;
+use crate::causes::with_causes;
+use crate::clock;
+use crate::hub::HubClient;
+use crate::target::OpenHub;
+
+pub(super) async fn checks(hub: &OpenHub) -> Vec<Check> {
+    let (name, port) = split_port(hub.client.host());
+    let mut checks = vec![dns(name).await, port_of_rest(name, port).await];
+    checks.extend(answer(&hub.client).await);
+    checks.extend(match hub.local {
+        Some(_) => ["mqtt port", "mqtt tls"]
+            .map(|check| Check::skipped(check, "the embedded hub is for this process only"))
+            .into(),
+        None => mqtt(&hub.client, name).await,
+    });
+    checks
+}
+
+async fn dns(name: &str) -> Check {
+    match lookup_host((name, HTTPS)).await {
+        Ok(addresses) => {
+            let mut addresses: Vec<_> = addresses.map(|address| address.ip().to_string()).collect();
+            addresses.dedup();
+            Check::ok("dns", format!("{name} is {}", addresses.join(", ")))
+        }
+        Err(error) => Check::fail(
+            "dns",
+            format!("{name}: {error}"),
+            "check the hub's name, and this station's name server",
+        ),
+    }
+}
+
+async fn port_of_rest(name: &str, port: u16) -> Check {
+    match reach(name, port).await {
+        Ok(_) => Check::ok("https port", format!("{name}:{port} takes connections")),
+        Err(error) if std::env::var_os("HTTPS_PROXY").is_some() => {
+            Check::skipped("https port", format!("{name}:{port}: {error}; HTTPS_PROXY is used instead"))
+        }
+        Err(error) => Check::fail(
+            "https port",
+            format!("{name}:{port}: {error}"),
+            "let outgoing connections to this port through the firewall, or set HTTPS_PROXY",
+        ),
+    }
+}
+
+/// What an answer tells, be it a refusal: whose certificate the hub shows, and what time it is there.
+async fn answer(hub: &HubClient) -> Vec<Check> {
+    match hub.examine().await {
+        Ok(examination) => {
+            let chain: Vec<_> = examination.certificate.iter().map(Vec::as_slice).collect();
+            vec![certificates(TLS, &chain), clock_of(examination.date)]
+        }
+        Err(error) => vec![
+            Check::fail(TLS, with_causes(&error), UNTRUSTED),
+            Check::skipped("clock", "the hub can't be asked"),
+        ],
+    }
+}
+
+/// The port of devices. The provisioner itself needs it for `verify --connect` only.
+async fn mqtt(hub: &HubClient, name: &str) -> Vec<Check> {
+    let stream = match reach(name, MQTT).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            let seen = format!("{name}:{MQTT}: {error}");
+            let remedy = "needed by devices only: let port 8883 through the firewall";
+            return vec![
+                Check::warning("mqtt port", seen, remedy),
+                Check::skipped("mqtt tls", "there is no connection"),
+            ];
+        }
+    };
+    let handshake = tokio::time::timeout(CONNECT_TIMEOUT, hub.options().handshake(name, stream)).await;
+    vec![
+        Check::ok("mqtt port", format!("{name}:{MQTT} takes connections")),
+        match handshake {
+            Ok(Ok(chain)) => certificates("mqtt tls", &chain.iter().map(AsRef::as_ref).collect::<Vec<_>>()),
+            Ok(Err(error)) => Check::warning("mqtt tls", with_causes(&*error), UNTRUSTED),
+            Err(_) => Check::warning("mqtt tls", no_answer(), "look what listens there: it speaks no TLS"),
+        },
+    ]
+}
+
+async fn reach(name: &str, port: u16) -> Result<TcpStream, String> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((name, port))).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(no_answer()),
+    }
+}
+
+fn no_answer() -> String {
+    format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())
+}
+
+/// Certificates that the hub showed (DER), its own first. That they are trusted is known.
+fn certificates(check: &'static str, chain: &[&[u8]]) -> Check {
+    let chain: Vec<_> = chain.iter().filter_map(|der| Certificate::from_der(der)).collect();
+    let Some(own) = chain.first() else {
+        return Check::ok(check, "the hub's certificate is trusted");
+    };
+    let end = chain.iter().map(Certificate::not_after).min().unwrap_or_else(|| own.not_after());
+    let left = (end - clock::now()).whole_days();
+    let (subject, issuer) = (own.subject(), own.issuer());
+    let seen = format!("certificate of {subject} by {issuer}, valid for {left} days more");
+    match left {
+        ..CERTIFICATE_DAYS => Check::warning(check, seen, "the hub's certificate ends soon"),
+        _ => Check::ok(check, seen),
+    }
+}
+
+fn clock_of(hub: Option<SystemTime>) -> Check {
+    let Some(hub) = hub else {
+        return Check::skipped("clock", "the hub does not tell its time");
+    };
+    let here = SystemTime::from(clock::now());
+    let (off, word) = match here.duration_since(hub) {
+        Ok(ahead) => (ahead, "ahead of"),
+        Err(behind) => (behind.duration(), "behind"),
+    };
+    let seen = format!("this station's clock is {} s {word} the hub's", off.as_secs());
+    match off {
+        off if off >= CLOCK_FAILS => Check::fail(
+            "clock",
+            seen,
+            "set this station's clock: tokens and certificates made here would be refused",
+        ),
+        off if off >= CLOCK_WARNS => Check::warning("clock", seen, "set this station's clock"),
+        _ => Check::ok("clock", seen),
+    }
+}
+
+fn split_port(host: &str) -> (&str, u16) {
+    match host.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse().ok()?))) {
+        Some((name, port)) => (name, port),
+        None => (host, HTTPS),
+    }
+}
+
+/// The check that fails when no answer of the hub can be had.
+pub(super) const TLS: &str = "tls";
+const UNTRUSTED: &str = "where the hub's certificate is not trusted, name its root with --ca-file; a proxy that opens \
+                         TLS must be told to leave the hub alone";
+const HTTPS: u16 = 443;
+const MQTT: u16 = 8883;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A SAS token that seems to be from the future or already over is refused.
+const CLOCK_FAILS: Duration = Duration::from_secs(300);
+const CLOCK_WARNS: Duration = Duration::from_secs(60);
+const CERTIFICATE_DAYS: i64 = 7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Verdict;
+
+    #[test]
+    fn a_host_without_a_port_is_called_on_443() {
+        assert_eq!(split_port("hub.example"), ("hub.example", 443));
+        assert_eq!(split_port("localhost:9443"), ("localhost", 9443));
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_noticed_in_both_directions() {
+        let now = SystemTime::from(clock::now());
+        let verdict = |hub| clock_of(Some(hub)).verdict;
+        assert_eq!(verdict(now), Verdict::Ok);
+        assert_eq!(verdict(now + Duration::from_secs(120)), Verdict::Warning);
+        assert_eq!(verdict(now - Duration::from_secs(120)), Verdict::Warning);
+        assert_eq!(verdict(now + Duration::from_secs(3600)), Verdict::Fail);
+        assert_eq!(clock_of(None).verdict, Verdict::Skipped);
+    }
+}

@@ -1,0 +1,80 @@
+//! This station itself: its disk, and the ledger.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::Check;
+use crate::causes::with_causes;
+use crate::ledger::{Ledger, LedgerError, LedgerLocation};
+
+pub(super) async fn checks(location: &LedgerLocation) -> Vec<Check> {
+    let disk = disk(location.folder().unwrap_or_else(|| Path::new(".")));
+    let location = location.clone();
+    // A ledger's calls wait for a disk or a database.
+    let ledger = tokio::task::spawn_blocking(move || ledger(&location)).await;
+    std::iter::once(disk).chain(ledger).collect()
+}
+
+/// Whether the folder of the ledger can be written to, and how much fits into it.
+fn disk(folder: &Path) -> Check {
+    let shown = folder.display();
+    let written = tempfile::tempfile_in(folder).and_then(|mut file| {
+        file.write_all(&[0; TRIED_BYTES])?;
+        file.sync_all()
+    });
+    if let Err(error) = written {
+        return Check::fail(
+            "disk",
+            format!("can't write to {shown}: {error}"),
+            "the ledger must be written: make room, or choose another folder with --ledger FILE",
+        );
+    }
+    match fs4::available_space(folder) {
+        Ok(bytes) if bytes < DISK_WARNS => Check::warning(
+            "disk",
+            format!("{} MiB free in {shown}", bytes >> 20),
+            "a run of a million rows needs about 1 GiB",
+        ),
+        Ok(bytes) => Check::ok("disk", format!("{} GiB free in {shown}", bytes >> 30)),
+        Err(error) => Check::warning("disk", format!("free space of {shown}: {error}"), "look at it by hand"),
+    }
+}
+
+/// Whether the ledger can be read. That of a file is made by the first run.
+fn ledger(location: &LedgerLocation) -> Check {
+    match Ledger::open_to_read(location).and_then(|mut ledger| ledger.runs()) {
+        Ok(runs) => Check::ok("ledger", format!("{location} has {} runs", runs.len())),
+        Err(LedgerError::Missing { path }) => {
+            Check::ok("ledger", format!("{} will be made by the first run", path.display()))
+        }
+        Err(error) => Check::fail(
+            "ledger",
+            with_causes(&error),
+            "check the file, or that the database is up and lets this user in; --ledger names another",
+        ),
+    }
+}
+
+const TRIED_BYTES: usize = 64 * 1024;
+const DISK_WARNS: u64 = 1 << 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Verdict;
+
+    #[test]
+    fn a_folder_that_is_not_there_can_not_be_written_to() {
+        assert_eq!(disk(Path::new("/no/such/folder")).verdict, Verdict::Fail);
+        assert_ne!(disk(tempfile::tempdir().unwrap().path()).verdict, Verdict::Fail);
+    }
+
+    #[test]
+    fn a_file_that_is_no_ledger_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("line.ledger");
+        assert_eq!(ledger(&LedgerLocation::File(path.clone())).verdict, Verdict::Ok);
+        std::fs::write(&path, "no ledger, but long enough to be taken for one".repeat(100)).unwrap();
+        assert_eq!(ledger(&LedgerLocation::File(path)).verdict, Verdict::Fail);
+    }
+}

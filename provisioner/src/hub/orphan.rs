@@ -1,0 +1,21 @@
+//! Modules whose device is not there, or is disabled.
+
+use hub_types::identity::Status;
+use hub_types::{DeviceId, ErrorCode};
+
+use super::{Hub, HubError};
+
+/// What the refusal of a call about a module really says. Of the modules of a device that is missing or
+/// disabled a hub answers 401 to the key of a policy, as if it had no right, and 404 to who came by Entra
+/// ID: so the device is looked at.
+pub(crate) async fn about_its_device(hub: &impl Hub, device: &DeviceId, refusal: HubError) -> HubError {
+    if refusal.status() != Some(401) && refusal.code() != Some(ErrorCode::DeviceNotFound) {
+        return refusal;
+    }
+    match hub.twin(&device.clone().into()).await {
+        Ok(None) => HubError::NoDevice(device.clone()),
+        Ok(Some(twin)) if twin.status == Status::Disabled => HubError::DisabledDevice(device.clone()),
+        Ok(Some(_)) => refusal,
+        Err(error) => error,
+    }
+}
