@@ -65,6 +65,14 @@ impl Database {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
+    /// Everything in a database, as PostgreSQL's own tool writes it down.
+    pub fn dump(&self, name: &str) -> Result<Vec<u8>> {
+        let mut dump = Command::new(tool("pg_dump")?);
+        let output = dump.env("PGPASSWORD", DATABASE_PASSWORD).arg(self.url(name)).output()?;
+        ensure!(output.status.success(), "pg_dump: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(output.stdout)
+    }
+
     /// Stops the server as an administrator does who does not wait for anybody, and starts it again.
     pub fn restart(&mut self) -> Result<()> {
         self.stop("INT")?;

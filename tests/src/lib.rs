@@ -5,7 +5,11 @@
 mod database;
 mod served_hub;
 mod station;
+mod token_service;
 
 pub use database::{DATABASE_PASSWORD, Database};
 pub use served_hub::{LoggedRequest, ServedHub};
 pub use station::{Ended, Station, devices_with_modules, from_env, repository};
+#[cfg(unix)]
+pub use token_service::az;
+pub use token_service::{Manner, SIGN_IN_SECRET, TokenService};

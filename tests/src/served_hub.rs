@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use hub_types::connection_string::ServiceConnectionString;
@@ -68,9 +68,19 @@ impl ServedHub {
 
     /// Serves with these arguments, and waits until the hub is ready.
     pub fn start_with(station: &Station, data: &str, args: &[&str]) -> Result<Self> {
+        Self::start_command(station, data, args, station.command("local-hub")?)
+    }
+
+    /// Serves with all its log lines in a file of the station.
+    pub fn start_loud(station: &Station, data: &str, args: &[&str], log: &str) -> Result<Self> {
+        let mut command = station.command("local-hub")?;
+        command.env("RUST_LOG", "trace").stderr(std::fs::File::create(station.path(log))?);
+        Self::start_command(station, data, args, command)
+    }
+
+    fn start_command(station: &Station, data: &str, args: &[&str], mut command: Command) -> Result<Self> {
         let (data, log) = (station.path(data), station.path("requests.jsonl"));
-        let mut process = station
-            .command("local-hub")?
+        let mut process = command
             .arg("serve")
             .args(args)
             .arg("--data")
@@ -146,6 +156,11 @@ impl ServedHub {
             request.header("Content-Type", "application/json; charset=utf-8").body((*body).to_owned())
         });
         Ok(request.send()?.error_for_status()?.text()?)
+    }
+
+    /// The number of its process.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Kills the hub as the kernel would.

@@ -55,10 +55,7 @@ impl Station {
         let mut command = Command::new(built(binary)?);
         command.current_dir(self.folder()).stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
-            if name
-                .to_str()
-                .is_some_and(|name| name.starts_with("IOTHUB_") || name.starts_with("PROVISIONER_"))
-            {
+            if name.to_str().is_some_and(|name| OURS.iter().any(|prefix| name.starts_with(prefix))) {
                 command.env_remove(name);
             }
         }
@@ -134,3 +131,6 @@ fn built(binary: &str) -> Result<PathBuf> {
     ensure!(path.exists(), "{} is not built: run `cargo build --workspace --bins` first", path.display());
     Ok(path)
 }
+
+/// What chooses a hub or signs in to one.
+const OURS: [&str; 5] = ["AZURE_", "IDENTITY_", "IOTHUB_", "MSI_", "PROVISIONER_"];

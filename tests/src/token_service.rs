@@ -1,0 +1,190 @@
+//! Stand-ins for the services that give tokens of Entra ID, which no test can reach: the authority that
+//! applications sign in to, the metadata service of a machine with a managed identity, and `az`.
+//!
+//! They speak the protocols that Microsoft documents, insist on the secret that they should be shown,
+//! and hand out tokens that the local hub has signed. Source: "OAuth 2.0 client credentials flow",
+//! "How to use managed identities for App Service".
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::{ServedHub, Station};
+
+/// What an application or a machine has to show.
+pub const SIGN_IN_SECRET: &str = "canary-of-the-sign-in-2718";
+
+/// A service that gives tokens as long as the test process lives.
+#[derive(Debug)]
+pub struct TokenService {
+    url: String,
+    certificate: Option<PathBuf>,
+    shared: Arc<Shared>,
+}
+
+/// How a service answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// It gives tokens, and says that they last for so many seconds.
+    Gives(u32),
+    /// It refuses, as it does a secret that is over.
+    Refuses,
+}
+
+#[derive(Debug)]
+struct Shared {
+    manner: Mutex<Manner>,
+    requests: Mutex<Vec<String>>,
+    token: String,
+}
+
+impl TokenService {
+    /// The authority, over TLS. Who calls it must trust [`TokenService::certificate`].
+    pub fn authority(station: &Station, hub: &ServedHub) -> Result<Self> {
+        let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+        let certificate = station.write("authority.pem", &signed.cert.pem())?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signed.signing_key.serialize_der()));
+        let tls = ServerConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(vec![signed.cert.der().clone()], key)?;
+        let tls = Arc::new(tls);
+        let service =
+            Self::serve("https", hub.entra_token(station, "data-contributor")?, move |stream, shared| {
+                let connection = ServerConnection::new(tls.clone())?;
+                answer(StreamOwned::new(connection, stream), shared)
+            })?;
+        Ok(Self { certificate: Some(certificate), ..service })
+    }
+
+    /// The metadata service, over plain HTTP, which leads to a token with this role.
+    pub fn metadata(station: &Station, hub: &ServedHub, role: &str) -> Result<Self> {
+        Self::serve("http", hub.entra_token(station, role)?, answer)
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its certificate, which is its own root.
+    pub fn certificate(&self) -> Option<&PathBuf> {
+        self.certificate.as_ref()
+    }
+
+    /// Changes how it answers from now on.
+    pub fn set_manner(&self, manner: Manner) {
+        *self.shared.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
+    }
+
+    /// The requests so far: method, path, headers and body as one text.
+    pub fn requests(&self) -> Vec<String> {
+        self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn serve(
+        scheme: &str,
+        token: String,
+        serve: impl Fn(TcpStream, &Shared) -> Result<()> + Send + 'static,
+    ) -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let url = format!("{scheme}://localhost:{}", listener.local_addr()?.port());
+        let (manner, requests) = (Mutex::new(Manner::Gives(3600)), Mutex::default());
+        let shared = Arc::new(Shared { manner, requests, token });
+        let ours = shared.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // A client that goes away shows in what the test sees of the client.
+                let _ = serve(stream, &ours);
+            }
+        });
+        Ok(Self { url, certificate: None, shared })
+    }
+}
+
+/// Serves one request, and closes the connection.
+fn answer(mut stream: impl Read + Write, shared: &Shared) -> Result<()> {
+    let request = read_request(&mut stream)?;
+    let manner = *shared.manner.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_known = request.contains(SIGN_IN_SECRET);
+    shared.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+    let (status, body) = match manner {
+        Manner::Gives(seconds) if is_known => ("200 OK", granted(&shared.token, seconds)?),
+        _ => ("401 Unauthorized", REFUSED.to_owned()),
+    };
+    let length = body.len();
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )?;
+    Ok(stream.flush()?)
+}
+
+/// What both services answer: each client takes the members that it knows.
+fn granted(token: &str, seconds: u32) -> Result<String> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+    let end = now + u64::from(seconds);
+    Ok(format!(
+        r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{seconds},"expires_on":"{end}","resource":"https://iothubs.azure.net"}}"#
+    ))
+}
+
+fn read_request(stream: &mut impl Read) -> Result<String> {
+    let mut reader = BufReader::new(stream);
+    let mut request = String::new();
+    let mut length = 0;
+    loop {
+        let begin = request.len();
+        ensure!(reader.read_line(&mut request)? > 0, "the request ends early");
+        let line = request.get(begin..).unwrap_or_default().trim().to_ascii_lowercase();
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse()?;
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(request + &String::from_utf8(body)?)
+}
+
+impl ServedHub {
+    /// A token that the hub itself made, as Entra ID would for somebody with this role. The hub takes it
+    /// when it serves with `--entra-test`.
+    pub fn entra_token(&self, station: &Station, role: &str) -> Result<String> {
+        let mut command = station.command("local-hub")?;
+        let made = command.args(["entra-token", "--role", role, "--data"]).arg(self.data()).output()?;
+        ensure!(made.status.success(), "{made:?}");
+        Ok(String::from_utf8(made.stdout)?.trim().to_owned())
+    }
+}
+
+/// Puts a program `az` into a folder of the station, for PATH, and answers the folder. Asked for a token
+/// of IoT Hub, it prints what the real one prints; with no token, that nobody is logged in.
+#[cfg(unix)]
+pub fn az(station: &Station, token: Option<&str>) -> Result<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = station.path("az-bin");
+    std::fs::create_dir_all(&folder)?;
+    let script = match token {
+        Some(token) => format!(
+            "#!/bin/sh\n[ \"$*\" = 'account get-access-token -o json --scope https://iothubs.azure.net/.default' ] || exit 2\n\
+             end=$(($(date +%s) + 3600))\n\
+             printf '{{\"accessToken\": \"{token}\", \"expiresOn\": \"2999-01-01 00:00:00.000000\", \"expires_on\": %s, \
+             \"subscription\": \"s\", \"tenant\": \"t\", \"tokenType\": \"Bearer\"}}\\n' \"$end\"\n"
+        ),
+        None => "#!/bin/sh\necho \"ERROR: Please run 'az login' to setup account.\" >&2\nexit 1\n".to_owned(),
+    };
+    std::fs::write(folder.join("az"), script)?;
+    std::fs::set_permissions(folder.join("az"), std::fs::Permissions::from_mode(0o755))?;
+    std::fs::canonicalize(&folder).context("the folder of `az` was made just now")
+}
+
+const REFUSED: &str = r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided.","error_codes":[7000215]}"#;
