@@ -4,7 +4,8 @@
 
 #![cfg(unix)]
 
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use tests::{Ended, Manner, SIGN_IN_SECRET, ServedHub, Station, TokenService, az};
@@ -159,5 +160,59 @@ fn tokens_are_renewed_in_the_middle_of_a_run() -> Result<()> {
     ensure!(applied.stdout.contains("300 created"), "{applied:?}");
     let tokens = authority.requests().len();
     ensure!(tokens > 1, "the first token would not have lasted");
+    Ok(())
+}
+
+#[test]
+fn an_application_that_is_locked_out_stops_its_run_and_resumes_it_later() -> Result<()> {
+    let station = Station::new()?;
+    station.write("batch.csv", &tests::devices_with_modules(300))?;
+    station
+        .write("faults.toml", "[[fault]]\noperation = 'BulkRegistry'\neffect = 'delay'\nseconds = 0.8\n")?;
+    let hub = hub(&station, &["--faults", &station.path("faults.toml").to_string_lossy()])?;
+    let authority = TokenService::authority(&station, &hub)?;
+    authority.set_manner(Manner::Gives(2));
+    let apply = provisioner(&station, &hub, &["apply", "batch.csv", "--workers", "1"])?;
+    let mut apply = with_secret(apply, &authority, SIGN_IN_SECRET);
+    let apply = apply.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while hub.requests()?.iter().all(|request| request.writes() == 0) {
+        ensure!(Instant::now() < deadline, "nothing was created");
+    }
+    authority.set_manner(Manner::Refuses);
+    let stopped = Ended::of(apply.wait_with_output()?)?.expect_code(3)?;
+    ensure!(stopped.stderr.contains("AADSTS7000215"), "{}", stopped.stderr);
+    ensure!(stopped.stderr.contains("`provisioner resume 1` does the rest"), "{}", stopped.stderr);
+
+    authority.set_manner(Manner::Gives(3600));
+    let resume = provisioner(&station, &hub, &["resume"])?;
+    let resumed = run(with_secret(resume, &authority, SIGN_IN_SECRET))?.expect_code(0)?;
+    ensure!(resumed.stdout.contains("900 rows = 900 created"), "{}", resumed.stdout);
+    Ok(())
+}
+
+/// What is said of a module whose device is missing, is disabled, or is another's to see.
+#[test]
+fn modules_without_a_device_are_told_apart_from_credentials_without_a_right() -> Result<()> {
+    let station = Station::new()?;
+    let hub = hub(&station, &[])?;
+    for (device, status) in [("off", "disabled"), ("on", "enabled")] {
+        station.provision(&hub, ["device", "create", "-d", device, "--status", status])?.expect_code(0)?;
+    }
+    let metadata = TokenService::metadata(&station, &hub, "data-contributor")?;
+    for (device, said) in
+        [("nowhere", "device `nowhere` is not on the hub"), ("off", "device `off` is disabled")]
+    {
+        let create = ["module", "create", "-d", device, "-m", "m"];
+        let by_key = station.provision(&hub, create)?.expect_code(3)?;
+        ensure!(by_key.stderr.contains(said), "{}", by_key.stderr);
+        let by_machine =
+            run(with_machine(provisioner(&station, &hub, &create)?, &metadata))?.expect_code(3)?;
+        ensure!(by_machine.stderr.contains(said), "{}", by_machine.stderr);
+    }
+    let twins = TokenService::metadata(&station, &hub, "twin-contributor")?;
+    let show = provisioner(&station, &hub, &["module", "create", "-d", "on", "-m", "m"])?;
+    let denied = run(with_machine(show, &twins))?.expect_code(3)?;
+    ensure!(denied.stderr.contains("401") && denied.stderr.contains("role"), "{}", denied.stderr);
     Ok(())
 }
