@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use hub_types::IdentityId;
 use hub_types::limits::OperationClass;
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -108,9 +109,12 @@ impl DeviceHub {
         &self.address
     }
 
-    /// Opens a connection without saying who is there: whether there is a hub, and one to be trusted.
-    pub async fn knock(&self) -> Result<(), ConnectError> {
-        self.open(None).await.map(drop)
+    /// Opens a connection without saying who is there: whether there is a hub, and one to be trusted. The
+    /// answer is the certificates that it shows, its own first.
+    pub async fn knock(&self) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+        let stream = self.open(None).await?;
+        let (_, tls) = stream.get_ref();
+        Ok(tls.peer_certificates().unwrap_or_default().to_vec())
     }
 
     /// Connects as an identity and reads its twin. What may pass is tried again, for minutes.

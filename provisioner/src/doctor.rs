@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::ledger::LedgerLocation;
-use crate::target::{HubSize, OpenHub};
+use crate::target::OpenHub;
 
 mod network;
 mod rights;
@@ -69,13 +69,13 @@ impl Check {
 }
 
 /// Looks at this station, and at everything between it and the hub.
-pub async fn examine(hub: &OpenHub, size: Option<HubSize>, ledger: &LedgerLocation) -> Vec<Check> {
+pub async fn examine(hub: &OpenHub, ledger: &LedgerLocation) -> Vec<Check> {
     let mut checks = station::checks(ledger).await;
     let network = network::checks(hub).await;
     let is_reached = network.iter().all(|check| check.name != network::TLS || check.verdict != Verdict::Fail);
     checks.extend(network);
     checks.extend(match is_reached {
-        true => rights::checks(&hub.client, size).await,
+        true => rights::checks(&hub.client, hub.size).await,
         // Without an answer each call would be tried for minutes.
         false => rights::NAMES.map(|name| Check::skipped(name, "the hub can't be asked")).into(),
     });

@@ -2,21 +2,18 @@
 
 use super::args::{DoctorArgs, Format};
 use super::failure::{Exit, Failure};
+use super::object;
 use super::printer::Printer;
 use crate::doctor::{self, Verdict};
 use crate::ledger::LedgerLocation;
-use crate::target::Target;
 
 pub(super) async fn run(
     args: &DoctorArgs,
     ledger: &LedgerLocation,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
-    let target = Target::resolve(args.target.choice(), ".".as_ref())?;
-    printer.note(format_args!("hub: {target}"));
-    let size = target.size();
-    let hub = target.open().await?;
-    let checks = doctor::examine(&hub, size, ledger).await;
+    let hub = object::open(&args.target, printer).await?;
+    let checks = doctor::examine(&hub, ledger).await;
     hub.close().await;
     match printer.format {
         Format::Json => printer.json(&checks),

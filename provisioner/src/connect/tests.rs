@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::clock;
 use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState, GivenKeys};
-use crate::hub::{Hub, HubClient};
+use crate::hub::{Access, Hub, HubClient};
 
 /// A line with a hub and a CA that the hub knows.
 struct Line {
@@ -43,7 +43,8 @@ impl Line {
         let hub = LocalHub::start(config).await.unwrap();
         let root = hub.ca_pem().as_bytes().to_vec();
         let trust = HubClientOptions { extra_roots: vec![root.into()], is_local: true };
-        let client = HubClient::new(hub.connection_string("iothubowner").unwrap(), &trust).unwrap();
+        let client =
+            HubClient::new(Access::SharedKey(hub.connection_string("iothubowner").unwrap()), &trust).unwrap();
         Self { hub, client, trust, ca, folder }
     }
 

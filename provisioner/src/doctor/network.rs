@@ -8,6 +8,7 @@ use tokio::net::{TcpStream, lookup_host};
 use super::Check;
 use crate::causes::with_causes;
 use crate::clock;
+use crate::connect::ConnectError;
 use crate::hub::HubClient;
 use crate::target::OpenHub;
 
@@ -17,9 +18,8 @@ pub(super) async fn checks(hub: &OpenHub) -> Vec<Check> {
     checks.extend(answer(&hub.client).await);
     checks.extend(match hub.local {
         Some(_) => ["mqtt port", "mqtt tls"]
-            .map(|check| Check::skipped(check, "the embedded hub is for this process only"))
-            .into(),
-        None => mqtt(&hub.client, name).await,
+            .map(|check| Check::skipped(check, "the embedded hub is for this process only")),
+        None => mqtt(hub).await,
     });
     checks
 }
@@ -41,7 +41,7 @@ async fn dns(name: &str) -> Check {
 
 async fn port_of_rest(name: &str, port: u16) -> Check {
     match reach(name, port).await {
-        Ok(_) => Check::ok("https port", format!("{name}:{port} takes connections")),
+        Ok(()) => Check::ok("https port", format!("{name}:{port} takes connections")),
         Err(error) if std::env::var_os("HTTPS_PROXY").is_some() => {
             Check::skipped("https port", format!("{name}:{port}: {error}; HTTPS_PROXY is used instead"))
         }
@@ -67,40 +67,32 @@ async fn answer(hub: &HubClient) -> Vec<Check> {
     }
 }
 
-/// The port of devices. The provisioner itself needs it for `verify --connect` only.
-async fn mqtt(hub: &HubClient, name: &str) -> Vec<Check> {
-    let stream = match reach(name, MQTT).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            let seen = format!("{name}:{MQTT}: {error}");
-            let remedy = "needed by devices only: let port 8883 through the firewall";
-            return vec![
-                Check::warning("mqtt port", seen, remedy),
-                Check::skipped("mqtt tls", "there is no connection"),
-            ];
-        }
+/// The port of devices. The provisioner itself needs it only to connect as they do.
+async fn mqtt(hub: &OpenHub) -> [Check; 2] {
+    let (port, tls) = ("mqtt port", "mqtt tls");
+    let door = match hub.for_devices(None) {
+        Ok(door) => door.with_deadline(CONNECT_TIMEOUT),
+        Err(error) => return [port, tls].map(|check| Check::skipped(check, with_causes(&error))),
     };
-    let handshake = tokio::time::timeout(CONNECT_TIMEOUT, hub.options().handshake(name, stream)).await;
-    vec![
-        Check::ok("mqtt port", format!("{name}:{MQTT} takes connections")),
-        match handshake {
-            Ok(Ok(chain)) => certificates("mqtt tls", &chain.iter().map(AsRef::as_ref).collect::<Vec<_>>()),
-            Ok(Err(error)) => Check::warning("mqtt tls", with_causes(&*error), UNTRUSTED),
-            Err(_) => Check::warning("mqtt tls", no_answer(), "look what listens there: it speaks no TLS"),
-        },
-    ]
-}
-
-async fn reach(name: &str, port: u16) -> Result<TcpStream, String> {
-    match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((name, port))).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(no_answer()),
+    let takes_connections = Check::ok(port, format!("{} takes connections", door.address()));
+    match door.knock().await {
+        Ok(chain) => {
+            [takes_connections, certificates(tls, &chain.iter().map(AsRef::as_ref).collect::<Vec<_>>())]
+        }
+        Err(error @ ConnectError::Unreachable { .. }) => {
+            let remedy = "needed by devices only: let port 8883 through the firewall";
+            [Check::warning(port, with_causes(&error), remedy), Check::skipped(tls, "there is no connection")]
+        }
+        Err(error) => [takes_connections, Check::warning(tls, with_causes(&error), UNTRUSTED)],
     }
 }
 
-fn no_answer() -> String {
-    format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())
+async fn reach(name: &str, port: u16) -> Result<(), String> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((name, port))).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())),
+    }
 }
 
 /// Certificates that the hub showed (DER), its own first. That they are trusted is known.
@@ -152,7 +144,6 @@ pub(super) const TLS: &str = "tls";
 const UNTRUSTED: &str = "where the hub's certificate is not trusted, name its root with --ca-file; a proxy that opens \
                          TLS must be told to leave the hub alone";
 const HTTPS: u16 = 443;
-const MQTT: u16 = 8883;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A SAS token that seems to be from the future or already over is refused.
 const CLOCK_FAILS: Duration = Duration::from_secs(300);

@@ -48,11 +48,6 @@ impl HubClient {
         self.access().host().as_str()
     }
 
-    /// How the hub is reached.
-    pub fn options(&self) -> &HubClientOptions {
-        &self.tokens.issuer().options
-    }
-
     /// Makes sure that there is a token. Nothing is sent to the hub.
     pub async fn authorize(&self) -> Result<(), HubError> {
         self.authorization().await.map(drop)
