@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::creation::{Creator, outdated};
 use super::observation::refused_or_fatal;
 use crate::desired::{DesiredAuth, DesiredIdentity, GivenKeys};
-use crate::hub::{Hub, HubError};
+use crate::hub::{Hub, HubError, is_missing};
 use crate::lifecycle::Event;
 use crate::standing::Difference;
 
@@ -80,7 +80,7 @@ impl<H: Hub> Creator<H> {
     async fn delete_one(&self, identity: &IdentityId, etag: Option<&Etag>) -> Result<Event, HubError> {
         match self.hub().delete(identity, etag).await {
             Ok(()) => Ok(Event::IdentityUpdated),
-            Err(error) if outdated(&error) || error.status() == Some(404) => Ok(Event::Outdated(error)),
+            Err(error) if outdated(&error) || is_missing(&error) => Ok(Event::Outdated(error)),
             Err(error) => refused_or_fatal(error, Some(Event::Lost)),
         }
     }

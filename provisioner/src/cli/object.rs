@@ -30,7 +30,8 @@ pub(super) fn missing(identity: &IdentityId) -> Failure {
 /// An error of a call that is about one object.
 pub(super) fn refused(error: HubError, identity: &IdentityId) -> Failure {
     match error.status() {
-        _ if is_missing(&error) => missing(identity),
+        None => error.into(),
+        Some(_) if is_missing(&error) => missing(identity),
         Some(409) => Failure::new(Exit::Refused, format!("`{identity}` exists already"))
             .hint("`update` changes what is there; `show` prints it"),
         Some(412) => Failure::new(Exit::Refused, format!("`{identity}` has been changed by somebody else"))

@@ -63,7 +63,10 @@ impl HubClient {
     /// The modules of a device, at most 50; `None` when there is no such device.
     pub async fn modules_of(&self, device: &DeviceId) -> Result<Option<Vec<Module>>, HubError> {
         let path = format!("{}/modules", identity_path(&device.clone().into()));
-        self.of_module(device, self.get("get modules", &path).await).await
+        match self.of_module(device, self.get("get modules", &path).await).await {
+            Err(HubError::NoDevice(_)) => Ok(None),
+            modules => modules,
+        }
     }
 
     /// Creates a module and answers it as the hub made it. One that exists is refused (409).
@@ -181,9 +184,9 @@ impl HubClient {
     }
 }
 
-/// Whether the hub says that the object of the call does not exist.
+/// Whether the hub says that the object of the call does not exist, or the device that it belongs to.
 pub fn is_missing(error: &HubError) -> bool {
-    error.status() == Some(StatusCode::NOT_FOUND.as_u16())
+    matches!(error, HubError::NoDevice(_)) || error.status() == Some(StatusCode::NOT_FOUND.as_u16())
 }
 
 const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");
