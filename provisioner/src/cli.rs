@@ -12,6 +12,7 @@ use printer::Printer;
 mod alter;
 mod apply;
 mod args;
+mod audit;
 mod check;
 mod device;
 mod doctor;
@@ -21,12 +22,14 @@ mod failure;
 mod loading;
 mod logging;
 mod module;
+mod new_file;
 mod object;
 mod order;
 mod plan;
 mod planned;
 mod printer;
 mod progress;
+mod report;
 mod resume;
 mod runs;
 mod twin;
@@ -64,7 +67,8 @@ fn dispatch(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Verify(args) => block_on(verify::run(args, printer)),
         Verb::Runs => runs::list(ledger, printer),
         Verb::Status(args) => runs::status(args.run, ledger, printer),
-        Verb::Report(args) => runs::report(args, ledger, printer),
+        Verb::Report(args) => report::run(args, ledger, printer),
+        Verb::Audit(args) => audit::run(args, ledger, printer),
         Verb::Doctor(args) => block_on(doctor::run(args, ledger, printer)),
         Verb::Export(args) => block_on(export::run(args, printer)),
         Verb::Device(verb) => block_on(device::run(verb, printer)),

@@ -20,11 +20,13 @@
 //! | how fast is the hub called, and what while it is down? | [`pace`] |
 //! | what would happen, and how long would it take? | [`plan`] |
 //! | do they let the devices in? | [`connect`] |
+//! | what is told of a run, to people and to auditors? | [`report`], [`audit`] |
 //! | the command line | [`cli`] |
 
 pub mod alter;
 pub mod alteration;
 pub mod apply;
+pub mod audit;
 pub mod batch;
 mod causes;
 pub mod cli;
@@ -43,6 +45,7 @@ pub mod logbook;
 mod model_hub;
 pub mod pace;
 pub mod plan;
+pub mod report;
 pub mod standing;
 mod sweep;
 pub mod target;

@@ -128,8 +128,21 @@ pub(super) enum Verb {
     Status(RunArgs),
     /// What became of a run's rows? The newest run where none is named.
     ///
-    /// As text: the totals and all that is remarkable. As csv or json: every row.
+    /// As text: all that is remarkable, the totals, and why rows are not as asked. As csv or json: every
+    /// row. As a page, with `--html`: all of it for a browser or for paper.
+    #[command(after_help = "Example: provisioner report 7 --html run-7.html")]
     Report(ReportArgs),
+    /// A run as an audit pack: who did what, when, and what was there before and after, row by row in a
+    /// chain of hashes. The newest run where none is named.
+    ///
+    /// The pack is JSON Lines. Its last hash is printed: kept on paper or signed, it shows later that
+    /// nothing was changed, left out or added. `--check` looks whether a pack is whole, and exits with 1
+    /// when it is not.
+    #[command(
+        after_help = "Examples: provisioner audit 7 --out run-7.audit.jsonl\n          provisioner audit --check \
+                            run-7.audit.jsonl"
+    )]
+    Audit(AuditArgs),
     /// The identities and twins of a hub, as a batch. Symmetric keys are left out.
     #[command(after_help = "Example: provisioner export --where \"tags.site = 'Ulm'\" --out ulm.csv")]
     Export(ExportArgs),
@@ -421,6 +434,24 @@ pub(super) struct ReportArgs {
     /// Put it beside the batch: the files that rows name are found from there.
     #[arg(long, value_name = "FILE")]
     pub(super) failed_rows: Option<PathBuf>,
+    /// Write the report as one HTML page as well, which needs nothing but itself.
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AuditArgs {
+    /// The number of the run.
+    pub(super) run: Option<RunId>,
+    /// A new file for the pack. Without it the pack goes to stdout.
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+    /// Look whether this pack is whole, instead of writing one.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["run", "out"])]
+    pub(super) check: Option<PathBuf>,
+    /// The last hash that the pack must have.
+    #[arg(long, value_name = "HASH", requires = "check")]
+    pub(super) hash: Option<String>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -1,11 +1,11 @@
 //! `export`: a hub as a batch.
 
-use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::Path;
 
 use super::args::{ExportArgs, Format};
 use super::failure::{Exit, Failure};
+use super::new_file::{Existing, NewFile};
 use super::object;
 use super::printer::Printer;
 use crate::export::{ExportError, ExportFormat, Exported, export};
@@ -35,34 +35,16 @@ pub(super) async fn run(args: &ExportArgs, printer: &Printer) -> Result<Exit, Fa
     Ok(Exit::Done)
 }
 
-/// Writes the batch beside its place and puts it there when it is whole.
 async fn to_file(hub: &HubClient, args: &ExportArgs, path: &Path) -> Result<Exported, Failure> {
     let format = match path.extension().and_then(|extension| extension.to_str()) {
         Some("csv") => ExportFormat::Csv,
         Some("jsonl" | "ndjson") => ExportFormat::JsonLines,
         _ => return Err(object::usage("the name of the file must end in .csv or .jsonl")),
     };
-    if path.exists() {
-        return Err(object::usage(format!("`{}` exists already; choose another name", path.display())));
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let file = tempfile::NamedTempFile::new_in(folder.unwrap_or_else(|| Path::new(".")));
-    let mut out = BufWriter::new(file.map_err(|error| unwritable(path, error))?);
+    let mut out = NewFile::create(path, Existing::Kept)?;
     let exported = export(hub, args.condition.as_deref(), format, &mut out).await?;
-    let file = out.into_inner().map_err(|error| unwritable(path, error.into_error()))?;
-    file.as_file().sync_all().map_err(|error| unwritable(path, error))?;
-    file.persist_noclobber(path).map_err(|error| unwritable(path, error.error))?;
-    sync_folder(folder).map_err(|error| unwritable(path, error))?;
+    out.finish(Existing::Kept)?;
     Ok(exported)
-}
-
-fn unwritable(path: &Path, error: io::Error) -> Failure {
-    Failure::new(Exit::BadInput, format!("can't write `{}`: {error}", path.display()))
-}
-
-/// The name of a new file lasts only when its folder has reached the disk.
-fn sync_folder(folder: Option<&Path>) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all() } else { Ok(()) }
 }
 
 impl From<ExportError> for Failure {

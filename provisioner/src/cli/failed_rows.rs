@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use batch_file::{BatchReader, BatchWriter, ReadOptions};
-use hub_types::IdentityId;
 
 use super::failure::{Exit, Failure};
 use super::loading::counted;
@@ -78,14 +77,5 @@ fn cant_write(error: batch_file::WriteError) -> Failure {
 }
 
 fn failed_lines(ledger: &mut Ledger, run: &Run) -> Result<BTreeSet<u64>, Failure> {
-    let mut lines = BTreeSet::new();
-    let mut after: Option<IdentityId> = None;
-    loop {
-        let page = ledger.page(run.id, RowFilter::Failed, after.as_ref(), PAGE)?;
-        let Some(last) = page.last() else { return Ok(lines) };
-        after = Some(last.wanted.identity.clone());
-        lines.extend(page.iter().map(|row| row.line));
-    }
+    Ok(ledger.rows(run.id, RowFilter::Failed).map(|row| row.map(|row| row.line)).collect::<Result<_, _>>()?)
 }
-
-const PAGE: usize = 10_000;

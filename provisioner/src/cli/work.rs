@@ -14,7 +14,7 @@ use super::failure::{Exit, Failure};
 use super::loading::READERS;
 use super::printer::Printer;
 use super::progress::Progress;
-use super::{failed_rows, runs, verify as verify_cli};
+use super::{failed_rows, report, verify as verify_cli};
 use crate::alter::{Alter, Check, Proof};
 use crate::alteration::Alteration;
 use crate::apply::{Apply, Intentions};
@@ -274,9 +274,9 @@ fn print(
     let id = run.id;
     match printer.format {
         Format::Json => printer.json(outcome),
-        Format::Csv => runs::print_rows_csv(ledger, id, printer)?,
+        Format::Csv => report::print_rows_csv(ledger, id, printer)?,
         Format::Text => {
-            runs::print_remarkable(ledger, id, printer)?;
+            report::print_remarkable(ledger, id, printer)?;
             if let Some(verified) = verified {
                 verify_cli::print(verified, printer);
             }

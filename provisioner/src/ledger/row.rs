@@ -2,7 +2,7 @@
 
 use hub_types::{IdentityId, ModuleId};
 
-use super::{Record, RowState};
+use super::{Operator, Record, RowState, Run, Stint};
 use crate::desired::{DesiredIdentity, DesiredState};
 use crate::standing::{Difference, Etags};
 
@@ -47,6 +47,13 @@ impl LedgerRow {
             sent: None,
             ended: None,
         }
+    }
+
+    /// Who last had a hand in it. What nobody had a hand in yet, or an old ledger does not tell, is put
+    /// down to who began the run.
+    pub fn operator<'a>(&self, run: &'a Run, stints: &'a [Stint]) -> &'a Operator {
+        let stint = stints.iter().find(|stint| Some(stint.number) == self.stint);
+        stint.map_or(&run.by, |stint| &stint.by)
     }
 }
 

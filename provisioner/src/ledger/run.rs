@@ -178,19 +178,23 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// The counts that each row is in exactly one of, by their names.
+    pub fn parts(&self) -> [(&'static str, u64); 8] {
+        [
+            ("created", self.created),
+            ("updated", self.updated),
+            ("deleted", self.deleted),
+            ("unchanged", self.unchanged),
+            ("conflict", self.conflict),
+            ("rejected", self.rejected),
+            ("failed", self.failed),
+            ("pending", self.pending),
+        ]
+    }
+
     /// Whether each row is in exactly one of the other counts.
     pub fn add_up(&self) -> bool {
-        let parts = [
-            self.created,
-            self.updated,
-            self.deleted,
-            self.unchanged,
-            self.conflict,
-            self.rejected,
-            self.failed,
-            self.pending,
-        ];
-        self.rows == parts.iter().sum::<u64>()
+        self.rows == self.parts().iter().map(|(_, count)| count).sum::<u64>()
     }
 
     /// Whether every row is as the batch wants it.

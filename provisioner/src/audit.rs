@@ -1,0 +1,96 @@
+//! The audit pack: what a run did, record by record, in a chain of hashes that shows every change.
+//!
+//! It is JSON Lines. The first record tells the run, then there is one for each row in the order of the
+//! ids, and the last one tells the sums. Each record is canonical JSON (names sorted, no spaces) and ends
+//! the chain so far: its `hash` is the SHA-256, as lower-case hex, over the `hash` of the record before it
+//! (nothing for the first) and the record without its `hash`. Who knows the last hash, from paper or from
+//! a signature, knows that nothing was changed, left out or added. The same run gives the same bytes.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::ledger::{Ledger, LedgerError, RowFilter, RunId};
+pub use check::{Broken, check};
+use record::{EndRecord, RowRecord, RunRecord};
+
+mod check;
+mod record;
+#[cfg(test)]
+mod tests;
+
+/// Why an audit pack could not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuditError {
+    /// The ledger can't be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The pack can't be written.
+    #[error("the audit pack can't be written")]
+    Write(#[from] io::Error),
+}
+
+/// A pack that was written or found to be whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sealed {
+    /// Its records for rows.
+    pub rows: u64,
+    /// The last hash of the chain.
+    pub hash: String,
+}
+
+/// Writes the audit pack of a run.
+pub fn write(ledger: &mut Ledger, run: RunId, out: &mut impl Write) -> Result<Sealed, AuditError> {
+    let facts = ledger.run(Some(run))?;
+    let stints = ledger.stints(run)?;
+    let mut pack = Pack { out, chain: Chain::default() };
+    pack.add(&RunRecord::new(&facts, &stints))?;
+    let mut rows = 0;
+    for row in ledger.rows(run, RowFilter::All) {
+        rows += 1;
+        pack.add(&RowRecord::new(&row?, &facts, &stints))?;
+    }
+    pack.add(&EndRecord::new(rows, ledger.totals(run)?))?;
+    pack.out.flush()?;
+    Ok(Sealed { rows, hash: pack.chain.hash })
+}
+
+struct Pack<W> {
+    out: W,
+    chain: Chain,
+}
+
+impl<W: Write> Pack<W> {
+    fn add(&mut self, record: &impl Serialize) -> io::Result<()> {
+        let Value::Object(mut record) = serde_json::to_value(record)? else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        let hash = self.chain.add(&serde_json::to_string(&record)?);
+        record.insert(HASH.to_owned(), hash.into());
+        serde_json::to_writer(&mut self.out, &record)?;
+        self.out.write_all(b"\n")
+    }
+}
+
+/// The chain so far.
+#[derive(Default)]
+struct Chain {
+    hash: String,
+}
+
+impl Chain {
+    /// Adds a record, which is canonical JSON, and answers its hash.
+    fn add(&mut self, record: &str) -> String {
+        let digest = Sha256::new().chain_update(&self.hash).chain_update(record).finalize();
+        self.hash = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.hash.clone()
+    }
+}
+
+/// The name of a record's hash.
+const HASH: &str = "hash";
+/// What a pack calls itself.
+const FORMAT: &str = "provisioner-audit/1";

@@ -1,0 +1,98 @@
+//! Checking an audit pack: is every record as it was written, in its place, and none too many?
+
+use std::io::{self, BufRead};
+
+use serde_json::{Map, Value};
+
+use super::{Chain, FORMAT, HASH, Sealed};
+
+/// Why a pack is not whole.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Broken {
+    /// A line is not as it was written, or not in its place.
+    #[error("line {line} is not as it was written: {what}")]
+    Line {
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// The file can't be read.
+    #[error("the audit pack can't be read")]
+    Read(#[from] io::Error),
+}
+
+/// Checks a pack from its first line to its last, and answers its last hash.
+pub fn check(mut pack: impl BufRead) -> Result<Sealed, Broken> {
+    let mut checker = Checker::default();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        // A line of ours is far shorter; what is longer need not be held in memory to be refused.
+        let length = io::Read::take(&mut pack, MAX_LINE).read_until(b'\n', &mut line)?;
+        if length == 0 {
+            return checker.end();
+        }
+        let number = checker.lines + 1;
+        checker.line(&line).map_err(|what| Broken::Line { line: number, what })?;
+    }
+}
+
+#[derive(Default)]
+struct Checker {
+    chain: Chain,
+    lines: u64,
+    rows: u64,
+    is_ended: bool,
+}
+
+impl Checker {
+    fn line(&mut self, line: &[u8]) -> Result<(), String> {
+        if self.is_ended {
+            return Err("it comes after the last record".into());
+        }
+        let text = line.strip_suffix(b"\n").ok_or("it is cut off")?;
+        let text = str::from_utf8(text).map_err(|_| "it is not UTF-8")?;
+        let mut record: Map<String, Value> =
+            serde_json::from_str(text).map_err(|error| format!("it is no record: {error}"))?;
+        // Another text of the same record would have another hash; so there is only this one.
+        if serde_json::to_string(&record).ok().as_deref() != Some(text) {
+            return Err("it is not written as records are".into());
+        }
+        let Some(Value::String(hash)) = record.remove(HASH) else { return Err("it has no hash".into()) };
+        let expected = self.chain.add(&serde_json::to_string(&record).unwrap_or_default());
+        if hash != expected {
+            return Err(format!(
+                "its hash should be {expected}; or a line before it was taken out or swapped"
+            ));
+        }
+        self.lines += 1;
+        self.place(&record)
+    }
+
+    /// Whether the record may stand where it stands.
+    fn place(&mut self, record: &Map<String, Value>) -> Result<(), String> {
+        let kind = record.get("record").and_then(Value::as_str).unwrap_or_default();
+        match (self.lines, kind) {
+            (1, "run") if record.get("format").and_then(Value::as_str) == Some(FORMAT) => {}
+            (1, _) => return Err(format!("it is not the first record of a `{FORMAT}`")),
+            (_, "row") => self.rows += 1,
+            (_, "end") if record.get("rows").and_then(Value::as_u64) == Some(self.rows) => {
+                self.is_ended = true
+            }
+            _ => return Err(format!("a record `{kind}` does not belong here, after {} rows", self.rows)),
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<Sealed, Broken> {
+        match self.is_ended {
+            true => Ok(Sealed { rows: self.rows, hash: self.chain.hash }),
+            false => Err(Broken::Line { line: self.lines + 1, what: "the last record is missing".into() }),
+        }
+    }
+}
+
+/// Bytes of a line at most: twins are bounded by the hub, and so are differences in them.
+const MAX_LINE: u64 = 16 * 1024 * 1024;

@@ -1,0 +1,119 @@
+//! The records of an audit pack. They hold no secret: the ledger has none.
+
+use hub_types::Thumbprint;
+use serde::Serialize;
+
+use super::FORMAT;
+use crate::desired::DesiredAuth;
+use crate::ledger::{LedgerRow, Run, Stint, Totals};
+use crate::standing::{Difference, Etags};
+
+/// What the run was.
+#[derive(Serialize)]
+pub(super) struct RunRecord<'a> {
+    record: &'static str,
+    format: &'static str,
+    #[serde(flatten)]
+    run: &'a Run,
+    stints: &'a [Stint],
+}
+
+impl<'a> RunRecord<'a> {
+    pub(super) fn new(run: &'a Run, stints: &'a [Stint]) -> Self {
+        Self { record: "run", format: FORMAT, run, stints }
+    }
+}
+
+/// What became of one identity.
+#[derive(Serialize)]
+pub(super) struct RowRecord<'a> {
+    record: &'static str,
+    line: u64,
+    device_id: &'a str,
+    module_id: Option<&'a str>,
+    auth: &'static str,
+    primary_thumbprint: Option<Thumbprint>,
+    secondary_thumbprint: Option<Thumbprint>,
+    serial: Option<&'a str>,
+    wanted_sha256: String,
+    state: &'static str,
+    effect: Option<&'static str>,
+    presumed: bool,
+    http_status: Option<u16>,
+    error_code: Option<&'a str>,
+    error: Option<&'a str>,
+    tracking_id: Option<&'a str>,
+    differences: Vec<String>,
+    /// What verification found to be different; empty where the identity is missing.
+    deviation: Option<Vec<String>>,
+    before: &'a Etags,
+    after: &'a Etags,
+    sent: Option<&'a str>,
+    ended: Option<&'a str>,
+    stint: Option<u32>,
+    operator: &'a str,
+    station: &'a str,
+}
+
+impl<'a> RowRecord<'a> {
+    pub(super) fn new(row: &'a LedgerRow, run: &'a Run, stints: &'a [Stint]) -> Self {
+        let (identity, record) = (&row.wanted.identity, &row.record);
+        let (auth, primary_thumbprint, secondary_thumbprint) = auth(&row.wanted.state.auth);
+        let by = row.operator(run, stints);
+        Self {
+            record: "row",
+            line: row.line,
+            device_id: identity.device().as_str(),
+            module_id: identity.module().map(|module| module.as_str()),
+            auth,
+            primary_thumbprint,
+            secondary_thumbprint,
+            serial: row.serial.as_deref(),
+            wanted_sha256: row.wanted.state.hash(),
+            state: record.state.as_str(),
+            effect: record.effect.map(|effect| effect.as_str()),
+            presumed: record.presumed,
+            http_status: record.http_status,
+            error_code: record.error_code.as_deref(),
+            error: record.error.as_deref(),
+            tracking_id: record.tracking_id.as_deref(),
+            differences: texts(&record.differences),
+            deviation: row.deviation.as_deref().map(texts),
+            before: &row.before,
+            after: &row.etags,
+            sent: row.sent.as_deref(),
+            ended: row.ended.as_deref(),
+            stint: row.stint,
+            operator: &by.name,
+            station: &by.station,
+        }
+    }
+}
+
+/// What all came to.
+#[derive(Serialize)]
+pub(super) struct EndRecord {
+    record: &'static str,
+    rows: u64,
+    totals: Totals,
+}
+
+impl EndRecord {
+    pub(super) fn new(rows: u64, totals: Totals) -> Self {
+        Self { record: "end", rows, totals }
+    }
+}
+
+/// Texts: numbers in them might be written in another way by another program.
+fn texts(differences: &[Difference]) -> Vec<String> {
+    differences.iter().map(ToString::to_string).collect()
+}
+
+fn auth(auth: &DesiredAuth) -> (&'static str, Option<Thumbprint>, Option<Thumbprint>) {
+    match auth {
+        DesiredAuth::IssuedCertificate { .. } => ("x509_to_be_issued", None, None),
+        DesiredAuth::Sas { .. } => ("sas", None, None),
+        DesiredAuth::Thumbprint { primary, secondary } => ("x509_thumbprint", *primary, *secondary),
+        DesiredAuth::X509Ca => ("x509_ca", None, None),
+    }
+}

@@ -1,0 +1,76 @@
+//! `audit`: a run as a chain of hashes, and whether such a chain is whole.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter};
+use std::path::Path;
+
+use super::args::{AuditArgs, Format};
+use super::failure::{Exit, Failure};
+use super::new_file::{Existing, NewFile};
+use super::printer::Printer;
+use crate::audit::{AuditError, Broken, Sealed, check, write};
+use crate::ledger::{Ledger, LedgerLocation};
+
+pub(super) fn run(args: &AuditArgs, ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
+    if let Some(pack) = &args.check {
+        return examine(pack, args.hash.as_deref(), printer);
+    }
+    let mut ledger = Ledger::open_to_read(ledger)?;
+    let run = ledger.run(args.run)?.id;
+    let Some(path) = &args.out else {
+        let sealed = write(&mut ledger, run, &mut BufWriter::new(io::stdout()))?;
+        printer.note(format_args!("{} rows, last hash {}", sealed.rows, sealed.hash));
+        return Ok(Exit::Done);
+    };
+    let mut file = NewFile::create(path, Existing::Kept)?;
+    let sealed = write(&mut ledger, run, &mut file)?;
+    file.finish(Existing::Kept)?;
+    print(path, &sealed, printer);
+    Ok(Exit::Done)
+}
+
+fn examine(pack: &Path, hash: Option<&str>, printer: &Printer) -> Result<Exit, Failure> {
+    let file = File::open(pack)
+        .map_err(|error| Failure::new(Exit::BadInput, format!("can't read `{}`: {error}", pack.display())))?;
+    let sealed = check(BufReader::new(file)).map_err(|error| broken(pack, error))?;
+    print(pack, &sealed, printer);
+    match hash {
+        Some(hash) if !hash.eq_ignore_ascii_case(&sealed.hash) => {
+            let text =
+                format!("`{}` is whole, and is another pack: its last hash is not {hash}", pack.display());
+            Err(Failure::new(Exit::SomeFailed, text))
+        }
+        _ => Ok(Exit::Done),
+    }
+}
+
+fn print(pack: &Path, sealed: &Sealed, printer: &Printer) {
+    let Sealed { rows, hash } = sealed;
+    match printer.format {
+        Format::Json => printer.json(sealed),
+        Format::Csv => printer.csv(["rows", "hash"], [[rows.to_string(), hash.clone()]].into_iter()),
+        Format::Text => {
+            printer.data(format_args!("{}: {rows} rows, whole, last hash {hash}", pack.display()))
+        }
+    }
+}
+
+fn broken(pack: &Path, error: Broken) -> Failure {
+    let exit = match error {
+        Broken::Line { .. } => Exit::SomeFailed,
+        _ => Exit::BadInput,
+    };
+    Failure::new(
+        exit,
+        anyhow::Error::from(error).context(format!("`{}` is no whole audit pack", pack.display())),
+    )
+}
+
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Ledger(error) => error.into(),
+            other => Self::new(Exit::BadInput, other).hint("check the path, its rights and the free space"),
+        }
+    }
+}

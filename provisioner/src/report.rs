@@ -1,0 +1,13 @@
+//! What a run came to, for people: why rows are not as asked and what to do, how fast it went, and the page
+//! that shows it all.
+
+pub use causes::{Cause, Causes, ToDo, cause_of};
+pub use page::{PageError, write_page};
+pub use timeline::{Bucket, Sitting, Timeline};
+
+mod causes;
+mod chart;
+mod page;
+mod survey;
+mod text;
+mod timeline;

@@ -1,0 +1,313 @@
+//! The report as one HTML page that needs nothing but itself.
+//!
+//! Every text of a batch, a hub or a person is escaped by the template engine, or lies in a block of JSON
+//! that the page's script puts on the screen as text. The page's policy allows its own style and its own
+//! script by their hashes, and nothing else: no request is made, wherever the page is opened.
+
+use std::io::{self, Write};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::causes::Cause;
+use super::chart::Chart;
+use super::survey::{Kind, Shown, ShownRow, Survey};
+use super::text;
+use super::timeline::Timeline;
+use crate::ledger::{Ledger, LedgerError, Moment, Run, RunId, RunState, Stint, Totals};
+
+/// Why a page could not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PageError {
+    /// The ledger can't be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The page can't be made; this is a bug.
+    #[error("the page can't be made")]
+    Template(#[from] minijinja::Error),
+    /// The page can't be written.
+    #[error("the page can't be written")]
+    Write(#[from] io::Error),
+}
+
+/// Writes the page of a run.
+pub fn write_page(ledger: &mut Ledger, run: RunId, out: &mut impl Write) -> Result<(), PageError> {
+    let run = ledger.run(Some(run))?;
+    let totals = ledger.totals(run.id)?;
+    let mut stints = Vec::new();
+    for stint in ledger.stints(run.id)? {
+        let moments = ledger.moments(run.id, stint.number)?;
+        stints.push((stint, moments));
+    }
+    let survey = Survey::of(ledger, run.id, totals.rows - totals.rejected, MOST_ROWS)?;
+    let page = Page::new(&run, &totals, &stints, &survey);
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.add_filter("thousands", text::thousands);
+    environment.add_template("page.html", TEMPLATE)?;
+    let html = environment.get_template("page.html")?.render(Serde(page))?;
+    out.write_all(html.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// What the template shows.
+#[derive(Serialize)]
+struct Page<'a> {
+    title: String,
+    verdict: Verdict,
+    run: &'a Run,
+    state: &'static str,
+    subject: Vec<String>,
+    parts: Vec<Part>,
+    rows: u64,
+    chart: Option<Chart>,
+    causes: Vec<Cause>,
+    attention: u64,
+    kept: u64,
+    first_rows: Vec<FirstRow<'a>>,
+    has_serials: bool,
+    shown: u64,
+    only_remarkable: bool,
+    is_cut: bool,
+    facts: Vec<(&'static str, String)>,
+    data: String,
+    style: &'static str,
+    script: &'static str,
+    style_hash: String,
+    script_hash: String,
+}
+
+/// The answer to the question that the page is opened with.
+#[derive(Serialize)]
+struct Verdict {
+    /// `good`, `bad` or `open`.
+    tone: &'static str,
+    first: String,
+    then: Option<String>,
+}
+
+/// A part of the rows: a segment of the bar.
+#[derive(Serialize)]
+struct Part {
+    name: &'static str,
+    count: u64,
+    x: f64,
+    width: f64,
+}
+
+/// A row that is there without the script.
+#[derive(Serialize)]
+struct FirstRow<'a> {
+    line: u64,
+    identity: &'a str,
+    end: &'static str,
+    more: &'a str,
+    ended: String,
+    serial: &'a str,
+}
+
+impl<'a> Page<'a> {
+    fn new(run: &'a Run, totals: &Totals, stints: &[(Stint, Vec<Moment>)], survey: &'a Survey) -> Self {
+        let shown = &survey.shown;
+        Self {
+            title: format!("Run {}: {}", run.id, run.input),
+            verdict: Verdict::of(run, totals, survey),
+            run,
+            state: state(run.state),
+            subject: subject(totals, survey),
+            parts: parts(totals),
+            rows: totals.rows,
+            chart: Timeline::of(stints, BUCKETS).map(|timeline| Chart::of(&timeline)),
+            causes: survey.causes.sorted(),
+            attention: survey.attention,
+            kept: survey.kept,
+            first_rows: first_rows(shown, survey.attention > 0),
+            has_serials: shown.rows.iter().any(|row| !row.6.is_empty()),
+            shown: shown.rows.len() as u64,
+            only_remarkable: shown.only_remarkable,
+            is_cut: shown.is_cut,
+            facts: facts(run, stints),
+            data: data(shown),
+            style: STYLE,
+            script: SCRIPT,
+            style_hash: hash(STYLE),
+            script_hash: hash(SCRIPT),
+        }
+    }
+}
+
+impl Verdict {
+    fn of(run: &Run, totals: &Totals, survey: &Survey) -> Self {
+        let (well, not_well) = (survey.well, survey.not_well);
+        let first = match (well, not_well) {
+            _ if totals.rows == 0 => "There is nothing in this batch.".into(),
+            (0, 0) => "No row of this batch could be used.".into(),
+            (1, 0) => "The device is ready.".into(),
+            (_, 0) => format!("All {} are ready.", text::counted(well, "device")),
+            (0, 1) => "The device is not ready.".into(),
+            (0, _) => format!("None of the {} is ready.", text::counted(not_well, "device")),
+            (1, _) => "1 device is ready.".into(),
+            _ => format!("{} are ready.", text::counted(well, "device")),
+        };
+        let mut then = Vec::new();
+        match (run.state, not_well) {
+            (_, 0) => {}
+            (RunState::Finished, 1) => then.push("1 needs attention.".to_owned()),
+            (RunState::Finished, _) => then.push(format!("{} need attention.", text::thousands(not_well))),
+            _ => {
+                then.push(format!("{} not yet: the run did not come to its end.", text::thousands(not_well)))
+            }
+        }
+        match totals.rejected {
+            0 => {}
+            1 => then.push("1 row of the batch is bad and was left out.".into()),
+            rejected => then
+                .push(format!("{} rows of the batch are bad and were left out.", text::thousands(rejected))),
+        }
+        let tone = match (run.state, not_well + totals.rejected) {
+            (RunState::Finished, 0) => "good",
+            (RunState::Finished, _) => "bad",
+            _ => "open",
+        };
+        Self { tone, first, then: (!then.is_empty()).then(|| then.join(" ")) }
+    }
+}
+
+fn state(state: RunState) -> &'static str {
+    match state {
+        RunState::Finished => "finished",
+        RunState::Interrupted => "cut off",
+        RunState::Running => "at work, or cut off without a word",
+    }
+}
+
+/// What the run was about, in numbers.
+fn subject(totals: &Totals, survey: &Survey) -> Vec<String> {
+    let counts = [(totals.rows, "row"), (survey.devices, "device"), (survey.modules, "module")];
+    counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| text::counted(count, what))
+        .collect()
+}
+
+/// The segments of the bar, as long as their parts are large, and never too short to be seen.
+#[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
+fn parts(totals: &Totals) -> Vec<Part> {
+    let counts: Vec<_> = totals.parts().into_iter().filter(|(_, count)| *count > 0).collect();
+    let least = |count: u64| (count as f64 / totals.rows as f64 * BAR).max(LEAST_SEGMENT);
+    let sum: f64 = counts.iter().map(|(_, count)| least(*count)).sum();
+    let mut x = 0.0;
+    let part = |(name, count): (&'static str, u64)| {
+        let part = Part { name, count, x, width: least(count) / sum * BAR };
+        x += part.width;
+        part
+    };
+    counts.into_iter().map(part).collect()
+}
+
+fn first_rows<'s>(shown: &'s Shown, only_attention: bool) -> Vec<FirstRow<'s>> {
+    let text = |number: usize| shown.texts.get(number).map_or("", String::as_str);
+    let wanted = shown.rows.iter().filter(|row| !only_attention || row.3 == Kind::Attention);
+    let row = |row: &'s ShownRow| FirstRow {
+        line: row.0,
+        identity: &row.1,
+        end: row.2,
+        more: text(row.4),
+        ended: text::time(text(row.5)),
+        serial: &row.6,
+    };
+    wanted.take(FIRST_ROWS).map(row).collect()
+}
+
+fn facts(run: &Run, stints: &[(Stint, Vec<Moment>)]) -> Vec<(&'static str, String)> {
+    let stints = || stints.iter().map(|(stint, _)| stint);
+    let operators = each_once(&run.by.name, stints().map(|stint| stint.by.name.as_str()));
+    let stations = each_once(&run.by.station, stints().map(|stint| stint.by.station.as_str()));
+    let versions = each_once(&run.tool_version, stints().map(|stint| stint.tool_version.as_str()));
+    let facts = [
+        ("Hub", run.hub.clone()),
+        ("Batch", run.input.clone()),
+        ("SHA-256 of the batch", run.input_sha256.clone()),
+        ("Operator", operators),
+        ("Station", stations),
+        ("Begun", text::time(&run.started)),
+        ("Ended", run.finished.as_deref().map(text::time).unwrap_or_default()),
+        ("Provisioner", versions),
+        ("Options", options(run)),
+        ("Read back", verification(run)),
+    ];
+    facts
+        .into_iter()
+        .map(|(name, fact)| (name, if fact.is_empty() { "not known".into() } else { fact }))
+        .collect()
+}
+
+/// The first text and the others, those that are empty left out.
+fn each_once<'t>(first: &'t str, others: impl Iterator<Item = &'t str>) -> String {
+    let mut texts = vec![first];
+    texts.extend(others);
+    texts.sort_unstable();
+    texts.dedup();
+    texts.retain(|text| !text.is_empty());
+    texts.join(", ")
+}
+
+/// The options by their names, whichever there are.
+fn options(run: &Run) -> String {
+    let Ok(serde_json::Value::Object(options)) = serde_json::to_value(&run.options) else {
+        return String::new();
+    };
+    let option = |(name, value): (&String, &serde_json::Value)| match value.as_str() {
+        Some(text) => format!("{name} {text}"),
+        None => format!("{name} {value}"),
+    };
+    options.iter().map(option).collect::<Vec<_>>().join(", ")
+}
+
+fn verification(run: &Run) -> String {
+    let Some(seen) = &run.verification else { return "it was not read back".into() };
+    let count = |count: u64, what: &str| (count > 0).then(|| format!("{} {what}", text::thousands(count)));
+    let parts = [
+        count(seen.equal, "as asked"),
+        count(seen.missing, "missing"),
+        count(seen.different, "different"),
+        count(seen.twin_written_since, "with a twin that was written since, which counts as asked"),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    format!("{} read at {}: {}", text::thousands(seen.checked), text::time(&seen.at), parts.join(", "))
+}
+
+/// The rows as JSON that ends no element and begins none.
+fn data(shown: &Shown) -> String {
+    #[derive(Serialize)]
+    struct Data<'a> {
+        texts: &'a [String],
+        rows: &'a [ShownRow],
+    }
+    // Texts and numbers always serialise.
+    let json = serde_json::to_string(&Data { texts: &shown.texts, rows: &shown.rows }).unwrap_or_default();
+    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+}
+
+/// The hash by which the page's policy knows its own parts.
+fn hash(part: &str) -> String {
+    format!("sha256-{}", STANDARD.encode(Sha256::digest(part)))
+}
+
+const TEMPLATE: &str = include_str!("page/page.html");
+const STYLE: &str = include_str!("page/page.css");
+const SCRIPT: &str = include_str!("page/page.js");
+/// Rows that a page holds at most: a browser takes them in a moment, and a mail takes the file.
+const MOST_ROWS: usize = 50_000;
+/// Rows that are there without the script, and on paper.
+const FIRST_ROWS: usize = 500;
+/// Parts that a timeline is drawn in.
+const BUCKETS: u32 = 240;
+const BAR: f64 = 1_000.0;
+const LEAST_SEGMENT: f64 = 6.0;

@@ -1,0 +1,198 @@
+//! One pass over the rows of a run, whatever their number: what a page needs of them.
+
+use std::collections::HashMap;
+
+use hub_types::DeviceId;
+use serde::Serialize;
+
+use super::causes::{Causes, cause_of};
+use crate::ledger::{Ledger, LedgerError, LedgerRow, RowFilter, RowState, RunId};
+use crate::standing::Difference;
+
+/// What was found in the rows of a run.
+#[derive(Default)]
+pub(super) struct Survey {
+    /// Rows that are devices.
+    pub(super) devices: u64,
+    /// Rows that are modules.
+    pub(super) modules: u64,
+    /// Devices that are as asked, with all their modules.
+    pub(super) well: u64,
+    /// Devices that are not, or one of whose modules is not.
+    pub(super) not_well: u64,
+    /// Rows that are not as asked.
+    pub(super) attention: u64,
+    /// Rows that are well, and whose twin holds what somebody else has written.
+    pub(super) kept: u64,
+    pub(super) causes: Causes,
+    pub(super) shown: Shown,
+    unit: Option<(DeviceId, bool)>,
+}
+
+/// The rows that a page shows, in the order of the ids.
+#[derive(Default)]
+pub(super) struct Shown {
+    pub(super) rows: Vec<ShownRow>,
+    /// The texts that they refer to: many rows have the same.
+    pub(super) texts: Vec<String>,
+    numbers: HashMap<String, usize>,
+    /// Whether only those that are not as asked, or remarkable, are among them.
+    pub(super) only_remarkable: bool,
+    /// Whether even of these there are more.
+    pub(super) is_cut: bool,
+}
+
+/// A row that a page shows. Written as an array, for brevity.
+#[derive(Serialize)]
+pub(super) struct ShownRow(
+    /// The line of the batch file.
+    pub(super) u64,
+    /// The identity.
+    pub(super) String,
+    /// How the row ended.
+    pub(super) &'static str,
+    pub(super) Kind,
+    /// The number of the text that says more.
+    pub(super) usize,
+    /// The number of the text with the time.
+    pub(super) usize,
+    /// The serial number of its certificate.
+    pub(super) String,
+);
+
+/// Whether a row needs a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Well,
+    Attention,
+    /// It is well, and its twin holds what somebody else has written.
+    Kept,
+}
+
+impl Serialize for Kind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(*self as u8)
+    }
+}
+
+impl Survey {
+    /// Reads the rows of a run, of which the ledger has `count`.
+    pub(super) fn of(ledger: &mut Ledger, run: RunId, count: u64, most: usize) -> Result<Self, LedgerError> {
+        let only_remarkable = usize::try_from(count).map_or(true, |count| count > most);
+        let shown = Shown { only_remarkable, ..Shown::default() };
+        let mut survey = Self { shown, ..Self::default() };
+        for row in ledger.rows(run, RowFilter::All) {
+            survey.add(&row?, most);
+        }
+        survey.end_unit();
+        Ok(survey)
+    }
+
+    fn add(&mut self, row: &LedgerRow, most: usize) {
+        let kind = kind(row);
+        let is_well = kind != Kind::Attention;
+        self.attention += u64::from(!is_well);
+        self.kept += u64::from(kind == Kind::Kept);
+        self.causes.add(row);
+        match row.wanted.identity.module() {
+            None => self.devices += 1,
+            Some(_) => self.modules += 1,
+        }
+        self.count_unit(row.wanted.identity.device(), is_well);
+        if kind != Kind::Well || !self.shown.only_remarkable {
+            self.shown.add(row, kind, most);
+        }
+    }
+
+    /// Rows come unit by unit: each device before its modules.
+    fn count_unit(&mut self, device: &DeviceId, is_well: bool) {
+        match &mut self.unit {
+            Some((current, all_well)) if current == device => *all_well &= is_well,
+            _ => {
+                self.end_unit();
+                self.unit = Some((device.clone(), is_well));
+            }
+        }
+    }
+
+    fn end_unit(&mut self) {
+        match self.unit.take() {
+            Some((_, true)) => self.well += 1,
+            Some((_, false)) => self.not_well += 1,
+            None => {}
+        }
+    }
+}
+
+impl Shown {
+    fn add(&mut self, row: &LedgerRow, kind: Kind, most: usize) {
+        if self.rows.len() >= most {
+            self.is_cut = true;
+            return;
+        }
+        let more = self.text(more(row));
+        let ended = self.text(row.ended.clone().unwrap_or_default());
+        let serial = row.serial.clone().unwrap_or_default();
+        let identity = row.wanted.identity.to_string();
+        self.rows.push(ShownRow(row.line, identity, end_of(row), kind, more, ended, serial));
+    }
+
+    fn text(&mut self, text: String) -> usize {
+        let texts = &mut self.texts;
+        *self.numbers.entry(text).or_insert_with_key(|text| {
+            texts.push(text.clone());
+            texts.len() - 1
+        })
+    }
+}
+
+fn kind(row: &LedgerRow) -> Kind {
+    match cause_of(row) {
+        Some(_) => Kind::Attention,
+        None if row.record.differences.is_empty() => Kind::Well,
+        None => Kind::Kept,
+    }
+}
+
+/// How a row ended, in a word.
+fn end_of(row: &LedgerRow) -> &'static str {
+    let record = &row.record;
+    match (record.state, row.deviation.as_deref(), record.effect) {
+        (RowState::Conflict, ..) => "conflict",
+        (RowState::Failed, ..) => "failed",
+        (RowState::Claimed | RowState::Pending | RowState::Sent, ..) => "pending",
+        (_, Some([]), _) => "missing",
+        (_, Some(_), _) => "different",
+        (RowState::Done, None, Some(effect)) => effect.as_str(),
+        (RowState::Done, None, None) => "done",
+        (RowState::Unchanged, None, _) => "unchanged",
+    }
+}
+
+/// What there is to say of a row besides.
+fn more(row: &LedgerRow) -> String {
+    let record = &row.record;
+    let mut parts = Vec::new();
+    parts.extend(record.error.clone());
+    parts.extend(record.tracking_id.as_ref().map(|id| format!("tracking id {id}")));
+    match (record.state, record.differences.is_empty()) {
+        (_, true) => {}
+        (RowState::Done | RowState::Unchanged, _) => {
+            parts.push(format!("the twin was written since and is kept: {}", texts(&record.differences)));
+        }
+        _ => parts.push(texts(&record.differences)),
+    }
+    match row.deviation.as_deref() {
+        Some([]) => parts.push("it was not on the hub when it was verified".into()),
+        Some(found) => parts.push(format!("when it was verified: {}", texts(found))),
+        None => {}
+    }
+    if record.presumed {
+        parts.push("presumed: the hub's answer was lost, and reading showed it to be there".into());
+    }
+    parts.join("; ")
+}
+
+fn texts(differences: &[Difference]) -> String {
+    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

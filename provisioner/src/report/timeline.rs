@@ -1,0 +1,239 @@
+//! How fast a run went: the moments of its stints, on one axis of time.
+//!
+//! Stints that overlap, of stations that share a run, are added up. Where nobody worked the axis is cut:
+//! what lies between two cuts is a sitting.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::ledger::{Moment, Stint};
+
+/// A run along its time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timeline {
+    /// Its sittings, in order.
+    pub sittings: Vec<Sitting>,
+    /// How long a bucket is.
+    pub bucket: Duration,
+}
+
+/// A time in which somebody worked without a break.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sitting {
+    /// When it began.
+    pub started: OffsetDateTime,
+    /// When it ended.
+    pub ended: OffsetDateTime,
+    /// What was done in it, bucket by bucket.
+    pub buckets: Vec<Bucket>,
+}
+
+/// What was done in a short time.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Bucket {
+    /// Rows that came to an end.
+    pub rows: f64,
+    /// Calls to the hub.
+    pub calls: f64,
+    /// Calls that the hub refused because there were too many.
+    pub throttled: f64,
+    /// Seconds in which calls were held back, of all stations.
+    pub held: f64,
+    /// Seconds in which the hub was down, as all stations saw it.
+    pub down: f64,
+    /// Seconds of work, of all stations.
+    pub worked: f64,
+}
+
+impl Timeline {
+    /// The timeline of a run, in at most about `buckets` parts; `None` where its stints tell nothing.
+    pub fn of(stints: &[(Stint, Vec<Moment>)], buckets: u32) -> Option<Self> {
+        let steps: Vec<Step> = stints.iter().flat_map(|(stint, moments)| steps(stint, moments)).collect();
+        let mut sittings = sittings(&steps);
+        let total: f64 = sittings.iter().map(|sitting| seconds(sitting.started, sitting.ended)).sum();
+        if total <= 0.0 {
+            return None;
+        }
+        let bucket = (total / f64::from(buckets.max(1))).max(MIN_BUCKET);
+        for sitting in &mut sittings {
+            let count = (seconds(sitting.started, sitting.ended) / bucket).ceil().max(1.0);
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "from 1 to some hundreds"
+            )]
+            sitting.buckets.resize(count as usize, Bucket::default());
+        }
+        steps.iter().for_each(|step| step.pour(&mut sittings, bucket));
+        Some(Self { sittings, bucket: Duration::from_secs_f64(bucket) })
+    }
+
+    /// All buckets together.
+    pub fn sum(&self) -> Bucket {
+        let buckets = self.sittings.iter().flat_map(|sitting| &sitting.buckets);
+        buckets.fold(Bucket::default(), |sum, bucket| sum.plus(bucket, 1.0))
+    }
+
+    /// How long somebody worked.
+    pub fn worked(&self) -> Duration {
+        let worked: f64 = self.sittings.iter().map(|sitting| seconds(sitting.started, sitting.ended)).sum();
+        Duration::from_secs_f64(worked.max(0.0))
+    }
+}
+
+impl Bucket {
+    fn plus(self, other: &Self, part: f64) -> Self {
+        Self {
+            rows: self.rows + other.rows * part,
+            calls: self.calls + other.calls * part,
+            throttled: self.throttled + other.throttled * part,
+            held: self.held + other.held * part,
+            down: self.down + other.down * part,
+            worked: self.worked + other.worked * part,
+        }
+    }
+}
+
+/// What was done between two moments of a stint.
+struct Step {
+    from: OffsetDateTime,
+    to: OffsetDateTime,
+    done: Bucket,
+}
+
+impl Step {
+    /// Spreads what was done over the buckets that it lies in.
+    fn pour(&self, sittings: &mut [Sitting], bucket: f64) {
+        let length = seconds(self.from, self.to);
+        let Some(sitting) =
+            sittings.iter_mut().find(|sitting| sitting.started <= self.from && self.to <= sitting.ended)
+        else {
+            return;
+        };
+        let begun = seconds(sitting.started, self.from);
+        let mut from = 0.0;
+        for (index, into) in sitting.buckets.iter_mut().enumerate() {
+            let ends = f64::from(u32::try_from(index + 1).unwrap_or(u32::MAX)) * bucket - begun;
+            let to = ends.clamp(from, length);
+            *into = into.plus(&self.done, (to - from) / length);
+            from = to;
+        }
+    }
+}
+
+fn steps(stint: &Stint, moments: &[Moment]) -> Vec<Step> {
+    let Ok(started) = OffsetDateTime::parse(&stint.started, &Rfc3339) else { return Vec::new() };
+    let mut last = Moment::default();
+    let mut steps = Vec::with_capacity(moments.len());
+    for moment in moments.iter().filter(|moment| !moment.elapsed.is_zero()) {
+        if moment.elapsed <= last.elapsed {
+            continue;
+        }
+        let worked = (moment.elapsed - last.elapsed).as_secs_f64();
+        let (now, before) = (&moment.tally, &last.tally);
+        let more =
+            |now: u64, before: u64| f64::from(u32::try_from(now.saturating_sub(before)).unwrap_or(u32::MAX));
+        let longer = |now: Duration, before: Duration| now.saturating_sub(before).as_secs_f64().min(worked);
+        steps.push(Step {
+            from: started + last.elapsed,
+            to: started + moment.elapsed,
+            done: Bucket {
+                rows: more(moment.rows, last.rows),
+                calls: more(now.calls, before.calls),
+                throttled: more(now.throttled, before.throttled),
+                held: longer(now.held, before.held),
+                down: longer(now.down, before.down),
+                worked,
+            },
+        });
+        last = *moment;
+    }
+    steps
+}
+
+/// The times in which somebody worked, without buckets yet.
+fn sittings(steps: &[Step]) -> Vec<Sitting> {
+    let mut times: Vec<(OffsetDateTime, OffsetDateTime)> =
+        steps.iter().map(|step| (step.from, step.to)).collect();
+    times.sort_unstable();
+    let mut sittings: Vec<Sitting> = Vec::new();
+    for (started, ended) in times {
+        match sittings.last_mut() {
+            Some(last) if started <= last.ended + BREAK => last.ended = last.ended.max(ended),
+            _ => sittings.push(Sitting { started, ended, buckets: Vec::new() }),
+        }
+    }
+    sittings
+}
+
+fn seconds(from: OffsetDateTime, to: OffsetDateTime) -> f64 {
+    (to - from).as_seconds_f64()
+}
+
+/// A break that is shorter does not cut the axis.
+const BREAK: Duration = Duration::from_secs(5);
+/// Seconds: moments do not lie closer together.
+const MIN_BUCKET: f64 = 2.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Operator;
+    use crate::pace::Tally;
+
+    fn stint(number: u32, started: &str, moments: &[(u64, u64)]) -> (Stint, Vec<Moment>) {
+        let stint =
+            Stint { number, by: Operator::default(), tool_version: "1".into(), started: started.into() };
+        let moment = |(elapsed, rows): &(u64, u64)| Moment {
+            elapsed: Duration::from_secs(*elapsed),
+            rows: *rows,
+            tally: Tally { held: Duration::from_secs(elapsed / 2), ..Tally::default() },
+        };
+        (stint, moments.iter().map(moment).collect())
+    }
+
+    fn rows(timeline: &Timeline) -> Vec<Vec<f64>> {
+        let of = |sitting: &Sitting| sitting.buckets.iter().map(|bucket| bucket.rows).collect();
+        timeline.sittings.iter().map(of).collect()
+    }
+
+    #[test]
+    fn what_was_done_is_spread_over_time_and_nothing_is_lost() {
+        let one = [stint(1, "2026-11-22T10:00:00Z", &[(0, 0), (10, 100), (20, 100), (40, 300)])];
+        let timeline = Timeline::of(&one, 8).unwrap();
+        assert_eq!(timeline.bucket.as_secs(), 5);
+        assert_eq!(rows(&timeline), [[50.0, 50.0, 0.0, 0.0, 50.0, 50.0, 50.0, 50.0]]);
+        let sum = timeline.sum();
+        assert_eq!((sum.rows.round(), sum.held.round(), sum.worked.round()), (300.0, 20.0, 40.0));
+    }
+
+    #[test]
+    fn stations_that_work_together_are_added_up() {
+        let two = [
+            stint(1, "2026-11-22T10:00:00Z", &[(0, 0), (40, 40)]),
+            stint(2, "2026-11-22T10:00:20Z", &[(0, 0), (20, 40)]),
+        ];
+        let timeline = Timeline::of(&two, 4).unwrap();
+        assert_eq!(rows(&timeline), [[10.0, 10.0, 30.0, 30.0]]);
+        assert_eq!(timeline.worked().as_secs(), 40);
+    }
+
+    #[test]
+    fn where_nobody_worked_the_axis_is_cut() {
+        let cut = [
+            stint(1, "2026-11-22T10:00:00Z", &[(0, 0), (10, 20)]),
+            stint(2, "2026-11-23T08:00:00Z", &[(0, 0), (10, 30)]),
+        ];
+        let timeline = Timeline::of(&cut, 2).unwrap();
+        assert_eq!(rows(&timeline), [[20.0], [30.0]]);
+        assert_eq!(timeline.worked().as_secs(), 20);
+    }
+
+    #[test]
+    fn a_run_without_moments_has_no_timeline() {
+        assert_eq!(Timeline::of(&[stint(1, "2026-11-22T10:00:00Z", &[(0, 0)])], 10), None);
+        assert_eq!(Timeline::of(&[stint(1, "nonsense", &[(9, 9)])], 10), None);
+    }
+}
