@@ -2,11 +2,13 @@
 //!
 //! The binaries are those of the whole-workspace build that `scripts/test` makes first.
 
+mod browser;
 mod database;
 mod served_hub;
 mod station;
 mod token_service;
 
+pub use browser::Browser;
 pub use database::{DATABASE_PASSWORD, Database};
 pub use served_hub::{LoggedRequest, ServedHub};
 pub use station::{Ended, Station, devices_with_modules, from_env, repository};

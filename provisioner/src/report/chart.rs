@@ -74,7 +74,7 @@ impl Chart {
         };
         let mut x = LEFT;
         for (index, sitting) in timeline.sittings.iter().enumerate() {
-            let width = scale.x(sitting.buckets.len());
+            let width = scale.width(sitting, sitting.buckets.len());
             chart.panels.push(scale.panel(sitting, x));
             chart.label_times(sitting, x, width, timeline.sittings.len());
             if let Some(next) = timeline.sittings.get(index + 1) {
@@ -104,9 +104,8 @@ impl Chart {
 }
 
 struct Scale {
-    /// Units of a bucket.
-    bucket: f64,
-    seconds: f64,
+    /// Units of a second.
+    second: f64,
     fastest: f64,
     /// The rate at the top.
     top: f64,
@@ -114,21 +113,20 @@ struct Scale {
 
 impl Scale {
     fn of(timeline: &Timeline) -> Self {
-        let buckets: usize = timeline.sittings.iter().map(|sitting| sitting.buckets.len()).sum();
         let cuts = count(timeline.sittings.len().saturating_sub(1)) * CUT;
-        let seconds = timeline.bucket.as_secs_f64();
-        let rates = timeline.sittings.iter().flat_map(|sitting| &sitting.buckets);
-        let fastest = rates.map(|bucket| bucket.rows / seconds).fold(0.0, f64::max);
         let room = (WIDTH - LEFT - RIGHT - cuts).max(WIDTH / 4.0);
-        Self { bucket: room / count(buckets).max(1.0), seconds, fastest, top: round_up(fastest) }
+        let rates = timeline
+            .sittings
+            .iter()
+            .flat_map(|sitting| sitting.buckets.iter().map(|bucket| bucket.rows / sitting.bucket));
+        let fastest = rates.fold(0.0, f64::max);
+        let second = room / timeline.worked().as_secs_f64().max(0.001);
+        Self { second, fastest, top: round_up(fastest) }
     }
 
-    fn x(&self, buckets: usize) -> f64 {
-        count(buckets) * self.bucket
-    }
-
-    fn y(&self, bucket: &Bucket) -> f64 {
-        BASE - bucket.rows / self.seconds / self.top * (BASE - TOP)
+    /// The width of some buckets of a sitting.
+    fn width(&self, sitting: &Sitting, buckets: usize) -> f64 {
+        count(buckets) * sitting.bucket * self.second
     }
 
     fn rates(&self) -> Vec<Label> {
@@ -141,7 +139,8 @@ impl Scale {
         let mut line = String::new();
         for (index, bucket) in sitting.buckets.iter().enumerate() {
             // A step for each bucket; writing to a string can't fail.
-            let (from, to, y) = (x + self.x(index), x + self.x(index + 1), self.y(bucket));
+            let (from, to) = (x + self.width(sitting, index), x + self.width(sitting, index + 1));
+            let y = BASE - bucket.rows / sitting.bucket / self.top * (BASE - TOP);
             let _ = write!(line, "{}{from:.1} {y:.1}H{to:.1}", if index == 0 { "M" } else { "L" });
         }
         let area = format!("{line}V{BASE:.1}H{x:.1}Z");
@@ -158,17 +157,18 @@ impl Scale {
 
     /// Neighbours of one strength become one mark.
     fn marks(&self, sitting: &Sitting, x: f64, share: fn(&Bucket) -> f64) -> Vec<Mark> {
+        let width = self.width(sitting, 1);
         let mut marks: Vec<Mark> = Vec::new();
         for (index, bucket) in sitting.buckets.iter().enumerate() {
             // What is hardly to be seen is shown all the same.
             let share = share(bucket);
             let share = if share > 0.0 { (share.min(1.0) * 4.0).ceil() / 4.0 } else { continue };
-            let x = x + self.x(index);
+            let x = x + self.width(sitting, index);
             match marks.last_mut() {
                 Some(last) if (last.share - share).abs() < 0.01 && (last.x + last.width - x).abs() < 0.01 => {
-                    last.width += self.bucket;
+                    last.width += width;
                 }
-                _ => marks.push(Mark { x, width: self.bucket, share }),
+                _ => marks.push(Mark { x, width, share }),
             }
         }
         marks
@@ -200,8 +200,9 @@ fn summary(timeline: &Timeline, fastest: f64) -> Vec<String> {
     }
     if sum.throttled >= 0.5 {
         summary.push(format!(
-            "{:.0} of {:.0} calls refused by the hub (429) and sent again",
-            sum.throttled, sum.calls
+            "{} of {} calls refused by the hub (429) and sent again",
+            whole(sum.throttled),
+            whole(sum.calls)
         ));
     }
     if sum.down >= 0.5 {
@@ -212,7 +213,12 @@ fn summary(timeline: &Timeline, fastest: f64) -> Vec<String> {
 
 /// A rate with as many digits as it needs.
 fn rate(rate: f64) -> String {
-    if rate > 0.0 && rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") }
+    if rate > 0.0 && rate < 10.0 { format!("{rate:.1}") } else { whole(rate) }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are not negative")]
+fn whole(number: f64) -> String {
+    text::thousands(number.round() as u64)
 }
 
 /// The next number of the form 1, 2 or 5 × 10ⁿ.
@@ -235,7 +241,7 @@ const BASE: f64 = 190.0;
 const LANES: f64 = 220.0;
 const LANE: f64 = 20.0;
 /// The width of a cut of the axis, and of a label.
-const CUT: f64 = 46.0;
+const CUT: f64 = 66.0;
 const LABEL: f64 = 58.0;
 
 #[cfg(test)]

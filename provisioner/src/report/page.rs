@@ -49,6 +49,7 @@ pub fn write_page(ledger: &mut Ledger, run: RunId, out: &mut impl Write) -> Resu
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.add_filter("thousands", text::thousands);
+    environment.add_filter("code", code);
     environment.add_template("page.html", TEMPLATE)?;
     let html = environment.get_template("page.html")?.render(Serde(page))?;
     out.write_all(html.as_bytes())?;
@@ -89,6 +90,7 @@ struct Verdict {
     tone: &'static str,
     first: String,
     then: Option<String>,
+    also: Option<String>,
 }
 
 /// A part of the rows: a segment of the bar.
@@ -154,28 +156,37 @@ impl Verdict {
             (1, _) => "1 device is ready.".into(),
             _ => format!("{} are ready.", text::counted(well, "device")),
         };
-        let mut then = Vec::new();
-        match (run.state, not_well) {
-            (_, 0) => {}
-            (RunState::Finished, 1) => then.push("1 needs attention.".to_owned()),
-            (RunState::Finished, _) => then.push(format!("{} need attention.", text::thousands(not_well))),
-            _ => {
-                then.push(format!("{} not yet: the run did not come to its end.", text::thousands(not_well)))
+        let then = match (run.state, not_well) {
+            (_, 0) => None,
+            (RunState::Finished, 1) => Some("1 needs attention.".to_owned()),
+            (RunState::Finished, _) => Some(format!("{} need attention.", text::thousands(not_well))),
+            _ => Some(format!("{} not yet: the run did not come to its end.", text::thousands(not_well))),
+        };
+        let also = match totals.rejected {
+            0 => None,
+            1 => Some("1 row of the batch is bad and was left out.".to_owned()),
+            rejected => {
+                Some(format!("{} rows of the batch are bad and were left out.", text::thousands(rejected)))
             }
-        }
-        match totals.rejected {
-            0 => {}
-            1 => then.push("1 row of the batch is bad and was left out.".into()),
-            rejected => then
-                .push(format!("{} rows of the batch are bad and were left out.", text::thousands(rejected))),
-        }
+        };
         let tone = match (run.state, not_well + totals.rejected) {
+            _ if totals.rows == 0 => "open",
             (RunState::Finished, 0) => "good",
             (RunState::Finished, _) => "bad",
             _ => "open",
         };
-        Self { tone, first, then: (!then.is_empty()).then(|| then.join(" ")) }
+        Self { tone, first, then, also }
     }
+}
+
+/// The text as HTML, with what stands between backticks as code.
+fn code(text: &str) -> minijinja::Value {
+    let escaped = |part: &str| minijinja::HtmlEscape(part).to_string();
+    let parts = text.split('`').enumerate().map(|(index, part)| match index % 2 {
+        0 => escaped(part),
+        _ => format!("<code>{}</code>", escaped(part)),
+    });
+    minijinja::Value::from_safe_string(parts.collect())
 }
 
 fn state(state: RunState) -> &'static str {

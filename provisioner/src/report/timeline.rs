@@ -15,8 +15,6 @@ use crate::ledger::{Moment, Stint};
 pub struct Timeline {
     /// Its sittings, in order.
     pub sittings: Vec<Sitting>,
-    /// How long a bucket is.
-    pub bucket: Duration,
 }
 
 /// A time in which somebody worked without a break.
@@ -26,6 +24,8 @@ pub struct Sitting {
     pub started: OffsetDateTime,
     /// When it ended.
     pub ended: OffsetDateTime,
+    /// How long each of its buckets is, in seconds.
+    pub bucket: f64,
     /// What was done in it, bucket by bucket.
     pub buckets: Vec<Bucket>,
 }
@@ -58,7 +58,9 @@ impl Timeline {
         }
         let bucket = (total / f64::from(buckets.max(1))).max(MIN_BUCKET);
         for sitting in &mut sittings {
-            let count = (seconds(sitting.started, sitting.ended) / bucket).ceil().max(1.0);
+            let length = seconds(sitting.started, sitting.ended);
+            let count = (length / bucket).round().max(1.0);
+            sitting.bucket = length / count;
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -66,8 +68,8 @@ impl Timeline {
             )]
             sitting.buckets.resize(count as usize, Bucket::default());
         }
-        steps.iter().for_each(|step| step.pour(&mut sittings, bucket));
-        Some(Self { sittings, bucket: Duration::from_secs_f64(bucket) })
+        steps.iter().for_each(|step| step.pour(&mut sittings));
+        Some(Self { sittings })
     }
 
     /// All buckets together.
@@ -105,7 +107,7 @@ struct Step {
 
 impl Step {
     /// Spreads what was done over the buckets that it lies in.
-    fn pour(&self, sittings: &mut [Sitting], bucket: f64) {
+    fn pour(&self, sittings: &mut [Sitting]) {
         let length = seconds(self.from, self.to);
         let Some(sitting) =
             sittings.iter_mut().find(|sitting| sitting.started <= self.from && self.to <= sitting.ended)
@@ -114,6 +116,7 @@ impl Step {
         };
         let begun = seconds(sitting.started, self.from);
         let mut from = 0.0;
+        let bucket = sitting.bucket;
         for (index, into) in sitting.buckets.iter_mut().enumerate() {
             let ends = f64::from(u32::try_from(index + 1).unwrap_or(u32::MAX)) * bucket - begun;
             let to = ends.clamp(from, length);
@@ -162,7 +165,7 @@ fn sittings(steps: &[Step]) -> Vec<Sitting> {
     for (started, ended) in times {
         match sittings.last_mut() {
             Some(last) if started <= last.ended + BREAK => last.ended = last.ended.max(ended),
-            _ => sittings.push(Sitting { started, ended, buckets: Vec::new() }),
+            _ => sittings.push(Sitting { started, ended, bucket: 0.0, buckets: Vec::new() }),
         }
     }
     sittings
@@ -203,7 +206,7 @@ mod tests {
     fn what_was_done_is_spread_over_time_and_nothing_is_lost() {
         let one = [stint(1, "2026-11-22T10:00:00Z", &[(0, 0), (10, 100), (20, 100), (40, 300)])];
         let timeline = Timeline::of(&one, 8).unwrap();
-        assert_eq!(timeline.bucket.as_secs(), 5);
+        assert_eq!(timeline.sittings[0].bucket, 5.0);
         assert_eq!(rows(&timeline), [[50.0, 50.0, 0.0, 0.0, 50.0, 50.0, 50.0, 50.0]]);
         let sum = timeline.sum();
         assert_eq!((sum.rows.round(), sum.held.round(), sum.worked.round()), (300.0, 20.0, 40.0));

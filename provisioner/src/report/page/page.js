@@ -20,6 +20,10 @@
     return made;
   };
 
+  // What stands between backticks is code.
+  const prose = (text) => make("bdi", "",
+    ...text.split("`").map((part, index) => (index % 2 ? make("code", "", part) : part)));
+
   const time = (text) => text.replace("T", " ").replace("Z", " UTC");
 
   const shown = (row) => {
@@ -29,7 +33,7 @@
     const end = make("td", "", make("span", `end ${row[END]}`, row[END]));
     if (texts[row[ENDED]]) end.append(make("small", "", time(texts[row[ENDED]])));
     return make("tr", "", make("td", "number", String(row[LINE])), identity, end,
-      make("td", "", make("bdi", "", texts[row[MORE]])));
+      make("td", "", prose(texts[row[MORE]])));
   };
 
   const show = (from, length) => body.replaceChildren(...found.slice(from, from + length).map(shown));
@@ -73,6 +77,6 @@
   addEventListener("beforeprint", () => show(0, ON_PAPER));
   addEventListener("afterprint", () => turn(page));
 
-  element("tools").hidden = rows.length === 0;
+  element("tools").hidden = false;
   filter();
 })();

@@ -1,0 +1,157 @@
+//! A real Chromium, driven over WebDriver by Debian's ChromeDriver.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use reqwest::blocking::Client;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A window without a screen, closed when dropped.
+#[derive(Debug)]
+pub struct Browser {
+    driver: Child,
+    /// The session's URL.
+    session: String,
+    http: Client,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// Starts a browser.
+    pub fn start() -> Result<Self> {
+        let driver = Command::new("chromedriver")
+            .args(["--port=0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut driver = driver.context("chromedriver is missing: scripts/install-test-needs installs it")?;
+        let profile = TempDir::new()?;
+        let http = Client::builder().no_proxy().build()?;
+        let port = port_of(&mut driver);
+        let mut browser = Self { driver, session: String::new(), http, _profile: profile };
+        browser.session = format!("http://127.0.0.1:{}/session", port?);
+        browser.session = browser.new_session()?;
+        Ok(browser)
+    }
+
+    fn new_session(&self) -> Result<String> {
+        let profile = format!("--user-data-dir={}", self._profile.path().display());
+        let arguments = [
+            "--headless",
+            // Tests run as root in many a container.
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1280,1600",
+            &profile,
+        ];
+        let capabilities = json!({ "capabilities": { "alwaysMatch": {
+            "goog:chromeOptions": { "args": arguments },
+            "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
+        } } });
+        let answer = self.post("", &capabilities)?;
+        let id = answer["sessionId"].as_str().with_context(|| format!("no session: {answer}"))?;
+        Ok(format!("{}/{id}", self.session))
+    }
+
+    /// Opens a page that lies in a file.
+    pub fn open(&self, page: &Path) -> Result<()> {
+        self.post("/url", &json!({ "url": url_of(page) })).map(drop)
+    }
+
+    /// Runs JavaScript in the page and answers what it returns.
+    pub fn script(&self, script: &str) -> Result<Value> {
+        self.post("/execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Waits until an expression in the page is true.
+    pub fn until(&self, expression: &str) -> Result<()> {
+        let script = format!(
+            "const done = arguments[0]; const look = () => ({expression}) ? done(true) : setTimeout(look, 10); look();"
+        );
+        let answer = self.post("/execute/async", &json!({ "script": script, "args": [] }));
+        answer.map(drop).with_context(|| format!("never came true: {expression}"))
+    }
+
+    /// Types into the element that a CSS selector names, as a person does.
+    pub fn type_into(&self, selector: &str, text: &str) -> Result<()> {
+        let element = self.element(selector)?;
+        self.post(&format!("/element/{element}/value"), &json!({ "text": text })).map(drop)
+    }
+
+    /// Clicks on the element that a CSS selector names.
+    pub fn click(&self, selector: &str) -> Result<()> {
+        let element = self.element(selector)?;
+        self.post(&format!("/element/{element}/click"), &json!({})).map(drop)
+    }
+
+    /// What the page wrote to the console, refusals of its own policy among it.
+    pub fn console(&self) -> Result<Vec<String>> {
+        let log = self.log("browser")?;
+        Ok(log.iter().map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect())
+    }
+
+    /// The URLs that a page asked for, its own among them, since it was opened.
+    pub fn requests(&self, page: &Path) -> Result<Vec<String>> {
+        let mut urls = Vec::new();
+        for entry in self.log("performance")? {
+            let message: Value = serde_json::from_str(entry["message"].as_str().unwrap_or_default())?;
+            let message = &message["message"];
+            // What a new, empty tab asks for is not the page's.
+            let is_the_pages = message["params"]["documentURL"] == url_of(page);
+            if message["method"] == "Network.requestWillBeSent" && is_the_pages {
+                urls.push(message["params"]["request"]["url"].as_str().unwrap_or_default().to_owned());
+            }
+        }
+        Ok(urls)
+    }
+
+    fn log(&self, kind: &str) -> Result<Vec<Value>> {
+        let log = self.post("/se/log", &json!({ "type": kind }))?;
+        Ok(log.as_array().cloned().unwrap_or_default())
+    }
+
+    fn element(&self, selector: &str) -> Result<String> {
+        let found = self.post("/element", &json!({ "using": "css selector", "value": selector }))?;
+        let id = found.as_object().and_then(|found| found.values().next()).and_then(Value::as_str);
+        Ok(id.with_context(|| format!("no element {selector}"))?.to_owned())
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let answer: Value = self.http.post(format!("{}{path}", self.session)).json(body).send()?.json()?;
+        ensure!(answer["value"]["error"].is_null(), "{path}: {}", answer["value"]);
+        Ok(answer["value"].clone())
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Ends Chromium; after that the driver has nothing left to do.
+        let _ = self.http.delete(&self.session).send();
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+fn url_of(page: &Path) -> String {
+    format!("file://{}", page.display())
+}
+
+/// The port that the driver took.
+fn port_of(driver: &mut Child) -> Result<String> {
+    let output = driver.stdout.take().context("the driver has no output")?;
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        if let Some((_, port)) = line.split_once("successfully on port ") {
+            return Ok(port.trim_end_matches('.').to_owned());
+        }
+    }
+    anyhow::bail!("chromedriver did not say its port")
+}
