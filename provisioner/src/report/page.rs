@@ -18,6 +18,7 @@ use super::chart::Chart;
 use super::survey::{Kind, Shown, ShownRow, Survey};
 use super::text;
 use super::timeline::Timeline;
+use crate::alteration::Alteration;
 use crate::ledger::{Ledger, LedgerError, Moment, Run, RunId, RunState, Stint, Totals};
 
 /// Why a page could not be written.
@@ -145,16 +146,16 @@ impl<'a> Page<'a> {
 
 impl Verdict {
     fn of(run: &Run, totals: &Totals, survey: &Survey) -> Self {
-        let (well, not_well) = (survey.well, survey.not_well);
+        let (well, not_well, done) = (survey.well, survey.not_well, done(run));
         let first = match (well, not_well) {
             _ if totals.rows == 0 => "There is nothing in this batch.".into(),
             (0, 0) => "No row of this batch could be used.".into(),
-            (1, 0) => "The device is ready.".into(),
-            (_, 0) => format!("All {} are ready.", text::counted(well, "device")),
-            (0, 1) => "The device is not ready.".into(),
-            (0, _) => format!("None of the {} is ready.", text::counted(not_well, "device")),
-            (1, _) => "1 device is ready.".into(),
-            _ => format!("{} are ready.", text::counted(well, "device")),
+            (1, 0) => format!("The device is {done}."),
+            (_, 0) => format!("All {} are {done}.", text::counted(well, "device")),
+            (0, 1) => format!("The device is not {done}."),
+            (0, _) => format!("None of the {} is {done}.", text::counted(not_well, "device")),
+            (1, _) => format!("1 device is {done}."),
+            _ => format!("{} are {done}.", text::counted(well, "device")),
         };
         let then = match (run.state, not_well) {
             (_, 0) => None,
@@ -176,6 +177,16 @@ impl Verdict {
             _ => "open",
         };
         Self { tone, first, then, also }
+    }
+}
+
+/// What a device is with which the run did what it was to do.
+fn done(run: &Run) -> &'static str {
+    match run.options.alteration {
+        None => "ready",
+        Some(Alteration::Delete | Alteration::Undo { .. }) => "gone",
+        Some(Alteration::Disable { .. }) => "disabled",
+        Some(_) => "as asked",
     }
 }
 
