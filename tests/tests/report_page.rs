@@ -62,27 +62,16 @@ fn the_page_can_be_searched_asks_for_nothing_and_no_text_does_harm() -> Result<(
     assert_eq!(browser.console()?, Vec::<String>::new());
     let requests = browser.requests(&page)?;
     assert_eq!(requests, [format!("file://{}", page.display())], "the page asks for nothing");
-    Ok(())
-}
 
-#[test]
-fn the_page_refuses_scripts_that_are_not_its_own() -> Result<()> {
-    let station = Station::new()?;
-    let _hub = run(&station)?;
-    let page = std::fs::read_to_string(station.path("page.html"))?;
-    let broken = page.replacen(
-        "<main>",
-        "<main><img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>",
-        1,
-    );
-    let page = station.write("broken.html", &broken)?;
-    let browser = Browser::start()?;
-    browser.open(&page)?;
+    // Even a page that somebody has tampered with runs no script but its own.
+    let forged =
+        r#"<main><img src=x onerror="document.title='owned'"><script>document.title='owned'</script>"#;
+    let forged = std::fs::read_to_string(&page)?.replacen("<main>", forged, 1);
+    browser.open(&station.write("forged.html", &forged)?)?;
     assert!(
         browser.script("return document.title")?.as_str().is_some_and(|title| title.starts_with("Run 2"))
     );
     assert!(browser.console()?.iter().any(|line| line.contains("Content Security Policy")));
-    assert_eq!(browser.requests(&page)?.len(), 1);
     Ok(())
 }
 
