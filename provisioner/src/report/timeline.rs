@@ -127,13 +127,11 @@ impl Step {
 }
 
 fn steps(stint: &Stint, moments: &[Moment]) -> Vec<Step> {
-    let Ok(started) = OffsetDateTime::parse(&stint.started, &Rfc3339) else { return Vec::new() };
-    let mut last = Moment::default();
+    let started = OffsetDateTime::parse(&stint.started, &Rfc3339);
+    // Before the first moment lies what is no work on the hub, such as issuing.
+    let (Ok(started), Some(mut last)) = (started, moments.first().copied()) else { return Vec::new() };
     let mut steps = Vec::with_capacity(moments.len());
-    for moment in moments.iter().filter(|moment| !moment.elapsed.is_zero()) {
-        if moment.elapsed <= last.elapsed {
-            continue;
-        }
+    for moment in moments.iter().skip(1) {
         let worked = (moment.elapsed - last.elapsed).as_secs_f64();
         let (now, before) = (&moment.tally, &last.tally);
         let more =
