@@ -16,7 +16,7 @@ pub struct Browser {
     /// The session's URL.
     session: String,
     http: Client,
-    _profile: TempDir,
+    profile: TempDir,
 }
 
 impl Browser {
@@ -31,14 +31,14 @@ impl Browser {
         let profile = TempDir::new()?;
         let http = Client::builder().no_proxy().build()?;
         let port = port_of(&mut driver);
-        let mut browser = Self { driver, session: String::new(), http, _profile: profile };
+        let mut browser = Self { driver, session: String::new(), http, profile };
         browser.session = format!("http://127.0.0.1:{}/session", port?);
         browser.session = browser.new_session()?;
         Ok(browser)
     }
 
     fn new_session(&self) -> Result<String> {
-        let profile = format!("--user-data-dir={}", self._profile.path().display());
+        let profile = format!("--user-data-dir={}", self.profile.path().display());
         let arguments = [
             "--headless",
             // Tests run as root in many a container.
@@ -57,8 +57,7 @@ impl Browser {
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
         } } });
         let answer = self.post("", &capabilities)?;
-        let id = answer["sessionId"].as_str().with_context(|| format!("no session: {answer}"))?;
-        Ok(format!("{}/{id}", self.session))
+        Ok(format!("{}/{}", self.session, text(&answer, "/sessionId")))
     }
 
     /// Opens a page that lies in a file.
@@ -95,19 +94,18 @@ impl Browser {
     /// What the page wrote to the console, refusals of its own policy among it.
     pub fn console(&self) -> Result<Vec<String>> {
         let log = self.log("browser")?;
-        Ok(log.iter().map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect())
+        Ok(log.iter().map(|entry| text(entry, "/message").to_owned()).collect())
     }
 
     /// The URLs that a page asked for, its own among them, since it was opened.
     pub fn requests(&self, page: &Path) -> Result<Vec<String>> {
         let mut urls = Vec::new();
         for entry in self.log("performance")? {
-            let message: Value = serde_json::from_str(entry["message"].as_str().unwrap_or_default())?;
-            let message = &message["message"];
+            let message: Value = serde_json::from_str(text(&entry, "/message"))?;
             // What a new, empty tab asks for is not the page's.
-            let is_the_pages = message["params"]["documentURL"] == url_of(page);
-            if message["method"] == "Network.requestWillBeSent" && is_the_pages {
-                urls.push(message["params"]["request"]["url"].as_str().unwrap_or_default().to_owned());
+            let is_the_pages = text(&message, "/message/params/documentURL") == url_of(page);
+            if text(&message, "/message/method") == "Network.requestWillBeSent" && is_the_pages {
+                urls.push(text(&message, "/message/params/request/url").to_owned());
             }
         }
         Ok(urls)
@@ -126,8 +124,8 @@ impl Browser {
 
     fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let answer: Value = self.http.post(format!("{}{path}", self.session)).json(body).send()?.json()?;
-        ensure!(answer["value"]["error"].is_null(), "{path}: {}", answer["value"]);
-        Ok(answer["value"].clone())
+        ensure!(answer.pointer("/value/error").is_none_or(Value::is_null), "{path}: {answer}");
+        Ok(answer.get("value").cloned().unwrap_or_default())
     }
 }
 
@@ -138,6 +136,11 @@ impl Drop for Browser {
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+/// The text at a JSON pointer; empty where there is none.
+fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn url_of(page: &Path) -> String {
