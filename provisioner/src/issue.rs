@@ -73,8 +73,24 @@ pub fn issue_missing(
 /// Puts the thumbprints of certificates that were issued before into the ledger. Rows whose
 /// certificate is not in `list` stay as they are.
 pub fn find_issued(ledger: &mut Ledger, run: RunId, list: &IssuedList) -> Result<(), IssueError> {
+    find_issued_with(ledger, run, list, |_, _| {})
+}
+
+/// The same; `correct` may know better than the list.
+pub fn find_issued_with(
+    ledger: &mut Ledger,
+    run: RunId,
+    list: &IssuedList,
+    mut correct: impl FnMut(&LedgerRow, &mut IssuedFacts),
+) -> Result<(), IssueError> {
     each_page(ledger, run, |_, rows| {
-        let find = |row: &LedgerRow| Ok(list.find(&row.wanted.identity)?.map(Certified::of));
+        let find = |row: &LedgerRow| {
+            let mut facts = list.find(&row.wanted.identity)?;
+            if let Some(facts) = &mut facts {
+                correct(row, facts);
+            }
+            Ok(facts.map(Certified::of))
+        };
         rows.iter().map(find).collect()
     })
 }

@@ -23,6 +23,7 @@ pub struct ServedHub {
     data: PathBuf,
     log: PathBuf,
     connection_string: String,
+    ready: String,
 }
 
 /// A request that the hub has answered.
@@ -97,7 +98,7 @@ impl ServedHub {
             bail!("the hub did not get ready: {status}");
         }
         let connection_string = std::fs::read_to_string(data.join("connection-string"))?.trim().to_owned();
-        Ok(Self { process, data, log, connection_string })
+        Ok(Self { process, data, log, connection_string, ready })
     }
 
     /// The connection string of the owner.
@@ -109,6 +110,12 @@ impl ServedHub {
     pub fn host(&self) -> Result<String> {
         let access: ServiceConnectionString = self.connection_string.parse()?;
         Ok(access.host.as_str().to_owned())
+    }
+
+    /// Where it listens for devices, as `host:port`.
+    pub fn mqtt(&self) -> Result<&str> {
+        let (_, address) = self.ready.split_once("mqtts://").context("the hub takes no devices")?;
+        Ok(address.split(';').next().unwrap_or(address))
     }
 
     /// The certificate that clients must trust.

@@ -94,7 +94,7 @@ impl AlterBatch<'_> {
         let order = Order {
             batch: self.batch.clone(),
             options,
-            rules: LoadRules { quarantine: false, skip_bad_rows: self.skip_bad_rows },
+            rules: LoadRules { skip_bad_rows: self.skip_bad_rows, ..LoadRules::default() },
             certificates: self.certificates,
             plan: None,
         };

@@ -19,8 +19,10 @@ use crate::lifecycle::{Intent, Mode, TwinPolicy};
 use crate::target::{HubSize, TargetChoice};
 
 pub(super) use objects::*;
+pub(super) use verify::*;
 
 mod objects;
+mod verify;
 
 /// From a batch of devices and modules to identities and twins on an Azure IoT Hub.
 ///
@@ -119,9 +121,16 @@ pub(super) enum Verb {
     /// devices with modules of others. What the run changed but did not create is not touched.
     #[command(after_help = "Example: provisioner undo 7")]
     Undo(UndoArgs),
-    /// Does the hub hold what the batch says?
-    #[command(after_help = "Example: provisioner verify work-order.csv --issue pki")]
-    Verify(JobArgs),
+    /// Does the hub hold what the batch says, and nothing besides? With `--connect`: does it let its devices in?
+    ///
+    /// Every identity is read and compared; thumbprints are computed from the certificates themselves, where they
+    /// are at hand. Modules of the batch's devices that have no row are extra. With `--connect`, devices and
+    /// modules connect as they will in the field and read their twins: the proof that what was shipped works.
+    #[command(
+        after_help = "Examples: provisioner verify work-order.csv --issue pki --connect 20\n          provisioner \
+                            verify work-order.csv --within \"tags.workOrder = '4711'\""
+    )]
+    Verify(VerifyArgs),
     /// The runs that the ledger knows.
     Runs,
     /// How far is a run? The newest where none is named.

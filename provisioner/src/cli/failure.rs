@@ -3,12 +3,14 @@
 use std::error::Error;
 
 use crate::batch::LoadError;
+use crate::connect::{ConnectError, CredentialError};
 use crate::crew::RunError;
 use crate::hub::HubError;
 use crate::issue::IssueError;
 use crate::ledger::{LedgerError, LocationError};
 use crate::plan::PlanFileError;
 use crate::target::TargetError;
+use crate::verify::TrialError;
 
 /// The exit codes, as scripts know them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +104,33 @@ impl From<RunError> for Failure {
             RunError::Hub(error) => error.into(),
             RunError::Ledger(error) => error.into(),
             RunError::Worker(error) => Self::new(Exit::Bug, error),
+        }
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        let hint = error.hint().map(str::to_owned);
+        let exit = match &error {
+            ConnectError::Worker(_) => Exit::Bug,
+            ConnectError::Stopped => Exit::Interrupted,
+            _ => Exit::Refused,
+        };
+        Self { hint, ..Self::new(exit, error) }
+    }
+}
+
+impl From<CredentialError> for Failure {
+    fn from(error: CredentialError) -> Self {
+        Self { hint: error.hint(), ..Self::new(Exit::BadInput, error) }
+    }
+}
+
+impl From<TrialError> for Failure {
+    fn from(error: TrialError) -> Self {
+        match error {
+            TrialError::Connect(error) => error.into(),
+            TrialError::Ledger(error) => error.into(),
         }
     }
 }

@@ -1,27 +1,23 @@
 //! What `plan`, `apply` and `verify` begin with: a batch that goes into a ledger as a run.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 
 use batch_file::Problem;
+use cert_tool::IssuedList;
 use hub_types::identity::Status;
 use sha2::{Digest, Sha256};
 
 use super::args::{BatchArgs, JobArgs, RulesArgs};
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
-use super::progress::Progress;
 use crate::batch::{BatchSink, LoadOptions, Loaded, MissingCertificates, load};
 use crate::clock::now_text;
 use crate::desired::DesiredIdentity;
-use crate::hub::HubClient;
 use crate::issue::find_issued;
 use crate::ledger::{
-    Credential, Ledger, LedgerError, Loader, Operator, RowFilter, RunFacts, RunId, RunOptions, SharedLedger,
-    Taken,
+    Credential, Ledger, LedgerError, Loader, Operator, RunFacts, RunId, RunOptions, SharedLedger, Taken,
 };
 use crate::target::{OpenHub, Target};
-use crate::verify::Verify;
 
 /// Puts rows into a ledger and says what is wrong with others.
 struct LedgerSink<'a, 'l> {
@@ -60,11 +56,13 @@ pub(super) struct LoadRules {
     pub(super) quarantine: bool,
     /// Bad rows are left out.
     pub(super) skip_bad_rows: bool,
+    /// The files that rows name are noted.
+    pub(super) note_files: bool,
 }
 
 impl From<&RulesArgs> for LoadRules {
     fn from(args: &RulesArgs) -> Self {
-        Self { quarantine: args.quarantine, skip_bad_rows: args.skip_bad_rows }
+        Self { quarantine: args.quarantine, skip_bad_rows: args.skip_bad_rows, ..Self::default() }
     }
 }
 
@@ -100,7 +98,7 @@ fn load_hashed(
     wanted: Option<Sha256>,
     printer: &Printer,
 ) -> Result<(Loaded, String), Failure> {
-    let options = LoadOptions { read: args.read_options(), certificates, ..LoadOptions::default() };
+    let options = LoadOptions { read: args.read_options(), certificates, note_files: rules.note_files };
     let mut sink = LedgerSink { loader, quarantine: rules.quarantine, printer, wanted };
     let loaded = load(&args.file, &options, &mut sink)?;
     if loaded.is_unusable || (loaded.bad_rows > 0 && !rules.skip_bad_rows) {
@@ -114,29 +112,46 @@ fn load_hashed(
     Ok((loaded, digest.unwrap_or_default()))
 }
 
-/// Reads the batch into a temporary ledger, with the thumbprints of the certificates that were
-/// issued for it before.
-fn load_temporary(
-    args: &BatchArgs,
-    issued: Option<&Path>,
-    rules: LoadRules,
-    printer: &Printer,
-) -> Result<(Ledger, RunId, Loaded, String), Failure> {
-    let certificates = match issued {
-        Some(_) => MissingCertificates::Issued,
-        None => MissingCertificates::Refused,
-    };
-    let mut ledger = Ledger::open_temporary()?;
-    let input = args.file.display().to_string();
-    let (options, by) = (RunOptions::default(), Operator::default());
-    let facts = RunFacts { hub: "", input: &input, started: &now_text(), by: &by, options: &options };
-    let loader = ledger.load_run(&facts)?;
-    let (loaded, wanted_sha256) = load_for_plan(&loader, args, certificates, rules, printer)?;
-    let run = loader.commit(&loaded.sha256, loaded.bad_rows)?;
-    if let Some(folder) = issued.filter(|folder| folder.exists()) {
-        find_issued(&mut ledger, run, &cert_tool::IssuedList::open(folder)?)?;
+/// A batch in a temporary ledger.
+pub(super) struct Temporary {
+    pub(super) ledger: Ledger,
+    pub(super) run: RunId,
+    pub(super) loaded: Loaded,
+    /// See [`load_for_plan`].
+    wanted_sha256: String,
+    /// The certificates that were issued for it before, which are not looked at yet.
+    pub(super) issued: Option<IssuedList>,
+    /// Where the batch lies.
+    folder: PathBuf,
+}
+
+impl Temporary {
+    pub(super) fn load(job: &JobArgs, rules: LoadRules, printer: &Printer) -> Result<Self, Failure> {
+        let issued = job.issued.folders().map(|(_, issued)| issued);
+        let certificates = match issued {
+            Some(_) => MissingCertificates::Issued,
+            None => MissingCertificates::Refused,
+        };
+        let mut ledger = Ledger::open_temporary()?;
+        let input = job.batch.file.display().to_string();
+        let (options, by) = (RunOptions::default(), Operator::default());
+        let facts = RunFacts { hub: "", input: &input, started: &now_text(), by: &by, options: &options };
+        let loader = ledger.load_run(&facts)?;
+        let (loaded, wanted_sha256) = load_for_plan(&loader, &job.batch, certificates, rules, printer)?;
+        let run = loader.commit(&loaded.sha256, loaded.bad_rows)?;
+        let issued = issued.filter(|folder| folder.exists());
+        let issued = issued.as_deref().map(IssuedList::open).transpose()?;
+        let folder = job.batch.file.parent().unwrap_or_else(|| Path::new("")).to_owned();
+        Ok(Self { ledger, run, loaded, wanted_sha256, issued, folder })
     }
-    Ok((ledger, run, loaded, wanted_sha256))
+
+    /// The CA that issued certificates for the batch, for a hub to know devices by. What `cert-tool issue`
+    /// writes is a batch itself, and the CA's certificate lies beside it.
+    pub(super) fn device_cas(&self) -> Vec<PathBuf> {
+        let issuing = self.issued.as_ref().map(IssuedList::issuing_certificate_path);
+        let issuing = issuing.unwrap_or_else(|| self.folder.join("issuing.pem"));
+        Some(issuing).filter(|path| path.exists()).into_iter().collect()
+    }
 }
 
 /// What a run of the batch is to do, besides what its rows say.
@@ -166,43 +181,14 @@ impl Compared {
     pub(super) async fn open(job: &JobArgs, rules: LoadRules, printer: &Printer) -> Result<Self, Failure> {
         let target = Target::resolve(job.target.choice(), ".".as_ref())?;
         printer.note(format_args!("hub: {target}"));
-        let issued = job.issued.folders().map(|(_, issued)| issued);
-        let (ledger, run, loaded, wanted_sha256) =
-            load_temporary(&job.batch, issued.as_deref(), rules, printer)?;
+        let Temporary { mut ledger, run, loaded, wanted_sha256, issued, .. } =
+            Temporary::load(job, rules, printer)?;
+        if let Some(list) = &issued {
+            find_issued(&mut ledger, run, list)?;
+        }
         let hub = target.open().await?;
         hub.client.probe().await?;
         Ok(Self { hub, ledger: SharedLedger::new(ledger), run, loaded, wanted_sha256 })
-    }
-}
-
-/// A batch that is being verified.
-pub(super) struct Comparison {
-    pub(super) verify: Verify<HubClient>,
-    hub: OpenHub,
-    progress: Arc<Progress>,
-}
-
-impl Comparison {
-    /// Reads the batch and knocks at the hub's door.
-    pub(super) async fn open(job: &JobArgs, what: &'static str, printer: &Printer) -> Result<Self, Failure> {
-        let Compared { hub, ledger, run, loaded, .. } =
-            Compared::open(job, LoadRules::default(), printer).await?;
-        let progress = Progress::new(what, loaded.rows());
-        let verify = Verify {
-            hub: hub.client.clone(),
-            ledger,
-            run,
-            filter: RowFilter::All,
-            keys: Arc::new(loaded.keys),
-            concurrency: READERS,
-            progress: progress.counter(),
-        };
-        Ok(Self { verify, hub, progress })
-    }
-
-    pub(super) async fn close(self) {
-        self.progress.finish();
-        self.hub.close().await;
     }
 }
 

@@ -38,7 +38,12 @@ impl Planned {
     }
 
     pub(super) fn rules(&self) -> LoadRules {
-        LoadRules { quarantine: self.plan.header.quarantine, skip_bad_rows: self.plan.header.skip_bad_rows }
+        let header = &self.plan.header;
+        LoadRules {
+            quarantine: header.quarantine,
+            skip_bad_rows: header.skip_bad_rows,
+            ..LoadRules::default()
+        }
     }
 
     /// Reads the batch, and writes beside each row what the plan knows of it.

@@ -1,74 +1,219 @@
-//! `verify`: does the hub hold what the batch says?
+//! `verify`: does the hub hold what the batch says, and nothing besides? Does it let its devices in?
 
-use super::args::{Format, JobArgs};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::args::{ConnectArgs, Format, VerifyArgs};
 use super::failure::{Exit, Failure};
-use super::loading::Comparison;
+use super::loading::{LoadRules, READERS, Temporary};
 use super::printer::Printer;
-use crate::hub::HubClient;
-use crate::ledger::RowFilter;
-use crate::verify::{Verified, Verify};
+use super::progress::Progress;
+use super::work::stop_on_ctrl_c;
+use crate::connect::{CredentialSource, default_concurrency};
+use crate::ledger::{RowFilter, RunId, SharedLedger};
+use crate::target::{OpenHub, Target};
+use crate::verify::{
+    Connections, Deviation, DeviationKind, Exchanged, Extras, Sample, Trial, Unconnected, Verified, Verify,
+    recompute_issued,
+};
 
-pub(super) async fn run(args: &JobArgs, printer: &Printer) -> Result<Exit, Failure> {
-    let comparison = Comparison::open(args, "verifying", printer).await?;
-    let verified = compare(&comparison.verify).await;
-    comparison.close().await;
-    let verified = verified?;
+pub(super) async fn run(args: &VerifyArgs, printer: &Printer) -> Result<Exit, Failure> {
+    let target = Target::resolve(args.job.target.choice(), ".".as_ref())?;
+    printer.note(format_args!("hub: {target}"));
+    let mut batch =
+        Temporary::load(&args.job, LoadRules { note_files: true, ..LoadRules::default() }, printer)?;
+    let exchanged = match &batch.issued {
+        Some(list) => recompute_issued(&mut batch.ledger, batch.run, list)?,
+        None => Exchanged::new(),
+    };
+    refuse_unissued(&mut batch)?;
+    let hub = match args.connect.sample {
+        Some(_) => target.open_for_devices(batch.device_cas()).await?,
+        None => target.open().await?,
+    };
+    let stop = stop_on_ctrl_c();
+    let verifying = Verifying::of(args, &hub, batch, stop.clone());
+    let verified = stop.run_until_cancelled(verifying.run(exchanged)).await;
+    hub.close().await;
+    let verified = verified.unwrap_or_else(|| {
+        let text = "stopped; verifying changes nothing";
+        Err(Failure::new(Exit::Interrupted, text).hint("run the same command again"))
+    })?;
     print(&verified, printer);
     Ok(if verified.all_well() { Exit::Done } else { Exit::SomeFailed })
 }
 
-async fn compare(verify: &Verify<HubClient>) -> Result<Verified, Failure> {
-    refuse_unissued(verify)?;
-    Ok(verify.run().await?)
-}
-
 /// A row whose certificate was never issued has no thumbprint that the hub's could be compared with.
-fn refuse_unissued(verify: &Verify<HubClient>) -> Result<(), Failure> {
-    let rows = verify.ledger.lock().page(verify.run, RowFilter::ToBeIssued, None, 1)?;
+fn refuse_unissued(batch: &mut Temporary) -> Result<(), Failure> {
+    let rows = batch.ledger.page(batch.run, RowFilter::ToBeIssued, None, 1)?;
     let Some(row) = rows.first() else { return Ok(()) };
     let text = format!("line {}: no certificate was issued for `{}` yet", row.line, row.wanted.identity);
     Err(Failure::new(Exit::BadInput, text).hint("run `provisioner apply` with the same `--issue` first"))
 }
 
+/// A batch in a temporary ledger, and the hub that it is compared with.
+struct Verifying<'a> {
+    args: &'a VerifyArgs,
+    hub: &'a OpenHub,
+    ledger: SharedLedger,
+    run: RunId,
+    rows: u64,
+    credentials: Arc<CredentialSource>,
+    stop: CancellationToken,
+}
+
+impl<'a> Verifying<'a> {
+    fn of(args: &'a VerifyArgs, hub: &'a OpenHub, batch: Temporary, stop: CancellationToken) -> Self {
+        let rows = batch.loaded.rows();
+        let credentials = CredentialSource {
+            files: batch.loaded.files,
+            issued: batch.issued,
+            keys: Arc::new(batch.loaded.keys),
+        };
+        let (ledger, run) = (SharedLedger::new(batch.ledger), batch.run);
+        Self { args, hub, ledger, run, rows, credentials: Arc::new(credentials), stop }
+    }
+
+    async fn run(&self, exchanged: Exchanged) -> Result<Verified, Failure> {
+        self.hub.client.probe().await?;
+        let progress = Progress::new("verifying", self.rows);
+        let verify = Verify {
+            hub: self.hub.client.clone(),
+            ledger: self.ledger.clone(),
+            run: self.run,
+            filter: RowFilter::All,
+            keys: self.credentials.keys.clone(),
+            concurrency: READERS,
+            progress: progress.counter(),
+        };
+        let extras = Extras {
+            hub: self.hub.client.clone(),
+            ledger: self.ledger.clone(),
+            run: self.run,
+            within: self.args.within.clone(),
+        };
+        let looked = tokio::try_join!(verify.run(), extras.find());
+        progress.finish();
+        let (mut verified, extras) = looked?;
+        verified.add_exchanged(exchanged);
+        verified.name_certificates(|identity| self.credentials.certificate(identity))?;
+        verified.add_extra(extras);
+        let connect = &self.args.connect;
+        if let Some(sample) = connect.sample {
+            verified.connections = Some(self.connect(sample, connect).await?);
+        }
+        Ok(verified)
+    }
+
+    async fn connect(&self, sample: Sample, args: &ConnectArgs) -> Result<Connections, Failure> {
+        let trial = Trial {
+            hub: Arc::new(self.hub.for_devices(args.mqtt.clone())?),
+            credentials: self.credentials.clone(),
+            ledger: self.ledger.clone(),
+            run: self.run,
+            filter: RowFilter::All,
+            sample,
+            concurrency: args.connections.map_or_else(default_concurrency, usize::from),
+            stop: self.stop.clone(),
+        };
+        let progress = Progress::new("connecting", trial.identities().await?);
+        let connections = trial.run(&|identities| progress.add(identities)).await;
+        progress.finish();
+        Ok(connections?)
+    }
+}
+
 pub(super) fn print(verified: &Verified, printer: &Printer) {
     match printer.format {
         Format::Json => printer.json(verified),
-        Format::Csv => printer.csv(
-            ["line", "identity", "path", "batch", "hub"],
-            verified.deviations.iter().flat_map(|deviation| {
-                let line = deviation.line.to_string();
-                let missing = [
-                    line.clone(),
-                    deviation.identity.clone(),
-                    String::new(),
-                    "there".into(),
-                    "missing".into(),
-                ];
-                let differences = deviation.differences.iter().map(move |difference| {
-                    let (wanted, found) = (difference.wanted.to_string(), difference.found.to_string());
-                    [line.clone(), deviation.identity.clone(), difference.path.clone(), wanted, found]
-                });
-                deviation.differences.is_empty().then_some(missing).into_iter().chain(differences)
-            }),
-        ),
+        Format::Csv => {
+            let deviations = verified.deviations.iter().flat_map(csv_of_deviation);
+            let connections = verified.connections.iter().flat_map(csv_of_connections);
+            printer.csv(["line", "identity", "path", "batch", "hub"], deviations.chain(connections));
+        }
         Format::Text => {
-            for deviation in &verified.deviations {
-                let missing = if deviation.differences.is_empty() { "missing" } else { "different" };
-                printer.data(format_args!("line {}: {}: {missing}", deviation.line, deviation.identity));
-                deviation
-                    .differences
-                    .iter()
-                    .for_each(|difference| printer.data(format_args!("  {difference}")));
+            verified.deviations.iter().for_each(|deviation| print_deviation(deviation, printer));
+            if let Some(connections) = &verified.connections {
+                print_connections(connections, printer);
             }
             printer.data(summary(verified));
+            if let Some(Connections { connected, failed, not_tried, .. }) = &verified.connections {
+                printer.data(format_args!("{connected} connected, {failed} failed, {not_tried} not tried"));
+            }
         }
     }
 }
 
-/// `1920 checked: 1920 equal, 0 missing, 0 different`
+fn csv_of_deviation(deviation: &Deviation) -> Vec<[String; 5]> {
+    let line = deviation.line.map(|line| line.to_string()).unwrap_or_default();
+    let row = |path: &str, batch: &str, hub: &str| {
+        [line.clone(), deviation.identity.clone(), path.to_owned(), batch.to_owned(), hub.to_owned()]
+    };
+    let mut rows: Vec<_> = deviation
+        .differences
+        .iter()
+        .map(|difference| {
+            row(&difference.path, &difference.wanted.to_string(), &difference.found.to_string())
+        })
+        .collect();
+    match deviation.kind {
+        DeviationKind::Missing => rows.push(row("", "there", "missing")),
+        DeviationKind::Extra => rows.push(row("", "missing", "there")),
+        DeviationKind::Different => {}
+    }
+    if let (Some(file), Some(reason)) = (&deviation.certificate, &deviation.exchanged) {
+        rows.push(row("certificate", file, reason));
+    }
+    rows
+}
+
+fn csv_of_connections(connections: &Connections) -> impl Iterator<Item = [String; 5]> {
+    let row = |one: &Unconnected, batch: &str, hub: String| {
+        [one.line.to_string(), one.identity.clone(), "connection".to_owned(), batch.to_owned(), hub]
+    };
+    let failures = connections.failures.iter().map(move |one| row(one, "connects", one.reason.clone()));
+    let untried =
+        connections.untried.iter().map(move |one| row(one, "", format!("not tried: {}", one.reason)));
+    failures.chain(untried)
+}
+
+fn print_deviation(deviation: &Deviation, printer: &Printer) {
+    let Deviation { kind, identity, differences, certificate, exchanged, .. } = deviation;
+    match deviation.line {
+        Some(line) => printer.data(format_args!("line {line}: {identity}: {}", kind.as_str())),
+        None => printer.data(format_args!("{identity}: {}: it has no row in the batch", kind.as_str())),
+    }
+    differences.iter().for_each(|difference| printer.data(format_args!("  {difference}")));
+    match (certificate, exchanged) {
+        (Some(file), Some(reason)) => printer.data(format_args!("  certificate: {file}: {reason}")),
+        (Some(file), None) => printer.data(format_args!("  certificate: {file}")),
+        (None, _) => {}
+    }
+}
+
+/// What to do is said once, however many it concerns.
+fn print_connections(connections: &Connections, printer: &Printer) {
+    for Unconnected { line, identity, reason, differences, .. } in &connections.failures {
+        printer.data(format_args!("line {line}: {identity}: did not connect as the batch wants: {reason}"));
+        differences.iter().for_each(|difference| printer.data(format_args!("  {difference}")));
+    }
+    for Unconnected { line, identity, reason, .. } in &connections.untried {
+        printer.data(format_args!("line {line}: {identity}: not tried to connect: {reason}"));
+    }
+    let all = connections.failures.iter().chain(&connections.untried);
+    let remedies: BTreeSet<&str> = all.filter_map(|one| one.remedy.as_deref()).collect();
+    remedies.iter().for_each(|remedy| printer.note(format_args!("hint: {remedy}")));
+}
+
+/// `1920 checked: 1920 equal, 0 missing, 0 different, 0 extra`
 pub(super) fn summary(verified: &Verified) -> String {
     let Verified { checked, equal, missing, different, twin_written_since, .. } = verified;
     let mut text = format!("{checked} checked: {equal} equal, {missing} missing, {different} different");
+    if let Some(extra) = verified.extra {
+        text.push_str(&format!(", {extra} extra"));
+    }
     if *twin_written_since > 0 {
         text.push_str(&format!(
             " ({twin_written_since} of the equal ones have a twin written since, which is kept)"

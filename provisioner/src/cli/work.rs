@@ -312,7 +312,7 @@ fn intentions(run: RunId, options: RunOptions) -> Intentions {
 
 /// A token that the first Ctrl-C cancels; the second ends the program at once, which loses nothing
 /// either.
-fn stop_on_ctrl_c() -> CancellationToken {
+pub(super) fn stop_on_ctrl_c() -> CancellationToken {
     let stop = CancellationToken::new();
     let cancelled = stop.clone();
     tokio::spawn(async move {

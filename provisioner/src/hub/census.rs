@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use hub_types::DeviceId;
+use hub_types::{DeviceId, IdentityId, ModuleId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -28,7 +28,46 @@ struct OfDevice {
     modules: u64,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Named {
+    device_id: DeviceId,
+    module_id: Option<ModuleId>,
+}
+
 impl HubClient {
+    /// The modules of devices, those of the system left out. What was deleted may be among them for half an
+    /// hour, what was created may be missing for seconds.
+    pub async fn modules_on(&self, devices: &[DeviceId]) -> Result<Vec<IdentityId>, HubError> {
+        let query =
+            format!("SELECT deviceId, moduleId FROM devices.modules WHERE deviceId IN [{}]", list(devices));
+        let mut found = Vec::new();
+        self.each_named(&query, |identity| found.push(identity)).await?;
+        Ok(found)
+    }
+
+    /// Tells of all devices and modules for whose twins a condition of the query language holds, as far
+    /// as the hub's index knows.
+    pub async fn each_within(
+        &self,
+        condition: &str,
+        mut tell: impl FnMut(IdentityId),
+    ) -> Result<(), HubError> {
+        for query in ["deviceId FROM devices", "deviceId, moduleId FROM devices.modules"] {
+            self.each_named(&format!("SELECT {query} WHERE {condition}"), &mut tell).await?;
+        }
+        Ok(())
+    }
+
+    async fn each_named(&self, query: &str, mut tell: impl FnMut(IdentityId)) -> Result<(), HubError> {
+        self.each_row(query, |Named { device_id, module_id }| {
+            if !module_id.as_ref().is_some_and(ModuleId::is_system) {
+                tell(IdentityId::new(device_id, module_id));
+            }
+        })
+        .await
+    }
+
     pub(super) async fn statistics(&self) -> Result<Statistics, HubError> {
         self.send(statistics()).await?.success()?.json()
     }
@@ -43,13 +82,10 @@ impl HubClient {
         &self,
         devices: &[DeviceId],
     ) -> Result<HashMap<DeviceId, u64>, HubError> {
-        // Ids hold quotes, which are doubled, but no control characters.
-        let list: Vec<String> =
-            devices.iter().map(|device| format!("'{}'", device.as_str().replace('\'', "''"))).collect();
         let query = format!(
             "SELECT deviceId, COUNT() AS modules FROM devices.modules WHERE deviceId IN [{}] \
              AND moduleId != '$edgeAgent' AND moduleId != '$edgeHub' GROUP BY deviceId",
-            list.join(", ")
+            list(devices)
         );
         let rows: Vec<OfDevice> = self.rows(&query).await?;
         Ok(rows.into_iter().map(|row| (row.device, row.modules)).collect())
@@ -57,19 +93,36 @@ impl HubClient {
 
     /// All rows of a query.
     async fn rows<T: DeserializeOwned>(&self, query: &str) -> Result<Vec<T>, HubError> {
-        let (mut rows, mut continuation) = (Vec::new(), None);
+        let mut rows = Vec::new();
+        self.each_row(query, |row| rows.push(row)).await?;
+        Ok(rows)
+    }
+
+    async fn each_row<T: DeserializeOwned>(
+        &self,
+        query: &str,
+        mut tell: impl FnMut(T),
+    ) -> Result<(), HubError> {
+        let mut continuation = None;
         loop {
             let page = self.query(query, continuation.as_deref(), MAX_PAGE).await?;
             for row in page.rows {
                 let row = serde_json::from_value(row);
-                rows.push(row.map_err(|source| HubError::Malformed { operation: "query", source })?);
+                tell(row.map_err(|source| HubError::Malformed { operation: "query", source })?);
             }
             continuation = page.continuation;
             if continuation.is_none() {
-                return Ok(rows);
+                return Ok(());
             }
         }
     }
+}
+
+/// Ids as texts of a query. They hold quotes, which are doubled, but no control characters.
+fn list(devices: &[DeviceId]) -> String {
+    let quoted: Vec<String> =
+        devices.iter().map(|device| format!("'{}'", device.as_str().replace('\'', "''"))).collect();
+    quoted.join(", ")
 }
 
 const MAX_PAGE: usize = 1_000;

@@ -1,0 +1,62 @@
+//! `verify` as it is typed.
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+
+use super::JobArgs;
+use crate::verify::Sample;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct VerifyArgs {
+    #[command(flatten)]
+    pub(in crate::cli) job: JobArgs,
+    /// Devices and modules for whose twins this condition of IoT Hub's query language holds must have a
+    /// row in the batch: those that have none are extra.
+    #[arg(long, value_name = "CONDITION")]
+    pub(in crate::cli) within: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) connect: ConnectArgs,
+}
+
+/// Who is to connect to the hub, and where.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ConnectArgs {
+    /// Connect over MQTT as N of the batch's devices, spread over it and always the same ones, or as all,
+    /// each with its modules and with their own certificates or keys. A device that is connected itself
+    /// meanwhile is cut off once.
+    #[arg(long = "connect", value_name = "N|all")]
+    pub(in crate::cli) sample: Option<Sample>,
+    /// Where the hub listens for devices, as at the end of a tunnel; its certificate must be for the
+    /// hub's name all the same. HTTPS_PROXY is of no use for MQTT. [default: port 8883 of the hub]
+    #[arg(long, value_name = "HOST:PORT", requires = "sample", value_parser = parse_address)]
+    pub(in crate::cli) mqtt: Option<(String, u16)>,
+    /// How many connections are open at once [default: 8 for each core].
+    #[arg(long, value_name = "N", requires = "sample")]
+    pub(in crate::cli) connections: Option<NonZeroUsize>,
+}
+
+fn parse_address(text: &str) -> Result<(String, u16), String> {
+    let address = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    match address {
+        // The brackets of `[::1]:8883` are for people.
+        Some((host, port)) if !host.is_empty() && port != 0 => {
+            Ok((host.trim_start_matches('[').trim_end_matches(']').to_owned(), port))
+        }
+        _ => Err("must have the form HOST:PORT, for example `hub.example:8883`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        assert_eq!(parse_address("localhost:18883"), Ok(("localhost".to_owned(), 18883)));
+        assert_eq!(parse_address("[::1]:8883"), Ok(("::1".to_owned(), 8883)));
+        for wrong in ["8883", ":8883", "hub", "hub:", "hub:0", "hub:70000"] {
+            assert!(parse_address(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The certificates that were issued, read again: what a list says of them is not believed.
+
+use std::collections::HashMap;
+
+use cert_tool::{IssuedFacts, IssuedList};
+use hub_types::IdentityId;
+
+use crate::causes::with_causes;
+use crate::issue::{IssueError, find_issued_with};
+use crate::ledger::{Ledger, RunId};
+
+/// What is wrong with the files of certificates, by identity.
+pub type Exchanged = HashMap<IdentityId, ExchangedCertificate>;
+
+/// A certificate that is not the one that was issued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExchangedCertificate {
+    /// The line of the batch file.
+    pub line: u64,
+    /// Where it should be.
+    pub file: String,
+    /// What is there instead.
+    pub reason: String,
+}
+
+/// Puts the thumbprints of certificates that were issued before into the ledger, computed from the
+/// certificates themselves, and answers which of them are not those of the list.
+pub fn recompute_issued(ledger: &mut Ledger, run: RunId, list: &IssuedList) -> Result<Exchanged, IssueError> {
+    let mut exchanged = Exchanged::new();
+    find_issued_with(ledger, run, list, |row, facts| {
+        if let Some(reason) = recompute(&row.wanted.identity, facts) {
+            let file = facts.certificate.display().to_string();
+            exchanged
+                .insert(row.wanted.identity.clone(), ExchangedCertificate { line: row.line, file, reason });
+        }
+    })?;
+    Ok(exchanged)
+}
+
+/// Corrects the thumbprint by that of the file, and answers what is wrong with the file.
+fn recompute(identity: &IdentityId, facts: &mut IssuedFacts) -> Option<String> {
+    let certificate = match cert_tool::read_certificate(&facts.certificate) {
+        Ok(certificate) => certificate,
+        Err(error) => return Some(with_causes(&error)),
+    };
+    let listed = std::mem::replace(&mut facts.sha256, certificate.sha256());
+    let found = certificate.common_name().unwrap_or("nobody");
+    if found != identity.common_name() {
+        return Some(format!("the certificate in it is for `{found}`"));
+    }
+    (facts.sha256 != listed).then(|| {
+        format!("the thumbprint of the certificate in it is {}, the list says {listed}", facts.sha256)
+    })
+}

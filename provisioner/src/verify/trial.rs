@@ -1,0 +1,288 @@
+//! The proof that what was provisioned works: devices and modules of a batch connect as themselves and
+//! read their twins.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use hub_types::identity::Status;
+use hub_types::{DeviceId, IdentityId};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::sample::{Sample, Spread};
+use crate::causes::with_causes;
+use crate::connect::{
+    ConnectError, CredentialSource, DeviceCredentials, DeviceHub, DeviceTwin, connect_each,
+};
+use crate::desired::{DesiredAuth, DesiredIdentity};
+use crate::ledger::{LedgerError, LedgerRow, RowFilter, RunId, SharedLedger};
+use crate::standing::{Difference, Standing};
+
+/// What connecting came to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Connections {
+    /// Identities that connected and read the twin that the batch wants.
+    pub connected: u64,
+    /// Those that could not connect, or read another twin.
+    pub failed: u64,
+    /// Those that could not be tried.
+    pub not_tried: u64,
+    /// Why, of each that failed.
+    pub failures: Vec<Unconnected>,
+    /// Why, of each that could not be tried.
+    pub untried: Vec<Unconnected>,
+}
+
+/// An identity that did not connect.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Unconnected {
+    /// The line of the batch file.
+    pub line: u64,
+    /// The identity: `device` or `device/module`.
+    pub identity: String,
+    /// Why.
+    pub reason: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+    /// What differs in the twin that it read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
+}
+
+/// Why connecting stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrialError {
+    /// Nobody can connect.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The ledger fails.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl Connections {
+    /// Whether nothing speaks against what was provisioned, and something for it.
+    pub fn all_well(&self) -> bool {
+        self.failed == 0 && (self.connected > 0 || self.not_tried == 0)
+    }
+
+    fn fail(
+        &mut self,
+        row: &LedgerRow,
+        reason: String,
+        remedy: Option<String>,
+        differences: Vec<Difference>,
+    ) {
+        self.failed += 1;
+        self.failures.push(Unconnected::new(row, reason, remedy, differences));
+    }
+
+    fn leave_out(&mut self, row: &LedgerRow, reason: &str, remedy: Option<&str>) {
+        self.not_tried += 1;
+        self.untried.push(Unconnected::new(row, reason.to_owned(), remedy.map(str::to_owned), Vec::new()));
+    }
+
+    /// Counts what a device or a module found.
+    fn count(&mut self, row: &LedgerRow, twin: Result<DeviceTwin, ConnectError>) {
+        let twin = match twin {
+            Ok(twin) => twin,
+            Err(error) => {
+                let remedy = error.hint().map(str::to_owned);
+                return self.fail(row, with_causes(&error), remedy, Vec::new());
+            }
+        };
+        match Standing::of_desired(&row.wanted, &twin.desired) {
+            // Initial twins are initial.
+            Standing::Equal | Standing::TwinWrittenSince(_) => self.connected += 1,
+            other => {
+                let differences = other.differences().to_vec();
+                self.fail(
+                    row,
+                    "it connected and read another twin than the batch wants".into(),
+                    None,
+                    differences,
+                );
+            }
+        }
+    }
+}
+
+impl Unconnected {
+    fn new(row: &LedgerRow, reason: String, remedy: Option<String>, differences: Vec<Difference>) -> Self {
+        let identity = row.wanted.identity.to_string();
+        Self { line: row.line, identity, reason, remedy, differences }
+    }
+}
+
+/// Who is to connect, and to what.
+pub struct Trial {
+    /// The hub.
+    pub hub: Arc<DeviceHub>,
+    /// Where certificates and keys are.
+    pub credentials: Arc<CredentialSource>,
+    /// The ledger that holds the run.
+    pub ledger: SharedLedger,
+    /// The run.
+    pub run: RunId,
+    /// Which of its rows.
+    pub filter: RowFilter,
+    /// How many of its devices.
+    pub sample: Sample,
+    /// How many connections are open at once.
+    pub concurrency: usize,
+    /// Ends it at once.
+    pub stop: CancellationToken,
+}
+
+impl Trial {
+    /// How many devices and modules there are in the sample.
+    pub async fn identities(&self) -> Result<u64, LedgerError> {
+        let (run, filter) = (self.run, self.filter);
+        if self.sample == Sample::All {
+            return self.ledger.call(move |ledger| ledger.count(run, filter)).await;
+        }
+        let mut selection = self.select().await?;
+        let mut pages = Pages::of(self);
+        let mut identities = 0;
+        while let Some(rows) = pages.next().await? {
+            identities += rows.iter().filter_map(|row| selection.takes(row)).count() as u64;
+        }
+        Ok(identities)
+    }
+
+    /// Connects. `progress` is told how many identities were dealt with since it was last told.
+    pub async fn run(&self, progress: &(dyn Fn(usize) + Sync)) -> Result<Connections, TrialError> {
+        self.hub.knock().await?;
+        let mut connections = Connections::default();
+        let mut selection = self.select().await?;
+        let mut pages = Pages::of(self);
+        while let Some(rows) = pages.next().await? {
+            let mut visitors = HashMap::new();
+            let mut visits = Vec::new();
+            for row in rows {
+                let Some(status) = selection.takes(&row) else { continue };
+                match self.prepare(&row, status, &mut connections) {
+                    Some(credentials) => {
+                        visits.push((row.wanted.identity.clone(), credentials));
+                        visitors.insert(row.wanted.identity.clone(), row);
+                    }
+                    None => progress(1),
+                }
+            }
+            connect_each(&self.hub, visits, self.concurrency, &self.stop, |identity, twin| {
+                if let Some(row) = visitors.get(&identity) {
+                    connections.count(row, twin);
+                    progress(1);
+                }
+            })
+            .await?;
+        }
+        connections.failures.sort_by_key(|failure| failure.line);
+        Ok(connections)
+    }
+
+    /// What the row's identity is to connect with; `None` where that is said already.
+    fn prepare(
+        &self,
+        row: &LedgerRow,
+        device: Status,
+        connections: &mut Connections,
+    ) -> Option<DeviceCredentials> {
+        if device == Status::Disabled {
+            connections.leave_out(
+                row,
+                "the batch wants the device disabled, and then no hub lets it in",
+                None,
+            );
+            return None;
+        }
+        match self.credentials.find(&row.wanted) {
+            Ok(Some(credentials)) => return Some(credentials),
+            Ok(None) => connections.leave_out(row, NO_KEY, Some(where_keys_come_from(&row.wanted))),
+            Err(error) => connections.fail(row, with_causes(&error), error.hint(), Vec::new()),
+        }
+        None
+    }
+
+    async fn select(&self) -> Result<Selection, LedgerError> {
+        let (mut devices, mut last) = (0, None);
+        let mut pages = Pages::of(self);
+        while let Some(rows) = pages.next().await? {
+            for row in rows {
+                let device = row.wanted.identity.device();
+                if last.as_ref() != Some(device) {
+                    last = Some(device.clone());
+                    devices += u64::from(self.sample.may_take(&row));
+                }
+            }
+        }
+        Ok(Selection { sample: self.sample, spread: Spread::new(self.sample, devices), device: None })
+    }
+}
+
+fn where_keys_come_from(wanted: &DesiredIdentity) -> &'static str {
+    match wanted.state.auth {
+        DesiredAuth::Sas { .. } => "only symmetric keys that the batch itself gives are used",
+        _ => {
+            "name both files in the columns `certificate` and `private_key`, or the CA with `--issue CA_DIR`"
+        }
+    }
+}
+
+impl Sample {
+    /// Whether the device that begins with this row may be in it. A sample of some is to prove something,
+    /// and who is to be disabled can't.
+    fn may_take(self, row: &LedgerRow) -> bool {
+        self == Self::All || row.wanted.state.status == Status::Enabled
+    }
+}
+
+/// Which rows are taken. All rows of a device come one after the other, its own first.
+struct Selection {
+    sample: Sample,
+    spread: Spread,
+    device: Option<Chosen>,
+}
+
+struct Chosen {
+    id: DeviceId,
+    is_taken: bool,
+    status: Status,
+}
+
+impl Selection {
+    /// The status that the row's device is to have, if the row is taken. A module's own says nothing.
+    fn takes(&mut self, row: &LedgerRow) -> Option<Status> {
+        let id = row.wanted.identity.device();
+        if self.device.as_ref().is_none_or(|device| device.id != *id) {
+            let is_taken = self.sample.may_take(row) && self.spread.takes_next();
+            self.device = Some(Chosen { id: id.clone(), is_taken, status: row.wanted.state.status });
+        }
+        self.device.as_ref().filter(|device| device.is_taken).map(|device| device.status)
+    }
+}
+
+/// The rows of a run, page by page.
+struct Pages<'t> {
+    trial: &'t Trial,
+    after: Option<IdentityId>,
+}
+
+impl<'t> Pages<'t> {
+    fn of(trial: &'t Trial) -> Self {
+        Self { trial, after: None }
+    }
+
+    async fn next(&mut self) -> Result<Option<Vec<LedgerRow>>, LedgerError> {
+        let Trial { ledger, run, filter, .. } = self.trial;
+        let (run, filter, after) = (*run, *filter, self.after.take());
+        let page = ledger.call(move |ledger| ledger.page(run, filter, after.as_ref(), PAGE)).await?;
+        self.after = page.last().map(|row| row.wanted.identity.clone());
+        Ok(Some(page).filter(|page| !page.is_empty()))
+    }
+}
+
+const NO_KEY: &str = "no key at hand";
+const PAGE: usize = 1_000;

@@ -1,0 +1,184 @@
+//! [`Verified`]: what verifying came to.
+
+use std::path::PathBuf;
+
+use hub_types::IdentityId;
+use serde::Serialize;
+
+use super::{Connections, Exchanged};
+use crate::ledger::{LedgerRow, Verification};
+use crate::standing::{Difference, Standing};
+
+/// What verifying a run came to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Verified {
+    /// Identities that were read.
+    pub checked: u64,
+    /// Those that are as the batch wants them.
+    pub equal: u64,
+    /// Those whose twin somebody has written since: they count as equal too.
+    pub twin_written_since: u64,
+    /// Those that are not on the hub.
+    pub missing: u64,
+    /// Those that are on the hub and are others, or whose certificate is another.
+    pub different: u64,
+    /// Those that are on the hub and not in the batch, where they were looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra: Option<u64>,
+    /// Those that are missing or different, in the order of the lines, then those that are extra.
+    pub deviations: Vec<Deviation>,
+    /// What connecting as devices came to, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Connections>,
+}
+
+/// An identity that is not as the batch wants it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Deviation {
+    /// How it deviates.
+    pub kind: DeviationKind,
+    /// The line of the batch file, where it has one.
+    pub line: Option<u64>,
+    /// The identity: `device` or `device/module`.
+    pub identity: String,
+    /// What differs.
+    pub differences: Vec<Difference>,
+    /// The file with its certificate, where that plays a part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// What is wrong with that file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exchanged: Option<String>,
+}
+
+/// How an identity deviates from the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviationKind {
+    /// It is another one.
+    Different,
+    /// It is not in the batch.
+    Extra,
+    /// It is not on the hub.
+    Missing,
+}
+
+impl DeviationKind {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Different => "different",
+            Self::Extra => "extra",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+impl Verified {
+    /// Whether the hub holds all that the batch says, and whoever connected found it so.
+    pub fn all_well(&self) -> bool {
+        self.deviations.is_empty() && self.connections.as_ref().is_none_or(Connections::all_well)
+    }
+
+    /// The counts by themselves, as the ledger remembers them.
+    pub fn counts(&self, at: String) -> Verification {
+        let Self { checked, equal, twin_written_since, missing, different, .. } = *self;
+        Verification { at, checked, equal, twin_written_since, missing, different }
+    }
+
+    /// Counts certificates that are not those that were issued.
+    pub fn add_exchanged(&mut self, mut exchanged: Exchanged) {
+        for deviation in &mut self.deviations {
+            let identity = IdentityId::from_common_name(&deviation.identity).ok();
+            if let Some(found) = identity.and_then(|identity| exchanged.remove(&identity)) {
+                deviation.certificate = Some(found.file);
+                deviation.exchanged = Some(found.reason);
+            }
+        }
+        for (identity, found) in exchanged {
+            self.equal = self.equal.saturating_sub(1);
+            self.different += 1;
+            self.deviations.push(Deviation {
+                certificate: Some(found.file),
+                exchanged: Some(found.reason),
+                ..Deviation::new(DeviationKind::Different, Some(found.line), identity.to_string(), Vec::new())
+            });
+        }
+        self.sort();
+    }
+
+    /// Puts deviations into the order of the lines; what has no line comes last.
+    pub(super) fn sort(&mut self) {
+        self.deviations.sort_by_key(|deviation| (deviation.line.is_none(), deviation.line));
+    }
+
+    /// Says of each identity with another thumbprint where its certificate is.
+    pub fn name_certificates<E>(
+        &mut self,
+        mut find: impl FnMut(&IdentityId) -> Result<Option<PathBuf>, E>,
+    ) -> Result<(), E> {
+        for deviation in &mut self.deviations {
+            let is_about_it = deviation.differences.iter().any(|one| one.path == "primary_thumbprint");
+            if let (true, None, Ok(identity)) =
+                (is_about_it, &deviation.certificate, IdentityId::from_common_name(&deviation.identity))
+            {
+                deviation.certificate = find(&identity)?.map(|path| path.display().to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what is on the hub and not in the batch.
+    pub fn add_extra(&mut self, identities: Vec<IdentityId>) {
+        self.extra = Some(identities.len() as u64);
+        self.deviations.extend(
+            identities
+                .into_iter()
+                .map(|identity| Deviation::new(DeviationKind::Extra, None, identity.to_string(), Vec::new())),
+        );
+    }
+
+    pub(super) fn add(&mut self, row: &LedgerRow, standing: &Standing) {
+        self.twin_written_since += u64::from(matches!(standing, Standing::TwinWrittenSince(_)));
+        self.count(row, deviation(standing).as_deref());
+    }
+
+    /// Counts an identity: equal where it has no deviation, missing where it has an empty one.
+    pub(crate) fn count(&mut self, row: &LedgerRow, deviation: Option<&[Difference]>) {
+        self.checked += 1;
+        let (counter, kind) = match deviation {
+            None => {
+                self.equal += 1;
+                return;
+            }
+            Some([]) => (&mut self.missing, DeviationKind::Missing),
+            Some(_) => (&mut self.different, DeviationKind::Different),
+        };
+        *counter += 1;
+        let differences = deviation.unwrap_or_default().to_vec();
+        let identity = row.wanted.identity.to_string();
+        self.deviations.push(Deviation::new(kind, Some(row.line), identity, differences));
+    }
+}
+
+impl Deviation {
+    fn new(kind: DeviationKind, line: Option<u64>, identity: String, differences: Vec<Difference>) -> Self {
+        Self { kind, line, identity, differences, certificate: None, exchanged: None }
+    }
+}
+
+/// How an identity is not as the batch wants it, where that is so: empty when it is missing.
+pub(super) fn deviation(standing: &Standing) -> Option<Vec<Difference>> {
+    match standing {
+        Standing::Equal | Standing::TwinWrittenSince(_) => None,
+        Standing::Missing => Some(Vec::new()),
+        Standing::TwinUnwritten => Some(vec![Difference {
+            path: "twin".into(),
+            wanted: "written".into(),
+            found: "never written".into(),
+        }]),
+        Standing::Different(differences)
+        | Standing::Staged(differences)
+        | Standing::TwinDiffers(differences) => Some(differences.clone()),
+    }
+}
