@@ -1,7 +1,13 @@
 //! PEM (RFC 7468): blocks of base64 between `BEGIN` and `END` lines.
 
+use std::sync::LazyLock;
+
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
+use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
+use base64::engine::{general_purpose::PAD, simd::Simd};
+use memchr::memmem::Finder;
 use zeroize::Zeroizing;
 
 /// One block.
@@ -54,24 +60,44 @@ pub(crate) fn blocks(text: &[u8]) -> Result<Vec<Block>, PemError> {
 }
 
 fn take_block(text: &[u8]) -> Result<(Block, &[u8]), PemError> {
-    let start = find(text, BEGIN).ok_or(PemError::Absent)?;
+    let start = BEGIN_FINDER.find(text).ok_or(PemError::Absent)?;
     let rest = text.get(start + BEGIN.len()..).unwrap_or_default();
-    let label_end = find(rest, b"-----").ok_or(PemError::Truncated)?;
+    let label_end = rest.windows(DASHES).position(|window| window == b"-----").ok_or(PemError::Truncated)?;
     let label = rest.get(..label_end).unwrap_or_default();
-    let label = String::from_utf8(label.to_vec()).map_err(|_| PemError::Absent)?;
+    let label = std::str::from_utf8(label).map_err(|_| PemError::Absent)?;
     let body = rest.get(label_end + DASHES..).unwrap_or_default();
-    let end = find(body, format!("-----END {label}-----").as_bytes()).ok_or(PemError::Truncated)?;
-    let (body, after) = body.split_at_checked(end).unwrap_or_default();
-    if find(body, b"ENCRYPTED").is_some() {
+    let (body, after) = split_at_end(body, label).ok_or(PemError::Truncated)?;
+    // Base64 has no colons, headers have.
+    if memchr::memchr(b':', body).is_some() && find(body, b"ENCRYPTED").is_some() {
         return Err(PemError::Encrypted);
     }
+    let der = decode(body).ok_or(PemError::BadBase64)?;
+    Ok((Block { label: label.to_owned(), der }, after))
+}
+
+/// What stands before the `END` line of a label, and what from there on.
+fn split_at_end<'a>(body: &'a [u8], label: &str) -> Option<(&'a [u8], &'a [u8])> {
+    let is_end = |at: &usize| {
+        let line = body.get(at + END.len()..).and_then(|line| line.strip_prefix(label.as_bytes()));
+        line.is_some_and(|rest| rest.starts_with(b"-----"))
+    };
+    body.split_at_checked(END_FINDER.find_iter(body).find(is_end)?)
+}
+
+/// Decodes base64 in lines, or with white space in whatever places.
+fn decode(body: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    decode_pieces(body.len(), lines).or_else(|| {
+        let has_spaces = body.iter().any(|byte| matches!(byte, b' ' | b'\t' | b'\r' | 0x0c));
+        has_spaces.then(|| decode_pieces(body.len(), body.split(u8::is_ascii_whitespace))).flatten()
+    })
+}
+
+fn decode_pieces<'a>(capacity: usize, pieces: impl Iterator<Item = &'a [u8]>) -> Option<Zeroizing<Vec<u8>>> {
     // Made to measure: growing would leave copies of private keys behind.
-    let mut digits = Zeroizing::new(Vec::with_capacity(body.len()));
-    for line in body.split(u8::is_ascii_whitespace) {
-        digits.extend_from_slice(line);
-    }
-    let der = STANDARD.decode(digits.as_slice()).map_err(|_| PemError::BadBase64)?;
-    Ok((Block { label, der: Zeroizing::new(der) }, after))
+    let mut digits = Zeroizing::new(Vec::with_capacity(capacity));
+    pieces.for_each(|piece| digits.extend_from_slice(piece));
+    BASE64.decode(digits.as_slice()).ok().map(Zeroizing::new)
 }
 
 /// Appends a block to `out`, which has room enough for it when the caller reserved
@@ -95,7 +121,7 @@ fn append_lines(out: &mut Vec<u8>, der: &[u8]) {
     out.resize(start + digits + lines, b'\n');
     let body = out.get_mut(start..).unwrap_or_default();
     // There is just room for it, so this can't fail.
-    let _ = STANDARD.encode_slice(der, body.get_mut(lines..).unwrap_or_default());
+    let _ = BASE64.encode_slice(der, body.get_mut(lines..).unwrap_or_default());
     for line in 0..lines {
         let from = line * LINE_CHARS;
         let length = LINE_CHARS.min(digits - from);
@@ -139,8 +165,16 @@ pub(crate) const ENCRYPTED_PRIVATE_KEY: &str = "ENCRYPTED PRIVATE KEY";
 pub(crate) const PRIVATE_KEY: &str = "PRIVATE KEY";
 
 pub(crate) const BEGIN: &[u8] = b"-----BEGIN ";
+const END: &[u8] = b"-----END ";
 const DASHES: usize = 5;
 const LINE_CHARS: usize = 64;
+static BEGIN_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(BEGIN));
+static END_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(END));
+/// What the processor can do fastest.
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
+static BASE64: LazyLock<Simd> = LazyLock::new(|| Simd::standard(PAD));
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
+static BASE64: GeneralPurpose = STANDARD;
 
 #[cfg(test)]
 mod tests {
