@@ -210,8 +210,7 @@ fn prove(
 ) -> Result<Certificate, Error> {
     let is_bad = |char: char| char.is_control() || char.is_whitespace();
     if code.is_empty() || code.chars().count() > MAX_CODE_CHARS || code.contains(is_bad) {
-        let reason = "a verification code has 1 to 64 characters, and no space among them".to_owned();
-        return Err(Error::BadCa { path: folder.to_owned(), reason });
+        return Err(Error::BadCode);
     }
     let key = PrivateKey::generate(crate::key::KeyType::P256)?;
     let validity = validity_below(issuer, folder, PROOF_DAYS, now)?;

@@ -24,6 +24,9 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A code that no hub has given.
+    #[error("a verification code has 1 to 64 characters, and no space among them")]
+    BadCode,
     /// A pattern for identities is no regular expression.
     #[error("the pattern for identities can't be read")]
     BadPattern {
@@ -204,6 +207,7 @@ impl Error {
                  CERT_TOOL_PASSPHRASE) or PIN (--pin-file, CERT_TOOL_PIN), or answer at a terminal"
                     .to_owned(),
             ),
+            Self::BadCode => Some("copy it from where the hub shows it".to_owned()),
             Self::BadCa { .. }
             | Self::BadPattern { .. }
             | Self::BadPolicy { .. }

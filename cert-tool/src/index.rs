@@ -16,11 +16,13 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use time::OffsetDateTime;
 
+use crate::ca::CertificateAuthority;
 use crate::error::Error;
 use crate::facts::{IssuedAuth, IssuedFacts};
 use crate::fingerprint::Fingerprint;
 use crate::fs;
 use crate::issuing::Made;
+use crate::list;
 use crate::sink::{Place, Sink};
 
 /// The certificates that a CA has issued.
@@ -81,6 +83,12 @@ impl IssuanceIndex {
     /// Opens a CA's index to look things up and to revoke; another process may issue meanwhile. A CA
     /// that has not issued yet has an empty one.
     pub fn open_beside(ca: &Path) -> Result<Self, Error> {
+        // A folder that is mistaken for a CA's, such as one with certificates, would get an index, and look like
+        // one that has issued nothing.
+        let may_be_new = CertificateAuthority::exists(ca) && !list::path_in(ca).exists();
+        if !ca.join(INDEX).exists() && !may_be_new {
+            return Err(Error::BadCa { path: ca.to_owned(), reason: "there is none".to_owned() });
+        }
         Self::open_with(ca, None)
     }
 

@@ -65,9 +65,22 @@ pub(crate) fn kind_of_bytes(bytes: &[u8]) -> &'static str {
         [] => "empty",
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "text in UTF-16",
         _ if bytes.iter().all(|byte| *byte == 0) => "nothing but zero bytes",
+        _ if is_utf16(bytes) => "text in UTF-16",
         [0x30, ..] => "DER of another kind, or damaged",
         _ => "neither PEM nor DER",
     }
+}
+
+/// Whether every other byte is zero, as in UTF-16 of text without accents, and the rest are not.
+fn is_utf16(bytes: &[u8]) -> bool {
+    let (pairs, _) = bytes.as_chunks::<2>();
+    let begins = |byte: u8| byte.is_ascii() && byte != 0;
+    let is_text = |zero: usize, other: usize| {
+        pairs
+            .iter()
+            .all(|pair| pair.get(zero) == Some(&0) && pair.get(other).is_some_and(|byte| begins(*byte)))
+    };
+    !pairs.is_empty() && (is_text(0, 1) || is_text(1, 0))
 }
 
 pub(crate) fn not_a(path: &Path, wanted: &'static str, found: impl Into<String>) -> Error {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use cert_tool::{
-    CaDescription, CaOptions, Certificate, CertificateAuthority, ImportedCa, KeyPlace, Policy, RootCa,
+    CaDescription, CaOptions, Certificate, CertificateAuthority, Error, ImportedCa, KeyPlace, Policy, RootCa,
     TokenUri, import_ca, read_certificates, request_ca,
 };
 use serde::Serialize;
@@ -91,10 +91,14 @@ fn sign(args: &CaSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<D
 fn prove(args: &CaProveArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
     let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.unlock.ask(asked_for);
     let proof = if args.root {
-        RootCa::open_with(&args.dir, &mut ask)?.prove(&args.code, now)?
+        RootCa::open_with(&args.dir, &mut ask)?.prove(&args.code, now)
     } else {
-        CertificateAuthority::open_with(&args.dir, &mut ask)?.prove(&args.code, now)?
+        CertificateAuthority::open_with(&args.dir, &mut ask)?.prove(&args.code, now)
     };
+    let proof = proof.map_err(|error| match error {
+        Error::BadCode => Failure::Typed(error),
+        other => other.into(),
+    })?;
     write_new(&args.out, &[&proof])?;
     output.record(&CertificateRecord::new(&args.out.display().to_string(), &proof));
     Ok(Done::AllWell)

@@ -13,14 +13,17 @@ use super::output::Output;
 use super::record::rfc3339;
 
 pub(crate) fn run(args: &ExpiringArgs, output: &mut Output) -> Result<Done, Failure> {
-    let until = OffsetDateTime::now_utc() + args.within;
+    let until = OffsetDateTime::now_utc().truncate_to_second() + args.within;
     let index = IssuanceIndex::open_beside(&args.ca)?;
     let lookup = Lookup::EndingBefore(until);
     let Some(out) = &args.out else {
+        let mut count = 0;
         index.visit(&lookup, |entry| {
+            count += 1;
             output.record(&EntryRecord::new(&entry));
             Ok(())
         })?;
+        output.note(&format!("{count} certificates end before {}", rfc3339(until)));
         return Ok(Done::AllWell);
     };
     let count = write(&index, &lookup, out)?;

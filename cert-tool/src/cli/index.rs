@@ -16,10 +16,15 @@ use super::record::rfc3339;
 
 pub(crate) fn list(args: &ListArgs, output: &mut Output) -> Result<Done, Failure> {
     let lookup = if args.revoked { Lookup::Revoked } else { Lookup::All };
+    let mut is_empty = true;
     IssuanceIndex::open_beside(&args.ca)?.visit(&lookup, |entry| {
+        is_empty = false;
         output.record(&EntryRecord::new(&entry));
         Ok(())
     })?;
+    if is_empty {
+        output.note(if args.revoked { "nothing was revoked" } else { "nothing was issued yet" });
+    }
     Ok(Done::AllWell)
 }
 

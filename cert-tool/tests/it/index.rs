@@ -29,6 +29,10 @@ fn what_was_issued_is_found_by_identity_serial_and_thumbprint() {
     assert!(said.replace(':', "").contains(&text(3, "thumbprint")), "{said}");
     assert!(said.contains(&text(3, "serial")), "{said}");
     assert_eq!(shop.run("find --ca ca --device-id nobody").code, 1);
+    // The folder of what was issued is not that of the CA.
+    assert!(shop.fails(3, "list --ca out").contains("the CA in `out` can't be used: there is none"));
+    assert!(!shop.path("out/index.db").exists());
+    assert!(shop.run("list --ca ca --revoked").err.contains("nothing was revoked"));
     assert_eq!(shop.ok("list --ca ca --format csv").lines().count(), 5);
 }
 

@@ -175,6 +175,7 @@ fn what_can_not_be_shown_is_named_and_the_others_are_shown() {
     std::fs::write(shop.path("zeros.pem"), vec![0; 10_000_000]).unwrap();
     let utf16: Vec<u8> = whole.encode_utf16().flat_map(u16::to_le_bytes).collect();
     std::fs::write(shop.path("utf16.pem"), [&[0xff, 0xfe], utf16.as_slice()].concat()).unwrap();
+    std::fs::write(shop.path("unmarked.pem"), &utf16).unwrap();
     for (file, found) in [
         ("cut.pem", "truncated PEM"),
         ("damaged.pem", "a certificate, but damaged"),
@@ -184,6 +185,7 @@ fn what_can_not_be_shown_is_named_and_the_others_are_shown() {
         ("text.pem", "neither PEM nor DER"),
         ("zeros.pem", "nothing but zero bytes"),
         ("utf16.pem", "text in UTF-16"),
+        ("unmarked.pem", "text in UTF-16"),
         ("ca/root.pem#7", "a place where no PEM block begins"),
     ] {
         for verb in ["show", "thumbprint"] {
