@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use hub_types::twin::Twin;
 use hub_types::{Etag, IdentityId};
 
@@ -20,14 +20,13 @@ use crate::ledger::{Chunk, Effect, Ended, Lease, LedgerRow, Record, RowState, Ru
 use crate::lifecycle::Event;
 use crate::standing::Etags;
 pub use check::Check;
+pub use proof::{Proof, Unproven, by_connecting};
 
 mod check;
+mod proof;
 #[cfg(test)]
 mod tests;
 mod units;
-
-/// Shows that an identity is let in with its new certificate, or says why not.
-pub type Proof = Arc<dyn Fn(IdentityId) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// What a run is carried out with.
 pub struct Alter<H> {
@@ -175,7 +174,7 @@ impl<H: Hub> Worker<H> {
             if self.alteration.deletes() {
                 units::bind(&*self.hub, &self.alteration, &mut tasks).await?;
             }
-            self.prove(&mut tasks).await;
+            self.prove(&mut tasks).await?;
             let effect = self.alteration.effect();
             let changing = tasks.iter_mut().filter(|task| task.is_about_to_change());
             let sent: Vec<Sent> = changing.map(|task| task.about_to_send(effect)).collect();
@@ -216,17 +215,20 @@ impl<H: Hub> Worker<H> {
         seen.into_values().filter_map(Result::err).find(fatal).map_or(Ok(()), Err)
     }
 
-    /// Leaves those alone for which the proof fails that they are let in with their new certificate.
-    async fn prove(&self, tasks: &mut [Task]) {
-        let Some(proof) = &self.proof else { return };
+    /// Leaves those alone for which there is no proof that they are let in with their new certificate.
+    async fn prove(&self, tasks: &mut [Task]) -> Result<(), RunError> {
+        let Some(proof) = &self.proof else { return Ok(()) };
         let tasks: Vec<&mut Task> =
             tasks.iter_mut().filter(|task| matches!(task.next, Next::Replace(_))).collect();
-        let proofs = join_all(tasks.iter().map(|task| proof(task.identity().clone()))).await;
+        let proofs = join_all(tasks.iter().map(|task| proof(task.row.wanted.clone()))).await;
         for (task, proven) in tasks.into_iter().zip(proofs) {
-            if let Err(reason) = proven {
-                task.next = Next::failed(Record::failed(reason));
+            match proven {
+                Ok(()) => {}
+                Err(Unproven::This(reason)) => task.next = Next::failed(Record::failed(reason)),
+                Err(Unproven::All(error)) => return Err(error.into()),
             }
         }
+        Ok(())
     }
 
     async fn replace(&self, tasks: &mut [Task]) -> Result<(), HubError> {

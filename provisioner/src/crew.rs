@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::now_text;
+use crate::connect::ConnectError;
 use crate::hub::HubError;
 use crate::ledger::{Chunk, Claim, Ended, Lease, LedgerError, RunId, RunState, Sent, SharedLedger};
 
@@ -41,6 +42,9 @@ pub(crate) trait Work: Send + Sync + 'static {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
+    /// Devices can't connect to the hub, whoever they are.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// The hub can't be reached any more, or does not let this caller in.
     #[error(transparent)]
     Hub(#[from] HubError),

@@ -138,3 +138,84 @@ fn what_can_t_be_undone_is_said() -> Result<()> {
     ensure!(elsewhere.stderr.contains("run 1 is for the hub"), "{elsewhere:?}");
     Ok(())
 }
+
+/// A hub with two pumps and a module on it, and their certificates renewed.
+fn renewed() -> Result<(Station, ServedHub)> {
+    let station = Station::new()?;
+    station.run("cert-tool", ["ca", "init", "pki"])?.expect_code(0)?;
+    let hub = ServedHub::start(&station, "hub")?;
+    station.write("batch.csv", "device_id,module_id\npump-1,\npump-1,telemetry\npump-2,\n")?;
+    station.provision(&hub, ["apply", "batch.csv", "--issue", "pki"])?.expect_code(0)?;
+    let renew = ["renew", "--ca", "pki", "--from", "batch.csv", "--out", "renewed"];
+    station.run("cert-tool", renew)?.expect_code(0)?;
+    Ok((station, hub))
+}
+
+fn slots(hub: &ServedHub, path: &str) -> Result<(Value, Value)> {
+    let twin = hub.twin(path)?;
+    let slots = &twin["x509Thumbprint"];
+    Ok((slots["primaryThumbprint"].clone(), slots["secondaryThumbprint"].clone()))
+}
+
+#[test]
+fn certificates_are_rotated_in_two_steps_and_the_old_ones_go_only_when_the_new_ones_are_let_in() -> Result<()>
+{
+    let (station, hub) = renewed()?;
+    let finish = ["rotate", "renewed/issued.csv", "--finish", "--mqtt", hub.mqtt()?];
+    let early = station.provision(&hub, finish)?.expect_code(1)?;
+    ensure!(early.stdout.contains("its new thumbprint is not on the hub"), "{early:?}");
+
+    let (old, _) = slots(&hub, "pump-1")?;
+    let added = station.provision(&hub, ["rotate", "renewed/issued.csv"])?.expect_code(0)?;
+    ensure!(added.stdout.contains("3 updated"), "{added:?}");
+    let (kept, new) = slots(&hub, "pump-1")?;
+    ensure!(kept == old && new.is_string() && new != old, "{kept} {new}");
+
+    // A key that is lost: its unit stays as it is, and is told.
+    let keys = station.path("renewed/private-keys.pem");
+    let saved = std::fs::read(&keys)?;
+    std::fs::remove_file(&keys)?;
+    let lost = station.provision(&hub, finish)?.expect_code(1)?;
+    ensure!(lost.stdout.contains("pump-2: failed: its new certificate can't be tried"), "{lost:?}");
+    ensure!(slots(&hub, "pump-1")?.1 == new);
+    std::fs::write(&keys, saved)?;
+
+    let finished = station.provision(&hub, finish)?.expect_code(0)?;
+    ensure!(finished.stdout.contains("3 updated"), "{finished:?}");
+    ensure!(slots(&hub, "pump-1")? == (new.clone(), Value::Null));
+    let connected: Vec<_> =
+        hub.requests()?.into_iter().filter(|one| one.operation() == "DeviceGetTwin").collect();
+    ensure!(connected.len() == 3, "{} connected", connected.len());
+    // There is nothing left to do, and no way back but another rotation.
+    let again = station.provision(&hub, finish)?.expect_code(0)?;
+    ensure!(again.stdout.contains("3 unchanged"), "{again:?}");
+    let revert = station.provision(&hub, ["rotate", "renewed/issued.csv", "--revert"])?.expect_code(1)?;
+    ensure!(revert.stdout.contains("the unit is locked out"), "{revert:?}");
+    Ok(())
+}
+
+#[test]
+fn a_rotation_is_taken_back() -> Result<()> {
+    let (station, hub) = renewed()?;
+    let before = slots(&hub, "pump-1/modules/telemetry")?;
+    station.provision(&hub, ["rotate", "renewed/issued.csv"])?.expect_code(0)?;
+    ensure!(slots(&hub, "pump-1/modules/telemetry")? != before);
+    let reverted = station.provision(&hub, ["rotate", "renewed/issued.csv", "--revert"])?.expect_code(0)?;
+    ensure!(reverted.stdout.contains("3 updated"), "{reverted:?}");
+    ensure!(slots(&hub, "pump-1/modules/telemetry")? == before);
+    Ok(())
+}
+
+#[test]
+fn the_embedded_hub_lets_renewed_units_in_too() -> Result<()> {
+    let station = Station::new()?;
+    station.write("batch.csv", "device_id,module_id\npump-1,\npump-1,telemetry\n")?;
+    station.run("provisioner", ["apply", "batch.csv", "--issue", "pki"])?.expect_code(0)?;
+    let renew = ["renew", "--ca", "pki", "--from", "batch.csv", "--out", "renewed"];
+    station.run("cert-tool", renew)?.expect_code(0)?;
+    station.run("provisioner", ["rotate", "renewed/issued.csv"])?.expect_code(0)?;
+    let finished =
+        station.run("provisioner", ["rotate", "renewed/issued.csv", "--finish"])?.expect_code(0)?;
+    ensure!(finished.stdout.contains("2 updated"), "{finished:?}");
+    Ok(())
+}

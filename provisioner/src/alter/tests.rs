@@ -212,10 +212,10 @@ async fn an_old_thumbprint_goes_only_where_the_new_one_is_proven() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let proof: Proof = {
         let asked = asked.clone();
-        Arc::new(move |identity| {
-            asked.lock().unwrap().push(identity.to_string());
-            let is_proven = identity.module().is_none();
-            Box::pin(async move { if is_proven { Ok(()) } else { Err("not let in".to_owned()) } })
+        Arc::new(move |wanted: DesiredIdentity| {
+            asked.lock().unwrap().push(wanted.identity.to_string());
+            let unproven = wanted.identity.module().map(|_| Unproven::This("not let in".to_owned()));
+            Box::pin(async move { unproven.map_or(Ok(()), Err) })
         })
     };
     let alter = Alter { proof: Some(proof), ..factory.alter(&finish, run) };

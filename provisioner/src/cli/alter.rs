@@ -1,8 +1,9 @@
 //! `retire`, `rotate` and `undo`: what becomes of identities after their batch.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use batch_file::ReadOptions;
 use cert_tool::IssuedList;
 
 use super::args::{BatchArgs, RetireArgs, RotateArgs, TargetArgs, UndoArgs, WorkArgs};
@@ -12,11 +13,11 @@ use super::order::Order;
 use super::printer::Printer;
 use super::resume::target_of;
 use super::work::Job;
-use crate::alter::Proof;
+use crate::alter::{Proof, by_connecting};
 use crate::alteration::Alteration;
-use crate::batch::MissingCertificates;
+use crate::batch::{Discard, LoadOptions, MissingCertificates, load};
 use crate::clock::now_text;
-use crate::desired::GivenKeys;
+use crate::connect::{CredentialSource, default_concurrency};
 use crate::issue::find_issued;
 use crate::ledger::{Ledger, LedgerLocation, Operator, Run, RunFacts, RunId, RunOptions};
 use crate::target::{OpenHub, Target};
@@ -34,6 +35,7 @@ pub(super) async fn retire(
         certificates: MissingCertificates::Issued,
         skip_bad_rows: args.skip_bad_rows,
         verify: !args.no_verify,
+        mqtt: None,
         args: &args.work,
         target: &args.target,
     };
@@ -45,12 +47,6 @@ pub(super) async fn rotate(
     location: &LedgerLocation,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
-    if args.alteration() == (Alteration::DropOldThumbprint { unproven: false }) {
-        let text = "`--finish` can't try the new certificates yet";
-        return Err(
-            Failure::new(Exit::BadInput, text).hint("add `--unproven` where the units use them for certain")
-        );
-    }
     let issue = args.job.issued.folders();
     let work = AlterBatch {
         alteration: args.alteration(),
@@ -62,6 +58,7 @@ pub(super) async fn rotate(
         issue,
         skip_bad_rows: args.skip_bad_rows,
         verify: !args.no_verify,
+        mqtt: args.mqtt.clone(),
         args: &args.work,
         target: &args.job.target,
     };
@@ -77,6 +74,8 @@ struct AlterBatch<'a> {
     certificates: MissingCertificates,
     skip_bad_rows: bool,
     verify: bool,
+    /// Where the hub listens for devices, where that is not its usual port.
+    mqtt: Option<(String, u16)>,
     args: &'a WorkArgs,
     target: &'a TargetArgs,
 }
@@ -103,9 +102,43 @@ impl AlterBatch<'_> {
         if let Some((_, issued)) = self.issue.filter(|(_, issued)| issued.exists()) {
             find_issued(&mut ledger, run, &IssuedList::open(&issued)?)?;
         }
-        let job = job(hub, Some(order.batch.file), self.args, self.verify, printer);
+        let batch = order.batch.file;
+        let proof = match proof_of(&order.options, Some(&batch), &hub, self.mqtt) {
+            Ok(proof) => proof,
+            Err(failure) => {
+                hub.close().await;
+                return Err(failure);
+            }
+        };
+        let job = Job { proof, ..job(hub, Some(batch), self.args, self.verify, printer) };
         job.carry_out(ledger, location, run).await
     }
+}
+
+/// What shows that units are let in with their new certificates, where a run must be shown it. The files
+/// are found through the run's batch, and in the folder of what was issued.
+pub(super) fn proof_of(
+    options: &RunOptions,
+    batch: Option<&Path>,
+    hub: &OpenHub,
+    elsewhere: Option<(String, u16)>,
+) -> Result<Option<Proof>, Failure> {
+    if !options.needs_proof() {
+        return Ok(None);
+    }
+    let load_options = LoadOptions {
+        read: ReadOptions { map: options.map.clone() },
+        certificates: MissingCertificates::Issued,
+        note_files: true,
+    };
+    let files = match batch {
+        Some(batch) => load(batch, &load_options, &mut Discard)?.files,
+        None => None,
+    };
+    let issued = options.issue.as_ref().filter(|(_, issued)| issued.exists());
+    let issued = issued.map(|(_, issued)| IssuedList::open(issued)).transpose()?;
+    let credentials = CredentialSource { files, issued, ..CredentialSource::default() };
+    Ok(Some(by_connecting(hub.for_devices(elsewhere)?, credentials, default_concurrency())))
 }
 
 pub(super) async fn undo(
@@ -162,6 +195,5 @@ fn job<'a>(
     verify: bool,
     printer: &'a Printer,
 ) -> Job<'a> {
-    let proof: Option<Proof> = None;
-    Job { hub, keys: Arc::new(GivenKeys::new()), batch, certificates: None, proof, args, verify, printer }
+    Job { hub, keys: Arc::default(), batch, certificates: None, proof: None, args, verify, printer }
 }

@@ -19,6 +19,7 @@ use crate::lifecycle::{Intent, Mode, TwinPolicy};
 use crate::target::{HubSize, TargetChoice};
 
 pub(super) use objects::*;
+use verify::parse_address;
 pub(super) use verify::*;
 
 mod objects;
@@ -287,6 +288,10 @@ pub(super) struct RotateArgs {
     /// Take the new thumbprints out again.
     #[arg(long, conflicts_with = "finish")]
     revert: bool,
+    /// Where the hub listens for devices, as at the end of a tunnel; its certificate must be for the
+    /// hub's name all the same. [default: port 8883 of the hub]
+    #[arg(long, value_name = "HOST:PORT", requires = "finish", value_parser = parse_address)]
+    pub(super) mqtt: Option<(String, u16)>,
     /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
     #[arg(long)]
     pub(super) skip_bad_rows: bool,

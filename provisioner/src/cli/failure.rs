@@ -101,6 +101,7 @@ impl From<LocationError> for Failure {
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         match error {
+            RunError::Connect(error) => error.into(),
             RunError::Hub(error) => error.into(),
             RunError::Ledger(error) => error.into(),
             RunError::Worker(error) => Self::new(Exit::Bug, error),

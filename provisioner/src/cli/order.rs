@@ -11,7 +11,7 @@ use crate::batch::{Loaded, MissingCertificates};
 use crate::clock::now_text;
 use crate::ledger::{Ledger, Loader, Operator, RunFacts, RunId, RunOptions};
 use crate::plan::PlanFile;
-use crate::target::{OpenHub, Target};
+use crate::target::{OpenHub, Target, TargetError};
 
 /// A batch, and what is to be done with it.
 pub(super) struct Order {
@@ -61,7 +61,7 @@ impl Order {
             counted(loaded.devices, "device"),
             counted(loaded.modules, "module")
         ));
-        let hub = target.open().await?;
+        let hub = open(target, &self.options).await?;
         let welcome = match hub.client.probe().await {
             Ok(devices) if self.options.alteration.is_none() => look_for_room(devices, &loaded, printer),
             Ok(_) => Ok(()),
@@ -80,6 +80,15 @@ impl Order {
             Some(plan) => plan.load(loader, &self.batch, self.certificates, printer),
             None => load_into(loader, &self.batch, self.certificates, self.rules, printer),
         }
+    }
+}
+
+/// Opens the hub of a run; for devices too, where they have to show that they are let in.
+pub(super) async fn open(target: Target, options: &RunOptions) -> Result<OpenHub, TargetError> {
+    match options.needs_proof() {
+        // Devices whose thumbprints are known to the hub need no CA.
+        true => target.open_for_devices(Vec::new()).await,
+        false => target.open().await,
     }
 }
 

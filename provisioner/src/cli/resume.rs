@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::alter;
 use super::args::{ResumeArgs, ShareArgs};
 use super::failure::{Exit, Failure};
+use super::order;
 use super::printer::Printer;
 use super::work::{Certificates, Job};
 use crate::alteration::Alteration;
@@ -74,13 +76,20 @@ impl Opened {
         printer: &Printer,
     ) -> Result<Exit, Failure> {
         let Self { ledger, run, target, batch, keys } = self;
-        let hub = target.open().await?;
+        let hub = order::open(target, &run.options).await?;
         if let Err(error) = hub.client.probe().await {
             hub.close().await;
             return Err(error.into());
         }
         let keys = Arc::new(keys);
-        let job = Job { hub, keys, batch, certificates, proof: None, args: &args.work, verify, printer };
+        let proof = match alter::proof_of(&run.options, batch.as_deref(), &hub, None) {
+            Ok(proof) => proof,
+            Err(failure) => {
+                hub.close().await;
+                return Err(failure);
+            }
+        };
+        let job = Job { hub, keys, batch, certificates, proof, args: &args.work, verify, printer };
         job.carry_out(ledger, location, run.id).await
     }
 }

@@ -133,7 +133,7 @@ impl ConnectError {
     }
 
     /// Whether it would be the same for every identity.
-    pub(super) fn concerns_all(&self) -> bool {
+    pub(crate) fn concerns_all(&self) -> bool {
         matches!(self.class(), ConnectErrorClass::Setup | ConnectErrorClass::Stopped)
     }
 

@@ -139,6 +139,13 @@ pub struct RunOptions {
     pub plan: Option<String>,
 }
 
+impl RunOptions {
+    /// Whether the run must be shown that devices are let in with their new certificates.
+    pub fn needs_proof(&self) -> bool {
+        self.alteration == Some(Alteration::DropOldThumbprint { unproven: false })
+    }
+}
+
 /// What is known of a run before its rows are.
 #[derive(Debug, Clone, Copy)]
 pub struct RunFacts<'a> {

@@ -36,7 +36,7 @@ pub(in crate::cli) struct ConnectArgs {
     pub(in crate::cli) connections: Option<NonZeroUsize>,
 }
 
-fn parse_address(text: &str) -> Result<(String, u16), String> {
+pub(super) fn parse_address(text: &str) -> Result<(String, u16), String> {
     let address = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
     match address {
         // The brackets of `[::1]:8883` are for people.

@@ -1,0 +1,62 @@
+//! Proving that units are let in with their new certificates, before the old ones go.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
+
+use crate::causes::with_causes;
+use crate::connect::{ConnectError, CredentialSource, DeviceHub};
+use crate::desired::DesiredIdentity;
+
+/// Shows that an identity is let in with its new certificate, or says why not.
+pub type Proof = Arc<dyn Fn(DesiredIdentity) -> BoxFuture<'static, Result<(), Unproven>> + Send + Sync>;
+
+/// Why there is no proof.
+#[derive(Debug)]
+pub enum Unproven {
+    /// For a reason that concerns all identities: the run can't go on.
+    All(ConnectError),
+    /// For this reason, in words.
+    This(String),
+}
+
+/// Proves by connecting as the identities, at most `concurrency` at once.
+pub fn by_connecting(hub: DeviceHub, credentials: CredentialSource, concurrency: usize) -> Proof {
+    let connecting = Arc::new(Connecting { hub, credentials, places: Semaphore::new(concurrency.max(1)) });
+    Arc::new(move |identity| {
+        let connecting = connecting.clone();
+        Box::pin(async move { connecting.prove(&identity).await })
+    })
+}
+
+struct Connecting {
+    hub: DeviceHub,
+    credentials: CredentialSource,
+    places: Semaphore,
+}
+
+impl Connecting {
+    async fn prove(&self, wanted: &DesiredIdentity) -> Result<(), Unproven> {
+        // It is never closed.
+        let _place = self.places.acquire().await;
+        let credentials = match self.credentials.find(wanted) {
+            Ok(Some(credentials)) => credentials,
+            Ok(None) => {
+                let reason = "its new certificate can't be tried: its private key is not at hand";
+                return Err(Unproven::This(reason.to_owned()));
+            }
+            Err(error) => {
+                let reason = format!("its new certificate can't be tried: {}", with_causes(&error));
+                return Err(Unproven::This(reason));
+            }
+        };
+        match self.hub.twin(&wanted.identity, &credentials).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.concerns_all() => Err(Unproven::All(error)),
+            Err(error) => {
+                Err(Unproven::This(format!("its new certificate was not let in: {}", with_causes(&error))))
+            }
+        }
+    }
+}
