@@ -147,11 +147,16 @@ fn a_batch_with_an_encrypted_ca_keys_and_a_connection_string() -> Result<()> {
     );
     let failed = story.station.path("batch.run-1-failed.csv");
     ensure!(failed.metadata()?.permissions().mode() & 0o077 == 0, "rows may hold keys");
-    story.provisioner(&[&["verify", "batch.csv"], &job[..]].concat())?;
+    let mqtt = story.hub.mqtt()?.to_owned();
+    let connect = ["verify", "batch.csv", "--connect", "all", "--mqtt", &mqtt];
+    let verified = story.provisioner(&[&connect[..], &job[..]].concat())?;
+    ensure!(verified.stdout.contains("connected"), "{}", verified.stdout);
     story.provisioner(&[&["plan", "batch.csv", "--output", "batch.plan"], &job[..]].concat())?;
     for format in ["text", "json", "csv"] {
         story.provisioner(&["report", "--format", format])?.expect_code(1)?;
     }
+    story.provisioner(&["report", "--html", "run.html"])?.expect_code(1)?;
+    story.provisioner(&["audit", "--out", "run.audit.jsonl"])?.expect_code(0)?;
     story.provisioner(&["device", "show", "--device-id", "by-key"])?.expect_code(0)?;
     story.provisioner(&["twin", "show", "--device-id", "pump-1"])?.expect_code(0)?;
     story.provisioner(&["device", "list"])?.expect_code(0)?;
