@@ -42,6 +42,8 @@ fn a_run_is_undone_but_for_what_somebody_has_changed_since() -> Result<()> {
     ensure!(devices_on(&hub)? == 1);
     hub.twin("dev-00003/modules/m1")?;
     ensure!(hub.twin("dev-00003/modules/m2").is_err(), "its other module is gone");
+    let runs = station.run("provisioner", ["runs"])?.expect_code(0)?;
+    ensure!(runs.stdout.starts_with("run 2: undo of run 1, batch.csv on"), "{runs:?}");
     // What was taken back can be provisioned again, and what was spared is kept as it is.
     let again = station.provision(&hub, ["apply", "batch.csv", "--format", "json"])?.expect_code(0)?;
     ensure!(

@@ -54,7 +54,8 @@ pub(super) fn status(
 pub(super) fn print_run(report: &RunReport, printer: &Printer) {
     let RunReport { run, totals, causes } = report;
     let finished = run.finished.as_ref().map(|time| format!(" to {time}")).unwrap_or_default();
-    printer.data(format_args!("run {}: {} on {}: {}", run.id, run.input, run.hub, run.state));
+    let what = run.options.alteration.as_ref().map(|what| format!("{what}, ")).unwrap_or_default();
+    printer.data(format_args!("run {}: {what}{} on {}: {}", run.id, run.input, run.hub, run.state));
     printer.data(format_args!("  {}{finished}{}", run.started, by(&run.by)));
     printer.data(format_args!("  {totals}"));
     if let Some(seen) = &run.verification {
