@@ -2,6 +2,8 @@
 //! who can't, what is extra, and whose certificate is another.
 
 use std::fs;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -175,6 +177,23 @@ fn a_certificate_that_was_exchanged_is_noticed_and_its_file_named() -> Result<()
     fs::write(&path, &bundle[..bundle.len() / 2])?;
     let cut = line.verify(&[])?.expect_code(1)?;
     assert!(cut.stdout.contains("certificate: pki/issued/certificates.pem#"), "{}", cut.stdout);
+    Ok(())
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_stops_connecting_at_once() -> Result<()> {
+    let line = Line::applied()?;
+    // It takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let address = silent.local_addr()?.to_string();
+    let mut verify = line.station.provisioner(&line.hub)?;
+    verify.args(["verify", "batch.csv", "--issue", "pki", "--connect", "all", "--mqtt", &address]);
+    let verify = verify.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let _connection = silent.accept()?;
+    assert!(Command::new("kill").args(["-INT", &verify.id().to_string()]).status()?.success());
+    let ended = Ended::of(verify.wait_with_output()?)?.expect_code(4)?;
+    assert!(ended.stderr.contains("stopped; verifying changes nothing"), "{}", ended.stderr);
     Ok(())
 }
 

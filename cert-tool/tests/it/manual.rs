@@ -26,7 +26,7 @@ fn the_guide_names_every_verb() {
     let mut verbs: Vec<_> = pages
         .filter_map(|page| Some(page.to_str()?.strip_prefix("cert-tool-")?.strip_suffix(".1")?.to_owned()))
         .filter(|verb| verb != "ca" && !verb.ends_with("help"))
-        .map(|verb| verb.strip_prefix("ca-").map_or(verb.clone(), |verb| format!("ca {verb}")))
+        .map(|verb| verb.strip_prefix("ca-").map_or_else(|| verb.clone(), |verb| format!("ca {verb}")))
         .collect();
     verbs.sort();
     assert!(verbs.len() > 20, "{verbs:?}");

@@ -182,3 +182,60 @@ pub(super) fn deviation(standing: &Standing) -> Option<Vec<Difference>> {
         | Standing::TwinDiffers(differences) => Some(differences.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::{DesiredIdentity, DesiredState};
+    use crate::verify::ExchangedCertificate;
+
+    fn row(line: u64, id: &str) -> LedgerRow {
+        LedgerRow::new(line, DesiredIdentity { identity: identity(id), state: DesiredState::default() })
+    }
+
+    fn identity(id: &str) -> IdentityId {
+        IdentityId::from_common_name(id).unwrap()
+    }
+
+    fn other_thumbprint() -> Standing {
+        let path = "primary_thumbprint".to_owned();
+        Standing::Different(vec![Difference { path, wanted: "A".into(), found: "B".into() }])
+    }
+
+    #[test]
+    fn each_identity_is_counted_once_whatever_is_wrong_with_it() {
+        let mut verified = Verified::default();
+        verified.add(&row(2, "d"), &Standing::Equal);
+        verified.add(&row(3, "d/m"), &other_thumbprint());
+        verified.add(&row(4, "e"), &Standing::Missing);
+        assert_eq!((verified.checked, verified.equal, verified.different, verified.missing), (3, 1, 1, 1));
+        let exchanged = |line| ExchangedCertificate { line, file: "f.pem".into(), reason: "why".into() };
+        let found = [(identity("d"), exchanged(2)), (identity("d/m"), exchanged(3))];
+        verified.add_exchanged(found.into());
+        verified.add_extra(vec![identity("x")]);
+        assert_eq!((verified.checked, verified.equal, verified.different, verified.missing), (3, 0, 2, 1));
+        let told: Vec<_> =
+            verified.deviations.iter().map(|one| (one.line, one.kind, one.exchanged.is_some())).collect();
+        assert_eq!(
+            told,
+            [
+                (Some(2), DeviationKind::Different, true),
+                (Some(3), DeviationKind::Different, true),
+                (Some(4), DeviationKind::Missing, false),
+                (None, DeviationKind::Extra, false),
+            ]
+        );
+        assert!(!verified.all_well());
+    }
+
+    #[test]
+    fn another_thumbprint_names_the_file_of_its_certificate() {
+        let mut verified = Verified::default();
+        verified.add(&row(2, "d"), &other_thumbprint());
+        verified.add(&row(3, "e"), &Standing::Missing);
+        let find = |identity: &IdentityId| Ok::<_, ()>(Some(format!("{identity}.pem").into()));
+        verified.name_certificates(find).unwrap();
+        let files: Vec<_> = verified.deviations.iter().map(|one| one.certificate.as_deref()).collect();
+        assert_eq!(files, [Some("d.pem"), None]);
+    }
+}
