@@ -156,8 +156,9 @@ pub(super) enum Verb {
     /// The identities and twins of a hub, as a batch. Symmetric keys are left out.
     #[command(after_help = "Example: provisioner export --where \"tags.site = 'Ulm'\" --out ulm.csv")]
     Export(ExportArgs),
-    /// Is this station ready? DNS, ports, TLS, clock, credentials and their rights, disk; nothing is
+    /// Is this station ready? Disk, ledger, DNS, ports, TLS, clock, credentials and their rights; nothing is
     /// changed on the hub.
+    #[command(after_help = "Example: provisioner doctor --host line-3.azure-devices.net --auth az")]
     Doctor(DoctorArgs),
     /// One device, for scripts; prints the hub's own JSON.
     #[command(subcommand)]

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use cert_tool::Certificate;
 use tokio::net::{TcpStream, lookup_host};
 
-use super::Check;
+use super::{Check, Verdict};
 use crate::causes::with_causes;
 use crate::clock;
 use crate::connect::ConnectError;
@@ -14,8 +14,13 @@ use crate::target::OpenHub;
 
 pub(super) async fn checks(hub: &OpenHub) -> Vec<Check> {
     let (name, port) = split_port(hub.client.host());
-    let mut checks = vec![dns(name).await, port_of_rest(name, port).await];
-    checks.extend(answer(&hub.client).await);
+    let port = port_of_rest(name, port).await;
+    let answer = match port.verdict {
+        Verdict::Fail => [TLS, CLOCK].map(|check| Check::skipped(check, "there is no connection")),
+        _ => answer(&hub.client).await,
+    };
+    let mut checks = vec![dns(name).await, port];
+    checks.extend(answer);
     checks.extend(match hub.local {
         Some(_) => ["mqtt port", "mqtt tls"]
             .map(|check| Check::skipped(check, "the embedded hub is for this process only")),
@@ -54,16 +59,16 @@ async fn port_of_rest(name: &str, port: u16) -> Check {
 }
 
 /// What an answer tells, be it a refusal: whose certificate the hub shows, and what time it is there.
-async fn answer(hub: &HubClient) -> Vec<Check> {
+async fn answer(hub: &HubClient) -> [Check; 2] {
     match hub.examine().await {
         Ok(examination) => {
             let chain: Vec<_> = examination.certificate.iter().map(Vec::as_slice).collect();
-            vec![certificates(TLS, &chain), clock_of(examination.date)]
+            [certificates(TLS, &chain), clock_of(examination.date)]
         }
-        Err(error) => vec![
-            Check::fail(TLS, with_causes(&error), UNTRUSTED),
-            Check::skipped("clock", "the hub can't be asked"),
-        ],
+        Err(error) => {
+            let skipped = Check::skipped(CLOCK, "the hub can't be asked");
+            [Check::fail(TLS, with_causes(&error), UNTRUSTED), skipped]
+        }
     }
 }
 
@@ -113,7 +118,7 @@ fn certificates(check: &'static str, chain: &[&[u8]]) -> Check {
 
 fn clock_of(hub: Option<SystemTime>) -> Check {
     let Some(hub) = hub else {
-        return Check::skipped("clock", "the hub does not tell its time");
+        return Check::skipped(CLOCK, "the hub does not tell its time");
     };
     let here = SystemTime::from(clock::now());
     let (off, word) = match here.duration_since(hub) {
@@ -123,12 +128,12 @@ fn clock_of(hub: Option<SystemTime>) -> Check {
     let seen = format!("this station's clock is {} s {word} the hub's", off.as_secs());
     match off {
         off if off >= CLOCK_FAILS => Check::fail(
-            "clock",
+            CLOCK,
             seen,
             "set this station's clock: tokens and certificates made here would be refused",
         ),
-        off if off >= CLOCK_WARNS => Check::warning("clock", seen, "set this station's clock"),
-        _ => Check::ok("clock", seen),
+        off if off >= CLOCK_WARNS => Check::warning(CLOCK, seen, "set this station's clock"),
+        _ => Check::ok(CLOCK, seen),
     }
 }
 
@@ -139,8 +144,9 @@ fn split_port(host: &str) -> (&str, u16) {
     }
 }
 
-/// The check that fails when no answer of the hub can be had.
+/// The check that is well when the hub answers.
 pub(super) const TLS: &str = "tls";
+const CLOCK: &str = "clock";
 const UNTRUSTED: &str = "where the hub's certificate is not trusted, name its root with --ca-file; a proxy that opens \
                          TLS must be told to leave the hub alone";
 const HTTPS: u16 = 443;
@@ -153,7 +159,6 @@ const CERTIFICATE_DAYS: i64 = 7;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Verdict;
 
     #[test]
     fn a_host_without_a_port_is_called_on_443() {

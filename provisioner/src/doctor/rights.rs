@@ -24,7 +24,7 @@ pub(super) async fn checks(hub: &HubClient, size: Option<HubSize>) -> Vec<Check>
         }
     };
     let Some(nobody) = nobody() else { return vec![credentials] };
-    let read = hub.probe().await.map(|devices| format!("granted; there are {devices} devices"));
+    let read = hub.probe().await.map(|devices| format!("granted; devices on the hub: {devices}"));
     let write = hub.delete_identity(&nobody, &never()).await.map(granted);
     let twin = hub.twin(&nobody).await.map(granted);
     let tier = tier(&twin, size);

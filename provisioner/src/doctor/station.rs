@@ -43,7 +43,7 @@ fn disk(folder: &Path) -> Check {
 /// Whether the ledger can be read. That of a file is made by the first run.
 fn ledger(location: &LedgerLocation) -> Check {
     match Ledger::open_to_read(location).and_then(|mut ledger| ledger.runs()) {
-        Ok(runs) => Check::ok("ledger", format!("{location} has {} runs", runs.len())),
+        Ok(runs) => Check::ok("ledger", format!("{location} can be read; runs so far: {}", runs.len())),
         Err(LedgerError::Missing { path }) => {
             Check::ok("ledger", format!("{} will be made by the first run", path.display()))
         }
