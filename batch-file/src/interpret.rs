@@ -41,9 +41,15 @@ pub(crate) fn interpret(
     let status = draft.status(findings);
     let status_reason = draft.status_reason(findings);
     let edge = draft.edge(findings);
+    if let (Some(identity), Some(true)) = (&identity, edge)
+        && identity.module().is_none()
+    {
+        seen.note_edge(identity.device());
+    }
     let parent = draft.parent(findings);
     let twin_template = draft.path(Field::Twin, place.base, findings);
-    seen.check_credentials(&credentials(auth.as_ref(), &draft), place.line, findings);
+    let credentials = credentials(auth.as_ref(), &draft);
+    seen.check_credentials(credentials.into_iter().flatten(), place.line, findings);
     if findings.has_errors() {
         return None;
     }
@@ -188,16 +194,14 @@ fn check_overlaps(cells: &Cells, findings: &mut Findings<'_>) {
 
 /// What may belong to one identity only, with the column that it stands in. A certificate is known
 /// by its thumbprint where that is given.
-fn credentials<'a>(auth: Option<&'a RowAuth>, draft: &'a Draft<'_>) -> Vec<Credential<'a>> {
-    if let Some(RowAuth::X509Thumbprint { primary, secondary }) = auth {
-        let slots = [(Field::PrimaryThumbprint, primary), (Field::SecondaryThumbprint, secondary)];
-        let given: Vec<_> =
-            slots.into_iter().filter_map(|(field, thumbprint)| Some((field, (*thumbprint)?))).collect();
-        if !given.is_empty() {
-            let credential = |(field, thumbprint)| Credential::Thumbprint(field, thumbprint);
-            return given.into_iter().map(credential).collect();
-        }
+fn credentials<'a>(auth: Option<&RowAuth>, draft: &'a Draft<'_>) -> [Option<Credential<'a>>; 3] {
+    match auth {
+        Some(&RowAuth::X509Thumbprint { primary, secondary }) if primary.or(secondary).is_some() => [
+            primary.map(|thumbprint| Credential::Thumbprint(Field::PrimaryThumbprint, thumbprint)),
+            secondary.map(|thumbprint| Credential::Thumbprint(Field::SecondaryThumbprint, thumbprint)),
+            None,
+        ],
+        _ => [Field::Certificate, Field::Csr, Field::PublicKey]
+            .map(|field| Some(Credential::Text(field, draft.get(field)?))),
     }
-    let files = [Field::Certificate, Field::Csr, Field::PublicKey];
-    files.into_iter().filter_map(|field| Some(Credential::Text(field, draft.get(field)?))).collect()
 }

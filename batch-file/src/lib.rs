@@ -12,7 +12,7 @@
 //!
 //! A text goes through the modules in this order: `lines` (encoding, bounds), `quotes` and `records`
 //! (CSV) or `json_lines`, `header` and `column` (names), `cells`, `draft` and `setting` (values),
-//! `rules` (values together), `seen` (rows together).
+//! `rules` (values together), `seen`, `digits` and `parents` (rows together).
 
 mod cells;
 mod column;
@@ -25,6 +25,7 @@ mod interpret;
 mod json_lines;
 mod lines;
 mod nearest;
+mod parents;
 mod problem;
 mod quotes;
 mod reader;

@@ -8,6 +8,7 @@ use crate::dialect::Format;
 use crate::digits::Digits;
 use crate::header::{MapError, NameMap, ReadOptions};
 use crate::interpret::{RowPlace, interpret};
+use crate::parents::Parents;
 use crate::problem::{Findings, Flaw, Problem};
 use crate::row::{BadRow, Row};
 use crate::seen::Seen;
@@ -25,6 +26,7 @@ pub struct BatchReader {
     source: Source,
     seen: Seen,
     digits: Digits,
+    parents: Parents,
     rows: u64,
     file_problems: Vec<Problem>,
     is_done: bool,
@@ -57,7 +59,7 @@ pub enum OpenError {
     #[error(transparent)]
     Map(#[from] MapError),
     /// It is no batch: no text, no header, no `device_id`.
-    #[error("`{file}` is no batch file")]
+    #[error("`{file}` is no batch file{}", listed(problems))]
     NoBatch {
         /// The file.
         file: String,
@@ -92,6 +94,7 @@ impl BatchReader {
             source,
             seen: Seen::new(),
             digits: Digits::default(),
+            parents: Parents::default(),
             rows: 0,
             file_problems: problems,
             is_done: false,
@@ -140,7 +143,10 @@ impl BatchReader {
         };
         let problems = findings.into_problems();
         Ok(Some(match row {
-            Some(row) => Ok(Row { warnings: problems, ..row }),
+            Some(row) => {
+                self.parents.note(&row);
+                Ok(Row { warnings: problems, ..row })
+            }
             None => Err(BadRow { line: raw.line, cells, problems }),
         }))
     }
@@ -158,8 +164,13 @@ impl BatchReader {
             findings.warning(Flaw::new("the batch has a header but no rows", "add a row for each identity"));
         }
         self.digits.report(&mut findings);
+        self.parents.report(&mut self.seen, &mut findings);
         self.file_problems.extend(findings.into_problems());
     }
+}
+
+fn listed(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("\n{problem}")).collect()
 }
 
 impl Iterator for BatchReader {

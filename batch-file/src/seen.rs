@@ -16,6 +16,7 @@ use crate::table::{Key, Table};
 /// What earlier rows had.
 pub(crate) struct Seen {
     hashers: [RandomState; 2],
+    /// The line of each; with [`EDGE`] for edge devices.
     identities: Table,
     credentials: Table,
     /// How many modules devices have.
@@ -47,11 +48,8 @@ impl Seen {
 
     /// Reports an identity that an earlier row has; warns where only the letter case differs.
     pub(crate) fn check_identity(&mut self, identity: &IdentityId, line: u64, findings: &mut Findings<'_>) {
-        self.name_identity(identity);
+        let key = self.key_of_identity(identity.device(), identity.module());
         let name = &self.name;
-        let [any_case, _] = self.hashes(self.lower_case.as_bytes());
-        let [_, exact] = self.hashes(name.as_bytes());
-        let key = Key::composed(any_case, exact);
         let field = match identity.module() {
             Some(_) => Field::ModuleId,
             None => Field::DeviceId,
@@ -59,7 +57,7 @@ impl Seen {
         let (mut same, mut other_case) = (None, None);
         for (is_same, line) in self.identities.similar(key) {
             let slot = if is_same { &mut same } else { &mut other_case };
-            *slot = Some(line);
+            *slot = Some(line & !EDGE);
         }
         if let Some(first) = same {
             let flaw = Flaw::new(
@@ -81,6 +79,20 @@ impl Seen {
         }
     }
 
+    /// Notes that a device whose identity was checked is an edge device.
+    pub(crate) fn note_edge(&mut self, device: &DeviceId) {
+        let key = self.key_of_identity(device, None);
+        if let Some(line) = self.identities.get(key) {
+            *line |= EDGE;
+        }
+    }
+
+    /// The line of a device, and whether it is an edge device; `None` where it has no row.
+    pub(crate) fn device(&mut self, device: &DeviceId) -> Option<(u32, bool)> {
+        let key = self.key_of_identity(device, None);
+        self.identities.get(key).map(|line| (*line & !EDGE, *line & EDGE != 0))
+    }
+
     /// Reports a module too many.
     fn count_module(&mut self, device: &DeviceId, module: &ModuleId, findings: &mut Findings<'_>) {
         let [one, other] = self.hashes(device.as_str().as_bytes());
@@ -99,14 +111,14 @@ impl Seen {
     }
 
     /// Reports credentials that an earlier row has.
-    pub(crate) fn check_credentials(
+    pub(crate) fn check_credentials<'c>(
         &mut self,
-        credentials: &[Credential<'_>],
+        credentials: impl Iterator<Item = Credential<'c>>,
         line: u64,
         findings: &mut Findings<'_>,
     ) {
         for credential in credentials {
-            let key = self.key_of(*credential);
+            let key = self.key_of(credential);
             match self.credentials.get(key).map(|line| *line) {
                 Some(first) if first != number(line) => credential.report(first, findings),
                 Some(_) => {}
@@ -115,16 +127,18 @@ impl Seen {
         }
     }
 
-    /// Writes the identity's common name as it is and in lower case.
-    fn name_identity(&mut self, identity: &IdentityId) {
+    /// Writes the identity's common name as it is and in lower case, for its key.
+    fn key_of_identity(&mut self, device: &DeviceId, module: Option<&ModuleId>) -> Key {
         self.name.clear();
-        self.name.push_str(identity.device().as_str());
-        if let Some(module) = identity.module() {
+        self.name.push_str(device.as_str());
+        if let Some(module) = module {
             self.name.push('/');
             self.name.push_str(module.as_str());
         }
         self.lower_case.clone_from(&self.name);
         self.lower_case.make_ascii_lowercase();
+        let [one, other] = &self.hashers;
+        Key::composed(one.hash_one(self.lower_case.as_bytes()), other.hash_one(self.name.as_bytes()))
     }
 
     fn key_of(&self, credential: Credential<'_>) -> Key {
@@ -145,8 +159,11 @@ impl Seen {
 
 /// A line as tables keep it.
 fn number(line: u64) -> u32 {
-    u32::try_from(line).unwrap_or(u32::MAX)
+    u32::try_from(line).unwrap_or(u32::MAX).min(!EDGE)
 }
+
+/// What is added to the line of an edge device.
+const EDGE: u32 = 1 << 31;
 
 impl Credential<'_> {
     fn report(self, first: u32, findings: &mut Findings<'_>) {

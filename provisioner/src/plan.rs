@@ -19,6 +19,7 @@ use crate::lifecycle::Intent;
 use crate::standing::{Difference, Etags};
 
 pub mod file;
+mod parents;
 mod planner;
 mod survey;
 

@@ -238,3 +238,39 @@ fn a_planned_run_is_resumed_as_planned() -> Result<()> {
     assert_eq!(hub.requests()?.iter().map(|request| request.created()).sum::<u64>(), 600);
     Ok(())
 }
+
+/// A parent must be an edge device by the time its children come, on the hub or by a row that can be done.
+#[test]
+fn parents_that_are_missing_or_no_edge_devices_are_refused_before_anything_is_sent() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    let header = "device_id,auth,edge,parent\n";
+    station.write("old.csv", &format!("{header}old-gw,x509_ca,true,\nplain,x509_ca,,\n"))?;
+    station.provision(&hub, ["apply", "old.csv"])?.expect_code(0)?;
+    let good = "gw,x509_ca,true,\nleaf,x509_ca,,gw\nchild,x509_ca,,old-gw\n";
+    let bad =
+        "lost,x509_ca,,nowhere\nunder,x509_ca,,plain\ninner,x509_ca,true,nowhere\ndeep,x509_ca,,inner\n";
+    station.write("new.csv", &format!("{header}{good}{bad}"))?;
+
+    let before = hub.requests()?.len();
+    let planned = plan(&station, &hub, &["new.csv"], 1)?;
+    for (identity, reason) in [
+        ("lost", "its parent `nowhere` is not on the hub and has no row of its own"),
+        ("under", "its parent `plain` is not an edge device"),
+        ("inner", "its parent `nowhere` is not on the hub"),
+        ("deep", "its parent `inner` is not an edge device on the hub, and nothing can be done"),
+    ] {
+        let row = row(&planned, identity)?;
+        assert_eq!(row["action"], "refuse", "{row}");
+        assert!(row["reason"].as_str().is_some_and(|text| text.contains(reason)), "{row}");
+    }
+    // Three creations, and each of the five parents is asked for once.
+    assert_eq!((&planned["create"], &planned["operations"]["registry"]["count"]), (&3.into(), &8.into()));
+    assert!(hub.requests()?.split_off(before).iter().all(|request| request.writes() == 0));
+
+    let applied = station.provision(&hub, ["apply", "new.csv", "--format", "json"])?.expect_code(1)?;
+    let applied: Value = serde_json::from_str(&applied.stdout)?;
+    assert_eq!(applied["totals"]["created"], planned["create"]);
+    assert_eq!(applied["totals"]["failed"], planned["refuse"]);
+    Ok(())
+}

@@ -173,6 +173,10 @@ impl Store for Postgres {
         self.connection.call(|client| rows::page(client, run, filter, after, limit))
     }
 
+    fn row(&mut self, run: RunId, identity: &IdentityId) -> Result<Option<LedgerRow>, LedgerError> {
+        self.connection.call(|client| rows::one(client, run, identity))
+    }
+
     fn count(&mut self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError> {
         self.connection.call(|client| rows::count(client, run, filter))
     }

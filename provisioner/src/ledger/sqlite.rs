@@ -169,6 +169,10 @@ impl Store for Sqlite {
         self.call(|connection| rows::page(connection, run, filter, after, limit))
     }
 
+    fn row(&mut self, run: RunId, identity: &IdentityId) -> Result<Option<LedgerRow>, LedgerError> {
+        self.call(|connection| rows::one(connection, run, identity))
+    }
+
     fn count(&mut self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError> {
         self.call(|connection| rows::count(connection, run, filter))
     }

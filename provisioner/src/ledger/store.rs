@@ -110,6 +110,9 @@ pub trait Store: Send {
         limit: usize,
     ) -> Result<Vec<LedgerRow>, LedgerError>;
 
+    /// The row of an identity in a run, where it has one.
+    fn row(&mut self, run: RunId, identity: &IdentityId) -> Result<Option<LedgerRow>, LedgerError>;
+
     /// How many rows of a run pass a filter.
     fn count(&mut self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError>;
 

@@ -298,9 +298,11 @@ fn totals_count_each_row_once(mut ledger: Ledger) {
         Totals { rows: 5, created: 1, updated: 1, failed: 1, pending: 2, ..Totals::default() }
     );
     assert!(totals.add_up() && !totals.all_well());
+    assert_eq!(ledger.row(run, &identity("nobody")).unwrap(), None);
     let remarkable = ledger.page(run, RowFilter::Remarkable, None, 10).unwrap();
     assert_eq!(names(&remarkable), ["b", "d"]);
     assert_eq!(remarkable[1].record.error.as_deref(), Some("disk on fire"));
+    assert_eq!(ledger.row(run, &identity("d")).unwrap().as_ref(), Some(&remarkable[1]));
     assert_eq!(ledger.count(run, RowFilter::Failed).unwrap(), 1);
 }
 

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
+use hub_types::thumbprint::upper_hex;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -258,10 +259,6 @@ impl Lines {
     fn altered(&self, what: &str) -> PlanFileError {
         PlanFileError::Altered { path: self.path.clone(), line: self.number, what: what.to_owned() }
     }
-}
-
-fn upper_hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 /// The version of the format.

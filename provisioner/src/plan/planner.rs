@@ -9,6 +9,7 @@ use hub_types::limits::{
     MAX_IDENTITIES_PER_HUB, MAX_MODULES_PER_DEVICE, OperationClass, Tier, operations_per_second,
 };
 
+use super::parents::Parents;
 use super::{Action, Look, Operations, Plan, PlannedRow};
 use crate::desired::{DesiredAuth, DesiredState};
 use crate::ledger::LedgerRow;
@@ -38,6 +39,13 @@ struct Unit {
     is_staged: bool,
     /// Modules that it has on the hub, and those that would be created.
     modules: Option<u64>,
+}
+
+/// What the hub says of others than the rows' own identities.
+#[derive(Debug, Default)]
+pub(super) struct Surroundings {
+    pub(super) modules: ModuleCounts,
+    pub(super) parents: Parents,
 }
 
 /// What the hub says of devices that would get new modules: how many they have, `None` where there
@@ -89,8 +97,14 @@ impl Planner {
         devices
     }
 
-    /// Adds a row, which may be of a device that `known` knows, and answers what would be done with it.
-    pub(super) fn add(&mut self, row: &LedgerRow, look: Look, known: &ModuleCounts) -> PlannedRow {
+    /// Counts the parents that an apply asks the hub for, each once.
+    pub(super) fn count_parents(&mut self, parents: usize) {
+        self.count(OperationClass::Registry, parents as u64);
+    }
+
+    /// Adds a row, which may be of a device or a parent that `known` knows, and answers what would be
+    /// done with it.
+    pub(super) fn add(&mut self, row: &LedgerRow, look: Look, known: &Surroundings) -> PlannedRow {
         let identity = &row.wanted.identity;
         if self.unit.as_ref().is_none_or(|unit| unit.device != *identity.device()) {
             self.unit = Some(Unit {
@@ -122,7 +136,7 @@ impl Planner {
     }
 
     /// What the life of such an identity begins with.
-    fn action(&self, standing: &Standing) -> Action {
+    pub(super) fn action(&self, standing: &Standing) -> Action {
         let mut life = Lifecycle::new(self.intent);
         life.begin(true);
         match life.on(Event::Observed(standing.clone())) {
@@ -140,7 +154,7 @@ impl Planner {
         row: &LedgerRow,
         action: Action,
         look: &Look,
-        known: &ModuleCounts,
+        known: &Surroundings,
     ) -> Option<String> {
         let identity = &row.wanted.identity;
         if let (Some(_), Some(unit)) = (identity.module(), &self.unit)
@@ -151,9 +165,13 @@ impl Planner {
                 "nothing can be done, because the row of its device `{device}` is `{what}`"
             ));
         }
+        let parent = row.wanted.state.parent.as_ref();
+        let parent_refusal = || parent.and_then(|parent| known.parents.refusal(parent));
         match action {
             Action::Refuse => Some("it is not on the hub, and mode `update` creates nothing".to_owned()),
-            Action::Create => self.creation_refusal(row, known),
+            Action::Create => parent_refusal().or_else(|| self.creation_refusal(row, &known.modules)),
+            // The identity is written, and its parent with it.
+            Action::Update if look.twin_too.is_some() => parent_refusal().or_else(|| look.overflow.clone()),
             Action::Update => look.overflow.clone(),
             Action::Conflict | Action::Keep => None,
         }
@@ -317,10 +335,10 @@ mod tests {
     fn a_work_order_of_19200_identities_takes_192_minutes_on_s1() {
         let mut planner = planner(Mode::Create, TwinPolicy::Initial);
         for unit in 0..4800 {
-            planner.add(&row(&format!("pump-{unit}")), look(Standing::Missing), &ModuleCounts::new());
+            planner.add(&row(&format!("pump-{unit}")), look(Standing::Missing), &Surroundings::default());
             for module in ["a", "b", "c"] {
                 let row = row(&format!("pump-{unit}/{module}"));
-                planner.add(&row, look(Standing::Missing), &ModuleCounts::new());
+                planner.add(&row, look(Standing::Missing), &Surroundings::default());
             }
         }
         let plan = planner.finish();
@@ -333,8 +351,8 @@ mod tests {
     #[test]
     fn what_is_kept_costs_a_look_and_a_reading_back_and_is_not_remarkable() {
         let mut planner = planner(Mode::Create, TwinPolicy::Initial);
-        assert!(!planner.add(&row("a"), look(Standing::Equal), &ModuleCounts::new()).is_remarkable());
-        let planned = planner.add(&row("b"), look(other_status()), &ModuleCounts::new());
+        assert!(!planner.add(&row("a"), look(Standing::Equal), &Surroundings::default()).is_remarkable());
+        let planned = planner.add(&row("b"), look(other_status()), &Surroundings::default());
         assert_eq!(planned.differences.len(), 1);
         let plan = planner.finish();
         assert_eq!((plan.keep, plan.conflict), (1, 1));
@@ -355,7 +373,8 @@ mod tests {
             (Mode::Create, TwinPolicy::Merge, written(), Action::Update),
             (Mode::Create, TwinPolicy::Initial, Standing::TwinUnwritten, Action::Update),
         ] {
-            let planned = planner(mode, twin).add(&row("a"), look(standing.clone()), &ModuleCounts::new());
+            let planned =
+                planner(mode, twin).add(&row("a"), look(standing.clone()), &Surroundings::default());
             assert_eq!(planned.action, action, "{mode:?} {twin:?} {standing:?}");
             assert_eq!(planned.reason.is_some(), action == Action::Refuse);
         }
@@ -363,8 +382,9 @@ mod tests {
 
     #[test]
     fn the_fifty_first_module_is_refused_with_those_that_the_hub_has() {
-        let known =
+        let modules =
             ModuleCounts::from([("pump".parse().unwrap(), Some(48)), ("gone".parse().unwrap(), None)]);
+        let known = Surroundings { modules, ..Surroundings::default() };
         let mut planner = planner(Mode::Create, TwinPolicy::Initial);
         let mut action = |name, standing| planner.add(&row(name), look(standing), &known).action;
         assert_eq!(action("pump", Standing::Equal), Action::Keep);
@@ -380,10 +400,10 @@ mod tests {
     #[test]
     fn modules_of_a_device_that_stays_another_are_refused() {
         let mut planner = planner(Mode::Create, TwinPolicy::Initial);
-        planner.add(&row("pump"), look(other_status()), &ModuleCounts::new());
-        let module = planner.add(&row("pump/a"), look(Standing::Missing), &ModuleCounts::new());
+        planner.add(&row("pump"), look(other_status()), &Surroundings::default());
+        let module = planner.add(&row("pump/a"), look(Standing::Missing), &Surroundings::default());
         assert!(module.reason.unwrap().contains("`pump` is `conflict`"));
-        let next = planner.add(&row("pump2"), look(Standing::Missing), &ModuleCounts::new());
+        let next = planner.add(&row("pump2"), look(Standing::Missing), &Surroundings::default());
         assert_eq!(next.action, Action::Create);
     }
 
@@ -392,7 +412,7 @@ mod tests {
         let mut planner = planner(Mode::Create, TwinPolicy::Initial);
         planner.set_population(999_999);
         let mut action =
-            |name, standing| planner.add(&row(name), look(standing), &ModuleCounts::new()).action;
+            |name, standing| planner.add(&row(name), look(standing), &Surroundings::default()).action;
         assert_eq!(action("a", Standing::Missing), Action::Create);
         assert_eq!(action("b", Standing::Equal), Action::Keep);
         assert_eq!(action("c", Standing::Missing), Action::Refuse);
@@ -402,7 +422,7 @@ mod tests {
     fn a_tier_without_twins_refuses_twins() {
         let intent = Intent::default();
         let mut planner = Planner::new(intent, Tier::B1, NonZeroU32::MIN);
-        let planned = planner.add(&row("a"), look(Standing::Missing), &ModuleCounts::new());
+        let planned = planner.add(&row("a"), look(Standing::Missing), &Surroundings::default());
         assert_eq!(planned.reason.as_deref(), Some("a hub of tier B1 has no twins"));
     }
 
@@ -411,9 +431,9 @@ mod tests {
         let mut planner = planner(Mode::Create, TwinPolicy::Initial);
         let mut device = row("pump");
         device.wanted.state.status = Status::Disabled;
-        planner.add(&device, look(Standing::Missing), &ModuleCounts::new());
+        planner.add(&device, look(Standing::Missing), &Surroundings::default());
         for module in ["pump/a", "pump/b"] {
-            planner.add(&row(module), look(Standing::Missing), &ModuleCounts::new());
+            planner.add(&row(module), look(Standing::Missing), &Surroundings::default());
         }
         assert_eq!(planner.finish().operations["registry"].count, 4);
     }
@@ -436,7 +456,8 @@ mod tests {
         ]);
         let asked = planner.crowded(&page);
         assert_eq!(asked, ["old".parse().unwrap()]);
-        let known = ModuleCounts::from([("same".parse().unwrap(), Some(1))]);
+        let modules = ModuleCounts::from([("same".parse().unwrap(), Some(1))]);
+        let known = Surroundings { modules, ..Surroundings::default() };
         for (row, look) in page {
             planner.add(&row, look, &known);
         }

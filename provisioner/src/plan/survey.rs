@@ -6,7 +6,7 @@ use hub_types::IdentityId;
 use hub_types::twin::{JsonObject, Nulls, Section, Twin, check_section};
 use serde_json::Value;
 
-use super::planner::ModuleCounts;
+use super::planner::{ModuleCounts, Surroundings};
 use super::{PlannedRow, Planner};
 use crate::apply::compare_for;
 use crate::crew::RunError;
@@ -69,12 +69,14 @@ impl<H: Hub> Survey<H> {
         mut tell: impl FnMut(PlannedRow) -> Result<(), E>,
     ) -> Result<(), E> {
         planner.set_population(self.hub.population().await.map_err(RunError::from)?);
+        let mut known = Surroundings::default();
         let mut after: Option<IdentityId> = None;
         loop {
             let page = self.page(after.take()).await?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.wanted.identity.clone());
-            let known = self.modules_of(planner, &page).await?;
+            known.modules = self.modules_of(planner, &page).await?;
+            self.ask_for_parents(planner, &page, &mut known.parents).await?;
             for (row, look) in page {
                 tell(planner.add(&row, look, &known))?;
             }

@@ -46,6 +46,16 @@ pub(super) fn page(
     client.query(&sql, &[&run.0, &device, &module, &limit])?.iter().map(read_row).collect()
 }
 
+pub(super) fn one(
+    client: &mut Client,
+    run: RunId,
+    identity: &IdentityId,
+) -> Result<Option<LedgerRow>, Error> {
+    let (device, module) = key(identity);
+    let sql = format!(r#"SELECT {COLUMNS} FROM "row" WHERE run = $1 AND device_id = $2 AND module_id = $3"#);
+    client.query_opt(&sql, &[&run.0, &device, &module])?.as_ref().map(read_row).transpose()
+}
+
 pub(super) fn count(client: &mut Client, run: RunId, filter: RowFilter) -> Result<u64, Error> {
     let sql = format!(r#"SELECT count(*) FROM "row" WHERE run = $1 AND ({})"#, condition(filter));
     let count: i64 = client.query_one(&sql, &[&run.0])?.try_get(0)?;

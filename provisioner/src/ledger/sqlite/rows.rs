@@ -1,7 +1,7 @@
 //! Rows in SQLite.
 
 use hub_types::{Etag, IdentityId};
-use rusqlite::{Connection, Row, Statement, params};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
 use super::super::row::{json_text, key, stored};
 use super::super::{Effect, Ended, LedgerRow, Record, RowFilter, RowState, RunId, Seen, Sent};
@@ -38,6 +38,17 @@ pub(super) fn page(
         condition(filter)
     ))?;
     rows.query_map(params![run.0, device, module, limit], read_row)?.collect()
+}
+
+pub(super) fn one(
+    connection: &Connection,
+    run: RunId,
+    identity: &IdentityId,
+) -> rusqlite::Result<Option<LedgerRow>> {
+    let (device, module) = key(identity);
+    let sql = format!("SELECT {COLUMNS} FROM row WHERE run = ?1 AND device_id = ?2 AND module_id = ?3");
+    let mut found = connection.prepare_cached(&sql)?;
+    found.query_row(params![run.0, device, module], read_row).optional()
 }
 
 pub(super) fn count(connection: &Connection, run: RunId, filter: RowFilter) -> rusqlite::Result<u64> {
