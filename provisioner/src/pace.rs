@@ -145,6 +145,11 @@ impl Pace {
         let _ = self.listener.set(Box::new(listener));
     }
 
+    /// Gives no permits of a class for so long, at most five minutes, because the hub asks for it.
+    pub fn hold_back(&self, class: OperationClass, wait: Duration) {
+        self.state().allowance(class).hold(wait.min(MAX_HELD), Instant::now());
+    }
+
     /// Operations per second of a class that may begin; `None` as long as nothing is held back.
     pub fn rate(&self, class: OperationClass) -> Option<f64> {
         self.state().allowances.get(&class).and_then(Allowance::rate)
@@ -320,6 +325,8 @@ pub(crate) fn jitter() -> f64 {
 
 /// How long a hub may be down before it is given up.
 const PATIENCE: Duration = Duration::from_secs(3600);
+/// A hub that asks for more is tried sooner than it asks.
+pub(crate) const MAX_HELD: Duration = Duration::from_secs(300);
 /// A wait that is finished even when the process is to stop.
 const BRIEF: Duration = Duration::from_secs(2);
 

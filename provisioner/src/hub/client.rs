@@ -1,6 +1,7 @@
 //! One method per call of the service REST API that provisioning needs.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use hub_types::bulk::{BulkItem, BulkResult};
 use hub_types::identity::{Device, ModuleSpec};
@@ -12,6 +13,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MA
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use crate::clock;
 use crate::pace::{CallEnd, Denied, Pace};
@@ -93,6 +95,10 @@ impl HubClient {
             Denied::Stopped => HubError::Stopped,
         })?;
         let answer = self.send_now(&request).await;
+        let refused = answer.as_ref().ok().filter(|answer| !answer.status.is_success());
+        if let Some(seconds) = refused.and_then(Answer::retry_after) {
+            self.pace.hold_back(class, Duration::from_secs(seconds));
+        }
         permit.ended(match &answer {
             Ok(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => CallEnd::Throttled,
             Ok(answer) if !answer.is_failure() => CallEnd::Served,
@@ -317,9 +323,22 @@ impl Answer {
         if self.status.is_success() {
             return Ok(self);
         }
-        let header = |name| self.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let retry_after = header(RETRY_AFTER.as_str()).and_then(|seconds| seconds.parse().ok());
-        Err(HubError::refused(self.status.as_u16(), header("iothub-errorcode"), retry_after, &self.body))
+        let code = self.header("iothub-errorcode");
+        Err(HubError::refused(self.status.as_u16(), code, self.retry_after(), &self.body))
+    }
+
+    /// How many seconds the hub asks to wait, be it in seconds or by a date (RFC 9110 §10.2.3).
+    fn retry_after(&self) -> Option<u64> {
+        let text = self.header(RETRY_AFTER.as_str())?;
+        let until_date = || {
+            let date = OffsetDateTime::from(httpdate::parse_http_date(text).ok()?);
+            u64::try_from((date - clock::now()).whole_seconds()).ok()
+        };
+        text.parse().ok().or_else(until_date)
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, HubError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use tokio::time::Instant;
 
-use crate::pace::jitter;
+use crate::pace::{MAX_HELD, jitter};
 
 use super::error::{ErrorClass, HubError};
 
@@ -43,7 +43,7 @@ where
             };
             let delay = match error {
                 HubError::Refused { retry_after: Some(seconds), .. } => {
-                    Duration::from_secs(*seconds).min(MAX_ASKED_FOR)
+                    Duration::from_secs(*seconds).min(MAX_HELD)
                 }
                 _ => bound?.mul_f64(jitter()),
             };
@@ -69,8 +69,6 @@ fn bounds() -> ExponentialBuilder {
 
 const FIRST_BOUND: Duration = Duration::from_secs(1);
 const LAST_BOUND: Duration = Duration::from_secs(60);
-/// A hub that asks for more than this is tried sooner than it asks.
-const MAX_ASKED_FOR: Duration = Duration::from_secs(300);
 /// With bounds that double up to a minute: some three minutes in all.
 const MAX_FAILURES: usize = 10;
 const MAX_THROTTLED: Duration = Duration::from_secs(3600);

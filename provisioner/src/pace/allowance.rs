@@ -34,6 +34,8 @@ pub(super) struct Allowance {
     latency: f64,
     /// When the rate was changed last.
     changed: Instant,
+    /// Until when the hub wants no calls.
+    held_until: Instant,
 }
 
 impl Allowance {
@@ -54,6 +56,7 @@ impl Allowance {
             refused: 0.0,
             latency: 0.0,
             changed: now,
+            held_until: now,
         }
     }
 
@@ -72,9 +75,15 @@ impl Allowance {
     /// Takes `cost` operations and answers how long to wait before they may begin.
     pub(super) fn reserve(&mut self, cost: f64, now: Instant) -> Duration {
         self.refill(now);
-        let Some(rate) = self.rate() else { return Duration::ZERO };
+        let held = self.held_until.saturating_duration_since(now);
+        let Some(rate) = self.rate() else { return held };
         self.tokens -= cost;
-        Duration::from_secs_f64((-self.tokens / rate).clamp(0.0, MAX_WAIT.as_secs_f64()))
+        Duration::from_secs_f64((-self.tokens / rate).clamp(0.0, MAX_WAIT.as_secs_f64())).max(held)
+    }
+
+    /// The hub wants no more calls for so long.
+    pub(super) fn hold(&mut self, wait: Duration, now: Instant) {
+        self.held_until = self.held_until.max(now + wait);
     }
 
     /// Gives back what was taken for a call that was never made.

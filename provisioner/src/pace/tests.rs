@@ -42,6 +42,21 @@ async fn classes_do_not_wait_for_each_other() {
     assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_asks_to_wait_is_left_in_peace_by_all_workers() {
+    let pace = Pace::new();
+    pace.hold_back(OperationClass::TwinRead, Duration::from_secs(17));
+    let begun = Instant::now();
+    pace.permit(OperationClass::Registry, 100, no_probe).await.unwrap().ended(CallEnd::Served);
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    pace.permit(OperationClass::TwinRead, 1, no_probe).await.unwrap().ended(CallEnd::Served);
+    assert_eq!(begun.elapsed().as_secs(), 17);
+    // No hub is waited for as long as that.
+    pace.hold_back(OperationClass::TwinRead, Duration::from_secs(86_400));
+    pace.permit(OperationClass::TwinRead, 1, no_probe).await.unwrap().ended(CallEnd::Served);
+    assert_eq!(begun.elapsed(), Duration::from_secs(17) + MAX_HELD);
+}
+
 /// Fails calls until the pace gives out no more of them.
 async fn take_down(pace: &Pace) {
     for _ in 0..5 {
