@@ -107,7 +107,49 @@ fn a_second_writer_to_the_same_hub_folder_is_told_how_to_share_it() -> Result<()
     Ok(())
 }
 
-/// A full disk, played by a limit on the size of files.
+/// What can't be a batch at all, with the reason.
+const NO_BATCHES: &[(&str, &[u8], &str)] = &[
+    ("empty.csv", b"", "the file is empty"),
+    ("mark.csv", b"\xEF\xBB\xBF", "the file is empty"),
+    ("utf16.csv", b"\xFF\xFEd\0e\0v\0", "UTF-16"),
+    ("latin.csv", b"device_id,tags.l\xF6sung\n", "line 1, character 18 is not UTF-8"),
+    ("book.xlsx", b"PK\x03\x04\0\0", "ZIP"),
+    ("no-id.csv", b"status\nenabled\n", "column device_id: the header has no such column"),
+    ("array.json", b"[{\"device_id\":\"a\"}]", "JSON array"),
+];
+
+#[test]
+fn what_is_no_batch_at_all_is_refused_with_the_reason_by_every_verb() -> Result<()> {
+    let station = Station::new()?;
+    station.run("cert-tool", ["ca", "init", "pki"])?.expect_code(0)?;
+    for (name, bytes, reason) in NO_BATCHES {
+        std::fs::write(station.path(name), bytes)?;
+        for verb in ["check", "plan", "apply", "verify"] {
+            let ended = station.run("provisioner", [verb, name])?.expect_code(2)?;
+            let said = format!("{}{}", ended.stdout, ended.stderr);
+            assert!(said.contains(reason) && said.contains("hint: "), "{verb} {name}: {said}");
+        }
+        let issue = ["issue", "--ca", "pki", "--out", "issued", "--from", name];
+        let issue = station.run("cert-tool", issue)?.expect_code(2)?;
+        assert!(issue.stderr.contains(reason), "{name}: {}", issue.stderr);
+    }
+    let json = station.run("provisioner", ["check", "utf16.csv", "--format", "json"])?.expect_code(2)?;
+    let json: serde_json::Value = serde_json::from_str(&json.stdout)?;
+    assert_eq!(json["problems"][0]["severity"], "error");
+    Ok(())
+}
+
+/// Runs the provisioner where no file may be longer than so many KiB: a full disk.
+#[cfg(unix)]
+fn on_a_full_disk(station: &Station, hub: &ServedHub, kib: u32, args: &[&str]) -> Result<tests::Ended> {
+    let provisioner = station.provisioner(hub)?;
+    let mut limited = std::process::Command::new("bash");
+    let script = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"");
+    limited.args(["-c", &script]).arg(provisioner.get_program()).args(args).current_dir(station.folder());
+    limited.envs(provisioner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    tests::Ended::of(limited.output()?)
+}
+
 #[cfg(unix)]
 #[test]
 fn a_disk_that_fills_up_stops_the_run_with_the_path_and_nothing_is_sent() -> Result<()> {
@@ -115,15 +157,44 @@ fn a_disk_that_fills_up_stops_the_run_with_the_path_and_nothing_is_sent() -> Res
     let hub = ServedHub::start(&station, "hub")?;
     let rows = (0..5_000).map(|n| format!("pump-{n},{n:040}\n")).collect::<String>();
     station.write("batch.csv", &format!("device_id,primary_thumbprint\n{rows}"))?;
-    let provisioner = station.provisioner(&hub)?;
-    let mut limited = std::process::Command::new("bash");
-    limited.args(["-c", "trap '' XFSZ; ulimit -f 200; exec \"$0\" apply batch.csv --ledger line.ledger"]);
-    limited.arg(provisioner.get_program()).current_dir(station.folder());
-    limited.envs(provisioner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let ended = tests::Ended::of(limited.output()?)?.expect_code(4)?;
+    let apply = ["apply", "batch.csv", "--ledger", "line.ledger"];
+    let ended = on_a_full_disk(&station, &hub, 200, &apply)?.expect_code(4)?;
     assert!(ended.stderr.contains("line.ledger"), "{}", ended.stderr);
     assert!(ended.stderr.contains("free space"), "{}", ended.stderr);
     assert_eq!(hub.requests()?.iter().map(|request| request.writes()).sum::<u64>(), 0);
+    Ok(())
+}
+
+#[cfg(unix)]
+#[test]
+fn files_that_do_not_fit_onto_the_disk_are_not_half_there() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    let batch = |site: &str| {
+        let row = |number: usize| format!("pump-{number},x509_ca,{site}\n");
+        format!("device_id,auth,tags.site\n{}", (0..300).map(row).collect::<String>())
+    };
+    station.write("ulm.csv", &batch("Ulm"))?;
+    let planned =
+        on_a_full_disk(&station, &hub, 4, &["plan", "ulm.csv", "-o", "ulm.plan"])?.expect_code(2)?;
+    assert!(planned.stderr.contains("ulm.plan") && planned.stderr.contains("free space"), "{planned:?}");
+    station.provision(&hub, ["apply", "ulm.csv"])?.expect_code(0)?;
+
+    let exported = on_a_full_disk(&station, &hub, 4, &["export", "--out", "hub.csv"])?.expect_code(2)?;
+    assert!(exported.stderr.contains("hub.csv") && exported.stderr.contains("free space"), "{exported:?}");
+
+    // Every row is in conflict. The run is accounted for all the same, and the file can be had later.
+    station.write("kiel.csv", &batch("Kiel"))?;
+    station.provision(&hub, ["apply", "kiel.csv", "--no-verify"])?.expect_code(1)?;
+    std::fs::remove_file(station.path("kiel.run-2-failed.csv"))?;
+    let report = ["report", "2", "--failed-rows", "failed.csv"];
+    let reported = on_a_full_disk(&station, &hub, 4, &report)?.expect_code(4)?;
+    assert!(reported.stderr.contains("failed.csv") && reported.stderr.contains("large"), "{reported:?}");
+    for name in ["ulm.plan", "hub.csv", "failed.csv"] {
+        assert!(!station.path(name).exists(), "{name}");
+    }
+    station.provision(&hub, report)?.expect_code(1)?;
+    assert_eq!(std::fs::read_to_string(station.path("failed.csv"))?, batch("Kiel"));
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use batch_file::{BadRow, BatchReader, OpenError, Problem, ReadOptions, Row, RowAuth};
 use hub_types::DeviceId;
+use hub_types::thumbprint::upper_hex;
 use sha2::{Digest, Sha256};
 
 use super::files::GivenFiles;
@@ -63,7 +64,7 @@ pub struct Loaded {
     pub files: Option<GivenFiles>,
     /// How far below its topmost parent each device is that has one in the batch.
     pub levels: Vec<(DeviceId, u32)>,
-    /// The SHA-256 of the file, as upper-case hex.
+    /// The SHA-256 of the file, as upper-case hex; empty where the file is no batch at all.
     pub sha256: String,
 }
 
@@ -104,7 +105,10 @@ pub fn load(path: &Path, options: &LoadOptions, sink: &mut dyn BatchSink) -> Res
     let input = Hashing { file, hasher: hasher.clone() };
     let name = path.display().to_string();
     let base = path.parent().unwrap_or_else(|| Path::new(""));
-    let mut reader = BatchReader::from_read(input, &name, base, &options.read)?;
+    let mut reader = match BatchReader::from_read(input, &name, base, &options.read) {
+        Err(OpenError::NoBatch { problems, .. }) => return Ok(unusable(problems, sink)),
+        reader => reader?,
+    };
     let mut loading = Loading {
         file: &name,
         rows: RowReader { templates: TwinTemplates::new(), certificates: options.certificates },
@@ -123,20 +127,26 @@ pub fn load(path: &Path, options: &LoadOptions, sink: &mut dyn BatchSink) -> Res
         loading.problem(problem.clone());
     }
     let mut loaded = loading.finish();
-    loaded.sha256 = upper_hex(hasher.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    loaded.sha256 = finished(&hasher);
     Ok(loaded)
+}
+
+/// What a file comes to that is no batch at all.
+fn unusable(problems: Vec<Problem>, sink: &mut dyn BatchSink) -> Loaded {
+    let errors = problems.iter().filter(|problem| problem.is_error()).count() as u64;
+    problems.into_iter().for_each(|problem| sink.problem(problem));
+    Loaded { errors, is_unusable: true, ..Loaded::default() }
 }
 
 /// The SHA-256 of a file, as upper-case hex.
 pub fn sha256_of_file(path: &Path) -> io::Result<String> {
     let mut file = Hashing { file: File::open(path)?, hasher: Arc::default() };
     io::copy(&mut file, &mut io::sink())?;
-    let hasher = file.hasher.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    Ok(upper_hex(hasher))
+    Ok(finished(&file.hasher))
 }
 
-fn upper_hex(hasher: Sha256) -> String {
-    hasher.finalize().iter().map(|byte| format!("{byte:02X}")).collect()
+fn finished(hasher: &Mutex<Sha256>) -> String {
+    upper_hex(&hasher.lock().unwrap_or_else(PoisonError::into_inner).clone().finalize())
 }
 
 struct Loading<'a> {
@@ -149,10 +159,9 @@ struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    fn good(&mut self, row: Row) -> Result<(), LoadError> {
-        let mut problems = Vec::new();
-        let wanted = self.rows.read(&row, self.file, &mut problems);
-        problems.splice(0..0, row.warnings.iter().cloned());
+    fn good(&mut self, mut row: Row) -> Result<(), LoadError> {
+        let mut problems = std::mem::take(&mut row.warnings);
+        let wanted = self.rows.read(&mut row, self.file, &mut problems);
         let Some((wanted, credentials)) = wanted else {
             self.bad(BadRow { line: row.line, cells: None, problems });
             return Ok(());

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::args::{ExportArgs, Format};
 use super::failure::{Exit, Failure};
-use super::new_file::{Existing, NewFile};
+use super::new_file::{Existing, NewFile, unwritable};
 use super::object;
 use super::printer::Printer;
 use crate::export::{ExportError, ExportFormat, Exported, export};
@@ -42,7 +42,11 @@ async fn to_file(hub: &HubClient, args: &ExportArgs, path: &Path) -> Result<Expo
         _ => return Err(object::usage("the name of the file must end in .csv or .jsonl")),
     };
     let mut out = NewFile::create(path, Existing::Kept)?;
-    let exported = export(hub, args.condition.as_deref(), format, &mut out).await?;
+    let exported = export(hub, args.condition.as_deref(), format, &mut out).await;
+    let exported = exported.map_err(|error| match error {
+        ExportError::Write(error) => unwritable(path, error),
+        other => other.into(),
+    })?;
     out.finish(Existing::Kept)?;
     Ok(exported)
 }

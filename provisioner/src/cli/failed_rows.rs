@@ -9,6 +9,7 @@ use super::failure::{Exit, Failure};
 use super::loading::counted;
 use super::printer::Printer;
 use crate::batch::sha256_of_file;
+use crate::causes::with_causes;
 use crate::ledger::{Ledger, RowFilter, Run};
 
 /// Writes the file beside the batch, where the files that rows name are found, and says so. Writes
@@ -33,7 +34,10 @@ pub(super) fn write_beside(
             out.display()
         )),
         // The run itself is not worse for it, and `report` can write the file later.
-        Err(failure) => printer.note(format_args!("the failed rows could not be written: {}", failure.error)),
+        Err(failure) => {
+            let why = with_causes(&*failure.error);
+            printer.note(format_args!("the failed rows could not be written: {why}"));
+        }
     }
     Ok(())
 }

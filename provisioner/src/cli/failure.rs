@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use batch_file::OpenError;
+
 use crate::batch::LoadError;
 use crate::connect::{ConnectError, CredentialError};
 use crate::crew::RunError;
@@ -156,6 +158,10 @@ impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
         match error {
             LoadError::Ledger(error) => error.into(),
+            LoadError::Open(OpenError::Map(error)) => {
+                let hint = error.remedy.clone();
+                Self::new(Exit::BadInput, error).hint(hint)
+            }
             other => Self::new(Exit::BadInput, other),
         }
     }

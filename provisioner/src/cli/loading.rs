@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use batch_file::Problem;
 use cert_tool::IssuedList;
 use hub_types::identity::Status;
+use hub_types::thumbprint::upper_hex;
 use sha2::{Digest, Sha256};
 
 use super::args::{BatchArgs, JobArgs, RulesArgs};
@@ -107,8 +108,7 @@ fn load_hashed(
     for (device, level) in &loaded.levels {
         loader.set_level(device, *level)?;
     }
-    let digest =
-        sink.wanted.map(|hasher| hasher.finalize().iter().map(|byte| format!("{byte:02X}")).collect());
+    let digest = sink.wanted.map(|hasher| upper_hex(&hasher.finalize()));
     Ok((loaded, digest.unwrap_or_default()))
 }
 
@@ -194,13 +194,11 @@ impl Compared {
 
 /// The failure of a batch that is not clean.
 fn not_clean(file: &Path, loaded: &Loaded) -> Failure {
-    let text = format!(
-        "{} is not clean: {} in {} of {} rows; nothing was sent",
-        file.display(),
-        counted(loaded.errors, "problem"),
-        loaded.bad_rows,
-        loaded.rows()
-    );
+    let mut text = format!("{} is not clean: {}", file.display(), counted(loaded.errors, "problem"));
+    if loaded.bad_rows > 0 {
+        text.push_str(&format!(" in {} of {} rows", loaded.bad_rows, loaded.rows()));
+    }
+    text.push_str("; nothing was sent");
     Failure::new(Exit::BadInput, text)
 }
 

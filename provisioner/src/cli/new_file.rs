@@ -75,7 +75,8 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
-fn unwritable(path: &Path, error: io::Error) -> Failure {
+/// The failure of a file that can't be written.
+pub(super) fn unwritable(path: &Path, error: io::Error) -> Failure {
     Failure::new(Exit::BadInput, format!("can't write `{}`: {error}", path.display()))
         .hint("check the path, its rights and the free space")
 }
