@@ -29,8 +29,8 @@ pub(crate) enum Cell<'a> {
 }
 
 impl Cells {
-    pub(crate) fn of_csv(header: Arc<Header>, record: StringRecord) -> Self {
-        Self(Repr::Csv { header, record: Arc::new(record) })
+    pub(crate) fn of_csv(header: Arc<Header>, record: Arc<StringRecord>) -> Self {
+        Self(Repr::Csv { header, record })
     }
 
     pub(crate) fn of_json(cells: Vec<Arc<HeaderCell>>, values: Vec<Value>) -> Self {

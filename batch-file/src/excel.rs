@@ -17,7 +17,10 @@ pub(crate) fn formula_error() -> Flaw {
 
 /// Whether the value looks as a spreadsheet shows a long number: `1.2E+11`, in German `1,2E+11`.
 pub(crate) fn is_rounded_number(value: &str) -> bool {
-    let Some((mantissa, exponent)) = value.split_once("E+") else {
+    let Some((mantissa, exponent)) = value.split_once('E') else {
+        return false;
+    };
+    let Some(exponent) = exponent.strip_prefix('+') else {
         return false;
     };
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -46,6 +49,9 @@ pub(crate) fn doubt(value: &str) -> Option<Flaw> {
 /// Whether the value looks as a spreadsheet shows a date: `3-Apr`, `Apr-26`, in German `03. Apr`. It makes
 /// them of `3-4` and `APR26`.
 fn is_date(value: &str) -> bool {
+    if value.len() > LONGEST_DATE {
+        return false;
+    }
     let Some((one, other)) = value.split_once(". ").or_else(|| value.split_once('-')) else { return false };
     let is_day = |text: &str| matches!(text.len(), 1 | 2) && text.bytes().all(|byte| byte.is_ascii_digit());
     (is_day(one) && MONTHS.contains(&other)) || (is_day(other) && MONTHS.contains(&one))
@@ -80,6 +86,7 @@ const MONTHS: &[&str] = &[
     "Jan", "Feb", "Mar", "Mrz", "Apr", "May", "Mai", "Jun", "Jul", "Aug", "Sep", "Oct", "Okt", "Nov", "Dec",
     "Dez",
 ];
+const LONGEST_DATE: usize = "03. Apr".len();
 const KEPT_DIGITS: usize = 15;
 
 /// In English, German and French, as the spreadsheet's language has it.

@@ -1,11 +1,12 @@
 //! [`Records`]: the records of a CSV file, with everything that the `csv` crate lets pass reported.
 //!
-//! The strict layer reads one record's text, judges its quotes and its encoding, and hands only
-//! well-formed text on; `csv` splits it.
+//! The strict layer reads one record's text and judges its quotes and its encoding. A record without
+//! quotes, as nearly all are, it splits itself; well-formed text with quotes is split by `csv`.
 
 use std::io::{self, Read};
 
 use csv::StringRecord;
+use memchr::{memchr, memchr2};
 
 use crate::dialect::LineEnd;
 use crate::lines::{Lines, MAX_ROW_BYTES, NextLine};
@@ -45,12 +46,9 @@ impl Records {
                 NextLine::End => return Ok(None),
                 NextLine::TooLong => Some(too_long()),
                 NextLine::Line if self.text.trim_ascii().is_empty() => continue,
-                _ => self.complete(line)?,
+                _ if is_plain(&self.text) => self.split_plain(line, record),
+                _ => self.split_quoted(line, record)?,
             };
-            if broken.is_none() {
-                self.splitter.get_mut().load(&self.text);
-                self.splitter.read_record(record).map_err(io::Error::from)?;
-            }
             return Ok(Some(Found { line, broken }));
         }
     }
@@ -63,11 +61,29 @@ impl Records {
         }
     }
 
+    /// Splits a record of one line, where each delimiter ends a cell; tells what is wrong with it.
+    fn split_plain(&self, line: u64, record: &mut StringRecord) -> Option<Flaw> {
+        let text = match text_of(without_line_end(&self.text), line) {
+            Ok(text) => text,
+            Err(flaw) => return Some(flaw),
+        };
+        record.clear();
+        text.split(char::from(self.delimiter)).for_each(|cell| record.push_field(cell));
+        None
+    }
+
+    /// Splits a record that may go on over several lines; tells what is wrong with it.
+    fn split_quoted(&mut self, first_line: u64, record: &mut StringRecord) -> io::Result<Option<Flaw>> {
+        let broken = self.complete(first_line)?;
+        if broken.is_none() {
+            self.splitter.get_mut().load(&self.text);
+            self.splitter.read_record(record).map_err(io::Error::from)?;
+        }
+        Ok(broken)
+    }
+
     /// Appends the lines that belong to the record; tells what is wrong with it.
     fn complete(&mut self, first_line: u64) -> io::Result<Option<Flaw>> {
-        if !needs_care(&self.text) {
-            return Ok(encoding_flaw(&self.text, first_line));
-        }
         let mut quotes = Quotes::new(self.delimiter);
         let first_line_end = self.text.len();
         let mut opened = None;
@@ -106,26 +122,31 @@ pub(crate) fn too_long() -> Flaw {
 
 /// What is wrong with the text's encoding.
 pub(crate) fn encoding_flaw(text: &[u8], first_line: u64) -> Option<Flaw> {
-    if let Err(error) = str::from_utf8(text) {
-        let place = Place::of(text, error.valid_up_to(), first_line);
-        let byte = text.get(error.valid_up_to()).copied().unwrap_or_default();
-        return Some(Flaw::new(
-            format!("byte 0x{byte:02X} at {place} is not UTF-8"),
-            "save the file as UTF-8; in Excel: `CSV UTF-8 (comma delimited)`, not `CSV`",
-        ));
-    }
-    // Almost never there, and `contains` is far quicker at finding that out.
-    let offset = text.contains(&0).then(|| text.iter().position(|&byte| byte == 0))??;
-    Some(Flaw::new(
-        format!("there is a NUL byte at {}", Place::of(text, offset, first_line)),
-        "write the file again: it is damaged",
-    ))
+    text_of(text, first_line).err()
 }
 
-/// Whether the text may be more than plain cells and a line's end.
-fn needs_care(text: &[u8]) -> bool {
-    let body = without_line_end(text);
-    body.contains(&b'"') || body.contains(&b'\r')
+/// The bytes as text, or what is wrong with their encoding.
+fn text_of(bytes: &[u8], first_line: u64) -> Result<&str, Flaw> {
+    let text = str::from_utf8(bytes).map_err(|error| {
+        let place = Place::of(bytes, error.valid_up_to(), first_line);
+        let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
+        Flaw::new(
+            format!("byte 0x{byte:02X} at {place} is not UTF-8"),
+            "save the file as UTF-8; in Excel: `CSV UTF-8 (comma delimited)`, not `CSV`",
+        )
+    })?;
+    match memchr(0, bytes) {
+        None => Ok(text),
+        Some(offset) => Err(Flaw::new(
+            format!("there is a NUL byte at {}", Place::of(bytes, offset, first_line)),
+            "write the file again: it is damaged",
+        )),
+    }
+}
+
+/// Whether the text is cells and a line's end, and nothing else.
+fn is_plain(text: &[u8]) -> bool {
+    memchr2(b'"', b'\r', without_line_end(text)).is_none()
 }
 
 fn without_line_end(text: &[u8]) -> &[u8] {

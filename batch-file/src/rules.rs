@@ -113,16 +113,13 @@ fn check_certificate_sources(draft: &Draft<'_>, findings: &mut Findings<'_>) {
 }
 
 fn check_columns_of_other_auth(draft: &Draft<'_>, word: Option<AuthWord>, findings: &mut Findings<'_>) {
-    let keys = [Field::PrimaryKey, Field::SecondaryKey];
-    let thumbprints = [Field::PrimaryThumbprint, Field::SecondaryThumbprint];
-    let certificates = [Field::Certificate, Field::Csr, Field::PublicKey];
-    let (needless, name): (Vec<Field>, _) = match word {
-        Some(AuthWord::Sas) => ([&thumbprints[..], &certificates].concat(), "sas"),
-        Some(AuthWord::X509Ca) => ([keys, thumbprints].concat(), "x509_ca"),
-        Some(AuthWord::X509Thumbprint) => (keys.to_vec(), "x509_thumbprint"),
-        None => (keys.to_vec(), ""),
+    let (needless, name) = match word {
+        Some(AuthWord::Sas) => (NEEDLESS_FOR_SAS, "sas"),
+        Some(AuthWord::X509Ca) => (NEEDLESS_FOR_X509_CA, "x509_ca"),
+        Some(AuthWord::X509Thumbprint) => (NEEDLESS_FOR_X509_THUMBPRINT, "x509_thumbprint"),
+        None => (NEEDLESS_FOR_X509_THUMBPRINT, ""),
     };
-    for field in needless.into_iter().filter(|&field| draft.has(field)) {
+    for field in needless.iter().copied().filter(|&field| draft.has(field)) {
         let flaw = match word {
             Some(_) => Flaw::new(
                 format!("`auth` is `{name}`, which has no use for this"),
@@ -215,3 +212,9 @@ fn needs_common_name(auth: &RowAuth, draft: &Draft<'_>) -> bool {
         }
     }
 }
+
+const NEEDLESS_FOR_SAS: &[Field] =
+    &[Field::PrimaryThumbprint, Field::SecondaryThumbprint, Field::Certificate, Field::Csr, Field::PublicKey];
+const NEEDLESS_FOR_X509_CA: &[Field] =
+    &[Field::PrimaryKey, Field::SecondaryKey, Field::PrimaryThumbprint, Field::SecondaryThumbprint];
+const NEEDLESS_FOR_X509_THUMBPRINT: &[Field] = &[Field::PrimaryKey, Field::SecondaryKey];

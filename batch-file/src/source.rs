@@ -23,7 +23,8 @@ pub(crate) enum Source {
 pub(crate) struct CsvRows {
     records: Records,
     header: Arc<Header>,
-    record: StringRecord,
+    /// The record that was read last. Its memory is used again unless somebody keeps the row.
+    record: Arc<StringRecord>,
 }
 
 /// A row that is split into cells, as far as that is possible.
@@ -83,7 +84,7 @@ impl Source {
 impl CsvRows {
     fn next(&mut self, findings: &mut Findings<'_>) -> io::Result<Option<RawRow>> {
         loop {
-            let Some(found) = self.records.next(&mut self.record)? else {
+            let Some(found) = self.records.next(Arc::make_mut(&mut self.record))? else {
                 return Ok(None);
             };
             let line = found.line;
@@ -103,7 +104,7 @@ impl CsvRows {
     }
 
     fn align(&self, findings: &mut Findings<'_>) -> RawCells {
-        let cells = Cells::of_csv(Arc::clone(&self.header), self.record.clone());
+        let cells = Cells::of_csv(Arc::clone(&self.header), Arc::clone(&self.record));
         let (own, due) = (self.record.len(), self.header.cells.len());
         if own == due {
             RawCells::Aligned(cells)
@@ -180,7 +181,7 @@ impl Opened {
                 dialect: Dialect::Csv { delimiter, line_end: records.line_end(), mark },
                 names: record.iter().map(str::to_owned).collect(),
             },
-            source: Source::Csv(CsvRows { records, header: Arc::new(header), record }),
+            source: Source::Csv(CsvRows { records, header: Arc::new(header), record: Arc::default() }),
             problems: findings.into_problems(),
         })
     }

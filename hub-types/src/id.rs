@@ -119,7 +119,8 @@ impl IdentityId {
     /// Whether the common name fits X.509's bound of 64 characters (RFC 5280, appendix A.1,
     /// `ub-common-name`), which is tighter than the hub's bound on ids.
     pub fn common_name_fits(&self) -> bool {
-        self.common_name().len() <= MAX_COMMON_NAME_CHARS
+        let module = self.module.as_ref().map_or(0, |module| "/".len() + module.as_str().len());
+        self.device.as_str().len() + module <= MAX_COMMON_NAME_CHARS
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use hub_types::bulk::{BulkItem, BulkProperties, ImportMode};
 use hub_types::identity::{Capabilities, ModuleSpec, Status, StatusReason};
 use hub_types::symmetric_key::SymmetricKeys;
+use hub_types::thumbprint::upper_hex;
 use hub_types::twin::{JsonObject, Twin};
 use hub_types::{Authentication, DeviceId, IdentityId, Sha256Thumbprint, Thumbprint};
 use serde::{Deserialize, Serialize};
@@ -127,7 +128,7 @@ impl DesiredState {
     pub fn hash(&self) -> String {
         // Maps are sorted by name, so the text is canonical.
         let text = serde_json::to_string(self).unwrap_or_default();
-        Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02X}")).collect()
+        upper_hex(&Sha256::digest(text.as_bytes()))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The rules that tags, desired and reported properties obey, each with the place it was broken.
 
+use std::iter::successors;
+
 use serde_json::{Map, Number, Value};
 
 /// A section of a twin that has rules and a size of its own.
@@ -47,7 +49,7 @@ pub fn check_section(
     object: &Map<String, Value>,
     nulls: Nulls,
 ) -> Result<(), TwinRuleError> {
-    let mut place = Place { section, keys: Vec::new(), nesting: 0, nulls };
+    let place = Place { section, nulls, name: None, depth: 0, nesting: 0 };
     place.check_object(object)?;
     match section_size(object) {
         size if size > section.max_size() => {
@@ -124,27 +126,29 @@ pub enum TwinRule {
     StringLength(usize),
 }
 
-/// Where the check is: a stack of names instead of a path built for every value.
+/// Where the check is: a chain up to the section, instead of a path built for every value.
+#[derive(Clone, Copy)]
 struct Place<'a> {
     section: Section,
-    keys: Vec<&'a str>,
+    nulls: Nulls,
+    /// The name here, and the place around it; `None` is the section itself.
+    name: Option<(&'a str, &'a Self)>,
+    /// Names on the way here.
+    depth: usize,
     /// Objects and arrays around it, the section itself left out.
     nesting: usize,
-    nulls: Nulls,
 }
 
-impl<'a> Place<'a> {
-    fn check_object(&mut self, object: &'a Map<String, Value>) -> Result<(), TwinRuleError> {
-        if self.keys.len() > MAX_DEPTH {
+impl Place<'_> {
+    fn check_object(&self, object: &Map<String, Value>) -> Result<(), TwinRuleError> {
+        if self.depth > MAX_DEPTH {
             return Err(self.error(TwinRule::Depth));
         }
-        for (key, value) in object {
-            self.keys.push(key);
-            self.check_key(key)?;
-            self.check_value(value)?;
-            self.keys.pop();
-        }
-        Ok(())
+        object.iter().try_for_each(|(key, value)| {
+            let place = Place { name: Some((key, self)), depth: self.depth + 1, ..*self };
+            place.check_key(key)?;
+            place.check_value(value)
+        })
     }
 
     fn check_key(&self, key: &str) -> Result<(), TwinRuleError> {
@@ -157,32 +161,27 @@ impl<'a> Place<'a> {
         }
     }
 
-    fn check_value(&mut self, value: &'a Value) -> Result<(), TwinRuleError> {
+    fn check_value(&self, value: &Value) -> Result<(), TwinRuleError> {
         match value {
             Value::Null if self.nulls == Nulls::Delete => Ok(()),
             Value::Array(items) => {
-                self.nested(|place| items.iter().try_for_each(|item| place.check_item(item)))
+                let inside = self.nested()?;
+                items.iter().try_for_each(|item| inside.check_item(item))
             }
-            Value::Object(object) => self.nested(|place| place.check_object(object)),
+            Value::Object(object) => self.nested()?.check_object(object),
             other => self.check_scalar(other),
         }
     }
 
-    fn nested(
-        &mut self,
-        check: impl FnOnce(&mut Self) -> Result<(), TwinRuleError>,
-    ) -> Result<(), TwinRuleError> {
-        self.nesting += 1;
-        if self.nesting > MAX_NESTING {
-            return Err(self.error(TwinRule::Nesting));
+    fn nested(&self) -> Result<Self, TwinRuleError> {
+        match self.nesting {
+            MAX_NESTING => Err(self.error(TwinRule::Nesting)),
+            nesting => Ok(Self { nesting: nesting + 1, ..*self }),
         }
-        let checked = check(self);
-        self.nesting -= 1;
-        checked
     }
 
     /// Checks a value inside an array, where a null has no meaning.
-    fn check_item(&mut self, value: &'a Value) -> Result<(), TwinRuleError> {
+    fn check_item(&self, value: &Value) -> Result<(), TwinRuleError> {
         match value {
             Value::Null => Err(self.error(TwinRule::Null)),
             other => self.check_value(other),
@@ -203,10 +202,12 @@ impl<'a> Place<'a> {
     }
 
     fn error(&self, rule: TwinRule) -> TwinRuleError {
+        let names: Vec<&str> =
+            successors(self.name, |(_, around)| around.name).map(|(name, _)| name).collect();
         let mut path = self.section.path().to_owned();
-        for key in &self.keys {
+        for name in names.iter().rev() {
             path.push('.');
-            path.extend(key.chars().take(MAX_KEY_CHARS_SHOWN));
+            path.extend(name.chars().take(MAX_KEY_CHARS_SHOWN));
         }
         TwinRuleError { path, rule }
     }

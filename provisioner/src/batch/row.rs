@@ -1,6 +1,8 @@
 //! From one row of the file to what is wanted of one identity, with the help of the files that the
 //! row names.
 
+use std::mem::take;
+
 use batch_file::{PemSource, Problem, Row, RowAuth, Severity};
 use cert_tool::Certificate;
 use hub_types::Thumbprint;
@@ -37,18 +39,23 @@ struct Findings<'a> {
 
 impl RowReader {
     /// What the row wants, and the credentials that must be its alone; `None` when something is wrong
-    /// with it, which then stands in `problems`.
+    /// with it, which then stands in `problems`. Takes the row's own twin out of it.
     pub(super) fn read(
         &mut self,
-        row: &Row,
+        row: &mut Row,
         file: &str,
         problems: &mut Vec<Problem>,
     ) -> Option<(DesiredIdentity, Vec<Credential>)> {
         let mut findings = Findings { row, file, problems };
         // Both are read before either stops the row, so that all that is wrong is said at once.
         let auth = self.auth(&mut findings);
-        let twin = self.twin(&mut findings);
-        let ((auth, mut credentials), twin) = (auth?, twin?);
+        let rendered = self.rendered_twin(&mut findings);
+        let ((auth, mut credentials), rendered) = (auth?, rendered?);
+        let twin = rendered.unwrap_or_else(|| RenderedTwin {
+            // What the row itself gives was checked when it was read.
+            tags: take(&mut row.tags),
+            desired: take(&mut row.desired),
+        });
         if let DesiredAuth::Thumbprint { primary, secondary } = &auth {
             credentials.extend([primary, secondary].into_iter().flatten().map(Credential::thumbprint));
         }
@@ -105,12 +112,10 @@ impl RowReader {
         Some(to_issue(row, false))
     }
 
-    fn twin(&mut self, findings: &mut Findings<'_>) -> Option<RenderedTwin> {
+    /// The twin that the row's template makes, if it names one: the outer `None` is a problem.
+    fn rendered_twin(&mut self, findings: &mut Findings<'_>) -> Option<Option<RenderedTwin>> {
         let row = findings.row;
-        let Some(path) = &row.twin_template else {
-            // What the row itself gives was checked when it was read.
-            return Some(RenderedTwin { tags: row.tags.clone(), desired: row.desired.clone() });
-        };
+        let Some(path) = &row.twin_template else { return Some(None) };
         let cells: Vec<_> = row.cells.iter().collect();
         let cells = cells.iter().map(|(name, text)| (*name, text.as_ref()));
         let mut twin = match self.templates.render(path, cells) {
@@ -134,7 +139,7 @@ impl RowReader {
                 "a hub would refuse this twin: make it smaller or simpler",
             );
         }
-        broken.is_empty().then_some(twin)
+        broken.is_empty().then_some(Some(twin))
     }
 }
 

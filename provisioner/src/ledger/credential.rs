@@ -4,6 +4,7 @@
 use std::fmt;
 
 use hub_types::Thumbprint;
+use hub_types::thumbprint::{ThumbprintDigest, upper_hex};
 use sha2::{Digest, Sha256};
 
 use super::RunId;
@@ -20,8 +21,7 @@ pub struct Credential {
 impl Credential {
     /// A public key, given its SubjectPublicKeyInfo.
     pub fn public_key(info: &[u8]) -> Self {
-        let value = Sha256::digest(info).iter().map(|byte| format!("{byte:02X}")).collect();
-        Self { kind: CredentialKind::PublicKey, value }
+        Self { kind: CredentialKind::PublicKey, value: upper_hex(&Sha256::digest(info)) }
     }
 
     /// A serial number of an issuer's (RFC 5280 §4.1.2.2: unique for each issuer).
@@ -39,7 +39,11 @@ impl Credential {
 
     /// A thumbprint.
     pub fn thumbprint(thumbprint: &Thumbprint) -> Self {
-        Self { kind: CredentialKind::Thumbprint, value: thumbprint.to_string().to_uppercase() }
+        let value = match thumbprint.digest() {
+            ThumbprintDigest::Sha1(digest) => upper_hex(digest.as_bytes()),
+            ThumbprintDigest::Sha256(digest) => upper_hex(digest.as_bytes()),
+        };
+        Self { kind: CredentialKind::Thumbprint, value }
     }
 }
 
