@@ -52,6 +52,8 @@ impl TwinTemplates {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(MAX_FUEL));
+        // Otherwise only debug builds can say which name it was that is no column.
+        environment.set_debug(true);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_formatter(|out, _state, value| match (value.kind(), value.as_str()) {
             (ValueKind::Undefined, _) => Err(ErrorKind::UndefinedError.into()),
