@@ -20,6 +20,8 @@ use crate::sink::{Extras, Place};
 pub(crate) struct Folders {
     root: PathBuf,
     extras: Extras,
+    /// There was no folder of any identity: whatever is there is from here.
+    is_new: bool,
 }
 
 /// There is nothing to know but whether there is a key.
@@ -29,12 +31,16 @@ pub(crate) fn place(made: &Made) -> Place {
 
 impl Folders {
     pub(crate) fn new(root: &Path, extras: Extras) -> Self {
-        Self { root: root.to_owned(), extras }
+        let is_new = TREES.iter().all(|tree| !root.join(tree).exists());
+        Self { root: root.to_owned(), extras, is_new }
     }
 
     /// Why nothing can be written for an identity that has no row yet. What an interrupted run left
     /// behind is no reason: no row refers to it.
     pub(crate) fn refusal(&self, identity: &IdentityId) -> Option<Refusal> {
+        if self.is_new {
+            return None;
+        }
         let path = self.root.join(folder_name(identity));
         let entries = std::fs::read_dir(&path).ok()?;
         let is_ours = |name: &std::ffi::OsStr| FILES.iter().any(|file| name == *file);
@@ -87,8 +93,8 @@ impl Folders {
 pub fn folder_name(identity: &IdentityId) -> String {
     let device = file_name::encode(identity.device().as_str());
     match identity.module() {
-        None => format!("devices/{device}"),
-        Some(module) => format!("modules/{device}/{}", file_name::encode(module.as_str())),
+        None => format!("{DEVICES}/{device}"),
+        Some(module) => format!("{MODULES}/{device}/{}", file_name::encode(module.as_str())),
     }
 }
 
@@ -108,4 +114,7 @@ const MANY: usize = 64;
 const MIN_SHARE: usize = 32;
 /// A thread never ends early, unless it panicked.
 const GONE: Error = Error::Crypto("a thread that writes files");
+const DEVICES: &str = "devices";
+const MODULES: &str = "modules";
+const TREES: [&str; 2] = [DEVICES, MODULES];
 const FILES: [&str; 3] = [CERTIFICATE, CHAIN, KEY];
