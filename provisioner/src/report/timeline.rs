@@ -53,7 +53,7 @@ impl Timeline {
         let steps: Vec<Step> = stints.iter().flat_map(|(stint, moments)| steps(stint, moments)).collect();
         let mut sittings = sittings(&steps);
         let total: f64 = sittings.iter().map(|sitting| seconds(sitting.started, sitting.ended)).sum();
-        if total <= 0.0 {
+        if total < SHORTEST {
             return None;
         }
         let bucket = (total / f64::from(buckets.max(1))).max(MIN_BUCKET);
@@ -173,6 +173,8 @@ fn seconds(from: OffsetDateTime, to: OffsetDateTime) -> f64 {
     (to - from).as_seconds_f64()
 }
 
+/// Seconds: nothing can be told of a run that is shorter.
+const SHORTEST: f64 = 1.0;
 /// A break that is shorter does not cut the axis.
 const BREAK: Duration = Duration::from_secs(5);
 /// Seconds: moments do not lie closer together.
