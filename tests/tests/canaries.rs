@@ -83,7 +83,7 @@ impl Story {
             Canary::text("the CA's passphrase", PASSPHRASE),
             Canary::text("the password of the PFX file", PFX_PASSWORD),
             Canary::text("the connection string", self.hub.connection_string()),
-            Canary::key("the policy's key", &access.key.expose_text())?,
+            Canary::key("the policy's key", access.key.expose_text())?,
             Canary::key("a given key", GIVEN_KEYS[0])?,
             Canary::key("a given key", GIVEN_KEYS[1])?,
             Canary::text("a signature", "&sig="),
