@@ -27,9 +27,9 @@ pub struct Connections {
     pub failed: u64,
     /// Those that could not be tried.
     pub not_tried: u64,
-    /// Why, of each that failed.
+    /// Why, of each that failed, in the order of the lines.
     pub failures: Vec<Unconnected>,
-    /// Why, of each that could not be tried.
+    /// Why, of each that could not be tried, likewise.
     pub untried: Vec<Unconnected>,
 }
 
@@ -179,7 +179,9 @@ impl Trial {
             })
             .await?;
         }
-        connections.failures.sort_by_key(|failure| failure.line);
+        for told in [&mut connections.failures, &mut connections.untried] {
+            told.sort_by_key(|one| one.line);
+        }
         Ok(connections)
     }
 
