@@ -1,5 +1,7 @@
 //! What becomes of units after their batch: `undo`, `retire` and `rotate` on the built binaries.
 
+#![expect(clippy::indexing_slicing, reason = "in a test a panic is a failure")]
+
 use std::process::Stdio;
 
 use anyhow::{Result, ensure};
