@@ -1,7 +1,7 @@
 //! Connecting as devices and modules, as they will: over MQTT with TLS, with their own certificates or
 //! keys. Who is let in and reads its twin is proof that what was provisioned works.
 //!
-//! A [`DeviceHub`] is the hub as devices see it ([`tls`]: whom to trust, [`session`]: one connection).
+//! A [`DeviceHub`] is the hub as devices see it (`tls`: whom to trust, `session`: one connection).
 //! [`CredentialSource`] finds the certificate and key of an identity. [`connect_each`] connects as many
 //! of them, some at once, at the pace of the hub.
 //!
