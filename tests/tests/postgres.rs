@@ -123,6 +123,7 @@ fn stations_die_and_sleep_and_the_database_is_restarted_and_nothing_is_lost_or_d
         ends.push(Ended::of(station.wait_with_output()?)?);
     }
     ensure!(killed > 0, "the run was over before anybody was killed");
+    println!("{} rows: {killed} stations killed, {taken_over} parts taken over", devices * 3);
 
     let rows = devices * 3;
     for ended in ends {
