@@ -7,21 +7,20 @@ use batch_file::ReadOptions;
 use cert_tool::SecretSource;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use hub_types::connection_string::HubHost;
-use hub_types::identity::StatusReason;
 use hub_types::limits::Tier;
 use hub_types::twin::{JsonObject, Nulls, Section, check_section};
 use zeroize::Zeroizing;
 
-use crate::alteration::Alteration;
 use crate::hub::{EntraEnvironment, SignIn};
 use crate::ledger::{LedgerLocation, LocationError, Operator, RunId};
 use crate::lifecycle::{Intent, Mode, TwinPolicy};
 use crate::target::{HubSize, TargetChoice};
 
+pub(super) use alter::*;
 pub(super) use objects::*;
-use verify::parse_address;
 pub(super) use verify::*;
 
+mod alter;
 mod objects;
 mod verify;
 
@@ -274,92 +273,6 @@ pub(super) struct ResumeArgs {
     pub(super) unlock: UnlockArgs,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct RotateArgs {
-    #[command(flatten)]
-    pub(super) job: JobArgs,
-    /// Take the old thumbprints out, of those that are let in with their new certificates: it is tried,
-    /// so their private keys must be at hand.
-    #[arg(long)]
-    finish: bool,
-    /// Take the old thumbprints out without trying the new ones: units whose new certificates are not in
-    /// their place are locked out.
-    #[arg(long, requires = "finish")]
-    unproven: bool,
-    /// Take the new thumbprints out again.
-    #[arg(long, conflicts_with = "finish")]
-    revert: bool,
-    /// Where the hub listens for devices, as at the end of a tunnel; its certificate must be for the
-    /// hub's name all the same. [default: port 8883 of the hub]
-    #[arg(long, value_name = "HOST:PORT", requires = "finish", value_parser = parse_address)]
-    pub(super) mqtt: Option<(String, u16)>,
-    /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
-    #[arg(long)]
-    pub(super) skip_bad_rows: bool,
-    /// Do not read everything back in the end.
-    #[arg(long)]
-    pub(super) no_verify: bool,
-    #[command(flatten)]
-    pub(super) work: WorkArgs,
-}
-
-impl RotateArgs {
-    /// Which step it is.
-    pub(super) fn alteration(&self) -> Alteration {
-        match (self.finish, self.revert) {
-            (true, _) => Alteration::DropOldThumbprint { unproven: self.unproven },
-            (false, true) => Alteration::DropNewThumbprint,
-            (false, false) => Alteration::AddThumbprint,
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-pub(super) struct RetireArgs {
-    #[command(flatten)]
-    pub(super) batch: BatchArgs,
-    /// Delete them, which must be disabled by now: devices with their modules, and modules that are named
-    /// without their device.
-    #[arg(long)]
-    delete: bool,
-    /// The status reason that the disabled devices get, of at most 128 characters.
-    #[arg(long, default_value = "retired", value_name = "TEXT", conflicts_with = "delete", value_parser = parse_reason)]
-    reason: StatusReason,
-    /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
-    #[arg(long)]
-    pub(super) skip_bad_rows: bool,
-    /// Do not read everything back in the end.
-    #[arg(long)]
-    pub(super) no_verify: bool,
-    #[command(flatten)]
-    pub(super) work: WorkArgs,
-    #[command(flatten)]
-    pub(super) target: TargetArgs,
-}
-
-impl RetireArgs {
-    /// Which step it is.
-    pub(super) fn alteration(&self) -> Alteration {
-        match self.delete {
-            true => Alteration::Delete,
-            false => Alteration::Disable { reason: self.reason.clone() },
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-pub(super) struct UndoArgs {
-    /// The number of the run to undo.
-    pub(super) run: RunId,
-    /// Do not read everything back in the end.
-    #[arg(long)]
-    pub(super) no_verify: bool,
-    #[command(flatten)]
-    pub(super) work: WorkArgs,
-    #[command(flatten)]
-    pub(super) target: TargetArgs,
-}
-
 /// What opens the CA's key, as for `cert-tool issue`.
 #[derive(Debug, Args)]
 pub(super) struct UnlockArgs {
@@ -574,10 +487,6 @@ fn parse_name(text: &str) -> Result<String, String> {
         1..=MAX_NAME if !name.chars().any(char::is_control) => Ok(name.to_owned()),
         _ => Err(format!("must be a name of 1 to {MAX_NAME} characters, on one line")),
     }
-}
-
-fn parse_reason(text: &str) -> Result<StatusReason, String> {
-    StatusReason::new(text).map_err(|error| error.to_string())
 }
 
 fn parse_host(text: &str) -> Result<HubHost, String> {

@@ -1,0 +1,99 @@
+//! `rotate`, `retire` and `undo` as they are typed.
+
+use clap::Args;
+use hub_types::identity::StatusReason;
+
+use super::verify::parse_address;
+use super::{BatchArgs, JobArgs, TargetArgs, WorkArgs};
+use crate::alteration::Alteration;
+use crate::ledger::RunId;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RotateArgs {
+    #[command(flatten)]
+    pub(in crate::cli) job: JobArgs,
+    /// Take the old thumbprints out, of those that are let in with their new certificates: it is tried,
+    /// so their private keys must be at hand.
+    #[arg(long)]
+    finish: bool,
+    /// Take the old thumbprints out without trying the new ones: units whose new certificates are not in
+    /// their place are locked out.
+    #[arg(long, requires = "finish")]
+    unproven: bool,
+    /// Take the new thumbprints out again.
+    #[arg(long, conflicts_with = "finish")]
+    revert: bool,
+    /// Where the hub listens for devices, as at the end of a tunnel; its certificate must be for the
+    /// hub's name all the same. [default: port 8883 of the hub]
+    #[arg(long, value_name = "HOST:PORT", requires = "finish", value_parser = parse_address)]
+    pub(in crate::cli) mqtt: Option<(String, u16)>,
+    /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
+    #[arg(long)]
+    pub(in crate::cli) skip_bad_rows: bool,
+    /// Do not read everything back in the end.
+    #[arg(long)]
+    pub(in crate::cli) no_verify: bool,
+    #[command(flatten)]
+    pub(in crate::cli) work: WorkArgs,
+}
+
+impl RotateArgs {
+    /// Which step it is.
+    pub(in crate::cli) fn alteration(&self) -> Alteration {
+        match (self.finish, self.revert) {
+            (true, _) => Alteration::DropOldThumbprint { unproven: self.unproven },
+            (false, true) => Alteration::DropNewThumbprint,
+            (false, false) => Alteration::AddThumbprint,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RetireArgs {
+    #[command(flatten)]
+    pub(in crate::cli) batch: BatchArgs,
+    /// Delete them, which must be disabled by now: devices with their modules, and modules that are named
+    /// without their device.
+    #[arg(long)]
+    delete: bool,
+    /// The status reason that the disabled devices get, of at most 128 characters.
+    #[arg(long, default_value = "retired", value_name = "TEXT", conflicts_with = "delete", value_parser = parse_reason)]
+    reason: StatusReason,
+    /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
+    #[arg(long)]
+    pub(in crate::cli) skip_bad_rows: bool,
+    /// Do not read everything back in the end.
+    #[arg(long)]
+    pub(in crate::cli) no_verify: bool,
+    #[command(flatten)]
+    pub(in crate::cli) work: WorkArgs,
+    #[command(flatten)]
+    pub(in crate::cli) target: TargetArgs,
+}
+
+impl RetireArgs {
+    /// Which step it is.
+    pub(in crate::cli) fn alteration(&self) -> Alteration {
+        match self.delete {
+            true => Alteration::Delete,
+            false => Alteration::Disable { reason: self.reason.clone() },
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct UndoArgs {
+    /// The number of the run to undo.
+    pub(in crate::cli) run: RunId,
+    /// Do not read everything back in the end.
+    #[arg(long)]
+    pub(in crate::cli) no_verify: bool,
+    #[command(flatten)]
+    pub(in crate::cli) work: WorkArgs,
+    #[command(flatten)]
+    pub(in crate::cli) target: TargetArgs,
+}
+
+fn parse_reason(text: &str) -> Result<StatusReason, String> {
+    StatusReason::new(text).map_err(|error| error.to_string())
+}
