@@ -131,6 +131,22 @@ fn an_undo_frees_thumbprints_for_the_right_label() -> Result<()> {
 }
 
 #[test]
+fn what_a_run_only_changed_is_not_undone() -> Result<()> {
+    let batch = |rows: &[(&str, &str)]| {
+        let row = |(name, byte): &(&str, &str)| format!("{name},{}\n", byte.repeat(32));
+        format!("device_id,primary_thumbprint\n{}", rows.iter().map(row).collect::<String>())
+    };
+    let (station, hub) = provisioned(&batch(&[("a", "AA")]))?;
+    station.write("more.csv", &batch(&[("a", "BB"), ("b", "CC")]))?;
+    station.provision(&hub, ["apply", "more.csv", "--mode", "upsert"])?.expect_code(0)?;
+    let undone = station.provision(&hub, ["undo", "2"])?.expect_code(0)?;
+    ensure!(undone.stderr.contains("1 row that it changed"), "{undone:?}");
+    ensure!(undone.stdout.contains("1 rows = 0 created + 0 updated + 1 deleted"), "{undone:?}");
+    ensure!(hub.twin("a")?["x509Thumbprint"]["primaryThumbprint"] == "BB".repeat(32));
+    Ok(())
+}
+
+#[test]
 fn what_can_t_be_undone_is_said() -> Result<()> {
     let (station, hub) = provisioned("device_id,auth\nd,sas\n")?;
     station.provision(&hub, ["apply", "batch.csv"])?.expect_code(0)?;

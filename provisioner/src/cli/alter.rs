@@ -99,9 +99,7 @@ impl AlterBatch<'_> {
         };
         let mut ledger = Ledger::open(location)?;
         let (hub, run, _) = order.begin(target, &self.args.operator(), &mut ledger, printer).await?;
-        if let Some((_, issued)) = self.issue.filter(|(_, issued)| issued.exists()) {
-            find_issued(&mut ledger, run, &IssuedList::open(&issued)?)?;
-        }
+        note_issued(&order.options, &mut ledger, run)?;
         let batch = order.batch.file;
         let proof = match proof_of(&order.options, Some(&batch), &hub, self.mqtt) {
             Ok(proof) => proof,
@@ -112,6 +110,16 @@ impl AlterBatch<'_> {
         };
         let job = Job { proof, ..job(hub, Some(batch), self.args, self.verify, printer) };
         job.carry_out(ledger, location, run).await
+    }
+}
+
+/// Puts the thumbprints of what was issued into the rows of an alteration that have none yet: again, where
+/// a run was cut off before it came to that.
+pub(super) fn note_issued(options: &RunOptions, ledger: &mut Ledger, run: RunId) -> Result<(), Failure> {
+    let issued = options.issue.as_ref().filter(|(_, issued)| options.alteration.is_some() && issued.exists());
+    match issued {
+        Some((_, issued)) => Ok(find_issued(ledger, run, &IssuedList::open(issued)?)?),
+        None => Ok(()),
     }
 }
 
@@ -178,8 +186,10 @@ fn load_undo(ledger: &mut Ledger, undone: &Run, by: &Operator, printer: &Printer
     let rows = loader.insert_created_by(undone.id)?;
     printer.note(format_args!("run {}: {}, begun {}", undone.id, undone.input, undone.started));
     if totals.updated > 0 {
-        let updated = counted(totals.updated, "identity that it changed");
-        printer.note(format_args!("{updated} is not touched: only what it created can be taken back"));
+        let updated = counted(totals.updated, "row");
+        printer.note(format_args!(
+            "{updated} that it changed: left alone, for only what it created is taken back"
+        ));
     }
     if rows == 0 {
         let text = format!("run {} created nothing", undone.id);

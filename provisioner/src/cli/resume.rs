@@ -75,7 +75,8 @@ impl Opened {
         location: &LedgerLocation,
         printer: &Printer,
     ) -> Result<Exit, Failure> {
-        let Self { ledger, run, target, batch, keys } = self;
+        let Self { mut ledger, run, target, batch, keys } = self;
+        alter::note_issued(&run.options, &mut ledger, run.id)?;
         let hub = order::open(target, &run.options).await?;
         if let Err(error) = hub.client.probe().await {
             hub.close().await;
