@@ -24,7 +24,7 @@ use crate::key::PrivateKey;
 use crate::pem;
 use crate::reference::{self, Found, kind_of_bytes, kind_of_label, not_a};
 use crate::refusal::Refusal;
-use crate::x509::{SubjectKey, encode_request};
+use crate::x509::{SubjectKey, encode_request, p256_point};
 use usual::UsualRequest;
 
 /// A request whose signature is good, whose key is strong enough, and whose subject is an identity.
@@ -269,11 +269,14 @@ fn check_key(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Refusal> {
 /// Refuses what is no `SubjectPublicKeyInfo`, and keys that nobody should have a certificate for.
 pub(crate) fn check_public_key(der: &[u8]) -> Result<(), Refusal> {
     let bad = |reason: &str| Refusal::BadPublicKey { reason: reason.to_owned() };
+    if let Some(point) = p256_point(der) {
+        // No signature of the key's owner shows whether its point is on the curve.
+        return p256::PublicKey::from_sec1_bytes(point).map(drop).map_err(|_| bad(NOT_ON_CURVE));
+    }
     let Ok(([], key)) = SubjectPublicKeyInfo::from_der(der) else {
         return Err(bad("damaged DER"));
     };
     check_key(&key)?;
-    // No signature of the key's owner shows whether its point is on the curve.
     let point = key.subject_public_key.data.as_ref();
     let curve = key.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
     let parsed = match curve {
@@ -281,7 +284,7 @@ pub(crate) fn check_public_key(der: &[u8]) -> Result<(), Refusal> {
         Some(curve) if curve == OID_NIST_EC_P384 => ParsedPublicKey::new(&ECDSA_P384_SHA384_ASN1, point),
         _ => return Ok(()),
     };
-    parsed.map(drop).map_err(|_| bad("its point is not on its curve"))
+    parsed.map(drop).map_err(|_| bad(NOT_ON_CURVE))
 }
 
 fn check_rsa(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Refusal> {
@@ -300,6 +303,7 @@ fn check_rsa(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Refusal> {
 }
 
 const WANTED: &str = "a certificate request";
+const NOT_ON_CURVE: &str = "its point is not on its curve";
 /// The second one is what old programs write (RFC 7468 §7).
 const LABELS: [&str; 2] = [pem::CERTIFICATE_REQUEST, "NEW CERTIFICATE REQUEST"];
 const OID_P192: Oid<'static> = oid!(1.2.840.10045.3.1.1);

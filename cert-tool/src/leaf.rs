@@ -9,7 +9,7 @@ use rcgen::PublicKeyData as _;
 
 use crate::error::Error;
 use crate::pem;
-use crate::signer::{Outline, Signer, contents, tlv};
+use crate::signer::{Outline, Signer, append_header, contents, encoded_len, start};
 use crate::x509::{COMMON_NAME, KeyUse, SAMPLE_KEY_IDENTIFIER, Serial, SubjectKey, Validity, key_identifier};
 
 /// The certificates of one call, but for what is of each one.
@@ -88,20 +88,35 @@ impl Template {
         info: &[u8],
         serial: Serial,
     ) -> der::Result<Vec<u8>> {
-        let value = tlv(Tag::Utf8String, &[common_name.as_bytes()])?;
-        let attribute = tlv(Tag::Sequence, &[COMMON_NAME, &value])?;
-        let subject = tlv(Tag::Sequence, &[&tlv(Tag::Set, &[&attribute])?])?;
-        let parts = [
-            &self.version,
-            &tlv(Tag::Integer, &[serial.as_bytes()])?,
-            &self.before_subject,
-            &subject,
-            info,
-            &self.before_identifier,
-            key_identifier,
-            &self.after_identifier,
-        ];
-        tlv(Tag::Sequence, &parts)
+        // All lengths are known before the first byte: one buffer does, where each value in its own costs
+        // more than to hash them all.
+        let serial = serial.as_bytes();
+        let attribute = COMMON_NAME.len() + encoded_len(common_name.len())?;
+        let set = encoded_len(attribute)?;
+        let subject = encoded_len(set)?;
+        let length = self.version.len()
+            + encoded_len(serial.len())?
+            + self.before_subject.len()
+            + encoded_len(subject)?
+            + info.len()
+            + self.before_identifier.len()
+            + key_identifier.len()
+            + self.after_identifier.len();
+        let mut out = start(Tag::Sequence, length)?;
+        out.extend_from_slice(&self.version);
+        append_header(&mut out, Tag::Integer, serial.len())?;
+        out.extend_from_slice(serial);
+        out.extend_from_slice(&self.before_subject);
+        append_header(&mut out, Tag::Sequence, subject)?;
+        append_header(&mut out, Tag::Set, set)?;
+        append_header(&mut out, Tag::Sequence, attribute)?;
+        out.extend_from_slice(COMMON_NAME);
+        append_header(&mut out, Tag::Utf8String, common_name.len())?;
+        out.extend_from_slice(common_name.as_bytes());
+        for part in [info, &self.before_identifier, key_identifier, &self.after_identifier] {
+            out.extend_from_slice(part);
+        }
+        Ok(out)
     }
 }
 

@@ -119,9 +119,18 @@ impl<'a> Outline<'a> {
 
     pub(crate) fn signed(&self, content: &[u8], key: &dyn KeyHandle) -> Result<Vec<u8>, Error> {
         let signature = key.sign(content)?;
-        let bits = tlv(Tag::BitString, &[&[NO_UNUSED_BITS], &signature]);
-        let encoded = bits.and_then(|bits| tlv(Tag::Sequence, &[content, self.algorithm, &bits]));
-        encoded.map_err(|_| Error::Crypto("encoding a certificate"))
+        self.with_signature(content, &signature).map_err(|_| Error::Crypto("encoding a certificate"))
+    }
+
+    fn with_signature(&self, content: &[u8], signature: &[u8]) -> der::Result<Vec<u8>> {
+        let bits = 1 + signature.len();
+        let mut out = start(Tag::Sequence, content.len() + self.algorithm.len() + encoded_len(bits)?)?;
+        out.extend_from_slice(content);
+        out.extend_from_slice(self.algorithm);
+        append_header(&mut out, Tag::BitString, bits)?;
+        out.push(NO_UNUSED_BITS);
+        out.extend_from_slice(signature);
+        Ok(out)
     }
 }
 
@@ -133,12 +142,30 @@ pub(crate) fn contents<'a>(reader: &mut SliceReader<'a>) -> der::Result<SliceRea
 }
 
 /// A value in DER: its tag, its length, and the parts that it consists of.
-pub(crate) fn tlv(tag: Tag, parts: &[&[u8]]) -> der::Result<Vec<u8>> {
-    let length = parts.iter().map(|part| part.len()).sum::<usize>();
-    let mut out = Vec::with_capacity(length + MAX_HEADER_BYTES);
-    Header::new(tag, Length::try_from(length)?).encode_to_vec(&mut out)?;
+fn tlv(tag: Tag, parts: &[&[u8]]) -> der::Result<Vec<u8>> {
+    let mut out = start(tag, parts.iter().map(|part| part.len()).sum())?;
     parts.iter().for_each(|part| out.extend_from_slice(part));
     Ok(out)
+}
+
+/// A value in DER as far as its length, with room for the rest.
+pub(crate) fn start(tag: Tag, length: usize) -> der::Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(MAX_HEADER_BYTES + length);
+    append_header(&mut out, tag, length)?;
+    Ok(out)
+}
+
+/// Appends a tag and a length.
+pub(crate) fn append_header(out: &mut Vec<u8>, tag: Tag, length: usize) -> der::Result<()> {
+    let mut buffer = [0; MAX_HEADER_BYTES];
+    out.extend_from_slice(Header::new(tag, Length::try_from(length)?).encode_to_slice(&mut buffer)?);
+    Ok(())
+}
+
+/// How long a value is with its tag and its length.
+pub(crate) fn encoded_len(length: usize) -> der::Result<usize> {
+    let length = Length::try_from(length)?;
+    usize::try_from((Length::ONE + length.encoded_len()? + length)?)
 }
 
 const MAX_HEADER_BYTES: usize = 6;

@@ -184,9 +184,8 @@ pub(crate) struct GivenKey {
 impl SubjectKey<'_> {
     /// A key in the form of a `SubjectPublicKeyInfo`; `None` where the algorithm is not known.
     pub(crate) fn given(info: &[u8]) -> Option<Self> {
-        // The kind that comes by the million. The library tries one algorithm after the other.
-        let p256 = info.strip_prefix(P256_INFO).filter(|point| point.len() == P256_POINT_BYTES);
-        let (algorithm, bytes) = match p256 {
+        // The library tries one algorithm after the other.
+        let (algorithm, bytes) = match p256_point(info) {
             Some(point) => (&rcgen::PKCS_ECDSA_P256_SHA256, point.to_vec()),
             None => {
                 let key = rcgen::SubjectPublicKeyInfo::from_der(info).ok()?;
@@ -322,11 +321,17 @@ fn name(common_name: &str) -> DistinguishedName {
 }
 
 /// What stands before the point of a key on P-256 (RFC 5480 §2).
-pub(crate) const P256_INFO: &[u8] = &[
+const P256_INFO: &[u8] = &[
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 const P256_POINT_BYTES: usize = 65;
+
+/// The point of a key on P-256, the kind that comes by the million, if `info` is such a key in the usual form.
+pub(crate) fn p256_point(info: &[u8]) -> Option<&[u8]> {
+    info.strip_prefix(P256_INFO).filter(|point| point.len() == P256_POINT_BYTES)
+}
+
 /// id-at-commonName, 2.5.4.3 (RFC 5280, appendix A.1).
 pub(crate) const COMMON_NAME: &[u8] = &[0x06, 0x03, 0x55, 0x04, 0x03];
 /// No key has it: the SHA-1 of nothing that is known.

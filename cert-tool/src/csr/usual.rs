@@ -5,7 +5,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use pkcs8::der::{Decode as _, Header, Reader as _, SliceReader, Tag, asn1::BitStringRef};
 
 use crate::refusal::Refusal;
-use crate::x509::{COMMON_NAME, P256_INFO};
+use crate::x509::{COMMON_NAME, p256_point};
 
 /// What a request says, of which nothing is verified yet.
 pub(super) struct UsualRequest<'a> {
@@ -25,13 +25,13 @@ impl<'a> UsualRequest<'a> {
         let is_usual = version == VERSION_1 && attributes == NO_ATTRIBUTES && algorithm == ECDSA_WITH_SHA256;
         let signature = BitStringRef::from_der(signature).ok()?.as_bytes()?;
         let common_name = only_common_name(subject)?;
-        key.strip_prefix(P256_INFO).filter(|_| is_usual)?;
+        p256_point(key).filter(|_| is_usual)?;
         Some(Self { content, common_name, key, signature })
     }
 
     /// Checks that its sender has the key.
     pub(super) fn verify(&self) -> Result<(), Refusal> {
-        let point = self.key.strip_prefix(P256_INFO).unwrap_or_default();
+        let point = p256_point(self.key).unwrap_or_default();
         let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point);
         key.verify(self.content, self.signature).map_err(|_| Refusal::BadSignature)
     }
