@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::facts::{IssuedAuth, IssuedFacts};
 use crate::fingerprint::Fingerprint;
 use crate::index::IndexEntry;
-use crate::issuing::{Made, Maker, Order, key_in};
+use crate::issuing::{LaidOut, Made, Maker, Order, key_in};
 use crate::key::KeyType;
 use crate::policy::Policy;
 use crate::public_key::PublicKeyInput;
@@ -222,7 +222,7 @@ enum Task {
 #[expect(clippy::large_enum_variant, reason = "nearly all are of the largest variant")]
 enum Done {
     Known { identity: IdentityId, requested_key: Option<Result<Fingerprint, Refusal>> },
-    Made { made: Made, is_requested: bool },
+    Made(Made),
     Refused { identity: IdentityId, refusal: Refusal, was_ordered: bool },
 }
 
@@ -233,31 +233,41 @@ fn work(maker: Maker<'_>, jobs: &Mutex<Receiver<Job>>) {
         let Ok(Job { portion, results }) = job else {
             return;
         };
-        let done = Serial::random_many::<MAX_PORTION>().and_then(|serials| {
-            let tasks = portion.into_iter().zip(serials);
-            tasks.map(|(task, serial)| do_task(maker, task, serial)).collect()
-        });
         // Nobody listens when the writer has failed.
-        let _ = results.send(done);
+        let _ = results.send(do_portion(maker, portion));
     }
 }
 
-fn do_task(maker: Maker<'_>, task: Task, serial: Serial) -> Result<Done, Error> {
-    match task {
+/// One kind of work after the other, not one certificate after the other: each kind, the signing of a token
+/// above all, then finds its code and data in the caches.
+fn do_portion(maker: Maker<'_>, portion: Portion) -> Results {
+    let tasks = portion.into_iter().zip(Serial::random_many::<MAX_PORTION>()?);
+    let laid_out = tasks.map(|(task, serial)| lay_out(maker, task, serial)).collect::<Result<Vec<_>, _>>()?;
+    let mut signed = Vec::with_capacity(laid_out.len());
+    for step in laid_out {
+        signed.push(match step {
+            Ok(laid_out) => Ok((maker.sign(&laid_out)?, laid_out)),
+            Err(done) => Err(done),
+        });
+    }
+    let finish = |(der, laid_out): (Vec<u8>, LaidOut)| Done::Made(maker.finish(laid_out, &der));
+    Ok(signed.into_iter().map(|step| step.map(finish).unwrap_or_else(|done| done)).collect())
+}
+
+/// What is to be signed for a task, or what became of it where nothing is.
+fn lay_out(maker: Maker<'_>, task: Task, serial: Serial) -> Result<Result<LaidOut, Done>, Error> {
+    Ok(match task {
         Task::Known(IssueRequest { identity, key, .. }) => {
             let requested_key = key_in(&identity, key);
-            Ok(Done::Known { identity, requested_key })
+            Err(Done::Known { identity, requested_key })
         }
         Task::Make(order) => {
             let identity = order.request.identity.clone();
-            let is_requested = !matches!(order.request.key, KeySource::Generate);
-            Ok(match maker.make(order, serial)? {
-                Ok(made) => Done::Made { made, is_requested },
-                Err(refusal) => Done::Refused { identity, refusal, was_ordered: true },
-            })
+            let laid_out = maker.lay_out(order, serial)?;
+            laid_out.map_err(|refusal| Done::Refused { identity, refusal, was_ordered: true })
         }
-        Task::Refuse(identity, refusal) => Ok(Done::Refused { identity, refusal, was_ordered: false }),
-    }
+        Task::Refuse(identity, refusal) => Err(Done::Refused { identity, refusal, was_ordered: false }),
+    })
 }
 
 /// The caller's side.
@@ -383,9 +393,9 @@ impl Writer<'_> {
                 self.ordered = self.ordered.saturating_sub(u64::from(was_ordered));
                 (identity, Fate::Refused(refusal))
             }
-            Done::Made { made, is_requested } => {
+            Done::Made(made) => {
                 let identity = made.identity.clone();
-                match self.refusal(&made, is_requested)? {
+                match self.refusal(&made)? {
                     Some(refusal) => {
                         self.ordered = self.ordered.saturating_sub(1);
                         (identity, Fate::Refused(refusal))
@@ -402,8 +412,8 @@ impl Writer<'_> {
     }
 
     /// Why something that could be made is not to be written.
-    fn refusal(&mut self, made: &Made, is_requested: bool) -> Result<Option<Refusal>, Error> {
-        if is_requested {
+    fn refusal(&mut self, made: &Made) -> Result<Option<Refusal>, Error> {
+        if made.is_requested() {
             let owner = match self.pending.owners.get(&made.key) {
                 Some(owner) => Some(owner.clone()),
                 None => self.store.owner_of(made.key)?,

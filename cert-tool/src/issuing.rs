@@ -1,4 +1,4 @@
-//! One certificate from one order: the part that many threads do at once.
+//! Certificates from orders: the part that many threads do at once.
 
 use std::path::PathBuf;
 
@@ -27,6 +27,20 @@ pub(crate) struct Order {
     pub(crate) key_elsewhere: Option<PathBuf>,
 }
 
+/// A certificate that is not signed yet.
+pub(crate) struct LaidOut {
+    identity: IdentityId,
+    common_name: String,
+    auth: IssuedAuth,
+    /// What is to be signed.
+    content: Vec<u8>,
+    key_pem: Option<Zeroizing<Vec<u8>>>,
+    key: Fingerprint,
+    serial: Serial,
+    replaced: Option<Sha256Thumbprint>,
+    key_elsewhere: Option<PathBuf>,
+}
+
 /// A certificate that is not written yet.
 pub(crate) struct Made {
     pub(crate) identity: IdentityId,
@@ -45,6 +59,11 @@ pub(crate) struct Made {
 }
 
 impl Made {
+    /// Whether its key was not made here.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.key_pem.is_none()
+    }
+
     /// How many bytes its private key's PEM has.
     pub(crate) fn key_len(&self) -> usize {
         self.key_pem.as_ref().map_or(0, |pem| pem.len())
@@ -62,7 +81,8 @@ pub(crate) struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    pub(crate) fn make(&self, order: Order, serial: Serial) -> Result<Result<Made, Refusal>, Error> {
+    /// All but the signature, or why there is to be none.
+    pub(crate) fn lay_out(&self, order: Order, serial: Serial) -> Result<Result<LaidOut, Refusal>, Error> {
         let Order { request: IssueRequest { identity, key, auth }, replaced, key_elsewhere } = order;
         let common_name = identity.common_name();
         let length = common_name.len();
@@ -87,21 +107,44 @@ impl Maker<'_> {
             },
         };
         let info = key.to_info();
-        let der = self.leaves.sign(&common_name, &key, &info, serial)?;
-        Ok(Ok(Made {
+        let content = self.leaves.lay_out(&common_name, &key, &info, serial)?;
+        let key = Fingerprint::of(&info);
+        Ok(Ok(LaidOut {
             identity,
             common_name,
             auth,
-            certificate_pem: pem::encode_public(pem::CERTIFICATE, &der),
+            content,
             key_pem,
-            key: Fingerprint::of(&info),
-            sha256: Sha256Thumbprint::of_der(&der),
-            sha1: Sha1Thumbprint::of_der(&der),
+            key,
+            serial,
+            replaced,
+            key_elsewhere,
+        }))
+    }
+
+    /// The certificate in DER.
+    pub(crate) fn sign(&self, laid_out: &LaidOut) -> Result<Vec<u8>, Error> {
+        self.leaves.sign(&laid_out.content)
+    }
+
+    /// All that is written of a certificate.
+    pub(crate) fn finish(&self, laid_out: LaidOut, der: &[u8]) -> Made {
+        let LaidOut { identity, common_name, auth, key_pem, key, serial, replaced, key_elsewhere, .. } =
+            laid_out;
+        Made {
+            identity,
+            common_name,
+            auth,
+            certificate_pem: pem::encode_public(pem::CERTIFICATE, der),
+            key_pem,
+            key,
+            sha256: Sha256Thumbprint::of_der(der),
+            sha1: Sha1Thumbprint::of_der(der),
             serial,
             validity: self.validity,
             replaced,
             key_elsewhere,
-        }))
+        }
     }
 }
 

@@ -15,6 +15,8 @@ use crate::x509::{COMMON_NAME, KeyUse, SAMPLE_KEY_IDENTIFIER, Serial, SubjectKey
 /// The certificates of one call, but for what is of each one.
 pub(crate) struct LeafTemplates<'a> {
     signer: &'a Signer,
+    /// How the signer signs.
+    algorithm: Vec<u8>,
     /// RSA keys may do more than others.
     rsa: Template,
     others: Template,
@@ -27,20 +29,23 @@ struct Template {
     before_subject: Vec<u8>,
     before_identifier: Vec<u8>,
     after_identifier: Vec<u8>,
-    algorithm: Vec<u8>,
 }
 
 impl<'a> LeafTemplates<'a> {
     pub(crate) fn new(signer: &'a Signer, validity: Validity) -> Result<Self, Error> {
-        let template = |key_use| {
-            let laid_out = signer.lay_out_sample(key_use, validity)?;
-            Template::of(&laid_out, signer).map_err(failed)?.ok_or(FAILED)
-        };
-        Ok(Self { signer, rsa: template(KeyUse::Rsa)?, others: template(KeyUse::Signing)? })
+        let lay_out = |key_use| signer.lay_out_sample(key_use, validity);
+        let template = |laid_out: &[u8]| Template::of(laid_out, signer).map_err(failed)?.ok_or(FAILED);
+        let others = lay_out(KeyUse::Signing)?;
+        Ok(Self {
+            signer,
+            algorithm: Outline::read(&others).map_err(failed)?.algorithm.to_vec(),
+            rsa: template(&lay_out(KeyUse::Rsa)?)?,
+            others: template(&others)?,
+        })
     }
 
-    /// A certificate for a key, of which `info` is the `SubjectPublicKeyInfo`.
-    pub(crate) fn sign(
+    /// What is to be signed for a key, of which `info` is the `SubjectPublicKeyInfo`.
+    pub(crate) fn lay_out(
         &self,
         common_name: &str,
         key: &SubjectKey<'_>,
@@ -51,17 +56,19 @@ impl<'a> LeafTemplates<'a> {
             KeyUse::Rsa => &self.rsa,
             KeyUse::Signing => &self.others,
         };
-        let content = template.fill(common_name, &key_identifier(key.der_bytes()), info, serial);
-        let outline = Outline { content: &content.map_err(failed)?, algorithm: &template.algorithm };
-        outline.signed(outline.content, self.signer.key())
+        template.fill(common_name, &key_identifier(key.der_bytes()), info, serial).map_err(failed)
+    }
+
+    /// A certificate from what was laid out.
+    pub(crate) fn sign(&self, content: &[u8]) -> Result<Vec<u8>, Error> {
+        Outline { content, algorithm: &self.algorithm }.signed(content, self.signer.key())
     }
 }
 
 impl Template {
     /// Takes a certificate apart; `None` where it can't be told where the key identifier is.
     fn of(laid_out: &[u8], signer: &Signer) -> der::Result<Option<Self>> {
-        let outline = Outline::read(laid_out)?;
-        let content = outline.with_issuer(signer.name())?;
+        let content = Outline::read(laid_out)?.with_issuer(signer.name())?;
         let mut reader = SliceReader::new(&content)?;
         let mut parts = contents(&mut reader)?;
         let version = parts.tlv_bytes()?.to_vec();
@@ -76,7 +83,6 @@ impl Template {
             before_subject,
             before_identifier: before.to_vec(),
             after_identifier: after.to_vec(),
-            algorithm: outline.algorithm.to_vec(),
         }))
     }
 
@@ -172,7 +178,8 @@ mod tests {
             let key = SubjectKey::Own(&key);
             let serial = Serial::random().unwrap();
             let templates = LeafTemplates::new(&signer, VALIDITY).unwrap();
-            let ours = templates.sign(&common_name, &key, &key.to_info(), serial).unwrap();
+            let ours = templates.lay_out(&common_name, &key, &key.to_info(), serial).unwrap();
+            let ours = templates.sign(&ours).unwrap();
             let theirs = signer.sign_certificate(Profile::Leaf, &common_name, &key, serial, VALIDITY).unwrap();
             prop_assert_eq!(content(&ours), content(&theirs));
         }
