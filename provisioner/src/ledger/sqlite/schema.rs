@@ -76,7 +76,6 @@ const TABLES: &str = "
         deviation    TEXT,
         PRIMARY KEY (run, device_id, module_id)
     ) WITHOUT ROWID;
-    CREATE INDEX row_by_state ON row (run, state);
     CREATE TABLE chunk (
         run          INTEGER NOT NULL REFERENCES run(id),
         number       INTEGER NOT NULL,
@@ -97,9 +96,11 @@ const TABLES: &str = "
     ) WITHOUT ROWID;
 ";
 
-/// What version 3 has and version 2 has not. A row that was not at its end had in its version tags those
+/// What version 3 has and version 2 has not; what it does without is an index that each change of a row's
+/// state had to keep up, and that hardly anything read. A row that was not at its end had in its version tags those
 /// that a plan expects, which have columns of their own now.
 const FROM_2_TO_3: &str = "
+    DROP INDEX row_by_state;
     ALTER TABLE run ADD COLUMN operator TEXT NOT NULL DEFAULT '';
     ALTER TABLE run ADD COLUMN station TEXT NOT NULL DEFAULT '';
     ALTER TABLE run ADD COLUMN verification TEXT;
