@@ -53,21 +53,20 @@ impl Cells {
     /// Every cell with its column, secrets included; none where the cells are more or fewer than the
     /// columns, since a secret might then come under another column's name.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&HeaderCell, Cell<'_>)> {
-        let is_aligned = match &self.0 {
-            Repr::Csv { header, record } => header.cells.len() == record.len(),
-            Repr::Json { cells, values } => cells.len() == values.len(),
+        let (headers, cells): (&[Arc<HeaderCell>], usize) = match &self.0 {
+            Repr::Csv { header, record } => (&header.cells, record.len()),
+            Repr::Json { cells, values } => (cells, values.len()),
         };
-        let columns = if is_aligned { usize::MAX } else { 0 };
-        self.headers().map(AsRef::as_ref).zip(self.values()).take(columns)
+        let headers = if headers.len() == cells { headers } else { &[] };
+        headers.iter().map(AsRef::as_ref).zip(self.values())
     }
 
     /// Every value, secrets included; more or fewer than there are columns in a row that is broken.
     pub(crate) fn values(&self) -> impl Iterator<Item = Cell<'_>> {
-        let (texts, values) = match &self.0 {
-            Repr::Csv { record, .. } => (Some(record.iter().map(Cell::Text)), None),
-            Repr::Json { values, .. } => (None, Some(values.iter().map(Cell::Json))),
-        };
-        texts.into_iter().flatten().chain(values.into_iter().flatten())
+        (0..).map_while(|index| match &self.0 {
+            Repr::Csv { record, .. } => record.get(index).map(Cell::Text),
+            Repr::Json { values, .. } => values.get(index).map(Cell::Json),
+        })
     }
 
     /// Pairs of columns of which only one may be filled.

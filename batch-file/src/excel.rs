@@ -52,7 +52,8 @@ fn is_date(value: &str) -> bool {
     if value.len() > LONGEST_DATE {
         return false;
     }
-    let Some((one, other)) = value.split_once(". ").or_else(|| value.split_once('-')) else { return false };
+    let point = value.split_once('.').and_then(|(one, other)| Some((one, other.strip_prefix(' ')?)));
+    let Some((one, other)) = point.or_else(|| value.split_once('-')) else { return false };
     let is_day = |text: &str| matches!(text.len(), 1 | 2) && text.bytes().all(|byte| byte.is_ascii_digit());
     (is_day(one) && MONTHS.contains(&other)) || (is_day(other) && MONTHS.contains(&one))
 }

@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 
 use csv::StringRecord;
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr_iter, memchr2};
 
 use crate::dialect::LineEnd;
 use crate::lines::{Lines, MAX_ROW_BYTES, NextLine};
@@ -68,7 +68,11 @@ impl Records {
             Err(flaw) => return Some(flaw),
         };
         record.clear();
-        text.split(char::from(self.delimiter)).for_each(|cell| record.push_field(cell));
+        let mut start = 0;
+        for end in memchr_iter(self.delimiter, text.as_bytes()).chain([text.len()]) {
+            record.push_field(text.get(start..end).unwrap_or_default());
+            start = end + 1;
+        }
         None
     }
 

@@ -1,10 +1,11 @@
 //! [`Seen`]: what earlier rows had, to find what may be in a file only once.
 //!
 //! A million rows must fit into a few dozen megabytes, so only hashes and line numbers are kept,
-//! 12 bytes for each: at a million entries, the chance that two of them are confused is below 1e-11.
+//! 12 bytes for each: at a million entries, the chance that two of them are confused is below 1e-10.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
+use foldhash::quality::RandomState;
 use hub_types::limits::MAX_MODULES_PER_DEVICE;
 use hub_types::thumbprint::ThumbprintDigest;
 use hub_types::{DeviceId, IdentityId, ModuleId, Thumbprint};
@@ -37,7 +38,7 @@ pub(crate) enum Credential<'a> {
 impl Seen {
     pub(crate) fn new() -> Self {
         Self {
-            hashers: [RandomState::new(), RandomState::new()],
+            hashers: [RandomState::default(), RandomState::default()],
             identities: Table::new(),
             credentials: Table::new(),
             modules: Table::new(),

@@ -1,6 +1,7 @@
 //! What of a value may be shown, and which values are secrets that a batch may not hold.
 
 use hub_types::SymmetricKey;
+use memchr::memchr2;
 
 use crate::problem::Flaw;
 
@@ -19,7 +20,7 @@ pub(crate) fn shown(value: &str) -> Option<String> {
 
 /// What secret the value holds that may not be in a batch.
 pub(crate) fn secret_in(value: &str) -> Option<Flaw> {
-    if value.len() < SHORTEST_SECRET || !value.bytes().any(|byte| matches!(byte, b' ' | b'=')) {
+    if value.len() < SHORTEST_SECRET || memchr2(b' ', b'=', value.as_bytes()).is_none() {
         return None;
     }
     if holds_private_key(value) {

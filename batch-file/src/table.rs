@@ -1,13 +1,13 @@
 //! [`Table`]: a map from hashes to small numbers that is hardly larger than its entries.
 
-/// A map from 78-bit keys to numbers other than 0. It keeps 12 bytes for each entry and grows a shard at a
+/// A map from 75-bit keys to numbers other than 0. It keeps 12 bytes for each entry and grows a shard at a
 /// time: a hash table of this size would be half empty, and have its old self beside it while it grows. A
 /// look costs one or two lines of the processor's cache.
 pub(crate) struct Table {
     shards: Vec<Shard>,
 }
 
-/// A key: 14 bits that choose the shard, and 64 that are kept.
+/// A key: 11 bits that choose the shard, and 64 that are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Key {
     shard: u16,
@@ -102,7 +102,7 @@ impl Shard {
     }
 
     fn grow(&mut self) {
-        self.homes += self.homes / 5 + 8;
+        self.homes += self.homes / 4 + 8;
         let old = std::mem::replace(&mut self.slots, vec![Slot::default(); self.homes + 1]);
         self.used = 0;
         old.into_iter().filter(|slot| slot.value != 0).for_each(|slot| self.insert(slot));
@@ -114,7 +114,8 @@ fn home(tag: u64, homes: usize) -> usize {
     (((tag >> 32) * homes as u64) >> 32) as usize
 }
 
-const SHARD_BITS: u32 = 14;
+/// So few that the shards themselves stay in the processor's nearer caches; their slots can't.
+const SHARD_BITS: u32 = 11;
 const LOWER_BITS: u64 = (1 << 20) - 1;
 
 #[cfg(test)]

@@ -199,7 +199,9 @@ fn check_charset(text: &str) -> Result<(), IdError> {
 }
 
 fn is_id_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "-:.+%_#*?!(),=@;$'".contains(c)
+    c.is_ascii_alphanumeric()
+        || matches!(c, '-' | ':' | '.' | '+' | '%' | '_' | '#' | '*' | '?' | '!' | '(' | ')')
+        || matches!(c, ',' | '=' | '@' | ';' | '$' | '\'')
 }
 
 /// Everything but the unreserved characters of RFC 3986 §2.3, as Microsoft's clients do it.

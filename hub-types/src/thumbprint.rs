@@ -9,6 +9,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
+use faster_hex::hex_decode;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
@@ -80,10 +81,8 @@ impl Thumbprint {
     /// dashes between digits are dropped, and the case becomes upper.
     pub fn parse_lenient(text: &str) -> Result<Self, ThumbprintError> {
         // As a machine writes it, there is nothing to drop.
-        if matches!(text.len(), SHA1_HEX_DIGITS | SHA256_HEX_DIGITS)
-            && let Ok(plain) = text.parse::<Self>()
-        {
-            return Ok(Self { lower_case: 0, ..plain });
+        if let Ok(digest) = ThumbprintDigest::parse(text) {
+            return Ok(Self { digest, lower_case: 0 });
         }
         let digits: String =
             text.chars().filter(|c| !matches!(c, ':' | ' ' | '-')).map(|c| c.to_ascii_uppercase()).collect();
@@ -116,30 +115,31 @@ impl FromStr for Thumbprint {
 
     /// Parses the wire form: exactly 40 or 64 hex digits.
     fn from_str(text: &str) -> Result<Self, ThumbprintError> {
-        if !text.bytes().all(|byte| byte.is_ascii_hexdigit())
-            && let Some((index, character)) = text.chars().enumerate().find(|(_, c)| !c.is_ascii_hexdigit())
-        {
-            return Err(ThumbprintError::NotHex { character, position: index + 1 });
-        }
-        let mut bytes = [0_u8; 32];
-        let mut lower_case = 0_u64;
-        // Only texts of 40 or 64 digits survive; longer ones are cut by `zip` and refused below.
-        for (index, digit) in text.bytes().enumerate().take(64) {
-            let value = match digit {
-                b'0'..=b'9' => digit - b'0',
-                _ => (digit | 0x20).wrapping_sub(b'a' - 10),
-            };
-            if let Some(byte) = bytes.get_mut(index / 2) {
-                *byte = (*byte << 4) | value;
-            }
-            lower_case |= u64::from(digit.is_ascii_lowercase()) << index;
-        }
-        let digest = match (text.len(), bytes.first_chunk::<20>()) {
-            (SHA1_HEX_DIGITS, Some(first)) => ThumbprintDigest::Sha1(Sha1Thumbprint(*first)),
-            (SHA256_HEX_DIGITS, _) => ThumbprintDigest::Sha256(Sha256Thumbprint(bytes)),
-            (length, _) => return Err(ThumbprintError::Length { length }),
-        };
+        let digest = ThumbprintDigest::parse(text)?;
+        let lower_case = text
+            .bytes()
+            .enumerate()
+            .fold(0, |bits, (index, digit)| bits | u64::from(digit.is_ascii_lowercase()) << index);
         Ok(Self { digest, lower_case })
+    }
+}
+
+impl ThumbprintDigest {
+    /// Parses exactly 40 or 64 hex digits.
+    fn parse(text: &str) -> Result<Self, ThumbprintError> {
+        let (mut sha1, mut sha256) = ([0; 20], [0; 32]);
+        let digits = text.as_bytes();
+        let parsed = match digits.len() {
+            SHA1_HEX_DIGITS => hex_decode(digits, &mut sha1).map(|()| Self::Sha1(Sha1Thumbprint(sha1))).ok(),
+            SHA256_HEX_DIGITS => {
+                hex_decode(digits, &mut sha256).map(|()| Self::Sha256(Sha256Thumbprint(sha256))).ok()
+            }
+            _ => None,
+        };
+        parsed.ok_or_else(|| match text.chars().enumerate().find(|(_, c)| !c.is_ascii_hexdigit()) {
+            Some((index, character)) => ThumbprintError::NotHex { character, position: index + 1 },
+            None => ThumbprintError::Length { length: text.len() },
+        })
     }
 }
 
