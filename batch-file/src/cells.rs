@@ -22,7 +22,7 @@ enum Repr {
 }
 
 /// A value as it was written: CSV has texts only, JSON has types.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Cell<'a> {
     Json(&'a Value),
     Text(&'a str),
@@ -53,11 +53,11 @@ impl Cells {
     /// Every cell with its column, secrets included; none where the cells are more or fewer than the
     /// columns, since a secret might then come under another column's name.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&HeaderCell, Cell<'_>)> {
-        let (headers, cells): (&[Arc<HeaderCell>], usize) = match &self.0 {
-            Repr::Csv { header, record } => (&header.cells, record.len()),
-            Repr::Json { cells, values } => (cells, values.len()),
+        let cells = match &self.0 {
+            Repr::Csv { record, .. } => record.len(),
+            Repr::Json { values, .. } => values.len(),
         };
-        let headers = if headers.len() == cells { headers } else { &[] };
+        let headers = if self.headers().len() == cells { self.headers() } else { &[] };
         headers.iter().map(AsRef::as_ref).zip(self.values())
     }
 
@@ -77,10 +77,10 @@ impl Cells {
         }
     }
 
-    pub(crate) fn headers(&self) -> impl Iterator<Item = &Arc<HeaderCell>> {
+    pub(crate) fn headers(&self) -> &[Arc<HeaderCell>] {
         match &self.0 {
-            Repr::Csv { header, .. } => header.cells.iter(),
-            Repr::Json { cells, .. } => cells.iter(),
+            Repr::Csv { header, .. } => &header.cells,
+            Repr::Json { cells, .. } => cells,
         }
     }
 }

@@ -34,8 +34,7 @@ pub(crate) enum AuthWord {
 
 impl<'a> Draft<'a> {
     /// Sorts the cells, and reports those that hold what no cell may hold.
-    pub(crate) fn of(cells: &'a Cells, findings: &mut Findings<'_>) -> Self {
-        let mut draft = Self::default();
+    pub(crate) fn sort(&mut self, cells: &'a Cells, findings: &mut Findings<'_>) {
         for (header, cell) in cells.pairs() {
             if cell.is_empty() {
                 continue;
@@ -44,12 +43,12 @@ impl<'a> Draft<'a> {
             if let Some(flaw) = forbidden(&header.column, cell, &text) {
                 findings.cell_error(&header.name, &text, flaw);
                 if let Some(Column::Field(field)) = header.column {
-                    draft.refused.push(field);
+                    self.refused.push(field);
                 }
                 continue;
             }
             match &header.column {
-                Some(Column::Field(field)) => draft.put(*field, text),
+                Some(Column::Field(field)) => self.put(*field, text),
                 Some(Column::Free(name)) if excel::is_rounded_number(&text) => {
                     findings.cell_warning(name, &text, excel::rounded_number());
                 }
@@ -61,7 +60,6 @@ impl<'a> Draft<'a> {
                 _ => {}
             }
         }
-        draft
     }
 
     /// The text of a column, if the row has one.

@@ -1,5 +1,7 @@
 //! Damage that spreadsheets do to values, recognised by its looks.
 
+use memchr::memchr;
+
 use crate::problem::Flaw;
 
 /// Whether the value is a formula's error that was saved in place of a value.
@@ -17,10 +19,12 @@ pub(crate) fn formula_error() -> Flaw {
 
 /// Whether the value looks as a spreadsheet shows a long number: `1.2E+11`, in German `1,2E+11`.
 pub(crate) fn is_rounded_number(value: &str) -> bool {
-    let Some((mantissa, exponent)) = value.split_once('E') else {
+    // Nearly every value is none, and is told so by one look for a letter.
+    let Some((mantissa, exponent)) = memchr(b'E', value.as_bytes()).and_then(|at| value.split_at_checked(at))
+    else {
         return false;
     };
-    let Some(exponent) = exponent.strip_prefix('+') else {
+    let Some(exponent) = exponent.strip_prefix("E+") else {
         return false;
     };
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

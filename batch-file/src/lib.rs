@@ -11,7 +11,7 @@
 //! | writing rows back as they were | [`BatchWriter`], [`Format`], [`Cells`] |
 //!
 //! A text goes through the modules in this order: `lines` (encoding, bounds), `quotes` and `records`
-//! (CSV) or `json_lines`, `header` and `column` (names), `cells`, `draft` and `setting` (values),
+//! (CSV) or `json_lines`, `header` and `column` (names), `cells`, `draft`, `twins` and `setting` (values),
 //! `rules` (values together), `seen`, `digits` and `parents` (rows together).
 
 mod cells;
@@ -37,6 +37,7 @@ mod setting;
 mod shown;
 mod source;
 mod table;
+mod twins;
 mod writer;
 
 pub use cells::Cells;

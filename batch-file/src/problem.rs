@@ -86,6 +86,11 @@ impl<'a> Findings<'a> {
         Self { file, line, problems: Vec::new() }
     }
 
+    /// Of a row, with what was found already.
+    pub(crate) fn of_row(file: &'a str, line: u64, problems: Vec<Problem>) -> Self {
+        Self { file, line: Some(line), problems }
+    }
+
     pub(crate) fn set_line(&mut self, line: u64) {
         self.line = Some(line);
     }
@@ -117,6 +122,11 @@ impl<'a> Findings<'a> {
 
     pub(crate) fn has_errors(&self) -> bool {
         self.problems.iter().any(Problem::is_error)
+    }
+
+    /// How many there are so far.
+    pub(crate) fn count(&self) -> usize {
+        self.problems.len()
     }
 
     pub(crate) fn into_problems(self) -> Vec<Problem> {

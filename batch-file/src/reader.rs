@@ -1,5 +1,6 @@
 //! [`BatchReader`]: a batch file, read row by row.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ use crate::parents::Parents;
 use crate::problem::{Findings, Flaw, Problem};
 use crate::row::{BadRow, Row};
 use crate::seen::Seen;
-use crate::source::{Opened, RawCells, Source};
+use crate::source::{Opened, RawCells, RawRow, Source};
+use crate::twins::Twins;
 
 /// Reads a batch file row by row, in bounded memory.
 ///
@@ -24,6 +26,11 @@ pub struct BatchReader {
     base: PathBuf,
     format: Format,
     source: Source,
+    /// Rows that are read and not yet given away.
+    ahead: VecDeque<Result<Row, BadRow>>,
+    /// How the source ended, once it did.
+    end: Option<io::Result<()>>,
+    twins: Twins,
     seen: Seen,
     digits: Digits,
     parents: Parents,
@@ -92,11 +99,14 @@ impl BatchReader {
             base: base.to_owned(),
             format,
             source,
+            twins: Twins::default(),
             seen: Seen::new(),
             digits: Digits::default(),
             parents: Parents::default(),
             rows: 0,
             file_problems: problems,
+            ahead: VecDeque::new(),
+            end: None,
             is_done: false,
         })
     }
@@ -125,37 +135,56 @@ impl BatchReader {
         batch
     }
 
-    fn next_row(&mut self) -> io::Result<Option<Result<Row, BadRow>>> {
-        let mut findings = Findings::new(&self.name, None);
-        let Some(raw) = self.source.next(&mut findings)? else {
-            return Ok(None);
-        };
+    /// Reads a few rows, and only then compares them with those before them: several looks into the tables
+    /// at once cost hardly more than one.
+    fn read_ahead(&mut self) {
+        let mut bytes = 0;
+        while self.end.is_none() && self.ahead.len() < MAX_ROWS_AHEAD && bytes < MAX_BYTES_AHEAD {
+            let mut findings = Findings::new(&self.name, None);
+            match self.source.next(&mut findings) {
+                Ok(Some(raw)) => {
+                    bytes += raw.bytes;
+                    let problems = findings.into_problems();
+                    let row = self.read(raw, problems);
+                    self.ahead.push_back(row);
+                }
+                Ok(None) => self.end = Some(Ok(())),
+                Err(error) => self.end = Some(Err(error)),
+            }
+        }
+        self.seen.look_ahead();
+        for row in &mut self.ahead {
+            compare(row, &mut self.seen, &self.name);
+            if let Ok(row) = row {
+                self.parents.note(row);
+            }
+        }
+    }
+
+    /// Reads a row by itself, with what is wrong with its text.
+    fn read(&mut self, raw: RawRow, problems: Vec<Problem>) -> Result<Row, BadRow> {
+        let RawRow { line, cells, .. } = raw;
         self.rows += 1;
-        let place = RowPlace { line: raw.line, base: &self.base };
-        let (row, cells) = match raw.cells {
+        let cells = match cells {
             RawCells::Aligned(cells) => {
-                self.digits.look_at(&cells, raw.line);
-                let row = interpret(&cells, &place, &mut self.seen, &mut findings);
-                (row, Some(cells))
+                self.digits.look_at(&cells, line);
+                let findings = Findings::of_row(&self.name, line, problems);
+                let place = RowPlace { line, base: &self.base };
+                return interpret(cells, &place, &mut self.twins, &mut self.seen, findings);
             }
-            RawCells::Misaligned(cells) => (None, Some(cells)),
-            RawCells::Broken => (None, None),
+            RawCells::Misaligned(cells) => Some(cells),
+            RawCells::Broken => None,
         };
-        let problems = findings.into_problems();
-        Ok(Some(match row {
-            Some(row) => {
-                self.parents.note(&row);
-                Ok(Row { warnings: problems, ..row })
-            }
-            None => Err(BadRow { line: raw.line, cells, problems }),
-        }))
+        self.seen.claim_nothing();
+        Err(BadRow { line, cells, problems })
     }
 
     /// Notes what can only be known at the end.
-    fn end(&mut self, failure: Option<io::Error>) {
+    fn finish(&mut self) {
+        let Some(end) = self.end.take() else { return };
         self.is_done = true;
         let mut findings = Findings::new(&self.name, None);
-        if let Some(error) = failure {
+        if let Err(error) = end {
             findings.error(Flaw::new(
                 format!("reading stopped: {error}"),
                 "see whether the file's disk or share can still be reached",
@@ -166,6 +195,26 @@ impl BatchReader {
         self.digits.report(&mut findings);
         self.parents.report(&mut self.seen, &mut findings);
         self.file_problems.extend(findings.into_problems());
+    }
+}
+
+/// Compares a row with those before it.
+fn compare(row: &mut Result<Row, BadRow>, seen: &mut Seen, file: &str) {
+    let (line, cells) = match row {
+        Ok(row) => (row.line, Some(&row.cells)),
+        Err(bad) => (bad.line, bad.cells.as_ref()),
+    };
+    let mut findings = Findings::new(file, Some(line));
+    seen.check_next(line, cells, &mut findings);
+    let is_bad = findings.has_errors();
+    let found = findings.into_problems();
+    match row {
+        Ok(good) if is_bad => {
+            let problems = good.warnings.drain(..).chain(found).collect();
+            *row = Err(BadRow { line, cells: Some(good.cells.clone()), problems });
+        }
+        Ok(good) => good.warnings.extend(found),
+        Err(bad) => bad.problems.extend(found),
     }
 }
 
@@ -180,16 +229,17 @@ impl Iterator for BatchReader {
         if self.is_done {
             return None;
         }
-        match self.next_row() {
-            Ok(Some(row)) => Some(row),
-            Ok(None) => {
-                self.end(None);
-                None
-            }
-            Err(error) => {
-                self.end(Some(error));
-                None
-            }
+        if self.ahead.is_empty() {
+            self.read_ahead();
         }
+        if self.ahead.is_empty() {
+            self.finish();
+        }
+        self.ahead.pop_front()
     }
 }
+
+/// So many looks are under way at once in the processor, or nearly.
+pub(crate) const MAX_ROWS_AHEAD: usize = 16;
+/// Rows are far shorter. Where they are not, no more than one is held.
+const MAX_BYTES_AHEAD: usize = 64 * 1024;

@@ -1,6 +1,7 @@
 //! [`Row`]: one identity as the batch wants it, and [`BadRow`]: a row that says something impossible.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use hub_types::identity::{Status, StatusReason};
 use hub_types::symmetric_key::SymmetricKeys;
@@ -38,10 +39,10 @@ pub struct Row {
     pub parent: Option<DeviceId>,
     /// A JSON file with `tags` and `desired`, a template over [`Self::cells`].
     pub twin_template: Option<PathBuf>,
-    /// The row's own tags, which win over the template.
-    pub tags: JsonObject,
-    /// The row's own desired properties, which win over the template.
-    pub desired: JsonObject,
+    /// The row's own tags, which win over the template. Rows with the same share them.
+    pub tags: Arc<JsonObject>,
+    /// The row's own desired properties, which win over the template. Rows with the same share them.
+    pub desired: Arc<JsonObject>,
     /// The cells as they were written.
     pub cells: Cells,
     /// What is legal here but probably not meant.

@@ -1,5 +1,6 @@
 //! [`Source`]: where rows come from, CSV or JSON Lines, found out from the file's first line.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::header::{Header, MAX_COLUMNS, NameMap};
 use crate::json_lines::JsonRows;
 use crate::lines::{Lines, LinesError, NextLine};
 use crate::problem::{Findings, Flaw, Problem};
-use crate::reader::OpenError;
+use crate::reader::{MAX_ROWS_AHEAD, OpenError};
 use crate::records::{Records, encoding_flaw, too_long};
 
 /// Where rows come from.
@@ -23,14 +24,16 @@ pub(crate) enum Source {
 pub(crate) struct CsvRows {
     records: Records,
     header: Arc<Header>,
-    /// The record that was read last. Its memory is used again unless somebody keeps the row.
-    record: Arc<StringRecord>,
+    /// The records that were read last. Their memory is used again unless somebody keeps the row.
+    recent: VecDeque<Arc<StringRecord>>,
 }
 
 /// A row that is split into cells, as far as that is possible.
 pub(crate) struct RawRow {
     /// The line on which it begins.
     pub(crate) line: u64,
+    /// How long it is, more or less.
+    pub(crate) bytes: usize,
     pub(crate) cells: RawCells,
 }
 
@@ -83,29 +86,42 @@ impl Source {
 
 impl CsvRows {
     fn next(&mut self, findings: &mut Findings<'_>) -> io::Result<Option<RawRow>> {
-        loop {
-            let Some(found) = self.records.next(Arc::make_mut(&mut self.record))? else {
+        let mut record = self.spare();
+        let found = loop {
+            let Some(found) = self.records.next(Arc::make_mut(&mut record))? else {
                 return Ok(None);
             };
-            let line = found.line;
-            findings.set_line(line);
-            if let Some(flaw) = found.broken {
-                findings.error(flaw);
-                let cells = RawCells::Broken;
-                return Ok(Some(RawRow { line, cells }));
-            }
             // Spreadsheets leave rows of delimiters behind.
-            if self.record.iter().all(str::is_empty) {
-                continue;
+            if found.broken.is_some() || !record.iter().all(str::is_empty) {
+                break found;
             }
-            let cells = self.align(findings);
-            return Ok(Some(RawRow { line, cells }));
+        };
+        findings.set_line(found.line);
+        let bytes = record.as_slice().len() + record.len() * size_of::<usize>();
+        let cells = match found.broken {
+            Some(flaw) => {
+                findings.error(flaw);
+                RawCells::Broken
+            }
+            None => self.align(Arc::clone(&record), findings),
+        };
+        if bytes < MAX_KEPT_BYTES {
+            self.recent.push_back(record);
         }
+        Ok(Some(RawRow { line: found.line, bytes, cells }))
     }
 
-    fn align(&self, findings: &mut Findings<'_>) -> RawCells {
-        let cells = Cells::of_csv(Arc::clone(&self.header), Arc::clone(&self.record));
-        let (own, due) = (self.record.len(), self.header.cells.len());
+    /// A record to read into: the oldest, if the reader is done with its row.
+    fn spare(&mut self) -> Arc<StringRecord> {
+        let is_full = self.recent.len() >= KEPT_RECORDS;
+        let oldest = is_full.then(|| self.recent.pop_front()).flatten();
+        let is_spare = |record: &Arc<_>| Arc::strong_count(record) == 1;
+        oldest.filter(is_spare).unwrap_or_default()
+    }
+
+    fn align(&self, record: Arc<StringRecord>, findings: &mut Findings<'_>) -> RawCells {
+        let (own, due) = (record.len(), self.header.cells.len());
+        let cells = Cells::of_csv(Arc::clone(&self.header), record);
         if own == due {
             RawCells::Aligned(cells)
         } else {
@@ -142,7 +158,7 @@ fn next_object(
                 RawCells::Broken
             }
         };
-        return Ok(Some(RawRow { line, cells }));
+        return Ok(Some(RawRow { line, bytes: text.len(), cells }));
     }
 }
 
@@ -181,7 +197,7 @@ impl Opened {
                 dialect: Dialect::Csv { delimiter, line_end: records.line_end(), mark },
                 names: record.iter().map(str::to_owned).collect(),
             },
-            source: Source::Csv(CsvRows { records, header: Arc::new(header), record: Arc::default() }),
+            source: Source::Csv(CsvRows { records, header: Arc::new(header), recent: VecDeque::new() }),
             problems: findings.into_problems(),
         })
     }
@@ -205,6 +221,11 @@ fn first_line(lines: &mut Lines, name: &str) -> Result<FirstLine, OpenError> {
         return Ok(first);
     }
 }
+
+/// Those that are read ahead, the one before them, and the one that the caller looks at.
+const KEPT_RECORDS: usize = MAX_ROWS_AHEAD + 2;
+/// The memory of records that are larger is given back.
+const MAX_KEPT_BYTES: usize = 64 * 1024;
 
 fn io_error(name: &str, source: io::Error) -> OpenError {
     OpenError::Io { file: name.to_owned(), source }

@@ -14,8 +14,10 @@ pub(crate) struct Key {
     tag: u64,
 }
 
-/// Open addressing: an entry is in the slot where its tag is at home, or in one of those right after it.
-/// What finds no room behind the last home makes the shard longer, so nothing wraps around.
+/// Open addressing: an entry is in the slot where its tag is at home, or in one of those right after it. Tags
+/// rise from slot to slot, as homes do with tags: so a look ends at the first greater tag, and a shard that
+/// grows is copied from front to back. What finds no room behind the last home makes the shard longer, so
+/// nothing wraps around.
 #[derive(Default)]
 struct Shard {
     slots: Vec<Slot>,
@@ -48,25 +50,30 @@ impl Table {
         Self { shards: std::iter::repeat_with(Shard::default).take(1 << SHARD_BITS).collect() }
     }
 
+    /// What stands where a key is at home, be it the key's own or not.
+    pub(crate) fn at_home(&self, key: Key) -> u32 {
+        let shard = self.shards.get(usize::from(key.shard));
+        shard.and_then(|shard| shard.slots.get(home(key.tag, shard.homes))).map_or(0, |slot| slot.value)
+    }
+
     /// The number that stands under a key.
     pub(crate) fn get(&mut self, key: Key) -> Option<&mut u32> {
         let shard = self.shards.get_mut(usize::from(key.shard))?;
-        let tag = key.tag;
-        let slots = shard.slots.get_mut(home(tag, shard.homes)..)?;
-        slots
-            .iter_mut()
-            .take_while(|slot| slot.value != 0)
-            .find(|slot| slot.tag() == tag)
+        let place = shard.place(key.tag);
+        shard
+            .slots
+            .get_mut(place)
+            .filter(|slot| slot.is_used() && slot.tag() == key.tag)
             .map(|slot| &mut slot.value)
     }
 
     /// The entries whose keys have the same upper bits, and whether the lower ones are the same too.
     pub(crate) fn similar(&self, key: Key) -> impl Iterator<Item = (bool, u32)> {
+        let lowest = key.tag & !LOWER_BITS;
         let shard = self.shards.get(usize::from(key.shard));
-        let slots = shard.and_then(|shard| shard.slots.get(home(key.tag, shard.homes)..)).unwrap_or_default();
-        let alike = move |slot: &&Slot| slot.tag() & !LOWER_BITS == key.tag & !LOWER_BITS;
-        let taken = slots.iter().take_while(|slot| slot.value != 0);
-        taken.filter(alike).map(move |slot| (slot.tag() == key.tag, slot.value))
+        let slots = shard.and_then(|shard| shard.slots.get(shard.place(lowest)..)).unwrap_or_default();
+        let alike = slots.iter().take_while(move |slot| slot.is_used() && slot.tag() & !LOWER_BITS == lowest);
+        alike.map(move |slot| (slot.tag() == key.tag, slot.value))
     }
 
     /// Adds an entry; 0 counts as 1.
@@ -78,6 +85,10 @@ impl Table {
 }
 
 impl Slot {
+    fn is_used(self) -> bool {
+        self.value != 0
+    }
+
     fn tag(self) -> u64 {
         let [low, high] = self.tag.map(u64::from);
         low | (high << 32)
@@ -85,27 +96,49 @@ impl Slot {
 }
 
 impl Shard {
+    /// The slot in which a tag is, or would be: the first from its home on that is free or whose tag is no
+    /// smaller.
+    fn place(&self, tag: u64) -> usize {
+        let home = home(tag, self.homes);
+        let slots = self.slots.get(home..).unwrap_or_default();
+        home + slots.iter().take_while(|slot| slot.is_used() && slot.tag() < tag).count()
+    }
+
     fn insert(&mut self, slot: Slot) {
-        // One in four is free, so that a look is short.
-        if (self.used + 1) * 4 > self.homes * 3 {
+        // One in eight is free, so that a look is short.
+        if (self.used + 1) * 8 > self.homes * 7 {
             self.grow();
         }
         self.used += 1;
-        let slots = self.slots.get_mut(home(slot.tag(), self.homes)..).unwrap_or_default();
-        match slots.iter_mut().find(|slot| slot.value == 0) {
-            Some(free) => *free = slot,
+        let place = self.place(slot.tag());
+        let rest = self.slots.get_mut(place..).unwrap_or_default();
+        match rest.iter().position(|slot| !slot.is_used()) {
+            Some(free) => {
+                rest.copy_within(..free, 1);
+                if let Some(first) = rest.first_mut() {
+                    *first = slot;
+                }
+            }
             None => {
                 self.slots.reserve_exact(1);
-                self.slots.push(slot);
+                self.slots.insert(place, slot);
             }
         }
     }
 
     fn grow(&mut self) {
-        self.homes += self.homes / 4 + 8;
-        let old = std::mem::replace(&mut self.slots, vec![Slot::default(); self.homes + 1]);
-        self.used = 0;
-        old.into_iter().filter(|slot| slot.value != 0).for_each(|slot| self.insert(slot));
+        self.homes += self.homes / 2 + 8;
+        let mut slots = vec![Slot::default(); self.homes + 1];
+        let mut next = 0;
+        for slot in self.slots.iter().filter(|slot| slot.is_used()) {
+            let place = home(slot.tag(), self.homes).max(next);
+            match slots.get_mut(place) {
+                Some(free) => *free = *slot,
+                None => slots.push(*slot),
+            }
+            next = place + 1;
+        }
+        self.slots = slots;
     }
 }
 
@@ -141,6 +174,21 @@ mod tests {
         }
         let slots: usize = table.shards.iter().map(|shard| shard.slots.len()).sum();
         assert!(slots * 12 < 100_000 * 12 * 3, "{slots} slots");
+    }
+
+    #[test]
+    fn tags_that_crowd_around_one_home_or_the_last_one_are_found() {
+        let mut table = Table::new();
+        let tags = (0..500).map(|n| n * 3).chain((0..500).map(|n| u64::MAX - n * 3));
+        let keys: Vec<_> = tags.map(|tag| Key { shard: 5, tag }).collect();
+        for (number, key) in (1..).zip(&keys) {
+            assert_eq!(table.get(*key), None);
+            table.insert(*key, number);
+        }
+        for (number, key) in (1..).zip(&keys) {
+            assert_eq!(table.get(*key).copied(), Some(number));
+        }
+        assert_eq!(table.get(Key { shard: 5, tag: 1 }), None);
     }
 
     #[test]

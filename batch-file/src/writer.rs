@@ -104,7 +104,7 @@ impl Rows {
                 csv.write_record(None::<&[u8]>).map_err(io::Error::from)
             }
             Self::JsonLines(file) => {
-                let members = cells.headers().zip(cells.values());
+                let members = cells.headers().iter().zip(cells.values());
                 let members = members.map(|(header, cell)| match cell {
                     Cell::Json(value) => Ok((&header.written, value)),
                     Cell::Text(_) => Err(other_format()),

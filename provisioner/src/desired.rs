@@ -2,6 +2,7 @@
 //! kept in the ledger.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use hub_types::bulk::{BulkItem, BulkProperties, ImportMode};
 use hub_types::identity::{Capabilities, ModuleSpec, Status, StatusReason};
@@ -43,10 +44,10 @@ pub struct DesiredState {
     pub parent: Option<DeviceId>,
     /// Tags of the initial twin.
     #[serde(default, skip_serializing_if = "JsonObject::is_empty")]
-    pub tags: JsonObject,
+    pub tags: Arc<JsonObject>,
     /// Desired properties of the initial twin.
     #[serde(default, skip_serializing_if = "JsonObject::is_empty")]
-    pub desired: JsonObject,
+    pub desired: Arc<JsonObject>,
 }
 
 /// How an identity shall prove who it is.
@@ -219,8 +220,8 @@ mod tests {
             status_reason: None,
             edge: false,
             parent: None,
-            tags: JsonObject::new(),
-            desired: json!({"b": 1, "a": 2}).as_object().cloned().unwrap(),
+            tags: Arc::default(),
+            desired: json!({"b": 1, "a": 2}).as_object().cloned().unwrap().into(),
         }
     }
 

@@ -128,7 +128,7 @@ impl Standing {
         let mut differences = Vec::new();
         let (tags, desired) = (twin.tags.as_ref(), Some(&twin.properties.desired.values));
         for (section, wanted, found) in
-            [("tags", &wanted.state.tags, tags), ("desired", &wanted.state.desired, desired)]
+            [("tags", &*wanted.state.tags, tags), ("desired", &wanted.state.desired, desired)]
         {
             contained(section, wanted, found, &mut differences);
             if let (Besides::Different, Some(found), false) = (besides, found, wanted.is_empty()) {
@@ -310,8 +310,8 @@ mod tests {
                 status_reason: None,
                 edge: false,
                 parent: None,
-                tags: tags.as_object().cloned().unwrap(),
-                desired: desired.as_object().cloned().unwrap(),
+                tags: tags.as_object().cloned().unwrap().into(),
+                desired: desired.as_object().cloned().unwrap().into(),
             },
         }
     }

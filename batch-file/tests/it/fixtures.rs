@@ -17,7 +17,7 @@ fn the_tutorial_is_a_device_and_its_module() {
     let names: Vec<_> = batch.rows.iter().map(|row| row.identity.common_name()).collect();
     assert_eq!(names, ["device01", "device01/module01"]);
     assert_eq!(
-        serde_json::Value::from(batch.rows[1].desired.clone()),
+        serde_json::Value::from((*batch.rows[1].desired).clone()),
         serde_json::json!({"conditions": {"temperature": {"warning": 75, "critical": 100}}})
     );
 }

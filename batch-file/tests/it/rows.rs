@@ -102,12 +102,12 @@ fn json_lines_have_the_same_names_and_types_of_their_own() {
     );
     assert_eq!(report(&batch), [""; 0]);
     let [device, module, number] = batch.rows.try_into().unwrap();
-    assert_eq!(Value::from(device.tags), json!({"a": "5", "b": {"c": [1, true]}}));
-    assert_eq!(Value::from(device.desired), json!({"n": 1.5}));
+    assert_eq!(Value::from((*device.tags).clone()), json!({"a": "5", "b": {"c": [1, true]}}));
+    assert_eq!(Value::from((*device.desired).clone()), json!({"n": 1.5}));
     assert_eq!(device.cells.get("x_n").unwrap(), "7");
-    assert_eq!(Value::from(module.desired), json!({"n": "7"}));
+    assert_eq!(Value::from((*module.desired).clone()), json!({"n": "7"}));
     assert_eq!(
-        Value::from(module.tags),
+        Value::from((*module.tags).clone()),
         json!({"f": ""}),
         "only where JSON is due is an empty string a value"
     );

@@ -28,7 +28,7 @@ fn wanted(name: &str, primary: &str, secondary: Option<&str>) -> DesiredIdentity
     let auth =
         DesiredAuth::Thumbprint { primary: Some(thumbprint(primary)), secondary: secondary.map(thumbprint) };
     let desired = json!({"interval": 60}).as_object().cloned().unwrap();
-    let state = DesiredState { auth, desired, ..DesiredState::default() };
+    let state = DesiredState { auth, desired: desired.into(), ..DesiredState::default() };
     DesiredIdentity { identity: identity(name), state }
 }
 

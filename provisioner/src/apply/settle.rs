@@ -236,7 +236,7 @@ impl<H: Hub> Settler<H> {
     fn marked<'w>(&self, wanted: Cow<'w, DesiredIdentity>) -> Cow<'w, DesiredIdentity> {
         let Some((name, value)) = &self.intentions.created_by else { return wanted };
         let mut marked = wanted.into_owned();
-        marked.state.tags.insert(name.clone(), value.clone());
+        Arc::make_mut(&mut marked.state.tags).insert(name.clone(), value.clone());
         Cow::Owned(marked)
     }
 }

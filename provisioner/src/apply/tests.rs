@@ -15,7 +15,7 @@ use crate::lifecycle::{Mode, TwinPolicy};
 use crate::model_hub::{Fate, ModelHub, Modules};
 
 fn wanted(name: &str, thumbprint: &str) -> DesiredIdentity {
-    let object = |value: Value| value.as_object().cloned().unwrap_or_default();
+    let object = |value: Value| Arc::new(value.as_object().cloned().unwrap_or_default());
     DesiredIdentity {
         identity: IdentityId::from_common_name(name).unwrap(),
         state: DesiredState {
@@ -49,7 +49,7 @@ const BATCH: Batch<'_> = Batch {
 impl Batch<'_> {
     fn wanted(&self, name: &str) -> DesiredIdentity {
         let mut wanted = wanted(name, self.thumbprint);
-        wanted.state.desired.insert("interval".into(), self.interval.into());
+        Arc::make_mut(&mut wanted.state.desired).insert("interval".into(), self.interval.into());
         if wanted.identity.module().is_none() {
             wanted.state.status = self.status;
         }
@@ -101,7 +101,11 @@ fn check_whole(hub: &ModelHub) {
     for (identity, found) in identities.iter() {
         let wanted = wanted(&identity.to_string(), "AB");
         assert_eq!(found.creations, 1, "{identity}");
-        assert_eq!((&found.tags, &found.desired), (&wanted.state.tags, &wanted.state.desired), "{identity}");
+        assert_eq!(
+            (&found.tags, &found.desired),
+            (&*wanted.state.tags, &*wanted.state.desired),
+            "{identity}"
+        );
     }
 }
 
@@ -189,7 +193,7 @@ async fn what_another_mode_may_do() {
     for (identity, found) in hub.identities.lock().unwrap().iter() {
         let wanted = other.wanted(&identity.to_string());
         assert_eq!(Some(&found.authentication), wanted.authentication(&GivenKeys::new()).as_ref());
-        assert_eq!((&found.desired, found.creations), (&wanted.state.desired, 1));
+        assert_eq!((&found.desired, found.creations), (&*wanted.state.desired, 1));
     }
 }
 
@@ -275,7 +279,7 @@ proptest! {
             for (identity, found) in hub.identities.lock().unwrap().iter() {
                 let wanted = batch.wanted(&identity.to_string());
                 assert_eq!(found.creations, 1, "{identity}");
-                assert_eq!((&found.tags, &found.desired), (&wanted.state.tags, &wanted.state.desired), "{identity}");
+                assert_eq!((&found.tags, &found.desired), (&*wanted.state.tags, &*wanted.state.desired), "{identity}");
                 assert_eq!(found.status, wanted.state.status, "{identity}");
             }
             let (_, totals) = batch.run(&hub, &ledger).await;

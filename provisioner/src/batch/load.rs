@@ -14,7 +14,6 @@ use sha2::{Digest, Sha256};
 
 use super::files::GivenFiles;
 use super::row::{MissingCertificates, RowReader, problem};
-use super::twin_template::TwinTemplates;
 use crate::desired::{DesiredIdentity, GivenKeys};
 use crate::ledger::{Credential, CredentialKind, LedgerError, Taken};
 
@@ -111,7 +110,7 @@ pub fn load(path: &Path, options: &LoadOptions, sink: &mut dyn BatchSink) -> Res
     };
     let mut loading = Loading {
         file: &name,
-        rows: RowReader { templates: TwinTemplates::new(), certificates: options.certificates },
+        rows: RowReader::new(options.certificates),
         parents: HashMap::new(),
         loaded: Loaded { files: options.note_files.then(GivenFiles::new).transpose()?, ..Loaded::default() },
         sink,
@@ -162,37 +161,37 @@ impl Loading<'_> {
     fn good(&mut self, mut row: Row) -> Result<(), LoadError> {
         let mut problems = std::mem::take(&mut row.warnings);
         let wanted = self.rows.read(&mut row, self.file, &mut problems);
-        let Some((wanted, credentials)) = wanted else {
+        let Some(wanted) = wanted else {
             self.bad(BadRow { line: row.line, cells: None, problems });
             return Ok(());
         };
         problems.into_iter().for_each(|problem| self.problem(problem));
-        let (identity, is_to_be_issued) = (wanted.identity.clone(), wanted.state.auth.is_to_be_issued());
-        if let Some(taken) = self.sink.row(row.line, wanted, &credentials)? {
+        let is_to_be_issued = wanted.state.auth.is_to_be_issued();
+        if let Some(taken) = self.sink.row(row.line, wanted, self.rows.credentials())? {
             self.bad(BadRow { line: row.line, cells: None, problems: vec![self.taken(row.line, &taken)] });
             return Ok(());
         }
         if let Some(files) = &self.loaded.files
             && (row.certificate.is_some() || row.private_key.is_some())
         {
-            files.insert(&identity, row.certificate.as_deref(), row.private_key.as_deref())?;
+            files.insert(&row.identity, row.certificate.as_deref(), row.private_key.as_deref())?;
         }
-        match identity.module() {
+        match row.identity.module() {
             None => self.loaded.devices += 1,
             Some(_) => self.loaded.modules += 1,
         }
         self.loaded.to_issue += u64::from(is_to_be_issued);
         if let Some(parent) = row.parent {
-            self.parents.insert(identity.device().clone(), (parent, row.line));
+            self.parents.insert(row.identity.device().clone(), (parent, row.line));
         }
         if let RowAuth::Sas { keys: Some(keys) } = row.auth {
-            self.loaded.keys.insert(identity, keys);
+            self.loaded.keys.insert(row.identity, keys);
         }
         Ok(())
     }
 
     fn taken(&self, line: u64, taken: &Taken) -> Problem {
-        let column = match taken.credential.kind {
+        let column = match taken.credential.kind() {
             CredentialKind::Thumbprint => "primary_thumbprint",
             _ => "certificate",
         };

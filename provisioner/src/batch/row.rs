@@ -26,8 +26,10 @@ pub enum MissingCertificates {
 
 /// Reads rows.
 pub(super) struct RowReader {
-    pub(super) templates: TwinTemplates,
-    pub(super) certificates: MissingCertificates,
+    templates: TwinTemplates,
+    certificates: MissingCertificates,
+    /// Of the row that was read last.
+    credentials: Vec<Credential>,
 }
 
 /// The problems of one row as they are found.
@@ -38,26 +40,37 @@ struct Findings<'a> {
 }
 
 impl RowReader {
-    /// What the row wants, and the credentials that must be its alone; `None` when something is wrong
-    /// with it, which then stands in `problems`. Takes the row's own twin out of it.
+    pub(super) fn new(certificates: MissingCertificates) -> Self {
+        Self { templates: TwinTemplates::new(), certificates, credentials: Vec::new() }
+    }
+
+    /// What must belong to nobody but the row that was read last.
+    pub(super) fn credentials(&self) -> &[Credential] {
+        &self.credentials
+    }
+
+    /// What the row wants; `None` when something is wrong with it, which then stands in `problems`. Takes the
+    /// row's own twin out of it.
     pub(super) fn read(
         &mut self,
         row: &mut Row,
         file: &str,
         problems: &mut Vec<Problem>,
-    ) -> Option<(DesiredIdentity, Vec<Credential>)> {
+    ) -> Option<DesiredIdentity> {
+        self.credentials.clear();
         let mut findings = Findings { row, file, problems };
         // Both are read before either stops the row, so that all that is wrong is said at once.
         let auth = self.auth(&mut findings);
         let rendered = self.rendered_twin(&mut findings);
-        let ((auth, mut credentials), rendered) = (auth?, rendered?);
-        let twin = rendered.unwrap_or_else(|| RenderedTwin {
+        let (auth, rendered) = (auth?, rendered?);
+        let (tags, desired) = match rendered {
+            Some(twin) => (twin.tags.into(), twin.desired.into()),
             // What the row itself gives was checked when it was read.
-            tags: take(&mut row.tags),
-            desired: take(&mut row.desired),
-        });
+            None => (take(&mut row.tags), take(&mut row.desired)),
+        };
         if let DesiredAuth::Thumbprint { primary, secondary } = &auth {
-            credentials.extend([primary, secondary].into_iter().flatten().map(Credential::thumbprint));
+            let slots = [primary, secondary].into_iter().flatten();
+            self.credentials.extend(slots.map(Credential::thumbprint));
         }
         let state = DesiredState {
             auth,
@@ -65,18 +78,20 @@ impl RowReader {
             status_reason: row.status_reason.clone(),
             edge: row.edge.unwrap_or_default(),
             parent: row.parent.clone(),
-            tags: twin.tags,
-            desired: twin.desired,
+            tags,
+            desired,
         };
-        Some((DesiredIdentity { identity: row.identity.clone(), state }, credentials))
+        Some(DesiredIdentity { identity: row.identity.clone(), state })
     }
 
-    /// How the identity shall prove who it is, and what its certificate says that must be its alone.
-    fn auth(&self, findings: &mut Findings<'_>) -> Option<(DesiredAuth, Vec<Credential>)> {
+    /// How the identity shall prove who it is. Notes what its certificate says that must be its alone.
+    fn auth(&mut self, findings: &mut Findings<'_>) -> Option<DesiredAuth> {
         let certificate = findings.certificate()?;
-        let credentials = certificate.as_ref().map(of_certificate).unwrap_or_default();
+        if let Some(certificate) = &certificate {
+            self.credentials.extend(of_certificate(certificate));
+        }
         let thumbprint = certificate.map(|certificate| certificate.sha256().into());
-        Some((self.auth_with(thumbprint, findings)?, credentials))
+        self.auth_with(thumbprint, findings)
     }
 
     fn auth_with(&self, thumbprint: Option<Thumbprint>, findings: &mut Findings<'_>) -> Option<DesiredAuth> {
@@ -180,8 +195,8 @@ impl Findings<'_> {
     }
 }
 
-fn of_certificate(certificate: &Certificate) -> Vec<Credential> {
-    vec![
+fn of_certificate(certificate: &Certificate) -> [Credential; 2] {
+    [
         Credential::public_key(certificate.public_key_info()),
         Credential::serial(certificate.issuer(), &certificate.serial()),
     ]

@@ -108,7 +108,7 @@ fn wanted(identity: &IdentityId, auth: DesiredAuth) -> DesiredIdentity {
     let desired = json!({"interval": 60}).as_object().cloned().unwrap();
     DesiredIdentity {
         identity: identity.clone(),
-        state: DesiredState { auth, desired, ..DesiredState::default() },
+        state: DesiredState { auth, desired: desired.into(), ..DesiredState::default() },
     }
 }
 

@@ -11,39 +11,57 @@ use super::RunId;
 
 /// Something that must belong to one identity only.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credential {
-    /// What it is.
-    pub kind: CredentialKind,
-    /// Its value: hex in upper case, and the issuer for a serial.
-    pub value: String,
+pub struct Credential(Repr);
+
+/// Batches have millions of thumbprints: their texts are made only where they are needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Repr {
+    PublicKey([u8; 32]),
+    Serial { serial: String, issuer: String },
+    Thumbprint(ThumbprintDigest),
 }
 
 impl Credential {
     /// A public key, given its SubjectPublicKeyInfo.
     pub fn public_key(info: &[u8]) -> Self {
-        Self { kind: CredentialKind::PublicKey, value: upper_hex(&Sha256::digest(info)) }
+        Self(Repr::PublicKey(Sha256::digest(info).into()))
     }
 
     /// A serial number of an issuer's (RFC 5280 §4.1.2.2: unique for each issuer).
     pub fn serial(issuer: &str, serial: &str) -> Self {
-        Self { kind: CredentialKind::Serial, value: format!("{serial} of {issuer}") }
-    }
-
-    /// The serial number, if it is one, without its issuer.
-    pub fn serial_number(&self) -> Option<&str> {
-        match self.kind {
-            CredentialKind::Serial => self.value.split_once(" of ").map(|(serial, _)| serial),
-            _ => None,
-        }
+        Self(Repr::Serial { serial: serial.to_owned(), issuer: issuer.to_owned() })
     }
 
     /// A thumbprint.
     pub fn thumbprint(thumbprint: &Thumbprint) -> Self {
-        let value = match thumbprint.digest() {
-            ThumbprintDigest::Sha1(digest) => upper_hex(digest.as_bytes()),
-            ThumbprintDigest::Sha256(digest) => upper_hex(digest.as_bytes()),
-        };
-        Self { kind: CredentialKind::Thumbprint, value }
+        Self(Repr::Thumbprint(thumbprint.digest()))
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> CredentialKind {
+        match self.0 {
+            Repr::PublicKey(_) => CredentialKind::PublicKey,
+            Repr::Serial { .. } => CredentialKind::Serial,
+            Repr::Thumbprint(_) => CredentialKind::Thumbprint,
+        }
+    }
+
+    /// Its value: hex in upper case, and the issuer for a serial.
+    pub fn value(&self) -> String {
+        match &self.0 {
+            Repr::PublicKey(digest) => upper_hex(digest),
+            Repr::Serial { serial, issuer } => format!("{serial} of {issuer}"),
+            Repr::Thumbprint(ThumbprintDigest::Sha1(digest)) => upper_hex(digest.as_bytes()),
+            Repr::Thumbprint(ThumbprintDigest::Sha256(digest)) => upper_hex(digest.as_bytes()),
+        }
+    }
+
+    /// The serial number, if it is one, without its issuer.
+    pub fn serial_number(&self) -> Option<&str> {
+        match &self.0 {
+            Repr::Serial { serial, .. } => Some(serial),
+            Repr::PublicKey(_) | Repr::Thumbprint(_) => None,
+        }
     }
 }
 
@@ -83,6 +101,6 @@ pub struct Taken {
 impl fmt::Display for Taken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { credential, owner, run } = self;
-        write!(f, "this {} belongs to `{owner}` since run {run}", credential.kind.as_str())
+        write!(f, "this {} belongs to `{owner}` since run {run}", credential.kind().as_str())
     }
 }

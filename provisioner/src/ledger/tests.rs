@@ -1,7 +1,8 @@
 //! What every kind of ledger does.
 
-use hub_types::IdentityId;
+use hub_types::{IdentityId, Sha1Thumbprint};
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -194,7 +195,7 @@ fn owned(ledger: &mut Ledger, rows: &[(&str, &[&str])]) -> (RunId, Vec<Option<St
     let mut refused = Vec::new();
     for (name, thumbprints) in rows {
         let credential =
-            |value: &&str| Credential { kind: CredentialKind::Thumbprint, value: (*value).into() };
+            |name: &&str| Credential::thumbprint(&Sha1Thumbprint::of_der(name.as_bytes()).into());
         let credentials: Vec<Credential> = thumbprints.iter().map(credential).collect();
         let taken = loader.insert(2, &wanted(name), &credentials).unwrap();
         refused.push(taken.map(|taken| taken.to_string()));
@@ -322,8 +323,8 @@ fn issued_rows_are_no_longer_to_be_issued(mut ledger: Ledger) {
 fn a_row_with_a_thumbprint_is_never_issued_whatever_its_twin_says(mut ledger: Ledger) {
     let mut row = wanted("a");
     row.state.auth = DesiredAuth::X509Ca;
-    row.state.tags.insert("note".to_owned(), "issued_certificate".into());
-    row.state.tags.insert("sas".to_owned(), serde_json::json!({"given": true}));
+    Arc::make_mut(&mut row.state.tags).insert("note".to_owned(), "issued_certificate".into());
+    Arc::make_mut(&mut row.state.tags).insert("sas".to_owned(), serde_json::json!({"given": true}));
     let options = RunOptions::default();
     let loader = ledger.load_run(&facts(&options)).unwrap();
     loader.insert(2, &row, &[]).unwrap();

@@ -308,7 +308,7 @@ mod tests {
     fn row(name: &str) -> LedgerRow {
         let state = DesiredState {
             auth: DesiredAuth::X509Ca,
-            tags: json!({"site": "m"}).as_object().cloned().unwrap(),
+            tags: json!({"site": "m"}).as_object().cloned().unwrap().into(),
             ..DesiredState::default()
         };
         let identity = IdentityId::from_common_name(name).unwrap();

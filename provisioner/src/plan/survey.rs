@@ -133,7 +133,7 @@ fn overflow(wanted: &DesiredIdentity, twin: &Twin, policy: TwinPolicy) -> Option
     }
     let (none, desired) = (JsonObject::new(), &twin.properties.desired.values);
     let tags = twin.tags.as_ref().unwrap_or(&none);
-    [(Section::Tags, tags, &wanted.state.tags), (Section::Desired, desired, &wanted.state.desired)]
+    [(Section::Tags, tags, &*wanted.state.tags), (Section::Desired, desired, &wanted.state.desired)]
         .into_iter()
         .filter(|(_, _, wanted)| !wanted.is_empty())
         .find_map(|(section, found, wanted)| {

@@ -15,8 +15,8 @@ pub(super) fn first_taken(
     credentials: &[Credential],
 ) -> Result<Option<Taken>, Error> {
     let (device, module) = key(identity);
-    let kinds: Vec<&str> = credentials.iter().map(|credential| credential.kind.as_str()).collect();
-    let values: Vec<&str> = credentials.iter().map(|credential| credential.value.as_str()).collect();
+    let kinds: Vec<&str> = credentials.iter().map(|credential| credential.kind().as_str()).collect();
+    let values: Vec<String> = credentials.iter().map(Credential::value).collect();
     let statement = client.prepare(
         r#"SELECT wanted.position, c.device_id, c.module_id, c.run
            FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS wanted (kind, value, position)
@@ -45,8 +45,8 @@ pub(super) fn remember(
     owned: &[(IdentityId, Credential)],
 ) -> Result<(), Error> {
     let (devices, modules) = super::rows::keys(owned.iter().map(|(identity, _)| identity));
-    let kinds: Vec<&str> = owned.iter().map(|(_, credential)| credential.kind.as_str()).collect();
-    let values: Vec<&str> = owned.iter().map(|(_, credential)| credential.value.as_str()).collect();
+    let kinds: Vec<&str> = owned.iter().map(|(_, credential)| credential.kind().as_str()).collect();
+    let values: Vec<String> = owned.iter().map(|(_, credential)| credential.value()).collect();
     client
         .execute(
             "INSERT INTO credential (kind, value, device_id, module_id, run)

@@ -82,7 +82,7 @@ impl Load for PostgresLoader<'_> {
             return Ok(Some(taken));
         }
         for credential in credentials {
-            let key = (credential.kind.as_str(), credential.value.clone());
+            let key = (credential.kind().as_str(), credential.value());
             loading.owners.insert(key, wanted.identity.clone());
             loading.owned.push((wanted.identity.clone(), credential.clone()));
         }
@@ -170,7 +170,7 @@ impl Loading<'_> {
         }
         // The rows that wait to be written are in no table yet.
         for credential in credentials {
-            let owner = self.owners.get(&(credential.kind.as_str(), credential.value.clone()));
+            let owner = self.owners.get(&(credential.kind().as_str(), credential.value()));
             if let Some(owner) = owner.filter(|owner| *owner != identity) {
                 let (credential, owner) = (credential.clone(), owner.to_string());
                 return Ok(Some(Taken { credential, owner, run: self.run }));
