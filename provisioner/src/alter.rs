@@ -13,10 +13,10 @@ use hub_types::{Etag, IdentityId};
 use crate::alteration::{Alteration, Answer, Course, Next};
 use crate::apply::{Change, Creator};
 use crate::causes::with_causes;
-use crate::crew::{Crew, Rows, RunError, Work};
+use crate::crew::{Book, Crew, RunError, Work};
 use crate::desired::GivenKeys;
 use crate::hub::{ErrorClass, Hub, HubError};
-use crate::ledger::{Chunk, Effect, Ended, Lease, LedgerRow, Record, RowState, RunState, Sent};
+use crate::ledger::{Chunk, Effect, Ended, LedgerRow, Record, RowState, RunState, Sent};
 use crate::lifecycle::Event;
 use crate::standing::Etags;
 pub use check::Check;
@@ -53,7 +53,6 @@ impl<H: Hub> Alter<H> {
             hub: self.hub,
             alteration: self.alteration,
             proof: self.proof,
-            rows: self.crew.rows(),
         };
         let state = self.crew.carry_out(worker).await?;
         if let (Some(run), RunState::Finished) = (undone, state) {
@@ -69,7 +68,6 @@ struct Worker<H> {
     creator: Creator<H>,
     alteration: Alteration,
     proof: Option<Proof>,
-    rows: Rows,
 }
 
 /// An identity in the course of its alteration.
@@ -145,31 +143,31 @@ impl Task {
 }
 
 impl<H: Hub> Work for Worker<H> {
-    async fn work_on(&self, chunk: Chunk) -> Result<(), RunError> {
-        let Chunk { lease, rows, closed } = chunk;
+    async fn work_on(&self, chunk: Chunk, book: &Book) -> Result<(), RunError> {
+        let Chunk { rows, closed, .. } = chunk;
         let effect = self.alteration.effect();
         let tasks: Vec<Task> = rows.into_iter().map(|row| Task::new(row, effect)).collect();
         match self.alteration.deletes() {
             true => {
                 let (tasks, left) = units::split_closed(&self.alteration, tasks, &closed);
-                self.rows.record(lease, left).await?;
-                self.settle(lease, tasks).await?;
+                book.record(left).await?;
+                self.settle(book, tasks).await
             }
             false => {
                 let is_device = |task: &Task| task.identity().module().is_none();
                 let (devices, modules): (Vec<_>, Vec<_>) = tasks.into_iter().partition(is_device);
-                self.settle(lease, devices).await?;
-                self.settle(lease, modules).await?;
+                self.settle(book, devices).await?;
+                self.settle(book, modules).await
             }
         }
-        Ok(self.rows.finish(lease).await?)
     }
 }
 
 impl<H: Hub> Worker<H> {
     /// Brings identities to their end and writes it down.
-    async fn settle(&self, lease: Lease, mut tasks: Vec<Task>) -> Result<(), RunError> {
+    async fn settle(&self, book: &Book, mut tasks: Vec<Task>) -> Result<(), RunError> {
         while tasks.iter().any(|task| !matches!(task.next, Next::Finish(_))) {
+            book.give_way().await;
             self.observe(&mut tasks).await?;
             if self.alteration.deletes() {
                 units::bind(&*self.hub, &self.alteration, &mut tasks).await?;
@@ -179,12 +177,12 @@ impl<H: Hub> Worker<H> {
             let changing = tasks.iter_mut().filter(|task| task.is_about_to_change());
             let sent: Vec<Sent> = changing.map(|task| task.about_to_send(effect)).collect();
             if !sent.is_empty() {
-                self.rows.mark_sent(lease, sent).await?;
+                book.mark_sent(sent).await?;
             }
             self.replace(&mut tasks).await?;
             self.delete(&mut tasks).await?;
         }
-        Ok(self.rows.record(lease, tasks.into_iter().filter_map(Task::ended).collect()).await?)
+        Ok(book.record(tasks.into_iter().filter_map(Task::ended).collect()).await?)
     }
 
     async fn observe(&self, tasks: &mut [Task]) -> Result<(), HubError> {

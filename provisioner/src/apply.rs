@@ -10,10 +10,10 @@ use hub_types::identity::Status;
 use hub_types::{DeviceId, IdentityId};
 use serde_json::Value;
 
-use crate::crew::{Crew, Rows, RunError, Work};
+use crate::crew::{Book, Crew, RunError, Work};
 use crate::desired::GivenKeys;
 use crate::hub::Hub;
-use crate::ledger::{Chunk, Effect, Ended, Lease, LedgerRow, Record, RowState, RunState};
+use crate::ledger::{Chunk, Effect, Ended, LedgerRow, Record, RowState, RunState};
 use crate::lifecycle::{Intent, Lifecycle, Outcome};
 pub(crate) use changes::Change;
 pub(crate) use creation::Creator;
@@ -60,7 +60,6 @@ impl<H: Hub> Apply<H> {
         let worker = Worker {
             intentions: self.intentions.clone(),
             settler: Settler::new(self.hub, self.keys, self.look_first, self.intentions),
-            rows: self.crew.rows(),
         };
         self.crew.carry_out(worker).await
     }
@@ -69,24 +68,23 @@ impl<H: Hub> Apply<H> {
 struct Worker<H> {
     intentions: Intentions,
     settler: Settler<H>,
-    rows: Rows,
 }
 
 impl<H: Hub> Work for Worker<H> {
-    async fn work_on(&self, chunk: Chunk) -> Result<(), RunError> {
-        let Chunk { lease, rows, mut closed } = chunk;
+    async fn work_on(&self, chunk: Chunk, book: &Book) -> Result<(), RunError> {
+        let Chunk { rows, mut closed, .. } = chunk;
         let (devices, modules): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| row.wanted.identity.module().is_none());
         let tasks = devices.iter().map(|row| match waits_for_modules(row, &modules) {
             true => Task::new(row.wanted.clone(), self.life(row).waiting_for_modules()),
             false => Task::new(row.wanted.clone(), self.life(row)),
         });
-        let outcomes = self.settle(lease, tasks.collect()).await?;
+        let outcomes = self.settle(book, tasks.collect()).await?;
         closed.extend(outcomes.closed);
         let (modules, orphans) = split_off_orphans(modules, &closed);
-        self.rows.record(lease, orphans).await?;
+        book.record(orphans).await?;
         let tasks = modules.into_iter().map(|row| Task::new(row.wanted.clone(), self.life(&row)));
-        self.settle(lease, tasks.collect()).await?;
+        self.settle(book, tasks.collect()).await?;
         // Now that their modules are there, they can be disabled.
         let staged = devices.into_iter().filter(|row| outcomes.staged.contains(&row.wanted.identity));
         let tasks = staged.map(|mut row| {
@@ -94,8 +92,8 @@ impl<H: Hub> Work for Worker<H> {
             let life = self.life(&row);
             Task::new(row.wanted, life)
         });
-        self.settle(lease, tasks.collect()).await?;
-        Ok(self.rows.finish(lease).await?)
+        self.settle(book, tasks.collect()).await?;
+        Ok(())
     }
 }
 
@@ -114,8 +112,8 @@ impl<H: Hub> Worker<H> {
     }
 
     /// Brings identities to their end and writes it down.
-    async fn settle(&self, lease: Lease, tasks: Vec<Task>) -> Result<Settled, RunError> {
-        let outcomes = self.settler.settle(tasks, |sent| self.rows.mark_sent(lease, sent)).await?;
+    async fn settle(&self, book: &Book, tasks: Vec<Task>) -> Result<Settled, RunError> {
+        let outcomes = self.settler.settle(tasks, book).await?;
         let mut settled = Settled::default();
         let mut ended = Vec::with_capacity(outcomes.len());
         for Settlement { identity, outcome, before, after } in outcomes {
@@ -130,7 +128,7 @@ impl<H: Hub> Worker<H> {
             }
             ended.push(Ended { identity, record, before, after });
         }
-        self.rows.record(lease, ended).await?;
+        book.record(ended).await?;
         Ok(settled)
     }
 }

@@ -11,7 +11,10 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::clock::now_text;
 use crate::connect::ConnectError;
 use crate::hub::HubError;
-use crate::ledger::{Chunk, Claim, Ended, Lease, LedgerError, RunId, RunState, Sent, SharedLedger};
+use crate::ledger::{Chunk, Claim, LedgerError, RunId, RunState, SharedLedger, Turn};
+pub(crate) use book::Book;
+
+mod book;
 
 /// How a run is worked on.
 #[derive(Clone)]
@@ -34,8 +37,9 @@ pub struct Crew {
 
 /// What a worker does with a chunk.
 pub(crate) trait Work: Send + Sync + 'static {
-    /// Brings every row of the chunk to its end and writes it down.
-    fn work_on(&self, chunk: Chunk) -> impl Future<Output = Result<(), RunError>> + Send;
+    /// Brings every row of the chunk to its end and writes it down. Where it waits for the hub, others may
+    /// write into the ledger: it gives way before it reads, and [`Book::mark_sent`] does before it writes.
+    fn work_on(&self, chunk: Chunk, book: &Book) -> impl Future<Output = Result<(), RunError>> + Send;
 }
 
 /// Why a run could not go on. What it did until then is in the ledger.
@@ -83,32 +87,8 @@ impl Crew {
 
     /// Hands chunks to workers as they become free.
     async fn hand_out(self, work: Arc<impl Work>) -> Result<RunState, RunError> {
-        let (stop, workers) = (self.stop.clone(), self.workers.max(1));
-        let rows = self.rows();
         let mut running = JoinSet::new();
-        let mut result = Ok(RunState::Interrupted);
-        while result.is_ok() && !stop.is_cancelled() {
-            if running.len() >= workers {
-                result = joined(running.join_next().await).map(|()| RunState::Interrupted);
-                continue;
-            }
-            match rows.claim().await {
-                Ok(Claim::Chunk(chunk)) => {
-                    let work = work.clone();
-                    running.spawn(async move { work.work_on(chunk).await });
-                }
-                Ok(Claim::Finished) => {
-                    result = Ok(RunState::Finished);
-                    break;
-                }
-                // What is left waits for what is at work, here or at another station.
-                Ok(Claim::Wait) if !running.is_empty() => {
-                    result = joined(running.join_next().await).map(|()| RunState::Interrupted);
-                }
-                Ok(Claim::Wait) => wait(&stop).await,
-                Err(error) => result = Err(error.into()),
-            }
-        }
+        let mut result = self.hand_out_to(&mut running, work).await;
         // After an error the chunks in flight still finish, so that the ledger knows what became of them.
         while let Some(ended) = running.join_next().await {
             result = joined(Some(ended)).and(result);
@@ -116,9 +96,45 @@ impl Crew {
         result
     }
 
-    /// The run's rows.
-    pub(crate) fn rows(&self) -> Rows {
-        Rows { ledger: self.ledger.clone(), run: self.run, progress: self.progress.clone() }
+    async fn hand_out_to(
+        &self,
+        running: &mut JoinSet<Result<Turn, RunError>>,
+        work: Arc<impl Work>,
+    ) -> Result<RunState, RunError> {
+        let (run, workers) = (self.run, self.workers.max(1));
+        // Left by who has finished a chunk: the next one is claimed before anybody else writes.
+        let mut turn = None;
+        while !self.stop.is_cancelled() {
+            if running.len() >= workers {
+                turn = joined(running.join_next().await)?;
+                continue;
+            }
+            let own = match turn.take() {
+                Some(turn) => turn,
+                None => self.ledger.turn().await,
+            };
+            let (own, claim) = own.call(move |ledger| ledger.claim(run)).await;
+            match claim? {
+                Claim::Chunk(chunk) => {
+                    let book = Book::new(chunk.lease, own, self.progress.clone());
+                    let work = work.clone();
+                    running.spawn(async move {
+                        work.work_on(chunk, &book).await?;
+                        Ok(book.finish().await?)
+                    });
+                }
+                Claim::Finished => return Ok(RunState::Finished),
+                // What is left waits for what is at work, here or at another station.
+                Claim::Wait => {
+                    drop(own);
+                    match running.is_empty() {
+                        false => turn = joined(running.join_next().await)?,
+                        true => wait(&self.stop).await,
+                    }
+                }
+            }
+        }
+        Ok(RunState::Interrupted)
     }
 }
 
@@ -163,50 +179,16 @@ async fn wait(stop: &CancellationToken) {
     }
 }
 
-fn joined(ended: Option<Result<Result<(), RunError>, JoinError>>) -> Result<(), RunError> {
+/// What a worker left behind.
+fn joined(ended: Option<Result<Result<Turn, RunError>, JoinError>>) -> Result<Option<Turn>, RunError> {
     match ended {
-        None => Ok(()),
+        None => Ok(None),
         // Another station has the chunk, and finds out by looking what this one did.
         Some(Ok(Err(RunError::Ledger(error @ LedgerError::LeaseLost { .. })))) => {
             tracing::warn!("{error}");
-            Ok(())
+            Ok(None)
         }
-        Some(ended) => ended?,
-    }
-}
-
-/// The rows of a run as the ledger gives them out and takes them back.
-#[derive(Clone)]
-pub(crate) struct Rows {
-    ledger: SharedLedger,
-    run: RunId,
-    progress: Arc<dyn Fn(usize) + Send + Sync>,
-}
-
-impl Rows {
-    async fn claim(&self) -> Result<Claim, LedgerError> {
-        let run = self.run;
-        self.ledger.call(move |ledger| ledger.claim(run)).await
-    }
-
-    /// Writes down that requests are about to leave.
-    pub(crate) async fn mark_sent(&self, lease: Lease, sent: Vec<Sent>) -> Result<(), LedgerError> {
-        self.ledger.call(move |ledger| ledger.mark_sent(&lease, &sent, &now_text())).await
-    }
-
-    /// Writes down what became of rows.
-    pub(crate) async fn record(&self, lease: Lease, ended: Vec<Ended>) -> Result<(), LedgerError> {
-        let count = ended.len();
-        if count > 0 {
-            self.ledger.call(move |ledger| ledger.record(&lease, &ended, &now_text())).await?;
-            (self.progress)(count);
-        }
-        Ok(())
-    }
-
-    /// Writes down that all rows of a chunk have come to an end.
-    pub(crate) async fn finish(&self, lease: Lease) -> Result<(), LedgerError> {
-        self.ledger.call(move |ledger| ledger.finish_chunk(&lease)).await
+        Some(ended) => ended?.map(Some),
     }
 }
 

@@ -23,7 +23,7 @@ pub use record::{Record, RowState};
 pub use row::{LedgerRow, RowFilter};
 pub use rows::Rows;
 pub use run::{Run, RunFacts, RunId, RunOptions, RunState, Totals, Verification};
-pub use shared::SharedLedger;
+pub use shared::{SharedLedger, Turn};
 pub use stint::{Moment, Operator, Stint};
 pub use store::{Load, Loader, Store};
 

@@ -12,10 +12,10 @@ use super::Intentions;
 use super::changes::{Change, section_patch};
 use super::creation::{Creator, outdated};
 use super::observation::{observe_for, refused_or_fatal};
-use crate::crew::RunError;
+use crate::crew::{Book, RunError};
 use crate::desired::{DesiredIdentity, GivenKeys};
 use crate::hub::{Hub, HubError};
-use crate::ledger::{LedgerError, Sent};
+use crate::ledger::Sent;
 use crate::lifecycle::{Effect, Event, Lifecycle, Outcome, Step};
 use crate::standing::{Difference, Etags, Observation, STAGED};
 
@@ -122,23 +122,22 @@ impl<H: Hub> Settler<H> {
         Self { creator: Creator::new(hub.clone()), hub, keys, intentions, look_first }
     }
 
-    /// Brings each identity to its end. `mark_sent` is called, and waited for, before any request
-    /// leaves that may have an effect.
-    pub(super) async fn settle<F>(
+    /// Brings each identity to its end. Any request that may have an effect is in the book before it leaves.
+    pub(super) async fn settle(
         &self,
         mut tasks: Vec<Task>,
-        mark_sent: impl Fn(Vec<Sent>) -> F,
-    ) -> Result<Vec<Settlement>, RunError>
-    where
-        F: Future<Output = Result<(), LedgerError>>,
-    {
+        book: &Book,
+    ) -> Result<Vec<Settlement>, RunError> {
         let look_first = self.look_first.load(Ordering::Relaxed);
         tasks.iter_mut().for_each(|task| task.step = task.life.begin(look_first));
         while tasks.iter().any(|task| !matches!(task.step, Step::Finish(_))) {
-            self.observe(&mut tasks).await?;
+            if tasks.iter().any(|task| matches!(task.step, Step::Observe)) {
+                book.give_way().await;
+                self.observe(&mut tasks).await?;
+            }
             let about_to_leave: Vec<Sent> = tasks.iter_mut().filter_map(Task::about_to_send).collect();
             if !about_to_leave.is_empty() {
-                mark_sent(about_to_leave).await?;
+                book.mark_sent(about_to_leave).await?;
             }
             self.create(&mut tasks).await?;
             self.update_identities(&mut tasks).await?;

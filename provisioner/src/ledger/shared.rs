@@ -2,14 +2,23 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::OwnedMutexGuard;
+
 use super::{Ledger, LedgerError};
 
 /// A handle to a ledger; clones share it.
 #[derive(Debug, Clone)]
 pub struct SharedLedger {
     ledger: Arc<Mutex<Ledger>>,
-    /// Held by the call that is at work, and given on in the order of the calls.
+    /// Held by who is at work on it, and given on in the order in which it was asked for.
     turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The right to the next calls to a ledger. Until it is dropped, everybody else waits.
+#[derive(Debug)]
+pub struct Turn {
+    ledger: SharedLedger,
+    _held: OwnedMutexGuard<()>,
 }
 
 impl SharedLedger {
@@ -23,7 +32,12 @@ impl SharedLedger {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a call to the ledger where it may block.
+    /// Waits until it is the caller's turn.
+    pub async fn turn(&self) -> Turn {
+        Turn { ledger: self.clone(), _held: self.turn.clone().lock_owned().await }
+    }
+
+    /// Runs one call to the ledger where it may block.
     ///
     /// Calls run in the order in which they were made. One whose caller is gone before its turn is
     /// not made at all, and one whose caller is gone during it ends before the next begins: or else a
@@ -32,14 +46,28 @@ impl SharedLedger {
         &self,
         call: impl FnOnce(&mut Ledger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let turn = self.turn.clone().lock_owned().await;
-        let ledger = self.clone();
+        self.turn().await.call(call).await.1
+    }
+}
+
+impl Turn {
+    /// The ledger.
+    pub fn ledger(&self) -> &SharedLedger {
+        &self.ledger
+    }
+
+    /// Runs a call to the ledger where it may block, and keeps the turn.
+    pub async fn call<T: Send + 'static>(
+        self,
+        call: impl FnOnce(&mut Ledger) -> Result<T, LedgerError> + Send + 'static,
+    ) -> (Self, Result<T, LedgerError>) {
+        // The call takes the turn with it: it may outlive its caller.
         let work = move || {
-            let _turn = turn;
-            call(&mut ledger.lock())
+            let result = call(&mut self.ledger.lock());
+            (self, result)
         };
         match tokio::task::spawn_blocking(work).await {
-            Ok(result) => result,
+            Ok(done) => done,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
@@ -71,5 +99,26 @@ mod tests {
             last.await.unwrap();
             assert_eq!(*calls.lock().unwrap(), ["left alone", "last"]);
         }
+    }
+
+    #[tokio::test]
+    async fn who_keeps_the_turn_goes_on_before_those_who_wait() {
+        let ledger = SharedLedger::new(Ledger::open_temporary().unwrap());
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let call = |name: &'static str| {
+            let calls = calls.clone();
+            move |_: &mut Ledger| {
+                calls.lock().unwrap().push(name);
+                Ok(())
+            }
+        };
+        let (turn, _) = ledger.turn().await.call(call("first")).await;
+        let mut other = Box::pin(ledger.call(call("other")));
+        assert!((&mut other).now_or_never().is_none());
+        let (turn, _) = turn.call(call("second")).await;
+        assert!((&mut other).now_or_never().is_none());
+        drop(turn);
+        other.await.unwrap();
+        assert_eq!(*calls.lock().unwrap(), ["first", "second", "other"]);
     }
 }
