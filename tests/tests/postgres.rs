@@ -74,6 +74,8 @@ fn stations_die_and_sleep_and_the_database_is_restarted_and_nothing_is_lost_or_d
     let devices = from_env("STATIONS_DEVICES", 2_000);
     let kills = from_env("STATIONS_KILLS", 4);
     let restarts = from_env("STATIONS_RESTARTS", 1);
+    // One is killed as soon as the others got on, or so many seconds after the one before.
+    let pause = Duration::from_secs(from_env("STATIONS_PAUSE_SECONDS", 0) as u64);
     let mut factory = Factory::open(devices)?;
     let sleeper = factory.begin(&["apply", "batch.csv", "--no-verify"])?;
     wait_until("the run is begun", || {
@@ -96,7 +98,8 @@ fn stations_die_and_sleep_and_the_database_is_restarted_and_nothing_is_lost_or_d
 
     let mut killed = 0;
     for round in 0..kills {
-        let before = factory.ask("SELECT count(*) FROM provisioner.chunk WHERE done")?;
+        let (before, begun) =
+            (factory.ask("SELECT count(*) FROM provisioner.chunk WHERE done")?, Instant::now());
         if factory.is_done()? {
             break;
         }
@@ -111,7 +114,8 @@ fn stations_die_and_sleep_and_the_database_is_restarted_and_nothing_is_lost_or_d
         }
         wait_until("the others get on", || {
             Ok(factory.is_done()?
-                || factory.ask("SELECT count(*) FROM provisioner.chunk WHERE done")? > before)
+                || (begun.elapsed() >= pause
+                    && factory.ask("SELECT count(*) FROM provisioner.chunk WHERE done")? > before))
         })?;
     }
     wait_until("all is done, the sleeper's part too", || factory.is_done())?;

@@ -2,16 +2,17 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tests::{Ended, ServedHub, Station, devices_with_modules};
+use tests::{Ended, ServedHub, Station, devices_with_modules, from_env};
 
 const DEVICES: usize = 200;
 
 /// How many devices the storm hits: more with `STORM_DEVICES`, for a thorough look.
 fn storm_devices() -> usize {
-    std::env::var("STORM_DEVICES").ok().and_then(|count| count.parse().ok()).unwrap_or(100)
+    from_env("STORM_DEVICES", 100)
 }
 
 /// Each device has two modules.
@@ -126,6 +127,8 @@ fn a_hub_that_is_gone_is_waited_for_and_the_run_goes_on_when_it_is_back() -> Res
         anyhow::bail!("nothing was said like `{what}`")
     };
     said("the hub does not answer")?;
+    // It is away for as long as it takes to notice, and then for so many seconds more.
+    std::thread::sleep(Duration::from_secs(from_env("OUTAGE_SECONDS", 0) as u64));
     let _hub = served(&station, &format!("127.0.0.1:{port}"), None)?;
     said("the hub is back")?;
     let drain = std::thread::spawn(move || stderr.for_each(drop));
