@@ -111,7 +111,15 @@ impl Crew {
             }
             let own = match turn.take() {
                 Some(turn) => turn,
-                None => self.ledger.turn().await,
+                // Whoever ended meanwhile may have left the very turn that is waited for.
+                None => tokio::select! {
+                    biased;
+                    Some(ended) = running.join_next() => {
+                        turn = joined(Some(ended))?;
+                        continue;
+                    }
+                    turn = self.ledger.turn() => turn,
+                },
             };
             let (own, claim) = own.call(move |ledger| ledger.claim(run)).await;
             match claim? {

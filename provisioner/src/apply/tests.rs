@@ -10,7 +10,7 @@ use serde_json::json;
 use super::*;
 use crate::crew::tests::crew;
 use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState};
-use crate::ledger::{Ledger, Operator, RowFilter, RunFacts, RunId, RunOptions, SharedLedger, Totals};
+use crate::ledger::{Ledger, Operator, Record, RowFilter, RunFacts, RunId, RunOptions, SharedLedger, Totals};
 use crate::lifecycle::{Mode, TwinPolicy};
 use crate::model_hub::{Fate, ModelHub, Modules};
 
@@ -170,6 +170,18 @@ async fn a_run_that_is_stopped_leaves_its_rows_pending_and_is_resumed() {
     assert_eq!(totals, Totals { rows: 5, pending: 5, ..Totals::default() });
     assert_eq!(BATCH.apply(&hub, &ledger, run).run().await.unwrap(), RunState::Finished);
     assert_eq!(ledger.lock().totals(run).unwrap(), Totals { rows: 5, created: 5, ..Totals::default() });
+}
+
+#[tokio::test]
+async fn a_run_of_which_nothing_is_left_to_do_ends() {
+    let (hub, ledger) = (Arc::new(ModelHub::new(Modules::InBulk, Vec::new())), new_ledger());
+    let run = BATCH.load(&ledger);
+    let refused: Vec<_> =
+        NAMES.iter().map(|name| (identity_of(name), Record::failed("wrong label"))).collect();
+    ledger.lock().refuse(run, &refused, "now").unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(60), BATCH.apply(&hub, &ledger, run).run()).await;
+    assert_eq!(ended.expect("nobody waits for anybody").unwrap(), RunState::Finished);
+    assert_eq!(ledger.lock().totals(run).unwrap().failed, NAMES.len() as u64);
 }
 
 #[tokio::test]
