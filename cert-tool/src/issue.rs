@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::facts::{IssuedAuth, IssuedFacts};
 use crate::fingerprint::Fingerprint;
 use crate::index::IndexEntry;
-use crate::issuing::{LaidOut, Made, Maker, Order, key_in};
+use crate::issuing::{LaidOut, Made, Maker, Order, given_key, key_in};
 use crate::key::KeyType;
 use crate::policy::Policy;
 use crate::public_key::PublicKeyInput;
@@ -103,6 +103,17 @@ pub enum KeySource {
     Generate,
     /// From somebody who vouches for it. Nothing proves that its owner has the private key.
     PublicKey(PublicKeyInput),
+}
+
+impl KeySource {
+    /// The public key to be certified, as a DER `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7); `None` where a key is
+    /// to be made. A request must be this identity's, and signed with its key; a key must be strong enough.
+    pub fn read(self, identity: &IdentityId) -> Result<Option<Vec<u8>>, Refusal> {
+        match self {
+            Self::Generate => Ok(None),
+            given => given_key(identity, given).map(|key| Some(key.to_info())),
+        }
+    }
 }
 
 /// What became of a request.

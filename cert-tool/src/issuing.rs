@@ -156,7 +156,8 @@ pub(crate) fn key_in(identity: &IdentityId, source: KeySource) -> Option<Result<
     }
 }
 
-fn given_key(identity: &IdentityId, source: KeySource) -> Result<SubjectKey<'static>, Refusal> {
+/// Reads the key that a request brings.
+pub(crate) fn given_key(identity: &IdentityId, source: KeySource) -> Result<SubjectKey<'static>, Refusal> {
     let info = match source {
         KeySource::Csr(input) => requested_key(identity, input)?,
         KeySource::PublicKey(input) => {

@@ -7,5 +7,5 @@ mod twin_template;
 
 pub use files::{GivenFiles, RowFiles};
 pub use load::{BatchSink, Discard, LoadError, LoadOptions, Loaded, load, sha256_of_file};
-pub use row::MissingCertificates;
+pub use row::CertificateSource;
 pub use twin_template::{RenderedTwin, TemplateError, TwinTemplates};

@@ -145,19 +145,24 @@ fn each_page(
 }
 
 fn request(row: &LedgerRow) -> IssueRequest {
-    let (by_ca, csr, public_key) = match row.wanted.state.auth.clone() {
-        DesiredAuth::IssuedCertificate { by_ca, csr, public_key } => (by_ca, csr, public_key),
-        _ => (false, None, None),
+    let DesiredIdentity { identity, state } = &row.wanted;
+    let auth = match &state.auth {
+        DesiredAuth::IssuedCertificate { by_ca: true, .. } => IssuedAuth::X509Ca,
+        _ => IssuedAuth::X509Thumbprint,
     };
-    let key = match (csr, public_key) {
+    IssueRequest { identity: identity.clone(), key: key_source(&state.auth), auth }
+}
+
+/// Where the key of a certificate comes from that is yet to be issued.
+pub(crate) fn key_source(auth: &DesiredAuth) -> KeySource {
+    let DesiredAuth::IssuedCertificate { csr, public_key, .. } = auth else { return KeySource::Generate };
+    match (csr.clone(), public_key.clone()) {
         (Some(GivenPem::Path(path)), _) => KeySource::Csr(CsrInput::Path(path)),
         (Some(GivenPem::Pem(pem)), _) => KeySource::Csr(CsrInput::Pem(pem)),
         (None, Some(GivenPem::Path(path))) => KeySource::PublicKey(PublicKeyInput::Path(path)),
         (None, Some(GivenPem::Pem(pem))) => KeySource::PublicKey(PublicKeyInput::Pem(pem)),
         (None, None) => KeySource::Generate,
-    };
-    let auth = if by_ca { IssuedAuth::X509Ca } else { IssuedAuth::X509Thumbprint };
-    IssueRequest { identity: row.wanted.identity.clone(), key, auth }
+    }
 }
 
 /// Rows that are held in memory at once.

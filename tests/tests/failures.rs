@@ -28,6 +28,43 @@ fn every_mistake_of_a_batch_is_reported_at_once_and_nothing_is_sent() -> Result<
 }
 
 #[test]
+fn requests_and_keys_that_rows_bring_are_looked_at_before_anything_is_sent() -> Result<()> {
+    let station = Station::new()?;
+    station.run("cert-tool", ["ca", "init", "pki"])?.expect_code(0)?;
+    // One key, and requests with it for two devices.
+    let csr = |id: &str, key: &str, out: &str| {
+        let made = station.run("cert-tool", ["csr", "--device-id", id, key, "key.pem", "--out", out]);
+        made.and_then(|made| made.expect_code(0))
+    };
+    csr("pump-1", "--key-out", "one.csr")?;
+    csr("pump-2", "--key", "two.csr")?;
+    station.write(
+        "damaged.csr",
+        "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n",
+    )?;
+    station.write("batch.csv", "device_id,csr,public_key\npump-1,gone.csr,\npump-2,damaged.csr,\npump-3,,gone.pem\npump-4,two.csr,\n")?;
+    let check = station.run("provisioner", ["check", "batch.csv"])?.expect_code(2)?;
+    for said in [
+        "batch.csv:2: column csr: \"gone.csr\": its request can't be read: can't open `gone.csr`",
+        "batch.csv:3: column csr: \"damaged.csr\": its request can't be read",
+        "batch.csv:4: column public_key: \"gone.pem\": its public key can't be read: can't open `gone.pem`",
+        "batch.csv:5: column csr: \"two.csr\": its request is for `pump-2`",
+    ] {
+        assert!(check.stdout.contains(said), "{said}\n{}", check.stdout);
+    }
+    let apply = station.run("provisioner", ["apply", "batch.csv", "--issue", "pki"])?.expect_code(2)?;
+    assert!(apply.stderr.contains("nothing was sent"), "{}", apply.stderr);
+
+    station.write("first.csv", "device_id,csr\npump-1,one.csr\n")?;
+    station.write("second.csv", "device_id,csr\npump-2,two.csr\n")?;
+    station.run("provisioner", ["apply", "first.csv", "--issue", "pki"])?.expect_code(0)?;
+    let taken = station.run("provisioner", ["apply", "second.csv", "--issue", "pki"])?.expect_code(2)?;
+    let said = "second.csv:2: column csr: this public key belongs to `pump-1` since run 1";
+    assert!(taken.stderr.contains(said), "{}", taken.stderr);
+    Ok(())
+}
+
+#[test]
 fn the_good_rows_go_on_when_asked_and_the_bad_ones_are_counted() -> Result<()> {
     let station = Station::new()?;
     station.write("batch.csv", &format!("{BATCH}pump 2,{}\n", "B".repeat(40)))?;

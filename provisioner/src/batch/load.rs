@@ -13,7 +13,7 @@ use hub_types::thumbprint::upper_hex;
 use sha2::{Digest, Sha256};
 
 use super::files::GivenFiles;
-use super::row::{MissingCertificates, RowReader, problem};
+use super::row::{CertificateSource, RowReader, problem};
 use crate::desired::{DesiredIdentity, GivenKeys};
 use crate::ledger::{Credential, CredentialKind, LedgerError, Taken};
 
@@ -23,7 +23,7 @@ pub struct LoadOptions {
     /// Names that others use for our columns.
     pub read: ReadOptions,
     /// What becomes of rows that need a certificate and name none.
-    pub certificates: MissingCertificates,
+    pub certificates: CertificateSource,
     /// Whether the files that rows name are noted, in [`Loaded::files`].
     pub note_files: bool,
 }
@@ -168,7 +168,7 @@ impl Loading<'_> {
         problems.into_iter().for_each(|problem| self.problem(problem));
         let is_to_be_issued = wanted.state.auth.is_to_be_issued();
         if let Some(taken) = self.sink.row(row.line, wanted, self.rows.credentials())? {
-            self.bad(BadRow { line: row.line, cells: None, problems: vec![self.taken(row.line, &taken)] });
+            self.bad(BadRow { line: row.line, cells: None, problems: vec![self.taken(&row, &taken)] });
             return Ok(());
         }
         if let Some(files) = &self.loaded.files
@@ -190,13 +190,15 @@ impl Loading<'_> {
         Ok(())
     }
 
-    fn taken(&self, line: u64, taken: &Taken) -> Problem {
+    fn taken(&self, row: &Row, taken: &Taken) -> Problem {
         let column = match taken.credential.kind() {
             CredentialKind::Thumbprint => "primary_thumbprint",
+            CredentialKind::PublicKey if row.csr.is_some() => "csr",
+            CredentialKind::PublicKey if row.public_key.is_some() => "public_key",
             _ => "certificate",
         };
         let remedy = "give this identity a certificate of its own, or correct its id";
-        problem(self.file, line, column, None, taken.to_string(), remedy)
+        problem(self.file, row.line, column, None, taken.to_string(), remedy)
     }
 
     fn problem(&mut self, problem: Problem) {

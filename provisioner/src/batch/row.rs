@@ -12,22 +12,25 @@ use serde_json::Value;
 use super::twin_template::{RenderedTwin, TwinTemplates};
 use crate::causes::with_causes;
 use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState, GivenPem};
+use crate::issue::key_source;
 use crate::ledger::Credential;
 
-/// What becomes of rows that need a certificate and name none.
+/// How rows come to their certificates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum MissingCertificates {
-    /// It will be issued, or was.
-    Issued,
-    /// The row is bad.
+pub enum CertificateSource {
+    /// Each row that needs one names it, or its thumbprint.
     #[default]
-    Refused,
+    Given,
+    /// Those that name none get one, or have got it.
+    Issued,
+    /// Nobody asks: the files that rows name are not looked at.
+    Ignored,
 }
 
 /// Reads rows.
 pub(super) struct RowReader {
     templates: TwinTemplates,
-    certificates: MissingCertificates,
+    certificates: CertificateSource,
     /// Of the row that was read last.
     credentials: Vec<Credential>,
 }
@@ -40,7 +43,7 @@ struct Findings<'a> {
 }
 
 impl RowReader {
-    pub(super) fn new(certificates: MissingCertificates) -> Self {
+    pub(super) fn new(certificates: CertificateSource) -> Self {
         Self { templates: TwinTemplates::new(), certificates, credentials: Vec::new() }
     }
 
@@ -84,14 +87,21 @@ impl RowReader {
         Some(DesiredIdentity { identity: row.identity.clone(), state })
     }
 
-    /// How the identity shall prove who it is. Notes what its certificate says that must be its alone.
+    /// How the identity shall prove who it is. Notes what its certificate, or the key that is to
+    /// be certified, says that must be its alone.
     fn auth(&mut self, findings: &mut Findings<'_>) -> Option<DesiredAuth> {
+        if self.certificates == CertificateSource::Ignored {
+            return self.auth_with(None, findings);
+        }
         let certificate = findings.certificate()?;
         if let Some(certificate) = &certificate {
             self.credentials.extend(of_certificate(certificate));
         }
         let thumbprint = certificate.map(|certificate| certificate.sha256().into());
-        self.auth_with(thumbprint, findings)
+        let auth = self.auth_with(thumbprint, findings)?;
+        let key = findings.key_to_certify(&auth)?;
+        self.credentials.extend(key.map(|info| Credential::public_key(&info)));
+        Some(auth)
     }
 
     fn auth_with(&self, thumbprint: Option<Thumbprint>, findings: &mut Findings<'_>) -> Option<DesiredAuth> {
@@ -99,7 +109,7 @@ impl RowReader {
         match (&row.auth, thumbprint) {
             (RowAuth::Sas { keys }, _) => Some(DesiredAuth::Sas { given: keys.is_some() }),
             // Any certificate of the CA will do; where certificates are issued, this row gets one too.
-            (RowAuth::X509Ca, None) if self.certificates == MissingCertificates::Issued => {
+            (RowAuth::X509Ca, None) if self.certificates == CertificateSource::Issued => {
                 Some(to_issue(row, true))
             }
             (RowAuth::X509Ca, _) => Some(DesiredAuth::X509Ca),
@@ -115,7 +125,7 @@ impl RowReader {
 
     fn to_be_issued(&self, findings: &mut Findings<'_>) -> Option<DesiredAuth> {
         let row = findings.row;
-        if self.certificates == MissingCertificates::Refused {
+        if self.certificates == CertificateSource::Given {
             findings.error(
                 "primary_thumbprint",
                 None,
@@ -188,6 +198,27 @@ impl Findings<'_> {
             return None;
         }
         Some(Some(certificate))
+    }
+
+    /// The public key that the row brings for its certificate, if it brings one: the outer `None` is a problem.
+    fn key_to_certify(&mut self, auth: &DesiredAuth) -> Option<Option<Vec<u8>>> {
+        let refusal = match key_source(auth).read(&self.row.identity) {
+            Ok(key) => return Some(key),
+            Err(refusal) => refusal,
+        };
+        let (column, given) = match &self.row.csr {
+            Some(csr) => ("csr", Some(csr)),
+            None => ("public_key", self.row.public_key.as_ref()),
+        };
+        let path = match given {
+            Some(PemSource::Path(path)) => Some(path.display().to_string()),
+            Some(PemSource::Pem(_)) | None => None,
+        };
+        let remedy = refusal
+            .hint()
+            .unwrap_or("give the whole text that the device sent, or the name of a file with it");
+        self.error(column, path.as_deref(), with_causes(&refusal), remedy);
+        None
     }
 
     fn error(&mut self, column: &str, value: Option<&str>, message: impl Into<String>, remedy: &str) {

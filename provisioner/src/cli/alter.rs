@@ -15,7 +15,7 @@ use super::resume::target_of;
 use super::work::Job;
 use crate::alter::{Proof, by_connecting};
 use crate::alteration::Alteration;
-use crate::batch::{Discard, LoadOptions, MissingCertificates, load};
+use crate::batch::{CertificateSource, Discard, LoadOptions, load};
 use crate::clock::now_text;
 use crate::connect::{CredentialSource, default_concurrency};
 use crate::issue::find_issued;
@@ -32,7 +32,7 @@ pub(super) async fn retire(
         batch: &args.batch,
         issue: None,
         // Whoever retires a unit need not know its certificate.
-        certificates: MissingCertificates::Issued,
+        certificates: CertificateSource::Ignored,
         skip_bad_rows: args.skip_bad_rows,
         verify: !args.no_verify,
         mqtt: None,
@@ -52,8 +52,8 @@ pub(super) async fn rotate(
         alteration: args.alteration(),
         batch: &args.job.batch,
         certificates: match issue {
-            Some(_) => MissingCertificates::Issued,
-            None => MissingCertificates::Refused,
+            Some(_) => CertificateSource::Issued,
+            None => CertificateSource::Given,
         },
         issue,
         skip_bad_rows: args.skip_bad_rows,
@@ -71,7 +71,7 @@ struct AlterBatch<'a> {
     batch: &'a BatchArgs,
     /// The CA, and the folder with its certificates.
     issue: Option<(PathBuf, PathBuf)>,
-    certificates: MissingCertificates,
+    certificates: CertificateSource,
     skip_bad_rows: bool,
     verify: bool,
     /// Where the hub listens for devices, where that is not its usual port.
@@ -136,7 +136,7 @@ pub(super) fn proof_of(
     }
     let load_options = LoadOptions {
         read: ReadOptions { map: options.map.clone() },
-        certificates: MissingCertificates::Issued,
+        certificates: CertificateSource::Ignored,
         note_files: true,
     };
     let files = match batch {

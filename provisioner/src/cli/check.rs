@@ -7,7 +7,7 @@ use super::args::{CheckArgs, Format};
 use super::failure::{Exit, Failure};
 use super::loading::counted;
 use super::printer::Printer;
-use crate::batch::{BatchSink, LoadOptions, Loaded, MissingCertificates, load};
+use crate::batch::{BatchSink, CertificateSource, LoadOptions, Loaded, load};
 use crate::desired::DesiredIdentity;
 use crate::ledger::{Credential, LedgerError, Taken};
 
@@ -25,7 +25,7 @@ struct Sums<'a> {
 pub(super) fn run(args: &CheckArgs, printer: &Printer) -> Result<Exit, Failure> {
     let options = LoadOptions {
         read: args.batch.read_options(),
-        certificates: MissingCertificates::Issued,
+        certificates: CertificateSource::Issued,
         ..LoadOptions::default()
     };
     let mut problems = Problems { printer, is_begun: false };

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::args::{BatchArgs, JobArgs, RulesArgs};
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
-use crate::batch::{BatchSink, LoadOptions, Loaded, MissingCertificates, load};
+use crate::batch::{BatchSink, CertificateSource, LoadOptions, Loaded, load};
 use crate::clock::now_text;
 use crate::desired::DesiredIdentity;
 use crate::issue::find_issued;
@@ -72,7 +72,7 @@ impl From<&RulesArgs> for LoadRules {
 pub(super) fn load_into(
     loader: &Loader<'_>,
     args: &BatchArgs,
-    certificates: MissingCertificates,
+    certificates: CertificateSource,
     rules: LoadRules,
     printer: &Printer,
 ) -> Result<Loaded, Failure> {
@@ -84,7 +84,7 @@ pub(super) fn load_into(
 pub(super) fn load_for_plan(
     loader: &Loader<'_>,
     args: &BatchArgs,
-    certificates: MissingCertificates,
+    certificates: CertificateSource,
     rules: LoadRules,
     printer: &Printer,
 ) -> Result<(Loaded, String), Failure> {
@@ -94,7 +94,7 @@ pub(super) fn load_for_plan(
 fn load_hashed(
     loader: &Loader<'_>,
     args: &BatchArgs,
-    certificates: MissingCertificates,
+    certificates: CertificateSource,
     rules: LoadRules,
     wanted: Option<Sha256>,
     printer: &Printer,
@@ -129,8 +129,8 @@ impl Temporary {
     pub(super) fn load(job: &JobArgs, rules: LoadRules, printer: &Printer) -> Result<Self, Failure> {
         let issued = job.issued.folders().map(|(_, issued)| issued);
         let certificates = match issued {
-            Some(_) => MissingCertificates::Issued,
-            None => MissingCertificates::Refused,
+            Some(_) => CertificateSource::Issued,
+            None => CertificateSource::Given,
         };
         let mut ledger = Ledger::open_temporary()?;
         let input = job.batch.file.display().to_string();

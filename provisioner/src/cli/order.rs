@@ -7,7 +7,7 @@ use super::failure::{Exit, Failure};
 use super::loading::{LoadRules, counted, load_into, run_options};
 use super::planned::Planned;
 use super::printer::Printer;
-use crate::batch::{Loaded, MissingCertificates};
+use crate::batch::{CertificateSource, Loaded};
 use crate::clock::now_text;
 use crate::ledger::{Ledger, Loader, Operator, RunFacts, RunId, RunOptions};
 use crate::plan::PlanFile;
@@ -19,7 +19,7 @@ pub(super) struct Order {
     pub(super) options: RunOptions,
     pub(super) rules: LoadRules,
     /// What becomes of rows that need a certificate and name none.
-    pub(super) certificates: MissingCertificates,
+    pub(super) certificates: CertificateSource,
     pub(super) plan: Option<Planned>,
 }
 
@@ -37,8 +37,8 @@ impl Order {
             (args.job.batch.clone(), options, LoadRules::from(&args.rules), None)
         };
         let certificates = match options.issue {
-            Some(_) => MissingCertificates::Issued,
-            None => MissingCertificates::Refused,
+            Some(_) => CertificateSource::Issued,
+            None => CertificateSource::Given,
         };
         Ok(Self { batch, options, rules, certificates, plan })
     }

@@ -6,7 +6,7 @@ use super::args::{ApplyArgs, BatchArgs};
 use super::failure::{Exit, Failure};
 use super::loading::{LoadRules, load_for_plan};
 use super::printer::Printer;
-use crate::batch::{Loaded, MissingCertificates, sha256_of_file};
+use crate::batch::{CertificateSource, Loaded, sha256_of_file};
 use crate::clock::now_text;
 use crate::ledger::{Loader, Record, RunOptions};
 use crate::plan::{Action, PlanFile, PlannedRow};
@@ -51,7 +51,7 @@ impl Planned {
         &self,
         loader: &Loader<'_>,
         batch: &BatchArgs,
-        certificates: MissingCertificates,
+        certificates: CertificateSource,
         printer: &Printer,
     ) -> Result<Loaded, Failure> {
         let (loaded, wanted_sha256) = load_for_plan(loader, batch, certificates, self.rules(), printer)?;

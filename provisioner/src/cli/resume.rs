@@ -12,7 +12,7 @@ use super::order;
 use super::printer::Printer;
 use super::work::{Certificates, Job};
 use crate::alteration::Alteration;
-use crate::batch::{Discard, LoadOptions, MissingCertificates, load, sha256_of_file};
+use crate::batch::{CertificateSource, Discard, LoadOptions, load, sha256_of_file};
 use crate::desired::GivenKeys;
 use crate::ledger::{Ledger, LedgerLocation, RowFilter, Run};
 use crate::target::Target;
@@ -135,7 +135,7 @@ fn batch_of(
     if needs_keys {
         let options = LoadOptions {
             read: batch_file::ReadOptions { map: run.options.map.clone() },
-            certificates: MissingCertificates::Issued,
+            certificates: CertificateSource::Ignored,
             ..LoadOptions::default()
         };
         keys = load(path, &options, &mut Discard)?.keys;
