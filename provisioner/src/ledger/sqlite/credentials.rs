@@ -46,9 +46,9 @@ pub(super) fn claim(
             added.push(credential);
             continue;
         }
-        match owner(connection, run, credential)? {
+        match owner(connection, credential)? {
             Some(owner) if owner.is(identity) => {}
-            Some(owner) if owner.is_bound => {
+            Some(owner) if owner.is_bound(connection, run)? => {
                 for credential in added {
                     forget(connection, credential)?;
                 }
@@ -68,9 +68,6 @@ struct Owner {
     device: String,
     module: String,
     run: RunId,
-    /// Whether nobody else may have it: in this run, or since it is on a hub. What an earlier run could not
-    /// do binds nobody: the row may have been wrong.
-    is_bound: bool,
 }
 
 impl Owner {
@@ -78,25 +75,35 @@ impl Owner {
         (self.device.as_str(), self.module.as_str()) == key(identity)
     }
 
+    /// Whether nobody else may have it: in this run, or since it is on a hub. What an earlier run could not do
+    /// binds nobody: the row may have been wrong.
+    fn is_bound(&self, connection: &Connection, run: RunId) -> rusqlite::Result<bool> {
+        if self.run == run {
+            return Ok(true);
+        }
+        // `CROSS JOIN` keeps the order: of each run, one row is looked up.
+        connection
+            .prepare_cached(
+                "SELECT EXISTS (
+                     SELECT 1 FROM run CROSS JOIN row ON row.run = run.id
+                     WHERE row.device_id = ?1 AND row.module_id = ?2
+                       AND row.state IN ('done', 'unchanged', 'sent'))",
+            )?
+            .query_row(params![self.device, self.module], |row| row.get(0))
+    }
+
     fn has(self, credential: &Credential) -> Taken {
-        let Self { device, module, run, .. } = self;
+        let Self { device, module, run } = self;
         let owner = if module.is_empty() { device } else { format!("{device}/{module}") };
         Taken { credential: credential.clone(), owner, run }
     }
 }
 
-fn owner(connection: &Connection, run: RunId, credential: &Credential) -> rusqlite::Result<Option<Owner>> {
+fn owner(connection: &Connection, credential: &Credential) -> rusqlite::Result<Option<Owner>> {
     connection
-        .prepare_cached(
-            "SELECT c.device_id, c.module_id, c.run, c.run = ?3 OR EXISTS (
-                 SELECT 1 FROM run JOIN row ON row.run = run.id
-                 WHERE row.device_id = c.device_id AND row.module_id = c.module_id
-                   AND row.state IN ('done', 'unchanged', 'sent'))
-             FROM credential c WHERE c.kind = ?1 AND c.value = ?2",
-        )?
-        .query_row(params![credential.kind().as_str(), credential.value(), run.0], |row| {
-            let (device, module, run) = (row.get(0)?, row.get(1)?, RunId(row.get(2)?));
-            Ok(Owner { device, module, run, is_bound: row.get(3)? })
+        .prepare_cached("SELECT device_id, module_id, run FROM credential WHERE kind = ?1 AND value = ?2")?
+        .query_row(params![credential.kind().as_str(), credential.value()], |row| {
+            Ok(Owner { device: row.get(0)?, module: row.get(1)?, run: RunId(row.get(2)?) })
         })
         .optional()
 }
