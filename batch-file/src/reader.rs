@@ -241,5 +241,5 @@ impl Iterator for BatchReader {
 
 /// So many looks are under way at once in the processor, or nearly.
 pub(crate) const MAX_ROWS_AHEAD: usize = 16;
-/// Rows are far shorter. Where they are not, no more than one is held.
+/// Rows are far shorter. Where they are not, reading ahead ends with the one that goes over it.
 const MAX_BYTES_AHEAD: usize = 64 * 1024;

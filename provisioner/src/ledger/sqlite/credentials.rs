@@ -81,15 +81,7 @@ impl Owner {
         if self.run == run {
             return Ok(true);
         }
-        // `CROSS JOIN` keeps the order: of each run, one row is looked up.
-        connection
-            .prepare_cached(
-                "SELECT EXISTS (
-                     SELECT 1 FROM run CROSS JOIN row ON row.run = run.id
-                     WHERE row.device_id = ?1 AND row.module_id = ?2
-                       AND row.state IN ('done', 'unchanged', 'sent'))",
-            )?
-            .query_row(params![self.device, self.module], |row| row.get(0))
+        connection.prepare_cached(IS_ON_A_HUB)?.query_row(params![self.device, self.module], |row| row.get(0))
     }
 
     fn has(self, credential: &Credential) -> Taken {
@@ -147,4 +139,25 @@ fn remember(
         )?
         .execute(params![credential.kind().as_str(), credential.value(), device, module, run.0])
         .map(drop)
+}
+
+/// `CROSS JOIN` keeps the order: of each run, one row is looked up.
+const IS_ON_A_HUB: &str = "SELECT EXISTS (
+    SELECT 1 FROM run CROSS JOIN row ON row.run = run.id
+    WHERE row.device_id = ?1 AND row.module_id = ?2 AND row.state IN ('done', 'unchanged', 'sent'))";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_look_for_an_owner_reads_all_rows() {
+        let database = Connection::open_in_memory().unwrap();
+        super::super::schema::prepare(&database).unwrap();
+        let mut plan = database.prepare(&format!("EXPLAIN QUERY PLAN {IS_ON_A_HUB}")).unwrap();
+        let steps = plan.query_map(["a", ""], |step| step.get::<_, String>(3)).unwrap();
+        let steps: Vec<String> = steps.map(Result::unwrap).collect();
+        assert!(steps.iter().any(|step| step.starts_with("SEARCH row USING PRIMARY KEY")), "{steps:?}");
+        assert!(!steps.iter().any(|step| step.starts_with("SCAN row")), "{steps:?}");
+    }
 }
