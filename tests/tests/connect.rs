@@ -154,21 +154,22 @@ fn a_certificate_that_was_exchanged_is_noticed_and_its_file_named() -> Result<()
     let line = Line::applied()?;
     let path = line.station.path("pki/issued/certificates.pem");
     let bundle = fs::read_to_string(&path)?;
-    // Certificates of one kind of key have one length, but for a byte or two.
     let certificates: Vec<_> = bundle.split_inclusive("-----END CERTIFICATE-----\n").collect();
-    let twin = certificates[1..]
-        .iter()
-        .find(|other| other.len() == certificates[0].len())
-        .context("two certificates of the same length")?;
-    fs::write(&path, bundle.replacen(certificates[0], twin, 1))?;
+    // The module's is longer by its name: so what comes after it stays where it is.
+    let (pump, module) = (certificates[0], certificates[3]);
+    let offset = bundle.find(module).context("it is in there")?;
+    let exchanged = format!("{pump:\n<length$}", length = module.len());
+    fs::write(&path, bundle.replacen(module, &exchanged, 1))?;
 
     let ended = line.verify(&["--format", "json"])?.expect_code(1)?;
     let verified: Value = serde_json::from_str(&ended.stdout)?;
     let deviation = &verified["deviations"][0];
     assert_eq!(verified["different"], 1, "{verified}");
-    assert_eq!(deviation["certificate"], "pki/issued/certificates.pem#0");
+    assert_eq!(deviation["certificate"], format!("pki/issued/certificates.pem#{offset}"));
     assert!(
-        deviation["exchanged"].as_str().is_some_and(|why| why.starts_with("the certificate in it is for `"))
+        deviation["exchanged"]
+            .as_str()
+            .is_some_and(|why| why.starts_with("the certificate in it is for `pump-1`"))
     );
     let connected = line.connect("all", &[])?.expect_code(1)?;
     assert!(connected.stdout.contains("is not the key of the certificate"), "{}", connected.stdout);
