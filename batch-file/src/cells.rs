@@ -17,8 +17,15 @@ pub struct Cells(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    Csv { header: Arc<Header>, record: Arc<StringRecord> },
+    Csv(Arc<CsvRow>),
     Json { cells: Arc<[Arc<HeaderCell>]>, values: Vec<Value> },
+}
+
+/// A row of a CSV file, and the columns that its cells belong to.
+#[derive(Clone)]
+pub(crate) struct CsvRow {
+    pub(crate) header: Arc<Header>,
+    pub(crate) record: StringRecord,
 }
 
 /// A value as it was written: CSV has texts only, JSON has types.
@@ -29,8 +36,8 @@ pub(crate) enum Cell<'a> {
 }
 
 impl Cells {
-    pub(crate) fn of_csv(header: Arc<Header>, record: Arc<StringRecord>) -> Self {
-        Self(Repr::Csv { header, record })
+    pub(crate) fn of_csv(row: Arc<CsvRow>) -> Self {
+        Self(Repr::Csv(row))
     }
 
     pub(crate) fn of_json(cells: Vec<Arc<HeaderCell>>, values: Vec<Value>) -> Self {
@@ -54,7 +61,7 @@ impl Cells {
     /// columns, since a secret might then come under another column's name.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&HeaderCell, Cell<'_>)> {
         let cells = match &self.0 {
-            Repr::Csv { record, .. } => record.len(),
+            Repr::Csv(row) => row.record.len(),
             Repr::Json { values, .. } => values.len(),
         };
         let headers = if self.headers().len() == cells { self.headers() } else { &[] };
@@ -64,7 +71,7 @@ impl Cells {
     /// Every value, secrets included; more or fewer than there are columns in a row that is broken.
     pub(crate) fn values(&self) -> impl Iterator<Item = Cell<'_>> {
         (0..).map_while(|index| match &self.0 {
-            Repr::Csv { record, .. } => record.get(index).map(Cell::Text),
+            Repr::Csv(row) => row.record.get(index).map(Cell::Text),
             Repr::Json { values, .. } => values.get(index).map(Cell::Json),
         })
     }
@@ -72,14 +79,14 @@ impl Cells {
     /// Pairs of columns of which only one may be filled.
     pub(crate) fn overlaps(&self) -> Cow<'_, [(usize, usize)]> {
         match &self.0 {
-            Repr::Csv { header, .. } => Cow::Borrowed(&header.overlaps),
+            Repr::Csv(row) => Cow::Borrowed(&row.header.overlaps),
             Repr::Json { cells, .. } => Cow::Owned(overlaps(cells)),
         }
     }
 
     pub(crate) fn headers(&self) -> &[Arc<HeaderCell>] {
         match &self.0 {
-            Repr::Csv { header, .. } => &header.cells,
+            Repr::Csv(row) => &row.header.cells,
             Repr::Json { cells, .. } => cells,
         }
     }

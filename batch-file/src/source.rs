@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use csv::StringRecord;
 
-use crate::cells::Cells;
+use crate::cells::{Cells, CsvRow};
 use crate::dialect::{ByteOrderMark, Dialect, FirstLine, Format};
 use crate::header::{Header, MAX_COLUMNS, NameMap};
 use crate::json_lines::JsonRows;
@@ -24,8 +24,8 @@ pub(crate) enum Source {
 pub(crate) struct CsvRows {
     records: Records,
     header: Arc<Header>,
-    /// The records that were read last. Their memory is used again unless somebody keeps the row.
-    recent: VecDeque<Arc<StringRecord>>,
+    /// The rows that were read last. Their memory is used again unless somebody keeps them.
+    recent: VecDeque<Arc<CsvRow>>,
 }
 
 /// A row that is split into cells, as far as that is possible.
@@ -86,9 +86,10 @@ impl Source {
 
 impl CsvRows {
     fn next(&mut self, findings: &mut Findings<'_>) -> io::Result<Option<RawRow>> {
-        let mut record = self.spare();
+        let mut row = self.spare();
+        let record = &mut Arc::make_mut(&mut row).record;
         let found = loop {
-            let Some(found) = self.records.next(Arc::make_mut(&mut record))? else {
+            let Some(found) = self.records.next(record)? else {
                 return Ok(None);
             };
             // Spreadsheets leave rows of delimiters behind.
@@ -103,35 +104,35 @@ impl CsvRows {
                 findings.error(flaw);
                 RawCells::Broken
             }
-            None => self.align(Arc::clone(&record), findings),
+            None => align(Arc::clone(&row), findings),
         };
         if bytes < MAX_KEPT_BYTES {
-            self.recent.push_back(record);
+            self.recent.push_back(row);
         }
         Ok(Some(RawRow { line: found.line, bytes, cells }))
     }
 
-    /// A record to read into: the oldest, if the reader is done with its row.
-    fn spare(&mut self) -> Arc<StringRecord> {
-        let is_full = self.recent.len() >= KEPT_RECORDS;
+    /// A row to read into: the oldest, if the reader is done with it.
+    fn spare(&mut self) -> Arc<CsvRow> {
+        let is_full = self.recent.len() >= KEPT_ROWS;
         let oldest = is_full.then(|| self.recent.pop_front()).flatten();
-        let is_spare = |record: &Arc<_>| Arc::strong_count(record) == 1;
-        oldest.filter(is_spare).unwrap_or_default()
+        let spare = oldest.filter(|row| Arc::strong_count(row) == 1);
+        let new = || CsvRow { header: Arc::clone(&self.header), record: StringRecord::new() };
+        spare.unwrap_or_else(|| Arc::new(new()))
     }
+}
 
-    fn align(&self, record: Arc<StringRecord>, findings: &mut Findings<'_>) -> RawCells {
-        let (own, due) = (record.len(), self.header.cells.len());
-        let cells = Cells::of_csv(Arc::clone(&self.header), record);
-        if own == due {
-            RawCells::Aligned(cells)
-        } else {
-            findings.error(Flaw::new(
-                format!("the row has {own} cells, the header has {due}"),
-                "look for a missing or a needless delimiter; a cell that contains one must be in quotes",
-            ));
-            RawCells::Misaligned(cells)
-        }
+fn align(row: Arc<CsvRow>, findings: &mut Findings<'_>) -> RawCells {
+    let (own, due) = (row.record.len(), row.header.cells.len());
+    let cells = Cells::of_csv(row);
+    if own == due {
+        return RawCells::Aligned(cells);
     }
+    findings.error(Flaw::new(
+        format!("the row has {own} cells, the header has {due}"),
+        "look for a missing or a needless delimiter; a cell that contains one must be in quotes",
+    ));
+    RawCells::Misaligned(cells)
 }
 
 fn next_object(
@@ -223,8 +224,8 @@ fn first_line(lines: &mut Lines, name: &str) -> Result<FirstLine, OpenError> {
 }
 
 /// Those that are read ahead, the one before them, and the one that the caller looks at.
-const KEPT_RECORDS: usize = MAX_ROWS_AHEAD + 2;
-/// The memory of records that are larger is given back.
+const KEPT_ROWS: usize = MAX_ROWS_AHEAD + 2;
+/// The memory of rows that are larger is given back.
 const MAX_KEPT_BYTES: usize = 64 * 1024;
 
 fn io_error(name: &str, source: io::Error) -> OpenError {

@@ -218,6 +218,9 @@ fn value_size(value: &Value) -> usize {
         Value::Null => 0,
         Value::Bool(_) => 4,
         Value::Number(_) => 8,
+        Value::String(text) if text.is_ascii() => {
+            text.bytes().filter(|byte| !byte.is_ascii_control()).count()
+        }
         Value::String(text) => text.chars().filter(|c| !c.is_control()).count(),
         Value::Array(items) => items.iter().map(value_size).sum(),
         Value::Object(object) => section_size(object),
