@@ -79,6 +79,19 @@ impl Sqlite {
     ) -> Result<T, LedgerError> {
         call(&mut self.connection).map_err(|source| database(&self.path, source))
     }
+
+    /// As [`Self::call`], without waiting for the disk: what is written reaches it with the next change that
+    /// does wait, which is at the latest the next request. A failure of power until then (not of this
+    /// process) takes it back, and what was `sent` is asked of the hub again.
+    fn call_ahead_of_disk<T>(
+        &mut self,
+        call: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, LedgerError> {
+        self.call(|connection| schema::wait_for_disk(connection, false))?;
+        let result = self.call(call);
+        self.call(|connection| schema::wait_for_disk(connection, true))?;
+        result
+    }
 }
 
 impl Store for Sqlite {
@@ -103,7 +116,7 @@ impl Store for Sqlite {
     }
 
     fn claim(&mut self, run: RunId) -> Result<Claim, LedgerError> {
-        self.call(|connection| chunks::claim(connection, run))
+        self.call_ahead_of_disk(|connection| chunks::claim(connection, run))
     }
 
     fn count_stations(&mut self, _: RunId) -> Result<NonZeroU32, LedgerError> {
@@ -126,11 +139,11 @@ impl Store for Sqlite {
 
     fn record(&mut self, lease: &Lease, ended: &[Ended], now: &str) -> Result<(), LedgerError> {
         let stint = self.stint;
-        self.call(|connection| rows::record(connection, (lease.run, stint), ended, now))
+        self.call_ahead_of_disk(|connection| rows::record(connection, (lease.run, stint), ended, now))
     }
 
     fn finish_chunk(&mut self, lease: &Lease) -> Result<(), LedgerError> {
-        self.call(|connection| chunks::finish(connection, lease))
+        self.call_ahead_of_disk(|connection| chunks::finish(connection, lease))
     }
 
     fn refuse(&mut self, run: RunId, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError> {

@@ -43,7 +43,10 @@ pub trait Load {
     fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError>;
 }
 
-/// What a ledger does. Every change is on the disk when its call returns, as a whole or not at all.
+/// What a ledger does. Every change is made as a whole or not at all, and outlives this process when its call
+/// returns. It outlives a failure of power too, but for the last things that [`Self::claim`],
+/// [`Self::record`] and [`Self::finish_chunk`] wrote: those are sure with the next [`Self::mark_sent`] or any
+/// other change. Where they are lost, identities are `sent`, and the hub tells what became of them.
 pub trait Store: Send {
     /// Begins a run. Its rows are added to the answer, which is committed as a whole.
     fn load_run(&mut self, facts: &RunFacts<'_>) -> Result<Loader<'_>, LedgerError>;
