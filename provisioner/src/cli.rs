@@ -57,7 +57,7 @@ fn dispatch(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
     let ledger = &cli.ledger()?;
     match &cli.verb {
         Verb::Check(args) => check::run(args, printer),
-        Verb::Plan(args) => block_on(plan::run(args, printer)),
+        Verb::Plan(args) => block_on(plan::run(args, ledger, printer)),
         Verb::Apply(args) => block_on(apply::run(args, ledger, printer)),
         Verb::Resume(args) => block_on(resume::run(args, ledger, printer)),
         Verb::Work(args) => block_on(resume::work(args, ledger, printer)),

@@ -55,12 +55,21 @@ fn requests_and_keys_that_rows_bring_are_looked_at_before_anything_is_sent() -> 
     let apply = station.run("provisioner", ["apply", "batch.csv", "--issue", "pki"])?.expect_code(2)?;
     assert!(apply.stderr.contains("nothing was sent"), "{}", apply.stderr);
 
+    station.write("both.csv", "device_id,csr\npump-1,one.csr\npump-2,two.csr\n")?;
+    let said = "both.csv:3: column csr: `pump-1` has the same public key";
+    let check = station.run("provisioner", ["check", "both.csv"])?.expect_code(2)?;
+    assert!(check.stdout.contains(said), "{}", check.stdout);
+    let plan = station.run("provisioner", ["plan", "both.csv", "--issue", "pki"])?.expect_code(2)?;
+    assert!(plan.stderr.contains(said), "{}", plan.stderr);
+
     station.write("first.csv", "device_id,csr\npump-1,one.csr\n")?;
     station.write("second.csv", "device_id,csr\npump-2,two.csr\n")?;
     station.run("provisioner", ["apply", "first.csv", "--issue", "pki"])?.expect_code(0)?;
     let taken = station.run("provisioner", ["apply", "second.csv", "--issue", "pki"])?.expect_code(2)?;
     let said = "second.csv:2: column csr: this public key belongs to `pump-1` since run 1";
     assert!(taken.stderr.contains(said), "{}", taken.stderr);
+    let plan = station.run("provisioner", ["plan", "second.csv", "--issue", "pki"])?.expect_code(2)?;
+    assert!(plan.stderr.contains(said), "{}", plan.stderr);
     Ok(())
 }
 

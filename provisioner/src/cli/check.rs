@@ -5,11 +5,11 @@ use serde::Serialize;
 
 use super::args::{CheckArgs, Format};
 use super::failure::{Exit, Failure};
-use super::loading::counted;
+use super::loading::{counted, load_temporary};
 use super::printer::Printer;
 use crate::batch::{BatchSink, CertificateSource, LoadOptions, Loaded, load};
 use crate::desired::DesiredIdentity;
-use crate::ledger::{Credential, LedgerError, Taken};
+use crate::ledger::{Credential, CredentialKind, Ledger, LedgerError, Loader, Taken};
 
 #[derive(Serialize)]
 struct Sums<'a> {
@@ -28,7 +28,9 @@ pub(super) fn run(args: &CheckArgs, printer: &Printer) -> Result<Exit, Failure> 
         certificates: CertificateSource::Issued,
         ..LoadOptions::default()
     };
-    let mut problems = Problems { printer, is_begun: false };
+    let mut ledger = Ledger::open_temporary()?;
+    let rows_with_files = load_temporary(&mut ledger, &args.batch.file)?;
+    let mut problems = Problems { printer, is_begun: false, rows_with_files };
     let loaded = load(&args.batch.file, &options, &mut problems)?;
     problems.end(&args.batch.file.display().to_string(), &loaded);
     Ok(if loaded.is_unusable || loaded.bad_rows > 0 { Exit::BadInput } else { Exit::Done })
@@ -38,11 +40,22 @@ pub(super) fn run(args: &CheckArgs, printer: &Printer) -> Result<Exit, Failure> 
 struct Problems<'a> {
     printer: &'a Printer,
     is_begun: bool,
+    /// Rows whose key or serial number is known, to find out when they have it in common.
+    rows_with_files: Loader<'a>,
 }
 
 impl BatchSink for Problems<'_> {
-    fn row(&mut self, _: u64, _: DesiredIdentity, _: &[Credential]) -> Result<Option<Taken>, LedgerError> {
-        Ok(None)
+    fn row(
+        &mut self,
+        line: u64,
+        wanted: DesiredIdentity,
+        credentials: &[Credential],
+    ) -> Result<Option<Taken>, LedgerError> {
+        // Thumbprints are compared as rows are read.
+        match credentials.iter().all(|credential| credential.kind() == CredentialKind::Thumbprint) {
+            true => Ok(None),
+            false => self.rows_with_files.insert(line, &wanted, credentials),
+        }
     }
 
     fn problem(&mut self, problem: Problem) {

@@ -16,13 +16,16 @@ use crate::clock::now_text;
 use crate::desired::DesiredIdentity;
 use crate::issue::find_issued;
 use crate::ledger::{
-    Credential, Ledger, LedgerError, Loader, Operator, RunFacts, RunId, RunOptions, SharedLedger, Taken,
+    Credential, Ledger, LedgerError, LedgerLocation, Loader, Operator, RunFacts, RunId, RunOptions,
+    SharedLedger, Taken,
 };
 use crate::target::{OpenHub, Target};
 
 /// Puts rows into a ledger and says what is wrong with others.
 struct LedgerSink<'a, 'l> {
     loader: &'a Loader<'l>,
+    /// Where it is not the loader's, the ledger that knows whose credentials are.
+    owners: Option<&'a mut Ledger>,
     quarantine: bool,
     printer: &'a Printer,
     /// Over what is wanted, row by row, where somebody wants to know.
@@ -41,6 +44,11 @@ impl BatchSink for LedgerSink<'_, '_> {
         }
         if let Some(hasher) = &mut self.wanted {
             hasher.update(format!("{line}\t{}\t{}\n", wanted.identity, wanted.state.hash()));
+        }
+        if let Some(ledger) = &mut self.owners
+            && let Some(taken) = ledger.first_taken(&wanted.identity, credentials)?
+        {
+            return Ok(Some(taken));
         }
         self.loader.insert(line, &wanted, credentials)
     }
@@ -76,37 +84,39 @@ pub(super) fn load_into(
     rules: LoadRules,
     printer: &Printer,
 ) -> Result<Loaded, Failure> {
-    Ok(load_hashed(loader, args, certificates, rules, None, printer)?.0)
+    let sink = LedgerSink { loader, owners: None, quarantine: rules.quarantine, printer, wanted: None };
+    Ok(load_to(sink, args, certificates, rules)?.0)
 }
 
 /// The same, and answers the SHA-256 over what is wanted of each identity, as upper-case hex: it changes
-/// with the files that rows name, too.
+/// with the files that rows name, too. `owners` is the ledger that knows whose credentials are, where that is
+/// not the loader's own.
 pub(super) fn load_for_plan(
     loader: &Loader<'_>,
+    owners: Option<&mut Ledger>,
     args: &BatchArgs,
     certificates: CertificateSource,
     rules: LoadRules,
     printer: &Printer,
 ) -> Result<(Loaded, String), Failure> {
-    load_hashed(loader, args, certificates, rules, Some(Sha256::new()), printer)
+    let wanted = Some(Sha256::new());
+    let sink = LedgerSink { loader, owners, quarantine: rules.quarantine, printer, wanted };
+    load_to(sink, args, certificates, rules)
 }
 
-fn load_hashed(
-    loader: &Loader<'_>,
+fn load_to(
+    mut sink: LedgerSink<'_, '_>,
     args: &BatchArgs,
     certificates: CertificateSource,
     rules: LoadRules,
-    wanted: Option<Sha256>,
-    printer: &Printer,
 ) -> Result<(Loaded, String), Failure> {
     let options = LoadOptions { read: args.read_options(), certificates, note_files: rules.note_files };
-    let mut sink = LedgerSink { loader, quarantine: rules.quarantine, printer, wanted };
     let loaded = load(&args.file, &options, &mut sink)?;
     if loaded.is_unusable || (loaded.bad_rows > 0 && !rules.skip_bad_rows) {
         return Err(not_clean(&args.file, &loaded));
     }
     for (device, level) in &loaded.levels {
-        loader.set_level(device, *level)?;
+        sink.loader.set_level(device, *level)?;
     }
     let digest = sink.wanted.map(|hasher| upper_hex(&hasher.finalize()));
     Ok((loaded, digest.unwrap_or_default()))
@@ -126,18 +136,22 @@ pub(super) struct Temporary {
 }
 
 impl Temporary {
-    pub(super) fn load(job: &JobArgs, rules: LoadRules, printer: &Printer) -> Result<Self, Failure> {
+    /// See [`load_for_plan`].
+    pub(super) fn load(
+        job: &JobArgs,
+        rules: LoadRules,
+        owners: Option<&mut Ledger>,
+        printer: &Printer,
+    ) -> Result<Self, Failure> {
         let issued = job.issued.folders().map(|(_, issued)| issued);
         let certificates = match issued {
             Some(_) => CertificateSource::Issued,
             None => CertificateSource::Given,
         };
         let mut ledger = Ledger::open_temporary()?;
-        let input = job.batch.file.display().to_string();
-        let (options, by) = (RunOptions::default(), Operator::default());
-        let facts = RunFacts { hub: "", input: &input, started: &now_text(), by: &by, options: &options };
-        let loader = ledger.load_run(&facts)?;
-        let (loaded, wanted_sha256) = load_for_plan(&loader, &job.batch, certificates, rules, printer)?;
+        let loader = load_temporary(&mut ledger, &job.batch.file)?;
+        let (loaded, wanted_sha256) =
+            load_for_plan(&loader, owners, &job.batch, certificates, rules, printer)?;
         let run = loader.commit(&loaded.sha256, loaded.bad_rows)?;
         let issued = issued.filter(|folder| folder.exists());
         let issued = issued.as_deref().map(IssuedList::open).transpose()?;
@@ -152,6 +166,13 @@ impl Temporary {
         let issuing = issuing.unwrap_or_else(|| self.folder.join("issuing.pem"));
         Some(issuing).filter(|path| path.exists()).into_iter().collect()
     }
+}
+
+/// Begins a run that nobody will work on.
+pub(super) fn load_temporary<'l>(ledger: &'l mut Ledger, batch: &Path) -> Result<Loader<'l>, LedgerError> {
+    let input = batch.display().to_string();
+    let (options, by) = (RunOptions::default(), Operator::default());
+    ledger.load_run(&RunFacts { hub: "", input: &input, started: &now_text(), by: &by, options: &options })
 }
 
 /// What a run of the batch is to do, besides what its rows say.
@@ -177,12 +198,22 @@ pub(super) struct Compared {
 }
 
 impl Compared {
-    /// Reads the batch and knocks at the hub's door.
-    pub(super) async fn open(job: &JobArgs, rules: LoadRules, printer: &Printer) -> Result<Self, Failure> {
+    /// Reads the batch and knocks at the hub's door. Rows with a credential that another identity has, as
+    /// the ledger at `owners` knows, are bad.
+    pub(super) async fn open(
+        job: &JobArgs,
+        rules: LoadRules,
+        owners: &LedgerLocation,
+        printer: &Printer,
+    ) -> Result<Self, Failure> {
         let target = Target::resolve(job.target.choice(), ".".as_ref())?;
         printer.note(format_args!("hub: {target}"));
+        let mut owners = match Ledger::open_to_read(owners) {
+            Err(LedgerError::Missing { .. }) => None,
+            opened => Some(opened?),
+        };
         let Temporary { mut ledger, run, loaded, wanted_sha256, issued, .. } =
-            Temporary::load(job, rules, printer)?;
+            Temporary::load(job, rules, owners.as_mut(), printer)?;
         if let Some(list) = &issued {
             find_issued(&mut ledger, run, list)?;
         }

@@ -9,13 +9,17 @@ use super::loading::{Compared, LoadRules, READERS, counted, run_options};
 use super::printer::Printer;
 use super::progress::Progress;
 use crate::clock::now_text;
-use crate::ledger::RunOptions;
+use crate::ledger::{LedgerLocation, RunOptions};
 use crate::plan::file::VERSION;
 use crate::plan::{Action, Header, Plan, PlanWriter, PlannedRow, Planner, Survey};
 
-pub(super) async fn run(args: &PlanArgs, printer: &Printer) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    args: &PlanArgs,
+    ledger: &LedgerLocation,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
     refuse_existing(args.output.as_deref())?;
-    let compared = Compared::open(&args.job, LoadRules::from(&args.rules), printer).await?;
+    let compared = Compared::open(&args.job, LoadRules::from(&args.rules), ledger, printer).await?;
     let mut writer = match &args.output {
         Some(path) => Some(PlanWriter::create(path, &header(args, &compared)?)?),
         None => None,

@@ -54,7 +54,8 @@ impl Planned {
         certificates: CertificateSource,
         printer: &Printer,
     ) -> Result<Loaded, Failure> {
-        let (loaded, wanted_sha256) = load_for_plan(loader, batch, certificates, self.rules(), printer)?;
+        let (loaded, wanted_sha256) =
+            load_for_plan(loader, None, batch, certificates, self.rules(), printer)?;
         if loaded.sha256 != self.plan.header.input_sha256 {
             return Err(self.batch_changed(batch));
         }

@@ -23,7 +23,7 @@ pub(super) async fn run(args: &VerifyArgs, printer: &Printer) -> Result<Exit, Fa
     let target = Target::resolve(args.job.target.choice(), ".".as_ref())?;
     printer.note(format_args!("hub: {target}"));
     let mut batch =
-        Temporary::load(&args.job, LoadRules { note_files: true, ..LoadRules::default() }, printer)?;
+        Temporary::load(&args.job, LoadRules { note_files: true, ..LoadRules::default() }, None, printer)?;
     let exchanged = match &batch.issued {
         Some(list) => recompute_issued(&mut batch.ledger, batch.run, list)?,
         None => Exchanged::new(),

@@ -94,13 +94,16 @@ pub struct Taken {
     pub credential: Credential,
     /// Whose it is: `device` or `device/module`.
     pub owner: String,
-    /// The run that it was first seen in.
-    pub run: RunId,
+    /// The earlier run that it was first seen in; `None` where it stands twice in one batch.
+    pub since: Option<RunId>,
 }
 
 impl fmt::Display for Taken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { credential, owner, run } = self;
-        write!(f, "this {} belongs to `{owner}` since run {run}", credential.kind().as_str())
+        let kind = self.credential.kind().as_str();
+        match self.since {
+            Some(run) => write!(f, "this {kind} belongs to `{}` since run {run}", self.owner),
+            None => write!(f, "`{}` has the same {kind}", self.owner),
+        }
     }
 }

@@ -13,7 +13,7 @@ use postgres::Config;
 use super::store::{Loader, Store};
 use super::{
     Claim, Credential, Ended, Lease, LedgerError, LedgerLocation, LedgerRow, Moment, Operator, Record,
-    RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Totals, VERSION, Verification,
+    RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, VERSION, Verification,
 };
 use crate::desired::DesiredIdentity;
 use connection::Connection;
@@ -157,6 +157,14 @@ impl Store for Postgres {
 
     fn remember(&mut self, run: RunId, owned: &[(IdentityId, Credential)]) -> Result<(), LedgerError> {
         self.connection.call(|client| credentials::remember(client, run, owned))
+    }
+
+    fn first_taken(
+        &mut self,
+        identity: &IdentityId,
+        credentials: &[Credential],
+    ) -> Result<Option<Taken>, LedgerError> {
+        self.connection.call(|client| credentials::first_taken(client, None, identity, credentials))
     }
 
     fn forget_undone(&mut self, run: RunId, undo: RunId) -> Result<(), LedgerError> {

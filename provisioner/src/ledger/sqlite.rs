@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::store::{Loader, Store};
 use super::{
     Claim, Credential, Ended, Lease, LedgerError, LedgerRow, Moment, Operator, Record, RowFilter, Run,
-    RunFacts, RunId, RunState, Seen, Sent, Stint, Totals, VERSION, Verification,
+    RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, VERSION, Verification,
 };
 use crate::desired::DesiredIdentity;
 use loading::SqliteLoader;
@@ -166,6 +166,14 @@ impl Store for Sqlite {
 
     fn remember(&mut self, run: RunId, owned: &[(IdentityId, Credential)]) -> Result<(), LedgerError> {
         self.call(|connection| credentials::remember_all(connection, run, owned))
+    }
+
+    fn first_taken(
+        &mut self,
+        identity: &IdentityId,
+        credentials: &[Credential],
+    ) -> Result<Option<Taken>, LedgerError> {
+        self.call(|connection| credentials::first_taken(connection, identity, credentials))
     }
 
     fn forget_undone(&mut self, run: RunId, undo: RunId) -> Result<(), LedgerError> {

@@ -101,6 +101,13 @@ pub trait Store: Send {
     /// Remembers whose these credentials are.
     fn remember(&mut self, run: RunId, owned: &[(IdentityId, Credential)]) -> Result<(), LedgerError>;
 
+    /// The first of an identity's credentials that is known to be another's on a hub.
+    fn first_taken(
+        &mut self,
+        identity: &IdentityId,
+        credentials: &[Credential],
+    ) -> Result<Option<Taken>, LedgerError>;
+
     /// Forgets what a run remembered of owners that `undo` found gone or has deleted.
     fn forget_undone(&mut self, run: RunId, undo: RunId) -> Result<(), LedgerError>;
 

@@ -6,14 +6,15 @@ use postgres::{Client, Error};
 use super::super::row::key;
 use super::super::{Credential, RunId, Taken};
 
-/// The first of an identity's credentials that is another's: in this run, or on a hub. What an earlier
-/// run could not do binds nobody: the row may have been wrong.
+/// The first of an identity's credentials that is another's: in the run that is being loaded, or on a hub.
+/// What an earlier run could not do binds nobody: the row may have been wrong.
 pub(super) fn first_taken(
     client: &mut Client,
-    run: RunId,
+    loaded: Option<RunId>,
     identity: &IdentityId,
     credentials: &[Credential],
 ) -> Result<Option<Taken>, Error> {
+    let loaded = loaded.map(|run| run.0);
     let (device, module) = key(identity);
     let kinds: Vec<&str> = credentials.iter().map(|credential| credential.kind().as_str()).collect();
     let values: Vec<String> = credentials.iter().map(Credential::value).collect();
@@ -28,14 +29,15 @@ pub(super) fn first_taken(
                    AND "row".state IN ('done', 'unchanged', 'sent')))
            ORDER BY wanted.position LIMIT 1"#,
     )?;
-    let found = client.query_opt(&statement, &[&kinds, &values, &device, &module, &run.0])?;
+    let found = client.query_opt(&statement, &[&kinds, &values, &device, &module, &loaded])?;
     let Some(found) = found else { return Ok(None) };
     let position: i64 = found.try_get(0)?;
     let credential = usize::try_from(position - 1).ok().and_then(|position| credentials.get(position));
     let Some(credential) = credential.cloned() else { return Ok(None) };
     let (device, module): (String, &str) = (found.try_get(1)?, found.try_get(2)?);
     let owner = if module.is_empty() { device } else { format!("{device}/{module}") };
-    Ok(Some(Taken { credential, owner, run: RunId(found.try_get(3)?) }))
+    let since = Some(found.try_get(3)?).filter(|&run| loaded != Some(run)).map(RunId);
+    Ok(Some(Taken { credential, owner, since }))
 }
 
 /// Remembers whose these credentials are.

@@ -164,7 +164,7 @@ impl Loading<'_> {
             return Ok(None);
         }
         let run = self.run;
-        let taken = self.call(|client| credentials::first_taken(client, run, identity, credentials))?;
+        let taken = self.call(|client| credentials::first_taken(client, Some(run), identity, credentials))?;
         if taken.is_some() {
             return Ok(taken);
         }
@@ -173,7 +173,7 @@ impl Loading<'_> {
             let owner = self.owners.get(&(credential.kind().as_str(), credential.value()));
             if let Some(owner) = owner.filter(|owner| *owner != identity) {
                 let (credential, owner) = (credential.clone(), owner.to_string());
-                return Ok(Some(Taken { credential, owner, run: self.run }));
+                return Ok(Some(Taken { credential, owner, since: None }));
             }
         }
         Ok(None)

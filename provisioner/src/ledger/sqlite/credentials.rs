@@ -48,17 +48,34 @@ pub(super) fn claim(
         }
         match owner(connection, credential)? {
             Some(owner) if owner.is(identity) => {}
-            Some(owner) if owner.is_bound(connection, run)? => {
+            Some(owner) if owner.run == run || owner.is_on_a_hub(connection)? => {
                 for credential in added {
                     forget(connection, credential)?;
                 }
-                return Ok(Some(owner.has(credential)));
+                return Ok(Some(owner.has(credential, Some(run))));
             }
             _ => unbound.push(credential),
         }
     }
     for credential in unbound {
         remember(connection, run, identity, credential)?;
+    }
+    Ok(None)
+}
+
+/// The first of an identity's credentials that is known to be another's on a hub.
+pub(super) fn first_taken(
+    connection: &Connection,
+    identity: &IdentityId,
+    credentials: &[Credential],
+) -> rusqlite::Result<Option<Taken>> {
+    for credential in credentials {
+        if let Some(owner) = owner(connection, credential)?
+            && !owner.is(identity)
+            && owner.is_on_a_hub(connection)?
+        {
+            return Ok(Some(owner.has(credential, None)));
+        }
     }
     Ok(None)
 }
@@ -75,19 +92,17 @@ impl Owner {
         (self.device.as_str(), self.module.as_str()) == key(identity)
     }
 
-    /// Whether nobody else may have it: in this run, or since it is on a hub. What an earlier run could not do
-    /// binds nobody: the row may have been wrong.
-    fn is_bound(&self, connection: &Connection, run: RunId) -> rusqlite::Result<bool> {
-        if self.run == run {
-            return Ok(true);
-        }
+    /// Whether nobody else may have it, whatever run it is of. What an earlier run could not do binds nobody:
+    /// the row may have been wrong.
+    fn is_on_a_hub(&self, connection: &Connection) -> rusqlite::Result<bool> {
         connection.prepare_cached(IS_ON_A_HUB)?.query_row(params![self.device, self.module], |row| row.get(0))
     }
 
-    fn has(self, credential: &Credential) -> Taken {
+    /// `loaded` is the run that is being loaded.
+    fn has(self, credential: &Credential, loaded: Option<RunId>) -> Taken {
         let Self { device, module, run } = self;
         let owner = if module.is_empty() { device } else { format!("{device}/{module}") };
-        Taken { credential: credential.clone(), owner, run }
+        Taken { credential: credential.clone(), owner, since: Some(run).filter(|_| loaded != Some(run)) }
     }
 }
 
