@@ -197,7 +197,7 @@ impl Loading<'_> {
             CredentialKind::PublicKey if row.public_key.is_some() => "public_key",
             _ => "certificate",
         };
-        let remedy = "give this identity a certificate of its own, or correct its id";
+        let remedy = "give this identity a key and a certificate of its own, or correct its id";
         problem(self.file, row.line, column, None, taken.to_string(), remedy)
     }
 

@@ -98,7 +98,7 @@ impl Causes {
         }
     }
 
-    /// The causes, the most frequent first.
+    /// The causes, the most frequent first, and last what only follows from another row.
     pub fn sorted(&self) -> Vec<Cause> {
         let cause = |((cause, to_do), (rows, examples)): (&(String, ToDo), &(u64, Vec<String>))| Cause {
             cause: cause.clone(),
@@ -107,7 +107,7 @@ impl Causes {
             examples: examples.clone(),
         };
         let mut causes: Vec<Cause> = self.by_text.iter().map(cause).collect();
-        causes.sort_by_key(|cause| std::cmp::Reverse(cause.rows));
+        causes.sort_by_key(|cause| (cause.to_do == ToDo::Device, std::cmp::Reverse(cause.rows)));
         causes
     }
 }
@@ -213,6 +213,18 @@ mod tests {
         assert_eq!(causes[0].cause, "on the hub already, with another value of `status`");
         assert_eq!((causes[0].rows, causes[0].examples.join(" ")), (4, "c d e".into()));
         assert_eq!((causes[1].cause.as_str(), causes[1].rows), ("the CSR `…` is for `…`", 2));
+    }
+
+    #[test]
+    fn what_follows_from_another_row_comes_after_what_it_follows_from() {
+        let mut causes = Causes::default();
+        for module in ["a/m", "a/n"] {
+            let reason = "nothing was done, because the row of its device `a` is `failed`";
+            causes.add(&row(module, Record::failed(reason)));
+        }
+        causes.add(&row("a", Record::failed("refused")));
+        let rows: Vec<_> = causes.sorted().iter().map(|cause| (cause.rows, cause.to_do)).collect();
+        assert_eq!(rows, [(1, ToDo::CorrectRow), (2, ToDo::Device)]);
     }
 
     #[test]
