@@ -340,8 +340,14 @@ fn a_credential_stays_with_its_first_owner_across_runs(mut ledger: Ledger) {
         owned(&mut ledger, &[("a/m", &["AB"]), ("b", &["CD", "AB"]), ("c", &["CD"]), ("d", &["CD"])]);
     let belongs = format!("this thumbprint belongs to `a/m` since run {first}");
     // The refused row left nothing: CD was still free for `c`.
-    assert_eq!(refused[..3], [None, Some(belongs), None]);
+    assert_eq!(refused[..3], [None, Some(belongs.clone()), None]);
     assert_eq!(refused[3].as_deref(), Some("`c` has the same thumbprint"));
+    // The same without a run; of `c` nothing is on a hub yet.
+    let mut taken = |name: &str, thumbprint: &str| {
+        let credential = Credential::thumbprint(&Sha1Thumbprint::of_der(thumbprint.as_bytes()).into());
+        ledger.first_taken(&identity(name), &[credential]).unwrap().map(|taken| taken.to_string())
+    };
+    assert_eq!([taken("b", "AB"), taken("a/m", "AB"), taken("b", "CD")], [Some(belongs), None, None]);
 }
 
 fn a_row_that_failed_can_be_corrected(mut ledger: Ledger) {
