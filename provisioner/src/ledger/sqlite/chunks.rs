@@ -1,5 +1,7 @@
 //! Giving out chunks. One process has the ledger for itself, so a chunk is its own until it is done.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::chunk::{CHUNK_DEVICES, Chunk, Claim, Lease};
@@ -17,17 +19,49 @@ pub(super) fn begin_work(connection: &mut Connection, run: RunId) -> rusqlite::R
             row.get::<_, bool>(0)
         })?;
     if !is_cut {
-        transaction.execute(
-            "INSERT INTO chunk (run, number, level, first_device, last_device, state)
-             SELECT ?1, row_number() OVER (ORDER BY level, part), level, min(device_id), max(device_id), 'free'
-             FROM (SELECT level, device_id,
-                          (row_number() OVER (PARTITION BY level ORDER BY device_id) - 1) / ?2 AS part
-                   FROM (SELECT DISTINCT level, device_id FROM row WHERE run = ?1))
-             GROUP BY level, part",
-            params![run.0, CHUNK_DEVICES],
-        )?;
+        cut(&transaction, run)?;
     }
     transaction.commit()
+}
+
+/// The devices between two ids, on one level.
+struct Part {
+    level: u32,
+    first: String,
+    last: String,
+    devices: usize,
+}
+
+/// Cuts the devices of a run into chunks, numbered level by level. One look along the rows finds them: SQLite
+/// would hold all devices in memory to number them.
+fn cut(connection: &Connection, run: RunId) -> rusqlite::Result<()> {
+    let mut devices = connection.prepare(
+        "SELECT device_id, max(level) FROM row WHERE run = ?1 GROUP BY device_id ORDER BY device_id",
+    )?;
+    let mut devices = devices.query([run.0])?;
+    let mut parts: Vec<Part> = Vec::new();
+    // By level, the part that is not full yet.
+    let mut open: BTreeMap<u32, Part> = BTreeMap::new();
+    while let Some(row) = devices.next()? {
+        let (device, level): (String, u32) = (row.get(0)?, row.get(1)?);
+        let part = match open.remove(&level) {
+            Some(part) => Part { last: device, devices: part.devices + 1, ..part },
+            None => Part { level, first: device.clone(), last: device, devices: 1 },
+        };
+        match part.devices >= CHUNK_DEVICES {
+            true => parts.push(part),
+            false => drop(open.insert(level, part)),
+        }
+    }
+    parts.extend(open.into_values());
+    parts.sort_by_key(|part| part.level);
+    let mut insert = connection.prepare(
+        "INSERT INTO chunk (run, number, level, first_device, last_device, state) VALUES (?1, ?2, ?3, ?4, ?5, 'free')",
+    )?;
+    for (number, part) in (1..).zip(&parts) {
+        insert.execute(params![run.0, number, part.level, part.first, part.last])?;
+    }
+    Ok(())
 }
 
 pub(super) fn claim(connection: &mut Connection, run: RunId) -> rusqlite::Result<Claim> {
