@@ -2,6 +2,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "in a test a panic is a failure")]
 
+use std::net::TcpListener;
 use std::process::Stdio;
 
 use anyhow::{Result, ensure};
@@ -211,6 +212,24 @@ fn certificates_are_rotated_in_two_steps_and_the_old_ones_go_only_when_the_new_o
     ensure!(again.stdout.contains("3 unchanged"), "{again:?}");
     let revert = station.provision(&hub, ["rotate", "renewed/issued.csv", "--revert"])?.expect_code(1)?;
     ensure!(revert.stdout.contains("the unit is locked out"), "{revert:?}");
+    Ok(())
+}
+
+#[test]
+fn a_rotation_that_was_cut_off_goes_on_where_devices_find_the_hub_elsewhere() -> Result<()> {
+    let (station, hub) = renewed()?;
+    station.provision(&hub, ["rotate", "renewed/issued.csv"])?.expect_code(0)?;
+    // It takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let address = silent.local_addr()?.to_string();
+    let mut finish = station.provisioner(&hub)?;
+    finish.args(["rotate", "renewed/issued.csv", "--finish", "--mqtt", &address]);
+    let mut finish = finish.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let _connection = silent.accept()?;
+    finish.kill()?;
+    finish.wait()?;
+    let resumed = station.provision(&hub, ["resume", "--mqtt", hub.mqtt()?])?.expect_code(0)?;
+    ensure!(resumed.stdout.contains("3 updated"), "{resumed:?}");
     Ok(())
 }
 

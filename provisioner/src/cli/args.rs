@@ -302,6 +302,10 @@ pub(super) struct ShareArgs {
     /// Where the run's batch file is now. It must be unchanged.
     #[arg(long, value_name = "FILE")]
     pub(super) batch: Option<PathBuf>,
+    /// Where the hub listens for devices, for a `rotate --finish`; its certificate must be for the hub's
+    /// name all the same. [default: port 8883 of the hub]
+    #[arg(long, value_name = "HOST:PORT", value_parser = verify::parse_address)]
+    pub(super) mqtt: Option<(String, u16)>,
     #[command(flatten)]
     pub(super) work: WorkArgs,
     #[command(flatten)]

@@ -83,7 +83,7 @@ impl Opened {
             return Err(error.into());
         }
         let keys = Arc::new(keys);
-        let proof = match alter::proof_of(&run.options, batch.as_deref(), &hub, None) {
+        let proof = match alter::proof_of(&run.options, batch.as_deref(), &hub, args.mqtt.clone()) {
             Ok(proof) => proof,
             Err(failure) => {
                 hub.close().await;
