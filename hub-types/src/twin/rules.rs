@@ -218,6 +218,7 @@ fn value_size(value: &Value) -> usize {
         Value::Null => 0,
         Value::Bool(_) => 4,
         Value::Number(_) => 8,
+        // Nearly all texts, and their characters need not be decoded.
         Value::String(text) if text.is_ascii() => {
             text.bytes().filter(|byte| !byte.is_ascii_control()).count()
         }

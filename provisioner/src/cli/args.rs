@@ -64,9 +64,9 @@ impl Cli {
 pub(super) enum Verb {
     /// Is the batch clean? Every problem at once; no hub is needed.
     Check(CheckArgs),
-    /// What would change on the hub, and how long it would take at its tier? Writes nothing.
+    /// What would change on the hub, and how long it would take at its tier? Nothing is changed there.
     ///
-    /// Exits with 1 when rows are in conflict or can't succeed.
+    /// A row whose thumbprint, key or serial number is another identity's, as the ledger knows, is bad. Exits with 1 when rows are in conflict or can't succeed.
     #[command(after_help = "Example: provisioner plan work-order.csv --issue pki --tier S1 --units 2")]
     Plan(PlanArgs),
     /// Create the batch's identities and twins on the hub, then verify them.

@@ -24,7 +24,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects, without a second try: what is wrong with the access is said at once.
+    /// Connects. What is wrong with the access is said at once; a database that does not answer is tried for a
+    /// while.
     pub(super) fn open(access: Config, name: String) -> Result<Self, LedgerError> {
         let database = |source: Box<dyn std::error::Error + Send + Sync>| LedgerError::Database {
             ledger: name.clone(),
@@ -37,7 +38,7 @@ impl Connection {
         access.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE).keepalives_retries(3);
         // A station may start while the database restarts; one that is not there at all is soon told.
         let first = policy().with_max_times(FIRST_RETRIES);
-        let client = blocking(|| (|| connect(&access, &tls)).retry(first).when(may_pass).call());
+        let client = blocking(|| (|| connect(&access, &tls)).retry(first).when(may_pass).notify(say).call());
         let client = client.map_err(|error| database(error.into()))?;
         Ok(Self { access, name, tls, client: Some(client) })
     }
@@ -53,15 +54,8 @@ impl Connection {
         &mut self,
         mut call: impl FnMut(&mut Client) -> Result<T, Error>,
     ) -> Result<T, LedgerError> {
-        let made = blocking(|| {
-            (|| self.call_once(&mut call))
-                .retry(policy())
-                .when(may_pass)
-                .notify(|error, delay| {
-                    tracing::warn!(error = %crate::causes::with_causes(error), ?delay, "the ledger is away");
-                })
-                .call()
-        });
+        let made =
+            blocking(|| (|| self.call_once(&mut call)).retry(policy()).when(may_pass).notify(say).call());
         made.map_err(|error| self.error(error))
     }
 
@@ -92,6 +86,11 @@ impl Drop for Connection {
     fn drop(&mut self) {
         blocking(|| drop(self.client.take()));
     }
+}
+
+/// Says that a call will be made again.
+fn say(error: &Error, delay: Duration) {
+    tracing::warn!(error = %crate::causes::with_causes(error), ?delay, "the ledger is away");
 }
 
 fn connect(access: &Config, tls: &ClientConfig) -> Result<Client, Error> {
