@@ -162,7 +162,7 @@ fn policy() -> ExponentialBuilder {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Some twenty seconds in all.
+/// Some thirty seconds in all.
 const FIRST_RETRIES: usize = 9;
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// With delays of up to five seconds: some ten minutes in all.
