@@ -1,9 +1,10 @@
 //! Plan files: a plan written down, to be carried out later as it is or not at all.
 //!
-//! A plan file is JSON Lines: a [`Header`], one [`PlannedRow`] for each row of the batch, and a
-//! `Trailer` with the SHA-256 of everything before it, so that a file that was edited or cut off is
-//! noticed. That is no signature: whoever can write the file can make a new one. It holds no secret;
-//! symmetric keys come from the batch when the plan is carried out.
+//! A plan file is JSON Lines: a [`Header`], one [`PlannedRow`] for each row of the batch, their `Sum`,
+//! and a last line with the SHA-256 of everything before it, which has one spelling only: no byte of a
+//! file can be changed, added or lost without notice. That is no signature: whoever can write the file
+//! can make a new one. It holds no secret; symmetric keys come from the batch when the plan is carried
+//! out.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -42,14 +43,17 @@ pub struct Header {
     pub skip_bad_rows: bool,
 }
 
-/// What a plan file ends with.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Trailer {
+/// What comes after the rows.
+#[derive(Debug, Serialize)]
+struct Sum<'a> {
     rows: u64,
-    #[serde(default, skip_deserializing)]
-    sum: Option<Plan>,
-    /// Of all bytes before this line, as upper-case hex.
-    sha256: String,
+    sum: &'a Plan,
+}
+
+/// The last line: what seals a file whose other lines have this SHA-256, as upper-case hex.
+#[derive(Debug, Serialize)]
+struct Seal<'a> {
+    sha256: &'a str,
 }
 
 /// Why a plan file can't be used.
@@ -112,8 +116,9 @@ impl PlanWriter {
 
     /// Ends the file, brings it to the disk and gives it its name, which must be free.
     pub fn finish(mut self, sum: &Plan) -> Result<(), PlanFileError> {
+        self.line(&Sum { rows: self.rows, sum })?;
         let sha256 = upper_hex(&self.hasher.clone().finalize());
-        self.line(&Trailer { rows: self.rows, sum: Some(sum.clone()), sha256 })?;
+        self.line(&Seal { sha256: &sha256 })?;
         let Self { path, file, .. } = self;
         let keep = || {
             let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
@@ -124,12 +129,17 @@ impl PlanWriter {
     }
 
     fn line(&mut self, value: &impl Serialize) -> Result<(), PlanFileError> {
-        // Documents of strings, numbers and maps with text keys always serialise.
-        let mut line = serde_json::to_vec(value).unwrap_or_default();
-        line.push(b'\n');
+        let line = line(value);
         self.hasher.update(&line);
         self.file.write_all(&line).map_err(|source| PlanFileError::Io { path: self.path.clone(), source })
     }
+}
+
+fn line(value: &impl Serialize) -> Vec<u8> {
+    // Documents of strings, numbers and maps with text keys always serialise.
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line
 }
 
 /// A plan file that was read to its end and found to be whole.
@@ -140,7 +150,7 @@ pub struct PlanFile {
     pub header: Header,
     /// How many rows it has.
     pub rows: u64,
-    /// What names this plan: the SHA-256 of all but its last line, as upper-case hex.
+    /// What names this plan: the SHA-256 of all before its last line, as upper-case hex.
     pub sha256: String,
 }
 
@@ -155,24 +165,25 @@ impl PlanFile {
     /// Reads a file from its first line to its last and makes sure that it is as it was written.
     pub fn open(path: &Path) -> Result<Self, PlanFileError> {
         let mut lines = Lines::open(path)?;
-        let mut before = lines.hasher.clone();
         let version: Version = lines.next_as()?.ok_or_else(|| lines.altered("it is empty"))?;
         if version.provisioner_plan != u64::from(VERSION) {
             return Err(PlanFileError::Version { path: path.to_owned(), found: version.provisioner_plan });
         }
         let header = lines.parse(&lines.line)?;
         let mut rows = 0;
-        let trailer = loop {
-            before.clone_from(&lines.hasher);
+        let counted = loop {
             match lines.next_as::<Line>()? {
-                None => return Err(lines.altered("the file is cut off")),
+                None => return Err(lines.altered(CUT_OFF)),
                 Some(Line::Row(_)) => rows += 1,
-                Some(Line::Trailer(trailer)) => break trailer,
+                Some(Line::Sum { rows }) => break rows,
             }
         };
-        let sha256 = upper_hex(&before.finalize());
-        if trailer.sha256 != sha256 || trailer.rows != rows {
-            return Err(lines.altered("the lines before it are not those that it was written after"));
+        let sha256 = upper_hex(&lines.hasher.clone().finalize());
+        if !lines.next()? {
+            return Err(lines.altered(CUT_OFF));
+        }
+        if lines.line != line(&Seal { sha256: &sha256 }) || counted != rows {
+            return Err(lines.altered("it does not fit the lines before it"));
         }
         if lines.next()? {
             return Err(lines.altered("it comes after the end of the plan"));
@@ -188,9 +199,10 @@ impl PlanFile {
         let mut lines = Lines::open(&self.path)?;
         lines.next()?;
         for _ in 0..self.rows {
-            let row = lines.next_as()?.ok_or_else(|| lines.altered("the file is cut off"))?;
+            let row = lines.next_as()?.ok_or_else(|| lines.altered(CUT_OFF))?;
             tell(row)?;
         }
+        lines.next()?;
         match upper_hex(&lines.hasher.finalize()) == self.sha256 {
             true => Ok(()),
             false => Err(PlanFileError::Altered {
@@ -211,7 +223,9 @@ struct Version {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
-    Trailer(Trailer),
+    Sum {
+        rows: u64,
+    },
     /// Read in full when the plan is known to be whole.
     Row(IgnoredAny),
 }
@@ -262,11 +276,12 @@ impl Lines {
 }
 
 /// The version of the format.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// What every plan file begins with, whatever its version.
 const MAGIC: &[u8] = b"{\"provisioner_plan\":";
 /// A row with both sections of a twin as large as they can be, twice, and escapes, is far shorter.
 const MAX_LINE: u64 = 1 << 22;
+const CUT_OFF: &str = "the file is cut off";
 
 #[cfg(test)]
 mod tests {
@@ -345,8 +360,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = written(folder.path(), 1);
         let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.replacen("plan\":1", "plan\":2", 1)).unwrap();
-        assert!(matches!(PlanFile::open(&path), Err(PlanFileError::Version { found: 2, .. })));
+        std::fs::write(&path, text.replacen("plan\":2", "plan\":1", 1)).unwrap();
+        assert!(matches!(PlanFile::open(&path), Err(PlanFileError::Version { found: 1, .. })));
     }
 
     proptest! {
@@ -363,9 +378,7 @@ mod tests {
                 1 => bytes.insert(at, byte),
                 _ => bytes.truncate(at),
             }
-            // The trailer is not covered by its own hash: what counts there is the hash and the count.
-            let trailer = before.len() - before[..before.len() - 1].iter().rev().position(|b| *b == b'\n').unwrap();
-            prop_assume!(bytes != before && (at < trailer || kind == 2));
+            prop_assume!(bytes != before);
             std::fs::write(&path, &bytes).unwrap();
             prop_assert!(PlanFile::open(&path).is_err());
         }
