@@ -20,9 +20,11 @@ use crate::ledger::{Chunk, Effect, Ended, LedgerRow, Record, RowState, RunState,
 use crate::lifecycle::Event;
 use crate::standing::Etags;
 pub use check::Check;
+pub use preview::{Forecast, Preview};
 pub use proof::{Proof, Unproven, by_connecting};
 
 mod check;
+mod preview;
 mod proof;
 #[cfg(test)]
 mod tests;

@@ -92,6 +92,11 @@ impl Alteration {
         matches!(self, Self::Undo { .. })
     }
 
+    /// Whether it must be shown that devices are let in with their new certificates.
+    pub fn needs_proof(&self) -> bool {
+        *self == Self::DropOldThumbprint { unproven: false }
+    }
+
     /// Whose twin tells how an identity stands. A module has no status of its own: it is its device's.
     pub fn subject(&self, identity: &IdentityId) -> IdentityId {
         match self {

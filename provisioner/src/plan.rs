@@ -102,6 +102,8 @@ pub enum Action {
     Conflict,
     /// It would be created.
     Create,
+    /// It would be deleted: by a `retire` or an `undo`, never by an `apply`.
+    Delete,
     /// Nothing: it is there as the batch wants it.
     Keep,
     /// Nothing: it can't succeed.
@@ -116,6 +118,7 @@ impl Action {
         match self {
             Self::Conflict => "conflict",
             Self::Create => "create",
+            Self::Delete => "delete",
             Self::Keep => "keep",
             Self::Refuse => "refuse",
             Self::Update => "update",

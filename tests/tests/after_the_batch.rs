@@ -108,6 +108,48 @@ fn units_are_retired_in_two_steps() -> Result<()> {
 }
 
 #[test]
+fn a_dry_run_tells_what_would_be_done_and_writes_nothing() -> Result<()> {
+    let (station, hub) = provisioned(&devices_with_modules(5))?;
+    hub.patch_twin("dev-00003/modules/m1", r#"{"tags":{"owner":"QA"}}"#)?;
+    station.write("scrapped.csv", "device_id,module_id\ndev-00001,\ndev-00001,m1\nnever-made,\n")?;
+    let writes = || -> Result<u64> { Ok(hub.requests()?.iter().map(|request| request.writes()).sum()) };
+    let before = writes()?;
+
+    let undo = station.provision(&hub, ["undo", "1", "--dry-run"])?.expect_code(1)?;
+    ensure!(undo.stdout.contains("dev-00003: conflict: its module `m1` stays"), "{undo:?}");
+    ensure!(undo.stdout.contains("dev-00003/m1: conflict: it was changed since run 1"), "{undo:?}");
+    let sum =
+        "0 to change, 13 to delete, 0 to keep, 2 in conflict, 0 refused; a dry run: nothing was written";
+    ensure!(undo.stdout.lines().last() == Some(sum), "{undo:?}");
+
+    let retire = ["retire", "scrapped.csv", "--dry-run", "--format", "json"];
+    let retire = station.provision(&hub, retire)?.expect_code(1)?;
+    let told: Value = serde_json::from_str(&retire.stdout)?;
+    let (device, missing) = (&told["rows"][0], &told["rows"][1]);
+    ensure!(device["identity"] == "dev-00001" && device["action"] == "update", "{told}");
+    ensure!(missing["reason"] == "it is not on the hub" && missing["line"] == 4, "{told}");
+    ensure!(
+        told["update"] == 1 && told["keep"] == 1 && told["conflict"] == 1,
+        "a module goes with its device: {told}"
+    );
+    let deletion = ["retire", "scrapped.csv", "--delete", "--dry-run", "--format", "csv"];
+    let deletion = station.provision(&hub, deletion)?.expect_code(1)?;
+    ensure!(
+        deletion.stdout.contains("2,dev-00001,conflict,,\"it is enabled: disable it first"),
+        "{deletion:?}"
+    );
+
+    ensure!(writes()? == before, "a dry run has written");
+    let runs = station.run("provisioner", ["runs", "--format", "json"])?.expect_code(0)?;
+    let runs: Value = serde_json::from_str(&runs.stdout)?;
+    ensure!(runs.as_array().is_some_and(|runs| runs.len() == 1), "{runs}");
+    // It was told the truth.
+    let undone = station.provision(&hub, ["undo", "1"])?.expect_code(1)?;
+    ensure!(undone.stdout.contains("13 deleted + 0 unchanged + 2 conflict"), "{undone:?}");
+    Ok(())
+}
+
+#[test]
 fn another_board_under_the_same_id_is_not_retired() -> Result<()> {
     let batch = |byte: &str| format!("device_id,primary_thumbprint\npump,{}\n", byte.repeat(32));
     let (station, hub) = provisioned(&batch("AB"))?;
@@ -208,6 +250,9 @@ fn certificates_are_rotated_in_two_steps_and_the_old_ones_go_only_when_the_new_o
         hub.requests()?.into_iter().filter(|one| one.operation() == "DeviceGetTwin").collect();
     ensure!(connected.len() == 3, "{} connected", connected.len());
     // There is nothing left to do, and no way back but another rotation.
+    let dry = station.provision(&hub, [&finish[..], &["--dry-run"]].concat())?.expect_code(0)?;
+    ensure!(dry.stdout.starts_with("0 to change, 0 to delete, 3 to keep"), "{dry:?}");
+    ensure!(dry.stderr.contains("does not try whether units are let in"), "{dry:?}");
     let again = station.provision(&hub, finish)?.expect_code(0)?;
     ensure!(again.stdout.contains("3 unchanged"), "{again:?}");
     let revert = station.provision(&hub, ["rotate", "renewed/issued.csv", "--revert"])?.expect_code(1)?;

@@ -15,6 +15,7 @@ use crate::crew::tests::crew;
 use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState};
 use crate::ledger::{Ledger, Operator, RowFilter, RunFacts, RunId, RunOptions, SharedLedger, Totals};
 use crate::model_hub::{Fate, ModelHub, Modules};
+use crate::plan::{Action, PlannedRow};
 
 /// Two devices with modules and one without.
 const NAMES: [&str; 6] = ["a", "a/x", "a/y", "b", "b/x", "c"];
@@ -229,12 +230,145 @@ async fn an_old_thumbprint_goes_only_where_the_new_one_is_proven() {
     assert_eq!(totals, Totals { rows: 3, updated: 1, conflict: 2, ..Totals::default() });
 }
 
+/// Something that somebody does to the hub after the batch.
+#[derive(Debug, Clone, Copy)]
+enum Meddling {
+    WriteTwin,
+    Delete,
+    Disable,
+    AddModule,
+    AddThumbprint,
+}
+
+impl Factory {
+    async fn meddle(&self, name: &str, meddling: Meddling) {
+        let device = identity(name).device().to_string();
+        match meddling {
+            Meddling::WriteTwin if self.names().iter().any(|there| there == name) => {
+                self.write_twin(name).await;
+            }
+            Meddling::WriteTwin => {}
+            // What is gone already, or has no place any more, is none of this test's business.
+            Meddling::Delete => drop(self.hub.delete(&identity(name), None).await),
+            Meddling::Disable => {
+                self.run(disable(), &named(&[&device])).await;
+            }
+            Meddling::AddThumbprint => {
+                self.run(Alteration::AddThumbprint, &[wanted(name, "BB", Some("AA"))]).await;
+            }
+            Meddling::AddModule => {
+                let module = wanted(&format!("{device}/new"), "CC", None);
+                let spec = module.module_spec(&GivenKeys::new()).unwrap();
+                drop(self.hub.put_module(&module.identity, &spec, None).await);
+            }
+        }
+    }
+
+    async fn run(&self, alteration: Alteration, rows: &[DesiredIdentity]) -> RunId {
+        let run = self.load(Some(alteration.clone()), rows);
+        assert_eq!(self.alter(&alteration, run).run().await.unwrap(), RunState::Finished);
+        run
+    }
+
+    /// What would be done with each identity, and why not.
+    async fn foresee(
+        &self,
+        alteration: &Alteration,
+        rows: Vec<LedgerRow>,
+    ) -> Vec<(String, Action, Option<String>)> {
+        let preview = Preview::new(self.hub.clone(), alteration.clone(), Arc::new(|_| {}));
+        let (calls, mut foreseen) = (*self.hub.changing_calls.lock().unwrap(), Vec::new());
+        let tell = |row: PlannedRow| {
+            foreseen.push((row.identity, row.action, row.reason));
+            Ok::<_, RunError>(())
+        };
+        let forecast = preview.each(rows.into_iter().map(Ok), tell).await.unwrap();
+        let left_alone = |action| matches!(action, Action::Conflict | Action::Refuse);
+        assert_eq!(forecast.all_well(), !foreseen.iter().any(|(_, action, _)| left_alone(*action)));
+        assert_eq!(*self.hub.changing_calls.lock().unwrap(), calls, "nothing was written");
+        foreseen
+    }
+
+    /// What a run did with each identity, and why not.
+    fn done(&self, run: RunId) -> Vec<(String, Action, Option<String>)> {
+        let done = |row: LedgerRow| {
+            let action = match (row.record.state, row.record.effect) {
+                (RowState::Done, Some(Effect::Deleted)) => Action::Delete,
+                (RowState::Done, Some(Effect::Updated)) => Action::Update,
+                (RowState::Unchanged, _) => Action::Keep,
+                (RowState::Conflict, _) => Action::Conflict,
+                other => panic!("{}: {other:?}", row.wanted.identity),
+            };
+            (row.wanted.identity.to_string(), action, row.record.error)
+        };
+        self.rows(run).into_iter().map(done).collect()
+    }
+
+    fn rows(&self, run: RunId) -> Vec<LedgerRow> {
+        self.ledger.lock().rows(run, RowFilter::All).collect::<Result<_, _>>().unwrap()
+    }
+}
+
+fn meddling() -> impl Strategy<Value = (usize, Meddling)> {
+    let what = prop_oneof![
+        Just(Meddling::WriteTwin),
+        Just(Meddling::Delete),
+        Just(Meddling::Disable),
+        Just(Meddling::AddModule),
+        Just(Meddling::AddThumbprint)
+    ];
+    (0..NAMES.len(), what)
+}
+
 fn fate() -> impl Strategy<Value = Fate> {
     prop_oneof![Just(Fate::Answered), Just(Fate::LostAfterEffect), Just(Fate::LostBeforeEffect)]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
+    /// Whatever became of the units since their batch, a preview tells what will be done with each row.
+    #[test]
+    fn what_a_preview_foretells_is_what_is_done(
+        modules in prop_oneof![Just(Modules::InBulk), Just(Modules::OneByOne)],
+        meddling in proptest::collection::vec(meddling(), 0..5),
+        names in proptest::sample::subsequence(NAMES.to_vec(), 1..=NAMES.len()),
+        which in 0..6,
+    ) {
+        let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let factory = Factory::new(modules);
+            let provisioned = factory.provision().await;
+            for (place, meddling) in meddling {
+                factory.meddle(NAMES[place], meddling).await;
+            }
+            let alteration = match which {
+                0 => Alteration::AddThumbprint,
+                1 => Alteration::Delete,
+                2 => disable(),
+                3 => Alteration::DropNewThumbprint,
+                4 => Alteration::DropOldThumbprint { unproven: true },
+                _ => Alteration::Undo { run: provisioned },
+            };
+            let wanted: Vec<_> = match alteration {
+                Alteration::Delete | Alteration::Disable { .. } => named(&names),
+                Alteration::Undo { .. } => Vec::new(),
+                _ => names.iter().map(|name| wanted(name, "BB", Some("AA"))).collect(),
+            };
+            let rows = match alteration {
+                Alteration::Undo { .. } => {
+                    factory.rows(provisioned).into_iter().filter_map(LedgerRow::to_undo).collect()
+                }
+                _ => {
+                    let batch = factory.load(Some(alteration.clone()), &wanted);
+                    factory.rows(batch)
+                }
+            };
+            let foreseen = factory.foresee(&alteration, rows).await;
+            let run = factory.run(alteration, &wanted).await;
+            assert_eq!(foreseen, factory.done(run));
+        });
+    }
+
     /// An undo is cut off at any moment and resumed, over and over.
     #[test]
     fn whatever_is_lost_and_wherever_it_is_cut_off_an_undo_takes_all_back(

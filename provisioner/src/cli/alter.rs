@@ -7,8 +7,9 @@ use batch_file::ReadOptions;
 use cert_tool::IssuedList;
 
 use super::args::{BatchArgs, RetireArgs, RotateArgs, TargetArgs, UndoArgs, WorkArgs};
+use super::dry_run;
 use super::failure::{Exit, Failure};
-use super::loading::{LoadRules, counted};
+use super::loading::{LoadRules, counted, load_for_plan, load_temporary, open_owners};
 use super::order::Order;
 use super::printer::Printer;
 use super::resume::target_of;
@@ -19,7 +20,9 @@ use crate::batch::{CertificateSource, Discard, LoadOptions, load};
 use crate::clock::now_text;
 use crate::connect::{CredentialSource, default_concurrency};
 use crate::issue::find_issued;
-use crate::ledger::{Ledger, LedgerLocation, Operator, Run, RunFacts, RunId, RunOptions};
+use crate::ledger::{
+    Ledger, LedgerLocation, LedgerRow, Operator, RowFilter, Run, RunFacts, RunId, RunOptions, Totals,
+};
 use crate::target::{OpenHub, Target};
 
 pub(super) async fn retire(
@@ -34,12 +37,13 @@ pub(super) async fn retire(
         // Whoever retires a unit need not know its certificate.
         certificates: CertificateSource::Ignored,
         skip_bad_rows: args.skip_bad_rows,
+        dry_run: args.preview.dry_run,
         verify: !args.no_verify,
         mqtt: None,
         args: &args.work,
         target: &args.target,
     };
-    work.carry_out(location, printer).await
+    work.begin(location, printer).await
 }
 
 pub(super) async fn rotate(
@@ -57,12 +61,13 @@ pub(super) async fn rotate(
         },
         issue,
         skip_bad_rows: args.skip_bad_rows,
+        dry_run: args.preview.dry_run,
         verify: !args.no_verify,
         mqtt: args.mqtt.clone(),
         args: &args.work,
         target: &args.job.target,
     };
-    work.carry_out(location, printer).await
+    work.begin(location, printer).await
 }
 
 /// What is to be done with a batch of identities that are there.
@@ -73,6 +78,7 @@ struct AlterBatch<'a> {
     issue: Option<(PathBuf, PathBuf)>,
     certificates: CertificateSource,
     skip_bad_rows: bool,
+    dry_run: bool,
     verify: bool,
     /// Where the hub listens for devices, where that is not its usual port.
     mqtt: Option<(String, u16)>,
@@ -81,19 +87,54 @@ struct AlterBatch<'a> {
 }
 
 impl AlterBatch<'_> {
-    async fn carry_out(self, location: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
+    async fn begin(self, location: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
         let target = Target::resolve(self.target.choice(), ".".as_ref())?;
         printer.note(format_args!("hub: {target}"));
-        let options = RunOptions {
+        match self.dry_run {
+            true => self.preview(target, location, printer).await,
+            false => self.carry_out(target, location, printer).await,
+        }
+    }
+
+    fn options(&self) -> RunOptions {
+        RunOptions {
             alteration: Some(self.alteration.clone()),
             issue: self.issue.clone(),
             map: self.batch.map.clone(),
             ..RunOptions::default()
-        };
+        }
+    }
+
+    fn rules(&self) -> LoadRules {
+        LoadRules { skip_bad_rows: self.skip_bad_rows, ..LoadRules::default() }
+    }
+
+    async fn preview(
+        self,
+        target: Target,
+        location: &LedgerLocation,
+        printer: &Printer,
+    ) -> Result<Exit, Failure> {
+        let (mut owners, mut ledger) = (open_owners(location)?, Ledger::open_temporary()?);
+        let loader = load_temporary(&mut ledger, &self.batch.file)?;
+        let (owners, rules) = (owners.as_mut(), self.rules());
+        let (loaded, _) = load_for_plan(&loader, owners, self.batch, self.certificates, rules, printer)?;
+        let run = loader.commit(&loaded.sha256, loaded.bad_rows)?;
+        note_issued(&self.options(), &mut ledger, run)?;
+        let rows = ledger.rows(run, RowFilter::All);
+        dry_run::show(target, self.alteration, rows, loaded.rows(), printer).await
+    }
+
+    async fn carry_out(
+        self,
+        target: Target,
+        location: &LedgerLocation,
+        printer: &Printer,
+    ) -> Result<Exit, Failure> {
         let order = Order {
             batch: self.batch.clone(),
-            options,
-            rules: LoadRules { skip_bad_rows: self.skip_bad_rows, ..LoadRules::default() },
+            options: self.options(),
+            rules: self.rules(),
             certificates: self.certificates,
             plan: None,
         };
@@ -155,13 +196,24 @@ pub(super) async fn undo(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let target = Target::resolve(args.target.choice(), ".".as_ref())?;
-    let mut ledger = Ledger::open(location)?;
+    let mut ledger = match args.preview.dry_run {
+        true => Ledger::open_to_read(location)?,
+        false => Ledger::open(location)?,
+    };
     let undone = ledger.run(Some(args.run))?;
     let target = target_of(&undone, target)?;
     printer.note(format_args!("hub: {target}"));
+    let totals = ledger.totals(undone.id)?;
+    describe_undone(&undone, &totals, printer)?;
+    if args.preview.dry_run {
+        let rows = ledger.rows(undone.id, RowFilter::Settled);
+        let rows = rows.filter_map(|row| row.map(LedgerRow::to_undo).transpose());
+        let undo = Alteration::Undo { run: undone.id };
+        return dry_run::show(target, undo, rows, totals.created, printer).await;
+    }
     let hub = target.open().await?;
     let run = match hub.client.probe().await {
-        Ok(_) => load_undo(&mut ledger, &undone, &args.work.operator(), printer),
+        Ok(_) => load_undo(&mut ledger, &undone, &args.work.operator()),
         Err(error) => Err(error.into()),
     };
     match run {
@@ -175,26 +227,30 @@ pub(super) async fn undo(
     }
 }
 
-/// Makes a run of all that another one created.
-fn load_undo(ledger: &mut Ledger, undone: &Run, by: &Operator, printer: &Printer) -> Result<RunId, Failure> {
-    let totals = ledger.totals(undone.id)?;
-    let options =
-        RunOptions { alteration: Some(Alteration::Undo { run: undone.id }), ..RunOptions::default() };
-    let facts =
-        RunFacts { hub: &undone.hub, input: &undone.input, started: &now_text(), by, options: &options };
-    let loader = ledger.load_run(&facts)?;
-    let rows = loader.insert_created_by(undone.id)?;
-    printer.note(format_args!("run {}: {}, begun {}", undone.id, undone.input, undone.started));
+/// Says what of a run an undo takes back; it is an error where that is nothing.
+fn describe_undone(run: &Run, totals: &Totals, printer: &Printer) -> Result<(), Failure> {
+    printer.note(format_args!("run {}: {}, begun {}", run.id, run.input, run.started));
     if totals.updated > 0 {
         let updated = counted(totals.updated, "row");
         printer.note(format_args!(
             "{updated} that it changed: left alone, for only what it created is taken back"
         ));
     }
-    if rows == 0 {
-        let text = format!("run {} created nothing", undone.id);
+    if totals.created == 0 {
+        let text = format!("run {} created nothing", run.id);
         return Err(Failure::new(Exit::BadInput, text).hint("`provisioner report` shows what a run did"));
     }
+    Ok(())
+}
+
+/// Makes a run of all that another one created.
+fn load_undo(ledger: &mut Ledger, undone: &Run, by: &Operator) -> Result<RunId, Failure> {
+    let options =
+        RunOptions { alteration: Some(Alteration::Undo { run: undone.id }), ..RunOptions::default() };
+    let facts =
+        RunFacts { hub: &undone.hub, input: &undone.input, started: &now_text(), by, options: &options };
+    let loader = ledger.load_run(&facts)?;
+    loader.insert_created_by(undone.id)?;
     Ok(loader.commit(&undone.input_sha256, 0)?)
 }
 

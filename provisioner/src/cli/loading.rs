@@ -208,10 +208,7 @@ impl Compared {
     ) -> Result<Self, Failure> {
         let target = Target::resolve(job.target.choice(), ".".as_ref())?;
         printer.note(format_args!("hub: {target}"));
-        let mut owners = match Ledger::open_to_read(owners) {
-            Err(LedgerError::Missing { .. }) => None,
-            opened => Some(opened?),
-        };
+        let mut owners = open_owners(owners)?;
         let Temporary { mut ledger, run, loaded, wanted_sha256, issued, .. } =
             Temporary::load(job, rules, owners.as_mut(), printer)?;
         if let Some(list) = &issued {
@@ -220,6 +217,14 @@ impl Compared {
         let hub = target.open().await?;
         hub.client.probe().await?;
         Ok(Self { hub, ledger: SharedLedger::new(ledger), run, loaded, wanted_sha256 })
+    }
+}
+
+/// The ledger that knows whose credentials are, where there is one yet.
+pub(super) fn open_owners(location: &LedgerLocation) -> Result<Option<Ledger>, LedgerError> {
+    match Ledger::open_to_read(location) {
+        Err(LedgerError::Missing { .. }) => Ok(None),
+        opened => opened.map(Some),
     }
 }
 

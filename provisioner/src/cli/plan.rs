@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::args::{Format, PlanArgs};
+use super::args::PlanArgs;
 use super::failure::{Exit, Failure};
 use super::loading::{Compared, LoadRules, READERS, counted, run_options};
 use super::printer::Printer;
 use super::progress::Progress;
+use super::row_list::RowList;
 use crate::clock::now_text;
 use crate::ledger::{LedgerLocation, RunOptions};
 use crate::plan::file::VERSION;
-use crate::plan::{Action, Header, Plan, PlanWriter, PlannedRow, Planner, Survey};
+use crate::plan::{Header, Plan, PlanWriter, PlannedRow, Planner, Survey};
 
 pub(super) async fn run(
     args: &PlanArgs,
@@ -37,14 +38,12 @@ pub(super) async fn run(
         progress: progress.counter(),
     };
     let mut planner = Planner::new(intent, size.tier, size.units);
-    let mut rows = Rows::begin(printer);
+    let mut rows = RowList::begin(printer);
     let tell = |planned: PlannedRow| {
         if let Some(writer) = &mut writer {
             writer.row(&planned)?;
         }
-        if planned.is_remarkable() {
-            rows.print(&planned);
-        }
+        rows.print(&planned);
         Ok::<_, Failure>(())
     };
     let surveyed = survey.each(&mut planner, tell).await;
@@ -56,7 +55,7 @@ pub(super) async fn run(
         writer.finish(&plan)?;
         printer.note(format_args!("plan: {0} (`provisioner apply {0}`)", path.display()));
     }
-    rows.end(&plan);
+    rows.end(&plan, |printer| print_text(&plan, printer));
     Ok(if plan.all_well() { Exit::Done } else { Exit::SomeFailed })
 }
 
@@ -90,67 +89,6 @@ fn header(args: &PlanArgs, compared: &Compared) -> Result<Header, Failure> {
         quarantine: args.rules.quarantine,
         skip_bad_rows: args.rules.skip_bad_rows,
     })
-}
-
-/// Prints rows as they are found, and the sum after them.
-struct Rows<'a> {
-    printer: &'a Printer,
-    is_first: bool,
-}
-
-impl<'a> Rows<'a> {
-    fn begin(printer: &'a Printer) -> Self {
-        match printer.format {
-            Format::Csv => printer.csv_row(["line", "identity", "action", "differences", "reason"]),
-            Format::Json => printer.data("{\n  \"rows\": ["),
-            Format::Text => {}
-        }
-        Self { printer, is_first: true }
-    }
-
-    fn print(&mut self, row: &PlannedRow) {
-        match self.printer.format {
-            Format::Csv => {
-                let differences: Vec<_> = row.differences.iter().map(ToString::to_string).collect();
-                self.printer.csv_row([
-                    row.line.to_string(),
-                    row.identity.clone(),
-                    row.action.as_str().to_owned(),
-                    differences.join("; "),
-                    row.reason.clone().unwrap_or_default(),
-                ]);
-            }
-            Format::Json => {
-                let comma = if self.is_first { " " } else { "," };
-                let text = serde_json::to_string(row).unwrap_or_default();
-                self.printer.data(format_args!("   {comma}{text}"));
-            }
-            Format::Text
-                if matches!(row.action, Action::Conflict | Action::Refuse) || !row.differences.is_empty() =>
-            {
-                let printer = self.printer;
-                let reason = row.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-                let action = row.action.as_str();
-                printer.data(format_args!("line {}: {}: {action}{reason}", row.line, row.identity));
-                row.differences.iter().for_each(|difference| printer.data(format_args!("  {difference}")));
-            }
-            Format::Text => {}
-        }
-        self.is_first = false;
-    }
-
-    fn end(self, plan: &Plan) {
-        match self.printer.format {
-            Format::Csv => {}
-            Format::Json => {
-                let sum = serde_json::to_string_pretty(plan).unwrap_or_default();
-                // The members of the sum, after the rows in the same object.
-                let members = sum.strip_prefix('{').unwrap_or_default();
-                self.printer.data(format_args!("  ],{members}"));
-            }
-            Format::Text => print_text(plan, self.printer),
-        }
-    }
 }
 
 fn print_text(plan: &Plan, printer: &Printer) {

@@ -4,6 +4,7 @@ use hub_types::{IdentityId, ModuleId};
 
 use super::{Operator, Record, RowState, Run, Stint};
 use crate::desired::{DesiredIdentity, DesiredState};
+use crate::lifecycle::Effect;
 use crate::standing::{Difference, Etags};
 
 /// One identity of a run.
@@ -47,6 +48,19 @@ impl LedgerRow {
             sent: None,
             ended: None,
         }
+    }
+
+    /// The row that an undo of the run has for it, where the run created it: see
+    /// [`Load::insert_created_by`](super::Load::insert_created_by).
+    pub fn to_undo(self) -> Option<Self> {
+        let Record { state, effect, presumed, .. } = self.record;
+        let is_created = state == RowState::Done && effect == Some(Effect::Created);
+        is_created.then(|| Self {
+            record: Record { presumed, ..Record::new(RowState::Pending) },
+            before: self.etags,
+            serial: self.serial,
+            ..Self::new(self.line, self.wanted)
+        })
     }
 
     /// Who last had a hand in it. What nobody had a hand in yet, or an old ledger does not tell, is put

@@ -142,7 +142,7 @@ pub struct RunOptions {
 impl RunOptions {
     /// Whether the run must be shown that devices are let in with their new certificates.
     pub fn needs_proof(&self) -> bool {
-        self.alteration == Some(Alteration::DropOldThumbprint { unproven: false })
+        self.alteration.as_ref().is_some_and(Alteration::needs_proof)
     }
 }
 

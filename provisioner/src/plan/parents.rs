@@ -47,7 +47,7 @@ impl Parents {
     fn unknown(&self, planner: &Planner, page: &[(LedgerRow, Look)]) -> Vec<DeviceId> {
         let named = page.iter().filter_map(|(row, look)| match planner.action(&look.standing) {
             Action::Create | Action::Update => row.wanted.state.parent.as_ref(),
-            Action::Conflict | Action::Keep | Action::Refuse => None,
+            Action::Conflict | Action::Delete | Action::Keep | Action::Refuse => None,
         });
         let unknown: HashSet<_> = named.filter(|parent| !self.0.contains_key(parent)).collect();
         unknown.into_iter().cloned().collect()
@@ -109,7 +109,7 @@ impl<H: Hub> Survey<H> {
         let seen = compare_for(&*self.hub, &row.wanted, &self.keys, self.twin, twin.as_ref()).await?;
         Ok(match planner.action(&seen.standing) {
             Action::Create | Action::Update => (Parent::Edge, row.wanted.state.parent),
-            Action::Conflict | Action::Keep | Action::Refuse => (Parent::Undone, None),
+            Action::Conflict | Action::Delete | Action::Keep | Action::Refuse => (Parent::Undone, None),
         })
     }
 }

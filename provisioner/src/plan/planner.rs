@@ -173,7 +173,7 @@ impl Planner {
             // The identity is written, and its parent with it.
             Action::Update if look.twin_too.is_some() => parent_refusal().or_else(|| look.overflow.clone()),
             Action::Update => look.overflow.clone(),
-            Action::Conflict | Action::Keep => None,
+            Action::Conflict | Action::Delete | Action::Keep => None,
         }
     }
 
@@ -225,6 +225,8 @@ impl Planner {
         }
         match action {
             Action::Conflict => self.plan.conflict += 1,
+            // No step of a lifecycle deletes anything.
+            Action::Delete => {}
             Action::Refuse => self.plan.refuse += 1,
             Action::Keep => self.plan.keep += 1,
             Action::Create => self.plan_creation(state, is_module),

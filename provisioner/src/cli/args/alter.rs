@@ -8,6 +8,15 @@ use super::{BatchArgs, JobArgs, TargetArgs, WorkArgs};
 use crate::alteration::Alteration;
 use crate::ledger::RunId;
 
+/// Looking before doing.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PreviewArgs {
+    /// Only look, and say what would be done: nothing is written, neither on the hub nor in the ledger. Exits
+    /// with 1 when rows are in conflict or can't succeed.
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+}
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RotateArgs {
     #[command(flatten)]
@@ -30,6 +39,8 @@ pub(in crate::cli) struct RotateArgs {
     /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
     #[arg(long)]
     pub(in crate::cli) skip_bad_rows: bool,
+    #[command(flatten)]
+    pub(in crate::cli) preview: PreviewArgs,
     /// Do not read everything back in the end.
     #[arg(long)]
     pub(in crate::cli) no_verify: bool,
@@ -62,6 +73,8 @@ pub(in crate::cli) struct RetireArgs {
     /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
     #[arg(long)]
     pub(in crate::cli) skip_bad_rows: bool,
+    #[command(flatten)]
+    pub(in crate::cli) preview: PreviewArgs,
     /// Do not read everything back in the end.
     #[arg(long)]
     pub(in crate::cli) no_verify: bool,
@@ -85,6 +98,8 @@ impl RetireArgs {
 pub(in crate::cli) struct UndoArgs {
     /// The number of the run to undo.
     pub(in crate::cli) run: RunId,
+    #[command(flatten)]
+    pub(in crate::cli) preview: PreviewArgs,
     /// Do not read everything back in the end.
     #[arg(long)]
     pub(in crate::cli) no_verify: bool,

@@ -1,0 +1,141 @@
+//! What an alteration would do: the hub is looked at, and nothing is written.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use hub_types::DeviceId;
+use serde::Serialize;
+
+use super::{Task, Worker, units};
+use crate::alteration::{Alteration, Ending, Next};
+use crate::apply::Creator;
+use crate::crew::RunError;
+use crate::hub::{Hub, HubError};
+use crate::ledger::{LedgerError, LedgerRow, Record, RowState};
+use crate::plan::{Action, PlannedRow};
+
+/// Looks at identities as an alteration would, and tells what it would do with each.
+pub struct Preview<H> {
+    worker: Worker<H>,
+    /// Told how many rows have been looked at since it was last told.
+    progress: Arc<dyn Fn(usize) + Send + Sync>,
+}
+
+/// What an alteration would do, in sum.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Forecast {
+    /// Identities to change.
+    pub update: u64,
+    /// Identities to delete.
+    pub delete: u64,
+    /// Identities that are as they are to be.
+    pub keep: u64,
+    /// Identities that would be left alone, because they are not as they should be for it.
+    pub conflict: u64,
+    /// Rows that can't succeed.
+    pub refuse: u64,
+}
+
+impl Forecast {
+    /// Whether every row would come to a good end.
+    pub fn all_well(&self) -> bool {
+        self.conflict == 0 && self.refuse == 0
+    }
+
+    fn count(&mut self, action: Action) {
+        *match action {
+            Action::Update | Action::Create => &mut self.update,
+            Action::Delete => &mut self.delete,
+            Action::Keep => &mut self.keep,
+            Action::Conflict => &mut self.conflict,
+            Action::Refuse => &mut self.refuse,
+        } += 1;
+    }
+}
+
+impl<H: Hub> Preview<H> {
+    /// A preview of an alteration. Whether units are let in with new certificates is not tried: that
+    /// would cut off those that are connected.
+    pub fn new(hub: Arc<H>, alteration: Alteration, progress: Arc<dyn Fn(usize) + Send + Sync>) -> Self {
+        let creator = Creator::new(hub.clone());
+        Self { worker: Worker { hub, creator, alteration, proof: None }, progress }
+    }
+
+    /// Tells of each row, which come in the order of the ids, what would be done with it.
+    pub async fn each<E: From<RunError> + From<LedgerError>>(
+        &self,
+        rows: impl Iterator<Item = Result<LedgerRow, LedgerError>>,
+        mut tell: impl FnMut(PlannedRow) -> Result<(), E>,
+    ) -> Result<Forecast, E> {
+        let mut forecast = Forecast::default();
+        let mut tell = |planned: PlannedRow| {
+            forecast.count(planned.action);
+            tell(planned)
+        };
+        let mut at_hand: Vec<LedgerRow> = Vec::new();
+        for row in rows {
+            let row = row?;
+            // Whether a device may go depends on its modules: units are looked at as a whole.
+            let is_new_unit = at_hand
+                .last()
+                .is_some_and(|last| last.wanted.identity.device() != row.wanted.identity.device());
+            if is_new_unit && at_hand.len() >= PAGE {
+                let page = self.look(std::mem::take(&mut at_hand)).await.map_err(RunError::from)?;
+                page.into_iter().try_for_each(&mut tell)?;
+            }
+            at_hand.push(row);
+        }
+        let page = self.look(at_hand).await.map_err(RunError::from)?;
+        page.into_iter().try_for_each(&mut tell)?;
+        Ok(forecast)
+    }
+
+    async fn look(&self, rows: Vec<LedgerRow>) -> Result<Vec<PlannedRow>, HubError> {
+        let Worker { hub, alteration, .. } = &self.worker;
+        let effect = alteration.effect();
+        let mut tasks: Vec<Task> = rows.into_iter().map(|row| Task::new(row, effect)).collect();
+        self.worker.observe(&mut tasks).await?;
+        match alteration {
+            Alteration::Disable { .. } => disable_with_devices(&mut tasks),
+            _ if alteration.deletes() => units::bind(&**hub, alteration, &mut tasks).await?,
+            _ => {}
+        }
+        (self.progress)(tasks.len());
+        Ok(tasks.into_iter().map(planned).collect())
+    }
+}
+
+/// Modules of devices that would be disabled: when it is their turn, their device is as it is to be.
+fn disable_with_devices(tasks: &mut [Task]) {
+    let is_device = |task: &&Task| task.identity().module().is_none();
+    let changing = tasks.iter().filter(is_device).filter(|task| task.is_about_to_change());
+    let changing: HashSet<DeviceId> = changing.map(|task| task.identity().device().clone()).collect();
+    for task in tasks.iter_mut().filter(|task| task.identity().module().is_some()) {
+        if changing.contains(task.identity().device()) {
+            task.next = Next::Finish(Ending::Unchanged);
+        }
+    }
+}
+
+fn planned(task: Task) -> PlannedRow {
+    let (line, identity) = (task.row.line, task.identity().to_string());
+    let (action, record) = match task.next {
+        Next::Delete => (Action::Delete, None),
+        Next::Observe | Next::Replace(_) => (Action::Update, None),
+        Next::Finish(ending) => {
+            let record = Record::from(ending);
+            let action = match record.state {
+                RowState::Conflict => Action::Conflict,
+                RowState::Failed => Action::Refuse,
+                _ => Action::Keep,
+            };
+            (action, Some(record))
+        }
+    };
+    let (reason, differences) =
+        record.map_or_else(Default::default, |record| (record.error, record.differences));
+    PlannedRow { line, identity, action, reason, differences, etags: task.etags }
+}
+
+/// Rows that are looked at together, and as many more as belong to the last unit.
+const PAGE: usize = 500;

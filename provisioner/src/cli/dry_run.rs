@@ -1,0 +1,52 @@
+//! `--dry-run`: what would a `retire`, a `rotate` or an `undo` do?
+
+use super::failure::{Exit, Failure};
+use super::printer::Printer;
+use super::progress::Progress;
+use super::row_list::RowList;
+use crate::alter::{Forecast, Preview};
+use crate::alteration::Alteration;
+use crate::ledger::{LedgerError, LedgerRow};
+use crate::plan::PlannedRow;
+use crate::target::Target;
+
+/// Looks at the identities of `count` rows, and prints what the alteration would do with them.
+pub(super) async fn show(
+    target: Target,
+    alteration: Alteration,
+    rows: impl Iterator<Item = Result<LedgerRow, LedgerError>>,
+    count: u64,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    let needs_proof = alteration.needs_proof();
+    let hub = target.open().await?;
+    let progress = Progress::new("looking", count);
+    let mut list = RowList::begin(printer);
+    let looked = match hub.client.probe().await {
+        Ok(_) => {
+            let preview = Preview::new(hub.client.clone(), alteration, progress.counter());
+            let tell = |row: PlannedRow| {
+                list.print(&row);
+                Ok::<_, Failure>(())
+            };
+            preview.each(rows, tell).await
+        }
+        Err(error) => Err(error.into()),
+    };
+    progress.finish();
+    hub.close().await;
+    let forecast = looked?;
+    list.end(&forecast, |printer| print_text(&forecast, printer));
+    if needs_proof {
+        printer.note("a dry run does not try whether units are let in with their new certificates");
+    }
+    Ok(if forecast.all_well() { Exit::Done } else { Exit::SomeFailed })
+}
+
+fn print_text(forecast: &Forecast, printer: &Printer) {
+    let Forecast { update, delete, keep, conflict, refuse } = forecast;
+    printer.data(format_args!(
+        "{update} to change, {delete} to delete, {keep} to keep, {conflict} in conflict, {refuse} refused; a dry run: \
+         nothing was written"
+    ));
+}

@@ -1,0 +1,71 @@
+//! What would be done with rows, as text, JSON or CSV.
+
+use serde::Serialize;
+
+use super::args::Format;
+use super::printer::Printer;
+use crate::plan::{Action, PlannedRow};
+
+/// Prints rows as they are found, and the sum after them. What is as it should be is only counted.
+pub(super) struct RowList<'a> {
+    printer: &'a Printer,
+    is_first: bool,
+}
+
+impl<'a> RowList<'a> {
+    pub(super) fn begin(printer: &'a Printer) -> Self {
+        match printer.format {
+            Format::Csv => printer.csv_row(["line", "identity", "action", "differences", "reason"]),
+            Format::Json => printer.data("{\n  \"rows\": ["),
+            Format::Text => {}
+        }
+        Self { printer, is_first: true }
+    }
+
+    pub(super) fn print(&mut self, row: &PlannedRow) {
+        if !row.is_remarkable() {
+            return;
+        }
+        match self.printer.format {
+            Format::Csv => {
+                let differences: Vec<_> = row.differences.iter().map(ToString::to_string).collect();
+                self.printer.csv_row([
+                    row.line.to_string(),
+                    row.identity.clone(),
+                    row.action.as_str().to_owned(),
+                    differences.join("; "),
+                    row.reason.clone().unwrap_or_default(),
+                ]);
+            }
+            Format::Json => {
+                let comma = if self.is_first { " " } else { "," };
+                let text = serde_json::to_string(row).unwrap_or_default();
+                self.printer.data(format_args!("   {comma}{text}"));
+            }
+            Format::Text
+                if matches!(row.action, Action::Conflict | Action::Refuse) || !row.differences.is_empty() =>
+            {
+                let printer = self.printer;
+                let reason = row.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+                let action = row.action.as_str();
+                printer.data(format_args!("line {}: {}: {action}{reason}", row.line, row.identity));
+                row.differences.iter().for_each(|difference| printer.data(format_args!("  {difference}")));
+            }
+            Format::Text => {}
+        }
+        self.is_first = false;
+    }
+
+    pub(super) fn end(self, sum: &impl Serialize, print_text: impl FnOnce(&Printer)) {
+        match self.printer.format {
+            Format::Csv => {}
+            Format::Json => {
+                let sum = serde_json::to_string_pretty(sum).unwrap_or_default();
+                // The members of the sum, after the rows in the same object.
+                let members = sum.strip_prefix('{').unwrap_or_default();
+                self.printer.data(format_args!("  ],{members}"));
+            }
+            Format::Text => print_text(self.printer),
+        }
+    }
+}
