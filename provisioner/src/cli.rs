@@ -9,6 +9,8 @@ use args::{Cli, Verb};
 use failure::{Exit, Failure};
 use printer::Printer;
 
+use crate::sign;
+
 mod alter;
 mod apply;
 mod args;
@@ -46,6 +48,7 @@ pub fn run() -> ExitCode {
         Err(error) => return usage(&error),
     };
     logging::begin(cli.verbose);
+    sign::listen(Printer::sign);
     let printer = Printer::new(cli.format);
     let exit = std::panic::catch_unwind(|| dispatch(&cli, &printer)).unwrap_or(Ok(Exit::Bug));
     let exit = exit.unwrap_or_else(|failure| {

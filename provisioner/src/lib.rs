@@ -46,6 +46,7 @@ mod model_hub;
 pub mod pace;
 pub mod plan;
 pub mod report;
+pub mod sign;
 pub mod standing;
 mod sweep;
 pub mod target;

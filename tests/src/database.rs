@@ -73,10 +73,15 @@ impl Database {
         Ok(output.stdout)
     }
 
-    /// Stops the server as an administrator does who does not wait for anybody, and starts it again.
+    /// Stops the server and starts it again.
     pub fn restart(&mut self) -> Result<()> {
-        self.stop("INT")?;
+        self.stop()?;
         self.serve()
+    }
+
+    /// Stops the server as an administrator does who does not wait for anybody.
+    pub fn stop(&mut self) -> Result<()> {
+        self.end("INT")
     }
 
     fn init(&self) -> Result<()> {
@@ -100,7 +105,8 @@ impl Database {
         Ok(())
     }
 
-    fn serve(&mut self) -> Result<()> {
+    /// Starts a server that was stopped, and waits until it takes connections.
+    pub fn serve(&mut self) -> Result<()> {
         let mut server = self.command("postgres")?;
         server.arg("-D").arg(self.data()).args(["-p", &self.port.to_string()]);
         // The machine does not crash in a test, so nothing need reach the disk.
@@ -124,7 +130,7 @@ impl Database {
         }
     }
 
-    fn stop(&mut self, signal: &str) -> Result<()> {
+    fn end(&mut self, signal: &str) -> Result<()> {
         if let Some(mut process) = self.process.take() {
             let sent =
                 Command::new("kill").args([&format!("-{signal}"), &process.id().to_string()]).status()?;
@@ -154,7 +160,7 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         // Nobody is left to be told.
-        let _ = self.stop("QUIT");
+        let _ = self.end("QUIT");
     }
 }
 

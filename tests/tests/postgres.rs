@@ -3,6 +3,7 @@
 
 #![cfg(unix)]
 
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -167,6 +168,25 @@ fn a_password_is_never_taken_from_an_argument_and_a_wrong_one_is_told_at_once() 
     command.arg("runs").env("PROVISIONER_LEDGER", factory.database.url_with_password("units"));
     let runs = Ended::of(command.output()?)?.expect_code(0)?;
     ensure!(runs.stdout.contains("run 1: batch.csv"), "{}", runs.stdout);
+    Ok(())
+}
+
+#[test]
+fn a_database_that_is_away_is_waited_for_and_that_is_said() -> Result<()> {
+    let mut factory = Factory::open(1)?;
+    Ended::of(factory.provisioner(&["apply", "batch.csv"])?.output()?)?.expect_code(0)?;
+    factory.database.stop()?;
+    let mut waiting = factory.provisioner(&["status"])?;
+    let mut waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let told = waiting.stderr.take().context("stderr is piped")?;
+    let mut told = BufReader::new(told).lines();
+    let away = told.next().context("nothing was said")??;
+    ensure!(away == "the ledger's database does not answer; it is tried again", "{away}");
+    factory.database.serve()?;
+    let back = told.next().context("nothing more was said")??;
+    ensure!(back.starts_with("the ledger's database is back after "), "{back}");
+    let ended = Ended::of(waiting.wait_with_output()?)?.expect_code(0)?;
+    ensure!(ended.stdout.contains("run 1: "), "{}", ended.stdout);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use super::args::Format;
 use super::failure::{Exit, Failure};
 use super::object::List;
 use crate::causes::with_causes;
-use crate::pace::Sign;
+use crate::sign::{Service, Sign};
 
 pub(super) struct Printer {
     pub(super) format: Format,
@@ -63,11 +63,19 @@ impl Printer {
         let _ = writeln!(io::stderr(), "{text}");
     }
 
-    /// That the hub is down, or back.
+    /// That what is waited for is down, or back.
     pub(super) fn sign(sign: Sign) {
+        let name = |service| match service {
+            Service::Hub => "hub",
+            Service::Ledger => "ledger's database",
+        };
         let _ = match sign {
-            Sign::Back(away) => writeln!(io::stderr(), "the hub is back after {} s", away.as_secs()),
-            Sign::Down => writeln!(io::stderr(), "the hub does not answer; the run goes on when it is back"),
+            Sign::Back(service, away) => {
+                writeln!(io::stderr(), "the {} is back after {} s", name(service), away.as_secs())
+            }
+            Sign::Down(service) => {
+                writeln!(io::stderr(), "the {} does not answer; it is tried again", name(service))
+            }
         };
     }
 

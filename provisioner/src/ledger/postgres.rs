@@ -25,6 +25,7 @@ mod chunks;
 mod connection;
 mod credentials;
 mod loading;
+mod outage;
 mod password;
 mod rows;
 mod runs;

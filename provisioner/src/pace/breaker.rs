@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Sign;
+use crate::sign::{Service, Sign};
 
 /// Watches how calls end. It has no clock of its own and sends nothing itself.
 #[derive(Debug)]
@@ -84,12 +84,12 @@ impl Breaker {
             self.outage = None;
             self.answered(now);
             // Who was never told that it was down need not be told that it is back.
-            return (probes > 1).then(|| Sign::Back(now - since));
+            return (probes > 1).then(|| Sign::Back(Service::Hub, now - since));
         }
         let bound = FIRST_PROBE.saturating_mul(1 << probes.min(10)).min(MAX_PROBE);
         // At least half of it, so that no jitter makes a hail of probes.
         outage.next_probe = now + bound.mul_f64(0.5 + jitter / 2.0);
-        (probes == 1).then_some(Sign::Down)
+        (probes == 1).then_some(Sign::Down(Service::Hub))
     }
 }
 
@@ -124,11 +124,11 @@ mod tests {
         let mut breaker = down(&mut now);
         assert_eq!(breaker.gate(now), Gate::Probe);
         assert!(matches!(breaker.gate(now), Gate::Wait(_)));
-        assert_eq!(breaker.probed(false, 1.0, now), Some(Sign::Down));
+        assert_eq!(breaker.probed(false, 1.0, now), Some(Sign::Down(Service::Hub)));
         assert_eq!(breaker.gate(now), Gate::Wait(Duration::from_secs(2)));
         now += Duration::from_secs(2);
         assert_eq!(breaker.gate(now), Gate::Probe);
-        assert_eq!(breaker.probed(true, 1.0, now), Some(Sign::Back(Duration::from_secs(7))));
+        assert_eq!(breaker.probed(true, 1.0, now), Some(Sign::Back(Service::Hub, Duration::from_secs(7))));
         assert_eq!(breaker.gate(now), Gate::Open);
     }
 

@@ -57,6 +57,34 @@ async fn a_hub_that_asks_to_wait_is_left_in_peace_by_all_workers() {
     assert_eq!(begun.elapsed(), Duration::from_secs(17) + MAX_HELD);
 }
 
+#[tokio::test(start_paused = true)]
+async fn only_so_many_calls_are_under_way_at_once_and_who_is_to_stop_does_not_wait_for_them() {
+    let (pace, stop) = (Arc::new(Pace::new()), CancellationToken::new());
+    pace.stop_with(stop.clone());
+    let (under_way, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let begun = Instant::now();
+    let callers = (0..3 * MAX_UNDER_WAY).map(|_| {
+        let (pace, under_way, most) = (pace.clone(), under_way.clone(), most.clone());
+        tokio::spawn(async move {
+            let permit = pace.permit(OperationClass::TwinRead, 1, no_probe).await?;
+            most.fetch_max(under_way.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            sleep(Duration::from_secs(60)).await;
+            under_way.fetch_sub(1, Ordering::Relaxed);
+            permit.ended(CallEnd::Served);
+            Ok(())
+        })
+    });
+    let callers: Vec<_> = callers.collect();
+    sleep(Duration::from_secs(90)).await;
+    stop.cancel();
+    let mut denied = 0;
+    for caller in callers {
+        denied += usize::from(caller.await.unwrap() == Err(Denied::Stopped));
+    }
+    assert_eq!((most.load(Ordering::Relaxed), denied), (MAX_UNDER_WAY, MAX_UNDER_WAY));
+    assert_eq!(begun.elapsed(), Duration::from_secs(120), "those under way came to their end");
+}
+
 /// Fails calls until the pace gives out no more of them.
 async fn take_down(pace: &Pace) {
     for _ in 0..5 {

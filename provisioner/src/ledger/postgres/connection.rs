@@ -1,7 +1,7 @@
 //! The connection to the database: made anew, with growing delays, when it breaks.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{BlockingRetryable, ExponentialBuilder};
 use postgres::error::SqlState;
@@ -14,6 +14,8 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::LedgerError;
+use super::outage::Outage;
+use crate::sign::tell;
 
 /// A connection that comes back.
 pub(super) struct Connection {
@@ -38,7 +40,7 @@ impl Connection {
         access.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE).keepalives_retries(3);
         // A station may start while the database restarts; one that is not there at all is soon told.
         let first = policy().with_max_times(FIRST_RETRIES);
-        let client = blocking(|| (|| connect(&access, &tls)).retry(first).when(may_pass).notify(say).call());
+        let client = persistently(first, || connect(&access, &tls));
         let client = client.map_err(|error| database(error.into()))?;
         Ok(Self { access, name, tls, client: Some(client) })
     }
@@ -54,8 +56,7 @@ impl Connection {
         &mut self,
         mut call: impl FnMut(&mut Client) -> Result<T, Error>,
     ) -> Result<T, LedgerError> {
-        let made =
-            blocking(|| (|| self.call_once(&mut call)).retry(policy()).when(may_pass).notify(say).call());
+        let made = persistently(policy(), || self.call_once(&mut call));
         made.map_err(|error| self.error(error))
     }
 
@@ -88,9 +89,19 @@ impl Drop for Connection {
     }
 }
 
-/// Says that a call will be made again.
-fn say(error: &Error, delay: Duration) {
-    tracing::warn!(error = %crate::causes::with_causes(error), ?delay, "the ledger is away");
+/// Makes a call again and again while a new connection may do what the last one could not, and tells people
+/// when that lasts.
+fn persistently<T>(policy: ExponentialBuilder, call: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let mut outage = Outage::new(Instant::now());
+    let failed = |error: &Error, delay: Duration| {
+        tracing::warn!(error = %crate::causes::with_causes(error), ?delay, "the ledger is away");
+        tell(outage.failed(Instant::now()));
+    };
+    let made = blocking(|| call.retry(policy).when(may_pass).notify(failed).call());
+    if made.is_ok() {
+        tell(outage.over(Instant::now()));
+    }
+    made
 }
 
 fn connect(access: &Config, tls: &ClientConfig) -> Result<Client, Error> {

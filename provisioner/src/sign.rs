@@ -1,0 +1,37 @@
+//! What people are told of what a program waits for: they would otherwise believe that it hangs.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// What a program depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// The hub.
+    Hub,
+    /// The database that the ledger lies in.
+    Ledger,
+}
+
+/// That a service is gone, or there again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// It is back after so long.
+    Back(Service, Duration),
+    /// It does not answer, and is tried again. Said once per outage.
+    Down(Service),
+}
+
+/// Has `listener` told every sign from now on. Only the first one counts: a process has one place where
+/// it speaks to people.
+pub fn listen(listener: fn(Sign)) {
+    let _ = LISTENER.set(listener);
+}
+
+/// Tells a sign, where there is one and somebody listens.
+pub(crate) fn tell(sign: Option<Sign>) {
+    if let (Some(sign), Some(listener)) = (sign, LISTENER.get()) {
+        listener(sign);
+    }
+}
+
+static LISTENER: OnceLock<fn(Sign)> = OnceLock::new();
