@@ -6,7 +6,7 @@ use std::sync::Arc;
 use batch_file::ReadOptions;
 use cert_tool::IssuedList;
 
-use super::args::{BatchArgs, RetireArgs, RotateArgs, TargetArgs, UndoArgs, WorkArgs};
+use super::args::{AlterArgs, BatchArgs, RetireArgs, RotateArgs, TargetArgs, UndoArgs};
 use super::dry_run;
 use super::failure::{Exit, Failure};
 use super::loading::{LoadRules, counted, load_for_plan, load_temporary, open_owners};
@@ -37,10 +37,8 @@ pub(super) async fn retire(
         // Whoever retires a unit need not know its certificate.
         certificates: CertificateSource::Ignored,
         skip_bad_rows: args.skip_bad_rows,
-        dry_run: args.preview.dry_run,
-        verify: !args.no_verify,
         mqtt: None,
-        args: &args.work,
+        how: &args.how,
         target: &args.target,
     };
     work.begin(location, printer).await
@@ -61,10 +59,8 @@ pub(super) async fn rotate(
         },
         issue,
         skip_bad_rows: args.skip_bad_rows,
-        dry_run: args.preview.dry_run,
-        verify: !args.no_verify,
         mqtt: args.mqtt.clone(),
-        args: &args.work,
+        how: &args.how,
         target: &args.job.target,
     };
     work.begin(location, printer).await
@@ -78,11 +74,9 @@ struct AlterBatch<'a> {
     issue: Option<(PathBuf, PathBuf)>,
     certificates: CertificateSource,
     skip_bad_rows: bool,
-    dry_run: bool,
-    verify: bool,
     /// Where the hub listens for devices, where that is not its usual port.
     mqtt: Option<(String, u16)>,
-    args: &'a WorkArgs,
+    how: &'a AlterArgs,
     target: &'a TargetArgs,
 }
 
@@ -90,7 +84,7 @@ impl AlterBatch<'_> {
     async fn begin(self, location: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
         let target = Target::resolve(self.target.choice(), ".".as_ref())?;
         printer.note(format_args!("hub: {target}"));
-        match self.dry_run {
+        match self.how.dry_run {
             true => self.preview(target, location, printer).await,
             false => self.carry_out(target, location, printer).await,
         }
@@ -139,7 +133,7 @@ impl AlterBatch<'_> {
             plan: None,
         };
         let mut ledger = Ledger::open(location)?;
-        let (hub, run, _) = order.begin(target, &self.args.operator(), &mut ledger, printer).await?;
+        let (hub, run, _) = order.begin(target, &self.how.work.operator(), &mut ledger, printer).await?;
         note_issued(&order.options, &mut ledger, run)?;
         let batch = order.batch.file;
         let proof = match proof_of(&order.options, Some(&batch), &hub, self.mqtt) {
@@ -149,7 +143,7 @@ impl AlterBatch<'_> {
                 return Err(failure);
             }
         };
-        let job = Job { proof, ..job(hub, Some(batch), self.args, self.verify, printer) };
+        let job = Job { proof, ..job(hub, Some(batch), self.how, printer) };
         job.carry_out(ledger, location, run).await
     }
 }
@@ -196,7 +190,7 @@ pub(super) async fn undo(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let target = Target::resolve(args.target.choice(), ".".as_ref())?;
-    let mut ledger = match args.preview.dry_run {
+    let mut ledger = match args.how.dry_run {
         true => Ledger::open_to_read(location)?,
         false => Ledger::open(location)?,
     };
@@ -205,7 +199,7 @@ pub(super) async fn undo(
     printer.note(format_args!("hub: {target}"));
     let totals = ledger.totals(undone.id)?;
     describe_undone(&undone, &totals, printer)?;
-    if args.preview.dry_run {
+    if args.how.dry_run {
         let rows = ledger.rows(undone.id, RowFilter::Settled);
         let rows = rows.filter_map(|row| row.map(LedgerRow::to_undo).transpose());
         let undo = Alteration::Undo { run: undone.id };
@@ -213,13 +207,11 @@ pub(super) async fn undo(
     }
     let hub = target.open().await?;
     let run = match hub.client.probe().await {
-        Ok(_) => load_undo(&mut ledger, &undone, &args.work.operator()),
+        Ok(_) => load_undo(&mut ledger, &undone, &args.how.work.operator()),
         Err(error) => Err(error.into()),
     };
     match run {
-        Ok(run) => {
-            job(hub, None, &args.work, !args.no_verify, printer).carry_out(ledger, location, run).await
-        }
+        Ok(run) => job(hub, None, &args.how, printer).carry_out(ledger, location, run).await,
         Err(failure) => {
             hub.close().await;
             Err(failure)
@@ -254,12 +246,7 @@ fn load_undo(ledger: &mut Ledger, undone: &Run, by: &Operator) -> Result<RunId, 
     Ok(loader.commit(&undone.input_sha256, 0)?)
 }
 
-fn job<'a>(
-    hub: OpenHub,
-    batch: Option<PathBuf>,
-    args: &'a WorkArgs,
-    verify: bool,
-    printer: &'a Printer,
-) -> Job<'a> {
+fn job<'a>(hub: OpenHub, batch: Option<PathBuf>, how: &'a AlterArgs, printer: &'a Printer) -> Job<'a> {
+    let (args, verify) = (&how.work, !how.no_verify);
     Job { hub, keys: Arc::default(), batch, certificates: None, proof: None, args, verify, printer }
 }

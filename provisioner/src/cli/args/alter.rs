@@ -8,13 +8,18 @@ use super::{BatchArgs, JobArgs, TargetArgs, WorkArgs};
 use crate::alteration::Alteration;
 use crate::ledger::RunId;
 
-/// Looking before doing.
+/// How an alteration is carried out, whichever it is.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct PreviewArgs {
+pub(in crate::cli) struct AlterArgs {
     /// Only look, and say what would be done: nothing is written, neither on the hub nor in the ledger. Exits
     /// with 1 when rows are in conflict or can't succeed.
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
+    /// Do not read everything back in the end.
+    #[arg(long)]
+    pub(in crate::cli) no_verify: bool,
+    #[command(flatten)]
+    pub(in crate::cli) work: WorkArgs,
 }
 
 #[derive(Debug, Args)]
@@ -40,12 +45,7 @@ pub(in crate::cli) struct RotateArgs {
     #[arg(long)]
     pub(in crate::cli) skip_bad_rows: bool,
     #[command(flatten)]
-    pub(in crate::cli) preview: PreviewArgs,
-    /// Do not read everything back in the end.
-    #[arg(long)]
-    pub(in crate::cli) no_verify: bool,
-    #[command(flatten)]
-    pub(in crate::cli) work: WorkArgs,
+    pub(in crate::cli) how: AlterArgs,
 }
 
 impl RotateArgs {
@@ -74,12 +74,7 @@ pub(in crate::cli) struct RetireArgs {
     #[arg(long)]
     pub(in crate::cli) skip_bad_rows: bool,
     #[command(flatten)]
-    pub(in crate::cli) preview: PreviewArgs,
-    /// Do not read everything back in the end.
-    #[arg(long)]
-    pub(in crate::cli) no_verify: bool,
-    #[command(flatten)]
-    pub(in crate::cli) work: WorkArgs,
+    pub(in crate::cli) how: AlterArgs,
     #[command(flatten)]
     pub(in crate::cli) target: TargetArgs,
 }
@@ -99,12 +94,7 @@ pub(in crate::cli) struct UndoArgs {
     /// The number of the run to undo.
     pub(in crate::cli) run: RunId,
     #[command(flatten)]
-    pub(in crate::cli) preview: PreviewArgs,
-    /// Do not read everything back in the end.
-    #[arg(long)]
-    pub(in crate::cli) no_verify: bool,
-    #[command(flatten)]
-    pub(in crate::cli) work: WorkArgs,
+    pub(in crate::cli) how: AlterArgs,
     #[command(flatten)]
     pub(in crate::cli) target: TargetArgs,
 }
