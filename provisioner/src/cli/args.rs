@@ -404,7 +404,7 @@ impl BatchArgs {
 #[derive(Debug, Args)]
 pub(super) struct IssuedArgs {
     /// The CA that issues certificates for rows without a thumbprint. With the embedded hub, a CA is
-    /// made where there is none. `plan` and `verify` only read what it has issued.
+    /// made where there is none. `plan`, `rotate` and `verify` only read what it has issued.
     #[arg(long, value_name = "CA_DIR")]
     pub(super) issue: Option<PathBuf>,
     /// Where its certificates and keys are kept [default: CA_DIR/issued].
