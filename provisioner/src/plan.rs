@@ -43,6 +43,8 @@ pub struct Plan {
     pub conflict: u64,
     /// Rows that can't succeed.
     pub refuse: u64,
+    /// Rows that are bad and left out.
+    pub rejected: u64,
     /// Certificates to issue.
     pub issue: u64,
     /// Operations by the throttle that they fall under, and the seconds each class takes.
@@ -54,7 +56,7 @@ pub struct Plan {
 impl Plan {
     /// Whether an apply would bring every row to a good end.
     pub fn all_well(&self) -> bool {
-        self.conflict == 0 && self.refuse == 0
+        self.conflict == 0 && self.refuse == 0 && self.rejected == 0
     }
 }
 

@@ -139,6 +139,11 @@ fn a_dry_run_tells_what_would_be_done_and_writes_nothing() -> Result<()> {
         "{deletion:?}"
     );
 
+    station.write("one-bad.csv", "device_id\ndev-00001\nno id\n")?;
+    let skipping = ["retire", "one-bad.csv", "--skip-bad-rows", "--dry-run"];
+    let skipping = station.provision(&hub, skipping)?.expect_code(1)?;
+    ensure!(skipping.stdout.ends_with("\n1 row rejected: bad, and left out\n"), "{skipping:?}");
+
     ensure!(writes()? == before, "a dry run has written");
     let runs = station.run("provisioner", ["runs", "--format", "json"])?.expect_code(0)?;
     let runs: Value = serde_json::from_str(&runs.stdout)?;

@@ -119,6 +119,19 @@ fn a_twin_that_would_grow_too_large_is_refused_and_a_quarantine_is_reckoned() ->
     Ok(())
 }
 
+#[test]
+fn bad_rows_that_are_left_out_are_counted_and_the_exit_code_is_that_of_the_apply() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    station.write("batch.csv", &format!("{HEADER}good,,x509_ca,,Ulm,60\nno id,,x509_ca,,Ulm,60\n"))?;
+    let planned = plan(&station, &hub, &["batch.csv", "--skip-bad-rows"], 1)?;
+    assert_eq!((&planned["create"], &planned["rejected"]), (&Value::from(1), &Value::from(1)));
+    let text = station.provision(&hub, ["plan", "batch.csv", "--skip-bad-rows"])?.expect_code(1)?;
+    assert!(text.stdout.contains("\n1 row rejected: bad, and left out\n"), "{}", text.stdout);
+    station.provision(&hub, ["apply", "batch.csv", "--skip-bad-rows"])?.expect_code(1)?;
+    Ok(())
+}
+
 fn pumps(names: &[&str], interval: u32) -> String {
     let rows: String = names.iter().map(|name| format!("{name},,x509_ca,,Ulm,{interval}\n")).collect();
     format!("{HEADER}{rows}")

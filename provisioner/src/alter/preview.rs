@@ -34,12 +34,14 @@ pub struct Forecast {
     pub conflict: u64,
     /// Rows that can't succeed.
     pub refuse: u64,
+    /// Rows that are bad and left out.
+    pub rejected: u64,
 }
 
 impl Forecast {
     /// Whether every row would come to a good end.
     pub fn all_well(&self) -> bool {
-        self.conflict == 0 && self.refuse == 0
+        self.conflict == 0 && self.refuse == 0 && self.rejected == 0
     }
 
     fn count(&mut self, action: Action) {

@@ -116,7 +116,14 @@ impl AlterBatch<'_> {
         let run = loader.commit(&loaded.sha256, loaded.bad_rows)?;
         note_issued(&self.options(), &mut ledger, run)?;
         let rows = ledger.rows(run, RowFilter::All);
-        dry_run::show(target, self.alteration, rows, loaded.rows(), printer).await
+        dry_run::show(
+            target,
+            self.alteration,
+            rows,
+            (loaded.devices + loaded.modules, loaded.bad_rows),
+            printer,
+        )
+        .await
     }
 
     async fn carry_out(
@@ -203,7 +210,7 @@ pub(super) async fn undo(
         let rows = ledger.rows(undone.id, RowFilter::Settled);
         let rows = rows.filter_map(|row| row.map(LedgerRow::to_undo).transpose());
         let undo = Alteration::Undo { run: undone.id };
-        return dry_run::show(target, undo, rows, totals.created, printer).await;
+        return dry_run::show(target, undo, rows, (totals.created, 0), printer).await;
     }
     let hub = target.open().await?;
     let run = match hub.client.probe().await {

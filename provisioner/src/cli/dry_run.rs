@@ -3,19 +3,20 @@
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
 use super::progress::Progress;
-use super::row_list::RowList;
+use super::row_list::{RowList, print_rejected};
 use crate::alter::{Forecast, Preview};
 use crate::alteration::Alteration;
 use crate::ledger::{LedgerError, LedgerRow};
 use crate::plan::PlannedRow;
 use crate::target::Target;
 
-/// Looks at the identities of `count` rows, and prints what the alteration would do with them.
+/// Looks at the identities of `count` rows, and prints what the alteration would do with them; `rejected` of
+/// the rows are bad and left out.
 pub(super) async fn show(
     target: Target,
     alteration: Alteration,
     rows: impl Iterator<Item = Result<LedgerRow, LedgerError>>,
-    count: u64,
+    (count, rejected): (u64, u64),
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let needs_proof = alteration.needs_proof();
@@ -35,7 +36,7 @@ pub(super) async fn show(
     };
     progress.finish();
     hub.close().await;
-    let forecast = looked?;
+    let forecast = Forecast { rejected, ..looked? };
     list.end(&forecast, |printer| print_text(&forecast, printer));
     if needs_proof {
         printer.note("a dry run does not try whether units are let in with their new certificates");
@@ -44,9 +45,10 @@ pub(super) async fn show(
 }
 
 fn print_text(forecast: &Forecast, printer: &Printer) {
-    let Forecast { update, delete, keep, conflict, refuse } = forecast;
+    let Forecast { update, delete, keep, conflict, refuse, rejected } = forecast;
     printer.data(format_args!(
         "{update} to change, {delete} to delete, {keep} to keep, {conflict} in conflict, {refuse} refused; a dry run: \
          nothing was written"
     ));
+    print_rejected(*rejected, printer);
 }

@@ -8,7 +8,7 @@ use super::failure::{Exit, Failure};
 use super::loading::{Compared, LoadRules, READERS, counted, run_options};
 use super::printer::Printer;
 use super::progress::Progress;
-use super::row_list::RowList;
+use super::row_list::{RowList, print_rejected};
 use crate::clock::now_text;
 use crate::ledger::{LedgerLocation, RunOptions};
 use crate::plan::file::VERSION;
@@ -38,6 +38,7 @@ pub(super) async fn run(
         progress: progress.counter(),
     };
     let mut planner = Planner::new(intent, size.tier, size.units);
+    planner.set_rejected(loaded.bad_rows);
     let mut rows = RowList::begin(printer);
     let tell = |planned: PlannedRow| {
         if let Some(writer) = &mut writer {
@@ -101,6 +102,7 @@ fn print_text(plan: &Plan, printer: &Printer) {
         plan.refuse,
         counted(plan.issue, "certificate")
     ));
+    print_rejected(plan.rejected, printer);
     for (class, operations) in &plan.operations {
         printer.data(format_args!(
             "  {}: {}",

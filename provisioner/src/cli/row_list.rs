@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::args::Format;
+use super::loading::counted;
 use super::printer::Printer;
 use crate::plan::{Action, PlannedRow};
 
@@ -67,5 +68,12 @@ impl<'a> RowList<'a> {
             }
             Format::Text => print_text(self.printer),
         }
+    }
+}
+
+/// Says how many rows are bad and left out, where there are any.
+pub(super) fn print_rejected(rows: u64, printer: &Printer) {
+    if rows > 0 {
+        printer.data(format_args!("{} rejected: bad, and left out", counted(rows, "row")));
     }
 }

@@ -64,11 +64,17 @@ impl Planner {
             keep: 0,
             conflict: 0,
             refuse: 0,
+            rejected: 0,
             issue: 0,
             operations: BTreeMap::new(),
             seconds: 0.0,
         };
         Self { intent, tier, units, plan, counts: BTreeMap::new(), room: None, unit: None }
+    }
+
+    /// Tells how many rows are bad and left out.
+    pub fn set_rejected(&mut self, rows: u64) {
+        self.plan.rejected = rows;
     }
 
     /// Tells how many devices and modules the hub has.
