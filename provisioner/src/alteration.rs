@@ -184,8 +184,8 @@ fn thumbprint_differences(wanted: &DesiredIdentity, twin: &Twin) -> Vec<Differen
 fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> Verdict {
     if row.record.presumed {
         return Refusal::because(format!(
-            "run {run} found it after an answer was lost, and can't be sure that it created it: look at it, and \
-             delete it with `provisioner device delete` or `module delete`"
+            "run {run} found it there, and can't be sure that it created it: look at it, and delete it with \
+             `provisioner device delete` or `module delete`"
         ));
     }
     let (left, found) = (&row.before, Etags::of(Some(twin)));

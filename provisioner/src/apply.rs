@@ -6,15 +6,15 @@
 
 use std::sync::Arc;
 
+use hub_types::DeviceId;
 use hub_types::identity::Status;
-use hub_types::{DeviceId, IdentityId};
 use serde_json::Value;
 
 use crate::crew::{Book, Crew, RunError, Work};
 use crate::desired::GivenKeys;
 use crate::hub::Hub;
 use crate::ledger::{Chunk, Effect, Ended, LedgerRow, Record, RowState, RunState};
-use crate::lifecycle::{Intent, Lifecycle, Outcome};
+use crate::lifecycle::{Intent, Lifecycle};
 pub(crate) use changes::Change;
 pub(crate) use creation::Creator;
 pub(crate) use observation::{compare_for, observe};
@@ -75,24 +75,23 @@ impl<H: Hub> Work for Worker<H> {
         let Chunk { rows, mut closed, .. } = chunk;
         let (devices, modules): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| row.wanted.identity.module().is_none());
-        let tasks = devices.iter().map(|row| match waits_for_modules(row, &modules) {
-            true => Task::new(row.wanted.clone(), self.life(row).waiting_for_modules()),
-            false => Task::new(row.wanted.clone(), self.life(row)),
-        });
+        let tasks =
+            devices.into_iter().map(|row| match (self.life(&row), waits_for_modules(&row, &modules)) {
+                (life, true) => Task::new(row.wanted, life.waiting_for_modules()),
+                (life, false) => Task::new(row.wanted, life),
+            });
         let outcomes = self.settle(book, tasks.collect()).await?;
         closed.extend(outcomes.closed);
         let (modules, orphans) = split_off_orphans(modules, &closed);
         book.record(orphans).await?;
-        let tasks = modules.into_iter().map(|row| Task::new(row.wanted.clone(), self.life(&row)));
-        self.settle(book, tasks.collect()).await?;
-        // Now that their modules are there, they can be disabled.
-        let staged = devices.into_iter().filter(|row| outcomes.staged.contains(&row.wanted.identity));
-        let tasks = staged.map(|mut row| {
-            (row.record.state, row.record.effect) = (RowState::Sent, Some(Effect::Created));
+        let tasks = modules.into_iter().map(|row| {
             let life = self.life(&row);
             Task::new(row.wanted, life)
         });
         self.settle(book, tasks.collect()).await?;
+        // Now that their modules are there, they can be disabled.
+        let staged = outcomes.staged.into_iter().map(Task::with_modules_there);
+        self.settle(book, staged.collect()).await?;
         Ok(())
     }
 }
@@ -100,8 +99,9 @@ impl<H: Hub> Work for Worker<H> {
 impl<H: Hub> Worker<H> {
     fn life(&self, row: &LedgerRow) -> Lifecycle {
         let life = match row.record.state {
+            // That a run created something is only said where it is known.
             RowState::Sent => {
-                Lifecycle::resumed(self.intentions.intent, row.record.effect.unwrap_or(Effect::Created))
+                Lifecycle::resumed(self.intentions.intent, row.record.effect.unwrap_or(Effect::Updated))
             }
             _ => Lifecycle::new(self.intentions.intent),
         };
@@ -113,15 +113,11 @@ impl<H: Hub> Worker<H> {
 
     /// Brings identities to their end and writes it down.
     async fn settle(&self, book: &Book, tasks: Vec<Task>) -> Result<Settled, RunError> {
-        let outcomes = self.settler.settle(tasks, book).await?;
-        let mut settled = Settled::default();
-        let mut ended = Vec::with_capacity(outcomes.len());
-        for Settlement { identity, outcome, before, after } in outcomes {
-            if matches!(outcome, Outcome::Staged) {
-                // Its row stays `sent`: it is not at its end.
-                settled.staged.push(identity);
-                continue;
-            }
+        let settlements = self.settler.settle(tasks, book).await?;
+        // The rows of what is staged stay as they are: they are not at their end.
+        let mut settled = Settled { staged: settlements.staged, closed: Vec::new() };
+        let mut ended = Vec::with_capacity(settlements.ended.len());
+        for Settlement { identity, outcome, before, after } in settlements.ended {
             let record = Record::from(outcome);
             if matches!(record.state, RowState::Conflict | RowState::Failed) && identity.module().is_none() {
                 settled.closed.push((identity.device().clone(), record.state));
@@ -134,10 +130,9 @@ impl<H: Hub> Worker<H> {
 }
 
 /// What became of identities, as far as others depend on it.
-#[derive(Default)]
 struct Settled {
     /// Devices that wait for their modules.
-    staged: Vec<IdentityId>,
+    staged: Vec<Task>,
     /// Devices that did not come out as the batch wants them.
     closed: Vec<(DeviceId, RowState)>,
 }

@@ -19,7 +19,7 @@ pub use change::{Ended, Seen, Sent};
 pub use chunk::{Chunk, Claim, Lease};
 pub use credential::{Credential, CredentialKind, Taken};
 pub use location::{LedgerLocation, LocationError};
-pub use record::{Record, RowState};
+pub use record::{Record, RowState, UnknownWord};
 pub use row::{LedgerRow, RowFilter};
 pub use rows::Rows;
 pub use run::{Run, RunFacts, RunId, RunOptions, RunState, Totals, Verification};

@@ -8,11 +8,13 @@
 //! - What is there is only changed in the version that was looked at.
 
 use std::fmt;
+use std::str::FromStr;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::hub::HubError;
+use crate::ledger::UnknownWord;
 use crate::standing::{Difference, Etags, Observation, Standing};
 
 /// What may become of identities that are there already, and of those that are not.
@@ -109,7 +111,12 @@ pub enum Outcome {
     /// It could not be done.
     Failed(HubError),
     /// The device is there, and must be disabled when its modules are.
-    Staged,
+    Staged {
+        /// What the run did to it until now, where it did anything.
+        effect: Option<Effect>,
+        /// Whether that is presumed.
+        presumed: bool,
+    },
     /// It was there as the batch wants it. Twin values of others that were kept are listed.
     Unchanged(Vec<Difference>),
 }
@@ -135,13 +142,15 @@ impl Effect {
             Self::Updated => "updated",
         }
     }
+}
 
-    pub(crate) fn parse(text: &str) -> Self {
-        match text {
-            "deleted" => Self::Deleted,
-            "updated" => Self::Updated,
-            _ => Self::Created,
-        }
+impl FromStr for Effect {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Created, Self::Deleted, Self::Updated];
+        let found = all.into_iter().find(|effect| effect.as_str() == text);
+        found.ok_or_else(|| UnknownWord::new(text, "the effect of a run on an identity"))
     }
 }
 
@@ -159,6 +168,8 @@ pub struct Lifecycle {
     expected: Option<Etags>,
     /// Whether it is a device that must not be disabled before its modules are there.
     waits_for_modules: bool,
+    /// Whether it is known to be there, so that its first step is a look.
+    is_there: bool,
     /// What the last request was to do.
     attempt: Option<Effect>,
     /// What this run did to it, for certain or perhaps.
@@ -187,6 +198,11 @@ impl Lifecycle {
         Self { waits_for_modules: true, ..self }
     }
 
+    /// The same device, now that its modules are there. What the run did to it until now stays true.
+    pub fn with_modules_there(self) -> Self {
+        Self { waits_for_modules: false, is_there: true, setbacks: 0, ..self }
+    }
+
     /// An identity with which a run does what was planned, or nothing: it must have these version tags,
     /// none where it was not there, unless this run itself has changed them.
     pub fn expecting(self, etags: Etags) -> Self {
@@ -201,7 +217,7 @@ impl Lifecycle {
             Some(etags) => *etags != Etags::default(),
             None => look_first,
         };
-        match look_first || self.done.is_some() || self.intent.mode == Mode::Update {
+        match look_first || self.is_there || self.done.is_some() || self.intent.mode == Mode::Update {
             true => Step::Observe,
             false => self.attempt(Step::Create, Effect::Created),
         }
@@ -256,7 +272,7 @@ impl Lifecycle {
                 self.attempt(Step::WriteTwin, Effect::Updated)
             }
             Event::IdentityUpdated => {
-                self.done = self.done.or(Some(Effect::Updated));
+                self.updated();
                 // Its twin is another matter, and has not been compared yet.
                 Step::Observe
             }
@@ -271,7 +287,7 @@ impl Lifecycle {
             Event::Observed(standing) => self.on_standing(standing),
             Event::Refused(error) => Step::Finish(Outcome::Failed(error)),
             Event::TwinWritten => {
-                self.done = self.done.or(Some(Effect::Updated));
+                self.updated();
                 self.finish_or_stage()
             }
         }
@@ -279,6 +295,9 @@ impl Lifecycle {
 
     fn on_standing(&mut self, standing: Standing) -> Step {
         let Intent { mode, twin } = self.intent;
+        if matches!(standing, Standing::Different(_) | Standing::TwinDiffers(_)) {
+            self.forget_presumed_creation();
+        }
         match standing {
             Standing::Equal => self.found(Vec::new()),
             Standing::Missing if mode == Mode::Update => Step::Finish(Outcome::Absent),
@@ -286,13 +305,11 @@ impl Lifecycle {
                 (self.seen_missing, self.done) = (true, None);
                 self.attempt(Step::Create, Effect::Created)
             }
-            Standing::Staged(_) => {
-                self.created();
-                match self.waits_for_modules {
-                    true => Step::Finish(Outcome::Staged),
-                    false => self.change(Step::UpdateIdentity),
-                }
-            }
+            // By this run or by an earlier one, which may have created it or have found it there.
+            Standing::Staged(_) => match self.waits_for_modules {
+                true => self.staged(),
+                false => self.change(Step::UpdateIdentity),
+            },
             Standing::Different(differences) => match mode {
                 Mode::Create => Step::Finish(Outcome::Conflict(differences)),
                 Mode::Update | Mode::Upsert => self.change(Step::UpdateIdentity),
@@ -311,6 +328,19 @@ impl Lifecycle {
 
     fn created(&mut self) {
         (self.done, self.presumed) = (Some(Effect::Created), false);
+    }
+
+    fn updated(&mut self) {
+        if !self.is_creation() {
+            (self.done, self.presumed) = (Some(Effect::Updated), false);
+        }
+    }
+
+    /// What was found is not what this run would have created: it was there, or is another's by now.
+    fn forget_presumed_creation(&mut self) {
+        if self.presumed && self.is_creation() {
+            (self.done, self.presumed) = (None, false);
+        }
     }
 
     /// Asks for a step that is to have `effect`.
@@ -337,9 +367,13 @@ impl Lifecycle {
 
     fn finish_or_stage(&self) -> Step {
         match self.waits_for_modules && self.is_creation() {
-            true => Step::Finish(Outcome::Staged),
+            true => self.staged(),
             false => self.found(Vec::new()),
         }
+    }
+
+    fn staged(&self) -> Step {
+        Step::Finish(Outcome::Staged { effect: self.done, presumed: self.presumed })
     }
 
     fn look_again(&mut self, error: Option<HubError>) -> Step {
@@ -641,7 +675,7 @@ mod tests {
             hub.live(first, look_first, &mut before_crash, true);
             let second = Lifecycle::resumed(intent, Effect::Created).waiting_for_modules();
             let staged = hub.live(second, false, &mut skies, false).unwrap();
-            prop_assert!(matches!(staged, Outcome::Staged), "{staged:?}");
+            prop_assert!(matches!(staged, Outcome::Staged { .. }), "{staged:?}");
             prop_assert_eq!(hub.identity, Some(Identity::Staged), "its modules are not there yet");
             let last = Lifecycle::resumed(intent, Effect::Created);
             let outcome = hub.live(last, false, &mut skies, false).unwrap();

@@ -24,7 +24,7 @@ pub enum Standing {
     Equal,
     /// It is not there.
     Missing,
-    /// It is a device that a run has created and not yet disabled, as the batch wants it: see
+    /// It is a device that a run has prepared and not yet disabled, as the batch wants it: see
     /// [`STAGED`].
     Staged(Vec<Difference>),
     /// It is there with the twin that it was created with, which has other values.
@@ -172,7 +172,8 @@ impl Besides {
 }
 
 /// The status reason of a device that is to be disabled, until its modules are there: to a disabled
-/// device a hub answers 401 for everything about its modules. It proves that a run created it.
+/// device a hub answers 401 for everything about its modules. It says that a run has created the device or
+/// found it there, but not which of the two.
 pub const STAGED: &str = "provisioner: to be disabled when its modules are there";
 
 /// Whether all that differs is that the device is still enabled for the sake of its modules.

@@ -54,6 +54,15 @@ pub(super) struct Task {
     differences: Vec<Difference>,
 }
 
+/// Where a set of identities is, when nothing more can be done for them at once.
+#[derive(Default)]
+pub(super) struct Settlements {
+    /// Those that came to their end.
+    pub(super) ended: Vec<Settlement>,
+    /// Devices that wait for their modules.
+    pub(super) staged: Vec<Task>,
+}
+
 impl Task {
     pub(super) fn new(wanted: DesiredIdentity, life: Lifecycle) -> Self {
         Self {
@@ -65,6 +74,15 @@ impl Task {
             is_outdated: false,
             differences: Vec::new(),
         }
+    }
+
+    pub(super) fn identity(&self) -> &IdentityId {
+        &self.wanted.identity
+    }
+
+    /// The device whose modules are there now.
+    pub(super) fn with_modules_there(self) -> Self {
+        Self { life: self.life.with_modules_there(), ..self }
     }
 
     fn observed(&mut self, seen: Observation) {
@@ -123,11 +141,7 @@ impl<H: Hub> Settler<H> {
     }
 
     /// Brings each identity to its end. Any request that may have an effect is in the book before it leaves.
-    pub(super) async fn settle(
-        &self,
-        mut tasks: Vec<Task>,
-        book: &Book,
-    ) -> Result<Vec<Settlement>, RunError> {
+    pub(super) async fn settle(&self, mut tasks: Vec<Task>, book: &Book) -> Result<Settlements, RunError> {
         let look_first = self.look_first.load(Ordering::Relaxed);
         tasks.iter_mut().for_each(|task| task.step = task.life.begin(look_first));
         while tasks.iter().any(|task| !matches!(task.step, Step::Finish(_))) {
@@ -146,19 +160,24 @@ impl<H: Hub> Settler<H> {
         Ok(self.finished(tasks))
     }
 
-    fn finished(&self, tasks: Vec<Task>) -> Vec<Settlement> {
-        let settled: Vec<Settlement> = tasks.into_iter().filter_map(Task::settled).collect();
-        let is_new = |settlement: &&Settlement| {
+    fn finished(&self, tasks: Vec<Task>) -> Settlements {
+        let is_new = |task: &&Task| {
             matches!(
-                settlement.outcome,
-                Outcome::Staged | Outcome::Failed(_) | Outcome::Done { effect: Effect::Created, .. }
+                task.step,
+                Step::Finish(
+                    Outcome::Failed(_)
+                        | Outcome::Done { effect: Effect::Created, .. }
+                        | Outcome::Staged { effect: Some(Effect::Created), .. }
+                )
             )
         };
-        if !settled.is_empty() {
-            let new = settled.iter().filter(is_new).count();
-            self.look_first.store(new * 2 < settled.len(), Ordering::Relaxed);
+        if !tasks.is_empty() {
+            let new = tasks.iter().filter(is_new).count();
+            self.look_first.store(new * 2 < tasks.len(), Ordering::Relaxed);
         }
-        settled
+        let is_staged = |task: &Task| matches!(task.step, Step::Finish(Outcome::Staged { .. }));
+        let (staged, ended): (Vec<_>, Vec<_>) = tasks.into_iter().partition(is_staged);
+        Settlements { ended: ended.into_iter().filter_map(Task::settled).collect(), staged }
     }
 
     async fn observe(&self, tasks: &mut [Task]) -> Result<(), RunError> {

@@ -300,6 +300,8 @@ proptest! {
     }
 }
 
+mod staging;
+
 /// No run of five rows takes so long, however busy the machine is.
 const HANGS: Duration = Duration::from_secs(120);
 

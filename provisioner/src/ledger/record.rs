@@ -1,6 +1,7 @@
 //! What became of one row, as the ledger stores and reports it.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::Serialize;
 
@@ -46,10 +47,28 @@ impl RowState {
             Self::Unchanged => "unchanged",
         }
     }
+}
 
-    pub(super) fn parse(text: &str) -> Self {
-        // A state that this version does not know must be asked of the hub.
-        Self::ALL.into_iter().find(|state| state.as_str() == text).unwrap_or(Self::Sent)
+impl FromStr for RowState {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|state| state.as_str() == text);
+        found.ok_or_else(|| UnknownWord::new(text, "the state of a row"))
+    }
+}
+
+/// A word in a ledger that this program does not write there.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger is damaged: `{word}` is not {kind}")]
+pub struct UnknownWord {
+    word: String,
+    kind: &'static str,
+}
+
+impl UnknownWord {
+    pub(crate) fn new(word: &str, kind: &'static str) -> Self {
+        Self { word: word.to_owned(), kind }
     }
 }
 
@@ -121,7 +140,7 @@ impl From<Outcome> for Record {
                 Self { effect: Some(effect), presumed, differences: kept, ..Self::new(RowState::Done) }
             }
             Outcome::Failed(error) => error.into(),
-            Outcome::Staged => Self { effect: Some(Effect::Created), ..Self::new(RowState::Sent) },
+            Outcome::Staged { effect, presumed } => Self { effect, presumed, ..Self::new(RowState::Sent) },
             Outcome::Unchanged(differences) => Self { differences, ..Self::new(RowState::Unchanged) },
         }
     }

@@ -55,6 +55,8 @@ impl LedgerRow {
     pub fn to_undo(self) -> Option<Self> {
         let Record { state, effect, presumed, .. } = self.record;
         let is_created = state == RowState::Done && effect == Some(Effect::Created);
+        // Older versions said "created" of some devices that they had found there, and seen in a version.
+        let presumed = presumed || self.before != Etags::default();
         is_created.then(|| Self {
             record: Record { presumed, ..Record::new(RowState::Pending) },
             before: self.etags,

@@ -217,7 +217,7 @@ impl Totals {
         match (state, effect) {
             ("done", Some("deleted")) => self.deleted += count,
             ("done", Some("updated")) => self.updated += count,
-            ("done", _) => self.created += count,
+            ("done", Some("created")) => self.created += count,
             ("unchanged", _) => self.unchanged += count,
             ("conflict", _) => self.conflict += count,
             ("failed", _) => self.failed += count,

@@ -164,7 +164,8 @@ fn a_station_outlives_a_restart_of_the_database() {
     ledger.begin_work(run, LEASE).unwrap();
     let lease = claim(&mut ledger, run).lease;
     server.restart().unwrap();
-    record(&mut ledger, &lease, "a", Record::new(RowState::Done));
+    let created = Record { effect: Some(Effect::Created), ..Record::new(RowState::Done) };
+    record(&mut ledger, &lease, "a", created);
     server.restart().unwrap();
     assert_eq!(ledger.totals(run).unwrap(), Totals { rows: 1, created: 1, ..Totals::default() });
 }

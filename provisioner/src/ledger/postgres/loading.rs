@@ -129,7 +129,8 @@ impl Load for PostgresLoader<'_> {
             client.execute(
                 r#"INSERT INTO "row" (run, device_id, module_id, line, desired, desired_hash, state, presumed,
                                       identity_etag_before, twin_etag_before, serial)
-                   SELECT $1, device_id, module_id, line, desired, desired_hash, 'pending', presumed,
+                   SELECT $1, device_id, module_id, line, desired, desired_hash, 'pending',
+                          presumed OR identity_etag_before IS NOT NULL OR twin_etag_before IS NOT NULL,
                           identity_etag, twin_etag, serial
                    FROM "row" WHERE run = $2 AND state = 'done' AND effect = 'created'"#,
                 &[&undo.0, &run.0],

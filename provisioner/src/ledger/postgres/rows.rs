@@ -151,8 +151,10 @@ pub(super) fn record(
                UPDATE "row" SET state = new.state, effect = new.effect, presumed = new.presumed,
                    http_status = new.http_status, error_code = new.error_code, error = new.error,
                    tracking_id = new.tracking_id, differences = new.differences, updated = $5, stint = $6,
-                   identity_etag_before = coalesce(identity_etag_before, new.identity_before),
-                   twin_etag_before = coalesce(twin_etag_before, new.twin_before),
+                   identity_etag_before = CASE new.effect WHEN 'created' THEN NULL
+                       ELSE coalesce(identity_etag_before, new.identity_before) END,
+                   twin_etag_before = CASE new.effect WHEN 'created' THEN NULL
+                       ELSE coalesce(twin_etag_before, new.twin_before) END,
                    identity_etag = new.identity, twin_etag = new.twin
                FROM unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::boolean[], $12::integer[],
                            $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
@@ -274,14 +276,16 @@ pub(super) fn read_row(row: &Row) -> Result<LedgerRow, Error> {
         let etag = |column| row.try_get::<_, Option<String>>(column).map(|text| text.map(Etag::from));
         Ok::<_, Error>(Etags { identity: etag(identity)?, twin: etag(twin)? })
     };
+    let Parsed(row_state): Parsed<RowState> = row.try_get(4)?;
+    let effect: Option<Parsed<Effect>> = row.try_get(5)?;
     let stint: Option<i64> = row.try_get(18)?;
     let status: Option<i32> = row.try_get(7)?;
     Ok(LedgerRow {
         line: u64::try_from(row.try_get::<_, i64>(2)?).unwrap_or_default(),
         wanted: DesiredIdentity { identity: IdentityId::new(device, module.map(|Parsed(id)| id)), state },
         record: Record {
-            state: RowState::parse(row.try_get(4)?),
-            effect: row.try_get::<_, Option<&str>>(5)?.map(Effect::parse),
+            state: row_state,
+            effect: effect.map(|Parsed(effect)| effect),
             presumed: row.try_get(6)?,
             http_status: status.and_then(|status| u16::try_from(status).ok()),
             error_code: row.try_get(8)?,

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::super::RunId;
 use super::super::chunk::{CHUNK_DEVICES, Chunk, Claim, Lease};
-use super::super::{RowState, RunId};
-use super::rows::{COLUMNS, UNDONE, read_row};
+use super::rows::{COLUMNS, UNDONE, corrupt, read_row};
 
 /// Makes the chunks of a run whose rows are complete, and takes back those that a process had which is
 /// no more.
@@ -108,7 +108,8 @@ pub(super) fn claim(connection: &mut Connection, run: RunId) -> rusqlite::Result
             "SELECT device_id, state FROM row WHERE {within} AND module_id = '' AND state IN ('conflict', 'failed')"
         ))?
         .query_map(params![run.0, level, first, last], |row| {
-            Ok((row.get::<_, String>(0)?, RowState::parse(&row.get::<_, String>(1)?)))
+            let state = row.get::<_, String>(1)?.parse().map_err(|error| corrupt(1, error))?;
+            Ok((row.get::<_, String>(0)?, state))
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     transaction.commit()?;

@@ -80,7 +80,8 @@ impl Load for SqliteLoader<'_> {
         self.execute(
             "INSERT INTO row (run, device_id, module_id, level, line, desired, desired_hash, state, presumed,
                               identity_etag_before, twin_etag_before, serial)
-             SELECT ?1, device_id, module_id, 0, line, desired, desired_hash, 'pending', presumed,
+             SELECT ?1, device_id, module_id, 0, line, desired, desired_hash, 'pending',
+                    presumed OR identity_etag_before IS NOT NULL OR twin_etag_before IS NOT NULL,
                     identity_etag, twin_etag, serial
              FROM row WHERE run = ?2 AND state = 'done' AND effect = 'created'",
             params![self.run.0, run.0],

@@ -4,7 +4,7 @@ use hub_types::{Etag, IdentityId};
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
 use super::super::row::{json_text, key, stored};
-use super::super::{Effect, Ended, LedgerRow, Record, RowFilter, RowState, RunId, Seen, Sent};
+use super::super::{Effect, Ended, LedgerRow, Record, RowFilter, RunId, Seen, Sent};
 use crate::desired::{DesiredIdentity, DesiredState};
 use crate::standing::Etags;
 
@@ -99,8 +99,9 @@ pub(super) fn record_within(
         connection,
         "UPDATE row SET state = ?4, effect = ?5, presumed = ?6, http_status = ?7, error_code = ?8, error = ?9,
              tracking_id = ?10, differences = ?11, updated = ?12, stint = ?13,
-             identity_etag_before = coalesce(identity_etag_before, ?14),
-             twin_etag_before = coalesce(twin_etag_before, ?15), identity_etag = ?16, twin_etag = ?17
+             identity_etag_before = CASE ?5 WHEN 'created' THEN NULL ELSE coalesce(identity_etag_before, ?14) END,
+             twin_etag_before = CASE ?5 WHEN 'created' THEN NULL ELSE coalesce(twin_etag_before, ?15) END,
+             identity_etag = ?16, twin_etag = ?17
          WHERE run = ?1 AND device_id = ?2 AND module_id = ?3",
         ended,
         |Ended { identity, record, before, after }, statement| {
@@ -219,12 +220,13 @@ pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
         let etag = |column| row.get::<_, Option<String>>(column).map(|text| text.map(Etag::from));
         Ok::<_, rusqlite::Error>(Etags { identity: etag(identity)?, twin: etag(twin)? })
     };
+    let effect = row.get::<_, Option<String>>(5)?.as_deref().map(str::parse).transpose();
     Ok(LedgerRow {
         line: row.get(2)?,
         wanted: DesiredIdentity { identity, state },
         record: Record {
-            state: RowState::parse(&row.get::<_, String>(4)?),
-            effect: row.get::<_, Option<String>>(5)?.as_deref().map(Effect::parse),
+            state: row.get::<_, String>(4)?.parse().map_err(|error| corrupt(4, error))?,
+            effect: effect.map_err(|error| corrupt(5, error))?,
             presumed: row.get(6)?,
             http_status: row.get(7)?,
             error_code: row.get(8)?,
@@ -242,6 +244,9 @@ pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
     })
 }
 
-fn corrupt(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+pub(super) fn corrupt(
+    column: usize,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
 }

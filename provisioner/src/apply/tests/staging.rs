@@ -1,0 +1,125 @@
+//! Devices that are there and are disabled with their modules: a run says of them what it did, and an undo
+//! leaves them alone.
+
+use std::sync::atomic::Ordering;
+
+use super::*;
+use crate::alter::Alter;
+use crate::alteration::Alteration;
+use crate::standing::Etags;
+
+const UPSERT: Intent = Intent { mode: Mode::Upsert, twin: TwinPolicy::Initial };
+const UPDATE: Intent = Intent { mode: Mode::Update, twin: TwinPolicy::Initial };
+
+/// Provisions the devices without their modules, and answers the version tags that they have then.
+async fn provision_devices(hub: &ModelHub) -> Vec<(IdentityId, Etags)> {
+    let devices: Vec<_> = NAMES.iter().filter(|name| !name.contains('/')).collect();
+    let items: Vec<_> =
+        devices.iter().map(|name| BATCH.wanted(name).create_item(&GivenKeys::new(), None)).collect();
+    assert!(hub.bulk(&items).await.unwrap().is_successful);
+    let mut tags = Vec::new();
+    for name in devices {
+        let twin = hub.twin(&identity_of(name)).await.unwrap();
+        tags.push((identity_of(name), Etags::of(twin.as_ref())));
+    }
+    tags
+}
+
+/// What the ledger says that the run did to each device, and which version it found.
+fn devices_of(ledger: &SharedLedger, run: RunId) -> Vec<(Option<Effect>, IdentityId, Etags)> {
+    let rows = ledger.lock().page(run, RowFilter::All, None, 100).unwrap();
+    let devices = rows.into_iter().filter(|row| row.wanted.identity.module().is_none());
+    devices.map(|row| (row.record.effect, row.wanted.identity, row.before)).collect()
+}
+
+async fn undo(hub: &Arc<ModelHub>, ledger: &SharedLedger, run: RunId) -> Totals {
+    let undo = Alteration::Undo { run };
+    let (options, by) =
+        (RunOptions { alteration: Some(undo.clone()), ..RunOptions::default() }, Operator::default());
+    let facts = RunFacts { hub: "model", input: "batch.csv", started: "now", by: &by, options: &options };
+    let undoing = {
+        let mut ledger = ledger.lock();
+        let loader = ledger.load_run(&facts).unwrap();
+        loader.insert_created_by(run).unwrap();
+        loader.commit("AB", 0).unwrap()
+    };
+    let alter = Alter { hub: hub.clone(), alteration: undo, proof: None, crew: crew(ledger, undoing) };
+    assert_eq!(alter.run().await.unwrap(), RunState::Finished);
+    ledger.lock().totals(undoing).unwrap()
+}
+
+#[tokio::test]
+async fn a_device_that_was_there_and_is_disabled_with_its_modules_is_updated_and_never_undone() {
+    for (intent, modules) in [(UPSERT, 3), (UPDATE, 0)] {
+        let (hub, ledger) = (Arc::new(ModelHub::new(Modules::InBulk, Vec::new())), new_ledger());
+        let found = provision_devices(&hub).await;
+        let quarantine = Batch { intent, status: Status::Disabled, ..BATCH };
+        let (run, totals) = quarantine.run(&hub, &ledger).await;
+        let expected =
+            Totals { rows: 5, updated: 2, created: modules, failed: 3 - modules, ..Totals::default() };
+        assert_eq!(totals, expected, "{intent:?}");
+        let updated =
+            |(identity, tags): &(IdentityId, Etags)| (Some(Effect::Updated), identity.clone(), tags.clone());
+        assert_eq!(devices_of(&ledger, run), found.iter().map(updated).collect::<Vec<_>>());
+
+        let totals = undo(&hub, &ledger, run).await;
+        assert_eq!(totals.rows, modules, "only what the run created is taken back");
+        for (device, _) in &found {
+            assert!(hub.identities.lock().unwrap().contains_key(device), "{device} was there before the run");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_was_there_stays_updated_wherever_the_run_is_cut_off() {
+    for cut in 0..24 {
+        let (hub, ledger) = (Arc::new(ModelHub::new(Modules::InBulk, Vec::new())), new_ledger());
+        let found = provision_devices(&hub).await;
+        let quarantine = Batch { intent: UPSERT, status: Status::Disabled, ..BATCH };
+        let run = quarantine.load(&ledger);
+        hub.calls_until_cut.store(cut, Ordering::SeqCst);
+        let mut cut_off = Box::pin(quarantine.apply(&hub, &ledger, run).run());
+        tokio::select! {
+            biased;
+            () = hub.cut.notified() => {}
+            _ = &mut cut_off => {}
+        }
+        drop(cut_off);
+        hub.calls_until_cut.store(usize::MAX, Ordering::SeqCst);
+        assert_eq!(quarantine.apply(&hub, &ledger, run).run().await.unwrap(), RunState::Finished);
+        for ((effect, device, before), (_, tags)) in devices_of(&ledger, run).into_iter().zip(&found) {
+            assert_eq!(
+                (effect, &before),
+                (Some(Effect::Updated), tags),
+                "{device}, cut off after {cut} calls"
+            );
+        }
+        undo(&hub, &ledger, run).await;
+        let left: Vec<_> = hub.identities.lock().unwrap().keys().cloned().collect();
+        for (device, _) in &found {
+            assert!(left.contains(device), "{device}, cut off after {cut} calls");
+        }
+    }
+}
+
+/// An earlier run was cut off between its halves and never resumed.
+#[tokio::test]
+async fn what_another_run_left_half_done_is_updated_and_not_created() {
+    let (hub, ledger) = (Arc::new(ModelHub::new(Modules::InBulk, Vec::new())), new_ledger());
+    let quarantine = Batch { status: Status::Disabled, ..BATCH };
+    let earlier = quarantine.load(&ledger);
+    hub.calls_until_cut.store(0, Ordering::SeqCst);
+    let mut cut_off = Box::pin(quarantine.apply(&hub, &ledger, earlier).run());
+    tokio::select! {
+        biased;
+        () = hub.cut.notified() => {}
+        _ = &mut cut_off => {}
+    }
+    drop(cut_off);
+    hub.calls_until_cut.store(usize::MAX, Ordering::SeqCst);
+    assert_eq!(hub.identities.lock().unwrap().len(), 2, "the devices are there, and wait for their modules");
+    let (run, totals) = quarantine.run(&hub, &ledger).await;
+    assert_eq!(totals, Totals { rows: 5, created: 3, updated: 1, unchanged: 1, ..Totals::default() });
+    let effects: Vec<_> = devices_of(&ledger, run).into_iter().map(|(effect, ..)| effect).collect();
+    assert_eq!(effects, [Some(Effect::Updated), None], "`b` has no modules to wait for");
+}
