@@ -203,8 +203,8 @@ impl<H: Hub> Worker<H> {
             let twin = match seen.get(&self.alteration.subject(task.identity())) {
                 Some(Ok(twin)) => twin.as_ref(),
                 Some(Err(error)) if error.class() == ErrorClass::Input => {
-                    task.next =
-                        Next::failed(Record::failed(format!("it can't be read: {}", with_causes(error))));
+                    let text = format!("it can't be read: {}", with_causes(error));
+                    task.next = Next::failed(Record::failed(error.reason(), text));
                     continue;
                 }
                 _ => continue,
@@ -224,7 +224,7 @@ impl<H: Hub> Worker<H> {
         for (task, proven) in tasks.into_iter().zip(proofs) {
             match proven {
                 Ok(()) => {}
-                Err(Unproven::This(reason)) => task.next = Next::failed(Record::failed(reason)),
+                Err(Unproven::This(code, text)) => task.next = Next::failed(Record::failed(code, text)),
                 Err(Unproven::All(error)) => return Err(error.into()),
             }
         }

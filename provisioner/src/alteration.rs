@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::desired::{DesiredAuth, DesiredIdentity};
 use crate::ledger::{LedgerRow, RunId};
 use crate::lifecycle::Effect;
+use crate::reason::ReasonCode;
 use crate::standing::{Difference, Etags, Standing};
 
 pub use course::{Answer, Course, Ending, Next};
@@ -64,6 +65,8 @@ pub enum Verdict {
 /// Why an identity is left alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
+    /// As a code.
+    pub code: ReasonCode,
     /// In words.
     pub reason: String,
     /// How it differs from what was expected.
@@ -71,8 +74,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn because(reason: impl Into<String>) -> Verdict {
-        Verdict::Refuse(Self { reason: reason.into(), differences: Vec::new() })
+    fn because(code: ReasonCode, reason: impl Into<String>) -> Verdict {
+        Verdict::Refuse(Self { code, reason: reason.into(), differences: Vec::new() })
     }
 }
 
@@ -111,7 +114,7 @@ impl Alteration {
         let wanted = &row.wanted;
         match (self, found) {
             (Self::Delete | Self::Undo { .. }, None) => Verdict::Already,
-            (_, None) => Refusal::because("it is not on the hub"),
+            (_, None) => Refusal::because(ReasonCode::IdentityMissing, "it is not on the hub"),
             (Self::AddThumbprint, Some(twin)) => rotation::add(wanted, twin),
             (Self::Delete, Some(twin)) => delete(wanted, twin),
             (Self::Disable { reason }, Some(twin)) => disable(wanted, twin, reason),
@@ -139,6 +142,7 @@ fn disable(wanted: &DesiredIdentity, twin: &Twin, reason: &StatusReason) -> Verd
     match (wanted.identity.module(), twin.status) {
         (_, Status::Disabled) => Verdict::Already,
         (Some(_), Status::Enabled) => Refusal::because(
+            ReasonCode::DeviceNotNamed,
             "a module is disabled with its device only, which is enabled: name the device, too",
         ),
         (None, Status::Enabled) => if_same_certificate(wanted, twin, || {
@@ -153,6 +157,7 @@ fn disable(wanted: &DesiredIdentity, twin: &Twin, reason: &StatusReason) -> Verd
 fn delete(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
     if wanted.identity.module().is_none() && twin.status == Status::Enabled {
         return Refusal::because(
+            ReasonCode::DeviceEnabled,
             "it is enabled: disable it first, by `provisioner retire` without `--delete`",
         );
     }
@@ -169,6 +174,7 @@ fn if_same_certificate(wanted: &DesiredIdentity, twin: &Twin, verdict: impl FnOn
         return verdict();
     }
     Verdict::Refuse(Refusal {
+        code: ReasonCode::CertificateDiffers,
         reason: "it has another certificate than the batch names: is it still the same unit?".to_owned(),
         differences: thumbprint_differences(wanted, twin),
     })
@@ -183,10 +189,10 @@ fn thumbprint_differences(wanted: &DesiredIdentity, twin: &Twin) -> Vec<Differen
 
 fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> Verdict {
     if row.record.presumed {
-        return Refusal::because(format!(
-            "run {run} found it there, and can't be sure that it created it: look at it, and delete it with \
-             `provisioner device delete` or `module delete`"
-        ));
+        return Refusal::because(
+            ReasonCode::CreationUncertain,
+            format!("run {run} found it there, and can't be sure that it created it"),
+        );
     }
     let (left, found) = (&row.before, Etags::of(Some(twin)));
     let standing = Standing::of(&row.wanted, Some(twin));
@@ -203,7 +209,7 @@ fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> Verdict {
         differences.push(Difference { path: "version".into(), wanted: json!(left), found: json!(found) });
     }
     let reason = format!("it was changed since run {run} created it");
-    Verdict::Refuse(Refusal { reason, differences })
+    Verdict::Refuse(Refusal { code: ReasonCode::ChangedSinceRun, reason, differences })
 }
 
 #[cfg(test)]

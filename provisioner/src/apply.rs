@@ -15,6 +15,7 @@ use crate::desired::GivenKeys;
 use crate::hub::Hub;
 use crate::ledger::{Chunk, Effect, Ended, LedgerRow, Record, RowState, RunState};
 use crate::lifecycle::{Intent, Lifecycle};
+use crate::reason::ReasonCode;
 pub(crate) use changes::Change;
 pub(crate) use creation::Creator;
 pub(crate) use observation::{compare_for, observe};
@@ -157,7 +158,8 @@ fn split_off_orphans(
             Some((device, state)) => {
                 let reason =
                     format!("nothing was done, because the row of its device `{device}` is `{state}`");
-                orphans.push((row.wanted.identity, Record::failed(reason)).into());
+                let record = Record::failed(ReasonCode::DeviceRowNotDone, reason);
+                orphans.push((row.wanted.identity, record).into());
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::causes::with_causes;
 use crate::clock::now_text;
 use crate::desired::{DesiredAuth, DesiredIdentity, GivenPem};
 use crate::ledger::{Credential, Ledger, LedgerError, LedgerRow, Record, RowFilter, RunId};
+use crate::reason::ReasonCode;
 
 /// What issuing for a run came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,7 +60,8 @@ pub fn issue_missing(
                 owned.push((issued.identity.clone(), Credential::serial(issuer, &facts.serial)));
             }
             if let Outcome::Refused(reason) = &issued.outcome {
-                let record = Record::failed(format!("no certificate was issued: {}", with_causes(reason)));
+                let text = format!("no certificate was issued: {}", with_causes(reason));
+                let record = Record::failed(ReasonCode::CertificateNotIssued, text);
                 refused.push((issued.identity.clone(), record));
             }
         })?;

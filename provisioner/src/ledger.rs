@@ -47,7 +47,7 @@ mod store;
 mod tests;
 
 /// The version of the tables that a ledger has. An older ledger is brought up to it when it is opened.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// An open ledger: a [`Store`] in whatever database it lies.
 pub struct Ledger(Box<dyn Store>);

@@ -45,6 +45,7 @@ pub mod logbook;
 mod model_hub;
 pub mod pace;
 pub mod plan;
+pub mod reason;
 pub mod report;
 pub mod sign;
 pub mod standing;

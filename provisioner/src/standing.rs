@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::desired::{DesiredAuth, DesiredIdentity};
 use crate::lifecycle::TwinPolicy;
+use crate::reason::ReasonCode;
 
 /// How an identity on the hub stands against the batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +81,21 @@ pub struct Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: batch has {}, hub has {}", self.path, self.wanted, self.found)
+    }
+}
+
+/// The reason code of an identity that is left alone because it differs so from what the batch wants.
+pub(crate) fn conflict_reason(differences: &[Difference]) -> ReasonCode {
+    let any = |test: fn(&str) -> bool| differences.iter().any(|difference| test(&difference.path));
+    match () {
+        () if any(|path| path == "auth" || path == "keys" || path.ends_with("_thumbprint")) => {
+            ReasonCode::CredentialDiffers
+        }
+        () if any(|path| path == "status" || path == "status_reason") => ReasonCode::StatusDiffers,
+        () if any(|path| path.starts_with("tags.") || path.starts_with("desired.")) => {
+            ReasonCode::TwinDiffers
+        }
+        () => ReasonCode::IdentityDiffers,
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use crate::causes::with_causes;
 use crate::connect::{ConnectError, CredentialSource, DeviceHub};
 use crate::desired::DesiredIdentity;
+use crate::reason::ReasonCode;
 
 /// Shows that an identity is let in with its new certificate, or says why not.
 pub type Proof = Arc<dyn Fn(DesiredIdentity) -> BoxFuture<'static, Result<(), Unproven>> + Send + Sync>;
@@ -17,8 +18,8 @@ pub type Proof = Arc<dyn Fn(DesiredIdentity) -> BoxFuture<'static, Result<(), Un
 pub enum Unproven {
     /// For a reason that concerns all identities: the run can't go on.
     All(ConnectError),
-    /// For this reason, in words.
-    This(String),
+    /// For this reason, as a code and in words.
+    This(ReasonCode, String),
 }
 
 /// Proves by connecting as the identities, at most `concurrency` at once.
@@ -44,18 +45,19 @@ impl Connecting {
             Ok(Some(credentials)) => credentials,
             Ok(None) => {
                 let reason = "its new certificate can't be tried: its private key is not at hand";
-                return Err(Unproven::This(reason.to_owned()));
+                return Err(Unproven::This(ReasonCode::KeyNotAtHand, reason.to_owned()));
             }
             Err(error) => {
                 let reason = format!("its new certificate can't be tried: {}", with_causes(&error));
-                return Err(Unproven::This(reason));
+                return Err(Unproven::This(ReasonCode::CertificateUnusable, reason));
             }
         };
         match self.hub.twin(&wanted.identity, &credentials).await {
             Ok(_) => Ok(()),
             Err(error) if error.concerns_all() => Err(Unproven::All(error)),
             Err(error) => {
-                Err(Unproven::This(format!("its new certificate was not let in: {}", with_causes(&error))))
+                let reason = format!("its new certificate was not let in: {}", with_causes(&error));
+                Err(Unproven::This(ReasonCode::NotLetIn, reason))
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState};
 use crate::ledger::{Ledger, Operator, RowFilter, RunFacts, RunId, RunOptions, SharedLedger, Totals};
 use crate::model_hub::{Fate, ModelHub, Modules};
 use crate::plan::{Action, PlannedRow};
+use crate::reason::ReasonCode;
 
 /// Two devices with modules and one without.
 const NAMES: [&str; 6] = ["a", "a/x", "a/y", "b", "b/x", "c"];
@@ -215,7 +216,10 @@ async fn an_old_thumbprint_goes_only_where_the_new_one_is_proven() {
         let asked = asked.clone();
         Arc::new(move |wanted: DesiredIdentity| {
             asked.lock().unwrap().push(wanted.identity.to_string());
-            let unproven = wanted.identity.module().map(|_| Unproven::This("not let in".to_owned()));
+            let unproven = wanted
+                .identity
+                .module()
+                .map(|_| Unproven::This(ReasonCode::NotLetIn, "not let in".to_owned()));
             Box::pin(async move { unproven.map_or(Ok(()), Err) })
         })
     };

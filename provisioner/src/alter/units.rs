@@ -9,6 +9,7 @@ use super::Task;
 use crate::alteration::{Alteration, Answer, Ending, Next, Refusal};
 use crate::hub::{ErrorClass, Hub, HubError};
 use crate::ledger::{Ended, RowState};
+use crate::reason::ReasonCode;
 
 /// Takes out the modules of devices that were left alone before: a unit that stays, stays whole. What an
 /// undo takes back are single identities.
@@ -46,16 +47,16 @@ pub(super) async fn bind(
         match &task.next {
             Next::Delete => {
                 let reason = match module_that_stays(tasks, device) {
-                    Some(module) => Some(format!("its module `{module}` stays")),
-                    None => others
-                        .contains(device)
-                        .then(|| "it has modules that the run did not create".to_owned()),
+                    Some(module) => Some((ReasonCode::ModuleStays, format!("its module `{module}` stays"))),
+                    None => others.contains(device).then(|| {
+                        (ReasonCode::ForeignModules, "it has modules that the run did not create".to_owned())
+                    }),
                 };
                 stays.insert(device.clone(), reason);
             }
             // A device that is to stay.
             Next::Finish(Ending::Failed(_) | Ending::Refused(_)) => {
-                stays.insert(device.clone(), Some(String::new()));
+                stays.insert(device.clone(), Some((ReasonCode::DeviceStays, String::new())));
             }
             _ => {}
         }
@@ -63,8 +64,8 @@ pub(super) async fn bind(
     for task in tasks.iter_mut().filter(|task| matches!(task.next, Next::Delete)) {
         let device = task.identity().device();
         match (task.identity().module(), stays.get(device)) {
-            (None, Some(Some(reason))) => {
-                let refusal = Refusal { reason: reason.clone(), differences: Vec::new() };
+            (None, Some(Some((code, reason)))) => {
+                let refusal = Refusal { code: *code, reason: reason.clone(), differences: Vec::new() };
                 task.next = Next::Finish(Ending::Refused(refusal));
             }
             (Some(_), Some(Some(_))) if *alteration == Alteration::Delete => {
@@ -101,7 +102,7 @@ pub(super) fn tell(tasks: &mut [Task], identity: &IdentityId, answer: Answer) {
 
 fn stays_with(device: &DeviceId) -> Refusal {
     let reason = format!("nothing was done, because its device `{device}` stays");
-    Refusal { reason, differences: Vec::new() }
+    Refusal { code: ReasonCode::DeviceStays, reason, differences: Vec::new() }
 }
 
 /// A module of the device that was looked at and is to be left alone.

@@ -7,6 +7,7 @@ use crate::desired::DesiredIdentity;
 use crate::hub::HubError;
 use crate::ledger::{Record, RowState};
 use crate::lifecycle::Effect;
+use crate::reason::ReasonCode;
 
 /// Where one identity is in the course of its alteration.
 #[derive(Debug)]
@@ -123,11 +124,12 @@ impl From<Ending> for Record {
     fn from(ending: Ending) -> Self {
         match ending {
             Ending::Done { effect, presumed } => {
-                Self { effect: Some(effect), presumed, ..Self::new(RowState::Done) }
+                let reason = presumed.then_some(ReasonCode::Presumed);
+                Self { effect: Some(effect), presumed, reason, ..Self::new(RowState::Done) }
             }
             Ending::Failed(record) => *record,
-            Ending::Refused(Refusal { reason, differences }) => {
-                Self { error: Some(reason), differences, ..Self::new(RowState::Conflict) }
+            Ending::Refused(Refusal { code, reason, differences }) => {
+                Self { reason: Some(code), error: Some(reason), differences, ..Self::new(RowState::Conflict) }
             }
             Ending::Unchanged => Self::new(RowState::Unchanged),
         }

@@ -6,6 +6,7 @@ use hub_types::twin::Twin;
 
 use super::{Refusal, Verdict, thumbprint_differences};
 use crate::desired::{DesiredAuth, DesiredIdentity};
+use crate::reason::ReasonCode;
 
 /// The thumbprints that the batch names and those on the hub.
 struct Slots<'a> {
@@ -23,16 +24,25 @@ impl<'a> Slots<'a> {
     fn of(wanted: &'a DesiredIdentity, twin: &'a Twin) -> Result<Self, Verdict> {
         if twin.authentication_type != "selfSigned" {
             let found = &twin.authentication_type;
-            return Err(Refusal::because(format!(
-                "it has no thumbprints on the hub: it authenticates by `{found}`"
-            )));
+            return Err(Refusal::because(
+                ReasonCode::NotByThumbprint,
+                format!("it has no thumbprints on the hub: it authenticates by `{found}`"),
+            ));
         }
         let (new, old) = match wanted.state.auth {
             DesiredAuth::Thumbprint { primary: Some(new), secondary } => (new, secondary),
             DesiredAuth::IssuedCertificate { .. } => {
-                return Err(Refusal::because("no new certificate was issued for it"));
+                return Err(Refusal::because(
+                    ReasonCode::CertificateNotIssued,
+                    "no new certificate was issued for it",
+                ));
             }
-            _ => return Err(Refusal::because("the batch names no new thumbprint for it")),
+            _ => {
+                return Err(Refusal::because(
+                    ReasonCode::NoNewThumbprint,
+                    "the batch names no new thumbprint for it",
+                ));
+            }
         };
         let slots = twin.x509_thumbprint;
         let (primary, secondary) = (slots.primary_thumbprint, slots.secondary_thumbprint);
@@ -55,9 +65,9 @@ impl<'a> Slots<'a> {
         Verdict::Replace(Box::new(changed))
     }
 
-    fn refuse(&self, reason: impl Into<String>) -> Verdict {
+    fn refuse(&self, code: ReasonCode, reason: &str) -> Verdict {
         let differences = thumbprint_differences(self.wanted, self.twin);
-        Verdict::Refuse(Refusal { reason: reason.into(), differences })
+        Verdict::Refuse(Refusal { code, reason: reason.to_owned(), differences })
     }
 }
 
@@ -70,12 +80,14 @@ pub(super) fn add(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
     let (new, primary, secondary) = (slots.new, slots.primary, slots.secondary);
     match slots.old {
         _ if slots.hold(new) => Verdict::Already,
-        Some(old) if !slots.hold(old) => {
-            slots.refuse("the hub has neither its new thumbprint nor its old one: is it still the same unit?")
-        }
+        Some(old) if !slots.hold(old) => slots.refuse(
+            ReasonCode::CertificateDiffers,
+            "the hub has neither its new thumbprint nor its old one: is it still the same unit?",
+        ),
         _ if primary.is_none() => slots.with(Some(new), secondary),
         _ if secondary.is_none() || primary == secondary => slots.with(primary, Some(new)),
         _ => slots.refuse(
+            ReasonCode::BothSlotsTaken,
             "both slots are taken by other thumbprints: take one out with `provisioner rotate --finish` or \
              `--revert` and the batch that put it in",
         ),
@@ -90,10 +102,11 @@ pub(super) fn drop_old(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
     };
     match (slots.other(), slots.old) {
         _ if !slots.hold(slots.new) => slots.refuse(
+            ReasonCode::NewThumbprintMissing,
             "its new thumbprint is not on the hub: put it in by `provisioner rotate` without `--finish`",
         ),
         (Some(other), Some(old)) if other != old => {
-            slots.refuse("beside its new thumbprint is another than its old one")
+            slots.refuse(ReasonCode::ThirdThumbprint, "beside its new thumbprint is another than its old one")
         }
         _ if (slots.primary, slots.secondary) == (Some(slots.new), None) => Verdict::Already,
         _ => slots.with(Some(slots.new), None),
@@ -110,6 +123,7 @@ pub(super) fn drop_new(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
         _ if !slots.hold(slots.new) => Verdict::Already,
         Some(other) => slots.with(Some(other), None),
         None => slots.refuse(
+            ReasonCode::OnlyThumbprint,
             "its new thumbprint is the only one, so without it the unit is locked out: rotate back with a batch \
              whose `primary_thumbprint` is the old one",
         ),

@@ -176,8 +176,10 @@ async fn a_run_that_is_stopped_leaves_its_rows_pending_and_is_resumed() {
 async fn a_run_of_which_nothing_is_left_to_do_ends() {
     let (hub, ledger) = (Arc::new(ModelHub::new(Modules::InBulk, Vec::new())), new_ledger());
     let run = BATCH.load(&ledger);
-    let refused: Vec<_> =
-        NAMES.iter().map(|name| (identity_of(name), Record::failed("wrong label"))).collect();
+    let refused: Vec<_> = NAMES
+        .iter()
+        .map(|name| (identity_of(name), Record::failed(ReasonCode::RequestRefused, "wrong label")))
+        .collect();
     ledger.lock().refuse(run, &refused, "now").unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(60), BATCH.apply(&hub, &ledger, run).run()).await;
     assert_eq!(ended.expect("nobody waits for anybody").unwrap(), RunState::Finished);

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::FORMAT;
 use crate::desired::DesiredAuth;
 use crate::ledger::{LedgerRow, Run, Stint, Totals};
+use crate::reason::ReasonCode;
 use crate::standing::{Difference, Etags};
 
 /// What the run was.
@@ -43,6 +44,9 @@ pub(super) struct RowRecord<'a> {
     error_code: Option<&'a str>,
     error: Option<&'a str>,
     tracking_id: Option<&'a str>,
+    /// Left out where there is none, so that packs of older runs are byte for byte as they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<ReasonCode>,
     differences: Vec<String>,
     /// What verification found to be different; empty where the identity is missing.
     deviation: Option<Vec<String>>,
@@ -77,6 +81,7 @@ impl<'a> RowRecord<'a> {
             error_code: record.error_code.as_deref(),
             error: record.error.as_deref(),
             tracking_id: record.tracking_id.as_deref(),
+            reason: record.reason,
             differences: texts(&record.differences),
             deviation: row.deviation.as_deref().map(texts),
             before: &row.before,

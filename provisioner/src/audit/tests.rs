@@ -2,6 +2,7 @@ use super::*;
 use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState};
 use crate::ledger::{Claim, Ended, Operator, Record, RowState, RunFacts, RunOptions, Sent};
 use crate::lifecycle::Effect;
+use crate::reason::ReasonCode;
 use crate::standing::Etags;
 use hub_types::IdentityId;
 use std::time::Duration;
@@ -35,7 +36,7 @@ fn ledger() -> (Ledger, RunId) {
     let after = Etags { identity: Some("NTI=".to_owned().into()), twin: Some("AAE=".to_owned().into()) };
     let ended = [
         Ended { after, ..(identity("a"), done).into() },
-        (identity("a/m"), Record::failed("no \u{202e}room\u{1}")).into(),
+        (identity("a/m"), Record::failed(ReasonCode::RequestRefused, "no \u{202e}room\u{1}")).into(),
     ];
     ledger.record(&chunk.lease, &ended, "2026-11-22T10:00:02Z").unwrap();
     (ledger, run)

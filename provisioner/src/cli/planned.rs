@@ -10,6 +10,7 @@ use crate::batch::{CertificateSource, Loaded, sha256_of_file};
 use crate::clock::now_text;
 use crate::ledger::{Loader, Record, RunOptions};
 use crate::plan::{Action, PlanFile, PlannedRow};
+use crate::reason::ReasonCode;
 use crate::standing::Etags;
 use crate::target::Target;
 
@@ -131,7 +132,8 @@ fn write_down(loader: &Loader<'_>, rows: Vec<PlannedRow>) -> Result<(), Failure>
         })?;
         if row.action == Action::Refuse {
             let reason = row.reason.unwrap_or_default();
-            refused.push((identity.clone(), Record::failed(format!("the plan refuses it: {reason}"))));
+            let record = Record::failed(ReasonCode::RefusedByPlan, format!("the plan refuses it: {reason}"));
+            refused.push((identity.clone(), record));
         }
         seen.push((identity, row.etags));
     }

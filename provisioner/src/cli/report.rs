@@ -158,7 +158,7 @@ pub(super) fn print_rows_csv(ledger: &mut Ledger, run: RunId, printer: &Printer)
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 21] = [
     "line",
     "device_id",
     "module_id",
@@ -179,6 +179,7 @@ const COLUMNS: [&str; 20] = [
     "ended",
     "operator",
     "station",
+    "reason",
 ];
 
 fn cells(row: &LedgerRow, report: &ReportRow<'_>) -> [String; COLUMNS.len()] {
@@ -211,6 +212,7 @@ fn cells(row: &LedgerRow, report: &ReportRow<'_>) -> [String; COLUMNS.len()] {
         text(report.ended),
         report.by.name.clone(),
         report.by.station.clone(),
+        text(record.reason.map(|reason| reason.as_str())),
     ]
 }
 

@@ -8,6 +8,7 @@ use hub_types::{DeviceId, ErrorCode};
 use serde_json::Value;
 
 use super::entra::EntraError;
+use crate::reason::ReasonCode;
 
 /// Why a call to the hub did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +137,30 @@ impl HubError {
         match self {
             Self::Refused { code, .. } => ErrorCode::from_name(code.as_deref()?),
             _ => None,
+        }
+    }
+
+    /// The reason code of a row that fails of it.
+    pub fn reason(&self) -> ReasonCode {
+        match self {
+            Self::Contradiction => ReasonCode::Contradiction,
+            Self::DisabledDevice(_) => ReasonCode::DeviceDisabled,
+            Self::Lost(_) | Self::NoAnswer => ReasonCode::AnswerLost,
+            Self::Malformed { .. } => ReasonCode::AnswerNotUnderstood,
+            Self::NoDevice(_) => ReasonCode::DeviceMissing,
+            Self::NoParent(_) => ReasonCode::ParentUnusable,
+            Self::NoToken(_) => ReasonCode::CallerRefused,
+            Self::Down { .. } | Self::Stopped | Self::Unreachable { .. } => ReasonCode::HubFault,
+            Self::Refused { status, .. } => match (self.code(), *status) {
+                (Some(ErrorCode::DeviceDisabled), _) => ReasonCode::DeviceDisabled,
+                (Some(ErrorCode::EtagDoesNotMatch), _) | (_, 409 | 412) => ReasonCode::VersionChanged,
+                (_, 401) => ReasonCode::CallerRefused,
+                (_, 403) => ReasonCode::HubFull,
+                (_, 404) => ReasonCode::IdentityMissing,
+                (_, 429) => ReasonCode::Throttled,
+                (_, 408 | 500..) => ReasonCode::HubFault,
+                _ => ReasonCode::RequestRefused,
+            },
         }
     }
 

@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::causes::with_causes;
 use crate::hub::HubError;
 use crate::lifecycle::{Effect, Outcome};
-use crate::standing::Difference;
+use crate::reason::ReasonCode;
+use crate::standing::{Difference, conflict_reason};
 
 /// Where a row is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -101,6 +102,9 @@ pub struct Record {
     /// What Microsoft's support asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracking_id: Option<String>,
+    /// The reason of the outcome. Rows that are simply as asked have none, and neither have those of older ledgers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<ReasonCode>,
     /// Where hub and batch differ: in a conflict, or in a twin that was kept.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<Difference>,
@@ -117,39 +121,60 @@ impl Record {
             error_code: None,
             error: None,
             tracking_id: None,
+            reason: None,
             differences: Vec::new(),
         }
     }
 
     /// A row that can't be done for a reason that is not the hub's.
-    pub fn failed(reason: impl Into<String>) -> Self {
-        Self { error: Some(reason.into()), ..Self::new(RowState::Failed) }
+    pub fn failed(reason: ReasonCode, text: impl Into<String>) -> Self {
+        Self { reason: Some(reason), error: Some(text.into()), ..Self::new(RowState::Failed) }
     }
 }
 
 impl From<Outcome> for Record {
     fn from(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Absent => Self::failed("it is not on the hub, and mode `update` creates nothing"),
+            Outcome::Absent => Self::failed(
+                ReasonCode::IdentityMissing,
+                "it is not on the hub, and mode `update` creates nothing",
+            ),
             Outcome::Changed(differences) => Self {
                 differences,
-                ..Self::failed("it was changed since the plan was made; plan again to see how it stands")
+                ..Self::failed(
+                    ReasonCode::ChangedSincePlan,
+                    "it was changed since the plan was made; plan again to see how it stands",
+                )
             },
-            Outcome::Conflict(differences) => Self { differences, ..Self::new(RowState::Conflict) },
+            Outcome::Conflict(differences) => Self {
+                reason: Some(conflict_reason(&differences)),
+                differences,
+                ..Self::new(RowState::Conflict)
+            },
             Outcome::Done { effect, kept, presumed } => {
-                Self { effect: Some(effect), presumed, differences: kept, ..Self::new(RowState::Done) }
+                let reason = presumed.then_some(ReasonCode::Presumed).or_else(|| kept_reason(&kept));
+                let effect = Some(effect);
+                Self { effect, presumed, reason, differences: kept, ..Self::new(RowState::Done) }
             }
             Outcome::Failed(error) => error.into(),
             Outcome::Staged { effect, presumed } => Self { effect, presumed, ..Self::new(RowState::Sent) },
-            Outcome::Unchanged(differences) => Self { differences, ..Self::new(RowState::Unchanged) },
+            Outcome::Unchanged(kept) => {
+                Self { reason: kept_reason(&kept), differences: kept, ..Self::new(RowState::Unchanged) }
+            }
         }
     }
+}
+
+/// The reason of a row that is as asked, where twin values of others were kept.
+fn kept_reason(kept: &[Difference]) -> Option<ReasonCode> {
+    (!kept.is_empty()).then_some(ReasonCode::TwinKept)
 }
 
 impl From<HubError> for Record {
     fn from(error: HubError) -> Self {
         let failed = Self {
             http_status: error.status(),
+            reason: Some(error.reason()),
             error: Some(with_causes(&error)),
             ..Self::new(RowState::Failed)
         };

@@ -9,6 +9,7 @@ use super::*;
 use crate::alteration::Alteration;
 use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState};
 use crate::lifecycle::{Intent, Mode, TwinPolicy};
+use crate::reason::ReasonCode;
 use crate::standing::{Difference, Etags};
 use history::*;
 
@@ -113,7 +114,11 @@ fn a_station_that_slept_past_its_lease_writes_nothing_over_what_another_found() 
 
     let lost =
         |result: Result<(), LedgerError>| assert!(matches!(result, Err(LedgerError::LeaseLost { .. })));
-    lost(sleeper.record(&old.lease, &[(identity("a"), Record::failed("late")).into()], "now"));
+    lost(sleeper.record(
+        &old.lease,
+        &[(identity("a"), Record::failed(ReasonCode::RequestRefused, "late")).into()],
+        "now",
+    ));
     lost(sleeper.mark_sent(&old.lease, &[(identity("b"), Effect::Created).into()], "now"));
     sleeper.renew_leases().unwrap();
     sleeper.release_leases().unwrap();
@@ -293,7 +298,7 @@ fn totals_count_each_row_once(mut ledger: Ledger) {
     let done = |effect| Record { effect: Some(effect), ..Record::new(RowState::Done) };
     record(&mut ledger, &lease, "a", done(Effect::Created));
     record(&mut ledger, &lease, "c", done(Effect::Updated));
-    record(&mut ledger, &lease, "d", Record::failed("disk on fire"));
+    record(&mut ledger, &lease, "d", Record::failed(ReasonCode::RequestRefused, "disk on fire"));
     let totals = ledger.totals(run).unwrap();
     assert_eq!(
         totals,
@@ -353,7 +358,9 @@ fn a_credential_stays_with_its_first_owner_across_runs(mut ledger: Ledger) {
 
 fn a_row_that_failed_can_be_corrected(mut ledger: Ledger) {
     let (first, _) = owned(&mut ledger, &[("a/m", &["AB"])]);
-    ledger.refuse(first, &[(identity("a/m"), Record::failed("wrong label"))], "now").unwrap();
+    ledger
+        .refuse(first, &[(identity("a/m"), Record::failed(ReasonCode::RequestRefused, "wrong label"))], "now")
+        .unwrap();
     assert_eq!(owned(&mut ledger, &[("b", &["AB"])]).1, [None]);
 }
 
@@ -364,7 +371,7 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
         (identity("a"), done(Effect::Created, false)),
         (identity("a/m"), done(Effect::Created, true)),
         (identity("b"), done(Effect::Updated, false)),
-        (identity("c"), Record::failed("no")),
+        (identity("c"), Record::failed(ReasonCode::RequestRefused, "no")),
     ];
     ledger.refuse(run, &records, "now").unwrap();
     let etags = Etags { identity: Some("1".to_owned().into()), twin: Some("2".to_owned().into()) };
@@ -396,7 +403,7 @@ fn what_a_plan_knows_of_rows_is_kept_with_the_run(mut ledger: Ledger) {
         loader.insert(line, &wanted(name), &[]).unwrap();
     }
     loader.expect(&[(identity("a"), etags.clone()), (identity("b"), Etags::default())]).unwrap();
-    loader.refuse(&[(identity("b"), Record::failed("no"))], "now").unwrap();
+    loader.refuse(&[(identity("b"), Record::failed(ReasonCode::RequestRefused, "no"))], "now").unwrap();
     let run = loader.commit("AB", 0).unwrap();
     let totals = ledger.totals(run).unwrap();
     assert_eq!((totals.pending, totals.failed), (1, 1));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::ledger::{LedgerRow, Record, RowState};
+use crate::reason::ReasonCode;
 use crate::standing::Difference;
 
 /// A cause that rows have in common.
@@ -137,7 +138,7 @@ fn failure(record: &Record) -> (String, ToDo) {
             (format!("refused by the hub: {code} (HTTP {status})"), of_status(*status))
         }
         (None, Some(status)) => (format!("refused by the hub with HTTP {status}"), of_status(*status)),
-        _ if error.starts_with("nothing was done, because the row of its device") => {
+        _ if record.reason == Some(ReasonCode::DeviceRowNotDone) => {
             ("nothing was done, because the row of its device is not well".into(), ToDo::Device)
         }
         _ => (without_names(error), ToDo::CorrectRow),
@@ -203,11 +204,11 @@ mod tests {
             |path| Record { differences: vec![difference(path)], ..Record::new(RowState::Conflict) };
         let mut causes = Causes::default();
         causes.add(&row("a", Record::new(RowState::Done)));
-        causes.add(&row("b", Record::failed("the CSR `b.csr` is for `x`")));
+        causes.add(&row("b", Record::failed(ReasonCode::RequestRefused, "the CSR `b.csr` is for `x`")));
         for name in ["c", "d", "e", "f"] {
             causes.add(&row(name, conflict("status")));
         }
-        causes.add(&row("g", Record::failed("the CSR `g.csr` is for `y`")));
+        causes.add(&row("g", Record::failed(ReasonCode::RequestRefused, "the CSR `g.csr` is for `y`")));
         let causes = causes.sorted();
         assert_eq!(causes.len(), 2);
         assert_eq!(causes[0].cause, "on the hub already, with another value of `status`");
@@ -220,9 +221,9 @@ mod tests {
         let mut causes = Causes::default();
         for module in ["a/m", "a/n"] {
             let reason = "nothing was done, because the row of its device `a` is `failed`";
-            causes.add(&row(module, Record::failed(reason)));
+            causes.add(&row(module, Record::failed(ReasonCode::DeviceRowNotDone, reason)));
         }
-        causes.add(&row("a", Record::failed("refused")));
+        causes.add(&row("a", Record::failed(ReasonCode::RequestRefused, "refused")));
         let rows: Vec<_> = causes.sorted().iter().map(|cause| (cause.rows, cause.to_do)).collect();
         assert_eq!(rows, [(1, ToDo::CorrectRow), (2, ToDo::Device)]);
     }
@@ -241,7 +242,11 @@ mod tests {
     fn errors_of_the_hub_are_told_by_code_and_status_and_say_what_to_do() {
         let refused = |code: Option<&str>, status| {
             let error_code = code.map(str::to_owned);
-            Record { http_status: Some(status), error_code, ..Record::failed("tracking 123") }
+            Record {
+                http_status: Some(status),
+                error_code,
+                ..Record::failed(ReasonCode::RequestRefused, "tracking 123")
+            }
         };
         let to_do = |record| cause_of(&row("a", record)).unwrap().1;
         assert_eq!(to_do(refused(Some("IotHubUnauthorizedAccess"), 401)), ToDo::Rights);
@@ -253,7 +258,9 @@ mod tests {
     #[test]
     fn ever_new_causes_take_no_more_memory() {
         let mut causes = Causes::default();
-        (0..1000).for_each(|n| causes.add(&row("a", Record::failed(format!("error {n}")))));
+        (0..1000).for_each(|n| {
+            causes.add(&row("a", Record::failed(ReasonCode::RequestRefused, format!("error {n}"))))
+        });
         let causes = causes.sorted();
         assert_eq!(causes.len(), MAX_CAUSES + 1);
         assert_eq!((causes[0].cause.as_str(), causes[0].rows), ("other causes", 800));

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::super::row::{json_text, key, stored};
 use super::super::{Effect, Ended, Lease, LedgerRow, Record, RowFilter, RowState, RunId, Seen, Sent};
 use crate::desired::{DesiredIdentity, DesiredState};
+use crate::reason::ReasonCode;
 use crate::standing::{Difference, Etags};
 
 fn condition(filter: RowFilter) -> &'static str {
@@ -139,6 +140,7 @@ pub(super) fn record(
     let trackings = of(ended, |record| record.tracking_id.as_deref());
     let differences =
         of(ended, |record| (!record.differences.is_empty()).then(|| json_text(&record.differences)));
+    let reasons = of(ended, |record| record.reason.map(ReasonCode::as_str));
     let (identities_before, twins_before) = texts(ended.iter().map(|ended| &ended.before));
     let (identities, twins) = texts(ended.iter().map(|ended| &ended.after));
     let if_held = match held {
@@ -155,12 +157,12 @@ pub(super) fn record(
                        ELSE coalesce(identity_etag_before, new.identity_before) END,
                    twin_etag_before = CASE new.effect WHEN 'created' THEN NULL
                        ELSE coalesce(twin_etag_before, new.twin_before) END,
-                   identity_etag = new.identity, twin_etag = new.twin
+                   identity_etag = new.identity, twin_etag = new.twin, reason = new.reason
                FROM unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::boolean[], $12::integer[],
                            $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
-                           $19::text[], $20::text[])
+                           $19::text[], $20::text[], $21::text[])
                    AS new (device_id, module_id, state, effect, presumed, http_status, error_code, error,
-                           tracking_id, differences, identity_before, twin_before, identity, twin)
+                           tracking_id, differences, identity_before, twin_before, identity, twin, reason)
                WHERE "row".run = $1 AND "row".device_id = new.device_id AND "row".module_id = new.module_id
                  AND EXISTS (SELECT 1 FROM held))
            SELECT 1 FROM held"#
@@ -190,6 +192,7 @@ pub(super) fn record(
             &twins_before,
             &identities,
             &twins,
+            &reasons,
         ],
     )?;
     Ok(written.map(drop))
@@ -262,7 +265,8 @@ pub(super) const UNDONE: &str = "state IN ('pending', 'claimed', 'sent')";
 
 pub(super) const COLUMNS: &str = "device_id, NULLIF(module_id, ''), line, desired, state, effect, presumed, http_status, \
                                   error_code, error, tracking_id, differences, identity_etag, twin_etag, \
-                                  identity_etag_before, twin_etag_before, deviation, serial, stint, sent, updated";
+                                  identity_etag_before, twin_etag_before, deviation, serial, stint, sent, updated, \
+                                  reason";
 
 pub(super) fn read_row(row: &Row) -> Result<LedgerRow, Error> {
     let Parsed(device): Parsed<DeviceId> = row.try_get(0)?;
@@ -292,6 +296,7 @@ pub(super) fn read_row(row: &Row) -> Result<LedgerRow, Error> {
             error: row.try_get(9)?,
             tracking_id: row.try_get(10)?,
             differences: differences(11)?.unwrap_or_default(),
+            reason: row.try_get::<_, Option<Parsed<ReasonCode>>>(21)?.map(|Parsed(code)| code),
         },
         etags: etags(12, 13)?,
         before: etags(14, 15)?,

@@ -15,9 +15,14 @@ pub(super) fn prepare(client: &mut Client) -> Result<i64, Error> {
         transaction.batch_execute(&format!("{TABLES}{STATIONS}{STINTS}"))?;
         transaction.execute("INSERT INTO ledger_version (version) VALUES ($1)", &[&VERSION])?;
     }
-    let mut version = transaction.query_one("SELECT max(version) FROM ledger_version", &[])?.get(0);
-    if version == FIRST {
-        transaction.batch_execute(&format!("{STATIONS}{FROM_FIRST}{STINTS}"))?;
+    let mut version: i64 = transaction.query_one("SELECT max(version) FROM ledger_version", &[])?.get(0);
+    let step = match version {
+        FIRST => format!("{STATIONS}{FROM_FIRST}{STINTS}{FROM_3_TO_4}"),
+        3 => FROM_3_TO_4.to_owned(),
+        _ => String::new(),
+    };
+    if !step.is_empty() {
+        transaction.batch_execute(&step)?;
         transaction.execute("UPDATE ledger_version SET version = $1", &[&VERSION])?;
         version = VERSION;
     }
@@ -25,7 +30,7 @@ pub(super) fn prepare(client: &mut Client) -> Result<i64, Error> {
     Ok(version)
 }
 
-/// The version of the first tables, without stations in the oldest of them. There was no other in between.
+/// The version of the first tables, without stations in the oldest of them. The next one was 3.
 const FIRST: i64 = 1;
 
 /// Any number will do that no other program takes.
@@ -76,6 +81,7 @@ const TABLES: &str = r#"
         stint         BIGINT,
         sent          TEXT,
         deviation     TEXT,
+        reason        TEXT,
         PRIMARY KEY (run, device_id, module_id)
     ) WITH (fillfactor = 60);
     CREATE TABLE chunk (
@@ -151,4 +157,9 @@ const FROM_FIRST: &str = r#"
     UPDATE "row" SET identity_etag_before = identity_etag, twin_etag_before = twin_etag,
                      identity_etag = NULL, twin_etag = NULL
     WHERE state IN ('pending', 'claimed', 'sent') AND (identity_etag IS NOT NULL OR twin_etag IS NOT NULL);
+"#;
+
+/// What version 4 has and version 3 has not. Rows of before have no reason code.
+const FROM_3_TO_4: &str = r#"
+    ALTER TABLE "row" ADD COLUMN reason TEXT;
 "#;

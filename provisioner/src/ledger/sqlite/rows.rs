@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 use super::super::row::{json_text, key, stored};
 use super::super::{Effect, Ended, LedgerRow, Record, RowFilter, RunId, Seen, Sent};
 use crate::desired::{DesiredIdentity, DesiredState};
+use crate::reason::{ReasonCode, UnknownReason};
 use crate::standing::Etags;
 
 fn condition(filter: RowFilter) -> &'static str {
@@ -101,7 +102,7 @@ pub(super) fn record_within(
              tracking_id = ?10, differences = ?11, updated = ?12, stint = ?13,
              identity_etag_before = CASE ?5 WHEN 'created' THEN NULL ELSE coalesce(identity_etag_before, ?14) END,
              twin_etag_before = CASE ?5 WHEN 'created' THEN NULL ELSE coalesce(twin_etag_before, ?15) END,
-             identity_etag = ?16, twin_etag = ?17
+             identity_etag = ?16, twin_etag = ?17, reason = ?18
          WHERE run = ?1 AND device_id = ?2 AND module_id = ?3",
         ended,
         |Ended { identity, record, before, after }, statement| {
@@ -125,7 +126,8 @@ pub(super) fn record_within(
                 identity_before,
                 twin_before,
                 identity,
-                twin
+                twin,
+                record.reason.map(ReasonCode::as_str)
             ])
         },
     )
@@ -205,7 +207,7 @@ pub(super) const UNDONE: &str = "state IN ('pending', 'claimed', 'sent')";
 
 pub(super) const COLUMNS: &str = "device_id, module_id, line, desired, state, effect, presumed, http_status, error_code, error, tracking_id, \
                        differences, identity_etag, twin_etag, identity_etag_before, twin_etag_before, deviation, \
-                       serial, stint, sent, updated";
+                       serial, stint, sent, updated, reason";
 
 pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
     let (device, module): (String, String) = (row.get(0)?, row.get(1)?);
@@ -233,6 +235,7 @@ pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
             error: row.get(9)?,
             tracking_id: row.get(10)?,
             differences: differences(11)?.unwrap_or_default(),
+            reason: reason(row, 21)?,
         },
         etags: etags(12, 13)?,
         before: etags(14, 15)?,
@@ -242,6 +245,11 @@ pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
         sent: row.get(19)?,
         ended: row.get(20)?,
     })
+}
+
+fn reason(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<ReasonCode>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| text.parse()).transpose().map_err(|error: UnknownReason| corrupt(column, error))
 }
 
 pub(super) fn corrupt(

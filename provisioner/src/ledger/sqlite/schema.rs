@@ -20,7 +20,8 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         match version(&transaction)? {
             0 => transaction.execute_batch(&format!("{TABLES}{STINTS}"))?,
-            2 => transaction.execute_batch(&format!("{FROM_2_TO_3}{STINTS}"))?,
+            2 => transaction.execute_batch(&format!("{FROM_2_TO_3}{STINTS}{FROM_3_TO_4}"))?,
+            3 => transaction.execute_batch(FROM_3_TO_4)?,
             _ => return Ok(()),
         }
         transaction.pragma_update(None, "user_version", VERSION)?;
@@ -89,6 +90,7 @@ const TABLES: &str = "
         stint        INTEGER,
         sent         TEXT,
         deviation    TEXT,
+        reason       TEXT,
         PRIMARY KEY (run, device_id, module_id)
     ) WITHOUT ROWID;
     CREATE TABLE chunk (
@@ -128,6 +130,11 @@ const FROM_2_TO_3: &str = "
     UPDATE row SET identity_etag_before = identity_etag, twin_etag_before = twin_etag,
                    identity_etag = NULL, twin_etag = NULL
     WHERE state IN ('pending', 'claimed', 'sent') AND (identity_etag IS NOT NULL OR twin_etag IS NOT NULL);
+";
+
+/// What version 4 has and version 3 has not. Rows of before have no reason code.
+const FROM_3_TO_4: &str = "
+    ALTER TABLE row ADD COLUMN reason TEXT;
 ";
 
 /// `stint` is the work of one process on a run, `moment` how far it was when.

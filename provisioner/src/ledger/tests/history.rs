@@ -65,14 +65,15 @@ pub(super) fn a_row_remembers_what_was_there_before_and_after(mut ledger: Ledger
     ledger.mark_sent(&lease, &[sent(etags("1", "2"))], "2026-11-22T10:00:01Z").unwrap();
     // Sent once more: what was there before the first time counts, and so does the time.
     ledger.mark_sent(&lease, &[sent(etags("3", "4"))], "2026-11-22T10:00:02Z").unwrap();
-    let record = Record { effect: Some(Effect::Updated), ..Record::new(RowState::Done) };
+    let reason = Some(ReasonCode::TwinKept);
+    let record = Record { effect: Some(Effect::Updated), reason, ..Record::new(RowState::Done) };
     let ended = Ended { before: etags("5", "6"), after: etags("7", "8"), ..(identity("a"), record).into() };
     ledger.record(&lease, &[ended], "2026-11-22T10:00:03Z").unwrap();
     let done = row(&mut ledger, run, "a");
     assert_eq!((&done.before, &done.etags), (&etags("1", "2"), &etags("7", "8")));
     assert_eq!(done.sent.as_deref(), Some("2026-11-22T10:00:01Z"));
     assert_eq!(done.ended.as_deref(), Some("2026-11-22T10:00:03Z"));
-    assert_eq!(done.stint, Some(1));
+    assert_eq!((done.stint, done.record.reason), (Some(1), reason));
     let untouched = row(&mut ledger, run, "b");
     assert_eq!((untouched.before, untouched.sent, untouched.stint), (Etags::default(), None, None));
 }

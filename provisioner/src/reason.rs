@@ -1,0 +1,181 @@
+//! Reason codes: why a row ended as it did.
+//!
+//! A code is decided where the outcome is decided, lies in the ledger beside the row, and stands in reports and
+//! audit packs under a text that does not change. What it means and what to do about it depends on the run's verb
+//! too: [`report::advice`](crate::report::advice) has the table.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Declares the codes once: variant and wire text.
+macro_rules! reason_codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)+) => {
+        /// The reason for a row's outcome.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum ReasonCode {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl ReasonCode {
+            /// Every code.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The text that ledgers, reports and audit packs hold. It never changes.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)+
+                }
+            }
+        }
+    };
+}
+
+reason_codes! {
+    /// The hub's answer was lost, again and again.
+    AnswerLost = "answer_lost",
+    /// The hub's answer is not what the contract says.
+    AnswerNotUnderstood = "answer_not_understood",
+    /// Both slots for thumbprints hold others.
+    BothSlotsTaken = "both_slots_taken",
+    /// The caller lacks a right, or was not let in.
+    CallerRefused = "caller_refused",
+    /// The hub has other thumbprints than those that the batch names: perhaps it is another unit.
+    CertificateDiffers = "certificate_differs",
+    /// No certificate was issued for it.
+    CertificateNotIssued = "certificate_not_issued",
+    /// Its certificate or key can't be used for a connection from here.
+    CertificateUnusable = "certificate_unusable",
+    /// It was changed since the plan was made.
+    ChangedSincePlan = "changed_since_plan",
+    /// It was changed since the run that is to be undone created it.
+    ChangedSinceRun = "changed_since_run",
+    /// The hub says that the identity exists and that it does not, again and again.
+    Contradiction = "contradiction",
+    /// The run that is to be undone can't be sure that it created it.
+    CreationUncertain = "creation_uncertain",
+    /// It is there and authenticates in another way, or with other thumbprints.
+    CredentialDiffers = "credential_differs",
+    /// Its device is disabled, and a hub denies access to the modules of such a device.
+    DeviceDisabled = "device_disabled",
+    /// The device is enabled, and only what is disabled is deleted.
+    DeviceEnabled = "device_enabled",
+    /// Its device is not on the hub.
+    DeviceMissing = "device_missing",
+    /// It is a module, and its device is not named, with which alone it can be disabled.
+    DeviceNotNamed = "device_not_named",
+    /// The row of its device did not come out as asked.
+    DeviceRowNotDone = "device_row_not_done",
+    /// Its device stays, and it with it.
+    DeviceStays = "device_stays",
+    /// When it was verified, the hub held other values.
+    DifferentLater = "different_later",
+    /// It has modules that the run did not create.
+    ForeignModules = "foreign_modules",
+    /// The hub failed, or was too busy for too long.
+    HubFault = "hub_fault",
+    /// The hub is full, its quota is used up, or its tier has no such operation.
+    HubFull = "hub_full",
+    /// It is there with another parent, or another setting of the edge.
+    IdentityDiffers = "identity_differs",
+    /// It is not on the hub.
+    IdentityMissing = "identity_missing",
+    /// Its private key is not at hand.
+    KeyNotAtHand = "key_not_at_hand",
+    /// When it was verified, it was not on the hub.
+    MissingLater = "missing_later",
+    /// One of its modules stays, and it with it.
+    ModuleStays = "module_stays",
+    /// Its new thumbprint is not on the hub.
+    NewThumbprintMissing = "new_thumbprint_missing",
+    /// The batch names no new thumbprint for it.
+    NoNewThumbprint = "no_new_thumbprint",
+    /// It does not authenticate by thumbprints.
+    NotByThumbprint = "not_by_thumbprint",
+    /// It was not let in with its new certificate.
+    NotLetIn = "not_let_in",
+    /// Nothing was sent for it yet.
+    NotStarted = "not_started",
+    /// Its new thumbprint is the only one there.
+    OnlyThumbprint = "only_thumbprint",
+    /// Its parent is not an edge device on the hub.
+    ParentUnusable = "parent_unusable",
+    /// It is as asked, presumably through this run: the hub's answer was lost.
+    Presumed = "presumed",
+    /// The plan that the run carries out refuses it.
+    RefusedByPlan = "refused_by_plan",
+    /// The hub refused the request as wrong.
+    RequestRefused = "request_refused",
+    /// It is there and enabled or disabled, unlike the batch says, or for another reason.
+    StatusDiffers = "status_differs",
+    /// When it was verified, it was there again.
+    ThereAgain = "there_again",
+    /// Beside its new thumbprint is one that the batch does not name.
+    ThirdThumbprint = "third_thumbprint",
+    /// The hub refused it, because there were too many requests.
+    Throttled = "throttled",
+    /// It is there, as it was created, with another initial twin.
+    TwinDiffers = "twin_differs",
+    /// It is as asked, and values that others have written to its twin were kept.
+    TwinKept = "twin_kept",
+    /// A request left for it, and the run ended before the answer came.
+    Unfinished = "unfinished",
+    /// Somebody else changed it at the same time.
+    VersionChanged = "version_changed",
+}
+
+impl fmt::Display for ReasonCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A text that is no reason code, or one of a newer version.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a reason code that this version knows")]
+pub struct UnknownReason(String);
+
+impl FromStr for ReasonCode {
+    type Err = UnknownReason;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let code = Self::ALL.iter().copied().find(|code| code.as_str() == text);
+        code.ok_or_else(|| UnknownReason(text.to_owned()))
+    }
+}
+
+impl Serialize for ReasonCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ReasonCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_has_a_text_of_its_own_and_is_read_back_from_it() {
+        for code in ReasonCode::ALL {
+            assert_eq!(code.as_str().parse::<ReasonCode>().unwrap(), *code);
+            assert!(
+                code.as_str().chars().all(|letter| letter.is_ascii_lowercase() || letter == '_'),
+                "{code}"
+            );
+        }
+        assert!("no_such_code".parse::<ReasonCode>().unwrap_err().to_string().contains("`no_such_code`"));
+    }
+
+    #[test]
+    fn the_texts_are_those_that_were_published() {
+        let texts: Vec<&str> = ReasonCode::ALL.iter().map(|code| code.as_str()).collect();
+        insta::assert_snapshot!(texts.join("\n"));
+    }
+}
