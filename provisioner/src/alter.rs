@@ -15,7 +15,7 @@ use crate::apply::{Change, Creator};
 use crate::causes::with_causes;
 use crate::crew::{Book, Crew, RunError, Work};
 use crate::desired::GivenKeys;
-use crate::hub::{ErrorClass, Hub, HubError};
+use crate::hub::{ErrorClass, Hub, HubError, pause_after};
 use crate::ledger::{Chunk, Effect, Ended, LedgerRow, Record, RowState, RunState, Sent};
 use crate::lifecycle::Event;
 use crate::standing::Etags;
@@ -170,6 +170,8 @@ impl<H: Hub> Worker<H> {
     async fn settle(&self, book: &Book, mut tasks: Vec<Task>) -> Result<(), RunError> {
         while tasks.iter().any(|task| !matches!(task.next, Next::Finish(_))) {
             book.give_way().await;
+            let setbacks = tasks.iter().filter(|task| matches!(task.next, Next::Observe));
+            pause_after(setbacks.map(|task| task.course.setbacks()).max().unwrap_or_default()).await;
             self.observe(&mut tasks).await?;
             if self.alteration.deletes() {
                 units::bind(&*self.hub, &self.alteration, &mut tasks).await?;
@@ -268,6 +270,10 @@ fn answer(event: Event) -> Answer {
         Event::Lost(error) => Answer::Lost(error),
         Event::Outdated(error) => Answer::Outdated(error),
         Event::Refused(error) => Answer::Refused(error),
-        _ => Answer::Done,
+        Event::Created | Event::CreatedWithoutTwin | Event::IdentityUpdated | Event::TwinWritten => {
+            Answer::Done
+        }
+        // That is no answer to a change.
+        Event::AlreadyExists | Event::Observed(_) => Answer::Lost(HubError::Unclear),
     }
 }

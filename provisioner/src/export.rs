@@ -15,6 +15,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::creator_tag;
 use crate::hub::{HubClient, HubError};
 
 /// What was exported.
@@ -164,7 +165,9 @@ impl ExportRow {
         for (section, values) in
             [("tags", twin.tags.as_ref()), ("desired", Some(&twin.properties.desired.values))]
         {
-            for (name, value) in values.into_iter().flatten() {
+            // Which run created it on this hub is no part of what a batch wants.
+            let is_creators = |value: &Value| section == "tags" && creator_tag::is_creators(value);
+            for (name, value) in values.into_iter().flatten().filter(|(_, value)| !is_creators(value)) {
                 settings.push((format!("{section}.{name}"), value.clone()));
             }
         }

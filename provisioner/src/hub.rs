@@ -16,6 +16,7 @@ pub use error::{ErrorClass, HubError};
 pub use examine::Examination;
 pub use objects::{Condition, QueryPage, is_missing};
 pub(crate) use orphan::about_its_device;
+pub(crate) use retry::{Pauses, pause_after};
 pub use transport::HubClientOptions;
 
 mod access;
@@ -32,8 +33,7 @@ mod transport;
 
 /// A hub, as provisioning sees it. [`HubClient`] is the real one; tests have one that loses answers.
 pub trait Hub: Send + Sync + 'static {
-    /// Sends up to 100 items and answers what the hub says of each that failed; all others
-    /// succeeded. Only what had no effect for certain is sent again.
+    /// Sends up to 100 items and answers what the hub says of them. Only what had no effect for certain is sent again.
     fn bulk(&self, items: &[BulkItem]) -> impl Future<Output = Result<BulkResult, HubError>> + Send;
 
     /// How many devices and modules there are. The count of modules may be some seconds old.

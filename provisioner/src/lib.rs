@@ -32,6 +32,7 @@ mod causes;
 pub mod cli;
 pub mod clock;
 pub mod connect;
+mod creator_tag;
 pub mod crew;
 pub mod desired;
 pub mod doctor;

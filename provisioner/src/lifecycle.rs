@@ -228,6 +228,11 @@ impl Lifecycle {
         self.waits_for_modules
     }
 
+    /// How many answers were lost or contradicted one another.
+    pub fn setbacks(&self) -> u32 {
+        self.setbacks
+    }
+
     /// Whether this run created the identity.
     pub fn is_creation(&self) -> bool {
         self.done == Some(Effect::Created)

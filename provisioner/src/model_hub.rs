@@ -28,6 +28,29 @@ pub(crate) enum Fate {
     Answered,
     LostAfterEffect,
     LostBeforeEffect,
+    /// In a bulk call, every item is throttled.
+    Throttled,
+    /// In a bulk call, every second item is throttled, and the others take effect.
+    HalfThrottled,
+    /// In a bulk call, every second item fails after its effect.
+    HalfFailed,
+    /// A bulk call takes effect, and the answer says that it failed and not what.
+    Vague,
+    /// The same, with an error for an identity that was not in the call.
+    AboutAnother,
+}
+
+impl Fate {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Answered,
+        Self::LostAfterEffect,
+        Self::LostBeforeEffect,
+        Self::Throttled,
+        Self::HalfThrottled,
+        Self::HalfFailed,
+        Self::Vague,
+        Self::AboutAnother,
+    ];
 }
 
 pub(crate) struct ModelHub {
@@ -79,18 +102,24 @@ impl ModelHub {
 
     fn change<T>(
         &self,
-        effect: impl FnOnce(&mut BTreeMap<IdentityId, Identity>) -> T,
+        effect: impl FnOnce(&mut BTreeMap<IdentityId, Identity>, Fate) -> T,
     ) -> Result<T, HubError> {
         *self.changing_calls.lock().unwrap() += 1;
         let fate = self.fates.lock().unwrap().pop().unwrap_or(Fate::Answered);
         if fate == Fate::LostBeforeEffect {
             return Err(HubError::NoAnswer);
         }
-        let answer = effect(&mut self.identities.lock().unwrap());
+        let answer = effect(&mut self.identities.lock().unwrap(), fate);
         match fate {
             Fate::LostAfterEffect => Err(HubError::NoAnswer),
             _ => Ok(answer),
         }
+    }
+
+    /// Whether a hub denies access to the modules of a device to a caller with a key.
+    fn denies_modules_of(&self, device: &DeviceId) -> bool {
+        let identities = self.identities.lock().unwrap();
+        identities.get(&device.clone().into()).is_some_and(|device| device.status == Status::Disabled)
     }
 
     fn change_item(
@@ -160,18 +189,36 @@ impl ModelHub {
 impl Hub for ModelHub {
     async fn bulk(&self, items: &[BulkItem]) -> Result<BulkResult, HubError> {
         assert!(!items.is_empty() && items.len() <= 100);
-        let answer = self.change(|identities| {
+        let answer = self.change(|identities, fate| {
             let mut errors = Vec::new();
-            for item in items {
-                if let Err(code) = self.change_item(item, identities) {
-                    errors.push(BulkError {
-                        device_id: item.id.to_string(),
-                        module_id: item.module_id.as_ref().map(ToString::to_string),
-                        error_code: code.name().to_owned(),
-                        error_status: None,
-                        operation: None,
-                    });
+            let error = |item: &BulkItem, code: ErrorCode| BulkError {
+                device_id: item.id.to_string(),
+                module_id: item.module_id.as_ref().map(ToString::to_string),
+                error_code: code.name().to_owned(),
+                error_status: None,
+                operation: None,
+            };
+            for (place, item) in items.iter().enumerate() {
+                let is_second = place % 2 == 1;
+                if fate == Fate::Throttled || (fate == Fate::HalfThrottled && is_second) {
+                    errors.push(error(item, ErrorCode::ThrottlingException));
+                    continue;
                 }
+                match self.change_item(item, identities) {
+                    Err(code) => errors.push(error(item, code)),
+                    Ok(()) if fate == Fate::HalfFailed && is_second => {
+                        errors.push(error(item, ErrorCode::ServerError));
+                    }
+                    Ok(()) => {}
+                }
+            }
+            if fate == Fate::Vague {
+                return BulkResult { is_successful: false, errors: Vec::new(), warnings: Vec::new() };
+            }
+            if fate == Fate::AboutAnother {
+                let mut another = error(&items[0], ErrorCode::DeviceAlreadyExists);
+                another.device_id = "another".into();
+                return BulkResult { is_successful: false, errors: vec![another], warnings: Vec::new() };
             }
             BulkResult { is_successful: errors.is_empty(), errors, warnings: Vec::new() }
         });
@@ -194,6 +241,9 @@ impl Hub for ModelHub {
     }
 
     async fn modules(&self, device: &DeviceId) -> Result<Vec<ModuleId>, HubError> {
+        if self.denies_modules_of(device) {
+            return Err(HubError::DisabledDevice(device.clone()));
+        }
         let identities = self.identities.lock().unwrap();
         Ok(identities
             .keys()
@@ -203,7 +253,7 @@ impl Hub for ModelHub {
     }
 
     async fn delete(&self, identity: &IdentityId, if_match: Option<&Etag>) -> Result<(), HubError> {
-        let deleted = self.change(|identities| delete(identity, if_match, identities).map_err(refused));
+        let deleted = self.change(|identities, _| delete(identity, if_match, identities).map_err(refused));
         self.may_be_cut().await;
         deleted?
     }
@@ -214,7 +264,7 @@ impl Hub for ModelHub {
         spec: &ModuleSpec,
         if_match: Option<&Etag>,
     ) -> Result<(), HubError> {
-        let created = self.change(|identities| {
+        let created = self.change(|identities, _| {
             if !takes_modules(identity, identities) {
                 return Err(refused(ErrorCode::IotHubUnauthorizedAccess));
             }
@@ -244,6 +294,9 @@ impl Hub for ModelHub {
     }
 
     async fn keys(&self, identity: &IdentityId) -> Result<Option<SymmetricKeys>, HubError> {
+        if identity.module().is_some() && self.denies_modules_of(identity.device()) {
+            return Err(HubError::DisabledDevice(identity.device().clone()));
+        }
         Ok(match self.identities.lock().unwrap().get(identity).map(|found| found.authentication.clone()) {
             Some(Authentication::Sas(keys)) => keys,
             _ => None,
@@ -257,7 +310,7 @@ impl Hub for ModelHub {
         desired: &JsonObject,
         if_match: Option<&Etag>,
     ) -> Result<(), HubError> {
-        let written = self.change(|identities| {
+        let written = self.change(|identities, _| {
             let found = identities.get_mut(identity).expect("a twin is written after its identity");
             if if_match.is_some_and(|if_match| *if_match != etag(found.twin_writes)) {
                 return Err(refused(ErrorCode::PreconditionFailed));

@@ -12,6 +12,7 @@ use hub_types::twin::{JsonObject, PropertySection, Twin};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::creator_tag;
 use crate::desired::{DesiredAuth, DesiredIdentity};
 use crate::lifecycle::TwinPolicy;
 use crate::reason::ReasonCode;
@@ -76,6 +77,13 @@ pub struct Difference {
     pub wanted: Value,
     /// What the hub holds; null where it holds nothing.
     pub found: Value,
+}
+
+impl Difference {
+    /// Whether it is about a tag as a whole, and not about a value within one. No name in a twin holds a dot.
+    fn is_tag(&self) -> bool {
+        self.path.strip_prefix("tags.").is_some_and(|name| !name.contains('.'))
+    }
 }
 
 impl fmt::Display for Difference {
@@ -143,14 +151,19 @@ impl Standing {
     fn compare_twins(wanted: &DesiredIdentity, twin: &Twin, besides: Besides) -> Self {
         let mut differences = Vec::new();
         let (tags, desired) = (twin.tags.as_ref(), Some(&twin.properties.desired.values));
+        let wanted_tags = creator_tag::without(&wanted.state.tags);
         for (section, wanted, found) in
-            [("tags", &*wanted.state.tags, tags), ("desired", &wanted.state.desired, desired)]
+            [("tags", &*wanted_tags, tags), ("desired", &wanted.state.desired, desired)]
         {
             contained(section, wanted, found, &mut differences);
             if let (Besides::Different, Some(found), false) = (besides, found, wanted.is_empty()) {
                 surplus(section, wanted, found, &mut differences);
             }
         }
+        let is_creators = |difference: &Difference| {
+            difference.wanted.is_null() && creator_tag::is_creators(&difference.found) && difference.is_tag()
+        };
+        differences.retain(|difference| !is_creators(difference));
         match differences.is_empty() {
             true => Self::Equal,
             false if !was_written(twin) && is_blank(twin) => Self::TwinUnwritten,

@@ -308,3 +308,37 @@ fn the_embedded_hub_lets_renewed_units_in_too() -> Result<()> {
     ensure!(finished.stdout.contains("2 updated"), "{finished:?}");
     Ok(())
 }
+
+/// What a run says of devices that were there before it, and what an undo of it leaves.
+#[test]
+fn devices_that_were_there_and_are_quarantined_with_new_modules_outlive_an_undo() -> Result<()> {
+    let devices = "device_id,auth,tags.site\nd1,sas,m\nd2,sas,m\nd3,sas,m\n";
+    let quarantined = "device_id,module_id,auth,tags.site\nd1,,sas,m\nd1,m,sas,\nd2,,sas,m\nd2,m,sas,\nd3,,sas,m\nd3,m,sas,\n";
+    for (mode, modules) in [("upsert", 3), ("update", 0)] {
+        let (station, hub) = provisioned(devices)?;
+        station.write("quarantined.csv", quarantined)?;
+        let keys = |device: &str| -> Result<Value> {
+            Ok(hub.get(&format!("/devices/{device}"))?["authentication"].clone())
+        };
+        let before = (keys("d1")?, hub.requests()?.len());
+        let apply = ["apply", "quarantined.csv", "--quarantine", "--mode", mode, "--format", "json"];
+        let ended = station.provision(&hub, apply)?.expect_code(if modules == 3 { 0 } else { 1 })?;
+        // The hub's own log is the witness.
+        let created: u64 = hub.requests()?.iter().skip(before.1).map(|request| request.created()).sum();
+        ensure!(created == modules, "{mode}: {created} created by the log");
+        let totals = totals(&ended.stdout)?;
+        ensure!(totals["created"] == modules && totals["updated"] == 3, "{mode}: {totals}");
+
+        let undone = station.provision(&hub, ["undo", "2", "--format", "json"])?;
+        let code = if modules == 3 { 0 } else { 2 };
+        let undone = undone.expect_code(code)?;
+        if modules == 0 {
+            ensure!(undone.stderr.contains("run 2 created nothing"), "{undone:?}");
+        }
+        ensure!(devices_on(&hub)? == 3, "{mode}: what run 1 made is there");
+        ensure!(keys("d1")? == before.0, "{mode}: with its keys");
+        ensure!(hub.twin("d1")?["tags"]["site"] == "m", "{mode}: and its twin");
+        ensure!(hub.twin("d1/modules/m").is_err(), "{mode}: what run 2 made is gone");
+    }
+    Ok(())
+}

@@ -167,6 +167,25 @@ async fn an_undo_spares_what_somebody_changed_and_the_device_that_it_is_on() {
     }
 }
 
+/// Of the modules of a disabled device a hub tells a caller with a key nothing.
+#[tokio::test]
+async fn a_disabled_device_with_a_module_of_others_stays_and_the_others_go() {
+    for modules in [Modules::InBulk, Modules::OneByOne] {
+        let factory = Factory::new(modules);
+        let run = factory.provision().await;
+        factory.meddle("b", Meddling::AddModule).await;
+        factory.hub.identities.lock().unwrap().get_mut(&identity("b")).unwrap().status = Status::Disabled;
+        let rows = factory.rows(run).into_iter().filter_map(LedgerRow::to_undo).collect::<Vec<_>>();
+        let undo = Alteration::Undo { run };
+        let foreseen = factory.foresee(&undo, rows).await;
+        let (undone, totals) = factory.alter_all(undo, &[]).await;
+        assert_eq!(totals.conflict + totals.failed + totals.deleted, 6, "{totals}");
+        assert_eq!(factory.names(), ["b", "b/new"]);
+        assert_eq!(factory.reasons(undone)[0].0, "b");
+        assert!(foreseen.iter().any(|(name, action, _)| name == "b" && *action == Action::Conflict));
+    }
+}
+
 #[tokio::test]
 async fn devices_are_disabled_first_and_deleted_later() {
     let factory = Factory::new(Modules::InBulk);
@@ -325,7 +344,7 @@ fn meddling() -> impl Strategy<Value = (usize, Meddling)> {
 }
 
 fn fate() -> impl Strategy<Value = Fate> {
-    prop_oneof![Just(Fate::Answered), Just(Fate::LostAfterEffect), Just(Fate::LostBeforeEffect)]
+    proptest::sample::select(Fate::ALL.to_vec())
 }
 
 proptest! {
@@ -338,7 +357,7 @@ proptest! {
         names in proptest::sample::subsequence(NAMES.to_vec(), 1..=NAMES.len()),
         which in 0..6,
     ) {
-        let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let factory = Factory::new(modules);
             let provisioned = factory.provision().await;
@@ -381,7 +400,7 @@ proptest! {
         cuts in proptest::collection::vec(0..14_usize, 0..3),
         changed: bool,
     ) {
-        let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let factory = Factory::new(modules);
             let run = factory.provision().await;

@@ -145,7 +145,8 @@ async fn with_other_modules(hub: &impl Hub, tasks: &[Task]) -> Result<HashSet<De
         let has_others = match modules {
             Ok(modules) => modules.iter().any(is_other),
             // Of the modules of a disabled device a hub says nothing to a caller with a key: the query holds.
-            Err(error) if error.class() == ErrorClass::Auth => true,
+            // Whatever else the trouble of one device is, it stays, and the others go.
+            Err(error) if matches!(error.class(), ErrorClass::Auth | ErrorClass::Input) => true,
             Err(error) => return Err(error),
         };
         if has_others {

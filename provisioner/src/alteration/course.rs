@@ -82,6 +82,11 @@ impl Course {
         Self { is_lost: true, ..Self::new(effect) }
     }
 
+    /// How many answers were lost or came too late.
+    pub fn setbacks(&self) -> u32 {
+        self.setbacks
+    }
+
     /// What follows from a look.
     pub fn observed(&mut self, verdict: Verdict) -> Next {
         match verdict {

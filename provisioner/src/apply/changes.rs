@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::creation::{Creator, outdated};
 use super::observation::refused_or_fatal;
 use crate::desired::{DesiredAuth, DesiredIdentity, GivenKeys};
-use crate::hub::{Hub, HubError, is_missing};
+use crate::hub::{Hub, HubError, about_its_device, is_missing};
 use crate::lifecycle::Event;
 use crate::standing::Difference;
 
@@ -116,16 +116,22 @@ impl<H: Hub> Creator<H> {
             _ => None,
         };
         let Some(mut spec) = spec else { return Ok(event) };
+        let identity = &change.wanted.identity;
         if let DesiredAuth::Sas { given: false } = change.wanted.state.auth {
-            let keys = self.hub().keys(&change.wanted.identity).await?;
-            spec.authentication = Some(Authentication::Sas(keys));
+            match self.hub().keys(identity).await {
+                Ok(keys) => spec.authentication = Some(Authentication::Sas(keys)),
+                Err(error) => return refused_or_fatal(error, None),
+            }
         }
         let any = Etag::new("*");
         let etag = change.etag.as_ref().unwrap_or(&any);
-        match self.hub().put_module(&change.wanted.identity, &spec, Some(etag)).await {
+        match self.hub().put_module(identity, &spec, Some(etag)).await {
             Ok(()) => Ok(Event::IdentityUpdated),
             Err(error) if outdated(&error) => Ok(Event::Outdated(error)),
-            Err(error) => refused_or_fatal(error, Some(Event::Lost)),
+            Err(error) => {
+                let error = about_its_device(self.hub(), identity.device(), error).await;
+                refused_or_fatal(error, Some(Event::Lost))
+            }
         }
     }
 }
@@ -141,6 +147,8 @@ fn delete_item(identity: &IdentityId, etag: &Option<Etag>) -> BulkItem {
 fn as_update(event: Event) -> Event {
     match event {
         Event::Created | Event::CreatedWithoutTwin => Event::IdentityUpdated,
+        // That is no answer to a change.
+        Event::AlreadyExists => Event::Lost(HubError::Unclear),
         Event::Refused(error) if outdated(&error) => Event::Outdated(error),
         // It was there a moment ago.
         Event::Refused(error)

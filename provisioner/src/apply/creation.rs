@@ -1,6 +1,6 @@
 //! Creating identities: in bulk, and one by one where a hub does not take them in bulk.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
@@ -10,7 +10,7 @@ use hub_types::{DeviceId, ErrorCode};
 
 use super::observation::{observe, refused_or_fatal};
 use crate::desired::{DesiredIdentity, GivenKeys};
-use crate::hub::{ErrorClass, Hub, HubError, about_its_device};
+use crate::hub::{ErrorClass, Hub, HubError, Pauses, about_its_device};
 use crate::lifecycle::Event;
 use crate::standing::Standing;
 
@@ -107,28 +107,50 @@ impl<H: Hub> Creator<H> {
         Ok(events)
     }
 
-    /// Sends items that create, and sends them again when the answer is lost: a creation changes
+    /// Sends items that create, and sends those again of which the answer is lost: a creation changes
     /// nothing that is there, and costs one call where asking what became of each item costs a
     /// hundred. What then exists already may be the lost call's own work, so it has to be looked at.
     async fn send_new(&self, items: &[BulkItem]) -> Result<Vec<Event>, HubError> {
         let mut events = self.send(items).await?;
         for _ in 0..RESENDS {
-            if !events.iter().all(|event| matches!(event, Event::Lost(HubError::NoAnswer))) {
+            let lost = those(items, &events, is_lost);
+            if lost.is_empty() {
                 break;
             }
-            events = self.send(items).await?;
-            for event in &mut events {
-                if matches!(event, Event::AlreadyExists) {
-                    *event = Event::Lost(HubError::NoAnswer);
-                }
-            }
+            let answers = self.send(&lost).await?.into_iter().map(|event| match event {
+                Event::AlreadyExists => Event::Lost(HubError::NoAnswer),
+                event => event,
+            });
+            replace_those(&mut events, is_lost, answers);
         }
         Ok(events)
     }
 
+    /// Sends items in bulk and answers an event for each. Those that the hub throttles are sent again until
+    /// it is their turn: that had no effect, and is no fault of theirs.
+    pub(super) async fn send(&self, items: &[BulkItem]) -> Result<Vec<Event>, HubError> {
+        let mut events = self.send_once(items).await?;
+        let mut pauses = Pauses::new();
+        loop {
+            let throttled = those(items, &events, is_throttled);
+            if throttled.is_empty() {
+                return Ok(events);
+            }
+            tracing::debug!(
+                items = throttled.len(),
+                "the hub throttles items of a bulk call; they will be sent again"
+            );
+            if !pauses.wait().await {
+                return Err(first_throttled(events));
+            }
+            let answers = self.send_once(&throttled).await?;
+            replace_those(&mut events, is_throttled, answers);
+        }
+    }
+
     /// Sends items in one bulk call and answers an event for each. Where the hub refuses the call as
     /// a whole, its halves are sent, down to the item that is to blame.
-    pub(super) async fn send(&self, items: &[BulkItem]) -> Result<Vec<Event>, HubError> {
+    async fn send_once(&self, items: &[BulkItem]) -> Result<Vec<Event>, HubError> {
         if items.is_empty() {
             return Ok(Vec::new());
         }
@@ -142,8 +164,8 @@ impl<H: Hub> Creator<H> {
             Err(error) if items.len() == 1 => Ok(vec![Event::Refused(error)]),
             Err(_) => {
                 let (left, right) = items.split_at(items.len() / 2);
-                let mut events = Box::pin(self.send(left)).await?;
-                events.extend(Box::pin(self.send(right)).await?);
+                let mut events = Box::pin(self.send_once(left)).await?;
+                events.extend(Box::pin(self.send_once(right)).await?);
                 Ok(events)
             }
         }
@@ -161,10 +183,13 @@ impl<H: Hub> Creator<H> {
             .zip(events)
             .find(|(wanted, event)| wanted.state.has_twin() && matches!(event, Event::Created));
         if let (BulkModules::NotTriedYet, Some((wanted, _))) = (self.bulk_modules(), created) {
-            self.set_bulk_modules(match observe(&*self.hub, wanted, keys).await?.standing {
-                Standing::Equal => BulkModules::WithTwin,
-                _ => BulkModules::WithoutTwin,
-            });
+            match observe(&*self.hub, wanted, keys).await {
+                Ok(seen) if seen.standing == Standing::Equal => self.set_bulk_modules(BulkModules::WithTwin),
+                Ok(_) => self.set_bulk_modules(BulkModules::WithoutTwin),
+                // Its own trouble teaches nothing of others.
+                Err(error) if error.class() == ErrorClass::Input => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -218,38 +243,84 @@ impl<H: Hub> Creator<H> {
 /// How often creations are sent again before the hub is asked what became of them.
 const RESENDS: usize = 3;
 
+fn is_lost(event: &Event) -> bool {
+    matches!(event, Event::Lost(_))
+}
+
+fn is_throttled(event: &Event) -> bool {
+    matches!(event, Event::Refused(error) if error.class() == ErrorClass::Throttled)
+}
+
+fn first_throttled(events: Vec<Event>) -> HubError {
+    let throttled = events.into_iter().filter(is_throttled).find_map(|event| match event {
+        Event::Refused(error) => Some(error),
+        _ => None,
+    });
+    throttled.unwrap_or(HubError::Unclear)
+}
+
+/// The items whose events are such.
+fn those(items: &[BulkItem], events: &[Event], are_such: fn(&Event) -> bool) -> Vec<BulkItem> {
+    items.iter().zip(events).filter(|(_, event)| are_such(event)).map(|(item, _)| item.clone()).collect()
+}
+
+/// Puts new events in the place of those that are such.
+fn replace_those(
+    events: &mut [Event],
+    are_such: fn(&Event) -> bool,
+    answers: impl IntoIterator<Item = Event>,
+) {
+    let places = events.iter_mut().filter(|event| are_such(event));
+    for (event, answer) in places.zip(answers) {
+        *event = answer;
+    }
+}
+
+type Key<'r> = (&'r str, Option<&'r str>);
+
+/// What the answer to a bulk call says of each of its items. An item of which it says nothing has succeeded
+/// only if the call did, or if all that failed is named; of an answer that contradicts itself nothing is
+/// believed.
 fn item_events(items: &[BulkItem], result: &BulkResult) -> Vec<Event> {
-    let failed: HashMap<(&str, Option<&str>), &BulkError> = result
-        .errors
-        .iter()
-        .map(|error| {
-            ((error.device_id.as_str(), error.module_id.as_deref().filter(|id| !id.is_empty())), error)
-        })
-        .collect();
+    let failed: HashMap<Key<'_>, &BulkError> =
+        result.errors.iter().map(|error| (key_of_error(error), error)).collect();
+    let own: HashSet<Key<'_>> = items.iter().map(key_of_item).collect();
+    let is_told_apart = match result.is_successful {
+        true => failed.is_empty(),
+        false => !failed.is_empty() && failed.keys().all(|key| own.contains(key)),
+    };
     let without_twin = |item: &BulkItem| {
         result.warnings.iter().any(|warning| {
             warning.device_id == item.id.as_str() && warning.warning_code == "DeviceRegisteredWithoutTwin"
         })
     };
-    let event = |item: &BulkItem| {
-        let key = (item.id.as_str(), item.module_id.as_ref().map(hub_types::ModuleId::as_str));
-        match failed.get(&key) {
-            Some(error) => item_error(error),
-            None if without_twin(item) => Event::CreatedWithoutTwin,
-            None => Event::Created,
-        }
+    let event = |item: &BulkItem| match failed.get(&key_of_item(item)) {
+        Some(error) if !result.is_successful => item_error(error),
+        _ if !is_told_apart => Event::Lost(HubError::Unclear),
+        _ if without_twin(item) => Event::CreatedWithoutTwin,
+        _ => Event::Created,
     };
     items.iter().map(event).collect()
 }
 
+fn key_of_item(item: &BulkItem) -> Key<'_> {
+    (item.id.as_str(), item.module_id.as_ref().map(hub_types::ModuleId::as_str))
+}
+
+fn key_of_error(error: &BulkError) -> Key<'_> {
+    (error.device_id.as_str(), error.module_id.as_deref().filter(|id| !id.is_empty()))
+}
+
 fn item_error(error: &BulkError) -> Event {
     let reason = HubError::from(error);
-    match error.code() {
-        Some(ErrorCode::DeviceAlreadyExists | ErrorCode::ModuleAlreadyExistsOnDevice) => Event::AlreadyExists,
+    match (error.code(), reason.class()) {
+        (Some(ErrorCode::DeviceAlreadyExists | ErrorCode::ModuleAlreadyExistsOnDevice), _) => {
+            Event::AlreadyExists
+        }
         // Of one item in a call that was let in, 401 says that its device is missing or disabled.
-        _ if matches!(reason.class(), ErrorClass::Auth | ErrorClass::Input) => Event::Refused(reason),
-        // Throttled or failed in the middle of the call: the hub must be asked what became of it.
-        _ => Event::Lost(reason),
+        (_, ErrorClass::Auth | ErrorClass::Input | ErrorClass::Throttled) => Event::Refused(reason),
+        // Failed in the middle of the call: the hub must be asked what became of it.
+        (_, ErrorClass::Transient) => Event::Lost(reason),
     }
 }
 
@@ -273,5 +344,59 @@ pub(super) fn may_be_no_bulk_modules(error: &HubError) -> bool {
                 | ErrorCode::InvalidOperation
                 | ErrorCode::IotHubFormatError
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hub_types::IdentityId;
+    use hub_types::bulk::ImportMode;
+    use serde_json::{Value, from_value, json};
+
+    /// What an answer says of the items `a`, `a/x` and `b`.
+    fn events(answer: Value) -> Vec<String> {
+        let item = |name| BulkItem::new(&IdentityId::from_common_name(name).unwrap(), ImportMode::Create);
+        let result: BulkResult = from_value(answer).unwrap();
+        let events = item_events(&["a", "a/x", "b"].map(item), &result);
+        let word = |event: &Event| match event {
+            Event::Lost(HubError::Unclear) => "unclear".to_owned(),
+            Event::Lost(error) => format!("lost {}", error.status().unwrap_or_default()),
+            Event::Refused(error) => format!("refused {}", error.status().unwrap_or_default()),
+            event => format!("{event:?}"),
+        };
+        events.iter().map(word).collect()
+    }
+
+    #[test]
+    fn what_an_answer_says_of_its_items() {
+        let error = |device: &str, module: &str, code: &str| json!({"deviceId": device, "moduleId": module, "errorCode": code});
+        let exists = error("a", "", "DeviceAlreadyExists");
+        for (answer, said) in [
+            (json!({"isSuccessful": true}), ["Created"; 3]),
+            (json!({"isSuccessful": false, "errors": [exists]}), ["AlreadyExists", "Created", "Created"]),
+            (
+                json!({"isSuccessful": false, "errors": [error("a", "x", "ThrottlingException")]}),
+                ["Created", "refused 429", "Created"],
+            ),
+            (
+                json!({"isSuccessful": false, "errors": [error("b", "", "ServerError")]}),
+                ["Created", "Created", "lost 500"],
+            ),
+            // Of what follows, nobody knows what became of the items that are not named.
+            (json!({"isSuccessful": false}), ["unclear"; 3]),
+            (
+                json!({"isSuccessful": false, "errors": [error("c", "", "DeviceAlreadyExists")]}),
+                ["unclear"; 3],
+            ),
+            (
+                json!({"isSuccessful": false, "errors": [exists, error("a", "y", "DeviceNotFound")]}),
+                ["AlreadyExists", "unclear", "unclear"],
+            ),
+            (json!({"isSuccessful": true, "errors": [exists]}), ["unclear"; 3]),
+            (json!({"isSuccessful": true, "errors": [error("c", "", "ServerError")]}), ["unclear"; 3]),
+        ] {
+            assert_eq!(events(answer.clone()), said, "{answer}");
+        }
     }
 }

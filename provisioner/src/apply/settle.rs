@@ -12,9 +12,10 @@ use super::Intentions;
 use super::changes::{Change, section_patch};
 use super::creation::{Creator, outdated};
 use super::observation::{observe_for, refused_or_fatal};
+use crate::creator_tag;
 use crate::crew::{Book, RunError};
 use crate::desired::{DesiredIdentity, GivenKeys};
-use crate::hub::{Hub, HubError};
+use crate::hub::{Hub, HubError, pause_after};
 use crate::ledger::Sent;
 use crate::lifecycle::{Effect, Event, Lifecycle, Outcome, Step};
 use crate::standing::{Difference, Etags, Observation, STAGED};
@@ -74,10 +75,6 @@ impl Task {
             is_outdated: false,
             differences: Vec::new(),
         }
-    }
-
-    pub(super) fn identity(&self) -> &IdentityId {
-        &self.wanted.identity
     }
 
     /// The device whose modules are there now.
@@ -145,8 +142,10 @@ impl<H: Hub> Settler<H> {
         let look_first = self.look_first.load(Ordering::Relaxed);
         tasks.iter_mut().for_each(|task| task.step = task.life.begin(look_first));
         while tasks.iter().any(|task| !matches!(task.step, Step::Finish(_))) {
-            if tasks.iter().any(|task| matches!(task.step, Step::Observe)) {
+            let observing = tasks.iter().filter(|task| matches!(task.step, Step::Observe));
+            if let Some(setbacks) = observing.map(|task| task.life.setbacks()).max() {
                 book.give_way().await;
+                pause_after(setbacks).await;
                 self.observe(&mut tasks).await?;
             }
             let about_to_leave: Vec<Sent> = tasks.iter_mut().filter_map(Task::about_to_send).collect();
@@ -240,7 +239,11 @@ impl<H: Hub> Settler<H> {
             true => self.marked(Cow::Borrowed(&task.wanted)),
             false => Cow::Borrowed(&task.wanted),
         };
-        let tags = section_patch("tags", &wanted.state.tags, &task.differences);
+        let tags = match task.life.is_creation() {
+            true => Cow::Borrowed(&*wanted.state.tags),
+            false => creator_tag::without(&wanted.state.tags),
+        };
+        let tags = section_patch("tags", &tags, &task.differences);
         let desired = section_patch("desired", &wanted.state.desired, &task.differences);
         let etag = task.etags.twin.as_ref();
         match self.hub.patch_twin(&wanted.identity, &tags, &desired, etag).await {
@@ -250,9 +253,13 @@ impl<H: Hub> Settler<H> {
         }
     }
 
-    /// The identity with the tag that says who created it, where one is asked for.
+    /// The identity with the tag that says who created it, where one is asked for and the batch gives no tag
+    /// of that name itself.
     fn marked<'w>(&self, wanted: Cow<'w, DesiredIdentity>) -> Cow<'w, DesiredIdentity> {
         let Some((name, value)) = &self.intentions.created_by else { return wanted };
+        if wanted.state.tags.get(name).is_some_and(|given| !creator_tag::is_creators(given)) {
+            return wanted;
+        }
         let mut marked = wanted.into_owned();
         Arc::make_mut(&mut marked.state.tags).insert(name.clone(), value.clone());
         Cow::Owned(marked)

@@ -241,7 +241,8 @@ pub(super) struct RulesArgs {
     /// Leave every device disabled once its modules are there, for somebody to enable it later.
     #[arg(long)]
     pub(super) quarantine: bool,
-    /// Put a tag with this name on what the run creates, saying which run created it.
+    /// Put a tag with this name on what the run creates, saying which run created it. Nothing changes it
+    /// afterwards; a row that gives a tag of this name itself keeps its own.
     #[arg(long, value_name = "NAME", value_parser = parse_tag)]
     pub(super) created_by_tag: Option<String>,
     /// Go on with the good rows when others are bad; the bad ones are counted as rejected.

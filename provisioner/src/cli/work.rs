@@ -19,6 +19,7 @@ use crate::alter::{Alter, Check, Proof};
 use crate::alteration::Alteration;
 use crate::apply::{Apply, Intentions};
 use crate::clock::{now, now_text};
+use crate::creator_tag;
 use crate::crew::Crew;
 use crate::desired::GivenKeys;
 use crate::issue::issue_missing;
@@ -301,10 +302,9 @@ fn print(
 }
 
 fn intentions(run: RunId, options: RunOptions) -> Intentions {
-    let value = format!("provisioner {} run {run}", env!("CARGO_PKG_VERSION"));
     Intentions {
         intent: options.intent,
-        created_by: options.created_by_tag.map(|name| (name, value.into())),
+        created_by: options.created_by_tag.map(|name| (name, creator_tag::value(run))),
         as_planned: options.plan.is_some(),
     }
 }

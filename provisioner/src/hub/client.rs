@@ -179,7 +179,12 @@ impl Hub for HubClient {
         struct Identity {
             authentication: Authentication,
         }
-        Ok(match self.get::<Identity>("get identity", &identity_path(identity)).await? {
+        let found = self.get::<Identity>("get identity", &identity_path(identity)).await;
+        let found = match identity.module() {
+            Some(_) => self.of_module(identity.device(), found).await,
+            None => found,
+        };
+        Ok(match found? {
             Some(Identity { authentication: Authentication::Sas(keys) }) => keys,
             _ => None,
         })

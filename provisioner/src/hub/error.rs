@@ -20,6 +20,10 @@ pub enum HubError {
     /// The device that a module belongs to is disabled: a hub tells and does nothing about its modules.
     #[error("device `{0}` is disabled, and a hub denies access to the modules of such a device")]
     DisabledDevice(DeviceId),
+    /// The answer to the bulk call that the identity was in contradicts itself, or says that something failed
+    /// and not what.
+    #[error("the hub's answer to a bulk call does not say which of its items succeeded")]
+    Unclear,
     /// The hub was down for so long that it was given up. Nothing was sent.
     #[error("the hub at {host} has been down for {} min", away.as_secs() / 60)]
     Down {
@@ -95,9 +99,12 @@ impl HubError {
     /// What the error means for what comes next.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Down { .. } | Self::Lost(_) | Self::NoAnswer | Self::Stopped | Self::Unreachable { .. } => {
-                ErrorClass::Transient
-            }
+            Self::Down { .. }
+            | Self::Lost(_)
+            | Self::NoAnswer
+            | Self::Stopped
+            | Self::Unclear
+            | Self::Unreachable { .. } => ErrorClass::Transient,
             Self::NoToken(error) if error.may_pass() => ErrorClass::Transient,
             Self::NoToken(_) | Self::Refused { status: 401, .. } => ErrorClass::Auth,
             Self::Refused { status: 429, .. } => ErrorClass::Throttled,
@@ -114,7 +121,7 @@ impl HubError {
     /// Whether the request may have had its effect although the call did not succeed.
     pub fn effect_is_unknown(&self) -> bool {
         match self {
-            Self::Lost(_) | Self::Malformed { .. } | Self::NoAnswer => true,
+            Self::Lost(_) | Self::Malformed { .. } | Self::NoAnswer | Self::Unclear => true,
             Self::Refused { .. } => self.class() == ErrorClass::Transient,
             Self::Contradiction
             | Self::DisabledDevice(_)
@@ -146,7 +153,7 @@ impl HubError {
             Self::Contradiction => ReasonCode::Contradiction,
             Self::DisabledDevice(_) => ReasonCode::DeviceDisabled,
             Self::Lost(_) | Self::NoAnswer => ReasonCode::AnswerLost,
-            Self::Malformed { .. } => ReasonCode::AnswerNotUnderstood,
+            Self::Malformed { .. } | Self::Unclear => ReasonCode::AnswerNotUnderstood,
             Self::NoDevice(_) => ReasonCode::DeviceMissing,
             Self::NoParent(_) => ReasonCode::ParentUnusable,
             Self::NoToken(_) => ReasonCode::CallerRefused,

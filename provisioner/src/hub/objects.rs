@@ -147,7 +147,11 @@ impl HubClient {
     }
 
     /// What came of a call about modules of a device.
-    async fn of_module<T>(&self, device: &DeviceId, result: Result<T, HubError>) -> Result<T, HubError> {
+    pub(super) async fn of_module<T>(
+        &self,
+        device: &DeviceId,
+        result: Result<T, HubError>,
+    ) -> Result<T, HubError> {
         match result {
             Err(error) => Err(about_its_device(self, device, error).await),
             done => done,

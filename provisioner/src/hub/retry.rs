@@ -53,6 +53,38 @@ where
         .await
 }
 
+/// The pauses between the tries of what a hub throttles item by item, in calls that succeed as such.
+pub(crate) struct Pauses {
+    begun: Instant,
+    bound: Duration,
+}
+
+impl Pauses {
+    pub(crate) fn new() -> Self {
+        Self { begun: Instant::now(), bound: FIRST_BOUND }
+    }
+
+    /// Waits until it is time for the next try, where there is still time for one.
+    pub(crate) async fn wait(&mut self) -> bool {
+        if self.begun.elapsed() >= MAX_THROTTLED {
+            return false;
+        }
+        tokio::time::sleep(self.bound.mul_f64(jitter())).await;
+        self.bound = (self.bound * 2).min(LAST_BOUND);
+        true
+    }
+}
+
+/// Waits after so many setbacks of an identity: the first few may be our own doing, and are followed at once.
+pub(crate) async fn pause_after(setbacks: u32) {
+    if let Some(doublings) = setbacks.checked_sub(SETBACKS_AT_ONCE) {
+        let bound = FIRST_BOUND.saturating_mul(2_u32.saturating_pow(doublings)).min(LAST_BOUND);
+        tokio::time::sleep(bound.mul_f64(jitter())).await;
+    }
+}
+
+const SETBACKS_AT_ONCE: u32 = 3;
+
 fn may_repeat(repeat: Repeat, error: &HubError) -> bool {
     match error.class() {
         _ if error.is_out_of_time() => false,
@@ -110,6 +142,22 @@ mod tests {
             // Half a minute apart on average.
             assert!((60..300).contains(&tries), "{tries}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_and_come_to_an_end() {
+        let begun = Instant::now();
+        let (mut pauses, mut tries) = (Pauses::new(), 0);
+        while pauses.wait().await {
+            tries += 1;
+        }
+        assert!(begun.elapsed() >= MAX_THROTTLED && begun.elapsed() <= MAX_THROTTLED + LAST_BOUND);
+        assert!((60..300).contains(&tries), "{tries}");
+        let begun = Instant::now();
+        pause_after(SETBACKS_AT_ONCE - 1).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        pause_after(u32::MAX).await;
+        assert!(begun.elapsed() <= LAST_BOUND);
     }
 
     #[tokio::test(start_paused = true)]
