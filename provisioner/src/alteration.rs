@@ -23,7 +23,7 @@ mod rotation;
 
 /// What a run does with identities that are there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Alteration {
     /// The new thumbprint goes into the free slot, so that both certificates are let in.
     AddThumbprint,

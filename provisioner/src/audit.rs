@@ -51,7 +51,9 @@ pub fn write(ledger: &mut Ledger, run: RunId, out: &mut impl Write) -> Result<Se
     let mut rows = 0;
     for row in ledger.rows(run, RowFilter::All) {
         rows += 1;
-        pack.add(&RowRecord::new(&row?, &facts, &stints))?;
+        let row = row?;
+        let record = RowRecord::new(&row, &facts, &stints).map_err(io::Error::from)?;
+        pack.add(&record)?;
     }
     pack.add(&EndRecord::new(rows, ledger.totals(run)?))?;
     pack.out.flush()?;

@@ -27,6 +27,7 @@ pub struct DesiredIdentity {
 
 /// What is wanted of an identity, apart from who it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DesiredState {
     /// How it shall prove who it is.
     pub auth: DesiredAuth,
@@ -52,7 +53,7 @@ pub struct DesiredState {
 
 /// How an identity shall prove who it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DesiredAuth {
     /// By a certificate that is yet to be issued: then one of the other variants takes this one's place.
     IssuedCertificate {
@@ -125,10 +126,15 @@ impl DesiredState {
         !self.tags.is_empty() || !self.desired.is_empty()
     }
 
-    /// The SHA-256 of the state in canonical JSON, as upper-case hex: equal states have equal hashes.
-    pub fn hash(&self) -> String {
+    /// The SHA-256 of the state in canonical JSON, as upper-case hex: equal states have equal hashes. It fails
+    /// where a path is not UTF-8.
+    pub fn hash(&self) -> Result<String, serde_json::Error> {
         // Maps are sorted by name, so the text is canonical.
-        let text = serde_json::to_string(self).unwrap_or_default();
+        Ok(Self::hash_of(&serde_json::to_string(self)?))
+    }
+
+    /// The hash of the state whose canonical JSON is this.
+    pub(crate) fn hash_of(text: &str) -> String {
         upper_hex(&Sha256::digest(text.as_bytes()))
     }
 }
@@ -241,9 +247,10 @@ mod tests {
             let text = serde_json::to_string(&state).unwrap();
             let back: DesiredState = serde_json::from_str(&text).unwrap();
             assert_eq!(back, state);
-            assert_eq!(back.hash(), state.hash());
+            assert_eq!(back.hash().unwrap(), state.hash().unwrap());
         }
-        assert_ne!(state(DesiredAuth::X509Ca).hash(), state(DesiredAuth::Sas { given: false }).hash());
+        let hash = |auth| state(auth).hash().unwrap();
+        assert_ne!(hash(DesiredAuth::X509Ca), hash(DesiredAuth::Sas { given: false }));
     }
 
     #[test]

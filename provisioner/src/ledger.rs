@@ -19,13 +19,14 @@ pub use change::{Ended, Seen, Sent};
 pub use chunk::{Chunk, Claim, Lease};
 pub use credential::{Credential, CredentialKind, Taken};
 pub use location::{LedgerLocation, LocationError};
-pub use record::{Record, RowState, UnknownWord};
+pub use record::{Record, RowState};
 pub use row::{LedgerRow, RowFilter};
 pub use rows::Rows;
-pub use run::{Run, RunFacts, RunId, RunOptions, RunState, Totals, Verification};
+pub use run::{ListedRun, Run, RunFacts, RunId, RunOptions, RunState, Totals, Verification};
 pub use shared::{SharedLedger, Turn};
 pub use stint::{Moment, Operator, Stint};
 pub use store::{Load, Loader, Store};
+pub use stored::{NotStorable, NotUnderstood, UnknownValue};
 
 use postgres::Postgres;
 use sqlite::Sqlite;
@@ -43,6 +44,7 @@ mod shared;
 mod sqlite;
 mod stint;
 mod store;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -101,10 +103,20 @@ impl fmt::Debug for Ledger {
 #[non_exhaustive]
 pub enum LedgerError {
     /// Another process writes to it.
-    #[error("{} is in use by another provisioner", path.display())]
+    #[error("{} is in use by {}", path.display(), holder.as_deref().unwrap_or("another provisioner"))]
     Busy {
         /// The ledger.
         path: PathBuf,
+        /// The process and its host, where they are known.
+        holder: Option<String>,
+    },
+    /// Its bytes are not those of a database any more.
+    #[error("the ledger {} is damaged", path.display())]
+    Damaged {
+        /// The ledger.
+        path: PathBuf,
+        /// The finding.
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The database can't be read or written.
     #[error("the ledger {ledger} can't be used")]
@@ -114,12 +126,43 @@ pub enum LedgerError {
         /// Why.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The disk has no room for it.
+    #[error("there is no space left for the ledger {}", path.display())]
+    DiskFull {
+        /// The ledger.
+        path: PathBuf,
+    },
+    /// The file is there and holds nothing.
+    #[error("{} is empty: no run was ever written into it", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The database does not have any more what was written to it: another took its place that lagged behind.
+    #[error(
+        "the ledger {ledger} has lost run {run}, or its end: its database is not as this station left it, as when \
+         a standby takes over that lagged behind"
+    )]
+    Forgotten {
+        /// The ledger.
+        ledger: String,
+        /// The run.
+        run: RunId,
+    },
     /// Nothing was heard of this station for so long that another may have its chunk by now. What it
     /// wanted to write was not written.
     #[error("this station's lease on a part of run {run} is over; nothing was written")]
     LeaseLost {
         /// The run.
         run: RunId,
+    },
+    /// The connection to the database broke while a run was loaded, and nothing of the run is left.
+    #[error("the ledger {ledger} was gone while a run was loaded into it")]
+    LoadingBroken {
+        /// The ledger.
+        ledger: String,
+        /// The reason.
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The lock file beside it can't be made.
     #[error("{} can't be locked", path.display())]
@@ -129,11 +172,25 @@ pub enum LedgerError {
         /// Why.
         source: std::io::Error,
     },
+    /// A program that is no provisioner keeps it locked.
+    #[error("{} is locked by another program", path.display())]
+    Locked {
+        /// The ledger.
+        path: PathBuf,
+    },
     /// There is none.
     #[error("there is no ledger at {}", path.display())]
     Missing {
         /// Where it should be.
         path: PathBuf,
+    },
+    /// There is something else in its place.
+    #[error("{} is no ledger: {what}", path.display())]
+    NoLedger {
+        /// The file.
+        path: PathBuf,
+        /// The difference.
+        what: &'static str,
     },
     /// There is no such run in it.
     #[error("there is no run {}in {ledger}", run.map(|run| format!("{run} ")).unwrap_or_default())]
@@ -142,6 +199,28 @@ pub enum LedgerError {
         ledger: String,
         /// The run; none where the newest was asked for.
         run: Option<RunId>,
+    },
+    /// A value can't be written.
+    #[error("a ledger can't hold one of the values: paths must be UTF-8")]
+    NotStorable(#[source] Box<dyn Error + Send + Sync>),
+    /// A stored value is none that this version knows.
+    #[error(
+        "the ledger {ledger} holds a value that provisioner {} does not understand{}: {value}",
+        env!("CARGO_PKG_VERSION"),
+        value.written_by.as_ref().map_or_else(String::new, |version| format!(" (provisioner {version} wrote it)"))
+    )]
+    NotUnderstood {
+        /// The ledger.
+        ledger: String,
+        /// The value.
+        #[source]
+        value: NotUnderstood,
+    },
+    /// The file may not be written.
+    #[error("{} can't be written: it is read-only for this user, or its folder or disk is", path.display())]
+    ReadOnly {
+        /// The ledger.
+        path: PathBuf,
     },
     /// A newer version of this program wrote it.
     #[error("{ledger} has ledger version {found}, this program writes version {known}")]
@@ -153,4 +232,10 @@ pub enum LedgerError {
         /// The version that this program knows.
         known: i64,
     },
+}
+
+impl From<NotStorable> for LedgerError {
+    fn from(error: NotStorable) -> Self {
+        Self::NotStorable(error.into())
+    }
 }

@@ -14,7 +14,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::hub::HubError;
-use crate::ledger::UnknownWord;
+use crate::ledger::UnknownValue;
 use crate::standing::{Difference, Etags, Observation, Standing};
 
 /// What may become of identities that are there already, and of those that are not.
@@ -145,12 +145,13 @@ impl Effect {
 }
 
 impl FromStr for Effect {
-    type Err = UnknownWord;
+    type Err = UnknownValue;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let all = [Self::Created, Self::Deleted, Self::Updated];
-        let found = all.into_iter().find(|effect| effect.as_str() == text);
-        found.ok_or_else(|| UnknownWord::new(text, "the effect of a run on an identity"))
+    fn from_str(text: &str) -> Result<Self, UnknownValue> {
+        [Self::Created, Self::Deleted, Self::Updated]
+            .into_iter()
+            .find(|effect| effect.as_str() == text)
+            .ok_or_else(|| UnknownValue::new(text))
     }
 }
 

@@ -19,6 +19,8 @@ pub enum Sign {
     Back(Service, Duration),
     /// It does not answer, and is tried again. Said once per outage.
     Down(Service),
+    /// It is there again and lacks the end of what was written to it. Said once.
+    Lagged(Service),
 }
 
 /// Has `listener` told every sign from now on. Only the first one counts: a process has one place where

@@ -70,6 +70,7 @@ impl Etags {
 
 /// One value that is not as the batch wants it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Difference {
     /// Where, for example `desired.conditions.temperature.warning`.
     pub path: String,

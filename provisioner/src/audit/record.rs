@@ -60,11 +60,15 @@ pub(super) struct RowRecord<'a> {
 }
 
 impl<'a> RowRecord<'a> {
-    pub(super) fn new(row: &'a LedgerRow, run: &'a Run, stints: &'a [Stint]) -> Self {
+    pub(super) fn new(
+        row: &'a LedgerRow,
+        run: &'a Run,
+        stints: &'a [Stint],
+    ) -> Result<Self, serde_json::Error> {
         let (identity, record) = (&row.wanted.identity, &row.record);
         let (auth, primary_thumbprint, secondary_thumbprint) = auth(&row.wanted.state.auth);
         let by = row.operator(run, stints);
-        Self {
+        Ok(Self {
             record: "row",
             line: row.line,
             device_id: identity.device().as_str(),
@@ -73,7 +77,7 @@ impl<'a> RowRecord<'a> {
             primary_thumbprint,
             secondary_thumbprint,
             serial: row.serial.as_deref(),
-            wanted_sha256: row.wanted.state.hash(),
+            wanted_sha256: row.wanted.state.hash()?,
             state: record.state.as_str(),
             effect: record.effect.map(|effect| effect.as_str()),
             presumed: record.presumed,
@@ -91,7 +95,7 @@ impl<'a> RowRecord<'a> {
             stint: row.stint,
             operator: &by.name,
             station: &by.station,
-        }
+        })
     }
 }
 

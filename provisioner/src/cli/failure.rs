@@ -1,6 +1,7 @@
 //! How a command ends, and what is said when it ends badly.
 
 use std::error::Error;
+use std::path::Path;
 
 use batch_file::OpenError;
 
@@ -80,10 +81,55 @@ impl From<LedgerError> for Failure {
             LedgerError::Version { .. } => {
                 Self::new(Exit::BadInput, error).hint("use another ledger with `--ledger FILE`")
             }
+            LedgerError::Damaged { path, .. } => {
+                let hint = moved_away(path);
+                Self::new(Exit::BadInput, error).hint(hint)
+            }
+            LedgerError::DiskFull { .. } => Self::new(Exit::Interrupted, error)
+                .hint("make room on its disk; then run the same command again: nothing that was done is lost"),
+            LedgerError::Empty { .. } => Self::new(Exit::BadInput, error)
+                .hint("name the ledger with `--ledger FILE`; an empty file becomes one with the first `provisioner apply`"),
+            LedgerError::Forgotten { run, .. } => {
+                let hint = format!(
+                    "`provisioner runs` shows which runs the database still has: where run {run} is among them, \
+                     `provisioner resume {run}` goes on; otherwise begin it again. What is on the hub already is \
+                     compared, so nothing is lost and nothing is done twice"
+                );
+                Self::new(Exit::Interrupted, error).hint(hint)
+            }
+            LedgerError::LoadingBroken { .. } => Self::new(Exit::Interrupted, error)
+                .hint("nothing was sent to the hub; run the same command again"),
+            LedgerError::Locked { .. } => Self::new(Exit::Interrupted, error)
+                .hint("close the program that has it open (an SQLite shell, a backup); then run the same command again"),
+            LedgerError::NoLedger { path, .. } => {
+                let hint = format!(
+                    "name another file with `--ledger FILE`; it was left as it is. Was it a ledger: {}",
+                    moved_away(path)
+                );
+                Self::new(Exit::BadInput, error).hint(hint)
+            }
+            LedgerError::NotStorable(_) => Self::new(Exit::BadInput, error)
+                .hint("give folders and files names in UTF-8"),
+            LedgerError::NotUnderstood { .. } => Self::new(Exit::BadInput, error).hint(
+                "it was written by a newer version of this program, or changed by hand: use the version that \
+                 wrote it (`provisioner runs` names it); nothing was done",
+            ),
+            LedgerError::ReadOnly { .. } => Self::new(Exit::BadInput, error)
+                .hint("give this user the right to write to the file and its folder, or name another with `--ledger FILE`"),
             _ => Self::new(Exit::Interrupted, error)
                 .hint("check the folder's rights and free space; then run the same command again"),
         }
     }
+}
+
+/// The way out where a ledger can't be read any more.
+fn moved_away(path: &Path) -> String {
+    format!(
+        "move it away, with `{0}-wal` and `{0}-shm` beside it where they are there, and run `provisioner apply` with \
+         the batch again: a new ledger is made and the hub is compared, so that nothing is lost and nothing is done \
+         twice. What earlier runs did can't be reported or undone from the new one",
+        path.display()
+    )
 }
 
 impl From<LocationError> for Failure {

@@ -16,8 +16,8 @@ use crate::clock::now_text;
 use crate::desired::DesiredIdentity;
 use crate::issue::find_issued;
 use crate::ledger::{
-    Credential, Ledger, LedgerError, LedgerLocation, Loader, Operator, RunFacts, RunId, RunOptions,
-    SharedLedger, Taken,
+    Credential, Ledger, LedgerError, LedgerLocation, Loader, NotStorable, Operator, RunFacts, RunId,
+    RunOptions, SharedLedger, Taken,
 };
 use crate::target::{OpenHub, Target};
 
@@ -43,7 +43,8 @@ impl BatchSink for LedgerSink<'_, '_> {
             wanted.state.status = Status::Disabled;
         }
         if let Some(hasher) = &mut self.wanted {
-            hasher.update(format!("{line}\t{}\t{}\n", wanted.identity, wanted.state.hash()));
+            let hash = wanted.state.hash().map_err(NotStorable::from)?;
+            hasher.update(format!("{line}\t{}\t{hash}\n", wanted.identity));
         }
         if let Some(ledger) = &mut self.owners
             && let Some(taken) = ledger.first_taken(&wanted.identity, credentials)?

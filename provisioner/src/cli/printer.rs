@@ -76,6 +76,12 @@ impl Printer {
             Sign::Down(service) => {
                 writeln!(io::stderr(), "the {} does not answer; it is tried again", name(service))
             }
+            Sign::Lagged(service) => writeln!(
+                io::stderr(),
+                "the {} has lost what was written to it last, as when a standby takes over that lagged behind: what \
+                 this run did is found again by looking at the hub, and such rows end as `unchanged` or `presumed`",
+                name(service)
+            ),
         };
     }
 

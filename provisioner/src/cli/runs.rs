@@ -1,12 +1,17 @@
 //! `runs` and `status`: the runs that the ledger knows.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::args::Format;
 use super::failure::{Exit, Failure};
 use super::loading::counted;
 use super::printer::Printer;
-use crate::ledger::{Ledger, LedgerLocation, Operator, Run, RunId, Totals, Verification};
+use crate::causes::with_causes;
+use crate::ledger::{
+    Ledger, LedgerError, LedgerLocation, ListedRun, NotUnderstood, Operator, Run, RunId, Totals, Verification,
+};
 use crate::report::Cause;
 
 /// A run with its sums.
@@ -22,17 +27,87 @@ pub(super) struct RunReport {
 
 pub(super) fn list(ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
     let mut ledger = Ledger::open_to_read(ledger)?;
-    let mut reports = Vec::new();
-    for run in ledger.runs()? {
-        let totals = ledger.totals(run.id)?;
-        reports.push(RunReport { run, totals, causes: Vec::new() });
-    }
+    let listed = ledger.runs()?.into_iter().map(|run| Listed::of(run, &mut ledger));
+    let listed = listed.collect::<Result<Vec<_>, LedgerError>>()?;
     match printer.format {
-        Format::Json => printer.json(&reports),
-        Format::Csv => print_runs_csv(&reports, printer),
-        Format::Text => reports.iter().for_each(|report| print_run(report, printer)),
+        Format::Json => printer.json(&listed),
+        Format::Csv => {
+            print_runs_csv(listed.iter().filter_map(Listed::known), printer);
+            listed.iter().filter_map(Listed::unknown).for_each(|run| printer.note(run));
+        }
+        Format::Text => listed.iter().for_each(|run| match run {
+            Listed::Known(report) => print_run(report, printer),
+            Listed::Unknown(run) => printer.data(run),
+        }),
     }
-    Ok(Exit::Done)
+    let all_known = listed.iter().all(|run| run.known().is_some());
+    Ok(if all_known { Exit::Done } else { Exit::SomeFailed })
+}
+
+/// A run in the list: one that is not understood hides no other.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Listed {
+    Known(Box<RunReport>),
+    Unknown(UnknownRun),
+}
+
+/// A run of which something is not understood.
+#[derive(Serialize)]
+struct UnknownRun {
+    id: Option<RunId>,
+    tool_version: Option<String>,
+    not_understood: String,
+}
+
+impl Listed {
+    fn of(run: ListedRun, ledger: &mut Ledger) -> Result<Self, LedgerError> {
+        let run = match run {
+            ListedRun::Known(run) => *run,
+            ListedRun::Unknown(value) => return Ok(Self::Unknown(UnknownRun::of(&value))),
+        };
+        match ledger.totals(run.id) {
+            Ok(totals) => Ok(Self::Known(Box::new(RunReport { run, totals, causes: Vec::new() }))),
+            Err(LedgerError::NotUnderstood { mut value, .. }) => {
+                value.written_by = Some(run.tool_version);
+                Ok(Self::Unknown(UnknownRun::of(&value)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn known(&self) -> Option<&RunReport> {
+        match self {
+            Self::Known(report) => Some(report),
+            Self::Unknown(_) => None,
+        }
+    }
+
+    fn unknown(&self) -> Option<&UnknownRun> {
+        match self {
+            Self::Known(_) => None,
+            Self::Unknown(run) => Some(run),
+        }
+    }
+}
+
+impl UnknownRun {
+    fn of(value: &NotUnderstood) -> Self {
+        Self { id: value.run, tool_version: value.written_by.clone(), not_understood: with_causes(value) }
+    }
+}
+
+impl fmt::Display for UnknownRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let written = self.tool_version.as_ref().map(|version| format!(" (provisioner {version} wrote it)"));
+        write!(
+            f,
+            "{}: not understood by provisioner {}{}; was it written by a newer version?",
+            self.not_understood,
+            env!("CARGO_PKG_VERSION"),
+            written.unwrap_or_default()
+        )
+    }
 }
 
 pub(super) fn status(
@@ -45,7 +120,7 @@ pub(super) fn status(
     let report = RunReport { totals: ledger.totals(run.id)?, run, causes: Vec::new() };
     match printer.format {
         Format::Json => printer.json(&report),
-        Format::Csv => print_runs_csv(&[report], printer),
+        Format::Csv => print_runs_csv(std::iter::once(&report), printer),
         Format::Text => print_run(&report, printer),
     }
     Ok(Exit::Done)
@@ -78,7 +153,7 @@ fn by(operator: &Operator) -> String {
     part("by", &operator.name) + &part("at", &operator.station)
 }
 
-fn print_runs_csv(reports: &[RunReport], printer: &Printer) {
+fn print_runs_csv<'r>(reports: impl Iterator<Item = &'r RunReport>, printer: &Printer) {
     printer.csv(
         [
             "run",
@@ -99,7 +174,7 @@ fn print_runs_csv(reports: &[RunReport], printer: &Printer) {
             "operator",
             "station",
         ],
-        reports.iter().map(|RunReport { run, totals, .. }| {
+        reports.map(|RunReport { run, totals, .. }| {
             [
                 run.id.to_string(),
                 run.started.clone(),

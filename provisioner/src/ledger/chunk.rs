@@ -15,14 +15,38 @@ pub struct Chunk {
     pub closed: Vec<(DeviceId, RowState)>,
 }
 
-/// The right to write to the rows of a chunk.
+/// The right to write to the rows of a chunk. Every write asks for both the fence and the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     pub(super) run: RunId,
     pub(super) chunk: i64,
-    /// Rises each time the chunk is given out: who comes with an old number has lost it.
+    /// A counter that rises each time the chunk is given out: a lease with an old number is lost.
     pub(super) fence: i64,
+    /// A random number that is drawn anew each time the chunk is given out. A database that forgot its last
+    /// writes, such as a standby that took over, may give out the same fence twice, but never the same token.
+    pub(super) token: Token,
 }
+
+/// 128 random bits of the operating system's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Token([u8; 16]);
+
+impl Token {
+    pub(super) fn draw() -> Result<Self, NoRandomness> {
+        let mut bytes = [0; 16];
+        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandomness)?;
+        Ok(Self(bytes))
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The operating system gives no random numbers.
+#[derive(Debug, thiserror::Error)]
+#[error("the operating system gives no random numbers")]
+pub(super) struct NoRandomness;
 
 /// What there is to do.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use ::postgres::Config;
-use ::postgres::config::Host;
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
 use zeroize::Zeroizing;
 
 use super::postgres::password_of;
@@ -36,7 +36,7 @@ pub enum LocationError {
     },
     /// It is no URL of a PostgreSQL database.
     #[error("the ledger's URL is not understood")]
-    Url(#[source] ::postgres::Error),
+    Url(#[source] tokio_postgres::Error),
 }
 
 impl LedgerLocation {

@@ -8,28 +8,36 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use hub_types::IdentityId;
-use postgres::Config;
+use tokio_postgres::Config;
 
+use super::chunk::Token;
 use super::store::{Loader, Store};
 use super::{
-    Claim, Credential, Ended, Lease, LedgerError, LedgerLocation, LedgerRow, Moment, Operator, Record,
-    RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, VERSION, Verification,
+    Claim, Credential, Ended, Lease, LedgerError, LedgerLocation, LedgerRow, ListedRun, Moment, Operator,
+    Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, VERSION,
+    Verification,
 };
 use crate::desired::DesiredIdentity;
+use chunks::Finished;
 use connection::Connection;
 use loading::PostgresLoader;
 pub(super) use password::password_of;
 use rows::Held;
 
+mod access;
 mod chunks;
+mod client;
+mod columns;
 mod connection;
 mod credentials;
 mod loading;
+mod memory;
 mod outage;
 mod password;
 mod rows;
 mod runs;
 mod schema;
+mod silence;
 mod stations;
 mod stints;
 
@@ -42,19 +50,18 @@ pub(super) struct Postgres {
     stint: Option<u32>,
     /// How long a lease lasts.
     lease: Duration,
-    /// The leases that were given and not ended.
-    held: Vec<Lease>,
 }
 
 impl Postgres {
     pub(super) fn open(access: &Config) -> Result<Self, LedgerError> {
         let name = LedgerLocation::Postgres(Box::new(access.clone())).to_string();
-        let mut connection = Connection::open(access.clone(), name)?;
+        let mut connection = Connection::open(access, name)?;
         let found = connection.call(schema::prepare)?;
         match found {
             VERSION => {
                 let station = fastrand::i64(..);
-                Ok(Self { connection, station, stint: None, lease: Duration::ZERO, held: Vec::new() })
+                connection.set_patience(PATIENCE);
+                Ok(Self { connection, station, stint: None, lease: Duration::ZERO })
             }
             found => {
                 let ledger = connection.name().to_owned();
@@ -66,7 +73,7 @@ impl Postgres {
     /// Forgets a lease that turned out to be lost.
     fn held<T>(&mut self, lease: &Lease, written: Option<T>) -> Result<T, LedgerError> {
         written.ok_or_else(|| {
-            self.held.retain(|held| held != lease);
+            self.connection.memory.give_back(lease);
             LedgerError::LeaseLost { run: lease.run }
         })
     }
@@ -91,14 +98,16 @@ impl Store for Postgres {
 
     fn begin_work(&mut self, run: RunId, lease: Duration) -> Result<(), LedgerError> {
         self.lease = lease;
-        self.connection.call(|client| chunks::begin_work(client, run))
+        let token = self.connection.call(|client| chunks::begin_work(client, run))?;
+        self.connection.memory.begin(run, token);
+        Ok(())
     }
 
     fn claim(&mut self, run: RunId) -> Result<Claim, LedgerError> {
         let lease = self.lease;
-        let claim = self.connection.call(|client| chunks::claim(client, run, lease))?;
+        let claim = self.connection.call(|client| chunks::claim(client, run, Token::draw()?, lease))?;
         if let Claim::Chunk(chunk) = &claim {
-            self.held.push(chunk.lease);
+            self.connection.memory.hold(chunk.lease);
         }
         Ok(claim)
     }
@@ -109,12 +118,13 @@ impl Store for Postgres {
     }
 
     fn renew_leases(&mut self) -> Result<(), LedgerError> {
-        let (lease, held) = (self.lease, &self.held);
-        self.connection.call(|client| chunks::renew(client, held, lease))
+        let (lease, held) = (self.lease, self.connection.memory.held());
+        self.connection.call(|client| chunks::renew(client, &held, lease))
     }
 
     fn release_leases(&mut self) -> Result<(), LedgerError> {
-        let (station, held) = (self.station, std::mem::take(&mut self.held));
+        let (station, held) = (self.station, self.connection.memory.held());
+        self.connection.memory.give_back_all();
         self.connection.call(|client| chunks::renew(client, &held, Duration::ZERO))?;
         self.connection.call(|client| stations::leave(client, station))
     }
@@ -132,10 +142,18 @@ impl Store for Postgres {
     }
 
     fn finish_chunk(&mut self, lease: &Lease) -> Result<(), LedgerError> {
-        let written = self.connection.call(|client| chunks::finish(client, lease))?;
-        self.held(lease, written)?;
-        self.held.retain(|held| held != lease);
-        Ok(())
+        let is_doubtful = self.connection.memory.is_doubtful(lease);
+        match self.connection.call(|client| chunks::finish(client, lease, is_doubtful))? {
+            Finished::Done => {
+                self.connection.memory.finish(lease);
+                Ok(())
+            }
+            Finished::Lost => self.held(lease, None),
+            Finished::Undone => {
+                self.connection.memory.tell_lost();
+                self.held(lease, None)
+            }
+        }
     }
 
     fn refuse(&mut self, run: RunId, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError> {
@@ -191,14 +209,20 @@ impl Store for Postgres {
     }
 
     fn end_run(&mut self, run: RunId, state: RunState, now: &str) -> Result<(), LedgerError> {
-        self.connection.call(|client| runs::end(client, run, state, now))
+        match self.connection.call(|client| runs::end(client, run, state, now))? {
+            true => Ok(()),
+            false => {
+                let ledger = self.connection.name().to_owned();
+                Err(LedgerError::Forgotten { ledger, run })
+            }
+        }
     }
 
     fn knows_hub(&mut self, hub: &str, but: RunId) -> Result<bool, LedgerError> {
         self.connection.call(|client| runs::knows_hub(client, hub, but))
     }
 
-    fn runs(&mut self) -> Result<Vec<Run>, LedgerError> {
+    fn runs(&mut self) -> Result<Vec<ListedRun>, LedgerError> {
         self.connection.call(runs::all)
     }
 
@@ -219,3 +243,6 @@ impl Store for Postgres {
         self.connection.call(|client| runs::totals(client, run))
     }
 }
+
+/// How long a database that is away is waited for.
+const PATIENCE: Duration = Duration::from_secs(600);

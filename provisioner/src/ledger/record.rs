@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use super::UnknownValue;
 use crate::causes::with_causes;
 use crate::hub::HubError;
 use crate::lifecycle::{Effect, Outcome};
@@ -51,25 +52,10 @@ impl RowState {
 }
 
 impl FromStr for RowState {
-    type Err = UnknownWord;
+    type Err = UnknownValue;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|state| state.as_str() == text);
-        found.ok_or_else(|| UnknownWord::new(text, "the state of a row"))
-    }
-}
-
-/// A word in a ledger that this program does not write there.
-#[derive(Debug, thiserror::Error)]
-#[error("the ledger is damaged: `{word}` is not {kind}")]
-pub struct UnknownWord {
-    word: String,
-    kind: &'static str,
-}
-
-impl UnknownWord {
-    pub(crate) fn new(word: &str, kind: &'static str) -> Self {
-        Self { word: word.to_owned(), kind }
+    fn from_str(text: &str) -> Result<Self, UnknownValue> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| UnknownValue::new(text))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use hub_types::{IdentityId, ModuleId};
 
+use super::stored::{NotStorable, json_text};
 use super::{Operator, Record, RowState, Run, Stint};
 use crate::desired::{DesiredIdentity, DesiredState};
 use crate::lifecycle::Effect;
@@ -96,11 +97,8 @@ pub(super) fn key(identity: &IdentityId) -> (&str, &str) {
 }
 
 /// What is wanted as the ledger stores it, and its hash.
-pub(super) fn stored(state: &DesiredState) -> (String, String) {
-    (json_text(state), state.hash())
-}
-
-pub(super) fn json_text(value: &impl serde::Serialize) -> String {
-    // Strings, numbers and maps with text keys always serialise.
-    serde_json::to_string(value).unwrap_or_default()
+pub(super) fn stored(state: &DesiredState) -> Result<(String, String), NotStorable> {
+    let text = json_text(state)?;
+    let hash = DesiredState::hash_of(&text);
+    Ok((text, hash))
 }

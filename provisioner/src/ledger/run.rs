@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Operator;
+use super::{Effect, NotUnderstood, Operator, RowState, UnknownValue};
 use crate::alteration::Alteration;
-use crate::lifecycle::Intent;
+use crate::lifecycle::{Intent, Mode, TwinPolicy};
 
 /// The number of a run in its ledger, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,15 +42,22 @@ pub enum RunState {
 }
 
 impl RunState {
-    const ALL: [(Self, &'static str); 3] =
-        [(Self::Finished, "finished"), (Self::Interrupted, "interrupted"), (Self::Running, "running")];
+    const ALL: [Self; 3] = [Self::Finished, Self::Interrupted, Self::Running];
 
     pub(super) fn as_str(self) -> &'static str {
-        Self::ALL.into_iter().find(|(state, _)| *state == self).map_or("", |(_, name)| name)
+        match self {
+            Self::Finished => "finished",
+            Self::Interrupted => "interrupted",
+            Self::Running => "running",
+        }
     }
+}
 
-    pub(super) fn parse(text: &str) -> Self {
-        Self::ALL.into_iter().find(|(_, name)| *name == text).map_or(Self::Interrupted, |(state, _)| state)
+impl FromStr for RunState {
+    type Err = UnknownValue;
+
+    fn from_str(text: &str) -> Result<Self, UnknownValue> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| UnknownValue::new(text))
     }
 }
 
@@ -91,8 +98,18 @@ pub struct Run {
     pub verification: Option<Verification>,
 }
 
+/// A run in the list of all runs: one that this version does not understand is told, and hides no other.
+#[derive(Debug)]
+pub enum ListedRun {
+    /// A run that can be read.
+    Known(Box<Run>),
+    /// A run of which something is not understood.
+    Unknown(NotUnderstood),
+}
+
 /// What reading a run's identities back from the hub came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Verification {
     /// When it ended (RFC 3339, UTC).
     pub at: String,
@@ -116,8 +133,11 @@ impl Verification {
 }
 
 /// What a run is to do, besides what its rows say: all that is needed to resume it.
+///
+/// Older versions wrote fewer members, and each that is missing has its default. A member or a value that this
+/// version does not know is an error: see [`StoredOptions`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(from = "StoredOptions")]
 pub struct RunOptions {
     /// What it does with identities that are there, where it provisions none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,6 +157,26 @@ pub struct RunOptions {
     /// The SHA-256 that names the plan file that the run carries out, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
+}
+
+/// [`RunOptions`] as they are read. A flattened member would let unknown members pass.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct StoredOptions {
+    alteration: Option<Alteration>,
+    mode: Mode,
+    twin: TwinPolicy,
+    created_by_tag: Option<String>,
+    issue: Option<(PathBuf, PathBuf)>,
+    map: Vec<(String, String)>,
+    plan: Option<String>,
+}
+
+impl From<StoredOptions> for RunOptions {
+    fn from(stored: StoredOptions) -> Self {
+        let StoredOptions { alteration, mode, twin, created_by_tag, issue, map, plan } = stored;
+        Self { alteration, intent: Intent { mode, twin }, created_by_tag, issue, map, plan }
+    }
 }
 
 impl RunOptions {
@@ -211,18 +251,22 @@ impl Totals {
 }
 
 impl Totals {
-    /// Counts rows that are in this state, with this effect.
-    pub(super) fn add(&mut self, state: &str, effect: Option<&str>, count: u64) {
+    /// Counts rows whose columns `state` and `effect` are these.
+    pub(super) fn add(&mut self, state: &str, effect: Option<&str>, count: u64) -> Result<(), UnknownValue> {
+        let effect: Option<Effect> = effect.map(str::parse).transpose()?;
+        let part = match (state.parse()?, effect) {
+            (RowState::Done, Some(Effect::Created)) => &mut self.created,
+            (RowState::Done, Some(Effect::Deleted)) => &mut self.deleted,
+            (RowState::Done, Some(Effect::Updated)) => &mut self.updated,
+            (RowState::Done, None) => return Err(UnknownValue::new("done, without an effect")),
+            (RowState::Unchanged, _) => &mut self.unchanged,
+            (RowState::Conflict, _) => &mut self.conflict,
+            (RowState::Failed, _) => &mut self.failed,
+            (RowState::Claimed | RowState::Pending | RowState::Sent, _) => &mut self.pending,
+        };
+        *part += count;
         self.rows += count;
-        match (state, effect) {
-            ("done", Some("deleted")) => self.deleted += count,
-            ("done", Some("updated")) => self.updated += count,
-            ("done", Some("created")) => self.created += count,
-            ("unchanged", _) => self.unchanged += count,
-            ("conflict", _) => self.conflict += count,
-            ("failed", _) => self.failed += count,
-            _ => self.pending += count,
-        }
+        Ok(())
     }
 }
 

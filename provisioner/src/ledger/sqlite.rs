@@ -10,14 +10,18 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::store::{Loader, Store};
 use super::{
-    Claim, Credential, Ended, Lease, LedgerError, LedgerRow, Moment, Operator, Record, RowFilter, Run,
-    RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, VERSION, Verification,
+    Claim, Credential, Ended, Lease, LedgerError, LedgerRow, ListedRun, Moment, Operator, Record, RowFilter,
+    Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, VERSION, Verification,
 };
 use crate::desired::DesiredIdentity;
+use error::of_file;
+use file::Found;
 use loading::SqliteLoader;
 
 mod chunks;
 mod credentials;
+mod error;
+mod file;
 mod loading;
 mod rows;
 mod runs;
@@ -36,17 +40,23 @@ pub(super) struct Sqlite {
 
 impl Sqlite {
     pub(super) fn open(path: &Path) -> Result<Self, LedgerError> {
-        let lock = lock(path)?;
+        file::look(path)?;
         let ledger = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-        Self { _lock: Some(lock), ..ledger }.with_schema()
+        // Before anything is written, a lock file beside it included.
+        file::refuse_foreign(&ledger.connection, path)?;
+        Self { _lock: Some(file::lock(path)?), ..ledger }.with_schema()
     }
 
     pub(super) fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
-        if !path.exists() {
-            return Err(LedgerError::Missing { path: path.to_owned() });
+        match file::look(path)? {
+            Found::Missing => return Err(LedgerError::Missing { path: path.to_owned() }),
+            Found::Empty => return Err(LedgerError::Empty { path: path.to_owned() }),
+            Found::Sqlite => {}
         }
         // Reading a WAL file needs its shared memory, which is written to: hence not read-only.
-        Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?.with_schema()
+        let ledger = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        file::refuse_foreign(&ledger.connection, path)?;
+        ledger.with_schema()
     }
 
     pub(super) fn open_temporary() -> Result<Self, LedgerError> {
@@ -57,13 +67,13 @@ impl Sqlite {
     fn connect(path: &Path, flags: OpenFlags) -> Result<Self, LedgerError> {
         match Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX) {
             Ok(connection) => Ok(Self { connection, path: path.to_owned(), stint: None, _lock: None }),
-            Err(source) => Err(database(path, source)),
+            Err(source) => Err(of_file(path, source)),
         }
     }
 
     fn with_schema(self) -> Result<Self, LedgerError> {
-        schema::prepare(&self.connection).map_err(|source| database(&self.path, source))?;
-        match schema::version(&self.connection).map_err(|source| database(&self.path, source))? {
+        schema::prepare(&self.connection).map_err(|source| of_file(&self.path, source))?;
+        match schema::version(&self.connection).map_err(|source| of_file(&self.path, source))? {
             VERSION => Ok(self),
             found => {
                 let ledger = self.path.display().to_string();
@@ -77,7 +87,7 @@ impl Sqlite {
         &mut self,
         call: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, LedgerError> {
-        call(&mut self.connection).map_err(|source| database(&self.path, source))
+        call(&mut self.connection).map_err(|source| of_file(&self.path, source))
     }
 
     /// As [`Self::call`], without waiting for the disk: what is written reaches it with the next change that
@@ -134,22 +144,24 @@ impl Store for Sqlite {
 
     fn mark_sent(&mut self, lease: &Lease, sent: &[Sent], now: &str) -> Result<(), LedgerError> {
         let stint = self.stint;
-        self.call(|connection| rows::mark_sent(connection, (lease.run, stint), sent, now))
+        held(lease, self.call(|connection| rows::mark_sent(connection, lease, stint, sent, now))?)
     }
 
     fn record(&mut self, lease: &Lease, ended: &[Ended], now: &str) -> Result<(), LedgerError> {
-        let stint = self.stint;
-        self.call_ahead_of_disk(|connection| rows::record(connection, (lease.run, stint), ended, now))
+        let (at, now) = ((lease.run, self.stint), now);
+        let recorded =
+            self.call_ahead_of_disk(|connection| rows::record(connection, at, Some(lease), ended, now))?;
+        held(lease, recorded)
     }
 
     fn finish_chunk(&mut self, lease: &Lease) -> Result<(), LedgerError> {
-        self.call_ahead_of_disk(|connection| chunks::finish(connection, lease))
+        held(lease, self.call_ahead_of_disk(|connection| chunks::finish(connection, lease))?)
     }
 
     fn refuse(&mut self, run: RunId, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError> {
         let ended: Vec<Ended> = records.iter().cloned().map(Ended::from).collect();
         let stint = self.stint;
-        self.call(|connection| rows::record(connection, (run, stint), &ended, now))
+        self.call(|connection| rows::record(connection, (run, stint), None, &ended, now)).map(drop)
     }
 
     fn set_seen(&mut self, run: RunId, seen: &[Seen]) -> Result<(), LedgerError> {
@@ -206,7 +218,7 @@ impl Store for Sqlite {
         self.call(|connection| runs::knows_hub(connection, hub, but))
     }
 
-    fn runs(&mut self) -> Result<Vec<Run>, LedgerError> {
+    fn runs(&mut self) -> Result<Vec<ListedRun>, LedgerError> {
         self.call(|connection| runs::all(connection))
     }
 
@@ -228,21 +240,9 @@ impl Store for Sqlite {
     }
 }
 
-fn database(path: &Path, source: rusqlite::Error) -> LedgerError {
-    LedgerError::Database { ledger: path.display().to_string(), source: source.into() }
-}
-
-fn lock(ledger: &Path) -> Result<File, LedgerError> {
-    let mut name = ledger.as_os_str().to_owned();
-    name.push(".lock");
-    let path = PathBuf::from(name);
-    let file = File::options().create(true).write(true).truncate(false).open(&path);
-    let file = file.map_err(|source| LedgerError::Lock { path: path.clone(), source })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(LedgerError::Busy { path: ledger.to_owned() }),
-        Err(std::fs::TryLockError::Error(source)) => Err(LedgerError::Lock { path, source }),
-    }
+/// The outcome of a write that needs a lease: `None` where the lease is lost.
+fn held(lease: &Lease, written: Option<()>) -> Result<(), LedgerError> {
+    written.ok_or(LedgerError::LeaseLost { run: lease.run })
 }
 
 #[cfg(test)]

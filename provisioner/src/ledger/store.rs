@@ -6,8 +6,8 @@ use std::time::Duration;
 use hub_types::{DeviceId, IdentityId};
 
 use super::{
-    Claim, Credential, Ended, Lease, LedgerError, LedgerRow, Moment, Operator, Record, RowFilter, Run,
-    RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, Verification,
+    Claim, Credential, Ended, Lease, LedgerError, LedgerRow, ListedRun, Moment, Operator, Record, RowFilter,
+    Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, Verification,
 };
 use crate::desired::DesiredIdentity;
 use crate::standing::Etags;
@@ -133,7 +133,7 @@ pub trait Store: Send {
     fn knows_hub(&mut self, hub: &str, but: RunId) -> Result<bool, LedgerError>;
 
     /// All runs, the newest first.
-    fn runs(&mut self) -> Result<Vec<Run>, LedgerError>;
+    fn runs(&mut self) -> Result<Vec<ListedRun>, LedgerError>;
 
     /// One run; the newest when no number is given.
     fn run(&mut self, run: Option<RunId>) -> Result<Run, LedgerError>;

@@ -4,45 +4,53 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::{BlockingRetryable, ExponentialBuilder};
-use postgres::error::SqlState;
-use postgres::{Client, Config, Error};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::Config;
+use tokio_postgres::error::SqlState;
 
 use super::super::LedgerError;
-use super::outage::Outage;
+use super::access::Access;
+use super::client::{Backend, Client, Error};
+use super::memory::Memory;
+use super::silence::END;
 use crate::sign::tell;
 
 /// A connection that comes back.
 pub(super) struct Connection {
-    access: Config,
+    access: Arc<Access>,
     name: String,
-    tls: ClientConfig,
     client: Option<Client>,
+    /// The backend of the connection that broke last, until its end is certain.
+    lost: Option<Backend>,
+    /// What the database must still have when it comes back.
+    pub(super) memory: Memory,
+    /// How long a database that is away is waited for.
+    patience: Duration,
 }
 
 impl Connection {
     /// Connects. What is wrong with the access is said at once; a database that does not answer is tried for a
     /// while.
-    pub(super) fn open(access: Config, name: String) -> Result<Self, LedgerError> {
-        let database = |source: Box<dyn std::error::Error + Send + Sync>| LedgerError::Database {
-            ledger: name.clone(),
-            source,
+    pub(super) fn open(access: &Config, name: String) -> Result<Self, LedgerError> {
+        let access =
+            Access::new(access).map_err(|source| LedgerError::Database { ledger: name.clone(), source })?;
+        let memory = Memory::default();
+        let mut connection = Self {
+            access: Arc::new(access),
+            name,
+            client: None,
+            lost: None,
+            memory,
+            // A station may start while the database restarts; one that is not there at all is soon told.
+            patience: FIRST_PATIENCE,
         };
-        let tls = tls().map_err(database)?;
-        let mut access = access;
-        access.application_name("provisioner").connect_timeout(CONNECT_TIMEOUT);
-        // A database that vanished without a word is noticed by its silence.
-        access.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE).keepalives_retries(3);
-        // A station may start while the database restarts; one that is not there at all is soon told.
-        let first = policy().with_max_times(FIRST_RETRIES);
-        let client = persistently(first, || connect(&access, &tls));
-        let client = client.map_err(|error| database(error.into()))?;
-        Ok(Self { access, name, tls, client: Some(client) })
+        connection.call(|_| Ok(()))?;
+        Ok(connection)
+    }
+
+    /// From now on, a database that is away is waited for as long as this.
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// The database, without the password.
@@ -56,7 +64,17 @@ impl Connection {
         &mut self,
         mut call: impl FnMut(&mut Client) -> Result<T, Error>,
     ) -> Result<T, LedgerError> {
-        let made = persistently(policy(), || self.call_once(&mut call));
+        let (access, patience) = (self.access.clone(), self.patience);
+        let failed = |error: &Error, delay: Duration| {
+            tracing::warn!(error = %crate::causes::with_causes(error), ?delay, "the ledger is away");
+        };
+        let made = blocking(|| {
+            (|| self.call_once(&mut call))
+                .retry(policy())
+                .when(|error: &Error| error.may_pass() && access.outage.length() < patience)
+                .notify(failed)
+                .call()
+        });
         made.map_err(|error| self.error(error))
     }
 
@@ -65,21 +83,82 @@ impl Connection {
         &mut self,
         call: impl FnOnce(&mut Client) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        blocking(|| {
-            let mut client = match self.client.take() {
-                Some(client) if !client.is_closed() => client,
-                _ => connect(&self.access, &self.tls)?,
-            };
+        let begun = Instant::now();
+        let made = blocking(|| {
+            let mut client = self.client()?;
             let result = call(&mut client);
-            if !result.as_ref().is_err_and(may_pass) {
-                self.client = Some(client);
+            match result.as_ref().is_err_and(Error::may_pass) {
+                false => self.client = Some(client),
+                true => self.lost = Some(client.backend().clone()),
             }
             result
+        });
+        let outage = &self.access.outage;
+        match &made {
+            Err(error) if error.may_pass() => {
+                outage.begin(begun);
+                tell(outage.failed());
+            }
+            _ => tell(outage.over()),
+        }
+        made
+    }
+
+    /// Makes a call within a transaction that is under way. Where the connection breaks, nothing is left of it.
+    pub(super) fn call_within_transaction<T>(
+        &mut self,
+        call: impl FnOnce(&mut Client) -> Result<T, Error>,
+    ) -> Result<T, LedgerError> {
+        let broken = |ledger: &str, source: Error| LedgerError::LoadingBroken {
+            ledger: ledger.to_owned(),
+            source: source.into(),
+        };
+        if self.client.as_ref().is_none_or(Client::is_closed) {
+            return Err(broken(&self.name, Error::Silent));
+        }
+        self.call_once(call).map_err(|error| match error.may_pass() {
+            true => broken(&self.name, error),
+            false => self.error(error),
         })
     }
 
-    pub(super) fn error(&self, source: Error) -> LedgerError {
-        LedgerError::Database { ledger: self.name.clone(), source: source.into() }
+    /// Takes back a transaction that is under way. On a connection that is broken the server has done so.
+    pub(super) fn roll_back(&mut self) {
+        if let Some(client) = self.client.take() {
+            let rolled_back = blocking(|| client.batch_execute("ROLLBACK"));
+            match rolled_back {
+                Ok(()) => self.client = Some(client),
+                Err(_) => self.lost = Some(client.backend().clone()),
+            }
+        }
+    }
+
+    /// The connection as it is, or a new one to a database that has all that it must have.
+    fn client(&mut self) -> Result<Client, Error> {
+        if let Some(client) = self.client.take().filter(|client| !client.is_closed()) {
+            return Ok(client);
+        }
+        let client = Client::connect(&self.access)?;
+        if let Some(lost) = &self.lost {
+            end(&client, lost)?;
+            self.lost = None;
+        }
+        self.memory.compare(&client)?;
+        Ok(client)
+    }
+
+    /// The error of a call as callers of a ledger know it.
+    pub(super) fn error(&self, error: Error) -> LedgerError {
+        let ledger = self.name.clone();
+        match error {
+            Error::NotUnderstood(value) => LedgerError::NotUnderstood { ledger, value },
+            Error::NotStorable(error) => error.into(),
+            Error::Forgotten => match self.memory.run() {
+                Some(run) => LedgerError::Forgotten { ledger, run },
+                None => LedgerError::Database { ledger, source: error.into() },
+            },
+            error => LedgerError::Database { ledger, source: error.into() },
+        }
     }
 }
 
@@ -89,61 +168,55 @@ impl Drop for Connection {
     }
 }
 
-/// Makes a call again and again while a new connection may do what the last one could not, and tells people
-/// when that lasts.
-fn persistently<T>(policy: ExponentialBuilder, call: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
-    let mut outage = Outage::new(Instant::now());
-    let failed = |error: &Error, delay: Duration| {
-        tracing::warn!(error = %crate::causes::with_causes(error), ?delay, "the ledger is away");
-        tell(outage.failed(Instant::now()));
-    };
-    let made = blocking(|| call.retry(policy).when(may_pass).notify(failed).call());
-    if made.is_ok() {
-        tell(outage.over(Instant::now()));
+/// Waits until a backend whose connection was lost has ended.
+fn end(client: &Client, lost: &Backend) -> Result<(), Error> {
+    let deadline = Instant::now() + ENDS_WITHIN;
+    while !client.query(END, &[&lost.pid, &lost.since])?.is_empty() {
+        if Instant::now() > deadline {
+            return Err(Error::Silent);
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
-    made
+    Ok(())
 }
 
-fn connect(access: &Config, tls: &ClientConfig) -> Result<Client, Error> {
-    let mut client = access.connect(MakeRustlsConnect::new(tls.clone()))?;
-    client.batch_execute("SET search_path TO provisioner; SET statement_timeout TO '5min'")?;
-    Ok(client)
-}
-
-/// Trusts the roots that `PGSSLROOTCERT` names, as PostgreSQL's own tools do, or the system's.
-fn tls() -> Result<ClientConfig, Box<dyn std::error::Error + Send + Sync>> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let Some(file) = std::env::var_os("PGSSLROOTCERT").filter(|file| !file.is_empty()) else {
-        return Ok(builder.with_platform_verifier()?.with_no_client_auth());
-    };
-    let mut roots = RootCertStore::empty();
-    let unusable = |error: &dyn std::fmt::Display| format!("PGSSLROOTCERT can't be used: {error}");
-    for root in CertificateDer::pem_file_iter(file).map_err(|error| unusable(&error))? {
-        roots.add(root.map_err(|error| unusable(&error))?)?;
+impl Error {
+    /// Whether a new connection may do what this one could not.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Database(error) => match error.code() {
+                None => error.is_closed() || has_io_cause(error),
+                Some(state) => PASSING.contains(state) || state.code().starts_with("08"),
+            },
+            Self::Silent => true,
+            Self::Forgotten
+            | Self::Io(_)
+            | Self::NoRandomness(_)
+            | Self::NotStorable(_)
+            | Self::NotUnderstood(_) => false,
+        }
     }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+
+    /// Whether a server answered, and it was no.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Database(error) if error.code().is_some())
+    }
 }
 
-/// Whether a new connection may do what this one could not.
-fn may_pass(error: &Error) -> bool {
-    let state = error.code();
-    let broken = state.is_none() && (error.is_closed() || has_io_cause(error));
-    broken
-        || state.is_some_and(|state| {
-            let passing = [
-                SqlState::ADMIN_SHUTDOWN,
-                SqlState::CANNOT_CONNECT_NOW,
-                SqlState::CRASH_SHUTDOWN,
-                SqlState::TOO_MANY_CONNECTIONS,
-                SqlState::T_R_DEADLOCK_DETECTED,
-                SqlState::T_R_SERIALIZATION_FAILURE,
-            ];
-            passing.contains(state) || state.code().starts_with("08")
-        })
-}
+/// What passes when a server restarts, or another takes its place.
+const PASSING: [SqlState; 9] = [
+    SqlState::ADMIN_SHUTDOWN,
+    SqlState::CANNOT_CONNECT_NOW,
+    SqlState::CRASH_SHUTDOWN,
+    SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+    SqlState::IDLE_SESSION_TIMEOUT,
+    SqlState::READ_ONLY_SQL_TRANSACTION,
+    SqlState::TOO_MANY_CONNECTIONS,
+    SqlState::T_R_DEADLOCK_DETECTED,
+    SqlState::T_R_SERIALIZATION_FAILURE,
+];
 
-fn has_io_cause(error: &Error) -> bool {
+fn has_io_cause(error: &tokio_postgres::Error) -> bool {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         if error.is::<std::io::Error>() {
@@ -168,13 +241,9 @@ fn policy() -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(5))
-        .with_max_times(MAX_RETRIES)
+        .without_max_times()
         .with_jitter()
 }
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Some thirty seconds in all.
-const FIRST_RETRIES: usize = 9;
-const KEEPALIVE: Duration = Duration::from_secs(10);
-/// With delays of up to five seconds: some ten minutes in all.
-const MAX_RETRIES: usize = 120;
+const FIRST_PATIENCE: Duration = Duration::from_secs(30);
+const ENDS_WITHIN: Duration = Duration::from_secs(5);

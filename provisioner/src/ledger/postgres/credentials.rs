@@ -1,10 +1,11 @@
 //! Whose credentials are.
 
-use hub_types::IdentityId;
-use postgres::{Client, Error};
-
 use super::super::row::key;
+use super::super::stored::{UnknownValue, row_name};
 use super::super::{Credential, RunId, Taken};
+use super::client::{Client, Error};
+use super::columns::{get, misread};
+use hub_types::IdentityId;
 
 /// The first of an identity's credentials that is another's: in the run that is being loaded, or on a hub.
 /// What an earlier run could not do binds nobody: the row may have been wrong.
@@ -18,7 +19,7 @@ pub(super) fn first_taken(
     let (device, module) = key(identity);
     let kinds: Vec<&str> = credentials.iter().map(|credential| credential.kind().as_str()).collect();
     let values: Vec<String> = credentials.iter().map(Credential::value).collect();
-    let statement = client.prepare(
+    let found = client.query_opt(
         r#"SELECT wanted.position, c.device_id, c.module_id, c.run
            FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS wanted (kind, value, position)
            JOIN credential c ON c.kind = wanted.kind AND c.value = wanted.value
@@ -28,15 +29,15 @@ pub(super) fn first_taken(
                  WHERE "row".device_id = c.device_id AND "row".module_id = c.module_id
                    AND "row".state IN ('done', 'unchanged', 'sent')))
            ORDER BY wanted.position LIMIT 1"#,
+        &[&kinds, &values, &device, &module, &loaded],
     )?;
-    let found = client.query_opt(&statement, &[&kinds, &values, &device, &module, &loaded])?;
     let Some(found) = found else { return Ok(None) };
-    let position: i64 = found.try_get(0)?;
+    let position: i64 = get(&found, 0)?;
     let credential = usize::try_from(position - 1).ok().and_then(|position| credentials.get(position));
-    let Some(credential) = credential.cloned() else { return Ok(None) };
-    let (device, module): (String, &str) = (found.try_get(1)?, found.try_get(2)?);
-    let owner = if module.is_empty() { device } else { format!("{device}/{module}") };
-    let since = Some(found.try_get(3)?).filter(|&run| loaded != Some(run)).map(RunId);
+    let unknown = || misread(&found, 0, UnknownValue::new(position.to_string()));
+    let credential = credential.cloned().ok_or_else(unknown)?;
+    let owner = row_name(get(&found, 1)?, get(&found, 2)?);
+    let since = Some(get(&found, 3)?).filter(|&run| loaded != Some(run)).map(RunId);
     Ok(Some(Taken { credential, owner, since }))
 }
 

@@ -4,11 +4,14 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use hub_types::{DeviceId, IdentityId};
-use postgres::{Client, Error};
 
-use super::super::row::{json_text, stored};
+use super::super::chunk::Token;
+use super::super::row::stored;
 use super::super::store::Load;
+use super::super::stored::json_text;
 use super::super::{Credential, Ended, LedgerError, Record, RunFacts, RunId, RunState, Taken};
+use super::client::{Client, Error};
+use super::columns::get;
 use super::connection::Connection;
 use super::{credentials, rows};
 use crate::desired::{DesiredIdentity, DesiredState};
@@ -21,6 +24,7 @@ pub(super) struct PostgresLoader<'l> {
 
 struct Loading<'l> {
     run: RunId,
+    token: Token,
     connection: &'l mut Connection,
     waiting: Vec<Waiting>,
     /// The credentials of those rows, and whose they are.
@@ -39,27 +43,32 @@ struct Waiting {
 
 impl<'l> PostgresLoader<'l> {
     pub(super) fn begin(connection: &'l mut Connection, facts: &RunFacts<'_>) -> Result<Self, LedgerError> {
+        // Whether a commit whose answer was lost was made is asked of the database by this token.
+        let token = Token::draw().map_err(|error| connection.error(error.into()))?;
         let begun = connection.call(|client| {
             client.batch_execute("ROLLBACK; BEGIN")?;
-            client
+            let begun = client
                 .query_one(
-                    "INSERT INTO run (started, state, hub, input, input_sha256, tool_version, options, operator, station)
-                     VALUES ($1, $2, $3, $4, '', $5, $6, $7, $8) RETURNING id",
+                    "INSERT INTO run (started, state, hub, input, input_sha256, tool_version, options, operator, station,
+                                      token)
+                     VALUES ($1, $2, $3, $4, '', $5, $6, $7, $8, $9) RETURNING id",
                     &[
                         &facts.started,
                         &RunState::Running.as_str(),
                         &facts.hub,
                         &facts.input,
                         &env!("CARGO_PKG_VERSION"),
-                        &json_text(facts.options),
+                        &json_text(facts.options)?,
                         &facts.by.name,
                         &facts.by.station,
+                        &token.as_bytes(),
                     ],
-                )?
-                .try_get(0)
+                )?;
+            get(&begun, 0)
         });
         let loading = Loading {
             run: RunId(begun?),
+            token,
             connection,
             waiting: Vec::new(),
             owned: Vec::new(),
@@ -143,14 +152,21 @@ impl Load for PostgresLoader<'_> {
         loading.flush()?;
         let rejected = i64::try_from(rejected).unwrap_or(i64::MAX);
         let run = self.run;
-        loading.call(|client| {
+        let committed = loading.call(|client| {
             client.execute(
                 "UPDATE run SET input_sha256 = $2, rejected = $3 WHERE id = $1",
                 &[&run.0, &input_sha256, &rejected],
             )?;
             client.batch_execute("COMMIT")
-        })?;
+        });
+        match committed {
+            Err(error @ LedgerError::LoadingBroken { .. }) if !loading.was_committed()? => return Err(error),
+            Err(LedgerError::LoadingBroken { .. }) | Ok(()) => {}
+            Err(error) => return Err(error),
+        }
         loading.is_committed = true;
+        let token = loading.token.as_bytes().to_owned();
+        loading.connection.memory.begin(run, Some(token));
         Ok(run)
     }
 }
@@ -193,7 +209,10 @@ impl Loading<'_> {
         }
         let (devices, modules) = rows::keys(waiting.iter().map(|row| &row.identity));
         let lines: Vec<i64> = waiting.iter().map(|row| i64::try_from(row.line).unwrap_or(i64::MAX)).collect();
-        let (texts, hashes): (Vec<_>, Vec<_>) = waiting.iter().map(|row| stored(&row.state)).unzip();
+        let stored = waiting.iter().map(|row| stored(&row.state));
+        let stored =
+            stored.collect::<Result<Vec<_>, _>>().map_err(|error| self.connection.error(error.into()))?;
+        let (texts, hashes): (Vec<_>, Vec<_>) = stored.into_iter().unzip();
         let serials: Vec<Option<&str>> = waiting.iter().map(|row| row.serial.as_deref()).collect();
         self.call(|client| {
             client.execute(
@@ -209,15 +228,24 @@ impl Loading<'_> {
 
     /// Within the transaction a call can't be made again on another connection.
     fn call<T>(&mut self, call: impl FnOnce(&mut Client) -> Result<T, Error>) -> Result<T, LedgerError> {
-        self.connection.call_once(call).map_err(|error| self.connection.error(error))
+        self.connection.call_within_transaction(call)
+    }
+
+    /// Whether the database has the run although the answer to its commit was lost.
+    fn was_committed(&mut self) -> Result<bool, LedgerError> {
+        let (run, token) = (self.run, self.token);
+        self.connection.call(|client| {
+            let found = client
+                .query_opt("SELECT 1 FROM run WHERE id = $1 AND token = $2", &[&run.0, &token.as_bytes()])?;
+            Ok(found.is_some())
+        })
     }
 }
 
 impl Drop for Loading<'_> {
     fn drop(&mut self) {
         if !self.is_committed {
-            // A connection that is broken has rolled back already.
-            let _ = self.connection.call_once(|client| client.batch_execute("ROLLBACK"));
+            self.connection.roll_back();
         }
     }
 }

@@ -1,31 +1,62 @@
 //! Outages of the database, as people are told of them.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::sign::{Service, Sign};
 
-/// The time in which a call is made in vain.
-pub(super) struct Outage {
-    begun: Instant,
+/// The time in which no server of the database answers.
+#[derive(Default)]
+pub(super) struct Outage(Mutex<Option<Begun>>);
+
+#[derive(Clone, Copy)]
+struct Begun {
+    at: Instant,
     is_told: bool,
 }
 
 impl Outage {
-    /// Begins with the first try of a call.
-    pub(super) fn new(now: Instant) -> Self {
-        Self { begun: now, is_told: false }
+    /// The answer to a call is overdue, or a try has failed. Told to people when that lasts.
+    pub(super) fn failed(&self) -> Option<Sign> {
+        self.failed_at(Instant::now())
     }
 
-    /// Another try has failed.
-    pub(super) fn failed(&mut self, now: Instant) -> Option<Sign> {
-        let is_news = !self.is_told && now - self.begun >= BRIEF;
-        self.is_told |= is_news;
-        is_news.then_some(Sign::Down(Service::Ledger))
+    /// A call was answered.
+    pub(super) fn over(&self) -> Option<Sign> {
+        self.over_at(Instant::now())
     }
 
-    /// The call was made.
-    pub(super) fn over(self, now: Instant) -> Option<Sign> {
-        self.is_told.then(|| Sign::Back(Service::Ledger, now - self.begun))
+    /// How long no server has answered.
+    pub(super) fn length(&self) -> Duration {
+        self.begun().map_or(Duration::ZERO, |begun| begun.at.elapsed())
+    }
+
+    /// Begins with the first call that gets no answer.
+    pub(super) fn begin(&self, at: Instant) {
+        self.set(|begun| *begun = Some(begun.unwrap_or(Begun { at, is_told: false })));
+    }
+
+    fn failed_at(&self, now: Instant) -> Option<Sign> {
+        self.begin(now);
+        self.set(|begun| {
+            let begun = begun.as_mut()?;
+            let is_news = !begun.is_told && now - begun.at >= BRIEF;
+            begun.is_told |= is_news;
+            is_news.then_some(Sign::Down(Service::Ledger))
+        })
+    }
+
+    fn over_at(&self, now: Instant) -> Option<Sign> {
+        let begun = self.set(Option::take)?;
+        begun.is_told.then(|| Sign::Back(Service::Ledger, now - begun.at))
+    }
+
+    fn begun(&self) -> Option<Begun> {
+        self.set(|begun| *begun)
+    }
+
+    fn set<T>(&self, change: impl FnOnce(&mut Option<Begun>) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -40,17 +71,19 @@ mod tests {
     fn an_outage_is_told_once_when_it_lasts() {
         let begun = Instant::now();
         let at = |seconds| begun + Duration::from_secs(seconds);
-        let mut brief = Outage::new(begun);
-        assert_eq!(brief.failed(at(1)), None);
+        let brief = Outage::default();
+        brief.begin(begun);
+        assert_eq!(brief.failed_at(at(1)), None);
         assert_eq!(
-            brief.over(at(60)),
+            brief.over_at(at(60)),
             None,
             "who was never told that it is gone need not be told that it is back"
         );
-        let mut long = Outage::new(begun);
-        assert_eq!(long.failed(at(1)), None);
-        assert_eq!(long.failed(at(3)), Some(Sign::Down(Service::Ledger)));
-        assert_eq!(long.failed(at(9)), None);
-        assert_eq!(long.over(at(12)), Some(Sign::Back(Service::Ledger, Duration::from_secs(12))));
+        let long = Outage::default();
+        long.begin(begun);
+        assert_eq!(long.failed_at(at(1)), None);
+        assert_eq!(long.failed_at(at(3)), Some(Sign::Down(Service::Ledger)));
+        assert_eq!(long.failed_at(at(9)), None);
+        assert_eq!(long.over_at(at(12)), Some(Sign::Back(Service::Ledger, Duration::from_secs(12))));
     }
 }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use postgres::Config;
-use postgres::config::Host;
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
 use zeroize::Zeroizing;
 
 use super::super::LocationError;

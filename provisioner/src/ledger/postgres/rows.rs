@@ -1,15 +1,15 @@
 //! Rows in PostgreSQL: one statement for many of them.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use hub_types::{DeviceId, Etag, IdentityId, ModuleId};
-use postgres::types::{FromSql, Type, accepts};
-use postgres::{Client, Error, Row};
-use serde::Deserialize;
+use tokio_postgres::Row;
 
-use super::super::row::{json_text, key, stored};
+use super::super::row::{key, stored};
+use super::super::stored::json_text;
 use super::super::{Effect, Ended, Lease, LedgerRow, Record, RowFilter, RowState, RunId, Seen, Sent};
+use super::client::{Client, Error};
+use super::columns::{Json, Number, Parsed, get};
 use crate::desired::{DesiredIdentity, DesiredState};
 use crate::reason::ReasonCode;
 use crate::standing::{Difference, Etags};
@@ -59,14 +59,14 @@ pub(super) fn one(
 
 pub(super) fn count(client: &mut Client, run: RunId, filter: RowFilter) -> Result<u64, Error> {
     let sql = format!(r#"SELECT count(*) FROM "row" WHERE run = $1 AND ({})"#, condition(filter));
-    let count: i64 = client.query_one(&sql, &[&run.0])?.try_get(0)?;
-    Ok(u64::try_from(count).unwrap_or_default())
+    let Number(count) = get(&client.query_one(&sql, &[&run.0])?, 0)?;
+    Ok(count)
 }
 
 /// Writes only while the lease holds, and makes it last as long again; nothing where it was lost.
 const IF_HELD: &str = "WITH held AS (
     UPDATE chunk SET expires = clock_timestamp() + $4 * INTERVAL '1 second'
-    WHERE run = $1 AND number = $2 AND fence = $3 RETURNING 1)";
+    WHERE run = $1 AND number = $2 AND fence = $3 AND token = $5 RETURNING 1)";
 
 /// The lease that a write needs, and how long it is to last from then on.
 #[derive(Clone, Copy)]
@@ -91,23 +91,23 @@ pub(super) fn mark_sent(
     let sql = format!(
         r#"{IF_HELD}, written AS (
                UPDATE "row" SET state = 'sent', effect = new.effect, attempts = attempts + 1,
-                   sent = coalesce(sent, $5), stint = $6,
+                   sent = coalesce(sent, $6), stint = $7,
                    identity_etag_before = coalesce(identity_etag_before, new.identity_before),
                    twin_etag_before = coalesce(twin_etag_before, new.twin_before)
-               FROM unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::text[])
+               FROM unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::text[])
                    AS new (device_id, module_id, effect, identity_before, twin_before)
                WHERE "row".run = $1 AND "row".device_id = new.device_id AND "row".module_id = new.module_id
                  AND EXISTS (SELECT 1 FROM held))
            SELECT 1 FROM held"#
     );
-    let statement = client.prepare(&sql)?;
     let held = client.query_opt(
-        &statement,
+        &sql,
         &[
             &lease.run.0,
             &lease.chunk,
             &lease.fence,
             &length.as_secs_f64(),
+            &lease.token.as_bytes(),
             &now,
             &stint.map(i64::from),
             &devices,
@@ -138,29 +138,31 @@ pub(super) fn record(
     let codes = of(ended, |record| record.error_code.as_deref());
     let errors = of(ended, |record| record.error.as_deref());
     let trackings = of(ended, |record| record.tracking_id.as_deref());
-    let differences =
-        of(ended, |record| (!record.differences.is_empty()).then(|| json_text(&record.differences)));
+    let differences = of(ended, |record| {
+        (!record.differences.is_empty()).then(|| json_text(&record.differences)).transpose()
+    });
+    let differences = differences.into_iter().collect::<Result<Vec<_>, _>>()?;
     let reasons = of(ended, |record| record.reason.map(ReasonCode::as_str));
     let (identities_before, twins_before) = texts(ended.iter().map(|ended| &ended.before));
     let (identities, twins) = texts(ended.iter().map(|ended| &ended.after));
     let if_held = match held {
         Some(_) => IF_HELD,
         // The same parameters, and no lease to hold.
-        None => "WITH held AS (SELECT $1::bigint, $2::bigint, $3::bigint, $4::double precision)",
+        None => "WITH held AS (SELECT $1::bigint, $2::bigint, $3::bigint, $4::double precision, $5::bytea)",
     };
     let sql = format!(
         r#"{if_held}, written AS (
                UPDATE "row" SET state = new.state, effect = new.effect, presumed = new.presumed,
                    http_status = new.http_status, error_code = new.error_code, error = new.error,
-                   tracking_id = new.tracking_id, differences = new.differences, updated = $5, stint = $6,
+                   tracking_id = new.tracking_id, differences = new.differences, updated = $6, stint = $7,
                    identity_etag_before = CASE new.effect WHEN 'created' THEN NULL
                        ELSE coalesce(identity_etag_before, new.identity_before) END,
                    twin_etag_before = CASE new.effect WHEN 'created' THEN NULL
                        ELSE coalesce(twin_etag_before, new.twin_before) END,
                    identity_etag = new.identity, twin_etag = new.twin, reason = new.reason
-               FROM unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::boolean[], $12::integer[],
-                           $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
-                           $19::text[], $20::text[], $21::text[])
+               FROM unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::boolean[], $13::integer[],
+                           $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[],
+                           $20::text[], $21::text[], $22::text[])
                    AS new (device_id, module_id, state, effect, presumed, http_status, error_code, error,
                            tracking_id, differences, identity_before, twin_before, identity, twin, reason)
                WHERE "row".run = $1 AND "row".device_id = new.device_id AND "row".module_id = new.module_id
@@ -169,6 +171,7 @@ pub(super) fn record(
     );
     let (chunk, fence, length) =
         held.map_or((0, 0, 0.0), |held| (held.lease.chunk, held.lease.fence, held.length.as_secs_f64()));
+    let token = held.map(|held| held.lease.token.as_bytes());
     let written = client.query_opt(
         &sql,
         &[
@@ -176,6 +179,7 @@ pub(super) fn record(
             &chunk,
             &fence,
             &length,
+            &token,
             &now,
             &stint.map(i64::from),
             &devices,
@@ -216,8 +220,8 @@ pub(super) fn expect(client: &mut Client, run: RunId, seen: &[(IdentityId, Etags
 pub(super) fn set_seen(client: &mut Client, run: RunId, seen: &[Seen]) -> Result<(), Error> {
     let (devices, modules) = keys(seen.iter().map(|seen| &seen.identity));
     let (identities, twins) = texts(seen.iter().map(|seen| &seen.etags));
-    let deviations: Vec<Option<String>> =
-        seen.iter().map(|seen| seen.deviation.as_ref().map(json_text)).collect();
+    let deviations = seen.iter().map(|seen| seen.deviation.as_ref().map(json_text).transpose());
+    let deviations: Vec<Option<String>> = deviations.collect::<Result<_, _>>()?;
     client
         .execute(
             r#"UPDATE "row" SET identity_etag = new.identity, twin_etag = new.twin, deviation = new.deviation
@@ -235,7 +239,8 @@ pub(super) fn replace_wanted(
     issued: &[(&DesiredIdentity, &str)],
 ) -> Result<(), Error> {
     let (devices, modules) = keys(issued.iter().map(|(wanted, _)| &wanted.identity));
-    let (texts, hashes): (Vec<_>, Vec<_>) = issued.iter().map(|(wanted, _)| stored(&wanted.state)).unzip();
+    let stored = issued.iter().map(|(wanted, _)| stored(&wanted.state));
+    let (texts, hashes): (Vec<_>, Vec<_>) = stored.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
     let serials: Vec<&str> = issued.iter().map(|(_, serial)| *serial).collect();
     client
         .execute(
@@ -263,69 +268,49 @@ pub(super) fn keys<'i>(identities: impl Iterator<Item = &'i IdentityId>) -> (Vec
 /// Rows that have not come to an end.
 pub(super) const UNDONE: &str = "state IN ('pending', 'claimed', 'sent')";
 
-pub(super) const COLUMNS: &str = "device_id, NULLIF(module_id, ''), line, desired, state, effect, presumed, http_status, \
+pub(super) const COLUMNS: &str = "device_id, NULLIF(module_id, '') AS module, line, desired, state, effect, presumed, http_status, \
                                   error_code, error, tracking_id, differences, identity_etag, twin_etag, \
                                   identity_etag_before, twin_etag_before, deviation, serial, stint, sent, updated, \
-                                  reason";
+                                  reason, run";
 
 pub(super) fn read_row(row: &Row) -> Result<LedgerRow, Error> {
-    let Parsed(device): Parsed<DeviceId> = row.try_get(0)?;
-    let module: Option<Parsed<ModuleId>> = row.try_get(1)?;
-    let Json(state): Json<DesiredState> = row.try_get(3)?;
+    let Parsed(device): Parsed<DeviceId> = get(row, 0)?;
+    let module: Option<Parsed<ModuleId>> = get(row, 1)?;
+    let Number(line) = get(row, 2)?;
+    let Json(state): Json<DesiredState> = get(row, 3)?;
+    let Parsed(row_state): Parsed<RowState> = get(row, 4)?;
+    let effect: Option<Parsed<Effect>> = get(row, 5)?;
+    let status: Option<Number<u16>> = get(row, 7)?;
+    let stint: Option<Number<u32>> = get(row, 18)?;
+    let reason: Option<Parsed<ReasonCode>> = get(row, 21)?;
     let differences = |column: usize| {
-        let differences: Option<Json<Vec<Difference>>> = row.try_get(column)?;
+        let differences: Option<Json<Vec<Difference>>> = get(row, column)?;
         Ok::<_, Error>(differences.map(|Json(differences)| differences))
     };
     let etags = |identity: usize, twin: usize| {
-        let etag = |column| row.try_get::<_, Option<String>>(column).map(|text| text.map(Etag::from));
+        let etag = |column| get::<Option<String>>(row, column).map(|text| text.map(Etag::from));
         Ok::<_, Error>(Etags { identity: etag(identity)?, twin: etag(twin)? })
     };
-    let Parsed(row_state): Parsed<RowState> = row.try_get(4)?;
-    let effect: Option<Parsed<Effect>> = row.try_get(5)?;
-    let stint: Option<i64> = row.try_get(18)?;
-    let status: Option<i32> = row.try_get(7)?;
     Ok(LedgerRow {
-        line: u64::try_from(row.try_get::<_, i64>(2)?).unwrap_or_default(),
+        line,
         wanted: DesiredIdentity { identity: IdentityId::new(device, module.map(|Parsed(id)| id)), state },
         record: Record {
             state: row_state,
             effect: effect.map(|Parsed(effect)| effect),
-            presumed: row.try_get(6)?,
-            http_status: status.and_then(|status| u16::try_from(status).ok()),
-            error_code: row.try_get(8)?,
-            error: row.try_get(9)?,
-            tracking_id: row.try_get(10)?,
+            presumed: get(row, 6)?,
+            http_status: status.map(|Number(status)| status),
+            error_code: get(row, 8)?,
+            error: get(row, 9)?,
+            tracking_id: get(row, 10)?,
             differences: differences(11)?.unwrap_or_default(),
-            reason: row.try_get::<_, Option<Parsed<ReasonCode>>>(21)?.map(|Parsed(code)| code),
+            reason: reason.map(|Parsed(reason)| reason),
         },
         etags: etags(12, 13)?,
         before: etags(14, 15)?,
         deviation: differences(16)?,
-        serial: row.try_get(17)?,
-        stint: stint.and_then(|stint| u32::try_from(stint).ok()),
-        sent: row.try_get(19)?,
-        ended: row.try_get(20)?,
+        serial: get(row, 17)?,
+        stint: stint.map(|Number(stint)| stint),
+        sent: get(row, 19)?,
+        ended: get(row, 20)?,
     })
-}
-
-/// A text column that holds a `T`.
-struct Parsed<T>(T);
-
-impl<'a, T: FromStr<Err: std::error::Error + Send + Sync + 'static>> FromSql<'a> for Parsed<T> {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        Ok(Self(std::str::from_utf8(raw)?.parse()?))
-    }
-
-    accepts!(TEXT);
-}
-
-/// A text column that holds a `T` as JSON.
-pub(super) struct Json<T>(pub(super) T);
-
-impl<'a, T: Deserialize<'a>> FromSql<'a> for Json<T> {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        Ok(Self(serde_json::from_slice(raw)?))
-    }
-
-    accepts!(TEXT);
 }

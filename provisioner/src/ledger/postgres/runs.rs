@@ -1,22 +1,28 @@
 //! Runs in PostgreSQL.
 
-use postgres::{Client, Error, Row};
+use tokio_postgres::Row;
 
-use super::super::row::json_text;
-use super::super::{Operator, Run, RunId, RunState, Totals, Verification};
+use super::super::stored::json_text;
+use super::super::{ListedRun, Operator, Run, RunId, RunState, Totals, Verification};
+use super::client::{Client, Error};
+use super::columns::{Json, Number, Parsed, get, misread};
 
-/// Writes down how a run ended: an interruption only where no other station is at work on it.
-pub(super) fn end(client: &mut Client, run: RunId, state: RunState, now: &str) -> Result<(), Error> {
+/// Writes down how a run ended: an interruption only where no other station is at work on it, and that it is
+/// finished only where nothing is left of it. Answers whether that is so.
+pub(super) fn end(client: &mut Client, run: RunId, state: RunState, now: &str) -> Result<bool, Error> {
     let is_finished = state == RunState::Finished;
-    client
-        .execute(
-            "UPDATE run SET state = $2, finished = $3
-             WHERE id = $1 AND state <> 'finished'
-               AND ($4 OR NOT EXISTS (
-                   SELECT 1 FROM chunk WHERE run = $1 AND NOT done AND expires > clock_timestamp()))",
-            &[&run.0, &state.as_str(), &now, &is_finished],
-        )
-        .map(drop)
+    client.execute(
+        "UPDATE run SET state = $2, finished = $3
+         WHERE id = $1 AND state <> 'finished'
+           AND NOT EXISTS (
+               SELECT 1 FROM chunk WHERE run = $1 AND NOT done AND ($4 OR expires > clock_timestamp()))",
+        &[&run.0, &state.as_str(), &now, &is_finished],
+    )?;
+    let left = client.query_one(
+        "SELECT $2 AND EXISTS (SELECT 1 FROM run WHERE id = $1 AND state <> 'finished')",
+        &[&run.0, &is_finished],
+    )?;
+    get::<bool>(&left, 0).map(|is_left| !is_left)
 }
 
 pub(super) fn set_verification(
@@ -24,19 +30,25 @@ pub(super) fn set_verification(
     run: RunId,
     verification: &Verification,
 ) -> Result<(), Error> {
-    client
-        .execute("UPDATE run SET verification = $2 WHERE id = $1", &[&run.0, &json_text(verification)])
-        .map(drop)
+    let text = json_text(verification)?;
+    client.execute("UPDATE run SET verification = $2 WHERE id = $1", &[&run.0, &text]).map(drop)
 }
 
 pub(super) fn knows_hub(client: &mut Client, hub: &str, but: RunId) -> Result<bool, Error> {
-    client
-        .query_one("SELECT EXISTS (SELECT 1 FROM run WHERE hub = $1 AND id <> $2)", &[&hub, &but.0])?
-        .try_get(0)
+    get(
+        &client
+            .query_one("SELECT EXISTS (SELECT 1 FROM run WHERE hub = $1 AND id <> $2)", &[&hub, &but.0])?,
+        0,
+    )
 }
 
-pub(super) fn all(client: &mut Client) -> Result<Vec<Run>, Error> {
-    client.query(&format!("{SELECT_RUN} ORDER BY id DESC"), &[])?.iter().map(read_run).collect()
+pub(super) fn all(client: &mut Client) -> Result<Vec<ListedRun>, Error> {
+    let listed = |row: &Row| match read_run(row) {
+        Ok(run) => Ok(ListedRun::Known(Box::new(run))),
+        Err(Error::NotUnderstood(value)) => Ok(ListedRun::Unknown(value)),
+        Err(error) => Err(error),
+    };
+    client.query(&format!("{SELECT_RUN} ORDER BY id DESC"), &[])?.iter().map(listed).collect()
 }
 
 /// One run; the newest when no number is given.
@@ -50,20 +62,23 @@ pub(super) fn one(client: &mut Client, run: Option<RunId>) -> Result<Option<Run>
 
 pub(super) fn totals(client: &mut Client, run: RunId) -> Result<Totals, Error> {
     let counts = client.query(
-        r#"SELECT 'rejected', NULL, rejected FROM run WHERE id = $1
+        r#"SELECT 'rejected' AS state, NULL AS effect, rejected AS count, id AS run FROM run WHERE id = $1
            UNION ALL
-           SELECT state, effect, count(*) FROM "row" WHERE run = $1 GROUP BY state, effect"#,
+           SELECT state, effect, count(*), run FROM "row" WHERE run = $1 GROUP BY run, state, effect"#,
         &[&run.0],
     )?;
     let mut totals = Totals::default();
     for count in counts {
-        let number = u64::try_from(count.try_get::<_, i64>(2)?).unwrap_or_default();
-        match count.try_get(0)? {
+        let Number(number) = get(&count, 2)?;
+        match get(&count, 0)? {
             "rejected" => {
                 totals.rows += number;
                 totals.rejected = number;
             }
-            state => totals.add(state, count.try_get(1)?, number),
+            state => {
+                let added = totals.add(state, get(&count, 1)?, number);
+                added.map_err(|error| misread(&count, 0, error))?;
+            }
         }
     }
     Ok(totals)
@@ -74,19 +89,22 @@ const SELECT_RUN: &str =
                                  operator, station, verification FROM run";
 
 fn read_run(row: &Row) -> Result<Run, Error> {
+    let Parsed(state) = get(row, 3)?;
+    let Number(rejected) = get(row, 8)?;
+    let Json(options) = get(row, 9)?;
+    let verification: Option<Json<Verification>> = get(row, 12)?;
     Ok(Run {
-        id: RunId(row.try_get(0)?),
-        started: row.try_get(1)?,
-        finished: row.try_get(2)?,
-        state: RunState::parse(row.try_get(3)?),
-        hub: row.try_get(4)?,
-        input: row.try_get(5)?,
-        input_sha256: row.try_get(6)?,
-        tool_version: row.try_get(7)?,
-        rejected: u64::try_from(row.try_get::<_, i64>(8)?).unwrap_or_default(),
-        // An option that this version does not know was not meant for it.
-        options: serde_json::from_str(row.try_get(9)?).unwrap_or_default(),
-        by: Operator { name: row.try_get(10)?, station: row.try_get(11)? },
-        verification: row.try_get::<_, Option<&str>>(12)?.and_then(|text| serde_json::from_str(text).ok()),
+        id: RunId(get(row, 0)?),
+        started: get(row, 1)?,
+        finished: get(row, 2)?,
+        state,
+        hub: get(row, 4)?,
+        input: get(row, 5)?,
+        input_sha256: get(row, 6)?,
+        tool_version: get(row, 7)?,
+        rejected,
+        options,
+        by: Operator { name: get(row, 10)?, station: get(row, 11)? },
+        verification: verification.map(|Json(verification)| verification),
     })
 }

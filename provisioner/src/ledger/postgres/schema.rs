@@ -1,33 +1,30 @@
 //! The tables of a shared ledger.
 
-use postgres::{Client, Error};
-
 use super::super::VERSION;
+use super::client::{Client, Error};
+use super::columns::get;
 
 /// Makes the tables where they are missing, brings older ones up to date, and answers their version.
 /// Stations that begin at once wait for one another.
 pub(super) fn prepare(client: &mut Client) -> Result<i64, Error> {
-    let mut transaction = client.transaction()?;
-    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])?;
-    let is_there: bool =
-        transaction.query_one("SELECT to_regclass('provisioner.ledger_version') IS NOT NULL", &[])?.get(0);
-    if !is_there {
-        transaction.batch_execute(&format!("{TABLES}{STATIONS}{STINTS}"))?;
-        transaction.execute("INSERT INTO ledger_version (version) VALUES ($1)", &[&VERSION])?;
-    }
-    let mut version: i64 = transaction.query_one("SELECT max(version) FROM ledger_version", &[])?.get(0);
-    let step = match version {
-        FIRST => format!("{STATIONS}{FROM_FIRST}{STINTS}{FROM_3_TO_4}"),
-        3 => FROM_3_TO_4.to_owned(),
-        _ => String::new(),
-    };
-    if !step.is_empty() {
-        transaction.batch_execute(&step)?;
-        transaction.execute("UPDATE ledger_version SET version = $1", &[&VERSION])?;
-        version = VERSION;
-    }
-    transaction.commit()?;
-    Ok(version)
+    client.transaction(|client| {
+        client.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])?;
+        let is_there =
+            client.query_one("SELECT to_regclass('provisioner.ledger_version') IS NOT NULL", &[])?;
+        if !get(&is_there, 0)? {
+            client.batch_execute(&format!("{TABLES}{STATIONS}{STINTS}"))?;
+            client.execute("INSERT INTO ledger_version (version) VALUES ($1)", &[&VERSION])?;
+        }
+        let version: i64 = get(&client.query_one("SELECT max(version) FROM ledger_version", &[])?, 0)?;
+        let steps = match version {
+            FIRST => format!("{STATIONS}{FROM_FIRST}{STINTS}{FROM_3_TO_4}"),
+            3 => FROM_3_TO_4.to_owned(),
+            _ => return Ok(version),
+        };
+        client.batch_execute(&steps)?;
+        client.execute("UPDATE ledger_version SET version = $1", &[&VERSION])?;
+        Ok(VERSION)
+    })
 }
 
 /// The version of the first tables, without stations in the oldest of them. The next one was 3.
@@ -53,7 +50,8 @@ const TABLES: &str = r#"
         rejected     BIGINT NOT NULL DEFAULT 0,
         operator     TEXT NOT NULL DEFAULT '',
         station      TEXT NOT NULL DEFAULT '',
-        verification TEXT
+        verification TEXT,
+        token        BYTEA
     );
     CREATE TABLE "row" (
         run           BIGINT NOT NULL REFERENCES run(id),
@@ -92,6 +90,7 @@ const TABLES: &str = r#"
         last_device  TEXT COLLATE "C" NOT NULL,
         done         BOOLEAN NOT NULL DEFAULT FALSE,
         fence        BIGINT NOT NULL DEFAULT 0,
+        token        BYTEA,
         expires      TIMESTAMPTZ,
         PRIMARY KEY (run, number)
     ) WITH (fillfactor = 60);
@@ -162,4 +161,6 @@ const FROM_FIRST: &str = r#"
 /// What version 4 has and version 3 has not. Rows of before have no reason code.
 const FROM_3_TO_4: &str = r#"
     ALTER TABLE "row" ADD COLUMN reason TEXT;
+    ALTER TABLE run ADD COLUMN token BYTEA;
+    ALTER TABLE chunk ADD COLUMN token BYTEA;
 "#;

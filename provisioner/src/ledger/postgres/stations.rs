@@ -3,9 +3,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use postgres::{Client, Error};
-
 use super::super::RunId;
+use super::client::{Client, Error};
+use super::columns::{Number, get};
 
 /// Says that a station works on the hub of a run, for as long as a lease lasts, and counts those that do.
 pub(super) fn count(
@@ -25,8 +25,8 @@ pub(super) fn count(
          WHERE id <> $1 AND expires > clock_timestamp() AND hub = (SELECT hub FROM run WHERE id = $2)",
         &[&station, &run.0, &lease.as_secs_f64()],
     )?;
-    let others: i64 = others.try_get(0)?;
-    Ok(NonZeroU32::MIN.saturating_add(u32::try_from(others).unwrap_or(u32::MAX)))
+    let Number(others): Number<u32> = get(&others, 0)?;
+    Ok(NonZeroU32::MIN.saturating_add(others))
 }
 
 /// Says that a station is not at work any more.

@@ -2,37 +2,41 @@
 
 use std::time::Duration;
 
-use postgres::{Client, Error, Row};
+use tokio_postgres::Row;
 
 use super::super::{Moment, Operator, RunId, Stint};
+use super::client::{Client, Error};
+use super::columns::{Number, get};
 use crate::pace::Tally;
 
 /// Begins a stint and answers its number.
 pub(super) fn begin(client: &mut Client, run: RunId, by: &Operator, now: &str) -> Result<u32, Error> {
-    let mut transaction = client.transaction()?;
-    // Whoever else begins one waits here.
-    transaction.query("SELECT 1 FROM run WHERE id = $1 FOR UPDATE", &[&run.0])?;
-    let begun = transaction.query_one(
-        "INSERT INTO stint (run, number, operator, station, tool_version, started)
-         SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5 FROM stint WHERE run = $1
-         RETURNING number",
-        &[&run.0, &by.name, &by.station, &env!("CARGO_PKG_VERSION"), &now],
-    )?;
-    transaction.commit()?;
-    number(&begun, 0)
+    client.transaction(|client| {
+        // Whoever else begins one waits here.
+        client.query("SELECT 1 FROM run WHERE id = $1 FOR UPDATE", &[&run.0])?;
+        let begun = client.query_one(
+            "INSERT INTO stint (run, number, operator, station, tool_version, started)
+             SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5 FROM stint WHERE run = $1
+             RETURNING number",
+            &[&run.0, &by.name, &by.station, &env!("CARGO_PKG_VERSION"), &now],
+        )?;
+        let Number(number) = get(&begun, 0)?;
+        Ok(number)
+    })
 }
 
 pub(super) fn all(client: &mut Client, run: RunId) -> Result<Vec<Stint>, Error> {
     let stints = client.query(
-        "SELECT number, operator, station, tool_version, started FROM stint WHERE run = $1 ORDER BY number",
+        "SELECT number, operator, station, tool_version, started, run FROM stint WHERE run = $1 ORDER BY number",
         &[&run.0],
     )?;
     let read = |row: &Row| {
+        let Number(number) = get(row, 0)?;
         Ok(Stint {
-            number: number(row, 0)?,
-            by: Operator { name: row.try_get(1)?, station: row.try_get(2)? },
-            tool_version: row.try_get(3)?,
-            started: row.try_get(4)?,
+            number,
+            by: Operator { name: get(row, 1)?, station: get(row, 2)? },
+            tool_version: get(row, 3)?,
+            started: get(row, 4)?,
         })
     };
     stints.iter().map(read).collect()
@@ -63,13 +67,12 @@ pub(super) fn add_moment(client: &mut Client, run: RunId, stint: u32, moment: &M
 
 pub(super) fn moments(client: &mut Client, run: RunId, stint: u32) -> Result<Vec<Moment>, Error> {
     let moments = client.query(
-        "SELECT elapsed_ms, rows, calls, failed, throttled, held_ms, down_ms FROM moment
+        "SELECT elapsed_ms, rows, calls, failed, throttled, held_ms, down_ms, run FROM moment
          WHERE run = $1 AND stint = $2 ORDER BY elapsed_ms",
         &[&run.0, &i64::from(stint)],
     )?;
     let read = |row: &Row| {
-        let count =
-            |column| row.try_get::<_, i64>(column).map(|count| u64::try_from(count).unwrap_or_default());
+        let count = |column| get(row, column).map(|Number::<u64>(count)| count);
         let duration = |column| count(column).map(Duration::from_millis);
         Ok(Moment {
             elapsed: duration(0)?,
@@ -84,9 +87,4 @@ pub(super) fn moments(client: &mut Client, run: RunId, stint: u32) -> Result<Vec
         })
     };
     moments.iter().map(read).collect()
-}
-
-/// The number of a stint.
-fn number(row: &Row, column: usize) -> Result<u32, Error> {
-    row.try_get::<_, i64>(column).map(|number| u32::try_from(number).unwrap_or_default())
 }

@@ -4,16 +4,21 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::super::RunId;
-use super::super::chunk::{CHUNK_DEVICES, Chunk, Claim, Lease};
-use super::rows::{COLUMNS, UNDONE, corrupt, read_row};
+use super::super::chunk::{CHUNK_DEVICES, Chunk, Claim, Lease, Token};
+use super::super::{RunId, UnknownValue};
+use super::error::{parsed, read, unknown, unstorable};
+use super::rows::{COLUMNS, UNDONE, read_row};
 
 /// Makes the chunks of a run whose rows are complete, and takes back those that a process had which is
 /// no more.
 pub(super) fn begin_work(connection: &mut Connection, run: RunId) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     transaction.execute("UPDATE run SET state = 'running', finished = NULL WHERE id = ?1", [run.0])?;
-    transaction.execute("UPDATE chunk SET state = 'free' WHERE run = ?1 AND state = 'taken'", [run.0])?;
+    transaction.execute(
+        "UPDATE chunk SET state = 'free', token = NULL WHERE run = ?1 AND state = 'taken'",
+        [run.0],
+    )?;
+    refuse_unknown_states(&transaction, run)?;
     let is_cut =
         transaction.query_row("SELECT EXISTS (SELECT 1 FROM chunk WHERE run = ?1)", [run.0], |row| {
             row.get::<_, bool>(0)
@@ -22,6 +27,18 @@ pub(super) fn begin_work(connection: &mut Connection, run: RunId) -> rusqlite::R
         cut(&transaction, run)?;
     }
     transaction.commit()
+}
+
+/// A chunk in a state that this version does not know would never be given out, and the run would seem to be over.
+fn refuse_unknown_states(connection: &Connection, run: RunId) -> rusqlite::Result<()> {
+    let mut unknown_states = connection.prepare(
+        "SELECT state, run FROM chunk WHERE run = ?1 AND state NOT IN ('free', 'taken', 'done') LIMIT 1",
+    )?;
+    let mut found = unknown_states.query([run.0])?;
+    match found.next()? {
+        Some(row) => read(row, |row| Err(unknown(0, UnknownValue::new(row.get::<_, String>(0)?)))),
+        None => Ok(()),
+    }
 }
 
 /// The devices between two ids, on one level.
@@ -90,9 +107,13 @@ pub(super) fn claim(connection: &mut Connection, run: RunId) -> rusqlite::Result
         (Some((_, level, ..)), Some((_, at_work, ..))) if at_work < level => return Ok(Claim::Wait),
         (Some(free), _) => free,
     };
-    transaction
-        .prepare_cached("UPDATE chunk SET state = 'taken' WHERE run = ?1 AND number = ?2")?
-        .execute(params![run.0, number])?;
+    let token = Token::draw().map_err(unstorable)?;
+    let fence = transaction
+        .prepare_cached(
+            "UPDATE chunk SET state = 'taken', fence = fence + 1, token = ?3 WHERE run = ?1 AND number = ?2
+             RETURNING fence",
+        )?
+        .query_row(params![run.0, number, token.as_bytes()], |row| row.get(0))?;
     let within = "run = ?1 AND level = ?2 AND device_id >= ?3 AND device_id <= ?4";
     transaction
         .prepare_cached(&format!("UPDATE row SET state = 'claimed' WHERE {within} AND state = 'pending'"))?
@@ -105,21 +126,31 @@ pub(super) fn claim(connection: &mut Connection, run: RunId) -> rusqlite::Result
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let closed = transaction
         .prepare_cached(&format!(
-            "SELECT device_id, state FROM row WHERE {within} AND module_id = '' AND state IN ('conflict', 'failed')"
+            "SELECT device_id, state, run FROM row WHERE {within} AND module_id = '' AND state IN ('conflict', 'failed')"
         ))?
         .query_map(params![run.0, level, first, last], |row| {
-            let state = row.get::<_, String>(1)?.parse().map_err(|error| corrupt(1, error))?;
-            Ok((row.get::<_, String>(0)?, state))
+            read(row, |row| Ok((parsed(row, 0)?, parsed(row, 1)?)))
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     transaction.commit()?;
-    let closed = closed.into_iter().filter_map(|(device, state)| Some((device.parse().ok()?, state)));
-    Ok(Claim::Chunk(Chunk { lease: Lease { run, chunk: number, fence: 0 }, rows, closed: closed.collect() }))
+    Ok(Claim::Chunk(Chunk { lease: Lease { run, chunk: number, fence, token }, rows, closed }))
 }
 
-pub(super) fn finish(connection: &Connection, lease: &Lease) -> rusqlite::Result<()> {
+/// Whether a lease is the one that its chunk was last given out with.
+pub(super) fn is_held(connection: &Connection, lease: &Lease) -> rusqlite::Result<bool> {
     connection
-        .prepare_cached("UPDATE chunk SET state = 'done' WHERE run = ?1 AND number = ?2")?
-        .execute(params![lease.run.0, lease.chunk])
-        .map(drop)
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM chunk WHERE run = ?1 AND number = ?2 AND fence = ?3 AND token = ?4)",
+        )?
+        .query_row(params![lease.run.0, lease.chunk, lease.fence, lease.token.as_bytes()], |row| row.get(0))
+}
+
+/// `None` where the lease is lost.
+pub(super) fn finish(connection: &Connection, lease: &Lease) -> rusqlite::Result<Option<()>> {
+    let done = connection
+        .prepare_cached(
+            "UPDATE chunk SET state = 'done' WHERE run = ?1 AND number = ?2 AND fence = ?3 AND token = ?4",
+        )?
+        .execute(params![lease.run.0, lease.chunk, lease.fence, lease.token.as_bytes()])?;
+    Ok((done > 0).then_some(()))
 }

@@ -5,10 +5,12 @@ use std::path::Path;
 use hub_types::{DeviceId, IdentityId};
 use rusqlite::{Connection, Params, Transaction, params};
 
-use super::super::row::{json_text, key, stored};
+use super::super::row::{key, stored};
 use super::super::store::Load;
+use super::super::stored::json_text;
 use super::super::{Credential, Ended, LedgerError, Record, RunFacts, RunId, RunState, Taken};
-use super::{credentials, database, rows};
+use super::error::{of_file, unstorable};
+use super::{credentials, rows};
 use crate::desired::DesiredIdentity;
 use crate::standing::Etags;
 
@@ -24,14 +26,14 @@ impl<'l> SqliteLoader<'l> {
         path: &'l Path,
         facts: &RunFacts<'_>,
     ) -> Result<Self, LedgerError> {
-        let (transaction, run) = begin_run(connection, facts).map_err(|source| database(path, source))?;
+        let (transaction, run) = begin_run(connection, facts).map_err(|source| of_file(path, source))?;
         Ok(Self { transaction, path, run })
     }
 
     /// Answers how many rows were written.
     fn execute(&self, sql: &str, values: impl Params) -> Result<u64, LedgerError> {
         let execute = || self.transaction.prepare_cached(sql)?.execute(values);
-        execute().map(|count| count as u64).map_err(|source| database(self.path, source))
+        execute().map(|count| count as u64).map_err(|source| of_file(self.path, source))
     }
 }
 
@@ -43,11 +45,12 @@ impl Load for SqliteLoader<'_> {
         credentials: &[Credential],
     ) -> Result<Option<Taken>, LedgerError> {
         let claimed = credentials::claim(&self.transaction, self.run, &wanted.identity, credentials);
-        if let Some(taken) = claimed.map_err(|source| database(self.path, source))? {
+        if let Some(taken) = claimed.map_err(|source| of_file(self.path, source))? {
             return Ok(Some(taken));
         }
         let (device, module) = key(&wanted.identity);
-        let (text, hash) = stored(&wanted.state);
+        let stored = stored(&wanted.state).map_err(unstorable);
+        let (text, hash) = stored.map_err(|source| of_file(self.path, source))?;
         let serial = credentials.iter().find_map(Credential::serial_number);
         self.execute(
             "INSERT INTO row (run, device_id, module_id, level, line, desired, desired_hash, state, serial)
@@ -67,13 +70,13 @@ impl Load for SqliteLoader<'_> {
 
     fn expect(&self, seen: &[(IdentityId, Etags)]) -> Result<(), LedgerError> {
         let written = rows::expect(&self.transaction, self.run, seen);
-        written.map_err(|source| database(self.path, source))
+        written.map_err(|source| of_file(self.path, source))
     }
 
     fn refuse(&self, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError> {
         let ended: Vec<Ended> = records.iter().cloned().map(Ended::from).collect();
         let written = rows::record_within(&self.transaction, (self.run, None), &ended, now);
-        written.map_err(|source| database(self.path, source))
+        written.map_err(|source| of_file(self.path, source))
     }
 
     fn insert_created_by(&self, run: RunId) -> Result<u64, LedgerError> {
@@ -94,7 +97,7 @@ impl Load for SqliteLoader<'_> {
             params![self.run.0, input_sha256, rejected],
         )?;
         let Self { transaction, path, run } = *self;
-        transaction.commit().map_err(|source| database(path, source))?;
+        transaction.commit().map_err(|source| of_file(path, source))?;
         Ok(run)
     }
 }
@@ -103,6 +106,7 @@ fn begin_run<'c>(
     connection: &'c mut Connection,
     facts: &RunFacts<'_>,
 ) -> rusqlite::Result<(Transaction<'c>, RunId)> {
+    let options = json_text(facts.options).map_err(unstorable)?;
     let transaction = connection.transaction()?;
     let (running, version) = (RunState::Running.to_string(), env!("CARGO_PKG_VERSION"));
     transaction.execute(
@@ -114,7 +118,7 @@ fn begin_run<'c>(
             facts.hub,
             facts.input,
             version,
-            json_text(facts.options),
+            options,
             facts.by.name,
             facts.by.station
         ],

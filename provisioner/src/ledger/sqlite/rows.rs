@@ -1,12 +1,15 @@
 //! Rows in SQLite.
 
 use hub_types::{Etag, IdentityId};
-use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, TransactionBehavior, params};
 
-use super::super::row::{json_text, key, stored};
-use super::super::{Effect, Ended, LedgerRow, Record, RowFilter, RunId, Seen, Sent};
-use crate::desired::{DesiredIdentity, DesiredState};
-use crate::reason::{ReasonCode, UnknownReason};
+use super::super::row::{key, stored};
+use super::super::stored::json_text;
+use super::super::{Effect, Ended, Lease, LedgerRow, Record, RowFilter, RunId, Seen, Sent};
+use super::chunks;
+use super::error::{json, optional, parsed, read, unknown, unstorable};
+use crate::desired::DesiredIdentity;
+use crate::reason::ReasonCode;
 use crate::standing::Etags;
 
 fn condition(filter: RowFilter) -> &'static str {
@@ -60,18 +63,21 @@ pub(super) fn count(connection: &Connection, run: RunId, filter: RowFilter) -> r
 /// Writes within a run, down to a stint where there is one.
 pub(super) type At = (RunId, Option<u32>);
 
+/// Nothing is written where the lease is lost; then the answer is `None`.
 pub(super) fn mark_sent(
     connection: &mut Connection,
-    (run, stint): At,
+    lease: &Lease,
+    stint: Option<u32>,
     sent: &[Sent],
     now: &str,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Option<()>> {
+    let run = lease.run;
     let sql =
         "UPDATE row SET state = 'sent', effect = ?4, attempts = attempts + 1, sent = coalesce(sent, ?5),
                    stint = ?6, identity_etag_before = coalesce(identity_etag_before, ?7),
                    twin_etag_before = coalesce(twin_etag_before, ?8)
                WHERE run = ?1 AND device_id = ?2 AND module_id = ?3";
-    within_transaction(connection, |transaction| {
+    if_held(connection, Some(lease), |transaction| {
         write(transaction, sql, sent, |Sent { identity, effect, before }, statement| {
             let (device, module) = key(identity);
             let (identity, twin) = texts(before);
@@ -80,13 +86,15 @@ pub(super) fn mark_sent(
     })
 }
 
+/// Nothing is written where there is a lease and it is lost; then the answer is `None`.
 pub(super) fn record(
     connection: &mut Connection,
     at: At,
+    lease: Option<&Lease>,
     ended: &[Ended],
     now: &str,
-) -> rusqlite::Result<()> {
-    within_transaction(connection, |transaction| record_within(transaction, at, ended, now))
+) -> rusqlite::Result<Option<()>> {
+    if_held(connection, lease, |transaction| record_within(transaction, at, ended, now))
 }
 
 /// The same in a transaction that is under way.
@@ -108,6 +116,7 @@ pub(super) fn record_within(
         |Ended { identity, record, before, after }, statement| {
             let (device, module) = key(identity);
             let differences = (!record.differences.is_empty()).then(|| json_text(&record.differences));
+            let differences = differences.transpose().map_err(unstorable)?;
             let ((identity_before, twin_before), (identity, twin)) = (texts(before), texts(after));
             statement.execute(params![
                 run.0,
@@ -155,7 +164,7 @@ pub(super) fn set_seen(connection: &mut Connection, run: RunId, seen: &[Seen]) -
         write(transaction, sql, seen, |Seen { identity, etags, deviation }, statement| {
             let (device, module) = key(identity);
             let (identity, twin) = texts(etags);
-            let deviation = deviation.as_ref().map(json_text);
+            let deviation = deviation.as_ref().map(json_text).transpose().map_err(unstorable)?;
             statement.execute(params![run.0, device, module, identity, twin, deviation])
         })
     })
@@ -171,7 +180,7 @@ pub(super) fn replace_wanted(
     within_transaction(connection, |transaction| {
         write(transaction, sql, issued, |(wanted, serial), statement| {
             let (device, module) = key(&wanted.identity);
-            let (text, hash) = stored(&wanted.state);
+            let (text, hash) = stored(&wanted.state).map_err(unstorable)?;
             statement.execute(params![run.0, device, module, text, hash, serial])
         })
     })
@@ -197,9 +206,23 @@ fn within_transaction(
     connection: &mut Connection,
     work: impl FnOnce(&Connection) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
+    if_held(connection, None, work).map(drop)
+}
+
+/// The same, and nothing where there is a lease and it is lost: then the answer is `None`.
+fn if_held(
+    connection: &mut Connection,
+    lease: Option<&Lease>,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+) -> rusqlite::Result<Option<()>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if let Some(lease) = lease
+        && !chunks::is_held(&transaction, lease)?
+    {
+        return Ok(None);
+    }
     work(&transaction)?;
-    transaction.commit()
+    transaction.commit().map(Some)
 }
 
 /// Rows that have not come to an end.
@@ -207,54 +230,39 @@ pub(super) const UNDONE: &str = "state IN ('pending', 'claimed', 'sent')";
 
 pub(super) const COLUMNS: &str = "device_id, module_id, line, desired, state, effect, presumed, http_status, error_code, error, tracking_id, \
                        differences, identity_etag, twin_etag, identity_etag_before, twin_etag_before, deviation, \
-                       serial, stint, sent, updated, reason";
+                       serial, stint, sent, updated, reason, run";
 
 pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
+    read(row, columns)
+}
+
+fn columns(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
     let (device, module): (String, String) = (row.get(0)?, row.get(1)?);
-    let identity = IdentityId::parse(&device, Some(&module)).map_err(|error| corrupt(0, error))?;
-    let state: DesiredState =
-        serde_json::from_str(&row.get::<_, String>(3)?).map_err(|error| corrupt(3, error))?;
-    let differences = |column| {
-        let text: Option<String> = row.get(column)?;
-        text.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| corrupt(column, error))
-    };
+    let identity = IdentityId::parse(&device, Some(&module)).map_err(|error| unknown(0, error))?;
     let etags = |identity, twin| {
         let etag = |column| row.get::<_, Option<String>>(column).map(|text| text.map(Etag::from));
         Ok::<_, rusqlite::Error>(Etags { identity: etag(identity)?, twin: etag(twin)? })
     };
-    let effect = row.get::<_, Option<String>>(5)?.as_deref().map(str::parse).transpose();
     Ok(LedgerRow {
         line: row.get(2)?,
-        wanted: DesiredIdentity { identity, state },
+        wanted: DesiredIdentity { identity, state: json(row, 3)? },
         record: Record {
-            state: row.get::<_, String>(4)?.parse().map_err(|error| corrupt(4, error))?,
-            effect: effect.map_err(|error| corrupt(5, error))?,
+            state: parsed(row, 4)?,
+            effect: optional(row, 5, parsed)?,
             presumed: row.get(6)?,
             http_status: row.get(7)?,
             error_code: row.get(8)?,
             error: row.get(9)?,
             tracking_id: row.get(10)?,
-            differences: differences(11)?.unwrap_or_default(),
-            reason: reason(row, 21)?,
+            differences: optional(row, 11, json)?.unwrap_or_default(),
+            reason: optional(row, 21, parsed)?,
         },
         etags: etags(12, 13)?,
         before: etags(14, 15)?,
-        deviation: differences(16)?,
+        deviation: optional(row, 16, json)?,
         serial: row.get(17)?,
         stint: row.get(18)?,
         sent: row.get(19)?,
         ended: row.get(20)?,
     })
-}
-
-fn reason(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<ReasonCode>> {
-    let text: Option<String> = row.get(column)?;
-    text.map(|text| text.parse()).transpose().map_err(|error: UnknownReason| corrupt(column, error))
-}
-
-pub(super) fn corrupt(
-    column: usize,
-    error: impl std::error::Error + Send + Sync + 'static,
-) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
 }

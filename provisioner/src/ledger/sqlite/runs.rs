@@ -1,9 +1,10 @@
 //! Runs in SQLite.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Error, OptionalExtension, Row, params};
 
-use super::super::row::json_text;
-use super::super::{Operator, Run, RunId, RunState, Totals, Verification};
+use super::super::stored::json_text;
+use super::super::{ListedRun, Operator, Run, RunId, RunState, Totals, Verification};
+use super::error::{json, optional, parsed, read, unknown, unstorable};
 
 pub(super) fn end(connection: &Connection, run: RunId, state: RunState, now: &str) -> rusqlite::Result<()> {
     connection
@@ -19,9 +20,8 @@ pub(super) fn set_verification(
     run: RunId,
     verification: &Verification,
 ) -> rusqlite::Result<()> {
-    connection
-        .execute("UPDATE run SET verification = ?2 WHERE id = ?1", params![run.0, json_text(verification)])
-        .map(drop)
+    let text = json_text(verification).map_err(unstorable)?;
+    connection.execute("UPDATE run SET verification = ?2 WHERE id = ?1", params![run.0, text]).map(drop)
 }
 
 pub(super) fn knows_hub(connection: &Connection, hub: &str, but: RunId) -> rusqlite::Result<bool> {
@@ -32,9 +32,21 @@ pub(super) fn knows_hub(connection: &Connection, hub: &str, but: RunId) -> rusql
     )
 }
 
-pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Run>> {
+pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<ListedRun>> {
     let mut statement = connection.prepare(&format!("{SELECT_RUN} ORDER BY id DESC"))?;
-    statement.query_map([], read_run)?.collect()
+    let mut runs = statement.query([])?;
+    let mut listed = Vec::new();
+    while let Some(row) = runs.next()? {
+        listed.push(match read_run(row) {
+            Ok(run) => ListedRun::Known(Box::new(run)),
+            Err(Error::FromSqlConversionFailure(column, kind, source)) => match source.downcast() {
+                Ok(value) => ListedRun::Unknown(*value),
+                Err(source) => return Err(Error::FromSqlConversionFailure(column, kind, source)),
+            },
+            Err(error) => return Err(error),
+        });
+    }
+    Ok(listed)
 }
 
 /// One run; the newest when no number is given.
@@ -50,12 +62,15 @@ pub(super) fn totals(connection: &Connection, run: RunId) -> rusqlite::Result<To
     let rejected =
         connection.query_row("SELECT rejected FROM run WHERE id = ?1", [run.0], |row| row.get(0))?;
     let mut totals = Totals { rows: rejected, rejected, ..Totals::default() };
-    let mut statement = connection
-        .prepare_cached("SELECT state, effect, count(*) FROM row WHERE run = ?1 GROUP BY state, effect")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT state, effect, count(*), ?1 AS run FROM row WHERE run = ?1 GROUP BY state, effect",
+    )?;
     let mut groups = statement.query([run.0])?;
     while let Some(group) = groups.next()? {
-        let (state, effect): (String, Option<String>) = (group.get(0)?, group.get(1)?);
-        totals.add(&state, effect.as_deref(), group.get(2)?);
+        read(group, |group| {
+            let (state, effect): (String, Option<String>) = (group.get(0)?, group.get(1)?);
+            totals.add(&state, effect.as_deref(), group.get(2)?).map_err(|error| unknown(0, error))
+        })?;
     }
     Ok(totals)
 }
@@ -65,19 +80,22 @@ const SELECT_RUN: &str =
                                  operator, station, verification FROM run";
 
 fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
+    read(row, columns)
+}
+
+fn columns(row: &Row<'_>) -> rusqlite::Result<Run> {
     Ok(Run {
         id: RunId(row.get(0)?),
         started: row.get(1)?,
         finished: row.get(2)?,
-        state: RunState::parse(&row.get::<_, String>(3)?),
+        state: parsed(row, 3)?,
         hub: row.get(4)?,
         input: row.get(5)?,
         input_sha256: row.get(6)?,
         tool_version: row.get(7)?,
         rejected: row.get(8)?,
-        // An option that this version does not know was not meant for it.
-        options: serde_json::from_str(&row.get::<_, String>(9)?).unwrap_or_default(),
+        options: json(row, 9)?,
         by: Operator { name: row.get(10)?, station: row.get(11)? },
-        verification: row.get::<_, Option<String>>(12)?.and_then(|text| serde_json::from_str(&text).ok()),
+        verification: optional(row, 12, json)?,
     })
 }

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::super::VERSION;
+use super::file::APPLICATION_ID;
 
 /// Sets the connection up, makes the tables where they are missing, and brings older ones up to date.
 pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
@@ -24,6 +25,7 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
             3 => transaction.execute_batch(FROM_3_TO_4)?,
             _ => return Ok(()),
         }
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
     }
@@ -100,6 +102,8 @@ const TABLES: &str = "
         first_device TEXT NOT NULL,
         last_device  TEXT NOT NULL,
         state        TEXT NOT NULL,
+        fence        INTEGER NOT NULL DEFAULT 0,
+        token        BLOB,
         PRIMARY KEY (run, number)
     ) WITHOUT ROWID;
     CREATE INDEX chunk_by_state ON chunk (run, state, number);
@@ -132,9 +136,12 @@ const FROM_2_TO_3: &str = "
     WHERE state IN ('pending', 'claimed', 'sent') AND (identity_etag IS NOT NULL OR twin_etag IS NOT NULL);
 ";
 
-/// What version 4 has and version 3 has not. Rows of before have no reason code.
+/// What version 4 has and version 3 has not: the reason codes of rows, and a chunk's fence and token, by which each
+/// write proves that its lease holds. Rows of before have no reason code.
 const FROM_3_TO_4: &str = "
     ALTER TABLE row ADD COLUMN reason TEXT;
+    ALTER TABLE chunk ADD COLUMN fence INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE chunk ADD COLUMN token BLOB;
 ";
 
 /// `stint` is the work of one process on a run, `moment` how far it was when.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Row, params};
 
 use super::super::{Moment, Operator, RunId, Stint};
+use super::error;
 use crate::pace::Tally;
 
 /// Begins a stint and answers its number.
@@ -20,9 +21,9 @@ pub(super) fn begin(connection: &Connection, run: RunId, by: &Operator, now: &st
 
 pub(super) fn all(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<Stint>> {
     let mut stints = connection.prepare_cached(
-        "SELECT number, operator, station, tool_version, started FROM stint WHERE run = ?1 ORDER BY number",
+        "SELECT number, operator, station, tool_version, started, run FROM stint WHERE run = ?1 ORDER BY number",
     )?;
-    let read = |row: &Row<'_>| {
+    let columns = |row: &Row<'_>| {
         Ok(Stint {
             number: row.get(0)?,
             by: Operator { name: row.get(1)?, station: row.get(2)? },
@@ -30,7 +31,7 @@ pub(super) fn all(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<S
             started: row.get(4)?,
         })
     };
-    stints.query_map([run.0], read)?.collect()
+    stints.query_map([run.0], |row| error::read(row, columns))?.collect()
 }
 
 pub(super) fn add_moment(
@@ -61,10 +62,10 @@ pub(super) fn add_moment(
 
 pub(super) fn moments(connection: &Connection, run: RunId, stint: u32) -> rusqlite::Result<Vec<Moment>> {
     let mut moments = connection.prepare_cached(
-        "SELECT elapsed_ms, rows, calls, failed, throttled, held_ms, down_ms FROM moment
+        "SELECT elapsed_ms, rows, calls, failed, throttled, held_ms, down_ms, run FROM moment
          WHERE run = ?1 AND stint = ?2 ORDER BY elapsed_ms",
     )?;
-    let read = |row: &Row<'_>| {
+    let columns = |row: &Row<'_>| {
         let duration = |column| row.get(column).map(Duration::from_millis);
         Ok(Moment {
             elapsed: duration(0)?,
@@ -78,7 +79,7 @@ pub(super) fn moments(connection: &Connection, run: RunId, stint: u32) -> rusqli
             },
         })
     };
-    moments.query_map(params![run.0, stint], read)?.collect()
+    moments.query_map(params![run.0, stint], |row| error::read(row, columns))?.collect()
 }
 
 fn millis(duration: Duration) -> i64 {

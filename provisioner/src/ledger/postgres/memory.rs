@@ -1,0 +1,97 @@
+//! What this process wrote and the database must still have when the connection comes back: another server may
+//! have taken its place that lagged behind.
+
+use super::super::RunId;
+use super::super::chunk::Lease;
+use super::client::{Client, Error};
+use crate::sign::{Service, Sign, tell};
+
+/// The memory of a process that works on a run.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// The run and its token; runs of old ledgers have none.
+    run: Option<(RunId, Option<Vec<u8>>)>,
+    /// The leases that were given and not ended, each with the number of the connection that it was given on.
+    held: Vec<(Lease, u64)>,
+    /// The chunks that this process has finished.
+    finished: Vec<i64>,
+    /// How many connections there were.
+    connections: u64,
+    is_told: bool,
+}
+
+impl Memory {
+    /// The run that this process works on.
+    pub(super) fn run(&self) -> Option<RunId> {
+        self.run.as_ref().map(|(run, _)| *run)
+    }
+
+    /// Begins with a run.
+    pub(super) fn begin(&mut self, run: RunId, token: Option<Vec<u8>>) {
+        if self.run() != Some(run) {
+            self.finished.clear();
+        }
+        self.run = Some((run, token));
+    }
+
+    pub(super) fn held(&self) -> Vec<Lease> {
+        self.held.iter().map(|(lease, _)| *lease).collect()
+    }
+
+    pub(super) fn hold(&mut self, lease: Lease) {
+        self.held.push((lease, self.connections));
+    }
+
+    pub(super) fn give_back_all(&mut self) {
+        self.held.clear();
+    }
+
+    /// Forgets a lease that has ended.
+    pub(super) fn give_back(&mut self, lease: &Lease) {
+        self.held.retain(|(held, _)| held != lease);
+    }
+
+    pub(super) fn finish(&mut self, lease: &Lease) {
+        self.give_back(lease);
+        self.finished.push(lease.chunk);
+    }
+
+    /// Whether what was written under a lease may be lost: the connection is another since.
+    pub(super) fn is_doubtful(&self, lease: &Lease) -> bool {
+        self.held.iter().any(|(held, connection)| held == lease && *connection != self.connections)
+    }
+
+    /// Compares a database that was just connected with what it must have. It is an error where the run is not
+    /// there; what else is missing is given out again, and people are told.
+    pub(super) fn compare(&mut self, client: &Client) -> Result<(), Error> {
+        self.connections += 1;
+        let Some((run, token)) = &self.run else { return Ok(()) };
+        let is_there = client
+            .query_opt("SELECT token IS NOT DISTINCT FROM $2 FROM run WHERE id = $1", &[&run.0, token])?
+            .map(|row| row.try_get::<_, bool>(0))
+            .transpose()?;
+        if is_there != Some(true) {
+            return Err(Error::Forgotten);
+        }
+        let (chunks, fences): (Vec<i64>, Vec<i64>) =
+            self.held.iter().map(|(lease, _)| (lease.chunk, lease.fence)).unzip();
+        let lost = client.query_one(
+            "SELECT EXISTS (SELECT 1 FROM chunk WHERE run = $1 AND number = ANY ($2) AND NOT done)
+                 OR EXISTS (SELECT 1 FROM unnest($3::bigint[], $4::bigint[]) AS held (number, fence)
+                            LEFT JOIN chunk ON chunk.run = $1 AND chunk.number = held.number
+                            WHERE chunk.fence IS NULL OR chunk.fence < held.fence)",
+            &[&run.0, &self.finished, &chunks, &fences],
+        )?;
+        if lost.try_get(0)? {
+            self.tell_lost();
+        }
+        Ok(())
+    }
+
+    /// Tells people, once, that the database has lost the end of what was written.
+    pub(super) fn tell_lost(&mut self) {
+        if !std::mem::replace(&mut self.is_told, true) {
+            tell(Some(Sign::Lagged(Service::Ledger)));
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Silence: a call that gets no answer, because it takes long or because the server is not there.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::access::Access;
+use super::client::{Backend, Error};
+use crate::sign::tell;
+
+/// What a second connection found of a backend whose answer is awaited.
+enum Found {
+    /// It is at work: the call takes long.
+    AtWork,
+    /// The server knows nothing of it any more.
+    Gone,
+    /// No server answers.
+    Nothing,
+}
+
+/// Waits for a call's answer. It fails when the backend is gone, or when no server has answered for a while.
+pub(super) async fn answered<T>(
+    call: impl Future<Output = Result<T, Error>>,
+    access: &Access,
+    backend: &Backend,
+) -> Result<T, Error> {
+    let mut call = pin!(call);
+    if let Ok(answer) = timeout(QUIET, &mut call).await {
+        return answer;
+    }
+    let mut silent_since = Instant::now() - QUIET;
+    loop {
+        let pause = tokio::select! {
+            biased;
+            answer = &mut call => return answer,
+            found = look_for(backend, access) => match found {
+                Found::Gone => return Err(Error::Silent),
+                Found::AtWork => {
+                    tell(access.outage.over());
+                    silent_since = Instant::now();
+                    PAUSE
+                }
+                Found::Nothing => {
+                    tell(access.outage.failed());
+                    if silent_since.elapsed() > GIVE_UP {
+                        return Err(Error::Silent);
+                    }
+                    QUIET
+                }
+            },
+        };
+        tokio::select! {
+            biased;
+            answer = &mut call => return answer,
+            () = sleep(pause) => {}
+        }
+    }
+}
+
+/// Looks for a backend on a connection of its own.
+async fn look_for(backend: &Backend, access: &Access) -> Found {
+    let look = async {
+        let (client, connection) = access.connect().await?;
+        let _connection = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(connection));
+        Ok::<_, Error>(client.simple_query(&find(backend)).await?.len())
+    };
+    match timeout(PROBE_WITHIN, look).await {
+        // A result of no row still has its end.
+        Ok(Ok(messages)) if messages > 2 => Found::AtWork,
+        Ok(Ok(_)) => Found::Gone,
+        Ok(Err(error)) if error.is_refusal() => Found::Gone,
+        _ => Found::Nothing,
+    }
+}
+
+/// Ends the backend of a connection that was lost, if the server still has it: a statement that it has not come
+/// to yet would otherwise be carried out after its repetition.
+pub(super) const END: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE pid = $1::text::integer AND backend_start = $2::text::timestamptz";
+
+fn find(backend: &Backend) -> String {
+    // Both are the server's own words.
+    format!(
+        "SELECT 1 FROM pg_stat_activity WHERE pid = {} AND backend_start = '{}'",
+        backend.pid, backend.since
+    )
+}
+
+/// The time after which a call that was not answered is noticed.
+const QUIET: Duration = Duration::from_secs(1);
+/// The time that a server gets to answer a second connection.
+const PROBE_WITHIN: Duration = Duration::from_secs(1);
+/// The time between looks at a backend that is at work.
+const PAUSE: Duration = Duration::from_secs(10);
+/// The time after which a connection to a silent server is given up and a new one is tried, to any server.
+const GIVE_UP: Duration = Duration::from_secs(15);

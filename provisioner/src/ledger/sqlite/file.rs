@@ -1,0 +1,123 @@
+//! Whether a file may be a ledger: what is none is neither written to nor taken for one.
+
+use std::fs::{File, Metadata};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use super::super::LedgerError;
+
+/// A file as it was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Without a byte: as it is made, and left when its maker dies at once.
+    Empty,
+    /// Not there.
+    Missing,
+    /// It begins as an SQLite database does.
+    Sqlite,
+}
+
+/// Looks at a file's kind and its first bytes. Everything that can't be a ledger is an error.
+pub(super) fn look(path: &Path) -> Result<Found, LedgerError> {
+    let no_ledger = |what| LedgerError::NoLedger { path: path.to_owned(), what };
+    let metadata = match std::fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Missing),
+        metadata => metadata.map_err(|source| unusable(path, source))?,
+    };
+    if metadata.is_dir() {
+        return Err(no_ledger("it is a folder"));
+    }
+    if !metadata.is_file() {
+        return Err(no_ledger("it is no regular file"));
+    }
+    if metadata.len() == 0 {
+        return Ok(Found::Empty);
+    }
+    match first_bytes(path, &metadata).map_err(|source| unusable(path, source))?.as_slice() {
+        MAGIC => Ok(Found::Sqlite),
+        _ => Err(no_ledger(
+            "it does not begin as an SQLite file does: it is another file, or its beginning is damaged",
+        )),
+    }
+}
+
+fn first_bytes(path: &Path, metadata: &Metadata) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(MAGIC.len());
+    if metadata.len() >= HEADER_BYTES {
+        File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+fn unusable(path: &Path, source: std::io::Error) -> LedgerError {
+    LedgerError::Database { ledger: path.display().to_string(), source: source.into() }
+}
+
+/// Refuses a database that another program made. Nothing is written.
+pub(super) fn refuse_foreign(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
+    let is_ours = is_ours(connection).map_err(|source| super::error::of_file(path, source))?;
+    let foreign =
+        || LedgerError::NoLedger { path: path.to_owned(), what: "it is the database of another program" };
+    if is_ours { Ok(()) } else { Err(foreign()) }
+}
+
+/// A ledger has its mark, or the tables of a version from before there was one, or it is new.
+fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let tables = |names: &str| {
+        let sql = format!("SELECT count(*) FROM sqlite_master WHERE {names}");
+        connection.query_row(&sql, [], |row| row.get::<_, usize>(0))
+    };
+    Ok(match (number("application_id")?, number("user_version")?) {
+        (APPLICATION_ID, _) => true,
+        (0, 0) => tables("TRUE")? == 0,
+        (0, version) if version < FIRST_WITH_MARK => {
+            tables("type = 'table' AND name IN ('run', 'row', 'chunk', 'credential')")? == 4
+        }
+        _ => false,
+    })
+}
+
+/// The lock of a ledger, which its only writer holds.
+pub(super) fn lock(ledger: &Path) -> Result<File, LedgerError> {
+    let mut name = ledger.as_os_str().to_owned();
+    name.push(".lock");
+    let path = PathBuf::from(name);
+    let file = File::options().create(true).read(true).write(true).truncate(false).open(&path);
+    let mut file = file.map_err(|source| LedgerError::Lock { path: path.clone(), source })?;
+    match file.try_lock() {
+        Ok(()) => {
+            // For people only: a disk that is full must not keep a run from ending.
+            let _ = sign(&mut file);
+            Ok(file)
+        }
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let read = file.take(MAX_HOLDER).read_to_string(&mut holder);
+            let holder: String = holder.chars().filter(|character| !character.is_control()).collect();
+            let holder = Some(holder).filter(|text| read.is_ok() && !text.is_empty());
+            Err(LedgerError::Busy { path: ledger.to_owned(), holder })
+        }
+        Err(std::fs::TryLockError::Error(source)) => Err(LedgerError::Lock { path, source }),
+    }
+}
+
+/// Writes into a lock file which process holds it.
+fn sign(file: &mut File) -> std::io::Result<()> {
+    let host = whoami::hostname().unwrap_or_else(|_| "an unknown host".to_owned());
+    file.set_len(0)?;
+    writeln!(file, "process {} on {host}", std::process::id())
+}
+
+/// What every SQLite database begins with (SQLite, "Database File Format", 1.3).
+const MAGIC: &[u8] = b"SQLite format 3\0";
+/// The length of a database's header.
+const HEADER_BYTES: u64 = 100;
+/// The mark of a ledger in the header: "PROV".
+pub(super) const APPLICATION_ID: i64 = 0x5052_4f56;
+/// The first version of the tables that has it.
+const FIRST_WITH_MARK: i64 = 4;
+/// A process's number and a host's name are shorter.
+const MAX_HOLDER: u64 = 512;

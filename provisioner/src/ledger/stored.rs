@@ -1,0 +1,69 @@
+//! Stored values: how they are written, and the errors of those that can't be written or read.
+//!
+//! A value that is read and not understood is an error that says where it stands. It is never replaced by a
+//! default: a newer version may have written it, and meant something else by it.
+
+use std::error::Error;
+use std::fmt;
+
+use super::RunId;
+
+/// A stored value that this version of the program does not understand.
+#[derive(Debug)]
+pub struct NotUnderstood {
+    /// The run that it belongs to, where that is known.
+    pub run: Option<RunId>,
+    /// The identity of its row, where it is part of one.
+    pub row: Option<String>,
+    /// The column that it stands in.
+    pub column: String,
+    /// The version of the program that began the run, where that is known.
+    pub written_by: Option<String>,
+    /// The reason.
+    pub source: Box<dyn Error + Send + Sync>,
+}
+
+impl fmt::Display for NotUnderstood {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(run) = self.run {
+            write!(f, "run {run}, ")?;
+        }
+        if let Some(row) = &self.row {
+            write!(f, "row `{row}`, ")?;
+        }
+        write!(f, "column `{}`", self.column)
+    }
+}
+
+impl Error for NotUnderstood {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.source)
+    }
+}
+
+/// A word that stands for none of the values that this version knows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown value `{0}`")]
+pub struct UnknownValue(String);
+
+impl UnknownValue {
+    /// The error for this word.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// A value that no ledger can hold.
+#[derive(Debug, thiserror::Error)]
+#[error("a ledger can't hold it")]
+pub struct NotStorable(#[from] serde_json::Error);
+
+/// A value as JSON text. It fails for paths that are not UTF-8.
+pub(super) fn json_text(value: &impl serde::Serialize) -> Result<String, NotStorable> {
+    Ok(serde_json::to_string(value)?)
+}
+
+/// The name of an identity whose columns are given.
+pub(super) fn row_name(device: &str, module: &str) -> String {
+    if module.is_empty() { device.to_owned() } else { format!("{device}/{module}") }
+}
