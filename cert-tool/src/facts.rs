@@ -39,8 +39,9 @@ impl IssuedAuth {
         }
     }
 
-    pub(crate) fn from_number(number: u8) -> Self {
-        if number == Self::X509Ca.number() { Self::X509Ca } else { Self::X509Thumbprint }
+    /// The value that the index has as this number; `None` where this version knows none.
+    pub(crate) fn from_number(number: i64) -> Option<Self> {
+        [Self::X509Ca, Self::X509Thumbprint].into_iter().find(|auth| i64::from(auth.number()) == number)
     }
 }
 

@@ -449,7 +449,7 @@ fn entry(row: &Row<'_>) -> Result<IndexEntry, rusqlite::Error> {
     Ok(IndexEntry {
         id: row.get(0)?,
         facts: IssuedFacts {
-            auth: IssuedAuth::from_number(row.get(8)?),
+            auth: auth_of(row, 8)?,
             sha256: Sha256Thumbprint::from_bytes(row.get(3)?),
             sha1: Sha1Thumbprint::from_bytes(row.get(4)?),
             serial: upper_hex(&row.get::<_, Vec<u8>>(2)?),
@@ -465,6 +465,11 @@ fn entry(row: &Row<'_>) -> Result<IndexEntry, rusqlite::Error> {
         revocation: crate::revocation::of_row(row, 17)?,
         output: row.get(11)?,
     })
+}
+
+fn auth_of(row: &Row<'_>, column: usize) -> Result<IssuedAuth, rusqlite::Error> {
+    let number = row.get(column)?;
+    IssuedAuth::from_number(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, number))
 }
 
 fn sink_of(row: &Row<'_>, column: usize) -> Result<Sink, rusqlite::Error> {

@@ -149,6 +149,12 @@ pub(crate) fn of_row(row: &Row<'_>, column: usize) -> Result<Option<Revocation>,
     if row.get::<_, Option<i64>>(column)?.is_none() {
         return Ok(None);
     }
-    let reason = row.get::<_, Option<u8>>(column + 1)?.and_then(reason);
+    let number = row.get::<_, Option<i64>>(column + 1)?;
+    // A reason that this version does not know must not become none.
+    let reason = number.map(|number| {
+        let known = u8::try_from(number).ok().and_then(reason);
+        known.ok_or(rusqlite::Error::IntegralValueOutOfRange(column + 1, number))
+    });
+    let reason = reason.transpose()?;
     Ok(Some(Revocation { at: time_of(row, column)?, reason }))
 }

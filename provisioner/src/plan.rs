@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 
+use hub_types::Etag;
 use serde::{Deserialize, Serialize};
 
 pub use file::{Header, PlanFile, PlanFileError, PlanWriter};
@@ -71,6 +72,7 @@ pub struct Operations {
 
 /// What would be done with one row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "StoredRow")]
 pub struct PlannedRow {
     /// The line of the batch file.
     pub line: u64,
@@ -87,6 +89,31 @@ pub struct PlannedRow {
     /// The version tags that identity and twin were seen with.
     #[serde(flatten)]
     pub etags: Etags,
+}
+
+/// [`PlannedRow`] as it is read. A flattened member would let unknown members pass.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredRow {
+    line: u64,
+    identity: String,
+    action: Action,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    differences: Vec<Difference>,
+    #[serde(default)]
+    identity_etag: Option<Etag>,
+    #[serde(default)]
+    twin_etag: Option<Etag>,
+}
+
+impl From<StoredRow> for PlannedRow {
+    fn from(stored: StoredRow) -> Self {
+        let StoredRow { line, identity, action, reason, differences, identity_etag, twin_etag } = stored;
+        let etags = Etags { identity: identity_etag, twin: twin_etag };
+        Self { line, identity, action, reason, differences, etags }
+    }
 }
 
 impl PlannedRow {

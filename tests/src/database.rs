@@ -18,6 +18,7 @@ pub struct Database {
     folder: TempDir,
     port: u16,
     process: Option<Child>,
+    is_frozen: bool,
 }
 
 impl Database {
@@ -25,12 +26,108 @@ impl Database {
     pub fn start() -> Result<Self> {
         let folder = TempDir::new()?;
         own(folder.path())?;
-        // Another program may take the port meanwhile; then the server says so and the test fails.
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        let mut database = Self { folder, port, process: None };
+        let mut database = Self { folder, port: free_port()?, process: None, is_frozen: false };
         database.init()?;
         database.serve()?;
         Ok(database)
+    }
+
+    /// Makes a server that follows this one, and waits until it does.
+    pub fn follow(&self) -> Result<Self> {
+        let folder = TempDir::new()?;
+        own(folder.path())?;
+        let mut standby = Self { folder, port: free_port()?, process: None, is_frozen: false };
+        let mut copy = standby.command("pg_basebackup")?;
+        copy.env("PGPASSWORD", DATABASE_PASSWORD).args([
+            "-R",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+            "--no-sync",
+            "-U",
+            "line3",
+        ]);
+        copy.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]).arg("-D").arg(standby.data());
+        let output = copy.output()?;
+        ensure!(output.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&output.stderr));
+        standby.serve()?;
+        let deadline = Instant::now() + READY_WITHIN;
+        while self.sql("postgres", "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")?
+            != "1"
+        {
+            ensure!(Instant::now() < deadline, "the standby does not follow");
+        }
+        Ok(standby)
+    }
+
+    /// Answers no commit from now on before a standby has it.
+    pub fn wait_for_standbys(&self) -> Result<()> {
+        self.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names TO '*'")?;
+        self.sql("postgres", "SELECT pg_reload_conf()")?;
+        let deadline = Instant::now() + READY_WITHIN;
+        while self.sql("postgres", "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'")?
+            != "1"
+        {
+            ensure!(Instant::now() < deadline, "the standby is not waited for");
+        }
+        Ok(())
+    }
+
+    /// Sends nothing to standbys from now on: what is committed then is lost when one of them takes over.
+    pub fn cut_standbys_off(&self) -> Result<()> {
+        let access = self.data().join("pg_hba.conf");
+        let lines = std::fs::read_to_string(&access)?;
+        let kept = lines.lines().filter(|line| !line.contains("replication"));
+        std::fs::write(&access, kept.map(|line| format!("{line}\n")).collect::<String>())?;
+        self.sql("postgres", "SELECT pg_reload_conf()")?;
+        let deadline = Instant::now() + READY_WITHIN;
+        while self.sql("postgres", "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_replication")? != "0"
+        {
+            ensure!(Instant::now() < deadline, "the standby still follows");
+        }
+        Ok(())
+    }
+
+    /// Makes a standby take the place of the server that it follows.
+    pub fn promote(&self) -> Result<()> {
+        self.sql("postgres", "SELECT pg_promote()").map(drop)
+    }
+
+    /// The server at once ends, as when its machine loses power.
+    pub fn die(&mut self) -> Result<()> {
+        self.end("QUIT")
+    }
+
+    /// Stops every process of the server where it is. Connections stay open, and nobody answers.
+    pub fn freeze(&mut self) -> Result<()> {
+        self.is_frozen = true;
+        self.signal_all("STOP")
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&mut self) -> Result<()> {
+        self.is_frozen = false;
+        self.signal_all("CONT")
+    }
+
+    fn signal_all(&self, signal: &str) -> Result<()> {
+        let Some(process) = &self.process else { return Ok(()) };
+        let first = process.id().to_string();
+        let children = Command::new("ps").args(["-o", "pid=", "--ppid", &first]).output()?;
+        let children = String::from_utf8(children.stdout)?;
+        // A child may end by itself meanwhile.
+        Command::new("kill")
+            .arg(format!("-{signal}"))
+            .arg(&first)
+            .args(children.split_whitespace())
+            .output()?;
+        Ok(())
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The URL of a database on the server, without the password.
@@ -131,6 +228,9 @@ impl Database {
     }
 
     fn end(&mut self, signal: &str) -> Result<()> {
+        if self.is_frozen {
+            self.thaw()?;
+        }
         if let Some(mut process) = self.process.take() {
             let sent =
                 Command::new("kill").args([&format!("-{signal}"), &process.id().to_string()]).status()?;
@@ -162,6 +262,11 @@ impl Drop for Database {
         // Nobody is left to be told.
         let _ = self.end("QUIT");
     }
+}
+
+/// A port that is free. Another program may take it meanwhile; then the server says so and the test fails.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
 /// Gives a file to the user that the server runs as.

@@ -4,12 +4,14 @@
 
 mod browser;
 mod database;
+mod factory;
 mod served_hub;
 mod station;
 mod token_service;
 
 pub use browser::Browser;
 pub use database::{DATABASE_PASSWORD, Database};
+pub use factory::{Factory, signal, wait_until};
 pub use served_hub::{LoggedRequest, ServedHub};
 pub use station::{Ended, Station, devices_with_modules, from_env, repository};
 #[cfg(unix)]

@@ -4,71 +4,12 @@
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tests::{DATABASE_PASSWORD, Database, Ended, ServedHub, Station, devices_with_modules, from_env};
-
-/// A factory: a hub, a database, and stations that share a run in it.
-struct Factory {
-    station: Station,
-    hub: ServedHub,
-    database: Database,
-    url: String,
-}
-
-impl Factory {
-    fn open(devices: usize) -> Result<Self> {
-        let station = Station::new()?;
-        let hub = ServedHub::start(&station, "hub")?;
-        let database = Database::start()?;
-        database.create("units")?;
-        station.write("batch.csv", &devices_with_modules(devices))?;
-        let url = database.url("units");
-        Ok(Self { station, hub, database, url })
-    }
-
-    fn provisioner(&self, args: &[&str]) -> Result<Command> {
-        let mut command = self.station.provisioner(&self.hub)?;
-        command.args(args).args(["--ledger", &self.url]).env("PGPASSWORD", DATABASE_PASSWORD);
-        Ok(command)
-    }
-
-    fn begin(&self, args: &[&str]) -> Result<Child> {
-        let mut command = self.provisioner(args)?;
-        Ok(command
-            .args(["--lease", "2", "--workers", "2"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?)
-    }
-
-    fn ask(&self, sql: &str) -> Result<i64> {
-        Ok(self.database.sql("units", sql)?.parse()?)
-    }
-
-    /// Whether every chunk of the run is done.
-    fn is_done(&self) -> Result<bool> {
-        Ok(self.ask("SELECT count(*) FROM provisioner.chunk WHERE NOT done")? == 0)
-    }
-}
-
-fn signal(process: &Child, name: &str) -> Result<()> {
-    let sent = Command::new("kill").args([&format!("-{name}"), &process.id().to_string()]).status()?;
-    ensure!(sent.success(), "SIG{name} could not be sent");
-    Ok(())
-}
-
-/// Waits until something is so. Each look takes a while, so nothing else need be waited for.
-fn wait_until(what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(300);
-    while !so()? {
-        ensure!(Instant::now() < deadline, "waited in vain until {what}");
-    }
-    Ok(())
-}
+use tests::{DATABASE_PASSWORD, Database, Ended, Factory, ServedHub, Station, from_env, signal, wait_until};
 
 #[test]
 fn stations_die_and_sleep_and_the_database_is_restarted_and_nothing_is_lost_or_done_twice() -> Result<()> {

@@ -165,3 +165,21 @@ fn rows(shop: &Shop, folder: &str) -> Vec<(String, RowAuth)> {
     assert!(batch.bad_rows.is_empty(), "{:?}", batch.bad_rows);
     batch.rows.into_iter().map(|row| (row.identity.to_string(), row.auth)).collect()
 }
+
+#[test]
+fn what_a_newer_version_wrote_into_the_index_is_an_error_and_no_default() {
+    let shop = Shop::new();
+    shop.ok("issue --ca ca --device-id a --out out");
+    let index = rusqlite::Connection::open(shop.path("ca/index.db")).unwrap();
+    for (change, back) in [
+        ("auth = 7", "auth = 0"),
+        ("revoked_at = 1, reason = 77", "revoked_at = NULL, reason = NULL"),
+        ("not_after = 9223372036854775807", "not_after = 1"),
+    ] {
+        index.execute(&format!("UPDATE certificates SET {change}"), []).unwrap();
+        let said = shop.fails(3, "list --ca ca --format json");
+        assert!(said.contains("index.db"), "{change}: {said}");
+        index.execute(&format!("UPDATE certificates SET {back}"), []).unwrap();
+    }
+    shop.ok("list --ca ca");
+}

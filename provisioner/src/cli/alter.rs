@@ -10,7 +10,7 @@ use super::args::{AlterArgs, BatchArgs, RetireArgs, RotateArgs, TargetArgs, Undo
 use super::dry_run;
 use super::failure::{Exit, Failure};
 use super::loading::{LoadRules, counted, load_for_plan, load_temporary, open_owners};
-use super::order::Order;
+use super::order::{LOADED_AGAIN, Order};
 use super::printer::Printer;
 use super::resume::target_of;
 use super::work::Job;
@@ -21,7 +21,8 @@ use crate::clock::now_text;
 use crate::connect::{CredentialSource, default_concurrency};
 use crate::issue::find_issued;
 use crate::ledger::{
-    Ledger, LedgerLocation, LedgerRow, Operator, RowFilter, Run, RunFacts, RunId, RunOptions, Totals,
+    Ledger, LedgerError, LedgerLocation, LedgerRow, Operator, RowFilter, Run, RunFacts, RunId, RunOptions,
+    Totals,
 };
 use crate::target::{OpenHub, Target};
 
@@ -214,7 +215,7 @@ pub(super) async fn undo(
     }
     let hub = target.open().await?;
     let run = match hub.client.probe().await {
-        Ok(_) => load_undo(&mut ledger, &undone, &args.how.work.operator()),
+        Ok(_) => load_undo(&mut ledger, &undone, &args.how.work.operator(), printer),
         Err(error) => Err(error.into()),
     };
     match run {
@@ -243,14 +244,22 @@ fn describe_undone(run: &Run, totals: &Totals, printer: &Printer) -> Result<(), 
 }
 
 /// Makes a run of all that another one created.
-fn load_undo(ledger: &mut Ledger, undone: &Run, by: &Operator) -> Result<RunId, Failure> {
+fn load_undo(ledger: &mut Ledger, undone: &Run, by: &Operator, printer: &Printer) -> Result<RunId, Failure> {
     let options =
         RunOptions { alteration: Some(Alteration::Undo { run: undone.id }), ..RunOptions::default() };
     let facts =
         RunFacts { hub: &undone.hub, input: &undone.input, started: &now_text(), by, options: &options };
-    let loader = ledger.load_run(&facts)?;
-    loader.insert_created_by(undone.id)?;
-    Ok(loader.commit(&undone.input_sha256, 0)?)
+    let mut load = || {
+        let loader = ledger.load_run(&facts)?;
+        loader.insert_created_by(undone.id)?;
+        loader.commit(&undone.input_sha256, 0)
+    };
+    loop {
+        match load() {
+            Err(LedgerError::LoadingBroken { .. }) => printer.note(LOADED_AGAIN),
+            loaded => return Ok(loaded?),
+        }
+    }
 }
 
 fn job<'a>(hub: OpenHub, batch: Option<PathBuf>, how: &'a AlterArgs, printer: &'a Printer) -> Job<'a> {

@@ -46,6 +46,11 @@ impl Failure {
         Self { exit, error: error.into(), hint: None }
     }
 
+    /// Whether nothing is left of a run that was being loaded, so that it can be loaded again.
+    pub(super) fn is_broken_load(&self) -> bool {
+        matches!(self.error.downcast_ref(), Some(LedgerError::LoadingBroken { .. }))
+    }
+
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
@@ -140,7 +145,15 @@ impl From<LocationError> for Failure {
                  tools (`~/.pgpass`), or put the whole URL into PROVISIONER_LEDGER"
             }
             LocationError::PasswordFile { .. } => "correct the file, or set PGPASSWORD",
-            _ => "it looks like `postgres://user@host:5432/database`",
+            LocationError::Secret => {
+                "name a file, or a database as in `postgres://user@host:5432/database`; its password comes from \
+                 PGPASSWORD, from the password file of PostgreSQL's tools (`~/.pgpass`), or with the whole URL from \
+                 PROVISIONER_LEDGER. What was typed may be in the shell's history"
+            }
+            _ => {
+                "it looks like `postgres://user@host:5432/database`, with several servers as in \
+                 `postgres://user@first,second/database`, or like `host=first,second user=user dbname=database`"
+            }
         };
         Self::new(Exit::BadInput, error).hint(hint)
     }

@@ -53,26 +53,51 @@ impl Order {
     ) -> Result<(OpenHub, RunId, Loaded), Failure> {
         let (name, input) = (target.name(), self.batch.file.display().to_string());
         let facts = RunFacts { hub: &name, input: &input, started: &now_text(), by, options: &self.options };
-        let loader = ledger.load_run(&facts)?;
-        let loaded = self.load(&loader, printer)?;
-        printer.note(format_args!(
-            "batch: {input}: {}, {}, {}",
-            counted(loaded.rows(), "row"),
-            counted(loaded.devices, "device"),
-            counted(loaded.modules, "module")
-        ));
-        let hub = open(target, &self.options).await?;
-        let welcome = match hub.client.probe().await {
-            Ok(devices) if self.options.alteration.is_none() => look_for_room(devices, &loaded, printer),
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.into()),
+        let (mut target, mut hub) = (Some(target), None);
+        let begun = loop {
+            match self.try_to_begin(&mut target, &mut hub, &facts, ledger, printer).await {
+                Err(failure) if failure.is_broken_load() => printer.note(LOADED_AGAIN),
+                begun => break begun,
+            }
         };
-        if let Err(failure) = welcome {
-            hub.close().await;
-            return Err(failure);
+        match (begun, hub) {
+            (Ok((run, loaded)), Some(hub)) => Ok((hub, run, loaded)),
+            (Err(failure), Some(hub)) => {
+                hub.close().await;
+                Err(failure)
+            }
+            (Err(failure), None) => Err(failure),
+            (Ok(_), None) => Err(Failure::new(Exit::Bug, "a run began without its hub")),
         }
-        let run = loader.commit(&loaded.sha256, loaded.bad_rows)?;
-        Ok((hub, run, loaded))
+    }
+
+    /// Loads the batch and commits it. The hub of the target is opened and asked once, however often a ledger that
+    /// breaks off makes this begin anew.
+    async fn try_to_begin(
+        &self,
+        target: &mut Option<Target>,
+        hub: &mut Option<OpenHub>,
+        facts: &RunFacts<'_>,
+        ledger: &mut Ledger,
+        printer: &Printer,
+    ) -> Result<(RunId, Loaded), Failure> {
+        let loader = ledger.load_run(facts)?;
+        let loaded = self.load(&loader, printer)?;
+        if let Some(target) = target.take() {
+            printer.note(format_args!(
+                "batch: {}: {}, {}, {}",
+                facts.input,
+                counted(loaded.rows(), "row"),
+                counted(loaded.devices, "device"),
+                counted(loaded.modules, "module")
+            ));
+            let opened = hub.insert(open(target, &self.options).await?);
+            let devices = opened.client.probe().await?;
+            if self.options.alteration.is_none() {
+                look_for_room(devices, &loaded, printer)?;
+            }
+        }
+        Ok((loader.commit(&loaded.sha256, loaded.bad_rows)?, loaded))
     }
 
     fn load(&self, loader: &Loader<'_>, printer: &Printer) -> Result<Loaded, Failure> {
@@ -82,6 +107,10 @@ impl Order {
         }
     }
 }
+
+/// Told when a ledger broke off in the middle.
+pub(super) const LOADED_AGAIN: &str =
+    "the ledger's database broke off while the run was loaded into it: the run is loaded again, whole";
 
 /// Opens the hub of a run; for devices too, where they have to show that they are let in.
 pub(super) async fn open(target: Target, options: &RunOptions) -> Result<OpenHub, TargetError> {

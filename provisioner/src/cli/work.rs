@@ -123,6 +123,10 @@ impl Job<'_> {
         run: RunId,
     ) -> Result<Exit, Failure> {
         let begun = Instant::now();
+        ledger.set_patience(Duration::from_secs(60 * u64::from(self.args.wait_for_hub)));
+        for weakness in ledger.weaknesses()? {
+            self.printer.note(format_args!("warning: the ledger {location}: {weakness}"));
+        }
         ledger.begin_stint(run, &self.args.operator(), &now_text())?;
         let issued = match self.certificates.take() {
             Some(certificates) => certificates.issue(&mut ledger, run, self.printer),

@@ -42,8 +42,20 @@ fn disk(folder: &Path) -> Check {
 
 /// Whether the ledger can be read. That of a file is made by the first run.
 fn ledger(location: &LedgerLocation) -> Check {
-    match Ledger::open_to_read(location).and_then(|mut ledger| ledger.runs()) {
-        Ok(runs) => Check::ok("ledger", format!("{location} can be read; runs so far: {}", runs.len())),
+    let asked =
+        Ledger::open_to_read(location).and_then(|mut ledger| Ok((ledger.runs()?, ledger.weaknesses()?)));
+    match asked {
+        Ok((runs, weaknesses)) if weaknesses.is_empty() => {
+            Check::ok("ledger", format!("{location} can be read; runs so far: {}", runs.len()))
+        }
+        Ok((_, weaknesses)) => Check::warning(
+            "ledger",
+            format!("{location}: {}", weaknesses.join("; ")),
+            "set `fsync` and `synchronous_commit` on, and name the standbys in `synchronous_standby_names`",
+        ),
+        Err(LedgerError::Empty { path }) => {
+            Check::ok("ledger", format!("{} is empty and becomes one with the first run", path.display()))
+        }
         Err(LedgerError::Missing { path }) => {
             Check::ok("ledger", format!("{} will be made by the first run", path.display()))
         }

@@ -24,8 +24,17 @@ pub enum LedgerLocation {
 #[non_exhaustive]
 pub enum LocationError {
     /// A password in an argument can be read by everybody on the machine.
-    #[error("the ledger's URL holds a password, and arguments can be read by everybody on this machine")]
+    #[error("the ledger's address holds a password, and arguments can be read by everybody on this machine")]
     PasswordInArgument,
+    /// It is no address of a database, and too much like one with a secret to be taken for a file's name.
+    #[error("the ledger's address is not understood; it is not shown, as it seems to hold a secret")]
+    Secret,
+    /// It has the form of a URL, but of no database that a ledger can lie in.
+    #[error("a ledger lies in a file or in a PostgreSQL database, and its address is the URL of neither")]
+    Scheme,
+    /// It names no server.
+    #[error("the ledger's address names no server")]
+    NoHost,
     /// The file with passwords is readable by others, or can't be read.
     #[error("the password file `{}` can't be used: {why}", path.display())]
     PasswordFile {
@@ -34,15 +43,16 @@ pub enum LocationError {
         /// What is wrong.
         why: String,
     },
-    /// It is no URL of a PostgreSQL database.
-    #[error("the ledger's URL is not understood")]
-    Url(#[source] tokio_postgres::Error),
+    /// It is no address of a PostgreSQL database.
+    #[error("the ledger's address is not understood as that of a PostgreSQL database")]
+    Address(#[source] tokio_postgres::Error),
 }
 
 impl LedgerLocation {
     /// The place that an argument or, without one, the environment names: a file, or a database whose
-    /// URL begins with `postgres://`. The password of a database comes from the environment's URL, from
-    /// `PGPASSWORD`, or from the password file of PostgreSQL's own tools.
+    /// URL begins with `postgres://` or whose parameters are given as `host=db.example dbname=units`. The password
+    /// of a database comes from the environment's address, from `PGPASSWORD`, or from the password file of
+    /// PostgreSQL's own tools.
     pub fn choose(argument: Option<&str>, environment: Option<&str>) -> Result<Self, LocationError> {
         match (argument, environment) {
             (Some(argument), _) => match argument.parse()? {
@@ -85,12 +95,100 @@ impl FromStr for LedgerLocation {
     type Err = LocationError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            true => Ok(Self::Postgres(Box::new(text.parse().map_err(LocationError::Url)?))),
+        let is_url = text.starts_with("postgres://") || text.starts_with("postgresql://");
+        if is_url || begins_with_parameter(text) {
+            let config: Config = text.parse().map_err(LocationError::Address)?;
+            return match config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+                true => Err(LocationError::NoHost),
+                false => Ok(Self::Postgres(Box::new(config))),
+            };
+        }
+        match text.contains("://") {
+            _ if smells_of_a_secret(text) => Err(LocationError::Secret),
+            true => Err(LocationError::Scheme),
             false => Ok(Self::File(text.into())),
         }
     }
 }
+
+/// Whether a text begins as PostgreSQL's parameters do: `host=…`, with or without blanks around the sign.
+fn begins_with_parameter(text: &str) -> bool {
+    let name = text.split_once('=').map(|(name, _)| name.trim());
+    name.is_some_and(|name| PARAMETERS.contains(&name))
+}
+
+/// Whether a text may hold a secret: what a hub or a database is reached with, put into the wrong place.
+fn smells_of_a_secret(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let is_named = SECRETS.iter().any(|name| {
+        text.match_indices(name).any(|(at, _)| {
+            text.get(at + name.len()..).is_some_and(|rest| rest.trim_start().starts_with(['=', ':']))
+        })
+    });
+    // `user:password@host`, whatever stands before it. A folder's drive is followed by a separator.
+    let credentials = text.rsplit_once('@').and_then(|(before, _)| before.rsplit(['/', '\\']).next());
+    is_named || credentials.is_some_and(|credentials| credentials.contains(':'))
+}
+
+/// The parameters of PostgreSQL's connection strings (libpq, "Parameter Key Words").
+const PARAMETERS: &[&str] = &[
+    "application_name",
+    "channel_binding",
+    "client_encoding",
+    "connect_timeout",
+    "dbname",
+    "fallback_application_name",
+    "gssdelegation",
+    "gssencmode",
+    "gsslib",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "krbsrvname",
+    "load_balance_hosts",
+    "max_protocol_version",
+    "min_protocol_version",
+    "options",
+    "passfile",
+    "password",
+    "port",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "scram_client_key",
+    "scram_server_key",
+    "service",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcert",
+    "sslcertmode",
+    "sslcompression",
+    "sslcrl",
+    "sslcrldir",
+    "sslkey",
+    "sslmode",
+    "sslnegotiation",
+    "sslpassword",
+    "sslrootcert",
+    "target_session_attrs",
+    "user",
+];
+
+/// Names that secrets are given under.
+const SECRETS: [&str; 8] = [
+    "password",
+    "passwd",
+    "pwd",
+    "secret",
+    "sharedaccesskey",
+    "accountkey",
+    "sharedaccesssignature",
+    "token",
+];
 
 impl fmt::Display for LedgerLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,14 +199,22 @@ impl fmt::Display for LedgerLocation {
                 if let Some(user) = config.get_user() {
                     write!(f, "{user}@")?;
                 }
-                match config.get_hosts().first() {
-                    Some(Host::Tcp(host)) => f.write_str(host)?,
-                    #[cfg(unix)]
-                    Some(Host::Unix(path)) => path.display().fmt(f)?,
-                    None => {}
-                }
-                if let Some(port) = config.get_ports().first() {
-                    write!(f, ":{port}")?;
+                let (hosts, addresses, ports) =
+                    (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
+                for index in 0..hosts.len().max(addresses.len()) {
+                    if index > 0 {
+                        f.write_str(",")?;
+                    }
+                    match (hosts.get(index), addresses.get(index)) {
+                        (Some(Host::Tcp(host)), _) => f.write_str(host)?,
+                        #[cfg(unix)]
+                        (Some(Host::Unix(path)), _) => path.display().fmt(f)?,
+                        (None, Some(address)) => address.fmt(f)?,
+                        (None, None) => {}
+                    }
+                    if let Some(port) = ports.get(index).or_else(|| ports.first()) {
+                        write!(f, ":{port}")?;
+                    }
                 }
                 write!(f, "/{}", config.get_dbname().unwrap_or_default())
             }
@@ -151,9 +257,49 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_url_is_not_repeated() {
-        let refused = LedgerLocation::choose(None, Some("postgres://u:hunter2@host:port/db")).unwrap_err();
-        let text = crate::causes::with_causes(&refused);
-        assert!(!text.contains("hunter2"), "{text}");
+    fn a_database_may_be_named_by_parameters_and_by_several_servers() {
+        let shown = |text: &str| LedgerLocation::choose(Some(text), None).unwrap().to_string();
+        assert_eq!(shown("host=db.example user=line3 dbname=units"), "postgres://line3@db.example/units");
+        assert_eq!(shown(" user = line3 host=a,b port=1,2 dbname=u"), "postgres://line3@a:1,b:2/u");
+        assert_eq!(
+            shown("postgres://line3@a,b:2/u?target_session_attrs=read-write"),
+            "postgres://line3@a:5432,b:2/u"
+        );
+        assert_eq!(shown("./host=a.ledger"), "./host=a.ledger", "a file of that name can still be named");
+        assert_eq!(shown("C:\\ledgers\\line@3.ledger"), "C:\\ledgers\\line@3.ledger");
+    }
+
+    #[test]
+    fn what_may_hold_a_secret_is_refused_and_not_repeated() {
+        let texts = [
+            "postgres://u:hunter2@host:port/db",
+            "postgres://u@host/db?password=hunter2&nonsense=1",
+            "host=db.example password=hunter2 dbname=units",
+            "password = hunter2",
+            "user=u password='hunter2",
+            "host=db.example sslpassword=hunter2",
+            "postgresql//u:hunter2@host/db",
+            "postgress://u:hunter2@host/db",
+            "mysql://u:hunter2@host/db",
+            "u:hunter2@host/db",
+            "Server=db;Pwd=hunter2;",
+            "jdbc:postgresql://host/db?user=u&password=hunter2",
+            "HostName=h.azure-devices.net;SharedAccessKeyName=n;SharedAccessKey=hunter2",
+            "--password hunter2 --token: hunter2",
+        ];
+        for text in texts {
+            let refused = LedgerLocation::choose(Some(text), None).unwrap_err();
+            let shown = format!("{refused:?} {}", crate::causes::with_causes(&refused));
+            assert!(!shown.contains("hunter2"), "{text}: {shown}");
+        }
+        // From the environment, a database's password is welcome; everything else is refused there too.
+        assert!(LedgerLocation::choose(None, Some("host=db.example password=hunter2")).is_ok());
+        for text in ["mysql://u:hunter2@host/db", "postgres//u:hunter2@host/db"] {
+            let refused = LedgerLocation::choose(None, Some(text)).unwrap_err();
+            assert!(!format!("{refused:?} {refused}").contains("hunter2"));
+        }
+        let refused = LedgerLocation::choose(Some("mysql://host/db"), None).unwrap_err();
+        assert!(matches!(refused, LocationError::Scheme));
+        assert!(matches!(LedgerLocation::choose(Some("dbname=u"), None), Err(LocationError::NoHost)));
     }
 }

@@ -40,6 +40,7 @@ mod schema;
 mod silence;
 mod stations;
 mod stints;
+mod weakness;
 
 /// A database with a ledger in it.
 pub(super) struct Postgres {
@@ -80,6 +81,14 @@ impl Postgres {
 }
 
 impl Store for Postgres {
+    fn set_patience(&mut self, patience: Duration) {
+        self.connection.set_patience(patience.max(PATIENCE));
+    }
+
+    fn weaknesses(&mut self) -> Result<Vec<String>, LedgerError> {
+        self.connection.call(weakness::all)
+    }
+
     fn load_run(&mut self, facts: &RunFacts<'_>) -> Result<Loader<'_>, LedgerError> {
         Ok(Box::new(PostgresLoader::begin(&mut self.connection, facts)?))
     }

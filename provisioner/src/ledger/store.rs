@@ -48,6 +48,14 @@ pub trait Load {
 /// [`Self::record`] and [`Self::finish_chunk`] wrote: those are sure with the next [`Self::mark_sent`] or any
 /// other change. Where they are lost, identities are `sent`, and the hub tells what became of them.
 pub trait Store: Send {
+    /// Waits at least as long as this for a database that is away in the middle of the work.
+    fn set_patience(&mut self, _patience: Duration) {}
+
+    /// The ways in which a failure can take from the ledger what was written to it, as people are told them.
+    fn weaknesses(&mut self) -> Result<Vec<String>, LedgerError> {
+        Ok(Vec::new())
+    }
+
     /// Begins a run. Its rows are added to the answer, which is committed as a whole.
     fn load_run(&mut self, facts: &RunFacts<'_>) -> Result<Loader<'_>, LedgerError>;
 

@@ -13,8 +13,10 @@ use crate::reason::ReasonCode;
 use crate::standing::{Difference, Etags};
 use history::*;
 
+mod fencing;
 mod history;
 mod migration;
+mod understanding;
 
 fn wanted(name: &str) -> DesiredIdentity {
     DesiredIdentity { identity: identity(name), state: DesiredState::default() }
@@ -169,8 +171,7 @@ fn a_station_outlives_a_restart_of_the_database() {
     ledger.begin_work(run, LEASE).unwrap();
     let lease = claim(&mut ledger, run).lease;
     server.restart().unwrap();
-    let created = Record { effect: Some(Effect::Created), ..Record::new(RowState::Done) };
-    record(&mut ledger, &lease, "a", created);
+    record(&mut ledger, &lease, "a", created());
     server.restart().unwrap();
     assert_eq!(ledger.totals(run).unwrap(), Totals { rows: 1, created: 1, ..Totals::default() });
 }
@@ -207,6 +208,11 @@ fn owned(ledger: &mut Ledger, rows: &[(&str, &[&str])]) -> (RunId, Vec<Option<St
         refused.push(taken.map(|taken| taken.to_string()));
     }
     (loader.commit("X", 0).unwrap(), refused)
+}
+
+/// What became of a row that the run created.
+fn created() -> Record {
+    Record { effect: Some(Effect::Created), ..Record::new(RowState::Done) }
 }
 
 fn names(rows: &[LedgerRow]) -> Vec<String> {

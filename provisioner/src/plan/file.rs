@@ -20,6 +20,7 @@ use crate::ledger::RunOptions;
 
 /// What a plan file begins with: all that must be the same when the plan is carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Header {
     /// The version of this format.
     pub provisioner_plan: u32,
@@ -129,17 +130,18 @@ impl PlanWriter {
     }
 
     fn line(&mut self, value: &impl Serialize) -> Result<(), PlanFileError> {
-        let line = line(value);
+        let line = line(value)
+            .map_err(|error| PlanFileError::Io { path: self.path.clone(), source: error.into() })?;
         self.hasher.update(&line);
         self.file.write_all(&line).map_err(|source| PlanFileError::Io { path: self.path.clone(), source })
     }
 }
 
-fn line(value: &impl Serialize) -> Vec<u8> {
-    // Documents of strings, numbers and maps with text keys always serialise.
-    let mut line = serde_json::to_vec(value).unwrap_or_default();
+/// A line of the file. It fails where a path is not UTF-8.
+fn line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
-    line
+    Ok(line)
 }
 
 /// A plan file that was read to its end and found to be whole.
@@ -182,7 +184,8 @@ impl PlanFile {
         if !lines.next()? {
             return Err(lines.altered(CUT_OFF));
         }
-        if lines.line != line(&Seal { sha256: &sha256 }) || counted != rows {
+        let is_sealed = line(&Seal { sha256: &sha256 }).is_ok_and(|seal| lines.line == seal);
+        if !is_sealed || counted != rows {
             return Err(lines.altered("it does not fit the lines before it"));
         }
         if lines.next()? {
@@ -362,6 +365,43 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replacen("plan\":2", "plan\":1", 1)).unwrap();
         assert!(matches!(PlanFile::open(&path), Err(PlanFileError::Version { found: 1, .. })));
+    }
+
+    /// Writes a plan file whose seal is right, with one member more in a line.
+    fn sealed_with(folder: &Path, line: usize, member: &str) -> PathBuf {
+        let text = std::fs::read_to_string(written(folder, 1)).unwrap();
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines[line] = lines[line].replacen('{', &format!("{{{member},"), 1);
+        lines.pop();
+        let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let sha256 = upper_hex(&Sha256::digest(body.as_bytes()));
+        let path = folder.join("newer.plan");
+        std::fs::write(&path, format!("{body}{{\"sha256\":\"{sha256}\"}}\n")).unwrap();
+        path
+    }
+
+    #[test]
+    fn what_a_newer_version_wrote_besides_is_not_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |path: &Path| {
+            let plan = PlanFile::open(path)?;
+            plan.each_row(|_| Ok::<_, PlanFileError>(()))
+        };
+        let path = sealed_with(folder.path(), 1, r#""no_such_member":1"#);
+        let refused = read(&path).unwrap_err();
+        assert!(refused.to_string().contains("no_such_member"), "{refused}");
+        std::fs::remove_file(folder.path().join("batch.plan")).unwrap();
+        let path = folder.path().join("batch.plan");
+        written(folder.path(), 1);
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (old, new) in [
+            (r#""options":{"#, r#""options":{"no_such_member":1,"#),
+            (r#""quarantine""#, r#""other":1,"quarantine""#),
+        ] {
+            std::fs::write(&path, text.replacen(old, new, 1)).unwrap();
+            let refused = PlanFile::open(&path).unwrap_err();
+            assert!(refused.to_string().contains("unknown field"), "{refused}");
+        }
     }
 
     proptest! {

@@ -6,7 +6,9 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::runtime::Runtime;
 use tokio_postgres::types::ToSql;
@@ -16,7 +18,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::super::chunk::NoRandomness;
 use super::super::stored::{NotStorable, NotUnderstood};
 use super::access::Access;
+use super::outage::{BRIEF, Outage};
 use super::silence::answered;
+use crate::sign::tell;
 
 /// Values of a statement's parameters.
 pub(super) type Params<'p> = &'p [&'p (dyn ToSql + Sync)];
@@ -69,12 +73,13 @@ impl Client {
     /// Connects to the first of the servers that takes writes.
     pub(super) fn connect(access: &Arc<Access>) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (inner, connection, backend) = runtime.block_on(async {
+        let connecting = async {
             let (client, connection) = access.connect().await?;
             let connection = AbortOnDropHandle::new(tokio::spawn(connection));
             let backend = access.within(backend_of(&client)).await?;
             Ok::<_, Error>((client, connection, backend))
-        })?;
+        };
+        let (inner, connection, backend) = runtime.block_on(announced(connecting, &access.outage))?;
         let (access, prepared) = (access.clone(), RefCell::default());
         Ok(Self { inner, access, backend, prepared, runtime, _connection: connection })
     }
@@ -134,6 +139,17 @@ impl Client {
     fn wait<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         self.runtime.block_on(answered(call, &self.access, &self.backend))
     }
+}
+
+/// Waits for a connection, and tells people when that takes long.
+async fn announced<T>(connecting: impl Future<Output = T>, outage: &Outage) -> T {
+    let (begun, mut connecting) = (Instant::now(), pin!(connecting));
+    if let Ok(connected) = tokio::time::timeout(BRIEF, &mut connecting).await {
+        return connected;
+    }
+    outage.begin(begun);
+    tell(outage.failed());
+    connecting.await
 }
 
 /// The backend of a connection that was just made, which also gets its settings.

@@ -61,7 +61,7 @@ impl Outage {
 }
 
 /// Nobody need know of a shorter outage.
-const BRIEF: Duration = Duration::from_secs(2);
+pub(super) const BRIEF: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

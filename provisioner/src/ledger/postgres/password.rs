@@ -31,7 +31,8 @@ pub(in super::super) fn password_of(access: &Config) -> Result<Option<Zeroizing<
         }
     }
     let text = std::fs::read_to_string(&path).map_err(|error| unusable(error.to_string()))?;
-    Ok(find(&Zeroizing::new(text), &Sought::of(access)))
+    let text = Zeroizing::new(text);
+    Ok(Sought::each(access).iter().find_map(|sought| find(&text, sought)))
 }
 
 struct Sought {
@@ -42,19 +43,22 @@ struct Sought {
 }
 
 impl Sought {
-    fn of(access: &Config) -> Self {
-        let user = access.get_user().unwrap_or_default().to_owned();
-        let host = match access.get_hosts().first() {
-            Some(Host::Tcp(host)) => host.clone(),
-            // Sockets are looked for under this name.
-            _ => "localhost".to_owned(),
+    /// One for each server: all take the same password, so that of the first server that has one is taken.
+    fn each(access: &Config) -> Vec<Self> {
+        let user = access.get_user().unwrap_or_default();
+        let (hosts, addresses, ports) = (access.get_hosts(), access.get_hostaddrs(), access.get_ports());
+        let server = |index: usize| Self {
+            host: match (hosts.get(index), addresses.get(index)) {
+                (Some(Host::Tcp(host)), _) => host.clone(),
+                (None, Some(address)) => address.to_string(),
+                // Sockets are looked for under this name.
+                _ => "localhost".to_owned(),
+            },
+            port: ports.get(index).or_else(|| ports.first()).copied().unwrap_or(5432).to_string(),
+            database: access.get_dbname().unwrap_or(user).to_owned(),
+            user: user.to_owned(),
         };
-        Self {
-            host,
-            port: access.get_ports().first().copied().unwrap_or(5432).to_string(),
-            database: access.get_dbname().unwrap_or(&user).to_owned(),
-            user,
-        }
+        (0..hosts.len().max(addresses.len())).map(server).collect()
     }
 }
 
@@ -98,10 +102,16 @@ mod tests {
     #[test]
     fn the_first_line_that_fits_gives_the_password() {
         let file = "# ours\nother:*:*:*:no\ndb.example:5432:units:line3:a\\:b\\\\c\n*:*:*:*:last\n";
-        let password =
-            |url: &str| find(file, &Sought::of(&url.parse().unwrap())).map(|password| password.to_string());
+        let password = |url: &str| {
+            let servers = Sought::each(&url.parse().unwrap());
+            servers.iter().find_map(|sought| find(file, sought)).map(|password| password.to_string())
+        };
         assert_eq!(password("postgres://line3@db.example/units").as_deref(), Some("a:b\\c"));
         assert_eq!(password("postgres://line4@db.example/units").as_deref(), Some("last"));
         assert_eq!(password("postgres://line3@other:1/x").as_deref(), Some("no"));
+        assert_eq!(
+            password("host=db.example,other port=5432 user=line3 dbname=units").as_deref(),
+            Some("a:b\\c")
+        );
     }
 }

@@ -42,6 +42,7 @@ pub(super) async fn answered<T>(
                     PAUSE
                 }
                 Found::Nothing => {
+                    access.outage.begin(silent_since.into_std());
                     tell(access.outage.failed());
                     if silent_since.elapsed() > GIVE_UP {
                         return Err(Error::Silent);

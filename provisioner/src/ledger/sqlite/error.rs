@@ -13,16 +13,26 @@ use super::super::{LedgerError, RunId};
 pub(super) fn of_file(path: &Path, source: Error) -> LedgerError {
     let ledger = path.display().to_string();
     let path = path.to_owned();
+    let source = match misread(source) {
+        Ok((column, source)) => {
+            let value = source.downcast().map(|value| *value).unwrap_or_else(|source| NotUnderstood {
+                run: None,
+                row: None,
+                column: column.to_string(),
+                written_by: None,
+                source,
+            });
+            return LedgerError::NotUnderstood { ledger, value };
+        }
+        Err(source) => source,
+    };
     match source {
-        Error::FromSqlConversionFailure(column, kind, inner) => match inner.downcast::<NotUnderstood>() {
-            Ok(value) => LedgerError::NotUnderstood { ledger, value: *value },
-            Err(inner) => {
-                let source = Error::FromSqlConversionFailure(column, kind, inner).into();
-                LedgerError::Database { ledger, source }
-            }
-        },
         Error::ToSqlConversionFailure(source) => LedgerError::NotStorable(source),
         source => match source.sqlite_error_code() {
+            // A table that was there when the ledger was opened.
+            _ if source.to_string().starts_with("no such ") => {
+                LedgerError::Damaged { path, source: source.into() }
+            }
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 LedgerError::Damaged { path, source: source.into() }
             }
@@ -81,8 +91,9 @@ pub(super) fn unknown(column: usize, error: impl StdError + Send + Sync + 'stati
     Error::FromSqlConversionFailure(column, Type::Text, error.into())
 }
 
-fn placed(row: &Row<'_>, error: Error) -> Error {
-    let (column, source): (usize, Box<dyn StdError + Send + Sync>) = match error {
+/// The column and the reason of an error that is about a value; every other error as it is.
+fn misread(error: Error) -> Result<(usize, Box<dyn StdError + Send + Sync>), Error> {
+    Ok(match error {
         Error::FromSqlConversionFailure(column, _, source) => (column, source),
         Error::InvalidColumnType(column, _, found) => {
             (column, UnknownValue::new(format!("of type {found}")).into())
@@ -91,7 +102,14 @@ fn placed(row: &Row<'_>, error: Error) -> Error {
             (column, UnknownValue::new(value.to_string()).into())
         }
         Error::Utf8Error(column, error) => (column, error.into()),
-        other => return other,
+        other => return Err(other),
+    })
+}
+
+fn placed(row: &Row<'_>, error: Error) -> Error {
+    let (column, source) = match misread(error) {
+        Ok(misread) => misread,
+        Err(other) => return other,
     };
     let number = |name| row.get::<_, i64>(name).ok();
     let text = |name| row.get::<_, String>(name).ok();

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::super::LedgerError;
+use super::super::{LedgerError, UnknownValue};
+use super::error::of_file;
 
 /// A file as it was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,29 +56,47 @@ fn unusable(path: &Path, source: std::io::Error) -> LedgerError {
     LedgerError::Database { ledger: path.display().to_string(), source: source.into() }
 }
 
-/// Refuses a database that another program made. Nothing is written.
+/// Refuses a database that another program made, or whose header is damaged. Nothing is written.
 pub(super) fn refuse_foreign(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
-    let is_ours = is_ours(connection).map_err(|source| super::error::of_file(path, source))?;
-    let foreign =
-        || LedgerError::NoLedger { path: path.to_owned(), what: "it is the database of another program" };
-    if is_ours { Ok(()) } else { Err(foreign()) }
+    match owner(connection).map_err(|source| of_file(path, source))? {
+        Owner::Us => Ok(()),
+        Owner::Other => Err(LedgerError::NoLedger {
+            path: path.to_owned(),
+            what: "it is the database of another program",
+        }),
+        Owner::Nobody(version) => Err(LedgerError::Damaged {
+            path: path.to_owned(),
+            source: UnknownValue::new(format!("version {version}")).into(),
+        }),
+    }
 }
 
-/// A ledger has its mark, or the tables of a version from before there was one, or it is new.
-fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
+/// The program that a database is of.
+enum Owner {
+    /// It has the mark of a ledger, or the tables of a version from before there was one, or it is new.
+    Us,
+    /// It has a mark and tables of its own.
+    Other,
+    /// It has the mark of a ledger and a version that never had one.
+    Nobody(i64),
+}
+
+fn owner(connection: &Connection) -> rusqlite::Result<Owner> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let tables = |names: &str| {
         let sql = format!("SELECT count(*) FROM sqlite_master WHERE {names}");
         connection.query_row(&sql, [], |row| row.get::<_, usize>(0))
     };
-    Ok(match (number("application_id")?, number("user_version")?) {
+    let is_ours = match (number("application_id")?, number("user_version")?) {
+        (APPLICATION_ID, version) if version < FIRST_WITH_MARK => return Ok(Owner::Nobody(version)),
         (APPLICATION_ID, _) => true,
         (0, 0) => tables("TRUE")? == 0,
         (0, version) if version < FIRST_WITH_MARK => {
-            tables("type = 'table' AND name IN ('run', 'row', 'chunk', 'credential')")? == 4
+            tables("type = 'table' AND name IN ('run', 'row', 'credential')")? == 3
         }
         _ => false,
-    })
+    };
+    Ok(if is_ours { Owner::Us } else { Owner::Other })
 }
 
 /// The lock of a ledger, which its only writer holds.

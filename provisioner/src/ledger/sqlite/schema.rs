@@ -21,6 +21,9 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         match version(&transaction)? {
             0 => transaction.execute_batch(&format!("{TABLES}{STINTS}"))?,
+            1 => {
+                transaction.execute_batch(&format!("{FROM_1_TO_2}{FROM_2_TO_3}{STINTS}{FROM_3_TO_4}"))?;
+            }
             2 => transaction.execute_batch(&format!("{FROM_2_TO_3}{STINTS}{FROM_3_TO_4}"))?,
             3 => transaction.execute_batch(FROM_3_TO_4)?,
             _ => return Ok(()),
@@ -115,6 +118,22 @@ const TABLES: &str = "
         run          INTEGER NOT NULL REFERENCES run(id),
         PRIMARY KEY (kind, value)
     ) WITHOUT ROWID;
+";
+
+/// What version 2 has and version 1 has not. Runs had no options: each created what was missing.
+const FROM_1_TO_2: &str = "
+    ALTER TABLE run ADD COLUMN options TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE row ADD COLUMN presumed INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE chunk (
+        run          INTEGER NOT NULL REFERENCES run(id),
+        number       INTEGER NOT NULL,
+        level        INTEGER NOT NULL,
+        first_device TEXT NOT NULL,
+        last_device  TEXT NOT NULL,
+        state        TEXT NOT NULL,
+        PRIMARY KEY (run, number)
+    ) WITHOUT ROWID;
+    CREATE INDEX chunk_by_state ON chunk (run, state, number);
 ";
 
 /// What version 3 has and version 2 has not; what it does without is an index that each change of a row's

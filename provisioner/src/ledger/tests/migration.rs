@@ -4,7 +4,8 @@ use super::*;
 use rusqlite::Connection;
 
 /// Files of each version before this one.
-const OLD_FILES: [&str; 2] = [include_str!("version_2.sql"), include_str!("version_3.sql")];
+const OLD_FILES: [&str; 3] =
+    [include_str!("version_1.sql"), include_str!("version_2.sql"), include_str!("version_3.sql")];
 /// Databases likewise: there was no version 2 of them.
 const OLD_DATABASES: [&str; 2] = [include_str!("version_1_shared.sql"), include_str!("version_3_shared.sql")];
 
@@ -50,12 +51,14 @@ fn a_database_of_an_older_version_is_brought_up_to_date() {
 fn a_file_of_a_newer_version_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("provisioner.ledger");
+    drop(Ledger::open(&LedgerLocation::File(path.clone())).unwrap());
     Connection::open(&path).unwrap().pragma_update(None, "user_version", VERSION + 1).unwrap();
+    let before = columns(&path);
     match Ledger::open(&LedgerLocation::File(path.clone())) {
         Err(LedgerError::Version { found, known, .. }) => assert_eq!((found, known), (VERSION + 1, VERSION)),
         other => panic!("{other:?}"),
     }
-    assert!(columns(&path).is_empty());
+    assert_eq!(columns(&path), before);
 }
 
 fn nothing_is_lost(ledger: &mut Ledger) {
