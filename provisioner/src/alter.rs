@@ -171,7 +171,8 @@ impl<H: Hub> Worker<H> {
         while tasks.iter().any(|task| !matches!(task.next, Next::Finish(_))) {
             book.give_way().await;
             let setbacks = tasks.iter().filter(|task| matches!(task.next, Next::Observe));
-            pause_after(setbacks.map(|task| task.course.setbacks()).max().unwrap_or_default()).await;
+            let setbacks = setbacks.map(|task| task.course.setbacks()).max().unwrap_or_default();
+            pause_after(setbacks, &*self.hub).await?;
             self.observe(&mut tasks).await?;
             if self.alteration.deletes() {
                 units::bind(&*self.hub, &self.alteration, &mut tasks).await?;

@@ -21,7 +21,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::HubClientOptions;
-use crate::pace::{CallEnd, Denied, Pace};
+use crate::pace::{CallEnd, Denied, Pace, ProbeEnd};
 use crate::target::HubSize;
 
 pub use credentials::{CredentialError, CredentialSource, DeviceCredentials};
@@ -117,6 +117,14 @@ impl DeviceHub {
         Ok(tls.peer_certificates().unwrap_or_default().to_vec())
     }
 
+    async fn is_back(&self) -> ProbeEnd {
+        match self.knock().await.map_err(|error| error.concerns_all()) {
+            Ok(_) => ProbeEnd::Back,
+            Err(true) => ProbeEnd::Hopeless,
+            Err(false) => ProbeEnd::Away,
+        }
+    }
+
     /// Connects as an identity and reads its twin. What may pass is tried again, for minutes.
     pub async fn twin(
         &self,
@@ -134,7 +142,7 @@ impl DeviceHub {
     ) -> Result<DeviceTwin, ConnectError> {
         let mut permits = Vec::new();
         for class in [OperationClass::Connection, OperationClass::TwinRead] {
-            let permit = self.pace.permit(class, 1, || async { self.knock().await.is_ok() }).await;
+            let permit = self.pace.permit(class, 1, || self.is_back()).await;
             permits.push(permit.map_err(|denied| match denied {
                 Denied::Down(away) => ConnectError::Down { address: self.address.clone(), away },
                 Denied::Stopped => ConnectError::Stopped,

@@ -2,6 +2,7 @@
 //! errors, and which of them may be tried again.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use hub_types::bulk::{BulkItem, BulkResult};
 use hub_types::identity::{Device, ModuleSpec};
@@ -9,18 +10,25 @@ use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::twin::{JsonObject, Twin};
 use hub_types::{DeviceId, Etag, IdentityId, ModuleId};
 
+use crate::pace::Reason;
 pub use access::Access;
+pub use answer::AnswerError;
+pub use classes::ErrorClass;
 pub use client::HubClient;
 pub use entra::{EntraAccess, EntraEnvironment, EntraError, SignIn};
-pub use error::{ErrorClass, HubError};
+pub use error::HubError;
+pub(crate) use error::lasting;
 pub use examine::Examination;
 pub use objects::{Condition, QueryPage, is_missing};
 pub(crate) use orphan::about_its_device;
 pub(crate) use retry::{Pauses, pause_after};
+pub use tls_failure::TlsFailure;
 pub use transport::HubClientOptions;
 
 mod access;
+mod answer;
 mod census;
+mod classes;
 mod client;
 mod entra;
 mod error;
@@ -28,6 +36,7 @@ mod examine;
 mod objects;
 mod orphan;
 mod retry;
+mod tls_failure;
 mod tokens;
 mod transport;
 
@@ -85,6 +94,14 @@ pub trait Hub: Send + Sync + 'static {
         desired: &JsonObject,
         etag: Option<&Etag>,
     ) -> impl Future<Output = Result<(), HubError>> + Send;
+
+    /// Waits before something is tried again, and says so where that takes long.
+    fn pause(&self, wait: Duration, _reason: Reason) -> impl Future<Output = Result<(), HubError>> + Send {
+        async move {
+            tokio::time::sleep(wait).await;
+            Ok(())
+        }
+    }
 
     /// Reads the twin of a device or a module; `None` when there is none.
     fn twin(&self, identity: &IdentityId) -> impl Future<Output = Result<Option<Twin>, HubError>> + Send;

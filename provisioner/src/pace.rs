@@ -22,11 +22,14 @@ use tokio_util::sync::CancellationToken;
 use crate::sign::tell;
 use allowance::Allowance;
 use breaker::{Breaker, Gate};
+use silence::Silence;
+pub use silence::Reason;
 use tally::Stopwatch;
 pub use tally::Tally;
 
 mod allowance;
 mod breaker;
+mod silence;
 mod tally;
 
 /// The budget of calls to one hub.
@@ -43,6 +46,8 @@ struct State {
     /// `None` as long as nobody has counted the others.
     share: Option<f64>,
     patience: Duration,
+    max_throttled: Duration,
+    silence: Silence,
     allowances: HashMap<OperationClass, Allowance>,
     breaker: Breaker,
     /// The calls so far. How long they waited is in the stopwatches.
@@ -65,12 +70,25 @@ pub struct Permit<'p> {
 /// How a call ended, as far as the pace depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallEnd {
-    /// No answer came, or the hub had a failure of its own.
+    /// No answer came, or none of a hub's, or the hub had a failure of its own.
     Failed,
+    /// No answer came, for a reason that no waiting mends.
+    Refused,
     /// The hub did, or refused, what it was asked.
     Served,
     /// The hub refused because there were too many calls.
     Throttled,
+}
+
+/// What came of asking whether the hub is back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeEnd {
+    /// It is still away.
+    Away,
+    /// It is back.
+    Back,
+    /// The next call will say what no waiting mends.
+    Hopeless,
 }
 
 /// Why no permit is given.
@@ -90,6 +108,8 @@ impl Pace {
             tier: None,
             share: None,
             patience: PATIENCE,
+            max_throttled: MAX_THROTTLED,
+            silence: Silence::default(),
             allowances: HashMap::new(),
             breaker: Breaker::new(Instant::now()),
             tally: Tally::default(),
@@ -124,6 +144,57 @@ impl Pace {
         self.state().patience = patience;
     }
 
+    /// Gives the hub up after so long, whether it is down or takes no more calls: for who waits for one answer.
+    pub fn be_brief(&self, patience: Duration) {
+        let mut state = self.state();
+        (state.patience, state.max_throttled) = (patience, patience);
+    }
+
+    /// For how long a call that the hub throttles is tried again.
+    pub(crate) fn max_throttled(&self) -> Duration {
+        self.state().max_throttled
+    }
+
+    /// Whether the hub has ever answered.
+    pub(crate) fn was_answered(&self) -> bool {
+        self.state().breaker.was_answered()
+    }
+
+    /// Whether somebody may stop those who wait: so it is where workers share a run.
+    pub(crate) fn can_be_stopped(&self) -> bool {
+        self.stop.get().is_some()
+    }
+
+    /// Waits before the next try of a call that was first made at `begun`, and says so where it takes long.
+    pub(crate) async fn back_off(&self, wait: Duration, reason: Reason, begun: Instant) -> Result<(), Denied> {
+        let sign = self.state().silence.waits(reason, wait, begun, Instant::now());
+        tell(sign);
+        self.wait(wait, BRIEF).await
+    }
+
+    /// Waits for a moment.
+    pub(crate) async fn rest(&self, wait: Duration) -> Result<(), Denied> {
+        self.wait(wait, BRIEF).await
+    }
+
+    /// Waits for a call to end, and says so where the hub gives no answer to anybody for long.
+    pub(crate) async fn watch<T>(&self, call: impl Future<Output = T>) -> T {
+        let begun = Instant::now();
+        let mut call = std::pin::pin!(call);
+        match tokio::time::timeout(silence::LONG, &mut call).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                let sign = {
+                    let mut state = self.state();
+                    let is_silent = state.breaker.is_silent_since(begun);
+                    is_silent.then(|| state.silence.unanswered(Instant::now())).flatten()
+                };
+                tell(sign);
+                call.await
+            }
+        }
+    }
+
     /// Denies permits that would have to be waited for, once `stop` is cancelled. Only the first
     /// token counts.
     pub fn stop_with(&self, stop: CancellationToken) {
@@ -133,7 +204,13 @@ impl Pace {
 
     /// Gives no permits of a class for so long, at most five minutes, because the hub asks for it.
     pub fn hold_back(&self, class: OperationClass, wait: Duration) {
-        self.state().allowance(class).hold(wait.min(MAX_HELD), Instant::now());
+        let (wait, now) = (wait.min(MAX_HELD), Instant::now());
+        let sign = {
+            let mut state = self.state();
+            state.allowance(class).hold(wait, now);
+            state.silence.waits(Reason::AskedByHub, wait, now, now)
+        };
+        tell(sign);
     }
 
     /// Operations per second of a class that may begin; `None` as long as nothing is held back.
@@ -148,7 +225,7 @@ impl Pace {
     }
 
     /// Waits until a call of `cost` operations may be made. While the hub is down, `probe` is called
-    /// now and then, by one of those who wait; it answers whether the hub is back.
+    /// now and then, by one of those who wait.
     pub async fn permit<F>(
         &self,
         class: OperationClass,
@@ -156,12 +233,14 @@ impl Pace {
         probe: impl Fn() -> F,
     ) -> Result<Permit<'_>, Denied>
     where
-        F: Future<Output = bool>,
+        F: Future<Output = ProbeEnd>,
     {
         let cost = f64::from(u32::try_from(cost).unwrap_or(u32::MAX));
         let reservation = Reservation { pace: self, class, cost, is_used: false };
         let wait = self.state().allowance(class).reserve(cost, Instant::now());
         if !wait.is_zero() {
+            let sign = self.state().silence.held_back(wait, Instant::now());
+            tell(sign);
             let _held = Waiting::begin(self, |state| &mut state.held);
             self.wait(wait, BRIEF).await?;
         }
@@ -177,9 +256,9 @@ impl Pace {
                 Gate::Open => return Ok(reservation.into_permit(place)),
                 Gate::Wait(wait) => self.wait(wait, Duration::ZERO).await?,
                 Gate::Probe => {
-                    let is_back = probe().await;
-                    let sign = self.state().breaker.probed(is_back, jitter(), Instant::now());
-                    tell(sign);
+                    let end = probe().await;
+                    let sign = self.state().breaker.probed(end != ProbeEnd::Away, jitter(), Instant::now());
+                    tell(sign.filter(|_| end != ProbeEnd::Hopeless));
                 }
             }
         }
@@ -300,6 +379,7 @@ impl Permit<'_> {
                 state.tally.failed += 1;
                 state.breaker.failed(jitter(), now);
             }
+            CallEnd::Refused => state.tally.failed += 1,
             CallEnd::Served => {
                 state.breaker.answered(now);
                 state.allowance(self.class).served(self.cost, now - self.begun, now);
@@ -326,6 +406,8 @@ pub(crate) fn jitter() -> f64 {
 
 /// How long a hub may be down before it is given up.
 const PATIENCE: Duration = Duration::from_secs(3600);
+/// How long a call that is throttled is tried again.
+pub(crate) const MAX_THROTTLED: Duration = Duration::from_secs(3600);
 /// A hub that asks for more is tried sooner than it asks.
 pub(crate) const MAX_HELD: Duration = Duration::from_secs(300);
 /// As many calls as are under way at once where the fastest hub there is, of ten units of S3, takes 5,000

@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::pace::Reason;
+
 /// What a program depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
@@ -21,6 +23,10 @@ pub enum Sign {
     Down(Service),
     /// It is there again and lacks the end of what was written to it. Said once.
     Lagged(Service),
+    /// A call has had no answer for so long, and goes on waiting.
+    Unanswered(Duration),
+    /// Calls to the hub wait for so long, for this reason.
+    Waiting(Reason, Duration),
 }
 
 /// Has `listener` told every sign from now on. Only the first one counts: a process has one place where

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use reqwest::header::LOCATION;
+use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 use tempfile::NamedTempFile;
 
@@ -31,6 +33,8 @@ pub(crate) enum BlobError {
     Address(String),
     #[error("`{blob}` can't be read or written: {source}")]
     File { blob: String, source: io::Error },
+    #[error("the storage answers {status} for `{blob}`, a redirect to {host}, which is not followed")]
+    Redirected { blob: String, status: StatusCode, host: String },
     #[error("the storage answers {status} for `{blob}`")]
     Status { blob: String, status: StatusCode },
     #[error("the storage can't be reached for `{blob}`: {source}")]
@@ -39,7 +43,7 @@ pub(crate) enum BlobError {
 
 impl Blobs {
     pub(crate) fn new(folder: Option<PathBuf>) -> Self {
-        Self { folder, http: Client::new() }
+        Self { folder, http: client() }
     }
 
     /// Understands the URI of a container. A path must stay below the folder that was allowed.
@@ -156,9 +160,22 @@ impl Blobs {
         let answer = answer.map_err(|source| unreachable(blob, source))?;
         match answer.status() {
             status if status.is_success() => Ok(answer),
+            status if status.is_redirection() => {
+                let location = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+                let to = location.and_then(|to| answer.url().join(to).ok());
+                let host = to.as_ref().and_then(Url::host_str).unwrap_or("nowhere").to_owned();
+                Err(BlobError::Redirected { blob: blob.to_owned(), status, host })
+            }
             status => Err(BlobError::Status { blob: blob.to_owned(), status }),
         }
     }
+}
+
+/// The one client of HTTP in this crate. A redirect would take the signature in the URL's query elsewhere.
+#[expect(clippy::disallowed_methods, reason = "the one place that it is allowed in")]
+#[expect(clippy::expect_used, reason = "it fails only where TLS can't be set up, which no input decides")]
+fn client() -> Client {
+    Client::builder().redirect(Policy::none()).build().expect("TLS can be set up")
 }
 
 fn unreachable(blob: &str, source: reqwest::Error) -> BlobError {

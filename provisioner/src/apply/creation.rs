@@ -140,7 +140,7 @@ impl<H: Hub> Creator<H> {
                 items = throttled.len(),
                 "the hub throttles items of a bulk call; they will be sent again"
             );
-            if !pauses.wait().await {
+            if !pauses.wait(&*self.hub).await? {
                 return Err(first_throttled(events));
             }
             let answers = self.send_once(&throttled).await?;
@@ -155,7 +155,10 @@ impl<H: Hub> Creator<H> {
             return Ok(Vec::new());
         }
         match self.hub.bulk(items).await {
-            Ok(result) => Ok(item_events(items, &result)),
+            Ok(result) => match never_better(&result) {
+                Some(error) => Err(error),
+                None => Ok(item_events(items, &result)),
+            },
             Err(error) if error.effect_is_unknown() => {
                 tracing::warn!(%error, items = items.len(), "the answer to a bulk call was lost; the hub will be asked");
                 Ok(items.iter().map(|_| Event::Lost(HubError::NoAnswer)).collect())
@@ -278,6 +281,12 @@ fn replace_those(
 
 type Key<'r> = (&'r str, Option<&'r str>);
 
+/// The error of an item that holds for all others too: the run stops, and what succeeded beside it is found
+/// when it is resumed.
+fn never_better(result: &BulkResult) -> Option<HubError> {
+    result.errors.iter().map(HubError::from).find(|error| error.class() == ErrorClass::Permanent)
+}
+
 /// What the answer to a bulk call says of each of its items. An item of which it says nothing has succeeded
 /// only if the call did, or if all that failed is named; of an answer that contradicts itself nothing is
 /// believed.
@@ -320,7 +329,7 @@ fn item_error(error: &BulkError) -> Event {
         // Of one item in a call that was let in, 401 says that its device is missing or disabled.
         (_, ErrorClass::Auth | ErrorClass::Input | ErrorClass::Throttled) => Event::Refused(reason),
         // Failed in the middle of the call: the hub must be asked what became of it.
-        (_, ErrorClass::Transient) => Event::Lost(reason),
+        (_, ErrorClass::Foreign | ErrorClass::Permanent | ErrorClass::Transient) => Event::Lost(reason),
     }
 }
 

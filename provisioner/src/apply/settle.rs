@@ -145,7 +145,7 @@ impl<H: Hub> Settler<H> {
             let observing = tasks.iter().filter(|task| matches!(task.step, Step::Observe));
             if let Some(setbacks) = observing.map(|task| task.life.setbacks()).max() {
                 book.give_way().await;
-                pause_after(setbacks).await;
+                pause_after(setbacks, &*self.hub).await?;
                 self.observe(&mut tasks).await?;
             }
             let about_to_leave: Vec<Sent> = tasks.iter_mut().filter_map(Task::about_to_send).collect();

@@ -141,7 +141,7 @@ impl AlterBatch<'_> {
             plan: None,
         };
         let mut ledger = Ledger::open(location)?;
-        let (hub, run, _) = order.begin(target, &self.how.work.operator(), &mut ledger, printer).await?;
+        let (hub, run, _) = order.begin(target, &self.how.work, &mut ledger, printer).await?;
         note_issued(&order.options, &mut ledger, run)?;
         let batch = order.batch.file;
         let proof = match proof_of(&order.options, Some(&batch), &hub, self.mqtt) {
@@ -214,6 +214,7 @@ pub(super) async fn undo(
         return dry_run::show(target, undo, rows, (totals.created, 0), printer).await;
     }
     let hub = target.open().await?;
+    hub.client.pace().set_patience(args.how.work.patience());
     let run = match hub.client.probe().await {
         Ok(_) => load_undo(&mut ledger, &undone, &args.how.work.operator(), printer),
         Err(error) => Err(error.into()),

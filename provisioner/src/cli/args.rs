@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use batch_file::ReadOptions;
 use cert_tool::SecretSource;
@@ -318,7 +319,8 @@ pub(super) struct WorkArgs {
     /// How many groups of up to 100 devices are worked on at once.
     #[arg(long, default_value = "4", value_name = "N")]
     pub(super) workers: NonZeroU32,
-    /// Give a hub up that has been down for so long, in the middle of a run.
+    /// Give up a hub that has given no usable answer for so long. A name or port where no hub was ever
+    /// reached is given up at once.
     #[arg(long, default_value = "60", value_name = "MINUTES")]
     pub(super) wait_for_hub: u32,
     /// After how many seconds without a word from this station others may take over what it has in
@@ -334,6 +336,11 @@ pub(super) struct WorkArgs {
 }
 
 impl WorkArgs {
+    /// How long a hub that is down is waited for.
+    pub(super) fn patience(&self) -> Duration {
+        Duration::from_secs(60 * u64::from(self.wait_for_hub))
+    }
+
     /// Who works, and where.
     pub(super) fn operator(&self) -> Operator {
         let name = self.operator.clone().or_else(|| whoami::username().ok());

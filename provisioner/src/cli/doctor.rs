@@ -1,5 +1,7 @@
 //! `doctor`: is this station ready?
 
+use std::time::Duration;
+
 use super::args::{DoctorArgs, Format};
 use super::failure::{Exit, Failure};
 use super::object;
@@ -13,6 +15,7 @@ pub(super) async fn run(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let hub = object::open(&args.target, printer).await?;
+    hub.client.pace().be_brief(PATIENCE);
     let checks = doctor::examine(&hub, ledger).await;
     hub.close().await;
     match printer.format {
@@ -36,3 +39,6 @@ pub(super) async fn run(
     let failed = checks.iter().any(|check| check.verdict == Verdict::Fail);
     Ok(if failed { Exit::Refused } else { Exit::Done })
 }
+
+/// A check tells of an outage, and does not wait for its end.
+const PATIENCE: Duration = Duration::from_secs(10);

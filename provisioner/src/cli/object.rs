@@ -2,6 +2,7 @@
 //! an identity or a list is printed.
 
 use std::path::Path;
+use std::time::Duration;
 
 use hub_types::symmetric_key::{SymmetricKey, SymmetricKeys};
 use hub_types::{Authentication, IdentityId, Thumbprint};
@@ -19,8 +20,13 @@ use crate::target::{OpenHub, Target};
 pub(super) async fn open(target: &TargetArgs, printer: &Printer) -> Result<OpenHub, Failure> {
     let target = Target::resolve(target.choice(), ".".as_ref())?;
     printer.note(format_args!("hub: {target}"));
-    Ok(target.open().await?)
+    let hub = target.open().await?;
+    hub.client.pace().be_brief(PATIENCE);
+    Ok(hub)
 }
+
+/// For how long the hub is tried: whoever waits for one answer has no run that could be resumed.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Ends a command whose object does not exist.
 pub(super) fn missing(identity: &IdentityId) -> Failure {

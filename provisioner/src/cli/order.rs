@@ -2,14 +2,14 @@
 
 use hub_types::limits::MAX_IDENTITIES_PER_HUB;
 
-use super::args::{ApplyArgs, BatchArgs};
+use super::args::{ApplyArgs, BatchArgs, WorkArgs};
 use super::failure::{Exit, Failure};
 use super::loading::{LoadRules, counted, load_into, run_options};
 use super::planned::Planned;
 use super::printer::Printer;
 use crate::batch::{CertificateSource, Loaded};
 use crate::clock::now_text;
-use crate::ledger::{Ledger, Loader, Operator, RunFacts, RunId, RunOptions};
+use crate::ledger::{Ledger, Loader, RunFacts, RunId, RunOptions};
 use crate::plan::PlanFile;
 use crate::target::{OpenHub, Target, TargetError};
 
@@ -47,15 +47,16 @@ impl Order {
     pub(super) async fn begin(
         &self,
         target: Target,
-        by: &Operator,
+        work: &WorkArgs,
         ledger: &mut Ledger,
         printer: &Printer,
     ) -> Result<(OpenHub, RunId, Loaded), Failure> {
         let (name, input) = (target.name(), self.batch.file.display().to_string());
-        let facts = RunFacts { hub: &name, input: &input, started: &now_text(), by, options: &self.options };
+        let by = work.operator();
+        let facts = RunFacts { hub: &name, input: &input, started: &now_text(), by: &by, options: &self.options };
         let (mut target, mut hub) = (Some(target), None);
         let begun = loop {
-            match self.try_to_begin(&mut target, &mut hub, &facts, ledger, printer).await {
+            match self.try_to_begin(&mut target, &mut hub, &facts, work, ledger, printer).await {
                 Err(failure) if failure.is_broken_load() => printer.note(LOADED_AGAIN),
                 begun => break begun,
             }
@@ -78,6 +79,7 @@ impl Order {
         target: &mut Option<Target>,
         hub: &mut Option<OpenHub>,
         facts: &RunFacts<'_>,
+        work: &WorkArgs,
         ledger: &mut Ledger,
         printer: &Printer,
     ) -> Result<(RunId, Loaded), Failure> {
@@ -92,6 +94,7 @@ impl Order {
                 counted(loaded.modules, "module")
             ));
             let opened = hub.insert(open(target, &self.options).await?);
+            opened.client.pace().set_patience(work.patience());
             let devices = opened.client.probe().await?;
             if self.options.alteration.is_none() {
                 look_for_room(devices, &loaded, printer)?;

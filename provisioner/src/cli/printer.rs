@@ -9,6 +9,8 @@ use super::args::Format;
 use super::failure::{Exit, Failure};
 use super::object::List;
 use crate::causes::with_causes;
+use crate::hub::lasting;
+use crate::pace::Reason;
 use crate::sign::{Service, Sign};
 
 pub(super) struct Printer {
@@ -82,6 +84,15 @@ impl Printer {
                  this run did is found again by looking at the hub, and such rows end as `unchanged` or `presumed`",
                 name(service)
             ),
+            Sign::Unanswered(time) => {
+                writeln!(io::stderr(), "the hub has not answered for {}; it is waited for", lasting(time))
+            }
+            Sign::Waiting(Reason::HeldBack, time) => {
+                writeln!(io::stderr(), "{}: the next one leaves in {}", Reason::HeldBack, lasting(time))
+            }
+            Sign::Waiting(reason, time) => {
+                writeln!(io::stderr(), "{reason}: it is tried again in {}", lasting(time))
+            }
         };
     }
 

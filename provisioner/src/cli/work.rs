@@ -206,7 +206,7 @@ impl Job<'_> {
         let stop = stop_on_ctrl_c();
         let pace = self.hub.client.pace();
         pace.stop_with(stop.clone());
-        pace.set_patience(Duration::from_secs(60 * u64::from(self.args.wait_for_hub)));
+        pace.set_patience(self.args.patience());
         let (client, logbook, show) = (self.hub.client.clone(), logbook.clone(), progress.counter());
         Crew {
             ledger: ledger.clone(),

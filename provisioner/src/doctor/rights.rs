@@ -75,7 +75,7 @@ fn right(name: &'static str, called: Result<String, HubError>, remedy: &'static 
     match called {
         Ok(seen) => Check::ok(name, seen),
         Err(error) if matches!(error.status(), Some(404 | 412)) => Check::ok(name, granted(error)),
-        Err(error) if error.class() == ErrorClass::Auth || error.status() == Some(403) => {
+        Err(error) if matches!(error.class(), ErrorClass::Auth | ErrorClass::Permanent) => {
             Check::fail(name, with_causes(&error), remedy)
         }
         Err(error) => Check::warning(name, with_causes(&error), "the hub did not answer as expected"),

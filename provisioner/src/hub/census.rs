@@ -6,8 +6,10 @@ use hub_types::{DeviceId, IdentityId, ModuleId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::answer::AnswerError;
 use super::client::{HubClient, statistics};
 use super::error::HubError;
+use super::retry::Repeat;
 
 /// The answer of `/statistics/devices`.
 #[derive(Deserialize)]
@@ -69,7 +71,7 @@ impl HubClient {
     }
 
     pub(super) async fn statistics(&self) -> Result<Statistics, HubError> {
-        self.send(statistics()).await?.success()?.json()
+        self.repeat(Repeat::Always, || async { self.send(statistics()).await?.success()?.json() }).await
     }
 
     pub(super) async fn count_identities(&self) -> Result<u64, HubError> {
@@ -108,7 +110,8 @@ impl HubClient {
             let page = self.query(query, continuation.as_deref(), MAX_PAGE).await?;
             for row in page.rows {
                 let row = serde_json::from_value(row);
-                tell(row.map_err(|source| HubError::Malformed { operation: "query", source })?);
+                let shape = |source| HubError::Malformed { operation: "query", source: AnswerError::Shape(source) };
+                tell(row.map_err(shape)?);
             }
             continuation = page.continuation;
             if continuation.is_none() {

@@ -1,26 +1,31 @@
 //! One method per call of the service REST API that provisioning needs.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hub_types::bulk::{BulkItem, BulkResult};
-use hub_types::identity::{Device, ModuleSpec};
+use hub_types::identity::{Device, ModuleSpec, Status};
 use hub_types::limits::OperationClass;
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::twin::{JsonObject, Twin};
 use hub_types::{Authentication, DeviceId, Etag, IdentityId, ModuleId};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use crate::clock;
-use crate::pace::{CallEnd, Denied, Pace};
+use crate::pace::{CallEnd, Denied, Pace, ProbeEnd, Reason};
 
 use super::access::{Access, TokenSource};
-use super::error::{ErrorClass, HubError};
-use super::retry::{Repeat, with_retry};
+use super::answer::{About, Answer, Ids};
+use super::classes::ErrorClass;
+use super::error::HubError;
+use super::retry::Repeat;
+use super::tls_failure::TlsFailure;
 use super::tokens::Tokens;
 use super::transport::HubClientOptions;
 use super::{Condition, Hub};
@@ -30,6 +35,10 @@ pub struct HubClient {
     pub(super) http: reqwest::Client,
     tokens: Tokens<TokenSource>,
     pace: Pace,
+    /// Whether any call was let in.
+    was_let_in: AtomicBool,
+    /// What ended a run for all its workers.
+    given_up: OnceLock<Arc<HubError>>,
 }
 
 impl HubClient {
@@ -37,7 +46,8 @@ impl HubClient {
     pub fn new(access: Access, options: &HubClientOptions) -> Result<Self, reqwest::Error> {
         let http = options.client()?.https_only(true).tls_info(true).build()?;
         let tokens = Tokens::new(TokenSource { access, options: options.clone() });
-        Ok(Self { http, tokens, pace: Pace::new() })
+        let (was_let_in, given_up) = (AtomicBool::new(false), OnceLock::new());
+        Ok(Self { http, tokens, pace: Pace::new(), was_let_in, given_up })
     }
 
     /// The right to call the hub.
@@ -60,27 +70,31 @@ impl HubClient {
         &self.pace
     }
 
-    /// Makes one cheap call, without a second try: it tells at once whether the hub can be reached
-    /// and lets this caller in. It answers how many devices there are.
+    /// Makes one cheap call, which tells whether the hub can be reached and lets this caller in. It answers
+    /// how many devices there are.
     pub async fn probe(&self) -> Result<u64, HubError> {
         Ok(self.statistics().await?.devices)
     }
 
     /// Reads a twin as the hub wrote it, whatever is in it; `None` when there is none.
     pub async fn twin_document(&self, identity: &IdentityId) -> Result<Option<Value>, HubError> {
-        self.get("get twin", &twin_path(identity)).await
+        self.get("get twin", &twin_path(identity), identity, MAX_TWIN).await
     }
 
-    pub(super) async fn get<T: DeserializeOwned>(
+    /// Reads what is about an identity; `None` when the hub says that there is none.
+    pub(super) async fn get<T: DeserializeOwned + About>(
         &self,
         operation: &'static str,
         path: &str,
+        identity: &IdentityId,
+        at_most: usize,
     ) -> Result<Option<T>, HubError> {
-        with_retry(Repeat::Always, || async {
-            let answer = self.send(Request::new(operation, Method::GET, path.to_owned())).await?;
-            match answer.status {
-                StatusCode::NOT_FOUND => Ok(None),
-                _ => answer.success()?.json().map(Some),
+        self.repeat(Repeat::Always, || async {
+            let request = Request::new(operation, Method::GET, path.to_owned()).at_most(at_most);
+            let answer = self.send(request).await?;
+            match answer.is_missing() {
+                true => Ok(None),
+                false => answer.success()?.json_of(identity).map(Some),
             }
         })
         .await
@@ -88,44 +102,103 @@ impl HubClient {
 
     /// Makes one call, once, as soon as the pace permits it, and answers whatever the hub does.
     pub(super) async fn send(&self, request: Request) -> Result<Answer, HubError> {
+        if let Some(first) = self.given_up.get() {
+            return Err(HubError::GivenUp(first.clone()));
+        }
         let class = request.class();
         let permit = self.pace.permit(class, request.operations, || self.answers()).await;
-        let permit = permit.map_err(|denied| match denied {
-            Denied::Down(away) => HubError::Down { host: self.host().to_owned(), away },
-            Denied::Stopped => HubError::Stopped,
-        })?;
-        let answer = self.send_now(&request).await;
-        let refused = answer.as_ref().ok().filter(|answer| !answer.status.is_success());
-        if let Some(seconds) = refused.and_then(Answer::retry_after) {
+        let permit = permit.map_err(|denied| self.denied(denied))?;
+        let answer = self.pace.watch(self.send_now(&request)).await;
+        let seen = match &answer {
+            Ok(answer) => answer.class(),
+            Err(error) => Some(error.class()),
+        };
+        if let Some(seconds) = answer.as_ref().ok().filter(|_| seen.is_some()).and_then(Answer::retry_after) {
             self.pace.hold_back(class, Duration::from_secs(seconds));
         }
-        permit.ended(match &answer {
-            Ok(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => CallEnd::Throttled,
-            Ok(answer) if !answer.is_failure() => CallEnd::Served,
-            _ => CallEnd::Failed,
+        permit.ended(match seen {
+            Some(ErrorClass::Throttled) => CallEnd::Throttled,
+            Some(ErrorClass::Foreign | ErrorClass::Transient) => CallEnd::Failed,
+            Some(ErrorClass::Auth | ErrorClass::Input | ErrorClass::Permanent) if answer.is_err() => CallEnd::Refused,
+            _ => CallEnd::Served,
         });
-        answer
+        match seen {
+            Some(ErrorClass::Permanent) => self.give_up(answer),
+            Some(ErrorClass::Auth) if request.twin_of_module_device().is_none() => self.give_up(answer),
+            _ => answer,
+        }
     }
 
-    /// Whether the hub answers at all, be it with a refusal.
-    async fn answers(&self) -> bool {
-        match self.send_now(&statistics()).await {
-            Ok(answer) => !answer.is_failure(),
-            Err(error) => error.class() == ErrorClass::Auth,
+    /// Where workers share this client in a run, makes the first answer that holds for all calls their
+    /// common end.
+    fn give_up(&self, answer: Result<Answer, HubError>) -> Result<Answer, HubError> {
+        if !self.pace.can_be_stopped() {
+            return answer;
+        }
+        let error = match answer.and_then(|answer| answer.expect(&[])) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        Err(HubError::GivenUp(self.given_up.get_or_init(|| Arc::new(error)).clone()))
+    }
+
+    pub(super) fn denied(&self, denied: Denied) -> HubError {
+        match denied {
+            Denied::Down(away) => HubError::Down { host: self.host().to_owned(), away },
+            Denied::Stopped => HubError::Stopped,
+        }
+    }
+
+    /// Whether the hub is back. Where the next call would end for good, there is nothing to wait for.
+    async fn answers(&self) -> ProbeEnd {
+        let class = match self.send_now(&statistics()).await {
+            Ok(answer) => answer.class(),
+            Err(error) => Some(error.class()),
+        };
+        match class {
+            Some(ErrorClass::Foreign | ErrorClass::Transient) => ProbeEnd::Away,
+            Some(ErrorClass::Permanent) => ProbeEnd::Hopeless,
+            _ => ProbeEnd::Back,
         }
     }
 
     /// Makes one call with the token at hand. The token may have been made with a clock that was wrong,
-    /// or have been dropped by the hub: where it is refused, a new one is worth one try.
+    /// or have been dropped by the hub: where it is refused, a new one is worth one try. A hub that took
+    /// the last one has refused a good token before; it is given a moment.
     async fn send_now(&self, request: &Request) -> Result<Answer, HubError> {
         let token = self.authorization().await?;
         let answer = self.send_with(token.clone(), request).await?;
-        match answer.status {
-            StatusCode::UNAUTHORIZED if self.tokens.renew(&token, clock::now()).await => {
-                self.send_with(self.authorization().await?, request).await
+        let was_let_in = self.was_let_in.load(Ordering::Relaxed);
+        if answer.status != StatusCode::UNAUTHORIZED {
+            if answer.status.is_success() && !was_let_in {
+                self.was_let_in.store(true, Ordering::Relaxed);
             }
-            _ => Ok(answer),
+            return Ok(answer);
         }
+        if self.is_about_no_device(request, &token).await? {
+            return Ok(answer);
+        }
+        let may_fare_better = match was_let_in {
+            true => {
+                self.pace.rest(SECOND_TRY).await.map_err(|denied| self.denied(denied))?;
+                self.tokens.replace(&token).await;
+                true
+            }
+            false => self.tokens.renew(&token, clock::now()).await,
+        };
+        match may_fare_better {
+            true => self.send_with(self.authorization().await?, request).await,
+            false => Ok(answer),
+        }
+    }
+
+    /// Whether a call about a module is refused because of its device, which is missing or disabled: to the
+    /// key of a policy a hub says so with 401.
+    async fn is_about_no_device(&self, request: &Request, token: &HeaderValue) -> Result<bool, HubError> {
+        let Some(path) = request.twin_of_module_device() else { return Ok(false) };
+        let look = Request::new("get twin", Method::GET, path).at_most(MAX_TWIN);
+        let twin = self.send_with(token.clone(), &look).await?;
+        Ok(twin.is_missing() || twin.json::<Twin>().is_ok_and(|twin| twin.status == Status::Disabled))
     }
 
     async fn send_with(&self, token: HeaderValue, request: &Request) -> Result<Answer, HubError> {
@@ -141,17 +214,16 @@ impl HubClient {
         }
         let response = builder.send().await.map_err(|error| self.no_answer(error))?;
         tracing::debug!(operation = request.operation, path = request.path, status = %response.status());
-        Ok(Answer {
-            operation: request.operation,
-            status: response.status(),
-            headers: response.headers().clone(),
-            body: response.bytes().await.map_err(HubError::Lost)?,
-        })
+        Answer::read(request.operation, response, request.at_most).await
     }
 
     pub(super) fn no_answer(&self, error: reqwest::Error) -> HubError {
+        let host = self.host().to_owned();
+        if let Some(failure) = TlsFailure::of(&error) {
+            return HubError::Untrusted { host, failure };
+        }
         match error.is_connect() || error.is_builder() {
-            true => HubError::Unreachable { host: self.host().to_owned(), source: error.without_url() },
+            true => HubError::Unreachable { host, source: error.without_url() },
             false => HubError::Lost(error.without_url()),
         }
     }
@@ -162,6 +234,11 @@ impl HubClient {
 }
 
 impl Hub for HubClient {
+    async fn pause(&self, wait: Duration, reason: Reason) -> Result<(), HubError> {
+        let paused = self.pace.back_off(wait, reason, Instant::now()).await;
+        paused.map_err(|denied| self.denied(denied))
+    }
+
     async fn population(&self) -> Result<u64, HubError> {
         self.count_identities().await
     }
@@ -171,40 +248,50 @@ impl Hub for HubClient {
     }
 
     async fn twin(&self, identity: &IdentityId) -> Result<Option<Twin>, HubError> {
-        self.get("get twin", &twin_path(identity)).await
+        self.get("get twin", &twin_path(identity), identity, MAX_TWIN).await
     }
 
     async fn keys(&self, identity: &IdentityId) -> Result<Option<SymmetricKeys>, HubError> {
         #[derive(serde::Deserialize)]
         struct Identity {
+            #[serde(flatten)]
+            ids: Ids,
             authentication: Authentication,
         }
-        let found = self.get::<Identity>("get identity", &identity_path(identity)).await;
+        impl About for Identity {
+            fn is_about(&self, identity: &IdentityId) -> bool {
+                self.ids.is_about(identity)
+            }
+        }
+        let path = identity_path(identity);
+        let found = self.get::<Identity>("get identity", &path, identity, MAX_IDENTITY).await;
         let found = match identity.module() {
             Some(_) => self.of_module(identity.device(), found).await,
             None => found,
         };
         Ok(match found? {
-            Some(Identity { authentication: Authentication::Sas(keys) }) => keys,
+            Some(Identity { authentication: Authentication::Sas(keys), .. }) => keys,
             _ => None,
         })
     }
 
     async fn device(&self, device: &DeviceId) -> Result<Option<Device>, HubError> {
-        self.get("get device", &identity_path(&device.clone().into())).await
+        let identity = device.clone().into();
+        self.get("get device", &identity_path(&identity), &identity, MAX_IDENTITY).await
     }
 
     async fn bulk(&self, items: &[BulkItem]) -> Result<BulkResult, HubError> {
         let body = to_body(&items);
-        with_retry(Repeat::WithoutEffect, || async {
+        self.repeat(Repeat::WithoutEffect, || async {
             let request = Request::new("bulk", Method::POST, "/devices".to_owned())
                 .body(body.clone())
-                .operations(items.len());
+                .operations(items.len())
+                .at_most(MAX_BULK_RESULT);
             let answer = self.send(request).await?;
             // When items failed the call is HTTP 400, with the same result as its body.
             match (answer.status, answer.json()) {
                 (StatusCode::BAD_REQUEST, Ok(result)) => Ok(result),
-                _ => answer.success()?.json(),
+                _ => answer.expect(&[StatusCode::OK])?.json(),
             }
         })
         .await
@@ -230,13 +317,14 @@ impl Hub for HubClient {
         etag: Option<&Etag>,
     ) -> Result<(), HubError> {
         let body = to_body(spec);
-        with_retry(Repeat::WithoutEffect, || async {
-            let request = Request::new("put module", Method::PUT, identity_path(identity)).body(body.clone());
+        self.repeat(Repeat::WithoutEffect, || async {
+            let request = Request::new("put module", Method::PUT, identity_path(identity))
+                .body(body.clone());
             let request = match etag {
                 Some(etag) => request.if_match(etag.quoted()),
                 None => request,
             };
-            self.send(request).await?.success().map(drop)
+            self.send(request).await?.success()?.json_of::<Ids>(identity).map(drop)
         })
         .await
     }
@@ -257,10 +345,11 @@ impl Hub for HubClient {
             patch.insert("properties".to_owned(), json!({ "desired": desired }));
         }
         let body = to_body(&patch);
-        with_retry(Repeat::Always, || async {
+        self.repeat(Repeat::Always, || async {
             let request = Request::new("patch twin", Method::PATCH, twin_path(identity)).body(body.clone());
             let etag = etag.map_or_else(|| "\"*\"".to_owned(), Etag::quoted);
-            self.send(request.if_match(etag)).await?.success().map(drop)
+            let answer = self.send(request.at_most(MAX_TWIN).if_match(etag)).await?;
+            answer.success()?.json_of::<Ids>(identity).map(drop)
         })
         .await
     }
@@ -281,11 +370,22 @@ pub(super) struct Request {
     if_match: Option<String>,
     /// As how many operations the hub counts it.
     operations: usize,
+    /// How many bytes the answer may have.
+    at_most: usize,
 }
 
 impl Request {
     pub(super) fn new(operation: &'static str, method: Method, path: String) -> Self {
-        Self { operation, method, path, headers: HeaderMap::new(), body: None, if_match: None, operations: 1 }
+        Self {
+            operation,
+            method,
+            path,
+            headers: HeaderMap::new(),
+            body: None,
+            if_match: None,
+            operations: 1,
+            at_most: MAX_IDENTITY,
+        }
     }
 
     pub(super) fn body(self, body: bytes::Bytes) -> Self {
@@ -294,6 +394,18 @@ impl Request {
 
     fn operations(self, operations: usize) -> Self {
         Self { operations, ..self }
+    }
+
+    /// Bounds the size of the answer.
+    pub(super) fn at_most(self, at_most: usize) -> Self {
+        Self { at_most, ..self }
+    }
+
+    /// The path of the device's twin, where the call is about the identities of modules. The refusal of such
+    /// a call may be about the device.
+    fn twin_of_module_device(&self) -> Option<String> {
+        let (device, _) = self.path.strip_prefix("/devices/")?.split_once("/modules")?;
+        Some(format!("/twins/{device}"))
     }
 
     /// The throttle that it falls under.
@@ -308,47 +420,6 @@ impl Request {
 
     pub(super) fn if_match(self, etag: impl Into<String>) -> Self {
         Self { if_match: Some(etag.into()), ..self }
-    }
-}
-
-pub(super) struct Answer {
-    operation: &'static str,
-    status: StatusCode,
-    pub(super) headers: HeaderMap,
-    body: bytes::Bytes,
-}
-
-impl Answer {
-    /// Whether the hub, or what stands before it, has a problem of its own.
-    fn is_failure(&self) -> bool {
-        self.status.is_server_error() || self.status == StatusCode::REQUEST_TIMEOUT
-    }
-
-    pub(super) fn success(self) -> Result<Self, HubError> {
-        if self.status.is_success() {
-            return Ok(self);
-        }
-        let code = self.header("iothub-errorcode");
-        Err(HubError::refused(self.status.as_u16(), code, self.retry_after(), &self.body))
-    }
-
-    /// How many seconds the hub asks to wait, be it in seconds or by a date (RFC 9110 §10.2.3).
-    fn retry_after(&self) -> Option<u64> {
-        let text = self.header(RETRY_AFTER.as_str())?;
-        let until_date = || {
-            let date = OffsetDateTime::from(httpdate::parse_http_date(text).ok()?);
-            u64::try_from((date - clock::now()).whole_seconds()).ok()
-        };
-        text.parse().ok().or_else(until_date)
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, HubError> {
-        serde_json::from_slice(&self.body)
-            .map_err(|source| HubError::Malformed { operation: self.operation, source })
     }
 }
 
@@ -377,5 +448,20 @@ pub(super) fn to_body(value: &impl serde::Serialize) -> bytes::Bytes {
     // Documents of strings, numbers and maps with text keys always serialise.
     serde_json::to_vec(value).unwrap_or_default().into()
 }
+
+/// What an answer may have at most. The limits of IoT Hub bound a twin to 8 KB of tags and 32 KB in each other
+/// section; its metadata are larger than that, some 90 bytes for a value that may count as few as two.
+/// Source: "Understand and use device twins", "IoT Hub quotas and throttling".
+pub(super) const MAX_TWIN: usize = 8 << 20;
+/// Keys, thumbprints, scopes, times: some 2 KB.
+pub(super) const MAX_IDENTITY: usize = 256 << 10;
+/// At most 50 identities.
+pub(super) const MAX_MODULES: usize = 4 << 20;
+/// At most 100 items with an error and a warning each.
+const MAX_BULK_RESULT: usize = 1 << 20;
+/// A page of a thousand twins of usual size; of larger ones, a smaller page is asked for.
+pub(super) const MAX_PAGE: usize = 64 << 20;
+/// How long a hub that refuses a good token is given before the next try.
+const SECOND_TRY: Duration = Duration::from_secs(2);
 
 pub(super) const API_VERSION: &str = "2021-04-12";

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::transport::HubClientOptions;
 use way::{Attempt, Way};
 
+mod transport;
 mod way;
 
 /// How to sign in to Entra ID.

@@ -7,7 +7,10 @@ use hub_types::bulk::BulkError;
 use hub_types::{DeviceId, ErrorCode};
 use serde_json::Value;
 
+use super::answer::AnswerError;
+use super::classes::{self, ErrorClass};
 use super::entra::EntraError;
+use super::tls_failure::TlsFailure;
 use crate::reason::ReasonCode;
 
 /// Why a call to the hub did not succeed.
@@ -25,23 +28,26 @@ pub enum HubError {
     #[error("the hub's answer to a bulk call does not say which of its items succeeded")]
     Unclear,
     /// The hub was down for so long that it was given up. Nothing was sent.
-    #[error("the hub at {host} has been down for {} min", away.as_secs() / 60)]
+    #[error("the hub at {host} has given no usable answer for {}", lasting(*away))]
     Down {
         /// Where it should be.
         host: String,
         /// For how long.
         away: Duration,
     },
+    /// Another call was answered in a way that holds for all others too. Nothing was sent.
+    #[error(transparent)]
+    GivenUp(Arc<HubError>),
     /// The answer never came: whether the request had its effect is not known.
     #[error("the hub's answer was lost")]
     Lost(#[source] reqwest::Error),
     /// The answer is not what the contract says.
-    #[error("the hub's answer to `{operation}` can't be understood")]
+    #[error("the answer to `{operation}` is not what a hub answers")]
     Malformed {
         /// The call.
         operation: &'static str,
         /// What was wrong with the answer.
-        source: serde_json::Error,
+        source: AnswerError,
     },
     /// The answer to the bulk call that the identity was in never came.
     #[error("the hub's answer to a bulk call was lost, again and again")]
@@ -55,8 +61,16 @@ pub enum HubError {
     /// Entra ID gave no token. Nothing was sent.
     #[error("Entra ID gave no token")]
     NoToken(#[from] Arc<EntraError>),
+    /// The answer leads elsewhere, which a hub's never does. Nothing was sent there.
+    #[error("the hub's address answers {status}, a redirect to {}, which was not followed", host.as_deref().unwrap_or("nowhere"))]
+    Redirected {
+        /// The HTTP status.
+        status: u16,
+        /// Where it leads.
+        host: Option<String>,
+    },
     /// The hub answered with an error.
-    #[error("the hub refused: {status}{} {message}", code.as_ref().map(|code| format!(" {code}:")).unwrap_or_default())]
+    #[error("{}", refusal(*status, code.as_deref(), message))]
     Refused {
         /// The HTTP status.
         status: u16,
@@ -80,68 +94,50 @@ pub enum HubError {
         /// Why.
         source: reqwest::Error,
     },
-}
-
-/// What an error means for what comes next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorClass {
-    /// The caller is not let in, or has not the right: nothing else will succeed either.
-    Auth,
-    /// The request itself is wrong, and will be as wrong the next time.
-    Input,
-    /// Too many requests: later it will be taken. It had no effect.
-    Throttled,
-    /// The hub or the way to it has a problem that may pass.
-    Transient,
+    /// Whoever answers can't prove to be the hub: the request was not sent.
+    #[error("the hub at {host} can't be trusted: {failure}")]
+    Untrusted {
+        /// Where it should be.
+        host: String,
+        /// Why.
+        failure: TlsFailure,
+    },
 }
 
 impl HubError {
     /// What the error means for what comes next.
     pub fn class(&self) -> ErrorClass {
-        match self {
-            Self::Down { .. }
-            | Self::Lost(_)
-            | Self::NoAnswer
-            | Self::Stopped
-            | Self::Unclear
-            | Self::Unreachable { .. } => ErrorClass::Transient,
-            Self::NoToken(error) if error.may_pass() => ErrorClass::Transient,
-            Self::NoToken(_) | Self::Refused { status: 401, .. } => ErrorClass::Auth,
-            Self::Refused { status: 429, .. } => ErrorClass::Throttled,
-            Self::Refused { status: 408 | 500.., .. } => ErrorClass::Transient,
-            Self::Contradiction
-            | Self::DisabledDevice(_)
-            | Self::Malformed { .. }
-            | Self::NoDevice(_)
-            | Self::NoParent(_)
-            | Self::Refused { .. } => ErrorClass::Input,
-        }
+        classes::class(self)
     }
 
     /// Whether the request may have had its effect although the call did not succeed.
     pub fn effect_is_unknown(&self) -> bool {
         match self {
             Self::Lost(_) | Self::Malformed { .. } | Self::NoAnswer | Self::Unclear => true,
-            Self::Refused { .. } => self.class() == ErrorClass::Transient,
+            Self::Refused { .. } => matches!(self.class(), ErrorClass::Foreign | ErrorClass::Transient),
             Self::Contradiction
             | Self::DisabledDevice(_)
             | Self::Down { .. }
+            | Self::GivenUp(_)
             | Self::NoDevice(_)
             | Self::NoParent(_)
             | Self::NoToken(_)
+            | Self::Redirected { .. }
             | Self::Stopped
-            | Self::Unreachable { .. } => false,
+            | Self::Unreachable { .. }
+            | Self::Untrusted { .. } => false,
         }
     }
 
     /// Whether there is no time for another try.
     pub(crate) fn is_out_of_time(&self) -> bool {
-        matches!(self, Self::Down { .. } | Self::Stopped)
+        matches!(self, Self::Down { .. } | Self::GivenUp(_) | Self::Stopped)
     }
 
     /// The hub's error code, where it is a known one.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
+            Self::GivenUp(first) => first.code(),
             Self::Refused { code, .. } => ErrorCode::from_name(code.as_deref()?),
             _ => None,
         }
@@ -157,7 +153,12 @@ impl HubError {
             Self::NoDevice(_) => ReasonCode::DeviceMissing,
             Self::NoParent(_) => ReasonCode::ParentUnusable,
             Self::NoToken(_) => ReasonCode::CallerRefused,
-            Self::Down { .. } | Self::Stopped | Self::Unreachable { .. } => ReasonCode::HubFault,
+            Self::GivenUp(first) => first.reason(),
+            Self::Down { .. }
+            | Self::Redirected { .. }
+            | Self::Stopped
+            | Self::Unreachable { .. }
+            | Self::Untrusted { .. } => ReasonCode::HubFault,
             Self::Refused { status, .. } => match (self.code(), *status) {
                 (Some(ErrorCode::DeviceDisabled), _) => ReasonCode::DeviceDisabled,
                 (Some(ErrorCode::EtagDoesNotMatch), _) | (_, 409 | 412) => ReasonCode::VersionChanged,
@@ -174,6 +175,7 @@ impl HubError {
     /// The HTTP status, where the hub answered.
     pub fn status(&self) -> Option<u16> {
         match self {
+            Self::GivenUp(first) => first.status(),
             Self::Refused { status, .. } => Some(*status),
             _ => None,
         }
@@ -181,25 +183,15 @@ impl HubError {
 
     /// What to do about it, for people.
     pub fn hint(&self) -> Option<&'static str> {
-        match (self, self.class()) {
-            (Self::Down { .. }, _) => Some("when the hub is back, resume the run; nothing is lost"),
-            (Self::Unreachable { .. }, _) => Some(
-                "check that the hub is up, that its name and port are right, and that its certificate is trusted \
-                 (`--ca-file FILE` adds a root)",
-            ),
-            (Self::NoToken(_), _) => Some(
+        match self {
+            Self::Down { .. } => Some("when the hub is back, resume the run; nothing is lost"),
+            Self::GivenUp(first) => first.hint(),
+            Self::NoToken(_) => Some(
                 "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or give this machine a managed \
                  identity, or run `az login`; `--auth` names one of these ways",
             ),
-            (_, ErrorClass::Auth) => Some(
-                "check the connection string's policy and key, and this machine's clock; creating identities and \
-                 reading twins needs `iothubowner` or a policy with registry and service rights, with Entra ID the \
-                 role `IoT Hub Data Contributor`",
-            ),
-            (_, ErrorClass::Throttled) => {
-                Some("the hub's tier and units bound its rate; run the same command again later")
-            }
-            _ => None,
+            Self::Untrusted { failure, .. } => Some(failure.advice()),
+            _ => classes::of(self).map(|line| line.advice).filter(|advice| !advice.is_empty()),
         }
     }
 
@@ -229,18 +221,40 @@ impl From<&BulkError> for HubError {
     }
 }
 
+/// An error in words: the hub's own, and what they mean where they do not say it.
+fn refusal(status: u16, code: Option<&str>, message: &str) -> String {
+    let code_text = code.map(|code| format!(" {code}:")).unwrap_or_default();
+    let meaning = classes::line(classes::Seen::Answer { status, code, explained: true }).meaning;
+    let text = match message.is_empty() {
+        true => format!("the hub refused: {status}{}", code_text.trim_end_matches(':')),
+        false => format!("the hub refused: {status}{code_text} {message}"),
+    };
+    if meaning.is_empty() { text } else { format!("{text} ({meaning})") }
+}
+
+/// `45 s`, `3 min`.
+pub(crate) fn lasting(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds / 60),
+    }
+}
+
+/// What an error answer says, in one of the forms that hubs use.
 #[derive(Default)]
-struct Envelope {
-    code: Option<String>,
+pub(super) struct Envelope {
+    pub(super) code: Option<String>,
     message: String,
     tracking_id: Option<String>,
+    /// Whether it is in one of these forms at all.
+    pub(super) is_a_hubs: bool,
 }
 
 impl Envelope {
     /// `{"Message":"ErrorCode:X;text","ExceptionMessage":"Tracking ID:…"}`, or
     /// `{"errorCode":409301,"message":"…","trackingId":"…"}`, or the second as a string inside the
     /// first; anything else is the message itself.
-    fn read(body: &str) -> Self {
+    pub(super) fn read(body: &str) -> Self {
         let Ok(Value::Object(members)) = serde_json::from_str(body) else {
             return Self { message: body.trim().to_owned(), ..Self::default() };
         };
@@ -255,11 +269,14 @@ impl Envelope {
                     None => (None, message),
                 };
             let tracking_id = text("ExceptionMessage").and_then(|text| text.strip_prefix("Tracking ID:"));
-            return Self { code, message: message.to_owned(), tracking_id: tracking_id.map(str::to_owned) };
+            let (message, tracking_id) = (message.to_owned(), tracking_id.map(str::to_owned));
+            return Self { code, message, tracking_id, is_a_hubs: true };
         }
         let number =
             members.get("errorCode").and_then(Value::as_u64).and_then(|number| number.try_into().ok());
+        let is_bulk_result = members.contains_key("isSuccessful");
         Self {
+            is_a_hubs: number.is_some() || text("message").is_some() || is_bulk_result,
             code: number.and_then(ErrorCode::from_number).map(|code| code.name().to_owned()),
             message: text("message").unwrap_or(body).to_owned(),
             tracking_id: text("trackingId").map(str::to_owned),

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use reqwest::header::{AUTHORIZATION, DATE};
 use reqwest::tls::TlsInfo;
 
+use super::answer::redirected_to;
 use super::client::{API_VERSION, HubClient};
 use super::error::HubError;
 
@@ -26,6 +27,10 @@ impl HubClient {
         let request =
             token.into_iter().fold(self.http.get(url), |request, token| request.header(AUTHORIZATION, token));
         let response = request.send().await.map_err(|error| self.no_answer(error))?;
+        if response.status().is_redirection() {
+            let host = redirected_to(response.url(), response.headers());
+            return Err(HubError::Redirected { status: response.status().as_u16(), host });
+        }
         let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
         let tls = response.extensions().get::<TlsInfo>();
         Ok(Examination {

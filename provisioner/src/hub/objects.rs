@@ -11,10 +11,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::client::{HubClient, Request, identity_path, to_body, twin_path};
+use super::answer::{About, AnswerError};
+use super::client::{
+    HubClient, MAX_IDENTITY, MAX_MODULES, MAX_PAGE, MAX_TWIN, Request, identity_path, to_body, twin_path,
+};
 use super::error::HubError;
 use super::orphan::about_its_device;
-use super::retry::{Repeat, with_retry};
+use super::retry::Repeat;
 
 /// What a conditional write insists on (`If-Match`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,14 +59,16 @@ impl HubClient {
 
     /// Reads a module; `None` when there is none.
     pub async fn module(&self, identity: &IdentityId) -> Result<Option<Module>, HubError> {
-        let module = self.get("get module", &identity_path(identity)).await;
+        let module = self.get("get module", &identity_path(identity), identity, MAX_IDENTITY).await;
         self.of_module(identity.device(), module).await
     }
 
     /// The modules of a device, at most 50; `None` when there is no such device.
     pub async fn modules_of(&self, device: &DeviceId) -> Result<Option<Vec<Module>>, HubError> {
-        let path = format!("{}/modules", identity_path(&device.clone().into()));
-        match self.of_module(device, self.get("get modules", &path).await).await {
+        let identity = device.clone().into();
+        let path = format!("{}/modules", identity_path(&identity));
+        let modules = self.get("get modules", &path, &identity, MAX_MODULES).await;
+        match self.of_module(device, modules).await {
             Err(HubError::NoDevice(_)) => Ok(None),
             modules => modules,
         }
@@ -92,11 +97,13 @@ impl HubClient {
         identity: &IdentityId,
         condition: &Condition,
     ) -> Result<(), HubError> {
-        let deleted = with_retry(Repeat::WithoutEffect, || async {
-            let request = Request::new("delete identity", Method::DELETE, identity_path(identity));
-            self.send(request.if_match(condition.header())).await?.success().map(drop)
-        })
-        .await;
+        let deleted = self
+            .repeat(Repeat::WithoutEffect, || async {
+                let request = Request::new("delete identity", Method::DELETE, identity_path(identity));
+                let answer = self.send(request.if_match(condition.header())).await?;
+                answer.expect(&[StatusCode::NO_CONTENT]).map(drop)
+            })
+            .await;
         match identity.module() {
             Some(_) => self.of_module(identity.device(), deleted).await,
             None => deleted,
@@ -110,7 +117,7 @@ impl HubClient {
         twin: &Value,
         condition: &Condition,
     ) -> Result<Value, HubError> {
-        self.write("replace twin", Method::PUT, twin_path(identity), twin, Some(condition)).await
+        self.write("replace twin", Method::PUT, twin_path(identity), identity, twin, Some(condition)).await
     }
 
     /// Merges a patch into a twin and answers the new twin.
@@ -120,20 +127,38 @@ impl HubClient {
         patch: &Value,
         condition: &Condition,
     ) -> Result<Value, HubError> {
-        self.write("patch twin", Method::PATCH, twin_path(identity), patch, Some(condition)).await
+        self.write("patch twin", Method::PATCH, twin_path(identity), identity, patch, Some(condition)).await
     }
 
-    /// One page of a query: at most `limit` rows (1 to 1000).
+    /// One page of a query: at most `limit` rows (1 to 1000), fewer where so many would be too large.
     pub async fn query(
         &self,
         query: &str,
         continuation: Option<&str>,
         limit: usize,
     ) -> Result<QueryPage, HubError> {
+        let mut limit = limit;
+        loop {
+            match self.page(query, continuation, limit).await {
+                Err(HubError::Malformed { source: AnswerError::TooLarge(_), .. }) if limit > 1 => {
+                    limit = (limit / 8).max(1);
+                }
+                page => return page,
+            }
+        }
+    }
+
+    async fn page(
+        &self,
+        query: &str,
+        continuation: Option<&str>,
+        limit: usize,
+    ) -> Result<QueryPage, HubError> {
         let body = to_body(&json!({ "query": query }));
-        with_retry(Repeat::Always, || async {
-            let mut request =
-                Request::new("query", Method::POST, "/devices/query".to_owned()).body(body.clone());
+        self.repeat(Repeat::Always, || async {
+            let mut request = Request::new("query", Method::POST, "/devices/query".to_owned())
+                .body(body.clone())
+                .at_most(MAX_PAGE);
             request.headers.insert(MAX_ITEM_COUNT, HeaderValue::from(limit));
             if let Some(token) = continuation.and_then(|token| HeaderValue::from_str(token).ok()) {
                 request.headers.insert(CONTINUATION, token);
@@ -158,31 +183,33 @@ impl HubClient {
         }
     }
 
-    async fn put<T: DeserializeOwned>(
+    async fn put<T: DeserializeOwned + About>(
         &self,
         operation: &'static str,
         identity: &IdentityId,
         spec: &impl Serialize,
         condition: Option<&Condition>,
     ) -> Result<T, HubError> {
-        self.write(operation, Method::PUT, identity_path(identity), spec, condition).await
+        self.write(operation, Method::PUT, identity_path(identity), identity, spec, condition).await
     }
 
-    async fn write<T: DeserializeOwned>(
+    async fn write<T: DeserializeOwned + About>(
         &self,
         operation: &'static str,
         method: Method,
         path: String,
+        identity: &IdentityId,
         body: &impl Serialize,
         condition: Option<&Condition>,
     ) -> Result<T, HubError> {
         let body = to_body(body);
-        with_retry(Repeat::WithoutEffect, || async {
-            let mut request = Request::new(operation, method.clone(), path.clone()).body(body.clone());
+        self.repeat(Repeat::WithoutEffect, || async {
+            let mut request = Request::new(operation, method.clone(), path.clone());
+            request = request.body(body.clone()).at_most(MAX_TWIN);
             if let Some(condition) = condition {
                 request = request.if_match(condition.header());
             }
-            self.send(request).await?.success()?.json()
+            self.send(request).await?.success()?.json_of(identity)
         })
         .await
     }

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
-use crate::pace::{MAX_HELD, jitter};
+use crate::pace::{MAX_HELD, MAX_THROTTLED, Reason, jitter};
 
-use super::error::{ErrorClass, HubError};
+use super::Hub;
+use super::classes::ErrorClass;
+use super::client::HubClient;
+use super::error::HubError;
 
 /// What may be tried again without asking what became of the last try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,39 +21,40 @@ pub(super) enum Repeat {
     WithoutEffect,
 }
 
-/// Runs `call` until it succeeds, fails for good, or the tries are used up. Each delay is drawn at
-/// random below a bound that doubles ("full jitter"); a delay that the hub asks for wins.
-///
-/// What the hub throttles had no effect, and sooner or later it is its turn: it is tried for
-/// `MAX_THROTTLED`. What failed is tried a few times; how long a hub that is down is waited for is up
-/// to the [`Pace`](crate::pace::Pace).
-pub(super) async fn with_retry<T, F, C>(repeat: Repeat, call: C) -> Result<T, HubError>
-where
-    C: FnMut() -> F,
-    F: Future<Output = Result<T, HubError>>,
-{
-    let begun = Instant::now();
-    let mut failures = 0;
-    call.retry(bounds())
-        .when(|error| may_repeat(repeat, error))
-        .adjust(|error, bound| {
-            let may_go_on = match error.class() {
-                ErrorClass::Throttled => begun.elapsed() < MAX_THROTTLED,
-                _ => {
-                    failures += 1;
-                    failures <= MAX_FAILURES
-                }
+impl HubClient {
+    /// Runs `call` until it succeeds, fails for good, or the tries are used up. Each delay is drawn at
+    /// random below a bound that doubles ("full jitter"); a delay that the hub asks for wins.
+    ///
+    /// What the hub throttles had no effect, and sooner or later it is its turn: it is tried for as long as
+    /// the [`Pace`](crate::pace::Pace) permits. What failed is tried a few times; how long a hub that is
+    /// down is waited for is up to the `Pace` too.
+    pub(super) async fn repeat<T, F, C>(&self, repeat: Repeat, mut call: C) -> Result<T, HubError>
+    where
+        C: FnMut() -> F,
+        F: Future<Output = Result<T, HubError>>,
+    {
+        let begun = Instant::now();
+        let mut tries = Tries::new(repeat);
+        loop {
+            let error = match call().await {
+                Err(error) if !self.is_nobody_there(&error) => error,
+                ended => return ended,
             };
-            let delay = match error {
-                HubError::Refused { retry_after: Some(seconds), .. } => {
-                    Duration::from_secs(*seconds).min(MAX_HELD)
-                }
-                _ => bound?.mul_f64(jitter()),
+            let max_throttled = self.pace().max_throttled();
+            let Some((delay, reason)) = tries.after(&error, begun.elapsed(), max_throttled) else {
+                return Err(error);
             };
-            may_go_on.then_some(delay)
-        })
-        .notify(|error, delay| tracing::debug!(%error, ?delay, "the call will be tried again"))
-        .await
+            tracing::debug!(%error, ?delay, "the call will be tried again");
+            let rested = self.pace().back_off(delay, reason, begun).await;
+            rested.map_err(|denied| self.denied(denied))?;
+        }
+    }
+
+    /// Whether no connection came about to a hub that was never reached: a wrong name or port, rather than an
+    /// outage.
+    fn is_nobody_there(&self, error: &HubError) -> bool {
+        matches!(error, HubError::Unreachable { .. }) && !self.pace().was_answered()
+    }
 }
 
 /// The pauses between the tries of what a hub throttles item by item, in calls that succeed as such.
@@ -65,79 +69,157 @@ impl Pauses {
     }
 
     /// Waits until it is time for the next try, where there is still time for one.
-    pub(crate) async fn wait(&mut self) -> bool {
+    pub(crate) async fn wait(&mut self, hub: &impl Hub) -> Result<bool, HubError> {
         if self.begun.elapsed() >= MAX_THROTTLED {
-            return false;
+            return Ok(false);
         }
-        tokio::time::sleep(self.bound.mul_f64(jitter())).await;
+        hub.pause(self.bound.mul_f64(jitter()), Reason::Throttled).await?;
         self.bound = (self.bound * 2).min(LAST_BOUND);
-        true
+        Ok(true)
     }
 }
 
 /// Waits after so many setbacks of an identity: the first few may be our own doing, and are followed at once.
-pub(crate) async fn pause_after(setbacks: u32) {
-    if let Some(doublings) = setbacks.checked_sub(SETBACKS_AT_ONCE) {
-        let bound = FIRST_BOUND.saturating_mul(2_u32.saturating_pow(doublings)).min(LAST_BOUND);
-        tokio::time::sleep(bound.mul_f64(jitter())).await;
-    }
+pub(crate) async fn pause_after(setbacks: u32, hub: &impl Hub) -> Result<(), HubError> {
+    let Some(doublings) = setbacks.checked_sub(SETBACKS_AT_ONCE) else { return Ok(()) };
+    let bound = FIRST_BOUND.saturating_mul(2_u32.saturating_pow(doublings)).min(LAST_BOUND);
+    hub.pause(bound.mul_f64(jitter()), Reason::NoAnswer).await
 }
 
 const SETBACKS_AT_ONCE: u32 = 3;
 
-fn may_repeat(repeat: Repeat, error: &HubError) -> bool {
-    match error.class() {
-        _ if error.is_out_of_time() => false,
-        ErrorClass::Throttled => true,
-        ErrorClass::Transient => repeat == Repeat::Always || !error.effect_is_unknown(),
-        ErrorClass::Auth | ErrorClass::Input => false,
+/// The tries of one call.
+struct Tries {
+    repeat: Repeat,
+    failures: usize,
+    bounds: ExponentialBackoff,
+}
+
+impl Tries {
+    fn new(repeat: Repeat) -> Self {
+        let bounds = ExponentialBuilder::default()
+            .with_min_delay(FIRST_BOUND)
+            .with_max_delay(LAST_BOUND)
+            .without_max_times();
+        Self { repeat, failures: 0, bounds: bounds.build() }
+    }
+
+    /// How long to wait before the next try, and why; `None` where there is none.
+    fn after(
+        &mut self,
+        error: &HubError,
+        elapsed: Duration,
+        max_throttled: Duration,
+    ) -> Option<(Duration, Reason)> {
+        if !self.may_repeat(error) {
+            return None;
+        }
+        let class = error.class();
+        let may_go_on = match class {
+            ErrorClass::Throttled => elapsed < max_throttled,
+            _ => {
+                self.failures += 1;
+                self.failures <= if class == ErrorClass::Input { MAX_MISUNDERSTOOD } else { MAX_FAILURES }
+            }
+        };
+        let bound = self.bounds.next()?;
+        let (delay, reason) = match error {
+            HubError::Refused { retry_after: Some(seconds), .. } => {
+                (Duration::from_secs(*seconds).min(MAX_HELD), Reason::AskedByHub)
+            }
+            _ => (bound.mul_f64(jitter()), reason(error)),
+        };
+        may_go_on.then_some((delay, reason))
+    }
+
+    fn may_repeat(&self, error: &HubError) -> bool {
+        if error.is_out_of_time() {
+            return false;
+        }
+        let is_read = self.repeat == Repeat::Always;
+        match error.class() {
+            ErrorClass::Throttled => true,
+            ErrorClass::Foreign | ErrorClass::Transient => is_read || !error.effect_is_unknown(),
+            // One answer that is not understood may have been damaged on its way.
+            ErrorClass::Input => is_read && matches!(error, HubError::Malformed { .. }),
+            ErrorClass::Auth | ErrorClass::Permanent => false,
+        }
     }
 }
 
-/// The bounds that the delays are drawn below.
-fn bounds() -> ExponentialBuilder {
-    ExponentialBuilder::default().with_min_delay(FIRST_BOUND).with_max_delay(LAST_BOUND).without_max_times()
+/// Why the next try is waited for.
+fn reason(error: &HubError) -> Reason {
+    match (error.class(), error) {
+        (ErrorClass::Throttled, _) => Reason::Throttled,
+        (ErrorClass::Foreign | ErrorClass::Input, _) => Reason::NotUnderstood,
+        (_, HubError::Refused { .. }) => Reason::HubFailed,
+        (_, HubError::Unreachable { .. }) => Reason::NoConnection,
+        _ => Reason::NoAnswer,
+    }
 }
 
 const FIRST_BOUND: Duration = Duration::from_secs(1);
 const LAST_BOUND: Duration = Duration::from_secs(60);
 /// With bounds that double up to a minute: some three minutes in all.
 const MAX_FAILURES: usize = 10;
-const MAX_THROTTLED: Duration = Duration::from_secs(3600);
+/// An answer that says the same each time is not damaged on its way.
+const MAX_MISUNDERSTOOD: usize = 3;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::{Access, AnswerError, HubClientOptions};
     use std::cell::Cell;
 
-    fn refused(status: u16) -> HubError {
-        HubError::refused(status, None, None, b"")
+    const ACCESS: &str =
+        "HostName=h.example;SharedAccessKeyName=iothubowner;SharedAccessKey=AQEBAQEBAQEBAQEBAQEBAQ==";
+
+    fn client() -> HubClient {
+        let options = HubClientOptions { is_local: true, ..HubClientOptions::default() };
+        HubClient::new(Access::SharedKey(ACCESS.parse().unwrap()), &options).unwrap()
     }
 
-    async fn tries(repeat: Repeat, status: u16) -> usize {
+    fn refused(status: u16) -> HubError {
+        HubError::refused(status, None, None, b"{\"Message\":\"x\"}")
+    }
+
+    async fn tries(repeat: Repeat, error: impl Fn() -> HubError) -> usize {
         let tries = Cell::new(0);
-        let result: Result<(), _> = with_retry(repeat, || {
+        let call = || {
             tries.set(tries.get() + 1);
-            async move { Err(refused(status)) }
-        })
-        .await;
-        assert!(result.is_err());
+            std::future::ready(Err::<(), _>(error()))
+        };
+        client().repeat(repeat, call).await.unwrap_err();
         tries.get()
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_what_may_pass_and_had_no_effect_is_tried_again() {
-        assert_eq!(tries(Repeat::Always, 503).await, 1 + MAX_FAILURES);
-        assert_eq!(tries(Repeat::WithoutEffect, 503).await, 1);
-        assert_eq!(tries(Repeat::Always, 401).await, 1);
-        assert_eq!(tries(Repeat::Always, 409).await, 1);
+        assert_eq!(tries(Repeat::Always, || refused(503)).await, 1 + MAX_FAILURES);
+        assert_eq!(tries(Repeat::WithoutEffect, || refused(503)).await, 1);
+        for status in [307, 400, 401, 402, 403, 407, 409, 412, 501] {
+            assert_eq!(tries(Repeat::Always, || refused(status)).await, 1, "{status}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_a_hubs_is_read_again_and_a_change_is_not() {
+        let page = || HubError::Malformed { operation: "get twin", source: AnswerError::Page };
+        assert_eq!(tries(Repeat::Always, page).await, 1 + MAX_FAILURES);
+        assert_eq!(tries(Repeat::WithoutEffect, page).await, 1);
+        let shape = || {
+            let source = serde_json::from_str::<u8>("[]").unwrap_err();
+            HubError::Malformed { operation: "get twin", source: AnswerError::Shape(source) }
+        };
+        assert_eq!(tries(Repeat::Always, shape).await, 1 + MAX_MISUNDERSTOOD);
+        assert_eq!(tries(Repeat::WithoutEffect, shape).await, 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_throttled_waits_for_its_turn() {
         for repeat in [Repeat::Always, Repeat::WithoutEffect] {
             let begun = Instant::now();
-            let tries = tries(repeat, 429).await;
+            let tries = tries(repeat, || refused(429)).await;
             assert!(begun.elapsed() >= MAX_THROTTLED && begun.elapsed() <= MAX_THROTTLED + LAST_BOUND);
             // Half a minute apart on average.
             assert!((60..300).contains(&tries), "{tries}");
@@ -164,7 +246,7 @@ mod tests {
     async fn a_delay_that_the_hub_asks_for_is_kept() {
         let begun = Instant::now();
         let mut answers = [Err(HubError::refused(503, None, Some(17), b"")), Ok(())].into_iter();
-        let result = with_retry(Repeat::Always, || std::future::ready(answers.next().unwrap())).await;
+        let result = client().repeat(Repeat::Always, || std::future::ready(answers.next().unwrap())).await;
         assert!(result.is_ok());
         assert_eq!(begun.elapsed().as_secs(), 17);
     }

@@ -67,6 +67,14 @@ impl<I: Issuer> Tokens<I> {
         }
     }
 
+    /// Lets go of a token that was refused, however new it is.
+    pub(super) async fn replace(&self, refused: &HeaderValue) {
+        let mut last = self.last.lock().await;
+        if last.token.as_ref().is_some_and(|token| token.header == refused) {
+            *last = Last::default();
+        }
+    }
+
     /// Lets go of a token that was refused, and answers whether another may fare better: it would be
     /// the same again if it was issued just now.
     pub(super) async fn renew(&self, refused: &HeaderValue, now: OffsetDateTime) -> bool {
@@ -181,6 +189,18 @@ mod tests {
         assert!(!tokens.renew(&second, later).await);
         // Another call that was under way with the first token need not give up.
         assert!(tokens.renew(&first, later).await);
+    }
+
+    #[tokio::test]
+    async fn a_token_that_a_hub_took_before_is_replaced_however_new_it_is_and_only_once() {
+        let tokens = tokens(Duration::hours(1));
+        let first = tokens.header(NOON).await.unwrap();
+        tokens.replace(&first).await;
+        let second = tokens.header(NOON).await.unwrap();
+        assert_ne!(first, second);
+        // Others were refused with the first one too.
+        tokens.replace(&first).await;
+        assert_eq!(tokens.header(NOON).await.unwrap(), second);
     }
 
     #[tokio::test]

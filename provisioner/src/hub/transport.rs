@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::redirect::Policy;
 use reqwest::{Certificate, ClientBuilder};
 use zeroize::Zeroizing;
 
@@ -15,13 +16,17 @@ pub struct HubClientOptions {
 }
 
 impl HubClientOptions {
-    pub(super) fn client(&self) -> Result<ClientBuilder, reqwest::Error> {
+    /// The one way to a client of HTTP in this crate. It follows no redirect: what is sent would go where
+    /// nobody meant it to go. Nothing is decompressed.
+    #[expect(clippy::disallowed_methods, reason = "the one place that it is allowed in")]
+    pub(crate) fn client(&self) -> Result<ClientBuilder, reqwest::Error> {
         let mut roots = Vec::new();
         for pem in &self.extra_roots {
             roots.extend(Certificate::from_pem_bundle(pem)?);
         }
         let builder = reqwest::Client::builder()
             .user_agent(concat!("provisioner/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT);
         Ok(match self.is_local {

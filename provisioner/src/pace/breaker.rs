@@ -13,6 +13,8 @@ pub(super) struct Breaker {
     failures: u32,
     /// When the hub last showed that it is there.
     last_sign: Instant,
+    /// Whether it ever did.
+    was_answered: bool,
     outage: Option<Outage>,
 }
 
@@ -38,7 +40,7 @@ pub(super) enum Gate {
 
 impl Breaker {
     pub(super) fn new(now: Instant) -> Self {
-        Self { failures: 0, last_sign: now, outage: None }
+        Self { failures: 0, last_sign: now, was_answered: false, outage: None }
     }
 
     /// What is to be done with a call at `now`. Whoever is told to probe has to say what came of it.
@@ -63,6 +65,17 @@ impl Breaker {
     pub(super) fn answered(&mut self, now: Instant) {
         self.failures = 0;
         self.last_sign = now;
+        self.was_answered = true;
+    }
+
+    /// Whether the hub has ever answered.
+    pub(super) fn was_answered(&self) -> bool {
+        self.was_answered
+    }
+
+    /// Whether the hub has answered nobody since `then`.
+    pub(super) fn is_silent_since(&self, then: Instant) -> bool {
+        self.last_sign <= then
     }
 
     /// The hub did not answer, or failed. `jitter` (0 to 1) spreads the probes of many stations.

@@ -5,7 +5,7 @@ use super::*;
 
 const ONE: NonZeroU32 = NonZeroU32::MIN;
 
-async fn no_probe() -> bool {
+async fn no_probe() -> ProbeEnd {
     panic!("nothing is down")
 }
 
@@ -104,7 +104,10 @@ async fn nothing_is_sent_while_the_hub_is_down_and_all_go_on_when_it_is_back() {
         tokio::spawn(async move {
             let probe = || async {
                 probes.fetch_add(1, Ordering::Relaxed);
-                begun.elapsed() > Duration::from_secs(600)
+                match begun.elapsed() > Duration::from_secs(600) {
+                    true => ProbeEnd::Back,
+                    false => ProbeEnd::Away,
+                }
             };
             pace.permit(OperationClass::TwinRead, 1, probe).await.unwrap().ended(CallEnd::Served);
         })
@@ -129,7 +132,7 @@ async fn a_hub_that_stays_down_is_given_up() {
     let pace = Pace::new();
     pace.set_patience(Duration::from_secs(300));
     take_down(&pace).await;
-    let denied = pace.permit(OperationClass::TwinRead, 1, async || false).await.unwrap_err();
+    let denied = pace.permit(OperationClass::TwinRead, 1, async || ProbeEnd::Away).await.unwrap_err();
     assert!(matches!(denied, Denied::Down(down) if down >= Duration::from_secs(300)));
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use azure_core::credentials::{AccessToken, Secret, TokenCredential};
 use azure_core::error::ErrorKind;
-use azure_core::http::{ClientOptions, StatusCode, Transport};
+use azure_core::http::StatusCode;
 use azure_identity::{
     AzureCliCredential, ClientAssertionCredentialOptions, ClientSecretCredential,
     ClientSecretCredentialOptions, ManagedIdentityCredential, ManagedIdentityCredentialOptions,
@@ -14,6 +14,7 @@ use azure_identity::{
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::transport::client_options;
 use super::{
     CLIENT, CLIENT_SECRET, EntraEnvironment, FEDERATED_TOKEN_FILE, IDENTITY_ENDPOINT, MSI_ENDPOINT, TENANT,
 };
@@ -149,11 +150,6 @@ async fn managed_identity(
 
 async fn has_metadata_service() -> bool {
     timeout(GLANCE, TcpStream::connect(METADATA_SERVICE)).await.is_ok_and(|connected| connected.is_ok())
-}
-
-fn client_options(client: reqwest::ClientBuilder) -> Result<ClientOptions, reqwest::Error> {
-    let transport = Some(Transport::new(Arc::new(client.build()?)));
-    Ok(ClientOptions { transport, ..ClientOptions::default() })
 }
 
 impl Attempt {

@@ -1,0 +1,318 @@
+//! An answer of a hub, and what has to be true of it before it counts.
+
+use hub_types::IdentityId;
+use hub_types::identity::{Device, Module};
+use hub_types::twin::Twin;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::{Response, StatusCode, Url};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::classes::{ErrorClass, Seen, line};
+use super::error::{Envelope, HubError};
+use crate::clock;
+
+/// The whole answer to a call.
+pub(super) struct Answer {
+    pub(super) operation: &'static str,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+/// Why an answer is not what its operation promises.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// The body is compressed, which was not asked for.
+    #[error("it is compressed (`{0}`), which was not asked for")]
+    Compressed(String),
+    /// There is no body.
+    #[error("it is empty")]
+    Empty,
+    /// JSON that is damaged.
+    #[error("its JSON is damaged")]
+    Json(#[source] serde_json::Error),
+    /// Something that is no JSON.
+    #[error("it is {}, not JSON", kind.as_deref().unwrap_or("of no declared kind"))]
+    NotJson {
+        /// The media type.
+        kind: Option<String>,
+    },
+    /// A web page.
+    #[error("it is a web page, not a hub's answer (a login page?)")]
+    Page,
+    /// The answer is about something that was not asked for.
+    #[error("it is not about `{0}`, which was asked for")]
+    OtherIdentity(IdentityId),
+    /// JSON, but without what the operation promises.
+    #[error("it does not hold what was asked for")]
+    Shape(#[source] serde_json::Error),
+    /// A status that the operation has not.
+    #[error("its status is {0}, which a hub does not give here")]
+    Status(u16),
+    /// More than a hub sends.
+    #[error("it is larger than {} KiB, more than a hub sends", .0 / 1024)]
+    TooLarge(usize),
+    /// An error that is not in the words of a hub.
+    #[error("it is an error {status}{} that does not come from a hub", if *is_page { " with a web page (a login page?)" } else { "" })]
+    Unexplained {
+        /// The HTTP status.
+        status: u16,
+        /// Whether it is a web page.
+        is_page: bool,
+    },
+}
+
+impl AnswerError {
+    /// The status of an error answer.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Unexplained { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether it is JSON by a hub that this program does not understand.
+    pub(super) fn is_other_shape(&self) -> bool {
+        matches!(self, Self::Shape(_))
+    }
+}
+
+/// What is about an identity.
+pub(super) trait About {
+    /// Whether it is about this one.
+    fn is_about(&self, identity: &IdentityId) -> bool;
+}
+
+impl Answer {
+    /// Reads an answer, of a success at most so many bytes, of an error the beginning.
+    pub(super) async fn read(
+        operation: &'static str,
+        mut response: Response,
+        at_most: usize,
+    ) -> Result<Self, HubError> {
+        let status = response.status();
+        let headers = response.headers().clone();
+        if status.is_redirection() {
+            let host = redirected_to(response.url(), &headers);
+            return Err(HubError::Redirected { status: status.as_u16(), host });
+        }
+        // The result of a bulk call that failed in part is an error by its status.
+        let is_promised = status.is_success() || status == StatusCode::BAD_REQUEST;
+        let at_most = if is_promised { at_most } else { MAX_ERROR };
+        let mut body = Vec::with_capacity(expected_length(&response).min(at_most));
+        while let Some(chunk) = response.chunk().await.map_err(|error| HubError::Lost(error.without_url()))? {
+            if body.len() + chunk.len() > at_most {
+                if !is_promised {
+                    break;
+                }
+                return Err(HubError::Malformed { operation, source: AnswerError::TooLarge(at_most) });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Self { operation, status, headers, body })
+    }
+
+    /// What it means for what comes next; none for a success in JSON or without content.
+    pub(super) fn class(&self) -> Option<ErrorClass> {
+        if self.status.is_success() {
+            return (self.status != StatusCode::NO_CONTENT && self.as_json().is_err())
+                .then_some(ErrorClass::Foreign);
+        }
+        let (code, explained) = self.said();
+        Some(line(Seen::Answer { status: self.status.as_u16(), code: code.as_deref(), explained }).class)
+    }
+
+    /// Insists on one of these statuses; any other answer is an error.
+    pub(super) fn expect(self, statuses: &[StatusCode]) -> Result<Self, HubError> {
+        match self.status {
+            status if statuses.contains(&status) => Ok(self),
+            status if status.is_success() => Err(match self.as_json() {
+                Ok(_) => self.malformed(AnswerError::Status(status.as_u16())),
+                Err(error) => self.malformed(error),
+            }),
+            _ => Err(self.refusal()),
+        }
+    }
+
+    /// Insists on the success of a call that answers with a document.
+    pub(super) fn success(self) -> Result<Self, HubError> {
+        self.expect(&[StatusCode::OK, StatusCode::CREATED])
+    }
+
+    /// Whether the hub says that what was asked for does not exist. A 404 in other words says nothing.
+    pub(super) fn is_missing(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+            && matches!(self.said().0.as_deref(), Some("DeviceNotFound" | "ModuleNotFound"))
+    }
+
+    /// The document.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, HubError> {
+        let parsed = self.as_json().and_then(|body| {
+            serde_json::from_slice(body).map_err(|source| match source.is_data() {
+                true => AnswerError::Shape(source),
+                false => AnswerError::Json(source),
+            })
+        });
+        parsed.map_err(|source| self.malformed(source))
+    }
+
+    /// The document, which must be about this identity.
+    pub(super) fn json_of<T: DeserializeOwned + About>(&self, identity: &IdentityId) -> Result<T, HubError> {
+        let document: T = self.json()?;
+        match document.is_about(identity) {
+            true => Ok(document),
+            false => Err(self.malformed(AnswerError::OtherIdentity(identity.clone()))),
+        }
+    }
+
+    /// How many seconds the hub asks to wait, be it in seconds or by a date (RFC 9110 §10.2.3).
+    pub(super) fn retry_after(&self) -> Option<u64> {
+        let text = self.header(RETRY_AFTER.as_str())?;
+        let until_date = || {
+            let date = OffsetDateTime::from(httpdate::parse_http_date(text).ok()?);
+            u64::try_from((date - clock::now()).whole_seconds()).ok()
+        };
+        text.parse().ok().or_else(until_date)
+    }
+
+    fn refusal(&self) -> HubError {
+        let status = self.status.as_u16();
+        let (code, explained) = self.said();
+        let seen = Seen::Answer { status, code: code.as_deref(), explained };
+        if line(seen).class == ErrorClass::Foreign {
+            return self.malformed(AnswerError::Unexplained { status, is_page: self.is_page() });
+        }
+        // Of a page of a gateway nothing is worth repeating.
+        let body = if self.is_page() { &b""[..] } else { &self.body };
+        HubError::refused(status, code.as_deref(), self.retry_after(), body)
+    }
+
+    fn malformed(&self, source: AnswerError) -> HubError {
+        HubError::Malformed { operation: self.operation, source }
+    }
+
+    /// The body, where it is declared to be plain JSON and is not empty.
+    fn as_json(&self) -> Result<&[u8], AnswerError> {
+        match self.header(CONTENT_ENCODING.as_str()).map(str::trim) {
+            None | Some("" | "identity") => {}
+            Some(coding) => return Err(AnswerError::Compressed(printable(coding))),
+        }
+        let kind = self.header(CONTENT_TYPE.as_str()).map(media_type);
+        match kind.as_deref() {
+            _ if self.is_page() => Err(AnswerError::Page),
+            _ if self.body.is_empty() => Err(AnswerError::Empty),
+            Some("application/json") => Ok(&self.body),
+            _ => Err(AnswerError::NotJson { kind }),
+        }
+    }
+
+    fn is_page(&self) -> bool {
+        let declared = self.header(CONTENT_TYPE.as_str()).map(media_type);
+        let begins = |what: &str| {
+            let start = self.body.trim_ascii_start();
+            start.get(..what.len()).is_some_and(|start| start.eq_ignore_ascii_case(what.as_bytes()))
+        };
+        matches!(declared.as_deref(), Some("text/html" | "application/xhtml+xml"))
+            || begins("<!doctype")
+            || begins("<html")
+    }
+
+    /// The error code of an error answer, and whether it is in the words of a hub.
+    fn said(&self) -> (Option<String>, bool) {
+        if let Some(code) = self.header(ERROR_CODE) {
+            return (Some(printable(code)), true);
+        }
+        let envelope = Envelope::read(&String::from_utf8_lossy(&self.body));
+        (envelope.code, envelope.is_a_hubs)
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Where a redirect leads: a host, with a port where it is not the standard one. None where it does not
+/// say, or names no host.
+pub(super) fn redirected_to(from: &Url, headers: &HeaderMap) -> Option<String> {
+    host_of(from, headers.get(LOCATION)?.to_str().ok()?)
+}
+
+/// The host that a reference from a page leads to, with a port where it is not the standard one.
+pub(super) fn host_of(from: &Url, reference: &str) -> Option<String> {
+    let to = from.join(reference).ok()?;
+    let host = to.host_str()?;
+    Some(to.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+}
+
+fn expected_length(response: &Response) -> usize {
+    response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default()
+}
+
+fn media_type(header: &str) -> String {
+    let kind = header.split(';').next().unwrap_or_default();
+    printable(&kind.trim().to_ascii_lowercase())
+}
+
+/// A header's text as it may be shown: short, and of nothing but printable ASCII.
+fn printable(text: &str) -> String {
+    text.chars().filter(char::is_ascii_graphic).take(60).collect()
+}
+
+/// The ids of a document whose other members do not matter.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Ids {
+    device_id: String,
+    #[serde(default)]
+    module_id: Option<String>,
+}
+
+impl About for Ids {
+    fn is_about(&self, identity: &IdentityId) -> bool {
+        names(&self.device_id, self.module_id.as_deref(), identity)
+    }
+}
+
+impl About for Twin {
+    fn is_about(&self, identity: &IdentityId) -> bool {
+        names(self.device_id.as_str(), self.module_id.as_ref().map(|id| id.as_str()), identity)
+    }
+}
+
+impl About for Device {
+    fn is_about(&self, identity: &IdentityId) -> bool {
+        names(self.device_id.as_str(), None, identity)
+    }
+}
+
+impl About for Module {
+    fn is_about(&self, identity: &IdentityId) -> bool {
+        names(self.device_id.as_str(), Some(self.module_id.as_str()), identity)
+    }
+}
+
+/// The modules of a device.
+impl About for Vec<Module> {
+    fn is_about(&self, device: &IdentityId) -> bool {
+        self.iter().all(|module| module.device_id == *device.device())
+    }
+}
+
+impl About for Value {
+    fn is_about(&self, identity: &IdentityId) -> bool {
+        let text = |name: &str| self.get(name).and_then(Value::as_str);
+        text("deviceId").is_some_and(|device| names(device, text("moduleId"), identity))
+    }
+}
+
+fn names(device: &str, module: Option<&str>, identity: &IdentityId) -> bool {
+    device == identity.device().as_str() && module == identity.module().map(|id| id.as_str())
+}
+
+const ERROR_CODE: &str = "iothub-errorcode";
+/// Of an error's text no more is read.
+const MAX_ERROR: usize = 64 << 10;
