@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use crate::sign::tell;
 use allowance::Allowance;
 use breaker::{Breaker, Gate};
-use silence::Silence;
 pub use silence::Reason;
+use silence::Silence;
 use tally::Stopwatch;
 pub use tally::Tally;
 
@@ -166,7 +166,12 @@ impl Pace {
     }
 
     /// Waits before the next try of a call that was first made at `begun`, and says so where it takes long.
-    pub(crate) async fn back_off(&self, wait: Duration, reason: Reason, begun: Instant) -> Result<(), Denied> {
+    pub(crate) async fn back_off(
+        &self,
+        wait: Duration,
+        reason: Reason,
+        begun: Instant,
+    ) -> Result<(), Denied> {
         let sign = self.state().silence.waits(reason, wait, begun, Instant::now());
         tell(sign);
         self.wait(wait, BRIEF).await

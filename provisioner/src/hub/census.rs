@@ -110,7 +110,8 @@ impl HubClient {
             let page = self.query(query, continuation.as_deref(), MAX_PAGE).await?;
             for row in page.rows {
                 let row = serde_json::from_value(row);
-                let shape = |source| HubError::Malformed { operation: "query", source: AnswerError::Shape(source) };
+                let shape =
+                    |source| HubError::Malformed { operation: "query", source: AnswerError::Shape(source) };
                 tell(row.map_err(shape)?);
             }
             continuation = page.continuation;

@@ -218,8 +218,13 @@ static TABLE: &[Line] = table! {
 };
 
 /// Nothing is left for it; it is there because a search may fail.
-static ANYTHING_ELSE: Line =
-    Line { on: On::Status(0, u16::MAX), class: ErrorClass::Foreign, meaning: "", advice: FOREIGN, source: "here" };
+static ANYTHING_ELSE: Line = Line {
+    on: On::Status(0, u16::MAX),
+    class: ErrorClass::Foreign,
+    meaning: "",
+    advice: FOREIGN,
+    source: "here",
+};
 
 const CREDENTIALS: &str = "check the connection string's policy and key, and this machine's clock; creating identities and \
      reading twins needs `iothubowner` or a policy with registry and service rights, with Entra ID the role `IoT Hub Data \

@@ -119,7 +119,9 @@ impl HubClient {
         permit.ended(match seen {
             Some(ErrorClass::Throttled) => CallEnd::Throttled,
             Some(ErrorClass::Foreign | ErrorClass::Transient) => CallEnd::Failed,
-            Some(ErrorClass::Auth | ErrorClass::Input | ErrorClass::Permanent) if answer.is_err() => CallEnd::Refused,
+            Some(ErrorClass::Auth | ErrorClass::Input | ErrorClass::Permanent) if answer.is_err() => {
+                CallEnd::Refused
+            }
             _ => CallEnd::Served,
         });
         match seen {
@@ -318,8 +320,7 @@ impl Hub for HubClient {
     ) -> Result<(), HubError> {
         let body = to_body(spec);
         self.repeat(Repeat::WithoutEffect, || async {
-            let request = Request::new("put module", Method::PUT, identity_path(identity))
-                .body(body.clone());
+            let request = Request::new("put module", Method::PUT, identity_path(identity)).body(body.clone());
             let request = match etag {
                 Some(etag) => request.if_match(etag.quoted()),
                 None => request,

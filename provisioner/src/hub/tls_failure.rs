@@ -79,10 +79,14 @@ impl TlsFailure {
                 "check this station's clock; if it is right, whoever runs the hub, or a proxy that opens TLS, needs a \
                  new certificate"
             }
-            Self::NoAgreement => "check what stands between this station and the hub; a hub speaks TLS 1.2 and 1.3",
+            Self::NoAgreement => {
+                "check what stands between this station and the hub; a hub speaks TLS 1.2 and 1.3"
+            }
             Self::NoTls => "check the port: a hub listens for HTTPS on 443",
             Self::OtherName => "check the hub's name; a name that only leads to it does not do",
-            Self::Revoked | Self::Unusable => "whoever runs the hub, or a proxy that opens TLS, needs another certificate",
+            Self::Revoked | Self::Unusable => {
+                "whoever runs the hub, or a proxy that opens TLS, needs another certificate"
+            }
             Self::UnknownIssuer => {
                 "where the hub's certificate has a root of your own, name it with `--ca-file FILE`; a proxy that opens \
                  TLS must be told to leave the hub alone"

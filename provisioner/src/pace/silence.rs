@@ -122,9 +122,16 @@ mod tests {
         let begun = Instant::now();
         let mut silence = Silence::default();
         let mut now = begun;
-        for (wait, is_said) in [(900, false), (900, false), (900, true), (900, false), (900, false), (900, true)] {
+        for (wait, is_said) in
+            [(900, false), (900, false), (900, true), (900, false), (900, false), (900, true)]
+        {
             let wait = Duration::from_millis(wait);
-            assert_eq!(silence.waits(Reason::HubFailed, wait, begun, now).is_some(), is_said, "{:?}", now - begun);
+            assert_eq!(
+                silence.waits(Reason::HubFailed, wait, begun, now).is_some(),
+                is_said,
+                "{:?}",
+                now - begun
+            );
             now += wait;
         }
     }
