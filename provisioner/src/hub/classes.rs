@@ -99,7 +99,9 @@ pub(super) fn line(seen: Seen<'_>) -> &'static Line {
 pub(super) fn class(error: &HubError) -> ErrorClass {
     match error {
         HubError::GivenUp(first) => class(first),
-        HubError::Down { .. } | HubError::NoAnswer | HubError::Stopped | HubError::Unclear => ErrorClass::Transient,
+        HubError::Down { .. } | HubError::NoAnswer | HubError::Stopped | HubError::Unclear => {
+            ErrorClass::Transient
+        }
         HubError::NoToken(error) if error.may_pass() => ErrorClass::Transient,
         HubError::NoToken(_) => ErrorClass::Auth,
         HubError::Contradiction
