@@ -46,7 +46,7 @@ struct State {
     /// `None` as long as nobody has counted the others.
     share: Option<f64>,
     patience: Duration,
-    max_throttled: Duration,
+    longest_try: Duration,
     silence: Silence,
     allowances: HashMap<OperationClass, Allowance>,
     breaker: Breaker,
@@ -108,7 +108,7 @@ impl Pace {
             tier: None,
             share: None,
             patience: PATIENCE,
-            max_throttled: MAX_THROTTLED,
+            longest_try: Duration::MAX,
             silence: Silence::default(),
             allowances: HashMap::new(),
             breaker: Breaker::new(Instant::now()),
@@ -147,12 +147,12 @@ impl Pace {
     /// Gives the hub up after so long, whether it is down or takes no more calls: for who waits for one answer.
     pub fn be_brief(&self, patience: Duration) {
         let mut state = self.state();
-        (state.patience, state.max_throttled) = (patience, patience);
+        (state.patience, state.longest_try) = (patience, patience);
     }
 
-    /// For how long a call that the hub throttles is tried again.
-    pub(crate) fn max_throttled(&self) -> Duration {
-        self.state().max_throttled
+    /// For how long one call is tried again at most.
+    pub(crate) fn longest_try(&self) -> Duration {
+        self.state().longest_try
     }
 
     /// Whether the hub has ever answered.

@@ -5,6 +5,7 @@
 mod browser;
 mod database;
 mod factory;
+mod hostile_hub;
 mod served_hub;
 mod station;
 mod token_service;
@@ -12,6 +13,7 @@ mod token_service;
 pub use browser::Browser;
 pub use database::{DATABASE_PASSWORD, Database};
 pub use factory::{Factory, signal, wait_until};
+pub use hostile_hub::{Call, HostileHub, JSON, Reply, Shown};
 pub use served_hub::{LoggedRequest, ServedHub};
 pub use station::{Ended, Station, devices_with_modules, from_env, repository};
 #[cfg(unix)]

@@ -152,13 +152,19 @@ impl ServedHub {
         self.call(reqwest::Method::PATCH, &format!("/twins/{path}"), Some(patch)).map(drop)
     }
 
-    fn call(&self, method: reqwest::Method, path: &str, body: Option<&str>) -> Result<String> {
+    /// A token of the owner.
+    pub fn token(&self) -> Result<String> {
         let access: ServiceConnectionString = self.connection_string.parse()?;
         let token = SasToken::sign(access.host.as_str(), Some(&access.policy), &access.key, FAR_FUTURE);
+        Ok(token.expose_text().to_string())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "it calls the hub of a test")]
+    fn call(&self, method: reqwest::Method, path: &str, body: Option<&str>) -> Result<String> {
         let ca = reqwest::Certificate::from_pem(&std::fs::read(self.ca_file())?)?;
         let client = reqwest::blocking::Client::builder().tls_certs_only([ca]).no_proxy().build()?;
-        let url = format!("https://{}{path}?api-version=2021-04-12", access.host);
-        let request = client.request(method, url).header("Authorization", token.expose_text().as_str());
+        let url = format!("https://{}{path}?api-version=2021-04-12", self.host()?);
+        let request = client.request(method, url).header("Authorization", self.token()?);
         let request = body.iter().fold(request, |request, body| {
             request.header("Content-Type", "application/json; charset=utf-8").body((*body).to_owned())
         });

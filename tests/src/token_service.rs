@@ -32,6 +32,8 @@ pub struct TokenService {
 pub enum Manner {
     /// It gives tokens, and says that they last for so many seconds.
     Gives(u32),
+    /// It leads to another place, as a hostile proxy would.
+    Redirects(&'static str),
     /// It refuses, as it does a secret that is over.
     Refuses,
 }
@@ -113,6 +115,13 @@ fn answer(mut stream: impl Read + Write, shared: &Shared) -> Result<()> {
     let manner = *shared.manner.lock().unwrap_or_else(PoisonError::into_inner);
     let is_known = request.contains(SIGN_IN_SECRET);
     shared.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+    if let Manner::Redirects(location) = manner {
+        write!(
+            stream,
+            "HTTP/1.1 307 Temporary Redirect\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )?;
+        return Ok(stream.flush()?);
+    }
     let (status, body) = match manner {
         Manner::Gives(seconds) if is_known => ("200 OK", granted(&shared.token, seconds)?),
         _ => ("401 Unauthorized", REFUSED.to_owned()),

@@ -121,6 +121,21 @@ fn who_can_not_sign_in_is_told_every_way_that_was_tried() -> Result<()> {
     Ok(())
 }
 
+/// What is sent to an authority is a secret: it goes nowhere else.
+#[test]
+fn a_redirect_of_the_authority_is_not_followed() -> Result<()> {
+    let station = Station::new()?;
+    let hub = hub(&station, &[])?;
+    let authority = TokenService::authority(&station, &hub)?;
+    authority.set_manner(Manner::Redirects("https://elsewhere.example:444/token"));
+    let show = provisioner(&station, &hub, &["device", "show", "--device-id", "pump-1"])?;
+    let refused = run(with_secret(show, &authority, SIGN_IN_SECRET))?.expect_code(3)?;
+    let said = "307, a redirect to elsewhere.example:444, which was not followed";
+    ensure!(refused.stderr.contains(said), "{}", refused.stderr);
+    ensure!(authority.requests().len() == 1, "{:?}", authority.requests());
+    Ok(())
+}
+
 /// Whoever is set up as an application does not become somebody else when its secret is over.
 #[test]
 fn a_wrong_secret_ends_the_search_and_is_not_shown() -> Result<()> {

