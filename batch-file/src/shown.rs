@@ -1,6 +1,7 @@
 //! What of a value may be shown, and which values are secrets that a batch may not hold.
 
 use hub_types::SymmetricKey;
+use hub_types::secret_text::{holds_private_key, holds_service_key};
 use memchr::memchr2;
 
 use crate::problem::Flaw;
@@ -37,29 +38,6 @@ pub(crate) fn secret_in(value: &str) -> Option<Flaw> {
              connection string by IOTHUB_CONNECTION_STRING",
         )
     })
-}
-
-fn holds_private_key(value: &str) -> bool {
-    value
-        .find("-----BEGIN ")
-        .is_some_and(|start| value.get(start..).is_some_and(|pem| pem.contains("PRIVATE KEY")))
-}
-
-fn holds_service_key(value: &str) -> bool {
-    let names_a_key = value.match_indices('=').any(|(at, _)| {
-        let before = value.as_bytes().get(..at).unwrap_or_default();
-        ["SharedAccessKey", "SharedAccessSignature"]
-            .iter()
-            .any(|name| ends_with_ignoring_case(before.trim_ascii_end(), name.as_bytes()))
-    });
-    names_a_key || value.contains("SharedAccessSignature sr=")
-}
-
-fn ends_with_ignoring_case(text: &[u8], end: &[u8]) -> bool {
-    text.len()
-        .checked_sub(end.len())
-        .and_then(|start| text.get(start..))
-        .is_some_and(|tail| tail.eq_ignore_ascii_case(end))
 }
 
 /// A padded base64 text of a key's length. Thumbprints have no padding, so they are not mistaken.

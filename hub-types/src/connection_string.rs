@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use zeroize::Zeroizing;
@@ -20,6 +21,18 @@ impl HubHost {
     /// The text, which is also the resource that tokens for the whole hub are signed for.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The host without its port.
+    pub fn name(&self) -> &str {
+        self.0.split_once(':').map_or(&self.0, |(name, _port)| name)
+    }
+
+    /// Whether the host is this machine itself, by name or by address: no hub of Azure is.
+    pub fn is_loopback(&self) -> bool {
+        let name = self.name();
+        let is_address = name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback());
+        is_address || name.eq_ignore_ascii_case("localhost")
     }
 }
 
@@ -210,6 +223,13 @@ mod tests {
         assert_eq!(parsed.host.as_str(), "localhost:8443");
         assert_eq!(*parsed.expose_text(), text);
         assert!(!format!("{parsed:?}").contains("AQEB"));
+    }
+
+    #[test]
+    fn a_host_is_this_machine_or_not() {
+        let is_loopback = |host: &str| host.parse::<HubHost>().unwrap().is_loopback();
+        assert!(["localhost", "LOCALHOST:8443", "127.0.0.1:1", "127.1.2.3"].into_iter().all(is_loopback));
+        assert!(!["h.example", "localhost.example", "10.0.0.1"].into_iter().any(is_loopback));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! | the twin's documents and rules | [`twin`] |
 //! | versions for optimistic concurrency, times on the wire | [`etag`], [`timestamp`] |
 //! | how callers are let in | [`sas`], [`connection_string`] |
+//! | texts that hold a secret and are never repeated | [`secret_text`] |
 //! | what the service refuses and how fast it answers | [`error_code`], [`limits`] |
 
 pub mod authentication;
@@ -23,6 +24,7 @@ pub mod id;
 pub mod identity;
 pub mod limits;
 pub mod sas;
+pub mod secret_text;
 pub mod symmetric_key;
 pub mod thumbprint;
 pub mod timestamp;

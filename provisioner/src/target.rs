@@ -1,7 +1,8 @@
 //! Which hub to work on, and how it is reached.
 //!
 //! In this order: `--local`, `--hub NAME` from `provisioner.toml`, `--host HOST` with Entra ID, the
-//! connection string of `IOTHUB_CONNECTION_STRING`, and with none of them the embedded local hub.
+//! connection string of `IOTHUB_CONNECTION_STRING`, and where nothing at all is configured the embedded local
+//! hub. An empty variable and a `provisioner.toml` that lists hubs are configuration: then a hub must be named.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,8 @@ use zeroize::Zeroizing;
 
 use crate::connect::{ConnectError, DeviceHub, DeviceHubAddress};
 use crate::hub::{Access, EntraAccess, EntraEnvironment, HubClient, HubClientOptions, SignIn};
-pub use config::ConfigError;
-use config::{ConfiguredAccess, ConfiguredHub};
+use config::{CONFIG_FILE, ConfigFile, ConfiguredAccess, ConfiguredHub};
+pub use config::{ConfigError, ConfigProblem};
 
 mod config;
 
@@ -32,8 +33,10 @@ pub struct TargetChoice {
     pub sign_in: SignIn,
     /// What the environment says about who signs in.
     pub entra: EntraEnvironment,
-    /// The value of `IOTHUB_CONNECTION_STRING`: a secret.
+    /// The value of `IOTHUB_CONNECTION_STRING`, which may be empty: a secret.
     pub connection_string: Option<Zeroizing<String>>,
+    /// The host that devices connect to, where it is not the one that services call.
+    pub device_host: Option<HubHost>,
     /// PEM files with roots to trust besides the system's.
     pub ca_files: Vec<PathBuf>,
     /// The size of the hub, where it is known.
@@ -61,6 +64,8 @@ pub enum Target {
     Remote {
         /// The right to call it.
         access: Access,
+        /// The host that devices connect to, where it is not the one that services call.
+        device_host: Option<HubHost>,
         /// PEM files with roots to trust besides the system's.
         ca_files: Vec<PathBuf>,
         /// The size of the hub, where it is known.
@@ -76,6 +81,8 @@ pub struct OpenHub {
     pub name: String,
     /// The hub itself, where it runs in this process.
     pub local: Option<LocalHub>,
+    /// The host that devices connect to, where it is not the one that services call.
+    pub device_host: Option<HubHost>,
     /// Whom to trust to be the hub.
     pub trust: HubClientOptions,
     /// The size of the hub, where it is known.
@@ -99,6 +106,37 @@ pub enum TargetError {
         place: String,
         /// Why.
         source: ConnectionStringError,
+    },
+    /// The variable with the connection string is empty, as where a secret of a CI job is not set.
+    #[error("IOTHUB_CONNECTION_STRING is set but empty")]
+    EmptyVariable,
+    /// The configuration file lists hubs, and none was chosen.
+    #[error("`{}` lists {hubs}, and none was named", path.display())]
+    NotNamed {
+        /// The file.
+        path: PathBuf,
+        /// Its hubs, as prose.
+        hubs: String,
+    },
+    /// A hub was named, and there is no configuration file.
+    #[error("hub `{name}` was asked for, but there is no `{}`", path.display())]
+    NoConfigFile {
+        /// The hub.
+        name: String,
+        /// Where the file was looked for.
+        path: PathBuf,
+    },
+    /// The file that should hold a connection string is empty.
+    #[error("`{}` is empty; it must hold the hub's connection string", path.display())]
+    EmptyFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file that should hold a connection string is a JSON document.
+    #[error("`{}` is a JSON document; it must hold the hub's connection string alone, as text", path.display())]
+    JsonFile {
+        /// The file.
+        path: PathBuf,
     },
     /// A file can't be read.
     #[error("can't read `{}`", path.display())]
@@ -125,29 +163,51 @@ impl Target {
             return Ok(Self::Embedded { data });
         }
         if let Some(name) = &choice.hub {
-            let hub = ConfiguredHub::read(name, folder)?;
+            let file = ConfigFile::read(folder)?.ok_or_else(|| TargetError::NoConfigFile {
+                name: name.clone(),
+                path: folder.join(CONFIG_FILE),
+            })?;
+            let hub = file.hub(name)?.clone();
             return Self::configured(hub, choice);
         }
         let access = match (choice.host, &choice.connection_string) {
             (Some(host), _) => Access::Entra(EntraAccess::new(host, choice.sign_in, choice.entra)),
-            (None, Some(text)) if !text.trim().is_empty() => parse_access(text, "IOTHUB_CONNECTION_STRING")?,
-            _ => return Ok(Self::Embedded { data: DEFAULT_LOCAL_DATA.into() }),
+            (None, Some(text)) if text.trim().is_empty() => return Err(TargetError::EmptyVariable),
+            (None, Some(text)) => parse_access(text, "IOTHUB_CONNECTION_STRING")?,
+            (None, None) => return Self::unconfigured(folder),
         };
-        Ok(Self::Remote { access, ca_files: choice.ca_files, size: choice.size })
+        let TargetChoice { device_host, ca_files, size, .. } = choice;
+        Ok(Self::Remote { access, device_host, ca_files, size })
+    }
+
+    /// The embedded hub, unless the configuration file lists hubs: whoever keeps one means one of those.
+    fn unconfigured(folder: &Path) -> Result<Self, TargetError> {
+        match ConfigFile::read(folder)? {
+            Some(file) if !file.names().is_empty() => {
+                Err(TargetError::NotNamed { path: file.path().to_owned(), hubs: file.names() })
+            }
+            _ => Ok(Self::Embedded { data: DEFAULT_LOCAL_DATA.into() }),
+        }
     }
 
     fn configured(hub: ConfiguredHub, choice: TargetChoice) -> Result<Self, TargetError> {
         let access = match hub.access {
-            ConfiguredAccess::ConnectionString(file) => {
-                let text = Zeroizing::new(String::from_utf8_lossy(&read(&file)?).into_owned());
-                parse_access(&text, &format!("`{}`", file.display()))?
-            }
+            ConfiguredAccess::ConnectionString(file) => read_access(&file)?,
             ConfiguredAccess::Entra(host, sign_in) => {
                 Access::Entra(EntraAccess::new(host, sign_in, choice.entra))
             }
         };
+        let device_host = choice.device_host.or(hub.device_host);
         let ca_files = choice.ca_files.into_iter().chain(hub.ca_file).collect();
-        Ok(Self::Remote { access, ca_files, size: choice.size.or(hub.size) })
+        Ok(Self::Remote { access, device_host, ca_files, size: choice.size.or(hub.size) })
+    }
+
+    /// Whether it is a hub for tests: the embedded one, or one that runs on this machine.
+    pub fn is_test_hub(&self) -> bool {
+        match self {
+            Self::Embedded { .. } => true,
+            Self::Remote { access, .. } => access.host().is_loopback(),
+        }
     }
 
     /// The size of the hub, where it is known.
@@ -186,14 +246,14 @@ impl Target {
         let name = self.name();
         match self {
             Self::Embedded { data } => open_embedded(data, name, embedded).await,
-            Self::Remote { access, ca_files, size } => {
+            Self::Remote { access, device_host, ca_files, size } => {
                 let extra_roots = ca_files.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
                 let trust = HubClientOptions { extra_roots, is_local: false };
                 let client = HubClient::new(access, &trust).map_err(TargetError::Client)?;
                 if let Some(HubSize { tier, units }) = size {
                     client.pace().set_tier(tier, units);
                 }
-                Ok(OpenHub { client: Arc::new(client), name, local: None, trust, size })
+                Ok(OpenHub { client: Arc::new(client), name, local: None, device_host, trust, size })
             }
         }
     }
@@ -205,16 +265,20 @@ impl std::fmt::Display for Target {
             Self::Embedded { data } => {
                 write!(f, "the embedded local hub, with its data in {}", data.display())
             }
+            Self::Remote { access, device_host: Some(devices), .. } => {
+                write!(f, "{access}, with devices at {devices}")
+            }
             Self::Remote { access, .. } => access.fmt(f),
         }
     }
 }
 
 impl OpenHub {
-    /// The hub as devices see it: at its usual port, or where the embedded one listens, or at another
-    /// host and port.
+    /// The hub as devices see it: at the usual port of its device host, or where the embedded one listens, or
+    /// at another host and port. The device host is the name that its certificate must have in any case.
     pub fn for_devices(&self, elsewhere: Option<(String, u16)>) -> Result<DeviceHub, ConnectError> {
-        let address = DeviceHubAddress::of(self.client.host());
+        let host = self.device_host.as_ref().map_or(self.client.host(), HubHost::as_str);
+        let address = DeviceHubAddress::of(host);
         let embedded = self.local.as_ref().and_then(LocalHub::mqtt_addr);
         let embedded = embedded.map(|address| (address.ip().to_string(), address.port()));
         let address = match elsewhere.or(embedded) {
@@ -244,13 +308,23 @@ async fn open_embedded(
     let extra_roots = vec![Zeroizing::new(hub.ca_pem().as_bytes().to_vec())];
     let trust = HubClientOptions { extra_roots, is_local: true };
     let client = HubClient::new(Access::SharedKey(access), &trust).map_err(TargetError::Client)?;
-    Ok(OpenHub { client: Arc::new(client), name, local: Some(hub), trust, size: None })
+    Ok(OpenHub { client: Arc::new(client), name, local: Some(hub), device_host: None, trust, size: None })
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TargetError> {
     std::fs::read(path)
         .map(Zeroizing::new)
         .map_err(|source| TargetError::File { path: path.to_owned(), source })
+}
+
+/// Reads the connection string that a file holds.
+fn read_access(path: &Path) -> Result<Access, TargetError> {
+    let text = Zeroizing::new(String::from_utf8_lossy(&read(path)?).into_owned());
+    match text.trim_start().chars().next() {
+        None => Err(TargetError::EmptyFile { path: path.to_owned() }),
+        Some('{' | '[') => Err(TargetError::JsonFile { path: path.to_owned() }),
+        Some(_) => parse_access(&text, &format!("`{}`", path.display())),
+    }
 }
 
 fn parse_access(text: &str, place: &str) -> Result<Access, TargetError> {
@@ -271,7 +345,7 @@ mod tests {
 
     fn folder_with_config(text: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("provisioner.toml"), text).unwrap();
+        std::fs::write(folder.path().join(CONFIG_FILE), text).unwrap();
         folder
     }
 
@@ -303,9 +377,58 @@ mod tests {
         assert_eq!(resolve(Some("line"), Some("e.example"), Some(ACCESS)), "line.example as `iothubowner`");
         assert_eq!(resolve(None, Some("e.example"), Some(ACCESS)), "e.example with Entra ID");
         assert_eq!(resolve(None, None, Some(ACCESS)), "h.example as `iothubowner`");
-        let embedded = "the embedded local hub, with its data in .local-hub";
-        assert_eq!(resolve(None, None, None), embedded);
-        assert_eq!(resolve(None, None, Some(" ")), embedded);
+    }
+
+    #[test]
+    fn the_embedded_hub_is_taken_only_where_nothing_is_configured() {
+        let resolve = |config: Option<&str>, environment: Option<&str>| {
+            let folder = folder_with_config(config.unwrap_or_default());
+            if config.is_none() {
+                std::fs::remove_file(folder.path().join(CONFIG_FILE)).unwrap();
+            }
+            let connection_string = environment.map(|text| Zeroizing::new(text.to_owned()));
+            let choice = TargetChoice { connection_string, ..TargetChoice::default() };
+            Target::resolve(choice, folder.path()).map(|target| (target.to_string(), target.is_test_hub()))
+        };
+        let embedded = ("the embedded local hub, with its data in .local-hub".to_owned(), true);
+        assert_eq!(resolve(None, None).unwrap(), embedded);
+        assert_eq!(resolve(Some(""), None).unwrap(), embedded);
+        for empty in ["", " ", "\n"] {
+            assert!(matches!(resolve(None, Some(empty)), Err(TargetError::EmptyVariable)), "{empty:?}");
+        }
+        let error = resolve(Some("[hubs.b]\nhost = 'h'\n[hubs.a]\nhost = 'h'\n"), None).unwrap_err();
+        assert!(error.to_string().ends_with("lists `a`, `b`, and none was named"), "{error}");
+        assert!(matches!(resolve(Some("[hub.a]\n"), None), Err(TargetError::Config(_))));
+        assert!(!resolve(Some("[hubs.a]\nhost = 'h'\n"), Some(ACCESS)).unwrap().1);
+        let local = ACCESS.replace("h.example", "localhost:8443");
+        assert!(resolve(None, Some(&local)).unwrap().1);
+    }
+
+    #[test]
+    fn a_file_that_holds_no_connection_string_says_what_it_holds() {
+        let folder = folder_with_config("[hubs.line]\nconnection_string_file = 'line.txt'\n");
+        let resolve = |content: &str| {
+            std::fs::write(folder.path().join("line.txt"), content).unwrap();
+            let choice = TargetChoice { hub: Some("line".into()), ..TargetChoice::default() };
+            Target::resolve(choice, folder.path()).unwrap_err()
+        };
+        assert!(matches!(resolve(" \n"), TargetError::EmptyFile { .. }));
+        assert!(matches!(resolve("{\"connectionString\": \"x\"}"), TargetError::JsonFile { .. }));
+        assert!(matches!(resolve("hello"), TargetError::ConnectionString { .. }));
+    }
+
+    #[test]
+    fn devices_connect_to_the_device_host() {
+        let config = "[hubs.line]\nconnection_string_file = 'line.txt'\ndevice_host = 'devices.example'\n";
+        let folder = folder_with_config(config);
+        std::fs::write(folder.path().join("line.txt"), ACCESS).unwrap();
+        let shown = |device_host: Option<&str>| {
+            let device_host = device_host.map(|host| host.parse().unwrap());
+            let choice = TargetChoice { hub: Some("line".into()), device_host, ..TargetChoice::default() };
+            Target::resolve(choice, folder.path()).unwrap().to_string()
+        };
+        assert_eq!(shown(None), "h.example as `iothubowner`, with devices at devices.example");
+        assert_eq!(shown(Some("d.example")), "h.example as `iothubowner`, with devices at d.example");
     }
 
     #[test]

@@ -433,7 +433,7 @@ impl IssuedArgs {
 #[command(next_help_heading = "Hub")]
 pub(super) struct TargetArgs {
     /// A hub of `provisioner.toml`. Without it, the connection string in the environment variable
-    /// IOTHUB_CONNECTION_STRING is used.
+    /// IOTHUB_CONNECTION_STRING is used; where nothing is configured at all, the embedded local hub.
     #[arg(long, value_name = "NAME", conflicts_with = "local")]
     hub: Option<String>,
     /// A hub that is called with Entra ID, for example line-3.azure-devices.net.
@@ -442,6 +442,10 @@ pub(super) struct TargetArgs {
     /// How to sign in to Entra ID.
     #[arg(long, value_enum, value_name = "WAY", default_value_t, requires = "host")]
     auth: SignIn,
+    /// The host that devices connect to, for a hub that has one of its own. A hub of `provisioner.toml` may
+    /// name it as `device_host`.
+    #[arg(long, value_name = "HOST", value_parser = parse_host, conflicts_with = "local")]
+    device_host: Option<HubHost>,
     /// The embedded local hub, with its data in DIR.
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = ".local-hub")]
     local: Option<PathBuf>,
@@ -472,7 +476,9 @@ impl TargetArgs {
             sign_in: self.auth,
             entra: EntraEnvironment::read(|name| std::env::var(name).ok()),
             // Not a clap argument: those could be given on the command line, for all to see.
-            connection_string: std::env::var("IOTHUB_CONNECTION_STRING").ok().map(Zeroizing::new),
+            connection_string: std::env::var_os("IOTHUB_CONNECTION_STRING")
+                .map(|text| Zeroizing::new(text.to_string_lossy().into_owned())),
+            device_host: self.device_host.clone(),
             ca_files: self.ca_file.clone(),
             size: self.tier.map(|tier| HubSize { tier, units: self.units }),
         }

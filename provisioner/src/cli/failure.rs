@@ -250,6 +250,23 @@ impl From<TargetError> for Failure {
                 );
                 Self::new(Exit::Refused, error).hint(hint)
             }
+            TargetError::EmptyVariable => Self::new(Exit::BadInput, error).hint(
+                "set it to the hub's connection string (is the secret of the CI job set?), name a hub of \
+                 `provisioner.toml` with `--hub NAME`, or take the embedded test hub with `--local`",
+            ),
+            TargetError::NotNamed { .. } => Self::new(Exit::BadInput, error)
+                .hint("name one with `--hub NAME`, or take the embedded test hub with `--local`"),
+            TargetError::NoConfigFile { .. } => Self::new(Exit::BadInput, error).hint(
+                "the file is looked for in the folder that you work in; docs/reaching-a-hub.md shows it",
+            ),
+            TargetError::JsonFile { .. } => Self::new(Exit::BadInput, error).hint(
+                "write the string alone into it: `az iot hub connection-string show --hub-name NAME \
+                 --query connectionString --output tsv`",
+            ),
+            TargetError::Config(problem) => {
+                let hint = problem.hint();
+                Self::new(Exit::BadInput, error).hint(hint)
+            }
             _ => Self::new(Exit::BadInput, error),
         }
     }

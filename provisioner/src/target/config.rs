@@ -1,26 +1,45 @@
-//! `provisioner.toml`: hubs that are called often have names there.
+//! `provisioner.toml`: names for hubs that are called often.
+//!
+//! ```toml
+//! [hubs.line-3]
+//! connection_string_file = "line-3.secret"
+//! device_host = "line-3.device.example"
+//! ```
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use hub_types::connection_string::HubHost;
 use hub_types::limits::Tier;
-use serde::{Deserialize, Deserializer};
+use hub_types::secret_text::holds_secret;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::HubSize;
 use crate::hub::SignIn;
 
-/// A hub of the file.
+/// The hubs of a configuration file by their names.
 #[derive(Debug, PartialEq)]
+pub(super) struct ConfigFile {
+    path: PathBuf,
+    hubs: BTreeMap<String, ConfiguredHub>,
+}
+
+/// A hub of the file. Its paths are relative to the working folder.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct ConfiguredHub {
     pub(super) access: ConfiguredAccess,
+    /// The host that devices connect to, where it is not the one that services call.
+    pub(super) device_host: Option<HubHost>,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) size: Option<HubSize>,
 }
 
 /// How the hub is called.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum ConfiguredAccess {
     /// With the connection string in this file.
     ConnectionString(PathBuf),
@@ -28,18 +47,11 @@ pub(super) enum ConfiguredAccess {
     Entra(HubHost, SignIn),
 }
 
-/// Why the configuration file does not name a hub.
+/// Why the configuration file does not name a hub. No message repeats a value of the file: it may be a
+/// secret that was put into the wrong place.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// It does not say how the hub is called.
-    #[error(
-        "hub `{name}` in `{CONFIG_FILE}` needs either `connection_string_file`, or `host` and `auth` for Entra ID"
-    )]
-    Access {
-        /// The hub.
-        name: String,
-    },
     /// It can't be read.
     #[error("can't read `{}`", path.display())]
     File {
@@ -48,92 +60,262 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
+    /// It is no text.
+    #[error("`{}` is not UTF-8 text", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
     /// It has no such hub.
-    #[error("`{CONFIG_FILE}` has no hub `{name}`; it has {known}")]
+    #[error("`{}` has no hub `{name}`; it has {known}", path.display())]
     NoSuchHub {
+        /// The file.
+        path: PathBuf,
         /// The name asked for.
         name: String,
         /// The names there are.
         known: String,
     },
-    /// It can't be understood.
-    #[error("`{}` can't be understood", path.display())]
-    Syntax {
+    /// Something in it is wrong.
+    #[error("`{}`, line {line}, column {column}: {problem}", path.display())]
+    Entry {
         /// The file.
         path: PathBuf,
-        /// Why.
-        source: toml::de::Error,
+        /// The line, from 1.
+        line: usize,
+        /// The column in characters, from 1.
+        column: usize,
+        /// What is wrong there.
+        problem: ConfigProblem,
     },
 }
 
-impl ConfiguredHub {
-    /// Looks a hub up in the file of this folder. Paths in it are relative to the folder.
-    pub(super) fn read(name: &str, folder: &Path) -> Result<Self, ConfigError> {
-        let path = folder.join(CONFIG_FILE);
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(source) => return Err(ConfigError::File { path, source }),
-        };
-        let file: ConfigFile = toml::from_str(&String::from_utf8_lossy(&text))
-            .map_err(|source| ConfigError::Syntax { path, source })?;
-        match file.hubs.get(name) {
-            Some(hub) => hub.resolve(name, folder),
-            None => {
-                let known: Vec<_> = file.hubs.keys().map(|name| format!("`{name}`")).collect();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                Err(ConfigError::NoSuchHub { name: name.to_owned(), known })
+/// A mistake in the configuration file.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigProblem {
+    /// It is not TOML.
+    #[error("this is not TOML: {0}")]
+    Syntax(String),
+    /// A key, a connection string or a token stands in the file itself.
+    #[error("this line holds a secret, which is not repeated here")]
+    Secret,
+    /// A key that means nothing.
+    #[error("unknown key `{key}`; known here are {known}")]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// The keys that are known, as prose.
+        known: String,
+    },
+    /// A value of the wrong type, or one that is not legal.
+    #[error("`{key}` must be {must}")]
+    Value {
+        /// Its key.
+        key: &'static str,
+        /// What it must be.
+        must: &'static str,
+    },
+    /// It does not say how the hub is called.
+    #[error(
+        "hub `{hub}` needs either `connection_string_file`, or `host` (or `service_host`) and `auth` for Entra ID"
+    )]
+    Access {
+        /// The hub.
+        hub: String,
+    },
+}
+
+impl ConfigError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NoSuchHub { .. } => "name one of these with `--hub NAME`, or add the hub to the file",
+            Self::Entry { problem: ConfigProblem::Secret, .. } => {
+                "put the connection string into a file of its own with mode 0600 and name that file with \
+                 `connection_string_file`; renew the key if others could read this file"
             }
+            Self::Entry { .. } | Self::NotText { .. } => {
+                "correct the file; docs/reaching-a-hub.md shows its keys"
+            }
+            Self::File { .. } => "check the file and its rights",
         }
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ConfigFile {
-    #[serde(default)]
-    hubs: BTreeMap<String, HubEntry>,
-}
-
-/// A hub as people write it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HubEntry {
-    connection_string_file: Option<PathBuf>,
-    #[serde(default, deserialize_with = "host")]
-    host: Option<HubHost>,
-    auth: Option<SignIn>,
-    /// A PEM file with a root to trust.
-    ca_file: Option<PathBuf>,
-    /// The tier, which bounds the rate of calls.
-    #[serde(default, deserialize_with = "tier")]
-    tier: Option<Tier>,
-    /// The units of that tier; 1 where none are named.
-    units: Option<NonZeroU32>,
-}
-
-impl HubEntry {
-    fn resolve(&self, name: &str, folder: &Path) -> Result<ConfiguredHub, ConfigError> {
-        let access = match (&self.connection_string_file, &self.host, self.auth) {
-            (Some(file), None, None) => ConfiguredAccess::ConnectionString(folder.join(file)),
-            (None, Some(host), sign_in) => ConfiguredAccess::Entra(host.clone(), sign_in.unwrap_or_default()),
-            _ => return Err(ConfigError::Access { name: name.to_owned() }),
+impl ConfigFile {
+    /// Reads the file of a folder. Every hub in it is checked, whichever is asked for. `None` where there is no
+    /// such file.
+    pub(super) fn read(folder: &Path) -> Result<Option<Self>, ConfigError> {
+        let path = folder.join(CONFIG_FILE);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(ConfigError::File { path, source }),
         };
-        let units = self.units.unwrap_or(NonZeroU32::MIN);
-        let size = self.tier.map(|tier| HubSize { tier, units });
-        Ok(ConfiguredHub { access, ca_file: self.ca_file.as_ref().map(|file| folder.join(file)), size })
+        let Ok(text) = String::from_utf8(bytes) else { return Err(ConfigError::NotText { path }) };
+        let hubs = read_hubs(&text, folder).map_err(|flaw| flaw.at(&path, &text))?;
+        Ok(Some(Self { path, hubs }))
+    }
+
+    /// Finds a hub.
+    pub(super) fn hub(&self, name: &str) -> Result<&ConfiguredHub, ConfigError> {
+        self.hubs.get(name).ok_or_else(|| {
+            let known = self.names();
+            let known = if known.is_empty() { "none".to_owned() } else { known };
+            ConfigError::NoSuchHub { path: self.path.clone(), name: name.to_owned(), known }
+        })
+    }
+
+    /// The names of its hubs, as prose; empty where it lists none.
+    pub(super) fn names(&self) -> String {
+        quoted(self.hubs.keys().map(String::as_str))
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 }
 
-fn tier<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Tier>, D::Error> {
-    String::deserialize(text)?.parse().map(Some).map_err(serde::de::Error::custom)
+/// A mistake, and the bytes of the file that it concerns.
+struct Flaw {
+    problem: ConfigProblem,
+    bytes: Range<usize>,
 }
 
-fn host<'de, D: Deserializer<'de>>(text: D) -> Result<Option<HubHost>, D::Error> {
-    let host = String::deserialize(text)?.parse().map(Some);
-    host.map_err(|_| serde::de::Error::custom("must be a host name, such as `line-3.azure-devices.net`"))
+impl Flaw {
+    fn new(problem: ConfigProblem, bytes: Range<usize>) -> Self {
+        Self { problem, bytes }
+    }
+
+    fn at(self, path: &Path, text: &str) -> ConfigError {
+        let before = text.get(..self.bytes.start).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+        ConfigError::Entry { path: path.to_owned(), line, column, problem: self.problem }
+    }
 }
 
-const CONFIG_FILE: &str = "provisioner.toml";
+fn read_hubs(text: &str, folder: &Path) -> Result<BTreeMap<String, ConfiguredHub>, Flaw> {
+    refuse_secrets(text)?;
+    let document = DeTable::parse(text).map_err(|error| {
+        Flaw::new(ConfigProblem::Syntax(error.message().to_owned()), error.span().unwrap_or(0..0))
+    })?;
+    let mut hubs = BTreeMap::new();
+    for (key, value) in document.get_ref() {
+        match key.get_ref().as_ref() {
+            "hubs" => {
+                for (name, entry) in table("hubs", value)? {
+                    let hub = Entry { name: name.get_ref(), table: table("hubs", entry)?, span: name.span() };
+                    hubs.insert(name.get_ref().to_string(), hub.resolve(folder)?);
+                }
+            }
+            _ => return Err(unknown(key, &["hubs"])),
+        }
+    }
+    Ok(hubs)
+}
+
+/// Refuses a file that holds a secret before anything in it can get into a message.
+fn refuse_secrets(text: &str) -> Result<(), Flaw> {
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        if holds_secret(line) {
+            return Err(Flaw::new(ConfigProblem::Secret, start..start + line.len()));
+        }
+        start += line.len();
+    }
+    Ok(())
+}
+
+/// A hub as people write it.
+struct Entry<'a> {
+    name: &'a str,
+    table: &'a DeTable<'a>,
+    span: Range<usize>,
+}
+
+impl Entry<'_> {
+    fn resolve(&self, folder: &Path) -> Result<ConfiguredHub, Flaw> {
+        for (key, _) in self.table {
+            if !KEYS.contains(&key.get_ref().as_ref()) {
+                return Err(unknown(key, &KEYS));
+            }
+        }
+        let path = |text: &str| (!text.is_empty()).then(|| folder.join(text));
+        let host = |text: &str| text.parse::<HubHost>().ok();
+        let connection_string_file = self.text("connection_string_file", "the path of a file", path)?;
+        let auth = self.text("auth", AUTH, |text| SignIn::from_str(text, false).ok())?;
+        let hosts = [self.text("host", HOST, host)?, self.text("service_host", HOST, host)?];
+        let access = match (connection_string_file, hosts, auth) {
+            (Some(file), [None, None], None) => ConfiguredAccess::ConnectionString(file),
+            (None, [Some(host), None] | [None, Some(host)], sign_in) => {
+                ConfiguredAccess::Entra(host, sign_in.unwrap_or_default())
+            }
+            _ => {
+                let problem = ConfigProblem::Access { hub: self.name.to_owned() };
+                return Err(Flaw::new(problem, self.span.clone()));
+            }
+        };
+        let tier =
+            self.text("tier", "a tier: F1, B1, B2, B3, S1, S2 or S3", |text| text.parse::<Tier>().ok())?;
+        let units = self.units()?;
+        if tier.is_none() && units.is_some() {
+            let problem =
+                ConfigProblem::Value { key: "units", must: "the units of a `tier`, which is missing" };
+            return Err(Flaw::new(problem, self.span.clone()));
+        }
+        Ok(ConfiguredHub {
+            access,
+            device_host: self.text("device_host", HOST, host)?,
+            ca_file: self.text("ca_file", "the path of a PEM file", path)?,
+            size: tier.map(|tier| HubSize { tier, units: units.unwrap_or(NonZeroU32::MIN) }),
+        })
+    }
+
+    fn text<T>(
+        &self,
+        key: &'static str,
+        must: &'static str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Flaw> {
+        let Some(value) = self.table.get(key) else { return Ok(None) };
+        let read = value.get_ref().as_str().and_then(read);
+        read.map(Some).ok_or_else(|| Flaw::new(ConfigProblem::Value { key, must }, value.span()))
+    }
+
+    fn units(&self) -> Result<Option<NonZeroU32>, Flaw> {
+        let Some(value) = self.table.get("units") else { return Ok(None) };
+        let units = match value.get_ref() {
+            DeValue::Integer(number) => u32::from_str_radix(number.as_str(), number.radix()).ok(),
+            _ => None,
+        };
+        let problem = ConfigProblem::Value { key: "units", must: "a whole number from 1" };
+        units.and_then(NonZeroU32::new).map(Some).ok_or_else(|| Flaw::new(problem, value.span()))
+    }
+}
+
+fn table<'a>(key: &'static str, value: &'a Spanned<DeValue<'a>>) -> Result<&'a DeTable<'a>, Flaw> {
+    let problem = ConfigProblem::Value { key, must: "a table for each hub, such as `[hubs.line-3]`" };
+    value.get_ref().as_table().ok_or_else(|| Flaw::new(problem, value.span()))
+}
+
+fn unknown(key: &Spanned<std::borrow::Cow<'_, str>>, known: &[&str]) -> Flaw {
+    let known = quoted(known.iter().copied());
+    Flaw::new(ConfigProblem::UnknownKey { key: key.get_ref().to_string(), known }, key.span())
+}
+
+fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The name of the configuration file.
+pub(super) const CONFIG_FILE: &str = "provisioner.toml";
+const KEYS: [&str; 8] =
+    ["connection_string_file", "host", "service_host", "device_host", "auth", "ca_file", "tier", "units"];
+const HOST: &str = "a host name, such as `line-3.azure-devices.net`";
+const AUTH: &str = "one of `entra`, `az`, `environment` and `managed-identity`";
 
 #[cfg(test)]
 mod tests {
@@ -142,7 +324,8 @@ mod tests {
     fn read(text: &str) -> Result<ConfiguredHub, String> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(CONFIG_FILE), text).unwrap();
-        ConfiguredHub::read("line", folder.path()).map_err(|error| crate::causes::with_causes(&error))
+        let file = ConfigFile::read(folder.path()).map_err(|error| error.to_string())?.unwrap();
+        file.hub("line").cloned().map_err(|error| error.to_string())
     }
 
     #[test]
@@ -155,24 +338,75 @@ mod tests {
     #[test]
     fn entra_id_stands_in_the_file() {
         for (auth, sign_in) in [("", SignIn::Entra), ("auth = 'managed-identity'", SignIn::ManagedIdentity)] {
-            let hub = read(&format!("[hubs.line]\nhost = 'line.example'\n{auth}\n")).unwrap();
-            assert_eq!(hub.access, ConfiguredAccess::Entra("line.example".parse().unwrap(), sign_in));
+            for host in ["host", "service_host"] {
+                let hub = read(&format!("[hubs.line]\n{host} = 'line.example'\n{auth}\n")).unwrap();
+                assert_eq!(hub.access, ConfiguredAccess::Entra("line.example".parse().unwrap(), sign_in));
+            }
         }
     }
 
     #[test]
-    fn mistakes_are_named() {
+    fn a_hub_may_have_a_host_for_devices() {
+        let hub = read("[hubs.line]\nconnection_string_file = 'x'\ndevice_host = 'd.example'\n").unwrap();
+        assert_eq!(hub.device_host, Some("d.example".parse().unwrap()));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_line_and_column() {
         let cases = [
             ("[hubs.lime]\nhost = 'h.example'\n", "has no hub `line`; it has `lime`"),
             ("", "it has none"),
-            ("[hubs.line]\n", "either `connection_string_file`, or `host`"),
+            (
+                "[hubs.line]\n",
+                "line 1, column 7: hub `line` needs either `connection_string_file`, or `host`",
+            ),
             ("[hubs.line]\nconnection_string_file = 'x'\nauth = 'az'\n", "either `connection_string_file`"),
-            ("[hubs.line]\nhost = 'h/x'\n", "such as `line-3.azure-devices.net`"),
+            ("[hubs.line]\nhost = 'h'\nservice_host = 'h'\n", "either `connection_string_file`"),
+            ("[hubs.line]\nhost = 'h/x'\n", "line 2, column 8: `host` must be a host name, such as"),
             ("[hubs.line]\nhost = 'h'\nauth = 'magic'\n", "managed-identity"),
+            (
+                "[hubs.line]\nhost = 'h'\nunits = 0\ntier = 'S1'\n",
+                "line 3, column 9: `units` must be a whole number",
+            ),
+            ("[hubs.line]\nhost = 'h'\nunits = 2\n", "`units` must be the units of a `tier`"),
+            ("[hubs.line]\nhost = 'h'\ntier = 'S9'\n", "`tier` must be a tier: F1"),
+            (
+                "[hubs.line]\nconection_string_file = 'x'\n",
+                "line 2, column 1: unknown key `conection_string_file`; known here are `connection_string_file`",
+            ),
+            ("[hub.line]\nhost = 'h'\n", "line 1, column 2: unknown key `hub`; known here are `hubs`"),
+            ("hubs = 3\n", "`hubs` must be a table for each hub"),
+            (
+                "[hubs.line]\nhost = 'a'\n\n[hubs.line]\nhost = 'b'\n",
+                "line 4, column 7: this is not TOML: duplicate key",
+            ),
+            ("[hubs.line]\nhost = h\n", "line 2, column 8: this is not TOML: "),
         ];
         for (text, wanted) in cases {
             let error = read(text).unwrap_err();
             assert!(error.contains(wanted), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn no_message_repeats_a_value() {
+        let values = [
+            "connection_string = 'HostName=h;SharedAccessKeyName=o;SharedAccessKey=hunter2'",
+            "HostName=h;SharedAccessKeyName=o;SharedAccessKey=hunter2",
+            "units = 'hunter2'",
+            "auth = 'hunter2'",
+            "tier = 'hunter2'",
+            "host = '/hunter2'",
+            "ca_file = 7hunter2",
+        ];
+        for value in values {
+            let error = read(&format!("[hubs.line]\nhost = 'h.example'\n{value}\n")).unwrap_err();
+            assert!(!error.contains("hunter2") && error.contains("line 3"), "{value}: {error}");
+        }
+    }
+
+    #[test]
+    fn without_the_file_there_are_no_hubs() {
+        assert_eq!(ConfigFile::read(tempfile::tempdir().unwrap().path()).unwrap(), None);
     }
 }
