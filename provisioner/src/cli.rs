@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use hub_types::secret_text::holds_secret;
 
-use args::{Cli, Verb};
+use args::{Cli, Format, Verb};
 use failure::{Exit, Failure};
 use printer::Printer;
+use stop::Stop;
 
 use crate::sign;
 
@@ -16,6 +18,7 @@ mod apply;
 mod args;
 mod audit;
 mod check;
+mod context;
 mod device;
 mod doctor;
 mod dry_run;
@@ -36,6 +39,7 @@ mod report;
 mod resume;
 mod row_list;
 mod runs;
+mod stop;
 mod twin;
 mod verify;
 mod work;
@@ -43,14 +47,20 @@ mod work;
 /// Runs the program and answers its exit code.
 pub fn run() -> ExitCode {
     cert_tool::keep_memory_private();
+    if let Some(refused) = refuse_secret_arguments() {
+        return refused;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
     logging::begin(cli.verbose);
     sign::listen(Printer::sign);
-    let printer = Printer::new(cli.format);
+    let printer = Printer::new(cli.format, Stop::listen());
     let exit = std::panic::catch_unwind(|| dispatch(&cli, &printer)).unwrap_or(Ok(Exit::Bug));
+    if exit.is_ok() {
+        printer.end(cli.verb.prints_documents());
+    }
     let exit = exit.unwrap_or_else(|failure| {
         printer.failure(&failure);
         failure.exit
@@ -85,6 +95,19 @@ fn dispatch(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|error| Failure::new(Exit::Interrupted, error))?.block_on(work)
+}
+
+/// Refuses a key or a connection string among the arguments before any message can repeat it.
+fn refuse_secret_arguments() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().enumerate().skip(1);
+    let (number, _) = arguments.find(|(_, argument)| holds_secret(&argument.to_string_lossy()))?;
+    let text = format!(
+        "argument {number} holds a secret, which is not repeated here: everybody on this machine can read arguments"
+    );
+    let hint = "hand a connection string over in IOTHUB_CONNECTION_STRING, or in a file of mode 0600 that \
+                `provisioner.toml` names; renew the key if others work on this machine";
+    Printer::new(Format::Text, Stop::default()).failure(&Failure::new(Exit::BadInput, text).hint(hint));
+    Some(ExitCode::from(Exit::BadInput as u8))
 }
 
 /// Help and version are data and a success; everything else is bad usage.

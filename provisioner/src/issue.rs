@@ -33,10 +33,13 @@ pub enum IssueError {
     /// The ledger fails.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// Somebody wants it to stop. What was issued until then is kept.
+    #[error("stopped while certificates were issued")]
+    Stopped,
 }
 
 /// Issues the certificates that a run needs and that are not in `store` yet, and puts all their
-/// thumbprints into the ledger.
+/// thumbprints into the ledger. `is_stopped` is asked before each portion.
 pub fn issue_missing(
     ledger: &mut Ledger,
     run: RunId,
@@ -44,9 +47,13 @@ pub fn issue_missing(
     options: &IssueOptions,
     store: &mut IssuedStore,
     progress: &dyn Fn(usize),
+    is_stopped: &dyn Fn() -> bool,
 ) -> Result<IssueTotals, IssueError> {
     let mut totals = IssueTotals::default();
     each_page(ledger, run, |ledger, rows| {
+        if is_stopped() {
+            return Err(IssueError::Stopped);
+        }
         let requests: Vec<IssueRequest> = rows.iter().map(request).collect();
         let mut found = Vec::with_capacity(rows.len());
         let (mut refused, mut owned) = (Vec::new(), Vec::new());
@@ -168,4 +175,4 @@ pub(crate) fn key_source(auth: &DesiredAuth) -> KeySource {
 }
 
 /// Rows that are held in memory at once.
-const PAGE: usize = 10_000;
+const PAGE: usize = 2_000;

@@ -274,6 +274,11 @@ impl std::fmt::Display for Target {
 }
 
 impl OpenHub {
+    /// Whether it is a hub for tests: the embedded one, or one that runs on this machine.
+    pub fn is_test_hub(&self) -> bool {
+        self.local.is_some() || self.client.access().host().is_loopback()
+    }
+
     /// The hub as devices see it: at the usual port of its device host, or where the embedded one listens, or
     /// at another host and port. The device host is the name that its certificate must have in any case.
     pub fn for_devices(&self, elsewhere: Option<(String, u16)>) -> Result<DeviceHub, ConnectError> {

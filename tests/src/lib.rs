@@ -8,6 +8,7 @@ mod factory;
 mod hostile_hub;
 mod served_hub;
 mod station;
+mod terminal;
 mod token_service;
 
 pub use browser::Browser;
@@ -17,5 +18,7 @@ pub use hostile_hub::{Call, HostileHub, JSON, Reply, Shown};
 pub use served_hub::{LoggedRequest, ServedHub};
 pub use station::{Ended, Station, devices_with_modules, from_env, repository};
 #[cfg(unix)]
+pub use terminal::Terminal;
+pub use terminal::Terminal;
 pub use token_service::az;
 pub use token_service::{Manner, SIGN_IN_SECRET, TokenService};

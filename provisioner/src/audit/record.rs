@@ -16,12 +16,14 @@ pub(super) struct RunRecord<'a> {
     format: &'static str,
     #[serde(flatten)]
     run: &'a Run,
+    /// Whether its hub is one for tests.
+    test_hub: bool,
     stints: &'a [Stint],
 }
 
 impl<'a> RunRecord<'a> {
     pub(super) fn new(run: &'a Run, stints: &'a [Stint]) -> Self {
-        Self { record: "run", format: FORMAT, run, stints }
+        Self { record: "run", format: FORMAT, run, test_hub: run.is_on_test_hub(), stints }
     }
 }
 

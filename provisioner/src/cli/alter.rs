@@ -7,6 +7,7 @@ use batch_file::ReadOptions;
 use cert_tool::IssuedList;
 
 use super::args::{AlterArgs, BatchArgs, RetireArgs, RotateArgs, TargetArgs, UndoArgs};
+use super::context::ResultContext;
 use super::dry_run;
 use super::failure::{Exit, Failure};
 use super::loading::{LoadRules, counted, load_for_plan, load_temporary, open_owners};
@@ -84,7 +85,7 @@ struct AlterBatch<'a> {
 impl AlterBatch<'_> {
     async fn begin(self, location: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
         let target = Target::resolve(self.target.choice(), ".".as_ref())?;
-        printer.note(format_args!("hub: {target}"));
+        printer.hub(&target);
         match self.how.dry_run {
             true => self.preview(target, location, printer).await,
             false => self.carry_out(target, location, printer).await,
@@ -117,14 +118,9 @@ impl AlterBatch<'_> {
         let run = loader.commit(&loaded.sha256, loaded.bad_rows)?;
         note_issued(&self.options(), &mut ledger, run)?;
         let rows = ledger.rows(run, RowFilter::All);
-        dry_run::show(
-            target,
-            self.alteration,
-            rows,
-            (loaded.devices + loaded.modules, loaded.bad_rows),
-            printer,
-        )
-        .await
+        let context = ResultContext::of_target(&target).ledger(location).input(&self.batch.file);
+        let counts = (loaded.devices + loaded.modules, loaded.bad_rows);
+        dry_run::show(target, self.alteration, rows, counts, context, printer).await
     }
 
     async fn carry_out(
@@ -204,14 +200,15 @@ pub(super) async fn undo(
     };
     let undone = ledger.run(Some(args.run))?;
     let target = target_of(&undone, target)?;
-    printer.note(format_args!("hub: {target}"));
+    printer.hub(&target);
     let totals = ledger.totals(undone.id)?;
     describe_undone(&undone, &totals, printer)?;
     if args.how.dry_run {
         let rows = ledger.rows(undone.id, RowFilter::Settled);
         let rows = rows.filter_map(|row| row.map(LedgerRow::to_undo).transpose());
         let undo = Alteration::Undo { run: undone.id };
-        return dry_run::show(target, undo, rows, (totals.created, 0), printer).await;
+        let context = ResultContext::of_run(&undone, location);
+        return dry_run::show(target, undo, rows, (totals.created, 0), context, printer).await;
     }
     let hub = target.open().await?;
     hub.client.pace().set_patience(args.how.work.patience());

@@ -16,7 +16,7 @@ pub(super) async fn run(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let target = Target::resolve(args.job.target.choice(), ".".as_ref())?;
-    printer.note(format_args!("hub: {target}"));
+    printer.hub(&target);
     let order = Order::to_apply(args, &target)?;
     let certificates =
         Certificates::open(order.options.issue.clone(), &args.unlock.secrets(), &target, printer)?;

@@ -171,6 +171,13 @@ pub(super) enum Verb {
     Twin(TwinVerb),
 }
 
+impl Verb {
+    /// Whether what it prints as text is made of documents, for programs to read.
+    pub(super) fn prints_documents(&self) -> bool {
+        matches!(self, Self::Export(_) | Self::Device(_) | Self::Module(_) | Self::Twin(_))
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
     /// Only devices and modules for whose twins this condition of IoT Hub's query language holds.

@@ -4,6 +4,7 @@ use batch_file::Problem;
 use serde::Serialize;
 
 use super::args::{CheckArgs, Format};
+use super::context::ResultContext;
 use super::failure::{Exit, Failure};
 use super::loading::{counted, load_temporary};
 use super::printer::Printer;
@@ -13,6 +14,8 @@ use crate::ledger::{Credential, CredentialKind, Ledger, LedgerError, Loader, Tak
 
 #[derive(Serialize)]
 struct Sums<'a> {
+    #[serde(flatten)]
+    context: ResultContext,
     file: &'a str,
     sha256: &'a str,
     rows: u64,
@@ -107,6 +110,7 @@ impl Problems<'_> {
             Format::Csv => {}
             Format::Json => {
                 let sums = Sums {
+                    context: ResultContext::default().input(file.as_ref()),
                     file,
                     sha256: &loaded.sha256,
                     rows: loaded.rows(),

@@ -1,5 +1,6 @@
 //! `--dry-run`: what would a `retire`, a `rotate` or an `undo` do?
 
+use super::context::{InContext, ResultContext};
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
 use super::progress::Progress;
@@ -17,6 +18,7 @@ pub(super) async fn show(
     alteration: Alteration,
     rows: impl Iterator<Item = Result<LedgerRow, LedgerError>>,
     (count, rejected): (u64, u64),
+    context: ResultContext,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let needs_proof = alteration.needs_proof();
@@ -37,7 +39,7 @@ pub(super) async fn show(
     progress.finish();
     hub.close().await;
     let forecast = Forecast { rejected, ..looked? };
-    list.end(&forecast, |printer| print_text(&forecast, printer));
+    list.end(&InContext { context, result: &forecast }, |printer| print_text(&forecast, printer));
     if needs_proof {
         printer.note("a dry run does not try whether units are let in with their new certificates");
     }

@@ -202,6 +202,7 @@ impl From<IssueError> for Failure {
         match error {
             IssueError::Certificates(error) => error.into(),
             IssueError::Ledger(error) => error.into(),
+            IssueError::Stopped => Self::new(Exit::Interrupted, error),
         }
     }
 }

@@ -208,7 +208,7 @@ impl Compared {
         printer: &Printer,
     ) -> Result<Self, Failure> {
         let target = Target::resolve(job.target.choice(), ".".as_ref())?;
-        printer.note(format_args!("hub: {target}"));
+        printer.hub(&target);
         let mut owners = open_owners(owners)?;
         let Temporary { mut ledger, run, loaded, wanted_sha256, issued, .. } =
             Temporary::load(job, rules, owners.as_mut(), printer)?;

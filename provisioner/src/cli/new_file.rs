@@ -1,8 +1,10 @@
 //! A file that a verb writes: under its name there is nothing, or the old one, until it is whole.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::failure::{Exit, Failure};
 
@@ -10,7 +12,39 @@ use super::failure::{Exit, Failure};
 pub(super) struct NewFile {
     path: PathBuf,
     out: BufWriter<tempfile::NamedTempFile>,
+    unfinished: Unfinished,
 }
+
+/// The entry of a file among those that a program which ends at once must remove.
+struct Unfinished(PathBuf);
+
+impl Unfinished {
+    fn new(path: &Path) -> Self {
+        unfinished().insert(path.to_owned());
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        unfinished().remove(&self.0);
+    }
+}
+
+/// Removes the files that are being written. For a program that ends at once, whose values are not dropped.
+pub(super) fn remove_unfinished() {
+    for path in unfinished().iter() {
+        // Nobody is left who could do more about it.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The files of this process that are being written: its signal handler reaches nothing else.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// What becomes of a file that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +63,13 @@ impl NewFile {
             return Err(Failure::new(Exit::BadInput, text).hint("choose another name"));
         }
         let file = builder().tempfile_in(folder(path)).map_err(|error| unwritable(path, error))?;
-        Ok(Self { path: path.to_owned(), out: BufWriter::new(file) })
+        let unfinished = Unfinished::new(file.path());
+        Ok(Self { path: path.to_owned(), out: BufWriter::new(file), unfinished })
     }
 
     /// Brings the file to the disk and gives it its name.
     pub(super) fn finish(self, existing: Existing) -> Result<(), Failure> {
-        let Self { path, out } = self;
+        let Self { path, out, unfinished } = self;
         let keep = || {
             let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
             file.as_file().sync_all()?;
@@ -45,7 +80,9 @@ impl NewFile {
             .map_err(|error| error.error)?;
             sync_folder(folder(&path))
         };
-        keep().map_err(|error| unwritable(&path, error))
+        let kept = keep().map_err(|error| unwritable(&path, error));
+        drop(unfinished);
+        kept
     }
 }
 

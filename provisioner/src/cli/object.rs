@@ -19,7 +19,7 @@ use crate::target::{OpenHub, Target};
 /// Opens the hub, and says which it is.
 pub(super) async fn open(target: &TargetArgs, printer: &Printer) -> Result<OpenHub, Failure> {
     let target = Target::resolve(target.choice(), ".".as_ref())?;
-    printer.note(format_args!("hub: {target}"));
+    printer.hub(&target);
     let hub = target.open().await?;
     hub.client.pace().be_brief(PATIENCE);
     Ok(hub)

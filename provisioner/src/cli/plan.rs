@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::args::PlanArgs;
+use super::context::{InContext, ResultContext};
 use super::failure::{Exit, Failure};
 use super::loading::{Compared, LoadRules, READERS, counted, run_options};
 use super::printer::Printer;
@@ -25,6 +26,7 @@ pub(super) async fn run(
         Some(path) => Some(PlanWriter::create(path, &header(args, &compared)?)?),
         None => None,
     };
+    let context = ResultContext::of_hub(&compared.hub).ledger(ledger).input(&args.job.batch.file);
     let Compared { hub, ledger, run, loaded, .. } = compared;
     let (size, intent) = (args.job.target.size(), args.rules.intent());
     let progress = Progress::new("comparing", loaded.rows());
@@ -47,16 +49,21 @@ pub(super) async fn run(
         rows.print(&planned);
         Ok::<_, Failure>(())
     };
-    let surveyed = survey.each(&mut planner, tell).await;
+    let careful = printer.stop.carefully();
+    let surveyed = printer.stop.token().run_until_cancelled(survey.each(&mut planner, tell)).await;
     progress.finish();
     hub.close().await;
-    surveyed?;
+    drop(careful);
+    surveyed.unwrap_or_else(|| {
+        let text = "stopped; a plan changes nothing on the hub";
+        Err(Failure::new(Exit::Interrupted, text).hint("run the same command again"))
+    })?;
     let plan = planner.finish();
     if let (Some(writer), Some(path)) = (writer, &args.output) {
         writer.finish(&plan)?;
         printer.note(format_args!("plan: {0} (`provisioner apply {0}`)", path.display()));
     }
-    rows.end(&plan, |printer| print_text(&plan, printer));
+    rows.end(&InContext { context, result: &plan }, |printer| print_text(&plan, printer));
     Ok(if plan.all_well() { Exit::Done } else { Exit::SomeFailed })
 }
 

@@ -2,24 +2,55 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 
 use super::args::Format;
 use super::failure::{Exit, Failure};
 use super::object::List;
+use super::stop::Stop;
 use crate::causes::with_causes;
 use crate::hub::lasting;
 use crate::pace::Reason;
 use crate::sign::{Service, Sign};
+use crate::target::Target;
 
 pub(super) struct Printer {
     pub(super) format: Format,
+    /// The requests to stop of whoever reads what is printed.
+    pub(super) stop: Stop,
+    /// The hub that a command worked on, where it is one for tests.
+    test_hub: OnceLock<String>,
 }
 
 impl Printer {
-    pub(super) fn new(format: Format) -> Self {
-        Self { format }
+    pub(super) fn new(format: Format, stop: Stop) -> Self {
+        Self { format, stop, test_hub: OnceLock::new() }
+    }
+
+    /// Says which hub the command works on.
+    pub(super) fn hub(&self, target: &Target) {
+        self.note(format_args!("hub: {target}"));
+        self.remember_hub(&target.name(), target.is_test_hub());
+    }
+
+    /// Remembers the hub that a command tells of, to name one for tests in the last line.
+    pub(super) fn remember_hub(&self, name: &str, is_test_hub: bool) {
+        if is_test_hub {
+            self.test_hub.get_or_init(|| name.to_owned());
+        }
+    }
+
+    /// Ends what is printed: a hub for tests is named in the last line, so that nobody takes it for a real one.
+    /// `documents` says that the text is data for programs, which nothing may follow.
+    pub(super) fn end(&self, documents: bool) {
+        let Some(name) = self.test_hub.get() else { return };
+        let line = format!("TEST HUB: {name}");
+        match self.format {
+            Format::Text if !documents => self.data(line),
+            Format::Text | Format::Json | Format::Csv => self.note(line),
+        }
     }
 
     /// Data. A reader that has gone away, as `head` does, is no error.

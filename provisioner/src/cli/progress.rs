@@ -61,6 +61,13 @@ impl Progress {
     }
 }
 
+impl Drop for Progress {
+    /// Work that is given up leaves no bar behind.
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
 impl Lines {
     fn add(&mut self, count: u64) {
         self.done += count;

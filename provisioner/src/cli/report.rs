@@ -16,8 +16,10 @@ use crate::report::{Cause, Causes, PageError, write_page};
 use crate::standing::{Difference, Etags};
 
 pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
-    let mut ledger = Ledger::open_to_read(ledger)?;
+    let location = ledger;
+    let mut ledger = Ledger::open_to_read(location)?;
     let run = ledger.run(args.run)?;
+    printer.remember_hub(&run.hub, run.is_on_test_hub());
     if let Some(out) = &args.failed_rows {
         failed_rows::write_to(out, &mut ledger, &run, printer)?;
     }
@@ -30,11 +32,12 @@ pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer)
     let totals = ledger.totals(run.id)?;
     let is_verified = run.verification.as_ref().is_none_or(|seen| seen.all_well());
     let causes = causes(&mut ledger, run.id)?;
-    let report = RunReport { totals, run, causes };
+    let report = RunReport::new(run, totals, causes, location);
     match printer.format {
         Format::Json => print_json(&report, &mut ledger, printer)?,
         Format::Csv => print_rows_csv(&mut ledger, report.run.id, printer)?,
         Format::Text => {
+            print_unread(&report.run, printer);
             print_remarkable(&mut ledger, report.run.id, printer)?;
             print_run(&report, printer);
         }
@@ -49,6 +52,16 @@ fn causes(ledger: &mut Ledger, run: RunId) -> Result<Vec<Cause>, LedgerError> {
         causes.add(&row?);
     }
     Ok(causes.sorted())
+}
+
+/// Says first of all that nobody has read back what a run did, where that is so.
+pub(super) fn print_unread(run: &Run, printer: &Printer) {
+    if run.is_unread() {
+        printer.data(format_args!(
+            "run {0}: not read back: `provisioner resume {0}` compares the hub with what the run did",
+            run.id
+        ));
+    }
 }
 
 /// Prints the rows that need a look: what failed, what is in conflict, which twins were kept.

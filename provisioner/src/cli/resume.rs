@@ -61,7 +61,7 @@ impl Opened {
         let mut ledger = Ledger::open(location)?;
         let run = ledger.run(args.run)?;
         let target = target_of(&run, Target::resolve(args.target.choice(), ".".as_ref())?)?;
-        printer.note(format_args!("hub: {target}"));
+        printer.hub(&target);
         printer.note(format_args!("run {}: {}, begun {}", run.id, run.input, run.started));
         let (batch, keys) = batch_of(&run, args.batch.as_deref(), &mut ledger, printer)?;
         Ok(Self { ledger, run, target, batch, keys })

@@ -19,15 +19,26 @@ use crate::report::Cause;
 pub(super) struct RunReport {
     #[serde(flatten)]
     pub(super) run: Run,
+    /// Whether its hub is one for tests.
+    test_hub: bool,
+    /// The ledger that tells of it.
+    ledger: String,
     pub(super) totals: Totals,
     /// Why rows are not as asked, where somebody has looked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) causes: Vec<Cause>,
 }
 
+impl RunReport {
+    pub(super) fn new(run: Run, totals: Totals, causes: Vec<Cause>, ledger: &LedgerLocation) -> Self {
+        Self { test_hub: run.is_on_test_hub(), ledger: ledger.to_string(), run, totals, causes }
+    }
+}
+
 pub(super) fn list(ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
-    let mut ledger = Ledger::open_to_read(ledger)?;
-    let listed = ledger.runs()?.into_iter().map(|run| Listed::of(run, &mut ledger));
+    let location = ledger;
+    let mut ledger = Ledger::open_to_read(location)?;
+    let listed = ledger.runs()?.into_iter().map(|run| Listed::of(run, &mut ledger, location));
     let listed = listed.collect::<Result<Vec<_>, LedgerError>>()?;
     match printer.format {
         Format::Json => printer.json(&listed),
@@ -61,13 +72,13 @@ struct UnknownRun {
 }
 
 impl Listed {
-    fn of(run: ListedRun, ledger: &mut Ledger) -> Result<Self, LedgerError> {
+    fn of(run: ListedRun, ledger: &mut Ledger, location: &LedgerLocation) -> Result<Self, LedgerError> {
         let run = match run {
             ListedRun::Known(run) => *run,
             ListedRun::Unknown(value) => return Ok(Self::Unknown(UnknownRun::of(&value))),
         };
         match ledger.totals(run.id) {
-            Ok(totals) => Ok(Self::Known(Box::new(RunReport { run, totals, causes: Vec::new() }))),
+            Ok(totals) => Ok(Self::Known(Box::new(RunReport::new(run, totals, Vec::new(), location)))),
             Err(LedgerError::NotUnderstood { mut value, .. }) => {
                 value.written_by = Some(run.tool_version);
                 Ok(Self::Unknown(UnknownRun::of(&value)))
@@ -115,9 +126,12 @@ pub(super) fn status(
     ledger: &LedgerLocation,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
-    let mut ledger = Ledger::open_to_read(ledger)?;
+    let location = ledger;
+    let mut ledger = Ledger::open_to_read(location)?;
     let run = ledger.run(run)?;
-    let report = RunReport { totals: ledger.totals(run.id)?, run, causes: Vec::new() };
+    printer.remember_hub(&run.hub, run.is_on_test_hub());
+    let totals = ledger.totals(run.id)?;
+    let report = RunReport::new(run, totals, Vec::new(), location);
     match printer.format {
         Format::Json => printer.json(&report),
         Format::Csv => print_runs_csv(std::iter::once(&report), printer),
@@ -127,10 +141,13 @@ pub(super) fn status(
 }
 
 pub(super) fn print_run(report: &RunReport, printer: &Printer) {
-    let RunReport { run, totals, causes } = report;
+    let RunReport { run, totals, causes, test_hub, .. } = report;
     let finished = run.finished.as_ref().map(|time| format!(" to {time}")).unwrap_or_default();
     let what = run.options.alteration.as_ref().map(|what| format!("{what}, ")).unwrap_or_default();
-    printer.data(format_args!("run {}: {what}{} on {}: {}", run.id, run.input, run.hub, run.state));
+    let hub = if *test_hub { "TEST HUB " } else { "" };
+    let unread = if run.is_unread() { ", not read back" } else { "" };
+    printer
+        .data(format_args!("run {}: {what}{} on {hub}{}: {}{unread}", run.id, run.input, run.hub, run.state));
     printer.data(format_args!("  {}{finished}{}", run.started, by(&run.by)));
     printer.data(format_args!("  {totals}"));
     if let Some(seen) = &run.verification {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{ConnectArgs, Format, VerifyArgs};
+use super::context::{InContext, ResultContext};
 use super::failure::{Exit, Failure};
 use super::loading::{LoadRules, READERS, Temporary};
 use super::printer::Printer;
 use super::progress::Progress;
-use super::work::stop_on_ctrl_c;
 use crate::connect::{CredentialSource, default_concurrency};
 use crate::ledger::{RowFilter, RunId, SharedLedger};
 use crate::target::{OpenHub, Target};
@@ -21,7 +21,7 @@ use crate::verify::{
 
 pub(super) async fn run(args: &VerifyArgs, printer: &Printer) -> Result<Exit, Failure> {
     let target = Target::resolve(args.job.target.choice(), ".".as_ref())?;
-    printer.note(format_args!("hub: {target}"));
+    printer.hub(&target);
     let mut batch =
         Temporary::load(&args.job, LoadRules { note_files: true, ..LoadRules::default() }, None, printer)?;
     let exchanged = match &batch.issued {
@@ -33,15 +33,15 @@ pub(super) async fn run(args: &VerifyArgs, printer: &Printer) -> Result<Exit, Fa
         Some(_) => target.open_for_devices(batch.device_cas()).await?,
         None => target.open().await?,
     };
-    let stop = stop_on_ctrl_c();
-    let verifying = Verifying::of(args, &hub, batch, stop.clone());
-    let verified = stop.run_until_cancelled(verifying.run(exchanged)).await;
+    let verifying = Verifying::of(args, &hub, batch, printer.stop.token());
+    let verified = verifying.run(exchanged).await;
+    let context = ResultContext::of_hub(&hub).input(&args.job.batch.file);
     hub.close().await;
-    let verified = verified.unwrap_or_else(|| {
-        let text = "stopped; verifying changes nothing";
-        Err(Failure::new(Exit::Interrupted, text).hint("run the same command again"))
-    })?;
-    print(&verified, printer);
+    let verified = verified?;
+    match printer.format {
+        Format::Json => printer.json(&InContext { context, result: &verified }),
+        Format::Csv | Format::Text => print(&verified, printer),
+    }
     Ok(if verified.all_well() { Exit::Done } else { Exit::SomeFailed })
 }
 

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use cert_tool::{CaOptions, CertificateAuthority, IssueOptions, IssuedStore, SecretSource, Sink};
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::args::{Format, WorkArgs};
+use super::context::{InContext, ResultContext};
 use super::failure::{Exit, Failure};
 use super::loading::READERS;
 use super::printer::Printer;
@@ -22,7 +22,7 @@ use crate::clock::{now, now_text};
 use crate::creator_tag;
 use crate::crew::Crew;
 use crate::desired::GivenKeys;
-use crate::issue::issue_missing;
+use crate::issue::{IssueError, issue_missing};
 use crate::ledger::{
     Ledger, LedgerLocation, RowFilter, Run, RunId, RunOptions, RunState, SharedLedger, Totals,
 };
@@ -69,10 +69,15 @@ impl Certificates {
         let rows = ledger.count(run, RowFilter::ToBeIssued)?;
         let progress = Progress::new("issuing", rows);
         let count = |rows| progress.add(rows);
-        let totals = issue_missing(ledger, run, &self.ca, &self.options, &mut self.store, &count);
+        let stop = printer.stop.token();
+        let is_stopped = || stop.is_cancelled();
+        let totals =
+            issue_missing(ledger, run, &self.ca, &self.options, &mut self.store, &count, &is_stopped);
         progress.finish();
         let totals = match totals {
             Ok(totals) => totals,
+            // The run ends as one that was stopped before its first row.
+            Err(IssueError::Stopped) => return Ok(()),
             Err(error) => {
                 ledger.end_run(run, RunState::Interrupted, &now_text())?;
                 return Err(error.into());
@@ -128,6 +133,9 @@ impl Job<'_> {
             self.printer.note(format_args!("warning: the ledger {location}: {weakness}"));
         }
         ledger.begin_stint(run, &self.args.operator(), &now_text())?;
+        let stop = &self.printer.stop;
+        stop.advise(format!("`provisioner resume {run}` does the rest"));
+        let careful = stop.carefully();
         let issued = match self.certificates.take() {
             Some(certificates) => certificates.issue(&mut ledger, run, self.printer),
             None => Ok(()),
@@ -142,6 +150,7 @@ impl Job<'_> {
             Err(failure) => Err(failure),
         };
         self.hub.close().await;
+        drop(careful);
         let outcome = outcome?;
         let mut ledger = ledger.lock();
         let run = ledger.run(Some(run))?;
@@ -186,7 +195,7 @@ impl Job<'_> {
             if alteration.is_some() { "done" } else { "provisioned" }
         ));
         let verified = match state {
-            RunState::Finished if self.verify => Some(self.verify(ledger, run, &totals, alteration).await?),
+            RunState::Finished if self.verify => self.read_back(ledger, run, &totals, alteration).await?,
             _ => None,
         };
         if let Some(verified) = &verified {
@@ -203,7 +212,7 @@ impl Job<'_> {
         progress: &Arc<Progress>,
         logbook: &Arc<Logbook>,
     ) -> Crew {
-        let stop = stop_on_ctrl_c();
+        let stop = self.printer.stop.token();
         let pace = self.hub.client.pace();
         pace.stop_with(stop.clone());
         pace.set_patience(self.args.patience());
@@ -238,6 +247,23 @@ impl Job<'_> {
     async fn alter(&self, alteration: &Alteration, crew: Crew) -> Result<RunState, Failure> {
         let (hub, alteration, proof) = (self.hub.client.clone(), alteration.clone(), self.proof.clone());
         Ok(Alter { hub, alteration, proof, crew }.run().await?)
+    }
+
+    /// Verifies the run; `None` where somebody stopped it before the end.
+    async fn read_back(
+        &self,
+        ledger: &SharedLedger,
+        run: RunId,
+        totals: &Totals,
+        alteration: Option<Alteration>,
+    ) -> Result<Option<Verified>, Failure> {
+        let stop = self.printer.stop.token();
+        self.printer.stop.advise(format!("`provisioner resume {run}` reads the rest back"));
+        let verified = stop.run_until_cancelled(self.verify(ledger, run, totals, alteration)).await;
+        match verified {
+            Some(Err(_)) | None if stop.is_cancelled() => Ok(None),
+            verified => verified.transpose(),
+        }
     }
 
     async fn verify(
@@ -277,9 +303,12 @@ fn print(
     let Outcome { state, totals, verified, .. } = outcome;
     let id = run.id;
     match printer.format {
-        Format::Json => printer.json(outcome),
+        Format::Json => {
+            printer.json(&InContext { context: ResultContext::of_run(run, location), result: outcome });
+        }
         Format::Csv => report::print_rows_csv(ledger, id, printer)?,
         Format::Text => {
+            report::print_unread(run, printer);
             report::print_remarkable(ledger, id, printer)?;
             if let Some(verified) = verified {
                 verify_cli::print(verified, printer);
@@ -296,6 +325,10 @@ fn print(
     }
     let all_verified = verified.as_ref().is_none_or(Verified::all_well);
     Ok(match state {
+        RunState::Finished if verified.is_none() && printer.stop.token().is_cancelled() => {
+            printer.note(format_args!("stopped; `provisioner resume {id}` reads the rest back"));
+            Exit::Interrupted
+        }
         RunState::Finished if totals.all_well() && all_verified => Exit::Done,
         RunState::Finished => Exit::SomeFailed,
         RunState::Interrupted | RunState::Running => {
@@ -311,20 +344,4 @@ fn intentions(run: RunId, options: RunOptions) -> Intentions {
         created_by: options.created_by_tag.map(|name| (name, creator_tag::value(run))),
         as_planned: options.plan.is_some(),
     }
-}
-
-/// A token that the first Ctrl-C cancels; the second ends the program at once, which loses nothing
-/// either.
-pub(super) fn stop_on_ctrl_c() -> CancellationToken {
-    let stop = CancellationToken::new();
-    let cancelled = stop.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            cancelled.cancel();
-        }
-        if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(i32::from(Exit::Interrupted as u8));
-        }
-    });
-    stop
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use hub_types::connection_string::HubHost;
 use serde::{Deserialize, Serialize};
 
 use super::{Effect, NotUnderstood, Operator, RowState, UnknownValue};
@@ -105,6 +106,19 @@ pub enum ListedRun {
     Known(Box<Run>),
     /// A run of which something is not understood.
     Unknown(NotUnderstood),
+}
+
+impl Run {
+    /// Whether its hub is one for tests: an embedded one, which ledgers know by its folder, or one on the machine
+    /// that the run was carried out from.
+    pub fn is_on_test_hub(&self) -> bool {
+        self.hub.parse::<HubHost>().map_or(true, |host| host.is_loopback())
+    }
+
+    /// Whether it came to its end and nobody has read back what is on the hub.
+    pub fn is_unread(&self) -> bool {
+        self.state == RunState::Finished && self.verification.is_none()
+    }
 }
 
 /// What reading a run's identities back from the hub came to.

@@ -63,6 +63,7 @@ struct Page<'a> {
     title: String,
     verdict: Verdict,
     run: &'a Run,
+    test_hub: bool,
     state: &'static str,
     subject: Vec<String>,
     parts: Vec<Part>,
@@ -121,6 +122,7 @@ impl<'a> Page<'a> {
             title: format!("Run {}: {}", run.id, run.input),
             verdict: Verdict::of(run, totals, survey),
             run,
+            test_hub: run.is_on_test_hub(),
             state: state(run.state),
             subject: subject(totals, survey),
             parts: parts(totals),
@@ -169,6 +171,10 @@ impl Verdict {
             rejected => {
                 Some(format!("{} rows of the batch are bad and were left out.", text::thousands(rejected)))
             }
+        };
+        let first = match run.is_unread() {
+            true => first.trim_end_matches('.').to_owned() + ", not read back.",
+            false => first,
         };
         let tone = match (run.state, not_well + totals.rejected) {
             _ if totals.rows == 0 => "open",
@@ -253,7 +259,7 @@ fn facts(run: &Run, stints: &[(Stint, Vec<Moment>)]) -> Vec<(&'static str, Strin
     let stations = each_once(&run.by.station, stints().map(|stint| stint.by.station.as_str()));
     let versions = each_once(&run.tool_version, stints().map(|stint| stint.tool_version.as_str()));
     let facts = [
-        ("Hub", run.hub.clone()),
+        ("Hub", if run.is_on_test_hub() { format!("TEST HUB: {}", run.hub) } else { run.hub.clone() }),
         ("Batch", run.input.clone()),
         ("SHA-256 of the batch", run.input_sha256.clone()),
         ("Operator", operators),

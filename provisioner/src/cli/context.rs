@@ -1,0 +1,63 @@
+//! The hub, ledger and input that a result is about.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::ledger::{LedgerLocation, Run};
+use crate::target::{OpenHub, Target};
+
+/// The hub, ledger and input of a result. Every result as JSON has these members; one that played no part is
+/// null.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct ResultContext {
+    /// The host of the hub, or the folder of a local one.
+    hub: Option<String>,
+    /// Whether it is a hub for tests: an embedded one, or one on this machine.
+    test_hub: bool,
+    /// The ledger: its file, or its database without the password.
+    ledger: Option<String>,
+    /// The batch file, as it was named.
+    input: Option<String>,
+}
+
+impl ResultContext {
+    /// Of what a run did.
+    pub(super) fn of_run(run: &Run, ledger: &LedgerLocation) -> Self {
+        Self {
+            hub: Some(run.hub.clone()),
+            test_hub: run.is_on_test_hub(),
+            ledger: Some(ledger.to_string()),
+            input: Some(run.input.clone()),
+        }
+    }
+
+    /// Of what a look at a hub showed.
+    pub(super) fn of_hub(hub: &OpenHub) -> Self {
+        Self { hub: Some(hub.name.clone()), test_hub: hub.is_test_hub(), ..Self::default() }
+    }
+
+    /// Of what a look at a hub that is yet to be opened will show.
+    pub(super) fn of_target(target: &Target) -> Self {
+        Self { hub: Some(target.name()), test_hub: target.is_test_hub(), ..Self::default() }
+    }
+
+    /// With this ledger.
+    pub(super) fn ledger(self, ledger: &LedgerLocation) -> Self {
+        Self { ledger: Some(ledger.to_string()), ..self }
+    }
+
+    /// With this batch file.
+    pub(super) fn input(self, input: &Path) -> Self {
+        Self { input: Some(input.display().to_string()), ..self }
+    }
+}
+
+/// A result together with what it is about.
+#[derive(Serialize)]
+pub(super) struct InContext<'a, T> {
+    #[serde(flatten)]
+    pub(super) context: ResultContext,
+    #[serde(flatten)]
+    pub(super) result: &'a T,
+}

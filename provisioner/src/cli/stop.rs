@@ -1,0 +1,95 @@
+//! Requests to stop: Ctrl-C, or a signal that ends a process.
+//!
+//! The first request ends the program at once, unless something is under way that has to be finished
+//! ([`Stop::carefully`]): then nothing new is begun, and the next request ends it at once. Each is answered
+//! on stderr, and the exit code is 4 in every case.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use super::failure::Exit;
+use super::new_file;
+
+/// The requests to stop of whoever watches this program.
+#[derive(Clone, Default)]
+pub(super) struct Stop {
+    token: CancellationToken,
+    phase: Arc<Mutex<Phase>>,
+}
+
+/// What a request to stop meets.
+struct Phase {
+    /// How the work can be continued.
+    advice: String,
+    /// Whether work is under way that has to be finished.
+    is_careful: bool,
+}
+
+impl Default for Phase {
+    fn default() -> Self {
+        Self { advice: "run the same command again".to_owned(), is_careful: false }
+    }
+}
+
+/// A time in which work under way is finished before the program ends.
+pub(super) struct Careful<'a>(&'a Stop);
+
+impl Stop {
+    /// Listens from now on.
+    pub(super) fn listen() -> Self {
+        let stop = Self::default();
+        let requested = stop.clone();
+        // Where there can be no handler the process just ends, which every file and ledger survives.
+        let _ = ctrlc::set_handler(move || requested.request());
+        stop
+    }
+
+    /// A token that is cancelled by the first request.
+    pub(super) fn token(&self) -> CancellationToken {
+        self.token.clone()
+    }
+
+    /// Says how the work can be continued once it is stopped.
+    pub(super) fn advise(&self, advice: String) {
+        self.phase().advice = advice;
+    }
+
+    /// Begins a time in which work under way is finished before the program ends. Whoever begins it watches
+    /// the token.
+    pub(super) fn carefully(&self) -> Careful<'_> {
+        self.phase().is_careful = true;
+        Careful(self)
+    }
+
+    fn request(&self) {
+        let is_first = !self.token.is_cancelled();
+        self.token.cancel();
+        let phase = self.phase();
+        if is_first && phase.is_careful {
+            return say("stopping: what is under way is finished first; press Ctrl-C again to end at once");
+        }
+        say(&format!("stopped; {}", phase.advice));
+        new_file::remove_unfinished();
+        std::process::exit(i32::from(Exit::Interrupted as u8));
+    }
+
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Careful<'_> {
+    fn drop(&mut self) {
+        self.0.phase().is_careful = false;
+    }
+}
+
+/// Answers a request. A terminal shows `^C` and perhaps a bar in the current line.
+fn say(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let line_end = if stderr.is_terminal() { "\n" } else { "" };
+    // That nobody reads it must not keep the program from ending.
+    let _ = writeln!(stderr, "{line_end}{text}");
+}

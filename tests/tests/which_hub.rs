@@ -1,0 +1,158 @@
+//! Which hub a command works on is beyond doubt, and so is that a test hub is one.
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use tests::{Ended, ServedHub, Station};
+
+const BATCH: &str = "device_id,auth\nd1,x509_ca\nd2,x509_ca\n";
+
+fn station() -> Result<Station> {
+    let station = Station::new()?;
+    station.write("batch.csv", BATCH)?;
+    Ok(station)
+}
+
+/// Nothing was begun: neither a hub nor a CA nor a ledger is there.
+fn ensure_untouched(station: &Station) -> Result<()> {
+    for name in [".local-hub", "pki", "provisioner.ledger"] {
+        ensure!(!station.path(name).exists(), "{name} was made");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_empty_connection_string_is_refused_by_every_verb_that_calls_a_hub() -> Result<()> {
+    let station = station()?;
+    let verbs: [&[&str]; 9] = [
+        &["apply", "batch.csv", "--issue", "pki"],
+        &["plan", "batch.csv"],
+        &["verify", "batch.csv"],
+        &["retire", "batch.csv"],
+        &["rotate", "batch.csv"],
+        &["export"],
+        &["doctor"],
+        &["device", "show", "--device-id", "d1"],
+        &["twin", "show", "--device-id", "d1"],
+    ];
+    for args in verbs {
+        let mut command = station.command("provisioner")?;
+        let ended =
+            Ended::of(command.args(args).env("IOTHUB_CONNECTION_STRING", "").output()?)?.expect_code(2)?;
+        ensure!(
+            ended.stderr.contains("IOTHUB_CONNECTION_STRING is set but empty"),
+            "{args:?}: {}",
+            ended.stderr
+        );
+        ensure!(ended.stderr.contains("`--local`"), "{args:?}: {}", ended.stderr);
+        ensure_untouched(&station)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_file_that_lists_hubs_asks_for_a_name() -> Result<()> {
+    let station = station()?;
+    station.write("provisioner.toml", "[hubs.line-3]\nconnection_string_file = 'line-3.secret'\n")?;
+    let ended = station.run("provisioner", ["apply", "batch.csv", "--issue", "pki"])?.expect_code(2)?;
+    ensure!(ended.stderr.contains("lists `line-3`, and none was named"), "{}", ended.stderr);
+    ensure!(ended.stderr.contains("name one with `--hub NAME`"), "{}", ended.stderr);
+    ensure_untouched(&station)?;
+    station.run("provisioner", ["apply", "batch.csv", "--local"])?.expect_code(0)?;
+    Ok(())
+}
+
+#[test]
+fn each_result_as_json_names_hub_ledger_and_input() -> Result<()> {
+    let station = station()?;
+    let json = |args: &[&str]| -> Result<Value> {
+        let ended = station.run("provisioner", [args, &["--format", "json"]].concat())?;
+        Ok(serde_json::from_str(&ended.stdout)?)
+    };
+    let folder = station.path(".local-hub").display().to_string();
+    let results = [
+        json(&["apply", "batch.csv"])?,
+        json(&["plan", "batch.csv"])?,
+        json(&["verify", "batch.csv"])?,
+        json(&["report"])?,
+        json(&["status"])?,
+        json(&["undo", "1", "--dry-run"])?,
+        json(&["retire", "batch.csv", "--dry-run"])?,
+        json(&["resume"])?,
+    ];
+    for result in &results {
+        ensure!(result["test_hub"] == true && result["hub"] == folder.as_str(), "{result}");
+        ensure!(result["input"] == "batch.csv", "{result}");
+        ensure!(result.get("ledger").is_some(), "{result}");
+    }
+    ensure!(results[0]["ledger"] == "provisioner.ledger", "{}", results[0]);
+    let check = json(&["check", "batch.csv"])?;
+    ensure!(check["hub"].is_null() && check["test_hub"] == false && check["input"] == "batch.csv", "{check}");
+    let runs = json(&["runs"])?;
+    ensure!(runs[0]["test_hub"] == true, "{runs}");
+    Ok(())
+}
+
+#[test]
+fn text_ends_with_the_test_hub_and_audit_pack_and_page_name_it() -> Result<()> {
+    let station = station()?;
+    let last = |args: &[&str]| -> Result<String> {
+        let ended = station.run("provisioner", args)?;
+        Ok(ended.stdout.lines().last().unwrap_or_default().to_owned())
+    };
+    let wanted = format!("TEST HUB: {}", station.path(".local-hub").display());
+    let verbs: [&[&str]; 6] = [
+        &["apply", "batch.csv"],
+        &["plan", "batch.csv"],
+        &["verify", "batch.csv"],
+        &["report"],
+        &["status"],
+        &["undo", "1", "--dry-run"],
+    ];
+    for args in verbs {
+        ensure!(last(args)? == wanted, "{args:?}: {}", last(args)?);
+    }
+    // The hub's own documents are data; the word is for people.
+    let shown = station.run("provisioner", ["twin", "show", "--device-id", "d1"])?.expect_code(0)?;
+    ensure!(
+        !shown.stdout.contains("TEST HUB") && shown.stderr.ends_with(&format!("{wanted}\n")),
+        "{}",
+        shown.stderr
+    );
+    let pack = station.run("provisioner", ["audit"])?.expect_code(0)?.stdout;
+    ensure!(pack.lines().next().is_some_and(|run| run.contains("\"test_hub\":true")), "{pack}");
+    Ok(())
+}
+
+#[test]
+fn a_hub_on_this_machine_is_a_test_hub_too() -> Result<()> {
+    let station = station()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    let ended = station.provision(&hub, ["apply", "batch.csv"])?.expect_code(0)?;
+    ensure!(ended.stdout.lines().last() == Some(&format!("TEST HUB: {}", hub.host()?)), "{}", ended.stdout);
+    Ok(())
+}
+
+#[test]
+fn a_secret_among_the_arguments_is_refused_and_not_repeated() -> Result<()> {
+    let station = station()?;
+    let secret = "HostName=h.example;SharedAccessKeyName=o;SharedAccessKey=aHVudGVyMg==";
+    for option in ["--hub", "--host", "--local", "--ledger", "--issue"] {
+        let ended = station.run("provisioner", ["apply", "batch.csv", option, secret])?.expect_code(2)?;
+        ensure!(ended.stderr.contains("argument 4 holds a secret"), "{}", ended.stderr);
+        ensure!(!format!("{}{}", ended.stdout, ended.stderr).contains("aHVudGVyMg"), "{}", ended.stderr);
+    }
+    ensure_untouched(&station)
+}
+
+#[test]
+fn a_secret_in_the_configuration_is_refused_and_not_repeated() -> Result<()> {
+    let station = station()?;
+    let secret = "HostName=h.example;SharedAccessKeyName=o;SharedAccessKey=aHVudGVyMg==";
+    for key in ["connection_string", "connection_string_file", "host"] {
+        station.write("provisioner.toml", &format!("[hubs.line]\n{key} = '{secret}'\n"))?;
+        let ended = station.run("provisioner", ["doctor", "--hub", "line"])?.expect_code(2)?;
+        ensure!(ended.stderr.contains("line 2, column 1: this line holds a secret"), "{}", ended.stderr);
+        ensure!(!ended.stderr.contains("aHVudGVyMg"), "{}", ended.stderr);
+    }
+    Ok(())
+}
