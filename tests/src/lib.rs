@@ -16,9 +16,8 @@ pub use database::{DATABASE_PASSWORD, Database};
 pub use factory::{Factory, signal, wait_until};
 pub use hostile_hub::{Call, HostileHub, JSON, Reply, Shown};
 pub use served_hub::{LoggedRequest, ServedHub};
-pub use station::{Ended, Station, devices_with_modules, from_env, repository};
+pub use station::{Ended, Station, TEST_HUB, devices_with_modules, from_env, repository};
+pub use terminal::Terminal;
 #[cfg(unix)]
-pub use terminal::Terminal;
-pub use terminal::Terminal;
 pub use token_service::az;
 pub use token_service::{Manner, SIGN_IN_SECRET, TokenService};

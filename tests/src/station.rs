@@ -102,6 +102,16 @@ impl Ended {
     }
 }
 
+impl Ended {
+    /// What it printed to stdout as text, without the last line, which says that the hub is one for tests.
+    pub fn text(&self) -> &str {
+        self.stdout.strip_suffix(TEST_HUB).unwrap_or(&self.stdout)
+    }
+}
+
+/// The last line of text about a hub for tests.
+pub const TEST_HUB: &str = "TEST HUB: nothing of this is on an IoT Hub of Azure\n";
+
 /// A batch of devices that prove who they are by their CA, each with two modules and all with twins.
 pub fn devices_with_modules(devices: usize) -> String {
     let mut batch = String::from("device_id,module_id,auth,tags.site,desired.interval\n");

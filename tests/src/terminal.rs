@@ -69,7 +69,7 @@ impl Terminal {
         while let Ok(bytes) = self.screen.recv_timeout(PATIENCE) {
             self.seen.push_str(&String::from_utf8_lossy(&bytes));
         }
-        Ok((self.child.wait()?.exit_code(), self.seen))
+        Ok((self.child.wait()?.exit_code(), std::mem::take(&mut self.seen)))
     }
 }
 

@@ -120,7 +120,7 @@ fn a_dry_run_tells_what_would_be_done_and_writes_nothing() -> Result<()> {
     ensure!(undo.stdout.contains("dev-00003/m1: conflict: it was changed since run 1"), "{undo:?}");
     let sum =
         "0 to change, 13 to delete, 0 to keep, 2 in conflict, 0 refused; a dry run: nothing was written";
-    ensure!(undo.stdout.lines().last() == Some(sum), "{undo:?}");
+    ensure!(undo.text().lines().last() == Some(sum), "{undo:?}");
 
     let retire = ["retire", "scrapped.csv", "--dry-run", "--format", "json"];
     let retire = station.provision(&hub, retire)?.expect_code(1)?;
@@ -142,7 +142,7 @@ fn a_dry_run_tells_what_would_be_done_and_writes_nothing() -> Result<()> {
     station.write("one-bad.csv", "device_id\ndev-00001\nno id\n")?;
     let skipping = ["retire", "one-bad.csv", "--skip-bad-rows", "--dry-run"];
     let skipping = station.provision(&hub, skipping)?.expect_code(1)?;
-    ensure!(skipping.stdout.ends_with("\n1 row rejected: bad, and left out\n"), "{skipping:?}");
+    ensure!(skipping.text().ends_with("\n1 row rejected: bad, and left out\n"), "{skipping:?}");
 
     ensure!(writes()? == before, "a dry run has written");
     let runs = station.run("provisioner", ["runs", "--format", "json"])?.expect_code(0)?;

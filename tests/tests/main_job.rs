@@ -34,7 +34,7 @@ fn a_new_user_sees_a_batch_provisioned_and_verified_and_nothing_done_twice() -> 
 
     let verify =
         station.run("provisioner", ["verify", &batch, "--issue", ".local-hub/pki"])?.expect_code(0)?;
-    assert_eq!(verify.stdout, "1920 checked: 1920 equal, 0 missing, 0 different, 0 extra\n");
+    assert_eq!(verify.text(), "1920 checked: 1920 equal, 0 missing, 0 different, 0 extra\n");
     Ok(())
 }
 

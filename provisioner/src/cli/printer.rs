@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
@@ -20,36 +20,33 @@ pub(super) struct Printer {
     pub(super) format: Format,
     /// The requests to stop of whoever reads what is printed.
     pub(super) stop: Stop,
-    /// The hub that a command worked on, where it is one for tests.
-    test_hub: OnceLock<String>,
+    /// Whether the hub that a command worked on is one for tests.
+    is_test_hub: AtomicBool,
 }
 
 impl Printer {
     pub(super) fn new(format: Format, stop: Stop) -> Self {
-        Self { format, stop, test_hub: OnceLock::new() }
+        Self { format, stop, is_test_hub: AtomicBool::new(false) }
     }
 
     /// Says which hub the command works on.
     pub(super) fn hub(&self, target: &Target) {
         self.note(format_args!("hub: {target}"));
-        self.remember_hub(&target.name(), target.is_test_hub());
+        self.remember_hub(target.is_test_hub());
     }
 
-    /// Remembers the hub that a command tells of, to name one for tests in the last line.
-    pub(super) fn remember_hub(&self, name: &str, is_test_hub: bool) {
-        if is_test_hub {
-            self.test_hub.get_or_init(|| name.to_owned());
-        }
+    /// Remembers for the last line whether the hub that a command tells of is one for tests.
+    pub(super) fn remember_hub(&self, is_test_hub: bool) {
+        self.is_test_hub.fetch_or(is_test_hub, Ordering::Relaxed);
     }
 
-    /// Ends what is printed: a hub for tests is named in the last line, so that nobody takes it for a real one.
-    /// `documents` says that the text is data for programs, which nothing may follow.
+    /// Ends what is printed: the last line tells of a hub for tests that it is one, so that nobody takes it for a
+    /// real one. `documents` says that the text is data for programs, which nothing may follow.
     pub(super) fn end(&self, documents: bool) {
-        let Some(name) = self.test_hub.get() else { return };
-        let line = format!("TEST HUB: {name}");
         match self.format {
-            Format::Text if !documents => self.data(line),
-            Format::Text | Format::Json | Format::Csv => self.note(line),
+            _ if !self.is_test_hub.load(Ordering::Relaxed) => {}
+            Format::Text if !documents => self.data(TEST_HUB),
+            Format::Text | Format::Json | Format::Csv => self.note(TEST_HUB),
         }
     }
 
@@ -137,3 +134,5 @@ impl Printer {
         }
     }
 }
+
+const TEST_HUB: &str = "TEST HUB: nothing of this is on an IoT Hub of Azure";

@@ -19,7 +19,7 @@ pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer)
     let location = ledger;
     let mut ledger = Ledger::open_to_read(location)?;
     let run = ledger.run(args.run)?;
-    printer.remember_hub(&run.hub, run.is_on_test_hub());
+    printer.remember_hub(run.is_on_test_hub());
     if let Some(out) = &args.failed_rows {
         failed_rows::write_to(out, &mut ledger, &run, printer)?;
     }

@@ -129,7 +129,7 @@ pub(super) fn status(
     let location = ledger;
     let mut ledger = Ledger::open_to_read(location)?;
     let run = ledger.run(run)?;
-    printer.remember_hub(&run.hub, run.is_on_test_hub());
+    printer.remember_hub(run.is_on_test_hub());
     let totals = ledger.totals(run.id)?;
     let report = RunReport::new(run, totals, Vec::new(), location);
     match printer.format {
