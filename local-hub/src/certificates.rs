@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::error::{Error, Result};
 use crate::random;
 
-pub(crate) use device::{DeviceCas, DeviceCertificate};
+pub(crate) use device::{DeviceCas, DeviceCertificate, UnusableCertificate, identity_in};
 
 use device::AnyClientCertificate;
 

@@ -22,6 +22,9 @@ pub struct Config {
     /// Where to listen for devices over MQTT with TLS; port 0 takes a free one, none lets no device
     /// connect. SDKs know no other port than 8883.
     pub mqtt: Option<SocketAddr>,
+    /// Where to tell clients of AMQP that the hub does not speak it; port 0 takes a free one, none lets
+    /// them find nobody there. Inside a WebSocket they are told in any case.
+    pub amqp: Option<SocketAddr>,
     /// PEM files with the CAs, roots or intermediates, whose certificates devices and modules with
     /// the authentication type `certificateAuthority` may present.
     pub device_cas: Vec<PathBuf>,
@@ -67,6 +70,7 @@ impl Default for Config {
             credentials: None,
             https: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             mqtt: None,
+            amqp: None,
             device_cas: Vec::new(),
             host_names: Vec::new(),
             reach: Reach::default(),

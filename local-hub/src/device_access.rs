@@ -63,6 +63,9 @@ fn check(identity: &IdentityId, wanted: &Authentication, evidence: &Evidence) ->
             if !slots.any(|thumbprint| certificate.has_thumbprint(thumbprint)) {
                 return Err(denied("the certificate has neither of the identity's thumbprints"));
             }
+            // Source: iotedge pull request 621, "IoTHub validates only if the cert is not expired and if
+            // the thumbprints match".
+            certificate.dates.clone().map_err(Denied)?;
             // A device's thumbprint says enough; of a module the name is asked for as well.
             if identity.module().is_some() { check_name(identity, certificate) } else { Ok(()) }
         }

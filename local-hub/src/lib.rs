@@ -5,8 +5,8 @@
 //! IoT Hub does: same errors, etags, versions and metadata. Devices and modules connect over MQTT.
 //! What it does not do it refuses by name, with status 501.
 //!
-//! From outside in: `listener` accepts TLS connections, `http` is the service API, `mqtt` what devices
-//! speak, `hub` the registry under its lock with the table of `connections` beside it and the store
+//! From outside in: `listener` accepts TLS connections, `connection_log` writes down those that are
+//! refused, `http` is the service API, `mqtt` what devices speak, `amqp` the refusal of AMQP, `hub` the registry under its lock with the table of `connections` beside it and the store
 //! behind it; `registry`, `twin` and `query` are plain structures without I/O, `store` is SQLite.
 
 pub use clock::{Clock, MovableClock, SystemClock};
@@ -16,10 +16,12 @@ pub use faults::{Effect, Fault, Faults, FaultsError};
 pub use local_hub::LocalHub;
 pub use throttle::{Charging, Throttling};
 
+mod amqp;
 mod certificates;
 pub mod cli;
 mod clock;
 mod config;
+mod connection_log;
 mod connections;
 mod data_folder;
 mod device_access;

@@ -1,31 +1,41 @@
 //! Accepting TLS connections: limits, slow handshakes, and a shutdown in two steps.
 //!
-//! What is spoken inside a connection is the [`Protocol`]'s affair.
+//! What is spoken inside a connection is the [`Protocol`]'s affair. Handshakes have limits of their own
+//! ([`MAX_HANDSHAKES`], [`HANDSHAKE_TIMEOUT`]): a client that never finishes one takes no place of a
+//! connection, and hardly any memory.
 
 use std::future::Future;
-use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+
+use crate::connection_log::{ConnectionLog, Peer};
+use handshake::handshake;
+
+mod handshake;
 
 /// What is spoken on the connections of a listener.
 pub(crate) trait Protocol: Send + Sync + 'static {
     /// Connections at a time; more wait until one ends.
     const MAX_CONNECTIONS: usize;
 
+    /// The scheme of the listener's address, as logs name it.
+    const SCHEME: &'static str;
+
     /// Speaks on one connection until it ends. After `stop` it should end soon, and in order.
     fn serve(
         self: Arc<Self>,
         stream: TlsStream<TcpStream>,
+        peer: Peer,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + Send;
 }
@@ -47,15 +57,18 @@ impl Listener {
         listener: TcpListener,
         tls: Arc<ServerConfig>,
         protocol: Arc<P>,
+        log: Arc<ConnectionLog>,
         gone: watch::Receiver<bool>,
     ) -> Self {
         let stop = CancellationToken::new();
         let abort = CancellationToken::new();
         let connections = TaskTracker::new();
         let acceptor = Acceptor {
-            tls: TlsAcceptor::from(tls),
+            tls,
             protocol,
+            log,
             gone,
+            handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
             permits: Arc::new(Semaphore::new(P::MAX_CONNECTIONS)),
             connections: connections.clone(),
             stop: stop.clone(),
@@ -86,8 +99,11 @@ impl Listener {
 }
 
 struct Acceptor<P> {
-    tls: TlsAcceptor,
+    tls: Arc<ServerConfig>,
     protocol: Arc<P>,
+    log: Arc<ConnectionLog>,
+    /// Places of clients that have not finished their handshake.
+    handshakes: Arc<Semaphore>,
     permits: Arc<Semaphore>,
     connections: TaskTracker,
     stop: CancellationToken,
@@ -103,30 +119,35 @@ impl<P: Protocol> Acceptor<P> {
 
     async fn accept_all(self, listener: TcpListener) {
         // The semaphore is never closed; if it were, there would be nothing left to accept for.
-        while let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
-            let stream = accept(&listener).await;
-            let (tls, protocol) = (self.tls.clone(), Arc::clone(&self.protocol));
-            let (stop, abort, mut gone) = (self.stop.clone(), self.abort.clone(), self.gone.clone());
+        while let Ok(place) = Arc::clone(&self.handshakes).acquire_owned().await {
+            let (stream, address) = accept(&listener).await;
+            let (abort, mut gone) = (self.abort.clone(), self.gone.clone());
             if *gone.borrow_and_update() {
                 // Without lingering, what is dropped is reset.
                 let _ = stream.set_zero_linger();
                 continue;
             }
+            let connection = Connection {
+                tls: Arc::clone(&self.tls),
+                protocol: Arc::clone(&self.protocol),
+                peer: Peer::new(Arc::clone(&self.log), P::SCHEME, address),
+                permits: Arc::clone(&self.permits),
+                stop: self.stop.clone(),
+            };
             self.connections.spawn(async move {
                 tokio::select! {
-                    _ = abort.run_until_cancelled(connection(stream, tls, protocol, stop)) => {}
+                    _ = abort.run_until_cancelled(connection.run(stream, place)) => {}
                     _ = gone.wait_for(|gone| *gone) => {}
                 }
-                drop(permit);
             });
         }
     }
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(accepted) => return accepted,
             Err(error) => {
                 // Most often no file descriptor is left; connections that end will give one back.
                 tracing::warn!(%error, "a connection can't be accepted");
@@ -136,26 +157,38 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-async fn connection<P: Protocol>(
-    stream: TcpStream,
-    tls: TlsAcceptor,
+/// One connection from its first byte on.
+struct Connection<P> {
+    tls: Arc<ServerConfig>,
     protocol: Arc<P>,
+    peer: Peer,
+    permits: Arc<Semaphore>,
     stop: CancellationToken,
-) {
-    let handshake = handshake(stream, tls);
-    match stop.run_until_cancelled(timeout(HANDSHAKE_TIMEOUT, handshake)).await {
-        Some(Ok(Ok(stream))) => protocol.serve(stream, stop).await,
-        Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
-        Some(Err(_)) => tracing::debug!("a TLS handshake took too long"),
-        None => {}
-    }
 }
 
-async fn handshake(stream: TcpStream, tls: TlsAcceptor) -> io::Result<TlsStream<TcpStream>> {
-    stream.set_nodelay(true)?;
-    tls.accept(stream).await
+impl<P: Protocol> Connection<P> {
+    async fn run(self, stream: TcpStream, place: OwnedSemaphorePermit) {
+        let Self { tls, protocol, mut peer, permits, stop } = self;
+        // In a box, as what follows is too: a task that waits for its client is a small one.
+        let handshake = Box::pin(timeout(HANDSHAKE_TIMEOUT, handshake(stream, tls)));
+        let stream = match stop.run_until_cancelled(handshake).await {
+            Some(Ok(Ok(Some(stream)))) => stream,
+            Some(Ok(Ok(None))) => return tracing::debug!("a client has connected and said nothing"),
+            Some(Ok(Err(failure))) => return peer.refused_as(failure.identity.as_deref(), &failure.reason),
+            Some(Err(_)) => return peer.refused("the client has not finished the TLS handshake in time"),
+            None => return,
+        };
+        let permit = stop.run_until_cancelled(permits.acquire_owned()).await;
+        drop(place);
+        if let Some(Ok(_permit)) = permit {
+            peer.presents(stream.get_ref().1.peer_certificates().unwrap_or_default());
+            Box::pin(protocol.serve(stream, peer, stop)).await;
+        }
+    }
 }
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Clients at a time that have not finished their handshake; more wait in the system's queue.
+const MAX_HANDSHAKES: usize = 8192;

@@ -4,14 +4,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use hub_types::connection_string::{HubHost, ServiceConnectionString};
 use hub_types::limits::MAX_IDENTITIES_PER_HUB;
 use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 
+use crate::amqp::Amqp;
 use crate::certificates::{Authority, DeviceCas};
 use crate::clock::{Clock, MovableClock};
 use crate::config::{Config, Reach};
+use crate::connection_log::ConnectionLog;
 use crate::data_folder::{DataFolder, unknown_policy};
 use crate::error::{Error, Result};
 use crate::faults::{Faults, FaultsError};
@@ -37,6 +40,7 @@ pub struct LocalHub {
     hub: Arc<Hub>,
     https: (Listener, SocketAddr),
     mqtt: Option<(Listener, SocketAddr)>,
+    amqp: Option<(Listener, SocketAddr)>,
     management: Option<Management>,
     host: HubHost,
     ca_pem: String,
@@ -58,16 +62,11 @@ impl LocalHub {
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
         let (https, https_addr) = bind(config.https).await?;
-        let mqtt = match config.mqtt {
-            Some(address) => Some(bind(address).await?),
-            None => None,
-        };
-        let management = match config.management {
-            Some(address) => Some(bind(address).await?),
-            None => None,
-        };
-        let mqtt_tls = state.authority.server_config(&server_names(&config))?;
-        let mut https_tls = mqtt_tls.clone();
+        let mqtt = bind_if_wanted(config.mqtt).await?;
+        let amqp = bind_if_wanted(config.amqp).await?;
+        let management = bind_if_wanted(config.management).await?;
+        let device_tls = state.authority.server_config(&server_names(&config))?;
+        let mut https_tls = device_tls.clone();
         https_tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let host = host_name(&config, https_addr)?;
         if config.throttling.is_some() {
@@ -84,13 +83,19 @@ impl LocalHub {
         jobs::take_up(&hub).await.map_err(|refusal| Error::Jobs(refusal.text))?;
         tokio::spawn(keep_time(Arc::downgrade(&hub)));
         let gate = Arc::new(Gate::new(Arc::clone(&hub), cas, log.clone()));
+        let connections = Arc::new(ConnectionLog::new(Arc::clone(&hub), log.clone()));
         let service = Service::new(Arc::clone(&hub), log);
         let service = Arc::new(Https::new(service, mqtt.is_some().then(|| Arc::clone(&gate))));
-        let mqtt_tls = Arc::new(mqtt_tls);
-        let gone = || hub.faults().gone();
+        let (https_tls, device_tls) = (Arc::new(https_tls), Arc::new(device_tls));
+        let (log, gone) = (|| Arc::clone(&connections), || hub.faults().gone());
         let local_hub = Self {
-            https: (Listener::serve(https, Arc::new(https_tls), service, gone()), https_addr),
-            mqtt: mqtt.map(|(mqtt, address)| (Listener::serve(mqtt, mqtt_tls, gate, gone()), address)),
+            https: (Listener::serve(https, https_tls, service, log(), gone()), https_addr),
+            mqtt: mqtt.map(|(mqtt, address)| {
+                (Listener::serve(mqtt, Arc::clone(&device_tls), gate, log(), gone()), address)
+            }),
+            amqp: amqp.map(|(amqp, address)| {
+                (Listener::serve(amqp, device_tls, Arc::new(Amqp), log(), gone()), address)
+            }),
             management: management
                 .map(|(listener, address)| Management::serve(listener, address, Arc::clone(&hub))),
             hub,
@@ -115,6 +120,11 @@ impl LocalHub {
     /// Where it listens for MQTT, if it does.
     pub fn mqtt_addr(&self) -> Option<SocketAddr> {
         self.mqtt.as_ref().map(|(_, address)| *address)
+    }
+
+    /// Where it listens for clients of AMQP, to tell them that it does not speak it.
+    pub fn amqp_addr(&self) -> Option<SocketAddr> {
+        self.amqp.as_ref().map(|(_, address)| *address)
     }
 
     /// How many messages devices and modules have sent to the cloud.
@@ -192,12 +202,9 @@ impl LocalHub {
         // What hangs would be waited for.
         self.hub.set_faults(Faults::default());
         let (https, _) = self.https;
-        let mqtt = async {
-            if let Some((mqtt, _)) = self.mqtt {
-                mqtt.shutdown().await;
-            }
-        };
-        tokio::join!(https.shutdown(), mqtt);
+        let others = self.mqtt.into_iter().chain(self.amqp);
+        let others = join_all(others.map(|(listener, _)| listener.shutdown()));
+        tokio::join!(https.shutdown(), others);
         let hub = self.hub;
         if spawn_blocking(move || hub.close()).await.is_err() {
             tracing::error!("closing the store failed");
@@ -248,7 +255,7 @@ fn check_reach(config: &Config) -> Result<()> {
     if let Some(address) = config.management.filter(|address| !address.ip().is_loopback()) {
         return Err(Error::ManagementNotLoopback(address));
     }
-    let mut addresses = std::iter::once(config.https).chain(config.mqtt);
+    let mut addresses = std::iter::once(config.https).chain(config.mqtt).chain(config.amqp);
     match addresses.find(|address| !address.ip().is_loopback()) {
         Some(address) if config.reach == Reach::ThisMachine => Err(Error::NotLoopback(address)),
         _ => Ok(()),
@@ -260,6 +267,13 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+async fn bind_if_wanted(address: Option<SocketAddr>) -> Result<Option<(TcpListener, SocketAddr)>> {
+    match address {
+        Some(address) => bind(address).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 fn server_names(config: &Config) -> Vec<String> {

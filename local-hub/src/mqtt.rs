@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::connection_log::Peer;
 use crate::listener::Protocol;
 use crate::resettable::Resettable;
 
@@ -37,10 +38,12 @@ impl Protocol for Gate {
     /// Each is an open file: the system may allow fewer, and then the others wait.
     const MAX_CONNECTIONS: usize = 20_000;
 
-    async fn serve(self: Arc<Self>, stream: TlsStream<TcpStream>, stop: CancellationToken) {
+    const SCHEME: &'static str = "mqtts";
+
+    async fn serve(self: Arc<Self>, stream: TlsStream<TcpStream>, peer: Peer, stop: CancellationToken) {
         let presented = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let presented: Vec<CertificateDer<'static>> = presented.to_vec();
         let (stream, reset) = Resettable::new(stream);
-        run(&self, stream, &presented, &reset, &stop).await;
+        run(&self, stream, &presented, &peer, &reset, &stop).await;
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -61,10 +62,30 @@ pub(crate) struct DeviceLine<'a> {
     /// The fault that hit the operation, as in [`Line::fault`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<&'static str>,
-    /// Why a connection has ended.
+    /// Why a connection was refused or has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<&'static str>,
+    pub(crate) reason: Option<&'a str>,
     /// From the packet to the outcome; at the end of a connection, since it was opened.
+    pub(crate) milliseconds: u64,
+}
+
+/// The line of a connection that was refused before anything was asked for on it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ConnectionLine<'a> {
+    pub(crate) time: Timestamp,
+    pub(crate) operation: &'static str,
+    /// The scheme of the listener: `https`, `mqtts` or `amqps`.
+    pub(crate) listener: &'static str,
+    /// The client's address.
+    pub(crate) peer: SocketAddr,
+    /// The identity that the client's certificate names; null where it names none.
+    pub(crate) identity: Option<&'a str>,
+    /// What was answered; null where there was no answer.
+    pub(crate) status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) errorcode: Option<&'static str>,
+    pub(crate) reason: &'a str,
+    /// From the beginning of the connection to its refusal.
     pub(crate) milliseconds: u64,
 }
 

@@ -2,20 +2,23 @@
 //!
 //! In the handshake a client only proves that it holds the key of what it presents. Whether the
 //! certificate is good for an identity is decided at CONNECT, when the identity is known: it may be
-//! self-signed, and only its thumbprint counts.
+//! self-signed, and only its thumbprint and its dates count. So the handshake takes whatever has a key,
+//! X.509 version 1 and unknown critical extensions too. Chains are judged by webpki, which does not.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hub_types::thumbprint::{Sha1Thumbprint, Sha256Thumbprint, Thumbprint, ThumbprintDigest};
+use hub_types::{IdentityId, Timestamp};
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, KeyUsage};
+use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
+use time::OffsetDateTime;
+use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::error::{Error, Result};
@@ -49,10 +52,12 @@ impl DeviceCas {
         unix_seconds: u64,
     ) -> Option<DeviceCertificate> {
         let (leaf, intermediates) = presented.split_first()?;
+        let (_, parsed) = X509Certificate::from_der(leaf).ok()?;
         Some(DeviceCertificate {
             sha1: Sha1Thumbprint::of_der(leaf),
             sha256: Sha256Thumbprint::of_der(leaf),
-            common_name: common_name(leaf)?,
+            common_name: common_name(&parsed).unwrap_or_default(),
+            dates: check_dates(&parsed, unix_seconds),
             chain: self.verify(leaf, intermediates, unix_seconds),
         })
     }
@@ -90,7 +95,20 @@ impl DeviceCas {
             webpki::Error::CertExpired { .. } => "a certificate of the chain has expired".to_owned(),
             webpki::Error::CertNotValidYet { .. } => "a certificate of the chain is not valid yet".to_owned(),
             webpki::Error::UnknownIssuer => "the chain leads to no CA named with --device-ca".to_owned(),
-            other => format!("the chain does not verify ({other})"),
+            webpki::Error::UnsupportedCertVersion => {
+                "a certificate of the chain is not of X.509 version 3".to_owned()
+            }
+            webpki::Error::UnsupportedCriticalExtension => {
+                "a certificate of the chain has a critical extension that is not known".to_owned()
+            }
+            webpki::Error::RequiredEkuNotFoundContext(_) => {
+                "a certificate of the chain is not for TLS clients (extended key usage)".to_owned()
+            }
+            webpki::Error::CaUsedAsEndEntity => "the certificate is that of a CA (CA:TRUE)".to_owned(),
+            other => {
+                tracing::debug!(error = %other, "a chain does not verify");
+                "the chain breaks a rule of RFC 5280; `cert-tool verify` says which".to_owned()
+            }
         })
     }
 }
@@ -100,7 +118,10 @@ impl DeviceCas {
 pub(crate) struct DeviceCertificate {
     sha1: Sha1Thumbprint,
     sha256: Sha256Thumbprint,
+    /// Empty where the certificate has no common name, or several.
     pub(crate) common_name: String,
+    /// The reason why the certificate does not count now, if it has expired or is not valid yet.
+    pub(crate) dates: std::result::Result<(), String>,
     /// Whether a chain leads to a device CA; if not, why.
     pub(crate) chain: std::result::Result<(), String>,
 }
@@ -142,7 +163,23 @@ impl ClientCertVerifier for AnyClientCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        self.verify_with_key_of(cert, |key| {
+            let known = self.0.signature_verification_algorithms.mapping;
+            let scheme = known.iter().find(|(scheme, _)| *scheme == dss.scheme);
+            let algorithms = scheme.map_or(&[][..], |(_, algorithms)| algorithms);
+            let key = RawPublicKeyEntity::try_from(key).map_err(|_| UNKNOWN_KEY)?;
+            let results =
+                algorithms.iter().map(|algorithm| key.verify_signature(*algorithm, message, dss.signature()));
+            // In TLS 1.2 a scheme stands for any curve: the algorithm of the key's own one decides.
+            let mut decided = results.filter(|result| {
+                !matches!(result, Err(webpki::Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)))
+            });
+            match decided.next() {
+                Some(Ok(())) => Ok(HandshakeSignatureValid::assertion()),
+                Some(Err(_)) => Err(NOT_PROVEN),
+                None => Err(UNKNOWN_KEY),
+            }
+        })
     }
 
     fn verify_tls13_signature(
@@ -151,13 +188,52 @@ impl ClientCertVerifier for AnyClientCertificate {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        self.verify_with_key_of(cert, |key| {
+            let known = &self.0.signature_verification_algorithms;
+            verify_tls13_signature_with_raw_key(message, key, dss, known).map_err(|error| match error {
+                rustls::Error::InvalidCertificate(CertificateError::BadSignature) => NOT_PROVEN,
+                _ => UNKNOWN_KEY,
+            })
+        })
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+impl AnyClientCertificate {
+    /// Gives the certificate's public key to `verify`, whose error is the reason for a refusal.
+    fn verify_with_key_of(
+        &self,
+        cert: &CertificateDer<'_>,
+        verify: impl FnOnce(
+            &SubjectPublicKeyInfoDer<'_>,
+        ) -> std::result::Result<HandshakeSignatureValid, &'static str>,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let verified = match X509Certificate::from_der(cert) {
+            Ok((_, parsed)) => verify(&SubjectPublicKeyInfoDer::from(parsed.public_key().raw)),
+            Err(_) => Err("the client's certificate can't be read"),
+        };
+        verified.map_err(|reason| {
+            let unusable = UnusableCertificate { identity: identity_in(cert), reason };
+            rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(unusable))))
+        })
+    }
+}
+
+/// A certificate with which a client can't shake hands.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub(crate) struct UnusableCertificate {
+    /// The identity that it names, if it names one.
+    pub(crate) identity: Option<String>,
+    pub(crate) reason: &'static str,
+}
+
+const NOT_PROVEN: &str = "the client has not proven that it holds the key of its certificate";
+const UNKNOWN_KEY: &str = "the key of the client's certificate, or what it signs with, is none that the hub \
+    knows: RSA from 2048 bits, P-256, P-384, P-521 or Ed25519, with SHA-256 or longer";
 
 fn read_cas(file: &Path) -> Result<Vec<DeviceCa>> {
     let unusable = |reason: String| Error::DeviceCa { path: file.to_owned(), reason };
@@ -192,13 +268,37 @@ fn device_ca(der: &CertificateDer<'_>) -> std::result::Result<DeviceCa, String> 
     })
 }
 
-/// The one common name of the subject; empty where there is none or more than one.
-fn common_name(der: &CertificateDer<'_>) -> Option<String> {
+/// The identity, `device` or `device/module`, that the common name of a certificate names.
+pub(crate) fn identity_in(der: &CertificateDer<'_>) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let identity = IdentityId::from_common_name(&common_name(&certificate)?).ok()?;
+    Some(identity.to_string())
+}
+
+/// The one common name of the subject.
+fn common_name(certificate: &X509Certificate<'_>) -> Option<String> {
     let mut names = certificate.subject().iter_common_name();
-    let name = match (names.next(), names.next()) {
+    match (names.next(), names.next()) {
         (Some(name), None) => name.as_str().ok().map(str::to_owned),
         _ => None,
-    };
-    Some(name.unwrap_or_default())
+    }
+}
+
+/// RFC 5280, section 4.1.2.5: both ends count as valid.
+fn check_dates(certificate: &X509Certificate<'_>, unix_seconds: u64) -> std::result::Result<(), String> {
+    let now = i64::try_from(unix_seconds).unwrap_or(i64::MAX);
+    let validity = certificate.validity();
+    let (from, until) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+    match now {
+        _ if now < from => Err(format!("the certificate is not valid before {}", date(from))),
+        _ if now > until => Err(format!("the certificate has expired at {}", date(until))),
+        _ => Ok(()),
+    }
+}
+
+fn date(unix_seconds: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(unix_seconds).map_or_else(
+        |_| format!("second {unix_seconds} since 1970"),
+        |time| Timestamp::from(time).to_string(),
+    )
 }

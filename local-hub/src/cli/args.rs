@@ -90,8 +90,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_HTTPS", default_value = "127.0.0.1:8443")]
     https: SocketAddr,
     /// Where devices connect over MQTT with TLS: SDKs know no other port; `none` lets no device connect
-    #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_MQTT", default_value = "127.0.0.1:8883", value_parser = parse_mqtt)]
-    mqtt: MqttAddress,
+    #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_MQTT", default_value = "127.0.0.1:8883", value_parser = parse_address)]
+    mqtt: OptionalAddress,
+    /// Where clients of AMQP are told what to use instead [default: port 5671 at the address of --mqtt, a free one where --mqtt is not on 8883]; `none` lets them find nobody
+    #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_AMQP", value_parser = parse_address)]
+    amqp: Option<OptionalAddress>,
     /// A PEM file with CAs, roots or intermediates, that devices' X.509 CA certificates lead to
     #[arg(long = "device-ca", value_name = "FILE")]
     device_cas: Vec<PathBuf>,
@@ -146,6 +149,7 @@ impl ServeArgs {
             data: self.data,
             https: self.https,
             mqtt: self.mqtt.0,
+            amqp: self.amqp.unwrap_or_else(|| beside(self.mqtt, self.https)).0,
             device_cas: self.device_cas,
             host_names: self.host_names,
             reach: if self.reachable_from_other_machines { Reach::OtherMachines } else { Reach::ThisMachine },
@@ -169,14 +173,24 @@ impl ServeArgs {
 
 /// An address, or none.
 #[derive(Debug, Clone, Copy)]
-struct MqttAddress(Option<SocketAddr>);
+struct OptionalAddress(Option<SocketAddr>);
 
-fn parse_mqtt(text: &str) -> std::result::Result<MqttAddress, AddrParseError> {
+fn parse_address(text: &str) -> std::result::Result<OptionalAddress, AddrParseError> {
     if text == "none" {
-        Ok(MqttAddress(None))
+        Ok(OptionalAddress(None))
     } else {
-        text.parse().map(|address| MqttAddress(Some(address)))
+        text.parse().map(|address| OptionalAddress(Some(address)))
     }
+}
+
+/// The address for AMQP that suits the others: only a hub on the usual ports takes the usual one, so
+/// that any number of hubs on free ports have room on one machine.
+fn beside(mqtt: OptionalAddress, https: SocketAddr) -> OptionalAddress {
+    let (address, usual) = match mqtt.0 {
+        Some(mqtt) => (mqtt.ip(), mqtt.port() == 8883),
+        None => (https.ip(), [443, 8443].contains(&https.port())),
+    };
+    OptionalAddress(Some(SocketAddr::new(address, if usual { 5671 } else { 0 })))
 }
 
 fn read_faults(path: &Path, seed: Option<u64>) -> Result<Faults> {

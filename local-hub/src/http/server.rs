@@ -1,6 +1,7 @@
 //! HTTP/1.1 on one connection: limits, an end that lets a request finish, and the way over to a
 //! WebSocket.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use super::answer_body::Cut;
 use super::reply::HttpResponse;
 use super::service::Service;
-use super::websocket;
+use super::websocket::{self, SubProtocol};
+use crate::amqp;
+use crate::connection_log::Peer;
 use crate::listener::Protocol;
 use crate::mqtt::{self, Gate};
 use crate::resettable::Resettable;
@@ -39,20 +42,24 @@ impl Https {
 
 /// A connection that is to become a WebSocket, once its answer has been sent.
 #[derive(Clone, Default)]
-struct Switch(Arc<Mutex<Option<OnUpgrade>>>);
+struct Switch(Arc<Mutex<Option<(SubProtocol, OnUpgrade)>>>);
 
 impl Protocol for Https {
     const MAX_CONNECTIONS: usize = 10_000;
 
-    async fn serve(self: Arc<Self>, stream: TlsStream<TcpStream>, stop: CancellationToken) {
+    const SCHEME: &'static str = "https";
+
+    async fn serve(self: Arc<Self>, stream: TlsStream<TcpStream>, peer: Peer, stop: CancellationToken) {
         let presented: Vec<CertificateDer<'static>> =
             stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
         let switch = Switch::default();
         let (stream, reset) = Resettable::new(stream);
+        let asked = AtomicBool::new(false);
         let serve = service_fn(|request| {
-            let (https, switch, reset) = (Arc::clone(&self), switch.clone(), reset.clone());
+            asked.store(true, Ordering::Relaxed);
+            let (https, peer, switch, reset) = (&self, &peer, switch.clone(), reset.clone());
             async move {
-                let answer = https.answer(request, &switch).await;
+                let answer = https.answer(request, peer, &switch).await;
                 if answer.as_ref().is_err_and(|cut| *cut == Cut::Reset) {
                     reset.demand();
                 }
@@ -76,41 +83,67 @@ impl Protocol for Https {
             }
         };
         if let Err(error) = ended {
-            return tracing::debug!(%error, "a connection ended");
+            tracing::debug!(%error, "a connection ended");
+            return note_refusal(&error, asked.load(Ordering::Relaxed), &peer);
         }
-        if let (Some(gate), Some(upgrade)) = (&self.gate, switch.take()) {
-            match upgrade.await {
-                Ok(upgraded) => {
-                    let stream = websocket::bytes_in(upgraded).await;
-                    mqtt::run(gate, stream, &presented, &reset, &stop).await;
-                }
-                Err(error) => tracing::debug!(%error, "a connection did not become a WebSocket"),
+        let Some((protocol, upgrade)) = switch.take() else {
+            return;
+        };
+        let stream = match upgrade.await {
+            Ok(upgraded) => websocket::bytes_in(upgraded).await,
+            Err(error) => return tracing::debug!(%error, "a connection did not become a WebSocket"),
+        };
+        match (protocol, &self.gate) {
+            (SubProtocol::Amqp, _) => amqp::refuse(stream, &peer, &stop).await,
+            (SubProtocol::Mqtt, Some(gate)) => {
+                mqtt::run(gate, stream, &presented, &peer, &reset, &stop).await
             }
+            // No such WebSocket is opened.
+            (SubProtocol::Mqtt, None) => {}
         }
     }
 }
 
+/// Writes down that a connection was refused for what came on it. One that idles after a request, or
+/// that the client has ended, was not refused.
+fn note_refusal(error: &hyper::Error, asked: bool, peer: &Peer) {
+    if error.is_parse() || error.is_parse_too_large() {
+        peer.refused("the client sends what is no request of HTTP/1.1");
+    } else if error.is_timeout() && !asked {
+        peer.refused("the client has sent no request in time");
+    }
+}
+
 impl Https {
-    async fn answer(&self, mut request: Request<Incoming>, switch: &Switch) -> Result<HttpResponse, Cut> {
-        if self.gate.is_none() || request.uri().path() != websocket::PATH {
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        peer: &Peer,
+        switch: &Switch,
+    ) -> Result<HttpResponse, Cut> {
+        if request.uri().path() != websocket::PATH {
             return self.service.answer(request).await;
         }
         match websocket::accept(&request) {
-            Ok(response) => {
-                switch.set(hyper::upgrade::on(&mut request));
+            Ok((SubProtocol::Mqtt, _)) | Err(_) if self.gate.is_none() => self.service.answer(request).await,
+            Ok((protocol, response)) => {
+                switch.set(protocol, hyper::upgrade::on(&mut request));
                 Ok(response)
             }
-            Err(refusal) => Ok(self.service.refuse(&refusal)),
+            Err(refusal) => {
+                peer.answered(&refusal);
+                Ok(self.service.refuse(&refusal))
+            }
         }
     }
 }
 
 impl Switch {
-    fn set(&self, upgrade: OnUpgrade) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrade);
+    fn set(&self, protocol: SubProtocol, upgrade: OnUpgrade) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((protocol, upgrade));
     }
 
-    fn take(&self) -> Option<OnUpgrade> {
+    fn take(&self) -> Option<(SubProtocol, OnUpgrade)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

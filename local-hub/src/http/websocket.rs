@@ -1,4 +1,4 @@
-//! MQTT inside a WebSocket, for devices that may use no other port than 443.
+//! MQTT, and the refusal of AMQP, inside a WebSocket, for clients that may use no other port than 443.
 //!
 //! Source: "Communicate with an IoT hub using the MQTT protocol": the path is
 //! `/$iothub/websocket`, the sub-protocol `mqtt`. The framing is tungstenite's affair.
@@ -27,22 +27,49 @@ use crate::registry::Answer;
 /// Where devices ask for a WebSocket.
 pub(crate) const PATH: &str = "/$iothub/websocket";
 
+/// The protocol that is spoken inside a WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SubProtocol {
+    Amqp,
+    Mqtt,
+}
+
+impl SubProtocol {
+    /// The protocol with this name, in any letter case: the C SDK writes `MQTT`.
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            _ if name.eq_ignore_ascii_case("mqtt") => Some(Self::Mqtt),
+            // The name that Microsoft's clients use, and the one that OASIS has registered.
+            _ if ["amqpwsb10", "amqp"].iter().any(|known| known.eq_ignore_ascii_case(name)) => {
+                Some(Self::Amqp)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The first sub-protocol that the client offers and the hub knows, with its name as it was offered.
+fn choose<B>(request: &Request<B>) -> Option<(SubProtocol, &str)> {
+    let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let names = offered.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    names.map(str::trim).find_map(|name| Some((SubProtocol::named(name)?, name)))
+}
+
 /// The answer that makes the connection a WebSocket. Extensions that are offered, such as
 /// compression, are declined by saying nothing of them.
-pub(crate) fn accept<B>(request: &Request<B>) -> Answer<HttpResponse> {
-    let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-    let mut offered = offered.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    if !offered.any(|name| name.trim() == SUB_PROTOCOL) {
-        return Err(Refusal::argument("the sub-protocol of the WebSocket must be `mqtt`"));
-    }
+pub(crate) fn accept<B>(request: &Request<B>) -> Answer<(SubProtocol, HttpResponse)> {
+    let (protocol, name) = choose(request).ok_or_else(|| {
+        Refusal::argument("the sub-protocol of the WebSocket must be `mqtt`, for MQTT 3.1.1")
+    })?;
     let response = create_response_with_body(request, || AnswerBody::whole(Vec::new()));
     let mut response = response.map_err(|error| Refusal::argument(error.to_string()))?;
-    response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUB_PROTOCOL));
-    Ok(response)
+    let name = HeaderValue::from_str(name).map_err(|error| Refusal::argument(error.to_string()))?;
+    response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
+    Ok((protocol, response))
 }
 
 /// The bytes inside a WebSocket, as a stream. Where one message ends and another begins has no
-/// meaning for MQTT.
+/// meaning for MQTT and AMQP.
 pub(crate) async fn bytes_in(upgraded: Upgraded) -> impl AsyncRead + AsyncWrite + Unpin {
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_PACKET_BYTES as usize))
@@ -54,7 +81,9 @@ pub(crate) async fn bytes_in(upgraded: Upgraded) -> impl AsyncRead + AsyncWrite 
     let received = stream.map_err(io::Error::other).try_filter_map(|message| {
         ready(match message {
             Message::Binary(bytes) => Ok(Some(bytes)),
-            Message::Text(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "MQTT is no text")),
+            Message::Text(_) => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "binary messages are expected, not text"))
+            }
             // tungstenite answers them.
             _ => Ok(None),
         })
@@ -65,4 +94,3 @@ pub(crate) async fn bytes_in(upgraded: Upgraded) -> impl AsyncRead + AsyncWrite 
 }
 
 const BUFFER_BYTES: usize = 4096;
-const SUB_PROTOCOL: &str = "mqtt";

@@ -59,7 +59,7 @@ impl<'a> Attempt<'a> {
     pub(crate) fn ended(&self, outcome: Result<u16, &Refusal>) {
         match outcome {
             Ok(status) => self.note(Some(status), None),
-            Err(refusal) => self.note(Some(refusal.status), Some(refusal.name)),
+            Err(refusal) => self.note(Some(refusal.status), Some(refusal)),
         }
     }
 
@@ -68,16 +68,17 @@ impl<'a> Attempt<'a> {
         self.weather.effect.as_ref()
     }
 
-    fn note(&self, status: Option<u16>, errorcode: Option<&'static str>) {
+    fn note(&self, status: Option<u16>, refusal: Option<&Refusal>) {
         self.gate.note(&DeviceLine {
             time: self.gate.hub.timestamp(),
             operation: self.operation.name(),
             identity: Some(self.visitor.hello.identity.to_string()),
             agent: self.visitor.agent(),
             status,
-            errorcode,
+            errorcode: refusal.map(|refusal| refusal.name),
             fault: self.weather.name(),
-            reason: None,
+            // Other refusals may repeat a part of what the client sent.
+            reason: refusal.filter(|_| self.operation == Operation::Connect).map(|refusal| &*refusal.text),
             milliseconds: u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX),
         });
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mqtt_protocol_core::mqtt::packet::Packet;
 use mqtt_protocol_core::mqtt::packet::v3_1_1::Connect;
-use mqtt_protocol_core::mqtt::result_code::ConnectReturnCode;
+use mqtt_protocol_core::mqtt::result_code::{ConnectReturnCode, MqttError};
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -15,6 +15,7 @@ use super::gate::Gate;
 use super::operation::Operation;
 use super::session::Session;
 use super::wire::{Ended, Wire};
+use crate::connection_log::Peer;
 use crate::refusal::Refusal;
 use crate::resettable::Reset;
 
@@ -24,6 +25,7 @@ pub(crate) async fn run<S>(
     gate: &Gate,
     stream: S,
     presented: &[CertificateDer<'_>],
+    peer: &Peer,
     reset: &Reset,
     stop: &CancellationToken,
 ) where
@@ -32,9 +34,13 @@ pub(crate) async fn run<S>(
     let mut wire = Wire::new(stream);
     let connect = match timeout(CONNECT_TIMEOUT, wire.next()).await {
         Ok(Ok(Packet::V3_1_1Connect(connect))) => connect,
-        Ok(Ok(_)) => return tracing::debug!("a connection began with something else than CONNECT"),
-        Ok(Err(error)) => return tracing::debug!(%error, "a connection ended before CONNECT"),
-        Err(_) => return tracing::debug!("CONNECT took too long"),
+        Ok(Ok(_)) => return peer.refused("the client begins with another packet than CONNECT"),
+        Ok(Err(Ended::Malformed(error))) => {
+            tracing::debug!(?error, "a connection began with no MQTT");
+            return peer.refused(not_mqtt(error));
+        }
+        Ok(Err(_)) => return peer.refused("the client has hung up before CONNECT"),
+        Err(_) => return peer.refused("the client has not sent CONNECT in time"),
     };
     let visitor = match gate.read(&connect, presented) {
         Ok(visitor) => visitor,
@@ -62,6 +68,13 @@ pub(crate) async fn run<S>(
             session.close(&connect, ended, reset).await;
         }
         Err(refusal) => refuse(wire, &connect, &refusal).await,
+    }
+}
+
+fn not_mqtt(error: MqttError) -> &'static str {
+    match error {
+        MqttError::UnsupportedProtocolVersion => "the client speaks another version of MQTT than 3.1.1",
+        _ => "the client sends what is no CONNECT of MQTT 3.1.1",
     }
 }
 

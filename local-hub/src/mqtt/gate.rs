@@ -68,7 +68,7 @@ impl Gate {
             status: Some(refusal.status),
             errorcode: Some(refusal.name),
             fault: None,
-            reason: None,
+            reason: Some(&refusal.text),
             milliseconds: 0,
         });
     }

@@ -400,4 +400,4 @@ pub(crate) async fn create_module(client: &Client, device: &str, id: &str) -> St
 }
 
 /// Longer than anything takes on a machine that compiles at the same time.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);

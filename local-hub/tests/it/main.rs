@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod amqp;
 mod azurite;
 mod bulk;
 mod cli;
@@ -30,6 +31,7 @@ mod mqtt_twins;
 mod mqtt_websocket;
 mod open_files;
 mod query;
+mod refused_connections;
 mod request_log;
 mod snapshots;
 mod support;

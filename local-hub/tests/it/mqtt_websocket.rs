@@ -27,7 +27,7 @@ fn request(protocols: Option<&str>) -> Request<()> {
 }
 
 /// Opens a WebSocket; the error is the status of the refusal.
-async fn open(
+pub(crate) async fn open(
     hub: &TestHub,
     certificate: Option<Credential>,
     protocols: Option<&str>,
@@ -64,6 +64,26 @@ async fn a_device_connects_with_a_token_and_lives_as_over_tcp() {
 }
 
 #[tokio::test]
+async fn a_sub_protocol_is_known_in_any_case_and_echoed_as_it_was_offered() {
+    let hub = TestHub::with_devices().await;
+    let key = create_device(&hub.client, "d").await;
+    for (offered, chosen) in [
+        ("mqtt", "mqtt"),
+        // The C SDK.
+        ("MQTT", "MQTT"),
+        ("Mqtt", "Mqtt"),
+        // Paho, which would speak either version.
+        ("mqttv3.1, mqtt", "mqtt"),
+        ("MQTT,mqtt", "MQTT"),
+        (" mqtt ,AMQPWSB10", "mqtt"),
+    ] {
+        let (stream, headers) = open(&hub, None, Some(offered)).await.unwrap();
+        assert_eq!(headers["sec-websocket-protocol"], chosen, "{offered}");
+        assert_eq!(Device::over(stream, Login::signed("d", &key)).await.1, 0, "{offered}");
+    }
+}
+
+#[tokio::test]
 async fn certificates_count_there_too() {
     let folder = tempfile::tempdir().unwrap();
     let ca = DeviceCa::new();
@@ -82,7 +102,9 @@ async fn certificates_count_there_too() {
 async fn what_asks_for_no_mqtt_is_refused() {
     let hub = TestHub::with_devices().await;
     assert_eq!(open(&hub, None, None).await.err(), Some(400));
-    assert_eq!(open(&hub, None, Some("amqp")).await.err(), Some(400));
+    for other in ["soap", "mqttv3.1", "mqtt5", "x-mqtt", ""] {
+        assert_eq!(open(&hub, None, Some(other)).await.err(), Some(400), "{other}");
+    }
     let plain = hub.client.get("/$iothub/websocket").await;
     assert_eq!(plain.status, 400, "no upgrade");
     let closed = TestHub::start().await;

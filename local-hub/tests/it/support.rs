@@ -299,7 +299,8 @@ impl Clock for StoppedClock {
 
 /// A hub in memory that devices can connect to.
 pub(crate) fn with_devices() -> Config {
-    Config { mqtt: Some("127.0.0.1:0".parse().unwrap()), ..Config::default() }
+    let free = "127.0.0.1:0".parse().ok();
+    Config { mqtt: free, amqp: free, ..Config::default() }
 }
 
 /// A hub in memory whose clock stands at this many seconds since 1970.

@@ -1,0 +1,83 @@
+//! The log of connections that are refused before anything is asked for on them: in the TLS handshake,
+//! or because the client does not speak the protocol of the listener.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustls_pki_types::CertificateDer;
+
+use crate::certificates::identity_in;
+use crate::hub::Hub;
+use crate::refusal::Refusal;
+use crate::request_log::{ConnectionLine, RequestLog};
+
+/// The place where refused connections are written down: a warning in the hub's log, and a line in
+/// the request log if there is one.
+#[derive(Debug)]
+pub(crate) struct ConnectionLog {
+    hub: Arc<Hub>,
+    requests: Option<Arc<RequestLog>>,
+}
+
+impl ConnectionLog {
+    pub(crate) fn new(hub: Arc<Hub>, requests: Option<Arc<RequestLog>>) -> Self {
+        Self { hub, requests }
+    }
+}
+
+/// The client at the other end of a connection, as logs name it.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    log: Arc<ConnectionLog>,
+    /// The scheme of the listener's address.
+    listener: &'static str,
+    address: SocketAddr,
+    since: Instant,
+    /// The identity that the client's certificate names.
+    identity: Option<String>,
+}
+
+impl Peer {
+    pub(crate) fn new(log: Arc<ConnectionLog>, listener: &'static str, address: SocketAddr) -> Self {
+        Self { log, listener, address, since: Instant::now(), identity: None }
+    }
+
+    /// Remembers the identity that a certificate names, if it names one.
+    pub(crate) fn presents(&mut self, certificates: &[CertificateDer<'_>]) {
+        self.identity = certificates.first().and_then(identity_in);
+    }
+
+    /// Writes down that the connection is refused, and why.
+    pub(crate) fn refused(&self, reason: &str) {
+        self.note(reason, self.identity.as_deref(), None);
+    }
+
+    /// As [`Peer::refused`], for an identity that is known from elsewhere than a certificate.
+    pub(crate) fn refused_as(&self, identity: Option<&str>, reason: &str) {
+        self.note(reason, identity.or(self.identity.as_deref()), None);
+    }
+
+    /// As [`Peer::refused`], where the client is told so in an answer.
+    pub(crate) fn answered(&self, refusal: &Refusal) {
+        self.note(&refusal.text, self.identity.as_deref(), Some(refusal));
+    }
+
+    fn note(&self, reason: &str, identity: Option<&str>, refusal: Option<&Refusal>) {
+        let (listener, peer) = (self.listener, self.address);
+        tracing::warn!(listener, %peer, identity, "a connection is refused: {reason}");
+        if let Some(requests) = &self.log.requests {
+            requests.write(&ConnectionLine {
+                time: self.log.hub.timestamp(),
+                operation: "RefusedConnection",
+                listener,
+                peer,
+                identity,
+                status: refusal.map(|refusal| refusal.status),
+                errorcode: refusal.map(|refusal| refusal.name),
+                reason,
+                milliseconds: u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            });
+        }
+    }
+}
