@@ -23,6 +23,7 @@ pub struct Certificate {
     serial: Vec<u8>,
     not_before: OffsetDateTime,
     not_after: OffsetDateTime,
+    is_ca: bool,
     public_key_info: Vec<u8>,
 }
 
@@ -63,6 +64,7 @@ impl Certificate {
             serial: parsed.raw_serial().to_vec(),
             not_before: parsed.validity().not_before.to_datetime(),
             not_after: parsed.validity().not_after.to_datetime(),
+            is_ca: parsed.is_ca(),
             public_key_info: parsed.public_key().raw.to_vec(),
         })
     }
@@ -115,6 +117,11 @@ impl Certificate {
     /// Until when it is good.
     pub fn not_after(&self) -> OffsetDateTime {
         self.not_after
+    }
+
+    /// Whether it says that it is a CA's (`CA:TRUE`).
+    pub fn is_ca(&self) -> bool {
+        self.is_ca
     }
 
     /// The public key as a DER `SubjectPublicKeyInfo`.

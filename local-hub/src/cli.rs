@@ -88,13 +88,14 @@ fn ready_line(hub: &LocalHub, folder: &Path) -> String {
     let mqtt = hub.mqtt_addr().map(|address| format!(" and mqtts://{address}")).unwrap_or_default();
     let amqp = hub.amqp_addr().map(|address| format!("; AMQP is refused on amqps://{address}"));
     let amqp = amqp.unwrap_or_default();
+    let devices = hub.device_host().map(|host| format!("; devices call it {host}")).unwrap_or_default();
     let management = hub.management_addr().map(|address| {
         let token = data_folder::management_token_file(folder);
         format!("; management on http://{address} with the token in {}", token.display())
     });
     let management = management.unwrap_or_default();
     format!(
-        "local-hub is ready on https://{}{mqtt}; trust {}; for the connection string: local-hub connection-string --data {}{amqp}{management}",
+        "local-hub is ready on https://{}{mqtt}; trust {}; for the connection string: local-hub connection-string --data {}{devices}{amqp}{management}",
         hub.https_addr(),
         data_folder::ca_file(folder).display(),
         folder.display(),

@@ -31,6 +31,9 @@ pub struct Config {
     /// Names beside localhost, 127.0.0.1 and ::1 by which clients call the hub. The first is the one
     /// in connection strings.
     pub host_names: Vec<String>,
+    /// The name by which devices call a hub that has one of its own for them, beside the service's: its
+    /// service API is not served by this name. None lets devices call it by any of its names.
+    pub device_host_name: Option<String>,
     /// Who may reach the hub.
     pub reach: Reach,
     /// A file that gets one line of JSON per request.
@@ -73,6 +76,7 @@ impl Default for Config {
             amqp: None,
             device_cas: Vec::new(),
             host_names: Vec::new(),
+            device_host_name: None,
             reach: Reach::default(),
             request_log: None,
             management: None,

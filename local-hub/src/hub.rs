@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use hub_types::connection_string::HubHost;
 use hub_types::{ErrorCode, Timestamp};
 
 use tokio::sync::Notify;
@@ -35,6 +36,7 @@ pub(crate) struct Hub {
     faults: Injector,
     blobs: Blobs,
     entra: OnceLock<Entra>,
+    device_host: OnceLock<HubHost>,
     telemetry: AtomicU64,
     methods_changed: Notify,
 }
@@ -83,6 +85,7 @@ impl Hub {
             faults,
             blobs,
             entra: OnceLock::new(),
+            device_host: OnceLock::new(),
             telemetry: AtomicU64::new(0),
             methods_changed: Notify::new(),
         }
@@ -113,6 +116,17 @@ impl Hub {
         if let Some(owner) = self.policies.find(OWNER) {
             self.entra.get_or_init(|| Entra::new(owner.primary_key()));
         }
+    }
+
+    /// Whether this host, with or without a port, is only for devices.
+    pub(crate) fn is_for_devices(&self, host: &str) -> bool {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        self.device_host.get().is_some_and(|devices| devices.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// From now on the service API is not served by this name.
+    pub(crate) fn keep_for_devices(&self, host: HubHost) {
+        self.device_host.get_or_init(|| host);
     }
 
     /// The containers that jobs may use.

@@ -22,6 +22,8 @@ use crate::connection_log::{ConnectionLog, Peer};
 use handshake::handshake;
 
 mod handshake;
+#[cfg(test)]
+mod tests;
 
 /// What is spoken on the connections of a listener.
 pub(crate) trait Protocol: Send + Sync + 'static {
@@ -167,22 +169,31 @@ struct Connection<P> {
 }
 
 impl<P: Protocol> Connection<P> {
+    /// Shakes hands, then serves. Both are in boxes, so that a task that waits for its client is small.
     async fn run(self, stream: TcpStream, place: OwnedSemaphorePermit) {
-        let Self { tls, protocol, mut peer, permits, stop } = self;
-        // In a box, as what follows is too: a task that waits for its client is a small one.
-        let handshake = Box::pin(timeout(HANDSHAKE_TIMEOUT, handshake(stream, tls)));
-        let stream = match stop.run_until_cancelled(handshake).await {
-            Some(Ok(Ok(Some(stream)))) => stream,
+        let stop = self.stop.clone();
+        let handshake = Box::pin(timeout(HANDSHAKE_TIMEOUT, handshake(stream, Arc::clone(&self.tls))));
+        let serving = match stop.run_until_cancelled(handshake).await {
+            Some(Ok(Ok(Some(stream)))) => Box::pin(self.serve(stream, place)),
             Some(Ok(Ok(None))) => return tracing::debug!("a client has connected and said nothing"),
-            Some(Ok(Err(failure))) => return peer.refused_as(failure.identity.as_deref(), &failure.reason),
-            Some(Err(_)) => return peer.refused("the client has not finished the TLS handshake in time"),
+            Some(Ok(Err(failure))) => {
+                return self.peer.refused_as(failure.identity.as_deref(), &failure.reason);
+            }
+            Some(Err(_)) => {
+                return self.peer.refused("the client has not finished the TLS handshake in time");
+            }
             None => return,
         };
-        let permit = stop.run_until_cancelled(permits.acquire_owned()).await;
+        serving.await;
+    }
+
+    /// Serves once there is room for one more connection.
+    async fn serve(mut self, stream: TlsStream<TcpStream>, place: OwnedSemaphorePermit) {
+        let permit = self.stop.run_until_cancelled(self.permits.acquire_owned()).await;
         drop(place);
         if let Some(Ok(_permit)) = permit {
-            peer.presents(stream.get_ref().1.peer_certificates().unwrap_or_default());
-            Box::pin(protocol.serve(stream, peer, stop)).await;
+            self.peer.presents(stream.get_ref().1.peer_certificates().unwrap_or_default());
+            self.protocol.serve(stream, self.peer, self.stop).await;
         }
     }
 }

@@ -43,6 +43,7 @@ pub struct LocalHub {
     amqp: Option<(Listener, SocketAddr)>,
     management: Option<Management>,
     host: HubHost,
+    device_host: Option<HubHost>,
     ca_pem: String,
     /// Unlocked when the hub is gone.
     folder: Option<DataFolder>,
@@ -69,6 +70,7 @@ impl LocalHub {
         let mut https_tls = device_tls.clone();
         https_tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let host = host_name(&config, https_addr)?;
+        let device_host = device_host(&config)?;
         if config.throttling.is_some() {
             state.stored.registry.limit_to(MAX_IDENTITIES_PER_HUB);
         }
@@ -77,6 +79,9 @@ impl LocalHub {
         let blobs = Blobs::new(config.blob_folder.clone());
         let hub = Arc::new(Hub::new(state.stored, state.store, state.policies, clock, throttle, blobs));
         hub.set_faults(config.faults);
+        if let Some(host) = &device_host {
+            hub.keep_for_devices(host.clone());
+        }
         if config.entra_test {
             hub.take_entra_tokens();
         }
@@ -100,6 +105,7 @@ impl LocalHub {
                 .map(|(listener, address)| Management::serve(listener, address, Arc::clone(&hub))),
             hub,
             host,
+            device_host,
             ca_pem: state.authority.certificate_pem().to_owned(),
             folder: state.folder,
         };
@@ -142,6 +148,11 @@ impl LocalHub {
             policy: found.name.clone(),
             key: found.primary_key().clone(),
         })
+    }
+
+    /// The name by which devices call the hub, where it has one of its own for them.
+    pub fn device_host(&self) -> Option<&HubHost> {
+        self.device_host.as_ref()
     }
 
     /// The certificate, in PEM, that clients must trust.
@@ -278,7 +289,17 @@ async fn bind_if_wanted(address: Option<SocketAddr>) -> Result<Option<(TcpListen
 
 fn server_names(config: &Config) -> Vec<String> {
     let always = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    always.into_iter().chain(config.host_names.iter().cloned()).collect()
+    let others = config.host_names.iter().chain(&config.device_host_name).cloned();
+    always.into_iter().chain(others).collect()
+}
+
+/// The host of devices, without a port: SDKs know no other than those of their protocols.
+fn device_host(config: &Config) -> Result<Option<HubHost>> {
+    let host = config.device_host_name.as_deref().map(|name| {
+        let host = name.parse::<HubHost>().ok().filter(|host| !host.as_str().contains(':'));
+        host.ok_or_else(|| Error::HostName(name.to_owned()))
+    });
+    host.transpose()
 }
 
 /// The host in connection strings: 443 is what clients take an absent port for.

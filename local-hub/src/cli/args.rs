@@ -101,6 +101,9 @@ pub(crate) struct ServeArgs {
     /// A name, beside localhost, by which clients call the hub; the first one is in connection strings
     #[arg(long = "host-name", value_name = "NAME")]
     host_names: Vec<String>,
+    /// A name of its own for devices, as hubs of 2026 have: devices and modules connect by it, the service API keeps the first --host-name
+    #[arg(long, value_name = "NAME")]
+    device_host_name: Option<String>,
     /// Take bearer tokens as of Entra ID, for tests; `local-hub entra-token` makes them
     #[arg(long, env = "LOCAL_HUB_ENTRA_TEST")]
     entra_test: bool,
@@ -152,6 +155,7 @@ impl ServeArgs {
             amqp: self.amqp.unwrap_or_else(|| beside(self.mqtt, self.https)).0,
             device_cas: self.device_cas,
             host_names: self.host_names,
+            device_host_name: self.device_host_name,
             reach: if self.reachable_from_other_machines { Reach::OtherMachines } else { Reach::ThisMachine },
             entra_test: self.entra_test,
             blob_folder: self.blob_folder,

@@ -47,6 +47,11 @@ impl Caller {
 
 /// Lets a caller in whose token is good for this hub and who has the operation's right.
 pub(crate) fn authorize(hub: &Hub, headers: &HeaderMap, uri: &Uri, found: &Found) -> Answer<Caller> {
+    if called_host(headers, uri).is_some_and(|host| hub.is_for_devices(host)) {
+        return Err(no_access(
+            "this host is for devices; the service API has the host of the connection string",
+        ));
+    }
     let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let text = header.ok_or_else(|| unauthorized("the Authorization header is missing"))?;
     match (text.strip_prefix("Bearer "), hub.entra()) {
@@ -90,13 +95,17 @@ fn signer<'h>(hub: &'h Hub, token: &SasToken) -> Answer<&'h Policy> {
 
 /// A token is for the host that the client called, as the client wrote it, with or without the port.
 fn covers(token: &SasToken, headers: &HeaderMap, uri: &Uri) -> bool {
-    let host = headers.get(HOST).and_then(|value| value.to_str().ok());
-    let Some(host) = host.or_else(|| uri.host()) else {
+    let Some(host) = called_host(headers, uri) else {
         return false;
     };
     let path = uri.path().split('/').map(decode_path_segment).collect::<Option<Vec<_>>>();
     let path = path.map(|segments| segments.join("/")).unwrap_or_default();
     token.covers(&format!("{host}{path}")) || token.covers(&format!("{}{path}", without_port(host)))
+}
+
+fn called_host<'r>(headers: &'r HeaderMap, uri: &'r Uri) -> Option<&'r str> {
+    let host = headers.get(HOST).and_then(|value| value.to_str().ok());
+    host.or_else(|| uri.host())
 }
 
 fn without_port(host: &str) -> &str {

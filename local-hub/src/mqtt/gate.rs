@@ -5,11 +5,13 @@ use std::sync::Arc;
 use hub_types::limits::OperationClass;
 use hub_types::sas::SasToken;
 use hub_types::{DeviceId, IdentityId};
+use mqtt_protocol_core::mqtt::packet::Qos;
 use mqtt_protocol_core::mqtt::packet::v3_1_1::Connect;
 use rustls_pki_types::CertificateDer;
 use tokio::time::Instant;
 
 use super::operation::Operation;
+use super::topic::{self, Uplink};
 use super::username::UserName;
 use super::wire::Ended;
 use crate::certificates::DeviceCas;
@@ -35,6 +37,8 @@ pub(crate) struct Visitor {
     pub(crate) hello: Hello,
     /// When the token ends, in seconds since 1970-01-01.
     pub(crate) expiry: Option<u64>,
+    /// The user name names an api-version, without which there are no twins.
+    pub(crate) has_api_version: bool,
     agent: Option<String>,
 }
 
@@ -105,6 +109,7 @@ impl Gate {
         if connect.client_id() != name.identity.common_name() {
             return Err(denied("the client id is another than the user name says"));
         }
+        check_will(connect, &name.identity)?;
         let password = connect.password().filter(|password| !password.is_empty());
         let (evidence, expiry) = match password {
             Some(password) => self.token(password, &name)?,
@@ -116,7 +121,7 @@ impl Gate {
             model_id: name.model_id,
             clean: connect.clean_session(),
         };
-        Ok(Visitor { hello, expiry, agent: name.agent })
+        Ok(Visitor { hello, expiry, has_api_version: name.api_version.is_some(), agent: name.agent })
     }
 
     fn certificate(&self, presented: &[CertificateDer<'_>]) -> Result<Evidence, Denied> {
@@ -157,6 +162,21 @@ impl Gate {
         }
         Ok(())
     }
+}
+
+/// A will is a message to the cloud, so it is bound to the rules of one.
+fn check_will(connect: &Connect, identity: &IdentityId) -> Result<(), Denied> {
+    let Some(topic) = connect.will_topic() else {
+        return Ok(());
+    };
+    if topic::has_wildcard(topic) || !matches!(Uplink::parse(topic, identity), Some(Uplink::Telemetry { .. }))
+    {
+        return Err(denied("the will's topic is none of the identity's own for messages to the cloud"));
+    }
+    if connect.will_qos() == Qos::ExactlyOnce {
+        return Err(denied("the will has quality of service 2, which IoT Hub has not"));
+    }
+    Ok(())
 }
 
 /// What a token must be for: `{host}/devices/{deviceId}[/modules/{moduleId}]`.

@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout};
 use super::*;
 use crate::certificates::DeviceCas;
 use crate::clock::{Clock, MovableClock, SystemClock};
+use crate::connection_log::ConnectionLog;
 use crate::hub::Hub;
 use crate::jobs::Blobs;
 use crate::policy::Policies;
@@ -56,8 +57,10 @@ impl Client {
     fn silent(gate: &Arc<Gate>) -> Self {
         let (stream, far_end) = duplex(64 * 1024);
         let gate = Arc::clone(gate);
+        let log = Arc::new(ConnectionLog::new(Arc::clone(&gate.hub), None));
+        let peer = Peer::new(log, Gate::SCHEME, ([127, 0, 0, 1], 1).into());
         tokio::spawn(async move {
-            run(&gate, far_end, &[], &Reset::default(), &CancellationToken::new()).await;
+            run(&gate, far_end, &[], &peer, &Reset::default(), &CancellationToken::new()).await;
         });
         Self { stream, mqtt: Connection::new(Version::V3_1_1), received: VecDeque::new() }
     }
@@ -67,7 +70,8 @@ impl Client {
         let key = gate.hub.policies().find("device").unwrap().primary_key();
         let token =
             SasToken::sign("localhost/devices/d", Some("device"), key, gate.hub.unix_seconds() + 9999);
-        let connect = Connect::builder().client_id("d").unwrap().user_name("localhost/d").unwrap();
+        let user_name = "localhost/d/?api-version=2021-04-12";
+        let connect = Connect::builder().client_id("d").unwrap().user_name(user_name).unwrap();
         let connect = connect.keep_alive(0).password(token.expose_text().as_bytes().to_vec()).unwrap();
         let mut client = Self::silent(gate);
         client.send(connect.build().unwrap()).await;

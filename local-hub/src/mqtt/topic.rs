@@ -68,6 +68,11 @@ impl<'t> Uplink<'t> {
     }
 }
 
+/// Whether a topic has a character that only a topic filter may have (MQTT-3.3.2-2).
+pub(crate) fn has_wildcard(topic: &str) -> bool {
+    topic.contains(['+', '#'])
+}
+
 /// The feed that a topic filter stands for; `None` where it is none of this identity's.
 pub(crate) fn feed(filter: &str, identity: &IdentityId) -> Option<Feed> {
     match filter {

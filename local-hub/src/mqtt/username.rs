@@ -1,7 +1,9 @@
 //! What a client says of itself in CONNECT:
-//! `{host}/{deviceId}[/{moduleId}][/?api-version=…&DeviceClientType=…[&model-id=…]]`.
+//! `{host}/{deviceId}[/{moduleId}][/[?]api-version=…&DeviceClientType=…[&model-id=…]]`.
 //!
-//! Ids stand there as they are, without percent-encoding, and may have `?` and `=` in them.
+//! Ids stand there as they are, without percent-encoding, and may have `?` and `=` in them. Clients of
+//! 2015 to 2018 have no `?`, and the parameters in either order; some of C# have a slash between them.
+//! Every form that a client was seen to send is a line of `tests/it/clients.toml`.
 
 use hub_types::IdentityId;
 use percent_encoding::percent_decode_str;
@@ -12,6 +14,7 @@ pub(crate) struct UserName {
     /// The hub, as the client calls it; its token is for this name.
     pub(crate) host: String,
     pub(crate) identity: IdentityId,
+    pub(crate) api_version: Option<String>,
     pub(crate) model_id: Option<String>,
     /// The client's own name, `DeviceClientType`.
     pub(crate) agent: Option<String>,
@@ -20,23 +23,35 @@ pub(crate) struct UserName {
 impl UserName {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (host, rest) = text.split_once('/')?;
-        // Where a query begins, it is behind the first id.
-        let queries = rest.match_indices("/?").find(|(at, _)| *at > 0 && is_query(rest.get(at + 2..)));
-        let (ids, query) = match queries {
-            Some((at, _)) => (rest.get(..at)?, rest.get(at + 2..)?),
-            None => (rest.strip_suffix('/').unwrap_or(rest), ""),
-        };
+        let (ids, parameters) = split_parameters(rest);
+        let parameters = parameters.replacen("/DeviceClientType=", "&DeviceClientType=", 1);
         Some(Self {
             host: Some(host).filter(|host| !host.is_empty())?.to_owned(),
             identity: IdentityId::from_common_name(ids).ok()?,
-            model_id: parameter(query, "model-id"),
-            agent: parameter(query, "DeviceClientType"),
+            api_version: parameter(&parameters, "api-version").filter(|version| !version.is_empty()),
+            model_id: parameter(&parameters, "model-id"),
+            agent: parameter(&parameters, "DeviceClientType"),
         })
     }
 }
 
-fn is_query(text: Option<&str>) -> bool {
-    text.is_some_and(|text| text.split('&').any(|pair| pair.starts_with("api-version=")))
+/// Splits the ids from the parameters, which begin behind the first id and a slash.
+fn split_parameters(rest: &str) -> (&str, &str) {
+    let slashes = rest.match_indices('/').filter(|(at, _)| *at > 0);
+    let mut splits = slashes.filter_map(|(at, _)| Some((rest.get(..at)?, rest.get(at + 1..)?)));
+    match splits.find(|(_, tail)| are_parameters(tail)) {
+        Some((ids, tail)) => (ids, tail.strip_prefix('?').unwrap_or(tail)),
+        None => (rest.strip_suffix('/').unwrap_or(rest), ""),
+    }
+}
+
+/// An id may look like parameters as well, so only those names tell that clients put in these places.
+fn are_parameters(text: &str) -> bool {
+    let begins = |pair: &str| pair.starts_with("api-version=") || pair.starts_with("DeviceClientType=");
+    match text.strip_prefix('?') {
+        Some(query) => begins(query) || query.contains("&api-version="),
+        None => begins(text),
+    }
 }
 
 fn parameter(query: &str, name: &str) -> Option<String> {
@@ -73,6 +88,7 @@ mod tests {
         assert_eq!(parse("h/d"), parsed("h", "d", None));
         assert_eq!(parse("h/d/"), parsed("h", "d", None));
         assert_eq!(parse("h/d/?DeviceClientType=x&api-version=2018-06-30"), parsed("h", "d", None));
+        assert_eq!(parse("h/d/?api-version=2021-04-12&auth-chain=a%3Bb"), parsed("h", "d", None));
     }
 
     #[test]
@@ -88,12 +104,15 @@ mod tests {
             device in "[A-Za-z0-9:.+%_#*?!(),=@;$'-]{1,128}",
             module in proptest::option::of("[A-Za-z0-9:.+%_#*?!(),=@;$'-]{1,128}"),
             agent in "[A-Za-z0-9/()]{0,40}",
+            question_mark in "[?]?",
         ) {
             let identity = IdentityId::parse(&device, module.as_deref()).unwrap();
-            let text = format!("hub.example/{identity}/?api-version=2021-04-12&DeviceClientType={agent}");
+            let text =
+                format!("hub.example/{identity}/{question_mark}api-version=2021-04-12&DeviceClientType={agent}");
             let name = UserName::parse(&text).unwrap();
             let host = "hub.example".to_owned();
-            prop_assert_eq!(name, UserName { host, identity, model_id: None, agent: Some(agent) });
+            let api_version = Some("2021-04-12".to_owned());
+            prop_assert_eq!(name, UserName { host, identity, api_version, model_id: None, agent: Some(agent) });
         }
 
         #[test]

@@ -18,8 +18,10 @@ use mqtt_protocol_core::mqtt::packet::v3_1_1::{
 };
 use mqtt_protocol_core::mqtt::packet::{GenericPacketTrait, Packet, Qos, SubEntry, SubOpts};
 use mqtt_protocol_core::mqtt::{Connection, Version, role};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::{ClientConfig, RootCertStore};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SigningKey};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::{Value, json};
@@ -38,6 +40,8 @@ pub(crate) struct Login {
     pub(crate) user_name: String,
     pub(crate) password: Option<String>,
     pub(crate) certificate: Option<Credential>,
+    /// The topic of the will and its quality of service.
+    pub(crate) will: Option<(String, Qos)>,
     pub(crate) clean: bool,
     pub(crate) keep_alive: u16,
 }
@@ -129,6 +133,9 @@ impl Device {
             .keep_alive(login.keep_alive);
         if let Some(password) = login.password {
             connect = connect.password(password.into_bytes()).unwrap();
+        }
+        if let Some((topic, qos)) = login.will {
+            connect = connect.will_message(topic, b"gone".to_vec(), qos, false).unwrap();
         }
         self.send(connect.build().unwrap()).await;
         match self.next().await {
@@ -306,20 +313,46 @@ pub(crate) async fn tls(
     ca_pem: &str,
     certificate: Option<Credential>,
 ) -> TlsStream<TcpStream> {
+    tls_of(rustls::ALL_VERSIONS, address, ca_pem, certificate).await
+}
+
+/// As [`tls`], of certain versions.
+pub(crate) async fn tls_of(
+    versions: &[&'static SupportedProtocolVersion],
+    address: SocketAddr,
+    ca_pem: &str,
+    certificate: Option<Credential>,
+) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(default_provider());
     let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots);
     let config = match certificate {
         None => config.with_no_client_auth(),
-        Some(Credential { chain, key }) => config.with_client_auth_cert(chain, key).unwrap(),
+        // Whatever it is: neither version nor key is looked at before it is sent.
+        Some(Credential { chain, key }) => {
+            let key = default_provider().key_provider.load_private_key(key).unwrap();
+            let certified = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+            config.with_client_cert_resolver(Arc::new(certified))
+        }
     };
     let stream = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+}
+
+/// Tries to open a TLS connection as a client that trusts only this CA.
+pub(crate) async fn tls_that_trusts(ca_pem: &str, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    let config = config.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(Arc::new(config.with_no_client_auth())).connect(name, stream).await
 }
 
 /// A CA for devices.
@@ -374,6 +407,51 @@ pub(crate) fn self_signed(common_name: &str) -> Credential {
     let key = KeyPair::generate().unwrap();
     let certificate = params(common_name).self_signed(&key).unwrap();
     credential(certificate.der().clone(), &key)
+}
+
+/// A self-signed certificate.
+pub(crate) fn self_signed_with(
+    common_name: &str,
+    key: &KeyPair,
+    change: impl FnOnce(&mut CertificateParams),
+) -> Credential {
+    let mut params = params(common_name);
+    change(&mut params);
+    credential(params.self_signed(key).unwrap().der().clone(), key)
+}
+
+/// A self-signed certificate of X.509 version 1, as `openssl x509 -req` makes it: that of version 3
+/// without the version in front and the extensions behind.
+pub(crate) fn version_1(common_name: &str) -> Credential {
+    let key = KeyPair::generate().unwrap();
+    let modern = params(common_name).self_signed(&key).unwrap();
+    let signed = der_parts(der_parts(modern.der())[0].1);
+    let [tbs, algorithm] = [signed[0].1, signed[1].0];
+    let parts: Vec<&[u8]> = der_parts(tbs)[1..7].iter().map(|(whole, _)| *whole).collect();
+    let tbs = der(0x30, &parts.concat());
+    let signature = key.sign(&tbs).unwrap();
+    let signature = der(0x03, &[&[0], &signature[..]].concat());
+    let certificate = der(0x30, &[&tbs, algorithm, &signature].concat());
+    credential(certificate.into(), &key)
+}
+
+/// The values that follow one another, each whole and without its head.
+fn der_parts(mut bytes: &[u8]) -> Vec<(&[u8], &[u8])> {
+    let mut parts = Vec::new();
+    while let [_, first, ..] = bytes {
+        let more = if *first < 0x80 { 0 } else { usize::from(first & 0x7f) };
+        let length = bytes[2..2 + more].iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+        let length = if more == 0 { usize::from(*first) } else { length };
+        let (whole, rest) = bytes.split_at(2 + more + length);
+        parts.push((whole, &whole[2 + more..]));
+        bytes = rest;
+    }
+    parts
+}
+
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+    [&[tag, 0x82], &length[..], content].concat()
 }
 
 fn credential(certificate: CertificateDer<'static>, key: &KeyPair) -> Credential {

@@ -2,11 +2,16 @@
 
 use hub_types::thumbprint::{Sha1Thumbprint, Sha256Thumbprint};
 use local_hub::{Config, LocalHub};
+use mqtt_protocol_core::mqtt::packet::Qos;
+use rcgen::{
+    BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose, IsCa, KeyPair, PKCS_ECDSA_P384_SHA384,
+};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use crate::device::{
     Credential, Device, DeviceCa, Login, create_device, create_module, resource, self_signed,
+    self_signed_with, tls_of, version_1,
 };
 use crate::support::{TestHub, with_devices};
 
@@ -131,6 +136,108 @@ async fn a_certificate_with_either_thumbprint_is_let_in() {
     assert_eq!(code(&hub, Login::of("d")).await, NOT_AUTHORIZED, "no certificate");
 }
 
+/// Only a thumbprint decides, and it knows nothing of what stands in the certificate.
+#[tokio::test]
+async fn whatever_has_the_thumbprint_a_key_and_valid_dates_is_let_in() {
+    let hub = TestHub::with_devices().await;
+    let made: [(&str, fn() -> Credential); 6] = [
+        ("version 1", || version_1("d")),
+        ("an unknown critical extension", || {
+            self_signed_with("d", &KeyPair::generate().unwrap(), |params| {
+                let mut unknown =
+                    CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
+                unknown.set_criticality(true);
+                params.custom_extensions.push(unknown);
+            })
+        }),
+        ("CA:TRUE", || {
+            self_signed_with("d", &KeyPair::generate().unwrap(), |params| {
+                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            })
+        }),
+        ("for servers", || {
+            self_signed_with("d", &KeyPair::generate().unwrap(), |params| {
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            })
+        }),
+        ("P-384", || self_signed_with("d", &KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap(), |_| {})),
+        ("no name", || self_signed_with("", &KeyPair::generate().unwrap(), |_| {})),
+    ];
+    for (what, make) in made {
+        for version in rustls::ALL_VERSIONS {
+            let (credential, stranger) = (make(), make());
+            hub.client.delete("/devices/d", Some("*")).await;
+            create(&hub, "d", &thumbprints(&sha256(&credential), &sha1(&credential))).await;
+            for (credential, wanted) in [(credential, 0), (stranger, NOT_AUTHORIZED)] {
+                let address = hub.hub.mqtt_addr().unwrap();
+                let stream = tls_of(&[version], address, hub.hub.ca_pem(), Some(credential)).await;
+                let (_, code, _) = Device::over(stream, Login::of("d")).await;
+                assert_eq!(code, wanted, "{what}, {version:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn dates_count_with_a_thumbprint_too_by_the_hubs_own_clock() {
+    let now = OffsetDateTime::now_utc();
+    let hub = TestHub::with_devices().await;
+    let make = |common_name: &str, from: i64, until: i64| {
+        self_signed_with(common_name, &KeyPair::generate().unwrap(), |params| {
+            params.not_before = now + Duration::days(from);
+            params.not_after = now + Duration::days(until);
+        })
+    };
+    create_device(&hub.client, "d").await;
+    for identity in ["e", "d/m"] {
+        let expired = make(identity, -20, -10);
+        let future = make(identity, 10, 20);
+        create(&hub, identity, &thumbprints(&sha256(&expired), &sha256(&future))).await;
+        let with = |credential: &Credential| {
+            let credential = Credential { chain: credential.chain.clone(), key: credential.key.clone_key() };
+            code(&hub, Login::of(identity).with_certificate(credential))
+        };
+        for (days, let_in) in
+            [(-30, [false, false]), (-15, [true, false]), (0, [false, false]), (15, [false, true])]
+        {
+            hub.hub.clock().set(now + Duration::days(days));
+            let codes = [with(&expired).await == 0, with(&future).await == 0];
+            assert_eq!(codes, let_in, "{identity}, {days} days from now");
+        }
+        hub.hub.clock().set(now);
+    }
+}
+
+#[tokio::test]
+async fn a_will_is_a_message_to_the_cloud_of_ones_own() {
+    let hub = TestHub::with_devices().await;
+    let key = create_device(&hub.client, "d").await;
+    let module_key = create_module(&hub.client, "d", "m").await;
+    for (identity, key, topic, wanted) in [
+        ("d", &key, "devices/d/messages/events/", 0),
+        ("d", &key, "devices/d/messages/events", 0),
+        ("d", &key, "devices/d/messages/events/%24.ct=application%2Fjson", 0),
+        ("d", &key, "devices/e/messages/events/", NOT_AUTHORIZED),
+        ("d", &key, "devices/d/modules/m/messages/events/", NOT_AUTHORIZED),
+        ("d", &key, "devices/d/messages/devicebound/", NOT_AUTHORIZED),
+        ("d", &key, "$iothub/twin/PATCH/properties/reported/?$rid=1", NOT_AUTHORIZED),
+        ("d", &key, "$iothub/twin/GET/?$rid=1", NOT_AUTHORIZED),
+        ("d", &key, "lastwill", NOT_AUTHORIZED),
+        ("d/m", &module_key, "devices/d/modules/m/messages/events/", 0),
+        ("d/m", &module_key, "devices/d/messages/events/", NOT_AUTHORIZED),
+    ] {
+        for (qos, wanted) in [
+            (Qos::AtMostOnce, wanted),
+            (Qos::AtLeastOnce, wanted),
+            // IoT Hub has none of these.
+            (Qos::ExactlyOnce, NOT_AUTHORIZED),
+        ] {
+            let login = Login { will: Some((topic.to_owned(), qos)), ..Login::signed(identity, key) };
+            assert_eq!(code(&hub, login).await, wanted, "{identity} {topic} {qos:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_modules_certificate_bears_both_names() {
     let hub = TestHub::with_devices().await;
@@ -190,7 +297,7 @@ async fn dates_count_in_leaves_and_in_cas() {
 #[tokio::test]
 async fn a_file_that_is_no_ca_is_refused_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
-    let leaf = DeviceCa::with(|params| params.is_ca = rcgen::IsCa::ExplicitNoCa);
+    let leaf = DeviceCa::with(|params| params.is_ca = IsCa::ExplicitNoCa);
     for (content, reason) in [(leaf.pem.as_str(), "not that of a CA"), ("hello", "no certificate")] {
         let path = folder.path().join("ca.pem");
         std::fs::write(&path, content).unwrap();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mqtt_protocol_core::mqtt::packet::Qos;
 use proptest::prelude::*;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -27,6 +28,28 @@ impl Scene {
 
     async fn connect(&self) -> Device {
         Device::connect(&self.hub, Login::signed("d", &self.key)).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_topic_with_a_wildcard_ends_the_connection() {
+    let hub = TestHub::with_devices().await;
+    let key = hub.hub.connection_string("device").unwrap().key;
+    for (id, topic) in [
+        ("d", "devices/d/messages/events/#"),
+        ("d", "devices/+/messages/events/"),
+        ("d", "devices/d/messages/events/a=b+c"),
+        ("d", "$iothub/twin/GET/?$rid=+"),
+        // A legal id, whose device can send nothing.
+        ("d+1", "devices/d+1/messages/events/"),
+    ] {
+        hub.client.post("/devices", &json!([{"id": id, "importMode": "create"}])).await;
+        let login = Login::of(id).with_token(Some("device"), key.expose_text(), "localhost", 60);
+        let mut device = Device::connect(&hub, login).await.unwrap();
+        let [length, whole] = [topic.len(), topic.len() + 2].map(|length| u8::try_from(length).unwrap());
+        device.send_bytes(&[&[0x30, whole, 0, length], topic.as_bytes()].concat()).await;
+        device.closed().await;
+        assert_eq!(hub.hub.telemetry_count(), 0, "{topic}");
     }
 }
 

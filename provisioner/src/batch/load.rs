@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::files::GivenFiles;
 use super::row::{CertificateSource, RowReader, problem};
+use crate::clock;
 use crate::desired::{DesiredIdentity, GivenKeys};
 use crate::ledger::{Credential, CredentialKind, LedgerError, Taken};
 
@@ -110,7 +111,7 @@ pub fn load(path: &Path, options: &LoadOptions, sink: &mut dyn BatchSink) -> Res
     };
     let mut loading = Loading {
         file: &name,
-        rows: RowReader::new(options.certificates),
+        rows: RowReader::new(options.certificates, clock::now()),
         parents: HashMap::new(),
         loaded: Loaded { files: options.note_files.then(GivenFiles::new).transpose()?, ..Loaded::default() },
         sink,

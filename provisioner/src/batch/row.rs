@@ -5,9 +5,10 @@ use std::mem::take;
 
 use batch_file::{PemSource, Problem, Row, RowAuth, Severity};
 use cert_tool::Certificate;
-use hub_types::Thumbprint;
 use hub_types::twin::{JsonObject, Nulls, Section, TwinRuleError, check_section};
+use hub_types::{Thumbprint, Timestamp};
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::twin_template::{RenderedTwin, TwinTemplates};
 use crate::causes::with_causes;
@@ -31,6 +32,8 @@ pub enum CertificateSource {
 pub(super) struct RowReader {
     templates: TwinTemplates,
     certificates: CertificateSource,
+    /// The time by which certificates are valid or not.
+    now: OffsetDateTime,
     /// Of the row that was read last.
     credentials: Vec<Credential>,
 }
@@ -43,8 +46,8 @@ struct Findings<'a> {
 }
 
 impl RowReader {
-    pub(super) fn new(certificates: CertificateSource) -> Self {
-        Self { templates: TwinTemplates::new(), certificates, credentials: Vec::new() }
+    pub(super) fn new(certificates: CertificateSource, now: OffsetDateTime) -> Self {
+        Self { templates: TwinTemplates::new(), certificates, now, credentials: Vec::new() }
     }
 
     /// What must belong to nobody but the row that was read last.
@@ -95,6 +98,7 @@ impl RowReader {
         }
         let certificate = findings.certificate()?;
         if let Some(certificate) = &certificate {
+            findings.warn_of(certificate, self.now);
             self.credentials.extend(of_certificate(certificate));
         }
         let thumbprint = certificate.map(|certificate| certificate.sha256().into());
@@ -200,6 +204,31 @@ impl Findings<'_> {
         Some(Some(certificate))
     }
 
+    /// Warns of what a hub would refuse the device for, although the row can be applied.
+    fn warn_of(&mut self, certificate: &Certificate, now: OffsetDateTime) {
+        let (from, until) = (certificate.not_before(), certificate.not_after());
+        if now > until {
+            let message = format!("the certificate has expired at {}", Timestamp::from(until));
+            self.warn(message, "have a new one issued: a hub lets no device in with this one");
+        } else if now < from {
+            let message = format!("the certificate is not valid before {}", Timestamp::from(from));
+            self.warn(message, "a hub lets no device in with it until then");
+        }
+        if certificate.is_ca() {
+            let message = "the certificate is that of a CA (CA:TRUE)";
+            self.warn(
+                message,
+                "have one issued with CA:FALSE: who holds the key of this one can issue others",
+            );
+        }
+    }
+
+    fn warn(&mut self, message: impl Into<String>, remedy: &str) {
+        let path = self.row.certificate.as_ref().map(|path| path.display().to_string());
+        let warning = problem(self.file, self.row.line, "certificate", path.as_deref(), message, remedy);
+        self.problems.push(Problem { severity: Severity::Warning, ..warning });
+    }
+
     /// The public key that the row brings for its certificate, if it brings one: the outer `None` is a problem.
     fn key_to_certify(&mut self, auth: &DesiredAuth) -> Option<Option<Vec<u8>>> {
         let refusal = match key_source(auth).read(&self.row.identity) {
@@ -271,5 +300,51 @@ fn overlay(base: &mut JsonObject, over: &JsonObject) {
                 base.insert(name.clone(), value.clone());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use batch_file::{BatchReader, ReadOptions};
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
+    use time::Duration;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-11-30 12:00 UTC);
+
+    /// The warnings about a row that names a certificate; it must be good.
+    fn warnings(change: impl FnOnce(&mut CertificateParams)) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "d");
+        (params.not_before, params.not_after) = (NOW - Duration::DAY, NOW + Duration::DAY);
+        change(&mut params);
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        std::fs::write(folder.path().join("d.pem"), certificate.pem()).unwrap();
+        let batch = &b"device_id,certificate\nd,d.pem\n"[..];
+        let mut reader =
+            BatchReader::from_read(batch, "b.csv", folder.path(), &ReadOptions::default()).unwrap();
+        let mut row = (&mut reader).next().unwrap().unwrap();
+        let mut problems = Vec::new();
+        let wanted = RowReader::new(CertificateSource::Given, NOW).read(&mut row, "b.csv", &mut problems);
+        assert!(wanted.is_some());
+        for problem in &problems {
+            assert_eq!((problem.severity, problem.line), (Severity::Warning, Some(2)), "{problem:?}");
+            assert_eq!(problem.column.as_deref(), Some("certificate"));
+        }
+        problems.into_iter().map(|problem| problem.message).collect()
+    }
+
+    #[test]
+    fn a_certificate_with_which_no_device_gets_in_is_warned_of() {
+        assert_eq!(warnings(|_| {}), [""; 0]);
+        let expired = warnings(|params| params.not_after = NOW - Duration::SECOND);
+        assert_eq!(expired, ["the certificate has expired at 2026-11-30T11:59:59Z"]);
+        let early = warnings(|params| params.not_before = NOW + Duration::SECOND);
+        assert_eq!(early, ["the certificate is not valid before 2026-11-30T12:00:01Z"]);
+        let of_a_ca = warnings(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
+        assert_eq!(of_a_ca, ["the certificate is that of a CA (CA:TRUE)"]);
     }
 }

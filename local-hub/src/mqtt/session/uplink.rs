@@ -19,6 +19,10 @@ use crate::registry::{Answer, Feed, Quality};
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     pub(super) async fn published(&mut self, publish: &Publish) -> Result<(), Ended> {
         let topic = publish.topic_name();
+        if topic::has_wildcard(topic) {
+            let text = "it publishes to a topic with a wildcard, `+` or `#` (MQTT-3.3.2-2)";
+            return Err(Ended::Violation(text.to_owned()));
+        }
         if publish.qos() == Qos::ExactlyOnce {
             return Err(Ended::Violation("IoT Hub has no quality of service 2".to_owned()));
         }
@@ -50,6 +54,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
 
     /// Does what the client asks; twin requests have a response.
     async fn perform(&mut self, uplink: Uplink<'_>, payload: &[u8]) -> Answer<Option<Response>> {
+        if uplink.rid().is_some() && !self.visitor.has_api_version {
+            let text = "twins need an api-version in the user name of CONNECT";
+            return Err(Refusal::new(ErrorCode::InvalidProtocolVersion, text));
+        }
         match uplink {
             Uplink::GetTwin { rid } => twin::get(self.hub, self.identity, rid).await.map(Some),
             Uplink::Report { rid, base } => {
