@@ -4,6 +4,7 @@
 //! A spec ignores every member it does not know: clients send whole documents back.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +81,14 @@ impl StatusReason {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for StatusReason {
+    type Err = StatusReasonError;
+
+    fn from_str(text: &str) -> Result<Self, StatusReasonError> {
+        Self::new(text)
     }
 }
 

@@ -7,17 +7,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::Twin;
 use hub_types::{Etag, IdentityId};
 
-use crate::alteration::{Alteration, Answer, Course, Next};
+use crate::alteration::{Alteration, Answer, Course, Ending, Next, Refusal};
 use crate::apply::{Change, Creator};
 use crate::causes::with_causes;
 use crate::crew::{Book, Crew, RunError, Work};
 use crate::desired::GivenKeys;
+use crate::holds::Holds;
 use crate::hub::{ErrorClass, Hub, HubError, pause_after};
-use crate::ledger::{Chunk, Effect, Ended, LedgerRow, Record, RowState, RunState, Sent};
+use crate::ledger::{Chunk, Effect, Ended, Hold, LedgerRow, Record, RowState, RunId, RunState, Sent};
 use crate::lifecycle::Event;
+use crate::reason::ReasonCode;
 use crate::standing::Etags;
 pub use check::Check;
 pub use preview::{Forecast, Preview};
@@ -53,6 +56,7 @@ impl<H: Hub> Alter<H> {
         let worker = Worker {
             creator: Creator::new(self.hub.clone()),
             hub: self.hub,
+            holds: Holds::of_run(&ledger, undo).await?,
             alteration: self.alteration,
             proof: self.proof,
         };
@@ -68,6 +72,7 @@ impl<H: Hub> Alter<H> {
 struct Worker<H> {
     hub: Arc<H>,
     creator: Creator<H>,
+    holds: Holds,
     alteration: Alteration,
     proof: Option<Proof>,
 }
@@ -81,6 +86,11 @@ struct Task {
     before: Etags,
     /// The version tags that were seen last.
     etags: Etags,
+    /// The status that was seen last, and its reason.
+    status: Status,
+    status_reason: Option<StatusReason>,
+    /// What keeps the device disabled, where the alteration must know.
+    hold: Option<Hold>,
     /// Whether it may have been changed since.
     is_outdated: bool,
     /// Whether it is a module that goes with its device.
@@ -99,6 +109,9 @@ impl Task {
             next: Next::Observe,
             before: Etags::default(),
             etags: Etags::default(),
+            status: Status::Enabled,
+            status_reason: None,
+            hold: None,
             is_outdated: false,
             goes_with_device: false,
         }
@@ -121,21 +134,58 @@ impl Task {
         if self.before == Etags::default() {
             self.before = self.etags.clone();
         }
-        self.next = self.course.observed(alteration.judge(&self.row, twin));
+        self.status = twin.map_or(Status::Enabled, |twin| twin.status);
+        self.status_reason = twin.and_then(|twin| twin.status_reason.clone());
+        self.next = self.course.observed(alteration.judge(&self.row, twin, self.hold.as_ref()));
     }
 
     /// The request that is about to leave.
-    fn about_to_send(&mut self, effect: Effect) -> Sent {
+    fn about_to_send(&mut self, alteration: &Alteration, run: RunId) -> Sent {
         self.is_outdated = true;
-        Sent { identity: self.identity().clone(), effect, before: self.before.clone() }
+        let replaced = self.status_reason.clone().filter(|_| alteration.is_about_status());
+        Sent {
+            identity: self.identity().clone(),
+            effect: alteration.effect(),
+            before: self.before.clone(),
+            held_by: self.held_by(alteration, run),
+            status_reason_before: replaced,
+        }
     }
 
-    /// How it came to its end, if it did.
-    fn ended(self) -> Option<Ended> {
+    /// The run that keeps the device disabled when `run` has altered it.
+    fn held_by(&self, alteration: &Alteration, run: RunId) -> Option<RunId> {
+        match alteration {
+            _ if self.identity().module().is_some() => None,
+            Alteration::Disable { .. } => Some(run),
+            Alteration::UndoRelease { .. } => self.hold.as_ref().map(|hold| hold.run),
+            _ => None,
+        }
+    }
+
+    /// Leaves it alone, because nobody can be let in that is disabled.
+    fn skip_disabled(&mut self) {
+        let reason = match self.identity().module() {
+            None => "it is disabled: its new certificate was not tried",
+            Some(_) => "its device is disabled: its new certificate was not tried",
+        };
+        self.next = Next::Finish(Ending::Skipped(Refusal {
+            code: ReasonCode::DeviceDisabled,
+            reason: reason.to_owned(),
+            differences: Vec::new(),
+        }));
+    }
+
+    /// How it came to its end in `run`, if it did.
+    fn ended(self, alteration: &Alteration, run: RunId) -> Option<Ended> {
+        let held_by = self.held_by(alteration, run);
         let Next::Finish(ending) = self.next else { return None };
         let after = if self.is_outdated { Etags::default() } else { self.etags };
-        let (identity, record) = (self.row.wanted.identity, Record::from(ending));
-        Some(Ended { identity, record, before: self.before, after })
+        let mut record = Record::from(ending);
+        record.held_by = match (record.state, alteration) {
+            (RowState::Done, _) | (RowState::Unchanged, Alteration::UndoRelease { .. }) => held_by,
+            _ => None,
+        };
+        Some(Ended { identity: self.row.wanted.identity, record, before: self.before, after })
     }
 
     fn answered(&mut self, answer: Answer) {
@@ -152,7 +202,8 @@ impl<H: Hub> Work for Worker<H> {
         match self.alteration.deletes() {
             true => {
                 let (tasks, left) = units::split_closed(&self.alteration, tasks, &closed);
-                book.record(left).await?;
+                let ended = left.into_iter().filter_map(|task| task.ended(&self.alteration, book.run()));
+                book.record(ended.collect()).await?;
                 self.settle(book, tasks).await
             }
             false => {
@@ -178,19 +229,20 @@ impl<H: Hub> Worker<H> {
                 units::bind(&*self.hub, &self.alteration, &mut tasks).await?;
             }
             self.prove(&mut tasks).await?;
-            let effect = self.alteration.effect();
             let changing = tasks.iter_mut().filter(|task| task.is_about_to_change());
-            let sent: Vec<Sent> = changing.map(|task| task.about_to_send(effect)).collect();
+            let sent: Vec<Sent> =
+                changing.map(|task| task.about_to_send(&self.alteration, book.run())).collect();
             if !sent.is_empty() {
                 book.mark_sent(sent).await?;
             }
             self.replace(&mut tasks).await?;
             self.delete(&mut tasks).await?;
         }
-        Ok(book.record(tasks.into_iter().filter_map(Task::ended).collect()).await?)
+        let ended = tasks.into_iter().filter_map(|task| task.ended(&self.alteration, book.run()));
+        Ok(book.record(ended.collect()).await?)
     }
 
-    async fn observe(&self, tasks: &mut [Task]) -> Result<(), HubError> {
+    async fn observe(&self, tasks: &mut [Task]) -> Result<(), RunError> {
         let mut subjects: Vec<IdentityId> = tasks
             .iter()
             .filter(|task| matches!(task.next, Next::Observe))
@@ -212,26 +264,42 @@ impl<H: Hub> Worker<H> {
                 }
                 _ => continue,
             };
+            task.hold = self.holds.for_alteration(&self.alteration, &task.row.wanted.identity, twin).await?;
             task.observed(&self.alteration, twin);
         }
         let fatal = |error: &HubError| error.class() != ErrorClass::Input;
-        seen.into_values().filter_map(Result::err).find(fatal).map_or(Ok(()), Err)
+        seen.into_values().filter_map(Result::err).find(fatal).map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Leaves those alone for which there is no proof that they are let in with their new certificate.
     async fn prove(&self, tasks: &mut [Task]) -> Result<(), RunError> {
         let Some(proof) = &self.proof else { return Ok(()) };
-        let tasks: Vec<&mut Task> =
-            tasks.iter_mut().filter(|task| matches!(task.next, Next::Replace(_))).collect();
+        let replacing = tasks.iter_mut().filter(|task| matches!(task.next, Next::Replace(_)));
+        let (disabled, tasks): (Vec<_>, Vec<_>) =
+            replacing.partition(|task| task.identity().module().is_none() && task.status == Status::Disabled);
+        disabled.into_iter().for_each(Task::skip_disabled);
         let proofs = join_all(tasks.iter().map(|task| proof(task.row.wanted.clone()))).await;
         for (task, proven) in tasks.into_iter().zip(proofs) {
             match proven {
                 Ok(()) => {}
+                Err(Unproven::This(ReasonCode::NotLetIn, _)) if self.is_device_disabled(task).await? => {
+                    task.skip_disabled();
+                }
                 Err(Unproven::This(code, text)) => task.next = Next::failed(Record::failed(code, text)),
                 Err(Unproven::All(error)) => return Err(error.into()),
             }
         }
         Ok(())
+    }
+
+    /// Whether it is a module of a device that is disabled.
+    async fn is_device_disabled(&self, task: &Task) -> Result<bool, HubError> {
+        let identity = task.identity();
+        if identity.module().is_none() {
+            return Ok(false);
+        }
+        let device = self.hub.twin(&identity.device().clone().into()).await?;
+        Ok(device.is_some_and(|device| device.status == Status::Disabled))
     }
 
     async fn replace(&self, tasks: &mut [Task]) -> Result<(), HubError> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::desired::{DesiredAuth, DesiredIdentity};
-use crate::ledger::{LedgerRow, RunId};
+use crate::ledger::{Hold, LedgerRow, RunId};
 use crate::lifecycle::Effect;
 use crate::reason::ReasonCode;
 use crate::standing::{Difference, Etags, Standing};
@@ -20,6 +20,7 @@ pub use course::{Answer, Course, Ending, Next};
 
 mod course;
 mod rotation;
+mod status;
 
 /// What a run does with identities that are there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,8 +43,19 @@ pub enum Alteration {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         unproven: bool,
     },
+    /// Devices that a run has disabled on purpose may connect again.
+    Release {
+        /// Only those that this run disabled; without it, whichever run it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<RunId>,
+    },
     /// What a run created, and nobody has changed since, goes.
     Undo {
+        /// That run.
+        run: RunId,
+    },
+    /// What a release enabled is disabled again, as it was before.
+    UndoRelease {
         /// That run.
         run: RunId,
     },
@@ -100,27 +112,60 @@ impl Alteration {
         *self == Self::DropOldThumbprint { unproven: false }
     }
 
+    /// Whether it is about the status of devices, and of nothing else.
+    pub fn is_about_status(&self) -> bool {
+        matches!(self, Self::Disable { .. } | Self::Release { .. } | Self::UndoRelease { .. })
+    }
+
+    /// Whether identities that are there keep the status that they have.
+    pub fn leaves_status(&self) -> bool {
+        !self.is_about_status() && !self.deletes()
+    }
+
+    /// Whether it must be known which run keeps a device disabled.
+    pub fn needs_hold(&self) -> bool {
+        matches!(self, Self::Release { .. } | Self::UndoRelease { .. })
+    }
+
+    /// The run before which a hold is looked for, where it is not the newest that counts.
+    pub fn hold_before(&self) -> Option<RunId> {
+        match self {
+            Self::UndoRelease { run } => Some(*run),
+            _ => None,
+        }
+    }
+
+    /// The run whose rows it took over, where it reads no batch.
+    pub fn goes_on_from(&self) -> Option<RunId> {
+        match self {
+            Self::Undo { run } | Self::UndoRelease { run } | Self::Release { run: Some(run) } => Some(*run),
+            _ => None,
+        }
+    }
+
     /// Whose twin tells how an identity stands. A module has no status of its own: it is its device's.
     pub fn subject(&self, identity: &IdentityId) -> IdentityId {
         match self {
-            Self::Disable { .. } => identity.device().clone().into(),
+            _ if self.is_about_status() => identity.device().clone().into(),
             _ => identity.clone(),
         }
     }
 
     /// What is to be done with the identity of `row`, now that the twin of its [subject](Self::subject)
-    /// was read.
-    pub fn judge(&self, row: &LedgerRow, found: Option<&Twin>) -> Verdict {
+    /// was read. `hold` is what keeps the device disabled, where that [must be known](Self::needs_hold).
+    pub fn judge(&self, row: &LedgerRow, found: Option<&Twin>, hold: Option<&Hold>) -> Verdict {
         let wanted = &row.wanted;
         match (self, found) {
             (Self::Delete | Self::Undo { .. }, None) => Verdict::Already,
             (_, None) => Refusal::because(ReasonCode::IdentityMissing, "it is not on the hub"),
             (Self::AddThumbprint, Some(twin)) => rotation::add(wanted, twin),
             (Self::Delete, Some(twin)) => delete(wanted, twin),
-            (Self::Disable { reason }, Some(twin)) => disable(wanted, twin, reason),
+            (Self::Disable { reason }, Some(twin)) => status::disable(wanted, twin, reason),
             (Self::DropNewThumbprint, Some(twin)) => rotation::drop_new(wanted, twin),
             (Self::DropOldThumbprint { .. }, Some(twin)) => rotation::drop_old(wanted, twin),
+            (Self::Release { run }, Some(twin)) => status::release(wanted, twin, *run, hold),
             (Self::Undo { run }, Some(twin)) => undo(row, twin, *run),
+            (Self::UndoRelease { run }, Some(twin)) => status::undo_release(twin, *run, hold),
         }
     }
 }
@@ -133,24 +178,10 @@ impl std::fmt::Display for Alteration {
             Self::Disable { .. } => f.write_str("retire: disabled"),
             Self::DropNewThumbprint => f.write_str("rotate: new thumbprints out again"),
             Self::DropOldThumbprint { .. } => f.write_str("rotate: old thumbprints out"),
-            Self::Undo { run } => write!(f, "undo of run {run}"),
+            Self::Release { run: None } => f.write_str("release"),
+            Self::Release { run: Some(run) } => write!(f, "release of run {run}"),
+            Self::Undo { run } | Self::UndoRelease { run } => write!(f, "undo of run {run}"),
         }
-    }
-}
-
-fn disable(wanted: &DesiredIdentity, twin: &Twin, reason: &StatusReason) -> Verdict {
-    match (wanted.identity.module(), twin.status) {
-        (_, Status::Disabled) => Verdict::Already,
-        (Some(_), Status::Enabled) => Refusal::because(
-            ReasonCode::DeviceNotNamed,
-            "a module is disabled with its device only, which is enabled: name the device, too",
-        ),
-        (None, Status::Enabled) => if_same_certificate(wanted, twin, || {
-            let mut disabled = DesiredIdentity::of_twin(twin);
-            disabled.state.status = Status::Disabled;
-            disabled.state.status_reason = Some(reason.clone());
-            Verdict::Replace(Box::new(disabled))
-        }),
     }
 }
 

@@ -12,13 +12,14 @@ use serde_json::Value;
 
 use crate::crew::{Book, Crew, RunError, Work};
 use crate::desired::GivenKeys;
+use crate::holds::Holds;
 use crate::hub::Hub;
 use crate::ledger::{Chunk, Effect, Ended, LedgerRow, Record, RowState, RunState};
 use crate::lifecycle::{Intent, Lifecycle};
 use crate::reason::ReasonCode;
 pub(crate) use changes::Change;
 pub(crate) use creation::Creator;
-pub(crate) use observation::{compare_for, observe};
+pub(crate) use observation::{compare_for, compare_held, observe};
 use settle::{Settlement, Settler, Task};
 
 mod changes;
@@ -58,9 +59,10 @@ pub struct Intentions {
 impl<H: Hub> Apply<H> {
     /// Works on the run until nothing is left of it or it is stopped, and answers how it ended.
     pub async fn run(self) -> Result<RunState, RunError> {
+        let holds = Holds::of_run(&self.crew.ledger, self.crew.run).await?;
         let worker = Worker {
             intentions: self.intentions.clone(),
-            settler: Settler::new(self.hub, self.keys, self.look_first, self.intentions),
+            settler: Settler::new(self.hub, holds, self.keys, self.look_first, self.intentions),
         };
         self.crew.carry_out(worker).await
     }
@@ -118,8 +120,13 @@ impl<H: Hub> Worker<H> {
         // The rows of what is staged stay as they are: they are not at their end.
         let mut settled = Settled { staged: settlements.staged, closed: Vec::new() };
         let mut ended = Vec::with_capacity(settlements.ended.len());
-        for Settlement { identity, outcome, before, after } in settlements.ended {
-            let record = Record::from(outcome);
+        for Settlement { identity, outcome, held_by, before, after } in settlements.ended {
+            let mut record = Record::from(outcome);
+            if matches!(record.state, RowState::Done | RowState::Unchanged) {
+                record.held_by = held_by;
+                let is_kept = held_by.is_some_and(|run| run != book.run());
+                record.reason = record.reason.or(is_kept.then_some(ReasonCode::KeptDisabled));
+            }
             if matches!(record.state, RowState::Conflict | RowState::Failed) && identity.module().is_none() {
                 settled.closed.push((identity.device().clone(), record.state));
             }
@@ -140,7 +147,7 @@ struct Settled {
 
 /// Whether a device is to be disabled, but only when these modules of it are there.
 fn waits_for_modules(device: &LedgerRow, modules: &[LedgerRow]) -> bool {
-    device.wanted.state.status == Status::Disabled
+    device.wanted.state.status_on_hub() == Status::Disabled
         && modules.iter().any(|module| module.wanted.identity.device() == device.wanted.identity.device())
 }
 
@@ -158,7 +165,7 @@ fn split_off_orphans(
             Some((device, state)) => {
                 let reason =
                     format!("nothing was done, because the row of its device `{device}` is `{state}`");
-                let record = Record::failed(ReasonCode::DeviceRowNotDone, reason);
+                let record = Record::skipped(ReasonCode::DeviceRowNotDone, reason);
                 orphans.push((row.wanted.identity, record).into());
             }
         }

@@ -14,6 +14,7 @@ use stop::Stop;
 use crate::sign;
 
 mod alter;
+mod alter_run;
 mod apply;
 mod args;
 mod audit;
@@ -78,8 +79,9 @@ fn dispatch(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Work(args) => block_on(resume::work(args, ledger, printer)),
         Verb::Rotate(args) => block_on(alter::rotate(args, ledger, printer)),
         Verb::Retire(args) => block_on(alter::retire(args, ledger, printer)),
-        Verb::Undo(args) => block_on(alter::undo(args, ledger, printer)),
-        Verb::Verify(args) => block_on(verify::run(args, printer)),
+        Verb::Release(args) => block_on(alter::release(args, ledger, printer)),
+        Verb::Undo(args) => block_on(alter_run::undo(args, ledger, printer)),
+        Verb::Verify(args) => block_on(verify::run(args, ledger, printer)),
         Verb::Runs => runs::list(ledger, printer),
         Verb::Status(args) => runs::status(args.run, ledger, printer),
         Verb::Report(args) => report::run(args, ledger, printer),

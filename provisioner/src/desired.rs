@@ -37,6 +37,9 @@ pub struct DesiredState {
     /// Why it has that status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<StatusReason>,
+    /// The status reason with which the device is kept disabled until it is released, whatever its own status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<StatusReason>,
     /// Whether it runs the IoT Edge runtime.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub edge: bool,
@@ -121,6 +124,24 @@ impl Default for DesiredAuth {
 pub type GivenKeys = std::collections::HashMap<IdentityId, SymmetricKeys>;
 
 impl DesiredState {
+    /// The status that the device has on the hub when it is as wanted: not its own while it is on hold.
+    pub fn status_on_hub(&self) -> Status {
+        if self.hold.is_some() { Status::Disabled } else { self.status }
+    }
+
+    /// The status reason that goes with it.
+    pub fn status_reason_on_hub(&self) -> Option<&StatusReason> {
+        self.hold.as_ref().or(self.status_reason.as_ref())
+    }
+
+    /// Puts a device that may connect into quarantine: it is left disabled until it is released. A device
+    /// that is to be disabled anyhow stays as it is.
+    pub fn quarantine(&mut self) {
+        if self.status == Status::Enabled {
+            self.hold = StatusReason::new(QUARANTINE).ok();
+        }
+    }
+
     /// Whether there is an initial twin to write.
     pub fn has_twin(&self) -> bool {
         !self.tags.is_empty() || !self.desired.is_empty()
@@ -181,8 +202,8 @@ impl DesiredIdentity {
         let state = &self.state;
         let mut item = BulkItem::new(&self.identity, ImportMode::Create);
         item.authentication = self.authentication(keys);
-        item.status = Some(state.status);
-        item.status_reason = state.status_reason.clone();
+        item.status = Some(state.status_on_hub());
+        item.status_reason = state.status_reason_on_hub().cloned();
         item.tags = non_empty(&state.tags);
         item.properties = non_empty(&state.desired)
             .map(|desired| BulkProperties { desired: Some(desired), reported: None });
@@ -206,6 +227,9 @@ impl DesiredIdentity {
     }
 }
 
+/// The status reason of a device in quarantine.
+pub const QUARANTINE: &str = "provisioner: in quarantine until it is released";
+
 fn non_empty(object: &JsonObject) -> Option<JsonObject> {
     (!object.is_empty()).then(|| object.clone())
 }
@@ -224,6 +248,7 @@ mod tests {
             auth,
             status: Status::Enabled,
             status_reason: None,
+            hold: None,
             edge: false,
             parent: None,
             tags: Arc::default(),

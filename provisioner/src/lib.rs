@@ -37,6 +37,7 @@ pub mod crew;
 pub mod desired;
 pub mod doctor;
 pub mod export;
+pub mod holds;
 pub mod hub;
 pub mod issue;
 pub mod ledger;

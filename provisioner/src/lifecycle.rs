@@ -582,7 +582,7 @@ mod tests {
 
     fn seen(standing: Standing, etags: [Option<&str>; 2]) -> Observation {
         let [identity, twin] = etags.map(|etag| etag.map(|etag| etag.to_owned().into()));
-        Observation { standing, etags: Etags { identity, twin } }
+        Observation { standing, etags: Etags { identity, twin }, is_disabled: false, hold: None }
     }
 
     fn expecting(etags: [Option<&str>; 2], intent: Intent) -> Lifecycle {

@@ -16,6 +16,7 @@ pub use file::{Header, PlanFile, PlanFileError, PlanWriter};
 pub use planner::Planner;
 pub use survey::{Look, Survey};
 
+use crate::ledger::RunId;
 use crate::lifecycle::Intent;
 use crate::standing::{Difference, Etags};
 
@@ -40,6 +41,8 @@ pub struct Plan {
     pub update: u64,
     /// Identities that are there as the batch wants them.
     pub keep: u64,
+    /// Devices among these that are disabled until they are released.
+    pub held: u64,
     /// Identities that are there and are others, which the mode does not change.
     pub conflict: u64,
     /// Rows that can't succeed.
@@ -86,6 +89,9 @@ pub struct PlannedRow {
     /// Where hub and batch differ.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<Difference>,
+    /// The run that keeps the device disabled until it is released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<RunId>,
     /// The version tags that identity and twin were seen with.
     #[serde(flatten)]
     pub etags: Etags,
@@ -103,6 +109,8 @@ struct StoredRow {
     #[serde(default)]
     differences: Vec<Difference>,
     #[serde(default)]
+    held_by: Option<RunId>,
+    #[serde(default)]
     identity_etag: Option<Etag>,
     #[serde(default)]
     twin_etag: Option<Etag>,
@@ -110,9 +118,10 @@ struct StoredRow {
 
 impl From<StoredRow> for PlannedRow {
     fn from(stored: StoredRow) -> Self {
-        let StoredRow { line, identity, action, reason, differences, identity_etag, twin_etag } = stored;
+        let StoredRow { line, identity, action, reason, differences, held_by, identity_etag, twin_etag } =
+            stored;
         let etags = Etags { identity: identity_etag, twin: twin_etag };
-        Self { line, identity, action, reason, differences, etags }
+        Self { line, identity, action, reason, differences, held_by, etags }
     }
 }
 

@@ -69,6 +69,8 @@ reason_codes! {
     DeviceRowNotDone = "device_row_not_done",
     /// Its device stays, and it with it.
     DeviceStays = "device_stays",
+    /// Another run than the one that is to be released keeps it disabled.
+    DisabledByOtherRun = "disabled_by_other_run",
     /// When it was verified, the hub held other values.
     DifferentLater = "different_later",
     /// It has modules that the run did not create.
@@ -81,6 +83,8 @@ reason_codes! {
     IdentityDiffers = "identity_differs",
     /// It is not on the hub.
     IdentityMissing = "identity_missing",
+    /// It is disabled, and stays so until it is released: a run has disabled it on purpose.
+    KeptDisabled = "kept_disabled",
     /// Its private key is not at hand.
     KeyNotAtHand = "key_not_at_hand",
     /// When it was verified, it was not on the hub.
@@ -91,6 +95,8 @@ reason_codes! {
     NewThumbprintMissing = "new_thumbprint_missing",
     /// The batch names no new thumbprint for it.
     NoNewThumbprint = "no_new_thumbprint",
+    /// It is disabled, and no run of this ledger has disabled it.
+    NotDisabledByRun = "not_disabled_by_run",
     /// It does not authenticate by thumbprints.
     NotByThumbprint = "not_by_thumbprint",
     /// It was not let in with its new certificate.
@@ -109,6 +115,8 @@ reason_codes! {
     RequestRefused = "request_refused",
     /// It is there and enabled or disabled, unlike the batch says, or for another reason.
     StatusDiffers = "status_differs",
+    /// It is disabled, and its status reason was changed since a run disabled it.
+    StatusReasonChanged = "status_reason_changed",
     /// When it was verified, it was there again.
     ThereAgain = "there_again",
     /// Beside its new thumbprint is one that the batch does not name.

@@ -2,11 +2,13 @@
 //! that shows it all.
 
 pub use causes::{Cause, Causes, ToDo, cause_of};
+pub use held::held_note;
 pub use page::{PageError, write_page};
 pub use timeline::{Bucket, Sitting, Timeline};
 
 mod causes;
 mod chart;
+mod held;
 mod page;
 mod survey;
 mod text;

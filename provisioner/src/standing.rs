@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::creator_tag;
 use crate::desired::{DesiredAuth, DesiredIdentity};
+use crate::ledger::Hold;
 use crate::lifecycle::TwinPolicy;
 use crate::reason::ReasonCode;
 
@@ -45,6 +46,11 @@ pub struct Observation {
     pub standing: Standing,
     /// The version tags of identity and twin, where it is there.
     pub etags: Etags,
+    /// Whether it is there and disabled.
+    pub is_disabled: bool,
+    /// That a run has disabled the device on purpose, where this is how it was found. It was compared as
+    /// one that is to stay so.
+    pub hold: Option<Hold>,
 }
 
 /// The version tags of an identity and of its twin.
@@ -208,7 +214,7 @@ pub const STAGED: &str = "provisioner: to be disabled when its modules are there
 
 /// Whether all that differs is that the device is still enabled for the sake of its modules.
 fn is_staged(wanted: &DesiredIdentity, twin: &Twin, differences: &[Difference]) -> bool {
-    wanted.state.status == Status::Disabled
+    wanted.state.status_on_hub() == Status::Disabled
         && twin.status_reason.as_ref().is_some_and(|reason| reason.as_str() == STAGED)
         && differences.iter().all(|difference| difference.path.starts_with("status"))
 }
@@ -246,8 +252,8 @@ fn identity_differences(wanted: &DesiredIdentity, twin: &Twin) -> Vec<Difference
         check("primary_thumbprint", json!("that of a certificate still to be issued"), json!(found));
     }
     if wanted.identity.module().is_none() {
-        check("status", json!(state.status), json!(twin.status));
-        check("status_reason", json!(state.status_reason), json!(twin.status_reason));
+        check("status", json!(state.status_on_hub()), json!(twin.status));
+        check("status_reason", json!(state.status_reason_on_hub()), json!(twin.status_reason));
         check("edge", json!(state.edge), json!(twin.capabilities.unwrap_or_default().iot_edge));
         check("parent", json!(state.parent), json!(parent_of(twin)));
     }
@@ -339,6 +345,7 @@ mod tests {
                 auth: DesiredAuth::Thumbprint { primary: "AB".repeat(32).parse().ok(), secondary: None },
                 status: Status::Enabled,
                 status_reason: None,
+                hold: None,
                 edge: false,
                 parent: None,
                 tags: tags.as_object().cloned().unwrap().into(),

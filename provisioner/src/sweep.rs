@@ -3,7 +3,6 @@
 use tokio::task::JoinSet;
 
 use crate::crew::RunError;
-use crate::hub::HubError;
 use crate::ledger::LedgerRow;
 
 /// Looks at rows in `concurrency` tasks at once, and answers in the order of the rows.
@@ -14,7 +13,7 @@ pub(crate) async fn look_at_all<T, F>(
 ) -> Result<Vec<T>, RunError>
 where
     T: Send + 'static,
-    F: Future<Output = Result<T, HubError>> + Send,
+    F: Future<Output = Result<T, RunError>> + Send,
 {
     let share = rows.len().div_ceil(concurrency.max(1)).max(1);
     let mut rows = rows.into_iter().peekable();
@@ -29,7 +28,7 @@ where
             for row in part {
                 seen.push(look(row).await?);
             }
-            Ok::<_, HubError>((number, seen))
+            Ok::<_, RunError>((number, seen))
         });
     }
     let mut parts = Vec::new();

@@ -9,9 +9,11 @@ use hub_types::IdentityId;
 use crate::apply::observe;
 use crate::crew::RunError;
 use crate::desired::GivenKeys;
-use crate::hub::{Hub, HubError};
+use crate::holds::Holds;
+use crate::hub::Hub;
 use crate::ledger::{LedgerRow, RowFilter, RunId, Seen, SharedLedger};
-use crate::standing::Standing;
+use crate::lifecycle::TwinPolicy;
+use crate::standing::Observation;
 use crate::sweep::look_at_all;
 
 pub use certificates::{Exchanged, ExchangedCertificate, recompute_issued};
@@ -38,6 +40,8 @@ pub struct Verify<H> {
     pub run: RunId,
     /// Which of its rows.
     pub filter: RowFilter,
+    /// Which devices are disabled on purpose.
+    pub holds: Holds,
     /// The symmetric keys that the batch gives.
     pub keys: Arc<GivenKeys>,
     /// How many identities are read at once.
@@ -50,13 +54,13 @@ impl<H: Hub> Verify<H> {
     /// Reads and compares.
     pub async fn run(&self) -> Result<Verified, RunError> {
         let mut verified = Verified::default();
-        self.each(|row, standing| verified.add(&row, &standing)).await?;
+        self.each(|row, seen| verified.add(&row, &seen)).await?;
         verified.sort();
         Ok(verified)
     }
 
     /// Reads each row's identity and tells how it stands, in the order of the ids.
-    pub async fn each(&self, mut tell: impl FnMut(LedgerRow, Standing)) -> Result<(), RunError> {
+    pub async fn each(&self, mut tell: impl FnMut(LedgerRow, Observation)) -> Result<(), RunError> {
         let mut after: Option<IdentityId> = None;
         loop {
             let (run, filter, from) = (self.run, self.filter, after.take());
@@ -64,12 +68,14 @@ impl<H: Hub> Verify<H> {
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.wanted.identity.clone());
             let (hub, keys, progress) = (self.hub.clone(), self.keys.clone(), self.progress.clone());
+            let holds = self.holds.clone();
             let look = move |row: LedgerRow| {
-                let (hub, keys, progress) = (hub.clone(), keys.clone(), progress.clone());
+                let (hub, holds, keys) = (hub.clone(), holds.clone(), keys.clone());
+                let progress = progress.clone();
                 async move {
-                    let seen = observe(&*hub, &row.wanted, &keys).await?;
+                    let seen = observe(&*hub, &holds, &row.wanted, &keys, TwinPolicy::Initial).await?;
                     progress(1);
-                    Ok::<_, HubError>((row, seen))
+                    Ok::<_, RunError>((row, seen))
                 }
             };
             let seen = look_at_all(page, self.concurrency, look).await?;
@@ -82,7 +88,7 @@ impl<H: Hub> Verify<H> {
                 })
                 .collect();
             self.ledger.call(move |ledger| ledger.set_seen(run, &known)).await?;
-            seen.into_iter().for_each(|(row, seen)| tell(row, seen.standing));
+            seen.into_iter().for_each(|(row, seen)| tell(row, seen));
         }
     }
 }

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::alteration::{Alteration, Verdict};
 use crate::crew::RunError;
-use crate::hub::{Hub, HubError};
+use crate::holds::Holds;
+use crate::hub::Hub;
 use crate::ledger::{LedgerRow, RowFilter, RunId, Seen, SharedLedger};
 use crate::standing::{Difference, Etags};
 use crate::sweep::look_at_all;
@@ -34,6 +35,7 @@ impl<H: Hub> Check<H> {
     pub async fn run(&self) -> Result<Verified, RunError> {
         let mut verified = Verified::default();
         let mut after: Option<IdentityId> = None;
+        let holds = Holds::of_run(&self.ledger, self.run).await?;
         loop {
             let (run, from) = (self.run, after.take());
             let page = self
@@ -44,19 +46,22 @@ impl<H: Hub> Check<H> {
             after = Some(last.wanted.identity.clone());
             let (hub, alteration, progress) =
                 (self.hub.clone(), self.alteration.clone(), self.progress.clone());
+            let holds = holds.clone();
             let look = move |row: LedgerRow| {
-                let (hub, progress) = (hub.clone(), progress.clone());
-                let subject = alteration.subject(&row.wanted.identity);
+                let (hub, holds, progress) = (hub.clone(), holds.clone(), progress.clone());
+                let alteration = alteration.clone();
                 async move {
-                    let twin = hub.twin(&subject).await?;
+                    let identity = &row.wanted.identity;
+                    let twin = hub.twin(&alteration.subject(identity)).await?;
+                    let hold = holds.for_alteration(&alteration, identity, twin.as_ref()).await?;
                     progress(1);
-                    Ok::<_, HubError>((row, twin))
+                    Ok::<_, RunError>((row, twin, hold))
                 }
             };
             let seen = look_at_all(page, self.concurrency, look).await?;
             let mut known = Vec::with_capacity(seen.len());
-            for (row, twin) in seen {
-                let deviation = deviation(self.alteration.judge(&row, twin.as_ref()));
+            for (row, twin, hold) in seen {
+                let deviation = deviation(self.alteration.judge(&row, twin.as_ref(), hold.as_ref()));
                 verified.count(&row, deviation.as_deref());
                 let identity = row.wanted.identity;
                 let is_own = self.alteration.subject(&identity) == identity;

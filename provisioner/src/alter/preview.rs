@@ -10,7 +10,8 @@ use super::{Task, Worker, units};
 use crate::alteration::{Alteration, Ending, Next};
 use crate::apply::Creator;
 use crate::crew::RunError;
-use crate::hub::{Hub, HubError};
+use crate::holds::Holds;
+use crate::hub::Hub;
 use crate::ledger::{LedgerError, LedgerRow, Record, RowState};
 use crate::plan::{Action, PlannedRow};
 
@@ -58,9 +59,14 @@ impl Forecast {
 impl<H: Hub> Preview<H> {
     /// A preview of an alteration. Whether units are let in with new certificates is not tried: that
     /// would cut off those that are connected.
-    pub fn new(hub: Arc<H>, alteration: Alteration, progress: Arc<dyn Fn(usize) + Send + Sync>) -> Self {
+    pub fn new(
+        hub: Arc<H>,
+        holds: Holds,
+        alteration: Alteration,
+        progress: Arc<dyn Fn(usize) + Send + Sync>,
+    ) -> Self {
         let creator = Creator::new(hub.clone());
-        Self { worker: Worker { hub, creator, alteration, proof: None }, progress }
+        Self { worker: Worker { hub, creator, holds, alteration, proof: None }, progress }
     }
 
     /// Tells of each row, which come in the order of the ids, what would be done with it.
@@ -82,23 +88,23 @@ impl<H: Hub> Preview<H> {
                 .last()
                 .is_some_and(|last| last.wanted.identity.device() != row.wanted.identity.device());
             if is_new_unit && at_hand.len() >= PAGE {
-                let page = self.look(std::mem::take(&mut at_hand)).await.map_err(RunError::from)?;
+                let page = self.look(std::mem::take(&mut at_hand)).await?;
                 page.into_iter().try_for_each(&mut tell)?;
             }
             at_hand.push(row);
         }
-        let page = self.look(at_hand).await.map_err(RunError::from)?;
+        let page = self.look(at_hand).await?;
         page.into_iter().try_for_each(&mut tell)?;
         Ok(forecast)
     }
 
-    async fn look(&self, rows: Vec<LedgerRow>) -> Result<Vec<PlannedRow>, HubError> {
+    async fn look(&self, rows: Vec<LedgerRow>) -> Result<Vec<PlannedRow>, RunError> {
         let Worker { hub, alteration, .. } = &self.worker;
         let effect = alteration.effect();
         let mut tasks: Vec<Task> = rows.into_iter().map(|row| Task::new(row, effect)).collect();
         self.worker.observe(&mut tasks).await?;
         match alteration {
-            Alteration::Disable { .. } => disable_with_devices(&mut tasks),
+            _ if alteration.is_about_status() => follow_devices(&mut tasks),
             _ if alteration.deletes() => units::bind(&**hub, alteration, &mut tasks).await?,
             _ => {}
         }
@@ -107,8 +113,8 @@ impl<H: Hub> Preview<H> {
     }
 }
 
-/// Modules of devices that would be disabled: when it is their turn, their device is as it is to be.
-fn disable_with_devices(tasks: &mut [Task]) {
+/// Modules of devices whose status would be changed: when it is their turn, their device is as it is to be.
+fn follow_devices(tasks: &mut [Task]) {
     let is_device = |task: &&Task| task.identity().module().is_none();
     let changing = tasks.iter().filter(is_device).filter(|task| task.is_about_to_change());
     let changing: HashSet<DeviceId> = changing.map(|task| task.identity().device().clone()).collect();
@@ -128,7 +134,7 @@ fn planned(task: Task) -> PlannedRow {
             let record = Record::from(ending);
             let action = match record.state {
                 RowState::Conflict => Action::Conflict,
-                RowState::Failed => Action::Refuse,
+                RowState::Failed | RowState::Skipped => Action::Refuse,
                 _ => Action::Keep,
             };
             (action, Some(record))
@@ -136,7 +142,7 @@ fn planned(task: Task) -> PlannedRow {
     };
     let (reason, differences) =
         record.map_or_else(Default::default, |record| (record.error, record.differences));
-    PlannedRow { line, identity, action, reason, differences, etags: task.etags }
+    PlannedRow { line, identity, action, reason, differences, held_by: None, etags: task.etags }
 }
 
 /// Rows that are looked at together, and as many more as belong to the last unit.

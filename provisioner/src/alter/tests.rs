@@ -13,6 +13,7 @@ use super::*;
 use crate::apply::{Apply, Intentions};
 use crate::crew::tests::crew;
 use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState};
+use crate::holds::Holds;
 use crate::ledger::{Ledger, Operator, RowFilter, RunFacts, RunId, RunOptions, SharedLedger, Totals};
 use crate::model_hub::{Fate, ModelHub, Modules};
 use crate::plan::{Action, PlannedRow};
@@ -56,8 +57,14 @@ impl Factory {
         for (line, wanted) in (2..).zip(rows) {
             loader.insert(line, wanted, &[]).unwrap();
         }
-        if let Some(Alteration::Undo { run }) = &options.alteration {
-            loader.insert_created_by(*run).unwrap();
+        let origin = match &options.alteration {
+            Some(Alteration::Undo { run }) => Some((*run, RowFilter::Created)),
+            Some(Alteration::UndoRelease { run }) => Some((*run, RowFilter::Updated)),
+            Some(Alteration::Release { run: Some(run) }) => Some((*run, RowFilter::Disabled)),
+            _ => None,
+        };
+        if let Some((run, filter)) = origin {
+            loader.insert_from(run, filter).unwrap();
         }
         loader.commit("AB", 0).unwrap()
     }
@@ -114,6 +121,14 @@ impl Factory {
         let rows = self.ledger.lock().page(run, RowFilter::Failed, None, 100).unwrap();
         let reason = |row: LedgerRow| (row.wanted.identity.to_string(), row.record.error.unwrap_or_default());
         rows.into_iter().map(reason).collect()
+    }
+
+    /// Somebody else changes the status of a device.
+    fn set_status(&self, name: &str, status: Status, reason: Option<&str>) {
+        let mut identities = self.hub.identities.lock().unwrap();
+        let found = identities.get_mut(&identity(name)).unwrap();
+        (found.status, found.updates) = (status, found.updates + 1);
+        found.status_reason = reason.map(|reason| StatusReason::new(reason).unwrap());
     }
 
     async fn write_twin(&self, name: &str) {
@@ -175,11 +190,13 @@ async fn a_disabled_device_with_a_module_of_others_stays_and_the_others_go() {
         let run = factory.provision().await;
         factory.meddle("b", Meddling::AddModule).await;
         factory.hub.identities.lock().unwrap().get_mut(&identity("b")).unwrap().status = Status::Disabled;
-        let rows = factory.rows(run).into_iter().filter_map(LedgerRow::to_undo).collect::<Vec<_>>();
+        let rows =
+            factory.rows_of(run, RowFilter::Created).into_iter().map(LedgerRow::to_go_on).collect::<Vec<_>>();
         let undo = Alteration::Undo { run };
         let foreseen = factory.foresee(&undo, rows).await;
         let (undone, totals) = factory.alter_all(undo, &[]).await;
-        assert_eq!(totals.conflict + totals.failed + totals.deleted, 6, "{totals}");
+        assert!(totals.add_up(), "{totals}");
+        assert_eq!(totals.conflict + totals.failed + totals.skipped + totals.deleted, 6, "{totals}");
         assert_eq!(factory.names(), ["b", "b/new"]);
         assert_eq!(factory.reasons(undone)[0].0, "b");
         assert!(foreseen.iter().any(|(name, action, _)| name == "b" && *action == Action::Conflict));
@@ -192,12 +209,12 @@ async fn devices_are_disabled_first_and_deleted_later() {
     factory.provision().await;
     let unit = named(&["a", "a/x", "a/y"]);
     let (run, totals) = factory.alter_all(Alteration::Delete, &unit).await;
-    assert_eq!(totals, Totals { rows: 3, conflict: 3, ..Totals::default() });
+    assert_eq!(totals, Totals { rows: 3, conflict: 1, skipped: 2, ..Totals::default() });
     assert!(factory.reasons(run)[0].1.contains("disable it first"));
     assert!(factory.reasons(run)[1].1.contains("its device `a` stays"));
 
     let (_, totals) = factory.alter_all(disable(), &unit).await;
-    assert_eq!(totals, Totals { rows: 3, updated: 1, unchanged: 2, ..Totals::default() });
+    assert_eq!(totals, Totals { rows: 3, updated: 1, unchanged: 2, held: 1, ..Totals::default() });
     assert_eq!(factory.hub.identities.lock().unwrap()[&identity("a")].status, Status::Disabled);
     let (_, totals) = factory.alter_all(disable(), &unit).await;
     assert_eq!(totals, Totals { rows: 3, unchanged: 3, ..Totals::default() });
@@ -207,6 +224,59 @@ async fn devices_are_disabled_first_and_deleted_later() {
     assert_eq!(factory.names(), ["b", "b/x", "c"]);
     let (_, totals) = factory.alter_all(Alteration::Delete, &unit).await;
     assert_eq!(totals, Totals { rows: 3, unchanged: 3, ..Totals::default() });
+}
+
+/// The status of a device, and why it has it.
+fn status_of(factory: &Factory, name: &str) -> (Status, Option<String>) {
+    let identities = factory.hub.identities.lock().unwrap();
+    let found = &identities[&identity(name)];
+    (found.status, found.status_reason.as_ref().map(|reason| reason.as_str().to_owned()))
+}
+
+#[tokio::test]
+async fn what_a_run_disabled_is_released_and_disabled_again() {
+    let factory = Factory::new(Modules::InBulk);
+    factory.provision().await;
+    let unit = named(&["a", "a/x", "a/y", "b"]);
+    let (retire, totals) = factory.alter_all(disable(), &unit).await;
+    assert_eq!(totals, Totals { rows: 4, updated: 2, unchanged: 2, held: 2, ..Totals::default() });
+    // Somebody writes another reason on one of them, and disables one that no run has disabled.
+    factory.set_status("b", Status::Disabled, Some("stolen"));
+    factory.set_status("c", Status::Disabled, None);
+
+    let all = named(&["a", "a/x", "b", "c", "nobody"]);
+    let (release, totals) = factory.alter_all(Alteration::Release { run: None }, &all).await;
+    assert_eq!(totals, Totals { rows: 5, updated: 1, unchanged: 1, conflict: 3, ..Totals::default() });
+    assert_eq!(status_of(&factory, "a"), (Status::Enabled, None));
+    let reasons = factory.reasons(release);
+    assert!(reasons[0].1.contains(&format!("changed since run {retire} disabled it")), "{reasons:?}");
+    assert!(reasons[1].1.starts_with("no run of this ledger has disabled it"), "{reasons:?}");
+    assert_eq!(reasons[2].1, "it is not on the hub");
+
+    let (_, totals) = factory.alter_all(Alteration::UndoRelease { run: release }, &[]).await;
+    assert_eq!(totals, Totals { rows: 1, updated: 1, held: 1, ..Totals::default() });
+    assert_eq!(status_of(&factory, "a"), (Status::Disabled, Some("scrapped".into())));
+    assert_eq!(status_of(&factory, "b"), (Status::Disabled, Some("stolen".into())), "it was not released");
+    // The run that disabled it first keeps it disabled again.
+    let (_, totals) = factory.alter_all(Alteration::Release { run: Some(retire) }, &[]).await;
+    assert_eq!(totals, Totals { rows: 2, updated: 1, conflict: 1, ..Totals::default() });
+    assert_eq!(status_of(&factory, "a"), (Status::Enabled, None));
+}
+
+#[tokio::test]
+async fn a_release_gives_back_the_status_reason_of_before() {
+    let factory = Factory::new(Modules::InBulk);
+    factory.provision().await;
+    factory.set_status("a", Status::Enabled, Some("line 3"));
+    let (first, _) = factory.alter_all(disable(), &named(&["a"])).await;
+    factory.alter_all(Alteration::Release { run: Some(first) }, &[]).await;
+    assert_eq!(status_of(&factory, "a"), (Status::Enabled, Some("line 3".into())));
+    let (second, _) = factory.alter_all(disable(), &named(&["a"])).await;
+    // It is the newer run that keeps it disabled.
+    let (release, totals) = factory.alter_all(Alteration::Release { run: Some(first) }, &[]).await;
+    assert_eq!(totals, Totals { rows: 1, conflict: 1, ..Totals::default() });
+    let reasons = factory.reasons(release);
+    assert!(reasons[0].1.contains(&format!("it is run {second} that keeps it disabled")), "{reasons:?}");
 }
 
 #[tokio::test]
@@ -299,7 +369,8 @@ impl Factory {
         alteration: &Alteration,
         rows: Vec<LedgerRow>,
     ) -> Vec<(String, Action, Option<String>)> {
-        let preview = Preview::new(self.hub.clone(), alteration.clone(), Arc::new(|_| {}));
+        let holds = Holds::new(Some(self.ledger.clone()), "model");
+        let preview = Preview::new(self.hub.clone(), holds, alteration.clone(), Arc::new(|_| {}));
         let (calls, mut foreseen) = (*self.hub.changing_calls.lock().unwrap(), Vec::new());
         let tell = |row: PlannedRow| {
             foreseen.push((row.identity, row.action, row.reason));
@@ -320,6 +391,7 @@ impl Factory {
                 (RowState::Done, Some(Effect::Updated)) => Action::Update,
                 (RowState::Unchanged, _) => Action::Keep,
                 (RowState::Conflict, _) => Action::Conflict,
+                (RowState::Skipped, _) => Action::Refuse,
                 other => panic!("{}: {other:?}", row.wanted.identity),
             };
             (row.wanted.identity.to_string(), action, row.record.error)
@@ -328,7 +400,11 @@ impl Factory {
     }
 
     fn rows(&self, run: RunId) -> Vec<LedgerRow> {
-        self.ledger.lock().rows(run, RowFilter::All).collect::<Result<_, _>>().unwrap()
+        self.rows_of(run, RowFilter::All)
+    }
+
+    fn rows_of(&self, run: RunId, filter: RowFilter) -> Vec<LedgerRow> {
+        self.ledger.lock().rows(run, filter).collect::<Result<_, _>>().unwrap()
     }
 }
 
@@ -355,7 +431,7 @@ proptest! {
         modules in prop_oneof![Just(Modules::InBulk), Just(Modules::OneByOne)],
         meddling in proptest::collection::vec(meddling(), 0..5),
         names in proptest::sample::subsequence(NAMES.to_vec(), 1..=NAMES.len()),
-        which in 0..6,
+        which in 0..8,
     ) {
         let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
@@ -370,16 +446,24 @@ proptest! {
                 2 => disable(),
                 3 => Alteration::DropNewThumbprint,
                 4 => Alteration::DropOldThumbprint { unproven: true },
+                5 => Alteration::Release { run: None },
+                6 => {
+                    let released = factory.run(Alteration::Release { run: None }, &named(&names)).await;
+                    Alteration::UndoRelease { run: released }
+                }
                 _ => Alteration::Undo { run: provisioned },
             };
             let wanted: Vec<_> = match alteration {
-                Alteration::Delete | Alteration::Disable { .. } => named(&names),
-                Alteration::Undo { .. } => Vec::new(),
+                Alteration::Delete | Alteration::Disable { .. } | Alteration::Release { .. } => named(&names),
+                Alteration::Undo { .. } | Alteration::UndoRelease { .. } => Vec::new(),
                 _ => names.iter().map(|name| wanted(name, "BB", Some("AA"))).collect(),
             };
             let rows = match alteration {
+                Alteration::UndoRelease { run } => {
+                    factory.rows_of(run, RowFilter::Updated).into_iter().map(LedgerRow::to_go_on).collect()
+                }
                 Alteration::Undo { .. } => {
-                    factory.rows(provisioned).into_iter().filter_map(LedgerRow::to_undo).collect()
+                    factory.rows_of(provisioned, RowFilter::Created).into_iter().map(LedgerRow::to_go_on).collect()
                 }
                 _ => {
                     let batch = factory.load(Some(alteration.clone()), &wanted);
@@ -389,6 +473,51 @@ proptest! {
             let foreseen = factory.foresee(&alteration, rows).await;
             let run = factory.run(alteration, &wanted).await;
             assert_eq!(foreseen, factory.done(run));
+        });
+    }
+
+    /// A release and its undo are cut off at any moment and resumed, over and over: all are enabled, and then all
+    /// are disabled again.
+    #[test]
+    fn whatever_is_lost_and_wherever_it_is_cut_off_a_release_enables_all_and_its_undo_none(
+        fates in proptest::collection::vec(fate(), 0..5),
+        cuts in proptest::collection::vec(0..10_usize, 0..3),
+        undo: bool,
+    ) {
+        let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let factory = Factory::new(Modules::InBulk);
+            factory.provision().await;
+            let (retire, _) = factory.alter_all(disable(), &named(&["a", "b", "c"])).await;
+            let mut alteration = Alteration::Release { run: Some(retire) };
+            if undo {
+                let (release, _) = factory.alter_all(alteration, &[]).await;
+                alteration = Alteration::UndoRelease { run: release };
+            }
+            *factory.hub.fates.lock().unwrap() = fates;
+            let run = factory.load(Some(alteration.clone()), &[]);
+            for cut in cuts {
+                factory.hub.calls_until_cut.store(cut, Ordering::SeqCst);
+                let mut cut_off = Box::pin(factory.alter(&alteration, run).run());
+                tokio::select! {
+                    biased;
+                    () = factory.hub.cut.notified() => {}
+                    _ = &mut cut_off => {}
+                }
+            }
+            factory.hub.calls_until_cut.store(usize::MAX, Ordering::SeqCst);
+            let resumed = tokio::time::timeout(HANGS, factory.alter(&alteration, run).run()).await;
+            assert_eq!(resumed.expect("the resumed run hangs").unwrap(), RunState::Finished);
+            let totals = factory.check(&alteration, run).await;
+            let held = if undo { 3 } else { 0 };
+            assert_eq!(totals, Totals { rows: 3, updated: 3, held, ..Totals::default() });
+            let wanted = match undo {
+                true => (Status::Disabled, Some("scrapped".to_owned())),
+                false => (Status::Enabled, None),
+            };
+            for name in ["a", "b", "c"] {
+                assert_eq!(status_of(&factory, name), wanted);
+            }
         });
     }
 

@@ -8,7 +8,7 @@ use hub_types::{DeviceId, IdentityId, ModuleId};
 use super::Task;
 use crate::alteration::{Alteration, Answer, Ending, Next, Refusal};
 use crate::hub::{ErrorClass, Hub, HubError};
-use crate::ledger::{Ended, RowState};
+use crate::ledger::RowState;
 use crate::reason::ReasonCode;
 
 /// Takes out the modules of devices that were left alone before: a unit that stays, stays whole. What an
@@ -17,18 +17,17 @@ pub(super) fn split_closed(
     alteration: &Alteration,
     tasks: Vec<Task>,
     closed: &[(DeviceId, RowState)],
-) -> (Vec<Task>, Vec<Ended>) {
+) -> (Vec<Task>, Vec<Task>) {
     let stays = |task: &Task| {
         task.identity().module().is_some()
             && closed.iter().any(|(device, _)| device == task.identity().device())
     };
-    let (left, tasks): (Vec<_>, Vec<_>) =
+    let (mut left, tasks): (Vec<_>, Vec<_>) =
         tasks.into_iter().partition(|task| *alteration == Alteration::Delete && stays(task));
-    let left = left.into_iter().filter_map(|mut task| {
-        task.next = Next::Finish(Ending::Refused(stays_with(task.identity().device())));
-        task.ended()
-    });
-    (tasks, left.collect())
+    for task in &mut left {
+        task.next = Next::Finish(stays_with(task.identity().device()));
+    }
+    (tasks, left)
 }
 
 /// Decides for each device that is to go whether it may, and lets its modules go with it.
@@ -69,7 +68,7 @@ pub(super) async fn bind(
                 task.next = Next::Finish(Ending::Refused(refusal));
             }
             (Some(_), Some(Some(_))) if *alteration == Alteration::Delete => {
-                task.next = Next::Finish(Ending::Refused(stays_with(device)));
+                task.next = Next::Finish(stays_with(device));
             }
             (Some(_), Some(None)) => task.goes_with_device = true,
             _ => {}
@@ -90,7 +89,7 @@ pub(super) fn tell(tasks: &mut [Task], identity: &IdentityId, answer: Answer) {
                 Answer::Lost(_) => task.answered(Answer::Lost(HubError::NoAnswer)),
                 Answer::Outdated(_) => task.answered(Answer::Outdated(HubError::NoAnswer)),
                 Answer::Refused(_) => {
-                    task.next = Next::Finish(Ending::Refused(stays_with(identity.device())));
+                    task.next = Next::Finish(stays_with(identity.device()));
                 }
             }
         }
@@ -100,9 +99,9 @@ pub(super) fn tell(tasks: &mut [Task], identity: &IdentityId, answer: Answer) {
     }
 }
 
-fn stays_with(device: &DeviceId) -> Refusal {
+fn stays_with(device: &DeviceId) -> Ending {
     let reason = format!("nothing was done, because its device `{device}` stays");
-    Refusal { code: ReasonCode::DeviceStays, reason, differences: Vec::new() }
+    Ending::Skipped(Refusal { code: ReasonCode::DeviceStays, reason, differences: Vec::new() })
 }
 
 /// A module of the device that was looked at and is to be left alone.

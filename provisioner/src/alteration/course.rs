@@ -67,6 +67,8 @@ pub enum Ending {
     Failed(Box<Record>),
     /// It was left alone.
     Refused(Refusal),
+    /// It was left alone because of its device.
+    Skipped(Refusal),
     /// There was nothing to do.
     Unchanged,
 }
@@ -136,6 +138,7 @@ impl From<Ending> for Record {
             Ending::Refused(Refusal { code, reason, differences }) => {
                 Self { reason: Some(code), error: Some(reason), differences, ..Self::new(RowState::Conflict) }
             }
+            Ending::Skipped(Refusal { code, reason, .. }) => Self::skipped(code, reason),
             Ending::Unchanged => Self::new(RowState::Unchanged),
         }
     }

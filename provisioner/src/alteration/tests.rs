@@ -52,7 +52,8 @@ fn reason(verdict: &Verdict) -> &str {
 
 #[test]
 fn a_new_thumbprint_goes_into_the_free_slot_and_the_old_one_stays() {
-    let add = |old, twin: &Twin| Alteration::AddThumbprint.judge(&row("d", auth(Some(NEW), old)), Some(twin));
+    let add =
+        |old, twin: &Twin| Alteration::AddThumbprint.judge(&row("d", auth(Some(NEW), old)), Some(twin), None);
     assert_eq!(*slots(&add(Some(OLD), &twin(Some(OLD), None))), auth(Some(OLD), Some(NEW)));
     assert_eq!(*slots(&add(Some(OLD), &twin(None, Some(OLD)))), auth(Some(NEW), Some(OLD)));
     // Some edge runtimes want both slots filled: one that repeats the other is free.
@@ -69,7 +70,7 @@ fn a_new_thumbprint_goes_into_the_free_slot_and_the_old_one_stays() {
 #[test]
 fn the_old_thumbprint_goes_only_when_the_new_one_is_in() {
     let drop = Alteration::DropOldThumbprint { unproven: true };
-    let drop = |old, twin: &Twin| drop.judge(&row("d", auth(Some(NEW), old)), Some(twin));
+    let drop = |old, twin: &Twin| drop.judge(&row("d", auth(Some(NEW), old)), Some(twin), None);
     for (primary, secondary) in [(OLD, NEW), (NEW, OLD)] {
         let both = twin(Some(primary), Some(secondary));
         assert_eq!(*slots(&drop(Some(OLD), &both)), auth(Some(NEW), None));
@@ -81,8 +82,9 @@ fn the_old_thumbprint_goes_only_when_the_new_one_is_in() {
 
 #[test]
 fn a_rotation_is_taken_back_unless_that_locks_the_unit_out() {
-    let drop =
-        |twin: &Twin| Alteration::DropNewThumbprint.judge(&row("d", auth(Some(NEW), Some(OLD))), Some(twin));
+    let drop = |twin: &Twin| {
+        Alteration::DropNewThumbprint.judge(&row("d", auth(Some(NEW), Some(OLD))), Some(twin), None)
+    };
     assert_eq!(*slots(&drop(&twin(Some(OLD), Some(NEW)))), auth(Some(OLD), None));
     assert_eq!(*slots(&drop(&twin(Some(NEW), Some(OLD)))), auth(Some(OLD), None));
     assert_eq!(drop(&twin(Some(OLD), None)), Verdict::Already);
@@ -92,14 +94,14 @@ fn a_rotation_is_taken_back_unless_that_locks_the_unit_out() {
 #[test]
 fn what_has_no_thumbprints_is_not_rotated() {
     let sas = twin_with("d", json!({"authenticationType": "sas"}));
-    let add = |auth, twin: &Twin| Alteration::AddThumbprint.judge(&row("d", auth), Some(twin));
+    let add = |auth, twin: &Twin| Alteration::AddThumbprint.judge(&row("d", auth), Some(twin), None);
     assert!(reason(&add(auth(Some(NEW), None), &sas)).contains("`sas`"));
     assert!(reason(&add(DesiredAuth::X509Ca, &twin(Some(OLD), None))).contains("names no new thumbprint"));
     assert!(
         reason(&add(DesiredAuth::default(), &twin(Some(OLD), None)))
             .contains("no new certificate was issued")
     );
-    let missing = Alteration::AddThumbprint.judge(&row("d", auth(Some(NEW), None)), None);
+    let missing = Alteration::AddThumbprint.judge(&row("d", auth(Some(NEW), None)), None, None);
     assert_eq!(reason(&missing), "it is not on the hub");
 }
 
@@ -107,20 +109,21 @@ fn what_has_no_thumbprints_is_not_rotated() {
 fn a_device_is_disabled_with_all_else_as_it_was() {
     let retire = Alteration::Disable { reason: StatusReason::new("scrapped").unwrap() };
     let found = twin_with("d", json!({"capabilities": {"iotEdge": true}, "authenticationType": "sas"}));
-    let verdict = retire.judge(&row("d", DesiredAuth::default()), Some(&found));
+    let verdict = retire.judge(&row("d", DesiredAuth::default()), Some(&found), None);
     let Verdict::Replace(disabled) = verdict else { panic!("{verdict:?}") };
     assert_eq!(disabled.state.status, Status::Disabled);
     assert_eq!(disabled.state.status_reason.as_ref().map(StatusReason::as_str), Some("scrapped"));
     assert!(disabled.state.edge);
     assert_eq!(disabled.state.auth, DesiredAuth::Sas { given: false });
     let found = twin_with("d", json!({"status": "disabled"}));
-    assert_eq!(retire.judge(&row("d", DesiredAuth::default()), Some(&found)), Verdict::Already);
+    assert_eq!(retire.judge(&row("d", DesiredAuth::default()), Some(&found), None), Verdict::Already);
     // A module's subject is its device.
     let module = row("d/m", DesiredAuth::default());
     assert_eq!(retire.subject(&module.wanted.identity), IdentityId::parse("d", None).unwrap());
-    assert_eq!(retire.judge(&module, Some(&found)), Verdict::Already);
+    assert_eq!(retire.judge(&module, Some(&found), None), Verdict::Already);
     assert!(
-        reason(&retire.judge(&module, Some(&twin_with("d", json!({}))))).contains("name the device, too")
+        reason(&retire.judge(&module, Some(&twin_with("d", json!({}))), None))
+            .contains("name the device, too")
     );
 }
 
@@ -128,14 +131,14 @@ fn a_device_is_disabled_with_all_else_as_it_was() {
 fn another_board_under_the_same_id_is_not_retired() {
     let retire = Alteration::Disable { reason: StatusReason::new("scrapped").unwrap() };
     let named = row("d", auth(Some(OLD), None));
-    assert!(matches!(retire.judge(&named, Some(&twin(None, Some(OLD)))), Verdict::Replace(_)));
-    assert!(reason(&retire.judge(&named, Some(&twin(Some(OTHER), None)))).contains("same unit"));
+    assert!(matches!(retire.judge(&named, Some(&twin(None, Some(OLD))), None), Verdict::Replace(_)));
+    assert!(reason(&retire.judge(&named, Some(&twin(Some(OTHER), None)), None)).contains("same unit"));
 }
 
 #[test]
 fn only_what_is_disabled_is_deleted() {
     let unnamed = row("d", DesiredAuth::default());
-    let judge = |row: &LedgerRow, twin: Option<&Twin>| Alteration::Delete.judge(row, twin);
+    let judge = |row: &LedgerRow, twin: Option<&Twin>| Alteration::Delete.judge(row, twin, None);
     assert!(reason(&judge(&unnamed, Some(&twin_with("d", json!({}))))).contains("disable it first"));
     assert_eq!(judge(&unnamed, Some(&twin_with("d", json!({"status": "disabled"})))), Verdict::Delete);
     assert_eq!(
@@ -151,14 +154,83 @@ fn an_undo_takes_back_what_nobody_has_changed() {
     let undo = Alteration::Undo { run };
     let found = twin(Some(OLD), None);
     let mut left = row("d", auth(Some(OLD), None));
-    assert_eq!(undo.judge(&left, Some(&found)), Verdict::Delete, "not verified, and equal");
-    assert_eq!(undo.judge(&left, None), Verdict::Already);
+    assert_eq!(undo.judge(&left, Some(&found), None), Verdict::Delete, "not verified, and equal");
+    assert_eq!(undo.judge(&left, None, None), Verdict::Already);
     left.before = Etags::of(Some(&found));
-    assert_eq!(undo.judge(&left, Some(&found)), Verdict::Delete);
+    assert_eq!(undo.judge(&left, Some(&found), None), Verdict::Delete);
     let written = twin_with("d", json!({"etag": "t2", "x509Thumbprint": found.x509_thumbprint}));
-    assert_eq!(reason(&undo.judge(&left, Some(&written))), "it was changed since run 7 created it");
+    assert_eq!(reason(&undo.judge(&left, Some(&written), None)), "it was changed since run 7 created it");
     left.record.presumed = true;
-    assert!(reason(&undo.judge(&left, Some(&found))).contains("can't be sure"));
+    assert!(reason(&undo.judge(&left, Some(&found), None)).contains("can't be sure"));
     let other = row("d", auth(Some(OTHER), None));
-    assert!(matches!(undo.judge(&other, Some(&found)), Verdict::Refuse(_)));
+    assert!(matches!(undo.judge(&other, Some(&found), None), Verdict::Refuse(_)));
+}
+
+fn hold(run: i64) -> Hold {
+    Hold {
+        run: from_value(json!(run)).unwrap(),
+        reason: StatusReason::new("scrapped").unwrap(),
+        released_reason: StatusReason::new("as it was").ok(),
+    }
+}
+
+/// A twin that is disabled for this reason.
+fn disabled_for(reason: &str) -> Twin {
+    twin_with("d", json!({"status": "disabled", "statusReason": reason, "authenticationType": "sas"}))
+}
+
+/// The status and its reason that a verdict asks for.
+fn status(verdict: &Verdict) -> (Status, Option<&str>) {
+    let Verdict::Replace(identity) = verdict else { panic!("{verdict:?}") };
+    (identity.state.status, identity.state.status_reason.as_ref().map(StatusReason::as_str))
+}
+
+#[test]
+fn a_device_is_released_as_it_was_where_a_run_of_the_ledger_disabled_it() {
+    let release = Alteration::Release { run: None };
+    let unnamed = row("d", DesiredAuth::default());
+    let judge = |found: &Twin, hold: Option<&Hold>| release.judge(&unnamed, Some(found), hold);
+    let released = judge(&disabled_for("scrapped"), Some(&hold(7)));
+    assert_eq!(status(&released), (Status::Enabled, Some("as it was")));
+    assert_eq!(judge(&twin_with("d", json!({})), None), Verdict::Already);
+    assert!(
+        reason(&judge(&disabled_for("scrapped"), None)).contains("no run of this ledger has disabled it")
+    );
+    let changed = judge(&disabled_for("stolen"), Some(&hold(7)));
+    assert!(reason(&changed).starts_with("its status reason was changed since run 7 disabled it"));
+    let Verdict::Refuse(Refusal { differences, .. }) = changed else { unreachable!() };
+    assert_eq!((&differences[0].wanted, &differences[0].found), (&json!("scrapped"), &json!("stolen")));
+    assert_eq!(reason(&release.judge(&unnamed, None, None)), "it is not on the hub");
+    // Only what that run has disabled.
+    let only = Alteration::Release { run: Some(hold(6).run) };
+    let other = only.judge(&unnamed, Some(&disabled_for("scrapped")), Some(&hold(7)));
+    assert!(reason(&other).contains("it is run 7 that keeps it disabled, not run 6"), "{other:?}");
+    // A module's subject is its device.
+    let module = row("d/m", DesiredAuth::default());
+    assert_eq!(release.subject(&module.wanted.identity), IdentityId::parse("d", None).unwrap());
+    assert_eq!(release.judge(&module, Some(&twin_with("d", json!({}))), None), Verdict::Already);
+    assert!(
+        reason(&release.judge(&module, Some(&disabled_for("scrapped")), None))
+            .contains("name the device, too")
+    );
+}
+
+#[test]
+fn another_board_under_the_same_id_is_not_released() {
+    let release = Alteration::Release { run: None };
+    let mut found = twin(Some(OTHER), None);
+    (found.status, found.status_reason) = (Status::Disabled, StatusReason::new("scrapped").ok());
+    let verdict = release.judge(&row("d", auth(Some(OLD), None)), Some(&found), Some(&hold(7)));
+    assert!(reason(&verdict).contains("same unit"));
+}
+
+#[test]
+fn an_undone_release_disables_again_with_the_reason_of_before() {
+    let undo = Alteration::UndoRelease { run: hold(8).run };
+    let unnamed = row("d", DesiredAuth::default());
+    let judge = |found: &Twin| undo.judge(&unnamed, Some(found), Some(&hold(7)));
+    assert_eq!(status(&judge(&twin_with("d", json!({})))), (Status::Disabled, Some("scrapped")));
+    assert_eq!(judge(&disabled_for("scrapped")), Verdict::Already);
+    assert!(reason(&judge(&disabled_for("stolen"))).contains("was changed since run 7"));
+    assert_eq!(reason(&undo.judge(&unnamed, None, None)), "it is not on the hub");
 }

@@ -8,7 +8,7 @@ use hub_types::bulk::{BulkError, BulkItem, BulkResult};
 use hub_types::limits::MAX_BULK_ITEMS;
 use hub_types::{DeviceId, ErrorCode};
 
-use super::observation::{observe, refused_or_fatal};
+use super::observation::{read, refused_or_fatal};
 use crate::desired::{DesiredIdentity, GivenKeys};
 use crate::hub::{ErrorClass, Hub, HubError, Pauses, about_its_device};
 use crate::lifecycle::Event;
@@ -186,7 +186,7 @@ impl<H: Hub> Creator<H> {
             .zip(events)
             .find(|(wanted, event)| wanted.state.has_twin() && matches!(event, Event::Created));
         if let (BulkModules::NotTriedYet, Some((wanted, _))) = (self.bulk_modules(), created) {
-            match observe(&*self.hub, wanted, keys).await {
+            match read(&*self.hub, wanted, keys).await {
                 Ok(seen) if seen.standing == Standing::Equal => self.set_bulk_modules(BulkModules::WithTwin),
                 Ok(_) => self.set_bulk_modules(BulkModules::WithoutTwin),
                 // Its own trouble teaches nothing of others.

@@ -1,31 +1,37 @@
 //! Looking at the hub, and what it means when that fails.
 
+use hub_types::identity::Status;
 use hub_types::twin::Twin;
 use serde_json::json;
 
+use crate::crew::RunError;
 use crate::desired::{DesiredAuth, DesiredIdentity, GivenKeys};
+use crate::holds::Holds;
 use crate::hub::{ErrorClass, Hub, HubError};
 use crate::lifecycle::{Event, TwinPolicy};
 use crate::standing::{Difference, Etags, Observation, Standing};
 
-/// Reads an identity from the hub and compares it with what the batch wants.
+/// Reads an identity from the hub and compares it with what the batch wants, for a run that may do this with
+/// twins.
 pub(crate) async fn observe(
     hub: &impl Hub,
-    wanted: &DesiredIdentity,
-    keys: &GivenKeys,
-) -> Result<Observation, HubError> {
-    observe_for(hub, wanted, keys, TwinPolicy::Initial).await
-}
-
-/// The same for a run that may do this with twins.
-pub(super) async fn observe_for(
-    hub: &impl Hub,
+    holds: &Holds,
     wanted: &DesiredIdentity,
     keys: &GivenKeys,
     policy: TwinPolicy,
+) -> Result<Observation, RunError> {
+    let twin = hub.twin(&wanted.identity).await?;
+    compare_held(hub, holds, wanted, keys, policy, twin.as_ref()).await
+}
+
+/// The same for an identity that nobody disables.
+pub(super) async fn read(
+    hub: &impl Hub,
+    wanted: &DesiredIdentity,
+    keys: &GivenKeys,
 ) -> Result<Observation, HubError> {
     let twin = hub.twin(&wanted.identity).await?;
-    compare_for(hub, wanted, keys, policy, twin.as_ref()).await
+    compare_for(hub, wanted, keys, TwinPolicy::Initial, twin.as_ref()).await
 }
 
 /// Compares what the batch wants with a twin that was read; keys, which twins do not show, are asked for.
@@ -43,7 +49,26 @@ pub(crate) async fn compare_for(
     {
         standing = Standing::Different(vec![other_keys()]);
     }
-    Ok(Observation { standing, etags: Etags::of(twin) })
+    let is_disabled = twin.is_some_and(|twin| twin.status == Status::Disabled);
+    Ok(Observation { standing, etags: Etags::of(twin), is_disabled, hold: None })
+}
+
+/// The same, where a device that a run has disabled on purpose is to stay so until it is released.
+pub(crate) async fn compare_held(
+    hub: &impl Hub,
+    holds: &Holds,
+    wanted: &DesiredIdentity,
+    keys: &GivenKeys,
+    policy: TwinPolicy,
+    twin: Option<&Twin>,
+) -> Result<Observation, RunError> {
+    let Some(hold) = holds.found(wanted, twin).await? else {
+        return Ok(compare_for(hub, wanted, keys, policy, twin).await?);
+    };
+    let mut held = wanted.clone();
+    held.state.hold = Some(hold.reason.clone());
+    let seen = compare_for(hub, &held, keys, policy, twin).await?;
+    Ok(Observation { hold: Some(hold), ..seen })
 }
 
 fn other_keys() -> Difference {

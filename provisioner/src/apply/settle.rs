@@ -11,18 +11,20 @@ use hub_types::identity::{Status, StatusReason};
 use super::Intentions;
 use super::changes::{Change, section_patch};
 use super::creation::{Creator, outdated};
-use super::observation::{observe_for, refused_or_fatal};
+use super::observation::{observe, refused_or_fatal};
 use crate::creator_tag;
 use crate::crew::{Book, RunError};
 use crate::desired::{DesiredIdentity, GivenKeys};
+use crate::holds::Holds;
 use crate::hub::{Hub, HubError, pause_after};
-use crate::ledger::Sent;
+use crate::ledger::{Hold, RunId, Sent};
 use crate::lifecycle::{Effect, Event, Lifecycle, Outcome, Step};
 use crate::standing::{Difference, Etags, Observation, STAGED};
 
 /// Settles identities on one hub, and learns from each set what to expect of the next.
 pub(super) struct Settler<H> {
     hub: Arc<H>,
+    holds: Holds,
     keys: Arc<GivenKeys>,
     creator: Creator<H>,
     intentions: Intentions,
@@ -35,6 +37,8 @@ pub(super) struct Settler<H> {
 pub(super) struct Settlement {
     pub(super) identity: IdentityId,
     pub(super) outcome: Outcome,
+    /// The run that keeps the device disabled, where it is as wanted.
+    pub(super) held_by: Option<RunId>,
     /// What was seen of it first, unless this run created it.
     pub(super) before: Etags,
     /// What was seen of it last, unless it was changed since.
@@ -46,6 +50,8 @@ pub(super) struct Task {
     wanted: DesiredIdentity,
     life: Lifecycle,
     step: Step,
+    /// What keeps the device disabled, as was seen last.
+    hold: Option<Hold>,
     /// What was seen of it first.
     before: Etags,
     /// What was seen of it last.
@@ -70,6 +76,7 @@ impl Task {
             wanted,
             life,
             step: Step::Observe,
+            hold: None,
             before: Etags::default(),
             etags: Etags::default(),
             is_outdated: false,
@@ -89,17 +96,25 @@ impl Task {
             self.before = seen.etags.clone();
         }
         self.differences = seen.standing.differences().to_vec();
+        self.hold.clone_from(&seen.hold);
         self.step = self.life.observed(seen);
     }
 
-    /// The identity as it is to be sent: enabled, as long as it waits for its modules.
+    /// The identity as it is to be sent: enabled, as long as it waits for its modules, and disabled as it was
+    /// found, as long as it is not released.
     fn identity_to_send(&self) -> Cow<'_, DesiredIdentity> {
+        if let Some(hold) = &self.hold {
+            let mut held = self.wanted.clone();
+            held.state.hold = Some(hold.reason.clone());
+            return Cow::Owned(held);
+        }
         if !self.life.waits_for_modules() {
             return Cow::Borrowed(&self.wanted);
         }
         let mut staged = self.wanted.clone();
         staged.state.status = Status::Enabled;
         staged.state.status_reason = StatusReason::new(STAGED).ok();
+        staged.state.hold = None;
         Cow::Owned(staged)
     }
 
@@ -114,27 +129,43 @@ impl Task {
     }
 
     /// The request that its step asks for, which is about to leave.
-    fn about_to_send(&mut self) -> Option<Sent> {
+    fn about_to_send(&mut self, run: RunId) -> Option<Sent> {
         let effect = self.effect()?;
         self.is_outdated = true;
         let before = if effect == Effect::Created { Etags::default() } else { self.before.clone() };
-        Some(Sent { identity: self.wanted.identity.clone(), effect, before })
+        let (identity, held_by) = (self.wanted.identity.clone(), self.held_by(run));
+        Some(Sent { identity, effect, before, held_by, status_reason_before: None })
+    }
+
+    /// The run that keeps the device disabled when `run` has made it as wanted.
+    fn held_by(&self, run: RunId) -> Option<RunId> {
+        self.hold.as_ref().map(|hold| hold.run).or_else(|| self.wanted.state.hold.is_some().then_some(run))
     }
 
     /// How it came to its end, if it did.
-    fn settled(self) -> Option<Settlement> {
+    fn settled(self, run: RunId) -> Option<Settlement> {
+        let held_by = match self.step {
+            Step::Finish(Outcome::Done { .. }) => self.held_by(run),
+            _ => self.hold.as_ref().map(|hold| hold.run),
+        };
         let Step::Finish(outcome) = self.step else { return None };
         let is_created = matches!(outcome, Outcome::Done { effect: Effect::Created, .. });
         let before = if is_created { Etags::default() } else { self.before };
         let after = if self.is_outdated { Etags::default() } else { self.etags };
-        Some(Settlement { identity: self.wanted.identity, outcome, before, after })
+        Some(Settlement { identity: self.wanted.identity, outcome, held_by, before, after })
     }
 }
 
 impl<H: Hub> Settler<H> {
-    pub(super) fn new(hub: Arc<H>, keys: Arc<GivenKeys>, look_first: bool, intentions: Intentions) -> Self {
+    pub(super) fn new(
+        hub: Arc<H>,
+        holds: Holds,
+        keys: Arc<GivenKeys>,
+        look_first: bool,
+        intentions: Intentions,
+    ) -> Self {
         let look_first = AtomicBool::new(look_first);
-        Self { creator: Creator::new(hub.clone()), hub, keys, intentions, look_first }
+        Self { creator: Creator::new(hub.clone()), hub, holds, keys, intentions, look_first }
     }
 
     /// Brings each identity to its end. Any request that may have an effect is in the book before it leaves.
@@ -148,7 +179,8 @@ impl<H: Hub> Settler<H> {
                 pause_after(setbacks, &*self.hub).await?;
                 self.observe(&mut tasks).await?;
             }
-            let about_to_leave: Vec<Sent> = tasks.iter_mut().filter_map(Task::about_to_send).collect();
+            let about_to_leave: Vec<Sent> =
+                tasks.iter_mut().filter_map(|task| task.about_to_send(book.run())).collect();
             if !about_to_leave.is_empty() {
                 book.mark_sent(about_to_leave).await?;
             }
@@ -156,10 +188,10 @@ impl<H: Hub> Settler<H> {
             self.update_identities(&mut tasks).await?;
             self.write_twins(&mut tasks).await?;
         }
-        Ok(self.finished(tasks))
+        Ok(self.finished(tasks, book.run()))
     }
 
-    fn finished(&self, tasks: Vec<Task>) -> Settlements {
+    fn finished(&self, tasks: Vec<Task>, run: RunId) -> Settlements {
         let is_new = |task: &&Task| {
             matches!(
                 task.step,
@@ -176,19 +208,22 @@ impl<H: Hub> Settler<H> {
         }
         let is_staged = |task: &Task| matches!(task.step, Step::Finish(Outcome::Staged { .. }));
         let (staged, ended): (Vec<_>, Vec<_>) = tasks.into_iter().partition(is_staged);
-        Settlements { ended: ended.into_iter().filter_map(Task::settled).collect(), staged }
+        let ended = ended.into_iter().filter_map(|task| task.settled(run)).collect();
+        Settlements { ended, staged }
     }
 
     async fn observe(&self, tasks: &mut [Task]) -> Result<(), RunError> {
         let tasks: Vec<&mut Task> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::Observe)).collect();
         let policy = self.intentions.intent.twin;
-        let looks = tasks.iter().map(|task| observe_for(&*self.hub, &task.wanted, &self.keys, policy));
+        let looks =
+            tasks.iter().map(|task| observe(&*self.hub, &self.holds, &task.wanted, &self.keys, policy));
         let seen = join_all(looks).await;
         for (task, seen) in tasks.into_iter().zip(seen) {
             match seen {
                 Ok(seen) => task.observed(seen),
-                Err(error) => task.step = task.life.on(refused_or_fatal(error, None)?),
+                Err(RunError::Hub(error)) => task.step = task.life.on(refused_or_fatal(error, None)?),
+                Err(error) => return Err(error),
             }
         }
         Ok(())

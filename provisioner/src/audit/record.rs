@@ -1,11 +1,12 @@
 //! The records of an audit pack. They hold no secret: the ledger has none.
 
 use hub_types::Thumbprint;
+use hub_types::identity::StatusReason;
 use serde::Serialize;
 
 use super::FORMAT;
 use crate::desired::DesiredAuth;
-use crate::ledger::{LedgerRow, Run, Stint, Totals};
+use crate::ledger::{LedgerRow, Run, RunId, Stint, Totals};
 use crate::reason::ReasonCode;
 use crate::standing::{Difference, Etags};
 
@@ -52,6 +53,12 @@ pub(super) struct RowRecord<'a> {
     differences: Vec<String>,
     /// What verification found to be different; empty where the identity is missing.
     deviation: Option<Vec<String>>,
+    /// The run that keeps the device disabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_by: Option<RunId>,
+    /// The status reason that the run replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_reason_before: Option<&'a str>,
     before: &'a Etags,
     after: &'a Etags,
     sent: Option<&'a str>,
@@ -90,6 +97,8 @@ impl<'a> RowRecord<'a> {
             reason: record.reason,
             differences: texts(&record.differences),
             deviation: row.deviation.as_deref().map(texts),
+            held_by: record.held_by,
+            status_reason_before: row.status_reason_before.as_ref().map(StatusReason::as_str),
             before: &row.before,
             after: &row.etags,
             sent: row.sent.as_deref(),

@@ -82,6 +82,7 @@ impl RowReader {
             auth,
             status: row.status.unwrap_or_default(),
             status_reason: row.status_reason.clone(),
+            hold: None,
             edge: row.edge.unwrap_or_default(),
             parent: row.parent.clone(),
             tags,

@@ -1,4 +1,4 @@
-//! `retire`, `rotate` and `undo`: what becomes of identities after their batch.
+//! `retire`, `release` and `rotate`: what becomes of identities after their batch.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,25 +6,20 @@ use std::sync::Arc;
 use batch_file::ReadOptions;
 use cert_tool::IssuedList;
 
-use super::args::{AlterArgs, BatchArgs, RetireArgs, RotateArgs, TargetArgs, UndoArgs};
+use super::args::{AlterArgs, BatchArgs, ReleaseArgs, RetireArgs, RotateArgs, TargetArgs};
 use super::context::ResultContext;
-use super::dry_run;
 use super::failure::{Exit, Failure};
-use super::loading::{LoadRules, counted, load_for_plan, load_temporary, open_owners};
-use super::order::{LOADED_AGAIN, Order};
+use super::loading::{LoadRules, load_for_plan, load_temporary, open_owners};
+use super::order::Order;
 use super::printer::Printer;
-use super::resume::target_of;
 use super::work::Job;
+use super::{alter_run, dry_run};
 use crate::alter::{Proof, by_connecting};
 use crate::alteration::Alteration;
 use crate::batch::{CertificateSource, Discard, LoadOptions, load};
-use crate::clock::now_text;
 use crate::connect::{CredentialSource, default_concurrency};
 use crate::issue::find_issued;
-use crate::ledger::{
-    Ledger, LedgerError, LedgerLocation, LedgerRow, Operator, RowFilter, Run, RunFacts, RunId, RunOptions,
-    Totals,
-};
+use crate::ledger::{Ledger, LedgerLocation, RowFilter, RunId, RunOptions};
 use crate::target::{OpenHub, Target};
 
 pub(super) async fn retire(
@@ -113,14 +108,15 @@ impl AlterBatch<'_> {
     ) -> Result<Exit, Failure> {
         let (mut owners, mut ledger) = (open_owners(location)?, Ledger::open_temporary()?);
         let loader = load_temporary(&mut ledger, &self.batch.file)?;
-        let (owners, rules) = (owners.as_mut(), self.rules());
-        let (loaded, _) = load_for_plan(&loader, owners, self.batch, self.certificates, rules, printer)?;
+        let rules = self.rules();
+        let (loaded, _) =
+            load_for_plan(&loader, owners.as_mut(), self.batch, self.certificates, rules, printer)?;
         let run = loader.commit(&loaded.sha256, loaded.bad_rows)?;
         note_issued(&self.options(), &mut ledger, run)?;
         let rows = ledger.rows(run, RowFilter::All);
         let context = ResultContext::of_target(&target).ledger(location).input(&self.batch.file);
         let counts = (loaded.devices + loaded.modules, loaded.bad_rows);
-        dry_run::show(target, self.alteration, rows, counts, context, printer).await
+        dry_run::show(target, owners, self.alteration, rows, counts, context, printer).await
     }
 
     async fn carry_out(
@@ -188,79 +184,37 @@ pub(super) fn proof_of(
     Ok(Some(by_connecting(hub.for_devices(elsewhere)?, credentials, default_concurrency())))
 }
 
-pub(super) async fn undo(
-    args: &UndoArgs,
+pub(super) async fn release(
+    args: &ReleaseArgs,
     location: &LedgerLocation,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
-    let target = Target::resolve(args.target.choice(), ".".as_ref())?;
-    let mut ledger = match args.how.dry_run {
-        true => Ledger::open_to_read(location)?,
-        false => Ledger::open(location)?,
-    };
-    let undone = ledger.run(Some(args.run))?;
-    let target = target_of(&undone, target)?;
-    printer.hub(&target);
-    let totals = ledger.totals(undone.id)?;
-    describe_undone(&undone, &totals, printer)?;
-    if args.how.dry_run {
-        let rows = ledger.rows(undone.id, RowFilter::Settled);
-        let rows = rows.filter_map(|row| row.map(LedgerRow::to_undo).transpose());
-        let undo = Alteration::Undo { run: undone.id };
-        let context = ResultContext::of_run(&undone, location);
-        return dry_run::show(target, undo, rows, (totals.created, 0), context, printer).await;
-    }
-    let hub = target.open().await?;
-    hub.client.pace().set_patience(args.how.work.patience());
-    let run = match hub.client.probe().await {
-        Ok(_) => load_undo(&mut ledger, &undone, &args.how.work.operator(), printer),
-        Err(error) => Err(error.into()),
-    };
-    match run {
-        Ok(run) => job(hub, None, &args.how, printer).carry_out(ledger, location, run).await,
-        Err(failure) => {
-            hub.close().await;
-            Err(failure)
+    match (&args.file, args.run) {
+        (Some(file), _) => {
+            let work = AlterBatch {
+                alteration: Alteration::Release { run: None },
+                batch: &BatchArgs { file: file.clone(), map: args.map.clone() },
+                issue: None,
+                certificates: CertificateSource::Ignored,
+                skip_bad_rows: args.skip_bad_rows,
+                mqtt: None,
+                how: &args.how,
+                target: &args.target,
+            };
+            work.begin(location, printer).await
         }
+        (None, Some(run)) => alter_run::release(run, &args.how, &args.target, location, printer).await,
+        (None, None) => Err(Failure::new(Exit::BadInput, "neither a file nor a run is named")
+            .hint("name the devices in a file, or the run that disabled them with `--run N`")),
     }
 }
 
-/// Says what of a run an undo takes back; it is an error where that is nothing.
-fn describe_undone(run: &Run, totals: &Totals, printer: &Printer) -> Result<(), Failure> {
-    printer.note(format_args!("run {}: {}, begun {}", run.id, run.input, run.started));
-    if totals.updated > 0 {
-        let updated = counted(totals.updated, "row");
-        printer.note(format_args!(
-            "{updated} that it changed: left alone, for only what it created is taken back"
-        ));
-    }
-    if totals.created == 0 {
-        let text = format!("run {} created nothing", run.id);
-        return Err(Failure::new(Exit::BadInput, text).hint("`provisioner report` shows what a run did"));
-    }
-    Ok(())
-}
-
-/// Makes a run of all that another one created.
-fn load_undo(ledger: &mut Ledger, undone: &Run, by: &Operator, printer: &Printer) -> Result<RunId, Failure> {
-    let options =
-        RunOptions { alteration: Some(Alteration::Undo { run: undone.id }), ..RunOptions::default() };
-    let facts =
-        RunFacts { hub: &undone.hub, input: &undone.input, started: &now_text(), by, options: &options };
-    let mut load = || {
-        let loader = ledger.load_run(&facts)?;
-        loader.insert_created_by(undone.id)?;
-        loader.commit(&undone.input_sha256, 0)
-    };
-    loop {
-        match load() {
-            Err(LedgerError::LoadingBroken { .. }) => printer.note(LOADED_AGAIN),
-            loaded => return Ok(loaded?),
-        }
-    }
-}
-
-fn job<'a>(hub: OpenHub, batch: Option<PathBuf>, how: &'a AlterArgs, printer: &'a Printer) -> Job<'a> {
+pub(super) fn job<'a>(
+    hub: OpenHub,
+    batch: Option<PathBuf>,
+    how: &'a AlterArgs,
+    printer: &'a Printer,
+) -> Job<'a> {
     let (args, verify) = (&how.work, !how.no_verify);
     Job { hub, keys: Arc::default(), batch, certificates: None, proof: None, args, verify, printer }
 }

@@ -116,10 +116,20 @@ pub(super) enum Verb {
                             provisioner retire scrapped.csv --delete"
     )]
     Retire(RetireArgs),
-    /// Delete what a run created and nobody has changed since.
+    /// Enable again what a run has disabled: devices in quarantine, or retired.
+    ///
+    /// Only what runs of this ledger have disabled on purpose is enabled. A device that somebody else has
+    /// disabled, or whose status reason was changed since, is left alone and reported as a conflict. `undo`
+    /// disables again what a release has enabled.
+    #[command(
+        after_help = "Examples: provisioner release --run 7 --dry-run\n          provisioner release tested.csv"
+    )]
+    Release(ReleaseArgs),
+    /// Take a run back: delete what it created and nobody has changed since.
     ///
     /// Identities that were changed, or used by their device, stay and are reported as conflicts; so do
-    /// devices with modules of others. What the run changed but did not create is not touched.
+    /// devices with modules of others. What the run changed but did not create is not touched. Where the run
+    /// is a `release`, the devices that it enabled are disabled again, and nothing else is done.
     #[command(after_help = "Example: provisioner undo 7")]
     Undo(UndoArgs),
     /// Does the hub hold what the batch says, and nothing besides? With `--connect`: does it let its devices in?

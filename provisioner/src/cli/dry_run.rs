@@ -1,4 +1,4 @@
-//! `--dry-run`: what would a `retire`, a `rotate` or an `undo` do?
+//! `--dry-run`: what would a `release`, `retire`, `rotate` or `undo` do?
 
 use super::context::{InContext, ResultContext};
 use super::failure::{Exit, Failure};
@@ -7,14 +7,16 @@ use super::progress::Progress;
 use super::row_list::{RowList, print_rejected};
 use crate::alter::{Forecast, Preview};
 use crate::alteration::Alteration;
-use crate::ledger::{LedgerError, LedgerRow};
+use crate::holds::Holds;
+use crate::ledger::{Ledger, LedgerError, LedgerRow, SharedLedger};
 use crate::plan::PlannedRow;
 use crate::target::Target;
 
 /// Looks at the identities of `count` rows, and prints what the alteration would do with them; `rejected` of
-/// the rows are bad and left out.
+/// the rows are bad and left out. `owners` is the ledger that knows what became of them.
 pub(super) async fn show(
     target: Target,
+    owners: Option<Ledger>,
     alteration: Alteration,
     rows: impl Iterator<Item = Result<LedgerRow, LedgerError>>,
     (count, rejected): (u64, u64),
@@ -27,7 +29,8 @@ pub(super) async fn show(
     let mut list = RowList::begin(printer);
     let looked = match hub.client.probe().await {
         Ok(_) => {
-            let preview = Preview::new(hub.client.clone(), alteration, progress.counter());
+            let holds = Holds::new(owners.map(SharedLedger::new), &hub.name);
+            let preview = Preview::new(hub.client.clone(), holds, alteration, progress.counter());
             let tell = |row: PlannedRow| {
                 list.print(&row);
                 Ok::<_, Failure>(())

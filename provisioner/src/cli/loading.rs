@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use batch_file::Problem;
 use cert_tool::IssuedList;
-use hub_types::identity::Status;
 use hub_types::thumbprint::upper_hex;
 use sha2::{Digest, Sha256};
 
@@ -14,6 +13,7 @@ use super::printer::Printer;
 use crate::batch::{BatchSink, CertificateSource, LoadOptions, Loaded, load};
 use crate::clock::now_text;
 use crate::desired::DesiredIdentity;
+use crate::holds::Holds;
 use crate::issue::find_issued;
 use crate::ledger::{
     Credential, Ledger, LedgerError, LedgerLocation, Loader, NotStorable, Operator, RunFacts, RunId,
@@ -40,7 +40,7 @@ impl BatchSink for LedgerSink<'_, '_> {
         credentials: &[Credential],
     ) -> Result<Option<Taken>, LedgerError> {
         if self.quarantine && wanted.identity.module().is_none() {
-            wanted.state.status = Status::Disabled;
+            wanted.state.quarantine();
         }
         if let Some(hasher) = &mut self.wanted {
             let hash = wanted.state.hash().map_err(NotStorable::from)?;
@@ -62,7 +62,7 @@ impl BatchSink for LedgerSink<'_, '_> {
 /// What becomes of rows as they are loaded.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LoadRules {
-    /// Every device is wanted disabled.
+    /// Every device is kept disabled until it is released.
     pub(super) quarantine: bool,
     /// Bad rows are left out.
     pub(super) skip_bad_rows: bool,
@@ -183,6 +183,7 @@ pub(super) fn run_options(job: &JobArgs, rules: &RulesArgs) -> RunOptions {
         intent: rules.intent(),
         created_by_tag: rules.created_by_tag.clone(),
         issue: job.issued.folders(),
+        quarantine: rules.quarantine,
         map: job.batch.map.clone(),
         plan: None,
     }
@@ -191,6 +192,7 @@ pub(super) fn run_options(job: &JobArgs, rules: &RulesArgs) -> RunOptions {
 /// A batch in a temporary ledger, and the hub that it is compared with.
 pub(super) struct Compared {
     pub(super) hub: OpenHub,
+    pub(super) holds: Holds,
     pub(super) ledger: SharedLedger,
     pub(super) run: RunId,
     pub(super) loaded: Loaded,
@@ -217,7 +219,8 @@ impl Compared {
         }
         let hub = target.open().await?;
         hub.client.probe().await?;
-        Ok(Self { hub, ledger: SharedLedger::new(ledger), run, loaded, wanted_sha256 })
+        let holds = Holds::new(owners.map(SharedLedger::new), &hub.name);
+        Ok(Self { hub, holds, ledger: SharedLedger::new(ledger), run, loaded, wanted_sha256 })
     }
 }
 

@@ -27,13 +27,14 @@ pub(super) async fn run(
         None => None,
     };
     let context = ResultContext::of_hub(&compared.hub).ledger(ledger).input(&args.job.batch.file);
-    let Compared { hub, ledger, run, loaded, .. } = compared;
+    let Compared { hub, holds, ledger, run, loaded, .. } = compared;
     let (size, intent) = (args.job.target.size(), args.rules.intent());
     let progress = Progress::new("comparing", loaded.rows());
     let survey = Survey {
         hub: hub.client.clone(),
         ledger,
         run,
+        holds,
         keys: Arc::new(loaded.keys),
         twin: intent.twin,
         concurrency: READERS,
@@ -94,7 +95,6 @@ fn header(args: &PlanArgs, compared: &Compared) -> Result<Header, Failure> {
         input_sha256: compared.loaded.sha256.clone(),
         wanted_sha256: compared.wanted_sha256.clone(),
         options: RunOptions { issue, ..run_options(&args.job, &args.rules) },
-        quarantine: args.rules.quarantine,
         skip_bad_rows: args.rules.skip_bad_rows,
     })
 }
@@ -109,6 +109,9 @@ fn print_text(plan: &Plan, printer: &Printer) {
         plan.refuse,
         counted(plan.issue, "certificate")
     ));
+    if plan.held > 0 {
+        printer.data(format_args!("{} of those to keep are disabled until released", plan.held));
+    }
     print_rejected(plan.rejected, printer);
     for (class, operations) in &plan.operations {
         printer.data(format_args!(

@@ -41,7 +41,7 @@ impl Planned {
     pub(super) fn rules(&self) -> LoadRules {
         let header = &self.plan.header;
         LoadRules {
-            quarantine: header.quarantine,
+            quarantine: header.options.quarantine,
             skip_bad_rows: header.skip_bad_rows,
             ..LoadRules::default()
         }

@@ -171,7 +171,7 @@ pub(super) fn print_rows_csv(ledger: &mut Ledger, run: RunId, printer: &Printer)
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 22] = [
     "line",
     "device_id",
     "module_id",
@@ -193,6 +193,7 @@ const COLUMNS: [&str; 21] = [
     "operator",
     "station",
     "reason",
+    "held_by",
 ];
 
 fn cells(row: &LedgerRow, report: &ReportRow<'_>) -> [String; COLUMNS.len()] {
@@ -226,6 +227,7 @@ fn cells(row: &LedgerRow, report: &ReportRow<'_>) -> [String; COLUMNS.len()] {
         report.by.name.clone(),
         report.by.station.clone(),
         text(record.reason.map(|reason| reason.as_str())),
+        record.held_by.map(|run| run.to_string()).unwrap_or_default(),
     ]
 }
 

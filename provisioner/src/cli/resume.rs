@@ -113,8 +113,8 @@ fn batch_of(
     ledger: &mut Ledger,
     printer: &Printer,
 ) -> Result<(Option<PathBuf>, GivenKeys), Failure> {
-    if let Some(Alteration::Undo { .. }) = run.options.alteration {
-        // All that an undo needs was in the ledger when it began.
+    if run.options.alteration.as_ref().and_then(Alteration::goes_on_from).is_some() {
+        // All that it needs was in the ledger when it began.
         return Ok((None, GivenKeys::new()));
     }
     let path = elsewhere.unwrap_or_else(|| run.input.as_ref());

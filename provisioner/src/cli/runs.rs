@@ -12,7 +12,7 @@ use crate::causes::with_causes;
 use crate::ledger::{
     Ledger, LedgerError, LedgerLocation, ListedRun, NotUnderstood, Operator, Run, RunId, Totals, Verification,
 };
-use crate::report::Cause;
+use crate::report::{Cause, held_note};
 
 /// A run with its sums.
 #[derive(Serialize)]
@@ -143,13 +143,19 @@ pub(super) fn status(
 pub(super) fn print_run(report: &RunReport, printer: &Printer) {
     let RunReport { run, totals, causes, test_hub, .. } = report;
     let finished = run.finished.as_ref().map(|time| format!(" to {time}")).unwrap_or_default();
-    let what = run.options.alteration.as_ref().map(|what| format!("{what}, ")).unwrap_or_default();
+    let mut what = run.options.alteration.as_ref().map(|what| format!("{what}, ")).unwrap_or_default();
+    if run.options.quarantine {
+        what.push_str("in quarantine, ");
+    }
     let hub = if *test_hub { "TEST HUB " } else { "" };
     let unread = if run.is_unread() { ", not read back" } else { "" };
     printer
         .data(format_args!("run {}: {what}{} on {hub}{}: {}{unread}", run.id, run.input, run.hub, run.state));
     printer.data(format_args!("  {}{finished}{}", run.started, by(&run.by)));
     printer.data(format_args!("  {totals}"));
+    if let Some(note) = held_note(run, totals) {
+        printer.data(format_args!("  {note}"));
+    }
     if let Some(seen) = &run.verification {
         let Verification { at, checked, equal, missing, different, .. } = seen;
         printer.data(format_args!(
@@ -190,6 +196,8 @@ fn print_runs_csv<'r>(reports: impl Iterator<Item = &'r RunReport>, printer: &Pr
             "pending",
             "operator",
             "station",
+            "skipped",
+            "held",
         ],
         reports.map(|RunReport { run, totals, .. }| {
             [
@@ -210,6 +218,8 @@ fn print_runs_csv<'r>(reports: impl Iterator<Item = &'r RunReport>, printer: &Pr
                 totals.pending.to_string(),
                 run.by.name.clone(),
                 run.by.station.clone(),
+                totals.skipped.to_string(),
+                totals.held.to_string(),
             ]
         }),
     );

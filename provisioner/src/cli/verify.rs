@@ -1,25 +1,31 @@
 //! `verify`: does the hub hold what the batch says, and nothing besides? Does it let its devices in?
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use hub_types::DeviceId;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{ConnectArgs, Format, VerifyArgs};
 use super::context::{InContext, ResultContext};
 use super::failure::{Exit, Failure};
-use super::loading::{LoadRules, READERS, Temporary};
+use super::loading::{LoadRules, READERS, Temporary, open_owners};
 use super::printer::Printer;
 use super::progress::Progress;
 use crate::connect::{CredentialSource, default_concurrency};
-use crate::ledger::{RowFilter, RunId, SharedLedger};
+use crate::holds::Holds;
+use crate::ledger::{LedgerLocation, RowFilter, RunId, SharedLedger};
 use crate::target::{OpenHub, Target};
 use crate::verify::{
     Connections, Deviation, DeviationKind, Exchanged, Extras, Sample, Trial, Unconnected, Verified, Verify,
     recompute_issued,
 };
 
-pub(super) async fn run(args: &VerifyArgs, printer: &Printer) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    args: &VerifyArgs,
+    ledger: &LedgerLocation,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
     let target = Target::resolve(args.job.target.choice(), ".".as_ref())?;
     printer.hub(&target);
     let mut batch =
@@ -33,9 +39,10 @@ pub(super) async fn run(args: &VerifyArgs, printer: &Printer) -> Result<Exit, Fa
         Some(_) => target.open_for_devices(batch.device_cas()).await?,
         None => target.open().await?,
     };
-    let verifying = Verifying::of(args, &hub, batch, printer.stop.token());
+    let holds = Holds::new(open_owners(ledger)?.map(SharedLedger::new), &hub.name);
+    let verifying = Verifying::of(args, &hub, holds, batch, printer.stop.token());
     let verified = verifying.run(exchanged).await;
-    let context = ResultContext::of_hub(&hub).input(&args.job.batch.file);
+    let context = ResultContext::of_hub(&hub).ledger(ledger).input(&args.job.batch.file);
     hub.close().await;
     let verified = verified?;
     match printer.format {
@@ -57,6 +64,7 @@ fn refuse_unissued(batch: &mut Temporary) -> Result<(), Failure> {
 struct Verifying<'a> {
     args: &'a VerifyArgs,
     hub: &'a OpenHub,
+    holds: Holds,
     ledger: SharedLedger,
     run: RunId,
     rows: u64,
@@ -65,7 +73,13 @@ struct Verifying<'a> {
 }
 
 impl<'a> Verifying<'a> {
-    fn of(args: &'a VerifyArgs, hub: &'a OpenHub, batch: Temporary, stop: CancellationToken) -> Self {
+    fn of(
+        args: &'a VerifyArgs,
+        hub: &'a OpenHub,
+        holds: Holds,
+        batch: Temporary,
+        stop: CancellationToken,
+    ) -> Self {
         let rows = batch.loaded.rows();
         let credentials = CredentialSource {
             files: batch.loaded.files,
@@ -73,7 +87,7 @@ impl<'a> Verifying<'a> {
             keys: Arc::new(batch.loaded.keys),
         };
         let (ledger, run) = (SharedLedger::new(batch.ledger), batch.run);
-        Self { args, hub, ledger, run, rows, credentials: Arc::new(credentials), stop }
+        Self { args, hub, holds, ledger, run, rows, credentials: Arc::new(credentials), stop }
     }
 
     async fn run(&self, exchanged: Exchanged) -> Result<Verified, Failure> {
@@ -84,6 +98,7 @@ impl<'a> Verifying<'a> {
             ledger: self.ledger.clone(),
             run: self.run,
             filter: RowFilter::All,
+            holds: self.holds.clone(),
             keys: self.credentials.keys.clone(),
             concurrency: READERS,
             progress: progress.counter(),
@@ -102,12 +117,18 @@ impl<'a> Verifying<'a> {
         verified.add_extra(extras);
         let connect = &self.args.connect;
         if let Some(sample) = connect.sample {
-            verified.connections = Some(self.connect(sample, connect).await?);
+            let disabled = Arc::new(std::mem::take(&mut verified.disabled));
+            verified.connections = Some(self.connect(sample, connect, disabled).await?);
         }
         Ok(verified)
     }
 
-    async fn connect(&self, sample: Sample, args: &ConnectArgs) -> Result<Connections, Failure> {
+    async fn connect(
+        &self,
+        sample: Sample,
+        args: &ConnectArgs,
+        disabled: Arc<HashSet<DeviceId>>,
+    ) -> Result<Connections, Failure> {
         let trial = Trial {
             hub: Arc::new(self.hub.for_devices(args.mqtt.clone())?),
             credentials: self.credentials.clone(),
@@ -115,6 +136,7 @@ impl<'a> Verifying<'a> {
             run: self.run,
             filter: RowFilter::All,
             sample,
+            disabled,
             concurrency: args.connections.map_or_else(default_concurrency, usize::from),
             stop: self.stop.clone(),
         };
@@ -139,8 +161,14 @@ pub(super) fn print(verified: &Verified, printer: &Printer) {
                 print_connections(connections, printer);
             }
             printer.data(summary(verified));
-            if let Some(Connections { connected, failed, not_tried, .. }) = &verified.connections {
-                printer.data(format_args!("{connected} connected, {failed} failed, {not_tried} not tried"));
+            if let Some(Connections { connected, failed, not_tried, disabled, .. }) = &verified.connections {
+                let disabled = match disabled {
+                    0 => String::new(),
+                    disabled => format!(", {disabled} disabled: not tried"),
+                };
+                printer.data(format_args!(
+                    "{connected} connected, {failed} failed, {not_tried} not tried{disabled}"
+                ));
             }
         }
     }
@@ -209,10 +237,13 @@ fn print_connections(connections: &Connections, printer: &Printer) {
 
 /// `1920 checked: 1920 equal, 0 missing, 0 different, 0 extra`
 pub(super) fn summary(verified: &Verified) -> String {
-    let Verified { checked, equal, missing, different, twin_written_since, .. } = verified;
+    let Verified { checked, equal, missing, different, held, twin_written_since, .. } = verified;
     let mut text = format!("{checked} checked: {equal} equal, {missing} missing, {different} different");
     if let Some(extra) = verified.extra {
         text.push_str(&format!(", {extra} extra"));
+    }
+    if *held > 0 {
+        text.push_str(&format!(" ({held} of the equal ones are disabled until they are released)"));
     }
     if *twin_written_since > 0 {
         text.push_str(&format!(

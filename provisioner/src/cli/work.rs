@@ -22,11 +22,13 @@ use crate::clock::{now, now_text};
 use crate::creator_tag;
 use crate::crew::Crew;
 use crate::desired::GivenKeys;
+use crate::holds::Holds;
 use crate::issue::{IssueError, issue_missing};
 use crate::ledger::{
     Ledger, LedgerLocation, RowFilter, Run, RunId, RunOptions, RunState, SharedLedger, Totals,
 };
 use crate::logbook::Logbook;
+use crate::report::held_note;
 use crate::target::{OpenHub, Target};
 use crate::verify::{Verified, Verify};
 
@@ -113,6 +115,9 @@ pub(super) struct Job<'a> {
 struct Outcome {
     run: RunId,
     state: RunState,
+    /// Whether devices are kept disabled until they are released.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    quarantine: bool,
     totals: Totals,
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,7 +177,7 @@ impl Job<'_> {
             let mut ledger = ledger.lock();
             (ledger.totals(run)?.pending, ledger.run(Some(run))?.options)
         };
-        let alteration = options.alteration.clone();
+        let (alteration, quarantine) = (options.alteration.clone(), options.quarantine);
         let progress = Progress::new(if alteration.is_some() { "altering" } else { "provisioning" }, rows);
         let crew = self.crew(ledger, run, &progress, &logbook);
         let keeping = AbortOnDropHandle::new(tokio::spawn(logbook.clone().keep()));
@@ -201,7 +206,7 @@ impl Job<'_> {
         if let Some(verified) = &verified {
             ledger.lock().set_verification(run, &verified.counts(now_text()))?;
         }
-        Ok(Outcome { run, state, totals, seconds, verified })
+        Ok(Outcome { run, state, quarantine, totals, seconds, verified })
     }
 
     /// Those who work on the run: they stop on Ctrl-C, and wait for a hub that is down.
@@ -282,9 +287,16 @@ impl Job<'_> {
                 check.run().await
             }
             None => {
-                let (filter, keys) = (RowFilter::Settled, self.keys.clone());
-                let verify =
-                    Verify { hub, ledger, run, filter, keys, concurrency: READERS, progress: counter };
+                let verify = Verify {
+                    hub,
+                    holds: Holds::new(Some(ledger.clone()), &self.hub.name),
+                    ledger,
+                    run,
+                    filter: RowFilter::Settled,
+                    keys: self.keys.clone(),
+                    concurrency: READERS,
+                    progress: counter,
+                };
                 verify.run().await
             }
         };
@@ -314,6 +326,9 @@ fn print(
                 verify_cli::print(verified, printer);
             }
             printer.data(format_args!("run {id}: {state}: {totals}"));
+            if let Some(note) = held_note(run, totals) {
+                printer.data(note);
+            }
             if let Some((_, issued)) = &run.options.issue {
                 printer.data(format_args!("certificates and keys: {}", issued.display()));
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use crate::clock::now_text;
-use crate::ledger::{Ended, Lease, Ledger, LedgerError, Sent, SharedLedger, Turn};
+use crate::ledger::{Ended, Lease, Ledger, LedgerError, RunId, Sent, SharedLedger, Turn};
 
 /// A worker's entries in the ledger.
 ///
@@ -22,6 +22,11 @@ impl Book {
     /// Of a chunk that was just claimed.
     pub(super) fn new(lease: Lease, turn: Turn, progress: Arc<dyn Fn(usize) + Send + Sync>) -> Self {
         Self { ledger: turn.ledger().clone(), lease, progress, turn: Mutex::new(Some(turn)) }
+    }
+
+    /// The run that the chunk is of.
+    pub(crate) fn run(&self) -> RunId {
+        self.lease.run()
     }
 
     /// Writes down that requests are about to leave.

@@ -1,8 +1,9 @@
 //! What a worker writes down about a row before and after it changed something on the hub.
 
 use hub_types::IdentityId;
+use hub_types::identity::StatusReason;
 
-use super::{Effect, Record};
+use super::{Effect, Record, RunId};
 use crate::standing::{Difference, Etags};
 
 /// A request for an identity that is about to leave.
@@ -14,6 +15,10 @@ pub struct Sent {
     pub effect: Effect,
     /// The version tags of what is there, where this run has not changed it yet.
     pub before: Etags,
+    /// The run that keeps the device disabled when the request has had its effect.
+    pub held_by: Option<RunId>,
+    /// The status reason that is replaced, where the request is about the status.
+    pub status_reason_before: Option<StatusReason>,
 }
 
 /// What became of an identity.
@@ -42,7 +47,7 @@ pub struct Seen {
 
 impl From<(IdentityId, Effect)> for Sent {
     fn from((identity, effect): (IdentityId, Effect)) -> Self {
-        Self { identity, effect, before: Etags::default() }
+        Self { identity, effect, before: Etags::default(), held_by: None, status_reason_before: None }
     }
 }
 

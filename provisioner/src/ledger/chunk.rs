@@ -48,6 +48,13 @@ impl Token {
 #[error("the operating system gives no random numbers")]
 pub(super) struct NoRandomness;
 
+impl Lease {
+    /// The run that the chunk is of.
+    pub fn run(&self) -> RunId {
+        self.run
+    }
+}
+
 /// What there is to do.
 #[derive(Debug)]
 pub enum Claim {

@@ -11,10 +11,11 @@ use hub_types::IdentityId;
 use tokio_postgres::Config;
 
 use super::chunk::Token;
+use super::hold::hold_of;
 use super::store::{Loader, Store};
 use super::{
-    Claim, Credential, Ended, Lease, LedgerError, LedgerLocation, LedgerRow, ListedRun, Moment, Operator,
-    Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, VERSION,
+    Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerLocation, LedgerRow, ListedRun, Moment,
+    Operator, Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, VERSION,
     Verification,
 };
 use crate::desired::DesiredIdentity;
@@ -211,6 +212,16 @@ impl Store for Postgres {
 
     fn row(&mut self, run: RunId, identity: &IdentityId) -> Result<Option<LedgerRow>, LedgerError> {
         self.connection.call(|client| rows::one(client, run, identity))
+    }
+
+    fn hold(
+        &mut self,
+        hub: &str,
+        device: &IdentityId,
+        before: Option<RunId>,
+    ) -> Result<Option<Hold>, LedgerError> {
+        let past = self.connection.call(|client| rows::past(client, hub, device, before))?;
+        Ok(hold_of(&past))
     }
 
     fn count(&mut self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError> {

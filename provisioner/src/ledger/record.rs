@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::UnknownValue;
+use super::{RunId, UnknownValue};
 use crate::causes::with_causes;
 use crate::hub::HubError;
 use crate::lifecycle::{Effect, Outcome};
@@ -28,14 +28,24 @@ pub enum RowState {
     Pending,
     /// A request for it left; whether it had its effect must be asked of the hub.
     Sent,
+    /// It was not looked at, because its device did not come out as it is to be.
+    Skipped,
     /// It was on the hub as the batch wants it.
     Unchanged,
 }
 
 impl RowState {
     /// Every state.
-    pub const ALL: [Self; 7] =
-        [Self::Claimed, Self::Conflict, Self::Done, Self::Failed, Self::Pending, Self::Sent, Self::Unchanged];
+    pub const ALL: [Self; 8] = [
+        Self::Claimed,
+        Self::Conflict,
+        Self::Done,
+        Self::Failed,
+        Self::Pending,
+        Self::Sent,
+        Self::Skipped,
+        Self::Unchanged,
+    ];
 
     /// The name that ledger and reports use.
     pub fn as_str(self) -> &'static str {
@@ -46,6 +56,7 @@ impl RowState {
             Self::Failed => "failed",
             Self::Pending => "pending",
             Self::Sent => "sent",
+            Self::Skipped => "skipped",
             Self::Unchanged => "unchanged",
         }
     }
@@ -76,6 +87,9 @@ pub struct Record {
     /// Whether that is presumed: the hub's answer was lost, and reading shows only that it is there.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub presumed: bool,
+    /// The run that keeps the device disabled until it is released, where the row ended so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<RunId>,
     /// The HTTP status of the last error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,
@@ -103,6 +117,7 @@ impl Record {
             state,
             effect: None,
             presumed: false,
+            held_by: None,
             http_status: None,
             error_code: None,
             error: None,
@@ -110,6 +125,11 @@ impl Record {
             reason: None,
             differences: Vec::new(),
         }
+    }
+
+    /// A row that was left alone because of its device.
+    pub fn skipped(code: ReasonCode, reason: impl Into<String>) -> Self {
+        Self { state: RowState::Skipped, ..Self::failed(code, reason) }
     }
 
     /// A row that can't be done for a reason that is not the hub's.

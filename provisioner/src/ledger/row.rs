@@ -1,5 +1,6 @@
 //! Rows: one per identity of a run.
 
+use hub_types::identity::StatusReason;
 use hub_types::{IdentityId, ModuleId};
 
 use super::stored::{NotStorable, json_text};
@@ -22,6 +23,8 @@ pub struct LedgerRow {
     pub before: Etags,
     /// The version tags it was last seen with.
     pub etags: Etags,
+    /// The status reason that an alteration of its status has replaced.
+    pub status_reason_before: Option<StatusReason>,
     /// How verification found it to be not as the batch wants it: empty where it is missing.
     pub deviation: Option<Vec<Difference>>,
     /// The serial number of the certificate that was issued for it, or that its row names.
@@ -43,6 +46,7 @@ impl LedgerRow {
             record: Record::new(RowState::Pending),
             before: Etags::default(),
             etags: Etags::default(),
+            status_reason_before: None,
             deviation: None,
             serial: None,
             stint: None,
@@ -51,19 +55,18 @@ impl LedgerRow {
         }
     }
 
-    /// The row that an undo of the run has for it, where the run created it: see
-    /// [`Load::insert_created_by`](super::Load::insert_created_by).
-    pub fn to_undo(self) -> Option<Self> {
-        let Record { state, effect, presumed, .. } = self.record;
-        let is_created = state == RowState::Done && effect == Some(Effect::Created);
+    /// The row that another run has for it, which goes on from there: see
+    /// [`Load::insert_from`](super::Load::insert_from).
+    pub fn to_go_on(self) -> Self {
+        let is_created = self.record.effect == Some(Effect::Created);
         // Older versions said "created" of some devices that they had found there, and seen in a version.
-        let presumed = presumed || self.before != Etags::default();
-        is_created.then(|| Self {
+        let presumed = self.record.presumed || (is_created && self.before != Etags::default());
+        Self {
             record: Record { presumed, ..Record::new(RowState::Pending) },
-            before: self.etags,
+            before: if is_created { self.etags } else { Etags::default() },
             serial: self.serial,
             ..Self::new(self.line, self.wanted)
-        })
+        }
     }
 
     /// Who last had a hand in it. What nobody had a hand in yet, or an old ledger does not tell, is put
@@ -83,12 +86,18 @@ pub enum RowFilter {
     Remarkable,
     /// Those whose certificate is still to be issued.
     ToBeIssued,
-    /// Those that failed or are in conflict.
+    /// Those that the run created.
+    Created,
+    /// Devices that the run disabled on purpose.
+    Disabled,
+    /// Those that failed, are in conflict, or were skipped for it.
     Failed,
     /// Those whose symmetric keys the batch gives.
     GivenKeys,
     /// Those that are on the hub as far as the ledger knows.
     Settled,
+    /// Those that the run changed.
+    Updated,
 }
 
 /// The primary key of an identity within a run.

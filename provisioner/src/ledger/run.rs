@@ -133,6 +133,9 @@ pub struct Verification {
     pub equal: u64,
     /// Those whose twin somebody has written since: they count as equal too.
     pub twin_written_since: u64,
+    /// Devices that are kept disabled until they are released: they count as equal too.
+    #[serde(default)]
+    pub held: u64,
     /// Those that are not on the hub.
     pub missing: u64,
     /// Those that are on the hub and are others.
@@ -165,6 +168,9 @@ pub struct RunOptions {
     /// The CA that issues certificates, and the folder that they go to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issue: Option<(PathBuf, PathBuf)>,
+    /// Whether devices are kept disabled until they are released.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub quarantine: bool,
     /// Names of others for columns of the batch file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub map: Vec<(String, String)>,
@@ -182,14 +188,15 @@ struct StoredOptions {
     twin: TwinPolicy,
     created_by_tag: Option<String>,
     issue: Option<(PathBuf, PathBuf)>,
+    quarantine: bool,
     map: Vec<(String, String)>,
     plan: Option<String>,
 }
 
 impl From<StoredOptions> for RunOptions {
     fn from(stored: StoredOptions) -> Self {
-        let StoredOptions { alteration, mode, twin, created_by_tag, issue, map, plan } = stored;
-        Self { alteration, intent: Intent { mode, twin }, created_by_tag, issue, map, plan }
+        let StoredOptions { alteration, mode, twin, created_by_tag, issue, quarantine, map, plan } = stored;
+        Self { alteration, intent: Intent { mode, twin }, created_by_tag, issue, quarantine, map, plan }
     }
 }
 
@@ -234,13 +241,17 @@ pub struct Totals {
     pub rejected: u64,
     /// Rows that could not be done.
     pub failed: u64,
+    /// Modules that were left alone because their device is in conflict or could not be done.
+    pub skipped: u64,
     /// Rows that are still to be done, or whose answer never came.
     pub pending: u64,
+    /// Devices among them that are disabled on purpose until they are released. No part of the sum.
+    pub held: u64,
 }
 
 impl Totals {
     /// The counts that each row is in exactly one of, by their names.
-    pub fn parts(&self) -> [(&'static str, u64); 8] {
+    pub fn parts(&self) -> [(&'static str, u64); 9] {
         [
             ("created", self.created),
             ("updated", self.updated),
@@ -249,6 +260,7 @@ impl Totals {
             ("conflict", self.conflict),
             ("rejected", self.rejected),
             ("failed", self.failed),
+            ("skipped", self.skipped),
             ("pending", self.pending),
         ]
     }
@@ -265,10 +277,18 @@ impl Totals {
 }
 
 impl Totals {
-    /// Counts rows whose columns `state` and `effect` are these.
-    pub(super) fn add(&mut self, state: &str, effect: Option<&str>, count: u64) -> Result<(), UnknownValue> {
+    /// Counts rows whose columns `state` and `effect` are these. `held` of them are devices that a run keeps
+    /// disabled.
+    pub(super) fn add(
+        &mut self,
+        state: &str,
+        effect: Option<&str>,
+        count: u64,
+        held: u64,
+    ) -> Result<(), UnknownValue> {
         let effect: Option<Effect> = effect.map(str::parse).transpose()?;
-        let part = match (state.parse()?, effect) {
+        let state: RowState = state.parse()?;
+        let part = match (state, effect) {
             (RowState::Done, Some(Effect::Created)) => &mut self.created,
             (RowState::Done, Some(Effect::Deleted)) => &mut self.deleted,
             (RowState::Done, Some(Effect::Updated)) => &mut self.updated,
@@ -276,25 +296,31 @@ impl Totals {
             (RowState::Unchanged, _) => &mut self.unchanged,
             (RowState::Conflict, _) => &mut self.conflict,
             (RowState::Failed, _) => &mut self.failed,
+            (RowState::Skipped, _) => &mut self.skipped,
             (RowState::Claimed | RowState::Pending | RowState::Sent, _) => &mut self.pending,
         };
         *part += count;
         self.rows += count;
+        if matches!(state, RowState::Done | RowState::Unchanged) {
+            self.held += held;
+        }
         Ok(())
     }
 }
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rows, created, updated, deleted, unchanged, conflict, rejected, failed, pending } = self;
+        let Self { rows, created, updated, deleted, unchanged, conflict, rejected, failed, skipped, .. } =
+            self;
         write!(f, "{rows} rows = {created} created + {updated} updated + ")?;
         // Most runs delete nothing, and need not say so.
         if *deleted > 0 {
             write!(f, "{deleted} deleted + ")?;
         }
-        write!(
-            f,
-            "{unchanged} unchanged + {conflict} conflict + {rejected} rejected + {failed} failed + {pending} pending"
-        )
+        write!(f, "{unchanged} unchanged + {conflict} conflict + {rejected} rejected + {failed} failed + ")?;
+        if *skipped > 0 {
+            write!(f, "{skipped} skipped + ")?;
+        }
+        write!(f, "{} pending", self.pending)
     }
 }

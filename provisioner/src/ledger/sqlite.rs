@@ -8,10 +8,11 @@ use std::time::Duration;
 use hub_types::IdentityId;
 use rusqlite::{Connection, OpenFlags};
 
+use super::hold::hold_of;
 use super::store::{Loader, Store};
 use super::{
-    Claim, Credential, Ended, Lease, LedgerError, LedgerRow, ListedRun, Moment, Operator, Record, RowFilter,
-    Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, VERSION, Verification,
+    Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Moment, Operator, Record,
+    RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, VERSION, Verification,
 };
 use crate::desired::DesiredIdentity;
 use error::of_file;
@@ -204,6 +205,16 @@ impl Store for Sqlite {
 
     fn row(&mut self, run: RunId, identity: &IdentityId) -> Result<Option<LedgerRow>, LedgerError> {
         self.call(|connection| rows::one(connection, run, identity))
+    }
+
+    fn hold(
+        &mut self,
+        hub: &str,
+        device: &IdentityId,
+        before: Option<RunId>,
+    ) -> Result<Option<Hold>, LedgerError> {
+        let past = self.call(|connection| rows::past(connection, hub, device, before))?;
+        Ok(hold_of(&past))
     }
 
     fn count(&mut self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use hub_types::{DeviceId, IdentityId};
 
 use super::{
-    Claim, Credential, Ended, Lease, LedgerError, LedgerRow, ListedRun, Moment, Operator, Record, RowFilter,
-    Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, Verification,
+    Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Moment, Operator, Record,
+    RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, Verification,
 };
 use crate::desired::DesiredIdentity;
 use crate::standing::Etags;
@@ -35,9 +35,9 @@ pub trait Load {
     /// Writes down why nothing will be done for these identities.
     fn refuse(&self, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError>;
 
-    /// Adds a row for each identity that another run created, as that run left it, and answers how many
-    /// there are.
-    fn insert_created_by(&self, run: RunId) -> Result<u64, LedgerError>;
+    /// Adds a row for each identity of another run whose row passes a filter, as that run left it, and answers
+    /// how many there are.
+    fn insert_from(&self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError>;
 
     /// Keeps the run: `rejected` rows were left out.
     fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError>;
@@ -130,6 +130,15 @@ pub trait Store: Send {
 
     /// The row of an identity in a run, where it has one.
     fn row(&mut self, run: RunId, identity: &IdentityId) -> Result<Option<LedgerRow>, LedgerError>;
+
+    /// The run that keeps a device of a hub disabled on purpose, by what the ledger knows; only runs before
+    /// `before` count, where one is given.
+    fn hold(
+        &mut self,
+        hub: &str,
+        device: &IdentityId,
+        before: Option<RunId>,
+    ) -> Result<Option<Hold>, LedgerError>;
 
     /// How many rows of a run pass a filter.
     fn count(&mut self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError>;

@@ -1,5 +1,6 @@
 //! What every kind of ledger does.
 
+use hub_types::identity::StatusReason;
 use hub_types::{IdentityId, Sha1Thumbprint};
 
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::alteration::Alteration;
-use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState};
+use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState, QUARANTINE};
 use crate::lifecycle::{Intent, Mode, TwinPolicy};
 use crate::reason::ReasonCode;
 use crate::standing::{Difference, Etags};
@@ -62,6 +63,10 @@ const CASES: &[Case] = &[
     (
         "an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials",
         an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials,
+    ),
+    (
+        "a_device_is_held_by_the_run_that_disabled_it_on_this_hub",
+        a_device_is_held_by_the_run_that_disabled_it_on_this_hub,
     ),
 ];
 
@@ -286,6 +291,7 @@ fn the_options_of_a_run_come_back(mut ledger: Ledger) {
         intent: Intent { mode: Mode::Upsert, twin: TwinPolicy::Merge },
         created_by_tag: Some("by".into()),
         issue: Some(("pki".into(), "pki/issued".into())),
+        quarantine: true,
         map: vec![("Serial".into(), "device_id".into())],
         plan: Some("AB12".into()),
     };
@@ -386,7 +392,7 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
 
     let options = RunOptions::default();
     let loader = ledger.load_run(&facts(&options)).unwrap();
-    assert_eq!(loader.insert_created_by(run).unwrap(), 2);
+    assert_eq!(loader.insert_from(run, RowFilter::Created).unwrap(), 2);
     let undo = loader.commit("AB", 0).unwrap();
     let rows = ledger.page(undo, RowFilter::All, None, 10).unwrap();
     assert_eq!(names(&rows), ["a", "a/m"]);
@@ -399,6 +405,60 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
     let (_, refused) = owned(&mut ledger, &[("x", &["AA"]), ("y", &["AB"]), ("z", &["BB"])]);
     assert!(refused[0].is_none(), "{refused:?}");
     assert!(refused[1].is_some() && refused[2].is_some(), "{refused:?}");
+}
+
+fn a_device_is_held_by_the_run_that_disabled_it_on_this_hub(mut ledger: Ledger) {
+    let reason = |text: &str| StatusReason::new(text).unwrap();
+    let mut begin = |alteration: Option<Alteration>, quarantine: bool| {
+        let options = RunOptions { alteration, quarantine, ..RunOptions::default() };
+        let loader = ledger.load_run(&facts(&options)).unwrap();
+        for name in ["a", "a/m", "b"] {
+            let mut wanted = wanted(name);
+            if quarantine && wanted.identity.module().is_none() {
+                wanted.state.quarantine();
+            }
+            loader.insert(2, &wanted, &[]).unwrap();
+        }
+        loader.commit("AB", 0).unwrap()
+    };
+    let quarantine = begin(None, true);
+    let retire = begin(Some(Alteration::Disable { reason: reason("scrapped") }), false);
+    let release = begin(Some(Alteration::Release { run: None }), false);
+    let held_by =
+        |run| Record { effect: Some(Effect::Created), held_by: Some(run), ..Record::new(RowState::Done) };
+    let hold = |ledger: &mut Ledger, device: &str, before| {
+        let hold = ledger.hold("hub.example", &identity(device), before).unwrap();
+        hold.map(|hold| (hold.run, hold.reason.as_str().to_owned(), hold.released_reason))
+    };
+    assert_eq!(hold(&mut ledger, "a", None), None);
+    ledger.refuse(quarantine, &[(identity("a"), held_by(quarantine))], "now").unwrap();
+    assert_eq!(hold(&mut ledger, "a", None), Some((quarantine, QUARANTINE.to_owned(), None)));
+    assert_eq!(hold(&mut ledger, "b", None), None);
+    assert_eq!(ledger.hold("another.example", &identity("a"), None).unwrap(), None);
+    let totals = ledger.totals(quarantine).unwrap();
+    assert_eq!(totals, Totals { rows: 3, created: 1, held: 1, pending: 2, ..Totals::default() });
+
+    // What a request is to do is known before it leaves.
+    ledger.begin_work(retire, LEASE).unwrap();
+    let lease = claim(&mut ledger, retire).lease;
+    let sent = Sent {
+        held_by: Some(retire),
+        status_reason_before: Some(reason("line 3")),
+        ..(identity("b"), Effect::Updated).into()
+    };
+    ledger.mark_sent(&lease, &[sent], "now").unwrap();
+    let retired = Some((retire, "scrapped".to_owned(), Some(reason("line 3"))));
+    assert_eq!(hold(&mut ledger, "b", None), retired);
+    record(&mut ledger, &lease, "b", held_by(retire));
+    assert_eq!(hold(&mut ledger, "b", None), retired);
+    let disabled = ledger.page(retire, RowFilter::Disabled, None, 10).unwrap();
+    assert_eq!(names(&disabled), ["b"]);
+
+    let released = Record { effect: Some(Effect::Updated), ..Record::new(RowState::Done) };
+    ledger.refuse(release, &[(identity("b"), released)], "now").unwrap();
+    assert_eq!(hold(&mut ledger, "b", None), None);
+    assert_eq!(hold(&mut ledger, "b", Some(release)), retired);
+    assert_eq!(ledger.count(release, RowFilter::Updated).unwrap(), 1);
 }
 
 fn what_a_plan_knows_of_rows_is_kept_with_the_run(mut ledger: Ledger) {

@@ -38,8 +38,6 @@ pub struct Header {
     pub wanted_sha256: String,
     /// What the run is to do, besides what its rows say.
     pub options: RunOptions,
-    /// Whether every device is wanted disabled.
-    pub quarantine: bool,
     /// Whether bad rows are left out.
     pub skip_bad_rows: bool,
 }
@@ -279,7 +277,7 @@ impl Lines {
 }
 
 /// The version of the format.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// What every plan file begins with, whatever its version.
 const MAGIC: &[u8] = b"{\"provisioner_plan\":";
 /// A row with both sections of a twin as large as they can be, twice, and escapes, is far shorter.
@@ -307,7 +305,6 @@ mod tests {
             input_sha256: "AB".into(),
             wanted_sha256: "CD".into(),
             options: RunOptions::default(),
-            quarantine: false,
             skip_bad_rows: false,
         }
     }
@@ -319,6 +316,7 @@ mod tests {
             action: Action::Create,
             reason: None,
             differences: Vec::new(),
+            held_by: None,
             etags: Etags { identity: None, twin: Some(Etag::from("AAAA".to_owned())) },
         }
     }
@@ -363,7 +361,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = written(folder.path(), 1);
         let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.replacen("plan\":2", "plan\":1", 1)).unwrap();
+        std::fs::write(&path, text.replacen("plan\":3", "plan\":1", 1)).unwrap();
         assert!(matches!(PlanFile::open(&path), Err(PlanFileError::Version { found: 1, .. })));
     }
 
@@ -396,7 +394,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         for (old, new) in [
             (r#""options":{"#, r#""options":{"no_such_member":1,"#),
-            (r#""quarantine""#, r#""other":1,"quarantine""#),
+            (r#""skip_bad_rows""#, r#""other":1,"skip_bad_rows""#),
         ] {
             std::fs::write(&path, text.replacen(old, new, 1)).unwrap();
             let refused = PlanFile::open(&path).unwrap_err();

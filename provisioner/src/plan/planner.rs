@@ -62,6 +62,7 @@ impl Planner {
             create: 0,
             update: 0,
             keep: 0,
+            held: 0,
             conflict: 0,
             refuse: 0,
             rejected: 0,
@@ -138,6 +139,7 @@ impl Planner {
             reason: refusal,
             differences,
             etags: look.etags,
+            held_by: look.held_by,
         }
     }
 
@@ -234,7 +236,10 @@ impl Planner {
             // No step of a lifecycle deletes anything.
             Action::Delete => {}
             Action::Refuse => self.plan.refuse += 1,
-            Action::Keep => self.plan.keep += 1,
+            Action::Keep => {
+                self.plan.keep += 1;
+                self.plan.held += u64::from(look.held_by.is_some());
+            }
             Action::Create => self.plan_creation(state, is_module),
             Action::Update => self.plan_update(state, look),
         }
@@ -253,7 +258,7 @@ impl Planner {
         }
         let Some(unit) = &mut self.unit else { return };
         match is_module {
-            false => unit.is_staged = state.status == Status::Disabled,
+            false => unit.is_staged = state.status_on_hub() == Status::Disabled,
             // The first module shows that the device has some, and so is disabled afterwards.
             true if std::mem::take(&mut unit.is_staged) => {
                 self.count(OperationClass::TwinRead, 2);
@@ -324,7 +329,7 @@ mod tests {
     }
 
     fn look(standing: Standing) -> Look {
-        Look { standing, twin_too: None, overflow: None, etags: Etags::default() }
+        Look { standing, twin_too: None, overflow: None, etags: Etags::default(), held_by: None }
     }
 
     fn planner(mode: Mode, twin: TwinPolicy) -> Planner {

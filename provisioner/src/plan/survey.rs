@@ -8,10 +8,11 @@ use serde_json::Value;
 
 use super::planner::{ModuleCounts, Surroundings};
 use super::{PlannedRow, Planner};
-use crate::apply::compare_for;
+use crate::apply::compare_held;
 use crate::crew::RunError;
 use crate::desired::{DesiredIdentity, GivenKeys};
-use crate::hub::{Hub, HubError};
+use crate::holds::Holds;
+use crate::hub::Hub;
 use crate::ledger::{LedgerRow, RowFilter, RunId, SharedLedger};
 use crate::lifecycle::TwinPolicy;
 use crate::standing::{Etags, Observation, Standing};
@@ -28,6 +29,8 @@ pub struct Look {
     pub overflow: Option<String>,
     /// The version tags that it was seen with.
     pub etags: Etags,
+    /// The run that keeps the device disabled.
+    pub held_by: Option<RunId>,
 }
 
 impl Look {
@@ -38,7 +41,8 @@ impl Look {
             _ => None,
         };
         let overflow = twin.and_then(|twin| overflow(wanted, twin, policy));
-        Self { standing: seen.standing, twin_too, overflow, etags: seen.etags }
+        let held_by = seen.hold.map(|hold| hold.run);
+        Self { standing: seen.standing, twin_too, overflow, etags: seen.etags, held_by }
     }
 }
 
@@ -50,6 +54,8 @@ pub struct Survey<H> {
     pub ledger: SharedLedger,
     /// The run.
     pub run: RunId,
+    /// Which devices are disabled on purpose.
+    pub holds: Holds,
     /// The symmetric keys that the batch gives.
     pub keys: Arc<GivenKeys>,
     /// What may become of twins that hold other values.
@@ -88,15 +94,16 @@ impl<H: Hub> Survey<H> {
         let rows =
             self.ledger.call(move |ledger| ledger.page(run, RowFilter::All, after.as_ref(), PAGE)).await?;
         let (hub, keys, progress) = (self.hub.clone(), self.keys.clone(), self.progress.clone());
-        let policy = self.twin;
+        let (holds, policy) = (self.holds.clone(), self.twin);
         let look = move |row: LedgerRow| {
-            let (hub, keys, progress) = (hub.clone(), keys.clone(), progress.clone());
+            let (hub, holds, keys) = (hub.clone(), holds.clone(), keys.clone());
+            let progress = progress.clone();
             async move {
                 let twin = hub.twin(&row.wanted.identity).await?;
-                let seen = compare_for(&*hub, &row.wanted, &keys, policy, twin.as_ref()).await?;
+                let seen = compare_held(&*hub, &holds, &row.wanted, &keys, policy, twin.as_ref()).await?;
                 let look = Look::new(&row.wanted, twin.as_ref(), seen, policy);
                 progress(1);
-                Ok::<_, HubError>((row, look))
+                Ok::<_, RunError>((row, look))
             }
         };
         look_at_all(rows, self.concurrency, look).await

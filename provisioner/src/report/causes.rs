@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::ledger::{LedgerRow, Record, RowState};
-use crate::reason::ReasonCode;
 use crate::standing::Difference;
 
 /// A cause that rows have in common.
@@ -121,6 +120,9 @@ pub fn cause_of(row: &LedgerRow) -> Option<(String, ToDo)> {
             Some((format!("on the hub already, with {}", others(&record.differences)), ToDo::Decide))
         }
         (RowState::Failed, _) => Some(failure(record)),
+        (RowState::Skipped, _) => {
+            Some(("nothing was done, because the row of its device is not well".into(), ToDo::Device))
+        }
         (RowState::Claimed | RowState::Pending, _) => Some(("nothing was done yet".into(), ToDo::Resume)),
         (RowState::Sent, _) => Some(("under way when the run ended".into(), ToDo::Resume)),
         (RowState::Done | RowState::Unchanged, None) => None,
@@ -138,9 +140,6 @@ fn failure(record: &Record) -> (String, ToDo) {
             (format!("refused by the hub: {code} (HTTP {status})"), of_status(*status))
         }
         (None, Some(status)) => (format!("refused by the hub with HTTP {status}"), of_status(*status)),
-        _ if record.reason == Some(ReasonCode::DeviceRowNotDone) => {
-            ("nothing was done, because the row of its device is not well".into(), ToDo::Device)
-        }
         _ => (without_names(error), ToDo::CorrectRow),
     }
 }
@@ -183,6 +182,7 @@ const MAX_PATHS: usize = 3;
 mod tests {
     use super::*;
     use crate::desired::{DesiredIdentity, DesiredState};
+    use crate::reason::ReasonCode;
     use hub_types::IdentityId;
     use serde_json::json;
 
@@ -221,7 +221,7 @@ mod tests {
         let mut causes = Causes::default();
         for module in ["a/m", "a/n"] {
             let reason = "nothing was done, because the row of its device `a` is `failed`";
-            causes.add(&row(module, Record::failed(ReasonCode::DeviceRowNotDone, reason)));
+            causes.add(&row(module, Record::skipped(ReasonCode::DeviceRowNotDone, reason)));
         }
         causes.add(&row("a", Record::failed(ReasonCode::RequestRefused, "refused")));
         let rows: Vec<_> = causes.sorted().iter().map(|cause| (cause.rows, cause.to_do)).collect();

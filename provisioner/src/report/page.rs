@@ -91,6 +91,8 @@ struct Verdict {
     /// `good`, `bad` or `open`.
     tone: &'static str,
     first: String,
+    /// How many of those that are as asked may not connect yet.
+    held: Option<String>,
     then: Option<String>,
     also: Option<String>,
 }
@@ -148,7 +150,7 @@ impl<'a> Page<'a> {
 
 impl Verdict {
     fn of(run: &Run, totals: &Totals, survey: &Survey) -> Self {
-        let (well, not_well, done) = (survey.well, survey.not_well, done(run));
+        let (well, not_well, done) = (survey.well, survey.not_well, done(run, survey));
         let first = match (well, not_well) {
             _ if totals.rows == 0 => "There is nothing in this batch.".into(),
             (0, 0) => "No row of this batch could be used.".into(),
@@ -176,23 +178,39 @@ impl Verdict {
             true => first.trim_end_matches('.').to_owned() + ", not read back.",
             false => first,
         };
+        let held = held(run, survey);
         let tone = match (run.state, not_well + totals.rejected) {
             _ if totals.rows == 0 => "open",
             (RunState::Finished, 0) => "good",
             (RunState::Finished, _) => "bad",
             _ => "open",
         };
-        Self { tone, first, then, also }
+        Self { tone, first, held, then, also }
     }
 }
 
 /// What a device is with which the run did what it was to do.
-fn done(run: &Run) -> &'static str {
+fn done(run: &Run, survey: &Survey) -> &'static str {
     match run.options.alteration {
-        None => "ready",
+        None if survey.held == 0 => "ready",
+        None if survey.held < survey.well => "as asked",
+        None if survey.held_created == survey.held => "created, disabled until released",
+        None => "there, disabled until released",
+        Some(Alteration::Release { .. }) => "enabled",
+        Some(Alteration::UndoRelease { .. }) => "disabled again",
         Some(Alteration::Delete | Alteration::Undo { .. }) => "gone",
         Some(Alteration::Disable { .. }) => "disabled",
         Some(_) => "as asked",
+    }
+}
+
+/// How many devices may not connect yet, where others may.
+fn held(run: &Run, survey: &Survey) -> Option<String> {
+    match survey.held {
+        held if held == survey.well || run.options.alteration.is_some() => None,
+        0 => None,
+        1 => Some("1 of them is disabled until released.".to_owned()),
+        held => Some(format!("{} of them are disabled until released.", text::thousands(held))),
     }
 }
 

@@ -6,7 +6,7 @@ use hub_types::DeviceId;
 use serde::Serialize;
 
 use super::causes::{Causes, cause_of};
-use crate::ledger::{Ledger, LedgerError, LedgerRow, RowFilter, RowState, RunId};
+use crate::ledger::{Effect, Ledger, LedgerError, LedgerRow, RowFilter, RowState, RunId};
 use crate::standing::Difference;
 
 /// What was found in the rows of a run.
@@ -18,6 +18,9 @@ pub(super) struct Survey {
     pub(super) modules: u64,
     /// Devices that are as asked, with all their modules.
     pub(super) well: u64,
+    /// Devices among them that are disabled until they are released, and those of these that the run created.
+    pub(super) held: u64,
+    pub(super) held_created: u64,
     /// Devices that are not, or one of whose modules is not.
     pub(super) not_well: u64,
     /// Rows that are not as asked.
@@ -26,7 +29,15 @@ pub(super) struct Survey {
     pub(super) kept: u64,
     pub(super) causes: Causes,
     pub(super) shown: Shown,
-    unit: Option<(DeviceId, bool)>,
+    unit: Option<Unit>,
+}
+
+/// A device with those of its rows that were read.
+struct Unit {
+    device: DeviceId,
+    is_well: bool,
+    is_held: bool,
+    is_created: bool,
 }
 
 /// The rows that a page shows, in the order of the ids.
@@ -98,27 +109,34 @@ impl Survey {
             None => self.devices += 1,
             Some(_) => self.modules += 1,
         }
-        self.count_unit(row.wanted.identity.device(), is_well);
+        self.count_unit(row, is_well);
         if kind != Kind::Well || !self.shown.only_remarkable {
             self.shown.add(row, kind, most);
         }
     }
 
     /// Rows come unit by unit: each device before its modules.
-    fn count_unit(&mut self, device: &DeviceId, is_well: bool) {
+    fn count_unit(&mut self, row: &LedgerRow, is_well: bool) {
+        let device = row.wanted.identity.device();
         match &mut self.unit {
-            Some((current, all_well)) if current == device => *all_well &= is_well,
+            Some(unit) if unit.device == *device => unit.is_well &= is_well,
             _ => {
                 self.end_unit();
-                self.unit = Some((device.clone(), is_well));
+                let is_created = row.record.effect == Some(Effect::Created);
+                let is_held = row.record.held_by.is_some();
+                self.unit = Some(Unit { device: device.clone(), is_well, is_held, is_created });
             }
         }
     }
 
     fn end_unit(&mut self) {
         match self.unit.take() {
-            Some((_, true)) => self.well += 1,
-            Some((_, false)) => self.not_well += 1,
+            Some(Unit { is_well: true, is_held, is_created, .. }) => {
+                self.well += 1;
+                self.held += u64::from(is_held);
+                self.held_created += u64::from(is_held && is_created);
+            }
+            Some(Unit { is_well: false, .. }) => self.not_well += 1,
             None => {}
         }
     }
@@ -160,6 +178,7 @@ fn end_of(row: &LedgerRow) -> &'static str {
     match (record.state, row.deviation.as_deref(), record.effect) {
         (RowState::Conflict, ..) => "conflict",
         (RowState::Failed, ..) => "failed",
+        (RowState::Skipped, ..) => "skipped",
         (RowState::Claimed | RowState::Pending | RowState::Sent, ..) => "pending",
         (_, Some([]), _) => "missing",
         (_, Some(_), _) => "different",
@@ -186,6 +205,9 @@ fn more(row: &LedgerRow) -> String {
         Some([]) => parts.push("it was not on the hub when it was verified".into()),
         Some(found) => parts.push(format!("when it was verified: {}", texts(found))),
         None => {}
+    }
+    if let Some(run) = record.held_by {
+        parts.push(format!("disabled by run {run} until it is released"));
     }
     if record.presumed {
         parts.push("presumed: the hub's answer was lost, and reading showed it to be there".into());

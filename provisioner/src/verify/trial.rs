@@ -1,7 +1,7 @@
 //! The proof that what was provisioned works: devices and modules of a batch connect as themselves and
 //! read their twins.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use hub_types::identity::Status;
@@ -27,6 +27,8 @@ pub struct Connections {
     pub failed: u64,
     /// Those that could not be tried.
     pub not_tried: u64,
+    /// Those that were not tried, because their device is disabled and no hub lets it in.
+    pub disabled: u64,
     /// Why, of each that failed, in the order of the lines.
     pub failures: Vec<Unconnected>,
     /// Why, of each that could not be tried, likewise.
@@ -132,6 +134,8 @@ pub struct Trial {
     pub sample: Sample,
     /// How many connections are open at once.
     pub concurrency: usize,
+    /// The devices that are disabled on the hub.
+    pub disabled: Arc<HashSet<DeviceId>>,
     /// Ends it at once.
     pub stop: CancellationToken,
 }
@@ -147,7 +151,7 @@ impl Trial {
         let mut pages = Pages::of(self);
         let mut identities = 0;
         while let Some(rows) = pages.next().await? {
-            identities += rows.iter().filter_map(|row| selection.takes(row)).count() as u64;
+            identities += rows.iter().filter(|row| selection.takes(row) == Chosen::Taken).count() as u64;
         }
         Ok(identities)
     }
@@ -162,8 +166,16 @@ impl Trial {
             let mut visitors = HashMap::new();
             let mut visits = Vec::new();
             for row in rows {
-                let Some(status) = selection.takes(&row) else { continue };
-                match self.prepare(&row, status, &mut connections) {
+                match selection.takes(&row) {
+                    Chosen::Taken => {}
+                    Chosen::Disabled => {
+                        connections.disabled += 1;
+                        progress(usize::from(self.sample == Sample::All));
+                        continue;
+                    }
+                    Chosen::LeftOut => continue,
+                }
+                match self.prepare(&row, &mut connections) {
                     Some(credentials) => {
                         visits.push((row.wanted.identity.clone(), credentials));
                         visitors.insert(row.wanted.identity.clone(), row);
@@ -186,20 +198,7 @@ impl Trial {
     }
 
     /// What the row's identity is to connect with; `None` where that is said already.
-    fn prepare(
-        &self,
-        row: &LedgerRow,
-        device: Status,
-        connections: &mut Connections,
-    ) -> Option<DeviceCredentials> {
-        if device == Status::Disabled {
-            connections.leave_out(
-                row,
-                "the batch wants the device disabled, and then no hub lets it in",
-                None,
-            );
-            return None;
-        }
+    fn prepare(&self, row: &LedgerRow, connections: &mut Connections) -> Option<DeviceCredentials> {
         match self.credentials.find(&row.wanted) {
             Ok(Some(credentials)) => return Some(credentials),
             Ok(None) => connections.leave_out(row, NO_KEY, Some(where_keys_come_from(&row.wanted))),
@@ -216,11 +215,12 @@ impl Trial {
                 let device = row.wanted.identity.device();
                 if last.as_ref() != Some(device) {
                     last = Some(device.clone());
-                    devices += u64::from(self.sample.may_take(&row));
+                    devices += u64::from(!is_disabled(&row, &self.disabled));
                 }
             }
         }
-        Ok(Selection { sample: self.sample, spread: Spread::new(self.sample, devices), device: None })
+        let spread = Spread::new(self.sample, devices);
+        Ok(Selection { spread, disabled: self.disabled.clone(), device: None })
     }
 }
 
@@ -233,36 +233,45 @@ fn where_keys_come_from(wanted: &DesiredIdentity) -> &'static str {
     }
 }
 
-impl Sample {
-    /// Whether the device that begins with this row may be in it. A sample of some is to prove something,
-    /// and who is to be disabled can't.
-    fn may_take(self, row: &LedgerRow) -> bool {
-        self == Self::All || row.wanted.state.status == Status::Enabled
-    }
+/// Whether the device that begins with this row is disabled, or is to be. It can prove nothing.
+fn is_disabled(row: &LedgerRow, disabled: &HashSet<DeviceId>) -> bool {
+    row.wanted.state.status_on_hub() == Status::Disabled || disabled.contains(row.wanted.identity.device())
 }
 
 /// Which rows are taken. All rows of a device come one after the other, its own first.
 struct Selection {
-    sample: Sample,
     spread: Spread,
-    device: Option<Chosen>,
+    disabled: Arc<HashSet<DeviceId>>,
+    device: Option<(DeviceId, Chosen)>,
 }
 
-struct Chosen {
-    id: DeviceId,
-    is_taken: bool,
-    status: Status,
+/// What becomes of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chosen {
+    /// Its device is disabled.
+    Disabled,
+    /// Its device is not in the sample.
+    LeftOut,
+    /// It is to connect.
+    Taken,
 }
 
 impl Selection {
-    /// The status that the row's device is to have, if the row is taken. A module's own says nothing.
-    fn takes(&mut self, row: &LedgerRow) -> Option<Status> {
+    /// What becomes of the row, which is what becomes of its device. A module's own status says nothing.
+    fn takes(&mut self, row: &LedgerRow) -> Chosen {
         let id = row.wanted.identity.device();
-        if self.device.as_ref().is_none_or(|device| device.id != *id) {
-            let is_taken = self.sample.may_take(row) && self.spread.takes_next();
-            self.device = Some(Chosen { id: id.clone(), is_taken, status: row.wanted.state.status });
+        match &self.device {
+            Some((device, chosen)) if device == id => *chosen,
+            _ => {
+                let chosen = match is_disabled(row, &self.disabled) {
+                    true => Chosen::Disabled,
+                    false if self.spread.takes_next() => Chosen::Taken,
+                    false => Chosen::LeftOut,
+                };
+                self.device = Some((id.clone(), chosen));
+                chosen
+            }
         }
-        self.device.as_ref().filter(|device| device.is_taken).map(|device| device.status)
     }
 }
 

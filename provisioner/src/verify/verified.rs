@@ -1,13 +1,14 @@
 //! [`Verified`]: what verifying came to.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
-use hub_types::IdentityId;
+use hub_types::{DeviceId, IdentityId};
 use serde::Serialize;
 
 use super::{Connections, Exchanged};
 use crate::ledger::{LedgerRow, Verification};
-use crate::standing::{Difference, Standing};
+use crate::standing::{Difference, Observation, Standing};
 
 /// What verifying a run came to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -18,6 +19,8 @@ pub struct Verified {
     pub equal: u64,
     /// Those whose twin somebody has written since: they count as equal too.
     pub twin_written_since: u64,
+    /// Devices that a run of the ledger keeps disabled until they are released: they count as equal too.
+    pub held: u64,
     /// Those that are not on the hub.
     pub missing: u64,
     /// Those that are on the hub and are others, or whose certificate is another.
@@ -27,6 +30,9 @@ pub struct Verified {
     pub extra: Option<u64>,
     /// Those that are missing or different, in the order of the lines, then those that are extra.
     pub deviations: Vec<Deviation>,
+    /// The devices that are disabled on the hub.
+    #[serde(skip)]
+    pub disabled: HashSet<DeviceId>,
     /// What connecting as devices came to, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<Connections>,
@@ -82,8 +88,8 @@ impl Verified {
 
     /// The counts by themselves, as the ledger remembers them.
     pub fn counts(&self, at: String) -> Verification {
-        let Self { checked, equal, twin_written_since, missing, different, .. } = *self;
-        Verification { at, checked, equal, twin_written_since, missing, different }
+        let Self { checked, equal, twin_written_since, held, missing, different, .. } = *self;
+        Verification { at, checked, equal, twin_written_since, held, missing, different }
     }
 
     /// Counts certificates that are not those that were issued.
@@ -138,9 +144,14 @@ impl Verified {
         );
     }
 
-    pub(super) fn add(&mut self, row: &LedgerRow, standing: &Standing) {
-        self.twin_written_since += u64::from(matches!(standing, Standing::TwinWrittenSince(_)));
-        self.count(row, deviation(standing).as_deref());
+    pub(super) fn add(&mut self, row: &LedgerRow, seen: &Observation) {
+        let deviation = deviation(&seen.standing);
+        self.twin_written_since += u64::from(matches!(seen.standing, Standing::TwinWrittenSince(_)));
+        self.held += u64::from(seen.hold.is_some() && deviation.is_none());
+        if seen.is_disabled && row.wanted.identity.module().is_none() {
+            self.disabled.insert(row.wanted.identity.device().clone());
+        }
+        self.count(row, deviation.as_deref());
     }
 
     /// Counts an identity: equal where it has no deviation, missing where it has an empty one.
@@ -187,6 +198,7 @@ pub(super) fn deviation(standing: &Standing) -> Option<Vec<Difference>> {
 mod tests {
     use super::*;
     use crate::desired::{DesiredIdentity, DesiredState};
+    use crate::standing::Etags;
     use crate::verify::ExchangedCertificate;
 
     fn row(line: u64, id: &str) -> LedgerRow {
@@ -197,6 +209,10 @@ mod tests {
         IdentityId::from_common_name(id).unwrap()
     }
 
+    fn seen(standing: Standing) -> Observation {
+        Observation { standing, etags: Etags::default(), is_disabled: false, hold: None }
+    }
+
     fn other_thumbprint() -> Standing {
         let path = "primary_thumbprint".to_owned();
         Standing::Different(vec![Difference { path, wanted: "A".into(), found: "B".into() }])
@@ -205,9 +221,9 @@ mod tests {
     #[test]
     fn each_identity_is_counted_once_whatever_is_wrong_with_it() {
         let mut verified = Verified::default();
-        verified.add(&row(2, "d"), &Standing::Equal);
-        verified.add(&row(3, "d/m"), &other_thumbprint());
-        verified.add(&row(4, "e"), &Standing::Missing);
+        verified.add(&row(2, "d"), &seen(Standing::Equal));
+        verified.add(&row(3, "d/m"), &seen(other_thumbprint()));
+        verified.add(&row(4, "e"), &seen(Standing::Missing));
         assert_eq!((verified.checked, verified.equal, verified.different, verified.missing), (3, 1, 1, 1));
         let exchanged = |line| ExchangedCertificate { line, file: "f.pem".into(), reason: "why".into() };
         let found = [(identity("d"), exchanged(2)), (identity("d/m"), exchanged(3))];
@@ -231,8 +247,8 @@ mod tests {
     #[test]
     fn another_thumbprint_names_the_file_of_its_certificate() {
         let mut verified = Verified::default();
-        verified.add(&row(2, "d"), &other_thumbprint());
-        verified.add(&row(3, "e"), &Standing::Missing);
+        verified.add(&row(2, "d"), &seen(other_thumbprint()));
+        verified.add(&row(3, "e"), &seen(Standing::Missing));
         let find = |identity: &IdentityId| Ok::<_, ()>(Some(format!("{identity}.pem").into()));
         verified.name_certificates(find).unwrap();
         let files: Vec<_> = verified.deviations.iter().map(|one| one.certificate.as_deref()).collect();

@@ -40,7 +40,7 @@ async fn undo(hub: &Arc<ModelHub>, ledger: &SharedLedger, run: RunId) -> Totals 
     let undoing = {
         let mut ledger = ledger.lock();
         let loader = ledger.load_run(&facts).unwrap();
-        loader.insert_created_by(run).unwrap();
+        loader.insert_from(run, RowFilter::Created).unwrap();
         loader.commit("AB", 0).unwrap()
     };
     let alter = Alter { hub: hub.clone(), alteration: undo, proof: None, crew: crew(ledger, undoing) };

@@ -1,10 +1,12 @@
-//! `rotate`, `retire` and `undo` as they are typed.
+//! `release`, `rotate`, `retire` and `undo` as they are typed.
+
+use std::path::PathBuf;
 
 use clap::Args;
 use hub_types::identity::StatusReason;
 
 use super::verify::parse_address;
-use super::{BatchArgs, JobArgs, TargetArgs, WorkArgs};
+use super::{BatchArgs, JobArgs, TargetArgs, WorkArgs, parse_pair};
 use crate::alteration::Alteration;
 use crate::ledger::RunId;
 
@@ -87,6 +89,26 @@ impl RetireArgs {
             false => Alteration::Disable { reason: self.reason.clone() },
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ReleaseArgs {
+    /// The devices: CSV or JSON Lines, of which only `device_id` is needed.
+    #[arg(required_unless_present = "run", conflicts_with = "run")]
+    pub(in crate::cli) file: Option<PathBuf>,
+    /// Read the column THEIRS as our column OURS.
+    #[arg(long, value_name = "THEIRS=OURS", value_parser = parse_pair, requires = "file")]
+    pub(in crate::cli) map: Vec<(String, String)>,
+    /// The devices that this run has disabled, and no others.
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) run: Option<RunId>,
+    /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
+    #[arg(long, requires = "file")]
+    pub(in crate::cli) skip_bad_rows: bool,
+    #[command(flatten)]
+    pub(in crate::cli) how: AlterArgs,
+    #[command(flatten)]
+    pub(in crate::cli) target: TargetArgs,
 }
 
 #[derive(Debug, Args)]

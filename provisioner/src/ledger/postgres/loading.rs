@@ -9,7 +9,7 @@ use super::super::chunk::Token;
 use super::super::row::stored;
 use super::super::store::Load;
 use super::super::stored::json_text;
-use super::super::{Credential, Ended, LedgerError, Record, RunFacts, RunId, RunState, Taken};
+use super::super::{Credential, Ended, LedgerError, Record, RowFilter, RunFacts, RunId, RunState, Taken};
 use super::client::{Client, Error};
 use super::columns::get;
 use super::connection::Connection;
@@ -132,19 +132,19 @@ impl Load for PostgresLoader<'_> {
         loading.call(|client| rows::record(client, (run, None), None, &ended, now)).map(drop)
     }
 
-    fn insert_created_by(&self, run: RunId) -> Result<u64, LedgerError> {
-        let undo = self.run;
-        self.loading.borrow_mut().call(|client| {
-            client.execute(
-                r#"INSERT INTO "row" (run, device_id, module_id, line, desired, desired_hash, state, presumed,
+    fn insert_from(&self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError> {
+        let into = self.run;
+        let sql = format!(
+            r#"INSERT INTO "row" (run, device_id, module_id, line, desired, desired_hash, state, presumed,
                                       identity_etag_before, twin_etag_before, serial)
                    SELECT $1, device_id, module_id, line, desired, desired_hash, 'pending',
-                          presumed OR identity_etag_before IS NOT NULL OR twin_etag_before IS NOT NULL,
-                          identity_etag, twin_etag, serial
-                   FROM "row" WHERE run = $2 AND state = 'done' AND effect = 'created'"#,
-                &[&undo.0, &run.0],
-            )
-        })
+                          presumed OR (effect = 'created' AND (identity_etag_before IS NOT NULL OR twin_etag_before IS NOT NULL)),
+                          CASE effect WHEN 'created' THEN identity_etag END,
+                   CASE effect WHEN 'created' THEN twin_etag END, serial
+                   FROM "row" WHERE run = $2 AND ({})"#,
+            rows::condition(filter)
+        );
+        self.loading.borrow_mut().call(|client| client.execute(&sql, &[&into.0, &run.0]))
     }
 
     fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError> {

@@ -2,30 +2,37 @@
 
 use std::time::Duration;
 
+use hub_types::identity::StatusReason;
 use hub_types::{DeviceId, Etag, IdentityId, ModuleId};
 use tokio_postgres::Row;
 
+use super::super::hold::PastRow;
 use super::super::row::{key, stored};
 use super::super::stored::json_text;
-use super::super::{Effect, Ended, Lease, LedgerRow, Record, RowFilter, RowState, RunId, Seen, Sent};
+use super::super::{
+    Effect, Ended, Lease, LedgerRow, Record, RowFilter, RowState, RunId, RunOptions, Seen, Sent,
+};
 use super::client::{Client, Error};
 use super::columns::{Json, Number, Parsed, get};
 use crate::desired::{DesiredIdentity, DesiredState};
 use crate::reason::ReasonCode;
 use crate::standing::{Difference, Etags};
 
-fn condition(filter: RowFilter) -> &'static str {
+pub(super) fn condition(filter: RowFilter) -> &'static str {
     match filter {
         RowFilter::All => "TRUE",
-        RowFilter::Failed => "state IN ('conflict', 'failed')",
+        RowFilter::Created => "state = 'done' AND effect = 'created'",
+        RowFilter::Disabled => "state = 'done' AND held_by = run",
+        RowFilter::Failed => "state IN ('conflict', 'failed', 'skipped')",
         RowFilter::GivenKeys => "desired::jsonb #>> '{auth,sas,given}' = 'true'",
         RowFilter::Remarkable => {
-            "state IN ('conflict', 'failed', 'sent') OR differences IS NOT NULL OR deviation IS NOT NULL"
+            "state IN ('conflict', 'failed', 'skipped', 'sent') OR differences IS NOT NULL OR deviation IS NOT NULL"
         }
         RowFilter::Settled => "state IN ('done', 'unchanged')",
         RowFilter::ToBeIssued => {
             "state = 'pending' AND desired::jsonb #> '{auth,issued_certificate}' IS NOT NULL"
         }
+        RowFilter::Updated => "state = 'done' AND effect = 'updated'",
     }
 }
 
@@ -55,6 +62,27 @@ pub(super) fn one(
     let (device, module) = key(identity);
     let sql = format!(r#"SELECT {COLUMNS} FROM "row" WHERE run = $1 AND device_id = $2 AND module_id = $3"#);
     client.query_opt(&sql, &[&run.0, &device, &module])?.as_ref().map(read_row).transpose()
+}
+
+/// What runs on a hub had to do with an identity, the newest first.
+pub(super) fn past(
+    client: &mut Client,
+    hub: &str,
+    identity: &IdentityId,
+    before: Option<RunId>,
+) -> Result<Vec<PastRow>, Error> {
+    let (device, module) = key(identity);
+    let sql = format!(
+        r#"SELECT {COLUMNS}, (SELECT options FROM run WHERE id = "row".run) AS options FROM "row"
+           WHERE run IN (SELECT id FROM run WHERE hub = $1 AND id < $2) AND device_id = $3 AND module_id = $4
+           ORDER BY run DESC"#
+    );
+    let read = |row: &Row| {
+        let Json(options): Json<RunOptions> = get(row, 25)?;
+        Ok(PastRow { run: RunId(get(row, 24)?), alteration: options.alteration, row: read_row(row)? })
+    };
+    let before = before.map_or(i64::MAX, |run| run.0);
+    client.query(&sql, &[&hub, &before, &device, &module])?.iter().map(read).collect()
 }
 
 pub(super) fn count(client: &mut Client, run: RunId, filter: RowFilter) -> Result<u64, Error> {
@@ -88,14 +116,19 @@ pub(super) fn mark_sent(
     let (devices, modules) = keys(sent.iter().map(|sent| &sent.identity));
     let effects: Vec<&str> = sent.iter().map(|sent| sent.effect.as_str()).collect();
     let (identities, twins) = texts(sent.iter().map(|sent| &sent.before));
+    let held_by: Vec<Option<i64>> = sent.iter().map(|sent| sent.held_by.map(|run| run.0)).collect();
+    let reasons: Vec<Option<&str>> =
+        sent.iter().map(|sent| sent.status_reason_before.as_ref().map(StatusReason::as_str)).collect();
     let sql = format!(
         r#"{IF_HELD}, written AS (
                UPDATE "row" SET state = 'sent', effect = new.effect, attempts = attempts + 1,
                    sent = coalesce(sent, $6), stint = $7,
                    identity_etag_before = coalesce(identity_etag_before, new.identity_before),
-                   twin_etag_before = coalesce(twin_etag_before, new.twin_before)
-               FROM unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::text[])
-                   AS new (device_id, module_id, effect, identity_before, twin_before)
+                   twin_etag_before = coalesce(twin_etag_before, new.twin_before), held_by = new.held_by,
+                   status_reason_before = coalesce(status_reason_before, new.reason)
+               FROM unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[],
+                           $14::text[])
+                   AS new (device_id, module_id, effect, identity_before, twin_before, held_by, reason)
                WHERE "row".run = $1 AND "row".device_id = new.device_id AND "row".module_id = new.module_id
                  AND EXISTS (SELECT 1 FROM held))
            SELECT 1 FROM held"#
@@ -115,6 +148,8 @@ pub(super) fn mark_sent(
             &effects,
             &identities,
             &twins,
+            &held_by,
+            &reasons,
         ],
     )?;
     Ok(held.map(drop))
@@ -145,6 +180,7 @@ pub(super) fn record(
     let reasons = of(ended, |record| record.reason.map(ReasonCode::as_str));
     let (identities_before, twins_before) = texts(ended.iter().map(|ended| &ended.before));
     let (identities, twins) = texts(ended.iter().map(|ended| &ended.after));
+    let held_by = of(ended, |record| record.held_by.map(|run| run.0));
     let if_held = match held {
         Some(_) => IF_HELD,
         // The same parameters, and no lease to hold.
@@ -159,12 +195,14 @@ pub(super) fn record(
                        ELSE coalesce(identity_etag_before, new.identity_before) END,
                    twin_etag_before = CASE new.effect WHEN 'created' THEN NULL
                        ELSE coalesce(twin_etag_before, new.twin_before) END,
-                   identity_etag = new.identity, twin_etag = new.twin, reason = new.reason
+                   identity_etag = new.identity, twin_etag = new.twin, reason = new.reason,
+                   held_by = new.held_by
                FROM unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::boolean[], $13::integer[],
                            $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[],
-                           $20::text[], $21::text[], $22::text[])
+                           $20::text[], $21::text[], $22::text[], $23::bigint[])
                    AS new (device_id, module_id, state, effect, presumed, http_status, error_code, error,
-                           tracking_id, differences, identity_before, twin_before, identity, twin, reason)
+                           tracking_id, differences, identity_before, twin_before, identity, twin, reason,
+                           held_by)
                WHERE "row".run = $1 AND "row".device_id = new.device_id AND "row".module_id = new.module_id
                  AND EXISTS (SELECT 1 FROM held))
            SELECT 1 FROM held"#
@@ -197,6 +235,7 @@ pub(super) fn record(
             &identities,
             &twins,
             &reasons,
+            &held_by,
         ],
     )?;
     Ok(written.map(drop))
@@ -271,7 +310,7 @@ pub(super) const UNDONE: &str = "state IN ('pending', 'claimed', 'sent')";
 pub(super) const COLUMNS: &str = "device_id, NULLIF(module_id, '') AS module, line, desired, state, effect, presumed, http_status, \
                                   error_code, error, tracking_id, differences, identity_etag, twin_etag, \
                                   identity_etag_before, twin_etag_before, deviation, serial, stint, sent, updated, \
-                                  reason, run";
+                                  reason, held_by, status_reason_before, run";
 
 pub(super) fn read_row(row: &Row) -> Result<LedgerRow, Error> {
     let Parsed(device): Parsed<DeviceId> = get(row, 0)?;
@@ -298,6 +337,7 @@ pub(super) fn read_row(row: &Row) -> Result<LedgerRow, Error> {
             state: row_state,
             effect: effect.map(|Parsed(effect)| effect),
             presumed: get(row, 6)?,
+            held_by: get::<Option<i64>>(row, 22)?.map(RunId),
             http_status: status.map(|Number(status)| status),
             error_code: get(row, 8)?,
             error: get(row, 9)?,
@@ -312,5 +352,6 @@ pub(super) fn read_row(row: &Row) -> Result<LedgerRow, Error> {
         stint: stint.map(|Number(stint)| stint),
         sent: get(row, 19)?,
         ended: get(row, 20)?,
+        status_reason_before: get::<Option<Parsed<_>>>(row, 23)?.map(|Parsed(reason)| reason),
     })
 }

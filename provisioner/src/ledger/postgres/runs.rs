@@ -62,21 +62,23 @@ pub(super) fn one(client: &mut Client, run: Option<RunId>) -> Result<Option<Run>
 
 pub(super) fn totals(client: &mut Client, run: RunId) -> Result<Totals, Error> {
     let counts = client.query(
-        r#"SELECT 'rejected' AS state, NULL AS effect, rejected AS count, id AS run FROM run WHERE id = $1
+        r#"SELECT 'rejected' AS state, NULL AS effect, rejected AS count, id AS run, 0::bigint AS held
+           FROM run WHERE id = $1
            UNION ALL
-           SELECT state, effect, count(*), run FROM "row" WHERE run = $1 GROUP BY run, state, effect"#,
+           SELECT state, effect, count(*), run, count(held_by) FROM "row" WHERE run = $1
+           GROUP BY run, state, effect"#,
         &[&run.0],
     )?;
     let mut totals = Totals::default();
     for count in counts {
-        let Number(number) = get(&count, 2)?;
+        let (Number(number), Number(held)) = (get(&count, 2)?, get(&count, 4)?);
         match get(&count, 0)? {
             "rejected" => {
                 totals.rows += number;
                 totals.rejected = number;
             }
             state => {
-                let added = totals.add(state, get(&count, 1)?, number);
+                let added = totals.add(state, get(&count, 1)?, number, held);
                 added.map_err(|error| misread(&count, 0, error))?;
             }
         }

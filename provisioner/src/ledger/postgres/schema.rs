@@ -80,6 +80,8 @@ const TABLES: &str = r#"
         sent          TEXT,
         deviation     TEXT,
         reason        TEXT,
+        held_by       BIGINT,
+        status_reason_before TEXT,
         PRIMARY KEY (run, device_id, module_id)
     ) WITH (fillfactor = 60);
     CREATE TABLE chunk (
@@ -160,7 +162,10 @@ const FROM_FIRST: &str = r#"
 
 /// What version 4 has and version 3 has not. Rows of before have no reason code.
 const FROM_3_TO_4: &str = r#"
-    ALTER TABLE "row" ADD COLUMN reason TEXT;
+    ALTER TABLE "row"
+        ADD COLUMN reason TEXT,
+        ADD COLUMN held_by BIGINT,
+        ADD COLUMN status_reason_before TEXT;
     ALTER TABLE run ADD COLUMN token BYTEA;
     ALTER TABLE chunk ADD COLUMN token BYTEA;
 "#;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Params, Transaction, params};
 use super::super::row::{key, stored};
 use super::super::store::Load;
 use super::super::stored::json_text;
-use super::super::{Credential, Ended, LedgerError, Record, RunFacts, RunId, RunState, Taken};
+use super::super::{Credential, Ended, LedgerError, Record, RowFilter, RunFacts, RunId, RunState, Taken};
 use super::error::{of_file, unstorable};
 use super::{credentials, rows};
 use crate::desired::DesiredIdentity;
@@ -79,16 +79,18 @@ impl Load for SqliteLoader<'_> {
         written.map_err(|source| of_file(self.path, source))
     }
 
-    fn insert_created_by(&self, run: RunId) -> Result<u64, LedgerError> {
-        self.execute(
+    fn insert_from(&self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError> {
+        let sql = format!(
             "INSERT INTO row (run, device_id, module_id, level, line, desired, desired_hash, state, presumed,
                               identity_etag_before, twin_etag_before, serial)
              SELECT ?1, device_id, module_id, 0, line, desired, desired_hash, 'pending',
-                    presumed OR identity_etag_before IS NOT NULL OR twin_etag_before IS NOT NULL,
-                    identity_etag, twin_etag, serial
-             FROM row WHERE run = ?2 AND state = 'done' AND effect = 'created'",
-            params![self.run.0, run.0],
-        )
+                    presumed OR (effect = 'created' AND (identity_etag_before IS NOT NULL OR twin_etag_before IS NOT NULL)),
+                    CASE effect WHEN 'created' THEN identity_etag END,
+                   CASE effect WHEN 'created' THEN twin_etag END, serial
+             FROM row WHERE run = ?2 AND ({})",
+            rows::condition(filter)
+        );
+        self.execute(&sql, params![self.run.0, run.0])
     }
 
     fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError> {

@@ -1,29 +1,34 @@
 //! Rows in SQLite.
 
+use hub_types::identity::StatusReason;
 use hub_types::{Etag, IdentityId};
 use rusqlite::{Connection, OptionalExtension, Row, Statement, TransactionBehavior, params};
 
+use super::super::hold::PastRow;
 use super::super::row::{key, stored};
 use super::super::stored::json_text;
-use super::super::{Effect, Ended, Lease, LedgerRow, Record, RowFilter, RunId, Seen, Sent};
+use super::super::{Effect, Ended, Lease, LedgerRow, Record, RowFilter, RunId, RunOptions, Seen, Sent};
 use super::chunks;
 use super::error::{json, optional, parsed, read, unknown, unstorable};
 use crate::desired::DesiredIdentity;
 use crate::reason::ReasonCode;
 use crate::standing::Etags;
 
-fn condition(filter: RowFilter) -> &'static str {
+pub(super) fn condition(filter: RowFilter) -> &'static str {
     match filter {
         RowFilter::All => "1",
-        RowFilter::Failed => "state IN ('conflict', 'failed')",
+        RowFilter::Created => "state = 'done' AND effect = 'created'",
+        RowFilter::Disabled => "state = 'done' AND held_by = run",
+        RowFilter::Failed => "state IN ('conflict', 'failed', 'skipped')",
         RowFilter::GivenKeys => "json_extract(desired, '$.auth.sas.given') = 1",
         RowFilter::Remarkable => {
-            "state IN ('conflict', 'failed', 'sent') OR differences IS NOT NULL OR deviation IS NOT NULL"
+            "state IN ('conflict', 'failed', 'skipped', 'sent') OR differences IS NOT NULL OR deviation IS NOT NULL"
         }
         RowFilter::Settled => "state IN ('done', 'unchanged')",
         RowFilter::ToBeIssued => {
             "state = 'pending' AND json_extract(desired, '$.auth.issued_certificate') IS NOT NULL"
         }
+        RowFilter::Updated => "state = 'done' AND effect = 'updated'",
     }
 }
 
@@ -55,6 +60,28 @@ pub(super) fn one(
     found.query_row(params![run.0, device, module], read_row).optional()
 }
 
+/// What runs on a hub had to do with an identity, the newest first.
+pub(super) fn past(
+    connection: &Connection,
+    hub: &str,
+    identity: &IdentityId,
+    before: Option<RunId>,
+) -> rusqlite::Result<Vec<PastRow>> {
+    let (device, module) = key(identity);
+    let sql = format!(
+        "SELECT {COLUMNS}, (SELECT options FROM run WHERE id = row.run) AS options FROM row
+         WHERE run IN (SELECT id FROM run WHERE hub = ?1 AND id < ?2) AND device_id = ?3 AND module_id = ?4
+         ORDER BY run DESC"
+    );
+    let before = before.map_or(i64::MAX, |run| run.0);
+    let mut rows = connection.prepare_cached(&sql)?;
+    let read = |row: &Row<'_>| {
+        let options: RunOptions = read(row, |row| json(row, 25))?;
+        Ok(PastRow { run: RunId(row.get(24)?), alteration: options.alteration, row: read_row(row)? })
+    };
+    rows.query_map(params![hub, before, device, module], read)?.collect()
+}
+
 pub(super) fn count(connection: &Connection, run: RunId, filter: RowFilter) -> rusqlite::Result<u64> {
     let sql = format!("SELECT count(*) FROM row WHERE run = ?1 AND ({})", condition(filter));
     connection.prepare_cached(&sql)?.query_row([run.0], |row| row.get(0))
@@ -75,13 +102,25 @@ pub(super) fn mark_sent(
     let sql =
         "UPDATE row SET state = 'sent', effect = ?4, attempts = attempts + 1, sent = coalesce(sent, ?5),
                    stint = ?6, identity_etag_before = coalesce(identity_etag_before, ?7),
-                   twin_etag_before = coalesce(twin_etag_before, ?8)
+                   twin_etag_before = coalesce(twin_etag_before, ?8), held_by = ?9,
+                   status_reason_before = coalesce(status_reason_before, ?10)
                WHERE run = ?1 AND device_id = ?2 AND module_id = ?3";
     if_held(connection, Some(lease), |transaction| {
-        write(transaction, sql, sent, |Sent { identity, effect, before }, statement| {
-            let (device, module) = key(identity);
-            let (identity, twin) = texts(before);
-            statement.execute(params![run.0, device, module, effect.as_str(), now, stint, identity, twin])
+        write(transaction, sql, sent, |sent, statement| {
+            let (device, module) = key(&sent.identity);
+            let (identity, twin) = texts(&sent.before);
+            statement.execute(params![
+                run.0,
+                device,
+                module,
+                sent.effect.as_str(),
+                now,
+                stint,
+                identity,
+                twin,
+                sent.held_by.map(|run| run.0),
+                sent.status_reason_before.as_ref().map(StatusReason::as_str)
+            ])
         })
     })
 }
@@ -110,7 +149,7 @@ pub(super) fn record_within(
              tracking_id = ?10, differences = ?11, updated = ?12, stint = ?13,
              identity_etag_before = CASE ?5 WHEN 'created' THEN NULL ELSE coalesce(identity_etag_before, ?14) END,
              twin_etag_before = CASE ?5 WHEN 'created' THEN NULL ELSE coalesce(twin_etag_before, ?15) END,
-             identity_etag = ?16, twin_etag = ?17, reason = ?18
+             identity_etag = ?16, twin_etag = ?17, reason = ?18, held_by = ?19
          WHERE run = ?1 AND device_id = ?2 AND module_id = ?3",
         ended,
         |Ended { identity, record, before, after }, statement| {
@@ -136,7 +175,8 @@ pub(super) fn record_within(
                 twin_before,
                 identity,
                 twin,
-                record.reason.map(ReasonCode::as_str)
+                record.reason.map(ReasonCode::as_str),
+                record.held_by.map(|run| run.0)
             ])
         },
     )
@@ -230,7 +270,7 @@ pub(super) const UNDONE: &str = "state IN ('pending', 'claimed', 'sent')";
 
 pub(super) const COLUMNS: &str = "device_id, module_id, line, desired, state, effect, presumed, http_status, error_code, error, tracking_id, \
                        differences, identity_etag, twin_etag, identity_etag_before, twin_etag_before, deviation, \
-                       serial, stint, sent, updated, reason, run";
+                       serial, stint, sent, updated, reason, held_by, status_reason_before, run";
 
 pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
     read(row, columns)
@@ -250,6 +290,7 @@ fn columns(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
             state: parsed(row, 4)?,
             effect: optional(row, 5, parsed)?,
             presumed: row.get(6)?,
+            held_by: row.get::<_, Option<i64>>(22)?.map(RunId),
             http_status: row.get(7)?,
             error_code: row.get(8)?,
             error: row.get(9)?,
@@ -264,5 +305,6 @@ fn columns(row: &Row<'_>) -> rusqlite::Result<LedgerRow> {
         stint: row.get(18)?,
         sent: row.get(19)?,
         ended: row.get(20)?,
+        status_reason_before: optional(row, 23, parsed)?,
     })
 }

@@ -96,6 +96,8 @@ const TABLES: &str = "
         sent         TEXT,
         deviation    TEXT,
         reason       TEXT,
+        held_by      INTEGER,
+        status_reason_before TEXT,
         PRIMARY KEY (run, device_id, module_id)
     ) WITHOUT ROWID;
     CREATE TABLE chunk (
@@ -159,6 +161,8 @@ const FROM_2_TO_3: &str = "
 /// write proves that its lease holds. Rows of before have no reason code.
 const FROM_3_TO_4: &str = "
     ALTER TABLE row ADD COLUMN reason TEXT;
+    ALTER TABLE row ADD COLUMN held_by INTEGER;
+    ALTER TABLE row ADD COLUMN status_reason_before TEXT;
     ALTER TABLE chunk ADD COLUMN fence INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE chunk ADD COLUMN token BLOB;
 ";

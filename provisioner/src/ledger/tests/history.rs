@@ -61,7 +61,7 @@ pub(super) fn a_row_remembers_what_was_there_before_and_after(mut ledger: Ledger
     ledger.begin_stint(run, &operator("ada", "line-3"), "now").unwrap();
     ledger.begin_work(run, LEASE).unwrap();
     let lease = claim(&mut ledger, run).lease;
-    let sent = |before| Sent { identity: identity("a"), effect: Effect::Updated, before };
+    let sent = |before| Sent { before, ..(identity("a"), Effect::Updated).into() };
     ledger.mark_sent(&lease, &[sent(etags("1", "2"))], "2026-11-22T10:00:01Z").unwrap();
     // Sent once more: what was there before the first time counts, and so does the time.
     ledger.mark_sent(&lease, &[sent(etags("3", "4"))], "2026-11-22T10:00:02Z").unwrap();

@@ -1,0 +1,150 @@
+//! Devices that a run has disabled on purpose: put into quarantine, or retired.
+
+use hub_types::identity::{Status, StatusReason};
+use hub_types::twin::Twin;
+
+use super::{LedgerRow, RowState, RunId};
+use crate::alteration::Alteration;
+
+/// A device that a run has disabled on purpose, and that stays disabled until it is released.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// The run.
+    pub run: RunId,
+    /// The status reason that the run gave it.
+    pub reason: StatusReason,
+    /// The status reason that it gets when it is released.
+    pub released_reason: Option<StatusReason>,
+}
+
+impl Hold {
+    /// Whether the device is as the run left it.
+    pub fn is_as_left(&self, twin: &Twin) -> bool {
+        twin.status == Status::Disabled && twin.status_reason.as_ref() == Some(&self.reason)
+    }
+}
+
+/// What one run had to do with a device.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct PastRow {
+    pub(super) run: RunId,
+    pub(super) alteration: Option<Alteration>,
+    pub(super) row: LedgerRow,
+}
+
+impl PastRow {
+    /// Whether the row tells nothing of the device's status.
+    fn is_silent(&self) -> bool {
+        match (self.row.record.state, &self.alteration) {
+            (_, Some(alteration)) if alteration.leaves_status() => true,
+            // It was disabled before, by whoever it was.
+            (RowState::Unchanged, Some(Alteration::Disable { .. })) => true,
+            // A request left that may not have had its effect: the hub decides.
+            (RowState::Sent, _) => true,
+            (RowState::Done | RowState::Unchanged, _) => false,
+            _ => true,
+        }
+    }
+
+    fn hold(&self) -> Option<Hold> {
+        let state = &self.row.wanted.state;
+        let (reason, released_reason) = match &self.alteration {
+            Some(Alteration::Disable { reason }) => (reason, &self.row.status_reason_before),
+            _ => (state.hold.as_ref()?, &state.status_reason),
+        };
+        Some(Hold { run: self.run, reason: reason.clone(), released_reason: released_reason.clone() })
+    }
+}
+
+/// The run that keeps a device disabled, by all that runs had to do with it, the newest first.
+pub(super) fn hold_of(past: &[PastRow]) -> Option<Hold> {
+    let telling = past.iter().find(|past| past.row.record.held_by.is_some() || !past.is_silent())?;
+    let held_by = telling.row.record.held_by?;
+    past.iter().find(|past| past.run == held_by)?.hold()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::{DesiredIdentity, DesiredState, QUARANTINE};
+    use crate::ledger::Record;
+    use hub_types::IdentityId;
+
+    fn reason(text: &str) -> StatusReason {
+        StatusReason::new(text).unwrap()
+    }
+
+    /// A row of run `run`, which says that the device is kept disabled by run `held_by`.
+    fn past(run: i64, alteration: Option<Alteration>, state: RowState, held_by: Option<i64>) -> PastRow {
+        let identity = IdentityId::from_common_name("d").unwrap();
+        let desired = DesiredState { status_reason: Some(reason("line 3")), ..DesiredState::default() };
+        let record = Record { held_by: held_by.map(RunId), ..Record::new(state) };
+        let row = LedgerRow { record, ..LedgerRow::new(2, DesiredIdentity { identity, state: desired }) };
+        PastRow { run: RunId(run), alteration, row }
+    }
+
+    fn quarantined(run: i64, state: RowState) -> PastRow {
+        let mut past = past(run, None, state, Some(run));
+        past.row.wanted.state.quarantine();
+        past
+    }
+
+    fn retired(run: i64, state: RowState) -> PastRow {
+        let held_by = (state != RowState::Unchanged).then_some(run);
+        let mut past = past(run, Some(Alteration::Disable { reason: reason("scrapped") }), state, held_by);
+        past.row.status_reason_before = Some(reason("as it was"));
+        past
+    }
+
+    /// The run that holds the device, where the oldest row comes first.
+    fn held_by(oldest_first: &[PastRow]) -> Option<i64> {
+        let newest_first: Vec<PastRow> = oldest_first.iter().rev().cloned().collect();
+        hold_of(&newest_first).map(|hold| hold.run.0)
+    }
+
+    #[test]
+    fn who_disabled_it_holds_it_until_it_is_released() {
+        use RowState::{Conflict, Done, Failed, Sent, Unchanged};
+        let release = || Some(Alteration::Release { run: None });
+        assert_eq!(held_by(&[]), None);
+        assert_eq!(held_by(&[quarantined(1, Done)]), Some(1));
+        assert_eq!(held_by(&[quarantined(1, Sent)]), Some(1), "the hub decides whether it had its effect");
+        assert_eq!(held_by(&[quarantined(1, Done), past(2, release(), Done, None)]), None);
+        assert_eq!(held_by(&[quarantined(1, Done), past(2, release(), Sent, None)]), Some(1));
+        assert_eq!(held_by(&[quarantined(1, Done), past(2, release(), Conflict, None)]), Some(1));
+        let again = past(2, None, Unchanged, Some(1));
+        assert_eq!(held_by(&[quarantined(1, Done), again.clone()]), Some(1));
+        assert_eq!(held_by(&[quarantined(1, Done), again, past(3, release(), Done, None)]), None);
+        assert_eq!(held_by(&[quarantined(1, Done), retired(2, Unchanged)]), Some(1));
+        assert_eq!(
+            held_by(&[quarantined(1, Done), past(2, release(), Done, None), retired(3, Done)]),
+            Some(3)
+        );
+        assert_eq!(held_by(&[retired(1, Done), past(2, None, Failed, None)]), Some(1));
+        // An apply that found it enabled, or made it so.
+        assert_eq!(held_by(&[quarantined(1, Done), past(2, None, Unchanged, None)]), None);
+        let rotated = past(2, Some(Alteration::AddThumbprint), Done, None);
+        assert_eq!(held_by(&[quarantined(1, Done), rotated]), Some(1));
+    }
+
+    #[test]
+    fn an_undone_release_is_as_if_it_had_not_been() {
+        let undo = past(3, Some(Alteration::UndoRelease { run: RunId(2) }), RowState::Done, Some(1));
+        let release = past(2, Some(Alteration::Release { run: None }), RowState::Done, None);
+        assert_eq!(held_by(&[quarantined(1, RowState::Done), release, undo]), Some(1));
+    }
+
+    #[test]
+    fn a_released_device_has_the_status_reason_of_its_batch_or_the_one_before() {
+        let quarantine = hold_of(&[quarantined(1, RowState::Done)]).unwrap();
+        assert_eq!(
+            (quarantine.reason.as_str(), quarantine.released_reason),
+            (QUARANTINE, Some(reason("line 3")))
+        );
+        let retired = hold_of(&[retired(1, RowState::Done)]).unwrap();
+        assert_eq!(
+            (retired.reason.as_str(), retired.released_reason),
+            ("scrapped", Some(reason("as it was")))
+        );
+    }
+}

@@ -1,0 +1,20 @@
+//! Devices that a run leaves disabled on purpose, as reports tell it.
+
+use super::text::thousands;
+use crate::alteration::Alteration;
+use crate::ledger::{Run, Totals};
+
+/// Says how many devices are kept disabled, and what enables them; nothing where there are none.
+pub fn held_note(run: &Run, totals: &Totals) -> Option<String> {
+    let devices = match totals.held {
+        0 => return None,
+        1 => "1 device is".to_owned(),
+        held => format!("{} devices are", thousands(held)),
+    };
+    Some(match &run.options.alteration {
+        Some(Alteration::Disable { .. }) => {
+            format!("{devices} disabled; `provisioner release --run {}` enables what it disabled", run.id)
+        }
+        _ => format!("{devices} disabled until released: `provisioner release {}`", run.input),
+    })
+}

@@ -1,0 +1,229 @@
+//! Devices that are kept disabled on purpose, by `apply --quarantine` or `retire`, and are released.
+
+#![expect(clippy::indexing_slicing, reason = "in a test a panic is a failure")]
+
+use std::process::Stdio;
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use tests::{Ended, ServedHub, Station, devices_with_modules};
+
+const DEVICES: usize = 40;
+const QUARANTINE: &str = "provisioner: in quarantine until it is released";
+
+struct Factory {
+    station: Station,
+    hub: ServedHub,
+}
+
+impl Factory {
+    /// A hub with a batch of devices with two modules each, in quarantine by run 1.
+    fn in_quarantine(devices: usize) -> Result<Self> {
+        let station = Station::new()?;
+        let hub = ServedHub::start(&station, "hub")?;
+        station.write("batch.csv", &devices_with_modules(devices))?;
+        let factory = Self { station, hub };
+        factory.run("apply batch.csv --quarantine", 0)?;
+        Ok(factory)
+    }
+
+    fn run(&self, command: &str, code: i32) -> Result<Ended> {
+        self.station.provision(&self.hub, command.split(' '))?.expect_code(code)
+    }
+
+    fn json(&self, command: &str, code: i32) -> Result<Value> {
+        let ended = self.run(&format!("{command} --format json"), code)?;
+        Ok(serde_json::from_str(&ended.stdout)?)
+    }
+
+    /// The status of a device, and its reason.
+    fn status(&self, device: usize) -> Result<(String, Value)> {
+        let device = self.hub.get(&format!("/devices/dev-{device:05}"))?;
+        Ok((device["status"].as_str().unwrap_or_default().to_owned(), device["statusReason"].clone()))
+    }
+
+    fn count(&self, status: &str) -> Result<usize> {
+        let all = (0..DEVICES).map(|device| self.status(device));
+        let mut count = 0;
+        for one in all {
+            count += usize::from(one?.0 == status);
+        }
+        Ok(count)
+    }
+}
+
+#[test]
+fn a_quarantine_is_told_wherever_the_run_is() -> Result<()> {
+    let factory = Factory::in_quarantine(DEVICES)?;
+    ensure!(factory.status(1)? == ("disabled".to_owned(), QUARANTINE.into()));
+    let report = factory.run("report", 0)?;
+    ensure!(report.stdout.starts_with("run 1: in quarantine, batch.csv on "), "{report:?}");
+    let note = "40 devices are disabled until released: `provisioner release batch.csv`";
+    ensure!(report.stdout.contains(note), "{report:?}");
+    let json = factory.json("report", 0)?;
+    ensure!(json["options"]["quarantine"] == true && json["totals"]["held"] == 40, "{json}");
+    ensure!(json["rows"][0]["held_by"] == 1 && json["rows"][1].get("held_by").is_none(), "{json}");
+    factory.run("report --html page.html", 0)?;
+    let page = std::fs::read_to_string(factory.station.path("page.html"))?;
+    ensure!(page.contains("All 40 devices are created, disabled until released."), "{page}");
+    ensure!(!page.contains("are ready"), "{page}");
+    let audit = factory.run("audit", 0)?;
+    ensure!(audit.stdout.contains("\"quarantine\":true"), "{audit:?}");
+    ensure!(audit.stdout.contains("\"held_by\":1") && audit.stdout.contains("\"held\":40"), "{audit:?}");
+    // The apply itself says it as well, in each form, and a plan beforehand.
+    let plan = factory.json("plan batch.csv --quarantine", 0)?;
+    ensure!(plan["keep"] == 120 && plan["held"] == 40, "{plan}");
+    let again = factory.json("apply batch.csv --quarantine", 0)?;
+    ensure!(again["quarantine"] == true && again["totals"]["unchanged"] == 120, "{again}");
+    ensure!(again["totals"]["held"] == 40, "{again}");
+    Ok(())
+}
+
+#[test]
+fn the_same_batch_again_leaves_the_devices_disabled_and_says_so() -> Result<()> {
+    let factory = Factory::in_quarantine(3)?;
+    let again = factory.run("apply batch.csv", 0)?;
+    ensure!(again.stdout.contains("9 unchanged + 0 conflict"), "{again:?}");
+    ensure!(again.stdout.contains("3 devices are disabled until released"), "{again:?}");
+    ensure!(factory.status(1)?.0 == "disabled");
+    let report = factory.json("report", 0)?;
+    ensure!(report["rows"][0]["held_by"] == 1 && report["rows"][0]["reason"] == "kept_disabled", "{report}");
+    factory.run("report --html page.html", 0)?;
+    let page = std::fs::read_to_string(factory.station.path("page.html"))?;
+    ensure!(page.contains("All 3 devices are there, disabled until released."), "{page}");
+    // Not even a mode that changes what is there enables them.
+    let upsert = factory.json("apply batch.csv --mode upsert", 0)?;
+    ensure!(upsert["totals"]["unchanged"] == 9, "{upsert}");
+    ensure!(factory.status(1)?.0 == "disabled");
+    let verified = factory.run("verify batch.csv", 0)?;
+    ensure!(
+        verified.stdout.contains("9 equal")
+            && verified.stdout.contains("(3 of the equal ones are disabled until"),
+        "{verified:?}"
+    );
+    let plan = factory.run("plan batch.csv", 0)?;
+    ensure!(plan.stdout.contains("3 of those to keep are disabled until released"), "{plan:?}");
+    // After a `retire`, too.
+    factory.run("release --run 1", 0)?;
+    ensure!(factory.status(1)? == ("enabled".to_owned(), Value::Null));
+    factory.run("retire batch.csv --reason scrapped", 0)?;
+    let again = factory.json("apply batch.csv", 0)?;
+    ensure!(again["totals"]["unchanged"] == 9 && again["totals"]["held"] == 3, "{again}");
+    ensure!(factory.status(1)? == ("disabled".to_owned(), "scrapped".into()));
+    Ok(())
+}
+
+#[test]
+fn what_somebody_else_disabled_is_a_conflict_and_its_modules_are_skipped() -> Result<()> {
+    let factory = Factory::in_quarantine(3)?;
+    factory.run("release batch.csv", 0)?;
+    factory.run("device update --device-id dev-00001 --status disabled --status-reason stolen", 0)?;
+    let again = factory.run("apply batch.csv", 1)?;
+    ensure!(
+        again.stdout.contains("6 unchanged + 1 conflict + 0 rejected + 0 failed + 2 skipped + 0 pending"),
+        "{again:?}"
+    );
+    let skipped =
+        "dev-00001/m1: skipped: nothing was done, because the row of its device `dev-00001` is `conflict`";
+    ensure!(again.stdout.contains(skipped), "{again:?}");
+    let failed = std::fs::read_to_string(factory.station.path("batch.run-3-failed.csv"))?;
+    ensure!(failed.lines().count() == 4, "the modules belong to it: {failed}");
+    let totals = &factory.json("report", 1)?["totals"];
+    ensure!(totals["conflict"] == 1 && totals["skipped"] == 2 && totals["failed"] == 0, "{totals}");
+    Ok(())
+}
+
+#[test]
+fn a_release_that_is_killed_is_resumed_and_can_be_undone() -> Result<()> {
+    let factory = Factory::in_quarantine(DEVICES)?;
+    let dry = factory.run("release --run 1 --dry-run", 0)?;
+    ensure!(dry.stdout.contains("40 to change, 0 to delete, 0 to keep"), "{dry:?}");
+    ensure!(factory.count("disabled")? == DEVICES, "a dry run wrote something");
+
+    let before = factory.hub.requests()?.len();
+    let mut release = factory.station.provisioner(&factory.hub)?;
+    release.args(["release", "--run", "1", "--workers", "1"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut release = release.spawn()?;
+    let is_under_way = || -> Result<bool> { Ok(factory.hub.requests()?.len() > before + DEVICES) };
+    while !is_under_way()? && release.try_wait()?.is_none() {
+        std::thread::yield_now();
+    }
+    release.kill()?;
+    release.wait()?;
+    let resumed = factory.json("resume", 0)?;
+    ensure!(resumed["totals"]["updated"] == DEVICES && resumed["verified"]["equal"] == DEVICES, "{resumed}");
+    ensure!(factory.count("enabled")? == DEVICES);
+    let report = factory.run("report", 0)?;
+    ensure!(report.stdout.starts_with("run 2: release of run 1, batch.csv on "), "{report:?}");
+    factory.run("report --html page.html", 0)?;
+    let page = std::fs::read_to_string(factory.station.path("page.html"))?;
+    ensure!(page.contains("All 40 devices are enabled."), "{page}");
+    // Ready now, for a repeated apply and for `verify`.
+    let again = factory.json("apply batch.csv", 0)?;
+    ensure!(again["totals"]["unchanged"] == 3 * DEVICES && again["totals"]["held"] == 0, "{again}");
+    let nothing = factory.json("release batch.csv", 0)?;
+    ensure!(nothing["totals"]["unchanged"] == 3 * DEVICES, "{nothing}");
+
+    let undone = factory.json("undo 2", 0)?;
+    ensure!(undone["totals"]["updated"] == DEVICES && undone["totals"]["held"] == DEVICES, "{undone}");
+    ensure!(factory.count("disabled")? == DEVICES);
+    ensure!(factory.status(7)? == ("disabled".to_owned(), QUARANTINE.into()));
+    let runs = factory.station.run("provisioner", ["runs"])?.expect_code(0)?;
+    ensure!(runs.stdout.starts_with("run 5: undo of run 2, batch.csv on"), "{runs:?}");
+    Ok(())
+}
+
+#[test]
+fn a_release_touches_what_this_ledger_disabled_and_nothing_else() -> Result<()> {
+    let factory = Factory::in_quarantine(4)?;
+    factory.run("device create --device-id foreign --auth-method sas --status disabled", 0)?;
+    factory.run("device update --device-id dev-00002 --status-reason stolen", 0)?;
+    factory.station.write("tested.csv", "device_id\ndev-00000\ndev-00002\nforeign\nnobody\n")?;
+    let released = factory.run("release tested.csv", 1)?;
+    for line in [
+        "dev-00002: conflict: its status reason was changed since run 1 disabled it",
+        "foreign: conflict: no run of this ledger has disabled it",
+        "nobody: conflict: it is not on the hub",
+        "4 rows = 0 created + 1 updated + 0 unchanged + 3 conflict",
+    ] {
+        ensure!(released.stdout.contains(line), "{line}: {released:?}");
+    }
+    ensure!(factory.status(0)? == ("enabled".to_owned(), Value::Null));
+    ensure!(factory.status(1)?.0 == "disabled", "it was not named");
+    ensure!(factory.status(2)? == ("disabled".to_owned(), "stolen".into()));
+    ensure!(factory.hub.get("/devices/foreign")?["status"] == "disabled");
+    let csv = factory.run("release tested.csv --dry-run --format csv", 1)?;
+    ensure!(csv.stdout.lines().count() >= 4, "{csv:?}");
+    Ok(())
+}
+
+#[test]
+fn a_retired_unit_is_released_as_it_was() -> Result<()> {
+    let factory = Factory::in_quarantine(2)?;
+    factory.run("release --run 1", 0)?;
+    factory.run("device update --device-id dev-00001 --status-reason tested", 0)?;
+    factory.station.write("scrapped.csv", "device_id\ndev-00000\ndev-00001\n")?;
+    factory.run("retire scrapped.csv --reason scrapped", 0)?;
+    let refused = factory.run("undo 3", 2)?;
+    ensure!(refused.stderr.contains("`provisioner release --run 3` enables again"), "{refused:?}");
+    let released = factory.json("release --run 3", 0)?;
+    ensure!(released["totals"]["updated"] == 2, "{released}");
+    ensure!(factory.status(0)? == ("enabled".to_owned(), Value::Null));
+    ensure!(factory.status(1)? == ("enabled".to_owned(), "tested".into()));
+    let nothing = factory.run("release --run 2", 2)?;
+    ensure!(nothing.stderr.contains("run 2 disabled nothing"), "{nothing:?}");
+    Ok(())
+}
+
+#[test]
+fn a_quarantine_that_was_planned_is_one() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    station.write("batch.csv", &devices_with_modules(2))?;
+    let factory = Factory { station, hub };
+    factory.run("plan batch.csv --quarantine --output batch.plan", 0)?;
+    let applied = factory.json("apply batch.plan", 0)?;
+    ensure!(applied["quarantine"] == true && applied["totals"]["held"] == 2, "{applied}");
+    ensure!(factory.status(1)? == ("disabled".to_owned(), QUARANTINE.into()));
+    Ok(())
+}
