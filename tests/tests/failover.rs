@@ -22,7 +22,7 @@ struct FailOver {
 impl FailOver {
     /// Stations at work on a run, by an address that names both servers.
     fn begin(is_synchronous: bool) -> Result<Self> {
-        let devices = from_env("FAILOVER_DEVICES", 2_000);
+        let devices = from_env("FAILOVER_DEVICES", 6_000);
         let mut factory = Factory::open(devices)?;
         let standby = factory.database.follow()?;
         if is_synchronous {

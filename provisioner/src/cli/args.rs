@@ -41,8 +41,10 @@ pub(super) struct Cli {
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
     /// The ledger: what every run did, row by row. A file, or a PostgreSQL database that stations
-    /// share, as in `postgres://line3@db.example/units`; its password comes from PGPASSWORD, the
-    /// password file of PostgreSQL's tools, or the URL in PROVISIONER_LEDGER, but never from an argument
+    /// share, as in `postgres://line3@db.example/units`, with several servers where one may take the
+    /// other's place (`postgres://line3@first,second/units`), or as `host=… user=… dbname=…`. Its
+    /// password comes from PGPASSWORD, the password file of PostgreSQL's tools, or the address in
+    /// PROVISIONER_LEDGER, but never from an argument
     /// [env: PROVISIONER_LEDGER] [default: provisioner.ledger]
     #[arg(long, global = true, value_name = "FILE|URL")]
     ledger: Option<String>,

@@ -216,15 +216,12 @@ const PASSING: [SqlState; 9] = [
     SqlState::T_R_SERIALIZATION_FAILURE,
 ];
 
+/// Whether the network is the cause. A certificate that does not pass today won't in a minute: the client has such
+/// errors as invalid data.
 fn has_io_cause(error: &tokio_postgres::Error) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if error.is::<std::io::Error>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let mut causes = causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    causes.next().is_some_and(|cause| cause.kind() != std::io::ErrorKind::InvalidData)
 }
 
 /// The client has a runtime of its own, which must not be entered from within another.

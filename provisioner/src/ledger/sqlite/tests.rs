@@ -122,6 +122,20 @@ fn a_ledger_that_another_program_keeps_locked_is_said_to_be() {
     assert!(matches!(refused, Err(LedgerError::Locked { .. })), "{refused:?}");
 }
 
+#[test]
+fn a_ledger_that_may_not_be_written_is_said_to_be_read_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("provisioner.ledger");
+    let mut ledger = Ledger(Box::new(Sqlite::open(&path).unwrap()));
+    let run = load(&mut ledger, &["a"], &[]);
+    drop(ledger);
+    let mut ledger = open_again(&path);
+    // The rights of the file don't bind root, who runs these tests here and there.
+    ledger.connection.pragma_update(None, "query_only", true).unwrap();
+    let refused = ledger.begin_work(run, Duration::ZERO);
+    assert!(matches!(refused, Err(LedgerError::ReadOnly { .. })), "{refused:?}");
+}
+
 /// Reads all that a ledger holds.
 fn read_all(path: &Path) -> Result<(), LedgerError> {
     let mut ledger = Sqlite::open_to_read(path)?;
