@@ -22,7 +22,8 @@ fn a_damaged_ledger_is_moved_away_and_the_hub_is_compared() -> Result<()> {
     let mut bytes = std::fs::read(station.path("line.ledger"))?;
     bytes.iter_mut().skip(4_096).for_each(|byte| *byte = 0x5A);
     std::fs::write(station.path("line.ledger"), bytes)?;
-    for args in [&["apply", "batch.csv"][..], &["resume"], &["runs"], &["report"], &["plan", "batch.csv"]] {
+    // A plan of rows without credentials has nothing to ask the ledger.
+    for args in [&["apply", "batch.csv"][..], &["resume"], &["runs"], &["report"]] {
         let refused =
             station.provision(&hub, args.iter().chain(&["--ledger", "line.ledger"]))?.expect_code(2)?;
         ensure!(refused.stderr.contains("the ledger line.ledger is damaged"), "{}", refused.stderr);
