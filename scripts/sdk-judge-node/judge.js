@@ -147,6 +147,10 @@ async function judgeService() {
   });
   await check(client, "is told that a device is not online", () =>
     refused("DeviceNotFoundError", () => service.invokeDeviceMethod("judge-node-missing", { methodName: "x" })));
+  for (const transport of [hub.Amqp, hub.AmqpWs]) {
+    await check(client, `is told at once that there is no AMQP (${transport.name})`, () =>
+      refused("NotImplementedError", () => hub.Client.fromConnectionString(connectionString, transport).open()));
+  }
   await check(client, "removes a module", () => registry.removeModule(id, "m"));
   await check(client, "deletes a device", () => registry.delete(id));
 }

@@ -124,7 +124,7 @@ fn python(script: &'static str, checks: usize) -> Result<Seen> {
 fn node() -> Result<Seen> {
     ensure!(repository().join("scripts/sdk-judge-node/node_modules").exists(), NEEDS);
     let scene = Scene::set()?;
-    scene.judge(Path::new("node"), "scripts/sdk-judge-node/judge.js", 92)?;
+    scene.judge(Path::new("node"), "scripts/sdk-judge-node/judge.js", 94)?;
     scene.seen()
 }
 

@@ -28,7 +28,7 @@ pub(super) async fn handshake(
     if said.is_ok_and(|bytes| bytes > 0) {
         // Where this fails, so does what follows.
         let _ = stream.set_nodelay(true);
-        shake_hands(stream, tls).await.map(Some)
+        Box::pin(shake_hands(stream, tls)).await.map(Some)
     } else {
         Ok(None)
     }

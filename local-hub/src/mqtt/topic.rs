@@ -73,19 +73,22 @@ pub(crate) fn has_wildcard(topic: &str) -> bool {
     topic.contains(['+', '#'])
 }
 
-/// The feed that a topic filter stands for; `None` where it is none of this identity's.
-pub(crate) fn feed(filter: &str, identity: &IdentityId) -> Option<Feed> {
+/// The feeds that a topic filter stands for: none where it is not this identity's. Beside the
+/// documented filters there are those of nanoFramework (`$iothub/twin/#`) and of Azure RTOS and IoT
+/// Central's Python client (`$iothub/methods/#`).
+pub(crate) fn feeds(filter: &str, identity: &IdentityId) -> &'static [Feed] {
     match filter {
-        "$iothub/methods/POST/#" => return Some(Feed::Methods),
-        "$iothub/twin/PATCH/properties/desired/#" => return Some(Feed::DesiredProperties),
-        "$iothub/twin/res/#" => return Some(Feed::TwinResponses),
+        "$iothub/methods/POST/#" | "$iothub/methods/#" => return &[Feed::Methods],
+        "$iothub/twin/PATCH/properties/desired/#" => return &[Feed::DesiredProperties],
+        "$iothub/twin/res/#" => return &[Feed::TwinResponses],
+        "$iothub/twin/#" => return &[Feed::TwinResponses, Feed::DesiredProperties],
         _ => {}
     }
-    match (filter.strip_prefix(&own(identity))?, identity.module()) {
-        ("messages/devicebound/#", None) => Some(Feed::Commands),
+    match (filter.strip_prefix(&own(identity)), identity.module()) {
+        (Some("messages/devicebound/#"), None) => &[Feed::Commands],
         // C# subscribes to everything below its module.
-        ("inputs/#" | "#", Some(_)) => Some(Feed::Inputs),
-        _ => None,
+        (Some("inputs/#" | "#"), Some(_)) => &[Feed::Inputs],
+        _ => &[],
     }
 }
 
@@ -175,9 +178,11 @@ mod tests {
     }
 
     #[test]
-    fn only_documented_filters_are_feeds() {
-        assert_eq!(feed("devices/d/messages/devicebound/#", &device()), Some(Feed::Commands));
-        assert_eq!(feed("devices/d/modules/m/#", &module()), Some(Feed::Inputs));
+    fn only_filters_that_clients_have_are_feeds() {
+        assert_eq!(feeds("devices/d/messages/devicebound/#", &device()), [Feed::Commands]);
+        assert_eq!(feeds("devices/d/modules/m/#", &module()), [Feed::Inputs]);
+        assert_eq!(feeds("$iothub/methods/#", &module()), [Feed::Methods]);
+        assert_eq!(feeds("$iothub/twin/#", &device()), [Feed::TwinResponses, Feed::DesiredProperties]);
         for filter in [
             "#",
             "devices/#",
@@ -185,17 +190,17 @@ mod tests {
             "$iothub/#",
             "devices/e/messages/devicebound/#",
         ] {
-            assert_eq!(feed(filter, &device()), None, "{filter}");
+            assert_eq!(feeds(filter, &device()), [], "{filter}");
         }
-        assert_eq!(feed("devices/d/messages/devicebound/#", &module()), None);
-        assert_eq!(feed("devices/d/modules/m/inputs/#", &device()), None);
+        assert_eq!(feeds("devices/d/messages/devicebound/#", &module()), []);
+        assert_eq!(feeds("devices/d/modules/m/inputs/#", &device()), []);
     }
 
     proptest! {
         #[test]
         fn no_topic_makes_it_panic(topic in "\\PC{0,200}") {
             let _ = Uplink::parse(&topic, &module());
-            let _ = feed(&topic, &module());
+            let _ = feeds(&topic, &module());
         }
 
         #[test]

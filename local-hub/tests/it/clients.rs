@@ -62,7 +62,9 @@ impl Client {
             assert_eq!(code == 1, granted, "{name} {filter}");
         }
         let get_twin = self.get_twin.as_deref().unwrap_or("$iothub/twin/GET/?$rid=1");
-        device.subscribe("$iothub/twin/res/#", Qos::AtLeastOnce).await;
+        if !self.subscribe.iter().any(|filter| filter == "$iothub/twin/#") {
+            device.subscribe("$iothub/twin/res/#", Qos::AtLeastOnce).await;
+        }
         device.publish(get_twin, " ", Qos::AtLeastOnce).await;
         let (topic, _) = device.message().await;
         let status = if self.api_version { 200 } else { 400 };

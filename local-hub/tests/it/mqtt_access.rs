@@ -179,6 +179,17 @@ async fn whatever_has_the_thumbprint_a_key_and_valid_dates_is_let_in() {
 }
 
 #[tokio::test]
+async fn a_password_that_is_no_token_says_nothing_beside_a_certificate() {
+    let hub = TestHub::with_devices().await;
+    let (own, stranger) = (self_signed("d"), self_signed("d"));
+    create(&hub, "d", &thumbprints(&sha256(&own), &sha1(&own))).await;
+    for (credential, wanted) in [(own, 0), (stranger, NOT_AUTHORIZED)] {
+        let login = Login { password: Some("MIIEvQIBADAN".to_owned()), ..Login::of("d") };
+        assert_eq!(code(&hub, login.with_certificate(credential)).await, wanted);
+    }
+}
+
+#[tokio::test]
 async fn dates_count_with_a_thumbprint_too_by_the_hubs_own_clock() {
     let now = OffsetDateTime::now_utc();
     let hub = TestHub::with_devices().await;

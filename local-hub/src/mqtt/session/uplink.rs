@@ -104,13 +104,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                     (Quality::AtLeastOnce, SubackReturnCode::SuccessMaximumQos1)
                 }
             };
-            codes.push(match topic::feed(entry.topic_filter(), self.identity) {
-                Some(feed) if refused.is_none() => {
-                    self.set_subscription(feed, Some(quality));
-                    code
-                }
-                _ => SubackReturnCode::Failure,
-            });
+            let feeds = topic::feeds(entry.topic_filter(), self.identity);
+            let granted = refused.is_none() && !feeds.is_empty();
+            for feed in feeds.iter().filter(|_| granted) {
+                self.set_subscription(*feed, Some(quality));
+            }
+            codes.push(if granted { code } else { SubackReturnCode::Failure });
         }
         let refused = refused.or_else(|| codes.contains(&SubackReturnCode::Failure).then(not_own_filter));
         attempt.ended(refused.as_ref().map_or(Ok(200), Err));
@@ -125,8 +124,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let attempt = self.begin(Operation::Unsubscribe).await?;
         self.demand_success(&attempt, 200)?;
         for filter in unsubscribe.entries() {
-            if let Some(feed) = topic::feed(filter.as_str(), self.identity) {
-                self.set_subscription(feed, None);
+            for feed in topic::feeds(filter.as_str(), self.identity) {
+                self.set_subscription(*feed, None);
             }
         }
         let before = self.wire.waiting();
