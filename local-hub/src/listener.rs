@@ -172,7 +172,7 @@ impl<P: Protocol> Connection<P> {
     /// Shakes hands, then serves. Both are in boxes, so that a task that waits for its client is small.
     async fn run(self, stream: TcpStream, place: OwnedSemaphorePermit) {
         let stop = self.stop.clone();
-        let handshake = timeout(HANDSHAKE_TIMEOUT, handshake(stream, Arc::clone(&self.tls)));
+        let handshake = Box::pin(timeout(HANDSHAKE_TIMEOUT, handshake(stream, Arc::clone(&self.tls))));
         let serving = match stop.run_until_cancelled(handshake).await {
             Some(Ok(Ok(Some(stream)))) => Box::pin(self.serve(stream, place)),
             Some(Ok(Ok(None))) => return tracing::debug!("a client has connected and said nothing"),
