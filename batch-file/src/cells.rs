@@ -18,7 +18,7 @@ pub struct Cells(Repr);
 #[derive(Clone)]
 enum Repr {
     Csv(Arc<CsvRow>),
-    Json { cells: Arc<[Arc<HeaderCell>]>, values: Vec<Value> },
+    Json { cells: Arc<[Arc<HeaderCell>]>, values: Vec<JsonCell> },
 }
 
 /// A row of a CSV file, and the columns that its cells belong to.
@@ -28,10 +28,26 @@ pub(crate) struct CsvRow {
     pub(crate) record: StringRecord,
 }
 
+/// A value of JSON Lines.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct JsonCell {
+    pub(crate) value: Value,
+    /// Those of its numbers that are not plain integers, as they are written.
+    pub(crate) numbers: Vec<WrittenNumber>,
+}
+
+/// A number as it is written in a line.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct WrittenNumber {
+    pub(crate) text: Box<str>,
+    /// Its place in the line, from 1.
+    pub(crate) character: usize,
+}
+
 /// A value as it was written: CSV has texts only, JSON has types.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Cell<'a> {
-    Json(&'a Value),
+    Json(&'a JsonCell),
     Text(&'a str),
 }
 
@@ -40,7 +56,7 @@ impl Cells {
         Self(Repr::Csv(row))
     }
 
-    pub(crate) fn of_json(cells: Vec<Arc<HeaderCell>>, values: Vec<Value>) -> Self {
+    pub(crate) fn of_json(cells: Vec<Arc<HeaderCell>>, values: Vec<JsonCell>) -> Self {
         Self(Repr::Json { cells: cells.into(), values })
     }
 
@@ -107,7 +123,8 @@ impl HeaderCell {
     /// the column takes any JSON: there it has a type, as nothing in a CSV has.
     pub(crate) fn says_nothing(&self, cell: Cell<'_>) -> bool {
         let takes_json = matches!(&self.column, Some(Column::Setting(setting)) if setting.kind == Kind::Json);
-        cell.is_empty() && !(takes_json && matches!(cell, Cell::Json(Value::String(_))))
+        cell.is_empty()
+            && !(takes_json && matches!(cell, Cell::Json(JsonCell { value: Value::String(_), .. })))
     }
 }
 
@@ -116,9 +133,7 @@ impl<'a> Cell<'a> {
     pub(crate) fn text(self) -> Cow<'a, str> {
         match self {
             Self::Text(text) => text.into(),
-            Self::Json(Value::Null) => "".into(),
-            Self::Json(Value::String(text)) => text.as_str().into(),
-            Self::Json(other) => other.to_string().into(),
+            Self::Json(cell) => cell.text(),
         }
     }
 
@@ -126,8 +141,32 @@ impl<'a> Cell<'a> {
     pub(crate) fn is_empty(self) -> bool {
         match self {
             Self::Text(text) => text.is_empty(),
-            Self::Json(Value::String(text)) => text.is_empty(),
-            Self::Json(value) => value.is_null(),
+            Self::Json(cell) => match &cell.value {
+                Value::String(text) => text.is_empty(),
+                value => value.is_null(),
+            },
+        }
+    }
+}
+
+impl JsonCell {
+    /// The value as text; the digits of a number are those that were written.
+    pub(crate) fn text(&self) -> Cow<'_, str> {
+        match (&self.value, self.numbers.as_slice()) {
+            (Value::Null, _) => "".into(),
+            (Value::String(text), _) => text.as_str().into(),
+            (Value::Number(_), [written]) => (&*written.text).into(),
+            (other, _) => other.to_string().into(),
+        }
+    }
+
+    /// The value to write into another file, where it has to come to the same in a column.
+    pub(crate) fn to_write(&self, header: &HeaderCell) -> Cow<'_, Value> {
+        let takes_numbers =
+            matches!(&header.column, Some(Column::Setting(setting)) if setting.kind != Kind::String);
+        match (&self.value, self.numbers.as_slice()) {
+            (Value::Number(_), [written]) if !takes_numbers => Cow::Owned(Value::from(&*written.text)),
+            (value, _) => Cow::Borrowed(value),
         }
     }
 }

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use hub_types::identity::{Status, StatusReason};
 use hub_types::symmetric_key::KeyError;
 use hub_types::{DeviceId, IdentityId, ModuleId, SymmetricKey, Thumbprint};
-use serde_json::Value;
 
+use crate::blanks::Blanks;
 use crate::cells::{Cell, Cells};
 use crate::column::{Column, Field};
 use crate::excel;
+use crate::id_pattern::IdPattern;
 use crate::nearest::nearest;
 use crate::problem::{Findings, Flaw};
 use crate::row::PemSource;
@@ -22,6 +23,8 @@ pub(crate) struct Draft<'a> {
     texts: [Option<Cow<'a, str>>; Field::ALL.len()],
     /// Columns whose text may not be there, which is reported; they are not empty either.
     refused: Vec<Field>,
+    /// Cells whose value stands between blanks.
+    padded: Vec<(Field, &'a str)>,
 }
 
 /// What `auth` says.
@@ -76,9 +79,22 @@ impl<'a> Draft<'a> {
         self.has(field) || self.refused.contains(&field)
     }
 
+    /// Notes which values lost the blanks around them.
+    pub(crate) fn note_blanks(&self, line: u64, blanks: &mut Blanks) {
+        self.padded.iter().for_each(|(field, cell)| blanks.note(*field, cell, line));
+    }
+
     fn put(&mut self, field: Field, text: Cow<'a, str>) {
         let text = match text {
-            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+            // What is read by people is stored as it is.
+            text if field == Field::StatusReason => text,
+            Cow::Borrowed(text) => {
+                let value = text.trim();
+                if value.len() < text.len() && !value.is_empty() && counts_blanks(field) {
+                    self.padded.push((field, text));
+                }
+                Cow::Borrowed(value)
+            }
             Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
         };
         if !str::is_empty(&text)
@@ -89,7 +105,11 @@ impl<'a> Draft<'a> {
     }
 
     /// The identity, if both ids are legal.
-    pub(crate) fn identity(&self, findings: &mut Findings<'_>) -> Option<IdentityId> {
+    pub(crate) fn identity(
+        &self,
+        pattern: Option<&IdPattern>,
+        findings: &mut Findings<'_>,
+    ) -> Option<IdentityId> {
         if !self.is_given(Field::DeviceId) {
             findings.column_error(
                 Field::DeviceId.name(),
@@ -99,7 +119,10 @@ impl<'a> Draft<'a> {
                 ),
             );
         }
-        let device = self.parse(Field::DeviceId, findings, device_id);
+        let device = self.parse(Field::DeviceId, findings, |text| {
+            let device = device_id(text)?;
+            pattern.map_or(Ok(()), |pattern| pattern.check(&device)).map(|()| device)
+        });
         let module = self.parse(Field::ModuleId, findings, module_id);
         match self.is_given(Field::ModuleId) {
             true => Some(IdentityId::new(device?, Some(module?))),
@@ -147,6 +170,12 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn status_reason(&self, findings: &mut Findings<'_>) -> Option<StatusReason> {
         self.parse(Field::StatusReason, findings, |text| {
+            if text.trim().is_empty() {
+                return Err(Flaw::new(
+                    "the reason has nothing but blanks",
+                    "say a reason, or leave the cell empty",
+                ));
+            }
             StatusReason::new(text).map_err(|error| Flaw::new(error.to_string(), "say it in fewer words"))
         })
     }
@@ -194,8 +223,9 @@ impl<'a> Draft<'a> {
         if !text.starts_with("-----BEGIN") {
             return self.path(field, base, findings).map(PemSource::Path);
         }
-        self.parse(field, findings, |pem| match labels.iter().any(|label| is_one_of(pem, label)) {
-            true => Ok(PemSource::Pem(pem.to_owned())),
+        let pem = with_line_ends(text);
+        self.parse(field, findings, |_| match labels.iter().any(|label| is_one_of(&pem, label)) {
+            true => Ok(PemSource::Pem(pem.into_owned())),
             false => Err(Flaw::new(
                 format!("this PEM is no whole {wanted}"),
                 format!(
@@ -226,7 +256,7 @@ fn forbidden(column: &Option<Column>, cell: Cell<'_>, text: &str) -> Option<Flaw
     if excel::is_formula_error(text) {
         return Some(excel::formula_error());
     }
-    let is_nested = matches!(cell, Cell::Json(Value::Array(_) | Value::Object(_)));
+    let is_nested = matches!(cell, Cell::Json(cell) if cell.value.is_array() || cell.value.is_object());
     let takes_nested = matches!(column, Some(Column::Setting(_)));
     (is_nested && !takes_nested).then(|| {
         Flaw::new(
@@ -292,12 +322,38 @@ fn auth_word(text: &str) -> Result<AuthWord, Flaw> {
     }
 }
 
-/// DER that was written as base64 is PEM without its first and last line. No file has such a name: so
-/// long, and with an `M` in front, as every SEQUENCE of these lengths begins.
+/// DER that was written as base64, in one line or several, is PEM without its first and last line. No file has such a
+/// name: so long, and with an `M` in front, as every SEQUENCE of these lengths begins.
 fn base64_as_pem(text: &str, label: &str) -> Option<String> {
-    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
-    let is_der = text.len() >= SHORTEST_CHARS && text.starts_with('M') && text.chars().all(is_base64);
-    is_der.then(|| format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n"))
+    if text.len() < SHORTEST_CHARS || !text.starts_with('M') {
+        return None;
+    }
+    let text = with_line_ends(text);
+    let is_base64 =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'\r' | b'\n' | b' ');
+    let is_der = text.bytes().all(is_base64);
+    is_der.then(|| format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", text.trim()))
+}
+
+/// The text with line ends where a program that writes texts into one line has put `\n` for them.
+fn with_line_ends(text: &str) -> Cow<'_, str> {
+    match text.contains("\\n") {
+        true => Cow::Owned(text.replace("\\r\\n", "\n").replace("\\n", "\n").trim().to_owned()),
+        false => Cow::Borrowed(text),
+    }
+}
+
+/// Whether blanks around a value of this column are worth a word: ids, and names of files.
+fn counts_blanks(field: Field) -> bool {
+    matches!(
+        field,
+        Field::DeviceId
+            | Field::ModuleId
+            | Field::Parent
+            | Field::Certificate
+            | Field::PrivateKey
+            | Field::Twin
+    )
 }
 
 /// Of the base64 of a P-256 key, which is shorter than every request.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::column::{Column, Field};
+use crate::id_pattern::IdPattern;
 use crate::nearest::nearest;
 use crate::problem::{Findings, Flaw};
 use crate::setting::Setting;
@@ -15,6 +16,8 @@ pub(crate) const MAX_COLUMNS: usize = 1000;
 pub struct ReadOptions {
     /// Pairs of a name in the file and the name in our vocabulary that it stands for.
     pub map: Vec<(String, String)>,
+    /// What each device id has to look like.
+    pub id_pattern: Option<IdPattern>,
 }
 
 /// A column as written, and what it means.
@@ -26,6 +29,8 @@ pub(crate) struct HeaderCell {
     pub(crate) name: String,
     /// `None` where the name is unknown, which is reported.
     pub(crate) column: Option<Column>,
+    /// Its number among the columns of the file; `None` where there are too many to count.
+    pub(crate) place: Option<usize>,
 }
 
 /// The columns of a CSV batch.
@@ -65,7 +70,12 @@ impl NameMap {
     }
 
     /// Reads a name: the map first, then our own names and the aliases.
-    pub(crate) fn read(&self, written: &str, findings: &mut Findings<'_>) -> HeaderCell {
+    pub(crate) fn read(
+        &self,
+        written: &str,
+        place: Option<usize>,
+        findings: &mut Findings<'_>,
+    ) -> HeaderCell {
         let mapped = self.pairs.iter().find(|(theirs, _)| is_same_name(theirs, written));
         let column = match mapped {
             Some((_, column)) => Ok(column.clone()),
@@ -73,7 +83,7 @@ impl NameMap {
         };
         let column = column.map_err(|flaw| findings.column_error(written.trim(), flaw)).ok();
         let name = column.as_ref().map_or_else(|| written.trim().to_owned(), Column::to_string);
-        HeaderCell { written: written.to_owned(), name, column }
+        HeaderCell { written: written.to_owned(), name, column, place }
     }
 
     /// A name that is mapped but not there was probably mistyped.
@@ -98,7 +108,8 @@ impl Header {
         map: &NameMap,
         findings: &mut Findings<'_>,
     ) -> Self {
-        let cells: Vec<_> = written.map(|name| Arc::new(map.read(name, findings))).collect();
+        let read = |(place, name)| Arc::new(map.read(name, Some(place), findings));
+        let cells: Vec<_> = written.enumerate().map(read).collect();
         let header = Self { overlaps: overlaps(&cells), cells };
         map.check_used(&header, findings);
         header.check_doubled(findings);
@@ -177,7 +188,7 @@ mod tests {
 
     fn header(names: &[&str], map: &[(&str, &str)]) -> (Header, Vec<String>) {
         let map = map.iter().map(|&(a, b)| (a.to_owned(), b.to_owned())).collect();
-        let map = NameMap::new(&ReadOptions { map }).unwrap();
+        let map = NameMap::new(&ReadOptions { map, ..ReadOptions::default() }).unwrap();
         let mut findings = Findings::new("f", Some(1));
         let header = Header::parse(names.iter().copied(), &map, &mut findings);
         let problems = findings.into_problems();
@@ -195,7 +206,8 @@ mod tests {
 
     #[test]
     fn a_map_to_nowhere_or_from_nowhere_is_refused() {
-        let options = ReadOptions { map: vec![("a".into(), "devce_id".into())] };
+        let map = vec![("a".into(), "devce_id".into())];
+        let options = ReadOptions { map, ..ReadOptions::default() };
         let error = NameMap::new(&options).unwrap_err();
         assert!(error.remedy.contains("`device_id`"), "{}", error.remedy);
         let (_, problems) = header(&["device_id", "Serial1"], &[("Serial2", "x_s"), ("Serial1", "x_t")]);

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use hub_types::Thumbprint;
 
+use crate::blanks::Blanks;
 use crate::cells::Cells;
 use crate::column::Field;
 use crate::draft::Draft;
+use crate::id_pattern::IdPattern;
 use crate::problem::{Findings, Flaw};
 use crate::row::{BadRow, Row, RowAuth};
 use crate::rules;
@@ -19,14 +21,15 @@ pub(crate) fn interpret(
     cells: Cells,
     place: &RowPlace<'_>,
     twins: &mut Twins,
-    seen: &mut Seen,
+    (seen, blanks): (&mut Seen, &mut Blanks),
     mut findings: Findings<'_>,
 ) -> Result<Row, BadRow> {
     check_overlaps(&cells, &mut findings);
-    let (tags, desired) = twins.read(&cells, &mut findings);
+    let (tags, desired) = twins.read(&cells, place.line, &mut findings);
     let mut draft = Draft::default();
     draft.sort(&cells, &mut findings);
-    let identity = draft.identity(&mut findings);
+    draft.note_blanks(place.line, blanks);
+    let identity = draft.identity(place.id_pattern, &mut findings);
     let auth = rules::auth(&draft, &mut findings);
     if let Some(identity) = &identity {
         rules::check_device_columns(identity, &draft, &mut findings);
@@ -76,6 +79,8 @@ pub(crate) struct RowPlace<'a> {
     pub(crate) line: u64,
     /// The folder that its paths are relative to.
     pub(crate) base: &'a Path,
+    /// What each device id has to look like.
+    pub(crate) id_pattern: Option<&'a IdPattern>,
 }
 
 fn check_overlaps(cells: &Cells, findings: &mut Findings<'_>) {

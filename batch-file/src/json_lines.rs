@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use hub_types::number;
 use serde::Deserializer;
 use serde::de::{MapAccess, Visitor};
-use serde_json::Value;
 
-use crate::cells::Cells;
+use crate::cells::{Cells, JsonCell, WrittenNumber};
 use crate::header::{HeaderCell, MAX_COLUMNS, NameMap, is_same_column};
 use crate::problem::{Findings, Flaw};
 use crate::setting::json_reason;
@@ -50,9 +50,10 @@ impl JsonRows {
         if let Some(known) = self.known.get(name) {
             return Arc::clone(known);
         }
-        let cell = Arc::new(self.map.read(name, findings));
+        let place = Some(self.known.len()).filter(|&place| place < MAX_COLUMNS);
+        let cell = Arc::new(self.map.read(name, place, findings));
         // An unknown name is reported in every row that has it.
-        if cell.column.is_some() && self.known.len() < MAX_COLUMNS {
+        if cell.column.is_some() && cell.place.is_some() {
             self.known.insert(name.to_owned(), Arc::clone(&cell));
         }
         cell
@@ -69,19 +70,27 @@ fn check_doubled(cells: &[Arc<HeaderCell>], findings: &mut Findings<'_>) {
 }
 
 /// The members of an object in their order, doubled ones included.
-fn parse(line: &[u8]) -> Result<Vec<(String, Value)>, Flaw> {
+fn parse(line: &[u8]) -> Result<Vec<(String, JsonCell)>, Flaw> {
     let remedy = "write one JSON object per line, as in {\"device_id\": \"pump-0001\"}";
     let mut deserializer = serde_json::Deserializer::from_slice(line);
     let members = deserializer.deserialize_map(Members);
-    members
+    let mut members = members
         .and_then(|members| deserializer.end().map(|()| members))
-        .map_err(|error| Flaw::new(format!("this is no JSON object: {}", json_reason(&error)), remedy))
+        .map_err(|error| Flaw::new(format!("this is no JSON object: {}", json_reason(&error)), remedy))?;
+    for literal in number::literals(line).filter(|literal| !literal.is_plain()) {
+        if let Some((_, cell)) = members.get_mut(literal.item) {
+            let before = line.get(..literal.offset).unwrap_or(line);
+            let character = String::from_utf8_lossy(before).chars().count() + 1;
+            cell.numbers.push(WrittenNumber { text: literal.text.into(), character });
+        }
+    }
+    Ok(members)
 }
 
 struct Members;
 
 impl<'de> Visitor<'de> for Members {
-    type Value = Vec<(String, Value)>;
+    type Value = Vec<(String, JsonCell)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -89,8 +98,8 @@ impl<'de> Visitor<'de> for Members {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
-        while let Some(member) = map.next_entry()? {
-            members.push(member);
+        while let Some((name, value)) = map.next_entry()? {
+            members.push((name, JsonCell { value, numbers: Vec::new() }));
         }
         Ok(members)
     }

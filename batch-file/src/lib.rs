@@ -8,12 +8,14 @@
 //! |---|---|
 //! | reading: the reader, what it yields, how it is told about other names | [`BatchReader`], [`Row`], [`BadRow`], [`ReadOptions`] |
 //! | what is wrong, where, and what to do | [`Problem`] |
+//! | what a cell of a twin's value is | [`untyped_value`] |
 //! | writing rows back as they were | [`BatchWriter`], [`Format`], [`Cells`] |
 //!
 //! A text goes through the modules in this order: `lines` (encoding, bounds), `quotes` and `records`
 //! (CSV) or `json_lines`, `header` and `column` (names), `cells`, `draft`, `twins` and `setting` (values),
-//! `rules` (values together), `seen`, `digits` and `parents` (rows together).
+//! `rules` (values together), `seen`, `digits`, `types`, `blanks` and `parents` (rows together).
 
+mod blanks;
 mod cells;
 mod column;
 mod dialect;
@@ -21,6 +23,7 @@ mod digits;
 mod draft;
 mod excel;
 mod header;
+mod id_pattern;
 mod interpret;
 mod json_lines;
 mod lines;
@@ -36,14 +39,18 @@ mod seen;
 mod setting;
 mod shown;
 mod source;
+mod spill;
 mod table;
 mod twins;
+mod types;
 mod writer;
 
 pub use cells::Cells;
 pub use dialect::{ByteOrderMark, Dialect, Format, LineEnd};
 pub use header::{MapError, ReadOptions};
+pub use id_pattern::{IdPattern, IdPatternError};
 pub use problem::{Problem, Severity};
 pub use reader::{Batch, BatchReader, OpenError};
 pub use row::{BadRow, PemSource, Row, RowAuth};
+pub use setting::untyped_value;
 pub use writer::{BatchWriter, WriteError};

@@ -27,6 +27,7 @@ impl Parents {
 
     /// Says which of them have a row that makes them no edge devices.
     pub(crate) fn report(&self, seen: &mut Seen, findings: &mut Findings<'_>) {
+        seen.compare_spilled(self.first_child.keys(), findings);
         let mut parents: Vec<_> = self.first_child.iter().collect();
         parents.sort_unstable_by_key(|(_, line)| **line);
         for (parent, child) in parents {

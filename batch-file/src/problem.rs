@@ -100,6 +100,17 @@ impl<'a> Findings<'a> {
         self.push(Severity::Error, None, None, flaw);
     }
 
+    /// An error about the file as a whole, after others that are about lines of it.
+    pub(crate) fn error_without_line(&mut self, flaw: Flaw) {
+        self.line = None;
+        self.error(flaw);
+    }
+
+    /// A warning about a column, whatever its value.
+    pub(crate) fn column_warning(&mut self, column: &str, flaw: Flaw) {
+        self.push(Severity::Warning, Some(column), None, flaw);
+    }
+
     /// An error about a column, whatever its value.
     pub(crate) fn column_error(&mut self, column: &str, flaw: Flaw) {
         self.push(Severity::Error, Some(column), None, flaw);

@@ -5,9 +5,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use hub_types::limits::MAX_IDENTITIES_PER_HUB;
+
+use crate::blanks::Blanks;
 use crate::dialect::Format;
 use crate::digits::Digits;
 use crate::header::{MapError, NameMap, ReadOptions};
+use crate::id_pattern::IdPattern;
 use crate::interpret::{RowPlace, interpret};
 use crate::parents::Parents;
 use crate::problem::{Findings, Flaw, Problem};
@@ -33,6 +37,8 @@ pub struct BatchReader {
     twins: Twins,
     seen: Seen,
     digits: Digits,
+    blanks: Blanks,
+    id_pattern: Option<IdPattern>,
     parents: Parents,
     rows: u64,
     file_problems: Vec<Problem>,
@@ -102,6 +108,8 @@ impl BatchReader {
             twins: Twins::default(),
             seen: Seen::new(),
             digits: Digits::default(),
+            blanks: Blanks::default(),
+            id_pattern: options.id_pattern.clone(),
             parents: Parents::default(),
             rows: 0,
             file_problems: problems,
@@ -169,8 +177,9 @@ impl BatchReader {
             RawCells::Aligned(cells) => {
                 self.digits.look_at(&cells, line);
                 let findings = Findings::of_row(&self.name, line, problems);
-                let place = RowPlace { line, base: &self.base };
-                return interpret(cells, &place, &mut self.twins, &mut self.seen, findings);
+                let place = RowPlace { line, base: &self.base, id_pattern: self.id_pattern.as_ref() };
+                let known = (&mut self.seen, &mut self.blanks);
+                return interpret(cells, &place, &mut self.twins, known, findings);
             }
             RawCells::Misaligned(cells) => Some(cells),
             RawCells::Broken => None,
@@ -192,7 +201,19 @@ impl BatchReader {
         } else if self.rows == 0 {
             findings.warning(Flaw::new("the batch has a header but no rows", "add a row for each identity"));
         }
+        if self.rows > MAX_IDENTITIES_PER_HUB as u64 {
+            findings.warning(Flaw::new(
+                format!(
+                    "the batch has {} rows; a hub takes {MAX_IDENTITIES_PER_HUB} devices and modules together",
+                    self.rows
+                ),
+                "split it over several hubs, or have Azure's support raise the limit of yours",
+            ));
+        }
         self.digits.report(&mut findings);
+        self.twins.report(&mut findings);
+        self.blanks.report(&mut findings);
+        self.source.report(&mut findings);
         self.parents.report(&mut self.seen, &mut findings);
         self.file_problems.extend(findings.into_problems());
     }

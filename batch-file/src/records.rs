@@ -19,6 +19,7 @@ pub(crate) struct Records {
     delimiter: u8,
     text: Vec<u8>,
     splitter: csv::Reader<OneRecord>,
+    is_unclosed: bool,
 }
 
 /// What [`Records::next`] found.
@@ -27,13 +28,16 @@ pub(crate) struct Found {
     pub(crate) line: u64,
     /// Why it can't be split.
     pub(crate) broken: Option<Flaw>,
+    /// Whether that is a quote which is never closed, so that lines behind it may belong to its cell.
+    pub(crate) is_unclosed: bool,
 }
 
 impl Records {
     pub(crate) fn new(lines: Lines, delimiter: u8) -> Self {
         let mut builder = csv::ReaderBuilder::new();
         builder.has_headers(false).flexible(true).delimiter(delimiter);
-        Self { lines, delimiter, text: Vec::new(), splitter: builder.from_reader(OneRecord::default()) }
+        let splitter = builder.from_reader(OneRecord::default());
+        Self { lines, delimiter, text: Vec::new(), splitter, is_unclosed: false }
     }
 
     /// Reads the next record that is not blank into `record`, unless it is broken.
@@ -42,6 +46,7 @@ impl Records {
             self.text.clear();
             let next = self.lines.append_next(&mut self.text)?;
             let line = self.lines.number();
+            self.is_unclosed = false;
             let broken = match next {
                 NextLine::End => return Ok(None),
                 NextLine::TooLong => Some(too_long()),
@@ -49,7 +54,7 @@ impl Records {
                 _ if is_plain(&self.text) => self.split_plain(line, record),
                 _ => self.split_quoted(line, record)?,
             };
-            return Ok(Some(Found { line, broken }));
+            return Ok(Some(Found { line, broken, is_unclosed: self.is_unclosed }));
         }
     }
 
@@ -105,6 +110,10 @@ impl Records {
         };
         let place = |offset| Place::of(&self.text, offset, first_line);
         let flaw = match (opened, wrong) {
+            (Some(since), None) => {
+                self.is_unclosed = true;
+                unclosed(place(since), None)
+            }
             (Some(since), wrong) => unclosed(place(since), wrong.map(|fault| place(fault.offset()))),
             (None, Some(fault)) => fault.flaw(place(fault.offset())),
             (None, None) => return Ok(None),

@@ -2,8 +2,9 @@
 //!
 //! A million rows must fit into a few dozen megabytes, so only hashes and line numbers are kept,
 //! 12 bytes for each: at a million entries, the chance that two of them are confused is below 1e-10.
+//! What comes when there is no more room is written into files and compared with one another at the end.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::hash::BuildHasher;
 use std::hint::black_box;
 
@@ -15,6 +16,7 @@ use hub_types::{DeviceId, IdentityId, ModuleId};
 use crate::cells::Cells;
 use crate::column::Field;
 use crate::problem::{Findings, Flaw};
+use crate::spill::{Claim, Spill, Subject};
 use crate::table::{Key, Table};
 
 /// What earlier rows had.
@@ -27,6 +29,11 @@ pub(crate) struct Seen {
     credentials: Table,
     /// How many modules devices have.
     modules: Table,
+    /// How many entries the tables have, and may have.
+    entries: usize,
+    room: usize,
+    /// What had no room in the tables.
+    spill: Spill,
 }
 
 /// Makes the keys under which tables keep what rows have.
@@ -61,6 +68,9 @@ impl Seen {
             identities: Table::new(),
             credentials: Table::new(),
             modules: Table::new(),
+            entries: 0,
+            room: MAX_ENTRIES,
+            spill: Spill::default(),
         }
     }
 
@@ -91,7 +101,7 @@ impl Seen {
     pub(crate) fn check_next(&mut self, line: u64, cells: Option<&Cells>, findings: &mut Findings<'_>) {
         let Some(claims) = self.waiting.pop_front() else { return };
         if let Some((identity, key)) = &claims.identity {
-            self.check_identity(identity, *key, line, findings);
+            self.check_identity(identity, (*key, claims.is_edge), line, findings);
             if claims.is_edge
                 && identity.module().is_none()
                 && let Some(line) = self.identities.get(*key)
@@ -103,13 +113,26 @@ impl Seen {
             match self.credentials.get(key).map(|line| *line) {
                 Some(first) if first != number(line) => report_credential(field, first, cells, findings),
                 Some(_) => {}
-                None => self.credentials.insert(key, number(line)),
+                None if self.has_room() => self.credentials.insert(key, number(line)),
+                None => self.spill.push(Claim {
+                    subject: Subject::Credential,
+                    key,
+                    line: number(line),
+                    column: field as u8,
+                    is_told: false,
+                }),
             }
         }
     }
 
     /// Reports an identity that an earlier row has; warns where only the letter case differs.
-    fn check_identity(&mut self, identity: &IdentityId, key: Key, line: u64, findings: &mut Findings<'_>) {
+    fn check_identity(
+        &mut self,
+        identity: &IdentityId,
+        (key, is_edge): (Key, bool),
+        line: u64,
+        findings: &mut Findings<'_>,
+    ) {
         let field = match identity.module() {
             Some(_) => Field::ModuleId,
             None => Field::DeviceId,
@@ -120,22 +143,90 @@ impl Seen {
             *slot = Some(line & !EDGE);
         }
         if let Some(first) = same {
-            let flaw = Flaw::new(
-                format!("line {first} has the same identity"),
-                "keep one of the rows; if two units bear the same serial, one label is wrong",
-            );
-            return findings.cell_error(field.name(), &identity.common_name(), flaw);
+            return findings.cell_error(field.name(), &identity.common_name(), same_identity(first));
         }
         if let Some(first) = other_case {
-            let flaw = Flaw::new(
-                format!("line {first} has the same identity in other letter case; a hub takes them for two"),
-                "correct one of them, unless there are two",
-            );
-            findings.cell_warning(field.name(), &identity.common_name(), flaw);
+            findings.cell_warning(field.name(), &identity.common_name(), same_but_case(first));
         }
-        self.identities.insert(key, number(line));
+        if self.has_room() {
+            self.identities.insert(key, number(line));
+        } else {
+            let subject = match identity.module() {
+                Some(_) => Subject::Module,
+                None if is_edge => Subject::EdgeDevice,
+                None => Subject::Device,
+            };
+            self.spill.push(Claim {
+                subject,
+                key,
+                line: number(line),
+                column: field as u8,
+                is_told: other_case.is_some(),
+            });
+        }
         if let Some(module) = identity.module() {
-            self.count_module(identity.device(), module, findings);
+            self.count_module(identity.device(), module, line, findings);
+        }
+    }
+
+    /// Whether the tables take one more entry, which is then put in.
+    fn has_room(&mut self) -> bool {
+        let has_room = self.entries < self.room;
+        self.entries += usize::from(has_room);
+        has_room
+    }
+
+    /// Compares, at the end, what had no room with one another; with what is in the tables it was compared at once.
+    /// Afterwards [`Self::device`] knows of the devices among `parents` that had none either.
+    pub(crate) fn compare_spilled<'p>(
+        &mut self,
+        parents: impl Iterator<Item = &'p DeviceId>,
+        findings: &mut Findings<'_>,
+    ) {
+        let parents: HashSet<Key> = parents.map(|parent| self.keys.of_identity(parent, None)).collect();
+        let (identities, mut more) = (&mut self.identities, 0_u64);
+        let drained = self.spill.drain(|claims| {
+            for same in claims
+                .chunk_by(|one, other| one.subject.group() == other.subject.group() && one.key == other.key)
+            {
+                let Some(first) = same.first() else { continue };
+                if first.subject.group() == 0 && parents.contains(&first.key) {
+                    let edge = if first.subject == Subject::EdgeDevice { EDGE } else { 0 };
+                    identities.insert(first.key, first.line | edge);
+                }
+                let needless = if first.subject == Subject::ModuleOf { MAX_MODULES_PER_DEVICE } else { 1 };
+                // The two slots of one row may hold the same.
+                let others = same.iter().skip(needless).filter(|claim| claim.line != first.line);
+                for claim in others {
+                    let field = *Field::ALL.get(usize::from(claim.column)).unwrap_or(&Field::DeviceId);
+                    let flaw = match claim.subject {
+                        Subject::ModuleOf => too_many_modules(),
+                        Subject::Credential => same_credential(field, first.line),
+                        _ => same_identity(first.line),
+                    };
+                    if findings.count() < MAX_PROBLEMS {
+                        findings.set_line(claim.line.into());
+                        findings.column_error(field.name(), flaw);
+                    } else {
+                        more += 1;
+                    }
+                }
+            }
+            warn_of_case(claims, findings);
+        });
+        if more > 0 {
+            findings.error_without_line(Flaw::new(
+                format!("{more} more rows claim what another row has"),
+                "correct those that are listed, then look again",
+            ));
+        }
+        if let Err(error) = drained {
+            findings.error_without_line(Flaw::new(
+                format!(
+                    "whether rows are there twice can't be told: the temporary file can't be used: {error}"
+                ),
+                "make room in the folder for temporary files (TMPDIR), or split the batch",
+            ));
         }
     }
 
@@ -146,9 +237,20 @@ impl Seen {
     }
 
     /// Reports a module too many.
-    fn count_module(&mut self, device: &DeviceId, module: &ModuleId, findings: &mut Findings<'_>) {
+    fn count_module(&mut self, device: &DeviceId, module: &ModuleId, line: u64, findings: &mut Findings<'_>) {
         let key = self.keys.of_text(device.as_str());
-        let Some(count) = self.modules.get(key) else { return self.modules.insert(key, 1) };
+        let Some(count) = self.modules.get(key) else {
+            return match self.has_room() {
+                true => self.modules.insert(key, 1),
+                false => self.spill.push(Claim {
+                    subject: Subject::ModuleOf,
+                    key,
+                    line: number(line),
+                    column: Field::ModuleId as u8,
+                    is_told: false,
+                }),
+            };
+        };
         *count += 1;
         if *count as usize > MAX_MODULES_PER_DEVICE {
             let flaw = Flaw::new(
@@ -203,20 +305,70 @@ fn number(line: u64) -> u32 {
 const EDGE: u32 = 1 << 31;
 
 fn report_credential(field: Field, first: u32, cells: Option<&Cells>, findings: &mut Findings<'_>) {
+    let value = cells.and_then(|cells| cells.get(field.name())).unwrap_or_default();
+    findings.cell_error(field.name(), &value, same_credential(field, first));
+}
+
+/// Warns of identities without room that differ in letter case only, and of which that was not said at once.
+fn warn_of_case(claims: &[Claim], findings: &mut Findings<'_>) {
+    let identities = claims.iter().take_while(|claim| claim.subject.group() == 0);
+    let identities: Vec<_> = identities.filter(|claim| !claim.is_told).collect();
+    for alike in identities.chunk_by(|one, other| one.key.is_similar(other.key)) {
+        // Of each spelling the first.
+        let mut spellings: Vec<_> =
+            alike.chunk_by(|one, other| one.key == other.key).filter_map(|same| same.first()).collect();
+        spellings.sort_unstable_by_key(|claim| claim.line);
+        let Some((first, others)) = spellings.split_first() else { continue };
+        for other in others {
+            let field = if other.subject == Subject::Module { Field::ModuleId } else { Field::DeviceId };
+            if findings.count() < MAX_PROBLEMS {
+                findings.set_line(other.line.into());
+                findings.column_warning(field.name(), same_but_case(first.line));
+            }
+        }
+    }
+}
+
+fn same_identity(first: u32) -> Flaw {
+    Flaw::new(
+        format!("line {first} has the same identity"),
+        "keep one of the rows; if two units bear the same serial, one label is wrong",
+    )
+}
+
+fn same_but_case(first: u32) -> Flaw {
+    Flaw::new(
+        format!("line {first} has the same identity in other letter case; a hub takes them for two"),
+        "correct one of them, unless there are two",
+    )
+}
+
+fn same_credential(field: Field, first: u32) -> Flaw {
     let message = match field {
         Field::PrimaryThumbprint | Field::SecondaryThumbprint => {
             format!("the identity on line {first} has the same thumbprint")
         }
         _ => format!("the identity on line {first} has the same one"),
     };
-    let flaw = Flaw::new(message, "give every identity a certificate of its own");
-    let value = cells.and_then(|cells| cells.get(field.name())).unwrap_or_default();
-    findings.cell_error(field.name(), &value, flaw);
+    Flaw::new(message, "give every identity a certificate of its own")
 }
+
+fn too_many_modules() -> Flaw {
+    Flaw::new(
+        format!("a device has at most {MAX_MODULES_PER_DEVICE} modules, and this is one more"),
+        "leave modules out, or put some onto another device",
+    )
+}
+
+/// So many entries of 12 bytes the tables have at most: ample for the million identities of a hub with a thumbprint each.
+const MAX_ENTRIES: usize = 2_500_000;
+/// What is found at the end is listed up to here.
+const MAX_PROBLEMS: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn identity_problems(names: &[&str]) -> Vec<String> {
         let mut seen = Seen::new();
@@ -234,6 +386,52 @@ mod tests {
         assert_eq!(problems.len(), 2);
         assert!(problems[0].contains("column device_id: \"a\": line 2 has"), "{problems:?}");
         assert!(problems[1].contains("column module_id: \"a/m\": line 3 has"), "{problems:?}");
+    }
+
+    /// What is said of the same rows by tables with room and by tables without, by line and column.
+    fn told(names: &[String], room: usize) -> Vec<(Option<u64>, Option<String>, bool)> {
+        let mut seen = Seen { room, ..Seen::new() };
+        let mut findings = Findings::new("f", None);
+        for (line, name) in (2..).zip(names) {
+            findings.set_line(line);
+            let thumbprint = seen.keys.of_text(&name.to_lowercase().replace('/', ""));
+            let credentials = [Some((Field::PrimaryThumbprint, thumbprint)), None, None];
+            seen.claim(Some(&IdentityId::from_common_name(name).unwrap()), false, credentials);
+            seen.check_next(line, None, &mut findings);
+        }
+        seen.compare_spilled(std::iter::empty(), &mut findings);
+        let problems = findings.into_problems().into_iter();
+        let mut told: Vec<_> =
+            problems.map(|problem| (problem.line, problem.column.clone(), !problem.is_error())).collect();
+        // A row that is an error may be warned of too.
+        told.sort();
+        told.dedup_by_key(|(line, column, _)| (*line, column.clone()));
+        told
+    }
+
+    proptest! {
+        #[test]
+        fn what_has_no_room_is_compared_all_the_same(
+            names in proptest::collection::vec("[abAB]{1,2}(/m)?", 1..60),
+            room in 0_usize..40,
+        ) {
+            prop_assert_eq!(told(&names, room), told(&names, usize::MAX));
+        }
+    }
+
+    #[test]
+    fn parents_and_modules_without_room_are_counted() {
+        let names: Vec<String> = (0..53).map(|n| format!("a/m{n}")).collect();
+        assert_eq!(told(&names, 0).len(), 3);
+        let mut seen = Seen { room: 0, ..Seen::new() };
+        let mut findings = Findings::new("f", None);
+        for (line, (name, is_edge)) in (2..).zip([("gw", true), ("b", false), ("c", false)]) {
+            seen.claim(Some(&IdentityId::from_common_name(name).unwrap()), is_edge, Default::default());
+            seen.check_next(line, None, &mut findings);
+        }
+        let [gw, b, c] = ["gw", "b", "c"].map(|id| DeviceId::new(id).unwrap());
+        seen.compare_spilled([&gw, &b].into_iter(), &mut findings);
+        assert_eq!([&gw, &b, &c].map(|id| seen.device(id)), [Some((2, true)), Some((3, false)), None]);
     }
 
     #[test]

@@ -2,11 +2,14 @@
 
 use std::fmt;
 
+use hub_types::number::{self, NumberError};
 use hub_types::twin::{JsonObject, Nulls, Section, check_section};
-use serde_json::{Number, Value};
+use serde_json::Value;
 
+use crate::cells::{Cell, JsonCell};
 use crate::excel;
 use crate::problem::Flaw;
+use crate::quotes::Place;
 
 /// One value of the twin: where it stands and of which type it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,28 +72,30 @@ impl Setting {
     }
 
     /// The value that a cell stands for.
-    pub(crate) fn value_of_text(&self, text: &str) -> Result<Value, Flaw> {
+    pub(crate) fn value(&self, cell: Cell<'_>) -> Result<Value, Flaw> {
+        match cell {
+            Cell::Text(text) => self.value_of_text(text),
+            Cell::Json(cell) => self.value_of_json(cell),
+        }
+    }
+
+    fn value_of_text(&self, text: &str) -> Result<Value, Flaw> {
         match self.kind {
             Kind::AsWritten => as_written(text),
             Kind::Bool => boolean(text),
-            Kind::Json => serde_json::from_str(text).map_err(|error| {
-                Flaw::new(
-                    format!("this is not JSON: {}", json_reason(&error)),
-                    "write JSON, or leave out `:json`",
-                )
-            }),
-            Kind::Number => number(text),
+            Kind::Json => json(text),
+            Kind::Number => number(text.trim()),
             Kind::String => Ok(text.into()),
         }
     }
 
     /// The value that a JSON value stands for: it has a type already.
-    pub(crate) fn value_of_json(&self, value: &Value) -> Result<Value, Flaw> {
-        match (self.kind, value) {
-            (Kind::AsWritten | Kind::Json, value) => Ok(value.clone()),
-            (Kind::Bool, Value::Bool(_)) | (Kind::Number, Value::Number(_)) => Ok(value.clone()),
-            (_, Value::String(text)) => self.value_of_text(text),
-            (_, other) => self.value_of_text(&other.to_string()),
+    fn value_of_json(&self, cell: &JsonCell) -> Result<Value, Flaw> {
+        match (self.kind, &cell.value) {
+            (Kind::AsWritten | Kind::Json, value) => check_written(cell).map(|()| value.clone()),
+            (Kind::Bool, Value::Bool(_)) => Ok(cell.value.clone()),
+            (Kind::Number, Value::Number(_)) => number(&cell.text()),
+            _ => self.value_of_text(&cell.text()),
         }
     }
 
@@ -159,16 +164,32 @@ pub(crate) fn json_reason(error: &serde_json::Error) -> String {
     }
 }
 
+/// The value of a twin that a cell stands for in a column without a `:type`; `None` where the cell is refused or empty.
+pub fn untyped_value(text: &str) -> Option<Value> {
+    (!text.is_empty()).then(|| as_written(text).ok()).flatten()
+}
+
+/// The value that a cell without a forced type stands for: one of JSON where that is written as the cell is, else the
+/// text. A number is one only if its own text is the cell's again, so no digit of a serial number is ever lost.
 fn as_written(text: &str) -> Result<Value, Flaw> {
     if excel::is_rounded_number(text) {
         return Err(excel::rounded_number());
     }
-    let may_be_json = matches!(
-        text.trim_ascii_start().as_bytes().first(),
-        Some(b'-' | b'0'..=b'9' | b'"' | b'[' | b'{' | b't' | b'f' | b'n')
-    );
-    let parsed = may_be_json.then(|| serde_json::from_str(text).ok()).flatten();
-    Ok(parsed.unwrap_or_else(|| text.into()))
+    match text.as_bytes().first() {
+        Some(b'-' | b'0'..=b'9') => match number::read(text) {
+            Ok(read) if read.has_same_text => Ok(Value::Number(read.number)),
+            Err(NumberError::OutOfRange) => Err(out_of_range()),
+            _ => Ok(text.into()),
+        },
+        Some(b't') if text == "true" => Ok(true.into()),
+        Some(b'f') if text == "false" => Ok(false.into()),
+        Some(b'n') if text == "null" => Ok(Value::Null),
+        Some(b'"' | b'[' | b'{') => match serde_json::from_str(text) {
+            Ok(value) => check_numbers(text).map(|()| value),
+            Err(_) => Ok(text.into()),
+        },
+        _ => Ok(text.into()),
+    }
 }
 
 fn boolean(text: &str) -> Result<Value, Flaw> {
@@ -183,20 +204,76 @@ fn boolean(text: &str) -> Result<Value, Flaw> {
     Err(Flaw::new("this is no boolean", "write `true` or `false`"))
 }
 
+fn json(text: &str) -> Result<Value, Flaw> {
+    check_numbers(text)?;
+    serde_json::from_str(text).map_err(|error| {
+        Flaw::new(format!("this is not JSON: {}", json_reason(&error)), "write JSON, or leave out `:json`")
+    })
+}
+
 fn number(text: &str) -> Result<Value, Flaw> {
-    let parsed: Result<Number, _> = serde_json::from_str(text.trim());
-    parsed.map(Value::Number).map_err(|_| {
-        Flaw::new(
-            "this is no JSON number",
+    number::read(text).map(|read| Value::Number(read.number)).map_err(|error| match error {
+        NumberError::Inexact => inexact(),
+        NumberError::OutOfRange => out_of_range(),
+        NumberError::Syntax => Flaw::new(
+            error.to_string(),
             "write digits with a decimal point and no leading zeros, such as `3.5`; \
              `:string` keeps a text as it is",
-        )
+        ),
     })
+}
+
+/// Checks the numbers of a JSON text, whose places are told by its own lines and characters.
+fn check_numbers(json: &str) -> Result<(), Flaw> {
+    for literal in number::literals(json.as_bytes()).filter(|literal| !literal.is_plain()) {
+        let place = || match literal.depth {
+            0 => String::new(),
+            _ => format!("in this JSON at {}", Place::of(json.as_bytes(), literal.offset, 1)),
+        };
+        check_number(literal.text, place)?;
+    }
+    Ok(())
+}
+
+/// Checks the numbers of a value of JSON Lines, whose places are told by those in the line.
+fn check_written(cell: &JsonCell) -> Result<(), Flaw> {
+    for number in &cell.numbers {
+        check_number(&number.text, || format!("at character {} of the line", number.character))?;
+    }
+    Ok(())
+}
+
+fn check_number(text: &str, place: impl Fn() -> String) -> Result<(), Flaw> {
+    let mut flaw = match number::read(text) {
+        Ok(_) | Err(NumberError::Syntax) => return Ok(()),
+        Err(NumberError::Inexact) => inexact(),
+        Err(NumberError::OutOfRange) => out_of_range(),
+    };
+    let place = place();
+    if !place.is_empty() {
+        flaw.message = format!("{} ({place})", flaw.message);
+    }
+    Err(flaw)
+}
+
+fn inexact() -> Flaw {
+    Flaw::new(
+        NumberError::Inexact.to_string(),
+        "a hub would round it: write fewer digits, or write a string, which `:string` after the column's name makes",
+    )
+}
+
+fn out_of_range() -> Flaw {
+    Flaw::new(
+        NumberError::OutOfRange.to_string(),
+        "a hub refuses it: add `:string` to the column's name to keep the digits as a text; in JSON put it in quotes",
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cells::WrittenNumber;
     use serde_json::json;
 
     fn setting(name: &str) -> Setting {
@@ -204,14 +281,20 @@ mod tests {
     }
 
     fn value(name: &str, text: &str) -> Result<Value, String> {
-        setting(name).value_of_text(text).map_err(|flaw| flaw.message)
+        setting(name).value(Cell::Text(text)).map_err(|flaw| flaw.message)
+    }
+
+    fn of_json(name: &str, json: &str) -> Result<Value, String> {
+        let value = serde_json::from_str(json).unwrap();
+        let cell = JsonCell { value, numbers: vec![WrittenNumber { text: json.into(), character: 1 }] };
+        setting(name).value(Cell::Json(&cell)).map_err(|flaw| flaw.message)
     }
 
     #[test]
     fn json_literals_keep_their_type_and_everything_else_is_a_string() {
         for (text, expected) in [
             ("5", json!(5)),
-            ("-1.50", json!(-1.5)),
+            ("-1.5", json!(-1.5)),
             ("true", json!(true)),
             ("[1,\"a\"]", json!([1, "a"])),
             ("{\"a\":1}", json!({"a": 1})),
@@ -224,6 +307,17 @@ mod tests {
             ("north", json!("north")),
             ("{{x}}", json!("{{x}}")),
             (" a", json!(" a")),
+            ("1.0", json!(1.0)),
+            ("1.10", json!("1.10")),
+            ("1e5", json!("1e5")),
+            ("12345E6", json!("12345E6")),
+            ("1122334455E6", json!("1122334455E6")),
+            ("-0", json!("-0")),
+            ("+5", json!("+5")),
+            (" 5", json!(" 5")),
+            ("true ", json!("true ")),
+            ("NaN", json!("NaN")),
+            ("0.1234567890123456789", json!("0.1234567890123456789")),
         ] {
             assert_eq!(value("tags.a", text), Ok(expected), "{text}");
         }
@@ -245,10 +339,30 @@ mod tests {
 
     #[test]
     fn a_typed_value_keeps_its_type_unless_the_suffix_says_otherwise() {
-        assert_eq!(setting("tags.a").value_of_json(&json!("5")), Ok(json!("5")));
-        assert_eq!(setting("tags.a:string").value_of_json(&json!(5)), Ok(json!("5")));
-        assert_eq!(setting("tags.a:number").value_of_json(&json!("5")), Ok(json!(5)));
-        assert!(setting("tags.a:number").value_of_json(&json!(true)).is_err());
+        assert_eq!(of_json("tags.a", "\"5\""), Ok(json!("5")));
+        assert_eq!(of_json("tags.a:string", "5"), Ok(json!("5")));
+        assert_eq!(of_json("tags.a:string", "1.10"), Ok(json!("1.10")));
+        assert_eq!(of_json("tags.a:number", "\"5\""), Ok(json!(5)));
+        assert_eq!(of_json("tags.a", "1.50"), Ok(json!(1.5)));
+        assert!(of_json("tags.a:number", "true").is_err());
+    }
+
+    #[test]
+    fn a_number_that_a_hub_would_change_is_an_error_wherever_it_is_meant_as_one() {
+        for number in ["89014103211118510720", "-4503599627370497", "0.1234567890123456789", "1e999"] {
+            let is_integer = number.bytes().all(|byte| matches!(byte, b'-' | b'0'..=b'9'));
+            assert_eq!(value("tags.a", number).is_err(), is_integer, "{number}");
+            assert!(value("tags.a:number", number).is_err(), "{number}");
+            assert_eq!(value("tags.a:string", number), Ok(json!(number)));
+            let nested = format!("{{\n \"b\": [1, {number}]}}");
+            // JSON itself has no number as great as the last: without `:json` that is a text, and told of as one.
+            let names = if number == "1e999" { &["tags.a:json"][..] } else { &["tags.a", "tags.a:json"] };
+            for name in names {
+                let message = value(name, &nested).unwrap_err();
+                assert!(message.ends_with("(in this JSON at line 2, character 11)"), "{message}");
+            }
+        }
+        assert_eq!(value("tags.a:json", "[1.50, 1e2]"), Ok(json!([1.5, 100.0])));
     }
 
     #[test]

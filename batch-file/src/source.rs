@@ -26,6 +26,20 @@ pub(crate) struct CsvRows {
     header: Arc<Header>,
     /// The rows that were read last. Their memory is used again unless somebody keeps them.
     recent: VecDeque<Arc<CsvRow>>,
+    /// Whether the header ends in a delimiter, or several, with nothing behind it.
+    has_nameless_end: bool,
+    /// The quote that is never closed and whose lines are being read, if there is one.
+    unclosed: Option<Unclosed>,
+    /// The first of those that were read before.
+    first_unclosed: Option<Unclosed>,
+}
+
+/// A quote that is never closed.
+#[derive(Debug, Clone, Copy)]
+struct Unclosed {
+    line: u64,
+    /// The lines right behind it that are no rows by themselves: they may be the rest of its cell.
+    passed_over: u64,
 }
 
 /// A row that is split into cells, as far as that is possible.
@@ -82,21 +96,44 @@ impl Source {
             Self::JsonLines { lines, rows, text } => next_object(lines, rows, text, findings),
         }
     }
+
+    /// Says, at the end, what no single row shows.
+    pub(crate) fn report(&self, findings: &mut Findings<'_>) {
+        if let Self::Csv(rows) = self {
+            rows.report(findings);
+        }
+    }
 }
 
 impl CsvRows {
     fn next(&mut self, findings: &mut Findings<'_>) -> io::Result<Option<RawRow>> {
         let mut row = self.spare();
+        let due = self.header.cells.len();
         let record = &mut Arc::make_mut(&mut row).record;
         let found = loop {
             let Some(found) = self.records.next(record)? else {
                 return Ok(None);
             };
-            // Spreadsheets leave rows of delimiters behind.
-            if found.broken.is_some() || !record.iter().all(str::is_empty) {
-                break found;
+            if found.broken.is_none() {
+                // Spreadsheets leave rows of delimiters behind.
+                if record.iter().all(str::is_empty) {
+                    continue;
+                }
+                if self.has_nameless_end && record.iter().skip(due).all(str::is_empty) {
+                    record.truncate(due);
+                }
             }
+            if let Some(unclosed) = &mut self.unclosed
+                && (found.broken.is_some() || record.len() != due)
+            {
+                unclosed.passed_over += 1;
+                continue;
+            }
+            break found;
         };
+        let before = self.unclosed.take();
+        self.first_unclosed = self.first_unclosed.or(before.filter(|unclosed| unclosed.passed_over > 0));
+        self.unclosed = found.is_unclosed.then_some(Unclosed { line: found.line, passed_over: 0 });
         findings.set_line(found.line);
         let bytes = record.as_slice().len() + record.len() * size_of::<usize>();
         let cells = match found.broken {
@@ -110,6 +147,21 @@ impl CsvRows {
             self.recent.push_back(row);
         }
         Ok(Some(RawRow { line: found.line, bytes, cells }))
+    }
+
+    /// Says, at the end, which lines were taken for the rest of a cell.
+    fn report(&self, findings: &mut Findings<'_>) {
+        let unclosed = self.first_unclosed.or(self.unclosed).filter(|unclosed| unclosed.passed_over > 0);
+        if let Some(Unclosed { line, passed_over }) = unclosed {
+            findings.set_line(line);
+            findings.error(Flaw::new(
+                format!(
+                    "a quote on this line is never closed, and {passed_over} lines behind it are no rows by themselves: \
+                     they were passed over with it"
+                ),
+                "close the quote, and read the file again: these lines may be rows",
+            ));
+        }
     }
 
     /// A row to read into: the oldest, if the reader is done with it.
@@ -189,6 +241,10 @@ impl Opened {
             findings.error(flaw);
             return Err(no_batch(name, findings));
         }
+        let written = record.len();
+        let nameless = record.iter().rev().take_while(|name| name.trim().is_empty()).count();
+        let named = written - nameless;
+        record.truncate(named);
         let header = Header::parse(record.iter(), map, &mut findings);
         if !header.has_device_id() {
             return Err(no_batch(name, findings));
@@ -198,7 +254,14 @@ impl Opened {
                 dialect: Dialect::Csv { delimiter, line_end: records.line_end(), mark },
                 names: record.iter().map(str::to_owned).collect(),
             },
-            source: Source::Csv(CsvRows { records, header: Arc::new(header), recent: VecDeque::new() }),
+            source: Source::Csv(CsvRows {
+                records,
+                header: Arc::new(header),
+                recent: VecDeque::new(),
+                has_nameless_end: named < written,
+                unclosed: None,
+                first_unclosed: None,
+            }),
             problems: findings.into_problems(),
         })
     }

@@ -8,7 +8,7 @@ pub(crate) struct Table {
 }
 
 /// A key: 11 bits that choose the shard, and 64 that are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     shard: u16,
     tag: u64,
@@ -36,6 +36,30 @@ impl Key {
     /// A key of two hashes, independent of one another, of the same thing.
     pub(crate) fn new(one: u64, other: u64) -> Self {
         Self { shard: (one >> (64 - SHARD_BITS)) as u16, tag: other }
+    }
+
+    /// The key in so few bytes, for a file.
+    pub(crate) fn to_bytes(self) -> [u8; 10] {
+        let mut bytes = [0; 10];
+        let (shard, tag) = bytes.split_at_mut(2);
+        shard.copy_from_slice(&self.shard.to_le_bytes());
+        tag.copy_from_slice(&self.tag.to_le_bytes());
+        bytes
+    }
+
+    /// The key that [`Self::to_bytes`] wrote.
+    pub(crate) fn from_bytes([a, b, tag @ ..]: [u8; 10]) -> Self {
+        Self { shard: u16::from_le_bytes([a, b]), tag: u64::from_le_bytes(tag) }
+    }
+
+    /// One of `count` parts into which keys fall evenly, similar ones into the same.
+    pub(crate) fn part(self, count: usize) -> usize {
+        usize::from(self.shard) % count
+    }
+
+    /// Whether the upper bits are the same, as [`Table::similar`] means it.
+    pub(crate) fn is_similar(self, other: Self) -> bool {
+        self.shard == other.shard && self.tag & !LOWER_BITS == other.tag & !LOWER_BITS
     }
 
     /// A key whose upper bits are those of one hash and whose lower 20 bits are those of another.

@@ -10,6 +10,7 @@ use crate::column::Column;
 use crate::excel;
 use crate::problem::{Findings, Flaw};
 use crate::setting::{Kind, Setting, section_name};
+use crate::types::Types;
 
 /// Reads tags and desired properties. The rows of a batch often say the same as the row before: then they
 /// share what was made of it.
@@ -20,19 +21,33 @@ pub(crate) struct Twins {
     /// What it came to; `None` where there was something to say about it, which is to be said of each row.
     tags: Option<Arc<JsonObject>>,
     desired: Option<Arc<JsonObject>>,
+    types: Types,
 }
 
 /// Tags and desired properties.
 type Twin = (Arc<JsonObject>, Arc<JsonObject>);
 
 impl Twins {
-    pub(crate) fn read(&mut self, cells: &Cells, findings: &mut Findings<'_>) -> Twin {
+    pub(crate) fn read(&mut self, cells: &Cells, line: u64, findings: &mut Findings<'_>) -> Twin {
         let same = self.last.as_ref().map_or_else(Same::default, |last| same(last, cells));
         self.last = Some(cells.clone());
-        let tags = read(Section::Tags, cells, (same.tags, &mut self.tags), findings);
-        let desired = read(Section::Desired, cells, (same.desired, &mut self.desired), findings);
+        let mut row = RowValues { cells, line, types: &mut self.types };
+        let tags = read(Section::Tags, &mut row, (same.tags, &mut self.tags), findings);
+        let desired = read(Section::Desired, &mut row, (same.desired, &mut self.desired), findings);
         (tags, desired)
     }
+
+    /// Says, at the end, what only all rows together show.
+    pub(crate) fn report(&self, findings: &mut Findings<'_>) {
+        self.types.report(findings);
+    }
+}
+
+/// The cells of a row, and what is learnt from them of their columns.
+struct RowValues<'a> {
+    cells: &'a Cells,
+    line: u64,
+    types: &'a mut Types,
 }
 
 /// Which sections of two rows say the same.
@@ -65,7 +80,7 @@ fn same(one: &Cells, other: &Cells) -> Same {
 
 fn read(
     section: Section,
-    cells: &Cells,
+    row: &mut RowValues<'_>,
     (is_same, known): (bool, &mut Option<Arc<JsonObject>>),
     findings: &mut Findings<'_>,
 ) -> Arc<JsonObject> {
@@ -73,14 +88,14 @@ fn read(
         return Arc::clone(known);
     }
     let before = findings.count();
-    let values = Arc::new(values(section, cells, findings));
+    let values = Arc::new(values(section, row, findings));
     *known = (findings.count() == before).then(|| Arc::clone(&values));
     values
 }
 
-fn values(section: Section, cells: &Cells, findings: &mut Findings<'_>) -> JsonObject {
+fn values(section: Section, row: &mut RowValues<'_>, findings: &mut Findings<'_>) -> JsonObject {
     let mut values = JsonObject::new();
-    for (header, cell) in cells.pairs() {
+    for (header, cell) in row.cells.pairs() {
         let setting = match &header.column {
             Some(Column::Setting(setting)) if setting.section == section => setting,
             _ => continue,
@@ -88,8 +103,9 @@ fn values(section: Section, cells: &Cells, findings: &mut Findings<'_>) -> JsonO
         if header.says_nothing(cell) {
             continue;
         }
-        match value(setting, cell) {
+        match setting.value(cell) {
             Ok(value) => {
+                row.types.look_at((header, setting), (cell, &value), row.line);
                 warn_of_near_json(&header.name, setting, cell, &value, findings);
                 setting.insert(&mut values, value);
             }
@@ -98,13 +114,6 @@ fn values(section: Section, cells: &Cells, findings: &mut Findings<'_>) -> JsonO
     }
     check_rules(section, &values, findings);
     values
-}
-
-fn value(setting: &Setting, cell: Cell<'_>) -> Result<Value, Flaw> {
-    match cell {
-        Cell::Text(text) => setting.value_of_text(text),
-        Cell::Json(value) => setting.value_of_json(value),
-    }
 }
 
 /// Strings that look as if another type was meant.

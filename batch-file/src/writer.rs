@@ -106,7 +106,7 @@ impl Rows {
             Self::JsonLines(file) => {
                 let members = cells.headers().iter().zip(cells.values());
                 let members = members.map(|(header, cell)| match cell {
-                    Cell::Json(value) => Ok((&header.written, value)),
+                    Cell::Json(cell) => Ok((&header.written, cell.to_write(header))),
                     Cell::Text(_) => Err(other_format()),
                 });
                 let members = members.collect::<io::Result<Vec<_>>>()?;

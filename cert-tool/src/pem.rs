@@ -59,6 +59,13 @@ pub(crate) fn blocks(text: &[u8]) -> Result<Vec<Block>, PemError> {
     }
 }
 
+/// The DER in a text that is nothing but its base64, as PEM is without its first and last line.
+pub(crate) fn bare_base64(text: &[u8]) -> Option<Vec<u8>> {
+    // As every SEQUENCE of more than 127 bytes begins.
+    let begins = text.trim_ascii_start().starts_with(b"MI");
+    begins.then(|| decode(text)).flatten().map(|der| der.to_vec())
+}
+
 fn take_block(text: &[u8]) -> Result<(Block, &[u8]), PemError> {
     let start = BEGIN_FINDER.find(text).ok_or(PemError::Absent)?;
     let rest = text.get(start + BEGIN.len()..).unwrap_or_default();

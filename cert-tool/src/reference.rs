@@ -36,7 +36,7 @@ pub(crate) fn read(reference: &Path, wanted: &'static str) -> Result<Found, Erro
 pub(crate) fn parse(bytes: Vec<u8>, name: &Path, wanted: &'static str) -> Result<Found, Error> {
     match pem::first_block(&bytes) {
         Ok(block) => Ok(Found::Pem(block)),
-        Err(PemError::Absent) => Ok(Found::Other(bytes)),
+        Err(PemError::Absent) => Ok(Found::Other(pem::bare_base64(&bytes).unwrap_or(bytes))),
         Err(error) => Err(not_a(name, wanted, broken_pem(error))),
     }
 }

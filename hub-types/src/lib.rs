@@ -10,6 +10,7 @@
 //! | how they prove it: thumbprints, symmetric keys, the `authentication` object | [`thumbprint`], [`symmetric_key`], [`authentication`] |
 //! | the registry's documents | [`identity`], [`bulk`] |
 //! | the twin's documents and rules | [`twin`] |
+//! | numbers, judged on their text | [`number`] |
 //! | versions for optimistic concurrency, times on the wire | [`etag`], [`timestamp`] |
 //! | how callers are let in | [`sas`], [`connection_string`] |
 //! | texts that hold a secret and are never repeated | [`secret_text`] |
@@ -23,6 +24,7 @@ pub mod etag;
 pub mod id;
 pub mod identity;
 pub mod limits;
+pub mod number;
 pub mod sas;
 pub mod secret_text;
 pub mod symmetric_key;

@@ -78,15 +78,26 @@ pub enum ThumbprintDigest {
 
 impl Thumbprint {
     /// Parses what a person, a spreadsheet or `openssl -fingerprint` wrote: colons, spaces and
-    /// dashes between digits are dropped, and the case becomes upper.
+    /// dashes between digits are dropped, and the case becomes upper. In front may stand what it is, as in
+    /// `sha256 Fingerprint=`; the digits must be as many as that says.
     pub fn parse_lenient(text: &str) -> Result<Self, ThumbprintError> {
         // As a machine writes it, there is nothing to drop.
         if let Ok(digest) = ThumbprintDigest::parse(text) {
             return Ok(Self { digest, lower_case: 0 });
         }
-        let digits: String =
-            text.chars().filter(|c| !matches!(c, ':' | ' ' | '-')).map(|c| c.to_ascii_uppercase()).collect();
-        digits.parse()
+        let (stated, digits) = split_label(text);
+        let digits: String = digits
+            .chars()
+            .filter(|c| !matches!(c, ':' | ' ' | '-'))
+            .map(|c| c.to_ascii_uppercase())
+            .collect();
+        let parsed: Self = digits.parse()?;
+        match stated {
+            Some((stated, due)) if due != digits.len() => {
+                Err(ThumbprintError::Algorithm { stated, length: digits.len() })
+            }
+            _ => Ok(parsed),
+        }
     }
 
     /// The digest, without regard to the case it was written in.
@@ -217,6 +228,14 @@ impl From<Thumbprint> for String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ThumbprintError {
+    /// The name of an algorithm in front, and digits as another one makes.
+    #[error("this is called a {stated} fingerprint, but has {length} hex digits")]
+    Algorithm {
+        /// The algorithm that is named.
+        stated: &'static str,
+        /// How many digits there are.
+        length: usize,
+    },
     /// Neither 40 nor 64 digits.
     #[error("a thumbprint has 40 (SHA-1) or 64 (SHA-256) hex digits, this has {length}")]
     Length {
@@ -231,6 +250,17 @@ pub enum ThumbprintError {
         /// Its position, counted in characters from 1.
         position: usize,
     },
+}
+
+/// What OpenSSL and others write in front of the digits: the algorithm with its number of digits, and the digits.
+fn split_label(text: &str) -> (Option<(&'static str, usize)>, &str) {
+    let Some((label, digits)) = text.split_once('=') else { return (None, text) };
+    let label: String = label.chars().filter(char::is_ascii_alphanumeric).collect();
+    match label.to_ascii_lowercase().as_str() {
+        "sha1" | "sha1fingerprint" | "sha1thumbprint" => (Some(("SHA-1", SHA1_HEX_DIGITS)), digits),
+        "sha256" | "sha256fingerprint" | "sha256thumbprint" => (Some(("SHA-256", SHA256_HEX_DIGITS)), digits),
+        _ => (None, text),
+    }
 }
 
 const SHA1_HEX_DIGITS: usize = 40;
@@ -307,6 +337,23 @@ mod tests {
         for length in [0, 1, 39, 41, 63, 65, 128, 1000] {
             assert_eq!("a".repeat(length).parse::<Thumbprint>(), Err(ThumbprintError::Length { length }));
         }
+    }
+
+    #[test]
+    fn what_openssl_writes_in_front_is_taken_and_must_agree() {
+        let (sha1, sha256) = ("AB:".repeat(19) + "AB", "ab:".repeat(31) + "ab");
+        for label in ["sha256 Fingerprint=", "SHA256 Fingerprint=", "SHA-256 Thumbprint = ", "sha256="] {
+            let parsed = Thumbprint::parse_lenient(&format!("{label}{sha256}")).unwrap();
+            assert_eq!(parsed.to_string(), "AB".repeat(32), "{label}");
+        }
+        assert!(Thumbprint::parse_lenient(&format!("SHA1 Fingerprint={sha1}")).is_ok());
+        for (label, digits, stated, length) in
+            [("SHA1 Fingerprint=", &sha256, "SHA-1", 64), ("sha256 Fingerprint=", &sha1, "SHA-256", 40)]
+        {
+            let error = Thumbprint::parse_lenient(&format!("{label}{digits}")).unwrap_err();
+            assert_eq!(error, ThumbprintError::Algorithm { stated, length });
+        }
+        assert!(Thumbprint::parse_lenient(&format!("MD5 Fingerprint={sha1}")).is_err());
     }
 
     proptest! {

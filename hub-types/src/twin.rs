@@ -12,8 +12,10 @@ use crate::id::{DeviceId, IdentityId, ModuleId};
 use crate::identity::{Capabilities, ConnectionState, Status, StatusReason};
 use crate::timestamp::Timestamp;
 
+pub use numbers::{check_numbers, number_errors};
 pub use rules::{Nulls, Section, TwinRuleError, check_section, section_size};
 
+mod numbers;
 mod rules;
 
 /// A JSON object.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hub_types::limits::{MAX_METHOD_BYTES, METHOD_PIECE_BYTES};
+use hub_types::twin::check_numbers;
 use hub_types::{ErrorCode, IdentityId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -115,6 +116,9 @@ fn response(answer: MethodAnswer) -> Answer<MethodResponse> {
         text => serde_json::from_slice(text)
             .map_err(|error| Refusal::server(format!("the device's answer is not JSON: {error}")))?,
     };
+    check_numbers(&answer.payload, &[]).map_err(|error| {
+        Refusal::server(format!("the device's answer has a number that can't be passed on: {error}"))
+    })?;
     Ok(MethodResponse { status: answer.status, payload })
 }
 

@@ -35,6 +35,7 @@ mod order;
 mod plan;
 mod planned;
 mod printer;
+mod problem_limit;
 mod progress;
 mod report;
 mod resume;

@@ -8,9 +8,10 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 
+use batch_file::untyped_value;
 use hub_types::IdentityId;
 use hub_types::identity::Status;
-use hub_types::twin::Twin;
+use hub_types::twin::{Twin, TwinRuleError};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
@@ -19,7 +20,7 @@ use crate::creator_tag;
 use crate::hub::{HubClient, HubError};
 
 /// What was exported.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Exported {
     /// Rows of devices.
     pub devices: u64,
@@ -29,6 +30,8 @@ pub struct Exported {
     pub without_keys: u64,
     /// Modules that belong to the IoT Edge runtime; every edge device has them by itself.
     pub system_modules: u64,
+    /// The first number that the batch does not hold as the hub has it, because it has too many digits.
+    pub changed_number: Option<TwinRuleError>,
 }
 
 /// Why an export failed.
@@ -98,6 +101,7 @@ async fn each_row(
         let mut continuation = None;
         loop {
             let page = hub.query(&query, continuation.as_deref(), PAGE).await?;
+            exported.changed_number = exported.changed_number.take().or(page.changed_number);
             for twin in page.rows {
                 let twin: Twin = serde_json::from_value(twin).map_err(ExportError::NoTwin)?;
                 let identity = twin.identity();
@@ -203,14 +207,62 @@ fn device_of_scope(scope: &str) -> &str {
 #[derive(Default)]
 struct Columns {
     fixed: BTreeMap<usize, &'static str>,
-    settings: BTreeMap<String, Kind>,
+    settings: BTreeMap<String, ValueForms>,
 }
 
 /// How the values of a column are written, so that they are read as what they are.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Form {
+    /// As JSON, whatever they are.
     Json,
-    Text,
+    /// As texts, all of which are read as strings.
+    String,
+    /// As texts, each of which is read as what it is.
+    Untyped,
+}
+
+/// How the values of a column, as far as they are known, can be written.
+#[derive(Clone, Copy)]
+struct ValueForms {
+    /// Each is a string with characters in it; an empty cell would be read as no value.
+    are_strings: bool,
+    /// Each is no array and no object, and is read back as what it is.
+    are_untyped: bool,
+}
+
+impl Default for ValueForms {
+    fn default() -> Self {
+        Self { are_strings: true, are_untyped: true }
+    }
+}
+
+impl ValueForms {
+    fn see(&mut self, value: &Value) {
+        self.are_strings &= value.as_str().is_some_and(|text| !text.is_empty());
+        if self.are_untyped {
+            let is_scalar = !value.is_array() && !value.is_object();
+            self.are_untyped = is_scalar && untyped_value(&plain_text(value)).as_ref() == Some(value);
+        }
+    }
+}
+
+impl Form {
+    fn of(column: &str, values: ValueForms) -> Self {
+        match values {
+            ValueForms { are_strings: true, .. } => Self::String,
+            // A colon in a name would be read as the beginning of a type.
+            ValueForms { are_untyped: true, .. } if !column.contains(':') => Self::Untyped,
+            _ => Self::Json,
+        }
+    }
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Json => ":json",
+            Self::String => ":string",
+            Self::Untyped => "",
+        }
+    }
 }
 
 impl Columns {
@@ -220,37 +272,42 @@ impl Columns {
             self.fixed.extend(place);
         }
         for (column, value) in &row.settings {
-            // An empty cell would be read as no value.
-            let is_text = value.as_str().is_some_and(|text| !text.is_empty());
-            let kind = if is_text { Kind::Text } else { Kind::Json };
-            let known = self.settings.entry(column.clone()).or_insert(kind);
-            if kind == Kind::Json {
-                *known = Kind::Json;
+            match self.settings.get_mut(column) {
+                Some(known) => known.see(value),
+                None => {
+                    let mut forms = ValueForms::default();
+                    forms.see(value);
+                    self.settings.insert(column.clone(), forms);
+                }
             }
         }
     }
 
     fn write_csv(&self, rows: impl BufRead, out: &mut impl Write) -> io::Result<()> {
         let mut csv = csv::Writer::from_writer(out);
-        let typed = self.settings.iter().map(|(column, kind)| match kind {
-            Kind::Json => format!("{column}:json"),
-            Kind::Text => format!("{column}:string"),
-        });
+        let forms: Vec<_> =
+            self.settings.iter().map(|(column, values)| (column, Form::of(column, *values))).collect();
+        let typed = forms.iter().map(|(column, form)| format!("{column}{}", form.suffix()));
         csv.write_record(self.fixed.values().map(|name| (*name).to_owned()).chain(typed))?;
         for line in rows.lines() {
             let row: ExportRow = serde_json::from_str(&line?)?;
             let fixed: HashMap<_, _> = row.fixed.into_iter().collect();
             let settings: HashMap<_, _> = row.settings.into_iter().collect();
             let fixed = self.fixed.values().map(|column| fixed.get(*column).cloned().unwrap_or_default());
-            let settings = self.settings.iter().map(|(column, kind)| match (settings.get(column), kind) {
+            let settings = forms.iter().map(|(column, form)| match (settings.get(*column), form) {
                 (None, _) => String::new(),
-                (Some(Value::String(text)), Kind::Text) => text.clone(),
-                (Some(value), _) => value.to_string(),
+                (Some(value), Form::Json) => value.to_string(),
+                (Some(value), Form::String | Form::Untyped) => plain_text(value),
             });
             csv.write_record(fixed.chain(settings))?;
         }
         csv.flush()
     }
+}
+
+/// A value as a cell without quotes.
+fn plain_text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// The columns that are not values of the twin, in the order of a CSV.
@@ -272,6 +329,7 @@ const PAGE: usize = 1000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn row(identity: &str, twin: Value) -> ExportRow {
@@ -302,10 +360,89 @@ mod tests {
         columns.write_csv(&spool[..], &mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "device_id,auth,status,desired.c:json,tags.a:b:string,tags.e:json,tags.n:json,tags.site:string\n\
-             a,sas,,,,\"\"\"\"\"\",\"\"\"007\"\"\",Ulm\n\
+            "device_id,auth,status,desired.c:json,tags.a:b:string,tags.e:json,tags.n,tags.site:string\n\
+             a,sas,,,,\"\"\"\"\"\",007,Ulm\n\
              b,x509_ca,disabled,\"{\"\"d\"\":1}\",x,,7,\n"
         );
+    }
+
+    /// A cell as it comes back in an exported CSV, or what was said of it.
+    fn round_trip(suffix: &str, cells: &[String]) -> Result<Vec<String>, String> {
+        let mut batch = csv::Writer::from_writer(Vec::new());
+        batch.write_record(["device_id", &format!("tags.v{suffix}")]).unwrap();
+        for (n, cell) in cells.iter().enumerate() {
+            batch.write_record([&format!("d{n}"), cell]).unwrap();
+        }
+        let text = io::Cursor::new(batch.into_inner().unwrap());
+        let options = batch_file::ReadOptions::default();
+        let read =
+            batch_file::BatchReader::from_read(text, "b.csv", "".as_ref(), &options).unwrap().read_all();
+        let bad = read.bad_rows.iter().flat_map(|row| &row.problems);
+        let said = read.file_problems.iter().chain(bad).chain(read.rows.iter().flat_map(|row| &row.warnings));
+        let said: Vec<_> = said.map(ToString::to_string).collect();
+        if !said.is_empty() {
+            return Err(said.join("\n"));
+        }
+        // Through the text of a hub's answer, and through its reader.
+        let mut columns = Columns::default();
+        let mut spool = Vec::new();
+        for wanted in &read.rows {
+            let answer = json!({"tags": &*wanted.tags}).to_string();
+            let exported = row(&wanted.identity.common_name(), serde_json::from_str(&answer).unwrap());
+            columns.see(&exported);
+            write_line(&mut spool, &exported).unwrap();
+        }
+        let mut out = Vec::new();
+        columns.write_csv(&spool[..], &mut out).unwrap();
+        let mut csv = csv::Reader::from_reader(&out[..]);
+        let place = csv.headers().unwrap().iter().position(|name| name.starts_with("tags.v")).unwrap();
+        Ok(csv.records().map(|record| record.unwrap()[place].to_owned()).collect())
+    }
+
+    /// Texts that look like numbers and are none, and numbers.
+    fn cell() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[0-9A-F]{8}",
+            "[0-9]{4}E[0-9]{3}",
+            "[0-9A-F]{12}",
+            "8949[0-9]{15,16}",
+            "(0[0-9]|[1-9][0-9]){6}",
+            "[0-9]{1,2}\\.[0-9]{1,2}(\\.[0-9]{1,2})?",
+            "20[0-9]{2}-(0[1-9]|1[0-2])-[0-3][0-9]",
+            "[+]?49[0-9]{6,12}",
+            "-?[0-9]{1,3},[0-9]{1,2}",
+            "-?[0-9]{1,40}",
+            "-?[0-9]{1,20}\\.[0-9]{1,20}",
+            "-?[0-9](\\.[0-9]{1,3})?[eE][+-]?[0-9]{1,3}",
+            "0{1,4}[0-9]{0,6}",
+            "[+-][0-9]{1,9}",
+            "-0|1\\.0|NaN|true|TRUE|null|Infinity|0x1F| 1|1 |1_000|1e5|1\\.10|12345E6|1122334455E6",
+        ]
+    }
+
+    #[test]
+    fn cells_that_look_like_numbers_come_back_as_they_were() {
+        for text in ["1.10", "1e5", "12345E6", "1122334455E6", "007", "+49891234", "-0", "1.0", "NaN", "true"]
+        {
+            assert_eq!(round_trip("", &[text.to_owned()]), Ok(vec![text.to_owned()]));
+        }
+        for text in ["89014103211118510720", "TRUE", "2,02"] {
+            assert!(round_trip("", &[text.to_owned()]).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        #[test]
+        fn a_cell_comes_back_as_it_was_or_something_was_said(
+            cells in proptest::collection::vec(cell(), 1..4),
+            suffix in proptest::sample::select(vec!["", ":string", ":number"]),
+        ) {
+            if let Ok(back) = round_trip(suffix, &cells) {
+                prop_assert_eq!(back, cells);
+            }
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use batch_file::IdPattern;
 use hub_types::connection_string::{ConnectionStringError, HubHost, ServiceConnectionString};
 use hub_types::limits::Tier;
 use local_hub::LocalHub;
@@ -337,6 +338,11 @@ fn parse_access(text: &str, place: &str) -> Result<Access, TargetError> {
     access
         .map(Access::SharedKey)
         .map_err(|source| TargetError::ConnectionString { place: place.to_owned(), source })
+}
+
+/// What the configuration file of this folder, if there is one, says of device ids: `id_pattern` under `[batch]`.
+pub fn configured_id_pattern(folder: &Path) -> Result<Option<IdPattern>, TargetError> {
+    Ok(ConfigFile::read(folder)?.and_then(|file| file.id_pattern))
 }
 
 const DEFAULT_LOCAL_DATA: &str = ".local-hub";

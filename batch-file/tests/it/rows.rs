@@ -1,8 +1,8 @@
 //! What cells mean, alone and together.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use batch_file::{PemSource, RowAuth};
+use batch_file::{BatchReader, PemSource, ReadOptions, RowAuth};
 use hub_types::identity::Status;
 use serde_json::{Value, json};
 
@@ -53,6 +53,85 @@ fn a_csr_is_a_file_or_a_pem() {
 }
 
 #[test]
+fn a_csr_in_a_cell_may_have_lost_or_changed_its_line_ends() {
+    let base64 = format!("M{}", "A".repeat(171));
+    let lines = [&base64[..64], &base64[64..128], &base64[128..]].join("\n");
+    let pem = format!("-----BEGIN CERTIFICATE REQUEST-----\n{lines}\n-----END CERTIFICATE REQUEST-----");
+    let cells = [
+        pem.clone(),
+        pem.replace('\n', "\\n"),
+        pem.replace('\n', "\\r\\n") + "\\r\\n",
+        lines.clone(),
+        lines.replace('\n', "\r\n") + "\r\n",
+        lines.replace('\n', "\\n"),
+        base64.clone(),
+    ];
+    for cell in &cells {
+        let batch = read(format!("device_id,csr\na,\"{cell}\"\n"));
+        let Some(PemSource::Pem(found)) = batch.rows.first().and_then(|row| row.csr.as_ref()) else {
+            panic!("{cell}: {:?}", report(&batch))
+        };
+        let digits: String = found.lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();
+        assert_eq!(digits, base64, "{cell}");
+    }
+    let batch = read("device_id,csr\na,certs\\new.csr\n");
+    assert_eq!(batch.rows[0].csr, Some(PemSource::Path("lot/certs\\new.csr".into())));
+}
+
+#[test]
+fn a_header_may_end_in_delimiters() {
+    for text in ["device_id;tags.a;\nd1;x;\nd2;y\n", "device_id;tags.a; ;\nd1;x;;\nd2;y;\n"] {
+        let batch = read(text);
+        assert_eq!(report(&batch), [""; 0], "{text}");
+        let tags: Vec<_> = batch.rows.iter().map(|row| row.tags["a"].as_str().unwrap()).collect();
+        assert_eq!(tags, ["x", "y"]);
+    }
+    let batch = read("device_id;tags.a;\nd1;x;more\n");
+    assert!(report(&batch)[0].contains("the row has 3 cells, the header has 2"), "{:?}", report(&batch));
+}
+
+#[test]
+fn an_id_that_does_not_match_the_pattern_is_an_error_with_its_line() {
+    let options = ReadOptions { id_pattern: Some(r"\d{4}".parse().unwrap()), ..ReadOptions::default() };
+    let text = "device_id,module_id\n0071,\n0071,m\n72,\n73,m\n";
+    let reader = BatchReader::from_read(text.as_bytes(), "b.csv", Path::new(""), &options).unwrap();
+    let batch = reader.read_all();
+    let bad: Vec<_> = batch.bad_rows.iter().map(|row| (row.line, row.problems[0].message.as_str())).collect();
+    let message = r"the id does not match the pattern `\d{4}`";
+    assert_eq!(bad, [(4, message), (5, message)]);
+}
+
+#[test]
+fn a_status_reason_is_kept_as_it_is_and_blanks_around_ids_are_told_of() {
+    let batch = read(
+        "device_id,status,status_reason\nb,disabled,\"  in repair \"\nc , disabled ,x\nd,disabled,\"  \"\n",
+    );
+    assert_eq!(batch.rows[0].status_reason.as_ref().unwrap().as_str(), "  in repair ");
+    let said = report(&batch);
+    assert!(
+        said.iter().any(|text| text
+            .starts_with("batch.csv:3: warning: column device_id: \"c \": blanks before or behind")),
+        "{said:?}"
+    );
+    assert!(
+        said.iter().any(|text| text.starts_with("batch.csv:4: column status_reason")
+            && text.contains("nothing but blanks")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn an_unclosed_quote_is_one_message_however_many_lines_follow() {
+    let rest = "x\n".repeat(600_000);
+    let batch = read(format!("device_id,tags.a\na,1\nb,\"2\n{rest}"));
+    let said = report(&batch);
+    assert_eq!((batch.rows.len(), batch.bad_rows.len(), said.len()), (1, 1, 2), "{said:?}");
+    assert!(said[0].contains("600000 lines behind it are no rows by themselves"), "{said:?}");
+    let batch = read("device_id,tags.a\na,1\nb,\"2\nc,3\n");
+    assert_eq!((batch.rows.len(), batch.bad_rows.len(), report(&batch).len()), (2, 1, 1));
+}
+
+#[test]
 fn a_public_key_is_a_file_a_pem_or_base64_and_stands_alone() {
     let der = format!("M{}", "A".repeat(123));
     let pem = format!("-----BEGIN PUBLIC KEY-----\n{der}\n-----END PUBLIC KEY-----");
@@ -94,7 +173,7 @@ fn blank_rows_are_passed_over_and_lines_are_counted() {
 #[test]
 fn json_lines_have_the_same_names_and_types_of_their_own() {
     let batch = read(
-        r#"{"deviceId":"d","moduleId":null,"tags.a":"5","tags.b":{"c":[1,true]},"desired.n":1.50,"x_n":7}
+        r#"{"deviceId":"d","moduleId":null,"tags.a":"5","tags.b":{"c":[1,true]},"desired.n":1.5,"x_n":7}
 {"device_id":"d","module_id":"m","desired.n:string":7,"tags.e":"","tags.f:json":""}
 
 {"device_id":12,"edge":true}
@@ -112,6 +191,29 @@ fn json_lines_have_the_same_names_and_types_of_their_own() {
         "only where JSON is due is an empty string a value"
     );
     assert_eq!((number.identity.common_name().as_str(), number.edge, number.line), ("12", Some(true), 4));
+}
+
+#[test]
+fn a_number_of_json_lines_keeps_its_digits_where_a_text_is_due() {
+    let batch = read(
+        r#"{"device_id":89014103211118510720,"x_fw":1.10,"tags.fw:string":1.10,"tags.n":1e5}
+{"device_id":1122334455E6,"tags.iccid":89014103211118510720}
+{"device_id":"c","tags.a":{"b":[0.1234567890123456789]}}
+"#,
+    );
+    let [row] = batch.rows.as_slice() else { panic!("{:?}", report(&batch)) };
+    assert_eq!(row.identity.common_name(), "89014103211118510720");
+    assert_eq!(row.cells.get("x_fw").unwrap(), "1.10");
+    assert_eq!(Value::from((*row.tags).clone()), json!({"fw": "1.10", "n": 100_000.0}));
+    let said = report(&batch);
+    assert!(said[0].contains("`1e5` comes back as `100000.0`"), "{said:?}");
+    assert!(
+        said[1].contains("batch.csv:2: column tags.iccid: \"89014103211118510720\": the integer is outside")
+    );
+    assert!(
+        said[2].contains("batch.csv:3: column tags.a: ") && said[2].contains("(at character 33 of the line)"),
+        "{said:?}"
+    );
 }
 
 #[test]

@@ -14,11 +14,14 @@ use super::output::Output;
 /// in the way nothing else is done.
 pub(crate) fn check(path: &Path, output: &mut Output, mut visit: impl FnMut(&Row)) -> Result<(), Failure> {
     let mut reader = open(path)?;
-    let mut errors = 0_u64;
+    let (mut errors, mut told) = (0_u64, 0_u64);
     let mut print = |problems: &[Problem], output: &mut Output| {
         for problem in problems {
             errors += u64::from(problem.is_error());
-            output.note(&problem.to_string());
+            told += 1;
+            if told <= MAX_SHOWN {
+                output.note(&problem.to_string());
+            }
         }
     };
     for row in &mut reader {
@@ -31,6 +34,9 @@ pub(crate) fn check(path: &Path, output: &mut Output, mut visit: impl FnMut(&Row
         }
     }
     print(reader.file_problems(), output);
+    if told > MAX_SHOWN {
+        output.note(&format!("{}: {} more problems are not listed", path.display(), told - MAX_SHOWN));
+    }
     if errors == 0 {
         return Ok(());
     }
@@ -89,3 +95,6 @@ pub(crate) fn auth(row: &Row) -> IssuedAuth {
 fn open(path: &Path) -> Result<BatchReader, Failure> {
     BatchReader::open(path, &ReadOptions::default()).map_err(|error| Failure::Usage(error.into()))
 }
+
+/// A damaged file can have a problem for each of its lines.
+const MAX_SHOWN: u64 = 1_000;

@@ -4,6 +4,8 @@ use std::iter::successors;
 
 use serde_json::{Map, Number, Value};
 
+use crate::number::{MAX_INTEGER, MIN_INTEGER};
+
 /// A section of a twin that has rules and a size of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
@@ -94,6 +96,9 @@ pub enum TwinRule {
     /// More than 10 objects inside one another.
     #[error("objects are nested more than {MAX_DEPTH} deep")]
     Depth,
+    /// A number with more digits, or a greater exponent, than double precision keeps.
+    #[error("{0} has more digits or a greater exponent than a twin keeps")]
+    InexactNumber(String),
     /// An integer beyond ±2^52.
     #[error("{0} is outside the range of integers, {MIN_INTEGER} to {MAX_INTEGER}")]
     IntegerRange(String),
@@ -236,11 +241,9 @@ fn is_in_range(number: &Number) -> bool {
 }
 
 const MAX_DEPTH: usize = 10;
-const MAX_INTEGER: i64 = (1 << 52) - 1;
 const MAX_NESTING: usize = 64;
-const MIN_INTEGER: i64 = -(1 << 52);
 const MAX_KEY_BYTES: usize = 1024;
-const MAX_KEY_CHARS_SHOWN: usize = 40;
+pub(super) const MAX_KEY_CHARS_SHOWN: usize = 40;
 const MAX_STRING_BYTES: usize = 4096;
 
 #[cfg(test)]

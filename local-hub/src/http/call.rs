@@ -1,6 +1,7 @@
 //! One request, read: ids from its path, headers, query parameters, body.
 
 use http::{HeaderMap, Uri};
+use hub_types::twin::check_numbers;
 use hub_types::{DeviceId, ErrorCode, IdentityId, IfMatch, ModuleId};
 use hyper::body::Bytes;
 use percent_encoding::percent_decode_str;
@@ -68,6 +69,10 @@ impl Call {
         query_parameter(&self.uri, name)
     }
 
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The body as a document. Text that is no JSON and JSON that is no such document are two
     /// different errors.
     pub(crate) fn document<T: DeserializeOwned>(&self) -> Answer<T> {
@@ -76,6 +81,14 @@ impl Call {
                 if error.is_data() { ErrorCode::ArgumentInvalid } else { ErrorCode::IotHubFormatError };
             Refusal::new(code, format!("the body can't be read: {error}"))
         })
+    }
+
+    /// The body as a document that is kept, passed on or becomes part of a twin: its numbers must be those that a twin keeps
+    /// as they are. Reported properties are passed over, for whoever sends a whole twin back has not written them.
+    pub(crate) fn exact_document<T: DeserializeOwned>(&self) -> Answer<T> {
+        let document = self.document()?;
+        check_numbers(&self.body, &["reported"]).map_err(|error| Refusal::argument(error.to_string()))?;
+        Ok(document)
     }
 
     fn id(&self, place: usize) -> &str {

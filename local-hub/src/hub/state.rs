@@ -3,6 +3,7 @@
 use std::sync::MutexGuard;
 
 use hub_types::Timestamp;
+use hub_types::twin::check_numbers;
 use serde::{Deserialize, Serialize};
 
 use super::{Hub, State, durable};
@@ -30,13 +31,15 @@ struct StateFile {
 impl StateFile {
     /// Reads the document. Who gets the text of the refusal sees no key in it.
     fn parse(text: &[u8]) -> Answer<Self> {
-        serde_json::from_slice(text).map_err(|error| {
+        let file = serde_json::from_slice(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             let what = if error.is_data() { "no state of a hub" } else { "no JSON" };
             Refusal::argument(format!(
                 "the document is {what} at line {line}, column {column}; `az iot hub state export` shows its shape"
             ))
-        })
+        })?;
+        check_numbers(text, &["reported"]).map_err(|error| Refusal::argument(error.to_string()))?;
+        Ok(file)
     }
 }
 

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use hub_types::ErrorCode;
 use hub_types::bulk::{BulkError, BulkItem};
 use hub_types::limits::MAX_BULK_ITEMS;
+use hub_types::twin::check_numbers;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -88,7 +89,8 @@ fn entry(line: &[u8]) -> Option<BulkEntry> {
     let (device, module) = (text("id")?, text("moduleId"));
     text("status")?;
     let item = BulkItem::deserialize(value).map_err(|error| Refusal::argument(error.to_string()));
-    Some(BulkEntry { device, module, item })
+    let numbers = check_numbers(line, &["reported"]).map_err(|error| Refusal::argument(error.to_string()));
+    Some(BulkEntry { device, module, item: numbers.and(item) })
 }
 
 fn unreadable() -> Value {

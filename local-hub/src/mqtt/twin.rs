@@ -1,7 +1,7 @@
 //! Twin requests of a device or module: the topic and the payload that answer them.
 
 use hub_types::limits::OperationClass;
-use hub_types::twin::JsonObject;
+use hub_types::twin::{JsonObject, check_numbers};
 use hub_types::{ErrorCode, IdentityId};
 use serde_json::json;
 
@@ -38,6 +38,7 @@ pub(crate) async fn report(
         let text = format!("reported properties must be a JSON object: {error}");
         Refusal::new(ErrorCode::IotHubFormatError, text)
     })?;
+    check_numbers(payload, &[]).map_err(|error| Refusal::argument(format!("properties.reported.{error}")))?;
     admit(hub, OperationClass::TwinUpdate, "TwinUpdate").await?;
     let version = hub.report(identity, patch, base).await?;
     hub.throttle().charge(payload.len());

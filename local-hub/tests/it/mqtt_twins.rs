@@ -73,6 +73,8 @@ async fn a_report_that_breaks_a_rule_is_refused_and_changes_nothing() {
         ("$rid=1", "no JSON", 400),
         ("$rid=1", "[1]", 400),
         ("$rid=1", r#"{"a.b": 1}"#, 400),
+        ("$rid=1", r#"{"a": 89014103211118510720}"#, 400),
+        ("$rid=1", r#"{"a": [0.1234567890123456789]}"#, 400),
         ("$rid=1", too_large.as_str(), 400),
         ("$rid=1", &many.to_string(), 400),
         ("$rid=1&$version=7", r#"{"a": 1}"#, 412),

@@ -1,5 +1,6 @@
 //! Every limit of tags and desired properties, by every way that a service can write them.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::TestHub;
@@ -139,6 +140,60 @@ async fn what_is_just_within_the_limits_is_taken_as_it_is() {
         }
         assert_eq!(desired, content);
     }
+}
+
+/// Numbers are judged as they are written: read first, they would be other numbers already.
+#[tokio::test]
+async fn a_number_that_would_be_changed_is_refused_by_every_way_into_a_twin() {
+    let hub = hub_with_twins().await;
+    let before = hub.client.get("/twins/d").await.ok();
+    for (number, reason) in [
+        ("89014103211118510720", "is outside the range of integers"),
+        ("4503599627370496", "is outside the range of integers"),
+        ("0.1234567890123456789", "has more digits or a greater exponent than a twin keeps"),
+    ] {
+        for (method, path, body, place) in [
+            (Method::PATCH, "/twins/d", r#"{"tags": {"a": [N]}}"#, "tags.a"),
+            (Method::PUT, "/twins/d", r#"{"properties": {"desired": {"a": N}}}"#, "properties.desired.a"),
+            (
+                Method::PUT,
+                "/jobs/v2/j",
+                r#"{"type": "scheduleUpdateTwin", "updateTwin": {"tags": {"a": N}}}"#,
+                "updateTwin.tags.a",
+            ),
+            (
+                Method::PUT,
+                "/configurations/c",
+                r#"{"id": "c", "content": {"deviceContent": {"properties.desired.a": N}}}"#,
+                "content.deviceContent",
+            ),
+            (
+                Method::POST,
+                "/devices/d/applyConfigurationContent",
+                r#"{"modulesContent": {"m": {"properties.desired.a": N}}}"#,
+                "modulesContent.m",
+            ),
+        ] {
+            let answer = hub.client.call_with(method, path, &[], &body.replace('N', number)).await;
+            answer.refused(400, "ArgumentInvalid");
+            let message = answer.json()["Message"].as_str().unwrap().to_owned();
+            assert!(
+                message.contains(place) && message.contains(number) && message.contains(reason),
+                "{message}"
+            );
+        }
+        let items = r#"[{"id": "good", "importMode": "createOrUpdate"}, {"id": "d", "importMode": "updateTwin", "tags": {"a": N}}]"#;
+        let answer = hub.client.call_with(Method::POST, "/devices", &[], &items.replace('N', number)).await;
+        let result = answer.with_status(400).json();
+        assert_eq!(result["errors"].as_array().unwrap().len(), 1, "{result}");
+        assert_eq!(result["errors"][0]["deviceId"], "d");
+        assert!(result["errors"][0]["errorStatus"].as_str().unwrap().contains(reason), "{result}");
+    }
+    assert_eq!(hub.client.get("/twins/d").await.ok(), before);
+    // What keeps its value is taken, and so is a whole twin that is sent back: what its device reported is not looked at.
+    let body = r#"{"tags": {"a": 1.50, "b": 0.10000000000000001}, "properties": {"reported": {"x": 1234567890123456789012}}}"#;
+    let twin = hub.client.call_with(Method::PATCH, "/twins/d", &[], body).await.ok();
+    assert_eq!(twin["tags"], json!({"a": 1.5, "b": 0.1}));
 }
 
 /// Patches that are legal one by one may not grow a section beyond its size.

@@ -1,7 +1,9 @@
 //! From one row of the file to what is wanted of one identity, with the help of the files that the
 //! row names.
 
+use std::collections::HashSet;
 use std::mem::take;
+use std::path::{Path, PathBuf};
 
 use batch_file::{PemSource, Problem, Row, RowAuth, Severity};
 use cert_tool::Certificate;
@@ -36,6 +38,8 @@ pub(super) struct RowReader {
     now: OffsetDateTime,
     /// Of the row that was read last.
     credentials: Vec<Credential>,
+    /// The templates of which it was said already that a number is written in another way.
+    respelling: HashSet<PathBuf>,
 }
 
 /// The problems of one row as they are found.
@@ -47,7 +51,13 @@ struct Findings<'a> {
 
 impl RowReader {
     pub(super) fn new(certificates: CertificateSource, now: OffsetDateTime) -> Self {
-        Self { templates: TwinTemplates::new(), certificates, now, credentials: Vec::new() }
+        Self {
+            templates: TwinTemplates::new(),
+            certificates,
+            now,
+            credentials: Vec::new(),
+            respelling: HashSet::new(),
+        }
     }
 
     /// What must belong to nobody but the row that was read last.
@@ -156,6 +166,11 @@ impl RowReader {
                 return None;
             }
         };
+        if let Some((read, written)) = twin.respelled.take()
+            && self.respelling.insert(path.clone())
+        {
+            findings.warn_of_respelling(path, &read, &written);
+        }
         overlay(&mut twin.tags, &row.tags);
         overlay(&mut twin.desired, &row.desired);
         let tags = check_section(Section::Tags, &twin.tags, Nulls::Refuse);
@@ -249,6 +264,16 @@ impl Findings<'_> {
             .unwrap_or("give the whole text that the device sent, or the name of a file with it");
         self.error(column, path.as_deref(), with_causes(&refusal), remedy);
         None
+    }
+
+    fn warn_of_respelling(&mut self, template: &Path, read: &str, written: &str) {
+        let message = format!(
+            "a hub keeps the value of a number, not its digits: `{read}` in this twin comes back as `{written}`"
+        );
+        let remedy = "nothing is to be done for an amount; put a version or a serial number into quotes";
+        let value = template.display().to_string();
+        let problem = problem(self.file, self.row.line, "twin", Some(&value), message, remedy);
+        self.problems.push(Problem { severity: Severity::Warning, ..problem });
     }
 
     fn error(&mut self, column: &str, value: Option<&str>, message: impl Into<String>, remedy: &str) {

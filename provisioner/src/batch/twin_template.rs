@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use hub_types::number::{self, Literal, NumberError};
 use hub_types::twin::JsonObject;
 use minijinja::value::ValueKind;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
@@ -29,6 +30,9 @@ pub struct RenderedTwin {
     /// Its desired properties.
     #[serde(default)]
     pub desired: JsonObject,
+    /// The first of its numbers that a hub writes in another way, and how: `1.50` as `1.5`.
+    #[serde(skip)]
+    pub respelled: Option<(String, String)>,
 }
 
 /// Why a template makes no twin of a row.
@@ -41,6 +45,20 @@ pub enum TemplateError {
     /// The template can't be rendered over this row.
     #[error("the twin template can't be rendered: {0}")]
     Render(String),
+    /// What was rendered has a number that a hub would change. The place is that in the rendered text.
+    #[error(
+        "the twin template makes the number `{text}`, in line {line}, column {column} of its result: {source}"
+    )]
+    Number {
+        /// The number, shortened.
+        text: String,
+        /// Its line.
+        line: usize,
+        /// Its column.
+        column: usize,
+        /// The rule that it breaks.
+        source: NumberError,
+    },
     /// What was rendered is not a twin.
     #[error("the twin template makes no JSON object of `tags` and `desired`: {0}")]
     Twin(String),
@@ -80,7 +98,9 @@ impl TwinTemplates {
             .get_template(&name)
             .and_then(|template| template.render(minijinja::Value::from_pairs(cells)))
             .map_err(|error| TemplateError::Render(reason_of(&error)))?;
-        serde_json::from_str(&rendered).map_err(|error| TemplateError::Twin(error.to_string()))
+        let respelled = respelled_number(&rendered)?;
+        let twin = serde_json::from_str(&rendered).map_err(|error| TemplateError::Twin(error.to_string()))?;
+        Ok(RenderedTwin { respelled, ..twin })
     }
 
     fn read(&mut self, path: &Path, name: &str) -> Result<(), TemplateError> {
@@ -103,6 +123,32 @@ fn inner_json(text: &str) -> String {
     quoted.split_off(1.min(quoted.len()))
 }
 
+/// The first number that a hub writes in another way, and how; an error where it would change one.
+fn respelled_number(json: &str) -> Result<Option<(String, String)>, TemplateError> {
+    let mut respelled = None;
+    for literal in number::literals(json.as_bytes()) {
+        match number::read(literal.text) {
+            Ok(read) if !read.has_same_text && respelled.is_none() => {
+                respelled = Some((literal.text.to_owned(), read.number.to_string()));
+            }
+            Ok(_) | Err(NumberError::Syntax) => {}
+            Err(source) => return Err(number_error(json, literal, source)),
+        }
+    }
+    Ok(respelled)
+}
+
+fn number_error(json: &str, literal: Literal<'_>, source: NumberError) -> TemplateError {
+    let before = json.get(..literal.offset).unwrap_or(json);
+    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+    TemplateError::Number {
+        text: literal.text.chars().take(MAX_DIGITS_SHOWN).collect(),
+        line: before.matches('\n').count() + 1,
+        column: before.get(line_start..).map_or(0, |line| line.chars().count()) + 1,
+        source,
+    }
+}
+
 fn reason_of(error: &minijinja::Error) -> String {
     let place = error.line().map(|line| format!("line {line}: ")).unwrap_or_default();
     let snippet = error.range().and_then(|range| error.template_source()?.get(range));
@@ -117,6 +163,7 @@ fn reason_of(error: &minijinja::Error) -> String {
 
 /// Instructions that one template may take: enough for any sensible one, and an end for others.
 const MAX_FUEL: u64 = 100_000;
+const MAX_DIGITS_SHOWN: usize = 40;
 
 #[cfg(test)]
 mod tests {
@@ -154,6 +201,24 @@ mod tests {
             render(template, &[("x_line", "L1")]).unwrap_err(),
             "the twin template can't be rendered: line 2: `x_lime` is no column of this row"
         );
+    }
+
+    #[test]
+    fn a_number_that_a_hub_would_change_is_an_error_with_its_place() {
+        let template = "{\"tags\": {\n  \"iccid\": {{ x }}}}";
+        for (cell, reason) in [
+            ("89014103211118510720", "outside the range"),
+            ("0.1234567890123456789", "more digits"),
+            ("1e999", "more digits"),
+        ] {
+            let message = render(template, &[("x", cell)]).unwrap_err();
+            assert!(message.contains(&format!("`{cell}`, in line 2, column 12 of its result")), "{message}");
+            assert!(message.contains(reason), "{message}");
+        }
+        let respelled = |cell| render(template, &[("x", cell)]).unwrap().respelled;
+        assert_eq!(respelled("1.10"), Some(("1.10".to_owned(), "1.1".to_owned())));
+        assert_eq!(respelled("1.1"), None);
+        assert_eq!(respelled("\"1.10\""), None);
     }
 
     #[test]

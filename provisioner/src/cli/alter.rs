@@ -170,7 +170,7 @@ pub(super) fn proof_of(
         return Ok(None);
     }
     let load_options = LoadOptions {
-        read: ReadOptions { map: options.map.clone() },
+        read: ReadOptions { map: options.map.clone(), ..ReadOptions::default() },
         certificates: CertificateSource::Ignored,
         note_files: true,
     };

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use batch_file::ReadOptions;
+use batch_file::{IdPattern, ReadOptions};
 use cert_tool::SecretSource;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use hub_types::connection_string::HubHost;
@@ -15,7 +15,9 @@ use zeroize::Zeroizing;
 use crate::hub::{EntraEnvironment, SignIn};
 use crate::ledger::{LedgerLocation, LocationError, Operator, RunId};
 use crate::lifecycle::{Intent, Mode, TwinPolicy};
-use crate::target::{HubSize, TargetChoice};
+use crate::target::{HubSize, TargetChoice, configured_id_pattern};
+
+use super::failure::Failure;
 
 pub(super) use alter::*;
 pub(super) use objects::*;
@@ -420,11 +422,19 @@ pub(super) struct BatchArgs {
     /// Read the column THEIRS as our column OURS.
     #[arg(long, value_name = "THEIRS=OURS", value_parser = parse_pair)]
     pub(super) map: Vec<(String, String)>,
+    /// Refuse rows whose device id does not match this regular expression as a whole, as in `PMP-\\d{8}` [default:
+    /// `id_pattern` under `[batch]` in provisioner.toml]
+    #[arg(long, value_name = "REGEX")]
+    pub(super) id_pattern: Option<IdPattern>,
 }
 
 impl BatchArgs {
-    pub(super) fn read_options(&self) -> ReadOptions {
-        ReadOptions { map: self.map.clone() }
+    pub(super) fn read_options(&self) -> Result<ReadOptions, Failure> {
+        let id_pattern = match &self.id_pattern {
+            Some(pattern) => Some(pattern.clone()),
+            None => configured_id_pattern(".".as_ref())?,
+        };
+        Ok(ReadOptions { map: self.map.clone(), id_pattern })
     }
 }
 

@@ -8,6 +8,7 @@ use super::context::ResultContext;
 use super::failure::{Exit, Failure};
 use super::loading::{counted, load_temporary};
 use super::printer::Printer;
+use super::problem_limit::ProblemLimit;
 use crate::batch::{BatchSink, CertificateSource, LoadOptions, Loaded, load};
 use crate::desired::DesiredIdentity;
 use crate::ledger::{Credential, CredentialKind, Ledger, LedgerError, Loader, Taken};
@@ -23,17 +24,19 @@ struct Sums<'a> {
     modules: u64,
     to_issue: u64,
     bad_rows: u64,
+    /// Problems that are not listed, because there are too many.
+    problems_not_listed: u64,
 }
 
 pub(super) fn run(args: &CheckArgs, printer: &Printer) -> Result<Exit, Failure> {
     let options = LoadOptions {
-        read: args.batch.read_options(),
+        read: args.batch.read_options()?,
         certificates: CertificateSource::Issued,
         ..LoadOptions::default()
     };
     let mut ledger = Ledger::open_temporary()?;
     let rows_with_files = load_temporary(&mut ledger, &args.batch.file)?;
-    let mut problems = Problems { printer, is_begun: false, rows_with_files };
+    let mut problems = Problems { printer, is_begun: false, limit: ProblemLimit::default(), rows_with_files };
     let loaded = load(&args.batch.file, &options, &mut problems)?;
     problems.end(&args.batch.file.display().to_string(), &loaded);
     Ok(if loaded.is_unusable || loaded.bad_rows > 0 { Exit::BadInput } else { Exit::Done })
@@ -43,6 +46,7 @@ pub(super) fn run(args: &CheckArgs, printer: &Printer) -> Result<Exit, Failure> 
 struct Problems<'a> {
     printer: &'a Printer,
     is_begun: bool,
+    limit: ProblemLimit,
     /// Rows whose key or serial number is known, to find out when they have it in common.
     rows_with_files: Loader<'a>,
 }
@@ -62,6 +66,9 @@ impl BatchSink for Problems<'_> {
     }
 
     fn problem(&mut self, problem: Problem) {
+        if !self.limit.shows(&problem) {
+            return;
+        }
         let is_first = self.begin();
         match self.printer.format {
             Format::Text => self.printer.data(problem),
@@ -105,9 +112,19 @@ impl Problems<'_> {
 
     fn end(mut self, file: &str, loaded: &Loaded) {
         self.begin();
+        let (errors, warnings) = self.limit.left_out();
         match self.printer.format {
-            Format::Text => self.printer.data(summary(file, loaded)),
-            Format::Csv => {}
+            Format::Text => {
+                if let Some(left_out) = self.limit.summary() {
+                    self.printer.data(format_args!("{file}: {left_out}"));
+                }
+                self.printer.data(summary(file, loaded));
+            }
+            Format::Csv => {
+                if let Some(left_out) = self.limit.summary() {
+                    self.printer.note(format_args!("{file}: {left_out}"));
+                }
+            }
             Format::Json => {
                 let sums = Sums {
                     context: ResultContext::default().input(file.as_ref()),
@@ -118,6 +135,7 @@ impl Problems<'_> {
                     modules: loaded.modules,
                     to_issue: loaded.to_issue,
                     bad_rows: loaded.bad_rows,
+                    problems_not_listed: errors + warnings,
                 };
                 let sums = serde_json::to_string_pretty(&sums).unwrap_or_default();
                 // The members of the sum, after the problems in the same object.

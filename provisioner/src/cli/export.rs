@@ -25,11 +25,16 @@ pub(super) async fn run(args: &ExportArgs, printer: &Printer) -> Result<Exit, Fa
         }
     };
     hub.close().await;
-    let Exported { devices, modules, without_keys, .. } = exported?;
+    let Exported { devices, modules, without_keys, changed_number, .. } = exported?;
     printer.note(format_args!("exported: {devices} devices, {modules} modules"));
     if without_keys > 0 {
         printer.note(format_args!(
             "{without_keys} of them have symmetric keys, which are not exported: another hub would make new ones"
+        ));
+    }
+    if let Some(error) = changed_number {
+        printer.note(format_args!(
+            "warning: numbers of the hub with too many digits are rounded in the batch; the first is {error}"
         ));
     }
     Ok(Exit::Done)

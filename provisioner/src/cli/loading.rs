@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::args::{BatchArgs, JobArgs, RulesArgs};
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
+use super::problem_limit::ProblemLimit;
 use crate::batch::{BatchSink, CertificateSource, LoadOptions, Loaded, load};
 use crate::clock::now_text;
 use crate::desired::DesiredIdentity;
@@ -30,6 +31,7 @@ struct LedgerSink<'a, 'l> {
     printer: &'a Printer,
     /// Over what is wanted, row by row, where somebody wants to know.
     wanted: Option<Sha256>,
+    limit: ProblemLimit,
 }
 
 impl BatchSink for LedgerSink<'_, '_> {
@@ -55,7 +57,9 @@ impl BatchSink for LedgerSink<'_, '_> {
     }
 
     fn problem(&mut self, problem: Problem) {
-        self.printer.note(problem);
+        if self.limit.shows(&problem) {
+            self.printer.note(problem);
+        }
     }
 }
 
@@ -85,7 +89,14 @@ pub(super) fn load_into(
     rules: LoadRules,
     printer: &Printer,
 ) -> Result<Loaded, Failure> {
-    let sink = LedgerSink { loader, owners: None, quarantine: rules.quarantine, printer, wanted: None };
+    let sink = LedgerSink {
+        loader,
+        owners: None,
+        quarantine: rules.quarantine,
+        printer,
+        wanted: None,
+        limit: ProblemLimit::default(),
+    };
     Ok(load_to(sink, args, certificates, rules)?.0)
 }
 
@@ -101,7 +112,8 @@ pub(super) fn load_for_plan(
     printer: &Printer,
 ) -> Result<(Loaded, String), Failure> {
     let wanted = Some(Sha256::new());
-    let sink = LedgerSink { loader, owners, quarantine: rules.quarantine, printer, wanted };
+    let quarantine = rules.quarantine;
+    let sink = LedgerSink { loader, owners, quarantine, printer, wanted, limit: ProblemLimit::default() };
     load_to(sink, args, certificates, rules)
 }
 
@@ -111,8 +123,11 @@ fn load_to(
     certificates: CertificateSource,
     rules: LoadRules,
 ) -> Result<(Loaded, String), Failure> {
-    let options = LoadOptions { read: args.read_options(), certificates, note_files: rules.note_files };
+    let options = LoadOptions { read: args.read_options()?, certificates, note_files: rules.note_files };
     let loaded = load(&args.file, &options, &mut sink)?;
+    if let Some(left_out) = sink.limit.summary() {
+        sink.printer.note(format_args!("{}: {left_out}", args.file.display()));
+    }
     if loaded.is_unusable || (loaded.bad_rows > 0 && !rules.skip_bad_rows) {
         return Err(not_clean(&args.file, &loaded));
     }

@@ -31,7 +31,7 @@ impl Planned {
     /// The batch that was planned.
     pub(super) fn batch(&self, args: &ApplyArgs) -> BatchArgs {
         let file = args.batch.clone().unwrap_or_else(|| self.plan.header.input.clone());
-        BatchArgs { file, map: self.plan.header.options.map.clone() }
+        BatchArgs { file, map: self.plan.header.options.map.clone(), id_pattern: None }
     }
 
     pub(super) fn options(&self) -> RunOptions {

@@ -135,7 +135,7 @@ fn batch_of(
     let mut keys = GivenKeys::new();
     if needs_keys {
         let options = LoadOptions {
-            read: batch_file::ReadOptions { map: run.options.map.clone() },
+            read: batch_file::ReadOptions { map: run.options.map.clone(), ..Default::default() },
             certificates: CertificateSource::Ignored,
             ..LoadOptions::default()
         };

@@ -149,6 +149,11 @@ impl Answer {
             && matches!(self.said().0.as_deref(), Some("DeviceNotFound" | "ModuleNotFound"))
     }
 
+    /// The body as it came.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The document.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, HubError> {
         let parsed = self.as_json().and_then(|body| {

@@ -4,6 +4,7 @@
 //! lost after the request may have had its effect: who calls sees the error, and can look.
 
 use hub_types::identity::{Device, DeviceSpec, Module, ModuleSpec};
+use hub_types::twin::{TwinRuleError, check_numbers};
 use hub_types::{DeviceId, IdentityId};
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
@@ -42,6 +43,8 @@ impl Condition {
 pub struct QueryPage {
     /// The rows.
     pub rows: Vec<Value>,
+    /// A number outside of reported properties that could not be read without changing it.
+    pub changed_number: Option<TwinRuleError>,
     /// What to ask the next page with; `None` after the last.
     pub continuation: Option<String>,
 }
@@ -166,7 +169,8 @@ impl HubClient {
             let answer = self.send(request).await?.success()?;
             let token = answer.headers.get(&CONTINUATION).and_then(|token| token.to_str().ok());
             let continuation = token.filter(|token| !token.is_empty()).map(str::to_owned);
-            Ok(QueryPage { rows: answer.json()?, continuation })
+            let changed_number = check_numbers(answer.body(), &["reported"]).err();
+            Ok(QueryPage { rows: answer.json()?, changed_number, continuation })
         })
         .await
     }

@@ -11,6 +11,7 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use batch_file::IdPattern;
 use clap::ValueEnum;
 use hub_types::connection_string::HubHost;
 use hub_types::limits::Tier;
@@ -26,6 +27,8 @@ use crate::hub::SignIn;
 pub(super) struct ConfigFile {
     path: PathBuf,
     hubs: BTreeMap<String, ConfiguredHub>,
+    /// What each device id of a batch has to look like.
+    pub(super) id_pattern: Option<IdPattern>,
 }
 
 /// A hub of the file. Its paths are relative to the working folder.
@@ -154,8 +157,8 @@ impl ConfigFile {
             Err(source) => return Err(ConfigError::File { path, source }),
         };
         let Ok(text) = String::from_utf8(bytes) else { return Err(ConfigError::NotText { path }) };
-        let hubs = read_hubs(&text, folder).map_err(|flaw| flaw.at(&path, &text))?;
-        Ok(Some(Self { path, hubs }))
+        let (hubs, id_pattern) = read_tables(&text, folder).map_err(|flaw| flaw.at(&path, &text))?;
+        Ok(Some(Self { path, hubs, id_pattern }))
     }
 
     /// Finds a hub.
@@ -197,12 +200,14 @@ impl Flaw {
     }
 }
 
-fn read_hubs(text: &str, folder: &Path) -> Result<BTreeMap<String, ConfiguredHub>, Flaw> {
+type Tables = (BTreeMap<String, ConfiguredHub>, Option<IdPattern>);
+
+fn read_tables(text: &str, folder: &Path) -> Result<Tables, Flaw> {
     refuse_secrets(text)?;
     let document = DeTable::parse(text).map_err(|error| {
         Flaw::new(ConfigProblem::Syntax(error.message().to_owned()), error.span().unwrap_or(0..0))
     })?;
-    let mut hubs = BTreeMap::new();
+    let (mut hubs, mut id_pattern) = (BTreeMap::new(), None);
     for (key, value) in document.get_ref() {
         match key.get_ref().as_ref() {
             "hubs" => {
@@ -211,10 +216,29 @@ fn read_hubs(text: &str, folder: &Path) -> Result<BTreeMap<String, ConfiguredHub
                     hubs.insert(name.get_ref().to_string(), hub.resolve(folder)?);
                 }
             }
-            _ => return Err(unknown(key, &["hubs"])),
+            "batch" => {
+                let problem = ConfigProblem::Value { key: "batch", must: "a table: `[batch]`" };
+                let batch = value.get_ref().as_table().ok_or_else(|| Flaw::new(problem, value.span()))?;
+                id_pattern = read_batch(batch)?;
+            }
+            _ => return Err(unknown(key, &["hubs", "batch"])),
         }
     }
-    Ok(hubs)
+    Ok((hubs, id_pattern))
+}
+
+/// Reads what holds for every batch.
+fn read_batch(batch: &DeTable<'_>) -> Result<Option<IdPattern>, Flaw> {
+    let mut id_pattern = None;
+    for (key, value) in batch {
+        if key.get_ref() != "id_pattern" {
+            return Err(unknown(key, &["id_pattern"]));
+        }
+        let problem = ConfigProblem::Value { key: "id_pattern", must: "a regular expression" };
+        let pattern = value.get_ref().as_str().and_then(|text| text.parse().ok());
+        id_pattern = Some(pattern.ok_or_else(|| Flaw::new(problem, value.span()))?);
+    }
+    Ok(id_pattern)
 }
 
 /// Refuses a file that holds a secret before anything in it can get into a message.

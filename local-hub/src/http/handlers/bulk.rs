@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use http::StatusCode;
 use hub_types::ErrorCode;
 use hub_types::limits::MAX_BULK_ITEMS;
+use hub_types::twin::number_errors;
 use serde_json::Value;
 
 use crate::http::call::Call;
@@ -19,7 +20,12 @@ pub(crate) async fn post(hub: &Hub, call: Call) -> Answer<Reply> {
         let text = format!("a bulk call takes {MAX_BULK_ITEMS} items, this has {}", items.len());
         return Err(Refusal::new(ErrorCode::TooManyDevices, text));
     }
-    let entries: Vec<BulkEntry> = items.into_iter().map(entry).collect::<Answer<_>>()?;
+    let mut entries: Vec<BulkEntry> = items.into_iter().map(entry).collect::<Answer<_>>()?;
+    for (item, error) in number_errors(call.body(), &["reported"]) {
+        if let Some(entry) = entries.get_mut(item) {
+            entry.item = Err(Refusal::argument(error.to_string()));
+        }
+    }
     check_distinct(&entries)?;
     hub.throttle().admit_bulk(entries.len()).await?;
     let written = hub.write(|registry, now, journal| Ok(registry.bulk(entries, now, journal))).await?;

@@ -32,7 +32,7 @@ pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
 }
 
 pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
-    let spec: ConfigurationSpec = call.document()?;
+    let spec: ConfigurationSpec = call.exact_document()?;
     let id = call.name().to_owned();
     let demand = demand(&call);
     let (configuration, created) = hub
@@ -87,7 +87,7 @@ pub(crate) fn test_queries(call: Call) -> Answer<Reply> {
 /// and for the device itself under `deviceContent`.
 pub(crate) async fn apply(hub: &Hub, call: Call) -> Answer<Reply> {
     let device = call.device()?;
-    let content: Content = call.document()?;
+    let content: Content = call.exact_document()?;
     let mut patches = Vec::new();
     if let Some(settings) = content.device_content {
         patches.push((IdentityId::from(device.clone()), Changes::read(settings)?));

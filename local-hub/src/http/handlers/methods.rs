@@ -10,7 +10,7 @@ use crate::registry::Answer;
 
 pub(crate) async fn post(hub: &Hub, call: Call) -> Answer<Reply> {
     let identity = call.identity()?;
-    let request = MethodRequest::new(call.document()?)?;
+    let request = MethodRequest::new(call.exact_document()?)?;
     hub.throttle().admit(OperationClass::DirectMethod, request.pieces(), "DirectMethod").await?;
     hub.throttle().check_quota()?;
     Reply::document(&invoke(hub, &identity, request).await?)

@@ -59,7 +59,7 @@ struct Statistics {
 }
 
 pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> Answer<Reply> {
-    let body: Body = call.document()?;
+    let body: Body = call.exact_document()?;
     let missing = |name: &str| Refusal::new(ErrorCode::ArgumentNull, format!("`{name}` is missing"));
     let work = match body.r#type.as_str() {
         "scheduleDeviceMethod" => ScheduledWork::DeviceMethod(

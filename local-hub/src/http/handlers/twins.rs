@@ -48,6 +48,6 @@ fn document(registry: &Registry, identity: &IdentityId) -> Answer<(Reply, Etag)>
 /// For twins no `If-Match` means the same as `*`.
 fn read(call: &Call) -> Answer<(IdentityId, TwinPatch, IfMatch)> {
     let patch =
-        TwinPatch::from_body(call.document()?).map_err(|error| Refusal::argument(error.to_string()))?;
+        TwinPatch::from_body(call.exact_document()?).map_err(|error| Refusal::argument(error.to_string()))?;
     Ok((call.identity()?, patch, call.if_match().unwrap_or(IfMatch::Any)))
 }

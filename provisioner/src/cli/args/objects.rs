@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use hub_types::identity::{Status, StatusReason};
-use hub_types::twin::JsonObject;
+use hub_types::twin::{JsonObject, check_numbers};
 use hub_types::{DeviceId, IdentityId, ModuleId, Thumbprint};
 
 use super::TargetArgs;
@@ -292,7 +292,9 @@ pub(in crate::cli) struct TwinWriteArgs {
 }
 
 fn parse_object(text: &str) -> Result<JsonObject, String> {
-    serde_json::from_str(text).map_err(|error| format!("must be a JSON object: {error}"))
+    let object = serde_json::from_str(text).map_err(|error| format!("must be a JSON object: {error}"))?;
+    check_numbers(text.as_bytes(), &[]).map_err(|error| error.to_string())?;
+    Ok(object)
 }
 
 fn parse_status(text: &str) -> Result<Status, String> {

@@ -1,0 +1,83 @@
+//! [`IdPattern`]: how the device ids of a batch look.
+
+use std::fmt;
+use std::str::FromStr;
+
+use hub_types::DeviceId;
+use regex::Regex;
+
+use crate::problem::Flaw;
+
+/// A regular expression that each device id of a batch has to match as a whole: it finds ids that lost their leading
+/// zeros all together, which nothing in the batch shows.
+#[derive(Debug, Clone)]
+pub struct IdPattern {
+    written: String,
+    whole: Regex,
+}
+
+/// A text that is no regular expression.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("`{pattern}` is no regular expression")]
+pub struct IdPatternError {
+    /// The text.
+    pub pattern: String,
+    /// Why.
+    pub source: regex::Error,
+}
+
+impl IdPattern {
+    /// Says that an id does not match.
+    pub(crate) fn check(&self, id: &DeviceId) -> Result<(), Flaw> {
+        if self.whole.is_match(id.as_str()) {
+            return Ok(());
+        }
+        Err(Flaw::new(
+            format!("the id does not match the pattern `{self}`"),
+            "correct the id, or the pattern (`--id-pattern`, or `id_pattern` in `provisioner.toml`)",
+        ))
+    }
+}
+
+impl FromStr for IdPattern {
+    type Err = IdPatternError;
+
+    fn from_str(written: &str) -> Result<Self, IdPatternError> {
+        let no_pattern = |source| IdPatternError { pattern: written.to_owned(), source };
+        // By itself first, so that no bracket of it can close the one around it.
+        Regex::new(written).map_err(no_pattern)?;
+        let whole = Regex::new(&format!("^(?:{written})$")).map_err(no_pattern)?;
+        Ok(Self { written: written.to_owned(), whole })
+    }
+}
+
+impl fmt::Display for IdPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+impl PartialEq for IdPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.written == other.written
+    }
+}
+
+impl Eq for IdPattern {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_the_whole_id() {
+        let matches = |pattern: &str, id: &str| {
+            pattern.parse::<IdPattern>().unwrap().check(&DeviceId::new(id).unwrap()).is_ok()
+        };
+        assert!(matches(r"PMP-\d{8}", "PMP-00000001"));
+        assert!(!matches(r"PMP-\d{8}", "PMP-1") && !matches(r"PMP-\d{8}", "PMP-000000012"));
+        assert!(matches("a|bc", "bc") && !matches("a|bc", "ac"));
+        let error = "a)(b".parse::<IdPattern>().unwrap_err();
+        assert_eq!(error.to_string(), "`a)(b` is no regular expression");
+    }
+}

@@ -1,0 +1,126 @@
+//! [`Spill`]: what rows claim when there is no room for it in memory, in files, compared at the end.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
+
+use crate::table::Key;
+
+/// What a claim is about; only claims about the same can meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Subject {
+    Device,
+    EdgeDevice,
+    Module,
+    Credential,
+    /// A module, under the key of its device.
+    ModuleOf,
+}
+
+/// A claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) subject: Subject,
+    pub(crate) key: Key,
+    pub(crate) line: u32,
+    /// The number of the column, where that is not told by the subject.
+    pub(crate) column: u8,
+    /// Whether it was said already that another spelling of it is there.
+    pub(crate) is_told: bool,
+}
+
+/// Claims in nameless files. Those that may meet are in the same file, which is small enough to be sorted in memory.
+#[derive(Default)]
+pub(crate) struct Spill {
+    parts: Vec<BufWriter<File>>,
+    failed: Option<io::Error>,
+}
+
+impl Spill {
+    /// Keeps a claim. That it could not be written is told when the claims are read.
+    pub(crate) fn push(&mut self, claim: Claim) {
+        if self.failed.is_none()
+            && let Err(error) = self.write(claim)
+        {
+            self.failed = Some(error);
+        }
+    }
+
+    /// Gives all claims back, part by part; in each, those that can meet stand together, in the order of their lines.
+    pub(crate) fn drain(&mut self, mut visit: impl FnMut(&[Claim])) -> io::Result<()> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        for part in self.parts.drain(..) {
+            let mut file = part.into_inner().map_err(io::IntoInnerError::into_error)?;
+            file.seek(SeekFrom::Start(0))?;
+            let mut claims = read(BufReader::new(file))?;
+            claims.sort_unstable_by_key(|claim| (claim.subject.group(), claim.key, claim.line));
+            visit(&claims);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, claim: Claim) -> io::Result<()> {
+        while self.parts.len() < PARTS {
+            self.parts.push(BufWriter::new(tempfile::tempfile()?));
+        }
+        match self.parts.get_mut(claim.key.part(PARTS)) {
+            Some(part) => part.write_all(&claim.to_bytes()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Subject {
+    const ALL: [Self; 5] = [Self::Device, Self::EdgeDevice, Self::Module, Self::Credential, Self::ModuleOf];
+
+    /// Identities are one group.
+    pub(crate) fn group(self) -> u8 {
+        match self {
+            Self::Device | Self::EdgeDevice | Self::Module => 0,
+            Self::Credential => 1,
+            Self::ModuleOf => 2,
+        }
+    }
+}
+
+impl Claim {
+    fn to_bytes(self) -> [u8; BYTES] {
+        let mut bytes = [0; BYTES];
+        let (key, rest) = bytes.split_at_mut(10);
+        key.copy_from_slice(&self.key.to_bytes());
+        let (line, rest) = rest.split_at_mut(4);
+        line.copy_from_slice(&self.line.to_le_bytes());
+        let told = if self.is_told { TOLD } else { 0 };
+        rest.copy_from_slice(&[self.subject as u8 | told, self.column]);
+        bytes
+    }
+
+    fn from_bytes(bytes: [u8; BYTES]) -> Option<Self> {
+        let [key @ .., a, b, c, d, subject, column] = bytes;
+        Some(Self {
+            subject: *Subject::ALL.get(usize::from(subject & !TOLD))?,
+            key: Key::from_bytes(key),
+            line: u32::from_le_bytes([a, b, c, d]),
+            column,
+            is_told: subject & TOLD != 0,
+        })
+    }
+}
+
+fn read(mut file: impl Read) -> io::Result<Vec<Claim>> {
+    let mut claims = Vec::new();
+    let mut bytes = [0; BYTES];
+    loop {
+        match file.read_exact(&mut bytes) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(claims),
+            read => read?,
+        }
+        claims.push(Claim::from_bytes(bytes).ok_or(ErrorKind::InvalidData)?);
+    }
+}
+
+const BYTES: usize = 16;
+const TOLD: u8 = 1 << 7;
+/// With ten million rows, a part has some 300,000 claims.
+const PARTS: usize = 64;
