@@ -193,7 +193,7 @@ pub(super) async fn release(
         (Some(file), _) => {
             let work = AlterBatch {
                 alteration: Alteration::Release { run: None },
-                batch: &BatchArgs { file: file.clone(), map: args.map.clone() },
+                batch: &BatchArgs { file: file.clone(), map: args.map.clone(), id_pattern: None },
                 issue: None,
                 certificates: CertificateSource::Ignored,
                 skip_bad_rows: args.skip_bad_rows,
