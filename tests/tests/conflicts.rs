@@ -32,11 +32,11 @@ fn another_thumbprint_is_a_conflict_with_both_values_and_the_hub_keeps_its_own()
         "{}",
         applied.stdout
     );
-    assert!(applied.stdout.contains("pump-1/m: failed: nothing was done"), "{}", applied.stdout);
+    assert!(applied.stdout.contains("pump-1/m: skipped: nothing was done"), "{}", applied.stdout);
     let report = station.provision(&hub, ["report", "--format", "json"])?.expect_code(1)?;
     let report: Value = serde_json::from_str(&report.stdout)?;
     assert_eq!(report["totals"]["conflict"], 1);
-    assert_eq!(report["totals"]["failed"], 1);
+    assert_eq!(report["totals"]["skipped"], 1);
     assert_eq!(report["totals"]["unchanged"], 1);
     station.provision(&hub, ["verify", "old.csv"])?.expect_code(0)?;
     Ok(())

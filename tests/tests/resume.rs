@@ -134,7 +134,11 @@ fn a_quarantined_device_has_its_modules_and_is_disabled() -> Result<()> {
     let command = ["apply", "batch.csv", "--quarantine", "--created-by-tag", "madeBy"];
     station.provision(&hub, command)?.expect_code(0)?;
     let device = hub.get("/devices/dev-00001")?;
-    ensure!(device["status"] == "disabled" && device["statusReason"].is_null(), "{device}");
+    ensure!(
+        device["status"] == "disabled"
+            && device["statusReason"] == "provisioner: in quarantine until it is released",
+        "{device}"
+    );
     let twin = hub.twin("dev-00001/modules/m1")?;
     let by = twin["tags"]["madeBy"].as_str().unwrap_or_default();
     ensure!(by.starts_with("provisioner ") && by.ends_with(" run 1"), "{twin}");
