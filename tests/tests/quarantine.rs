@@ -98,7 +98,7 @@ fn the_same_batch_again_leaves_the_devices_disabled_and_says_so() -> Result<()> 
     let verified = factory.run("verify batch.csv", 0)?;
     ensure!(
         verified.stdout.contains("9 equal")
-            && verified.stdout.contains("(3 of the equal ones are disabled until"),
+            && verified.stdout.contains("(3 of the equal ones disabled until released)"),
         "{verified:?}"
     );
     let plan = factory.run("plan batch.csv", 0)?;

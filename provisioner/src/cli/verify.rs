@@ -243,7 +243,7 @@ pub(super) fn summary(verified: &Verified) -> String {
         text.push_str(&format!(", {extra} extra"));
     }
     if *held > 0 {
-        text.push_str(&format!(" ({held} of the equal ones are disabled until they are released)"));
+        text.push_str(&format!(" ({held} of the equal ones disabled until released)"));
     }
     if *twin_written_since > 0 {
         text.push_str(&format!(

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use hub_types::identity::StatusReason;
 
 use super::verify::parse_address;
@@ -92,9 +92,9 @@ impl RetireArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("devices").required(true).args(["file", "run"]))]
 pub(in crate::cli) struct ReleaseArgs {
     /// The devices: CSV or JSON Lines, of which only `device_id` is needed.
-    #[arg(required_unless_present = "run", conflicts_with = "run")]
     pub(in crate::cli) file: Option<PathBuf>,
     /// Read the column THEIRS as our column OURS.
     #[arg(long, value_name = "THEIRS=OURS", value_parser = parse_pair, requires = "file")]
