@@ -80,7 +80,7 @@ pub enum CallEnd {
     Throttled,
 }
 
-/// What came of asking whether the hub is back.
+/// The outcome of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeEnd {
     /// It is still away.
@@ -155,12 +155,12 @@ impl Pace {
         self.state().longest_try
     }
 
-    /// Whether the hub has ever answered.
+    /// True once the hub has answered a call.
     pub(crate) fn was_answered(&self) -> bool {
         self.state().breaker.was_answered()
     }
 
-    /// Whether somebody may stop those who wait: so it is where workers share a run.
+    /// True in a run, whose workers share this budget and can be stopped.
     pub(crate) fn can_be_stopped(&self) -> bool {
         self.stop.get().is_some()
     }
@@ -411,7 +411,7 @@ pub(crate) fn jitter() -> f64 {
 
 /// How long a hub may be down before it is given up.
 const PATIENCE: Duration = Duration::from_secs(3600);
-/// How long a call that is throttled is tried again.
+/// The longest time for which a throttled call is tried again.
 pub(crate) const MAX_THROTTLED: Duration = Duration::from_secs(3600);
 /// A hub that asks for more is tried sooner than it asks.
 pub(crate) const MAX_HELD: Duration = Duration::from_secs(300);

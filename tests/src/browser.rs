@@ -29,6 +29,7 @@ impl Browser {
             .spawn();
         let mut driver = driver.context("chromedriver is missing: scripts/install-test-needs installs it")?;
         let profile = TempDir::new()?;
+        #[expect(clippy::disallowed_methods, reason = "the client of a test")]
         let http = Client::builder().no_proxy().build()?;
         let port = port_of(&mut driver);
         let mut browser = Self { driver, session: String::new(), http, profile };

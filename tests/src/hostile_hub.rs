@@ -15,7 +15,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::{ServedHub, Station};
 
-/// What becomes of a call.
+/// The reply to a call.
 #[derive(Debug, Clone)]
 pub enum Reply {
     /// These bytes are the answer: status line, headers and body.
@@ -58,7 +58,7 @@ impl Reply {
 /// A call, as it came.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// How many calls came before it.
+    /// The number of calls that came before it.
     pub number: usize,
     /// The method.
     pub method: String,
@@ -70,13 +70,13 @@ pub struct Call {
 }
 
 impl Call {
-    /// Whether it is a bulk call.
+    /// True for a bulk call.
     pub fn is_bulk(&self) -> bool {
         self.method == "POST" && self.path == "/devices"
     }
 }
 
-/// Which certificate the server shows.
+/// The certificate that the server shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
     /// One that is trusted.
@@ -175,7 +175,7 @@ impl HostileHub {
         self.shared.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many bytes of endless bodies were taken off so far.
+    /// The bytes of endless bodies that were sent so far.
     pub fn sent(&self) -> u64 {
         *self.shared.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -279,7 +279,7 @@ fn read_call(stream: &mut impl Read) -> Result<Call> {
 struct Identity {
     name: &'static str,
     is_expired: bool,
-    /// Whether clients are told to trust it.
+    /// True if clients are told to trust it.
     is_own_root: bool,
 }
 

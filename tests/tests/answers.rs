@@ -1,4 +1,4 @@
-//! What answers in the place of a hub, or a hub in trouble: each class of answers on the built binaries, over
+//! Servers that answer in a hub's place, and hubs in trouble: each class of answers on the built binaries, over
 //! real sockets. The table of the classes is `provisioner/src/hub/classes.rs`.
 
 use std::io::{BufRead, BufReader};
@@ -21,7 +21,7 @@ fn run(command: &mut Command, args: &[&str]) -> Result<Ended> {
     Ended::of(command.args(args).output()?)
 }
 
-/// How many rows of the last run are in this state.
+/// The number of rows of the last run in this state.
 fn rows(station: &Station, state: &str) -> Result<u64> {
     let status = station.run("provisioner", ["status", "--format", "json"])?.expect_code(0)?;
     let status: Value = serde_json::from_str(&status.stdout)?;
@@ -168,7 +168,7 @@ fn what_may_pass_is_read_again_from_the_first_call_on() -> Result<()> {
     Ok(())
 }
 
-/// What no waiting mends stops the run at once; no row fails, and `resume` does the rest.
+/// An answer that does not improve by waiting stops the run at once; no row fails, and `resume` does the rest.
 #[test]
 fn what_never_gets_better_stops_a_run_at_once_and_its_rows_wait() -> Result<()> {
     for (reply, said) in [

@@ -121,7 +121,7 @@ fn who_can_not_sign_in_is_told_every_way_that_was_tried() -> Result<()> {
     Ok(())
 }
 
-/// What is sent to an authority is a secret: it goes nowhere else.
+/// The secret that is sent to an authority goes nowhere else.
 #[test]
 fn a_redirect_of_the_authority_is_not_followed() -> Result<()> {
     let station = Station::new()?;

@@ -30,6 +30,7 @@ impl Storage {
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let containers = serde_json::from_str(&line).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "the client of a test")]
         let http = reqwest::Client::builder().tls_certs_only([]).no_proxy().build().unwrap();
         Self { process, containers, http }
     }

@@ -20,6 +20,7 @@ pub(crate) async fn ask(hub: &TestHub, method: Method, path: &str, body: Value) 
 
 async fn ask_with(hub: &TestHub, method: Method, path: &str, body: Value, bearer: &str) -> (u16, Value) {
     let url = format!("http://{}{path}", hub.hub.management_addr().unwrap());
+    #[expect(clippy::disallowed_methods, reason = "the client of a test")]
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let request = client.request(method, url).header("authorization", bearer).body(body.to_string());
     let response = request.send().await.unwrap();

@@ -328,6 +328,7 @@ pub(crate) fn connect(ca_pem: &str, address: SocketAddr) -> Tls {
     StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the client of a test")]
 pub(crate) fn http_client(ca_pem: &str) -> reqwest::Client {
     let ca = Certificate::from_pem(ca_pem.as_bytes()).unwrap();
     // A proxy of this machine's user has no business between a test and its hub.

@@ -357,7 +357,7 @@ pub(super) struct WorkArgs {
 }
 
 impl WorkArgs {
-    /// How long a hub that is down is waited for.
+    /// The longest wait for a hub that is down.
     pub(super) fn patience(&self) -> Duration {
         Duration::from_secs(60 * u64::from(self.wait_for_hub))
     }

@@ -22,7 +22,7 @@ pub(super) struct Answer {
     body: Vec<u8>,
 }
 
-/// Why an answer is not what its operation promises.
+/// The reason why an answer is not what its operation promises.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerError {
@@ -61,7 +61,7 @@ pub enum AnswerError {
     Unexplained {
         /// The HTTP status.
         status: u16,
-        /// Whether it is a web page.
+        /// True for a web page.
         is_page: bool,
     },
 }
@@ -75,15 +75,15 @@ impl AnswerError {
         }
     }
 
-    /// Whether it is JSON by a hub that this program does not understand.
+    /// True for JSON about the asked identity that has not the expected members.
     pub(super) fn is_other_shape(&self) -> bool {
         matches!(self, Self::Shape(_))
     }
 }
 
-/// What is about an identity.
+/// A document about one identity, or about the modules of one device.
 pub(super) trait About {
-    /// Whether it is about this one.
+    /// Compares its ids with those of an identity.
     fn is_about(&self, identity: &IdentityId) -> bool;
 }
 
@@ -116,7 +116,7 @@ impl Answer {
         Ok(Self { operation, status, headers, body })
     }
 
-    /// What it means for what comes next; none for a success in JSON or without content.
+    /// The class of the answer; none for a success in JSON or without content.
     pub(super) fn class(&self) -> Option<ErrorClass> {
         if self.status.is_success() {
             return (self.status != StatusCode::NO_CONTENT && self.as_json().is_err())
@@ -143,7 +143,7 @@ impl Answer {
         self.expect(&[StatusCode::OK, StatusCode::CREATED])
     }
 
-    /// Whether the hub says that what was asked for does not exist. A 404 in other words says nothing.
+    /// True where the hub says that the identity does not exist. A 404 without the hub's code does not.
     pub(super) fn is_missing(&self) -> bool {
         self.status == StatusCode::NOT_FOUND
             && matches!(self.said().0.as_deref(), Some("DeviceNotFound" | "ModuleNotFound"))
@@ -174,7 +174,7 @@ impl Answer {
         }
     }
 
-    /// How many seconds the hub asks to wait, be it in seconds or by a date (RFC 9110 §10.2.3).
+    /// The seconds that the hub asks to wait, given in seconds or by a date (RFC 9110 §10.2.3).
     pub(super) fn retry_after(&self) -> Option<u64> {
         let text = self.header(RETRY_AFTER.as_str())?;
         let until_date = || {
@@ -240,7 +240,7 @@ impl Answer {
     }
 }
 
-/// Where a redirect leads: a host, with a port where it is not the standard one. None where it does not
+/// The host that a redirect leads to, with a port where it is not the standard one. None where it does not
 /// say, or names no host.
 pub(super) fn redirected_to(from: &Url, headers: &HeaderMap) -> Option<String> {
     host_of(from, headers.get(LOCATION)?.to_str().ok()?)

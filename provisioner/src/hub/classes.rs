@@ -1,5 +1,5 @@
-//! The table of answers: what each answer of a hub, and each way of getting none, means for what comes
-//! next. Every verb asks it, through [`HubError::class`] and [`HubError::hint`].
+//! The table of answers: the meaning of each answer of a hub, and of each way of getting none, for the next
+//! step. Every verb asks it, through [`HubError::class`] and [`HubError::hint`].
 //!
 //! Sources, by the tag that each line carries:
 //! - `errors`: Microsoft Learn, "Understand and resolve Azure IoT Hub errors";
@@ -13,7 +13,7 @@
 
 use super::error::HubError;
 
-/// What an error means for what comes next.
+/// The meaning of an error for the next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
     /// The caller is not let in. In the middle of a run a new token is worth one try; then the run stops.
@@ -31,7 +31,7 @@ pub enum ErrorClass {
     Transient,
 }
 
-/// What came of a call, as far as the table knows it.
+/// The end of a call, as the table distinguishes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Seen<'a> {
     /// An answer, with the hub's error code where it named one. It is explained when it has a code or one of
@@ -49,7 +49,7 @@ pub(super) enum Seen<'a> {
     OtherShape,
 }
 
-/// What a line of the table is about.
+/// The subject of a line of the table.
 #[derive(Debug)]
 enum On {
     /// An error code, in whatever place, whatever the status beside it.
@@ -67,9 +67,9 @@ enum On {
 pub(super) struct Line {
     on: On,
     pub(super) class: ErrorClass,
-    /// What is the matter, as the end of a sentence; empty where the hub's own words say it.
+    /// The cause in words, for the end of a sentence; empty where the hub's own words say it.
     pub(super) meaning: &'static str,
-    /// What to do about it; empty where nothing can be advised.
+    /// Advice; empty where there is none.
     pub(super) advice: &'static str,
     /// The tag of its source.
     #[cfg_attr(not(test), expect(dead_code, reason = "for readers; a test insists on it"))]

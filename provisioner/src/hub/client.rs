@@ -35,9 +35,9 @@ pub struct HubClient {
     pub(super) http: reqwest::Client,
     tokens: Tokens<TokenSource>,
     pace: Pace,
-    /// Whether any call was let in.
+    /// True once any call has succeeded.
     was_let_in: AtomicBool,
-    /// What ended a run for all its workers.
+    /// The error that ended a run for all its workers.
     given_up: OnceLock<Arc<HubError>>,
 }
 
@@ -131,7 +131,7 @@ impl HubClient {
         }
     }
 
-    /// Where workers share this client in a run, makes the first answer that holds for all calls their
+    /// In a run, whose workers share this client, makes the first answer that holds for all calls their
     /// common end.
     fn give_up(&self, answer: Result<Answer, HubError>) -> Result<Answer, HubError> {
         if !self.pace.can_be_stopped() {
@@ -151,7 +151,7 @@ impl HubClient {
         }
     }
 
-    /// Whether the hub is back. Where the next call would end for good, there is nothing to wait for.
+    /// Asks whether the hub is back. If the next call would end for good, there is nothing to wait for.
     async fn answers(&self) -> ProbeEnd {
         let class = match self.send_now(&statistics()).await {
             Ok(answer) => answer.class(),
@@ -194,7 +194,7 @@ impl HubClient {
         }
     }
 
-    /// Whether a call about a module is refused because of its device, which is missing or disabled: to the
+    /// Asks whether a call about a module is refused because its device is missing or disabled: to the
     /// key of a policy a hub says so with 401.
     async fn is_about_no_device(&self, request: &Request, token: &HeaderValue) -> Result<bool, HubError> {
         let Some(path) = request.twin_of_module_device() else { return Ok(false) };
@@ -371,7 +371,7 @@ pub(super) struct Request {
     if_match: Option<String>,
     /// As how many operations the hub counts it.
     operations: usize,
-    /// How many bytes the answer may have.
+    /// The largest answer, in bytes.
     at_most: usize,
 }
 
@@ -450,7 +450,7 @@ pub(super) fn to_body(value: &impl serde::Serialize) -> bytes::Bytes {
     serde_json::to_vec(value).unwrap_or_default().into()
 }
 
-/// What an answer may have at most. The limits of IoT Hub bound a twin to 8 KB of tags and 32 KB in each other
+/// The largest answers, in bytes. The limits of IoT Hub bound a twin to 8 KB of tags and 32 KB in each other
 /// section; its metadata are larger than that, some 90 bytes for a value that may count as few as two.
 /// Source: "Understand and use device twins", "IoT Hub quotas and throttling".
 pub(super) const MAX_TWIN: usize = 8 << 20;
@@ -462,7 +462,7 @@ pub(super) const MAX_MODULES: usize = 4 << 20;
 const MAX_BULK_RESULT: usize = 1 << 20;
 /// A page of a thousand twins of usual size; of larger ones, a smaller page is asked for.
 pub(super) const MAX_PAGE: usize = 64 << 20;
-/// How long a hub that refuses a good token is given before the next try.
+/// The pause before the second try after a refused token.
 const SECOND_TRY: Duration = Duration::from_secs(2);
 
 pub(super) const API_VERSION: &str = "2021-04-12";

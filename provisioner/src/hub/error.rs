@@ -66,7 +66,7 @@ pub enum HubError {
     Redirected {
         /// The HTTP status.
         status: u16,
-        /// Where it leads.
+        /// The host that it leads to.
         host: Option<String>,
     },
     /// The hub answered with an error.
@@ -245,13 +245,13 @@ pub(crate) fn lasting(time: Duration) -> String {
     }
 }
 
-/// What an error answer says, in one of the forms that hubs use.
+/// The content of an error answer, in one of the forms that hubs use.
 #[derive(Default)]
 pub(super) struct Envelope {
     pub(super) code: Option<String>,
     message: String,
     tracking_id: Option<String>,
-    /// Whether it is in one of these forms at all.
+    /// True if it is in one of these forms.
     pub(super) is_a_hubs: bool,
 }
 

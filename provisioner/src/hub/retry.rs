@@ -26,8 +26,8 @@ impl HubClient {
     /// Runs `call` until it succeeds, fails for good, or the tries are used up. Each delay is drawn at
     /// random below a bound that doubles ("full jitter"); a delay that the hub asks for wins.
     ///
-    /// What the hub throttles had no effect, and sooner or later it is its turn: it is tried for as long as
-    /// the [`Pace`](crate::pace::Pace) permits. What failed is tried a few times; how long a hub that is
+    /// A throttled call had no effect, and sooner or later it is its turn: it is tried for as long as
+    /// the [`Pace`](crate::pace::Pace) permits. A failed call is tried a few times; how long a hub that is
     /// down is waited for is up to the `Pace` too.
     pub(super) async fn repeat<T, F, C>(&self, repeat: Repeat, mut call: C) -> Result<T, HubError>
     where
@@ -51,7 +51,7 @@ impl HubClient {
         }
     }
 
-    /// Whether no connection came about to a hub that was never reached: a wrong name or port, rather than an
+    /// True if no connection came about to a hub that was never reached: a wrong name or port, rather than an
     /// outage.
     fn is_nobody_there(&self, error: &HubError) -> bool {
         matches!(error, HubError::Unreachable { .. }) && !self.pace().was_answered()
@@ -105,7 +105,7 @@ impl Tries {
         Self { repeat, failures: 0, bounds: bounds.build() }
     }
 
-    /// How long to wait before the next try, and why; `None` where there is none.
+    /// The wait before the next try and its reason; `None` if there is no next try.
     fn after(
         &mut self,
         error: &HubError,
@@ -154,7 +154,7 @@ impl Tries {
     }
 }
 
-/// Why the next try is waited for.
+/// The reason for the wait before the next try.
 fn reason(error: &HubError) -> Reason {
     match (error.class(), error) {
         (ErrorClass::Throttled, _) => Reason::Throttled,

@@ -1,4 +1,4 @@
-//! Why whoever answers at the hub's address is not taken for the hub: a certificate that will not pass, or no
+//! Failures of TLS for which a server is not taken for the hub: a certificate that will not pass, or no
 //! TLS at all. None of it passes by waiting.
 
 use std::error::Error;
@@ -9,7 +9,7 @@ use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError};
 use time::OffsetDateTime;
 
-/// Why whoever answers is not taken for the hub.
+/// The reason why a server is not taken for the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsFailure {
@@ -17,7 +17,7 @@ pub enum TlsFailure {
     Expired(Option<String>),
     /// Both sides have no way of TLS in common.
     NoAgreement,
-    /// What answers does not speak TLS.
+    /// The server does not speak TLS.
     NoTls,
     /// The certificate is not valid yet; from which day, where that is known.
     NotValidYet(Option<String>),
@@ -72,7 +72,7 @@ impl TlsFailure {
         }
     }
 
-    /// What to do about it.
+    /// Advice for people.
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Expired(_) | Self::NotValidYet(_) => {

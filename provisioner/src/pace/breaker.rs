@@ -13,7 +13,7 @@ pub(super) struct Breaker {
     failures: u32,
     /// When the hub last showed that it is there.
     last_sign: Instant,
-    /// Whether it ever did.
+    /// True once it did.
     was_answered: bool,
     outage: Option<Outage>,
 }
@@ -68,12 +68,12 @@ impl Breaker {
         self.was_answered = true;
     }
 
-    /// Whether the hub has ever answered.
+    /// True once the hub has answered a call.
     pub(super) fn was_answered(&self) -> bool {
         self.was_answered
     }
 
-    /// Whether the hub has answered nobody since `then`.
+    /// True if the hub has answered no call since `then`.
     pub(super) fn is_silent_since(&self, then: Instant) -> bool {
         self.last_sign <= then
     }

@@ -1,4 +1,4 @@
-//! What people are told of waits that would otherwise look as if the program hung: each once, with its length.
+//! Notices about waits that would otherwise look as if the program hung: each once, with its length.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::sign::Sign;
 
-/// Why something is waited for.
+/// The reason for a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// The hub named the time (`Retry-After`).
@@ -49,7 +49,7 @@ pub(super) struct Silence {
 }
 
 impl Silence {
-    /// What to say of a wait that begins now, for somebody who has been waiting since `since`.
+    /// Returns the notice for a wait that begins now, of a call that was first made at `since`.
     pub(super) fn waits(
         &mut self,
         reason: Reason,
@@ -66,7 +66,7 @@ impl Silence {
         Some(Sign::Waiting(reason, wait))
     }
 
-    /// What to say of a wait for the hub's rate. It is how a run on a small hub goes: seldom said.
+    /// Returns the notice for a wait for the hub's rate. Runs on a small hub wait so all the time: seldom.
     pub(super) fn held_back(&mut self, wait: Duration, now: Instant) -> Option<Sign> {
         let is_known = self.told_held_back.is_some_and(|told| now.duration_since(told) < SELDOM);
         // A wait that the hub asked for was said.
@@ -78,7 +78,7 @@ impl Silence {
         Some(Sign::Waiting(Reason::HeldBack, wait))
     }
 
-    /// What to say when a call has been under way for [`LONG`], and the hub has answered nobody.
+    /// Returns the notice for a call that has been under way for [`LONG`] while the hub answered no other.
     pub(super) fn unanswered(&mut self, now: Instant) -> Option<Sign> {
         if self.told_unanswered.is_some_and(|told| now.duration_since(told) < AGAIN) {
             return None;
