@@ -107,8 +107,8 @@ async fn every_client_there_ever_was_is_understood() {
             }
         }
         let text = std::fs::read_to_string(&log).unwrap();
-        let connects = text.lines().filter(|line| line.contains("DeviceConnect"));
-        let last: Value = serde_json::from_str(connects.last().unwrap()).unwrap();
+        let mut connects = text.lines().filter(|line| line.contains("DeviceConnect"));
+        let last: Value = serde_json::from_str(connects.next_back().unwrap()).unwrap();
         assert_eq!(last["agent"].as_str(), client.agent.as_deref(), "{name}");
     }
 }

@@ -136,11 +136,13 @@ async fn a_certificate_with_either_thumbprint_is_let_in() {
     assert_eq!(code(&hub, Login::of("d")).await, NOT_AUTHORIZED, "no certificate");
 }
 
+type Make = fn() -> Credential;
+
 /// Only a thumbprint decides, and it knows nothing of what stands in the certificate.
 #[tokio::test]
 async fn whatever_has_the_thumbprint_a_key_and_valid_dates_is_let_in() {
     let hub = TestHub::with_devices().await;
-    let made: [(&str, fn() -> Credential); 6] = [
+    let made: [(&str, Make); 6] = [
         ("version 1", || version_1("d")),
         ("an unknown critical extension", || {
             self_signed_with("d", &KeyPair::generate().unwrap(), |params| {
