@@ -8,8 +8,11 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
@@ -41,9 +44,15 @@ impl Authority {
         Ok(Self { certificate_pem: certificate.pem(), key })
     }
 
-    /// A CA that was kept in files.
-    pub(crate) fn from_pem(certificate_pem: String, key_pem: &str) -> Result<Self> {
-        let key = KeyPair::from_pem(key_pem).map_err(failed)?;
+    /// A CA that was kept in files. The error is what is wrong with one of them.
+    pub(crate) fn from_pem(certificate_pem: String, key_pem: &str) -> std::result::Result<Self, String> {
+        let key = KeyPair::from_pem(key_pem).map_err(|_| "the key can't be read".to_owned())?;
+        let certificate = pem_certificate(&certificate_pem).ok_or("the certificate can't be read")?;
+        let (_, parsed) = X509Certificate::from_der(&certificate)
+            .map_err(|_| "the certificate can't be read".to_owned())?;
+        if parsed.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
+            return Err("the certificate is of another key".to_owned());
+        }
         Ok(Self { certificate_pem, key })
     }
 
@@ -90,6 +99,10 @@ fn server_params(names: &[String]) -> Result<CertificateParams> {
 fn validity(days: i64) -> (OffsetDateTime, OffsetDateTime) {
     let now = OffsetDateTime::now_utc();
     (now - Duration::DAY, now + Duration::days(days))
+}
+
+fn pem_certificate(pem: &str) -> Option<CertificateDer<'static>> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).ok()
 }
 
 fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

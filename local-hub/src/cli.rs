@@ -108,6 +108,7 @@ fn exit_code(error: &Error) -> ExitCode {
         | Error::EmptyFolder(_)
         | Error::Faults(_)
         | Error::FolderInUse(_)
+        | Error::FolderWritable { .. }
         | Error::HostName(_)
         | Error::ManagementNotLoopback(_)
         | Error::NotLoopback(_)
@@ -117,6 +118,7 @@ fn exit_code(error: &Error) -> ExitCode {
         | Error::Damaged { .. }
         | Error::File { .. }
         | Error::Jobs(_)
+        | Error::Newer { .. }
         | Error::Signal(_)
         | Error::Store { .. }
         | Error::Thread(_) => NOT_USABLE,

@@ -38,6 +38,9 @@ pub struct Config {
     pub reach: Reach,
     /// A file that gets one line of JSON per request.
     pub request_log: Option<PathBuf>,
+    /// A file that gets one line of JSON per message to the cloud: what devices send, twin changes, and
+    /// identities that are created or deleted.
+    pub telemetry: Option<PathBuf>,
     /// Where to listen for management, which must be on loopback; port 0 takes a free one, none has
     /// no such port.
     pub management: Option<SocketAddr>,
@@ -79,6 +82,7 @@ impl Default for Config {
             device_host_name: None,
             reach: Reach::default(),
             request_log: None,
+            telemetry: None,
             management: None,
             entra_test: false,
             blob_folder: None,

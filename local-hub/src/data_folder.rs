@@ -33,6 +33,9 @@ impl DataFolder {
     /// Makes the folder where it is missing, and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         system::private_folder(path).map_err(|source| file_error("make", path, source))?;
+        if system::others_can_write(path).map_err(|source| file_error("look at", path, source))? {
+            return Err(Error::FolderWritable { path: path.to_owned() });
+        }
         let lock_path = path.join("hub.lock");
         let lock =
             system::private_file(&lock_path).map_err(|source| file_error("open", &lock_path, source))?;
@@ -43,19 +46,37 @@ impl DataFolder {
         }
     }
 
-    /// The database, readable for its owner only before anything is written to it.
+    /// The database, readable for its owner only before anything is written to it. Where a hub was served from
+    /// the folder before, it must not be gone or empty.
     pub(crate) fn database(&self) -> Result<PathBuf> {
         let path = self.path.join(DATABASE_FILE);
-        system::private_file(&path).map_err(|source| file_error("open", &path, source))?;
-        Ok(path)
+        let was_served = self.path.join(CONNECTION_STRING_FILE).exists();
+        let database = if was_served { File::open(&path) } else { system::private_file(&path) };
+        let is_empty = database.and_then(|file| Ok(file.metadata()?.len() == 0));
+        match is_empty {
+            Ok(true) if was_served => Err(gone(&path, "it is empty")),
+            Ok(_) => Ok(path),
+            Err(error) if was_served && error.kind() == io::ErrorKind::NotFound => {
+                Err(gone(&path, "it is missing"))
+            }
+            Err(source) => Err(file_error("open", &path, source)),
+        }
     }
 
     /// The CA that was made at the first start.
     pub(crate) fn authority(&self) -> Result<Authority> {
-        let key_path = self.path.join("ca-key.pem");
+        let key_path = self.path.join(CA_KEY_FILE);
         let certificate_path = self.path.join(CA_FILE);
-        if let (Some(key), Some(certificate)) = (read(&key_path)?, read(&certificate_path)?) {
-            return Authority::from_pem(certificate.as_str().to_owned(), &key);
+        match (read(&key_path)?, read(&certificate_path)?) {
+            (Some(key), Some(certificate)) => {
+                return Authority::from_pem(certificate.as_str().to_owned(), &key).map_err(|error| {
+                    let reason = format!("with the key in {CA_KEY_FILE} it makes no CA: {error}");
+                    Error::Damaged { path: certificate_path, reason }
+                });
+            }
+            // The key is written first, so a start that was cut off leaves it alone.
+            (_, None) => {}
+            (None, Some(_)) => return Err(gone(&key_path, "it is missing, and clients trust its CA")),
         }
         let authority = Authority::generate()?;
         // The key first: a certificate whose key is lost would be taken for a usable CA.
@@ -143,11 +164,18 @@ fn file_error(action: &'static str, path: &Path, source: io::Error) -> Error {
     Error::File { action, path: path.to_owned(), source }
 }
 
+/// What a folder that was served from must not lack.
+fn gone(path: &Path, what: &str) -> Error {
+    let reason = format!("{what}; put it back from a copy, or serve another folder");
+    Error::Damaged { path: path.to_owned(), reason }
+}
+
 fn damaged(path: &Path, reason: &dyn std::error::Error) -> Error {
     Error::Damaged { path: path.to_owned(), reason: reason.to_string() }
 }
 
 const CA_FILE: &str = "ca.pem";
+const CA_KEY_FILE: &str = "ca-key.pem";
 const DATABASE_FILE: &str = "hub.db";
 const CONNECTION_STRING_FILE: &str = "connection-string";
 const MANAGEMENT_TOKEN_FILE: &str = "management-token";

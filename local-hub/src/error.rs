@@ -56,6 +56,25 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A file of the data folder was written by a newer version.
+    #[error(
+        "{} was written by a newer local-hub (format {found}, this one knows {known}); use that version",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest format that is known.
+        known: i64,
+    },
+    /// A data folder in which others can exchange the keys.
+    #[error("others can write into {folder}, which is to hold keys; run `chmod 700 {folder}` first", folder = path.display())]
+    FolderWritable {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Another process has the data folder open.
     #[error(
         "{} is in use by another local-hub; stop that one, or give this one another folder with --data",

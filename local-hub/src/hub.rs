@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::clock::{self, Clock, MovableClock};
 use crate::connections::Connections;
+use crate::device_to_cloud::MessageLog;
 use crate::documents::{Documents, Job};
 use crate::entra::Entra;
 use crate::faults::{Effect, Faults, Injector};
@@ -24,6 +25,7 @@ pub(crate) use devices::Hello;
 
 mod devices;
 mod documents;
+mod messages;
 mod state;
 
 /// One hub, shared by everything that serves it.
@@ -38,6 +40,7 @@ pub(crate) struct Hub {
     entra: OnceLock<Entra>,
     device_host: OnceLock<HubHost>,
     telemetry: AtomicU64,
+    messages: Arc<MessageLog>,
     methods_changed: Notify,
 }
 
@@ -73,6 +76,7 @@ impl Hub {
         clock: Arc<MovableClock>,
         throttle: Throttle,
         blobs: Blobs,
+        messages: MessageLog,
     ) -> Self {
         let backing = store.map_or(Backing::Memory, Backing::Disk);
         let faults = Injector::new(Arc::clone(&clock) as Arc<dyn Clock>);
@@ -87,6 +91,7 @@ impl Hub {
             entra: OnceLock::new(),
             device_host: OnceLock::new(),
             telemetry: AtomicU64::new(0),
+            messages: Arc::new(messages),
             methods_changed: Notify::new(),
         }
     }
@@ -95,7 +100,7 @@ impl Hub {
     pub(crate) fn unserved(stored: Stored, store: Option<Store>, policies: Policies) -> Self {
         let clock = Arc::new(MovableClock::over(Arc::new(clock::SystemClock)));
         let throttle = Throttle::new(None, Arc::clone(&clock) as Arc<dyn Clock>);
-        Self::new(stored, store, policies, clock, throttle, Blobs::new(None))
+        Self::new(stored, store, policies, clock, throttle, Blobs::new(None), MessageLog::unwanted())
     }
 
     pub(crate) fn policies(&self) -> &Policies {
@@ -187,6 +192,14 @@ impl Hub {
         durable(self.write_in_memory(at_work, write)?).await
     }
 
+    /// Refuses everything once the store can't be written: what is in memory may never have become durable.
+    pub(crate) fn check_durable(&self) -> Answer<()> {
+        match &self.lock().backing {
+            Backing::Disk(store) if !store.is_alive() => Err(not_durable()),
+            _ => Ok(()),
+        }
+    }
+
     /// Ends the store's writer after everything handed to it is durable.
     pub(crate) fn close(&self) {
         let backing = std::mem::replace(&mut self.lock().backing, Backing::Closed);
@@ -200,7 +213,7 @@ impl Hub {
         check: impl FnOnce(&Documents) -> Answer<()>,
         write: impl FnOnce(&mut Registry, Timestamp, &mut Journal) -> Answer<T>,
     ) -> Answer<(Written<T>, Option<Committed>)> {
-        let mut journal = Journal::default();
+        let mut journal = self.journal();
         let now = self.timestamp();
         let mut state = self.lock();
         state.check_writable()?;
@@ -209,6 +222,7 @@ impl Hub {
         let committed = state.hand_over(&journal)?;
         let State { registry, connections, .. } = &mut *state;
         connections.settle(registry, &mut journal, now);
+        self.tell_changes(registry, &mut journal, now);
         let counts = journal.counts;
         Ok((Written { value, counts }, committed))
     }

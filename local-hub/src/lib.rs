@@ -25,6 +25,7 @@ mod connection_log;
 mod connections;
 mod data_folder;
 mod device_access;
+mod device_to_cloud;
 mod documents;
 mod entra;
 mod error;

@@ -16,6 +16,7 @@ use crate::clock::{Clock, MovableClock};
 use crate::config::{Config, Reach};
 use crate::connection_log::ConnectionLog;
 use crate::data_folder::{DataFolder, unknown_policy};
+use crate::device_to_cloud::MessageLog;
 use crate::error::{Error, Result};
 use crate::faults::{Faults, FaultsError};
 use crate::http::{Https, Service};
@@ -77,7 +78,12 @@ impl LocalHub {
         let clock = Arc::new(MovableClock::over(config.clock));
         let throttle = Throttle::new(config.throttling, Arc::clone(&clock) as Arc<dyn Clock>);
         let blobs = Blobs::new(config.blob_folder.clone());
-        let hub = Arc::new(Hub::new(state.stored, state.store, state.policies, clock, throttle, blobs));
+        let messages = match (&config.telemetry, config.management) {
+            (None, None) => MessageLog::unwanted(),
+            (file, _) => MessageLog::open(file.as_deref())?,
+        };
+        let hub =
+            Arc::new(Hub::new(state.stored, state.store, state.policies, clock, throttle, blobs, messages));
         hub.set_faults(config.faults);
         if let Some(host) = &device_host {
             hub.keep_for_devices(host.clone());

@@ -13,7 +13,8 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -129,7 +130,7 @@ async fn connection(stream: TcpStream, operations: Arc<Operations>, token: Token
     }
 }
 
-async fn answer(request: Request<Incoming>, operations: &Operations, token: &Token) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, operations: &Operations, token: &Token) -> Response<Content> {
     let (parts, body) = request.into_parts();
     if !token.is_in(&parts.headers) {
         let text = "the Authorization header must be `Bearer` and what the file management-token holds";
@@ -141,22 +142,35 @@ async fn answer(request: Request<Incoming>, operations: &Operations, token: &Tok
         Ok(Err(_)) => return refused(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or ended early"),
         Err(_) => return refused(StatusCode::REQUEST_TIMEOUT, "the body took too long to arrive"),
     };
+    if parts.method == Method::GET && parts.uri.path() == "/telemetry" {
+        return match operations.read_messages(parts.uri.query().unwrap_or_default()) {
+            Ok(reader) => content(StatusCode::OK, "application/x-ndjson", reader.into_body().boxed_unsync()),
+            Err((status, text)) => refused(status, &text),
+        };
+    }
     match operations.perform(&parts.method, &parts.uri, &body).await {
         Ok(content) => document(StatusCode::OK, content),
         Err((status, text)) => refused(status, &text),
     }
 }
 
-fn refused(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+fn refused(status: StatusCode, text: &str) -> Response<Content> {
     document(status, json!({ "error": text }).to_string().into_bytes())
 }
 
-fn document(status: StatusCode, content: Vec<u8>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(content)));
+fn document(status: StatusCode, document: Vec<u8>) -> Response<Content> {
+    content(status, "application/json", Full::new(Bytes::from(document)).boxed_unsync())
+}
+
+fn content(status: StatusCode, content_type: &'static str, body: Content) -> Response<Content> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
+
+/// A body that is there at once, or that comes bit by bit.
+type Content = UnsyncBoxBody<Bytes, Infallible>;
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const BODY_TIMEOUT: Duration = Duration::from_secs(300);

@@ -18,7 +18,7 @@ pub(crate) use bulk::BulkEntry;
 pub(crate) use commands::{Command, Message};
 pub(crate) use document::{Datum, TwinDocument};
 pub(crate) use export::write_export_lines;
-pub(crate) use journal::{Counts, Journal, Notice};
+pub(crate) use journal::{Change, Counts, Journal, Notice};
 pub(crate) use keys::KeySlot;
 pub(crate) use presence::{Feed, Quality, Subscriptions};
 pub(crate) use record::DeviceRecord;

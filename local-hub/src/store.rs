@@ -5,7 +5,8 @@
 //! a request is answered only after that. Nothing acknowledged is lost with the process.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use hub_types::{IdentityId, ModuleId};
@@ -19,6 +20,7 @@ use crate::registry::Registry;
 mod loading;
 #[cfg(test)]
 mod tests;
+mod wal;
 
 /// What becomes of one row: written with this content, or deleted.
 #[derive(Debug, PartialEq)]
@@ -46,6 +48,7 @@ pub(crate) struct Stored {
 pub(crate) struct Store {
     batches: mpsc::Sender<Batch>,
     writer: JoinHandle<()>,
+    has_failed: Arc<AtomicBool>,
 }
 
 /// Resolves once the rows are durable; an error means that they may not be.
@@ -60,17 +63,20 @@ struct Batch {
 impl Store {
     /// Opens the database and starts the writer, with what the database held.
     pub(crate) fn open(path: &Path) -> Result<(Self, Stored)> {
-        let connection = connect(path).map_err(|source| store_error(path, source))?;
+        check_log(path)?;
+        let connection = connect(path)?;
         let stored = Stored {
             registry: loading::load(&connection, path)?,
             documents: load_documents(&connection, path)?,
         };
         let (batches, receiver) = mpsc::channel();
+        let has_failed = Arc::new(AtomicBool::new(false));
+        let failed = Arc::clone(&has_failed);
         let writer = thread::Builder::new()
             .name("hub-store".to_owned())
-            .spawn(move || write_batches(connection, &receiver))
+            .spawn(move || write_batches(connection, &receiver, &failed))
             .map_err(Error::Thread)?;
-        Ok((Self { batches, writer }, stored))
+        Ok((Self { batches, writer, has_failed }, stored))
     }
 
     /// Hands rows to the writer.
@@ -83,7 +89,7 @@ impl Store {
 
     /// Whether the writer still writes.
     pub(crate) fn is_alive(&self) -> bool {
-        !self.writer.is_finished()
+        !self.has_failed.load(Ordering::Acquire) && !self.writer.is_finished()
     }
 
     /// Waits until everything handed over is durable.
@@ -95,13 +101,15 @@ impl Store {
     }
 }
 
-fn write_batches(mut connection: Connection, batches: &mpsc::Receiver<Batch>) {
+fn write_batches(mut connection: Connection, batches: &mpsc::Receiver<Batch>, has_failed: &AtomicBool) {
     while let Ok(first) = batches.recv() {
         let gathered: Vec<Batch> =
             std::iter::once(first).chain(batches.try_iter().take(MAX_GATHERED - 1)).collect();
         if let Err(error) = commit(&mut connection, &gathered) {
             // Later rows could build on lost ones: from here on nothing is acknowledged any more.
-            tracing::error!(%error, "the database can't be written; the hub accepts no more writes");
+            tracing::error!(%error, "the database can't be written; the hub answers nothing more");
+            // Before anybody learns of it: what is in memory is not to be shown any more.
+            has_failed.store(true, Ordering::Release);
             return;
         }
         for batch in gathered {
@@ -153,15 +161,54 @@ fn commit_document(
     .map(drop)
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    // With FULL a commit survives a power failure as well, not only the end of the process.
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    // A record holds keys: what is deleted is overwritten.
-    connection.pragma_update(None, "secure_delete", "ON")?;
-    connection.execute_batch(SCHEMA)?;
+/// Refuses a log of which SQLite would forget transactions without a word.
+fn check_log(path: &Path) -> Result<()> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log = PathBuf::from(log);
+    let looked = wal::lost(&log);
+    let looked = looked.map_err(|source| Error::File { action: "read", path: log.clone(), source })?;
+    let Some(wal::Lost { at, transactions }) = looked else { return Ok(()) };
+    let reason = format!(
+        "up to {transactions} acknowledged writes from byte {at} on can't be read; keep a copy of the folder, then \
+         `truncate -s {at} {}` lets the hub start with what comes before them",
+        log.display()
+    );
+    Err(Error::Damaged { path: log, reason })
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    let failed = |source| store_error(path, source);
+    let connection = Connection::open(path).map_err(failed)?;
+    check_format(&connection, path)?;
+    let set_up = || {
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // With FULL a commit survives a power failure as well, not only the end of the process.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        // A record holds keys: what is deleted is overwritten.
+        connection.pragma_update(None, "secure_delete", "ON")?;
+        connection.execute_batch(SCHEMA)
+    };
+    set_up().map_err(failed)?;
     Ok(connection)
+}
+
+/// Refuses a database that a newer version, or another program, has written, and one that has lost its tables.
+fn check_format(connection: &Connection, path: &Path) -> Result<()> {
+    let count = |sql: &str| -> Result<i64> {
+        connection.query_row(sql, (), |row| row.get(0)).map_err(|source| store_error(path, source))
+    };
+    let found = count("SELECT user_version FROM pragma_user_version")?;
+    let tables = count("SELECT count(*) FROM sqlite_schema WHERE type = 'table'")?;
+    let ours = count("SELECT count(*) FROM sqlite_schema WHERE name IN ('identities', 'documents')")?;
+    let damaged = |reason: &str| Error::Damaged { path: path.to_owned(), reason: reason.to_owned() };
+    match found {
+        FORMAT if ours == 2 => Ok(()),
+        FORMAT => Err(damaged("its tables are missing; put it back from a copy, or serve another folder")),
+        0 if tables == 0 => Ok(()),
+        1.. if ours == 2 => Err(Error::Newer { path: path.to_owned(), found, known: FORMAT }),
+        _ => Err(damaged("it is the database of another program")),
+    }
 }
 
 fn load_documents(connection: &Connection, path: &Path) -> Result<Documents> {
@@ -192,6 +239,9 @@ fn store_error(path: &Path, source: rusqlite::Error) -> Error {
 
 /// Requests whose rows go into one commit at most.
 const MAX_GATHERED: usize = 256;
+
+/// The format of the database: its `user_version`.
+const FORMAT: i64 = 1;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS identities (

@@ -20,6 +20,20 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
+/// Returns whether others than its owner can write into a folder.
+pub(crate) fn others_can_write(path: &Path) -> io::Result<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        Ok(fs::metadata(path)?.permissions().mode() & 0o022 != 0)
+    }
+    // Elsewhere a folder has the access rules of its parent, which lies in the user's own.
+    #[cfg(not(unix))]
+    {
+        fs::metadata(path).map(|_| false)
+    }
+}
+
 /// A private folder that is removed when the value is dropped.
 pub(crate) fn temporary_folder() -> Result<TempDir> {
     tempfile::Builder::new().prefix("local-hub-").tempdir().map_err(|source| Error::File {

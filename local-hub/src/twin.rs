@@ -15,6 +15,7 @@ use properties::Stamp;
 pub(crate) use properties::{Properties, PropertyValue, Values};
 pub(crate) use section::{Kind, Section, SectionDocument};
 
+mod changes;
 mod device_side;
 mod properties;
 mod section;

@@ -113,6 +113,9 @@ pub(crate) struct ServeArgs {
     /// Write one line of JSON per request to this file
     #[arg(long, value_name = "FILE", env = "LOCAL_HUB_REQUEST_LOG")]
     request_log: Option<PathBuf>,
+    /// Write one line of JSON per message to the cloud to this file: telemetry, twin changes, identities created or deleted
+    #[arg(long, value_name = "FILE", env = "LOCAL_HUB_TELEMETRY")]
+    telemetry: Option<PathBuf>,
     /// Listen for management here, on loopback; the file management-token lets in, see docs/local-hub-rehearsals.md
     #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_MANAGEMENT")]
     management: Option<SocketAddr>,
@@ -160,6 +163,7 @@ impl ServeArgs {
             entra_test: self.entra_test,
             blob_folder: self.blob_folder,
             request_log: self.request_log,
+            telemetry: self.telemetry,
             management: self.management,
             throttling: self.tier.map(|tier| Throttling {
                 tier,

@@ -129,6 +129,7 @@ impl Service {
     async fn perform(&self, stale: Option<&Arc<Hub>>, call: Call) -> Answer<Reply> {
         let (operation, sent) = (call.operation, call.body.len());
         let hub = stale.filter(|_| operation == Operation::Query).unwrap_or(&self.hub);
+        self.hub.check_durable()?;
         throttling::admit(&self.hub, operation).await?;
         let caller = call.caller;
         let reply = handlers::perform(hub, call).await.map_err(|refusal| caller.sees(refusal))?;

@@ -62,7 +62,7 @@ impl Hub {
     }
 
     fn import_in_memory(&self, file: StateFile, replace: bool) -> Answer<((), Option<Committed>)> {
-        let (now, mut journal, mut touched) = (self.timestamp(), Journal::default(), Vec::new());
+        let (now, mut journal, mut touched) = (self.timestamp(), self.journal(), Vec::new());
         let mut state = self.lock();
         state.check_writable()?;
         let configurations = state.documents.with_imported(file.configurations, replace, now)?;
@@ -74,7 +74,7 @@ impl Hub {
             state.registry.import(file.devices, now, &mut journal)?;
         }
         state.documents.replace_configurations(configurations, &mut touched);
-        commit(state, journal, touched, now)
+        self.commit(state, journal, touched, now)
     }
 
     /// Everything that the hub holds, as of one moment.
@@ -90,30 +90,32 @@ impl Hub {
     }
 
     fn replace_in_memory(&self, next: Stored) -> Answer<((), Option<Committed>)> {
-        let (now, mut journal, mut touched) = (self.timestamp(), Journal::default(), Vec::new());
+        let (now, mut journal, mut touched) = (self.timestamp(), self.journal(), Vec::new());
         let mut state = self.lock();
         state.check_writable()?;
         state.registry.replace_with(next.registry, &mut journal);
         state.documents.replace_with(next.documents, now, &mut touched);
-        commit(state, journal, touched, now)
+        self.commit(state, journal, touched, now)
     }
-}
 
-/// Hands everything that was written to the store as one transaction, and tells connected devices.
-fn commit(
-    mut state: MutexGuard<'_, State>,
-    mut journal: Journal,
-    touched: Vec<DocumentKey>,
-    now: Timestamp,
-) -> Answer<((), Option<Committed>)> {
-    let committed = state.store_rows(|| {
-        let mut rows = state.identity_rows(&journal)?;
-        rows.extend(state.document_rows(touched)?);
-        Ok(rows)
-    })?;
-    let State { registry, connections, .. } = &mut *state;
-    connections.settle(registry, &mut journal, now);
-    Ok(((), committed))
+    /// Hands everything that was written to the store as one transaction, and tells connected devices.
+    fn commit(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        mut journal: Journal,
+        touched: Vec<DocumentKey>,
+        now: Timestamp,
+    ) -> Answer<((), Option<Committed>)> {
+        let committed = state.store_rows(|| {
+            let mut rows = state.identity_rows(&journal)?;
+            rows.extend(state.document_rows(touched)?);
+            Ok(rows)
+        })?;
+        let State { registry, connections, .. } = &mut *state;
+        connections.settle(registry, &mut journal, now);
+        self.tell_changes(registry, &mut journal, now);
+        Ok(((), committed))
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! | request | does |
 //! |---|---|
 //! | `GET`, `PUT`, `DELETE /faults` | shows, sets, ends the faults |
+//! | `GET /telemetry` | messages to the cloud as JSON Lines: `?deviceId=`, `moduleId=`, `source=`, `since=`, `follow=true` |
 //! | `GET`, `PUT /network` | `{"gone": true}`: connections are ended and new ones reset |
 //! | `GET`, `PUT /clock` | shows and moves the clock: `now`, `advanceSeconds`, `stopped` |
 //! | `GET /state` | devices and configurations as `az iot hub state export` writes them |
@@ -22,6 +23,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::clock::Clock;
+use crate::device_to_cloud::{Filter, Reader};
 use crate::faults::Faults;
 use crate::hub::Hub;
 use crate::operations;
@@ -41,6 +43,12 @@ type Outcome = Result<Vec<u8>, (StatusCode, String)>;
 impl Operations {
     pub(super) fn new(hub: Arc<Hub>) -> Self {
         Self { hub, snapshots: Mutex::default() }
+    }
+
+    /// The messages to the cloud that a query string asks for.
+    pub(super) fn read_messages(&self, query: &str) -> Result<Reader, (StatusCode, String)> {
+        let filter = Filter::parse(query).map_err(bad_input)?;
+        Ok(Reader::new(Arc::clone(self.hub.messages()), filter))
     }
 
     pub(super) async fn perform(&self, method: &Method, uri: &Uri, body: &[u8]) -> Outcome {
@@ -68,7 +76,7 @@ impl Operations {
             }
             _ => Err((
                 StatusCode::NOT_FOUND,
-                "there are GET, PUT, DELETE /faults; GET, PUT /network; GET, PUT /clock; GET, POST, DELETE /state; \
+                "there are GET, PUT, DELETE /faults; GET, PUT /network; GET /telemetry; GET, PUT /clock; GET, POST, DELETE /state; \
                  GET /snapshots; PUT, DELETE /snapshots/{name}; POST /snapshots/{name}/restore"
                     .to_owned(),
             )),

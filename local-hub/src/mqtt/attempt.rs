@@ -49,8 +49,9 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Whether it may be done; the error is what a fault answers in its place.
+    /// Whether it may be done; the error is what a fault, or a store that can't be written, answers in its place.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
+        self.gate.hub.check_durable()?;
         let refusal = self.effect().and_then(|effect| effect.refusal(self.operation.name()));
         refusal.map_or(Ok(()), Err)
     }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::Attempt;
 use super::gate::{Gate, Visitor};
 use super::operation::Operation;
+use super::topic;
 use super::wire::{Ended, Wire};
 use crate::connections::{Link, MethodAnswer};
 use crate::faults::Effect;
@@ -174,8 +175,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     pub(super) async fn close(self, connect: &Connect, ended: Ended, reset: &Reset) {
         let identity = self.identity;
         if connect.will_flag() && !matches!(ended, Ended::Disconnected) {
-            // IoT Hub passes a will on as a message to the cloud.
-            self.hub.count_telemetry();
+            // IoT Hub passes a will on as a message to the cloud, with `iothub-MessageType` to tell it by.
+            let properties = match topic::Uplink::parse(connect.will_topic().unwrap_or_default(), identity) {
+                Some(topic::Uplink::Telemetry { properties }) => properties,
+                _ => "",
+            };
+            let properties = format!("{properties}&iothub-MessageType=Will");
+            let payload = connect.will_payload().unwrap_or_default();
+            self.hub.take_message(identity, &self.visitor.hello.evidence, &properties, payload);
         }
         match &ended {
             Ended::Malformed(_) | Ended::Refused(_) | Ended::Violation(_) => {

@@ -23,6 +23,7 @@ use super::*;
 use crate::certificates::DeviceCas;
 use crate::clock::{Clock, MovableClock, SystemClock};
 use crate::connection_log::ConnectionLog;
+use crate::device_to_cloud::MessageLog;
 use crate::hub::Hub;
 use crate::jobs::Blobs;
 use crate::policy::Policies;
@@ -40,7 +41,8 @@ async fn gate(tier: Tier) -> Arc<Gate> {
     let limits = Throttling { tier, units: NonZeroU32::MIN, charging: Charging::default() };
     let throttle = Throttle::new(Some(limits), Arc::clone(&clock) as Arc<dyn Clock>);
     let (policies, blobs) = (Policies::generate(), Blobs::new(None));
-    let hub = Arc::new(Hub::new(Stored::default(), None, policies, clock, throttle, blobs));
+    let hub =
+        Arc::new(Hub::new(Stored::default(), None, policies, clock, throttle, blobs, MessageLog::unwanted()));
     hub.import(br#"{"devices": {"d": {"identity": {}}}}"#, false).await.unwrap();
     Arc::new(Gate::new(hub, DeviceCas::read(&[]).unwrap(), None))
 }

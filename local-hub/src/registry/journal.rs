@@ -4,14 +4,27 @@
 use hub_types::{DeviceId, IdentityId, ModuleId};
 use serde::Serialize;
 
-use crate::twin::DesiredNotice;
+use serde_json::Value;
+
+use crate::twin::{DesiredNotice, TwinState};
 
 /// Collects what a request writes, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     touched: Vec<IdentityId>,
     notices: Vec<Notice>,
+    /// Changes that the hub tells in messages to the cloud; `None` where nobody reads these.
+    changes: Option<Vec<Change>>,
     pub(crate) counts: Counts,
+}
+
+/// A change that a hub tells in a message to the cloud.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Change {
+    Created(IdentityId),
+    Deleted(IdentityId),
+    /// A twin has changed, with what has changed in it.
+    Twin(IdentityId, Value),
 }
 
 /// What a connected device or module must be told of a write.
@@ -36,7 +49,27 @@ pub(crate) struct Counts {
 }
 
 impl Journal {
+    /// A journal that also collects the changes that are told in messages to the cloud.
+    pub(crate) fn with_changes() -> Self {
+        Self { changes: Some(Vec::new()), ..Self::default() }
+    }
+
+    /// The changes to tell in messages to the cloud, in order.
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        self.changes.take().unwrap_or_default()
+    }
+
+    /// A twin has changed.
+    pub(crate) fn twin_changed(&mut self, identity: &IdentityId, before: &TwinState, after: &TwinState) {
+        if let Some(changes) = &mut self.changes {
+            changes.push(Change::Twin(identity.clone(), after.changes_since(before)));
+        }
+    }
+
     pub(crate) fn created(&mut self, device: &DeviceId, module: Option<&ModuleId>) {
+        if let Some(changes) = &mut self.changes {
+            changes.push(Change::Created(IdentityId::new(device.clone(), module.cloned())));
+        }
         self.counts.created += 1;
         self.touch(device, module);
     }
@@ -52,6 +85,9 @@ impl Journal {
     }
 
     pub(crate) fn deleted(&mut self, device: &DeviceId, module: Option<&ModuleId>) {
+        if let Some(changes) = &mut self.changes {
+            changes.push(Change::Deleted(IdentityId::new(device.clone(), module.cloned())));
+        }
         self.counts.deleted += 1;
         self.touch(device, module);
     }
@@ -60,6 +96,9 @@ impl Journal {
     pub(crate) fn absorb(&mut self, other: Self) {
         self.touched.extend(other.touched);
         self.notices.extend(other.notices);
+        if let (Some(mine), Some(others)) = (&mut self.changes, other.changes) {
+            mine.extend(others);
+        }
         let (mine, others) = (&mut self.counts, other.counts);
         mine.created += others.created;
         mine.updated += others.updated;

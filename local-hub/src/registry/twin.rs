@@ -64,6 +64,7 @@ impl Registry {
         }
         let next = twin.reported(patch, now).map_err(|error| Refusal::argument(error.to_string()))?;
         let version = next.reported.version;
+        journal.twin_changed(identity, twin, &next);
         *twin = next;
         journal.updated(identity.device(), identity.module(), true);
         Ok(version)
@@ -107,6 +108,7 @@ impl Registry {
         journal: &mut Journal,
     ) -> Answer<()> {
         let record = self.identity_mut(identity).map_err(|_| not_found(identity))?;
+        journal.twin_changed(identity, &record.twin, &next);
         let before = std::mem::replace(&mut record.twin, next);
         if record.is_connected() && before.desired.version != record.twin.desired.version {
             journal.desired(identity, wanted.notice(&before.desired, &record.twin.desired));

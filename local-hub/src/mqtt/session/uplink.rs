@@ -64,20 +64,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
                 twin::report(self.hub, self.identity, rid, base, payload).await.map(Some)
             }
             Uplink::MethodAnswer { rid, status } => self.answered(rid, status, payload).map(|()| None),
-            Uplink::Telemetry { properties } => {
-                self.telemetry(properties.len() + payload.len()).await.map(|()| None)
-            }
+            Uplink::Telemetry { properties } => self.telemetry(properties, payload).await.map(|()| None),
         }
     }
 
     /// A message to the cloud.
-    async fn telemetry(&self, bytes: usize) -> Answer<()> {
+    async fn telemetry(&self, properties: &str, payload: &[u8]) -> Answer<()> {
+        let bytes = properties.len() + payload.len();
         if bytes > MAX_TELEMETRY_BYTES {
             return Err(too_large("a message is larger than 256 KB"));
         }
         twin::admit(self.hub, OperationClass::DeviceToCloud, "DeviceTelemetry").await?;
         self.hub.throttle().charge(bytes);
-        self.hub.count_telemetry();
+        self.hub.take_message(self.identity, &self.visitor.hello.evidence, properties, payload);
         Ok(())
     }
 

@@ -1,0 +1,165 @@
+//! Reading the messages that are kept, and waiting for more.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{Stream, unfold};
+use http_body_util::StreamBody;
+use hub_types::{IdentityId, Timestamp};
+use hyper::body::Frame;
+use percent_encoding::percent_decode_str;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::watch;
+
+use super::{Line, MessageLog, Source};
+
+/// The messages that a reader wants.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Filter {
+    device: Option<String>,
+    module: Option<String>,
+    source: Option<Source>,
+    /// Only messages behind the one with this number.
+    after: u64,
+    /// Only messages from this time on.
+    from: Option<Timestamp>,
+    /// Whether to wait for more when all have been read.
+    follow: bool,
+}
+
+/// Why a query string asks for no messages.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub(crate) enum ReaderError {
+    #[error("`{0}` is not a parameter; known are deviceId, moduleId, source, since and follow")]
+    Parameter(String),
+    #[error("`since` must be the SequenceNumber of a message, or a time such as 2026-11-30T10:00:00Z")]
+    Since,
+    #[error("`source` must be one of Telemetry, twinChangeEvents and deviceLifecycleEvents")]
+    Source,
+    #[error("`follow` must be true or false")]
+    Follow,
+}
+
+impl Filter {
+    /// Reads the query string of a request.
+    pub(crate) fn parse(query: &str) -> Result<Self, ReaderError> {
+        let mut filter = Self::default();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
+            match name {
+                "deviceId" => filter.device = Some(value),
+                "moduleId" => filter.module = Some(value),
+                "source" => filter.source = Some(Source::parse(&value).ok_or(ReaderError::Source)?),
+                "since" => match value.parse() {
+                    Ok(number) => filter.after = number,
+                    Err(_) => {
+                        let time = OffsetDateTime::parse(&value, &Rfc3339).map_err(|_| ReaderError::Since)?;
+                        filter.from = Some(time.into());
+                    }
+                },
+                "follow" => filter.follow = value.parse().map_err(|_| ReaderError::Follow)?,
+                other => return Err(ReaderError::Parameter(other.to_owned())),
+            }
+        }
+        Ok(filter)
+    }
+
+    fn takes(&self, line: &Line) -> bool {
+        let is_of = |identity: &IdentityId| {
+            self.device.as_ref().is_none_or(|device| device == identity.device().as_str())
+                && self.module.as_ref().is_none_or(|wanted| {
+                    identity.module().is_some_and(|module| module.as_str() == wanted.as_str())
+                })
+        };
+        is_of(&line.identity)
+            && self.source.is_none_or(|source| source == line.source)
+            && self.from.is_none_or(|from| from.ticks() <= line.enqueued.ticks())
+    }
+}
+
+/// A reader of a hub's messages, from the oldest that is kept.
+pub(crate) struct Reader {
+    log: Arc<MessageLog>,
+    filter: Filter,
+    arrived: watch::Receiver<u64>,
+}
+
+impl Reader {
+    pub(crate) fn new(log: Arc<MessageLog>, filter: Filter) -> Self {
+        let arrived = log.arrived.subscribe();
+        Self { log, filter, arrived }
+    }
+
+    /// The messages as a body of JSON Lines, which lasts for ever where the reader follows.
+    pub(crate) fn into_body(self) -> StreamBody<impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Send> {
+        StreamBody::new(unfold(self, |mut reader| async move {
+            let lines = reader.next().await?;
+            Some((Ok(Frame::data(lines)), reader))
+        }))
+    }
+
+    /// Returns some more lines; `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            self.arrived.borrow_and_update();
+            let lines = self.page();
+            if !lines.is_empty() {
+                return Some(lines);
+            }
+            if !self.filter.follow || self.arrived.changed().await.is_err() {
+                return None;
+            }
+        }
+    }
+
+    fn page(&mut self) -> Bytes {
+        let kept = self.log.kept();
+        let begin = kept.lines.partition_point(|line| line.sequence <= self.filter.after);
+        let mut page = BytesMut::new();
+        for line in kept.lines.range(begin..) {
+            if page.len() >= PAGE {
+                break;
+            }
+            self.filter.after = line.sequence;
+            if self.filter.takes(line) {
+                page.extend_from_slice(&line.text);
+            }
+        }
+        page.freeze()
+    }
+}
+
+/// Bytes that are taken at once: whoever adds messages waits for it.
+const PAGE: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_string_names_what_is_wanted() {
+        let filter = Filter::parse("deviceId=d%201&moduleId=m&source=Telemetry&since=7&follow=true").unwrap();
+        let wanted = Filter {
+            device: Some("d 1".into()),
+            module: Some("m".into()),
+            source: Some(Source::Telemetry),
+            after: 7,
+            from: None,
+            follow: true,
+        };
+        assert_eq!(filter, wanted);
+        assert!(Filter::parse("since=2026-11-30T10:00:00Z").unwrap().from.is_some());
+        let wrong = [
+            ("since=yesterday", ReaderError::Since),
+            ("source=x", ReaderError::Source),
+            ("follow=1", ReaderError::Follow),
+            ("device=d", ReaderError::Parameter("device".into())),
+        ];
+        for (query, error) in wrong {
+            assert_eq!(Filter::parse(query), Err(error));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The messages to the cloud that a hub makes and takes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hub_types::{IdentityId, Timestamp};
+use serde_json::{Value, json};
+
+use super::Hub;
+use crate::device_access::Evidence;
+use crate::device_to_cloud::{Message, MessageLog, PropertyBag, Source};
+use crate::registry::{Change, Journal, Registry};
+
+impl Hub {
+    /// The messages that are kept for readers.
+    pub(crate) fn messages(&self) -> &Arc<MessageLog> {
+        &self.messages
+    }
+
+    /// Takes a message of a device or module to the cloud, with the property bag of its topic.
+    pub(crate) fn take_message(
+        &self,
+        identity: &IdentityId,
+        evidence: &Evidence,
+        properties: &str,
+        payload: &[u8],
+    ) {
+        self.count_telemetry();
+        if !self.messages.is_wanted() {
+            return;
+        }
+        let PropertyBag { properties, mut system } = PropertyBag::parse(properties);
+        let scope = if identity.module().is_some() { "module" } else { "device" };
+        let method = match evidence {
+            Evidence::Certificate(_) => {
+                json!({"scope": scope, "type": "x509Certificate", "issuer": "external"})
+            }
+            Evidence::Policy => json!({"scope": "hub", "type": "sas", "issuer": "iothub"}),
+            Evidence::Token(_) => json!({"scope": scope, "type": "sas", "issuer": "iothub"}),
+        };
+        system.insert("connectionAuthMethod".to_owned(), json!(method.to_string()));
+        let generation = self.read(|registry| registry.identity(identity).map(|record| record.generation));
+        if let Some(generation) = generation {
+            system.insert("connectionDeviceGenerationId".to_owned(), json!(generation.to_string()));
+        }
+        self.messages.add(Message {
+            identity: identity.clone(),
+            source: Source::Telemetry,
+            enqueued: self.timestamp(),
+            properties,
+            system,
+            body: Bytes::copy_from_slice(payload),
+        });
+    }
+
+    /// A journal that collects what is told in messages, if anybody reads these.
+    pub(super) fn journal(&self) -> Journal {
+        if self.messages.is_wanted() { Journal::with_changes() } else { Journal::default() }
+    }
+
+    /// Tells the changes of a journal, in order.
+    pub(super) fn tell_changes(&self, registry: &Registry, journal: &mut Journal, now: Timestamp) {
+        for change in journal.take_changes() {
+            self.messages.add(message_of(change, registry, now));
+        }
+    }
+}
+
+fn message_of(change: Change, registry: &Registry, now: Timestamp) -> Message {
+    let lifecycle = |identity: IdentityId, operations: [&str; 2], body: Value| {
+        let (schema, operation) = match identity.module() {
+            None => ("deviceLifecycleNotification", operations[0]),
+            Some(_) => ("moduleLifecycleNotification", operations[1]),
+        };
+        Message::of_hub(identity, Source::Lifecycle, (schema, operation), now, &body)
+    };
+    match change {
+        Change::Created(identity) => {
+            let twin = registry.twin(&identity).ok();
+            // A twin always has a JSON form; one that was deleted in the same request has none any more.
+            let body = twin.and_then(|twin| serde_json::to_value(twin).ok()).unwrap_or(Value::Null);
+            lifecycle(identity, ["createDeviceIdentity", "createModuleIdentity"], body)
+        }
+        Change::Deleted(identity) => {
+            let mut body = json!({"deviceId": identity.device().as_str()});
+            if let Some(module) = identity.module() {
+                body["moduleId"] = json!(module.as_str());
+            }
+            lifecycle(identity, ["deleteDeviceIdentity", "deleteModuleIdentity"], body)
+        }
+        Change::Twin(identity, body) => {
+            let kind = ("twinChangeNotification", "updateTwin");
+            Message::of_hub(identity, Source::TwinChange, kind, now, &body)
+        }
+    }
+}
