@@ -309,7 +309,7 @@ impl About for Vec<Module> {
 
 impl About for Value {
     fn is_about(&self, identity: &IdentityId) -> bool {
-        let text = |name: &str| self.get(name).and_then(Value::as_str);
+        let text = |name: &str| self.get(name).and_then(Self::as_str);
         text("deviceId").is_some_and(|device| names(device, text("moduleId"), identity))
     }
 }

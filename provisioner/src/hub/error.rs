@@ -37,7 +37,7 @@ pub enum HubError {
     },
     /// Another call was answered in a way that holds for all others too. Nothing was sent.
     #[error(transparent)]
-    GivenUp(Arc<HubError>),
+    GivenUp(Arc<Self>),
     /// The answer never came: whether the request had its effect is not known.
     #[error("the hub's answer was lost")]
     Lost(#[source] reqwest::Error),
