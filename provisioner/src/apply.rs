@@ -120,8 +120,8 @@ impl<H: Hub> Worker<H> {
         // The rows of what is staged stay as they are: they are not at their end.
         let mut settled = Settled { staged: settlements.staged, closed: Vec::new() };
         let mut ended = Vec::with_capacity(settlements.ended.len());
-        for Settlement { identity, outcome, held_by, before, after } in settlements.ended {
-            let mut record = Record::from(outcome);
+        for Settlement { identity, outcome, effect, presumed, held_by, before, after } in settlements.ended {
+            let mut record = Record { effect, presumed, ..Record::from(outcome) };
             if matches!(record.state, RowState::Done | RowState::Unchanged) {
                 record.held_by = held_by;
                 let is_kept = held_by.is_some_and(|run| run != book.run());

@@ -45,6 +45,8 @@ pub mod lifecycle;
 pub mod logbook;
 #[cfg(test)]
 mod model_hub;
+#[cfg(test)]
+mod model_tests;
 pub mod pace;
 pub mod plan;
 pub mod reason;

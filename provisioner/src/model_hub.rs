@@ -13,6 +13,11 @@ use serde_json::{Value, from_value, json};
 use tokio::sync::Notify;
 
 use crate::hub::{Hub, HubError};
+pub(crate) use log::{Log, Logged, OTHERS, What};
+pub(crate) use others::{Meddling, Other};
+
+mod log;
+mod others;
 
 /// How the hub treats modules in bulk calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +68,10 @@ pub(crate) struct ModelHub {
     pub(crate) calls_until_cut: AtomicUsize,
     /// Told when that has happened.
     pub(crate) cut: Notify,
+    /// What has changed, and through whom.
+    pub(crate) log: Mutex<Log>,
+    /// What others do, each after so many calls of a run more.
+    pub(crate) meddlings: Mutex<Vec<(usize, Meddling)>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -75,8 +84,8 @@ pub(crate) struct Identity {
     pub(crate) creations: u32,
     /// Writes to the twin, besides the one that came with the creation.
     pub(crate) twin_writes: u64,
-    /// Changes of the identity: its version.
-    pub(crate) updates: u64,
+    /// Its version: no two identities, and no two states of one, have the same.
+    pub(crate) version: u64,
 }
 
 impl ModelHub {
@@ -88,13 +97,17 @@ impl ModelHub {
             changing_calls: Mutex::default(),
             calls_until_cut: AtomicUsize::new(usize::MAX),
             cut: Notify::new(),
+            log: Mutex::default(),
+            meddlings: Mutex::default(),
         }
     }
 
-    /// Where the caller is cut off, if it is time.
+    /// What happens after each call: others do something, or the caller is cut off, if it is time.
     async fn may_be_cut(&self) {
+        self.meddle_in_between();
         let count = |left: usize| left.checked_sub(1);
         if self.calls_until_cut.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count).is_err() {
+            self.log.lock().unwrap().forget_answers();
             self.cut.notify_one();
             std::future::pending::<()>().await;
         }
@@ -107,13 +120,23 @@ impl ModelHub {
         *self.changing_calls.lock().unwrap() += 1;
         let fate = self.fates.lock().unwrap().pop().unwrap_or(Fate::Answered);
         if fate == Fate::LostBeforeEffect {
+            self.log.lock().unwrap().lose();
             return Err(HubError::NoAnswer);
         }
-        let answer = effect(&mut self.identities.lock().unwrap(), fate);
+        let answer = self.logged(fate, |identities| effect(identities, fate));
         match fate {
             Fate::LostAfterEffect => Err(HubError::NoAnswer),
             _ => Ok(answer),
         }
+    }
+
+    /// Changes something, and puts down what has changed.
+    fn logged<T>(&self, fate: Fate, effect: impl FnOnce(&mut BTreeMap<IdentityId, Identity>) -> T) -> T {
+        let mut identities = self.identities.lock().unwrap();
+        let before = identities.clone();
+        let answer = effect(&mut identities);
+        self.log.lock().unwrap().add(&before, &mut identities, fate);
+        answer
     }
 
     /// Whether a hub denies access to the modules of a device to a caller with a key.
@@ -127,7 +150,11 @@ impl ModelHub {
         item: &BulkItem,
         identities: &mut BTreeMap<IdentityId, Identity>,
     ) -> Result<(), ErrorCode> {
+        let is_denied = item.module_id.is_some() && !takes_modules(&item.identity(), identities);
         match item.import_mode {
+            Some(ImportMode::DeleteIfMatchETag | ImportMode::UpdateIfMatchETag) if is_denied => {
+                Err(ErrorCode::IotHubUnauthorizedAccess)
+            }
             Some(ImportMode::DeleteIfMatchETag)
                 if item.module_id.is_some() && self.modules == Modules::OneByOne =>
             {
@@ -141,10 +168,10 @@ impl ModelHub {
 
     fn update(item: &BulkItem, identities: &mut BTreeMap<IdentityId, Identity>) -> Result<(), ErrorCode> {
         let found = identities.get_mut(&item.identity()).ok_or(ErrorCode::DeviceNotFound)?;
-        if item.etag != Some(etag(found.updates)) {
+        if item.etag != Some(etag(found.version)) {
             return Err(ErrorCode::EtagDoesNotMatch);
         }
-        found.updates += 1;
+        found.version += 1;
         found.authentication = item.authentication.clone().unwrap_or_default();
         found.status = item.status.unwrap_or_default();
         found.status_reason.clone_from(&item.status_reason);
@@ -253,7 +280,11 @@ impl Hub for ModelHub {
     }
 
     async fn delete(&self, identity: &IdentityId, if_match: Option<&Etag>) -> Result<(), HubError> {
-        let deleted = self.change(|identities, _| delete(identity, if_match, identities).map_err(refused));
+        let is_denied = identity.module().is_some() && self.denies_modules_of(identity.device());
+        let deleted = match is_denied {
+            true => Ok(Err(HubError::DisabledDevice(identity.device().clone()))),
+            false => self.change(|identities, _| delete(identity, if_match, identities).map_err(refused)),
+        };
         self.may_be_cut().await;
         deleted?
     }
@@ -270,10 +301,10 @@ impl Hub for ModelHub {
             }
             if let Some(if_match) = if_match {
                 let found = identities.get_mut(identity).ok_or_else(|| refused(ErrorCode::ModuleNotFound))?;
-                if *if_match != etag(found.updates) {
+                if *if_match != etag(found.version) {
                     return Err(refused(ErrorCode::PreconditionFailed));
                 }
-                found.updates += 1;
+                found.version += 1;
                 found.authentication = spec.authentication.clone().unwrap_or_default();
                 return Ok(());
             }
@@ -311,7 +342,7 @@ impl Hub for ModelHub {
         if_match: Option<&Etag>,
     ) -> Result<(), HubError> {
         let written = self.change(|identities, _| {
-            let found = identities.get_mut(identity).expect("a twin is written after its identity");
+            let found = identities.get_mut(identity).ok_or_else(|| refused(ErrorCode::DeviceNotFound))?;
             if if_match.is_some_and(|if_match| *if_match != etag(found.twin_writes)) {
                 return Err(refused(ErrorCode::PreconditionFailed));
             }
@@ -332,7 +363,7 @@ impl Hub for ModelHub {
         desired["$version"] = json!(1 + found.twin_writes);
         let twin = json!({
             "deviceId": identity.device(), "moduleId": identity.module(), "etag": etag(found.twin_writes),
-            "deviceEtag": etag(found.updates), "version": 2 + found.twin_writes, "status": found.status,
+            "deviceEtag": etag(found.version), "version": 2 + found.twin_writes, "status": found.status,
             "statusReason": found.status_reason,
             "authenticationType": found.authentication.type_name(),
             "x509Thumbprint": found.authentication.thumbprints(), "tags": found.tags,
@@ -349,7 +380,7 @@ fn delete(
     identities: &mut BTreeMap<IdentityId, Identity>,
 ) -> Result<(), ErrorCode> {
     let found = identities.get(identity).ok_or(ErrorCode::DeviceNotFound)?;
-    if if_match.is_some_and(|if_match| *if_match != etag(found.updates)) {
+    if if_match.is_some_and(|if_match| *if_match != etag(found.version)) {
         return Err(ErrorCode::EtagDoesNotMatch);
     }
     match identity.module() {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use futures_util::future::join_all;
+use hub_types::identity::Status;
 use hub_types::{DeviceId, IdentityId, ModuleId};
 
 use super::Task;
@@ -60,9 +61,20 @@ pub(super) async fn bind(
             _ => {}
         }
     }
+    let disabled: HashSet<DeviceId> = tasks
+        .iter()
+        .filter(|task| task.identity().module().is_none() && task.status == Status::Disabled)
+        .map(|task| task.identity().device().clone())
+        .collect();
     for task in tasks.iter_mut().filter(|task| matches!(task.next, Next::Delete)) {
         let device = task.identity().device();
         match (task.identity().module(), stays.get(device)) {
+            // A hub denies access to the modules of a disabled device.
+            (Some(_), Some(Some(_))) if disabled.contains(device) => {
+                let reason = format!("nothing was done, because its device `{device}` is disabled and stays");
+                let refusal = Refusal { code: ReasonCode::DeviceDisabled, reason, differences: Vec::new() };
+                task.next = Next::Finish(Ending::Refused(refusal));
+            }
             (None, Some(Some((code, reason)))) => {
                 let refusal = Refusal { code: *code, reason: reason.clone(), differences: Vec::new() };
                 task.next = Next::Finish(Ending::Refused(refusal));

@@ -8,9 +8,9 @@ use hub_types::{Authentication, ErrorCode, Etag, IdentityId};
 use serde_json::Value;
 
 use super::creation::{Creator, outdated};
-use super::observation::refused_or_fatal;
+use super::observation::{module_refused_or_fatal, refused_or_fatal};
 use crate::desired::{DesiredAuth, DesiredIdentity, GivenKeys};
-use crate::hub::{Hub, HubError, about_its_device, is_missing};
+use crate::hub::{Hub, HubError, is_missing};
 use crate::lifecycle::Event;
 use crate::standing::Difference;
 
@@ -81,7 +81,7 @@ impl<H: Hub> Creator<H> {
         match self.hub().delete(identity, etag).await {
             Ok(()) => Ok(Event::IdentityUpdated),
             Err(error) if outdated(&error) || is_missing(&error) => Ok(Event::Outdated(error)),
-            Err(error) => refused_or_fatal(error, Some(Event::Lost)),
+            Err(error) => module_refused_or_fatal(self.hub(), identity.device(), error).await,
         }
     }
 
@@ -127,11 +127,8 @@ impl<H: Hub> Creator<H> {
         let etag = change.etag.as_ref().unwrap_or(&any);
         match self.hub().put_module(identity, &spec, Some(etag)).await {
             Ok(()) => Ok(Event::IdentityUpdated),
-            Err(error) if outdated(&error) => Ok(Event::Outdated(error)),
-            Err(error) => {
-                let error = about_its_device(self.hub(), identity.device(), error).await;
-                refused_or_fatal(error, Some(Event::Lost))
-            }
+            Err(error) if outdated(&error) || is_missing(&error) => Ok(Event::Outdated(error)),
+            Err(error) => module_refused_or_fatal(self.hub(), identity.device(), error).await,
         }
     }
 }

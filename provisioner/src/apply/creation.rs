@@ -8,7 +8,7 @@ use hub_types::bulk::{BulkError, BulkItem, BulkResult};
 use hub_types::limits::MAX_BULK_ITEMS;
 use hub_types::{DeviceId, ErrorCode};
 
-use super::observation::{read, refused_or_fatal};
+use super::observation::{module_refused_or_fatal, read, refused_or_fatal};
 use crate::desired::{DesiredIdentity, GivenKeys};
 use crate::hub::{ErrorClass, Hub, HubError, Pauses, about_its_device};
 use crate::lifecycle::Event;
@@ -134,7 +134,7 @@ impl<H: Hub> Creator<H> {
         loop {
             let throttled = those(items, &events, is_throttled);
             if throttled.is_empty() {
-                return Ok(events);
+                return self.explain(items, events).await;
             }
             tracing::debug!(
                 items = throttled.len(),
@@ -146,6 +146,25 @@ impl<H: Hub> Creator<H> {
             let answers = self.send_once(&throttled).await?;
             replace_those(&mut events, is_throttled, answers);
         }
+    }
+
+    /// Finds out of modules that were denied what their device has to do with it.
+    async fn explain(&self, items: &[BulkItem], events: Vec<Event>) -> Result<Vec<Event>, HubError> {
+        let mut explained = Vec::with_capacity(events.len());
+        for (item, event) in items.iter().zip(events) {
+            explained.push(match event {
+                Event::Refused(error) if item.module_id.is_some() && error.class() == ErrorClass::Auth => {
+                    match about_its_device(&*self.hub, &item.id, error).await {
+                        error if matches!(error.class(), ErrorClass::Auth | ErrorClass::Input) => {
+                            Event::Refused(error)
+                        }
+                        error => return Err(error),
+                    }
+                }
+                event => event,
+            });
+        }
+        Ok(explained)
     }
 
     /// Sends items in one bulk call and answers an event for each. Where the hub refuses the call as
@@ -207,10 +226,7 @@ impl<H: Hub> Creator<H> {
             Err(error) if error.code() == Some(ErrorCode::ModuleAlreadyExistsOnDevice) => {
                 Ok(Event::AlreadyExists)
             }
-            Err(error) => {
-                let error = about_its_device(&*self.hub, wanted.identity.device(), error).await;
-                refused_or_fatal(error, Some(Event::Lost))
-            }
+            Err(error) => module_refused_or_fatal(&*self.hub, wanted.identity.device(), error).await,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Looking at the hub, and what it means when that fails.
 
+use hub_types::DeviceId;
 use hub_types::identity::Status;
 use hub_types::twin::Twin;
 use serde_json::json;
@@ -7,7 +8,7 @@ use serde_json::json;
 use crate::crew::RunError;
 use crate::desired::{DesiredAuth, DesiredIdentity, GivenKeys};
 use crate::holds::Holds;
-use crate::hub::{ErrorClass, Hub, HubError};
+use crate::hub::{ErrorClass, Hub, HubError, about_its_device};
 use crate::lifecycle::{Event, TwinPolicy};
 use crate::standing::{Difference, Etags, Observation, Standing};
 
@@ -85,5 +86,19 @@ pub(super) fn refused_or_fatal(
         Some(lost) if error.effect_is_unknown() => Ok(lost(error)),
         _ if error.class() == ErrorClass::Input => Ok(Event::Refused(error)),
         _ => Err(error),
+    }
+}
+
+/// The same for a call about a module that was made by itself, after a call in bulk: that the caller may call
+/// the hub is known, so a hub that denies access means this one.
+pub(super) async fn module_refused_or_fatal(
+    hub: &impl Hub,
+    device: &DeviceId,
+    error: HubError,
+) -> Result<Event, HubError> {
+    let error = about_its_device(hub, device, error).await;
+    match error.class() {
+        ErrorClass::Auth => Ok(Event::Refused(error)),
+        _ => refused_or_fatal(error, Some(Event::Lost)),
     }
 }

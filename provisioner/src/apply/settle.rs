@@ -16,7 +16,7 @@ use crate::creator_tag;
 use crate::crew::{Book, RunError};
 use crate::desired::{DesiredIdentity, GivenKeys};
 use crate::holds::Holds;
-use crate::hub::{Hub, HubError, pause_after};
+use crate::hub::{Hub, HubError, is_missing, pause_after};
 use crate::ledger::{Hold, RunId, Sent};
 use crate::lifecycle::{Effect, Event, Lifecycle, Outcome, Step};
 use crate::standing::{Difference, Etags, Observation, STAGED};
@@ -39,6 +39,10 @@ pub(super) struct Settlement {
     pub(super) outcome: Outcome,
     /// The run that keeps the device disabled, where it is as wanted.
     pub(super) held_by: Option<RunId>,
+    /// What the run did to it, also where it did not come to a good end after that.
+    pub(super) effect: Option<Effect>,
+    /// Whether that is presumed.
+    pub(super) presumed: bool,
     /// What was seen of it first, unless this run created it.
     pub(super) before: Etags,
     /// What was seen of it last, unless it was changed since.
@@ -149,10 +153,10 @@ impl Task {
             _ => self.hold.as_ref().map(|hold| hold.run),
         };
         let Step::Finish(outcome) = self.step else { return None };
-        let is_created = matches!(outcome, Outcome::Done { effect: Effect::Created, .. });
-        let before = if is_created { Etags::default() } else { self.before };
+        let (effect, presumed) = (self.life.effect(), self.life.is_presumed());
+        let before = if self.life.is_creation() { Etags::default() } else { self.before };
         let after = if self.is_outdated { Etags::default() } else { self.etags };
-        Some(Settlement { identity: self.wanted.identity, outcome, held_by, before, after })
+        Some(Settlement { identity: self.wanted.identity, outcome, effect, presumed, held_by, before, after })
     }
 }
 
@@ -270,11 +274,13 @@ impl<H: Hub> Settler<H> {
     }
 
     async fn write_twin(&self, task: &Task) -> Result<Event, HubError> {
-        let wanted = match task.life.is_creation() {
+        // What was perhaps created by others may have their tag, or none.
+        let is_certain_creation = task.life.is_creation() && !task.life.is_presumed();
+        let wanted = match is_certain_creation {
             true => self.marked(Cow::Borrowed(&task.wanted)),
             false => Cow::Borrowed(&task.wanted),
         };
-        let tags = match task.life.is_creation() {
+        let tags = match is_certain_creation {
             true => Cow::Borrowed(&*wanted.state.tags),
             false => creator_tag::without(&wanted.state.tags),
         };
@@ -283,7 +289,7 @@ impl<H: Hub> Settler<H> {
         let etag = task.etags.twin.as_ref();
         match self.hub.patch_twin(&wanted.identity, &tags, &desired, etag).await {
             Ok(()) => Ok(Event::TwinWritten),
-            Err(error) if outdated(&error) => Ok(Event::Outdated(error)),
+            Err(error) if outdated(&error) || is_missing(&error) => Ok(Event::Outdated(error)),
             Err(error) => refused_or_fatal(error, Some(Event::Lost)),
         }
     }

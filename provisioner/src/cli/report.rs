@@ -171,7 +171,7 @@ pub(super) fn print_rows_csv(ledger: &mut Ledger, run: RunId, printer: &Printer)
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
-const COLUMNS: [&str; 22] = [
+const COLUMNS: [&str; 23] = [
     "line",
     "device_id",
     "module_id",
@@ -194,6 +194,7 @@ const COLUMNS: [&str; 22] = [
     "station",
     "reason",
     "held_by",
+    "presumed",
 ];
 
 fn cells(row: &LedgerRow, report: &ReportRow<'_>) -> [String; COLUMNS.len()] {
@@ -228,6 +229,7 @@ fn cells(row: &LedgerRow, report: &ReportRow<'_>) -> [String; COLUMNS.len()] {
         report.by.station.clone(),
         text(record.reason.map(|reason| reason.as_str())),
         record.held_by.map(|run| run.to_string()).unwrap_or_default(),
+        text(record.presumed.then_some("true")),
     ]
 }
 

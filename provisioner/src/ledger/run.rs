@@ -247,6 +247,16 @@ pub struct Totals {
     pub pending: u64,
     /// Devices among them that are disabled on purpose until they are released. No part of the sum.
     pub held: u64,
+    /// Those among the created, updated and deleted of which it is not certain that this run did it: an answer
+    /// was lost. No part of the sum.
+    #[serde(skip_serializing_if = "is_none")]
+    pub presumed: u64,
+}
+
+/// Records of runs without such rows stay as older versions wrote them.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Totals {
@@ -277,12 +287,13 @@ impl Totals {
 }
 
 impl Totals {
-    /// Counts rows whose columns `state` and `effect` are these. `held` of them are devices that a run keeps
+    /// Counts rows whose columns `state`, `effect` and `presumed` are these. `held` of them are devices that a run keeps
     /// disabled.
     pub(super) fn add(
         &mut self,
         state: &str,
         effect: Option<&str>,
+        presumed: bool,
         count: u64,
         held: u64,
     ) -> Result<(), UnknownValue> {
@@ -300,6 +311,9 @@ impl Totals {
             (RowState::Claimed | RowState::Pending | RowState::Sent, _) => &mut self.pending,
         };
         *part += count;
+        if presumed && state == RowState::Done {
+            self.presumed += count;
+        }
         self.rows += count;
         if matches!(state, RowState::Done | RowState::Unchanged) {
             self.held += held;
@@ -321,6 +335,10 @@ impl fmt::Display for Totals {
         if *skipped > 0 {
             write!(f, "{skipped} skipped + ")?;
         }
-        write!(f, "{} pending", self.pending)
+        write!(f, "{} pending", self.pending)?;
+        match self.presumed {
+            0 => Ok(()),
+            presumed => write!(f, " ({presumed} only presumably by this run: an answer was lost)"),
+        }
     }
 }

@@ -235,11 +235,9 @@ fn state(state: RunState) -> &'static str {
 /// What the run was about, in numbers.
 fn subject(totals: &Totals, survey: &Survey) -> Vec<String> {
     let counts = [(totals.rows, "row"), (survey.devices, "device"), (survey.modules, "module")];
-    counts
-        .into_iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| text::counted(count, what))
-        .collect()
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    let presumed = (totals.presumed > 0).then(|| format!("{} only presumably by this run", totals.presumed));
+    counts.map(|(count, what)| text::counted(count, what)).chain(presumed).collect()
 }
 
 /// The segments of the bar, as long as their parts are large, and never too short to be seen.

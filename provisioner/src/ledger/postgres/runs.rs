@@ -62,11 +62,12 @@ pub(super) fn one(client: &mut Client, run: Option<RunId>) -> Result<Option<Run>
 
 pub(super) fn totals(client: &mut Client, run: RunId) -> Result<Totals, Error> {
     let counts = client.query(
-        r#"SELECT 'rejected' AS state, NULL AS effect, rejected AS count, id AS run, 0::bigint AS held
+        r#"SELECT 'rejected' AS state, NULL AS effect, rejected AS count, id AS run, 0::bigint AS held,
+                  FALSE AS presumed
            FROM run WHERE id = $1
            UNION ALL
-           SELECT state, effect, count(*), run, count(held_by) FROM "row" WHERE run = $1
-           GROUP BY run, state, effect"#,
+           SELECT state, effect, count(*), run, count(held_by), presumed FROM "row" WHERE run = $1
+           GROUP BY run, state, effect, presumed"#,
         &[&run.0],
     )?;
     let mut totals = Totals::default();
@@ -78,7 +79,7 @@ pub(super) fn totals(client: &mut Client, run: RunId) -> Result<Totals, Error> {
                 totals.rejected = number;
             }
             state => {
-                let added = totals.add(state, get(&count, 1)?, number, held);
+                let added = totals.add(state, get(&count, 1)?, get(&count, 5)?, number, held);
                 added.map_err(|error| misread(&count, 0, error))?;
             }
         }

@@ -63,14 +63,14 @@ pub(super) fn totals(connection: &Connection, run: RunId) -> rusqlite::Result<To
         connection.query_row("SELECT rejected FROM run WHERE id = ?1", [run.0], |row| row.get(0))?;
     let mut totals = Totals { rows: rejected, rejected, ..Totals::default() };
     let mut statement = connection.prepare_cached(
-        "SELECT state, effect, count(*), ?1 AS run, count(held_by) FROM row WHERE run = ?1
-         GROUP BY state, effect",
+        "SELECT state, effect, count(*), ?1 AS run, count(held_by), presumed FROM row WHERE run = ?1
+         GROUP BY state, effect, presumed",
     )?;
     let mut groups = statement.query([run.0])?;
     while let Some(group) = groups.next()? {
         read(group, |group| {
             let (state, effect): (String, Option<String>) = (group.get(0)?, group.get(1)?);
-            let added = totals.add(&state, effect.as_deref(), group.get(2)?, group.get(4)?);
+            let added = totals.add(&state, effect.as_deref(), group.get(5)?, group.get(2)?, group.get(4)?);
             added.map_err(|error| unknown(0, error))
         })?;
     }

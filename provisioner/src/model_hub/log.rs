@@ -1,0 +1,127 @@
+//! The hub's own log: what has changed, and through whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hub_types::IdentityId;
+
+use super::{Fate, Identity};
+
+/// What has changed, in order.
+#[derive(Default)]
+pub(crate) struct Log {
+    entries: Vec<Logged>,
+    /// Who is at work: the number of a run, or [`OTHERS`].
+    actor: i64,
+    /// The last version that an identity was given.
+    version: u64,
+    /// Who missed an answer.
+    losers: BTreeSet<i64>,
+}
+
+/// Who is no run.
+pub(crate) const OTHERS: i64 = 0;
+
+/// One change of one identity.
+#[derive(Debug, Clone)]
+pub(crate) struct Logged {
+    pub(crate) by: i64,
+    pub(crate) identity: IdentityId,
+    /// The number of the creation that it goes back to.
+    pub(crate) generation: u64,
+    pub(crate) what: What,
+    /// Whether whoever changed it was told so.
+    pub(crate) told: bool,
+    /// How it was before.
+    pub(crate) before: Option<Identity>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    Created,
+    Deleted,
+    IdentityUpdated,
+    TwinWritten,
+}
+
+/// Versions within one creation.
+const GENERATION: u64 = 1_000_000;
+
+impl Log {
+    /// Says who is at work from now on, and answers who was.
+    pub(crate) fn replace_actor(&mut self, actor: i64) -> i64 {
+        std::mem::replace(&mut self.actor, actor)
+    }
+
+    /// How long it is.
+    pub(crate) fn now(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn since(&self, moment: usize) -> &[Logged] {
+        self.entries.get(moment..).unwrap_or_default()
+    }
+
+    /// Whether whoever it is missed an answer.
+    pub(crate) fn has_lost(&self, actor: i64) -> bool {
+        self.losers.contains(&actor)
+    }
+
+    /// An answer of a request without effect is lost.
+    pub(super) fn lose(&mut self) {
+        self.losers.insert(self.actor);
+    }
+
+    /// Whoever is at work forgets all it was told.
+    pub(super) fn forget_answers(&mut self) {
+        self.lose();
+        let actor = self.actor;
+        self.entries.iter_mut().filter(|logged| logged.by == actor).for_each(|logged| logged.told = false);
+    }
+
+    /// Compares how identities were before a call and are after it.
+    pub(super) fn add(
+        &mut self,
+        before: &BTreeMap<IdentityId, Identity>,
+        after: &mut BTreeMap<IdentityId, Identity>,
+        fate: Fate,
+    ) {
+        // Which of the items of such a call are told of does not matter here.
+        let told = fate == Fate::Answered;
+        if !told {
+            self.lose();
+        }
+        for (identity, was) in before.iter().filter(|(identity, _)| !after.contains_key(identity)) {
+            self.put(identity, was.version / GENERATION, What::Deleted, told, Some(was));
+        }
+        for (identity, is) in after {
+            match before.get(identity) {
+                None => {
+                    self.version = (self.version / GENERATION + 1) * GENERATION;
+                    is.version = self.version;
+                    self.put(identity, is.version / GENERATION, What::Created, told, None);
+                }
+                Some(was) => {
+                    let generation = was.version / GENERATION;
+                    if is.version != was.version {
+                        self.put(identity, generation, What::IdentityUpdated, told, Some(was));
+                    }
+                    if is.twin_writes != was.twin_writes {
+                        self.put(identity, generation, What::TwinWritten, told, Some(was));
+                    }
+                }
+            }
+        }
+    }
+
+    fn put(
+        &mut self,
+        identity: &IdentityId,
+        generation: u64,
+        what: What,
+        told: bool,
+        before: Option<&Identity>,
+    ) {
+        let (by, identity, before) = (self.actor, identity.clone(), before.cloned());
+        self.entries.push(Logged { by, identity, generation, what, told, before });
+    }
+}
