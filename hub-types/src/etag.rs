@@ -61,13 +61,15 @@ pub enum IfMatch {
 }
 
 impl IfMatch {
-    /// Reads the header's value; clients send `*` and etags both bare and in quotes.
-    pub fn parse(value: &str) -> Self {
+    /// Reads the header's value; clients send `*` and etags both bare and in quotes. An empty etag,
+    /// which .NET's service client sends with every creation, is no demand at all.
+    pub fn parse(value: &str) -> Option<Self> {
         let value = value.trim();
         let bare = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
         match bare {
-            "*" => Self::Any,
-            text => Self::Exactly(Etag::new(text)),
+            "" => None,
+            "*" => Some(Self::Any),
+            text => Some(Self::Exactly(Etag::new(text))),
         }
     }
 
@@ -93,9 +95,16 @@ mod tests {
             ("MA==", IfMatch::Exactly(etag.clone())),
             ("\"MA==\"", IfMatch::Exactly(etag.clone())),
         ] {
-            assert_eq!(IfMatch::parse(header), wanted, "{header}");
-            assert!(IfMatch::parse(header).allows(&etag));
+            assert_eq!(IfMatch::parse(header), Some(wanted.clone()), "{header}");
+            assert!(wanted.allows(&etag));
         }
-        assert!(!IfMatch::parse("\"MQ==\"").allows(&etag));
+        assert!(!IfMatch::Exactly(Etag::new("MQ==")).allows(&etag));
+    }
+
+    #[test]
+    fn an_empty_etag_demands_nothing() {
+        for header in ["\"\"", "", " "] {
+            assert_eq!(IfMatch::parse(header), None, "{header:?}");
+        }
     }
 }

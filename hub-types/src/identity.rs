@@ -184,9 +184,9 @@ pub struct Device {
     /// A leaf device's parent; an edge device's own scope.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_scope: Option<String>,
-    /// The scopes of its parents.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub parent_scopes: Vec<String>,
+    /// The scopes of its parents. An edge device whose client wrote an empty list has an empty list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_scopes: Option<Vec<String>>,
 }
 
 /// A module as a client writes it.

@@ -1,4 +1,4 @@
-//! Times as IoT Hub writes them: UTC, seven fractional digits, `Z`.
+//! Times as IoT Hub writes them: UTC, up to seven fractional digits without zeros at the end, `Z`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -64,7 +64,11 @@ impl fmt::Display for Timestamp {
             write_digits(text.get_mut(place).unwrap_or_default(), number);
         }
         let text = std::str::from_utf8(&text).map_err(|_| fmt::Error)?;
-        if fraction == 0 { write!(f, "{}Z", text.get(..19).unwrap_or_default()) } else { f.write_str(text) }
+        match text.trim_end_matches('Z').trim_end_matches('0') {
+            _ if fraction == 0 => write!(f, "{}Z", text.get(..19).unwrap_or_default()),
+            shortened if shortened.len() + 1 < text.len() => write!(f, "{shortened}Z"),
+            _ => f.write_str(text),
+        }
     }
 }
 
@@ -93,10 +97,12 @@ impl FromStr for Timestamp {
 
     /// Parses RFC 3339; a time without a zone is UTC, as the C# client writes it.
     fn from_str(text: &str) -> Result<Self, TimestampError> {
-        OffsetDateTime::parse(text, &Rfc3339)
+        let time = OffsetDateTime::parse(text, &Rfc3339)
             .or_else(|_| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339))
-            .map(|time| time.to_offset(UtcOffset::UTC).into())
-            .map_err(|_| TimestampError)
+            .map_err(|_| TimestampError)?;
+        // At either end of the calendar a time with an offset may have no UTC.
+        let time = time.checked_to_offset(UtcOffset::UTC).ok_or(TimestampError)?;
+        if time < EPOCH { Err(TimestampError) } else { Ok(time.into()) }
     }
 }
 
@@ -148,7 +154,37 @@ mod tests {
         assert_eq!("yesterday".parse::<Timestamp>(), Err(TimestampError));
     }
 
+    #[test]
+    fn zeros_at_the_end_of_a_fraction_are_not_written() {
+        for (ticks, text) in [
+            (10_000_000, "0001-01-01T00:00:01Z"),
+            (15_770_570, "0001-01-01T00:00:01.577057Z"),
+            (10_000_001, "0001-01-01T00:00:01.0000001Z"),
+            (11_000_000, "0001-01-01T00:00:01.1Z"),
+        ] {
+            assert_eq!(Timestamp::from_ticks(ticks).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_has_no_place_in_the_calendar_is_no_time() {
+        for text in ["9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00", "0000-12-31T00:00:00Z"] {
+            assert_eq!(text.parse::<Timestamp>(), Err(TimestampError), "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_text_panics(
+            year in 0_u16..10_000, month in 0_u8..14, day in 0_u8..33, hour in 0_u8..25,
+            sign in "[+-]", offset in 0_u8..25,
+        ) {
+            let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:00:00{sign}{offset:02}:00");
+            if let Ok(time) = text.parse::<Timestamp>() {
+                prop_assert_eq!(time.to_string().parse(), Ok(time));
+            }
+        }
+
         #[test]
         fn every_time_comes_back(ticks in 0_u64..3_155_378_975_999_999_999) {
             let timestamp = Timestamp::from_ticks(ticks);

@@ -136,38 +136,94 @@ pub struct TwinPatch {
 }
 
 impl TwinPatch {
-    /// Reads the body of a PATCH or PUT and checks it against the rules.
+    /// Reads the body of a PATCH, where a null deletes, and checks it against the rules.
     ///
     /// Clients send whole twins back, so everything that a service can't write is passed over:
-    /// reported properties, `$metadata` and `$version`, and all members of the identity.
+    /// reported properties, `$metadata` and `$version`, and all members of the identity. A member
+    /// that no twin has is an error, because nothing would ever become of it.
     pub fn from_body(body: Value) -> Result<Self, TwinRuleError> {
+        Self::read(body, Nulls::Delete)
+    }
+
+    /// Reads the body of a PUT, which is what will be stored: a null in a section is an error.
+    pub fn replacement(body: Value) -> Result<Self, TwinRuleError> {
+        Self::read(body, Nulls::Refuse)
+    }
+
+    /// Checks what is to be merged against the rules.
+    pub fn check(&self) -> Result<(), TwinRuleError> {
+        for (patch, section) in [(&self.tags, Section::Tags), (&self.desired, Section::Desired)] {
+            if let SectionPatch::Merge(object) = patch {
+                check_section(section, object, Nulls::Delete)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(body: Value, nulls: Nulls) -> Result<Self, TwinRuleError> {
         let Value::Object(mut body) = body else {
             return Err(TwinRuleError::not_an_object("the body"));
         };
+        check_members("", &body, &TWIN_MEMBERS)?;
         let desired = match body.remove("properties") {
             None | Some(Value::Null) => SectionPatch::Keep,
             Some(Value::Object(mut properties)) => {
-                read_section(properties.remove("desired"), Section::Desired)?
+                check_members("properties.", &properties, &["desired", "reported"])?;
+                read_section(properties.remove("desired"), Section::Desired, nulls)?
             }
             Some(_) => return Err(TwinRuleError::not_an_object("properties")),
         };
-        Ok(Self { tags: read_section(body.remove("tags"), Section::Tags)?, desired })
+        Ok(Self { tags: read_section(body.remove("tags"), Section::Tags, nulls)?, desired })
     }
 }
 
-fn read_section(value: Option<Value>, section: Section) -> Result<SectionPatch, TwinRuleError> {
+fn check_members(prefix: &str, object: &JsonObject, known: &[&str]) -> Result<(), TwinRuleError> {
+    match object.keys().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(TwinRuleError::unknown_member(prefix, name)),
+        None => Ok(()),
+    }
+}
+
+fn read_section(value: Option<Value>, section: Section, nulls: Nulls) -> Result<SectionPatch, TwinRuleError> {
     match value {
         None => Ok(SectionPatch::Keep),
         Some(Value::Null) => Ok(SectionPatch::Clear),
         Some(Value::Object(mut object)) => {
             object.remove("$metadata");
             object.remove("$version");
-            check_section(section, &object, Nulls::Delete)?;
+            check_section(section, &object, nulls)?;
             Ok(SectionPatch::Merge(object))
         }
         Some(_) => Err(TwinRuleError::not_an_object(section.path())),
     }
 }
+
+/// Every member that a hub or one of Microsoft's clients writes into a twin.
+const TWIN_MEMBERS: [&str; 23] = [
+    "attributes",
+    "authenticationType",
+    "capabilities",
+    "cloudToDeviceMessageCount",
+    "configurations",
+    "connectionState",
+    "connectionStateUpdatedTime",
+    "deviceEtag",
+    "deviceId",
+    "deviceScope",
+    "etag",
+    "lastActivityTime",
+    "modelId",
+    "moduleId",
+    "parentScopes",
+    "properties",
+    "status",
+    "statusReason",
+    "statusUpdateTime",
+    "statusUpdatedTime",
+    "tags",
+    "version",
+    "x509Thumbprint",
+];
 
 fn never() -> Timestamp {
     Timestamp::NEVER
@@ -204,6 +260,27 @@ mod tests {
         assert_eq!(desired(json!({"properties": {"desired": {}}})), SectionPatch::Merge(JsonObject::new()));
         assert!(TwinPatch::from_body(json!([])).is_err());
         assert!(TwinPatch::from_body(json!({"tags": "x"})).is_err());
+    }
+
+    #[test]
+    fn a_member_that_no_twin_has_is_an_error() {
+        for (body, path) in [
+            (json!({"tags": {"a": 1}, "desiredProperties": {}}), "desiredProperties"),
+            (json!({"Tags": {"a": 1}}), "Tags"),
+            (json!({"properties": {"Desired": {"a": 1}}}), "properties.Desired"),
+        ] {
+            assert_eq!(TwinPatch::from_body(body.clone()).unwrap_err().path, path);
+            assert_eq!(TwinPatch::replacement(body).unwrap_err().path, path);
+        }
+    }
+
+    #[test]
+    fn a_replacement_has_no_nulls_in_it() {
+        for body in [json!({"tags": {"a": null}}), json!({"properties": {"desired": {"a": {"b": null}}}})] {
+            assert!(TwinPatch::replacement(body.clone()).is_err(), "{body}");
+            assert!(TwinPatch::from_body(body).is_ok());
+        }
+        assert!(TwinPatch::replacement(json!({"tags": null})).is_ok());
     }
 
     #[test]

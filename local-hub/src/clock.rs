@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hub_types::Timestamp;
-use time::{Duration, OffsetDateTime};
+use time::{Duration, OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
 /// Tells the time that documents carry, by which tokens expire, quotas begin anew and faults come
 /// and go.
@@ -55,6 +55,7 @@ impl MovableClock {
 
     /// Sets the clock to a time, from which it goes on if it goes.
     pub fn set(&self, time: OffsetDateTime) {
+        let time = utc(time);
         let mut hands = self.hands();
         *hands = match *hands {
             Hands::StoppedAt(_) => Hands::StoppedAt(time),
@@ -93,7 +94,63 @@ impl Clock for MovableClock {
     }
 }
 
+/// The same moment in UTC; at either end of the calendar, where there may be none, the nearest one.
+pub(crate) fn utc(time: OffsetDateTime) -> OffsetDateTime {
+    let end = if time.year() < 0 { PrimitiveDateTime::MIN } else { PrimitiveDateTime::MAX };
+    time.checked_to_offset(UtcOffset::UTC).unwrap_or_else(|| end.assume_utc())
+}
+
+/// The time so much later or, where the calendar has none, its last one.
+pub(crate) fn later(time: OffsetDateTime, by: std::time::Duration) -> OffsetDateTime {
+    let by = Duration::try_from(by).unwrap_or(Duration::MAX);
+    time.saturating_add(by)
+}
+
 /// The time now as documents carry it.
 pub(crate) fn timestamp(clock: &dyn Clock) -> Timestamp {
     clock.now().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_time() -> impl Strategy<Value = OffsetDateTime> {
+        let (first, last) = (time::Date::MIN.midnight(), time::Date::MAX.midnight());
+        let seconds = first.assume_utc().unix_timestamp()..=last.assume_utc().unix_timestamp();
+        let ends = [first, last, PrimitiveDateTime::MAX];
+        let at_an_end = (0..ends.len()).prop_map(move |end| ends[end].assume_utc());
+        let time = prop_oneof![
+            seconds.prop_map(|seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap()),
+            at_an_end
+        ];
+        (time, -23_i8..24)
+            .prop_map(|(time, hours)| time.replace_offset(UtcOffset::from_hms(hours, 0, 0).unwrap()))
+    }
+
+    fn any_duration() -> impl Strategy<Value = Duration> {
+        prop_oneof![any::<i64>().prop_map(Duration::seconds), Just(Duration::MAX), Just(Duration::MIN),]
+    }
+
+    proptest! {
+        #[test]
+        fn no_arithmetic_on_times_overflows(
+            start in any_time(), set in any_time(), by in any_duration(), more in any_duration(), seconds: u64,
+        ) {
+            let stopped = MovableClock::over(Arc::new(SystemClock));
+            stopped.set(start);
+            stopped.stop();
+            let clock = MovableClock::over(Arc::new(stopped));
+            clock.advance(by);
+            clock.set(set);
+            clock.advance(more);
+            let _ = timestamp(&clock);
+            clock.stop();
+            clock.advance(by);
+            clock.go();
+            prop_assert!(later(clock.now(), std::time::Duration::from_secs(seconds)) >= clock.now());
+        }
+    }
 }

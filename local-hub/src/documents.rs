@@ -9,11 +9,13 @@ use hub_types::Timestamp;
 
 use crate::refusal::Refusal;
 
-pub(crate) use configuration::{Configuration, ConfigurationSpec, EtagDemand};
+pub(crate) use configuration::{Configuration, ConfigurationSpec, ContentKind, EtagDemand};
+pub(crate) use content::{TwinSettings, invalid as invalid_content};
 pub(crate) use job::{DeviceOutcome, Job, JobStatus, JobWork, MoveJob, ScheduledJob, ScheduledWork};
 pub(crate) use state_file::{ConfigurationsFile, ExportedConfigurations};
 
 mod configuration;
+mod content;
 mod job;
 mod state_file;
 
@@ -76,7 +78,8 @@ impl Documents {
     pub(crate) fn restore(&mut self, key: DocumentKey, content: &[u8]) -> serde_json::Result<()> {
         match key.kind {
             DocumentKind::Configuration => {
-                self.configurations.insert(key.id, serde_json::from_slice(content)?);
+                let configuration: Configuration = serde_json::from_slice(content)?;
+                self.configurations.insert(key.id, configuration.with_system_queries());
             }
             DocumentKind::Job => {
                 let job: Job = serde_json::from_slice(content)?;

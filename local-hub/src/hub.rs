@@ -50,6 +50,8 @@ struct State {
     documents: Documents,
     connections: Connections,
     backing: Backing,
+    /// How many writes have begun, so that whoever watches the hub knows when to look.
+    writes: u64,
 }
 
 /// Where acknowledged writes live.
@@ -82,7 +84,13 @@ impl Hub {
         let faults = Injector::new(Arc::clone(&clock) as Arc<dyn Clock>);
         let Stored { registry, documents } = stored;
         Self {
-            state: Mutex::new(State { registry, documents, connections: Connections::default(), backing }),
+            state: Mutex::new(State {
+                registry,
+                documents,
+                connections: Connections::default(),
+                backing,
+                writes: 0,
+            }),
             policies,
             clock,
             throttle,
@@ -171,6 +179,11 @@ impl Hub {
         read(&self.lock().registry)
     }
 
+    /// How many writes have begun.
+    pub(crate) fn writes(&self) -> u64 {
+        self.lock().writes
+    }
+
     /// Writes, and returns when what was written is durable.
     pub(crate) async fn write<T>(
         &self,
@@ -216,7 +229,7 @@ impl Hub {
         let mut journal = self.journal();
         let now = self.timestamp();
         let mut state = self.lock();
-        state.check_writable()?;
+        state.begin_write()?;
         check(&state.documents)?;
         let value = write(&mut state.registry, now, &mut journal)?;
         let committed = state.hand_over(&journal)?;
@@ -235,7 +248,9 @@ impl Hub {
 }
 
 impl State {
-    fn check_writable(&self) -> Answer<()> {
+    /// Refuses where nothing can become durable any more, and counts.
+    fn begin_write(&mut self) -> Answer<()> {
+        self.writes += 1;
         match &self.backing {
             Backing::Memory => Ok(()),
             Backing::Disk(store) if store.is_alive() => Ok(()),

@@ -5,8 +5,8 @@
 //! it is as in Azure Cosmos DB, whose dialect this is: what compares with something that is missing
 //! is neither true nor false.
 
-pub(crate) use configuration::{check_queries, condition_error, query_errors};
-pub(crate) use page::{PageRequest, identities, run};
+pub(crate) use configuration::{check_queries, condition_error, metric_query, query_errors, target_query};
+pub(crate) use page::{PageRequest, count, identities, run};
 pub(crate) use syntax::Query;
 
 mod aggregate;

@@ -16,7 +16,7 @@ pub(crate) fn symmetric_keys() -> SymmetricKeys {
     SymmetricKeys { primary: symmetric_key(), secondary: symmetric_key() }
 }
 
-/// Makes ids for requests: unique in this process, and unlikely to be those of another.
+/// Makes GUIDs for requests and jobs: unique in this process, and unlikely to be those of another.
 #[derive(Debug)]
 pub(crate) struct RequestIds {
     prefix: u64,
@@ -29,9 +29,17 @@ impl RequestIds {
         Self { prefix: u64::from_be_bytes([a, b, c, d, e, f, g, h]), next: AtomicU64::new(1) }
     }
 
-    /// 32 upper-case hex digits.
+    /// A GUID in lower case, with dashes.
     pub(crate) fn next(&self) -> String {
-        format!("{:016X}{:016X}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed))
+        let (high, low) = (self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
+        format!(
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            high >> 32,
+            high >> 16 & 0xffff,
+            high & 0xffff,
+            low >> 48,
+            low & 0xffff_ffff_ffff
+        )
     }
 }
 

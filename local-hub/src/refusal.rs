@@ -1,6 +1,8 @@
 //! What the hub answers when it does not do as asked.
 
-use hub_types::{DeviceId, ErrorCode, ModuleId};
+use hub_types::{DeviceId, ErrorCode, Etag, IfMatch, ModuleId};
+
+use crate::counter_etag;
 
 /// A refusal: the status, the code's name, and a text for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +44,11 @@ impl Refusal {
     pub(crate) fn device_exists(id: &DeviceId) -> Self {
         let text = format!("A device with ID '{id}' is already registered.");
         Self::new(ErrorCode::DeviceAlreadyExists, text)
+    }
+
+    /// As a live hub answers it to a request for the device itself: with the bare id.
+    pub(crate) fn no_such_device(id: &DeviceId) -> Self {
+        Self::new(ErrorCode::DeviceNotFound, id.as_str())
     }
 
     pub(crate) fn device_not_found(id: &DeviceId) -> Self {
@@ -87,5 +94,25 @@ impl Refusal {
 
     pub(crate) fn etag_mismatch() -> Self {
         Self::new(ErrorCode::PreconditionFailed, "PreconditionFailed, ETag may be invalid.")
+    }
+
+    /// An identity has another version than is demanded. A live hub says `Device` of modules too.
+    pub(crate) fn version_mismatch(current: &Etag, demand: &IfMatch) -> Self {
+        let given = match demand {
+            IfMatch::Exactly(etag) => counter_etag::decode(etag),
+            IfMatch::Any => None,
+        };
+        let (Some(existing), Some(given)) = (counter_etag::decode(current), given) else {
+            return Self::etag_mismatch();
+        };
+        let text = format!(
+            "Precondition failed: Device version did not match, existingVersion:{existing} newVersion:{given}"
+        );
+        Self::new(ErrorCode::PreconditionFailed, text)
+    }
+
+    /// A twin has another version than is demanded; of a module's twin too the device is named.
+    pub(crate) fn twin_mismatch(device: &DeviceId) -> Self {
+        Self::new(ErrorCode::PreconditionFailed, format!("ETag mismatch for device ID '{device}'"))
     }
 }

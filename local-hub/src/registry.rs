@@ -16,7 +16,8 @@ use crate::refusal::Refusal;
 
 pub(crate) use bulk::BulkEntry;
 pub(crate) use commands::{Command, Message};
-pub(crate) use document::{Datum, TwinDocument};
+pub(crate) use content::DeviceContent;
+pub(crate) use document::{Datum, Shape, TwinDocument, column_problem};
 pub(crate) use export::write_export_lines;
 pub(crate) use journal::{Change, Counts, Journal, Notice};
 pub(crate) use keys::KeySlot;
@@ -26,6 +27,7 @@ pub(crate) use state_file::{DevicesFile, ExportedDevices};
 
 mod bulk;
 mod commands;
+mod content;
 mod device;
 mod document;
 mod export;
@@ -180,9 +182,9 @@ impl Registry {
     }
 }
 
-/// Refuses an etag that is not the current one.
+/// Refuses an etag that is not the identity's current one.
 fn check_etag(demand: &IfMatch, current: &Etag) -> Answer<()> {
-    if demand.allows(current) { Ok(()) } else { Err(Refusal::etag_mismatch()) }
+    if demand.allows(current) { Ok(()) } else { Err(Refusal::version_mismatch(current, demand)) }
 }
 
 /// Fills in what the client left to the hub: keys.

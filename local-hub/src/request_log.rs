@@ -29,6 +29,9 @@ pub(crate) struct Line<'a> {
     pub(crate) agent: Option<&'a str>,
     /// The operation's name, where the path has one.
     pub(crate) operation: Option<&'static str>,
+    /// The version of the API that was asked for, where it is not a known one.
+    #[serde(flatten)]
+    pub(crate) version: Option<UnknownVersion<'a>>,
     /// What was answered; null where a fault let nothing be done and nothing be answered.
     pub(crate) status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,6 +44,13 @@ pub(crate) struct Line<'a> {
     pub(crate) milliseconds: u64,
     #[serde(flatten)]
     pub(crate) counts: Counts,
+}
+
+/// An `api-version` that is not a known one, and the known one that served the request.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct UnknownVersion<'a> {
+    pub(crate) api_version: &'a str,
+    pub(crate) served_as: &'static str,
 }
 
 /// The line of an operation of a device or module over MQTT. There is no place in it for a token, a

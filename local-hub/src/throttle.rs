@@ -11,7 +11,7 @@ use std::time::Duration;
 use hub_types::ErrorCode;
 use hub_types::limits::{OperationClass, Tier, concurrent_jobs, message_bytes, messages_per_day};
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
@@ -132,7 +132,7 @@ impl Throttle {
 
 impl Used {
     fn today(&mut self, clock: &dyn Clock) -> &mut u64 {
-        let day = clock.now().to_offset(time::UtcOffset::UTC).to_julian_day();
+        let day = clock::utc(clock.now()).to_julian_day();
         if day != self.day {
             (self.day, self.messages) = (day, 0);
         }

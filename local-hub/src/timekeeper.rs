@@ -1,14 +1,17 @@
-//! What the hub does of its own accord when its time has come: scheduled jobs begin, messages expire.
+//! What the hub does of its own accord when its time has come: scheduled jobs begin, messages expire,
+//! configurations are rolled out.
 
 use std::sync::Weak;
 use std::time::Duration;
 
 use crate::hub::Hub;
 use crate::jobs;
+use crate::roll_out::RollOuts;
 
 /// Looks at the hub's clock again and again, for it can be moved, as long as the hub is there. What is
 /// due is asked of the hub's state alone, so whatever replaces that need tell nobody.
 pub(crate) async fn keep_time(hub: Weak<Hub>) {
+    let (mut roll_outs, mut looks) = (RollOuts::default(), 0_u32);
     loop {
         tokio::time::sleep(CLOCK_LOOK).await;
         let Some(hub) = hub.upgrade() else { return };
@@ -18,7 +21,15 @@ pub(crate) async fn keep_time(hub: Weak<Hub>) {
         if let Err(refusal) = hub.drop_expired_commands().await {
             tracing::warn!("messages that have expired stay in their queues: {}", refusal.text);
         }
+        looks = looks.wrapping_add(1);
+        if looks.is_multiple_of(LOOKS_PER_ROLL_OUT)
+            && let Err(refusal) = roll_outs.keep_up(&hub).await
+        {
+            tracing::warn!("configurations can't be rolled out: {}", refusal.text);
+        }
     }
 }
 
 const CLOCK_LOOK: Duration = Duration::from_millis(100);
+/// A live hub takes some seconds from a change to its effect; this one waits for at most one.
+const LOOKS_PER_ROLL_OUT: u32 = 10;

@@ -13,11 +13,13 @@ use serde::{Deserialize, Serialize};
 pub(crate) use device_side::{DesiredNotice, DesiredWrite};
 use properties::Stamp;
 pub(crate) use properties::{Properties, PropertyValue, Values};
-pub(crate) use section::{Kind, Section, SectionDocument};
+pub(crate) use rolled_out::RolledOut;
+pub(crate) use section::{Kind, Section, SectionDocument, WriteOrigin};
 
 mod changes;
 mod device_side;
 mod properties;
+mod rolled_out;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -35,11 +37,32 @@ pub(crate) struct TwinState {
     pub(crate) desired: Section,
     #[serde(rename = "r")]
     pub(crate) reported: Section,
+    /// The configurations that aim at the identity, if any do.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) configurations: Option<Box<RolledOut>>,
 }
 
 impl TwinState {
-    /// The twin of a new identity. What is given is part of its creation, not a write of its own.
+    /// The twin of a new device, or of a module made by PUT, whose sections come into being only with
+    /// their first write ([`Timestamp::NEVER`]). What is given is part of the creation, not a write of
+    /// its own, and a live hub dates it to the year 1.
     pub(crate) fn new(created: Timestamp, initial: TwinPatch) -> Self {
+        let unwritten = Stamp { at: created, version: 0 };
+        let desired = match &initial.desired {
+            SectionPatch::Merge(object) if !object.is_empty() => Stamp { at: Timestamp::NEVER, version: 1 },
+            _ => unwritten,
+        };
+        Self::from_parts(created, initial, desired, unwritten)
+    }
+
+    /// The twin of a module that a bulk call makes: a live hub dates both its sections, and gives both
+    /// a version.
+    pub(crate) fn of_module_in_bulk(created: Timestamp, initial: TwinPatch) -> Self {
+        let stamp = Stamp { at: created, version: 1 };
+        Self::from_parts(created, initial, stamp, stamp)
+    }
+
+    fn from_parts(created: Timestamp, initial: TwinPatch, desired: Stamp, reported: Stamp) -> Self {
         let tags = match initial.tags {
             SectionPatch::Merge(object) if !object.is_empty() => {
                 Some(Properties::new(object, tag_stamp(created)))
@@ -49,8 +72,9 @@ impl TwinState {
         Self {
             etag: 1,
             tags,
-            desired: Section::new(created, initial.desired),
-            reported: Section::new(created, SectionPatch::Keep),
+            desired: Section::new(desired, initial.desired),
+            reported: Section::new(reported, SectionPatch::Keep),
+            configurations: None,
         }
     }
 
@@ -71,7 +95,25 @@ impl TwinState {
         let mut twin = self.clone();
         twin.etag += 1;
         twin.patch_tags(patch.tags, now);
-        twin.desired.patch(patch.desired, now);
+        // Clients write whole twins back to change the tags: an empty section is no write to it.
+        if !matches!(&patch.desired, SectionPatch::Merge(object) if object.is_empty()) {
+            twin.desired.patch(patch.desired, now);
+        }
+        twin.check_sizes()?;
+        Ok(twin)
+    }
+
+    /// The twin after a configuration has written its desired properties, which is a write like others
+    /// but for the metadata.
+    pub(crate) fn rolled_out(
+        &self,
+        desired: JsonObject,
+        origin: WriteOrigin,
+        now: Timestamp,
+    ) -> Result<Self, TwinRuleError> {
+        let mut twin = self.clone();
+        twin.etag += 1;
+        twin.desired.roll_out(desired, origin, now);
         twin.check_sizes()?;
         Ok(twin)
     }

@@ -84,6 +84,11 @@ impl TwinRuleError {
         path.split_once('.').map_or(path, |(section, _)| section)
     }
 
+    pub(super) fn unknown_member(prefix: &str, name: &str) -> Self {
+        let name: String = name.chars().take(MAX_KEY_CHARS_SHOWN).collect();
+        Self { path: format!("{prefix}{name}"), rule: TwinRule::UnknownMember }
+    }
+
     pub(super) fn not_an_object(path: &str) -> Self {
         Self { path: path.to_owned(), rule: TwinRule::NotAnObject }
     }
@@ -126,6 +131,9 @@ pub enum TwinRule {
         /// The bound.
         max: usize,
     },
+    /// A member where the document has a fixed set of them.
+    #[error("a twin has no such member; a service writes `tags` and `properties.desired`")]
+    UnknownMember,
     /// A string over 4096 bytes.
     #[error("a string has at most {MAX_STRING_BYTES} bytes, this has {0}")]
     StringLength(usize),

@@ -1,17 +1,18 @@
-//! Configurations (automatic device management and IoT Edge deployments): kept and answered.
+//! Configurations (automatic device management and IoT Edge deployments).
 //!
-//! They are not rolled out: this hub has no service that applies them to devices.
+//! Those with `deviceContent` or `moduleContent` are rolled out by [`crate::roll_out`]; IoT Edge
+//! deployments are kept and answered.
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use hub_types::twin::JsonObject;
 use hub_types::{ErrorCode, Etag, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{DocumentKey, DocumentKind, Documents, check_id};
-use crate::query::check_queries;
+use crate::counter_etag;
+use crate::query::{check_queries, target_query};
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
@@ -27,15 +28,75 @@ pub(crate) struct Configuration {
     created_time_utc: Timestamp,
     last_updated_time_utc: Timestamp,
     priority: i32,
-    system_metrics: Metrics,
+    system_metrics: SystemMetrics,
     metrics: Metrics,
     etag: Etag,
+}
+
+/// What the hub counts of every configuration.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct SystemMetrics {
+    #[serde(default)]
+    results: BySystemMetric<u64>,
+    #[serde(default)]
+    queries: BySystemMetric<String>,
+}
+
+/// A value for each system metric, in the hub's order. The last two are of IoT Edge deployments.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BySystemMetric<T> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    targeted_count: Option<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applied_count: Option<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reported_successful_count: Option<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reported_failed_count: Option<T>,
+}
+
+impl<T> Default for BySystemMetric<T> {
+    fn default() -> Self {
+        Self {
+            targeted_count: None,
+            applied_count: None,
+            reported_successful_count: None,
+            reported_failed_count: None,
+        }
+    }
+}
+
+/// How many rows the queries of a configuration's metrics gave.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct MetricCounts {
+    system: BySystemMetric<u64>,
+    custom: BTreeMap<String, u64>,
+}
+
+/// What a configuration has settings for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ContentKind {
+    Device,
+    /// An IoT Edge deployment.
+    Edge,
+    Module,
+}
+
+impl ContentKind {
+    pub(crate) fn of(content: &Value) -> Self {
+        match (content.get("modulesContent"), content.get("moduleContent")) {
+            (Some(_), _) => Self::Edge,
+            (None, Some(_)) => Self::Module,
+            (None, None) => Self::Device,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Metrics {
     #[serde(default)]
-    results: BTreeMap<String, i64>,
+    results: BTreeMap<String, u64>,
     #[serde(default)]
     queries: BTreeMap<String, String>,
 }
@@ -69,8 +130,8 @@ impl ConfigurationSpec {
     }
 }
 
-/// The `If-Match` of a configuration. A live hub understands only etags in quotes here: any other
-/// text counts as no demand, and so as the wish to create.
+/// The `If-Match` of a configuration. Of etags a live hub understands only those in quotes here: one
+/// without counts as no demand, and so as the wish to create. An empty one is none either.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EtagDemand {
     Any,
@@ -79,8 +140,15 @@ pub(crate) enum EtagDemand {
 
 impl EtagDemand {
     pub(crate) fn parse(header: &str) -> Option<Self> {
-        let inner = header.trim().strip_prefix('"')?.strip_suffix('"')?;
-        Some(if inner == "*" { Self::Any } else { Self::Exactly(inner.to_owned()) })
+        let header = header.trim();
+        if header == "*" {
+            return Some(Self::Any);
+        }
+        match header.strip_prefix('"')?.strip_suffix('"')? {
+            "" => None,
+            "*" => Some(Self::Any),
+            etag => Some(Self::Exactly(etag.to_owned())),
+        }
     }
 
     fn check(&self, current: &Etag) -> Answer<()> {
@@ -96,9 +164,88 @@ impl Configuration {
         &self.etag
     }
 
-    /// Whether it is a deployment of IoT Edge.
-    pub(super) fn is_for_edge(&self) -> bool {
-        self.content.get("modulesContent").is_some()
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn kind(&self) -> ContentKind {
+        ContentKind::of(&self.content)
+    }
+
+    /// The query whose rows it aims at; `None` where it aims at nothing.
+    pub(crate) fn target(&self) -> Option<String> {
+        target_query(self.target_condition.as_deref(), self.kind())
+    }
+
+    /// Which of several that aim at one identity is applied: the greatest.
+    pub(crate) fn rank(&self) -> (i32, Timestamp, &str) {
+        (self.priority, self.created_time_utc, &self.id)
+    }
+
+    /// The ticks of its creation, which tell it from others of its id.
+    pub(crate) fn created(&self) -> u64 {
+        self.created_time_utc.ticks()
+    }
+
+    /// The ticks of its last change.
+    pub(crate) fn digest(&self) -> u64 {
+        self.last_updated_time_utc.ticks()
+    }
+
+    /// What it has for each twin that it aims at, if it is of a kind that is rolled out.
+    pub(crate) fn settings(&self) -> Option<&JsonObject> {
+        let member = match self.kind() {
+            ContentKind::Device => "deviceContent",
+            ContentKind::Module => "moduleContent",
+            ContentKind::Edge => return None,
+        };
+        self.content.get(member)?.as_object()
+    }
+
+    /// Whether its metrics show these counts.
+    pub(crate) fn shows(&self, counts: &MetricCounts) -> bool {
+        self.system_metrics.results == counts.system && self.metrics.results == counts.custom
+    }
+
+    /// The queries of its metrics.
+    pub(crate) fn metric_queries(&self) -> MetricQueries {
+        let queries = &self.system_metrics.queries;
+        MetricQueries { system: queries.clone(), custom: self.metrics.queries.clone() }
+    }
+
+    /// With the queries of the system metrics, which follow from the rest.
+    pub(super) fn with_system_queries(mut self) -> Self {
+        let applied = format!("configurations.[[{}]].status = 'Applied'", self.id);
+        let of_agents =
+            format!("select deviceId from devices.modules where moduleId = '$edgeAgent' and {applied}");
+        let reported = |comparison: &str| {
+            format!(
+                "{of_agents} and properties.desired.$version = properties.reported.lastDesiredVersion \
+                 and properties.reported.lastDesiredStatus.code {comparison} 200"
+            )
+        };
+        let targeted_count = self.target();
+        self.system_metrics.queries = match self.kind() {
+            ContentKind::Device => BySystemMetric {
+                targeted_count,
+                applied_count: Some(format!("select deviceId from devices where {applied}")),
+                ..BySystemMetric::default()
+            },
+            ContentKind::Module => BySystemMetric {
+                targeted_count,
+                applied_count: Some(format!(
+                    "select deviceId, moduleId from devices.modules where {applied}"
+                )),
+                ..BySystemMetric::default()
+            },
+            ContentKind::Edge => BySystemMetric {
+                targeted_count,
+                reported_successful_count: Some(reported("=")),
+                reported_failed_count: Some(reported("!=")),
+                applied_count: Some(of_agents),
+            },
+        };
+        self
     }
 
     pub(super) fn new(id: &str, spec: ConfigurationSpec, now: Timestamp) -> Self {
@@ -111,10 +258,11 @@ impl Configuration {
             created_time_utc: now,
             last_updated_time_utc: now,
             priority: spec.priority,
-            system_metrics: Metrics::default(),
+            system_metrics: SystemMetrics::default(),
             metrics: metrics(spec.metrics),
-            etag: etag(1),
+            etag: counter_etag::encode(1),
         }
+        .with_system_queries()
     }
 
     /// The content of a configuration never changes: another one in an update is passed over.
@@ -125,9 +273,44 @@ impl Configuration {
             priority: spec.priority,
             metrics: metrics(spec.metrics),
             last_updated_time_utc: now,
-            etag: etag(number(&self.etag) + 1),
+            etag: counter_etag::encode(counter_etag::decode(&self.etag).unwrap_or(0) + 1),
             ..self.clone()
         }
+        .with_system_queries()
+    }
+}
+
+/// The queries of a configuration's metrics.
+#[derive(Debug, Clone)]
+pub(crate) struct MetricQueries {
+    system: BySystemMetric<String>,
+    custom: BTreeMap<String, String>,
+}
+
+impl MetricQueries {
+    /// All of them.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        let BySystemMetric {
+            targeted_count,
+            applied_count,
+            reported_successful_count,
+            reported_failed_count,
+        } = &self.system;
+        let system = [targeted_count, applied_count, reported_successful_count, reported_failed_count];
+        system.into_iter().flatten().chain(self.custom.values()).map(String::as_str)
+    }
+
+    /// What they counted, in the order of [`MetricQueries::texts`].
+    pub(crate) fn counted(&self, counts: &[u64]) -> MetricCounts {
+        let mut counts = counts.iter().copied();
+        let mut next = |query: &Option<String>| query.as_ref().and_then(|_| counts.next());
+        let system = BySystemMetric {
+            targeted_count: next(&self.system.targeted_count),
+            applied_count: next(&self.system.applied_count),
+            reported_successful_count: next(&self.system.reported_successful_count),
+            reported_failed_count: next(&self.system.reported_failed_count),
+        };
+        MetricCounts { system, custom: self.custom.keys().cloned().zip(counts).collect() }
     }
 }
 
@@ -135,17 +318,15 @@ fn metrics(spec: Option<MetricsSpec>) -> Metrics {
     Metrics { queries: spec.and_then(|spec| spec.queries).unwrap_or_default(), ..Metrics::default() }
 }
 
-/// The base64 of a decimal number, as for identities.
-fn etag(number: u64) -> Etag {
-    Etag::new(&STANDARD.encode(number.to_string()))
-}
-
-fn number(etag: &Etag) -> u64 {
-    let text = STANDARD.decode(etag.as_str()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    text.and_then(|text| text.parse().ok()).unwrap_or(0)
-}
-
 impl Documents {
+    /// Notes what a configuration's metrics counted. That is no change of the configuration.
+    pub(crate) fn note_metrics(&mut self, id: &str, counts: MetricCounts, touched: &mut Vec<DocumentKey>) {
+        let Some(configuration) = self.configurations.get_mut(id) else { return };
+        configuration.system_metrics.results = counts.system;
+        configuration.metrics.results = counts.custom;
+        touched.push(DocumentKey { kind: DocumentKind::Configuration, id: id.to_owned() });
+    }
+
     /// The first `top` configurations by id.
     pub(crate) fn configurations(&self, top: usize) -> impl Iterator<Item = &Configuration> {
         self.configurations.values().take(top)
@@ -163,14 +344,14 @@ impl Documents {
         demand: Option<&EtagDemand>,
         now: Timestamp,
         touched: &mut Vec<DocumentKey>,
-    ) -> Answer<(Configuration, bool)> {
+    ) -> Answer<Configuration> {
         check_configuration(id, &spec)?;
-        let (configuration, created) = match (self.configurations.get(id), demand) {
+        let configuration = match (self.configurations.get(id), demand) {
             (None, None) if self.configurations.len() >= MAX_CONFIGURATIONS => {
                 let text = format!("a hub has at most {MAX_CONFIGURATIONS} configurations");
                 return Err(Refusal::new(ErrorCode::IotHubQuotaExceeded, text));
             }
-            (None, None) => (Configuration::new(id, spec, now), true),
+            (None, None) => Configuration::new(id, spec, now),
             (None, Some(_)) => return Err(not_found(id)),
             (Some(_), None) => {
                 let text = format!("a configuration with id '{id}' already exists.");
@@ -178,12 +359,12 @@ impl Documents {
             }
             (Some(current), Some(demand)) => {
                 demand.check(&current.etag)?;
-                (current.replaced(spec, now), false)
+                current.replaced(spec, now)
             }
         };
         self.configurations.insert(id.to_owned(), configuration.clone());
         touched.push(DocumentKey { kind: DocumentKind::Configuration, id: id.to_owned() });
-        Ok((configuration, created))
+        Ok(configuration)
     }
 
     pub(crate) fn delete_configuration(

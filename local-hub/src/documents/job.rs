@@ -40,6 +40,8 @@ pub(crate) enum JobStatus {
     Completed,
     Enqueued,
     Failed,
+    /// A scheduled job was taken on.
+    Queued,
     Running,
     /// Its time has not come.
     Scheduled,
@@ -53,6 +55,7 @@ impl JobStatus {
             Self::Completed => "completed",
             Self::Enqueued => "enqueued",
             Self::Failed => "failed",
+            Self::Queued => "queued",
             Self::Running => "running",
             Self::Scheduled => "scheduled",
         }
@@ -64,7 +67,7 @@ impl JobStatus {
 
     /// Nothing of it is done yet.
     pub(crate) fn is_waiting(self) -> bool {
-        matches!(self, Self::Enqueued | Self::Scheduled)
+        matches!(self, Self::Enqueued | Self::Queued | Self::Scheduled)
     }
 }
 
@@ -128,8 +131,8 @@ impl Documents {
         self.jobs.get(id)
     }
 
-    /// Begins an import or an export: one at a time. Returns the job with its number.
-    pub(crate) fn begin_move(&mut self, job: Job, touched: &mut Vec<DocumentKey>) -> Answer<Job> {
+    /// Takes an import or an export on: one at a time. Returns the job with its number.
+    pub(crate) fn take_on_move(&mut self, job: Job, touched: &mut Vec<DocumentKey>) -> Answer<Job> {
         let active = |job: &Job| matches!(job.work, JobWork::Move(_)) && job.status.is_active();
         if self.jobs.values().any(active) {
             let text = "a hub has one import or export job at a time, and one is at work";
@@ -154,17 +157,33 @@ impl Documents {
         Ok(self.put_job(job, touched))
     }
 
-    /// The scheduled jobs whose time has come, which are at work from now on. Nobody is given a job
-    /// that somebody was given before.
+    /// Sets an import or an export to work, and answers whether it is still wanted.
+    pub(crate) fn begin_move(&mut self, job: &Job, touched: &mut Vec<DocumentKey>) -> bool {
+        let same = self.jobs.get_mut(&job.id);
+        let same = same.filter(|same| same.number == job.number && same.status == JobStatus::Enqueued);
+        let Some(same) = same else { return false };
+        same.status = JobStatus::Running;
+        touched.push(DocumentKey::of_job(&job.id));
+        true
+    }
+
+    /// The scheduled jobs whose time has come, which are at work from now on; the others wait. Nobody is
+    /// given a job that somebody was given before.
     pub(crate) fn begin_due(&mut self, now: Timestamp, touched: &mut Vec<DocumentKey>) -> Vec<Job> {
         let mut due = Vec::new();
         for job in self.jobs.values_mut() {
             let JobWork::Scheduled(work) = &job.work else { continue };
-            if job.status.is_waiting() && work.start <= now {
+            if !job.status.is_waiting() {
+                continue;
+            }
+            if work.start <= now {
                 (job.status, job.started) = (JobStatus::Running, Some(now));
                 self.begun.insert(job.number);
                 touched.push(DocumentKey::of_job(&job.id));
                 due.push(job.clone());
+            } else if job.status == JobStatus::Queued {
+                job.status = JobStatus::Scheduled;
+                touched.push(DocumentKey::of_job(&job.id));
             }
         }
         due
@@ -173,7 +192,10 @@ impl Documents {
     /// Whether anything [`Documents::begin_due`] would give out is there.
     pub(crate) fn has_due(&self, now: Timestamp) -> bool {
         let mut waiting = self.jobs.values().filter(|job| job.status.is_waiting());
-        waiting.any(|job| matches!(&job.work, JobWork::Scheduled(work) if work.start <= now))
+        waiting.any(|job| {
+            let JobWork::Scheduled(work) = &job.work else { return false };
+            work.start <= now || job.status == JobStatus::Queued
+        })
     }
 
     /// Whether this very job is wanted, and no other of its id.

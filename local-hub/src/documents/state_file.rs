@@ -7,7 +7,9 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use super::configuration::{Configuration, ConfigurationSpec, MAX_CONFIGURATIONS, check_configuration};
+use super::configuration::{
+    Configuration, ConfigurationSpec, ContentKind, MAX_CONFIGURATIONS, check_configuration,
+};
 use super::{DocumentKey, DocumentKind, Documents};
 use crate::refusal::Refusal;
 use crate::registry::Answer;
@@ -17,8 +19,11 @@ pub(crate) struct ExportedConfigurations<'a>(pub(crate) &'a Documents);
 
 impl Serialize for ExportedConfigurations<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (edge, other): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            self.0.configurations.iter().partition(|(_, configuration)| configuration.is_for_edge());
+        let (edge, other): (BTreeMap<_, _>, BTreeMap<_, _>) = self
+            .0
+            .configurations
+            .iter()
+            .partition(|(_, configuration)| configuration.kind() == ContentKind::Edge);
         let mut document = serializer.serialize_struct("configurations", 2)?;
         document.serialize_field("admConfigurations", &other)?;
         document.serialize_field("edgeDeployments", &edge)?;

@@ -100,7 +100,7 @@ impl Injector {
                 continue;
             }
             match &fault.effect {
-                Effect::Delay(delay) => weather.delay += *delay,
+                Effect::Delay(delay) => weather.delay = weather.delay.saturating_add(*delay),
                 effect if weather.effect.is_none() => weather.effect = Some(effect.clone()),
                 _ => {}
             }

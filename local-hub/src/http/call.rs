@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
 use super::access::Caller;
+use super::api_version::ApiVersion;
 use super::routes::{Found, Operation};
 use crate::refusal::Refusal;
 use crate::registry::Answer;
@@ -17,6 +18,7 @@ use crate::registry::Answer;
 pub(crate) struct Call {
     pub(crate) operation: Operation,
     pub(crate) caller: Caller,
+    pub(crate) version: ApiVersion,
     ids: Vec<String>,
     uri: Uri,
     headers: HeaderMap,
@@ -24,8 +26,15 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(found: Found, caller: Caller, uri: Uri, headers: HeaderMap, body: Bytes) -> Self {
-        Self { operation: found.operation, caller, ids: found.ids, uri, headers, body }
+    pub(crate) fn new(
+        found: Found,
+        caller: Caller,
+        version: ApiVersion,
+        uri: Uri,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Self {
+        Self { operation: found.operation, caller, version, ids: found.ids, uri, headers, body }
     }
 
     /// The device in the path.
@@ -50,7 +59,7 @@ impl Call {
     }
 
     pub(crate) fn if_match(&self) -> Option<IfMatch> {
-        self.header("if-match").map(IfMatch::parse)
+        self.header("if-match").and_then(IfMatch::parse)
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {

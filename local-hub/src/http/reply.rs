@@ -1,6 +1,6 @@
 //! Answers in IoT Hub's form, refusals included.
 
-use http::header::{CONNECTION, CONTENT_TYPE, ETAG};
+use http::header::{CONNECTION, CONTENT_TYPE, ETAG, VARY};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use hub_types::{ErrorCode, Etag, Timestamp};
 use serde::Serialize;
@@ -40,9 +40,24 @@ impl Reply {
         Self { status: StatusCode::NO_CONTENT, ..Self::json(Vec::new()) }
     }
 
-    /// With the etag of the object that it shows: C# believes this header rather than the body.
+    /// With the etag of the device or configuration that it shows. A live hub sends this header with no
+    /// other documents; C# believes it rather than the body.
     pub(crate) fn etag(self, etag: &Etag) -> Self {
         self.header(ETAG, etag.quoted())
+    }
+
+    /// As the answer to a creation: there a live hub leaves the zone of times out that are still to come.
+    pub(crate) fn of_creation(mut self) -> Self {
+        // Quotes inside of strings are escaped, so this is a member of the document and no other text.
+        for member in ["connectionStateUpdatedTime", "statusUpdatedTime", "lastActivityTime"] {
+            let zoned = format!(r#""{member}":"{}""#, Timestamp::NEVER);
+            let Some(start) = self.body.windows(zoned.len()).position(|text| text == zoned.as_bytes()) else {
+                continue;
+            };
+            // The zone is the last character before the closing quote.
+            self.body.remove(start + zoned.len() - 2);
+        }
+        self
     }
 
     pub(crate) fn header(mut self, name: HeaderName, value: String) -> Self {
@@ -74,7 +89,10 @@ impl Reply {
 pub(crate) fn refusal_response(refusal: &Refusal, request_id: &str, now: Timestamp) -> HttpResponse {
     let envelope = Envelope {
         message: format!("ErrorCode:{};{}", refusal.name, refusal.text),
-        exception_message: format!("Tracking ID:{request_id}-G2:-TimeStamp:{now}"),
+        exception_message: format!(
+            "Tracking ID:{}-G2:-TimeStamp:{now}",
+            request_id.replace('-', "").to_ascii_uppercase()
+        ),
     };
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     // Two strings always have a JSON form.
@@ -114,6 +132,7 @@ fn response(status: StatusCode, body: Vec<u8>, request_id: &str) -> HttpResponse
         // Node ignores a body that is not said to be JSON.
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     }
+    headers.insert(VARY, HeaderValue::from_static("Origin"));
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, id);
     }
@@ -122,3 +141,23 @@ fn response(status: StatusCode, body: Vec<u8>, request_id: &str) -> HttpResponse
 
 const ERROR_CODE: HeaderName = HeaderName::from_static("iothub-errorcode");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn times_to_come_have_no_zone_in_the_answer_to_a_creation_and_other_texts_stay() {
+        let reason = r#""statusUpdatedTime":"0001-01-01T00:00:00Z""#;
+        let document = json!({"statusReason": reason, "statusUpdatedTime": "0001-01-01T00:00:00Z",
+            "lastActivityTime": "2026-11-22T10:00:00Z"});
+        let reply = Reply::document(&document).unwrap().of_creation();
+        let shown: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(
+            shown,
+            json!({"statusReason": reason, "statusUpdatedTime": "0001-01-01T00:00:00",
+                "lastActivityTime": "2026-11-22T10:00:00Z"})
+        );
+    }
+}

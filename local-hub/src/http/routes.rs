@@ -137,6 +137,13 @@ pub(crate) struct Found {
     pub(crate) ids: Vec<String>,
 }
 
+impl Found {
+    /// Whether devices ask for it, by their own credentials.
+    pub(crate) fn is_for_devices(&self) -> bool {
+        self.right == Right::DeviceConnect
+    }
+}
+
 /// Finds the operation. A slash at the end makes no difference: C# and Node write one.
 pub(crate) fn find(method: &Method, path: &str) -> Result<Found, Refusal> {
     let path = path.strip_suffix('/').unwrap_or(path);
@@ -167,7 +174,8 @@ fn captures<'p>(template: &str, path: &'p str) -> Option<Vec<&'p str>> {
         let segment = segments.next()?;
         match wanted {
             "{}" if !segment.is_empty() => captured.push(segment),
-            literal if literal == segment => {}
+            // A live hub reads paths in any letter case: Node writes `devicebound`.
+            literal if literal.eq_ignore_ascii_case(segment) => {}
             _ => return None,
         }
     }
@@ -187,10 +195,11 @@ const fn route(method: Method, path: &'static str, right: Right, operation: Oper
     Route { method, path, right, operation }
 }
 
-/// The whole surface of api-version 2021-04-12, and of 2024-03-31 where that adds to it.
+/// The whole surface of api-version 2021-04-12, of 2024-03-31 where that adds to it, of the previews
+/// before it that clients still speak, and what devices do over HTTPS.
 pub(crate) const ROUTES: &[Route] = {
     use Operation::Absent;
-    use Right::{RegistryRead, RegistryWrite, ServiceConnect};
+    use Right::{DeviceConnect, RegistryRead, RegistryWrite, ServiceConnect};
     const GET: Method = Method::GET;
     const PUT: Method = Method::PUT;
     const POST: Method = Method::POST;
@@ -252,6 +261,24 @@ pub(crate) const ROUTES: &[Route] = {
             ServiceConnect,
             Absent("AbandonFeedbackNotification"),
         ),
+        route(
+            GET,
+            "/messages/serviceBound/filenotifications",
+            ServiceConnect,
+            Absent("ReceiveFileNotification"),
+        ),
+        route(
+            DELETE,
+            "/messages/serviceBound/filenotifications/{}",
+            ServiceConnect,
+            Absent("CompleteFileNotification"),
+        ),
+        route(
+            POST,
+            "/messages/serviceBound/filenotifications/{}/abandon",
+            ServiceConnect,
+            Absent("AbandonFileNotification"),
+        ),
         route(GET, "/digitaltwins/{}", ServiceConnect, Absent("GetDigitalTwin")),
         route(PATCH, "/digitaltwins/{}", ServiceConnect, Absent("UpdateDigitalTwin")),
         route(POST, "/digitaltwins/{}/commands/{}", ServiceConnect, Absent("InvokeRootLevelCommand")),
@@ -260,6 +287,67 @@ pub(crate) const ROUTES: &[Route] = {
             "/digitaltwins/{}/components/{}/commands/{}",
             ServiceConnect,
             Absent("InvokeComponentCommand"),
+        ),
+        // Until 2019-07-01-preview components were interfaces.
+        route(GET, "/digitaltwins/models/{}", ServiceConnect, Absent("GetDigitalTwinModel")),
+        route(GET, "/digitaltwins/{}/interfaces", ServiceConnect, Absent("GetInterfaces")),
+        route(PATCH, "/digitaltwins/{}/interfaces", ServiceConnect, Absent("UpdateInterfaces")),
+        route(GET, "/digitaltwins/{}/interfaces/{}", ServiceConnect, Absent("GetInterface")),
+        route(
+            POST,
+            "/digitaltwins/{}/interfaces/{}/commands/{}",
+            ServiceConnect,
+            Absent("InvokeInterfaceCommand"),
+        ),
+        route(POST, "/twins/{}/streams/{}", ServiceConnect, Absent("InitiateDeviceStream")),
+        route(POST, "/twins/{}/modules/{}/streams/{}", ServiceConnect, Absent("InitiateDeviceStream")),
+        route(POST, "/devices/{}/messages/events", DeviceConnect, Absent("SendDeviceEvent")),
+        route(POST, "/devices/{}/modules/{}/messages/events", DeviceConnect, Absent("SendModuleEvent")),
+        route(
+            GET,
+            "/devices/{}/messages/deviceBound",
+            DeviceConnect,
+            Absent("ReceiveDeviceBoundNotification"),
+        ),
+        // Rejects too, with the parameter `reject`.
+        route(
+            DELETE,
+            "/devices/{}/messages/deviceBound/{}",
+            DeviceConnect,
+            Absent("CompleteDeviceBoundNotification"),
+        ),
+        route(
+            POST,
+            "/devices/{}/messages/deviceBound/{}/abandon",
+            DeviceConnect,
+            Absent("AbandonDeviceBoundNotification"),
+        ),
+        route(POST, "/devices/{}/files", DeviceConnect, Absent("CreateFileUploadSasUri")),
+        route(POST, "/devices/{}/files/notifications", DeviceConnect, Absent("UpdateFileUploadStatus")),
+        route(POST, "/devices/{}/files/notifications/{}", DeviceConnect, Absent("UpdateFileUploadStatus")),
+        route(
+            GET,
+            "/devices/{}/modules/{}/deviceAndModuleInDeviceScope",
+            DeviceConnect,
+            Absent("GetDeviceAndModuleInScope"),
+        ),
+        route(
+            GET,
+            "/devices/{}/modules/{}/devicesAndModulesInDeviceScope",
+            DeviceConnect,
+            Absent("GetDevicesAndModulesInScope"),
+        ),
+        route(
+            POST,
+            "/devices/{}/modules/{}/getDeviceAndModuleOnBehalfOf",
+            DeviceConnect,
+            Absent("GetDeviceAndModuleOnBehalfOf"),
+        ),
+        route(
+            POST,
+            "/devices/{}/modules/{}/devicesAndModulesInTargetDeviceScope",
+            DeviceConnect,
+            Absent("GetDevicesAndModulesInTargetScope"),
         ),
     ]
 };
@@ -307,6 +395,16 @@ mod tests {
         assert_eq!(operation(Method::GET, "/devices/query"), Ok(Operation::GetDevice));
         assert_eq!(operation(Method::GET, "/devices/keys/modules"), Ok(Operation::ListModules));
         assert_eq!(operation(Method::GET, "/jobs/v2/query"), Ok(Operation::QueryScheduledJobs));
+        let modules = operation(Method::GET, "/digitaltwins/models/d");
+        assert_eq!(modules, Ok(Operation::Absent("GetDigitalTwinModel")));
+    }
+
+    #[test]
+    fn paths_are_read_in_any_letter_case_and_ids_are_not() {
+        let received = operation(Method::GET, "/devices/d/messages/devicebound");
+        assert_eq!(received, Ok(Operation::Absent("ReceiveDeviceBoundNotification")));
+        let ids = find(&Method::GET, "/Devices/Pump").map(|found| found.ids);
+        assert_eq!(ids, Ok(vec!["Pump".to_owned()]));
     }
 
     #[test]

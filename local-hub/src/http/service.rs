@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::access::Caller;
 use super::answer_body::{AnswerBody, Cut};
+use super::api_version::{ApiVersion, Asked};
 use super::call::Call;
 use super::reply::{self, HttpResponse, Reply, refusal_response};
 use super::routes::{self, Found, Operation};
@@ -20,7 +21,7 @@ use crate::hub::Hub;
 use crate::random::RequestIds;
 use crate::refusal::Refusal;
 use crate::registry::{Answer, Counts};
-use crate::request_log::{self, Line, RequestLog};
+use crate::request_log::{self, Line, RequestLog, UnknownVersion};
 
 /// What every connection serves.
 #[derive(Debug)]
@@ -43,9 +44,11 @@ impl Service {
         let (parts, body) = request.into_parts();
         let found = routes::find(&parts.method, parts.uri.path());
         let operation = found.as_ref().ok().map(|found| found.operation);
-        let request = Received { parts, operation, id: self.ids.next(), at: Instant::now() };
-        let call = match found.and_then(|found| self.admit(found, &request.parts)) {
-            Ok((found, caller)) => read(found, caller, &request.parts, body).await,
+        let asked = Asked::of(&parts.uri);
+        let version = asked.as_ref().ok().cloned();
+        let request = Received { parts, operation, version, id: self.ids.next(), at: Instant::now() };
+        let call = match found.and_then(|found| self.admit(found, asked, &request.parts)) {
+            Ok(admitted) => read(admitted, &request.parts, body).await,
             Err(refusal) => {
                 // A client that still sends when the connection closes may never see the answer.
                 body::discard(body).await;
@@ -137,10 +140,9 @@ impl Service {
         Ok(reply)
     }
 
-    fn admit(&self, found: Found, parts: &Parts) -> Answer<(Found, Caller)> {
+    fn admit(&self, found: Found, asked: Answer<Asked>, parts: &Parts) -> Answer<Admitted> {
         let caller = access::authorize(&self.hub, &parts.headers, &parts.uri, &found)?;
-        access::check_api_version(&parts.uri)?;
-        Ok((found, caller))
+        Ok(Admitted { found, caller, version: asked?.served })
     }
 
     fn note(&self, request: &Received, outcome: Outcome) {
@@ -148,6 +150,12 @@ impl Service {
             return;
         };
         let Outcome { status, errorcode, fault, counts } = outcome;
+        let version = request.version.as_ref().and_then(|version| {
+            Some(UnknownVersion {
+                api_version: version.unknown.as_deref()?,
+                served_as: version.served.as_str(),
+            })
+        });
         log.write(&Line {
             time: self.hub.timestamp(),
             request_id: &request.id,
@@ -155,6 +163,7 @@ impl Service {
             path: request.parts.uri.path(),
             agent: request.parts.headers.get(USER_AGENT).and_then(|name| request_log::agent(name.as_bytes())),
             operation: request.operation.map(Operation::name),
+            version,
             status,
             errorcode,
             fault,
@@ -168,8 +177,16 @@ impl Service {
 struct Received {
     parts: Parts,
     operation: Option<Operation>,
+    version: Option<Asked>,
     id: String,
     at: Instant,
+}
+
+/// What is asked for, by whom, and in which version of the API.
+struct Admitted {
+    found: Found,
+    caller: Caller,
+    version: ApiVersion,
 }
 
 /// What became of a request, for the log.
@@ -191,10 +208,11 @@ fn spoiled(response: HttpResponse, effect: Option<&Effect>) -> Result<HttpRespon
     }
 }
 
-async fn read<B>(found: Found, caller: Caller, parts: &Parts, body: B) -> Answer<Call>
+async fn read<B>(admitted: Admitted, parts: &Parts, body: B) -> Answer<Call>
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    let Admitted { found, caller, version } = admitted;
     let body = body::read(body, body::limit(found.operation)).await?;
-    Ok(Call::new(found, caller, parts.uri.clone(), parts.headers.clone(), body))
+    Ok(Call::new(found, caller, version, parts.uri.clone(), parts.headers.clone(), body))
 }

@@ -27,7 +27,7 @@ impl Hub {
     ) -> Answer<(T, Option<Committed>)> {
         let (now, mut touched) = (self.timestamp(), Vec::new());
         let mut state = self.lock();
-        state.check_writable()?;
+        state.begin_write()?;
         let value = write(&mut state.documents, now, &mut touched)?;
         let committed = state.store_rows(|| state.document_rows(touched))?;
         Ok((value, committed))

@@ -64,7 +64,7 @@ impl Hub {
     fn import_in_memory(&self, file: StateFile, replace: bool) -> Answer<((), Option<Committed>)> {
         let (now, mut journal, mut touched) = (self.timestamp(), self.journal(), Vec::new());
         let mut state = self.lock();
-        state.check_writable()?;
+        state.begin_write()?;
         let configurations = state.documents.with_imported(file.configurations, replace, now)?;
         if replace {
             let mut next = Registry::default();
@@ -92,7 +92,7 @@ impl Hub {
     fn replace_in_memory(&self, next: Stored) -> Answer<((), Option<Committed>)> {
         let (now, mut journal, mut touched) = (self.timestamp(), self.journal(), Vec::new());
         let mut state = self.lock();
-        state.check_writable()?;
+        state.begin_write()?;
         state.registry.replace_with(next.registry, &mut journal);
         state.documents.replace_with(next.documents, now, &mut touched);
         self.commit(state, journal, touched, now)

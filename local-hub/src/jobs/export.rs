@@ -39,7 +39,6 @@ pub(super) async fn run(
     }
     let file = lines.into_inner().map_err(std::io::IntoInnerError::into_error)?;
     blobs.store(output, &facts.output_blob, file).await?;
-    report_progress(hub, job, 100).await?;
     Ok(())
 }
 

@@ -2,14 +2,16 @@
 //!
 //! As on the service, a line that fails does not fail the job: it goes to `importErrors.log`.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 
 use hub_types::ErrorCode;
-use hub_types::bulk::{BulkError, BulkItem};
+use hub_types::bulk::{BulkError, BulkItem, BulkProperties, ImportMode};
+use hub_types::identity::{Capabilities, Status};
 use hub_types::limits::MAX_BULK_ITEMS;
 use hub_types::twin::check_numbers;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
 
 use super::blobs::{Blobs, Container};
@@ -88,15 +90,62 @@ fn entry(line: &[u8]) -> Option<BulkEntry> {
     let text = |name| value.get(name).and_then(Value::as_str).map(str::to_owned);
     let (device, module) = (text("id")?, text("moduleId"));
     text("status")?;
-    let item = BulkItem::deserialize(value).map_err(|error| Refusal::argument(error.to_string()));
     let numbers = check_numbers(line, &["reported"]).map_err(|error| Refusal::argument(error.to_string()));
-    Some(BulkEntry { device, module, item: numbers.and(item) })
+    match BulkItem::deserialize(&value) {
+        Ok(item) => Some(BulkEntry { device, module, item: numbers.map(|_| item) }),
+        // Members of the wrong type and words that no member has are a line that can't be read; ids,
+        // thumbprints and keys that break a rule are an item that is refused.
+        Err(error) => {
+            LineShape::deserialize(&value).ok()?;
+            Some(BulkEntry { device, module, item: Err(Refusal::argument(error.to_string())) })
+        }
+    }
+}
+
+/// A line as far as its types go.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "read for its types only")]
+struct LineShape {
+    id: String,
+    module_id: Option<String>,
+    import_mode: Option<ImportMode>,
+    #[serde(rename = "eTag")]
+    etag: Option<String>,
+    status: Status,
+    status_reason: Option<String>,
+    authentication: Option<AuthenticationShape>,
+    #[serde(rename = "twinETag")]
+    twin_etag: Option<String>,
+    tags: Option<Map<String, Value>>,
+    properties: Option<BulkProperties>,
+    capabilities: Option<Capabilities>,
+    device_scope: Option<String>,
+    parent_scopes: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "read for its types only")]
+struct AuthenticationShape {
+    r#type: Option<AuthenticationType>,
+    symmetric_key: Option<BTreeMap<String, Option<String>>>,
+    x509_thumbprint: Option<BTreeMap<String, Option<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum AuthenticationType {
+    CertificateAuthority,
+    None,
+    Sas,
+    SelfSigned,
 }
 
 fn unreadable() -> Value {
     json!({
         "errorCode": ErrorCode::DeserializationError.number(),
-        "errorStatus": "the line is no device or module, or has no status",
+        "errorStatus": "the line can't be read as a device or module with a status",
     })
 }
 

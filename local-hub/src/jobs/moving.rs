@@ -40,8 +40,8 @@ pub(crate) async fn begin_move(hub: &Arc<Hub>, request: MoveRequest) -> Answer<J
     }
     let job = Job {
         number: 0,
-        id: RequestIds::new().next().to_ascii_lowercase(),
-        status: JobStatus::Running,
+        id: RequestIds::new().next(),
+        status: JobStatus::Enqueued,
         created: hub.timestamp(),
         started: Some(hub.timestamp()),
         ended: None,
@@ -54,21 +54,30 @@ pub(crate) async fn begin_move(hub: &Arc<Hub>, request: MoveRequest) -> Answer<J
             progress: 0,
         }),
     };
-    let job = hub.write_documents(|documents, _, touched| documents.begin_move(job, touched)).await?;
+    let job = hub.write_documents(|documents, _, touched| documents.take_on_move(job, touched)).await?;
     tokio::spawn(work(Arc::clone(hub), job.clone(), blobs, input, output));
     Ok(job)
 }
 
 async fn work(hub: Arc<Hub>, job: Job, blobs: Blobs, input: Container, output: Container) {
     let JobWork::Move(facts) = &job.work else { return };
-    let done = match facts.imports {
-        true => import::run(&hub, &job, facts, &blobs, &input, &output).await,
-        false => export::run(&hub, &job, facts, &blobs, &output).await,
+    let begun = hub.write_documents(|documents, _, touched| Ok(documents.begin_move(&job, touched)));
+    let done = match begun.await {
+        // Somebody cancelled it first.
+        Ok(false) => return,
+        Err(refusal) => Err(refusal.into()),
+        Ok(true) if facts.imports => import::run(&hub, &job, facts, &blobs, &input, &output).await,
+        Ok(true) => export::run(&hub, &job, facts, &blobs, &output).await,
     };
     let ended = hub.write_documents(|documents, now, touched| {
         documents.note_work(&job, touched, |job| {
             if job.status == JobStatus::Running {
                 job.status = if done.is_ok() { JobStatus::Completed } else { JobStatus::Failed };
+                if let JobWork::Move(facts) = &mut job.work
+                    && done.is_ok()
+                {
+                    facts.progress = 100;
+                }
                 job.failure = done.err().map(|error| error.to_string());
             }
             job.ended = Some(now);
@@ -80,12 +89,13 @@ async fn work(hub: Arc<Hub>, job: Job, blobs: Blobs, input: Container, output: C
     }
 }
 
-/// Writes down how far a job is, and answers whether it is still wanted.
+/// Writes down how far a job is, and answers whether it is still wanted. Until it has ended it is not
+/// whole.
 pub(super) async fn report_progress(hub: &Hub, job: &Job, percent: u8) -> Answer<bool> {
     hub.write_documents(|documents, _, touched| {
         Ok(documents.note_work(job, touched, |job| {
             if let JobWork::Move(facts) = &mut job.work {
-                facts.progress = percent;
+                facts.progress = percent.min(99);
             }
         }))
     })

@@ -9,7 +9,7 @@ use hub_types::{ErrorCode, IdentityId, IfMatch, Timestamp};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::documents::{DeviceOutcome, Job, JobStatus, JobWork, ScheduledJob, ScheduledWork};
 use crate::hub::Hub;
 use crate::methods::{MethodRequest, invoke};
@@ -23,12 +23,13 @@ pub(crate) async fn begin_scheduled(hub: &Arc<Hub>, id: String, work: ScheduledJ
     if start - now > FARTHEST_START {
         return Err(Refusal::argument("startTime must be within the next 168 hours"));
     }
+    check_execution_time(work.longest)?;
     query_of(&work.condition)?;
     check_work(&work.work)?;
     let job = Job {
         id,
         number: 0,
-        status: if start > now { JobStatus::Scheduled } else { JobStatus::Enqueued },
+        status: JobStatus::Queued,
         created: hub.timestamp(),
         started: None,
         ended: None,
@@ -39,6 +40,15 @@ pub(crate) async fn begin_scheduled(hub: &Arc<Hub>, id: String, work: ScheduledJ
     let job = hub.write_documents(|documents, _, touched| documents.schedule(job, most, touched)).await?;
     begin_due(hub).await?;
     Ok(job)
+}
+
+fn check_execution_time(seconds: u64) -> Answer<()> {
+    match seconds {
+        1..=MAX_EXECUTION_SECONDS => Ok(()),
+        _ => Err(Refusal::argument(format!(
+            "maxExecutionTimeInSeconds must be from 1 to {MAX_EXECUTION_SECONDS}"
+        ))),
+    }
 }
 
 /// Begins the scheduled jobs whose time has come.
@@ -84,7 +94,7 @@ async fn go_through(hub: &Hub, job: &Job, work: &ScheduledJob) -> Answer<()> {
     if !wanted.await? {
         return Ok(());
     }
-    let deadline = hub.clock().now() + Duration::from_secs(work.longest);
+    let deadline = clock::later(hub.clock().now(), Duration::from_secs(work.longest));
     // Each writes the whole job down: so seldom that it does not matter, often enough to be watched.
     let step = (identities.len() / 20).max(100);
     for chunk in identities.chunks(step) {
@@ -164,7 +174,7 @@ fn check_work(work: &ScheduledWork) -> Answer<()> {
 }
 
 fn twin_patch(twin: &Value) -> Answer<(TwinPatch, IfMatch)> {
-    let demand = twin.get("etag").and_then(Value::as_str).map_or(IfMatch::Any, IfMatch::parse);
+    let demand = twin.get("etag").and_then(Value::as_str).and_then(IfMatch::parse).unwrap_or(IfMatch::Any);
     let patch = TwinPatch::from_body(twin.clone()).map_err(|error| Refusal::argument(error.to_string()))?;
     Ok((patch, demand))
 }
@@ -183,3 +193,5 @@ fn query_of(condition: &str) -> Answer<Query> {
 }
 
 const FARTHEST_START: time::Duration = time::Duration::hours(168);
+/// Clients send a whole number of 32 bits; Microsoft documents no bound.
+const MAX_EXECUTION_SECONDS: u64 = i32::MAX as u64;

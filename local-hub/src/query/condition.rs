@@ -21,6 +21,7 @@ impl Condition {
             Self::Or(parts) => {
                 all(parts.iter().map(|part| part.evaluate(row).map(|is| !is))).map(|none| !none)
             }
+            Self::ArrayContains { array, value } => array_contains(array, &value.value(row), row),
             Self::Not(inner) => inner.evaluate(row).map(|is| !is),
             Self::Compare { left, operator, right } => operator.compare(&left.value(row), &right.value(row)),
             Self::In { operand, list, negated } => is_in(&operand.value(row), list).map(|is| is != *negated),
@@ -53,6 +54,14 @@ fn is_in(value: &Scalar<'_>, list: &[Literal]) -> Option<bool> {
             Some(literals.any(|literal| Operator::Equal.compare(value, &literal) == Some(true)))
         }
     }
+}
+
+/// Whether one of the array's values is that value; neither where it is no array.
+fn array_contains(array: &Operand, value: &Scalar<'_>, row: &impl Fields) -> Option<bool> {
+    let Operand::Path(path) = array else { return None };
+    let Datum::Json(json) = row.field_at(&path.0) else { return None };
+    let mut items = json.as_array()?.iter().map(Scalar::from);
+    Some(items.any(|item| Operator::Equal.compare(&item, value) == Some(true)))
 }
 
 impl Operator {

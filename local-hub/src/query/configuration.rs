@@ -1,18 +1,19 @@
-//! The queries inside configurations: target conditions and custom metrics.
+//! The queries inside configurations: target conditions and metrics.
 
 use std::collections::BTreeMap;
 
 use hub_types::ErrorCode;
-use serde_json::Value;
 
-use super::Query;
-use crate::documents::ConfigurationSpec;
+use super::syntax::Collection;
+use super::{Query, QueryError};
+use crate::documents::{ConfigurationSpec, ContentKind};
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
 /// Refuses a configuration that has a query which can't be asked.
 pub(crate) fn check_queries(spec: &ConfigurationSpec) -> Answer<()> {
-    if let Some(error) = condition_error(spec.target_condition.as_deref(), spec.content.as_ref()) {
+    let kind = spec.content.as_ref().map_or(ContentKind::Device, ContentKind::of);
+    if let Some(error) = condition_error(spec.target_condition.as_deref(), kind) {
         return Err(Refusal::new(ErrorCode::InvalidConfigurationTargetCondition, error));
     }
     if let Some((name, error)) = query_errors(spec.metric_queries()).into_iter().next() {
@@ -22,20 +23,44 @@ pub(crate) fn check_queries(spec: &ConfigurationSpec) -> Answer<()> {
     Ok(())
 }
 
-/// What is wrong with a target condition, if anything. One for modules brings its own `FROM`.
-pub(crate) fn condition_error(condition: Option<&str>, content: Option<&Value>) -> Option<String> {
+/// The query whose rows a configuration aims at; `None` where it aims at nothing. A condition for
+/// modules brings its own `FROM`.
+pub(crate) fn target_query(condition: Option<&str>, kind: ContentKind) -> Option<String> {
     let condition = condition?.trim();
-    if condition.is_empty() || condition == "*" {
-        return None;
-    }
-    let of_modules = content.is_some_and(|content| content.get("moduleContent").is_some());
     let brings_from = condition.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("from "));
-    let query = match (brings_from, of_modules) {
-        (true, _) => format!("SELECT * {condition}"),
-        (false, true) => format!("SELECT * FROM devices.modules WHERE {condition}"),
-        (false, false) => format!("SELECT * FROM devices WHERE {condition}"),
+    let (selected, devices) = match kind {
+        ContentKind::Device => ("deviceId", "from devices"),
+        ContentKind::Edge => ("deviceId", "from devices where capabilities.iotEdge = true"),
+        ContentKind::Module => ("deviceId, moduleId", "from devices.modules"),
     };
-    Query::parse(&query).err().map(|error| error.to_string())
+    Some(match (condition, kind) {
+        ("", _) => return None,
+        ("*", _) => format!("select {selected} {devices}"),
+        (condition, _) if brings_from => format!("select {selected} {condition}"),
+        (condition, ContentKind::Edge) => format!("select {selected} {devices} and ({condition})"),
+        (condition, _) => format!("select {selected} {devices} where {condition}"),
+    })
+}
+
+/// What is wrong with a target condition, if anything.
+pub(crate) fn condition_error(condition: Option<&str>, kind: ContentKind) -> Option<String> {
+    Query::parse(&target_query(condition, kind)?).err().map(|error| error.to_string())
+}
+
+/// The query of a metric. Microsoft's own tests have `select *` alone, which means all devices.
+pub(crate) fn metric_query(text: &str) -> Result<Query, QueryError> {
+    let words: Vec<_> = text.split_whitespace().collect();
+    let query = match words.as_slice() {
+        [select, "*"] if select.eq_ignore_ascii_case("select") => Query::parse("select * from devices")?,
+        _ => Query::parse(text)?,
+    };
+    match query.from {
+        Collection::Devices | Collection::Modules => Ok(query),
+        Collection::Jobs => {
+            let problem = "a metric counts devices or devices.modules, not devices.jobs".to_owned();
+            Err(QueryError { column: 1, problem })
+        }
+    }
 }
 
 /// What is wrong with queries, by the names of those that are wrong.
@@ -43,7 +68,7 @@ pub(crate) fn query_errors<'q>(
     queries: impl Iterator<Item = (&'q str, &'q str)>,
 ) -> BTreeMap<String, String> {
     let errors = queries.filter_map(|(name, query)| {
-        Query::parse(query).err().map(|error| (name.to_owned(), error.to_string()))
+        metric_query(query).err().map(|error| (name.to_owned(), error.to_string()))
     });
     errors.collect()
 }

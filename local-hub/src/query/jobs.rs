@@ -20,20 +20,24 @@ pub(super) trait Fields {
 struct Row(Value);
 
 impl Fields for Row {
-    /// Microsoft's examples write `devices.jobs.jobId`, `jobs.jobId` and `jobId`.
     fn field_at(&self, path: &[String]) -> Datum<'_> {
-        let mut names = path;
-        for collection in ["devices", "jobs"] {
-            if let Some((first, rest)) = names.split_first()
-                && !rest.is_empty()
-                && first.eq_ignore_ascii_case(collection)
-            {
-                names = rest;
-            }
-        }
-        let found = names.iter().try_fold(&self.0, |value, name| value.get(name));
+        let Some((first, rest)) = path.split_first() else { return Datum::Missing };
+        let member = FIELDS.into_iter().find(|name| name.eq_ignore_ascii_case(first));
+        let first = match member {
+            // So Microsoft's page on queries calls it.
+            Some("createdTimeUtc") => "createdDateTimeUtc",
+            Some(member) => member,
+            None => return Datum::Missing,
+        };
+        let found = rest.iter().map(String::as_str).fold(self.0.get(first), |value, name| value?.get(name));
         found.map_or(Datum::Missing, Datum::value)
     }
+}
+
+/// Why a path leads nowhere in any row, if so.
+pub(super) fn column_problem(path: &[String]) -> Option<String> {
+    let known = path.first().is_none_or(|first| FIELDS.iter().any(|name| name.eq_ignore_ascii_case(first)));
+    (!known).then(|| "rows of devices.jobs have no such member".to_owned())
 }
 
 /// Runs a query over `devices.jobs`. There is no projection and no aggregate over it.
@@ -99,3 +103,18 @@ fn row(job: &Job, work: &ScheduledJob, device: &DeviceOutcome) -> Value {
     }
     row
 }
+
+/// The members of rows, with the second name that one has.
+const FIELDS: [&str; 11] = [
+    "createdDateTimeUtc",
+    "createdTimeUtc",
+    "deviceId",
+    "endTimeUtc",
+    "error",
+    "jobId",
+    "jobType",
+    "lastUpdatedDateTimeUtc",
+    "moduleId",
+    "startTimeUtc",
+    "status",
+];

@@ -19,7 +19,7 @@ use super::aggregate::Groups;
 use super::syntax::{Collection, Column, Query, Select};
 use crate::hub::Hub;
 use crate::refusal::Refusal;
-use crate::registry::{Answer, Datum, DeviceRecord, Registry, TwinDocument};
+use crate::registry::{Answer, Datum, DeviceRecord, Registry, Shape, TwinDocument};
 
 /// What `x-ms-item-type` says of the rows. C# reads it with regard to case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub(crate) struct PageRequest<'a> {
     pub(crate) text: &'a str,
     pub(crate) size: usize,
     pub(crate) continuation: Option<&'a str>,
+    /// Whether rows show the `modelId`.
+    pub(crate) model_id: bool,
 }
 
 /// One page: a JSON array, and where to go on.
@@ -75,7 +77,8 @@ pub(crate) async fn run(hub: &Hub, request: PageRequest<'_>) -> Answer<Page> {
     }
     let (after, emitted) = token.map_or((None, 0), |token| (Some(token.after), token.emitted));
     let mut rows = Rows::new(query, request.size, emitted);
-    scan(hub, query, after, |twin| rows.push(twin)).await?;
+    let shape = Shape { model_id: request.model_id, module_capabilities: true };
+    scan(hub, query, after, |twin| rows.push(&twin.shaped(shape))).await?;
     Ok(rows.into_page(emitted, request.text))
 }
 
@@ -84,6 +87,17 @@ pub(crate) async fn identities(hub: &Hub, query: &Query) -> Answer<Vec<IdentityI
     let mut found = Vec::new();
     scan(hub, query, None, |twin| {
         found.push(twin.identity());
+        Ok(Flow::GoOn)
+    })
+    .await?;
+    Ok(found)
+}
+
+/// How many identities a query finds.
+pub(crate) async fn count(hub: &Hub, query: &Query) -> Answer<u64> {
+    let mut found = 0;
+    scan(hub, query, None, |_| {
+        found += 1;
         Ok(Flow::GoOn)
     })
     .await?;

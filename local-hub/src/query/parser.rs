@@ -7,12 +7,23 @@ use super::syntax::{
     Aggregate, AggregateColumn, Collection, Column, Condition, Kind, Literal, Operand, Operator, Path, Query,
     Select, TextTest,
 };
+use crate::registry::column_problem;
 
 impl Query {
     /// Parses a query.
     pub(crate) fn parse(text: &str) -> Result<Self, QueryError> {
-        let mut parser = Parser { tokens: Cursor::new(text)?, depth: 0 };
-        parser.query()
+        let mut parser = Parser { tokens: Cursor::new(text)?, depth: 0, paths: Vec::new() };
+        let mut query = parser.query()?;
+        // What is selected comes before it is said from where, so paths are resolved at the end.
+        for (path, column) in parser.paths {
+            if let Some(problem) = query.from.path_problem(query.from.relative(&path.0)) {
+                let problem = format!("`{}`: {problem}", shortened(&path.0.join(".")));
+                return Err(QueryError { column, problem });
+            }
+        }
+        let from = query.from;
+        query.for_each_path(|path| *path = Path(from.relative(&path.0).to_vec()));
+        Ok(query)
     }
 }
 
@@ -20,6 +31,8 @@ struct Parser {
     tokens: Cursor,
     /// How many conditions are open: bounded, so that no query exhausts the stack.
     depth: usize,
+    /// Every path into a row, with its column.
+    paths: Vec<(Path, usize)>,
 }
 
 /// One thing that a query selects, before it is known whether the query aggregates.
@@ -73,7 +86,7 @@ impl Parser {
             return Ok(Vec::new());
         }
         self.tokens.expect_keyword("BY")?;
-        self.list(Self::path)
+        self.list(Self::row_path)
     }
 
     fn item(&mut self) -> Result<Item, QueryError> {
@@ -83,9 +96,12 @@ impl Parser {
             [function] if self.tokens.take_symbol("(") => {
                 ItemValue::Aggregate(self.aggregate(function, column)?)
             }
-            _ => ItemValue::Path(path),
+            _ => {
+                self.paths.push((path.clone(), column));
+                ItemValue::Path(path)
+            }
         };
-        let alias = if self.tokens.take_keyword("AS") { Some(self.name()?) } else { None };
+        let alias = if self.tokens.take_keyword("AS") { Some(self.any_name()?) } else { None };
         Ok(Item { value, alias, column })
     }
 
@@ -112,7 +128,7 @@ impl Parser {
                 ),
             });
         };
-        let path = self.path()?;
+        let path = self.row_path()?;
         self.tokens.expect_symbol(")")?;
         Ok(make(path))
     }
@@ -183,6 +199,8 @@ impl Parser {
         if let Operand::Path(path) = &operand
             && self.tokens.take_symbol("(")
         {
+            // It was the function's name.
+            self.paths.pop();
             return self.function(path, column);
         }
         if let Some(operator) = self.take_operator() {
@@ -210,6 +228,13 @@ impl Parser {
             let text = self.operand()?;
             self.tokens.expect_symbol(")")?;
             return Ok(Condition::Text { test: *test, operand, text });
+        }
+        if name == "array_contains" {
+            let array = self.operand()?;
+            self.tokens.expect_symbol(",")?;
+            let value = self.operand()?;
+            self.tokens.expect_symbol(")")?;
+            return Ok(Condition::ArrayContains { array, value });
         }
         let Some((_, kind)) = KINDS.iter().find(|(known, _)| *known == name) else {
             let problem = format!("there is no function `{}`", shortened(&name));
@@ -253,10 +278,18 @@ impl Parser {
             TokenKind::Word(word) if word.eq_ignore_ascii_case("true") => Literal::Bool(true),
             TokenKind::Word(word) if word.eq_ignore_ascii_case("false") => Literal::Bool(false),
             TokenKind::Word(word) if word.eq_ignore_ascii_case("null") => Literal::Null,
-            _ => return self.path().map(Operand::Path),
+            _ => return self.row_path().map(Operand::Path),
         };
         self.tokens.next();
         Ok(Operand::Literal(literal))
+    }
+
+    /// A path into a row.
+    fn row_path(&mut self) -> Result<Path, QueryError> {
+        let column = self.tokens.peek().column;
+        let path = self.path()?;
+        self.paths.push((path.clone(), column));
+        Ok(path)
     }
 
     fn path(&mut self) -> Result<Path, QueryError> {
@@ -283,6 +316,17 @@ impl Parser {
     }
 
     fn name(&mut self) -> Result<String, QueryError> {
+        match self.tokens.peek().kind.clone() {
+            TokenKind::Word(name) if KEYWORDS.iter().any(|keyword| keyword.eq_ignore_ascii_case(&name)) => {
+                Err(self
+                    .tokens
+                    .error(format!("`{name}` is a word of the query language; as a name it is [[{name}]]")))
+            }
+            _ => self.any_name(),
+        }
+    }
+
+    fn any_name(&mut self) -> Result<String, QueryError> {
         match self.tokens.peek().kind.clone() {
             TokenKind::Word(name) | TokenKind::QuotedName(name) => {
                 self.tokens.next();
@@ -350,6 +394,37 @@ fn one_or(mut parts: Vec<Condition>, many: impl Fn(Vec<Condition>) -> Condition)
     }
 }
 
+impl Collection {
+    /// A path without the collection's name, which Microsoft's own tools put in front of it.
+    fn relative(self, path: &[String]) -> &[String] {
+        let prefixes: &[&[&str]] = match self {
+            Self::Devices => &[&["devices"]],
+            Self::Jobs => &[&["devices", "jobs"], &["devices"], &["jobs"]],
+            Self::Modules => &[&["devices", "modules"], &["devices"], &["modules"]],
+        };
+        let without = |prefix: &&[&str]| {
+            let (front, rest) = path.split_at_checked(prefix.len())?;
+            let same = front.iter().zip(*prefix).all(|(name, known)| name.eq_ignore_ascii_case(known));
+            (same && !rest.is_empty()).then_some(rest)
+        };
+        prefixes.iter().find_map(without).unwrap_or(path)
+    }
+
+    /// Why a relative path leads nowhere in any row, if so: else a slip would be an empty answer.
+    fn path_problem(self, path: &[String]) -> Option<String> {
+        match self {
+            Self::Devices => column_problem(path, false),
+            Self::Jobs => super::jobs::column_problem(path),
+            Self::Modules => column_problem(path, true),
+        }
+    }
+}
+
+/// Words that are no names unless they stand in brackets.
+const KEYWORDS: [&str; 15] = [
+    "and", "as", "by", "false", "from", "group", "in", "nin", "not", "null", "or", "select", "top", "true",
+    "where",
+];
 const MAX_DEPTH: usize = 100;
 
 const OPERATORS: [(&str, Operator); 7] = [

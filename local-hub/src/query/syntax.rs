@@ -62,6 +62,11 @@ pub(crate) struct Path(pub(crate) Vec<String>);
 pub(crate) enum Condition {
     /// Two or more.
     And(Vec<Self>),
+    /// `array_contains(path, value)`
+    ArrayContains {
+        array: Operand,
+        value: Operand,
+    },
     Compare {
         left: Operand,
         operator: Operator,
@@ -147,6 +152,24 @@ impl Path {
 }
 
 impl Query {
+    /// Changes every path of the query.
+    pub(super) fn for_each_path(&mut self, mut change: impl FnMut(&mut Path)) {
+        match &mut self.select {
+            Select::All => {}
+            Select::Columns(columns) => columns.iter_mut().for_each(|column| change(&mut column.path)),
+            Select::Aggregates(columns) => columns.iter_mut().for_each(|column| match &mut column.value {
+                Aggregate::Avg(path) | Aggregate::Max(path) | Aggregate::Min(path) | Aggregate::Sum(path) => {
+                    change(path);
+                }
+                Aggregate::Count | Aggregate::Group(_) => {}
+            }),
+        }
+        if let Some(filter) = &mut self.filter {
+            filter.for_each_path(&mut change);
+        }
+        self.group_by.iter_mut().for_each(change);
+    }
+
     /// The ids of the only devices that the condition can hold for, where it says so by
     /// `deviceId = '…'` or `deviceId IN […]`; then there is no need to look through all devices.
     pub(crate) fn device_ids(&self) -> Option<BTreeSet<&str>> {
@@ -160,6 +183,26 @@ impl Query {
 }
 
 impl Condition {
+    fn for_each_path(&mut self, change: &mut impl FnMut(&mut Path)) {
+        let mut of = |operand: &mut Operand| match operand {
+            Operand::Path(path) => change(path),
+            Operand::Literal(_) => {}
+        };
+        match self {
+            Self::And(parts) | Self::Or(parts) => {
+                parts.iter_mut().for_each(|part| part.for_each_path(change));
+            }
+            Self::Not(inner) => inner.for_each_path(change),
+            Self::ArrayContains { array: left, value: right }
+            | Self::Compare { left, right, .. }
+            | Self::Text { operand: left, text: right, .. } => {
+                of(left);
+                of(right);
+            }
+            Self::In { operand, .. } | Self::Is { operand, .. } | Self::Value(operand) => of(operand),
+        }
+    }
+
     /// The only values of a member with which the condition can hold, if it leaves not all of them open.
     fn values_of(&self, member: &str) -> Option<BTreeSet<&str>> {
         match self {

@@ -3,12 +3,12 @@
 use hub_types::bulk::{BulkError, BulkItem, BulkResult, ImportMode};
 use hub_types::identity::{DeviceSpec, ModuleSpec};
 use hub_types::twin::{JsonObject, TwinPatch};
-use hub_types::{ErrorCode, Etag, IdentityId, IfMatch, ModuleId, Timestamp};
+use hub_types::{Etag, IdentityId, IfMatch, ModuleId, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Answer, Journal, Registry};
 use crate::refusal::Refusal;
-use crate::twin::DesiredWrite;
+use crate::twin::{DesiredWrite, TwinState};
 
 /// One item of a bulk call as it was read.
 #[derive(Debug)]
@@ -58,16 +58,16 @@ impl Registry {
                 self.bulk_update(item, twin, &IfMatch::Any, now, journal)
             }
             ImportMode::CreateOrUpdateIfMatchETag | ImportMode::UpdateIfMatchETag => {
-                let demand = demand(item.etag.as_ref())?;
+                let demand = demand(item.etag.as_ref());
                 self.bulk_update(item, twin, &demand, now, journal)
             }
             ImportMode::Delete => self.bulk_delete(&identity, &IfMatch::Any, journal),
             ImportMode::DeleteIfMatchETag => {
-                self.bulk_delete(&identity, &demand(item.etag.as_ref())?, journal)
+                self.bulk_delete(&identity, &demand(item.etag.as_ref()), journal)
             }
             ImportMode::UpdateTwin => self.bulk_twin(&identity, twin, &IfMatch::Any, now, journal),
             ImportMode::UpdateTwinIfMatchETag => {
-                self.bulk_twin(&identity, twin, &demand(item.twin_etag.as_ref())?, now, journal)
+                self.bulk_twin(&identity, twin, &demand(item.twin_etag.as_ref()), now, journal)
             }
             other => Err(Refusal::argument(format!("importMode {other} is not known here"))),
         }
@@ -84,6 +84,7 @@ impl Registry {
             None => self.create_device(device_spec(item), twin, now, journal),
             Some(module) => {
                 let device = item.id.clone();
+                let twin = TwinState::of_module_in_bulk(now, twin);
                 self.create_module(&device, module_spec(item, module), twin, now, journal)
             }
         }
@@ -100,15 +101,14 @@ impl Registry {
     ) -> Answer<()> {
         let identity = item.identity();
         self.check_exists(&identity)?;
-        let twin_demand = item.twin_etag.clone().map_or(IfMatch::Any, IfMatch::Exactly);
+        let twin_demand = self::demand(item.twin_etag.as_ref());
         let wanted = DesiredWrite::Patch(twin.desired.clone());
         let written = self.twin_after(&identity, &twin_demand, |twin_now| twin_now.patched(twin, now));
-        let (next, twin_changed) = written.map_err(as_bulk)?;
+        let (next, twin_changed) = written?;
         let changed = match item.module_id.clone() {
             None => self.replace_device(device_spec(item), demand, now, journal),
             Some(module) => self.replace_module(identity.device(), module_spec(item, module), demand),
-        };
-        let changed = changed.map_err(as_bulk)?;
+        }?;
         self.put_twin(&identity, next, wanted, journal)?;
         journal.updated(identity.device(), identity.module(), changed || twin_changed);
         Ok(())
@@ -119,7 +119,6 @@ impl Registry {
             None => self.delete_device(identity.device(), demand, journal),
             Some(module) => self.delete_module(identity.device(), module, demand, journal),
         }
-        .map_err(as_bulk)
     }
 
     fn bulk_twin(
@@ -131,7 +130,7 @@ impl Registry {
         journal: &mut Journal,
     ) -> Answer<()> {
         self.check_exists(identity)?;
-        self.patch_twin(identity, twin, demand, now, journal).map_err(as_bulk)
+        self.patch_twin(identity, twin, demand, now, journal)
     }
 
     fn has(&self, identity: &IdentityId) -> bool {
@@ -154,20 +153,9 @@ fn mode_of(item: &BulkItem) -> ImportMode {
     item.import_mode.unwrap_or_default()
 }
 
-/// The etag that an `IfMatchETag` mode demands. `*` is one that always fits, as in `If-Match`.
-fn demand(etag: Option<&Etag>) -> Answer<IfMatch> {
-    let etag = etag.filter(|etag| !etag.as_str().is_empty());
-    etag.map(|etag| IfMatch::parse(etag.as_str())).ok_or_else(Refusal::etag_missing)
-}
-
-/// Bulk results have a code of their own for an etag that is out of date.
-fn as_bulk(refusal: Refusal) -> Refusal {
-    match refusal {
-        mismatch if mismatch == Refusal::etag_mismatch() => {
-            Refusal::new(ErrorCode::EtagDoesNotMatch, mismatch.text)
-        }
-        other => other,
-    }
+/// What an `IfMatchETag` mode demands: without an etag nothing, as a live hub has it.
+fn demand(etag: Option<&Etag>) -> IfMatch {
+    etag.and_then(|etag| IfMatch::parse(etag.as_str())).unwrap_or(IfMatch::Any)
 }
 
 /// The twin sections of the item, read like the body of a PATCH.

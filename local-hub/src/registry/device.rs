@@ -136,7 +136,7 @@ impl Registry {
     }
 }
 
-fn settings(spec: DeviceSpec, scopes: (Option<Box<str>>, Vec<String>)) -> DeviceSettings {
+fn settings(spec: DeviceSpec, scopes: (Option<Box<str>>, Option<Vec<String>>)) -> DeviceSettings {
     let (device_scope, parent_scopes) = scopes;
     DeviceSettings {
         status: spec.status.unwrap_or_default(),

@@ -21,6 +21,16 @@ pub(crate) struct TwinDocument<'a> {
     device_id: &'a DeviceId,
     identity: &'a IdentityRecord,
     owner: Owner<'a>,
+    shape: Shape,
+}
+
+/// The members that only some answers have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// `modelId`, which came with later versions of the API.
+    pub(crate) model_id: bool,
+    /// `capabilities` of a module, which rows of queries have and its twin itself has not.
+    pub(crate) module_capabilities: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -31,11 +41,18 @@ enum Owner<'a> {
 
 impl<'a> TwinDocument<'a> {
     pub(crate) fn of_device(id: &'a DeviceId, record: &'a DeviceRecord) -> Self {
-        Self { device_id: id, identity: &record.identity, owner: Owner::Device(record) }
+        let owner = Owner::Device(record);
+        Self { device_id: id, identity: &record.identity, owner, shape: Shape::default() }
     }
 
     pub(crate) fn of_module(device: &'a DeviceId, id: &'a ModuleId, record: &'a ModuleRecord) -> Self {
-        Self { device_id: device, identity: &record.identity, owner: Owner::Module(id) }
+        let owner = Owner::Module(id);
+        Self { device_id: device, identity: &record.identity, owner, shape: Shape::default() }
+    }
+
+    /// The same twin, written with other members.
+    pub(crate) fn shaped(self, shape: Shape) -> Self {
+        Self { shape, ..self }
     }
 
     pub(crate) fn identity(&self) -> IdentityId {
@@ -61,6 +78,14 @@ impl<'a> TwinDocument<'a> {
         rest.iter().fold(field, |datum, name| datum.member(name.as_ref()))
     }
 
+    fn shows(&self, name: &str) -> bool {
+        match (name, self.owner) {
+            ("modelId", _) => self.shape.model_id,
+            ("capabilities", Owner::Module(_)) => self.shape.module_capabilities,
+            _ => true,
+        }
+    }
+
     fn field(&self, name: &str) -> Datum<'a> {
         let identity = self.identity;
         match name {
@@ -76,6 +101,10 @@ impl<'a> TwinDocument<'a> {
             "version" => Datum::Integer(identity.twin.version()),
             "tags" => identity.twin.tags.as_ref().map_or(Datum::Missing, Datum::Properties),
             "properties" => Datum::Sections(&identity.twin),
+            "configurations" => match &identity.twin.configurations {
+                Some(rolled_out) => Datum::json(&rolled_out.statuses),
+                None => Datum::Missing,
+            },
             other => self.owner.field(other),
         }
     }
@@ -97,6 +126,7 @@ impl<'a> Owner<'a> {
                 "moduleId" => Datum::text(id.as_str()),
                 "status" => Datum::text(Status::Enabled.as_str()),
                 "statusUpdateTime" => Datum::Time(Timestamp::NEVER),
+                "capabilities" => Datum::Capabilities(Capabilities::default()),
                 _ => Datum::Missing,
             },
         }
@@ -114,7 +144,7 @@ fn device_field<'a>(record: &'a DeviceRecord, name: &str) -> Datum<'a> {
         "statusUpdateTime" => Datum::Time(record.status_updated),
         "capabilities" => Datum::Capabilities(settings.capabilities),
         "deviceScope" => settings.device_scope.as_deref().map_or(Datum::Missing, Datum::text),
-        "parentScopes" if !settings.parent_scopes.is_empty() => Datum::json(&settings.parent_scopes),
+        "parentScopes" if !settings.parents().is_empty() => Datum::json(settings.parents()),
         _ => Datum::Missing,
     }
 }
@@ -122,13 +152,38 @@ fn device_field<'a>(record: &'a DeviceRecord, name: &str) -> Datum<'a> {
 impl Serialize for TwinDocument<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for name in FIELDS {
+        for name in FIELDS.into_iter().filter(|name| self.shows(name)) {
             match self.field(name) {
                 Datum::Missing => {}
                 datum => map.serialize_entry(name, &datum)?,
             }
         }
         map.end()
+    }
+}
+
+/// Why a path leads nowhere in any twin, if so. What a twin may have and this one has not is no such
+/// reason: tags and properties are free.
+pub(crate) fn column_problem(path: &[String], of_modules: bool) -> Option<String> {
+    let (first, rest) = path.split_first()?;
+    let Some(member) = FIELDS.into_iter().find(|name| name.eq_ignore_ascii_case(first)) else {
+        return Some("twins have no such member".to_owned());
+    };
+    let members: &[&str] = match member {
+        "moduleId" if !of_modules => return Some("only devices.modules has it".to_owned()),
+        // A configuration, a tag or a property may have any name.
+        "configurations" | "tags" => return None,
+        "properties" => &["desired", "reported"],
+        "capabilities" => &["iotEdge"],
+        "x509Thumbprint" => &["primaryThumbprint", "secondaryThumbprint"],
+        _ => &[],
+    };
+    let known = rest.first().is_none_or(|second| members.contains(&second.as_str()));
+    let ends = member == "properties" || rest.len() < 2;
+    match members {
+        _ if known && ends => None,
+        [] => Some(format!("`{member}` has no members")),
+        _ => Some(format!("`{member}` has only the members {}", members.join(", "))),
     }
 }
 
@@ -225,7 +280,7 @@ impl Serialize for Datum<'_> {
 }
 
 /// The members of a twin in the hub's order; those without a value are left out.
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "deviceId",
     "moduleId",
     "etag",
@@ -242,6 +297,7 @@ const FIELDS: [&str; 19] = [
     "version",
     "tags",
     "properties",
+    "configurations",
     "capabilities",
     "deviceScope",
     "parentScopes",

@@ -4,7 +4,8 @@ use hub_types::{Authentication, DeviceId, Etag};
 use serde::Serialize;
 
 use super::document::{Datum, TwinDocument};
-use super::record::DeviceRecord;
+use super::record::{DeviceRecord, IdentityRecord};
+use crate::twin::{TwinState, Values};
 
 /// One line; the members in the order of a live hub's exports.
 #[derive(Serialize)]
@@ -22,13 +23,27 @@ struct Line<'a> {
     #[serde(rename = "twinETag")]
     twin_etag: Etag,
     tags: Tags<'a>,
-    properties: Datum<'a>,
+    properties: Properties<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     capabilities: Option<hub_types::identity::Capabilities>,
     #[serde(skip_serializing_if = "Option::is_none")]
     device_scope: Option<&'a str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     parent_scopes: &'a [String],
+}
+
+/// The values of both sections: a live hub exports neither their metadata nor their versions.
+#[derive(Serialize)]
+struct Properties<'a> {
+    desired: Values<'a>,
+    reported: Values<'a>,
+}
+
+impl<'a> Properties<'a> {
+    fn of(record: &'a IdentityRecord) -> Self {
+        let TwinState { desired, reported, .. } = &record.twin;
+        Self { desired: Values(&desired.properties), reported: Values(&reported.properties) }
+    }
 }
 
 /// An export has `tags` also where there are none.
@@ -60,10 +75,10 @@ pub(crate) fn write_export_lines(
         authentication: authentication(&device.identity.authentication, exclude_keys),
         twin_etag: twin.etag(),
         tags: Tags(twin.lookup(&["tags"])),
-        properties: twin.lookup(&["properties"]),
+        properties: Properties::of(&device.identity),
         capabilities: Some(device.settings.capabilities),
         device_scope: device.settings.device_scope.as_deref(),
-        parent_scopes: &device.settings.parent_scopes,
+        parent_scopes: device.settings.parents(),
     };
     write_line(text, &line)?;
     for (module, record) in device.modules.iter().filter(|(module, _)| !module.is_system()) {
@@ -77,7 +92,7 @@ pub(crate) fn write_export_lines(
             authentication: authentication(&record.identity.authentication, exclude_keys),
             twin_etag: twin.etag(),
             tags: Tags(twin.lookup(&["tags"])),
-            properties: twin.lookup(&["properties"]),
+            properties: Properties::of(&record.identity),
             capabilities: None,
             device_scope: None,
             parent_scopes: &[],

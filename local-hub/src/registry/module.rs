@@ -42,7 +42,11 @@ impl Registry {
         self.device_for_modules(device)?;
         let id = spec.module_id.clone();
         match demand {
-            None => self.create_module(device, spec, TwinPatch::default(), now, journal)?,
+            None => {
+                // A module's twin comes into being with its first write, so until then it has no time.
+                let twin = TwinState::new(Timestamp::NEVER, TwinPatch::default());
+                self.create_module(device, spec, twin, now, journal)?;
+            }
             Some(demand) => {
                 let changed = self.replace_module(device, spec, demand)?;
                 journal.updated(device, Some(&id), changed);
@@ -56,7 +60,7 @@ impl Registry {
         &mut self,
         device: &DeviceId,
         spec: ModuleSpec,
-        twin: TwinPatch,
+        twin: TwinState,
         now: Timestamp,
         journal: &mut Journal,
     ) -> Answer<()> {
@@ -72,9 +76,6 @@ impl Registry {
         }
         self.check_room()?;
         let authentication = module_authentication(spec.authentication);
-        // A module's twin comes into being with its first write, so until then it has no time.
-        let created = if twin == TwinPatch::default() { Timestamp::NEVER } else { now };
-        let twin = TwinState::new(created, twin);
         let generation = self.next_generation(now);
         let record = ModuleRecord {
             identity: IdentityRecord::new(generation, authentication, twin),

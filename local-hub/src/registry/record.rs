@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use hub_types::identity::{Capabilities, Device, Module, Status, StatusReason};
 use hub_types::twin::TwinPatch;
 use hub_types::{Authentication, DeviceId, Etag, ModuleId, Timestamp};
@@ -11,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::commands::CommandQueue;
 use super::presence::Presence;
+use crate::counter_etag;
 use crate::twin::TwinState;
 
 /// What devices and modules have in common.
@@ -42,9 +41,8 @@ impl IdentityRecord {
         }
     }
 
-    /// The base64 of a decimal number, as on a live hub.
     pub(crate) fn etag(&self) -> Etag {
-        Etag::new(&STANDARD.encode(self.etag.to_string()))
+        counter_etag::encode(self.etag)
     }
 
     /// The identity was written.
@@ -83,8 +81,15 @@ pub(crate) struct DeviceSettings {
     /// An edge device's own scope, a leaf's parent's.
     #[serde(rename = "ds", default, skip_serializing_if = "Option::is_none")]
     pub(crate) device_scope: Option<Box<str>>,
-    #[serde(rename = "ps", default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) parent_scopes: Vec<String>,
+    /// An edge device has an empty list where its client wrote one.
+    #[serde(rename = "ps", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent_scopes: Option<Vec<String>>,
+}
+
+impl DeviceSettings {
+    pub(crate) fn parents(&self) -> &[String] {
+        self.parent_scopes.as_deref().unwrap_or_default()
+    }
 }
 
 impl DeviceRecord {

@@ -11,7 +11,7 @@ use super::{Answer, Registry};
 use crate::refusal::Refusal;
 
 /// `deviceScope` and `parentScopes`.
-type Scopes = (Option<Box<str>>, Vec<String>);
+type Scopes = (Option<Box<str>>, Option<Vec<String>>);
 
 impl Registry {
     /// The scopes of a device that is being created; an edge device gets a scope of its own.
@@ -44,8 +44,8 @@ impl Registry {
         current: Option<&DeviceRecord>,
     ) -> Answer<Scopes> {
         let parents = given_parents(spec);
-        for parent in &parents {
-            let known = current.is_some_and(|record| record.settings.parent_scopes.contains(parent));
+        for parent in parents.iter().flatten() {
+            let known = current.is_some_and(|record| record.settings.parents().contains(parent));
             if !known {
                 self.check_parent(parent, &own)?;
             }
@@ -55,14 +55,14 @@ impl Registry {
 
     fn leaf_scopes(&self, spec: &DeviceSpec, current: Option<&DeviceRecord>) -> Answer<Scopes> {
         let given = spec.device_scope.clone().filter(|scope| !scope.is_empty());
-        let Some(parent) = given.or_else(|| given_parents(spec).into_iter().next()) else {
-            return Ok((None, Vec::new()));
+        let Some(parent) = given.or_else(|| given_parents(spec).into_iter().flatten().next()) else {
+            return Ok((None, None));
         };
         let known = current.is_some_and(|record| record.settings.device_scope.as_deref() == Some(&*parent));
         if !known {
             self.edge_device_of(&parent)?;
         }
-        Ok((Some(parent.as_str().into()), vec![parent]))
+        Ok((Some(parent.as_str().into()), Some(vec![parent])))
     }
 
     /// A parent is an edge device, and not a descendant of its child.
@@ -73,7 +73,7 @@ impl Registry {
                 return Err(invalid("A device can't be a parent of itself".to_owned()));
             }
             let record = self.edge_device_of(&scope)?;
-            ancestor = record.settings.parent_scopes.first().cloned();
+            ancestor = record.settings.parents().first().cloned();
         }
         Ok(())
     }
@@ -104,9 +104,9 @@ fn own_scope(id: &DeviceId, generation: u64) -> Box<str> {
     format!("{SCHEME}{id}-{generation}").into()
 }
 
-fn given_parents(spec: &DeviceSpec) -> Vec<String> {
-    let given = spec.parent_scopes.iter().flatten();
-    given.filter(|scope| !scope.is_empty()).cloned().collect()
+fn given_parents(spec: &DeviceSpec) -> Option<Vec<String>> {
+    let given = spec.parent_scopes.as_ref()?.iter();
+    Some(given.filter(|scope| !scope.is_empty()).cloned().collect())
 }
 
 fn invalid(text: String) -> Refusal {

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::record::{DeviceRecord, IdentityRecord, ModuleRecord};
 use super::{Answer, Journal, Registry};
 use crate::refusal::Refusal;
-use crate::twin::Values;
+use crate::twin::{TwinState, Values};
 
 /// The `devices` of the document. They are written straight from the records.
 pub(crate) struct ExportedDevices<'a>(pub(crate) &'a Registry);
@@ -86,7 +86,7 @@ impl<'a> ExportedDevice<'a> {
             status: Some(settings.status),
             status_reason: settings.status_reason.as_ref(),
         };
-        let parent = settings.parent_scopes.first().and_then(|scope| Registry::device_of_scope(scope));
+        let parent = settings.parents().first().and_then(|scope| Registry::device_of_scope(scope));
         Self { identity, modules: ExportedModules(record), parent, twin: ExportedTwin::new(&record.identity) }
     }
 }
@@ -207,6 +207,7 @@ impl Registry {
                 let identity = IdentityId::new(id.clone(), Some(module.clone()));
                 self.patch_twin(&identity, twin, &IfMatch::Any, now, journal)?;
             } else {
+                let twin = TwinState::of_module_in_bulk(now, twin);
                 self.create_module(id, module_spec(id, module, state)?, twin, now, journal)?;
             }
         }

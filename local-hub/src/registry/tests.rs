@@ -4,7 +4,8 @@ use hub_types::twin::TwinPatch;
 use hub_types::{DeviceId, Etag, IdentityId, IfMatch, ModuleId, Timestamp};
 use serde_json::{Value, from_value, json, to_value};
 
-use super::{Answer, BulkEntry, Counts, Journal, Registry};
+use super::{Answer, BulkEntry, Counts, DeviceContent, Journal, Registry, Shape};
+use crate::documents::TwinSettings;
 
 const NOW: Timestamp = Timestamp::NEVER;
 
@@ -22,7 +23,7 @@ fn module(id: &str) -> ModuleId {
 
 fn put(registry: &mut Registry, spec: Value, if_match: Option<&str>) -> Answer<Value> {
     let spec: DeviceSpec = from_value(spec).unwrap();
-    let demand = if_match.map(IfMatch::parse);
+    let demand = if_match.and_then(IfMatch::parse);
     let device = registry.put_device(spec, demand.as_ref(), later(), &mut Journal::default())?;
     Ok(to_value(device).unwrap())
 }
@@ -34,7 +35,7 @@ fn put_module(
     if_match: Option<&str>,
 ) -> Answer<Value> {
     let spec: ModuleSpec = from_value(spec).unwrap();
-    let demand = if_match.map(IfMatch::parse);
+    let demand = if_match.and_then(IfMatch::parse);
     let journal = &mut Journal::default();
     let module = registry.put_module(&device(device_id), spec, demand.as_ref(), NOW, journal)?;
     Ok(to_value(module).unwrap())
@@ -204,7 +205,8 @@ fn a_twin_mirrors_its_identity_and_leaves_out_what_it_does_not_have() {
     let spec = json!({"deviceId": "d", "statusReason": "why", "authentication":
         {"type": "selfSigned", "x509Thumbprint": {"primaryThumbprint": thumbprint}}});
     let created = put(&mut registry, spec, None).unwrap();
-    let text = serde_json::to_string(&registry.twin(&device("d").into()).unwrap()).unwrap();
+    let shape = Shape { model_id: true, ..Shape::default() };
+    let text = serde_json::to_string(&registry.twin(&device("d").into()).unwrap().shaped(shape)).unwrap();
     assert!(
         !text.contains("\"tags\"") && !text.contains("deviceScope") && !text.contains("moduleId"),
         "{text}"
@@ -255,15 +257,26 @@ fn bulk_etags_are_checked_where_the_mode_says_so() {
         &mut registry,
         json!([
             {"id": "d", "importMode": "updateIfMatchETag", "eTag": "b2xk"},
-            {"id": "d", "importMode": "deleteIfMatchETag"},
             {"id": "d", "importMode": "updateTwinIfMatchETag", "twinETag": "AAAAAAAAAAk=", "tags": {"a": 1}},
             {"id": "d", "importMode": "updateTwinIfMatchETag", "twinETag": "AAAAAAAAAAE=", "tags": {"a": 1}},
             {"id": "d", "importMode": "updateIfMatchETag", "eTag": etag, "status": "disabled"},
         ]),
     );
-    assert_eq!(codes(&result), ["EtagDoesNotMatch", "PreconditionFailed", "EtagDoesNotMatch"]);
+    assert_eq!(codes(&result), ["PreconditionFailed", "PreconditionFailed"]);
     assert_eq!(twin(&registry, "d", None)["status"], "disabled");
     assert_eq!(twin(&registry, "d", None)["tags"], json!({"a": 1}));
+    // Without an etag there is nothing to check.
+    let (result, _) = bulk(
+        &mut registry,
+        json!([
+            {"id": "d", "importMode": "updateIfMatchETag", "eTag": ""},
+            {"id": "d", "importMode": "createOrUpdateIfMatchETag"},
+            {"id": "d", "importMode": "updateTwinIfMatchETag", "tags": {"a": 2}},
+            {"id": "d", "importMode": "deleteIfMatchETag"},
+        ]),
+    );
+    assert!(result.is_successful, "{result:?}");
+    assert_eq!(registry.device_count(), 0);
 }
 
 #[test]
@@ -332,4 +345,62 @@ fn a_full_hub_takes_nothing_new_but_keeps_what_it_has() {
         put(&mut registry, json!({"deviceId": id}), None).unwrap();
     }
     assert_eq!(put(&mut registry, json!({"deviceId": "e"}), None).unwrap_err().status, 403);
+}
+
+fn content(modules: Value) -> DeviceContent {
+    let modules = modules
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(id, settings)| (module(id), TwinSettings::read(settings.as_object().unwrap()).unwrap()));
+    DeviceContent { device: None, modules: modules.collect() }
+}
+
+fn module_ids(registry: &Registry, id: &str) -> Vec<String> {
+    let modules = registry.modules(&device(id)).unwrap();
+    modules.iter().map(|module| module.module_id.to_string()).collect()
+}
+
+#[test]
+fn the_modules_of_an_edge_device_follow_its_agent() {
+    let mut registry = Registry::default();
+    put(&mut registry, json!({"deviceId": "e", "capabilities": {"iotEdge": true}}), None).unwrap();
+    put_module(&mut registry, "e", json!({"moduleId": "old"}), None).unwrap();
+    let first = content(json!({
+        "$edgeAgent": {"properties.desired": {"modules": {"a": {"type": "docker"}, "b": {}}}},
+        "$edgeHub": {"properties.desired.routes.up": "FROM /* INTO $upstream"},
+        "a": {"properties.desired": {"n": 1}},
+    }));
+    registry.apply_content(&device("e"), first, later(), &mut Journal::default()).unwrap();
+    assert_eq!(module_ids(&registry, "e"), ["$edgeAgent", "$edgeHub", "a", "b"]);
+    let made = to_value(registry.module(&device("e"), &module("a")).unwrap()).unwrap();
+    assert_eq!((&made["managedBy"], &made["authentication"]["type"]), (&json!("iotEdge"), &json!("sas")));
+    assert_eq!(twin(&registry, "e", Some("a"))["properties"]["desired"]["n"], 1);
+
+    let second = content(json!({"$edgeAgent": {"properties.desired.modules.c": {}}}));
+    registry.apply_content(&device("e"), second, later(), &mut Journal::default()).unwrap();
+    assert_eq!(module_ids(&registry, "e"), ["$edgeAgent", "$edgeHub", "a", "b", "c"]);
+}
+
+#[test]
+fn content_is_applied_as_a_whole_or_not_at_all() {
+    let mut registry = Registry::default();
+    put(&mut registry, json!({"deviceId": "e", "capabilities": {"iotEdge": true}}), None).unwrap();
+    put(&mut registry, json!({"deviceId": "plain"}), None).unwrap();
+    put_module(&mut registry, "e", json!({"moduleId": "old"}), None).unwrap();
+    let before = registry.clone();
+    let agent = json!({"properties.desired": {"modules": {"a": {}}}});
+    for (id, modules) in [
+        ("e", json!({"$edgeAgent": agent, "nobody": {"properties.desired": {"n": 1}}})),
+        ("e", json!({"$edgeAgent": agent, "a": {"properties.desired": {"a b": 1}}})),
+        ("e", json!({"$edgeAgent": {"properties.desired": {"modules": {"no/id": {}}}}})),
+        ("plain", json!({"$edgeAgent": agent})),
+        ("nobody", json!({"$edgeAgent": agent})),
+    ] {
+        let mut journal = Journal::default();
+        registry.apply_content(&device(id), content(modules.clone()), later(), &mut journal).unwrap_err();
+        assert_eq!(journal.counts, Counts::default(), "{modules}");
+        registry.last_generation = before.last_generation;
+        assert_eq!(registry, before, "{modules}");
+    }
 }

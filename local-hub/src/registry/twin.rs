@@ -3,7 +3,7 @@
 use hub_types::twin::{JsonObject, TwinPatch, TwinRuleError};
 use hub_types::{IdentityId, IfMatch, Timestamp};
 
-use super::{Answer, Journal, Registry, TwinDocument, check_etag};
+use super::{Answer, Journal, Registry, TwinDocument};
 use crate::refusal::Refusal;
 use crate::twin::{DesiredWrite, TwinState};
 
@@ -17,11 +17,6 @@ impl Registry {
         };
         let (module, record) = device.modules.get_key_value(module).ok_or_else(|| not_found(identity))?;
         Ok(TwinDocument::of_module(id, module, record))
-    }
-
-    /// The tags of a twin, if it has any.
-    pub(crate) fn tags(&self, identity: &IdentityId) -> Answer<Option<serde_json::Value>> {
-        Ok(serde_json::to_value(self.twin(identity)?.lookup(&["tags"])).ok().filter(|tags| !tags.is_null()))
     }
 
     /// A PATCH of tags and desired properties.
@@ -78,7 +73,9 @@ impl Registry {
         write: impl FnOnce(&TwinState) -> Result<TwinState, TwinRuleError>,
     ) -> Answer<(TwinState, bool)> {
         let twin = self.twin_mut(identity)?;
-        check_etag(demand, &twin.etag())?;
+        if !demand.allows(&twin.etag()) {
+            return Err(Refusal::twin_mismatch(identity.device()));
+        }
         let next = write(twin).map_err(|error| Refusal::argument(error.to_string()))?;
         let changed = !next.has_values_of(twin);
         Ok((next, changed))

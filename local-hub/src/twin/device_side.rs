@@ -86,6 +86,7 @@ impl Serialize for SectionView<'_> {
 mod tests {
     use serde_json::json;
 
+    use super::super::properties::Stamp;
     use super::*;
 
     fn object(value: Value) -> JsonObject {
@@ -93,7 +94,7 @@ mod tests {
     }
 
     fn section(value: Value) -> Section {
-        Section::new(Timestamp::NEVER, SectionPatch::Merge(object(value)))
+        Section::new(Stamp { at: Timestamp::NEVER, version: 1 }, SectionPatch::Merge(object(value)))
     }
 
     fn notice(write: DesiredWrite, before: Value, after: Value) -> Value {

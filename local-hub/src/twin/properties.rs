@@ -3,6 +3,8 @@
 //! Values and their metadata are one tree, so the `$metadata` mirror can't drift from what it
 //! mirrors. Names are kept sorted, so that lookups and merges need no index.
 
+use std::collections::BTreeSet;
+
 use hub_types::Timestamp;
 use hub_types::twin::JsonObject;
 use serde::ser::SerializeMap;
@@ -82,6 +84,16 @@ impl Properties {
         }
         self.0.extend(old);
         self.0.shrink_to_fit();
+    }
+
+    /// Adds every version that the metadata of these properties shows.
+    pub(super) fn collect_versions(&self, versions: &mut BTreeSet<u64>) {
+        for property in &self.0 {
+            versions.insert(property.stamp.version);
+            if let PropertyValue::Object(inner) = &property.value {
+                inner.collect_versions(versions);
+            }
+        }
     }
 
     /// The values without their stamps.

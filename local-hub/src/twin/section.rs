@@ -1,5 +1,7 @@
 //! A section of properties, desired or reported: its tree, its counter, its last write.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use hub_types::Timestamp;
 use hub_types::twin::{JsonObject, SectionPatch};
 use serde::ser::SerializeMap;
@@ -16,20 +18,27 @@ pub(crate) struct Section {
     pub(crate) stamp: Stamp,
     #[serde(rename = "v")]
     pub(crate) version: u64,
+    /// The versions that configurations wrote; there are rarely any.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    origins: Option<Box<BTreeMap<u64, WriteOrigin>>>,
+}
+
+/// The configuration that wrote a version of a section.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WriteOrigin {
+    pub(crate) configuration: String,
+    /// The ticks of the configuration's last change.
+    pub(crate) digest: u64,
 }
 
 impl Section {
-    /// A section as it comes into being, with version 1. Only what was written then bears it.
-    pub(crate) fn new(created: Timestamp, patch: SectionPatch) -> Self {
+    /// A section as it comes into being, with version 1.
+    pub(crate) fn new(stamp: Stamp, patch: SectionPatch) -> Self {
         let properties = match patch {
-            SectionPatch::Merge(object) if !object.is_empty() => {
-                let stamp = Stamp { at: created, version: 1 };
-                Properties::new(object, stamp)
-            }
-            _ => Properties::default(),
+            SectionPatch::Merge(object) => Properties::new(object, stamp),
+            SectionPatch::Clear | SectionPatch::Keep => Properties::default(),
         };
-        let version = u64::from(!properties.is_empty());
-        Self { stamp: Stamp { at: created, version }, properties, version: 1 }
+        Self { stamp, properties, version: 1, origins: None }
     }
 
     /// Writes a patch, which makes the next version.
@@ -47,7 +56,21 @@ impl Section {
     pub(crate) fn replace(&mut self, object: JsonObject, now: Timestamp) {
         let stamp = self.next_stamp(now);
         self.properties = Properties::new(object, stamp);
+        self.origins = None;
         self.written(stamp);
+    }
+
+    /// Writes what a configuration has for it, which makes the next version.
+    pub(crate) fn roll_out(&mut self, object: JsonObject, origin: WriteOrigin, now: Timestamp) {
+        let stamp = self.next_stamp(now);
+        self.properties.merge(object, stamp);
+        self.written(stamp);
+        let origins = self.origins.get_or_insert_default();
+        origins.insert(stamp.version, origin);
+        // Versions that later writes have covered are shown nowhere any more.
+        let mut shown = BTreeSet::new();
+        self.properties.collect_versions(&mut shown);
+        origins.retain(|version, _| shown.contains(version));
     }
 
     fn next_stamp(&self, now: Timestamp) -> Stamp {
@@ -65,7 +88,7 @@ impl Section {
 pub(crate) enum Kind {
     /// Metadata bears times and versions.
     Desired,
-    /// Metadata bears times only.
+    /// Metadata bears times and hardly ever a version.
     Reported,
 }
 
@@ -78,7 +101,13 @@ pub(crate) struct SectionDocument<'a> {
 
 impl<'a> SectionDocument<'a> {
     pub(crate) fn metadata(&self) -> impl Serialize + use<'a> {
-        Metadata { stamp: self.section.stamp, children: Some(&self.section.properties), kind: self.kind }
+        Metadata {
+            stamp: self.section.stamp,
+            children: Some(&self.section.properties),
+            kind: self.kind,
+            origins: self.section.origins.as_deref(),
+            is_root: true,
+        }
     }
 }
 
@@ -97,14 +126,34 @@ struct Metadata<'a> {
     stamp: Stamp,
     children: Option<&'a Properties>,
     kind: Kind,
+    origins: Option<&'a BTreeMap<u64, WriteOrigin>>,
+    is_root: bool,
+}
+
+impl Metadata<'_> {
+    /// Reported properties show a version only as they came into being, and only where they got one.
+    fn shows_version(&self) -> bool {
+        match self.kind {
+            Kind::Desired => self.stamp.version != 0,
+            Kind::Reported => self.stamp.version == 1,
+        }
+    }
+
+    fn origin(&self) -> Option<&WriteOrigin> {
+        self.origins.filter(|_| !self.is_root)?.get(&self.stamp.version)
+    }
 }
 
 impl Serialize for Metadata<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("$lastUpdated", &self.stamp.at)?;
-        if self.kind == Kind::Desired && self.stamp.version != 0 {
+        if self.shows_version() {
             map.serialize_entry("$lastUpdatedVersion", &self.stamp.version)?;
+        }
+        if let Some(origin) = self.origin() {
+            map.serialize_entry("$lastUpdatedBy", &origin.configuration)?;
+            map.serialize_entry("$lastUpdatedByDigest", &origin.digest.to_string())?;
         }
         for property in self.children.iter().flat_map(|children| children.iter()) {
             let mirror = Metadata {
@@ -114,6 +163,8 @@ impl Serialize for Metadata<'_> {
                     PropertyValue::Leaf(_) => None,
                 },
                 kind: self.kind,
+                origins: self.origins,
+                is_root: false,
             };
             map.serialize_entry(&property.name, &mirror)?;
         }

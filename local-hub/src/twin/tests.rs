@@ -3,7 +3,7 @@ use hub_types::twin::{JsonObject, TwinPatch};
 use proptest::prelude::*;
 use serde_json::{Value, json, to_value};
 
-use super::{Kind, SectionDocument, TwinState, Values};
+use super::{Kind, SectionDocument, TwinState, Values, WriteOrigin};
 
 const CREATED: Timestamp = Timestamp::NEVER;
 
@@ -78,10 +78,34 @@ fn initial_desired_properties_are_version_1_and_no_write() {
 
 #[test]
 fn reported_metadata_has_no_versions() {
-    let mut twin = new_twin(&json!({"a": {"b": 1}}));
-    std::mem::swap(&mut twin.desired, &mut twin.reported);
-    let wire = to_value(SectionDocument { section: &twin.reported, kind: Kind::Reported });
-    assert!(!wire.unwrap().to_string().contains("$lastUpdatedVersion"));
+    let patch = json!({"a": {"b": 1}}).as_object().cloned().unwrap();
+    for twin in [
+        TwinState::new(CREATED, TwinPatch::default()),
+        TwinState::of_module_in_bulk(CREATED, TwinPatch::default()),
+    ] {
+        let twin = twin.reported(patch.clone(), at(1)).unwrap();
+        let wire = to_value(SectionDocument { section: &twin.reported, kind: Kind::Reported });
+        assert!(!wire.unwrap().to_string().contains("$lastUpdatedVersion"));
+    }
+}
+
+#[test]
+fn what_a_configuration_wrote_bears_its_name_until_another_write() {
+    let object = |value: Value| value.as_object().cloned().unwrap();
+    let origin = |name: &str| WriteOrigin { configuration: name.to_owned(), digest: 7 };
+    let twin = new_twin(&json!({"mine": 1}));
+    let twin = twin.rolled_out(object(json!({"a": 1, "b": {"c": 2}})), origin("one"), at(1)).unwrap();
+    let by = |twin: &TwinState, pointer: &str| {
+        let by = wire(twin)["$metadata"].pointer(pointer).unwrap()["$lastUpdatedBy"].clone();
+        by.as_str().map(str::to_owned)
+    };
+    assert_eq!((by(&twin, "/a").as_deref(), by(&twin, "/b/c").as_deref()), (Some("one"), Some("one")));
+    assert_eq!((by(&twin, "/mine"), by(&twin, "")), (None, None));
+    let twin = twin.patched(desired_patch(&json!({"a": 3})), at(2)).unwrap();
+    let twin = twin.rolled_out(object(json!({"b": {"c": 4}})), origin("two"), at(3)).unwrap();
+    assert_eq!((by(&twin, "/a"), by(&twin, "/b/c").as_deref()), (None, Some("two")));
+    let stored = serde_json::to_vec(&twin).unwrap();
+    assert_eq!(serde_json::from_slice::<TwinState>(&stored).unwrap(), twin);
 }
 
 #[test]
@@ -160,11 +184,13 @@ proptest! {
     #[test]
     fn patches_merge_as_rfc_7386_has_it(start in document(false), patches in proptest::collection::vec(document(true), 0..5)) {
         let mut twin = new_twin(&start);
-        let mut model = start;
+        let (mut model, mut version) = (start, 1);
         for (count, patch) in patches.iter().enumerate() {
             twin = twin.patched(desired_patch(patch), at(count as u64)).unwrap();
+            // An empty section is no write to it, but one to the twin.
+            version += u64::from(patch != &json!({}));
             model = merge_patch(model, patch);
-            prop_assert_eq!(twin.desired.version, count as u64 + 2);
+            prop_assert_eq!(twin.desired.version, version);
             prop_assert_eq!(twin.version(), count as u64 + 3);
         }
         prop_assert_eq!(values(&twin), model);

@@ -139,11 +139,21 @@ async fn a_token_has_its_parameters_in_any_order() {
 }
 
 #[tokio::test]
-async fn the_api_versions_that_clients_send_are_taken_and_others_are_not() {
+async fn the_api_versions_that_clients_send_are_taken_and_what_is_none_is_not() {
     let hub = TestHub::start().await;
-    for version in
-        ["2018-06-30", "2019-10-01", "2020-05-31-preview", "2020-09-30", "2021-04-12", "2024-03-31"]
-    {
+    for version in [
+        "2018-06-30",
+        "2019-10-01",
+        "2020-05-31-preview",
+        "2020-09-30",
+        "2021-04-12",
+        "2024-03-31",
+        "2017-11-08-preview",
+        "2018-08-30-preview",
+        "2019-06-30",
+        "2020-03-01",
+        "2026-11-01-preview",
+    ] {
         let answer = hub.client.get(&format!("/devices?api-version={version}")).await;
         assert_eq!(answer.status, 200, "{version}");
     }
@@ -209,4 +219,28 @@ async fn tokens_as_of_entra_id_are_taken_only_where_they_are_asked_for() {
     }
     hub.hub.clock().advance(time::Duration::hours(2));
     bearer(&contributor).get("/devices/d").await.refused(401, "IotHubUnauthorized");
+}
+
+/// Node's client over HTTPS took "no operation at this path" for a device that does not exist.
+#[tokio::test]
+async fn every_operation_that_is_not_here_is_named_to_services_and_to_devices() {
+    let hub = TestHub::start().await;
+    let key = hub.client.put("/devices/d", None, &json!({"deviceId": "d"})).await.ok();
+    let key = key["authentication"]["symmetricKey"]["primaryKey"].as_str().unwrap().parse().unwrap();
+    let token = token("localhost/devices/d", None, &key, u64::MAX);
+    for row in include_str!("../../not-implemented.txt").lines() {
+        let (name, request) = row.split_once(": ").unwrap();
+        let (method, path) = request.split_once(' ').unwrap();
+        let clients =
+            [hub.client.clone(), hub.client.authorized_by(Some(&token)), hub.client.authorized_by(None)];
+        let is_for_devices = path.starts_with("/devices/");
+        for client in clients.iter().take(if is_for_devices { 3 } else { 1 }) {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let answer = client.call(method, &path.replace("{}", "d"), None, Some(&json!({}))).await;
+            answer.refused(501, "NotImplemented");
+            assert!(answer.text.contains(name), "{row}: {}", answer.text);
+        }
+    }
+    let lower = hub.client.authorized_by(Some(&token)).get("/devices/d/messages/devicebound").await;
+    lower.refused(501, "NotImplemented");
 }

@@ -63,6 +63,11 @@ async fn a_call_that_is_wrong_as_a_whole_changes_nothing() {
     hub.client.post("/devices", &json!(many)).await.refused(413, "TooManyDevices");
     let twice = json!([{"id": "d"}, {"id": "d", "moduleId": "m"}, {"id": "d"}]);
     hub.client.post("/devices", &twice).await.refused(400, "DeviceDefinedMultipleTimes");
+    let twins = json!([{"id": "d", "moduleId": "a", "importMode": "updateTwin"},
+        {"id": "d", "moduleId": "b", "importMode": "UpdateTwin"}]);
+    let refused = hub.client.post("/devices", &twins).await;
+    refused.refused(400, "DeviceDefinedMultipleTimes");
+    assert!(refused.text.contains("DeviceDefinedMultipleTimes, device ID d"), "{}", refused.text);
     hub.client
         .post("/devices", &json!([{"id": "d"}, {"deviceId": "x"}]))
         .await

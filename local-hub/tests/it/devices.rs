@@ -18,7 +18,11 @@ async fn a_device_is_answered_as_the_service_does() {
     assert_eq!(device["authentication"]["symmetricKey"]["primaryKey"].as_str().unwrap().len(), 44);
     let names: Vec<&str> = answer.text.split('"').filter(|text| MEMBERS.contains(text)).collect();
     assert_eq!(names, MEMBERS, "the order matters: C# needs `type` after the other two");
-    assert_eq!(hub.client.get("/devices/pump-0001").await.ok(), device);
+    let found = hub.client.get("/devices/pump-0001").await.ok();
+    for member in MEMBERS.iter().filter(|member| device.get(**member).is_some() && !member.ends_with("Time"))
+    {
+        assert_eq!(found[*member], device[*member], "{member}");
+    }
 }
 
 const MEMBERS: [&str; 15] = [

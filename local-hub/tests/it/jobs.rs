@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use hub_types::sas::SasToken;
 use local_hub::Config;
 use mqtt_protocol_core::mqtt::packet::Qos;
 use reqwest::Method;
@@ -32,7 +33,7 @@ pub(crate) async fn ended(client: &Client, path: &str) -> Value {
     loop {
         let job = client.get(path).await.ok();
         let status = job["status"].as_str().unwrap();
-        if !["enqueued", "running", "scheduled"].contains(&status) {
+        if !["enqueued", "queued", "running", "scheduled"].contains(&status) {
             return job;
         }
         assert!(tokio::time::Instant::now() < deadline, "{job}");
@@ -67,6 +68,7 @@ async fn an_export_can_be_imported_and_bad_lines_go_to_the_log() {
     assert_eq!(exported.len(), 3);
     assert_eq!(exported[0]["authentication"]["symmetricKey"], key);
     assert_eq!(exported[1]["moduleId"], "m");
+    assert_eq!(exported[0]["properties"], json!({"desired": {"n": 1}, "reported": {}}), "values only");
 
     for device in ["a", "b"] {
         client.delete(&format!("/devices/{device}"), Some("*")).await.with_status(204);
@@ -74,6 +76,8 @@ async fn an_export_can_be_imported_and_bad_lines_go_to_the_log() {
     let mut text = std::fs::read_to_string(folder.path().join("out/devices.txt")).unwrap();
     text.push_str("no JSON\n{\"id\":\"c\"}\n{\"id\":\"x y\",\"status\":\"enabled\"}\n");
     text.push_str("{\"id\":\"gone\",\"status\":\"enabled\",\"importMode\":\"delete\"}\n");
+    text.push_str("{\"id\":\"e\",\"status\":\"enabled\",\"authentication\":{\"type\":\"SELF_SIGNED\"}}\n");
+    text.push_str("{\"id\":\"f\",\"status\":\"on\"}\n{\"id\":\"g\",\"status\":\"enabled\",\"tags\":1}\n");
     std::fs::write(folder.path().join("in/devices.txt"), text).unwrap();
     let import = json!({"type": "import", "inputBlobContainerUri": uri(&folder, "in"),
         "outputBlobContainerUri": uri(&folder, "out")});
@@ -87,8 +91,11 @@ async fn an_export_can_be_imported_and_bad_lines_go_to_the_log() {
 
     let errors = lines(&folder.path().join("out/importErrors.log"));
     let codes: Vec<_> = errors.iter().map(|error| error["errorCode"].as_u64().unwrap()).collect();
-    assert_eq!(codes, [400_012, 400_012, 400_004, 404_001]);
-    assert_eq!(errors[3]["deviceId"], "gone");
+    // Lines that can't be read are told from items that are refused, which have a name.
+    let named: Vec<_> = errors.iter().filter_map(|error| error.get("deviceId")).collect();
+    assert_eq!(named, ["x y", "gone"], "{errors:?}");
+    assert_eq!(codes.iter().filter(|code| **code == 400_012).count(), 5, "{codes:?}");
+    assert!(codes.contains(&400_004) && codes.contains(&404_001), "{codes:?}");
     let all = client.get("/jobs").await.ok();
     assert_eq!(all.as_array().unwrap().len(), 2);
 }
@@ -173,8 +180,11 @@ async fn a_job_waits_for_its_time_and_can_be_cancelled_before() {
         json!({"type": "scheduleUpdateTwin", "queryCondition": "*", "startTime": at(minutes),
             "updateTwin": {"tags": {"minute": minutes}}})
     };
-    assert_eq!(client.put("/jobs/v2/one", None, &job(10)).await.ok()["status"], "scheduled");
-    assert_eq!(client.put("/jobs/v2/two", None, &job(20)).await.ok()["status"], "scheduled");
+    for (id, start) in [("one", 10), ("two", 20)] {
+        let path = format!("/jobs/v2/{id}");
+        assert_eq!(client.put(&path, None, &job(start)).await.ok()["status"], "queued");
+        assert_eq!(client.get(&path).await.ok()["status"], "scheduled");
+    }
     client.put("/jobs/v2/far", None, &job(169 * 60)).await.refused(400, "ArgumentInvalid");
     let cancelled = client.call(Method::POST, "/jobs/v2/two/cancel", None, None).await.ok();
     assert_eq!(cancelled["status"], "cancelled");
@@ -182,6 +192,38 @@ async fn a_job_waits_for_its_time_and_can_be_cancelled_before() {
     assert_eq!(ended(client, "/jobs/v2/one").await["status"], "completed");
     assert_eq!(client.get("/twins/a").await.ok()["tags"], json!({"minute": 10}));
     assert_eq!(client.get("/jobs/v2/two").await.ok()["status"], "cancelled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_no_calendar_has_is_refused_and_the_end_of_the_calendar_is_no_panic() {
+    let hub = TestHub::with_devices().await;
+    let client = &hub.client;
+    client.put("/devices/a", None, &json!({"deviceId": "a"})).await.ok();
+    let job = |seconds: Value| {
+        json!({"type": "scheduleUpdateTwin", "queryCondition": "*",
+        "maxExecutionTimeInSeconds": seconds, "updateTwin": {"tags": {"a": 1}}})
+    };
+    for seconds in [json!(u64::MAX), json!(i64::MAX), json!(i64::from(i32::MAX) + 1), json!(0), json!(-1)] {
+        let refused = client.put("/jobs/v2/one", None, &job(seconds.clone())).await;
+        assert_eq!(refused.status, 400, "{seconds}: {}", refused.text);
+    }
+    let mut late = job(json!(60));
+    late["startTime"] = json!("9999-12-31T23:59:59-01:00");
+    client.put("/jobs/v2/one", None, &late).await.refused(400, "ArgumentInvalid");
+
+    let clock = hub.hub.clock();
+    clock.set(time::macros::datetime!(9999-12-31 23:59:50 UTC));
+    client.put("/jobs/v2/one", None, &job(json!(i32::MAX))).await.refused(401, "IotHubUnauthorized");
+    let owner = hub.hub.connection_string("iothubowner").unwrap();
+    let token = SasToken::sign(owner.host.as_str(), Some(&owner.policy), &owner.key, u64::MAX);
+    let client = client.authorized_by(Some(token.expose_text().as_str()));
+    client.put("/jobs/v2/one", None, &job(json!(i32::MAX))).await.ok();
+    assert_eq!(ended(&client, "/jobs/v2/one").await["status"], "completed");
+    let sent = client.call_with(Method::POST, "/devices/a/messages/deviceBound", &[], "x").await;
+    assert_eq!(sent.status, 204, "{}", sent.text);
+    client.put("/devices/a", Some("*"), &json!({"deviceId": "a", "status": "disabled"})).await.ok();
+    clock.advance(time::Duration::MAX);
+    client.get("/twins/a").await.ok();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,6 +20,7 @@ mod durability;
 mod faults;
 mod hostile;
 mod jobs;
+mod live_facts;
 mod management;
 mod modules;
 mod mqtt_access;

@@ -18,7 +18,9 @@ async fn a_module_lives_and_dies_with_its_device() {
     assert_eq!(module["authentication"]["type"], "certificateAuthority");
     client.put(path, None, &body).await.refused(409, "ModuleAlreadyExistsOnDevice");
     client.put(path, Some("\"b2xk\""), &body).await.refused(412, "PreconditionFailed");
-    assert_eq!(client.get("/devices/d/modules").await.ok(), json!([module]));
+    let found = client.get(path).await.ok();
+    assert_eq!(found["etag"], module["etag"]);
+    assert_eq!(client.get("/devices/d/modules").await.ok(), json!([found]));
     client.delete(path, None).await.refused(412, "PreconditionFailed");
     assert_eq!(client.delete(path, Some("\"*\"")).await.status, 204);
     client.put(path, None, &body).await.ok();

@@ -42,3 +42,25 @@ async fn every_request_has_a_line_that_counts_and_holds_no_secret() {
         !text.contains("SharedAccess") && !text.contains("sig=") && !text.contains(key.as_str().unwrap())
     );
 }
+
+#[tokio::test]
+async fn a_version_that_is_not_known_is_noted_with_the_one_that_served_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("requests.jsonl");
+    let hub = TestHub::start_with(Config { request_log: Some(path.clone()), ..Config::default() }).await;
+    for version in ["2021-04-12", "2026-11-01-preview", "2017-11-08-preview"] {
+        hub.client.get(&format!("/devices?api-version={version}")).await.ok();
+    }
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let versions: Vec<_> =
+        lines.iter().map(|line| (line.get("api_version"), line.get("served_as"))).collect();
+    assert_eq!(
+        versions,
+        [
+            (None, None),
+            (Some(&json!("2026-11-01-preview")), Some(&json!("2024-03-31"))),
+            (Some(&json!("2017-11-08-preview")), Some(&json!("2017-06-30"))),
+        ]
+    );
+}

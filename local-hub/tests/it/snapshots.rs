@@ -41,7 +41,7 @@ async fn configurations_and_ended_jobs_come_back_and_go_with_a_reset() {
     let hub = TestHub::start_with(config()).await;
     create_device(&hub.client, "d").await;
     let configuration = json!({"id": "c", "content": {"deviceContent": {"properties.desired.a": 1}}});
-    hub.client.put("/configurations/c", None, &configuration).await.with_status(201);
+    hub.client.put("/configurations/c", None, &configuration).await.with_status(200);
     schedule(&hub, "done", 0).await;
     let before = (
         ended(&hub.client, "/jobs/v2/done").await,

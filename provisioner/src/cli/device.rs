@@ -68,7 +68,7 @@ async fn update(hub: &HubClient, args: &DeviceUpdateArgs, printer: &Printer) -> 
         authentication: Some(authentication.unwrap_or(current.authentication)),
         capabilities: Some(edge_enabled.map_or(current.capabilities, |iot_edge| Capabilities { iot_edge })),
         device_scope: current.device_scope,
-        parent_scopes: Some(current.parent_scopes).filter(|scopes| !scopes.is_empty()),
+        parent_scopes: current.parent_scopes,
         device_id: current.device_id,
     };
     // What was read is what is changed: an update by somebody else in between is not undone.

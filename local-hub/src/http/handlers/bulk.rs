@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use http::StatusCode;
 use hub_types::ErrorCode;
+use hub_types::bulk::ImportMode;
 use hub_types::limits::MAX_BULK_ITEMS;
 use hub_types::twin::number_errors;
 use serde_json::Value;
@@ -47,14 +48,24 @@ fn entry(value: Value) -> Answer<BulkEntry> {
     Ok(BulkEntry { device, module, item })
 }
 
+/// Refuses a call in which an identity is twice. Of twin updates a live hub takes one for each device
+/// only, whatever the modules.
 fn check_distinct(entries: &[BulkEntry]) -> Answer<()> {
-    let mut seen = HashSet::new();
-    let twice = entries.iter().find(|entry| !seen.insert((&entry.device, &entry.module)));
+    let (mut identities, mut twins) = (HashSet::new(), HashSet::new());
+    let twice = entries.iter().find(|entry| {
+        !identities.insert((&entry.device, &entry.module))
+            || (writes_twin(entry) && !twins.insert(&entry.device))
+    });
     match twice {
         None => Ok(()),
         Some(entry) => Err(Refusal::new(
             ErrorCode::DeviceDefinedMultipleTimes,
-            format!("{} is in the call more than once", entry.device),
+            format!("DeviceDefinedMultipleTimes, device ID {}", entry.device),
         )),
     }
+}
+
+fn writes_twin(entry: &BulkEntry) -> bool {
+    let mode = entry.item.as_ref().ok().and_then(|item| item.import_mode);
+    matches!(mode, Some(ImportMode::UpdateTwin | ImportMode::UpdateTwinIfMatchETag))
 }

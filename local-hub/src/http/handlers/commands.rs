@@ -2,11 +2,13 @@
 //!
 //! Microsoft's SDKs send them over AMQP, which this hub does not speak, so it takes them over REST.
 
+use std::time::Duration;
+
 use hub_types::{DeviceId, Timestamp};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
-use time::OffsetDateTime;
 
+use crate::clock;
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
@@ -60,7 +62,7 @@ fn properties(device: &DeviceId, call: &Call) -> String {
 /// nobody has changed, in an hour.
 fn expiry(call: &Call, now: Timestamp) -> Answer<Timestamp> {
     let Some(text) = call.header(EXPIRY) else {
-        return Ok((OffsetDateTime::from(now) + TIME_TO_LIVE).into());
+        return Ok(clock::later(now.into(), TIME_TO_LIVE).into());
     };
     text.parse()
         .map_err(|_| Refusal::argument(format!("{EXPIRY} must be a time such as 2026-11-22T10:00:00Z")))
@@ -69,7 +71,7 @@ fn expiry(call: &Call, now: Timestamp) -> Answer<Timestamp> {
 const EXPIRY: &str = "iothub-expiry";
 
 /// Source: "Send cloud-to-device messages from IoT Hub".
-const TIME_TO_LIVE: time::Duration = time::Duration::hours(1);
+const TIME_TO_LIVE: Duration = Duration::from_hours(1);
 
 const SYSTEM_PROPERTIES: [(&str, &str); 6] = [
     (EXPIRY, "$.exp"),

@@ -1,5 +1,6 @@
 //! `/devices` and `/devices/{id}`.
 
+use hub_types::DeviceId;
 use hub_types::identity::DeviceSpec;
 
 use crate::http::call::Call;
@@ -17,7 +18,8 @@ pub(crate) fn list(hub: &Hub, call: Call) -> Answer<Reply> {
 
 pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
     let id = call.device()?;
-    let device = hub.read(|registry| registry.device(&id).map(|record| record.document(&id)))?;
+    let device = hub.read(|registry| registry.device(&id).map(|record| record.document(&id)));
+    let device = device.map_err(|refusal| by_bare_id(refusal, &id))?;
     Ok(Reply::document(&device)?.etag(&device.etag))
 }
 
@@ -29,16 +31,24 @@ pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
     }
     let demand = call.if_match();
     let written =
-        hub.write(|registry, now, journal| registry.put_device(spec, demand.as_ref(), now, journal)).await?;
+        hub.write(|registry, now, journal| registry.put_device(spec, demand.as_ref(), now, journal)).await;
+    let written = written.map_err(|refusal| by_bare_id(refusal, &id))?;
     let device = written.value;
-    Ok(Reply::document(&device)?.etag(&device.etag).counts(written.counts))
+    let reply = Reply::document(&device)?.etag(&device.etag).counts(written.counts);
+    Ok(if demand.is_none() { reply.of_creation() } else { reply })
 }
 
 pub(crate) async fn delete(hub: &Hub, call: Call) -> Answer<Reply> {
     let id = call.device()?;
     let demand = call.if_match().ok_or_else(Refusal::etag_missing)?;
-    let written = hub.write(|registry, _, journal| registry.delete_device(&id, &demand, journal)).await?;
+    let written = hub.write(|registry, _, journal| registry.delete_device(&id, &demand, journal)).await;
+    let written = written.map_err(|refusal| by_bare_id(refusal, &id))?;
     Ok(Reply::no_content().counts(written.counts))
+}
+
+/// A live hub names a device that is missing by its bare id where the request is for the device itself.
+fn by_bare_id(refusal: Refusal, id: &DeviceId) -> Refusal {
+    if refusal == Refusal::device_not_found(id) { Refusal::no_such_device(id) } else { refusal }
 }
 
 const MAX_TOP: usize = 1000;

@@ -23,21 +23,29 @@ struct Body {
     output_blob_name: Option<String>,
     exclude_keys_in_export: Option<bool>,
     include_configurations: Option<bool>,
+    storage_authentication_type: Option<String>,
 }
 
-/// A job as it is answered. The containers are not: they may hold secrets.
+/// A job as it is answered: what it has not is absent. The containers are not answered, for they may
+/// hold secrets; the blobs are where the client named them.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Document<'j> {
     job_id: &'j str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     start_time_utc: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     end_time_utc: Option<Timestamp>,
     r#type: &'static str,
     status: &'static str,
     progress: u8,
-    input_blob_name: &'j str,
-    output_blob_name: &'j str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_blob_name: Option<&'j str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_blob_name: Option<&'j str>,
     exclude_keys_in_export: bool,
+    use_secondary_storage_as_source: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     failure_reason: Option<&'j str>,
 }
 
@@ -45,6 +53,9 @@ pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> Answer<Reply> {
     let body: Body = call.document()?;
     if body.include_configurations == Some(true) {
         return Err(Refusal::not_implemented("CreateImportExportJob with includeConfigurations"));
+    }
+    if body.storage_authentication_type.is_some_and(|kind| kind.eq_ignore_ascii_case("identityBased")) {
+        return Err(Refusal::not_implemented("CreateImportExportJob with identityBased storage"));
     }
     let imports = match body.r#type.to_ascii_lowercase().as_str() {
         "export" => false,
@@ -109,11 +120,16 @@ fn document(job: &Job) -> Option<Document<'_>> {
         r#type: if facts.imports { "import" } else { "export" },
         status: job.status.as_str(),
         progress: facts.progress,
-        input_blob_name: &facts.input_blob,
-        output_blob_name: &facts.output_blob,
+        input_blob_name: named(&facts.input_blob),
+        output_blob_name: named(&facts.output_blob),
         exclude_keys_in_export: facts.exclude_keys,
+        use_secondary_storage_as_source: false,
         failure_reason: job.failure.as_deref(),
     })
+}
+
+fn named(blob: &str) -> Option<&str> {
+    Some(blob).filter(|blob| *blob != BLOB)
 }
 
 fn not_found(id: &str) -> Refusal {

@@ -42,13 +42,16 @@ struct Failed {
     error_status: String,
 }
 
+/// The keys that are new, and no others.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Rotated {
     #[serde(flatten)]
     named: Named,
-    primary_key: hub_types::SymmetricKey,
-    secondary_key: hub_types::SymmetricKey,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    primary_key: Option<hub_types::SymmetricKey>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secondary_key: Option<hub_types::SymmetricKey>,
 }
 
 pub(crate) async fn regenerate(hub: &Hub, call: Call) -> Answer<Reply> {
@@ -65,8 +68,8 @@ pub(crate) async fn regenerate(hub: &Hub, call: Call) -> Answer<Reply> {
             match identity(&named).and_then(|identity| registry.renew_keys(&identity, slot, journal)) {
                 Ok(keys) => rotated_keys.push(Rotated {
                     named,
-                    primary_key: keys.primary,
-                    secondary_key: keys.secondary,
+                    primary_key: Some(keys.primary).filter(|_| slot != KeySlot::Secondary),
+                    secondary_key: Some(keys.secondary).filter(|_| slot != KeySlot::Primary),
                 }),
                 Err(refusal) => {
                     errors.push(Failed { named, error_code: refusal.name, error_status: refusal.text });

@@ -15,8 +15,7 @@ pub(crate) fn list(hub: &Hub, call: Call) -> Answer<Reply> {
 
 pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
     let (device, id) = (call.device()?, call.module()?);
-    let module = hub.read(|registry| registry.module(&device, &id))?;
-    Ok(Reply::document(&module)?.etag(&module.etag))
+    Reply::document(&hub.read(|registry| registry.module(&device, &id))?)
 }
 
 pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
@@ -32,8 +31,8 @@ pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
     let written = hub
         .write(|registry, now, journal| registry.put_module(&device, spec, demand.as_ref(), now, journal))
         .await?;
-    let module = written.value;
-    Ok(Reply::document(&module)?.etag(&module.etag).counts(written.counts))
+    let reply = Reply::document(&written.value)?.counts(written.counts);
+    Ok(if demand.is_none() { reply.of_creation() } else { reply })
 }
 
 pub(crate) async fn delete(hub: &Hub, call: Call) -> Answer<Reply> {

@@ -24,6 +24,7 @@ pub(crate) async fn post(hub: &Hub, call: Call) -> Answer<Reply> {
         size: page_size(&call)?,
         // C# and Node send an empty one for the first page.
         continuation: call.header("x-ms-continuation").filter(|token| !token.is_empty()),
+        model_id: call.version.has_model_id(),
     };
     let page = query::run(hub, request).await?;
     let reply = Reply::json(page.body).header(ITEM_TYPE, page.item_type.as_str().to_owned());

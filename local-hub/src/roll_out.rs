@@ -1,0 +1,168 @@
+//! Rolling configurations out: their settings are written into the twins that they aim at, the twins
+//! show which ones do, and their metrics are counted.
+//!
+//! Where several aim at one identity, the one of the highest priority is applied. Settings stay in a
+//! twin when nothing aims at it any more. Source: "Automatic device and module management".
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hub_types::IdentityId;
+use hub_types::twin::JsonObject;
+
+use crate::documents::{Configuration, TwinSettings};
+use crate::hub::Hub;
+use crate::query::{self, Query};
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+use crate::twin::{RolledOut, WriteOrigin};
+
+/// Watches a hub, and rolls its configurations out whenever anything was written.
+#[derive(Debug, Default)]
+pub(crate) struct RollOuts {
+    /// The hub's writes when it was last looked at.
+    seen: Option<u64>,
+    /// Nothing aims at anything, nor does any twin say so.
+    idle: bool,
+    /// What a twin has no room for, so that it is not tried again with every look.
+    refused: BTreeMap<IdentityId, RolledOut>,
+}
+
+impl RollOuts {
+    /// Brings twins and metrics up to date, if anything was written since the last time.
+    pub(crate) async fn keep_up(&mut self, hub: &Hub) -> Answer<()> {
+        let writes = hub.writes();
+        if self.seen == Some(writes) {
+            return Ok(());
+        }
+        let mut configurations: Vec<Configuration> =
+            hub.read_documents(|documents| documents.configurations(usize::MAX).cloned().collect());
+        if !(self.idle && configurations.is_empty()) {
+            // The one that is applied comes first.
+            configurations.sort_by(|a, b| b.rank().cmp(&a.rank()));
+            write_twins(hub, &configurations, &mut self.refused).await?;
+            count_metrics(hub, &configurations).await?;
+            self.idle = configurations.is_empty();
+        }
+        self.seen = Some(writes);
+        Ok(())
+    }
+}
+
+/// What a configuration writes into each twin that it aims at.
+struct Source<'c> {
+    configuration: &'c Configuration,
+    settings: JsonObject,
+}
+
+async fn write_twins(
+    hub: &Hub,
+    configurations: &[Configuration],
+    refused: &mut BTreeMap<IdentityId, RolledOut>,
+) -> Answer<()> {
+    let mut aimed: BTreeMap<IdentityId, Vec<usize>> = BTreeMap::new();
+    let sources: Vec<Source<'_>> = configurations.iter().filter_map(source).collect();
+    for (place, source) in sources.iter().enumerate() {
+        let Some(target) = source.configuration.target() else { continue };
+        for identity in query::identities(hub, &parsed(&target)?).await? {
+            aimed.entry(identity).or_default().push(place);
+        }
+    }
+    let mut changes: Vec<(IdentityId, Option<Vec<usize>>)> = Vec::new();
+    for identity in shown(hub).await {
+        if !aimed.contains_key(&identity) {
+            changes.push((identity, None));
+        }
+    }
+    changes.extend(aimed.into_iter().map(|(identity, places)| (identity, Some(places))));
+    for chunk in changes.chunks(WRITES_AT_ONCE) {
+        let wanted = |places: &Option<Vec<usize>>| rolled_out(&sources, places.as_deref()?);
+        let differs = |(identity, places): &&(IdentityId, Option<Vec<usize>>)| {
+            let wanted = wanted(places).map(|(rolled_out, _)| rolled_out);
+            let was_refused = wanted.is_some() && refused.get(identity) == wanted.as_ref();
+            !was_refused && hub.read(|registry| registry.configurations_of(identity) != wanted.as_ref())
+        };
+        let different: Vec<_> = chunk.iter().filter(differs).collect();
+        if different.is_empty() {
+            continue;
+        }
+        hub.write(|registry, now, journal| {
+            for (identity, places) in different {
+                let wanted = wanted(places).map(|(rolled_out, source)| {
+                    let configuration = source.configuration.id().to_owned();
+                    let origin = WriteOrigin { configuration, digest: source.configuration.digest() };
+                    (rolled_out, source.settings.clone(), origin)
+                });
+                let rolled_out = wanted.as_ref().map(|(rolled_out, ..)| rolled_out.clone());
+                if let Err(refusal) = registry.roll_out(identity, wanted, now, journal) {
+                    tracing::warn!("a configuration can't be applied to {identity}: {}", refusal.text);
+                    refused.extend(rolled_out.map(|rolled_out| (identity.clone(), rolled_out)));
+                }
+            }
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// The settings of a configuration; `None` where it has none that can be rolled out.
+fn source(configuration: &Configuration) -> Option<Source<'_>> {
+    let settings = TwinSettings::read(configuration.settings()?);
+    match settings {
+        Ok(settings) => Some(Source { configuration, settings: settings.into_patch() }),
+        Err(refusal) => {
+            tracing::warn!("configuration {} can't be applied: {}", configuration.id(), refusal.text);
+            None
+        }
+    }
+}
+
+/// What a twin shows when these aim at it, and the one that is applied.
+fn rolled_out<'s, 'c>(sources: &'s [Source<'c>], places: &[usize]) -> Option<(RolledOut, &'s Source<'c>)> {
+    let aiming: Vec<&Source<'_>> = places.iter().filter_map(|place| sources.get(*place)).collect();
+    let first = *aiming.first()?;
+    let ids = aiming.iter().map(|source| source.configuration.id());
+    Some((RolledOut::new(ids, first.configuration.created()), first))
+}
+
+/// Every identity whose twin shows configurations.
+async fn shown(hub: &Hub) -> BTreeSet<IdentityId> {
+    let (mut shown, mut after) = (BTreeSet::new(), None);
+    loop {
+        let (found, reached) = hub.read(|registry| registry.rolled_out(after.as_ref()));
+        shown.extend(found);
+        if reached.is_none() {
+            return shown;
+        }
+        after = reached;
+        // Whoever waits for the lock gets it.
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn count_metrics(hub: &Hub, configurations: &[Configuration]) -> Answer<()> {
+    for configuration in configurations {
+        let (queries, mut counts) = (configuration.metric_queries(), Vec::new());
+        for text in queries.texts() {
+            let query = query::metric_query(text).map_err(|error| Refusal::server(error.to_string()))?;
+            counts.push(query::count(hub, &query).await?);
+        }
+        let counts = queries.counted(&counts);
+        // The same counts again are no write, or else each look would ask for the next one.
+        if !configuration.shows(&counts) {
+            hub.write_documents(|documents, _, touched| {
+                documents.note_metrics(configuration.id(), counts, touched);
+                Ok(())
+            })
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+fn parsed(text: &str) -> Answer<Query> {
+    // It was parsed when the configuration was taken.
+    Query::parse(text).map_err(|error| Refusal::server(error.to_string()))
+}
+
+const WRITES_AT_ONCE: usize = 100;

@@ -1,0 +1,52 @@
+//! The configurations that aim at an identity, as its twin shows them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The configurations by id, each with what has become of it here.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RolledOut {
+    #[serde(rename = "s")]
+    pub(crate) statuses: BTreeMap<String, RollOut>,
+    /// Tells the configuration that is applied from others of its id.
+    #[serde(rename = "a")]
+    pub(crate) applied: u64,
+}
+
+/// What has become of one configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RollOut {
+    pub(crate) status: RollOutStatus,
+}
+
+/// Whether a configuration's content is what the identity has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum RollOutStatus {
+    /// It has the highest priority, and its content is written into the twin.
+    Applied,
+    /// Another one has a higher priority.
+    Targeted,
+}
+
+impl RolledOut {
+    /// The states of configurations of which the first is applied. `created` tells that one from others
+    /// of its id.
+    pub(crate) fn new<'c>(ids: impl IntoIterator<Item = &'c str>, created: u64) -> Self {
+        let statuses = ids.into_iter().enumerate().map(|(place, id)| {
+            let status = if place == 0 { RollOutStatus::Applied } else { RollOutStatus::Targeted };
+            (id.to_owned(), RollOut { status })
+        });
+        Self { statuses: statuses.collect(), applied: created }
+    }
+
+    /// Whether both have the same content applied.
+    pub(crate) fn applies_same(&self, other: &Self) -> bool {
+        self.applied == other.applied && self.applied_id() == other.applied_id()
+    }
+
+    fn applied_id(&self) -> Option<&str> {
+        let applied = self.statuses.iter().find(|(_, entry)| entry.status == RollOutStatus::Applied);
+        applied.map(|(id, _)| id.as_str())
+    }
+}
