@@ -27,7 +27,7 @@ impl Secret {
             wanted: "a password, passphrase or PIN",
             found: found.to_owned(),
         };
-        let text = std::str::from_utf8(&bytes).map_err(|_| not_a("no text in UTF-8"))?;
+        let text = cli_support::text::decode(&bytes).map_err(|_| not_a("no text in UTF-8 or UTF-16"))?;
         match text.lines().next() {
             None | Some("") => Err(not_a("empty")),
             Some(line) => Ok(Self::new(line)),
@@ -84,6 +84,21 @@ mod tests {
         let secret = Secret::read(&path).unwrap();
         assert_eq!(secret.expose(), "open sesame");
         assert_eq!(format!("{secret:?}"), "Secret(…)");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let utf16: Vec<u8> = "\u{FEFF}open sesame\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (name, bytes) in [("utf8", "\u{FEFF}open sesame\r\n".as_bytes()), ("utf16", &utf16)] {
+            let path = folder.path().join(name);
+            fs::write_new_private(&path, bytes).unwrap();
+            assert_eq!(Secret::read(&path).unwrap().expose(), "open sesame");
+        }
+        let path = folder.path().join("empty");
+        fs::write_new_private(&path, "\u{FEFF}\r\n".as_bytes()).unwrap();
+        let error = Secret::read(&path).unwrap_err().to_string();
+        assert!(error.contains("empty` is empty, not a password"), "{error}");
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! | `management-token` | what requests to the management port must bear, while there is one |
 //! | `policies.json` | the policies and their keys |
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -149,8 +149,8 @@ fn read_policies(folder: &Path) -> Result<Option<Policies>> {
 }
 
 fn read(path: &Path) -> Result<Option<Zeroizing<String>>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(Zeroizing::new(text))),
+    match cli_support::text::read(path) {
+        Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(file_error("read", path, source)),
     }

@@ -325,7 +325,8 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TargetError> {
 
 /// Reads the connection string that a file holds.
 fn read_access(path: &Path) -> Result<Access, TargetError> {
-    let text = Zeroizing::new(String::from_utf8_lossy(&read(path)?).into_owned());
+    let text = cli_support::text::read(path)
+        .map_err(|source| TargetError::File { path: path.to_owned(), source })?;
     match text.trim_start().chars().next() {
         None => Err(TargetError::EmptyFile { path: path.to_owned() }),
         Some('{' | '[') => Err(TargetError::JsonFile { path: path.to_owned() }),

@@ -1,6 +1,5 @@
 //! What can be typed.
 
-use std::fs;
 use std::net::{AddrParseError, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -202,7 +201,7 @@ fn beside(mqtt: OptionalAddress, https: SocketAddr) -> OptionalAddress {
 }
 
 fn read_faults(path: &Path, seed: Option<u64>) -> Result<Faults> {
-    let text = fs::read_to_string(path).map_err(|source| Error::File {
+    let text = cli_support::text::read(path).map_err(|source| Error::File {
         action: "read",
         path: path.to_owned(),
         source,

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use super::args::{ExportArgs, ImportArgs};
 use super::output;
 use crate::data_folder::{self, DataFolder};
@@ -23,7 +25,7 @@ pub(super) fn import(args: &ImportArgs) -> Result<()> {
     let document = read(&args.file)?;
     let (hub, _folder) = open(&args.data)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Error::Thread)?;
-    let imported = runtime.block_on(hub.import(&document, args.replace));
+    let imported = runtime.block_on(hub.import(document.as_bytes(), args.replace));
     hub.close();
     imported.map_err(refused)
 }
@@ -35,14 +37,18 @@ fn open(path: &Path) -> Result<(Hub, DataFolder)> {
     Ok((Hub::unserved(stored, Some(store), folder.policies()?), folder))
 }
 
-fn read(file: &Path) -> Result<Vec<u8>> {
+fn read(file: &Path) -> Result<Zeroizing<String>> {
     let mut content = Vec::new();
     let read = if file == Path::new("-") {
         io::stdin().lock().read_to_end(&mut content).map(|_| content)
     } else {
         fs::read(file)
     };
-    read.map_err(|source| Error::File { action: "read", path: file.to_owned(), source })
+    let text = read.and_then(|content| {
+        let content = Zeroizing::new(content);
+        cli_support::text::decode(&content).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    });
+    text.map_err(|source| Error::File { action: "read", path: file.to_owned(), source })
 }
 
 fn refused(refusal: Refusal) -> Error {

@@ -8,7 +8,6 @@ use hub_types::symmetric_key::{SymmetricKey, SymmetricKeys};
 use hub_types::{Authentication, IdentityId, Thumbprint};
 use serde::Serialize;
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use super::args::{AuthArgs, AuthMethod, EtagArgs, Format, ListArgs, TargetArgs};
 use super::failure::{Exit, Failure};
@@ -113,8 +112,7 @@ fn thumbprint_of(path: &Path, identity: &IdentityId) -> Result<Thumbprint, Failu
 }
 
 fn read_key(path: &Path) -> Result<SymmetricKey, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map(Zeroizing::new)
+    let text = cli_support::text::read(path)
         .map_err(|error| usage(format!("can't read `{}`: {error}", path.display())))?;
     SymmetricKey::try_from(text.trim().to_owned())
         .map_err(|error| usage(format!("the key in `{}` can't be used: {error}", path.display())))

@@ -156,7 +156,7 @@ impl ConfigFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(ConfigError::File { path, source }),
         };
-        let Ok(text) = String::from_utf8(bytes) else { return Err(ConfigError::NotText { path }) };
+        let Ok(text) = cli_support::text::decode(&bytes) else { return Err(ConfigError::NotText { path }) };
         let (hubs, id_pattern) = read_tables(&text, folder).map_err(|flaw| flaw.at(&path, &text))?;
         Ok(Some(Self { path, hubs, id_pattern }))
     }

@@ -30,8 +30,7 @@ pub(in super::super) fn password_of(access: &Config) -> Result<Option<Zeroizing<
             return Err(unusable("others may read it; `chmod 600` it".to_owned()));
         }
     }
-    let text = std::fs::read_to_string(&path).map_err(|error| unusable(error.to_string()))?;
-    let text = Zeroizing::new(text);
+    let text = cli_support::text::read(&path).map_err(|error| unusable(error.to_string()))?;
     Ok(Sought::each(access).iter().find_map(|sought| find(&text, sought)))
 }
 

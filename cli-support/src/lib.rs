@@ -1,0 +1,7 @@
+//! What the three command lines share.
+//!
+//! | noun | module |
+//! |---|---|
+//! | text files, in the encodings that editors and shells write | [`text`] |
+
+pub mod text;
