@@ -125,7 +125,7 @@ impl<H: Hub> Worker<H> {
             if matches!(record.state, RowState::Done | RowState::Unchanged) {
                 record.held_by = held_by;
                 let is_kept = held_by.is_some_and(|run| run != book.run());
-                record.reason = record.reason.or(is_kept.then_some(ReasonCode::KeptDisabled));
+                record.reason = record.reason.or_else(|| is_kept.then_some(ReasonCode::KeptDisabled));
             }
             if matches!(record.state, RowState::Conflict | RowState::Failed) && identity.module().is_none() {
                 settled.closed.push((identity.device().clone(), record.state));
