@@ -53,4 +53,5 @@ pub use problem::{Problem, Severity};
 pub use reader::{Batch, BatchReader, OpenError};
 pub use row::{BadRow, PemSource, Row, RowAuth};
 pub use setting::untyped_value;
+pub use shown::shown;
 pub use writer::{BatchWriter, WriteError};

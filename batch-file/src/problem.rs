@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use hub_types::shown::ShownText;
 use serde::Serialize;
 
 use crate::shown::shown;
@@ -55,7 +56,7 @@ impl fmt::Display for Problem {
             write!(f, ": column {column}")?;
         }
         if let Some(value) = &self.value {
-            write!(f, ": {value:?}")?;
+            write!(f, ": {}", ShownText(value))?;
         }
         write!(f, ": {}\n  hint: {}", self.message, self.remedy)
     }

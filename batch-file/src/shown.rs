@@ -7,7 +7,7 @@ use memchr::memchr2;
 use crate::problem::Flaw;
 
 /// The value, shortened for a message; `None` when it may be a secret.
-pub(crate) fn shown(value: &str) -> Option<String> {
+pub fn shown(value: &str) -> Option<String> {
     if secret_in(value).is_some() || looks_like_a_key(value) {
         return None;
     }

@@ -148,7 +148,7 @@ pub enum Error {
         what: String,
     },
     /// A PKCS#11 token refused.
-    #[error("can't {action} `{uri}`")]
+    #[error("the PKCS#11 token: can't {action} `{uri}`")]
     Token {
         /// What was tried.
         action: &'static str,

@@ -240,6 +240,17 @@ impl IssuanceIndex {
         found.map_err(|source| Error::database(&self.path, source))
     }
 
+    /// The folder of the output that has the newest certificate of an identity, as it was when it was last opened.
+    pub(crate) fn folder_of(&self, identity: &IdentityId) -> Result<Option<PathBuf>, Error> {
+        let mut statement = self.prepare(
+            "SELECT o.path FROM certificates c JOIN outputs o ON o.id = c.output
+             WHERE c.identity = ?1 ORDER BY c.id DESC LIMIT 1",
+        )?;
+        let found = statement.query_row(params![identity.common_name()], |row| row.get::<_, String>(0));
+        let found = found.optional().map_err(|source| Error::database(&self.path, source))?;
+        Ok(found.map(PathBuf::from))
+    }
+
     /// Whether an identity has a certificate: cheaper than to look what it is.
     pub(crate) fn contains(&self, identity: &IdentityId) -> Result<bool, Error> {
         self.hold()?;

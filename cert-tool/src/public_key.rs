@@ -66,6 +66,21 @@ impl PublicKey {
         &self.info
     }
 
+    /// Whether `info`, the DER of a `SubjectPublicKeyInfo`, is of the same key. A curve may be named in one and written
+    /// out in the other (RFC 3279 §2.3.5): then the points decide.
+    pub fn is_of(&self, info: &[u8]) -> bool {
+        if self.info == info {
+            return true;
+        }
+        let (Ok((_, own)), Ok((_, other))) =
+            (SubjectPublicKeyInfo::from_der(&self.info), SubjectPublicKeyInfo::from_der(info))
+        else {
+            return false;
+        };
+        let is_ec = |key: &SubjectPublicKeyInfo<'_>| key.algorithm.algorithm.to_id_string() == EC;
+        is_ec(&own) && is_ec(&other) && own.subject_public_key.data == other.subject_public_key.data
+    }
+
     /// The SHA-256 of [`Self::info`]: the same for a key, its requests and its certificates.
     pub fn sha256(&self) -> Sha256Thumbprint {
         Sha256Thumbprint::of_der(&self.info)
@@ -258,6 +273,20 @@ mod tests {
             let traditional = key.private_key_to_der().unwrap();
             assert_eq!(PublicKey::of_private(&traditional), Some(read));
         }
+    }
+
+    #[test]
+    fn a_curve_that_is_written_out_makes_no_other_key() {
+        let key = EcKey::generate(&EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap()).unwrap();
+        let mut group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+        group.set_asn1_flag(openssl::ec::Asn1Flag::EXPLICIT_CURVE);
+        let written_out = EcKey::from_public_key(&group, key.public_key()).unwrap();
+        let written_out = PKey::from_ec_key(written_out).unwrap().public_key_to_der().unwrap();
+        let named = PKey::from_ec_key(key).unwrap().public_key_to_der().unwrap();
+        assert_ne!(named, written_out);
+        let read = PublicKey::from_der(&named).unwrap();
+        assert!(read.is_of(&named) && read.is_of(&written_out));
+        assert!(!read.is_of(&ec(Nid::X9_62_PRIME256V1).public_key_to_der().unwrap()));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use hub_types::IdentityId;
 use hub_types::id::IdError;
+use hub_types::shown::ShownText;
 
 use crate::error::Error;
 
@@ -72,7 +73,7 @@ pub enum Refusal {
         count: usize,
     },
     /// The request's common name is no `deviceId` and no `deviceId/moduleId`.
-    #[error("its request's common name {name:?} is no identity")]
+    #[error("its request's common name {} is no identity", ShownText(name))]
     NotAnIdentity {
         /// The common name, shortened.
         name: String,

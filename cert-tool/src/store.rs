@@ -36,6 +36,8 @@ pub struct IssuedStore {
     is_unsettled: bool,
     /// Nothing was issued before: nothing has to be looked up.
     is_fresh: bool,
+    /// Nothing was issued to this folder before.
+    is_empty: bool,
 }
 
 impl IssuedStore {
@@ -84,6 +86,7 @@ impl IssuedStore {
             dropped: 0,
             is_unsettled: true,
             is_fresh,
+            is_empty: !has_entries,
         };
         store.settle()?;
         fs::sync_folder(folder)?;
@@ -94,6 +97,15 @@ impl IssuedStore {
     pub fn find(&self, identity: &IdentityId) -> Result<Option<IssuedFacts>, Error> {
         let entry = self.index.current(identity)?;
         Ok(entry.filter(|entry| entry.output == self.output.id).map(|entry| entry.facts))
+    }
+
+    /// The folder that has an identity's certificate, where that is another than this one and to this one nothing was
+    /// issued yet: then it is the wrong one.
+    pub fn folder_elsewhere(&self, identity: &IdentityId) -> Result<Option<PathBuf>, Error> {
+        match self.is_empty && !self.is_fresh {
+            true => self.index.folder_of(identity),
+            false => Ok(None),
+        }
     }
 
     /// The CA's index.

@@ -11,6 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_COMMON_NAME_CHARS, MAX_ID_CHARS};
+use crate::shown::ShownChar;
 
 /// The id of a device: unique in its hub, case-sensitive.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -155,8 +156,9 @@ pub enum IdError {
     Empty,
     /// A character outside the legal set.
     #[error(
-        "character {character:?} at position {position} is not allowed in an id; \
-         legal are ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ ; $ '"
+        "character {} at position {position} is not allowed in an id; \
+         legal are ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ ; $ '",
+        ShownChar(*character)
     )]
     IllegalCharacter {
         /// The first offending character.

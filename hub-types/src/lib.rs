@@ -27,6 +27,7 @@ pub mod limits;
 pub mod number;
 pub mod sas;
 pub mod secret_text;
+pub mod shown;
 pub mod symmetric_key;
 pub mod thumbprint;
 pub mod timestamp;

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
 
+use crate::shown::ShownChar;
+
 /// A SHA-1 thumbprint: 20 bytes, shown as 40 upper-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sha1Thumbprint([u8; 20]);
@@ -243,7 +245,7 @@ pub enum ThumbprintError {
         length: usize,
     },
     /// A character that is not a hex digit.
-    #[error("character {character:?} at position {position} is not a hex digit")]
+    #[error("character {} at position {position} is not a hex digit", ShownChar(*character))]
     NotHex {
         /// The first offending character.
         character: char,

@@ -189,7 +189,7 @@ fn delete(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
     if wanted.identity.module().is_none() && twin.status == Status::Enabled {
         return Refusal::because(
             ReasonCode::DeviceEnabled,
-            "it is enabled: disable it first, by `provisioner retire` without `--delete`",
+            "it is enabled, and only what is disabled is deleted",
         );
     }
     if_same_certificate(wanted, twin, || Verdict::Delete)

@@ -46,6 +46,12 @@ mod twin;
 mod verify;
 mod work;
 
+/// Parses what somebody could type.
+#[cfg(test)]
+pub(crate) fn check_command(words: &[&str]) -> Result<(), clap::Error> {
+    Cli::try_parse_from(words).map(drop)
+}
+
 /// Runs the program and answers its exit code.
 pub fn run() -> ExitCode {
     cert_tool::keep_memory_private();

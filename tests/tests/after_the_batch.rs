@@ -87,7 +87,7 @@ fn units_are_retired_in_two_steps() -> Result<()> {
     let (station, hub) = provisioned(&devices_with_modules(5))?;
     station.write("scrapped.csv", "device_id\ndev-00001\ndev-00004\nnever-made\n")?;
     let early = station.provision(&hub, ["retire", "scrapped.csv", "--delete"])?.expect_code(1)?;
-    ensure!(early.stdout.contains("it is enabled: disable it first"), "{early:?}");
+    ensure!(early.stdout.contains("it is enabled, and only what is disabled"), "{early:?}");
 
     let retire = ["retire", "scrapped.csv", "--reason", "scrapped on line 3"];
     let retired = station.provision(&hub, retire)?.expect_code(1)?;
@@ -135,7 +135,7 @@ fn a_dry_run_tells_what_would_be_done_and_writes_nothing() -> Result<()> {
     let deletion = ["retire", "scrapped.csv", "--delete", "--dry-run", "--format", "csv"];
     let deletion = station.provision(&hub, deletion)?.expect_code(1)?;
     ensure!(
-        deletion.stdout.contains("2,dev-00001,conflict,,\"it is enabled: disable it first"),
+        deletion.stdout.contains("2,dev-00001,conflict,,\"it is enabled, and only what is disabled"),
         "{deletion:?}"
     );
 

@@ -1,6 +1,7 @@
 //! What the certificate itself says, whoever issued it.
 
 use hub_types::IdentityId;
+use hub_types::shown::ShownText;
 use hub_types::thumbprint::ThumbprintDigest;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
@@ -31,7 +32,7 @@ pub(super) fn checks(certificate: &Certificate, by: &Verification<'_>) -> Vec<Ch
         checks.push(Check { name: CheckName::CommonName, fault: common_name(&parsed, by.expected) });
     }
     if let Some(key) = by.key {
-        let fits = key.info() == certificate.public_key_info();
+        let fits = key.is_of(certificate.public_key_info());
         let fault = (!fits).then(|| format!("the key ({key}) is not the one that it is for"));
         checks.push(Check { name: CheckName::PrivateKey, fault });
     }
@@ -122,7 +123,7 @@ fn common_name(parsed: &X509Certificate<'_>, expected: Option<&IdentityId>) -> O
         return Some("it is not valid text".to_owned());
     };
     match (IdentityId::from_common_name(name), expected) {
-        (Err(error), _) => Some(format!("{name:?} is no identity: {error}")),
+        (Err(error), _) => Some(format!("{} is no identity: {error}", ShownText(name))),
         (Ok(found), Some(expected)) if found != *expected => {
             Some(format!("it is `{found}`, not `{expected}`"))
         }

@@ -5,6 +5,7 @@ use std::iter::successors;
 use serde_json::{Map, Number, Value};
 
 use crate::number::{MAX_INTEGER, MIN_INTEGER};
+use crate::shown::ShownChar;
 
 /// A section of a twin that has rules and a size of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +109,7 @@ pub enum TwinRule {
     #[error("{0} is outside the range of integers, {MIN_INTEGER} to {MAX_INTEGER}")]
     IntegerRange(String),
     /// A character that names may not have.
-    #[error("character {0:?} is not allowed in a name; control characters and . $ # space are not")]
+    #[error("character {} is not allowed in a name; control characters and . $ # space are not", ShownChar(*.0))]
     KeyCharacter(char),
     /// A name over 1024 bytes.
     #[error("a name has at most {MAX_KEY_BYTES} bytes, this has {0}")]

@@ -206,7 +206,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             Packet::V3_1_1Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe).await,
             Packet::V3_1_1Pingreq(_) => Ok(()),
             Packet::V3_1_1Disconnect(_) => Err(Ended::Disconnected),
-            other => Err(Ended::Violation(format!("it does not expect {:?}", other.packet_type()))),
+            other => Err(Ended::Violation(format!(
+                "it expects no packet of type {} now",
+                other.packet_type() as u8
+            ))),
         }
     }
 

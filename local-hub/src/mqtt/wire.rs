@@ -47,7 +47,7 @@ pub(crate) enum Ended {
     Idle,
     #[error("it broke")]
     Io(#[from] io::Error),
-    #[error("a packet breaks the protocol ({0:?})")]
+    #[error("a packet breaks the protocol (MQTT reason code {:#04x})", *.0 as u16)]
     Malformed(MqttError),
     /// MQTT 3.1.1 has no other way to refuse most operations.
     #[error("{0}")]

@@ -3,6 +3,8 @@
 use std::iter::Peekable;
 use std::str::CharIndices;
 
+use hub_types::shown::ShownChar;
+
 use super::QueryError;
 
 /// A token, and the column where it begins.
@@ -70,7 +72,7 @@ impl<'a> Lexer<'a> {
                 symbol.chars().for_each(|_| self.bump());
                 Ok(TokenKind::Symbol(symbol))
             }
-            None => Err(self.error(format!("{first:?} is not part of any query"))),
+            None => Err(self.error(format!("{} is not part of any query", ShownChar(first)))),
         }
     }
 

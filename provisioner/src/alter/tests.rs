@@ -213,7 +213,7 @@ async fn devices_are_disabled_first_and_deleted_later() {
     let unit = named(&["a", "a/x", "a/y"]);
     let (run, totals) = factory.alter_all(Alteration::Delete, &unit).await;
     assert_eq!(totals, Totals { rows: 3, conflict: 1, skipped: 2, ..Totals::default() });
-    assert!(factory.reasons(run)[0].1.contains("disable it first"));
+    assert!(factory.reasons(run)[0].1.contains("only what is disabled is deleted"));
     assert!(factory.reasons(run)[1].1.contains("its device `a` stays"));
 
     let (_, totals) = factory.alter_all(disable(), &unit).await;

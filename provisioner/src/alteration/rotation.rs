@@ -86,11 +86,7 @@ pub(super) fn add(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
         ),
         _ if primary.is_none() => slots.with(Some(new), secondary),
         _ if secondary.is_none() || primary == secondary => slots.with(primary, Some(new)),
-        _ => slots.refuse(
-            ReasonCode::BothSlotsTaken,
-            "both slots are taken by other thumbprints: take one out with `provisioner rotate --finish` or \
-             `--revert` and the batch that put it in",
-        ),
+        _ => slots.refuse(ReasonCode::BothSlotsTaken, "both slots are taken by other thumbprints"),
     }
 }
 

@@ -139,7 +139,10 @@ fn another_board_under_the_same_id_is_not_retired() {
 fn only_what_is_disabled_is_deleted() {
     let unnamed = row("d", DesiredAuth::default());
     let judge = |row: &LedgerRow, twin: Option<&Twin>| Alteration::Delete.judge(row, twin, None);
-    assert!(reason(&judge(&unnamed, Some(&twin_with("d", json!({}))))).contains("disable it first"));
+    assert!(
+        reason(&judge(&unnamed, Some(&twin_with("d", json!({})))))
+            .contains("only what is disabled is deleted")
+    );
     assert_eq!(judge(&unnamed, Some(&twin_with("d", json!({"status": "disabled"})))), Verdict::Delete);
     assert_eq!(
         judge(&row("d/m", DesiredAuth::default()), Some(&twin_with("d/m", json!({})))),

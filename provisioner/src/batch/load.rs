@@ -89,7 +89,7 @@ pub enum LoadError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The file can't be read.
-    #[error("can't read `{}`", path.display())]
+    #[error("can't read the batch `{}`", path.display())]
     Read {
         /// The file.
         path: PathBuf,

@@ -161,8 +161,7 @@ impl RowReader {
         let mut twin = match self.templates.render(path, cells) {
             Ok(twin) => twin,
             Err(error) => {
-                let remedy = "correct the template; its strings may use the row's columns as `{{ name }}`";
-                findings.error("twin", Some(&path.display().to_string()), error.to_string(), remedy);
+                findings.error("twin", Some(&path.display().to_string()), error.to_string(), error.remedy());
                 return None;
             }
         };

@@ -5,6 +5,9 @@
 //! must come out as JSON by itself: `"interval": {{ x_interval | int }}`.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use hub_types::number::{self, Literal, NumberError};
@@ -39,12 +42,14 @@ pub struct RenderedTwin {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TemplateError {
-    /// The file can't be read.
-    #[error("the twin template can't be read: {0}")]
-    File(String),
-    /// The template can't be rendered over this row.
-    #[error("the twin template can't be rendered: {0}")]
-    Render(String),
+    /// A name in the template is no column of the row.
+    #[error("{place} of the twin template: `{name}` is no column of this row")]
+    Column {
+        /// The line.
+        place: Line,
+        /// The name.
+        name: String,
+    },
     /// What was rendered has a number that a hub would change. The place is that in the rendered text.
     #[error(
         "the twin template makes the number `{text}`, in line {line}, column {column} of its result: {source}"
@@ -59,9 +64,73 @@ pub enum TemplateError {
         /// The rule that it breaks.
         source: NumberError,
     },
+    /// The file can't be read.
+    #[error("the twin template `{}` can't be read: {reason}", path.display())]
+    File {
+        /// The file, as it was resolved.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// There is no such file.
+    #[error("no such file: `{}`", path.display())]
+    Missing {
+        /// The file, as it was resolved.
+        path: PathBuf,
+    },
+    /// The template can't be rendered over any row.
+    #[error("{place} of the twin template: {reason}")]
+    Syntax {
+        /// The line.
+        place: Line,
+        /// What is wrong there.
+        reason: String,
+    },
     /// What was rendered is not a twin.
-    #[error("the twin template makes no JSON object of `tags` and `desired`: {0}")]
+    #[error("what the twin template makes of this row is no JSON object of `tags` and `desired`: {0}")]
     Twin(String),
+    /// An expression of the template fails for the cells of this row.
+    #[error("{place} of the twin template: `{expression}` fails, because {cells}: {reason}")]
+    Value {
+        /// The line.
+        place: Line,
+        /// The expression.
+        expression: String,
+        /// The columns that it uses, with their values.
+        cells: String,
+        /// What is wrong with them.
+        reason: String,
+    },
+}
+
+/// A line of a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line(Option<usize>);
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(line) => write!(f, "line {line}"),
+            None => f.write_str("some line"),
+        }
+    }
+}
+
+impl TemplateError {
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Column { .. } => "correct the name, or add the column to the batch",
+            Self::File { .. } => "check the file's rights, and that it is text in UTF-8",
+            Self::Missing { .. } => "correct the path: it begins in the folder of the batch",
+            Self::Number { .. } => "write the number so that a hub keeps it, or as a text between quotes",
+            Self::Syntax { .. } => {
+                "correct the template; its strings may use the row's columns as `{{ name }}`"
+            }
+            Self::Twin(_) => "correct the template, or the cells that it uses; strings stand between quotes",
+            Self::Value { .. } => "correct the cell, or what the template makes of it",
+        }
+    }
 }
 
 impl TwinTemplates {
@@ -85,7 +154,7 @@ impl TwinTemplates {
     pub fn render<'c>(
         &mut self,
         path: &Path,
-        cells: impl Iterator<Item = (&'c str, &'c str)>,
+        cells: impl Iterator<Item = (&'c str, &'c str)> + Clone,
     ) -> Result<RenderedTwin, TemplateError> {
         let name = path.display().to_string();
         if !self.files.contains_key(path) {
@@ -96,18 +165,23 @@ impl TwinTemplates {
         let rendered = self
             .environment
             .get_template(&name)
-            .and_then(|template| template.render(minijinja::Value::from_pairs(cells)))
-            .map_err(|error| TemplateError::Render(reason_of(&error)))?;
+            .and_then(|template| template.render(minijinja::Value::from_pairs(cells.clone())))
+            .map_err(|error| of_render(&error, cells))?;
         let respelled = respelled_number(&rendered)?;
         let twin = serde_json::from_str(&rendered).map_err(|error| TemplateError::Twin(error.to_string()))?;
         Ok(RenderedTwin { respelled, ..twin })
     }
 
     fn read(&mut self, path: &Path, name: &str) -> Result<(), TemplateError> {
-        let mut text =
-            cli_support::text::read(path).map_err(|error| TemplateError::File(error.to_string()))?;
+        let mut text = cli_support::text::read(path).map_err(|error| {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            match error.kind() {
+                io::ErrorKind::NotFound => TemplateError::Missing { path },
+                _ => TemplateError::File { path, reason: error.to_string() },
+            }
+        })?;
         let added = self.environment.add_template_owned(name.to_owned(), std::mem::take(&mut *text));
-        added.map_err(|error| TemplateError::Render(reason_of(&error)))
+        added.map_err(|error| of_render(&error, std::iter::empty()))
     }
 }
 
@@ -150,15 +224,49 @@ fn number_error(json: &str, literal: Literal<'_>, source: NumberError) -> Templa
     }
 }
 
-fn reason_of(error: &minijinja::Error) -> String {
-    let place = error.line().map(|line| format!("line {line}: ")).unwrap_or_default();
-    let snippet = error.range().and_then(|range| error.template_source()?.get(range));
-    match (error.kind(), snippet) {
-        (ErrorKind::UndefinedError, Some(name)) => format!("{place}`{name}` is no column of this row"),
-        (kind, Some(snippet)) => {
-            format!("{place}{} at `{snippet}`", error.detail().unwrap_or(&kind.to_string()))
+/// What an error of the template language means for these cells.
+fn of_render<'c>(error: &minijinja::Error, cells: impl Iterator<Item = (&'c str, &'c str)>) -> TemplateError {
+    let place = Line(error.line());
+    let source = error.template_source().unwrap_or_default();
+    let snippet = error.range().and_then(|range| source.get(range));
+    if let (ErrorKind::UndefinedError, Some(name)) = (error.kind(), snippet) {
+        return TemplateError::Column { place, name: name.to_owned() };
+    }
+    let kind = error.kind().to_string();
+    let reason = error.detail().unwrap_or(&kind);
+    let expression = error.range().and_then(|range| expression_around(source, range));
+    let used: Vec<String> = expression.map_or_else(Vec::new, |expression| {
+        cells.filter(|(name, _)| uses(expression, name)).map(|(name, text)| told(name, text)).collect()
+    });
+    match (expression, snippet) {
+        (Some(expression), _) if !used.is_empty() => {
+            let (expression, cells) = (expression.to_owned(), used.join(" and "));
+            TemplateError::Value { place, expression, cells, reason: reason.to_owned() }
         }
-        (kind, None) => format!("{place}{}", error.detail().unwrap_or(&kind.to_string())),
+        (_, Some(snippet)) => TemplateError::Syntax { place, reason: format!("{reason} at `{snippet}`") },
+        (_, None) => TemplateError::Syntax { place, reason: reason.to_owned() },
+    }
+}
+
+/// What stands in the tag, `{{ … }}` or `{% … %}`, that has this part of a template.
+fn expression_around(source: &str, range: Range<usize>) -> Option<&str> {
+    let before = source.get(..range.start)?;
+    let begin = before.rfind("{{").max(before.rfind("{%"))? + 2;
+    let rest = source.get(begin..)?;
+    let end = [rest.find("}}"), rest.find("%}")].into_iter().flatten().min()?;
+    rest.get(..end).map(|expression| expression.trim_matches(['-', ' ']))
+}
+
+/// Whether an expression uses a name.
+fn uses(expression: &str, name: &str) -> bool {
+    expression.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|word| word == name)
+}
+
+/// A column with its value, unless that may be a secret.
+fn told(name: &str, text: &str) -> String {
+    match batch_file::shown(text) {
+        Some(text) => format!("the column `{name}` holds `{text}`"),
+        None => format!("of what the column `{name}` holds"),
     }
 }
 
@@ -200,7 +308,7 @@ mod tests {
         let template = "{\"desired\":\n  {\"a\": \"line {{ x_lime }}\"}}";
         assert_eq!(
             render(template, &[("x_line", "L1")]).unwrap_err(),
-            "the twin template can't be rendered: line 2: `x_lime` is no column of this row"
+            "line 2 of the twin template: `x_lime` is no column of this row"
         );
     }
 
@@ -227,8 +335,27 @@ mod tests {
         assert!(render(r#"{"tags": "#, &[]).unwrap_err().contains("EOF"));
         assert!(render(r#"{"tags": []}"#, &[]).unwrap_err().contains("expected a map"));
         assert!(render(r#"{"tags": {"a": "{{ x"}}"#, &[]).unwrap_err().contains("line 1"));
-        let missing = TwinTemplates::new().render(Path::new("/nowhere/twin.json"), std::iter::empty());
-        assert!(matches!(missing, Err(TemplateError::File(_))));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named_as_it_was_looked_for() {
+        let missing =
+            TwinTemplates::new().render(Path::new("nowhere/twin.json"), std::iter::empty()).unwrap_err();
+        let path = std::path::absolute("nowhere/twin.json").unwrap();
+        assert_eq!(missing.to_string(), format!("no such file: `{}`", path.display()));
+        assert!(missing.remedy().contains("correct the path"));
+    }
+
+    #[test]
+    fn a_cell_that_a_template_can_not_use_is_told_with_its_column_and_line() {
+        let template = "{\"desired\":\n  {\"a\": {{ x_interval | int }}}}";
+        let error = render(template, &[("x_line", "L1"), ("x_interval", "soon")]).unwrap_err();
+        assert!(
+            error.starts_with(
+                "line 2 of the twin template: `x_interval | int` fails, because the column `x_interval` holds `soon`: "
+            ),
+            "{error}"
+        );
     }
 
     #[test]

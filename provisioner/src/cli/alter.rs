@@ -131,6 +131,7 @@ impl AlterBatch<'_> {
             rules: self.rules(),
             certificates: self.certificates,
             plan: None,
+            store: None,
         };
         let mut ledger = Ledger::open(location)?;
         let (hub, run, _) = order.begin(target, &self.how.work, &mut ledger, printer).await?;

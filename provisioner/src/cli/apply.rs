@@ -21,6 +21,7 @@ pub(super) async fn run(
     let certificates =
         Certificates::open(order.options.issue.clone(), &args.unlock.secrets(), &target, printer)?;
     let mut ledger = Ledger::open(location)?;
+    let order = order.issuing_to(certificates.as_ref().map(Certificates::store));
     let (hub, run, loaded) = order.begin(target, &args.work, &mut ledger, printer).await?;
     let job = Job {
         hub,

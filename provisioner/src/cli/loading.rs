@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use batch_file::Problem;
-use cert_tool::IssuedList;
+use cert_tool::{IssuedList, IssuedStore};
+use hub_types::IdentityId;
 use hub_types::thumbprint::upper_hex;
 use sha2::{Digest, Sha256};
 
@@ -23,7 +24,7 @@ use crate::ledger::{
 use crate::target::{OpenHub, Target};
 
 /// Puts rows into a ledger and says what is wrong with others.
-struct LedgerSink<'a, 'l> {
+pub(super) struct LedgerSink<'a, 'l> {
     loader: &'a Loader<'l>,
     /// Where it is not the loader's, the ledger that knows whose credentials are.
     owners: Option<&'a mut Ledger>,
@@ -32,6 +33,77 @@ struct LedgerSink<'a, 'l> {
     /// Over what is wanted, row by row, where somebody wants to know.
     wanted: Option<Sha256>,
     limit: ProblemLimit,
+    /// The folder that certificates are issued to, where some are.
+    store: Option<&'a IssuedStore>,
+    elsewhere: Result<Option<Elsewhere>, cert_tool::Error>,
+}
+
+/// Certificates of the batch that are in another folder than the one that is to have them.
+struct Elsewhere {
+    folder: PathBuf,
+    first: IdentityId,
+    count: u64,
+}
+
+impl<'a, 'l> LedgerSink<'a, 'l> {
+    pub(super) fn new(loader: &'a Loader<'l>, rules: LoadRules, printer: &'a Printer) -> Self {
+        let quarantine = rules.quarantine;
+        let limit = ProblemLimit::default();
+        Self {
+            loader,
+            owners: None,
+            quarantine,
+            printer,
+            wanted: None,
+            limit,
+            store: None,
+            elsewhere: Ok(None),
+        }
+    }
+
+    /// Asks this ledger whose credentials are.
+    fn owned_by(self, owners: Option<&'a mut Ledger>) -> Self {
+        Self { owners, ..self }
+    }
+
+    /// Makes sure that certificates that are there are in this folder.
+    pub(super) fn issuing_to(self, store: Option<&'a IssuedStore>) -> Self {
+        Self { store, ..self }
+    }
+
+    /// Hashes what is wanted.
+    pub(super) fn hashing(self) -> Self {
+        Self { wanted: Some(Sha256::new()), ..self }
+    }
+
+    /// Notes that the certificate of an identity is in another folder, where it is.
+    fn look_elsewhere(&mut self, wanted: &DesiredIdentity) {
+        let Some(store) = self.store.filter(|_| wanted.state.auth.is_to_be_issued()) else { return };
+        let Ok(elsewhere) = &mut self.elsewhere else { return };
+        match store.folder_elsewhere(&wanted.identity) {
+            Ok(Some(folder)) => {
+                let first = || Elsewhere { folder, first: wanted.identity.clone(), count: 0 };
+                elsewhere.get_or_insert_with(first).count += 1;
+            }
+            Ok(None) => {}
+            Err(error) => self.elsewhere = Err(error),
+        }
+    }
+}
+
+impl From<Elsewhere> for Failure {
+    fn from(Elsewhere { folder, first, count }: Elsewhere) -> Self {
+        let folder = folder.display();
+        let text = format!(
+            "{} of this batch, the first of them `{first}`, are in another folder already: `{folder}`; nothing was \
+             issued and nothing was sent",
+            counted(count, "certificate")
+        );
+        Self::new(Exit::BadInput, text).hint(format!(
+            "name that folder with `--out {folder}`; new certificates for units that have some are made by `cert-tool \
+             renew` and brought in by `provisioner rotate`"
+        ))
+    }
 }
 
 impl BatchSink for LedgerSink<'_, '_> {
@@ -48,6 +120,7 @@ impl BatchSink for LedgerSink<'_, '_> {
             let hash = wanted.state.hash().map_err(NotStorable::from)?;
             hasher.update(format!("{line}\t{}\t{hash}\n", wanted.identity));
         }
+        self.look_elsewhere(&wanted);
         if let Some(ledger) = &mut self.owners
             && let Some(taken) = ledger.first_taken(&wanted.identity, credentials)?
         {
@@ -86,17 +159,11 @@ pub(super) fn load_into(
     loader: &Loader<'_>,
     args: &BatchArgs,
     certificates: CertificateSource,
+    store: Option<&IssuedStore>,
     rules: LoadRules,
     printer: &Printer,
 ) -> Result<Loaded, Failure> {
-    let sink = LedgerSink {
-        loader,
-        owners: None,
-        quarantine: rules.quarantine,
-        printer,
-        wanted: None,
-        limit: ProblemLimit::default(),
-    };
+    let sink = LedgerSink::new(loader, rules, printer).issuing_to(store);
     Ok(load_to(sink, args, certificates, rules)?.0)
 }
 
@@ -111,13 +178,12 @@ pub(super) fn load_for_plan(
     rules: LoadRules,
     printer: &Printer,
 ) -> Result<(Loaded, String), Failure> {
-    let wanted = Some(Sha256::new());
-    let quarantine = rules.quarantine;
-    let sink = LedgerSink { loader, owners, quarantine, printer, wanted, limit: ProblemLimit::default() };
+    let sink = LedgerSink::new(loader, rules, printer).owned_by(owners).hashing();
     load_to(sink, args, certificates, rules)
 }
 
-fn load_to(
+/// Reads the batch into a sink; see [`load_into`] and [`load_for_plan`].
+pub(super) fn load_to(
     mut sink: LedgerSink<'_, '_>,
     args: &BatchArgs,
     certificates: CertificateSource,
@@ -130,6 +196,9 @@ fn load_to(
     }
     if loaded.is_unusable || (loaded.bad_rows > 0 && !rules.skip_bad_rows) {
         return Err(not_clean(&args.file, &loaded));
+    }
+    if let Some(elsewhere) = sink.elsewhere? {
+        return Err(elsewhere.into());
     }
     for (device, level) in &loaded.levels {
         sink.loader.set_level(device, *level)?;

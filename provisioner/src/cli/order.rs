@@ -1,5 +1,6 @@
 //! What a run is ordered to do: a batch with the options that were typed, or a plan with its own.
 
+use cert_tool::IssuedStore;
 use hub_types::limits::MAX_IDENTITIES_PER_HUB;
 
 use super::args::{ApplyArgs, BatchArgs, WorkArgs};
@@ -14,16 +15,18 @@ use crate::plan::PlanFile;
 use crate::target::{OpenHub, Target, TargetError};
 
 /// A batch, and what is to be done with it.
-pub(super) struct Order {
+pub(super) struct Order<'s> {
     pub(super) batch: BatchArgs,
     pub(super) options: RunOptions,
     pub(super) rules: LoadRules,
     /// What becomes of rows that need a certificate and name none.
     pub(super) certificates: CertificateSource,
     pub(super) plan: Option<Planned>,
+    /// The folder that certificates are issued to, where some are.
+    pub(super) store: Option<&'s IssuedStore>,
 }
 
-impl Order {
+impl<'s> Order<'s> {
     /// What `apply` is to do.
     pub(super) fn to_apply(args: &ApplyArgs, target: &Target) -> Result<Self, Failure> {
         let (batch, options, rules, plan) = if PlanFile::is_one(&args.job.batch.file) {
@@ -40,7 +43,12 @@ impl Order {
             Some(_) => CertificateSource::Issued,
             None => CertificateSource::Given,
         };
-        Ok(Self { batch, options, rules, certificates, plan })
+        Ok(Self { batch, options, rules, certificates, plan, store: None })
+    }
+
+    /// The same, with the folder that certificates are issued to.
+    pub(super) fn issuing_to(self, store: Option<&'s IssuedStore>) -> Self {
+        Self { store, ..self }
     }
 
     /// Reads the batch and knocks at the hub's door. Only when both are well is there a run.
@@ -106,8 +114,8 @@ impl Order {
 
     fn load(&self, loader: &Loader<'_>, printer: &Printer) -> Result<Loaded, Failure> {
         match &self.plan {
-            Some(plan) => plan.load(loader, &self.batch, self.certificates, printer),
-            None => load_into(loader, &self.batch, self.certificates, self.rules, printer),
+            Some(plan) => plan.load(loader, &self.batch, self.certificates, self.store, printer),
+            None => load_into(loader, &self.batch, self.certificates, self.store, self.rules, printer),
         }
     }
 }

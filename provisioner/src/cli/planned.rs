@@ -1,10 +1,11 @@
 //! `apply FILE.plan`: exactly what was planned, or why not.
 
+use cert_tool::IssuedStore;
 use hub_types::IdentityId;
 
 use super::args::{ApplyArgs, BatchArgs};
 use super::failure::{Exit, Failure};
-use super::loading::{LoadRules, load_for_plan};
+use super::loading::{LedgerSink, LoadRules, load_to};
 use super::printer::Printer;
 use crate::batch::{CertificateSource, Loaded, sha256_of_file};
 use crate::clock::now_text;
@@ -53,10 +54,11 @@ impl Planned {
         loader: &Loader<'_>,
         batch: &BatchArgs,
         certificates: CertificateSource,
+        store: Option<&IssuedStore>,
         printer: &Printer,
     ) -> Result<Loaded, Failure> {
-        let (loaded, wanted_sha256) =
-            load_for_plan(loader, None, batch, certificates, self.rules(), printer)?;
+        let sink = LedgerSink::new(loader, self.rules(), printer).issuing_to(store).hashing();
+        let (loaded, wanted_sha256) = load_to(sink, batch, certificates, self.rules())?;
         if loaded.sha256 != self.plan.header.input_sha256 {
             return Err(self.batch_changed(batch));
         }

@@ -31,7 +31,7 @@ pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer)
     }
     let totals = ledger.totals(run.id)?;
     let is_verified = run.verification.as_ref().is_none_or(|seen| seen.all_well());
-    let causes = causes(&mut ledger, run.id)?;
+    let causes = causes(&mut ledger, &run)?;
     let report = RunReport::new(run, totals, causes, location);
     match printer.format {
         Format::Json => print_json(&report, &mut ledger, printer)?,
@@ -46,12 +46,12 @@ pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer)
 }
 
 /// Why rows are not as asked, by cause.
-fn causes(ledger: &mut Ledger, run: RunId) -> Result<Vec<Cause>, LedgerError> {
+fn causes(ledger: &mut Ledger, run: &Run) -> Result<Vec<Cause>, LedgerError> {
     let mut causes = Causes::default();
-    for row in ledger.rows(run, RowFilter::All) {
+    for row in ledger.rows(run.id, RowFilter::All) {
         causes.add(&row?);
     }
-    Ok(causes.sorted())
+    Ok(causes.sorted(run))
 }
 
 /// Says first of all that nobody has read back what a run did, where that is so.

@@ -10,11 +10,11 @@ use super::args::{ResumeArgs, ShareArgs};
 use super::failure::{Exit, Failure};
 use super::order;
 use super::printer::Printer;
-use super::work::{Certificates, Job};
+use super::work::{Certificates, Job, print_finished};
 use crate::alteration::Alteration;
 use crate::batch::{CertificateSource, Discard, LoadOptions, load, sha256_of_file};
 use crate::desired::GivenKeys;
-use crate::ledger::{Ledger, LedgerLocation, RowFilter, Run};
+use crate::ledger::{Ledger, LedgerLocation, RowFilter, Run, RunState, Verification};
 use crate::target::Target;
 
 pub(super) async fn run(
@@ -22,7 +22,12 @@ pub(super) async fn run(
     location: &LedgerLocation,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
-    let opened = Opened::open(&args.share, location, printer)?;
+    let mut ledger = Ledger::open(location)?;
+    let run = ledger.run(args.share.run)?;
+    if let Some(exit) = finished(&mut ledger, &run, !args.no_verify, printer)? {
+        return Ok(exit);
+    }
+    let opened = Opened::open(ledger, run, &args.share, printer)?;
     let issue = opened.run.options.issue.clone();
     let issue = issue.filter(|_| opened.run.options.alteration.is_none());
     let certificates = Certificates::open(issue, &args.unlock.secrets(), &opened.target, printer)?;
@@ -35,7 +40,12 @@ pub(super) async fn work(
     location: &LedgerLocation,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
-    let mut opened = Opened::open(args, location, printer)?;
+    let mut ledger = Ledger::open(location)?;
+    let run = ledger.run(args.run)?;
+    if let Some(exit) = finished(&mut ledger, &run, true, printer)? {
+        return Ok(exit);
+    }
+    let mut opened = Opened::open(ledger, run, args, printer)?;
     let mut is_told = false;
     let issues = opened.run.options.alteration.is_none();
     while issues && opened.ledger.count(opened.run.id, RowFilter::ToBeIssued)? > 0 {
@@ -45,6 +55,28 @@ pub(super) async fn work(
         tokio::time::sleep(WAIT).await;
     }
     opened.carry_out(args, None, false, location, printer).await
+}
+
+/// The exit code of a run of which nothing is left to do. What was killed after its last row and before it was verified
+/// is still to be verified.
+fn finished(
+    ledger: &mut Ledger,
+    run: &Run,
+    verify: bool,
+    printer: &Printer,
+) -> Result<Option<Exit>, Failure> {
+    if run.state != RunState::Finished {
+        return Ok(None);
+    }
+    if verify && run.verification.is_none() {
+        printer.note(format_args!("run {} is finished; what is left is to read everything back", run.id));
+        return Ok(None);
+    }
+    printer.note(format_args!("run {} is finished; nothing to resume", run.id));
+    let totals = ledger.totals(run.id)?;
+    print_finished(run, totals, printer);
+    let is_verified = run.verification.as_ref().is_none_or(Verification::all_well);
+    Ok(Some(if totals.all_well() && is_verified { Exit::Done } else { Exit::SomeFailed }))
 }
 
 /// A run to go on with.
@@ -57,9 +89,7 @@ struct Opened {
 }
 
 impl Opened {
-    fn open(args: &ShareArgs, location: &LedgerLocation, printer: &Printer) -> Result<Self, Failure> {
-        let mut ledger = Ledger::open(location)?;
-        let run = ledger.run(args.run)?;
+    fn open(mut ledger: Ledger, run: Run, args: &ShareArgs, printer: &Printer) -> Result<Self, Failure> {
         let target = target_of(&run, Target::resolve(args.target.choice(), ".".as_ref())?)?;
         printer.hub(&target);
         printer.note(format_args!("run {}: {}, begun {}", run.id, run.input, run.started));

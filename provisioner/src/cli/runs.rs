@@ -162,10 +162,10 @@ pub(super) fn print_run(report: &RunReport, printer: &Printer) {
             "  verified {at}: {checked} checked: {equal} equal, {missing} missing, {different} different"
         ));
     }
-    for Cause { cause, to_do, rows, examples } in causes {
+    for Cause { cause, to_do, rows, examples, .. } in causes {
         let more = if *rows > examples.len() as u64 { ", …" } else { "" };
         printer.data(format_args!("  {}: {cause}: {}{more}", counted(*rows, "row"), examples.join(", ")));
-        printer.data(format_args!("    {}", to_do.text()));
+        printer.data(format_args!("    {}", to_do));
     }
 }
 

@@ -66,6 +66,11 @@ impl Certificates {
         Ok(Some(Self { ca, store, options: IssueOptions::new(now) }))
     }
 
+    /// The folder of what was issued.
+    pub(super) fn store(&self) -> &IssuedStore {
+        &self.store
+    }
+
     fn issue(mut self, ledger: &mut Ledger, run: RunId, printer: &Printer) -> Result<(), Failure> {
         let begun = Instant::now();
         let rows = ledger.count(run, RowFilter::ToBeIssued)?;
@@ -195,10 +200,10 @@ impl Job<'_> {
         })?;
         let totals = ledger.lock().totals(run)?;
         let seconds = begun.elapsed().as_secs_f64();
-        self.printer.note(format_args!(
-            "{} in {seconds:.1} s",
-            if alteration.is_some() { "done" } else { "provisioned" }
-        ));
+        if rows > 0 {
+            let what = if alteration.is_some() { "done" } else { "provisioned" };
+            self.printer.note(format_args!("{what} in {seconds:.1} s"));
+        }
         let verified = match state {
             RunState::Finished if self.verify => self.read_back(ledger, run, &totals, alteration).await?,
             _ => None,
@@ -302,6 +307,15 @@ impl Job<'_> {
         };
         progress.finish();
         Ok(verified?)
+    }
+}
+
+/// Prints what a run came to of which nothing is left.
+pub(super) fn print_finished(run: &Run, totals: Totals, printer: &Printer) {
+    let outcome = Outcome { run: run.id, state: run.state, totals, seconds: 0.0, verified: None };
+    match printer.format {
+        Format::Json => printer.json(&outcome),
+        Format::Csv | Format::Text => printer.data(format_args!("run {}: {}: {totals}", run.id, run.state)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cert_tool::{Certificate, IssuedList};
+use cert_tool::{Certificate, IssuedList, PublicKey};
 use hub_types::{IdentityId, SymmetricKey};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -68,17 +68,22 @@ impl DeviceCredentials {
     /// Reads a certificate, those of the CAs above it, and its private key: files, or `path#offset`
     /// in a bundle.
     pub fn read(certificate: &Path, private_key: &Path) -> Result<Self, CredentialError> {
-        let chain = cert_tool::read_chain(certificate)?;
-        let chain =
-            chain.iter().map(|certificate| CertificateDer::from(Certificate::der(certificate).to_vec()));
-        let chain = chain.collect();
+        let certificates = cert_tool::read_chain(certificate)?;
+        let chain = certificates
+            .iter()
+            .map(|certificate| CertificateDer::from(Certificate::der(certificate).to_vec()))
+            .collect();
         let unsupported =
             |source| CredentialError::Unsupported { private_key: private_key.to_owned(), source };
         let der = cert_tool::read_private_key(private_key)?;
         let key = PrivateKeyDer::try_from(der.as_slice())
             .map_err(|error| unsupported(rustls::Error::General(error.to_owned())))?;
         let certified = CertifiedKey::new(chain, any_supported_type(&key).map_err(unsupported)?);
-        if certified.keys_match().is_err() {
+        // rustls would compare them too, but reads fewer certificates than hubs take: none of version 1, none with an
+        // extension that is critical and unknown, none whose curve is written out. To show them it need not read them.
+        let key = certified.key.public_key().and_then(|info| PublicKey::from_der(&info));
+        let fits = |key: PublicKey| certificates.first().is_some_and(|one| key.is_of(one.public_key_info()));
+        if !key.is_none_or(fits) {
             return Err(CredentialError::OtherKey {
                 private_key: private_key.to_owned(),
                 certificate: certificate.to_owned(),

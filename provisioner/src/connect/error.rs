@@ -38,7 +38,7 @@ pub enum ConnectError {
     #[error("what the hub sent as the twin is no twin")]
     Malformed(#[source] serde_json::Error),
     /// What came is not MQTT, or not in this order.
-    #[error("the hub broke the protocol in the middle of {step} ({error:?})")]
+    #[error("the hub broke the protocol of MQTT in the middle of {step} (reason code {:#04x})", *error as u16)]
     Protocol {
         /// What was going on.
         step: &'static str,
@@ -49,7 +49,7 @@ pub enum ConnectError {
     #[error("the hub refused the connection: {}", meaning(*.0))]
     Refused(ConnectReturnCode),
     /// The hub does not take the certificate.
-    #[error("the hub refused the certificate (TLS alert {0:?})")]
+    #[error("the hub refused the certificate ({})", alert(*.0))]
     RefusedCertificate(AlertDescription),
     /// The hub does not let the identity have answers about its twin.
     #[error("the hub refused the subscription to answers about the twin")]
@@ -206,6 +206,24 @@ fn is_about_certificate(alert: AlertDescription) -> bool {
             | AlertDescription::UnknownCA
             | AlertDescription::UnsupportedCertificate
     )
+}
+
+/// An alert as RFC 8446, section 6, names it.
+fn alert(alert: AlertDescription) -> String {
+    let name = match alert {
+        AlertDescription::AccessDenied => "access denied",
+        AlertDescription::BadCertificate => "bad certificate",
+        AlertDescription::CertificateExpired => "certificate expired",
+        AlertDescription::CertificateRequired => "certificate required",
+        AlertDescription::CertificateRevoked => "certificate revoked",
+        AlertDescription::CertificateUnknown => "certificate unknown",
+        AlertDescription::DecryptError => "decrypt error",
+        AlertDescription::HandshakeFailure => "handshake failure",
+        AlertDescription::UnknownCA => "unknown CA",
+        AlertDescription::UnsupportedCertificate => "unsupported certificate",
+        other => return format!("TLS alert {}", u8::from(other)),
+    };
+    format!("TLS alert {}: {name}", u8::from(alert))
 }
 
 fn meaning(code: ConnectReturnCode) -> &'static str {

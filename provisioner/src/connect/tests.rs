@@ -13,6 +13,13 @@ use hub_types::identity::Status;
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::{IdentityId, SymmetricKey};
 use local_hub::{Effect, Fault, Faults, LocalHub};
+use openssl::asn1::{Asn1Object, Asn1OctetString, Asn1Time};
+use openssl::bn::BigNum;
+use openssl::ec::{Asn1Flag, EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::PKey;
+use openssl::x509::{X509, X509Extension, X509Name};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -207,6 +214,63 @@ async fn a_key_that_is_another_certificates_is_noticed_here() {
     assert!(error.to_string().contains("a private key"), "{error}");
     let good = DeviceCredentials::read(&one.certificate, &one.private_key.unwrap()).unwrap();
     assert_eq!(format!("{good:?}"), "DeviceCredentials(certificate)");
+}
+
+/// Certificates of devices that rustls does not read, by what is odd about them, with their keys; all in PEM.
+fn odd_certificates() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
+    let mut written_out = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    written_out.set_asn1_flag(Asn1Flag::EXPLICIT_CURVE);
+    let named = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    let critical = Asn1Object::from_str("1.2.3.4").unwrap();
+    let critical =
+        X509Extension::new_from_der(&critical, true, &Asn1OctetString::new_from_bytes(&[5, 0]).unwrap());
+    [
+        ("version-1", &named, 0, None),
+        ("critical", &named, 2, Some(critical.unwrap())),
+        ("curve", &written_out, 2, None),
+    ]
+    .map(|(name, group, version, extension)| {
+        let key = PKey::from_ec_key(EcKey::generate(group).unwrap()).unwrap();
+        let mut subject = X509Name::builder().unwrap();
+        subject.append_entry_by_text("CN", name).unwrap();
+        let subject = subject.build();
+        let mut builder = X509::builder().unwrap();
+        builder.set_version(version).unwrap();
+        builder.set_subject_name(&subject).unwrap();
+        builder.set_issuer_name(&subject).unwrap();
+        builder.set_serial_number(&BigNum::from_u32(7).unwrap().to_asn1_integer().unwrap()).unwrap();
+        builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+        builder.set_not_after(&Asn1Time::days_from_now(9).unwrap()).unwrap();
+        builder.set_pubkey(&key).unwrap();
+        if let Some(extension) = extension {
+            builder.append_extension(extension).unwrap();
+        }
+        builder.sign(&key, MessageDigest::sha256()).unwrap();
+        (name, builder.build().to_pem().unwrap(), key.private_key_to_pem_pkcs8().unwrap())
+    })
+    .into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_that_rustls_does_not_read_are_shown_to_the_hub_all_the_same() {
+    let line = Line::start().await;
+    let file = |name: &str, text: &[u8]| {
+        let path = line.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let stranger = file("stranger.key", &odd_certificates()[0].2);
+    for (name, certificate, key) in odd_certificates() {
+        let (certificate, key) = (file("odd.crt", &certificate), file("odd.key", &key));
+        let error = DeviceCredentials::read(&certificate, &stranger).unwrap_err();
+        assert!(matches!(error, CredentialError::OtherKey { .. }), "{name}: {error}");
+        let credentials = DeviceCredentials::read(&certificate, &key).unwrap();
+        let sha256 = cert_tool::read_certificate(&certificate).unwrap().sha256();
+        let auth = DesiredAuth::Thumbprint { primary: Some(sha256.into()), secondary: None };
+        line.create(&identity(name), auth, &GivenKeys::new()).await;
+        let twin = line.door().twin(&identity(name), &credentials).await;
+        println!("{name}: {twin:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

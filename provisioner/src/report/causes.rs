@@ -4,154 +4,129 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::ledger::{LedgerRow, Record, RowState};
+use super::advice::advice;
+use crate::ledger::{LedgerRow, RowState, Run};
+use crate::lifecycle::Effect;
+use crate::reason::ReasonCode;
 use crate::standing::Difference;
 
 /// A cause that rows have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cause {
+    /// The cause as a code; none in runs of older versions.
+    pub reason: Option<ReasonCode>,
     /// The cause in words.
     pub cause: String,
     /// What can be done.
-    pub to_do: ToDo,
+    pub to_do: String,
     /// How many rows it has.
     pub rows: u64,
     /// The first of these rows.
     pub examples: Vec<String>,
 }
 
-/// What can be done about rows that are not as asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum ToDo {
-    /// Begin with the row of the device.
-    Device,
-    /// Look at the row, and correct the batch.
-    CorrectRow,
-    /// Somebody must decide which of the two is right.
-    Decide,
-    /// Make room.
-    MakeRoom,
-    /// The caller lacks a right.
-    Rights,
-    /// Go on with the run.
-    Resume,
-    /// Try again, later.
-    Retry,
-    /// Find out who did that.
-    WhoDidThat,
-}
-
-impl ToDo {
-    /// In words.
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::CorrectRow => {
-                "correct these rows in the batch (`report --failed-rows FILE` collects them) and apply them"
-            }
-            Self::Decide => {
-                "decide which is right: correct the batch, or let the batch win with `--mode upsert` or `--twin merge`"
-            }
-            Self::Device => {
-                "see to the row of the device first; its modules follow when the batch is applied again"
-            }
-            Self::MakeRoom => {
-                "the hub is full or its quota is used up: make room or use a larger tier, then apply the batch again"
-            }
-            Self::Resume => "`provisioner resume` does the rest",
-            Self::Retry => {
-                "apply the batch again later; if it stays, give the tracking id to Microsoft's support"
-            }
-            Self::Rights => {
-                "give the policy or the user the rights that are missing (`provisioner doctor` names them)"
-            }
-            Self::WhoDidThat => {
-                "find out who changed it since; `provisioner verify` and `apply` compare it anew"
-            }
-        }
-    }
-}
-
-impl Serialize for ToDo {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.text())
-    }
-}
-
 /// The causes of rows, as they are counted.
 #[derive(Debug, Default)]
 pub struct Causes {
-    by_text: BTreeMap<(String, ToDo), (u64, Vec<String>)>,
+    found: BTreeMap<Finding, (u64, Vec<String>)>,
+}
+
+/// What was found of a row that is not as asked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Finding {
+    /// The reason; rows of older ledgers have none.
+    reason: Option<ReasonCode>,
+    detail: Detail,
+}
+
+/// What there is to say besides the reason.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Detail {
+    None,
+    /// This follows the words for the reason.
+    More(String),
+    /// This says it better than the words for the reason.
+    Text(String),
 }
 
 impl Causes {
     /// Counts a row, if it is not as asked.
     pub fn add(&mut self, row: &LedgerRow) {
-        let Some(mut key) = cause_of(row) else { return };
-        if self.by_text.len() >= MAX_CAUSES && !self.by_text.contains_key(&key) {
-            key = ("other causes".into(), ToDo::CorrectRow);
+        let Some(mut finding) = finding(row) else { return };
+        if self.found.len() >= MAX_CAUSES && !self.found.contains_key(&finding) {
+            finding = Finding { reason: None, detail: Detail::Text("other causes".into()) };
         }
-        let (rows, examples) = self.by_text.entry(key).or_default();
+        let (rows, examples) = self.found.entry(finding).or_default();
         *rows += 1;
         if examples.len() < EXAMPLES {
             examples.push(row.wanted.identity.to_string());
         }
     }
 
-    /// The causes, the most frequent first, and last what only follows from another row.
-    pub fn sorted(&self) -> Vec<Cause> {
-        let cause = |((cause, to_do), (rows, examples)): (&(String, ToDo), &(u64, Vec<String>))| Cause {
-            cause: cause.clone(),
-            to_do: *to_do,
-            rows: *rows,
-            examples: examples.clone(),
+    /// The causes in a run, the most frequent first, and last what only follows from another row.
+    pub fn sorted(&self, run: &Run) -> Vec<Cause> {
+        let cause = |(finding, (rows, examples)): (&Finding, &(u64, Vec<String>))| {
+            let advice = advice(run, finding.reason);
+            let cause = match &finding.detail {
+                Detail::None => advice.cause.to_owned(),
+                Detail::More(more) => format!("{}: {more}", advice.cause),
+                Detail::Text(text) => text.clone(),
+            };
+            let examples = examples.clone();
+            Cause { reason: finding.reason, cause, to_do: advice.to_do, rows: *rows, examples }
         };
-        let mut causes: Vec<Cause> = self.by_text.iter().map(cause).collect();
-        causes.sort_by_key(|cause| (cause.to_do == ToDo::Device, std::cmp::Reverse(cause.rows)));
+        let mut causes: Vec<Cause> = self.found.iter().map(cause).collect();
+        causes.sort_by_key(|cause| (follows(cause.reason), std::cmp::Reverse(cause.rows)));
         causes
     }
 }
 
-/// Why a row is not as asked; `None` when it is.
-pub fn cause_of(row: &LedgerRow) -> Option<(String, ToDo)> {
+/// Whether a row of this reason waits for another row.
+fn follows(reason: Option<ReasonCode>) -> bool {
+    matches!(reason, Some(ReasonCode::DeviceRowNotDone | ReasonCode::DeviceStays | ReasonCode::ModuleStays))
+}
+
+/// What is to be said of a row that is not as asked; `None` when it is.
+pub(super) fn finding(row: &LedgerRow) -> Option<Finding> {
     let record = &row.record;
+    let found = |reason, detail| Some(Finding { reason, detail });
     match (record.state, row.deviation.as_deref()) {
-        (RowState::Conflict, _) => {
-            Some((format!("on the hub already, with {}", others(&record.differences)), ToDo::Decide))
-        }
-        (RowState::Failed, _) => Some(failure(record)),
-        (RowState::Skipped, _) => {
-            Some(("nothing was done, because the row of its device is not well".into(), ToDo::Device))
-        }
-        (RowState::Claimed | RowState::Pending, _) => Some(("nothing was done yet".into(), ToDo::Resume)),
-        (RowState::Sent, _) => Some(("under way when the run ended".into(), ToDo::Resume)),
+        (RowState::Conflict | RowState::Failed | RowState::Skipped, _) => found(record.reason, detail(row)),
+        (RowState::Claimed | RowState::Pending, _) => found(Some(ReasonCode::NotStarted), Detail::None),
+        (RowState::Sent, _) => found(Some(ReasonCode::Unfinished), Detail::None),
         (RowState::Done | RowState::Unchanged, None) => None,
-        (_, Some([])) => Some(("not on the hub any more when it was verified".into(), ToDo::WhoDidThat)),
-        (_, Some(found)) => {
-            Some((format!("found with {} when it was verified", others(found)), ToDo::WhoDidThat))
+        (_, Some([])) => found(Some(ReasonCode::MissingLater), Detail::None),
+        (_, Some(_)) if record.effect == Some(Effect::Deleted) => {
+            found(Some(ReasonCode::ThereAgain), Detail::None)
         }
+        (_, Some(differences)) => found(Some(ReasonCode::DifferentLater), Detail::More(others(differences))),
     }
 }
 
-fn failure(record: &Record) -> (String, ToDo) {
-    let error = record.error.as_deref().unwrap_or("for no known reason");
-    match (&record.error_code, &record.http_status) {
-        (Some(code), Some(status)) => {
-            (format!("refused by the hub: {code} (HTTP {status})"), of_status(*status))
-        }
-        (None, Some(status)) => (format!("refused by the hub with HTTP {status}"), of_status(*status)),
-        _ => (without_names(error), ToDo::CorrectRow),
+/// What a row that failed or is in conflict says besides its reason.
+fn detail(row: &LedgerRow) -> Detail {
+    let record = &row.record;
+    match (&record.error_code, &record.http_status, &record.error) {
+        (Some(code), Some(status), _) => Detail::More(format!("{code} (HTTP {status})")),
+        (None, Some(status), _) => Detail::More(format!("HTTP {status}")),
+        _ if !record.differences.is_empty() => Detail::More(others(&record.differences)),
+        (_, _, Some(error)) if has_own_text(record.reason) => Detail::Text(without_names(error)),
+        _ => Detail::None,
     }
 }
 
-fn of_status(status: u16) -> ToDo {
-    match status {
-        401 => ToDo::Rights,
-        403 => ToDo::MakeRoom,
-        409 | 412 => ToDo::Decide,
-        408 | 429 | 500.. => ToDo::Retry,
-        _ => ToDo::CorrectRow,
-    }
+/// Whether the text of a row says more than its reason does.
+fn has_own_text(reason: Option<ReasonCode>) -> bool {
+    matches!(
+        reason,
+        None | Some(
+            ReasonCode::CertificateNotIssued
+                | ReasonCode::CertificateUnusable
+                | ReasonCode::NotLetIn
+                | ReasonCode::RefusedByPlan
+                | ReasonCode::RequestRefused
+        )
+    )
 }
 
 /// The values that differ: `another value of `status``.
@@ -182,7 +157,10 @@ const MAX_PATHS: usize = 3;
 mod tests {
     use super::*;
     use crate::desired::{DesiredIdentity, DesiredState};
-    use crate::reason::ReasonCode;
+    use crate::ledger::Record;
+    use crate::lifecycle::Mode;
+    use crate::report::Verb;
+    use crate::report::advice::tests::run;
     use hub_types::IdentityId;
     use serde_json::json;
 
@@ -198,70 +176,82 @@ mod tests {
         Difference { path: path.into(), wanted: json!(1), found: json!(2) }
     }
 
+    fn conflict(path: &str) -> Record {
+        let reason = Some(ReasonCode::StatusDiffers);
+        Record { differences: vec![difference(path)], reason, ..Record::new(RowState::Conflict) }
+    }
+
+    fn causes(rows: &[LedgerRow]) -> Vec<Cause> {
+        let mut causes = Causes::default();
+        rows.iter().for_each(|row| causes.add(row));
+        causes.sorted(&run(Verb::Apply(Mode::Create)))
+    }
+
     #[test]
     fn rows_are_counted_by_cause_the_most_frequent_first() {
-        let conflict =
-            |path| Record { differences: vec![difference(path)], ..Record::new(RowState::Conflict) };
-        let mut causes = Causes::default();
-        causes.add(&row("a", Record::new(RowState::Done)));
-        causes.add(&row("b", Record::failed(ReasonCode::RequestRefused, "the CSR `b.csr` is for `x`")));
-        for name in ["c", "d", "e", "f"] {
-            causes.add(&row(name, conflict("status")));
-        }
-        causes.add(&row("g", Record::failed(ReasonCode::RequestRefused, "the CSR `g.csr` is for `y`")));
-        let causes = causes.sorted();
+        let not_issued = |text: &str| Record::failed(ReasonCode::CertificateNotIssued, text);
+        let mut rows =
+            vec![row("a", Record::new(RowState::Done)), row("b", not_issued("the CSR `b.csr` is for `x`"))];
+        rows.extend(["c", "d", "e", "f"].map(|name| row(name, conflict("status"))));
+        rows.push(row("g", not_issued("the CSR `g.csr` is for `y`")));
+        let causes = causes(&rows);
         assert_eq!(causes.len(), 2);
-        assert_eq!(causes[0].cause, "on the hub already, with another value of `status`");
+        assert_eq!(causes[0].cause, "on the hub already with another status: another value of `status`");
+        assert_eq!(causes[0].reason, Some(ReasonCode::StatusDiffers));
         assert_eq!((causes[0].rows, causes[0].examples.join(" ")), (4, "c d e".into()));
         assert_eq!((causes[1].cause.as_str(), causes[1].rows), ("the CSR `…` is for `…`", 2));
     }
 
     #[test]
     fn what_follows_from_another_row_comes_after_what_it_follows_from() {
-        let mut causes = Causes::default();
-        for module in ["a/m", "a/n"] {
-            let reason = "nothing was done, because the row of its device `a` is `failed`";
-            causes.add(&row(module, Record::skipped(ReasonCode::DeviceRowNotDone, reason)));
-        }
-        causes.add(&row("a", Record::failed(ReasonCode::RequestRefused, "refused")));
-        let rows: Vec<_> = causes.sorted().iter().map(|cause| (cause.rows, cause.to_do)).collect();
-        assert_eq!(rows, [(1, ToDo::CorrectRow), (2, ToDo::Device)]);
+        let orphan = || Record::skipped(ReasonCode::DeviceRowNotDone, "nothing was done");
+        let rows = [
+            row("a/m", orphan()),
+            row("a/n", orphan()),
+            row("a", Record::failed(ReasonCode::RequestRefused, "refused")),
+        ];
+        let reasons: Vec<_> = causes(&rows).iter().map(|cause| (cause.rows, cause.reason)).collect();
+        let expected = [(1, ReasonCode::RequestRefused), (2, ReasonCode::DeviceRowNotDone)];
+        assert_eq!(reasons, expected.map(|(rows, reason)| (rows, Some(reason))));
+    }
+
+    #[test]
+    fn a_reason_is_never_taken_from_a_text() {
+        let text = "nothing was done, because the row of its device `a` is `failed`";
+        let mut old = Record::failed(ReasonCode::DeviceRowNotDone, text);
+        old.reason = None;
+        let causes = causes(&[row("a/m", old)]);
+        assert_eq!(causes[0].reason, None);
+        assert!(causes[0].to_do.starts_with("change nothing before you have looked"), "{causes:?}");
     }
 
     #[test]
     fn what_verification_found_is_a_cause_though_the_row_is_done() {
         let mut done = row("a", Record::new(RowState::Done));
-        assert_eq!(cause_of(&done), None);
+        assert_eq!(finding(&done), None);
         done.deviation = Some(Vec::new());
-        assert!(cause_of(&done).is_some_and(|(cause, _)| cause.contains("not on the hub")));
+        assert_eq!(finding(&done).unwrap().reason, Some(ReasonCode::MissingLater));
         done.deviation = Some(vec![difference("tags.a"), difference("tags.b")]);
-        assert!(cause_of(&done).is_some_and(|(cause, _)| cause.contains("`tags.a`, `tags.b`")));
+        assert!(causes(&[done.clone()])[0].cause.contains("`tags.a`, `tags.b`"));
+        done.record.effect = Some(Effect::Deleted);
+        assert_eq!(finding(&done).unwrap().reason, Some(ReasonCode::ThereAgain));
     }
 
     #[test]
-    fn errors_of_the_hub_are_told_by_code_and_status_and_say_what_to_do() {
+    fn errors_of_the_hub_are_told_by_code_and_status() {
         let refused = |code: Option<&str>, status| {
             let error_code = code.map(str::to_owned);
-            Record {
-                http_status: Some(status),
-                error_code,
-                ..Record::failed(ReasonCode::RequestRefused, "tracking 123")
-            }
+            let record = Record::failed(ReasonCode::RequestRefused, "tracking 123");
+            causes(&[row("a", Record { http_status: Some(status), error_code, ..record })])[0].cause.clone()
         };
-        let to_do = |record| cause_of(&row("a", record)).unwrap().1;
-        assert_eq!(to_do(refused(Some("IotHubUnauthorizedAccess"), 401)), ToDo::Rights);
-        assert_eq!(to_do(refused(Some("IotHubQuotaExceeded"), 403)), ToDo::MakeRoom);
-        assert_eq!(to_do(refused(None, 503)), ToDo::Retry);
-        assert_eq!(to_do(refused(Some("ArgumentInvalid"), 400)), ToDo::CorrectRow);
+        assert_eq!(refused(Some("ArgumentInvalid"), 400), "refused by the hub: ArgumentInvalid (HTTP 400)");
+        assert_eq!(refused(None, 400), "refused by the hub: HTTP 400");
     }
 
     #[test]
     fn ever_new_causes_take_no_more_memory() {
-        let mut causes = Causes::default();
-        (0..1000).for_each(|n| {
-            causes.add(&row("a", Record::failed(ReasonCode::RequestRefused, format!("error {n}"))))
-        });
-        let causes = causes.sorted();
+        let failed = |n| row("a", Record::failed(ReasonCode::NotLetIn, format!("error {n}")));
+        let causes = causes(&(0..1000).map(failed).collect::<Vec<_>>());
         assert_eq!(causes.len(), MAX_CAUSES + 1);
         assert_eq!((causes[0].cause.as_str(), causes[0].rows), ("other causes", 800));
     }

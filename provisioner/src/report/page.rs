@@ -130,7 +130,7 @@ impl<'a> Page<'a> {
             parts: parts(totals),
             rows: totals.rows,
             chart: Timeline::of(stints, BUCKETS).map(|timeline| Chart::of(&timeline)),
-            causes: survey.causes.sorted(),
+            causes: survey.causes.sorted(run),
             attention: survey.attention,
             kept: survey.kept,
             first_rows: first_rows(shown, survey.attention > 0),

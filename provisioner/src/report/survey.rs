@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use hub_types::DeviceId;
 use serde::Serialize;
 
-use super::causes::{Causes, cause_of};
+use super::causes::{Causes, finding};
 use crate::ledger::{Effect, Ledger, LedgerError, LedgerRow, RowFilter, RowState, RunId};
 use crate::standing::Difference;
 
@@ -165,7 +165,7 @@ impl Shown {
 }
 
 fn kind(row: &LedgerRow) -> Kind {
-    match cause_of(row) {
+    match finding(row) {
         Some(_) => Kind::Attention,
         None if row.record.differences.is_empty() => Kind::Well,
         None => Kind::Kept,

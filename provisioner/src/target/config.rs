@@ -56,7 +56,7 @@ pub(super) enum ConfiguredAccess {
 #[non_exhaustive]
 pub enum ConfigError {
     /// It can't be read.
-    #[error("can't read `{}`", path.display())]
+    #[error("can't read the settings `{}`", path.display())]
     File {
         /// The file.
         path: PathBuf,

@@ -72,7 +72,7 @@ impl Way {
             }),
             Err(_) => Err(Attempt {
                 may_pass: true,
-                ..Attempt::not_set_up(format!("no answer within {PATIENCE:?}"))
+                ..Attempt::not_set_up(format!("no answer within {} s", PATIENCE.as_secs()))
             }),
         }
     }

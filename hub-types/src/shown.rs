@@ -1,0 +1,59 @@
+//! Characters and texts of others in messages, so that each is seen for what it is.
+
+use std::fmt;
+
+/// A character between quotes; one that can't be seen is named by its number in Unicode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShownChar(pub char);
+
+impl fmt::Display for ShownChar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(character) = *self;
+        match character {
+            '\'' => f.write_str("\"'\""),
+            _ if is_seen(character) => write!(f, "'{character}'"),
+            _ => write!(f, "U+{:04X}", u32::from(character)),
+        }
+    }
+}
+
+/// A text between double quotes; characters that can't be seen are named by their numbers in Unicode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShownText<'t>(pub &'t str);
+
+impl fmt::Display for ShownText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"")?;
+        for character in self.0.chars() {
+            match is_seen(character) {
+                true => write!(f, "{character}")?,
+                false => write!(f, "<U+{:04X}>", u32::from(character))?,
+            }
+        }
+        f.write_str("\"")
+    }
+}
+
+/// Whether a character leaves a mark of its own, or the space of one, and moves nothing else.
+fn is_seen(character: char) -> bool {
+    let is_blank = character.is_whitespace() && character != ' ';
+    let is_direction =
+        matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
+    !character.is_control() && !is_blank && !is_direction && character != '\u{feff}'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_not_be_seen_is_named() {
+        let shown = |character| ShownChar(character).to_string();
+        assert_eq!(['/', ' ', '\'', 'ß'].map(shown), ["'/'", "' '", "\"'\"", "'ß'"]);
+        assert_eq!(
+            ['\n', '\u{0}', '\u{a0}', '\u{202e}'].map(shown),
+            ["U+000A", "U+0000", "U+00A0", "U+202E"]
+        );
+        assert_eq!(ShownText("a \"b\"\t\\").to_string(), "\"a \"b\"<U+0009>\\\"");
+    }
+}

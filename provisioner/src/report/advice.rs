@@ -1,0 +1,119 @@
+//! Advice: what a reason code means for a run, and what to do about it that does no harm.
+//!
+//! Whoever reads a report may do at once what it says, long after the run and whatever was done to the hub since. So the
+//! commands that an advice names only look, or do what the hub refuses where it would overwrite something.
+
+use std::path::Path;
+
+use crate::alteration::Alteration;
+use crate::ledger::{Run, RunOptions};
+use crate::lifecycle::Mode;
+use crate::reason::ReasonCode;
+use table::entry;
+
+mod table;
+#[cfg(test)]
+pub(super) mod tests;
+
+/// The verb of a run, with the mode on which the meaning of a reason depends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// `apply`, in this mode.
+    Apply(Mode),
+    /// `retire --delete`.
+    Delete,
+    /// `retire`.
+    Disable,
+    /// `rotate --finish`.
+    FinishRotation,
+    /// `rotate --revert`.
+    RevertRotation,
+    /// `rotate`.
+    Rotate,
+    /// `undo`.
+    Undo,
+}
+
+impl Verb {
+    /// Every verb in every mode.
+    pub const ALL: [Self; 9] = [
+        Self::Apply(Mode::Create),
+        Self::Apply(Mode::Upsert),
+        Self::Apply(Mode::Update),
+        Self::Delete,
+        Self::Disable,
+        Self::FinishRotation,
+        Self::RevertRotation,
+        Self::Rotate,
+        Self::Undo,
+    ];
+
+    /// The verb of a run with these options.
+    pub fn of(options: &RunOptions) -> Self {
+        match &options.alteration {
+            None => Self::Apply(options.intent.mode),
+            Some(Alteration::AddThumbprint) => Self::Rotate,
+            Some(Alteration::Delete) => Self::Delete,
+            Some(Alteration::Disable { .. }) => Self::Disable,
+            Some(Alteration::DropNewThumbprint) => Self::RevertRotation,
+            Some(Alteration::DropOldThumbprint { .. }) => Self::FinishRotation,
+            Some(Alteration::Undo { .. }) => Self::Undo,
+        }
+    }
+}
+
+/// The cause of a row's outcome in a run, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advice {
+    /// The cause.
+    pub cause: &'static str,
+    /// What to do about it. Commands in it are whole, but for the options that name the hub.
+    pub to_do: String,
+}
+
+/// The advice for rows of a run with this reason; rows of older ledgers have none.
+pub fn advice(run: &Run, reason: Option<ReasonCode>) -> Advice {
+    let entry = entry(Verb::of(&run.options), reason);
+    let undone = match run.options.alteration {
+        Some(Alteration::Undo { run }) => run.to_string(),
+        _ => String::new(),
+    };
+    let to_do = entry
+        .to_do
+        .replace("{run}", &run.id.to_string())
+        .replace("{undone}", &undone)
+        .replace("{options}", &(issue_options(&run.options) + &map_options(&run.options)))
+        .replace("{map}", &map_options(&run.options))
+        .replace("{file}", &quoted(&run.input));
+    Advice { cause: entry.cause, to_do }
+}
+
+/// The options that name the CA of the run, as they are typed behind the batch.
+fn issue_options(options: &RunOptions) -> String {
+    let Some((ca, out)) = &options.issue else { return String::new() };
+    let out = match *out == ca.join("issued") {
+        true => String::new(),
+        false => format!(" --out {}", path(out)),
+    };
+    format!(" --issue {}{out}", path(ca))
+}
+
+/// The options that rename columns, likewise.
+fn map_options(options: &RunOptions) -> String {
+    let option =
+        |(theirs, ours): &(String, String)| format!(" --map {}", quoted(&format!("{theirs}={ours}")));
+    options.map.iter().map(option).collect()
+}
+
+fn path(path: &Path) -> String {
+    quoted(&path.display().to_string())
+}
+
+/// The text as one word of a shell.
+fn quoted(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+=:,@%".contains(letter);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}

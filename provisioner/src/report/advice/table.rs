@@ -1,0 +1,315 @@
+//! The table of advice: each verb with each reason code.
+//!
+//! In the texts, `{run}` is the run's number, `{undone}` that of the run that it took back, `{file}` its batch, `{options}`
+//! the options with which it read the batch, and `{map}` those of them that rename columns.
+
+use super::Verb;
+use crate::lifecycle::Mode;
+use crate::reason::ReasonCode;
+
+/// What the table says of a pair.
+pub(super) struct Entry {
+    pub(super) cause: &'static str,
+    pub(super) to_do: String,
+}
+
+/// The entry of a verb with a reason code; rows of older ledgers have no code.
+pub(super) fn entry(verb: Verb, reason: Option<ReasonCode>) -> Entry {
+    let (cause, to_do) = match reason {
+        Some(reason) => (cause(reason), to_do(verb, reason)),
+        None => ("for a reason that an older version did not write down", careful(verb)),
+    };
+    Entry { cause, to_do }
+}
+
+/// The cause in words.
+#[expect(clippy::too_many_lines, reason = "it is one table")]
+fn cause(reason: ReasonCode) -> &'static str {
+    match reason {
+        ReasonCode::AnswerLost => "the hub's answer was lost, again and again",
+        ReasonCode::AnswerNotUnderstood => "the hub's answer can't be understood",
+        ReasonCode::BothSlotsTaken => "both slots hold thumbprints that the batch does not name",
+        ReasonCode::CallerRefused => "the hub does not let this caller do that",
+        ReasonCode::CertificateDiffers => "the hub has another certificate than the batch names",
+        ReasonCode::CertificateNotIssued => "there is no new certificate for it",
+        ReasonCode::CertificateUnusable => "its certificate or key can't be used for a connection from here",
+        ReasonCode::ChangedSincePlan => "changed since the plan was made",
+        ReasonCode::ChangedSinceRun => "changed since the run created it",
+        ReasonCode::Contradiction => "the hub says that it exists and that it does not",
+        ReasonCode::CreationUncertain => "perhaps not created by the run",
+        ReasonCode::CredentialDiffers => "on the hub already with other credentials",
+        ReasonCode::DeviceDisabled => {
+            "its device is disabled, and a hub denies access to the modules of such a device"
+        }
+        ReasonCode::DeviceEnabled => "enabled, and only what is disabled is deleted",
+        ReasonCode::DeviceMissing => "its device is not on the hub",
+        ReasonCode::DeviceNotNamed => "a module whose device is enabled and not named",
+        ReasonCode::DeviceRowNotDone => "nothing was done, because the row of its device is not well",
+        ReasonCode::DeviceStays => "nothing was done, because its device stays",
+        ReasonCode::DifferentLater => "found with other values when it was verified",
+        ReasonCode::ForeignModules => "it has modules that the run did not create",
+        ReasonCode::HubFault => "the hub failed",
+        ReasonCode::HubFull => "the hub is full, its quota is used up, or its tier can't do that",
+        ReasonCode::IdentityDiffers => "on the hub already with other settings",
+        ReasonCode::IdentityMissing => "not on the hub",
+        ReasonCode::KeyNotAtHand => {
+            "its new certificate can't be tried, because its private key is not at hand"
+        }
+        ReasonCode::MissingLater => "not on the hub any more when it was verified",
+        ReasonCode::ModuleStays => "one of its modules stays",
+        ReasonCode::NewThumbprintMissing => "its new thumbprint is not on the hub",
+        ReasonCode::NoNewThumbprint => "the batch names no new thumbprint",
+        ReasonCode::NotByThumbprint => "it does not authenticate by thumbprints",
+        ReasonCode::NotLetIn => "not let in with its new certificate",
+        ReasonCode::NotStarted => "nothing was done yet",
+        ReasonCode::OnlyThumbprint => "its new thumbprint is the only one",
+        ReasonCode::ParentUnusable => "its parent is not an edge device on the hub",
+        ReasonCode::Presumed => "done, presumably by this run: the hub's answer was lost",
+        ReasonCode::RefusedByPlan => "refused by the plan",
+        ReasonCode::RequestRefused => "refused by the hub",
+        ReasonCode::StatusDiffers => "on the hub already with another status",
+        ReasonCode::ThereAgain => "there again when it was verified",
+        ReasonCode::ThirdThumbprint => "beside its new thumbprint is one that the batch does not name",
+        ReasonCode::Throttled => "refused by the hub, because there were too many requests",
+        ReasonCode::TwinDiffers => "on the hub already with another initial twin",
+        ReasonCode::TwinKept => "as asked, and values that others wrote to its twin were kept",
+        ReasonCode::Unfinished => "under way when the run ended",
+        ReasonCode::VersionChanged => "changed by somebody else at the same time",
+    }
+}
+
+/// What to do about rows of this verb with this reason.
+#[expect(clippy::too_many_lines, reason = "it is one table")]
+fn to_do(verb: Verb, reason: ReasonCode) -> String {
+    use ReasonCode as Code;
+    use Verb::{Apply, Delete, Disable, FinishRotation, RevertRotation, Rotate, Undo};
+    match (reason, verb) {
+        (Code::AnswerLost | Code::Contradiction | Code::VersionChanged, _) => {
+            again("some of it may have been done; nothing is done twice", verb)
+        }
+        (Code::AnswerNotUnderstood, _) => {
+            again("`provisioner doctor` shows whether an IoT Hub answers under that name", verb)
+        }
+        (Code::CallerRefused, _) => again("`provisioner doctor` names the rights that are missing", verb),
+        (Code::HubFault, _) => {
+            again("try again later; if it stays, give the tracking ids to Microsoft's support", verb)
+        }
+        (Code::HubFull, _) => again("make room, or use a larger tier", verb),
+        (Code::Throttled, _) => again("name the hub's `--tier` and `--units`, and try again later", verb),
+        (Code::NotStarted | Code::Unfinished, _) => "`provisioner resume {run}` does the rest".into(),
+        (Code::RequestRefused, Undo | Delete) => again("see what the hub says of each row", verb),
+        (Code::RequestRefused, _) => correct("see what the hub says of each row", verb),
+
+        (Code::BothSlotsTaken, Rotate) => with_look(
+            "finish the rotation that was begun before, with its own batch: that takes an old thumbprint out only where \
+             the new one is let in",
+            verb,
+        ),
+        (Code::BothSlotsTaken, _) => careful(verb),
+        (Code::CertificateDiffers, Rotate | Disable | Delete) => with_look(
+            "find out which unit has this id now; another unit's thumbprint is not to be touched. Where the batch is wrong, \
+             correct it",
+            verb,
+        ),
+        (Code::CertificateDiffers, _) => careful(verb),
+        (Code::CertificateNotIssued, Apply(_)) => {
+            correct("see why no certificate was issued: the request or the public key is at fault", verb)
+        }
+        (Code::CertificateNotIssued | Code::NoNewThumbprint, Rotate | FinishRotation | RevertRotation) => with_look(
+            "issue a new certificate (`cert-tool renew --help`) and name it, or its thumbprint, in the batch",
+            verb,
+        ),
+        (Code::CertificateNotIssued | Code::NoNewThumbprint, _) => careful(verb),
+        (Code::CertificateUnusable | Code::KeyNotAtHand | Code::NotLetIn, FinishRotation) => with_look(
+            match reason {
+                Code::KeyNotAtHand => {
+                    "the old thumbprint stays beside the new one. Name the file of its key in the column \
+                     `private_key`; where only the unit has it, make sure that the unit connects with its new certificate, \
+                     and read in docs/after-the-batch.md how to finish without trying it"
+                }
+                Code::NotLetIn => {
+                    "the old thumbprint stays beside the new one. See what the hub said of the new one, and \
+                     look at the certificate with `cert-tool verify --help`"
+                }
+                _ => {
+                    "the old thumbprint stays beside the new one. See what is wrong with its files, and \
+                     correct that"
+                }
+            },
+            verb,
+        ),
+        (Code::CertificateUnusable | Code::KeyNotAtHand | Code::NotLetIn, _) => careful(verb),
+        (Code::ChangedSincePlan, Apply(_)) => {
+            format!("see how they stand now, and make a new plan: {}", look(verb))
+        }
+        (Code::ChangedSincePlan, _) => careful(verb),
+        (Code::ChangedSinceRun, Undo) => with_look(
+            "somebody has changed or used them since run {undone}: a rotation, perhaps, or the units themselves. Leave \
+             them; units that are to go are retired (docs/after-the-batch.md)",
+            verb,
+        ),
+        (Code::ChangedSinceRun, _) => careful(verb),
+        (Code::CreationUncertain, Undo) => {
+            "they stay, because run {undone} found them after an answer was lost. Look at each; what nobody else made can \
+             be deleted by hand"
+                .into()
+        }
+        (Code::CreationUncertain, _) => careful(verb),
+        (Code::CredentialDiffers, Apply(_)) => with_look(
+            "find out which certificate or key each unit has: it may have been rotated, its board swapped, or another unit \
+             has its id. To overwrite the hub's would lock units out that use it. Where the hub is right, correct the \
+             batch; a new certificate is put beside the old one by a rotation (docs/after-the-batch.md)",
+            verb,
+        ),
+        (Code::CredentialDiffers, _) => careful(verb),
+        (Code::DeviceDisabled, _) => with_look(
+            "find out why the device is disabled, and leave it so if it is retired: then its modules need no rows",
+            verb,
+        ),
+        (Code::DeviceEnabled, Delete) => {
+            "they may be in use. `provisioner retire {file}{map} --dry-run` shows what disabling them first would do".into()
+        }
+        (Code::DeviceEnabled, _) => careful(verb),
+        (Code::DeviceMissing, Apply(_)) => correct("give the device a row of its own", verb),
+        (Code::DeviceMissing, _) => careful(verb),
+        (Code::DeviceNotNamed, Disable) => {
+            with_look("name the device in the batch where the whole unit is to be disabled", verb)
+        }
+        (Code::DeviceNotNamed, _) => careful(verb),
+        (Code::DeviceRowNotDone | Code::DeviceStays, _) => again("see to the row of the device first", verb),
+        (Code::ModuleStays, _) => again("see to the row of the module first", verb),
+        (Code::DifferentLater | Code::MissingLater | Code::ThereAgain, _) => {
+            with_look("find out who changed them since", verb)
+        }
+        (Code::ForeignModules, Undo) => with_look(
+            "find out who made the other modules; as long as they are there, the device stays with all that it has",
+            verb,
+        ),
+        (Code::ForeignModules, _) => careful(verb),
+        (Code::IdentityDiffers, Apply(Mode::Create)) => {
+            "decide which is right. Where it is the hub, correct the batch; where it is the batch, see with `provisioner \
+             plan {file}{options} --mode upsert` what else would be changed in that mode"
+                .into()
+        }
+        (Code::IdentityDiffers, _) => careful(verb),
+        (Code::IdentityMissing, Apply(_)) => {
+            "see whether the ids are right: `provisioner plan {file}{options}` shows what mode `create` would make".into()
+        }
+        (Code::IdentityMissing, Undo) => careful(verb),
+        (Code::IdentityMissing, _) => with_look(
+            "see whether the ids are right; a unit that is gone needs no row",
+            verb,
+        ),
+        (Code::NewThumbprintMissing, FinishRotation) => {
+            "`provisioner rotate {file}{options} --dry-run` shows what putting the new thumbprints in would do".into()
+        }
+        (Code::NewThumbprintMissing, _) => careful(verb),
+        (Code::NotByThumbprint, Rotate | FinishRotation | RevertRotation) => {
+            with_look("take them out of the batch: only thumbprints are rotated", verb)
+        }
+        (Code::NotByThumbprint, _) => careful(verb),
+        (Code::OnlyThumbprint, RevertRotation) => {
+            "without it the unit is locked out, so it stays. To go back, rotate with a batch that names the old thumbprint \
+             as `primary_thumbprint` and the new one as `secondary_thumbprint`"
+                .into()
+        }
+        (Code::OnlyThumbprint, _) => careful(verb),
+        (Code::ParentUnusable, Apply(_)) => {
+            correct("make the parent an edge device, by a row of its own, or correct its id", verb)
+        }
+        (Code::ParentUnusable, _) => careful(verb),
+        (Code::Presumed, Apply(_)) => "nothing; an `undo` of this run leaves them alone".into(),
+        (Code::Presumed, _) => "nothing; they are as they are to be".into(),
+        (Code::RefusedByPlan, Apply(_)) => correct("see what the plan says of each row", verb),
+        (Code::RefusedByPlan, _) => careful(verb),
+        (Code::StatusDiffers, Apply(Mode::Create)) => with_look(
+            "find out who disabled or enabled them, and why: a unit that was retired is to stay so. Then correct `status` \
+             and `status_reason` in the batch, or take the rows out",
+            verb,
+        ),
+        (Code::StatusDiffers, _) => careful(verb),
+        (Code::ThirdThumbprint, FinishRotation) => with_look(
+            "find out whose the other thumbprint is; it stays. Where it is the old one, name it as `secondary_thumbprint`",
+            verb,
+        ),
+        (Code::ThirdThumbprint, _) => careful(verb),
+        (Code::TwinDiffers, Apply(_)) => {
+            "decide which is right. Where it is the hub, correct the batch; where it is the batch, see with `provisioner \
+             plan {file}{options} --twin merge` what would be written"
+                .into()
+        }
+        (Code::TwinDiffers, _) => careful(verb),
+        (Code::TwinKept, _) => "nothing; initial twins are initial".into(),
+    }
+}
+
+/// What to do where nothing certain can be said.
+fn careful(verb: Verb) -> String {
+    format!("change nothing before you have looked: {}", look(verb))
+}
+
+fn with_look(what: &str, verb: Verb) -> String {
+    format!("{what}. {}", look(verb))
+}
+
+/// What to do where the same can simply be tried again.
+fn again(what: &str, verb: Verb) -> String {
+    let again = match verb {
+        Verb::Apply(Mode::Create) => {
+            "`provisioner report {run} --failed-rows again.csv` collects these rows; `provisioner apply \
+             again.csv{options}` tries them again"
+        }
+        Verb::Apply(Mode::Update | Mode::Upsert)
+        | Verb::Delete
+        | Verb::Disable
+        | Verb::FinishRotation
+        | Verb::RevertRotation
+        | Verb::Rotate
+        | Verb::Undo => look(verb),
+    };
+    format!("{what}. {again}")
+}
+
+/// What to do about rows that are wrong.
+fn correct(what: &str, verb: Verb) -> String {
+    match verb {
+        Verb::Apply(_) => format!(
+            "{what}. `provisioner report {{run}} --failed-rows again.csv` collects these rows: correct them there, and \
+             look with `provisioner plan again.csv{{options}}{}`",
+            mode(verb)
+        ),
+        _ => with_look(&format!("{what}, and correct the batch"), verb),
+    }
+}
+
+/// The command that shows how things stand now, and writes nothing.
+fn look(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Apply(Mode::Create) => "`provisioner plan {file}{options}` shows how they stand now",
+        Verb::Apply(Mode::Update) => {
+            "`provisioner plan {file}{options} --mode update` shows how they stand now"
+        }
+        Verb::Apply(Mode::Upsert) => {
+            "`provisioner plan {file}{options} --mode upsert` shows how they stand now"
+        }
+        Verb::Delete => "`provisioner retire {file}{map} --delete --dry-run` shows how they stand now",
+        Verb::Disable => "`provisioner retire {file}{map} --dry-run` shows how they stand now",
+        Verb::FinishRotation => {
+            "`provisioner rotate {file}{options} --finish --dry-run` shows how they stand now"
+        }
+        Verb::RevertRotation => {
+            "`provisioner rotate {file}{options} --revert --dry-run` shows how they stand now"
+        }
+        Verb::Rotate => "`provisioner rotate {file}{options} --dry-run` shows how they stand now",
+        Verb::Undo => "`provisioner undo {undone} --dry-run` shows how they stand now",
+    }
+}
+
+/// The option for the mode, where it is not the default.
+fn mode(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Apply(Mode::Update) => " --mode update",
+        Verb::Apply(Mode::Upsert) => " --mode upsert",
+        _ => "",
+    }
+}

@@ -1,0 +1,150 @@
+//! What the advice says of every verb with every reason.
+
+use std::path::PathBuf;
+
+use hub_types::identity::StatusReason;
+use serde_json::{from_value, json};
+
+use super::*;
+use crate::cli::check_command;
+use crate::ledger::{Operator, RunState};
+use crate::lifecycle::Intent;
+
+/// A run of a verb.
+pub(in crate::report) fn run(verb: Verb) -> Run {
+    let alteration = match verb {
+        Verb::Apply(_) => None,
+        Verb::Delete => Some(Alteration::Delete),
+        Verb::Disable => Some(Alteration::Disable { reason: StatusReason::new("retired").unwrap() }),
+        Verb::FinishRotation => Some(Alteration::DropOldThumbprint { unproven: false }),
+        Verb::RevertRotation => Some(Alteration::DropNewThumbprint),
+        Verb::Rotate => Some(Alteration::AddThumbprint),
+        Verb::Undo => Some(Alteration::Undo { run: from_value(json!(3)).unwrap() }),
+    };
+    let mode = if let Verb::Apply(mode) = verb { mode } else { Mode::default() };
+    let options =
+        RunOptions { alteration, intent: Intent { mode, ..Intent::default() }, ..RunOptions::default() };
+    assert_eq!(Verb::of(&options), verb);
+    Run {
+        id: from_value(json!(7)).unwrap(),
+        started: "2026-11-22T10:00:00Z".into(),
+        finished: None,
+        by: Operator::default(),
+        state: RunState::Finished,
+        hub: "hub.example".into(),
+        input: "batch.csv".into(),
+        input_sha256: "AB".into(),
+        tool_version: "1".into(),
+        rejected: 0,
+        options,
+        verification: None,
+    }
+}
+
+/// Each verb with each reason, and with none.
+fn each_pair(mut look: impl FnMut(Verb, Option<ReasonCode>, Advice)) {
+    for verb in Verb::ALL {
+        for reason in ReasonCode::ALL.iter().copied().map(Some).chain([None]) {
+            look(verb, reason, advice(&run(verb), reason));
+        }
+    }
+}
+
+/// The commands in a text: what stands between backticks and begins with the name of the program.
+fn commands(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).filter(|quoted| quoted.starts_with("provisioner")).collect()
+}
+
+#[test]
+fn every_pair_has_a_cause_and_says_what_to_do() {
+    each_pair(|verb, reason, advice| {
+        let Advice { cause, to_do } = advice;
+        assert!(!cause.is_empty() && !to_do.is_empty(), "{verb:?} {reason:?}");
+        assert!(!to_do.contains(['{', '}']), "{verb:?} {reason:?}: {to_do}");
+        assert!(!to_do.contains("  ") && !cause.ends_with('.'), "{verb:?} {reason:?}: {to_do}");
+    });
+}
+
+#[test]
+fn no_two_reasons_have_one_cause() {
+    let mut causes: Vec<&str> =
+        ReasonCode::ALL.iter().map(|reason| advice(&run(Verb::Undo), Some(*reason)).cause).collect();
+    causes.sort_unstable();
+    let all = causes.len();
+    causes.dedup();
+    assert_eq!(causes.len(), all);
+}
+
+#[test]
+fn whatever_an_advice_names_is_a_command_that_does_no_harm() {
+    each_pair(|verb, reason, advice| {
+        for command in commands(&advice.to_do) {
+            let words: Vec<&str> = command.split(' ').collect();
+            check_command(&words).unwrap_or_else(|error| panic!("{verb:?} {reason:?}: {command}: {error}"));
+            let looks = match words[1] {
+                "check" | "doctor" | "plan" | "report" | "verify" => true,
+                "resume" => matches!(reason, Some(ReasonCode::NotStarted | ReasonCode::Unfinished)),
+                // What is there is never overwritten, and only rows that failed are tried.
+                "apply" => words[2] == "again.csv" && words.len() == 3 && verb == Verb::Apply(Mode::Create),
+                "retire" | "rotate" | "undo" => {
+                    words.contains(&"--dry-run") && !words.contains(&"--unproven")
+                }
+                _ => false,
+            };
+            assert!(looks, "{verb:?} {reason:?}: {command}");
+        }
+    });
+}
+
+#[test]
+fn only_an_apply_is_ever_told_of_upsert_and_merge() {
+    each_pair(|verb, reason, advice| {
+        let tells =
+            ["upsert", "merge", "replace", "--mode", "--twin"].iter().any(|word| advice.to_do.contains(word));
+        assert!(!tells || matches!(verb, Verb::Apply(_)), "{verb:?} {reason:?}: {}", advice.to_do);
+    });
+}
+
+#[test]
+fn other_credentials_are_never_to_be_overwritten() {
+    for verb in Verb::ALL.into_iter().filter(|verb| *verb != Verb::Apply(Mode::Upsert)) {
+        for reason in
+            [ReasonCode::CredentialDiffers, ReasonCode::CertificateDiffers, ReasonCode::StatusDiffers]
+        {
+            let to_do = advice(&run(verb), Some(reason)).to_do;
+            assert!(!to_do.contains("upsert"), "{verb:?} {reason}: {to_do}");
+        }
+    }
+}
+
+#[test]
+fn commands_have_the_options_with_which_the_batch_was_read() {
+    let mut run = run(Verb::Apply(Mode::Create));
+    run.input = "my batch.csv".into();
+    run.options.map = vec![("Serial".into(), "device_id".into())];
+    run.options.issue = Some((PathBuf::from("pki"), PathBuf::from("pki/issued")));
+    let to_do = advice(&run, Some(ReasonCode::IdentityMissing)).to_do;
+    assert!(
+        to_do.contains("`provisioner plan 'my batch.csv' --issue pki --map Serial=device_id`"),
+        "{to_do}"
+    );
+    run.options.issue = Some((PathBuf::from("pki"), PathBuf::from("out")));
+    assert!(advice(&run, None).to_do.contains("--issue pki --out out"));
+}
+
+#[test]
+fn the_whole_table() {
+    let mut table = String::new();
+    for reason in ReasonCode::ALL.iter().copied().map(Some).chain([None]) {
+        let name = reason.map_or("(none)", ReasonCode::as_str);
+        table += &format!("{name}: {}\n", advice(&run(Verb::Undo), reason).cause);
+        for verb in Verb::ALL {
+            let (advice, careful) = (advice(&run(verb), reason), advice(&run(verb), None));
+            // Most reasons come about by few verbs, and nothing certain is said of the others.
+            if advice.to_do != careful.to_do || reason.is_none() {
+                table += &format!("  {verb:?}: {}\n", advice.to_do);
+            }
+        }
+    }
+    insta::assert_snapshot!(table);
+}

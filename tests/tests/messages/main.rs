@@ -1,0 +1,199 @@
+//! What all crates tell people: each text is plain English, and stands for one cause.
+//!
+//! The texts are those of the sources themselves, so none can be forgotten: every string literal outside of tests that reads
+//! like a sentence, and every `#[error("…")]`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use literals::{Literal, literals};
+use tests::repository;
+
+mod literals;
+
+const CRATES: [&str; 5] = ["batch-file", "cert-tool", "hub-types", "local-hub", "provisioner"];
+
+/// A literal and the file that it is in.
+struct Text {
+    file: PathBuf,
+    literal: Literal,
+}
+
+impl Text {
+    fn place(&self) -> String {
+        format!("{}:{}: {:?}", self.file.display(), self.literal.line, self.literal.text)
+    }
+
+    /// Whether it is the text of an error.
+    fn is_error(&self) -> bool {
+        self.literal.before.ends_with("#[error(")
+    }
+
+    /// Whether only developers see it.
+    fn is_for_developers(&self) -> bool {
+        FOR_DEVELOPERS.iter().any(|mark| self.literal.before.contains(mark))
+    }
+
+    /// Whether it reads like a sentence for people.
+    fn is_sentence(&self) -> bool {
+        let text = &self.literal.text;
+        let is_code = CODE.iter().any(|mark| text.contains(mark));
+        if OF_IOT_HUB.iter().any(|begin| text.starts_with(begin)) {
+            return false;
+        }
+        let words = text.split_whitespace().filter(|word| word.chars().all(|letter| letter.is_alphabetic()));
+        self.is_error() || (words.count() >= 3 && !is_code && !self.is_for_developers())
+    }
+}
+
+/// Marks of literals that are SQL, pages, templates or templates of files.
+const CODE: [&str; 8] =
+    ["SELECT ", "INSERT ", "UPDATE ", "CREATE ", "ALTER ", "FROM ", "IS NOT NULL", "<html"];
+/// What stands before texts that only developers see.
+const FOR_DEVELOPERS: [&str; 6] = ["reason = ", "panic!(", "unreachable!(", "expect(", "assert", "tracing::"];
+
+/// The sentences of all crates.
+fn sentences() -> Result<Vec<Text>> {
+    let mut texts = texts()?;
+    texts.retain(Text::is_sentence);
+    ensure!(texts.len() > 500, "only {} texts were found", texts.len());
+    Ok(texts)
+}
+
+/// All that stands between quotes outside of tests.
+fn texts() -> Result<Vec<Text>> {
+    let mut texts = Vec::new();
+    for name in CRATES {
+        let mut folders = vec![repository().join(name).join("src")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder)? {
+                let path = entry?.path();
+                match path.is_dir() {
+                    true if !path.ends_with("tests") => folders.push(path),
+                    false if is_production(&path) => {
+                        let file = path.strip_prefix(repository())?.to_owned();
+                        let found = literals(&std::fs::read_to_string(&path)?).into_iter();
+                        texts.extend(found.map(|literal| Text { file: file.clone(), literal }));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    Ok(texts)
+}
+
+fn is_production(path: &Path) -> bool {
+    let is_test = path.file_stem().is_some_and(|stem| stem == "tests" || stem == "model_hub");
+    path.extension().is_some_and(|ending| ending == "rs") && !is_test
+}
+
+/// Insists that no text has this fault.
+fn none_has(fault: &str, has: impl Fn(&Text) -> bool) -> Result<()> {
+    found_none(fault, &sentences()?, has)
+}
+
+fn found_none(fault: &str, texts: &[Text], has: impl Fn(&Text) -> bool) -> Result<()> {
+    let bad: Vec<String> = texts.iter().filter(|text| has(text)).map(Text::place).collect();
+    ensure!(bad.is_empty(), "{} texts {fault}:\n{}", bad.len(), bad.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn no_text_shows_a_value_as_a_programmer_would() -> Result<()> {
+    found_none("show a value by its `Debug`, with names and escapes of Rust", &texts()?, |text| {
+        let shows = text.literal.text.contains(":?}") || text.literal.text.contains(":#?}");
+        shows && !text.is_for_developers()
+    })
+}
+
+#[test]
+fn no_text_has_a_name_of_rust() -> Result<()> {
+    none_has("have a name of Rust", |text| {
+        let text = outside_backticks(&text.literal.text);
+        let is_name = |word: &str| is_camel_case(word) && !NAMES.contains(&word);
+        let is_path = |at: usize| {
+            let before = text.get(..at).and_then(|before| before.chars().next_back());
+            before.is_some_and(char::is_alphanumeric)
+        };
+        ["Some(", "None)", "Ok(", "Err("].iter().any(|mark| text.contains(mark))
+            || text.match_indices("::").any(|(at, _)| is_path(at))
+            || text.split(|letter: char| !letter.is_alphanumeric()).any(is_name)
+    })
+}
+
+#[test]
+fn no_text_has_an_escape_of_rust() -> Result<()> {
+    none_has("have an escape", |text| {
+        [r"\'", r#"\""#, r"\n", r"\u{"].iter().any(|escape| text.literal.text.contains(escape))
+    })
+}
+
+#[test]
+fn no_two_errors_of_a_crate_have_one_text() -> Result<()> {
+    let mut found: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for text in sentences()?.into_iter().filter(Text::is_error) {
+        let crate_name = text.file.iter().next().unwrap_or_default().to_string_lossy().into_owned();
+        // What stands in a text for a value, and whatever it is called, makes no difference.
+        let shape = without_values(&text.literal.text);
+        if shape.chars().any(char::is_alphabetic) {
+            found.entry((crate_name, shape)).or_default().push(text.place());
+        }
+    }
+    let twice: Vec<String> =
+        found.into_values().filter(|places| places.len() > 1).map(|places| places.join("\n")).collect();
+    ensure!(twice.is_empty(), "one text stands for two causes:\n{}", twice.join("\n\n"));
+    Ok(())
+}
+
+fn outside_backticks(text: &str) -> String {
+    text.split('`').step_by(2).collect()
+}
+
+fn without_values(text: &str) -> String {
+    let mut parts = text.split('{');
+    let mut shape = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shape.push_str("{}");
+        shape.push_str(part.split_once('}').map_or("", |(_, behind)| behind));
+    }
+    shape
+}
+
+/// Whether a word looks like the name of a type or a variant: `NotFound`.
+fn is_camel_case(word: &str) -> bool {
+    let humps = word
+        .chars()
+        .zip(word.chars().skip(1))
+        .filter(|(one, next)| one.is_lowercase() && next.is_uppercase());
+    word.starts_with(char::is_uppercase) && humps.count() > 0
+}
+
+/// Names that people know so: of things, of units, and of Azure's rights and settings.
+const NAMES: [&str; 16] = [
+    "ETag",
+    "GiB",
+    "GitHub",
+    "IoT",
+    "JavaScript",
+    "KiB",
+    "MiB",
+    "OpenSSL",
+    "PostgreSQL",
+    "PowerShell",
+    "RegistryWrite",
+    "ServiceConnect",
+    "SharedAccessKeyName",
+    "SoftHSM",
+    "SubjectPublicKeyInfo",
+    "WebSocket",
+];
+/// The beginnings of texts that IoT Hub itself answers with, which the local hub repeats.
+const OF_IOT_HUB: [&str; 5] = [
+    "CreateImportExportJob ",
+    "PreconditionFailed,",
+    "DeviceAuthenticationTypeIsMissing:",
+    "StringIsNotThumbprint:",
+    "methodName must be",
+];
