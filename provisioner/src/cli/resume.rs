@@ -14,7 +14,7 @@ use super::work::{Certificates, Job, print_finished};
 use crate::alteration::Alteration;
 use crate::batch::{CertificateSource, Discard, LoadOptions, load, sha256_of_file};
 use crate::desired::GivenKeys;
-use crate::ledger::{Ledger, LedgerLocation, RowFilter, Run, RunState, Verification};
+use crate::ledger::{Ledger, LedgerLocation, RowFilter, Run, RunState};
 use crate::target::Target;
 
 pub(super) async fn run(
@@ -24,7 +24,7 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let mut ledger = Ledger::open(location)?;
     let run = ledger.run(args.share.run)?;
-    if let Some(exit) = finished(&mut ledger, &run, !args.no_verify, printer)? {
+    if let Some(exit) = finished(&mut ledger, location, &run, !args.no_verify, printer)? {
         return Ok(exit);
     }
     let opened = Opened::open(ledger, run, &args.share, printer)?;
@@ -42,7 +42,7 @@ pub(super) async fn work(
 ) -> Result<Exit, Failure> {
     let mut ledger = Ledger::open(location)?;
     let run = ledger.run(args.run)?;
-    if let Some(exit) = finished(&mut ledger, &run, true, printer)? {
+    if let Some(exit) = finished(&mut ledger, location, &run, true, printer)? {
         return Ok(exit);
     }
     let mut opened = Opened::open(ledger, run, args, printer)?;
@@ -57,10 +57,11 @@ pub(super) async fn work(
     opened.carry_out(args, None, false, location, printer).await
 }
 
-/// The exit code of a run of which nothing is left to do. What was killed after its last row and before it was verified
-/// is still to be verified.
+/// The exit code of a run of which nothing is left to do. What was killed after its last row and before it was read back
+/// is still to be read back.
 fn finished(
     ledger: &mut Ledger,
+    location: &LedgerLocation,
     run: &Run,
     verify: bool,
     printer: &Printer,
@@ -68,15 +69,12 @@ fn finished(
     if run.state != RunState::Finished {
         return Ok(None);
     }
-    if verify && run.verification.is_none() {
+    if verify && run.is_unread() {
         printer.note(format_args!("run {} is finished; what is left is to read everything back", run.id));
         return Ok(None);
     }
     printer.note(format_args!("run {} is finished; nothing to resume", run.id));
-    let totals = ledger.totals(run.id)?;
-    print_finished(run, totals, printer);
-    let is_verified = run.verification.as_ref().is_none_or(Verification::all_well);
-    Ok(Some(if totals.all_well() && is_verified { Exit::Done } else { Exit::SomeFailed }))
+    print_finished(ledger, location, run, printer).map(Some)
 }
 
 /// A run to go on with.

@@ -25,7 +25,7 @@ use crate::desired::GivenKeys;
 use crate::holds::Holds;
 use crate::issue::{IssueError, issue_missing};
 use crate::ledger::{
-    Ledger, LedgerLocation, RowFilter, Run, RunId, RunOptions, RunState, SharedLedger, Totals,
+    Ledger, LedgerLocation, RowFilter, Run, RunId, RunOptions, RunState, SharedLedger, Totals, Verification,
 };
 use crate::logbook::Logbook;
 use crate::report::held_note;
@@ -310,13 +310,18 @@ impl Job<'_> {
     }
 }
 
-/// Prints what a run came to of which nothing is left.
-pub(super) fn print_finished(run: &Run, totals: Totals, printer: &Printer) {
+/// Prints what a run came to of which nothing is left to do.
+pub(super) fn print_finished(
+    ledger: &mut Ledger,
+    location: &LedgerLocation,
+    run: &Run,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    let totals = ledger.totals(run.id)?;
     let outcome = Outcome { run: run.id, state: run.state, totals, seconds: 0.0, verified: None };
-    match printer.format {
-        Format::Json => printer.json(&outcome),
-        Format::Csv | Format::Text => printer.data(format_args!("run {}: {}: {totals}", run.id, run.state)),
-    }
+    let exit = print(&outcome, ledger, location, run, printer)?;
+    let all_verified = run.verification.as_ref().is_none_or(Verification::all_well);
+    Ok(if all_verified { exit } else { Exit::SomeFailed })
 }
 
 fn print(
