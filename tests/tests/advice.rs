@@ -43,7 +43,7 @@ const STORIES: [Story; 14] = [
             &["rotate", "new.csv", "--finish", "--unproven"],
             &["undo", "1"],
         ],
-        reasons: &["changed_since_run", "module_stays"],
+        reasons: &["changed_since_run"],
     },
     Story {
         name: "an undo of a run after a module of somebody else came",
@@ -144,9 +144,9 @@ const STORIES: [Story; 14] = [
 
 #[test]
 fn whoever_does_what_a_report_advises_does_no_harm() -> Result<()> {
-    for story in STORIES {
-        story.play().with_context(|| format!("after {}", story.name))?;
-    }
+    let played = STORIES.iter().map(|story| story.play().with_context(|| format!("after {}", story.name)));
+    let harm: Vec<String> = played.filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    ensure!(harm.is_empty(), "{}", harm.join("\n"));
     Ok(())
 }
 

@@ -148,7 +148,11 @@ impl ConnectError {
                  certificate or key: its thumbprint is one of the two there, or its CA is one that the hub knows, its \
                  common name is the identity, and its time is not over",
             ),
-            Self::RefusedCertificate(_) => Some("look at it with `cert-tool show` and `cert-tool verify`"),
+            Self::RefusedCertificate(_) => Some(
+                "look at it with `cert-tool show` and `cert-tool verify`; a hub whose TLS does not read certificates of \
+                 version 1, with a critical extension that is unknown or with a curve that is written out refuses them, and \
+                 another hub may take them by their thumbprints",
+            ),
             Self::Down { .. } | Self::Unreachable { .. } => Some(
                 "let connections to this port out of the firewall (a proxy for HTTPS is of no use for MQTT), or name \
                  where the hub listens for devices with `--mqtt HOST:PORT`",

@@ -2,17 +2,17 @@
 
 /// A string literal.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Literal {
+pub(crate) struct Literal {
     /// The line on which it begins, from 1.
-    pub line: usize,
+    pub(crate) line: usize,
     /// What it stands for, without escapes.
-    pub text: String,
+    pub(crate) text: String,
     /// The code before it, back to the last `;`, `{` or `}`.
-    pub before: String,
+    pub(crate) before: String,
 }
 
 /// The literals of a source, without those of its unit tests.
-pub fn literals(source: &str) -> Vec<Literal> {
+pub(crate) fn literals(source: &str) -> Vec<Literal> {
     let production = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or(source);
     let mut scanner = Scanner { rest: production, line: 1, before: String::new(), found: Vec::new() };
     while !scanner.rest.is_empty() {

@@ -147,6 +147,21 @@ fn no_two_errors_of_a_crate_have_one_text() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn every_reason_code_is_in_the_docs() -> Result<()> {
+    let source = std::fs::read_to_string(repository().join("provisioner/src/reason.rs"))?;
+    let docs = std::fs::read_to_string(repository().join("docs/reports.md"))?;
+    let codes: Vec<String> = literals(&source)
+        .into_iter()
+        .filter(|literal| literal.before.ends_with('=') && !literal.before.contains("reason"))
+        .map(|literal| literal.text)
+        .collect();
+    ensure!(codes.len() > 40, "only {} codes were found", codes.len());
+    let missing: Vec<_> = codes.iter().filter(|code| !docs.contains(&format!("`{code}`"))).collect();
+    ensure!(missing.is_empty(), "{missing:?}");
+    Ok(())
+}
+
 fn outside_backticks(text: &str) -> String {
     text.split('`').step_by(2).collect()
 }
