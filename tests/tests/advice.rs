@@ -99,7 +99,7 @@ const STORIES: [Story; 14] = [
             ("lost.csv", "device_id,module_id,auth\nnever-made,m,sas\npump-2,n,sas\n"),
         ],
         commands: &[&["apply", "old.csv"], &["apply", "lost.csv"]],
-        reasons: &["device_missing"],
+        reasons: &["identity_missing"],
     },
     Story {
         name: "an update of what is not there",

@@ -193,7 +193,7 @@ fn to_do(verb: Verb, reason: ReasonCode) -> String {
         }
         (Code::IdentityDiffers, _) => careful(verb),
         (Code::IdentityMissing, Apply(_)) => {
-            "see whether the ids are right: `provisioner plan {file}{options}` shows what mode `create` would make".into()
+            "see whether the ids are right, and whether the device of each module is there: `provisioner plan {file}{options}` shows what mode `create` would make".into()
         }
         (Code::IdentityMissing, Undo) => careful(verb),
         (Code::IdentityMissing, _) => with_look(
