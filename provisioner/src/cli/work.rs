@@ -318,7 +318,8 @@ pub(super) fn print_finished(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let totals = ledger.totals(run.id)?;
-    let outcome = Outcome { run: run.id, state: run.state, totals, seconds: 0.0, verified: None };
+    let (state, quarantine) = (run.state, run.options.quarantine);
+    let outcome = Outcome { run: run.id, state, quarantine, totals, seconds: 0.0, verified: None };
     let exit = print(&outcome, ledger, location, run, printer)?;
     let all_verified = run.verification.as_ref().is_none_or(Verification::all_well);
     Ok(if all_verified { exit } else { Exit::SomeFailed })

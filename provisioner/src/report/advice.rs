@@ -26,26 +26,35 @@ pub enum Verb {
     Disable,
     /// `rotate --finish`.
     FinishRotation,
+    /// `release FILE`.
+    Release,
+    /// `release --run N`.
+    ReleaseRun,
     /// `rotate --revert`.
     RevertRotation,
     /// `rotate`.
     Rotate,
-    /// `undo`.
+    /// `undo` of what a run created.
     Undo,
+    /// `undo` of a release.
+    UndoRelease,
 }
 
 impl Verb {
     /// Every verb in every mode.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Apply(Mode::Create),
         Self::Apply(Mode::Upsert),
         Self::Apply(Mode::Update),
         Self::Delete,
         Self::Disable,
         Self::FinishRotation,
+        Self::Release,
+        Self::ReleaseRun,
         Self::RevertRotation,
         Self::Rotate,
         Self::Undo,
+        Self::UndoRelease,
     ];
 
     /// The verb of a run with these options.
@@ -57,7 +66,10 @@ impl Verb {
             Some(Alteration::Disable { .. }) => Self::Disable,
             Some(Alteration::DropNewThumbprint) => Self::RevertRotation,
             Some(Alteration::DropOldThumbprint { .. }) => Self::FinishRotation,
+            Some(Alteration::Release { run: None }) => Self::Release,
+            Some(Alteration::Release { run: Some(_) }) => Self::ReleaseRun,
             Some(Alteration::Undo { .. }) => Self::Undo,
+            Some(Alteration::UndoRelease { .. }) => Self::UndoRelease,
         }
     }
 }
@@ -74,10 +86,8 @@ pub struct Advice {
 /// The advice for rows of a run with this reason; rows of older ledgers have none.
 pub fn advice(run: &Run, reason: Option<ReasonCode>) -> Advice {
     let entry = entry(Verb::of(&run.options), reason);
-    let undone = match run.options.alteration {
-        Some(Alteration::Undo { run }) => run.to_string(),
-        _ => String::new(),
-    };
+    let undone = run.options.alteration.as_ref().and_then(Alteration::goes_on_from);
+    let undone = undone.map(|run| run.to_string()).unwrap_or_default();
     let to_do = entry
         .to_do
         .replace("{run}", &run.id.to_string())

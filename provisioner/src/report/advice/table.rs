@@ -1,6 +1,6 @@
 //! The table of advice: each verb with each reason code.
 //!
-//! In the texts, `{run}` is the run's number, `{undone}` that of the run that it took back, `{file}` its batch, `{options}`
+//! In the texts, `{run}` is the run's number, `{undone}` that of the run that it took back or released, `{file}` its batch, `{options}`
 //! the options with which it read the batch, and `{map}` those of them that rename columns.
 
 use super::Verb;
@@ -47,11 +47,13 @@ fn cause(reason: ReasonCode) -> &'static str {
         ReasonCode::DeviceRowNotDone => "nothing was done, because the row of its device is not well",
         ReasonCode::DeviceStays => "nothing was done, because its device stays",
         ReasonCode::DifferentLater => "found with other values when it was verified",
+        ReasonCode::DisabledByOtherRun => "another run keeps it disabled",
         ReasonCode::ForeignModules => "it has modules that the run did not create",
         ReasonCode::HubFault => "the hub failed",
         ReasonCode::HubFull => "the hub is full, its quota is used up, or its tier can't do that",
         ReasonCode::IdentityDiffers => "on the hub already with other settings",
         ReasonCode::IdentityMissing => "not on the hub",
+        ReasonCode::KeptDisabled => "disabled by a run until it is released",
         ReasonCode::KeyNotAtHand => {
             "its new certificate can't be tried, because its private key is not at hand"
         }
@@ -60,6 +62,7 @@ fn cause(reason: ReasonCode) -> &'static str {
         ReasonCode::NewThumbprintMissing => "its new thumbprint is not on the hub",
         ReasonCode::NoNewThumbprint => "the batch names no new thumbprint",
         ReasonCode::NotByThumbprint => "it does not authenticate by thumbprints",
+        ReasonCode::NotDisabledByRun => "disabled, and by no run of this ledger",
         ReasonCode::NotLetIn => "not let in with its new certificate",
         ReasonCode::NotStarted => "nothing was done yet",
         ReasonCode::OnlyThumbprint => "its new thumbprint is the only one",
@@ -68,6 +71,7 @@ fn cause(reason: ReasonCode) -> &'static str {
         ReasonCode::RefusedByPlan => "refused by the plan",
         ReasonCode::RequestRefused => "refused by the hub",
         ReasonCode::StatusDiffers => "on the hub already with another status",
+        ReasonCode::StatusReasonChanged => "its status reason was changed since it was disabled",
         ReasonCode::ThereAgain => "there again when it was verified",
         ReasonCode::ThirdThumbprint => "beside its new thumbprint is one that the batch does not name",
         ReasonCode::Throttled => "refused by the hub, because there were too many requests",
@@ -82,7 +86,10 @@ fn cause(reason: ReasonCode) -> &'static str {
 #[expect(clippy::too_many_lines, reason = "it is one table")]
 fn to_do(verb: Verb, reason: ReasonCode) -> String {
     use ReasonCode as Code;
-    use Verb::{Apply, Delete, Disable, FinishRotation, RevertRotation, Rotate, Undo};
+    use Verb::{
+        Apply, Delete, Disable, FinishRotation, Release, ReleaseRun, RevertRotation, Rotate, Undo,
+        UndoRelease,
+    };
     match (reason, verb) {
         (Code::AnswerLost | Code::Contradiction | Code::VersionChanged, _) => {
             again("some of it may have been done; nothing is done twice", verb)
@@ -97,7 +104,7 @@ fn to_do(verb: Verb, reason: ReasonCode) -> String {
         (Code::HubFull, _) => again("make room, or use a larger tier", verb),
         (Code::Throttled, _) => again("name the hub's `--tier` and `--units`, and try again later", verb),
         (Code::NotStarted | Code::Unfinished, _) => "`provisioner resume {run}` does the rest".into(),
-        (Code::RequestRefused, Undo | Delete) => again("see what the hub says of each row", verb),
+        (Code::RequestRefused, Undo | UndoRelease | ReleaseRun | Delete) => again("see what the hub says of each row", verb),
         (Code::RequestRefused, _) => correct("see what the hub says of each row", verb),
 
         (Code::BothSlotsTaken, Rotate) => with_look(
@@ -181,6 +188,19 @@ fn to_do(verb: Verb, reason: ReasonCode) -> String {
         (Code::DifferentLater | Code::MissingLater | Code::ThereAgain, _) => {
             with_look("find out who changed them since", verb)
         }
+        (Code::DisabledByOtherRun | Code::NotDisabledByRun, Release | ReleaseRun | UndoRelease) => with_look(
+            "find out who disabled them, and why; they stay so",
+            verb,
+        ),
+        (Code::DisabledByOtherRun | Code::NotDisabledByRun, _) => careful(verb),
+        (Code::KeptDisabled, _) => {
+            "nothing, as long as they are to stay disabled; a release enables them (docs/after-the-batch.md)".into()
+        }
+        (Code::StatusReasonChanged, Release | ReleaseRun | UndoRelease) => with_look(
+            "find out who changed the status reason, and why they are disabled now; they stay so",
+            verb,
+        ),
+        (Code::StatusReasonChanged, _) => careful(verb),
         (Code::ForeignModules, Undo) => with_look(
             "find out who made the other modules; as long as they are there, the device stays with all that it has",
             verb,
@@ -263,9 +283,12 @@ fn again(what: &str, verb: Verb) -> String {
         | Verb::Delete
         | Verb::Disable
         | Verb::FinishRotation
+        | Verb::Release
+        | Verb::ReleaseRun
         | Verb::RevertRotation
         | Verb::Rotate
-        | Verb::Undo => look(verb),
+        | Verb::Undo
+        | Verb::UndoRelease => look(verb),
     };
     format!("{what}. {again}")
 }
@@ -301,7 +324,9 @@ fn look(verb: Verb) -> &'static str {
             "`provisioner rotate {file}{options} --revert --dry-run` shows how they stand now"
         }
         Verb::Rotate => "`provisioner rotate {file}{options} --dry-run` shows how they stand now",
-        Verb::Undo => "`provisioner undo {undone} --dry-run` shows how they stand now",
+        Verb::Release => "`provisioner release {file}{map} --dry-run` shows how they stand now",
+        Verb::ReleaseRun => "`provisioner release --run {undone} --dry-run` shows how they stand now",
+        Verb::Undo | Verb::UndoRelease => "`provisioner undo {undone} --dry-run` shows how they stand now",
     }
 }
 

