@@ -12,7 +12,7 @@ use tests::repository;
 
 mod literals;
 
-const CRATES: [&str; 5] = ["batch-file", "cert-tool", "hub-types", "local-hub", "provisioner"];
+const CRATES: [&str; 6] = ["batch-file", "cert-tool", "cli-support", "hub-types", "local-hub", "provisioner"];
 
 /// A literal and the file that it is in.
 struct Text {
@@ -70,7 +70,7 @@ fn texts() -> Result<Vec<Text>> {
             for entry in std::fs::read_dir(&folder)? {
                 let path = entry?.path();
                 match path.is_dir() {
-                    true if !path.ends_with("tests") => folders.push(path),
+                    true if !path.to_string_lossy().ends_with("tests") => folders.push(path),
                     false if is_production(&path) => {
                         let file = path.strip_prefix(repository())?.to_owned();
                         let found = literals(&std::fs::read_to_string(&path)?).into_iter();
@@ -186,7 +186,7 @@ fn is_camel_case(word: &str) -> bool {
 }
 
 /// Names that people know so: of things, of units, and of Azure's rights and settings.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "ETag",
     "GiB",
     "GitHub",
@@ -198,6 +198,7 @@ const NAMES: [&str; 16] = [
     "PostgreSQL",
     "PowerShell",
     "RegistryWrite",
+    "SequenceNumber",
     "ServiceConnect",
     "SharedAccessKeyName",
     "SoftHSM",
