@@ -132,7 +132,8 @@ impl CsvRows {
             break found;
         };
         let before = self.unclosed.take();
-        self.first_unclosed = self.first_unclosed.or(before.filter(|unclosed| unclosed.passed_over > 0));
+        self.first_unclosed =
+            self.first_unclosed.or_else(|| before.filter(|unclosed| unclosed.passed_over > 0));
         self.unclosed = found.is_unclosed.then_some(Unclosed { line: found.line, passed_over: 0 });
         findings.set_line(found.line);
         let bytes = record.as_slice().len() + record.len() * size_of::<usize>();

@@ -155,7 +155,8 @@ fn form(text: &[u8]) -> Option<Form> {
         rest = fraction.get(digits(fraction)..).filter(|rest| rest.len() < fraction.len())?;
     }
     if let [b'e' | b'E', exponent @ ..] = rest {
-        let exponent = exponent.strip_prefix(b"+").or(exponent.strip_prefix(b"-")).unwrap_or(exponent);
+        let exponent =
+            exponent.strip_prefix(b"+").or_else(|| exponent.strip_prefix(b"-")).unwrap_or(exponent);
         rest = exponent.get(digits(exponent)..).filter(|rest| rest.len() < exponent.len())?;
     }
     rest.is_empty().then_some(Form::Decimal)

@@ -216,7 +216,7 @@ pub enum LedgerError {
         ledger: String,
         /// The value.
         #[source]
-        value: NotUnderstood,
+        value: Box<NotUnderstood>,
     },
     /// The file may not be written.
     #[error("{} can't be written: it is read-only for this user, or its folder or disk is", path.display())]

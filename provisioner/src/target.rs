@@ -283,7 +283,7 @@ impl OpenHub {
     /// The hub as devices see it: at the usual port of its device host, or where the embedded one listens, or
     /// at another host and port. The device host is the name that its certificate must have in any case.
     pub fn for_devices(&self, elsewhere: Option<(String, u16)>) -> Result<DeviceHub, ConnectError> {
-        let host = self.device_host.as_ref().map_or(self.client.host(), HubHost::as_str);
+        let host = self.device_host.as_ref().map_or_else(|| self.client.host(), HubHost::as_str);
         let address = DeviceHubAddress::of(host);
         let embedded = self.local.as_ref().and_then(LocalHub::mqtt_addr);
         let embedded = embedded.map(|address| (address.ip().to_string(), address.port()));

@@ -1,6 +1,8 @@
 //! Servers that answer in a hub's place, and hubs in trouble: each class of answers on the built binaries, over
 //! real sockets. The table of the classes is `provisioner/src/hub/classes.rs`.
 
+#![expect(clippy::indexing_slicing, reason = "a JSON document yields null for what it lacks")]
+
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};

@@ -1,6 +1,8 @@
 //! Ctrl-C in every phase of every verb: answered at once, exit code 4, and the same command or `resume` does
 //! the rest.
 
+#![expect(clippy::indexing_slicing, reason = "a JSON document yields null for what it lacks")]
+
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::{ServedHub, Station, Terminal, devices_with_modules};

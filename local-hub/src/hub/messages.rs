@@ -67,12 +67,12 @@ impl Hub {
 }
 
 fn message_of(change: Change, registry: &Registry, now: Timestamp) -> Message {
-    let lifecycle = |identity: IdentityId, operations: [&str; 2], body: Value| {
-        let (schema, operation) = match identity.module() {
-            None => ("deviceLifecycleNotification", operations[0]),
-            Some(_) => ("moduleLifecycleNotification", operations[1]),
+    let lifecycle = |identity: IdentityId, [device, module]: [&str; 2], body: Value| {
+        let kind = match identity.module() {
+            None => ("deviceLifecycleNotification", device),
+            Some(_) => ("moduleLifecycleNotification", module),
         };
-        Message::of_hub(identity, Source::Lifecycle, (schema, operation), now, &body)
+        Message::of_hub(identity, Source::Lifecycle, kind, now, &body)
     };
     match change {
         Change::Created(identity) => {
@@ -82,10 +82,11 @@ fn message_of(change: Change, registry: &Registry, now: Timestamp) -> Message {
             lifecycle(identity, ["createDeviceIdentity", "createModuleIdentity"], body)
         }
         Change::Deleted(identity) => {
-            let mut body = json!({"deviceId": identity.device().as_str()});
-            if let Some(module) = identity.module() {
-                body["moduleId"] = json!(module.as_str());
-            }
+            let device = identity.device().as_str();
+            let body = match identity.module() {
+                None => json!({"deviceId": device}),
+                Some(module) => json!({"deviceId": device, "moduleId": module.as_str()}),
+            };
             lifecycle(identity, ["deleteDeviceIdentity", "deleteModuleIdentity"], body)
         }
         Change::Twin(identity, body) => {

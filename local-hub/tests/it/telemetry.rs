@@ -25,10 +25,14 @@ async fn read(hub: &TestHub, query: &str) -> Vec<Value> {
     lines(&text)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the client of a test")]
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
 async fn open(hub: &TestHub, query: &str) -> reqwest::Response {
     let url = format!("http://{}/telemetry?{query}", hub.hub.management_addr().unwrap());
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let request = client.get(url).bearer_auth(hub.hub.management_token().unwrap());
+    let request = client().get(url).bearer_auth(hub.hub.management_token().unwrap());
     let response = request.send().await.unwrap();
     assert_eq!(response.status().as_u16(), 200);
     response
@@ -112,8 +116,7 @@ async fn a_file_gets_each_message_as_a_line() {
 async fn only_who_has_the_token_reads() {
     let hub = TestHub::start_with(managed()).await;
     let url = format!("http://{}/telemetry", hub.hub.management_addr().unwrap());
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    assert_eq!(client.get(url).send().await.unwrap().status().as_u16(), 401);
+    assert_eq!(client().get(url).send().await.unwrap().status().as_u16(), 401);
 }
 
 #[tokio::test]

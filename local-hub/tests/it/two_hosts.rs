@@ -43,6 +43,7 @@ async fn the_certificate_has_the_name_of_devices_too() {
     let hub = TestHub::start_with(called("plant.device.test")).await;
     let ca = Certificate::from_pem(hub.hub.ca_pem().as_bytes()).unwrap();
     let address = hub.hub.https_addr();
+    #[expect(clippy::disallowed_methods, reason = "the client of a test")]
     let client = reqwest::Client::builder()
         .tls_certs_only([ca])
         .no_proxy()

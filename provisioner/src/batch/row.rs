@@ -351,7 +351,7 @@ mod tests {
         let batch = &b"device_id,certificate\nd,d.pem\n"[..];
         let mut reader =
             BatchReader::from_read(batch, "b.csv", folder.path(), &ReadOptions::default()).unwrap();
-        let mut row = (&mut reader).next().unwrap().unwrap();
+        let mut row = reader.next().unwrap().unwrap();
         let mut problems = Vec::new();
         let wanted = RowReader::new(CertificateSource::Given, NOW).read(&mut row, "b.csv", &mut problems);
         assert!(wanted.is_some());

@@ -151,7 +151,7 @@ impl Connection {
     pub(super) fn error(&self, error: Error) -> LedgerError {
         let ledger = self.name.clone();
         match error {
-            Error::NotUnderstood(value) => LedgerError::NotUnderstood { ledger, value },
+            Error::NotUnderstood(value) => LedgerError::NotUnderstood { ledger, value: Box::new(value) },
             Error::NotStorable(error) => error.into(),
             Error::Forgotten => match self.memory.run() {
                 Some(run) => LedgerError::Forgotten { ledger, run },

@@ -22,7 +22,7 @@ pub(super) fn of_file(path: &Path, source: Error) -> LedgerError {
                 written_by: None,
                 source,
             });
-            return LedgerError::NotUnderstood { ledger, value };
+            return LedgerError::NotUnderstood { ledger, value: Box::new(value) };
         }
         Err(source) => source,
     };
