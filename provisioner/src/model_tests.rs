@@ -278,6 +278,18 @@ mod found {
     }
 
     #[test]
+    fn what_a_later_run_has_created_again_is_not_undone_with_the_first() {
+        let delete = Meddling { identity: identity("a"), what: Other::Delete };
+        let acts = [
+            act(Work::Apply(provision(&["a", "b"])), Weather::fine()),
+            act(Work::Meddle(delete), Weather::fine()),
+            act(Work::Apply(provision(&["a"])), Weather::fine()),
+            act(Work::Undo(0), Weather::fine()),
+        ];
+        check(Modules::InBulk, &acts);
+    }
+
+    #[test]
     fn what_is_quarantined_with_new_modules_and_undone_was_not_created() {
         for mode in [Mode::Upsert, Mode::Update] {
             let intent = Intent { mode, twin: TwinPolicy::Initial };

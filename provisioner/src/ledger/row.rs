@@ -86,7 +86,7 @@ pub enum RowFilter {
     Remarkable,
     /// Those whose certificate is still to be issued.
     ToBeIssued,
-    /// Those that the run created.
+    /// Those that the run created, and no later one of the same hub.
     Created,
     /// Devices that the run disabled on purpose.
     Disabled,

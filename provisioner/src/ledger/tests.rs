@@ -399,6 +399,14 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
     assert_eq!((&rows[0].before, rows[0].record.presumed, rows[1].record.presumed), (&etags, false, true));
     assert!(rows.iter().all(|row| row.record.state == RowState::Pending && row.record.effect.is_none()));
 
+    // Somebody deleted one, and a later run created it again: it is that run's.
+    let loader = ledger.load_run(&facts(&options)).unwrap();
+    loader.insert(2, &wanted("a/m"), &[]).unwrap();
+    let later = loader.commit("AB", 0).unwrap();
+    ledger.refuse(later, &[(identity("a/m"), done(Effect::Created, false))], "now").unwrap();
+    assert_eq!(names(&ledger.page(run, RowFilter::Created, None, 10).unwrap()), ["a"]);
+    assert_eq!(names(&ledger.page(later, RowFilter::Created, None, 10).unwrap()), ["a/m"]);
+
     ledger.refuse(undo, &[(identity("a"), done(Effect::Deleted, false))], "now").unwrap();
     assert_eq!(ledger.totals(undo).unwrap(), Totals { rows: 2, deleted: 1, pending: 1, ..Totals::default() });
     ledger.forget_undone(run, undo).unwrap();

@@ -21,7 +21,14 @@ use crate::standing::{Difference, Etags};
 pub(super) fn condition(filter: RowFilter) -> &'static str {
     match filter {
         RowFilter::All => "TRUE",
-        RowFilter::Created => "state = 'done' AND effect = 'created'",
+        RowFilter::Created => {
+            // What a later run has created again is that run's.
+            r#"state = 'done' AND effect = 'created' AND NOT EXISTS (
+                 SELECT 1 FROM run AS later JOIN "row" AS again ON again.run = later.id
+                 WHERE later.id > "row".run AND later.hub = (SELECT hub FROM run WHERE id = "row".run)
+                   AND again.device_id = "row".device_id AND again.module_id = "row".module_id
+                   AND again.effect = 'created')"#
+        }
         RowFilter::Disabled => "state = 'done' AND held_by = run",
         RowFilter::Failed => "state IN ('conflict', 'failed', 'skipped')",
         RowFilter::GivenKeys => "desired::jsonb #>> '{auth,sas,given}' = 'true'",
