@@ -20,8 +20,13 @@ pub(crate) struct Section {
     pub(crate) version: u64,
     /// The versions that configurations wrote; there are rarely any.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
-    origins: Option<Box<BTreeMap<u64, WriteOrigin>>>,
+    origins: Option<Box<Origins>>,
 }
+
+/// The configurations that wrote versions of a section, by version. Most sections have none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Origins(BTreeMap<u64, WriteOrigin>);
 
 /// The configuration that wrote a version of a section.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +70,7 @@ impl Section {
         let stamp = self.next_stamp(now);
         self.properties.merge(object, stamp);
         self.written(stamp);
-        let origins = self.origins.get_or_insert_default();
+        let Origins(origins) = &mut **self.origins.get_or_insert_default();
         origins.insert(stamp.version, origin);
         // Versions that later writes have covered are shown nowhere any more.
         let mut shown = BTreeSet::new();
@@ -126,7 +131,7 @@ struct Metadata<'a> {
     stamp: Stamp,
     children: Option<&'a Properties>,
     kind: Kind,
-    origins: Option<&'a BTreeMap<u64, WriteOrigin>>,
+    origins: Option<&'a Origins>,
     is_root: bool,
 }
 
@@ -140,7 +145,7 @@ impl Metadata<'_> {
     }
 
     fn origin(&self) -> Option<&WriteOrigin> {
-        self.origins.filter(|_| !self.is_root)?.get(&self.stamp.version)
+        self.origins.filter(|_| !self.is_root)?.0.get(&self.stamp.version)
     }
 }
 
