@@ -4,6 +4,7 @@
 //! The root signs issuing CAs and nothing else, so that its key can be kept elsewhere: issuing needs
 //! `issuing.pem` and `issuing.key` only.
 
+mod earlier_end;
 mod folder;
 mod import;
 mod init;
@@ -26,6 +27,7 @@ use crate::secret::{AskSecret, SecretFor};
 use crate::signer::Signer;
 use crate::x509::{Profile, Serial, SubjectKey, Validity};
 
+pub use earlier_end::EarlierEnd;
 pub use import::{ImportedCa, import_ca};
 pub use init::{CaOptions, request_ca};
 pub use root::RootCa;
@@ -127,6 +129,24 @@ impl CertificateAuthority {
     /// Where the CA is.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The CA's own end, where it comes before that of certificates that are issued now for so many days.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use cert_tool::{CaOptions, CertificateAuthority};
+    /// # let temporary = tempfile::tempdir()?;
+    /// # let now = time::OffsetDateTime::now_utc();
+    /// let options = CaOptions { issuing_days: 15, ..CaOptions::default() };
+    /// let ca = CertificateAuthority::init(&temporary.path().join("ca"), &options, now)?;
+    /// assert!(ca.earlier_end(10, now).is_none());
+    /// assert!(ca.earlier_end(365, now).is_some_and(|end| end.to_string().contains("not after 365 days")));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn earlier_end(&self, days: u32, now: OffsetDateTime) -> Option<EarlierEnd> {
+        EarlierEnd::below(&self.issuing, days, now)
     }
 
     /// What it may issue.

@@ -10,6 +10,7 @@ use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 use crate::describe::{name_text, serial_text};
 use crate::error::Error;
 use crate::fs::{read_at_most, read_bounded};
+use crate::name::attribute_text;
 use crate::pem;
 use crate::reference::{self, Found, kind_of_bytes, kind_of_label, not_a};
 
@@ -133,8 +134,8 @@ impl Certificate {
 /// The common name of a subject that has exactly one.
 pub(crate) fn only_common_name(name: &X509Name<'_>) -> Option<String> {
     let mut names = name.iter_common_name();
-    let first = names.next()?.as_str().ok()?;
-    names.next().is_none().then(|| first.to_owned())
+    let first = attribute_text(names.next()?)?;
+    names.next().is_none().then_some(first)
 }
 
 fn certificate_in(found: Found, name: &Path) -> Result<Certificate, Error> {

@@ -21,6 +21,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 use crate::error::Error;
 use crate::fs::read_bounded;
 use crate::key::PrivateKey;
+use crate::name::attribute_text;
 use crate::pem;
 use crate::reference::{self, Found, kind_of_bytes, kind_of_label, not_a};
 use crate::refusal::Refusal;
@@ -59,7 +60,7 @@ impl UnverifiedCsr {
         let der = request_in_file(path).map_err(bad)?;
         let identity = match UsualRequest::read(&der) {
             Some(request) => identity_of(request.common_name),
-            None => identity_of(only_name(&parse(&der)?)?),
+            None => identity_of(&only_name(&parse(&der)?)?),
         };
         Ok(Self { identity: identity?, der })
     }
@@ -170,7 +171,7 @@ fn verified(der: &[u8]) -> Result<(String, Vec<u8>), Refusal> {
         X509Error::SignatureUnsupportedAlgorithm => Refusal::UnknownSignature,
         _ => Refusal::BadSignature,
     })?;
-    Ok((only_name(&request)?.to_owned(), key.raw.to_vec()))
+    Ok((only_name(&request)?, key.raw.to_vec()))
 }
 
 fn parse(der: &[u8]) -> Result<X509CertificationRequest<'_>, Refusal> {
@@ -180,12 +181,13 @@ fn parse(der: &[u8]) -> Result<X509CertificationRequest<'_>, Refusal> {
     }
 }
 
-fn only_name<'a>(request: &'a X509CertificationRequest<'_>) -> Result<&'a str, Refusal> {
+fn only_name(request: &X509CertificationRequest<'_>) -> Result<String, Refusal> {
     let names: Vec<_> = request.certification_request_info.subject.iter_common_name().collect();
     let [name] = names.as_slice() else {
         return Err(Refusal::NotOneCommonName { count: names.len() });
     };
-    name.as_str().map_err(|_| damaged())
+    let not_text = || bad(not_a(Path::new("the request"), WANTED, "one whose common name is not text"));
+    attribute_text(name).ok_or_else(not_text)
 }
 
 fn identity_of(name: &str) -> Result<IdentityId, Refusal> {

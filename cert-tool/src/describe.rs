@@ -10,6 +10,7 @@ use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 use crate::certificate::only_common_name;
 use crate::document::{Content, Document};
 use crate::facts::rfc3339;
+use crate::name::attribute_text;
 use crate::public_key::PublicKey;
 use hub_types::thumbprint::upper_hex;
 use hub_types::{Sha1Thumbprint, Sha256Thumbprint};
@@ -258,9 +259,9 @@ pub(crate) fn name_text(name: &X509Name<'_>) -> String {
         let parts = relative.iter().map(|attribute| {
             let oid = attribute.attr_type().to_id_string();
             let known = ATTRIBUTES.iter().find(|(known, _)| *known == oid);
-            let value = match attribute.as_str() {
-                Ok(text) => text.to_owned(),
-                Err(_) => format!("#{} (not valid text)", upper_hex(attribute.as_slice())),
+            let value = match attribute_text(attribute) {
+                Some(text) => text,
+                None => format!("#{} (not valid text)", upper_hex(attribute.as_slice())),
             };
             format!("{}={value}", known.map_or(oid.as_str(), |(_, short)| short))
         });

@@ -109,6 +109,20 @@ impl Document {
         self.content = Content::PrivateKey(key);
         Ok(())
     }
+
+    /// Why a private key is still encrypted: it can't be read here, or its password is missing; `None` of
+    /// all other documents.
+    pub fn why_locked(&self) -> Option<Error> {
+        match &self.content {
+            Content::EncryptedKey(sealed) if sealed.is_empty() => {
+                Some(encrypted_key::old_encryption(&self.place))
+            }
+            Content::EncryptedKey(_) => {
+                Some(Error::SecretNeeded { what: SecretFor::Document(&self.place).to_string() })
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Iterator for Documents {
@@ -237,7 +251,7 @@ fn read_pfx(bytes: &[u8], name: &Path, ask: &mut AskSecret<'_>) -> Result<Vec<Do
     let archive = match Pkcs12Archive::from_pkcs12(bytes, "") {
         Ok(archive) => archive,
         Err(error) if !may_be_the_password(&error) => {
-            return Err(damaged(format!("a PFX file that can't be read ({error})")));
+            return Err(pfx_fault(&error, name));
         }
         Err(_) => {
             let asked_for = SecretFor::Document(name);
@@ -247,7 +261,7 @@ fn read_pfx(bytes: &[u8], name: &Path, ask: &mut AskSecret<'_>) -> Result<Vec<Do
                 if may_be_the_password(&error) {
                     Error::WrongSecret { what: asked_for.to_string() }
                 } else {
-                    damaged(format!("a PFX file that can't be read ({error})"))
+                    pfx_fault(&error, name)
                 }
             })?
         }
@@ -273,6 +287,24 @@ fn may_be_the_password(error: &PfxError) -> bool {
         error,
         PfxError::MacError(_) | PfxError::UnpadError | PfxError::Pkcs5Error(_) | PfxError::InvalidLength
     )
+}
+
+/// What is wrong with a PFX file, whatever its password.
+fn pfx_fault(error: &PfxError, name: &Path) -> Error {
+    let found = match error {
+        PfxError::InvalidVersion => "a PFX file of another version than 3",
+        PfxError::UnsupportedContentType => "a PFX file that is encrypted or signed with certificates",
+        PfxError::UnsupportedCertificateType => "a PFX file with a certificate of another kind than X.509",
+        PfxError::UnsupportedEncryptionScheme => {
+            "a PFX file that is encrypted in a way that is not read here"
+        }
+        PfxError::UnsupportedMacAlgorithm => "a PFX file whose password check (MAC) is not read here",
+        PfxError::InvalidParameters => {
+            "a PFX file that needs more than 1000000 rounds, or more memory, to be opened than is allowed"
+        }
+        _ => "a damaged PFX file",
+    };
+    not_a(name, WANTED, found)
 }
 
 const WANTED: &str = "a certificate, request, revocation list, key or PFX file";

@@ -157,6 +157,16 @@ pub enum Error {
         /// Why.
         source: Box<cryptoki::error::Error>,
     },
+    /// A file asks for more time or memory than is given to any.
+    #[error("`{}` needs {cost} to be opened, more than the {limit} that are allowed; it was not tried", path.display())]
+    TooCostly {
+        /// The file.
+        path: PathBuf,
+        /// The algorithm, and how often or how big.
+        cost: String,
+        /// The bound.
+        limit: &'static str,
+    },
     /// More bytes than any file of that kind has.
     #[error("`{}` has more than {limit} bytes", path.display())]
     TooLarge {
@@ -174,6 +184,14 @@ pub enum Error {
         days: u32,
         /// How many there may be.
         longest: u32,
+    },
+    /// A private key is encrypted in a way that is not read here.
+    #[error("`{}` is encrypted with {scheme}, which is not read here", path.display())]
+    UnsupportedEncryption {
+        /// The file.
+        path: PathBuf,
+        /// The algorithm.
+        scheme: String,
     },
     /// A password, passphrase or PIN that is not the right one.
     #[error("that password, passphrase or PIN does not open {what}")]
@@ -207,6 +225,10 @@ impl Error {
                  CERT_TOOL_PASSPHRASE) or PIN (--pin-file, CERT_TOOL_PIN), or answer at a terminal"
                     .to_owned(),
             ),
+            Self::TooCostly { .. } => {
+                Some("no program asks for so much by itself: ask where the file comes from".to_owned())
+            }
+            Self::UnsupportedEncryption { path, .. } => Some(convert_with_openssl(path)),
             Self::BadCode => Some("copy it from where the hub shows it".to_owned()),
             Self::BadCa { .. }
             | Self::BadPattern { .. }
@@ -229,5 +251,42 @@ impl Error {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+/// The line that makes PBES2 of whatever OpenSSL reads. It asks for both passphrases and leaves the old file.
+fn convert_with_openssl(path: &Path) -> String {
+    let file = path.display().to_string();
+    // A place in a file with more in it is no file of OpenSSL's.
+    let file = if file.contains('#') { "KEY.pem".to_owned() } else { file };
+    let (from, to) = (shell_word(&file), shell_word(&format!("{file}.pkcs8.pem")));
+    format!(
+        "convert it: `openssl pkcs8 -topk8 -v2 aes-256-cbc -in {from} -out {to}` \
+         (where OpenSSL 3 says `unsupported`, add `-provider legacy -provider default`)"
+    )
+}
+
+/// A file name as a shell takes it for one word, and a program not for an option.
+fn shell_word(name: &str) -> String {
+    let name = if name.starts_with('-') { format!("./{name}") } else { name.to_owned() };
+    let is_plain = name.chars().all(|char| char.is_alphanumeric() || "._-/+,:@%=".contains(char));
+    if is_plain && !name.is_empty() { name } else { format!("'{}'", name.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_name_is_one_word_of_a_shell() {
+        for (name, word) in [
+            ("keys/a.pem", "keys/a.pem"),
+            ("my key.pem", "'my key.pem'"),
+            ("it's;rm -rf", r"'it'\''s;rm -rf'"),
+            ("-out", "./-out"),
+            ("$(id)", "'$(id)'"),
+        ] {
+            assert_eq!(shell_word(name), word);
+        }
     }
 }

@@ -17,6 +17,7 @@ use crate::encrypted_key;
 use crate::error::Error;
 use crate::fs;
 use crate::pem::{self, PemError};
+use crate::reference::broken_pem;
 use crate::secret::{AskSecret, Secret, SecretFor};
 
 /// The kind of a key that is made here.
@@ -110,13 +111,11 @@ impl PrivateKey {
         fs::check_is_private(path)?;
         let text = Zeroizing::new(fs::read_bounded(path, MAX_KEY_BYTES)?);
         let not_a_key = |found: String| Error::NotA { path: path.to_owned(), wanted: "a private key", found };
-        let block = pem::first_block(after_parameters(&text)).map_err(|error| {
-            not_a_key(match error {
-                PemError::Absent => "not PEM".to_owned(),
-                PemError::BadBase64 => "damaged PEM".to_owned(),
-                PemError::Encrypted => "a key encrypted in OpenSSL's old way".to_owned(),
-                PemError::Truncated => "truncated PEM".to_owned(),
-            })
+        let block = pem::first_block(after_parameters(&text)).map_err(|error| match error {
+            PemError::Encrypted => encrypted_key::old_encryption(path),
+            PemError::Absent | PemError::BadBase64 | PemError::Truncated => {
+                not_a_key(broken_pem(error).to_owned())
+            }
         })?;
         let key = match block.label.as_str() {
             pem::PRIVATE_KEY | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => Self::from_der(&block.der),

@@ -39,6 +39,7 @@ mod issuing;
 mod key;
 mod leaf;
 mod list;
+mod name;
 mod pem;
 mod pem_stream;
 mod pfx;
@@ -51,6 +52,7 @@ mod refusal;
 mod revocation;
 mod secret;
 mod secret_source;
+mod signed_by;
 mod signer;
 mod sink;
 mod store;
@@ -60,7 +62,8 @@ mod verify;
 mod x509;
 
 pub use ca::{
-    CaDescription, CaOptions, CertificateAuthority, ImportedCa, KeyPlace, RootCa, import_ca, request_ca,
+    CaDescription, CaOptions, CertificateAuthority, EarlierEnd, ImportedCa, KeyPlace, RootCa, import_ca,
+    request_ca,
 };
 pub use certificate::{Certificate, read_certificate, read_certificate_from, read_certificates};
 pub use crl::{RevocationList, RevocationReason, Revoked};

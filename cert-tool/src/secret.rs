@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use hub_types::shown::ShownBare;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
@@ -62,7 +63,7 @@ impl fmt::Display for SecretFor<'_> {
         match self {
             Self::Document(path) => write!(f, "`{}`", path.display()),
             Self::Key(path) => write!(f, "the key in `{}`", path.display()),
-            Self::Token(label) => write!(f, "the token `{}`", label.escape_debug()),
+            Self::Token(label) => write!(f, "the token `{}`", ShownBare(label)),
         }
     }
 }

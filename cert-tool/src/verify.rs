@@ -6,9 +6,13 @@
 //! it can judge both. One difference is wanted: where an issuer limits directory names, webpki refuses
 //! all below it, and so do we, although some may be allowed.
 
+mod comparable;
+mod crls;
 mod issuers;
 mod leaf;
+mod obstacle;
 mod path;
+mod words;
 
 use hub_types::{IdentityId, Thumbprint};
 use time::OffsetDateTime;
@@ -43,6 +47,14 @@ pub struct Check {
     pub name: CheckName,
     /// What is wrong; `None` where nothing is.
     pub fault: Option<String>,
+    /// What else is to be known of it, where nothing is wrong.
+    pub note: Option<String>,
+}
+
+impl Check {
+    fn new(name: CheckName, fault: Option<String>) -> Self {
+        Self { name, fault, note: None }
+    }
 }
 
 /// What is looked at.

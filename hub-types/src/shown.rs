@@ -23,14 +23,20 @@ pub struct ShownText<'t>(pub &'t str);
 
 impl fmt::Display for ShownText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"")?;
-        for character in self.0.chars() {
-            match is_seen(character) {
-                true => write!(f, "{character}")?,
-                false => write!(f, "<U+{:04X}>", u32::from(character))?,
-            }
-        }
-        f.write_str("\"")
+        write!(f, "\"{}\"", ShownBare(self.0))
+    }
+}
+
+/// A text without quotes; characters that can't be seen are named by their numbers in Unicode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShownBare<'t>(pub &'t str);
+
+impl fmt::Display for ShownBare<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|character| match is_seen(character) {
+            true => write!(f, "{character}"),
+            false => write!(f, "<U+{:04X}>", u32::from(character)),
+        })
     }
 }
 
@@ -55,5 +61,6 @@ mod tests {
             ["U+000A", "U+0000", "U+00A0", "U+202E"]
         );
         assert_eq!(ShownText("a \"b\"\t\\").to_string(), "\"a \"b\"<U+0009>\\\"");
+        assert_eq!(ShownBare("it can't\u{1b}[2J").to_string(), "it can't<U+001B>[2J");
     }
 }

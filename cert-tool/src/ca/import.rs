@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use hub_types::shown::ShownBare;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::CertificateAuthority;
@@ -10,7 +11,9 @@ use crate::certificate::Certificate;
 use crate::error::Error;
 use crate::fs;
 use crate::key::PrivateKey;
+use crate::name;
 use crate::secret::{AskSecret, Secret};
+use crate::signed_by::{SignatureFault, signature_fault};
 use crate::signer::KeyHandle;
 use crate::token::{TokenKey, TokenUri};
 
@@ -109,12 +112,24 @@ fn check_chain(certificates: &[Certificate]) -> Result<(), String> {
         let (Ok((_, lower)), Ok((_, upper))) = parsed else {
             return Err("a certificate of its chain is damaged".to_owned());
         };
-        let is_named = lower.issuer().as_raw() == upper.subject().as_raw();
-        if !is_named || !upper.is_ca() || lower.verify_signature(Some(upper.public_key())).is_err() {
-            let (below, above) = (below.subject().escape_debug(), above.subject().escape_debug());
+        let (lower_name, upper_name) = (ShownBare(below.subject()), ShownBare(above.subject()));
+        if !name::is_equal(lower.issuer(), upper.subject()) {
+            let issuer = ShownBare(below.issuer());
             return Err(format!(
-                "`{above}` has not signed `{below}`; the chain goes from the CA up to its root"
+                "the issuer of `{lower_name}` is `{issuer}`, not `{upper_name}`; the chain goes from the CA up to its root"
             ));
+        }
+        if !upper.is_ca() {
+            return Err(format!("`{upper_name}`, which stands above `{lower_name}`, is not a CA"));
+        }
+        match signature_fault(below, above) {
+            None => {}
+            Some(SignatureFault::NotVerified(text)) => return Err(ShownBare(&text).to_string()),
+            Some(SignatureFault::OtherKey) => {
+                return Err(format!(
+                    "`{upper_name}` has not signed `{lower_name}`: it has the issuer's name, but another key"
+                ));
+            }
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::folder::{self, ROOT_CERTIFICATE, ROOT_FILES, ROOT_KEY};
 use super::init::{CaOptions, check_name};
-use super::{prove, validity, validity_below};
+use super::{EarlierEnd, prove, validity, validity_below};
 use crate::certificate::{Certificate, read_certificate};
 use crate::csr::CaRequest;
 use crate::error::Error;
@@ -81,6 +81,11 @@ impl RootCa {
     ) -> Result<Certificate, Error> {
         let request = CaRequest::parse(request.as_ref())?;
         self.sign(request.common_name(), request.key(), days, now)
+    }
+
+    /// As [`CertificateAuthority::earlier_end`](crate::CertificateAuthority::earlier_end).
+    pub fn earlier_end(&self, days: u32, now: OffsetDateTime) -> Option<EarlierEnd> {
+        EarlierEnd::below(&self.certificate, days, now)
     }
 
     /// As [`CertificateAuthority::prove`](crate::CertificateAuthority::prove).

@@ -10,6 +10,7 @@ use cert_tool::{
     CaDescription, CaOptions, Certificate, CertificateAuthority, Error, ImportedCa, KeyPlace, Policy, RootCa,
     TokenUri, import_ca, read_certificates, request_ca,
 };
+use hub_types::shown::ShownBare;
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -82,6 +83,9 @@ fn sign(args: &CaSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<D
         .with_context(|| format!("can't read `{}`", args.request.display()))
         .map_err(Failure::Usage)?;
     let certificate = root.sign_request(request, args.days, now)?;
+    if let Some(end) = root.earlier_end(args.days, now) {
+        output.note(&format!("note: {end}"));
+    }
     // With the root, so that `ca import` has the whole chain in one file.
     write_new(&args.out, &[&certificate, root.certificate()])?;
     output.record(&CertificateRecord::new(&args.out.display().to_string(), &certificate));
@@ -210,14 +214,14 @@ impl fmt::Display for CaRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Names come from outside: what could steer a terminal is shown escaped.
         writeln!(f, "{} ({})", self.file, self.role)?;
-        writeln!(f, "  subject:    {}", self.subject.escape_debug())?;
-        writeln!(f, "  issuer:     {}", self.issuer.escape_debug())?;
+        writeln!(f, "  subject:    {}", ShownBare(&self.subject))?;
+        writeln!(f, "  issuer:     {}", ShownBare(&self.issuer))?;
         writeln!(f, "  serial:     {}", self.serial)?;
         writeln!(f, "  not before: {}", self.not_before)?;
         writeln!(f, "  not after:  {}", self.not_after)?;
         writeln!(f, "  SHA-1:      {}", self.sha1)?;
         writeln!(f, "  SHA-256:    {}", self.sha256)?;
-        write!(f, "  key:        {}", self.key.escape_debug())?;
+        write!(f, "  key:        {}", ShownBare(&self.key))?;
         if self.role != "issuing" {
             return Ok(());
         }

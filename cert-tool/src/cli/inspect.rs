@@ -8,6 +8,7 @@ use cert_tool::{
     Content, Description, Document, Documents, Error, Fact, SecretSource, read_documents,
     read_documents_from, thumbprints,
 };
+use hub_types::shown::ShownBare;
 use serde::Serialize;
 
 use super::args::FilesArgs;
@@ -40,10 +41,13 @@ pub(crate) fn thumbprint(args: &FilesArgs, output: &mut Output) -> Result<Done, 
             true
         }
         None => {
-            output.note(&format!(
-                "error: `{}` is an encrypted private key: without its password it has no thumbprint",
-                document.place.display()
-            ));
+            match document.why_locked() {
+                Some(error @ Error::UnsupportedEncryption { .. }) => output.error(&error),
+                _ => output.note(&format!(
+                    "error: `{}` is an encrypted private key: without its password it has no thumbprint",
+                    document.place.display()
+                )),
+            }
             false
         }
     })
@@ -112,7 +116,7 @@ impl fmt::Display for DocumentRecord {
             match fact {
                 Fact::List(lines) if lines.len() > MOST_ON_A_LINE => {
                     write!(f, "\n  {label}")?;
-                    lines.iter().try_for_each(|line| write!(f, "\n    {}", line.escape_debug()))?;
+                    lines.iter().try_for_each(|line| write!(f, "\n    {}", ShownBare(line)))?;
                 }
                 fact => write!(f, "\n  {label:width$} {}", text(fact))?,
             }
@@ -203,7 +207,7 @@ impl fmt::Display for ThumbprintRecord {
 
 /// A fact for a terminal: names come from outside, and what could steer it is shown escaped.
 fn text(fact: &Fact) -> String {
-    raw(fact).escape_debug().to_string()
+    ShownBare(&raw(fact)).to_string()
 }
 
 fn raw(fact: &Fact) -> String {

@@ -177,6 +177,9 @@ impl<'a> Job<'a> {
         // The CA first: without it no store is begun.
         let ca = CertificateAuthority::open_with(self.ca, &mut |asked_for| self.unlock.ask(asked_for))?;
         self.warn(total, output);
+        if let Some(end) = ca.earlier_end(self.options.days, self.options.now) {
+            output.note(&format!("note: {end}"));
+        }
         let mut store = match self.with_chain {
             true => IssuedStore::open_with_chain(&ca, self.out, self.sink)?,
             false => IssuedStore::open(&ca, self.out, self.sink)?,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use cert_tool::{Certificate, Issued, IssuedFacts, Outcome, Refusal};
 use hub_types::IdentityId;
+use hub_types::shown::ShownBare;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -123,8 +124,8 @@ impl fmt::Display for CertificateRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Names come from outside: what could steer a terminal is shown escaped.
         writeln!(f, "{}", self.file)?;
-        writeln!(f, "  subject:    {}", self.subject.escape_debug())?;
-        writeln!(f, "  issuer:     {}", self.issuer.escape_debug())?;
+        writeln!(f, "  subject:    {}", ShownBare(&self.subject))?;
+        writeln!(f, "  issuer:     {}", ShownBare(&self.issuer))?;
         writeln!(f, "  serial:     {}", self.serial)?;
         writeln!(f, "  not before: {}", self.not_before)?;
         writeln!(f, "  not after:  {}", self.not_after)?;

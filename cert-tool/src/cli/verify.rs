@@ -8,6 +8,7 @@ use cert_tool::{
     Certificate, CertificateAuthority, Check, Content, PublicKey, SecretSource, Verification,
     read_certificates, read_documents, verify_certificate,
 };
+use hub_types::shown::ShownBare;
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -143,12 +144,11 @@ fn read_key(file: &Path, passwords: &SecretSource) -> Result<PublicKey, Failure>
     for document in read_documents(file, &mut |asked_for| passwords.ask(asked_for))? {
         let mut document = document?;
         document.unlock(&mut |asked_for| passwords.ask(asked_for))?;
-        match document.content {
-            Content::PrivateKey(key) | Content::PublicKey(key) => keys.push(key),
-            Content::EncryptedKey(_) => {
-                return Err(Failure::Usage(anyhow!("`{}` is locked: it needs its password", file.display())));
-            }
-            _ => {}
+        if let Some(error) = document.why_locked() {
+            return Err(Failure::Typed(error));
+        }
+        if let Content::PrivateKey(key) | Content::PublicKey(key) = document.content {
+            keys.push(key);
         }
     }
     match keys.len() {
@@ -170,6 +170,7 @@ struct CheckRecord {
     ok: bool,
     fault: Option<String>,
     rule: &'static str,
+    note: Option<String>,
 }
 
 impl CheckRecord {
@@ -180,6 +181,7 @@ impl CheckRecord {
             ok: check.fault.is_none(),
             fault: check.fault.clone(),
             rule: check.name.rule(),
+            note: check.note.clone(),
         }
     }
 }
@@ -187,8 +189,12 @@ impl CheckRecord {
 impl fmt::Display for CheckRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.fault {
-            None => write!(f, "{}: {}: ok", self.file, self.check),
-            Some(fault) => write!(f, "{}: {}: FAILED: {}", self.file, self.check, fault.escape_debug()),
+            None => write!(f, "{}: {}: ok", self.file, self.check)?,
+            Some(fault) => write!(f, "{}: {}: FAILED: {}", self.file, self.check, ShownBare(fault))?,
+        }
+        match &self.note {
+            None => Ok(()),
+            Some(note) => write!(f, " ({})", ShownBare(note)),
         }
     }
 }

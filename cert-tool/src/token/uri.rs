@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use cryptoki::object::Attribute;
 use cryptoki::slot::{Slot, TokenInfo};
+use hub_types::shown::ShownBare;
 use percent_encoding::percent_decode_str;
 
 use crate::error::Error;
@@ -119,7 +120,7 @@ impl TokenUri {
             }
             "module-path" => Err("`module-path` is there twice".to_owned()),
             "module-name" => Err("give the module by `module-path`, not by `module-name`".to_owned()),
-            _ => Err(format!("`{}` is not an attribute that is known here", name.escape_debug())),
+            _ => Err(format!("`{}` is not an attribute that is known here", ShownBare(name))),
         }
     }
 }
@@ -152,7 +153,7 @@ impl FromStr for TokenUri {
         for attribute in path.split(';').chain(query.split('&')).filter(|attribute| !attribute.is_empty()) {
             let (name, value) = attribute
                 .split_once('=')
-                .ok_or_else(|| bad(format!("`{}` has no `=`", attribute.escape_debug())))?;
+                .ok_or_else(|| bad(format!("`{}` has no `=`", ShownBare(attribute))))?;
             uri.set(name, value).map_err(bad)?;
         }
         if uri.module.as_os_str().is_empty() {

@@ -4,33 +4,31 @@
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use super::path::Path;
 use super::{Check, CheckName, Verification, leaf};
 use crate::certificate::Certificate;
 use crate::describe::name_text;
+use crate::name;
 use crate::public_key::PublicKey;
 
-/// Looks at every certificate above the leaf, the trusted one included.
-pub(super) fn checks(certificate: &Certificate, path: &Path, by: &Verification<'_>) -> Vec<Check> {
+/// Looks at every certificate above the leaf, from its issuer up, and the trusted one.
+pub(super) fn checks(
+    certificate: &Certificate,
+    above: &[&Certificate],
+    anchor: Option<&Certificate>,
+    by: &Verification<'_>,
+) -> Vec<Check> {
     let mut checks = Vec::new();
-    for der in &path.issuers {
-        if let Ok((_, issuer)) = X509Certificate::from_der(der) {
+    for one in above {
+        if let Ok((_, issuer)) = X509Certificate::from_der(one.der()) {
             checks.extend(faults_of(&issuer, by));
             checks.extend(fault(CheckName::Signature, &issuer, leaf::signature(&issuer)));
         }
     }
     // One that is trusted itself has been looked at.
-    for trusted in by.trusted.iter().filter(|trusted| *trusted != certificate) {
-        let Ok((_, anchor)) = X509Certificate::from_der(trusted.der()) else {
-            continue;
-        };
-        let is_it = content(anchor.subject().as_raw()) == path.anchor_subject
-            && content(anchor.public_key().raw) == path.anchor_key;
-        if is_it {
-            checks.extend(faults_of(&anchor, by));
-            checks.extend(fault(CheckName::Chain, &anchor, path_length(&anchor, path)));
-            break;
-        }
+    let anchor = anchor.filter(|anchor| *anchor != certificate);
+    if let Some((_, anchor)) = anchor.and_then(|anchor| X509Certificate::from_der(anchor.der()).ok()) {
+        checks.extend(faults_of(&anchor, by));
+        checks.extend(fault(CheckName::Chain, &anchor, path_length(&anchor, above)));
     }
     checks
 }
@@ -47,7 +45,7 @@ fn faults_of(issuer: &X509Certificate<'_>, by: &Verification<'_>) -> Vec<Check> 
 }
 
 fn fault(name: CheckName, issuer: &X509Certificate<'_>, text: Option<String>) -> Option<Check> {
-    text.map(|text| Check { name, fault: Some(format!("{}: {text}", name_text(issuer.subject()))) })
+    text.map(|text| Check::new(name, Some(format!("{}: {text}", name_text(issuer.subject())))))
 }
 
 fn may_issue(issuer: &X509Certificate<'_>) -> Option<String> {
@@ -76,23 +74,14 @@ fn key(issuer: &X509Certificate<'_>) -> Option<String> {
     PublicKey::from_der(issuer.public_key().raw)?.weakness().map(str::to_owned)
 }
 
-fn path_length(anchor: &X509Certificate<'_>, path: &Path) -> Option<String> {
+fn path_length(anchor: &X509Certificate<'_>, above: &[&Certificate]) -> Option<String> {
     let allowed = anchor.basic_constraints().ok().flatten()?.value.path_len_constraint?;
     // RFC 5280 §4.2.1.9: self-issued certificates do not count.
-    let below = path
-        .issuers
-        .iter()
-        .filter(|der| X509Certificate::from_der(der).is_ok_and(|(_, one)| one.subject() != one.issuer()));
-    let below = below.count();
+    let is_counted = |one: &&&Certificate| {
+        X509Certificate::from_der(one.der())
+            .is_ok_and(|(_, one)| !name::is_equal(one.subject(), one.issuer()))
+    };
+    let below = above.iter().filter(is_counted).count();
     (below > usize::try_from(allowed).unwrap_or(usize::MAX))
         .then(|| format!("it allows {allowed} CAs below it, there are {below}"))
-}
-
-/// What is inside a DER sequence: webpki keeps names and keys of trusted certificates so.
-fn content(der: &[u8]) -> &[u8] {
-    let skipped = match der {
-        [_, length, ..] if length & 0x80 != 0 => 2 + usize::from(length & 0x7f),
-        _ => 2,
-    };
-    der.get(skipped..).unwrap_or_default()
 }

@@ -10,6 +10,7 @@ use x509_parser::prelude::FromDer;
 use super::{Check, CheckName, Verification};
 use crate::certificate::Certificate;
 use crate::describe::algorithm_text;
+use crate::name::attribute_text;
 use crate::public_key::PublicKey;
 
 /// Looks at everything that needs no other certificate.
@@ -19,25 +20,25 @@ pub(super) fn checks(certificate: &Certificate, by: &Verification<'_>) -> Vec<Ch
         return Vec::new();
     };
     let mut checks = vec![
-        Check { name: CheckName::Dates, fault: dates(certificate, by) },
-        Check { name: CheckName::Usage, fault: usage(&parsed) },
-        Check { name: CheckName::NotACa, fault: not_a_ca(&parsed) },
-        Check { name: CheckName::Key, fault: key(certificate) },
-        Check { name: CheckName::Signature, fault: signature(&parsed) },
-        Check { name: CheckName::Serial, fault: serial(parsed.raw_serial()) },
-        Check { name: CheckName::Extensions, fault: extensions(&parsed) },
+        Check::new(CheckName::Dates, dates(certificate, by)),
+        Check::new(CheckName::Usage, usage(&parsed)),
+        Check::new(CheckName::NotACa, not_a_ca(&parsed)),
+        Check::new(CheckName::Key, key(certificate)),
+        Check::new(CheckName::Signature, signature(&parsed)),
+        Check::new(CheckName::Serial, serial(parsed.raw_serial())),
+        Check::new(CheckName::Extensions, extensions(&parsed)),
     ];
     // A hub that knows the thumbprint does not need the name.
     if by.expected.is_some() || by.thumbprints.is_empty() {
-        checks.push(Check { name: CheckName::CommonName, fault: common_name(&parsed, by.expected) });
+        checks.push(Check::new(CheckName::CommonName, common_name(&parsed, by.expected)));
     }
     if let Some(key) = by.key {
         let fits = key.is_of(certificate.public_key_info());
         let fault = (!fits).then(|| format!("the key ({key}) is not the one that it is for"));
-        checks.push(Check { name: CheckName::PrivateKey, fault });
+        checks.push(Check::new(CheckName::PrivateKey, fault));
     }
     if !by.thumbprints.is_empty() {
-        checks.push(Check { name: CheckName::Thumbprint, fault: thumbprint(certificate, by) });
+        checks.push(Check::new(CheckName::Thumbprint, thumbprint(certificate, by)));
     }
     checks
 }
@@ -119,11 +120,11 @@ fn common_name(parsed: &X509Certificate<'_>, expected: Option<&IdentityId>) -> O
     let [name] = names.as_slice() else {
         return Some(format!("its subject has {} common names, it needs exactly one", names.len()));
     };
-    let Ok(name) = name.as_str() else {
+    let Some(name) = attribute_text(name) else {
         return Some("it is not valid text".to_owned());
     };
-    match (IdentityId::from_common_name(name), expected) {
-        (Err(error), _) => Some(format!("{} is no identity: {error}", ShownText(name))),
+    match (IdentityId::from_common_name(&name), expected) {
+        (Err(error), _) => Some(format!("{} is no identity: {error}", ShownText(&name))),
         (Ok(found), Some(expected)) if found != *expected => {
             Some(format!("it is `{found}`, not `{expected}`"))
         }

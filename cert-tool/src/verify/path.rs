@@ -2,79 +2,103 @@
 
 use std::time::Duration;
 
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::{
-    CertRevocationList, EndEntityCert, Error, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeIdIter,
-    OwnedCertRevocationList, RevocationCheckDepth, RevocationOptions, RevocationOptionsBuilder,
-    UnknownStatusPolicy, anchor_from_trusted_cert,
+    EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter, RevocationOptions,
+    anchor_from_trusted_cert,
 };
 
-use super::{Check, CheckName, Verification, issuers};
+use super::comparable::{OverSigned, Spelling};
+use super::{Check, CheckName, Verification, crls, issuers, obstacle, words};
 use crate::certificate::Certificate;
 
 /// Looks at everything that needs the certificates above it.
 pub(super) fn checks(certificate: &Certificate, by: &Verification<'_>) -> Vec<Check> {
-    let leaf = CertificateDer::from(certificate.der());
-    let trusted: Vec<_> = by.trusted.iter().map(|one| CertificateDer::from(one.der())).collect();
-    let between: Vec<_> = by.between.iter().map(|one| CertificateDer::from(one.der())).collect();
-    // What can't be an anchor can't be trusted; the others still can.
-    let anchors: Vec<_> = trusted.iter().filter_map(|one| anchor_from_trusted_cert(one).ok()).collect();
-    let search = Search { leaf: &leaf, anchors: &anchors, between: &between };
-
-    // Expired is one fault, not two: the path is then judged as of when the certificate was good.
-    let moment = by.at.clamp(certificate.not_before(), certificate.not_after().max(certificate.not_before()));
-    let moment = unix_time(moment.unix_timestamp());
-    let path = search.run(moment, None);
+    let mut spelling = Spelling::of(certificate, by);
+    let leaf = CertificateDer::from(spelling.certificate(certificate.der()));
+    let mut all = |many: &[Certificate]| -> Vec<CertificateDer<'static>> {
+        many.iter().map(|one| CertificateDer::from(spelling.certificate(one.der()))).collect()
+    };
+    let (trusted, between) = (all(by.trusted), all(by.between));
+    let lists = by.crls.iter().map(|list| spelling.list(list)).collect();
+    let search = Search {
+        leaf: &leaf,
+        // What can't be an anchor can't be trusted; the others still can.
+        anchors: trusted.iter().filter_map(|one| anchor_from_trusted_cert(one).ok()).collect(),
+        between: &between,
+        lists,
+        algorithms: spelling.algorithms(),
+        // Expired is one fault, not two: the path is then judged as of when the certificate was good.
+        moment: unix_time(
+            by.at.clamp(certificate.not_before(), certificate.not_after().max(certificate.not_before())),
+        ),
+    };
+    let path = search.run(None);
     let mut checks = vec![
-        Check { name: CheckName::Chain, fault: chain_fault(&path, certificate) },
-        Check { name: CheckName::NameConstraints, fault: name_fault(&path) },
+        Check::new(CheckName::Chain, chain_fault(&path, certificate, by)),
+        Check::new(CheckName::NameConstraints, name_fault(&path)),
     ];
-    if let Err(Error::CertExpired { .. } | Error::CertNotValidYet { .. }) = path {
-        let fault = Some("a certificate on the way is not good at this time".to_owned());
-        checks.push(Check { name: CheckName::Dates, fault });
+    if let Err(error @ (Error::CertExpired { .. } | Error::CertNotValidYet { .. })) = &path {
+        checks.push(Check::new(CheckName::Dates, Some(words::of(error))));
     }
     if let Ok(path) = &path {
-        checks.extend(issuers::checks(certificate, path, by));
+        let original = |der: &CertificateDer<'_>| between.iter().position(|one| one == der);
+        let above: Vec<_> = path.issuers.iter().filter_map(|der| by.between.get(original(der)?)).collect();
+        let anchor = trusted.iter().position(|one| {
+            anchor_from_trusted_cert(one).is_ok_and(|one| {
+                one.subject == path.anchor.subject
+                    && one.subject_public_key_info == path.anchor.subject_public_key_info
+            })
+        });
+        checks.extend(issuers::checks(certificate, &above, anchor.and_then(|at| by.trusted.get(at)), by));
     }
     if !by.crls.is_empty() {
-        let fault = match &path {
-            Ok(_) => revocation_fault(&search, moment, by.crls),
-            Err(_) => Some("not known, because the chain is not good".to_owned()),
-        };
-        checks.push(Check { name: CheckName::Revocation, fault });
+        checks.push(match &path {
+            Ok(_) => crls::check(&search, by),
+            Err(_) => {
+                let fault = "not known, because the chain is not good".to_owned();
+                Check::new(CheckName::Revocation, Some(fault))
+            }
+        });
     }
     checks
 }
 
-struct Search<'a> {
+/// All that a path is sought with, in the common spelling of names.
+pub(super) struct Search<'a> {
     leaf: &'a CertificateDer<'a>,
-    anchors: &'a [TrustAnchor<'a>],
+    anchors: Vec<TrustAnchor<'a>>,
     between: &'a [CertificateDer<'a>],
+    /// Revocation lists.
+    pub(super) lists: Vec<Vec<u8>>,
+    algorithms: Vec<OverSigned<'a>>,
+    moment: UnixTime,
 }
 
-/// The certificates that issued, from the leaf's issuer up, and the key of the trusted one.
+/// The certificates that issued, from the leaf's issuer up, and the trusted one.
 pub(super) struct Path {
-    pub(super) issuers: Vec<Vec<u8>>,
-    pub(super) anchor_subject: Vec<u8>,
-    pub(super) anchor_key: Vec<u8>,
+    issuers: Vec<CertificateDer<'static>>,
+    anchor: TrustAnchor<'static>,
 }
 
 impl Search<'_> {
-    fn run(&self, moment: UnixTime, revocation: Option<RevocationOptions<'_>>) -> Result<Path, Error> {
+    /// Searches, and checks revocation where it is told how.
+    pub(super) fn run(&self, revocation: Option<RevocationOptions<'_>>) -> Result<Path, Error> {
         let leaf = EndEntityCert::try_from(self.leaf)?;
+        let algorithms: Vec<&dyn SignatureVerificationAlgorithm> =
+            self.algorithms.iter().map(|one| one as &dyn SignatureVerificationAlgorithm).collect();
         let path = leaf.verify_for_usage(
-            webpki::ALL_VERIFICATION_ALGS,
-            self.anchors,
+            &algorithms,
+            &self.anchors,
             self.between,
-            moment,
+            self.moment,
             AnyUsage,
             revocation,
             None,
         )?;
         Ok(Path {
-            issuers: path.intermediate_certificates().map(|one| one.der().to_vec()).collect(),
-            anchor_subject: path.anchor().subject.to_vec(),
-            anchor_key: path.anchor().subject_public_key_info.to_vec(),
+            issuers: path.intermediate_certificates().map(|one| one.der().into_owned()).collect(),
+            anchor: path.anchor().to_owned(),
         })
     }
 }
@@ -88,29 +112,20 @@ impl ExtendedKeyUsageValidator for AnyUsage {
     }
 }
 
-fn chain_fault(path: &Result<Path, Error>, certificate: &Certificate) -> Option<String> {
-    let fault = match path.as_ref().err()? {
-        Error::UnknownIssuer => {
-            format!("no trusted certificate for the issuer {}", certificate.issuer())
-        }
-        Error::InvalidSignatureForPublicKey => {
-            "a signature on the way was made with another key than that of its issuer, or over other bytes"
-                .to_owned()
-        }
-        Error::CaUsedAsEndEntity => "it is the certificate of a CA".to_owned(),
-        Error::EndEntityUsedAsCa => "an issuer on the way is no CA".to_owned(),
-        Error::PathLenConstraintViolated => {
-            "there are more CAs on the way than one of them allows (path length)".to_owned()
-        }
-        Error::CertExpired { .. } | Error::CertNotValidYet { .. } => {
-            "a certificate on the way is not good at this time".to_owned()
-        }
-        Error::NameConstraintViolation => "an issuer may not give such names".to_owned(),
-        Error::UnsupportedCriticalExtension => "a critical extension on the way is not known".to_owned(),
-        Error::UnsupportedCertVersion => "a certificate on the way is not of version 3".to_owned(),
-        other => other.to_string(),
+fn chain_fault(
+    path: &Result<Path, Error>,
+    certificate: &Certificate,
+    by: &Verification<'_>,
+) -> Option<String> {
+    let error = path.as_ref().err()?;
+    let ends = match error {
+        Error::UnknownIssuer
+        | Error::InvalidSignatureForPublicKey
+        | Error::UnsupportedSignatureAlgorithmContext(_)
+        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => obstacle::find(certificate, by),
+        _ => None,
     };
-    Some(fault)
+    Some(ends.unwrap_or_else(|| words::of(error)))
 }
 
 fn name_fault(path: &Result<Path, Error>) -> Option<String> {
@@ -118,46 +133,13 @@ fn name_fault(path: &Result<Path, Error>) -> Option<String> {
         Err(Error::NameConstraintViolation) => {
             Some("an issuer limits names, and not all of these are within the limits".to_owned())
         }
-        Err(Error::MalformedNameConstraint | Error::InvalidNetworkMaskConstraint) => {
-            Some("the limits that an issuer has are damaged".to_owned())
+        Err(error @ (Error::MalformedNameConstraint | Error::InvalidNetworkMaskConstraint)) => {
+            Some(words::of(error))
         }
         _ => None,
     }
 }
 
-fn revocation_fault(search: &Search<'_>, moment: UnixTime, crls: &[Vec<u8>]) -> Option<String> {
-    let parsed: Result<Vec<CertRevocationList<'_>>, _> =
-        crls.iter().map(|der| OwnedCertRevocationList::from_der(der).map(Into::into)).collect();
-    let parsed = match parsed {
-        Ok(parsed) => parsed,
-        Err(error) => return Some(format!("a revocation list can't be used: {error}")),
-    };
-    let lists: Vec<_> = parsed.iter().collect();
-    // The certificate must be covered; its issuers need not, but none may be revoked.
-    let demands = [
-        (RevocationCheckDepth::EndEntity, UnknownStatusPolicy::Deny),
-        (RevocationCheckDepth::Chain, UnknownStatusPolicy::Allow),
-    ];
-    demands.into_iter().find_map(|(depth, status)| {
-        let options = RevocationOptionsBuilder::new(&lists)
-            .ok()?
-            .with_depth(depth)
-            .with_status_policy(status)
-            .with_expiration_policy(ExpirationPolicy::Enforce)
-            .build();
-        search.run(moment, Some(options)).err().map(|error| match error {
-            Error::CertRevoked => "it, or one of its issuers, is revoked".to_owned(),
-            Error::UnknownRevocationStatus => "no revocation list is from its issuer".to_owned(),
-            Error::CrlExpired { .. } => "the revocation list is too old".to_owned(),
-            Error::InvalidCrlSignatureForPublicKey => {
-                "the revocation list is not signed by its issuer".to_owned()
-            }
-            Error::IssuerNotCrlSigner => "its issuer may not sign revocation lists".to_owned(),
-            other => other.to_string(),
-        })
-    })
-}
-
-fn unix_time(seconds: i64) -> UnixTime {
-    UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
+fn unix_time(time: time::OffsetDateTime) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(time.unix_timestamp()).unwrap_or_default()))
 }

@@ -74,6 +74,9 @@ impl Certificates {
     fn issue(mut self, ledger: &mut Ledger, run: RunId, printer: &Printer) -> Result<(), Failure> {
         let begun = Instant::now();
         let rows = ledger.count(run, RowFilter::ToBeIssued)?;
+        if let Some(end) = self.ca.earlier_end(self.options.days, self.options.now).filter(|_| rows > 0) {
+            printer.note(format_args!("note: {end}"));
+        }
         let progress = Progress::new("issuing", rows);
         let count = |rows| progress.add(rows);
         let stop = printer.stop.token();
