@@ -360,8 +360,8 @@ fn too_many_modules() -> Flaw {
     )
 }
 
-/// So many entries of 12 bytes the tables have at most: ample for the million identities of a hub with a thumbprint each.
-const MAX_ENTRIES: usize = 2_500_000;
+/// So many entries of 12 bytes the tables have at most: the million identities of a hub with a thumbprint each.
+const MAX_ENTRIES: usize = 2_000_000;
 /// What is found at the end is listed up to here.
 const MAX_PROBLEMS: usize = 1_000;
 
