@@ -177,6 +177,8 @@ pub struct Lifecycle {
     done: Option<Effect>,
     /// Whether that is presumed, because the answer was lost.
     presumed: bool,
+    /// Whether this run changed what is there, for certain.
+    is_updated: bool,
     /// How many answers were lost or contradicted one another.
     setbacks: u32,
 }
@@ -316,7 +318,7 @@ impl Lifecycle {
             Standing::Equal => self.found(Vec::new()),
             Standing::Missing if mode == Mode::Update => Step::Finish(Outcome::Absent),
             Standing::Missing => {
-                (self.done, self.presumed) = (None, false);
+                (self.done, self.presumed, self.is_updated) = (None, false, false);
                 self.attempt(Step::Create, Effect::Created)
             }
             // By this run or by an earlier one, which may have created it or have found it there.
@@ -345,6 +347,7 @@ impl Lifecycle {
     }
 
     fn updated(&mut self) {
+        self.is_updated = true;
         if !self.is_creation() {
             (self.done, self.presumed) = (Some(Effect::Updated), false);
         }
@@ -353,7 +356,7 @@ impl Lifecycle {
     /// What was found is not what this run would have created: it was there, or is another's by now.
     fn forget_presumed_creation(&mut self) {
         if self.presumed && self.is_creation() {
-            (self.done, self.presumed) = (None, false);
+            (self.done, self.presumed) = (self.is_updated.then_some(Effect::Updated), false);
         }
     }
 

@@ -278,6 +278,15 @@ mod found {
     }
 
     #[test]
+    fn a_device_that_was_left_half_done_and_is_another_was_updated_before_it_was_a_conflict() {
+        let half_done = Weather { cuts: vec![0], ..Weather::default() };
+        let lost = Weather { fates: vec![Fate::LostAfterEffect], ..Weather::fine() };
+        let quarantine = |interval| ApplyAct { quarantined: true, interval, ..provision(&["a", "a/x"]) };
+        let acts = [act(Work::Apply(quarantine(30)), half_done), act(Work::Apply(quarantine(60)), lost)];
+        check(Modules::InBulk, &acts);
+    }
+
+    #[test]
     fn what_a_later_run_has_created_again_is_not_undone_with_the_first() {
         let delete = Meddling { identity: identity("a"), what: Other::Delete };
         let acts = [
