@@ -31,6 +31,9 @@ pump-2,,BCBCBCBCBCBCBCBCBCBCBCBCBCBCBCBCBCBCBCBCBCBCBCBCBCBCBCBCBCBCBCBC,ACACACA
 const NEWER: &str = "device_id,primary_thumbprint
 pump-2,CCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCC
 ";
+const DISABLED: &str = "device_id,primary_thumbprint,status
+pump-2,ACACACACACACACACACACACACACACACACACACACACACACACACACACACACACACACAC,disabled
+";
 const NAMED: &str = "device_id\npump-1\npump-2\n";
 
 const STORIES: [Story; 14] = [
@@ -87,10 +90,10 @@ const STORIES: [Story; 14] = [
         reasons: &["credential_differs", "device_row_not_done"],
     },
     Story {
-        name: "a batch applied again after a retirement",
-        files: &[("old.csv", OLD), ("named.csv", NAMED)],
-        commands: &[&["apply", "old.csv"], &["retire", "named.csv"], &["apply", "old.csv"]],
-        reasons: &["device_row_not_done", "status_differs"],
+        name: "a batch that wants a unit disabled that is enabled",
+        files: &[("old.csv", OLD), ("disabled.csv", DISABLED)],
+        commands: &[&["apply", "old.csv"], &["apply", "disabled.csv"]],
+        reasons: &["status_differs"],
     },
     Story {
         name: "a module whose device is not there",
@@ -201,7 +204,8 @@ fn causes(station: &Station) -> Result<Vec<Value>> {
         ensure!(!needs_reason || row["reason"].is_string(), "{row}");
     }
     let csv = station.run("provisioner", ["report", "--format", "csv"])?.expect_code(1)?;
-    ensure!(csv.stdout.lines().next().is_some_and(|header| header.ends_with(",reason")), "{csv:?}");
+    let header = csv.stdout.lines().next().unwrap_or_default();
+    ensure!(header.split(',').any(|column| column == "reason"), "{header}");
     Ok(report["causes"].as_array().cloned().unwrap_or_default())
 }
 

@@ -269,7 +269,8 @@ async fn certificates_that_rustls_does_not_read_are_shown_to_the_hub_all_the_sam
         let auth = DesiredAuth::Thumbprint { primary: Some(sha256.into()), secondary: None };
         line.create(&identity(name), auth, &GivenKeys::new()).await;
         let twin = line.door().twin(&identity(name), &credentials).await;
-        println!("{name}: {twin:?}");
+        // What this hub's TLS makes of it is its own affair: it is the hub that says it.
+        assert!(matches!(twin, Ok(_) | Err(ConnectError::RefusedCertificate(_))), "{name}: {twin:?}");
     }
 }
 
