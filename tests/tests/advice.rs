@@ -1,6 +1,8 @@
 //! Whoever does what a report advises does no harm: each story ends in rows that are not as asked, reads the report, gives
 //! every command that the advice names, and looks whether all that was on the hub is there as it was.
 
+#![expect(clippy::indexing_slicing, reason = "in a test a panic is a failure")]
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};

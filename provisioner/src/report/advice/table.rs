@@ -23,7 +23,6 @@ pub(super) fn entry(verb: Verb, reason: Option<ReasonCode>) -> Entry {
 }
 
 /// The cause in words.
-#[expect(clippy::too_many_lines, reason = "it is one table")]
 fn cause(reason: ReasonCode) -> &'static str {
     match reason {
         ReasonCode::AnswerLost => "the hub's answer was lost, again and again",
@@ -83,7 +82,6 @@ fn cause(reason: ReasonCode) -> &'static str {
 }
 
 /// What to do about rows of this verb with this reason.
-#[expect(clippy::too_many_lines, reason = "it is one table")]
 fn to_do(verb: Verb, reason: ReasonCode) -> String {
     use ReasonCode as Code;
     use Verb::{
