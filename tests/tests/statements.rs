@@ -1,8 +1,6 @@
 //! What the provisioner says is true: which folder has the certificates, which file is missing, whether anything is left to
 //! do, and what is wrong with a certificate.
 
-#![expect(clippy::indexing_slicing, reason = "in a test a panic is a failure")]
-
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use tests::{ServedHub, Station};
