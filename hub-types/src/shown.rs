@@ -40,6 +40,24 @@ impl fmt::Display for ShownBare<'_> {
     }
 }
 
+/// Text of one or more lines for a terminal: characters that can't be seen, other than the ends of its lines, are
+/// named by their numbers in Unicode, so that a text of somebody else can't move the cursor or forge a line's colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShownLines<'t>(pub &'t str);
+
+impl fmt::Display for ShownLines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
+            return f.write_str(self.0);
+        }
+        let mut lines = self.0.split('\n');
+        if let Some(first) = lines.next() {
+            write!(f, "{}", ShownBare(first))?;
+        }
+        lines.try_for_each(|line| write!(f, "\n{}", ShownBare(line)))
+    }
+}
+
 /// Whether a character leaves a mark of its own, or the space of one, and moves nothing else.
 fn is_seen(character: char) -> bool {
     let is_blank = character.is_whitespace() && character != ' ';
@@ -51,6 +69,14 @@ fn is_seen(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_keep_their_ends_and_nothing_else_that_moves_a_cursor() {
+        let shown = |text| ShownLines(text).to_string();
+        assert_eq!(shown("a: b\n  hint: c"), "a: b\n  hint: c");
+        assert_eq!(shown("\u{1b}[31mred\r\nü\u{202e}"), "<U+001B>[31mred<U+000D>\nü<U+202E>");
+        assert_eq!(shown("\u{9b}2J\u{7}\t"), "<U+009B>2J<U+0007><U+0009>");
+    }
 
     #[test]
     fn what_can_not_be_seen_is_named() {

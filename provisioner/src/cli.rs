@@ -64,7 +64,7 @@ pub fn run() -> ExitCode {
     };
     logging::begin(cli.verbose);
     sign::listen(Printer::sign);
-    let printer = Printer::new(cli.format, Stop::listen());
+    let printer = Printer::new(cli.format, Stop::listen()).spreadsheet_safe(cli.spreadsheet_safe);
     let exit = std::panic::catch_unwind(|| dispatch(&cli, &printer)).unwrap_or(Ok(Exit::Bug));
     if exit.is_ok() {
         printer.end(cli.verb.prints_documents());

@@ -20,7 +20,8 @@ fn the_run_stops_and_goes_on_when_they_are_back() -> Result<()> {
     let status = station.run("provisioner", ["status"])?.expect_code(0)?;
     ensure!(status.stdout.contains("interrupted") && status.stdout.contains("0 failed"), "{}", status.stdout);
     let refused = hub.requests()?.iter().filter(|request| request.status() == 401).count();
-    ensure!(refused <= 4, "each worker is refused once at most: {refused}");
+    // A single 401 is worth a fresh token and one more try.
+    ensure!(refused <= 8, "each worker is refused twice at most: {refused}");
 
     let hub = hub.die_and_come_back(&station)?;
     let resumed = station.provision(&hub, ["resume"])?.expect_code(0)?;

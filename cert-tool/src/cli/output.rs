@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, Stdout, Write};
 
 use cert_tool::Refusal;
+use hub_types::shown::ShownLines;
 use serde::Serialize;
 
 use super::args::Format;
@@ -56,31 +57,33 @@ impl Output {
             Data::Json(out) => {
                 serde_json::to_writer(&mut *out, record).map_err(io::Error::from).and_then(|()| writeln!(out))
             }
-            Data::Text(out) => writeln!(out, "{record}"),
+            // Texts of certificates, requests and batches may hold what a terminal obeys.
+            Data::Text(out) => writeln!(out, "{}", ShownLines(&record.to_string())),
         };
     }
 
     /// Tells people something.
     pub(crate) fn note(&mut self, message: &str) {
         self.flush();
-        eprintln!("{message}");
+        eprintln!("{}", ShownLines(message));
     }
 
     /// Says that something is wrong with one of many, and goes on.
     pub(crate) fn refused(&mut self, subject: &str, refusal: &Refusal) {
         self.flush();
-        eprintln!("refused: {subject}: {} (rule {})", chain(refusal), refusal.rule());
+        let text = format!("refused: {subject}: {} (rule {})", chain(refusal), refusal.rule());
+        eprintln!("{}", ShownLines(&text));
         if let Some(hint) = refusal.hint() {
-            eprintln!("  hint: {hint}");
+            eprintln!("  hint: {}", ShownLines(hint));
         }
     }
 
     /// Says that a file can't be used, and goes on.
     pub(crate) fn error(&mut self, error: &cert_tool::Error) {
         self.flush();
-        eprintln!("error: {}", chain(error));
+        eprintln!("error: {}", ShownLines(&chain(error)));
         if let Some(hint) = error.hint() {
-            eprintln!("  hint: {hint}");
+            eprintln!("  hint: {}", ShownLines(&hint));
         }
     }
 

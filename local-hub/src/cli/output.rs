@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io::{self, Write};
 
+use hub_types::shown::ShownLines;
 use tracing_subscriber::EnvFilter;
 
 use crate::error::Result;
@@ -24,10 +25,10 @@ pub(crate) fn data(document: &[u8]) -> Result<()> {
 /// An error with everything that led to it.
 #[expect(clippy::print_stderr, reason = "this is the one place that prints")]
 pub(crate) fn error(error: &dyn Error) {
-    eprintln!("error: {error}");
+    eprintln!("error: {}", ShownLines(&error.to_string()));
     let mut cause = error.source();
     while let Some(error) = cause {
-        eprintln!("  because: {error}");
+        eprintln!("  because: {}", ShownLines(&error.to_string()));
         cause = error.source();
     }
 }

@@ -42,6 +42,10 @@ pub(super) struct Cli {
     /// How results are written to stdout.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
+    /// Put an apostrophe before cells of CSV output that a spreadsheet would take for a formula: those that begin
+    /// with `=`, `+`, `-`, `@`, a tab or a carriage return
+    #[arg(long, global = true)]
+    pub(super) spreadsheet_safe: bool,
     /// The ledger: what every run did, row by row. A file, or a PostgreSQL database that stations
     /// share, as in `postgres://line3@db.example/units`, with several servers where one may take the
     /// other's place (`postgres://line3@first,second/units`), or as `host=… user=… dbname=…`. Its

@@ -1,9 +1,11 @@
 //! The one place that prints: data to stdout, everything for people to stderr.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hub_types::shown::ShownLines;
 use serde::Serialize;
 
 use super::args::Format;
@@ -22,11 +24,18 @@ pub(super) struct Printer {
     pub(super) stop: Stop,
     /// Whether the hub that a command worked on is one for tests.
     is_test_hub: AtomicBool,
+    /// Whether cells of CSV must not be formulas for a spreadsheet.
+    is_spreadsheet_safe: bool,
 }
 
 impl Printer {
     pub(super) fn new(format: Format, stop: Stop) -> Self {
-        Self { format, stop, is_test_hub: AtomicBool::new(false) }
+        Self { format, stop, is_test_hub: AtomicBool::new(false), is_spreadsheet_safe: false }
+    }
+
+    /// Makes cells of CSV harmless for spreadsheets, if asked to.
+    pub(super) fn spreadsheet_safe(self, is_spreadsheet_safe: bool) -> Self {
+        Self { is_spreadsheet_safe, ..self }
     }
 
     /// Says which hub the command works on.
@@ -52,7 +61,11 @@ impl Printer {
 
     /// Data. A reader that has gone away, as `head` does, is no error.
     pub(super) fn data(&self, text: impl Display) {
-        let _ = writeln!(io::stdout(), "{text}");
+        let _ = match self.format {
+            // Texts of a batch or a hub may hold what a terminal obeys.
+            Format::Text => writeln!(io::stdout(), "{}", ShownLines(&text.to_string())),
+            Format::Json | Format::Csv => writeln!(io::stdout(), "{text}"),
+        };
     }
 
     /// Data as JSON.
@@ -67,7 +80,7 @@ impl Printer {
         // As for `data`, a reader that has gone away is no error.
         let _ = writer.write_record(header);
         for row in rows {
-            let _ = writer.write_record(row);
+            let _ = writer.write_record(row.each_ref().map(|cell| self.cell(cell.as_bytes())));
         }
         let _ = writer.flush();
     }
@@ -84,13 +97,25 @@ impl Printer {
     pub(super) fn csv_row<const N: usize>(&self, row: [impl AsRef<[u8]>; N]) {
         let mut writer = csv::Writer::from_writer(io::stdout().lock());
         // As for `data`, a reader that has gone away is no error.
-        let _ = writer.write_record(row);
+        let _ = writer.write_record(row.each_ref().map(|cell| self.cell(cell.as_ref())));
         let _ = writer.flush();
+    }
+
+    /// A cell of CSV: on request with an apostrophe before what a spreadsheet takes for a formula.
+    ///
+    /// Source: OWASP, "CSV Injection".
+    fn cell<'c>(&self, cell: &'c [u8]) -> Cow<'c, [u8]> {
+        match cell.first() {
+            Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r') if self.is_spreadsheet_safe => {
+                Cow::Owned([b"'", cell].concat())
+            }
+            _ => Cow::Borrowed(cell),
+        }
     }
 
     /// A line for people.
     pub(super) fn note(&self, text: impl Display) {
-        let _ = writeln!(io::stderr(), "{text}");
+        let _ = writeln!(io::stderr(), "{}", ShownLines(&text.to_string()));
     }
 
     /// That what is waited for is down, or back.

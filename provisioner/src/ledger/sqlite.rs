@@ -1,6 +1,5 @@
 //! The ledger of one station: an SQLite file, with one process that writes to it.
 
-use std::fs::File;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +15,7 @@ use super::{
 };
 use crate::desired::DesiredIdentity;
 use error::of_file;
-use file::Found;
+use file::{Found, Lock};
 use loading::SqliteLoader;
 
 mod chunks;
@@ -36,7 +35,7 @@ pub(super) struct Sqlite {
     /// This process's stint on a run.
     stint: Option<u32>,
     /// Held as long as the ledger is open for writing.
-    _lock: Option<File>,
+    _lock: Option<Lock>,
 }
 
 impl Sqlite {

@@ -99,8 +99,21 @@ fn owner(connection: &Connection) -> rusqlite::Result<Owner> {
     Ok(if is_ours { Owner::Us } else { Owner::Other })
 }
 
-/// The lock of a ledger, which its only writer holds.
-pub(super) fn lock(ledger: &Path) -> Result<File, LedgerError> {
+/// The lock of a ledger, which its only writer holds until the value is dropped.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    /// Unlocks the file itself: closing it is not enough where another thread has just begun a process, which
+    /// keeps the open file until it becomes another program.
+    fn drop(&mut self) {
+        // A lock that can't be given back ends with the process.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Locks a ledger for its only writer.
+pub(super) fn lock(ledger: &Path) -> Result<Lock, LedgerError> {
     let mut name = ledger.as_os_str().to_owned();
     name.push(".lock");
     let path = PathBuf::from(name);
@@ -110,7 +123,7 @@ pub(super) fn lock(ledger: &Path) -> Result<File, LedgerError> {
         Ok(()) => {
             // For people only: a disk that is full must not keep a run from ending.
             let _ = sign(&mut file);
-            Ok(file)
+            Ok(Lock(file))
         }
         Err(std::fs::TryLockError::WouldBlock) => {
             let mut holder = String::new();

@@ -1,0 +1,45 @@
+//! Texts of a batch reach neither a terminal nor a spreadsheet as commands.
+
+use anyhow::{Result, ensure};
+use tests::Station;
+
+/// Characters that a terminal obeys, but the ends of lines.
+fn obeyed(text: &str) -> bool {
+    text.chars().any(|c| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}'))
+}
+
+#[test]
+fn control_characters_of_cells_headers_and_names_are_shown_and_not_sent() -> Result<()> {
+    let station = Station::new()?;
+    let batches = [
+        "device_id,tags.note\nd\u{1b}[31m1,x\n",
+        "device_id,tags.\u{1b}]0;title\u{7}\nd1,x\n",
+        "device_id,status,status_reason\nd1,disabled,a\u{9b}2Jb\u{202e}\nd1,enabled,\n",
+        "device_id,certificate\nd1,\u{1b}c.pem\n",
+    ];
+    for (number, batch) in batches.iter().enumerate() {
+        let name = format!("b\u{1b}[2J{number}.csv");
+        station.write(&name, batch)?;
+        for args in [["check", &name], ["plan", &name], ["apply", &name]] {
+            let ended = station.run("provisioner", args)?;
+            ensure!(!obeyed(&ended.stdout) && !obeyed(&ended.stderr), "{args:?}: {ended:?}");
+        }
+        let ended = station.run("cert-tool", ["sign", "--ca", "none", "--out", "out", &name])?;
+        ensure!(!obeyed(&ended.stdout) && !obeyed(&ended.stderr), "{ended:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn formulas_in_cells_are_made_harmless_on_request() -> Result<()> {
+    let station = Station::new()?;
+    station.write("batch.csv", "device_id,auth\n=1+1,sas\n@a,sas\n-b,sas\nplain,sas\n")?;
+    station.run("provisioner", ["apply", "batch.csv"])?;
+    let cells = |args: &[&str]| -> Result<String> { Ok(station.run("provisioner", args)?.stdout) };
+    let as_they_are = cells(&["report", "--format", "csv"])?;
+    ensure!(as_they_are.contains(",=1+1,") && as_they_are.contains(",@a,"), "{as_they_are}");
+    let safe = cells(&["report", "--format", "csv", "--spreadsheet-safe"])?;
+    ensure!(safe.contains(",'=1+1,") && safe.contains(",'@a,") && safe.contains(",'-b,"), "{safe}");
+    ensure!(safe.contains(",plain,"), "{safe}");
+    Ok(())
+}
