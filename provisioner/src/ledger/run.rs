@@ -152,7 +152,7 @@ impl Verification {
 /// What a run is to do, besides what its rows say: all that is needed to resume it.
 ///
 /// Older versions wrote fewer members, and each that is missing has its default. A member or a value that this
-/// version does not know is an error: see [`StoredOptions`].
+/// version does not know is an error: see `StoredOptions`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "StoredOptions")]
 pub struct RunOptions {
