@@ -83,7 +83,8 @@ async fn serve_until_told_to_end(args: ServeArgs) -> Result<ExitCode, Error> {
     }
 }
 
-/// All that a person or a script needs to go on, without a secret in it.
+/// The line that tells people and scripts that the hub is ready, without a secret in it. Scripts cut the folder from its
+/// end, behind `--data `: what is new goes before that.
 fn ready_line(hub: &LocalHub, folder: &Path) -> String {
     let mqtt = hub.mqtt_addr().map(|address| format!(" and mqtts://{address}")).unwrap_or_default();
     let amqp = hub.amqp_addr().map(|address| format!("; AMQP is refused on amqps://{address}"));
@@ -95,7 +96,7 @@ fn ready_line(hub: &LocalHub, folder: &Path) -> String {
     });
     let management = management.unwrap_or_default();
     format!(
-        "local-hub is ready on https://{}{mqtt}; trust {}; for the connection string: local-hub connection-string --data {}{devices}{amqp}{management}",
+        "local-hub is ready on https://{}{mqtt}{devices}{amqp}; trust {}; for the connection string: local-hub connection-string --data {}{management}",
         hub.https_addr(),
         data_folder::ca_file(folder).display(),
         folder.display(),

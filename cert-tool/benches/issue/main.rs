@@ -5,6 +5,10 @@
 //! certificates a round makes, `BENCH_ROUNDS` (5) how many rounds there are; medians are shown.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench may panic, and prints")]
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod bare;
 mod compare;
 mod folders;
