@@ -83,6 +83,7 @@ fields! {
     PublicKey "public_key" "publickeypath" "publickeyfile" "spki" "subjectpublickeyinfo";
     PrimaryKey "primary_key" "symmetrickeyprimarykey";
     SecondaryKey "secondary_key" "symmetrickeysecondarykey";
+    Profile "profile" "certificateprofile";
     Status "status";
     StatusReason "status_reason";
     Edge "edge" "iotedge" "edgeenabled" "edgedevice" "capabilitiesiotedge";

@@ -352,6 +352,7 @@ fn counts_blanks(field: Field) -> bool {
             | Field::Parent
             | Field::Certificate
             | Field::PrivateKey
+            | Field::Profile
             | Field::Twin
     )
 }

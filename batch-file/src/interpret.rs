@@ -40,6 +40,7 @@ pub(crate) fn interpret(
     let certificate = draft.path(Field::Certificate, place.base, &mut findings);
     let csr = draft.pem_source(Field::Csr, place.base, &mut findings);
     let public_key = draft.pem_source(Field::PublicKey, place.base, &mut findings);
+    let profile = draft.get(Field::Profile).map(str::to_owned);
     let private_key = draft.path(Field::PrivateKey, place.base, &mut findings);
     let status = draft.status(&mut findings);
     let status_reason = draft.status_reason(&mut findings);
@@ -58,6 +59,7 @@ pub(crate) fn interpret(
             certificate,
             csr,
             public_key,
+            profile,
             private_key,
             status,
             status_reason,

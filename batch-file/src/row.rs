@@ -27,6 +27,8 @@ pub struct Row {
     pub csr: Option<PemSource>,
     /// The public key to certify instead of making a key; nothing proves who has its private key.
     pub public_key: Option<PemSource>,
+    /// The name of the profile in the CA's `profile.toml` that its certificate is to have.
+    pub profile: Option<String>,
     /// The file that its private key was written to.
     pub private_key: Option<PathBuf>,
     /// Whether it may connect; only devices have one.

@@ -213,8 +213,14 @@ fn needs_common_name(auth: &RowAuth, draft: &Draft<'_>) -> bool {
     }
 }
 
-const NEEDLESS_FOR_SAS: &[Field] =
-    &[Field::PrimaryThumbprint, Field::SecondaryThumbprint, Field::Certificate, Field::Csr, Field::PublicKey];
+const NEEDLESS_FOR_SAS: &[Field] = &[
+    Field::PrimaryThumbprint,
+    Field::SecondaryThumbprint,
+    Field::Certificate,
+    Field::Csr,
+    Field::PublicKey,
+    Field::Profile,
+];
 const NEEDLESS_FOR_X509_CA: &[Field] =
     &[Field::PrimaryKey, Field::SecondaryKey, Field::PrimaryThumbprint, Field::SecondaryThumbprint];
 const NEEDLESS_FOR_X509_THUMBPRINT: &[Field] = &[Field::PrimaryKey, Field::SecondaryKey];

@@ -24,11 +24,8 @@ fn main() -> anyhow::Result<()> {
 
     let devices =
         (1..=10).map(|n| DeviceId::new(&format!("sensor-{n:02}"))).collect::<Result<Vec<_>, _>>()?;
-    let requests = devices.into_iter().map(|device| IssueRequest {
-        identity: IdentityId::from(device),
-        key: KeySource::Generate,
-        auth: IssuedAuth::default(),
-    });
+    let requests =
+        devices.into_iter().map(|device| IssueRequest::new(IdentityId::from(device), KeySource::Generate));
     let mut store = IssuedStore::open(&ca, &folder.join("issued"), Sink::Bundle)?;
     let mut thumbprints = Vec::new();
     let summary = issue_batch(&ca, &IssueOptions::new(now), requests, &mut store, &mut |issued: &Issued| {

@@ -23,6 +23,7 @@ use crate::fs;
 use crate::key::PrivateKey;
 use crate::leaf::LeafTemplates;
 use crate::policy::Policy;
+use crate::profile::{self, ExtendedKeyUsage, Profiles};
 use crate::secret::{AskSecret, SecretFor};
 use crate::signer::Signer;
 use crate::x509::{Profile, Serial, SubjectKey, Validity};
@@ -31,7 +32,7 @@ pub use earlier_end::EarlierEnd;
 pub use import::{ImportedCa, import_ca};
 pub use init::{CaOptions, request_ca};
 pub use root::RootCa;
-pub use show::{CaDescription, KeyPlace};
+pub use show::{CaDescription, KeyPlace, ProfileSummary};
 
 /// A CA that can issue.
 pub struct CertificateAuthority {
@@ -41,6 +42,7 @@ pub struct CertificateAuthority {
     root: Option<Certificate>,
     signer: Signer,
     policy: Policy,
+    profiles: Profiles,
 }
 
 impl CertificateAuthority {
@@ -87,13 +89,14 @@ impl CertificateAuthority {
         fs::check_is_private(folder)?;
         let (root, issuing) = Self::certificates(folder)?;
         let policy = Policy::read(folder)?;
+        let profiles = Profiles::read(folder, &policy)?;
         let key = folder::ISSUING_KEY.open(folder, ask)?;
         folder::check_is_ca_for(&issuing, key.as_ref())
             .map_err(|reason| Error::BadCa { path: folder.to_owned(), reason: reason.to_owned() })?;
         let signer = Signer::new(issuing.der(), key)?;
         let chain = folder.join(folder::CHAIN);
         let chain = if chain.exists() { read_certificates(&chain)? } else { Vec::new() };
-        Ok(Self { folder: folder.to_owned(), issuing, chain, root, signer, policy })
+        Ok(Self { folder: folder.to_owned(), issuing, chain, root, signer, policy, profiles })
     }
 
     /// The certificates of the CA in a folder, for which no key is needed: the root's, where it is kept
@@ -154,6 +157,11 @@ impl CertificateAuthority {
         &self.policy
     }
 
+    /// The profiles that its certificates may have.
+    pub fn profiles(&self) -> &Profiles {
+        &self.profiles
+    }
+
     /// A certificate with a code in its common name, with which the owner of a hub proves that the CA
     /// is theirs (Azure IoT Hub, "verify a CA certificate"). It is of no other use: its key is gone.
     ///
@@ -178,8 +186,48 @@ impl CertificateAuthority {
     }
 
     /// The certificates for devices and modules that are good at a time, to be filled in.
-    pub(crate) fn leaves(&self, validity: Validity) -> Result<LeafTemplates<'_>, Error> {
-        LeafTemplates::new(&self.signer, validity)
+    pub(crate) fn leaves(
+        &self,
+        usages: &[ExtendedKeyUsage],
+        validity: Validity,
+    ) -> Result<LeafTemplates<'_>, Error> {
+        LeafTemplates::new(&self.signer, usages, validity)
+    }
+
+    /// The validity of a certificate with a profile, which may have dates of its own.
+    pub(crate) fn profile_validity(
+        &self,
+        profile: &profile::Profile,
+        days: u32,
+        now: OffsetDateTime,
+    ) -> Result<Validity, Error> {
+        let dates = profile.dates();
+        let mut validity = validity_below(&self.issuing, &self.folder, dates.days.unwrap_or(days), now)?;
+        if let Some(from) = dates.not_before {
+            if from < self.issuing.not_before() {
+                let begin = self.issuing.not_before();
+                return Err(
+                    profile.fault(format!("`not_before` is earlier than the CA, which begins on {begin}"))
+                );
+            }
+            validity.not_before = from;
+        }
+        if let Some(until) = dates.not_after {
+            let end = self.issuing.not_after();
+            if until > end {
+                return Err(profile.fault(format!("`not_after` is later than the CA, which ends on {end}")));
+            }
+            if until <= now {
+                return Err(profile.fault("`not_after` has passed".to_owned()));
+            }
+            validity.not_after = until;
+        }
+        if validity.not_after <= validity.not_before {
+            return Err(profile.fault("certificates would end before they begin".to_owned()));
+        }
+        let begin = dates.not_before.unwrap_or(now);
+        self.policy.check_span(validity.not_after - begin).map_err(|reason| profile.fault(reason))?;
+        Ok(validity)
     }
 
     /// The validity of a certificate issued now: it begins a little earlier, because devices' clocks

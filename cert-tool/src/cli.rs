@@ -2,7 +2,9 @@
 
 mod args;
 mod batch;
+mod bundle;
 mod ca;
+mod convert;
 mod csr;
 mod expiring;
 mod extract;
@@ -28,9 +30,11 @@ mod within;
 use std::panic;
 use std::process::ExitCode;
 
+use anyhow::anyhow;
+use cert_tool::CsrEncoding;
 use clap::Parser;
 
-use args::{Cli, Verb};
+use args::{Cli, Format, Verb};
 use failure::{Done, Failure};
 use output::Output;
 
@@ -38,10 +42,16 @@ use output::Output;
 pub(crate) fn run() -> ExitCode {
     cert_tool::keep_memory_private();
     let cli = Cli::parse();
-    let mut output = Output::new(cli.format);
+    let (format, request_encoding) = match cli.format {
+        Format::Base64Der => (Format::Text, Some(CsrEncoding::Base64Der)),
+        Format::Der => (Format::Text, Some(CsrEncoding::Der)),
+        data => (data, None),
+    };
+    let mut output = Output::new(format);
     // A panic is a bug, and has been printed by the hook; a station that scripts this must not take
     // it for an answer.
-    let result = panic::catch_unwind(panic::AssertUnwindSafe(|| dispatch(cli.verb, &mut output)));
+    let result =
+        panic::catch_unwind(panic::AssertUnwindSafe(|| dispatch(cli.verb, request_encoding, &mut output)));
     match result.unwrap_or(Err(Failure::Bug)) {
         Ok(Done::AllWell) => ExitCode::SUCCESS,
         Ok(Done::SomeFailed) => ExitCode::from(1),
@@ -56,11 +66,18 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn dispatch(verb: Verb, output: &mut Output) -> Result<Done, Failure> {
+fn dispatch(verb: Verb, request_encoding: Option<CsrEncoding>, output: &mut Output) -> Result<Done, Failure> {
+    if request_encoding.is_some() && !matches!(verb, Verb::Csr(_)) {
+        return Err(Failure::Usage(anyhow!(
+            "--format der and base64-der are for requests (`cert-tool csr`); data is text, json or csv"
+        )));
+    }
     match verb {
+        Verb::Bundle(args) => bundle::run(&args, output),
         Verb::Ca(args) => ca::run(&args, output),
         Verb::Completions { shell } => Ok(manual::print_completions(shell)),
-        Verb::Csr(args) => csr::run(&args, output),
+        Verb::Convert(args) => convert::run(&args, output),
+        Verb::Csr(args) => csr::run(&args, request_encoding, output),
         Verb::Extract(args) => extract::run(&args, output),
         Verb::Expiring(args) => expiring::run(&args, output),
         Verb::Find(args) => index::find(&args, output),

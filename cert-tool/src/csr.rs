@@ -220,6 +220,36 @@ pub fn create_csr(identity: &IdentityId, key: &PrivateKey) -> Result<String, Err
     Ok(String::from_utf8_lossy(&pem::encode(pem::CERTIFICATE_REQUEST, &der)).into_owned())
 }
 
+/// The form of a request in a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CsrEncoding {
+    /// Base64 between lines (RFC 7468).
+    #[default]
+    Pem,
+    /// The bytes themselves.
+    Der,
+    /// The bytes in base64, in one line: as the Device Provisioning Service takes a request.
+    Base64Der,
+}
+
+/// Makes a request in some form.
+pub fn create_csr_as(
+    identity: &IdentityId,
+    key: &PrivateKey,
+    encoding: CsrEncoding,
+) -> Result<Vec<u8>, Error> {
+    let der = encode_request(&identity.common_name(), key)?;
+    Ok(match encoding {
+        CsrEncoding::Pem => pem::encode(pem::CERTIFICATE_REQUEST, &der).to_vec(),
+        CsrEncoding::Der => der,
+        CsrEncoding::Base64Der => {
+            let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &der);
+            format!("{text}\n").into_bytes()
+        }
+    })
+}
+
 fn request_in(found: Found, name: &Path) -> Result<Vec<u8>, Error> {
     match found {
         Found::Pem(block) if LABELS.contains(&block.label.as_str()) => Ok(block.into_public()),

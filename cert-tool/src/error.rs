@@ -4,6 +4,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hub_types::IdentityId;
+
 use crate::refusal::Refusal;
 
 /// Why a CA, a store or a file can't be used.
@@ -38,6 +40,27 @@ pub enum Error {
     BadPolicy {
         /// The file.
         path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The profiles of a CA can't be used, so nothing is issued.
+    #[error("{}:{line}: {reason}", path.display())]
+    BadProfile {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A profile that was asked for does not exist, or can't be used as it was asked for.
+    #[error("{0}")]
+    ProfileChoice(String),
+    /// A subject that was given can't be used.
+    #[error("the subject `{text}` can't be used: {reason}")]
+    BadSubject {
+        /// The subject.
+        text: String,
         /// Why.
         reason: String,
     },
@@ -114,10 +137,38 @@ pub enum Error {
         /// The store's folder.
         path: PathBuf,
     },
-    /// A folder has PFX files for the certificates of another folder.
-    #[error("`{}` has PFX files for the certificates of another folder", path.display())]
+    /// A list has the certificate of a module where only devices can be served.
+    #[error("`{identity}` is a module; IoT Edge is configured for devices only")]
+    EdgeModule {
+        /// The module.
+        identity: IdentityId,
+    },
+    /// A certificate can't be put into a `.p7b` file.
+    #[error("the certificate of `{subject}` can't be put into a `.p7b` file: its encoding is damaged")]
+    NotInP7b {
+        /// Its subject.
+        subject: String,
+    },
+    /// A file takes one certificate, and there are none or several.
+    #[error("`{}` would be a DER file, which has one certificate; there are {count}", path.display())]
+    NotOneCertificate {
+        /// The file.
+        path: PathBuf,
+        /// How many there are.
+        count: usize,
+    },
+    /// No certificate to trust is the root of a chain.
+    #[error("the certificates to trust do not have the root of the chain in `{}`", chain.display())]
+    NotRoot {
+        /// The file with the chain.
+        chain: PathBuf,
+    },
+    /// A folder has files for the certificates of another folder.
+    #[error("`{}` has {what} for the certificates of another folder", path.display())]
     OtherList {
-        /// The folder with the PFX files.
+        /// What it has.
+        what: &'static str,
+        /// The folder with the files.
         path: PathBuf,
     },
     /// The store was begun with the other [`Sink`](crate::Sink).
@@ -219,6 +270,11 @@ impl Error {
             Self::Damaged { .. } => Some("restore it from a backup, or issue to another folder".to_owned()),
             Self::TooManyDays { longest, .. } => Some(format!("ask for {longest} days or fewer (--days)")),
             Self::PinInUri => Some("take it out; give the PIN by file (--pin-file, or `pin-source=file:/…`), in CERT_TOOL_PIN, or at the prompt. This one should be changed".to_owned()),
+            Self::EdgeModule { .. } => Some("leave --edge out for it, or name the device".to_owned()),
+            Self::NotOneCertificate { .. } => Some("write them as p7b, or one at a time".to_owned()),
+            Self::NotRoot { .. } => {
+                Some("name the file of the root that signed it (--ca); an issuing CA is not a root".to_owned())
+            }
             Self::BadRequest { source } => source.hint().map(str::to_owned),
             Self::SecretNeeded { .. } => Some(
                 "give its password (--password-file, CERT_TOOL_PASSWORD), passphrase (--passphrase-file, \
@@ -233,12 +289,16 @@ impl Error {
             Self::BadCa { .. }
             | Self::BadPattern { .. }
             | Self::BadPolicy { .. }
+            | Self::BadProfile { .. }
+            | Self::ProfileChoice(_)
+            | Self::BadSubject { .. }
             | Self::BadTokenUri { .. }
             | Self::Token { .. }
             | Self::Crypto(_)
             | Self::Database { .. }
             | Self::Io { .. }
             | Self::NotA { .. }
+            | Self::NotInP7b { .. }
             | Self::TooLarge { .. }
             | Self::WrongSecret { .. } => None,
         }

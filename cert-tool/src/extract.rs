@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::facts::IssuedFacts;
 use crate::fs;
 use crate::list::IssuedList;
+use crate::p7b::p7b;
 use crate::pem;
 use crate::reference::{self, Found, not_a};
 use crate::sink;
@@ -24,7 +25,7 @@ use crate::sink;
 /// # let out = temporary.path().join("out");
 /// # let mut store = cert_tool::IssuedStore::open(&ca, &out, cert_tool::Sink::Bundle)?;
 /// # let identity: hub_types::IdentityId = hub_types::IdentityId::parse("pump-1", None)?;
-/// # let request = cert_tool::IssueRequest { identity: identity.clone(), key: cert_tool::KeySource::Generate, auth: Default::default() };
+/// # let request = cert_tool::IssueRequest::new(identity.clone(), cert_tool::KeySource::Generate);
 /// # cert_tool::issue_batch(&ca, &cert_tool::IssueOptions::new(now), [request].into_iter(), &mut store, &mut |_| {})?;
 /// # drop(store);
 /// use cert_tool::{IssuedList, extract};
@@ -58,6 +59,31 @@ pub fn extract(
     Ok(Some(facts))
 }
 
+/// Writes `cert.der`, `chain.p7b` and, where it is known, `key.der` (PKCS #8) to a folder; `None` where the
+/// identity has no certificate. Nothing is overwritten.
+pub fn extract_der(
+    list: &IssuedList,
+    identity: &IdentityId,
+    folder: &Path,
+) -> Result<Option<IssuedFacts>, Error> {
+    let Some(facts) = list.find(identity)? else {
+        return Ok(None);
+    };
+    let mut chain = vec![read_certificate(&facts.certificate)?];
+    chain.extend(read_certificates(&list.issuing_certificate_path())?);
+    let message = p7b(&chain)?;
+    let key = facts.private_key.as_deref().map(key_block).transpose()?;
+    fs::create_private_folder(folder)?;
+    if let Some(key) = key {
+        fs::write_new_private(&folder.join(KEY_DER), &key.der)?;
+    }
+    fs::write_new_private(&folder.join(CHAIN_P7B), &message)?;
+    if let Some(certificate) = chain.first() {
+        fs::write_new_private(&folder.join(CERTIFICATE_DER), certificate.der())?;
+    }
+    Ok(Some(facts))
+}
+
 fn read_key(reference: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     Ok(pem::encode(pem::PRIVATE_KEY, &key_block(reference)?.der))
 }
@@ -70,4 +96,7 @@ pub(crate) fn key_block(reference: &Path) -> Result<pem::Block, Error> {
     }
 }
 
+const CERTIFICATE_DER: &str = "cert.der";
+const CHAIN_P7B: &str = "chain.p7b";
+const KEY_DER: &str = "key.der";
 const WANTED: &str = "a private key";

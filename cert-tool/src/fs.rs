@@ -97,6 +97,26 @@ pub(crate) fn write_new_private(path: &Path, bytes: &[u8]) -> Result<(), Error> 
     }
 }
 
+/// Writes a file for everybody that must not be there yet; it appears only when it is whole.
+pub(crate) fn write_new_public(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let folder = folder_of(path);
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let written = builder.tempfile_in(folder).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        Ok(file)
+    });
+    match written.map_err(Error::io("write", path))?.persist_noclobber(path) {
+        Ok(_) => sync_folder(folder),
+        Err(failed) if failed.error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(Error::AlreadyExists { path: path.to_owned() })
+        }
+        Err(failed) => Err(Error::io("write", path)(failed.error)),
+    }
+}
+
 /// Writes a private file, in the place of an older one if there is one: it is there as a whole or not.
 pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let file = write_beside(path, bytes)?;

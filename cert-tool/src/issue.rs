@@ -23,6 +23,7 @@ use crate::index::IndexEntry;
 use crate::issuing::{LaidOut, Made, Maker, Order, given_key, key_in};
 use crate::key::KeyType;
 use crate::policy::Policy;
+use crate::profile::{Layouts, ProfileRow};
 use crate::public_key::PublicKeyInput;
 use crate::refusal::Refusal;
 use crate::store::IssuedStore;
@@ -43,6 +44,10 @@ pub struct IssueOptions {
     pub long_names: LongNames,
     /// What to do about identities that have a certificate elsewhere.
     pub existing: Existing,
+    /// The name of the profile of requests that name none.
+    pub profile: Option<String>,
+    /// The subject beside the common name, as RFC 4514 writes it, where the profile has none.
+    pub subject: Option<String>,
 }
 
 /// What to do about an identity that has a certificate of this CA in another place. In the same
@@ -70,6 +75,8 @@ impl IssueOptions {
             key_type: KeyType::default(),
             long_names: LongNames::Refuse,
             existing: Existing::Refuse,
+            profile: None,
+            subject: None,
         }
     }
 }
@@ -92,6 +99,15 @@ pub struct IssueRequest {
     pub key: KeySource,
     /// By what a hub is to trust the certificate.
     pub auth: IssuedAuth,
+    /// The profile of the certificate, and what its templates use.
+    pub row: ProfileRow,
+}
+
+impl IssueRequest {
+    /// A request for an identity, all else being as it is by default.
+    pub fn new(identity: IdentityId, key: KeySource) -> Self {
+        Self { identity, key, auth: IssuedAuth::default(), row: ProfileRow::default() }
+    }
 }
 
 /// Where a certificate's key comes from.
@@ -172,7 +188,7 @@ impl IssueSummary {
 /// let mut store = IssuedStore::open(&ca, &temporary.path().join("out"), Sink::Bundle)?;
 /// let requests = ["pump-1", "pump-2"].map(|device| IdentityId::parse(device, None));
 /// let requests = requests.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().map(|identity| {
-///     IssueRequest { identity, key: KeySource::Generate, auth: Default::default() }
+///     IssueRequest::new(identity, KeySource::Generate)
 /// });
 /// let summary = issue_batch(&ca, &IssueOptions::new(now), requests, &mut store, &mut |issued| {
 ///     if let Outcome::Issued(facts) = &issued.outcome {
@@ -191,10 +207,8 @@ pub fn issue_batch(
     on_issued: &mut dyn FnMut(&Issued),
 ) -> Result<IssueSummary, Error> {
     store.belongs_to(ca)?;
-    let validity = ca.leaf_validity(options.days, options.now)?;
-    let leaves = ca.leaves(validity)?;
-    let maker =
-        Maker { ca, leaves: &leaves, validity, key_type: options.key_type, long_names: options.long_names };
+    let layouts = Layouts::new(ca, options)?;
+    let maker = Maker { ca, layouts: &layouts, key_type: options.key_type, long_names: options.long_names };
     let threads =
         options.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let pace = Pace::of(options.key_type, threads);
@@ -261,12 +275,12 @@ fn do_portion(maker: Maker<'_>, portion: Portion) -> Results {
             Err(done) => Err(done),
         });
     }
-    let finish = |(der, laid_out): (Vec<u8>, LaidOut)| Done::Made(maker.finish(laid_out, &der));
+    let finish = |(der, laid_out): (Vec<u8>, LaidOut<'_>)| Done::Made(maker.finish(laid_out, &der));
     Ok(signed.into_iter().map(|step| step.map(finish).unwrap_or_else(|done| done)).collect())
 }
 
 /// What is to be signed for a task, or what became of it where nothing is.
-fn lay_out(maker: Maker<'_>, task: Task, serial: Serial) -> Result<Result<LaidOut, Done>, Error> {
+fn lay_out<'a>(maker: Maker<'a>, task: Task, serial: Serial) -> Result<Result<LaidOut<'a>, Done>, Error> {
     Ok(match task {
         Task::Known(IssueRequest { identity, key, .. }) => {
             let requested_key = key_in(&identity, key);
@@ -365,7 +379,7 @@ impl Writer<'_> {
         if !self.store.knows(&request.identity)? {
             return Ok(match is_renewal {
                 true => Task::Refuse(request.identity, Refusal::NothingToRenew),
-                false => Task::Make(Order { request, replaced: None, key_elsewhere: None }),
+                false => Task::Make(Order { request, replaced: None, key_elsewhere: None, previous: None }),
             });
         }
         match self.store.current(&request.identity)? {
@@ -381,10 +395,13 @@ impl Writer<'_> {
         if self.store.has_here(&request.identity)? {
             return Ok(Task::Refuse(request.identity, Refusal::OlderIsThere));
         }
-        let order = |request, replaced, key_elsewhere| Task::Make(Order { request, replaced, key_elsewhere });
         if self.existing == Existing::Replace {
-            return Ok(order(request, None, None));
+            return Ok(Task::Make(Order { request, replaced: None, key_elsewhere: None, previous: None }));
         }
+        let previous = Some(entry.facts.certificate.clone());
+        let order = |request, replaced, key_elsewhere| {
+            Task::Make(Order { request, replaced, key_elsewhere, previous })
+        };
         if entry.revocation.is_some() {
             return Ok(Task::Refuse(request.identity, Refusal::Revoked));
         }

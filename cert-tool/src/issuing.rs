@@ -1,20 +1,22 @@
 //! Certificates from orders: the part that many threads do at once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hub_types::limits::MAX_COMMON_NAME_CHARS;
 use hub_types::{IdentityId, Sha1Thumbprint, Sha256Thumbprint};
 use zeroize::Zeroizing;
 
 use crate::ca::CertificateAuthority;
+use crate::certificate::read_certificate;
 use crate::csr::{self, CsrInput};
 use crate::error::Error;
 use crate::facts::IssuedAuth;
 use crate::fingerprint::Fingerprint;
 use crate::issue::{IssueRequest, KeySource, LongNames};
 use crate::key::{KeyType, PrivateKey};
-use crate::leaf::LeafTemplates;
+use crate::leaf::LeafParts;
 use crate::pem;
+use crate::profile::{Layout, Layouts, parts_of_a_profile};
 use crate::refusal::Refusal;
 use crate::x509::{Serial, SubjectKey, Validity};
 
@@ -25,10 +27,13 @@ pub(crate) struct Order {
     pub(crate) replaced: Option<Sha256Thumbprint>,
     /// Where the private key is when it stays the same.
     pub(crate) key_elsewhere: Option<PathBuf>,
+    /// Where the certificate is that it takes the place of, when it is a renewal.
+    pub(crate) previous: Option<PathBuf>,
 }
 
 /// A certificate that is not signed yet.
-pub(crate) struct LaidOut {
+pub(crate) struct LaidOut<'a> {
+    layout: &'a Layout<'a>,
     identity: IdentityId,
     common_name: String,
     auth: IssuedAuth,
@@ -74,20 +79,34 @@ impl Made {
 #[derive(Clone, Copy)]
 pub(crate) struct Maker<'a> {
     pub(crate) ca: &'a CertificateAuthority,
-    pub(crate) leaves: &'a LeafTemplates<'a>,
-    pub(crate) validity: Validity,
+    pub(crate) layouts: &'a Layouts<'a>,
     pub(crate) key_type: KeyType,
     pub(crate) long_names: LongNames,
 }
 
-impl Maker<'_> {
+impl<'a> Maker<'a> {
     /// All but the signature, or why there is to be none.
-    pub(crate) fn lay_out(&self, order: Order, serial: Serial) -> Result<Result<LaidOut, Refusal>, Error> {
-        let Order { request: IssueRequest { identity, key, auth }, replaced, key_elsewhere } = order;
+    pub(crate) fn lay_out(
+        &self,
+        order: Order,
+        serial: Serial,
+    ) -> Result<Result<LaidOut<'a>, Refusal>, Error> {
+        let Order { request: IssueRequest { identity, key, auth, row }, replaced, key_elsewhere, previous } =
+            order;
         let common_name = identity.common_name();
         let length = common_name.len();
         if self.long_names == LongNames::Refuse && length > MAX_COMMON_NAME_CHARS {
             return Ok(Err(Refusal::CommonNameTooLong { length }));
+        }
+        let profiled = self.layouts.of(&row).and_then(|layout| Ok((layout, layout.render(&identity, &row)?)));
+        let (layout, profile) = match profiled {
+            Ok(profiled) => profiled,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if let Some(previous) = previous.filter(|_| layout.is_plain())
+            && let Some(refusal) = loss(&previous)
+        {
+            return Ok(Err(refusal));
         }
         let own;
         let (key, key_pem) = match key {
@@ -107,9 +126,11 @@ impl Maker<'_> {
             },
         };
         let info = key.to_info();
-        let content = self.leaves.lay_out(&common_name, &key, &info, serial)?;
+        let parts = LeafParts { common_name: &common_name, serial, profile: &profile };
+        let content = layout.templates.lay_out(&parts, &key, &info)?;
         let key = Fingerprint::of(&info);
         Ok(Ok(LaidOut {
+            layout,
             identity,
             common_name,
             auth,
@@ -123,14 +144,24 @@ impl Maker<'_> {
     }
 
     /// The certificate in DER.
-    pub(crate) fn sign(&self, laid_out: &LaidOut) -> Result<Vec<u8>, Error> {
-        self.leaves.sign(&laid_out.content)
+    pub(crate) fn sign(&self, laid_out: &LaidOut<'_>) -> Result<Vec<u8>, Error> {
+        laid_out.layout.templates.sign(&laid_out.content)
     }
 
     /// All that is written of a certificate.
-    pub(crate) fn finish(&self, laid_out: LaidOut, der: &[u8]) -> Made {
-        let LaidOut { identity, common_name, auth, key_pem, key, serial, replaced, key_elsewhere, .. } =
-            laid_out;
+    pub(crate) fn finish(&self, laid_out: LaidOut<'_>, der: &[u8]) -> Made {
+        let LaidOut {
+            layout,
+            identity,
+            common_name,
+            auth,
+            key_pem,
+            key,
+            serial,
+            replaced,
+            key_elsewhere,
+            ..
+        } = laid_out;
         Made {
             identity,
             common_name,
@@ -141,11 +172,17 @@ impl Maker<'_> {
             sha256: Sha256Thumbprint::of_der(der),
             sha1: Sha1Thumbprint::of_der(der),
             serial,
-            validity: self.validity,
+            validity: layout.validity,
             replaced,
             key_elsewhere,
         }
     }
+}
+
+/// Why a certificate can't be renewed without a profile. One that is gone is not in the way.
+fn loss(previous: &Path) -> Option<Refusal> {
+    let parts = parts_of_a_profile(&read_certificate(previous).ok()?);
+    (!parts.is_empty()).then(|| Refusal::ProfileNeeded { parts: parts.join(", ") })
 }
 
 /// Stands for the public key that a request brings, if it brings one.

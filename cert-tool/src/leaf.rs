@@ -2,13 +2,15 @@
 //!
 //! They differ in four places only: serial number, subject, key, and the key's identifier. The encoder
 //! lays one certificate out, and these are put in for each: anew it would cost more than all the
-//! hashing and writing of a certificate together.
+//! hashing and writing of a certificate together. A profile has two places more, before the common name
+//! and behind the extensions that every leaf has; for other leaves they are empty.
 
-use pkcs8::der::{self, Reader as _, SliceReader, Tag};
+use pkcs8::der::{self, Decode as _, Header, Reader as _, SliceReader, Tag, TagNumber};
 use rcgen::PublicKeyData as _;
 
 use crate::error::Error;
 use crate::pem;
+use crate::profile::{ExtendedKeyUsage, ProfileParts};
 use crate::signer::{Outline, Signer, append_header, contents, encoded_len, start};
 use crate::x509::{COMMON_NAME, KeyUse, SAMPLE_KEY_IDENTIFIER, Serial, SubjectKey, Validity, key_identifier};
 
@@ -27,13 +29,26 @@ struct Template {
     version: Vec<u8>,
     /// The signature algorithm, the issuer and the validity.
     before_subject: Vec<u8>,
+    /// The extensions, without the headers of their list.
     before_identifier: Vec<u8>,
     after_identifier: Vec<u8>,
 }
 
+/// What is of one certificate alone.
+pub(crate) struct LeafParts<'a> {
+    pub(crate) common_name: &'a str,
+    pub(crate) serial: Serial,
+    /// What a profile makes of the row.
+    pub(crate) profile: &'a ProfileParts,
+}
+
 impl<'a> LeafTemplates<'a> {
-    pub(crate) fn new(signer: &'a Signer, validity: Validity) -> Result<Self, Error> {
-        let lay_out = |key_use| signer.lay_out_sample(key_use, validity);
+    pub(crate) fn new(
+        signer: &'a Signer,
+        usages: &[ExtendedKeyUsage],
+        validity: Validity,
+    ) -> Result<Self, Error> {
+        let lay_out = |key_use| signer.lay_out_sample(key_use, usages, validity);
         let template = |laid_out: &[u8]| Template::of(laid_out, signer).map_err(failed)?.ok_or(FAILED);
         let others = lay_out(KeyUse::Signing)?;
         Ok(Self {
@@ -47,16 +62,15 @@ impl<'a> LeafTemplates<'a> {
     /// What is to be signed for a key, of which `info` is the `SubjectPublicKeyInfo`.
     pub(crate) fn lay_out(
         &self,
-        common_name: &str,
+        parts: &LeafParts<'_>,
         key: &SubjectKey<'_>,
         info: &[u8],
-        serial: Serial,
     ) -> Result<Vec<u8>, Error> {
         let template = match KeyUse::of(key) {
             KeyUse::Rsa => &self.rsa,
             KeyUse::Signing => &self.others,
         };
-        template.fill(common_name, &key_identifier(key.der_bytes()), info, serial).map_err(failed)
+        template.fill(parts, &key_identifier(key.der_bytes()), info).map_err(failed)
     }
 
     /// A certificate from what was laid out.
@@ -76,7 +90,10 @@ impl Template {
         let before_subject = [parts.tlv_bytes()?, parts.tlv_bytes()?, parts.tlv_bytes()?].concat();
         let _subject = parts.tlv_bytes()?;
         let _key = parts.tlv_bytes()?;
-        let extensions = parts.read_slice(parts.remaining_len())?;
+        let tagged = Header::decode(&mut parts)?;
+        let mut tagged = SliceReader::new(parts.read_slice(tagged.length())?)?;
+        let mut extensions = contents(&mut tagged)?;
+        let extensions = extensions.read_slice(extensions.remaining_len())?;
         let Some((before, after)) = split_once(extensions, &SAMPLE_KEY_IDENTIFIER) else { return Ok(None) };
         Ok(Some(Self {
             version,
@@ -87,39 +104,41 @@ impl Template {
     }
 
     /// The content to be signed (RFC 5280 §4.1.2).
-    fn fill(
-        &self,
-        common_name: &str,
-        key_identifier: &[u8],
-        info: &[u8],
-        serial: Serial,
-    ) -> der::Result<Vec<u8>> {
+    fn fill(&self, parts: &LeafParts<'_>, key_identifier: &[u8], info: &[u8]) -> der::Result<Vec<u8>> {
         // All lengths are known before the first byte: one buffer does, where each value in its own costs
         // more than to hash them all.
+        let LeafParts { common_name, serial, profile } = parts;
         let serial = serial.as_bytes();
         let attribute = COMMON_NAME.len() + encoded_len(common_name.len())?;
         let set = encoded_len(attribute)?;
-        let subject = encoded_len(set)?;
+        let subject = profile.subject.len() + encoded_len(set)?;
+        let extensions = self.before_identifier.len()
+            + key_identifier.len()
+            + self.after_identifier.len()
+            + profile.extensions.len();
+        let list = encoded_len(extensions)?;
         let length = self.version.len()
             + encoded_len(serial.len())?
             + self.before_subject.len()
             + encoded_len(subject)?
             + info.len()
-            + self.before_identifier.len()
-            + key_identifier.len()
-            + self.after_identifier.len();
+            + encoded_len(list)?;
         let mut out = start(Tag::Sequence, length)?;
         out.extend_from_slice(&self.version);
         append_header(&mut out, Tag::Integer, serial.len())?;
         out.extend_from_slice(serial);
         out.extend_from_slice(&self.before_subject);
         append_header(&mut out, Tag::Sequence, subject)?;
+        out.extend_from_slice(&profile.subject);
         append_header(&mut out, Tag::Set, set)?;
         append_header(&mut out, Tag::Sequence, attribute)?;
         out.extend_from_slice(COMMON_NAME);
         append_header(&mut out, Tag::Utf8String, common_name.len())?;
         out.extend_from_slice(common_name.as_bytes());
-        for part in [info, &self.before_identifier, key_identifier, &self.after_identifier] {
+        out.extend_from_slice(info);
+        append_header(&mut out, EXTENSIONS, list)?;
+        append_header(&mut out, Tag::Sequence, extensions)?;
+        for part in [&self.before_identifier, key_identifier, &self.after_identifier, &profile.extensions] {
             out.extend_from_slice(part);
         }
         Ok(out)
@@ -138,6 +157,8 @@ fn failed(_: der::Error) -> Error {
 }
 
 const FAILED: Error = Error::Crypto("encoding a certificate");
+/// RFC 5280 §4.1: `extensions [3] EXPLICIT`.
+const EXTENSIONS: Tag = Tag::ContextSpecific { constructed: true, number: TagNumber(3) };
 
 #[cfg(test)]
 mod tests {
@@ -177,8 +198,10 @@ mod tests {
             let key = PrivateKey::generate(subject).unwrap();
             let key = SubjectKey::Own(&key);
             let serial = Serial::random().unwrap();
-            let templates = LeafTemplates::new(&signer, VALIDITY).unwrap();
-            let ours = templates.lay_out(&common_name, &key, &key.to_info(), serial).unwrap();
+            let templates = LeafTemplates::new(&signer, &[ExtendedKeyUsage::ClientAuth], VALIDITY).unwrap();
+            let profile = ProfileParts::default();
+            let parts = LeafParts { common_name: &common_name, serial, profile: &profile };
+            let ours = templates.lay_out(&parts, &key, &key.to_info()).unwrap();
             let ours = templates.sign(&ours).unwrap();
             let theirs = signer.sign_certificate(Profile::Leaf, &common_name, &key, serial, VALIDITY).unwrap();
             prop_assert_eq!(content(&ours), content(&theirs));

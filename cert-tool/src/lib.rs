@@ -20,12 +20,14 @@
 //! (what it says), then `store`, which enters it into the `index`, writes it to its `sink` and adds it to the
 //! `list` (`issued.csv`).
 
+mod bundle;
 mod ca;
 mod certificate;
 mod crl;
 mod csr;
 mod describe;
 mod document;
+mod encoding;
 mod encrypted_key;
 mod error;
 mod extract;
@@ -40,12 +42,15 @@ mod key;
 mod leaf;
 mod list;
 mod name;
+mod p7b;
+mod parallel;
 mod pem;
 mod pem_stream;
 mod pfx;
 mod policy;
 mod presented;
 mod process;
+mod profile;
 mod public_key;
 mod reference;
 mod refusal;
@@ -61,17 +66,21 @@ mod token;
 mod verify;
 mod x509;
 
+pub use bundle::{
+    BundleForm, BundleOptions, BundleOutcome, BundleService, BundleTarget, Bundler, WrittenBundle,
+};
 pub use ca::{
-    CaDescription, CaOptions, CertificateAuthority, EarlierEnd, ImportedCa, KeyPlace, RootCa, import_ca,
-    request_ca,
+    CaDescription, CaOptions, CertificateAuthority, EarlierEnd, ImportedCa, KeyPlace, ProfileSummary, RootCa,
+    import_ca, request_ca,
 };
 pub use certificate::{Certificate, read_certificate, read_certificate_from, read_certificates};
 pub use crl::{RevocationList, RevocationReason, Revoked};
-pub use csr::{Csr, CsrInput, UnverifiedCsr, create_csr};
+pub use csr::{Csr, CsrEncoding, CsrInput, UnverifiedCsr, create_csr, create_csr_as};
 pub use describe::{Description, Fact, thumbprints};
 pub use document::{Content, Document, Documents, read_documents, read_documents_from};
+pub use encoding::{CertificateEncoding, write_certificates};
 pub use error::Error;
-pub use extract::extract;
+pub use extract::{extract, extract_der};
 pub use facts::{IssuedAuth, IssuedFacts};
 pub use fingerprint::Fingerprint;
 pub use index::{IndexEntry, IssuanceIndex, Lookup};
@@ -80,10 +89,12 @@ pub use issue::{
 };
 pub use key::{KeyType, PrivateKey};
 pub use list::IssuedList;
+pub use p7b::p7b;
 pub use pfx::{PfxFile, PfxOptions, PfxOutcome, PfxStyle, write_pfx, write_pfx_files};
 pub use policy::Policy;
 pub use presented::{read_chain, read_private_key};
 pub use process::keep_memory_private;
+pub use profile::{Columns, Profile, ProfileRow, Profiles};
 pub use public_key::{PublicKey, PublicKeyInput};
 pub use refusal::Refusal;
 pub use revocation::{Crl, Revocation};

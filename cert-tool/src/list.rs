@@ -82,7 +82,7 @@ impl ListFile {
 /// # let out = temporary.path().join("out");
 /// # let mut store = cert_tool::IssuedStore::open(&ca, &out, cert_tool::Sink::Bundle)?;
 /// # let identity: hub_types::IdentityId = hub_types::IdentityId::parse("pump-1", None)?;
-/// # let request = cert_tool::IssueRequest { identity: identity.clone(), key: cert_tool::KeySource::Generate, auth: Default::default() };
+/// # let request = cert_tool::IssueRequest::new(identity.clone(), cert_tool::KeySource::Generate);
 /// # cert_tool::issue_batch(&ca, &cert_tool::IssueOptions::new(now), [request].into_iter(), &mut store, &mut |_| {})?;
 /// # drop(store);
 /// use cert_tool::IssuedList;
@@ -168,6 +168,20 @@ impl IssuedList {
         self.folder.join(ISSUING_CERTIFICATE)
     }
 
+    /// Makes a folder one for files of this list. All files of a folder are from one list: what is there
+    /// already would be taken for that of a newer certificate.
+    pub(crate) fn claim(&self, folder: &Path, what: &'static str) -> Result<(), Error> {
+        let Some(first) = self.entries()?.next().transpose()? else { return Ok(()) };
+        let (path, ours) = (folder.join(ORIGIN), first.1.sha256.to_string());
+        if !path.exists() {
+            return fs::write_new_private(&path, ours.as_bytes());
+        }
+        if fs::read_bounded(&path, MAX_ORIGIN_BYTES)? == ours.as_bytes() {
+            return Ok(());
+        }
+        Err(Error::OtherList { path: folder.to_owned(), what })
+    }
+
     fn read(&mut self) -> Result<(), Error> {
         let broken = |source| Error::io("read", &self.path)(source);
         let mut reader = BufReader::with_capacity(1 << 16, &self.file);
@@ -211,6 +225,9 @@ pub(crate) fn path_in(folder: &Path) -> PathBuf {
 
 /// The file in an output with the certificate of its CA.
 pub(crate) const ISSUING_CERTIFICATE: &str = "issuing.pem";
+/// Has the thumbprint of the first certificate in the list that a folder's files are from.
+const ORIGIN: &str = ".issued";
+const MAX_ORIGIN_BYTES: u64 = 1024;
 const NOT_A_ROW: &str = "this row is none of ours";
 /// Two ids, two paths with both ids escaped, and what else a row has.
 const MAX_ROW_BYTES: usize = 4096;

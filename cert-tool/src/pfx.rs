@@ -38,7 +38,7 @@ pub enum PfxStyle {
 /// # let out = temporary.path().join("out");
 /// # let mut store = cert_tool::IssuedStore::open(&ca, &out, cert_tool::Sink::Bundle)?;
 /// # let identity: hub_types::IdentityId = hub_types::IdentityId::parse("pump-1", None)?;
-/// # let request = cert_tool::IssueRequest { identity: identity.clone(), key: cert_tool::KeySource::Generate, auth: Default::default() };
+/// # let request = cert_tool::IssueRequest::new(identity.clone(), cert_tool::KeySource::Generate);
 /// # cert_tool::issue_batch(&ca, &cert_tool::IssueOptions::new(now), [request].into_iter(), &mut store, &mut |_| {})?;
 /// # drop(store);
 /// use cert_tool::{IssuedList, PfxStyle, Secret, write_pfx};

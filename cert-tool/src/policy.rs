@@ -1,14 +1,18 @@
 //! [`Policy`]: what a CA may issue, in `policy.toml` beside it.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use hub_types::IdentityId;
+use ipnet::IpNet;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
+use time::Duration;
 
 use crate::error::Error;
 use crate::fs;
 use crate::key::KeyType;
+use crate::profile::{ExtendedKeyUsage, NameKind};
 use crate::refusal::Refusal;
 
 /// What a CA may issue. What is not said is not limited.
@@ -38,6 +42,22 @@ pub struct Policy {
     max_certificates: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key_types: Option<Vec<KeyType>>,
+    /// A regular expression that a whole subject without its common name must match.
+    #[serde(default, with = "pattern", skip_serializing_if = "Option::is_none")]
+    subjects: Option<Regex>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extended_key_usages: Option<Vec<String>>,
+    #[serde(default, with = "pattern", skip_serializing_if = "Option::is_none")]
+    dns_names: Option<Regex>,
+    #[serde(default, with = "pattern", skip_serializing_if = "Option::is_none")]
+    uris: Option<Regex>,
+    #[serde(default, with = "networks", skip_serializing_if = "Option::is_none")]
+    ip_addresses: Option<Vec<IpNet>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extensions: Option<Vec<String>>,
+    /// The text of the file, for the lines of its rules.
+    #[serde(skip)]
+    text: String,
 }
 
 impl Policy {
@@ -48,8 +68,7 @@ impl Policy {
 
     /// Only identities whose whole common name matches a regular expression.
     pub fn with_identities(mut self, pattern: &str) -> Result<Self, Error> {
-        let whole = whole(pattern).map_err(|error| Error::BadPattern { source: Box::new(error) })?;
-        self.identities = Some(whole);
+        self.identities = Some(compiled(pattern)?);
         Ok(self)
     }
 
@@ -69,6 +88,63 @@ impl Policy {
     pub fn with_key_types(mut self, key_types: impl IntoIterator<Item = KeyType>) -> Self {
         self.key_types = Some(key_types.into_iter().collect());
         self
+    }
+
+    /// Only subjects that match a regular expression as a whole, without their common names: `C=DE,O=Acme`.
+    pub fn with_subjects(mut self, pattern: &str) -> Result<Self, Error> {
+        self.subjects = Some(compiled(pattern)?);
+        Ok(self)
+    }
+
+    /// Only these purposes of keys, by name or OID; clientAuth is always one of them.
+    pub fn with_extended_key_usages(mut self, usages: impl IntoIterator<Item = String>) -> Self {
+        let mut usages: Vec<_> = usages.into_iter().collect();
+        if !usages.iter().any(|usage| usage == CLIENT_AUTH) {
+            usages.insert(0, CLIENT_AUTH.to_owned());
+        }
+        self.extended_key_usages = Some(usages);
+        self
+    }
+
+    /// Only DNS names that match a regular expression as a whole.
+    pub fn with_dns_names(mut self, pattern: &str) -> Result<Self, Error> {
+        self.dns_names = Some(compiled(pattern)?);
+        Ok(self)
+    }
+
+    /// Only URIs that match a regular expression as a whole.
+    pub fn with_uris(mut self, pattern: &str) -> Result<Self, Error> {
+        self.uris = Some(compiled(pattern)?);
+        Ok(self)
+    }
+
+    /// Only IP addresses in these networks.
+    pub fn with_ip_addresses(mut self, networks: impl IntoIterator<Item = IpNet>) -> Self {
+        self.ip_addresses = Some(networks.into_iter().collect());
+        self
+    }
+
+    /// Only extensions of one's own with these OIDs.
+    pub fn with_extensions(mut self, oids: impl IntoIterator<Item = String>) -> Self {
+        self.extensions = Some(oids.into_iter().collect());
+        self
+    }
+
+    /// The rules that bind profiles, by their names, as they are written.
+    pub fn profile_rules(&self) -> Vec<(&'static str, String)> {
+        let joined = |list: &[String]| list.join(" ");
+        let networks = |list: &[IpNet]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        [
+            ("subjects", self.subjects.as_ref().map(|it| inner(it).to_owned())),
+            ("extended_key_usages", self.extended_key_usages.as_deref().map(joined)),
+            ("dns_names", self.dns_names.as_ref().map(|it| inner(it).to_owned())),
+            ("uris", self.uris.as_ref().map(|it| inner(it).to_owned())),
+            ("ip_addresses", self.ip_addresses.as_deref().map(networks)),
+            ("extensions", self.extensions.as_deref().map(joined)),
+        ]
+        .into_iter()
+        .filter_map(|(rule, value)| Some((rule, value?)))
+        .collect()
     }
 
     /// The regular expression for common names.
@@ -100,13 +176,32 @@ impl Policy {
         let bytes = fs::read_bounded(&path, MAX_BYTES)?;
         let bad = |reason: String| Error::BadPolicy { path: path.clone(), reason };
         let text = std::str::from_utf8(&bytes).map_err(|_| bad("it is no text in UTF-8".to_owned()))?;
-        toml::from_str(text).map_err(|error| bad(error.to_string().trim_end().to_owned()))
+        let policy: Self =
+            toml::from_str(text).map_err(|error| bad(error.to_string().trim_end().to_owned()))?;
+        policy.check_usages().map_err(bad)?;
+        Ok(Self { text: text.to_owned(), ..policy })
+    }
+
+    /// Checks the purposes of keys that are allowed.
+    fn check_usages(&self) -> Result<(), String> {
+        let Some(usages) = &self.extended_key_usages else { return Ok(()) };
+        let lacks_client = !usages.iter().any(|usage| usage == CLIENT_AUTH);
+        match usages.iter().find_map(|usage| ExtendedKeyUsage::parse(usage).err()) {
+            Some(reason) => Err(format!("{}: {reason}", self.rule("extended_key_usages"))),
+            None if lacks_client => {
+                Err("rule `extended_key_usages` lacks clientAuth, without which no hub lets a device in"
+                    .to_owned())
+            }
+            None => Ok(()),
+        }
     }
 
     /// Makes this the policy of the CA in a folder.
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
+        let path = folder.join(FILE);
+        self.check_usages().map_err(|reason| Error::BadPolicy { path: path.clone(), reason })?;
         let text = toml::to_string(self).map_err(|_| Error::Crypto("writing a policy"))?;
-        fs::replace_private(&folder.join(FILE), text.as_bytes())
+        fs::replace_private(&path, text.as_bytes())
     }
 
     /// Why an identity gets no certificate for a key; `None` as the kind stands for any other kind.
@@ -132,6 +227,85 @@ impl Policy {
         Some(Refusal::Policy { rule: "max_certificates", reason })
     }
 
+    /// Whether there is a rule for subjects.
+    pub(crate) fn has_subject_rule(&self) -> bool {
+        self.subjects.is_some()
+    }
+
+    /// Checks a subject without its common name.
+    pub(crate) fn check_subject(&self, subject: &str) -> Result<(), String> {
+        self.check_pattern("subjects", self.subjects.as_ref(), subject)
+    }
+
+    pub(crate) fn check_name(&self, kind: NameKind, name: &str) -> Result<(), String> {
+        match kind {
+            NameKind::Dns => self.check_pattern("dns_names", self.dns_names.as_ref(), name),
+            NameKind::Uri => self.check_pattern("uris", self.uris.as_ref(), name),
+            NameKind::Ip => {
+                let (Some(networks), Ok(address)) = (&self.ip_addresses, name.parse::<IpAddr>()) else {
+                    return Ok(());
+                };
+                match networks.iter().any(|network| network.contains(&address)) {
+                    true => Ok(()),
+                    false => Err(format!("{} does not allow `{name}`", self.rule("ip_addresses"))),
+                }
+            }
+        }
+    }
+
+    pub(crate) fn check_extended_key_usage(&self, usage: &ExtendedKeyUsage) -> Result<(), String> {
+        let allowed = self.extended_key_usages.as_ref();
+        let is_allowed = |list: &Vec<String>| {
+            list.iter().any(|allowed| ExtendedKeyUsage::parse(allowed).is_ok_and(|allowed| allowed == *usage))
+        };
+        match allowed.is_none_or(is_allowed) {
+            true => Ok(()),
+            false => {
+                Err(format!("{} does not allow `{}`", self.rule("extended_key_usages"), usage.to_text()))
+            }
+        }
+    }
+
+    pub(crate) fn check_extension(&self, oid: &str) -> Result<(), String> {
+        match self.extensions.as_ref().is_none_or(|allowed| allowed.iter().any(|allowed| allowed == oid)) {
+            true => Ok(()),
+            false => Err(format!("{} does not allow `{oid}`", self.rule("extensions"))),
+        }
+    }
+
+    /// Checks how long a certificate is valid.
+    pub(crate) fn check_span(&self, span: Duration) -> Result<(), String> {
+        match self.max_days {
+            Some(longest) if span > Duration::days(longest.into()) => {
+                let days = (span.as_seconds_f64() / Duration::DAY.as_seconds_f64()).ceil();
+                Err(format!("{} allows {longest} days, not {days}", self.rule("max_days")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_pattern(&self, rule: &str, pattern: Option<&Regex>, value: &str) -> Result<(), String> {
+        match pattern.filter(|pattern| !pattern.is_match(value)) {
+            None => Ok(()),
+            Some(pattern) => Err(format!(
+                "`{value}` does not match `{}`, which {} asks for",
+                inner(pattern),
+                self.rule(rule)
+            )),
+        }
+    }
+
+    /// A rule with the line of the file on which it stands.
+    fn rule(&self, name: &str) -> String {
+        let line = self.text.lines().position(|line| {
+            line.trim_start().strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='))
+        });
+        match line {
+            Some(line) => format!("rule `{name}` of the policy ({FILE}:{})", line + 1),
+            None => format!("rule `{name}` of the policy"),
+        }
+    }
+
     pub(crate) fn check_days(&self, days: u32, folder: &Path) -> Result<(), Error> {
         match self.max_days {
             Some(longest) if days > longest => {
@@ -148,6 +322,7 @@ impl PartialEq for Policy {
             && self.max_days == other.max_days
             && self.max_certificates == other.max_certificates
             && self.key_types == other.key_types
+            && self.profile_rules() == other.profile_rules()
     }
 }
 
@@ -160,9 +335,31 @@ fn whole(pattern: &str) -> Result<Regex, regex::Error> {
     Regex::new(&format!("{BEGIN}{pattern}{END}"))
 }
 
+fn compiled(pattern: &str) -> Result<Regex, Error> {
+    whole(pattern).map_err(|error| Error::BadPattern { source: Box::new(error) })
+}
+
 fn inner(regex: &Regex) -> &str {
     let text = regex.as_str();
     text.strip_prefix(BEGIN).and_then(|text| text.strip_suffix(END)).unwrap_or(text)
+}
+
+mod networks {
+    use ipnet::IpNet;
+    use serde::{Deserialize, Deserializer, Serialize as _, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(networks: &Option<Vec<IpNet>>, out: S) -> Result<S::Ok, S::Error> {
+        networks.as_ref().map(|it| it.iter().map(ToString::to_string).collect::<Vec<_>>()).serialize(out)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Vec<IpNet>>, D::Error> {
+        let parse = |text: String| {
+            text.parse::<IpNet>()
+                .map_err(|_| D::Error::custom(format!("`{text}` is not a network as 10.0.0.0/8")))
+        };
+        let texts = Option::<Vec<String>>::deserialize(input)?;
+        texts.map(|texts| texts.into_iter().map(parse).collect()).transpose()
+    }
 }
 
 mod pattern {
@@ -184,6 +381,7 @@ mod pattern {
 
 /// The policy's file beside a CA.
 pub(crate) const FILE: &str = "policy.toml";
+const CLIENT_AUTH: &str = "clientAuth";
 const BEGIN: &str = "^(?:";
 const END: &str = ")$";
 const MAX_BYTES: u64 = 64 * 1024;

@@ -94,6 +94,30 @@ pub enum Refusal {
         /// What it says of this identity.
         reason: String,
     },
+    /// The profile can't make its certificate of its row.
+    #[error("profile `{profile}` ({place}): `{key}`: {reason}")]
+    Profile {
+        /// The profile's name.
+        profile: String,
+        /// The file and the line.
+        place: String,
+        /// The key in the profile.
+        key: String,
+        /// Why.
+        reason: String,
+    },
+    /// The profile that it asks for can't be used.
+    #[error("{reason}")]
+    ProfileChoice {
+        /// Why.
+        reason: String,
+    },
+    /// It is to be renewed without a profile, and its certificate has parts that only a profile gives.
+    #[error("its certificate has {parts}, which a renewal without a profile would lose")]
+    ProfileNeeded {
+        /// The parts.
+        parts: String,
+    },
     /// It was asked for twice, and refused the first time.
     #[error("it was refused already, further up")]
     Repeated,
@@ -129,6 +153,7 @@ impl Refusal {
             Self::NotAnIdentity { .. } => "no_identity",
             Self::OtherIdentity { .. } => "other_identity",
             Self::Policy { rule, .. } => rule,
+            Self::Profile { .. } | Self::ProfileChoice { .. } | Self::ProfileNeeded { .. } => "profile",
             Self::Repeated => "repeated",
             Self::UnknownSignature => "unknown_signature",
             Self::WeakKey { .. } => "weak_key",
@@ -160,6 +185,13 @@ impl Refusal {
             Self::Policy { .. } => {
                 Some("`cert-tool ca show` shows the policy, `cert-tool ca policy` changes it")
             }
+            Self::ProfileNeeded { .. } => {
+                Some("renew it with its profile: --profile, --subject, or the column `profile` of a batch")
+            }
+            Self::Profile { .. } => Some("correct the row, or the profile"),
+            Self::ProfileChoice { .. } => Some(
+                "correct the column `profile` of the row; `cert-tool ca show` lists the profiles of a CA",
+            ),
             Self::NotExpected => Some("add a row for it, if the device is yours"),
             Self::BadCsr(_) | Self::BadSignature | Self::NotWanted | Self::Repeated => None,
         }

@@ -13,6 +13,7 @@ use x509_parser::public_key::RSAPublicKey;
 use crate::crl::{RevocationList, RevocationReason, Revoked};
 use crate::error::Error;
 use crate::key::KeyType;
+use crate::profile::ExtendedKeyUsage;
 use crate::signer::{KeyHandle, Signer, sign_own};
 
 /// From when until when a certificate is good, both ends included, in whole seconds.
@@ -83,9 +84,15 @@ impl Signer {
 
     /// A leaf to be filled in: name, key and serial number are samples, and so are the signature and the
     /// issuer's name. Its key identifier is [`SAMPLE_KEY_IDENTIFIER`].
-    pub(crate) fn lay_out_sample(&self, key_use: KeyUse, validity: Validity) -> Result<Vec<u8>, Error> {
+    pub(crate) fn lay_out_sample(
+        &self,
+        key_use: KeyUse,
+        usages: &[ExtendedKeyUsage],
+        validity: Validity,
+    ) -> Result<Vec<u8>, Error> {
         let serial = Serial([0x40; 16]);
         let mut params = leaf_params("", key_use, SAMPLE_KEY_IDENTIFIER.to_vec(), serial, validity);
+        params.extended_key_usages = usages.iter().map(purpose).collect();
         params.use_authority_key_identifier_extension = true;
         let laid_out = params.signed_by(&LayOut(self.key()), &self.issuer());
         Ok(laid_out.map_err(|_| Error::Crypto("encoding a certificate"))?.der().to_vec())
@@ -289,6 +296,14 @@ fn leaf_params(
     }
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params
+}
+
+fn purpose(usage: &ExtendedKeyUsage) -> ExtendedKeyUsagePurpose {
+    match usage {
+        ExtendedKeyUsage::ClientAuth => ExtendedKeyUsagePurpose::ClientAuth,
+        ExtendedKeyUsage::Other(oid) => ExtendedKeyUsagePurpose::Other(oid.arcs().map(u64::from).collect()),
+        ExtendedKeyUsage::ServerAuth => ExtendedKeyUsagePurpose::ServerAuth,
+    }
 }
 
 /// What every profile has. The library's own defaults for dates, serial and key identifier are not

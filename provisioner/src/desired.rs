@@ -1,6 +1,7 @@
 //! What the batch wants of one identity, in the form that is compared with the hub, sent to it and
 //! kept in the ledger.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -69,6 +70,9 @@ pub enum DesiredAuth {
         /// The public key to certify instead of making one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         public_key: Option<GivenPem>,
+        /// The profile of the CA that it is to have.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        profile: Option<CertificateProfile>,
     },
     /// By symmetric keys: those that the batch gives, or two that the hub generates.
     Sas {
@@ -84,6 +88,16 @@ pub enum DesiredAuth {
     },
     /// By a certificate of a CA that the hub trusts.
     X509Ca,
+}
+
+/// The profile of a certificate, and the values of the row that its templates use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateProfile {
+    /// Its name in the CA's `profile.toml`.
+    pub name: String,
+    /// The columns of the row, without secrets.
+    pub columns: BTreeMap<String, String>,
 }
 
 /// Where a certificate signing request or a public key is.
@@ -116,7 +130,7 @@ impl DesiredAuth {
 
 impl Default for DesiredAuth {
     fn default() -> Self {
-        Self::IssuedCertificate { by_ca: false, csr: None, public_key: None }
+        Self::IssuedCertificate { by_ca: false, csr: None, public_key: None, profile: None }
     }
 }
 
@@ -263,6 +277,10 @@ mod tests {
                 by_ca: true,
                 csr: Some(GivenPem::Path("d.csr".into())),
                 public_key: None,
+                profile: Some(CertificateProfile {
+                    name: "gateway".to_owned(),
+                    columns: [("x_line".to_owned(), "L1".to_owned())].into(),
+                }),
             },
             DesiredAuth::Sas { given: true },
             DesiredAuth::Thumbprint { primary: "a".repeat(40).parse().ok(), secondary: None },

@@ -1,8 +1,8 @@
 //! Certificates for the rows that need one: issued, or found among those issued before.
 
 use cert_tool::{
-    CertificateAuthority, CsrInput, IssueOptions, IssueRequest, IssuedAuth, IssuedFacts, IssuedList,
-    IssuedStore, KeySource, Outcome, PublicKeyInput,
+    CertificateAuthority, Columns, CsrInput, IssueOptions, IssueRequest, IssuedAuth, IssuedFacts, IssuedList,
+    IssuedStore, KeySource, Outcome, ProfileRow, PublicKeyInput,
 };
 use hub_types::{IdentityId, Sha256Thumbprint};
 
@@ -159,7 +159,14 @@ fn request(row: &LedgerRow) -> IssueRequest {
         DesiredAuth::IssuedCertificate { by_ca: true, .. } => IssuedAuth::X509Ca,
         _ => IssuedAuth::X509Thumbprint,
     };
-    IssueRequest { identity: identity.clone(), key: key_source(&state.auth), auth }
+    let row = match &state.auth {
+        DesiredAuth::IssuedCertificate { profile: Some(profile), .. } => ProfileRow {
+            profile: Some(profile.name.clone()),
+            columns: Columns::from(profile.columns.clone()),
+        },
+        _ => ProfileRow::default(),
+    };
+    IssueRequest { identity: identity.clone(), key: key_source(&state.auth), auth, row }
 }
 
 /// Where the key of a certificate comes from that is yet to be issued.

@@ -1,5 +1,5 @@
 //! How far issuing is from what it can't do without: each case beside its bare operation, in turns, in one
-//! process. `cargo bench -p cert-tool --bench issue [-- CASE…]`, cases: generate, requests, token, folders.
+//! process. `cargo bench -p cert-tool --bench issue [-- CASE…]`, cases: generate, profile, requests, token, folders.
 //!
 //! `taskset -c 0` before it shows what one core does, writing and all. `BENCH_COUNT` (20,000) is how many
 //! certificates a round makes, `BENCH_ROUNDS` (5) how many rounds there are; medians are shown.
@@ -13,14 +13,16 @@ mod bare;
 mod compare;
 mod folders;
 mod generate;
+mod profile;
 mod requests;
 mod shop;
 mod token;
 
 fn main() {
     let wanted: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let cases: [(&str, fn()); 4] = [
+    let cases: [(&str, fn()); 5] = [
         ("generate", generate::run),
+        ("profile", profile::run),
         ("requests", requests::run),
         ("token", token::run),
         ("folders", folders::run),

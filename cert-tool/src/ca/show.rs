@@ -7,6 +7,7 @@ use crate::certificate::{Certificate, read_certificate, read_certificates};
 use crate::error::Error;
 use crate::fs;
 use crate::policy::Policy;
+use crate::profile::Profiles;
 use crate::token::TokenUri;
 
 /// What is in a CA's folder.
@@ -25,6 +26,20 @@ pub struct CaDescription {
     pub issuing_key: KeyPlace,
     /// What the issuing CA may issue.
     pub policy: Policy,
+    /// The profiles of its certificates: their names, their places, and what they add.
+    pub profiles: Vec<ProfileSummary>,
+}
+
+/// A profile of a CA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProfileSummary {
+    /// Its name.
+    pub name: String,
+    /// The file, and the line on which it begins.
+    pub place: String,
+    /// What it adds to a certificate, in a few words.
+    pub summary: String,
 }
 
 /// Where a private key is.
@@ -66,13 +81,21 @@ impl CaDescription {
             return Err(Error::BadCa { path: folder.to_owned(), reason });
         }
         let chain = folder.join(CHAIN);
+        let policy = Policy::read(folder)?;
+        let profiles = Profiles::read(folder, &policy)?;
+        let profiles = profiles.iter().map(|profile| ProfileSummary {
+            name: profile.name().to_owned(),
+            place: profile.place(),
+            summary: profile.summary(),
+        });
         Ok(Self {
             root,
             between: if chain.exists() { read_certificates(&chain)? } else { Vec::new() },
             issuing,
             root_key: KeyPlace::find(folder, ROOT_KEY)?,
             issuing_key: KeyPlace::find(folder, ISSUING_KEY)?,
-            policy: Policy::read(folder)?,
+            policy,
+            profiles: profiles.collect(),
         })
     }
 }

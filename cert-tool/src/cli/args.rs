@@ -11,9 +11,9 @@ use time::format_description::well_known::Rfc3339;
 use super::failure::Failure;
 pub(crate) use ca::*;
 use examples::{
-    CSR_EXAMPLES, EXPIRING_EXAMPLES, EXTRACT_EXAMPLES, FIND_EXAMPLES, ISSUE_EXAMPLES, OVERVIEW, PFX_EXAMPLES,
-    RENEW_EXAMPLES, REVOKE_EXAMPLES, SHOW_EXAMPLES, SIGN_EXAMPLES, TEST_PKI_EXAMPLES, THUMBPRINT_EXAMPLES,
-    VERIFY_EXAMPLES,
+    BUNDLE_EXAMPLES, CONVERT_EXAMPLES, CSR_EXAMPLES, EXPIRING_EXAMPLES, EXTRACT_EXAMPLES, FIND_EXAMPLES,
+    ISSUE_EXAMPLES, OVERVIEW, PFX_EXAMPLES, RENEW_EXAMPLES, REVOKE_EXAMPLES, SHOW_EXAMPLES, SIGN_EXAMPLES,
+    TEST_PKI_EXAMPLES, THUMBPRINT_EXAMPLES, VERIFY_EXAMPLES,
 };
 pub(crate) use files::*;
 pub(crate) use index::*;
@@ -47,10 +47,19 @@ pub(crate) enum Format {
     Text,
     Json,
     Csv,
+    /// Of `csr`: the request as DER in base64, in one line.
+    #[value(hide = true)]
+    Base64Der,
+    /// Of `csr`: the request as DER.
+    #[value(hide = true)]
+    Der,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Make what a device needs to connect: certificate, chain, key, root and configuration, for one or all
+    #[command(after_help = BUNDLE_EXAMPLES)]
+    Bundle(BundleArgs),
     /// Make a CA, take one over, look at one
     Ca(CaArgs),
     /// Print what a shell needs to complete what is typed
@@ -58,6 +67,9 @@ pub(crate) enum Verb {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Write certificates as PEM, DER or PKCS #7 (.p7b)
+    #[command(after_help = CONVERT_EXAMPLES)]
+    Convert(ConvertArgs),
     /// Make a key and a request for it, on the device or for a whole batch
     #[command(after_help = CSR_EXAMPLES)]
     Csr(CsrArgs),

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use cert_tool::{
-    CaDescription, CaOptions, Certificate, CertificateAuthority, Error, ImportedCa, KeyPlace, Policy, RootCa,
-    TokenUri, import_ca, read_certificates, request_ca,
+    CaDescription, CaOptions, Certificate, CertificateAuthority, Error, ImportedCa, KeyPlace, Policy,
+    ProfileSummary, Profiles, RootCa, TokenUri, import_ca, read_certificates, request_ca,
 };
 use hub_types::shown::ShownBare;
 use serde::Serialize;
@@ -124,8 +124,34 @@ fn set_policy(args: &CaPolicyArgs, output: &mut Output) -> Result<Done, Failure>
     if !args.key_types.is_empty() {
         policy = policy.with_key_types(args.key_types.iter().map(|key_type| (*key_type).into()));
     }
+    policy = with_profile_rules(policy, args).map_err(|error| Failure::Usage(error.into()))?;
+    // What the profiles say must agree with it from now on.
+    Profiles::read(&args.dir, &policy)?;
     policy.write(&args.dir)?;
     show(&args.dir, output)
+}
+
+/// The rules that bind profiles.
+fn with_profile_rules(mut policy: Policy, args: &CaPolicyArgs) -> Result<Policy, Error> {
+    if let Some(pattern) = &args.subjects {
+        policy = policy.with_subjects(pattern)?;
+    }
+    if !args.extended_key_usages.is_empty() {
+        policy = policy.with_extended_key_usages(args.extended_key_usages.iter().cloned());
+    }
+    if let Some(pattern) = &args.dns_names {
+        policy = policy.with_dns_names(pattern)?;
+    }
+    if let Some(pattern) = &args.uris {
+        policy = policy.with_uris(pattern)?;
+    }
+    if !args.ip_addresses.is_empty() {
+        policy = policy.with_ip_addresses(args.ip_addresses.iter().copied());
+    }
+    if !args.extensions.is_empty() {
+        policy = policy.with_extensions(args.extensions.iter().cloned());
+    }
+    Ok(policy)
 }
 
 fn show(dir: &Path, output: &mut Output) -> Result<Done, Failure> {
@@ -139,7 +165,8 @@ fn show(dir: &Path, output: &mut Output) -> Result<Done, Failure> {
     }
     match &ca.issuing {
         Some(it) => {
-            let record = CaRecord::new("issuing", file("issuing.pem"), it, &ca.issuing_key, Some(&ca.policy));
+            let record = CaRecord::new("issuing", file("issuing.pem"), it, &ca.issuing_key, Some(&ca.policy))
+                .with_profiles(&ca.profiles);
             output.record(&record);
         }
         None if ca.issuing_key != KeyPlace::Elsewhere => {
@@ -175,6 +202,10 @@ struct CaRecord {
     max_days: Option<u32>,
     max_certificates: Option<u64>,
     key_types: Option<String>,
+    /// The rules that bind profiles.
+    profile_rules: Option<String>,
+    /// The profiles, one a line.
+    profiles: Option<String>,
 }
 
 impl CaRecord {
@@ -206,7 +237,15 @@ impl CaRecord {
             max_days: policy.and_then(Policy::max_days),
             max_certificates: policy.and_then(Policy::max_certificates),
             key_types: key_types.map(|it| it.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
+            profile_rules: policy.and_then(profile_rules),
+            profiles: None,
         }
+    }
+
+    fn with_profiles(self, profiles: &[ProfileSummary]) -> Self {
+        let lines: Vec<_> =
+            profiles.iter().map(|it| format!("{} ({}): {}", it.name, it.place, it.summary)).collect();
+        Self { profiles: (!lines.is_empty()).then(|| lines.join("\n")), ..self }
     }
 }
 
@@ -234,8 +273,17 @@ impl fmt::Display for CaRecord {
         write!(f, "\n  policy:     ")?;
         let said: Vec<_> =
             rules.iter().filter_map(|(rule, value)| Some(format!("{rule} {}", value.as_ref()?))).collect();
-        f.write_str(&if said.is_empty() { "no limits".to_owned() } else { said.join(", ") })
+        let said: Vec<_> = said.into_iter().chain(self.profile_rules.clone()).collect();
+        f.write_str(&if said.is_empty() { "no limits".to_owned() } else { said.join(", ") })?;
+        let profiles = self.profiles.iter().flat_map(|profiles| profiles.lines());
+        profiles.into_iter().try_for_each(|profile| write!(f, "\n  profile:    {}", ShownBare(profile)))
     }
+}
+
+fn profile_rules(policy: &Policy) -> Option<String> {
+    let rules: Vec<_> =
+        policy.profile_rules().into_iter().map(|(rule, value)| format!("{rule} {value}")).collect();
+    (!rules.is_empty()).then(|| rules.join(", "))
 }
 
 /// A file that was written.

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use cert_tool::{PrivateKey, create_csr, folder_name};
+use cert_tool::{CsrEncoding, KeyType, PrivateKey, create_csr_as, folder_name};
 use hub_types::IdentityId;
 use serde::Serialize;
 
@@ -15,15 +15,25 @@ use super::failure::{Done, Failure};
 use super::issue::is_wanted;
 use super::output::Output;
 
-pub(crate) fn run(args: &CsrArgs, output: &mut Output) -> Result<Done, Failure> {
+pub(crate) fn run(
+    args: &CsrArgs,
+    encoding: Option<CsrEncoding>,
+    output: &mut Output,
+) -> Result<Done, Failure> {
+    let encoding = encoding.unwrap_or_default();
     match (&args.from, args.identity.identity()?) {
-        (Some(batch), _) => many(args, batch, output),
-        (None, Some(identity)) => one(args, &identity, output),
+        (Some(batch), _) => many(args, batch, encoding, output),
+        (None, Some(identity)) => one(args, &identity, encoding, output),
         (None, None) => Err(Failure::Usage(anyhow!("neither --device-id nor --from is given"))),
     }
 }
 
-fn one(args: &CsrArgs, identity: &IdentityId, output: &mut Output) -> Result<Done, Failure> {
+fn one(
+    args: &CsrArgs,
+    identity: &IdentityId,
+    encoding: CsrEncoding,
+    output: &mut Output,
+) -> Result<Done, Failure> {
     let key = match (&args.key, &args.key_out) {
         (Some(path), _) => PrivateKey::read(path)?,
         (None, Some(path)) => {
@@ -33,17 +43,24 @@ fn one(args: &CsrArgs, identity: &IdentityId, output: &mut Output) -> Result<Don
         }
         (None, None) => return Err(Failure::Usage(anyhow!("neither --key nor --key-out is given"))),
     };
-    write(&args.out, &create_csr(identity, &key)?)?;
+    if encoding == CsrEncoding::Base64Der && key.key_type() != KeyType::P384 {
+        output.note("note: the Device Provisioning Service issues certificates for keys on P-384 only");
+    }
+    write(&args.out, &create_csr_as(identity, &key, encoding)?)?;
     output.record(&CsrRecord::new(identity, &args.out));
     Ok(Done::AllWell)
 }
 
 /// A folder for each row, and a batch file that names the requests.
-fn many(args: &CsrArgs, batch: &Path, output: &mut Output) -> Result<Done, Failure> {
+fn many(args: &CsrArgs, batch: &Path, encoding: CsrEncoding, output: &mut Output) -> Result<Done, Failure> {
+    let file = match encoding {
+        CsrEncoding::Base64Der => "request.b64",
+        _ => "request.csr",
+    };
     batch::check(batch, output, |_| {})?;
     let mut list = Vec::new();
     for row in Rows::open(batch)?.filter(is_wanted) {
-        let request = Path::new(&folder_name(&row.identity)).join("request.csr");
+        let request = Path::new(&folder_name(&row.identity)).join(file);
         let path = args.out.join(&request);
         let folder = path.parent().unwrap_or(&args.out);
         fs::create_dir_all(folder).context("can't make a folder").map_err(Failure::Usage)?;
@@ -56,25 +73,31 @@ fn many(args: &CsrArgs, batch: &Path, output: &mut Output) -> Result<Done, Failu
             key.write_new(&key_path)?;
             key
         };
-        write(&path, &create_csr(&row.identity, &key)?)?;
+        let bytes = create_csr_as(&row.identity, &key, encoding)?;
+        write(&path, &bytes)?;
+        // A batch takes base64 in its cells, but no file of it.
+        let cell = match encoding {
+            CsrEncoding::Base64Der => String::from_utf8_lossy(&bytes).trim_end().to_owned(),
+            _ => request.to_string_lossy().into_owned(),
+        };
         output.record(&CsrRecord::new(&row.identity, &path));
-        list.push((row.identity, request));
+        list.push((row.identity, cell));
     }
     write_list(&args.out.join("requests.csv"), &list).map_err(Failure::Usage)?;
     Ok(Done::AllWell)
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
+fn write(path: &Path, text: &[u8]) -> Result<(), Failure> {
     let written = fs::write(path, text).with_context(|| format!("can't write `{}`", path.display()));
     written.map_err(Failure::Usage)
 }
 
-fn write_list(path: &Path, list: &[(IdentityId, PathBuf)]) -> anyhow::Result<()> {
+fn write_list(path: &Path, list: &[(IdentityId, String)]) -> anyhow::Result<()> {
     let mut csv = csv::Writer::from_path(path)?;
     csv.write_record(["device_id", "module_id", "csr"])?;
     for (identity, request) in list {
         let module = identity.module().map_or("", |module| module.as_str());
-        csv.write_record([identity.device().as_str(), module, &request.to_string_lossy()])?;
+        csv.write_record([identity.device().as_str(), module, request])?;
     }
     Ok(csv.flush()?)
 }

@@ -4,7 +4,7 @@ use anyhow::anyhow;
 use cert_tool::IssuedList;
 use hub_types::IdentityId;
 
-use super::args::ExtractArgs;
+use super::args::{EncodingArg, ExtractArgs};
 use super::failure::{Done, Failure};
 use super::output::Output;
 use super::record::IdentityRecord;
@@ -13,12 +13,16 @@ pub(crate) fn run(args: &ExtractArgs, output: &mut Output) -> Result<Done, Failu
     let identity = IdentityId::parse(&args.device_id, args.module_id.as_deref())
         .map_err(|error| Failure::Usage(error.into()))?;
     let list = IssuedList::open(&args.dir)?;
-    let Some(mut facts) = cert_tool::extract(&list, &identity, &args.out)? else {
+    let (extracted, ending) = match args.encoding {
+        EncodingArg::Pem => (cert_tool::extract(&list, &identity, &args.out)?, "pem"),
+        EncodingArg::Der => (cert_tool::extract_der(&list, &identity, &args.out)?, "der"),
+    };
+    let Some(mut facts) = extracted else {
         let dir = args.dir.display();
         return Err(Failure::Usage(anyhow!("`{identity}` has no certificate in `{dir}`")));
     };
-    facts.certificate = args.out.join("cert.pem");
-    facts.private_key = facts.private_key.map(|_| args.out.join("key.pem"));
+    facts.certificate = args.out.join(format!("cert.{ending}"));
+    facts.private_key = facts.private_key.map(|_| args.out.join(format!("key.{ending}")));
     output.record(&IdentityRecord::with_facts(&identity, "extracted", &facts));
     Ok(Done::AllWell)
 }

@@ -8,8 +8,9 @@ use std::thread;
 use anyhow::anyhow;
 use batch_file::{PemSource, Row, RowAuth};
 use cert_tool::{
-    CertificateAuthority, CsrInput, Existing, IssueOptions, IssueRequest, IssueSummary, Issued, IssuedAuth,
-    IssuedList, IssuedStore, KeySource, KeyType, LongNames, Outcome, PublicKeyInput, Sink, issue_batch,
+    CertificateAuthority, Columns, CsrInput, Existing, IssueOptions, IssueRequest, IssueSummary, Issued,
+    IssuedList, IssuedStore, KeySource, KeyType, LongNames, Outcome, ProfileRow, PublicKeyInput, Sink,
+    issue_batch,
 };
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -55,14 +56,13 @@ fn issue(args: &IssueArgs, output: &mut Output) -> Result<Done, Failure> {
     }
     if let (Some(count), Some(pattern)) = (args.count, &args.pattern) {
         let names = Pattern::parse(pattern, args.first, count).map_err(Failure::Usage)?;
-        let generate =
-            |identity| IssueRequest { identity, key: KeySource::Generate, auth: IssuedAuth::default() };
+        let generate = |identity| IssueRequest::new(identity, KeySource::Generate);
         return job.run(names.identities().map(generate), count, output);
     }
     match (&args.from, args.identity.identity()?) {
         (Some(batch), _) => issue_rows(&job, batch, output),
         (None, Some(identity)) => {
-            let request = IssueRequest { identity, key: KeySource::Generate, auth: IssuedAuth::default() };
+            let request = IssueRequest::new(identity, KeySource::Generate);
             job.run(std::iter::once(request), 1, output)
         }
         (None, None) => Err(Failure::Usage(anyhow!("neither --device-id nor --from is given"))),
@@ -93,6 +93,11 @@ pub(crate) fn is_wanted(row: &Row) -> bool {
         }
 }
 
+/// The profile that a row asks for, and what its templates use.
+pub(crate) fn profile_row(row: &Row) -> ProfileRow {
+    ProfileRow { profile: row.profile.clone(), columns: Columns::from(row.cells.clone()) }
+}
+
 pub(crate) fn request(row: Row) -> IssueRequest {
     let auth = batch::auth(&row);
     let key = match (row.csr, row.public_key) {
@@ -102,7 +107,8 @@ pub(crate) fn request(row: Row) -> IssueRequest {
         (None, Some(PemSource::Pem(text))) => KeySource::PublicKey(PublicKeyInput::Pem(text)),
         (None, None) => KeySource::Generate,
     };
-    IssueRequest { identity: row.identity, key, auth }
+    let row_profile = ProfileRow { profile: row.profile, columns: Columns::from(row.cells) };
+    IssueRequest { identity: row.identity, key, auth, row: row_profile }
 }
 
 /// Issuing as it was asked for, whatever the requests come from.
@@ -112,13 +118,17 @@ pub(crate) struct Job<'a> {
     sink: Sink,
     unlock: &'a UnlockArgs,
     with_chain: bool,
+    /// Days were asked for.
+    has_days: bool,
     pub(crate) options: IssueOptions,
 }
 
 impl<'a> Job<'a> {
     pub(crate) fn new(args: &'a IssuingArgs, default_sink: Sink) -> Self {
         let mut options = IssueOptions::new(OffsetDateTime::now_utc());
-        options.days = args.days;
+        options.days = args.days.unwrap_or(DEFAULT_DAYS);
+        options.profile = args.profile.clone();
+        options.subject = args.subject.clone();
         options.threads = args.threads;
         options.long_names = if args.allow_long_cn { LongNames::Allow } else { LongNames::Refuse };
         let sink = match args.sink {
@@ -129,7 +139,28 @@ impl<'a> Job<'a> {
             Some(SinkArg::Tar) => Sink::Tar,
             None => default_sink,
         };
-        Self { ca: &args.ca, out: &args.out, sink, with_chain: args.chain, unlock: &args.unlock, options }
+        Self {
+            ca: &args.ca,
+            out: &args.out,
+            sink,
+            with_chain: args.chain,
+            has_days: args.days.is_some(),
+            unlock: &args.unlock,
+            options,
+        }
+    }
+
+    /// Refuses days that were asked for beside a profile with dates of its own.
+    fn check_dates(&self, ca: &CertificateAuthority) -> Result<(), Failure> {
+        let profile = self.options.profile.as_deref().and_then(|name| ca.profiles().get(name));
+        match profile.filter(|profile| profile.has_dates() && self.has_days) {
+            Some(profile) => Err(Failure::Usage(anyhow!(
+                "profile `{}` ({}) has dates of its own: leave out --days",
+                profile.name(),
+                profile.place()
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Says what will take long, before it does.
@@ -177,6 +208,7 @@ impl<'a> Job<'a> {
         // The CA first: without it no store is begun.
         let ca = CertificateAuthority::open_with(self.ca, &mut |asked_for| self.unlock.ask(asked_for))?;
         self.warn(total, output);
+        self.check_dates(&ca)?;
         if let Some(end) = ca.earlier_end(self.options.days, self.options.now) {
             output.note(&format!("note: {end}"));
         }
@@ -268,6 +300,7 @@ fn humantime(seconds: u64) -> String {
     }
 }
 
+const DEFAULT_DAYS: u32 = 365;
 /// From here on folders are worth a warning.
 const MANY_FOLDERS: u64 = 10_000;
 

@@ -35,7 +35,7 @@ impl Output {
             data: match format {
                 Format::Csv => Data::Csv(Box::new(csv::Writer::from_writer(io::stdout()))),
                 Format::Json => Data::Json(buffered()),
-                Format::Text => Data::Text(buffered()),
+                Format::Text | Format::Base64Der | Format::Der => Data::Text(buffered()),
             },
         }
     }

@@ -56,5 +56,5 @@ pub(crate) fn run(args: &RenewArgs, output: &mut Output) -> Result<Done, Failure
 }
 
 fn again(identity: IdentityId, auth: IssuedAuth) -> IssueRequest {
-    IssueRequest { identity, key: KeySource::Generate, auth }
+    IssueRequest { auth, ..IssueRequest::new(identity, KeySource::Generate) }
 }

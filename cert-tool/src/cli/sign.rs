@@ -8,13 +8,13 @@ use std::thread;
 
 use anyhow::{Context as _, anyhow};
 use batch_file::Row;
-use cert_tool::{CsrInput, IssueRequest, IssuedAuth, KeySource, Refusal, Sink, UnverifiedCsr};
+use cert_tool::{CsrInput, IssueRequest, IssuedAuth, KeySource, ProfileRow, Refusal, Sink, UnverifiedCsr};
 use hub_types::IdentityId;
 
 use super::args::SignArgs;
 use super::batch::{self, Rows};
 use super::failure::{Done, Failure};
-use super::issue::{Job, is_wanted, request};
+use super::issue::{Job, is_wanted, profile_row, request};
 use super::origin::{Origins, RefusedFile};
 use super::output::Output;
 
@@ -45,8 +45,8 @@ pub(crate) fn run(args: &SignArgs, output: &mut Output) -> Result<Done, Failure>
 
 /// Who may ask, as a batch says.
 struct Expected {
-    /// How each is to be trusted; `None` where its row asks for no certificate.
-    identities: HashMap<IdentityId, Option<IssuedAuth>>,
+    /// How each is to be trusted, with its profile; `None` where its row asks for no certificate.
+    identities: HashMap<IdentityId, Option<(IssuedAuth, ProfileRow)>>,
     /// How many requests are in the batch itself.
     requests: u64,
 }
@@ -55,15 +55,15 @@ impl Expected {
     fn read(path: &Path, output: &mut Output) -> Result<Self, Failure> {
         let mut expected = Self { identities: HashMap::new(), requests: 0 };
         batch::check(path, output, |row| {
-            let auth = is_wanted(row).then(|| batch::auth(row));
+            let auth = is_wanted(row).then(|| (batch::auth(row), profile_row(row)));
             expected.identities.insert(row.identity.clone(), auth);
             expected.requests += u64::from(has_request(row));
         })?;
         Ok(expected)
     }
 
-    fn auth_of(&self, identity: &IdentityId) -> Result<IssuedAuth, Refusal> {
-        self.identities.get(identity).ok_or(Refusal::NotExpected)?.ok_or(Refusal::NotWanted)
+    fn auth_of(&self, identity: &IdentityId) -> Result<(IssuedAuth, ProfileRow), Refusal> {
+        self.identities.get(identity).ok_or(Refusal::NotExpected)?.clone().ok_or(Refusal::NotWanted)
     }
 }
 
@@ -120,11 +120,11 @@ fn read_file(file: &Path, expected: Option<&Expected>) -> ReadFile {
     let refused = |identity, refusal| RefusedFile { file: file.to_owned(), identity, refusal };
     let claimed = UnverifiedCsr::read(file).map_err(|refusal| refused(None, refusal))?;
     let identity = claimed.identity().clone();
-    let auth = expected.map_or(Ok(IssuedAuth::default()), |expected| expected.auth_of(&identity));
+    let auth = expected.map_or(Ok(Default::default()), |expected| expected.auth_of(&identity));
     let verified = auth.and_then(|auth| Ok((auth, claimed.verify()?)));
-    let (auth, csr) = verified.map_err(|refusal| refused(Some(identity.clone()), refusal))?;
+    let ((auth, row), csr) = verified.map_err(|refusal| refused(Some(identity.clone()), refusal))?;
     let key = KeySource::Csr(CsrInput::Verified(csr));
-    Ok((file.to_owned(), IssueRequest { identity, key, auth }))
+    Ok((file.to_owned(), IssueRequest { identity, key, auth, row }))
 }
 
 /// A file itself, or the requests in a folder and those below it, sorted.

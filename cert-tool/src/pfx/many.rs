@@ -2,9 +2,6 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::sync_channel;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use hub_types::IdentityId;
 
@@ -13,6 +10,7 @@ use crate::error::Error;
 use crate::facts::IssuedFacts;
 use crate::fs;
 use crate::list::IssuedList;
+use crate::parallel::in_parallel;
 use crate::secret::Secret;
 use crate::sink::folder_name;
 
@@ -59,7 +57,7 @@ pub enum PfxOutcome {
 /// # let out = temporary.path().join("out");
 /// # let mut store = cert_tool::IssuedStore::open(&ca, &out, cert_tool::Sink::Bundle)?;
 /// # let identity: hub_types::IdentityId = hub_types::IdentityId::parse("pump-1", None)?;
-/// # let request = cert_tool::IssueRequest { identity: identity.clone(), key: cert_tool::KeySource::Generate, auth: Default::default() };
+/// # let request = cert_tool::IssueRequest::new(identity.clone(), cert_tool::KeySource::Generate);
 /// # cert_tool::issue_batch(&ca, &cert_tool::IssueOptions::new(now), [request].into_iter(), &mut store, &mut |_| {})?;
 /// # drop(store);
 /// use cert_tool::{IssuedList, PfxOptions, PfxOutcome, PfxStyle, Secret, write_pfx_files};
@@ -83,28 +81,9 @@ pub fn write_pfx_files(
 ) -> Result<(), Error> {
     let writer = PfxWriter::new(list, &options.password, options.style)?;
     fs::create_private_folder(folder)?;
-    belong_to(folder, list)?;
-    let threads =
-        options.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    let wanted = Mutex::new(wanted);
-    let next = || wanted.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let (sender, results) = sync_channel(threads);
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            let (sender, next, writer) = (sender.clone(), &next, &writer);
-            scope.spawn(move || {
-                while let Some(entry) = next() {
-                    let file = entry.and_then(|(identity, facts)| write_one(writer, identity, facts, folder));
-                    // Nobody listens once one has failed.
-                    if sender.send(file).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(sender);
-        results.into_iter().try_for_each(|file| file.map(&mut *on_file))
-    })
+    list.claim(folder, "PFX files")?;
+    let work = |(identity, facts)| write_one(&writer, identity, facts, folder);
+    in_parallel(options.threads, wanted, work, on_file)
 }
 
 fn write_one(
@@ -125,21 +104,3 @@ fn write_one(
     };
     Ok(PfxFile { identity, facts, outcome })
 }
-
-/// Makes sure that all PFX files of a folder are from one list: what is there already would be taken for
-/// that of a newer certificate.
-fn belong_to(folder: &Path, list: &IssuedList) -> Result<(), Error> {
-    let Some(first) = list.entries()?.next().transpose()? else { return Ok(()) };
-    let (path, ours) = (folder.join(ORIGIN), first.1.sha256.to_string());
-    if !path.exists() {
-        return fs::write_new_private(&path, ours.as_bytes());
-    }
-    if fs::read_bounded(&path, MAX_ORIGIN_BYTES)? == ours.as_bytes() {
-        return Ok(());
-    }
-    Err(Error::OtherList { path: folder.to_owned() })
-}
-
-/// Has the thumbprint of the first certificate in the list.
-const ORIGIN: &str = ".issued";
-const MAX_ORIGIN_BYTES: u64 = 1024;

@@ -113,11 +113,7 @@ fn requests_are_signed_for_their_own_identity_and_key_only() {
     let key = PrivateKey::generate(KeyType::P256).unwrap();
     let other_key = PrivateKey::generate(KeyType::P384).unwrap();
     let csr = |name: &str, key: &PrivateKey| CsrInput::Pem(create_csr(&id(name), key).unwrap());
-    let request = |name: &str, csr| IssueRequest {
-        identity: id(name),
-        key: KeySource::Csr(csr),
-        auth: IssuedAuth::default(),
-    };
+    let request = |name: &str, csr| IssueRequest::new(id(name), KeySource::Csr(csr));
     let found = refusals(
         &factory,
         Sink::Bundle,

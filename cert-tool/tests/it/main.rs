@@ -16,7 +16,10 @@ mod judges;
 mod kill;
 mod manual;
 mod names;
+#[cfg(unix)]
+mod outputs;
 mod profile;
+mod profiles;
 mod sign;
 mod sinks;
 mod support;

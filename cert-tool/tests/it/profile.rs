@@ -24,10 +24,7 @@ fn openssl_accepts_every_kind_of_key() {
         }
         for (name, key) in requested_keys() {
             let key = KeySource::Csr(CsrInput::Pem(request(name, &key)));
-            let (_, told) = factory.issue(
-                Sink::Folder,
-                vec![IssueRequest { identity: id(name), key, auth: IssuedAuth::default() }],
-            );
+            let (_, told) = factory.issue(Sink::Folder, vec![IssueRequest::new(id(name), key)]);
             factory.assert_openssl_accepts(&facts(&told[0]).certificate);
         }
     }

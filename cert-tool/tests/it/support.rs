@@ -81,7 +81,7 @@ pub(crate) fn id(name: &str) -> IdentityId {
 }
 
 pub(crate) fn generate(name: &str) -> IssueRequest {
-    IssueRequest { identity: id(name), key: KeySource::Generate, auth: IssuedAuth::default() }
+    IssueRequest::new(id(name), KeySource::Generate)
 }
 
 pub(crate) fn facts(issued: &Issued) -> &IssuedFacts {

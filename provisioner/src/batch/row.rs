@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use super::twin_template::{RenderedTwin, TwinTemplates};
 use crate::causes::with_causes;
-use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState, GivenPem};
+use crate::desired::{CertificateProfile, DesiredAuth, DesiredIdentity, DesiredState, GivenPem};
 use crate::issue::key_source;
 use crate::ledger::Credential;
 
@@ -293,7 +293,11 @@ fn to_issue(row: &Row, by_ca: bool) -> DesiredAuth {
         PemSource::Pem(pem) => GivenPem::Pem(pem.clone()),
     };
     let (csr, public_key) = (row.csr.as_ref().map(given), row.public_key.as_ref().map(given));
-    DesiredAuth::IssuedCertificate { by_ca, csr, public_key }
+    let profile = row.profile.as_ref().map(|name| CertificateProfile {
+        name: name.clone(),
+        columns: row.cells.iter().map(|(name, text)| (name.to_owned(), text.into_owned())).collect(),
+    });
+    DesiredAuth::IssuedCertificate { by_ca, csr, public_key, profile }
 }
 
 /// An error in a cell.

@@ -98,11 +98,8 @@ fn new_ca(folder: PathBuf) -> CertificateAuthority {
 
 fn issue(ca: &CertificateAuthority, out: PathBuf, identities: &[&IdentityId]) -> CredentialSource {
     let mut store = IssuedStore::open(ca, &out, Sink::Bundle).unwrap();
-    let requests = identities.iter().map(|&identity| IssueRequest {
-        identity: identity.clone(),
-        key: KeySource::Generate,
-        auth: IssuedAuth::default(),
-    });
+    let requests =
+        identities.iter().map(|&identity| IssueRequest::new(identity.clone(), KeySource::Generate));
     issue_batch(ca, &IssueOptions::new(clock::now()), requests, &mut store, &mut |_| {}).unwrap();
     CredentialSource { issued: Some(IssuedList::open(&out).unwrap()), ..CredentialSource::default() }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use ipnet::IpNet;
 
 use super::examples::{
     CA_CRL_EXAMPLES, CA_CSR_EXAMPLES, CA_IMPORT_EXAMPLES, CA_INIT_EXAMPLES, CA_POLICY_EXAMPLES,
@@ -121,6 +122,24 @@ pub(crate) struct CaPolicyArgs {
     /// The kinds of keys, with commas between them.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "TYPES")]
     pub(crate) key_types: Vec<KeyTypeArg>,
+    /// A regular expression that the whole subject without its common name must match: 'C=DE,O=Acme(,.*)?'.
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) subjects: Option<String>,
+    /// The purposes that profiles may give, with commas between them; clientAuth is always one.
+    #[arg(long, value_delimiter = ',', value_name = "USAGES")]
+    pub(crate) extended_key_usages: Vec<String>,
+    /// A regular expression that each whole DNS name must match.
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) dns_names: Option<String>,
+    /// A regular expression that each whole URI must match.
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) uris: Option<String>,
+    /// The networks that IP addresses must be in, with commas between them: 10.0.0.0/8,fd00::/8.
+    #[arg(long, value_delimiter = ',', value_name = "NETWORKS")]
+    pub(crate) ip_addresses: Vec<IpNet>,
+    /// The OIDs that extensions of profiles may have, with commas between them.
+    #[arg(long, value_delimiter = ',', value_name = "OIDS")]
+    pub(crate) extensions: Vec<String>,
     /// Forget all rules first.
     #[arg(long)]
     pub(crate) clear: bool,

@@ -7,6 +7,20 @@ From a list to certificates:
   cert-tool extract issued --device-id device01 --out device01
 
 `issued/issued.csv` is a batch file itself, with thumbprints, for `provisioner apply`.";
+pub(super) const BUNDLE_EXAMPLES: &str = "\
+Examples:
+  cert-tool bundle issued --device-id gw-1 --edge --hub plant7.azure-devices.net --ca ca --out gw-1
+  cert-tool bundle issued --all --hub plant7.azure-devices.net --ca root.pem --tar --out bundles
+  cert-tool bundle issued --from batch.csv --dps-scope 0ne00112233 --ca ca --out bundles
+
+A bundle has cert.pem, chain.pem, key.pem, root.pem, and connection.json for programs with an SDK or, with
+--edge, config.toml of IoT Edge 1.5 and 1.6. The same command again makes only what is missing.";
+pub(super) const CONVERT_EXAMPLES: &str = "\
+Examples:
+  cert-tool convert device01/chain.pem --to p7b --out chain.p7b
+  cert-tool convert root.pem --to der --out root.cer
+
+Only certificates are converted; for a key with its certificate see `cert-tool pfx`.";
 pub(super) const CA_CRL_EXAMPLES: &str = "Example:\n  cert-tool ca crl ca --out ca.crl --days 30";
 pub(super) const EXPIRING_EXAMPLES: &str = "\
 Example:
@@ -57,6 +71,7 @@ Examples:
 pub(super) const CA_POLICY_EXAMPLES: &str = "\
 Example:
   cert-tool ca policy ca --identities 'pump-[0-9]{6}(/.*)?' --max-days 400 --key-types p256,p384
+  cert-tool ca policy ca --subjects 'C=DE,O=Acme(,.*)?' --dns-names '.*[.]acme[.]example' --extended-key-usages serverAuth
 
 The rules are in `policy.toml` beside the CA, and hold however certificates are issued with it.";
 pub(super) const CA_PROVE_EXAMPLES: &str =
@@ -67,11 +82,18 @@ pub(super) const CA_SHOW_EXAMPLES: &str = "Example:\n  cert-tool ca show ca --fo
 pub(super) const CSR_EXAMPLES: &str = "\
 Examples:
   cert-tool csr --device-id device01 --module-id module01 --key-out key.pem --out module01.csr
+  cert-tool csr --device-id device01 --key-type p384 --key-out key.pem --format base64-der --out csr.b64
   cert-tool csr --from batch.csv --out requests
 
+--format base64-der writes DER in base64, in one line, as the Device Provisioning Service takes it (with keys
+on P-384); --format der writes DER.
+
 With --from, `requests/requests.csv` is a batch file that `issue --from` takes.";
-pub(super) const EXTRACT_EXAMPLES: &str =
-    "Example:\n  cert-tool extract issued --device-id device01 --out device01";
+pub(super) const EXTRACT_EXAMPLES: &str = "Examples:
+  cert-tool extract issued --device-id device01 --out device01
+  cert-tool extract issued --device-id device01 --encoding der --out device01
+
+With --encoding der the files are cert.der, chain.p7b and key.der (PKCS #8).";
 pub(super) const ISSUE_EXAMPLES: &str = "\
 Examples:
   cert-tool issue --ca ca --from batch.csv --out issued
@@ -79,7 +101,11 @@ Examples:
   cert-tool issue --ca ca --count 1000000 --pattern 'pump-{:06}' --out issued
   cert-tool issue --ca ca --from batch.csv --out issued --pfx pfx --password-file pfx.password
 
-The same command again issues only what is missing. Rows with a `csr` get it signed.";
+  cert-tool issue --ca ca --device-id gw-1 --subject 'C=DE,O=Acme,OU=Plant 7' --out issued
+  cert-tool issue --ca ca --from batch.csv --profile gateway --out issued
+
+The same command again issues only what is missing. Rows with a `csr` get it signed. Profiles are in
+`profile.toml` beside the CA.";
 pub(super) const SHOW_EXAMPLES: &str = "\
 Examples:
   cert-tool show device01/cert.pem --format json

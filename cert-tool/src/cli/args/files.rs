@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use hub_types::Thumbprint;
 use time::OffsetDateTime;
 
@@ -22,6 +22,117 @@ pub(crate) struct ExtractArgs {
     /// The folder for `cert.pem`, `chain.pem` and `key.pem`.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
+    /// The form of the files; DER has the chain as `chain.p7b`.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) encoding: EncodingArg,
+}
+
+/// The form of extracted files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EncodingArg {
+    #[default]
+    Pem,
+    Der,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("who").required(true).args(["device_id", "from", "all"]))]
+#[command(group = clap::ArgGroup::new("service").required(true).args(["hub", "dps_scope"]))]
+pub(crate) struct BundleArgs {
+    /// The folder that `issue` wrote.
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+    /// A batch file: a bundle for each row of it.
+    #[arg(long, value_name = "BATCH")]
+    pub(crate) from: Option<PathBuf>,
+    /// A bundle for everything in the folder.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// The hub that the device connects to, by its host name.
+    #[arg(long, value_name = "HOST", value_parser = parse_host)]
+    pub(crate) hub: Option<String>,
+    /// The ID scope of the Device Provisioning Service that the device registers with; its registration id is
+    /// the device id.
+    #[arg(long, value_name = "ID_SCOPE", value_parser = parse_scope)]
+    pub(crate) dps_scope: Option<String>,
+    /// The host name of the Device Provisioning Service.
+    #[arg(long, value_name = "HOST", default_value = "global.azure-devices-provisioning.net", value_parser = parse_host)]
+    pub(crate) dps_endpoint: String,
+    /// The certificates that the device is to trust, or the folder of a CA; the root of the chain is among
+    /// them.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ca: PathBuf,
+    /// Write `config.toml` of IoT Edge instead of `connection.json`.
+    #[arg(long)]
+    pub(crate) edge: bool,
+    /// Write a tar file instead of a folder.
+    #[arg(long)]
+    pub(crate) tar: bool,
+    /// The folder on the device that the files will be in, for `config.toml`.
+    #[arg(long, value_name = "DIR", default_value = "/var/aziot/identity", value_parser = parse_installed_in)]
+    pub(crate) installed_in: String,
+    /// The folder or tar file, which must not be there yet; with --from and --all a folder, in which what is
+    /// there stays.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) out: PathBuf,
+    /// How many threads; by default one for each core.
+    #[arg(long)]
+    pub(crate) threads: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// Files with certificates, PEM or DER; `path#offset` is a place in a bundle.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The form.
+    #[arg(long, value_enum)]
+    pub(crate) to: ConvertTo,
+    /// The file, which must not be there yet.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+/// The form of a file with certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ConvertTo {
+    /// Base64 between lines, one block for each certificate.
+    Pem,
+    /// The bytes of one certificate.
+    Der,
+    /// PKCS #7 in DER: all certificates in one file.
+    P7b,
+    /// Refused, with what to do instead.
+    #[value(hide = true)]
+    Jks,
+}
+
+/// Checks a host name, with a port where it has one.
+fn parse_host(text: &str) -> Result<String, String> {
+    let (host, port) = text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    let is_host = !host.is_empty()
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+        && port.is_none_or(|port| port.parse::<u16>().is_ok());
+    // What was given is not shown: it may be a connection string, which is a secret.
+    is_host
+        .then(|| text.to_owned())
+        .ok_or_else(|| "it must be a host name, such as plant7.azure-devices.net".to_owned())
+}
+
+fn parse_scope(text: &str) -> Result<String, String> {
+    let is_scope = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_scope
+        .then(|| text.to_owned())
+        .ok_or_else(|| "it must be letters and digits, such as 0ne00112233".to_owned())
+}
+
+fn parse_installed_in(text: &str) -> Result<String, String> {
+    let is_path = text.starts_with('/')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._".contains(&byte));
+    is_path
+        .then(|| text.to_owned())
+        .ok_or_else(|| "it must be a path from the root, without blanks".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -40,9 +40,16 @@ pub(crate) struct IssuingArgs {
     /// The folder for certificates, keys and `issued.csv`; what is there already stays.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// How many days the certificates are good; never longer than the CA.
-    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) days: u32,
+    /// How many days the certificates are good (by default 365); never longer than the CA.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) days: Option<u32>,
+    /// The profile in the CA's `profile.toml`, for rows whose column `profile` is empty.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// The subject beside the common name, as in 'C=DE,O=Acme,OU=Plant 7' (RFC 4514); values may be
+    /// templates over the row, such as serialNumber={{ x_serial }}.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subject: Option<String>,
     /// Bundle: all in one file, fast, the default for batches. Folder: a folder for each identity, the
     /// default for one, slow for many. Csv, tar and sqlite: one file as the name says.
     #[arg(long, value_enum)]

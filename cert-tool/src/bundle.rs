@@ -1,0 +1,259 @@
+//! [`Bundler`]: everything that one device or module needs to connect, as a folder or a tar file.
+//!
+//! A bundle is made beside its place under a name of its own and renamed when it is whole: what an
+//! interrupted run left there is removed by the next one.
+
+mod edge;
+mod place;
+mod sdk;
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use hub_types::IdentityId;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+use zeroize::Zeroizing;
+
+use crate::certificate::{Certificate, read_certificate, read_certificates};
+use crate::error::Error;
+use crate::extract::key_block;
+use crate::facts::IssuedFacts;
+use crate::file_name;
+use crate::fs;
+use crate::list::IssuedList;
+use crate::name;
+use crate::parallel::in_parallel;
+use crate::pem;
+use crate::signed_by::signature_fault;
+use crate::sink::{self, folder_name};
+
+/// What bundles are like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleOptions {
+    /// Who reads them.
+    pub target: BundleTarget,
+    /// What their owner connects to.
+    pub service: BundleService,
+    /// Folder or tar file.
+    pub form: BundleForm,
+    /// The folder on the device that the files will be in, for files that name others by whole paths.
+    pub installed_in: String,
+    /// How many threads make them; `None` is one for each core.
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// What became of the bundle of an identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenBundle {
+    /// Whose it is.
+    pub identity: IdentityId,
+    /// What is in it.
+    pub facts: IssuedFacts,
+    /// What became of it.
+    pub outcome: BundleOutcome,
+}
+
+/// The program that reads a bundle.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BundleTarget {
+    /// A program with one of the device SDKs: `connection.json`.
+    #[default]
+    Sdk,
+    /// IoT Edge: `config.toml`.
+    Edge,
+}
+
+/// The service that the owner of a bundle connects to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BundleService {
+    /// An IoT hub, by its host name.
+    Hub(String),
+    /// The Device Provisioning Service, by its endpoint and the ID scope; the registration id is the device id.
+    Dps {
+        /// The host name of its endpoint.
+        endpoint: String,
+        /// The ID scope.
+        id_scope: String,
+    },
+}
+
+/// The form of bundles.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BundleForm {
+    /// A folder.
+    #[default]
+    Folder,
+    /// A tar file with that folder in it.
+    Tar,
+}
+
+/// What became of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BundleOutcome {
+    /// It was there already, and stays as it was.
+    AlreadyThere(PathBuf),
+    /// It was made now, and is on the disk.
+    Written(PathBuf),
+}
+
+/// Makes bundles of the certificates in a list.
+pub struct Bundler<'a> {
+    list: &'a IssuedList,
+    options: &'a BundleOptions,
+    chain_pem: String,
+    roots_pem: String,
+}
+
+/// A file of a bundle.
+struct BundleFile {
+    name: &'static str,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl<'a> Bundler<'a> {
+    /// A bundler whose devices get some certificates to trust; one of them must be the root of the chain.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (temporary, now) = (tempfile::tempdir()?, time::OffsetDateTime::now_utc());
+    /// # let ca = cert_tool::CertificateAuthority::init(&temporary.path().join("ca"), &Default::default(), now)?;
+    /// # let out = temporary.path().join("out");
+    /// # let mut store = cert_tool::IssuedStore::open(&ca, &out, cert_tool::Sink::Bundle)?;
+    /// # let identity: hub_types::IdentityId = hub_types::IdentityId::parse("pump-1", None)?;
+    /// # let request = cert_tool::IssueRequest::new(identity.clone(), cert_tool::KeySource::Generate);
+    /// # cert_tool::issue_batch(&ca, &cert_tool::IssueOptions::new(now), [request].into_iter(), &mut store, &mut |_| {})?;
+    /// # drop(store);
+    /// use cert_tool::{BundleForm, BundleOptions, BundleService, BundleTarget, Bundler, IssuedList};
+    ///
+    /// let list = IssuedList::open(&out)?;
+    /// let options = BundleOptions {
+    ///     target: BundleTarget::Sdk,
+    ///     service: BundleService::Hub("plant7.azure-devices.net".to_owned()),
+    ///     form: BundleForm::Folder,
+    ///     installed_in: "/var/aziot".to_owned(),
+    ///     threads: None,
+    /// };
+    /// let roots: Vec<_> = ca.root_certificate().cloned().into_iter().collect();
+    /// let bundler = Bundler::new(&list, &roots, &options)?;
+    /// let folder = temporary.path().join("pump-1");
+    /// bundler.write(&identity, &folder)?;
+    /// assert!(folder.join("connection.json").exists() && folder.join("key.pem").exists());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new(
+        list: &'a IssuedList,
+        roots: &[Certificate],
+        options: &'a BundleOptions,
+    ) -> Result<Self, Error> {
+        let chain_path = list.issuing_certificate_path();
+        let chain = read_certificates(&chain_path)?;
+        let top = chain.last().ok_or_else(|| Error::NotRoot { chain: chain_path.clone() })?;
+        if !roots.iter().any(|root| is_root_of(root, top)) {
+            return Err(Error::NotRoot { chain: chain_path });
+        }
+        Ok(Self {
+            list,
+            options,
+            chain_pem: chain.iter().map(Certificate::to_pem).collect(),
+            roots_pem: roots.iter().map(Certificate::to_pem).collect(),
+        })
+    }
+
+    /// Makes the bundle of an identity at a place that must not exist yet; `None` where the list has no
+    /// certificate of it.
+    pub fn write(&self, identity: &IdentityId, path: &Path) -> Result<Option<IssuedFacts>, Error> {
+        let Some(facts) = self.list.find(identity)? else { return Ok(None) };
+        if path.symlink_metadata().is_ok() {
+            return Err(Error::AlreadyExists { path: path.to_owned() });
+        }
+        fs::create_private_folder(fs::folder_of(path))?;
+        self.make(identity, &facts, path)?;
+        Ok(Some(facts))
+    }
+
+    /// Makes the bundles of some entries of the list, `devices/ID` and `modules/ID/ID` below a folder, and
+    /// tells of each, in any order. It can be called again: what is there stays.
+    pub fn write_all(
+        &self,
+        wanted: impl Iterator<Item = Result<(IdentityId, IssuedFacts), Error>> + Send,
+        folder: &Path,
+        on_bundle: &mut dyn FnMut(WrittenBundle),
+    ) -> Result<(), Error> {
+        fs::create_private_folder(folder)?;
+        self.list.claim(folder, "bundles")?;
+        let work = |(identity, facts)| {
+            let outcome = self.write_below(&identity, &facts, folder)?;
+            Ok(WrittenBundle { identity, facts, outcome })
+        };
+        in_parallel(self.options.threads, wanted, work, on_bundle)
+    }
+
+    /// Makes the bundle of an entry of the list below a folder, unless it is there already.
+    fn write_below(
+        &self,
+        identity: &IdentityId,
+        facts: &IssuedFacts,
+        folder: &Path,
+    ) -> Result<BundleOutcome, Error> {
+        let ending = match self.options.form {
+            BundleForm::Folder => "",
+            BundleForm::Tar => ".tar",
+        };
+        let path = folder.join(format!("{}{ending}", folder_name(identity)));
+        if path.symlink_metadata().is_ok() {
+            return Ok(BundleOutcome::AlreadyThere(path));
+        }
+        fs::create_private_folder(fs::folder_of(&path))?;
+        self.make(identity, facts, &path)?;
+        Ok(BundleOutcome::Written(path))
+    }
+
+    fn make(&self, identity: &IdentityId, facts: &IssuedFacts, path: &Path) -> Result<(), Error> {
+        let files = self.files(identity, facts)?;
+        let name = file_name::encode(identity.module().map_or(identity.device().as_str(), |it| it.as_str()));
+        match self.options.form {
+            BundleForm::Folder => place::write_folder(path, &files),
+            BundleForm::Tar => place::write_tar(path, &name, &files, facts.not_before),
+        }
+    }
+
+    fn files(&self, identity: &IdentityId, facts: &IssuedFacts) -> Result<Vec<BundleFile>, Error> {
+        if self.options.target == BundleTarget::Edge && identity.module().is_some() {
+            return Err(Error::EdgeModule { identity: identity.clone() });
+        }
+        let certificate = read_certificate(&facts.certificate)?.to_pem();
+        let file = |name, text: String| BundleFile { name, bytes: Zeroizing::new(text.into_bytes()) };
+        let mut files = Vec::with_capacity(5);
+        if let Some(key) = &facts.private_key {
+            files.push(BundleFile {
+                name: sink::KEY,
+                bytes: pem::encode(pem::PRIVATE_KEY, &key_block(key)?.der),
+            });
+        }
+        files.push(file(sink::CHAIN, format!("{certificate}{}", self.chain_pem)));
+        files.push(file(sink::CERTIFICATE, certificate));
+        files.push(file(ROOT, self.roots_pem.clone()));
+        files.push(match self.options.target {
+            BundleTarget::Edge => file(edge::FILE, edge::config(identity, self.options)?),
+            BundleTarget::Sdk => file(sdk::FILE, sdk::connection(identity, self.options)?),
+        });
+        Ok(files)
+    }
+}
+
+/// Tells whether a certificate has signed the last one of a chain and itself.
+fn is_root_of(root: &Certificate, top: &Certificate) -> bool {
+    let parsed = (X509Certificate::from_der(root.der()), X509Certificate::from_der(top.der()));
+    let (Ok((_, upper)), Ok((_, lower))) = parsed else { return false };
+    let has_signed = |below: &X509Certificate<'_>, certificate| {
+        name::is_equal(below.issuer(), upper.subject()) && signature_fault(certificate, root).is_none()
+    };
+    upper.is_ca() && has_signed(&lower, top) && has_signed(&upper, root)
+}
+
+const ROOT: &str = "root.pem";

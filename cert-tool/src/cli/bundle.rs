@@ -1,0 +1,170 @@
+//! `bundle`: everything that a device needs, of one identity or of many.
+
+use std::fmt;
+use std::path::Path;
+
+use anyhow::anyhow;
+use cert_tool::{
+    BundleForm, BundleOptions, BundleOutcome, BundleService, BundleTarget, Bundler, Certificate,
+    CertificateAuthority, Error, IssuedFacts, IssuedList, read_certificates,
+};
+use hub_types::IdentityId;
+use serde::Serialize;
+
+use super::args::BundleArgs;
+use super::batch::{self, Rows};
+use super::failure::{Done, Failure};
+use super::interrupt::Interrupt;
+use super::output::Output;
+use super::progress::Progress;
+use super::record::IdentityRecord;
+
+pub(crate) fn run(args: &BundleArgs, output: &mut Output) -> Result<Done, Failure> {
+    let options = options(args)?;
+    let list = IssuedList::open(&args.dir)?;
+    let bundler = Bundler::new(&list, &roots(&args.ca)?, &options)?;
+    if let Some(identity) = args.identity.identity()? {
+        return one(args, &bundler, &identity, output);
+    }
+    let Some(path) = &args.from else {
+        return many(args, &bundler, list.entries()?, list.len(), output);
+    };
+    let mut rows = 0;
+    batch::check(path, output, |_| rows += 1)?;
+    let rows_of_batch = Rows::open(path)?;
+    let is_changed = rows_of_batch.is_changed();
+    let mut missing = Vec::new();
+    let wanted = rows_of_batch.filter_map(|row| match list.find(&row.identity) {
+        Ok(Some(facts)) => Some(Ok((row.identity, facts))),
+        Ok(None) => {
+            missing.push(row.identity);
+            None
+        }
+        Err(error) => Some(Err(error)),
+    });
+    let done = many(args, &bundler, wanted, rows, output)?;
+    for identity in &missing {
+        output.note(&absent(identity, &args.dir));
+    }
+    let done = if missing.is_empty() || done == Done::Interrupted { done } else { Done::SomeFailed };
+    Ok(batch::done_unless(&is_changed, done, output))
+}
+
+fn options(args: &BundleArgs) -> Result<BundleOptions, Failure> {
+    let service = match (&args.hub, &args.dps_scope) {
+        (Some(host), _) => BundleService::Hub(host.clone()),
+        (None, Some(scope)) => {
+            BundleService::Dps { endpoint: args.dps_endpoint.clone(), id_scope: scope.clone() }
+        }
+        (None, None) => return Err(Failure::Usage(anyhow!("neither --hub nor --dps-scope is given"))),
+    };
+    Ok(BundleOptions {
+        target: if args.edge { BundleTarget::Edge } else { BundleTarget::Sdk },
+        service,
+        form: if args.tar { BundleForm::Tar } else { BundleForm::Folder },
+        installed_in: args.installed_in.clone(),
+        threads: args.threads,
+    })
+}
+
+/// The certificates to trust: those of a file, or the root of a CA.
+fn roots(path: &Path) -> Result<Vec<Certificate>, Failure> {
+    if !path.is_dir() {
+        return Ok(read_certificates(path)?);
+    }
+    match CertificateAuthority::certificates(path)? {
+        (Some(root), _) => Ok(vec![root]),
+        (None, _) => Err(Failure::Usage(anyhow!(
+            "`{}` has no `root.pem`: name the file of the root with --ca",
+            path.display()
+        ))),
+    }
+}
+
+fn one(
+    args: &BundleArgs,
+    bundler: &Bundler<'_>,
+    identity: &IdentityId,
+    output: &mut Output,
+) -> Result<Done, Failure> {
+    let written = bundler.write(identity, &args.out)?;
+    let facts = written.ok_or_else(|| Failure::Usage(anyhow!(absent(identity, &args.dir))))?;
+    if facts.private_key.is_none() {
+        output.note(NO_KEY);
+    }
+    output.record(&record(identity, "bundled", facts, &args.out));
+    Ok(Done::AllWell)
+}
+
+fn many(
+    args: &BundleArgs,
+    bundler: &Bundler<'_>,
+    wanted: impl Iterator<Item = Result<(IdentityId, IssuedFacts), Error>> + Send,
+    total: u64,
+    output: &mut Output,
+) -> Result<Done, Failure> {
+    let interrupt = Interrupt::listen();
+    let stop = interrupt.clone();
+    let mut progress = Progress::new(total);
+    let mut summary = Summary { out: args.out.display().to_string(), ..Summary::default() };
+    let wanted = wanted.take_while(|_| !stop.is_wanted());
+    bundler.write_all(wanted, &args.out, &mut |bundle| {
+        progress.advance(output);
+        summary.count(&bundle.outcome, &bundle.facts);
+        if !output.is_text() {
+            let (outcome, path) = match &bundle.outcome {
+                BundleOutcome::AlreadyThere(path) => ("already_there", path),
+                BundleOutcome::Written(path) => ("bundled", path),
+                _ => return,
+            };
+            output.record(&record(&bundle.identity, outcome, bundle.facts, path));
+        }
+    })?;
+    drop(progress);
+    if summary.keys_elsewhere > 0 {
+        let count = summary.keys_elsewhere;
+        output.note(&format!("{count} have no `key.pem`: their keys are only on the devices"));
+    }
+    let seen = summary.bundled + summary.already_there;
+    if output.is_text() {
+        output.record(&summary);
+    }
+    Ok(if interrupt.is_wanted() && seen < total { Done::Interrupted } else { Done::AllWell })
+}
+
+fn record(identity: &IdentityId, outcome: &'static str, facts: IssuedFacts, path: &Path) -> IdentityRecord {
+    let key = facts.private_key.as_ref().map(|_| path.to_owned());
+    let facts = IssuedFacts { certificate: path.to_owned(), private_key: key, ..facts };
+    IdentityRecord::with_facts(identity, outcome, &facts)
+}
+
+fn absent(identity: &IdentityId, dir: &Path) -> String {
+    format!("`{identity}` has no certificate in `{}`", dir.display())
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    bundled: u64,
+    already_there: u64,
+    keys_elsewhere: u64,
+    out: String,
+}
+
+impl Summary {
+    fn count(&mut self, outcome: &BundleOutcome, facts: &IssuedFacts) {
+        match outcome {
+            BundleOutcome::Written(_) => self.bundled += 1,
+            _ => self.already_there += 1,
+        }
+        self.keys_elsewhere += u64::from(facts.private_key.is_none());
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bundled, already_there, out, .. } = self;
+        write!(f, "{bundled} bundles made, {already_there} already there: {out}")
+    }
+}
+
+const NO_KEY: &str = "there is no `key.pem` in it: the key is only on the device";

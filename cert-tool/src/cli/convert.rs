@@ -1,0 +1,33 @@
+//! `convert`: certificates in another form.
+
+use anyhow::anyhow;
+use cert_tool::{CertificateEncoding, read_certificates, write_certificates};
+
+use super::args::{ConvertArgs, ConvertTo};
+use super::failure::{Done, Failure};
+use super::output::Output;
+use super::record::CertificateRecord;
+
+pub(crate) fn run(args: &ConvertArgs, output: &mut Output) -> Result<Done, Failure> {
+    let encoding = match args.to {
+        ConvertTo::Pem => CertificateEncoding::Pem,
+        ConvertTo::Der => CertificateEncoding::Der,
+        ConvertTo::P7b => CertificateEncoding::P7b,
+        ConvertTo::Jks => {
+            return Err(Failure::Usage(anyhow!(
+                "JKS is not written; Java takes PFX files as keystores: make one with `cert-tool pfx`, and look \
+                 into it with `keytool -list -keystore device.pfx`"
+            )));
+        }
+    };
+    let mut certificates = Vec::new();
+    for file in &args.files {
+        certificates.extend(read_certificates(file)?);
+    }
+    write_certificates(&args.out, &certificates, encoding)?;
+    let path = args.out.display().to_string();
+    for certificate in &certificates {
+        output.record(&CertificateRecord::new(&path, certificate));
+    }
+    Ok(Done::AllWell)
+}

@@ -1,0 +1,292 @@
+//! [`Profiles`]: what certificates say beyond an identity and its key, in `profile.toml` beside the CA.
+//!
+//! A profile is compiled once and laid out once ([`leaf`](crate::leaf)); for each certificate only its
+//! templates are filled in.
+
+mod alternative_name;
+mod attribute;
+mod columns;
+mod der;
+mod file;
+mod layouts;
+mod own_extension;
+pub(crate) mod points;
+mod previous;
+mod subject;
+mod template;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use time::OffsetDateTime;
+
+use crate::error::Error;
+use crate::policy::Policy;
+use crate::refusal::Refusal;
+pub(crate) use alternative_name::NameKind;
+use alternative_name::NameTemplate;
+pub(crate) use columns::RowValues;
+pub use columns::{Columns, ProfileRow};
+pub(crate) use layouts::{Layout, Layouts};
+use own_extension::OwnExtension;
+pub(crate) use previous::parts_of_a_profile;
+pub(crate) use subject::SubjectTemplate;
+
+/// The profiles of a CA by their names.
+#[derive(Debug, Default)]
+pub struct Profiles {
+    profiles: BTreeMap<String, Profile>,
+}
+
+/// What the certificates of one kind say beyond an identity and its key.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    name: String,
+    /// The file, and the line on which the profile begins.
+    path: PathBuf,
+    line: usize,
+    subject: Option<SubjectTemplate>,
+    subject_line: usize,
+    extended_key_usages: Vec<ExtendedKeyUsage>,
+    dates: ProfileDates,
+    names: Vec<NameTemplate>,
+    own: Vec<OwnExtension>,
+    /// The extensions that are the same for every row, in DER.
+    fixed_extensions: Vec<u8>,
+    crl_distribution_points: Vec<String>,
+    ca_issuers: Vec<String>,
+    ocsp: Vec<String>,
+}
+
+/// A purpose of a key (RFC 5280 §4.2.1.12).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ExtendedKeyUsage {
+    ClientAuth,
+    Other(pkcs8::der::asn1::ObjectIdentifier),
+    ServerAuth,
+}
+
+/// The dates of certificates, where a profile has its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ProfileDates {
+    pub(crate) days: Option<u32>,
+    pub(crate) not_before: Option<OffsetDateTime>,
+    pub(crate) not_after: Option<OffsetDateTime>,
+}
+
+/// The parts of one certificate that a profile makes of a row, in DER.
+#[derive(Debug, Default)]
+pub(crate) struct ProfileParts {
+    /// The relative names before the common name.
+    pub(crate) subject: Vec<u8>,
+    /// The extensions behind those that every leaf has.
+    pub(crate) extensions: Vec<u8>,
+}
+
+impl Profiles {
+    /// Reads the profiles of the CA in a folder; without a file there are none.
+    pub fn read(folder: &Path, policy: &Policy) -> Result<Self, Error> {
+        file::read(folder, policy)
+    }
+
+    /// The profile with a name.
+    pub fn get(&self, name: &str) -> Option<&Profile> {
+        self.profiles.get(name)
+    }
+
+    /// All profiles, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Profile> {
+        self.profiles.values()
+    }
+
+    /// Says that there is no profile with a name, and which there are.
+    pub fn unknown(&self, name: &str) -> String {
+        match self.profiles.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ") {
+            known if known.is_empty() => {
+                format!("there is no profile `{name}`: the CA has no `{}`", file::FILE)
+            }
+            known => format!("there is no profile `{name}`; the CA has {known}"),
+        }
+    }
+}
+
+impl Profile {
+    /// The profile of a call that names none, with the subject that was given on its own.
+    pub(crate) fn of_subject(subject: SubjectTemplate) -> Self {
+        Self { subject: Some(subject), ..Self::plain() }
+    }
+
+    /// A profile that adds nothing.
+    fn plain() -> Self {
+        Self {
+            name: String::new(),
+            path: PathBuf::new(),
+            line: 0,
+            subject: None,
+            subject_line: 0,
+            extended_key_usages: vec![ExtendedKeyUsage::ClientAuth],
+            dates: ProfileDates::default(),
+            names: Vec::new(),
+            own: Vec::new(),
+            fixed_extensions: Vec::new(),
+            crl_distribution_points: Vec::new(),
+            ca_issuers: Vec::new(),
+            ocsp: Vec::new(),
+        }
+    }
+
+    /// The same with a subject; `None` where it has one of its own.
+    pub(crate) fn with_subject(&self, subject: SubjectTemplate) -> Option<Self> {
+        self.subject.is_none().then(|| Self { subject: Some(subject), ..self.clone() })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it stands: the file and the line on which it begins.
+    pub fn place(&self) -> String {
+        self.place_of(self.line)
+    }
+
+    /// What it adds to a certificate, in a few words.
+    pub fn summary(&self) -> String {
+        let mut words = Vec::new();
+        if self.subject.is_some() {
+            words.push("subject".to_owned());
+        }
+        let usages: Vec<_> = self.extended_key_usages.iter().map(ExtendedKeyUsage::to_text).collect();
+        words.push(usages.join("+"));
+        for kind in [NameKind::Dns, NameKind::Ip, NameKind::Uri] {
+            let count = self.names.iter().filter(|name| name.kind == kind).count();
+            if count > 0 {
+                words.push(format!("{count} {}", kind.key()));
+            }
+        }
+        words.extend(self.own.iter().map(|own| format!("extension {}", own.oid)));
+        words.extend(self.dates.days.map(|days| format!("{days} days")));
+        words.extend(self.dates.not_before.map(|date| format!("from {}", moment(date))));
+        words.extend(self.dates.not_after.map(|date| format!("until {}", moment(date))));
+        for (count, what) in [
+            (self.crl_distribution_points.len(), "CRL distribution points"),
+            (self.ca_issuers.len(), "CA issuers"),
+            (self.ocsp.len(), "OCSP responders"),
+        ] {
+            if count > 0 {
+                words.push(format!("{count} {what}"));
+            }
+        }
+        words.join(", ")
+    }
+
+    pub(crate) fn extended_key_usages(&self) -> &[ExtendedKeyUsage] {
+        &self.extended_key_usages
+    }
+
+    pub(crate) fn has_subject(&self) -> bool {
+        self.subject.is_some()
+    }
+
+    /// What is wrong with it now, with its place.
+    pub(crate) fn fault(&self, reason: String) -> Error {
+        Error::BadProfile {
+            path: self.path.clone(),
+            line: self.line,
+            reason: format!("profile `{}`: {reason}", self.name),
+        }
+    }
+
+    pub(crate) fn dates(&self) -> ProfileDates {
+        self.dates
+    }
+
+    /// Tells whether it sets how long certificates are valid.
+    pub fn has_dates(&self) -> bool {
+        self.dates != ProfileDates::default()
+    }
+
+    /// What a certificate says for a row, or why it can't be made.
+    pub(crate) fn render(&self, row: RowValues<'_>, policy: &Policy) -> Result<ProfileParts, Refusal> {
+        let refusal = |line, key: &str, reason| self.refusal(line, key, reason);
+        let mut parts = ProfileParts::default();
+        if let Some(subject) = &self.subject {
+            let rendered = subject.render(row, policy.has_subject_rule());
+            let rendered = rendered.map_err(|reason| refusal(self.subject_line, "subject", reason))?;
+            policy.check_subject(&rendered.text).map_err(|it| refusal(self.subject_line, "subject", it))?;
+            parts.subject = rendered.der;
+        }
+        let mut value = String::new();
+        if !self.names.is_empty() {
+            parts.extensions.reserve(256);
+            der::wrap(&mut parts.extensions, der::SEQUENCE, |out| {
+                der::push(out, der::OBJECT_IDENTIFIER, SUBJECT_ALT_NAME);
+                der::wrap(out, der::OCTET_STRING, |out| {
+                    alternative_name::render(&self.names, row, policy, &mut value, out)
+                })
+            })
+            .map_err(|(kind, line, reason)| refusal(line, kind.key(), reason))?;
+        }
+        for own in &self.own {
+            let rendered = own.render(row, &mut value, &mut parts.extensions);
+            rendered.map_err(|it| refusal(own.line, &format!("extensions.{}", own.form.key()), it))?;
+        }
+        parts.extensions.extend_from_slice(&self.fixed_extensions);
+        Ok(parts)
+    }
+
+    fn refusal(&self, line: usize, key: &str, reason: String) -> Refusal {
+        Refusal::Profile {
+            profile: self.name.clone(),
+            place: self.place_of(line),
+            key: key.to_owned(),
+            reason,
+        }
+    }
+
+    fn place_of(&self, line: usize) -> String {
+        match self.path.as_os_str().is_empty() {
+            true => "--subject".to_owned(),
+            false => format!("{}:{line}", self.path.display()),
+        }
+    }
+}
+
+impl ExtendedKeyUsage {
+    pub(crate) fn to_text(&self) -> String {
+        match self {
+            Self::ClientAuth => "clientAuth".to_owned(),
+            Self::Other(oid) => oid.to_string(),
+            Self::ServerAuth => "serverAuth".to_owned(),
+        }
+    }
+
+    /// Reads a purpose that a device may have.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "clientAuth" | "1.3.6.1.5.5.7.3.2" => Ok(Self::ClientAuth),
+            "serverAuth" | "1.3.6.1.5.5.7.3.1" => Ok(Self::ServerAuth),
+            "anyExtendedKeyUsage" | "2.5.29.37.0" => {
+                Err(format!("`{text}` would let a device be anything: name its purposes"))
+            }
+            _ if text.starts_with("1.3.6.1.5.5.7.3.")
+                || !text.starts_with(|it: char| it.is_ascii_digit()) =>
+            {
+                Err(format!(
+                    "`{text}` is not a purpose of a device: clientAuth, serverAuth, or an OID of your own"
+                ))
+            }
+            _ => {
+                let oid = pkcs8::der::asn1::ObjectIdentifier::new(text);
+                oid.map(Self::Other).map_err(|_| format!("`{text}` is not an OID"))
+            }
+        }
+    }
+}
+
+fn moment(date: OffsetDateTime) -> String {
+    date.format(&time::format_description::well_known::Rfc3339).unwrap_or_else(|_| date.to_string())
+}
+
+/// id-ce-subjectAltName, 2.5.29.17.
+const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];

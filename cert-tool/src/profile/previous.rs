@@ -1,0 +1,26 @@
+//! What a certificate says that one without a profile would not say: lost if it is renewed without one.
+
+use x509_parser::prelude::{FromDer as _, ParsedExtension, X509Certificate};
+
+use crate::certificate::Certificate;
+
+/// The parts of a certificate that only a profile gives; empty where there are none.
+pub(crate) fn parts_of_a_profile(certificate: &Certificate) -> Vec<&'static str> {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate.der()) else { return Vec::new() };
+    let mut parts = Vec::new();
+    if parsed.subject().iter_attributes().count() > 1 {
+        parts.push("a subject");
+    }
+    for extension in parsed.extensions() {
+        parts.push(match extension.parsed_extension() {
+            ParsedExtension::SubjectAlternativeName(_) => "alternative names",
+            ParsedExtension::ExtendedKeyUsage(usage) if usage.server_auth || !usage.other.is_empty() => {
+                "more purposes"
+            }
+            ParsedExtension::UnsupportedExtension { .. } => "extensions of its own",
+            _ => continue,
+        });
+    }
+    parts.dedup();
+    parts
+}

@@ -1,0 +1,168 @@
+//! Other forms of what there is: requests in base64, PKCS #7, DER, and bundles.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::support::Shop;
+
+const HUB: &str = "--hub plant7.azure-devices.net --ca ca";
+
+fn issued() -> Shop {
+    let shop = Shop::new();
+    shop.write("batch.csv", "device_id,module_id\nPump-1,\nPump-1,m1\nGw-1,\n");
+    shop.ok("issue --ca ca --from batch.csv --out out");
+    shop
+}
+
+/// Makes sure that a folder and its files are their owner's alone, and returns the names of the files.
+fn private_files(folder: &Path) -> Vec<String> {
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(folder), 0o700);
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+            path.file_name().unwrap().to_str().unwrap().to_owned()
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_request_in_base64_is_one_line_that_openssl_reads() {
+    let shop = Shop::new();
+    shop.ok("csr --device-id d1 --key-type p384 --key-out key.pem --format base64-der --out csr.b64");
+    let text = std::fs::read_to_string(shop.path("csr.b64")).unwrap();
+    assert!(text.lines().count() == 1 && !text.contains("BEGIN"), "{text}");
+    shop.openssl("base64 -d -A -in csr.b64 -out csr.der");
+    let shown = shop.openssl("req -inform DER -in csr.der -noout -subject -text");
+    assert!(shown.contains("CN = d1") && shown.contains("ecdsa-with-SHA384"), "{shown}");
+    shop.ok("csr --device-id d1 --key key.pem --format der --out csr2.der");
+    shop.openssl("req -inform DER -in csr2.der -noout -verify");
+    let said = shop.run("csr --device-id d2 --key-out key2.pem --format base64-der --out csr2.b64");
+    assert!(said.code == 0 && said.err.contains("P-384 only"), "{said:?}");
+    // Of a batch they stand in the list, which is signed as it is.
+    shop.write("batch.csv", "device_id\nd3\nd4\n");
+    shop.ok("csr --from batch.csv --key-type p384 --format base64-der --out requests");
+    shop.ok("sign --ca ca --expect requests/requests.csv --out signed");
+    let said = shop.fails(2, "ca show ca --format base64-der");
+    assert!(said.contains("are for requests"), "{said}");
+}
+
+#[test]
+fn certificates_are_converted_to_what_openssl_reads() {
+    let shop = issued();
+    shop.ok("extract out --device-id Pump-1 --out pem");
+    shop.ok("convert pem/chain.pem --to p7b --out chain.p7b");
+    let shown = shop.openssl("pkcs7 -inform DER -in chain.p7b -print_certs -noout");
+    assert!(shown.contains("CN = Pump-1") && shown.contains("Issuing CA"), "{shown}");
+    shop.ok("convert ca/root.pem --to der --out root.cer");
+    shop.ok("convert root.cer --to pem --out root2.pem");
+    assert_eq!(
+        shop.openssl("x509 -noout -fingerprint -in root2.pem"),
+        shop.openssl("x509 -noout -fingerprint -in ca/root.pem")
+    );
+    let said = shop.fails(3, "convert pem/chain.pem --to der --out two.der");
+    assert!(said.contains("there are 2") && said.contains("p7b") && !shop.path("two.der").exists(), "{said}");
+    assert!(shop.fails(3, "convert ca/root.pem --to pem --out root2.pem").contains("already there"));
+    let said = shop.fails(2, "convert pem/chain.pem --to jks --out x.jks");
+    assert!(said.contains("PFX") && said.contains("cert-tool pfx"), "{said}");
+}
+
+#[test]
+fn der_files_of_one_identity_fit_together() {
+    let shop = issued();
+    shop.ok("extract out --device-id Pump-1 --module-id m1 --encoding der --out der");
+    assert_eq!(private_files(&shop.path("der")), ["cert.der", "chain.p7b", "key.der"]);
+    let of_certificate = shop.openssl("x509 -inform DER -in der/cert.der -noout -pubkey");
+    assert_eq!(of_certificate, shop.openssl("pkey -inform DER -in der/key.der -pubout"));
+    assert!(shop.openssl("pkcs7 -inform DER -in der/chain.p7b -print_certs -noout").contains("Pump-1/m1"));
+}
+
+#[test]
+fn a_bundle_has_what_its_owner_needs() {
+    let shop = issued();
+    shop.ok(&format!("bundle out --device-id Pump-1 --module-id m1 {HUB} --out m1"));
+    assert_eq!(
+        private_files(&shop.path("m1")),
+        ["cert.pem", "chain.pem", "connection.json", "key.pem", "root.pem"]
+    );
+    shop.openssl(
+        "verify -x509_strict -purpose sslclient -CAfile m1/root.pem -untrusted m1/chain.pem m1/cert.pem",
+    );
+    let text = std::fs::read_to_string(shop.path("m1/connection.json")).unwrap();
+    let connection: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        connection["connectionString"],
+        "HostName=plant7.azure-devices.net;DeviceId=Pump-1;ModuleId=m1;x509=true"
+    );
+    for file in ["certFile", "keyFile", "rootFile"] {
+        assert!(shop.path("m1").join(connection["x509"][file].as_str().unwrap()).exists());
+    }
+    shop.ok(&format!("bundle out --device-id Gw-1 --edge {HUB} --installed-in /var/secrets --out gw"));
+    assert!(private_files(&shop.path("gw")).contains(&"config.toml".to_owned()));
+    let config: toml::Table = std::fs::read_to_string(shop.path("gw/config.toml")).unwrap().parse().unwrap();
+    assert_eq!(config["trust_bundle_cert"].as_str(), Some("file:///var/secrets/root.pem"));
+    let provisioning = config["provisioning"].as_table().unwrap();
+    assert_eq!(provisioning["source"].as_str(), Some("manual"));
+    assert_eq!(provisioning["iothub_hostname"].as_str(), Some("plant7.azure-devices.net"));
+    assert_eq!(provisioning["device_id"].as_str(), Some("Gw-1"));
+    let x509 = provisioning["authentication"].as_table().unwrap();
+    assert_eq!(x509["method"].as_str(), Some("x509"));
+    assert_eq!(x509["identity_cert"].as_str(), Some("file:///var/secrets/chain.pem"));
+    assert_eq!(x509["identity_pk"].as_str(), Some("file:///var/secrets/key.pem"));
+    shop.ok("bundle out --device-id Gw-1 --edge --dps-scope 0ne00112233 --ca ca/root.pem --out dps");
+    let config: toml::Table = std::fs::read_to_string(shop.path("dps/config.toml")).unwrap().parse().unwrap();
+    assert_eq!(config["provisioning"]["source"].as_str(), Some("dps"));
+    assert_eq!(config["provisioning"]["attestation"]["registration_id"].as_str(), Some("Gw-1"));
+}
+
+#[test]
+fn bundles_of_all_are_made_once_and_begun_ones_are_cleaned_up() {
+    let shop = issued();
+    // What a killed run left.
+    std::fs::create_dir_all(shop.path("all/devices/._pump-1.partial")).unwrap();
+    std::fs::write(shop.path("all/devices/._pump-1.partial/key.pem"), "half a key").unwrap();
+    let said = shop.ok(&format!("bundle out --all {HUB} --out all"));
+    assert!(said.contains("3 bundles made, 0 already there"), "{said}");
+    let partial = |folder: &str| {
+        let entries = std::fs::read_dir(shop.path(folder)).unwrap();
+        entries.filter(|it| it.as_ref().unwrap().file_name().to_str().unwrap().ends_with(".partial")).count()
+    };
+    assert_eq!(partial("all/devices"), 0);
+    std::fs::remove_dir_all(shop.path("all/devices/_gw-1")).unwrap();
+    let said = shop.ok(&format!("bundle out --all {HUB} --out all"));
+    assert!(said.contains("1 bundles made, 2 already there"), "{said}");
+    shop.ok(&format!("bundle out --from batch.csv {HUB} --tar --out tars"));
+    let tar = shop.path("tars/devices/_pump-1.tar");
+    assert_eq!(tar.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    shop.bash("tar -xpf tars/devices/_pump-1.tar");
+    assert_eq!(private_files(&shop.path("_pump-1")).len(), 5);
+    assert_eq!(
+        std::fs::read(shop.path("_pump-1/key.pem")).unwrap(),
+        std::fs::read(shop.path("all/devices/_pump-1/key.pem")).unwrap()
+    );
+    shop.ok("issue --ca ca --device-id other --out out2");
+    let said = shop.fails(3, &format!("bundle out2 --all {HUB} --out all"));
+    assert!(said.contains("bundles for the certificates of another folder"), "{said}");
+}
+
+#[test]
+fn bundles_that_would_not_connect_are_refused() {
+    let shop = issued();
+    for (code, words, told) in [
+        (3, "--device-id Pump-1 --hub h.example --ca ca/issuing.pem", "an issuing CA is not a root"),
+        (3, "--device-id Pump-1 --module-id m1 --edge --hub h.example --ca ca", "is a module"),
+        (2, "--device-id Pump-2 --hub h.example --ca ca", "has no certificate"),
+        (2, "--device-id Pump-1 --hub HostName=h;SharedAccessKey=c2VjcmV0 --ca ca", "must be a host name"),
+        (2, "--device-id Pump-1 --hub h.example --dps-scope 0ne1 --ca ca", "cannot be used with"),
+        (2, "--device-id Pump-1 --ca ca", "--hub"),
+    ] {
+        let said = shop.fails(code, &format!("bundle out {words} --out b"));
+        assert!(said.contains(told) && !shop.path("b").exists(), "{words}: {said}");
+    }
+    shop.ok(&format!("bundle out --device-id Pump-1 {HUB} --out b"));
+    assert!(shop.fails(3, &format!("bundle out --device-id Pump-1 {HUB} --out b")).contains("already there"));
+}
