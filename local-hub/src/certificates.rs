@@ -98,7 +98,7 @@ fn server_params(names: &[String]) -> Result<CertificateParams> {
 /// because their clocks may be behind.
 fn validity(days: i64) -> (OffsetDateTime, OffsetDateTime) {
     let now = OffsetDateTime::now_utc();
-    (now - Duration::DAY, now + Duration::days(days))
+    (now.saturating_sub(Duration::DAY), now.saturating_add(Duration::days(days)))
 }
 
 fn pem_certificate(pem: &str) -> Option<CertificateDer<'static>> {

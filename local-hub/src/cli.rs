@@ -16,11 +16,13 @@ use crate::{data_folder, entra, system};
 use args::{Args, Command, ConnectionStringArgs, EntraTokenArgs, ServeArgs};
 
 mod args;
+mod bug;
 mod output;
 mod state;
 
 /// Runs the command that this process was started with.
 pub fn run() -> ExitCode {
+    bug::end_with_the_process();
     system::keep_memory_private();
     output::log_to_stderr();
     let done = match Args::parse().command {
@@ -41,17 +43,17 @@ pub fn run() -> ExitCode {
 
 fn connection_string(args: &ConnectionStringArgs) -> Result<ExitCode, Error> {
     let found = data_folder::connection_string(&args.data, &args.policy)?;
-    output::line(&found.expose_text());
+    output::line(&found.expose_text())?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn entra_token(args: &EntraTokenArgs) -> Result<ExitCode, Error> {
     let owner = data_folder::connection_string(&args.data, OWNER)?;
     let now = u64::try_from(time::OffsetDateTime::now_utc().unix_timestamp()).unwrap_or(0);
-    let until = now + 60 * u64::from(args.minutes);
+    let until = now.saturating_add(60 * u64::from(args.minutes));
     let token =
         entra::token(&owner.key, args.role, until).map_err(|error| Error::EntraToken(error.into()))?;
-    output::line(&token);
+    output::line(&token)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -74,7 +76,7 @@ async fn serve_until_told_to_end(args: ServeArgs) -> Result<ExitCode, Error> {
     };
     let mut termination = system::Termination::listen().map_err(Error::Signal)?;
     let hub = LocalHub::start(config).await?;
-    output::line(&ready_line(&hub, &folder));
+    output::line(&ready_line(&hub, &folder))?;
     termination.requested().await;
     tokio::select! {
         () = hub.shutdown() => Ok(ExitCode::SUCCESS),

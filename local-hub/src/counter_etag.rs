@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hub_types::Etag;
+use serde::{Deserialize, Serialize};
 
 /// The etag of a counter.
 pub(crate) fn encode(number: u64) -> Etag {
@@ -15,6 +16,37 @@ pub(crate) fn decode(etag: &Etag) -> Option<u64> {
     String::from_utf8(bytes).ok()?.parse().ok()
 }
 
+/// A counter that documents show as its etag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Etag", into = "Etag")]
+pub(crate) struct Counter(u64);
+
+impl Counter {
+    pub(crate) const FIRST: Self = Self(1);
+
+    pub(crate) fn etag(self) -> Etag {
+        encode(self.0)
+    }
+
+    pub(crate) fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
+impl From<Counter> for Etag {
+    fn from(counter: Counter) -> Self {
+        counter.etag()
+    }
+}
+
+impl TryFrom<Etag> for Counter {
+    type Error = &'static str;
+
+    fn try_from(etag: Etag) -> Result<Self, Self::Error> {
+        decode(&etag).map(Self).ok_or("the etag is no counter")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -25,6 +57,7 @@ mod tests {
         assert_eq!(encode(1).as_str(), "MQ==");
         assert_eq!(decode(&Etag::new("AAAAAAAAAAE=")), None);
         assert_eq!(decode(&Etag::new("no base64")), None);
+        assert!(serde_json::from_str::<Counter>("\"AAAAAAAAAAE=\"").is_err());
     }
 
     proptest! {

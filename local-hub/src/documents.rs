@@ -9,13 +9,15 @@ use hub_types::Timestamp;
 
 use crate::refusal::Refusal;
 
-pub(crate) use configuration::{Configuration, ConfigurationSpec, ContentKind, EtagDemand};
-pub(crate) use content::{TwinSettings, invalid as invalid_content};
+pub(crate) use configuration::{Configuration, ConfigurationSpec, EtagDemand};
+pub(crate) use content::{ContentKind, TwinSettings, invalid as invalid_content};
+pub(crate) use deployment::{Deployment, DeploymentStack};
 pub(crate) use job::{DeviceOutcome, Job, JobStatus, JobWork, MoveJob, ScheduledJob, ScheduledWork};
 pub(crate) use state_file::{ConfigurationsFile, ExportedConfigurations};
 
 mod configuration;
 mod content;
+mod deployment;
 mod job;
 mod state_file;
 

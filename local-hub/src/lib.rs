@@ -17,6 +17,7 @@ pub use local_hub::LocalHub;
 pub use throttle::{Charging, Throttling};
 
 mod amqp;
+mod attributes;
 mod certificates;
 pub mod cli;
 mod clock;

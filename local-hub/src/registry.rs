@@ -28,6 +28,7 @@ pub(crate) use state_file::{DevicesFile, ExportedDevices};
 mod bulk;
 mod commands;
 mod content;
+mod deployment;
 mod device;
 mod document;
 mod export;

@@ -3,18 +3,21 @@
 //!
 //! Where several aim at one identity, the one of the highest priority is applied. Settings stay in a
 //! twin when nothing aims at it any more. Source: "Automatic device and module management".
+//! IoT Edge deployments have rules of their own: [`deployments`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hub_types::IdentityId;
 use hub_types::twin::JsonObject;
+use hub_types::{DeviceId, IdentityId};
 
-use crate::documents::{Configuration, TwinSettings};
+use crate::documents::Configuration;
 use crate::hub::Hub;
 use crate::query::{self, Query};
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 use crate::twin::{RolledOut, WriteOrigin};
+
+mod deployments;
 
 /// Watches a hub, and rolls its configurations out whenever anything was written.
 #[derive(Debug, Default)]
@@ -25,6 +28,8 @@ pub(crate) struct RollOuts {
     idle: bool,
     /// What a twin has no room for, so that it is not tried again with every look.
     refused: BTreeMap<IdentityId, RolledOut>,
+    /// The same for IoT Edge deployments.
+    refused_deployments: deployments::Refused,
 }
 
 impl RollOuts {
@@ -39,7 +44,8 @@ impl RollOuts {
         if !(self.idle && configurations.is_empty()) {
             // The one that is applied comes first.
             configurations.sort_by(|a, b| b.rank().cmp(&a.rank()));
-            write_twins(hub, &configurations, &mut self.refused).await?;
+            let held = deployments::roll_out(hub, &configurations, &mut self.refused_deployments).await?;
+            write_twins(hub, &configurations, &held, &mut self.refused).await?;
             count_metrics(hub, &configurations).await?;
             self.idle = configurations.is_empty();
         }
@@ -54,22 +60,27 @@ struct Source<'c> {
     settings: JsonObject,
 }
 
+/// Writes the twins of identities that no IoT Edge deployment holds.
 async fn write_twins(
     hub: &Hub,
     configurations: &[Configuration],
+    held: &BTreeSet<DeviceId>,
     refused: &mut BTreeMap<IdentityId, RolledOut>,
 ) -> Answer<()> {
+    let is_held = |identity: &IdentityId| identity.module().is_some() && held.contains(identity.device());
     let mut aimed: BTreeMap<IdentityId, Vec<usize>> = BTreeMap::new();
     let sources: Vec<Source<'_>> = configurations.iter().filter_map(source).collect();
     for (place, source) in sources.iter().enumerate() {
         let Some(target) = source.configuration.target() else { continue };
         for identity in query::identities(hub, &parsed(&target)?).await? {
-            aimed.entry(identity).or_default().push(place);
+            if !is_held(&identity) {
+                aimed.entry(identity).or_default().push(place);
+            }
         }
     }
     let mut changes: Vec<(IdentityId, Option<Vec<usize>>)> = Vec::new();
     for identity in shown(hub).await {
-        if !aimed.contains_key(&identity) {
+        if !aimed.contains_key(&identity) && !is_held(&identity) {
             changes.push((identity, None));
         }
     }
@@ -107,14 +118,16 @@ async fn write_twins(
 
 /// The settings of a configuration; `None` where it has none that can be rolled out.
 fn source(configuration: &Configuration) -> Option<Source<'_>> {
-    let settings = TwinSettings::read(configuration.settings()?);
-    match settings {
-        Ok(settings) => Some(Source { configuration, settings: settings.into_patch() }),
-        Err(refusal) => {
-            tracing::warn!("configuration {} can't be applied: {}", configuration.id(), refusal.text);
-            None
-        }
-    }
+    let settings = readable(configuration, configuration.settings())?;
+    Some(Source { configuration, settings: settings.into_patch() })
+}
+
+/// What could be read of a configuration. One that an earlier version took may be wrong.
+fn readable<T>(configuration: &Configuration, read: Answer<Option<T>>) -> Option<T> {
+    read.unwrap_or_else(|refusal| {
+        tracing::warn!("configuration {} can't be applied: {}", configuration.id(), refusal.text);
+        None
+    })
 }
 
 /// What a twin shows when these aim at it, and the one that is applied.

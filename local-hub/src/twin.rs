@@ -118,6 +118,20 @@ impl TwinState {
         Ok(twin)
     }
 
+    /// The twin after IoT Edge deployments have set its desired properties.
+    pub(crate) fn deployed(
+        &self,
+        desired: JsonObject,
+        origin: WriteOrigin,
+        now: Timestamp,
+    ) -> Result<Self, TwinRuleError> {
+        check_section(hub_types::twin::Section::Desired, &desired, Nulls::Refuse)?;
+        let mut twin = self.clone();
+        twin.etag += 1;
+        twin.desired.deploy(desired, origin, now);
+        Ok(twin)
+    }
+
     /// The twin after a PUT: tags and desired properties are what is given and nothing else.
     pub(crate) fn replaced(&self, with: TwinPatch, now: Timestamp) -> Self {
         let mut twin = self.clone();

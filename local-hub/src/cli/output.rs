@@ -9,9 +9,8 @@ use tracing_subscriber::EnvFilter;
 use crate::error::Result;
 
 /// One line of data.
-#[expect(clippy::print_stdout, reason = "this is the one place that prints")]
-pub(crate) fn line(text: &str) {
-    println!("{text}");
+pub(crate) fn line(text: &str) -> Result<()> {
+    data(text.as_bytes())
 }
 
 /// A document of data, and an end of line.
@@ -22,19 +21,24 @@ pub(crate) fn data(document: &[u8]) -> Result<()> {
     written.map_err(|source| crate::error::Error::File { action: "write to", path: "stdout".into(), source })
 }
 
-/// An error with everything that led to it.
-#[expect(clippy::print_stderr, reason = "this is the one place that prints")]
+/// An error with everything that led to it. Where stderr can't be written, the exit code has to do.
 pub(crate) fn error(error: &dyn Error) {
-    eprintln!("error: {}", ShownLines(&error.to_string()));
+    let mut text = format!("error: {}\n", ShownLines(&error.to_string()));
     let mut cause = error.source();
     while let Some(error) = cause {
-        eprintln!("  because: {}", ShownLines(&error.to_string()));
+        text.push_str(&format!("  because: {}\n", ShownLines(&error.to_string())));
         cause = error.source();
     }
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Sends log lines to stderr: warnings, or what `RUST_LOG` asks for.
 pub(crate) fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let asked = std::env::var_os(EnvFilter::DEFAULT_ENV).map(|_| EnvFilter::try_from_default_env());
+    let is_understood = !matches!(asked, Some(Err(_)));
+    let filter = asked.and_then(std::result::Result::ok).unwrap_or_else(|| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    if !is_understood {
+        tracing::warn!("RUST_LOG is no filter such as `local_hub=debug`; warnings are logged");
+    }
 }

@@ -1,17 +1,17 @@
-//! Configurations (automatic device management and IoT Edge deployments).
+//! Configurations (automatic device management and IoT Edge deployments), as clients write and read them.
 //!
-//! Those with `deviceContent` or `moduleContent` are rolled out by [`crate::roll_out`]; IoT Edge
-//! deployments are kept and answered.
+//! [`crate::roll_out`] writes their content into twins.
 
 use std::collections::BTreeMap;
 
-use hub_types::twin::JsonObject;
 use hub_types::{ErrorCode, Etag, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{DocumentKey, DocumentKind, Documents, check_id};
-use crate::counter_etag;
+use super::content::{check_content, modules_content, twin_settings};
+use super::deployment::read_modules;
+use super::{ContentKind, Deployment, DocumentKey, DocumentKind, Documents, TwinSettings, check_id};
+use crate::counter_etag::Counter;
 use crate::query::{check_queries, target_query};
 use crate::refusal::Refusal;
 use crate::registry::Answer;
@@ -30,7 +30,7 @@ pub(crate) struct Configuration {
     priority: i32,
     system_metrics: SystemMetrics,
     metrics: Metrics,
-    etag: Etag,
+    etag: Counter,
 }
 
 /// What the hub counts of every configuration.
@@ -72,25 +72,6 @@ impl<T> Default for BySystemMetric<T> {
 pub(crate) struct MetricCounts {
     system: BySystemMetric<u64>,
     custom: BTreeMap<String, u64>,
-}
-
-/// What a configuration has settings for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ContentKind {
-    Device,
-    /// An IoT Edge deployment.
-    Edge,
-    Module,
-}
-
-impl ContentKind {
-    pub(crate) fn of(content: &Value) -> Self {
-        match (content.get("modulesContent"), content.get("moduleContent")) {
-            (Some(_), _) => Self::Edge,
-            (None, Some(_)) => Self::Module,
-            (None, None) => Self::Device,
-        }
-    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -160,8 +141,8 @@ impl EtagDemand {
 }
 
 impl Configuration {
-    pub(crate) fn etag(&self) -> &Etag {
-        &self.etag
+    pub(crate) fn etag(&self) -> Etag {
+        self.etag.etag()
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -192,14 +173,19 @@ impl Configuration {
         self.last_updated_time_utc.ticks()
     }
 
-    /// What it has for each twin that it aims at, if it is of a kind that is rolled out.
-    pub(crate) fn settings(&self) -> Option<&JsonObject> {
-        let member = match self.kind() {
-            ContentKind::Device => "deviceContent",
-            ContentKind::Module => "moduleContent",
-            ContentKind::Edge => return None,
-        };
-        self.content.get(member)?.as_object()
+    /// The settings for each twin that it aims at; `None` for an IoT Edge deployment, and where it has none.
+    pub(crate) fn settings(&self) -> Answer<Option<TwinSettings>> {
+        match self.kind() {
+            ContentKind::Edge => Ok(None),
+            kind => twin_settings(&self.content, kind),
+        }
+    }
+
+    /// The deployment that it is; `None` where it is for devices or single modules.
+    pub(crate) fn deployment(&self) -> Answer<Option<Deployment>> {
+        let Some(modules) = modules_content(&self.content) else { return Ok(None) };
+        let (id, created, digest) = (self.id.clone(), self.created(), self.digest());
+        Ok(Some(Deployment { id, created, digest, modules: read_modules(modules)? }))
     }
 
     /// Whether its metrics show these counts.
@@ -260,7 +246,7 @@ impl Configuration {
             priority: spec.priority,
             system_metrics: SystemMetrics::default(),
             metrics: metrics(spec.metrics),
-            etag: counter_etag::encode(1),
+            etag: Counter::FIRST,
         }
         .with_system_queries()
     }
@@ -273,7 +259,7 @@ impl Configuration {
             priority: spec.priority,
             metrics: metrics(spec.metrics),
             last_updated_time_utc: now,
-            etag: counter_etag::encode(counter_etag::decode(&self.etag).unwrap_or(0) + 1),
+            etag: self.etag.next(),
             ..self.clone()
         }
         .with_system_queries()
@@ -358,7 +344,7 @@ impl Documents {
                 return Err(Refusal::new(ErrorCode::ConfigurationAlreadyExists, text));
             }
             (Some(current), Some(demand)) => {
-                demand.check(&current.etag)?;
+                demand.check(&current.etag())?;
                 current.replaced(spec, now)
             }
         };
@@ -374,7 +360,7 @@ impl Documents {
         touched: &mut Vec<DocumentKey>,
     ) -> Answer<()> {
         let current = self.configuration(id)?;
-        demand.map_or(Ok(()), |demand| demand.check(&current.etag))?;
+        demand.map_or(Ok(()), |demand| demand.check(&current.etag()))?;
         self.configurations.remove(id);
         touched.push(DocumentKey { kind: DocumentKind::Configuration, id: id.to_owned() });
         Ok(())
@@ -391,6 +377,7 @@ pub(super) fn check_configuration(id: &str, spec: &ConfigurationSpec) -> Answer<
         let text = "a configuration has `content`, in updates too";
         return Err(Refusal::new(ErrorCode::ArgumentNull, text));
     }
+    spec.content.as_ref().map_or(Ok(()), check_content)?;
     check_queries(spec)
 }
 

@@ -1,59 +1,168 @@
-//! The settings that a configuration has for one twin.
+//! The content of a configuration: the settings that it has for a twin.
+
+use std::collections::BTreeMap;
 
 use hub_types::ErrorCode;
 use hub_types::twin::JsonObject;
 use serde_json::{Map, Value};
 
+use super::deployment::read_modules;
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
-/// What the settings say of desired properties: all of them, and parts of them by dotted paths.
-#[derive(Debug, Default)]
-pub(crate) struct TwinSettings {
-    /// `properties.desired`
-    pub(crate) whole: Option<JsonObject>,
-    /// `properties.desired.…`
-    pub(crate) parts: JsonObject,
+/// What a configuration has settings for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ContentKind {
+    Device,
+    /// An IoT Edge deployment.
+    Edge,
+    Module,
 }
+
+impl ContentKind {
+    pub(crate) fn of(content: &Value) -> Self {
+        let has = |kind: Self| content.get(kind.member()).is_some_and(|member| !member.is_null());
+        [Self::Edge, Self::Module].into_iter().find(|kind| has(*kind)).unwrap_or(Self::Device)
+    }
+
+    /// The member of the content that has the settings.
+    fn member(self) -> &'static str {
+        match self {
+            Self::Device => "deviceContent",
+            Self::Edge => "modulesContent",
+            Self::Module => "moduleContent",
+        }
+    }
+}
+
+/// The settings by their paths below `properties.desired`. The empty path stands for all desired properties.
+#[derive(Debug, Default)]
+pub(crate) struct TwinSettings(BTreeMap<String, Value>);
 
 impl TwinSettings {
     /// Reads the settings; a path that is no part of desired properties is refused.
     pub(crate) fn read(settings: &JsonObject) -> Answer<Self> {
-        let mut read = Self::default();
-        for (path, value) in settings {
-            match (path.as_str(), value) {
-                ("properties.desired", Value::Object(whole)) => read.whole = Some(whole.clone()),
-                (path, value) => match path.strip_prefix("properties.desired.") {
-                    Some(rest) => insert(&mut read.parts, rest, value.clone())?,
-                    None => return Err(invalid(format!("`{path}` is not below properties.desired"))),
-                },
-            }
-        }
-        Ok(read)
+        let read = settings.iter().map(|(path, value)| match (path.strip_prefix(DESIRED), value) {
+            (Some(""), Value::Object(_)) => Ok((String::new(), value.clone())),
+            (Some(""), _) => Err(invalid(format!("`{DESIRED}` is an object"))),
+            (Some(rest), _) => match rest.strip_prefix('.') {
+                Some(below) if below.split('.').all(|name| !name.is_empty()) => {
+                    Ok((below.to_owned(), value.clone()))
+                }
+                _ => Err(not_below(path)),
+            },
+            (None, _) => Err(not_below(path)),
+        });
+        let settings = Self(read.collect::<Answer<_>>()?);
+        settings.check_paths()?;
+        Ok(settings)
     }
 
-    /// Everything in one object, as one write puts it into a twin.
+    /// Refuses a path that leads through a value which is no object.
+    fn check_paths(&self) -> Answer<()> {
+        for (path, value) in &self.0 {
+            let is_inside = |other: &&String| *other != path && covers(path, other);
+            if !value.is_object() && self.0.keys().any(|other| is_inside(&other)) {
+                return Err(invalid(format!("`{path}` is set as a value and as an object")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The paths, each before those inside it.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// All desired properties, if the settings name them as a whole.
+    pub(crate) fn whole(&self) -> Option<&JsonObject> {
+        self.0.get("")?.as_object()
+    }
+
+    /// The settings with paths, as one object.
+    pub(crate) fn parts(&self) -> JsonObject {
+        let mut parts = Map::new();
+        for (path, value) in self.0.iter().filter(|(path, _)| !path.is_empty()) {
+            set(&mut parts, path, value.clone());
+        }
+        parts
+    }
+
+    /// Everything in one object, as one write merges it into a twin.
     pub(crate) fn into_patch(self) -> JsonObject {
-        let mut patch = self.whole.unwrap_or_default();
-        patch.extend(self.parts);
+        let mut patch = Map::new();
+        self.write_into(&mut patch);
         patch
+    }
+
+    /// Sets each path to its value, in the place of everything that is there.
+    pub(crate) fn write_into(&self, desired: &mut JsonObject) {
+        if let Some(whole) = self.whole() {
+            desired.clone_from(whole);
+        }
+        for (path, value) in self.0.iter().filter(|(path, _)| !path.is_empty()) {
+            set(desired, path, value.clone());
+        }
     }
 }
 
-fn insert(object: &mut JsonObject, path: &str, value: Value) -> Answer<()> {
+/// Refuses content that could never be written into a twin.
+pub(super) fn check_content(content: &Value) -> Answer<()> {
+    if !content.is_object() {
+        return Err(invalid("`content` is an object".to_owned()));
+    }
+    match modules_content(content) {
+        Some(modules) => read_modules(modules).map(drop),
+        None => twin_settings(content, ContentKind::of(content)).map(drop),
+    }
+}
+
+/// The settings of a configuration for devices or single modules.
+pub(super) fn twin_settings(content: &Value, kind: ContentKind) -> Answer<Option<TwinSettings>> {
+    let member = kind.member();
+    match content.get(member) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(settings)) => TwinSettings::read(settings).map(Some),
+        Some(_) => Err(invalid(format!("`{member}` is an object"))),
+    }
+}
+
+/// The settings of an IoT Edge deployment.
+pub(super) fn modules_content(content: &Value) -> Option<&Value> {
+    content.get(ContentKind::Edge.member()).filter(|modules| !modules.is_null())
+}
+
+/// Whether a write to one path decides about the other: it is the same, or leads to it.
+pub(super) fn covers(path: &str, other: &str) -> bool {
+    match other.strip_prefix(path) {
+        Some(rest) => path.is_empty() || rest.is_empty() || rest.starts_with('.'),
+        None => false,
+    }
+}
+
+fn set(object: &mut JsonObject, path: &str, value: Value) {
     let Some((first, rest)) = path.split_once('.') else {
         object.insert(path.to_owned(), value);
-        return Ok(());
+        return;
     };
-    match object.entry(first).or_insert_with(|| Value::Object(Map::new())) {
-        Value::Object(inner) => insert(inner, rest, value),
-        _ => Err(invalid(format!("`{first}` is set as a value and as an object"))),
+    let inner = object.entry(first).or_insert(Value::Null);
+    if !inner.is_object() {
+        *inner = Value::Object(Map::new());
     }
+    if let Value::Object(inner) = inner {
+        set(inner, rest, value);
+    }
+}
+
+fn not_below(path: &str) -> Refusal {
+    invalid(format!("`{path}` is not below {DESIRED}"))
 }
 
 pub(crate) fn invalid(text: String) -> Refusal {
     Refusal::new(ErrorCode::InvalidConfigurationContent, text)
 }
+
+const DESIRED: &str = "properties.desired";
 
 #[cfg(test)]
 mod tests {
@@ -70,6 +179,8 @@ mod tests {
     fn dotted_paths_become_objects() {
         let settings = json!({"properties.desired.a.b": 1, "properties.desired.a.c": {"d": 2}});
         assert_eq!(read(settings), Ok(json!({"a": {"b": 1, "c": {"d": 2}}})));
+        let settings = json!({"properties.desired.a.b": 1, "properties.desired": {"a": {"c": 2}}});
+        assert_eq!(read(settings), Ok(json!({"a": {"b": 1, "c": 2}})));
     }
 
     #[test]
@@ -77,9 +188,22 @@ mod tests {
         for settings in [
             json!({"tags.a": 1}),
             json!({"properties.reported.a": 1}),
+            json!({"properties.desiredness": 1}),
+            json!({"properties.desired.": 1}),
+            json!({"properties.desired.a..b": 1}),
+            json!({"properties.desired": 1}),
             json!({"properties.desired.a": 1, "properties.desired.a.b": 2}),
         ] {
-            assert_eq!(read(settings), Err("InvalidConfigurationContent"));
+            assert_eq!(read(settings.clone()), Err("InvalidConfigurationContent"), "{settings}");
+        }
+    }
+
+    #[test]
+    fn a_path_covers_itself_and_what_is_inside() {
+        for (path, other, covered) in
+            [("", "a", true), ("a", "a", true), ("a", "a.b", true), ("a", "ab", false), ("a.b", "a", false)]
+        {
+            assert_eq!(covers(path, other), covered, "{path} {other}");
         }
     }
 }

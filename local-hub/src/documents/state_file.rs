@@ -7,10 +7,8 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use super::configuration::{
-    Configuration, ConfigurationSpec, ContentKind, MAX_CONFIGURATIONS, check_configuration,
-};
-use super::{DocumentKey, DocumentKind, Documents};
+use super::configuration::{Configuration, ConfigurationSpec, MAX_CONFIGURATIONS, check_configuration};
+use super::{ContentKind, DocumentKey, DocumentKind, Documents};
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 

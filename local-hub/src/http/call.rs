@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::access::Caller;
 use super::api_version::ApiVersion;
 use super::routes::{Found, Operation};
+use crate::attributes;
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
@@ -58,20 +59,26 @@ impl Call {
         Ok(IdentityId::new(self.device()?, module))
     }
 
-    pub(crate) fn if_match(&self) -> Option<IfMatch> {
-        self.header("if-match").and_then(IfMatch::parse)
+    pub(crate) fn if_match(&self) -> Answer<Option<IfMatch>> {
+        Ok(self.header("if-match")?.and_then(IfMatch::parse))
     }
 
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+    /// A header; one with other characters than printable ASCII is an error, not a missing one.
+    pub(crate) fn header(&self, name: &str) -> Answer<Option<&str>> {
+        let Some(value) = self.headers.get(name) else { return Ok(None) };
+        value.to_str().map(Some).map_err(|_| unreadable(name))
     }
 
     /// The headers with that prefix, which is left out, and their values.
-    pub(crate) fn headers_with_prefix(&self, prefix: &str) -> impl Iterator<Item = (String, String)> {
-        self.headers.iter().filter_map(move |(name, value)| {
-            let name = name.as_str().strip_prefix(prefix)?;
-            Some((name.to_owned(), value.to_str().ok()?.to_owned()))
-        })
+    pub(crate) fn headers_with_prefix(&self, prefix: &str) -> Answer<Vec<(String, String)>> {
+        let mut found = Vec::new();
+        for (name, value) in &self.headers {
+            if let Some(rest) = name.as_str().strip_prefix(prefix) {
+                let value = value.to_str().map_err(|_| unreadable(name.as_str()))?;
+                found.push((rest.to_owned(), value.to_owned()));
+            }
+        }
+        Ok(found)
     }
 
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
@@ -100,6 +107,11 @@ impl Call {
         Ok(document)
     }
 
+    /// Refuses a body that writes the `attributes` of an identity.
+    pub(crate) fn refuse_attributes(&self) -> Answer<()> {
+        attributes::refuse_in_body(&self.body)
+    }
+
     fn id(&self, place: usize) -> &str {
         self.ids.get(place).map_or("", String::as_str)
     }
@@ -111,6 +123,10 @@ pub(crate) fn query_parameter(uri: &Uri, name: &str) -> Option<String> {
     let mut found = pairs.filter_map(|pair| pair.split_once('=')).filter(|(key, _)| *key == name);
     let (_, value) = found.next()?;
     Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
+}
+
+fn unreadable(header: &str) -> Refusal {
+    Refusal::argument(format!("the header {header} has characters that are no printable ASCII"))
 }
 
 fn illegal_id(error: hub_types::id::IdError) -> Refusal {

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use reqwest::header::LOCATION;
 use reqwest::redirect::Policy;
@@ -16,6 +17,8 @@ pub(crate) struct Blobs {
     /// Containers in the file system lie below this folder; without it there are none.
     folder: Option<PathBuf>,
     http: Client,
+    /// The size in bytes of the largest blob that is read.
+    largest: u64,
 }
 
 /// One container.
@@ -35,6 +38,10 @@ pub(crate) enum BlobError {
     File { blob: String, source: io::Error },
     #[error("the storage answers {status} for `{blob}`, a redirect to {host}, which is not followed")]
     Redirected { blob: String, status: StatusCode, host: String },
+    #[error("`{blob}` has more than {largest} bytes, the most that an import reads")]
+    TooLarge { blob: String, largest: u64 },
+    #[error("`{blob}` is no regular file in its container")]
+    NoFile { blob: String },
     #[error("the storage answers {status} for `{blob}`")]
     Status { blob: String, status: StatusCode },
     #[error("the storage can't be reached for `{blob}`: {source}")]
@@ -43,7 +50,7 @@ pub(crate) enum BlobError {
 
 impl Blobs {
     pub(crate) fn new(folder: Option<PathBuf>) -> Self {
-        Self { folder, http: client() }
+        Self { folder, http: client(), largest: LARGEST_BLOB }
     }
 
     /// Understands the URI of a container. A path must stay below the folder that was allowed.
@@ -91,17 +98,37 @@ impl Blobs {
         check_name(blob)?;
         let failed = |source| BlobError::File { blob: blob.to_owned(), source };
         match container {
-            Container::Folder(folder) => File::open(folder.join(blob)).map_err(failed),
+            Container::Folder(folder) => {
+                let path = folder.join(blob).canonicalize().map_err(failed)?;
+                // Opening a pipe would wait for its other end; a link may lead out of the container.
+                if !path.starts_with(folder) || !path.is_file() {
+                    return Err(BlobError::NoFile { blob: blob.to_owned() });
+                }
+                let file = File::open(path).map_err(failed)?;
+                match file.metadata().map_err(failed)?.len() {
+                    length if length > self.largest => Err(self.too_large(blob)),
+                    _ => Ok(file),
+                }
+            }
             Container::Http(url) => {
                 let mut answer = self.answered(blob, self.http.get(blob_url(url, blob)?)).await?;
-                let mut file = tempfile::tempfile().map_err(failed)?;
+                if answer.content_length().is_some_and(|length| length > self.largest) {
+                    return Err(self.too_large(blob));
+                }
+                let (mut file, mut left) = (tempfile::tempfile().map_err(failed)?, self.largest);
                 while let Some(chunk) = answer.chunk().await.map_err(|source| unreachable(blob, source))? {
+                    let length = u64::try_from(chunk.len()).map_err(|_| self.too_large(blob))?;
+                    left = left.checked_sub(length).ok_or_else(|| self.too_large(blob))?;
                     io::Write::write_all(&mut file, &chunk).map_err(failed)?;
                 }
                 io::Seek::rewind(&mut file).map_err(failed)?;
                 Ok(file)
             }
         }
+    }
+
+    fn too_large(&self, blob: &str) -> BlobError {
+        BlobError::TooLarge { blob: blob.to_owned(), largest: self.largest }
     }
 
     /// Puts what the file holds into a blob, over an older one.
@@ -175,7 +202,12 @@ impl Blobs {
 #[expect(clippy::disallowed_methods, reason = "the one place that it is allowed in")]
 #[expect(clippy::expect_used, reason = "it fails only where TLS can't be set up, which no input decides")]
 fn client() -> Client {
-    Client::builder().redirect(Policy::none()).build().expect("TLS can be set up")
+    Client::builder()
+        .redirect(Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(SILENCE)
+        .build()
+        .expect("TLS can be set up")
 }
 
 fn unreachable(blob: &str, source: reqwest::Error) -> BlobError {
@@ -202,6 +234,12 @@ fn check_name(blob: &str) -> Result<(), BlobError> {
     Err(BlobError::Address(format!("`{blob}` can't be the name of a blob")))
 }
 
+/// A storage that can't be connected to in this time is given up, so that no request waits for ever.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// So is one that sends nothing for so long.
+const SILENCE: Duration = Duration::from_secs(60);
+/// A million devices, the most that a hub has, with twins of 4 KiB each.
+const LARGEST_BLOB: u64 = 4 * 1024 * 1024 * 1024;
 /// Of the storage service's REST API; old enough for every emulator.
 const STORAGE_VERSION: &str = "2020-10-02";
 
@@ -223,6 +261,60 @@ mod tests {
         for name in ["", "..", "a/b", "/etc/passwd", "a\\b", "."] {
             assert!(check_name(name).is_err(), "{name}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_blob_that_is_too_large_is_no_input() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("devices.txt"), "0123456789").unwrap();
+        let (server, _stop) = answering("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123456789");
+        let (chunked, _stop_chunked) = answering(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n",
+        );
+        for (largest, fits) in [(10, true), (9, false)] {
+            let blobs = Blobs { largest, ..Blobs::new(Some(folder.path().to_owned())) };
+            for uri in [folder.path().to_str().unwrap(), &server, &chunked] {
+                let fetched = blobs.fetch(&blobs.container(uri).unwrap(), "devices.txt").await;
+                match fetched {
+                    Ok(file) => assert!(fits && file.metadata().unwrap().len() == 10, "{uri}"),
+                    Err(BlobError::TooLarge { largest: 9, .. }) => assert!(!fits, "{uri}"),
+                    Err(error) => panic!("{uri}: {error}"),
+                }
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn neither_a_pipe_nor_a_link_out_of_the_container_is_a_blob() {
+        let folder = tempfile::tempdir().unwrap();
+        let container = folder.path().join("container");
+        std::fs::create_dir(&container).unwrap();
+        std::fs::write(folder.path().join("secret"), "x").unwrap();
+        std::os::unix::fs::symlink(folder.path().join("secret"), container.join("link")).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(container.join("pipe")).status().unwrap();
+        assert!(made.success());
+        let blobs = Blobs::new(Some(container));
+        let container = blobs.container(".").unwrap();
+        for blob in ["link", "pipe"] {
+            let refused = blobs.fetch(&container, blob).await;
+            assert!(matches!(refused, Err(BlobError::NoFile { .. })), "{blob}");
+        }
+    }
+
+    /// A storage in a thread of its own that answers everything alike, until the listener is dropped.
+    fn answering(answer: &'static str) -> (String, std::net::TcpListener) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let uri = format!("http://{}/container?sig=x", listener.local_addr().unwrap());
+        let taking = listener.try_clone().unwrap();
+        std::thread::spawn(move || {
+            while let Ok((mut stream, _)) = taking.accept() {
+                let mut head = [0; 4096];
+                let _ = io::Read::read(&mut stream, &mut head);
+                let _ = io::Write::write_all(&mut stream, answer.as_bytes());
+            }
+        });
+        (uri, listener)
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tempfile::NamedTempFile;
 
 use super::blobs::{Blobs, Container};
 use super::moving::report_progress;
+use crate::attributes;
 use crate::documents::{Job, MoveJob};
 use crate::hub::Hub;
 use crate::refusal::Refusal;
@@ -91,8 +92,9 @@ fn entry(line: &[u8]) -> Option<BulkEntry> {
     let (device, module) = (text("id")?, text("moduleId"));
     text("status")?;
     let numbers = check_numbers(line, &["reported"]).map_err(|error| Refusal::argument(error.to_string()));
+    let kept = value.as_object().map_or(Ok(()), attributes::refuse_in).and(numbers);
     match BulkItem::deserialize(&value) {
-        Ok(item) => Some(BulkEntry { device, module, item: numbers.map(|_| item) }),
+        Ok(item) => Some(BulkEntry { device, module, item: kept.map(|()| item) }),
         // Members of the wrong type and words that no member has are a line that can't be read; ids,
         // thumbprints and keys that break a rule are an item that is refused.
         Err(error) => {

@@ -174,7 +174,11 @@ fn check_work(work: &ScheduledWork) -> Answer<()> {
 }
 
 fn twin_patch(twin: &Value) -> Answer<(TwinPatch, IfMatch)> {
-    let demand = twin.get("etag").and_then(Value::as_str).and_then(IfMatch::parse).unwrap_or(IfMatch::Any);
+    let demand = match twin.get("etag") {
+        None | Some(Value::Null) => IfMatch::Any,
+        Some(Value::String(etag)) => IfMatch::parse(etag).unwrap_or(IfMatch::Any),
+        Some(_) => return Err(Refusal::argument("`etag` in updateTwin is a text")),
+    };
     let patch = TwinPatch::from_body(twin.clone()).map_err(|error| Refusal::argument(error.to_string()))?;
     Ok((patch, demand))
 }

@@ -6,12 +6,13 @@ use std::ops::Bound;
 use hub_types::identity::ModuleSpec;
 use hub_types::twin::{JsonObject, SectionPatch, TwinPatch};
 use hub_types::{DeviceId, IdentityId, IfMatch, ModuleId, Timestamp};
+use serde_json::Value;
 
 use super::record::DeviceRecord;
 use super::{Answer, Journal, Registry};
 use crate::documents::{TwinSettings, invalid_content};
 use crate::refusal::Refusal;
-use crate::twin::{DesiredWrite, Properties, PropertyValue, RolledOut, TwinState, WriteOrigin};
+use crate::twin::{DesiredWrite, Properties, RolledOut, TwinState, WriteOrigin};
 
 /// What a configuration says of one device.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ impl Registry {
             for (module, settings) in agent {
                 let identity = IdentityId::new(device.clone(), Some(module));
                 registry.apply_settings(&identity, settings, now, journal)?;
-                let wanted = registry.deployed_modules(&identity)?;
+                let wanted = deployed_modules(&registry.twin_mut(&identity)?.desired.properties.to_object())?;
                 registry.settle_modules(device, &wanted, now, journal)?;
             }
             for (module, settings) in others {
@@ -120,29 +121,19 @@ impl Registry {
         now: Timestamp,
         journal: &mut Journal,
     ) -> Answer<()> {
-        let TwinSettings { whole, parts } = settings;
-        if let Some(whole) = whole {
+        if let Some(whole) = settings.whole().cloned() {
             let tags = self.twin_mut(identity)?.tags.as_ref().map(Properties::to_object);
             let with = checked(tags, whole)?;
             self.replace_twin(identity, with, &IfMatch::Any, now, journal)?;
         }
+        let parts = settings.parts();
         if parts.is_empty() {
             return Ok(());
         }
         self.patch_twin(identity, checked(None, parts)?, &IfMatch::Any, now, journal)
     }
 
-    /// The modules that the desired properties of `$edgeAgent` name.
-    fn deployed_modules(&mut self, agent: &IdentityId) -> Answer<BTreeSet<ModuleId>> {
-        let modules = self.twin_mut(agent)?.desired.properties.get("modules");
-        let Some(PropertyValue::Object(modules)) = modules.map(|property| &property.value) else {
-            return Ok(BTreeSet::new());
-        };
-        let ids = modules.iter().map(|property| ModuleId::new(&property.name));
-        ids.collect::<Result<_, _>>().map_err(|error| Refusal::argument(error.to_string()))
-    }
-
-    fn settle_modules(
+    pub(super) fn settle_modules(
         &mut self,
         device: &DeviceId,
         wanted: &BTreeSet<ModuleId>,
@@ -168,7 +159,7 @@ impl Registry {
     }
 
     /// Does several writes to one device and its modules, or none of them.
-    fn all_or_nothing<T>(
+    pub(super) fn all_or_nothing<T>(
         &mut self,
         device: &DeviceId,
         journal: &mut Journal,
@@ -201,6 +192,13 @@ impl Registry {
     }
 }
 
+/// The modules that the desired properties of `$edgeAgent` name.
+pub(super) fn deployed_modules(agent: &JsonObject) -> Answer<BTreeSet<ModuleId>> {
+    let modules = agent.get("modules").and_then(Value::as_object);
+    let ids = modules.into_iter().flatten().map(|(module, _)| ModuleId::new(module));
+    ids.collect::<Result<_, _>>().map_err(|error| Refusal::argument(error.to_string()))
+}
+
 /// The write of tags and desired properties, if it obeys the rules.
 fn checked(tags: Option<JsonObject>, desired: JsonObject) -> Answer<TwinPatch> {
     let section = |object: Option<JsonObject>| object.map_or(SectionPatch::Keep, SectionPatch::Merge);
@@ -210,4 +208,4 @@ fn checked(tags: Option<JsonObject>, desired: JsonObject) -> Answer<TwinPatch> {
 }
 
 const DEVICES_PER_STEP: usize = 2000;
-const EDGE_AGENT: &str = "$edgeAgent";
+pub(super) const EDGE_AGENT: &str = "$edgeAgent";

@@ -72,11 +72,11 @@ pub(crate) struct DeviceRecord {
 /// What a client writes of a device, apart from its authentication, after the scopes are resolved.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DeviceSettings {
-    #[serde(rename = "st", default)]
+    #[serde(rename = "st")]
     pub(crate) status: Status,
     #[serde(rename = "sr", default, skip_serializing_if = "Option::is_none")]
     pub(crate) status_reason: Option<StatusReason>,
-    #[serde(rename = "c", default)]
+    #[serde(rename = "c")]
     pub(crate) capabilities: Capabilities,
     /// An edge device's own scope, a leaf's parent's.
     #[serde(rename = "ds", default, skip_serializing_if = "Option::is_none")]

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::record::{DeviceRecord, IdentityRecord, ModuleRecord};
 use super::{Answer, Journal, Registry};
+use crate::attributes;
 use crate::refusal::Refusal;
 use crate::twin::{TwinState, Values};
 
@@ -241,6 +242,7 @@ impl Registry {
 }
 
 fn device_spec(id: &DeviceId, state: &DeviceState) -> Answer<DeviceSpec> {
+    attributes::refuse_in(&state.identity)?;
     let mut identity = state.identity.clone();
     identity.insert("deviceId".to_owned(), json!(id));
     // Scopes name generations, which are another hub's; the parent says the same.
@@ -251,6 +253,7 @@ fn device_spec(id: &DeviceId, state: &DeviceState) -> Answer<DeviceSpec> {
 }
 
 fn module_spec(device: &DeviceId, id: &ModuleId, state: &ModuleState) -> Answer<ModuleSpec> {
+    attributes::refuse_in(&state.identity)?;
     let mut identity = state.identity.clone();
     identity.insert("deviceId".to_owned(), json!(device));
     identity.insert("moduleId".to_owned(), json!(id));
@@ -260,12 +263,20 @@ fn module_spec(device: &DeviceId, id: &ModuleId, state: &ModuleState) -> Answer<
 /// The twin's tags and desired properties; the rest is not for a client to write.
 fn twin_patch(twin: &Map<String, Value>) -> Answer<TwinPatch> {
     let mut body = Map::new();
-    if let Some(tags @ Value::Object(_)) = twin.get("tags") {
+    if let Some(tags) = twin.get("tags") {
         body.insert("tags".to_owned(), tags.clone());
     }
-    if let Some(desired @ Value::Object(_)) = twin.get("properties").and_then(|all| all.get("desired")) {
-        body.insert("properties".to_owned(), json!({ "desired": desired }));
+    match twin.get("properties") {
+        Some(Value::Object(properties)) => {
+            let desired = properties.get("desired").map(|desired| ("desired".to_owned(), desired.clone()));
+            body.insert("properties".to_owned(), Value::Object(desired.into_iter().collect()));
+        }
+        Some(other) => {
+            body.insert("properties".to_owned(), other.clone());
+        }
+        None => {}
     }
+    attributes::refuse_in(twin)?;
     TwinPatch::from_body(Value::Object(body)).map_err(|error| Refusal::argument(error.to_string()))
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct RolledOut {
     #[serde(rename = "s")]
     pub(crate) statuses: BTreeMap<String, RollOut>,
-    /// Tells the configuration that is applied from others of its id.
+    /// Tells the configuration that is applied from others of its id; 0 for IoT Edge deployments.
     #[serde(rename = "a")]
     pub(crate) applied: u64,
 }
@@ -23,9 +23,9 @@ pub(crate) struct RollOut {
 /// Whether a configuration's content is what the identity has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum RollOutStatus {
-    /// It has the highest priority, and its content is written into the twin.
+    /// Its content is written into the twin.
     Applied,
-    /// Another one has a higher priority.
+    /// One of a higher priority is applied in its place.
     Targeted,
 }
 
@@ -38,6 +38,15 @@ impl RolledOut {
             (id.to_owned(), RollOut { status })
         });
         Self { statuses: statuses.collect(), applied: created }
+    }
+
+    /// The states of IoT Edge deployments, of which several may be applied.
+    pub(crate) fn of_deployments<'d>(deployments: impl IntoIterator<Item = (&'d str, bool)>) -> Self {
+        let statuses = deployments.into_iter().map(|(id, is_applied)| {
+            let status = if is_applied { RollOutStatus::Applied } else { RollOutStatus::Targeted };
+            (id.to_owned(), RollOut { status })
+        });
+        Self { statuses: statuses.collect(), applied: 0 }
     }
 
     /// Whether both have the same content applied.

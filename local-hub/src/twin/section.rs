@@ -78,6 +78,12 @@ impl Section {
         origins.retain(|version, _| shown.contains(version));
     }
 
+    /// Replaces everything with what configurations have for it, which makes the next version.
+    pub(crate) fn deploy(&mut self, object: JsonObject, origin: WriteOrigin, now: Timestamp) {
+        self.replace(object, now);
+        self.origins = Some(Box::new(Origins(BTreeMap::from([(self.version, origin)]))));
+    }
+
     fn next_stamp(&self, now: Timestamp) -> Stamp {
         Stamp { at: now, version: self.version + 1 }
     }

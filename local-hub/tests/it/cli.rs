@@ -72,6 +72,31 @@ fn mistakes_are_named_with_a_remedy() {
     assert!(stderr.contains("can't listen on") && stderr.contains("because:"), "{stderr}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_can_not_be_written_is_no_bug() {
+    let folder = tempfile::tempdir().unwrap();
+    Process::serve(folder.path()).kill();
+    let full = || std::fs::File::create("/dev/full").unwrap();
+    let mut command = local_hub();
+    command.args(["connection-string", "--data"]).arg(folder.path()).stdout(full());
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("can't write to stdout"), "{stderr}");
+    let silent =
+        local_hub().args(["connection-string", "--data", "nowhere"]).stderr(full()).status().unwrap();
+    assert_eq!(silent.code(), Some(2));
+}
+
+#[test]
+fn a_filter_of_the_log_that_is_not_understood_is_said() {
+    let mut command = local_hub();
+    let (_, stderr) =
+        failure(command.env("RUST_LOG", "local_hub=loud").args(["export", "--data", "nowhere"]));
+    assert!(stderr.contains("RUST_LOG is no filter"), "{stderr}");
+}
+
 #[test]
 fn help_teaches() {
     for arguments in [&["--help"][..], &["serve", "--help"]] {

@@ -1,8 +1,9 @@
 //! `/devices`, `/devices/{id}`, `/statistics`.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::TestHub;
+use crate::support::{Answer, TestHub};
 
 #[tokio::test]
 async fn a_device_is_answered_as_the_service_does() {
@@ -149,4 +150,47 @@ async fn statistics_count() {
     let devices: Value = hub.client.get("/statistics/devices").await.ok();
     assert_eq!(devices, json!({"totalDeviceCount": 3, "enabledDeviceCount": 2, "disabledDeviceCount": 1}));
     assert_eq!(hub.client.get("/statistics/service").await.ok(), json!({"connectedDeviceCount": 0}));
+}
+
+#[tokio::test]
+async fn attributes_are_refused_by_name_and_never_lost_in_silence() {
+    let hub = TestHub::start().await;
+    let client = &hub.client;
+    let with = |mut document: Value| {
+        document["attributes"] = json!({"model": "x"});
+        document
+    };
+    let refused = |answer: Answer| {
+        assert!(answer.text.contains("`attributes`"), "{}", answer.text);
+        answer.refused(501, "NotImplemented");
+    };
+    refused(client.put("/devices/a", None, &with(json!({"deviceId": "a"}))).await);
+    client.get("/devices/a").await.refused(404, "DeviceNotFound");
+    client.put("/devices/a", None, &json!({"deviceId": "a", "attributes": {}})).await.ok();
+    refused(client.put("/devices/a/modules/m", None, &with(json!({"deviceId": "a", "moduleId": "m"}))).await);
+    refused(client.patch("/twins/a", None, &with(json!({"tags": {"n": 1}}))).await);
+    refused(client.put("/twins/a", None, &with(json!({"tags": {"n": 1}}))).await);
+    client.patch("/twins/a", None, &json!({"tags": {"attributes": {"n": 1}}, "attributes": null})).await.ok();
+    let items =
+        json!([with(json!({"id": "b", "importMode": "create"})), {"id": "c", "importMode": "create"}]);
+    let bulk = client.post("/devices", &items).await.with_status(400).json();
+    assert_eq!((&bulk["errors"][0]["deviceId"], bulk["errors"].as_array().unwrap().len()), (&json!("b"), 1));
+    assert_eq!(bulk["errors"][0]["errorCode"], "NotImplemented");
+    client.get("/devices/c").await.ok();
+}
+
+#[tokio::test]
+async fn a_condition_that_can_not_be_read_is_not_taken_for_none() {
+    let hub = TestHub::start().await;
+    for (path, body) in [
+        ("/devices/a", r#"{"deviceId": "a"}"#),
+        ("/devices/a/modules/m", r#"{"deviceId": "a", "moduleId": "m"}"#),
+        ("/twins/a", "{}"),
+        ("/configurations/a", r#"{"id": "a", "content": {}}"#),
+    ] {
+        let answer = hub.client.call_with(Method::PUT, path, &[("if-match", "\u{e4}")], body).await;
+        assert!(answer.text.contains("header if-match"), "{path} {}", answer.text);
+        answer.refused(400, "ArgumentInvalid");
+    }
+    hub.client.get("/devices/a").await.refused(404, "DeviceNotFound");
 }

@@ -9,6 +9,7 @@ use mqtt_protocol_core::mqtt::packet::Qos;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::device::{Device, Login, create_device, create_module};
 use crate::support::{Client, TestHub};
@@ -137,6 +138,42 @@ async fn containers_that_can_not_be_used_are_refused_at_once() {
     }
     assert_eq!(hub.client.get("/jobs").await.ok(), json!([]));
     hub.client.get("/jobs/nobody").await.refused(404, "JobNotFound");
+}
+
+/// A redirect would take the container's signature, a secret, to another host.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_of_the_storage_is_refused_and_not_followed() {
+    let (hub, folder) = hub_with_containers(Config::default()).await;
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let location = format!("http://localhost:{}/stolen", elsewhere.local_addr().unwrap().port());
+    elsewhere.set_nonblocking(true).unwrap();
+    let storage = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let container = format!("http://{}/container?sig=secret", storage.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = storage.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            let answer = format!(
+                "HTTP/1.1 307 Temporary Redirect\r\nlocation: {location}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            );
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    for body in [
+        json!({"type": "export", "outputBlobContainerUri": container}),
+        json!({"type": "import", "inputBlobContainerUri": container, "outputBlobContainerUri": uri(&folder, "out")}),
+    ] {
+        let answer = hub.client.post("/jobs/create", &body).await;
+        assert!(
+            answer.text.contains("a redirect to localhost, which is not followed")
+                && !answer.text.contains("secret"),
+            "{}",
+            answer.text
+        );
+        answer.refused(400, "BlobContainerValidationError");
+    }
+    let followed = elsewhere.accept().map(drop).map_err(|error| error.kind());
+    assert_eq!(followed, Err(std::io::ErrorKind::WouldBlock));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ mod cli;
 mod clients;
 mod configurations;
 mod damaged_folder;
+mod deployments;
 mod device;
 mod devices;
 mod durability;

@@ -9,6 +9,7 @@ use hub_types::limits::MAX_BULK_ITEMS;
 use hub_types::twin::number_errors;
 use serde_json::Value;
 
+use crate::attributes;
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
@@ -44,7 +45,9 @@ fn entry(value: Value) -> Answer<BulkEntry> {
         return Err(Refusal::argument("an item of a bulk call has no `id`"));
     };
     let module = text("moduleId");
+    let kept = value.as_object().map_or(Ok(()), attributes::refuse_in);
     let item = serde_path_to_error::deserialize(value).map_err(|error| Refusal::argument(error.to_string()));
+    let item = kept.and(item);
     Ok(BulkEntry { device, module, item })
 }
 

@@ -29,7 +29,7 @@ pub(crate) async fn send(hub: &Hub, call: Call) -> Answer<Reply> {
     let now = hub.timestamp();
     let message = Message {
         expires: expiry(&call, now)?,
-        properties: properties(&device, &call),
+        properties: properties(&device, &call)?,
         payload: call.body.to_vec(),
     };
     hub.write(|registry, now, journal| registry.enqueue_command(&device, message, now, journal)).await?;
@@ -45,23 +45,23 @@ pub(crate) async fn purge(hub: &Hub, call: Call) -> Answer<Reply> {
 
 /// The properties as the topic carries them. System properties begin with `$.`; the headers are those
 /// by which IoT Hub's HTTPS endpoint for devices shows them.
-fn properties(device: &DeviceId, call: &Call) -> String {
+fn properties(device: &DeviceId, call: &Call) -> Answer<String> {
     let to = format!("/devices/{device}/messages/deviceBound");
     let mut pairs = vec![("$.to".to_owned(), to)];
     for (header, name) in SYSTEM_PROPERTIES {
-        pairs.extend(call.header(header).map(|value| (name.to_owned(), value.to_owned())));
+        pairs.extend(call.header(header)?.map(|value| (name.to_owned(), value.to_owned())));
     }
-    pairs.extend(call.headers_with_prefix("iothub-app-"));
+    pairs.extend(call.headers_with_prefix("iothub-app-")?);
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let pairs: Vec<String> =
         pairs.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
-    pairs.join("&")
+    Ok(pairs.join("&"))
 }
 
 /// When the message is worth nothing any more: what the sender says or, as on a hub whose settings
 /// nobody has changed, in an hour.
 fn expiry(call: &Call, now: Timestamp) -> Answer<Timestamp> {
-    let Some(text) = call.header(EXPIRY) else {
+    let Some(text) = call.header(EXPIRY)? else {
         return Ok(clock::later(now.into(), TIME_TO_LIVE).into());
     };
     text.parse()

@@ -24,24 +24,24 @@ pub(crate) fn list(hub: &Hub, call: Call) -> Answer<Reply> {
 pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
     hub.read_documents(|documents| {
         let configuration = documents.configuration(call.name())?;
-        Ok(Reply::document(configuration)?.etag(configuration.etag()))
+        Ok(Reply::document(configuration)?.etag(&configuration.etag()))
     })
 }
 
 pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
     let spec: ConfigurationSpec = call.exact_document()?;
     let id = call.name().to_owned();
-    let demand = demand(&call);
+    let demand = demand(&call)?;
     let configuration = hub
         .write_documents(|documents, now, touched| {
             documents.put_configuration(&id, spec, demand.as_ref(), now, touched)
         })
         .await?;
-    Ok(Reply::document(&configuration)?.etag(configuration.etag()))
+    Ok(Reply::document(&configuration)?.etag(&configuration.etag()))
 }
 
 pub(crate) async fn delete(hub: &Hub, call: Call) -> Answer<Reply> {
-    let (id, demand) = (call.name().to_owned(), demand(&call));
+    let (id, demand) = (call.name().to_owned(), demand(&call)?);
     hub.write_documents(|documents, _, touched| {
         documents.delete_configuration(&id, demand.as_ref(), touched)
     })
@@ -102,8 +102,8 @@ struct Content {
     modules_content: Option<BTreeMap<String, JsonObject>>,
 }
 
-fn demand(call: &Call) -> Option<EtagDemand> {
-    call.header("if-match").and_then(EtagDemand::parse)
+fn demand(call: &Call) -> Answer<Option<EtagDemand>> {
+    Ok(call.header("if-match")?.and_then(EtagDemand::parse))
 }
 
 const MAX_TOP: usize = 100;

@@ -26,10 +26,11 @@ pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
 pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
     let id = call.device()?;
     let spec: DeviceSpec = call.document()?;
+    call.refuse_attributes()?;
     if spec.device_id != id {
         return Err(Refusal::argument("deviceId in the body is not the id in the path"));
     }
-    let demand = call.if_match();
+    let demand = call.if_match()?;
     let written =
         hub.write(|registry, now, journal| registry.put_device(spec, demand.as_ref(), now, journal)).await;
     let written = written.map_err(|refusal| by_bare_id(refusal, &id))?;
@@ -40,7 +41,7 @@ pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
 
 pub(crate) async fn delete(hub: &Hub, call: Call) -> Answer<Reply> {
     let id = call.device()?;
-    let demand = call.if_match().ok_or_else(Refusal::etag_missing)?;
+    let demand = call.if_match()?.ok_or_else(Refusal::etag_missing)?;
     let written = hub.write(|registry, _, journal| registry.delete_device(&id, &demand, journal)).await;
     let written = written.map_err(|refusal| by_bare_id(refusal, &id))?;
     Ok(Reply::no_content().counts(written.counts))

@@ -21,13 +21,14 @@ pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
 pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
     let (device, id) = (call.device()?, call.module()?);
     let spec: ModuleSpec = call.document()?;
+    call.refuse_attributes()?;
     if spec.module_id != id {
         return Err(Refusal::argument("moduleId in the body is not the id in the path"));
     }
     if spec.device_id.as_ref().is_some_and(|given| *given != device) {
         return Err(Refusal::argument("deviceId in the body is not the id in the path"));
     }
-    let demand = call.if_match();
+    let demand = call.if_match()?;
     let written = hub
         .write(|registry, now, journal| registry.put_module(&device, spec, demand.as_ref(), now, journal))
         .await?;
@@ -37,7 +38,7 @@ pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
 
 pub(crate) async fn delete(hub: &Hub, call: Call) -> Answer<Reply> {
     let (device, id) = (call.device()?, call.module()?);
-    let demand = call.if_match().ok_or_else(Refusal::etag_missing)?;
+    let demand = call.if_match()?.ok_or_else(Refusal::etag_missing)?;
     let written = hub
         .write(|registry, _, journal| {
             registry.device_for_modules(&device)?;

@@ -23,7 +23,7 @@ pub(crate) async fn post(hub: &Hub, call: Call) -> Answer<Reply> {
         text: &text,
         size: page_size(&call)?,
         // C# and Node send an empty one for the first page.
-        continuation: call.header("x-ms-continuation").filter(|token| !token.is_empty()),
+        continuation: call.header("x-ms-continuation")?.filter(|token| !token.is_empty()),
         model_id: call.version.has_model_id(),
     };
     let page = query::run(hub, request).await?;
@@ -36,7 +36,7 @@ pub(crate) async fn post(hub: &Hub, call: Call) -> Answer<Reply> {
 }
 
 fn page_size(call: &Call) -> Answer<usize> {
-    let Some(text) = call.header("x-ms-max-item-count").filter(|text| !text.is_empty()) else {
+    let Some(text) = call.header("x-ms-max-item-count")?.filter(|text| !text.is_empty()) else {
         return Ok(DEFAULT_PAGE);
     };
     match text.parse::<i64>() {

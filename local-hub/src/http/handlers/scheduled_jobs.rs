@@ -134,9 +134,9 @@ pub(crate) fn query(hub: &Hub, call: Call) -> Answer<Reply> {
     let is = |wanted: &Option<String>, found: &str| {
         wanted.as_ref().is_none_or(|wanted| wanted.is_empty() || wanted.eq_ignore_ascii_case(found))
     };
-    let size = call.header("x-ms-max-item-count").and_then(|text| text.parse().ok());
+    let size = call.header("x-ms-max-item-count")?.and_then(|text| text.parse().ok());
     let size = size.filter(|size| (1..=MAX_PAGE).contains(size)).unwrap_or(MAX_PAGE);
-    let after = call.header("x-ms-continuation").unwrap_or_default().to_owned();
+    let after = call.header("x-ms-continuation")?.unwrap_or_default().to_owned();
     hub.read_documents(|documents| {
         let found = documents.jobs().filter(|job| job.id > after).filter_map(document);
         let mut found: Vec<_> =

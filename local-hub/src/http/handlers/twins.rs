@@ -16,8 +16,9 @@ pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
 }
 
 pub(crate) async fn patch(hub: &Hub, call: Call) -> Answer<Reply> {
+    call.refuse_attributes()?;
     let patch = TwinPatch::from_body(call.exact_document()?).map_err(illegal)?;
-    let (identity, demand) = (call.identity()?, demand(&call));
+    let (identity, demand) = (call.identity()?, demand(&call)?);
     let written = hub
         .write(|registry, now, journal| {
             registry.patch_twin(&identity, patch, &demand, now, journal)?;
@@ -28,8 +29,9 @@ pub(crate) async fn patch(hub: &Hub, call: Call) -> Answer<Reply> {
 }
 
 pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
+    call.refuse_attributes()?;
     let with = TwinPatch::replacement(call.exact_document()?).map_err(illegal)?;
-    let (identity, demand) = (call.identity()?, demand(&call));
+    let (identity, demand) = (call.identity()?, demand(&call)?);
     let written = hub
         .write(|registry, now, journal| {
             registry.replace_twin(&identity, with, &demand, now, journal)?;
@@ -46,8 +48,8 @@ fn document(registry: &Registry, identity: &IdentityId, version: ApiVersion) -> 
 }
 
 /// For twins no `If-Match` means the same as `*`.
-fn demand(call: &Call) -> IfMatch {
-    call.if_match().unwrap_or(IfMatch::Any)
+fn demand(call: &Call) -> Answer<IfMatch> {
+    Ok(call.if_match()?.unwrap_or(IfMatch::Any))
 }
 
 fn illegal(error: TwinRuleError) -> Refusal {

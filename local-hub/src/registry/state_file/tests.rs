@@ -118,6 +118,11 @@ fn an_import_that_is_refused_changes_nothing_and_says_where() {
         ("device1", "/devices/device1/parent", json!("device1")),
         ("edge2", "/devices/edge2/twin/properties/desired", json!({"a.b": 1})),
         ("edge2", "/devices/edge2/identity/status", json!("on")),
+        ("edge2", "/devices/edge2/identity", json!({"attributes": {"a": 1}})),
+        ("edge2", "/devices/edge2/twin", json!({"attributes": {"a": 1}})),
+        ("edge2", "/devices/edge2/twin", json!({"tags": "none"})),
+        ("edge2", "/devices/edge2/twin", json!({"properties": []})),
+        ("device1", "/devices/device1/modules/module1/twin", json!({"properties": {"desired": 3}})),
     ] {
         let mut document = sample();
         *document.pointer_mut(member).unwrap() = wrong;

@@ -1,0 +1,61 @@
+//! The `attributes` of identities, which clients of api-version 2024-03-31 know and this hub does not
+//! keep. Where they are written, they are refused by name rather than lost.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::refusal::Refusal;
+use crate::registry::Answer;
+
+/// Refuses the body of a request that writes attributes.
+pub(crate) fn refuse_in_body(body: &[u8]) -> Answer<()> {
+    // Hardly any body names them, as it is or escaped, and reading one twice takes its time.
+    let has = |text: &[u8]| body.windows(text.len()).any(|bytes| bytes == text);
+    if !has(b"attributes") && !has(b"\\u") {
+        return Ok(());
+    }
+    match serde_json::from_slice::<Document>(body) {
+        Ok(Document { attributes }) => attributes.map_or(Ok(()), |value| refuse_value(&value)),
+        // Whoever reads the whole document says what is wrong with it.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Refuses a document that writes attributes.
+pub(crate) fn refuse_in(document: &Map<String, Value>) -> Answer<()> {
+    document.get("attributes").map_or(Ok(()), refuse_value)
+}
+
+#[derive(Deserialize)]
+struct Document {
+    attributes: Option<Value>,
+}
+
+fn refuse_value(attributes: &Value) -> Answer<()> {
+    if attributes.is_null() || attributes.as_object().is_some_and(Map::is_empty) {
+        return Ok(());
+    }
+    let text = "the local hub does not keep `attributes` of devices and modules; leave them out, or use tags";
+    Err(Refusal { text: text.to_owned(), ..Refusal::not_implemented("attributes") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_attributes_of_the_document_itself_with_content_are_refused() {
+        for (body, is_refused) in [
+            (json!({"attributes": {"a": 1}}), true),
+            (json!({"attributes": 1}), true),
+            (json!({"attributes": {}}), false),
+            (json!({"attributes": null}), false),
+            (json!({"tags": {"attributes": {"a": 1}}}), false),
+            (json!(["attributes"]), false),
+        ] {
+            assert_eq!(refuse_in_body(body.to_string().as_bytes()).is_err(), is_refused, "{body}");
+        }
+        assert!(refuse_in_body(br#"{"\u0061ttributes": {"a": 1}}"#).is_err());
+    }
+}
