@@ -151,7 +151,9 @@ fn read_policies(folder: &Path) -> Result<Option<Policies>> {
 fn read(path: &Path) -> Result<Option<Zeroizing<String>>> {
     match cli_support::text::read(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(source) => Err(file_error("read", path, source)),
     }
 }

@@ -35,6 +35,7 @@ mod faults;
 mod http;
 mod hub;
 mod jobs;
+mod json_error;
 mod listener;
 mod local_hub;
 mod management;

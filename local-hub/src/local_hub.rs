@@ -70,6 +70,7 @@ impl LocalHub {
         let device_tls = state.authority.server_config(&server_names(&config))?;
         let mut https_tls = device_tls.clone();
         https_tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        check_names(&config)?;
         let host = host_name(&config, https_addr)?;
         let device_host = device_host(&config)?;
         if config.throttling.is_some() {
@@ -77,7 +78,7 @@ impl LocalHub {
         }
         let clock = Arc::new(MovableClock::over(config.clock));
         let throttle = Throttle::new(config.throttling, Arc::clone(&clock) as Arc<dyn Clock>);
-        let blobs = Blobs::new(config.blob_folder.clone());
+        let blobs = Blobs::new(usable(config.blob_folder.clone())?);
         let messages = match (&config.telemetry, config.management) {
             (None, None) => MessageLog::unwanted(),
             (file, _) => MessageLog::open(file.as_deref())?,
@@ -293,10 +294,31 @@ async fn bind_if_wanted(address: Option<SocketAddr>) -> Result<Option<(TcpListen
     }
 }
 
+/// Refuses a folder for containers that can't be read: each job would fail of it.
+fn usable(folder: Option<PathBuf>) -> Result<Option<PathBuf>> {
+    if let Some(path) = &folder {
+        std::fs::read_dir(path).map_err(|source| Error::File {
+            action: "use the folder of --blob-folder,",
+            path: path.clone(),
+            source,
+        })?;
+    }
+    Ok(folder)
+}
+
 fn server_names(config: &Config) -> Vec<String> {
     let always = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let others = config.host_names.iter().chain(&config.device_host_name).cloned();
     always.into_iter().chain(others).collect()
+}
+
+/// Refuses names that no certificate can bear for a host: RFC 1035 §2.3.4 bounds them.
+fn check_names(config: &Config) -> Result<()> {
+    let fits = |name: &str| name.len() <= 253 && name.split('.').all(|label| label.len() <= 63);
+    match config.host_names.iter().chain(&config.device_host_name).find(|name| !fits(name)) {
+        Some(name) => Err(Error::HostName(name.clone())),
+        None => Ok(()),
+    }
 }
 
 /// The host of devices, without a port: SDKs know no other than those of their protocols.

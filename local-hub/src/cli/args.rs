@@ -1,6 +1,6 @@
 //! What can be typed.
 
-use std::net::{AddrParseError, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
@@ -86,7 +86,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DIR", env = "LOCAL_HUB_DATA")]
     data: Option<PathBuf>,
     /// Where to listen; port 0 takes a free one, 443 suits clients that know no other port
-    #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_HTTPS", default_value = "127.0.0.1:8443")]
+    #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_HTTPS", default_value = "127.0.0.1:8443", value_parser = parse_socket)]
     https: SocketAddr,
     /// Where devices connect over MQTT with TLS: SDKs know no other port; `none` lets no device connect
     #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_MQTT", default_value = "127.0.0.1:8883", value_parser = parse_address)]
@@ -116,13 +116,13 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE", env = "LOCAL_HUB_TELEMETRY")]
     telemetry: Option<PathBuf>,
     /// Listen for management here, on loopback; the file management-token lets in, see docs/local-hub-rehearsals.md
-    #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_MANAGEMENT")]
+    #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_MANAGEMENT", value_parser = parse_socket)]
     management: Option<SocketAddr>,
     /// Keep to the throttles and quotas of a hub of this tier: F1, B1, B2, B3, S1, S2 or S3
     #[arg(long, value_name = "TIER", env = "LOCAL_HUB_TIER")]
     tier: Option<Tier>,
     /// How many units of the tier
-    #[arg(long, value_name = "N", default_value = "1", requires = "tier")]
+    #[arg(long, value_name = "N", default_value = "1", requires = "tier", value_parser = parse_units)]
     units: NonZeroU32,
     /// What a bulk call counts for in the registry's throttle: its identities, as at the service, or one
     #[arg(long, value_name = "HOW", value_enum, default_value = "per-identity", requires = "tier")]
@@ -182,12 +182,20 @@ impl ServeArgs {
 #[derive(Debug, Clone, Copy)]
 struct OptionalAddress(Option<SocketAddr>);
 
-fn parse_address(text: &str) -> std::result::Result<OptionalAddress, AddrParseError> {
+fn parse_address(text: &str) -> std::result::Result<OptionalAddress, String> {
     if text == "none" {
         Ok(OptionalAddress(None))
     } else {
-        text.parse().map(|address| OptionalAddress(Some(address)))
+        parse_socket(text).map(|address| OptionalAddress(Some(address)))
     }
+}
+
+fn parse_socket(text: &str) -> std::result::Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an address and a port are needed, such as 127.0.0.1:8443 or [::1]:0".to_owned())
+}
+
+fn parse_units(text: &str) -> std::result::Result<NonZeroU32, String> {
+    text.parse().map_err(|_| "a whole number from 1 on is needed".to_owned())
 }
 
 /// The address for AMQP that suits the others: only a hub on the usual ports takes the usual one, so

@@ -1,6 +1,6 @@
 //! `export` and `import`: the devices of a folder that no hub is using.
 
-use std::fs;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -38,14 +38,19 @@ fn open(path: &Path) -> Result<(Hub, DataFolder)> {
 }
 
 fn read(file: &Path) -> Result<Zeroizing<String>> {
-    let mut content = Vec::new();
+    let bounded = |reader: &mut dyn Read| {
+        let mut content = Zeroizing::new(Vec::new());
+        match reader.take(LARGEST + 1).read_to_end(&mut content)? as u64 > LARGEST {
+            true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 GiB")),
+            false => Ok(content),
+        }
+    };
     let read = if file == Path::new("-") {
-        io::stdin().lock().read_to_end(&mut content).map(|_| content)
+        bounded(&mut io::stdin().lock())
     } else {
-        fs::read(file)
+        File::open(file).and_then(|mut file| bounded(&mut file))
     };
     let text = read.and_then(|content| {
-        let content = Zeroizing::new(content);
         cli_support::text::decode(&content).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     });
     text.map_err(|source| Error::File { action: "read", path: file.to_owned(), source })
@@ -54,3 +59,6 @@ fn read(file: &Path) -> Result<Zeroizing<String>> {
 fn refused(refusal: Refusal) -> Error {
     Error::State(refusal.text)
 }
+
+/// As through the management port.
+const LARGEST: u64 = 1024 * 1024 * 1024;

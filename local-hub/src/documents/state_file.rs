@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::configuration::{Configuration, ConfigurationSpec, MAX_CONFIGURATIONS, check_configuration};
 use super::{ContentKind, DocumentKey, DocumentKind, Documents};
+use crate::json_error;
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
@@ -74,8 +75,8 @@ impl Documents {
 }
 
 fn imported(id: &str, document: Value, now: Timestamp) -> Answer<Configuration> {
-    let spec =
-        ConfigurationSpec::deserialize(document).map_err(|error| Refusal::argument(error.to_string()))?;
+    let spec = ConfigurationSpec::deserialize(document)
+        .map_err(|error| Refusal::argument(json_error::text(&error)))?;
     check_configuration(id, &spec)?;
     Ok(Configuration::new(id, spec, now))
 }

@@ -107,7 +107,8 @@ impl Faults {
 
     /// Reads the same from JSON: `{"seed": 7, "fault": [{"effect": "reset"}]}`.
     pub fn parse_json(text: &[u8]) -> Result<Self, FaultsError> {
-        let document = serde_json::from_slice(text).map_err(|error| FaultsError::Form(error.to_string()))?;
+        let document = serde_json::from_slice(text)
+            .map_err(|error| FaultsError::Form(crate::json_error::text(&error)))?;
         Self::from_document(document)
     }
 

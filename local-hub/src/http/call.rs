@@ -11,6 +11,7 @@ use super::access::Caller;
 use super::api_version::ApiVersion;
 use super::routes::{Found, Operation};
 use crate::attributes;
+use crate::json_error;
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
@@ -95,7 +96,7 @@ impl Call {
         serde_json::from_slice(&self.body).map_err(|error| {
             let code =
                 if error.is_data() { ErrorCode::ArgumentInvalid } else { ErrorCode::IotHubFormatError };
-            Refusal::new(code, format!("the body can't be read: {error}"))
+            Refusal::new(code, format!("the body can't be read: {}", json_error::text(&error)))
         })
     }
 

@@ -19,6 +19,7 @@ use super::moving::report_progress;
 use crate::attributes;
 use crate::documents::{Job, MoveJob};
 use crate::hub::Hub;
+use crate::json_error;
 use crate::refusal::Refusal;
 use crate::registry::{Answer, BulkEntry};
 
@@ -99,7 +100,7 @@ fn entry(line: &[u8]) -> Option<BulkEntry> {
         // thumbprints and keys that break a rule are an item that is refused.
         Err(error) => {
             LineShape::deserialize(&value).ok()?;
-            Some(BulkEntry { device, module, item: Err(Refusal::argument(error.to_string())) })
+            Some(BulkEntry { device, module, item: Err(Refusal::argument(json_error::text(&error))) })
         }
     }
 }

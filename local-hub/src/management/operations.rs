@@ -168,7 +168,8 @@ struct ClockMove {
 }
 
 fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, (StatusCode, String)> {
-    serde_json::from_slice(body).map_err(|error| bad_input(format!("the body can't be read: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| bad_input(format!("the body can't be read: {}", crate::json_error::text(&error))))
 }
 
 fn shown(document: &Value) -> Outcome {

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use super::record::{DeviceRecord, IdentityRecord, ModuleRecord};
 use super::{Answer, Journal, Registry};
 use crate::attributes;
+use crate::json_error;
 use crate::refusal::Refusal;
 use crate::twin::{TwinState, Values};
 
@@ -249,7 +250,8 @@ fn device_spec(id: &DeviceId, state: &DeviceState) -> Answer<DeviceSpec> {
     for member in ["deviceScope", "parentScopes"] {
         identity.remove(member);
     }
-    DeviceSpec::deserialize(Value::Object(identity)).map_err(|error| Refusal::argument(error.to_string()))
+    DeviceSpec::deserialize(Value::Object(identity))
+        .map_err(|error| Refusal::argument(json_error::text(&error)))
 }
 
 fn module_spec(device: &DeviceId, id: &ModuleId, state: &ModuleState) -> Answer<ModuleSpec> {
@@ -257,7 +259,8 @@ fn module_spec(device: &DeviceId, id: &ModuleId, state: &ModuleState) -> Answer<
     let mut identity = state.identity.clone();
     identity.insert("deviceId".to_owned(), json!(device));
     identity.insert("moduleId".to_owned(), json!(id));
-    ModuleSpec::deserialize(Value::Object(identity)).map_err(|error| Refusal::argument(error.to_string()))
+    ModuleSpec::deserialize(Value::Object(identity))
+        .map_err(|error| Refusal::argument(json_error::text(&error)))
 }
 
 /// The twin's tags and desired properties; the rest is not for a client to write.

@@ -63,8 +63,26 @@ fn mistakes_are_named_with_a_remedy() {
     let (code, stderr) = failure(local_hub().args(["serve", "--https", "0.0.0.0:0"]));
     assert_eq!(code, Some(2));
     assert!(stderr.contains("--reachable-from-other-machines"), "{stderr}");
-    let (code, _) = failure(local_hub().args(["serve", "--bogus"]));
+    for (arguments, expected) in [
+        (&["--bogus"][..], "unexpected argument"),
+        (&["--https", "8443"], "such as 127.0.0.1:8443"),
+        (&["--mqtt", "8883"], "such as 127.0.0.1:8443"),
+        (&["--tier", "S1", "--units", "0"], "a whole number from 1 on"),
+        (&["--https", "127.0.0.1:0", "--host-name", &"a".repeat(64)], "is no host name"),
+    ] {
+        let (code, stderr) = failure(local_hub().arg("serve").args(arguments));
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains(expected), "{stderr}");
+    }
+    let serve = ["serve", "--https", "127.0.0.1:0", "--mqtt", "none", "--blob-folder", "nowhere"];
+    let (code, stderr) = failure(local_hub().args(serve));
+    assert_eq!(code, Some(3));
+    assert!(stderr.contains("can't use the folder of --blob-folder, nowhere"), "{stderr}");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let (code, stderr) = failure(local_hub().args(["connection-string", "--data"]).arg(&file));
     assert_eq!(code, Some(2));
+    assert!(stderr.contains("holds no hub"), "{stderr}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let (code, stderr) = failure(local_hub().args(["serve", "--https", &address]));

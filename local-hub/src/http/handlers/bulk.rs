@@ -13,6 +13,7 @@ use crate::attributes;
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
+use crate::json_error;
 use crate::refusal::Refusal;
 use crate::registry::{Answer, BulkEntry};
 
@@ -46,7 +47,10 @@ fn entry(value: Value) -> Answer<BulkEntry> {
     };
     let module = text("moduleId");
     let kept = value.as_object().map_or(Ok(()), attributes::refuse_in);
-    let item = serde_path_to_error::deserialize(value).map_err(|error| Refusal::argument(error.to_string()));
+    let item = serde_path_to_error::deserialize(value).map_err(|error| {
+        let reason = json_error::text(error.inner());
+        Refusal::argument(format!("{}: {reason}", error.path()))
+    });
     let item = kept.and(item);
     Ok(BulkEntry { device, module, item })
 }

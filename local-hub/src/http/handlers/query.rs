@@ -44,7 +44,7 @@ fn page_size(call: &Call) -> Answer<usize> {
             .ok()
             .filter(|count| *count > 0)
             .map_or(DEFAULT_PAGE, |count| count.min(MAX_PAGE))),
-        Err(_) => Err(Refusal::argument("x-ms-max-item-count is not a number")),
+        Err(_) => Err(Refusal::argument("x-ms-max-item-count must be a whole number of at most 18 digits")),
     }
 }
 

@@ -128,11 +128,21 @@ pub(crate) async fn cancel(hub: &Hub, call: Call) -> Answer<Reply> {
     get(hub, call)
 }
 
+/// A parameter that has one of these values, in any letter case. A slip is never an empty answer.
+fn known(call: &Call, name: &str, values: &[&str]) -> Answer<Option<String>> {
+    match call.parameter(name).filter(|value| !value.is_empty()) {
+        Some(value) if !values.iter().any(|known| known.eq_ignore_ascii_case(&value)) => {
+            Err(Refusal::argument(format!("{name} is one of {}", values.join(", "))))
+        }
+        value => Ok(value),
+    }
+}
+
 /// The jobs of a type and a status, in pages.
 pub(crate) fn query(hub: &Hub, call: Call) -> Answer<Reply> {
-    let (kind, status) = (call.parameter("jobType"), call.parameter("jobStatus"));
+    let (kind, status) = (known(&call, "jobType", &JOB_TYPES)?, known(&call, "jobStatus", &JOB_STATUSES)?);
     let is = |wanted: &Option<String>, found: &str| {
-        wanted.as_ref().is_none_or(|wanted| wanted.is_empty() || wanted.eq_ignore_ascii_case(found))
+        wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(found))
     };
     let size = call.header("x-ms-max-item-count")?.and_then(|text| text.parse().ok());
     let size = size.filter(|size| (1..=MAX_PAGE).contains(size)).unwrap_or(MAX_PAGE);
@@ -192,3 +202,18 @@ const DEFAULT_SECONDS: u64 = 3600;
 const MAX_NESTING: usize = 80;
 const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");
 const MAX_PAGE: usize = 100;
+/// Source: "Get job response" of the service's REST reference.
+const JOB_TYPES: [&str; 10] = [
+    "unknown",
+    "export",
+    "import",
+    "backup",
+    "readDeviceProperties",
+    "writeDeviceProperties",
+    "updateDeviceConfiguration",
+    "rebootDevice",
+    "scheduleDeviceMethod",
+    "scheduleUpdateTwin",
+];
+const JOB_STATUSES: [&str; 8] =
+    ["unknown", "enqueued", "running", "completed", "failed", "cancelled", "scheduled", "queued"];

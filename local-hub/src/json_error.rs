@@ -1,0 +1,124 @@
+//! What is wrong with JSON that somebody sent, in words of JSON: the library speaks of its own types.
+
+use serde_json::Error;
+
+/// The reason with its place, `… at line 1, column 5`.
+pub(crate) fn text(error: &Error) -> String {
+    let message = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let reason = message.strip_suffix(&place).unwrap_or(&message);
+    let reason = if error.is_data() { plain(reason) } else { syntax(reason) };
+    match error.line() {
+        0 => reason,
+        line => format!("{reason} at line {line}, column {}", error.column()),
+    }
+}
+
+fn syntax(reason: &str) -> String {
+    match reason {
+        "recursion limit exceeded" => "objects and arrays are nested too deep".to_owned(),
+        "unexpected end of hex escape" => "half a surrogate pair is escaped".to_owned(),
+        "trailing characters" => "something follows the end of the JSON".to_owned(),
+        reason if reason.starts_with("EOF") => "the JSON ends too early".to_owned(),
+        reason => format!("no JSON: {reason}"),
+    }
+}
+
+/// A reason that was given for a value which is JSON, but not what it must be.
+pub(crate) fn plain(reason: &str) -> String {
+    for (begin, instead) in [
+        ("missing field ", "a member is missing: "),
+        ("duplicate field ", "a member is there twice: "),
+        ("unknown field ", "a member is unknown: "),
+        ("unknown variant ", "an unknown word: "),
+        ("invalid type: ", "another type than is needed: "),
+        ("invalid value: ", "a value out of range: "),
+        ("invalid length ", "a wrong number of elements: "),
+    ] {
+        if let Some(rest) = reason.strip_prefix(begin) {
+            return format!("{instead}{}", expected(rest));
+        }
+    }
+    reason.to_owned()
+}
+
+/// Replaces what a library expects by what a client has to send.
+fn expected(reason: &str) -> String {
+    let Some((found, wanted)) = reason.rsplit_once(", expected ") else { return reason.to_owned() };
+    let wanted = match wanted {
+        "u8" | "u16" | "u32" | "u64" | "usize" | "i8" | "i16" | "i32" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a sequence" => "an array",
+        "a map" => "an object",
+        wanted if wanted.starts_with("struct ") => "an object",
+        wanted if wanted.starts_with("tuple ") => "an array",
+        wanted => wanted,
+    };
+    let found = found.replace("sequence", "an array").replace("map", "an object");
+    format!("{found}, expected {wanted}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    #[expect(dead_code, reason = "read for its errors only")]
+    struct Document {
+        device_id: String,
+        seconds: Option<u64>,
+        word: Option<Word>,
+        members: Option<BTreeMap<String, f64>>,
+        inner: Option<Box<Document>>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Word {
+        On,
+    }
+
+    fn reason(json: &str) -> String {
+        text(&serde_json::from_str::<Document>(json).unwrap_err())
+    }
+
+    #[test]
+    fn no_name_of_a_type_is_in_any_reason() {
+        for (json, expected) in [
+            ("", "the JSON ends too early at line 1, column 0"),
+            ("{", "the JSON ends too early at line 1, column 1"),
+            ("{} x", "a member is missing: `deviceId` at line 1, column 2"),
+            ("{\"deviceId\": \"a\"} x", "something follows the end of the JSON at line 1, column 19"),
+            ("nonsense", "no JSON: expected ident at line 1, column 2"),
+            ("null", "another type than is needed: null, expected an object at line 1, column 4"),
+            (
+                "{\"seconds\": -1}",
+                "a value out of range: integer `-1`, expected a whole number at line 1, column 14",
+            ),
+            (
+                "{\"seconds\": []}",
+                "another type than is needed: an array, expected a whole number at line 1, column 12",
+            ),
+            ("{\"word\": \"off\"}", "an unknown word: `off`, expected `on` at line 1, column 14"),
+            (
+                "{\"deviceId\": 1}",
+                "another type than is needed: integer `1`, expected a string at line 1, column 14",
+            ),
+            (
+                "{\"inner\": 1}",
+                "another type than is needed: integer `1`, expected an object at line 1, column 11",
+            ),
+            (
+                "{\"members\": {\"a\": \"b\"}}",
+                "another type than is needed: string \"b\", expected a number at line 1, column 21",
+            ),
+        ] {
+            assert_eq!(reason(json), expected, "{json}");
+        }
+    }
+}
