@@ -95,7 +95,7 @@ async fn a_breach_is_refused_item_by_item_in_bulk() {
         for (mode, id) in [("updateTwin", "d"), ("create", "new"), ("createOrUpdate", "new")] {
             for (content, reason) in breaches() {
                 // The item as a whole is read before its twin is looked at.
-                let reason = if content.is_object() { reason } else { "expected a map" };
+                let reason = if content.is_object() { reason } else { "expected an object" };
                 let mut item = twin(section, content);
                 item["id"] = json!(id);
                 item["importMode"] = json!(mode);
