@@ -58,12 +58,15 @@ impl TwinSettings {
         Ok(settings)
     }
 
-    /// Refuses a path that leads through a value which is no object.
+    /// Refuses a path that leads through a value which is no object, or deeper than a twin goes.
     fn check_paths(&self) -> Answer<()> {
-        for (path, value) in &self.0 {
-            let is_inside = |other: &&String| *other != path && covers(path, other);
-            if !value.is_object() && self.0.keys().any(|other| is_inside(&other)) {
-                return Err(invalid(format!("`{path}` is set as a value and as an object")));
+        for path in self.0.keys() {
+            if path.split('.').nth(MAX_NAMES).is_some() {
+                return Err(invalid(format!("a path below {DESIRED} has at most {MAX_NAMES} names")));
+            }
+            let is_value = |above: &&str| self.0.get(*above).is_some_and(|value| !value.is_object());
+            if let Some(above) = leading_to(path).find(is_value) {
+                return Err(invalid(format!("`{above}` is set as a value and as an object")));
             }
         }
         Ok(())
@@ -132,12 +135,10 @@ pub(super) fn modules_content(content: &Value) -> Option<&Value> {
     content.get(ContentKind::Edge.member()).filter(|modules| !modules.is_null())
 }
 
-/// Whether a write to one path decides about the other: it is the same, or leads to it.
-pub(super) fn covers(path: &str, other: &str) -> bool {
-    match other.strip_prefix(path) {
-        Some(rest) => path.is_empty() || rest.is_empty() || rest.starts_with('.'),
-        None => false,
-    }
+/// The paths whose value has the one of this path inside, from the empty one on.
+pub(super) fn leading_to(path: &str) -> impl Iterator<Item = &str> {
+    let whole = Some("").filter(|_| !path.is_empty());
+    whole.into_iter().chain(path.match_indices('.').filter_map(|(end, _)| path.get(..end)))
 }
 
 fn set(object: &mut JsonObject, path: &str, value: Value) {
@@ -163,6 +164,8 @@ pub(crate) fn invalid(text: String) -> Refusal {
 }
 
 const DESIRED: &str = "properties.desired";
+/// Ten objects inside one another, the most that a twin has, with a value in the innermost.
+const MAX_NAMES: usize = 11;
 
 #[cfg(test)]
 mod tests {
@@ -199,11 +202,22 @@ mod tests {
     }
 
     #[test]
-    fn a_path_covers_itself_and_what_is_inside() {
-        for (path, other, covered) in
-            [("", "a", true), ("a", "a", true), ("a", "a.b", true), ("a", "ab", false), ("a.b", "a", false)]
-        {
-            assert_eq!(covers(path, other), covered, "{path} {other}");
+    fn the_paths_that_lead_to_another_are_known() {
+        for (path, leading) in [("", &[][..]), ("a", &[""]), ("a.b.c", &["", "a", "a.b"])] {
+            assert_eq!(leading_to(path).collect::<Vec<_>>(), leading, "{path}");
         }
+    }
+
+    #[test]
+    fn neither_a_deep_path_nor_many_paths_are_too_much() {
+        let deep = |names: usize| {
+            let path = format!("properties.desired.{}", vec!["a"; names].join("."));
+            read(json!({ path: 1 }))
+        };
+        assert!(deep(11).is_ok());
+        assert_eq!(deep(12), Err("InvalidConfigurationContent"));
+        assert_eq!(deep(500_000), Err("InvalidConfigurationContent"));
+        let many = (0..50_000).map(|number| (format!("properties.desired.a.n{number}"), json!(number)));
+        assert!(read(Value::Object(many.collect())).is_ok());
     }
 }

@@ -3,13 +3,13 @@
 //! Sources: "Understand IoT Edge automatic deployments for single devices or at scale"; the help of
 //! `az iot edge deployment create`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hub_types::ModuleId;
 use hub_types::twin::JsonObject;
 use serde_json::Value;
 
-use super::content::{TwinSettings, covers, invalid};
+use super::content::{TwinSettings, invalid, leading_to};
 use crate::registry::Answer;
 use crate::twin::{RolledOut, WriteOrigin};
 
@@ -87,11 +87,13 @@ impl<'d> DeploymentStack<'d> {
     /// The state of each deployment in a module's twin: applied where a setting of it is not written
     /// over by one of a higher rank.
     pub(crate) fn states(&self, module: &ModuleId) -> RolledOut {
-        let mut written: Vec<&str> = Vec::new();
+        let mut written: BTreeSet<&str> = BTreeSet::new();
         let mut applied = Vec::new();
         for deployment in self.applied() {
             let Some(settings) = deployment.modules.get(module) else { continue };
-            let holds = settings.paths().any(|path| !written.iter().any(|above| covers(above, path)));
+            let is_covered =
+                |path| written.contains(path) || leading_to(path).any(|above| written.contains(above));
+            let holds = settings.paths().any(|path| !is_covered(path));
             if holds {
                 applied.push(deployment.id.as_str());
             }
