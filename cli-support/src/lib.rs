@@ -1,4 +1,4 @@
-//! What the three command lines share.
+//! The code that the three command lines share.
 //!
 //! | noun | module |
 //! |---|---|

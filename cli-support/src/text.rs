@@ -5,11 +5,11 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-/// Why bytes are no text. Never repeats any of them but the first that is wrong.
+/// The reason why bytes are not text. It repeats only the first wrong byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodingError {
-    /// A NUL byte: a binary file, or UTF-16 without a mark.
+    /// A NUL byte: a binary file, or UTF-16 without a byte order mark.
     #[error(
         "there is a NUL byte in line {line}: this is no text, or UTF-16 without a byte order mark; save it as UTF-8"
     )]
@@ -33,14 +33,15 @@ pub enum EncodingError {
     },
 }
 
-/// Reads a file; bytes that are no text are [`io::ErrorKind::InvalidData`], with an [`EncodingError`] in it. The text is
-/// wiped from memory when it is dropped, for it may be a secret.
+/// Reads a file. Bytes that are not text are [`io::ErrorKind::InvalidData`], with an
+/// [`EncodingError`] as the source. The text may be a secret, so its memory is wiped when it is
+/// dropped.
 pub fn read(path: &Path) -> io::Result<Zeroizing<String>> {
     let bytes = Zeroizing::new(std::fs::read(path)?);
     decode(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// The text that bytes are, without a byte order mark.
+/// Decodes bytes to text, without a byte order mark.
 pub fn decode(bytes: &[u8]) -> Result<Zeroizing<String>, EncodingError> {
     match bytes {
         [0xFF, 0xFE, rest @ ..] => utf16(rest, u16::from_le_bytes),

@@ -1,4 +1,4 @@
-//! The `authentication` object: how an identity proves who it is.
+//! The `authentication` object: the credentials that an identity proves itself with.
 
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::symmetric_key::{KeyError, SymmetricKey, SymmetricKeys};
 use crate::thumbprint::{Thumbprint, ThumbprintError};
 
-/// How a device or a module proves who it is.
+/// The way in which a device or a module authenticates itself.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "AuthenticationDocument")]
 pub enum Authentication {
     /// X.509, trusted through a CA that the hub knows; the certificate's CN is the identity.
     CertificateAuthority,
-    /// Nothing: only the hub's own edge modules have it.
+    /// No authentication; only the hub's own edge modules have it.
     None,
     /// Shared access signatures; without keys the hub generates both.
     Sas(Option<SymmetricKeys>),
@@ -48,7 +48,7 @@ impl Authentication {
 }
 
 impl Default for Authentication {
-    /// What a hub takes an absent `authentication` for.
+    /// The value that a hub assumes for an absent `authentication`.
     fn default() -> Self {
         Self::Sas(None)
     }
@@ -85,27 +85,27 @@ pub struct X509Thumbprint {
     pub secondary_thumbprint: Option<Thumbprint>,
 }
 
-/// Why an `authentication` object breaks a rule.
+/// The rule that an `authentication` object breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthenticationError {
-    /// A key that is not a key.
+    /// A text that is not a valid key.
     #[error("Invalid device key in {member}")]
     Key {
-        /// Which member.
+        /// The member with the key.
         member: &'static str,
-        /// What is wrong with it.
+        /// The fault of the key.
         source: KeyError,
     },
-    /// One key of two.
+    /// Only one of the two keys.
     #[error("Either no keys or both keys can be set")]
     OneKeyOnly,
-    /// A thumbprint that is not a thumbprint.
+    /// A text that is not a valid thumbprint.
     #[error("StringIsNotThumbprint: {member}: {source}")]
     Thumbprint {
-        /// Which member.
+        /// The member with the thumbprint.
         member: &'static str,
-        /// What is wrong with it.
+        /// The fault of the thumbprint.
         source: ThumbprintError,
     },
     /// A `type` that does not exist.

@@ -11,7 +11,7 @@ use crate::etag::Etag;
 use crate::id::{DeviceId, IdentityId, ModuleId};
 use crate::identity::{Capabilities, Status, StatusReason};
 
-/// What is to be done with an item.
+/// The operation to perform on an item.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -102,7 +102,7 @@ pub struct BulkItem {
     /// Absent means enabled; import files need it on every line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
-    /// Why it has that status.
+    /// The reason for its status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<StatusReason>,
     /// Absent means SAS with keys that the hub generates, and does not return.
@@ -117,7 +117,7 @@ pub struct BulkItem {
     /// Properties of the twin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub properties: Option<BulkProperties>,
-    /// Absent means none.
+    /// Absent means that it has no capabilities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
     /// A leaf device's parent; an edge device's own scope.
@@ -129,7 +129,7 @@ pub struct BulkItem {
 }
 
 impl BulkItem {
-    /// An item that does `mode` to `identity` and says nothing else.
+    /// An item that performs `mode` on `identity`, with all other members absent.
     pub fn new(identity: &IdentityId, mode: ImportMode) -> Self {
         Self {
             id: identity.device().clone(),
@@ -169,7 +169,7 @@ pub struct BulkProperties {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BulkResult {
-    /// Whether every item succeeded.
+    /// True if every item succeeded.
     pub is_successful: bool,
     /// The items that failed.
     #[serde(default)]
@@ -185,22 +185,22 @@ pub struct BulkResult {
 pub struct BulkError {
     /// The device.
     pub device_id: String,
-    /// The module, where the item was one.
+    /// The module, if the item was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module_id: Option<String>,
-    /// The error's name; hubs also send the number, which is read as the name where it is known.
+    /// The error's name. Hubs also send the number, which is replaced by the name if it is known.
     #[serde(deserialize_with = "name_or_number")]
     pub error_code: String,
     /// The error in words.
     #[serde(default)]
     pub error_status: Option<String>,
-    /// What was being done.
+    /// The operation that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
 }
 
 impl BulkError {
-    /// The error code, where it is a known one.
+    /// Returns the error code, if it is a known one.
     pub fn code(&self) -> Option<ErrorCode> {
         ErrorCode::from_name(&self.error_code)
     }

@@ -28,7 +28,8 @@ impl HubHost {
         self.0.split_once(':').map_or(&self.0, |(name, _port)| name)
     }
 
-    /// Whether the host is this machine itself, by name or by address: no hub of Azure is.
+    /// Returns true if the host is this machine, by name or by loopback address. No hub of Azure
+    /// is.
     pub fn is_loopback(&self) -> bool {
         let name = self.name();
         let is_address = name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback());
@@ -61,12 +62,12 @@ impl FromStr for HubHost {
     }
 }
 
-/// What a service needs to call a hub. `Debug` shows everything but the key.
+/// The data with which a service calls a hub. `Debug` shows everything but the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceConnectionString {
     /// The hub.
     pub host: HubHost,
-    /// The policy whose key it is.
+    /// The name of the policy.
     pub policy: String,
     /// The policy's key.
     pub key: SymmetricKey,
@@ -100,25 +101,25 @@ impl FromStr for ServiceConnectionString {
     }
 }
 
-/// What a device or a module needs to connect to a hub.
+/// The data with which a device or a module connects to a hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceConnectionString {
     /// The hub.
     pub host: HubHost,
-    /// Who connects.
+    /// The identity that connects.
     pub identity: IdentityId,
-    /// How it proves who it is.
+    /// The identity's credential.
     pub credential: DeviceCredential,
     /// A gateway to go through instead of to the hub.
     pub gateway: Option<HubHost>,
 }
 
-/// What a device connection string says about the proof.
+/// The credential that a device connection string names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceCredential {
     /// The identity's own symmetric key.
     Key(SymmetricKey),
-    /// A client certificate, which lies elsewhere.
+    /// A client certificate, which is stored separately.
     X509,
 }
 
@@ -145,35 +146,36 @@ impl FromStr for DeviceConnectionString {
     }
 }
 
-/// Why a text is not a connection string. It never repeats the text, which may hold a key.
+/// The reason why a text is not a connection string. It never repeats the text, which may hold a
+/// key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionStringError {
-    /// A device's connection string where a service's is needed.
+    /// The connection string of a device; the one of a service is needed.
     #[error("this is the connection string of a device; a policy's is needed (SharedAccessKeyName=…)")]
     DeviceForService,
-    /// A name comes twice.
+    /// A name that occurs twice.
     #[error("`{name}` comes twice")]
     Doubled {
-        /// Which.
+        /// The name.
         name: &'static str,
     },
-    /// A part without `=`, or with a name that is not known.
+    /// A part without `=`, or with an unknown name.
     #[error("part {part} is not one of {}", NAMES.join("=…, "))]
     Field {
-        /// Which part, counted from 1.
+        /// The number of the part, counted from 1.
         part: usize,
     },
-    /// A name that is needed is not there.
+    /// A required name is missing.
     #[error("`{name}=…` is missing")]
     Missing {
-        /// Which.
+        /// The name.
         name: &'static str,
     },
-    /// A value that is not legal for its name.
+    /// A value that is not valid for its name.
     #[error("the value of `{name}` is not legal")]
     Value {
-        /// Whose value.
+        /// The name of the value.
         name: &'static str,
     },
 }

@@ -9,7 +9,7 @@ use std::fmt;
 /// Declares the codes once: variant, number, and the name, which is the variant's.
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal,)+) => {
-        /// A code by which IoT Hub says what went wrong.
+        /// An error code of IoT Hub.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ErrorCode {
@@ -38,11 +38,11 @@ macro_rules! error_codes {
 }
 
 error_codes! {
-    /// The request is wrong in a way that has no code of its own.
+    /// The request is malformed, and no other code describes the fault.
     GenericBadRequest = 400_000,
     /// The `api-version` is missing or unknown.
     InvalidProtocolVersion = 400_001,
-    /// The operation makes no sense here.
+    /// The operation is not possible in this state.
     InvalidOperation = 400_003,
     /// A body, key, thumbprint, id or query breaks a rule.
     ArgumentInvalid = 400_004,
@@ -78,17 +78,17 @@ error_codes! {
     InvalidConfigurationCustomMetricsQuery = 400_404,
     /// The hub itself is unknown.
     IotHubNotFound = 401_001,
-    /// The caller has not the right.
+    /// The caller does not have the right.
     IotHubUnauthorizedAccess = 401_002,
     /// The token is wrong or has expired.
     IotHubUnauthorized = 401_003,
-    /// `$edgeAgent` and `$edgeHub` are not for callers to change.
+    /// Callers can't change `$edgeAgent` and `$edgeHub`.
     SystemModuleModifyUnauthorizedAccess = 401_100,
-    /// The hub is full, or its messages of the day are used up.
+    /// The hub is full, or its daily message quota is used up.
     IotHubQuotaExceeded = 403_002,
     /// An import or export job is running already.
     JobQuotaExceeded = 403_003,
-    /// As many cloud-to-device messages wait for the device as may.
+    /// The device's queue of cloud-to-device messages is full.
     DeviceMaximumQueueDepthExceeded = 403_004,
     /// The tier of the hub has no such operation.
     OperationNotAvailableInCurrentTier = 403_010,
@@ -102,7 +102,7 @@ error_codes! {
     ModuleNotFound = 404_010,
     /// The device is not connected.
     DeviceNotOnline = 404_103,
-    /// The device went away in the middle.
+    /// The device disconnected during the operation.
     DeviceConnectionClosedRemotely = 404_104,
     /// No such configuration.
     ConfigurationNotFound = 404_301,
@@ -116,7 +116,7 @@ error_codes! {
     ModuleAlreadyExistsOnDevice = 409_301,
     /// The configuration exists already.
     ConfigurationAlreadyExists = 409_401,
-    /// The `If-Match` header is missing or names another version.
+    /// The `If-Match` header is missing or names a different version.
     PreconditionFailed = 412_001,
     /// The message is too large.
     MessageTooLarge = 413_001,
@@ -124,7 +124,7 @@ error_codes! {
     TooManyDevices = 413_002,
     /// A 51st module.
     TooManyModulesOnDevice = 413_003,
-    /// Too many requests, without further reason.
+    /// Too many requests; the service states no further reason.
     GenericTooManyRequests = 429_000,
     /// The throttle of this operation class is exceeded.
     ThrottlingException = 429_001,
@@ -149,17 +149,17 @@ error_codes! {
 }
 
 impl ErrorCode {
-    /// The code with this name; the case must match.
+    /// Returns the code with this name. The case must match.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.name() == name)
     }
 
-    /// The code with this six-digit number.
+    /// Returns the code with this six-digit number.
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.number() == number)
     }
 
-    /// The HTTP status that goes with the code.
+    /// Returns the HTTP status of the code.
     pub fn http_status(self) -> u16 {
         u16::try_from(self.number() / 1000).unwrap_or(500)
     }

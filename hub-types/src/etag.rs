@@ -51,7 +51,7 @@ impl From<Etag> for String {
     }
 }
 
-/// What an `If-Match` header demands of the object it guards.
+/// The condition of an `If-Match` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IfMatch {
     /// `*`: the object must exist, whatever its version.
@@ -61,8 +61,8 @@ pub enum IfMatch {
 }
 
 impl IfMatch {
-    /// Reads the header's value; clients send `*` and etags both bare and in quotes. An empty etag,
-    /// which .NET's service client sends with every creation, is no demand at all.
+    /// Reads the header's value. Clients send `*` and etags both bare and in quotes. Returns `None`
+    /// for an empty etag, which .NET's service client sends with every creation.
     pub fn parse(value: &str) -> Option<Self> {
         let value = value.trim();
         let bare = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
@@ -73,7 +73,7 @@ impl IfMatch {
         }
     }
 
-    /// Whether an object with this etag satisfies the demand.
+    /// Returns true if an object with this etag meets the condition.
     pub fn allows(&self, current: &Etag) -> bool {
         match self {
             Self::Any => true,

@@ -39,7 +39,7 @@ impl DeviceId {
 /// The id of a module: unique in its device, case-sensitive.
 ///
 /// Ids that begin with `$` belong to the system (`$edgeAgent`, `$edgeHub`): they exist on a hub and
-/// can be read, but nobody may create them. [`ModuleId::is_system`] tells.
+/// can be read, but nobody may create them. [`ModuleId::is_system`] recognises them.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ModuleId(Arc<str>);
@@ -61,7 +61,7 @@ impl ModuleId {
         encode_path_segment(&self.0)
     }
 
-    /// Whether the id is reserved for the hub's own modules.
+    /// Returns true if the id is reserved for the hub's own modules.
     pub fn is_system(&self) -> bool {
         self.0.starts_with('$')
     }
@@ -69,7 +69,7 @@ impl ModuleId {
 
 /// One identity in a hub's registry: a device, or a module of a device.
 ///
-/// It orders as provisioning must: a device before its modules.
+/// Its order is that of provisioning: a device comes before its modules.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IdentityId {
     device: DeviceId,
@@ -111,14 +111,14 @@ impl IdentityId {
         self.module.as_ref()
     }
 
-    /// The common name an X.509 certificate for this identity bears: `deviceId` or
+    /// The common name of an X.509 certificate for this identity: `deviceId` or
     /// `deviceId/moduleId`. Same text as [`fmt::Display`].
     pub fn common_name(&self) -> String {
         self.to_string()
     }
 
-    /// Whether the common name fits X.509's bound of 64 characters (RFC 5280, appendix A.1,
-    /// `ub-common-name`), which is tighter than the hub's bound on ids.
+    /// Returns true if the common name fits X.509's bound of 64 characters (RFC 5280, appendix A.1,
+    /// `ub-common-name`), which is lower than the hub's bound on ids.
     pub fn common_name_fits(&self) -> bool {
         let module = self.module.as_ref().map_or(0, |module| "/".len() + module.as_str().len());
         self.device.as_str().len() + module <= MAX_COMMON_NAME_CHARS
@@ -147,11 +147,11 @@ impl fmt::Debug for IdentityId {
     }
 }
 
-/// Why a text is not a device id or a module id.
+/// The reason why a text is not a device id or a module id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdError {
-    /// There is no text at all.
+    /// An empty text.
     #[error("the id is empty")]
     Empty,
     /// A character outside the legal set.
@@ -169,14 +169,14 @@ pub enum IdError {
     /// More than 128 characters.
     #[error("the id has {length} characters, more than {MAX_ID_CHARS}")]
     TooLong {
-        /// How many characters the text has.
+        /// The number of characters in the text.
         length: usize,
     },
 }
 
 /// Decodes one percent-encoded segment of a URL path; `None` where the bytes are not UTF-8.
 ///
-/// Clients differ in what they leave bare (`!'()*`), so ids are compared after decoding.
+/// Clients escape different characters (`!'()*`), so ids are compared after decoding.
 pub fn decode_path_segment(segment: &str) -> Option<String> {
     percent_decode_str(segment).decode_utf8().ok().map(Into::into)
 }

@@ -1,5 +1,5 @@
-//! The registry's documents: what a client writes of a device or a module ([`DeviceSpec`],
-//! [`ModuleSpec`]) and what the hub answers ([`Device`], [`Module`]).
+//! The registry's documents: those that a client writes for a device or a module ([`DeviceSpec`],
+//! [`ModuleSpec`]) and those that the hub returns ([`Device`], [`Module`]).
 //!
 //! A spec ignores every member it does not know: clients send whole documents back.
 
@@ -14,14 +14,14 @@ use crate::id::{DeviceId, ModuleId};
 use crate::limits::MAX_STATUS_REASON_CHARS;
 use crate::timestamp::Timestamp;
 
-/// Whether a device may connect.
+/// The permission of a device to connect.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It may not.
+    /// The device may not connect.
     #[serde(alias = "Disabled")]
     Disabled,
-    /// It may.
+    /// The device may connect.
     #[default]
     #[serde(alias = "Enabled")]
     Enabled,
@@ -43,13 +43,13 @@ impl fmt::Display for Status {
     }
 }
 
-/// Whether a device or a module is connected right now.
+/// The present state of the connection of a device or a module.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ConnectionState {
-    /// It is.
+    /// The device or module is connected.
     Connected,
-    /// It is not.
+    /// The device or module is not connected.
     #[default]
     Disconnected,
 }
@@ -64,7 +64,7 @@ impl ConnectionState {
     }
 }
 
-/// Why a device has its status: free text of at most 128 characters.
+/// The reason for a device's status: free text of at most 128 characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct StatusReason(String);
@@ -110,11 +110,11 @@ impl From<StatusReason> for String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a status reason has at most {MAX_STATUS_REASON_CHARS} characters, this has {length}")]
 pub struct StatusReasonError {
-    /// How many characters the text has.
+    /// The number of characters in the text.
     pub length: usize,
 }
 
-/// What a device can do beyond being a device.
+/// The optional abilities of a device.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Capabilities {
@@ -132,13 +132,13 @@ pub struct DeviceSpec {
     /// Absent means enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
-    /// Why it has that status.
+    /// The reason for its status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<StatusReason>,
     /// Absent means SAS with keys that the hub generates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<Authentication>,
-    /// Absent means none.
+    /// Absent means that it has no capabilities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
     /// A leaf device's parent; an edge device's own scope.
@@ -149,36 +149,36 @@ pub struct DeviceSpec {
     pub parent_scopes: Option<Vec<String>>,
 }
 
-/// A device as the hub answers it, in the hub's order.
+/// A device as the hub returns it, in the hub's member order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Device {
     /// The id.
     pub device_id: DeviceId,
-    /// Tells apart devices that had the same id one after the other. Opaque.
+    /// Distinguishes devices that had the same id one after the other. Opaque.
     pub generation_id: String,
     /// The identity's version.
     pub etag: Etag,
-    /// Whether it is connected.
+    /// The state of its connection.
     #[serde(default)]
     pub connection_state: ConnectionState,
-    /// Whether it may connect.
+    /// The permission to connect.
     #[serde(default)]
     pub status: Status,
-    /// Why it has that status.
+    /// The reason for its status.
     pub status_reason: Option<StatusReason>,
-    /// When it last connected or disconnected.
+    /// The time of its last connection or disconnection.
     pub connection_state_updated_time: Timestamp,
-    /// When its status last changed.
+    /// The time of the last change of its status.
     pub status_updated_time: Timestamp,
-    /// When it last connected, sent or received.
+    /// The time when it last connected, sent or received.
     pub last_activity_time: Timestamp,
     /// Messages that wait for it.
     #[serde(default)]
     pub cloud_to_device_message_count: u32,
-    /// How it proves who it is.
+    /// The identity's authentication.
     pub authentication: Authentication,
-    /// What else it can do.
+    /// The device's optional abilities.
     #[serde(default)]
     pub capabilities: Capabilities,
     /// A leaf device's parent; an edge device's own scope.
@@ -198,7 +198,7 @@ pub struct ModuleSpec {
     /// The device's id; must be the one in the path where it is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<DeviceId>,
-    /// Who manages the module, for example `iotEdge`; absent clears it.
+    /// The manager of the module, for example `iotEdge`; absent clears it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_by: Option<String>,
     /// Absent means SAS with keys that the hub generates.
@@ -206,31 +206,31 @@ pub struct ModuleSpec {
     pub authentication: Option<Authentication>,
 }
 
-/// A module as the hub answers it, in the hub's order. A module has no status of its own.
+/// A module as the hub returns it, in the hub's member order. A module has no status of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Module {
     /// The module's id.
     pub module_id: ModuleId,
-    /// Who manages it, null when nobody does.
+    /// The manager of the module, null if there is no manager.
     pub managed_by: Option<String>,
     /// The device it belongs to.
     pub device_id: DeviceId,
-    /// Tells apart modules that had the same id one after the other. Opaque.
+    /// Distinguishes modules that had the same id one after the other. Opaque.
     pub generation_id: String,
     /// The identity's version.
     pub etag: Etag,
-    /// Whether it is connected.
+    /// The state of its connection.
     #[serde(default)]
     pub connection_state: ConnectionState,
-    /// When it last connected or disconnected.
+    /// The time of its last connection or disconnection.
     pub connection_state_updated_time: Timestamp,
-    /// When it last connected, sent or received.
+    /// The time when it last connected, sent or received.
     pub last_activity_time: Timestamp,
     /// Messages that wait for it.
     #[serde(default)]
     pub cloud_to_device_message_count: u32,
-    /// How it proves who it is.
+    /// The identity's authentication.
     pub authentication: Authentication,
 }
 

@@ -1,12 +1,12 @@
-//! The vocabulary of Azure IoT Hub: what a device, a twin, an error or a token *is*.
+//! The types of Azure IoT Hub: ids, registry documents, twins, tokens, errors and limits.
 //!
-//! Parse, don't validate: every type here is built through a parser that checks the rules of the
-//! service, so a value that exists is legal. There is no I/O, no clock and no async in this crate;
-//! where a rule needs the time, the caller passes it.
+//! Every type is built by a parser that checks the rules of the service, so every value is valid.
+//! This crate has no I/O, no clock and no async; where a rule needs the time, the caller passes it.
 //!
 //! | noun | module |
 //! |---|---|
-//! | who: device and module ids, the certificate subject they stand for | [`id`] |
+//! device and module ids, and the certificate subject of an identity
+//! [`id`]
 //! | how they prove it: thumbprints, symmetric keys, the `authentication` object | [`thumbprint`], [`symmetric_key`], [`authentication`] |
 //! | the registry's documents | [`identity`], [`bulk`] |
 //! | the twin's documents and rules | [`twin`] |

@@ -1,4 +1,4 @@
-//! What IoT Hub bounds: sizes, counts, and operations per unit of time.
+//! The limits of IoT Hub: sizes, counts, and operations per unit of time.
 //!
 //! Sources: "IoT Hub quotas and throttling", "Understand and use device twins", "Identity registry".
 
@@ -36,8 +36,8 @@ pub const MAX_TELEMETRY_BYTES: usize = 256 * 1024;
 /// Bytes of a direct method's payload, either way. Source: "IoT Hub quotas and throttling".
 pub const MAX_METHOD_BYTES: usize = 128 * 1024;
 
-/// Bytes of a direct method's payload that the throttle counts as one operation; what is longer counts
-/// once per begun piece. Source: "IoT Hub quotas and throttling".
+/// Bytes of a direct method's payload that the throttle counts as one operation. A longer payload
+/// counts once per begun piece. Source: "IoT Hub quotas and throttling".
 pub const METHOD_PIECE_BYTES: usize = 4 * 1024;
 
 /// The edition of a hub, which sets its price and its throttles.
@@ -71,7 +71,7 @@ impl Tier {
         (Self::S3, "S3"),
     ];
 
-    /// Whether the tier has twins at all.
+    /// Returns true if the tier has twins.
     pub fn has_twins(self) -> bool {
         !matches!(self, Self::B1 | Self::B2 | Self::B3)
     }
@@ -144,7 +144,8 @@ impl fmt::Display for OperationClass {
     }
 }
 
-/// How many operations of a class a hub of this tier and number of units takes per second.
+/// The number of operations of a class that a hub of this tier and number of units allows per
+/// second.
 pub fn operations_per_second(class: OperationClass, tier: Tier, units: NonZeroU32) -> f64 {
     let units = f64::from(units.get());
     let third_tier = matches!(tier, Tier::B3 | Tier::S3);
@@ -178,9 +179,9 @@ pub fn operations_per_second(class: OperationClass, tier: Tier, units: NonZeroU3
     }
 }
 
-/// How many messages a hub of this tier and number of units takes per day (UTC). A free hub has no
-/// units. Twin reads, twin updates, direct methods and queries are messages too, registry operations
-/// are not.
+/// The number of messages that a hub of this tier and number of units allows per day (UTC). A free
+/// hub has no units. Twin reads, twin updates, direct methods and queries count as messages;
+/// registry operations do not.
 ///
 /// Sources: "Choose the right IoT Hub tier", "Azure IoT Hub pricing".
 pub fn messages_per_day(tier: Tier, units: NonZeroU32) -> u64 {
@@ -193,7 +194,7 @@ pub fn messages_per_day(tier: Tier, units: NonZeroU32) -> u64 {
     }
 }
 
-/// How many scheduled jobs a hub of this tier works on at a time. Basic tiers have none.
+/// The number of scheduled jobs that a hub of this tier runs at a time. Basic tiers have no jobs.
 ///
 /// Source: "Reference - IoT Hub quotas and throttling".
 pub fn concurrent_jobs(tier: Tier) -> usize {
@@ -205,7 +206,8 @@ pub fn concurrent_jobs(tier: Tier) -> usize {
     }
 }
 
-/// Bytes that count as one message: whatever is longer counts once per begun piece of this size.
+/// The number of bytes that count as one message. A longer message counts once per begun piece of
+/// this size.
 pub fn message_bytes(tier: Tier) -> usize {
     if tier == Tier::F1 { 512 } else { 4 * 1024 }
 }

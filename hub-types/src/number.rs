@@ -1,8 +1,8 @@
-//! Numbers as JSON writes them, judged on their text before anything is converted.
+//! Numbers in JSON text, checked before they are converted.
 //!
-//! A JSON number has any number of digits (RFC 8259 §6); what reads it keeps 64 bits. A twin holds integers from
-//! −2^52 to 2^52 − 1 ("Understand and use device twins in IoT Hub") and decimals in double precision. So a text is
-//! compared with what is left of it.
+//! A JSON number has any number of digits (RFC 8259 §6), but parsers keep 64 bits. A twin holds
+//! integers from −2^52 to 2^52 − 1 ("Understand and use device twins in IoT Hub") and decimals in
+//! double precision. So each text is compared with the value that remains of it.
 
 use std::fmt::{self, Write};
 
@@ -14,16 +14,17 @@ pub const MIN_INTEGER: i64 = -(1 << 52);
 /// The largest integer of a twin.
 pub const MAX_INTEGER: i64 = (1 << 52) - 1;
 
-/// A number, and whether it is written back as it was read.
+/// A number, and the information if it is written back as it was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReadNumber {
     /// The number.
     pub number: Number,
-    /// Whether its own text is the text that was read: `1.5` is, `1.50` and `15e-1` are not.
+    /// True if the number's own text is the text that was read: so for `1.5`, but not for `1.50`
+    /// and `15e-1`.
     pub has_same_text: bool,
 }
 
-/// Why a text is no number that a twin can hold.
+/// The reason why a text is not a number that a twin can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NumberError {
     /// A decimal with more digits, or a greater exponent, than double precision keeps.
@@ -37,7 +38,7 @@ pub enum NumberError {
     Syntax,
 }
 
-/// Reads a number. An error is the answer to every text whose value would be changed.
+/// Reads a number. Returns an error for every text whose value would be changed.
 pub fn read(text: &str) -> Result<ReadNumber, NumberError> {
     match form(text.as_bytes()) {
         None => Err(NumberError::Syntax),
@@ -53,26 +54,27 @@ pub struct Literal<'a> {
     pub offset: usize,
     /// The number as it is written.
     pub text: &'a str,
-    /// How many objects and arrays are around it.
+    /// The number of objects and arrays around it.
     pub depth: usize,
-    /// The item of the outermost array, or the member of the outermost object, in which it is: the first is 0.
+    /// The index, from 0, of the item of the outermost array, or of the member of the outermost
+    /// object, that contains it.
     pub item: usize,
 }
 
 impl Literal<'_> {
-    /// Whether it is an integer so short that nothing can happen to it.
+    /// Returns true if it is an integer with so few digits that conversion can't change it.
     pub fn is_plain(&self) -> bool {
         is_plain(self.text.as_bytes())
     }
 }
 
-/// The numbers of a JSON text, in its order. What the text is otherwise is not looked at.
+/// The numbers of a JSON text, in its order. The rest of the text is not checked.
 pub fn literals(json: &[u8]) -> Literals<'_> {
     Literals { json, at: 0, depth: 0, item: 0 }
 }
 
-/// Whether every number of a JSON text is an integer so short that nothing can happen to it. Nearly all texts are so,
-/// and the question is cheap.
+/// Returns true if every number of a JSON text is an integer with so few digits that conversion
+/// can't change it. This is a cheap test that nearly all texts pass.
 pub fn are_all_plain(json: &[u8]) -> bool {
     literals(json).all(|literal| literal.is_plain())
 }
@@ -162,7 +164,7 @@ fn form(text: &[u8]) -> Option<Form> {
     rest.is_empty().then_some(Form::Decimal)
 }
 
-/// Whether a text of the characters of a number is an integer of few digits.
+/// Returns true if a text of number characters is an integer of few digits.
 fn is_plain(text: &[u8]) -> bool {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     text != b"-0" && digits.len() <= SAFE_DIGITS && digits.iter().all(u8::is_ascii_digit)
@@ -188,8 +190,9 @@ fn decimal(text: &str) -> Result<ReadNumber, NumberError> {
     Ok(ReadNumber { has_same_text: has_text(&number, text), number })
 }
 
-/// Whether the value, rounded to as many digits as the text has, has the same digits. So the seventeen digits that many
-/// programs write for each number are kept, and a longer one only if it means just this value.
+/// Returns true if the value, rounded to as many digits as the text has, has the same digits. So
+/// the seventeen digits that many programs write for each number are accepted, and a longer text
+/// only if it denotes exactly this value.
 fn is_kept(text: &str, value: f64) -> bool {
     let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
@@ -206,7 +209,7 @@ fn is_kept(text: &str, value: f64) -> bool {
     }
 }
 
-/// Whether the number is written as this text.
+/// Returns true if the number is written as this text.
 fn has_text(number: &Number, text: &str) -> bool {
     struct Rest<'a>(&'a str);
 
@@ -221,9 +224,9 @@ fn has_text(number: &Number, text: &str) -> bool {
     write!(rest, "{number}").is_ok() && rest.0.is_empty()
 }
 
-/// Double precision keeps so many digits of every decimal.
+/// The number of significant digits that double precision keeps for every decimal.
 const SAFE_DIGITS: usize = 15;
-/// No value of double precision has more digits before only zeros follow.
+/// The largest number of significant digits that a double-precision value has.
 const MOST_DIGITS: usize = 767;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Shared access signatures: the tokens by which services, devices and modules are let in.
+//! Shared access signatures: the tokens with which services, devices and modules authenticate.
 //!
 //! `SharedAccessSignature sr=<uri>&sig=<signature>&se=<expiry>[&skn=<policy>]`, where the signature
 //! is the base64 HMAC-SHA256 over `<sr as it stands>\n<expiry>` with the decoded key. Source:
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::symmetric_key::SymmetricKey;
 
-/// A token, parsed or signed. Its signature is never shown by `Debug`.
+/// A token, parsed or signed. `Debug` never shows its signature.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SasToken {
     raw_resource: String,
@@ -27,9 +27,9 @@ pub struct SasToken {
 }
 
 impl SasToken {
-    /// Signs a token for a resource, such as `hub.example` or `hub.example/devices/d`, that is good
-    /// until `expiry`, in seconds since 1970-01-01. A `policy` is named for a policy's key, none for
-    /// the key of a device or a module.
+    /// Signs a token for a resource, such as `hub.example` or `hub.example/devices/d`, that is
+    /// valid until `expiry`, in seconds since 1970-01-01. `policy` names the policy of a policy's
+    /// key; it is `None` for the key of a device or a module.
     pub fn sign(resource: &str, policy: Option<&str>, key: &SymmetricKey, expiry: u64) -> Self {
         let raw_resource = encode(resource);
         let signature = mac_over(&raw_resource, expiry, key).finalize().into_bytes().to_vec();
@@ -81,18 +81,19 @@ impl SasToken {
         Zeroizing::new(text)
     }
 
-    /// Whether this key signed the token. Takes the same time for every wrong signature.
+    /// Returns true if this key signed the token. The time taken is the same for every wrong
+    /// signature.
     pub fn is_signed_by(&self, key: &SymmetricKey) -> bool {
         mac_over(&self.raw_resource, self.expiry, key).verify_slice(&self.signature).is_ok()
     }
 
-    /// Whether the token is past its time, at `now` seconds since 1970-01-01.
+    /// Returns true if the token has expired at `now`, in seconds since 1970-01-01.
     pub fn is_expired(&self, now: u64) -> bool {
         self.expiry <= now
     }
 
-    /// Whether the token's resource covers `resource`: the same host in any letter case, and a
-    /// prefix of its path by whole segments (`/a/b` covers `/a/b/c`, not `/a/bc`).
+    /// Returns true if the token's resource covers `resource`: the same host in any letter case,
+    /// and a prefix of its path by whole segments (`/a/b` covers `/a/b/c`, not `/a/bc`).
     pub fn covers(&self, resource: &str) -> bool {
         let (own_host, own_path) = split_host(&self.resource);
         let (host, path) = split_host(resource);
@@ -102,12 +103,12 @@ impl SasToken {
             && own_segments.into_iter().all(|own| segments.next() == Some(own))
     }
 
-    /// The policy whose key signed the token; none for the key of a device or a module.
+    /// The policy whose key signed the token; `None` for the key of a device or a module.
     pub fn policy(&self) -> Option<&str> {
         self.policy.as_deref()
     }
 
-    /// When the token ends, in seconds since 1970-01-01.
+    /// The time at which the token expires, in seconds since 1970-01-01.
     pub fn expiry(&self) -> u64 {
         self.expiry
     }
@@ -123,7 +124,7 @@ impl fmt::Debug for SasToken {
     }
 }
 
-/// Why a text is not a token. It never repeats the text.
+/// The reason why a text is not a token. It never repeats the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SasError {
@@ -133,10 +134,10 @@ pub enum SasError {
     /// `se` is not a number of seconds.
     #[error("`se` is not a number of seconds since 1970-01-01")]
     Expiry,
-    /// A field that is unknown, given twice, or has no value.
+    /// A field that is unknown, repeated, or has no value.
     #[error("the token has a field that is unknown, doubled or without value; known are sr, sig, se, skn")]
     Field,
-    /// A field that every token needs.
+    /// A required field is missing.
     #[error("the token has no `{0}`")]
     Missing(&'static str),
     /// It does not begin with `SharedAccessSignature`.

@@ -1,8 +1,9 @@
-//! Characters and texts of others in messages, so that each is seen for what it is.
+//! Display of foreign characters and texts in messages, with every invisible character made
+//! visible.
 
 use std::fmt;
 
-/// A character between quotes; one that can't be seen is named by its number in Unicode.
+/// A character between quotes; an invisible one is shown as its number in Unicode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShownChar(pub char);
 
@@ -17,7 +18,7 @@ impl fmt::Display for ShownChar {
     }
 }
 
-/// A text between double quotes; characters that can't be seen are named by their numbers in Unicode.
+/// A text between double quotes; invisible characters are shown as their numbers in Unicode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShownText<'t>(pub &'t str);
 
@@ -27,7 +28,7 @@ impl fmt::Display for ShownText<'_> {
     }
 }
 
-/// A text without quotes; characters that can't be seen are named by their numbers in Unicode.
+/// A text without quotes; invisible characters are shown as their numbers in Unicode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShownBare<'t>(pub &'t str);
 
@@ -40,8 +41,8 @@ impl fmt::Display for ShownBare<'_> {
     }
 }
 
-/// Text of one or more lines for a terminal: characters that can't be seen, other than the ends of its lines, are
-/// named by their numbers in Unicode, so that a text of somebody else can't move the cursor or forge a line's colour.
+/// Text of one or more lines for a terminal. Invisible characters other than line ends are shown as
+/// their numbers in Unicode, so that foreign text can't move the cursor or forge a line's colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShownLines<'t>(pub &'t str);
 
@@ -58,7 +59,7 @@ impl fmt::Display for ShownLines<'_> {
     }
 }
 
-/// Whether a character leaves a mark of its own, or the space of one, and moves nothing else.
+/// Returns true if a character is visible or a plain space, and does not affect the text around it.
 fn is_seen(character: char) -> bool {
     let is_blank = character.is_whitespace() && character != ' ';
     let is_direction =

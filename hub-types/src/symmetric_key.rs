@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// A symmetric key. Its text is wiped from memory when dropped, and never shown by `Debug`.
+/// A symmetric key. Its text is wiped from memory when dropped, and `Debug` never shows it.
 #[derive(Clone, Zeroize, ZeroizeOnDrop, Deserialize)]
 #[serde(try_from = "String")]
 pub struct SymmetricKey(String);
@@ -75,7 +75,8 @@ impl Serialize for SymmetricKey {
     }
 }
 
-/// The two keys of an identity or a policy; either opens the door, so one can be exchanged at a time.
+/// The two keys of an identity or a policy. Both are accepted, so that one can be exchanged at a
+/// time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SymmetricKeys {
     /// The first key.
@@ -84,14 +85,14 @@ pub struct SymmetricKeys {
     pub secondary: SymmetricKey,
 }
 
-/// Why a text is not a symmetric key. It never repeats the text.
+/// The reason why a text is not a symmetric key. It never repeats the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
     /// Decodes to fewer than 16 or more than 64 bytes.
     #[error("a key decodes to {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes, this to {length}")]
     Length {
-        /// How many bytes it decodes to.
+        /// The number of bytes that it decodes to.
         length: usize,
     },
     /// Not standard base64 with padding.

@@ -37,7 +37,7 @@ impl Sha1Thumbprint {
     }
 }
 
-/// A SHA-256 thumbprint: 32 bytes, shown as 64 upper-case hex digits. The one to register.
+/// A SHA-256 thumbprint: 32 bytes, shown as 64 upper-case hex digits. Prefer it for registration.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sha256Thumbprint([u8; 32]);
 
@@ -79,9 +79,10 @@ pub enum ThumbprintDigest {
 }
 
 impl Thumbprint {
-    /// Parses what a person, a spreadsheet or `openssl -fingerprint` wrote: colons, spaces and
-    /// dashes between digits are dropped, and the case becomes upper. In front may stand what it is, as in
-    /// `sha256 Fingerprint=`; the digits must be as many as that says.
+    /// Parses a thumbprint from a person, a spreadsheet or `openssl -fingerprint`. Colons, spaces
+    /// and dashes between digits are dropped, and the case becomes upper. The name of the algorithm
+    /// may precede it, as in `sha256 Fingerprint=`; the number of digits must then match the
+    /// algorithm.
     pub fn parse_lenient(text: &str) -> Result<Self, ThumbprintError> {
         // As a machine writes it, there is nothing to drop.
         if let Ok(digest) = ThumbprintDigest::parse(text) {
@@ -107,7 +108,7 @@ impl Thumbprint {
         self.digest
     }
 
-    /// Whether a certificate with this DER has this thumbprint.
+    /// Returns true if a certificate with this DER has this thumbprint.
     pub fn matches_der(&self, der: &[u8]) -> bool {
         match self.digest {
             ThumbprintDigest::Sha1(own) => own == Sha1Thumbprint::of_der(der),
@@ -226,22 +227,22 @@ impl From<Thumbprint> for String {
     }
 }
 
-/// Why a text is not a thumbprint.
+/// The reason why a text is not a thumbprint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ThumbprintError {
-    /// The name of an algorithm in front, and digits as another one makes.
+    /// An algorithm's name, followed by a number of digits that belongs to a different algorithm.
     #[error("this is called a {stated} fingerprint, but has {length} hex digits")]
     Algorithm {
         /// The algorithm that is named.
         stated: &'static str,
-        /// How many digits there are.
+        /// The number of digits.
         length: usize,
     },
     /// Neither 40 nor 64 digits.
     #[error("a thumbprint has 40 (SHA-1) or 64 (SHA-256) hex digits, this has {length}")]
     Length {
-        /// How many digits the text has.
+        /// The number of digits in the text.
         length: usize,
     },
     /// A character that is not a hex digit.
@@ -254,7 +255,8 @@ pub enum ThumbprintError {
     },
 }
 
-/// What OpenSSL and others write in front of the digits: the algorithm with its number of digits, and the digits.
+/// Splits off the label that OpenSSL and others write before the digits. Returns the algorithm with
+/// its number of digits, and the digits.
 fn split_label(text: &str) -> (Option<(&'static str, usize)>, &str) {
     let Some((label, digits)) = text.split_once('=') else { return (None, text) };
     let label: String = label.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -284,7 +286,7 @@ macro_rules! upper_case_hex {
     };
 }
 
-/// Bytes as upper-case hex digits, the form in which people know thumbprints and serial numbers.
+/// Bytes as upper-case hex digits, the usual form of thumbprints and serial numbers.
 pub fn upper_hex(bytes: &[u8]) -> String {
     let mut digits = Vec::with_capacity(2 * bytes.len());
     append_upper_hex(&mut digits, bytes);
@@ -292,7 +294,7 @@ pub fn upper_hex(bytes: &[u8]) -> String {
     String::from_utf8(digits).unwrap_or_default()
 }
 
-/// Appends bytes as [`upper_hex`] shows them.
+/// Appends bytes in the form of [`upper_hex`].
 pub fn append_upper_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     let digit = |half: u8| if half < 10 { b'0' + half } else { b'A' + half - 10 };
     let start = out.len();

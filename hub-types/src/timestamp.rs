@@ -9,13 +9,13 @@ use time::{Duration, OffsetDateTime, UtcOffset};
 
 /// A point in time in steps of 100 ns since 0001-01-01, the service's own resolution.
 ///
-/// The zero, [`Timestamp::NEVER`], is what documents carry for what has not happened yet.
+/// The zero, [`Timestamp::NEVER`], stands in documents for an event that has not happened yet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// `0001-01-01T00:00:00Z`: it has not happened yet.
+    /// `0001-01-01T00:00:00Z`: the event has not happened yet.
     pub const NEVER: Self = Self(0);
 
     /// Steps of 100 ns since 0001-01-01, which .NET calls ticks.

@@ -1,5 +1,5 @@
-//! Twins: the documents ([`Twin`]), what a service may write ([`TwinPatch`]), and the rules that
-//! tags and properties obey ([`check_section`]). How writes merge is the hub's affair.
+//! Twins: the documents ([`Twin`]), the part that a service may write ([`TwinPatch`]), and the
+//! rules for tags and properties ([`check_section`]). The hub implements the merging of writes.
 //!
 //! Source of the rules: "Understand and use device twins in IoT Hub", and what a live hub did.
 
@@ -21,10 +21,10 @@ mod rules;
 /// A JSON object.
 pub type JsonObject = Map<String, Value>;
 
-/// The twin of a device or a module, as the hub answers it, in the hub's order.
+/// The twin of a device or a module as the hub returns it, in the hub's member order.
 ///
-/// What a live hub leaves out is left out here: a null in `tags` or `capabilities` breaks the C#
-/// client.
+/// Members that a live hub leaves out are left out here: a null in `tags` or `capabilities` breaks
+/// the C# client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Twin {
@@ -38,19 +38,19 @@ pub struct Twin {
     /// The version tag of the identity that the twin belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_etag: Option<Etag>,
-    /// Whether the device may connect; `enabled` in twins of modules.
+    /// The permission of the device to connect; `enabled` in twins of modules.
     #[serde(default)]
     pub status: Status,
-    /// Why it has that status.
+    /// The reason for its status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<StatusReason>,
-    /// When the status last changed.
+    /// The time of the last change of its status.
     #[serde(default = "never")]
     pub status_update_time: Timestamp,
-    /// Whether it is connected.
+    /// The state of its connection.
     #[serde(default)]
     pub connection_state: ConnectionState,
-    /// When it last connected, sent or received.
+    /// The time when it last connected, sent or received.
     #[serde(default = "never")]
     pub last_activity_time: Timestamp,
     /// Messages that wait for it.
@@ -62,7 +62,7 @@ pub struct Twin {
     /// The identity's thumbprints.
     #[serde(default)]
     pub x509_thumbprint: X509Thumbprint,
-    /// The device's model, empty where it announced none.
+    /// The device's model, empty if it announced no model.
     #[serde(default)]
     pub model_id: String,
     /// Counts every write to the twin.
@@ -94,9 +94,9 @@ impl Twin {
 /// The two sections of properties.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TwinProperties {
-    /// What the service wants.
+    /// The properties that the service sets.
     pub desired: PropertySection,
-    /// What the device says.
+    /// The properties that the device reports.
     pub reported: PropertySection,
 }
 
@@ -106,7 +106,7 @@ pub struct PropertySection {
     /// The properties themselves.
     #[serde(flatten)]
     pub values: JsonObject,
-    /// When each was last written: mirrors the properties.
+    /// The time of the last write to each property, in the same structure as the properties.
     #[serde(rename = "$metadata", default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Value>,
     /// Counts the writes to this section; 1 when it was never written.
@@ -114,12 +114,12 @@ pub struct PropertySection {
     pub version: u64,
 }
 
-/// What a write says about one section of a twin.
+/// The effect of a write on one section of a twin.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum SectionPatch {
-    /// `null`: everything in it goes.
+    /// `null`: all content is deleted.
     Clear,
-    /// Absent: it stays as it is.
+    /// Absent: the section stays unchanged.
     #[default]
     Keep,
     /// An object to merge: nulls delete.
@@ -129,28 +129,28 @@ pub enum SectionPatch {
 /// The part of a twin that a service may write, read from a request's body.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TwinPatch {
-    /// What happens to the tags.
+    /// The change to the tags.
     pub tags: SectionPatch,
-    /// What happens to the desired properties.
+    /// The change to the desired properties.
     pub desired: SectionPatch,
 }
 
 impl TwinPatch {
     /// Reads the body of a PATCH, where a null deletes, and checks it against the rules.
     ///
-    /// Clients send whole twins back, so everything that a service can't write is passed over:
-    /// reported properties, `$metadata` and `$version`, and all members of the identity. A member
-    /// that no twin has is an error, because nothing would ever become of it.
+    /// Clients send whole twins back, so everything that a service can't write is ignored: reported
+    /// properties, `$metadata` and `$version`, and all members of the identity. A member that no
+    /// twin has is an error, because it would have no effect.
     pub fn from_body(body: Value) -> Result<Self, TwinRuleError> {
         Self::read(body, Nulls::Delete)
     }
 
-    /// Reads the body of a PUT, which is what will be stored: a null in a section is an error.
+    /// Reads the body of a PUT, which will be stored as it is: a null in a section is an error.
     pub fn replacement(body: Value) -> Result<Self, TwinRuleError> {
         Self::read(body, Nulls::Refuse)
     }
 
-    /// Checks what is to be merged against the rules.
+    /// Checks the content to merge against the rules.
     pub fn check(&self) -> Result<(), TwinRuleError> {
         for (patch, section) in [(&self.tags, Section::Tags), (&self.desired, Section::Desired)] {
             if let SectionPatch::Merge(object) = patch {

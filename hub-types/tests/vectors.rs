@@ -1,6 +1,6 @@
-//! Our tokens and thumbprints against those of others: Microsoft's Python SDK made the tokens of
-//! `vectors.json`, OpenSSL the thumbprints (`scripts/regen-vectors`). Client and local hub share this
-//! crate, so a mistake in it would go unnoticed between the two.
+//! Comparison of tokens and thumbprints with those of other implementations: Microsoft's Python SDK
+//! made the tokens of `vectors.json`, OpenSSL the thumbprints (`scripts/regen-vectors`). Client and
+//! local hub share this crate, so a mistake in it would not show between the two.
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "in a test a panic is a failure")]
 

@@ -66,7 +66,7 @@ impl Browser {
         self.post("/url", &json!({ "url": url_of(page) })).map(drop)
     }
 
-    /// Runs JavaScript in the page and answers what it returns.
+    /// Runs JavaScript in the page and returns its result.
     pub fn script(&self, script: &str) -> Result<Value> {
         self.post("/execute/sync", &json!({ "script": script, "args": [] }))
     }
@@ -92,13 +92,14 @@ impl Browser {
         self.post(&format!("/element/{element}/click"), &json!({})).map(drop)
     }
 
-    /// What the page wrote to the console, refusals of its own policy among it.
+    /// The messages that the page wrote to the console, with its content-security-policy
+    /// violations.
     pub fn console(&self) -> Result<Vec<String>> {
         let log = self.log("browser")?;
         Ok(log.iter().map(|entry| text(entry, "/message").to_owned()).collect())
     }
 
-    /// The URLs that a page asked for, its own among them, since it was opened.
+    /// The URLs that a page requested since it was opened, with its own.
     pub fn requests(&self, page: &Path) -> Result<Vec<String>> {
         let mut urls = Vec::new();
         for entry in self.log("performance")? {
@@ -148,7 +149,7 @@ fn url_of(page: &Path) -> String {
     format!("file://{}", page.display())
 }
 
-/// The port that the driver took.
+/// The port on which the driver listens.
 fn port_of(driver: &mut Child) -> Result<String> {
     let output = driver.stdout.take().context("the driver has no output")?;
     for line in BufReader::new(output).lines() {

@@ -1,4 +1,4 @@
-//! A PostgreSQL server of the test's own, on a private port and in a folder that goes with it.
+//! A PostgreSQL server for one test, on a private port and in a temporary folder.
 
 use std::ffi::OsStr;
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// The password of the server's only user, `line3`.
 pub const DATABASE_PASSWORD: &str = "canary-of-the-database-3141";
 
-/// A server that runs until it is dropped.
+/// A server that runs until the value is dropped.
 #[derive(Debug)]
 pub struct Database {
     folder: TempDir,
@@ -22,7 +22,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Makes a server and waits until it takes connections.
+    /// Makes a server and waits until it accepts connections.
     pub fn start() -> Result<Self> {
         let folder = TempDir::new()?;
         own(folder.path())?;
@@ -32,7 +32,7 @@ impl Database {
         Ok(database)
     }
 
-    /// Makes a server that follows this one, and waits until it does.
+    /// Makes a standby of this server, and waits until it follows.
     pub fn follow(&self) -> Result<Self> {
         let folder = TempDir::new()?;
         own(folder.path())?;
@@ -61,7 +61,7 @@ impl Database {
         Ok(standby)
     }
 
-    /// Answers no commit from now on before a standby has it.
+    /// From now on, acknowledges a commit only when a standby has it.
     pub fn wait_for_standbys(&self) -> Result<()> {
         self.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names TO '*'")?;
         self.sql("postgres", "SELECT pg_reload_conf()")?;
@@ -74,7 +74,7 @@ impl Database {
         Ok(())
     }
 
-    /// Sends nothing to standbys from now on: what is committed then is lost when one of them takes over.
+    /// From now on, sends nothing to standbys: later commits are lost when one of them takes over.
     pub fn cut_standbys_off(&self) -> Result<()> {
         let access = self.data().join("pg_hba.conf");
         let lines = std::fs::read_to_string(&access)?;
@@ -89,23 +89,23 @@ impl Database {
         Ok(())
     }
 
-    /// Makes a standby take the place of the server that it follows.
+    /// Promotes a standby to take over from the server that it follows.
     pub fn promote(&self) -> Result<()> {
         self.sql("postgres", "SELECT pg_promote()").map(drop)
     }
 
-    /// The server at once ends, as when its machine loses power.
+    /// Ends the server at once, as a power failure does.
     pub fn die(&mut self) -> Result<()> {
         self.end("QUIT")
     }
 
-    /// Stops every process of the server where it is. Connections stay open, and nobody answers.
+    /// Suspends every process of the server. Connections stay open, but get no response.
     pub fn freeze(&mut self) -> Result<()> {
         self.is_frozen = true;
         self.signal_all("STOP")
     }
 
-    /// Lets a frozen server go on.
+    /// Resumes a suspended server.
     pub fn thaw(&mut self) -> Result<()> {
         self.is_frozen = false;
         self.signal_all("CONT")
@@ -125,7 +125,7 @@ impl Database {
         Ok(())
     }
 
-    /// The port that it listens on.
+    /// The server's port.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -145,7 +145,8 @@ impl Database {
         self.sql("postgres", &format!("CREATE DATABASE {name}")).map(drop)
     }
 
-    /// Runs a statement and answers what it prints, a line for each row and `|` between columns.
+    /// Runs a statement and returns its output, one line per row with `
+    /// ` between columns.
     pub fn sql(&self, name: &str, statement: &str) -> Result<String> {
         let mut psql = Command::new(tool("psql")?);
         psql.env("PGPASSWORD", DATABASE_PASSWORD).args([
@@ -162,7 +163,7 @@ impl Database {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
-    /// Everything in a database, as PostgreSQL's own tool writes it down.
+    /// The content of a database, as written by `pg_dump`.
     pub fn dump(&self, name: &str) -> Result<Vec<u8>> {
         let mut dump = Command::new(tool("pg_dump")?);
         let output = dump.env("PGPASSWORD", DATABASE_PASSWORD).arg(self.url(name)).output()?;
@@ -176,7 +177,7 @@ impl Database {
         self.serve()
     }
 
-    /// Stops the server as an administrator does who does not wait for anybody.
+    /// Stops the server at once, without waiting for its clients.
     pub fn stop(&mut self) -> Result<()> {
         self.end("INT")
     }
@@ -202,7 +203,7 @@ impl Database {
         Ok(())
     }
 
-    /// Starts a server that was stopped, and waits until it takes connections.
+    /// Starts a stopped server, and waits until it accepts connections.
     pub fn serve(&mut self) -> Result<()> {
         let mut server = self.command("postgres")?;
         server.arg("-D").arg(self.data()).args(["-p", &self.port.to_string()]);
@@ -244,7 +245,8 @@ impl Database {
         self.folder.path().join("data")
     }
 
-    /// A program of the server, which refuses to run as root.
+    /// A command of the server's programs, run as the server's user because they refuse to run as
+    /// root.
     fn command(&self, name: &str) -> Result<Command> {
         let mut command = Command::new(tool(name)?);
         command.current_dir(self.folder.path());
@@ -264,7 +266,8 @@ impl Drop for Database {
     }
 }
 
-/// A port that is free. Another program may take it meanwhile; then the server says so and the test fails.
+/// A free port. If a different program takes it meanwhile, the server reports that and the test
+/// fails.
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
@@ -278,7 +281,7 @@ fn own(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whom the server runs as when root runs the tests; otherwise it is whoever runs them.
+/// The user and group ids that the server runs with if root runs the tests; otherwise `None`.
 #[cfg(unix)]
 fn server_user() -> Result<Option<(u32, u32)>> {
     let id = |args: &[&str]| -> Result<u32> {
@@ -295,7 +298,7 @@ fn server_user() -> Result<Option<(u32, u32)>> {
     }
 }
 
-/// A program of PostgreSQL's: Debian keeps those of the server out of the path.
+/// The path of a PostgreSQL program. Debian keeps server programs outside of PATH.
 fn tool(name: &str) -> Result<PathBuf> {
     let mut versions: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .map(|folder| folder.filter_map(|entry| Some(entry.ok()?.path())).collect())

@@ -21,7 +21,7 @@ pub struct Factory {
 }
 
 impl Factory {
-    /// A factory with a batch of so many devices, each with two modules, in `batch.csv`.
+    /// Makes a factory with a batch of this many devices, each with two modules, in `batch.csv`.
     pub fn open(devices: usize) -> Result<Self> {
         let station = Station::new()?;
         let hub = ServedHub::start(&station, "hub")?;
@@ -39,7 +39,7 @@ impl Factory {
         Ok(command)
     }
 
-    /// A station that works with two workers and short leases.
+    /// Starts a station with two workers and short leases.
     pub fn begin(&self, args: &[&str]) -> Result<Child> {
         let mut command = self.provisioner(args)?;
         Ok(command
@@ -49,12 +49,12 @@ impl Factory {
             .spawn()?)
     }
 
-    /// A number out of the ledger.
+    /// The number that a query of the ledger returns.
     pub fn ask(&self, sql: &str) -> Result<i64> {
         Ok(self.database.sql("units", sql)?.parse()?)
     }
 
-    /// The chunks of all runs that are done; none where there is no ledger yet.
+    /// The number of finished chunks of all runs; 0 if there is no ledger yet.
     pub fn chunks_done(&self) -> Result<i64> {
         match self.ask("SELECT count(to_regclass('provisioner.chunk'))")? {
             0 => Ok(0),
@@ -62,7 +62,7 @@ impl Factory {
         }
     }
 
-    /// Whether every chunk of the run is done.
+    /// Returns true if every chunk of the run is done.
     pub fn is_done(&self) -> Result<bool> {
         Ok(self.ask("SELECT count(*) FROM provisioner.chunk WHERE NOT done")? == 0)
     }
@@ -75,7 +75,8 @@ pub fn signal(process: &Child, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until something is so. Each look takes a while, so nothing else need be waited for.
+/// Waits until a condition is true. Each evaluation takes a while, so there is no pause between
+/// them.
 pub fn wait_until(what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(300);
     while !so()? {

@@ -1,5 +1,5 @@
-//! A server that stands before a served hub and answers in its place, as a login page, a gateway, a hostile
-//! proxy or a hub in trouble does. What it is not told to answer goes on to the hub.
+//! A server in front of a served hub that responds in its place, as a login page, a gateway, a
+//! hostile proxy or a failing hub does. It forwards every other request to the hub.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,18 +18,18 @@ use crate::{ServedHub, Station};
 /// The reply to a call.
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// These bytes are the answer: status line, headers and body.
+    /// A response of exactly these bytes: status line, headers and body.
     Answer(Vec<u8>),
-    /// The connection ends without an answer.
+    /// The connection ends without a response.
     Close,
-    /// The hub answers.
+    /// The request is forwarded to the hub.
     Forward,
-    /// A head, and then a body that never ends.
+    /// A response with this head and an endless body.
     Endless(String),
 }
 
 impl Reply {
-    /// An answer with this status, media type and body.
+    /// A response with this status, media type and body.
     pub fn with(status: &str, kind: &str, more: &str, body: &str) -> Self {
         let length = body.len();
         let text = format!(
@@ -38,7 +38,7 @@ impl Reply {
         Self::Answer(text.into_bytes())
     }
 
-    /// An error of a hub.
+    /// An error response of a hub.
     pub fn error(status: u16, code: &str) -> Self {
         let body = format!(r#"{{"Message":"ErrorCode:{code};no","ExceptionMessage":"Tracking ID:1"}}"#);
         Self::with(&format!("{status} x"), JSON, &format!("iothub-errorcode: {code}\r\n"), &body)
@@ -55,10 +55,10 @@ impl Reply {
     }
 }
 
-/// A call, as it came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// The number of calls that came before it.
+    /// The number of requests before it.
     pub number: usize,
     /// The method.
     pub method: String,
@@ -70,22 +70,22 @@ pub struct Call {
 }
 
 impl Call {
-    /// True for a bulk call.
+    /// Returns true for a bulk call.
     pub fn is_bulk(&self) -> bool {
         self.method == "POST" && self.path == "/devices"
     }
 }
 
-/// The certificate that the server shows.
+/// The certificate that the server presents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
-    /// One that is trusted.
+    /// A trusted certificate.
     Good,
-    /// One that was over in 2021.
+    /// A certificate that expired in 2021.
     Expired,
-    /// One for another name.
+    /// A certificate for a different name.
     OtherName,
-    /// One that nobody vouches for.
+    /// A certificate of an unknown CA.
     Unknown,
 }
 
@@ -98,7 +98,7 @@ struct Shared {
     sent: Mutex<u64>,
 }
 
-/// The server. It serves as long as the test process lives.
+/// The server. It runs until the test process ends.
 pub struct HostileHub {
     access: String,
     ca_file: PathBuf,
@@ -106,7 +106,7 @@ pub struct HostileHub {
 }
 
 impl HostileHub {
-    /// Stands before a hub, and asks `script` what becomes of each call.
+    /// Starts a server in front of a hub; `script` decides the reply to each call.
     pub fn before(
         station: &Station,
         hub: &ServedHub,
@@ -160,12 +160,12 @@ impl HostileHub {
         Ok(command)
     }
 
-    /// Changes what becomes of calls from now on.
+    /// Replaces the script that decides the replies.
     pub fn set_script(&self, script: impl Fn(&Call) -> Reply + Send + Sync + 'static) {
         *self.shared.script.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Box::new(script));
     }
 
-    /// Changes the certificate that is shown from now on.
+    /// Replaces the presented certificate.
     pub fn show(&self, shown: Shown) {
         *self.shared.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
     }
@@ -181,7 +181,7 @@ impl HostileHub {
     }
 }
 
-/// The hub behind it, and the right to call it.
+/// The hub behind the server, and the credentials to call it.
 struct Upstream {
     client: reqwest::blocking::Client,
     host: String,
@@ -279,7 +279,7 @@ fn read_call(stream: &mut impl Read) -> Result<Call> {
 struct Identity {
     name: &'static str,
     is_expired: bool,
-    /// True if clients are told to trust it.
+    /// True if clients are told to trust the certificate itself.
     is_own_root: bool,
 }
 
@@ -288,7 +288,7 @@ struct Issued {
     config: Arc<ServerConfig>,
 }
 
-/// A certificate that is its own root, and a server that shows it.
+/// Makes a self-signed certificate, and a server configuration that presents it.
 fn issue(identity: &Identity) -> Result<Issued> {
     let mut params = CertificateParams::new(vec![identity.name.to_owned()])?;
     params.distinguished_name.push(DnType::CommonName, identity.name);
@@ -304,5 +304,5 @@ fn issue(identity: &Identity) -> Result<Issued> {
     Ok(Issued { pem: certificate.pem(), config: Arc::new(config) })
 }
 
-/// The media type of a hub's answers.
+/// The media type of a hub's responses.
 pub const JSON: &str = "application/json; charset=utf-8";

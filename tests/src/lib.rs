@@ -1,4 +1,5 @@
-//! What the stories in `tests/` share: a working folder, the built binaries, and a served hub.
+//! The shared parts of the end-to-end tests: a working folder, the built binaries, and a served
+//! hub.
 //!
 //! The binaries are those of the whole-workspace build that `scripts/test` makes first.
 

@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use crate::Station;
 
-/// The year 2100: tests do not test expiry.
+/// The year 2100, so that tokens do not expire during a test.
 const FAR_FUTURE: u64 = 4_102_444_800;
 
-/// A hub that serves until it is dropped.
+/// A hub that serves until the value is dropped.
 #[derive(Debug)]
 pub struct ServedHub {
     process: Child,
@@ -26,7 +26,7 @@ pub struct ServedHub {
     ready: String,
 }
 
-/// A request that the hub has answered.
+/// A line of the hub's request log.
 #[derive(Debug)]
 pub struct LoggedRequest(Value);
 
@@ -36,7 +36,7 @@ impl ServedHub {
         Self::start_on(station, data, "127.0.0.1:0")
     }
 
-    /// Kills the hub as the kernel would, and serves from the same folder on the same port again.
+    /// Kills the hub with SIGKILL, and serves again from the same folder on the same port.
     pub fn die_and_come_back(self, station: &Station) -> Result<Self> {
         let access: ServiceConnectionString = self.connection_string.parse()?;
         let (_, port) = access.host.as_str().split_once(':').context("the hub has a port")?;
@@ -50,8 +50,9 @@ impl ServedHub {
         Self::start_with(station, data, &["--https", address, "--mqtt", "127.0.0.1:0"])
     }
 
-    /// Serves on the ports that device SDKs know, of a loopback address that nobody else uses.
-    /// Devices may have certificates of the CA in the file; jobs find their containers in the folder.
+    /// Serves on the standard ports of device SDKs, on a loopback address that no other test uses.
+    /// Devices may have certificates of the CA in the file; jobs find their containers in the
+    /// folder.
     pub fn start_for_devices(
         station: &Station,
         data: &str,
@@ -72,7 +73,7 @@ impl ServedHub {
         Self::start_command(station, data, args, station.command("local-hub")?)
     }
 
-    /// Serves with all its log lines in a file of the station.
+    /// Serves with all log lines (level `trace`) in a file of the station.
     pub fn start_loud(station: &Station, data: &str, args: &[&str], log: &str) -> Result<Self> {
         let mut command = station.command("local-hub")?;
         command.env("RUST_LOG", "trace").stderr(std::fs::File::create(station.path(log))?);
@@ -106,13 +107,13 @@ impl ServedHub {
         &self.connection_string
     }
 
-    /// The name, and the port where it is not the usual one, by which clients call the hub.
+    /// The name by which clients call the hub, with the port if it is not the standard one.
     pub fn host(&self) -> Result<String> {
         let access: ServiceConnectionString = self.connection_string.parse()?;
         Ok(access.host.as_str().to_owned())
     }
 
-    /// Where it listens for devices, as `host:port`.
+    /// The address of the MQTT listener, as `host:port`.
     pub fn mqtt(&self) -> Result<&str> {
         let (_, address) = self.ready.split_once("mqtts://").context("the hub takes no devices")?;
         Ok(address.split(';').next().unwrap_or(address))
@@ -128,7 +129,7 @@ impl ServedHub {
         &self.data
     }
 
-    /// Every request so far. A request is logged before it is answered.
+    /// The requests so far. A request is logged before its response is sent.
     pub fn requests(&self) -> Result<Vec<LoggedRequest>> {
         let text = std::fs::read_to_string(&self.log)?;
         // The last line may be half-written yet.
@@ -171,12 +172,12 @@ impl ServedHub {
         Ok(request.send()?.error_for_status()?.text()?)
     }
 
-    /// The number of its process.
+    /// The id of its process.
     pub fn process_id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Kills the hub as the kernel would.
+    /// Kills the hub with SIGKILL.
     pub fn kill(mut self) -> Result<()> {
         self.process.kill()?;
         self.process.wait()?;
@@ -184,8 +185,8 @@ impl ServedHub {
     }
 }
 
-/// An address of this machine alone on which ports 443 and 8883 are free. Tests that run at the same
-/// time find different ones.
+/// A loopback address on which ports 443 and 8883 are free. Tests that run at the same time get
+/// different addresses.
 fn free_loopback_address() -> Result<Ipv4Addr> {
     for _ in 0..100 {
         let [a, b, c] = random_bytes();
@@ -206,7 +207,7 @@ fn free_loopback_address() -> Result<Ipv4Addr> {
     bail!("no loopback address has ports 443 and 8883 free")
 }
 
-/// Different in every process and at every call.
+/// Random bytes that differ in every process and at every call.
 fn random_bytes() -> [u8; 3] {
     let [a, b, c, ..] = RandomState::new().hash_one(std::process::id()).to_ne_bytes();
     [a, b, c]
@@ -221,17 +222,17 @@ impl Drop for ServedHub {
 }
 
 impl LoggedRequest {
-    /// How many identities or twins the request wrote.
+    /// The number of identities or twins that the request wrote.
     pub fn writes(&self) -> u64 {
         ["created", "updated", "deleted"].iter().filter_map(|name| self.0.get(name)?.as_u64()).sum()
     }
 
-    /// How many identities the request created.
+    /// The number of identities that the request created.
     pub fn created(&self) -> u64 {
         self.0.get("created").and_then(Value::as_u64).unwrap_or_default()
     }
 
-    /// How many identities or twins of a bulk call were refused.
+    /// The number of identities or twins of a bulk call that were refused.
     pub fn refused(&self) -> u64 {
         self.0.get("failed").and_then(Value::as_u64).unwrap_or_default()
     }
@@ -241,17 +242,17 @@ impl LoggedRequest {
         self.text("method")
     }
 
-    /// The operation's name; empty where there is none.
+    /// The operation's name; empty if the request has no known operation.
     pub fn operation(&self) -> &str {
         self.text("operation")
     }
 
-    /// What the client calls itself; empty where it does not.
+    /// The client's name for itself; empty if it sent none.
     pub fn agent(&self) -> &str {
         self.text("agent")
     }
 
-    /// The status of the answer; 0 where there was none.
+    /// The status of the response; 0 if there was no response.
     pub fn status(&self) -> u64 {
         self.0.get("status").and_then(Value::as_u64).unwrap_or_default()
     }

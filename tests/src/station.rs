@@ -1,4 +1,4 @@
-//! A working folder, as a user has one.
+//! A working folder for a test, like that of a user.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -9,20 +9,20 @@ use tempfile::TempDir;
 
 use crate::ServedHub;
 
-/// A folder to work in, where no hub is configured.
+/// A folder to work in, in which no hub is configured.
 #[derive(Debug)]
 pub struct Station {
     folder: TempDir,
 }
 
-/// What a command printed, and its exit code.
+/// The exit code and the output of a command.
 #[derive(Debug)]
 pub struct Ended {
-    /// The exit code; none when it was killed.
+    /// The exit code; `None` if the command was killed.
     pub code: Option<i32>,
-    /// What it printed to stdout.
+    /// The standard output.
     pub stdout: String,
-    /// What it printed to stderr.
+    /// The standard error output.
     pub stderr: String,
 }
 
@@ -42,15 +42,15 @@ impl Station {
         self.folder.path().join(name)
     }
 
-    /// Writes a file of the folder and answers its path.
+    /// Writes a file of the folder and returns its path.
     pub fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.path(name);
         std::fs::write(&path, text)?;
         Ok(path)
     }
 
-    /// A command that runs one of the built binaries in the folder. Nothing of the caller's
-    /// environment chooses a hub.
+    /// A command that runs one of the built binaries in the folder. Variables of the caller's
+    /// environment that choose a hub are removed.
     pub fn command(&self, binary: &str) -> Result<Command> {
         let mut command = Command::new(built(binary)?);
         command.current_dir(self.folder()).stdin(Stdio::null());
@@ -86,7 +86,7 @@ impl Station {
 }
 
 impl Ended {
-    /// What came of a command.
+    /// Reads the output of a command.
     pub fn of(output: Output) -> Result<Self> {
         Ok(Self {
             code: output.status.code(),
@@ -95,7 +95,7 @@ impl Ended {
         })
     }
 
-    /// Insists on an exit code, and shows all that was printed where it is another.
+    /// Checks the exit code. If it differs, the error shows the complete output.
     pub fn expect_code(self, code: i32) -> Result<Self> {
         ensure!(self.code == Some(code), "exit code {:?}\n{}\n{}", self.code, self.stdout, self.stderr);
         Ok(self)
@@ -103,16 +103,16 @@ impl Ended {
 }
 
 impl Ended {
-    /// What it printed to stdout as text, without the last line, which says that the hub is one for tests.
+    /// The standard output as text, without the last line, which marks a hub for tests.
     pub fn text(&self) -> &str {
         self.stdout.strip_suffix(TEST_HUB).unwrap_or(&self.stdout)
     }
 }
 
-/// The last line of text about a hub for tests.
+/// The last line of a text output about a hub for tests.
 pub const TEST_HUB: &str = "TEST HUB: nothing of this is on an IoT Hub of Azure\n";
 
-/// A batch of devices that prove who they are by their CA, each with two modules and all with twins.
+/// A batch of devices with CA certificates, each with two modules, and all with twins.
 pub fn devices_with_modules(devices: usize) -> String {
     let mut batch = String::from("device_id,module_id,auth,tags.site,desired.interval\n");
     for device in 0..devices {
@@ -123,7 +123,7 @@ pub fn devices_with_modules(devices: usize) -> String {
     batch
 }
 
-/// The size of a story: small, unless this environment variable says otherwise.
+/// The size of a test: `small`, unless this environment variable names a different number.
 pub fn from_env(name: &str, small: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(small)
 }
@@ -142,5 +142,5 @@ fn built(binary: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// What chooses a hub or signs in to one.
+/// The prefixes of environment variables that choose a hub or sign in to one.
 const OURS: [&str; 5] = ["AZURE_", "IDENTITY_", "IOTHUB_", "MSI_", "PROVISIONER_"];

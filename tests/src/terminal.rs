@@ -1,4 +1,4 @@
-//! A command on a pseudo-terminal, where somebody sits who can press Ctrl-C.
+//! A command on a pseudo-terminal, which can be interrupted with Ctrl-C.
 
 use std::io::{Read, Write};
 use std::process::Command;
@@ -47,7 +47,7 @@ impl Terminal {
         Ok(Self { child, keyboard, screen, seen: String::new(), _master: pair.master })
     }
 
-    /// Waits until a text has been on the screen.
+    /// Waits until a text has appeared on the screen.
     pub fn wait_for(&mut self, text: &str) -> Result<()> {
         while !self.seen.contains(text) {
             match self.screen.recv_timeout(PATIENCE) {
@@ -64,7 +64,8 @@ impl Terminal {
         Ok(self.keyboard.flush()?)
     }
 
-    /// Waits for the end of the command, and returns its exit code and all that the screen has shown.
+    /// Waits for the end of the command, and returns its exit code and everything that the screen
+    /// showed.
     pub fn end(mut self) -> Result<(u32, String)> {
         while let Ok(bytes) = self.screen.recv_timeout(PATIENCE) {
             self.seen.push_str(&String::from_utf8_lossy(&bytes));
@@ -80,5 +81,5 @@ impl Drop for Terminal {
     }
 }
 
-/// Nothing that a test waits for takes this long.
+/// The longest time that a test waits for output.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -1,9 +1,10 @@
-//! Stand-ins for the services that give tokens of Entra ID, which no test can reach: the authority that
-//! applications sign in to, the metadata service of a machine with a managed identity, and `az`.
+//! Stand-ins for the services that issue tokens of Entra ID, which no test can reach: the authority
+//! that applications sign in to, the metadata service of a machine with a managed identity, and
+//! `az`.
 //!
-//! They speak the protocols that Microsoft documents, insist on the secret that they should be shown,
-//! and hand out tokens that the local hub has signed. Source: "OAuth 2.0 client credentials flow",
-//! "How to use managed identities for App Service".
+//! They implement the protocols that Microsoft documents, require the right secret, and issue
+//! tokens that the local hub has signed. Source: "OAuth 2.0 client credentials flow", "How to use
+//! managed identities for App Service".
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -16,10 +17,10 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::{ServedHub, Station};
 
-/// What an application or a machine has to show.
+/// The secret that an application or a machine must present.
 pub const SIGN_IN_SECRET: &str = "canary-of-the-sign-in-2718";
 
-/// A service that gives tokens as long as the test process lives.
+/// A token service that runs until the test process ends.
 #[derive(Debug)]
 pub struct TokenService {
     url: String,
@@ -27,14 +28,14 @@ pub struct TokenService {
     shared: Arc<Shared>,
 }
 
-/// How a service answers.
+/// The behaviour of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// It gives tokens, and says that they last for so many seconds.
+    /// Issues tokens that are valid for this many seconds.
     Gives(u32),
-    /// It leads to another place, as a hostile proxy would.
+    /// Redirects to this location, as a hostile proxy would.
     Redirects(&'static str),
-    /// It refuses, as it does a secret that is over.
+    /// Refuses the request, as for an expired secret.
     Refuses,
 }
 
@@ -46,7 +47,7 @@ struct Shared {
 }
 
 impl TokenService {
-    /// The authority, over TLS. Who calls it must trust [`TokenService::certificate`].
+    /// The authority, over TLS. Its callers must trust [`TokenService::certificate`].
     pub fn authority(station: &Station, hub: &ServedHub) -> Result<Self> {
         let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
         let certificate = station.write("authority.pem", &signed.cert.pem())?;
@@ -64,22 +65,22 @@ impl TokenService {
         Ok(Self { certificate: Some(certificate), ..service })
     }
 
-    /// The metadata service, over plain HTTP, which leads to a token with this role.
+    /// The metadata service, over plain HTTP, which issues a token with this role.
     pub fn metadata(station: &Station, hub: &ServedHub, role: &str) -> Result<Self> {
         Self::serve("http", hub.entra_token(station, role)?, answer)
     }
 
-    /// Where it is.
+    /// The URL of the service.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Its certificate, which is its own root.
+    /// Its self-signed certificate.
     pub fn certificate(&self) -> Option<&PathBuf> {
         self.certificate.as_ref()
     }
 
-    /// Changes how it answers from now on.
+    /// Changes the behaviour for later requests.
     pub fn set_manner(&self, manner: Manner) {
         *self.shared.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
     }
@@ -134,7 +135,7 @@ fn answer(mut stream: impl Read + Write, shared: &Shared) -> Result<()> {
     Ok(stream.flush()?)
 }
 
-/// What both services answer: each client takes the members that it knows.
+/// The token response of both services: each client reads the members that it knows.
 fn granted(token: &str, seconds: u32) -> Result<String> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
     let end = now + u64::from(seconds);
@@ -164,8 +165,8 @@ fn read_request(stream: &mut impl Read) -> Result<String> {
 }
 
 impl ServedHub {
-    /// A token that the hub itself made, as Entra ID would for somebody with this role. The hub takes it
-    /// when it serves with `--entra-test`.
+    /// A token that the hub itself made, as Entra ID would for a user with this role. The hub
+    /// accepts it if it serves with `--entra-test`.
     pub fn entra_token(&self, station: &Station, role: &str) -> Result<String> {
         let mut command = station.command("local-hub")?;
         let made = command.args(["entra-token", "--role", role, "--data"]).arg(self.data()).output()?;
@@ -174,8 +175,9 @@ impl ServedHub {
     }
 }
 
-/// Puts a program `az` into a folder of the station, for PATH, and answers the folder. Asked for a token
-/// of IoT Hub, it prints what the real one prints; with no token, that nobody is logged in.
+/// Writes a program `az` into a folder of the station, for PATH, and returns the folder. For a
+/// token of IoT Hub it prints the same as the real program; without a token, it reports that no
+/// user is logged in.
 #[cfg(unix)]
 pub fn az(station: &Station, token: Option<&str>) -> Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,6 @@
-//! Whoever does what a report advises does no harm: each story ends in rows that are not as asked, reads the report, gives
-//! every command that the advice names, and looks whether all that was on the hub is there as it was.
+//! The advice of a report is safe to follow. Each case produces rows that are not as asked, reads
+//! the report, runs every command in its advice, and checks that the hub still holds everything it
+//! held.
 
 #![expect(clippy::indexing_slicing, reason = "in a test a panic is a failure")]
 
@@ -9,14 +10,15 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::{ServedHub, Station};
 
-/// How rows come to be not as asked.
+/// The steps that produce rows which are not as asked.
 struct Story {
     name: &'static str,
-    /// Files of the station.
+    /// The files of the station.
     files: &'static [(&'static str, &'static str)],
-    /// Commands, the last of which makes the run that is reported. `MQTT` stands for where the hub takes devices.
+    /// The commands, the last of which makes the reported run. `MQTT` stands for the hub's address
+    /// for devices.
     commands: &'static [&'static [&'static str]],
-    /// The reasons that the report then names.
+    /// The reasons that the report names afterwards.
     reasons: &'static [&'static str],
 }
 
@@ -197,7 +199,7 @@ impl Story {
     }
 }
 
-/// Why rows of the newest run are not as asked.
+/// The causes that the report of the newest run lists.
 fn causes(station: &Station) -> Result<Vec<Value>> {
     let report = station.run("provisioner", ["report", "--format", "json"])?.expect_code(1)?;
     let report: Value = serde_json::from_str(&report.stdout)?;
@@ -211,7 +213,7 @@ fn causes(station: &Station) -> Result<Vec<Value>> {
     Ok(report["causes"].as_array().cloned().unwrap_or_default())
 }
 
-/// All that is on the hub: status, thumbprints and twin of each identity.
+/// The content of the hub: status, thumbprints and twin of each identity.
 fn identities(station: &Station, hub: &ServedHub) -> Result<BTreeMap<String, Value>> {
     let exported = station.provision(hub, ["export"])?.expect_code(0)?;
     let row = |line: &str| {
@@ -221,7 +223,7 @@ fn identities(station: &Station, hub: &ServedHub) -> Result<BTreeMap<String, Val
     exported.stdout.lines().map(row).collect()
 }
 
-/// The commands in an advice, as they are typed.
+/// The commands in an advice, as a user types them.
 fn commands(to_do: &str) -> Vec<&str> {
     to_do.split('`').skip(1).step_by(2).filter(|quoted| quoted.starts_with("provisioner ")).collect()
 }

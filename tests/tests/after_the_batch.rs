@@ -1,4 +1,4 @@
-//! What becomes of units after their batch: `undo`, `retire` and `rotate` on the built binaries.
+//! The verbs for the time after a batch: `undo`, `retire` and `rotate` on the built binaries.
 
 #![expect(clippy::indexing_slicing, reason = "in a test a panic is a failure")]
 
@@ -309,7 +309,7 @@ fn the_embedded_hub_lets_renewed_units_in_too() -> Result<()> {
     Ok(())
 }
 
-/// What a run says of devices that were there before it, and what an undo of it leaves.
+/// Checks a run's report on devices that existed before it, and the state after it is undone.
 #[test]
 fn devices_that_were_there_and_are_quarantined_with_new_modules_outlive_an_undo() -> Result<()> {
     let devices = "device_id,auth,tags.site\nd1,sas,m\nd2,sas,m\nd3,sas,m\n";

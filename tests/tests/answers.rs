@@ -1,5 +1,5 @@
-//! Servers that answer in a hub's place, and hubs in trouble: each class of answers on the built binaries, over
-//! real sockets. The table of the classes is `provisioner/src/hub/classes.rs`.
+//! Servers that respond in a hub's place, and failing hubs: each class of responses on the built
+//! binaries, over real sockets. The table of the classes is `provisioner/src/hub/classes.rs`.
 
 #![expect(clippy::indexing_slicing, reason = "a JSON document yields null for what it lacks")]
 
@@ -16,7 +16,7 @@ use tests::{Call, Ended, HostileHub, JSON, Reply, ServedHub, Shown, Station, dev
 const BATCH: &str = "device_id,auth,primary_key,secondary_key\n\
      pump-1,sas,Y2FuYXJ5IG9mIHRoZSBmaXJzdCBrZXkgMzEgYnl0ZXM=,Y2FuYXJ5IG9mIHRoZSBvdGhlciBrZXkgMzEgYnl0ZXM=\n";
 const ONE: [&str; 4] = ["device", "show", "--device-id", "pump-1"];
-/// On a busy machine; what waits for an outage takes a minute.
+/// The bound for a prompt end on a busy machine; waiting for an outage takes a minute.
 const AT_ONCE: Duration = Duration::from_secs(20);
 
 fn run(command: &mut Command, args: &[&str]) -> Result<Ended> {
@@ -34,7 +34,7 @@ fn created(hub: &ServedHub) -> Result<u64> {
     Ok(hub.requests()?.iter().map(tests::LoggedRequest::created).sum())
 }
 
-/// Bulk calls from the second on are answered so; all others go on to the hub.
+/// Gives this reply to all bulk calls from the second on, and forwards other calls to the hub.
 fn in_mid_run(reply: Reply) -> impl Fn(&Call) -> Reply + Send + Sync + 'static {
     let is_first = AtomicBool::new(true);
     move |call: &Call| match call.is_bulk() && !is_first.swap(false, Ordering::SeqCst) {
@@ -81,7 +81,7 @@ fn a_redirect_leads_nowhere_and_creates_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Answers of 200 that are not a hub's: the rows of a bulk call do not count as created.
+/// Responses with 200 that do not come from a hub: the rows of a bulk call do not count as created.
 #[test]
 fn a_success_that_is_not_a_hubs_counts_for_nothing() -> Result<()> {
     for reply in [
@@ -116,7 +116,7 @@ fn a_success_that_is_not_a_hubs_counts_for_nothing() -> Result<()> {
     Ok(())
 }
 
-/// A page for every call after the first ones: nothing is created, the run ends and can be resumed.
+/// A page in response to every later call: nothing is created, the run ends and can be resumed.
 #[test]
 fn a_login_page_in_mid_run_is_named_and_fails_no_row() -> Result<()> {
     let station = Station::new()?;
@@ -136,7 +136,7 @@ fn a_login_page_in_mid_run_is_named_and_fails_no_row() -> Result<()> {
     Ok(())
 }
 
-/// The first call of a run, and of a verb for one object, is read again like every other.
+/// The first call of a run, and of a verb for one object, is retried like every other.
 #[test]
 fn what_may_pass_is_read_again_from_the_first_call_on() -> Result<()> {
     let station = Station::new()?;
@@ -170,7 +170,8 @@ fn what_may_pass_is_read_again_from_the_first_call_on() -> Result<()> {
     Ok(())
 }
 
-/// An answer that does not improve by waiting stops the run at once; no row fails, and `resume` does the rest.
+/// A response that waiting can't improve stops the run at once; no row fails, and `resume` does the
+/// rest.
 #[test]
 fn what_never_gets_better_stops_a_run_at_once_and_its_rows_wait() -> Result<()> {
     for (reply, said) in [
@@ -311,7 +312,7 @@ fn nobody_there_is_said_at_once_by_every_verb() -> Result<()> {
     Ok(())
 }
 
-/// Waits of minutes are said when they begin.
+/// Waits of minutes are reported when they begin.
 #[test]
 fn a_long_wait_is_said_with_its_length() -> Result<()> {
     for (status, more) in [(429, "Retry-After: 200\r\n"), (503, "Retry-After: 200\r\n")] {

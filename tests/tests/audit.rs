@@ -1,11 +1,12 @@
-//! The audit pack of a run, written and checked by the built binaries, and by other people's.
+//! The audit pack of a run, written and checked by the built binaries, and checked by independent
+//! tools.
 
 use std::process::Command;
 
 use anyhow::Result;
 use tests::{Ended, ServedHub, Station};
 
-/// What an auditor would write: nothing of ours is in it.
+/// A check of the pack as an auditor would write it, without any code of this project.
 const AUDITOR: &str = r#"
 import hashlib, json, sys
 before = ""

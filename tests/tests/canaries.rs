@@ -1,5 +1,5 @@
-//! Whole stories at the highest verbosity, and then a search for every secret in them: in arguments, in
-//! what is printed and logged, in ledgers, reports, plans and whatever else was written.
+//! Complete runs at the highest verbosity, followed by a search for every secret in arguments,
+//! output, logs, ledgers, reports, plans and all other files.
 
 #![cfg(unix)]
 
@@ -16,11 +16,12 @@ use tests::{DATABASE_PASSWORD, Database, Ended, SIGN_IN_SECRET, ServedHub, Stati
 
 const PASSPHRASE: &str = "canary-of-the-ca-1618";
 const PFX_PASSWORD: &str = "canary-of-the-pfx-1414";
-/// Base64 of 32 bytes that stand for keys which a batch gives.
+/// Base64 of 32 bytes: the keys that a batch contains.
 const GIVEN_KEYS: [&str; 2] =
     ["Y2FuYXJ5IG9mIGEgZ2l2ZW4gcHJpbWFyeSBrZXkgISE=", "Y2FuYXJ5IG9mIGEgZ2l2ZW4gc2Vjb25kYXJ5IGtleSE="];
 
-/// Where secrets belong: what the user wrote, the hub's own data, and the outputs that are keys.
+/// The files in which secrets are allowed: the user's input, the hub's own data, and the outputs
+/// that are keys.
 const PLACES: [&str; 6] =
     ["passphrase", "pfx-password", "batch.csv", "hub/", "pki/issued/private-keys.pem", "pump-1.pfx"];
 
@@ -33,12 +34,12 @@ by-hub-key,,sas,,,Ulm,
 in-conflict,,,,,Ulm,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
 ";
 
-/// A station at which everything is written down.
+/// A station at which all output is kept.
 struct Story {
     station: Station,
     hub: ServedHub,
     arguments: Arguments,
-    /// What all commands printed.
+    /// The output of all commands.
     printed: Vec<u8>,
 }
 
@@ -75,7 +76,7 @@ impl Story {
         self.run(command)
     }
 
-    /// Looks for the secrets that this story has, and for those given.
+    /// Searches for the secrets of this station, and for the given ones.
     fn search(self, more: Vec<Canary>, elsewhere: &[u8]) -> Result<()> {
         let access: hub_types::connection_string::ServiceConnectionString =
             self.hub.connection_string().parse()?;
@@ -223,7 +224,8 @@ fn a_ledger_with_a_password_and_an_application_with_a_secret() -> Result<()> {
     story.search(more, &dump)
 }
 
-/// Kills a program so that the kernel would write a core file, and looks that it did not.
+/// Kills a program with a signal that makes the kernel write a core file, and checks that none
+/// exists.
 #[test]
 fn no_program_leaves_a_core() -> Result<()> {
     let station = Station::new()?;

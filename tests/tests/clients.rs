@@ -1,9 +1,9 @@
-//! Clients that share no code with the hub drive it, unchanged, and are content: Microsoft's SDKs for
-//! services and for devices, in Python and in Node, and mosquitto.
+//! Independent clients, unmodified, against the hub: Microsoft's SDKs for services and for devices,
+//! in Python and in Node, and mosquitto.
 //!
-//! `scripts/install-test-needs` installs them; without them this fails rather than being skipped. What
-//! each of them did is taken from the hub's own request log, and must be what the table in `docs/`
-//! says; `SNAPSHOTS=overwrite` writes the table anew.
+//! `scripts/install-test-needs` installs them; without them this test fails. The operations of each
+//! client are read from the hub's request log, and must match the table in `docs/`;
+//! `SNAPSHOTS=overwrite` writes the table anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -14,7 +14,7 @@ use std::thread;
 use anyhow::{Context, Result, bail, ensure};
 use tests::{Ended, ServedHub, Station, repository};
 
-/// The clients by the column they have in the table, with a part of the name that they give the hub.
+/// The clients by their column in the table, with a part of the name that they send to the hub.
 const CLIENTS: [(&str, &str); 5] = [
     ("Python azure-iot-hub", "iothubgatewayserviceapis/"),
     ("Node azure-iothub", "azure-iothub/"),
@@ -23,7 +23,7 @@ const CLIENTS: [(&str, &str); 5] = [
     ("mosquitto", MOSQUITTO),
 ];
 
-/// What mosquitto's clients call themselves, as they are told to below.
+/// The client name that the mosquitto clients are configured with below.
 const MOSQUITTO: &str = "mosquitto";
 
 /// A hub that devices with the certificates below can connect to, and that has a container for blobs.
@@ -56,7 +56,8 @@ impl Scene {
         Ok(Self { station, hub, container })
     }
 
-    /// Lets a judge judge, and insists on a number of checks, so that none gets lost unnoticed.
+    /// Runs a judge program, and requires the given number of checks, so that a missing check is
+    /// noticed.
     fn judge(&self, program: &Path, script: &str, checks: usize) -> Result<()> {
         let output = Command::new(program)
             .arg(repository().join(script))
@@ -93,7 +94,7 @@ impl Scene {
         Ended::of(output)?.expect_code(0).map(drop)
     }
 
-    /// What each client did, by the name that it gave the hub.
+    /// The operations of each client, by the name that it sent to the hub.
     fn seen(&self) -> Result<Seen> {
         let mut seen = Seen::new();
         for request in self.hub.requests()? {
@@ -110,7 +111,7 @@ impl Scene {
     }
 }
 
-/// Operations by name, and what became of them by client.
+/// Operations by name, and their outcome by client.
 type Seen = BTreeMap<String, BTreeMap<&'static str, &'static str>>;
 
 const NEEDS: &str = "run scripts/install-test-needs first, or all tests with scripts/test";
@@ -140,7 +141,7 @@ fn mosquitto() -> Result<Seen> {
     scene.seen()
 }
 
-/// The table, and what is missing from it.
+/// The table, and the operations that are missing from it.
 fn table(seen: &Seen) -> Result<String> {
     let columns = CLIENTS.map(|(name, _)| name);
     let mut text =
@@ -157,7 +158,7 @@ fn table(seen: &Seen) -> Result<String> {
     Ok(text)
 }
 
-/// The page with the table in the place of the one that it has.
+/// The page with its table replaced.
 fn with_table(page: &str, table: &str) -> Result<String> {
     let (before, rest) = page.split_once(BEGIN).context("the page has no table")?;
     let (_, after) = rest.split_once(END).context("the table has no end")?;

@@ -1,4 +1,4 @@
-//! What is on the hub already is never overwritten.
+//! Existing identities on the hub are never overwritten.
 
 use anyhow::Result;
 use serde_json::Value;

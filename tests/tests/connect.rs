@@ -1,5 +1,5 @@
-//! The proof that what was shipped works: devices and modules connect as themselves, and `verify` tells
-//! who can't, what is extra, and whose certificate is another.
+//! The proof of shipped credentials: devices and modules connect as themselves, and `verify`
+//! reports those that can't connect, extra identities, and different certificates.
 
 use std::fs;
 use std::net::TcpListener;
@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use tests::{Ended, ServedHub, Station};
 
-/// Two pumps with a module each, one that is disabled, one with a key of its own, one whose keys the hub
-/// makes.
+/// Two pumps with a module each, one disabled, one with a given key, one with keys that the hub
+/// generates.
 const BATCH: &str = "device_id,module_id,auth,status,primary_key,secondary_key,tags.order,desired.interval\n\
     pump-1,,,,,,4711,60\n\
     pump-1,telemetry,x509_ca,,,,4711,5\n\

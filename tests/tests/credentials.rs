@@ -1,4 +1,4 @@
-//! Credentials that are lost in the middle of a run, as when the key of a policy is rolled.
+//! Credentials that become invalid during a run, as when the key of a policy is rolled.
 
 use anyhow::{Result, ensure};
 use tests::{ServedHub, Station, devices_with_modules};

@@ -1,4 +1,4 @@
-//! What `doctor` finds, on stations that are well and on some that are not.
+//! The findings of `doctor`, on healthy and on faulty stations.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -83,7 +83,7 @@ fn what_is_not_well_is_named() -> Result<()> {
     Ok(())
 }
 
-/// The ports that devices know, with the hub's certificate on both.
+/// Listeners on the standard ports of devices, both with the hub's certificate.
 #[test]
 fn the_port_of_devices_is_looked_at() -> Result<()> {
     let station = Station::new()?;
@@ -110,7 +110,7 @@ fn a_basic_hub_has_no_twins() -> Result<()> {
     Ok(())
 }
 
-/// A role of Entra ID that may read everything, and a way to sign in that is not there.
+/// A role of Entra ID with the right to read everything, and a sign-in method that is missing.
 #[test]
 fn roles_of_entra_id_show_in_the_rights() -> Result<()> {
     let station = Station::new()?;
@@ -137,7 +137,7 @@ fn roles_of_entra_id_show_in_the_rights() -> Result<()> {
     Ok(())
 }
 
-/// A full disk, played by a limit on the size of files.
+/// A full disk, simulated by a limit on the size of files.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_and_a_ledger_that_is_none() -> Result<()> {

@@ -1,6 +1,6 @@
-//! Entra ID in place of a connection string. Entra ID itself can't be reached from a test: stand-ins
-//! give tokens that the local hub takes (`tests::TokenService`, `tests::az`); all else is the real way,
-//! through the Azure SDK.
+//! Entra ID in place of a connection string. Tests can't reach Entra ID itself: stand-ins issue
+//! tokens that the local hub accepts (`tests::TokenService`, `tests::az`); the rest is the real
+//! path through the Azure SDK.
 
 #![cfg(unix)]
 
@@ -17,7 +17,7 @@ fn hub(station: &Station, more: &[&str]) -> Result<ServedHub> {
     ServedHub::start_with(station, "hub", &[&args, more].concat())
 }
 
-/// A provisioner that has nothing but the hub's name. There is no `az`.
+/// A provisioner that knows only the hub's name, without `az`.
 fn provisioner(station: &Station, hub: &ServedHub, args: &[&str]) -> Result<Command> {
     let mut command = station.command("provisioner")?;
     command.args(args).args(["--host", &hub.host()?, "--ca-file"]).arg(hub.ca_file());
@@ -121,7 +121,7 @@ fn who_can_not_sign_in_is_told_every_way_that_was_tried() -> Result<()> {
     Ok(())
 }
 
-/// The secret that is sent to an authority goes nowhere else.
+/// The secret for an authority is sent to no other server.
 #[test]
 fn a_redirect_of_the_authority_is_not_followed() -> Result<()> {
     let station = Station::new()?;
@@ -136,7 +136,8 @@ fn a_redirect_of_the_authority_is_not_followed() -> Result<()> {
     Ok(())
 }
 
-/// Whoever is set up as an application does not become somebody else when its secret is over.
+/// A process that is configured as an application does not sign in with a different credential when
+/// its secret has expired.
 #[test]
 fn a_wrong_secret_ends_the_search_and_is_not_shown() -> Result<()> {
     let station = Station::new()?;
@@ -206,7 +207,8 @@ fn an_application_that_is_locked_out_stops_its_run_and_resumes_it_later() -> Res
     Ok(())
 }
 
-/// What is said of a module whose device is missing, is disabled, or is another's to see.
+/// The messages about a module whose device is missing, is disabled, or can't be read with these
+/// rights.
 #[test]
 fn modules_without_a_device_are_told_apart_from_credentials_without_a_right() -> Result<()> {
     let station = Station::new()?;

@@ -1,4 +1,4 @@
-//! A hub as a batch: what was exported is what was applied.
+//! A hub exported as a batch equals the batch that was applied.
 
 use anyhow::Result;
 use tests::{ServedHub, Station, repository};

@@ -1,4 +1,5 @@
-//! A database of the ledger that fails over, freezes, or goes while a batch is loaded: under stations at work.
+//! A ledger database that fails over, hangs, or stops while a batch is loaded or stations are at
+//! work.
 
 #![cfg(unix)]
 
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::{DATABASE_PASSWORD, Database, Ended, Factory, from_env, wait_until};
 
-/// Four stations and two servers, of which one follows the other.
+/// Four stations and two servers, of which one is the standby of the other.
 struct FailOver {
     factory: Factory,
     standby: Database,
@@ -20,7 +21,7 @@ struct FailOver {
 }
 
 impl FailOver {
-    /// Stations at work on a run, by an address that names both servers.
+    /// Starts stations on a run, with an address that names both servers.
     fn begin(is_synchronous: bool) -> Result<Self> {
         let devices = from_env("FAILOVER_DEVICES", 6_000);
         let mut factory = Factory::open(devices)?;
@@ -42,7 +43,7 @@ impl FailOver {
         Ok(Self { factory, standby, stations, rows })
     }
 
-    /// Waits until so many more chunks are done.
+    /// Waits until this many more chunks are done.
     fn wait_for(&self, more: i64) -> Result<()> {
         let before = self.factory.chunks_done()?;
         wait_until("the stations get on", || Ok(self.factory.chunks_done()? >= before + more))?;
@@ -50,7 +51,7 @@ impl FailOver {
         Ok(())
     }
 
-    /// The first server dies, the standby takes its place, and the stations go on.
+    /// Ends the first server, promotes the standby, and checks that the stations continue.
     fn fail_over(&mut self) -> Result<()> {
         self.factory.database.die()?;
         self.standby.promote()?;
@@ -59,7 +60,7 @@ impl FailOver {
         wait_until("all is done", || factory.is_done())
     }
 
-    /// Holds ledger and hub against one another, and answers the totals and all that was said on stderr.
+    /// Compares ledger and hub, and returns the totals and the complete standard error output.
     fn end(self) -> Result<(Value, String)> {
         let mut said = String::new();
         for station in self.stations {
@@ -111,7 +112,7 @@ fn a_standby_that_lags_behind_takes_over_and_what_it_lacks_is_found_on_the_hub_a
     Ok(())
 }
 
-/// What a station says on stderr, line by line, as it says it.
+/// The lines of a station's standard error output, each when it is printed.
 fn listen(station: &mut Child) -> Result<Receiver<(Instant, String)>> {
     let stderr = station.stderr.take().context("stderr is piped")?;
     let (tell, told) = channel();
@@ -125,7 +126,7 @@ fn listen(station: &mut Child) -> Result<Receiver<(Instant, String)>> {
     Ok(told)
 }
 
-/// Waits for a line that begins so.
+/// Waits for a line with this beginning.
 fn wait_for_line(told: &Receiver<(Instant, String)>, beginning: &str) -> Result<(Instant, String)> {
     loop {
         let line = told.recv_timeout(Duration::from_secs(60));

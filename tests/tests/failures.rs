@@ -1,11 +1,11 @@
-//! What goes wrong is said clearly, nothing is half-done, and the exit code tells scripts.
+//! Errors are reported clearly, no work is left half-done, and exit codes serve scripts.
 
 use anyhow::Result;
 use tests::{ServedHub, Station, repository};
 
 const BATCH: &str = "device_id,primary_thumbprint\npump-1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n";
 
-/// The mistakes of the fixture, all in one pass. The report is a golden file.
+/// All mistakes of the fixture are found in one pass. The report is a golden file.
 #[test]
 fn every_mistake_of_a_batch_is_reported_at_once_and_nothing_is_sent() -> Result<()> {
     let station = Station::new()?;
@@ -154,7 +154,7 @@ fn a_second_writer_to_the_same_hub_folder_is_told_how_to_share_it() -> Result<()
     Ok(())
 }
 
-/// What can't be a batch at all, with the reason.
+/// Files that can't be a batch at all, with the reason.
 const NO_BATCHES: &[(&str, &[u8], &str)] = &[
     ("empty.csv", b"", "the file is empty"),
     ("mark.csv", b"\xEF\xBB\xBF", "the file is empty"),
@@ -186,7 +186,7 @@ fn what_is_no_batch_at_all_is_refused_with_the_reason_by_every_verb() -> Result<
     Ok(())
 }
 
-/// Runs the provisioner where no file may be longer than so many KiB: a full disk.
+/// Runs the provisioner with a file size limit in KiB, which simulates a full disk.
 #[cfg(unix)]
 fn on_a_full_disk(station: &Station, hub: &ServedHub, kib: u32, args: &[&str]) -> Result<tests::Ended> {
     let provisioner = station.provisioner(hub)?;

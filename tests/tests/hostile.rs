@@ -1,4 +1,4 @@
-//! Input that would fill the memory if it were let in.
+//! Input that would fill the memory if it were read without bounds.
 
 #![cfg(target_os = "linux")]
 
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 use tests::{Ended, Station};
 
-/// Runs `check` on what a shell command prints, with half a gigabyte of address space.
+/// Runs `check` on the output of a shell command, with half a gigabyte of address space.
 fn check_in_little_memory(station: &Station, input: &str) -> Result<Ended> {
     let check = station.command("provisioner")?;
     let program = check.get_program().to_str().context("a path in UTF-8")?;

@@ -1,4 +1,4 @@
-//! Pulling the plug: `apply` is killed at some moment and run again, and the truth is whole.
+//! Power loss: `apply` is killed at some moment and run again, and ledger and hub agree afterwards.
 
 #![expect(clippy::indexing_slicing, reason = "in a test a panic is a failure")]
 
@@ -14,21 +14,21 @@ use tests::{Ended, LoggedRequest, ServedHub, Station, devices_with_modules, from
 
 const ROUNDS: u64 = 20;
 const ROWS: u64 = 1920;
-/// The workers of an apply that is not told how many.
+/// The number of workers of an apply without `--workers`.
 const WORKERS: u64 = 4;
 
-/// A moment in an apply at which the plug is pulled. It is told by what can be seen from outside,
-/// so that slow and fast machines are cut off at the same place.
+/// A moment in an apply at which it is killed. It is defined by events visible from outside, so
+/// that slow and fast machines stop at the same place.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
-    /// When so many bytes of certificates are on the disk.
+    /// The time when this many bytes of certificates are on the disk.
     Issued(u64),
-    /// When the hub has answered so many requests.
+    /// The time when the hub has responded to this many requests.
     Answered(usize),
 }
 
 impl Moment {
-    /// Spreads the rounds over issuing and provisioning.
+    /// Distributes the rounds over issuing and provisioning.
     fn of_round(round: u64) -> Self {
         match round % 4 {
             0 => Self::Issued(1 + round * 35_000),
@@ -59,7 +59,7 @@ fn killed_twenty_times_every_identity_is_there_exactly_once_as_the_batch_says() 
     Ok(())
 }
 
-/// One round; answers whether the apply was cut off before its end.
+/// Runs one round; returns true if the apply was killed before its end.
 fn pull_the_plug(moment: Moment) -> Result<bool> {
     let station = Station::new()?;
     let hub = ServedHub::start(&station, "hub")?;
@@ -83,7 +83,7 @@ fn pull_the_plug(moment: Moment) -> Result<bool> {
     Ok(was_cut_off)
 }
 
-/// Kills a process when `moment` has come, unless it ends before.
+/// Kills a process when `moment` returns true, unless it ends before.
 fn kill_at(mut process: Child, moment: impl Fn() -> Result<bool>) -> Result<bool> {
     loop {
         if process.try_wait()?.is_some() {
@@ -97,7 +97,7 @@ fn kill_at(mut process: Child, moment: impl Fn() -> Result<bool>) -> Result<bool
     }
 }
 
-/// Every identity has one certificate, and no two have the same serial or thumbprint.
+/// Checks that every identity has one certificate, and that all serials differ.
 fn check_issued_once(folder: &Path) -> Result<()> {
     let mut issued = csv::Reader::from_path(folder.join("issued.csv"))?;
     let mut identities = std::collections::HashSet::new();
@@ -111,7 +111,7 @@ fn check_issued_once(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The same with the embedded hub, which dies with the provisioner.
+/// The same with the embedded hub, which ends with the provisioner.
 #[test]
 fn the_embedded_hub_survives_being_killed_too() -> Result<()> {
     let batch = repository().join("fixtures/batches/pump-line.csv").display().to_string();
@@ -133,8 +133,8 @@ fn the_embedded_hub_survives_being_killed_too() -> Result<()> {
     Ok(())
 }
 
-/// A run is killed at a random moment and resumed: `KILL_ROUNDS` times, with `KILL_DEVICES` devices of two
-/// modules each.
+/// A run is killed at a random moment and resumed: `KILL_ROUNDS` times, with `KILL_DEVICES` devices
+/// of two modules each.
 #[test]
 fn a_run_that_is_killed_at_any_moment_is_resumed_with_the_truth() -> Result<()> {
     let (rounds, devices) = (from_env("KILL_ROUNDS", 3), from_env("KILL_DEVICES", 600));
@@ -158,15 +158,15 @@ fn a_run_that_is_killed_at_any_moment_is_resumed_with_the_truth() -> Result<()> 
     Ok(())
 }
 
-/// What a resumed run did.
+/// The observations of a resumed run.
 struct Resumed {
-    /// When it called the hub first.
+    /// The time from its start to its first call of the hub.
     first_call: Duration,
-    /// Rows that had been sent before it was killed, and were sent again.
+    /// The number of rows that were sent before the kill, and sent again.
     sent_again: u64,
 }
 
-/// One round; `None` when the run was over before it was killed.
+/// Runs one round; `None` if the run ended before it was killed.
 fn kill_and_resume(devices: usize, moment: Moment) -> Result<Option<Resumed>> {
     let (station, rows) = (Station::new()?, 3 * devices as u64);
     let hub = ServedHub::start(&station, "hub")?;
@@ -215,8 +215,8 @@ fn kill_and_resume(devices: usize, moment: Moment) -> Result<Option<Resumed>> {
     Ok(Some(Resumed { first_call, sent_again: sent - rows }))
 }
 
-/// The generation ids of the thousand devices that a hub lists: another for one that was deleted and
-/// created again.
+/// The generation ids of the thousand devices that a hub lists. A device that was deleted and
+/// created again has a different one.
 fn generations(hub: &ServedHub) -> Result<HashMap<String, String>> {
     let devices = hub.get("/devices")?;
     let text = |device: &Value, name: &str| device[name].as_str().unwrap_or_default().to_owned();
@@ -237,8 +237,8 @@ fn random_below(bound: usize) -> usize {
     usize::try_from(random % bound.max(1) as u64).unwrap_or_default()
 }
 
-/// The other side dies: the run waits for the hub, asks it what became of the lost requests, and ends
-/// as if nothing had happened.
+/// The hub is killed: the run waits for it, reads back the state of the lost requests, and ends
+/// normally.
 #[test]
 fn a_hub_that_dies_and_comes_back_is_waited_for() -> Result<()> {
     let station = Station::new()?;
@@ -260,7 +260,7 @@ fn a_hub_that_dies_and_comes_back_is_waited_for() -> Result<()> {
     Ok(())
 }
 
-/// How many rows the ledger of a run at work says are done.
+/// The number of finished rows that the ledger of an active run shows.
 fn settled_rows(station: &Station) -> Result<u64> {
     let status = station.run("provisioner", ["status", "--format", "json"])?;
     let status: Value = serde_json::from_str(&status.stdout).unwrap_or_default();

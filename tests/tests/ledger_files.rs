@@ -1,9 +1,10 @@
-//! Ledgers that can't be used, each with its own cause, message and exit code; and addresses that hold a secret.
+//! Unusable ledgers, each with its own cause, message and exit code; and addresses that hold a
+//! secret.
 
 use anyhow::{Result, ensure};
 use tests::{Ended, ServedHub, Station, devices_with_modules};
 
-/// A station whose batch is on the hub and in the ledger `line.ledger`.
+/// A station with a batch on the hub and in the ledger `line.ledger`.
 fn provisioned() -> Result<(Station, ServedHub)> {
     let station = Station::new()?;
     let hub = ServedHub::start(&station, "hub")?;
@@ -41,7 +42,7 @@ fn a_damaged_ledger_is_moved_away_and_the_hub_is_compared() -> Result<()> {
     Ok(())
 }
 
-/// As a newer version may write it: a verb that this one does not know must not be resumed as an `apply`.
+/// A ledger of a newer version: a run with an unknown verb must not be resumed as an `apply`.
 #[test]
 fn a_run_that_is_not_understood_is_listed_and_nothing_acts_on_it() -> Result<()> {
     let (station, hub) = provisioned()?;

@@ -1,4 +1,4 @@
-//! A CA whose key is locked issues for a batch: encrypted in a file, or in a PKCS#11 token.
+//! Issuing for a batch with a protected CA key: encrypted in a file, or in a PKCS#11 token.
 
 use std::path::Path;
 use std::process::Command;
@@ -32,7 +32,7 @@ fn an_encrypted_ca_issues_for_a_batch_once_its_passphrase_is_given() -> Result<(
     Ok(())
 }
 
-/// `scripts/install-test-needs` installs SoftHSM 2; without it this fails rather than being skipped.
+/// Needs SoftHSM 2, which `scripts/install-test-needs` installs; without it this test fails.
 #[test]
 fn a_ca_in_a_token_issues_for_a_batch() -> Result<()> {
     let station = Station::new()?;

@@ -1,4 +1,4 @@
-//! The main job: a batch becomes identities and twins on a hub, once.
+//! The main job: a batch becomes identities and twins on a hub, exactly once.
 
 use anyhow::Result;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! What a plan says before anything is done, and that an apply then does the same.
+//! The predictions of a plan, and the agreement of the later apply with them.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -15,13 +15,13 @@ fn plan(station: &Station, hub: &ServedHub, args: &[&str], code: i32) -> Result<
     Ok(serde_json::from_str(&planned.expect_code(code)?.stdout)?)
 }
 
-/// The row of an identity; rows that are to be kept as they are, are not listed.
+/// The row of an identity. Rows without a change are not listed.
 fn row<'p>(plan: &'p Value, identity: &str) -> Result<&'p Value> {
     let rows = plan["rows"].as_array().context("a plan has rows")?;
     rows.iter().find(|row| row["identity"] == identity).with_context(|| format!("no {identity} in {plan}"))
 }
 
-/// The sums of a plan are those that the apply then comes to.
+/// The totals of a plan equal those of the later apply.
 #[test]
 fn the_modes_and_policies_of_apply_are_planned_as_they_are_applied() -> Result<()> {
     let station = Station::new()?;
@@ -218,7 +218,7 @@ fn no_runs(station: &Station) -> Result<bool> {
     Ok(runs.as_array().is_some_and(Vec::is_empty))
 }
 
-/// A run of a plan that was cut off goes on as the same plan.
+/// An interrupted run of a plan is resumed with the same plan.
 #[test]
 fn a_planned_run_is_resumed_as_planned() -> Result<()> {
     let station = Station::new()?;
@@ -252,7 +252,8 @@ fn a_planned_run_is_resumed_as_planned() -> Result<()> {
     Ok(())
 }
 
-/// A parent must be an edge device by the time its children come, on the hub or by a row that can be done.
+/// A parent must be an edge device before its children are created, on the hub or by an earlier
+/// valid row.
 #[test]
 fn parents_that_are_missing_or_no_edge_devices_are_refused_before_anything_is_sent() -> Result<()> {
     let station = Station::new()?;

@@ -1,5 +1,5 @@
-//! Several stations on one run, with a ledger in a real PostgreSQL: they die, they sleep, and the
-//! database is restarted under their hands; the truth stays whole.
+//! Several stations on one run, with a ledger in a real PostgreSQL: stations are killed or
+//! suspended, and the database is restarted; ledger and hub agree afterwards.
 
 #![cfg(unix)]
 
@@ -131,7 +131,7 @@ fn a_database_that_is_away_is_waited_for_and_that_is_said() -> Result<()> {
     Ok(())
 }
 
-/// Two stations together call the hub no faster than one would: it has hardly any call to refuse.
+/// Two stations together call the hub no faster than one would: the hub refuses hardly any call.
 #[test]
 fn stations_share_the_budget_of_the_hub() -> Result<()> {
     let station = Station::new()?;

@@ -1,4 +1,5 @@
-//! Devices that are kept disabled on purpose, by `apply --quarantine` or `retire`, and are released.
+//! Devices that are kept disabled on purpose, by `apply --quarantine` or `retire`, and are released
+//! later.
 
 #![expect(clippy::indexing_slicing, reason = "in a test a panic is a failure")]
 

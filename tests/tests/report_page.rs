@@ -1,10 +1,11 @@
-//! The report as a page, in a real browser: it can be searched, it asks for nothing, and no text of a batch
-//! or a hub does any harm.
+//! The report as a page, in a real browser: it can be searched, it makes no requests, and text of a
+//! batch or a hub is harmless in it.
 
 use anyhow::Result;
 use tests::{Browser, ServedHub, Station};
 
-/// Nothing of this may be read as HTML or script, or turn the text around it.
+/// Text that must not be interpreted as HTML or script, nor change the direction of the text around
+/// it.
 const HOSTILE: &str = r#"</script><script>document.title="owned"</script><img src=x onerror="document.title='owned'">'&{{7*7}}"#;
 
 /// A run of 150 devices, two of them on the hub already, one with a hostile note.
@@ -99,7 +100,7 @@ fn the_text_says_why_rows_are_not_as_asked_and_what_to_do() -> Result<()> {
     Ok(())
 }
 
-/// The text with each time, and the hub's address, as a word of its own.
+/// The text with each time, and the hub's address, replaced by a placeholder.
 fn without_times(text: &str) -> String {
     let word = |word: &str| match word {
         time if time.starts_with("20") && time.trim_end_matches(':').ends_with('Z') => "TIME".to_owned(),

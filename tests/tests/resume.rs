@@ -1,4 +1,5 @@
-//! `resume`: a run that was cut off is ended as it was begun, or it is said why not.
+//! `resume`: an interrupted run is completed as it was begun, or the reason why it can't be is
+//! reported.
 
 use std::process::{Child, Stdio};
 
@@ -22,7 +23,7 @@ fn wait_for_requests(hub: &ServedHub, apply: &mut Child, requests: usize) -> Res
     Ok(())
 }
 
-/// Begins a run and kills it after some requests.
+/// Starts a run and kills it after some requests.
 fn cut_off(station: &Station, hub: &ServedHub) -> Result<()> {
     station.write("batch.csv", &devices_with_modules(DEVICES))?;
     let mut apply = begin(station, hub, &[])?;

@@ -1,5 +1,5 @@
-//! What the provisioner says is true: which folder has the certificates, which file is missing, whether anything is left to
-//! do, and what is wrong with a certificate.
+//! The statements of the provisioner are true: the folder with the certificates, missing files,
+//! remaining work, and the faults of a certificate.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! Ctrl-C in every phase of every verb: answered at once, exit code 4, and the same command or `resume` does
-//! the rest.
+//! Ctrl-C in every phase of every verb: a response at once, exit code 4, and the same command or
+//! `resume` does the rest.
 
 #![expect(clippy::indexing_slicing, reason = "a JSON document yields null for what it lacks")]
 
@@ -9,7 +9,7 @@ use tests::{ServedHub, Station, Terminal, devices_with_modules};
 
 const DEVICES: usize = 150;
 
-/// The hub, one of whose operations never answers in time.
+/// A hub with one operation that never responds in time.
 fn hub_that_waits_at(station: &Station, operation: &str, skip: u32) -> Result<ServedHub> {
     let faults = format!(
         "[[fault]]\noperation = '{operation}'\neffect = 'delay'\nseconds = 2\nskip = {skip}\ncount = 20\n"
@@ -29,8 +29,8 @@ fn station_with_batch() -> Result<Station> {
     Ok(station)
 }
 
-/// Runs the provisioner on a terminal, presses Ctrl-C when `shown` is on the screen, and returns all that was
-/// shown. The exit code is 4, and the request is answered.
+/// Runs the provisioner on a terminal, presses Ctrl-C when `shown` is on the screen, and returns
+/// the complete output. Checks that the exit code is 4, and that the interrupt is confirmed.
 fn stop(station: &Station, hub: &ServedHub, args: &[&str], shown: &str) -> Result<String> {
     let mut terminal = Terminal::start(station.provisioner(hub)?.args(args))?;
     terminal.wait_for(shown)?;

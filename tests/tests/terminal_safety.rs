@@ -1,9 +1,10 @@
-//! Texts of a batch reach neither a terminal nor a spreadsheet as commands.
+//! Text of a batch is never executed as commands by a terminal or a spreadsheet.
 
 use anyhow::{Result, ensure};
 use tests::Station;
 
-/// Characters that a terminal obeys, but the ends of lines.
+/// Returns true if the text has control characters that a terminal interprets, other than line
+/// ends.
 fn obeyed(text: &str) -> bool {
     text.chars().any(|c| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}'))
 }

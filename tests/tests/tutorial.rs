@@ -1,4 +1,4 @@
-//! `docs/tutorial.md` is true: each of its commands is run, in order, and prints what it says there.
+//! Every command of `docs/tutorial.md` is run, in order, and must print the documented output.
 
 use std::fmt::Write;
 use std::process::Command;
@@ -25,7 +25,7 @@ fn every_command_of_the_tutorial_prints_what_it_says() -> Result<()> {
     Ok(())
 }
 
-/// Runs a line as a shell does and answers all it printed, in order.
+/// Runs a line in a shell and returns its complete output, in order.
 fn run(station: &Station, line: &str) -> Result<String> {
     let provisioner = station.command("provisioner")?;
     let built =

@@ -1,4 +1,4 @@
-//! A hub and a network that misbehave: the run ends by itself, and every row is accounted for.
+//! A faulty hub and network: the run ends by itself, and every row is accounted for.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -10,18 +10,18 @@ use tests::{Ended, ServedHub, Station, devices_with_modules, from_env};
 
 const DEVICES: usize = 200;
 
-/// How many devices the storm hits: more with `STORM_DEVICES`, for a thorough look.
+/// The number of devices: more with `STORM_DEVICES`, for a longer test.
 fn storm_devices() -> usize {
     from_env("STORM_DEVICES", 100)
 }
 
-/// Each device has two modules.
+/// The number of rows: each device has two modules.
 fn rows(devices: usize) -> u64 {
     3 * devices as u64
 }
 
-/// One call in ten is throttled, one in ten fails, one in twenty each hangs, is cut off, or is done
-/// without an answer.
+/// One call in ten is throttled, one in ten fails, and one in twenty each hangs, is interrupted, or
+/// is done without a response.
 const STORM: &str = "\
 seed = 11
 [[fault]]
@@ -59,7 +59,7 @@ fn served(station: &Station, https: &str, faults: Option<&str>) -> Result<Served
     ServedHub::start_with(station, "hub", &args)
 }
 
-/// Applies the batch and answers what came of it, and how many calls it took.
+/// Applies the batch and returns its totals, and the number of calls that it took.
 fn apply(faults: Option<&str>, devices: usize) -> Result<(Value, usize)> {
     let station = Station::new()?;
     let hub = served(&station, "127.0.0.1:0", faults)?;

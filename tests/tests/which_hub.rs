@@ -1,4 +1,4 @@
-//! Which hub a command works on is beyond doubt, and so is that a test hub is one.
+//! The hub of a command is always unambiguous, and a test hub is always marked as one.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -12,7 +12,7 @@ fn station() -> Result<Station> {
     Ok(station)
 }
 
-/// Nothing was begun: neither a hub nor a CA nor a ledger is there.
+/// Checks that no work was begun: there is no hub, no CA and no ledger.
 fn ensure_untouched(station: &Station) -> Result<()> {
     for name in [".local-hub", "pki", "provisioner.ledger"] {
         ensure!(!station.path(name).exists(), "{name} was made");

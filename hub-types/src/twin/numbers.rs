@@ -1,17 +1,18 @@
-//! Numbers of a twin in the text of a request, before it is read: afterwards nobody sees what they were.
+//! The check of a twin's numbers in the text of a request, before parsing loses their original
+//! form.
 
 use serde_json::Value;
 
 use super::rules::{MAX_KEY_CHARS_SHOWN, TwinRule, TwinRuleError};
 use crate::number::{self, NumberError, literals, string_length};
 
-/// Checks the numbers of a JSON text: each must be one that a twin keeps as it is. Members named `passed_over`, and all
-/// that is in them, are not looked at. What the text is otherwise is for whoever reads it to say.
+/// Checks the numbers of a JSON text: a twin must keep each of them unchanged. Members named
+/// `passed_over`, and all their content, are skipped. The rest of the JSON syntax is not checked.
 pub fn check_numbers(json: &[u8], passed_over: &[&str]) -> Result<(), TwinRuleError> {
     number_errors(json, passed_over).next().map_or(Ok(()), |(_, error)| Err(error))
 }
 
-/// All that [`check_numbers`] finds wrong, each with the item of the outermost array in which it is.
+/// Returns every error that [`check_numbers`] finds, each with its item of the outermost array.
 pub fn number_errors(json: &[u8], passed_over: &[&str]) -> impl Iterator<Item = (usize, TwinRuleError)> {
     literals(json).filter(|literal| !literal.is_plain()).filter_map(move |literal| {
         let rule = match number::read(literal.text) {
@@ -28,7 +29,7 @@ pub fn number_errors(json: &[u8], passed_over: &[&str]) -> impl Iterator<Item = 
     })
 }
 
-/// The names of the members in which a place of a JSON text is, from the outermost on.
+/// The member names on the path to an offset of a JSON text, the outermost first.
 fn path_to(json: &[u8], place: usize) -> Vec<String> {
     // Of each object and array around the place, the name of the member that was read last.
     let mut path: Vec<Option<String>> = Vec::new();

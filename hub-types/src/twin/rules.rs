@@ -1,4 +1,4 @@
-//! The rules that tags, desired and reported properties obey, each with the place it was broken.
+//! The rules for tags, desired and reported properties. Errors name the path that breaks the rule.
 
 use std::iter::successors;
 
@@ -19,7 +19,7 @@ pub enum Section {
 }
 
 impl Section {
-    /// Where the section stands in a twin.
+    /// The path of the section in a twin.
     pub fn path(self) -> &'static str {
         match self {
             Self::Desired => "properties.desired",
@@ -37,7 +37,7 @@ impl Section {
     }
 }
 
-/// What a null means in the text under check.
+/// The meaning of a null in the text that is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nulls {
     /// It deletes the member, as in a patch; inside arrays it is still an error.
@@ -68,7 +68,7 @@ pub fn section_size(object: &Map<String, Value>) -> usize {
     object.iter().map(|(key, value)| key.len() + value_size(value)).sum()
 }
 
-/// A rule that a twin breaks, and where.
+/// A broken rule of a twin, and its place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {rule}")]
 pub struct TwinRuleError {
@@ -79,7 +79,7 @@ pub struct TwinRuleError {
 }
 
 impl TwinRuleError {
-    /// The section it was broken in, by the name that people use: `tags`, `desired`, `reported`.
+    /// The section with the error, by its usual name: `tags`, `desired` or `reported`.
     pub fn section(&self) -> &str {
         let path = self.path.strip_prefix("properties.").unwrap_or(&self.path);
         path.split_once('.').map_or(path, |(section, _)| section)
@@ -115,24 +115,24 @@ pub enum TwinRule {
     #[error("a name has at most {MAX_KEY_BYTES} bytes, this has {0}")]
     KeyLength(usize),
     /// More than 64 objects and arrays inside one another. Microsoft documents no bound for arrays;
-    /// without any, a value could be too deep for whoever has to parse it within another document.
+    /// without any, a value could be too deep for parsers of a document that contains it.
     #[error("objects and arrays are nested more than {MAX_NESTING} deep")]
     Nesting,
-    /// A value where an object is due.
+    /// A value that must be an object is not one.
     #[error("must be a JSON object")]
     NotAnObject,
-    /// A null inside an array, or where values are stored.
+    /// A null inside an array, or in values that are to be stored.
     #[error("null can't be stored; leave the member out")]
     Null,
     /// The section is too large as a whole.
     #[error("the section has a size of {size} bytes, more than {max}")]
     SectionSize {
-        /// Its size.
+        /// Its size, as [`section_size`] counts it.
         size: usize,
         /// The bound.
         max: usize,
     },
-    /// A member where the document has a fixed set of them.
+    /// A member that the fixed set of the document's members does not contain.
     #[error("a twin has no such member; a service writes `tags` and `properties.desired`")]
     UnknownMember,
     /// A string over 4096 bytes.
@@ -140,16 +140,17 @@ pub enum TwinRule {
     StringLength(usize),
 }
 
-/// Where the check is: a chain up to the section, instead of a path built for every value.
+/// The path to the checked value: a chain up to the section, which saves building a path for every
+/// value.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     section: Section,
     nulls: Nulls,
     /// The name here, and the place around it; `None` is the section itself.
     name: Option<(&'a str, &'a Self)>,
-    /// Names on the way here.
+    /// The number of names on the path.
     depth: usize,
-    /// Objects and arrays around it, the section itself left out.
+    /// The number of objects and arrays around it, without the section itself.
     nesting: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What a secret may look like, and where arguments of programs are seen.
+//! The encodings in which a secret may appear, and the arguments of running programs.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
 
-/// A secret, in all the forms in which it might be written.
+/// A secret, in all the encodings in which it might be written.
 pub(crate) struct Canary {
     name: &'static str,
     forms: Vec<(&'static str, Vec<u8>)>,
@@ -40,7 +40,7 @@ impl Canary {
         Self::keys_in(name, &std::fs::read_to_string(pem)?)
     }
 
-    /// That of an encrypted key, which OpenSSL opens.
+    /// The secret number of an encrypted key, which OpenSSL decrypts.
     pub(crate) fn encrypted_key(name: &'static str, pem: &Path, passphrase: &str) -> Result<Vec<Self>> {
         let mut openssl = Command::new("openssl");
         openssl.args(["pkcs8", "-passin", "env:OPENED_WITH", "-in"]).arg(pem).env("OPENED_WITH", passphrase);
@@ -85,7 +85,7 @@ impl Canary {
         Self { name, forms }
     }
 
-    /// The first form in which it is somewhere.
+    /// The first encoding in which it occurs in the bytes.
     pub(crate) fn find(&self, bytes: &[u8]) -> Option<String> {
         let found = self.forms.iter().find(|(_, form)| memmem::find(bytes, form).is_some());
         found.map(|(form, _)| format!("{} ({form})", self.name))
@@ -116,7 +116,7 @@ impl Arguments {
         Self { stop, watcher }
     }
 
-    /// All that were seen.
+    /// The arguments of all observed processes.
     pub(crate) fn seen(self) -> Result<Vec<u8>> {
         self.stop.store(true, Ordering::Relaxed);
         let seen = self.watcher.join().ok().context("the watcher died")?;
@@ -125,7 +125,7 @@ impl Arguments {
     }
 }
 
-/// Waits until a process has seen to it that it leaves no core: its limit is 0 from then on.
+/// Waits until a process has set its core file limit to 0.
 pub(crate) fn wait_for_no_core(process: u32) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {

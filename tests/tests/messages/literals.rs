@@ -1,17 +1,18 @@
-//! The string literals of Rust source: enough of the language to tell code from comments, texts and characters.
+//! The string literals of Rust source, with a lexer that distinguishes code, comments, strings and
+//! characters.
 
 /// A string literal.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Literal {
     /// The line on which it begins, from 1.
     pub(crate) line: usize,
-    /// What it stands for, without escapes.
+    /// The value of the literal, without escapes.
     pub(crate) text: String,
     /// The code before it, back to the last `;`, `{` or `}`.
     pub(crate) before: String,
 }
 
-/// The literals of a source, without those of its unit tests.
+/// Returns the literals of a source, without those of its unit tests.
 pub(crate) fn literals(source: &str) -> Vec<Literal> {
     let production = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or(source);
     let mut scanner = Scanner { rest: production, line: 1, before: String::new(), found: Vec::new() };

@@ -1,7 +1,7 @@
-//! What all crates tell people: each text is plain English, and stands for one cause.
+//! The messages of all crates: each text is plain English, and has one cause.
 //!
-//! The texts are those of the sources themselves, so none can be forgotten: every string literal outside of tests that reads
-//! like a sentence, and every `#[error("…")]`.
+//! The texts are read from the sources, so that the check covers all of them: every string literal
+//! outside of tests that has the form of a sentence, and every `#[error("…")]`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ mod literals;
 
 const CRATES: [&str; 6] = ["batch-file", "cert-tool", "cli-support", "hub-types", "local-hub", "provisioner"];
 
-/// A literal and the file that it is in.
+/// A literal and the file that contains it.
 struct Text {
     file: PathBuf,
     literal: Literal,
@@ -25,17 +25,17 @@ impl Text {
         format!("{}:{}: {:?}", self.file.display(), self.literal.line, self.literal.text)
     }
 
-    /// Whether it is the text of an error.
+    /// Returns true for the text of an error.
     fn is_error(&self) -> bool {
         self.literal.before.ends_with("#[error(")
     }
 
-    /// Whether only developers see it.
+    /// Returns true if only developers see it.
     fn is_for_developers(&self) -> bool {
         FOR_DEVELOPERS.iter().any(|mark| self.literal.before.contains(mark))
     }
 
-    /// Whether it reads like a sentence for people.
+    /// Returns true if it has the form of a sentence for users.
     fn is_sentence(&self) -> bool {
         let text = &self.literal.text;
         let is_code = CODE.iter().any(|mark| text.contains(mark));
@@ -47,10 +47,10 @@ impl Text {
     }
 }
 
-/// Marks of literals that are SQL, pages, templates or templates of files.
+/// Marks of literals that are SQL, HTML or templates.
 const CODE: [&str; 8] =
     ["SELECT ", "INSERT ", "UPDATE ", "CREATE ", "ALTER ", "FROM ", "IS NOT NULL", "<html"];
-/// What stands before texts that only developers see.
+/// The code before texts that only developers see.
 const FOR_DEVELOPERS: [&str; 6] = ["reason = ", "panic!(", "unreachable!(", "expect(", "assert", "tracing::"];
 
 /// The sentences of all crates.
@@ -61,7 +61,7 @@ fn sentences() -> Result<Vec<Text>> {
     Ok(texts)
 }
 
-/// All that stands between quotes outside of tests.
+/// The string literals outside of tests.
 fn texts() -> Result<Vec<Text>> {
     let mut texts = Vec::new();
     for name in CRATES {
@@ -89,7 +89,7 @@ fn is_production(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "rs") && !is_test
 }
 
-/// Insists that no text has this fault.
+/// Checks that no text has this fault.
 fn none_has(fault: &str, has: impl Fn(&Text) -> bool) -> Result<()> {
     found_none(fault, &sentences()?, has)
 }
@@ -176,7 +176,7 @@ fn without_values(text: &str) -> String {
     shape
 }
 
-/// Whether a word looks like the name of a type or a variant: `NotFound`.
+/// Returns true if a word has the form of a type or variant name: `NotFound`.
 fn is_camel_case(word: &str) -> bool {
     let humps = word
         .chars()
@@ -185,7 +185,7 @@ fn is_camel_case(word: &str) -> bool {
     word.starts_with(char::is_uppercase) && humps.count() > 0
 }
 
-/// Names that people know so: of things, of units, and of Azure's rights and settings.
+/// Proper names in camel case: of products, of units, and of Azure's rights and settings.
 const NAMES: [&str; 17] = [
     "ETag",
     "GiB",
@@ -205,7 +205,7 @@ const NAMES: [&str; 17] = [
     "SubjectPublicKeyInfo",
     "WebSocket",
 ];
-/// The beginnings of texts that IoT Hub itself answers with, which the local hub repeats.
+/// The beginnings of IoT Hub's own texts, which the local hub repeats.
 const OF_IOT_HUB: [&str; 5] = [
     "CreateImportExportJob ",
     "PreconditionFailed,",
