@@ -5,16 +5,15 @@
 //!
 //! | noun | module |
 //! |---|---|
-//! device and module ids, and the certificate subject of an identity
-//! [`id`]
-//! | how they prove it: thumbprints, symmetric keys, the `authentication` object | [`thumbprint`], [`symmetric_key`], [`authentication`] |
+//! | device and module ids, and the certificate subject of an identity | [`id`] |
+//! | credentials: thumbprints, symmetric keys, the `authentication` object | [`thumbprint`], [`symmetric_key`], [`authentication`] |
 //! | the registry's documents | [`identity`], [`bulk`] |
 //! | the twin's documents and rules | [`twin`] |
-//! | numbers, judged on their text | [`number`] |
+//! | numbers, checked in their text form | [`number`] |
 //! | versions for optimistic concurrency, times on the wire | [`etag`], [`timestamp`] |
-//! | how callers are let in | [`sas`], [`connection_string`] |
-//! | texts that hold a secret and are never repeated | [`secret_text`] |
-//! | what the service refuses and how fast it answers | [`error_code`], [`limits`] |
+//! | access tokens and connection strings | [`sas`], [`connection_string`] |
+//! | detection of secrets in text | [`secret_text`] |
+//! | error codes and limits of the service | [`error_code`], [`limits`] |
 
 pub mod authentication;
 pub mod bulk;

@@ -14,7 +14,7 @@ pub const MIN_INTEGER: i64 = -(1 << 52);
 /// The largest integer of a twin.
 pub const MAX_INTEGER: i64 = (1 << 52) - 1;
 
-/// A number, and the information if it is written back as it was read.
+/// A number, and whether it is written back as it was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReadNumber {
     /// The number.

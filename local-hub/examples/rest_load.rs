@@ -1,4 +1,4 @@
-//! Load on a hub over REST: how fast it creates, reads and finds.
+//! Load on a hub over REST: the rates of creations, reads and queries.
 //!
 //! ```text
 //! rest_load FOLDER create COUNT MODULES    COUNT devices, each with MODULES modules, in bulk of 100
@@ -38,14 +38,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 use tokio_rustls::TlsConnector;
 
-/// What every connection needs.
+/// The shared parameters of all connections.
 struct Target {
     host: String,
     token: String,
     tls: TlsConnector,
 }
 
-/// One connection, used for one request after the other.
+/// One connection, used for consecutive requests.
 struct Connection {
     target: Arc<Target>,
     sender: SendRequest<Full<Bytes>>,
@@ -134,7 +134,8 @@ async fn create(target: &Arc<Target>, count: usize, modules: usize) {
     );
 }
 
-/// Sends so many bulk calls over all connections, each taking the next when it is done with one.
+/// Sends this many bulk calls over all connections; each connection takes the next call when it has
+/// finished one.
 async fn in_parallel(
     target: &Arc<Target>,
     calls: usize,

@@ -1,9 +1,9 @@
-//! AMQP 1.0, which this hub does not have: a client is let as far as an open connection, which is then
-//! closed with an error that says what to use instead.
+//! AMQP 1.0, which this hub does not support. The listener lets a client open a connection, and
+//! then closes it with an error that names the alternative.
 //!
-//! A port on which nobody listens would not do: Microsoft's clients try it again for minutes. They
-//! speak AMQP over TLS on port 5671 and inside a WebSocket. Who they are is not asked, because nothing
-//! can be done. Encoding is `fe2o3-amqp-types`' affair, framing is [`frame`]'s.
+//! A closed port is not enough: Microsoft's clients retry it for minutes. They speak AMQP over TLS
+//! on port 5671 and inside a WebSocket. Clients are not authenticated, because no operation is
+//! possible. `fe2o3-amqp-types` encodes, [`frame`] does the framing.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -66,7 +66,7 @@ where
     let _ = timeout(CLOSE_TIMEOUT, frames.shutdown()).await;
 }
 
-/// Takes the client through protocol headers and SASL to `open`. Any mechanism succeeds.
+/// Completes protocol headers, SASL and `open` with the client. Any mechanism succeeds.
 async fn open<S: AsyncRead + AsyncWrite + Unpin>(frames: &mut Frames<S>) -> io::Result<()> {
     let mut layer = header(frames).await?;
     if layer == Layer::Sasl {
@@ -83,7 +83,7 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin>(frames: &mut Frames<S>) -> io::
     }
 }
 
-/// Reads a protocol header and answers it with the same or, where it is none of ours, with the one that
+/// Reads a protocol header and responds with the same or, if it is unsupported, with the one that
 /// the client may use.
 async fn header<S: AsyncRead + AsyncWrite + Unpin>(frames: &mut Frames<S>) -> io::Result<Layer> {
     let layer = frames.read_header().await?;
@@ -105,7 +105,7 @@ async fn expect<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Answers `open`, closes with the error, and waits until the client closes too.
+/// Responds to `open`, closes with the error, and waits until the client closes too.
 async fn close<S: AsyncRead + AsyncWrite + Unpin>(frames: &mut Frames<S>) -> io::Result<()> {
     frames.write_frame(Layer::Amqp, &answer_to_open()).await?;
     let error = Error::new(AmqpError::NotImplemented, Some(refusal().text), None);
@@ -136,7 +136,7 @@ fn refusal() -> Refusal {
 const INSTEAD: &str = "the local hub does not speak AMQP: connect devices over MQTT (port 8883, or a WebSocket \
     with the sub-protocol mqtt), call the service over HTTPS, and read telemetry with GET /telemetry on the \
     management port";
-/// Those of Microsoft's clients: CBS, policies, no authentication, certificates.
+/// The mechanisms of Microsoft's clients: CBS, policies, no authentication, certificates.
 const MECHANISMS: [&str; 4] = ["MSSBCBS", "PLAIN", "ANONYMOUS", "EXTERNAL"];
 const SASL_INIT: u64 = 0x41;
 const OPEN: u64 = 0x10;

@@ -1,4 +1,4 @@
-//! The hub's own CA, the certificate by which it proves its name, and those that devices present.
+//! The hub's own CA, the hub's server certificate, and the certificates that devices present.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// A new CA with a name of its own, so that those of two hubs are never mistaken for each other.
+    /// A new CA with a unique name, so that the CAs of two hubs are never confused.
     pub(crate) fn generate() -> Result<Self> {
         let key = KeyPair::generate().map_err(failed)?;
         let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
@@ -44,7 +44,7 @@ impl Authority {
         Ok(Self { certificate_pem: certificate.pem(), key })
     }
 
-    /// A CA that was kept in files. The error is what is wrong with one of them.
+    /// Loads a CA from PEM. The error describes the fault of one of the two.
     pub(crate) fn from_pem(certificate_pem: String, key_pem: &str) -> std::result::Result<Self, String> {
         let key = KeyPair::from_pem(key_pem).map_err(|_| "the key can't be read".to_owned())?;
         let certificate = pem_certificate(&certificate_pem).ok_or("the certificate can't be read")?;
@@ -56,7 +56,7 @@ impl Authority {
         Ok(Self { certificate_pem, key })
     }
 
-    /// What clients must trust.
+    /// The certificate that clients must trust.
     pub(crate) fn certificate_pem(&self) -> &str {
         &self.certificate_pem
     }
@@ -66,8 +66,8 @@ impl Authority {
         Zeroizing::new(self.key.serialize_pem())
     }
 
-    /// TLS 1.2 and 1.3 for these names, with a certificate made for this start of the hub. Clients
-    /// are asked for a certificate and may have none.
+    /// A TLS 1.2 and 1.3 configuration for these names, with a certificate made at this start of
+    /// the hub. Clients are asked for a certificate, which is optional.
     pub(crate) fn server_config(&self, names: &[String]) -> Result<ServerConfig> {
         let key = KeyPair::generate().map_err(failed)?;
         let issuer = Issuer::from_ca_cert_pem(&self.certificate_pem, &self.key).map_err(failed)?;
@@ -94,8 +94,9 @@ fn server_params(names: &[String]) -> Result<CertificateParams> {
     Ok(params)
 }
 
-/// Clients judge certificates by the real time, so an injected clock has no say here. A day earlier,
-/// because their clocks may be behind.
+/// The validity of certificates, by the machine's clock, because clients check certificates by the
+/// real time and not by an injected clock. It begins a day earlier, because clients' clocks may be
+/// behind.
 fn validity(days: i64) -> (OffsetDateTime, OffsetDateTime) {
     let now = OffsetDateTime::now_utc();
     (now.saturating_sub(Duration::DAY), now.saturating_add(Duration::days(days)))
@@ -110,5 +111,5 @@ fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
 }
 
 const AUTHORITY_DAYS: i64 = 3650;
-/// Apple's platforms refuse more than 825.
+/// The validity of server certificates in days. Apple's platforms refuse more than 825.
 const SERVER_DAYS: i64 = 820;

@@ -1,7 +1,7 @@
 //! The command line: a thin shell around the library.
 //!
-//! Exit codes: 0 all as asked, 2 bad usage or bad input and nothing done, 3 something that is needed
-//! could not be reached or used, 4 interrupted twice, 70 a bug.
+//! Exit codes: 0 success, 2 bad usage or bad input and nothing done, 3 a required resource could
+//! not be reached or used, 4 interrupted twice, 70 a bug.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -85,8 +85,8 @@ async fn serve_until_told_to_end(args: ServeArgs) -> Result<ExitCode, Error> {
     }
 }
 
-/// The line that tells people and scripts that the hub is ready, without a secret in it. Scripts cut the folder from its
-/// end, behind `--data `: what is new goes before that.
+/// The line that tells people and scripts that the hub is ready. It contains no secret. Scripts cut
+/// the folder from its end, after `--data `, so new text goes before that.
 fn ready_line(hub: &LocalHub, folder: &Path) -> String {
     let mqtt = hub.mqtt_addr().map(|address| format!(" and mqtts://{address}")).unwrap_or_default();
     let amqp = hub.amqp_addr().map(|address| format!("; AMQP is refused on amqps://{address}"));

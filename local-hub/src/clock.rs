@@ -1,4 +1,4 @@
-//! The hub's idea of now, handed in so that tests can decide it.
+//! The hub's clock, which is injected so that tests can set the time.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hub_types::Timestamp;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
-/// Tells the time that documents carry, by which tokens expire, quotas begin anew and faults come
-/// and go.
+/// Returns the time that documents carry, and that controls the expiry of tokens, the periods of
+/// quotas and the time windows of faults.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// The time now.
     fn now(&self) -> OffsetDateTime;
@@ -23,8 +23,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that can be moved while the hub runs: it goes with another clock, at a distance, or
-/// stands still.
+/// A clock that can be moved while the hub runs: it follows a base clock at an offset, or is
+/// stopped.
 #[derive(Debug)]
 pub struct MovableClock {
     base: Arc<dyn Clock>,
@@ -38,13 +38,13 @@ enum Hands {
 }
 
 impl MovableClock {
-    /// A clock that shows what `base` shows until it is moved.
+    /// A clock that shows the time of `base` until it is moved.
     pub fn over(base: Arc<dyn Clock>) -> Self {
         Self { base, hands: Mutex::new(Hands::AwayBy(Duration::ZERO)) }
     }
 
-    /// Moves the clock, backwards where `by` is negative. What no date can hold moves it to the
-    /// first or the last one.
+    /// Moves the clock, backwards if `by` is negative. A time outside of the calendar becomes its
+    /// first or last one.
     pub fn advance(&self, by: Duration) {
         let mut hands = self.hands();
         *hands = match *hands {
@@ -53,7 +53,7 @@ impl MovableClock {
         };
     }
 
-    /// Sets the clock to a time, from which it goes on if it goes.
+    /// Sets the clock to a time. A running clock continues from there.
     pub fn set(&self, time: OffsetDateTime) {
         let time = utc(time);
         let mut hands = self.hands();
@@ -63,18 +63,18 @@ impl MovableClock {
         };
     }
 
-    /// Stops the clock where it is.
+    /// Stops the clock at its present time.
     pub fn stop(&self) {
         let now = self.now();
         *self.hands() = Hands::StoppedAt(now);
     }
 
-    /// Whether it stands still.
+    /// Returns true if the clock is stopped.
     pub fn is_stopped(&self) -> bool {
         matches!(*self.hands(), Hands::StoppedAt(_))
     }
 
-    /// Lets the clock go on from where it is.
+    /// Resumes the clock from its present time.
     pub fn go(&self) {
         let now = self.now();
         *self.hands() = Hands::AwayBy(now - self.base.now());
@@ -94,19 +94,19 @@ impl Clock for MovableClock {
     }
 }
 
-/// The same moment in UTC; at either end of the calendar, where there may be none, the nearest one.
+/// The same moment in UTC; at the ends of the calendar, the nearest representable one.
 pub(crate) fn utc(time: OffsetDateTime) -> OffsetDateTime {
     let end = if time.year() < 0 { PrimitiveDateTime::MIN } else { PrimitiveDateTime::MAX };
     time.checked_to_offset(UtcOffset::UTC).unwrap_or_else(|| end.assume_utc())
 }
 
-/// The time so much later or, where the calendar has none, its last one.
+/// The time later by `by`; at the end of the calendar, its last time.
 pub(crate) fn later(time: OffsetDateTime, by: std::time::Duration) -> OffsetDateTime {
     let by = Duration::try_from(by).unwrap_or(Duration::MAX);
     time.saturating_add(by)
 }
 
-/// The time now as documents carry it.
+/// The present time in the form that documents carry.
 pub(crate) fn timestamp(clock: &dyn Clock) -> Timestamp {
     clock.now().into()
 }

@@ -1,4 +1,4 @@
-//! What a hub is told before it starts.
+//! The configuration of a hub.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -8,64 +8,64 @@ use crate::clock::{Clock, SystemClock};
 use crate::faults::Faults;
 use crate::throttle::Throttling;
 
-/// How a hub is to run. The default is in memory, on a free port of this machine, without
+/// The configuration of a hub. The default is in memory, on a free port of this machine, without
 /// devices.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The folder that keeps everything; none keeps it in memory.
+    /// The data folder; `None` keeps everything in memory.
     pub data: Option<PathBuf>,
-    /// For a hub in memory: a folder that gets only what clients need, which are the CA certificate
+    /// For a hub in memory: a folder that gets only the data that clients need: the CA certificate
     /// and the connection strings.
     pub credentials: Option<PathBuf>,
-    /// Where to listen for HTTPS; port 0 takes a free one.
+    /// The HTTPS address; port 0 takes a free port.
     pub https: SocketAddr,
-    /// Where to listen for devices over MQTT with TLS; port 0 takes a free one, none lets no device
+    /// The address for devices over MQTT with TLS; port 0 takes a free port, `None` lets no device
     /// connect. SDKs know no other port than 8883.
     pub mqtt: Option<SocketAddr>,
-    /// Where to tell clients of AMQP that the hub does not speak it; port 0 takes a free one, none lets
-    /// them find nobody there. Inside a WebSocket they are told in any case.
+    /// The address at which AMQP clients are told that the hub does not support it; port 0 takes a
+    /// free port, `None` does not listen. Inside a WebSocket they are told in any case.
     pub amqp: Option<SocketAddr>,
     /// PEM files with the CAs, roots or intermediates, whose certificates devices and modules with
     /// the authentication type `certificateAuthority` may present.
     pub device_cas: Vec<PathBuf>,
-    /// Names beside localhost, 127.0.0.1 and ::1 by which clients call the hub. The first is the one
-    /// in connection strings.
+    /// Names in addition to localhost, 127.0.0.1 and ::1 by which clients call the hub. The first
+    /// one is used in connection strings.
     pub host_names: Vec<String>,
-    /// The name by which devices call a hub that has one of its own for them, beside the service's: its
-    /// service API is not served by this name. None lets devices call it by any of its names.
+    /// The separate name by which devices call the hub; the service API is not served by this name.
+    /// `None` lets devices use any name of the hub.
     pub device_host_name: Option<String>,
-    /// Who may reach the hub.
+    /// The clients that may reach the hub.
     pub reach: Reach,
     /// A file that gets one line of JSON per request.
     pub request_log: Option<PathBuf>,
-    /// A file that gets one line of JSON per message to the cloud: what devices send, twin changes, and
-    /// identities that are created or deleted.
+    /// A file that gets one line of JSON per message to the cloud: device messages, twin changes,
+    /// and created or deleted identities.
     pub telemetry: Option<PathBuf>,
-    /// Where to listen for management, which must be on loopback; port 0 takes a free one, none has
-    /// no such port.
+    /// The management address, which must be on loopback; port 0 takes a free port, `None` has no
+    /// management port.
     pub management: Option<SocketAddr>,
-    /// Whether tokens in the manner of Entra ID are taken, which the hub itself makes: for tests.
+    /// True to accept tokens in the form of Entra ID that the hub itself makes, for tests.
     pub entra_test: bool,
-    /// Where containers of import and export jobs may lie in the file system; none allows only
-    /// containers behind HTTP.
+    /// The folder in the file system for containers of import and export jobs; `None` allows only
+    /// containers over HTTP.
     pub blob_folder: Option<PathBuf>,
-    /// The throttles and quotas of the service; none lets everything in at once.
+    /// The throttles and quotas of the service; `None` limits nothing.
     pub throttling: Option<Throttling>,
-    /// What is to go wrong from the start.
+    /// The initial faults.
     pub faults: Faults,
-    /// The time that documents carry and by which tokens expire.
+    /// The clock for documents and for the expiry of tokens.
     pub clock: Arc<dyn Clock>,
 }
 
-/// Who may reach a hub. It has no throttle against guessing and its CA key lies in a plain file, so
-/// it is a tool for one machine.
+/// The clients that may reach a hub. A hub does not limit password guessing and stores its CA key
+/// in a plain file, so it is a tool for one machine.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reach {
     /// Only this machine: other addresses are refused.
     #[default]
     ThisMachine,
-    /// Whoever can reach the address.
+    /// Every machine that can reach the address.
     OtherMachines,
 }
 

@@ -1,5 +1,5 @@
-//! The log of connections that are refused before anything is asked for on them: in the TLS handshake,
-//! or because the client does not speak the protocol of the listener.
+//! The log of connections that are refused before their first request: in the TLS handshake, or
+//! because the client does not speak the protocol of the listener.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use crate::hub::Hub;
 use crate::refusal::Refusal;
 use crate::request_log::{ConnectionLine, RequestLog};
 
-/// The place where refused connections are written down: a warning in the hub's log, and a line in
-/// the request log if there is one.
+/// The destinations for refused connections: a warning in the hub's log, and a line in the request
+/// log if there is one.
 #[derive(Debug)]
 pub(crate) struct ConnectionLog {
     hub: Arc<Hub>,
@@ -43,22 +43,22 @@ impl Peer {
         Self { log, listener, address, since: Instant::now(), identity: None }
     }
 
-    /// Remembers the identity that a certificate names, if it names one.
+    /// Stores the identity that a certificate names, if it names one.
     pub(crate) fn presents(&mut self, certificates: &[CertificateDer<'_>]) {
         self.identity = certificates.first().and_then(identity_in);
     }
 
-    /// Writes down that the connection is refused, and why.
+    /// Logs that the connection is refused, with the reason.
     pub(crate) fn refused(&self, reason: &str) {
         self.note(reason, self.identity.as_deref(), None);
     }
 
-    /// As [`Peer::refused`], for an identity that is known from elsewhere than a certificate.
+    /// As [`Peer::refused`], for an identity that is known by other means than a certificate.
     pub(crate) fn refused_as(&self, identity: Option<&str>, reason: &str) {
         self.note(reason, identity.or(self.identity.as_deref()), None);
     }
 
-    /// As [`Peer::refused`], where the client is told so in an answer.
+    /// As [`Peer::refused`], for a client that gets a response.
     pub(crate) fn answered(&self, refusal: &Refusal) {
         self.note(&refusal.text, self.identity.as_deref(), Some(refusal));
     }

@@ -1,7 +1,7 @@
-//! The devices and modules that are connected now, and how to reach them.
+//! The connected devices and modules, and the channels to them.
 //!
-//! The table lives under the registry's lock: a write and what connected devices must be told of it
-//! are one step, so nobody is told too late, twice, or in the wrong order.
+//! The table is under the registry's lock: a write and the notification of connected devices are
+//! one step, so that no notification is late, doubled, or out of order.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -14,7 +14,7 @@ use crate::device_access::{Evidence, admit};
 use crate::registry::{Journal, Notice, Registry};
 use crate::twin::DesiredNotice;
 
-/// Every connection, by its identity: there is at most one.
+/// Every connection, by its identity. An identity has at most one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     live: BTreeMap<IdentityId, Live>,
@@ -23,7 +23,7 @@ pub(crate) struct Connections {
 
 #[derive(Debug)]
 struct Live {
-    /// Tells this connection from an earlier one of the same identity.
+    /// The number that distinguishes this connection from an earlier one of the same identity.
     number: u64,
     generation: u64,
     evidence: Evidence,
@@ -36,14 +36,14 @@ struct Live {
 pub(crate) struct Link {
     pub(crate) number: u64,
     pub(crate) downlink: mpsc::Receiver<Downlink>,
-    /// The connection must end.
+    /// Cancelled when the connection must end.
     pub(crate) cut: CancellationToken,
 }
 
-/// What a connection is to pass on to its device or module.
+/// A message that a connection passes on to its device or module.
 #[derive(Debug)]
 pub(crate) enum Downlink {
-    /// There are messages in the queue.
+    /// The cloud-to-device queue has messages.
     Commands,
     /// A notification of changed desired properties.
     Desired(DesiredNotice),
@@ -56,11 +56,11 @@ pub(crate) enum Downlink {
 pub(crate) struct MethodCall {
     pub(crate) name: String,
     pub(crate) payload: Vec<u8>,
-    /// Where the answer goes; closed when nobody waits for it any more.
+    /// The channel for the response; closed when the caller has stopped waiting.
     pub(crate) answer: oneshot::Sender<MethodAnswer>,
 }
 
-/// What the device or module answered.
+/// The response of the device or module.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct MethodAnswer {
     pub(crate) status: i32,
@@ -68,7 +68,7 @@ pub(crate) struct MethodAnswer {
 }
 
 impl Connections {
-    /// Enters a connection; an earlier one of the same identity is cut off.
+    /// Registers a connection; an earlier one of the same identity is cut off.
     pub(crate) fn open(&mut self, identity: &IdentityId, generation: u64, evidence: Evidence) -> Link {
         self.last_number += 1;
         let (downlink, receiver) = mpsc::channel(MAX_WAITING);
@@ -80,7 +80,7 @@ impl Connections {
         link
     }
 
-    /// Takes a connection out; `false` where another has taken its place.
+    /// Removes a connection; `false` if a newer connection has replaced it.
     pub(crate) fn close(&mut self, identity: &IdentityId, number: u64) -> bool {
         let current = self.live.get(identity).is_some_and(|live| live.number == number);
         if current {
@@ -89,17 +89,18 @@ impl Connections {
         current
     }
 
-    /// Whether the connection is still the one of its identity.
+    /// Returns true if the connection is still the current one of its identity.
     pub(crate) fn is_current(&self, identity: &IdentityId, number: u64) -> bool {
         self.live.get(identity).is_some_and(|live| live.number == number)
     }
 
-    /// The way to a connected device or module.
+    /// The channel to a connected device or module.
     pub(crate) fn downlink(&self, identity: &IdentityId) -> Option<mpsc::Sender<Downlink>> {
         self.live.get(identity).map(|live| live.downlink.clone())
     }
 
-    /// After a write: cuts off who may no longer be connected, and tells the others what changed.
+    /// After a write: cuts off connections that are no longer allowed, and notifies the others of
+    /// the changes.
     pub(crate) fn settle(&mut self, registry: &mut Registry, journal: &mut Journal, now: Timestamp) {
         if self.live.is_empty() {
             return;
@@ -142,7 +143,8 @@ impl Connections {
         }
     }
 
-    /// Who does not take what it is sent is cut off; it connects again and reads its twin.
+    /// Sends a message to a connection. One that does not take it is cut off; the client then
+    /// connects again and reads its twin.
     fn send(&self, identity: &IdentityId, message: Downlink) {
         let Some(live) = self.live.get(identity) else {
             return;
@@ -154,5 +156,5 @@ impl Connections {
     }
 }
 
-/// Messages that wait for a connection that is slow.
+/// The number of messages that may wait for a slow connection.
 const MAX_WAITING: usize = 64;

@@ -1,4 +1,4 @@
-//! Etags that count: the base64 of a decimal number, as identities and configurations have them.
+//! Counter etags: the base64 of a decimal number, used for identities and configurations.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,7 @@ pub(crate) fn encode(number: u64) -> Etag {
     Etag::new(&STANDARD.encode(number.to_string()))
 }
 
-/// The counter of an etag; `None` where it is no such etag.
+/// The counter of an etag; `None` if the etag is not of this kind.
 pub(crate) fn decode(etag: &Etag) -> Option<u64> {
     let bytes = STANDARD.decode(etag.as_str()).ok()?;
     String::from_utf8(bytes).ok()?.parse().ok()

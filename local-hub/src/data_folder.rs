@@ -1,4 +1,4 @@
-//! The data folder: what a hub keeps there, and that only one hub does.
+//! The data folder: the files of a hub, locked so that only one hub uses them.
 //!
 //! | file | holds |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | `connection-string` | of the owner's policy, for the address last served on |
 //! | `hub.db` | devices, modules and twins |
 //! | `hub.lock` | locked while a hub uses the folder |
-//! | `management-token` | what requests to the management port must bear, while there is one |
+//! | `management-token` | the token for requests to the management port, while it is open |
 //! | `policies.json` | the policies and their keys |
 
 use std::fs::{File, TryLockError};
@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::policy::Policies;
 use crate::system;
 
-/// A data folder that is locked for this hub as long as the value lives.
+/// A data folder that stays locked for this hub as long as the value lives.
 #[derive(Debug)]
 pub(crate) struct DataFolder {
     path: PathBuf,
@@ -30,7 +30,7 @@ pub(crate) struct DataFolder {
 }
 
 impl DataFolder {
-    /// Makes the folder where it is missing, and locks it.
+    /// Makes the folder if it is missing, and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         system::private_folder(path).map_err(|source| file_error("make", path, source))?;
         if system::others_can_write(path).map_err(|source| file_error("look at", path, source))? {
@@ -46,8 +46,8 @@ impl DataFolder {
         }
     }
 
-    /// The database, readable for its owner only before anything is written to it. Where a hub was served from
-    /// the folder before, it must not be gone or empty.
+    /// The path of the database, which is readable for its owner only from the beginning. If a hub
+    /// was served from the folder before, a missing or empty database is an error.
     pub(crate) fn database(&self) -> Result<PathBuf> {
         let path = self.path.join(DATABASE_FILE);
         let was_served = self.path.join(CONNECTION_STRING_FILE).exists();
@@ -113,12 +113,12 @@ pub(crate) fn check_has_hub(folder: &Path) -> Result<()> {
     if folder.join(DATABASE_FILE).exists() { Ok(()) } else { Err(Error::EmptyFolder(folder.to_owned())) }
 }
 
-/// Where a folder has the token for the management port.
+/// The path of the management token in a data folder.
 pub(crate) fn management_token_file(folder: &Path) -> PathBuf {
     folder.join(MANAGEMENT_TOKEN_FILE)
 }
 
-/// Where a folder has the certificate that clients must trust.
+/// The path of the certificate that clients must trust in a data folder.
 pub(crate) fn ca_file(folder: &Path) -> PathBuf {
     folder.join(CA_FILE)
 }
@@ -166,7 +166,7 @@ fn file_error(action: &'static str, path: &Path, source: io::Error) -> Error {
     Error::File { action, path: path.to_owned(), source }
 }
 
-/// What a folder that was served from must not lack.
+/// The error for a missing file in a folder that a hub was served from.
 fn gone(path: &Path, what: &str) -> Error {
     let reason = format!("{what}; put it back from a copy, or serve another folder");
     Error::Damaged { path: path.to_owned(), reason }

@@ -1,7 +1,7 @@
-//! Who may connect as a device or as a module.
+//! The decision whether a client may connect as a device or as a module.
 //!
-//! The same question is asked when a connection begins and after every write to its identity, so
-//! that one whose key was changed or whose device was disabled is cut off.
+//! It is made when a connection begins and after every write to its identity, so that a device is
+//! cut off when its key is changed or when it is disabled.
 
 use std::fmt;
 
@@ -13,18 +13,18 @@ use crate::certificates::DeviceCertificate;
 use crate::refusal::Refusal;
 use crate::registry::Registry;
 
-/// By what a client says that it is a certain identity. What can be decided without the registry
-/// (scope, expiry, a policy's key) is decided before.
+/// The credentials of a client that claims an identity. Checks that need no registry (scope,
+/// expiry, a policy's key) are made before.
 #[derive(Debug, Clone)]
 pub(crate) enum Evidence {
     Certificate(DeviceCertificate),
     /// A token of a policy that may connect as any device.
     Policy,
-    /// A token that a key of the identity must have signed.
+    /// A token that must be signed with a key of the identity.
     Token(SasToken),
 }
 
-/// Why somebody may not connect. Clients are not told; the log is.
+/// The reason why a client may not connect. It is logged, and not sent to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Denied(pub(crate) String);
 
@@ -80,8 +80,8 @@ fn check(identity: &IdentityId, wanted: &Authentication, evidence: &Evidence) ->
     }
 }
 
-/// The CN is `deviceId` or `deviceId/moduleId`. Source: "Authenticate identities with X.509
-/// certificates".
+/// Checks that the CN is `deviceId` or `deviceId/moduleId`. Source: "Authenticate identities with
+/// X.509 certificates".
 fn check_name(identity: &IdentityId, certificate: &DeviceCertificate) -> Result<(), Denied> {
     if certificate.common_name == identity.common_name() {
         return Ok(());

@@ -1,9 +1,9 @@
-//! Messages to the cloud: what devices send, and what the hub tells of twins and identities.
+//! Messages to the cloud: device messages, and the hub's messages about twins and identities.
 //!
-//! A live hub hands them to its endpoints. This one keeps the last ones in memory, for the management port,
-//! and writes them to a file where one is asked for. Each message is a line of JSON in the form that IoT Hub's
-//! routes write to a storage container ("Use IoT Hub message routing to send device-to-cloud messages to Azure
-//! Storage", JSON encoding), with a `SequenceNumber` in front.
+//! IoT Hub passes them to its endpoints. This hub keeps the last ones in memory, for the management
+//! port, and writes them to a file if one is configured. Each message is a line of JSON in the form
+//! that IoT Hub's routes write to a storage container ("Use IoT Hub message routing to send
+//! device-to-cloud messages to Azure Storage", JSON encoding), preceded by a `SequenceNumber`.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -32,7 +32,7 @@ pub(crate) struct Message {
     pub(crate) identity: IdentityId,
     pub(crate) source: Source,
     pub(crate) enqueued: Timestamp,
-    /// The properties that the sender chose.
+    /// The properties that the sender defined.
     pub(crate) properties: Map<String, Value>,
     /// The properties that the hub and its protocol define.
     pub(crate) system: Map<String, Value>,
@@ -44,9 +44,9 @@ pub(crate) struct Message {
 pub(crate) enum Source {
     /// A device or module was created or deleted.
     Lifecycle,
-    /// A device or module has sent it.
+    /// A device or module sent it.
     Telemetry,
-    /// A twin has changed.
+    /// A twin changed.
     TwinChange,
 }
 
@@ -68,7 +68,8 @@ impl Source {
 }
 
 impl Message {
-    /// A message of the hub's own, about an identity. `schema` and `operation` are IoT Hub's names.
+    /// A message of the hub itself, about an identity. `schema` and `operation` are IoT Hub's
+    /// names.
     pub(crate) fn of_hub(
         identity: IdentityId,
         source: Source,
@@ -112,7 +113,8 @@ impl Message {
     }
 }
 
-/// The body as the lines have it: JSON where the sender says that it is JSON in UTF-8 and it is, base64 otherwise.
+/// The body in the form of the lines: JSON if the sender declares JSON in UTF-8 and the text is
+/// valid, base64 otherwise.
 fn body_of(system: &Map<String, Value>, body: &[u8]) -> Value {
     let says = |name: &str, value: &str| {
         system.get(name).and_then(Value::as_str).is_some_and(|given| given.eq_ignore_ascii_case(value))
@@ -122,7 +124,7 @@ fn body_of(system: &Map<String, Value>, body: &[u8]) -> Value {
     parsed.unwrap_or_else(|| Value::String(STANDARD.encode(body)))
 }
 
-/// A message that is kept.
+/// A stored message.
 #[derive(Debug)]
 struct Line {
     sequence: u64,
@@ -151,7 +153,7 @@ impl Kept {
     }
 }
 
-/// The messages of a hub, for whoever wants to read them.
+/// The messages of a hub, for its readers.
 #[derive(Debug)]
 pub(crate) struct MessageLog {
     kept: Mutex<Kept>,
@@ -162,12 +164,12 @@ pub(crate) struct MessageLog {
 }
 
 impl MessageLog {
-    /// A log that drops every message: nobody can read it.
+    /// A log that drops every message, because it has no readers.
     pub(crate) fn unwanted() -> Self {
         Self { kept: Mutex::default(), arrived: watch::Sender::new(0), file: None, is_wanted: false }
     }
 
-    /// A log that keeps messages for readers and, with a file, writes each behind what it holds.
+    /// A log that stores messages for readers and, with a file, appends each of them.
     pub(crate) fn open(file: Option<&Path>) -> Result<Self> {
         let open = |path: &Path| {
             let opened = File::options().append(true).create(true).open(path);
@@ -177,12 +179,12 @@ impl MessageLog {
         Ok(Self { file, is_wanted: true, ..Self::unwanted() })
     }
 
-    /// Whether anybody can read messages: where nobody can, none need be made.
+    /// Returns true if messages can be read; otherwise none need to be made.
     pub(crate) fn is_wanted(&self) -> bool {
         self.is_wanted
     }
 
-    /// Adds a message. It is in the file, if there is one, when this returns.
+    /// Adds a message. It is in the file, if there is one, when this function returns.
     pub(crate) fn add(&self, message: Message) {
         if !self.is_wanted {
             return;
@@ -209,7 +211,7 @@ impl MessageLog {
 
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 const MAX_LINES: usize = 100_000;
-/// Memory of a line besides its text, roughly.
+/// The approximate memory of a line in addition to its text, in bytes.
 const LINE_OVERHEAD: usize = 200;
 
 #[cfg(test)]

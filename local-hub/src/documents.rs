@@ -1,7 +1,7 @@
-//! What the hub keeps besides devices and modules: configurations and jobs, each a document by id.
+//! The hub's documents besides devices and modules: configurations and jobs, each by its id.
 //!
-//! Like the registry a plain structure without locks, I/O or a clock. There are few of them, so each
-//! is kept, and written to the store, as a whole.
+//! Like the registry, this is a plain structure without locks, I/O or a clock. There are few
+//! documents, so each is stored, and written, as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,13 +26,13 @@ mod state_file;
 pub(crate) struct Documents {
     configurations: BTreeMap<String, Configuration>,
     jobs: BTreeMap<String, Job>,
-    /// The last number that a job got.
+    /// The highest number of a job so far.
     last_number: u64,
-    /// The numbers of the scheduled jobs that have begun in this process, snapshots or not.
+    /// The numbers of the scheduled jobs that have begun in this process, regardless of snapshots.
     begun: BTreeSet<u64>,
 }
 
-/// Which document.
+/// The kind and the id of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DocumentKey {
     pub(crate) kind: DocumentKind,
@@ -66,7 +66,7 @@ impl DocumentKind {
 }
 
 impl Documents {
-    /// The document as a store keeps it; `None` when there is none.
+    /// The document in its stored form; `None` if it does not exist.
     pub(crate) fn stored_form(&self, key: &DocumentKey) -> serde_json::Result<Option<Vec<u8>>> {
         match key.kind {
             DocumentKind::Configuration => {
@@ -76,7 +76,7 @@ impl Documents {
         }
     }
 
-    /// Puts a document that a store kept back in.
+    /// Adds a document in its stored form.
     pub(crate) fn restore(&mut self, key: DocumentKey, content: &[u8]) -> serde_json::Result<()> {
         match key.kind {
             DocumentKind::Configuration => {
@@ -92,7 +92,8 @@ impl Documents {
         Ok(())
     }
 
-    /// Becomes what a snapshot holds. Jobs that were at work then, or have begun since, have failed.
+    /// Takes over the content of a snapshot. Jobs that were running then, or have begun since,
+    /// fail.
     pub(crate) fn replace_with(&mut self, mut next: Self, now: Timestamp, touched: &mut Vec<DocumentKey>) {
         next.last_number = next.last_number.max(self.last_number);
         next.begun = std::mem::take(&mut self.begun);
@@ -108,7 +109,7 @@ impl Documents {
     }
 }
 
-/// Ids of configurations and jobs: lower-case letters, digits and a few signs.
+/// Checks the id of a configuration or job: lower-case letters, digits and a few signs.
 fn check_id(what: &str, id: &str, signs: &str, longest: usize) -> Result<(), Refusal> {
     let is_legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || signs.contains(c);
     if (1..=longest).contains(&id.len()) && id.chars().all(is_legal) {

@@ -1,8 +1,8 @@
-//! A stand-in for Entra ID, for tests of clients that bring its tokens. Off unless it is asked for.
+//! A stand-in for Entra ID, for tests of clients that use its tokens. Off by default.
 //!
-//! There is no tenant behind it. A token is a JWT that this hub itself has signed (`local-hub
-//! entra-token`), with the key of the owner's policy: whoever can make one could do everything anyway.
-//! Nothing unsigned and no other algorithm is taken.
+//! There is no tenant. A token is a JWT that this hub itself has signed (`local-hub entra-token`),
+//! with the key of the owner's policy, whose bearer may do everything anyway. Unsigned tokens and
+//! other algorithms are refused.
 
 use hub_types::{ErrorCode, SymmetricKey};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -15,16 +15,16 @@ use crate::registry::Answer;
 /// A role of IoT Hub in Entra ID. Source: "Control access to IoT Hub by using Microsoft Entra ID".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 pub(crate) enum Role {
-    /// Everything.
+    /// All rights.
     #[serde(rename = "IoT Hub Data Contributor")]
     DataContributor,
-    /// Reading everything.
+    /// Read access to everything.
     #[serde(rename = "IoT Hub Data Reader")]
     DataReader,
-    /// Devices and modules, but not their twins.
+    /// Access to devices and modules, but not to their twins.
     #[serde(rename = "IoT Hub Registry Contributor")]
     RegistryContributor,
-    /// Twins.
+    /// Access to twins.
     #[serde(rename = "IoT Hub Twin Contributor")]
     TwinContributor,
 }
@@ -68,7 +68,8 @@ impl Entra {
         Self { key: DecodingKey::from_secret(&owner.expose_bytes()), validation }
     }
 
-    /// Refuses a token that is none of this hub, is over, or whose roles do not have the right.
+    /// Refuses a token that this hub did not sign, that has expired, or whose roles do not grant
+    /// the right.
     pub(crate) fn check(&self, token: &str, now: u64, (right, only_reads): (Right, bool)) -> Answer<()> {
         let refused = |text: String| Refusal::new(ErrorCode::IotHubUnauthorized, text);
         let decoded = jsonwebtoken::decode::<Claims>(token.trim(), &self.key, &self.validation);
@@ -84,7 +85,7 @@ impl Entra {
     }
 }
 
-/// A token with a role, good until a time (seconds since 1970).
+/// A token with a role, valid until a time in seconds since 1970-01-01.
 pub(crate) fn token(
     owner: &SymmetricKey,
     role: Role,
@@ -98,5 +99,5 @@ pub(crate) fn token(
     )
 }
 
-/// The resource that clients ask Entra ID for.
+/// The resource for which clients request tokens of Entra ID.
 const AUDIENCE: &str = "https://iothubs.azure.net";

@@ -1,4 +1,4 @@
-//! Why a hub can't start or go on.
+//! The errors of starting and running a hub.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,19 +6,19 @@ use std::path::PathBuf;
 
 use crate::faults::FaultsError;
 
-/// Why a hub can't start, or why a data folder can't be read.
+/// The reason why a hub can't start or continue, or why a data folder can't be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The address can't be listened on.
+    /// The hub can't listen on the address.
     #[error("can't listen on {address}")]
     Bind {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Making or reading the certificates went wrong.
+    /// The certificates can't be made or read.
     #[error("can't make the TLS certificates of the hub")]
     Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A file with CAs of devices can't be used.
@@ -26,7 +26,7 @@ pub enum Error {
     DeviceCa {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault of the file.
         reason: String,
     },
     /// A token can't be signed.
@@ -35,25 +35,25 @@ pub enum Error {
     /// The data folder has never been served from.
     #[error("{folder} holds no hub; `local-hub serve --data {folder}` makes one", folder = .0.display())]
     EmptyFolder(PathBuf),
-    /// A file of the data folder is not what it was when it was written.
+    /// A file of the data folder was changed or damaged after it was written.
     #[error("{} is damaged: {reason}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault of the file.
         reason: String,
     },
-    /// The faults that the hub is to have make no sense.
+    /// The configured faults are not valid.
     #[error("these faults can't be had")]
     Faults(#[from] FaultsError),
     /// A file can't be read or written.
     #[error("can't {action} {}", path.display())]
     File {
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// A file of the data folder was written by a newer version.
@@ -69,7 +69,7 @@ pub enum Error {
         /// The newest format that is known.
         known: i64,
     },
-    /// A data folder in which others can exchange the keys.
+    /// A data folder in which other users can replace the keys.
     #[error("others can write into {folder}, which is to hold keys; run `chmod 700 {folder}` first", folder = path.display())]
     FolderWritable {
         /// The folder.
@@ -81,24 +81,24 @@ pub enum Error {
         .0.display()
     )]
     FolderInUse(PathBuf),
-    /// A name that a certificate can't bear.
+    /// A name that is not valid in a certificate.
     #[error("`{0}` is no host name")]
     HostName(String),
-    /// A management port that others could reach.
+    /// A management address that other machines could reach.
     #[error("{0} can be reached from other machines; the management port must be on 127.0.0.1 or [::1]")]
     ManagementNotLoopback(SocketAddr),
-    /// What was to be imported was refused.
+    /// The imported document was refused.
     #[error("the state can't be imported: {0}")]
     State(String),
-    /// What a former hub left of its jobs can't be written down.
+    /// The unfinished jobs of an earlier hub process can't be updated.
     #[error("the jobs in the data folder can't be taken up: {0}")]
     Jobs(String),
-    /// An address that others can reach, and nobody said that they may.
+    /// An address that other machines can reach, without the option that allows it.
     #[error(
         "{0} can be reached from other machines; if that is wanted, say so with --reachable-from-other-machines"
     )]
     NotLoopback(SocketAddr),
-    /// Signals can't be waited for.
+    /// The hub can't wait for signals.
     #[error("can't wait for signals")]
     Signal(#[source] io::Error),
     /// The database in the data folder can't be read or written.
@@ -106,21 +106,21 @@ pub enum Error {
     Store {
         /// The database.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: rusqlite::Error,
     },
     /// A thread can't be started.
     #[error("can't start a thread")]
     Thread(#[source] io::Error),
-    /// No policy has the name.
+    /// No policy has this name.
     #[error("the hub has no policy `{name}`; it has {known}")]
     UnknownPolicy {
         /// The name.
         name: String,
-        /// The names there are.
+        /// The existing names.
         known: String,
     },
 }
 
-/// What can be done only without an [`Error`].
+/// The result of a fallible operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,9 +1,9 @@
-//! Faults on demand: what is to go wrong, when, and how often.
+//! Faults on demand: their effects, times and frequencies.
 //!
-//! A [`Fault`] names an operation and an effect. Whether it hits the n-th request of its operation
-//! depends on the seed, its place in the list, the operation and n, and on nothing else: the same
-//! seed and the same requests give the same faults, in whatever order the requests of different
-//! operations come.
+//! A [`Fault`] names an operation and an effect. The decision whether it hits the n-th request of its
+//! operation depends only on the seed, its index in the list, the operation and n: the same seed
+//! and the same requests give the same faults, in any order of the requests of different
+//! operations.
 
 pub use document::FaultsError;
 pub(crate) use injector::{Injector, Weather};
@@ -18,33 +18,33 @@ use hub_types::ErrorCode;
 
 use crate::refusal::Refusal;
 
-/// What is to go wrong. The default is nothing.
+/// The faults of a hub. The default has no faults.
 ///
-/// Made from a file by [`Faults::parse`]; the format is told there.
+/// [`Faults::parse`] reads them from a file and documents the format.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Faults {
-    /// What the dice are thrown with.
+    /// The seed of the random decisions.
     pub seed: u64,
-    /// The faults. Where several hit one request, delays add up, and of the others the first counts.
+    /// The faults. If several hit one request, delays add up, and of the others the first counts.
     pub faults: Vec<Fault>,
 }
 
-/// One thing that goes wrong.
+/// One fault.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
-    /// The operation that it hits, by the name it has in the request log; none means every one.
+    /// The operation that it hits, by its name in the request log; `None` means every operation.
     pub operation: Option<String>,
-    /// What happens.
+    /// The effect on the request.
     pub effect: Effect,
-    /// How likely it hits, from 0 to 1.
+    /// The probability that it hits, from 0 to 1.
     pub probability: f64,
-    /// How many requests of each operation it leaves alone first.
+    /// The number of requests of each operation that it skips first.
     pub skip: u64,
-    /// How many requests of each operation it hits at most.
+    /// The largest number of requests of each operation that it hits; `None` is no bound.
     pub count: Option<u64>,
-    /// When it begins, from when the faults are set, on the hub's clock.
+    /// The time when it begins, measured on the hub's clock from when the faults are set.
     pub from: Duration,
-    /// When it ends, from when the faults are set, on the hub's clock.
+    /// The time when it ends, measured on the hub's clock from when the faults are set.
     pub until: Option<Duration>,
 }
 
@@ -81,34 +81,35 @@ impl Fault {
     }
 }
 
-/// What happens to a request, or to an operation of a device over MQTT: there the answer is what the
-/// hub sends on the connection for this operation, and what can't be answered with an error ends it.
+/// The effect on a request, or on an operation of a device over MQTT. There the response is the
+/// packet that the hub sends on the connection for this operation; the connection ends if MQTT has
+/// no error response for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
-    /// It is answered with an error, and nothing is done.
+    /// The response is an error, and the operation is not performed.
     Status {
         /// 400 to 599. 502 and 504 come from gateways, without IoT Hub's envelope.
         status: u16,
         /// The code in IoT Hub's envelope.
         code: Option<ErrorCode>,
-        /// What the `Retry-After` header says, in seconds; a live hub sends none with 429.
+        /// The value of the `Retry-After` header, in seconds; a live hub sends none with 429.
         retry_after: Option<u32>,
     },
-    /// The connection is reset (TCP RST), and nothing is done.
+    /// The connection is reset (TCP RST), and the operation is not performed.
     Reset,
-    /// It is not answered, and nothing is done. The connection ends after this time, or when the
-    /// faults are set anew.
+    /// There is no response, and the operation is not performed. The connection ends after this
+    /// time, or when the faults are set again.
     Hang(Option<Duration>),
-    /// It is done later by this time.
+    /// The operation is delayed by this time.
     Delay(Duration),
-    /// It is done, and answered at this pace in bytes per second.
+    /// The operation is performed, and the response is sent at this rate in bytes per second.
     Drip(u32),
-    /// It is done, and the connection ends without an answer.
+    /// The operation is performed, and the connection ends without a response.
     LoseAnswer,
-    /// It is done, and the connection ends in the middle of the answer.
+    /// The operation is performed, and the connection ends in the middle of the response.
     HalfAnswer,
-    /// A query is answered with what the hub held when the faults were set.
+    /// A query returns the data that the hub held when the faults were set.
     StalePage,
 }
 
@@ -127,7 +128,7 @@ impl Effect {
         }
     }
 
-    /// The refusal that it puts in the place of doing the operation, if it does.
+    /// The error response that replaces the operation, if the effect is one.
     pub(crate) fn refusal(&self, operation: &str) -> Option<Refusal> {
         let Self::Status { status, code, .. } = self else {
             return None;

@@ -1,8 +1,8 @@
 //! The service API over HTTPS.
 //!
-//! [`server`] speaks on connections, [`service`] turns one request into one answer: [`routes`] finds
-//! the operation, [`access`] lets the caller in, a file in [`handlers`] does what is asked, and
-//! [`reply`] puts the answer into IoT Hub's form.
+//! [`server`] handles connections, [`service`] turns one request into one response: [`routes`]
+//! finds the operation, [`access`] authorizes the caller, a file in [`handlers`] performs the
+//! operation, and [`reply`] puts the response into IoT Hub's form.
 
 pub(crate) use api_version::ApiVersion;
 pub(crate) use routes::operation_names;

@@ -28,7 +28,7 @@ mod documents;
 mod messages;
 mod state;
 
-/// One hub, shared by everything that serves it.
+/// One hub, shared by all its servers.
 #[derive(Debug)]
 pub(crate) struct Hub {
     state: Mutex<State>,
@@ -50,20 +50,20 @@ struct State {
     documents: Documents,
     connections: Connections,
     backing: Backing,
-    /// How many writes have begun, so that whoever watches the hub knows when to look.
+    /// The number of writes that have begun, by which observers notice changes.
     writes: u64,
 }
 
-/// Where acknowledged writes live.
+/// The storage of acknowledged writes.
 #[derive(Debug)]
 enum Backing {
     Memory,
     Disk(Store),
-    /// The hub has shut down: nothing can be acknowledged any more.
+    /// The hub has shut down: no write can be acknowledged any more.
     Closed,
 }
 
-/// What a write gave, and what it wrote.
+/// The result of a write, and its counts.
 #[derive(Debug)]
 pub(crate) struct Written<T> {
     pub(crate) value: T,
@@ -104,7 +104,7 @@ impl Hub {
         }
     }
 
-    /// A hub without throttles, on the machine's clock, that nobody is served from.
+    /// A hub without throttles, on the machine's clock, that serves no clients.
     pub(crate) fn unserved(stored: Stored, store: Option<Store>, policies: Policies) -> Self {
         let clock = Arc::new(MovableClock::over(Arc::new(clock::SystemClock)));
         let throttle = Throttle::new(None, Arc::clone(&clock) as Arc<dyn Clock>);
@@ -119,25 +119,25 @@ impl Hub {
         &self.clock
     }
 
-    /// What takes tokens of Entra ID, if anything does.
+    /// The verifier of Entra ID tokens, if they are accepted.
     pub(crate) fn entra(&self) -> Option<&Entra> {
         self.entra.get()
     }
 
-    /// Takes such tokens from now on.
+    /// Accepts tokens of Entra ID from now on.
     pub(crate) fn take_entra_tokens(&self) {
         if let Some(owner) = self.policies.find(OWNER) {
             self.entra.get_or_init(|| Entra::new(owner.primary_key()));
         }
     }
 
-    /// Whether this host, with or without a port, is only for devices.
+    /// Returns true if this host, with or without a port, is only for devices.
     pub(crate) fn is_for_devices(&self, host: &str) -> bool {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
         self.device_host.get().is_some_and(|devices| devices.as_str().eq_ignore_ascii_case(name))
     }
 
-    /// From now on the service API is not served by this name.
+    /// Reserves this name for devices: the service API is no longer served by it.
     pub(crate) fn keep_for_devices(&self, host: HubHost) {
         self.device_host.get_or_init(|| host);
     }
@@ -155,7 +155,7 @@ impl Hub {
         &self.faults
     }
 
-    /// Replaces the faults. Where they ask for stale pages, these show the hub as it is now.
+    /// Replaces the faults. Stale pages show the hub in its present state.
     pub(crate) fn set_faults(&self, faults: Faults) {
         let stale = faults.faults.iter().any(|fault| fault.effect == Effect::StalePage);
         let stale = stale.then(|| {
@@ -165,7 +165,7 @@ impl Hub {
         self.faults.set(faults, stale);
     }
 
-    /// Seconds since 1970-01-01, by which tokens expire.
+    /// The time in seconds since 1970-01-01, for the expiry of tokens.
     pub(crate) fn unix_seconds(&self) -> u64 {
         u64::try_from(self.clock.now().unix_timestamp()).unwrap_or(0)
     }
@@ -174,17 +174,17 @@ impl Hub {
         clock::timestamp(&*self.clock)
     }
 
-    /// Reads under the lock: for as long as `read` runs, everybody else waits.
+    /// Reads under the lock: all other operations wait while `read` runs.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Registry) -> T) -> T {
         read(&self.lock().registry)
     }
 
-    /// How many writes have begun.
+    /// The number of writes that have begun.
     pub(crate) fn writes(&self) -> u64 {
         self.lock().writes
     }
 
-    /// Writes, and returns when what was written is durable.
+    /// Writes, and returns when the write is durable.
     pub(crate) async fn write<T>(
         &self,
         write: impl FnOnce(&mut Registry, Timestamp, &mut Journal) -> Answer<T>,
@@ -192,7 +192,7 @@ impl Hub {
         durable(self.write_in_memory(|_| Ok(()), write)?).await
     }
 
-    /// As [`Hub::write`], on behalf of a job, and only while that very job is at work.
+    /// As [`Hub::write`], on behalf of a job, and only while exactly that job is running.
     pub(crate) async fn write_for<T>(
         &self,
         job: &Job,
@@ -205,7 +205,7 @@ impl Hub {
         durable(self.write_in_memory(at_work, write)?).await
     }
 
-    /// Refuses everything once the store can't be written: what is in memory may never have become durable.
+    /// Refuses all operations once the store can't be written: data in memory may not be durable.
     pub(crate) fn check_durable(&self) -> Answer<()> {
         match &self.lock().backing {
             Backing::Disk(store) if !store.is_alive() => Err(not_durable()),
@@ -213,7 +213,7 @@ impl Hub {
         }
     }
 
-    /// Ends the store's writer after everything handed to it is durable.
+    /// Ends the store's writer after everything passed to it is durable.
     pub(crate) fn close(&self) {
         let backing = std::mem::replace(&mut self.lock().backing, Backing::Closed);
         if let Backing::Disk(store) = backing {
@@ -248,7 +248,7 @@ impl Hub {
 }
 
 impl State {
-    /// Refuses where nothing can become durable any more, and counts.
+    /// Counts a write, and refuses it if writes can't become durable any more.
     fn begin_write(&mut self) -> Answer<()> {
         self.writes += 1;
         match &self.backing {
@@ -259,7 +259,7 @@ impl State {
         }
     }
 
-    /// Gives what a request touched to the store, still under the lock, so that rows are in order.
+    /// Passes the rows of a request to the store, still under the lock, so that rows are in order.
     fn hand_over(&self, journal: &Journal) -> Answer<Option<Committed>> {
         self.store_rows(|| self.identity_rows(journal))
     }
@@ -272,7 +272,7 @@ impl State {
         rows.collect()
     }
 
-    /// Gives rows to the store, if there is one, as one transaction.
+    /// Passes rows to the store, if there is one, as one transaction.
     fn store_rows(&self, rows: impl FnOnce() -> Answer<Vec<Row>>) -> Answer<Option<Committed>> {
         let Backing::Disk(store) = &self.backing else {
             return Ok(None);
@@ -282,7 +282,7 @@ impl State {
     }
 }
 
-/// What was written, as soon as it is durable.
+/// Returns the result of a write as soon as it is durable.
 async fn durable<T>((written, committed): (T, Option<Committed>)) -> Answer<T> {
     if let Some(committed) = committed {
         committed.await.map_err(|_| not_durable())?;

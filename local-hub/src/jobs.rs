@@ -1,5 +1,5 @@
-//! Work that goes on after the request that asked for it was answered: imports and exports, and
-//! twin updates over many devices.
+//! Work that continues after the response to its request: imports and exports, and twin updates
+//! over many devices.
 
 use crate::hub::Hub;
 use crate::registry::Answer;
@@ -14,8 +14,8 @@ mod import;
 mod moving;
 mod scheduled;
 
-/// Takes up the jobs of a hub that starts again: what was at work when it ended has failed, what was
-/// scheduled is waited for.
+/// Recovers the jobs of an earlier hub process: those that were running have failed, those that
+/// were scheduled still wait.
 pub(crate) async fn take_up(hub: &Hub) -> Answer<()> {
     hub.write_documents(|documents, now, touched| {
         documents.fail_orphans(now, touched);

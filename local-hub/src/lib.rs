@@ -1,13 +1,14 @@
 //! An IoT Hub on this machine, for Microsoft's own SDKs, for `az`, and for tests.
 //!
-//! [`LocalHub::start`] starts one in this process; the `local-hub` binary is a thin shell around it.
-//! It serves the registry and the twins of devices and modules over HTTPS, as the service API of
-//! IoT Hub does: same errors, etags, versions and metadata. Devices and modules connect over MQTT.
-//! What it does not do it refuses by name, with status 501.
+//! [`LocalHub::start`] starts one in this process; the `local-hub` binary is a thin shell around
+//! it. It serves the registry and the twins of devices and modules over HTTPS, as the service API
+//! of IoT Hub does: same errors, etags, versions and metadata. Devices and modules connect over
+//! MQTT. Unsupported operations are refused by name, with status 501.
 //!
-//! From outside in: `listener` accepts TLS connections, `connection_log` writes down those that are
-//! refused, `http` is the service API, `mqtt` what devices speak, `amqp` the refusal of AMQP, `hub` the registry under its lock with the table of `connections` beside it and the store
-//! behind it; `registry`, `twin` and `query` are plain structures without I/O, `store` is SQLite.
+//! From outside in: `listener` accepts TLS connections, `connection_log` records refused ones,
+//! `http` is the service API, `mqtt` is the device protocol, `amqp` is the refusal of AMQP, `hub`
+//! is the registry under its lock with the table of `connections` and the store; `registry`, `twin`
+//! and `query` are plain structures without I/O, `store` is SQLite.
 
 pub use clock::{Clock, MovableClock, SystemClock};
 pub use config::{Config, Reach};

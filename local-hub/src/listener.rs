@@ -1,8 +1,8 @@
-//! Accepting TLS connections: limits, slow handshakes, and a shutdown in two steps.
+//! The TLS listener: limits, slow handshakes, and a shutdown in two steps.
 //!
-//! What is spoken inside a connection is the [`Protocol`]'s affair. Handshakes have limits of their own
-//! ([`MAX_HANDSHAKES`], [`HANDSHAKE_TIMEOUT`]): a client that never finishes one takes no place of a
-//! connection, and hardly any memory.
+//! The [`Protocol`] implements the connections. Handshakes have limits of their own
+//! ([`MAX_HANDSHAKES`], [`HANDSHAKE_TIMEOUT`]): a client that never finishes one takes no
+//! connection slot, and hardly any memory.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -25,15 +25,15 @@ mod handshake;
 #[cfg(test)]
 mod tests;
 
-/// What is spoken on the connections of a listener.
+/// The protocol on the connections of a listener.
 pub(crate) trait Protocol: Send + Sync + 'static {
-    /// Connections at a time; more wait until one ends.
+    /// The largest number of connections at a time; more wait until one ends.
     const MAX_CONNECTIONS: usize;
 
     /// The scheme of the listener's address, as logs name it.
     const SCHEME: &'static str;
 
-    /// Speaks on one connection until it ends. After `stop` it should end soon, and in order.
+    /// Serves one connection until it ends. After `stop` it should end soon, and in order.
     fn serve(
         self: Arc<Self>,
         stream: TlsStream<TcpStream>,
@@ -49,12 +49,13 @@ pub(crate) struct Listener {
     abort: CancellationToken,
     accepting: JoinHandle<()>,
     connections: TaskTracker,
-    /// Whoever drops the listener without a shutdown ends it at once.
+    /// Cancels both tokens when the listener is dropped without a shutdown.
     _dropped: [DropGuard; 2],
 }
 
 impl Listener {
-    /// Serves a protocol over TLS. While the hub is `gone`, connections are ended and new ones reset.
+    /// Serves a protocol over TLS. While the hub is `gone`, existing connections are ended and new
+    /// ones reset.
     pub(crate) fn serve<P: Protocol>(
         listener: TcpListener,
         tls: Arc<ServerConfig>,
@@ -85,7 +86,7 @@ impl Listener {
         }
     }
 
-    /// Accepts nothing new, lets connections end in order, and ends what takes too long.
+    /// Accepts nothing new, lets connections end in order, and ends those that take too long.
     pub(crate) async fn shutdown(self) {
         self.stop.cancel();
         if let Err(error) = self.accepting.await {
@@ -104,7 +105,7 @@ struct Acceptor<P> {
     tls: Arc<ServerConfig>,
     protocol: Arc<P>,
     log: Arc<ConnectionLog>,
-    /// Places of clients that have not finished their handshake.
+    /// Slots for clients that have not finished their handshake.
     handshakes: Arc<Semaphore>,
     permits: Arc<Semaphore>,
     connections: TaskTracker,
@@ -169,7 +170,8 @@ struct Connection<P> {
 }
 
 impl<P: Protocol> Connection<P> {
-    /// Shakes hands, then serves. Both are in boxes, so that a task that waits for its client is small.
+    /// Performs the handshake, then serves. Both are boxed, so that a task that waits for its
+    /// client is small.
     async fn run(self, stream: TcpStream, place: OwnedSemaphorePermit) {
         let stop = self.stop.clone();
         let handshake = Box::pin(timeout(HANDSHAKE_TIMEOUT, handshake(stream, Arc::clone(&self.tls))));
@@ -201,5 +203,5 @@ impl<P: Protocol> Connection<P> {
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Clients at a time that have not finished their handshake; more wait in the system's queue.
+/// The number of clients that may be in a handshake at a time; more wait in the system's queue.
 const MAX_HANDSHAKES: usize = 8192;

@@ -1,4 +1,4 @@
-//! Starting a hub in this process, and ending it.
+//! The start and the end of a hub in this process.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -46,12 +46,12 @@ pub struct LocalHub {
     host: HubHost,
     device_host: Option<HubHost>,
     ca_pem: String,
-    /// Unlocked when the hub is gone.
+    /// The locked data folder; it is unlocked when the hub is dropped.
     folder: Option<DataFolder>,
 }
 
 impl LocalHub {
-    /// Starts a hub; when this returns, it answers.
+    /// Starts a hub. It serves requests when this function returns.
     pub async fn start(config: Config) -> Result<Self> {
         check_reach(&config)?;
         config.faults.check_operations(&operations::names())?;
@@ -125,22 +125,22 @@ impl LocalHub {
         Ok(local_hub)
     }
 
-    /// Where it listens for HTTPS.
+    /// The HTTPS address.
     pub fn https_addr(&self) -> SocketAddr {
         self.https.1
     }
 
-    /// Where it listens for MQTT, if it does.
+    /// The MQTT address, if the hub listens for MQTT.
     pub fn mqtt_addr(&self) -> Option<SocketAddr> {
         self.mqtt.as_ref().map(|(_, address)| *address)
     }
 
-    /// Where it listens for clients of AMQP, to tell them that it does not speak it.
+    /// The address at which AMQP clients are told that the hub does not support it.
     pub fn amqp_addr(&self) -> Option<SocketAddr> {
         self.amqp.as_ref().map(|(_, address)| *address)
     }
 
-    /// How many messages devices and modules have sent to the cloud.
+    /// The number of messages that devices and modules have sent to the cloud.
     pub fn telemetry_count(&self) -> u64 {
         self.hub.telemetry_count()
     }
@@ -157,7 +157,7 @@ impl LocalHub {
         })
     }
 
-    /// The name by which devices call the hub, where it has one of its own for them.
+    /// The name by which devices call the hub, if it has a separate one for them.
     pub fn device_host(&self) -> Option<&HubHost> {
         self.device_host.as_ref()
     }
@@ -167,37 +167,36 @@ impl LocalHub {
         &self.ca_pem
     }
 
-    /// Where it listens for management, if it does.
+    /// The management address, if the hub has one.
     pub fn management_addr(&self) -> Option<SocketAddr> {
         self.management.as_ref().map(Management::address)
     }
 
-    /// The secret that requests to the management port must bear, as `Authorization: Bearer …`.
+    /// The secret for requests to the management port, in `Authorization: Bearer …`.
     pub fn management_token(&self) -> Option<&str> {
         self.management.as_ref().map(|management| management.token().expose())
     }
 
-    /// The devices, with their keys, and the configurations, as `az iot hub state export` writes them.
-    /// What devices report and the hub counts is not in it.
+    /// The devices, with their keys, and the configurations, in the form of `az iot hub state
+    /// export`. Reported properties and the hub's counters are left out.
     pub fn export_state(&self) -> Result<Vec<u8>> {
         self.hub.export().map_err(|refusal| Error::State(refusal.text))
     }
 
-    /// Puts in what such a document holds, in the place of devices and configurations that have the
-    /// same id or, to `replace`, of all. All of it, or nothing where a part of it is refused.
+    /// Imports such a document: its devices and configurations replace those with the same id or,
+    /// with `replace`, all. Nothing is changed if a part of it is refused.
     pub async fn import_state(&self, document: &[u8], replace: bool) -> Result<()> {
         self.hub.import(document, replace).await.map_err(|refusal| Error::State(refusal.text))
     }
 
-    /// The hub's clock, to be moved at will.
+    /// The hub's clock, which can be moved.
     pub fn clock(&self) -> &MovableClock {
         self.hub.clock()
     }
 
-    /// Replaces the faults; none lets everything go well again. Refuses faults of operations that
-    /// the hub does not know.
+    /// Replaces the faults; an empty list removes all. Refuses faults of unknown operations.
     ///
-    /// Counts and time windows begin anew, and requests that hang end.
+    /// Counts and time windows restart, and hanging requests end.
     pub fn set_faults(&self, faults: Faults) -> std::result::Result<(), FaultsError> {
         faults.check_operations(&operations::names())?;
         self.hub.set_faults(faults);
@@ -209,13 +208,13 @@ impl LocalHub {
         self.hub.faults().faults()
     }
 
-    /// Lets the hub seem gone from the network, or come back: meanwhile connections are ended and
-    /// new ones reset.
+    /// Makes the hub unreachable on the network, or reachable again: meanwhile connections are
+    /// ended and new ones reset.
     pub fn set_gone(&self, gone: bool) {
         self.hub.faults().set_gone(gone);
     }
 
-    /// Lets requests that have begun finish, and returns when everything is durable.
+    /// Lets requests in progress finish, and returns when everything is durable.
     pub async fn shutdown(self) {
         // What hangs would be waited for.
         self.hub.set_faults(Faults::default());
@@ -231,7 +230,7 @@ impl LocalHub {
     }
 }
 
-/// What a hub has before it listens.
+/// The state of a hub before it listens.
 struct State {
     folder: Option<DataFolder>,
     authority: Authority,
@@ -321,7 +320,7 @@ fn check_names(config: &Config) -> Result<()> {
     }
 }
 
-/// The host of devices, without a port: SDKs know no other than those of their protocols.
+/// The host for devices, without a port: SDKs know only the standard ports of their protocols.
 fn device_host(config: &Config) -> Result<Option<HubHost>> {
     let host = config.device_host_name.as_deref().map(|name| {
         let host = name.parse::<HubHost>().ok().filter(|host| !host.as_str().contains(':'));
@@ -330,7 +329,7 @@ fn device_host(config: &Config) -> Result<Option<HubHost>> {
     host.transpose()
 }
 
-/// The host in connection strings: 443 is what clients take an absent port for.
+/// The host for connection strings, without the port if it is 443, which clients assume.
 fn host_name(config: &Config, https: SocketAddr) -> Result<HubHost> {
     let name = config.host_names.first().map_or("localhost", String::as_str);
     let text = match https.port() {

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Requests and rows are made of many short texts, which glibc's allocator takes longer to give out; see docs/benchmarks.md.
+/// The allocator. Requests and rows consist of many short texts, which glibc allocates more slowly;
+/// see docs/benchmarks.md.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

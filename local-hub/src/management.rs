@@ -1,8 +1,8 @@
-//! The management port: what is done to a hub that no IoT Hub can be asked for.
+//! The management port: operations that IoT Hub itself does not offer.
 //!
-//! Plain HTTP on loopback, off by default. Whoever may read the file `management-token` (mode 0600)
-//! may use it: the token goes into each request as `Authorization: Bearer …`. That is the protection
-//! that the connection string has as well. Loopback alone would let in every user of the machine,
+//! Plain HTTP on loopback, off by default. Every process that can read the file `management-token`
+//! (mode 0600) may use it: the token goes into each request as `Authorization: Bearer …`. The
+//! connection string has the same protection. Loopback alone would admit every user of the machine,
 //! and every page in the user's browser.
 
 use std::convert::Infallible;
@@ -41,7 +41,7 @@ pub(crate) struct Management {
     accepting: AbortHandle,
 }
 
-/// What a request must bear.
+/// The token that a request must present.
 #[derive(Debug, Clone)]
 pub(crate) struct Token(Arc<SecretText>);
 
@@ -54,7 +54,7 @@ impl std::fmt::Debug for SecretText {
 }
 
 impl Token {
-    /// A new one of 32 random bytes.
+    /// A new token of 32 random bytes.
     pub(crate) fn generate() -> Self {
         let text = URL_SAFE_NO_PAD.encode(*Zeroizing::new(random::bytes()));
         Self(Arc::new(SecretText(Zeroizing::new(text))))
@@ -169,12 +169,13 @@ fn content(status: StatusCode, content_type: &'static str, body: Content) -> Res
     response
 }
 
-/// A body that is there at once, or that comes bit by bit.
+/// A body that is complete at once, or that is streamed.
 type Content = UnsyncBoxBody<Bytes, Infallible>;
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const BODY_TIMEOUT: Duration = Duration::from_secs(300);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
-/// A state of a million devices; who has the token has the machine's memory anyway.
+/// The largest body in bytes: the state of a million devices. The bearer of the token controls the
+/// hub's memory anyway.
 const MAX_BODY: usize = 1024 * 1024 * 1024;
 const MAX_CONNECTIONS: usize = 16;

@@ -1,4 +1,4 @@
-//! Direct methods: a question to a connected device or module, and its answer.
+//! Direct methods: a call of a connected device or module, and its response.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::hub::Hub;
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
-/// A method as the service API asks for it.
+/// A method call in the form of the service API.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Body {
@@ -26,18 +26,18 @@ struct Body {
     connect_timeout_in_seconds: Option<u64>,
 }
 
-/// A call that may be made.
+/// A valid call.
 #[derive(Debug, Clone)]
 pub(crate) struct MethodRequest {
     name: String,
     payload: Vec<u8>,
-    /// How long to wait for the device to connect.
+    /// The time to wait for the device to connect.
     connect: Duration,
-    /// How long to wait for its answer.
+    /// The time to wait for its response.
     respond: Duration,
 }
 
-/// What the device or module answered.
+/// The response of the device or module.
 #[derive(Debug, Serialize)]
 pub(crate) struct MethodResponse {
     status: i32,
@@ -45,7 +45,7 @@ pub(crate) struct MethodResponse {
 }
 
 impl MethodRequest {
-    /// Checks what a client asks for.
+    /// Checks a client's request.
     pub(crate) fn new(document: Value) -> Answer<Self> {
         let body = Body::deserialize(document).map_err(|error| Refusal::argument(error.to_string()))?;
         check_name(&body.method_name)?;
@@ -57,14 +57,14 @@ impl MethodRequest {
         })
     }
 
-    /// What it counts for in the throttle of direct methods.
+    /// The number of operations that it counts as in the throttle of direct methods.
     pub(crate) fn pieces(&self) -> u32 {
         u32::try_from(self.payload.len().div_ceil(METHOD_PIECE_BYTES)).unwrap_or(u32::MAX)
     }
 }
 
-/// Calls a method of a device or a module. Request and answer are charged as messages of the day, and
-/// so is the word that a device is not online.
+/// Calls a method of a device or a module. Request and response are charged as messages of the day,
+/// and so is the error that a device is not online.
 pub(crate) async fn invoke(
     hub: &Hub,
     identity: &IdentityId,
@@ -94,7 +94,7 @@ async fn answer(hub: &Hub, identity: &IdentityId, request: MethodRequest) -> Ans
     }
 }
 
-/// The way to the device; waits as long as the caller wants for it to connect.
+/// The channel to the device; waits for it to connect as long as the caller allows.
 async fn receiver(hub: &Hub, identity: &IdentityId, patience: Duration) -> Answer<mpsc::Sender<Downlink>> {
     let deadline = Instant::now() + patience;
     loop {
@@ -131,7 +131,8 @@ fn payload(value: &Value) -> Answer<Vec<u8>> {
     Ok(payload)
 }
 
-/// Source of the rule: "Understand and invoke direct methods from IoT Hub".
+/// Checks the name of a method. Source of the rule: "Understand and invoke direct methods from IoT
+/// Hub".
 fn check_name(name: &str) -> Answer<()> {
     let legal = |byte: u8| byte.is_ascii_graphic() && !FORBIDDEN.contains(&byte);
     if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(legal) {
@@ -152,7 +153,7 @@ fn not_online(text: &str) -> Refusal {
     Refusal::new(ErrorCode::DeviceNotOnline, text)
 }
 
-/// The documented ones, and the wildcards that no topic can have.
+/// The documented forbidden characters, and the wildcards that topics can't contain.
 const FORBIDDEN: &[u8] = b"$()<>@,;:\\\"/[]?={}#+";
 const MAX_NAME_BYTES: usize = 100;
 const MAX_SECONDS: u64 = 300;

@@ -1,9 +1,9 @@
 //! Devices and modules over MQTT 3.1.1.
 //!
-//! Packets and their state are `mqtt-protocol-core`'s affair ([`wire`]). Ours is what IoT Hub makes
-//! of them: who may connect ([`connect`], [`gate`], [`username`]), which topics there are ([`topic`]),
-//! and what happens on them ([`session`]), with faults and the request log ([`attempt`]). It is no
-//! broker: nobody reaches another's topics. Source: "Communicate with an IoT hub using the MQTT
+//! `mqtt-protocol-core` handles packets and their state ([`wire`]). This module implements IoT
+//! Hub's use of them: authentication ([`connect`], [`gate`], [`username`]), topics ([`topic`]), and
+//! operations ([`session`]), with faults and the request log ([`attempt`]). It is not a broker:
+//! clients can't reach each other's topics. Source: "Communicate with an IoT hub using the MQTT
 //! protocol".
 
 use std::sync::Arc;
@@ -35,7 +35,8 @@ mod username;
 mod wire;
 
 impl Protocol for Gate {
-    /// Each is an open file: the system may allow fewer, and then the others wait.
+    /// The largest number of connections. Each is an open file: if the system allows fewer, the
+    /// others wait.
     const MAX_CONNECTIONS: usize = 20_000;
 
     const SCHEME: &'static str = "mqtts";

@@ -1,8 +1,8 @@
-//! Everything that can be asked of the hub, by the names that faults and the request log use.
+//! Every operation of the hub, by its name in faults and the request log.
 
 use crate::{http, mqtt};
 
-/// The name of every operation of the service API, absent ones included, and of devices.
+/// The name of every operation of the service API, including unsupported ones, and of devices.
 pub(crate) fn names() -> Vec<&'static str> {
     let mut names: Vec<_> = http::operation_names().into_iter().chain(mqtt::operation_names()).collect();
     names.sort_unstable();

@@ -1,4 +1,4 @@
-//! Shared access policies: names, keys, and what they allow.
+//! Shared access policies: names, keys, and rights.
 
 use hub_types::SymmetricKey;
 use hub_types::symmetric_key::SymmetricKeys;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::random;
 
-/// What a caller may do. Source: "Control access to IoT Hub".
+/// A right of a caller. Source: "Control access to IoT Hub".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Right {
     DeviceConnect,
@@ -15,7 +15,7 @@ pub(crate) enum Right {
     ServiceConnect,
 }
 
-/// A policy: whoever has one of its keys has its rights.
+/// A policy, whose keys grant its rights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Policy {
@@ -45,7 +45,7 @@ impl Policy {
 pub(crate) struct Policies(Vec<Policy>);
 
 impl Policies {
-    /// The five that every hub is born with, with new keys.
+    /// The five default policies of a new hub, with new keys.
     pub(crate) fn generate() -> Self {
         use Right::{DeviceConnect, RegistryRead, RegistryWrite, ServiceConnect};
         let defaults: [(&str, &[Right]); 5] = [
@@ -72,5 +72,5 @@ fn generate_policy(name: &str, rights: &[Right]) -> Policy {
     Policy { name: name.to_owned(), rights: rights.to_vec(), primary_key: primary, secondary_key: secondary }
 }
 
-/// The policy that may do everything.
+/// The name of the policy with all rights.
 pub(crate) const OWNER: &str = "iothubowner";

@@ -1,4 +1,4 @@
-//! Randomness: the keys that a hub mints, and ids for requests.
+//! Random values: keys that a hub generates, and ids for requests.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,7 +16,8 @@ pub(crate) fn symmetric_keys() -> SymmetricKeys {
     SymmetricKeys { primary: symmetric_key(), secondary: symmetric_key() }
 }
 
-/// Makes GUIDs for requests and jobs: unique in this process, and unlikely to be those of another.
+/// Makes GUIDs for requests and jobs: unique in this process, and very unlikely to equal those of a
+/// different process.
 #[derive(Debug)]
 pub(crate) struct RequestIds {
     prefix: u64,

@@ -1,4 +1,4 @@
-//! What the hub answers when it does not do as asked.
+//! The error responses of the hub.
 
 use hub_types::{DeviceId, ErrorCode, Etag, IfMatch, ModuleId};
 
@@ -18,12 +18,12 @@ impl Refusal {
         Self { status: code.http_status(), name: code.name(), text: text.into() }
     }
 
-    /// The number of the code, 0 where it has none.
+    /// The number of the code, 0 if it has none.
     pub(crate) fn number(&self) -> u32 {
         ErrorCode::from_name(self.name).map_or(0, ErrorCode::number)
     }
 
-    /// IoT Hub has this operation, this hub has not.
+    /// An operation of IoT Hub that this hub does not support.
     pub(crate) fn not_implemented(operation: &str) -> Self {
         Self {
             status: 501,
@@ -46,7 +46,8 @@ impl Refusal {
         Self::new(ErrorCode::DeviceAlreadyExists, text)
     }
 
-    /// As a live hub answers it to a request for the device itself: with the bare id.
+    /// A missing device, as a live hub reports it for requests for the device itself: with the bare
+    /// id.
     pub(crate) fn no_such_device(id: &DeviceId) -> Self {
         Self::new(ErrorCode::DeviceNotFound, id.as_str())
     }
@@ -66,21 +67,22 @@ impl Refusal {
         Self::new(ErrorCode::ModuleNotFound, text)
     }
 
-    /// A job was cancelled, or went away with the hub's state, while it was at work.
+    /// A job that was cancelled, or removed with the hub's state, while it was running.
     pub(crate) fn no_such_work(job: &str) -> Self {
         let text = format!("the job `{job}` is no longer at work");
         Self::new(ErrorCode::OperationNotAllowedInCurrentState, text)
     }
 
-    /// As a live hub puts it, which sends no `Retry-After` with it.
+    /// A throttled request, in a live hub's words and without `Retry-After`, which it does not
+    /// send.
     pub(crate) fn throttled(kind: &str) -> Self {
         let text =
             format!("The request has been throttled. Wait 10 seconds and try again. Operation type: {kind}");
         Self::new(ErrorCode::ThrottlingException, text)
     }
 
-    /// With a shared access signature a live hub answers so when the device of a module is missing,
-    /// and also when it is disabled.
+    /// A missing or disabled device of a module, as a live hub reports it under a shared access
+    /// signature.
     pub(crate) fn no_device_for_modules() -> Self {
         Self::new(
             ErrorCode::IotHubUnauthorizedAccess,
@@ -96,7 +98,8 @@ impl Refusal {
         Self::new(ErrorCode::PreconditionFailed, "PreconditionFailed, ETag may be invalid.")
     }
 
-    /// An identity has another version than is demanded. A live hub says `Device` of modules too.
+    /// An identity with a different version than required. A live hub says `Device` for modules
+    /// too.
     pub(crate) fn version_mismatch(current: &Etag, demand: &IfMatch) -> Self {
         let given = match demand {
             IfMatch::Exactly(etag) => counter_etag::decode(etag),
@@ -111,7 +114,7 @@ impl Refusal {
         Self::new(ErrorCode::PreconditionFailed, text)
     }
 
-    /// A twin has another version than is demanded; of a module's twin too the device is named.
+    /// A twin with a different version than required; for a module's twin, the device is named too.
     pub(crate) fn twin_mismatch(device: &DeviceId) -> Self {
         Self::new(ErrorCode::PreconditionFailed, format!("ETag mismatch for device ID '{device}'"))
     }

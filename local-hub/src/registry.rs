@@ -1,7 +1,7 @@
 //! The registry: every device and module of the hub with its twin, in memory.
 //!
-//! It is a plain structure without locks, I/O or a clock. A write takes the time and a
-//! [`Journal`], into which it notes what it touched; it either happens as a whole or is refused.
+//! It is a plain structure without locks, I/O or a clock. A write takes the time and a [`Journal`],
+//! in which it records the touched identities. Every write is atomic.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -49,18 +49,18 @@ mod twin;
 pub(crate) struct Registry {
     devices: BTreeMap<DeviceId, Box<DeviceRecord>>,
     disabled: usize,
-    /// The modules themselves are with their devices.
+    /// The index of modules. The modules themselves are in the records of their devices.
     modules: ModuleIndex,
-    /// How many devices and modules there may be; none is no bound.
+    /// The largest number of devices and modules; `None` is no bound.
     capacity: Option<usize>,
     connected: usize,
     last_generation: u64,
-    /// When the next cloud-to-device message expires, for each device that has one. Of devices that
-    /// are gone something may be left, which does no harm.
+    /// The next expiry of a cloud-to-device message, for each device that has one. Entries of
+    /// deleted devices may remain, without any effect.
     expiries: BTreeSet<(Timestamp, DeviceId)>,
 }
 
-/// The answer of every operation.
+/// The result of every operation.
 pub(crate) type Answer<T> = Result<T, Refusal>;
 
 impl Registry {
@@ -75,7 +75,7 @@ impl Registry {
         first.map(|(id, record)| record.document(id)).collect()
     }
 
-    /// The device as it stands in the registry, id included.
+    /// The registry's entry of a device, with its id.
     pub(crate) fn device_entry(&self, id: &DeviceId) -> Option<(&DeviceId, &DeviceRecord)> {
         self.devices.get_key_value(id).map(|(id, record)| (id, record.as_ref()))
     }
@@ -97,12 +97,12 @@ impl Registry {
         self.disabled
     }
 
-    /// Refuses new devices and modules from so many on; those there are already stay.
+    /// Refuses new devices and modules once there are `capacity` of them; existing ones stay.
     pub(crate) fn limit_to(&mut self, capacity: usize) {
         self.capacity = Some(capacity);
     }
 
-    /// The registry of what a store kept. Of devices in order, the index is built in one go.
+    /// A registry of stored devices. If they are in order, the index is built in one pass.
     pub(crate) fn restored(devices: Vec<(DeviceId, Box<DeviceRecord>)>) -> Self {
         let mut registry = Self::default();
         for (id, device) in &devices {
@@ -120,7 +120,7 @@ impl Registry {
         registry
     }
 
-    /// The record as a store keeps it; `None` when there is no such identity.
+    /// The record in its stored form; `None` if the identity does not exist.
     pub(crate) fn stored_form(&self, identity: &IdentityId) -> serde_json::Result<Option<Vec<u8>>> {
         let Some(device) = self.devices.get(identity.device()) else {
             return Ok(None);
@@ -140,7 +140,7 @@ impl Registry {
         self.modules.devices(module, start)
     }
 
-    /// Puts a module into a device that is there. Every new module goes through here.
+    /// Adds a module to an existing device. All new modules are added by this function.
     fn add_module(&mut self, device: &DeviceId, id: &ModuleId, record: ModuleRecord) -> Answer<()> {
         self.device_mut(device)?.modules.insert(id.clone(), Box::new(record));
         self.modules.insert(device, id);
@@ -158,7 +158,7 @@ impl Registry {
         found.ok_or_else(|| Refusal::device_not_found(id))
     }
 
-    /// Refuses when there is no room for another identity.
+    /// Refuses a new identity if the hub is full.
     fn check_room(&self) -> Answer<()> {
         match self.capacity {
             Some(capacity) if self.devices.len() + self.modules.len() >= capacity => Err(Refusal::new(
@@ -176,7 +176,7 @@ impl Registry {
         }
     }
 
-    /// The ticks of now, moved on where an earlier identity has them.
+    /// The ticks of the present time, increased if an earlier identity already has them.
     fn next_generation(&mut self, now: Timestamp) -> u64 {
         self.last_generation = now.ticks().max(self.last_generation + 1);
         self.last_generation
@@ -188,7 +188,7 @@ fn check_etag(demand: &IfMatch, current: &Etag) -> Answer<()> {
     if demand.allows(current) { Ok(()) } else { Err(Refusal::version_mismatch(current, demand)) }
 }
 
-/// Fills in what the client left to the hub: keys.
+/// Generates the keys that the client left to the hub.
 fn with_keys(authentication: Authentication) -> Authentication {
     match authentication {
         Authentication::Sas(None) => Authentication::Sas(Some(random::symmetric_keys())),

@@ -1,5 +1,5 @@
-//! The request log: one line of JSON for each request of the service API and for each operation of a
-//! device or module, for people and tests that count.
+//! The request log: one line of JSON for each request of the service API and for each operation of
+//! a device or module, for people and for tests.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,34 +13,34 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::registry::Counts;
 
-/// Where the lines go.
+/// The file that the lines are appended to.
 #[derive(Debug)]
 pub(crate) struct RequestLog(Mutex<File>);
 
-/// The line of a request. There is no place in it for a token, a key or a body.
+/// The line of a request. It has no member for a token, a key or a body.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line<'a> {
     pub(crate) time: Timestamp,
     pub(crate) request_id: &'a str,
     pub(crate) method: &'a str,
     pub(crate) path: &'a str,
-    /// What the client calls itself, cut after [`MAX_AGENT`] bytes.
+    /// The client's name for itself, cut after [`MAX_AGENT`] bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) agent: Option<&'a str>,
-    /// The operation's name, where the path has one.
+    /// The operation's name, if the path has one.
     pub(crate) operation: Option<&'static str>,
-    /// The version of the API that was asked for, where it is not a known one.
+    /// The requested version of the API, if it is not a known one.
     #[serde(flatten)]
     pub(crate) version: Option<UnknownVersion<'a>>,
-    /// What was answered; null where a fault let nothing be done and nothing be answered.
+    /// The status of the response; null if a fault prevented both the operation and the response.
     pub(crate) status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) errorcode: Option<&'static str>,
-    /// The fault that hit the request. After `lose-answer` and `half-answer` what the line says was
-    /// done, but the client does not know.
+    /// The fault that hit the request. After `lose-answer` and `half-answer` the logged operation
+    /// was performed, but the client does not know it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<&'static str>,
-    /// From the request's head to its outcome.
+    /// The time from the request's head to its outcome.
     pub(crate) milliseconds: u64,
     #[serde(flatten)]
     pub(crate) counts: Counts,
@@ -53,33 +53,34 @@ pub(crate) struct UnknownVersion<'a> {
     pub(crate) served_as: &'static str,
 }
 
-/// The line of an operation of a device or module over MQTT. There is no place in it for a token, a
-/// key, a topic or a payload.
+/// The line of an operation of a device or module over MQTT. It has no member for a token, a key, a
+/// topic or a payload.
 #[derive(Debug, Serialize)]
 pub(crate) struct DeviceLine<'a> {
     pub(crate) time: Timestamp,
     pub(crate) operation: &'static str,
-    /// `device` or `device/module`; null where CONNECT names none.
+    /// `device` or `device/module`; null if CONNECT names none.
     pub(crate) identity: Option<String>,
     /// The `DeviceClientType` of CONNECT, as in [`Line::agent`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) agent: Option<&'a str>,
-    /// What was answered or, where MQTT has no answer, what would have been; null where a fault let
-    /// nothing be done and nothing be answered, and at the end of a connection.
+    /// The status of the response, or of the response that MQTT has no way to send; null if a fault
+    /// prevented both the operation and the response, and at the end of a connection.
     pub(crate) status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) errorcode: Option<&'static str>,
     /// The fault that hit the operation, as in [`Line::fault`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<&'static str>,
-    /// Why a connection was refused or has ended.
+    /// The reason why a connection was refused or has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<&'a str>,
-    /// From the packet to the outcome; at the end of a connection, since it was opened.
+    /// The time from the packet to the outcome; at the end of a connection, the time since it was
+    /// opened.
     pub(crate) milliseconds: u64,
 }
 
-/// The line of a connection that was refused before anything was asked for on it.
+/// The line of a connection that was refused before its first request.
 #[derive(Debug, Serialize)]
 pub(crate) struct ConnectionLine<'a> {
     pub(crate) time: Timestamp,
@@ -88,21 +89,21 @@ pub(crate) struct ConnectionLine<'a> {
     pub(crate) listener: &'static str,
     /// The client's address.
     pub(crate) peer: SocketAddr,
-    /// The identity that the client's certificate names; null where it names none.
+    /// The identity that the client's certificate names; null if it names none.
     pub(crate) identity: Option<&'a str>,
-    /// What was answered; null where there was no answer.
+    /// The status of the response; null if there was no response.
     pub(crate) status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) errorcode: Option<&'static str>,
     pub(crate) reason: &'a str,
-    /// From the beginning of the connection to its refusal.
+    /// The time from the beginning of the connection to its refusal.
     pub(crate) milliseconds: u64,
 }
 
-/// The most of a client's name that a line repeats, in bytes.
+/// The largest length of a client's name in a line, in bytes.
 const MAX_AGENT: usize = 200;
 
-/// A client's name as lines have it.
+/// A client's name in the form of the log.
 pub(crate) fn agent(name: &[u8]) -> Option<&str> {
     let printable = name.iter().take(MAX_AGENT).take_while(|byte| matches!(byte, b' '..=b'~')).count();
     let (name, _) = name.split_at_checked(printable)?;
@@ -110,14 +111,14 @@ pub(crate) fn agent(name: &[u8]) -> Option<&str> {
 }
 
 impl RequestLog {
-    /// Opens the file to write behind what it holds.
+    /// Opens the file for appending.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let opened = File::options().append(true).create(true).open(path);
         let file = opened.map_err(|source| Error::File { action: "open", path: path.to_owned(), source })?;
         Ok(Self(Mutex::new(file)))
     }
 
-    /// Writes a line at once: it is there before the client has its answer.
+    /// Writes a line at once: it is in the file before the client receives its response.
     pub(crate) fn write(&self, line: &impl Serialize) {
         let Ok(mut text) = serde_json::to_vec(line) else {
             return;

@@ -10,14 +10,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-/// A TLS connection that, where asked to, ends with a TCP RST when it is dropped.
+/// A TLS connection that ends with a TCP RST when it is dropped, if that was requested.
 #[derive(Debug)]
 pub(crate) struct Resettable {
     stream: TlsStream<TcpStream>,
     reset: Reset,
 }
 
-/// Asks for the RST, from wherever the connection itself can't be reached any more.
+/// A handle that requests the RST, for code that can't reach the connection itself.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reset(Arc<AtomicBool>);
 
@@ -29,7 +29,7 @@ impl Resettable {
 }
 
 impl Reset {
-    /// From now on the connection ends with an RST.
+    /// Makes the connection end with an RST.
     pub(crate) fn demand(&self) {
         self.0.store(true, Ordering::Relaxed);
     }

@@ -1,8 +1,9 @@
-//! Rolling configurations out: their settings are written into the twins that they aim at, the twins
-//! show which ones do, and their metrics are counted.
+//! The application of configurations: their settings are written into the twins that they target,
+//! the twins list them, and their metrics are counted.
 //!
-//! Where several aim at one identity, the one of the highest priority is applied. Settings stay in a
-//! twin when nothing aims at it any more. Source: "Automatic device and module management".
+//! If several configurations target one identity, the one of the highest priority is applied.
+//! Settings stay in a twin that is no longer a target. Source: "Automatic device and module
+//! management".
 //! IoT Edge deployments have rules of their own: [`deployments`].
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,21 +20,21 @@ use crate::twin::{RolledOut, WriteOrigin};
 
 mod deployments;
 
-/// Watches a hub, and rolls its configurations out whenever anything was written.
+/// Watches a hub, and applies its configurations after every write.
 #[derive(Debug, Default)]
 pub(crate) struct RollOuts {
-    /// The hub's writes when it was last looked at.
+    /// The number of writes when the hub was last checked.
     seen: Option<u64>,
-    /// Nothing aims at anything, nor does any twin say so.
+    /// True if no configuration has a target and no twin lists one.
     idle: bool,
-    /// What a twin has no room for, so that it is not tried again with every look.
+    /// The twins without room for the settings, so that they are not retried every time.
     refused: BTreeMap<IdentityId, RolledOut>,
     /// The same for IoT Edge deployments.
     refused_deployments: deployments::Refused,
 }
 
 impl RollOuts {
-    /// Brings twins and metrics up to date, if anything was written since the last time.
+    /// Updates twins and metrics, if anything was written since the last time.
     pub(crate) async fn keep_up(&mut self, hub: &Hub) -> Answer<()> {
         let writes = hub.writes();
         if self.seen == Some(writes) {
@@ -54,7 +55,7 @@ impl RollOuts {
     }
 }
 
-/// What a configuration writes into each twin that it aims at.
+/// The settings that a configuration writes into each twin that it targets.
 struct Source<'c> {
     configuration: &'c Configuration,
     settings: JsonObject,
@@ -116,7 +117,7 @@ async fn write_twins(
     Ok(())
 }
 
-/// The settings of a configuration; `None` where it has none that can be rolled out.
+/// The settings of a configuration; `None` if the hub does not apply its kind.
 fn source(configuration: &Configuration) -> Option<Source<'_>> {
     let settings = readable(configuration, configuration.settings())?;
     Some(Source { configuration, settings: settings.into_patch() })
@@ -130,7 +131,7 @@ fn readable<T>(configuration: &Configuration, read: Answer<Option<T>>) -> Option
     })
 }
 
-/// What a twin shows when these aim at it, and the one that is applied.
+/// The twin's list of these configurations, and the one that is applied.
 fn rolled_out<'s, 'c>(sources: &'s [Source<'c>], places: &[usize]) -> Option<(RolledOut, &'s Source<'c>)> {
     let aiming: Vec<&Source<'_>> = places.iter().filter_map(|place| sources.get(*place)).collect();
     let first = *aiming.first()?;
@@ -138,7 +139,7 @@ fn rolled_out<'s, 'c>(sources: &'s [Source<'c>], places: &[usize]) -> Option<(Ro
     Some((RolledOut::new(ids, first.configuration.created()), first))
 }
 
-/// Every identity whose twin shows configurations.
+/// Every identity with configurations in its twin.
 async fn shown(hub: &Hub) -> BTreeSet<IdentityId> {
     let (mut shown, mut after) = (BTreeSet::new(), None);
     loop {

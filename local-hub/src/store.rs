@@ -1,8 +1,8 @@
-//! The store: what the registry holds, in SQLite, written by one thread.
+//! The store: the content of the registry, in SQLite, written by one thread.
 //!
-//! Requests hand their rows over while they hold the registry's lock, so rows arrive in the order
-//! of the writes. The thread takes what has gathered, commits it at once, and then tells everybody;
-//! a request is answered only after that. Nothing acknowledged is lost with the process.
+//! Requests pass on their rows while they hold the registry's lock, so rows arrive in the order of
+//! the writes. The thread commits all waiting rows at once, and then notifies the requests; a
+//! request is acknowledged only after that. No acknowledged write is lost when the process ends.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,21 +22,21 @@ mod loading;
 mod tests;
 mod wal;
 
-/// What becomes of one row: written with this content, or deleted.
+/// The change of one row: written with this content, or deleted.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Row {
     pub(crate) subject: Subject,
     pub(crate) content: Option<Vec<u8>>,
 }
 
-/// What a row is of.
+/// The object of a row.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Subject {
     Document(DocumentKey),
     Identity(IdentityId),
 }
 
-/// What a store holds.
+/// The content of a store.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stored {
     pub(crate) registry: Registry,
@@ -61,7 +61,7 @@ struct Batch {
 }
 
 impl Store {
-    /// Opens the database and starts the writer, with what the database held.
+    /// Opens the database and starts the writer. Returns the store and its content.
     pub(crate) fn open(path: &Path) -> Result<(Self, Stored)> {
         check_log(path)?;
         let connection = connect(path)?;
@@ -79,7 +79,7 @@ impl Store {
         Ok((Self { batches, writer, has_failed }, stored))
     }
 
-    /// Hands rows to the writer.
+    /// Passes rows to the writer.
     pub(crate) fn write(&self, rows: Vec<Row>) -> Committed {
         let (committed, receiver) = oneshot::channel();
         // Where the writer is gone, dropping the sender tells the caller.
@@ -87,12 +87,12 @@ impl Store {
         receiver
     }
 
-    /// Whether the writer still writes.
+    /// Returns true if the writer is running.
     pub(crate) fn is_alive(&self) -> bool {
         !self.has_failed.load(Ordering::Acquire) && !self.writer.is_finished()
     }
 
-    /// Waits until everything handed over is durable.
+    /// Waits until all rows are durable.
     pub(crate) fn close(self) {
         drop(self.batches);
         if self.writer.join().is_err() {
@@ -161,7 +161,7 @@ fn commit_document(
     .map(drop)
 }
 
-/// Refuses a log of which SQLite would forget transactions without a word.
+/// Refuses a log of which SQLite would silently discard transactions.
 fn check_log(path: &Path) -> Result<()> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
@@ -193,7 +193,8 @@ fn connect(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Refuses a database that a newer version, or another program, has written, and one that has lost its tables.
+/// Refuses a database of a newer version or of a different program, and one that has lost its
+/// tables.
 fn check_format(connection: &Connection, path: &Path) -> Result<()> {
     let count = |sql: &str| -> Result<i64> {
         connection.query_row(sql, (), |row| row.get(0)).map_err(|source| store_error(path, source))
@@ -237,7 +238,7 @@ fn store_error(path: &Path, source: rusqlite::Error) -> Error {
     Error::Store { path: PathBuf::from(path), source }
 }
 
-/// Requests whose rows go into one commit at most.
+/// The largest number of requests whose rows go into one commit.
 const MAX_GATHERED: usize = 256;
 
 /// The format of the database: its `user_version`.

@@ -1,4 +1,5 @@
-//! What depends on the operating system: private files, folders and memory, locks, signals.
+//! The functions that depend on the operating system: private files, folders and memory, locks,
+//! signals.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -8,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::error::{Error, Result};
 
-/// Makes a folder that only its owner can enter. One that exists already is left as it is.
+/// Makes a folder that only its owner can enter. An existing one stays unchanged.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
@@ -20,7 +21,7 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Returns whether others than its owner can write into a folder.
+/// Returns true if users other than its owner can write into a folder.
 pub(crate) fn others_can_write(path: &Path) -> io::Result<bool> {
     #[cfg(unix)]
     {
@@ -43,12 +44,12 @@ pub(crate) fn temporary_folder() -> Result<TempDir> {
     })
 }
 
-/// Opens a file for reading and writing that only its owner can read, from its first byte on.
+/// Opens a file for reading and writing, which only its owner can read from the beginning.
 pub(crate) fn private_file(path: &Path) -> io::Result<File> {
     private(OpenOptions::new().read(true).write(true).create(true).truncate(false)).open(path)
 }
 
-/// Replaces a file as a whole: whoever reads it sees the old or the new. Private like its folder.
+/// Replaces a file atomically: readers see the old or the new content. Private like its folder.
 pub(crate) fn replace_private_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     if new.exists() {
@@ -60,8 +61,8 @@ pub(crate) fn replace_private_file(path: &Path, content: &[u8]) -> io::Result<()
     fs::rename(new, path)
 }
 
-/// Keeps the memory of this process, with all the keys of the hub, out of core dumps, and from being read
-/// by other processes of the same user.
+/// Keeps the memory of this process, which contains the keys of the hub, out of core dumps, and
+/// prevents other processes of the same user from reading it.
 pub(crate) fn keep_memory_private() {
     // Where a system refuses, as some sandboxes do, there is nothing else that could be done.
     #[cfg(unix)]
@@ -75,8 +76,8 @@ pub(crate) fn keep_memory_private() {
     }
 }
 
-/// Raises the number of files that this process may open as far as it may itself. A warning says when
-/// that is not enough for many devices, each of which is an open file.
+/// Raises the soft limit of open files to the hard limit. Logs a warning if that is too low for
+/// many devices, each of which is an open file.
 pub(crate) fn allow_many_connections() {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) if limit < MANY_FILES => tracing::warn!(
@@ -88,10 +89,10 @@ pub(crate) fn allow_many_connections() {
     }
 }
 
-/// Room for ten thousand devices.
+/// The limit of open files below which a warning is logged: enough for ten thousand devices.
 const MANY_FILES: u64 = 10_000;
 
-/// Requests to end the process. From the moment it exists they no longer kill the process.
+/// Requests to end the process. While the value exists, they do not kill the process.
 #[derive(Debug)]
 pub(crate) struct Termination {
     #[cfg(unix)]
@@ -133,7 +134,8 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(0o600)
 }
 
-/// Elsewhere a file has the access rules of its folder, which lies in the user's own.
+/// Leaves the options unchanged: on other systems a file has the access rules of its folder, which
+/// is in the user's own folder.
 #[cfg(windows)]
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options

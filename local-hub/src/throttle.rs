@@ -1,8 +1,8 @@
-//! Throttles and quotas, as a hub of a certain tier and number of units has them.
+//! Throttles and quotas of a hub of a certain tier and number of units.
 //!
-//! Off unless [`Throttling`] asks for them. Each class of operations has a bucket: what comes too
-//! fast is done at once for a while, then it waits, and when too much waits it is refused with 429.
-//! Source: "IoT Hub quotas and throttling", whose traffic shaping this follows.
+//! Off unless [`Throttling`] enables them. Each class of operations has a bucket: a burst is
+//! admitted at once, then operations wait, and if too many wait they are refused with 429. Source:
+//! "IoT Hub quotas and throttling", whose traffic shaping this follows.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,31 +19,31 @@ use bucket::Buckets;
 
 mod bucket;
 
-/// Which hub's throttles and quotas are to hold.
+/// The hub size that sets the throttles and quotas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Throttling {
     /// The edition.
     pub tier: Tier,
-    /// How many units of it were bought, at least 1.
+    /// The number of units, at least 1.
     pub units: NonZeroU32,
-    /// What a bulk call counts for.
+    /// The charging of bulk calls.
     pub charging: Charging,
 }
 
-/// What a bulk call counts for in the throttle of registry operations.
+/// The charging of a bulk call in the throttle of registry operations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Charging {
     /// One operation for each identity in it, as the service does.
     #[default]
     PerIdentity,
-    /// One operation, whatever is in it.
+    /// One operation, regardless of its content.
     PerCall,
 }
 
-/// Lets operations in at the pace of the hub's tier.
+/// Admits operations at the rate of the hub's tier.
 ///
-/// Whoever serves operations, over HTTPS or over MQTT, does three things with it:
+/// Servers of operations, over HTTPS or over MQTT, make three calls:
 /// 1. before an operation: `throttle.admit(OperationClass::TwinRead, 1, "TwinRead").await?`, which
 ///    waits where the service would have the request wait, and refuses with 429 where it would;
 /// 2. before an operation that is charged as a message (twin reads, twin updates, queries, telemetry,
@@ -58,11 +58,11 @@ pub(crate) struct Throttle {
     clock: Arc<dyn Clock>,
 }
 
-/// What has been used of the limits.
+/// The used part of the limits.
 #[derive(Debug)]
 struct Used {
     buckets: Buckets,
-    /// The day (UTC) that `messages` is of.
+    /// The day (UTC) of the count `messages`.
     day: i32,
     messages: u64,
 }
@@ -73,8 +73,8 @@ impl Throttle {
         Self { limits: limits.map(|limits| (limits, Mutex::new(used(limits)))), clock }
     }
 
-    /// Waits until `cost` operations of the class may begin; refuses when too many wait already, and
-    /// at once when the tier has no such operations. `kind` names the operation in the refusal.
+    /// Waits until `cost` operations of the class may begin. Refuses them if too many already wait,
+    /// or if the tier has no such operations. `kind` names the operation in the refusal.
     pub(crate) async fn admit(&self, class: OperationClass, cost: u32, kind: &str) -> Answer<()> {
         let Some((throttling, used)) = &self.limits else {
             return Ok(());
@@ -91,8 +91,8 @@ impl Throttle {
         }
     }
 
-    /// How many scheduled jobs may wait or be at work at a time: as many as on the tier; without
-    /// throttles as many as one likes.
+    /// The largest number of scheduled jobs that may wait or run at a time: that of the tier, or
+    /// unbounded without throttles.
     pub(crate) fn concurrent_jobs(&self) -> usize {
         self.limits.as_ref().map_or(usize::MAX, |(throttling, _)| concurrent_jobs(throttling.tier))
     }
@@ -104,7 +104,7 @@ impl Throttle {
         self.admit(OperationClass::Registry, cost, "RegistryWrite").await
     }
 
-    /// Refuses when the messages of the day are used up.
+    /// Refuses an operation when the messages of the day are used up.
     pub(crate) fn check_quota(&self) -> Answer<()> {
         let Some((throttling, used)) = &self.limits else {
             return Ok(());
@@ -115,7 +115,7 @@ impl Throttle {
         if *messages < quota { Ok(()) } else { Err(quota_exceeded(quota, *messages)) }
     }
 
-    /// Counts a payload of so many bytes as messages of the day.
+    /// Charges a payload of this many bytes as messages of the day.
     pub(crate) fn charge(&self, bytes: usize) {
         if let Some((throttling, used)) = &self.limits {
             let pieces = bytes.div_ceil(message_bytes(throttling.tier)).max(1);
@@ -123,7 +123,8 @@ impl Throttle {
         }
     }
 
-    /// The time since 1970, on the hub's own clock, so that who moves the clock fills the buckets.
+    /// The time since 1970-01-01, on the hub's own clock, so that moving the clock refills the
+    /// buckets.
     fn now(&self) -> Duration {
         let nanoseconds = self.clock.now().unix_timestamp_nanos().max(0);
         Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))

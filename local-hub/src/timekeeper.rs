@@ -1,5 +1,4 @@
-//! What the hub does of its own accord when its time has come: scheduled jobs begin, messages expire,
-//! configurations are rolled out.
+//! The hub's timed work: scheduled jobs begin, messages expire, configurations are applied.
 
 use std::sync::Weak;
 use std::time::Duration;
@@ -8,8 +7,9 @@ use crate::hub::Hub;
 use crate::jobs;
 use crate::roll_out::RollOuts;
 
-/// Looks at the hub's clock again and again, for it can be moved, as long as the hub is there. What is
-/// due is asked of the hub's state alone, so whatever replaces that need tell nobody.
+/// Checks the hub's clock periodically, because it can be moved, as long as the hub exists. Due
+/// work is derived from the hub's state alone, so code that replaces the state need not notify this
+/// task.
 pub(crate) async fn keep_time(hub: Weak<Hub>) {
     let (mut roll_outs, mut looks) = (RollOuts::default(), 0_u32);
     loop {
@@ -31,5 +31,6 @@ pub(crate) async fn keep_time(hub: Weak<Hub>) {
 }
 
 const CLOCK_LOOK: Duration = Duration::from_millis(100);
-/// A live hub takes some seconds from a change to its effect; this one waits for at most one.
+/// The number of checks per application of configurations. A live hub takes some seconds from a
+/// change to its effect; this one at most one second.
 const LOOKS_PER_ROLL_OUT: u32 = 10;

@@ -1,8 +1,8 @@
-//! Twins: their state, how writes merge into it, and how it counts them.
+//! Twins: their state, the merging of writes, and their version counters.
 //!
-//! What a service may write, and the rules it obeys, are in [`hub_types::twin`]. The counters: the
-//! etag counts the service's writes, each section its own, and `version` is the sum of the twin's
-//! etag and the reported section's version.
+//! The writable parts and their rules are in [`hub_types::twin`]. The counters: the etag counts the
+//! service's writes, each section its own, and `version` is the sum of the twin's etag and the
+//! reported section's version.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -24,28 +24,28 @@ mod section;
 #[cfg(test)]
 mod tests;
 
-/// The part of a twin that is its own; the rest mirrors the identity.
+/// The twin's own state; the remaining members mirror the identity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TwinState {
-    /// Counts the service's writes.
+    /// The number of the service's writes.
     #[serde(rename = "e")]
     etag: u64,
-    /// Absent until first written.
+    /// The tags; absent until first written.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub(crate) tags: Option<Properties>,
     #[serde(rename = "d")]
     pub(crate) desired: Section,
     #[serde(rename = "r")]
     pub(crate) reported: Section,
-    /// The configurations that aim at the identity, if any do.
+    /// The configurations that target the identity, if there are any.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub(crate) configurations: Option<Box<RolledOut>>,
 }
 
 impl TwinState {
-    /// The twin of a new device, or of a module made by PUT, whose sections come into being only with
-    /// their first write ([`Timestamp::NEVER`]). What is given is part of the creation, not a write of
-    /// its own, and a live hub dates it to the year 1.
+    /// The twin of a new device, or of a module made by PUT. Its sections are created only with
+    /// their first write ([`Timestamp::NEVER`]). The initial values are part of the creation, not a
+    /// separate write, and a live hub dates them to the year 1.
     pub(crate) fn new(created: Timestamp, initial: TwinPatch) -> Self {
         let unwritten = Stamp { at: created, version: 0 };
         let desired = match &initial.desired {
@@ -55,8 +55,8 @@ impl TwinState {
         Self::from_parts(created, initial, desired, unwritten)
     }
 
-    /// The twin of a module that a bulk call makes: a live hub dates both its sections, and gives both
-    /// a version.
+    /// The twin of a module that a bulk call creates: a live hub dates both its sections, and gives
+    /// both a version.
     pub(crate) fn of_module_in_bulk(created: Timestamp, initial: TwinPatch) -> Self {
         let stamp = Stamp { at: created, version: 1 };
         Self::from_parts(created, initial, stamp, stamp)
@@ -78,7 +78,7 @@ impl TwinState {
         }
     }
 
-    /// The base64 of the counter as eight bytes, big end first.
+    /// The base64 of the counter as eight big-endian bytes.
     pub(crate) fn etag(&self) -> Etag {
         Etag::new(&STANDARD.encode(self.etag.to_be_bytes()))
     }
@@ -87,7 +87,7 @@ impl TwinState {
         self.etag + self.reported.version
     }
 
-    /// The twin after a PATCH; the error names the rule that the merged whole would break.
+    /// The twin after a PATCH; the error names the rule that the merged result would break.
     pub(crate) fn patched(&self, patch: TwinPatch, now: Timestamp) -> Result<Self, TwinRuleError> {
         if patch == TwinPatch::default() {
             return Ok(self.clone());
@@ -103,8 +103,8 @@ impl TwinState {
         Ok(twin)
     }
 
-    /// The twin after a configuration has written its desired properties, which is a write like others
-    /// but for the metadata.
+    /// The twin after a configuration has written its desired properties: a write like others
+    /// except for the metadata.
     pub(crate) fn rolled_out(
         &self,
         desired: JsonObject,
@@ -132,7 +132,7 @@ impl TwinState {
         Ok(twin)
     }
 
-    /// The twin after a PUT: tags and desired properties are what is given and nothing else.
+    /// The twin after a PUT: tags and desired properties have exactly the given values.
     pub(crate) fn replaced(&self, with: TwinPatch, now: Timestamp) -> Self {
         let mut twin = self.clone();
         twin.etag += 1;
@@ -144,7 +144,8 @@ impl TwinState {
         twin
     }
 
-    /// Whether tags and desired properties have the same values, whatever the counters say.
+    /// Returns true if tags and desired properties have the same values, regardless of the
+    /// counters.
     pub(crate) fn has_values_of(&self, other: &Self) -> bool {
         let tags = |twin: &Self| twin.tags.as_ref().map(Properties::to_object);
         tags(self) == tags(other)
@@ -162,7 +163,7 @@ impl TwinState {
         }
     }
 
-    /// A patch that is legal by itself can still make the whole too large.
+    /// Checks the sizes of the sections: a valid patch can make a section too large.
     fn check_sizes(&self) -> Result<(), TwinRuleError> {
         use hub_types::twin::Section::{Desired, Tags};
         if let Some(tags) = &self.tags {
@@ -179,7 +180,7 @@ fn object_of(patch: SectionPatch) -> JsonObject {
     }
 }
 
-/// Tags have no metadata on the wire; they bear the time all the same.
+/// The stamp of tags, which have no metadata on the wire, but keep the time internally.
 fn tag_stamp(at: Timestamp) -> Stamp {
     Stamp { at, version: 0 }
 }

@@ -1,4 +1,4 @@
-//! AMQP 1.0 on a stream: protocol headers and frames. Values are `serde_amqp`'s affair.
+//! AMQP 1.0 protocol headers and frames on a stream. `serde_amqp` encodes and decodes the values.
 //!
 //! Source: OASIS "Advanced Message Queuing Protocol (AMQP) Version 1.0", parts 2.2, 2.3 and 5.3.
 
@@ -8,7 +8,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// The protocols that a protocol header can ask for.
+/// The protocols that a protocol header can select.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Layer {
     Amqp,
@@ -33,7 +33,7 @@ impl Layer {
     }
 }
 
-/// A stream with what was read from it too early.
+/// A stream with the bytes that were read ahead from it.
 pub(super) struct Frames<S> {
     stream: S,
     input: BytesMut,
@@ -44,7 +44,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
         Self { stream, input: BytesMut::new() }
     }
 
-    /// Reads a protocol header. `None` stands for one of another protocol or version.
+    /// Reads a protocol header. Returns `None` for a different protocol or version.
     pub(super) async fn read_header(&mut self) -> io::Result<Option<Layer>> {
         self.fill(8).await?;
         let header = self.input.split_to(8);
@@ -52,7 +52,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
     }
 
     /// Reads frames until one of this layer has a body, and returns the body's descriptor. Frames
-    /// without a body keep a connection alive and are passed over.
+    /// without a body keep a connection alive and are skipped.
     pub(super) async fn read_descriptor(&mut self, layer: Layer) -> io::Result<u64> {
         loop {
             self.fill(8).await?;
@@ -122,5 +122,6 @@ fn invalid(text: &'static str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, text)
 }
 
-/// More than any client puts into the frames that are read here.
+/// The largest accepted frame, in bytes; no client sends larger ones of the kinds that are read
+/// here.
 const MAX_FRAME_BYTES: usize = 64 * 1024;

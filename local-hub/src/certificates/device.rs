@@ -1,9 +1,10 @@
-//! The certificates by which devices and modules prove who they are.
+//! The certificates with which devices and modules authenticate themselves.
 //!
-//! In the handshake a client only proves that it holds the key of what it presents. Whether the
-//! certificate is good for an identity is decided at CONNECT, when the identity is known: it may be
-//! self-signed, and only its thumbprint and its dates count. So the handshake takes whatever has a key,
-//! X.509 version 1 and unknown critical extensions too. Chains are judged by webpki, which does not.
+//! In the handshake a client only proves possession of the private key of its certificate. The
+//! certificate is checked for an identity at CONNECT, when the identity is known: it may be
+//! self-signed, and then only its thumbprint and its dates count. So the handshake accepts every
+//! certificate with a proven key, including X.509 version 1 and unknown critical extensions. Chains
+//! are verified by webpki, which does not accept these.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub(crate) struct DeviceCas(Vec<DeviceCa>);
 #[derive(Debug, Clone)]
 struct DeviceCa {
     anchor: TrustAnchor<'static>,
-    /// Seconds since 1970-01-01, both included.
+    /// The validity in seconds since 1970-01-01, both ends included.
     validity: (i64, i64),
 }
 
@@ -44,8 +45,8 @@ impl DeviceCas {
         Ok(Self(all))
     }
 
-    /// Looks at what a client presented: its certificate, then any intermediates. `None` where it
-    /// presented nothing that is a certificate.
+    /// Evaluates the certificates that a client presented: its own, then any intermediates. Returns
+    /// `None` if they contain no certificate.
     pub(crate) fn judge(
         &self,
         presented: &[CertificateDer<'_>],
@@ -62,7 +63,8 @@ impl DeviceCas {
         })
     }
 
-    /// RFC 5280, section 6, without revocation, which IoT Hub does not ask for either.
+    /// Verifies the chain by RFC 5280, section 6, without revocation, which IoT Hub does not check
+    /// either.
     fn verify(
         &self,
         leaf: &CertificateDer<'_>,
@@ -113,16 +115,16 @@ impl DeviceCas {
     }
 }
 
-/// A certificate whose key the client has proven to hold.
+/// A certificate with a private key that the client has proven to possess.
 #[derive(Debug, Clone)]
 pub(crate) struct DeviceCertificate {
     sha1: Sha1Thumbprint,
     sha256: Sha256Thumbprint,
-    /// Empty where the certificate has no common name, or several.
+    /// The common name; empty if the certificate has no common name, or several.
     pub(crate) common_name: String,
-    /// The reason why the certificate does not count now, if it has expired or is not valid yet.
+    /// The reason why the certificate is not valid now: it has expired or is not valid yet.
     pub(crate) dates: std::result::Result<(), String>,
-    /// Whether a chain leads to a device CA; if not, why.
+    /// `Ok` if a chain leads to a device CA; otherwise the reason why no chain does.
     pub(crate) chain: std::result::Result<(), String>,
 }
 
@@ -135,7 +137,8 @@ impl DeviceCertificate {
     }
 }
 
-/// Asks clients for a certificate, and takes any whose key they hold, or none.
+/// A verifier that requests a certificate, and accepts every certificate with a proven key, or no
+/// certificate.
 #[derive(Debug)]
 pub(crate) struct AnyClientCertificate(pub(crate) Arc<CryptoProvider>);
 
@@ -203,7 +206,7 @@ impl ClientCertVerifier for AnyClientCertificate {
 }
 
 impl AnyClientCertificate {
-    /// Gives the certificate's public key to `verify`, whose error is the reason for a refusal.
+    /// Passes the certificate's public key to `verify`, whose error is the reason for a refusal.
     fn verify_with_key_of(
         &self,
         cert: &CertificateDer<'_>,
@@ -222,7 +225,7 @@ impl AnyClientCertificate {
     }
 }
 
-/// A certificate with which a client can't shake hands.
+/// A certificate with which a client can't complete a handshake.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
 pub(crate) struct UnusableCertificate {
@@ -275,7 +278,7 @@ pub(crate) fn identity_in(der: &CertificateDer<'_>) -> Option<String> {
     Some(identity.to_string())
 }
 
-/// The one common name of the subject.
+/// The common name of the subject, if there is exactly one.
 fn common_name(certificate: &X509Certificate<'_>) -> Option<String> {
     let mut names = certificate.subject().iter_common_name();
     match (names.next(), names.next()) {
@@ -284,7 +287,7 @@ fn common_name(certificate: &X509Certificate<'_>) -> Option<String> {
     }
 }
 
-/// RFC 5280, section 4.1.2.5: both ends count as valid.
+/// Checks the dates by RFC 5280, section 4.1.2.5: both ends are included.
 fn check_dates(certificate: &X509Certificate<'_>, unix_seconds: u64) -> std::result::Result<(), String> {
     let now = i64::try_from(unix_seconds).unwrap_or(i64::MAX);
     let validity = certificate.validity();

@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The command line arguments.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -85,13 +85,15 @@ pub(crate) struct ServeArgs {
     /// Keep everything in this folder, which is made if it is missing; without it, in memory
     #[arg(long, value_name = "DIR", env = "LOCAL_HUB_DATA")]
     data: Option<PathBuf>,
-    /// Where to listen; port 0 takes a free one, 443 suits clients that know no other port
+    /// Listen for HTTPS here; port 0 takes a free one, 443 suits clients that know no other port
     #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_HTTPS", default_value = "127.0.0.1:8443", value_parser = parse_socket)]
     https: SocketAddr,
-    /// Where devices connect over MQTT with TLS: SDKs know no other port; `none` lets no device connect
+    /// Listen for devices over MQTT with TLS here: SDKs know no other port; `none` lets no device
+    /// connect
     #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_MQTT", default_value = "127.0.0.1:8883", value_parser = parse_address)]
     mqtt: OptionalAddress,
-    /// Where clients of AMQP are told what to use instead [default: port 5671 at the address of --mqtt, a free one where --mqtt is not on 8883]; `none` lets them find nobody
+    /// Listen for clients of AMQP here, to tell them what to use instead [default: port 5671 at the
+    /// address of --mqtt, a free one if --mqtt is not on 8883]; `none` does not listen
     #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_AMQP", value_parser = parse_address)]
     amqp: Option<OptionalAddress>,
     /// A PEM file with CAs, roots or intermediates, that devices' X.509 CA certificates lead to
@@ -115,22 +117,22 @@ pub(crate) struct ServeArgs {
     /// Write one line of JSON per message to the cloud to this file: telemetry, twin changes, identities created or deleted
     #[arg(long, value_name = "FILE", env = "LOCAL_HUB_TELEMETRY")]
     telemetry: Option<PathBuf>,
-    /// Listen for management here, on loopback; the file management-token lets in, see docs/local-hub-rehearsals.md
+    /// Listen for management here, on loopback; requests need the token in the file management-token, see docs/local-hub-rehearsals.md
     #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_MANAGEMENT", value_parser = parse_socket)]
     management: Option<SocketAddr>,
     /// Keep to the throttles and quotas of a hub of this tier: F1, B1, B2, B3, S1, S2 or S3
     #[arg(long, value_name = "TIER", env = "LOCAL_HUB_TIER")]
     tier: Option<Tier>,
-    /// How many units of the tier
+    /// The number of units of the tier
     #[arg(long, value_name = "N", default_value = "1", requires = "tier", value_parser = parse_units)]
     units: NonZeroU32,
-    /// What a bulk call counts for in the registry's throttle: its identities, as at the service, or one
+    /// Charge a bulk call to the registry's throttle per identity, as the service does, or per call
     #[arg(long, value_name = "HOW", value_enum, default_value = "per-identity", requires = "tier")]
     charging: ChargingArg,
-    /// Let go wrong what this file says, see docs/local-hub-rehearsals.md
+    /// Inject the faults of this file, see docs/local-hub-rehearsals.md
     #[arg(long, value_name = "FILE", env = "LOCAL_HUB_FAULTS")]
     faults: Option<PathBuf>,
-    /// Throw the dice of the faults with this seed instead of the file's
+    /// Decide random faults with this seed in place of the file's
     #[arg(long, value_name = "N", env = "LOCAL_HUB_SEED", requires = "faults")]
     seed: Option<u64>,
     /// Allow an address that other machines can reach; the hub is no safe place for real secrets
@@ -178,7 +180,7 @@ impl ServeArgs {
     }
 }
 
-/// An address, or none.
+/// An optional address.
 #[derive(Debug, Clone, Copy)]
 struct OptionalAddress(Option<SocketAddr>);
 
@@ -198,8 +200,8 @@ fn parse_units(text: &str) -> std::result::Result<NonZeroU32, String> {
     text.parse().map_err(|_| "a whole number from 1 on is needed".to_owned())
 }
 
-/// The address for AMQP that suits the others: only a hub on the usual ports takes the usual one, so
-/// that any number of hubs on free ports have room on one machine.
+/// The default address for AMQP: port 5671 only if MQTT is on its standard port, so that several
+/// hubs on free ports can run on one machine.
 fn beside(mqtt: OptionalAddress, https: SocketAddr) -> OptionalAddress {
     let (address, usual) = match mqtt.0 {
         Some(mqtt) => (mqtt.ip(), mqtt.port() == 8883),

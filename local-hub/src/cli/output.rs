@@ -8,12 +8,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::error::Result;
 
-/// One line of data.
+/// Writes one line of data.
 pub(crate) fn line(text: &str) -> Result<()> {
     data(text.as_bytes())
 }
 
-/// A document of data, and an end of line.
+/// Writes a document of data, and an end of line.
 pub(crate) fn data(document: &[u8]) -> Result<()> {
     let mut stdout = io::stdout().lock();
     let written =
@@ -32,7 +32,7 @@ pub(crate) fn error(error: &dyn Error) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Sends log lines to stderr: warnings, or what `RUST_LOG` asks for.
+/// Sends log lines to stderr: warnings, or those that `RUST_LOG` selects.
 pub(crate) fn log_to_stderr() {
     let asked = std::env::var_os(EnvFilter::DEFAULT_ENV).map(|_| EnvFilter::try_from_default_env());
     let is_understood = !matches!(asked, Some(Err(_)));

@@ -30,7 +30,7 @@ pub(super) fn import(args: &ImportArgs) -> Result<()> {
     imported.map_err(refused)
 }
 
-/// The folder stays locked as long as its value lives.
+/// Opens the folder, which stays locked as long as the value lives.
 fn open(path: &Path) -> Result<(Hub, DataFolder)> {
     let folder = DataFolder::open(path)?;
     let (store, stored) = Store::open(&folder.database()?)?;

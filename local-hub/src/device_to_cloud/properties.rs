@@ -1,11 +1,11 @@
-//! The property bag behind the topic of a message to the cloud.
+//! The property bag in the topic of a message to the cloud.
 //!
 //! Source: "Communicate with an IoT hub using the MQTT protocol", section "Sending device-to-cloud messages".
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-/// The properties of a message, apart by who defines them.
+/// The properties of a message, separated into those of the application and of the system.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct PropertyBag {
     pub(crate) properties: Map<String, Value>,
@@ -13,8 +13,8 @@ pub(crate) struct PropertyBag {
 }
 
 impl PropertyBag {
-    /// Reads `name=value&…`, in which names and values are percent-encoded. Names that begin with `$.` are the
-    /// system's; a name without a value has an empty one.
+    /// Reads `name=value&…`, with percent-encoded names and values. Names that begin with `$.` are
+    /// system properties; a name without a value gets an empty one.
     pub(crate) fn parse(text: &str) -> Self {
         let mut bag = Self::default();
         for pair in text.trim_start_matches('?').split('&').filter(|pair| !pair.is_empty()) {

@@ -1,4 +1,4 @@
-//! Reading the messages that are kept, and waiting for more.
+//! The reader of stored messages, which can wait for new ones.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,21 +15,21 @@ use tokio::sync::watch;
 
 use super::{Line, MessageLog, Source};
 
-/// The messages that a reader wants.
+/// The messages that a reader selects.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Filter {
     device: Option<String>,
     module: Option<String>,
     source: Option<Source>,
-    /// Only messages behind the one with this number.
+    /// Only messages after the one with this number.
     after: u64,
     /// Only messages from this time on.
     from: Option<Timestamp>,
-    /// Whether to wait for more when all have been read.
+    /// True to wait for new messages after all have been read.
     follow: bool,
 }
 
-/// Why a query string asks for no messages.
+/// The reason why a query string does not select messages.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum ReaderError {
     #[error("`{0}` is not a parameter; known are deviceId, moduleId, source, since and follow")]
@@ -80,7 +80,7 @@ impl Filter {
     }
 }
 
-/// A reader of a hub's messages, from the oldest that is kept.
+/// A reader of a hub's messages, from the oldest one that is stored.
 pub(crate) struct Reader {
     log: Arc<MessageLog>,
     filter: Filter,
@@ -93,7 +93,7 @@ impl Reader {
         Self { log, filter, arrived }
     }
 
-    /// The messages as a body of JSON Lines, which lasts for ever where the reader follows.
+    /// The messages as a body of JSON Lines, which does not end if the reader follows.
     pub(crate) fn into_body(self) -> StreamBody<impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Send> {
         StreamBody::new(unfold(self, |mut reader| async move {
             let lines = reader.next().await?;
@@ -132,7 +132,7 @@ impl Reader {
     }
 }
 
-/// Bytes that are taken at once: whoever adds messages waits for it.
+/// The number of bytes read under the lock at a time: adding messages waits for it.
 const PAGE: usize = 256 * 1024;
 
 #[cfg(test)]

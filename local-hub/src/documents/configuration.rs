@@ -16,7 +16,7 @@ use crate::query::{check_queries, target_query};
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
-/// A configuration as the hub answers it.
+/// A configuration as the hub returns it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Configuration {
@@ -33,7 +33,7 @@ pub(crate) struct Configuration {
     etag: Counter,
 }
 
-/// What the hub counts of every configuration.
+/// The system metrics of every configuration.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct SystemMetrics {
     #[serde(default)]
@@ -42,7 +42,7 @@ struct SystemMetrics {
     queries: BySystemMetric<String>,
 }
 
-/// A value for each system metric, in the hub's order. The last two are of IoT Edge deployments.
+/// A value for each system metric, in the hub's order. The last two belong to IoT Edge deployments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct BySystemMetric<T> {
@@ -67,7 +67,7 @@ impl<T> Default for BySystemMetric<T> {
     }
 }
 
-/// How many rows the queries of a configuration's metrics gave.
+/// The row counts of the queries of a configuration's metrics.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct MetricCounts {
     system: BySystemMetric<u64>,
@@ -82,7 +82,7 @@ struct Metrics {
     queries: BTreeMap<String, String>,
 }
 
-/// A configuration as a client writes it; what only the hub writes is passed over.
+/// A configuration as a client writes it; members that only the hub writes are ignored.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ConfigurationSpec {
@@ -111,8 +111,8 @@ impl ConfigurationSpec {
     }
 }
 
-/// The `If-Match` of a configuration. Of etags a live hub understands only those in quotes here: one
-/// without counts as no demand, and so as the wish to create. An empty one is none either.
+/// The `If-Match` of a configuration. Here a live hub accepts only quoted etags: an unquoted or
+/// empty one counts as absent, and so as a request to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EtagDemand {
     Any,
@@ -153,17 +153,18 @@ impl Configuration {
         ContentKind::of(&self.content)
     }
 
-    /// The query whose rows it aims at; `None` where it aims at nothing.
+    /// The query that selects its targets; `None` if it has no targets.
     pub(crate) fn target(&self) -> Option<String> {
         target_query(self.target_condition.as_deref(), self.kind())
     }
 
-    /// Which of several that aim at one identity is applied: the greatest.
+    /// The order that decides which of several configurations for one identity is applied: the
+    /// greatest.
     pub(crate) fn rank(&self) -> (i32, Timestamp, &str) {
         (self.priority, self.created_time_utc, &self.id)
     }
 
-    /// The ticks of its creation, which tell it from others of its id.
+    /// The ticks of its creation, which distinguish it from other configurations with its id.
     pub(crate) fn created(&self) -> u64 {
         self.created_time_utc.ticks()
     }
@@ -188,7 +189,7 @@ impl Configuration {
         Ok(Some(Deployment { id, created, digest, modules: read_modules(modules)? }))
     }
 
-    /// Whether its metrics show these counts.
+    /// Returns true if its metrics show these counts.
     pub(crate) fn shows(&self, counts: &MetricCounts) -> bool {
         self.system_metrics.results == counts.system && self.metrics.results == counts.custom
     }
@@ -199,7 +200,7 @@ impl Configuration {
         MetricQueries { system: queries.clone(), custom: self.metrics.queries.clone() }
     }
 
-    /// With the queries of the system metrics, which follow from the rest.
+    /// Adds the queries of the system metrics, which follow from the other members.
     pub(super) fn with_system_queries(mut self) -> Self {
         let applied = format!("configurations.[[{}]].status = 'Applied'", self.id);
         let of_agents =
@@ -251,7 +252,8 @@ impl Configuration {
         .with_system_queries()
     }
 
-    /// The content of a configuration never changes: another one in an update is passed over.
+    /// Replaces a configuration. Its content never changes: different content in an update is
+    /// ignored.
     fn replaced(&self, spec: ConfigurationSpec, now: Timestamp) -> Self {
         Self {
             labels: spec.labels,
@@ -274,7 +276,7 @@ pub(crate) struct MetricQueries {
 }
 
 impl MetricQueries {
-    /// All of them.
+    /// The texts of all queries.
     pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
         let BySystemMetric {
             targeted_count,
@@ -286,7 +288,7 @@ impl MetricQueries {
         system.into_iter().flatten().chain(self.custom.values()).map(String::as_str)
     }
 
-    /// What they counted, in the order of [`MetricQueries::texts`].
+    /// Builds the metric counts from counts in the order of [`MetricQueries::texts`].
     pub(crate) fn counted(&self, counts: &[u64]) -> MetricCounts {
         let mut counts = counts.iter().copied();
         let mut next = |query: &Option<String>| query.as_ref().and_then(|_| counts.next());
@@ -305,7 +307,8 @@ fn metrics(spec: Option<MetricsSpec>) -> Metrics {
 }
 
 impl Documents {
-    /// Notes what a configuration's metrics counted. That is no change of the configuration.
+    /// Stores the counts of a configuration's metrics. That does not change the configuration's
+    /// etag or times.
     pub(crate) fn note_metrics(&mut self, id: &str, counts: MetricCounts, touched: &mut Vec<DocumentKey>) {
         let Some(configuration) = self.configurations.get_mut(id) else { return };
         configuration.system_metrics.results = counts.system;
@@ -322,7 +325,7 @@ impl Documents {
         self.configurations.get(id).ok_or_else(|| not_found(id))
     }
 
-    /// Creates a configuration or, with a demand, replaces it.
+    /// Creates a configuration or, with a condition, replaces it.
     pub(crate) fn put_configuration(
         &mut self,
         id: &str,
@@ -367,7 +370,7 @@ impl Documents {
     }
 }
 
-/// Refuses what no hub could keep under this id.
+/// Refuses ids and contents that no hub accepts.
 pub(super) fn check_configuration(id: &str, spec: &ConfigurationSpec) -> Answer<()> {
     check_id("configuration", id, CONFIGURATION_SIGNS, 128)?;
     if spec.id.as_ref().is_some_and(|given| given != id) {
@@ -386,5 +389,6 @@ fn not_found(id: &str) -> Refusal {
 }
 
 const CONFIGURATION_SIGNS: &str = "-+%_*!'";
-/// Source: "Reference - IoT Hub quotas and throttling", for paid tiers.
+/// The largest number of configurations. Source: "Reference - IoT Hub quotas and throttling", for
+/// paid tiers.
 pub(super) const MAX_CONFIGURATIONS: usize = 100;

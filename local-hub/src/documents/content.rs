@@ -40,7 +40,7 @@ impl ContentKind {
 pub(crate) struct TwinSettings(BTreeMap<String, Value>);
 
 impl TwinSettings {
-    /// Reads the settings; a path that is no part of desired properties is refused.
+    /// Reads the settings; a path outside of desired properties is refused.
     pub(crate) fn read(settings: &JsonObject) -> Answer<Self> {
         let read = settings.iter().map(|(path, value)| match (path.strip_prefix(DESIRED), value) {
             (Some(""), Value::Object(_)) => Ok((String::new(), value.clone())),

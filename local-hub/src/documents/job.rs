@@ -1,4 +1,4 @@
-//! Jobs: moving identities in and out of the hub in bulk, and writing to many twins at a time.
+//! Jobs: bulk import and export of identities, and writes to many twins.
 
 use hub_types::{DeviceId, ErrorCode, ModuleId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::registry::Answer;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) id: String,
-    /// Tells it from other jobs of the same id, before and after.
+    /// The number that distinguishes it from earlier and later jobs of the same id.
     #[serde(default)]
     pub(crate) number: u64,
     pub(crate) status: JobStatus,
@@ -23,7 +23,7 @@ pub(crate) struct Job {
     pub(crate) work: JobWork,
 }
 
-/// What a job does.
+/// The work of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum JobWork {
     /// Import or export.
@@ -32,7 +32,7 @@ pub(crate) enum JobWork {
     Scheduled(ScheduledJob),
 }
 
-/// Where a job is.
+/// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum JobStatus {
@@ -40,10 +40,10 @@ pub(crate) enum JobStatus {
     Completed,
     Enqueued,
     Failed,
-    /// A scheduled job was taken on.
+    /// A scheduled job was accepted.
     Queued,
     Running,
-    /// Its time has not come.
+    /// The start time is in the future.
     Scheduled,
 }
 
@@ -65,20 +65,20 @@ impl JobStatus {
         self == Self::Running || self.is_waiting()
     }
 
-    /// Nothing of it is done yet.
+    /// Returns true if the job has not begun.
     pub(crate) fn is_waiting(self) -> bool {
         matches!(self, Self::Enqueued | Self::Queued | Self::Scheduled)
     }
 }
 
-/// An import or an export. The containers, which may hold secrets, are not kept.
+/// An import or an export. The containers, which may hold secrets, are not stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MoveJob {
     pub(crate) imports: bool,
     pub(crate) exclude_keys: bool,
     pub(crate) input_blob: String,
     pub(crate) output_blob: String,
-    /// In percent.
+    /// The progress in percent.
     pub(crate) progress: u8,
 }
 
@@ -88,14 +88,14 @@ pub(crate) struct ScheduledJob {
     pub(crate) condition: String,
     pub(crate) work: ScheduledWork,
     pub(crate) start: Timestamp,
-    /// In seconds.
+    /// The maximum duration in seconds.
     pub(crate) longest: u64,
     pub(crate) devices: Vec<DeviceOutcome>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum ScheduledWork {
-    /// A method call, as the service API takes it.
+    /// A method call, in the form of the service API.
     DeviceMethod(Value),
     /// A twin patch, with its etag.
     UpdateTwin(Value),
@@ -111,14 +111,14 @@ impl ScheduledWork {
     }
 }
 
-/// What a scheduled job did for one device or module.
+/// The result of a scheduled job for one device or module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DeviceOutcome {
     pub(crate) device: DeviceId,
     pub(crate) module: Option<ModuleId>,
     pub(crate) status: JobStatus,
     pub(crate) updated: Timestamp,
-    /// The number and the text of the error that it failed with.
+    /// The number and the text of the error, if it failed.
     pub(crate) error: Option<(u32, String)>,
 }
 
@@ -131,7 +131,7 @@ impl Documents {
         self.jobs.get(id)
     }
 
-    /// Takes an import or an export on: one at a time. Returns the job with its number.
+    /// Accepts an import or an export, if no other is active. Returns the job with its number.
     pub(crate) fn take_on_move(&mut self, job: Job, touched: &mut Vec<DocumentKey>) -> Answer<Job> {
         let active = |job: &Job| matches!(job.work, JobWork::Move(_)) && job.status.is_active();
         if self.jobs.values().any(active) {
@@ -141,7 +141,8 @@ impl Documents {
         Ok(self.put_job(job, touched))
     }
 
-    /// Takes a scheduled job on; `most` may be waiting or at work. Returns the job with its number.
+    /// Accepts a scheduled job, if fewer than `most` are waiting or running. Returns the job with
+    /// its number.
     pub(crate) fn schedule(&mut self, job: Job, most: usize, touched: &mut Vec<DocumentKey>) -> Answer<Job> {
         check_id("job", &job.id, "-'", 64)?;
         if self.jobs.contains_key(&job.id) {
@@ -157,7 +158,7 @@ impl Documents {
         Ok(self.put_job(job, touched))
     }
 
-    /// Sets an import or an export to work, and answers whether it is still wanted.
+    /// Starts an import or an export, and returns true if it has not been cancelled.
     pub(crate) fn begin_move(&mut self, job: &Job, touched: &mut Vec<DocumentKey>) -> bool {
         let same = self.jobs.get_mut(&job.id);
         let same = same.filter(|same| same.number == job.number && same.status == JobStatus::Enqueued);
@@ -167,8 +168,8 @@ impl Documents {
         true
     }
 
-    /// The scheduled jobs whose time has come, which are at work from now on; the others wait. Nobody is
-    /// given a job that somebody was given before.
+    /// Starts the scheduled jobs that are due and returns them; the others wait. No job is returned
+    /// twice.
     pub(crate) fn begin_due(&mut self, now: Timestamp, touched: &mut Vec<DocumentKey>) -> Vec<Job> {
         let mut due = Vec::new();
         for job in self.jobs.values_mut() {
@@ -189,7 +190,7 @@ impl Documents {
         due
     }
 
-    /// Whether anything [`Documents::begin_due`] would give out is there.
+    /// Returns true if [`Documents::begin_due`] would return a job.
     pub(crate) fn has_due(&self, now: Timestamp) -> bool {
         let mut waiting = self.jobs.values().filter(|job| job.status.is_waiting());
         waiting.any(|job| {
@@ -198,14 +199,14 @@ impl Documents {
         })
     }
 
-    /// Whether this very job is wanted, and no other of its id.
+    /// Returns true if exactly this job is running, and not a different one with its id.
     pub(crate) fn is_at_work(&self, job: &Job) -> bool {
         let same = self.jobs.get(&job.id).filter(|same| same.number == job.number);
         same.is_some_and(|job| job.status == JobStatus::Running)
     }
 
-    /// Notes what became of this very job, at work or just cancelled; of others of its id nothing is
-    /// changed. Answers whether it is still wanted.
+    /// Stores the state of exactly this job, if it is running or was just cancelled; other jobs
+    /// with its id stay unchanged. Returns true if it has not been cancelled.
     pub(crate) fn note_work(
         &mut self,
         job: &Job,
@@ -221,7 +222,7 @@ impl Documents {
         same.status == JobStatus::Running
     }
 
-    /// Changes a job, and answers whether there was one to change.
+    /// Changes a job, and returns true if the job exists.
     pub(crate) fn update_job(
         &mut self,
         id: &str,
@@ -234,8 +235,8 @@ impl Documents {
         true
     }
 
-    /// Ends what a hub that died had at work: nobody works on it any more. What was only scheduled
-    /// stays so.
+    /// Fails the jobs that were running when an earlier hub process ended, because they are not
+    /// continued. Jobs that were only scheduled stay scheduled.
     pub(crate) fn fail_orphans(&mut self, now: Timestamp, touched: &mut Vec<DocumentKey>) {
         for job in self.jobs.values_mut() {
             if matches!(job.status, JobStatus::Enqueued | JobStatus::Running) {
@@ -245,8 +246,8 @@ impl Documents {
         }
     }
 
-    /// Ends what a snapshot shows at work, and what has begun since it was taken: a job has effects
-    /// outside the hub, so it never begins twice.
+    /// Fails the jobs that a snapshot shows as running, and those that have begun since it was
+    /// taken: a job has effects outside the hub, so it never begins twice.
     pub(super) fn fail_begun(&mut self, now: Timestamp) {
         for job in self.jobs.values_mut() {
             if job.status == JobStatus::Running {

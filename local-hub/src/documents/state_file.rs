@@ -1,4 +1,4 @@
-//! Configurations as `az iot hub state export` writes them, beside the devices.
+//! The configurations in a document of `az iot hub state export`, in addition to the devices.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ impl Serialize for ExportedConfigurations<'_> {
     }
 }
 
-/// The same as it is read; a document without it has no configurations.
+/// The same member for reading; a document without it has no configurations.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ConfigurationsFile {
@@ -39,8 +39,8 @@ pub(crate) struct ConfigurationsFile {
 }
 
 impl Documents {
-    /// The configurations as they are with those of a document, in the place of those that have the
-    /// same id or, to `replace`, of all.
+    /// Returns the configurations after an import: those of the document replace those with the
+    /// same id or, with `replace`, all.
     pub(crate) fn with_imported(
         &self,
         file: ConfigurationsFile,
@@ -62,7 +62,7 @@ impl Documents {
         Ok(next)
     }
 
-    /// Becomes what [`Documents::with_imported`] gave.
+    /// Takes over the result of [`Documents::with_imported`].
     pub(crate) fn replace_configurations(
         &mut self,
         next: BTreeMap<String, Configuration>,

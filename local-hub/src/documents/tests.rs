@@ -2,13 +2,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What may happen to the jobs of a hub.
+/// An event in the life of a hub's jobs.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A job of one of a few ids, so many hours from the beginning.
+    /// Schedules a job with one of a few ids, this many hours from the beginning.
     Schedule(u8, u8),
     Cancel(u8),
-    /// It is this hour.
+    /// Looks for due jobs at this hour.
     LookAt(u8),
     TakeSnapshot,
     Restore,
@@ -50,13 +50,13 @@ fn job(id: u8, hour: u8) -> Job {
     }
 }
 
-/// What a store holds after all that was handed to it.
+/// The content of a store after all writes.
 fn stored(rows: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Job> {
     rows.iter().map(|(id, content)| (id.clone(), serde_json::from_slice(content).unwrap())).collect()
 }
 
 proptest! {
-    /// However clocks and snapshots go to and fro.
+    /// The property holds for all changes of clocks and snapshots.
     #[test]
     fn no_job_begins_twice_and_the_store_knows_them_all(steps in proptest::collection::vec(step(), 1..60)) {
         let (mut documents, mut snapshot) = (Documents::default(), Documents::default());

@@ -1,8 +1,8 @@
-//! Dice that fall the same way whenever they are thrown for the same reason.
+//! Deterministic pseudo-random decisions: the same input gives the same decision.
 
 use sha2::{Digest, Sha256};
 
-/// Whether a fault of this probability hits the n-th request of an operation.
+/// Returns true if a fault of this probability hits the n-th request of an operation.
 pub(super) fn hits(seed: u64, fault: usize, operation: &str, n: u64, probability: f64) -> bool {
     if probability >= 1.0 {
         return true;

@@ -1,4 +1,4 @@
-//! Faults as people write them: TOML in a file, JSON at the management port.
+//! The text form of faults: TOML in a file, JSON at the management port.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{Effect, Fault, Faults};
 
-/// Why a text is no list of faults.
+/// The reason why a text is not a list of faults.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FaultsError {
-    /// It is not of the form that it should have.
+    /// The structure of the text is wrong.
     #[error("{0}")]
     Form(String),
-    /// One of the faults makes no sense.
+    /// One of the faults is not valid.
     #[error("fault {number}: {problem}")]
     Fault {
         /// Its place in the list, from 1.
         number: usize,
-        /// What is wrong, and what would be right.
+        /// The error, and the correct form.
         problem: String,
     },
 }
@@ -112,7 +112,7 @@ impl Faults {
         Self::from_document(document)
     }
 
-    /// The faults as [`Faults::parse_json`] reads them.
+    /// Writes the faults in the form that [`Faults::parse_json`] reads.
     pub fn to_json(&self) -> serde_json::Value {
         let document = FaultsDocument { seed: self.seed, faults: self.faults.iter().map(document).collect() };
         // Names and numbers always have a JSON form.
@@ -204,7 +204,8 @@ fn status(document: &FaultDocument) -> Result<Effect, String> {
     Ok(Effect::Status { status, code, retry_after: document.retry_after })
 }
 
-/// A key that the effect does not read is a mistake, most likely in the effect.
+/// Refuses keys that the effect does not use, because they most likely show a mistake in the
+/// effect.
 fn check_foreign_keys(document: &FaultDocument) -> Result<(), String> {
     let given = [
         ("status", document.status.is_some(), &["status"][..]),

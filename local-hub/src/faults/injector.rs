@@ -1,4 +1,4 @@
-//! The faults of a running hub: which of them hit the next request.
+//! The faults of a running hub, and the selection of those that hit the next request.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,17 +11,17 @@ use super::{Effect, Fault, Faults, dice};
 use crate::clock::Clock;
 use crate::hub::Hub;
 
-/// Decides what goes wrong.
+/// Decides which faults hit a request.
 ///
-/// Whoever serves operations asks [`Injector::weather`] once for each request, by the operation's
-/// name, and does what it says.
+/// Each server of operations calls [`Injector::weather`] once per request, with the operation's
+/// name, and applies the result.
 #[derive(Debug)]
 pub(crate) struct Injector {
     state: Mutex<State>,
     clock: Arc<dyn Clock>,
-    /// Counts how often the faults were set.
+    /// The number of times that the faults were set.
     edition: watch::Sender<u64>,
-    /// Whether the hub is gone from the network.
+    /// True if the hub is unreachable on the network.
     gone: watch::Sender<bool>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Injector {
 struct State {
     faults: Faults,
     set_at: OffsetDateTime,
-    /// By the fault's place in the list and the operation.
+    /// Counts by the fault's index in the list and the operation.
     seen: HashMap<(usize, String), Seen>,
     stale: Option<Arc<Hub>>,
 }
@@ -40,19 +40,19 @@ struct Seen {
     hits: u64,
 }
 
-/// What goes wrong with one request.
+/// The faults that hit one request.
 #[derive(Debug, Default)]
 pub(crate) struct Weather {
-    /// How much later it is done.
+    /// The delay before the operation.
     pub(crate) delay: Duration,
-    /// What happens then.
+    /// The effect on the operation.
     pub(crate) effect: Option<Effect>,
-    /// The hub to be asked in the place of this one, of [`Effect::StalePage`].
+    /// The hub that is queried in place of this one, for [`Effect::StalePage`].
     pub(crate) stale: Option<Arc<Hub>>,
 }
 
 impl Weather {
-    /// The name of what goes wrong, for the request log.
+    /// The name of the effect, for the request log.
     pub(crate) fn name(&self) -> Option<&'static str> {
         let delayed = (!self.delay.is_zero()).then_some("delay");
         self.effect.as_ref().map(Effect::name).or(delayed)
@@ -71,8 +71,8 @@ impl Injector {
         }
     }
 
-    /// Replaces the faults; counting and time begin anew, and requests that hang end. `stale` is the
-    /// hub that stale pages show.
+    /// Replaces the faults; counts and time restart, and hanging requests end. `stale` is the hub
+    /// that stale pages show.
     pub(crate) fn set(&self, faults: Faults, stale: Option<Arc<Hub>>) {
         *self.lock() = State { faults, set_at: self.clock.now(), seen: HashMap::new(), stale };
         self.edition.send_modify(|edition| *edition += 1);
@@ -82,7 +82,7 @@ impl Injector {
         self.lock().faults.clone()
     }
 
-    /// What goes wrong with the next request of an operation.
+    /// Returns the faults that hit the next request of an operation.
     pub(crate) fn weather(&self, operation: &str) -> Weather {
         let mut state = self.lock();
         let mut weather = Weather::default();
@@ -111,7 +111,7 @@ impl Injector {
         weather
     }
 
-    /// Waits for a time, or without end; returns early when the faults are set anew.
+    /// Waits for a time, or without end; returns early when the faults are set again.
     pub(crate) async fn hang(&self, duration: Option<Duration>) {
         let mut edition = self.edition.subscribe();
         let duration = duration.unwrap_or(Duration::MAX);
@@ -123,8 +123,8 @@ impl Injector {
         self.gone.send_replace(gone);
     }
 
-    /// Tells whether the hub is gone from the network: then every listener ends its connections and
-    /// resets new ones.
+    /// Watches whether the hub is unreachable on the network: then every listener ends its connections
+    /// and resets new ones.
     pub(crate) fn gone(&self) -> watch::Receiver<bool> {
         self.gone.subscribe()
     }

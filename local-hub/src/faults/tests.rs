@@ -97,8 +97,8 @@ fn a_probability_is_met_over_many_requests() {
 }
 
 proptest! {
-    /// The same seed and the same requests of each operation give the same faults, in whatever order
-    /// the operations come.
+    /// The same seed and the same requests of each operation give the same faults, in any order of
+    /// the operations.
     #[test]
     fn faults_can_be_replayed(
         seed in any::<u64>(),
@@ -124,7 +124,7 @@ proptest! {
         prop_assert_eq!(run(&order), run(&in_turn));
     }
 
-    /// What is written is read again.
+    /// Faults that are written as JSON are read back unchanged.
     #[test]
     fn faults_survive_being_written_as_json(
         seed in any::<u64>(),

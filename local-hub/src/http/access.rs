@@ -1,4 +1,4 @@
-//! Who is let in: shared access signatures of policies, and tokens of Entra ID.
+//! Access to the service API: shared access signatures of policies, and tokens of Entra ID.
 
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, Uri};
@@ -12,20 +12,20 @@ use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
-/// How a caller was let in.
+/// The kind of credentials of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Caller {
-    /// By its own credentials, which are not checked.
+    /// Credentials of the device itself, which are not checked.
     Device,
-    /// By a token of Entra ID.
+    /// A token of Entra ID.
     Entra,
-    /// By a shared access signature.
+    /// A shared access signature.
     Policy,
 }
 
 impl Caller {
-    /// A refusal as this caller gets it: under Entra ID a live hub says of a module's device that it is
-    /// missing, where it denies access under a shared access signature.
+    /// Adapts a refusal to the caller: under Entra ID a live hub reports a module's missing device
+    /// as missing, but denies access under a shared access signature.
     pub(crate) fn sees(self, refusal: Refusal) -> Refusal {
         match self {
             Self::Entra if refusal == Refusal::no_device_for_modules() => {
@@ -36,7 +36,7 @@ impl Caller {
     }
 }
 
-/// Lets a caller in whose token is good for this hub and who has the operation's right.
+/// Authorizes a caller with a token that is valid for this hub and has the operation's right.
 pub(crate) fn authorize(hub: &Hub, headers: &HeaderMap, uri: &Uri, found: &Found) -> Answer<Caller> {
     if called_host(headers, uri).is_some_and(|host| hub.is_for_devices(host)) {
         return Err(no_access(
@@ -92,7 +92,8 @@ fn signer<'h>(hub: &'h Hub, token: &SasToken) -> Answer<&'h Policy> {
     if signed.contains(&true) { Ok(policy) } else { Err(wrong()) }
 }
 
-/// A token is for the host that the client called, as the client wrote it, with or without the port.
+/// Returns true if the token is for the host that the client called, in the client's spelling, with
+/// or without the port.
 fn covers(token: &SasToken, headers: &HeaderMap, uri: &Uri) -> bool {
     let Some(host) = called_host(headers, uri) else {
         return false;
@@ -115,12 +116,12 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// 401003: the token itself is no good.
+/// 401003: the token itself is not valid.
 fn unauthorized(text: &str) -> Refusal {
     Refusal::new(ErrorCode::IotHubUnauthorized, text)
 }
 
-/// 401002: the token is one, but not for this.
+/// 401002: the token is valid, but does not have the right.
 fn no_access(text: &str) -> Refusal {
     Refusal::new(ErrorCode::IotHubUnauthorizedAccess, text)
 }

@@ -1,4 +1,4 @@
-//! The bytes of an answer, and what may go wrong on their way.
+//! The bytes of a response, and faults during their transmission.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -7,24 +7,24 @@ use std::time::Duration;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A connection ends although an answer is due.
+/// A connection ends before its response is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection is cut, as a fault demands")]
 pub(crate) enum Cut {
-    /// In order.
+    /// The connection closes in order.
     Close,
-    /// With a TCP RST.
+    /// The connection is reset (TCP RST).
     Reset,
 }
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug)]
 pub(crate) struct AnswerBody {
     rest: Bytes,
-    /// What the client is told to expect.
+    /// The announced length in bytes.
     promised: u64,
     drip: Option<Drip>,
-    /// How long what was sent has to leave before the connection is cut.
+    /// The time for sent bytes to leave before the connection is cut.
     cut: Option<Pin<Box<Sleep>>>,
 }
 
@@ -40,13 +40,13 @@ impl AnswerBody {
         Self { rest: Bytes::from(content), promised, drip: None, cut: None }
     }
 
-    /// Only the first half, after which the connection is cut.
+    /// Keeps only the first half, after which the connection is cut.
     pub(crate) fn halved(mut self) -> Self {
         self.rest.truncate(self.rest.len() / 2);
         Self { cut: Some(Box::pin(sleep(FLUSH_TIME))), ..self }
     }
 
-    /// At so many bytes per second.
+    /// Sends the body at this many bytes per second.
     pub(crate) fn dripping(self, bytes_per_second: u32) -> Self {
         let per_step = bytes_per_second.div_ceil(DRIPS_PER_SECOND).max(1);
         let bytes_per_step = usize::try_from(per_step).unwrap_or(usize::MAX);

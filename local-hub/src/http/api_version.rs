@@ -1,4 +1,4 @@
-//! The `api-version` of a request: which known version of the service API answers it.
+//! The `api-version` of a request, and the known version of the service API that serves it.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use super::call::query_parameter;
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
-/// A known version of the service API. The later one is the greater.
+/// A known version of the service API. Later versions compare as greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ApiVersion(&'static str);
 
-/// The version that a client asked for, and the known one that serves it.
+/// The requested version, and the known version that serves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) served: ApiVersion,
-    /// What the client asked for, where that is not a known version.
+    /// The requested version, if it is not a known one.
     pub(crate) unknown: Option<String>,
 }
 
@@ -29,7 +29,7 @@ impl ApiVersion {
         self.0
     }
 
-    /// Twins have had a `modelId` since the previews of IoT Plug and Play.
+    /// Returns true if twins have a `modelId`: since the previews of IoT Plug and Play.
     pub(crate) fn has_model_id(self) -> bool {
         self.0 >= "2020-05-31-preview"
     }
@@ -42,8 +42,8 @@ impl fmt::Display for ApiVersion {
 }
 
 impl Asked {
-    /// Reads the parameter of a request. Clients of the future and old previews are served as by the
-    /// newest known version that is not newer than theirs, or by the oldest.
+    /// Reads the parameter of a request. Future versions and old previews are served by the newest
+    /// known version that is not newer than the requested one, or by the oldest.
     pub(crate) fn of(uri: &Uri) -> Answer<Self> {
         let refused = |text: String| Err(Refusal::new(ErrorCode::InvalidProtocolVersion, text));
         let Some(asked) = query_parameter(uri, "api-version") else {
@@ -62,23 +62,23 @@ impl Asked {
     }
 }
 
-/// Versions begin with a date, so they stand in the order of their texts.
+/// The nearest known version. Versions begin with a date, so they are ordered by their texts.
 fn nearest(asked: &str) -> ApiVersion {
     let [oldest, ..] = API_VERSIONS;
     ApiVersion(API_VERSIONS.into_iter().take_while(|known| *known <= asked).last().unwrap_or(oldest))
 }
 
-/// Whether a text is the date of a version, or a date and `-preview`.
+/// Returns true if a text is the date of a version, or a date and `-preview`.
 fn is_version(text: &str) -> bool {
     let date = text.strip_suffix("-preview").unwrap_or(text);
     let format = time::macros::format_description!("[year]-[month]-[day]");
     date.len() == 10 && time::Date::parse(date, format).is_ok() && date >= FIRST_PREVIEW
 }
 
-/// IoT Hub had no version before this one.
+/// The first preview; IoT Hub had no earlier version.
 const FIRST_PREVIEW: &str = "2015-08-15";
 
-/// Those that clients send and that a live hub was seen to take, the oldest first.
+/// The versions that clients send and that a live hub accepted, the oldest first.
 const API_VERSIONS: [&str; 12] = [
     "2016-11-14",
     "2017-06-30",

@@ -1,4 +1,4 @@
-//! Reading bodies, within bounds of size and time.
+//! Reads request bodies, within bounds of size and time.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(crate) fn limit(operation: Operation) -> usize {
     }
 }
 
-/// The body, if it is not too large.
+/// Returns the body, if it is not too large.
 pub(crate) async fn read<B: Body<Data = Bytes> + Unpin>(mut body: B, limit: usize) -> Answer<Bytes> {
     let reading = async {
         let mut content = Vec::new();
@@ -42,7 +42,7 @@ pub(crate) async fn read<B: Body<Data = Bytes> + Unpin>(mut body: B, limit: usiz
     answer
 }
 
-/// Reads what is still to come and forgets it, up to a bound.
+/// Reads and discards the rest of a body, up to a bound.
 pub(crate) async fn discard<B: Body<Data = Bytes> + Unpin>(mut body: B) {
     let discarding = async {
         let mut discarded = 0;

@@ -1,4 +1,4 @@
-//! One request, read: ids from its path, headers, query parameters, body.
+//! One parsed request: ids from its path, headers, query parameters, body.
 
 use http::{HeaderMap, Uri};
 use hub_types::twin::check_numbers;
@@ -15,7 +15,7 @@ use crate::json_error;
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
-/// A request that was let in.
+/// An authorized request.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) operation: Operation,
@@ -44,7 +44,7 @@ impl Call {
         DeviceId::new(self.id(0)).map_err(illegal_id)
     }
 
-    /// The name in the path, of what is neither a device nor a module.
+    /// The name in the path, for objects other than devices and modules.
     pub(crate) fn name(&self) -> &str {
         self.id(0)
     }
@@ -54,7 +54,7 @@ impl Call {
         ModuleId::new(self.id(1)).map_err(illegal_id)
     }
 
-    /// The device or, where the path has one, the module.
+    /// The module in the path, or the device if the path has no module.
     pub(crate) fn identity(&self) -> Answer<IdentityId> {
         let module = if self.ids.len() > 1 { Some(self.module()?) } else { None };
         Ok(IdentityId::new(self.device()?, module))
@@ -70,7 +70,7 @@ impl Call {
         value.to_str().map(Some).map_err(|_| unreadable(name))
     }
 
-    /// The headers with that prefix, which is left out, and their values.
+    /// The headers with that prefix, which is removed, and their values.
     pub(crate) fn headers_with_prefix(&self, prefix: &str) -> Answer<Vec<(String, String)>> {
         let mut found = Vec::new();
         for (name, value) in &self.headers {
@@ -90,8 +90,8 @@ impl Call {
         &self.body
     }
 
-    /// The body as a document. Text that is no JSON and JSON that is no such document are two
-    /// different errors.
+    /// The body as a document. Invalid JSON and JSON of the wrong structure are two different
+    /// errors.
     pub(crate) fn document<T: DeserializeOwned>(&self) -> Answer<T> {
         serde_json::from_slice(&self.body).map_err(|error| {
             let code =
@@ -100,8 +100,9 @@ impl Call {
         })
     }
 
-    /// The body as a document that is kept, passed on or becomes part of a twin: its numbers must be those that a twin keeps
-    /// as they are. Reported properties are passed over, for whoever sends a whole twin back has not written them.
+    /// The body as a document that is stored, passed on or becomes part of a twin: a twin must be
+    /// able to keep its numbers unchanged. Reported properties are not checked, because a client
+    /// that sends a whole twin back did not write them.
     pub(crate) fn exact_document<T: DeserializeOwned>(&self) -> Answer<T> {
         let document = self.document()?;
         check_numbers(&self.body, &["reported"]).map_err(|error| Refusal::argument(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! What each operation does: one file per resource.
+//! The implementation of each operation: one file per resource.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ mod scheduled_jobs;
 mod statistics;
 mod twins;
 
-/// Does what the call asks for.
+/// Performs the operation of a call.
 pub(crate) async fn perform(hub: &Arc<Hub>, call: Call) -> Answer<Reply> {
     match call.operation {
         Operation::Absent(name) => Err(Refusal::not_implemented(name)),

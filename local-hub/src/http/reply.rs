@@ -1,4 +1,4 @@
-//! Answers in IoT Hub's form, refusals included.
+//! Responses in IoT Hub's form, including refusals.
 
 use http::header::{CONNECTION, CONTENT_TYPE, ETAG, VARY};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -9,44 +9,45 @@ use super::answer_body::AnswerBody;
 use crate::refusal::Refusal;
 use crate::registry::{Answer, Counts};
 
-/// What goes over the wire.
+/// An HTTP response with its body.
 pub(crate) type HttpResponse = Response<AnswerBody>;
 
-/// The answer to a request that was done.
+/// The response to a successful request.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     headers: Vec<(HeaderName, String)>,
     body: Vec<u8>,
-    /// What was written, for the request log.
+    /// The counts of writes, for the request log.
     pub(crate) counts: Counts,
 }
 
 impl Reply {
-    /// 200 with a document.
+    /// A response of 200 with a document.
     pub(crate) fn document(document: &impl Serialize) -> Answer<Self> {
         let body = serde_json::to_vec(document)
             .map_err(|error| Refusal::new(ErrorCode::ServerError, error.to_string()))?;
         Ok(Self::json(body))
     }
 
-    /// 200 with a document that is JSON already.
+    /// A response of 200 with a document that is JSON already.
     pub(crate) fn json(body: Vec<u8>) -> Self {
         Self { status: StatusCode::OK, headers: Vec::new(), body, counts: Counts::default() }
     }
 
-    /// 204.
+    /// A response of 204.
     pub(crate) fn no_content() -> Self {
         Self { status: StatusCode::NO_CONTENT, ..Self::json(Vec::new()) }
     }
 
-    /// With the etag of the device or configuration that it shows. A live hub sends this header with no
-    /// other documents; C# believes it rather than the body.
+    /// Adds the etag of the device or configuration in the document. A live hub sends this header
+    /// with no other documents; C# prefers it to the body.
     pub(crate) fn etag(self, etag: &Etag) -> Self {
         self.header(ETAG, etag.quoted())
     }
 
-    /// As the answer to a creation: there a live hub leaves the zone of times out that are still to come.
+    /// Adapts the response to a creation: there a live hub writes times that have not occurred
+    /// without a zone.
     pub(crate) fn of_creation(mut self) -> Self {
         // Quotes inside of strings are escaped, so this is a member of the document and no other text.
         for member in ["connectionStateUpdatedTime", "statusUpdatedTime", "lastActivityTime"] {
@@ -85,7 +86,8 @@ impl Reply {
     }
 }
 
-/// The envelope that the service SDKs read: the name of the code in the header and first in the text.
+/// The envelope that the service SDKs read: the name of the code in the header and first in the
+/// text.
 pub(crate) fn refusal_response(refusal: &Refusal, request_id: &str, now: Timestamp) -> HttpResponse {
     let envelope = Envelope {
         message: format!("ErrorCode:{};{}", refusal.name, refusal.text),
@@ -106,7 +108,7 @@ pub(crate) fn refusal_response(refusal: &Refusal, request_id: &str, now: Timesta
     response
 }
 
-/// An error of a gateway before the hub, which knows no envelope.
+/// An error of a gateway in front of the hub, which has no envelope.
 pub(crate) fn gateway_response(status: u16) -> HttpResponse {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     let text = format!("{}\n", status.canonical_reason().unwrap_or("Error"));

@@ -1,4 +1,4 @@
-//! Every operation of the service API: its method, its path, the right it needs.
+//! Every operation of the service API: its method, its path, and the right it needs.
 //!
 //! The table is matched row by row, method included, because IoT Hub's paths overlap: `/devices/query`
 //! is an operation under POST and a device under GET.
@@ -11,10 +11,10 @@ use hub_types::id::decode_path_segment;
 use crate::policy::Right;
 use crate::refusal::Refusal;
 
-/// What is asked for.
+/// The requested operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// An operation of IoT Hub that this hub does not have, by its name.
+    /// An operation of IoT Hub that this hub does not support, by its name.
     Absent(&'static str),
     ApplyConfigurationContent,
     BulkRegistry,
@@ -52,7 +52,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// Whether it changes nothing.
+    /// Returns true if the operation changes nothing.
     pub(crate) fn only_reads(self) -> bool {
         matches!(
             self,
@@ -74,7 +74,7 @@ impl Operation {
         )
     }
 
-    /// The name for logs and for refusals.
+    /// The name for logs and refusals.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Absent(name) => name,
@@ -115,7 +115,7 @@ impl Operation {
     }
 }
 
-/// The name of every operation, those that are absent included, by name.
+/// The name of every operation, unsupported ones included, in alphabetical order.
 pub(crate) fn operation_names() -> Vec<&'static str> {
     let names: BTreeSet<_> = ROUTES.iter().map(|route| route.operation.name()).collect();
     names.into_iter().collect()
@@ -129,7 +129,7 @@ pub(crate) struct Route {
     pub(crate) operation: Operation,
 }
 
-/// A request's place in the table, with the segments that stood for `{}`, decoded.
+/// The route of a request, with the decoded segments in the places of `{}`.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) right: Right,
@@ -138,13 +138,13 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Whether devices ask for it, by their own credentials.
+    /// Returns true for operations that devices request with their own credentials.
     pub(crate) fn is_for_devices(&self) -> bool {
         self.right == Right::DeviceConnect
     }
 }
 
-/// Finds the operation. A slash at the end makes no difference: C# and Node write one.
+/// Finds the operation. A trailing slash is ignored: C# and Node write one.
 pub(crate) fn find(method: &Method, path: &str) -> Result<Found, Refusal> {
     let path = path.strip_suffix('/').unwrap_or(path);
     let mut path_is_known = false;
@@ -166,7 +166,7 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<Found, Refusal> {
     Err(no_operation(path_is_known))
 }
 
-/// The segments of `path` at the places of `{}`; `None` where it has another shape.
+/// The segments of `path` in the places of `{}`; `None` if the path has a different form.
 fn captures<'p>(template: &str, path: &'p str) -> Option<Vec<&'p str>> {
     let mut segments = path.split('/');
     let mut captured = Vec::new();
@@ -195,8 +195,8 @@ const fn route(method: Method, path: &'static str, right: Right, operation: Oper
     Route { method, path, right, operation }
 }
 
-/// The whole surface of api-version 2021-04-12, of 2024-03-31 where that adds to it, of the previews
-/// before it that clients still speak, and what devices do over HTTPS.
+/// The complete API of version 2021-04-12, the additions of 2024-03-31, the earlier previews that
+/// clients still use, and the device operations over HTTPS.
 pub(crate) const ROUTES: &[Route] = {
     use Operation::Absent;
     use Right::{DeviceConnect, RegistryRead, RegistryWrite, ServiceConnect};
@@ -371,7 +371,8 @@ mod tests {
         assert_eq!(list, include_str!("../../not-implemented.txt"));
     }
 
-    /// The same file is held against the answers of a running hub.
+    /// Compares the table with a file, which a different test compares with the responses of a
+    /// running hub.
     #[test]
     fn who_may_do_what_is_written_down() {
         let policies = Policies::generate();

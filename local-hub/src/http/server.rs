@@ -1,5 +1,4 @@
-//! HTTP/1.1 on one connection: limits, an end that lets a request finish, and the way over to a
-//! WebSocket.
+//! HTTP/1.1 on one connection: limits, graceful shutdown, and the upgrade to a WebSocket.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,11 +25,11 @@ use crate::listener::Protocol;
 use crate::mqtt::{self, Gate};
 use crate::resettable::Resettable;
 
-/// What is served over HTTPS.
+/// The HTTPS listener's protocol.
 #[derive(Debug)]
 pub(crate) struct Https {
     service: Arc<Service>,
-    /// Lets devices in, if any may come.
+    /// The authenticator of devices, if devices may connect.
     gate: Option<Arc<Gate>>,
 }
 
@@ -40,7 +39,7 @@ impl Https {
     }
 }
 
-/// A connection that is to become a WebSocket, once its answer has been sent.
+/// A connection that becomes a WebSocket once its response has been sent.
 #[derive(Clone, Default)]
 struct Switch(Arc<Mutex<Option<(SubProtocol, OnUpgrade)>>>);
 
@@ -104,8 +103,8 @@ impl Protocol for Https {
     }
 }
 
-/// Writes down that a connection was refused for what came on it. One that idles after a request, or
-/// that the client has ended, was not refused.
+/// Logs that a connection was refused because of its content. A connection that idles after a
+/// request, or that the client has ended, was not refused.
 fn note_refusal(error: &hyper::Error, asked: bool, peer: &Peer) {
     if error.is_parse() || error.is_parse_too_large() {
         peer.refused("the client sends what is no request of HTTP/1.1");
@@ -148,6 +147,6 @@ impl Switch {
     }
 }
 
-/// Also how long a connection may stay idle between two requests.
+/// The time limit for headers, and for idling between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_HEADER_BYTES: usize = 64 * 1024;

@@ -1,4 +1,4 @@
-//! From a request to its answer.
+//! The path of a request to its response.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,7 +23,7 @@ use crate::refusal::Refusal;
 use crate::registry::{Answer, Counts};
 use crate::request_log::{self, Line, RequestLog, UnknownVersion};
 
-/// What every connection serves.
+/// The state that all connections share.
 #[derive(Debug)]
 pub(crate) struct Service {
     hub: Arc<Hub>,
@@ -36,7 +36,7 @@ impl Service {
         Self { hub, log, ids: RequestIds::new() }
     }
 
-    /// Answers one request, unless a fault cuts the connection first.
+    /// Responds to one request, unless a fault cuts the connection first.
     pub(crate) async fn answer<B>(self: &Arc<Self>, request: Request<B>) -> Result<HttpResponse, Cut>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -77,12 +77,12 @@ impl Service {
         }
     }
 
-    /// The answer to a request that asks for no operation.
+    /// The response to a request that names no operation.
     pub(crate) fn refuse(&self, refusal: &Refusal) -> HttpResponse {
         refusal_response(refusal, &self.ids.next(), self.hub.timestamp())
     }
 
-    /// What a fault puts in the place of doing what is asked.
+    /// The response of a fault that replaces the operation.
     async fn instead(&self, request: &Received, weather: &Weather) -> Option<Result<HttpResponse, Cut>> {
         let unanswered = Outcome { fault: weather.name(), ..Outcome::default() };
         match weather.effect.as_ref()? {
@@ -128,7 +128,7 @@ impl Service {
         }
     }
 
-    /// Does what is asked; where there is a stale hub, queries ask that one.
+    /// Performs the operation; if there is a stale hub, queries run on that one.
     async fn perform(&self, stale: Option<&Arc<Hub>>, call: Call) -> Answer<Reply> {
         let (operation, sent) = (call.operation, call.body.len());
         let hub = stale.filter(|_| operation == Operation::Query).unwrap_or(&self.hub);
@@ -173,7 +173,7 @@ impl Service {
     }
 }
 
-/// A request without its body.
+/// The parts of a request, without its body.
 struct Received {
     parts: Parts,
     operation: Option<Operation>,
@@ -182,14 +182,14 @@ struct Received {
     at: Instant,
 }
 
-/// What is asked for, by whom, and in which version of the API.
+/// The operation of a request, its caller, and the version of the API.
 struct Admitted {
     found: Found,
     caller: Caller,
     version: ApiVersion,
 }
 
-/// What became of a request, for the log.
+/// The outcome of a request, for the log.
 #[derive(Debug, Default)]
 struct Outcome {
     status: Option<u16>,
@@ -198,7 +198,7 @@ struct Outcome {
     counts: Counts,
 }
 
-/// What of the answer arrives.
+/// Applies a fault to a response: cuts, halves or slows it.
 fn spoiled(response: HttpResponse, effect: Option<&Effect>) -> Result<HttpResponse, Cut> {
     match effect {
         Some(Effect::LoseAnswer) => Err(Cut::Close),

@@ -1,4 +1,5 @@
-//! Which throttle each operation of the service API falls under, and which are charged as messages.
+//! The throttle class of each operation of the service API, and the operations that are charged as
+//! messages.
 
 use hub_types::limits::OperationClass;
 
@@ -6,10 +7,10 @@ use super::routes::Operation;
 use crate::hub::Hub;
 use crate::registry::Answer;
 
-/// How an operation is held back, and whether it counts as messages of the day.
+/// The throttling of an operation, and its charging as messages of the day.
 struct Meter {
     class: OperationClass,
-    /// The name that a 429 gives it.
+    /// The name of the operation in a 429 response.
     kind: &'static str,
     charged: bool,
 }
@@ -23,14 +24,15 @@ pub(crate) async fn admit(hub: &Hub, operation: Operation) -> Answer<()> {
     if charged { hub.throttle().check_quota() } else { Ok(()) }
 }
 
-/// Counts what was done as messages of the day: what was sent or what was answered, whichever is more.
+/// Charges an operation as messages of the day: by the size of its request or of its response,
+/// whichever is larger.
 pub(crate) fn charge(hub: &Hub, operation: Operation, sent: usize, answered: usize) {
     if meter(operation).is_some_and(|meter| meter.charged) {
         hub.throttle().charge(sent.max(answered));
     }
 }
 
-/// What is charged: "Azure IoT Hub billing information".
+/// The meter of an operation. Source: "Azure IoT Hub billing information".
 fn meter(operation: Operation) -> Option<Meter> {
     let free = |class, kind| Meter { class, kind, charged: false };
     let charged = |class, kind| Meter { class, kind, charged: true };

@@ -1,7 +1,7 @@
-//! MQTT, and the refusal of AMQP, inside a WebSocket, for clients that may use no other port than 443.
+//! MQTT, and the refusal of AMQP, inside a WebSocket, for clients that may use only port 443.
 //!
-//! Source: "Communicate with an IoT hub using the MQTT protocol": the path is
-//! `/$iothub/websocket`, the sub-protocol `mqtt`. The framing is tungstenite's affair.
+//! Source: "Communicate with an IoT hub using the MQTT protocol": the path is `/$iothub/websocket`,
+//! the sub-protocol `mqtt`. tungstenite does the framing.
 
 use std::future::ready;
 use std::io;
@@ -24,10 +24,10 @@ use crate::mqtt::MAX_PACKET_BYTES;
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
-/// Where devices ask for a WebSocket.
+/// The path at which devices request a WebSocket.
 pub(crate) const PATH: &str = "/$iothub/websocket";
 
-/// The protocol that is spoken inside a WebSocket.
+/// The protocol inside a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SubProtocol {
     Amqp,
@@ -48,15 +48,15 @@ impl SubProtocol {
     }
 }
 
-/// The first sub-protocol that the client offers and the hub knows, with its name as it was offered.
+/// The first offered sub-protocol that the hub supports, with its name as the client spelled it.
 fn choose<B>(request: &Request<B>) -> Option<(SubProtocol, &str)> {
     let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter();
     let names = offered.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     names.map(str::trim).find_map(|name| Some((SubProtocol::named(name)?, name)))
 }
 
-/// The answer that makes the connection a WebSocket. Extensions that are offered, such as
-/// compression, are declined by saying nothing of them.
+/// The response that makes the connection a WebSocket. Offered extensions, such as compression, are
+/// declined by omission.
 pub(crate) fn accept<B>(request: &Request<B>) -> Answer<(SubProtocol, HttpResponse)> {
     let (protocol, name) = choose(request).ok_or_else(|| {
         Refusal::argument("the sub-protocol of the WebSocket must be `mqtt`, for MQTT 3.1.1")
@@ -68,8 +68,7 @@ pub(crate) fn accept<B>(request: &Request<B>) -> Answer<(SubProtocol, HttpRespon
     Ok((protocol, response))
 }
 
-/// The bytes inside a WebSocket, as a stream. Where one message ends and another begins has no
-/// meaning for MQTT and AMQP.
+/// The bytes inside a WebSocket, as a stream. Message boundaries have no meaning for MQTT and AMQP.
 pub(crate) async fn bytes_in(upgraded: Upgraded) -> impl AsyncRead + AsyncWrite + Unpin {
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_PACKET_BYTES as usize))

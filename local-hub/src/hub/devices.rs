@@ -1,4 +1,4 @@
-//! The hub as connected devices and modules use it.
+//! The operations of connected devices and modules on the hub.
 
 use hub_types::twin::JsonObject;
 use hub_types::{DeviceId, IdentityId};
@@ -11,13 +11,13 @@ use crate::device_access::{Denied, Evidence, admit};
 use crate::refusal::Refusal;
 use crate::registry::{Answer, Command, Feed, Journal, Quality, Subscriptions};
 
-/// How a device or module connects.
+/// The parameters of a connection of a device or module.
 #[derive(Debug)]
 pub(crate) struct Hello {
     pub(crate) identity: IdentityId,
     pub(crate) evidence: Evidence,
     pub(crate) model_id: Option<String>,
-    /// What an earlier session left is to be forgotten.
+    /// True to discard the state of an earlier session.
     pub(crate) clean: bool,
 }
 
@@ -41,7 +41,7 @@ impl Hub {
         Ok((link, kept))
     }
 
-    /// A connection has ended.
+    /// Records that a connection has ended.
     pub(crate) fn disconnect(&self, identity: &IdentityId, link: &Link) {
         let now = self.timestamp();
         let mut state = self.lock();
@@ -50,23 +50,23 @@ impl Hub {
         }
     }
 
-    /// A device or module has sent a message to the cloud.
+    /// Counts a message of a device or module to the cloud.
     pub(crate) fn count_telemetry(&self) {
         self.telemetry.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// How many messages have come from devices and modules.
+    /// The number of messages from devices and modules.
     pub(crate) fn telemetry_count(&self) -> u64 {
         self.telemetry.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// A device or module is alive.
+    /// Records activity of a device or module.
     pub(crate) fn active(&self, identity: &IdentityId) {
         let now = self.timestamp();
         self.lock().registry.active(identity, now);
     }
 
-    /// A connection subscribes to a feed, or no longer does.
+    /// Subscribes a connection to a feed, or unsubscribes it.
     pub(crate) fn subscribe(&self, identity: &IdentityId, link: &Link, feed: Feed, quality: Option<Quality>) {
         let mut state = self.lock();
         // One that has been replaced has no say in the session of its successor.
@@ -99,13 +99,13 @@ impl Hub {
         Ok(written.value)
     }
 
-    /// The first message for a device behind the one with that sequence.
+    /// The first message for a device after the one with that sequence number.
     pub(crate) fn command_after(&self, device: &DeviceId, sequence: u64) -> Option<Command> {
         let now = self.timestamp();
         self.read(|registry| registry.command_after(device, sequence, now))
     }
 
-    /// Drops cloud-to-device messages whose time is over.
+    /// Deletes expired cloud-to-device messages.
     pub(crate) async fn drop_expired_commands(&self) -> Answer<()> {
         let now = self.timestamp();
         if !self.read(|registry| registry.has_expired_commands(now)) {
@@ -119,13 +119,13 @@ impl Hub {
         Ok(())
     }
 
-    /// The device has got a message.
+    /// Removes a message that the device has received.
     pub(crate) async fn complete_command(&self, device: &DeviceId, sequence: u64) -> Answer<()> {
         self.write(|registry, _, journal| registry.complete_command(device, sequence, journal)).await?;
         Ok(())
     }
 
-    /// The way to a device or module that is connected and takes direct methods.
+    /// The channel to a device or module that is connected and accepts direct methods.
     pub(crate) fn method_receiver(&self, identity: &IdentityId) -> Option<mpsc::Sender<Downlink>> {
         let state = self.lock();
         let record = state.registry.identity(identity)?;
@@ -133,7 +133,7 @@ impl Hub {
         state.connections.downlink(identity)
     }
 
-    /// Resolves when somebody may have begun to take direct methods since this was called.
+    /// Resolves after any identity may have started to accept direct methods.
     pub(crate) fn methods_changed(&self) -> Notified<'_> {
         self.methods_changed.notified()
     }

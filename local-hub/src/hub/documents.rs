@@ -13,7 +13,7 @@ impl Hub {
         read(&self.lock().documents)
     }
 
-    /// Writes, and returns when what was written is durable.
+    /// Writes, and returns when the write is durable.
     pub(crate) async fn write_documents<T>(
         &self,
         write: impl FnOnce(&mut Documents, Timestamp, &mut Vec<DocumentKey>) -> Answer<T>,

@@ -1,4 +1,4 @@
-//! The messages to the cloud that a hub makes and takes.
+//! The messages to the cloud that a hub makes and receives.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use crate::device_to_cloud::{Message, MessageLog, PropertyBag, Source};
 use crate::registry::{Change, Journal, Registry};
 
 impl Hub {
-    /// The messages that are kept for readers.
+    /// The messages that are stored for readers.
     pub(crate) fn messages(&self) -> &Arc<MessageLog> {
         &self.messages
     }
 
-    /// Takes a message of a device or module to the cloud, with the property bag of its topic.
+    /// Accepts a message of a device or module to the cloud, with the property bag of its topic.
     pub(crate) fn take_message(
         &self,
         identity: &IdentityId,
@@ -53,12 +53,12 @@ impl Hub {
         });
     }
 
-    /// A journal that collects what is told in messages, if anybody reads these.
+    /// A journal that also collects changes for messages, if these are read.
     pub(super) fn journal(&self) -> Journal {
         if self.messages.is_wanted() { Journal::with_changes() } else { Journal::default() }
     }
 
-    /// Tells the changes of a journal, in order.
+    /// Sends the changes of a journal as messages, in order.
     pub(super) fn tell_changes(&self, registry: &Registry, journal: &mut Journal, now: Timestamp) {
         for change in journal.take_changes() {
             self.messages.add(message_of(change, registry, now));

@@ -1,4 +1,4 @@
-//! The whole of what a hub holds at once: exporting, importing, going back.
+//! The complete state of a hub: export, import and snapshots.
 
 use std::sync::MutexGuard;
 
@@ -12,15 +12,15 @@ use crate::refusal::Refusal;
 use crate::registry::{Answer, DevicesFile, ExportedDevices, Journal, Registry};
 use crate::store::{Committed, Stored};
 
-/// The document that `az iot hub state export` writes, but for `arm`, into which nothing of the local
-/// hub would go. Jobs are not in it.
+/// The document of `az iot hub state export`, but without `arm`, which has no counterpart in the
+/// local hub. It contains no jobs.
 #[derive(Serialize)]
 struct Exported<'a> {
     configurations: ExportedConfigurations<'a>,
     devices: ExportedDevices<'a>,
 }
 
-/// The same as it is read.
+/// The same document for reading.
 #[derive(Deserialize)]
 struct StateFile {
     #[serde(default)]
@@ -29,7 +29,7 @@ struct StateFile {
 }
 
 impl StateFile {
-    /// Reads the document. Who gets the text of the refusal sees no key in it.
+    /// Reads the document. The text of a refusal contains no key.
     fn parse(text: &[u8]) -> Answer<Self> {
         let file = serde_json::from_slice(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
@@ -54,8 +54,8 @@ impl Hub {
         serde_json::to_vec(&document).map_err(|error| Refusal::server(error.to_string()))
     }
 
-    /// Puts in what such a document holds, in the place of devices and configurations that have the
-    /// same id or, to `replace`, of all. All of it, or nothing. Returns when it is durable.
+    /// Imports a document: its devices and configurations replace those with the same id or, with
+    /// `replace`, all. The import is atomic. Returns when it is durable.
     pub(crate) async fn import(&self, document: &[u8], replace: bool) -> Answer<()> {
         let file = StateFile::parse(document)?;
         durable(self.import_in_memory(file, replace)?).await
@@ -77,14 +77,14 @@ impl Hub {
         self.commit(state, journal, touched, now)
     }
 
-    /// Everything that the hub holds, as of one moment.
+    /// The complete content of the hub at one moment.
     pub(crate) fn snapshot(&self) -> Stored {
         let state = self.lock();
         Stored { registry: state.registry.clone(), documents: state.documents.clone() }
     }
 
-    /// Goes back to a snapshot, or to nothing. Jobs that were at work then, or have begun since, have
-    /// failed; those that still wait go on waiting. Returns when it is durable.
+    /// Restores a snapshot, or the empty state. Jobs that were running then, or have begun since,
+    /// fail; waiting jobs go on waiting. Returns when it is durable.
     pub(crate) async fn go_back_to(&self, next: Stored) -> Answer<()> {
         durable(self.replace_in_memory(next)?).await
     }
@@ -98,7 +98,7 @@ impl Hub {
         self.commit(state, journal, touched, now)
     }
 
-    /// Hands everything that was written to the store as one transaction, and tells connected devices.
+    /// Writes all changes to the store as one transaction, and notifies connected devices.
     fn commit(
         &self,
         mut state: MutexGuard<'_, State>,

@@ -1,5 +1,5 @@
-//! Where imports come from and exports go to: containers in a folder of this machine, or behind
-//! plain HTTP as Azure Storage and Azurite serve them.
+//! The containers of imports and exports: in a folder of this machine, or over plain HTTP as Azure
+//! Storage and Azurite serve them.
 
 use std::fs::File;
 use std::io;
@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 /// The containers that jobs may use.
 #[derive(Debug, Clone)]
 pub(crate) struct Blobs {
-    /// Containers in the file system lie below this folder; without it there are none.
+    /// The folder that contains the containers in the file system; without it there are none.
     folder: Option<PathBuf>,
     http: Client,
     /// The size in bytes of the largest blob that is read.
@@ -29,7 +29,7 @@ pub(crate) enum Container {
     Http(Url),
 }
 
-/// Why a container can't be used. The text never holds its URL.
+/// The reason why a container can't be used. The text never contains its URL.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BlobError {
     #[error("{0}")]
@@ -53,7 +53,7 @@ impl Blobs {
         Self { folder, http: client(), largest: LARGEST_BLOB }
     }
 
-    /// Understands the URI of a container. A path must stay below the folder that was allowed.
+    /// Parses the URI of a container. A path must stay inside the allowed folder.
     pub(crate) fn container(&self, uri: &str) -> Result<Container, BlobError> {
         if uri.starts_with("http://") || uri.starts_with("https://") {
             let url =
@@ -78,7 +78,7 @@ impl Blobs {
         Ok(Container::Folder(found))
     }
 
-    /// Makes sure that blobs can be written to the container.
+    /// Checks that blobs can be written to the container.
     pub(crate) async fn check_writable(&self, container: &Container) -> Result<(), BlobError> {
         match container {
             Container::Folder(folder) => NamedTempFile::new_in(folder)
@@ -93,7 +93,7 @@ impl Blobs {
         }
     }
 
-    /// Fetches a blob into a file without a name.
+    /// Downloads a blob into an unnamed file.
     pub(crate) async fn fetch(&self, container: &Container, blob: &str) -> Result<File, BlobError> {
         check_name(blob)?;
         let failed = |source| BlobError::File { blob: blob.to_owned(), source };
@@ -131,7 +131,7 @@ impl Blobs {
         BlobError::TooLarge { blob: blob.to_owned(), largest: self.largest }
     }
 
-    /// Puts what the file holds into a blob, over an older one.
+    /// Uploads the content of a file as a blob, which replaces an older one.
     pub(crate) async fn store(
         &self,
         container: &Container,
@@ -198,7 +198,8 @@ impl Blobs {
     }
 }
 
-/// The one client of HTTP in this crate. A redirect would take the signature in the URL's query elsewhere.
+/// The only HTTP client of this crate. It follows no redirects, which would send the signature in
+/// the URL's query to a different host.
 #[expect(clippy::disallowed_methods, reason = "the one place that it is allowed in")]
 #[expect(clippy::expect_used, reason = "it fails only where TLS can't be set up, which no input decides")]
 fn client() -> Client {
@@ -224,7 +225,7 @@ fn blob_url(container: &Url, blob: &str) -> Result<Url, BlobError> {
     Ok(url)
 }
 
-/// A blob's name is one segment: it must not lead out of its container.
+/// Checks that a blob's name is one segment, so that it can't point outside of its container.
 fn check_name(blob: &str) -> Result<(), BlobError> {
     let mut parts = Path::new(blob).components();
     let only = parts.next().is_some_and(|part| matches!(part, std::path::Component::Normal(_)));
@@ -240,7 +241,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(60);
 /// A million devices, the most that a hub has, with twins of 4 KiB each.
 const LARGEST_BLOB: u64 = 4 * 1024 * 1024 * 1024;
-/// Of the storage service's REST API; old enough for every emulator.
+/// The version of the storage service's REST API; old enough for every emulator.
 const STORAGE_VERSION: &str = "2020-10-02";
 
 #[cfg(test)]

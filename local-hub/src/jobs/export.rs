@@ -42,7 +42,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// The lines of the next devices, how many these are, the last of them, and how many there are in all.
+/// The lines of the next devices, their number, the last of them, and the number of all devices.
 fn step(
     registry: &Registry,
     after: Option<&DeviceId>,

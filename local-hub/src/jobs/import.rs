@@ -86,7 +86,7 @@ async fn import(hub: &Hub, job: &Job, entries: Vec<BulkEntry>) -> Answer<Vec<Bul
     Ok(written.value.errors)
 }
 
-/// A line as an item; `None` when it is none. The service wants a `status` in every line.
+/// A line as an item; `None` if it is not valid. The service requires a `status` in every line.
 fn entry(line: &[u8]) -> Option<BulkEntry> {
     let value: Value = serde_json::from_slice(line).ok()?;
     let text = |name| value.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -105,7 +105,7 @@ fn entry(line: &[u8]) -> Option<BulkEntry> {
     }
 }
 
-/// A line as far as its types go.
+/// The members of a line, by their types only.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(dead_code, reason = "read for its types only")]
@@ -152,7 +152,7 @@ fn unreadable() -> Value {
     })
 }
 
-/// The log has numbers where a bulk call has names.
+/// The entry in the error log, which has numbers in place of the names of a bulk call.
 fn logged(error: &BulkError) -> Value {
     let number = error.code().map_or(0, ErrorCode::number);
     let mut logged =
@@ -167,5 +167,6 @@ fn write_error(log: &mut impl Write, error: &Value) -> std::io::Result<()> {
     writeln!(log, "{error}")
 }
 
-/// Ample for a device with a twin of full size; what is longer is read as several broken lines.
+/// The maximum length of a line in bytes, ample for a device with the largest twin; a longer line
+/// is read as several invalid lines.
 const MAX_LINE: u64 = 1024 * 1024;

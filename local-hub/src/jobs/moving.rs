@@ -1,4 +1,4 @@
-//! Imports and exports: what the two have in common.
+//! The common part of imports and exports.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::random::RequestIds;
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
-/// What a job is asked to move.
+/// The request for an import or export job.
 #[derive(Debug)]
 pub(crate) struct MoveRequest {
     pub(crate) imports: bool,
@@ -23,7 +23,7 @@ pub(crate) struct MoveRequest {
     pub(crate) exclude_keys: bool,
 }
 
-/// Checks the containers, takes the job on, and sets it to work.
+/// Checks the containers, accepts the job, and starts it.
 pub(crate) async fn begin_move(hub: &Arc<Hub>, request: MoveRequest) -> Answer<Job> {
     let blobs = hub.blobs().clone();
     let output = blobs.container(&request.output).map_err(invalid)?;
@@ -89,8 +89,8 @@ async fn work(hub: Arc<Hub>, job: Job, blobs: Blobs, input: Container, output: C
     }
 }
 
-/// Writes down how far a job is, and answers whether it is still wanted. Until it has ended it is not
-/// whole.
+/// Stores the progress of a job, and returns true if it has not been cancelled. Progress stays
+/// below 100 % until the job has ended.
 pub(super) async fn report_progress(hub: &Hub, job: &Job, percent: u8) -> Answer<bool> {
     hub.write_documents(|documents, _, touched| {
         Ok(documents.note_work(job, touched, |job| {

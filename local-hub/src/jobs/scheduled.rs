@@ -17,7 +17,7 @@ use crate::query::{self, Query};
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
-/// Takes a job on; it begins when its time has come.
+/// Accepts a job; it begins at its start time.
 pub(crate) async fn begin_scheduled(hub: &Arc<Hub>, id: String, work: ScheduledJob) -> Answer<Job> {
     let (start, now) = (OffsetDateTime::from(work.start), hub.clock().now());
     if start - now > FARTHEST_START {
@@ -51,7 +51,7 @@ fn check_execution_time(seconds: u64) -> Answer<()> {
     }
 }
 
-/// Begins the scheduled jobs whose time has come.
+/// Begins the scheduled jobs that are due.
 pub(crate) async fn begin_due(hub: &Arc<Hub>) -> Answer<()> {
     let now = hub.timestamp();
     if !hub.read_documents(|documents| documents.has_due(now)) {
@@ -81,7 +81,7 @@ async fn run(hub: Arc<Hub>, job: Job) {
     }
 }
 
-/// Works on every device that meets the condition, until the job is no longer wanted.
+/// Processes every device that meets the condition, until the job is cancelled.
 async fn go_through(hub: &Hub, job: &Job, work: &ScheduledJob) -> Answer<()> {
     let identities = query::identities(hub, &query_of(&work.condition)?).await?;
     let wanted = hub.write_documents(|documents, now, touched| {
@@ -126,7 +126,7 @@ fn outcome(identity: &IdentityId, now: Timestamp) -> DeviceOutcome {
     }
 }
 
-/// Writes down what became of some devices; answers whether the job is still wanted.
+/// Stores the outcomes of some devices; returns true if the job has not been cancelled.
 async fn note(hub: &Hub, job: &Job, outcomes: Vec<Answer<()>>) -> Answer<bool> {
     hub.write_documents(|documents, now, touched| {
         Ok(documents.note_work(job, touched, |job| {
@@ -143,7 +143,7 @@ async fn note(hub: &Hub, job: &Job, outcomes: Vec<Answer<()>>) -> Answer<bool> {
     .await
 }
 
-/// Works on one device, if the job is still wanted when it is that one's turn.
+/// Processes one device, unless the job has been cancelled by then.
 async fn do_one(hub: &Hub, job: &Job, identity: &IdentityId, work: &ScheduledWork) -> Answer<()> {
     hub.throttle().admit(OperationClass::JobDevice, 1, "Jobs").await?;
     hub.throttle().check_quota()?;
@@ -183,7 +183,8 @@ fn twin_patch(twin: &Value) -> Answer<(TwinPatch, IfMatch)> {
     Ok((patch, demand))
 }
 
-/// A condition over devices, or `FROM devices.modules WHERE …`; `*` and nothing mean all devices.
+/// Parses a condition over devices, or `FROM devices.modules WHERE …`; `*` and an empty one mean
+/// all devices.
 fn query_of(condition: &str) -> Answer<Query> {
     let condition = condition.trim();
     let text = match condition {
@@ -197,5 +198,6 @@ fn query_of(condition: &str) -> Answer<Query> {
 }
 
 const FARTHEST_START: time::Duration = time::Duration::hours(168);
-/// Clients send a whole number of 32 bits; Microsoft documents no bound.
+/// The largest execution time in seconds. Clients send a 32-bit integer; Microsoft documents no
+/// bound.
 const MAX_EXECUTION_SECONDS: u64 = i32::MAX as u64;

@@ -1,4 +1,4 @@
-//! One TLS handshake, and the reason for its failure in words.
+//! A TLS handshake, and the reason for its failure in words.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -10,16 +10,17 @@ use tokio_rustls::server::TlsStream;
 
 use crate::certificates::UnusableCertificate;
 
-/// The reason why a handshake failed, with the identity of the client where its certificate names one.
+/// The reason for a failed handshake, with the identity of the client if its certificate names one.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) identity: Option<String>,
     pub(super) reason: String,
 }
 
-/// Shakes hands with a client. `None` stands for one that has hung up without a word.
+/// Performs the handshake with a client. Returns `None` if the client closed the connection without
+/// a failure.
 ///
-/// State of TLS is made only once the client says something.
+/// TLS state is allocated only after the client's first bytes.
 pub(super) async fn handshake(
     stream: TcpStream,
     tls: Arc<ServerConfig>,
@@ -41,8 +42,8 @@ async fn shake_hands(stream: TcpStream, tls: Arc<ServerConfig>) -> Result<TlsStr
     start.into_stream(tls).await.map_err(|error| failure(&error, name.as_deref()))
 }
 
-/// Puts a failure into words. `name` is the one by which the client called the hub. The library's own
-/// word is in the log at the level `debug`.
+/// Describes a failure in words. `name` is the one by which the client called the hub. The
+/// library's own error is in the log at level `debug`.
 fn failure(error: &io::Error, name: Option<&str>) -> Failure {
     tracing::debug!(%error, "a TLS handshake failed");
     let error_of_tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
@@ -62,7 +63,7 @@ fn failure(error: &io::Error, name: Option<&str>) -> Failure {
     Failure { identity: None, reason }
 }
 
-/// What is wrong with the client's part of the handshake.
+/// The fault of the client's part of the handshake.
 fn broken(error: &Error) -> &'static str {
     match error {
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => "the client does not speak TLS",
@@ -77,7 +78,7 @@ fn broken(error: &Error) -> &'static str {
     }
 }
 
-/// The client itself has ended the handshake.
+/// The reason for a handshake that the client itself ended.
 fn alerted(alert: AlertDescription, name: Option<&str>) -> String {
     let name = name.map_or_else(|| "without a name".to_owned(), |name| format!("as `{name}`"));
     match alert {

@@ -1,4 +1,4 @@
-//! Clients that never finish their handshake: what they cost, and whom they keep out.
+//! Clients that never finish their handshake: their cost, and their effect on other clients.
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -47,7 +47,7 @@ impl Scene {
         Self { listener, address, authority, hub }
     }
 
-    /// A client that behaves well.
+    /// Sends a byte as a well-behaved client, and returns the response.
     async fn echo(&self, byte: u8) -> u8 {
         let mut roots = RootCertStore::empty();
         let ca = CertificateDer::from_pem_slice(self.authority.certificate_pem().as_bytes()).unwrap();

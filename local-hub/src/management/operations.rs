@@ -1,4 +1,4 @@
-//! What the management port can be asked for.
+//! The operations of the management port.
 //!
 //! | request | does |
 //! |---|---|
@@ -7,11 +7,11 @@
 //! | `GET`, `PUT /network` | `{"gone": true}`: connections are ended and new ones reset |
 //! | `GET`, `PUT /clock` | shows and moves the clock: `now`, `advanceSeconds`, `stopped` |
 //! | `GET /state` | devices and configurations as `az iot hub state export` writes them |
-//! | `POST /state` | puts such a document in; `?replace=true` takes all others out |
-//! | `DELETE /state` | takes everything out |
+//! | `POST /state` | imports such a document; `?replace=true` removes all others |
+//! | `DELETE /state` | removes everything |
 //! | `GET /snapshots` | the names of the snapshots, which are in memory |
-//! | `PUT`, `DELETE /snapshots/{name}` | takes one, forgets one |
-//! | `POST /snapshots/{name}/restore` | makes the hub what it was then |
+//! | `PUT`, `DELETE /snapshots/{name}` | takes or deletes one |
+//! | `POST /snapshots/{name}/restore` | restores the state of the hub |
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,14 +30,14 @@ use crate::operations;
 use crate::refusal::Refusal;
 use crate::store::Stored;
 
-/// The operations, with what they keep between requests.
+/// The operations, with their state between requests.
 #[derive(Debug)]
 pub(super) struct Operations {
     hub: Arc<Hub>,
     snapshots: Mutex<BTreeMap<String, Stored>>,
 }
 
-/// A document, or the status and the text of a refusal.
+/// A document, or the status and the text of an error.
 type Outcome = Result<Vec<u8>, (StatusCode, String)>;
 
 impl Operations {
@@ -45,7 +45,7 @@ impl Operations {
         Self { hub, snapshots: Mutex::default() }
     }
 
-    /// The messages to the cloud that a query string asks for.
+    /// The messages to the cloud that a query string selects.
     pub(super) fn read_messages(&self, query: &str) -> Result<Reader, (StatusCode, String)> {
         let filter = Filter::parse(query).map_err(bad_input)?;
         Ok(Reader::new(Arc::clone(self.hub.messages()), filter))
@@ -193,5 +193,5 @@ fn no_snapshot(name: &str) -> (StatusCode, String) {
     (StatusCode::NOT_FOUND, format!("there is no snapshot `{name}`; GET /snapshots names those there are"))
 }
 
-/// Each is a whole hub in memory.
+/// The largest number of snapshots. Each one is a whole hub in memory.
 const MAX_SNAPSHOTS: usize = 16;

@@ -1,5 +1,5 @@
-//! One operation of a device or module, from its packet to its line in the request log, with what
-//! faults make of it.
+//! One operation of a device or module, from its packet to its line in the request log, with the
+//! effects of faults.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::faults::{Effect, Weather};
 use crate::refusal::Refusal;
 use crate::request_log::DeviceLine;
 
-/// An operation that has begun.
+/// An operation in progress.
 pub(crate) struct Attempt<'a> {
     gate: &'a Gate,
     visitor: &'a Visitor,
@@ -22,8 +22,8 @@ pub(crate) struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    /// Begins an operation, later where a fault delays it. The error is a fault that lets it neither
-    /// be done nor be answered.
+    /// Begins an operation, after the delay of a fault. The error is a fault that prevents both the
+    /// operation and its response.
     pub(crate) async fn begin(
         gate: &'a Gate,
         visitor: &'a Visitor,
@@ -49,14 +49,14 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Whether it may be done; the error is what a fault, or a store that can't be written, answers in its place.
+    /// Returns an error if a fault, or a store that can't be written, prevents the operation.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         self.gate.hub.check_durable()?;
         let refusal = self.effect().and_then(|effect| effect.refusal(self.operation.name()));
         refusal.map_or(Ok(()), Err)
     }
 
-    /// Writes down what came of it: a status, or a refusal.
+    /// Logs the outcome of the operation: a status, or a refusal.
     pub(crate) fn ended(&self, outcome: Result<u16, &Refusal>) {
         match outcome {
             Ok(status) => self.note(Some(status), None),
@@ -64,7 +64,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// What a fault does to it, delays aside.
+    /// The effect of a fault on the operation, except for delays.
     pub(crate) fn effect(&self) -> Option<&Effect> {
         self.weather.effect.as_ref()
     }

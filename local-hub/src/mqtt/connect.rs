@@ -1,4 +1,4 @@
-//! A connection until its CONNECT is answered.
+//! A connection until the response to CONNECT.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use crate::connection_log::Peer;
 use crate::refusal::Refusal;
 use crate::resettable::Reset;
 
-/// Speaks MQTT on a stream until it ends. `presented` are the client's certificates; `reset` lets the
-/// connection below end with an RST.
+/// Serves MQTT on a stream until it ends. `presented` are the client's certificates; `reset` ends
+/// the underlying connection with an RST.
 pub(crate) async fn run<S>(
     gate: &Gate,
     stream: S,

@@ -1,4 +1,4 @@
-//! Whom CONNECT lets in.
+//! The authentication of CONNECT.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::refusal::Refusal;
 use crate::registry::{Answer, Subscriptions};
 use crate::request_log::{self, DeviceLine, RequestLog};
 
-/// The hub, and the CAs by which it knows certificates.
+/// The hub, and the CAs for client certificates.
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) hub: Arc<Hub>,
@@ -31,19 +31,19 @@ pub(crate) struct Gate {
     log: Option<Arc<RequestLog>>,
 }
 
-/// How somebody connects, and until when.
+/// An authenticated client, and the expiry of its token.
 #[derive(Debug)]
 pub(crate) struct Visitor {
     pub(crate) hello: Hello,
-    /// When the token ends, in seconds since 1970-01-01.
+    /// The expiry of the token, in seconds since 1970-01-01.
     pub(crate) expiry: Option<u64>,
-    /// The user name names an api-version, without which there are no twins.
+    /// True if the user name contains an api-version; without it, there are no twins.
     pub(crate) has_api_version: bool,
     agent: Option<String>,
 }
 
 impl Visitor {
-    /// What the client calls itself, as the request log has it.
+    /// The client's name for itself, in the form of the request log.
     pub(crate) fn agent(&self) -> Option<&str> {
         self.agent.as_deref().and_then(|agent| request_log::agent(agent.as_bytes()))
     }
@@ -61,7 +61,8 @@ impl Gate {
         }
     }
 
-    /// The line of a CONNECT that is not even read to its end, by whom it claims to come from.
+    /// Logs a CONNECT that was refused before it was read completely, by the identity that it
+    /// claims.
     pub(crate) fn note_refused(&self, connect: &Connect, refusal: &Refusal) {
         let claimed = connect.user_name().and_then(UserName::parse);
         self.note(&DeviceLine {
@@ -77,7 +78,7 @@ impl Gate {
         });
     }
 
-    /// The line of the end of a connection.
+    /// Logs the end of a connection.
     pub(crate) fn note_end(&self, visitor: &Visitor, opened_at: Instant, ended: &Ended) {
         self.note(&DeviceLine {
             time: self.hub.timestamp(),
@@ -92,13 +93,13 @@ impl Gate {
         });
     }
 
-    /// Lets somebody in, at the pace of the hub's tier.
+    /// Connects a client, at the connection rate of the hub's tier.
     pub(crate) async fn open(&self, hello: &Hello) -> Answer<(Link, Subscriptions)> {
         self.hub.throttle().admit(OperationClass::Connection, 1, "Connection").await?;
         self.hub.connect(hello).map_err(Denied::into_refusal)
     }
 
-    /// Reads CONNECT. What needs no registry is judged here; the rest when the hub connects.
+    /// Reads CONNECT. Checks that need no registry are made here; the others when the hub connects.
     pub(crate) fn read(
         &self,
         connect: &Connect,
@@ -167,7 +168,7 @@ impl Gate {
     }
 }
 
-/// A will is a message to the cloud, so it is bound to the rules of one.
+/// Checks the will. It is a message to the cloud, so the same rules apply.
 fn check_will(connect: &Connect, identity: &IdentityId) -> Result<(), Denied> {
     let Some(topic) = connect.will_topic() else {
         return Ok(());
@@ -182,7 +183,7 @@ fn check_will(connect: &Connect, identity: &IdentityId) -> Result<(), Denied> {
     Ok(())
 }
 
-/// What a token must be for: `{host}/devices/{deviceId}[/modules/{moduleId}]`.
+/// The resource that a token must be for: `{host}/devices/{deviceId}[/modules/{moduleId}]`.
 fn resource(host: &str, identity: &IdentityId) -> String {
     let device: &DeviceId = identity.device();
     match identity.module() {

@@ -1,9 +1,9 @@
-//! What devices and modules do over MQTT, by the names that faults and the request log use.
+//! The operations of devices and modules over MQTT, by their names in faults and the request log.
 
 /// An operation of a device or module, or of the hub towards one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// It answers a direct method.
+    /// It responds to a direct method.
     AnswerMethod,
     /// It acknowledges a cloud-to-device message.
     CompleteCommand,
@@ -36,7 +36,7 @@ impl Operation {
         Self::Unsubscribe,
     ];
 
-    /// The name; none of the service API has the same.
+    /// The name, which differs from all names of the service API.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::AnswerMethod => "DeviceAnswerMethod",

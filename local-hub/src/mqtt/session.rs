@@ -1,6 +1,6 @@
-//! One connection, from the answer to CONNECT to its end.
+//! One connection, from the response to CONNECT to its end.
 //!
-//! What the client asks for is in [`uplink`], what the hub sends of its own accord in [`downlink`].
+//! The client's requests are in [`uplink`], the hub's own messages in [`downlink`].
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -28,8 +28,8 @@ use crate::resettable::Reset;
 mod downlink;
 mod uplink;
 
-/// A place in the table of connections. However a connection ends, even by being dropped, it is
-/// given up.
+/// An entry in the table of connections. It is removed when the connection ends in any way, even by
+/// being dropped.
 struct Seat<'a> {
     hub: &'a Hub,
     identity: &'a IdentityId,
@@ -42,7 +42,7 @@ impl Drop for Seat<'_> {
     }
 }
 
-/// A connection that was let in.
+/// An authenticated connection.
 pub(super) struct Session<'a, S> {
     gate: &'a Gate,
     hub: &'a Hub,
@@ -53,15 +53,15 @@ pub(super) struct Session<'a, S> {
     wire: Wire<S>,
     stop: &'a CancellationToken,
     opened_at: Instant,
-    /// How long nothing may come.
+    /// The longest time without a packet from the client.
     patience: Duration,
     idle_at: Instant,
-    /// Direct methods that wait for their answers, by their request ids.
+    /// Direct methods that wait for their responses, by their request ids.
     calls: HashMap<u64, oneshot::Sender<MethodAnswer>>,
     last_call: u64,
-    /// The last cloud-to-device message that was sent.
+    /// The sequence number of the last cloud-to-device message that was sent.
     last_command: u64,
-    /// Cloud-to-device messages that the client has not acknowledged yet, by packet ids.
+    /// Cloud-to-device messages that the client has not acknowledged yet, by packet id.
     commands: HashMap<u16, u64>,
 }
 
@@ -96,7 +96,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         }
     }
 
-    /// Answers CONNECT, then serves until the end.
+    /// Responds to CONNECT, then serves until the end.
     pub(super) async fn serve(mut self, connect: &Attempt<'_>) -> (Ended, Self) {
         if let Err(ended) = self.greet(connect).await {
             return (ended, self);
@@ -126,7 +126,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         }
     }
 
-    /// Does what a fault demands to what an operation put in line behind the first `before` bytes.
+    /// Applies the effect of a fault to the output of an operation, which begins after the first
+    /// `before` bytes.
     async fn spoil(&mut self, attempt: &Attempt<'_>, before: usize) -> Result<(), Ended> {
         match attempt.effect() {
             Some(Effect::LoseAnswer) => {
@@ -146,15 +147,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         }
     }
 
-    /// Writes down that an operation is done or, where a fault refuses it, ends the connection: MQTT
-    /// can't say otherwise that it is not done.
+    /// Logs an operation as done. If a fault refuses it, ends the connection, because MQTT has no
+    /// other way to report the failure.
     fn demand_success(&self, attempt: &Attempt<'_>, status: u16) -> Result<(), Ended> {
         let done = attempt.check();
         attempt.ended(done.as_ref().map(|()| status));
         done.map_err(|refusal| Ended::Refused(refusal.text))
     }
 
-    /// Waits for the next thing that happens, and deals with it.
+    /// Waits for the next event, and handles it.
     async fn turn(&mut self) -> Result<(), Ended> {
         let room = self.wire.has_room();
         tokio::select! {
@@ -171,7 +172,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         }
     }
 
-    /// The end, whatever brought it about.
+    /// Ends the connection, for any reason.
     pub(super) async fn close(self, connect: &Connect, ended: Ended, reset: &Reset) {
         let identity = self.identity;
         if connect.will_flag() && !matches!(ended, Ended::Disconnected) {
@@ -213,7 +214,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         }
     }
 
-    /// Sends something of a feed, if the client is subscribed to it.
+    /// Sends a message of a feed, if the client is subscribed to it.
     fn send(&mut self, feed: Feed, topic: &str, payload: Vec<u8>) -> Result<Option<u16>, Ended> {
         match self.subscriptions.get(feed) {
             Some(quality) => self.wire.publish(topic, payload, quality),
@@ -222,7 +223,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 }
 
-/// One and a half times the keep-alive, which IoT Hub bounds; without one, the bound.
+/// The longest silence of a client: one and a half times the keep-alive, up to IoT Hub's bound;
+/// without a keep-alive, the bound.
 fn patience(keep_alive: u16) -> Duration {
     match keep_alive {
         0 => MAX_PATIENCE,
@@ -230,8 +232,7 @@ fn patience(keep_alive: u16) -> Duration {
     }
 }
 
-/// Resolves when a token has expired. The hub's clock may be moved, so it is looked at again and
-/// again.
+/// Resolves when a token has expired. It checks repeatedly, because the hub's clock may be moved.
 async fn expired(hub: &Hub, expiry: Option<u64>) {
     let Some(expiry) = expiry else {
         return std::future::pending().await;

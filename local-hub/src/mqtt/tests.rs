@@ -1,5 +1,5 @@
-//! What takes minutes on a real connection, inside this process and in no time: the runtime's clock
-//! jumps to whatever is waited for.
+//! Tests of behaviour that takes minutes on a real connection, without real waiting: the runtime's
+//! clock jumps to the next deadline.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -34,7 +34,7 @@ use crate::throttle::{Charging, Throttle, Throttling};
 const RESPONSES: &str = "$iothub/twin/res/#";
 const EVENTS: &str = "devices/d/messages/events/";
 
-/// A hub of one unit with the device `d`, on a clock that stands still, so that no bucket fills.
+/// A hub of one unit with the device `d`, on a stopped clock, so that no bucket is refilled.
 async fn gate(tier: Tier) -> Arc<Gate> {
     let clock = Arc::new(MovableClock::over(Arc::new(SystemClock)));
     clock.stop();
@@ -55,7 +55,7 @@ struct Client {
 }
 
 impl Client {
-    /// Opens a connection and says nothing.
+    /// Opens a connection and sends nothing.
     fn silent(gate: &Arc<Gate>) -> Self {
         let (stream, far_end) = duplex(64 * 1024);
         let gate = Arc::clone(gate);
@@ -96,7 +96,7 @@ impl Client {
         self.send(publish.qos(Qos::AtMostOnce).build().unwrap()).await;
     }
 
-    /// Asks, and returns the status of the answer.
+    /// Sends a request, and returns the status of the response.
     async fn ask(&mut self, topic: &str, payload: &[u8]) -> u16 {
         self.publish(topic, payload).await;
         match self.next().await {
@@ -117,7 +117,7 @@ impl Client {
         }
     }
 
-    /// The next packet; `None` when the hub has hung up.
+    /// The next packet; `None` if the hub has closed the connection.
     async fn next(&mut self) -> Option<Packet> {
         while self.received.is_empty() {
             let mut buffer = [0; 4096];
@@ -138,7 +138,7 @@ impl Client {
     }
 }
 
-/// How often something may be done at once, and how often all in all, until it is refused.
+/// The number of successes in a burst, and in total, until the operation is refused.
 async fn limits(mut may: impl AsyncFnMut() -> bool) -> (u32, u32) {
     let begun = Instant::now();
     let (mut at_once, mut all) = (0, 0);
@@ -200,7 +200,7 @@ async fn telemetry_that_comes_too_fast_ends_the_connection() {
     assert_eq!(gate.hub.telemetry_count(), 7_001);
 }
 
-/// How many messages of 8,192 bytes a device can send on a day.
+/// The number of messages of 8,192 bytes that a device can send on a day.
 async fn messages_a_day(tier: Tier) -> u64 {
     let gate = gate(tier).await;
     let mut device = Client::connect(&gate).await.unwrap();

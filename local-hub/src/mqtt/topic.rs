@@ -1,28 +1,28 @@
-//! The topics of a device or module: which it may publish to and subscribe to, and those on which
-//! the hub answers.
+//! The topics of a device or module: those it may publish to and subscribe to, and those of the
+//! hub's responses.
 
 use hub_types::IdentityId;
 
 use super::operation::Operation;
 use crate::registry::Feed;
 
-/// What a client publishes, by its topic.
+/// A message of a client, by its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Uplink<'t> {
     GetTwin {
         rid: &'t str,
     },
-    /// The answer to a direct method.
+    /// The response to a direct method.
     MethodAnswer {
         rid: u64,
         status: i32,
     },
-    /// A patch of reported properties, perhaps only for a certain version of them.
+    /// A patch of reported properties, with an optional version that they must have.
     Report {
         rid: &'t str,
         base: Option<u64>,
     },
-    /// A message to the cloud, with its properties as they stand in the topic.
+    /// A message to the cloud, with its properties in the encoding of the topic.
     Telemetry {
         properties: &'t str,
     },
@@ -38,7 +38,7 @@ impl<'t> Uplink<'t> {
         }
     }
 
-    /// By what a client knows the answer to a twin request; other operations have no answer.
+    /// The request id of a twin request; other operations have no response.
     pub(crate) fn rid(self) -> Option<&'t str> {
         match self {
             Self::GetTwin { rid } | Self::Report { rid, .. } => Some(rid),
@@ -46,7 +46,7 @@ impl<'t> Uplink<'t> {
         }
     }
 
-    /// `None` where the topic is none that this identity may publish to.
+    /// Parses a topic; `None` if this identity may not publish to it.
     pub(crate) fn parse(topic: &'t str, identity: &IdentityId) -> Option<Self> {
         if let Some(query) = topic.strip_prefix("$iothub/twin/GET/?") {
             return Some(Self::GetTwin { rid: parameter(query, "$rid")? });
@@ -68,14 +68,14 @@ impl<'t> Uplink<'t> {
     }
 }
 
-/// Whether a topic has a character that only a topic filter may have (MQTT-3.3.2-2).
+/// Returns true if a topic has a character that only a topic filter may have (MQTT-3.3.2-2).
 pub(crate) fn has_wildcard(topic: &str) -> bool {
     topic.contains(['+', '#'])
 }
 
-/// The feeds that a topic filter stands for: none where it is not this identity's. Beside the
-/// documented filters there are those of nanoFramework (`$iothub/twin/#`) and of Azure RTOS and IoT
-/// Central's Python client (`$iothub/methods/#`).
+/// The feeds that a topic filter selects; empty if the filter is not this identity's. In addition
+/// to the documented filters, these are those of nanoFramework (`$iothub/twin/#`) and of Azure RTOS
+/// and IoT Central's Python client (`$iothub/methods/#`).
 pub(crate) fn feeds(filter: &str, identity: &IdentityId) -> &'static [Feed] {
     match filter {
         "$iothub/methods/POST/#" | "$iothub/methods/#" => return &[Feed::Methods],
@@ -92,7 +92,7 @@ pub(crate) fn feeds(filter: &str, identity: &IdentityId) -> &'static [Feed] {
     }
 }
 
-/// Where a twin request is answered. `rid` goes back as it came.
+/// The topic of the response to a twin request. `rid` is returned unchanged.
 pub(crate) fn twin_response(status: u16, rid: &str, version: Option<u64>) -> String {
     let version = version.map(|version| format!("&$version={version}")).unwrap_or_default();
     format!("$iothub/twin/res/{status}/?$rid={rid}{version}")
@@ -110,7 +110,7 @@ pub(crate) fn command(identity: &IdentityId, properties: &str) -> String {
     format!("{}messages/devicebound/{properties}", own(identity))
 }
 
-/// The beginning of all topics that are an identity's own, with the slash.
+/// The prefix of all topics of an identity, with the slash.
 fn own(identity: &IdentityId) -> String {
     match identity.module() {
         None => format!("devices/{}/", identity.device()),

@@ -1,4 +1,4 @@
-//! Twin requests of a device or module: the topic and the payload that answer them.
+//! Twin requests of a device or module: topic and payload of their responses.
 
 use hub_types::limits::OperationClass;
 use hub_types::twin::{JsonObject, check_numbers};
@@ -10,7 +10,7 @@ use crate::hub::Hub;
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
-/// The message that answers a twin request.
+/// The response to a twin request.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -46,13 +46,14 @@ pub(crate) async fn report(
     Ok(Response { status: 204, topic: twin_response(204, rid, Some(version)), payload: Vec::new() })
 }
 
-/// Waits as the service's throttle has a request wait, or refuses it.
+/// Delays a request by the service's throttle, or refuses it.
 pub(crate) async fn admit(hub: &Hub, class: OperationClass, kind: &str) -> Answer<()> {
     hub.throttle().admit(class, 1, kind).await?;
     hub.throttle().check_quota()
 }
 
-/// Node and Python look at the status in the topic; Node shows the text of the payload.
+/// The response to a refused request. Node and Python read the status in the topic; Node shows the
+/// text of the payload.
 pub(crate) fn refused(hub: &Hub, rid: &str, refusal: &Refusal) -> Response {
     let now = hub.timestamp().to_string();
     let payload = json!({

@@ -1,17 +1,17 @@
-//! What a client says of itself in CONNECT:
+//! The user name of CONNECT:
 //! `{host}/{deviceId}[/{moduleId}][/[?]api-version=…&DeviceClientType=…[&model-id=…]]`.
 //!
-//! Ids stand there as they are, without percent-encoding, and may have `?` and `=` in them. Clients of
-//! 2015 to 2018 have no `?`, and the parameters in either order; some of C# have a slash between them.
-//! Every form that a client was seen to send is a line of `tests/it/clients.toml`.
+//! Ids are not percent-encoded, and may contain `?` and `=`. Clients of 2015 to 2018 have no `?`,
+//! and the parameters in either order; some of C# have a slash between them. Every form that a
+//! client was seen to send is a line of `tests/it/clients.toml`.
 
 use hub_types::IdentityId;
 use percent_encoding::percent_decode_str;
 
-/// A user name, taken apart.
+/// A parsed user name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UserName {
-    /// The hub, as the client calls it; its token is for this name.
+    /// The hub's name as the client writes it; its token is for this name.
     pub(crate) host: String,
     pub(crate) identity: IdentityId,
     pub(crate) api_version: Option<String>,
@@ -35,7 +35,7 @@ impl UserName {
     }
 }
 
-/// Splits the ids from the parameters, which begin behind the first id and a slash.
+/// Splits the ids from the parameters, which begin after the first id and a slash.
 fn split_parameters(rest: &str) -> (&str, &str) {
     let slashes = rest.match_indices('/').filter(|(at, _)| *at > 0);
     let mut splits = slashes.filter_map(|(at, _)| Some((rest.get(..at)?, rest.get(at + 1..)?)));
@@ -45,7 +45,8 @@ fn split_parameters(rest: &str) -> (&str, &str) {
     }
 }
 
-/// An id may look like parameters as well, so only those names tell that clients put in these places.
+/// Returns true if the text is a list of parameters. An id may have the same form, so only the
+/// names that clients use there count.
 fn are_parameters(text: &str) -> bool {
     let begins = |pair: &str| pair.starts_with("api-version=") || pair.starts_with("DeviceClientType=");
     match text.strip_prefix('?') {

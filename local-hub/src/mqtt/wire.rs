@@ -1,4 +1,4 @@
-//! MQTT packets on a stream. Encoding, decoding and packet state are `mqtt-protocol-core`'s.
+//! MQTT packets on a stream. `mqtt-protocol-core` encodes, decodes and keeps the packet state.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,20 +17,21 @@ use tokio::time::{sleep, timeout};
 
 use crate::registry::Quality;
 
-/// A stream with its MQTT state and what waits to be sent.
+/// A stream with its MQTT state and its output buffer.
 pub(crate) struct Wire<S> {
     stream: S,
     mqtt: Connection<role::Server>,
     input: BytesMut,
     output: BytesMut,
     received: VecDeque<Packet>,
-    /// Messages that the client has not acknowledged yet.
+    /// The number of messages that the client has not acknowledged yet.
     unacknowledged: usize,
-    /// Set when the protocol demands an end after what waits has been sent.
+    /// Set when the protocol requires that the connection ends after the buffered output has been
+    /// sent.
     closing: Option<Ended>,
 }
 
-/// Why a connection ends.
+/// The reason for the end of a connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Ended {
     #[error("the client has closed it")]
@@ -49,7 +50,7 @@ pub(crate) enum Ended {
     Io(#[from] io::Error),
     #[error("a packet breaks the protocol (MQTT reason code {:#04x})", *.0 as u16)]
     Malformed(MqttError),
-    /// MQTT 3.1.1 has no other way to refuse most operations.
+    /// A refused operation: MQTT 3.1.1 has no other way to refuse most of them.
     #[error("{0}")]
     Refused(String),
     #[error("a fault demands a reset")]
@@ -61,7 +62,7 @@ pub(crate) enum Ended {
 }
 
 impl Ended {
-    /// The word for it in the request log.
+    /// The name of the reason in the request log.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -97,8 +98,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// The next packet, after everything that waits has been sent. May be dropped at any time
-    /// without losing anything.
+    /// Returns the next packet, after the buffered output has been sent. The future may be dropped
+    /// at any time without a loss of data.
     pub(crate) async fn next(&mut self) -> Result<Packet, Ended> {
         loop {
             self.flush().await?;
@@ -116,20 +117,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Puts the answer to CONNECT in line.
+    /// Buffers the response to CONNECT.
     pub(crate) fn connack(&mut self, code: ConnectReturnCode, session_present: bool) -> Result<(), Ended> {
         let connack = Connack::builder().return_code(code).session_present(session_present).build();
         self.send(connack.map_err(Ended::Malformed)?);
         Ok(())
     }
 
-    /// Puts a packet in line to be sent. It is on its way with the next call of `next` or `finish`.
+    /// Buffers a packet. The next call of `next` or `finish` sends it.
     pub(crate) fn send(&mut self, packet: impl Into<Packet>) {
         let events = self.mqtt.send(packet.into());
         self.take(events);
     }
 
-    /// Puts a message in line. Returns its id where it will be acknowledged.
+    /// Buffers a message. Returns its id if it will be acknowledged.
     pub(crate) fn publish(
         &mut self,
         topic: &str,
@@ -152,22 +153,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Ok(id)
     }
 
-    /// Whether more messages can be sent before the client has acknowledged some, and read some.
+    /// Returns true if more messages can be sent before the client acknowledges and reads some.
     pub(crate) fn has_room(&self) -> bool {
         self.unacknowledged < usize::from(MAX_UNACKNOWLEDGED) && self.output.len() < MAX_OUTPUT_BYTES
     }
 
-    /// How much waits to be sent.
+    /// The number of buffered bytes.
     pub(crate) fn waiting(&self) -> usize {
         self.output.len()
     }
 
-    /// Takes back what was put in line and is not sent yet, but for the first so many bytes.
+    /// Discards buffered output that is not sent yet, except for the first `bytes` bytes.
     pub(crate) fn keep(&mut self, bytes: usize) {
         self.output.truncate(bytes);
     }
 
-    /// Sends what waits at so many bytes per second.
+    /// Sends the buffered output at this many bytes per second.
     pub(crate) async fn drip(&mut self, bytes_per_second: u32) -> Result<(), Ended> {
         let step = usize::try_from(bytes_per_second.div_ceil(DRIPS_PER_SECOND)).unwrap_or(usize::MAX);
         while self.output.has_remaining() {
@@ -179,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Ok(())
     }
 
-    /// Sends what waits, if the client takes it soon, and closes.
+    /// Sends the buffered output, if the client reads it soon, and closes the connection.
     pub(crate) async fn finish(mut self) {
         let end = async {
             self.flush().await?;
@@ -236,7 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
 const DRIPS_PER_SECOND: u32 = 10;
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
-/// A message of the largest size, with the longest topic and the fixed header.
+/// The size of the largest message, with the longest topic and the fixed header.
 pub(crate) const MAX_PACKET_BYTES: u32 = MAX_TELEMETRY_BYTES as u32 + u16::MAX as u32 + 16;
 const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 const MAX_UNACKNOWLEDGED: u16 = 100;

@@ -1,4 +1,4 @@
-//! Aggregates: groups of twins, and what is counted and summed over each.
+//! Aggregates: groups of twins, with a count or sum over each.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,8 @@ use crate::registry::TwinDocument;
 pub(crate) struct Groups<'q> {
     columns: &'q [AggregateColumn],
     group_by: &'q [Path],
-    /// By the JSON text of the values grouped by; absent values have their place too.
+    /// The accumulators by the JSON texts of the values grouped by; absent values form their own
+    /// group.
     groups: BTreeMap<Vec<Option<String>>, Vec<Accumulator>>,
 }
 
@@ -66,7 +67,7 @@ impl<'q> Groups<'q> {
     }
 }
 
-/// What is known of one column of one group.
+/// The state of one column of one group.
 #[derive(Debug, Clone, Default)]
 struct Accumulator {
     count: u64,
@@ -99,10 +100,10 @@ fn parsed(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
-/// Whole numbers are written without a fraction.
+/// Returns a JSON number; whole numbers are written without a fraction.
 fn number(value: f64) -> Value {
     if value.fract() == 0.0 && value.abs() < MAX_EXACT { json!(value as i64) } else { json!(value) }
 }
 
-/// Up to here every whole number has a floating-point number of its own.
+/// The largest number up to which a floating-point number represents every whole number.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;

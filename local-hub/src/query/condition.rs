@@ -1,4 +1,4 @@
-//! Whether a row meets a condition: true, false, or neither, where something is missing.
+//! The evaluation of conditions: true, false, or undefined if a value is missing.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use super::syntax::{Condition, Kind, Literal, Operand, Operator, TextTest};
 use crate::registry::{Datum, TwinDocument};
 
 impl Condition {
-    /// Whether the condition is true of a row.
+    /// Returns true if the condition is true for a row.
     pub(super) fn holds(&self, row: &impl Fields) -> bool {
         self.evaluate(row) == Some(true)
     }
@@ -35,7 +35,7 @@ impl Condition {
     }
 }
 
-/// True when all are, false when one is not, else neither.
+/// True if all are true, false if one is false, otherwise undefined.
 fn all(mut parts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     let mut result = Some(true);
     // The first false decides; what can't be told must not hide one that follows.
@@ -56,7 +56,7 @@ fn is_in(value: &Scalar<'_>, list: &[Literal]) -> Option<bool> {
     }
 }
 
-/// Whether one of the array's values is that value; neither where it is no array.
+/// Returns true if one of the array's values equals the value; undefined if it is not an array.
 fn array_contains(array: &Operand, value: &Scalar<'_>, row: &impl Fields) -> Option<bool> {
     let Operand::Path(path) = array else { return None };
     let Datum::Json(json) = row.field_at(&path.0) else { return None };
@@ -65,7 +65,8 @@ fn array_contains(array: &Operand, value: &Scalar<'_>, row: &impl Fields) -> Opt
 }
 
 impl Operator {
-    /// Values of different types are not equal, and none is less than the other.
+    /// Compares two values. Values of different types are not equal, and neither is less than the
+    /// other.
     fn compare(self, left: &Scalar<'_>, right: &Scalar<'_>) -> Option<bool> {
         use std::cmp::Ordering::{Equal, Greater, Less};
         let ordering = match (left, right) {
@@ -139,7 +140,7 @@ impl Operand {
     }
 }
 
-/// A value as far as conditions can tell values apart.
+/// A value in a form that conditions can compare.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Scalar<'a> {
     Array,

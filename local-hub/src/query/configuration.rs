@@ -10,7 +10,7 @@ use crate::documents::{ConfigurationSpec, ContentKind};
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
-/// Refuses a configuration that has a query which can't be asked.
+/// Refuses a configuration that contains an invalid query.
 pub(crate) fn check_queries(spec: &ConfigurationSpec) -> Answer<()> {
     let kind = spec.content.as_ref().map_or(ContentKind::Device, ContentKind::of);
     if let Some(error) = condition_error(spec.target_condition.as_deref(), kind) {
@@ -23,8 +23,8 @@ pub(crate) fn check_queries(spec: &ConfigurationSpec) -> Answer<()> {
     Ok(())
 }
 
-/// The query whose rows a configuration aims at; `None` where it aims at nothing. A condition for
-/// modules brings its own `FROM`.
+/// The query that selects a configuration's targets; `None` if it has no targets. A condition for
+/// modules contains its own `FROM`.
 pub(crate) fn target_query(condition: Option<&str>, kind: ContentKind) -> Option<String> {
     let condition = condition?.trim();
     let brings_from = condition.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("from "));
@@ -42,12 +42,13 @@ pub(crate) fn target_query(condition: Option<&str>, kind: ContentKind) -> Option
     })
 }
 
-/// What is wrong with a target condition, if anything.
+/// The error in a target condition, if there is one.
 pub(crate) fn condition_error(condition: Option<&str>, kind: ContentKind) -> Option<String> {
     Query::parse(&target_query(condition, kind)?).err().map(|error| error.to_string())
 }
 
-/// The query of a metric. Microsoft's own tests have `select *` alone, which means all devices.
+/// Parses the query of a metric. Microsoft's own tests have `select *` alone, which means all
+/// devices.
 pub(crate) fn metric_query(text: &str) -> Result<Query, QueryError> {
     let words: Vec<_> = text.split_whitespace().collect();
     let query = match words.as_slice() {
@@ -63,7 +64,7 @@ pub(crate) fn metric_query(text: &str) -> Result<Query, QueryError> {
     }
 }
 
-/// What is wrong with queries, by the names of those that are wrong.
+/// The errors in queries, by the names of the invalid queries.
 pub(crate) fn query_errors<'q>(
     queries: impl Iterator<Item = (&'q str, &'q str)>,
 ) -> BTreeMap<String, String> {

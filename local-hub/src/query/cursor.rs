@@ -1,4 +1,4 @@
-//! A place among the tokens of a query, and what may be asked of it.
+//! A position among the tokens of a query.
 
 use std::iter::Peekable;
 use std::vec::IntoIter;

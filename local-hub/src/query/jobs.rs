@@ -1,4 +1,4 @@
-//! `devices.jobs`: what scheduled jobs did, one row for each device of each job.
+//! `devices.jobs`: the results of scheduled jobs, one row for each device of each job.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +11,7 @@ use crate::hub::Hub;
 use crate::refusal::Refusal;
 use crate::registry::{Answer, Datum};
 
-/// A row that conditions can look at.
+/// A row that conditions can read.
 pub(super) trait Fields {
     /// The value at a path.
     fn field_at(&self, path: &[String]) -> Datum<'_>;
@@ -34,7 +34,7 @@ impl Fields for Row {
     }
 }
 
-/// Why a path leads nowhere in any row, if so.
+/// The reason why a path exists in no row, if it does not.
 pub(super) fn column_problem(path: &[String]) -> Option<String> {
     let known = path.first().is_none_or(|first| FIELDS.iter().any(|name| name.eq_ignore_ascii_case(first)));
     (!known).then(|| "rows of devices.jobs have no such member".to_owned())
@@ -66,7 +66,8 @@ pub(super) fn run(hub: &Hub, request: &PageRequest<'_>) -> Answer<Page> {
     Ok(Page { body, item_type: ItemType::DeviceJob, continuation })
 }
 
-/// Jobs come in the order of their ids and keep their rows, so a number is a place.
+/// Reads a continuation token. Jobs are ordered by id and keep their rows, so a number is a
+/// position.
 fn read_token(token: &str) -> Answer<usize> {
     let text = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     text.and_then(|text| text.parse().ok())
@@ -104,7 +105,7 @@ fn row(job: &Job, work: &ScheduledJob, device: &DeviceOutcome) -> Value {
     row
 }
 
-/// The members of rows, with the second name that one has.
+/// The members of rows, with the second name of one of them.
 const FIELDS: [&str; 11] = [
     "createdDateTimeUtc",
     "createdTimeUtc",

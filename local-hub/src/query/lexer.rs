@@ -1,4 +1,4 @@
-//! Cuts a query into tokens.
+//! The lexer of the query language.
 
 use std::iter::Peekable;
 use std::str::CharIndices;
@@ -7,7 +7,7 @@ use hub_types::shown::ShownChar;
 
 use super::QueryError;
 
-/// A token, and the column where it begins.
+/// A token, and the column at which it begins.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Token {
     pub(crate) kind: TokenKind,
@@ -104,7 +104,7 @@ impl<'a> Lexer<'a> {
             .ok_or_else(|| QueryError { column, problem: format!("`{}` is no number", shortened(text)) })
     }
 
-    /// A string in either kind of quotes, with the escapes of JSON; a doubled quote is one.
+    /// Reads a string in either kind of quotes, with JSON's escapes; a doubled quote is a quote.
     fn quoted_text(&mut self, quote: char) -> Result<TokenKind, QueryError> {
         let unclosed = self.error(format!("the string that begins with {quote} is never closed"));
         self.bump();
@@ -171,7 +171,7 @@ impl<'a> Lexer<'a> {
     }
 }
 
-/// A text short enough for a message.
+/// Shortens a text for a message.
 pub(crate) fn shortened(text: &str) -> String {
     text.chars().take(40).collect()
 }
@@ -184,5 +184,5 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '$')
 }
 
-/// The longer ones first.
+/// The symbols, longer ones first.
 const SYMBOLS: [&str; 15] = ["!=", "<>", "<=", ">=", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*", ";"];

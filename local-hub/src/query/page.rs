@@ -1,9 +1,9 @@
-//! Running a query, one page at a time.
+//! The execution of a query, one page at a time.
 //!
-//! A scan goes in steps and holds the registry's lock only for one of them, so that a query over a
-//! million devices does not stop everybody else. Where a page ends, the continuation token names
-//! the last identity on it: identities that come or go between two pages are neither repeated nor
-//! do they shift the others.
+//! A scan runs in steps and holds the registry's lock only during a step, so that a query over a
+//! million devices does not block other operations. At the end of a page, the continuation token
+//! names its last identity: identities that are created or deleted between two pages are not
+//! repeated and do not shift the others.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -21,7 +21,7 @@ use crate::hub::Hub;
 use crate::refusal::Refusal;
 use crate::registry::{Answer, Datum, DeviceRecord, Registry, Shape, TwinDocument};
 
-/// What `x-ms-item-type` says of the rows. C# reads it with regard to case.
+/// The value of `x-ms-item-type` for the rows. C# reads it case-sensitively.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ItemType {
     DeviceJob,
@@ -39,19 +39,19 @@ impl ItemType {
     }
 }
 
-/// Which page of which query.
+/// The query and the position of a page.
 #[derive(Debug)]
 pub(crate) struct PageRequest<'a> {
     pub(crate) query: &'a Query,
-    /// The query as it was sent: a continuation token is good for this text only.
+    /// The query's text as it was sent: a continuation token is valid for this text only.
     pub(crate) text: &'a str,
     pub(crate) size: usize,
     pub(crate) continuation: Option<&'a str>,
-    /// Whether rows show the `modelId`.
+    /// True if rows show the `modelId`.
     pub(crate) model_id: bool,
 }
 
-/// One page: a JSON array, and where to go on.
+/// One page: a JSON array, and the position of the next page.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) body: Vec<u8>,
@@ -82,7 +82,7 @@ pub(crate) async fn run(hub: &Hub, request: PageRequest<'_>) -> Answer<Page> {
     Ok(rows.into_page(emitted, request.text))
 }
 
-/// Every identity that a query finds.
+/// Every identity that a query selects.
 pub(crate) async fn identities(hub: &Hub, query: &Query) -> Answer<Vec<IdentityId>> {
     let mut found = Vec::new();
     scan(hub, query, None, |twin| {
@@ -93,7 +93,7 @@ pub(crate) async fn identities(hub: &Hub, query: &Query) -> Answer<Vec<IdentityI
     Ok(found)
 }
 
-/// How many identities a query finds.
+/// The number of identities that a query selects.
 pub(crate) async fn count(hub: &Hub, query: &Query) -> Answer<u64> {
     let mut found = 0;
     scan(hub, query, None, |_| {
@@ -104,14 +104,14 @@ pub(crate) async fn count(hub: &Hub, query: &Query) -> Answer<u64> {
     Ok(found)
 }
 
-/// Whether a scan is to look further.
+/// The decision to continue or end a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
     GoOn,
     Stop,
 }
 
-/// Shows `visit` every twin that meets the condition, in the order of ids, from behind `after` on.
+/// Calls `visit` with every twin that meets the condition, in the order of ids, after `after`.
 async fn scan(
     hub: &Hub,
     query: &Query,
@@ -128,9 +128,9 @@ async fn scan(
     }
 }
 
-/// One step of a scan. Returns how far it came; `None` when there is nothing left to do.
+/// Performs one step of a scan. Returns the position it reached; `None` at the end.
 ///
-/// A place is an identity: a module stands for itself, a device for itself and all its modules.
+/// A position is an identity: a module stands for itself, a device for itself and all its modules.
 fn step(
     registry: &Registry,
     query: &Query,
@@ -154,8 +154,8 @@ fn step(
     Ok(None)
 }
 
-/// The devices that are not behind yet: all of them, or those that the condition names by their
-/// ids or by the ids of modules. At least as many as a step takes, if there are so many.
+/// The devices that remain: all of them, or those that the condition names by their ids or by the
+/// ids of modules. At least as many as a step takes, if there are so many.
 fn devices<'r>(
     registry: &'r Registry,
     query: &Query,
@@ -193,17 +193,17 @@ fn twins<'r>(
     Box::new(modules.map(move |(module, record)| TwinDocument::of_module(id, module, record)))
 }
 
-/// The rows of one page, as they are found.
+/// The rows of one page, during the scan.
 struct Rows<'q> {
     select: &'q Select,
     body: Vec<u8>,
     count: usize,
-    /// How many rows the page takes.
+    /// The largest number of rows on the page.
     size: usize,
-    /// Whether rows beyond the page would be wanted, which `TOP` decides.
+    /// True if rows beyond the page are needed, which depends on `TOP`.
     wants_more: bool,
     last: Option<IdentityId>,
-    /// There is a row beyond the page.
+    /// True if there is a row beyond the page.
     more: bool,
 }
 
@@ -263,7 +263,7 @@ impl Page {
     }
 }
 
-/// A row of chosen columns; what a twin does not have is left out.
+/// A row of selected columns, without those that a twin does not have.
 struct Projection<'a> {
     columns: &'a [Column],
     twin: &'a TwinDocument<'a>,
@@ -282,11 +282,11 @@ impl Serialize for Projection<'_> {
     }
 }
 
-/// Where a page ended.
+/// The position at the end of a page.
 #[derive(Debug, PartialEq)]
 struct Token {
     after: IdentityId,
-    /// Rows of all pages so far, for `TOP`.
+    /// The number of rows on all pages so far, for `TOP`.
     emitted: usize,
 }
 

@@ -1,4 +1,4 @@
-//! From tokens to a [`Query`], by recursive descent. Keywords are read in any letter case.
+//! The parser from tokens to a [`Query`], by recursive descent. Keywords are case-insensitive.
 
 use super::QueryError;
 use super::cursor::Cursor;
@@ -29,13 +29,13 @@ impl Query {
 
 struct Parser {
     tokens: Cursor,
-    /// How many conditions are open: bounded, so that no query exhausts the stack.
+    /// The number of open conditions, which is bounded so that no query exhausts the stack.
     depth: usize,
     /// Every path into a row, with its column.
     paths: Vec<(Path, usize)>,
 }
 
-/// One thing that a query selects, before it is known whether the query aggregates.
+/// One selected item, before it is known whether the query aggregates.
 struct Item {
     value: ItemValue,
     alias: Option<String>,
@@ -105,7 +105,7 @@ impl Parser {
         Ok(Item { value, alias, column })
     }
 
-    /// What follows `function(`.
+    /// Parses the rest of an aggregate after `function(`.
     fn aggregate(&mut self, function: &str, column: usize) -> Result<Aggregate, QueryError> {
         if function.eq_ignore_ascii_case("COUNT") {
             self.tokens.take_symbol("*");
@@ -219,7 +219,7 @@ impl Parser {
         Ok(Condition::In { operand, list, negated })
     }
 
-    /// What follows `function(`.
+    /// Parses the rest of a condition after `function(`.
     fn function(&mut self, name: &Path, column: usize) -> Result<Condition, QueryError> {
         let name = name.0.join(".").to_ascii_lowercase();
         if let Some((_, test)) = TEXT_TESTS.iter().find(|(known, _)| *known == name) {
@@ -284,7 +284,7 @@ impl Parser {
         Ok(Operand::Literal(literal))
     }
 
-    /// A path into a row.
+    /// Parses a path into a row.
     fn row_path(&mut self) -> Result<Path, QueryError> {
         let column = self.tokens.peek().column;
         let path = self.path()?;
@@ -305,7 +305,7 @@ impl Parser {
         }
     }
 
-    /// What follows `[` in `tags['a-b']`, which is the same as `tags.[[a-b]]`.
+    /// Parses the rest of a subscript after `[`, as in `tags['a-b']`, which means `tags.[[a-b]]`.
     fn subscript(&mut self) -> Result<String, QueryError> {
         let TokenKind::Text(name) = self.tokens.peek().kind.clone() else {
             return Err(self.tokens.unexpected("a name in quotes"));
@@ -395,7 +395,7 @@ fn one_or(mut parts: Vec<Condition>, many: impl Fn(Vec<Condition>) -> Condition)
 }
 
 impl Collection {
-    /// A path without the collection's name, which Microsoft's own tools put in front of it.
+    /// Removes the collection's name from a path, which Microsoft's own tools put in front of it.
     fn relative(self, path: &[String]) -> &[String] {
         let prefixes: &[&[&str]] = match self {
             Self::Devices => &[&["devices"]],
@@ -410,7 +410,8 @@ impl Collection {
         prefixes.iter().find_map(without).unwrap_or(path)
     }
 
-    /// Why a relative path leads nowhere in any row, if so: else a slip would be an empty answer.
+    /// The reason why a relative path exists in no row, if it does not: a typing error would
+    /// otherwise give an empty result.
     fn path_problem(self, path: &[String]) -> Option<String> {
         match self {
             Self::Devices => column_problem(path, false),
@@ -420,7 +421,7 @@ impl Collection {
     }
 }
 
-/// Words that are no names unless they stand in brackets.
+/// Words that are names only in brackets.
 const KEYWORDS: [&str; 15] = [
     "and", "as", "by", "false", "from", "group", "in", "nin", "not", "null", "or", "select", "top", "true",
     "where",

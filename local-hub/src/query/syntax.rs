@@ -1,8 +1,8 @@
-//! What a query says, once it is parsed.
+//! The syntax tree of a query.
 
 use std::collections::BTreeSet;
 
-/// A whole query.
+/// A complete query.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Query {
     pub(crate) top: Option<usize>,
@@ -12,7 +12,7 @@ pub(crate) struct Query {
     pub(crate) group_by: Vec<Path>,
 }
 
-/// What is looked through.
+/// The collection that is scanned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Collection {
     Devices,
@@ -25,7 +25,7 @@ pub(crate) enum Select {
     /// `*`
     All,
     Columns(Vec<Column>),
-    /// At least one aggregate, or a `GROUP BY`.
+    /// Aggregates (at least one), or the columns of a `GROUP BY`.
     Aggregates(Vec<AggregateColumn>),
 }
 
@@ -47,20 +47,20 @@ pub(crate) struct AggregateColumn {
 pub(crate) enum Aggregate {
     Avg(Path),
     Count,
-    /// The place of the path among those of `GROUP BY`.
+    /// The index of the path in `GROUP BY`.
     Group(usize),
     Max(Path),
     Min(Path),
     Sum(Path),
 }
 
-/// `a.b.c`, or `a['b'].c` where a name has characters that no word has.
+/// `a.b.c`, or `a['b'].c` if a name has characters that words can't have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Path(pub(crate) Vec<String>);
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Condition {
-    /// Two or more.
+    /// A conjunction of two or more conditions.
     And(Vec<Self>),
     /// `array_contains(path, value)`
     ArrayContains {
@@ -83,7 +83,7 @@ pub(crate) enum Condition {
         operand: Operand,
     },
     Not(Box<Self>),
-    /// Two or more.
+    /// A disjunction of two or more conditions.
     Or(Vec<Self>),
     /// `startswith(path, 'text')` and the like.
     Text {
@@ -91,7 +91,7 @@ pub(crate) enum Condition {
         operand: Operand,
         text: Operand,
     },
-    /// A value that stands where a condition is due.
+    /// A value in the place of a condition.
     Value(Operand),
 }
 
@@ -140,12 +140,12 @@ pub(crate) enum Literal {
 }
 
 impl Path {
-    /// The name that a column has when the query gives it none.
+    /// The name of a column without an alias.
     pub(crate) fn last(&self) -> &str {
         self.0.last().map_or("", String::as_str)
     }
 
-    /// Whether it is this member of the twin itself.
+    /// Returns true if the path is this member of the twin itself.
     pub(crate) fn is_member(&self, name: &str) -> bool {
         matches!(self.0.as_slice(), [only] if only.eq_ignore_ascii_case(name))
     }
@@ -170,13 +170,13 @@ impl Query {
         self.group_by.iter_mut().for_each(change);
     }
 
-    /// The ids of the only devices that the condition can hold for, where it says so by
-    /// `deviceId = '…'` or `deviceId IN […]`; then there is no need to look through all devices.
+    /// The ids of the only devices that can meet the condition, if it contains `deviceId = '…'` or
+    /// `deviceId IN […]`; then a scan of all devices is not needed.
     pub(crate) fn device_ids(&self) -> Option<BTreeSet<&str>> {
         self.filter.as_ref()?.values_of("deviceId")
     }
 
-    /// The same of modules.
+    /// The ids of the only modules that can meet the condition, in the same way.
     pub(crate) fn module_ids(&self) -> Option<BTreeSet<&str>> {
         self.filter.as_ref()?.values_of("moduleId")
     }
@@ -203,7 +203,8 @@ impl Condition {
         }
     }
 
-    /// The only values of a member with which the condition can hold, if it leaves not all of them open.
+    /// The only values of a member with which the condition can hold; `None` if any value is
+    /// possible.
     fn values_of(&self, member: &str) -> Option<BTreeSet<&str>> {
         match self {
             Self::And(parts) => parts.iter().filter_map(|part| part.values_of(member)).reduce(|a, b| &a & &b),

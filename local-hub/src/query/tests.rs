@@ -56,7 +56,7 @@ fn page(
     Ok((serde_json::from_slice(&page.body).unwrap(), page.continuation))
 }
 
-/// The ids of what a condition finds.
+/// The ids that a condition selects.
 fn found(hub: &Hub, condition: &str) -> Vec<String> {
     let (rows, _) = page(hub, &format!("SELECT * FROM devices WHERE {condition}"), 100, None).unwrap();
     rows.as_array().unwrap().iter().map(|row| row["deviceId"].as_str().unwrap().to_owned()).collect()
@@ -120,7 +120,7 @@ fn conditions_find_what_they_say() {
     }
 }
 
-/// The row of a module has the ids of both, and each has the collection's name before it or not.
+/// The row of a module has the ids of both, each with or without the collection's name before it.
 #[test]
 fn the_name_of_the_collection_may_stand_before_a_path() {
     let hub = fleet();
@@ -142,7 +142,8 @@ fn the_name_of_the_collection_may_stand_before_a_path() {
     );
 }
 
-/// A slip is an error, never an empty answer; what a twin may have and has not is no slip.
+/// A typing error is an error, never an empty result; a member that twins may have is valid, even
+/// if no twin has it.
 #[test]
 fn a_path_that_leads_nowhere_is_named_with_its_place() {
     for (text, message) in [
@@ -350,7 +351,7 @@ fn a_condition_on_the_module_id_spares_the_scan() {
     }
 }
 
-/// Many more than one step looks at, in pages that end anywhere.
+/// Many more modules than one step scans, in pages of any size.
 #[test]
 fn what_the_index_of_modules_finds_is_what_a_scan_finds() {
     let devices = (0..5000).map(|n| json!({"id": format!("d{n:04}")}));

@@ -10,17 +10,17 @@ use super::{Answer, Journal, Registry};
 use crate::refusal::Refusal;
 use crate::twin::{DesiredWrite, TwinState};
 
-/// One item of a bulk call as it was read.
+/// One parsed item of a bulk call.
 #[derive(Debug)]
 pub(crate) struct BulkEntry {
     pub(crate) device: String,
     pub(crate) module: Option<String>,
-    /// The item, or why it is none.
+    /// The item, or the reason why it is not valid.
     pub(crate) item: Result<BulkItem, Refusal>,
 }
 
 impl Registry {
-    /// Does the items in order. What succeeds stays, whatever becomes of the others.
+    /// Performs the items in order. Successful items persist, regardless of the others.
     pub(crate) fn bulk(
         &mut self,
         entries: Vec<BulkEntry>,
@@ -90,7 +90,7 @@ impl Registry {
         }
     }
 
-    /// Replaces the identity; twin sections that are given are merged in. All of it or nothing.
+    /// Replaces the identity and merges the given twin sections, atomically.
     fn bulk_update(
         &mut self,
         item: BulkItem,
@@ -137,7 +137,7 @@ impl Registry {
         self.twin(identity).is_ok()
     }
 
-    /// Bulk items name what is missing: the device, or its module.
+    /// The refusal of a bulk item for a missing object, which names the device or its module.
     fn check_exists(&self, identity: &IdentityId) -> Answer<()> {
         let device = self.device(identity.device())?;
         match identity.module() {
@@ -153,12 +153,12 @@ fn mode_of(item: &BulkItem) -> ImportMode {
     item.import_mode.unwrap_or_default()
 }
 
-/// What an `IfMatchETag` mode demands: without an etag nothing, as a live hub has it.
+/// The condition of an `IfMatchETag` mode: without an etag there is none, as on a live hub.
 fn demand(etag: Option<&Etag>) -> IfMatch {
     etag.and_then(|etag| IfMatch::parse(etag.as_str())).unwrap_or(IfMatch::Any)
 }
 
-/// The twin sections of the item, read like the body of a PATCH.
+/// The twin sections of the item, parsed like the body of a PATCH.
 fn twin_patch(item: &mut BulkItem) -> Answer<TwinPatch> {
     let given = |section: Option<JsonObject>| section.filter(|object| !object.is_empty());
     let mut body = JsonObject::new();
@@ -183,7 +183,7 @@ fn device_spec(item: BulkItem) -> DeviceSpec {
     }
 }
 
-/// A bulk item has no member for who manages a module.
+/// The module of a bulk item, which has no member for `managedBy`.
 fn module_spec(item: BulkItem, module: ModuleId) -> ModuleSpec {
     ModuleSpec {
         module_id: module,

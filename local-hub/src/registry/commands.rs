@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Answer, Journal, Registry};
 use crate::refusal::Refusal;
 
-/// A message that is to be sent.
+/// A message to enqueue.
 #[derive(Debug)]
 pub(crate) struct Message {
     /// As in [`Command::properties`].
@@ -21,16 +21,16 @@ pub(crate) struct Message {
     pub(crate) expires: Timestamp,
 }
 
-/// One message that waits.
+/// One waiting message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Command {
-    /// Its place among all messages that the device ever got.
+    /// Its sequence number among all messages that the device ever received.
     #[serde(rename = "n")]
     pub(crate) sequence: u64,
-    /// Its properties, as they stand behind the topic: names and values percent-encoded.
+    /// Its properties, in the encoding of the topic: names and values percent-encoded.
     #[serde(rename = "p")]
     pub(crate) properties: String,
-    /// From then on it is worth nothing; messages that were stored without it wait for ever.
+    /// The time of its expiry; messages that were stored without it do not expire.
     #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
     pub(crate) expires: Option<Timestamp>,
     #[serde(rename = "b", serialize_with = "write_base64", deserialize_with = "read_base64")]
@@ -51,7 +51,7 @@ impl CommandQueue {
         self.waiting.len()
     }
 
-    /// When the next message expires.
+    /// The time when the next message expires.
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {
         self.waiting.iter().filter_map(|command| command.expires).min()
     }
@@ -68,7 +68,7 @@ impl Command {
 }
 
 impl Registry {
-    /// Puts a message into a device's queue, until it expires.
+    /// Enqueues a message for a device, until it expires.
     pub(crate) fn enqueue_command(
         &mut self,
         device: &DeviceId,
@@ -99,14 +99,14 @@ impl Registry {
         Ok(())
     }
 
-    /// The first message behind the one with that sequence that is still worth something.
+    /// The first message after the one with that sequence number that has not expired.
     pub(crate) fn command_after(&self, device: &DeviceId, sequence: u64, now: Timestamp) -> Option<Command> {
         let queue = self.devices.get(device)?.commands.as_ref()?;
         let mut later = queue.waiting.iter().filter(|command| command.sequence > sequence);
         later.find(|command| !command.is_expired(now)).cloned()
     }
 
-    /// Takes a message out that the device has got.
+    /// Removes a message that the device has received.
     pub(crate) fn complete_command(
         &mut self,
         device: &DeviceId,
@@ -122,7 +122,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Drops all messages that wait for a device and tells how many they were.
+    /// Deletes all messages that wait for a device and returns their number.
     pub(crate) fn purge_commands(&mut self, device: &DeviceId, journal: &mut Journal) -> Answer<usize> {
         self.device_mut(device)?;
         let purged = self.change_queue(device, |queue| std::mem::take(&mut queue.waiting).len());
@@ -132,12 +132,12 @@ impl Registry {
         Ok(purged.unwrap_or(0))
     }
 
-    /// Whether there is anything for [`Registry::drop_expired_commands`] to do.
+    /// Returns true if [`Registry::drop_expired_commands`] has anything to delete.
     pub(crate) fn has_expired_commands(&self, now: Timestamp) -> bool {
         self.expiries.first().is_some_and(|(expires, _)| *expires <= now)
     }
 
-    /// Drops the messages whose time is over, of all devices.
+    /// Deletes the expired messages of all devices.
     pub(crate) fn drop_expired_commands(&mut self, now: Timestamp, journal: &mut Journal) {
         while self.has_expired_commands(now) {
             let Some((_, device)) = self.expiries.pop_first() else { return };
@@ -147,7 +147,7 @@ impl Registry {
         }
     }
 
-    /// Changes the queue of a device that has one, and what is known of its expiry.
+    /// Changes the queue of a device, and updates the index of its expiry.
     fn change_queue<T>(
         &mut self,
         device: &DeviceId,

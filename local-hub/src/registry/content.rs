@@ -14,7 +14,7 @@ use crate::documents::{TwinSettings, invalid_content};
 use crate::refusal::Refusal;
 use crate::twin::{DesiredWrite, Properties, RolledOut, TwinState, WriteOrigin};
 
-/// What a configuration says of one device.
+/// The content of a configuration for one device.
 #[derive(Debug)]
 pub(crate) struct DeviceContent {
     pub(crate) device: Option<TwinSettings>,
@@ -22,8 +22,8 @@ pub(crate) struct DeviceContent {
 }
 
 impl Registry {
-    /// Writes the content into the twins. Where it has settings for `$edgeAgent`, the device's modules
-    /// become those that these name: missing ones are made, others taken away.
+    /// Writes the content into the twins. If it has settings for `$edgeAgent`, the device's modules
+    /// become those that the settings name: missing modules are created, others deleted.
     pub(crate) fn apply_content(
         &mut self,
         device: &DeviceId,
@@ -56,7 +56,7 @@ impl Registry {
         })
     }
 
-    /// Notes which configurations aim at an identity. The one that is applied writes its settings, unless
+    /// Records which configurations target an identity. The applied one writes its settings, unless
     /// it already has.
     pub(crate) fn roll_out(
         &mut self,
@@ -88,8 +88,8 @@ impl Registry {
         Ok(())
     }
 
-    /// The next identities behind `after` at which configurations aim, and how far the search came;
-    /// `None` where it has come to the end.
+    /// The next targets of configurations after `after`, and the position of the search; `None` at
+    /// the end.
     pub(crate) fn rolled_out(&self, after: Option<&DeviceId>) -> (Vec<IdentityId>, Option<DeviceId>) {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let (mut found, mut reached, mut left) = (Vec::new(), None, DEVICES_PER_STEP);
@@ -109,7 +109,7 @@ impl Registry {
         (found, reached)
     }
 
-    /// What a twin shows of configurations.
+    /// The configurations in a twin.
     pub(crate) fn configurations_of(&self, identity: &IdentityId) -> Option<&RolledOut> {
         self.identity(identity)?.twin.configurations.as_deref()
     }
@@ -158,7 +158,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Does several writes to one device and its modules, or none of them.
+    /// Performs several writes to one device and its modules atomically.
     pub(super) fn all_or_nothing<T>(
         &mut self,
         device: &DeviceId,
@@ -179,7 +179,7 @@ impl Registry {
         }
     }
 
-    /// Puts a device back as it was, with its modules.
+    /// Restores the earlier state of a device and its modules.
     fn put_back(&mut self, device: &DeviceId, before: DeviceRecord) {
         let after = self.devices.get(device).map(|record| record.modules.keys().cloned().collect::<Vec<_>>());
         for module in after.into_iter().flatten() {
@@ -199,7 +199,7 @@ pub(super) fn deployed_modules(agent: &JsonObject) -> Answer<BTreeSet<ModuleId>>
     ids.collect::<Result<_, _>>().map_err(|error| Refusal::argument(error.to_string()))
 }
 
-/// The write of tags and desired properties, if it obeys the rules.
+/// The write of tags and desired properties, if it follows the rules.
 fn checked(tags: Option<JsonObject>, desired: JsonObject) -> Answer<TwinPatch> {
     let section = |object: Option<JsonObject>| object.map_or(SectionPatch::Keep, SectionPatch::Merge);
     let patch = TwinPatch { tags: section(tags), desired: SectionPatch::Merge(desired) };

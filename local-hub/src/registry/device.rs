@@ -1,4 +1,4 @@
-//! Creating, replacing and deleting devices.
+//! The creation, replacement and deletion of devices.
 
 use hub_types::identity::{Device, DeviceSpec, Status};
 use hub_types::twin::TwinPatch;
@@ -10,7 +10,7 @@ use crate::refusal::Refusal;
 use crate::twin::TwinState;
 
 impl Registry {
-    /// A PUT: without a demand it only creates, with one it only replaces.
+    /// Performs a PUT: without a condition it only creates, with one it only replaces.
     pub(crate) fn put_device(
         &mut self,
         spec: DeviceSpec,
@@ -29,7 +29,7 @@ impl Registry {
         Ok(self.device(&id)?.document(&id))
     }
 
-    /// Creates a device with its twin; refuses if there is one already.
+    /// Creates a device with its twin; refuses if it exists already.
     pub(super) fn create_device(
         &mut self,
         spec: DeviceSpec,
@@ -53,7 +53,7 @@ impl Registry {
         self.settle_system_modules(&id, now, journal)
     }
 
-    /// Replaces a device's identity and tells whether it changed; its twin and its modules stay.
+    /// Replaces a device's identity and returns true if it changed; its twin and its modules stay.
     pub(super) fn replace_device(
         &mut self,
         spec: DeviceSpec,
@@ -114,7 +114,8 @@ impl Registry {
         Ok(settings(spec, scopes))
     }
 
-    /// An edge device has `$edgeAgent` and `$edgeHub`, any other device has not.
+    /// Creates `$edgeAgent` and `$edgeHub` for an edge device, and deletes them for any other
+    /// device.
     fn settle_system_modules(&mut self, id: &DeviceId, now: Timestamp, journal: &mut Journal) -> Answer<()> {
         for name in SYSTEM_MODULES {
             let module = ModuleId::new(name).map_err(|error| Refusal::argument(error.to_string()))?;

@@ -1,7 +1,7 @@
-//! A twin as the wire and queries see it: its own state and the mirror of its identity.
+//! A twin in the form of the wire and of queries: its own state and the mirror of its identity.
 //!
-//! One list of fields serves both: serialising walks it, a query looks one up. Nothing is copied
-//! into a JSON tree first, so that reading a twin and scanning a million stay cheap.
+//! One list of fields serves both: serialization iterates over it, a query looks one up. Nothing is
+//! copied into a JSON tree, so that reading a twin and scanning a million are cheap.
 
 use std::borrow::Cow;
 
@@ -24,12 +24,12 @@ pub(crate) struct TwinDocument<'a> {
     shape: Shape,
 }
 
-/// The members that only some answers have.
+/// The optional members of a twin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Shape {
-    /// `modelId`, which came with later versions of the API.
+    /// `modelId`, which later versions of the API added.
     pub(crate) model_id: bool,
-    /// `capabilities` of a module, which rows of queries have and its twin itself has not.
+    /// `capabilities` of a module, which rows of queries have but its twin does not.
     pub(crate) module_capabilities: bool,
 }
 
@@ -50,7 +50,7 @@ impl<'a> TwinDocument<'a> {
         Self { device_id: device, identity: &record.identity, owner, shape: Shape::default() }
     }
 
-    /// The same twin, written with other members.
+    /// The same twin with different optional members.
     pub(crate) fn shaped(self, shape: Shape) -> Self {
         Self { shape, ..self }
     }
@@ -111,7 +111,7 @@ impl<'a> TwinDocument<'a> {
 }
 
 impl<'a> Owner<'a> {
-    /// Messages from the cloud are for devices only.
+    /// The number of waiting messages, which only devices can have.
     fn command_count(&self) -> u64 {
         match self {
             Self::Device(record) => record.command_count() as u64,
@@ -162,8 +162,8 @@ impl Serialize for TwinDocument<'_> {
     }
 }
 
-/// Why a path leads nowhere in any twin, if so. What a twin may have and this one has not is no such
-/// reason: tags and properties are free.
+/// The reason why a path exists in no twin, if it does not. Tags and properties are free, so a
+/// missing member of these is not an error.
 pub(crate) fn column_problem(path: &[String], of_modules: bool) -> Option<String> {
     let (first, rest) = path.split_first()?;
     let Some(member) = FIELDS.into_iter().find(|name| name.eq_ignore_ascii_case(first)) else {
@@ -203,7 +203,7 @@ pub(crate) enum Datum<'a> {
 }
 
 impl<'a> Datum<'a> {
-    /// The member of that name, if this is an object that has it.
+    /// The member of that name; absent if this is not an object that has it.
     pub(crate) fn member(self, name: &str) -> Self {
         match self {
             Self::Json(Cow::Borrowed(value)) => {
@@ -237,7 +237,7 @@ impl<'a> Datum<'a> {
         Self::Text(Cow::Borrowed(text))
     }
 
-    /// A value that is JSON already.
+    /// A value that is JSON.
     pub(crate) fn value(value: &'a Value) -> Self {
         Self::Json(Cow::Borrowed(value))
     }

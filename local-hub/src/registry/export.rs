@@ -7,7 +7,7 @@ use super::document::{Datum, TwinDocument};
 use super::record::{DeviceRecord, IdentityRecord};
 use crate::twin::{TwinState, Values};
 
-/// One line; the members in the order of a live hub's exports.
+/// One line, with its members in the order of a live hub's exports.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line<'a> {
@@ -32,7 +32,7 @@ struct Line<'a> {
     parent_scopes: &'a [String],
 }
 
-/// The values of both sections: a live hub exports neither their metadata nor their versions.
+/// The values of both sections: a live hub exports no metadata or versions.
 #[derive(Serialize)]
 struct Properties<'a> {
     desired: Values<'a>,
@@ -46,7 +46,7 @@ impl<'a> Properties<'a> {
     }
 }
 
-/// An export has `tags` also where there are none.
+/// The tags, which an export contains even if there are none.
 struct Tags<'a>(Datum<'a>);
 
 impl Serialize for Tags<'_> {
@@ -58,7 +58,7 @@ impl Serialize for Tags<'_> {
     }
 }
 
-/// Writes a device and its modules, but for those that the hub itself makes for edge devices.
+/// Writes a device and its modules, except for those that the hub itself creates for edge devices.
 pub(crate) fn write_export_lines(
     text: &mut Vec<u8>,
     id: &DeviceId,

@@ -1,5 +1,5 @@
-//! What one request wrote: for the store to make durable, for connected devices to be told, and
-//! for the request log to count.
+//! The record of one request's writes: for the store, for notifying connected devices, and for the
+//! counts of the request log.
 
 use hub_types::{DeviceId, IdentityId, ModuleId};
 use serde::Serialize;
@@ -13,53 +13,53 @@ use crate::twin::{DesiredNotice, TwinState};
 pub(crate) struct Journal {
     touched: Vec<IdentityId>,
     notices: Vec<Notice>,
-    /// Changes that the hub tells in messages to the cloud; `None` where nobody reads these.
+    /// Changes for messages to the cloud; `None` if there are no readers.
     changes: Option<Vec<Change>>,
     pub(crate) counts: Counts,
 }
 
-/// A change that a hub tells in a message to the cloud.
+/// A change that the hub reports in a message to the cloud.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Change {
     Created(IdentityId),
     Deleted(IdentityId),
-    /// A twin has changed, with what has changed in it.
+    /// A twin changed, with the changed values.
     Twin(IdentityId, Value),
 }
 
-/// What a connected device or module must be told of a write.
+/// A notification to a connected device or module about a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// A message waits for it.
+    /// A message waits in its queue.
     Commands(IdentityId),
-    /// Its desired properties have changed; with what it is to be sent.
+    /// Its desired properties changed; with the notification to send.
     Desired(IdentityId, DesiredNotice),
 }
 
-/// How many identities and twins a request wrote, by what became of them.
+/// The number of identities and twins that a request wrote, by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
     pub(crate) created: u32,
     pub(crate) updated: u32,
     pub(crate) deleted: u32,
-    /// Written with what was there already.
+    /// Written with the values that were already there.
     pub(crate) unchanged: u32,
     /// Items of a bulk call that were refused.
     pub(crate) failed: u32,
 }
 
 impl Journal {
-    /// A journal that also collects the changes that are told in messages to the cloud.
+    /// A journal that also collects the changes for messages to the cloud.
     pub(crate) fn with_changes() -> Self {
         Self { changes: Some(Vec::new()), ..Self::default() }
     }
 
-    /// The changes to tell in messages to the cloud, in order.
+    /// The changes for messages to the cloud, in order.
     pub(crate) fn take_changes(&mut self) -> Vec<Change> {
         self.changes.take().unwrap_or_default()
     }
 
-    /// A twin has changed.
+    /// Records a change of a twin.
     pub(crate) fn twin_changed(&mut self, identity: &IdentityId, before: &TwinState, after: &TwinState) {
         if let Some(changes) = &mut self.changes {
             changes.push(Change::Twin(identity.clone(), after.changes_since(before)));
@@ -92,7 +92,7 @@ impl Journal {
         self.touch(device, module);
     }
 
-    /// Takes over what another journal has collected after this one.
+    /// Appends the content of a later journal.
     pub(crate) fn absorb(&mut self, other: Self) {
         self.touched.extend(other.touched);
         self.notices.extend(other.notices);
@@ -107,28 +107,28 @@ impl Journal {
         mine.failed += others.failed;
     }
 
-    /// The identities to look at again: one that is not in the registry any more was deleted.
+    /// The changed identities: one that is not in the registry any more was deleted.
     pub(crate) fn touched(&self) -> &[IdentityId] {
         &self.touched
     }
 
-    /// A message was put into a device's queue.
+    /// Records that a message was enqueued for a device.
     pub(crate) fn commands(&mut self, device: &DeviceId) {
         self.touch(device, None);
         self.notices.push(Notice::Commands(device.clone().into()));
     }
 
-    /// Desired properties have changed of an identity that is connected.
+    /// Records changed desired properties of a connected identity.
     pub(crate) fn desired(&mut self, identity: &IdentityId, notice: DesiredNotice) {
         self.notices.push(Notice::Desired(identity.clone(), notice));
     }
 
-    /// What connected devices must be told, in order.
+    /// The notifications to connected devices, in order.
     pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
     }
 
-    /// Something was written that is neither an identity nor a twin of the service's making.
+    /// Records a write that is neither an identity nor a service's change of a twin.
     pub(crate) fn touch(&mut self, device: &DeviceId, module: Option<&ModuleId>) {
         self.touched.push(IdentityId::new(device.clone(), module.cloned()));
     }

@@ -1,4 +1,4 @@
-//! New symmetric keys for identities that have some.
+//! New symmetric keys for identities that authenticate with keys.
 
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::{Authentication, IdentityId};
@@ -7,7 +7,7 @@ use super::{Answer, Journal, Registry};
 use crate::random;
 use crate::refusal::Refusal;
 
-/// Which keys are to be new.
+/// The keys to replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeySlot {
     Both,
@@ -16,7 +16,7 @@ pub(crate) enum KeySlot {
 }
 
 impl KeySlot {
-    /// The values that `az` sends.
+    /// Parses the values that `az` sends.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         match text {
             "both" => Some(Self::Both),
@@ -28,7 +28,7 @@ impl KeySlot {
 }
 
 impl Registry {
-    /// Renews keys of a device or a module, and answers the pair as it is then.
+    /// Replaces keys of a device or a module, and returns the resulting pair.
     pub(crate) fn renew_keys(
         &mut self,
         identity: &IdentityId,

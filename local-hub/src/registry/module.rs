@@ -1,4 +1,4 @@
-//! Creating, replacing, reading and deleting modules.
+//! The creation, replacement, reading and deletion of modules.
 
 use hub_types::identity::{Module, ModuleSpec, Status};
 use hub_types::limits::MAX_MODULES_PER_DEVICE;
@@ -11,8 +11,8 @@ use crate::refusal::Refusal;
 use crate::twin::TwinState;
 
 impl Registry {
-    /// The device under which modules are addressed. With a shared access signature a live hub
-    /// answers 401 when it is missing, and also when it is disabled.
+    /// The device that owns the modules. With a shared access signature a live hub responds with
+    /// 401 if it is missing, and also if it is disabled.
     pub(crate) fn device_for_modules(&self, id: &DeviceId) -> Answer<&DeviceRecord> {
         match self.device(id) {
             Ok(device) if device.settings.status == Status::Enabled => Ok(device),
@@ -30,7 +30,7 @@ impl Registry {
         Ok(find(record, device, id)?.document(device, id))
     }
 
-    /// A PUT: without a demand it only creates, with one it only replaces.
+    /// Performs a PUT: without a condition it only creates, with one it only replaces.
     pub(crate) fn put_module(
         &mut self,
         device: &DeviceId,
@@ -55,7 +55,7 @@ impl Registry {
         self.module(device, &id)
     }
 
-    /// Creates a module with its twin; refuses if there is one already.
+    /// Creates a module with its twin; refuses if it exists already.
     pub(super) fn create_module(
         &mut self,
         device: &DeviceId,
@@ -86,7 +86,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Replaces a module's identity and tells whether it changed; its twin stays.
+    /// Replaces a module's identity and returns true if it changed; its twin stays.
     pub(super) fn replace_module(
         &mut self,
         device: &DeviceId,
@@ -139,7 +139,8 @@ fn check_not_system(id: &ModuleId) -> Answer<()> {
     Ok(())
 }
 
-/// A live hub gives modules without authentication keys instead of refusing them.
+/// The authentication of a module. A live hub generates keys if it is absent, instead of refusing
+/// it.
 fn module_authentication(given: Option<Authentication>) -> Authentication {
     match given.unwrap_or_default() {
         Authentication::None => with_keys(Authentication::Sas(None)),

@@ -1,4 +1,4 @@
-//! Which devices have a module of a given id, so that a query for one looks at these only.
+//! The index of devices by module id, so that a query for a module id reads only these devices.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -7,12 +7,12 @@ use hub_types::{DeviceId, ModuleId};
 
 /// Every module of the hub, by its id and then by its device.
 ///
-/// One set of pairs: it needs some 40 bytes a module, whether all devices have modules of the same
-/// names or each has names of its own. The ids are shared with the records.
+/// One set of pairs: it needs some 40 bytes a module, regardless of how many devices share a module
+/// id. The ids are shared with the records.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct ModuleIndex(BTreeSet<Place>);
 
-/// No module is at `None`: that is where the modules of an id begin.
+/// A key of the index. No module has `None`, which sorts before all modules of an id.
 type Place = (ModuleId, Option<DeviceId>);
 
 impl ModuleIndex {
@@ -61,7 +61,7 @@ mod tests {
     use super::ModuleIndex;
     use crate::registry::{BulkEntry, Journal, Registry};
 
-    /// A change by a bulk call, or the end of a device by itself.
+    /// A change by a bulk call, or the deletion of a device.
     fn change() -> impl Strategy<Value = (Option<&'static str>, String, Option<String>, bool)> {
         let mode = prop_oneof![3 => Just(Some("createOrUpdate")), 1 => Just(Some("delete")), 1 => Just(None)];
         (mode, "[a-c]", proptest::option::of("[m-n]"), any::<bool>())

@@ -1,4 +1,4 @@
-//! What the registry knows of an identity since it first connected.
+//! The state that begins with an identity's first connection.
 
 use hub_types::identity::ConnectionState;
 use hub_types::{IdentityId, Timestamp};
@@ -7,38 +7,38 @@ use serde::{Deserialize, Serialize};
 use super::record::IdentityRecord;
 use super::{Answer, Journal, Registry};
 
-/// Connection state, activity, and what is kept of a session. Times move without a write to disk:
-/// they get there with the next write of the record.
+/// Connection state, activity, and the persistent part of a session. Changed times are not written
+/// to disk at once, but with the next write of the record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Presence {
-    /// Nobody is connected to a hub that starts.
+    /// Connection state; false for every identity when a hub starts.
     #[serde(skip)]
     connected: bool,
     #[serde(rename = "c")]
     state_updated: Timestamp,
     #[serde(rename = "a")]
     last_activity: Timestamp,
-    /// What the device said that it is; empty where it said nothing.
+    /// The model that the device announced; empty if it announced none.
     #[serde(rename = "m", default, skip_serializing_if = "str::is_empty")]
     model_id: Box<str>,
-    /// What it is subscribed to. A session that is to be kept has them across connections.
+    /// The subscriptions, which a persistent session keeps across connections.
     #[serde(rename = "s", default)]
     subscriptions: Subscriptions,
 }
 
-/// What an identity can be sent.
+/// The kinds of messages that an identity can subscribe to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Feed {
     /// Cloud-to-device messages, for devices only.
     Commands,
     DesiredProperties,
-    /// Messages that an edge hub routes to a module; here nothing routes.
+    /// Messages that an edge hub routes to a module; this hub routes none.
     Inputs,
     Methods,
     TwinResponses,
 }
 
-/// How sure a delivery is to be.
+/// The quality of service of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Quality {
     #[serde(rename = "0")]
@@ -47,7 +47,7 @@ pub(crate) enum Quality {
     AtLeastOnce,
 }
 
-/// Which feeds an identity is subscribed to.
+/// The feeds that an identity is subscribed to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Subscriptions([Option<Quality>; 5]);
 
@@ -119,13 +119,13 @@ impl Registry {
         }
     }
 
-    /// How many devices are connected; modules do not count.
+    /// The number of connected devices, without modules.
     pub(crate) fn connected_count(&self) -> usize {
         self.connected
     }
 
-    /// The identity has connected, with what it calls its model if it says so. Returns the
-    /// subscriptions that it left, unless it wants to start afresh.
+    /// Records that the identity has connected, with the model that it announced. Returns the
+    /// subscriptions of the earlier session, unless it requests a clean one.
     pub(crate) fn connected(
         &mut self,
         identity: &IdentityId,
@@ -154,7 +154,7 @@ impl Registry {
         Ok(kept)
     }
 
-    /// The identity's connection has ended. One that was deleted meanwhile is passed over.
+    /// Records that the identity's connection has ended. A deleted identity is ignored.
     pub(crate) fn disconnected(&mut self, identity: &IdentityId, now: Timestamp) {
         let Ok(record) = self.identity_mut(identity) else {
             return;
@@ -167,7 +167,7 @@ impl Registry {
         }
     }
 
-    /// Nobody is connected, whatever the records said: they are of another time.
+    /// Marks every identity as disconnected, after records of a different time were loaded.
     pub(super) fn forget_connections(&mut self) {
         for device in self.devices.values_mut() {
             let modules = device.modules.values_mut().map(|module| &mut module.identity);
@@ -180,19 +180,19 @@ impl Registry {
         self.connected = 0;
     }
 
-    /// Counts anew, after records have come from elsewhere.
+    /// Recounts the connected devices, after records were replaced.
     pub(super) fn recount_connected(&mut self) {
         self.connected = self.devices.values().filter(|device| device.identity.is_connected()).count();
     }
 
-    /// The identity has sent something.
+    /// Records that the identity has sent a message.
     pub(crate) fn active(&mut self, identity: &IdentityId, now: Timestamp) {
         if let Ok(record) = self.identity_mut(identity) {
             record.presence_mut().last_activity = now;
         }
     }
 
-    /// The identity subscribes to a feed, or (`None`) no longer does.
+    /// Records that the identity subscribes to a feed, or (`None`) unsubscribes.
     pub(crate) fn subscribed(&mut self, identity: &IdentityId, feed: Feed, quality: Option<Quality>) {
         if let Ok(record) = self.identity_mut(identity) {
             record.presence_mut().subscriptions.set(feed, quality);

@@ -1,4 +1,4 @@
-//! What the registry holds of a device and of a module, in memory and (as JSON) on disk.
+//! The registry's record of a device and of a module, in memory and (as JSON) on disk.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use super::presence::Presence;
 use crate::counter_etag;
 use crate::twin::TwinState;
 
-/// What devices and modules have in common.
+/// The common part of devices and modules.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct IdentityRecord {
-    /// The ticks at which it was created; no two identities of a hub have the same.
+    /// The ticks of its creation; they are unique among the identities of a hub.
     #[serde(rename = "g")]
     pub(crate) generation: u64,
     #[serde(rename = "e")]
@@ -24,7 +24,7 @@ pub(crate) struct IdentityRecord {
     pub(crate) authentication: Authentication,
     #[serde(rename = "t")]
     pub(crate) twin: TwinState,
-    /// Most identities of a large hub never connect, so it is a box.
+    /// The presence, boxed because most identities of a large hub never connect.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub(super) presence: Option<Box<Presence>>,
 }
@@ -45,7 +45,7 @@ impl IdentityRecord {
         counter_etag::encode(self.etag)
     }
 
-    /// The identity was written.
+    /// Counts a write of the identity.
     pub(crate) fn bump_etag(&mut self) {
         self.etag += 1;
     }
@@ -58,18 +58,19 @@ pub(crate) struct DeviceRecord {
     pub(crate) identity: IdentityRecord,
     #[serde(rename = "s")]
     pub(crate) settings: DeviceSettings,
-    /// When the status last changed.
+    /// The time of the last change of the status.
     #[serde(rename = "u")]
     pub(crate) status_updated: Timestamp,
-    /// Made by the first cloud-to-device message.
+    /// The queue, created by the first cloud-to-device message.
     #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
     pub(super) commands: Option<Box<CommandQueue>>,
-    /// On disk each has a row of its own.
+    /// The modules. On disk each has a row of its own.
     #[serde(skip)]
     pub(crate) modules: BTreeMap<ModuleId, Box<ModuleRecord>>,
 }
 
-/// What a client writes of a device, apart from its authentication, after the scopes are resolved.
+/// The settings that a client writes for a device, without its authentication, after the scopes are
+/// resolved.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DeviceSettings {
     #[serde(rename = "st")]
@@ -78,10 +79,10 @@ pub(crate) struct DeviceSettings {
     pub(crate) status_reason: Option<StatusReason>,
     #[serde(rename = "c")]
     pub(crate) capabilities: Capabilities,
-    /// An edge device's own scope, a leaf's parent's.
+    /// An edge device's own scope, or the scope of a leaf's parent.
     #[serde(rename = "ds", default, skip_serializing_if = "Option::is_none")]
     pub(crate) device_scope: Option<Box<str>>,
-    /// An edge device has an empty list where its client wrote one.
+    /// The scopes of its parents; an empty list if the client of an edge device wrote one.
     #[serde(rename = "ps", default, skip_serializing_if = "Option::is_none")]
     pub(crate) parent_scopes: Option<Vec<String>>,
 }
@@ -107,7 +108,7 @@ impl DeviceRecord {
         self.settings.capabilities.iot_edge
     }
 
-    /// How many cloud-to-device messages wait.
+    /// The number of waiting cloud-to-device messages.
     pub(crate) fn command_count(&self) -> usize {
         self.commands.as_ref().map_or(0, |queue| queue.len())
     }
@@ -142,7 +143,7 @@ pub(crate) struct ModuleRecord {
 }
 
 impl ModuleRecord {
-    /// `$edgeAgent` or `$edgeHub`: the hub makes them, nobody can log in with them.
+    /// `$edgeAgent` or `$edgeHub`: the hub creates them, and no client can connect as them.
     pub(crate) fn system(generation: u64) -> Self {
         let twin = TwinState::new(Timestamp::NEVER, TwinPatch::default());
         Self {

@@ -1,7 +1,7 @@
-//! Scopes: which edge device is whose parent.
+//! Scopes: the parents of devices.
 //!
 //! An edge device's `deviceScope` is its own and never changes; its `parentScopes` name its parent.
-//! A leaf's `deviceScope` is its parent's, which the hub repeats in `parentScopes`.
+//! A leaf's `deviceScope` is its parent's scope, which the hub repeats in `parentScopes`.
 
 use hub_types::identity::DeviceSpec;
 use hub_types::{DeviceId, ErrorCode};
@@ -65,7 +65,7 @@ impl Registry {
         Ok((Some(parent.as_str().into()), Some(vec![parent])))
     }
 
-    /// A parent is an edge device, and not a descendant of its child.
+    /// Checks that a parent is an edge device, and not a descendant of its child.
     fn check_parent(&self, parent: &str, child: &str) -> Answer<()> {
         let mut ancestor = Some(parent.to_owned());
         while let Some(scope) = ancestor {
@@ -78,12 +78,12 @@ impl Registry {
         Ok(())
     }
 
-    /// The id of the device whose own scope this is.
+    /// The id of the device that owns a scope.
     pub(super) fn device_of_scope(scope: &str) -> Option<&str> {
         scope.strip_prefix(SCHEME)?.rsplit_once('-').map(|(id, _)| id)
     }
 
-    /// The edge device whose own scope this is.
+    /// The edge device that owns a scope.
     fn edge_device_of(&self, scope: &str) -> Answer<&DeviceRecord> {
         let unknown = || invalid(format!("`{scope}` is the scope of no edge device"));
         let id = Self::device_of_scope(scope).ok_or_else(unknown)?;

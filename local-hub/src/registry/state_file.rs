@@ -1,7 +1,7 @@
 //! The registry as the `devices` of a JSON document in the shape of `az iot hub state export`.
 //!
-//! It holds what a client writes: identities with their keys, tags, desired properties, parents.
-//! What a hub counts and devices report is not in it.
+//! It holds the values that clients write: identities with their keys, tags, desired properties,
+//! parents. The hub's counters and reported properties are left out.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::json_error;
 use crate::refusal::Refusal;
 use crate::twin::{TwinState, Values};
 
-/// The `devices` of the document. They are written straight from the records.
+/// The `devices` of the document, serialized directly from the records.
 pub(crate) struct ExportedDevices<'a>(pub(crate) &'a Registry);
 
 #[derive(Serialize)]
@@ -37,7 +37,7 @@ struct ExportedModule<'a> {
     twin: ExportedTwin<'a>,
 }
 
-/// Of a device or, without capabilities and status, of a module.
+/// The entry of a device or, without capabilities and status, of a module.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ExportedIdentity<'a> {
@@ -115,7 +115,7 @@ impl<'a> ExportedTwin<'a> {
     }
 }
 
-/// The `devices` as they are read. What a hub adds to them on its own is passed over.
+/// The `devices` member for reading. Members that only the hub writes are ignored.
 #[derive(Debug, Deserialize)]
 pub(crate) struct DevicesFile(BTreeMap<DeviceId, DeviceState>);
 
@@ -138,8 +138,7 @@ struct ModuleState {
 }
 
 impl Registry {
-    /// Puts in what a document holds, in the place of devices that have the same id. All of it, or
-    /// nothing where a part of it is refused.
+    /// Imports a document: its devices replace those with the same id. The import is atomic.
     pub(crate) fn import(
         &mut self,
         devices: DevicesFile,
@@ -161,7 +160,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Becomes another registry. Who is connected and exists in both stays connected.
+    /// Takes over the content of a different registry. Identities that exist in both stay
+    /// connected.
     pub(crate) fn replace_with(&mut self, mut next: Self, journal: &mut Journal) {
         next.forget_connections();
         for (id, record) in &self.devices {
@@ -216,7 +216,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Parents come second: any device may be the parent of one before it.
+    /// Sets the parent of a device, after all devices exist, because any device may be the parent
+    /// of an earlier one.
     fn import_parent(
         &mut self,
         id: &DeviceId,
@@ -263,7 +264,7 @@ fn module_spec(device: &DeviceId, id: &ModuleId, state: &ModuleState) -> Answer<
         .map_err(|error| Refusal::argument(json_error::text(&error)))
 }
 
-/// The twin's tags and desired properties; the rest is not for a client to write.
+/// The twin's tags and desired properties, the only parts that a client may write.
 fn twin_patch(twin: &Map<String, Value>) -> Answer<TwinPatch> {
     let mut body = Map::new();
     if let Some(tags) = twin.get("tags") {

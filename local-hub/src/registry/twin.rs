@@ -1,4 +1,4 @@
-//! Reading and writing the twins of devices and modules.
+//! The reading and writing of twins of devices and modules.
 
 use hub_types::twin::{JsonObject, TwinPatch, TwinRuleError};
 use hub_types::{IdentityId, IfMatch, Timestamp};
@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 use crate::twin::{DesiredWrite, TwinState};
 
 impl Registry {
-    /// A twin; that of a missing module is refused as a missing device, as on a live hub.
+    /// Returns a twin. A missing module is refused as a missing device, as on a live hub.
     pub(crate) fn twin(&self, identity: &IdentityId) -> Answer<TwinDocument<'_>> {
         let (id, device) =
             self.devices.get_key_value(identity.device()).ok_or_else(|| not_found(identity))?;
@@ -19,7 +19,7 @@ impl Registry {
         Ok(TwinDocument::of_module(id, module, record))
     }
 
-    /// A PATCH of tags and desired properties.
+    /// Performs a PATCH of tags and desired properties.
     pub(crate) fn patch_twin(
         &mut self,
         identity: &IdentityId,
@@ -32,7 +32,7 @@ impl Registry {
         self.write_twin(identity, demand, journal, wanted, |twin| twin.patched(patch, now))
     }
 
-    /// A PUT of tags and desired properties.
+    /// Performs a PUT of tags and desired properties.
     pub(crate) fn replace_twin(
         &mut self,
         identity: &IdentityId,
@@ -44,7 +44,8 @@ impl Registry {
         self.write_twin(identity, demand, journal, DesiredWrite::Replace, |twin| Ok(twin.replaced(with, now)))
     }
 
-    /// A device's or module's own PATCH of its reported properties. Returns their new version.
+    /// Performs a device's or module's own PATCH of its reported properties. Returns their new
+    /// version.
     pub(crate) fn patch_reported(
         &mut self,
         identity: &IdentityId,
@@ -65,7 +66,7 @@ impl Registry {
         Ok(version)
     }
 
-    /// What a write would make of a twin, and whether that changes any value.
+    /// The twin after a write, and true if the write changes any value.
     pub(super) fn twin_after(
         &mut self,
         identity: &IdentityId,
@@ -95,8 +96,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Puts the twin in after a write of the service's. Every such write goes through here, so that
-    /// a connected device or module is told.
+    /// Stores the twin after a write of a service. All these writes use this function, so that a
+    /// connected device or module is notified.
     pub(super) fn put_twin(
         &mut self,
         identity: &IdentityId,

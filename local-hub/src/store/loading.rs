@@ -1,7 +1,7 @@
-//! Reading everything back: one thread reads rows, the others parse them.
+//! The loading of the database: one thread reads rows, the others parse them.
 //!
-//! Rows come in the order of their key, so a device comes before its modules. They travel in
-//! parcels that begin with a device and end before the next; a parcel's number says where it belongs.
+//! Rows are ordered by their key, so a device comes before its modules. They are passed on in
+//! parcels that begin with a device and end before the next; a parcel's number is its position.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -15,7 +15,7 @@ use super::store_error;
 use crate::error::{Error, Result};
 use crate::registry::{DeviceRecord, Registry};
 
-/// The registry as the database has it.
+/// Loads the registry from the database.
 pub(super) fn load(connection: &Connection, path: &Path) -> Result<Registry> {
     let workers = thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
     let (sender, receiver) = mpsc::sync_channel(workers);
@@ -48,17 +48,17 @@ pub(super) fn load(connection: &Connection, path: &Path) -> Result<Registry> {
 /// A device with its modules.
 type Device = (DeviceId, Box<DeviceRecord>);
 
-/// A parcel's number and what it held, or what is wrong with it.
+/// A parcel's number and its devices, or the error in it.
 type Parsed = (usize, std::result::Result<Vec<Device>, String>);
 
-/// Rows, one behind the other. They hold keys.
+/// Consecutive rows. They contain keys.
 struct Parcel {
     number: usize,
     rows: Vec<Lengths>,
     bytes: Zeroizing<Vec<u8>>,
 }
 
-/// How much of a parcel's bytes each column of a row takes.
+/// The number of a parcel's bytes in each column of a row.
 struct Lengths {
     device: usize,
     module: usize,
@@ -107,7 +107,7 @@ impl Parcel {
         Ok(())
     }
 
-    /// A buffer that grows on its own leaves what it held behind; this one is wiped.
+    /// Grows the buffer and wipes the old one, which an automatic reallocation would not do.
     fn make_room(&mut self, length: usize) {
         let wanted = self.bytes.len() + length;
         if wanted > self.bytes.capacity() {
@@ -141,7 +141,7 @@ fn parse_parcels(parcels: &Mutex<mpsc::Receiver<Parcel>>) -> Vec<Parsed> {
     parsed
 }
 
-/// Puts one row back: a device behind the others, a module into the last device.
+/// Restores one row: a device is appended, a module is added to the last device.
 fn restore(
     devices: &mut Vec<Device>,
     device: &[u8],
@@ -168,6 +168,6 @@ fn text(id: &[u8]) -> std::result::Result<&str, String> {
     std::str::from_utf8(id).map_err(|_| "the id is no text".to_owned())
 }
 
-/// More would wait for the thread that reads.
+/// The largest number of parser threads; more would wait for the thread that reads.
 const MAX_WORKERS: usize = 4;
 const PARCEL_BYTES: usize = 512 * 1024;

@@ -88,7 +88,7 @@ fn a_deleted_device_takes_its_modules_with_it() {
     assert_eq!(loaded.device_count(), 0);
 }
 
-/// More than all parsers hold at once, so that pieces go round.
+/// More rows than all parsers hold at once, so that buffers are reused.
 #[test]
 fn a_large_registry_comes_back_whole_and_a_damaged_record_in_it_is_found() {
     let folder = tempfile::tempdir().unwrap();
@@ -142,7 +142,7 @@ fn a_module_without_its_device_is_named_wherever_it_is() {
     assert!(error.contains("d200x m: the module's device is missing"), "{error}");
 }
 
-/// Larger than what several small ones take together.
+/// One device larger than a parcel of several small ones.
 #[test]
 fn a_very_large_device_comes_back_with_its_modules() {
     let folder = tempfile::tempdir().unwrap();

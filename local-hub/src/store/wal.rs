@@ -1,7 +1,7 @@
-//! The write-ahead log of the database, looked at before SQLite reads it.
+//! The check of the database's write-ahead log, before SQLite reads it.
 //!
-//! SQLite takes a log up to the first frame that is damaged and forgets the rest without a word. This counts
-//! the transactions that it would forget.
+//! SQLite reads a log up to the first damaged frame and silently discards the rest. This module
+//! counts the transactions that it would discard.
 //!
 //! Source: "Database File Format", section 4, "The Write-Ahead Log".
 
@@ -12,13 +12,13 @@ use std::path::Path;
 /// The transactions behind the first damaged frame of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lost {
-    /// Where the damaged frame begins, in bytes from the beginning of the file.
+    /// The offset of the damaged frame, in bytes from the beginning of the file.
     pub(super) at: u64,
     /// Transactions that end at or behind it.
     pub(super) transactions: u64,
 }
 
-/// Looks at a log. `None` where nothing of it would be lost, or there is none.
+/// Checks a log. Returns `None` if nothing of it would be lost, or if it does not exist.
 pub(super) fn lost(path: &Path) -> io::Result<Option<Lost>> {
     let mut file = match File::open(path) {
         Ok(file) => BufReader::new(file),
@@ -73,7 +73,7 @@ fn commits_of(file: &mut impl Read, header: &[u8; HEADER]) -> io::Result<u64> {
     Ok(commits)
 }
 
-/// Fills a buffer; false where the file ends before.
+/// Fills a buffer; returns false if the file ends before.
 fn read_whole(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     match file.read_exact(buffer) {
         Ok(()) => Ok(true),
@@ -82,7 +82,7 @@ fn read_whole(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     }
 }
 
-/// The size of a page; the usual one where the header says none that is possible.
+/// The size of a page; the default one if the header's size is not possible.
 fn page_size(header: &[u8; HEADER]) -> usize {
     match word(header, 8) {
         size @ 512..=65_536 => size as usize,
@@ -136,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    /// A log with `writes` transactions, as a killed process leaves it.
+    /// A log with `writes` transactions, in the state that a killed process leaves.
     fn log(folder: &Path, writes: u32) -> PathBuf {
         let (database, kept) = (folder.join("a.db"), folder.join("kept-wal"));
         let connection = Connection::open(&database).unwrap();

@@ -1,4 +1,4 @@
-//! Token buckets that may be overdrawn: what is overdrawn has to wait.
+//! Token buckets that can go below zero: overdrawn operations have to wait.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use hub_types::limits::{OperationClass, operations_per_second};
 
 use super::Throttling;
 
-/// A bucket for each class of operations, without a clock of its own.
+/// A bucket for each class of operations, without its own clock.
 #[derive(Debug)]
 pub(super) struct Buckets {
     throttling: Throttling,
@@ -16,9 +16,9 @@ pub(super) struct Buckets {
 
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
-    /// Operations that may begin at once; what is below zero waits.
+    /// The number of operations that may begin at once; negative if operations wait.
     tokens: f64,
-    /// When `tokens` was right.
+    /// The time at which `tokens` was updated.
     counted: Duration,
 }
 
@@ -47,9 +47,10 @@ impl Buckets {
     }
 }
 
-/// The service counts over minutes: for "the first minute or two" twice the rate is not noticed.
+/// The capacity of a bucket in time. The service counts over minutes: twice the rate is possible
+/// for "the first minute or two".
 const BURST: Duration = Duration::from_secs(60);
 
-/// How much may wait. The service says no more than that there is a bound; this is the pause that
-/// its 429 asks for.
+/// The longest waiting time. The service documents only that there is a bound; this is the pause
+/// that its 429 asks for.
 const MAX_WAIT: Duration = Duration::from_secs(10);

@@ -59,7 +59,7 @@ fn classes_do_not_take_from_each_other() {
 }
 
 proptest! {
-    /// Over any time the bucket lets in no more than what it held and what flowed in.
+    /// Over any period the bucket admits no more than its content and its refill.
     #[test]
     fn never_more_than_the_rate_over_time(
         steps in proptest::collection::vec((0_u64..3_000, 1_u32..100), 1..300),

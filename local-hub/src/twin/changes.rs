@@ -1,4 +1,4 @@
-//! The difference between two states of a twin, as a hub tells it in a twin change event.
+//! The difference between two states of a twin, in the form of a twin change event.
 //!
 //! Source: "Use IoT Hub message routing", section "Non-telemetry event sources".
 
@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::{Properties, Section, TwinState};
 
 impl TwinState {
-    /// The values that have changed since another state, with null for those that are gone, and the versions now.
+    /// The values that have changed since a different state, with null for deleted ones, and the
+    /// present versions.
     pub(crate) fn changes_since(&self, before: &Self) -> Value {
         let mut changes = Map::new();
         changes.insert("version".to_owned(), self.version().into());
@@ -38,7 +39,7 @@ fn section(before: &Section, after: &Section) -> Value {
     Value::Object(changed)
 }
 
-/// The patch that makes `after` of `before`: RFC 7396, JSON Merge Patch.
+/// The patch from `before` to `after`: RFC 7396, JSON Merge Patch.
 fn difference(before: &JsonObject, after: &JsonObject) -> JsonObject {
     let gone = before.keys().filter(|name| !after.contains_key(*name));
     let gone = gone.map(|name| (name.clone(), Value::Null));

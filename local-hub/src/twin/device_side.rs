@@ -1,4 +1,4 @@
-//! A twin as its device or module sees it: what it reads, what it reports, what it is told.
+//! A device's or module's view of its twin: reads, reports and notifications.
 
 use hub_types::Timestamp;
 use hub_types::twin::{JsonObject, Nulls, SectionPatch, TwinRuleError, check_section};
@@ -10,8 +10,8 @@ use super::section::Section;
 use super::{TwinState, Values};
 
 impl TwinState {
-    /// The twin as its device reads it: no tags, no metadata. Source: "Understand and use device
-    /// twins in IoT Hub".
+    /// The twin in the form that its device reads: no tags, no metadata. Source: "Understand and
+    /// use device twins in IoT Hub".
     pub(crate) fn device_view(&self) -> impl Serialize {
         DeviceView(self)
     }
@@ -27,7 +27,7 @@ impl TwinState {
     }
 }
 
-/// What a service wrote into desired properties.
+/// A service's write to desired properties.
 #[derive(Debug)]
 pub(crate) enum DesiredWrite {
     Patch(SectionPatch),
@@ -35,9 +35,9 @@ pub(crate) enum DesiredWrite {
 }
 
 impl DesiredWrite {
-    /// What a connected device is sent: the patch, or after a replacement the whole section, with
-    /// the new version. What has gone is null, because SDKs merge what they get into their copy:
-    /// Microsoft's own test "can null out all desired properties" passes only so.
+    /// The notification for a connected device: the patch, or after a replacement the whole
+    /// section, with the new version. Deleted members are null, because SDKs merge notifications
+    /// into their copy: Microsoft's own test "can null out all desired properties" requires it.
     pub(crate) fn notice(self, before: &Section, after: &Section) -> DesiredNotice {
         let mut notice = match self {
             Self::Patch(SectionPatch::Merge(patch)) => patch,
@@ -56,7 +56,7 @@ impl DesiredWrite {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DesiredNotice {
     pub(crate) version: u64,
-    /// JSON.
+    /// The payload as JSON.
     pub(crate) payload: Vec<u8>,
 }
 

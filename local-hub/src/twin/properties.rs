@@ -1,7 +1,7 @@
 //! Properties: a tree of named values, each with the time and version of its last write.
 //!
-//! Values and their metadata are one tree, so the `$metadata` mirror can't drift from what it
-//! mirrors. Names are kept sorted, so that lookups and merges need no index.
+//! Values and their metadata are one tree, so the `$metadata` mirror always matches the values.
+//! Names are sorted, so that lookups and merges need no index.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +16,8 @@ use serde_json::Value;
 #[serde(from = "Vec<Property>")]
 pub(crate) struct Properties(Vec<Property>);
 
-/// One member: its name, its last write, its value. On disk there are millions, hence short names,
-/// and nothing flattened, which would be read twice.
+/// One member: its name, its last write, its value. A large hub stores millions of them, so the
+/// names on disk are short, and nothing is flattened, which would be parsed twice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Property {
     #[serde(rename = "n")]
@@ -28,7 +28,7 @@ pub(crate) struct Property {
     pub(crate) value: PropertyValue,
 }
 
-/// A nested object, or anything else. Arrays are leaves: they are only ever replaced as a whole.
+/// A nested object, or a leaf. Arrays are leaves: they are only replaced as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum PropertyValue {
     #[serde(rename = "l")]
@@ -37,9 +37,9 @@ pub(crate) enum PropertyValue {
     Object(Properties),
 }
 
-/// When something was last written, and the section's version that this write made.
+/// The time of the last write, and the version of the section after this write.
 ///
-/// The version is 0 where nothing was written since the section came into being.
+/// The version is 0 if nothing was written since the section was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(u64, u64)", into = "(u64, u64)")]
 pub(crate) struct Stamp {
@@ -48,7 +48,7 @@ pub(crate) struct Stamp {
 }
 
 impl Properties {
-    /// The properties that a first write makes.
+    /// The properties after a first write.
     pub(crate) fn new(object: JsonObject, stamp: Stamp) -> Self {
         let mut properties = Self::default();
         properties.merge(object, stamp);
@@ -68,8 +68,8 @@ impl Properties {
         self.0.iter()
     }
 
-    /// Merges a patch in: objects member by member, everything else as a whole; null deletes. What
-    /// the patch mentions gets the stamp.
+    /// Merges a patch: objects member by member, other values as a whole; null deletes. The members
+    /// of the patch get the stamp.
     pub(crate) fn merge(&mut self, patch: JsonObject, stamp: Stamp) {
         let mut patch: Vec<(String, Value)> = patch.into_iter().collect();
         patch.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
@@ -86,7 +86,7 @@ impl Properties {
         self.0.shrink_to_fit();
     }
 
-    /// Adds every version that the metadata of these properties shows.
+    /// Adds every version in the metadata of these properties.
     pub(super) fn collect_versions(&self, versions: &mut BTreeSet<u64>) {
         for property in &self.0 {
             versions.insert(property.stamp.version);
@@ -104,7 +104,8 @@ impl Properties {
 }
 
 impl From<Vec<Property>> for Properties {
-    /// Properties as a record has them. What was read grew by guessing, and there are millions.
+    /// Restores properties from a record, without spare capacity, because there are millions of
+    /// them.
     fn from(mut properties: Vec<Property>) -> Self {
         properties.shrink_to_fit();
         Self(properties)
@@ -144,7 +145,7 @@ impl Serialize for Values<'_> {
 }
 
 impl Values<'_> {
-    /// Writes the members into an object that others write into too.
+    /// Serializes the members into an object with other members.
     pub(crate) fn serialize_members<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         for property in &self.0.0 {
             match &property.value {
@@ -158,7 +159,7 @@ impl Values<'_> {
     }
 }
 
-/// One member after a patch's value for it; `None` when the patch deletes it.
+/// One member after a patch with its value; `None` if the patch deletes it.
 fn merged(name: String, current: Option<Property>, value: Value, stamp: Stamp) -> Option<Property> {
     let value = match value {
         Value::Null => return None,

@@ -1,10 +1,10 @@
-//! The configurations that aim at an identity, as its twin shows them.
+//! The configurations that target an identity, as its twin lists them.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The configurations by id, each with what has become of it here.
+/// The configurations by id, each with its state for this identity.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RolledOut {
     #[serde(rename = "s")]
@@ -14,13 +14,13 @@ pub(crate) struct RolledOut {
     pub(crate) applied: u64,
 }
 
-/// What has become of one configuration.
+/// The state of one configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RollOut {
     pub(crate) status: RollOutStatus,
 }
 
-/// Whether a configuration's content is what the identity has.
+/// The status of a configuration for an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum RollOutStatus {
     /// Its content is written into the twin.
@@ -30,8 +30,8 @@ pub(crate) enum RollOutStatus {
 }
 
 impl RolledOut {
-    /// The states of configurations of which the first is applied. `created` tells that one from others
-    /// of its id.
+    /// The states of configurations, the first of which is applied. `created` distinguishes that
+    /// one from others of its id.
     pub(crate) fn new<'c>(ids: impl IntoIterator<Item = &'c str>, created: u64) -> Self {
         let statuses = ids.into_iter().enumerate().map(|(place, id)| {
             let status = if place == 0 { RollOutStatus::Applied } else { RollOutStatus::Targeted };
@@ -49,7 +49,7 @@ impl RolledOut {
         Self { statuses: statuses.collect(), applied: 0 }
     }
 
-    /// Whether both have the same content applied.
+    /// Returns true if both have the same applied content.
     pub(crate) fn applies_same(&self, other: &Self) -> bool {
         self.applied == other.applied && self.applied_id() == other.applied_id()
     }

@@ -1,4 +1,4 @@
-//! A section of properties, desired or reported: its tree, its counter, its last write.
+//! A section of properties, desired or reported: its tree, its version counter, its last write.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::properties::{Properties, PropertyValue, Stamp, Values};
 
-/// Desired or reported properties with the hub's bookkeeping.
+/// Desired or reported properties with the hub's metadata.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Section {
     #[serde(rename = "p")]
@@ -18,7 +18,7 @@ pub(crate) struct Section {
     pub(crate) stamp: Stamp,
     #[serde(rename = "v")]
     pub(crate) version: u64,
-    /// The versions that configurations wrote; there are rarely any.
+    /// The versions that configurations wrote, boxed because they are rare.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     origins: Option<Box<Origins>>,
 }
@@ -37,7 +37,7 @@ pub(crate) struct WriteOrigin {
 }
 
 impl Section {
-    /// A section as it comes into being, with version 1.
+    /// A new section, with version 1.
     pub(crate) fn new(stamp: Stamp, patch: SectionPatch) -> Self {
         let properties = match patch {
             SectionPatch::Merge(object) => Properties::new(object, stamp),
@@ -57,7 +57,7 @@ impl Section {
         self.written(stamp);
     }
 
-    /// Replaces everything, which makes the next version.
+    /// Replaces all properties, which makes the next version.
     pub(crate) fn replace(&mut self, object: JsonObject, now: Timestamp) {
         let stamp = self.next_stamp(now);
         self.properties = Properties::new(object, stamp);
@@ -65,7 +65,7 @@ impl Section {
         self.written(stamp);
     }
 
-    /// Writes what a configuration has for it, which makes the next version.
+    /// Writes the settings of a configuration, which makes the next version.
     pub(crate) fn roll_out(&mut self, object: JsonObject, origin: WriteOrigin, now: Timestamp) {
         let stamp = self.next_stamp(now);
         self.properties.merge(object, stamp);
@@ -94,16 +94,16 @@ impl Section {
     }
 }
 
-/// Which section it is decides what its metadata shows.
+/// The kind of the section, on which its metadata depends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Metadata bears times and versions.
+    /// Metadata contains times and versions.
     Desired,
-    /// Metadata bears times and hardly ever a version.
+    /// Metadata contains times, and versions only in a special case.
     Reported,
 }
 
-/// A section as the wire has it: the values, then `$metadata` and `$version`.
+/// A section in its wire form: the values, then `$metadata` and `$version`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SectionDocument<'a> {
     pub(crate) section: &'a Section,
@@ -132,7 +132,7 @@ impl Serialize for SectionDocument<'_> {
     }
 }
 
-/// The mirror of one object or leaf.
+/// The metadata of one object or leaf.
 struct Metadata<'a> {
     stamp: Stamp,
     children: Option<&'a Properties>,
@@ -142,7 +142,8 @@ struct Metadata<'a> {
 }
 
 impl Metadata<'_> {
-    /// Reported properties show a version only as they came into being, and only where they got one.
+    /// Returns true if a version is shown: for reported properties only those of the first write,
+    /// and only if it has one.
     fn shows_version(&self) -> bool {
         match self.kind {
             Kind::Desired => self.stamp.version != 0,

@@ -134,7 +134,7 @@ fn a_patch_that_makes_the_whole_too_large_changes_nothing() {
     assert!(twin.patched(patch(json!({"tags": {"c": "y".repeat(100)}})), at(1)).is_ok());
 }
 
-/// RFC 7386 §2, apart from the code under test.
+/// A merge patch by RFC 7386 §2, independent of the code under test.
 fn merge_patch(target: Value, patch: &Value) -> Value {
     let Value::Object(patch) = patch else {
         return patch.clone();
@@ -152,7 +152,7 @@ fn merge_patch(target: Value, patch: &Value) -> Value {
     Value::Object(target)
 }
 
-/// Whether metadata has exactly the members of the values, at every level.
+/// Returns true if metadata has exactly the members of the values, at every level.
 fn mirrors(values: &Value, metadata: &Value) -> bool {
     let metadata = metadata.as_object().unwrap();
     let empty = JsonObject::new();

@@ -95,7 +95,7 @@ async fn each_policy_can_do_what_it_has_a_right_to() {
     }
 }
 
-/// The file has every operation and the policies that may do it.
+/// The file lists every operation and the policies that may perform it.
 #[tokio::test]
 async fn every_operation_is_open_to_the_policies_written_down_and_no_others() {
     let hub = TestHub::start().await;
@@ -221,7 +221,7 @@ async fn tokens_as_of_entra_id_are_taken_only_where_they_are_asked_for() {
     bearer(&contributor).get("/devices/d").await.refused(401, "IotHubUnauthorized");
 }
 
-/// Node's client over HTTPS took "no operation at this path" for a device that does not exist.
+/// Node's client over HTTPS interpreted "no operation at this path" as a missing device.
 #[tokio::test]
 async fn every_operation_that_is_not_here_is_named_to_services_and_to_devices() {
     let hub = TestHub::start().await;

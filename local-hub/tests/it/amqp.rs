@@ -1,4 +1,5 @@
-//! Clients of AMQP, which the hub has not: they are told so at once, on every way there is.
+//! Clients of AMQP, which the hub does not support: they get an error at once, on every kind of
+//! connection.
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,7 +27,7 @@ fn sasl_init(mechanism: &str, response: &[u8]) -> Vec<u8> {
     [&size.to_be_bytes()[..], &[2, 1, 0, 0], &body].concat()
 }
 
-/// Sends bytes, hangs up as AMQP does, and returns everything that comes.
+/// Sends bytes, closes as AMQP does, and returns all received bytes.
 async fn converse(mut stream: impl ByteStream, parts: &[&[u8]]) -> Vec<u8> {
     for part in parts {
         stream.write_all(part).await.unwrap();

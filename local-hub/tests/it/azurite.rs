@@ -35,7 +35,7 @@ impl Storage {
         Self { process, containers, http }
     }
 
-    /// The URL of a container, which tells what may be done with it.
+    /// The URL of a container, which contains the granted permissions.
     fn container(&self, name: &str) -> &str {
         self.containers[name].as_str().unwrap()
     }

@@ -1,4 +1,4 @@
-//! The binary: what it prints, and how it ends.
+//! The binary: its output and its exit.
 
 use std::path::Path;
 use std::process::Command;

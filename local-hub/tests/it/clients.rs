@@ -1,4 +1,4 @@
-//! Every form in which Microsoft's device clients have ever introduced themselves: `clients.toml`.
+//! Every form of the user name that Microsoft's device clients have ever sent: `clients.toml`.
 
 use std::collections::BTreeSet;
 
@@ -51,7 +51,7 @@ impl Client {
         Login { user_name, clean: self.clean, ..Login::signed(identity, key) }
     }
 
-    /// Lives as this client does.
+    /// Performs the operations of this client.
     async fn live(&self, device: &mut Device, identity: &str) {
         let name = &self.name;
         for filter in &self.subscribe {

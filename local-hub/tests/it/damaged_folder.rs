@@ -1,4 +1,4 @@
-//! A data folder that is not as it was left: each damage is named, and nothing starts without a word.
+//! A damaged data folder: each kind of damage is reported, and the hub does not start silently.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn in_folder(folder: &Path) -> Config {
     Config { data: Some(folder.to_owned()), ..Config::default() }
 }
 
-/// A folder that a hub with a device was served from.
+/// A data folder of a hub with a device.
 async fn served() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let hub = TestHub::start_with(in_folder(folder.path())).await;
@@ -22,7 +22,7 @@ async fn served() -> tempfile::TempDir {
     folder
 }
 
-/// Why the hub does not start, in words.
+/// The message with which the hub refuses to start.
 async fn refused(folder: &Path) -> String {
     let error = LocalHub::start(in_folder(folder)).await.unwrap_err();
     assert!(

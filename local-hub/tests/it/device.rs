@@ -1,6 +1,6 @@
-//! A device or module over MQTT, as close to the wire as tests need it.
+//! A device or module over MQTT, as close to the wire as tests need.
 //!
-//! It shares its codec with the hub, so it proves nothing about the codec; Microsoft's SDKs
+//! It shares its codec with the hub, so it can't test the codec; Microsoft's SDKs
 //! (`scripts/device-judge`) and mosquitto (`mqtt_mosquitto`) do.
 
 use std::collections::VecDeque;
@@ -33,7 +33,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::support::{Client, TestHub};
 
-/// How somebody connects.
+/// The parameters of CONNECT.
 #[derive(Debug, Default)]
 pub(crate) struct Login {
     pub(crate) client_id: String,
@@ -53,7 +53,7 @@ pub(crate) struct Credential {
     pub(crate) key: PrivateKeyDer<'static>,
 }
 
-/// What MQTT runs over.
+/// The stream under MQTT.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for S {}
@@ -66,7 +66,7 @@ pub(crate) struct Device {
 }
 
 impl Login {
-    /// `device` or `device/module`, without any proof.
+    /// A login as `device` or `device/module`, without credentials.
     pub(crate) fn of(identity: &str) -> Self {
         Self {
             client_id: identity.to_owned(),
@@ -76,7 +76,7 @@ impl Login {
         }
     }
 
-    /// With a token for an hour, signed by the identity's key.
+    /// A login with a token for an hour, signed with the identity's key.
     pub(crate) fn signed(identity: &str, key: &str) -> Self {
         Self::of(identity).with_token(None, key, &resource(identity), 3600)
     }
@@ -97,7 +97,7 @@ impl Login {
     }
 }
 
-/// What a token of an identity is for.
+/// The resource of an identity's token.
 pub(crate) fn resource(identity: &str) -> String {
     match identity.split_once('/') {
         None => format!("localhost/devices/{identity}"),
@@ -118,7 +118,7 @@ impl Device {
         device.log_in(login).await
     }
 
-    /// Says CONNECT on a stream that is open.
+    /// Sends CONNECT on an open stream.
     pub(crate) async fn over(stream: impl ByteStream + 'static, login: Login) -> (Self, u8, bool) {
         Self::on(Box::new(stream)).log_in(login).await
     }
@@ -146,7 +146,7 @@ impl Device {
         }
     }
 
-    /// A connection on which nothing has been said yet.
+    /// A connection before CONNECT.
     pub(crate) async fn open(hub: &TestHub, certificate: Option<Credential>) -> Self {
         let address = hub.hub.mqtt_addr().unwrap();
         Self::on(Box::new(tls(address, hub.hub.ca_pem(), certificate).await))
@@ -161,7 +161,7 @@ impl Device {
         self.take(events).await;
     }
 
-    /// Bytes that need be no packet.
+    /// Sends bytes that need not be a packet.
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
         // The hub may have hung up already.
         let _ = self.stream.write_all(bytes).await;
@@ -185,7 +185,7 @@ impl Device {
         self.expect("UNSUBACK", |packet| matches!(packet, Packet::V3_1_1Unsuback(_))).await;
     }
 
-    /// Publishes, and waits for the acknowledgement where there is to be one.
+    /// Publishes, and waits for the acknowledgement if the quality of service has one.
     pub(crate) async fn publish(&mut self, topic: &str, payload: &str, qos: Qos) {
         let mut publish = Publish::builder().topic_name(topic).unwrap().payload(payload.as_bytes()).qos(qos);
         if qos != Qos::AtMostOnce {
@@ -197,7 +197,7 @@ impl Device {
         }
     }
 
-    /// The next message, acknowledged.
+    /// Returns the next message, and acknowledges it.
     pub(crate) async fn message(&mut self) -> (String, Vec<u8>) {
         let publish = self.unacknowledged_message().await;
         if let Some(id) = publish.packet_id() {
@@ -213,7 +213,7 @@ impl Device {
         }
     }
 
-    /// The next message, which must have come on this topic, as JSON.
+    /// The next message as JSON, which must have this topic.
     #[track_caller]
     pub(crate) fn json_on(&mut self, topic: &str) -> impl Future<Output = Value> {
         let caller = std::panic::Location::caller();
@@ -225,14 +225,14 @@ impl Device {
         }
     }
 
-    /// Subscribes to the answers to twin requests, then reads the twin.
+    /// Subscribes to the responses to twin requests, then reads the twin.
     pub(crate) async fn twin(&mut self) -> Value {
         assert_eq!(self.subscribe("$iothub/twin/res/#", Qos::AtLeastOnce).await, 1);
         self.publish("$iothub/twin/GET/?$rid=a-1", " ", Qos::AtLeastOnce).await;
         self.json_on("$iothub/twin/res/200/?$rid=a-1").await
     }
 
-    /// A round trip, after which everything sent before has been dealt with.
+    /// A round trip, after which everything sent before has been processed.
     pub(crate) async fn ping(&mut self) {
         self.send(Pingreq::builder().build().unwrap()).await;
         self.expect("PINGRESP", |packet| matches!(packet, Packet::V3_1_1Pingresp(_))).await;
@@ -243,12 +243,13 @@ impl Device {
         self.closed().await;
     }
 
-    /// Waits until the hub hangs up.
+    /// Waits until the hub closes the connection.
     pub(crate) async fn closed(&mut self) {
         while self.next().await.is_some() {}
     }
 
-    /// Reads until the connection ends: what still came, and the error it ended with, if one.
+    /// Reads until the connection ends. Returns the remaining bytes, and the error at the end, if
+    /// there was one.
     pub(crate) async fn last_bytes(&mut self) -> (Vec<u8>, Option<io::Error>) {
         let mut bytes = Vec::new();
         let read = timeout(DEADLINE, self.stream.read_to_end(&mut bytes)).await.unwrap();
@@ -273,7 +274,7 @@ impl Device {
         }
     }
 
-    /// The next packet; `None` when the hub has hung up.
+    /// The next packet; `None` if the hub has closed the connection.
     async fn next(&mut self) -> Option<Packet> {
         loop {
             if let Some(packet) = self.received.pop_front() {
@@ -392,7 +393,7 @@ impl DeviceCa {
         credential(certificate.der().clone(), &key)
     }
 
-    /// A CA below this one; what it issues must be presented with its certificate.
+    /// A CA below this one; its certificates must be presented together with it.
     pub(crate) fn intermediate(&self) -> (Self, CertificateDer<'static>) {
         let key = KeyPair::generate().unwrap();
         let mut params = params("an intermediate CA");
@@ -420,8 +421,8 @@ pub(crate) fn self_signed_with(
     credential(params.self_signed(key).unwrap().der().clone(), key)
 }
 
-/// A self-signed certificate of X.509 version 1, as `openssl x509 -req` makes it: that of version 3
-/// without the version in front and the extensions behind.
+/// A self-signed certificate of X.509 version 1, as `openssl x509 -req` makes it: one of version 3
+/// without the version and the extensions.
 pub(crate) fn version_1(common_name: &str) -> Credential {
     let key = KeyPair::generate().unwrap();
     let modern = params(common_name).self_signed(&key).unwrap();
@@ -435,7 +436,7 @@ pub(crate) fn version_1(common_name: &str) -> Credential {
     credential(certificate.into(), &key)
 }
 
-/// The values that follow one another, each whole and without its head.
+/// Splits concatenated DER values. Each is returned whole and without its header.
 fn der_parts(mut bytes: &[u8]) -> Vec<(&[u8], &[u8])> {
     let mut parts = Vec::new();
     while let [_, first, ..] = bytes {
@@ -477,5 +478,5 @@ pub(crate) async fn create_module(client: &Client, device: &str, id: &str) -> St
     created["authentication"]["symmetricKey"]["primaryKey"].as_str().unwrap().to_owned()
 }
 
-/// Longer than anything takes on a machine that compiles at the same time.
+/// The time limit of a step, which a busy machine never reaches.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);

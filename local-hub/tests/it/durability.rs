@@ -1,4 +1,4 @@
-//! The data folder: what was acknowledged is there again.
+//! The data folder: acknowledged writes survive a restart.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ async fn a_restart_changes_nothing_that_clients_see() {
     assert_eq!(hub.hub.ca_pem(), ca);
 }
 
-/// In a record a value is nested deeper than on the wire, and parsers have a bound.
+/// Stored records nest values deeper than requests, and parsers have a bound.
 #[tokio::test]
 async fn whatever_was_taken_can_be_read_again_however_deep_it_is() {
     let folder = tempfile::tempdir().unwrap();
@@ -122,7 +122,7 @@ async fn a_policy_that_is_none_is_named_with_those_there_are() {
     assert!(error.contains("`owner`") && error.contains("registryReadWrite"), "{error}");
 }
 
-/// Creates devices and writes one twin until the hub is gone; returns what was acknowledged.
+/// Creates devices and writes one twin until the hub ends; returns the acknowledged writes.
 async fn write_until_it_dies(client: Client, writer: usize, written: Arc<AtomicUsize>) -> (Vec<String>, u64) {
     let (mut ids, mut version) = (Vec::new(), 0);
     let twin = format!("/twins/counter{writer}");
@@ -143,7 +143,7 @@ async fn write_until_it_dies(client: Client, writer: usize, written: Arc<AtomicU
     (ids, version)
 }
 
-/// How often the process is killed. A few times tell most of it; 100 is what a release is shown with.
+/// The number of kills of the process. A few find most faults; a release is tested with 100.
 fn rounds() -> usize {
     std::env::var("LOCAL_HUB_KILLS").map_or(3, |text| text.parse().unwrap())
 }
@@ -186,8 +186,8 @@ async fn nothing_that_was_acknowledged_is_lost_with_a_killed_process() {
     }
 }
 
-/// A disk that is full is imitated by a limit on the size of files; the signal that comes with it is
-/// ignored, so that writing fails as it does there.
+/// A limit on the size of files simulates a full disk; the signal that comes with it is ignored, so
+/// that writing fails with an error, as on a full disk.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_loses_nothing_that_was_acknowledged() {

@@ -1,4 +1,4 @@
-//! Faults on demand, as clients meet them.
+//! Faults on demand, from the view of clients.
 
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Clients that mean no good, or do not know better.
+//! Hostile and faulty clients.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::support::{API, Process, TestHub, Tls, connect};
 
-/// Sends bytes and reads what comes back until the hub closes or has answered a head.
+/// Sends bytes and reads the response until the hub closes the connection or has sent a head.
 fn exchange(hub: &TestHub, bytes: &[u8]) -> String {
     let mut tls = hub.connect();
     // The hub may close before it has read everything.
@@ -134,7 +134,7 @@ async fn hostile_ids_in_paths_find_nothing() {
     assert_eq!(hub.client.get("/devices/%E2%80%AE").await.status, 400);
 }
 
-/// HTTP libraries resolve dots before they send; an attacker does not.
+/// HTTP libraries resolve dots before they send; attackers do not.
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_are_decoded_once_and_lead_nowhere_else() {
     let hub = TestHub::start().await;
@@ -176,7 +176,7 @@ async fn ids_are_decoded_once_and_lead_nowhere_else() {
     still_answers(&hub).await;
 }
 
-/// Reads until the hub closes.
+/// Reads until the hub closes the connection.
 fn everything(tls: &mut Tls) -> String {
     let (mut all, mut part) = (Vec::new(), [0; 4096]);
     while let Ok(read @ 1..) = tls.read(&mut part) {
@@ -221,7 +221,7 @@ async fn a_whole_address_in_the_request_line_opens_no_door() {
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
 }
 
-/// The most memory that a process has ever had, in megabytes.
+/// The largest memory that a process has had, in megabytes.
 #[cfg(target_os = "linux")]
 fn peak_megabytes(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::device::{Device, Login, create_device, create_module};
 use crate::support::{Client, TestHub};
 
-/// A hub whose containers lie in a folder.
+/// A hub with its containers in a folder.
 pub(crate) async fn hub_with_containers(config: Config) -> (TestHub, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     for container in ["in", "out"] {
@@ -28,7 +28,7 @@ pub(crate) fn uri(folder: &TempDir, container: &str) -> String {
     format!("file://{}", folder.path().join(container).display())
 }
 
-/// The job when it has ended.
+/// Waits until the job has ended, and returns it.
 pub(crate) async fn ended(client: &Client, path: &str) -> Value {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {

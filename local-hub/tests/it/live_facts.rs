@@ -1,4 +1,4 @@
-//! Recorded traffic of real hubs, asked of this one: each test is named after its recording.
+//! Recorded traffic of real hubs, compared with this one: each test is named after its recording.
 //!
 //! The recordings lie in Azure/azure-sdk-for-net, `sdk/iot/Azure.IoT.Hub.Service/tests/SessionRecords`
 //! (2020 and 2021, api-version 2020-03-13). There is a file for each kind of object, and in each a test
@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, TestHub};
 
-/// A hub that is asked as the recorded client asked.
+/// A hub that receives the requests of the recorded client.
 pub(crate) struct Recorded {
     pub(crate) hub: TestHub,
 }
@@ -76,7 +76,7 @@ impl Recorded {
         self.ask(Method::POST, "/devices/query", None, Some(&json!({ "query": query }))).await
     }
 
-    /// Creates a device as every recorded creation did, and answers its document.
+    /// Creates a device as every recorded creation did, and returns its document.
     pub(crate) async fn device(&self, id: &str) -> Value {
         self.put(&format!("/devices/{id}"), Some("\"\""), &json!({ "deviceId": id })).await.ok()
     }
@@ -86,7 +86,7 @@ impl Recorded {
         self.put(&format!("/devices/{device}/modules/{id}"), Some("\"\""), &body).await.ok()
     }
 
-    /// Asks again and again, until an answer is as wanted.
+    /// Repeats a request until its response meets a condition.
     pub(crate) async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
         loop {
@@ -119,7 +119,7 @@ pub(crate) fn members(text: &str) -> Vec<String> {
     members_at(text, &[])
 }
 
-/// The same of an object inside, for each name on the way to it.
+/// The same for a nested object, with the names on the path to it.
 pub(crate) fn members_at(text: &str, path: &[&str]) -> Vec<String> {
     let document: Ordered = serde_json::from_str(text).unwrap();
     let found = path.iter().fold(&document, |object, wanted| {
@@ -128,7 +128,7 @@ pub(crate) fn members_at(text: &str, path: &[&str]) -> Vec<String> {
     found.0.iter().map(|(name, _)| name.clone()).collect()
 }
 
-/// The members of an object in the order of the wire; of anything else none.
+/// The members of an object in the order of the wire; empty for other values.
 struct Ordered(Vec<(String, Self)>);
 
 impl<'de> Deserialize<'de> for Ordered {
@@ -198,7 +198,7 @@ pub(crate) fn time(value: &Value) -> Timestamp {
     value.as_str().unwrap().parse().unwrap()
 }
 
-/// Whether a time is now, more or less.
+/// Returns true if a time is close to the present.
 pub(crate) fn is_recent(value: &Value) -> bool {
     let now = Timestamp::from(time::OffsetDateTime::now_utc()).ticks();
     now.abs_diff(time(value).ticks()) < 900 * 10_000_000

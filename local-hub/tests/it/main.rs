@@ -1,4 +1,4 @@
-//! The hub over HTTPS: one file per resource, each against a hub of its own on a free port.
+//! The hub over HTTPS: one file per resource, each against its own hub on a free port.
 
 #![expect(
     clippy::indexing_slicing,

@@ -12,7 +12,7 @@ pub(crate) fn managed() -> Config {
     Config { management: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))), ..Config::default() }
 }
 
-/// One request to the management port: the status, and the document that came back.
+/// Sends one request to the management port; returns the status, and the document of the response.
 pub(crate) async fn ask(hub: &TestHub, method: Method, path: &str, body: Value) -> (u16, Value) {
     let token = hub.hub.management_token().unwrap().to_owned();
     ask_with(hub, method, path, body, &format!("Bearer {token}")).await

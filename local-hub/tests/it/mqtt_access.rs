@@ -1,4 +1,4 @@
-//! Who may connect: keys, policies, thumbprints, CAs.
+//! The authentication of devices: keys, policies, thumbprints, CAs.
 
 use hub_types::thumbprint::{Sha1Thumbprint, Sha256Thumbprint};
 use local_hub::{Config, LocalHub};
@@ -21,7 +21,7 @@ async fn code(hub: &TestHub, login: Login) -> u8 {
     Device::connect(hub, login).await.err().unwrap_or(0)
 }
 
-/// Creates a device or module with a certificate to know it by.
+/// Creates a device or module that authenticates with a certificate.
 async fn create(hub: &TestHub, identity: &str, authentication: &Value) {
     let (path, mut body) = match identity.split_once('/') {
         None => (format!("/devices/{identity}"), json!({"deviceId": identity})),
@@ -138,7 +138,7 @@ async fn a_certificate_with_either_thumbprint_is_let_in() {
 
 type Make = fn() -> Credential;
 
-/// Only a thumbprint decides, and it knows nothing of what stands in the certificate.
+/// Only the thumbprint decides; the other contents of the certificate do not matter.
 #[tokio::test]
 async fn whatever_has_the_thumbprint_a_key_and_valid_dates_is_let_in() {
     let hub = TestHub::with_devices().await;

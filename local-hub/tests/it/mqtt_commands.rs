@@ -95,7 +95,7 @@ async fn a_message_that_was_taken_survives_the_end_of_the_process() {
     assert_eq!(waiting(&hub.client).await, 1);
 }
 
-/// A client whose token is good for a week, by whatever clock.
+/// A client with a token that is valid for a week.
 fn patient(hub: &TestHub) -> Client {
     let owner = hub.hub.connection_string("iothubowner").unwrap();
     let next_week = time::OffsetDateTime::now_utc().unix_timestamp() as u64 + 7 * 24 * 3600;
@@ -103,7 +103,7 @@ fn patient(hub: &TestHub) -> Client {
     hub.client.authorized_by(Some(&token.expose_text()))
 }
 
-/// Waits until so many messages wait.
+/// Waits until this many messages are in the queue.
 async fn come_to(client: &Client, count: u64) {
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
     while waiting(client).await != count {

@@ -1,4 +1,4 @@
-//! Connections as others see them: state, activity, who is cut off and when.
+//! The state of connections: connection state, activity, and the end of replaced connections.
 
 use mqtt_protocol_core::mqtt::packet::Qos;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::support::{TestHub, with_devices};
 
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// Waits until the twin of an identity says that it is (not) connected.
+/// Waits until the twin of an identity shows this connection state.
 async fn wait_for_state(hub: &TestHub, path: &str, state: &str) -> Value {
     for _ in 0..600 {
         let twin = hub.client.get(path).await.ok();

@@ -1,4 +1,4 @@
-//! Faults as devices meet them, and the lines that the request log has of devices.
+//! Faults from the view of devices, and the lines of devices in the request log.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -42,14 +42,14 @@ impl Scene {
         Device::connect(&self.hub, Login::signed("d", &self.key)).await.unwrap()
     }
 
-    /// A device that hears the answers to its twin requests.
+    /// A device that is subscribed to the responses to its twin requests.
     async fn listening(&self) -> Device {
         let mut device = self.device().await;
         assert_eq!(device.subscribe(RESPONSES, Qos::AtLeastOnce).await, 1);
         device
     }
 
-    /// From now on the next operation of that name is hit, and no other.
+    /// Makes the next operation of that name fail, and no other.
     fn once(&self, operation: &str, effect: Effect) {
         let fault = Fault::always(effect).of(operation).times(1);
         self.hub.hub.set_faults(Faults { seed: 0, faults: vec![fault] }).unwrap();
@@ -59,7 +59,7 @@ impl Scene {
         self.hub.client.get("/twins/d").await.ok()["properties"]["reported"]["fw"].clone()
     }
 
-    /// What the log has of one operation: status, error code, fault.
+    /// The lines of one operation in the log: status, error code, fault.
     fn noted(&self, operation: &str) -> Vec<Value> {
         let lines = lines(&self.log).into_iter().filter(|line| line["operation"] == operation);
         lines.map(|line| json!([line["status"], line["errorcode"], line["fault"]])).collect()
@@ -288,7 +288,7 @@ async fn a_file_and_the_management_port_know_the_operations_of_devices() {
     assert_eq!(hub.hub.telemetry_count(), 1);
 }
 
-/// Which of 30 twin reads are hit, by a hub of its own.
+/// The decisions for 30 twin reads, on a new hub.
 async fn hits(seed: u64) -> Vec<bool> {
     let scene = Scene::new().await;
     let mut device = scene.listening().await;

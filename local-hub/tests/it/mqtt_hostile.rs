@@ -1,4 +1,4 @@
-//! What no client should send. It ends that connection and harms no other.
+//! Invalid behaviour of clients. It ends their connection and affects no other.
 
 use std::time::Duration;
 
@@ -143,8 +143,8 @@ async fn who_does_not_speak_tls_does_not_hold_the_others_up() {
     scene.bystander.ping().await;
 }
 
-/// From here on the runtime's clock jumps to whatever is waited for, so the hub's ten seconds take none.
-/// The deadline is the machine's own.
+/// From here on the runtime's clock jumps to the next deadline, so the hub's ten seconds take no
+/// time. The test's deadline is in real time.
 #[tokio::test]
 async fn a_handshake_that_never_ends_is_hung_up_on() {
     let hub = TestHub::with_devices().await;
@@ -166,7 +166,7 @@ async fn a_handshake_that_never_ends_is_hung_up_on() {
     }
 }
 
-/// Longer than anything takes on a machine that compiles at the same time.
+/// The time limit of a step, which a busy machine never reaches.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 #[test]

@@ -14,7 +14,7 @@ fn request(method: &str) -> Value {
     json!({"methodName": method, "payload": {"at": 5}, "responseTimeoutInSeconds": 60})
 }
 
-/// Answers the next direct method with a status and a payload.
+/// Responds to the next direct method with a status and a payload.
 async fn answer(device: &mut Device, status: i32, payload: &str) -> (String, Vec<u8>) {
     let (topic, asked) = device.message().await;
     let rid = topic.split_once("?$rid=").unwrap().1;

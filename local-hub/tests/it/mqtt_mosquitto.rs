@@ -1,7 +1,7 @@
-//! A stock MQTT client, mosquitto's, which shares no code with the hub. It does what Microsoft's
-//! SDKs never do.
+//! mosquitto, a standard MQTT client that shares no code with the hub. It uses features that
+//! Microsoft's SDKs do not.
 //!
-//! `scripts/install-test-needs` installs it; without it this fails rather than being skipped.
+//! `scripts/install-test-needs` installs it; without it this test fails.
 
 use std::process::{Command, Output};
 
@@ -40,7 +40,7 @@ impl Scene {
         })
     }
 
-    /// Publishes one message; returns the exit code and what was said of it.
+    /// Publishes one message; returns the exit code and the standard error output.
     async fn publish(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let output = self.run("mosquitto_pub", &[&["-m", "x"], arguments].concat()).await.unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())

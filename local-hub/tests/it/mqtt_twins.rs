@@ -1,4 +1,4 @@
-//! Twins over MQTT: reading, reporting, and being told of what is desired.
+//! Twins over MQTT: reads, reports, and notifications of desired properties.
 
 use mqtt_protocol_core::mqtt::packet::Qos;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The limit of open files: raised as far as it goes, and complained of where that is not far.
+//! The limit of open files: raised as far as possible, with a warning if that is too low.
 #![cfg(target_os = "linux")]
 
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::support::Process;
 
-/// The hub under a limit, as `ulimit` takes it. Its log is in the folder.
+/// Starts the hub under a limit, in the form of `ulimit`. Its log is in the folder.
 fn limited(limit: &str, folder: &Path) -> Process {
     let mut shell = Command::new("sh");
     let log = folder.join("log").display().to_string();

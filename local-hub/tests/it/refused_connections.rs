@@ -1,4 +1,4 @@
-//! Connections that end before anything is asked for on them: each is in the log, with a reason.
+//! Connections that end before their first request: each is in the log, with a reason.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,7 +33,7 @@ impl Scene {
         Self { hub, log, _folder: folder, seen: 0 }
     }
 
-    /// The one line that has come since the last call.
+    /// The only line that was written since the last call.
     async fn line(&mut self) -> Value {
         for _ in 0..1200 {
             let text = std::fs::read_to_string(&self.log).unwrap();
@@ -48,7 +48,7 @@ impl Scene {
         panic!("no line has come");
     }
 
-    /// Insists on a line with this listener, identity and part of the reason.
+    /// Requires a line with this listener, identity and part of the reason.
     #[track_caller]
     fn expect<'a>(
         &'a mut self,

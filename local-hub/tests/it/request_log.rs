@@ -1,4 +1,4 @@
-//! The request log: what a test can count, and nothing that is secret.
+//! The request log: its counts, and the absence of secrets.
 
 use local_hub::Config;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Snapshots and reset: everything that the hub holds, configurations and jobs included.
+//! Snapshots and reset: the complete content of the hub, including configurations and jobs.
 
 use local_hub::Config;
 use mqtt_protocol_core::mqtt::packet::Qos;
@@ -17,7 +17,7 @@ async fn manage(hub: &TestHub, method: Method, path: &str) {
     assert_eq!(status, 200, "{answer}");
 }
 
-/// A job that sets `desired.n` of every device, so many hours from now.
+/// Schedules a job that sets `desired.n` of every device, this many hours from now.
 async fn schedule(hub: &TestHub, id: &str, hours: i64) {
     let start = time::OffsetDateTime::now_utc() + Duration::hours(hours);
     let twin = json!({"etag": "*", "properties": {"desired": {"n": 1}}});

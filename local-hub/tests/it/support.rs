@@ -1,4 +1,4 @@
-//! A hub in this process or in one of its own, and a client that trusts its CA and nothing else.
+//! A hub in this process or in a separate one, and a client that trusts only its CA.
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
@@ -33,7 +33,7 @@ impl TestHub {
         Self::start_with(Config::default()).await
     }
 
-    /// With a listener for devices.
+    /// A hub with a listener for devices.
     pub(crate) async fn with_devices() -> Self {
         Self::start_with(with_devices()).await
     }
@@ -49,7 +49,7 @@ impl TestHub {
         connect(self.hub.ca_pem(), self.hub.https_addr())
     }
 
-    /// A client with the rights of another policy.
+    /// A client with the rights of a different policy.
     pub(crate) fn client_of(&self, policy: &str) -> Client {
         Client::new(&self.hub.connection_string(policy).unwrap(), self.hub.ca_pem())
     }
@@ -87,7 +87,7 @@ impl Client {
         self.authorization.as_ref().unwrap()
     }
 
-    /// A GET as bytes, for connections that no HTTP client has its hands in.
+    /// A GET as bytes, for connections without an HTTP client.
     pub(crate) fn raw_get(&self, path: &str) -> Vec<u8> {
         let (host, authorization) = (self.host(), self.authorization());
         format!("GET {path}?{API} HTTP/1.1\r\nhost: {host}\r\nauthorization: {authorization}\r\n\r\n")
@@ -124,7 +124,7 @@ impl Client {
         Answer::read(request.body(body.to_string()).send().await.unwrap()).await
     }
 
-    /// Any request; the api-version is added where the path has no parameters.
+    /// Sends a request; the api-version is added if the path has no parameters.
     pub(crate) async fn call(
         &self,
         method: Method,
@@ -136,7 +136,7 @@ impl Client {
         self.try_call(method, path, if_match, body).await.unwrap()
     }
 
-    /// A request with headers of its own.
+    /// Sends a request with additional headers.
     pub(crate) async fn call_with(
         &self,
         method: Method,
@@ -174,7 +174,7 @@ impl Client {
     }
 }
 
-/// What came back.
+/// The response to a request.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -199,14 +199,14 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The JSON of an answer that must be 200.
+    /// The JSON of a response, which must be 200.
     #[track_caller]
     pub(crate) fn ok(&self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text);
         self.json()
     }
 
-    /// Insists on a status.
+    /// Requires a status.
     #[track_caller]
     pub(crate) fn with_status(&self, status: u16) -> &Self {
         assert_eq!(self.status, status, "{}", self.text);
@@ -238,7 +238,8 @@ impl Process {
         Self::start(Command::new(env!("CARGO_BIN_EXE_local-hub")), data)
     }
 
-    /// Through a command that runs the program whose path and arguments it gets.
+    /// Starts the binary through a command that runs the program with the appended path and
+    /// arguments.
     pub(crate) fn serve_through(mut command: Command, data: &Path) -> Self {
         command.arg(env!("CARGO_BIN_EXE_local-hub"));
         Self::start(command, data)
@@ -259,7 +260,7 @@ impl Process {
         Self { child, ready_line, client, ca_pem }
     }
 
-    /// Where it listens for HTTPS.
+    /// The HTTPS address.
     pub(crate) fn address(&self) -> SocketAddr {
         let (_, port) = self.client.host().rsplit_once(':').unwrap();
         SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()))
@@ -269,7 +270,7 @@ impl Process {
         self.child.id()
     }
 
-    /// SIGKILL: the process has no say in it.
+    /// Kills the process with SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -287,7 +288,7 @@ impl Drop for Process {
     }
 }
 
-/// A clock that stands still.
+/// A stopped clock.
 #[derive(Debug)]
 pub(crate) struct StoppedClock(pub(crate) OffsetDateTime);
 
@@ -303,7 +304,7 @@ pub(crate) fn with_devices() -> Config {
     Config { mqtt: free, amqp: free, ..Config::default() }
 }
 
-/// A hub in memory whose clock stands at this many seconds since 1970.
+/// A hub in memory with its clock stopped at this many seconds since 1970.
 pub(crate) fn stopped_at(unix_seconds: i64) -> Config {
     Config {
         clock: Arc::new(StoppedClock(OffsetDateTime::from_unix_timestamp(unix_seconds).unwrap())),

@@ -1,4 +1,4 @@
-//! Messages to the cloud can be read: at the management port and from a file.
+//! Messages to the cloud, read at the management port and from a file.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -15,7 +15,7 @@ fn readable() -> Config {
     Config { management: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))), ..with_devices() }
 }
 
-/// The messages that a request finds.
+/// The messages that a request selects.
 async fn read(hub: &TestHub, query: &str) -> Vec<Value> {
     let mut response = open(hub, query).await;
     let mut text = Vec::new();

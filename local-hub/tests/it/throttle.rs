@@ -1,4 +1,4 @@
-//! Throttles and quotas, as clients see them.
+//! Throttles and quotas, from the view of clients.
 
 use std::num::NonZeroU32;
 
@@ -11,7 +11,7 @@ use time::Duration;
 
 use crate::support::{TestHub, stopped_at};
 
-/// A hub of tier S1 with one unit, whose clock stands still, so that nothing flows in.
+/// A hub of this tier with one unit and a stopped clock, so that its buckets are not refilled.
 async fn hub_of(tier: Tier, charging: Charging) -> TestHub {
     let throttling = Some(Throttling { tier, units: NonZeroU32::MIN, charging });
     let now = time::OffsetDateTime::now_utc().unix_timestamp();

@@ -1,11 +1,11 @@
-//! Every limit of tags and desired properties, by every way that a service can write them.
+//! Every limit of tags and desired properties, on every path by which a service can write them.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::TestHub;
 
-/// What breaks a rule as a section's content, and what the refusal must say of it.
+/// Section contents that break a rule, with a part of the expected refusal.
 fn breaches() -> Vec<(Value, &'static str)> {
     let deep = |levels| (0..levels).fold(json!(1), |inner, _| json!({ "l": inner }));
     let arrays = |levels| (0..levels).fold(json!(1), |inner, _| json!([inner]));
@@ -40,7 +40,7 @@ fn breaches() -> Vec<(Value, &'static str)> {
     ]
 }
 
-/// What is just within the limits.
+/// Section contents that are just within the limits.
 fn legal() -> Vec<Value> {
     let deep = (0..11).fold(json!(1), |inner, _| json!({ "l": inner }));
     vec![
@@ -51,7 +51,7 @@ fn legal() -> Vec<Value> {
     ]
 }
 
-/// A twin that is nothing but this section.
+/// A twin that consists of this section only.
 fn twin(section: &str, content: Value) -> Value {
     match section {
         "tags" => json!({ "tags": content }),
@@ -142,7 +142,7 @@ async fn what_is_just_within_the_limits_is_taken_as_it_is() {
     }
 }
 
-/// Numbers are judged as they are written: read first, they would be other numbers already.
+/// Numbers are checked in their text form, because parsing them first would change them.
 #[tokio::test]
 async fn a_number_that_would_be_changed_is_refused_by_every_way_into_a_twin() {
     let hub = hub_with_twins().await;
@@ -196,7 +196,7 @@ async fn a_number_that_would_be_changed_is_refused_by_every_way_into_a_twin() {
     assert_eq!(twin["tags"], json!({"a": 1.5, "b": 0.1}));
 }
 
-/// Patches that are legal one by one may not grow a section beyond its size.
+/// Patches that are valid one by one may not grow a section beyond its size.
 #[tokio::test]
 async fn a_section_can_not_grow_beyond_its_size_in_steps() {
     let hub = hub_with_twins().await;

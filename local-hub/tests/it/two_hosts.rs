@@ -1,4 +1,4 @@
-//! A hub with a name of its own for devices, as those made since 2026 have.
+//! A hub with a separate name for devices, as hubs created since 2026 have.
 
 use hub_types::connection_string::ServiceConnectionString;
 use local_hub::{Config, LocalHub};
@@ -11,7 +11,7 @@ fn called(name: &str) -> Config {
     Config { device_host_name: Some(name.to_owned()), ..with_devices() }
 }
 
-/// A client of the service API with the owner's key, at another host.
+/// A client of the service API with the owner's key, at a different host.
 fn at(hub: &TestHub, host: &str) -> Client {
     let owner = hub.hub.connection_string("iothubowner").unwrap();
     let host = format!("{host}:{}", hub.hub.https_addr().port()).parse().unwrap();

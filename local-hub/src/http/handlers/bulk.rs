@@ -39,7 +39,8 @@ pub(crate) async fn post(hub: &Hub, call: Call) -> Answer<Reply> {
     Ok(reply)
 }
 
-/// An item that names its device but breaks a rule fails alone; one without a name fails the call.
+/// Reads an item. One that names its device but breaks a rule fails alone; one without a name fails
+/// the call.
 fn entry(value: Value) -> Answer<BulkEntry> {
     let text = |name| value.get(name).and_then(Value::as_str).map(str::to_owned);
     let Some(device) = text("id") else {
@@ -55,8 +56,8 @@ fn entry(value: Value) -> Answer<BulkEntry> {
     Ok(BulkEntry { device, module, item })
 }
 
-/// Refuses a call in which an identity is twice. Of twin updates a live hub takes one for each device
-/// only, whatever the modules.
+/// Refuses a call that names an identity twice. For twin updates a live hub accepts only one item
+/// per device, regardless of modules.
 fn check_distinct(entries: &[BulkEntry]) -> Answer<()> {
     let (mut identities, mut twins) = (HashSet::new(), HashSet::new());
     let twice = entries.iter().find(|entry| {

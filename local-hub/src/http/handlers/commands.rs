@@ -1,6 +1,7 @@
 //! Cloud-to-device messages: `/devices/{id}/messages/deviceBound` and `/devices/{id}/commands`.
 //!
-//! Microsoft's SDKs send them over AMQP, which this hub does not speak, so it takes them over REST.
+//! Microsoft's SDKs send them over AMQP, which this hub does not support, so it accepts them over
+//! REST.
 
 use std::time::Duration;
 
@@ -36,15 +37,15 @@ pub(crate) async fn send(hub: &Hub, call: Call) -> Answer<Reply> {
     Ok(Reply::no_content())
 }
 
-/// Drops what waits.
+/// Deletes the waiting messages.
 pub(crate) async fn purge(hub: &Hub, call: Call) -> Answer<Reply> {
     let device_id = call.device()?;
     let purged = hub.write(|registry, _, journal| registry.purge_commands(&device_id, journal)).await?;
     Reply::document(&Purged { device_id, module_id: None, total_messages_purged: purged.value })
 }
 
-/// The properties as the topic carries them. System properties begin with `$.`; the headers are those
-/// by which IoT Hub's HTTPS endpoint for devices shows them.
+/// The properties in the encoding of the topic. System properties begin with `$.`; the headers are
+/// those in which IoT Hub's HTTPS endpoint for devices shows them.
 fn properties(device: &DeviceId, call: &Call) -> Answer<String> {
     let to = format!("/devices/{device}/messages/deviceBound");
     let mut pairs = vec![("$.to".to_owned(), to)];
@@ -58,8 +59,8 @@ fn properties(device: &DeviceId, call: &Call) -> Answer<String> {
     Ok(pairs.join("&"))
 }
 
-/// When the message is worth nothing any more: what the sender says or, as on a hub whose settings
-/// nobody has changed, in an hour.
+/// The expiry of the message: as the sender states it, otherwise after an hour, which is the
+/// default setting of a hub.
 fn expiry(call: &Call, now: Timestamp) -> Answer<Timestamp> {
     let Some(text) = call.header(EXPIRY)? else {
         return Ok(clock::later(now.into(), TIME_TO_LIVE).into());
@@ -70,7 +71,7 @@ fn expiry(call: &Call, now: Timestamp) -> Answer<Timestamp> {
 
 const EXPIRY: &str = "iothub-expiry";
 
-/// Source: "Send cloud-to-device messages from IoT Hub".
+/// The default time to live. Source: "Send cloud-to-device messages from IoT Hub".
 const TIME_TO_LIVE: Duration = Duration::from_hours(1);
 
 const SYSTEM_PROPERTIES: [(&str, &str); 6] = [

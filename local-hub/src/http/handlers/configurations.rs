@@ -64,7 +64,7 @@ struct QueryErrors {
     custom_metric_query_errors: BTreeMap<String, String>,
 }
 
-/// Says of each query whether it could be used, without keeping anything.
+/// Reports for each query if it is valid, without storing anything.
 pub(crate) fn test_queries(call: Call) -> Answer<Reply> {
     let queries: Queries = call.document()?;
     let metrics = queries.custom_metric_queries.iter().flatten();
@@ -76,8 +76,8 @@ pub(crate) fn test_queries(call: Call) -> Answer<Reply> {
     })
 }
 
-/// What a configuration would do to one device, done at once: to the device itself what
-/// `deviceContent` says, to each module what `modulesContent` says of it. All of it, or nothing.
+/// Applies a configuration to one device at once: `deviceContent` to the device itself,
+/// `modulesContent` to its modules. The write is atomic.
 pub(crate) async fn apply(hub: &Hub, call: Call) -> Answer<Reply> {
     let device = call.device()?;
     let Content { device_content, modules_content } = call.exact_document()?;

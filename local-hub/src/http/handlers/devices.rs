@@ -47,7 +47,8 @@ pub(crate) async fn delete(hub: &Hub, call: Call) -> Answer<Reply> {
     Ok(Reply::no_content().counts(written.counts))
 }
 
-/// A live hub names a device that is missing by its bare id where the request is for the device itself.
+/// Adapts a refusal to a request for the device itself: a live hub then names a missing device by
+/// its bare id.
 fn by_bare_id(refusal: Refusal, id: &DeviceId) -> Refusal {
     if refusal == Refusal::device_not_found(id) { Refusal::no_such_device(id) } else { refusal }
 }

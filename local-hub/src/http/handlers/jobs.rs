@@ -26,8 +26,8 @@ struct Body {
     storage_authentication_type: Option<String>,
 }
 
-/// A job as it is answered: what it has not is absent. The containers are not answered, for they may
-/// hold secrets; the blobs are where the client named them.
+/// A job in a response, without absent members. The containers are left out, because they may hold
+/// secrets; the client named the blobs itself.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Document<'j> {
@@ -92,7 +92,7 @@ pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
     })
 }
 
-/// What was moved until now stays moved.
+/// Cancels a job. Identities that it has moved stay moved.
 pub(crate) async fn cancel(hub: &Hub, call: Call) -> Answer<Reply> {
     let id = call.name().to_owned();
     hub.write_documents(|documents, now, touched| {
@@ -136,5 +136,5 @@ fn not_found(id: &str) -> Refusal {
     Refusal::new(ErrorCode::JobNotFound, format!("there is no job `{id}`"))
 }
 
-/// What a blob is called unless it is said.
+/// The default name of a blob.
 const BLOB: &str = "devices.txt";

@@ -42,7 +42,7 @@ struct Failed {
     error_status: String,
 }
 
-/// The keys that are new, and no others.
+/// The new keys, without those that did not change.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Rotated {
@@ -93,5 +93,5 @@ fn identity(named: &Named) -> Answer<IdentityId> {
     Ok(IdentityId::new(DeviceId::new(&named.id).map_err(illegal)?, module))
 }
 
-/// As for the other bulk operation.
+/// The largest number of identities, as for the other bulk operation.
 const MAX_IDENTITIES: usize = hub_types::limits::MAX_BULK_ITEMS;

@@ -82,7 +82,8 @@ pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> Answer<Reply> {
     document(&job).map_or_else(|| Err(not_found(&job.id)), |document| Reply::document(&document))
 }
 
-/// In the store there are more levels around the work than in the request, and parsers have a bound.
+/// Checks the nesting. The store adds levels around the work in the request, and parsers have a
+/// bound.
 fn check_nesting(work: &ScheduledWork) -> Answer<()> {
     let (ScheduledWork::DeviceMethod(content) | ScheduledWork::UpdateTwin(content)) = work;
     if nesting(content) > MAX_NESTING {
@@ -92,7 +93,7 @@ fn check_nesting(work: &ScheduledWork) -> Answer<()> {
     Ok(())
 }
 
-/// How many objects and arrays are inside one another.
+/// The depth of nested objects and arrays.
 fn nesting(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(nesting).max().unwrap_or(0),
@@ -101,7 +102,7 @@ fn nesting(value: &Value) -> usize {
     }
 }
 
-/// A live hub answers a job that it does not know with 200.
+/// Returns a job. A live hub responds with 200 for an unknown job.
 pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
     let id = call.name();
     hub.read_documents(|documents| match documents.job(id).and_then(document) {
@@ -198,7 +199,8 @@ fn not_found(id: &str) -> Refusal {
 
 const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");
 const DEFAULT_SECONDS: u64 = 3600;
-/// Microsoft documents none; a twin with its sections and arrays stays below it, see `hub_types::twin`.
+/// The largest nesting. Microsoft documents no bound; a twin with its sections and arrays stays
+/// below it, see `hub_types::twin`.
 const MAX_NESTING: usize = 80;
 const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");
 const MAX_PAGE: usize = 100;

@@ -41,13 +41,13 @@ pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
     Ok(written.value.counts(written.counts))
 }
 
-/// The twin, written out while the registry is locked: that costs less than copying it.
+/// The twin, serialized while the registry is locked: that costs less than a copy.
 fn document(registry: &Registry, identity: &IdentityId, version: ApiVersion) -> Answer<Reply> {
     let shape = Shape { model_id: version.has_model_id(), ..Shape::default() };
     Reply::document(&registry.twin(identity)?.shaped(shape))
 }
 
-/// For twins no `If-Match` means the same as `*`.
+/// The condition of the request. For twins an absent `If-Match` means `*`.
 fn demand(call: &Call) -> Answer<IfMatch> {
     Ok(call.if_match()?.unwrap_or(IfMatch::Any))
 }

@@ -1,4 +1,4 @@
-//! What the hub sends of its own accord.
+//! The messages that the hub sends on its own initiative.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -29,7 +29,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         self.push(Operation::ReceiveMethod, &topic, call.payload).await.map(drop)
     }
 
-    /// Sends the messages that wait for the device, as far as it takes them.
+    /// Sends the waiting messages, as far as the device accepts them.
     pub(super) async fn send_commands(&mut self) -> Result<(), Ended> {
         while self.wire.has_room() && self.subscriptions.get(Feed::Commands).is_some() {
             let device = self.identity.device();
@@ -65,7 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         }
     }
 
-    /// Sends what the client has not asked for just now, if it is subscribed to it.
+    /// Sends an unsolicited message, if the client is subscribed to it.
     async fn push(
         &mut self,
         operation: Operation,

@@ -1,4 +1,4 @@
-//! What the client asks for.
+//! The requests of the client.
 
 use hub_types::ErrorCode;
 use hub_types::limits::{MAX_METHOD_BYTES, MAX_TELEMETRY_BYTES, OperationClass};
@@ -52,7 +52,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         self.spoil(&attempt, before).await
     }
 
-    /// Does what the client asks; twin requests have a response.
+    /// Performs a request of the client; twin requests have a response.
     async fn perform(&mut self, uplink: Uplink<'_>, payload: &[u8]) -> Answer<Option<Response>> {
         if uplink.rid().is_some() && !self.visitor.has_api_version {
             let text = "twins need an api-version in the user name of CONNECT";
@@ -68,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         }
     }
 
-    /// A message to the cloud.
+    /// Accepts a message to the cloud.
     async fn telemetry(&self, properties: &str, payload: &[u8]) -> Answer<()> {
         let bytes = properties.len() + payload.len();
         if bytes > MAX_TELEMETRY_BYTES {
@@ -80,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         Ok(())
     }
 
-    /// A direct method has been answered; nobody may wait for it any more.
+    /// Accepts the response to a direct method, whose caller may have stopped waiting.
     fn answered(&mut self, rid: u64, status: i32, payload: &[u8]) -> Answer<()> {
         if payload.len() > MAX_METHOD_BYTES {
             return Err(too_large("the answer to a direct method is larger than 128 KB"));

@@ -25,15 +25,15 @@ enum Step {
     Purge {
         device: u8,
     },
-    /// Deleted and created anew.
+    /// The device is deleted and created again.
     Replace {
         device: u8,
     },
-    /// It is this minute.
+    /// Looks for expired messages at this minute.
     LookAt {
         minute: u64,
     },
-    /// The hub ends and begins again, from what its store has.
+    /// The hub ends and restarts with the content of its store.
     Restart,
 }
 
@@ -59,7 +59,7 @@ fn message(expires: u64) -> Message {
     Message { properties: String::new(), payload: b"x".to_vec(), expires: at(expires) }
 }
 
-/// The sequences and expiries of what waits, device by device.
+/// The sequence numbers and expiries of the waiting messages, device by device.
 fn waiting(registry: &Registry) -> Vec<Vec<(u64, Option<Timestamp>)>> {
     let queues = (0..3).map(|device| registry.device(&id(device)).unwrap().commands.as_deref());
     let of = |queue: &CommandQueue| {

@@ -13,7 +13,7 @@ fn export(registry: &Registry) -> Value {
     json!({"devices": to_value(ExportedDevices(registry)).unwrap()})
 }
 
-/// What `az iot hub state export` writes, with a child before its parent.
+/// A document of `az iot hub state export`, with a child before its parent.
 fn sample() -> Value {
     let thumbprint = "A".repeat(64);
     json!({

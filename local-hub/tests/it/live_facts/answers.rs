@@ -1,4 +1,4 @@
-//! All answers.
+//! Facts about all responses.
 
 use reqwest::Method;
 use serde_json::json;

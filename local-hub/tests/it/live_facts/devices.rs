@@ -110,8 +110,8 @@ async fn devices_client_identity_lifecycle_deletion() {
     hub.get("/twins/d/modules/m").await.refused(404, "DeviceNotFound");
 }
 
-/// On another hub of August 2020 even a plain device had it; here what an edge device's client wrote
-/// comes back.
+/// On a different hub of August 2020 even a plain device had it; here the value that an edge
+/// device's client wrote is returned.
 #[tokio::test]
 async fn get_all_device_twins_with_tag_parent_scopes() {
     let hub = Recorded::start().await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Recorded, members};
 use crate::jobs::{hub_with_containers, uri};
 
-/// Runs a job to its end; answers the text of the answer to its creation, and all its states.
+/// Runs a job to its end; returns the response to its creation, and all its states.
 async fn run(hub: &Recorded, body: &Value) -> (String, Vec<String>) {
     let made = hub.ask(Method::POST, "/jobs/create", None, Some(body)).await;
     let path = format!("/jobs/{}", made.ok()["jobId"].as_str().unwrap());
