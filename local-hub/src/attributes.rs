@@ -1,5 +1,5 @@
-//! The `attributes` of identities, which clients of api-version 2024-03-31 know and this hub does not
-//! keep. Where they are written, they are refused by name rather than lost.
+//! The `attributes` of identities, which clients of api-version 2024-03-31 use and this hub does
+//! not store. Writing them is refused with an error, so that they are not lost silently.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};

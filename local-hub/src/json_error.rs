@@ -1,4 +1,4 @@
-//! What is wrong with JSON that somebody sent, in words of JSON: the library speaks of its own types.
+//! Errors in received JSON, in terms of JSON, because the library's messages name its own types.
 
 use serde_json::Error;
 
@@ -24,7 +24,7 @@ fn syntax(reason: &str) -> String {
     }
 }
 
-/// A reason that was given for a value which is JSON, but not what it must be.
+/// The reason for a value that is valid JSON, but has the wrong form.
 pub(crate) fn plain(reason: &str) -> String {
     for (begin, instead) in [
         ("missing field ", "a member is missing: "),
@@ -42,7 +42,7 @@ pub(crate) fn plain(reason: &str) -> String {
     reason.to_owned()
 }
 
-/// Replaces what a library expects by what a client has to send.
+/// Replaces the library's expectation by the value that a client has to send.
 fn expected(reason: &str) -> String {
     let Some((found, wanted)) = reason.rsplit_once(", expected ") else { return reason.to_owned() };
     let wanted = match wanted {

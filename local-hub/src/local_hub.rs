@@ -293,7 +293,7 @@ async fn bind_if_wanted(address: Option<SocketAddr>) -> Result<Option<(TcpListen
     }
 }
 
-/// Refuses a folder for containers that can't be read: each job would fail of it.
+/// Refuses an unreadable folder for containers, with which every job would fail.
 fn usable(folder: Option<PathBuf>) -> Result<Option<PathBuf>> {
     if let Some(path) = &folder {
         std::fs::read_dir(path).map_err(|source| Error::File {
@@ -311,7 +311,7 @@ fn server_names(config: &Config) -> Vec<String> {
     always.into_iter().chain(others).collect()
 }
 
-/// Refuses names that no certificate can bear for a host: RFC 1035 §2.3.4 bounds them.
+/// Refuses names that are not valid for a host in a certificate (RFC 1035 §2.3.4).
 fn check_names(config: &Config) -> Result<()> {
     let fits = |name: &str| name.len() <= 253 && name.split('.').all(|label| label.len() <= 63);
     match config.host_names.iter().chain(&config.device_host_name).find(|name| !fits(name)) {

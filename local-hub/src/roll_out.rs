@@ -4,7 +4,7 @@
 //! If several configurations target one identity, the one of the highest priority is applied.
 //! Settings stay in a twin that is no longer a target. Source: "Automatic device and module
 //! management".
-//! IoT Edge deployments have rules of their own: [`deployments`].
+//! IoT Edge deployments have different rules, see [`deployments`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,7 +61,7 @@ struct Source<'c> {
     settings: JsonObject,
 }
 
-/// Writes the twins of identities that no IoT Edge deployment holds.
+/// Writes the twins of identities that no IoT Edge deployment controls.
 async fn write_twins(
     hub: &Hub,
     configurations: &[Configuration],
@@ -123,7 +123,7 @@ fn source(configuration: &Configuration) -> Option<Source<'_>> {
     Some(Source { configuration, settings: settings.into_patch() })
 }
 
-/// What could be read of a configuration. One that an earlier version took may be wrong.
+/// Returns the readable part of a configuration; one that an earlier version stored may be invalid.
 fn readable<T>(configuration: &Configuration, read: Answer<Option<T>>) -> Option<T> {
     read.unwrap_or_else(|refusal| {
         tracing::warn!("configuration {} can't be applied: {}", configuration.id(), refusal.text);

@@ -1,12 +1,12 @@
-//! A panic is a bug: it ends the process with the exit code that says so, whichever thread it is in.
+//! The end of the process after a panic, with the exit code 70 for a bug, in any thread.
 
 use std::panic;
 use std::process;
 
 use super::BUG;
 
-/// Makes every panic end the process. A server whose request has panicked would go on with half a
-/// write in its memory, and whoever started it would never hear of the bug.
+/// Makes every panic end the process. A server that continued after a panic would have a half-done
+/// write in memory, and its user would not learn of the bug.
 pub(super) fn end_with_the_process() {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |found| {
@@ -22,7 +22,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs itself in a process of its own, which is the one that ends.
+    /// Runs itself in a separate process, which the panic ends.
     #[test]
     fn a_panic_in_any_thread_ends_the_process_with_70() {
         const PANICKING: &str = "LOCAL_HUB_TEST_PANICS";

@@ -21,7 +21,8 @@ pub(crate) fn data(document: &[u8]) -> Result<()> {
     written.map_err(|source| crate::error::Error::File { action: "write to", path: "stdout".into(), source })
 }
 
-/// An error with everything that led to it. Where stderr can't be written, the exit code has to do.
+/// Writes an error with its chain of causes. If stderr can't be written, only the exit code
+/// remains.
 pub(crate) fn error(error: &dyn Error) {
     let mut text = format!("error: {}\n", ShownLines(&error.to_string()));
     let mut cause = error.source();

@@ -60,5 +60,5 @@ fn refused(refusal: Refusal) -> Error {
     Error::State(refusal.text)
 }
 
-/// As through the management port.
+/// The same import as through the management port.
 const LARGEST: u64 = 1024 * 1024 * 1024;

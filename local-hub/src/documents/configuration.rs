@@ -1,4 +1,4 @@
-//! Configurations (automatic device management and IoT Edge deployments), as clients write and read them.
+//! Configurations (automatic device management and IoT Edge deployments) in the form of the API.
 //!
 //! [`crate::roll_out`] writes their content into twins.
 
@@ -174,7 +174,8 @@ impl Configuration {
         self.last_updated_time_utc.ticks()
     }
 
-    /// The settings for each twin that it aims at; `None` for an IoT Edge deployment, and where it has none.
+    /// The settings for each of its target twins; `None` for an IoT Edge deployment, and if there
+    /// are none.
     pub(crate) fn settings(&self) -> Answer<Option<TwinSettings>> {
         match self.kind() {
             ContentKind::Edge => Ok(None),
@@ -182,7 +183,7 @@ impl Configuration {
         }
     }
 
-    /// The deployment that it is; `None` where it is for devices or single modules.
+    /// The deployment in it; `None` if it is for devices or single modules.
     pub(crate) fn deployment(&self) -> Answer<Option<Deployment>> {
         let Some(modules) = modules_content(&self.content) else { return Ok(None) };
         let (id, created, digest) = (self.id.clone(), self.created(), self.digest());

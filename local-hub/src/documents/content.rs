@@ -10,7 +10,7 @@ use super::deployment::read_modules;
 use crate::refusal::Refusal;
 use crate::registry::Answer;
 
-/// What a configuration has settings for.
+/// The kind of twins that a configuration has settings for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ContentKind {
     Device,
@@ -58,7 +58,7 @@ impl TwinSettings {
         Ok(settings)
     }
 
-    /// Refuses a path that leads through a value which is no object, or deeper than a twin goes.
+    /// Refuses a path through a value that is not an object, or deeper than a twin can be.
     fn check_paths(&self) -> Answer<()> {
         for path in self.0.keys() {
             if path.split('.').nth(MAX_NAMES).is_some() {
@@ -72,7 +72,7 @@ impl TwinSettings {
         Ok(())
     }
 
-    /// The paths, each before those inside it.
+    /// The paths, each before its nested paths.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
@@ -91,14 +91,14 @@ impl TwinSettings {
         parts
     }
 
-    /// Everything in one object, as one write merges it into a twin.
+    /// Merges everything into one object, which one write merges into a twin.
     pub(crate) fn into_patch(self) -> JsonObject {
         let mut patch = Map::new();
         self.write_into(&mut patch);
         patch
     }
 
-    /// Sets each path to its value, in the place of everything that is there.
+    /// Sets each path to its value, replacing the earlier content.
     pub(crate) fn write_into(&self, desired: &mut JsonObject) {
         if let Some(whole) = self.whole() {
             desired.clone_from(whole);
@@ -135,7 +135,7 @@ pub(super) fn modules_content(content: &Value) -> Option<&Value> {
     content.get(ContentKind::Edge.member()).filter(|modules| !modules.is_null())
 }
 
-/// The paths whose value has the one of this path inside, from the empty one on.
+/// The paths of the objects that contain this path, from the empty one on.
 pub(super) fn leading_to(path: &str) -> impl Iterator<Item = &str> {
     let whole = Some("").filter(|_| !path.is_empty());
     whole.into_iter().chain(path.match_indices('.').filter_map(|(end, _)| path.get(..end)))
@@ -164,7 +164,8 @@ pub(crate) fn invalid(text: String) -> Refusal {
 }
 
 const DESIRED: &str = "properties.desired";
-/// Ten objects inside one another, the most that a twin has, with a value in the innermost.
+/// The largest number of names on a path: ten nested objects, as in a twin, with a value in the
+/// innermost.
 const MAX_NAMES: usize = 11;
 
 #[cfg(test)]

@@ -13,11 +13,11 @@ use super::content::{TwinSettings, invalid, leading_to};
 use crate::registry::Answer;
 use crate::twin::{RolledOut, WriteOrigin};
 
-/// A deployment that can be rolled out.
+/// A deployment that the hub can apply.
 #[derive(Debug)]
 pub(crate) struct Deployment {
     pub(crate) id: String,
-    /// The ticks of its creation, which tell it from others of its id.
+    /// The ticks of its creation, which distinguish it from other deployments with its id.
     pub(crate) created: u64,
     /// The ticks of its last change.
     pub(crate) digest: u64,
@@ -38,18 +38,18 @@ pub(crate) fn read_modules(content: &Value) -> Answer<BTreeMap<ModuleId, TwinSet
 }
 
 impl Deployment {
-    /// A layer names parts of desired properties and needs a base below it.
+    /// Returns true if it is a layer, which names parts of desired properties and needs a base.
     fn is_layer(&self) -> bool {
         self.modules.values().any(|settings| settings.paths().any(|path| !path.is_empty()))
     }
 }
 
-/// The deployments that aim at one device, the one of the highest rank first.
+/// The deployments that target one device, the highest rank first.
 #[derive(Debug, Clone)]
 pub(crate) struct DeploymentStack<'d> {
     aiming: Vec<&'d Deployment>,
-    /// The number of those that are applied: the first base and the layers above it. Without a base
-    /// there are none.
+    /// The number of applied deployments: the first base and the layers above it. Without a base it
+    /// is 0.
     applied: usize,
 }
 
@@ -59,7 +59,8 @@ impl<'d> DeploymentStack<'d> {
         Self { aiming, applied }
     }
 
-    /// The deployments, which tell this stack from others: content never changes.
+    /// The deployments, as a key that distinguishes this stack from others: their content never
+    /// changes.
     pub(crate) fn key(&self) -> Vec<(String, u64)> {
         self.aiming.iter().map(|deployment| (deployment.id.clone(), deployment.created)).collect()
     }
@@ -68,7 +69,7 @@ impl<'d> DeploymentStack<'d> {
         self.aiming.get(..self.applied).unwrap_or_default()
     }
 
-    /// Whether something that is applied has settings for the module.
+    /// Returns true if an applied deployment has settings for the module.
     pub(crate) fn has_settings(&self, module: &ModuleId) -> bool {
         self.applied().iter().any(|deployment| deployment.modules.contains_key(module))
     }
@@ -84,8 +85,8 @@ impl<'d> DeploymentStack<'d> {
         desired
     }
 
-    /// The state of each deployment in a module's twin: applied where a setting of it is not written
-    /// over by one of a higher rank.
+    /// The state of each deployment in a module's twin: applied if at least one of its settings is
+    /// not overwritten by a higher rank.
     pub(crate) fn states(&self, module: &ModuleId) -> RolledOut {
         let mut written: BTreeSet<&str> = BTreeSet::new();
         let mut applied = Vec::new();
@@ -104,8 +105,8 @@ impl<'d> DeploymentStack<'d> {
         )
     }
 
-    /// The deployment that the metadata of a module's desired properties name: the highest one with
-    /// settings for it.
+    /// The deployment in the metadata of a module's desired properties: the highest one with
+    /// settings for the module.
     pub(crate) fn origin(&self, module: &ModuleId) -> Option<WriteOrigin> {
         let highest = self.applied().iter().find(|deployment| deployment.modules.contains_key(module))?;
         Some(WriteOrigin { configuration: highest.id.clone(), digest: highest.digest })

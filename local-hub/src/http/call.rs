@@ -64,7 +64,8 @@ impl Call {
         Ok(self.header("if-match")?.and_then(IfMatch::parse))
     }
 
-    /// A header; one with other characters than printable ASCII is an error, not a missing one.
+    /// A header. Characters other than printable ASCII are an error, and do not count as a missing
+    /// header.
     pub(crate) fn header(&self, name: &str) -> Answer<Option<&str>> {
         let Some(value) = self.headers.get(name) else { return Ok(None) };
         value.to_str().map(Some).map_err(|_| unreadable(name))

@@ -235,11 +235,11 @@ fn check_name(blob: &str) -> Result<(), BlobError> {
     Err(BlobError::Address(format!("`{blob}` can't be the name of a blob")))
 }
 
-/// A storage that can't be connected to in this time is given up, so that no request waits for ever.
+/// The time limit for connecting to a storage, so that no request waits without end.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// So is one that sends nothing for so long.
+/// The longest silence of a storage.
 const SILENCE: Duration = Duration::from_secs(60);
-/// A million devices, the most that a hub has, with twins of 4 KiB each.
+/// The largest blob in bytes: a million devices, the most that a hub has, with twins of 4 KiB each.
 const LARGEST_BLOB: u64 = 4 * 1024 * 1024 * 1024;
 /// The version of the storage service's REST API; old enough for every emulator.
 const STORAGE_VERSION: &str = "2020-10-02";
@@ -303,7 +303,8 @@ mod tests {
         }
     }
 
-    /// A storage in a thread of its own that answers everything alike, until the listener is dropped.
+    /// A storage in a separate thread that sends the same response to every request, until the
+    /// listener is dropped.
     fn answering(answer: &'static str) -> (String, std::net::TcpListener) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let uri = format!("http://{}/container?sig=x", listener.local_addr().unwrap());

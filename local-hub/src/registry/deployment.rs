@@ -1,4 +1,4 @@
-//! IoT Edge deployments, rolled out to one device.
+//! The application of IoT Edge deployments to one device.
 
 use std::collections::BTreeSet;
 
@@ -12,15 +12,16 @@ use crate::documents::DeploymentStack;
 use crate::refusal::Refusal;
 use crate::twin::{DesiredWrite, RolledOut, TwinState};
 
-/// What is to become of a module's twin.
+/// The change of a module's twin.
 struct TwinChange {
-    /// The desired properties, if they are to be others.
+    /// The new desired properties, if they change.
     desired: Option<JsonObject>,
     states: RolledOut,
 }
 
 impl Registry {
-    /// Whether a device has what the deployments say already. A device that is gone needs nothing.
+    /// Returns true if a device already has the content of the deployments. A deleted device needs
+    /// nothing.
     pub(crate) fn is_deployed(&self, device: &DeviceId, stack: &DeploymentStack<'_>) -> Answer<bool> {
         let Ok(record) = self.device(device) else { return Ok(true) };
         let there: BTreeSet<&ModuleId> = record.modules.keys().filter(|id| !id.is_system()).collect();
@@ -31,8 +32,8 @@ impl Registry {
             && modules.all(|(id, module)| change(id, &module.identity.twin, stack).is_none()))
     }
 
-    /// Does to a device what the deployments say: `$edgeAgent` decides which modules there are, and each
-    /// module's twin gets the settings for it. All of it, or nothing.
+    /// Applies the deployments to a device, atomically: `$edgeAgent` determines the modules, and
+    /// each module's twin gets its settings.
     pub(crate) fn deploy(
         &mut self,
         device: &DeviceId,
@@ -78,7 +79,7 @@ impl Registry {
     }
 }
 
-/// The modules that a device is to have; `None` where the deployments leave them as they are.
+/// The modules that a device must have; `None` if the deployments do not change them.
 fn wanted_modules(record: &DeviceRecord, stack: &DeploymentStack<'_>) -> Answer<Option<BTreeSet<ModuleId>>> {
     let agent = record.modules.iter().find(|(id, _)| id.as_str() == EDGE_AGENT);
     let Some((id, agent)) = agent.filter(|(id, _)| stack.has_settings(id)) else { return Ok(None) };

@@ -1,5 +1,5 @@
-//! IoT Edge deployments: every edge device that they aim at gets the modules and the settings of the
-//! base of the highest priority, with the layers above it.
+//! IoT Edge deployments: every target device gets the modules and the settings of the base of the
+//! highest priority, with the layers above it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +11,11 @@ use crate::hub::Hub;
 use crate::query;
 use crate::registry::Answer;
 
-/// The deployments that a device could not take, so that they are not tried again with every look.
+/// The deployments that a device has refused, so that they are not retried every time.
 pub(super) type Refused = BTreeMap<DeviceId, Vec<(String, u64)>>;
 
-/// Brings the devices that deployments aim at up to date. Returns these devices: no other
-/// configuration writes the twins of their modules.
+/// Updates the devices that deployments target. Returns these devices: no other configuration
+/// writes the twins of their modules.
 pub(super) async fn roll_out(
     hub: &Hub,
     configurations: &[Configuration],

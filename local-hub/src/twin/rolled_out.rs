@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct RolledOut {
     #[serde(rename = "s")]
     pub(crate) statuses: BTreeMap<String, RollOut>,
-    /// Tells the configuration that is applied from others of its id; 0 for IoT Edge deployments.
+    /// The creation time of the applied configuration, which distinguishes it from others of its
+    /// id; 0 for IoT Edge deployments.
     #[serde(rename = "a")]
     pub(crate) applied: u64,
 }
@@ -25,7 +26,7 @@ pub(crate) struct RollOut {
 pub(crate) enum RollOutStatus {
     /// Its content is written into the twin.
     Applied,
-    /// One of a higher priority is applied in its place.
+    /// A configuration of a higher priority is applied in its place.
     Targeted,
 }
 

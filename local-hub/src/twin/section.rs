@@ -78,7 +78,7 @@ impl Section {
         origins.retain(|version, _| shown.contains(version));
     }
 
-    /// Replaces everything with what configurations have for it, which makes the next version.
+    /// Replaces all properties with the settings of configurations, which makes the next version.
     pub(crate) fn deploy(&mut self, object: JsonObject, origin: WriteOrigin, now: Timestamp) {
         self.replace(object, now);
         self.origins = Some(Box::new(Origins(BTreeMap::from([(self.version, origin)]))));

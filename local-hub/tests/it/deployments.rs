@@ -1,4 +1,4 @@
-//! IoT Edge deployments, rolled out to the devices that they aim at.
+//! IoT Edge deployments, applied to their target devices.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl TestHub {
         self.client.put(&path, None, deployment).await.ok();
     }
 
-    /// The document at a path as soon as it is as wanted.
+    /// Waits until the document at a path meets a condition, and returns it.
     async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         loop {
@@ -44,7 +44,7 @@ impl TestHub {
         }
     }
 
-    /// The configurations that a module's twin shows, as soon as they are these.
+    /// Waits until a module's twin lists these configurations.
     async fn until_states(&self, path: &str, states: Value) -> Value {
         self.until(path, |twin| twin["configurations"] == states).await
     }

@@ -129,7 +129,8 @@ pub(crate) async fn cancel(hub: &Hub, call: Call) -> Answer<Reply> {
     get(hub, call)
 }
 
-/// A parameter that has one of these values, in any letter case. A slip is never an empty answer.
+/// A parameter with one of these values, in any letter case. A different value is an error, never
+/// an empty result.
 fn known(call: &Call, name: &str, values: &[&str]) -> Answer<Option<String>> {
     match call.parameter(name).filter(|value| !value.is_empty()) {
         Some(value) if !values.iter().any(|known| known.eq_ignore_ascii_case(&value)) => {
