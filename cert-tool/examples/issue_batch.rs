@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use cert_tool::{
-    CaOptions, CertificateAuthority, IssueOptions, IssueRequest, Issued, IssuedAuth, IssuedStore, KeySource,
-    Outcome, Sink, issue_batch,
+    CaOptions, CertificateAuthority, IssueOptions, IssueRequest, Issued, IssuedStore, KeySource, Outcome,
+    Sink, issue_batch,
 };
 use hub_types::{DeviceId, IdentityId};
 use time::OffsetDateTime;

@@ -229,6 +229,11 @@ pub fn issue_batch(
     })
 }
 
+/// Makes sure that a CA can issue as it is asked to, before anything is begun.
+pub fn check_options(ca: &CertificateAuthority, options: &IssueOptions) -> Result<(), Error> {
+    Layouts::new(ca, options).map(|_| ())
+}
+
 type Portion = Vec<Task>;
 type Results = Result<Vec<Done>, Error>;
 

@@ -85,7 +85,8 @@ pub use facts::{IssuedAuth, IssuedFacts};
 pub use fingerprint::Fingerprint;
 pub use index::{IndexEntry, IssuanceIndex, Lookup};
 pub use issue::{
-    Existing, IssueOptions, IssueRequest, IssueSummary, Issued, KeySource, LongNames, Outcome, issue_batch,
+    Existing, IssueOptions, IssueRequest, IssueSummary, Issued, KeySource, LongNames, Outcome, check_options,
+    issue_batch,
 };
 pub use key::{KeyType, PrivateKey};
 pub use list::IssuedList;

@@ -10,7 +10,7 @@ use batch_file::{PemSource, Row, RowAuth};
 use cert_tool::{
     CertificateAuthority, Columns, CsrInput, Existing, IssueOptions, IssueRequest, IssueSummary, Issued,
     IssuedList, IssuedStore, KeySource, KeyType, LongNames, Outcome, ProfileRow, PublicKeyInput, Sink,
-    issue_batch,
+    check_options, issue_batch,
 };
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -209,6 +209,7 @@ impl<'a> Job<'a> {
         let ca = CertificateAuthority::open_with(self.ca, &mut |asked_for| self.unlock.ask(asked_for))?;
         self.warn(total, output);
         self.check_dates(&ca)?;
+        check_options(&ca, &self.options)?;
         if let Some(end) = ca.earlier_end(self.options.days, self.options.now) {
             output.note(&format!("note: {end}"));
         }

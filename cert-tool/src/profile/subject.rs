@@ -2,6 +2,7 @@
 //!
 //! The text is split before any value is put in, so no value can add an attribute.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::str::FromStr as _;
 
@@ -60,6 +61,7 @@ impl SubjectTemplate {
             }
         }
         parts.retain(|part| !part.is_empty());
+        parts.iter().try_for_each(check_types)?;
         let rank = |part: Option<&Relative>| part.into_iter().flatten().map(|it| it.kind.rank).min();
         if rank(parts.first()) >= rank(parts.last()) {
             parts.reverse();
@@ -115,6 +117,17 @@ impl SubjectTemplate {
             }
         }
         Ok(rendered)
+    }
+}
+
+/// Makes sure that a relative name has each attribute once (X.501 §9.3).
+fn check_types(part: &Relative) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    match part.iter().find(|attribute| !seen.insert(attribute.kind.oid)) {
+        None => Ok(()),
+        Some(twice) => {
+            Err(format!("`{}` is joined to itself by `+`: separate the two by a comma", twice.kind.to_text()))
+        }
     }
 }
 
@@ -334,6 +347,7 @@ mod tests {
         for (text, told) in [
             ("Acme", "there is no `=`"),
             ("O=Acme,", "missing"),
+            ("C=DE,OU=a+OU=b", "joined to itself"),
             ("FOO=x", "`FOO` is not an attribute"),
             ("O=\"Acme, Inc\"", "quote"),
             ("C=Germany", "2"),

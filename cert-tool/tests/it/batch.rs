@@ -2,8 +2,8 @@
 
 use batch_file::{BatchReader, ReadOptions, RowAuth};
 use cert_tool::{
-    CsrInput, Error, IssueOptions, IssueRequest, Issued, IssuedAuth, IssuedList, IssuedStore, KeySource,
-    KeyType, LongNames, Outcome, PrivateKey, Refusal, Sink, create_csr, issue_batch,
+    CsrInput, Error, IssueOptions, IssueRequest, Issued, IssuedList, IssuedStore, KeySource, KeyType,
+    LongNames, Outcome, PrivateKey, Refusal, Sink, create_csr, issue_batch,
 };
 use hub_types::Thumbprint;
 use openssl::hash::MessageDigest;

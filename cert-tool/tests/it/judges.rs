@@ -136,6 +136,55 @@ fn every_profile_and_kind_of_key_passes_every_judge() {
     assert_eq!(said.trim(), format!("{} judgements", 4 * samples.len() + 2 * leaves));
 }
 
+/// All that a profile can say, for a device and for a gateway.
+const PROFILES: &str = r#"[device]
+subject = "C=DE,ST=Bayern,L=Nürnberg,O=Acme,OU=Plant 7+title=Line {{ module_id }}3,serialNumber={{ device_id }}"
+
+[gateway]
+subject = "DC=acme,DC=example"
+extended_key_usages = ["clientAuth", "serverAuth"]
+not_after = 2027-06-30
+crl_distribution_points = ["http://pki.acme.example/issuing.crl"]
+ca_issuers = ["http://pki.acme.example/issuing.crt"]
+ocsp = ["http://ocsp.acme.example"]
+
+[gateway.san]
+dns = ["{{ device_id }}.acme.example"]
+uri = ["https://{{ device_id }}.acme.example/status"]
+ip = ["10.0.0.7", "fd00::7"]
+
+[[gateway.extensions]]
+oid = "1.3.6.1.4.1.55555.1"
+utf8 = "{{ device_id | upper }}"
+"#;
+
+#[test]
+fn what_profiles_say_passes_every_judge() {
+    let shop = Shop::new();
+    shop.write("ca/profile.toml", PROFILES);
+    for profile in ["device", "gateway"] {
+        shop.ok(&format!("issue --ca ca --device-id gw-1 --profile {profile} --replace --out {profile}"));
+        shop.ok(&format!("extract {profile} --device-id gw-1 --out {profile}-files"));
+        std::fs::copy(
+            shop.path(&format!("{profile}-files/cert.pem")),
+            shop.path(&format!("leaf-{profile}.pem")),
+        )
+        .unwrap();
+        for purpose in
+            if profile == "gateway" { ["sslclient", "sslserver"].as_slice() } else { &["sslclient"] }
+        {
+            shop.openssl(&format!(
+                "verify -x509_strict -purpose {purpose} -CAfile ca/root.pem -untrusted ca/issuing.pem leaf-{profile}.pem"
+            ));
+        }
+        shop.ok(&format!("verify {profile}-files/chain.pem --ca ca --device-id gw-1"));
+    }
+    for file in ["root.pem", "issuing.pem"] {
+        std::fs::copy(shop.path("ca").join(file), shop.path(file)).unwrap();
+    }
+    assert_eq!(passes(python().arg(shop.path(""))).trim(), "6 judgements");
+}
+
 #[test]
 fn the_python_judge_finds_what_is_wrong() {
     let shop = Shop::new();

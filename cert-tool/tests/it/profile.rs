@@ -1,8 +1,6 @@
 //! What the certificates say, by judges that nobody here wrote.
 
-use cert_tool::{
-    CsrInput, IssueOptions, IssueRequest, IssuedAuth, KeySource, KeyType, Sink, read_certificate,
-};
+use cert_tool::{CsrInput, IssueOptions, IssueRequest, KeySource, KeyType, Sink, read_certificate};
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use cert_tool::{
-    CaOptions, CertificateAuthority, IssueOptions, IssueRequest, IssueSummary, Issued, IssuedAuth,
-    IssuedFacts, IssuedStore, KeySource, KeyType, Outcome, Sink, issue_batch,
+    CaOptions, CertificateAuthority, IssueOptions, IssueRequest, IssueSummary, Issued, IssuedFacts,
+    IssuedStore, KeySource, KeyType, Outcome, Sink, issue_batch,
 };
 use hub_types::IdentityId;
 use openssl::pkey::PKey;

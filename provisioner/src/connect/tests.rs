@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cert_tool::{
-    CaOptions, CertificateAuthority, IssueOptions, IssueRequest, IssuedAuth, IssuedList, IssuedStore,
-    KeySource, Sink, issue_batch,
+    CaOptions, CertificateAuthority, IssueOptions, IssueRequest, IssuedList, IssuedStore, KeySource, Sink,
+    issue_batch,
 };
 use hub_types::identity::Status;
 use hub_types::symmetric_key::SymmetricKeys;
