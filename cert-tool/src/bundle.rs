@@ -215,7 +215,8 @@ impl<'a> Bundler<'a> {
 
     fn make(&self, identity: &IdentityId, facts: &IssuedFacts, path: &Path) -> Result<(), Error> {
         let files = self.files(identity, facts)?;
-        let name = file_name::encode(identity.module().map_or(identity.device().as_str(), |it| it.as_str()));
+        let name =
+            file_name::encode(identity.module().map_or_else(|| identity.device().as_str(), |it| it.as_str()));
         match self.options.form {
             BundleForm::Folder => place::write_folder(path, &files),
             BundleForm::Tar => place::write_tar(path, &name, &files, facts.not_before),

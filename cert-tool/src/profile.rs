@@ -236,12 +236,9 @@ impl Profile {
     }
 
     fn refusal(&self, line: usize, key: &str, reason: String) -> Refusal {
-        Refusal::Profile {
-            profile: self.name.clone(),
-            place: self.place_of(line),
-            key: key.to_owned(),
-            reason,
-        }
+        let place = self.place_of(line);
+        let profile = if self.name.is_empty() { place } else { format!("`{}` ({place})", self.name) };
+        Refusal::Profile { profile, reason: format!("`{key}`: {reason}") }
     }
 
     fn place_of(&self, line: usize) -> String {

@@ -95,15 +95,11 @@ pub enum Refusal {
         reason: String,
     },
     /// The profile can't make its certificate of its row.
-    #[error("profile `{profile}` ({place}): `{key}`: {reason}")]
+    #[error("profile {profile}: {reason}")]
     Profile {
-        /// The profile's name.
+        /// The profile with the file and the line.
         profile: String,
-        /// The file and the line.
-        place: String,
-        /// The key in the profile.
-        key: String,
-        /// Why.
+        /// The key in the profile, and why.
         reason: String,
     },
     /// The profile that it asks for can't be used.
