@@ -8,13 +8,18 @@ mod earlier_end;
 mod folder;
 mod import;
 mod init;
+mod parent;
+mod rekey;
+mod renew;
 mod root;
 mod show;
+mod trial;
+mod validity;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use crate::certificate::{Certificate, read_certificate, read_certificates};
 use crate::crl::RevocationList;
@@ -24,15 +29,22 @@ use crate::key::PrivateKey;
 use crate::leaf::LeafTemplates;
 use crate::policy::Policy;
 use crate::profile::{self, ExtendedKeyUsage, Profiles};
+use crate::publication::Publication;
 use crate::secret::{AskSecret, SecretFor};
 use crate::signer::Signer;
 use crate::x509::{Profile, Serial, SubjectKey, Validity};
 
 pub use earlier_end::EarlierEnd;
+pub(crate) use folder::check_signs_lists;
 pub use import::{ImportedCa, import_ca};
 pub use init::{CaOptions, request_ca};
-pub use root::RootCa;
+pub use parent::{CaPurpose, ParentCa, SubordinateOptions, Tier};
+pub use rekey::rekey_ca;
+pub use renew::{RenewedCa, renew_ca};
+pub(crate) use root::root_and_issuing;
 pub use show::{CaDescription, KeyPlace, ProfileSummary};
+use validity::validity_below;
+pub(crate) use validity::{check_clock, check_is_good, end_after};
 
 /// A CA that can issue.
 pub struct CertificateAuthority {
@@ -102,8 +114,13 @@ impl CertificateAuthority {
     /// The certificates of the CA in a folder, for which no key is needed: the root's, where it is kept
     /// there, and the issuing CA's.
     pub fn certificates(folder: &Path) -> Result<(Option<Certificate>, Certificate), Error> {
-        let issuing = read_certificate(&folder.join(folder::ISSUING_CERTIFICATE))?;
         let root = folder.join(folder::ROOT_CERTIFICATE);
+        if Tier::of(folder) == Tier::Root {
+            let reason = "it has a root only, which signs CAs; make an issuing CA with `cert-tool ca csr`, and sign \
+                          its request with this root (`cert-tool ca sign`)";
+            return Err(Error::BadCa { path: folder.to_owned(), reason: reason.to_owned() });
+        }
+        let issuing = read_certificate(&folder.join(folder::ISSUING_CERTIFICATE))?;
         let root = root.exists().then(|| read_certificate(&root)).transpose()?;
         Ok((root, issuing))
     }
@@ -189,9 +206,10 @@ impl CertificateAuthority {
     pub(crate) fn leaves(
         &self,
         usages: &[ExtendedKeyUsage],
+        publication: &Publication,
         validity: Validity,
     ) -> Result<LeafTemplates<'_>, Error> {
-        LeafTemplates::new(&self.signer, usages, validity)
+        LeafTemplates::new(&self.signer, usages, publication, validity)
     }
 
     /// The validity of a certificate with a profile, which may have dates of its own.
@@ -244,31 +262,6 @@ impl fmt::Debug for CertificateAuthority {
     }
 }
 
-/// The validity of what a CA signs now.
-fn validity_below(
-    issuer: &Certificate,
-    folder: &Path,
-    days: u32,
-    now: OffsetDateTime,
-) -> Result<Validity, Error> {
-    if now < issuer.not_before() || issuer.not_after() <= now {
-        let reason = format!("it is good from {} to {} only", issuer.not_before(), issuer.not_after());
-        return Err(Error::BadCa { path: folder.to_owned(), reason });
-    }
-    let wanted = validity(days, now);
-    Ok(Validity {
-        not_before: wanted.not_before.max(issuer.not_before()),
-        not_after: wanted.not_after.min(issuer.not_after()),
-    })
-}
-
-fn validity(days: u32, now: OffsetDateTime) -> Validity {
-    let now = now.replace_nanosecond(0).unwrap_or(now);
-    let not_before = now.checked_sub(BACKDATE).unwrap_or(now);
-    let not_after = now.checked_add(Duration::days(days.into())).unwrap_or(LAST_DATE).min(LAST_DATE);
-    Validity { not_before, not_after }
-}
-
 fn prove(
     signer: &Signer,
     issuer: &Certificate,
@@ -287,9 +280,6 @@ fn prove(
     Certificate::from_der(&der).ok_or(Error::Crypto("encoding a certificate"))
 }
 
-const BACKDATE: Duration = Duration::minutes(10);
-/// What IEEE 802.1AR and RFC 5280 §4.1.2.5 write for a date that never comes.
-const LAST_DATE: OffsetDateTime = time::macros::datetime!(9999-12-31 23:59:59 UTC);
 const PROOF_DAYS: u32 = 30;
 /// RFC 5280, appendix A.1, `ub-common-name`.
 const MAX_CODE_CHARS: usize = 64;
@@ -297,6 +287,8 @@ const MAX_CODE_CHARS: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::folder::{FILES, ISSUING_KEY, ROOT_CERTIFICATE, ROOT_KEY};
+    use time::Duration;
+
     use super::*;
 
     const NOW: OffsetDateTime = time::macros::datetime!(2026-11-23 12:00 UTC);

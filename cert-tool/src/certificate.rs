@@ -3,14 +3,15 @@
 use std::io::Read;
 use std::path::Path;
 
+use hub_types::thumbprint::upper_hex;
 use hub_types::{Sha1Thumbprint, Sha256Thumbprint};
 use time::OffsetDateTime;
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
-use crate::describe::{name_text, serial_text};
 use crate::error::Error;
 use crate::fs::{read_at_most, read_bounded};
-use crate::name::attribute_text;
+use crate::name::{attribute_text, name_text};
 use crate::pem;
 use crate::reference::{self, Found, kind_of_bytes, kind_of_label, not_a};
 
@@ -90,6 +91,26 @@ impl Certificate {
         serial_text(&self.serial)
     }
 
+    /// How many CAs may stand below that of a certificate, where it says so (RFC 5280 §4.2.1.9).
+    pub fn path_length(&self) -> Option<u32> {
+        let (_, parsed) = X509Certificate::from_der(&self.der).ok()?;
+        parsed.basic_constraints().ok().flatten()?.value.path_len_constraint
+    }
+
+    /// The serial number: the bytes of an integer in two's complement.
+    pub(crate) fn serial_bytes(&self) -> &[u8] {
+        &self.serial
+    }
+
+    /// Tells whether two certificates are of the same CA: one name, byte for byte, and one key. A renewed CA is the
+    /// same.
+    pub(crate) fn is_same_ca(&self, other: &Self) -> bool {
+        let subject =
+            |of: &Self| X509Certificate::from_der(&of.der).map(|(_, it)| it.subject().as_raw().to_vec());
+        self.public_key_info == other.public_key_info
+            && matches!((subject(self), subject(other)), (Ok(one), Ok(two)) if one == two)
+    }
+
     /// The thumbprint to register.
     pub fn sha256(&self) -> Sha256Thumbprint {
         Sha256Thumbprint::of_der(&self.der)
@@ -131,6 +152,50 @@ impl Certificate {
     }
 }
 
+/// The identifiers of a certificate's own key and of its issuer's, where they are stated.
+pub(crate) fn key_identifiers<'a>(parsed: &'a X509Certificate<'_>) -> (Option<&'a [u8]>, Option<&'a [u8]>) {
+    let mut own = None;
+    let mut of_issuer = None;
+    for extension in parsed.extensions() {
+        match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(identifier) => own = Some(identifier.0),
+            ParsedExtension::AuthorityKeyIdentifier(identifier) => {
+                of_issuer = identifier.key_identifier.as_ref().map(|it| it.0);
+            }
+            _ => {}
+        }
+    }
+    (own, of_issuer)
+}
+
+/// A serial number in hex, as OpenSSL shows it: that of a negative one after a minus sign.
+pub(crate) fn serial_text(bytes: &[u8]) -> String {
+    match bytes {
+        [0, rest @ ..] if !rest.is_empty() => upper_hex(rest),
+        [first, ..] if first & 0x80 != 0 => format!("-{}", upper_hex(&magnitude(bytes))),
+        all => upper_hex(all),
+    }
+}
+
+/// The magnitude of a negative number in two's complement, without leading zeros.
+fn magnitude(bytes: &[u8]) -> Vec<u8> {
+    let mut carry = true;
+    let mut negated: Vec<u8> = bytes
+        .iter()
+        .rev()
+        .map(|byte| {
+            let (sum, overflow) = (!byte).overflowing_add(u8::from(carry));
+            carry = overflow;
+            sum
+        })
+        .collect();
+    while negated.len() > 1 && negated.last() == Some(&0) {
+        negated.pop();
+    }
+    negated.reverse();
+    negated
+}
+
 /// The common name of a subject that has exactly one.
 pub(crate) fn only_common_name(name: &X509Name<'_>) -> Option<String> {
     let mut names = name.iter_common_name();
@@ -151,3 +216,26 @@ fn certificate_in(found: Found, name: &Path) -> Result<Certificate, Error> {
 }
 
 const WANTED: &str = "a certificate";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `openssl x509 -serial` writes them.
+    #[test]
+    fn a_serial_number_has_its_sign() {
+        for (bytes, text) in [
+            (&[0xff][..], "-01"),
+            (&[0x80], "-80"),
+            (&[0xff, 0x00], "-0100"),
+            (&[0x80, 0x00], "-8000"),
+            (&[0xfe, 0xdc], "-0124"),
+            (&[0, 0x80], "80"),
+            (&[0], "00"),
+            (&[0x12, 0x34], "1234"),
+            (&[], ""),
+        ] {
+            assert_eq!(serial_text(bytes), text);
+        }
+    }
+}

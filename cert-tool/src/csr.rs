@@ -18,6 +18,7 @@ use x509_parser::prelude::{FromDer, X509CertificationRequest};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
+use crate::certificate::only_common_name;
 use crate::error::Error;
 use crate::fs::read_bounded;
 use crate::key::PrivateKey;
@@ -119,7 +120,10 @@ impl Csr {
 
 /// A request of a CA.
 pub(crate) struct CaRequest {
-    common_name: String,
+    /// The whole subject in DER.
+    subject: Vec<u8>,
+    /// The common name; `None` where the subject is anything but one common name of 1 to 64 characters.
+    common_name: Option<String>,
     key: SubjectKey<'static>,
 }
 
@@ -130,26 +134,29 @@ impl CaRequest {
         let der =
             reference::parse(request.to_vec(), name, WANTED).and_then(|found| request_in(found, name))?;
         let refused = |refusal| Error::BadRequest { source: Box::new(refusal) };
-        let (common_name, public_key_info) = verified(&der).map_err(refused)?;
-        let parsed =
-            X509CertificationRequest::from_der(&der).map_err(|_| not_a(name, WANTED, "damaged DER"))?;
-        let parts = parsed.1.certification_request_info.subject.iter_attributes().count();
-        let length = common_name.chars().count();
-        if parts != 1 || !(1..=MAX_COMMON_NAME_CHARS).contains(&length) {
-            return Err(not_a(
-                name,
-                "that of a CA",
-                "one whose subject is more than a common name of 1 to 64 characters",
-            ));
-        }
+        let parsed = parse(&der).map_err(refused)?;
+        let public_key_info = verified_key(&parsed).map_err(refused)?;
+        let subject = &parsed.certification_request_info.subject;
+        let is_short = |name: &String| (1..=MAX_COMMON_NAME_CHARS).contains(&name.chars().count());
+        let common_name = (subject.iter_attributes().count() == 1)
+            .then(|| only_common_name(subject))
+            .flatten()
+            .filter(is_short);
         let key = SubjectKey::given(&public_key_info).ok_or_else(|| {
             refused(Refusal::WeakKey { reason: "its algorithm is not supported".to_owned() })
         })?;
-        Ok(Self { common_name, key })
+        Ok(Self { subject: subject.as_raw().to_vec(), common_name, key })
     }
 
-    pub(crate) fn common_name(&self) -> &str {
-        &self.common_name
+    /// The common name, where the subject is nothing else.
+    pub(crate) fn common_name(&self) -> Result<&str, Error> {
+        self.common_name.as_deref().ok_or(Error::OtherSubject)
+    }
+
+    /// The whole subject in DER, which must not be empty (RFC 5280 §4.1.2.6).
+    pub(crate) fn subject(&self) -> Result<&[u8], Error> {
+        const EMPTY: [u8; 2] = [0x30, 0];
+        if self.subject == EMPTY { Err(Error::NoSubject) } else { Ok(&self.subject) }
     }
 
     pub(crate) fn key(&self) -> &SubjectKey<'static> {
@@ -165,13 +172,19 @@ fn verified(der: &[u8]) -> Result<(String, Vec<u8>), Refusal> {
         return Ok((request.common_name.to_owned(), request.key.to_vec()));
     }
     let request = parse(der)?;
+    let key = verified_key(&request)?;
+    Ok((only_name(&request)?, key))
+}
+
+/// The public key of a request whose signature is good and whose key is strong enough.
+fn verified_key(request: &X509CertificationRequest<'_>) -> Result<Vec<u8>, Refusal> {
     let key = &request.certification_request_info.subject_pki;
     check_key(key)?;
     request.verify_signature().map_err(|error| match error {
         X509Error::SignatureUnsupportedAlgorithm => Refusal::UnknownSignature,
         _ => Refusal::BadSignature,
     })?;
-    Ok((only_name(&request)?, key.raw.to_vec()))
+    Ok(key.raw.to_vec())
 }
 
 fn parse(der: &[u8]) -> Result<X509CertificationRequest<'_>, Refusal> {

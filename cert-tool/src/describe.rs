@@ -7,10 +7,10 @@ use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, KeyUsage, ParsedExt
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 
-use crate::certificate::only_common_name;
+use crate::certificate::{only_common_name, serial_text};
 use crate::document::{Content, Document};
 use crate::facts::rfc3339;
-use crate::name::attribute_text;
+use crate::name::name_text;
 use crate::public_key::PublicKey;
 use hub_types::thumbprint::upper_hex;
 use hub_types::{Sha1Thumbprint, Sha256Thumbprint};
@@ -253,31 +253,6 @@ impl Facts {
     }
 }
 
-/// A name as in RFC 4514, read from left to right, whatever its bytes are.
-pub(crate) fn name_text(name: &X509Name<'_>) -> String {
-    let attributes = name.iter().map(|relative| {
-        let parts = relative.iter().map(|attribute| {
-            let oid = attribute.attr_type().to_id_string();
-            let known = ATTRIBUTES.iter().find(|(known, _)| *known == oid);
-            let value = match attribute_text(attribute) {
-                Some(text) => text,
-                None => format!("#{} (not valid text)", upper_hex(attribute.as_slice())),
-            };
-            format!("{}={value}", known.map_or(oid.as_str(), |(_, short)| short))
-        });
-        parts.collect::<Vec<_>>().join("+")
-    });
-    attributes.collect::<Vec<_>>().join(", ")
-}
-
-/// A serial number in hex, as OpenSSL shows it.
-pub(crate) fn serial_text(bytes: &[u8]) -> String {
-    match bytes {
-        [0, rest @ ..] if !rest.is_empty() => upper_hex(rest),
-        all => upper_hex(all),
-    }
-}
-
 pub(crate) fn algorithm_text(algorithm: &AlgorithmIdentifier<'_>) -> String {
     let oid = algorithm.algorithm.to_id_string();
     let known = ALGORITHMS.iter().find(|(known, _)| *known == oid);
@@ -328,18 +303,6 @@ const KEY_USAGES: [&str; 9] = [
     "cRLSign",
     "encipherOnly",
     "decipherOnly",
-];
-const ATTRIBUTES: [(&str, &str); 10] = [
-    ("2.5.4.3", "CN"),
-    ("2.5.4.4", "SN"),
-    ("2.5.4.5", "serialNumber"),
-    ("2.5.4.6", "C"),
-    ("2.5.4.7", "L"),
-    ("2.5.4.8", "ST"),
-    ("2.5.4.10", "O"),
-    ("2.5.4.11", "OU"),
-    ("0.9.2342.19200300.100.1.25", "DC"),
-    ("1.2.840.113549.1.9.1", "emailAddress"),
 ];
 const ALGORITHMS: [(&str, &str); 12] = [
     ("1.2.840.10045.4.1", "ECDSA with SHA-1"),

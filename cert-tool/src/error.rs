@@ -5,7 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use hub_types::IdentityId;
+use time::OffsetDateTime;
 
+use crate::facts::rfc3339;
 use crate::refusal::Refusal;
 
 /// Why a CA, a store or a file can't be used.
@@ -26,9 +28,31 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A system clock that can't be right.
+    #[error("the system clock says {}, which can't be right; certificates made now would be of no use", rfc3339(*now))]
+    BadClock {
+        /// Its time.
+        now: OffsetDateTime,
+    },
     /// A code that no hub has given.
     #[error("a verification code has 1 to 64 characters, and no space among them")]
     BadCode,
+    /// An address in certificates that not everybody could fetch.
+    #[error("the address `{url}` can't be put into certificates: {reason}")]
+    BadUrl {
+        /// The address.
+        url: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A limit on names that can't be read.
+    #[error("the limit on names `{text}` can't be used: {reason}")]
+    BadNameSubtree {
+        /// The limit.
+        text: String,
+        /// Why.
+        reason: String,
+    },
     /// A pattern for identities is no regular expression.
     #[error("the pattern for identities can't be read")]
     BadPattern {
@@ -120,6 +144,26 @@ pub enum Error {
     NotIndexed {
         /// The folder.
         path: PathBuf,
+    },
+    /// The request of a CA has no subject.
+    #[error("the request of the CA has an empty subject; a CA needs a name")]
+    NoSubject,
+    /// A certificate that is revoked for good.
+    #[error("the certificate {serial} is revoked for good; only `certificateHold` can be released")]
+    NotOnHold {
+        /// Its serial number.
+        serial: String,
+    },
+    /// The subject of a CA's request is more than a common name.
+    #[error("the subject of the CA's request is not one common name of 1 to 64 characters")]
+    OtherSubject,
+    /// A number of days that leads past the last date of X.509.
+    #[error(
+        "{days} days from now is after the year 9999, the last one that a certificate or a revocation list can name"
+    )]
+    NoSuchDate {
+        /// How many days were asked for.
+        days: u32,
     },
     /// A file is not what it should be.
     #[error("`{}` is {found}, not {wanted}", path.display())]
@@ -285,9 +329,16 @@ impl Error {
                 Some("no program asks for so much by itself: ask where the file comes from".to_owned())
             }
             Self::UnsupportedEncryption { path, .. } => Some(convert_with_openssl(path)),
+            Self::BadClock { .. } => Some("set the clock of this machine, and repeat the command".to_owned()),
+            Self::OtherSubject => Some("sign it as it is with --keep-subject, if that is the name that the CA shall have".to_owned()),
+            Self::NotOnHold { .. } => Some("issue a new certificate".to_owned()),
+            Self::NoSuchDate { .. } => Some("ask for fewer days (--days)".to_owned()),
             Self::BadCode => Some("copy it from where the hub shows it".to_owned()),
             Self::BadCa { .. }
+            | Self::BadNameSubtree { .. }
             | Self::BadPattern { .. }
+            | Self::BadUrl { .. }
+            | Self::NoSubject
             | Self::BadPolicy { .. }
             | Self::BadProfile { .. }
             | Self::ProfileChoice(_)

@@ -124,6 +124,19 @@ pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     sync_folder(folder_of(path))
 }
 
+/// Writes a file that everybody may read, in the place of an older one if there is one: it is there as a whole or
+/// not.
+pub(crate) fn replace_public(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let file = write_beside(path, bytes)?;
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        file.as_file().set_permissions(mode).map_err(Error::io("write", path))?;
+    }
+    file.persist(path).map_err(|failed| Error::io("write", path)(failed.error))?;
+    sync_folder(folder_of(path))
+}
+
 fn write_beside(path: &Path, bytes: &[u8]) -> Result<NamedTempFile, Error> {
     let written = NamedTempFile::new_in(folder_of(path)).and_then(|mut file| {
         file.write_all(bytes)?;

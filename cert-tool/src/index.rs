@@ -6,6 +6,8 @@
 //! does not know. An entry is *pending* until its output has it on the disk; what a kill leaves
 //! pending is settled by the output ([`Output::pending`]), which knows how far it came.
 
+mod authorities;
+
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,14 +18,17 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use time::OffsetDateTime;
 
-use crate::ca::CertificateAuthority;
+use crate::ca::{CertificateAuthority, Tier};
 use crate::error::Error;
 use crate::facts::{IssuedAuth, IssuedFacts};
 use crate::fingerprint::Fingerprint;
 use crate::fs;
 use crate::issuing::Made;
 use crate::list;
+use crate::signed_by::signature_fault;
 use crate::sink::{Place, Sink};
+
+pub use authorities::SubordinateCa;
 
 /// The certificates that a CA has issued.
 pub struct IssuanceIndex {
@@ -77,7 +82,21 @@ impl IssuanceIndex {
     /// Opens a CA's index to issue; only one process can.
     pub(crate) fn open(ca: &Path) -> Result<Self, Error> {
         let lock = Lock::take(ca)?;
-        Self::open_with(ca, Some(lock))
+        Self::open_with(&ca.join(INDEX), Some(lock))
+    }
+
+    /// Opens the index of one of the CAs in a folder, as [`Self::open_beside`] does. The root of a folder has books
+    /// of its own, in which the issuing CA beside it is entered.
+    pub fn open_books(ca: &Path, tier: Tier) -> Result<Self, Error> {
+        if tier == Tier::Issuing {
+            return Self::open_beside(ca);
+        }
+        let (root, issuing) = crate::ca::root_and_issuing(ca)?;
+        let index = Self::open_with(&ca.join(ROOT_INDEX), None)?;
+        if let Some(issuing) = issuing.filter(|issuing| signature_fault(issuing, &root).is_none()) {
+            index.enter_subordinate(&issuing)?;
+        }
+        Ok(index)
     }
 
     /// Opens a CA's index to look things up and to revoke; another process may issue meanwhile. A CA
@@ -89,11 +108,11 @@ impl IssuanceIndex {
         if !ca.join(INDEX).exists() && !may_be_new {
             return Err(Error::BadCa { path: ca.to_owned(), reason: "there is none".to_owned() });
         }
-        Self::open_with(ca, None)
+        Self::open_with(&ca.join(INDEX), None)
     }
 
-    fn open_with(ca: &Path, lock: Option<Lock>) -> Result<Self, Error> {
-        let path = ca.join(INDEX);
+    fn open_with(path: &Path, lock: Option<Lock>) -> Result<Self, Error> {
+        let path = path.to_owned();
         // SQLite gives its other files the mode of this one.
         drop(fs::open_private(&path)?);
         let connect = || {
@@ -107,6 +126,13 @@ impl IssuanceIndex {
             let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
             if version == 0 {
                 connection.execute_batch(SCHEMA)?;
+            }
+            if version < VERSION {
+                let steps = format!(
+                    "BEGIN EXCLUSIVE; {} PRAGMA user_version = {VERSION}; COMMIT;",
+                    authorities::TABLE
+                );
+                connection.execute_batch(&steps)?;
             }
             Ok((connection, version))
         };
@@ -364,7 +390,9 @@ pub enum Lookup {
     All,
     /// Those of an identity.
     Identity(IdentityId),
-    /// The one with a serial number, in hex.
+    /// Those of CAs with a common name.
+    Authority(String),
+    /// The one with a serial number.
     Serial(Vec<u8>),
     /// The one with a SHA-1 thumbprint.
     Sha1(Sha1Thumbprint),
@@ -382,6 +410,7 @@ impl Lookup {
 
         match self {
             Self::All => ("?1 IS NULL", Null),
+            Self::Authority(_) => ("?1 IS NOT NULL", Null),
             Self::Identity(identity) => ("c.identity = ?1", Text(identity.common_name())),
             Self::Serial(serial) => ("c.serial = ?1", Blob(serial.clone())),
             Self::Sha1(sha1) => ("c.sha1 = ?1", Blob(sha1.as_bytes().to_vec())),
@@ -393,6 +422,23 @@ impl Lookup {
             ),
             Self::Revoked => ("c.revoked_at IS NOT NULL AND ?1 IS NULL", Null),
         }
+    }
+}
+
+impl Lookup {
+    /// The condition for certificates of CAs; `None` where none is meant.
+    fn authority_sql(&self) -> Option<(&'static str, rusqlite::types::Value)> {
+        use rusqlite::types::Value::{Blob, Null, Text};
+
+        Some(match self {
+            Self::All => ("?1 IS NULL", Null),
+            Self::Authority(common_name) => ("a.common_name = ?1", Text(common_name.clone())),
+            Self::Serial(serial) => ("a.serial = ?1", Blob(serial.clone())),
+            Self::Sha1(sha1) => ("a.sha1 = ?1", Blob(sha1.as_bytes().to_vec())),
+            Self::Sha256(sha256) => ("a.sha256 = ?1", Blob(sha256.as_bytes().to_vec())),
+            Self::Revoked => ("a.revoked_at IS NOT NULL AND ?1 IS NULL", Null),
+            Self::Identity(_) | Self::EndingBefore(_) => return None,
+        })
     }
 }
 
@@ -524,9 +570,11 @@ impl Drop for Lock {
 }
 
 const INDEX: &str = "index.db";
+/// The books of a root, which may share its folder with an issuing CA.
+const ROOT_INDEX: &str = "root.db";
 const LOCK: &str = "index.lock";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// Entries in memory at once.
 const PAGE: usize = 1000;
 

@@ -11,6 +11,7 @@ use rcgen::PublicKeyData as _;
 use crate::error::Error;
 use crate::pem;
 use crate::profile::{ExtendedKeyUsage, ProfileParts};
+use crate::publication::Publication;
 use crate::signer::{Outline, Signer, append_header, contents, encoded_len, start};
 use crate::x509::{COMMON_NAME, KeyUse, SAMPLE_KEY_IDENTIFIER, Serial, SubjectKey, Validity, key_identifier};
 
@@ -46,9 +47,10 @@ impl<'a> LeafTemplates<'a> {
     pub(crate) fn new(
         signer: &'a Signer,
         usages: &[ExtendedKeyUsage],
+        publication: &Publication,
         validity: Validity,
     ) -> Result<Self, Error> {
-        let lay_out = |key_use| signer.lay_out_sample(key_use, usages, validity);
+        let lay_out = |key_use| signer.lay_out_sample(key_use, usages, publication, validity);
         let template = |laid_out: &[u8]| Template::of(laid_out, signer).map_err(failed)?.ok_or(FAILED);
         let others = lay_out(KeyUse::Signing)?;
         Ok(Self {
@@ -168,14 +170,15 @@ mod tests {
 
     use super::*;
     use crate::key::{KeyType, PrivateKey};
-    use crate::x509::{Profile, self_sign_root};
+    use crate::x509::{CaTerms, Profile, self_sign_root};
 
     const VALIDITY: Validity =
         Validity { not_before: datetime!(2026-11-23 12:00 UTC), not_after: datetime!(2051-01-01 0:00 UTC) };
 
     fn signer(key_type: KeyType) -> Signer {
         let key = PrivateKey::generate(key_type).unwrap();
-        let root = self_sign_root("Plant 7", &key, Serial::random().unwrap(), VALIDITY).unwrap();
+        let terms = CaTerms::default();
+        let root = self_sign_root("Plant 7", &key, &terms, Serial::random().unwrap(), VALIDITY).unwrap();
         Signer::new(&root, Box::new(key)).unwrap()
     }
 
@@ -198,7 +201,8 @@ mod tests {
             let key = PrivateKey::generate(subject).unwrap();
             let key = SubjectKey::Own(&key);
             let serial = Serial::random().unwrap();
-            let templates = LeafTemplates::new(&signer, &[ExtendedKeyUsage::ClientAuth], VALIDITY).unwrap();
+            let templates = LeafTemplates::new(&signer, &[ExtendedKeyUsage::ClientAuth], &Publication::default(), VALIDITY)
+                .unwrap();
             let profile = ProfileParts::default();
             let parts = LeafParts { common_name: &common_name, serial, profile: &profile };
             let ours = templates.lay_out(&parts, &key, &key.to_info()).unwrap();

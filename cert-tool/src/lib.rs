@@ -3,6 +3,7 @@
 //! | noun | item |
 //! |---|---|
 //! | who signs: a root CA and the issuing CA below it, in a folder | [`CertificateAuthority`] |
+//! | who signs CAs, and a CA's life: more tiers, renewal, new keys | [`ParentCa`], [`SubordinateCa`], [`renew_ca`], [`rekey_ca`] |
 //! | many at once: requests in, outcomes in the same order out | [`issue_batch`], [`IssueRequest`], [`Issued`] |
 //! | what a CA has issued, what was revoked | [`IssuanceIndex`], [`IndexEntry`], [`Lookup`], [`Revocation`], [`Crl`] |
 //! | where certificates go, and what is in such a folder | [`IssuedStore`], [`Sink`], [`IssuedList`], [`IssuedFacts`], [`extract`], [`write_pfx`], [`write_pfx_files`] |
@@ -42,6 +43,7 @@ mod key;
 mod leaf;
 mod list;
 mod name;
+mod name_constraints;
 mod p7b;
 mod parallel;
 mod pem;
@@ -52,6 +54,7 @@ mod presented;
 mod process;
 mod profile;
 mod public_key;
+mod publication;
 mod reference;
 mod refusal;
 mod revocation;
@@ -70,8 +73,8 @@ pub use bundle::{
     BundleForm, BundleOptions, BundleOutcome, BundleService, BundleTarget, Bundler, WrittenBundle,
 };
 pub use ca::{
-    CaDescription, CaOptions, CertificateAuthority, EarlierEnd, ImportedCa, KeyPlace, ProfileSummary, RootCa,
-    import_ca, request_ca,
+    CaDescription, CaOptions, CaPurpose, CertificateAuthority, EarlierEnd, ImportedCa, KeyPlace, ParentCa,
+    ProfileSummary, RenewedCa, SubordinateOptions, Tier, import_ca, rekey_ca, renew_ca, request_ca,
 };
 pub use certificate::{Certificate, read_certificate, read_certificate_from, read_certificates};
 pub use crl::{RevocationList, RevocationReason, Revoked};
@@ -83,13 +86,14 @@ pub use error::Error;
 pub use extract::{extract, extract_der};
 pub use facts::{IssuedAuth, IssuedFacts};
 pub use fingerprint::Fingerprint;
-pub use index::{IndexEntry, IssuanceIndex, Lookup};
+pub use index::{IndexEntry, IssuanceIndex, Lookup, SubordinateCa};
 pub use issue::{
     Existing, IssueOptions, IssueRequest, IssueSummary, Issued, KeySource, LongNames, Outcome, check_options,
     issue_batch,
 };
 pub use key::{KeyType, PrivateKey};
 pub use list::IssuedList;
+pub use name_constraints::{NameConstraints, NameSubtree};
 pub use p7b::p7b;
 pub use pfx::{PfxFile, PfxOptions, PfxOutcome, PfxStyle, write_pfx, write_pfx_files};
 pub use policy::Policy;
@@ -97,6 +101,7 @@ pub use presented::{read_chain, read_private_key};
 pub use process::keep_memory_private;
 pub use profile::{Columns, Profile, ProfileRow, Profiles};
 pub use public_key::{PublicKey, PublicKeyInput};
+pub use publication::Publication;
 pub use refusal::Refusal;
 pub use revocation::{Crl, Revocation};
 pub use secret::{AskSecret, Secret, SecretFor};

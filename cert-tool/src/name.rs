@@ -1,7 +1,11 @@
 //! Distinguished names: their text in whatever encoding, and their comparison (RFC 5280 §7.1).
 
+mod text;
+
 use x509_parser::asn1_rs::{Any, Tag};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
+
+pub(crate) use text::name_text;
 
 /// The text of an attribute in any string type of `DirectoryString`; `None` where it is not text.
 ///

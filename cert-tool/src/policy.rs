@@ -9,10 +9,12 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 use time::Duration;
 
+use crate::ca::Tier;
 use crate::error::Error;
 use crate::fs;
 use crate::key::KeyType;
 use crate::profile::{ExtendedKeyUsage, NameKind};
+use crate::publication::Publication;
 use crate::refusal::Refusal;
 
 /// What a CA may issue. What is not said is not limited.
@@ -55,6 +57,12 @@ pub struct Policy {
     ip_addresses: Option<Vec<IpNet>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     extensions: Option<Vec<String>>,
+    /// The addresses in what the issuing CA signs.
+    #[serde(default, skip_serializing_if = "Publication::is_empty")]
+    publication: Publication,
+    /// The addresses in what the root beside it signs.
+    #[serde(default, skip_serializing_if = "Publication::is_empty")]
+    root_publication: Publication,
     /// The text of the file, for the lines of its rules.
     #[serde(skip)]
     text: String,
@@ -145,6 +153,23 @@ impl Policy {
         .into_iter()
         .filter_map(|(rule, value)| Some((rule, value?)))
         .collect()
+    }
+
+    /// The addresses at which one of the CAs of the folder publishes its list and its certificate.
+    pub fn with_publication(mut self, tier: Tier, publication: Publication) -> Self {
+        match tier {
+            Tier::Root => self.root_publication = publication,
+            Tier::Issuing => self.publication = publication,
+        }
+        self
+    }
+
+    /// The addresses in the certificates that one of the CAs of the folder signs.
+    pub fn publication(&self, tier: Tier) -> &Publication {
+        match tier {
+            Tier::Root => &self.root_publication,
+            Tier::Issuing => &self.publication,
+        }
     }
 
     /// The regular expression for common names.
@@ -323,6 +348,8 @@ impl PartialEq for Policy {
             && self.max_certificates == other.max_certificates
             && self.key_types == other.key_types
             && self.profile_rules() == other.profile_rules()
+            && self.publication == other.publication
+            && self.root_publication == other.root_publication
     }
 }
 
@@ -382,6 +409,8 @@ mod pattern {
 /// The policy's file beside a CA.
 pub(crate) const FILE: &str = "policy.toml";
 const CLIENT_AUTH: &str = "clientAuth";
+/// The files beside a CA that say what it may issue, and how.
+pub(crate) const FILES: [&str; 2] = [FILE, "profile.toml"];
 const BEGIN: &str = "^(?:";
 const END: &str = ")$";
 const MAX_BYTES: u64 = 64 * 1024;

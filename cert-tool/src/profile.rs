@@ -22,6 +22,7 @@ use time::OffsetDateTime;
 
 use crate::error::Error;
 use crate::policy::Policy;
+use crate::publication::Publication;
 use crate::refusal::Refusal;
 pub(crate) use alternative_name::NameKind;
 use alternative_name::NameTemplate;
@@ -133,6 +134,14 @@ impl Profile {
             ca_issuers: Vec::new(),
             ocsp: Vec::new(),
         }
+    }
+
+    /// The addresses of the CA that certificates have beside those of the profile: a profile's own take their places.
+    pub(crate) fn addresses_beside(&self, of_ca: &Publication) -> Publication {
+        of_ca.without(
+            !self.crl_distribution_points.is_empty(),
+            !(self.ca_issuers.is_empty() && self.ocsp.is_empty()),
+        )
     }
 
     /// The same with a subject; `None` where it has one of its own.

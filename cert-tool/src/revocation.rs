@@ -6,11 +6,12 @@ use std::path::Path;
 use rusqlite::{Row, params};
 use time::{Duration, OffsetDateTime};
 
-use crate::ca::CertificateAuthority;
+use crate::ca::{CertificateAuthority, ParentCa, check_clock, check_is_good, check_signs_lists, end_after};
+use crate::certificate::Certificate;
 use crate::crl::{RevocationList, RevocationReason, Revoked};
 use crate::error::Error;
 use crate::fs;
-use crate::index::{IndexEntry, IssuanceIndex, Lookup, time_of};
+use crate::index::{IndexEntry, IssuanceIndex, Lookup, SubordinateCa, time_of};
 use crate::pem;
 
 /// When and why a certificate was revoked.
@@ -48,6 +49,25 @@ fn reason(code: u8) -> Option<RevocationReason> {
     })
 }
 
+/// The tables of an index whose rows can be revoked.
+#[derive(Debug, Clone, Copy)]
+enum Table {
+    Authorities,
+    Certificates,
+}
+
+impl Table {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Authorities => "authorities",
+            Self::Certificates => "certificates",
+        }
+    }
+}
+
+/// The code of `certificateHold`.
+const HOLD: u8 = 6;
+
 /// A list of revoked certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Crl {
@@ -66,15 +86,15 @@ impl Crl {
         &self.der
     }
 
-    /// Writes it as PEM; it replaces an older one as a whole.
+    /// Writes it as PEM, for everybody to read; it replaces an older one as a whole.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        fs::replace_private(path, &pem::encode("X509 CRL", &self.der))
+        fs::replace_public(path, &pem::encode("X509 CRL", &self.der))
     }
 }
 
 impl IssuanceIndex {
-    /// Revokes a certificate. Answers whether that is new: one that is revoked keeps its time and
-    /// reason.
+    /// Revokes a certificate. Answers whether that is new: one that is revoked keeps its time and reason,
+    /// but for a hold, which may become final.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -104,29 +124,111 @@ impl IssuanceIndex {
         reason: Option<RevocationReason>,
         now: OffsetDateTime,
     ) -> Result<bool, Error> {
-        let sql = "UPDATE certificates SET revoked_at = ?2, reason = ?3 WHERE id = ?1 AND revoked_at IS NULL";
-        self.execute(sql, params![entry.id, now.unix_timestamp(), reason.map(code)]).map(|count| count > 0)
+        self.revoke_row(Table::Certificates, entry.id, reason, now)
+    }
+
+    /// Revokes the certificate of a CA, as [`Self::revoke`] does those of devices.
+    pub fn revoke_subordinate(
+        &self,
+        ca: &SubordinateCa,
+        reason: Option<RevocationReason>,
+        now: OffsetDateTime,
+    ) -> Result<bool, Error> {
+        self.revoke_row(Table::Authorities, ca.id, reason, now)
+    }
+
+    /// Releases a certificate that is on hold (`certificateHold`): the next list does not have it any more. Answers
+    /// whether that is new; what was revoked for another reason stays so.
+    pub fn release_hold(&self, entry: &IndexEntry, now: OffsetDateTime) -> Result<bool, Error> {
+        self.release_row(Table::Certificates, entry.id, entry.revocation, &entry.facts.serial, now)
+    }
+
+    /// Releases the certificate of a CA, as [`Self::release`] does those of devices.
+    pub fn release_hold_of_subordinate(
+        &self,
+        ca: &SubordinateCa,
+        now: OffsetDateTime,
+    ) -> Result<bool, Error> {
+        self.release_row(Table::Authorities, ca.id, ca.revocation, &ca.certificate.serial(), now)
+    }
+
+    /// A hold may become final, and keeps its time then; whatever else was revoked stays as it is.
+    fn revoke_row(
+        &self,
+        table: Table,
+        id: i64,
+        reason: Option<RevocationReason>,
+        now: OffsetDateTime,
+    ) -> Result<bool, Error> {
+        check_clock(now)?;
+        let table = table.name();
+        let sql = format!(
+            "UPDATE {table} SET revoked_at = COALESCE(revoked_at, ?2), reason = ?3 WHERE id = ?1
+             AND (revoked_at IS NULL OR (reason IS {HOLD} AND ?3 IS NOT {HOLD}))"
+        );
+        self.execute(&sql, params![id, now.unix_timestamp(), reason.map(code)]).map(|count| count > 0)
+    }
+
+    fn release_row(
+        &self,
+        table: Table,
+        id: i64,
+        revocation: Option<Revocation>,
+        serial: &str,
+        now: OffsetDateTime,
+    ) -> Result<bool, Error> {
+        check_clock(now)?;
+        if revocation.is_some_and(|it| it.reason != Some(RevocationReason::CertificateHold)) {
+            return Err(Error::NotOnHold { serial: serial.to_owned() });
+        }
+        let table = table.name();
+        let sql =
+            format!("UPDATE {table} SET revoked_at = NULL, reason = NULL WHERE id = ?1 AND reason IS {HOLD}");
+        self.execute(&sql, params![id]).map(|count| count > 0)
     }
 
     /// The list of everything revoked that has not ended anyway, good for `days`.
     pub fn crl(&self, ca: &CertificateAuthority, days: u32, now: OffsetDateTime) -> Result<Crl, Error> {
+        let (issuer, folder) = (ca.issuing_certificate(), ca.folder());
+        self.crl_of(issuer, folder, |list| ca.sign_crl(list), days, now)
+    }
+
+    /// The list of a CA that signs others, such as a root, with its own [index](ParentCa::index).
+    pub fn crl_of_parent(&self, ca: &ParentCa, days: u32, now: OffsetDateTime) -> Result<Crl, Error> {
+        self.crl_of(ca.certificate(), ca.folder(), |list| ca.sign_crl(list), days, now)
+    }
+
+    fn crl_of(
+        &self,
+        issuer: &Certificate,
+        folder: &Path,
+        sign: impl FnOnce(&RevocationList) -> Result<Vec<u8>, Error>,
+        days: u32,
+        now: OffsetDateTime,
+    ) -> Result<Crl, Error> {
+        check_signs_lists(issuer, folder)?;
+        check_is_good(issuer, folder, now)?;
+        let next_update = end_after(days, now)?.min(issuer.not_after());
+        // One that ended stays in one list more (RFC 5280 section 3.3): a day is more than enough.
+        let is_listed = |not_after: OffsetDateTime| not_after + Duration::days(1) > now;
         let mut revoked = Vec::new();
         self.visit(&Lookup::Revoked, |entry| {
-            // One that ended stays in one list more (RFC 5280 section 3.3): a day is more than enough.
-            if let (Some(revocation), true) =
-                (entry.revocation, entry.facts.not_after + Duration::days(1) > now)
-            {
+            if let Some(revocation) = entry.revocation.filter(|_| is_listed(entry.facts.not_after)) {
                 let serial = self.serial_of(&entry)?;
                 revoked.push(Revoked { serial, at: revocation.at, reason: revocation.reason });
             }
             Ok(())
         })?;
+        for ca in self.subordinates(&Lookup::Revoked)? {
+            if let Some(revocation) = ca.revocation.filter(|_| is_listed(ca.certificate.not_after())) {
+                let serial = ca.certificate.serial_bytes().to_vec();
+                revoked.push(Revoked { serial, at: revocation.at, reason: revocation.reason });
+            }
+        }
         let number = self.next_crl_number()?;
         let this_update = now.replace_nanosecond(0).unwrap_or(now);
-        let wanted = this_update.checked_add(Duration::days(days.into())).unwrap_or(now);
-        let next_update = wanted.min(ca.issuing_certificate().not_after());
         let count = revoked.len() as u64;
-        let der = ca.sign_crl(&RevocationList { number, this_update, next_update, revoked })?;
+        let der = sign(&RevocationList { number, this_update, next_update, revoked })?;
         Ok(Crl { der, number, revoked: count, next_update })
     }
 

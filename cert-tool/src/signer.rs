@@ -5,6 +5,8 @@
 //! way through it. So it only lays a certificate or revocation list out; here the CA's name is put
 //! in byte for byte, and the whole is signed.
 
+use std::sync::Arc;
+
 use pkcs8::der::{self, Decode as _, Encode as _, Header, Length, Reader as _, SliceReader, Tag};
 use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
@@ -33,6 +35,20 @@ impl KeyHandle for PrivateKey {
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         self.sign(message)
+    }
+}
+
+impl<K: KeyHandle + ?Sized> KeyHandle for Arc<K> {
+    fn key_type(&self) -> KeyType {
+        self.as_ref().key_type()
+    }
+
+    fn public_key(&self) -> &[u8] {
+        self.as_ref().public_key()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        self.as_ref().sign(message)
     }
 }
 
@@ -75,9 +91,16 @@ impl Signer {
 
     /// Puts the CA's name into what was laid out, a certificate or a revocation list, and signs it.
     pub(crate) fn sign(&self, laid_out: &[u8]) -> Result<Vec<u8>, Error> {
+        self.sign_named(laid_out, None)
+    }
+
+    /// As [`Self::sign`], with a subject that is put in byte for byte.
+    pub(crate) fn sign_named(&self, laid_out: &[u8], subject: Option<&[u8]>) -> Result<Vec<u8>, Error> {
         let failed = |_| Error::Crypto("encoding a certificate");
         let outline = Outline::read(laid_out).map_err(failed)?;
-        let named = outline.with_issuer(&self.name).map_err(failed)?;
+        let mut parts = vec![(ISSUER, self.name.as_slice())];
+        parts.extend(subject.map(|subject| (SUBJECT, subject)));
+        let named = outline.with_sequences(&parts).map_err(failed)?;
         outline.signed(&named, self.key.as_ref())
     }
 }
@@ -104,17 +127,28 @@ impl<'a> Outline<'a> {
     /// The content with another issuer: in certificates and revocation lists alike it is the second
     /// sequence, after that of the algorithm.
     pub(crate) fn with_issuer(&self, name: &[u8]) -> der::Result<Vec<u8>> {
+        self.with_sequences(&[(ISSUER, name)])
+    }
+
+    /// The content of a request with another subject, which is its first sequence (RFC 2986 §4.1).
+    pub(crate) fn with_request_subject(&self, name: &[u8]) -> der::Result<Vec<u8>> {
+        self.with_sequences(&[(REQUEST_SUBJECT, name)])
+    }
+
+    /// The content with others in the places of some of its sequences, which are counted from 1.
+    fn with_sequences(&self, others: &[(usize, &[u8])]) -> der::Result<Vec<u8>> {
         let mut reader = SliceReader::new(self.content)?;
         let mut parts = contents(&mut reader)?;
-        let mut before = Vec::new();
+        let mut content = Vec::with_capacity(self.content.len());
         let mut sequences = 0;
-        while sequences < 2 {
+        while !parts.is_finished() {
             let part = parts.tlv_bytes()?;
-            sequences += usize::from(part.first() == Some(&SEQUENCE));
-            before.extend_from_slice(if sequences < 2 { part } else { name });
+            let is_sequence = part.first() == Some(&SEQUENCE);
+            sequences += usize::from(is_sequence);
+            let other = others.iter().find(|(place, _)| is_sequence && *place == sequences);
+            content.extend_from_slice(other.map_or(part, |(_, other)| other));
         }
-        let after = parts.read_slice(parts.remaining_len())?;
-        tlv(Tag::Sequence, &[&before, after])
+        tlv(Tag::Sequence, &[&content])
     }
 
     pub(crate) fn signed(&self, content: &[u8], key: &dyn KeyHandle) -> Result<Vec<u8>, Error> {
@@ -169,5 +203,10 @@ pub(crate) fn encoded_len(length: usize) -> der::Result<usize> {
 }
 
 const MAX_HEADER_BYTES: usize = 6;
+/// The place of the issuer among the sequences of certificates (RFC 5280 §4.1) and revocation lists (§5.1).
+const ISSUER: usize = 2;
+/// The place of the subject among the sequences of a certificate: behind algorithm, issuer and validity.
+const SUBJECT: usize = 4;
+const REQUEST_SUBJECT: usize = 1;
 const NO_UNUSED_BITS: u8 = 0;
 const SEQUENCE: u8 = 0x30;

@@ -275,10 +275,12 @@ fn belong_to(folder: &Path, issuing: &Certificate, chain_pem: &[u8]) -> Result<(
     if !path.exists() {
         return fs::write_new_private(&path, chain_pem);
     }
-    if read_certificates(&path)?.first().is_some_and(|found| found.der() == issuing.der()) {
-        return Ok(());
+    match read_certificates(&path)?.first() {
+        Some(found) if found.der() == issuing.der() => Ok(()),
+        // The CA was renewed since.
+        Some(found) if found.is_same_ca(issuing) => fs::replace_private(&path, chain_pem),
+        _ => Err(Error::OtherCa { path: folder.to_owned() }),
     }
-    Err(Error::OtherCa { path: folder.to_owned() })
 }
 
 /// What the index knows a folder by, wherever it is moved.

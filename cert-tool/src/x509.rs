@@ -1,10 +1,12 @@
 //! What our certificates say. The only module that knows the library that encodes them.
 
+mod authority;
+
 use aws_lc_rs::digest;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyUsagePurpose, PublicKeyData, RevokedCertParams,
-    SerialNumber, SignatureAlgorithm, SigningKey,
+    CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyIdMethod, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SerialNumber,
+    SignatureAlgorithm, SigningKey,
 };
 use time::OffsetDateTime;
 use x509_parser::prelude::FromDer as _;
@@ -14,7 +16,10 @@ use crate::crl::{RevocationList, RevocationReason, Revoked};
 use crate::error::Error;
 use crate::key::KeyType;
 use crate::profile::ExtendedKeyUsage;
+use crate::publication::Publication;
 use crate::signer::{KeyHandle, Signer, sign_own};
+
+pub(crate) use authority::{CaSubject, CaTerms, encode_request_again, self_sign_root};
 
 /// From when until when a certificate is good, both ends included, in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,14 +56,12 @@ impl Serial {
 /// What a certificate is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
-    /// A CA that issues to devices and modules only.
-    IssuingCa,
     /// A device or module.
     Leaf,
 }
 
 impl Signer {
-    /// A certificate for a device or module, or for a CA that issues to them.
+    /// A certificate for a device or module.
     pub(crate) fn sign_certificate(
         &self,
         profile: Profile,
@@ -67,16 +70,9 @@ impl Signer {
         serial: Serial,
         validity: Validity,
     ) -> Result<Vec<u8>, Error> {
-        let mut params = match profile {
-            Profile::IssuingCa => ca_params(common_name, key.der_bytes(), serial, validity),
-            Profile::Leaf => {
-                let identifier = key_identifier(key.der_bytes());
-                leaf_params(common_name, KeyUse::of(key), identifier, serial, validity)
-            }
-        };
-        if profile == Profile::IssuingCa {
-            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        }
+        let Profile::Leaf = profile;
+        let identifier = key_identifier(key.der_bytes());
+        let mut params = leaf_params(common_name, KeyUse::of(key), identifier, serial, validity);
         params.use_authority_key_identifier_extension = true;
         let laid_out = params.signed_by(key, &self.issuer());
         self.sign(laid_out.map_err(|_| Error::Crypto("encoding a certificate"))?.der())
@@ -88,12 +84,14 @@ impl Signer {
         &self,
         key_use: KeyUse,
         usages: &[ExtendedKeyUsage],
+        publication: &Publication,
         validity: Validity,
     ) -> Result<Vec<u8>, Error> {
         let serial = Serial([0x40; 16]);
         let mut params = leaf_params("", key_use, SAMPLE_KEY_IDENTIFIER.to_vec(), serial, validity);
         params.extended_key_usages = usages.iter().map(purpose).collect();
         params.use_authority_key_identifier_extension = true;
+        authority::publish(publication, &mut params);
         let laid_out = params.signed_by(&LayOut(self.key()), &self.issuer());
         Ok(laid_out.map_err(|_| Error::Crypto("encoding a certificate"))?.der().to_vec())
     }
@@ -136,18 +134,6 @@ fn revoked_params(revoked: &Revoked) -> RevokedCertParams {
         }),
         invalidity_date: None,
     }
-}
-
-/// The certificate of a root CA.
-pub(crate) fn self_sign_root(
-    common_name: &str,
-    key: &dyn KeyHandle,
-    serial: Serial,
-    validity: Validity,
-) -> Result<Vec<u8>, Error> {
-    let params = ca_params(common_name, key.public_key(), serial, validity);
-    let laid_out = params.self_signed(&LayOut(key));
-    sign_own(laid_out.map_err(|_| Error::Crypto("encoding a certificate"))?.der(), key)
 }
 
 /// A certificate signing request with nothing but a common name: the CA decides about the rest.
@@ -272,13 +258,6 @@ fn algorithm(key_type: KeyType) -> &'static SignatureAlgorithm {
         KeyType::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
         KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => &rcgen::PKCS_RSA_SHA256,
     }
-}
-
-fn ca_params(common_name: &str, key: &[u8], serial: Serial, validity: Validity) -> CertificateParams {
-    let mut params = params(common_name, key_identifier(key), serial, validity);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params
 }
 
 fn leaf_params(

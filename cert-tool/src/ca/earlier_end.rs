@@ -4,7 +4,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
-use super::validity;
+use super::validity::{LAST_DATE, end_after};
 use crate::certificate::Certificate;
 
 /// The end of a CA that cuts short what it signs. It shows itself as a sentence for people.
@@ -19,7 +19,8 @@ impl EarlierEnd {
     /// `None` where the CA is valid for at least so many days more.
     pub(super) fn below(issuer: &Certificate, days: u32, now: OffsetDateTime) -> Option<Self> {
         let not_after = issuer.not_after();
-        (not_after < validity(days, now).not_after).then_some(Self { not_after, days })
+        // A date that does not exist comes after every other.
+        (not_after < end_after(days, now).unwrap_or(LAST_DATE)).then_some(Self { not_after, days })
     }
 }
 

@@ -39,6 +39,11 @@ pub(super) struct KeyFiles {
 }
 
 impl KeyFiles {
+    /// Tells whether a folder has the key, or says which token has it.
+    pub(super) fn is_in(self, folder: &Path) -> bool {
+        [self.key, self.token].iter().any(|file| folder.join(file).exists())
+    }
+
     /// Opens the key wherever it is.
     pub(super) fn open(self, folder: &Path, ask: &mut AskSecret<'_>) -> Result<Box<dyn KeyHandle>, Error> {
         Ok(match self.token_uri(folder)? {
@@ -98,6 +103,17 @@ pub(super) fn check_is_ca_for(certificate: &Certificate, key: &dyn KeyHandle) ->
         return Err("its certificate has no name");
     }
     Ok(())
+}
+
+/// Refuses a CA that may not sign revocation lists.
+pub(crate) fn check_signs_lists(certificate: &Certificate, folder: &Path) -> Result<(), Error> {
+    let parsed = X509Certificate::from_der(certificate.der());
+    let usage = parsed.as_ref().ok().and_then(|(_, parsed)| parsed.key_usage().ok().flatten());
+    if usage.is_none_or(|usage| usage.value.crl_sign()) {
+        return Ok(());
+    }
+    let reason = "its certificate must not sign revocation lists (key usage lacks cRLSign)".to_owned();
+    Err(Error::BadCa { path: folder.to_owned(), reason })
 }
 
 pub(super) const ROOT_KEY: KeyFiles = KeyFiles { key: "root.key", token: "root.pkcs11" };

@@ -1,18 +1,21 @@
 //! A CA that others made, or whose certificate comes from a root elsewhere.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hub_types::shown::ShownBare;
+use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::CertificateAuthority;
 use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE};
-use crate::certificate::Certificate;
+use super::renew::earlier_name;
+use super::{CertificateAuthority, trial};
+use crate::certificate::{Certificate, read_certificate};
 use crate::error::Error;
 use crate::fs;
 use crate::key::PrivateKey;
 use crate::name;
-use crate::secret::{AskSecret, Secret};
+use crate::secret::{AskSecret, Secret, SecretFor};
 use crate::signed_by::{SignatureFault, signature_fault};
 use crate::signer::KeyHandle;
 use crate::token::{TokenKey, TokenUri};
@@ -32,7 +35,10 @@ pub struct ImportedCa {
 }
 
 /// Takes over a CA into a folder, when all of it belongs together: the key to the certificate, and each
-/// certificate to the one above it. Its name is used in what it issues byte for byte.
+/// certificate to the one above it. Its name is used in what it issues byte for byte. A certificate that it would
+/// issue is judged first, as [`verify_certificate`](crate::verify_certificate) does: where it would be refused, so is
+/// the CA; what depends on the names in certificates is returned as warnings. Where the folder has the CA already,
+/// with the same name and key, this is its renewed certificate.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -43,7 +49,8 @@ pub struct ImportedCa {
 /// let certificates = read_certificates(&ca.folder().join("issuing.pem"))?;
 /// let key = Some(ca.folder().join("issuing.key"));
 /// let copy = ImportedCa { certificates, key, token: None, passphrase: None };
-/// let copy = import_ca(&temporary.path().join("copy"), copy, &mut |_| Ok(None))?;
+/// let (copy, warnings) = import_ca(&temporary.path().join("copy"), copy, now, &mut |_| Ok(None))?;
+/// assert!(warnings.is_empty());
 /// assert_eq!(copy.issuing_certificate(), ca.issuing_certificate());
 /// # Ok(())
 /// # }
@@ -51,57 +58,107 @@ pub struct ImportedCa {
 pub fn import_ca(
     folder: &Path,
     ca: ImportedCa,
+    now: OffsetDateTime,
     ask: &mut AskSecret<'_>,
-) -> Result<CertificateAuthority, Error> {
+) -> Result<(CertificateAuthority, Vec<String>), Error> {
     let bad = |reason: String| Error::BadCa { path: folder.to_owned(), reason };
-    folder::prepare(folder, &[ISSUING_CERTIFICATE])?;
-    let ImportedCa { mut certificates, key, token, passphrase } = ca;
+    let ImportedCa { certificates, key, token, passphrase } = ca;
+    let issuing = certificates.first().ok_or_else(|| bad("it has no certificate".to_owned()))?;
+    let present = folder.join(ISSUING_CERTIFICATE);
+    let is_renewal = present.exists();
+    if is_renewal {
+        check_is_renewed(folder, issuing, key.is_some() || token.is_some())?;
+    }
     check_chain(&certificates).map_err(bad)?;
     // The passphrase that opens the key is also the one to open the copy with.
     let mut used = None;
-    let mut remember = |asked_for: crate::secret::SecretFor<'_>| {
+    let mut remember = |asked_for: SecretFor<'_>| {
         used = ask(asked_for)?;
         Ok(used.clone())
     };
     let imported = match &key {
-        Some(key) => Some(PrivateKey::read_with(key, &mut remember)?),
+        Some(key) => Some(Arc::new(PrivateKey::read_with(key, &mut remember)?)),
         None => None,
     };
     let passphrase = passphrase.or_else(|| used.clone());
-    let issuing = certificates.first().ok_or_else(|| bad("it has no certificate".to_owned()))?;
-    let belongs =
-        |key: &dyn KeyHandle| folder::check_is_ca_for(issuing, key).map_err(|reason| bad(reason.to_owned()));
+    let handle: Box<dyn KeyHandle> = match (&imported, &token) {
+        (Some(key), _) => Box::new(Arc::clone(key)),
+        (None, Some(uri)) => Box::new(TokenKey::open(uri, ask)?),
+        (None, None) => ISSUING_KEY.open(folder, ask)?,
+    };
+    folder::check_is_ca_for(issuing, handle.as_ref()).map_err(|reason| bad(reason.to_owned()))?;
+    let warnings = trial::judge(folder, &certificates, handle, now)?;
+    // Nothing was written until here.
+    if !is_renewal {
+        folder::prepare(folder, &[ISSUING_CERTIFICATE])?;
+    }
     match (imported, &token) {
-        (Some(key), _) => {
-            belongs(&key)?;
-            key.write_new_with(&folder.join(ISSUING_KEY.key), passphrase.as_ref())?;
-        }
-        (None, Some(uri)) => {
-            belongs(&TokenKey::open(uri, ask)?)?;
-            ISSUING_KEY.write_token_uri(folder, uri)?;
-        }
-        (None, None) => belongs(ISSUING_KEY.open(folder, ask)?.as_ref())?,
+        (Some(key), _) => key.write_new_with(&folder.join(ISSUING_KEY.key), passphrase.as_ref())?,
+        (None, Some(uri)) => ISSUING_KEY.write_token_uri(folder, uri)?,
+        (None, None) => {}
     }
-    let root = certificates.last().filter(|last| is_self_signed(last)).cloned();
-    if let Some(root) = &root {
-        let root_file = folder.join(ROOT_CERTIFICATE);
-        if !root_file.exists() {
-            folder::write_certificates(&root_file, [root])?;
-        }
-        if certificates.len() > 1 {
-            certificates.pop();
-        }
-    }
-    if let Some(between) = certificates.get(1..).filter(|between| !between.is_empty()) {
-        folder::write_certificates(&folder.join(CHAIN), between)?;
-    }
-    // The last one: a CA without it does not exist yet.
-    folder::write_certificates(&folder.join(ISSUING_CERTIFICATE), certificates.first())?;
-    fs::sync_folder(folder)?;
-    CertificateAuthority::open_with(folder, &mut |asked_for| match &passphrase {
+    write_certificates(folder, &certificates, is_renewal)?;
+    let ca = CertificateAuthority::open_with(folder, &mut |asked_for| match &passphrase {
         Some(passphrase) => Ok(Some(passphrase.clone())),
         None => ask(asked_for),
-    })
+    })?;
+    Ok((ca, warnings))
+}
+
+/// Writes the CA's certificate and those above it. Those of a renewed CA take the places of the earlier ones.
+fn write_certificates(folder: &Path, certificates: &[Certificate], is_renewal: bool) -> Result<(), Error> {
+    let (Some(issuing), above) = (certificates.first(), certificates.get(1..).unwrap_or_default()) else {
+        return Ok(());
+    };
+    let (between, root) = match certificates.split_last() {
+        Some((root, _)) if is_self_signed(root) => {
+            (above.split_last().map_or(above, |(_, between)| between), Some(root))
+        }
+        _ => (above, None),
+    };
+    if is_renewal {
+        let earlier = read_certificate(&folder.join(ISSUING_CERTIFICATE))?;
+        let file = folder.join(earlier_name(ISSUING_CERTIFICATE, &earlier));
+        if !file.exists() {
+            folder::write_certificates(&file, [&earlier])?;
+        }
+    }
+    let root_file = folder.join(ROOT_CERTIFICATE);
+    if let Some(root) = root.filter(|_| is_renewal || !root_file.exists()) {
+        fs::replace_private(&root_file, root.to_pem().as_bytes())?;
+    }
+    let chain = folder.join(CHAIN);
+    if !between.is_empty() || (is_renewal && root.is_some() && chain.exists()) {
+        let text: String = between.iter().map(Certificate::to_pem).collect();
+        fs::replace_private(&chain, text.as_bytes())?;
+    }
+    // The last one: a CA without it does not exist yet.
+    fs::replace_private(&folder.join(ISSUING_CERTIFICATE), issuing.to_pem().as_bytes())?;
+    fs::sync_folder(folder)
+}
+
+/// Refuses a certificate for the CA that is in the folder already, unless it is a new one of the same CA.
+fn check_is_renewed(folder: &Path, issuing: &Certificate, has_key: bool) -> Result<(), Error> {
+    let path = folder.join(ISSUING_CERTIFICATE);
+    let present = read_certificate(&path)?;
+    if present.der() == issuing.der() || has_key {
+        return Err(Error::AlreadyExists { path });
+    }
+    if present.is_same_ca(issuing) {
+        return Ok(());
+    }
+    let (name, other) = (ShownBare(issuing.subject()), ShownBare(present.subject()));
+    let reason = if issuing.public_key_info() == present.public_key_info() {
+        format!("the new certificate is for `{name}`, the CA is `{other}`; a renewed CA keeps its name")
+    } else if issuing.subject() == present.subject() {
+        format!(
+            "the new certificate of `{name}` is for another key than the CA has; a CA with a new key needs a new \
+             name and a folder of its own (`cert-tool ca rekey`)"
+        )
+    } else {
+        format!("it has the CA `{other}`; `{name}` needs a folder of its own")
+    };
+    Err(Error::BadCa { path: folder.to_owned(), reason })
 }
 
 /// Each must be signed by the next.

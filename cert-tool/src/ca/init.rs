@@ -5,14 +5,17 @@ use std::path::Path;
 use time::OffsetDateTime;
 
 use super::folder::{self, FILES, ISSUING_CERTIFICATE, ISSUING_KEY, ISSUING_REQUEST};
-use super::root::RootCa;
+use super::parent::{CaPurpose, ParentCa, SubordinateOptions, Tier};
+use super::validity::validity;
 use crate::error::Error;
 use crate::fs;
 use crate::key::KeyType;
 use crate::pem;
+use crate::policy::Policy;
+use crate::publication::Publication;
 use crate::secret::{AskSecret, Secret};
 use crate::token::TokenUri;
-use crate::x509::encode_request;
+use crate::x509::{CaSubject, SubjectKey, encode_request};
 
 /// What a new CA is to be.
 #[derive(Debug, Clone)]
@@ -21,6 +24,16 @@ pub struct CaOptions {
     pub name: String,
     /// The kind of both CAs' keys.
     pub key_type: KeyType,
+    /// How many CAs may stand below the root; `None` for any number.
+    pub root_path_length: Option<u8>,
+    /// How many CAs may stand below the issuing CA; 0 where it signs devices only.
+    pub issuing_path_length: u8,
+    /// The service that is to use the root.
+    pub purpose: CaPurpose,
+    /// The addresses at which the root publishes its list and its certificate.
+    pub root_publication: Publication,
+    /// The addresses at which the issuing CA publishes its list and its certificate.
+    pub issuing_publication: Publication,
     /// How long the root is good.
     pub root_days: u32,
     /// How long the issuing CA is good.
@@ -37,6 +50,11 @@ impl Default for CaOptions {
         Self {
             name: "Factory".to_owned(),
             key_type: KeyType::default(),
+            root_path_length: None,
+            issuing_path_length: 0,
+            purpose: CaPurpose::default(),
+            root_publication: Publication::default(),
+            issuing_publication: Publication::default(),
             root_days: 20 * 365,
             issuing_days: 10 * 365,
             passphrase: None,
@@ -52,32 +70,44 @@ pub(super) fn init(
     ask: &mut AskSecret<'_>,
 ) -> Result<(), Error> {
     check_name(folder, &options.name)?;
+    check_purpose(folder, options)?;
+    validity(options.root_days.max(options.issuing_days), now)?;
     folder::prepare(folder, &FILES)?;
     // First what is likeliest to fail: a token that does not open must not leave half a CA behind.
     let key = ISSUING_KEY.create(folder, options, options.token.as_ref(), ask)?;
-    let root = RootCa::create(folder, options, None, now, ask)?;
-    let issuing = root.sign_issuing(&issuing_name(options), key.as_ref(), options.issuing_days, now)?;
+    write_publication(folder, options)?;
+    let root = ParentCa::create_root(folder, options, None, now, ask)?;
+    let below = SubordinateOptions {
+        days: options.issuing_days,
+        path_length: options.issuing_path_length,
+        ..SubordinateOptions::default()
+    };
+    let name = issuing_name(options);
+    let subject = CaSubject::CommonName(&name);
+    let issuing = root.sign_subordinate(subject, &SubjectKey::Own(key.as_ref()), &below, now)?;
     // The last one: a CA without it does not exist yet.
     folder::write_certificates(&folder.join(ISSUING_CERTIFICATE), [&issuing])
 }
 
 /// Makes the key of an issuing CA in a folder, and a request for the root, which is elsewhere
-/// ([`RootCa::sign_request`]). The certificate that comes back makes it a CA
+/// ([`ParentCa::sign_request`]). The certificate that comes back makes it a CA
 /// ([`import_ca`](crate::import_ca)). The request is returned as PEM, and kept as `issuing.csr`.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use cert_tool::{CaOptions, CertificateAuthority, ImportedCa, RootCa, import_ca, request_ca};
+/// use cert_tool::{
+///     CaOptions, CertificateAuthority, ImportedCa, ParentCa, SubordinateOptions, import_ca, request_ca,
+/// };
 ///
 /// # let temporary = tempfile::tempdir()?;
 /// # let (vault, plant) = (temporary.path().join("vault"), temporary.path().join("plant"));
 /// # let now = time::OffsetDateTime::now_utc();
 /// let options = CaOptions::default();
-/// let root = RootCa::init(&vault, &options, now, &mut |_| Ok(None))?;
+/// let root = ParentCa::init_root(&vault, &options, now, &mut |_| Ok(None))?;
 /// let request = request_ca(&plant, &options, &mut |_| Ok(None))?;
-/// let signed = root.sign_request(&request, 3650, now)?;
+/// let signed = root.sign_request(&request, &SubordinateOptions::default(), now)?;
 /// let certificates = vec![signed, root.certificate().clone()];
-/// import_ca(&plant, ImportedCa { certificates, ..ImportedCa::default() }, &mut |_| Ok(None))?;
+/// import_ca(&plant, ImportedCa { certificates, ..ImportedCa::default() }, now, &mut |_| Ok(None))?;
 /// assert!(CertificateAuthority::open(&plant)?.root_certificate().is_some());
 /// # Ok(())
 /// # }
@@ -90,6 +120,10 @@ pub fn request_ca(folder: &Path, options: &CaOptions, ask: &mut AskSecret<'_>) -
         pem::encode(pem::CERTIFICATE_REQUEST, &encode_request(&issuing_name(options), key.as_ref())?);
     fs::write_new_private(&folder.join(ISSUING_REQUEST), &request)?;
     Ok(String::from_utf8_lossy(&request).into_owned())
+}
+
+pub(super) fn root_name(name: &str) -> String {
+    format!("{name} Root CA")
 }
 
 fn issuing_name(options: &CaOptions) -> String {
@@ -105,6 +139,34 @@ pub(super) fn check_name(folder: &Path, name: &str) -> Result<(), Error> {
         return Err(Error::BadCa { path: folder.to_owned(), reason });
     }
     Ok(())
+}
+
+/// Refuses what contradicts the service that is to use the root.
+pub(super) fn check_purpose(folder: &Path, options: &CaOptions) -> Result<(), Error> {
+    let fault = match options.purpose {
+        CaPurpose::General => None,
+        CaPurpose::AzureDeviceRegistry if options.key_type.is_rsa() => {
+            Some(format!("a root with a key on P-256 or P-384, not {}", options.key_type))
+        }
+        CaPurpose::AzureDeviceRegistry => options
+            .root_path_length
+            .filter(|length| *length != 1)
+            .map(|length| format!("a root with path length 1, not {length}")),
+    };
+    let Some(fault) = fault else { return Ok(()) };
+    let reason = format!("Azure Device Registry takes {fault}");
+    Err(Error::BadCa { path: folder.to_owned(), reason })
+}
+
+/// Puts the addresses of both CAs into the policy.
+pub(super) fn write_publication(folder: &Path, options: &CaOptions) -> Result<(), Error> {
+    if options.root_publication.is_empty() && options.issuing_publication.is_empty() {
+        return Ok(());
+    }
+    Policy::read(folder)?
+        .with_publication(Tier::Root, options.root_publication.clone())
+        .with_publication(Tier::Issuing, options.issuing_publication.clone())
+        .write(folder)
 }
 
 const MAX_CA_NAME_CHARS: usize = 50;

@@ -7,14 +7,18 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use cert_tool::{
-    CaDescription, CaOptions, Certificate, CertificateAuthority, Error, ImportedCa, KeyPlace, Policy,
-    ProfileSummary, Profiles, RootCa, TokenUri, import_ca, read_certificates, request_ca,
+    CaDescription, CaOptions, CaPurpose, Certificate, CertificateAuthority, Error, ImportedCa, KeyPlace,
+    NameConstraints, ParentCa, Policy, ProfileSummary, Profiles, Publication, RenewedCa, SubordinateOptions,
+    Tier, TokenUri, import_ca, read_certificate, read_certificates, rekey_ca, renew_ca, request_ca,
 };
 use hub_types::shown::ShownBare;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::args::{CaArgs, CaImportArgs, CaPolicyArgs, CaProveArgs, CaSignArgs, CaVerb, NewCaArgs};
+use super::args::{
+    CaArgs, CaCrossSignArgs, CaImportArgs, CaInitArgs, CaPolicyArgs, CaProveArgs, CaRekeyArgs, CaRenewArgs,
+    CaSignArgs, CaVerb, NewCaArgs, PublicationArgs, PurposeArg,
+};
 use super::failure::{Done, Failure};
 use super::output::Output;
 use super::record::{CertificateRecord, rfc3339};
@@ -29,24 +33,56 @@ pub(crate) fn run(args: &CaArgs, output: &mut Output) -> Result<Done, Failure> {
             Ok(Done::AllWell)
         }
         CaVerb::Crl(args) => super::index::crl(args, output),
-        CaVerb::Import(args) => import(args, output),
-        CaVerb::Init { new, days, root_only } => {
-            let options = options(new, *days)?;
-            let mut ask = |asked_for: cert_tool::SecretFor<'_>| new.unlock.ask(asked_for);
-            if *root_only {
-                RootCa::init(&new.dir, &options, now, &mut ask)?;
-            } else {
-                CertificateAuthority::init_with(&new.dir, &options, now, &mut ask)?;
-                output.note("keep `root.key` somewhere else: issuing does not need it");
-            }
-            show(&new.dir, output)
-        }
+        CaVerb::CrossSign(args) => cross_sign(args, now, output),
+        CaVerb::Import(args) => import(args, now, output),
+        CaVerb::Init(args) => init(args, now, output),
         CaVerb::Policy(args) => set_policy(args, output),
         CaVerb::Prove(args) => prove(args, now, output),
+        CaVerb::Rekey(args) => rekey(args, now, output),
+        CaVerb::Renew(args) => renew(args, now, output),
         CaVerb::Revoke(args) => super::index::revoke(args, output),
         CaVerb::Show { dir } => show(dir, output),
         CaVerb::Sign(args) => sign(args, now, output),
     }
+}
+
+fn init(args: &CaInitArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
+    let new = &args.new;
+    let own = publication(&args.publication)?;
+    let of_root = Publication::new(args.root_crl_url.clone(), args.root_issuer_url.clone());
+    let of_root = of_root.map_err(Failure::Typed)?;
+    let purpose = purpose(args.purpose);
+    let mut ask = |asked_for: cert_tool::SecretFor<'_>| new.unlock.ask(asked_for);
+    if args.root_only {
+        let options = CaOptions {
+            root_path_length: args.path_length,
+            purpose,
+            root_publication: own,
+            ..options(new, args.days)?
+        };
+        ParentCa::init_root(&new.dir, &options, now, &mut ask)?;
+    } else {
+        let options = CaOptions {
+            issuing_path_length: args.path_length.unwrap_or_default(),
+            root_publication: of_root,
+            issuing_publication: own,
+            ..options(new, args.days)?
+        };
+        CertificateAuthority::init_with(&new.dir, &options, now, &mut ask)?;
+        output.note("keep `root.key` somewhere else: issuing does not need it");
+    }
+    show(&new.dir, output)
+}
+
+fn purpose(purpose: Option<PurposeArg>) -> CaPurpose {
+    match purpose {
+        None => CaPurpose::General,
+        Some(PurposeArg::AzureDeviceRegistry) => CaPurpose::AzureDeviceRegistry,
+    }
+}
+
+fn publication(args: &PublicationArgs) -> Result<Publication, Failure> {
+    Publication::new(args.crl_url.clone(), args.issuer_url.clone()).map_err(Failure::Typed)
 }
 
 fn options(new: &NewCaArgs, days: u32) -> Result<CaOptions, Failure> {
@@ -57,6 +93,7 @@ fn options(new: &NewCaArgs, days: u32) -> Result<CaOptions, Failure> {
         issuing_days: (days / 2).max(1),
         passphrase: new.unlock.for_new_key(new.encrypt)?,
         token: token(new.pkcs11.as_deref())?,
+        ..CaOptions::default()
     })
 }
 
@@ -65,7 +102,7 @@ fn token(uri: Option<&str>) -> Result<Option<TokenUri>, Failure> {
     uri.parse().map(Some).map_err(Failure::Typed)
 }
 
-fn import(args: &CaImportArgs, output: &mut Output) -> Result<Done, Failure> {
+fn import(args: &CaImportArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
     let mut certificates = Vec::new();
     for file in std::iter::once(&args.certificate).chain(&args.chain) {
         certificates.extend(read_certificates(file)?);
@@ -73,29 +110,104 @@ fn import(args: &CaImportArgs, output: &mut Output) -> Result<Done, Failure> {
     let passphrase = if args.key.is_some() { args.unlock.for_new_key(args.encrypt)? } else { None };
     let ca =
         ImportedCa { certificates, key: args.key.clone(), token: token(args.pkcs11.as_deref())?, passphrase };
-    import_ca(&args.dir, ca, &mut |asked_for| args.unlock.ask(asked_for))?;
+    let (_, warnings) = import_ca(&args.dir, ca, now, &mut |asked_for| args.unlock.ask(asked_for))?;
+    for warning in warnings {
+        output.note(&format!("warning: certificates of this CA may be refused: {warning}"));
+    }
     show(&args.dir, output)
 }
 
 fn sign(args: &CaSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
-    let root = RootCa::open_with(&args.ca, &mut |asked_for| args.unlock.ask(asked_for))?;
+    let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.unlock.ask(asked_for);
+    let parent = ParentCa::open_with(&args.ca, Tier::that_signs_cas(&args.ca), &mut ask)?;
     let request = fs::read(&args.request)
         .with_context(|| format!("can't read `{}`", args.request.display()))
         .map_err(Failure::Usage)?;
-    let certificate = root.sign_request(request, args.days, now)?;
-    if let Some(end) = root.earlier_end(args.days, now) {
+    check_is_new(&args.out)?;
+    let options = SubordinateOptions {
+        days: args.days,
+        path_length: args.path_length,
+        keep_subject: args.keep_subject,
+        constraints: NameConstraints::new(args.permit.clone(), args.exclude.clone()),
+        purpose: purpose(args.purpose),
+    };
+    let certificate = parent.sign_request(request, &options, now)?;
+    if let Some(end) = parent.earlier_end(args.days, now) {
         output.note(&format!("note: {end}"));
     }
-    // With the root, so that `ca import` has the whole chain in one file.
-    write_new(&args.out, &[&certificate, root.certificate()])?;
+    // With those above it, so that `ca import` has the whole chain in one file.
+    let chain: Vec<_> = std::iter::once(&certificate).chain(parent.chain()).collect();
+    write_new(&args.out, &chain)?;
     output.record(&CertificateRecord::new(&args.out.display().to_string(), &certificate));
     Ok(Done::AllWell)
+}
+
+fn cross_sign(args: &CaCrossSignArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
+    let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.unlock.ask(asked_for);
+    let parent = ParentCa::open_with(&args.ca, Tier::that_signs_cas(&args.ca), &mut ask)?;
+    let other = read_certificate(&args.certificate)?;
+    check_is_new(&args.out)?;
+    let certificate = parent.cross_sign(&other, args.days, now)?;
+    write_new(&args.out, &[&certificate])?;
+    output.record(&CertificateRecord::new(&args.out.display().to_string(), &certificate));
+    Ok(Done::AllWell)
+}
+
+fn renew(args: &CaRenewArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
+    let tier = if args.root { Tier::Root } else { Tier::of(&args.dir) };
+    match renew_ca(&args.dir, tier, args.days, now, &mut |asked_for| args.unlock.ask(asked_for))? {
+        RenewedCa::Signed { earlier, .. } => {
+            output.note(&format!("the earlier certificate is in `{}`", earlier.display()));
+            if tier == Tier::Root {
+                output.note("a hub must trust the new certificate before the earlier one ends");
+            }
+            show(&args.dir, output)
+        }
+        RenewedCa::Requested { request } => {
+            output.note(&format!(
+                "the root is elsewhere: sign it there with `cert-tool ca sign {} --keep-subject`, then \
+                 `cert-tool ca import {}`",
+                request.display(),
+                args.dir.display()
+            ));
+            output.record(&FileRecord::new(&request));
+            Ok(Done::AllWell)
+        }
+    }
+}
+
+fn rekey(args: &CaRekeyArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
+    let options = CaOptions {
+        key_type: args.key_type.into(),
+        root_days: args.days,
+        issuing_days: (args.days / 2).max(1),
+        passphrase: args.unlock.for_new_key(args.encrypt)?,
+        token: token(args.pkcs11.as_deref())?,
+        ..CaOptions::default()
+    };
+    let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.unlock.ask(asked_for);
+    rekey_ca(&args.old, &args.new, args.name.as_deref(), &options, now, &mut ask)?;
+    output.note(&format!(
+        "next: have hubs trust `{}` beside the old root, and issue to the devices with `{}`; what they present \
+         is also good for those who trust the old root only",
+        args.new.join("root.pem").display(),
+        args.new.display()
+    ));
+    show(&args.new, output)
+}
+
+/// Refuses to overwrite a file before anything is signed for it.
+fn check_is_new(path: &Path) -> Result<(), Failure> {
+    match path.exists() {
+        true => Err(Failure::Refused(Error::AlreadyExists { path: path.to_owned() })),
+        false => Ok(()),
+    }
 }
 
 fn prove(args: &CaProveArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
     let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.unlock.ask(asked_for);
     let proof = if args.root {
-        RootCa::open_with(&args.dir, &mut ask)?.prove(&args.code, now)
+        ParentCa::open_with(&args.dir, Tier::Root, &mut ask)?.prove(&args.code, now)
     } else {
         CertificateAuthority::open_with(&args.dir, &mut ask)?.prove(&args.code, now)
     };
@@ -123,6 +235,11 @@ fn set_policy(args: &CaPolicyArgs, output: &mut Output) -> Result<Done, Failure>
     }
     if !args.key_types.is_empty() {
         policy = policy.with_key_types(args.key_types.iter().map(|key_type| (*key_type).into()));
+    }
+    let published = publication(&args.publication)?;
+    if !published.is_empty() {
+        let tier = if args.root { Tier::Root } else { Tier::of(&args.dir) };
+        policy = policy.with_publication(tier, published);
     }
     policy = with_profile_rules(policy, args).map_err(|error| Failure::Usage(error.into()))?;
     // What the profiles say must agree with it from now on.
@@ -158,16 +275,19 @@ fn show(dir: &Path, output: &mut Output) -> Result<Done, Failure> {
     let ca = CaDescription::read(dir)?;
     let file = |name: &str| dir.join(name).display().to_string();
     if let Some(root) = &ca.root {
-        output.record(&CaRecord::new("root", file("root.pem"), root, &ca.root_key, None));
+        let record = CaRecord::new("root", file("root.pem"), root, &ca.root_key);
+        output.record(&record.with_publication(ca.policy.publication(Tier::Root)));
     }
     for between in ca.between.iter().rev() {
-        output.record(&CaRecord::new("between", file("chain.pem"), between, &KeyPlace::Elsewhere, None));
+        let is_cross = ca.root.as_ref().is_some_and(|root| root.subject() == between.subject());
+        let role = if is_cross { "cross-certificate" } else { "between" };
+        output.record(&CaRecord::new(role, file("chain.pem"), between, &KeyPlace::Elsewhere));
     }
     match &ca.issuing {
         Some(it) => {
-            let record = CaRecord::new("issuing", file("issuing.pem"), it, &ca.issuing_key, Some(&ca.policy))
-                .with_profiles(&ca.profiles);
-            output.record(&record);
+            let record = CaRecord::new("issuing", file("issuing.pem"), it, &ca.issuing_key);
+            let record = record.with_publication(ca.policy.publication(Tier::Issuing));
+            output.record(&record.with_policy(&ca.policy).with_profiles(&ca.profiles));
         }
         None if ca.issuing_key != KeyPlace::Elsewhere => {
             output.note(
@@ -206,17 +326,13 @@ struct CaRecord {
     profile_rules: Option<String>,
     /// The profiles, one a line.
     profiles: Option<String>,
+    path_length: Option<u32>,
+    crl_urls: Option<String>,
+    issuer_urls: Option<String>,
 }
 
 impl CaRecord {
-    fn new(
-        role: &'static str,
-        file: String,
-        certificate: &Certificate,
-        key: &KeyPlace,
-        policy: Option<&Policy>,
-    ) -> Self {
-        let key_types = policy.and_then(Policy::key_types);
+    fn new(role: &'static str, file: String, certificate: &Certificate, key: &KeyPlace) -> Self {
         Self {
             role,
             file,
@@ -233,12 +349,36 @@ impl CaRecord {
                 KeyPlace::Token(uri) => uri.to_string(),
                 _ => "elsewhere".to_owned(),
             },
-            identities: policy.and_then(Policy::identities).map(str::to_owned),
-            max_days: policy.and_then(Policy::max_days),
-            max_certificates: policy.and_then(Policy::max_certificates),
-            key_types: key_types.map(|it| it.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
-            profile_rules: policy.and_then(profile_rules),
+            identities: None,
+            max_days: None,
+            max_certificates: None,
+            key_types: None,
+            profile_rules: None,
             profiles: None,
+            path_length: certificate.path_length(),
+            crl_urls: None,
+            issuer_urls: None,
+        }
+    }
+
+    fn with_policy(self, policy: &Policy) -> Self {
+        let key_types = policy.key_types();
+        Self {
+            identities: policy.identities().map(str::to_owned),
+            max_days: policy.max_days(),
+            max_certificates: policy.max_certificates(),
+            key_types: key_types.map(|it| it.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
+            profile_rules: profile_rules(policy),
+            ..self
+        }
+    }
+
+    fn with_publication(self, publication: &Publication) -> Self {
+        let joined = |urls: &[String]| (!urls.is_empty()).then(|| urls.join(" "));
+        Self {
+            crl_urls: joined(publication.crl_urls()),
+            issuer_urls: joined(publication.issuer_urls()),
+            ..self
         }
     }
 
@@ -261,6 +401,9 @@ impl fmt::Display for CaRecord {
         writeln!(f, "  SHA-1:      {}", self.sha1)?;
         writeln!(f, "  SHA-256:    {}", self.sha256)?;
         write!(f, "  key:        {}", ShownBare(&self.key))?;
+        self.path_length.iter().try_for_each(|length| write!(f, "\n  CAs below:  {length} at most"))?;
+        self.crl_urls.iter().try_for_each(|urls| write!(f, "\n  lists at:   {}", ShownBare(urls)))?;
+        self.issuer_urls.iter().try_for_each(|urls| write!(f, "\n  itself at:  {}", ShownBare(urls)))?;
         if self.role != "issuing" {
             return Ok(());
         }

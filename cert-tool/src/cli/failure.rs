@@ -43,6 +43,9 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Refused(error)
+        match error {
+            Error::NoSuchDate { .. } => Self::Typed(error),
+            other => Self::Refused(other),
+        }
     }
 }

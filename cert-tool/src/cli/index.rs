@@ -1,11 +1,16 @@
 //! `list`, `find`, `revoke` and `ca crl`: the index of what a CA has issued.
 
 use std::fmt;
+use std::path::Path;
 
 use anyhow::anyhow;
-use cert_tool::{CertificateAuthority, IndexEntry, IssuanceIndex, Lookup, RevocationReason};
-use hub_types::Thumbprint;
+use cert_tool::{
+    CertificateAuthority, IndexEntry, IssuanceIndex, Lookup, ParentCa, Revocation, RevocationReason,
+    SubordinateCa, Tier,
+};
+use hub_types::shown::ShownBare;
 use hub_types::thumbprint::ThumbprintDigest;
+use hub_types::{Sha256Thumbprint, Thumbprint};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -16,8 +21,13 @@ use super::record::rfc3339;
 
 pub(crate) fn list(args: &ListArgs, output: &mut Output) -> Result<Done, Failure> {
     let lookup = if args.revoked { Lookup::Revoked } else { Lookup::All };
+    let index = books(&args.ca, args.root)?;
     let mut is_empty = true;
-    IssuanceIndex::open_beside(&args.ca)?.visit(&lookup, |entry| {
+    for ca in index.subordinates(&lookup)? {
+        is_empty = false;
+        output.record(&EntryRecord::of_ca(&ca));
+    }
+    index.visit(&lookup, |entry| {
         is_empty = false;
         output.record(&EntryRecord::new(&entry));
         Ok(())
@@ -29,11 +39,9 @@ pub(crate) fn list(args: &ListArgs, output: &mut Output) -> Result<Done, Failure
 }
 
 pub(crate) fn find(args: &FindArgs, output: &mut Output) -> Result<Done, Failure> {
-    let entries = entries(&args.which)?;
-    for entry in &entries {
-        output.record(&EntryRecord::new(entry));
-    }
-    if entries.is_empty() {
+    let found = Found::read(&args.which)?;
+    found.print(output);
+    if found.is_empty() {
         output.note("the CA has issued no such certificate");
         return Ok(Done::SomeFailed);
     }
@@ -41,28 +49,56 @@ pub(crate) fn find(args: &FindArgs, output: &mut Output) -> Result<Done, Failure
 }
 
 pub(crate) fn revoke(args: &RevokeArgs, output: &mut Output) -> Result<Done, Failure> {
-    let entries = entries(&args.which)?;
-    if entries.is_empty() {
+    let found = Found::read(&args.which)?;
+    if found.is_empty() {
         return Err(Failure::Usage(anyhow!("the CA has issued no such certificate")));
     }
-    let index = IssuanceIndex::open_beside(&args.which.ca)?;
+    let now = OffsetDateTime::now_utc();
+    let index = books(&args.which.ca, args.which.root)?;
     let reason = args.reason.map(RevocationReason::from);
-    for entry in &entries {
-        if !index.revoke(entry, reason, OffsetDateTime::now_utc())? {
-            output.note(&format!("{} was revoked before", entry.facts.serial));
-        }
+    for entry in &found.entries {
+        let is_new =
+            if args.release { index.release_hold(entry, now)? } else { index.revoke(entry, reason, now)? };
+        note_repeated(is_new, args.release, &entry.facts.serial, output);
     }
-    for entry in self::entries(&args.which)? {
-        output.record(&EntryRecord::new(&entry));
+    for ca in &found.subordinates {
+        let is_new = if args.release {
+            index.release_hold_of_subordinate(ca, now)?
+        } else {
+            index.revoke_subordinate(ca, reason, now)?
+        };
+        note_repeated(is_new, args.release, &ca.certificate.serial(), output);
     }
+    Found::read(&args.which)?.print(output);
     output.note("`cert-tool ca crl` makes the new list; a hub reads none, so disable the identity there too");
     Ok(Done::AllWell)
 }
 
+fn note_repeated(is_new: bool, is_release: bool, serial: &str, output: &mut Output) {
+    match (is_new, is_release) {
+        (true, _) => {}
+        (false, false) => output.note(&format!("{serial} was revoked before")),
+        (false, true) => output.note(&format!("{serial} is not on hold")),
+    }
+}
+
 pub(crate) fn crl(args: &CrlArgs, output: &mut Output) -> Result<Done, Failure> {
-    let ca = CertificateAuthority::open_with(&args.dir, &mut |asked_for| args.unlock.ask(asked_for))?;
-    let index = IssuanceIndex::open_beside(&args.dir)?;
-    let crl = index.crl(&ca, args.days, OffsetDateTime::now_utc())?;
+    let mut ask = |asked_for: cert_tool::SecretFor<'_>| args.unlock.ask(asked_for);
+    let now = OffsetDateTime::now_utc();
+    let index = books(&args.dir, args.root)?;
+    let (crl, end) = match tier(&args.dir, args.root) {
+        Tier::Root => {
+            let root = ParentCa::open_with(&args.dir, Tier::Root, &mut ask)?;
+            (index.crl_of_parent(&root, args.days, now)?, root.earlier_end(args.days, now))
+        }
+        Tier::Issuing => {
+            let ca = CertificateAuthority::open_with(&args.dir, &mut ask)?;
+            (index.crl(&ca, args.days, now)?, ca.earlier_end(args.days, now))
+        }
+    };
+    if let Some(end) = end {
+        output.note(&format!("note: {end}"));
+    }
     crl.write(&args.out)?;
     output.record(&CrlRecord {
         file: args.out.display().to_string(),
@@ -73,18 +109,48 @@ pub(crate) fn crl(args: &CrlArgs, output: &mut Output) -> Result<Done, Failure> 
     Ok(Done::AllWell)
 }
 
-fn entries(which: &WhichArgs) -> Result<Vec<IndexEntry>, Failure> {
-    let mut entries = Vec::new();
-    IssuanceIndex::open_beside(&which.ca)?.visit(&lookup(which)?, |entry| {
-        entries.push(entry);
-        Ok(())
-    })?;
-    Ok(entries)
+fn tier(ca: &Path, is_root: bool) -> Tier {
+    if is_root { Tier::Root } else { Tier::of(ca) }
+}
+
+fn books(ca: &Path, is_root: bool) -> Result<IssuanceIndex, Failure> {
+    Ok(IssuanceIndex::open_books(ca, tier(ca, is_root))?)
+}
+
+/// What was asked for: certificates of devices and modules, and of CAs.
+struct Found {
+    entries: Vec<IndexEntry>,
+    subordinates: Vec<SubordinateCa>,
+}
+
+impl Found {
+    fn read(which: &WhichArgs) -> Result<Self, Failure> {
+        let index = books(&which.ca, which.root)?;
+        let lookup = lookup(which)?;
+        let mut entries = Vec::new();
+        index.visit(&lookup, |entry| {
+            entries.push(entry);
+            Ok(())
+        })?;
+        Ok(Self { entries, subordinates: index.subordinates(&lookup)? })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.subordinates.is_empty()
+    }
+
+    fn print(&self, output: &mut Output) {
+        self.entries.iter().for_each(|entry| output.record(&EntryRecord::new(entry)));
+        self.subordinates.iter().for_each(|ca| output.record(&EntryRecord::of_ca(ca)));
+    }
 }
 
 fn lookup(which: &WhichArgs) -> Result<Lookup, Failure> {
     if let Some(identity) = which.identity.identity()? {
         return Ok(Lookup::Identity(identity));
+    }
+    if let Some(name) = &which.name {
+        return Ok(Lookup::Authority(name.clone()));
     }
     if let Some(serial) = &which.serial {
         let bytes =
@@ -136,16 +202,33 @@ pub(crate) struct EntryRecord {
     revoked_at: Option<String>,
     certificate: String,
     private_key: Option<String>,
+    /// The subject of a CA; `None` for devices and modules.
+    ca: Option<String>,
 }
 
 impl EntryRecord {
+    pub(crate) fn of_ca(ca: &SubordinateCa) -> Self {
+        let certificate = &ca.certificate;
+        Self {
+            device_id: String::new(),
+            module_id: None,
+            state: state(ca.revocation, ca.is_current),
+            serial: certificate.serial(),
+            thumbprint: certificate.sha256().to_string(),
+            thumbprint_sha1: certificate.sha1().to_string(),
+            public_key_sha256: Sha256Thumbprint::of_der(certificate.public_key_info()).to_string(),
+            not_before: rfc3339(certificate.not_before()),
+            not_after: rfc3339(certificate.not_after()),
+            revoked_at: ca.revocation.map(|revocation| rfc3339(revocation.at)),
+            certificate: String::new(),
+            private_key: None,
+            ca: Some(certificate.subject().to_owned()),
+        }
+    }
+
     pub(crate) fn new(entry: &IndexEntry) -> Self {
         let facts = &entry.facts;
-        let state = match (entry.revocation, entry.is_current) {
-            (Some(_), _) => "revoked",
-            (None, true) => "current",
-            (None, false) => "replaced",
-        };
+        let state = state(entry.revocation, entry.is_current);
         Self {
             device_id: entry.identity.device().as_str().to_owned(),
             module_id: entry.identity.module().map(|module| module.as_str().to_owned()),
@@ -159,12 +242,32 @@ impl EntryRecord {
             revoked_at: entry.revocation.map(|revocation| rfc3339(revocation.at)),
             certificate: facts.certificate.display().to_string(),
             private_key: facts.private_key.as_ref().map(|path| path.display().to_string()),
+            ca: None,
         }
+    }
+}
+
+fn state(revocation: Option<Revocation>, is_current: bool) -> &'static str {
+    match (revocation, is_current) {
+        (Some(Revocation { reason: Some(RevocationReason::CertificateHold), .. }), _) => "on hold",
+        (Some(_), _) => "revoked",
+        (None, true) => "current",
+        (None, false) => "replaced",
     }
 }
 
 impl fmt::Display for EntryRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(ca) = &self.ca {
+            return write!(
+                f,
+                "{}: {} {} until {}",
+                ShownBare(ca),
+                self.state,
+                self.thumbprint,
+                self.not_after
+            );
+        }
         write!(f, "{}", self.device_id)?;
         self.module_id.iter().try_for_each(|module| write!(f, "/{module}"))?;
         write!(f, ": {} {} until {} {}", self.state, self.thumbprint, self.not_after, self.certificate)

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use cert_tool::{
-    Certificate, CertificateAuthority, Check, Content, PublicKey, SecretSource, Verification,
-    read_certificates, read_documents, verify_certificate,
+    CaDescription, Certificate, Check, Content, PublicKey, SecretSource, Verification, read_certificates,
+    read_documents, verify_certificate,
 };
 use hub_types::shown::ShownBare;
 use serde::Serialize;
@@ -65,13 +65,12 @@ impl Trust {
                 trust.roots.extend(read_certificates(path)?);
                 continue;
             }
-            let (root, issuing) = CertificateAuthority::certificates(path)?;
-            match root {
-                Some(root) => {
-                    trust.roots.push(root);
-                    trust.between.push(issuing);
-                }
-                None => trust.roots.push(issuing),
+            let ca = CaDescription::read(path)?;
+            if ca.root.is_some() {
+                trust.roots.extend(ca.root);
+                trust.between.extend(ca.issuing.into_iter().chain(ca.between));
+            } else {
+                trust.roots.extend(ca.issuing);
             }
         }
         Ok(trust)

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use hub_types::IdentityId;
 
 use super::{ExtendedKeyUsage, Profile, ProfileParts, ProfileRow, Profiles, RowValues, SubjectTemplate};
-use crate::ca::CertificateAuthority;
+use crate::ca::{CertificateAuthority, Tier};
 use crate::error::Error;
 use crate::issue::IssueOptions;
 use crate::leaf::LeafTemplates;
@@ -91,7 +91,12 @@ impl<'a> Layout<'a> {
         let has_subject = profile.as_ref().is_some_and(|profile| profile.has_subject());
         let policy = ca.policy();
         let subject_fault = if has_subject { None } else { policy.check_subject("").err() };
-        let templates = ca.leaves(usages, validity)?;
+        let published = policy.publication(Tier::Issuing);
+        let published = match &profile {
+            Some(profile) => profile.addresses_beside(published),
+            None => published.clone(),
+        };
+        let templates = ca.leaves(usages, &published, validity)?;
         Ok(Self { policy, profile, subject_fault, templates, validity })
     }
 

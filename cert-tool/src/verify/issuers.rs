@@ -6,8 +6,7 @@ use x509_parser::prelude::FromDer;
 
 use super::{Check, CheckName, Verification, leaf};
 use crate::certificate::Certificate;
-use crate::describe::name_text;
-use crate::name;
+use crate::name::{self, name_text};
 use crate::public_key::PublicKey;
 
 /// Looks at every certificate above the leaf, from its issuer up, and the trusted one.

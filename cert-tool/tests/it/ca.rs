@@ -101,7 +101,9 @@ fn a_root_signs_only_what_is_plainly_a_ca_s_request() {
     shop.ok("ca init vault --root-only");
     shop.openssl("req -new -newkey rsa:1024 -nodes -keyout weak.pem -subj /CN=Weak -out weak.csr");
     shop.openssl("req -new -newkey rsa:2048 -nodes -keyout long.pem -subj /O=Acme/CN=Plant -out long.csr");
-    for (file, reason) in [("weak.csr", "RSA with 1024 bits"), ("long.csr", "more than a common name")] {
+    for (file, reason) in
+        [("weak.csr", "RSA with 1024 bits"), ("long.csr", "not one common name of 1 to 64 characters")]
+    {
         let error = shop.fails(3, &format!("ca sign {file} --ca vault --out out.pem"));
         assert!(error.contains(reason), "{error}");
         assert!(!shop.path("out.pem").exists());

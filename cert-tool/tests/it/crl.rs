@@ -1,6 +1,9 @@
 //! Revocation lists, judged by OpenSSL.
 
-use cert_tool::{KeyType, RevocationList, RevocationReason, Revoked, Sink, read_certificate};
+use cert_tool::{
+    CaOptions, CertificateAuthority, IssuanceIndex, KeyType, RevocationList, RevocationReason, Revoked, Sink,
+    read_certificate,
+};
 use openssl::bn::BigNum;
 use openssl::x509::{X509, X509Crl};
 use time::Duration;
@@ -84,4 +87,51 @@ fn a_list_of_another_ca_says_nothing() {
     shop.ok("ca crl other --out foreign");
     assert_eq!(verdict(&shop, "foreign own"), "ok");
     assert_eq!(verdict(&shop, "foreign"), "FAILED: no revocation list is from its issuer");
+}
+
+#[test]
+fn a_list_that_would_be_dead_at_birth_is_not_made() {
+    let shop = Shop::new();
+    for verb in ["ca crl ca --out ca.crl", "ca init new"] {
+        let error = shop.fails(2, &format!("{verb} --days 3000000"));
+        assert!(error.contains("3000000 days from now is after the year 9999"), "{error}");
+        assert!(error.contains("hint: ask for fewer days (--days)"), "{error}");
+    }
+    assert!(!shop.path("ca.crl").exists() && !shop.path("new").exists());
+    // The CA's own end comes first.
+    let said = shop.run("ca crl ca --days 90000 --out ca.crl");
+    assert!(said.code == 0 && said.err.contains("note: the CA ends on"), "{}", said.err);
+}
+
+#[test]
+#[cfg(unix)]
+fn everybody_may_read_a_list() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let shop = Shop::new();
+    for _ in 0..2 {
+        shop.ok("ca crl ca --out ca.crl");
+        assert_eq!(shop.path("ca.crl").metadata().unwrap().permissions().mode() & 0o777, 0o644);
+    }
+}
+
+#[test]
+fn a_clock_that_can_not_be_right_signs_nothing() {
+    let factory = Factory::new();
+    let index = IssuanceIndex::open_beside(factory.ca.folder()).unwrap();
+    for clock in [time::macros::datetime!(1970-01-01 0:00 UTC), time::macros::datetime!(2100-01-01 0:00 UTC)]
+    {
+        let year = clock.year().to_string();
+        let new = factory.path(&year);
+        let errors = [
+            CertificateAuthority::init(&new, &CaOptions::default(), clock).unwrap_err(),
+            index.crl(&factory.ca, 7, clock).unwrap_err(),
+            factory.ca.prove("CODE", clock).unwrap_err(),
+        ];
+        for error in errors {
+            let said = error.to_string();
+            assert!(said.contains("the system clock says") && said.contains(&year), "{said}");
+        }
+        assert!(!new.exists());
+    }
 }

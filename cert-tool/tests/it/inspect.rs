@@ -209,7 +209,7 @@ fn a_name_that_is_no_text_is_shown_as_bytes() {
     }
     std::fs::write(shop.path("a.der"), der).unwrap();
     let text = shop.ok("show a.der");
-    assert!(text.contains("CN=#FF1B5B6D (not valid text)"), "{text}");
+    assert!(text.contains("CN=#0C04FF1B5B6D"), "{text}");
     assert!(text.contains("common name:") && text.contains("none"), "{text}");
     let said = &lines(&shop.ok("show a.der --format json"))[0];
     assert_eq!(said["common_name"], Value::Null);

@@ -3,6 +3,7 @@
 
 mod batch;
 mod ca;
+mod ca_life;
 mod crl;
 mod csr;
 mod damage;

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use cert_tool::NameSubtree;
+use clap::{Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 use super::examples::{
-    CA_CRL_EXAMPLES, CA_CSR_EXAMPLES, CA_IMPORT_EXAMPLES, CA_INIT_EXAMPLES, CA_POLICY_EXAMPLES,
-    CA_PROVE_EXAMPLES, CA_SHOW_EXAMPLES, CA_SIGN_EXAMPLES, REVOKE_EXAMPLES,
+    CA_CRL_EXAMPLES, CA_CROSS_SIGN_EXAMPLES, CA_CSR_EXAMPLES, CA_IMPORT_EXAMPLES, CA_INIT_EXAMPLES,
+    CA_POLICY_EXAMPLES, CA_PROVE_EXAMPLES, CA_REKEY_EXAMPLES, CA_RENEW_EXAMPLES, CA_SHOW_EXAMPLES,
+    CA_SIGN_EXAMPLES, REVOKE_EXAMPLES,
 };
 use super::{KeyTypeArg, RevokeArgs};
 use crate::cli::unlock::UnlockArgs;
@@ -29,24 +31,25 @@ pub(crate) enum CaVerb {
     /// Take over an existing CA, or the certificate that came back for `ca csr`
     #[command(after_help = CA_IMPORT_EXAMPLES)]
     Import(CaImportArgs),
+    /// Sign the certificate of another root, so that those who trust this CA trust what is below that root
+    #[command(after_help = CA_CROSS_SIGN_EXAMPLES)]
+    CrossSign(CaCrossSignArgs),
     /// Make a root CA and an issuing CA in a new folder
     #[command(after_help = CA_INIT_EXAMPLES)]
-    Init {
-        #[command(flatten)]
-        new: NewCaArgs,
-        /// How many days the root is good; the issuing CA has half of them.
-        #[arg(long, default_value_t = 7300, value_parser = clap::value_parser!(u32).range(1..))]
-        days: u32,
-        /// No issuing CA: the root signs the requests that `ca csr` makes elsewhere.
-        #[arg(long)]
-        root_only: bool,
-    },
+    Init(Box<CaInitArgs>),
     /// Say what a CA may issue
     #[command(after_help = CA_POLICY_EXAMPLES)]
     Policy(CaPolicyArgs),
     /// Make the certificate with which a hub's owner proves that the CA is theirs
     #[command(after_help = CA_PROVE_EXAMPLES)]
     Prove(CaProveArgs),
+    /// Make a CA with new keys and a new name that takes the place of an old one, with cross-certificates in both
+    /// directions
+    #[command(after_help = CA_REKEY_EXAMPLES)]
+    Rekey(CaRekeyArgs),
+    /// Renew the certificate of a CA, with the key and the name that it has
+    #[command(after_help = CA_RENEW_EXAMPLES)]
+    Renew(CaRenewArgs),
     /// Make the list of revoked certificates, for those who trust the CA
     #[command(after_help = CA_CRL_EXAMPLES)]
     Crl(CrlArgs),
@@ -59,7 +62,7 @@ pub(crate) enum CaVerb {
         /// The CA's folder.
         dir: PathBuf,
     },
-    /// Sign the request of an issuing CA with a root
+    /// Sign the request of a CA with a root, or with a CA between
     #[command(after_help = CA_SIGN_EXAMPLES)]
     Sign(CaSignArgs),
 }
@@ -80,6 +83,107 @@ pub(crate) struct NewCaArgs {
     pub(crate) encrypt: bool,
     /// Have the issuing CA's key (with --root-only the root's) in a PKCS#11 token: a URI of RFC 7512 with
     /// `object` or `id` and `module-path`. A key that is there is used, otherwise one is made.
+    #[arg(long, value_name = "URI")]
+    pub(crate) pkcs11: Option<String>,
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CaInitArgs {
+    #[command(flatten)]
+    pub(crate) new: NewCaArgs,
+    /// How many days the root is good; the issuing CA has half of them.
+    #[arg(long, default_value_t = 7300, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) days: u32,
+    /// No issuing CA: the root signs the requests that `ca csr` makes elsewhere.
+    #[arg(long)]
+    pub(crate) root_only: bool,
+    /// How many CAs may stand below the issuing CA (0 if not given), or with --root-only below the root (any number).
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) path_length: Option<u8>,
+    /// The service that is to use the root: its rules are kept, and what contradicts them is refused.
+    #[arg(long = "for", value_enum, value_name = "SERVICE", requires = "root_only")]
+    pub(crate) purpose: Option<PurposeArg>,
+    #[command(flatten)]
+    pub(crate) publication: PublicationArgs,
+    /// An address of the root's revocation list, for the certificate of the issuing CA.
+    #[arg(long, value_name = "URL", conflicts_with = "root_only")]
+    pub(crate) root_crl_url: Vec<String>,
+    /// An address of the root's certificate, for the certificate of the issuing CA.
+    #[arg(long, value_name = "URL", conflicts_with = "root_only")]
+    pub(crate) root_issuer_url: Vec<String>,
+}
+
+/// The service that is to use a CA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PurposeArg {
+    /// Certificate management of Azure Device Registry.
+    AzureDeviceRegistry,
+}
+
+/// The addresses in what a CA signs.
+#[derive(Debug, Args)]
+pub(crate) struct PublicationArgs {
+    /// An address at which the CA's revocation list is published, for the certificates that it signs
+    /// (`http://…`; may be given several times).
+    #[arg(long, value_name = "URL")]
+    pub(crate) crl_url: Vec<String>,
+    /// An address at which the CA's own certificate is published, for the certificates that it signs.
+    #[arg(long, value_name = "URL")]
+    pub(crate) issuer_url: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CaCrossSignArgs {
+    /// The certificate of the other root, which must be signed by itself.
+    pub(crate) certificate: PathBuf,
+    /// The folder of the CA that signs.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) ca: PathBuf,
+    /// Where the cross-certificate goes.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// How many days it is good; never longer than either root.
+    #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) days: u32,
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CaRenewArgs {
+    /// The CA's folder.
+    pub(crate) dir: PathBuf,
+    /// Renew the root.
+    #[arg(long)]
+    pub(crate) root: bool,
+    /// How many days it is good from now; an issuing CA never longer than its root.
+    #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) days: u32,
+    #[command(flatten)]
+    pub(crate) unlock: UnlockArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CaRekeyArgs {
+    /// The folder of the old CA, with the key of its root.
+    pub(crate) old: PathBuf,
+    /// The folder of the new CA, which must not exist yet.
+    pub(crate) new: PathBuf,
+    /// The first part of the new CAs' names; without, the old one with its generation: `Plant 7 G2`.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The kind of the new keys.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) key_type: KeyTypeArg,
+    /// How many days the new root is good; the issuing CA has half of them.
+    #[arg(long, default_value_t = 7300, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) days: u32,
+    /// Encrypt the new keys; a passphrase that is given opens the old keys too.
+    #[arg(long)]
+    pub(crate) encrypt: bool,
+    /// Have the new issuing CA's key in a PKCS#11 token (RFC 7512).
     #[arg(long, value_name = "URI")]
     pub(crate) pkcs11: Option<String>,
     #[command(flatten)]
@@ -146,6 +250,11 @@ pub(crate) struct CaPolicyArgs {
     /// How many certificates the CA may issue in its life; those issued before count.
     #[arg(long, value_name = "COUNT")]
     pub(crate) max_certificates: Option<u64>,
+    #[command(flatten)]
+    pub(crate) publication: PublicationArgs,
+    /// The addresses are those of the root in the folder.
+    #[arg(long)]
+    pub(crate) root: bool,
 }
 
 #[derive(Debug, Args)]
@@ -169,15 +278,32 @@ pub(crate) struct CaProveArgs {
 pub(crate) struct CaSignArgs {
     /// The request.
     pub(crate) request: PathBuf,
-    /// The root's folder.
+    /// The folder of the CA that signs: the root where its key is there, otherwise the CA in the folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) ca: PathBuf,
-    /// Where the certificate goes, with the root's behind it.
+    /// Where the certificate goes, with those of the CAs above it behind it.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// How many days it is good; never longer than the root.
+    /// How many days it is good; never longer than the CA that signs.
     #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) days: u32,
+    /// How many CAs may stand below the new one; 0 for one that signs devices' certificates only.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub(crate) path_length: u8,
+    /// Keep the subject of the request byte for byte, whatever it has; without, it must be one common name.
+    #[arg(long)]
+    pub(crate) keep_subject: bool,
+    /// Permit only names below this one in certificates: `dns:plant7.example`, `email:…`, `ip:10.0.0.0/8` (may be
+    /// given several times; kinds that are not mentioned are not limited).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) permit: Vec<NameSubtree>,
+    /// Exclude names below this one.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) exclude: Vec<NameSubtree>,
+    /// The service that is to use the CA: `azure-device-registry` keeps the subject, and signs for 365 days or more
+    /// with a root that Azure Device Registry takes.
+    #[arg(long = "for", value_enum, value_name = "SERVICE")]
+    pub(crate) purpose: Option<PurposeArg>,
     #[command(flatten)]
     pub(crate) unlock: UnlockArgs,
 }
@@ -191,6 +317,9 @@ pub(crate) struct CrlArgs {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) unlock: UnlockArgs,
+    /// The list of the root in the folder; where there is nothing but a root, its list is meant anyhow.
+    #[arg(long)]
+    pub(crate) root: bool,
     /// How many days it is good.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) days: u32,

@@ -21,7 +21,30 @@ Examples:
   cert-tool convert root.pem --to der --out root.cer
 
 Only certificates are converted; for a key with its certificate see `cert-tool pfx`.";
-pub(super) const CA_CRL_EXAMPLES: &str = "Example:\n  cert-tool ca crl ca --out ca.crl --days 30";
+pub(super) const CA_CRL_EXAMPLES: &str = "\
+Examples:
+  cert-tool ca crl ca --out ca.crl --days 30
+  cert-tool ca crl ca --root --out root.crl --days 180";
+pub(super) const CA_CROSS_SIGN_EXAMPLES: &str = "\
+Example, each root being where its key is:
+  cert-tool ca cross-sign new-root.pem --ca old-root --out new-by-old.pem
+  cert-tool ca cross-sign old-root.pem --ca new-root --out old-by-new.pem";
+pub(super) const CA_REKEY_EXAMPLES: &str = "\
+Example:
+  cert-tool ca rekey plant7 plant7-g2
+  cert-tool issue --ca plant7-g2 --from devices.csv --out issued-g2
+
+The new root is in `plant7-g2/root.pem`: a hub is to trust it beside the old one until the last device has
+its new certificate. `docs/new-ca.md` has the whole story.";
+pub(super) const CA_RENEW_EXAMPLES: &str = "\
+Examples:
+  cert-tool ca renew ca --days 3650
+  cert-tool ca renew ca --root --days 7300
+
+With the root on a machine of its own:
+  cert-tool ca renew plant7                                                          (writes plant7/issuing.csr)
+  cert-tool ca sign plant7/issuing.csr --ca root --keep-subject --out plant7.pem     (where the root is)
+  cert-tool ca import plant7 --certificate plant7.pem";
 pub(super) const EXPIRING_EXAMPLES: &str = "\
 Example:
   cert-tool expiring --ca ca --within 60d --out ending.csv
@@ -51,12 +74,18 @@ pub(super) const REVOKE_EXAMPLES: &str = "\
 Example:
   cert-tool revoke --ca ca --device-id device01 --reason keyCompromise
   cert-tool ca crl ca --out ca.crl
+  cert-tool revoke --ca ca --device-id device02 --reason certificateHold
+  cert-tool revoke --ca ca --device-id device02 --release
+  cert-tool revoke --ca root --root --name \"Plant 7 Issuing CA\" --reason superseded
 
 A hub does not read revocation lists: disable the device there too.";
 pub(super) const CA_INIT_EXAMPLES: &str = "\
 Example:
   cert-tool ca init ca --name \"Plant 7\" --encrypt
   cert-tool ca init ca --pkcs11 'pkcs11:token=plant;object=ca?module-path=/usr/lib/softhsm/libsofthsm2.so'
+
+  cert-tool ca init ca --crl-url http://pki.acme.example/ca.crl --issuer-url http://pki.acme.example/ca.crt
+  cert-tool ca init root --root-only --for azure-device-registry --name Acme
 
 Keep `root.key` somewhere else afterwards: issuing does not need it.";
 pub(super) const CA_CSR_EXAMPLES: &str = "\
@@ -76,8 +105,13 @@ Example:
 The rules are in `policy.toml` beside the CA, and hold however certificates are issued with it.";
 pub(super) const CA_PROVE_EXAMPLES: &str =
     "Example:\n  cert-tool ca prove ca --code 106A5SD242AF512B --out proof.pem";
-pub(super) const CA_SIGN_EXAMPLES: &str =
-    "Example:\n  cert-tool ca sign plant7/issuing.csr --ca root --out plant7.pem";
+pub(super) const CA_SIGN_EXAMPLES: &str = "\
+Examples:
+  cert-tool ca sign plant7/issuing.csr --ca root --out plant7.pem
+  cert-tool ca sign europe/issuing.csr --ca root --path-length 1 --out europe.pem
+  cert-tool ca sign plant7/issuing.csr --ca europe --permit dns:plant7.example --out plant7.pem
+  cert-tool ca sign partner.csr --ca root --keep-subject --out partner.pem
+  cert-tool ca sign azure.csr --ca root --for azure-device-registry --out azure.pem";
 pub(super) const CA_SHOW_EXAMPLES: &str = "Example:\n  cert-tool ca show ca --format json";
 pub(super) const CSR_EXAMPLES: &str = "\
 Examples:

@@ -9,13 +9,19 @@ use crate::cli::within;
 
 /// Which certificates of a CA.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("which").required(true).args(["device_id", "serial", "thumbprint"]))]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["device_id", "name", "serial", "thumbprint"]))]
 pub(crate) struct WhichArgs {
     /// The CA's folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) ca: PathBuf,
+    /// Look into the books of the root in the folder; where there is nothing but a root, they are meant anyhow.
+    #[arg(long)]
+    pub(crate) root: bool,
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
+    /// The common name of a CA that it has signed.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
     /// The serial number, in hex.
     #[arg(long, value_name = "HEX")]
     pub(crate) serial: Option<String>,
@@ -35,6 +41,9 @@ pub(crate) struct ListArgs {
     /// The CA's folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) ca: PathBuf,
+    /// What the root in the folder has signed; where there is nothing but a root, this is meant anyhow.
+    #[arg(long)]
+    pub(crate) root: bool,
     /// Only what was revoked.
     #[arg(long)]
     pub(crate) revoked: bool,
@@ -60,6 +69,9 @@ pub(crate) struct RevokeArgs {
     /// Why.
     #[arg(long, value_enum)]
     pub(crate) reason: Option<ReasonArg>,
+    /// Release what is on hold (certificateHold): the next list does not have it any more.
+    #[arg(long, conflicts_with = "reason")]
+    pub(crate) release: bool,
 }
 
 /// Why a certificate is revoked, in the words of RFC 5280.

@@ -1,0 +1,126 @@
+//! A new CA in the place of an old one: new keys, a new name, and cross-certificates in both directions.
+
+use std::path::Path;
+
+use hub_types::shown::ShownBare;
+use time::OffsetDateTime;
+
+use super::folder::{self, CHAIN, ROOT_KEY};
+use super::init::{self, CaOptions, root_name};
+use super::parent::{ParentCa, Tier};
+use crate::error::Error;
+use crate::fs;
+use crate::policy;
+use crate::secret::AskSecret;
+
+/// Makes a root and an issuing CA in a new folder that take the place of those in an old one. Where `options` has no
+/// name, it is the old one with its generation: `Plant 7` becomes `Plant 7 G2`.
+///
+/// The new root's key is also certified by the old root (`new-by-old.pem`, and in the chain that devices present):
+/// whoever still trusts the old root takes the new CA's certificates. The old root's key is certified by the new one
+/// (`old-by-new.pem`): whoever trusts the new root alone takes the old CA's certificates, if devices present it. So
+/// devices and those who trust them may change in any order. The folder appears only when all of it is there.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cert_tool::{CaOptions, CertificateAuthority, rekey_ca};
+///
+/// # let temporary = tempfile::tempdir()?;
+/// # let (old, new) = (temporary.path().join("old"), temporary.path().join("new"));
+/// # let now = time::OffsetDateTime::now_utc();
+/// CertificateAuthority::init(&old, &CaOptions::default(), now)?;
+/// rekey_ca(&old, &new, None, &CaOptions::default(), now, &mut |_| Ok(None))?;
+/// let new = CertificateAuthority::open(&new)?;
+/// assert_eq!(new.issuing_certificate().common_name(), Some("Factory G2 Issuing CA"));
+/// assert_eq!(new.chain().count(), 2);
+/// # Ok(())
+/// # }
+/// ```
+pub fn rekey_ca(
+    old: &Path,
+    new: &Path,
+    name: Option<&str>,
+    options: &CaOptions,
+    now: OffsetDateTime,
+    ask: &mut AskSecret<'_>,
+) -> Result<(), Error> {
+    let bad = |reason: String| Error::BadCa { path: old.to_owned(), reason };
+    if !ROOT_KEY.is_in(old) {
+        let reason = "the key of its root is elsewhere; make the new CA with `cert-tool ca init`, and have each \
+                      root sign the other's certificate where its key is (`cert-tool ca cross-sign`)";
+        return Err(bad(reason.to_owned()));
+    }
+    if new.exists() {
+        return Err(Error::AlreadyExists { path: new.to_owned() });
+    }
+    let old_root = ParentCa::open_with(old, Tier::Root, ask)?;
+    let name = match name {
+        Some(name) => name.to_owned(),
+        None => next_generation(old_root.certificate().common_name().ok_or_else(|| {
+            let subject = ShownBare(old_root.certificate().subject());
+            bad(format!("the root `{subject}` has no common name to make the new one of; give it (--name)"))
+        })?),
+    };
+    if old_root.certificate().common_name() == Some(root_name(&name).as_str()) {
+        let reason =
+            format!("its root has the name `{name}` too; a CA with a new key needs a new name (--name)");
+        return Err(bad(reason));
+    }
+    let options = CaOptions { name, ..options.clone() };
+    // A folder beside the new one: it can take the new one's name at once.
+    let parent = fs::folder_of(new);
+    let temporary = tempfile::Builder::new().prefix(".rekey-").tempdir_in(parent);
+    let temporary = temporary.map_err(Error::io("make a folder in", parent))?;
+    let folder = &temporary.path().join("ca");
+    init::init(folder, &options, now, ask)?;
+    let new_root = ParentCa::open_with(folder, Tier::Root, &mut |_| Ok(options.passphrase.clone()))?;
+    for file in policy::FILES {
+        let (from, to) = (old.join(file), folder.join(file));
+        if from.exists() {
+            std::fs::copy(&from, &to).map_err(Error::io("copy", &from))?;
+        }
+    }
+    let old_by_new = new_root.cross_sign(old_root.certificate(), u32::MAX, now)?;
+    folder::write_certificates(&folder.join(OLD_BY_NEW), [&old_by_new])?;
+    let new_by_old = old_root.cross_sign(new_root.certificate(), u32::MAX, now)?;
+    for file in [NEW_BY_OLD, CHAIN] {
+        folder::write_certificates(&folder.join(file), [&new_by_old])?;
+    }
+    drop(new_root);
+    fs::sync_folder(folder)?;
+    std::fs::rename(folder, new).map_err(Error::io("make the folder", new))?;
+    fs::sync_folder(parent)
+}
+
+/// The first part of the CAs' names, one generation on.
+fn next_generation(common_name: &str) -> String {
+    let base = common_name.trim_end_matches("Root CA").trim_end();
+    let generation =
+        base.rsplit_once(" G").and_then(|(name, digits)| Some((name, digits.parse::<u32>().ok()?)));
+    match generation {
+        Some((name, generation)) => format!("{name} G{}", generation.saturating_add(1)),
+        None => format!("{base} G2"),
+    }
+}
+
+/// The new root's key, certified by the old root.
+const NEW_BY_OLD: &str = "new-by-old.pem";
+/// The old root's key, certified by the new root.
+const OLD_BY_NEW: &str = "old-by-new.pem";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generations_are_counted() {
+        for (old, new) in [
+            ("Plant 7 Root CA", "Plant 7 G2"),
+            ("Plant 7 G2 Root CA", "Plant 7 G3"),
+            ("Acme Device Root", "Acme Device Root G2"),
+            ("BIG Root CA", "BIG G2"),
+        ] {
+            assert_eq!(next_generation(old), new);
+        }
+    }
+}

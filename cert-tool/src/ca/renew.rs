@@ -1,0 +1,117 @@
+//! Renewal of a CA: a new certificate for the key and the name that it has.
+
+use std::path::{Path, PathBuf};
+
+use hub_types::shown::ShownBare;
+use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::folder::{self, ISSUING_CERTIFICATE, ISSUING_KEY, ISSUING_REQUEST, ROOT_CERTIFICATE, ROOT_KEY};
+use super::parent::{ParentCa, Tier};
+use super::validity::{check_clock, end_after};
+use crate::certificate::{Certificate, read_certificate};
+use crate::error::Error;
+use crate::fs;
+use crate::pem;
+use crate::secret::AskSecret;
+use crate::signed_by::signature_fault;
+use crate::x509::encode_request_again;
+
+/// The outcome of a renewal.
+#[derive(Debug)]
+pub enum RenewedCa {
+    /// The CA has its new certificate.
+    Signed {
+        /// The new certificate.
+        certificate: Box<Certificate>,
+        /// The file that has the earlier one.
+        earlier: PathBuf,
+    },
+    /// The root is elsewhere: a request for it is in the file.
+    Requested {
+        /// The file.
+        request: PathBuf,
+    },
+}
+
+/// Renews a CA of a folder with its key and its name, for so many days from now. Everything that it has issued stays
+/// good, and the certificates that devices present with their own may be the earlier or the new one. Where the key of
+/// the root is not in the folder, a request for it is written instead; [`import_ca`](crate::import_ca) takes the
+/// answer.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use cert_tool::{CaOptions, CertificateAuthority, RenewedCa, Tier, renew_ca};
+///
+/// # let temporary = tempfile::tempdir()?;
+/// # let folder = temporary.path().join("ca");
+/// # let now = time::OffsetDateTime::now_utc();
+/// let options = CaOptions { issuing_days: 30, ..CaOptions::default() };
+/// let ca = CertificateAuthority::init(&folder, &options, now)?;
+/// let renewed = renew_ca(&folder, Tier::Issuing, 365, now, &mut |_| Ok(None))?;
+/// let RenewedCa::Signed { certificate, .. } = renewed else { return Err("the root is elsewhere".into()) };
+/// assert_eq!(certificate.public_key_info(), ca.issuing_certificate().public_key_info());
+/// # Ok(())
+/// # }
+/// ```
+pub fn renew_ca(
+    folder: &Path,
+    tier: Tier,
+    days: u32,
+    now: OffsetDateTime,
+    ask: &mut AskSecret<'_>,
+) -> Result<RenewedCa, Error> {
+    check_clock(now)?;
+    fs::check_is_private(folder)?;
+    let file = match tier {
+        Tier::Root => ROOT_CERTIFICATE,
+        Tier::Issuing => ISSUING_CERTIFICATE,
+    };
+    let current = read_certificate(&folder.join(file))?;
+    let has_root_key = [ROOT_KEY.key, ROOT_KEY.token].iter().any(|key| folder.join(key).exists());
+    if tier == Tier::Issuing && !has_root_key {
+        return request(folder, &current, ask).map(|request| RenewedCa::Requested { request });
+    }
+    let root = ParentCa::open_with(folder, Tier::Root, ask)?;
+    let bad = |reason: String| Error::BadCa { path: folder.to_owned(), reason };
+    if signature_fault(&current, root.certificate()).is_some() {
+        let (name, root) = (ShownBare(current.subject()), ShownBare(root.certificate().subject()));
+        return Err(bad(format!("`{name}` was not signed by the root in the same folder, `{root}`")));
+    }
+    let end = end_after(days, now)?;
+    let end = if tier == Tier::Root { end } else { end.min(root.certificate().not_after()) };
+    if end <= current.not_after() {
+        let reason = format!(
+            "its new certificate would end on {}, and the one that it has ends on {}; ask for more days (--days){}",
+            end.date(),
+            current.not_after().date(),
+            if tier == Tier::Issuing { ", or renew the root first (--root)" } else { "" }
+        );
+        return Err(bad(reason));
+    }
+    let earlier = folder.join(earlier_name(file, &current));
+    if !earlier.exists() {
+        folder::write_certificates(&earlier, [&current])?;
+    }
+    let certificate = root.sign_again(&current, days, now)?;
+    fs::replace_private(&folder.join(file), certificate.to_pem().as_bytes())?;
+    Ok(RenewedCa::Signed { certificate: Box::new(certificate), earlier })
+}
+
+/// Writes a request with the name and the key of a CA.
+fn request(folder: &Path, current: &Certificate, ask: &mut AskSecret<'_>) -> Result<PathBuf, Error> {
+    let bad = |reason: &str| Error::BadCa { path: folder.to_owned(), reason: reason.to_owned() };
+    let key = ISSUING_KEY.open(folder, ask)?;
+    folder::check_is_ca_for(current, key.as_ref()).map_err(bad)?;
+    let (_, parsed) =
+        X509Certificate::from_der(current.der()).map_err(|_| bad("its certificate is damaged"))?;
+    let der = encode_request_again(parsed.subject().as_raw(), key.as_ref())?;
+    let path = folder.join(ISSUING_REQUEST);
+    fs::replace_private(&path, &pem::encode(pem::CERTIFICATE_REQUEST, &der))?;
+    Ok(path)
+}
+
+/// The name of the file for a certificate that is replaced.
+pub(super) fn earlier_name(file: &str, certificate: &Certificate) -> String {
+    format!("{}-until-{}.pem", file.trim_end_matches(".pem"), certificate.not_after().date())
+}

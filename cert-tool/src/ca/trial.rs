@@ -1,0 +1,83 @@
+//! The trial of a CA before it is taken over: a certificate that it would issue, judged as `verify` does.
+
+use std::path::Path;
+
+use hub_types::shown::ShownBare;
+use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::validity::validity_below;
+use crate::certificate::Certificate;
+use crate::error::Error;
+use crate::key::{KeyType, PrivateKey};
+use crate::name;
+use crate::signer::{KeyHandle, Signer};
+use crate::verify::{CheckName, Verification, verify_certificate};
+use crate::x509::{Profile, Serial, SubjectKey};
+
+/// Has a CA sign a certificate that nobody gets, and judges it. Refuses the CA where everybody would refuse its
+/// certificates; returns what depends on the names in them.
+pub(super) fn judge(
+    folder: &Path,
+    certificates: &[Certificate],
+    key: Box<dyn KeyHandle>,
+    now: OffsetDateTime,
+) -> Result<Vec<String>, Error> {
+    let bad = |reason: String| Error::BadCa { path: folder.to_owned(), reason };
+    let (Some(issuing), Some(top)) = (certificates.first(), certificates.last()) else {
+        return Err(bad("it has no certificate".to_owned()));
+    };
+    if let Some(reason) = self_signature_fault(top) {
+        return Err(bad(reason));
+    }
+    let validity = validity_below(issuing, folder, TRIAL_DAYS, now)?;
+    let own = PrivateKey::generate(KeyType::P256)?;
+    let signer = Signer::new(issuing.der(), key)?;
+    let der = signer.sign_certificate(
+        Profile::Leaf,
+        TRIAL_NAME,
+        &SubjectKey::Own(&own),
+        Serial::random()?,
+        validity,
+    )?;
+    let leaf = Certificate::from_der(&der).ok_or(Error::Crypto("encoding a certificate"))?;
+    let by = Verification {
+        trusted: std::slice::from_ref(top),
+        between: certificates,
+        crls: &[],
+        expected: None,
+        thumbprints: &[],
+        key: None,
+        at: now,
+    };
+    let mut warnings = Vec::new();
+    let mut faults = Vec::new();
+    for check in verify_certificate(&leaf, &by) {
+        let Some(fault) = check.fault else { continue };
+        let text = format!("{}: {}", check.name.as_str(), ShownBare(&fault));
+        // The names of certificates depend on the devices and their profile.
+        if check.name == CheckName::NameConstraints { warnings.push(text) } else { faults.push(text) }
+    }
+    if faults.is_empty() {
+        return Ok(warnings);
+    }
+    faults.extend(warnings);
+    Err(bad(format!("a certificate that it issues would be refused ({})", faults.join("; "))))
+}
+
+/// Tells that a certificate claims to be signed by itself and is not.
+fn self_signature_fault(certificate: &Certificate) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate.der()).ok()?;
+    let is_self_issued = name::is_equal(parsed.subject(), parsed.issuer());
+    if !is_self_issued || parsed.verify_signature(None).is_ok() {
+        return None;
+    }
+    // A certificate of another key of the same CA names that key.
+    let own = crate::certificate::key_identifiers(&parsed);
+    let is_of_other_key = matches!(own, (Some(subject), Some(authority)) if subject != authority);
+    (!is_of_other_key)
+        .then(|| format!("the self-signature of `{}` is not good", ShownBare(certificate.subject())))
+}
+
+const TRIAL_NAME: &str = "trial";
+const TRIAL_DAYS: u32 = 1;
