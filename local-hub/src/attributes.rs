@@ -1,7 +1,6 @@
 //! The `attributes` of identities, which clients of api-version 2024-03-31 use and this hub does
 //! not store. Writing them is refused with an error, so that they are not lost silently.
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::refusal::Refusal;
@@ -14,8 +13,8 @@ pub(crate) fn refuse_in_body(body: &[u8]) -> Answer<()> {
     if !has(b"attributes") && !has(b"\\u") {
         return Ok(());
     }
-    match serde_json::from_slice::<Document>(body) {
-        Ok(Document { attributes }) => attributes.map_or(Ok(()), |value| refuse_value(&value)),
+    match serde_json::from_slice::<Map<String, Value>>(body) {
+        Ok(document) => refuse_in(&document),
         // Whoever reads the whole document says what is wrong with it.
         Err(_) => Ok(()),
     }
@@ -24,11 +23,6 @@ pub(crate) fn refuse_in_body(body: &[u8]) -> Answer<()> {
 /// Refuses a document that writes attributes.
 pub(crate) fn refuse_in(document: &Map<String, Value>) -> Answer<()> {
     document.get("attributes").map_or(Ok(()), refuse_value)
-}
-
-#[derive(Deserialize)]
-struct Document {
-    attributes: Option<Value>,
 }
 
 fn refuse_value(attributes: &Value) -> Answer<()> {

@@ -6,6 +6,7 @@ use hub_types::{DeviceId, ErrorCode, IdentityId, IfMatch, ModuleId};
 use hyper::body::Bytes;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::access::Caller;
 use super::api_version::ApiVersion;
@@ -91,9 +92,17 @@ impl Call {
         &self.body
     }
 
-    /// The body as a document. Invalid JSON and JSON of the wrong structure are two different
-    /// errors.
+    /// The body as an object. An array is not one, although the library takes its elements for members.
     pub(crate) fn document<T: DeserializeOwned>(&self) -> Answer<T> {
+        match self.body.trim_ascii_start() {
+            [b'{', ..] => self.json(),
+            _ => self.json::<Value>().and(Err(Refusal::argument("the body can't be read: it is no object"))),
+        }
+    }
+
+    /// The body as JSON of any kind. Invalid JSON and JSON of the wrong structure are two different
+    /// errors.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Answer<T> {
         serde_json::from_slice(&self.body).map_err(|error| {
             let code =
                 if error.is_data() { ErrorCode::ArgumentInvalid } else { ErrorCode::IotHubFormatError };

@@ -18,7 +18,7 @@ use crate::refusal::Refusal;
 use crate::registry::{Answer, BulkEntry};
 
 pub(crate) async fn post(hub: &Hub, call: Call) -> Answer<Reply> {
-    let items: Vec<Value> = call.document()?;
+    let items: Vec<Value> = call.json()?;
     if items.len() > MAX_BULK_ITEMS {
         let text = format!("a bulk call takes {MAX_BULK_ITEMS} items, this has {}", items.len());
         return Err(Refusal::new(ErrorCode::TooManyDevices, text));
