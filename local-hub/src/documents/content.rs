@@ -35,7 +35,8 @@ impl ContentKind {
     }
 }
 
-/// The settings by their paths below `properties.desired`. The empty path stands for all desired properties.
+/// The settings by their paths below `properties.desired`. The empty path stands for all desired
+/// properties.
 #[derive(Debug, Default)]
 pub(crate) struct TwinSettings(BTreeMap<String, Value>);
 

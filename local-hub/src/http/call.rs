@@ -92,7 +92,8 @@ impl Call {
         &self.body
     }
 
-    /// The body as an object. An array is not one, although the library takes its elements for members.
+    /// The body as an object. An array is refused, although the library would take its elements
+    /// for members.
     pub(crate) fn document<T: DeserializeOwned>(&self) -> Answer<T> {
         match self.body.trim_ascii_start() {
             [b'{', ..] => self.json(),
