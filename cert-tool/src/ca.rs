@@ -24,8 +24,10 @@ use time::OffsetDateTime;
 use crate::certificate::{Certificate, read_certificate, read_certificates};
 use crate::crl::RevocationList;
 use crate::error::Error;
+use crate::fingerprint::Fingerprint;
 use crate::fs;
 use crate::key::PrivateKey;
+use crate::key_rules;
 use crate::leaf::LeafTemplates;
 use crate::policy::Policy;
 use crate::profile::{self, ExtendedKeyUsage, Profiles};
@@ -114,6 +116,7 @@ impl CertificateAuthority {
     /// The certificates of the CA in a folder, for which no key is needed: the root's, where it is kept
     /// there, and the issuing CA's.
     pub fn certificates(folder: &Path) -> Result<(Option<Certificate>, Certificate), Error> {
+        folder::recover(folder)?;
         let root = folder.join(folder::ROOT_CERTIFICATE);
         if Tier::of(folder) == Tier::Root {
             let reason = "it has a root only, which signs CAs; make an issuing CA with `cert-tool ca csr`, and sign \
@@ -127,7 +130,7 @@ impl CertificateAuthority {
 
     /// Whether there is a CA in a folder, or the beginning of one.
     pub fn exists(folder: &Path) -> bool {
-        folder::FILES.iter().any(|file| folder.join(file).exists())
+        folder::is_ready(folder) || folder::FILES.iter().any(|file| folder.join(file).exists())
     }
 
     /// The certificate that signs devices' and modules' certificates.
@@ -200,6 +203,14 @@ impl CertificateAuthority {
     /// Signs a revocation list; the result is DER.
     pub fn sign_crl(&self, list: &RevocationList) -> Result<Vec<u8>, Error> {
         self.signer.sign_crl(list)
+    }
+
+    /// Stand for the keys of this CA and of those above it that are known here.
+    pub(crate) fn keys_of_cas(&self) -> Vec<Fingerprint> {
+        self.chain()
+            .chain(&self.root)
+            .map(|it| Fingerprint::of(&key_rules::usual_form(it.public_key_info())))
+            .collect()
     }
 
     /// The certificates for devices and modules that are good at a time, to be filled in.
@@ -358,5 +369,53 @@ mod tests {
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o750)).unwrap();
         let error = CertificateAuthority::open(&folder).unwrap_err();
         assert_eq!(error.hint(), Some(format!("chmod 700 {}", folder.display())));
+    }
+
+    #[test]
+    fn a_ca_whose_making_was_cut_off_is_made_again_or_gone_on_with() {
+        let (_temporary, folder) = folder();
+        CertificateAuthority::init(&folder, &CaOptions::default(), NOW).unwrap();
+        let names = |place: &Path| -> Vec<_> {
+            let entries = std::fs::read_dir(place).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        };
+        let made = names(&folder);
+        assert!(made.iter().all(|name| !name.starts_with('.')), "{made:?}");
+        // Killed while the files were being moved to their places: after none, after each, after all of them.
+        for moved in 0..=made.len() {
+            let cut = folder.with_file_name(format!("cut-{moved}"));
+            fs::create_private_folder(&cut.join(".ready")).unwrap();
+            for (at, name) in made.iter().enumerate() {
+                let place = if at < moved { cut.clone() } else { cut.join(".ready") };
+                std::fs::copy(folder.join(name), place.join(name)).unwrap();
+            }
+            assert!(CertificateAuthority::exists(&cut));
+            CertificateAuthority::open(&cut).unwrap();
+            let mut found = names(&cut);
+            found.retain(|name| !name.starts_with("index"));
+            assert_eq!(found.len(), made.iter().filter(|name| !name.starts_with("index")).count());
+        }
+        // Killed before it was whole: what is there is nobody's, and the same command makes another.
+        let cut = folder.with_file_name("cut");
+        fs::create_private_folder(&cut.join(".new")).unwrap();
+        std::fs::copy(folder.join(ISSUING_KEY.key), cut.join(".new").join(ISSUING_KEY.key)).unwrap();
+        assert!(!CertificateAuthority::exists(&cut));
+        CertificateAuthority::init(&cut, &CaOptions::default(), NOW).unwrap();
+        assert!(!cut.join(".new").exists());
+        assert_ne!(
+            std::fs::read(cut.join(ISSUING_KEY.key)).unwrap(),
+            std::fs::read(folder.join(ISSUING_KEY.key)).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_ca_that_can_not_be_made_leaves_nothing() {
+        let (_temporary, folder) = folder();
+        let options = CaOptions {
+            token: Some("pkcs11:object=a?module-path=/no/such.so".parse().unwrap()),
+            ..CaOptions::default()
+        };
+        CertificateAuthority::init(&folder, &options, NOW).unwrap_err();
+        assert!(!folder.exists());
     }
 }

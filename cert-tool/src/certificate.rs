@@ -13,7 +13,8 @@ use crate::error::Error;
 use crate::fs::{read_at_most, read_bounded};
 use crate::name::{attribute_text, name_text};
 use crate::pem;
-use crate::reference::{self, Found, kind_of_bytes, kind_of_label, not_a};
+use crate::pkcs7;
+use crate::reference::{self, Found, Wanted, kind_of_bytes, not_a};
 
 /// A certificate, parsed but not judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,26 +30,29 @@ pub struct Certificate {
     public_key_info: Vec<u8>,
 }
 
-/// Reads the certificate that a reference leads to: a PEM or DER file, of a chain the first, or
-/// `path#offset`, the block that begins at that byte of the file.
+/// Reads the certificate that a reference leads to: a PEM, DER or PKCS #7 file, of a chain the first, or
+/// `path#offset`, the block that begins at that byte of the file. In PEM, blocks of other kinds are passed over.
 pub fn read_certificate(reference: &Path) -> Result<Certificate, Error> {
-    certificate_in(reference::read(reference, WANTED)?, reference)
+    first_in(reference::read(reference, &WANTED)?, reference)
 }
 
-/// Reads all certificates of a file, in their order.
+/// Reads all certificates of a file, in their order. In PEM, blocks of other kinds are passed over.
 pub fn read_certificates(path: &Path) -> Result<Vec<Certificate>, Error> {
     let bytes = read_bounded(path, reference::MAX_FILE_BYTES)?;
-    let Ok(blocks) = pem::blocks(&bytes) else {
+    match pem::all_of(&bytes, WANTED.labels) {
+        Ok(blocks) => {
+            let certificates = blocks.into_iter().map(|block| all_in(Found::Pem(block), path));
+            Ok(certificates.collect::<Result<Vec<_>, _>>()?.concat())
+        }
         // One in DER, or what it is instead.
-        return Ok(vec![certificate_in(reference::parse(bytes, path, WANTED)?, path)?]);
-    };
-    blocks.into_iter().map(|block| certificate_in(Found::Pem(block), path)).collect()
+        Err(_) => all_in(reference::parse(bytes, path, &WANTED)?, path),
+    }
 }
 
 /// Reads a certificate from an input of at most 1 MiB; `name` stands in errors.
 pub fn read_certificate_from(input: impl Read, name: &Path) -> Result<Certificate, Error> {
     let bytes = read_at_most(input, name, reference::MAX_FILE_BYTES)?;
-    certificate_in(reference::parse(bytes, name, WANTED)?, name)
+    first_in(reference::parse(bytes, name, &WANTED)?, name)
 }
 
 impl Certificate {
@@ -203,19 +207,40 @@ pub(crate) fn only_common_name(name: &X509Name<'_>) -> Option<String> {
     names.next().is_none().then_some(first)
 }
 
-fn certificate_in(found: Found, name: &Path) -> Result<Certificate, Error> {
+fn first_in(found: Found, name: &Path) -> Result<Certificate, Error> {
+    let first = all_in(found, name)?.into_iter().next();
+    first.ok_or_else(|| not_a(name, WANTED.name, "a PKCS #7 file without certificates"))
+}
+
+/// The certificates in a block or in DER: one, or those of a PKCS #7 file.
+fn all_in(found: Found, name: &Path) -> Result<Vec<Certificate>, Error> {
+    let damaged = || not_a(name, WANTED.name, "a damaged certificate");
     match found {
-        Found::Pem(block) if matches!(block.label.as_str(), pem::CERTIFICATE | "X509 CERTIFICATE") => {
-            Certificate::from_der(&block.der).ok_or_else(|| not_a(name, WANTED, "a damaged certificate"))
-        }
-        Found::Pem(block) => Err(not_a(name, WANTED, kind_of_label(&block.label))),
-        Found::Other(bytes) => {
-            Certificate::from_der(&bytes).ok_or_else(|| not_a(name, WANTED, kind_of_bytes(&bytes)))
-        }
+        Found::Pem(block) => in_block(&block).ok_or_else(damaged),
+        Found::Other(bytes) => match Certificate::from_der(&bytes) {
+            Some(certificate) => Ok(vec![certificate]),
+            None => {
+                pkcs7::certificates(&bytes).ok_or_else(|| not_a(name, WANTED.name, kind_of_bytes(&bytes)))
+            }
+        },
     }
 }
 
-const WANTED: &str = "a certificate";
+/// The certificates in a PEM block of one of the labels [`pem::CERTIFICATES`]; `None` where it is damaged.
+pub(crate) fn in_block(block: &pem::Block) -> Option<Vec<Certificate>> {
+    match block.label.as_str() {
+        pem::CERTIFICATE | "X509 CERTIFICATE" => Certificate::from_der(&block.der).map(|it| vec![it]),
+        // What OpenSSL trusts it for stands behind it.
+        pem::TRUSTED_CERTIFICATE => {
+            let rest = X509Certificate::from_der(&block.der).ok()?.0;
+            let length = block.der.len() - rest.len();
+            Certificate::from_der(block.der.get(..length)?).map(|it| vec![it])
+        }
+        _ => pkcs7::certificates(&block.der),
+    }
+}
+
+const WANTED: Wanted = Wanted { name: "a certificate", labels: pem::CERTIFICATES };
 
 #[cfg(test)]
 mod tests {

@@ -1,32 +1,28 @@
 //! [`Csr`]: a certificate signing request that its sender could sign. Only the name and the public
 //! key are taken from it; what the certificate allows is the CA's affair.
 
+mod request;
+mod signature;
 mod usual;
 
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ParsedPublicKey};
 use hub_types::IdentityId;
 use hub_types::limits::MAX_COMMON_NAME_CHARS;
-use x509_parser::der_parser::oid;
-use x509_parser::der_parser::oid::Oid;
-use x509_parser::error::X509Error;
-use x509_parser::oid_registry::{
-    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_PKCS1_RSAENCRYPTION,
-};
-use x509_parser::prelude::{FromDer, X509CertificationRequest};
-use x509_parser::public_key::PublicKey;
+use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::certificate::only_common_name;
 use crate::error::Error;
 use crate::fs::read_bounded;
 use crate::key::PrivateKey;
+use crate::key_rules::{self, WeakKey};
 use crate::name::attribute_text;
 use crate::pem;
-use crate::reference::{self, Found, kind_of_bytes, kind_of_label, not_a};
+use crate::reference::{self, Found, Wanted, kind_of_bytes, kind_of_label, not_a};
 use crate::refusal::Refusal;
 use crate::x509::{SubjectKey, encode_request, p256_point};
+pub(crate) use request::{CsrFault, CsrParts};
 use usual::UsualRequest;
 
 /// A request whose signature is good, whose key is strong enough, and whose subject is an identity.
@@ -34,6 +30,7 @@ use usual::UsualRequest;
 pub struct Csr {
     identity: IdentityId,
     public_key_info: Vec<u8>,
+    not_copied: Vec<String>,
 }
 
 /// Where a request is.
@@ -58,7 +55,7 @@ pub struct UnverifiedCsr {
 impl UnverifiedCsr {
     /// Reads a file with one request, PEM or DER.
     pub fn read(path: &Path) -> Result<Self, Refusal> {
-        let der = request_in_file(path).map_err(bad)?;
+        let der = request_in_file(path)?;
         let identity = match UsualRequest::read(&der) {
             Some(request) => identity_of(request.common_name),
             None => identity_of(&only_name(&parse(&der)?)?),
@@ -83,8 +80,7 @@ impl CsrInput {
             Self::Path(path) => Csr::read(&path),
             Self::Pem(text) => {
                 let name = Path::new("the request");
-                let found = reference::parse(text.into_bytes(), name, WANTED).map_err(bad)?;
-                Csr::from_der(&request_in(found, name).map_err(bad)?)
+                Csr::from_der(&request_in_text(text.into_bytes(), name)?)
             }
             Self::Verified(csr) => Ok(csr),
         }
@@ -94,13 +90,13 @@ impl CsrInput {
 impl Csr {
     /// Reads and verifies a file, PEM or DER.
     pub fn read(path: &Path) -> Result<Self, Refusal> {
-        Self::from_der(&request_in_file(path).map_err(bad)?)
+        Self::from_der(&request_in_file(path)?)
     }
 
     /// Parses and verifies DER.
     pub fn from_der(der: &[u8]) -> Result<Self, Refusal> {
-        let (name, public_key_info) = verified(der)?;
-        Ok(Self { identity: identity_of(&name)?, public_key_info })
+        let Verified { common_name, public_key_info, not_copied } = verified(der)?;
+        Ok(Self { identity: identity_of(&common_name)?, public_key_info, not_copied })
     }
 
     /// The identity that it asks for.
@@ -108,13 +104,19 @@ impl Csr {
         &self.identity
     }
 
-    /// The public key as a DER `SubjectPublicKeyInfo`.
+    /// The public key as a DER `SubjectPublicKeyInfo`, in the one encoding that certificates have.
     pub fn public_key_info(&self) -> &[u8] {
         &self.public_key_info
     }
 
-    pub(crate) fn into_public_key_info(self) -> Vec<u8> {
-        self.public_key_info
+    /// What it asks for and does not get: extensions by name or object identifier, and parts of its subject.
+    pub fn not_copied(&self) -> &[String] {
+        &self.not_copied
+    }
+
+    /// Its public key, and what is not copied from it.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<String>) {
+        (self.public_key_info, self.not_copied)
     }
 }
 
@@ -131,12 +133,14 @@ impl CaRequest {
     /// Parses and verifies PEM or DER.
     pub(crate) fn parse(request: &[u8]) -> Result<Self, Error> {
         let name = Path::new("the request");
-        let der =
-            reference::parse(request.to_vec(), name, WANTED).and_then(|found| request_in(found, name))?;
-        let refused = |refusal| Error::BadRequest { source: Box::new(refusal) };
+        let refused = |refusal| match refusal {
+            Refusal::BadCsr(error) => *error,
+            refusal => Error::BadRequest { source: Box::new(refusal) },
+        };
+        let der = request_in_text(request.to_vec(), name).map_err(refused)?;
         let parsed = parse(&der).map_err(refused)?;
         let public_key_info = verified_key(&parsed).map_err(refused)?;
-        let subject = &parsed.certification_request_info.subject;
+        let subject = &parsed.subject;
         let is_short = |name: &String| (1..=MAX_COMMON_NAME_CHARS).contains(&name.chars().count());
         let common_name = (subject.iter_attributes().count() == 1)
             .then(|| only_common_name(subject))
@@ -159,6 +163,11 @@ impl CaRequest {
         if self.subject == EMPTY { Err(Error::NoSubject) } else { Ok(&self.subject) }
     }
 
+    /// The subject in DER, whatever it is.
+    pub(crate) fn raw_subject(&self) -> &[u8] {
+        &self.subject
+    }
+
     pub(crate) fn key(&self) -> &SubjectKey<'static> {
         &self.key
     }
@@ -166,50 +175,54 @@ impl CaRequest {
 
 /// The only common name and the public key of a request whose signature is good and whose key is
 /// strong enough.
-fn verified(der: &[u8]) -> Result<(String, Vec<u8>), Refusal> {
+fn verified(der: &[u8]) -> Result<Verified, Refusal> {
     if let Some(request) = UsualRequest::read(der) {
         request.verify()?;
-        return Ok((request.common_name.to_owned(), request.key.to_vec()));
+        return Ok(Verified {
+            common_name: request.common_name.to_owned(),
+            public_key_info: request.key.to_vec(),
+            not_copied: Vec::new(),
+        });
     }
     let request = parse(der)?;
-    let key = verified_key(&request)?;
-    Ok((only_name(&request)?, key))
+    Ok(Verified {
+        public_key_info: verified_key(&request)?,
+        common_name: only_name(&request)?,
+        not_copied: request.beside_name_and_key(),
+    })
 }
 
 /// The public key of a request whose signature is good and whose key is strong enough.
-fn verified_key(request: &X509CertificationRequest<'_>) -> Result<Vec<u8>, Refusal> {
-    let key = &request.certification_request_info.subject_pki;
-    check_key(key)?;
-    request.verify_signature().map_err(|error| match error {
-        X509Error::SignatureUnsupportedAlgorithm => Refusal::UnknownSignature,
-        _ => Refusal::BadSignature,
-    })?;
-    Ok(key.raw.to_vec())
+fn verified_key(request: &CsrParts<'_>) -> Result<Vec<u8>, Refusal> {
+    key_rules::check(&request.key)?;
+    let key = key_rules::normalised(&request.key)?;
+    signature::verify(request, &key)?;
+    Ok(key)
 }
 
-fn parse(der: &[u8]) -> Result<X509CertificationRequest<'_>, Refusal> {
-    match X509CertificationRequest::from_der(der) {
-        Ok(([], request)) => Ok(request),
-        _ => Err(damaged()),
-    }
+/// What is taken from a request that is good.
+struct Verified {
+    common_name: String,
+    public_key_info: Vec<u8>,
+    not_copied: Vec<String>,
 }
 
-fn only_name(request: &X509CertificationRequest<'_>) -> Result<String, Refusal> {
-    let names: Vec<_> = request.certification_request_info.subject.iter_common_name().collect();
+fn parse(der: &[u8]) -> Result<CsrParts<'_>, Refusal> {
+    CsrParts::parse(der).map_err(|fault| bad(not_a(Path::new("the request"), WANTED.name, fault.found())))
+}
+
+fn only_name(request: &CsrParts<'_>) -> Result<String, Refusal> {
+    let names: Vec<_> = request.subject.iter_common_name().collect();
     let [name] = names.as_slice() else {
         return Err(Refusal::NotOneCommonName { count: names.len() });
     };
-    let not_text = || bad(not_a(Path::new("the request"), WANTED, "one whose common name is not text"));
+    let not_text = || bad(not_a(Path::new("the request"), WANTED.name, "one whose common name is not text"));
     attribute_text(name).ok_or_else(not_text)
 }
 
 fn identity_of(name: &str) -> Result<IdentityId, Refusal> {
     IdentityId::from_common_name(name)
         .map_err(|source| Refusal::NotAnIdentity { name: name.chars().take(80).collect(), source })
-}
-
-fn damaged() -> Refusal {
-    bad(not_a(Path::new("the request"), WANTED, "damaged DER"))
 }
 
 /// Makes a request, as PEM.
@@ -263,95 +276,59 @@ pub fn create_csr_as(
     })
 }
 
-fn request_in(found: Found, name: &Path) -> Result<Vec<u8>, Error> {
+fn request_in(found: Found, name: &Path) -> Result<Vec<u8>, Refusal> {
     match found {
-        Found::Pem(block) if LABELS.contains(&block.label.as_str()) => Ok(block.into_public()),
-        Found::Pem(block) => Err(not_a(name, WANTED, kind_of_label(&block.label))),
-        Found::Other(bytes) if X509CertificationRequest::from_der(&bytes).is_ok() => Ok(bytes),
-        Found::Other(bytes) => Err(not_a(name, WANTED, kind_of_bytes(&bytes))),
+        Found::Pem(block) => Ok(block.into_public()),
+        Found::Other(bytes) if !matches!(CsrParts::parse(&bytes), Err(CsrFault::Damaged)) => Ok(bytes),
+        Found::Other(bytes) => Err(bad(not_a(name, WANTED.name, kind_of_bytes(&bytes)))),
     }
 }
 
 /// The only request of a file: nobody can tell which of two is meant. A `path#offset` means one.
-fn request_in_file(path: &Path) -> Result<Vec<u8>, Error> {
+fn request_in_file(path: &Path) -> Result<Vec<u8>, Refusal> {
     if reference::split(path).is_some() && !path.exists() {
-        return request_in(reference::read(path, WANTED)?, path);
+        return request_in(reference::read(path, &WANTED).map_err(bad)?, path);
     }
-    let bytes = read_bounded(path, reference::MAX_FILE_BYTES)?;
-    match LABELS.iter().map(|label| pem::count(&bytes, label)).sum() {
-        0 | 1 => request_in(reference::parse(bytes, path, WANTED)?, path),
-        count => Err(not_a(path, WANTED, format!("a file with {count} requests"))),
+    request_in_text(read_bounded(path, reference::MAX_FILE_BYTES).map_err(bad)?, path)
+}
+
+/// The only request of a text. Its private key must not be there, as others could have read it on its way.
+fn request_in_text(bytes: Vec<u8>, name: &Path) -> Result<Vec<u8>, Refusal> {
+    let mut requests = 0;
+    for label in pem::labels(&bytes) {
+        requests += usize::from(pem::REQUESTS.contains(&label));
+        if pem::PLAIN_KEYS.contains(&label) && pem::first_of(&bytes, &[label]).is_ok() {
+            return match pem::first_of(&bytes, pem::REQUESTS) {
+                Ok(_) => Err(Refusal::DisclosedKey),
+                Err(_) => Err(bad(not_a(name, WANTED.name, kind_of_label(label)))),
+            };
+        }
     }
+    if requests > 1 {
+        return Err(bad(not_a(name, WANTED.name, format!("a file with {requests} requests"))));
+    }
+    request_in(reference::parse(bytes, name, &WANTED).map_err(bad)?, name)
 }
 
 fn bad(error: Error) -> Refusal {
     Refusal::BadCsr(Box::new(error))
 }
 
-/// Only keys that the hub takes and that are not weak. Whether a point is on its curve shows when
-/// the signature is verified with it.
-fn check_key(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Refusal> {
-    let weak = |reason: String| Err(Refusal::WeakKey { reason });
-    let algorithm = &key.algorithm.algorithm;
-    if *algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY {
-        let curve = key.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
-        match curve {
-            Some(curve) if curve == OID_EC_P256 || curve == OID_NIST_EC_P384 => Ok(()),
-            Some(curve) if curve == OID_P192 => weak("the curve is P-192".to_owned()),
-            // Not weak, but nothing of IoT Hub's says that it takes them, and many devices' TLS does not.
-            Some(curve) if curve == OID_NIST_EC_P521 => {
-                weak("the curve is P-521, which IoT Hub is not known to take".to_owned())
-            }
-            _ => weak("the curve is neither P-256 nor P-384".to_owned()),
-        }
-    } else if *algorithm == OID_PKCS1_RSAENCRYPTION {
-        check_rsa(key)
-    } else {
-        weak(format!("the algorithm {algorithm} is neither RSA nor ECDSA"))
-    }
-}
-
-/// Refuses what is no `SubjectPublicKeyInfo`, and keys that nobody should have a certificate for.
-pub(crate) fn check_public_key(der: &[u8]) -> Result<(), Refusal> {
-    let bad = |reason: &str| Refusal::BadPublicKey { reason: reason.to_owned() };
+/// The one encoding of a public key that is acceptable, though nothing shows that somebody has the private key.
+pub(crate) fn unproven_key(der: &[u8]) -> Result<Vec<u8>, Refusal> {
     if let Some(point) = p256_point(der) {
-        // No signature of the key's owner shows whether its point is on the curve.
-        return p256::PublicKey::from_sec1_bytes(point).map(drop).map_err(|_| bad(NOT_ON_CURVE));
+        // No signature of the key's owner shows that its point is on the curve.
+        let point = p256::PublicKey::from_sec1_bytes(point).map_err(|_| WeakKey::NotOnCurve);
+        return Ok(point.map(|_| der.to_vec())?);
     }
     let Ok(([], key)) = SubjectPublicKeyInfo::from_der(der) else {
-        return Err(bad("damaged DER"));
+        return Err(Refusal::BadPublicKey { reason: "damaged DER".to_owned() });
     };
-    check_key(&key)?;
-    let point = key.subject_public_key.data.as_ref();
-    let curve = key.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
-    let parsed = match curve {
-        Some(curve) if curve == OID_EC_P256 => ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point),
-        Some(curve) if curve == OID_NIST_EC_P384 => ParsedPublicKey::new(&ECDSA_P384_SHA384_ASN1, point),
-        _ => return Ok(()),
-    };
-    parsed.map(drop).map_err(|_| bad(NOT_ON_CURVE))
+    key_rules::check_unproven(&key)?;
+    Ok(key_rules::normalised(&key)?)
 }
 
-fn check_rsa(key: &SubjectPublicKeyInfo<'_>) -> Result<(), Refusal> {
-    let weak = |reason: String| Err(Refusal::WeakKey { reason });
-    let Ok(PublicKey::RSA(rsa)) = key.parsed() else {
-        return weak("it is damaged".to_owned());
-    };
-    let bits = rsa.key_size();
-    if !(2048..=8192).contains(&bits) {
-        return weak(format!("RSA with {bits} bits"));
-    }
-    match rsa.try_exponent() {
-        Ok(exponent) if exponent >= 65_537 && exponent % 2 == 1 => Ok(()),
-        _ => weak("its RSA exponent is even, small or huge".to_owned()),
-    }
-}
-
-const WANTED: &str = "a certificate request";
-const NOT_ON_CURVE: &str = "its point is not on its curve";
-/// The second one is what old programs write (RFC 7468 §7).
-const LABELS: [&str; 2] = [pem::CERTIFICATE_REQUEST, "NEW CERTIFICATE REQUEST"];
-const OID_P192: Oid<'static> = oid!(1.2.840.10045.3.1.1);
+const WANTED: Wanted = Wanted { name: "a certificate request", labels: pem::REQUESTS };
 
 #[cfg(test)]
 mod tests {
@@ -390,14 +367,13 @@ mod tests {
         for key_type in [KeyType::P256, KeyType::P384] {
             let key = PrivateKey::generate(key_type).unwrap();
             let der = encode_request("a", &key).unwrap();
-            let (_, request) = X509CertificationRequest::from_der(&der).unwrap();
-            let good = request.certification_request_info.subject_pki.raw.to_vec();
-            assert!(check_public_key(&good).is_ok());
+            let good = CsrParts::parse(&der).unwrap().key.raw.to_vec();
+            assert_eq!(unproven_key(&good).unwrap(), good);
             let last = good.len() - 1;
             let flipped = [&good[..last], &[good[last] ^ 1]].concat();
             let zeros = [&good[..last - 40], &[0; 41]].concat();
             for bad in [flipped, zeros] {
-                let refusal = check_public_key(&bad).unwrap_err().to_string();
+                let refusal = unproven_key(&bad).unwrap_err().to_string();
                 assert!(refusal.contains("its point is not on its curve"), "{refusal}");
             }
         }
@@ -408,8 +384,7 @@ mod tests {
     fn a_name_that_is_no_utf_8_is_refused() {
         let key = PrivateKey::generate(KeyType::P256).unwrap();
         let der = encode_request("device01", &key).unwrap();
-        let (_, request) = X509CertificationRequest::from_der(&der).unwrap();
-        let mut info = request.certification_request_info.raw.to_vec();
+        let mut info = CsrParts::parse(&der).unwrap().content.to_vec();
         let at = info.windows(8).position(|window| window == b"device01").unwrap();
         info[at] = 0xff;
         let signer = openssl::pkey::PKey::private_key_from_pem(&key.to_pem().unwrap()).unwrap();

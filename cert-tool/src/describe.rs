@@ -2,12 +2,12 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use time::OffsetDateTime;
-use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, KeyUsage, ParsedExtension, X509Extension};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 
 use crate::certificate::{only_common_name, serial_text};
+use crate::csr::CsrParts;
 use crate::document::{Content, Document};
 use crate::facts::rfc3339;
 use crate::name::name_text;
@@ -137,22 +137,15 @@ impl Facts {
     }
 
     fn request(&mut self, der: &[u8]) {
-        let Ok((_, parsed)) = X509CertificationRequest::from_der(der) else {
+        let Ok(parsed) = CsrParts::parse(der) else {
             return;
         };
-        let info = &parsed.certification_request_info;
         self.text("kind", "request");
-        self.subject(&info.subject);
-        self.text("signature", algorithm_text(&parsed.signature_algorithm));
-        self.push("signature_is_good", Fact::YesNo(parsed.verify_signature().is_ok()));
-        self.key(info.subject_pki.raw);
-        for attribute in info.iter_attributes() {
-            if let x509_parser::cri_attributes::ParsedCriAttribute::ExtensionRequest(requested) =
-                attribute.parsed_attribute()
-            {
-                self.extensions(requested.extensions.iter());
-            }
-        }
+        self.subject(&parsed.subject);
+        self.text("signature", algorithm_text(&parsed.algorithm));
+        self.push("signature_is_good", Fact::YesNo(parsed.is_signed_by_its_key()));
+        self.key(parsed.key.raw);
+        self.extensions(parsed.extensions.iter());
         self.thumbprints(der);
     }
 

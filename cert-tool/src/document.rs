@@ -1,18 +1,20 @@
 //! [`Documents`]: what stands in a file of any kind: certificates, requests, revocation lists, keys.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use p12_keystore::Pkcs12Archive;
-use p12_keystore::error::Error as PfxError;
-use x509_parser::prelude::{CertificateRevocationList, FromDer, X509CertificationRequest};
+use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
-use crate::certificate::Certificate;
+use crate::certificate::{self, Certificate};
+use crate::csr::CsrParts;
 use crate::encrypted_key;
 use crate::error::Error;
+use crate::fs;
+use crate::key_rules;
 use crate::pem::{self, Block, PemError};
 use crate::pem_stream::{self, MAX_BYTES, PemStream, Start};
+use crate::pfx;
+use crate::pkcs7;
 use crate::public_key::PublicKey;
 use crate::reference::{broken_pem, kind_of_bytes, kind_of_label, not_a, split};
 use crate::secret::{AskSecret, SecretFor};
@@ -51,6 +53,8 @@ pub enum Content {
 pub struct Documents {
     name: PathBuf,
     is_first: bool,
+    /// What is left of the block that was read last.
+    in_block: std::vec::IntoIter<Document>,
     left: Left,
 }
 
@@ -68,7 +72,7 @@ pub fn read_documents(reference: &Path, ask: &mut AskSecret<'_>) -> Result<Docum
         // A file whose own name ends like an offset is read as a whole.
         Some((path, offset)) if !reference.exists() => block_at(reference, &path, offset),
         _ => {
-            let file = File::open(reference).map_err(Error::io("open", reference))?;
+            let file = fs::open_file(reference)?;
             read_documents_from(file, reference, ask)
         }
     }
@@ -88,7 +92,7 @@ pub fn read_documents_from(
             return Err(Error::TooLarge { path: name.to_owned(), limit: MAX_BYTES as u64 });
         }
     };
-    Ok(Documents { name: name.to_owned(), is_first: true, left })
+    Ok(Documents { name: name.to_owned(), is_first: true, in_block: Vec::new().into_iter(), left })
 }
 
 impl Document {
@@ -117,9 +121,7 @@ impl Document {
             Content::EncryptedKey(sealed) if sealed.is_empty() => {
                 Some(encrypted_key::old_encryption(&self.place))
             }
-            Content::EncryptedKey(_) => {
-                Some(Error::SecretNeeded { what: SecretFor::Document(&self.place).to_string() })
-            }
+            Content::EncryptedKey(_) => Some(Error::secret_needed(SecretFor::Document(&self.place))),
             _ => None,
         }
     }
@@ -129,6 +131,9 @@ impl Iterator for Documents {
     type Item = Result<Document, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(document) = self.in_block.next() {
+            return Some(Ok(document));
+        }
         let stream = match &mut self.left {
             Left::Read(documents) => return documents.next().map(Ok),
             Left::Pem(stream) => stream,
@@ -141,22 +146,26 @@ impl Iterator for Documents {
                     return Some(Err(Error::io("read", &self.name)(error)));
                 }
             };
-            // The name of a curve, which OpenSSL writes before a key on it.
-            if found.block.as_ref().is_ok_and(|block| block.label == "EC PARAMETERS") {
+            if found.block.as_ref().is_ok_and(|block| block.label == pem::EC_PARAMETERS) {
                 continue;
             }
             let mut place = self.name.clone();
             if !std::mem::take(&mut self.is_first) {
                 place.as_mut_os_string().push(format!("#{}", found.offset));
             }
-            let content = content_of(found.block, &place);
-            return Some(content.map(|content| Document { place, content, friendly_name: None }));
+            match in_block(found.block, &place) {
+                Ok(documents) => self.in_block = documents.into_iter(),
+                Err(error) => return Some(Err(error)),
+            }
+            if let Some(document) = self.in_block.next() {
+                return Some(Ok(document));
+            }
         }
     }
 }
 
 fn block_at(reference: &Path, path: &Path, offset: u64) -> Result<Documents, Error> {
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    let mut file = fs::open_file(path)?;
     file.seek(SeekFrom::Start(offset)).map_err(Error::io("read", path))?;
     let mut begins = [0; pem::BEGIN.len()];
     let is_block = file.read_exact(&mut begins).is_ok() && begins == pem::BEGIN;
@@ -168,41 +177,59 @@ fn block_at(reference: &Path, path: &Path, offset: u64) -> Result<Documents, Err
     let Some(found) = found else {
         return Err(not_a(reference, WANTED, "a place where no PEM block begins"));
     };
-    let content = content_of(found.block, reference)?;
-    let document = Document { place: reference.to_owned(), content, friendly_name: None };
-    let left = Left::Read(vec![document].into_iter());
-    Ok(Documents { name: reference.to_owned(), is_first: true, left })
+    let left = Left::Read(in_block(found.block, reference)?.into_iter());
+    Ok(Documents { name: reference.to_owned(), is_first: true, in_block: Vec::new().into_iter(), left })
 }
 
-fn content_of(block: Result<Block, PemError>, place: &Path) -> Result<Content, Error> {
-    let block = match block {
-        Ok(block) => block,
-        Err(PemError::Encrypted) => return Ok(Content::EncryptedKey(Vec::new())),
+/// The documents in a PEM block: one, or the certificates of a PKCS #7 file.
+fn in_block(block: Result<Block, PemError>, place: &Path) -> Result<Vec<Document>, Error> {
+    let content = match block {
+        Ok(block) if pem::CERTIFICATES.contains(&block.label.as_str()) => {
+            let certificates = certificate::in_block(&block)
+                .ok_or_else(|| not_a(place, WANTED, damaged(&kind_of_label(&block.label))))?;
+            return Ok(documents(certificates.into_iter().map(Content::Certificate), place));
+        }
+        Ok(block) => content_of(&block, place)?,
+        Err(PemError::Encrypted) => Content::EncryptedKey(Vec::new()),
         Err(error) => return Err(not_a(place, WANTED, broken_pem(error))),
     };
+    Ok(documents([content], place))
+}
+
+fn documents(contents: impl IntoIterator<Item = Content>, place: &Path) -> Vec<Document> {
+    let document = |content| Document { place: place.to_owned(), content, friendly_name: None };
+    contents.into_iter().map(document).collect()
+}
+
+fn content_of(block: &Block, place: &Path) -> Result<Content, Error> {
     let der = &block.der;
     let content = match block.label.as_str() {
-        pem::CERTIFICATE | "X509 CERTIFICATE" => Certificate::from_der(der).map(Content::Certificate),
-        pem::CERTIFICATE_REQUEST | "NEW CERTIFICATE REQUEST" => request(der),
+        label if pem::REQUESTS.contains(&label) => request(der),
         "X509 CRL" => crl(der),
         pem::ENCRYPTED_PRIVATE_KEY => Some(Content::EncryptedKey(der.to_vec())),
-        "PUBLIC KEY" => PublicKey::from_der(der).map(Content::PublicKey),
-        pem::PRIVATE_KEY | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => {
-            PublicKey::of_private(der).map(Content::PrivateKey)
-        }
+        pem::PUBLIC_KEY => PublicKey::from_der(der).map(Content::PublicKey),
+        pem::RSA_PUBLIC_KEY => pkcs1_public_key(der),
+        label if pem::PLAIN_KEYS.contains(&label) => PublicKey::of_private(der).map(Content::PrivateKey),
         label => return Err(not_a(place, WANTED, kind_of_label(label))),
     };
-    content.ok_or_else(|| {
-        let kind = kind_of_label(&block.label);
-        let damage =
-            if kind == "a private key" { "damaged, or of a kind that is not known" } else { "damaged" };
-        not_a(place, WANTED, format!("{kind}, but {damage}"))
-    })
+    content.ok_or_else(|| not_a(place, WANTED, damaged(&kind_of_label(&block.label))))
+}
+
+fn damaged(kind: &str) -> String {
+    let damage = if kind == "a private key" { "damaged, or of a kind that is not known" } else { "damaged" };
+    format!("{kind}, but {damage}")
+}
+
+fn pkcs1_public_key(der: &[u8]) -> Option<Content> {
+    PublicKey::from_der(&key_rules::rsa_info(der)?).map(Content::PublicKey)
 }
 
 fn read_der(bytes: &[u8], name: &Path, ask: &mut AskSecret<'_>) -> Result<Vec<Document>, Error> {
-    if is_pfx(bytes) {
+    if pfx::is_pfx(bytes) {
         return read_pfx(bytes, name, ask);
+    }
+    if let Some(certificates) = pkcs7::certificates(bytes) {
+        return Ok(documents(certificates.into_iter().map(Content::Certificate), name));
     }
     let content = Certificate::from_der(bytes)
         .map(Content::Certificate)
@@ -210,14 +237,14 @@ fn read_der(bytes: &[u8], name: &Path, ask: &mut AskSecret<'_>) -> Result<Vec<Do
         .or_else(|| crl(bytes))
         .or_else(|| PublicKey::of_private(bytes).map(Content::PrivateKey))
         .or_else(|| PublicKey::from_der(bytes).map(Content::PublicKey))
-        .or_else(|| is_encrypted_key(bytes).then(|| Content::EncryptedKey(bytes.to_vec())));
+        .or_else(|| pkcs1_public_key(bytes))
+        .or_else(|| encrypted_key::is_encrypted_key(bytes).then(|| Content::EncryptedKey(bytes.to_vec())));
     let content = content.ok_or_else(|| not_a(name, WANTED, kind_of_bytes(bytes)))?;
-    Ok(vec![Document { place: name.to_owned(), content, friendly_name: None }])
+    Ok(documents([content], name))
 }
 
 fn request(der: &[u8]) -> Option<Content> {
-    let (rest, _) = X509CertificationRequest::from_der(der).ok()?;
-    rest.is_empty().then(|| Content::Request(der.to_vec()))
+    CsrParts::parse(der).is_ok().then(|| Content::Request(der.to_vec()))
 }
 
 fn crl(der: &[u8]) -> Option<Content> {
@@ -225,86 +252,22 @@ fn crl(der: &[u8]) -> Option<Content> {
     rest.is_empty().then(|| Content::Crl(der.to_vec()))
 }
 
-/// `PFX ::= SEQUENCE { version INTEGER (3), … }` (RFC 7292 §4).
-fn is_pfx(bytes: &[u8]) -> bool {
-    body_of_sequence(bytes).is_some_and(|body| body.starts_with(&[0x02, 0x01, 0x03, 0x30]))
-}
-
-/// `EncryptedPrivateKeyInfo ::= SEQUENCE { SEQUENCE { OID of PKCS#5 or PKCS#12, … }, OCTET STRING }`.
-fn is_encrypted_key(bytes: &[u8]) -> bool {
-    const PKCS: [u8; 7] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01];
-    let oid = body_of_sequence(bytes).and_then(body_of_sequence).and_then(|body| body.get(2..));
-    oid.is_some_and(|oid| oid.starts_with(&PKCS) && matches!(oid.get(PKCS.len()), Some(0x05 | 0x0c)))
-}
-
-fn body_of_sequence(bytes: &[u8]) -> Option<&[u8]> {
-    match bytes {
-        [0x30, length @ 0..0x80, rest @ ..] if *length > 0 => Some(rest),
-        [0x30, 0x80, rest @ ..] => Some(rest),
-        [0x30, length @ 0x81..=0x84, rest @ ..] => rest.get(usize::from(length & 0x7f)..),
-        _ => None,
-    }
-}
-
 fn read_pfx(bytes: &[u8], name: &Path, ask: &mut AskSecret<'_>) -> Result<Vec<Document>, Error> {
-    let damaged = |found: String| not_a(name, WANTED, found);
-    let archive = match Pkcs12Archive::from_pkcs12(bytes, "") {
-        Ok(archive) => archive,
-        Err(error) if !may_be_the_password(&error) => {
-            return Err(pfx_fault(&error, name));
-        }
-        Err(_) => {
-            let asked_for = SecretFor::Document(name);
-            let password = ask(asked_for)?;
-            let password = password.ok_or_else(|| Error::SecretNeeded { what: asked_for.to_string() })?;
-            Pkcs12Archive::from_pkcs12(bytes, password.expose()).map_err(|error| {
-                if may_be_the_password(&error) {
-                    Error::WrongSecret { what: asked_for.to_string() }
-                } else {
-                    pfx_fault(&error, name)
-                }
-            })?
-        }
-    };
+    let damaged = |found: &str| not_a(name, WANTED, found);
+    let archive = pfx::read(bytes, name, WANTED, SecretFor::Document(name), ask)?;
     let document = |content, friendly_name| Document { place: name.to_owned(), content, friendly_name };
     let mut documents = Vec::new();
     for bag in archive.certs {
         let certificate = Certificate::from_der(bag.cert.as_der())
-            .ok_or_else(|| damaged("a PFX file with a damaged certificate".to_owned()))?;
+            .ok_or_else(|| damaged("a PFX file with a damaged certificate"))?;
         documents.push(document(Content::Certificate(certificate), bag.friendly_name));
     }
     for bag in archive.keys {
         let key = PublicKey::of_private(bag.key.as_der())
-            .ok_or_else(|| damaged("a PFX file with a key of an unknown kind".to_owned()))?;
+            .ok_or_else(|| damaged("a PFX file with a key of an unknown kind"))?;
         documents.push(document(Content::PrivateKey(key), bag.friendly_name));
     }
     Ok(documents)
-}
-
-/// A wrong password shows itself in the MAC, or in a padding that makes no sense.
-fn may_be_the_password(error: &PfxError) -> bool {
-    matches!(
-        error,
-        PfxError::MacError(_) | PfxError::UnpadError | PfxError::Pkcs5Error(_) | PfxError::InvalidLength
-    )
-}
-
-/// What is wrong with a PFX file, whatever its password.
-fn pfx_fault(error: &PfxError, name: &Path) -> Error {
-    let found = match error {
-        PfxError::InvalidVersion => "a PFX file of another version than 3",
-        PfxError::UnsupportedContentType => "a PFX file that is encrypted or signed with certificates",
-        PfxError::UnsupportedCertificateType => "a PFX file with a certificate of another kind than X.509",
-        PfxError::UnsupportedEncryptionScheme => {
-            "a PFX file that is encrypted in a way that is not read here"
-        }
-        PfxError::UnsupportedMacAlgorithm => "a PFX file whose password check (MAC) is not read here",
-        PfxError::InvalidParameters => {
-            "a PFX file that needs more than 1000000 rounds, or more memory, to be opened than is allowed"
-        }
-        _ => "a damaged PFX file",
-    };
-    not_a(name, WANTED, found)
 }
 
 const WANTED: &str = "a certificate, request, revocation list, key or PFX file";

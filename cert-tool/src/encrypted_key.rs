@@ -12,6 +12,7 @@ use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::reference;
 use crate::secret::{AskSecret, Secret, SecretFor};
 
 /// Encrypts a key in PKCS#8 with PBKDF2-HMAC-SHA256 and AES-256-CBC.
@@ -36,7 +37,7 @@ pub(crate) fn open(
     ask: &mut AskSecret<'_>,
 ) -> Result<Zeroizing<Vec<u8>>, Error> {
     let (parameters, sealed) = parse(der).map_err(|fault| fault.of(path))?;
-    let passphrase = ask(asked_for)?.ok_or_else(|| Error::SecretNeeded { what: asked_for.to_string() })?;
+    let passphrase = ask(asked_for)?.ok_or_else(|| Error::secret_needed(asked_for))?;
     let wrong = || Error::WrongSecret { what: asked_for.to_string() };
     let mut buffer = Zeroizing::new(sealed.to_vec());
     let opened =
@@ -47,6 +48,15 @@ pub(crate) fn open(
     // A wrong passphrase shows as bad padding or, once in 256 times, as a plain text that is not DER.
     let is_der = AnyRef::from_der(opened).is_ok_and(|any| any.tag() == Tag::Sequence);
     if is_der { Ok(Zeroizing::new(opened.to_vec())) } else { Err(wrong()) }
+}
+
+/// `EncryptedPrivateKeyInfo ::= SEQUENCE { SEQUENCE { OID of PKCS#5 or PKCS#12, … }, OCTET STRING }`.
+pub(crate) fn is_encrypted_key(bytes: &[u8]) -> bool {
+    const PKCS: [u8; 7] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01];
+    let oid = reference::body_of_sequence(bytes)
+        .and_then(reference::body_of_sequence)
+        .and_then(|body| body.get(2..));
+    oid.is_some_and(|oid| oid.starts_with(&PKCS) && matches!(oid.get(PKCS.len()), Some(0x05 | 0x0c)))
 }
 
 /// The error for a PEM block whose header says that it is encrypted (RFC 1421, `DEK-Info`).

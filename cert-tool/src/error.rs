@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 
 use crate::facts::rfc3339;
 use crate::refusal::Refusal;
+use crate::secret::SecretFor;
 
 /// Why a CA, a store or a file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -241,6 +242,8 @@ pub enum Error {
     SecretNeeded {
         /// The file, key or token.
         what: String,
+        /// How its secret is given.
+        how: &'static str,
     },
     /// A PKCS#11 token refused.
     #[error("the PKCS#11 token: can't {action} `{uri}`")]
@@ -288,6 +291,17 @@ pub enum Error {
         /// The algorithm.
         scheme: String,
     },
+    /// A PFX file is encoded or encrypted in a way that is not read here.
+    #[error("`{}` is a PFX file {how}, which is not read here", path.display())]
+    UnsupportedPfx {
+        /// The file.
+        path: PathBuf,
+        /// The way.
+        how: &'static str,
+    },
+    /// A password that PFX files can't have.
+    #[error("the password of a PFX file can't have characters beyond U+FFFF (RFC 7292, appendix B.1)")]
+    PasswordNotBmp,
     /// A password, passphrase or PIN that is not the right one.
     #[error("that password, passphrase or PIN does not open {what}")]
     WrongSecret {
@@ -320,11 +334,9 @@ impl Error {
                 Some("name the file of the root that signed it (--ca); an issuing CA is not a root".to_owned())
             }
             Self::BadRequest { source } => source.hint().map(str::to_owned),
-            Self::SecretNeeded { .. } => Some(
-                "give its password (--password-file, CERT_TOOL_PASSWORD), passphrase (--passphrase-file, \
-                 CERT_TOOL_PASSPHRASE) or PIN (--pin-file, CERT_TOOL_PIN), or answer at a terminal"
-                    .to_owned(),
-            ),
+            Self::SecretNeeded { how, .. } => Some((*how).to_owned()),
+            Self::UnsupportedPfx { path, .. } => Some(convert_pfx_with_openssl(path)),
+            Self::PasswordNotBmp => Some("choose a password without emoji and other rare characters".to_owned()),
             Self::TooCostly { .. } => {
                 Some("no program asks for so much by itself: ask where the file comes from".to_owned())
             }
@@ -355,6 +367,20 @@ impl Error {
         }
     }
 
+    pub(crate) fn secret_needed(asked_for: SecretFor<'_>) -> Self {
+        let how = match asked_for {
+            SecretFor::Document(_) => {
+                "give its password (--password-file, CERT_TOOL_PASSWORD), or answer at a terminal; a PFX file \
+                 that has none at all is read by `openssl pkcs12 -passin pass: -in FILE -out FILE.pem`"
+            }
+            SecretFor::Key(_) => {
+                "give its passphrase (--passphrase-file, CERT_TOOL_PASSPHRASE), or answer at a terminal"
+            }
+            SecretFor::Token(_) => "give its PIN (--pin-file, CERT_TOOL_PIN), or answer at a terminal",
+        };
+        Self::SecretNeeded { what: asked_for.to_string(), how }
+    }
+
     pub(crate) fn database(path: &Path, source: rusqlite::Error) -> Self {
         Self::Database { path: path.to_owned(), source }
     }
@@ -374,6 +400,15 @@ fn convert_with_openssl(path: &Path) -> String {
     format!(
         "convert it: `openssl pkcs8 -topk8 -v2 aes-256-cbc -in {from} -out {to}` \
          (where OpenSSL 3 says `unsupported`, add `-provider legacy -provider default`)"
+    )
+}
+
+/// The line that makes PEM with an encrypted key of a PFX file. It asks for both passwords and leaves the old file.
+fn convert_pfx_with_openssl(path: &Path) -> String {
+    let file = path.display().to_string();
+    let (from, to) = (shell_word(&file), shell_word(&format!("{file}.pem")));
+    format!(
+        "convert it: `openssl pkcs12 -in {from} -out {to}` (where OpenSSL 3 says `unsupported`, add `-legacy`)"
     )
 }
 

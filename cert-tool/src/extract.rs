@@ -12,7 +12,7 @@ use crate::fs;
 use crate::list::IssuedList;
 use crate::p7b::p7b;
 use crate::pem;
-use crate::reference::{self, Found, not_a};
+use crate::reference::{self, Found, Wanted, not_a};
 use crate::sink;
 
 /// Writes `cert.pem`, `chain.pem` and, where it is known, `key.pem` to a folder; `None` where the
@@ -90,13 +90,13 @@ fn read_key(reference: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
 
 /// The private key that a reference in a list leads to.
 pub(crate) fn key_block(reference: &Path) -> Result<pem::Block, Error> {
-    match reference::read(reference, WANTED)? {
+    match reference::read(reference, &WANTED)? {
         Found::Pem(block) if block.label == pem::PRIVATE_KEY => Ok(block),
-        _ => Err(not_a(reference, WANTED, "something else")),
+        _ => Err(not_a(reference, WANTED.name, "something else")),
     }
 }
 
 const CERTIFICATE_DER: &str = "cert.der";
 const CHAIN_P7B: &str = "chain.p7b";
 const KEY_DER: &str = "key.der";
-const WANTED: &str = "a private key";
+const WANTED: Wanted = Wanted { name: "a private key", labels: &[pem::PRIVATE_KEY] };

@@ -117,11 +117,24 @@ pub(crate) fn write_new_public(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Writes a private file, in the place of an older one if there is one: it is there as a whole or not.
+/// Writes a private file, in the place of an older one if there is one: it is there as a whole or not. A link stays a
+/// link, and the file that it leads to is replaced. What is no file, a device or a pipe, is written to.
 pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let file = write_beside(path, bytes)?;
-    file.persist(path).map_err(|failed| Error::io("write", path)(failed.error))?;
-    sync_folder(folder_of(path))
+    let target = match fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            let opened = OpenOptions::new().write(true).open(path);
+            return opened.and_then(|mut it| it.write_all(bytes)).map_err(Error::io("write", path));
+        }
+        Ok(_) => fs::canonicalize(path).map_err(Error::io("find", path))?,
+        // A link that leads nowhere yet, or nothing.
+        Err(_) => match fs::read_link(path) {
+            Ok(target) => folder_of(path).join(target),
+            Err(_) => path.to_owned(),
+        },
+    };
+    let file = write_beside(&target, bytes)?;
+    file.persist(&target).map_err(|failed| Error::io("write", path)(failed.error))?;
+    sync_folder(folder_of(&target))
 }
 
 /// Writes a file that everybody may read, in the place of an older one if there is one: it is there as a whole or
@@ -184,10 +197,27 @@ pub(crate) fn check_is_private(path: &Path) -> Result<(), Error> {
     fs::metadata(path).map(|_| ()).map_err(Error::io("read", path))
 }
 
-/// Reads a whole file of at most `limit` bytes.
+/// Reads a whole file of at most `limit` bytes. Of a pipe or device that has a name in a folder nothing is read: nobody
+/// knows whether anything will ever come out of it.
 pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    read_at_most(open_file(path)?, path, limit)
+}
+
+/// Reads a whole file of at most `limit` bytes, or all that comes through a pipe.
+pub(crate) fn read_bounded_or_pipe(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let file = File::open(path).map_err(Error::io("open", path))?;
     read_at_most(file, path, limit)
+}
+
+/// Opens a regular file, or what the shell has opened already (`<(…)`, `/dev/stdin`).
+pub(crate) fn open_file(path: &Path) -> Result<File, Error> {
+    let metadata = fs::metadata(path).map_err(Error::io("open", path))?;
+    let is_open = ["/dev/fd", "/dev/stdin", "/proc"].iter().any(|place| path.starts_with(place));
+    if metadata.is_file() || is_open {
+        return File::open(path).map_err(Error::io("open", path));
+    }
+    let found = if metadata.is_dir() { "a folder" } else { "a pipe or device" };
+    Err(Error::NotA { path: path.to_owned(), wanted: "a file", found: found.to_owned() })
 }
 
 /// Reads all of an input of at most `limit` bytes.

@@ -170,6 +170,27 @@ impl IssuanceIndex {
         found.exists(params![token]).map_err(|source| Error::database(&self.path, source))
     }
 
+    /// The outputs that may lack what was entered for them, each with its folder and its token.
+    pub(crate) fn unsettled_outputs(&self) -> Result<Vec<(Output, PathBuf, String)>, Error> {
+        let mut statement = self.prepare(
+            "SELECT id, sink, released, path, token FROM outputs o
+             WHERE EXISTS (SELECT 1 FROM certificates c WHERE c.id > o.released AND c.output = o.id)",
+        )?;
+        let read = |row: &Row<'_>| {
+            let output = Output { id: row.get(0)?, sink: sink_of(row, 1)?, released: row.get(2)? };
+            Ok((output, PathBuf::from(row.get::<_, String>(3)?), row.get(4)?))
+        };
+        let found = statement.query_map([], read).and_then(Iterator::collect);
+        found.map_err(|source| Error::database(&self.path, source))
+    }
+
+    /// Forgets an output that has no entry, and tells whether it was such a one.
+    pub(crate) fn forget_output(&self, output: &Output) -> Result<bool, Error> {
+        let sql = "DELETE FROM outputs WHERE id = ?1
+                   AND NOT EXISTS (SELECT 1 FROM certificates WHERE output = ?1)";
+        self.execute(sql, params![output.id]).map(|forgotten| forgotten == 1)
+    }
+
     /// The entries that may not have reached an output, the first one first.
     pub(crate) fn pending(&self, output: &Output) -> Result<Vec<Placed>, Error> {
         self.placed(

@@ -139,6 +139,9 @@ pub struct Issued {
     pub identity: IdentityId,
     /// What became of it.
     pub outcome: Outcome,
+    /// What its request asked for and did not get, where a certificate was made: extensions by name or object
+    /// identifier, and parts of its subject, as in `subject:O`.
+    pub not_copied: Vec<String>,
 }
 
 /// What became of a request.
@@ -208,7 +211,14 @@ pub fn issue_batch(
 ) -> Result<IssueSummary, Error> {
     store.belongs_to(ca)?;
     let layouts = Layouts::new(ca, options)?;
-    let maker = Maker { ca, layouts: &layouts, key_type: options.key_type, long_names: options.long_names };
+    let keys_of_cas = ca.keys_of_cas();
+    let maker = Maker {
+        ca,
+        layouts: &layouts,
+        key_type: options.key_type,
+        long_names: options.long_names,
+        keys_of_cas: &keys_of_cas,
+    };
     let threads =
         options.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let pace = Pace::of(options.key_type, threads);
@@ -323,7 +333,7 @@ struct Pending {
 
 enum Fate {
     Known { requested_key: Option<Result<Fingerprint, Refusal>> },
-    Made,
+    Made { not_copied: Vec<String> },
     Refused(Refusal),
 }
 
@@ -358,7 +368,7 @@ impl Writer<'_> {
             }
         }
         self.commit()?;
-        self.store.finish()?;
+        self.store.finish(self.summary.refused > 0)?;
         Ok(self.summary)
     }
 
@@ -426,7 +436,7 @@ impl Writer<'_> {
                 self.ordered = self.ordered.saturating_sub(u64::from(was_ordered));
                 (identity, Fate::Refused(refusal))
             }
-            Done::Made(made) => {
+            Done::Made(mut made) => {
                 let identity = made.identity.clone();
                 match self.refusal(&made)? {
                     Some(refusal) => {
@@ -434,8 +444,9 @@ impl Writer<'_> {
                         (identity, Fate::Refused(refusal))
                     }
                     None => {
+                        let not_copied = std::mem::take(&mut made.not_copied);
                         self.pending.made.push(made);
-                        (identity, Fate::Made)
+                        (identity, Fate::Made { not_copied })
                     }
                 }
             }
@@ -467,13 +478,17 @@ impl Writer<'_> {
         for (identity, fate) in std::mem::take(&mut self.pending.told) {
             // From here on the store knows it, or it was refused and may be asked for again.
             self.pending.handed_out.remove(&identity);
+            let mut not_copied = Vec::new();
             let outcome = match fate {
-                Fate::Made => facts.next().map_or(Outcome::Refused(Refusal::Repeated), Outcome::Issued),
+                Fate::Made { not_copied: beside } => {
+                    not_copied = beside;
+                    facts.next().map_or(Outcome::Refused(Refusal::Repeated), Outcome::Issued)
+                }
                 Fate::Refused(refusal) => Outcome::Refused(refusal),
                 Fate::Known { requested_key } => self.known(&identity, requested_key)?,
             };
             self.summary.count(&outcome);
-            (self.on_issued)(&Issued { identity, outcome });
+            (self.on_issued)(&Issued { identity, outcome, not_copied });
         }
         Ok(())
     }

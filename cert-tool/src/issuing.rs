@@ -44,6 +44,7 @@ pub(crate) struct LaidOut<'a> {
     serial: Serial,
     replaced: Option<Sha256Thumbprint>,
     key_elsewhere: Option<PathBuf>,
+    not_copied: Vec<String>,
 }
 
 /// A certificate that is not written yet.
@@ -61,6 +62,8 @@ pub(crate) struct Made {
     pub(crate) validity: Validity,
     pub(crate) replaced: Option<Sha256Thumbprint>,
     pub(crate) key_elsewhere: Option<PathBuf>,
+    /// What its request asked for beside the name and the key.
+    pub(crate) not_copied: Vec<String>,
 }
 
 impl Made {
@@ -82,6 +85,8 @@ pub(crate) struct Maker<'a> {
     pub(crate) layouts: &'a Layouts<'a>,
     pub(crate) key_type: KeyType,
     pub(crate) long_names: LongNames,
+    /// The keys of the CA and of those above it, which nobody else may have.
+    pub(crate) keys_of_cas: &'a [Fingerprint],
 }
 
 impl<'a> Maker<'a> {
@@ -109,6 +114,7 @@ impl<'a> Maker<'a> {
             return Ok(Err(refusal));
         }
         let own;
+        let mut not_copied = Vec::new();
         let (key, key_pem) = match key {
             KeySource::Generate => {
                 if let Some(refusal) = self.ca.policy().refusal(&identity, Some(self.key_type)) {
@@ -117,15 +123,21 @@ impl<'a> Maker<'a> {
                 own = PrivateKey::generate(self.key_type)?;
                 (SubjectKey::Own(&own), Some(own.to_pem()?))
             }
-            source => match given_key(&identity, source) {
-                Ok(key) => match self.ca.policy().refusal(&identity, key.key_type()) {
+            source => match given(&identity, source) {
+                Ok(given) => match self.ca.policy().refusal(&identity, given.key.key_type()) {
                     Some(refusal) => return Ok(Err(refusal)),
-                    None => (key, None),
+                    None => {
+                        not_copied = given.not_copied;
+                        (given.key, None)
+                    }
                 },
                 Err(refusal) => return Ok(Err(refusal)),
             },
         };
         let info = key.to_info();
+        if key_pem.is_none() && self.keys_of_cas.contains(&Fingerprint::of(&info)) {
+            return Ok(Err(Refusal::KeyOfCa));
+        }
         let parts = LeafParts { common_name: &common_name, serial, profile: &profile };
         let content = layout.templates.lay_out(&parts, &key, &info)?;
         let key = Fingerprint::of(&info);
@@ -140,6 +152,7 @@ impl<'a> Maker<'a> {
             serial,
             replaced,
             key_elsewhere,
+            not_copied,
         }))
     }
 
@@ -160,6 +173,7 @@ impl<'a> Maker<'a> {
             serial,
             replaced,
             key_elsewhere,
+            not_copied,
             ..
         } = laid_out;
         Made {
@@ -175,6 +189,7 @@ impl<'a> Maker<'a> {
             validity: layout.validity,
             replaced,
             key_elsewhere,
+            not_copied,
         }
     }
 }
@@ -195,23 +210,31 @@ pub(crate) fn key_in(identity: &IdentityId, source: KeySource) -> Option<Result<
 
 /// Reads the key that a request brings.
 pub(crate) fn given_key(identity: &IdentityId, source: KeySource) -> Result<SubjectKey<'static>, Refusal> {
-    let info = match source {
-        KeySource::Csr(input) => requested_key(identity, input)?,
-        KeySource::PublicKey(input) => {
-            let info = input.read()?;
-            csr::check_public_key(&info)?;
-            info
-        }
-        KeySource::Generate => return Err(Refusal::Repeated),
-    };
-    SubjectKey::given(&info)
-        .ok_or_else(|| Refusal::WeakKey { reason: "its algorithm is not supported".to_owned() })
+    given(identity, source).map(|given| given.key)
 }
 
-fn requested_key(identity: &IdentityId, input: CsrInput) -> Result<Vec<u8>, Refusal> {
+/// What a request brings.
+struct Given {
+    key: SubjectKey<'static>,
+    /// What it asks for beside the name and the key.
+    not_copied: Vec<String>,
+}
+
+fn given(identity: &IdentityId, source: KeySource) -> Result<Given, Refusal> {
+    let (info, not_copied) = match source {
+        KeySource::Csr(input) => requested_key(identity, input)?,
+        KeySource::PublicKey(input) => (csr::unproven_key(&input.read()?)?, Vec::new()),
+        KeySource::Generate => return Err(Refusal::Repeated),
+    };
+    let key = SubjectKey::given(&info);
+    let key = key.ok_or_else(|| Refusal::WeakKey { reason: "its algorithm is not supported".to_owned() })?;
+    Ok(Given { key, not_copied })
+}
+
+fn requested_key(identity: &IdentityId, input: CsrInput) -> Result<(Vec<u8>, Vec<String>), Refusal> {
     let csr = input.read()?;
     if csr.identity() != identity {
         return Err(Refusal::OtherIdentity { found: csr.identity().clone() });
     }
-    Ok(csr.into_public_key_info())
+    Ok(csr.into_parts())
 }

@@ -17,7 +17,8 @@ use crate::encrypted_key;
 use crate::error::Error;
 use crate::fs;
 use crate::pem::{self, PemError};
-use crate::reference::broken_pem;
+use crate::pfx;
+use crate::reference::{self, broken_pem, kind_of_bytes, not_a};
 use crate::secret::{AskSecret, Secret, SecretFor};
 
 /// The kind of a key that is made here.
@@ -100,33 +101,49 @@ impl PrivateKey {
         Ok(Self { key_type, pair: pair? })
     }
 
-    /// Reads a PEM file that only its owner can read: PKCS#8, SEC 1 or PKCS#1, not encrypted.
+    /// Reads a file that only its owner can read, PEM or DER: PKCS#8, SEC 1 or PKCS#1, not encrypted.
     pub fn read(path: &Path) -> Result<Self, Error> {
         Self::read_with(path, &mut |_| Ok(None))
     }
 
-    /// Reads a PEM file as [`Self::read`] does. For PKCS#8 that is encrypted (RFC 5958 §3, PBES2), the
-    /// passphrase is asked for.
+    /// Reads a file as [`Self::read`] does. For PKCS#8 that is encrypted (RFC 5958 §3, PBES2) and for a PFX file
+    /// with one key, the passphrase is asked for. In a PEM file, what is no private key is passed over.
     pub fn read_with(path: &Path, ask: &mut AskSecret<'_>) -> Result<Self, Error> {
         fs::check_is_private(path)?;
-        let text = Zeroizing::new(fs::read_bounded(path, MAX_KEY_BYTES)?);
-        let not_a_key = |found: String| Error::NotA { path: path.to_owned(), wanted: "a private key", found };
-        let block = pem::first_block(after_parameters(&text)).map_err(|error| match error {
-            PemError::Encrypted => encrypted_key::old_encryption(path),
-            PemError::Absent | PemError::BadBase64 | PemError::Truncated => {
-                not_a_key(broken_pem(error).to_owned())
+        let text = Zeroizing::new(fs::read_bounded(path, MAX_KEY_FILE_BYTES)?);
+        let asked_for = SecretFor::Key(path);
+        let not_a_key = |found: String| not_a(path, WANTED, found);
+        let key = match pem::first_of(&text, pem::PRIVATE_KEYS) {
+            Ok(block) if block.label == pem::ENCRYPTED_PRIVATE_KEY => {
+                Self::from_der(&encrypted_key::open(&block.der, path, asked_for, ask)?)
             }
-        })?;
-        let key = match block.label.as_str() {
-            pem::PRIVATE_KEY | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => Self::from_der(&block.der),
-            pem::ENCRYPTED_PRIVATE_KEY => {
-                Self::from_der(&encrypted_key::open(&block.der, path, SecretFor::Key(path), ask)?)
+            Ok(block) => Self::from_der(&block.der),
+            Err(PemError::Encrypted) => return Err(encrypted_key::old_encryption(path)),
+            Err(error @ (PemError::BadBase64 | PemError::Truncated)) => {
+                return Err(not_a_key(broken_pem(error).to_owned()));
             }
-            other => return Err(not_a_key(format!("a PEM file with {other}"))),
+            Err(PemError::Absent) => match reference::other_kind(&text) {
+                Some(kind) => return Err(not_a_key(kind)),
+                None if pfx::is_pfx(&text) => Self::in_pfx(&text, path, ask)?,
+                None if encrypted_key::is_encrypted_key(&text) => {
+                    Self::from_der(&encrypted_key::open(&text, path, asked_for, ask)?)
+                }
+                None if text.first() == Some(&DER_SEQUENCE) => Self::from_der(&text),
+                None => return Err(not_a_key(kind_of_bytes(&text).to_owned())),
+            },
         };
         key.ok_or_else(|| {
-            not_a_key("a key of another kind than P-256, P-384 and RSA-2048/3072/4096".to_owned())
+            not_a_key("a key of another kind than P-256, P-384 and RSA-2048/3072/4096, or damaged".to_owned())
         })
+    }
+
+    /// The only key of a PFX file.
+    fn in_pfx(bytes: &[u8], path: &Path, ask: &mut AskSecret<'_>) -> Result<Option<Self>, Error> {
+        let archive = pfx::read(bytes, path, WANTED, SecretFor::Key(path), ask)?;
+        match archive.keys.as_slice() {
+            [only] => Ok(Self::from_der(only.key.as_der())),
+            keys => Err(not_a(path, WANTED, format!("a PFX file with {} private keys", keys.len()))),
+        }
     }
 
     /// Reads PKCS#8, SEC 1 or PKCS#1.
@@ -224,13 +241,6 @@ fn p256_pkcs8(pair: &EcdsaKeyPair) -> Result<Zeroizing<Vec<u8>>, Unspecified> {
     if der.len() == P256_PKCS8_BYTES { Ok(der) } else { Err(Unspecified) }
 }
 
-/// `openssl ecparam -genkey` puts the curve's name in a block of its own before the key.
-fn after_parameters(text: &[u8]) -> &[u8] {
-    const END: &[u8] = b"-----END EC PARAMETERS-----";
-    let found = text.windows(END.len()).position(|window| window == END);
-    found.and_then(|start| text.get(start + END.len()..)).unwrap_or(text)
-}
-
 static P256: &EcdsaSigningAlgorithm = &ECDSA_P256_SHA256_ASN1_SIGNING;
 static P384: &EcdsaSigningAlgorithm = &ECDSA_P384_SHA384_ASN1_SIGNING;
 /// `PrivateKeyInfo` for `id-ecPublicKey` and `prime256v1`, and `ECPrivateKey` in it, up to the number.
@@ -242,7 +252,10 @@ const BEFORE_PRIVATE: &[u8] = &[
 const BEFORE_PUBLIC: &[u8] = &[0xa1, 0x44, 0x03, 0x42, 0x00];
 /// A private number has 32 bytes, a point 65.
 const P256_PKCS8_BYTES: usize = BEFORE_PRIVATE.len() + 32 + BEFORE_PUBLIC.len() + 65;
-const MAX_KEY_BYTES: u64 = 64 * 1024;
+/// A PFX file may have a long chain.
+const MAX_KEY_FILE_BYTES: u64 = 256 * 1024;
+const WANTED: &str = "a private key";
+const DER_SEQUENCE: u8 = 0x30;
 
 #[cfg(test)]
 mod tests {

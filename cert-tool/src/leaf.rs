@@ -20,7 +20,7 @@ pub(crate) struct LeafTemplates<'a> {
     signer: &'a Signer,
     /// How the signer signs.
     algorithm: Vec<u8>,
-    /// RSA keys may do more than others.
+    /// RSA keys of servers may do more than others.
     rsa: Template,
     others: Template,
 }

@@ -43,12 +43,17 @@ pub(crate) fn first_block(text: &[u8]) -> Result<Block, PemError> {
     take_block(text).map(|(block, _)| block)
 }
 
-/// Reads every block of a text.
-pub(crate) fn blocks(text: &[u8]) -> Result<Vec<Block>, PemError> {
+/// Reads the first block that has one of the labels. Others are passed over, whatever they hold (RFC 7468 §2).
+pub(crate) fn first_of(text: &[u8], labels: &[&str]) -> Result<Block, PemError> {
+    next_of(text, labels).map(|(block, _)| block)
+}
+
+/// Reads every block that has one of the labels, and passes over the others. There is one at least.
+pub(crate) fn all_of(text: &[u8], labels: &[&str]) -> Result<Vec<Block>, PemError> {
     let mut blocks = Vec::new();
     let mut rest = text;
     loop {
-        match take_block(rest) {
+        match next_of(rest, labels) {
             Ok((block, after)) => {
                 blocks.push(block);
                 rest = after;
@@ -57,6 +62,33 @@ pub(crate) fn blocks(text: &[u8]) -> Result<Vec<Block>, PemError> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// The labels of the blocks of a text, in their order.
+pub(crate) fn labels(text: &[u8]) -> impl Iterator<Item = &str> {
+    BEGIN_FINDER.find_iter(text).filter_map(|at| label_at(text, at)).map(|(label, _)| label)
+}
+
+fn next_of<'a>(text: &'a [u8], labels: &[&str]) -> Result<(Block, &'a [u8]), PemError> {
+    let mut rest = text;
+    loop {
+        let start = BEGIN_FINDER.find(rest).ok_or(PemError::Absent)?;
+        let block = rest.get(start..).unwrap_or_default();
+        match label_at(block, 0) {
+            // One without an end is of a wanted kind perhaps.
+            None => return Err(PemError::Truncated),
+            Some((label, _)) if labels.contains(&label) => return take_block(block),
+            Some((label, body)) => rest = split_at_end(body, label).map_or(body, |(_, after)| after),
+        }
+    }
+}
+
+/// The label of the block that begins at a place, and what stands behind its first line.
+fn label_at(text: &[u8], at: usize) -> Option<(&str, &[u8])> {
+    let rest = text.get(at + BEGIN.len()..)?;
+    let end = memchr::memmem::find(rest, b"-----")?;
+    let label = std::str::from_utf8(rest.get(..end)?).ok()?;
+    Some((label, rest.get(end + DASHES..)?))
 }
 
 /// The DER in a text that is nothing but its base64, as PEM is without its first and last line.
@@ -156,11 +188,6 @@ pub(crate) fn encode_public(label: &str, der: &[u8]) -> Vec<u8> {
     out
 }
 
-/// How many blocks with a label begin in a text.
-pub(crate) fn count(text: &[u8], label: &str) -> usize {
-    memchr::memmem::find_iter(text, &format!("-----BEGIN {label}-----")).count()
-}
-
 pub(crate) fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     memchr::memmem::find(text, wanted)
 }
@@ -170,6 +197,22 @@ pub(crate) const CERTIFICATE_REQUEST: &str = "CERTIFICATE REQUEST";
 pub(crate) const PUBLIC_KEY: &str = "PUBLIC KEY";
 pub(crate) const ENCRYPTED_PRIVATE_KEY: &str = "ENCRYPTED PRIVATE KEY";
 pub(crate) const PRIVATE_KEY: &str = "PRIVATE KEY";
+
+/// Certificates (RFC 7468 §5), as old programs name them, and OpenSSL's with what it trusts them for behind.
+pub(crate) const CERTIFICATES: &[&str] =
+    &[CERTIFICATE, "X509 CERTIFICATE", TRUSTED_CERTIFICATE, "PKCS7", "CMS", "PKCS #7 SIGNED DATA"];
+pub(crate) const TRUSTED_CERTIFICATE: &str = "TRUSTED CERTIFICATE";
+/// Private keys that are not encrypted.
+pub(crate) const PLAIN_KEYS: &[&str] = &[PRIVATE_KEY, "EC PRIVATE KEY", "RSA PRIVATE KEY"];
+pub(crate) const PRIVATE_KEYS: &[&str] =
+    &[PRIVATE_KEY, "EC PRIVATE KEY", "RSA PRIVATE KEY", ENCRYPTED_PRIVATE_KEY];
+/// Requests; the second label is what old programs write (RFC 7468 §7).
+pub(crate) const REQUESTS: &[&str] = &[CERTIFICATE_REQUEST, "NEW CERTIFICATE REQUEST"];
+/// `SubjectPublicKeyInfo` (RFC 7468 §13), and RSA keys of PKCS #1.
+pub(crate) const PUBLIC_KEYS: &[&str] = &[PUBLIC_KEY, RSA_PUBLIC_KEY];
+pub(crate) const RSA_PUBLIC_KEY: &str = "RSA PUBLIC KEY";
+/// The name of a curve, which OpenSSL writes before a key on it.
+pub(crate) const EC_PARAMETERS: &str = "EC PARAMETERS";
 
 pub(crate) const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
@@ -210,6 +253,18 @@ mod tests {
         let block =
             first_block(b"subject=x\r\n-----BEGIN X-----\r\nAQ\r\nID\r\n-----END X-----\r\nmore").unwrap();
         assert_eq!((block.label.as_str(), block.der.as_slice()), ("X", [1, 2, 3].as_slice()));
+    }
+
+    #[test]
+    fn blocks_of_other_labels_are_passed_over() {
+        let text = b"-----BEGIN A-----\n*\n-----END A-----\n-----BEGIN B-----\n-----BEGIN X-----\nAQ==\n-----END X-----\n\
+            -----BEGIN C-----\nAg==\n-----END C-----\n-----BEGIN X-----\nAw==\n-----END X-----\n-----BEGIN D-----\n";
+        let found: Vec<_> = all_of(text, &["X"]).unwrap().iter().map(|block| block.der.to_vec()).collect();
+        assert_eq!(found, [[1], [3]]);
+        assert_eq!(first_of(text, &["C"]).unwrap().der.as_slice(), [2]);
+        assert_eq!(first_of(text, &["A"]).err(), Some(PemError::BadBase64));
+        assert_eq!(first_of(text, &["Z"]).err(), Some(PemError::Absent));
+        assert_eq!(labels(text).collect::<Vec<_>>(), ["A", "B", "X", "C", "X", "D"]);
     }
 
     proptest! {

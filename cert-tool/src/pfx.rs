@@ -2,6 +2,7 @@
 //! RFC 7292).
 
 mod many;
+mod read;
 
 use std::path::Path;
 
@@ -17,6 +18,7 @@ use crate::list::IssuedList;
 use crate::secret::Secret;
 
 pub use many::{PfxFile, PfxOptions, PfxOutcome, write_pfx_files};
+pub(crate) use read::{is_pfx, read};
 
 /// For whom a PFX file is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -77,6 +79,7 @@ pub(crate) struct PfxWriter<'a> {
 
 impl<'a> PfxWriter<'a> {
     pub(crate) fn new(list: &IssuedList, password: &'a Secret, style: PfxStyle) -> Result<Self, Error> {
+        read::check_password(password.expose())?;
         let chain = read_certificates(&list.issuing_certificate_path())?;
         Ok(Self { chain: chain.iter().map(encoded).collect::<Result<_, _>>()?, password, style })
     }

@@ -7,10 +7,9 @@ use zeroize::Zeroizing;
 
 use crate::certificate::{Certificate, read_certificate, read_certificates};
 use crate::error::Error;
-use crate::fs::read_bounded;
 use crate::list::ISSUING_CERTIFICATE;
-use crate::pem::{self, Block};
-use crate::reference::{self, Found, kind_of_bytes, kind_of_label, not_a};
+use crate::pem;
+use crate::reference::{self, Found, Wanted, kind_of_bytes, not_a};
 use crate::sink;
 
 /// Reads the certificate that a reference leads to, and behind it those of the CAs between it and the
@@ -27,34 +26,14 @@ pub fn read_chain(reference: &Path) -> Result<Vec<Certificate>, Error> {
 /// Reads the private key that a reference leads to, as DER: PKCS#8, SEC 1 or PKCS#1, not encrypted. In a
 /// PEM file it need not be the first block.
 pub fn read_private_key(reference: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let block = match reference::read(reference, WANTED)? {
-        Found::Pem(block) => block,
-        Found::Other(bytes) if bytes.first() == Some(&DER_SEQUENCE) => return Ok(Zeroizing::new(bytes)),
-        Found::Other(bytes) => return Err(not_a(reference, WANTED, kind_of_bytes(&bytes))),
-    };
-    if is_key(&block) {
-        return Ok(block.der);
+    match reference::read(reference, &WANTED)? {
+        Found::Pem(block) if block.label == pem::ENCRYPTED_PRIVATE_KEY => {
+            Err(not_a(reference, WANTED.name, "an encrypted private key"))
+        }
+        Found::Pem(block) => Ok(block.der),
+        Found::Other(bytes) if bytes.first() == Some(&DER_SEQUENCE) => Ok(Zeroizing::new(bytes)),
+        Found::Other(bytes) => Err(not_a(reference, WANTED.name, kind_of_bytes(&bytes))),
     }
-    if block.label == pem::ENCRYPTED_PRIVATE_KEY {
-        return Err(not_a(reference, WANTED, "an encrypted private key"));
-    }
-    // `openssl ecparam -genkey` puts the curve's name before the key, others a certificate.
-    let found = kind_of_label(&block.label);
-    key_behind(reference)?.ok_or_else(|| not_a(reference, WANTED, found))
-}
-
-/// The key in a PEM file that begins with something else.
-fn key_behind(reference: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-    if reference::split(reference).is_some() {
-        return Ok(None);
-    }
-    let text = Zeroizing::new(read_bounded(reference, reference::MAX_FILE_BYTES)?);
-    let blocks = pem::blocks(&text).unwrap_or_default();
-    Ok(blocks.into_iter().find(is_key).map(|block| block.der))
-}
-
-fn is_key(block: &Block) -> bool {
-    matches!(block.label.as_str(), pem::PRIVATE_KEY | "EC PRIVATE KEY" | "RSA PRIVATE KEY")
 }
 
 /// Certificates that may be those of CAs above the one that a reference leads to.
@@ -81,5 +60,5 @@ fn issuer_of(certificate: &Certificate, others: &[Certificate]) -> Option<usize>
     })
 }
 
-const WANTED: &str = "a private key";
+const WANTED: Wanted = Wanted { name: "a private key", labels: pem::PRIVATE_KEYS };
 const DER_SEQUENCE: u8 = 0x30;

@@ -16,8 +16,9 @@ use yasna::models::ObjectIdentifier;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::key_rules;
 use crate::pem;
-use crate::reference::{self, Found, kind_of_bytes, kind_of_label, not_a};
+use crate::reference::{self, Found, Wanted, kind_of_bytes, not_a};
 use crate::refusal::Refusal;
 
 /// A public key as a certificate has it. It shows itself by its kind, as in `P-256` or `RSA 2048`.
@@ -36,7 +37,11 @@ impl PublicKey {
             return None;
         }
         let kind = kind(&parsed);
-        Some(Self { info: info.to_vec(), weakness: weakness(&parsed, &kind), kind })
+        Some(Self {
+            info: info.to_vec(),
+            weakness: key_rules::check(&parsed).err().map(|weak| weak.to_string()),
+            kind,
+        })
     }
 
     /// The public half of a private key: PKCS#8, SEC 1 or PKCS#1, not encrypted.
@@ -66,8 +71,8 @@ impl PublicKey {
         &self.info
     }
 
-    /// Whether `info`, the DER of a `SubjectPublicKeyInfo`, is of the same key. A curve may be named in one and written
-    /// out in the other (RFC 3279 §2.3.5): then the points decide.
+    /// Whether `info`, the DER of a `SubjectPublicKeyInfo`, is of the same key, however it is encoded. A curve may be named in
+    /// one and written out in the other (RFC 3279 §2.3.5): then the points decide.
     pub fn is_of(&self, info: &[u8]) -> bool {
         if self.info == info {
             return true;
@@ -77,6 +82,9 @@ impl PublicKey {
         else {
             return false;
         };
+        if let (Ok(own), Ok(other)) = (key_rules::normalised(&own), key_rules::normalised(&other)) {
+            return own == other;
+        }
         let is_ec = |key: &SubjectPublicKeyInfo<'_>| key.algorithm.algorithm.to_id_string() == EC;
         is_ec(&own) && is_ec(&other) && own.subject_public_key.data == other.subject_public_key.data
     }
@@ -92,7 +100,7 @@ impl PublicKey {
     }
 
     /// Why nobody should trust the key, or IoT Hub takes none of its kind; `None` where nothing is
-    /// wrong with it. RSA below 2048 bits and curves below 224 are too weak since NIST SP 800-131A.
+    /// wrong with it.
     pub fn weakness(&self) -> Option<&str> {
         self.weakness.as_deref()
     }
@@ -102,7 +110,7 @@ impl PublicKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublicKeyInput {
-    /// In a file: a `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7), PEM or DER.
+    /// In a file: a `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7) or an `RSAPublicKey` (RFC 8017), PEM or DER.
     Path(PathBuf),
     /// Here, as PEM.
     Pem(String),
@@ -115,23 +123,26 @@ impl PublicKeyInput {
     pub(crate) fn read(self) -> Result<Vec<u8>, Refusal> {
         let (found, name) = match self {
             Self::Info(der) => return Ok(der),
-            Self::Path(path) => (reference::read(&path, WANTED), path),
+            Self::Path(path) => (reference::read(&path, &WANTED), path),
             Self::Pem(text) => {
                 let name = PathBuf::from("the public key");
-                (reference::parse(text.into_bytes(), &name, WANTED), name)
+                (reference::parse(text.into_bytes(), &name, &WANTED), name)
             }
         };
         let bad = |error: Error| Refusal::BadPublicKey { reason: error.to_string() };
         match found.map_err(bad)? {
-            Found::Pem(block) if block.label == pem::PUBLIC_KEY => Ok(block.der.to_vec()),
-            Found::Pem(block) => Err(bad(not_a(&name, WANTED, kind_of_label(&block.label)))),
+            Found::Pem(block) if block.label == pem::RSA_PUBLIC_KEY => {
+                key_rules::rsa_info(&block.der).ok_or_else(|| bad(not_a(&name, WANTED.name, "damaged")))
+            }
+            Found::Pem(block) => Ok(block.der.to_vec()),
             Found::Other(bytes) if PublicKey::from_der(&bytes).is_some() => Ok(bytes),
-            Found::Other(bytes) => Err(bad(not_a(&name, WANTED, kind_of_bytes(&bytes)))),
+            Found::Other(bytes) => key_rules::rsa_info(&bytes)
+                .ok_or_else(|| bad(not_a(&name, WANTED.name, kind_of_bytes(&bytes)))),
         }
     }
 }
 
-const WANTED: &str = "a public key";
+const WANTED: Wanted = Wanted { name: "a public key", labels: pem::PUBLIC_KEYS };
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -156,29 +167,6 @@ fn kind(key: &SubjectPublicKeyInfo<'_>) -> String {
         "1.3.101.113" => "Ed448".to_owned(),
         "1.2.840.10040.4.1" => "DSA".to_owned(),
         other => format!("unknown ({other})"),
-    }
-}
-
-fn weakness(key: &SubjectPublicKeyInfo<'_>, kind: &str) -> Option<String> {
-    match key.parsed() {
-        Ok(Parsed::RSA(rsa)) => rsa_weakness(rsa.modulus, rsa.exponent),
-        _ if matches!(kind, "P-256" | "P-384" | "P-521") => None,
-        _ => Some(format!("{kind}: IoT Hub takes RSA, P-256 and P-384")),
-    }
-}
-
-fn rsa_weakness(modulus: &[u8], exponent: &[u8]) -> Option<String> {
-    let bits = modulus_bits(modulus);
-    let exponent = exponent.iter().skip_while(|byte| **byte == 0).copied().collect::<Vec<_>>();
-    let is_odd = |number: &[u8]| number.last().is_some_and(|byte| byte & 1 == 1);
-    if bits < 2048 {
-        Some(format!("RSA with {bits} bits, 2048 are the least"))
-    } else if !is_odd(modulus) {
-        Some("RSA with an even modulus".to_owned())
-    } else if !is_odd(&exponent) || matches!(exponent.as_slice(), [0..=2]) {
-        Some("RSA with an exponent that is even, or 1".to_owned())
-    } else {
-        None
     }
 }
 
@@ -297,11 +285,11 @@ mod tests {
         };
         assert_eq!(weak(&rsa(2048)), None);
         assert_eq!(weak(&ec(Nid::X9_62_PRIME256V1)), None);
-        assert_eq!(weak(&rsa(1024)).unwrap(), "RSA with 1024 bits, 2048 are the least");
-        assert!(weak(&ec(Nid::X9_62_PRIME192V1)).unwrap().starts_with("P-192"));
-        assert!(weak(&PKey::generate_ed25519().unwrap()).unwrap().starts_with("Ed25519"));
-        let modulus = [[0x80; 255].as_slice(), &[1]].concat();
-        assert!(rsa_weakness(&modulus, &[1]).is_some() && rsa_weakness(&modulus, &[4]).is_some());
-        assert_eq!(rsa_weakness(&modulus, &[0, 1, 0, 1]), None);
+        assert_eq!(
+            weak(&rsa(1024)).unwrap(),
+            "RSA with 1024 bits, which is not between 2048 and 8192 (BR §6.1.5)"
+        );
+        assert!(weak(&ec(Nid::X9_62_PRIME192V1)).unwrap().contains("P-192"));
+        assert!(weak(&PKey::generate_ed25519().unwrap()).unwrap().contains("1.3.101.112"));
     }
 }

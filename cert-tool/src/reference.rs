@@ -1,25 +1,32 @@
 //! [`read`]: a file, or `path#offset`, the PEM block that begins at that byte of a bundle.
 
-use std::fs::File;
 use std::io::{ErrorKind, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::fs::{read_at_most, read_bounded};
+use crate::fs::{open_file, read_at_most, read_bounded};
 use crate::pem::{self, Block, PemError};
+
+/// A kind of thing that is looked for in files.
+pub(crate) struct Wanted {
+    /// Its name in errors.
+    pub(crate) name: &'static str,
+    /// The labels of its PEM blocks.
+    pub(crate) labels: &'static [&'static str],
+}
 
 /// What a reference leads to.
 pub(crate) enum Found {
-    /// The block at the offset, or the first one of a PEM file.
+    /// The block at the offset, or the first one of a PEM file that has a wanted label.
     Pem(Block),
     /// A file without PEM.
     Other(Vec<u8>),
 }
 
-/// Reads what a reference leads to; `wanted` stands in errors.
-pub(crate) fn read(reference: &Path, wanted: &'static str) -> Result<Found, Error> {
+/// Reads what a reference leads to. In a PEM file blocks of other labels are passed over (RFC 7468 §2).
+pub(crate) fn read(reference: &Path, wanted: &Wanted) -> Result<Found, Error> {
     match split(reference) {
         // A file whose own name ends like an offset is read as a whole.
         Some((path, offset)) => match read_at(&path, offset, reference, wanted) {
@@ -33,21 +40,34 @@ pub(crate) fn read(reference: &Path, wanted: &'static str) -> Result<Found, Erro
 }
 
 /// Tells PEM from the rest; `name` stands in errors.
-pub(crate) fn parse(bytes: Vec<u8>, name: &Path, wanted: &'static str) -> Result<Found, Error> {
-    match pem::first_block(&bytes) {
+pub(crate) fn parse(bytes: Vec<u8>, name: &Path, wanted: &Wanted) -> Result<Found, Error> {
+    match pem::first_of(&bytes, wanted.labels) {
         Ok(block) => Ok(Found::Pem(block)),
-        Err(PemError::Absent) => Ok(Found::Other(pem::bare_base64(&bytes).unwrap_or(bytes))),
-        Err(error) => Err(not_a(name, wanted, broken_pem(error))),
+        Err(PemError::Absent) => match other_kind(&bytes) {
+            Some(kind) => Err(not_a(name, wanted.name, kind)),
+            None => Ok(Found::Other(pem::bare_base64(&bytes).unwrap_or(bytes))),
+        },
+        Err(error) => Err(not_a(name, wanted.name, broken_pem(error))),
     }
+}
+
+/// What the first PEM block of a text is; `None` where there is none. The name of a curve is only a preface.
+pub(crate) fn other_kind(text: &[u8]) -> Option<String> {
+    let mut labels = pem::labels(text);
+    let first = labels.next()?;
+    let telling = if first == pem::EC_PARAMETERS { labels.next() } else { None };
+    Some(kind_of_label(telling.unwrap_or(first)))
 }
 
 /// What a PEM block with another label is.
 pub(crate) fn kind_of_label(label: &str) -> String {
     match label {
-        pem::CERTIFICATE => "a certificate".to_owned(),
-        pem::CERTIFICATE_REQUEST | "NEW CERTIFICATE REQUEST" => "a certificate request".to_owned(),
+        "PKCS7" | "CMS" | "PKCS #7 SIGNED DATA" => "a PKCS #7 file".to_owned(),
+        _ if pem::CERTIFICATES.contains(&label) => "a certificate".to_owned(),
+        _ if pem::REQUESTS.contains(&label) => "a certificate request".to_owned(),
         "X509 CRL" => "a revocation list".to_owned(),
-        "PUBLIC KEY" => "a public key".to_owned(),
+        _ if pem::PUBLIC_KEYS.contains(&label) => "a public key".to_owned(),
+        pem::ENCRYPTED_PRIVATE_KEY => "an encrypted private key".to_owned(),
         _ if label.ends_with("PRIVATE KEY") => "a private key".to_owned(),
         // Labels come from outside: what is no word is not shown.
         _ if label.len() <= 40
@@ -87,22 +107,34 @@ pub(crate) fn not_a(path: &Path, wanted: &'static str, found: impl Into<String>)
     Error::NotA { path: path.to_owned(), wanted, found: found.into() }
 }
 
-fn read_at(path: &Path, offset: u64, reference: &Path, wanted: &'static str) -> Result<Found, Error> {
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
-    if path.extension().is_some_and(|extension| extension == "db") {
-        let text = crate::sink::read_row(path, offset)
-            .ok_or_else(|| not_a(reference, wanted, "no row of a database of certificates or keys"))?;
-        return pem::first_block(&text)
-            .map(Found::Pem)
-            .map_err(|error| not_a(reference, wanted, broken_pem(error)));
+fn read_at(path: &Path, offset: u64, reference: &Path, wanted: &Wanted) -> Result<Found, Error> {
+    let mut file = open_file(path)?;
+    let text = if path.extension().is_some_and(|extension| extension == "db") {
+        crate::sink::read_row(path, offset)
+            .ok_or_else(|| not_a(reference, wanted.name, "no row of a database of certificates or keys"))?
+    } else {
+        file.seek(SeekFrom::Start(offset)).map_err(Error::io("read", path))?;
+        let window = std::io::Read::take(file, MAX_BLOCK_BYTES);
+        Zeroizing::new(read_at_most(window, path, MAX_BLOCK_BYTES)?)
+    };
+    if !text.starts_with(pem::BEGIN) {
+        return Err(not_a(reference, wanted.name, "a place where no PEM block begins"));
     }
-    file.seek(SeekFrom::Start(offset)).map_err(Error::io("read", path))?;
-    let window = std::io::Read::take(file, MAX_BLOCK_BYTES);
-    let text = Zeroizing::new(read_at_most(window, path, MAX_BLOCK_BYTES)?);
-    if !text.starts_with(b"-----BEGIN ") {
-        return Err(not_a(reference, wanted, "a place where no PEM block begins"));
+    match pem::first_block(&text) {
+        Ok(block) if wanted.labels.contains(&block.label.as_str()) => Ok(Found::Pem(block)),
+        Ok(block) => Err(not_a(reference, wanted.name, kind_of_label(&block.label))),
+        Err(error) => Err(not_a(reference, wanted.name, broken_pem(error))),
     }
-    pem::first_block(&text).map(Found::Pem).map_err(|error| not_a(reference, wanted, broken_pem(error)))
+}
+
+/// What stands in a `SEQUENCE`, DER or BER, however long it says that it is.
+pub(crate) fn body_of_sequence(bytes: &[u8]) -> Option<&[u8]> {
+    match bytes {
+        [0x30, length @ 0..0x80, rest @ ..] if *length > 0 => Some(rest),
+        [0x30, 0x80, rest @ ..] => Some(rest),
+        [0x30, length @ 0x81..=0x84, rest @ ..] => rest.get(usize::from(length & 0x7f)..),
+        _ => None,
+    }
 }
 
 pub(crate) fn split(reference: &Path) -> Option<(PathBuf, u64)> {

@@ -7,6 +7,7 @@ use hub_types::id::IdError;
 use hub_types::shown::ShownText;
 
 use crate::error::Error;
+use crate::key_rules::WeakKey;
 
 /// Why one identity gets no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,9 @@ pub enum Refusal {
     /// The request is no request.
     #[error("its request can't be read")]
     BadCsr(#[source] Box<Error>),
+    /// The file of the request holds its private key too.
+    #[error("its file holds a private key too, so that others may have it: the key is disclosed")]
+    DisclosedKey,
     /// The request is not signed with the key that it asks for.
     #[error("its request has a bad signature: it was altered, or the sender does not have the key")]
     BadSignature,
@@ -66,6 +70,12 @@ pub enum Refusal {
         /// The other one.
         other: IdentityId,
     },
+    /// The key is that of the CA, or of one above it.
+    #[error("its key is that of a CA: whoever has it could issue certificates")]
+    KeyOfCa,
+    /// The request has the name of the CA that would sign it.
+    #[error("its name is that of the CA that would sign it")]
+    NameOfCa,
     /// The request's subject has no common name, or several.
     #[error("its request has {count} common names, it needs exactly one")]
     NotOneCommonName {
@@ -120,12 +130,27 @@ pub enum Refusal {
     /// The request is signed in a way that can't be verified here.
     #[error("its request is signed with an algorithm that is not supported")]
     UnknownSignature,
+    /// The request is signed in a way that can be forged.
+    #[error("its request is signed with {algorithm}, which is weak")]
+    WeakSignature {
+        /// The algorithm.
+        algorithm: &'static str,
+    },
     /// The hub does not take such keys, or nobody should.
     #[error("its key is not acceptable: {reason}")]
     WeakKey {
         /// Why.
         reason: String,
     },
+}
+
+impl From<WeakKey> for Refusal {
+    fn from(weak: WeakKey) -> Self {
+        match weak {
+            WeakKey::Damaged | WeakKey::NotOnCurve => Self::BadPublicKey { reason: weak.to_string() },
+            weak => Self::WeakKey { reason: weak.to_string() },
+        }
+    }
 }
 
 impl Refusal {
@@ -139,19 +164,22 @@ impl Refusal {
             Self::OlderIsThere => "older_is_there",
             Self::BadPublicKey { .. } => "bad_public_key",
             Self::BadCsr(_) => "bad_request",
+            Self::DisclosedKey => "disclosed_key",
             Self::BadSignature => "bad_signature",
             Self::CommonNameTooLong { .. } => "common_name_too_long",
             Self::FolderOccupied { .. } => "folder_occupied",
             Self::NotExpected => "not_expected",
             Self::NotWanted => "not_wanted",
             Self::KeyOfAnother { .. } => "key_of_another",
+            Self::KeyOfCa => "key_of_ca",
+            Self::NameOfCa => "name_of_ca",
             Self::NotOneCommonName { .. } => "one_common_name",
             Self::NotAnIdentity { .. } => "no_identity",
             Self::OtherIdentity { .. } => "other_identity",
             Self::Policy { rule, .. } => rule,
             Self::Profile { .. } | Self::ProfileChoice { .. } | Self::ProfileNeeded { .. } => "profile",
             Self::Repeated => "repeated",
-            Self::UnknownSignature => "unknown_signature",
+            Self::UnknownSignature | Self::WeakSignature { .. } => "unknown_signature",
             Self::WeakKey { .. } => "weak_key",
         }
     }
@@ -171,13 +199,19 @@ impl Refusal {
             Self::CommonNameTooLong { .. } => {
                 Some("shorten the ids, or allow long common names: some TLS stacks will refuse them")
             }
+            Self::DisclosedKey => Some("make a new key on the device, and send nothing but its request"),
             Self::FolderOccupied { .. } => Some("move it away"),
-            Self::KeyOfAnother { .. } => Some("make a key on each device; a key is never shared"),
-            Self::WeakKey { .. } => Some("make a key on P-256 or P-384, or RSA with 2048 bits or more"),
+            Self::NameOfCa => Some("give the CA below another name"),
+            Self::KeyOfAnother { .. } | Self::KeyOfCa => {
+                Some("make a key on each device; a key is never shared")
+            }
+            Self::WeakKey { .. } => {
+                Some("make a new key, on P-256 or P-384, or RSA with 2048 bits or more and exponent 65537")
+            }
             Self::NotAnIdentity { .. } | Self::NotOneCommonName { .. } | Self::OtherIdentity { .. } => {
                 Some("the subject must be `CN=deviceId` or `CN=deviceId/moduleId`, of the identity it is for")
             }
-            Self::UnknownSignature => Some("sign it with SHA-256 or SHA-384"),
+            Self::UnknownSignature | Self::WeakSignature { .. } => Some("sign it with SHA-256 or SHA-384"),
             Self::Policy { .. } => {
                 Some("`cert-tool ca show` shows the policy, `cert-tool ca policy` changes it")
             }

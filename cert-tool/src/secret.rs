@@ -22,7 +22,7 @@ impl Secret {
     /// Reads the first line of a file that only its owner can read, of at most 4 KiB.
     pub fn read(path: &Path) -> Result<Self, Error> {
         fs::check_is_private(path)?;
-        let bytes = Zeroizing::new(fs::read_bounded(path, MAX_BYTES)?);
+        let bytes = Zeroizing::new(fs::read_bounded_or_pipe(path, MAX_BYTES)?);
         let not_a = |found: &str| Error::NotA {
             path: path.to_owned(),
             wanted: "a password, passphrase or PIN",

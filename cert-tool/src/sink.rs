@@ -52,6 +52,17 @@ impl Sink {
         }
     }
 
+    /// The files that it has in an output from the beginning.
+    pub(crate) fn files(self) -> &'static [&'static str] {
+        match self {
+            Self::Bundle => &[stream::CERTIFICATES, stream::KEYS],
+            Self::Csv => &[stream::CSV],
+            Self::Folder => &[],
+            Self::Sqlite => &[database::CERTIFICATES, database::KEYS],
+            Self::Tar => &[stream::TAR],
+        }
+    }
+
     pub(crate) fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|sink| sink.as_str() == name)
     }

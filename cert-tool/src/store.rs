@@ -38,6 +38,17 @@ pub struct IssuedStore {
     is_fresh: bool,
     /// Nothing was issued to this folder before.
     is_empty: bool,
+    /// What this process made for the output, which goes again if nothing is issued to it.
+    claim: Option<Claim>,
+}
+
+/// An output that this process began.
+struct Claim {
+    is_new_folder: bool,
+    /// The files that were not there before.
+    files: Vec<PathBuf>,
+    /// It may stay though it is empty: nothing was asked for.
+    may_stay: bool,
 }
 
 impl IssuedStore {
@@ -58,10 +69,50 @@ impl IssuedStore {
         with_chain: bool,
     ) -> Result<Self, Error> {
         let mut index = IssuanceIndex::open(ca.folder())?;
+        let claim = Claim::of(folder, sink);
         fs::create_private_folder(folder)?;
+        let opened = Self::claimed(&mut index, ca, folder, sink, with_chain);
+        let (output, payload, list) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                if let Some(claim) = claim {
+                    claim.remove(folder);
+                }
+                return Err(error);
+            }
+        };
         let issuing = ca.issuing_certificate().clone();
+        let has_entries = index.last_released(&output)?.is_some();
+        settle_others(&index, &output)?;
+        let is_fresh = index.is_empty()?;
+        let mut store = Self {
+            folder: folder.to_owned(),
+            issuing,
+            index,
+            output,
+            payload,
+            list,
+            dropped: 0,
+            is_unsettled: true,
+            is_fresh,
+            is_empty: !has_entries,
+            claim,
+        };
+        store.settle()?;
+        fs::sync_folder(folder)?;
+        Ok(store)
+    }
+
+    /// Makes a folder an output of a CA, or opens it as one.
+    fn claimed(
+        index: &mut IssuanceIndex,
+        ca: &CertificateAuthority,
+        folder: &Path,
+        sink: Sink,
+        with_chain: bool,
+    ) -> Result<(Output, Payload, ListFile), Error> {
         let chain_pem = ca.chain().map(Certificate::to_pem).collect::<String>().into_bytes();
-        belong_to(folder, &issuing, &chain_pem)?;
+        belong_to(folder, ca.issuing_certificate(), &chain_pem)?;
         let token = token(folder)?;
         if !index.knows_output(&token)? && has_rows(folder)? {
             return Err(Error::NotIndexed { path: folder.to_owned() });
@@ -75,22 +126,7 @@ impl IssuedStore {
         contents.check(&list::path_in(folder))?;
         let payload = Payload::open(folder, sink, Extras { chain_pem, with_chain }, contents)?;
         let list = ListFile::open(folder)?;
-        let is_fresh = index.is_empty()?;
-        let mut store = Self {
-            folder: folder.to_owned(),
-            issuing,
-            index,
-            output,
-            payload,
-            list,
-            dropped: 0,
-            is_unsettled: true,
-            is_fresh,
-            is_empty: !has_entries,
-        };
-        store.settle()?;
-        fs::sync_folder(folder)?;
-        Ok(store)
+        Ok((output, payload, list))
     }
 
     /// What is known of an identity's certificate, if it is in this folder.
@@ -183,15 +219,25 @@ impl IssuedStore {
         self.is_fresh = false;
         let entries = made.iter().zip(&planned.places).map(|(made, place)| NewEntry { made, place });
         let last = self.index.enter(&self.output, entries)?;
-        self.payload.write(&planned, made)?;
-        self.list.append(&text)?;
+        let written = self.payload.write(&planned, made).and_then(|()| self.list.append(&text));
+        if let Err(error) = written {
+            // Entries without rows would keep their identities from a certificate elsewhere. Where that fails too,
+            // whoever issues next takes them back.
+            let _ = self.settle();
+            return Err(error);
+        }
         IssuanceIndex::will_release(&mut self.output, last);
+        self.claim = None;
         self.is_unsettled = false;
         Ok(facts)
     }
 
-    /// Says that everything committed is there for good: from now on what is missing was lost.
-    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+    /// Says that everything committed is there for good: from now on what is missing was lost. An output that is
+    /// empty stays only where nothing was refused.
+    pub(crate) fn finish(&mut self, has_refused: bool) -> Result<(), Error> {
+        if let Some(claim) = &mut self.claim {
+            claim.may_stay = !has_refused;
+        }
         self.settle()?;
         self.index.release(&self.output)
     }
@@ -201,42 +247,7 @@ impl IssuedStore {
         if !self.is_unsettled {
             return Ok(());
         }
-        let before = self.index.last_released(&self.output)?;
-        let mut end = match &before {
-            Some(last) => Some(self.list.row_end(last.place.list, &last.sha256)?.ok_or_else(|| {
-                self.list.damaged(last.place.list, "the certificates that stood here are gone")
-            })?),
-            None => None,
-        };
-        let pending = self.index.pending(&self.output)?;
-        let mut whole = 0;
-        for placed in &pending {
-            match self.list.row_end(placed.place.list, &placed.sha256)? {
-                Some(row_end) => end = Some(row_end),
-                None => break,
-            }
-            whole += 1;
-        }
-        let (kept, lost) = pending.split_at(whole);
-        if let Some(first) = lost.first() {
-            let places: Vec<_> = lost.iter().map(|placed| placed.place).collect();
-            // The row goes first: while it is there, so is what it refers to.
-            self.list.cut(first.place.list)?;
-            self.payload.cut(&places)?;
-            self.index.take_back(&self.output, first.id)?;
-            self.dropped += lost.len() as u64;
-        }
-        if let Some(last) = kept.last() {
-            IssuanceIndex::will_release(&mut self.output, last.id);
-            self.index.release(&self.output)?;
-        }
-        match end {
-            Some(end) if self.list.length() > end => {
-                return Err(self.list.damaged(end, "the CA's index does not know what follows"));
-            }
-            Some(_) => {}
-            None => self.list.begin()?,
-        }
+        self.dropped += settle(&self.index, &mut self.output, &mut self.payload, &mut self.list)?;
         self.is_unsettled = false;
         Ok(())
     }
@@ -269,6 +280,103 @@ impl IssuedStore {
     }
 }
 
+/// Takes back what a kill or a failure left half-written in an output, and counts it.
+fn settle(
+    index: &IssuanceIndex,
+    output: &mut Output,
+    payload: &mut Payload,
+    list: &mut ListFile,
+) -> Result<u64, Error> {
+    let mut dropped = 0;
+    let before = index.last_released(output)?;
+    let mut end = match &before {
+        Some(last) => Some(
+            list.row_end(last.place.list, &last.sha256)?
+                .ok_or_else(|| list.damaged(last.place.list, "the certificates that stood here are gone"))?,
+        ),
+        None => None,
+    };
+    let pending = index.pending(output)?;
+    let mut whole = 0;
+    for placed in &pending {
+        match list.row_end(placed.place.list, &placed.sha256)? {
+            Some(row_end) => end = Some(row_end),
+            None => break,
+        }
+        whole += 1;
+    }
+    let (kept, lost) = pending.split_at(whole);
+    if let Some(first) = lost.first() {
+        let places: Vec<_> = lost.iter().map(|placed| placed.place).collect();
+        // The row goes first: while it is there, so is what it refers to.
+        list.cut(first.place.list)?;
+        payload.cut(&places)?;
+        index.take_back(output, first.id)?;
+        dropped = lost.len() as u64;
+    }
+    if let Some(last) = kept.last() {
+        IssuanceIndex::will_release(output, last.id);
+        index.release(output)?;
+    }
+    match end {
+        Some(end) if list.length() > end => {
+            return Err(list.damaged(end, "the CA's index does not know what follows"));
+        }
+        Some(_) => {}
+        None => list.begin()?,
+    }
+    Ok(dropped)
+}
+
+/// Takes back what was entered for other outputs of the CA and has no row there, as after a full disk. An output that
+/// is not where it was, or can't be read, keeps its entries: its rows may be elsewhere.
+fn settle_others(index: &IssuanceIndex, own: &Output) -> Result<(), Error> {
+    for (mut output, folder, token) in index.unsettled_outputs()? {
+        if output.id == own.id || read_token(&folder).ok().as_ref() != Some(&token) {
+            continue;
+        }
+        let extras = Extras { chain_pem: Vec::new(), with_chain: false };
+        // What it has is looked at below.
+        let opened = Payload::open(&folder, output.sink, extras, Contents::None);
+        if let (Ok(mut payload), Ok(mut list)) = (opened, ListFile::open(&folder)) {
+            let _ = settle(index, &mut output, &mut payload, &mut list);
+        }
+    }
+    Ok(())
+}
+
+impl Claim {
+    /// What will be made for an output; `None` where the folder is one already.
+    fn of(folder: &Path, sink: Sink) -> Option<Self> {
+        let token = folder.join(TOKEN);
+        if token.exists() {
+            return None;
+        }
+        let lists = [list::path_in(folder), folder.join(ISSUING_CERTIFICATE), token];
+        let files = sink.files().iter().map(|file| folder.join(file)).chain(lists);
+        let files = files.filter(|file| !file.exists()).collect();
+        Some(Self { is_new_folder: !folder.exists(), files, may_stay: false })
+    }
+
+    /// Removes what was made for an output to which nothing was issued.
+    fn remove(&self, folder: &Path) {
+        // What can't be removed does no harm.
+        self.files.iter().for_each(|file| drop(std::fs::remove_file(file)));
+        if self.is_new_folder {
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+}
+
+impl Drop for IssuedStore {
+    fn drop(&mut self) {
+        let Some(claim) = self.claim.take().filter(|claim| !claim.may_stay) else { return };
+        if self.index.forget_output(&self.output).is_ok_and(|is_forgotten| is_forgotten) {
+            claim.remove(&self.folder);
+        }
+    }
+}
+
 /// Makes sure that everything in a folder is from one CA.
 fn belong_to(folder: &Path, issuing: &Certificate, chain_pem: &[u8]) -> Result<(), Error> {
     let path = folder.join(ISSUING_CERTIFICATE);
@@ -291,7 +399,11 @@ fn token(folder: &Path) -> Result<String, Error> {
         aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Crypto("drawing random bytes"))?;
         fs::write_new_private(&path, upper_hex(&bytes).as_bytes())?;
     }
-    let text = fs::read_bounded(&path, MAX_TOKEN_BYTES)?;
+    read_token(folder)
+}
+
+fn read_token(folder: &Path) -> Result<String, Error> {
+    let text = fs::read_bounded(&folder.join(TOKEN), MAX_TOKEN_BYTES)?;
     Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }
 

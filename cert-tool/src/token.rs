@@ -7,6 +7,10 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, SHA384, digest};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey,
+    VerificationAlgorithm,
+};
 use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error as Pkcs11Error, RvError};
 use cryptoki::mechanism::Mechanism;
@@ -69,7 +73,19 @@ impl TokenKey {
     ) -> Result<Self, Error> {
         let (key_type, public_key) = public_key(uri, &session, private)?;
         let idle = Mutex::new(vec![session]);
-        Ok(Self { uri: uri.clone(), pkcs11, slot, idle, private, key_type, public_key })
+        let key = Self { uri: uri.clone(), pkcs11, slot, idle, private, key_type, public_key };
+        key.try_out()?;
+        Ok(key)
+    }
+
+    /// Signs something of no meaning and verifies it, so that nothing is ever written that is signed by a key
+    /// other than the public one.
+    fn try_out(&self) -> Result<(), Error> {
+        let signature = self.sign(TRIAL)?;
+        let is_good = verifies(self.key_type, &self.public_key, TRIAL, &signature);
+        let reason = "a signature of its private key does not verify with its public key: the two objects in \
+                      the token are not of one key pair, or the token is at fault";
+        if is_good { Ok(()) } else { Err(self.uri.bad(reason)) }
     }
 
     fn sign_with(&self, session: &Session, message: &[u8]) -> Result<Vec<u8>, Error> {
@@ -137,7 +153,7 @@ fn log_in(uri: &TokenUri, ask: &mut AskSecret<'_>) -> Result<(Pkcs11, Slot, Sess
                 Some(file) => Some(Secret::read(file)?),
                 None => ask(asked_for)?,
             };
-            Some(pin.ok_or_else(|| Error::SecretNeeded { what: asked_for.to_string() })?)
+            Some(pin.ok_or_else(|| Error::secret_needed(asked_for))?)
         };
         let pin = pin.map(|pin| AuthPin::from(pin.expose().to_owned()));
         match session.login(UserType::User, pin.as_ref()) {
@@ -201,11 +217,12 @@ fn public_key(uri: &TokenUri, session: &Session, private: ObjectHandle) -> Resul
         session.get_attributes(object, wanted).map_err(|source| uri.failed("read from", source))
     };
     let mut kind = None;
-    let mut id = None;
-    for attribute in read(private, &[AttributeType::KeyType, AttributeType::Id])? {
+    let (mut id, mut label) = (Vec::new(), Vec::new());
+    for attribute in read(private, &[AttributeType::KeyType, AttributeType::Id, AttributeType::Label])? {
         match attribute {
             Attribute::KeyType(key_type) => kind = Some(key_type),
-            Attribute::Id(bytes) => id = Some(bytes),
+            Attribute::Id(bytes) => id = bytes,
+            Attribute::Label(bytes) => label = bytes,
             _ => {}
         }
     }
@@ -216,15 +233,45 @@ fn public_key(uri: &TokenUri, session: &Session, private: ObjectHandle) -> Resul
             rsa_public_key(&found).ok_or_else(unknown)
         }
         Some(TokenKeyType::EC) => {
-            // Only the public object has the point for certain; the two have the same CKA_ID.
-            let template = [Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::Id(id.unwrap_or_default())];
-            let public = session.find_objects(&template).map_err(|source| uri.failed("search", source))?;
-            let public = public.first().ok_or_else(|| uri.bad("its public key is not in the token"))?;
-            let found = read(*public, &[AttributeType::EcParams, AttributeType::EcPoint])?;
-            ec_public_key(&found).ok_or_else(unknown)
+            // Only the public object has the point for certain. Several key pairs may have one CKA_ID, and not
+            // all programs give both halves the same label.
+            let search = |more: &[Attribute]| {
+                let mut template = vec![Attribute::Class(ObjectClass::PUBLIC_KEY), Attribute::Id(id.clone())];
+                template.extend_from_slice(more);
+                session.find_objects(&template).map_err(|source| uri.failed("search", source))
+            };
+            let mut objects = search(&[Attribute::Label(label)])?;
+            if objects.is_empty() {
+                objects = search(&[])?;
+            }
+            let mut keys = Vec::new();
+            for object in objects {
+                let found = read(object, &[AttributeType::EcParams, AttributeType::EcPoint])?;
+                keys.push(ec_public_key(&found).ok_or_else(unknown)?);
+            }
+            keys.dedup();
+            match keys.as_slice() {
+                [] => Err(uri.bad("its public key is not in the token")),
+                [_] => keys.pop().ok_or_else(unknown),
+                several => Err(uri.bad(&format!(
+                    "{} public keys in the token have its CKA_ID, so that its own can't be told; give each key \
+                     pair an id of its own",
+                    several.len()
+                ))),
+            }
         }
         _ => Err(unknown()),
     }
+}
+
+/// Verifies a signature as [`KeyHandle::sign`] makes it.
+fn verifies(key_type: KeyType, public_key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    let algorithm: &'static dyn VerificationAlgorithm = match key_type {
+        KeyType::P256 => &ECDSA_P256_SHA256_ASN1,
+        KeyType::P384 => &ECDSA_P384_SHA384_ASN1,
+        KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => &RSA_PKCS1_2048_8192_SHA256,
+    };
+    UnparsedPublicKey::new(algorithm, public_key).verify(message, signature).is_ok()
 }
 
 fn rsa_public_key(attributes: &[Attribute]) -> Option<(KeyType, Vec<u8>)> {
@@ -276,6 +323,7 @@ fn sequence_of(integers: &[&[u8]]) -> der::Result<Vec<u8>> {
 const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const P384: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
 const UNCOMPRESSED: u8 = 4;
+const TRIAL: &[u8] = b"cert-tool: does this key sign for its public key?";
 
 #[cfg(test)]
 mod tests {

@@ -72,7 +72,7 @@ impl Signer {
     ) -> Result<Vec<u8>, Error> {
         let Profile::Leaf = profile;
         let identifier = key_identifier(key.der_bytes());
-        let mut params = leaf_params(common_name, KeyUse::of(key), identifier, serial, validity);
+        let mut params = leaf_params(common_name, identifier, serial, validity);
         params.use_authority_key_identifier_extension = true;
         let laid_out = params.signed_by(key, &self.issuer());
         self.sign(laid_out.map_err(|_| Error::Crypto("encoding a certificate"))?.der())
@@ -88,7 +88,10 @@ impl Signer {
         validity: Validity,
     ) -> Result<Vec<u8>, Error> {
         let serial = Serial([0x40; 16]);
-        let mut params = leaf_params("", key_use, SAMPLE_KEY_IDENTIFIER.to_vec(), serial, validity);
+        let mut params = leaf_params("", SAMPLE_KEY_IDENTIFIER.to_vec(), serial, validity);
+        if key_use == KeyUse::Rsa && usages.contains(&ExtendedKeyUsage::ServerAuth) {
+            params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
+        }
         params.extended_key_usages = usages.iter().map(purpose).collect();
         params.use_authority_key_identifier_extension = true;
         authority::publish(publication, &mut params);
@@ -147,7 +150,7 @@ pub(crate) fn encode_request(common_name: &str, key: &dyn KeyHandle) -> Result<V
 /// What a leaf's key can be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyUse {
-    /// Signing, and receiving a secret: old TLS sends one encrypted to an RSA key.
+    /// Signing, and for servers receiving a secret: old TLS sends one encrypted to an RSA key.
     Rsa,
     /// Signing only.
     Signing,
@@ -260,9 +263,9 @@ fn algorithm(key_type: KeyType) -> &'static SignatureAlgorithm {
     }
 }
 
+/// A leaf that its owner signs with: beside clientAuth alone, keys do nothing else (RFC 5280 §4.2.1.12).
 fn leaf_params(
     common_name: &str,
-    key_use: KeyUse,
     key_identifier: Vec<u8>,
     serial: Serial,
     validity: Validity,
@@ -270,9 +273,6 @@ fn leaf_params(
     let mut params = params(common_name, key_identifier, serial, validity);
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    if key_use == KeyUse::Rsa {
-        params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
-    }
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params
 }
@@ -320,10 +320,13 @@ const P256_INFO: &[u8] = &[
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 const P256_POINT_BYTES: usize = 65;
+/// The first byte of a point that is neither compressed nor hybrid (SEC 1 §2.3.3).
+const UNCOMPRESSED: u8 = 4;
 
 /// The point of a key on P-256, the kind that comes by the million, if `info` is such a key in the usual form.
 pub(crate) fn p256_point(info: &[u8]) -> Option<&[u8]> {
-    info.strip_prefix(P256_INFO).filter(|point| point.len() == P256_POINT_BYTES)
+    info.strip_prefix(P256_INFO)
+        .filter(|point| point.len() == P256_POINT_BYTES && point.first() == Some(&UNCOMPRESSED))
 }
 
 /// id-at-commonName, 2.5.4.3 (RFC 5280, appendix A.1).

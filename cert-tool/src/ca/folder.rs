@@ -1,6 +1,6 @@
 //! The files of a CA.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -9,6 +9,7 @@ use crate::certificate::Certificate;
 use crate::error::Error;
 use crate::fs;
 use crate::key::PrivateKey;
+use crate::key_rules;
 use crate::secret::AskSecret;
 use crate::signer::KeyHandle;
 use crate::token::{TokenKey, TokenUri};
@@ -17,10 +18,82 @@ use crate::token::{TokenKey, TokenUri};
 pub(super) fn prepare(folder: &Path, files: &[&str]) -> Result<(), Error> {
     fs::create_private_folder(folder)?;
     fs::check_is_private(folder)?;
+    recover(folder)?;
     match files.iter().map(|file| folder.join(file)).find(|path| path.exists()) {
         Some(path) => Err(Error::AlreadyExists { path }),
         None => Ok(()),
     }
+}
+
+/// A CA that is being made in a folder of its own within that of the CA, so that it is there as a whole or not at all,
+/// whenever the process is killed or the disk is full.
+pub(super) struct Staging {
+    folder: PathBuf,
+    is_new_folder: bool,
+}
+
+impl Staging {
+    /// Makes the folder as [`prepare`] does. What an earlier process left that was killed before it had finished goes.
+    pub(super) fn begin(folder: &Path, files: &[&str]) -> Result<Self, Error> {
+        let is_new_folder = !folder.exists();
+        prepare(folder, files)?;
+        let staging = Self { folder: folder.to_owned(), is_new_folder };
+        let place = staging.place();
+        if place.exists() {
+            std::fs::remove_dir_all(&place).map_err(Error::io("remove", &place))?;
+        }
+        fs::create_private_folder(&place)?;
+        Ok(staging)
+    }
+
+    /// The folder in which the files are made.
+    pub(super) fn place(&self) -> PathBuf {
+        self.folder.join(STAGING)
+    }
+
+    /// Puts the files into the folder of the CA.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        let place = self.place();
+        fs::sync_folder(&place)?;
+        // From here on the CA exists: whoever opens it moves the rest.
+        std::fs::rename(&place, self.folder.join(READY)).map_err(Error::io("rename", &place))?;
+        fs::sync_folder(&self.folder)?;
+        recover(&self.folder)
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // Nothing is left to be removed of what was finished.
+        let _ = std::fs::remove_dir_all(self.place());
+        if self.is_new_folder {
+            let _ = std::fs::remove_dir(&self.folder);
+        }
+    }
+}
+
+/// Puts the files of a CA in their places that was made as a whole, but whose maker was killed before it was done.
+pub(super) fn recover(folder: &Path) -> Result<(), Error> {
+    let ready = folder.join(READY);
+    let Ok(entries) = std::fs::read_dir(&ready) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry.map_err(Error::io("read", &ready))?;
+        match std::fs::rename(entry.path(), folder.join(entry.file_name())) {
+            // Another process does the same.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            moved => moved.map_err(Error::io("rename", &entry.path()))?,
+        }
+    }
+    fs::sync_folder(folder)?;
+    match std::fs::remove_dir(&ready) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(Error::io("remove", &ready)),
+    }
+}
+
+/// Tells whether a folder holds a CA that was made as a whole, but is not in its places yet.
+pub(super) fn is_ready(folder: &Path) -> bool {
+    folder.join(READY).exists()
 }
 
 pub(super) fn write_certificates<'a>(
@@ -105,6 +178,14 @@ pub(super) fn check_is_ca_for(certificate: &Certificate, key: &dyn KeyHandle) ->
     Ok(())
 }
 
+/// Refuses a CA whose key is weak, and tells the rule.
+pub(super) fn check_is_strong(certificate: &Certificate) -> Result<(), String> {
+    let parsed = X509Certificate::from_der(certificate.der());
+    let (_, parsed) = parsed.map_err(|_| "its certificate is damaged".to_owned())?;
+    key_rules::check_unproven(parsed.public_key())
+        .map_err(|weak| format!("its key is not acceptable: {weak}"))
+}
+
 /// Refuses a CA that may not sign revocation lists.
 pub(crate) fn check_signs_lists(certificate: &Certificate, folder: &Path) -> Result<(), Error> {
     let parsed = X509Certificate::from_der(certificate.der());
@@ -135,4 +216,8 @@ pub(super) const FILES: [&str; 7] = [
     ISSUING_REQUEST,
     ISSUING_CERTIFICATE,
 ];
+/// The files of a CA that is being made.
+const STAGING: &str = ".new";
+/// The files of a CA that was made as a whole.
+const READY: &str = ".ready";
 const MAX_URI_BYTES: u64 = 64 * 1024;

@@ -7,7 +7,7 @@ use hub_types::shown::ShownBare;
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE};
+use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE, Staging};
 use super::renew::earlier_name;
 use super::{CertificateAuthority, trial};
 use crate::certificate::{Certificate, read_certificate};
@@ -87,17 +87,24 @@ pub fn import_ca(
         (None, None) => ISSUING_KEY.open(folder, ask)?,
     };
     folder::check_is_ca_for(issuing, handle.as_ref()).map_err(|reason| bad(reason.to_owned()))?;
+    folder::check_is_strong(issuing).map_err(bad)?;
     let warnings = trial::judge(folder, &certificates, handle, now)?;
     // Nothing was written until here.
-    if !is_renewal {
-        folder::prepare(folder, &[ISSUING_CERTIFICATE])?;
+    if is_renewal {
+        write_certificates(folder, folder, &certificates, is_renewal)?;
+    } else {
+        let own = [ISSUING_CERTIFICATE, ISSUING_KEY.key, ISSUING_KEY.token];
+        let has_key = imported.is_some() || token.is_some();
+        let staging = Staging::begin(folder, if has_key { &own } else { &[ISSUING_CERTIFICATE] })?;
+        let place = staging.place();
+        match (imported, &token) {
+            (Some(key), _) => key.write_new_with(&place.join(ISSUING_KEY.key), passphrase.as_ref())?,
+            (None, Some(uri)) => ISSUING_KEY.write_token_uri(&place, uri)?,
+            (None, None) => {}
+        }
+        write_certificates(folder, &place, &certificates, is_renewal)?;
+        staging.finish()?;
     }
-    match (imported, &token) {
-        (Some(key), _) => key.write_new_with(&folder.join(ISSUING_KEY.key), passphrase.as_ref())?,
-        (None, Some(uri)) => ISSUING_KEY.write_token_uri(folder, uri)?,
-        (None, None) => {}
-    }
-    write_certificates(folder, &certificates, is_renewal)?;
     let ca = CertificateAuthority::open_with(folder, &mut |asked_for| match &passphrase {
         Some(passphrase) => Ok(Some(passphrase.clone())),
         None => ask(asked_for),
@@ -105,8 +112,13 @@ pub fn import_ca(
     Ok((ca, warnings))
 }
 
-/// Writes the CA's certificate and those above it. Those of a renewed CA take the places of the earlier ones.
-fn write_certificates(folder: &Path, certificates: &[Certificate], is_renewal: bool) -> Result<(), Error> {
+/// Writes the CA's certificate and those above it to a place, the folder itself or one within it. Those of a renewed CA take the places of the earlier ones.
+fn write_certificates(
+    folder: &Path,
+    place: &Path,
+    certificates: &[Certificate],
+    is_renewal: bool,
+) -> Result<(), Error> {
     let (Some(issuing), above) = (certificates.first(), certificates.get(1..).unwrap_or_default()) else {
         return Ok(());
     };
@@ -125,16 +137,16 @@ fn write_certificates(folder: &Path, certificates: &[Certificate], is_renewal: b
     }
     let root_file = folder.join(ROOT_CERTIFICATE);
     if let Some(root) = root.filter(|_| is_renewal || !root_file.exists()) {
-        fs::replace_private(&root_file, root.to_pem().as_bytes())?;
+        fs::replace_private(&place.join(ROOT_CERTIFICATE), root.to_pem().as_bytes())?;
     }
     let chain = folder.join(CHAIN);
     if !between.is_empty() || (is_renewal && root.is_some() && chain.exists()) {
         let text: String = between.iter().map(Certificate::to_pem).collect();
-        fs::replace_private(&chain, text.as_bytes())?;
+        fs::replace_private(&place.join(CHAIN), text.as_bytes())?;
     }
     // The last one: a CA without it does not exist yet.
-    fs::replace_private(&folder.join(ISSUING_CERTIFICATE), issuing.to_pem().as_bytes())?;
-    fs::sync_folder(folder)
+    fs::replace_private(&place.join(ISSUING_CERTIFICATE), issuing.to_pem().as_bytes())?;
+    fs::sync_folder(place)
 }
 
 /// Refuses a certificate for the CA that is in the folder already, unless it is a new one of the same CA.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use time::OffsetDateTime;
 
-use super::folder::{self, FILES, ISSUING_CERTIFICATE, ISSUING_KEY, ISSUING_REQUEST};
+use super::folder::{self, FILES, ISSUING_CERTIFICATE, ISSUING_KEY, ISSUING_REQUEST, Staging};
 use super::parent::{CaPurpose, ParentCa, SubordinateOptions, Tier};
 use super::validity::validity;
 use crate::error::Error;
@@ -72,11 +72,12 @@ pub(super) fn init(
     check_name(folder, &options.name)?;
     check_purpose(folder, options)?;
     validity(options.root_days.max(options.issuing_days), now)?;
-    folder::prepare(folder, &FILES)?;
-    // First what is likeliest to fail: a token that does not open must not leave half a CA behind.
-    let key = ISSUING_KEY.create(folder, options, options.token.as_ref(), ask)?;
-    write_publication(folder, options)?;
-    let root = ParentCa::create_root(folder, options, None, now, ask)?;
+    let staging = Staging::begin(folder, &FILES)?;
+    let place = staging.place();
+    // First what is likeliest to fail: the token.
+    let key = ISSUING_KEY.create(&place, options, options.token.as_ref(), ask)?;
+    write_publication(folder, &place, options)?;
+    let root = ParentCa::create_root(&place, options, None, now, ask)?;
     let below = SubordinateOptions {
         days: options.issuing_days,
         path_length: options.issuing_path_length,
@@ -85,8 +86,8 @@ pub(super) fn init(
     let name = issuing_name(options);
     let subject = CaSubject::CommonName(&name);
     let issuing = root.sign_subordinate(subject, &SubjectKey::Own(key.as_ref()), &below, now)?;
-    // The last one: a CA without it does not exist yet.
-    folder::write_certificates(&folder.join(ISSUING_CERTIFICATE), [&issuing])
+    folder::write_certificates(&place.join(ISSUING_CERTIFICATE), [&issuing])?;
+    staging.finish()
 }
 
 /// Makes the key of an issuing CA in a folder, and a request for the root, which is elsewhere
@@ -114,11 +115,13 @@ pub(super) fn init(
 /// ```
 pub fn request_ca(folder: &Path, options: &CaOptions, ask: &mut AskSecret<'_>) -> Result<String, Error> {
     check_name(folder, &options.name)?;
-    folder::prepare(folder, &FILES)?;
-    let key = ISSUING_KEY.create(folder, options, options.token.as_ref(), ask)?;
+    let staging = Staging::begin(folder, &FILES)?;
+    let place = staging.place();
+    let key = ISSUING_KEY.create(&place, options, options.token.as_ref(), ask)?;
     let request =
         pem::encode(pem::CERTIFICATE_REQUEST, &encode_request(&issuing_name(options), key.as_ref())?);
-    fs::write_new_private(&folder.join(ISSUING_REQUEST), &request)?;
+    fs::write_new_private(&place.join(ISSUING_REQUEST), &request)?;
+    staging.finish()?;
     Ok(String::from_utf8_lossy(&request).into_owned())
 }
 
@@ -158,15 +161,15 @@ pub(super) fn check_purpose(folder: &Path, options: &CaOptions) -> Result<(), Er
     Err(Error::BadCa { path: folder.to_owned(), reason })
 }
 
-/// Puts the addresses of both CAs into the policy.
-pub(super) fn write_publication(folder: &Path, options: &CaOptions) -> Result<(), Error> {
+/// Puts the addresses of both CAs into the policy, which is read in one folder and written to another.
+pub(super) fn write_publication(folder: &Path, place: &Path, options: &CaOptions) -> Result<(), Error> {
     if options.root_publication.is_empty() && options.issuing_publication.is_empty() {
         return Ok(());
     }
     Policy::read(folder)?
         .with_publication(Tier::Root, options.root_publication.clone())
         .with_publication(Tier::Issuing, options.issuing_publication.clone())
-        .write(folder)
+        .write(place)
 }
 
 const MAX_CA_NAME_CHARS: usize = 50;

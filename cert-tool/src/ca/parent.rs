@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hub_types::shown::ShownBare;
 use time::OffsetDateTime;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
 use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE, ROOT_KEY};
 use super::validity::{check_is_good, validity, validity_below};
@@ -16,10 +16,12 @@ use crate::csr::CaRequest;
 use crate::error::Error;
 use crate::fs;
 use crate::index::IssuanceIndex;
+use crate::key_rules;
 use crate::name;
 use crate::name_constraints::NameConstraints;
 use crate::policy::Policy;
 use crate::publication::Publication;
+use crate::refusal::Refusal;
 use crate::secret::AskSecret;
 use crate::signer::{KeyHandle, Signer};
 use crate::x509::{CaSubject, CaTerms, Serial, SubjectKey};
@@ -36,6 +38,8 @@ pub enum Tier {
 impl Tier {
     /// The CA that is meant where nothing says which: the issuing one, or the root of a folder without one.
     pub fn of(folder: &Path) -> Self {
+        // Why it can't be moved is told when the CA is opened.
+        let _ = folder::recover(folder);
         let has = |file: &str| folder.join(file).exists();
         let is_issuing = has(ISSUING_CERTIFICATE) || has(ISSUING_KEY.key) || has(ISSUING_KEY.token);
         if has(ROOT_CERTIFICATE) && !is_issuing { Self::Root } else { Self::Issuing }
@@ -43,6 +47,7 @@ impl Tier {
 
     /// The CA of a folder that signs CAs: the root where its key is there, otherwise the issuing one.
     pub fn that_signs_cas(folder: &Path) -> Self {
+        let _ = folder::recover(folder);
         let has = |file: &str| folder.join(file).exists();
         if has(ROOT_KEY.key) || has(ROOT_KEY.token) || !has(ISSUING_CERTIFICATE) {
             Self::Root
@@ -105,6 +110,7 @@ impl ParentCa {
     /// Opens a CA of a folder, and asks for what its key is locked with.
     pub fn open_with(folder: &Path, tier: Tier, ask: &mut AskSecret<'_>) -> Result<Self, Error> {
         fs::check_is_private(folder)?;
+        folder::recover(folder)?;
         let (file, files) = match tier {
             Tier::Root => (ROOT_CERTIFICATE, ROOT_KEY),
             Tier::Issuing => (ISSUING_CERTIFICATE, ISSUING_KEY),
@@ -132,6 +138,11 @@ impl ParentCa {
         let signer = Signer::new(certificate.der(), key)?;
         let publication = Policy::read(folder)?.publication(tier).clone();
         Ok(Self { folder: folder.to_owned(), tier, certificate, above, signer, publication })
+    }
+
+    /// The same CA, whose files are in another folder now.
+    pub(super) fn moved_to(self, folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), ..self }
     }
 
     /// Its certificate.
@@ -178,6 +189,7 @@ impl ParentCa {
         now: OffsetDateTime,
     ) -> Result<Certificate, Error> {
         let request = CaRequest::parse(request.as_ref())?;
+        self.check_is_another(&request)?;
         let keeps = options.keep_subject || options.purpose == CaPurpose::AzureDeviceRegistry;
         let subject = if keeps {
             CaSubject::Encoded(request.subject()?)
@@ -185,6 +197,24 @@ impl ParentCa {
             CaSubject::CommonName(request.common_name()?)
         };
         self.sign_subordinate(subject, request.key(), options, now)
+    }
+
+    /// Refuses a request for this CA's own key, or for its name with another key: nobody could tell the two apart.
+    fn check_is_another(&self, request: &CaRequest) -> Result<(), Error> {
+        let refused = |refusal| Err(Error::BadRequest { source: Box::new(refusal) });
+        let key = request.key().to_info();
+        let mut chain = self.chain();
+        if chain.any(|ca| key_rules::usual_form(ca.public_key_info()) == key) {
+            return refused(Refusal::KeyOfCa);
+        }
+        let own = X509Certificate::from_der(self.certificate.der());
+        let asked = X509Name::from_der(request.raw_subject());
+        match (own, asked) {
+            (Ok((_, own)), Ok((_, asked))) if name::is_equal(own.subject(), &asked) => {
+                refused(Refusal::NameOfCa)
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn sign_subordinate(

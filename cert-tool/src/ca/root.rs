@@ -4,7 +4,7 @@ use std::path::Path;
 
 use time::OffsetDateTime;
 
-use super::folder::{self, ISSUING_CERTIFICATE, ROOT_CERTIFICATE, ROOT_FILES, ROOT_KEY};
+use super::folder::{self, ISSUING_CERTIFICATE, ROOT_CERTIFICATE, ROOT_FILES, ROOT_KEY, Staging};
 use super::init::{CaOptions, check_name, check_purpose, root_name, write_publication};
 use super::parent::{CaPurpose, ParentCa, Tier};
 use super::validity::validity;
@@ -25,9 +25,12 @@ impl ParentCa {
         check_name(folder, &options.name)?;
         check_purpose(folder, options)?;
         validity(options.root_days, now)?;
-        folder::prepare(folder, &ROOT_FILES)?;
-        write_publication(folder, options)?;
-        Self::create_root(folder, options, options.token.as_ref(), now, ask)
+        let staging = Staging::begin(folder, &ROOT_FILES)?;
+        let place = staging.place();
+        write_publication(folder, &place, options)?;
+        let root = Self::create_root(&place, options, options.token.as_ref(), now, ask)?;
+        staging.finish()?;
+        Ok(root.moved_to(folder))
     }
 
     /// Makes a root CA in a folder that is ready for it.

@@ -71,6 +71,7 @@ impl CaDescription {
     /// # }
     /// ```
     pub fn read(folder: &Path) -> Result<Self, Error> {
+        folder::recover(folder)?;
         let optional = |file: &str| {
             let path = folder.join(file);
             path.exists().then(|| read_certificate(&path)).transpose()

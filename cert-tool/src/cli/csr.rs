@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use cert_tool::{CsrEncoding, KeyType, PrivateKey, create_csr_as, folder_name};
+use cert_tool::{CsrEncoding, KeyType, PrivateKey, SecretSource, create_csr_as, folder_name};
 use hub_types::IdentityId;
 use serde::Serialize;
 
@@ -35,7 +35,10 @@ fn one(
     output: &mut Output,
 ) -> Result<Done, Failure> {
     let key = match (&args.key, &args.key_out) {
-        (Some(path), _) => PrivateKey::read(path)?,
+        (Some(path), _) => {
+            let secrets = SecretSource::default().with_passphrase_file(args.passphrase_file.clone());
+            PrivateKey::read_with(path, &mut |asked_for| secrets.ask(asked_for))?
+        }
         (None, Some(path)) => {
             let key = PrivateKey::generate(args.key_type.into())?;
             key.write_new(path)?;

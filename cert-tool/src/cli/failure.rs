@@ -44,7 +44,7 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::NoSuchDate { .. } => Self::Typed(error),
+            Error::NoSuchDate { .. } | Error::PasswordNotBmp => Self::Typed(error),
             other => Self::Refused(other),
         }
     }

@@ -1,7 +1,10 @@
-//! Ctrl-C: what is in flight is finished, and nothing new is begun.
+//! Ctrl-C: what is in flight is finished, and nothing new is begun. The second one ends the process at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The exit code of what was interrupted.
+const INTERRUPTED: i32 = 4;
 
 /// Whether somebody wants this to end.
 #[derive(Clone, Default)]
@@ -13,7 +16,12 @@ impl Interrupt {
         let interrupt = Self::default();
         let flag = interrupt.clone();
         // Where there can be no handler the process just ends, which a store survives.
-        let _ = ctrlc::set_handler(move || flag.0.store(true, Ordering::Relaxed));
+        let _ = ctrlc::set_handler(move || {
+            // Whoever asks twice does not want to wait for what is in flight. A store survives that too.
+            if flag.0.swap(true, Ordering::Relaxed) {
+                std::process::exit(INTERRUPTED);
+            }
+        });
         interrupt
     }
 

@@ -1,8 +1,9 @@
 //! `issue`: certificates for one identity or for a batch.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::anyhow;
@@ -40,6 +41,8 @@ pub(crate) fn run(args: &IssueArgs, output: &mut Output) -> Result<Done, Failure
     let options = pfx::options(&args.pfx_kind, args.issuing.threads)?;
     match issue(args, output)? {
         Done::Interrupted => Ok(Done::Interrupted),
+        // All were refused.
+        Done::SomeFailed if !args.issuing.out.exists() => Ok(Done::SomeFailed),
         issued => match pfx::all(&IssuedList::open(&args.issuing.out)?, folder, &options, output)? {
             Done::AllWell => Ok(issued),
             other => Ok(other),
@@ -230,7 +233,9 @@ impl<'a> Job<'a> {
             issue_batch(&ca, &self.options, requests, &mut store, &mut |issued| teller.tell(issued))?;
         summary.refused += teller.finish();
         if output.is_text() && total != 1 {
-            output.record(&SummaryRecord::new(summary, &store.list_path()));
+            // An output that would have nothing but refusals is not begun.
+            let has_list = summary.refused == 0 || summary.issued + summary.already_there > 0;
+            output.record(&SummaryRecord::new(summary, has_list.then(|| store.list_path())));
         }
         if interrupt.is_wanted() && summary.issued + summary.already_there + summary.refused < total {
             return Ok(Done::Interrupted);
@@ -247,17 +252,54 @@ struct Teller<'a> {
     total: u64,
     /// How many files had nothing that could be asked for.
     refused_files: u64,
+    not_copied: NotCopied,
+}
+
+/// What requests asked for and did not get.
+#[derive(Default)]
+struct NotCopied {
+    requests: u64,
+    /// How many asked for each.
+    wishes: BTreeMap<String, u64>,
+}
+
+impl NotCopied {
+    fn count(&mut self, wishes: &[String]) {
+        self.requests += u64::from(!wishes.is_empty());
+        wishes.iter().for_each(|wish| *self.wishes.entry(wish.clone()).or_default() += 1);
+    }
+
+    fn tell(&self, output: &mut Output) {
+        if self.requests == 0 {
+            return;
+        }
+        let wishes: Vec<_> = self.wishes.iter().map(|(wish, count)| format!("{wish} ({count})")).collect();
+        output.note(&format!(
+            "note: {} of the requests asked for more than a name and a key, which is not copied into certificates: \
+             {}; `--format csv` shows for each what (column not_copied)",
+            self.requests,
+            wishes.join(", ")
+        ));
+    }
 }
 
 impl<'a> Teller<'a> {
     fn new(total: u64, origins: &'a Origins, output: &'a mut Output) -> Self {
-        Self { origins, output, progress: Progress::new(total), total, refused_files: 0 }
+        Self {
+            origins,
+            output,
+            progress: Progress::new(total),
+            total,
+            refused_files: 0,
+            not_copied: NotCopied::default(),
+        }
     }
 
     fn tell(&mut self, issued: &Issued) {
         let (refused, origin) = self.origins.next();
         self.tell_refused(refused);
         self.progress.advance(self.output);
+        self.not_copied.count(&issued.not_copied);
         if let Outcome::Refused(refusal) = &issued.outcome {
             let subject = match &origin {
                 Some(origin) => format!("{origin}: {}", issued.identity),
@@ -289,6 +331,7 @@ impl<'a> Teller<'a> {
     fn finish(mut self) -> u64 {
         let (refused, _) = self.origins.next();
         self.tell_refused(refused);
+        self.not_copied.tell(self.output);
         self.refused_files
     }
 }
@@ -310,19 +353,20 @@ struct SummaryRecord {
     issued: u64,
     already_there: u64,
     refused: u64,
-    list: String,
+    list: Option<String>,
 }
 
 impl SummaryRecord {
-    fn new(summary: IssueSummary, list: &Path) -> Self {
+    fn new(summary: IssueSummary, list: Option<PathBuf>) -> Self {
         let IssueSummary { issued, already_there, refused } = summary;
-        Self { issued, already_there, refused, list: list.display().to_string() }
+        Self { issued, already_there, refused, list: list.map(|list| list.display().to_string()) }
     }
 }
 
 impl fmt::Display for SummaryRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { issued, already_there, refused, list } = self;
-        write!(f, "{issued} issued, {already_there} already there, {refused} refused: {list}")
+        write!(f, "{issued} issued, {already_there} already there, {refused} refused")?;
+        list.iter().try_for_each(|list| write!(f, ": {list}"))
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct IdentityRecord {
     private_key: Option<String>,
     /// The rule that it breaks.
     rule: Option<&'static str>,
+    /// What its request asked for and did not get.
+    not_copied: Option<String>,
 }
 
 impl IdentityRecord {
@@ -36,7 +38,8 @@ impl IdentityRecord {
             Outcome::Issued(facts) => Self::with_facts(&issued.identity, "issued", facts),
             Outcome::Refused(refusal) => Self::refused(Some(&issued.identity), refusal),
         };
-        Self { request, ..record }
+        let not_copied = (!issued.not_copied.is_empty()).then(|| issued.not_copied.join(" "));
+        Self { request, not_copied, ..record }
     }
 
     pub(crate) fn with_facts(identity: &IdentityId, outcome: &'static str, facts: &IssuedFacts) -> Self {

@@ -19,10 +19,12 @@ use super::origin::{Origins, RefusedFile};
 use super::output::Output;
 
 pub(crate) fn run(args: &SignArgs, output: &mut Output) -> Result<Done, Failure> {
-    let mut files = Vec::new();
+    let mut collected = Collected::default();
     for path in &args.requests {
-        collect(path, &mut files).map_err(Failure::Usage)?;
+        collected.collect(path).map_err(Failure::Usage)?;
     }
+    collected.tell(output);
+    let files = collected.requests;
     let expected = args.expect.as_deref().map(|path| Expected::read(path, output)).transpose()?;
     let total = files.len() as u64 + expected.as_ref().map_or(0, |expected| expected.requests);
     if total == 0 {
@@ -127,25 +129,57 @@ fn read_file(file: &Path, expected: Option<&Expected>) -> ReadFile {
     Ok((file.to_owned(), IssueRequest { identity, key, auth, row }))
 }
 
-/// A file itself, or the requests in a folder and those below it, sorted.
-fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    if !path.is_dir() {
-        files.push(path.to_owned());
-        return Ok(());
-    }
-    let can_not_read = || format!("can't read `{}`", path.display());
-    let mut entries = Vec::new();
-    for entry in path.read_dir().with_context(can_not_read)? {
-        entries.push(entry.with_context(can_not_read)?.path());
-    }
-    entries.sort();
-    for entry in entries {
-        let extension = entry.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        if entry.is_dir() || ["csr", "p10", "req"].contains(&extension) {
-            collect(&entry, files)?;
+/// The files with requests, and those in folders that were passed over.
+#[derive(Default)]
+struct Collected {
+    requests: Vec<PathBuf>,
+    passed_over: Vec<PathBuf>,
+}
+
+impl Collected {
+    /// Takes a file itself, or the requests in a folder and those below it, sorted.
+    fn collect(&mut self, path: &Path) -> anyhow::Result<()> {
+        if !path.is_dir() {
+            self.requests.push(path.to_owned());
+            return Ok(());
         }
+        let can_not_read = || format!("can't read `{}`", path.display());
+        let mut entries = Vec::new();
+        for entry in path.read_dir().with_context(can_not_read)? {
+            entries.push(entry.with_context(can_not_read)?.path());
+        }
+        entries.sort();
+        for entry in entries {
+            // A pipe among the files would keep everything waiting.
+            if entry.is_dir() || (entry.is_file() && is_named_as_request(&entry)) {
+                self.collect(&entry)?;
+            } else {
+                self.passed_over.push(entry);
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Says what was not looked at.
+    fn tell(&self, output: &mut Output) {
+        let Some(first) = self.passed_over.first() else { return };
+        let others = match self.passed_over.len() - 1 {
+            0 => String::new(),
+            others => format!(" and {others} more"),
+        };
+        output.note(&format!(
+            "note: `{}`{others} passed over: requests in folders are files that end in .csr, .p10 or .req, \
+             also with .pem or .der behind it",
+            first.display()
+        ));
+    }
+}
+
+/// Tells whether a file ends as requests do, whatever the case.
+fn is_named_as_request(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let name = [".pem", ".der"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+    [".csr", ".p10", ".req"].iter().any(|end| name.ends_with(end))
 }
 
 /// Enough that all cores have something to do.

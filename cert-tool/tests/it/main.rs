@@ -12,6 +12,7 @@ mod encrypted_keys;
 mod extract;
 mod index;
 mod inspect;
+mod intake;
 mod issue;
 mod judges;
 mod kill;

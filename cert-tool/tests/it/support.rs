@@ -126,7 +126,7 @@ fn copy(issued: &Issued) -> Issued {
         Outcome::Issued(facts) => Outcome::Issued(facts.clone()),
         Outcome::Refused(refusal) => panic!("{}: {refusal}", issued.identity),
     };
-    Issued { identity: issued.identity.clone(), outcome }
+    Issued { identity: issued.identity.clone(), outcome, not_copied: issued.not_copied.clone() }
 }
 
 /// The binary, in a folder of its own with a CA in `ca`.

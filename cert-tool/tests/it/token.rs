@@ -134,6 +134,24 @@ fn a_token_key_is_requested_signed_imported_and_proved() {
     assert!(said.code == 3 && said.err.contains("not the one of its certificate"), "{}", said.err);
 }
 
+#[test]
+fn two_key_pairs_of_one_id_are_told_apart_by_their_labels() {
+    let hsm = Hsm::new();
+    for label in ["one", "two"] {
+        let uri = hsm.uri(label).replace(&format!("object={label}"), &format!("object={label};id=%20"));
+        let made = hsm.run(&["ca", "csr", &format!("made-{label}"), "--pkcs11", &uri, "--pin-file", "pin"]);
+        assert_eq!(made.code, 0, "{}", made.err);
+    }
+    for label in ["one", "two"] {
+        let ca = format!("ca-{label}");
+        let said = hsm.run(&["ca", "csr", &ca, "--pkcs11", &hsm.uri(label), "--pin-file", "pin"]);
+        assert_eq!(said.code, 0, "{}", said.err);
+        let key = |ca: &str| hsm.shop.openssl(&format!("req -in {ca}/issuing.csr -noout -pubkey"));
+        assert_eq!(key(&ca), key(&format!("made-{label}")), "{label}");
+        hsm.shop.openssl(&format!("req -in {ca}/issuing.csr -noout -verify"));
+    }
+}
+
 /// A token `plant` with the PIN 4711, in the folder of a shop.
 struct Hsm {
     shop: Shop,

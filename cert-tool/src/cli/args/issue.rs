@@ -23,6 +23,10 @@ pub(crate) struct CsrArgs {
     /// Where to write a new key.
     #[arg(long, value_name = "FILE", required_unless_present_any = ["key", "from"], conflicts_with = "from")]
     pub(crate) key_out: Option<PathBuf>,
+    /// A private file whose first line is the passphrase of the key; without, CERT_TOOL_PASSPHRASE is taken, or it
+    /// is asked for.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) passphrase_file: Option<PathBuf>,
     /// The kind of new keys.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) key_type: KeyTypeArg,
