@@ -1,10 +1,10 @@
-//! [`Blanks`]: ids and names of files that are read without the blanks around them.
+//! [`Blanks`]: ids and file names that are read without their surrounding blanks.
 
 use crate::column::Field;
 use crate::problem::{Findings, Flaw};
 
-/// What was left out so far, for each column. An id with blanks is legal nowhere, and whole columns have them where a
-/// program filled them up: so it is said once.
+/// The removed blanks so far, for each column. Ids with blanks are never legal, and whole columns
+/// have them if a program padded them: so a column is reported once.
 #[derive(Debug, Default)]
 pub(crate) struct Blanks {
     columns: Vec<LeftOut>,
@@ -19,7 +19,7 @@ struct LeftOut {
 }
 
 impl Blanks {
-    /// Notes that a cell has blanks around its value.
+    /// Records that a cell has blanks around its value.
     pub(crate) fn note(&mut self, field: Field, cell: &str, line: u64) {
         match self.columns.iter_mut().find(|column| column.field == field) {
             Some(column) => column.count += 1,
@@ -27,7 +27,7 @@ impl Blanks {
         }
     }
 
-    /// Says, at the end, in which columns there were some.
+    /// Reports, at the end, the columns with blanks.
     pub(crate) fn report(&self, findings: &mut Findings<'_>) {
         for LeftOut { field, line, cell, count } in &self.columns {
             let cells = if *count == 1 { "1 cell".to_owned() } else { format!("{count} cells") };

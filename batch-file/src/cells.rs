@@ -1,4 +1,4 @@
-//! [`Cells`]: the cells of one row as they were written, by name.
+//! [`Cells`]: the unchanged cells of one row, by name.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::column::Column;
 use crate::header::{Header, HeaderCell, overlaps};
 use crate::setting::Kind;
 
-/// The cells of one row as they were written, with the names of their columns.
+/// The unchanged cells of one row, with the names of their columns.
 #[derive(Clone)]
 pub struct Cells(Repr);
 
@@ -32,11 +32,11 @@ pub(crate) struct CsvRow {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct JsonCell {
     pub(crate) value: Value,
-    /// Those of its numbers that are not plain integers, as they are written.
+    /// Its numbers that are not plain integers, in their original text.
     pub(crate) numbers: Vec<WrittenNumber>,
 }
 
-/// A number as it is written in a line.
+/// A number in its original text.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct WrittenNumber {
     pub(crate) text: Box<str>,
@@ -44,7 +44,7 @@ pub(crate) struct WrittenNumber {
     pub(crate) character: usize,
 }
 
-/// A value as it was written: CSV has texts only, JSON has types.
+/// An unchanged value: a text in CSV, a typed value in JSON.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Cell<'a> {
     Json(&'a JsonCell),
@@ -60,21 +60,21 @@ impl Cells {
         Self(Repr::Json { cells: cells.into(), values })
     }
 
-    /// Names (in our vocabulary) and texts, in the file's order; the name of a twin's value has no
-    /// `:type`. Without `primary_key` and `secondary_key`: what this gives away may be shown, or
-    /// rendered into a twin. Nothing where the row has more or fewer cells than there are columns.
+    /// Returns names (in our vocabulary) and texts, in the file's order; the name of a twin's value
+    /// has no `:type`. `primary_key` and `secondary_key` are left out, so the result may be shown,
+    /// or rendered into a twin. Empty if the row has more or fewer cells than there are columns.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
         let known = self.pairs().filter(|(header, _)| !header.is_secret());
         known.map(|(header, cell)| (header.name.as_str(), cell.text()))
     }
 
-    /// The text of a column, empty where the row says nothing; `None` where there is no such column.
+    /// Returns the text of a column, empty if the cell is empty; `None` if there is no such column.
     pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
         self.iter().find(|(own, _)| *own == name).map(|(_, text)| text)
     }
 
-    /// Every cell with its column, secrets included; none where the cells are more or fewer than the
-    /// columns, since a secret might then come under another column's name.
+    /// Returns every cell with its column, secrets included. Empty if the numbers of cells and
+    /// columns differ, since a secret might then appear under a different column's name.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&HeaderCell, Cell<'_>)> {
         let cells = match &self.0 {
             Repr::Csv(row) => row.record.len(),
@@ -84,7 +84,8 @@ impl Cells {
         headers.iter().map(AsRef::as_ref).zip(self.values())
     }
 
-    /// Every value, secrets included; more or fewer than there are columns in a row that is broken.
+    /// Returns every value, secrets included; a broken row may have more or fewer than there are
+    /// columns.
     pub(crate) fn values(&self) -> impl Iterator<Item = Cell<'_>> {
         (0..).map_while(|index| match &self.0 {
             Repr::Csv(row) => row.record.get(index).map(Cell::Text),
@@ -92,7 +93,7 @@ impl Cells {
         })
     }
 
-    /// Pairs of columns of which only one may be filled.
+    /// Pairs of columns of which only one may have a value.
     pub(crate) fn overlaps(&self) -> Cow<'_, [(usize, usize)]> {
         match &self.0 {
             Repr::Csv(row) => Cow::Borrowed(&row.header.overlaps),
@@ -119,8 +120,8 @@ impl HeaderCell {
         matches!(&self.column, Some(Column::Field(field)) if field.is_secret())
     }
 
-    /// Whether a row with this cell says nothing here. An empty string of JSON Lines is a value where
-    /// the column takes any JSON: there it has a type, as nothing in a CSV has.
+    /// Returns true if a row with this cell gives no value. An empty string of JSON Lines is a
+    /// value if the column takes any JSON, because it has a type there, unlike an empty CSV cell.
     pub(crate) fn says_nothing(&self, cell: Cell<'_>) -> bool {
         let takes_json = matches!(&self.column, Some(Column::Setting(setting)) if setting.kind == Kind::Json);
         cell.is_empty()
@@ -129,7 +130,7 @@ impl HeaderCell {
 }
 
 impl<'a> Cell<'a> {
-    /// The value as text; nothing for a null, JSON for an array or an object.
+    /// The value as text; empty for a null, JSON for an array or an object.
     pub(crate) fn text(self) -> Cow<'a, str> {
         match self {
             Self::Text(text) => text.into(),
@@ -137,7 +138,7 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// Whether the row says nothing here.
+    /// Returns true if the cell gives no value.
     pub(crate) fn is_empty(self) -> bool {
         match self {
             Self::Text(text) => text.is_empty(),
@@ -150,7 +151,7 @@ impl<'a> Cell<'a> {
 }
 
 impl JsonCell {
-    /// The value as text; the digits of a number are those that were written.
+    /// The value as text; a number keeps its original digits.
     pub(crate) fn text(&self) -> Cow<'_, str> {
         match (&self.value, self.numbers.as_slice()) {
             (Value::Null, _) => "".into(),
@@ -160,7 +161,7 @@ impl JsonCell {
         }
     }
 
-    /// The value to write into another file, where it has to come to the same in a column.
+    /// The value to write into a different file, so that it is read as the same value in a column.
     pub(crate) fn to_write(&self, header: &HeaderCell) -> Cow<'_, Value> {
         let takes_numbers =
             matches!(&header.column, Some(Column::Setting(setting)) if setting.kind != Kind::String);

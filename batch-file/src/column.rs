@@ -1,4 +1,4 @@
-//! [`Column`]: what a column of a batch means, parsed from the name in its header.
+//! [`Column`]: the meaning of a column of a batch, parsed from the name in its header.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use crate::nearest::nearest;
 use crate::problem::Flaw;
 use crate::setting::Setting;
 
-/// What a column means.
+/// The meaning of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Column {
     /// One of the fixed columns.
@@ -109,13 +109,13 @@ impl Field {
         aliases.chain([squash(self.name())])
     }
 
-    /// Whether the column holds secrets, so that its cells are never shown.
+    /// Returns true if the column holds secrets, so that its cells are never shown.
     pub(crate) fn is_secret(self) -> bool {
         matches!(self, Self::PrimaryKey | Self::SecondaryKey)
     }
 }
 
-/// The name without case and separators: `Device ID`, `deviceId` and `device_id` are one.
+/// The name without case and separators, so that `Device ID`, `deviceId` and `device_id` are equal.
 fn squash(name: &str) -> String {
     let kept = name.chars().filter(|c| !matches!(c, '_' | '-' | ' ' | '.'));
     kept.flat_map(char::to_lowercase).collect()

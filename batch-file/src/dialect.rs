@@ -1,23 +1,24 @@
-//! [`Dialect`] and [`Format`]: how a batch is written down, so that rows can be written the same way.
+//! [`Dialect`] and [`Format`]: the syntax of a batch file, so that rows can be written in the same
+//! form.
 
-/// How rows are written down.
+/// The syntax of a batch file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Dialect {
     /// Comma-separated values with a header.
     Csv {
-        /// What stands between two cells.
+        /// The character between two cells.
         delimiter: u8,
-        /// How lines end.
+        /// The line ends.
         line_end: LineEnd,
-        /// Whether the file begins with a byte order mark, by which Excel knows UTF-8.
+        /// The presence of a byte order mark, by which Excel recognises UTF-8.
         mark: ByteOrderMark,
     },
     /// One JSON object per line.
     JsonLines,
 }
 
-/// How the lines of a file end.
+/// The line ends of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineEnd {
     /// `\r\n`
@@ -26,16 +27,16 @@ pub enum LineEnd {
     Lf,
 }
 
-/// Whether a file begins with the UTF-8 byte order mark.
+/// The presence of a UTF-8 byte order mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ByteOrderMark {
-    /// It does not.
+    /// The file has no mark.
     Absent,
-    /// It does.
+    /// The file begins with a mark.
     Present,
 }
 
-/// A dialect and the names of the columns as the file has them.
+/// A dialect and the original names of the columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format {
     pub(crate) dialect: Dialect,
@@ -51,18 +52,18 @@ impl Format {
         }
     }
 
-    /// How rows are written down.
+    /// The syntax of the rows.
     pub fn dialect(&self) -> Dialect {
         self.dialect
     }
 
-    /// The names of the columns as the file has them; none in JSON Lines, where each row has its own.
+    /// The original names of the columns; empty in JSON Lines, where each row has its own names.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 }
 
-/// What the first line says about the dialect.
+/// The kind of the first line, which shows the dialect.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FirstLine {
     /// `sep=;`, a line that Excel reads and writes to name the delimiter.
@@ -89,7 +90,7 @@ impl FirstLine {
     }
 }
 
-/// A comma, unless another delimiter is more frequent outside quotes.
+/// A comma, unless a different delimiter is more frequent outside quotes.
 fn most_frequent_delimiter(line: &[u8]) -> u8 {
     let outside_quotes = || line.split(|&byte| byte == b'"').step_by(2).flatten();
     let count = |delimiter: u8| outside_quotes().filter(|&&byte| byte == delimiter).count();

@@ -1,17 +1,19 @@
-//! [`Digits`]: numbers that may have lost their leading zeros, found by comparing the rows of a column.
+//! [`Digits`]: numbers that may have lost their leading zeros, found by comparison within a column.
 //!
-//! A spreadsheet that opens a CSV makes `7` of `007` and says nothing. The value alone doesn't show it,
-//! but its neighbours may: ids that are numbers usually have one length. JSON has no such damage.
+//! A spreadsheet that opens a CSV changes `007` to `7` without a message. The value alone does not
+//! show the damage, but its neighbours may: numeric ids usually have one length. JSON has no such
+//! damage.
 
 use crate::cells::{Cell, Cells};
 use crate::column::{Column, Field};
 use crate::problem::{Findings, Flaw};
 use crate::setting::Kind;
 
-/// What the rows so far have where values are all digits.
+/// The all-digit values of the rows so far.
 #[derive(Debug, Default)]
 pub(crate) struct Digits {
-    /// By the place of the column; `None` where digits are an amount, or nothing was all digits yet.
+    /// The lengths by column index; `None` if digits are a quantity, or no value was all digits
+    /// yet.
     columns: Vec<Option<Lengths>>,
 }
 
@@ -19,7 +21,7 @@ pub(crate) struct Digits {
 #[derive(Debug)]
 struct Lengths {
     column: String,
-    /// Whether digits are a name here in any case. Otherwise they are an amount, unless some value has
+    /// True if digits are always a name here. Otherwise they are a quantity, unless some value has
     /// a leading zero.
     is_name: bool,
     /// The values of 1 digit, of 2, and so on.
@@ -37,7 +39,7 @@ struct Values {
 }
 
 impl Digits {
-    /// Looks at a row, which is next to no work where nothing is all digits.
+    /// Checks a row; the cost is very small if no value is all digits.
     pub(crate) fn look_at(&mut self, cells: &Cells, line: u64) {
         for (place, (header, cell)) in cells.pairs().enumerate() {
             let Cell::Text(text) = cell else { continue };
@@ -53,7 +55,7 @@ impl Digits {
         }
     }
 
-    /// Says, at the end, which numbers are shorter than the others of their column.
+    /// Reports, at the end, numbers that are shorter than the others of their column.
     pub(crate) fn report(&self, findings: &mut Findings<'_>) {
         self.columns.iter().flatten().for_each(|lengths| lengths.report(findings));
     }
@@ -108,7 +110,8 @@ impl Lengths {
     }
 }
 
-/// Whether digits in a column are a name, or may be one; `None` where they are neither.
+/// Returns true if digits in a column are a name, false if they may be one; `None` if they are
+/// neither.
 fn is_name(column: &Column) -> Option<bool> {
     match column {
         Column::Field(Field::DeviceId | Field::ModuleId | Field::Parent) => Some(true),
@@ -122,7 +125,7 @@ fn is_name(column: &Column) -> Option<bool> {
     }
 }
 
-/// A serial number of a SIM card has 20.
+/// The most digits of a considered value. A serial number of a SIM card has 20.
 const MAX_DIGITS: usize = 24;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! [`Draft`]: the texts of a row's fixed columns, each turned into the value that it stands for.
+//! [`Draft`]: the texts of a row's fixed columns, and their conversion into values.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -17,17 +17,17 @@ use crate::problem::{Findings, Flaw};
 use crate::row::PemSource;
 use crate::shown::secret_in;
 
-/// The texts of a row's fixed columns, trimmed; what is empty is absent.
+/// The texts of a row's fixed columns, trimmed; empty ones are absent.
 #[derive(Default)]
 pub(crate) struct Draft<'a> {
     texts: [Option<Cow<'a, str>>; Field::ALL.len()],
-    /// Columns whose text may not be there, which is reported; they are not empty either.
+    /// Columns with a forbidden text, which is reported; they do not count as empty either.
     refused: Vec<Field>,
-    /// Cells whose value stands between blanks.
+    /// Cells with blanks around their value.
     padded: Vec<(Field, &'a str)>,
 }
 
-/// What `auth` says.
+/// The value of `auth`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AuthWord {
     Sas,
@@ -36,7 +36,7 @@ pub(crate) enum AuthWord {
 }
 
 impl<'a> Draft<'a> {
-    /// Sorts the cells, and reports those that hold what no cell may hold.
+    /// Sorts the cells, and reports those with forbidden content.
     pub(crate) fn sort(&mut self, cells: &'a Cells, findings: &mut Findings<'_>) {
         for (header, cell) in cells.pairs() {
             if cell.is_empty() {
@@ -74,12 +74,12 @@ impl<'a> Draft<'a> {
         self.get(field).is_some()
     }
 
-    /// Whether the row has a text here, be it one that was refused.
+    /// Returns true if the row has a text here, including a refused one.
     pub(crate) fn is_given(&self, field: Field) -> bool {
         self.has(field) || self.refused.contains(&field)
     }
 
-    /// Notes which values lost the blanks around them.
+    /// Records the values that lost their surrounding blanks.
     pub(crate) fn note_blanks(&self, line: u64, blanks: &mut Blanks) {
         self.padded.iter().for_each(|(field, cell)| blanks.note(*field, cell, line));
     }
@@ -205,7 +205,7 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Where the request or the public key of a column is.
+    /// The location of the request or the public key of a column.
     pub(crate) fn pem_source(
         &self,
         field: Field,
@@ -236,7 +236,7 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Parses a column's text if there is one, and reports what is wrong with it.
+    /// Parses a column's text if there is one, and reports its fault.
     fn parse<T>(
         &self,
         field: Field,
@@ -248,7 +248,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// What no cell of this column may hold.
+/// Returns the fault of a text that no cell of this column may hold.
 fn forbidden(column: &Option<Column>, cell: Cell<'_>, text: &str) -> Option<Flaw> {
     if let Some(secret) = secret_in(text) {
         return Some(secret);
@@ -283,7 +283,7 @@ fn module_id(text: &str) -> Result<ModuleId, Flaw> {
     Ok(module)
 }
 
-/// What is legal for a hub but can't be meant, or can't be reached.
+/// Checks for ids that are legal for a hub but surely not intended, or not reachable.
 fn check_id(text: &str) -> Result<(), Flaw> {
     if excel::is_rounded_number(text) {
         return Err(excel::rounded_number());
@@ -322,8 +322,9 @@ fn auth_word(text: &str) -> Result<AuthWord, Flaw> {
     }
 }
 
-/// DER that was written as base64, in one line or several, is PEM without its first and last line. No file has such a
-/// name: so long, and with an `M` in front, as every SEQUENCE of these lengths begins.
+/// Converts DER in base64, in one line or several, to PEM, from which it differs by the first and
+/// last line. No file has such a name: it is too long, and begins with `M`, as every SEQUENCE of
+/// these lengths does.
 fn base64_as_pem(text: &str, label: &str) -> Option<String> {
     if text.len() < SHORTEST_CHARS || !text.starts_with('M') {
         return None;
@@ -335,7 +336,7 @@ fn base64_as_pem(text: &str, label: &str) -> Option<String> {
     is_der.then(|| format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", text.trim()))
 }
 
-/// The text with line ends where a program that writes texts into one line has put `\n` for them.
+/// The text with line ends in place of the `\n` that programs write for them in single-line texts.
 fn with_line_ends(text: &str) -> Cow<'_, str> {
     match text.contains("\\n") {
         true => Cow::Owned(text.replace("\\r\\n", "\n").replace("\\n", "\n").trim().to_owned()),
@@ -343,7 +344,7 @@ fn with_line_ends(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether blanks around a value of this column are worth a word: ids, and names of files.
+/// Returns true for columns whose surrounding blanks are reported: ids, and names of files.
 fn counts_blanks(field: Field) -> bool {
     matches!(
         field,
@@ -357,7 +358,7 @@ fn counts_blanks(field: Field) -> bool {
     )
 }
 
-/// Of the base64 of a P-256 key, which is shorter than every request.
+/// The length of the base64 of a P-256 key, which is shorter than every request.
 const SHORTEST_CHARS: usize = 120;
 
 fn is_one_of(pem: &str, label: &str) -> bool {

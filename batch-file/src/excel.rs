@@ -1,15 +1,15 @@
-//! Damage that spreadsheets do to values, recognised by its looks.
+//! Damage that spreadsheets do to values, recognised by its form.
 
 use memchr::memchr;
 
 use crate::problem::Flaw;
 
-/// Whether the value is a formula's error that was saved in place of a value.
+/// Returns true if the value is a formula's error that was saved in place of a value.
 pub(crate) fn is_formula_error(value: &str) -> bool {
     value.starts_with('#') && FORMULA_ERRORS.contains(&value)
 }
 
-/// What to say of a formula's error.
+/// The message for a formula's error.
 pub(crate) fn formula_error() -> Flaw {
     Flaw::new(
         "the spreadsheet saved a formula's error instead of a value",
@@ -17,7 +17,8 @@ pub(crate) fn formula_error() -> Flaw {
     )
 }
 
-/// Whether the value looks as a spreadsheet shows a long number: `1.2E+11`, in German `1,2E+11`.
+/// Returns true if the value has the form in which spreadsheets show a long number: `1.2E+11`, in
+/// German `1,2E+11`.
 pub(crate) fn is_rounded_number(value: &str) -> bool {
     // Nearly every value is none, and is told so by one look for a letter.
     let Some((mantissa, exponent)) = memchr(b'E', value.as_bytes()).and_then(|at| value.split_at_checked(at))
@@ -32,7 +33,7 @@ pub(crate) fn is_rounded_number(value: &str) -> bool {
     whole.len() == 1 && is_digits(whole) && is_digits(fraction) && exponent.len() >= 2 && is_digits(exponent)
 }
 
-/// What to say of a rounded number.
+/// The message for a rounded number.
 pub(crate) fn rounded_number() -> Flaw {
     Flaw::new(
         "this is what a spreadsheet makes of a long number; its digits are lost",
@@ -41,7 +42,7 @@ pub(crate) fn rounded_number() -> Flaw {
     )
 }
 
-/// What to say of a text that a spreadsheet may have made of another one.
+/// The message for a text that a spreadsheet may have changed, if it has such a form.
 pub(crate) fn doubt(value: &str) -> Option<Flaw> {
     match () {
         () if is_date(value) => Some(date()),
@@ -50,8 +51,8 @@ pub(crate) fn doubt(value: &str) -> Option<Flaw> {
     }
 }
 
-/// Whether the value looks as a spreadsheet shows a date: `3-Apr`, `Apr-26`, in German `03. Apr`. It makes
-/// them of `3-4` and `APR26`.
+/// Returns true if the value has the form of a spreadsheet's date: `3-Apr`, `Apr-26`, in German
+/// `03. Apr`. Spreadsheets convert `3-4` and `APR26` to them.
 fn is_date(value: &str) -> bool {
     if value.len() > LONGEST_DATE {
         return false;
@@ -62,7 +63,7 @@ fn is_date(value: &str) -> bool {
     (is_day(one) && MONTHS.contains(&other)) || (is_day(other) && MONTHS.contains(&one))
 }
 
-/// What to say of a date.
+/// The message for a date.
 fn date() -> Flaw {
     Flaw::new(
         "this is what a spreadsheet makes of a text that looks like a date, such as `3-4` or `APR26`",
@@ -70,13 +71,14 @@ fn date() -> Flaw {
     )
 }
 
-/// Whether the value has more digits than a spreadsheet keeps of a number, and zeros in place of the rest.
+/// Returns true if the value has more digits than a spreadsheet keeps of a number, with zeros in
+/// place of the rest.
 fn is_cut_number(value: &str) -> bool {
     let rest = value.as_bytes().get(KEPT_DIGITS..).unwrap_or_default();
     rest.len() > 1 && rest.iter().all(|byte| *byte == b'0') && value.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// What to say of a number that was cut.
+/// The message for a truncated number.
 fn cut_number() -> Flaw {
     Flaw::new(
         format!(
@@ -86,7 +88,7 @@ fn cut_number() -> Flaw {
     )
 }
 
-/// The months as spreadsheets shorten them, in English and German.
+/// Spreadsheets' abbreviations of months, in English and German.
 const MONTHS: &[&str] = &[
     "Jan", "Feb", "Mar", "Mrz", "Apr", "May", "Mai", "Jun", "Jul", "Aug", "Sep", "Oct", "Okt", "Nov", "Dec",
     "Dez",
@@ -94,7 +96,7 @@ const MONTHS: &[&str] = &[
 const LONGEST_DATE: usize = "03. Apr".len();
 const KEPT_DIGITS: usize = 15;
 
-/// In English, German and French, as the spreadsheet's language has it.
+/// Formula errors in English, German and French, depending on the spreadsheet's language.
 const FORMULA_ERRORS: &[&str] = &[
     "#REF!", "#N/A", "#NAME?", "#VALUE!", "#DIV/0!", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#BEZUG!",
     "#NV", "#WERT!", "#ZAHL!", "#VALEUR!", "#NOM?", "#NOMBRE!",

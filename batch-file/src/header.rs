@@ -1,4 +1,4 @@
-//! [`Header`]: the columns of a CSV batch, and how names are read (aliases, `--map`).
+//! [`Header`]: the columns of a CSV batch, and the resolution of names (aliases, `--map`).
 
 use std::sync::Arc;
 
@@ -11,25 +11,25 @@ use crate::setting::Setting;
 /// The most columns that a batch may have.
 pub(crate) const MAX_COLUMNS: usize = 1000;
 
-/// How to read the file beyond what it says itself.
+/// Options for reading a file, in addition to its own content.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadOptions {
-    /// Pairs of a name in the file and the name in our vocabulary that it stands for.
+    /// Pairs of a name in the file and its name in our vocabulary.
     pub map: Vec<(String, String)>,
-    /// What each device id has to look like.
+    /// The required form of each device id.
     pub id_pattern: Option<IdPattern>,
 }
 
-/// A column as written, and what it means.
+/// A column's original name, and its meaning.
 #[derive(Debug)]
 pub(crate) struct HeaderCell {
-    /// As the file has it.
+    /// The name in the file.
     pub(crate) written: String,
-    /// In our vocabulary; as written where it has no meaning.
+    /// The name in our vocabulary; as written if it is unknown.
     pub(crate) name: String,
-    /// `None` where the name is unknown, which is reported.
+    /// The meaning; `None` if the name is unknown, which is reported.
     pub(crate) column: Option<Column>,
-    /// Its number among the columns of the file; `None` where there are too many to count.
+    /// Its index among the columns of the file; `None` if there are too many to count.
     pub(crate) place: Option<usize>,
 }
 
@@ -47,15 +47,15 @@ pub(crate) struct NameMap {
     pairs: Vec<(String, Column)>,
 }
 
-/// The right side of a pair is no name of ours.
+/// The right side of a pair is not a known name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{ours}`, to which `{theirs}` is mapped, is no column of a batch")]
 pub struct MapError {
     /// The name in the file.
     pub theirs: String,
-    /// What it was to stand for.
+    /// The intended name.
     pub ours: String,
-    /// What to do about it.
+    /// The action that resolves the error.
     pub remedy: String,
 }
 
@@ -69,7 +69,7 @@ impl NameMap {
         Ok(Self { pairs })
     }
 
-    /// Reads a name: the map first, then our own names and the aliases.
+    /// Resolves a name: the map first, then our own names and the aliases.
     pub(crate) fn read(
         &self,
         written: &str,
@@ -86,7 +86,7 @@ impl NameMap {
         HeaderCell { written: written.to_owned(), name, column, place }
     }
 
-    /// A name that is mapped but not there was probably mistyped.
+    /// Warns of mapped names that the file does not have, because they are probably mistyped.
     fn check_used(&self, header: &Header, findings: &mut Findings<'_>) {
         let written = || header.cells.iter().map(|cell| cell.written.trim());
         for (theirs, _) in &self.pairs {
@@ -150,7 +150,7 @@ impl Header {
     }
 }
 
-/// Whether two columns mean the same, whatever type they force.
+/// Returns true if two columns have the same meaning, regardless of forced types.
 pub(crate) fn is_same_column(one: &HeaderCell, other: &HeaderCell) -> bool {
     match (&one.column, &other.column) {
         (Some(Column::Setting(one)), Some(Column::Setting(other))) => one.is_same_place(other),
@@ -159,7 +159,7 @@ pub(crate) fn is_same_column(one: &HeaderCell, other: &HeaderCell) -> bool {
     }
 }
 
-/// The pairs of columns that are places of the twin, one inside the other.
+/// The pairs of columns that are paths of the twin, one inside the other.
 pub(crate) fn overlaps(cells: &[Arc<HeaderCell>]) -> Vec<(usize, usize)> {
     let settings: Vec<(usize, &Setting)> = cells
         .iter()

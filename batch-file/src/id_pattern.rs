@@ -1,4 +1,4 @@
-//! [`IdPattern`]: how the device ids of a batch look.
+//! [`IdPattern`]: the required form of a batch's device ids.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,26 +8,26 @@ use regex::Regex;
 
 use crate::problem::Flaw;
 
-/// A regular expression that each device id of a batch has to match as a whole: it finds ids that lost their leading
-/// zeros all together, which nothing in the batch shows.
+/// A regular expression that each device id of a batch has to match as a whole. It finds ids that
+/// have all lost their leading zeros, which no comparison within the batch shows.
 #[derive(Debug, Clone)]
 pub struct IdPattern {
     written: String,
     whole: Regex,
 }
 
-/// A text that is no regular expression.
+/// A text that is not a regular expression.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("`{pattern}` is no regular expression")]
 pub struct IdPatternError {
     /// The text.
     pub pattern: String,
-    /// Why.
+    /// The cause.
     pub source: regex::Error,
 }
 
 impl IdPattern {
-    /// Says that an id does not match.
+    /// Returns an error if an id does not match.
     pub(crate) fn check(&self, id: &DeviceId) -> Result<(), Flaw> {
         if self.whole.is_match(id.as_str()) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! From the cells of a row to a [`Row`], or to everything that is wrong with it.
+//! The conversion of a row's cells to a [`Row`], or to the list of its problems.
 
 use std::path::Path;
 
@@ -15,8 +15,8 @@ use crate::rules;
 use crate::seen::{Credentials, Keys, Seen};
 use crate::twins::Twins;
 
-/// Reads a row by itself, with what was found wrong with its text. What it claims, be it good or not, waits in
-/// `seen`.
+/// Reads a row by itself, with the problems already found in its text. Its claims, valid or not,
+/// are queued in `seen`.
 pub(crate) fn interpret(
     cells: Cells,
     place: &RowPlace<'_>,
@@ -75,13 +75,13 @@ pub(crate) fn interpret(
     }
 }
 
-/// Where a row stands.
+/// The place of a row.
 pub(crate) struct RowPlace<'a> {
-    /// The line on which it begins.
+    /// The line on which the row begins.
     pub(crate) line: u64,
     /// The folder that its paths are relative to.
     pub(crate) base: &'a Path,
-    /// What each device id has to look like.
+    /// The required form of each device id.
     pub(crate) id_pattern: Option<&'a IdPattern>,
 }
 
@@ -106,8 +106,8 @@ fn check_overlaps(cells: &Cells, findings: &mut Findings<'_>) {
     }
 }
 
-/// What may belong to one identity only, with the column that it stands in. A certificate is known
-/// by its thumbprint where that is given.
+/// The values that only one identity may have, with their columns. A certificate is identified by
+/// its thumbprint if that is given.
 fn credentials(auth: Option<&RowAuth>, draft: &Draft<'_>, keys: &Keys) -> Credentials {
     match auth {
         Some(&RowAuth::X509Thumbprint { primary, secondary }) if primary.or(secondary).is_some() => {

@@ -13,7 +13,7 @@ use crate::header::{HeaderCell, MAX_COLUMNS, NameMap, is_same_column};
 use crate::problem::{Findings, Flaw};
 use crate::setting::json_reason;
 
-/// Reads objects, remembering what their members' names mean.
+/// Reads objects, and caches the meaning of their members' names.
 pub(crate) struct JsonRows {
     map: NameMap,
     known: HashMap<String, Arc<HeaderCell>>,
@@ -24,7 +24,7 @@ impl JsonRows {
         Self { map, known: HashMap::new() }
     }
 
-    /// Reads one line; `None` when it is no row at all.
+    /// Reads one line; `None` if it is not a row.
     pub(crate) fn read(&mut self, line: &[u8], findings: &mut Findings<'_>) -> Option<Cells> {
         let members = match parse(line) {
             Ok(members) => members,
@@ -69,7 +69,7 @@ fn check_doubled(cells: &[Arc<HeaderCell>], findings: &mut Findings<'_>) {
     }
 }
 
-/// The members of an object in their order, doubled ones included.
+/// The members of an object in their order, repeated ones included.
 fn parse(line: &[u8]) -> Result<Vec<(String, JsonCell)>, Flaw> {
     let remedy = "write one JSON object per line, as in {\"device_id\": \"pump-0001\"}";
     let mut deserializer = serde_json::Deserializer::from_slice(line);

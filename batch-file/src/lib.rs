@@ -1,19 +1,20 @@
 //! The batch file: a list of devices and modules, as CSV or JSON Lines, one identity per row.
 //!
-//! This crate owns the columns, what they mean together, and every message about what is wrong with
-//! them. It reads the batch and nothing else: the files that rows name (certificates, requests, twin
-//! templates) are the callers' affair.
+//! This crate defines the columns, their combined meaning, and every message about their errors. It
+//! reads only the batch itself: callers read the files that rows name (certificates, requests, twin
+//! templates).
 //!
 //! | noun | module |
 //! |---|---|
-//! | reading: the reader, what it yields, how it is told about other names | [`BatchReader`], [`Row`], [`BadRow`], [`ReadOptions`] |
-//! | what is wrong, where, and what to do | [`Problem`] |
-//! | what a cell of a twin's value is | [`untyped_value`] |
-//! | writing rows back as they were | [`BatchWriter`], [`Format`], [`Cells`] |
+//! | reading: the reader, its results, the mapping of foreign names | [`BatchReader`], [`Row`], [`BadRow`], [`ReadOptions`] |
+//! | errors: the fault, its place, and the remedy | [`Problem`] |
+//! | the value of a twin's cell | [`untyped_value`] |
+//! | writing rows back unchanged | [`BatchWriter`], [`Format`], [`Cells`] |
 //!
-//! A text goes through the modules in this order: `lines` (encoding, bounds), `quotes` and `records`
-//! (CSV) or `json_lines`, `header` and `column` (names), `cells`, `draft`, `twins` and `setting` (values),
-//! `rules` (values together), `seen`, `digits`, `types`, `blanks` and `parents` (rows together).
+//! A text passes through the modules in this order: `lines` (encoding, bounds), `quotes` and
+//! `records` (CSV) or `json_lines`, `header` and `column` (names), `cells`, `draft`, `twins` and
+//! `setting` (values), `rules` (combinations of values), `seen`, `digits`, `types`, `blanks` and
+//! `parents` (comparison of rows).
 
 mod blanks;
 mod cells;

@@ -1,21 +1,22 @@
-//! Physical lines of a file: encoding checked at its start, memory bounded, numbered from 1.
+//! Physical lines of a file: the encoding is checked at its start, memory is bounded, lines count
+//! from 1.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 use crate::dialect::ByteOrderMark;
 use crate::problem::Flaw;
 
-/// The most bytes that a line, or a row of several lines, may have.
+/// The maximum number of bytes of a line, or of a row of several lines.
 pub(crate) const MAX_ROW_BYTES: usize = 1 << 20;
 
-/// What [`Lines::append_next`] found.
+/// The result of [`Lines::append_next`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NextLine {
-    /// Nothing: the file is at its end.
+    /// The end of the file.
     End,
-    /// A line, appended with its end.
+    /// A line, appended with its line end.
     Line,
-    /// A line that does not fit behind what the row has already; it is still to be read.
+    /// A line that does not fit after the present content of the row; it is still to be read.
     NoRoom,
     /// A line that does not fit at all; it is skipped.
     TooLong,
@@ -27,13 +28,13 @@ pub(crate) struct Lines {
     number: u64,
 }
 
-/// The rest of the file, after bytes that were read and given back.
+/// The rest of the file, after returned bytes.
 struct Input {
     given_back: Cursor<Vec<u8>>,
     rest: Box<dyn BufRead + Send>,
 }
 
-/// Why the file can't be read at all.
+/// The reason why the file can't be read at all.
 #[derive(Debug)]
 pub(crate) enum LinesError {
     Io(io::Error),
@@ -41,7 +42,7 @@ pub(crate) enum LinesError {
 }
 
 impl Lines {
-    /// Checks the first bytes of the input. Also tells whether there was a byte order mark.
+    /// Checks the first bytes of the input. Also returns the presence of a byte order mark.
     pub(crate) fn open(mut input: impl Read + Send + 'static) -> Result<(Self, ByteOrderMark), LinesError> {
         let mut start = Vec::new();
         input.by_ref().take(SNIFFED_BYTES).read_to_end(&mut start).map_err(LinesError::Io)?;
@@ -84,13 +85,13 @@ impl Lines {
         Ok(NextLine::Line)
     }
 
-    /// Takes back whole lines that were read last, to be read again.
+    /// Takes back the last lines, whole ones, so that they are read again.
     pub(crate) fn give_back(&mut self, lines: &[u8]) {
         self.number -= lines.split_inclusive(|&byte| byte == b'\n').count() as u64;
         self.input.give_back(lines);
     }
 
-    /// The line goes on beyond the room that there is.
+    /// Handles a line that continues beyond the available room.
     fn refuse(&mut self, row: &mut Vec<u8>, before: usize) -> io::Result<NextLine> {
         let part = row.split_off(before);
         if before > 0 {
@@ -162,7 +163,7 @@ fn check_encoding(start: &[u8]) -> Result<(), Flaw> {
     ))
 }
 
-/// Latin text in UTF-16 has a zero in every pair, always on the same side.
+/// Returns true for Latin text in UTF-16, in which every pair has a zero on the same side.
 fn is_every_second_byte_zero(start: &[u8]) -> bool {
     let pairs = || start.chunks_exact(2).take(16);
     let all = |side: fn(&[u8]) -> bool| start.len() >= 2 && pairs().all(side);

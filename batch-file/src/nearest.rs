@@ -1,4 +1,4 @@
-//! The legal name that was probably meant.
+//! Suggestions of legal names for mistyped ones.
 
 /// The candidate with the fewest edits from `text`, if those are few for its length.
 pub(crate) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -11,7 +11,7 @@ pub(crate) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a s
     (fewest <= length.div_ceil(4)).then_some(candidate)
 }
 
-/// The Levenshtein distance: how many characters are inserted, left out or exchanged.
+/// The Levenshtein distance: the number of inserted, omitted or exchanged characters.
 fn edits(from: &str, to: &str) -> usize {
     let mut distances: Vec<usize> = (0..=to.chars().count()).collect();
     for (row, from) in from.chars().enumerate() {
@@ -30,7 +30,7 @@ fn edits(from: &str, to: &str) -> usize {
     distances.last().copied().unwrap_or_default()
 }
 
-/// Longer texts are not names that were mistyped.
+/// The longest text, in characters, that counts as a mistyped name.
 const MAX_CHARS: usize = 64;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! [`Parents`]: whether the devices that others name as their parents can have children.
+//! [`Parents`]: the check that named parents are devices that can have children.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use crate::problem::{Findings, Flaw};
 use crate::row::Row;
 use crate::seen::Seen;
 
-/// The parents that the rows so far name. Whether one has a row of its own is known at the end.
+/// The parents named by the rows so far. Rows of the parents themselves may follow until the end.
 #[derive(Debug, Default)]
 pub(crate) struct Parents {
-    /// Each with the line of the first row that names it.
+    /// The parents, each with the line of the first row that names it.
     first_child: HashMap<DeviceId, u64>,
 }
 
@@ -25,7 +25,7 @@ impl Parents {
         }
     }
 
-    /// Says which of them have a row that makes them no edge devices.
+    /// Reports the parents with a row that does not make them edge devices.
     pub(crate) fn report(&self, seen: &mut Seen, findings: &mut Findings<'_>) {
         seen.compare_spilled(self.first_child.keys(), findings);
         let mut parents: Vec<_> = self.first_child.iter().collect();

@@ -1,4 +1,4 @@
-//! [`Problem`]: one thing that is wrong with a batch, where, and what to do about it.
+//! [`Problem`]: one error or warning about a batch, with its place and its remedy.
 
 use std::fmt;
 
@@ -7,26 +7,26 @@ use serde::Serialize;
 
 use crate::shown::shown;
 
-/// One thing that is wrong with a batch file.
+/// One error or warning about a batch file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Whether it stands in the way.
+    /// The severity.
     pub severity: Severity,
     /// The file, as the caller named it.
     pub file: String,
-    /// The line on which the row begins, from 1; `None` where the whole file is meant.
+    /// The line on which the row begins, from 1; `None` if it concerns the whole file.
     pub line: Option<u64>,
-    /// The column by its name in our vocabulary, or as written where it has none.
+    /// The column by its name in our vocabulary, or as written if it has none.
     pub column: Option<String>,
-    /// What stands there, shortened; `None` where it may be a secret.
+    /// The value of the cell, shortened; `None` if it may be a secret.
     pub value: Option<String>,
-    /// What is wrong.
+    /// The fault.
     pub message: String,
-    /// What to do about it.
+    /// The remedy.
     pub remedy: String,
 }
 
-/// Whether a [`Problem`] stands in the way.
+/// The severity of a [`Problem`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -37,7 +37,7 @@ pub enum Severity {
 }
 
 impl Problem {
-    /// Whether it stands in the way.
+    /// Returns true for an error.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
@@ -62,7 +62,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What is wrong with a value and what to do, before it is known where the value stands.
+/// A fault of a value and its remedy, without a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Flaw {
     pub(crate) message: String,
@@ -87,7 +87,7 @@ impl<'a> Findings<'a> {
         Self { file, line, problems: Vec::new() }
     }
 
-    /// Of a row, with what was found already.
+    /// Starts with the problems that were already found in a row.
     pub(crate) fn of_row(file: &'a str, line: u64, problems: Vec<Problem>) -> Self {
         Self { file, line: Some(line), problems }
     }
@@ -96,38 +96,38 @@ impl<'a> Findings<'a> {
         self.line = Some(line);
     }
 
-    /// An error about the row or the file as a whole.
+    /// Adds an error about the row or the file as a whole.
     pub(crate) fn error(&mut self, flaw: Flaw) {
         self.push(Severity::Error, None, None, flaw);
     }
 
-    /// An error about the file as a whole, after others that are about lines of it.
+    /// Adds an error about the file as a whole, after others that have line numbers.
     pub(crate) fn error_without_line(&mut self, flaw: Flaw) {
         self.line = None;
         self.error(flaw);
     }
 
-    /// A warning about a column, whatever its value.
+    /// Adds a warning about a column, regardless of its value.
     pub(crate) fn column_warning(&mut self, column: &str, flaw: Flaw) {
         self.push(Severity::Warning, Some(column), None, flaw);
     }
 
-    /// An error about a column, whatever its value.
+    /// Adds an error about a column, regardless of its value.
     pub(crate) fn column_error(&mut self, column: &str, flaw: Flaw) {
         self.push(Severity::Error, Some(column), None, flaw);
     }
 
-    /// An error about a cell, whose value is shown unless it looks like a secret.
+    /// Adds an error about a cell. Its value is shown unless it looks like a secret.
     pub(crate) fn cell_error(&mut self, column: &str, value: &str, flaw: Flaw) {
         self.push(Severity::Error, Some(column), Some(value), flaw);
     }
 
-    /// A warning about the file as a whole.
+    /// Adds a warning about the file as a whole.
     pub(crate) fn warning(&mut self, flaw: Flaw) {
         self.push(Severity::Warning, None, None, flaw);
     }
 
-    /// A warning about a cell.
+    /// Adds a warning about a cell.
     pub(crate) fn cell_warning(&mut self, column: &str, value: &str, flaw: Flaw) {
         self.push(Severity::Warning, Some(column), Some(value), flaw);
     }
@@ -136,7 +136,7 @@ impl<'a> Findings<'a> {
         self.problems.iter().any(Problem::is_error)
     }
 
-    /// How many there are so far.
+    /// The number of problems so far.
     pub(crate) fn count(&self) -> usize {
         self.problems.len()
     }

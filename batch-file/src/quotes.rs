@@ -1,10 +1,10 @@
-//! [`Quotes`]: whether the quotes of a CSV record are where RFC 4180 allows them.
+//! [`Quotes`]: the check that the quotes of a CSV record are where RFC 4180 allows them.
 
 use std::fmt;
 
 use crate::problem::Flaw;
 
-/// Follows the quotes of one record, which may go on over several lines.
+/// Scans the quotes of one record, which may extend over several lines.
 pub(crate) struct Quotes {
     delimiter: u8,
     state: State,
@@ -12,16 +12,16 @@ pub(crate) struct Quotes {
     opened_at: usize,
 }
 
-/// Where the record stands when its text so far is read.
+/// The state of the record after the text so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum QuoteState {
-    /// The record is whole.
+    /// The record is complete.
     Closed,
-    /// A quoted cell goes on in the next line.
+    /// A quoted cell continues on the next line.
     Open { since: usize },
 }
 
-/// A character where it may not be, by its offset in bytes.
+/// A character in a forbidden place, by its offset in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     AfterClosing(usize),
@@ -42,7 +42,7 @@ impl Quotes {
         Self { delimiter, state: State::CellStart, scanned: 0, opened_at: 0 }
     }
 
-    /// Goes on to the end of the text, which has grown by a line since the last call.
+    /// Scans to the end of the text, which has grown by a line since the last call.
     pub(crate) fn scan(&mut self, text: &[u8]) -> Result<QuoteState, Fault> {
         for (at, &byte) in text.iter().enumerate().skip(self.scanned) {
             let is_lone_return = || byte == b'\r' && !matches!(text.get(at + 1), None | Some(b'\n'));
@@ -93,7 +93,7 @@ impl Fault {
     }
 }
 
-/// What to say of a cell's opening quote that is not closed, or not where it was meant to be.
+/// The message for an opening quote that is not closed, or not in the intended place.
 pub(crate) fn unclosed(opened: Place, closed_wrongly: Option<Place>) -> Flaw {
     let at_best = closed_wrongly.map(|place| format!(", or only at {place}, before other text"));
     Flaw::new(

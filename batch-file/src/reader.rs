@@ -22,17 +22,17 @@ use crate::twins::Twins;
 
 /// Reads a batch file row by row, in bounded memory.
 ///
-/// Every row comes out good or with everything that is wrong with it; a bad row does not stop the
-/// reading. What is wrong with the file rather than with a row is in [`Self::file_problems`]: with an
-/// error there, nothing in the file may be used.
+/// Every row is returned either valid or with all its problems; a bad row does not stop the
+/// reading. Problems of the file rather than of a row are in [`Self::file_problems`]: if there is
+/// an error, nothing in the file may be used.
 pub struct BatchReader {
     name: String,
     base: PathBuf,
     format: Format,
     source: Source,
-    /// Rows that are read and not yet given away.
+    /// Rows that were read and not yet returned.
     ahead: VecDeque<Result<Row, BadRow>>,
-    /// How the source ended, once it did.
+    /// The result of the source, once it has ended.
     end: Option<io::Result<()>>,
     twins: Twins,
     seen: Seen,
@@ -50,13 +50,13 @@ pub struct BatchReader {
 pub struct Batch {
     /// The good rows.
     pub rows: Vec<Row>,
-    /// The bad ones.
+    /// The bad rows.
     pub bad_rows: Vec<BadRow>,
-    /// What is wrong with the file as a whole.
+    /// The problems of the file as a whole.
     pub file_problems: Vec<Problem>,
 }
 
-/// Why a file can't be read as a batch at all.
+/// The reason why a file can't be read as a batch at all.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -65,18 +65,18 @@ pub enum OpenError {
     Io {
         /// The file.
         file: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A pair of [`ReadOptions::map`] leads nowhere.
+    /// A pair of [`ReadOptions::map`] has an unknown target.
     #[error(transparent)]
     Map(#[from] MapError),
-    /// It is no batch: no text, no header, no `device_id`.
+    /// It is not a batch: no text, no header, or no `device_id`.
     #[error("`{file}` is no batch file{}", listed(problems))]
     NoBatch {
         /// The file.
         file: String,
-        /// What is wrong with it: at least one error.
+        /// Its problems, with at least one error.
         problems: Vec<Problem>,
     },
 }
@@ -91,7 +91,7 @@ impl BatchReader {
         Self::from_read(file, &name, base, options)
     }
 
-    /// Reads from anywhere; `name` stands in problems, and paths are relative to `base`.
+    /// Reads from any source; `name` is shown in problems, and paths are relative to `base`.
     pub fn from_read(
         input: impl Read + Send + 'static,
         name: &str,
@@ -119,18 +119,18 @@ impl BatchReader {
         })
     }
 
-    /// How the file is written down, for writing rows of it to another.
+    /// The syntax of the file, for writing its rows to a different one.
     pub fn format(&self) -> &Format {
         &self.format
     }
 
-    /// What is wrong with the file as a whole, as far as it was read: the header's problems are here
+    /// The problems of the file as a whole, as far as it was read. Those of the header are included
     /// from the start.
     pub fn file_problems(&self) -> &[Problem] {
         &self.file_problems
     }
 
-    /// Reads to the end and keeps everything.
+    /// Reads to the end and returns everything.
     pub fn read_all(mut self) -> Batch {
         let mut batch = Batch::default();
         for row in &mut self {
@@ -143,8 +143,8 @@ impl BatchReader {
         batch
     }
 
-    /// Reads a few rows, and only then compares them with those before them: several looks into the tables
-    /// at once cost hardly more than one.
+    /// Reads a few rows, and only then compares them with earlier ones: several table lookups at
+    /// once cost hardly more than one.
     fn read_ahead(&mut self) {
         let mut bytes = 0;
         while self.end.is_none() && self.ahead.len() < MAX_ROWS_AHEAD && bytes < MAX_BYTES_AHEAD {
@@ -169,7 +169,7 @@ impl BatchReader {
         }
     }
 
-    /// Reads a row by itself, with what is wrong with its text.
+    /// Reads a row by itself, with the problems of its text.
     fn read(&mut self, raw: RawRow, problems: Vec<Problem>) -> Result<Row, BadRow> {
         let RawRow { line, cells, .. } = raw;
         self.rows += 1;
@@ -188,7 +188,7 @@ impl BatchReader {
         Err(BadRow { line, cells, problems })
     }
 
-    /// Notes what can only be known at the end.
+    /// Adds the problems that can only be found at the end.
     fn finish(&mut self) {
         let Some(end) = self.end.take() else { return };
         self.is_done = true;
@@ -219,7 +219,7 @@ impl BatchReader {
     }
 }
 
-/// Compares a row with those before it.
+/// Compares a row with earlier ones.
 fn compare(row: &mut Result<Row, BadRow>, seen: &mut Seen, file: &str) {
     let (line, cells) = match row {
         Ok(row) => (row.line, Some(&row.cells)),
@@ -260,7 +260,7 @@ impl Iterator for BatchReader {
     }
 }
 
-/// So many looks are under way at once in the processor, or nearly.
+/// The number of lookups that a processor performs at the same time, approximately.
 pub(crate) const MAX_ROWS_AHEAD: usize = 16;
-/// Rows are far shorter. Where they are not, reading ahead ends with the one that goes over it.
+/// The number of bytes after which reading ahead ends. Rows are usually far shorter.
 const MAX_BYTES_AHEAD: usize = 64 * 1024;

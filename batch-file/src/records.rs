@@ -1,7 +1,8 @@
-//! [`Records`]: the records of a CSV file, with everything that the `csv` crate lets pass reported.
+//! [`Records`]: the records of a CSV file, with reports of everything that the `csv` crate
+//! tolerates.
 //!
-//! The strict layer reads one record's text and judges its quotes and its encoding. A record without
-//! quotes, as nearly all are, it splits itself; well-formed text with quotes is split by `csv`.
+//! The strict layer reads one record's text and checks its quotes and its encoding. It splits
+//! records without quotes, which nearly all are, itself; `csv` splits well-formed text with quotes.
 
 use std::io::{self, Read};
 
@@ -22,13 +23,13 @@ pub(crate) struct Records {
     is_unclosed: bool,
 }
 
-/// What [`Records::next`] found.
+/// The result of [`Records::next`].
 pub(crate) struct Found {
     /// The line on which the record begins.
     pub(crate) line: u64,
-    /// Why it can't be split.
+    /// The reason why it can't be split.
     pub(crate) broken: Option<Flaw>,
-    /// Whether that is a quote which is never closed, so that lines behind it may belong to its cell.
+    /// True if a quote is never closed, so that later lines may belong to its cell.
     pub(crate) is_unclosed: bool,
 }
 
@@ -58,7 +59,7 @@ impl Records {
         }
     }
 
-    /// How the record that was read last ends.
+    /// The line end of the last record.
     pub(crate) fn line_end(&self) -> LineEnd {
         match self.text.ends_with(b"\r\n") {
             true => LineEnd::CrLf,
@@ -66,7 +67,7 @@ impl Records {
         }
     }
 
-    /// Splits a record of one line, where each delimiter ends a cell; tells what is wrong with it.
+    /// Splits a record of one line, where each delimiter ends a cell; returns its fault.
     fn split_plain(&self, line: u64, record: &mut StringRecord) -> Option<Flaw> {
         let text = match text_of(without_line_end(&self.text), line) {
             Ok(text) => text,
@@ -81,7 +82,7 @@ impl Records {
         None
     }
 
-    /// Splits a record that may go on over several lines; tells what is wrong with it.
+    /// Splits a record that may extend over several lines; returns its fault.
     fn split_quoted(&mut self, first_line: u64, record: &mut StringRecord) -> io::Result<Option<Flaw>> {
         let broken = self.complete(first_line)?;
         if broken.is_none() {
@@ -91,7 +92,7 @@ impl Records {
         Ok(broken)
     }
 
-    /// Appends the lines that belong to the record; tells what is wrong with it.
+    /// Appends the lines that belong to the record; returns its fault.
     fn complete(&mut self, first_line: u64) -> io::Result<Option<Flaw>> {
         let mut quotes = Quotes::new(self.delimiter);
         let first_line_end = self.text.len();
@@ -125,7 +126,7 @@ impl Records {
     }
 }
 
-/// What is wrong with a line that does not fit.
+/// The fault of a line that does not fit.
 pub(crate) fn too_long() -> Flaw {
     Flaw::new(
         format!("the line is longer than {} KiB", MAX_ROW_BYTES / 1024),
@@ -133,12 +134,12 @@ pub(crate) fn too_long() -> Flaw {
     )
 }
 
-/// What is wrong with the text's encoding.
+/// The fault of the text's encoding.
 pub(crate) fn encoding_flaw(text: &[u8], first_line: u64) -> Option<Flaw> {
     text_of(text, first_line).err()
 }
 
-/// The bytes as text, or what is wrong with their encoding.
+/// The bytes as text, or the fault of their encoding.
 fn text_of(bytes: &[u8], first_line: u64) -> Result<&str, Flaw> {
     let text = str::from_utf8(bytes).map_err(|error| {
         let place = Place::of(bytes, error.valid_up_to(), first_line);
@@ -157,7 +158,7 @@ fn text_of(bytes: &[u8], first_line: u64) -> Result<&str, Flaw> {
     }
 }
 
-/// Whether the text is cells and a line's end, and nothing else.
+/// Returns true if the text consists of plain cells and a line end only.
 fn is_plain(text: &[u8]) -> bool {
     memchr2(b'"', b'\r', without_line_end(text)).is_none()
 }
@@ -167,7 +168,7 @@ fn without_line_end(text: &[u8]) -> &[u8] {
     text.strip_suffix(b"\r").unwrap_or(text)
 }
 
-/// Hands one record at a time to the splitter, which must not read beyond it.
+/// Passes one record at a time to the splitter, which must not read beyond it.
 #[derive(Default)]
 struct OneRecord {
     text: Vec<u8>,
@@ -198,7 +199,7 @@ mod tests {
     use proptest::prelude::*;
     use std::io::Cursor;
 
-    /// The records, or what is wrong with them, with their lines.
+    /// The records, or their faults, with their lines.
     fn read(text: &[u8]) -> Vec<(u64, Result<Vec<String>, String>)> {
         let Ok((lines, _)) = Lines::open(Cursor::new(text.to_vec())) else {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! What the columns of one row may not say together.
+//! The forbidden combinations of columns within one row.
 
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::thumbprint::ThumbprintDigest;
@@ -10,7 +10,7 @@ use crate::excel;
 use crate::problem::{Findings, Flaw};
 use crate::row::RowAuth;
 
-/// How the identity is to prove who it is, if the columns about it agree.
+/// The authentication of the identity, if the columns for it agree.
 pub(crate) fn auth(draft: &Draft<'_>, findings: &mut Findings<'_>) -> Option<RowAuth> {
     check_certificate_sources(draft, findings);
     let word = draft.auth(findings);
@@ -25,7 +25,7 @@ pub(crate) fn auth(draft: &Draft<'_>, findings: &mut Findings<'_>) -> Option<Row
     }
 }
 
-/// Ids that a hub takes but that make trouble elsewhere.
+/// Warns of ids that a hub accepts but that cause trouble elsewhere.
 pub(crate) fn check_identity(
     identity: &IdentityId,
     auth: &RowAuth,
@@ -60,7 +60,7 @@ pub(crate) fn check_identity(
     }
 }
 
-/// What only devices have, and what a device can't say of itself.
+/// Checks the columns that only devices have, and those that a device can't set for itself.
 pub(crate) fn check_device_columns(identity: &IdentityId, draft: &Draft<'_>, findings: &mut Findings<'_>) {
     if identity.module().is_some() {
         for field in [Field::Status, Field::StatusReason, Field::Edge, Field::Parent] {
@@ -181,7 +181,8 @@ fn thumbprints(draft: &Draft<'_>, findings: &mut Findings<'_>) -> RowAuth {
     RowAuth::X509Thumbprint { primary, secondary }
 }
 
-/// The informational SHA-1 thumbprint must be one, and the one that is registered if that is SHA-1.
+/// Checks that the informational SHA-1 thumbprint is one, and that it equals the registered one if
+/// that is SHA-1.
 fn check_sha1(draft: &Draft<'_>, primary: Option<Thumbprint>, findings: &mut Findings<'_>) {
     let Some(sha1) = draft.thumbprint(Field::ThumbprintSha1, findings) else {
         return;
@@ -200,7 +201,7 @@ fn check_sha1(draft: &Draft<'_>, primary: Option<Thumbprint>, findings: &mut Fin
     );
 }
 
-/// Whether a certificate with the identity's common name exists or will be issued.
+/// Returns true if a certificate with the identity's common name exists or will be issued.
 fn needs_common_name(auth: &RowAuth, draft: &Draft<'_>) -> bool {
     match auth {
         RowAuth::Sas { .. } => false,

@@ -1,8 +1,8 @@
-//! [`Seen`]: what earlier rows had, to find what may be in a file only once.
+//! [`Seen`]: values of earlier rows, to find duplicates of values that must be unique in a file.
 //!
-//! A million rows must fit into a few dozen megabytes, so only hashes and line numbers are kept,
-//! 12 bytes for each: at a million entries, the chance that two of them are confused is below 1e-10.
-//! What comes when there is no more room is written into files and compared with one another at the end.
+//! A million rows must fit into a few dozen megabytes, so only hashes and line numbers are kept, 12
+//! bytes for each: at a million entries, the chance that two of them are confused is below 1e-10.
+//! Entries beyond the bound are written into files and compared with one another at the end.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::BuildHasher;
@@ -19,36 +19,36 @@ use crate::problem::{Findings, Flaw};
 use crate::spill::{Claim, Spill, Subject};
 use crate::table::{Key, Table};
 
-/// What earlier rows had.
+/// The unique values of earlier rows.
 pub(crate) struct Seen {
     pub(crate) keys: Keys,
-    /// What the rows claim that are not checked yet, in their order.
+    /// The claims of rows that are not checked yet, in their order.
     waiting: VecDeque<Claims>,
-    /// The line of each; with [`EDGE`] for edge devices.
+    /// The line of each identity; with [`EDGE`] for edge devices.
     identities: Table,
     credentials: Table,
-    /// How many modules devices have.
+    /// The number of modules of each device.
     modules: Table,
-    /// How many entries the tables have, and may have.
+    /// The number of entries in the tables, and its bound.
     entries: usize,
     room: usize,
-    /// What had no room in the tables.
+    /// The claims that did not fit into the tables.
     spill: Spill,
 }
 
-/// Makes the keys under which tables keep what rows have.
+/// Makes the keys of table entries.
 pub(crate) struct Keys {
     hashers: [RandomState; 2],
-    /// The texts of the identity at hand, kept to spare allocations.
+    /// The texts of the present identity, reused to avoid allocations.
     name: String,
     lower_case: String,
 }
 
-/// What a row takes for itself alone.
+/// The values that a row claims as unique.
 #[derive(Default)]
 struct Claims {
     identity: Option<(IdentityId, Key)>,
-    /// Whether it says of itself that it is an edge device.
+    /// True if the row declares an edge device.
     is_edge: bool,
     credentials: Credentials,
 }
@@ -74,20 +74,20 @@ impl Seen {
         }
     }
 
-    /// Takes down what a row claims, until it is checked.
+    /// Queues a row's claims until they are checked.
     pub(crate) fn claim(&mut self, identity: Option<&IdentityId>, is_edge: bool, credentials: Credentials) {
         let identity = identity
             .map(|identity| (identity.clone(), self.keys.of_identity(identity.device(), identity.module())));
         self.waiting.push_back(Claims { identity, is_edge, credentials });
     }
 
-    /// Takes down that a row claims nothing.
+    /// Queues a row without claims.
     pub(crate) fn claim_nothing(&mut self) {
         self.waiting.push_back(Claims::default());
     }
 
-    /// Reads the places where the claims that wait will be looked up. The processor waits for memory that
-    /// is in none of its caches, and so it waits for all of them at once.
+    /// Reads the table slots of the queued claims, so that the processor waits for memory outside
+    /// of its caches once for all of them.
     pub(crate) fn look_ahead(&self) {
         let found = self.waiting.iter().fold(0, |found, claims| {
             let identity = claims.identity.as_ref().map_or(0, |(_, key)| self.identities.at_home(*key));
@@ -97,7 +97,7 @@ impl Seen {
         black_box(found);
     }
 
-    /// Reports what the next row claims and an earlier row has.
+    /// Reports claims of the next row that an earlier row has already made.
     pub(crate) fn check_next(&mut self, line: u64, cells: Option<&Cells>, findings: &mut Findings<'_>) {
         let Some(claims) = self.waiting.pop_front() else { return };
         if let Some((identity, key)) = &claims.identity {
@@ -125,7 +125,7 @@ impl Seen {
         }
     }
 
-    /// Reports an identity that an earlier row has; warns where only the letter case differs.
+    /// Reports an identity that an earlier row has; warns if only the letter case differs.
     fn check_identity(
         &mut self,
         identity: &IdentityId,
@@ -169,15 +169,16 @@ impl Seen {
         }
     }
 
-    /// Whether the tables take one more entry, which is then put in.
+    /// Returns true if the tables can take one more entry, and counts it.
     fn has_room(&mut self) -> bool {
         let has_room = self.entries < self.room;
         self.entries += usize::from(has_room);
         has_room
     }
 
-    /// Compares, at the end, what had no room with one another; with what is in the tables it was compared at once.
-    /// Afterwards [`Self::device`] knows of the devices among `parents` that had none either.
+    /// Compares, at the end, the claims outside of the tables with one another; they were compared
+    /// with the tables at once. Afterwards [`Self::device`] also finds devices of `parents` that
+    /// were outside of the tables.
     pub(crate) fn compare_spilled<'p>(
         &mut self,
         parents: impl Iterator<Item = &'p DeviceId>,
@@ -230,13 +231,13 @@ impl Seen {
         }
     }
 
-    /// The line of a device, and whether it is an edge device; `None` where it has no row.
+    /// The line of a device, and true if it is an edge device; `None` if it has no row.
     pub(crate) fn device(&mut self, device: &DeviceId) -> Option<(u32, bool)> {
         let key = self.keys.of_identity(device, None);
         self.identities.get(key).map(|line| (*line & !EDGE, *line & EDGE != 0))
     }
 
-    /// Reports a module too many.
+    /// Reports a module beyond the limit of a device.
     fn count_module(&mut self, device: &DeviceId, module: &ModuleId, line: u64, findings: &mut Findings<'_>) {
         let key = self.keys.of_text(device.as_str());
         let Some(count) = self.modules.get(key) else {
@@ -296,12 +297,12 @@ impl Keys {
     }
 }
 
-/// A line as tables keep it.
+/// A line in the form of table values.
 fn number(line: u64) -> u32 {
     u32::try_from(line).unwrap_or(u32::MAX).min(!EDGE)
 }
 
-/// What is added to the line of an edge device.
+/// The number added to the line of an edge device.
 const EDGE: u32 = 1 << 31;
 
 fn report_credential(field: Field, first: u32, cells: Option<&Cells>, findings: &mut Findings<'_>) {
@@ -309,7 +310,8 @@ fn report_credential(field: Field, first: u32, cells: Option<&Cells>, findings: 
     findings.cell_error(field.name(), &value, same_credential(field, first));
 }
 
-/// Warns of identities without room that differ in letter case only, and of which that was not said at once.
+/// Warns of identities outside of the tables that differ in letter case only and are not reported
+/// yet.
 fn warn_of_case(claims: &[Claim], findings: &mut Findings<'_>) {
     let identities = claims.iter().take_while(|claim| claim.subject.group() == 0);
     let identities: Vec<_> = identities.filter(|claim| !claim.is_told).collect();
@@ -360,9 +362,10 @@ fn too_many_modules() -> Flaw {
     )
 }
 
-/// So many entries of 12 bytes the tables have at most: the million identities of a hub with a thumbprint each.
+/// The largest number of entries of 12 bytes: the million identities of a hub with a thumbprint
+/// each.
 const MAX_ENTRIES: usize = 2_000_000;
-/// What is found at the end is listed up to here.
+/// The largest number of problems that are reported at the end.
 const MAX_PROBLEMS: usize = 1_000;
 
 #[cfg(test)]
@@ -388,7 +391,7 @@ mod tests {
         assert!(problems[1].contains("column module_id: \"a/m\": line 3 has"), "{problems:?}");
     }
 
-    /// What is said of the same rows by tables with room and by tables without, by line and column.
+    /// The problems of the same rows, by line and column, with tables of limited room.
     fn told(names: &[String], room: usize) -> Vec<(Option<u64>, Option<String>, bool)> {
         let mut seen = Seen { room, ..Seen::new() };
         let mut findings = Findings::new("f", None);

@@ -11,7 +11,7 @@ use crate::excel;
 use crate::problem::Flaw;
 use crate::quotes::Place;
 
-/// One value of the twin: where it stands and of which type it is.
+/// One value of the twin: its path and its type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Setting {
     pub(crate) section: Section,
@@ -22,7 +22,7 @@ pub(crate) struct Setting {
 /// The type that a column's suffix forces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// No suffix: JSON literals keep their type, everything else is a string.
+    /// No suffix: JSON literals keep their type, all other text is a string.
     AsWritten,
     Bool,
     Json,
@@ -31,7 +31,7 @@ pub(crate) enum Kind {
 }
 
 impl Setting {
-    /// Parses a name; `None` when it names no value of a twin.
+    /// Parses a name; `None` if it does not name a value of a twin.
     pub(crate) fn parse(name: &str) -> Option<Result<Self, Flaw>> {
         let starts = [
             ("tags.", Section::Tags),
@@ -62,7 +62,7 @@ impl Setting {
         Ok(setting)
     }
 
-    /// Names and depth are the header's affair: they would be wrong in every row.
+    /// Checks names and depth, for the header, because they would be wrong in every row.
     fn check_names(&self) -> Result<(), Flaw> {
         let mut probe = JsonObject::new();
         self.insert(&mut probe, Value::Bool(true));
@@ -71,7 +71,7 @@ impl Setting {
         })
     }
 
-    /// The value that a cell stands for.
+    /// The value of a cell.
     pub(crate) fn value(&self, cell: Cell<'_>) -> Result<Value, Flaw> {
         match cell {
             Cell::Text(text) => self.value_of_text(text),
@@ -89,7 +89,7 @@ impl Setting {
         }
     }
 
-    /// The value that a JSON value stands for: it has a type already.
+    /// The value of a JSON value, which has a type already.
     fn value_of_json(&self, cell: &JsonCell) -> Result<Value, Flaw> {
         match (self.kind, &cell.value) {
             (Kind::AsWritten | Kind::Json, value) => check_written(cell).map(|()| value.clone()),
@@ -99,7 +99,7 @@ impl Setting {
         }
     }
 
-    /// Puts the value at its place. That the place is free is checked before: see [`Self::overlaps`].
+    /// Inserts the value at its path, which must be free: see [`Self::overlaps`].
     pub(crate) fn insert(&self, object: &mut JsonObject, value: Value) {
         let Some((last, parents)) = self.path.split_last() else {
             return;
@@ -115,13 +115,13 @@ impl Setting {
         object.insert(last.clone(), value);
     }
 
-    /// Whether one of the two contains the other, so that only one may be given.
+    /// Returns true if one of the two contains the other, so that only one may be given.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         let shorter = self.path.len().min(other.path.len());
         self.section == other.section && self.path.iter().take(shorter).eq(other.path.iter().take(shorter))
     }
 
-    /// Whether both name the same place.
+    /// Returns true if both name the same path.
     pub(crate) fn is_same_place(&self, other: &Self) -> bool {
         self.section == other.section && self.path == other.path
     }
@@ -148,7 +148,7 @@ impl Kind {
     }
 }
 
-/// The section as it is named in headers.
+/// The name of the section in headers.
 pub(crate) fn section_name(section: Section) -> &'static str {
     match section {
         Section::Tags => "tags",
@@ -156,7 +156,7 @@ pub(crate) fn section_name(section: Section) -> &'static str {
     }
 }
 
-/// What is wrong with a text that should be JSON. Never repeats the text.
+/// The fault of a text that should be JSON. The message never repeats the text.
 pub(crate) fn json_reason(error: &serde_json::Error) -> String {
     match error.classify() {
         serde_json::error::Category::Data => "the value has another type".to_owned(),
@@ -164,13 +164,14 @@ pub(crate) fn json_reason(error: &serde_json::Error) -> String {
     }
 }
 
-/// The value of a twin that a cell stands for in a column without a `:type`; `None` where the cell is refused or empty.
+/// The twin value of a cell in a column without a `:type`; `None` if the cell is refused or empty.
 pub fn untyped_value(text: &str) -> Option<Value> {
     (!text.is_empty()).then(|| as_written(text).ok()).flatten()
 }
 
-/// The value that a cell without a forced type stands for: one of JSON where that is written as the cell is, else the
-/// text. A number is one only if its own text is the cell's again, so no digit of a serial number is ever lost.
+/// The value of a cell without a forced type: a JSON value if the cell has exactly its JSON text,
+/// otherwise the text. A number counts only if its own text equals the cell's, so no digit of a
+/// serial number is ever lost.
 fn as_written(text: &str) -> Result<Value, Flaw> {
     if excel::is_rounded_number(text) {
         return Err(excel::rounded_number());
@@ -223,7 +224,7 @@ fn number(text: &str) -> Result<Value, Flaw> {
     })
 }
 
-/// Checks the numbers of a JSON text, whose places are told by its own lines and characters.
+/// Checks the numbers of a JSON text. Errors name places in this text.
 fn check_numbers(json: &str) -> Result<(), Flaw> {
     for literal in number::literals(json.as_bytes()).filter(|literal| !literal.is_plain()) {
         let place = || match literal.depth {
@@ -235,7 +236,7 @@ fn check_numbers(json: &str) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// Checks the numbers of a value of JSON Lines, whose places are told by those in the line.
+/// Checks the numbers of a value of JSON Lines. Errors name places in the line.
 fn check_written(cell: &JsonCell) -> Result<(), Flaw> {
     for number in &cell.numbers {
         check_number(&number.text, || format!("at character {} of the line", number.character))?;

@@ -1,4 +1,4 @@
-//! What of a value may be shown, and which values are secrets that a batch may not hold.
+//! The display of values in messages, and the detection of secrets that a batch may not hold.
 
 use hub_types::SymmetricKey;
 use hub_types::secret_text::{holds_private_key, holds_service_key};
@@ -19,7 +19,7 @@ pub fn shown(value: &str) -> Option<String> {
     Some(short)
 }
 
-/// What secret the value holds that may not be in a batch.
+/// The fault of a value that holds a secret which may not be in a batch.
 pub(crate) fn secret_in(value: &str) -> Option<Flaw> {
     if value.len() < SHORTEST_SECRET || memchr2(b' ', b'=', value.as_bytes()).is_none() {
         return None;
@@ -40,7 +40,8 @@ pub(crate) fn secret_in(value: &str) -> Option<Flaw> {
     })
 }
 
-/// A padded base64 text of a key's length. Thumbprints have no padding, so they are not mistaken.
+/// Returns true for a padded base64 text of a key's length. Thumbprints have no padding, so they
+/// are not affected.
 fn looks_like_a_key(value: &str) -> bool {
     let value = value.trim();
     value.ends_with('=') && value.parse::<SymmetricKey>().is_ok()

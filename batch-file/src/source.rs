@@ -1,4 +1,4 @@
-//! [`Source`]: where rows come from, CSV or JSON Lines, found out from the file's first line.
+//! [`Source`]: the source of rows, CSV or JSON Lines, detected from the file's first line.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -15,7 +15,7 @@ use crate::problem::{Findings, Flaw, Problem};
 use crate::reader::{MAX_ROWS_AHEAD, OpenError};
 use crate::records::{Records, encoding_flaw, too_long};
 
-/// Where rows come from.
+/// The source of rows.
 pub(crate) enum Source {
     Csv(CsvRows),
     JsonLines { lines: Lines, rows: JsonRows, text: Vec<u8> },
@@ -24,13 +24,13 @@ pub(crate) enum Source {
 pub(crate) struct CsvRows {
     records: Records,
     header: Arc<Header>,
-    /// The rows that were read last. Their memory is used again unless somebody keeps them.
+    /// The rows that were read last. Their memory is reused unless it is still referenced.
     recent: VecDeque<Arc<CsvRow>>,
-    /// Whether the header ends in a delimiter, or several, with nothing behind it.
+    /// True if the header ends in one or more delimiters without a name after them.
     has_nameless_end: bool,
-    /// The quote that is never closed and whose lines are being read, if there is one.
+    /// The unclosed quote whose lines are being read, if there is one.
     unclosed: Option<Unclosed>,
-    /// The first of those that were read before.
+    /// The first of the earlier unclosed quotes.
     first_unclosed: Option<Unclosed>,
 }
 
@@ -38,30 +38,31 @@ pub(crate) struct CsvRows {
 #[derive(Debug, Clone, Copy)]
 struct Unclosed {
     line: u64,
-    /// The lines right behind it that are no rows by themselves: they may be the rest of its cell.
+    /// The number of lines directly after it that are not valid rows: they may be the rest of its
+    /// cell.
     passed_over: u64,
 }
 
-/// A row that is split into cells, as far as that is possible.
+/// A row that is split into cells, as far as possible.
 pub(crate) struct RawRow {
-    /// The line on which it begins.
+    /// The line on which the row begins.
     pub(crate) line: u64,
-    /// How long it is, more or less.
+    /// The approximate length of the row, in bytes.
     pub(crate) bytes: usize,
     pub(crate) cells: RawCells,
 }
 
-/// The cells of a row, as far as there are any.
+/// The cells of a row, if there are any.
 pub(crate) enum RawCells {
-    /// They belong to their columns.
+    /// The cells match the columns.
     Aligned(Cells),
-    /// They are more or fewer than the columns, so what belongs to which is not known.
+    /// There are more or fewer cells than columns, so their assignment is unknown.
     Misaligned(Cells),
     /// The text can't be split.
     Broken,
 }
 
-/// A source, and what its header says.
+/// A source, and the content of its header.
 pub(crate) struct Opened {
     pub(crate) source: Source,
     pub(crate) format: Format,
@@ -69,8 +70,8 @@ pub(crate) struct Opened {
 }
 
 impl Source {
-    /// Finds out the dialect and reads the header. Problems of the header are no reason to stop, as
-    /// long as the rows can be told apart.
+    /// Detects the dialect and reads the header. Problems of the header do not stop the reading, as
+    /// long as the rows can be separated.
     pub(crate) fn open(
         input: impl Read + Send + 'static,
         map: NameMap,
@@ -97,7 +98,7 @@ impl Source {
         }
     }
 
-    /// Says, at the end, what no single row shows.
+    /// Reports, at the end, problems that no single row shows.
     pub(crate) fn report(&self, findings: &mut Findings<'_>) {
         if let Self::Csv(rows) = self {
             rows.report(findings);
@@ -150,7 +151,7 @@ impl CsvRows {
         Ok(Some(RawRow { line: found.line, bytes, cells }))
     }
 
-    /// Says, at the end, which lines were taken for the rest of a cell.
+    /// Reports, at the end, the lines that were taken for the rest of a cell.
     fn report(&self, findings: &mut Findings<'_>) {
         let unclosed = self.first_unclosed.or(self.unclosed).filter(|unclosed| unclosed.passed_over > 0);
         if let Some(Unclosed { line, passed_over }) = unclosed {
@@ -165,7 +166,7 @@ impl CsvRows {
         }
     }
 
-    /// A row to read into: the oldest, if the reader is done with it.
+    /// A row to read into: the oldest, if it is no longer referenced.
     fn spare(&mut self) -> Arc<CsvRow> {
         let is_full = self.recent.len() >= KEPT_ROWS;
         let oldest = is_full.then(|| self.recent.pop_front()).flatten();
@@ -287,9 +288,10 @@ fn first_line(lines: &mut Lines, name: &str) -> Result<FirstLine, OpenError> {
     }
 }
 
-/// Those that are read ahead, the one before them, and the one that the caller looks at.
+/// The number of kept rows: those that are read ahead, the one before them, and the caller's
+/// current one.
 const KEPT_ROWS: usize = MAX_ROWS_AHEAD + 2;
-/// The memory of rows that are larger is given back.
+/// The size in bytes above which a row's memory is released.
 const MAX_KEPT_BYTES: usize = 64 * 1024;
 
 fn io_error(name: &str, source: io::Error) -> OpenError {

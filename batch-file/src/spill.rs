@@ -1,18 +1,18 @@
-//! [`Spill`]: what rows claim when there is no room for it in memory, in files, compared at the end.
+//! [`Spill`]: claims of rows beyond the memory bound, stored in files and compared at the end.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 
 use crate::table::Key;
 
-/// What a claim is about; only claims about the same can meet.
+/// The subject of a claim; only claims with the same subject can collide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Subject {
     Device,
     EdgeDevice,
     Module,
     Credential,
-    /// A module, under the key of its device.
+    /// A module, with the key of its device.
     ModuleOf,
 }
 
@@ -22,13 +22,14 @@ pub(crate) struct Claim {
     pub(crate) subject: Subject,
     pub(crate) key: Key,
     pub(crate) line: u32,
-    /// The number of the column, where that is not told by the subject.
+    /// The number of the column, if the subject does not determine it.
     pub(crate) column: u8,
-    /// Whether it was said already that another spelling of it is there.
+    /// True if a different spelling of it was already reported.
     pub(crate) is_told: bool,
 }
 
-/// Claims in nameless files. Those that may meet are in the same file, which is small enough to be sorted in memory.
+/// Claims in unnamed files. Those that may collide are in the same file, which is small enough to
+/// be sorted in memory.
 #[derive(Default)]
 pub(crate) struct Spill {
     parts: Vec<BufWriter<File>>,
@@ -36,7 +37,7 @@ pub(crate) struct Spill {
 }
 
 impl Spill {
-    /// Keeps a claim. That it could not be written is told when the claims are read.
+    /// Stores a claim. A write error is returned when the claims are read.
     pub(crate) fn push(&mut self, claim: Claim) {
         if self.failed.is_none()
             && let Err(error) = self.write(claim)
@@ -45,7 +46,8 @@ impl Spill {
         }
     }
 
-    /// Gives all claims back, part by part; in each, those that can meet stand together, in the order of their lines.
+    /// Returns all claims, part by part; in each, claims that can collide are adjacent, in the
+    /// order of their lines.
     pub(crate) fn drain(&mut self, mut visit: impl FnMut(&[Claim])) -> io::Result<()> {
         if let Some(error) = self.failed.take() {
             return Err(error);
@@ -75,7 +77,7 @@ impl Spill {
 impl Subject {
     const ALL: [Self; 5] = [Self::Device, Self::EdgeDevice, Self::Module, Self::Credential, Self::ModuleOf];
 
-    /// Identities are one group.
+    /// The group of a subject; all identities are one group.
     pub(crate) fn group(self) -> u8 {
         match self {
             Self::Device | Self::EdgeDevice | Self::Module => 0,
@@ -123,6 +125,7 @@ fn read(mut file: impl Read, count: usize) -> io::Result<Vec<Claim>> {
 
 const BYTES: usize = 16;
 const TOLD: u8 = 1 << 7;
-/// With ten million rows that have a thumbprint each, a part has some 140,000 claims.
+/// The number of parts. With ten million rows that have a thumbprint each, a part has some 140,000
+/// claims.
 const PARTS: usize = 128;
 const BUFFER_BYTES: usize = 4096;

@@ -1,23 +1,23 @@
-//! [`Table`]: a map from hashes to small numbers that is hardly larger than its entries.
+//! [`Table`]: a compact map from hashes to small numbers.
 
-/// A map from 75-bit keys to numbers other than 0. It keeps 12 bytes for each entry and grows a shard at a
-/// time: a hash table of this size would be half empty, and have its old self beside it while it grows. A
-/// look costs one or two lines of the processor's cache.
+/// A map from 75-bit keys to numbers other than 0. It uses 12 bytes for each entry and grows a
+/// shard at a time: a hash table of this size would be half empty, and would need a second copy
+/// while it grows. A lookup reads one or two lines of the processor's cache.
 pub(crate) struct Table {
     shards: Vec<Shard>,
 }
 
-/// A key: 11 bits that choose the shard, and 64 that are kept.
+/// A key: 11 bits that select the shard, and 64 that are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     shard: u16,
     tag: u64,
 }
 
-/// Open addressing: an entry is in the slot where its tag is at home, or in one of those right after it. Tags
-/// rise from slot to slot, as homes do with tags: so a look ends at the first greater tag, and a shard that
-/// grows is copied from front to back. What finds no room behind the last home makes the shard longer, so
-/// nothing wraps around.
+/// Open addressing: an entry is in the home slot of its tag, or in one of the next. Tags are
+/// sorted, and the order of home slots is that of the tags: so a lookup ends at the first greater
+/// tag, and a growing shard is copied from front to back. Entries without room after the last home
+/// slot extend the shard, so positions never wrap around.
 #[derive(Default)]
 struct Shard {
     slots: Vec<Slot>,
@@ -28,17 +28,17 @@ struct Shard {
 #[derive(Clone, Copy, Default)]
 struct Slot {
     tag: [u32; 2],
-    /// 0 where the slot is free.
+    /// The number; 0 in a free slot.
     value: u32,
 }
 
 impl Key {
-    /// A key of two hashes, independent of one another, of the same thing.
+    /// A key of two independent hashes of the same value.
     pub(crate) fn new(one: u64, other: u64) -> Self {
         Self { shard: (one >> (64 - SHARD_BITS)) as u16, tag: other }
     }
 
-    /// The key in so few bytes, for a file.
+    /// The key as bytes, for a file.
     pub(crate) fn to_bytes(self) -> [u8; 10] {
         let mut bytes = [0; 10];
         let (shard, tag) = bytes.split_at_mut(2);
@@ -47,22 +47,23 @@ impl Key {
         bytes
     }
 
-    /// The key that [`Self::to_bytes`] wrote.
+    /// The key from the bytes of [`Self::to_bytes`].
     pub(crate) fn from_bytes([a, b, tag @ ..]: [u8; 10]) -> Self {
         Self { shard: u16::from_le_bytes([a, b]), tag: u64::from_le_bytes(tag) }
     }
 
-    /// One of `count` parts into which keys fall evenly, similar ones into the same.
+    /// The index of one of `count` parts, in which keys are distributed evenly; similar keys are in
+    /// the same part.
     pub(crate) fn part(self, count: usize) -> usize {
         usize::from(self.shard) % count
     }
 
-    /// Whether the upper bits are the same, as [`Table::similar`] means it.
+    /// Returns true if the upper bits are equal, as defined by [`Table::similar`].
     pub(crate) fn is_similar(self, other: Self) -> bool {
         self.shard == other.shard && self.tag & !LOWER_BITS == other.tag & !LOWER_BITS
     }
 
-    /// A key whose upper bits are those of one hash and whose lower 20 bits are those of another.
+    /// A key with the upper bits of one hash and the lower 20 bits of the other.
     pub(crate) fn composed(upper: u64, lower: u64) -> Self {
         let tag = (upper << SHARD_BITS) & !LOWER_BITS | (lower & LOWER_BITS);
         Self { shard: (upper >> (64 - SHARD_BITS)) as u16, tag }
@@ -74,13 +75,13 @@ impl Table {
         Self { shards: std::iter::repeat_with(Shard::default).take(1 << SHARD_BITS).collect() }
     }
 
-    /// What stands where a key is at home, be it the key's own or not.
+    /// The value in the home slot of a key, which may belong to a different key.
     pub(crate) fn at_home(&self, key: Key) -> u32 {
         let shard = self.shards.get(usize::from(key.shard));
         shard.and_then(|shard| shard.slots.get(home(key.tag, shard.homes))).map_or(0, |slot| slot.value)
     }
 
-    /// The number that stands under a key.
+    /// The number of a key.
     pub(crate) fn get(&mut self, key: Key) -> Option<&mut u32> {
         let shard = self.shards.get_mut(usize::from(key.shard))?;
         let place = shard.place(key.tag);
@@ -91,7 +92,7 @@ impl Table {
             .map(|slot| &mut slot.value)
     }
 
-    /// The entries whose keys have the same upper bits, and whether the lower ones are the same too.
+    /// The entries whose keys have the same upper bits, with true if the lower ones are equal too.
     pub(crate) fn similar(&self, key: Key) -> impl Iterator<Item = (bool, u32)> {
         let lowest = key.tag & !LOWER_BITS;
         let shard = self.shards.get(usize::from(key.shard));
@@ -120,8 +121,8 @@ impl Slot {
 }
 
 impl Shard {
-    /// The slot in which a tag is, or would be: the first from its home on that is free or whose tag is no
-    /// smaller.
+    /// The slot of a tag, present or to be inserted: the first from its home slot on that is free
+    /// or whose tag is not smaller.
     fn place(&self, tag: u64) -> usize {
         let home = home(tag, self.homes);
         let slots = self.slots.get(home..).unwrap_or_default();
@@ -166,12 +167,14 @@ impl Shard {
     }
 }
 
-/// Where a tag is at home among so many. Tags that differ in the lower 20 bits only are neighbours.
+/// The home slot of a tag among `homes`. Tags that differ only in the lower 20 bits have adjacent
+/// ones.
 fn home(tag: u64, homes: usize) -> usize {
     (((tag >> 32) * homes as u64) >> 32) as usize
 }
 
-/// So few that the shards themselves stay in the processor's nearer caches; their slots can't.
+/// The number of bits that select the shard. The shards themselves fit into the processor's nearer
+/// caches; their slots do not.
 const SHARD_BITS: u32 = 11;
 const LOWER_BITS: u64 = (1 << 20) - 1;
 

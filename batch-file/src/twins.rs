@@ -1,4 +1,4 @@
-//! [`Twins`]: the values of the twin that rows give themselves.
+//! [`Twins`]: the twin values in the rows.
 
 use std::sync::Arc;
 
@@ -12,13 +12,14 @@ use crate::problem::{Findings, Flaw};
 use crate::setting::{Kind, Setting, section_name};
 use crate::types::Types;
 
-/// Reads tags and desired properties. The rows of a batch often say the same as the row before: then they
-/// share what was made of it.
+/// Reads tags and desired properties. Consecutive rows of a batch often have equal values: then
+/// they share the result.
 #[derive(Default)]
 pub(crate) struct Twins {
-    /// The row before.
+    /// The previous row.
     last: Option<Cells>,
-    /// What it came to; `None` where there was something to say about it, which is to be said of each row.
+    /// The result of the previous row; `None` if it had problems, which must be reported for each
+    /// row.
     tags: Option<Arc<JsonObject>>,
     desired: Option<Arc<JsonObject>>,
     types: Types,
@@ -37,20 +38,20 @@ impl Twins {
         (tags, desired)
     }
 
-    /// Says, at the end, what only all rows together show.
+    /// Reports, at the end, problems that only all rows together show.
     pub(crate) fn report(&self, findings: &mut Findings<'_>) {
         self.types.report(findings);
     }
 }
 
-/// The cells of a row, and what is learnt from them of their columns.
+/// The cells of a row, with statistics about their columns.
 struct RowValues<'a> {
     cells: &'a Cells,
     line: u64,
     types: &'a mut Types,
 }
 
-/// Which sections of two rows say the same.
+/// The sections in which two rows are equal.
 #[derive(Default)]
 struct Same {
     tags: bool,
@@ -116,7 +117,7 @@ fn values(section: Section, row: &mut RowValues<'_>, findings: &mut Findings<'_>
     values
 }
 
-/// Strings that look as if another type was meant.
+/// Warns of strings that look as if a different type was intended.
 fn warn_of_near_json(
     name: &str,
     setting: &Setting,
@@ -203,7 +204,7 @@ mod tests {
         assert_eq!([&rows[0].tags["n"], &rows[1].tags["n"]], [&serde_json::json!(5), &"5".into()]);
     }
 
-    /// What came of one row, told without its line.
+    /// The result of one row, without its line.
     fn told(row: &Row) -> String {
         let about = |problem: &Problem| format!("{:?} {}", problem.column, problem.message);
         let warnings: Vec<_> = row.warnings.iter().map(about).collect();

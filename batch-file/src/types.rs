@@ -1,4 +1,4 @@
-//! [`Types`]: as which types the cells of a column came out, which no single row shows.
+//! [`Types`]: the types of a column's cells, whose differences no single row shows.
 
 use hub_types::number;
 use serde_json::Value;
@@ -9,10 +9,10 @@ use crate::problem::{Findings, Flaw};
 use crate::setting::{Kind, Setting};
 use crate::shown::shown;
 
-/// What the rows so far have in the columns that are values of the twin.
+/// The types so far in the columns for twin values.
 #[derive(Debug, Default)]
 pub(crate) struct Types {
-    /// By the place of the column.
+    /// The types by column index.
     columns: Vec<Option<ColumnTypes>>,
 }
 
@@ -24,7 +24,7 @@ struct ColumnTypes {
     first: [Option<Example>; TYPES.len()],
     /// The first number with a comma in place of the point.
     comma: Option<Example>,
-    /// The first number that is not written back as it was read.
+    /// The first number that is written back in a different form.
     respelled: Option<Respelled>,
 }
 
@@ -37,13 +37,13 @@ struct Example {
 #[derive(Debug)]
 struct Respelled {
     cell: Example,
-    /// The number in the cell, and as what it is written back.
+    /// The number's form when it is written back.
     read: String,
     written: String,
 }
 
 impl Types {
-    /// Looks at a cell and what it came to.
+    /// Records a cell and its value.
     pub(crate) fn look_at(
         &mut self,
         (header, setting): (&HeaderCell, &Setting),
@@ -60,7 +60,7 @@ impl Types {
         }
     }
 
-    /// Says, at the end, what of it is probably not meant: once for each column.
+    /// Reports, at the end, types that were probably not intended: once for each column.
     pub(crate) fn report(&self, findings: &mut Findings<'_>) {
         self.columns.iter().flatten().for_each(|column| column.report(findings));
     }
@@ -131,7 +131,8 @@ impl ColumnTypes {
         }
     }
 
-    /// Says that not all cells came out as the same type, unless only decimal commas made the difference.
+    /// Reports that not all cells have the same type, unless only decimal commas make the
+    /// difference.
     fn report_types(&self, findings: &mut Findings<'_>) {
         let mut first: Vec<_> =
             TYPES.iter().zip(&self.first).filter_map(|(name, first)| Some((name, first.as_ref()?))).collect();
@@ -159,7 +160,7 @@ impl ColumnTypes {
     }
 }
 
-/// The place of the value's type in [`TYPES`].
+/// The index of the value's type in [`TYPES`].
 fn type_of(value: &Value) -> Option<usize> {
     match value {
         Value::Null => None,
@@ -170,13 +171,13 @@ fn type_of(value: &Value) -> Option<usize> {
     }
 }
 
-/// A number that is written back in another way, and how.
+/// A number that is written back in a different form, and that form.
 fn respelled(text: &str) -> Option<(String, String)> {
     let read = number::read(text).ok().filter(|read| !read.has_same_text)?;
     Some((text.to_owned(), read.number.to_string()))
 }
 
-/// Whether the text is a number as much of the world writes it: `2,02`.
+/// Returns true if the text is a number with a decimal comma: `2,02`.
 fn has_decimal_comma(text: &str) -> bool {
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let Some((whole, fraction)) = text.split_once(',') else { return false };

@@ -1,4 +1,5 @@
-//! [`BatchWriter`]: a batch file, written row by row, that appears only when it is whole.
+//! [`BatchWriter`]: a batch file, written row by row, that replaces its target only when it is
+//! complete.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -11,9 +12,9 @@ use crate::dialect::{ByteOrderMark, Dialect, Format, LineEnd};
 
 /// Writes a batch file.
 ///
-/// Rows are written as they were read, keys included, so the file is for its owner only (mode 0600).
-/// It takes its place when [`Self::finish`] is called; until then nothing is there, or what was there
-/// before. Relative paths in the rows are not changed: write beside the batch that they come from.
+/// Rows are written unchanged, keys included, so only its owner can read the file (mode 0600). It
+/// replaces the target when [`Self::finish`] is called; until then an older file stays. Relative
+/// paths in the rows are not changed: write beside the batch that they come from.
 pub struct BatchWriter {
     path: PathBuf,
     rows: Rows,
@@ -24,13 +25,13 @@ enum Rows {
     JsonLines(BufWriter<NamedTempFile>),
 }
 
-/// A batch file can't be written.
+/// The error of a batch file that can't be written.
 #[derive(Debug, thiserror::Error)]
 #[error("can't write `{}`", path.display())]
 pub struct WriteError {
     /// The file.
     pub path: PathBuf,
-    /// Why.
+    /// The cause.
     pub source: io::Error,
 }
 
@@ -44,12 +45,12 @@ impl BatchWriter {
         }
     }
 
-    /// Writes a row as it was read. It must come from a file of the same format.
+    /// Writes an unchanged row. It must come from a file of the same format.
     pub fn write(&mut self, cells: &Cells) -> Result<(), WriteError> {
         self.rows.write(cells).map_err(|source| self.error(source))
     }
 
-    /// Writes a row of texts, as many as there are columns.
+    /// Writes a row of texts, one for each column.
     pub fn write_texts<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>) -> Result<(), WriteError> {
         let written = match &mut self.rows {
             Rows::Csv(csv) => csv.write_record(texts).map_err(io::Error::from),
@@ -58,7 +59,7 @@ impl BatchWriter {
         written.map_err(|source| self.error(source))
     }
 
-    /// Makes the file durable and puts it in its place, over an older one.
+    /// Makes the file durable and moves it to its target, replacing an older one.
     pub fn finish(self) -> Result<(), WriteError> {
         let path = self.path;
         self.rows.finish(&path).map_err(|source| WriteError { path, source })

@@ -1,8 +1,8 @@
 //! [`Sink`]: the form in which certificates and keys are written, and [`Payload`], the files of one
 //! output in that form.
 //!
-//! Whatever the form, a commit is the same (`store`): the places are known first, then the bytes are
-//! written, then the rows of `issued.csv`. What stands behind the last row is cut off after a kill.
+//! A commit is the same in every form (`store`): the places are determined first, then the bytes
+//! are written, then the rows of `issued.csv`. Bytes after the last row's are cut off after a kill.
 
 mod database;
 mod folders;
@@ -67,7 +67,7 @@ impl Sink {
         Self::ALL.into_iter().find(|sink| sink.as_str() == name)
     }
 
-    /// Where a certificate is, relative to the output.
+    /// The location of a certificate, relative to the output.
     pub(crate) fn certificate_reference(self, identity: &IdentityId, place: &Place) -> PathBuf {
         let at = place.certificate;
         match self {
@@ -80,7 +80,7 @@ impl Sink {
         .into()
     }
 
-    /// Where a private key is, relative to the output.
+    /// The location of a private key, relative to the output.
     pub(crate) fn key_reference(self, identity: &IdentityId, place: &Place) -> Option<PathBuf> {
         let at = place.private_key?;
         let reference = match self {
@@ -94,27 +94,27 @@ impl Sink {
     }
 }
 
-/// Where something is in the files of an output.
+/// The place of a certificate in the files of an output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Where all that belongs to it begins in the file with the certificates.
+    /// The offset of its entry in the file with the certificates.
     pub(crate) entry: u64,
-    /// Where the certificate's PEM begins, or its row.
+    /// The offset of the certificate's PEM, or its row number.
     pub(crate) certificate: u64,
-    /// Where the key's PEM begins, or its row.
+    /// The offset of the key's PEM, or its row number.
     pub(crate) private_key: Option<u64>,
-    /// Where its row in `issued.csv` begins.
+    /// The offset of its row in `issued.csv`.
     pub(crate) list: u64,
 }
 
-/// What goes into the files of an output beside the certificate and the key.
+/// The output in addition to the certificate and the key.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Extras {
-    /// What a device sends behind its own certificate, as PEM: [`CertificateAuthority::chain`].
+    /// The certificates that a device sends after its own, as PEM: [`CertificateAuthority::chain`].
     ///
     /// [`CertificateAuthority::chain`]: crate::CertificateAuthority::chain
     pub(crate) chain_pem: Vec<u8>,
-    /// Whether streams have it behind each certificate. Folders always have a `chain.pem`.
+    /// True to write it after each certificate in streams. Folders always have a `chain.pem`.
     pub(crate) with_chain: bool,
 }
 
@@ -125,14 +125,14 @@ pub(crate) enum Payload {
     Stream(stream::Stream),
 }
 
-/// What is to be written, and where; for most forms the certificates themselves are enough.
+/// The planned output and its places; most forms need only the certificates themselves.
 pub(crate) struct Planned {
     pub(crate) places: Vec<Place>,
     archived: Option<stream::Archived>,
 }
 
 impl Payload {
-    /// Opens the files, and makes them where nothing was issued yet.
+    /// Opens the files, and makes them if nothing was issued yet.
     pub(crate) fn open(folder: &Path, sink: Sink, extras: Extras, contents: Contents) -> Result<Self, Error> {
         Ok(match sink {
             Sink::Folder => Self::Folders(folders::Folders::new(folder, extras)),
@@ -143,7 +143,7 @@ impl Payload {
         })
     }
 
-    /// Where everything will be, before anything is written.
+    /// The places of everything, before anything is written.
     pub(crate) fn plan(&self, made: &[Made]) -> Result<Planned, Error> {
         let (places, archived) = match self {
             Self::Database(database) => (database.places(made), None),
@@ -153,7 +153,7 @@ impl Payload {
         Ok(Planned { places, archived })
     }
 
-    /// Writes; when it returns all of it survives a power cut.
+    /// Writes the output. All of it survives a power failure when it returns.
     pub(crate) fn write(&mut self, planned: &Planned, made: &[Made]) -> Result<(), Error> {
         match self {
             Self::Database(database) => database.write(made),
@@ -162,7 +162,7 @@ impl Payload {
         }
     }
 
-    /// Drops what stands at these places and behind them.
+    /// Drops the content at these places and after them.
     pub(crate) fn cut(&mut self, places: &[Place]) -> Result<(), Error> {
         match self {
             Self::Database(database) => database.cut(places),
@@ -172,7 +172,7 @@ impl Payload {
         }
     }
 
-    /// Why nothing can be written for an identity.
+    /// The reason why nothing can be written for an identity.
     pub(crate) fn refusal(&self, identity: &IdentityId) -> Option<Refusal> {
         match self {
             Self::Folders(folders) => folders.refusal(identity),
@@ -181,17 +181,17 @@ impl Payload {
     }
 }
 
-/// What an output must hold already.
+/// The required content of an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contents {
     /// Nothing was issued to it yet.
     None,
-    /// What the index refers to.
+    /// The content that the index refers to.
     Something,
 }
 
 impl Contents {
-    /// Makes sure that a file is there when it must be.
+    /// Checks that a file exists if it must.
     pub(crate) fn check(self, path: &Path) -> Result<(), Error> {
         if self == Self::Something && !path.exists() {
             return Err(Error::Damaged { path: path.to_owned(), offset: 0, reason: "it is gone" });

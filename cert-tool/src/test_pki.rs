@@ -1,5 +1,5 @@
-//! [`write_test_pki`]: good certificates, and one of each wrong kind that a TLS stack or a hub must
-//! refuse, with what well-known validators say of each.
+//! [`write_test_pki`]: good certificates, and one of each invalid kind that a TLS stack or a hub
+//! must refuse, with the verdicts of well-known validators on each.
 //!
 //! The same seed and time give the same bytes. Every private key in it is as public as the seed.
 
@@ -22,34 +22,34 @@ use crate::fs;
 use crate::pem;
 use family::Family;
 
-/// One certificate of the family, and what is to be said of it.
+/// One certificate of the family, with the expected verdicts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TestCase {
     /// Its name, which is that of its folder.
     pub name: String,
-    /// Whether a hub may let it in.
+    /// True if a hub may accept it.
     pub accept: bool,
-    /// Whose certificate it claims to be: `device` or `device/module`.
+    /// The identity that it claims: `device` or `device/module`.
     pub identity: String,
-    /// What is wrong with it, or that nothing is.
+    /// Its fault, or the statement that it has none.
     pub why: &'static str,
-    /// Where the rule comes from.
+    /// The source of the rule.
     pub rule: &'static str,
     /// The certificate and its chain, as a TLS client sends them.
     pub certificate: String,
     /// The private key that the client has.
     pub key: String,
-    /// The revocation lists to look at.
+    /// The revocation lists to check.
     pub crls: Vec<String>,
-    /// What `openssl verify` says, of the error the part that does not change: `OK` where it accepts.
+    /// The verdict of `openssl verify`, with the constant part of an error: `OK` if it accepts.
     pub openssl: &'static str,
-    /// What rustls-webpki says, the name of its error: `OK` where it accepts.
+    /// The verdict of rustls-webpki, with the name of its error: `OK` if it accepts.
     pub webpki: &'static str,
     /// The checks of `cert-tool verify` that fail.
     pub cert_tool: &'static [&'static str],
 }
 
-/// What the file `expected.json` holds.
+/// The content of the file `expected.json`.
 #[derive(Debug, Serialize)]
 struct Expected<'a> {
     format: u8,
@@ -61,8 +61,8 @@ struct Expected<'a> {
     cases: &'a [TestCase],
 }
 
-/// Writes the family into a new folder, and says what is in it. `at` is the time at which the good ones
-/// are good: they last ten years from then.
+/// Writes the family into a new folder, and returns its cases. The good certificates are valid for
+/// ten years from `at`.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -106,7 +106,7 @@ pub fn write_test_pki(folder: &Path, seed: u64, at: OffsetDateTime) -> Result<Ve
     Ok(cases)
 }
 
-/// Writes beside the folder and renames: it is there whole or not at all.
+/// Writes the files atomically: into a different folder first, which is then renamed.
 fn write(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<(), Error> {
     if folder.exists() {
         return Err(Error::AlreadyExists { path: folder.to_owned() });

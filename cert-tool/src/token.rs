@@ -1,4 +1,4 @@
-//! [`TokenKey`]: a private key in a PKCS#11 token, an HSM for instance, which never gives it away.
+//! [`TokenKey`]: a private key in a PKCS#11 token, for example an HSM, which never reveals it.
 
 mod module;
 mod uri;
@@ -32,8 +32,8 @@ pub(crate) struct TokenKey {
     uri: TokenUri,
     pkcs11: Pkcs11,
     slot: Slot,
-    /// A session can't be shared between threads. One that signs takes a session out, or opens one; so
-    /// there are never more than there are threads.
+    /// The unused sessions. A session can't be shared between threads: a thread that signs takes
+    /// one, or opens one, so there are never more than threads.
     idle: Mutex<Vec<Session>>,
     private: ObjectHandle,
     key_type: KeyType,
@@ -41,7 +41,7 @@ pub(crate) struct TokenKey {
 }
 
 impl TokenKey {
-    /// Opens the only key that a URI fits.
+    /// Opens the only key that matches a URI.
     pub(crate) fn open(uri: &TokenUri, ask: &mut AskSecret<'_>) -> Result<Self, Error> {
         let (pkcs11, slot, session) = log_in(uri, ask)?;
         let private = find(uri, &session, ObjectClass::PRIVATE_KEY)?
@@ -49,8 +49,8 @@ impl TokenKey {
         Self::of(uri, pkcs11, slot, session, private)
     }
 
-    /// Opens the only key that a URI fits, and makes it where there is none. A new key can neither be read
-    /// nor copied out of the token.
+    /// Opens the only key that matches a URI, and generates it if it does not exist. A new key can
+    /// neither be read nor copied out of the token.
     pub(crate) fn open_or_generate(
         uri: &TokenUri,
         key_type: KeyType,
@@ -171,7 +171,7 @@ fn log_in(uri: &TokenUri, ask: &mut AskSecret<'_>) -> Result<(Pkcs11, Slot, Sess
     Ok((pkcs11, slot, session))
 }
 
-/// The only object of a class that a URI fits.
+/// The only object of a class that matches a URI.
 fn find(uri: &TokenUri, session: &Session, class: ObjectClass) -> Result<Option<ObjectHandle>, Error> {
     let mut template = uri.object();
     template.push(Attribute::Class(class));
@@ -211,7 +211,7 @@ fn generate(uri: &TokenUri, key_type: KeyType, session: &Session) -> Result<Obje
     made.map(|(_, private)| private).map_err(|source| uri.failed("make a key in", source))
 }
 
-/// The kind of a key, and its public half as [`KeyHandle::public_key`] has it.
+/// The kind of a key, and its public half in the form of [`KeyHandle::public_key`].
 fn public_key(uri: &TokenUri, session: &Session, private: ObjectHandle) -> Result<(KeyType, Vec<u8>), Error> {
     let read = |object, wanted: &[AttributeType]| {
         session.get_attributes(object, wanted).map_err(|source| uri.failed("read from", source))
@@ -307,7 +307,7 @@ fn ec_public_key(attributes: &[Attribute]) -> Option<(KeyType, Vec<u8>)> {
     (point.len() == length && point.first() == Some(&UNCOMPRESSED)).then(|| (key_type, point.to_vec()))
 }
 
-/// r and s, which a token gives side by side, as `ECDSA-Sig-Value` (RFC 3279 §2.2.3).
+/// Encodes r and s, which a token returns concatenated, as `ECDSA-Sig-Value` (RFC 3279 §2.2.3).
 fn ecdsa_der(signature: &[u8]) -> Option<Vec<u8>> {
     let (r, s) = signature.split_at_checked(signature.len() / 2)?;
     (r.len() == s.len() && !r.is_empty()).then(|| sequence_of(&[r, s]).ok()).flatten()

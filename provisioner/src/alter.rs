@@ -1,7 +1,7 @@
-//! Altering identities that are there, as a run of the ledger: the driver of [`Course`].
+//! Maintenance of existing identities, as a run of the ledger: the driver of [`Course`].
 //!
-//! In a chunk all devices are settled before their modules, except where identities are deleted: there
-//! a device and its modules are looked at together, because the modules go with their device.
+//! In a chunk all devices are processed before their modules, except for deletions: there a device
+//! and its modules are read together, because deleting the device deletes the modules.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,20 +33,20 @@ mod proof;
 mod tests;
 mod units;
 
-/// What a run is carried out with.
+/// The parameters of a maintenance run.
 pub struct Alter<H> {
     /// The hub.
     pub hub: Arc<H>,
-    /// What is to be done with the run's identities.
+    /// The operation on the run's identities.
     pub alteration: Alteration,
-    /// Asked before an old thumbprint is taken out, where there is one.
+    /// The check before an old thumbprint is removed, if one is required.
     pub proof: Option<Proof>,
     /// The run, and who works on it.
     pub crew: Crew,
 }
 
 impl<H: Hub> Alter<H> {
-    /// Works on the run until nothing is left of it or it is stopped, and answers how it ended.
+    /// Works on the run until it is complete or stopped, and returns its state.
     pub async fn run(self) -> Result<RunState, RunError> {
         let (ledger, undo) = (self.crew.ledger.clone(), self.crew.run);
         let undone = match self.alteration {
@@ -77,23 +77,23 @@ struct Worker<H> {
     proof: Option<Proof>,
 }
 
-/// An identity in the course of its alteration.
+/// An identity during its maintenance.
 struct Task {
     row: LedgerRow,
     course: Course,
     next: Next,
-    /// The version tags that were seen first.
+    /// The etags of the first read.
     before: Etags,
-    /// The version tags that were seen last.
+    /// The etags of the last read.
     etags: Etags,
-    /// The status that was seen last, and its reason.
+    /// The status of the last read, and its reason.
     status: Status,
     status_reason: Option<StatusReason>,
-    /// What keeps the device disabled, where the alteration must know.
+    /// The run that keeps the device disabled, if the operation needs it.
     hold: Option<Hold>,
-    /// Whether it may have been changed since.
+    /// True if the identity may have changed since the last read.
     is_outdated: bool,
-    /// Whether it is a module that goes with its device.
+    /// True for a module that is deleted with its device.
     goes_with_device: bool,
 }
 
@@ -152,7 +152,7 @@ impl Task {
         }
     }
 
-    /// The run that keeps the device disabled when `run` has altered it.
+    /// The run that keeps the device disabled after `run` has processed it.
     fn held_by(&self, alteration: &Alteration, run: RunId) -> Option<RunId> {
         match alteration {
             _ if self.identity().module().is_some() => None,
@@ -162,7 +162,7 @@ impl Task {
         }
     }
 
-    /// Leaves it alone, because nobody can be let in that is disabled.
+    /// Leaves it unchanged, because a disabled device can't connect.
     fn skip_disabled(&mut self) {
         let reason = match self.identity().module() {
             None => "it is disabled: its new certificate was not tried",
@@ -175,7 +175,7 @@ impl Task {
         }));
     }
 
-    /// How it came to its end in `run`, if it did.
+    /// The result of the identity in `run`, if it has finished.
     fn ended(self, alteration: &Alteration, run: RunId) -> Option<Ended> {
         let held_by = self.held_by(alteration, run);
         let Next::Finish(ending) = self.next else { return None };
@@ -217,7 +217,7 @@ impl<H: Hub> Work for Worker<H> {
 }
 
 impl<H: Hub> Worker<H> {
-    /// Brings identities to their end and writes it down.
+    /// Completes identities and records the results.
     async fn settle(&self, book: &Book, mut tasks: Vec<Task>) -> Result<(), RunError> {
         while tasks.iter().any(|task| !matches!(task.next, Next::Finish(_))) {
             book.give_way().await;
@@ -271,7 +271,7 @@ impl<H: Hub> Worker<H> {
         seen.into_values().filter_map(Result::err).find(fatal).map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// Leaves those alone for which there is no proof that they are let in with their new certificate.
+    /// Excludes identities without a proof that they can connect with their new certificate.
     async fn prove(&self, tasks: &mut [Task]) -> Result<(), RunError> {
         let Some(proof) = &self.proof else { return Ok(()) };
         let replacing = tasks.iter_mut().filter(|task| matches!(task.next, Next::Replace(_)));
@@ -292,7 +292,7 @@ impl<H: Hub> Worker<H> {
         Ok(())
     }
 
-    /// Whether it is a module of a device that is disabled.
+    /// Returns true for a module of a disabled device.
     async fn is_device_disabled(&self, task: &Task) -> Result<bool, HubError> {
         let identity = task.identity();
         if identity.module().is_none() {
@@ -333,7 +333,7 @@ impl<H: Hub> Worker<H> {
     }
 }
 
-/// What an event means for an identity that was to be changed.
+/// The meaning of an event for an identity that was to be changed.
 fn answer(event: Event) -> Answer {
     match event {
         Event::Lost(error) => Answer::Lost(error),

@@ -1,8 +1,9 @@
-//! What may become of identities after their batch: devices are disabled and later deleted, a new
-//! thumbprint takes an old one's place, what a run created is taken back.
+//! The maintenance of identities after their batch: devices are disabled and later deleted,
+//! thumbprints are rotated, creations of a run are undone.
 //!
-//! Here is decided what that means for an identity as it stands on the hub ([`Alteration::judge`]), and
-//! what follows from each answer of the hub ([`Course`]). Nothing here does I/O.
+//! This module decides the action for an identity in its present state on the hub
+//! ([`Alteration::judge`]), and the step after each response of the hub ([`Course`]). It does no
+//! I/O.
 
 use hub_types::IdentityId;
 use hub_types::identity::{Status, StatusReason};
@@ -22,7 +23,7 @@ mod course;
 mod rotation;
 mod status;
 
-/// What a run does with identities that are there.
+/// The operation of a run on existing identities.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Alteration {
@@ -39,49 +40,49 @@ pub enum Alteration {
     DropNewThumbprint,
     /// The old thumbprint is taken out, and the new one is left alone.
     DropOldThumbprint {
-        /// Whether that is done although nobody has connected with the new certificate.
+        /// True to finish even if no connection with the new certificate was made.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         unproven: bool,
     },
-    /// Devices that a run has disabled on purpose may connect again.
+    /// Enables devices that a run has disabled on purpose.
     Release {
-        /// Only those that this run disabled; without it, whichever run it was.
+        /// Only devices that this run disabled; `None` means any run.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run: Option<RunId>,
     },
-    /// What a run created, and nobody has changed since, goes.
+    /// Removes identities that a run created and that are unchanged since.
     Undo {
-        /// That run.
+        /// The run that created them.
         run: RunId,
     },
-    /// What a release enabled is disabled again, as it was before.
+    /// Disables devices again that a release has enabled.
     UndoRelease {
-        /// That run.
+        /// The run of the release.
         run: RunId,
     },
 }
 
-/// What an alteration means for an identity, as it stands on the hub.
+/// The decision for an identity in its present state on the hub.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// It is as it is to be.
+    /// The identity is already in the requested state.
     Already,
-    /// It is to be deleted, in the version that was looked at.
+    /// Delete the identity, with the etag of the read.
     Delete,
-    /// It must be left alone.
+    /// Leave the identity unchanged.
     Refuse(Refusal),
-    /// It is to be made into this, in the version that was looked at.
+    /// Replace the identity with this one, with the etag of the read.
     Replace(Box<DesiredIdentity>),
 }
 
-/// Why an identity is left alone.
+/// The reason why an identity is left unchanged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
-    /// As a code.
+    /// The reason as a code.
     pub code: ReasonCode,
-    /// In words.
+    /// The reason in words.
     pub reason: String,
-    /// How it differs from what was expected.
+    /// The differences from the expected state.
     pub differences: Vec<Difference>,
 }
 
@@ -92,42 +93,42 @@ impl Refusal {
 }
 
 impl Alteration {
-    /// Whether it deletes identities.
+    /// Returns true if it deletes identities.
     pub fn deletes(&self) -> bool {
         matches!(self, Self::Delete | Self::Undo { .. })
     }
 
-    /// What it does to an identity that it is done to.
+    /// The effect on an identity that it changes.
     pub fn effect(&self) -> Effect {
         if self.deletes() { Effect::Deleted } else { Effect::Updated }
     }
 
-    /// Whether a device may only go when all its modules are this run's too.
+    /// Returns true if a device may only be deleted when all its modules belong to this run.
     pub fn minds_other_modules(&self) -> bool {
         matches!(self, Self::Undo { .. })
     }
 
-    /// Whether it must be shown that devices are let in with their new certificates.
+    /// Returns true if a proof is required that devices can connect with their new certificates.
     pub fn needs_proof(&self) -> bool {
         *self == Self::DropOldThumbprint { unproven: false }
     }
 
-    /// Whether it is about the status of devices, and of nothing else.
+    /// Returns true if it changes only the status of devices.
     pub fn is_about_status(&self) -> bool {
         matches!(self, Self::Disable { .. } | Self::Release { .. } | Self::UndoRelease { .. })
     }
 
-    /// Whether identities that are there keep the status that they have.
+    /// Returns true if existing identities keep their status.
     pub fn leaves_status(&self) -> bool {
         !self.is_about_status() && !self.deletes()
     }
 
-    /// Whether it must be known which run keeps a device disabled.
+    /// Returns true if the run that keeps a device disabled must be known.
     pub fn needs_hold(&self) -> bool {
         matches!(self, Self::Release { .. } | Self::UndoRelease { .. })
     }
 
-    /// The run before which a hold is looked for, where it is not the newest that counts.
+    /// The run before which holds are searched, if the newest one does not count.
     pub fn hold_before(&self) -> Option<RunId> {
         match self {
             Self::UndoRelease { run } => Some(*run),
@@ -135,7 +136,7 @@ impl Alteration {
         }
     }
 
-    /// The run whose rows it took over, where it reads no batch.
+    /// The run whose rows it took over, if it reads no batch.
     pub fn goes_on_from(&self) -> Option<RunId> {
         match self {
             Self::Undo { run } | Self::UndoRelease { run } | Self::Release { run: Some(run) } => Some(*run),
@@ -143,7 +144,8 @@ impl Alteration {
         }
     }
 
-    /// Whose twin tells how an identity stands. A module has no status of its own: it is its device's.
+    /// The identity whose twin shows the state of an identity. For the status of a module, which
+    /// has none of its own, it is the device.
     pub fn subject(&self, identity: &IdentityId) -> IdentityId {
         match self {
             _ if self.is_about_status() => identity.device().clone().into(),
@@ -151,8 +153,9 @@ impl Alteration {
         }
     }
 
-    /// What is to be done with the identity of `row`, now that the twin of its [subject](Self::subject)
-    /// was read. `hold` is what keeps the device disabled, where that [must be known](Self::needs_hold).
+    /// Decides the action for the identity of `row`, given the twin of its
+    /// [subject](Self::subject). `hold` is the run that keeps the device disabled, if it [must be
+    /// known](Self::needs_hold).
     pub fn judge(&self, row: &LedgerRow, found: Option<&Twin>, hold: Option<&Hold>) -> Verdict {
         let wanted = &row.wanted;
         match (self, found) {
@@ -195,8 +198,8 @@ fn delete(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
     if_same_certificate(wanted, twin, || Verdict::Delete)
 }
 
-/// Does what is to be done unless the batch names a thumbprint and the hub has others: then the board
-/// was swapped, and it is another unit that has this id now.
+/// Returns the verdict unless the batch names a thumbprint and the hub has different ones: then the
+/// board was swapped, and a different unit has this id.
 fn if_same_certificate(wanted: &DesiredIdentity, twin: &Twin, verdict: impl FnOnce() -> Verdict) -> Verdict {
     let DesiredAuth::Thumbprint { primary, secondary } = wanted.state.auth else { return verdict() };
     let slots = twin.x509_thumbprint;
@@ -211,7 +214,7 @@ fn if_same_certificate(wanted: &DesiredIdentity, twin: &Twin, verdict: impl FnOn
     })
 }
 
-/// How the thumbprints on the hub differ from those of the batch.
+/// The differences between the thumbprints on the hub and those of the batch.
 fn thumbprint_differences(wanted: &DesiredIdentity, twin: &Twin) -> Vec<Difference> {
     let standing = Standing::of(wanted, Some(twin));
     let of_slots = |difference: &&Difference| difference.path.ends_with("_thumbprint");

@@ -1,4 +1,4 @@
-//! Applying a run: its rows go to the hub, unit by unit, until each has come to an end.
+//! The application of a run: its rows are sent to the hub, unit by unit, until each has a result.
 //!
 //! Workers take chunks of units (a device and its modules) from the ledger. In a chunk all devices
 //! are settled first, then all modules: the order that the hub demands. What a crash or a stop
@@ -29,35 +29,35 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
-/// What a run is applied with.
+/// The parameters of applying a run.
 pub struct Apply<H> {
     /// The hub.
     pub hub: Arc<H>,
     /// The symmetric keys that the batch gives.
     pub keys: Arc<GivenKeys>,
-    /// What may become of identities that are there already, and how new ones are marked.
+    /// The rules for existing identities, and the tag for new ones.
     pub intentions: Intentions,
-    /// Whether to look before creating: worth it where most identities are expected to be there.
+    /// True to read before creating, which is cheaper if most identities are expected to exist.
     pub look_first: bool,
     /// The run, and who works on it.
     pub crew: Crew,
 }
 
-/// What a run is to do, apart from what its rows say.
+/// The options of a run, in addition to its rows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Intentions {
-    /// What may become of identities that are there already.
+    /// The rules for existing identities.
     pub intent: Intent,
-    /// The name and value of a tag that identities get when they are created. It is no part of what
-    /// the batch wants, and never compared.
+    /// The name and value of a tag that identities get when they are created. It is not part of the
+    /// batch's values, and never compared.
     pub created_by: Option<(String, Value)>,
-    /// Whether the rows hold the version tags that a plan was made with, and nothing may be done with an
-    /// identity that has others.
+    /// True if the rows hold the etags that a plan was made with, and identities with different
+    /// ones must stay unchanged.
     pub as_planned: bool,
 }
 
 impl<H: Hub> Apply<H> {
-    /// Works on the run until nothing is left of it or it is stopped, and answers how it ended.
+    /// Works on the run until it is complete or stopped, and returns its state.
     pub async fn run(self) -> Result<RunState, RunError> {
         let holds = Holds::of_run(&self.crew.ledger, self.crew.run).await?;
         let worker = Worker {
@@ -114,7 +114,7 @@ impl<H: Hub> Worker<H> {
         }
     }
 
-    /// Brings identities to their end and writes it down.
+    /// Completes identities and records the results.
     async fn settle(&self, book: &Book, tasks: Vec<Task>) -> Result<Settled, RunError> {
         let settlements = self.settler.settle(tasks, book).await?;
         // The rows of what is staged stay as they are: they are not at their end.
@@ -137,22 +137,22 @@ impl<H: Hub> Worker<H> {
     }
 }
 
-/// What became of identities, as far as others depend on it.
+/// The results of identities that others depend on.
 struct Settled {
     /// Devices that wait for their modules.
     staged: Vec<Task>,
-    /// Devices that did not come out as the batch wants them.
+    /// Devices that failed, are in conflict or were skipped.
     closed: Vec<(DeviceId, RowState)>,
 }
 
-/// Whether a device is to be disabled, but only when these modules of it are there.
+/// Returns true if a device must be disabled, but only after these modules of it exist.
 fn waits_for_modules(device: &LedgerRow, modules: &[LedgerRow]) -> bool {
     device.wanted.state.status_on_hub() == Status::Disabled
         && modules.iter().any(|module| module.wanted.identity.device() == device.wanted.identity.device())
 }
 
-/// Takes out the modules whose device did not come out as the batch wants it: a module must not
-/// land on a device that is another's.
+/// Removes the modules whose device does not have the requested state: a module must not be created
+/// on a device of a different owner.
 fn split_off_orphans(
     modules: Vec<LedgerRow>,
     closed: &[(DeviceId, RowState)],

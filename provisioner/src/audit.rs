@@ -21,7 +21,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-/// Why an audit pack could not be written.
+/// The reason why an audit pack could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuditError {
@@ -94,5 +94,5 @@ impl Chain {
 
 /// The name of a record's hash.
 const HASH: &str = "hash";
-/// What a pack calls itself.
+/// The format name in a pack.
 const FORMAT: &str = "provisioner-audit/1";

@@ -50,12 +50,12 @@ pub struct DeviceHub {
     deadline: Duration,
 }
 
-/// Where devices find a hub.
+/// The address of a hub for devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceHubAddress {
     /// The name that the hub's certificate must have, and that devices call it by.
     pub name: String,
-    /// Where to connect to: a host, which may be another, as at the end of a tunnel.
+    /// The host to connect to, which may differ from the hub's name, as at the end of a tunnel.
     pub host: String,
     /// The port.
     pub port: u16,
@@ -104,7 +104,7 @@ impl DeviceHub {
         Self { deadline, ..self }
     }
 
-    /// Where it is.
+    /// The address.
     pub fn address(&self) -> &DeviceHubAddress {
         &self.address
     }
@@ -224,8 +224,8 @@ pub async fn connect_each(
     }
 }
 
-/// How many connections are open at once where nobody says another number: enough to keep the cores of
-/// this machine busy while answers are on their way.
+/// The default number of open connections: enough to keep the cores of this machine busy while
+/// responses are pending.
 pub fn default_concurrency() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from) * CONNECTIONS_PER_CORE
 }

@@ -11,12 +11,12 @@ use serde_json::Value;
 
 use crate::ledger::RunId;
 
-/// What the tag says of an identity that this run creates.
+/// The tag's value for an identity that this run creates.
 pub(crate) fn value(run: RunId) -> Value {
     format!("{PROGRAM}{}{RUN}{run}", env!("CARGO_PKG_VERSION")).into()
 }
 
-/// Whether a tag's value is what some run says of what it created.
+/// Returns true if a tag's value names a creating run.
 pub(crate) fn is_creators(value: &Value) -> bool {
     let version_and_run = value.as_str().and_then(|text| text.strip_prefix(PROGRAM)?.split_once(RUN));
     version_and_run.is_some_and(|(version, run)| {

@@ -16,16 +16,16 @@ pub(crate) use book::Book;
 
 mod book;
 
-/// How a run is worked on.
+/// The workers of a run.
 #[derive(Clone)]
 pub struct Crew {
     /// The ledger that holds the run.
     pub ledger: SharedLedger,
     /// The run.
     pub run: RunId,
-    /// How many chunks are worked on at once.
+    /// The number of chunks that are worked on at once.
     pub workers: usize,
-    /// How long a station may be silent before another may take over what it has in hand.
+    /// The time without a sign from a station after which a different one may take over its work.
     pub lease: Duration,
     /// Told which share of the hub's rate this station may take: 1 where no others are at work on it.
     pub share: Arc<dyn Fn(f64) + Send + Sync>,
@@ -35,14 +35,14 @@ pub struct Crew {
     pub progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
-/// What a worker does with a chunk.
+/// The work of a worker on a chunk.
 pub(crate) trait Work: Send + Sync + 'static {
     /// Brings every row of the chunk to its end and writes it down. Where it waits for the hub, others may
     /// write into the ledger: it gives way before it reads, and [`Book::mark_sent`] does before it writes.
     fn work_on(&self, chunk: Chunk, book: &Book) -> impl Future<Output = Result<(), RunError>> + Send;
 }
 
-/// Why a run could not go on. What it did until then is in the ledger.
+/// The reason why a run could not continue. The results so far are in the ledger.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
@@ -187,7 +187,7 @@ async fn wait(stop: &CancellationToken) {
     }
 }
 
-/// What a worker left behind.
+/// The result of a worker that has ended.
 fn joined(ended: Option<Result<Result<Turn, RunError>, JoinError>>) -> Result<Option<Turn>, RunError> {
     match ended {
         None => Ok(None),
@@ -200,7 +200,7 @@ fn joined(ended: Option<Result<Result<Turn, RunError>, JoinError>>) -> Result<Op
     }
 }
 
-/// How long to wait before asking again whether other stations got on.
+/// The pause before the progress of other stations is checked again.
 const WAIT: Duration = Duration::from_millis(300);
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What the batch wants of one identity, in the form that is compared with the hub, sent to it and
-//! kept in the ledger.
+//! The requested state of one identity, in the form that is compared with the hub, sent to it and
+//! stored in the ledger.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,28 +20,28 @@ use crate::standing::parent_of;
 /// gives stay in memory, in [`GivenKeys`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct DesiredIdentity {
-    /// Who it is.
+    /// The id of the device or module.
     pub identity: IdentityId,
     /// The rest, as the ledger stores it.
     pub state: DesiredState,
 }
 
-/// What is wanted of an identity, apart from who it is.
+/// The requested state of an identity, without its id.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DesiredState {
-    /// How it shall prove who it is.
+    /// The requested authentication.
     pub auth: DesiredAuth,
-    /// Whether it may connect; of no meaning for modules.
+    /// The requested permission to connect; not used for modules.
     #[serde(default, skip_serializing_if = "is_enabled")]
     pub status: Status,
-    /// Why it has that status.
+    /// The reason for its status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<StatusReason>,
     /// The status reason with which the device is kept disabled until it is released, whatever its own status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<StatusReason>,
-    /// Whether it runs the IoT Edge runtime.
+    /// True if the device runs the IoT Edge runtime.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub edge: bool,
     /// The edge device that is its parent.
@@ -55,13 +55,13 @@ pub struct DesiredState {
     pub desired: Arc<JsonObject>,
 }
 
-/// How an identity shall prove who it is.
+/// The requested authentication of an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DesiredAuth {
     /// By a certificate that is yet to be issued: then one of the other variants takes this one's place.
     IssuedCertificate {
-        /// Whether the hub is to trust it by its CA, and not by its thumbprint.
+        /// True if the hub trusts it by its CA, and not by its thumbprint.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         by_ca: bool,
         /// The request to sign; without one a key is made.
@@ -76,7 +76,7 @@ pub enum DesiredAuth {
     },
     /// By symmetric keys: those that the batch gives, or two that the hub generates.
     Sas {
-        /// Whether the batch gives them.
+        /// True if the batch gives them.
         given: bool,
     },
     /// By a certificate with one of these thumbprints.
@@ -100,7 +100,7 @@ pub struct CertificateProfile {
     pub columns: BTreeMap<String, String>,
 }
 
-/// Where a certificate signing request or a public key is.
+/// The location of a certificate signing request or a public key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GivenPem {
@@ -111,7 +111,7 @@ pub enum GivenPem {
 }
 
 impl DesiredAuth {
-    /// What takes this one's place when the certificate has been issued.
+    /// The authentication that replaces this one when the certificate has been issued.
     pub fn with_issued(&self, sha256: Sha256Thumbprint) -> Self {
         match self {
             Self::IssuedCertificate { by_ca: true, .. } => Self::X509Ca,
@@ -122,7 +122,7 @@ impl DesiredAuth {
         }
     }
 
-    /// Whether the certificate is yet to be issued.
+    /// Returns true if the certificate has not been issued yet.
     pub fn is_to_be_issued(&self) -> bool {
         matches!(self, Self::IssuedCertificate { .. })
     }
@@ -156,7 +156,7 @@ impl DesiredState {
         }
     }
 
-    /// Whether there is an initial twin to write.
+    /// Returns true if there is an initial twin to write.
     pub fn has_twin(&self) -> bool {
         !self.tags.is_empty() || !self.desired.is_empty()
     }

@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::creator_tag;
 use crate::hub::{HubClient, HubError};
 
-/// What was exported.
+/// The totals of an export.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Exported {
     /// Rows of devices.
@@ -34,7 +34,7 @@ pub struct Exported {
     pub changed_number: Option<TwinRuleError>,
 }
 
-/// Why an export failed.
+/// The reason why an export failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
@@ -210,7 +210,7 @@ struct Columns {
     settings: BTreeMap<String, ValueForms>,
 }
 
-/// How the values of a column are written, so that they are read as what they are.
+/// The form in which a column's values are written, so that they are read back as the same values.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// As JSON, whatever they are.
@@ -221,7 +221,7 @@ enum Form {
     Untyped,
 }
 
-/// How the values of a column, as far as they are known, can be written.
+/// The possible forms of a column's values, as far as they are known.
 #[derive(Clone, Copy)]
 struct ValueForms {
     /// Each is a string with characters in it; an empty cell would be read as no value.

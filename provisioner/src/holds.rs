@@ -27,14 +27,15 @@ impl Holds {
         Ok(Self::new(Some(ledger.clone()), hub))
     }
 
-    /// What keeps a device disabled; only runs before `before` count, where one is given.
+    /// The run that keeps a device disabled; only runs before `before` count, if it is given.
     pub async fn of(&self, device: &DeviceId, before: Option<RunId>) -> Result<Option<Hold>, LedgerError> {
         let Some(ledger) = &self.ledger else { return Ok(None) };
         let (hub, device) = (self.hub.clone(), IdentityId::from(device.clone()));
         ledger.call(move |ledger| ledger.hold(&hub, &device, before)).await
     }
 
-    /// What keeps a device disabled, where an alteration must know and it is to be altered itself.
+    /// The run that keeps a device disabled, if the operation needs it and changes the device
+    /// itself.
     pub(crate) async fn for_alteration(
         &self,
         alteration: &Alteration,
@@ -49,7 +50,8 @@ impl Holds {
         }
     }
 
-    /// What keeps a device disabled that the batch wants enabled, where it is found as it was left.
+    /// The run that keeps a device disabled that the batch wants enabled, if the device is still in
+    /// the state that this run left.
     pub(crate) async fn found(
         &self,
         wanted: &DesiredIdentity,

@@ -45,11 +45,11 @@ pub trait Hub: Send + Sync + 'static {
     /// Sends up to 100 items and answers what the hub says of them. Only what had no effect for certain is sent again.
     fn bulk(&self, items: &[BulkItem]) -> impl Future<Output = Result<BulkResult, HubError>> + Send;
 
-    /// How many devices and modules there are. The count of modules may be some seconds old.
+    /// The number of devices and modules. The count of modules may be some seconds old.
     fn population(&self) -> impl Future<Output = Result<u64, HubError>> + Send;
 
-    /// How many modules devices have, those of the system (`$edgeAgent`, `$edgeHub`) left out; devices
-    /// without any are left out too. The count may be some seconds old.
+    /// The number of modules of each device, without those of the system (`$edgeAgent`, `$edgeHub`)
+    /// and without devices that have no modules. The counts may be some seconds old.
     fn count_modules(
         &self,
         devices: &[DeviceId],

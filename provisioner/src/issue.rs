@@ -12,7 +12,7 @@ use crate::desired::{DesiredAuth, DesiredIdentity, GivenPem};
 use crate::ledger::{Credential, Ledger, LedgerError, LedgerRow, Record, RowFilter, RunId};
 use crate::reason::ReasonCode;
 
-/// What issuing for a run came to.
+/// The totals of issuing for a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct IssueTotals {
     /// Certificates that were issued now.
@@ -23,7 +23,7 @@ pub struct IssueTotals {
     pub refused: u64,
 }
 
-/// Why issuing stopped.
+/// The reason why issuing stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IssueError {
@@ -104,7 +104,7 @@ pub fn find_issued_with(
     })
 }
 
-/// What the ledger needs to know of a certificate.
+/// The data of a certificate that the ledger needs.
 struct Certified {
     sha256: Sha256Thumbprint,
     serial: String,
@@ -169,7 +169,7 @@ fn request(row: &LedgerRow) -> IssueRequest {
     IssueRequest { identity: identity.clone(), key: key_source(&state.auth), auth, row }
 }
 
-/// Where the key of a certificate comes from that is yet to be issued.
+/// The source of the key for a certificate that is to be issued.
 pub(crate) fn key_source(auth: &DesiredAuth) -> KeySource {
     let DesiredAuth::IssuedCertificate { csr, public_key, .. } = auth else { return KeySource::Generate };
     match (csr.clone(), public_key.clone()) {

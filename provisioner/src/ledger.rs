@@ -100,7 +100,7 @@ impl fmt::Debug for Ledger {
     }
 }
 
-/// What can go wrong with a ledger.
+/// The errors of a ledger.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LedgerError {
@@ -183,7 +183,7 @@ pub enum LedgerError {
     /// There is none.
     #[error("there is no ledger at {}", path.display())]
     Missing {
-        /// Where it should be.
+        /// The expected path.
         path: PathBuf,
     },
     /// There is something else in its place.

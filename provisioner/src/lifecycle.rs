@@ -17,7 +17,7 @@ use crate::hub::HubError;
 use crate::ledger::UnknownValue;
 use crate::standing::{Difference, Etags, Observation, Standing};
 
-/// What may become of identities that are there already, and of those that are not.
+/// The rules for existing and missing identities.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -30,7 +30,7 @@ pub enum Mode {
     Update,
 }
 
-/// What may become of a twin that is there and holds other values.
+/// The rules for an existing twin with different values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum TwinPolicy {
@@ -43,7 +43,7 @@ pub enum TwinPolicy {
     Replace,
 }
 
-/// What a run is to do with identities that are there already.
+/// The rules of a run for existing identities.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
     /// With the identities.
@@ -52,7 +52,7 @@ pub struct Intent {
     pub twin: TwinPolicy,
 }
 
-/// What is to be done next.
+/// The next step.
 #[derive(Debug)]
 pub enum Step {
     /// Create the identity, with its initial twin where the call can carry it.
@@ -67,7 +67,7 @@ pub enum Step {
     WriteTwin,
 }
 
-/// What has happened.
+/// An event of an identity.
 #[derive(Debug)]
 pub enum Event {
     /// Creating was refused because it exists.
@@ -90,7 +90,7 @@ pub enum Event {
     TwinWritten,
 }
 
-/// How it ended.
+/// The outcome of an identity.
 #[derive(Debug)]
 pub enum Outcome {
     /// It is not there, and the mode creates nothing.
@@ -101,27 +101,28 @@ pub enum Outcome {
     Conflict(Vec<Difference>),
     /// It is there through this run.
     Done {
-        /// What the run did.
+        /// The effect of the run.
         effect: Effect,
         /// Twin values of others that were kept.
         kept: Vec<Difference>,
-        /// Whether that is presumed: the answer was lost, and reading shows only that it is there.
+        /// True if the effect is presumed: the response was lost, and a read shows only that the
+        /// identity exists.
         presumed: bool,
     },
     /// It could not be done.
     Failed(HubError),
     /// The device is there, and must be disabled when its modules are.
     Staged {
-        /// What the run did to it until now, where it did anything.
+        /// The effect of the run so far, if there is one.
         effect: Option<Effect>,
-        /// Whether that is presumed.
+        /// True if the effect is presumed.
         presumed: bool,
     },
     /// It was there as the batch wants it. Twin values of others that were kept are listed.
     Unchanged(Vec<Difference>),
 }
 
-/// What a run did for an identity.
+/// The effect of a run on an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
@@ -161,25 +162,25 @@ impl fmt::Display for Effect {
     }
 }
 
-/// Where one identity is in its life.
+/// The state of one identity in its lifecycle.
 #[derive(Debug, Default)]
 pub struct Lifecycle {
     intent: Intent,
     /// The version tags that it was planned with, where there is a plan.
     expected: Option<Etags>,
-    /// Whether it is a device that must not be disabled before its modules are there.
+    /// True for a device that must not be disabled before its modules exist.
     waits_for_modules: bool,
-    /// Whether it is known to be there, so that its first step is a look.
+    /// True if it is known to exist, so that its first step is a read.
     is_there: bool,
-    /// What the last request was to do.
+    /// The intended effect of the last request.
     attempt: Option<Effect>,
-    /// What this run did to it, for certain or perhaps.
+    /// The effect of this run, certain or possible.
     done: Option<Effect>,
-    /// Whether that is presumed, because the answer was lost.
+    /// True if the effect is presumed, because the response was lost.
     presumed: bool,
-    /// Whether this run changed what is there, for certain.
+    /// True if this run certainly changed an existing identity.
     is_updated: bool,
-    /// How many answers were lost or contradicted one another.
+    /// The number of lost or contradictory responses.
     setbacks: u32,
 }
 
@@ -224,27 +225,27 @@ impl Lifecycle {
         }
     }
 
-    /// Whether it is a device that must not be disabled yet.
+    /// Returns true for a device that must not be disabled yet.
     pub fn waits_for_modules(&self) -> bool {
         self.waits_for_modules
     }
 
-    /// How many answers were lost or contradicted one another.
+    /// The number of lost or contradictory responses.
     pub fn setbacks(&self) -> u32 {
         self.setbacks
     }
 
-    /// What this run did to the identity, where it did anything.
+    /// The effect of this run on the identity, if there is one.
     pub fn effect(&self) -> Option<Effect> {
         self.done
     }
 
-    /// Whether that is presumed, because the answer was lost.
+    /// Returns true if the effect is presumed, because the response was lost.
     pub fn is_presumed(&self) -> bool {
         self.presumed && self.done.is_some()
     }
 
-    /// Whether this run created the identity.
+    /// Returns true if this run created the identity.
     pub fn is_creation(&self) -> bool {
         self.done == Some(Effect::Created)
     }
@@ -257,7 +258,7 @@ impl Lifecycle {
         }
     }
 
-    /// Whether what was seen is what was planned with, or this run's own work.
+    /// Returns true if the observation matches the plan, or is this run's own work.
     fn is_as_expected(&self, seen: &Observation) -> bool {
         let Some(expected) = &self.expected else { return true };
         if seen.etags == *expected {
@@ -353,7 +354,8 @@ impl Lifecycle {
         }
     }
 
-    /// What was found is not what this run would have created: it was there, or is another's by now.
+    /// Discards a presumed creation, because the identity differs from what this run would have
+    /// created: it existed before, or has been replaced since.
     fn forget_presumed_creation(&mut self) {
         if self.presumed && self.is_creation() {
             (self.done, self.presumed) = (self.is_updated.then_some(Effect::Updated), false);
@@ -550,7 +552,7 @@ mod tests {
         (identity, twin).prop_map(|(identity, twin)| ModelHub::with(identity, twin))
     }
 
-    /// What must be true in the end, whatever was lost.
+    /// Checks the invariants at the end, after any losses.
     fn check(
         intent: Intent,
         before: ModelHub,

@@ -19,7 +19,7 @@ pub(crate) use others::{Meddling, Other};
 mod log;
 mod others;
 
-/// How the hub treats modules in bulk calls.
+/// The hub's support for modules in bulk calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Modules {
     InBulk,
@@ -27,7 +27,7 @@ pub(crate) enum Modules {
     OneByOne,
 }
 
-/// What happens to a call that changes something.
+/// The fate of a call that changes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Answered,
@@ -68,9 +68,9 @@ pub(crate) struct ModelHub {
     pub(crate) calls_until_cut: AtomicUsize,
     /// Told when that has happened.
     pub(crate) cut: Notify,
-    /// What has changed, and through whom.
+    /// The changes, with their actors.
     pub(crate) log: Mutex<Log>,
-    /// What others do, each after so many calls of a run more.
+    /// The changes of other clients, each after this many further calls of a run.
     pub(crate) meddlings: Mutex<Vec<(usize, Meddling)>>,
 }
 
@@ -102,7 +102,8 @@ impl ModelHub {
         }
     }
 
-    /// What happens after each call: others do something, or the caller is cut off, if it is time.
+    /// Performs due events after a call: changes of other clients, or the interruption of the
+    /// caller.
     async fn may_be_cut(&self) {
         self.meddle_in_between();
         let count = |left: usize| left.checked_sub(1);
@@ -139,7 +140,7 @@ impl ModelHub {
         answer
     }
 
-    /// Whether a hub denies access to the modules of a device to a caller with a key.
+    /// Returns true if a hub denies access to the modules of a device to a caller with a key.
     fn denies_modules_of(&self, device: &DeviceId) -> bool {
         let identities = self.identities.lock().unwrap();
         identities.get(&device.clone().into()).is_some_and(|device| device.status == Status::Disabled)

@@ -47,7 +47,7 @@ struct Done {
     run: RunId,
     alteration: Option<Alteration>,
     state: RunState,
-    /// Where the hub's log stood when it began, and when it ended.
+    /// The positions of the hub's log at its beginning and at its end.
     log: (usize, usize),
 }
 
@@ -210,7 +210,7 @@ proptest! {
     }
 }
 
-/// What the model has found: each of these went wrong once.
+/// Regression tests for the failures that the model has found.
 mod found {
     use super::*;
     use crate::lifecycle::{Intent, Mode, TwinPolicy};

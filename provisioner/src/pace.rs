@@ -1,10 +1,9 @@
-//! How fast the hub is called, and whether at all: one budget for all workers of a process.
+//! The rate of calls to the hub, and its availability: one budget for all workers of a process.
 //!
-//! Each call asks for a permit first. Permits are given out at the rate that the hub's tier and
-//! units allow, or, where those are not told, at the rate that the hub shows
-//! (`allowance`); while the hub is down none are given out, and somebody probes until it
-//! is back (`breaker`). What came of a call is told to its permit: that is all that is
-//! learnt from.
+//! Each call requests a permit first. Permits are granted at the rate that the hub's tier and units
+//! allow, or, if those are unknown, at the rate that the hub shows (`allowance`). While the hub is
+//! unavailable no permits are granted, and one caller probes until it is back (`breaker`). The rate
+//! adapts only to the results of calls, which callers report to their permits.
 //!
 //! Source of the rates: "IoT Hub quotas and throttling". A hub first keeps calls waiting and then
 //! refuses them with 429, without saying when to come back.
@@ -67,7 +66,7 @@ pub struct Permit<'p> {
     _place: SemaphorePermit<'p>,
 }
 
-/// How a call ended, as far as the pace depends on it.
+/// The result of a call, as far as the rate depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallEnd {
     /// No answer came, or none of a hub's, or the hub had a failure of its own.
@@ -91,7 +90,7 @@ pub enum ProbeEnd {
     Hopeless,
 }
 
-/// Why no permit is given.
+/// The reason why no permit is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denied {
     /// The hub has been down for so long that it is given up.
@@ -223,7 +222,7 @@ impl Pace {
         self.state().allowances.get(&class).and_then(Allowance::rate)
     }
 
-    /// What the calls came to so far.
+    /// The statistics of the calls so far.
     pub fn tally(&self) -> Tally {
         let (state, now) = (self.state(), Instant::now());
         Tally { held: state.held.total(now), down: state.down.total(now), ..state.tally }
@@ -330,7 +329,7 @@ impl State {
     }
 }
 
-/// What was taken from an allowance; it goes back when the wait for the rest is broken off.
+/// The tokens taken from an allowance; they are returned if the wait for the rest is cancelled.
 struct Reservation<'p> {
     pace: &'p Pace,
     class: OperationClass,
@@ -409,7 +408,7 @@ pub(crate) fn jitter() -> f64 {
     fastrand::f64()
 }
 
-/// How long a hub may be down before it is given up.
+/// The duration of an outage after which the hub is given up.
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// The longest time for which a throttled call is tried again.
 pub(crate) const MAX_THROTTLED: Duration = Duration::from_secs(3600);

@@ -25,10 +25,10 @@ mod parents;
 mod planner;
 mod survey;
 
-/// What an apply would do.
+/// The actions of an apply.
 #[derive(Debug, Clone, Serialize)]
 pub struct Plan {
-    /// What may become of identities and twins that are there already.
+    /// The rules for existing identities and twins.
     #[serde(flatten)]
     pub intent: Intent,
     /// The tier that the time is reckoned for.
@@ -58,7 +58,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether an apply would bring every row to a good end.
+    /// Returns true if every row of an apply would succeed.
     pub fn all_well(&self) -> bool {
         self.conflict == 0 && self.refuse == 0 && self.rejected == 0
     }
@@ -67,13 +67,13 @@ impl Plan {
 /// Operations of one throttle class.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Operations {
-    /// How many.
+    /// The number.
     pub count: u64,
-    /// How long they take at the tier's rate.
+    /// The duration at the tier's rate.
     pub seconds: f64,
 }
 
-/// What would be done with one row.
+/// The action for one row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "StoredRow")]
 pub struct PlannedRow {
@@ -81,12 +81,12 @@ pub struct PlannedRow {
     pub line: u64,
     /// The identity: `device` or `device/module`.
     pub identity: String,
-    /// What would be done.
+    /// The action.
     pub action: Action,
-    /// Why nothing can be done, when the row is refused.
+    /// The reason why no action is possible, if the row is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Where hub and batch differ.
+    /// The differences between hub and batch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<Difference>,
     /// The run that keeps the device disabled until it is released.
@@ -126,13 +126,13 @@ impl From<StoredRow> for PlannedRow {
 }
 
 impl PlannedRow {
-    /// Whether there is more to say about the row than that it is as it should be.
+    /// Returns true if the row is not simply as requested.
     pub fn is_remarkable(&self) -> bool {
         self.action != Action::Keep || !self.differences.is_empty()
     }
 }
 
-/// What would be done with a row.
+/// The action for a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {

@@ -71,7 +71,7 @@ reason_codes! {
     DeviceStays = "device_stays",
     /// Another run than the one that is to be released keeps it disabled.
     DisabledByOtherRun = "disabled_by_other_run",
-    /// When it was verified, the hub held other values.
+    /// At verification the hub held different values.
     DifferentLater = "different_later",
     /// It has modules that the run did not create.
     ForeignModules = "foreign_modules",
@@ -87,7 +87,7 @@ reason_codes! {
     KeptDisabled = "kept_disabled",
     /// Its private key is not at hand.
     KeyNotAtHand = "key_not_at_hand",
-    /// When it was verified, it was not on the hub.
+    /// At verification the identity was not on the hub.
     MissingLater = "missing_later",
     /// One of its modules stays, and it with it.
     ModuleStays = "module_stays",
@@ -117,7 +117,7 @@ reason_codes! {
     StatusDiffers = "status_differs",
     /// It is disabled, and its status reason was changed since a run disabled it.
     StatusReasonChanged = "status_reason_changed",
-    /// When it was verified, it was there again.
+    /// At verification the identity existed again.
     ThereAgain = "there_again",
     /// Beside its new thumbprint is one that the batch does not name.
     ThirdThumbprint = "third_thumbprint",

@@ -1,5 +1,5 @@
-//! What a run came to, for people: why rows are not as asked and what to do, how fast it went, and the page
-//! that shows it all.
+//! The report of a run, for people: the causes of rows that are not as asked, their remedies, the
+//! speed of the run, and the page with all of it.
 
 pub use advice::{Advice, Verb, advice};
 pub use causes::{Cause, Causes};

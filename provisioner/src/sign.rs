@@ -1,11 +1,11 @@
-//! What people are told of what a program waits for: they would otherwise believe that it hangs.
+//! Outage notices for people, so that a waiting program does not seem to hang.
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::pace::Reason;
 
-/// What a program depends on.
+/// A service that a program depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
     /// The hub.

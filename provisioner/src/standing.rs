@@ -1,5 +1,4 @@
-//! How an identity on the hub stands against what the batch wants of it: the one comparison that
-//! plan, apply and verify share.
+//! The comparison of an identity on the hub with the batch, which plan, apply and verify share.
 //!
 //! The hub is read through twins, which mirror all of an identity but its keys: twin reads are by
 //! far the cheapest reads a hub has.
@@ -18,7 +17,7 @@ use crate::ledger::Hold;
 use crate::lifecycle::TwinPolicy;
 use crate::reason::ReasonCode;
 
-/// How an identity on the hub stands against the batch.
+/// The result of comparing an identity on the hub with the batch.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Standing {
     /// It is there, and the identity is another: these are the differences.
@@ -39,14 +38,14 @@ pub enum Standing {
     TwinWrittenSince(Vec<Difference>),
 }
 
-/// What a look at the hub showed of an identity.
+/// The observation of an identity on the hub.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
-    /// How it stands.
+    /// The result of the comparison.
     pub standing: Standing,
     /// The version tags of identity and twin, where it is there.
     pub etags: Etags,
-    /// Whether it is there and disabled.
+    /// True if it exists and is disabled.
     pub is_disabled: bool,
     /// That a run has disabled the device on purpose, where this is how it was found. It was compared as
     /// one that is to stay so.
@@ -78,16 +77,17 @@ impl Etags {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Difference {
-    /// Where, for example `desired.conditions.temperature.warning`.
+    /// The path, for example `desired.conditions.temperature.warning`.
     pub path: String,
-    /// What the batch wants.
+    /// The value in the batch.
     pub wanted: Value,
-    /// What the hub holds; null where it holds nothing.
+    /// The value on the hub; null if it has none.
     pub found: Value,
 }
 
 impl Difference {
-    /// Whether it is about a tag as a whole, and not about a value within one. No name in a twin holds a dot.
+    /// Returns true for a tag as a whole, not for a value within one. Names in a twin contain no
+    /// dot.
     fn is_tag(&self) -> bool {
         self.path.strip_prefix("tags.").is_some_and(|name| !name.contains('.'))
     }
@@ -128,12 +128,14 @@ impl Standing {
         Self::compare(wanted, found, Besides::under(policy))
     }
 
-    /// How the twin by itself stands: what is left to do once the identity is as the batch wants it.
+    /// The comparison of the twin alone: the difference that remains once the identity is as the
+    /// batch wants it.
     pub fn of_twin_alone(wanted: &DesiredIdentity, twin: &Twin, policy: TwinPolicy) -> Self {
         Self::compare_twins(wanted, twin, Besides::under(policy))
     }
 
-    /// How the desired properties stand that a device or a module reads itself: it sees no more of its twin.
+    /// The comparison of the desired properties that a device or a module reads itself: it sees no
+    /// other part of its twin.
     pub fn of_desired(wanted: &DesiredIdentity, found: &PropertySection) -> Self {
         let mut differences = Vec::new();
         contained("desired", &wanted.state.desired, Some(&found.values), &mut differences);
@@ -191,7 +193,7 @@ impl Standing {
     }
 }
 
-/// What becomes of values that a twin holds besides those of the batch.
+/// The handling of values that a twin holds in addition to those of the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Besides {
     Allowed,
@@ -212,15 +214,16 @@ impl Besides {
 /// found it there, but not which of the two.
 pub const STAGED: &str = "provisioner: to be disabled when its modules are there";
 
-/// Whether all that differs is that the device is still enabled for the sake of its modules.
+/// Returns true if the only difference is that the device is still enabled until its modules exist.
 fn is_staged(wanted: &DesiredIdentity, twin: &Twin, differences: &[Difference]) -> bool {
     wanted.state.status_on_hub() == Status::Disabled
         && twin.status_reason.as_ref().is_some_and(|reason| reason.as_str() == STAGED)
         && differences.iter().all(|difference| difference.path.starts_with("status"))
 }
 
-/// Whether a service wrote to the twin after it was created. The twin's `version` counts all
-/// writes, starting at 2 with reported properties at 1; so what remains are the service's own.
+/// Returns true if a service wrote to the twin after its creation. The twin's `version` counts all
+/// writes, starting at 2 with reported properties at 1; so the remaining writes are those of
+/// services.
 fn was_written(twin: &Twin) -> bool {
     twin.properties.desired.version > 1 || twin.version.saturating_sub(twin.properties.reported.version) > 1
 }

@@ -1,4 +1,4 @@
-//! Which hub to work on, and how it is reached.
+//! The hub to work on, and the connection to it.
 //!
 //! In this order: `--local`, `--hub NAME` from `provisioner.toml`, `--host HOST` with Entra ID, the
 //! connection string of `IOTHUB_CONNECTION_STRING`, and where nothing at all is configured the embedded local
@@ -21,7 +21,7 @@ pub use config::{ConfigError, ConfigProblem};
 
 mod config;
 
-/// What the command line and the environment say about the hub.
+/// The command line's and the environment's settings for the hub.
 #[derive(Debug, Default)]
 pub struct TargetChoice {
     /// A hub of the configuration file.
@@ -30,9 +30,9 @@ pub struct TargetChoice {
     pub local: Option<PathBuf>,
     /// A hub that is called with Entra ID.
     pub host: Option<HubHost>,
-    /// How to sign in to Entra ID there.
+    /// The sign-in method for Entra ID there.
     pub sign_in: SignIn,
-    /// What the environment says about who signs in.
+    /// The environment's settings for signing in.
     pub entra: EntraEnvironment,
     /// The value of `IOTHUB_CONNECTION_STRING`, which may be empty: a secret.
     pub connection_string: Option<Zeroizing<String>>,
@@ -44,12 +44,12 @@ pub struct TargetChoice {
     pub size: Option<HubSize>,
 }
 
-/// What bounds the rate at which a hub can be called.
+/// The size of a hub, which bounds its call rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HubSize {
     /// The edition.
     pub tier: Tier,
-    /// How many units of it.
+    /// The number of units.
     pub units: NonZeroU32,
 }
 
@@ -84,13 +84,13 @@ pub struct OpenHub {
     pub local: Option<LocalHub>,
     /// The host that devices connect to, where it is not the one that services call.
     pub device_host: Option<HubHost>,
-    /// Whom to trust to be the hub.
+    /// The trust settings for the hub's certificate.
     pub trust: HubClientOptions,
     /// The size of the hub, where it is known.
     pub size: Option<HubSize>,
 }
 
-/// Why there is no hub to work on.
+/// The reason why there is no hub to work on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
@@ -103,7 +103,7 @@ pub enum TargetError {
     /// A connection string is wrong.
     #[error("the connection string in {place} can't be used")]
     ConnectionString {
-        /// Where it stands.
+        /// The place of the setting.
         place: String,
         /// Why.
         source: ConnectionStringError,
@@ -124,7 +124,7 @@ pub enum TargetError {
     NoConfigFile {
         /// The hub.
         name: String,
-        /// Where the file was looked for.
+        /// The searched path of the file.
         path: PathBuf,
     },
     /// The file that should hold a connection string is empty.
@@ -203,7 +203,7 @@ impl Target {
         Ok(Self::Remote { access, device_host, ca_files, size: choice.size.or(hub.size) })
     }
 
-    /// Whether it is a hub for tests: the embedded one, or one that runs on this machine.
+    /// Returns true for a hub for tests: the embedded one, or one that runs on this machine.
     pub fn is_test_hub(&self) -> bool {
         match self {
             Self::Embedded { .. } => true,
@@ -275,7 +275,7 @@ impl std::fmt::Display for Target {
 }
 
 impl OpenHub {
-    /// Whether it is a hub for tests: the embedded one, or one that runs on this machine.
+    /// Returns true for a hub for tests: the embedded one, or one that runs on this machine.
     pub fn is_test_hub(&self) -> bool {
         self.local.is_some() || self.client.access().host().is_loopback()
     }
@@ -341,7 +341,8 @@ fn parse_access(text: &str, place: &str) -> Result<Access, TargetError> {
         .map_err(|source| TargetError::ConnectionString { place: place.to_owned(), source })
 }
 
-/// What the configuration file of this folder, if there is one, says of device ids: `id_pattern` under `[batch]`.
+/// The pattern for device ids in this folder's configuration file, if there is one: `id_pattern`
+/// under `[batch]`.
 pub fn configured_id_pattern(folder: &Path) -> Result<Option<IdPattern>, TargetError> {
     Ok(ConfigFile::read(folder)?.and_then(|file| file.id_pattern))
 }

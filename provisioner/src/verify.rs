@@ -30,7 +30,7 @@ mod sample;
 mod trial;
 mod verified;
 
-/// What to read, and from where.
+/// The parameters of a verification.
 pub struct Verify<H> {
     /// The hub.
     pub hub: Arc<H>,
@@ -38,13 +38,13 @@ pub struct Verify<H> {
     pub ledger: SharedLedger,
     /// The run.
     pub run: RunId,
-    /// Which of its rows.
+    /// The rows that are included.
     pub filter: RowFilter,
-    /// Which devices are disabled on purpose.
+    /// The devices that are disabled on purpose.
     pub holds: Holds,
     /// The symmetric keys that the batch gives.
     pub keys: Arc<GivenKeys>,
-    /// How many identities are read at once.
+    /// The number of identities that are read at once.
     pub concurrency: usize,
     /// Told how many rows have been read since it was last told.
     pub progress: Arc<dyn Fn(usize) + Send + Sync>,

@@ -1,4 +1,4 @@
-//! What a user sees of the crate: whole files in, rows and problems out.
+//! The user's view of the crate: whole files as input, rows and problems as output.
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 

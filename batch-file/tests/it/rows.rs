@@ -1,4 +1,4 @@
-//! What cells mean, alone and together.
+//! The meaning of cells, alone and combined.
 
 use std::path::{Path, PathBuf};
 

@@ -107,7 +107,7 @@ impl Table {
     }
 }
 
-/// Reads the PEM in a row; `None` where the file is no database of ours or has no such row.
+/// Reads the PEM in a row; `None` if the file is not such a database or has no such row.
 pub(crate) fn read_row(path: &Path, id: u64) -> Option<Zeroizing<Vec<u8>>> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
     let found = connection

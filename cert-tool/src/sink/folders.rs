@@ -1,7 +1,7 @@
 //! [`Folders`]: a folder for each identity, with `cert.pem`, `chain.pem` and `key.pem`.
 //!
-//! The files have their final names from the start: what is torn by a kill has no row in `issued.csv`
-//! yet, and is written again.
+//! The files have their final names from the start: a file torn by a kill has no row in
+//! `issued.csv` yet, and is written again.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -16,15 +16,15 @@ use crate::issuing::Made;
 use crate::refusal::Refusal;
 use crate::sink::{Extras, Place};
 
-/// The folder that has the folders.
+/// The folder that contains the folders.
 pub(crate) struct Folders {
     root: PathBuf,
     extras: Extras,
-    /// There was no folder of any identity: whatever is there is from here.
+    /// True if there was no folder of any identity: then all files are of this process.
     is_new: bool,
 }
 
-/// There is nothing to know but whether there is a key.
+/// The place of a certificate: it only depends on the presence of a key.
 pub(crate) fn place(made: &Made) -> Place {
     Place { private_key: made.key_pem.as_ref().map(|_| 0), ..Place::default() }
 }
@@ -35,8 +35,8 @@ impl Folders {
         Self { root: root.to_owned(), extras, is_new }
     }
 
-    /// Why nothing can be written for an identity that has no row yet. What an interrupted run left
-    /// behind is no reason: no row refers to it.
+    /// The reason why nothing can be written for an identity that has no row yet. The remains of an
+    /// interrupted run are not a reason: no row refers to them.
     pub(crate) fn refusal(&self, identity: &IdentityId) -> Option<Refusal> {
         if self.is_new {
             return None;
@@ -48,7 +48,8 @@ impl Folders {
         has_others.then_some(Refusal::FolderOccupied { path })
     }
 
-    /// Writes the files of certificates, on all cores; when it returns they survive a power cut.
+    /// Writes the files of certificates, on all cores. They survive a power failure when it
+    /// returns.
     pub(crate) fn write(&self, made: &[Made]) -> Result<(), Error> {
         let disk = fs::Disk::of(&self.root)?;
         let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -88,8 +89,8 @@ impl Folders {
     }
 }
 
-/// The folder of an identity below a common root. Devices and modules have trees of their own: a module may have any name, and one folder name has
-/// not room enough for two ids.
+/// The folder of an identity below a common root. Devices and modules have separate trees: a module
+/// may have any name, and one folder name is too short for two ids.
 pub fn folder_name(identity: &IdentityId) -> String {
     let device = file_name::encode(identity.device().as_str());
     match identity.module() {
@@ -108,11 +109,11 @@ fn remove_leftovers(folder: &Path) -> Result<(), Error> {
 pub(crate) const CERTIFICATE: &str = "cert.pem";
 pub(crate) const CHAIN: &str = "chain.pem";
 pub(crate) const KEY: &str = "key.pem";
-/// From here on the whole file system is synced rather than each file.
+/// The number of files from which on the whole file system is synced rather than each file.
 const MANY: usize = 64;
-/// Certificates for which a thread is worth starting.
+/// The smallest number of certificates that is worth a thread.
 const MIN_SHARE: usize = 32;
-/// A thread never ends early, unless it panicked.
+/// The error of a thread that ended early, which only a panic can cause.
 const GONE: Error = Error::Crypto("a thread that writes files");
 const DEVICES: &str = "devices";
 const MODULES: &str = "modules";

@@ -1,5 +1,5 @@
-//! [`Stream`]: everything appended to one file, or to one for certificates and one for keys. A
-//! reference is `file#offset`, where the PEM begins, whatever stands around it.
+//! [`Stream`]: all output appended to one file, or to one for certificates and one for keys. A
+//! reference is `file#offset`, the offset of the PEM, whatever the format around it.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,19 +11,19 @@ use crate::fs;
 use crate::issuing::Made;
 use crate::sink::{CERTIFICATE, CHAIN, Contents, Extras, KEY, Place, Sink, folder_name};
 
-/// Files that grow.
+/// Files that are appended to.
 pub(crate) struct Stream {
     sink: Sink,
     extras: Extras,
     main: Appended,
-    /// Keys are in a file of their own, so that the certificates can be handed on.
+    /// The file of the keys, separate so that the certificates can be passed on.
     keys: Option<Appended>,
 }
 
-/// A piece of an archive, which is laid out before it is written.
+/// A piece of an archive, which is prepared before it is written.
 pub(crate) struct Archived {
     bytes: Zeroizing<Vec<u8>>,
-    /// How much of it stays when more is appended.
+    /// The number of its bytes that stay when more is appended.
     length: usize,
 }
 
@@ -45,7 +45,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Where everything will be.
+    /// The places of everything that will be written.
     pub(crate) fn places(&self, made: &[Made]) -> Result<(Vec<Place>, Option<Archived>), Error> {
         match self.sink {
             Sink::Csv => Ok((self.places_in_csv(made), None)),
@@ -220,7 +220,7 @@ impl Archive {
     }
 }
 
-/// A private file that grows.
+/// A private file that is appended to.
 struct Appended {
     path: PathBuf,
     file: File,
@@ -235,7 +235,7 @@ impl Appended {
         Ok(Self { path, file, length })
     }
 
-    /// Appends bytes, of which the first `length` stay.
+    /// Appends bytes, of which the first `length` stay after the next append.
     fn append(&mut self, bytes: &[u8], length: usize) -> Result<(), Error> {
         fs::append_at(&self.file, &self.path, self.length, bytes)?;
         self.file.sync_data().map_err(Error::io("sync", &self.path))?;
@@ -243,7 +243,7 @@ impl Appended {
         Ok(())
     }
 
-    /// Appends what is in many pieces, through a buffer that is small enough to stay in the cache.
+    /// Appends many pieces, by a buffer that is small enough to stay in the cache.
     fn append_pieces<'a>(&mut self, pieces: impl Iterator<Item = &'a [u8]>) -> Result<(), Error> {
         // It never grows: that would leave copies of private keys behind.
         let mut buffer = Zeroizing::new(Vec::with_capacity(BUFFER_BYTES));
@@ -275,7 +275,7 @@ impl Appended {
         Ok(())
     }
 
-    /// Has the next append overwrite the last bytes, if there are so many and all are zero.
+    /// Makes the next append overwrite the last bytes, if there are that many and all are zero.
     fn forget_zeros(&mut self, count: usize) -> Result<(), Error> {
         let start = self.length.saturating_sub(count as u64);
         let found = fs::read_at(&self.file, &self.path, start, count)?;
@@ -293,5 +293,5 @@ pub(crate) const TAR: &str = "certificates.tar";
 const CSV_HEADER: &[u8] = b"device_id,module_id,certificate_pem,private_key_pem\n";
 const BUFFER_BYTES: usize = 64 * 1024;
 const TAR_BLOCK: usize = 512;
-/// Two empty blocks.
+/// The end of an archive: two empty blocks.
 const TAR_END: usize = 2 * TAR_BLOCK;

@@ -34,7 +34,7 @@ struct Cases<'a> {
     made: Vec<Made>,
 }
 
-/// What is to be said of a case.
+/// The expected verdict on a case.
 struct Verdict {
     why: &'static str,
     rule: &'static str,
@@ -54,7 +54,7 @@ impl Cases<'_> {
         self.subject(name, "device01", "device01", verdict, change)
     }
 
-    /// The same for another identity and common name.
+    /// The same for a different identity and common name.
     fn subject(
         &mut self,
         name: &str,
@@ -67,7 +67,7 @@ impl Cases<'_> {
         self.issued_by(&[issuer], name, (identity, subject), verdict, change)
     }
 
-    /// The same below other CAs, the first of which issues it and all of which are sent.
+    /// The same below other CAs, the first of which issues it. The certificates of all are sent.
     fn issued_by(
         &mut self,
         chain: &[&Ca],

@@ -1,6 +1,6 @@
-//! Certificates and revocation lists of any kind, right or wrong, as DER (RFC 5280 §4.1, §5.1).
+//! Certificates and revocation lists of any kind, valid or invalid, as DER (RFC 5280 §4.1, §5.1).
 //!
-//! The library that encodes what is really issued can't be made to err: this can.
+//! The encoder of issued certificates can't produce errors; this one can.
 
 use time::OffsetDateTime;
 use yasna::models::{ObjectIdentifier, TaggedDerValue};
@@ -24,7 +24,7 @@ pub(super) struct Spec {
     pub(super) extensions: Vec<Extension>,
 }
 
-/// With what a certificate is signed, besides ECDSA.
+/// The algorithm that signs a certificate, in addition to ECDSA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hash {
     Sha1,
@@ -104,7 +104,7 @@ pub(super) fn revocation_list(
     signed(&list, Hash::Sha256, key)
 }
 
-/// A name of attributes in UTF-8, or what claims to be.
+/// A name of attributes in UTF-8, or of bytes that are declared as UTF-8.
 pub(super) fn name(attributes: &[(&[u64], &[u8])]) -> Vec<u8> {
     construct_der(|writer| {
         writer.write_sequence(|writer| {
@@ -139,7 +139,7 @@ pub(super) fn basic_constraints(is_ca: bool, path_length: Option<u8>) -> Extensi
     Extension { oid: BASIC_CONSTRAINTS, is_critical: true, value }
 }
 
-/// The bits in the order of RFC 5280 §4.2.1.3, from the left, and how many of them are written.
+/// The bits in the order of RFC 5280 §4.2.1.3, from the left, and the number of written bits.
 pub(super) fn key_usage(bits: u8, count: usize) -> Extension {
     let value = construct_der(|writer| writer.write_bitvec_bytes(&[bits], count));
     Extension { oid: KEY_USAGE, is_critical: true, value }
@@ -250,7 +250,7 @@ fn write_context(writer: DERWriter<'_>, number: u64, bytes: &[u8]) {
     writer.write_tagged_der(&TaggedDerValue::from_tag_pc_and_bytes(tag, PCBit::Primitive, bytes.to_vec()));
 }
 
-/// Bytes as they are, under a universal tag: serial numbers that no library would write.
+/// Unchanged bytes under a universal tag, for serial numbers that no library would write.
 fn write_raw(writer: DERWriter<'_>, number: u64, bytes: &[u8]) {
     let tag = Tag { tag_class: TagClass::Universal, tag_number: number };
     writer.write_tagged_der(&TaggedDerValue::from_tag_pc_and_bytes(tag, PCBit::Primitive, bytes.to_vec()));

@@ -1,4 +1,4 @@
-//! [`Family`]: the CAs of the test PKI, right and wrong, and what a good certificate below them is.
+//! [`Family`]: the CAs of the test PKI, valid and invalid, and the template of a good certificate.
 
 use time::{Duration, OffsetDateTime};
 
@@ -9,7 +9,7 @@ use super::encode::{
 use super::keys::{self, Key};
 use crate::error::Error;
 
-/// A CA: whose certificates are below its own.
+/// A CA, with the certificates of the CAs above it.
 #[derive(Debug, Clone)]
 pub(super) struct Ca {
     pub(super) name: Vec<u8>,
@@ -21,13 +21,13 @@ pub(super) struct Ca {
 pub(super) struct Family {
     pub(super) seed: u64,
     pub(super) at: OffsetDateTime,
-    /// The only one that is trusted.
+    /// The only trusted CA.
     pub(super) root: Ca,
-    /// Issues the good ones.
+    /// The CA that issues the good certificates.
     pub(super) issuing: Ca,
-    /// Nobody knows it.
+    /// An unknown CA.
     pub(super) other: Ca,
-    /// Has the issuing CA's name, but not its key.
+    /// A CA with the issuing CA's name, but a different key.
     pub(super) impostor: Ca,
 }
 
@@ -41,7 +41,8 @@ impl Family {
         Ok(family)
     }
 
-    /// The certificate of a CA that issues to devices only, changed as told before it is signed.
+    /// The certificate of a CA that issues to devices only, changed by the caller before it is
+    /// signed.
     pub(super) fn ca_below(
         &self,
         issuer: &Ca,
@@ -109,7 +110,7 @@ impl Family {
     }
 }
 
-/// Puts an extension in the place of the one with the same OID.
+/// Replaces the extension with the same OID.
 pub(super) fn replace(spec: &mut Spec, extension: Extension) {
     match spec.extensions.iter_mut().find(|other| other.oid == extension.oid) {
         Some(there) => *there = extension,

@@ -1,4 +1,4 @@
-//! [`Key`]: keys that a seed gives, so that they are the same everywhere. They protect nothing.
+//! [`Key`]: keys derived from a seed, so that they are the same everywhere. They protect nothing.
 
 use aws_lc_rs::agreement::{ECDH_P384, PrivateKey as Agreement};
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, digest};
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::pem;
 use crate::public_key::PublicKey;
 
-/// A key pair. Those on P-256 can sign, always in the same way (RFC 6979).
+/// A key pair. P-256 keys can sign, with deterministic signatures (RFC 6979).
 #[derive(Debug, Clone)]
 pub(super) struct Key {
     signer: Option<SigningKey>,
@@ -23,7 +23,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// The P-256 key that a seed and a label give.
+    /// The P-256 key of a seed and a label.
     pub(super) fn p256(seed: u64, label: &str) -> Result<Self, Error> {
         // One value in 2^32 is no scalar of the curve: then the next is taken.
         let found = (0..).find_map(|round: u64| {
@@ -37,7 +37,7 @@ impl Key {
         Ok(key)
     }
 
-    /// The P-384 key that a seed and a label give.
+    /// The P-384 key of a seed and a label.
     pub(super) fn p384(seed: u64, label: &str) -> Result<Self, Error> {
         let failed = || Error::Crypto("deriving a key");
         let scalar = digest(&SHA384, &derive(seed, "key", label, 0));
@@ -70,7 +70,7 @@ impl Key {
         &self.pem
     }
 
-    /// Signs with ECDSA; nothing where the key can't.
+    /// Signs with ECDSA; returns an empty signature if the key can't.
     pub(super) fn sign(&self, message: &[u8], hash: Hash) -> Vec<u8> {
         let Some(signer) = &self.signer else {
             return Vec::new();

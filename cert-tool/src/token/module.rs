@@ -1,4 +1,4 @@
-//! PKCS#11 modules: the shared libraries that speak to tokens.
+//! PKCS#11 modules: the shared libraries that access tokens.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -11,7 +11,8 @@ use cryptoki::slot::{Slot, TokenInfo};
 use super::uri::TokenUri;
 use crate::error::Error;
 
-/// Loads a module. It is initialised once in a process and stays: others may use it too.
+/// Loads a module. It is initialised once per process and stays loaded, because others may use it
+/// too.
 pub(super) fn load(uri: &TokenUri) -> Result<Pkcs11, Error> {
     static LOADED: Mutex<Option<HashMap<PathBuf, Pkcs11>>> = Mutex::new(None);
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -28,7 +29,7 @@ pub(super) fn load(uri: &TokenUri) -> Result<Pkcs11, Error> {
     Ok(pkcs11)
 }
 
-/// The only token that a URI fits.
+/// The only token that matches a URI.
 pub(super) fn find_slot(uri: &TokenUri, pkcs11: &Pkcs11) -> Result<(Slot, TokenInfo), Error> {
     let slots = pkcs11.get_slots_with_initialized_token();
     let mut fitting = Vec::new();

@@ -1,4 +1,4 @@
-//! [`TokenUri`]: where a key is, as RFC 7512 writes it.
+//! [`TokenUri`]: the location of a key, in the form of RFC 7512.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ use crate::error::Error;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenUri {
-    /// As it was written; there is no secret in it.
+    /// The original text; there is no secret in it.
     text: String,
     token: Option<String>,
     manufacturer: Option<String>,
@@ -59,13 +59,13 @@ impl TokenUri {
             && self.slot.is_none_or(|id| id == slot.id())
     }
 
-    /// What the key is found by.
+    /// The attributes to find the key.
     pub(super) fn object(&self) -> Vec<Attribute> {
         let label = self.label.clone().map(Attribute::Label);
         label.into_iter().chain(self.id.clone().map(Attribute::Id)).collect()
     }
 
-    /// What a new key is found by later; it always gets an id, which binds its two halves together.
+    /// The attributes to find a new key later. It always gets an id, which links its two halves.
     pub(super) fn object_of_new_key(&self) -> Result<Vec<Attribute>, Error> {
         let mut object = self.object();
         if self.id.is_none() {

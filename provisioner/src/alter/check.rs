@@ -1,4 +1,4 @@
-//! Reading back what an alteration did.
+//! Verification of a maintenance run: reads back its effects.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::standing::{Difference, Etags};
 use crate::sweep::look_at_all;
 use crate::verify::Verified;
 
-/// What to read back, and from where.
+/// The parameters of a verification: hub, ledger and run.
 pub struct Check<H> {
     /// The hub.
     pub hub: Arc<H>,
@@ -22,16 +22,17 @@ pub struct Check<H> {
     pub ledger: SharedLedger,
     /// The run.
     pub run: RunId,
-    /// What it did.
+    /// The run's operation.
     pub alteration: Alteration,
-    /// How many identities are read at once.
+    /// The number of identities that are read at once.
     pub concurrency: usize,
-    /// Told how many rows have been read since it was last told.
+    /// Called with the number of rows read since the last call.
     pub progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
 impl<H: Hub> Check<H> {
-    /// Reads every identity that the run brought to its end, and tells which are not as they are to be.
+    /// Reads every identity that the run has finished, and returns those that differ from its
+    /// result.
     pub async fn run(&self) -> Result<Verified, RunError> {
         let mut verified = Verified::default();
         let mut after: Option<IdentityId> = None;
@@ -73,7 +74,7 @@ impl<H: Hub> Check<H> {
     }
 }
 
-/// How an identity is not as the run left it, where that is so.
+/// The differences of an identity from the run's result, if there are any.
 fn deviation(verdict: Verdict) -> Option<Vec<Difference>> {
     let differs = |wanted: &str, found: &str| Difference {
         path: "identity".to_owned(),

@@ -1,4 +1,4 @@
-//! What an alteration would do: the hub is looked at, and nothing is written.
+//! A preview of a maintenance run: it reads the hub, and writes nothing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,23 +15,23 @@ use crate::hub::Hub;
 use crate::ledger::{LedgerError, LedgerRow, Record, RowState};
 use crate::plan::{Action, PlannedRow};
 
-/// Looks at identities as an alteration would, and tells what it would do with each.
+/// Reads identities as a maintenance run would, and reports the action for each.
 pub struct Preview<H> {
     worker: Worker<H>,
-    /// Told how many rows have been looked at since it was last told.
+    /// Called with the number of rows read since the last call.
     progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
-/// What an alteration would do, in sum.
+/// The totals of a preview.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Forecast {
     /// Identities to change.
     pub update: u64,
     /// Identities to delete.
     pub delete: u64,
-    /// Identities that are as they are to be.
+    /// Identities that are already in the requested state.
     pub keep: u64,
-    /// Identities that would be left alone, because they are not as they should be for it.
+    /// Identities that would be left unchanged, because they are not in the required state.
     pub conflict: u64,
     /// Rows that can't succeed.
     pub refuse: u64,
@@ -40,7 +40,7 @@ pub struct Forecast {
 }
 
 impl Forecast {
-    /// Whether every row would come to a good end.
+    /// Returns true if every row would succeed.
     pub fn all_well(&self) -> bool {
         self.conflict == 0 && self.refuse == 0 && self.rejected == 0
     }
@@ -57,8 +57,8 @@ impl Forecast {
 }
 
 impl<H: Hub> Preview<H> {
-    /// A preview of an alteration. Whether units are let in with new certificates is not tried: that
-    /// would cut off those that are connected.
+    /// A preview of a maintenance run. It does not test whether units can connect with new certificates,
+    /// because that would cut off connected ones.
     pub fn new(
         hub: Arc<H>,
         holds: Holds,
@@ -69,7 +69,7 @@ impl<H: Hub> Preview<H> {
         Self { worker: Worker { hub, creator, holds, alteration, proof: None }, progress }
     }
 
-    /// Tells of each row, which come in the order of the ids, what would be done with it.
+    /// Reports the action for each row, in the order of the ids.
     pub async fn each<E: From<RunError> + From<LedgerError>>(
         &self,
         rows: impl Iterator<Item = Result<LedgerRow, LedgerError>>,
@@ -145,5 +145,5 @@ fn planned(task: Task) -> PlannedRow {
     PlannedRow { line, identity, action, reason, differences, held_by: None, etags: task.etags }
 }
 
-/// Rows that are looked at together, and as many more as belong to the last unit.
+/// The number of rows that are read together, plus the rest of the last unit.
 const PAGE: usize = 500;

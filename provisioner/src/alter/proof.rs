@@ -1,4 +1,4 @@
-//! Proving that units are let in with their new certificates, before the old ones go.
+//! The proof that units can connect with their new certificates, before the old ones are removed.
 
 use std::sync::Arc;
 
@@ -10,15 +10,15 @@ use crate::connect::{ConnectError, CredentialSource, DeviceHub};
 use crate::desired::DesiredIdentity;
 use crate::reason::ReasonCode;
 
-/// Shows that an identity is let in with its new certificate, or says why not.
+/// Proves that an identity can connect with its new certificate, or returns the reason why not.
 pub type Proof = Arc<dyn Fn(DesiredIdentity) -> BoxFuture<'static, Result<(), Unproven>> + Send + Sync>;
 
-/// Why there is no proof.
+/// The reason for a missing proof.
 #[derive(Debug)]
 pub enum Unproven {
-    /// For a reason that concerns all identities: the run can't go on.
+    /// A reason that concerns all identities: the run can't continue.
     All(ConnectError),
-    /// For this reason, as a code and in words.
+    /// A reason of this identity, as a code and in words.
     This(ReasonCode, String),
 }
 

@@ -116,14 +116,14 @@ impl Factory {
         self.hub.identities.lock().unwrap().keys().map(ToString::to_string).collect()
     }
 
-    /// Why rows were left alone, by identity.
+    /// The reasons why rows were left unchanged, by identity.
     fn reasons(&self, run: RunId) -> Vec<(String, String)> {
         let rows = self.ledger.lock().page(run, RowFilter::Failed, None, 100).unwrap();
         let reason = |row: LedgerRow| (row.wanted.identity.to_string(), row.record.error.unwrap_or_default());
         rows.into_iter().map(reason).collect()
     }
 
-    /// Somebody else changes the status of a device.
+    /// Changes the status of a device as a different client would.
     fn set_status(&self, name: &str, status: Status, reason: Option<&str>) {
         let mut identities = self.hub.identities.lock().unwrap();
         let found = identities.get_mut(&identity(name)).unwrap();
@@ -182,7 +182,7 @@ async fn an_undo_spares_what_somebody_changed_and_the_device_that_it_is_on() {
     }
 }
 
-/// Of the modules of a disabled device a hub tells a caller with a key nothing.
+/// A hub gives a caller with a policy's key no information on the modules of a disabled device.
 #[tokio::test]
 async fn a_disabled_device_with_a_module_of_others_stays_and_the_others_go() {
     for modules in [Modules::InBulk, Modules::OneByOne] {
@@ -229,7 +229,7 @@ async fn devices_are_disabled_first_and_deleted_later() {
     assert_eq!(totals, Totals { rows: 3, unchanged: 3, ..Totals::default() });
 }
 
-/// The status of a device, and why it has it.
+/// The status of a device, and its reason.
 fn status_of(factory: &Factory, name: &str) -> (Status, Option<String>) {
     let identities = factory.hub.identities.lock().unwrap();
     let found = &identities[&identity(name)];
@@ -326,7 +326,7 @@ async fn an_old_thumbprint_goes_only_where_the_new_one_is_proven() {
     assert_eq!(totals, Totals { rows: 3, updated: 1, conflict: 2, ..Totals::default() });
 }
 
-/// Something that somebody does to the hub after the batch.
+/// A change to the hub after the batch by a different client.
 #[derive(Debug, Clone, Copy)]
 enum Meddling {
     WriteTwin,
@@ -366,7 +366,7 @@ impl Factory {
         run
     }
 
-    /// What would be done with each identity, and why not.
+    /// The previewed action for each identity, with its reason.
     async fn foresee(
         &self,
         alteration: &Alteration,
@@ -386,7 +386,7 @@ impl Factory {
         foreseen
     }
 
-    /// What a run did with each identity, and why not.
+    /// The action of a run for each identity, with its reason.
     fn done(&self, run: RunId) -> Vec<(String, Action, Option<String>)> {
         let done = |row: LedgerRow| {
             let action = match (row.record.state, row.record.effect) {
@@ -431,7 +431,7 @@ fn fate() -> impl Strategy<Value = Fate> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
-    /// Whatever became of the units since their batch, a preview tells what will be done with each row.
+    /// A preview announces the later action for each row, in any state of the units.
     #[test]
     fn what_a_preview_foretells_is_what_is_done(
         modules in prop_oneof![Just(Modules::InBulk), Just(Modules::OneByOne)],

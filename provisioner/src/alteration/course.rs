@@ -1,6 +1,6 @@
-//! The course of an alteration for one identity: a pure state machine. As in the
-//! [lifecycle](crate::lifecycle), a lost answer is followed by a look, and what is there is only changed
-//! in the version that was looked at.
+//! The maintenance of one identity, as a pure state machine. As in the
+//! [lifecycle](crate::lifecycle), a lost response is followed by a read, and updates are
+//! conditional on the etag of the last read.
 
 use super::{Refusal, Verdict};
 use crate::desired::DesiredIdentity;
@@ -9,87 +9,87 @@ use crate::ledger::{Record, RowState};
 use crate::lifecycle::Effect;
 use crate::reason::ReasonCode;
 
-/// Where one identity is in the course of its alteration.
+/// The state of one identity during its maintenance.
 #[derive(Debug)]
 pub struct Course {
-    /// What is done to it when something is done.
+    /// The effect of a change, if one is made.
     effect: Effect,
-    /// Whether a request left whose answer never came.
+    /// True if a request was sent and its response was lost.
     is_lost: bool,
-    /// How many answers were lost or came too late.
+    /// The number of lost or outdated responses.
     setbacks: u32,
 }
 
-/// What is to be done next.
+/// The next step.
 #[derive(Debug)]
 pub enum Next {
-    /// Delete it, in the version that was observed.
+    /// Delete the identity, with the etag of the last read.
     Delete,
-    /// Nothing more: this is how it ended.
+    /// No further step: the result.
     Finish(Ending),
     /// Read its subject's twin.
     Observe,
-    /// Make it into this, in the version that was observed.
+    /// Replace the identity with this one, with the etag of the last read.
     Replace(Box<DesiredIdentity>),
 }
 
 impl Next {
-    /// The end of an identity for which something could not be done.
+    /// The result of an identity for which an operation failed.
     pub(crate) fn failed(why: impl Into<Record>) -> Self {
         Self::Finish(Ending::Failed(Box::new(why.into())))
     }
 }
 
-/// What the hub answered to a change.
+/// The hub's response to a change.
 #[derive(Debug)]
 pub enum Answer {
-    /// It did it.
+    /// The change was made.
     Done,
-    /// The answer never came: whether the request had its effect is not known.
+    /// The response was lost: the effect of the request is unknown.
     Lost(HubError),
-    /// The version that was observed is not the newest any more.
+    /// The etag of the last read is outdated.
     Outdated(HubError),
-    /// It refused: the request had no effect.
+    /// The change was refused: the request had no effect.
     Refused(HubError),
 }
 
-/// How it ended.
+/// The result of an identity.
 #[derive(Debug)]
 pub enum Ending {
-    /// The run did it: presumably, where the answer was lost and a look shows that it is done.
+    /// The run made the change; presumably, if the response was lost and a read shows the result.
     Done {
-        /// What it did.
+        /// The effect of the run.
         effect: Effect,
-        /// Whether that is presumed.
+        /// True if the effect is presumed.
         presumed: bool,
     },
-    /// It could not be done; the record says why.
+    /// The change failed; the record states the reason.
     Failed(Box<Record>),
-    /// It was left alone.
+    /// The identity was left unchanged.
     Refused(Refusal),
-    /// It was left alone because of its device.
+    /// The identity was left unchanged because of its device.
     Skipped(Refusal),
-    /// There was nothing to do.
+    /// No change was needed.
     Unchanged,
 }
 
 impl Course {
-    /// An identity that this run has not touched yet.
+    /// An identity that this run has not processed yet.
     pub fn new(effect: Effect) -> Self {
         Self { effect, is_lost: false, setbacks: 0 }
     }
 
-    /// An identity for which a request left before this run was cut off.
+    /// An identity with a request that was sent before this run was interrupted.
     pub fn resumed(effect: Effect) -> Self {
         Self { is_lost: true, ..Self::new(effect) }
     }
 
-    /// How many answers were lost or came too late.
+    /// The number of lost or outdated responses.
     pub fn setbacks(&self) -> u32 {
         self.setbacks
     }
 
-    /// What follows from a look.
+    /// Returns the step after a read.
     pub fn observed(&mut self, verdict: Verdict) -> Next {
         match verdict {
             Verdict::Already if self.is_lost => self.done(true),
@@ -100,7 +100,7 @@ impl Course {
         }
     }
 
-    /// What follows from the hub's answer to a change.
+    /// Returns the step after the hub's response to a change.
     pub fn answered(&mut self, answer: Answer) -> Next {
         match answer {
             Answer::Done => self.done(false),
@@ -144,7 +144,7 @@ impl From<Ending> for Record {
     }
 }
 
-/// Enough for any weather; nobody is fought for ever.
+/// The largest number of retries for one identity.
 const MAX_SETBACKS: u32 = 12;
 
 #[cfg(test)]
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A hub that either has done it or not.
+    /// A model of a hub that has either made the change or not.
     struct ModelHub {
         is_done: bool,
         times: u32,

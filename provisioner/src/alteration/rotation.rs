@@ -1,5 +1,5 @@
-//! Rotating thumbprints in the two slots of an identity: the new one into the free slot, and when it
-//! is proven, the old one out.
+//! The rotation of thumbprints in the two slots of an identity: the new one is added to the free
+//! slot, and the old one is removed after the new one is proven.
 
 use hub_types::Thumbprint;
 use hub_types::twin::Twin;
@@ -8,13 +8,13 @@ use super::{Refusal, Verdict, thumbprint_differences};
 use crate::desired::{DesiredAuth, DesiredIdentity};
 use crate::reason::ReasonCode;
 
-/// The thumbprints that the batch names and those on the hub.
+/// The thumbprints of the batch and of the hub.
 struct Slots<'a> {
     wanted: &'a DesiredIdentity,
     twin: &'a Twin,
     /// The batch's first thumbprint.
     new: Thumbprint,
-    /// The batch's second thumbprint, where it names one.
+    /// The batch's second thumbprint, if there is one.
     old: Option<Thumbprint>,
     primary: Option<Thumbprint>,
     secondary: Option<Thumbprint>,
@@ -53,12 +53,12 @@ impl<'a> Slots<'a> {
         [self.primary, self.secondary].contains(&Some(thumbprint))
     }
 
-    /// What is in the slots besides the new one.
+    /// The thumbprint in the slots besides the new one.
     fn other(&self) -> Option<Thumbprint> {
         [self.primary, self.secondary].into_iter().flatten().find(|thumbprint| *thumbprint != self.new)
     }
 
-    /// The identity with these thumbprints, and all else as it is.
+    /// The identity with these thumbprints, otherwise unchanged.
     fn with(&self, primary: Option<Thumbprint>, secondary: Option<Thumbprint>) -> Verdict {
         let mut changed = DesiredIdentity::of_twin(self.twin);
         changed.state.auth = DesiredAuth::Thumbprint { primary, secondary };
@@ -71,7 +71,7 @@ impl<'a> Slots<'a> {
     }
 }
 
-/// Puts the new thumbprint into the free slot. A slot that repeats the other one is free, too.
+/// Adds the new thumbprint to the free slot. A slot that repeats the other one counts as free.
 pub(super) fn add(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
     let slots = match Slots::of(wanted, twin) {
         Ok(slots) => slots,
@@ -90,7 +90,7 @@ pub(super) fn add(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
     }
 }
 
-/// Leaves the new thumbprint alone.
+/// Removes all thumbprints but the new one.
 pub(super) fn drop_old(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
     let slots = match Slots::of(wanted, twin) {
         Ok(slots) => slots,
@@ -109,7 +109,7 @@ pub(super) fn drop_old(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
     }
 }
 
-/// Takes the new thumbprint out, unless that would lock the unit out.
+/// Removes the new thumbprint, unless the unit could then no longer connect.
 pub(super) fn drop_new(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
     let slots = match Slots::of(wanted, twin) {
         Ok(slots) => slots,

@@ -1,4 +1,4 @@
-//! Disabling devices, and enabling again what a run has disabled on purpose.
+//! Disabling devices, and enabling those that a run has disabled on purpose.
 
 use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::Twin;
@@ -70,7 +70,7 @@ pub(super) fn undo_release(twin: &Twin, run: RunId, hold: Option<&Hold>) -> Verd
     }
 }
 
-/// The device with this status, and all else as it is.
+/// The device with this status, otherwise unchanged.
 fn with_status(twin: &Twin, status: Status, reason: Option<&StatusReason>) -> Verdict {
     let mut changed = DesiredIdentity::of_twin(twin);
     (changed.state.status, changed.state.status_reason) = (status, reason.cloned());

@@ -1,4 +1,4 @@
-//! What an alteration means for identities as they stand.
+//! The decisions of maintenance operations for identities in different states.
 
 use serde_json::{Value, from_value, json};
 

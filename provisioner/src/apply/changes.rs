@@ -1,4 +1,5 @@
-//! Changing and deleting identities and twins that are there, in the version that was looked at.
+//! Changes and deletions of existing identities and twins, conditional on the etag of the last
+//! read.
 
 use futures_util::future::join_all;
 use hub_types::bulk::{BulkItem, ImportMode};
@@ -14,15 +15,15 @@ use crate::hub::{Hub, HubError, is_missing};
 use crate::lifecycle::Event;
 use crate::standing::Difference;
 
-/// An identity to change, and the version it was seen in.
+/// An identity to change, and the etag of the last read.
 pub(crate) struct Change<'a> {
     pub(crate) wanted: &'a DesiredIdentity,
     pub(crate) etag: Option<Etag>,
 }
 
 impl<H: Hub> Creator<H> {
-    /// Makes identities, all devices or all modules, as the batch wants them, and answers an event for
-    /// each. Their twins are left alone.
+    /// Updates identities, all devices or all modules, to the batch's values, and returns an event
+    /// for each. Their twins stay unchanged.
     pub(crate) async fn update(
         &self,
         changes: &[Change<'_>],
@@ -54,8 +55,8 @@ impl<H: Hub> Creator<H> {
         Ok(events)
     }
 
-    /// Deletes identities, each in the version that was seen, and answers an event for each. A device
-    /// takes its modules with it.
+    /// Deletes identities, each conditional on its etag, and returns an event for each. Deleting a
+    /// device deletes its modules.
     pub(crate) async fn delete(&self, doomed: &[(IdentityId, Option<Etag>)]) -> Result<Vec<Event>, HubError> {
         let mut events = Vec::with_capacity(doomed.len());
         for chunk in doomed.chunks(MAX_BULK_ITEMS) {
@@ -140,7 +141,7 @@ fn delete_item(identity: &IdentityId, etag: &Option<Etag>) -> BulkItem {
     item
 }
 
-/// What the events of a bulk call mean when it was to change, and not to create.
+/// The meaning of a bulk call's events for an update, in which nothing is created.
 fn as_update(event: Event) -> Event {
     match event {
         Event::Created | Event::CreatedWithoutTwin => Event::IdentityUpdated,

@@ -1,4 +1,4 @@
-//! Creating identities: in bulk, and one by one where a hub does not take them in bulk.
+//! The creation of identities: in bulk, and one by one if a hub does not support bulk.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +25,7 @@ pub(crate) struct Creator<H> {
     parent_scopes: Mutex<HashMap<DeviceId, String>>,
 }
 
-/// How a hub treats modules in bulk calls.
+/// The support of a hub for modules in bulk calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum BulkModules {
     #[default]
@@ -40,7 +40,7 @@ impl<H: Hub> Creator<H> {
         Self { hub, modules: Mutex::default(), parent_scopes: Mutex::default() }
     }
 
-    /// Creates identities, all devices or all modules, and answers an event for each.
+    /// Creates identities, all devices or all modules, and returns an event for each.
     pub(super) async fn create(
         &self,
         wanted: &[&DesiredIdentity],
@@ -126,8 +126,8 @@ impl<H: Hub> Creator<H> {
         Ok(events)
     }
 
-    /// Sends items in bulk and answers an event for each. Those that the hub throttles are sent again until
-    /// it is their turn: that had no effect, and is no fault of theirs.
+    /// Sends items in bulk and returns an event for each. Throttled items are sent again until the
+    /// hub accepts them, because they had no effect and are not at fault.
     pub(super) async fn send(&self, items: &[BulkItem]) -> Result<Vec<Event>, HubError> {
         let mut events = self.send_once(items).await?;
         let mut pauses = Pauses::new();
@@ -167,8 +167,8 @@ impl<H: Hub> Creator<H> {
         Ok(explained)
     }
 
-    /// Sends items in one bulk call and answers an event for each. Where the hub refuses the call as
-    /// a whole, its halves are sent, down to the item that is to blame.
+    /// Sends items in one bulk call and returns an event for each. If the hub refuses the call as a
+    /// whole, its halves are sent, down to the item at fault.
     async fn send_once(&self, items: &[BulkItem]) -> Result<Vec<Event>, HubError> {
         if items.is_empty() {
             return Ok(Vec::new());
@@ -193,7 +193,7 @@ impl<H: Hub> Creator<H> {
         }
     }
 
-    /// Reads back one module that was just created with its twin, unless the answer is known.
+    /// Reads back one module that was just created with its twin, unless the result is known.
     async fn learn_from(
         &self,
         wanted: &[&DesiredIdentity],
@@ -259,7 +259,7 @@ impl<H: Hub> Creator<H> {
     }
 }
 
-/// How often creations are sent again before the hub is asked what became of them.
+/// The number of times that creations are sent again before their state is read from the hub.
 const RESENDS: usize = 3;
 
 fn is_lost(event: &Event) -> bool {
@@ -297,15 +297,15 @@ fn replace_those(
 
 type Key<'r> = (&'r str, Option<&'r str>);
 
-/// The error of an item that holds for all others too: the run stops, and what succeeded beside it is found
-/// when it is resumed.
+/// The error of an item that holds for all others too: the run stops, and a resumed run finds the
+/// items that succeeded.
 fn never_better(result: &BulkResult) -> Option<HubError> {
     result.errors.iter().map(HubError::from).find(|error| error.class() == ErrorClass::Permanent)
 }
 
-/// What the answer to a bulk call says of each of its items. An item of which it says nothing has succeeded
-/// only if the call did, or if all that failed is named; of an answer that contradicts itself nothing is
-/// believed.
+/// The result of each item in the response to a bulk call. An item that the response does not name
+/// has succeeded only if the call did, or if all failed items are named; a response that
+/// contradicts itself is not trusted.
 fn item_events(items: &[BulkItem], result: &BulkResult) -> Vec<Event> {
     let failed: HashMap<Key<'_>, &BulkError> =
         result.errors.iter().map(|error| (key_of_error(error), error)).collect();
@@ -349,13 +349,14 @@ fn item_error(error: &BulkError) -> Event {
     }
 }
 
-/// Whether a change was refused because what it changes has another version by now.
+/// Returns true if a change was refused because its etag is outdated.
 pub(super) fn outdated(error: &HubError) -> bool {
     error.status() == Some(412)
         || matches!(error.code(), Some(ErrorCode::EtagDoesNotMatch | ErrorCode::PreconditionFailed))
 }
 
-/// Whether a refusal may mean that the hub takes no modules in bulk, rather than that this one is bad.
+/// Returns true if a refusal may mean that the hub does not support modules in bulk, rather than
+/// that this one is invalid.
 pub(super) fn may_be_no_bulk_modules(error: &HubError) -> bool {
     match error.code() {
         None => true,
@@ -379,7 +380,7 @@ mod tests {
     use hub_types::bulk::ImportMode;
     use serde_json::{Value, from_value, json};
 
-    /// What an answer says of the items `a`, `a/x` and `b`.
+    /// The events of a response for the items `a`, `a/x` and `b`.
     fn events(answer: Value) -> Vec<String> {
         let item = |name| BulkItem::new(&IdentityId::from_common_name(name).unwrap(), ImportMode::Create);
         let result: BulkResult = from_value(answer).unwrap();

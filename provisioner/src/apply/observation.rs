@@ -1,4 +1,4 @@
-//! Looking at the hub, and what it means when that fails.
+//! Reads of the hub, and the meaning of failed reads.
 
 use hub_types::DeviceId;
 use hub_types::identity::Status;
@@ -25,7 +25,7 @@ pub(crate) async fn observe(
     compare_held(hub, holds, wanted, keys, policy, twin.as_ref()).await
 }
 
-/// The same for an identity that nobody disables.
+/// The same for an identity that no run keeps disabled.
 pub(super) async fn read(
     hub: &impl Hub,
     wanted: &DesiredIdentity,
@@ -35,7 +35,7 @@ pub(super) async fn read(
     compare_for(hub, wanted, keys, TwinPolicy::Initial, twin.as_ref()).await
 }
 
-/// Compares what the batch wants with a twin that was read; keys, which twins do not show, are asked for.
+/// Compares the batch's values with a twin; keys, which twins do not show, are read separately.
 pub(crate) async fn compare_for(
     hub: &impl Hub,
     wanted: &DesiredIdentity,
@@ -54,7 +54,8 @@ pub(crate) async fn compare_for(
     Ok(Observation { standing, etags: Etags::of(twin), is_disabled, hold: None })
 }
 
-/// The same, where a device that a run has disabled on purpose is to stay so until it is released.
+/// The same for a device that a run has disabled on purpose and that must stay disabled until it is
+/// released.
 pub(crate) async fn compare_held(
     hub: &impl Hub,
     holds: &Holds,
@@ -76,8 +77,8 @@ fn other_keys() -> Difference {
     Difference { path: "keys".into(), wanted: json!("those of the batch"), found: json!("others") }
 }
 
-/// What an error that is left after all tries means: an event for this identity, or the end of the
-/// run. `lost` makes the event of an error after which the effect is unknown.
+/// The meaning of an error after all retries: an event for this identity, or the end of the run.
+/// `lost` makes the event of an error with an unknown effect.
 pub(super) fn refused_or_fatal(
     error: HubError,
     lost: Option<fn(HubError) -> Event>,

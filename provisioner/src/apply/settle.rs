@@ -1,4 +1,4 @@
-//! Bringing a set of identities to their end: the driver of [`Lifecycle`].
+//! The processing of a set of identities to their results: the driver of [`Lifecycle`].
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -28,47 +28,47 @@ pub(super) struct Settler<H> {
     keys: Arc<GivenKeys>,
     creator: Creator<H>,
     intentions: Intentions,
-    /// Whether most identities of the last set were there already: then reading first is cheaper
-    /// than being refused.
+    /// True if most identities of the last set existed already: then reading first is cheaper than
+    /// failing to create.
     look_first: AtomicBool,
 }
 
-/// An identity that came to its end.
+/// An identity with its result.
 pub(super) struct Settlement {
     pub(super) identity: IdentityId,
     pub(super) outcome: Outcome,
-    /// The run that keeps the device disabled, where it is as wanted.
+    /// The run that keeps the device disabled, if the device is as requested.
     pub(super) held_by: Option<RunId>,
-    /// What the run did to it, also where it did not come to a good end after that.
+    /// The effect of the run, even if a later step failed.
     pub(super) effect: Option<Effect>,
-    /// Whether that is presumed.
+    /// True if the effect is presumed.
     pub(super) presumed: bool,
-    /// What was seen of it first, unless this run created it.
+    /// The etags of the first read, unless this run created the identity.
     pub(super) before: Etags,
-    /// What was seen of it last, unless it was changed since.
+    /// The etags of the last read, unless the identity was changed since.
     pub(super) after: Etags,
 }
 
-/// An identity that is to be settled.
+/// An identity that is being processed.
 pub(super) struct Task {
     wanted: DesiredIdentity,
     life: Lifecycle,
     step: Step,
-    /// What keeps the device disabled, as was seen last.
+    /// The run that keeps the device disabled, as of the last read.
     hold: Option<Hold>,
-    /// What was seen of it first.
+    /// The etags of the first read.
     before: Etags,
-    /// What was seen of it last.
+    /// The etags of the last read.
     etags: Etags,
-    /// Whether it may have been changed since.
+    /// True if the identity may have changed since the last read.
     is_outdated: bool,
     differences: Vec<Difference>,
 }
 
-/// Where a set of identities is, when nothing more can be done for them at once.
+/// The state of a set of identities after all steps that are possible at once.
 #[derive(Default)]
 pub(super) struct Settlements {
-    /// Those that came to their end.
+    /// The finished identities.
     pub(super) ended: Vec<Settlement>,
     /// Devices that wait for their modules.
     pub(super) staged: Vec<Task>,
@@ -88,7 +88,7 @@ impl Task {
         }
     }
 
-    /// The device whose modules are there now.
+    /// The device, with its modules created.
     pub(super) fn with_modules_there(self) -> Self {
         Self { life: self.life.with_modules_there(), ..self }
     }
@@ -122,7 +122,7 @@ impl Task {
         Cow::Owned(staged)
     }
 
-    /// What the request that its step asks for is to do.
+    /// The effect of the request that its step needs.
     fn effect(&self) -> Option<Effect> {
         match self.step {
             Step::Create => Some(Effect::Created),
@@ -141,12 +141,12 @@ impl Task {
         Some(Sent { identity, effect, before, held_by, status_reason_before: None })
     }
 
-    /// The run that keeps the device disabled when `run` has made it as wanted.
+    /// The run that keeps the device disabled after `run` has processed it.
     fn held_by(&self, run: RunId) -> Option<RunId> {
         self.hold.as_ref().map(|hold| hold.run).or_else(|| self.wanted.state.hold.is_some().then_some(run))
     }
 
-    /// How it came to its end, if it did.
+    /// The result of the identity, if it has finished.
     fn settled(self, run: RunId) -> Option<Settlement> {
         let held_by = match self.step {
             Step::Finish(Outcome::Done { .. }) => self.held_by(run),
@@ -172,7 +172,8 @@ impl<H: Hub> Settler<H> {
         Self { creator: Creator::new(hub.clone()), hub, holds, keys, intentions, look_first }
     }
 
-    /// Brings each identity to its end. Any request that may have an effect is in the book before it leaves.
+    /// Processes each identity to its result. Requests with a possible effect are recorded before
+    /// they are sent.
     pub(super) async fn settle(&self, mut tasks: Vec<Task>, book: &Book) -> Result<Settlements, RunError> {
         let look_first = self.look_first.load(Ordering::Relaxed);
         tasks.iter_mut().for_each(|task| task.step = task.life.begin(look_first));
@@ -294,8 +295,8 @@ impl<H: Hub> Settler<H> {
         }
     }
 
-    /// The identity with the tag that says who created it, where one is asked for and the batch gives no tag
-    /// of that name itself.
+    /// The identity with the tag that names its creator, if one is requested and the batch gives no
+    /// tag of that name.
     fn marked<'w>(&self, wanted: Cow<'w, DesiredIdentity>) -> Cow<'w, DesiredIdentity> {
         let Some((name, value)) = &self.intentions.created_by else { return wanted };
         if wanted.state.tags.get(name).is_some_and(|given| !creator_tag::is_creators(given)) {

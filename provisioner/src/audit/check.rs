@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Chain, FORMAT, HASH, Sealed};
 
-/// Why a pack is not whole.
+/// The reason why a pack is incomplete or damaged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Broken {
@@ -15,7 +15,7 @@ pub enum Broken {
     Line {
         /// The line, from 1.
         line: u64,
-        /// What is wrong.
+        /// The fault.
         what: String,
     },
     /// The file can't be read.
@@ -71,7 +71,7 @@ impl Checker {
         self.place(&record)
     }
 
-    /// Whether the record may stand where it stands.
+    /// Returns an error if the record may not be at its position.
     fn place(&mut self, record: &Map<String, Value>) -> Result<(), String> {
         let kind = record.get("record").and_then(Value::as_str).unwrap_or_default();
         match (self.lines, kind) {

@@ -10,14 +10,14 @@ use crate::ledger::{LedgerRow, Run, RunId, Stint, Totals};
 use crate::reason::ReasonCode;
 use crate::standing::{Difference, Etags};
 
-/// What the run was.
+/// The record of the run.
 #[derive(Serialize)]
 pub(super) struct RunRecord<'a> {
     record: &'static str,
     format: &'static str,
     #[serde(flatten)]
     run: &'a Run,
-    /// Whether its hub is one for tests.
+    /// True if its hub is one for tests.
     test_hub: bool,
     stints: &'a [Stint],
 }
@@ -28,7 +28,7 @@ impl<'a> RunRecord<'a> {
     }
 }
 
-/// What became of one identity.
+/// The record of one identity.
 #[derive(Serialize)]
 pub(super) struct RowRecord<'a> {
     record: &'static str,
@@ -51,7 +51,7 @@ pub(super) struct RowRecord<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<ReasonCode>,
     differences: Vec<String>,
-    /// What verification found to be different; empty where the identity is missing.
+    /// The paths that differed at verification; empty if the identity is missing.
     deviation: Option<Vec<String>>,
     /// The run that keeps the device disabled.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,7 +110,7 @@ impl<'a> RowRecord<'a> {
     }
 }
 
-/// What all came to.
+/// The totals of the run.
 #[derive(Serialize)]
 pub(super) struct EndRecord {
     record: &'static str,

@@ -47,7 +47,7 @@ impl GivenFiles {
         Ok(())
     }
 
-    /// What the row of an identity names; `None` where it names nothing.
+    /// The files that an identity's row names; `None` if it names no file.
     pub fn find(&self, identity: &IdentityId) -> Result<Option<RowFiles>> {
         let database = self.database();
         let mut find = database

@@ -18,18 +18,18 @@ use crate::clock;
 use crate::desired::{DesiredIdentity, GivenKeys};
 use crate::ledger::{Credential, CredentialKind, LedgerError, Taken};
 
-/// How a batch is loaded.
+/// The options for loading a batch.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
     /// Names that others use for our columns.
     pub read: ReadOptions,
-    /// What becomes of rows that need a certificate and name none.
+    /// The source of certificates for rows that need one and name none.
     pub certificates: CertificateSource,
-    /// Whether the files that rows name are noted, in [`Loaded::files`].
+    /// True to record the files that rows name, in [`Loaded::files`].
     pub note_files: bool,
 }
 
-/// Where the rows and problems of a batch go as they are read.
+/// The receiver of a batch's rows and problems as they are read.
 pub trait BatchSink {
     /// Takes a good row, unless one of its credentials is known to be another identity's.
     fn row(
@@ -43,7 +43,7 @@ pub trait BatchSink {
     fn problem(&mut self, problem: Problem);
 }
 
-/// What a batch came to.
+/// The result of loading a batch.
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// Good rows that are devices.
@@ -56,13 +56,13 @@ pub struct Loaded {
     pub bad_rows: u64,
     /// Problems that stand in the way.
     pub errors: u64,
-    /// Whether the file as a whole can't be used.
+    /// True if the file as a whole can't be used.
     pub is_unusable: bool,
     /// The symmetric keys that the batch gives.
     pub keys: GivenKeys,
     /// The certificates and private keys that the rows name, where they were to be noted.
     pub files: Option<GivenFiles>,
-    /// How far below its topmost parent each device is that has one in the batch.
+    /// The depth of each device below its topmost parent, for devices with a parent in the batch.
     pub levels: Vec<(DeviceId, u32)>,
     /// The SHA-256 of the file, as upper-case hex; empty where the file is no batch at all.
     pub sha256: String,
@@ -75,11 +75,11 @@ impl Loaded {
     }
 }
 
-/// Why a batch can't be loaded.
+/// The reason why a batch can't be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// What files the rows name can't be noted.
+    /// The files that rows name can't be recorded.
     #[error("the temporary file for what the rows name can't be written")]
     Files(#[from] rusqlite::Error),
     /// The rows can't be kept.
@@ -131,7 +131,7 @@ pub fn load(path: &Path, options: &LoadOptions, sink: &mut dyn BatchSink) -> Res
     Ok(loaded)
 }
 
-/// What a file comes to that is no batch at all.
+/// The result for a file that is not a batch.
 fn unusable(problems: Vec<Problem>, sink: &mut dyn BatchSink) -> Loaded {
     let errors = problems.iter().filter(|problem| problem.is_error()).count() as u64;
     problems.into_iter().for_each(|problem| sink.problem(problem));
@@ -234,7 +234,7 @@ impl Loading<'_> {
     }
 }
 
-/// How many parents of a device are in the batch, one above the other; `None` when they go in a circle.
+/// The number of a device's ancestors in the batch; `None` if they form a circle.
 fn level(device: &DeviceId, parents: &HashMap<DeviceId, (DeviceId, u64)>) -> Option<u32> {
     let mut level = 0;
     let mut next = parents.get(device);

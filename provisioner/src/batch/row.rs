@@ -18,7 +18,7 @@ use crate::desired::{CertificateProfile, DesiredAuth, DesiredIdentity, DesiredSt
 use crate::issue::key_source;
 use crate::ledger::Credential;
 
-/// How rows come to their certificates.
+/// The source of the rows' certificates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CertificateSource {
     /// Each row that needs one names it, or its thumbprint.
@@ -60,12 +60,12 @@ impl RowReader {
         }
     }
 
-    /// What must belong to nobody but the row that was read last.
+    /// The credentials of the last row, which must be unique.
     pub(super) fn credentials(&self) -> &[Credential] {
         &self.credentials
     }
 
-    /// What the row wants; `None` when something is wrong with it, which then stands in `problems`. Takes the
+    /// The spec of the row; `None` if the row is invalid, with the reasons in `problems`. Moves the
     /// row's own twin out of it.
     pub(super) fn read(
         &mut self,
@@ -101,8 +101,8 @@ impl RowReader {
         Some(DesiredIdentity { identity: row.identity.clone(), state })
     }
 
-    /// How the identity shall prove who it is. Notes what its certificate, or the key that is to
-    /// be certified, says that must be its alone.
+    /// The requested authentication of the identity. Records the unique values of its certificate,
+    /// or of the key to certify.
     fn auth(&mut self, findings: &mut Findings<'_>) -> Option<DesiredAuth> {
         if self.certificates == CertificateSource::Ignored {
             return self.auth_with(None, findings);

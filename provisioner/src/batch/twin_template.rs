@@ -19,7 +19,7 @@ use serde::Deserialize;
 /// The templates of a batch, each read once.
 pub struct TwinTemplates {
     environment: Environment<'static>,
-    /// Whether each template could be read, by its path.
+    /// The parsing results of templates, by path.
     files: HashMap<PathBuf, Result<(), TemplateError>>,
 }
 
@@ -38,7 +38,7 @@ pub struct RenderedTwin {
     pub respelled: Option<(String, String)>,
 }
 
-/// Why a template makes no twin of a row.
+/// The reason why a template does not give a valid twin for a row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TemplateError {
@@ -50,7 +50,8 @@ pub enum TemplateError {
         /// The name.
         name: String,
     },
-    /// What was rendered has a number that a hub would change. The place is that in the rendered text.
+    /// The rendered text contains a number that a hub would change. The place is that in the
+    /// rendered text.
     #[error(
         "the twin template makes the number `{text}`, in line {line}, column {column} of its result: {source}"
     )]
@@ -83,10 +84,10 @@ pub enum TemplateError {
     Syntax {
         /// The line.
         place: Line,
-        /// What is wrong there.
+        /// The fault at this place.
         reason: String,
     },
-    /// What was rendered is not a twin.
+    /// The rendered text is not a twin.
     #[error("what the twin template makes of this row is no JSON object of `tags` and `desired`: {0}")]
     Twin(String),
     /// An expression of the template fails for the cells of this row.
@@ -98,7 +99,7 @@ pub enum TemplateError {
         expression: String,
         /// The columns that it uses, with their values.
         cells: String,
-        /// What is wrong with them.
+        /// The fault of the values.
         reason: String,
     },
 }
@@ -117,7 +118,7 @@ impl fmt::Display for Line {
 }
 
 impl TemplateError {
-    /// What to do about it.
+    /// The remedy.
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Column { .. } => "correct the name, or add the column to the batch",
@@ -224,7 +225,7 @@ fn number_error(json: &str, literal: Literal<'_>, source: NumberError) -> Templa
     }
 }
 
-/// What an error of the template language means for these cells.
+/// The meaning of a template error for these cells.
 fn of_render<'c>(error: &minijinja::Error, cells: impl Iterator<Item = (&'c str, &'c str)>) -> TemplateError {
     let place = Line(error.line());
     let source = error.template_source().unwrap_or_default();
@@ -248,7 +249,7 @@ fn of_render<'c>(error: &minijinja::Error, cells: impl Iterator<Item = (&'c str,
     }
 }
 
-/// What stands in the tag, `{{ … }}` or `{% … %}`, that has this part of a template.
+/// The expression of the tag, `{{ … }}` or `{% … %}`, that contains this part of a template.
 fn expression_around(source: &str, range: Range<usize>) -> Option<&str> {
     let before = source.get(..range.start)?;
     let begin = before.rfind("{{").max(before.rfind("{%"))? + 2;
@@ -257,7 +258,7 @@ fn expression_around(source: &str, range: Range<usize>) -> Option<&str> {
     rest.get(..end).map(|expression| expression.trim_matches(['-', ' ']))
 }
 
-/// Whether an expression uses a name.
+/// Returns true if an expression uses a name.
 fn uses(expression: &str, name: &str) -> bool {
     expression.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|word| word == name)
 }

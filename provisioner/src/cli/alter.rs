@@ -63,7 +63,7 @@ pub(super) async fn rotate(
     work.begin(location, printer).await
 }
 
-/// What is to be done with a batch of identities that are there.
+/// A maintenance operation on a batch of existing identities.
 struct AlterBatch<'a> {
     alteration: Alteration,
     batch: &'a BatchArgs,
@@ -71,7 +71,7 @@ struct AlterBatch<'a> {
     issue: Option<(PathBuf, PathBuf)>,
     certificates: CertificateSource,
     skip_bad_rows: bool,
-    /// Where the hub listens for devices, where that is not its usual port.
+    /// The hub's address for devices, if it is not the standard one.
     mqtt: Option<(String, u16)>,
     how: &'a AlterArgs,
     target: &'a TargetArgs,
@@ -159,8 +159,8 @@ pub(super) fn note_issued(options: &RunOptions, ledger: &mut Ledger, run: RunId)
     }
 }
 
-/// What shows that units are let in with their new certificates, where a run must be shown it. The files
-/// are found through the run's batch, and in the folder of what was issued.
+/// The proof that units can connect with their new certificates, if a run requires one. The files
+/// are found through the run's batch, and in the folder of issued certificates.
 pub(super) fn proof_of(
     options: &RunOptions,
     batch: Option<&Path>,

@@ -39,7 +39,7 @@ mod verify;
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) verb: Verb,
-    /// How results are written to stdout.
+    /// Write results to stdout in this format.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
     /// Put an apostrophe before cells of CSV output that a spreadsheet would take for a formula: those that begin
@@ -61,7 +61,7 @@ pub(super) struct Cli {
 }
 
 impl Cli {
-    /// Where the ledger is, with the access that the environment holds.
+    /// The location of the ledger, with the access settings of the environment.
     pub(super) fn ledger(&self) -> Result<LedgerLocation, LocationError> {
         // Not a clap argument: its password could be told from one that is given for all to see.
         let environment = std::env::var("PROVISIONER_LEDGER").ok().map(Zeroizing::new);
@@ -73,7 +73,8 @@ impl Cli {
 pub(super) enum Verb {
     /// Is the batch clean? Every problem at once; no hub is needed.
     Check(CheckArgs),
-    /// What would change on the hub, and how long it would take at its tier? Nothing is changed there.
+    /// Show the changes that an apply would make on the hub, and their duration at its tier. The
+    /// hub is not changed.
     ///
     /// A row whose thumbprint, key or serial number is another identity's, as the ledger knows, is bad. Exits with 1 when rows are in conflict or can't succeed.
     #[command(after_help = "Example: provisioner plan work-order.csv --issue pki --tier S1 --units 2")]
@@ -152,9 +153,9 @@ pub(super) enum Verb {
     Verify(VerifyArgs),
     /// The runs that the ledger knows.
     Runs,
-    /// How far is a run? The newest where none is named.
+    /// Show the progress of a run, by default the newest.
     Status(RunArgs),
-    /// What became of a run's rows? The newest run where none is named.
+    /// Report the results of a run's rows, by default of the newest run.
     ///
     /// As text: all that is remarkable, the totals, and why rows are not as asked. As csv or json: every
     /// row. As a page, with `--html`: all of it for a browser or for paper.
@@ -190,7 +191,7 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    /// Whether what it prints as text is made of documents, for programs to read.
+    /// Returns true if its text output consists of documents, for programs to read.
     pub(super) fn prints_documents(&self) -> bool {
         matches!(self, Self::Export(_) | Self::Device(_) | Self::Module(_) | Self::Twin(_))
     }
@@ -236,7 +237,7 @@ pub(super) struct PlanArgs {
 pub(super) struct ApplyArgs {
     #[command(flatten)]
     pub(super) job: JobArgs,
-    /// Where the batch of a plan is now. It must be unchanged.
+    /// Read the batch of the plan from here. It must be unchanged.
     #[arg(long, value_name = "FILE")]
     pub(super) batch: Option<PathBuf>,
     #[command(flatten)]
@@ -250,18 +251,18 @@ pub(super) struct ApplyArgs {
     pub(super) work: WorkArgs,
 }
 
-/// What a batch is to do with what is on the hub.
+/// The rules of a batch for existing objects on the hub.
 #[derive(Debug, Args)]
 pub(super) struct RulesArgs {
-    /// What may become of identities: `create` makes what is missing, `update` changes what is
-    /// there, `upsert` does both. In mode `create`, what is there and is another is a conflict.
+    /// Change identities in this mode: `create` creates missing ones, `update` changes existing
+    /// ones, `upsert` does both. In mode `create`, an existing identity that differs is a conflict.
     /// [default: create]
     #[arg(long, value_enum, value_name = "MODE")]
     mode: Option<Mode>,
-    /// What may become of twins that hold other values: `initial` keeps what somebody has written
-    /// since the creation, `merge` writes the batch's values into it, `replace` also removes what
-    /// the batch does not name, from those of tags and desired properties that it gives at all.
-    /// [default: initial]
+    /// Handle twins with different values by this policy: `initial` keeps values that were written
+    /// since the creation, `merge` writes the batch's values into the twin, `replace` also removes
+    /// values that the batch does not name, from those of tags and desired properties that it gives
+    /// at all. [default: initial]
     #[arg(long, value_enum, value_name = "POLICY")]
     twin: Option<TwinPolicy>,
     /// Leave every device disabled once its modules are there, for somebody to enable it later.
@@ -277,12 +278,12 @@ pub(super) struct RulesArgs {
 }
 
 impl RulesArgs {
-    /// What may become of identities and twins that are there already.
+    /// The rules for existing identities and twins.
     pub(super) fn intent(&self) -> Intent {
         Intent { mode: self.mode.unwrap_or_default(), twin: self.twin.unwrap_or_default() }
     }
 
-    /// Whether any of them was typed.
+    /// Returns true if any of the options was given.
     pub(super) fn is_any_given(&self) -> bool {
         let Self { mode, twin, quarantine, created_by_tag, skip_bad_rows } = self;
         mode.is_some() || twin.is_some() || *quarantine || created_by_tag.is_some() || *skip_bad_rows
@@ -300,7 +301,7 @@ pub(super) struct ResumeArgs {
     pub(super) unlock: UnlockArgs,
 }
 
-/// What opens the CA's key, as for `cert-tool issue`.
+/// The options to unlock the CA's key, as for `cert-tool issue`.
 #[derive(Debug, Args)]
 pub(super) struct UnlockArgs {
     /// A private file whose first line is the passphrase of the CA's key; without,
@@ -314,7 +315,7 @@ pub(super) struct UnlockArgs {
 }
 
 impl UnlockArgs {
-    /// Where the CA's secrets come from.
+    /// The source of the CA's secrets.
     pub(super) fn secrets(&self) -> SecretSource {
         SecretSource::default()
             .with_passphrase_file(self.passphrase_file.clone())
@@ -326,11 +327,11 @@ impl UnlockArgs {
 pub(super) struct ShareArgs {
     /// The number of the run.
     pub(super) run: Option<RunId>,
-    /// Where the run's batch file is now. It must be unchanged.
+    /// Read the run's batch file from here. It must be unchanged.
     #[arg(long, value_name = "FILE")]
     pub(super) batch: Option<PathBuf>,
-    /// Where the hub listens for devices, for a `rotate --finish`; its certificate must be for the hub's
-    /// name all the same. [default: port 8883 of the hub]
+    /// Connect to the hub's devices' port here, for a `rotate --finish`; its certificate must still
+    /// be for the hub's name. [default: port 8883 of the hub]
     #[arg(long, value_name = "HOST:PORT", value_parser = verify::parse_address)]
     pub(super) mqtt: Option<(String, u16)>,
     #[command(flatten)]
@@ -341,7 +342,7 @@ pub(super) struct ShareArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct WorkArgs {
-    /// How many groups of up to 100 devices are worked on at once.
+    /// Work on this many groups of up to 100 devices at once.
     #[arg(long, default_value = "4", value_name = "N")]
     pub(super) workers: NonZeroU32,
     /// Give up a hub that has given no usable answer for so long. A name or port where no hub was ever
@@ -352,10 +353,10 @@ pub(super) struct WorkArgs {
     /// hand, where the ledger is shared.
     #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(super) lease: u64,
-    /// Who answers for the work, for reports [default: this system's user].
+    /// Name the person who answers for the work, for reports [default: this system's user].
     #[arg(long, value_name = "NAME", env = "PROVISIONER_OPERATOR", value_parser = parse_name)]
     operator: Option<String>,
-    /// What this machine is called in reports [default: its host name].
+    /// Name this machine in reports [default: its host name].
     #[arg(long, value_name = "NAME", env = "PROVISIONER_STATION", value_parser = parse_name)]
     station: Option<String>,
 }
@@ -366,7 +367,7 @@ impl WorkArgs {
         Duration::from_secs(60 * u64::from(self.wait_for_hub))
     }
 
-    /// Who works, and where.
+    /// The operator and the station.
     pub(super) fn operator(&self) -> Operator {
         let name = self.operator.clone().or_else(|| whoami::username().ok());
         let station = self.station.clone().or_else(|| whoami::hostname().ok());
@@ -448,7 +449,7 @@ pub(super) struct IssuedArgs {
     /// made where there is none. `plan`, `rotate` and `verify` only read what it has issued.
     #[arg(long, value_name = "CA_DIR")]
     pub(super) issue: Option<PathBuf>,
-    /// Where its certificates and keys are kept [default: CA_DIR/issued].
+    /// Keep its certificates and keys in this folder [default: CA_DIR/issued].
     #[arg(long, value_name = "DIR", requires = "issue")]
     pub(super) out: Option<PathBuf>,
 }
@@ -472,7 +473,7 @@ pub(super) struct TargetArgs {
     /// A hub that is called with Entra ID, for example line-3.azure-devices.net.
     #[arg(long, value_name = "HOST", value_parser = parse_host, conflicts_with_all = ["hub", "local"])]
     host: Option<HubHost>,
-    /// How to sign in to Entra ID.
+    /// Sign in to Entra ID in this way.
     #[arg(long, value_enum, value_name = "WAY", default_value_t, requires = "host")]
     auth: SignIn,
     /// The host that devices connect to, for a hub that has one of its own. A hub of `provisioner.toml` may

@@ -13,7 +13,7 @@ use crate::target::{OpenHub, Target};
 pub(super) struct ResultContext {
     /// The host of the hub, or the folder of a local one.
     hub: Option<String>,
-    /// Whether it is a hub for tests: an embedded one, or one on this machine.
+    /// True for a hub for tests: an embedded one, or one on this machine.
     test_hub: bool,
     /// The ledger: its file, or its database without the password.
     ledger: Option<String>,

@@ -1,4 +1,4 @@
-//! How a command ends, and what is said when it ends badly.
+//! The exit of a command, and the message of a failure.
 
 use std::error::Error;
 use std::path::Path;
@@ -33,7 +33,7 @@ pub(super) enum Exit {
     Bug = 70,
 }
 
-/// Why a command did not end well.
+/// The reason why a command failed.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) exit: Exit,
@@ -46,7 +46,7 @@ impl Failure {
         Self { exit, error: error.into(), hint: None }
     }
 
-    /// Whether nothing is left of a run that was being loaded, so that it can be loaded again.
+    /// Returns true if an interrupted load left no run, so that it can be loaded again.
     pub(super) fn is_broken_load(&self) -> bool {
         matches!(self.error.downcast_ref(), Some(LedgerError::LoadingBroken { .. }))
     }

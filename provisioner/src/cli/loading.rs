@@ -1,4 +1,4 @@
-//! What `plan`, `apply` and `verify` begin with: a batch that goes into a ledger as a run.
+//! The common start of `plan`, `apply` and `verify`: a batch is loaded into a ledger as a run.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ use crate::target::{OpenHub, Target};
 /// Puts rows into a ledger and says what is wrong with others.
 pub(super) struct LedgerSink<'a, 'l> {
     loader: &'a Loader<'l>,
-    /// Where it is not the loader's, the ledger that knows whose credentials are.
+    /// The ledger that knows the owners of credentials, if it is not the loader's.
     owners: Option<&'a mut Ledger>,
     quarantine: bool,
     printer: &'a Printer,
@@ -136,7 +136,7 @@ impl BatchSink for LedgerSink<'_, '_> {
     }
 }
 
-/// What becomes of rows as they are loaded.
+/// The rules for rows while they are loaded.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LoadRules {
     /// Every device is kept disabled until it is released.
@@ -216,7 +216,7 @@ pub(super) struct Temporary {
     wanted_sha256: String,
     /// The certificates that were issued for it before, which are not looked at yet.
     pub(super) issued: Option<IssuedList>,
-    /// Where the batch lies.
+    /// The folder of the batch.
     folder: PathBuf,
 }
 
@@ -260,7 +260,7 @@ pub(super) fn load_temporary<'l>(ledger: &'l mut Ledger, batch: &Path) -> Result
     ledger.load_run(&RunFacts { hub: "", input: &input, started: &now_text(), by: &by, options: &options })
 }
 
-/// What a run of the batch is to do, besides what its rows say.
+/// The options of a run of the batch, in addition to its rows.
 pub(super) fn run_options(job: &JobArgs, rules: &RulesArgs) -> RunOptions {
     RunOptions {
         alteration: None,

@@ -46,7 +46,7 @@ fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 /// The files of this process that are being written: its signal handler reaches nothing else.
 static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// What becomes of a file that is there already.
+/// The handling of an existing file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Existing {
     /// It is kept, and the new one refused.

@@ -1,5 +1,5 @@
-//! What the verbs for one object share: the hub they call, the authentication they are given, and how
-//! an identity or a list is printed.
+//! The common parts of the verbs for one object: the hub, the authentication, and the output of an
+//! identity or a list.
 
 use std::path::Path;
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub(super) fn refused(error: HubError, identity: &IdentityId) -> Failure {
     }
 }
 
-/// What a write insists on: the etag given, or else only that the object exists.
+/// The condition of a write: the given etag, or only that the object exists.
 pub(super) fn condition(etag: &EtagArgs) -> Condition {
     etag.etag.clone().map_or(Condition::Exists, Condition::Etag)
 }
@@ -159,7 +159,7 @@ pub(super) async fn print_twins(
     Ok(())
 }
 
-/// What a line says of a twin or an identity: both documents have these members.
+/// The output columns of a twin or an identity: both documents have these members.
 pub(super) fn twin_line(document: &Value) -> [String; TWIN_COLUMNS.len()] {
     let text = |name: &str| match document.get(name) {
         None | Some(Value::Null) => String::new(),

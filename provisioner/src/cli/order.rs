@@ -1,4 +1,4 @@
-//! What a run is ordered to do: a batch with the options that were typed, or a plan with its own.
+//! The order for a run: a batch with command line options, or a plan with its own options.
 
 use cert_tool::IssuedStore;
 use hub_types::limits::MAX_IDENTITIES_PER_HUB;
@@ -19,7 +19,7 @@ pub(super) struct Order<'s> {
     pub(super) batch: BatchArgs,
     pub(super) options: RunOptions,
     pub(super) rules: LoadRules,
-    /// What becomes of rows that need a certificate and name none.
+    /// The source of certificates for rows that need one and name none.
     pub(super) certificates: CertificateSource,
     pub(super) plan: Option<Planned>,
     /// The folder that certificates are issued to, where some are.
@@ -27,7 +27,7 @@ pub(super) struct Order<'s> {
 }
 
 impl<'s> Order<'s> {
-    /// What `apply` is to do.
+    /// The order of an `apply`.
     pub(super) fn to_apply(args: &ApplyArgs, target: &Target) -> Result<Self, Failure> {
         let (batch, options, rules, plan) = if PlanFile::is_one(&args.job.batch.file) {
             let plan = Planned::open(args, target)?;

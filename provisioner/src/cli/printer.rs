@@ -22,9 +22,9 @@ pub(super) struct Printer {
     pub(super) format: Format,
     /// The requests to stop of whoever reads what is printed.
     pub(super) stop: Stop,
-    /// Whether the hub that a command worked on is one for tests.
+    /// True if the command works on a hub for tests.
     is_test_hub: AtomicBool,
-    /// Whether cells of CSV must not be formulas for a spreadsheet.
+    /// True if CSV cells must not be formulas for a spreadsheet.
     is_spreadsheet_safe: bool,
 }
 
@@ -149,7 +149,7 @@ impl Printer {
         };
     }
 
-    /// Why the command failed, with all causes and what to do.
+    /// Prints the reason for a failure, with all causes and the remedy.
     pub(super) fn failure(&self, failure: &Failure) {
         let text = with_causes(&*failure.error);
         let word = if failure.exit == Exit::Bug { "bug" } else { "error" };

@@ -10,14 +10,14 @@ pub(super) struct ProblemLimit {
 }
 
 impl ProblemLimit {
-    /// Whether the problem is shown; counts it.
+    /// Counts a problem, and returns true if it is shown.
     pub(super) fn shows(&mut self, problem: &Problem) -> bool {
         let count = if problem.is_error() { &mut self.errors } else { &mut self.warnings };
         *count += 1;
         *count <= MAX_SHOWN
     }
 
-    /// How many errors and warnings were not shown.
+    /// The numbers of errors and warnings that were not shown.
     pub(super) fn left_out(&self) -> (u64, u64) {
         (self.errors.saturating_sub(MAX_SHOWN), self.warnings.saturating_sub(MAX_SHOWN))
     }

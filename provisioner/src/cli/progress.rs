@@ -1,4 +1,4 @@
-//! How far a piece of work is: a bar on a terminal, a plain line every few seconds elsewhere.
+//! The progress of work: a bar on a terminal, a plain line every few seconds elsewhere.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};

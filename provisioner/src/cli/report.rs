@@ -45,7 +45,7 @@ pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer)
     Ok(if totals.all_well() && is_verified { Exit::Done } else { Exit::SomeFailed })
 }
 
-/// Why rows are not as asked, by cause.
+/// The reasons why rows are not as asked, by cause.
 fn causes(ledger: &mut Ledger, run: &Run) -> Result<Vec<Cause>, LedgerError> {
     let mut causes = Causes::default();
     for row in ledger.rows(run.id, RowFilter::All) {
@@ -97,7 +97,7 @@ struct ReportRow<'a> {
     identity_etag_before: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     twin_etag_before: Option<&'a str>,
-    /// What verification found to be different; empty where the identity is missing.
+    /// The differences found at verification; empty if the identity is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     deviation: Option<&'a [Difference]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,7 +110,7 @@ struct ReportRow<'a> {
     by: &'a Operator,
 }
 
-/// Who had a hand in which row.
+/// The operators of rows.
 struct Hands {
     run: Run,
     stints: Vec<Stint>,

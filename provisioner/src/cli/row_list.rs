@@ -1,4 +1,4 @@
-//! What would be done with rows, as text, JSON or CSV.
+//! The list of planned actions for rows, as text, JSON or CSV.
 
 use serde::Serialize;
 

@@ -19,12 +19,12 @@ use crate::report::{Cause, held_note};
 pub(super) struct RunReport {
     #[serde(flatten)]
     pub(super) run: Run,
-    /// Whether its hub is one for tests.
+    /// True if its hub is one for tests.
     test_hub: bool,
     /// The ledger that tells of it.
     ledger: String,
     pub(super) totals: Totals,
-    /// Why rows are not as asked, where somebody has looked.
+    /// The causes why rows are not as asked, if they were determined.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) causes: Vec<Cause>,
 }

@@ -19,11 +19,11 @@ pub(super) struct Stop {
     phase: Arc<Mutex<Phase>>,
 }
 
-/// What a request to stop meets.
+/// The phase in which a request to stop arrives.
 struct Phase {
-    /// How the work can be continued.
+    /// Advice on continuing the work.
     advice: String,
-    /// Whether work is under way that has to be finished.
+    /// True during work that has to be finished.
     is_careful: bool,
 }
 

@@ -221,7 +221,7 @@ fn print_deviation(deviation: &Deviation, printer: &Printer) {
     }
 }
 
-/// What to do is said once, however many it concerns.
+/// Prints the results of connecting. Each remedy is printed once, for any number of devices.
 fn print_connections(connections: &Connections, printer: &Printer) {
     for Unconnected { line, identity, reason, differences, .. } in &connections.failures {
         printer.data(format_args!("line {line}: {identity}: did not connect as the batch wants: {reason}"));

@@ -1,4 +1,4 @@
-//! What `apply`, `resume` and `work` have in common: a run is carried out, and its end is told.
+//! The common part of `apply`, `resume` and `work`: carries out a run, and reports its end.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -104,7 +104,7 @@ impl Certificates {
     }
 }
 
-/// What is left to do once there is a run.
+/// The work that remains once there is a run.
 pub(super) struct Job<'a> {
     pub(super) hub: OpenHub,
     pub(super) keys: Arc<GivenKeys>,
@@ -114,7 +114,7 @@ pub(super) struct Job<'a> {
     /// Asked before an old thumbprint is taken out.
     pub(super) proof: Option<Proof>,
     pub(super) args: &'a WorkArgs,
-    /// Whether everything is read back in the end.
+    /// True to read everything back at the end.
     pub(super) verify: bool,
     pub(super) printer: &'a Printer,
 }
@@ -123,7 +123,7 @@ pub(super) struct Job<'a> {
 struct Outcome {
     run: RunId,
     state: RunState,
-    /// Whether devices are kept disabled until they are released.
+    /// True to keep devices disabled until they are released.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     quarantine: bool,
     totals: Totals,

@@ -1,4 +1,4 @@
-//! What a device or a module proves with who it is, and where that is found.
+//! The credentials of devices and modules, and their sources.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use rustls::sign::CertifiedKey;
 use crate::batch::GivenFiles;
 use crate::desired::{DesiredAuth, DesiredIdentity, GivenKeys};
 
-/// What a device or a module proves with who it is. Keys are wiped when dropped and never shown.
+/// The credentials of a device or a module. Keys are wiped when dropped and never shown.
 #[derive(Clone)]
 pub enum DeviceCredentials {
     /// A certificate with those of the CAs above it, and its private key.
@@ -22,14 +22,14 @@ pub enum DeviceCredentials {
     Key(SymmetricKey),
 }
 
-/// Why the credentials that there are can't be used.
+/// The reason why existing credentials can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialError {
     /// A file can't be read, or holds something else.
     #[error(transparent)]
     File(#[from] cert_tool::Error),
-    /// What rows name can't be looked up.
+    /// The files that rows name can't be looked up.
     #[error("the files that rows name can't be looked up")]
     Lookup(#[source] rusqlite::Error),
     /// The key is another certificate's.
@@ -51,7 +51,7 @@ pub enum CredentialError {
 }
 
 impl CredentialError {
-    /// What to do about it, for people.
+    /// The remedy, for people.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::File(error) => error.hint(),
@@ -102,13 +102,13 @@ impl fmt::Debug for DeviceCredentials {
     }
 }
 
-/// Where credentials are found: in the files that a batch's rows name, in what a CA has issued, and among
-/// the symmetric keys that the batch gives.
+/// The sources of credentials: the files that a batch's rows name, the certificates that a CA has
+/// issued, and the symmetric keys that the batch gives.
 #[derive(Default)]
 pub struct CredentialSource {
     /// The files that rows name.
     pub files: Option<GivenFiles>,
-    /// What a CA has issued.
+    /// The certificates that a CA has issued.
     pub issued: Option<IssuedList>,
     /// The keys that the batch gives.
     pub keys: Arc<GivenKeys>,

@@ -1,4 +1,4 @@
-//! Why a device or a module could not connect, or not read its twin.
+//! The reason why a device or a module could not connect, or not read its twin.
 
 use std::io;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use rustls::AlertDescription;
 
 use super::DeviceHubAddress;
 
-/// Why connecting as a device or a module did not succeed.
+/// The reason why a connection as a device or a module failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The hub was down for so long that it was given up.
     #[error("the hub at {address} has taken no connection for {} min", away.as_secs() / 60)]
     Down {
-        /// Where it should be.
+        /// The expected address.
         address: DeviceHubAddress,
         /// For how long.
         away: Duration,
@@ -23,26 +23,26 @@ pub enum ConnectError {
     /// The hub closed the connection, without a word.
     #[error("the hub hung up in the middle of {step}")]
     HungUp {
-        /// What was going on.
+        /// The failed step.
         step: &'static str,
     },
     /// The connection broke.
     #[error("the connection broke in the middle of {step}")]
     Lost {
-        /// What was going on.
+        /// The failed step.
         step: &'static str,
-        /// How it broke.
+        /// The cause.
         source: io::Error,
     },
     /// The twin that came is none.
     #[error("what the hub sent as the twin is no twin")]
     Malformed(#[source] serde_json::Error),
-    /// What came is not MQTT, or not in this order.
+    /// The received bytes are not MQTT, or a packet is out of order.
     #[error("the hub broke the protocol of MQTT in the middle of {step} (reason code {:#04x})", *error as u16)]
     Protocol {
-        /// What was going on.
+        /// The failed step.
         step: &'static str,
-        /// What was wrong.
+        /// The error in the protocol.
         error: MqttError,
     },
     /// The hub does not let this identity in.
@@ -63,9 +63,9 @@ pub enum ConnectError {
     /// No answer came.
     #[error("no answer within {} s in the middle of {step}", after.as_secs())]
     TimedOut {
-        /// What was going on.
+        /// The failed step.
         step: &'static str,
-        /// How long it was waited for.
+        /// The time until it was given up.
         after: Duration,
     },
     /// The hub let the identity in, and then did not give it the twin.
@@ -77,15 +77,15 @@ pub enum ConnectError {
     /// There is nobody, or no way to get there.
     #[error("no connection to {address}")]
     Unreachable {
-        /// Where it should be.
+        /// The expected address.
         address: DeviceHubAddress,
         /// Why.
         source: io::Error,
     },
-    /// Whoever is there can't prove to be the hub.
+    /// The server can't prove to be the hub.
     #[error("the certificate of the hub at {address} is not trusted")]
     Untrusted {
-        /// Where it is.
+        /// The address.
         address: DeviceHubAddress,
         /// Why.
         source: io::Error,
@@ -95,7 +95,7 @@ pub enum ConnectError {
     Worker(#[source] tokio::task::JoinError),
 }
 
-/// What an error means for what comes next.
+/// The consequence of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectErrorClass {
     /// It will be refused the next time too.
@@ -111,7 +111,7 @@ pub enum ConnectErrorClass {
 }
 
 impl ConnectError {
-    /// What the error means for what comes next.
+    /// The consequence of the error.
     pub fn class(&self) -> ConnectErrorClass {
         match self {
             Self::HungUp { .. } | Self::Lost { .. } | Self::TimedOut { .. } | Self::Unreachable { .. } => {
@@ -132,12 +132,12 @@ impl ConnectError {
         }
     }
 
-    /// Whether it would be the same for every identity.
+    /// Returns true if the error would be the same for every identity.
     pub(crate) fn concerns_all(&self) -> bool {
         matches!(self.class(), ConnectErrorClass::Setup | ConnectErrorClass::Stopped)
     }
 
-    /// What to do about it, for people.
+    /// The remedy, for people.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Refused(ConnectReturnCode::ServerUnavailable) | Self::TwinRefused { status: 429 } => Some(
@@ -165,7 +165,7 @@ impl ConnectError {
         }
     }
 
-    /// What an error of a stream with TLS means.
+    /// Classifies an error of a TLS stream.
     pub(super) fn broken(error: io::Error, step: &'static str, address: &DeviceHubAddress) -> Self {
         match tls_error(&error) {
             Some(rustls::Error::InvalidCertificate(_)) => {
@@ -178,8 +178,8 @@ impl ConnectError {
         }
     }
 
-    /// What an error of an open connection means. With TLS 1.3 a client learns only now what the server
-    /// thinks of its certificate.
+    /// Classifies an error of an open connection. With TLS 1.3 a client learns only now whether the
+    /// server accepts its certificate.
     pub(super) fn lost(error: io::Error, step: &'static str) -> Self {
         match tls_error(&error) {
             Some(rustls::Error::AlertReceived(alert)) if is_about_certificate(*alert) => {

@@ -18,9 +18,9 @@ use crate::clock;
 /// A twin as the device or module itself sees it: without tags, which are the service's.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct DeviceTwin {
-    /// What the service wants.
+    /// The desired properties, set by the service.
     pub desired: PropertySection,
-    /// What the device says.
+    /// The reported properties, set by the device.
     pub reported: PropertySection,
 }
 
@@ -118,7 +118,7 @@ fn connect(hub: &str, identity: &IdentityId, credentials: &DeviceCredentials) ->
     }
 }
 
-/// What a token must be for.
+/// The resource that a token must be for.
 fn resource(hub: &str, identity: &IdentityId) -> String {
     let device = identity.device();
     match identity.module() {

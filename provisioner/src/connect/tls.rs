@@ -14,7 +14,7 @@ use rustls_platform_verifier::Verifier;
 use super::DeviceCredentials;
 use crate::hub::HubClientOptions;
 
-/// What connections to one hub have in common.
+/// The common TLS settings of all connections to one hub.
 #[derive(Debug)]
 pub(super) struct Tls {
     name: ServerName<'static>,

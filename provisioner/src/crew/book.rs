@@ -1,4 +1,4 @@
-//! What a worker writes into the ledger about its chunk.
+//! The entries that a worker writes into the ledger about its chunk.
 
 use std::sync::Arc;
 

@@ -58,7 +58,7 @@ async fn port_of_rest(name: &str, port: u16) -> Check {
     }
 }
 
-/// What an answer tells, be it a refusal: whose certificate the hub shows, and what time it is there.
+/// Checks a response, even a refusal: the hub's certificate, and the hub's time.
 async fn answer(hub: &HubClient) -> [Check; 2] {
     match hub.examine().await {
         Ok(examination) => {

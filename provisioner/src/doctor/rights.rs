@@ -1,5 +1,5 @@
-//! Who the hub takes this caller for, and what it lets it do. Nothing is written: what is changed and
-//! deleted does not exist, and would need an etag that nothing has.
+//! The caller's identity and rights on the hub. Nothing is written: the objects to change and
+//! delete do not exist, and the requests carry an etag that no object has.
 
 use hub_types::{DeviceId, ErrorCode, IdentityId};
 use serde_json::json;
@@ -66,7 +66,7 @@ fn nobody() -> Option<IdentityId> {
     id.ok().map(IdentityId::from)
 }
 
-/// What holds for nothing.
+/// A condition that no object meets.
 fn never() -> Condition {
     Condition::Etag("doctor".to_owned())
 }

@@ -15,7 +15,7 @@ pub(super) async fn checks(location: &LedgerLocation) -> Vec<Check> {
     std::iter::once(disk).chain(ledger).collect()
 }
 
-/// Whether the folder of the ledger can be written to, and how much fits into it.
+/// Checks that the ledger's folder can be written to, and its free space.
 fn disk(folder: &Path) -> Check {
     let shown = folder.display();
     let written = tempfile::tempfile_in(folder).and_then(|mut file| {
@@ -40,7 +40,7 @@ fn disk(folder: &Path) -> Check {
     }
 }
 
-/// Whether the ledger can be read. That of a file is made by the first run.
+/// Checks that the ledger can be read. A ledger file is created by the first run.
 fn ledger(location: &LedgerLocation) -> Check {
     let asked =
         Ledger::open_to_read(location).and_then(|mut ledger| Ok((ledger.runs()?, ledger.weaknesses()?)));

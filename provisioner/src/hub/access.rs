@@ -44,7 +44,7 @@ impl fmt::Display for Access {
 /// Makes the tokens of one access: signs them, or has them made by Entra ID.
 pub(super) struct TokenSource {
     pub(super) access: Access,
-    /// How the services that give tokens are reached.
+    /// The connection options for token services.
     pub(super) options: HubClientOptions,
 }
 

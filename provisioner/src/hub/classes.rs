@@ -37,7 +37,7 @@ pub(super) enum Seen<'a> {
     /// An answer, with the hub's error code where it named one. It is explained when it has a code or one of
     /// the hub's envelopes around its words.
     Answer { status: u16, code: Option<&'a str>, explained: bool },
-    /// Whoever answers can't prove to be the hub, or does not speak TLS.
+    /// The server can't prove to be the hub, or does not speak TLS.
     TlsFailure,
     /// No connection came about.
     NoConnection,

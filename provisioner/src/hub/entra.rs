@@ -20,7 +20,7 @@ use way::{Attempt, Way};
 mod transport;
 mod way;
 
-/// How to sign in to Entra ID.
+/// The sign-in method for Entra ID.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignIn {
@@ -58,7 +58,7 @@ impl fmt::Display for SignIn {
     }
 }
 
-/// What the environment says about who this program is. Some of it is secret.
+/// The environment variables with the program's identity. Some of them are secret.
 #[derive(Default)]
 pub struct EntraEnvironment(BTreeMap<&'static str, Zeroizing<String>>);
 
@@ -133,14 +133,15 @@ impl EntraAccess {
     }
 }
 
-/// Why Entra ID gave no token: each way that was tried, and what came of it.
+/// The reason why Entra ID gave no token: each tried method, and its result.
 #[derive(Debug, Default)]
 pub struct EntraError {
     tried: Vec<(Way, Attempt)>,
 }
 
 impl EntraError {
-    /// Whether the same may succeed later: a service could not be reached, or had a problem of its own.
+    /// Returns true if a later attempt may succeed: a service could not be reached, or had an
+    /// internal problem.
     pub fn may_pass(&self) -> bool {
         self.tried.iter().any(|(_, attempt)| attempt.may_pass)
     }

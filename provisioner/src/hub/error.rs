@@ -1,4 +1,4 @@
-//! What can go wrong with a call to a hub.
+//! The errors of calls to a hub.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::entra::EntraError;
 use super::tls_failure::TlsFailure;
 use crate::reason::ReasonCode;
 
-/// Why a call to the hub did not succeed.
+/// The reason why a call to the hub failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
@@ -30,7 +30,7 @@ pub enum HubError {
     /// The hub was down for so long that it was given up. Nothing was sent.
     #[error("the hub at {host} has given no usable answer for {}", lasting(*away))]
     Down {
-        /// Where it should be.
+        /// The expected host.
         host: String,
         /// For how long.
         away: Duration,
@@ -46,7 +46,7 @@ pub enum HubError {
     Malformed {
         /// The call.
         operation: &'static str,
-        /// What was wrong with the answer.
+        /// The fault of the response.
         source: AnswerError,
     },
     /// The answer to the bulk call that the identity was in never came.
@@ -78,7 +78,7 @@ pub enum HubError {
         code: Option<String>,
         /// The hub's words.
         message: String,
-        /// What Microsoft's support asks for.
+        /// The id that Microsoft's support asks for.
         tracking_id: Option<String>,
         /// The delay that the hub asked for, in seconds.
         retry_after: Option<u64>,
@@ -89,15 +89,15 @@ pub enum HubError {
     /// No connection came about: the request had no effect.
     #[error("no connection to the hub at {host}")]
     Unreachable {
-        /// Where it should be.
+        /// The expected host.
         host: String,
         /// Why.
         source: reqwest::Error,
     },
-    /// Whoever answers can't prove to be the hub: the request was not sent.
+    /// The server can't prove to be the hub: the request was not sent.
     #[error("the hub at {host} can't be trusted: {failure}")]
     Untrusted {
-        /// Where it should be.
+        /// The expected host.
         host: String,
         /// Why.
         failure: TlsFailure,
@@ -105,12 +105,12 @@ pub enum HubError {
 }
 
 impl HubError {
-    /// What the error means for what comes next.
+    /// The consequence of the error.
     pub fn class(&self) -> ErrorClass {
         classes::class(self)
     }
 
-    /// Whether the request may have had its effect although the call did not succeed.
+    /// Returns true if the request may have had its effect although the call failed.
     pub fn effect_is_unknown(&self) -> bool {
         match self {
             Self::Lost(_) | Self::Malformed { .. } | Self::NoAnswer | Self::Unclear => true,
@@ -129,7 +129,7 @@ impl HubError {
         }
     }
 
-    /// Whether there is no time for another try.
+    /// Returns true if there is no time for another attempt.
     pub(crate) fn is_out_of_time(&self) -> bool {
         matches!(self, Self::Down { .. } | Self::GivenUp(_) | Self::Stopped)
     }
@@ -181,7 +181,7 @@ impl HubError {
         }
     }
 
-    /// What to do about it, for people.
+    /// The remedy, for people.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Down { .. } => Some("when the hub is back, resume the run; nothing is lost"),

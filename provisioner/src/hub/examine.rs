@@ -1,4 +1,4 @@
-//! What can be learnt of a hub from one answer: whose certificate it shows, what time it is there.
+//! The facts about a hub in one response: its certificate, and its time.
 
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use super::answer::redirected_to;
 use super::client::{API_VERSION, HubClient};
 use super::error::HubError;
 
-/// What an answer of the hub shows besides its content.
+/// The facts about the hub in a response, in addition to its content.
 #[derive(Debug)]
 pub struct Examination {
     /// The hub's clock, where it told.

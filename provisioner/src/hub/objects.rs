@@ -20,7 +20,7 @@ use super::error::HubError;
 use super::orphan::about_its_device;
 use super::retry::Repeat;
 
-/// What a conditional write insists on (`If-Match`).
+/// The condition of a write (`If-Match`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
     /// The object exists, in whatever version.
@@ -45,7 +45,7 @@ pub struct QueryPage {
     pub rows: Vec<Value>,
     /// A number outside of reported properties that could not be read without changing it.
     pub changed_number: Option<TwinRuleError>,
-    /// What to ask the next page with; `None` after the last.
+    /// The token for the next page; `None` after the last.
     pub continuation: Option<String>,
 }
 
@@ -175,7 +175,7 @@ impl HubClient {
         .await
     }
 
-    /// What came of a call about modules of a device.
+    /// The result of a call about modules of a device.
     pub(super) async fn of_module<T>(
         &self,
         device: &DeviceId,
@@ -219,7 +219,7 @@ impl HubClient {
     }
 }
 
-/// Whether the hub says that the object of the call does not exist, or the device that it belongs to.
+/// Returns true if the hub reports that the object of the call, or its device, does not exist.
 pub fn is_missing(error: &HubError) -> bool {
     matches!(error, HubError::NoDevice(_)) || error.status() == Some(StatusCode::NOT_FOUND.as_u16())
 }

@@ -5,9 +5,9 @@ use hub_types::{DeviceId, ErrorCode};
 
 use super::{Hub, HubError};
 
-/// What the refusal of a call about a module really says. Of the modules of a device that is missing or
-/// disabled a hub answers 401 to the key of a policy, as if it had no right, and 404 to who came by Entra
-/// ID: so the device is looked at.
+/// The real cause of a refused call about a module. If the module's device is missing or disabled,
+/// a hub responds with 401 to the key of a policy, as if it had no right, and with 404 to a caller
+/// with Entra ID: so the device is read.
 pub(crate) async fn about_its_device(hub: &impl Hub, device: &DeviceId, refusal: HubError) -> HubError {
     if refusal.status() != Some(401) && refusal.code() != Some(ErrorCode::DeviceNotFound) {
         return refusal;

@@ -1,4 +1,4 @@
-//! Which calls are tried again, and when.
+//! The retry policy of calls.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::classes::ErrorClass;
 use super::client::HubClient;
 use super::error::HubError;
 
-/// What may be tried again without asking what became of the last try.
+/// The calls that may be repeated without reading the result of the last attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeat {
     /// Everything that may pass: the call changes nothing, or the same each time.

@@ -8,13 +8,13 @@ use tokio::sync::Mutex;
 
 use super::entra::EntraError;
 
-/// Where tokens come from.
+/// The source of tokens.
 pub(super) trait Issuer {
     /// Makes a token, or has one made.
     fn issue(&self, now: OffsetDateTime) -> impl Future<Output = Result<Token, Arc<EntraError>>> + Send;
 }
 
-/// What an `Authorization` header says, and how long it is good for.
+/// The value of an `Authorization` header, and its validity.
 pub(super) struct Token {
     pub(super) header: HeaderValue,
     pub(super) from: OffsetDateTime,
@@ -30,7 +30,7 @@ pub(super) struct Tokens<I> {
 #[derive(Default)]
 struct Last {
     token: Option<Token>,
-    /// Why no other could be had, and when that was.
+    /// The error of the last attempt to get a new token, and its time.
     failure: Option<(OffsetDateTime, Arc<EntraError>)>,
 }
 
@@ -99,7 +99,8 @@ impl Last {
 }
 
 impl Token {
-    /// Whether it need not be replaced yet. A token from the future was made before the clock was set.
+    /// Returns true if it need not be replaced yet. A token from the future was made before the
+    /// clock was set back.
     fn is_fresh(&self, now: OffsetDateTime) -> bool {
         let lifetime = self.until - self.from;
         let renewed = self.from + (lifetime - RENEW_BEFORE_END).max(lifetime / 2);

@@ -1,4 +1,4 @@
-//! How a hub is reached: roots, proxies, timeouts.
+//! The connection to a hub: roots, proxies, timeouts.
 
 use std::time::Duration;
 
@@ -6,12 +6,13 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, ClientBuilder};
 use zeroize::Zeroizing;
 
-/// How to reach a hub, and the services that give tokens for it.
+/// The connection options for a hub, and for its token services.
 #[derive(Debug, Clone, Default)]
 pub struct HubClientOptions {
     /// PEM of roots to trust besides the system's.
     pub extra_roots: Vec<Zeroizing<Vec<u8>>>,
-    /// Whether the hub is on this machine: then only the extra roots are trusted, and no proxy is asked.
+    /// True if the hub is on this machine: then only the extra roots are trusted, and no proxy is
+    /// used.
     pub is_local: bool,
 }
 

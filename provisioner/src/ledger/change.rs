@@ -1,4 +1,4 @@
-//! What a worker writes down about a row before and after it changed something on the hub.
+//! The records that a worker writes for a row before and after a change on the hub.
 
 use hub_types::IdentityId;
 use hub_types::identity::StatusReason;
@@ -11,7 +11,7 @@ use crate::standing::{Difference, Etags};
 pub struct Sent {
     /// The identity.
     pub identity: IdentityId,
-    /// What the request is to do.
+    /// The intended effect of the request.
     pub effect: Effect,
     /// The version tags of what is there, where this run has not changed it yet.
     pub before: Etags,
@@ -21,12 +21,12 @@ pub struct Sent {
     pub status_reason_before: Option<StatusReason>,
 }
 
-/// What became of an identity.
+/// The result of an identity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ended {
     /// The identity.
     pub identity: IdentityId,
-    /// What became of it.
+    /// The result.
     pub record: Record,
     /// The version tags of what was there, where this run had not changed it yet.
     pub before: Etags,
@@ -34,14 +34,14 @@ pub struct Ended {
     pub after: Etags,
 }
 
-/// What verification saw of an identity.
+/// The observation of an identity by verification.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
     /// The identity.
     pub identity: IdentityId,
     /// The version tags it has.
     pub etags: Etags,
-    /// How it is not as the batch wants it, where that is so.
+    /// The differences from the batch, if there are any.
     pub deviation: Option<Vec<Difference>>,
 }
 

@@ -55,7 +55,7 @@ impl Lease {
     }
 }
 
-/// What there is to do.
+/// The available work.
 #[derive(Debug)]
 pub enum Claim {
     /// This.

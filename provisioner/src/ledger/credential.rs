@@ -1,5 +1,5 @@
-//! Whose a thumbprint, a public key or a serial is: remembered across runs, so that none is given to
-//! two identities.
+//! The owners of thumbprints, public keys and serial numbers, stored across runs, so that none is
+//! given to two identities.
 
 use std::fmt;
 
@@ -37,7 +37,7 @@ impl Credential {
         Self(Repr::Thumbprint(thumbprint.digest()))
     }
 
-    /// What it is.
+    /// The kind of the credential.
     pub fn kind(&self) -> CredentialKind {
         match self.0 {
             Repr::PublicKey(_) => CredentialKind::PublicKey,
@@ -92,7 +92,7 @@ impl CredentialKind {
 pub struct Taken {
     /// The credential.
     pub credential: Credential,
-    /// Whose it is: `device` or `device/module`.
+    /// The owner: `device` or `device/module`.
     pub owner: String,
     /// The earlier run that it was first seen in; `None` where it stands twice in one batch.
     pub since: Option<RunId>,

@@ -18,13 +18,13 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Whether the device is as the run left it.
+    /// Returns true if the device is in the state that the run left.
     pub fn is_as_left(&self, twin: &Twin) -> bool {
         twin.status == Status::Disabled && twin.status_reason.as_ref() == Some(&self.reason)
     }
 }
 
-/// What one run had to do with a device.
+/// One run's record of a device.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PastRow {
     pub(super) run: RunId,
@@ -33,7 +33,7 @@ pub(super) struct PastRow {
 }
 
 impl PastRow {
-    /// Whether the row tells nothing of the device's status.
+    /// Returns true if the row has no information on the device's status.
     fn is_silent(&self) -> bool {
         match (self.row.record.state, &self.alteration) {
             (_, Some(alteration)) if alteration.leaves_status() => true,

@@ -1,4 +1,4 @@
-//! Where a ledger is: a file, or a PostgreSQL database.
+//! The location of a ledger: a file, or a PostgreSQL database.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::postgres::password_of;
 
-/// Where a ledger is. Shown, it tells no password.
+/// The location of a ledger. Its text form contains no password.
 #[derive(Clone)]
 pub enum LedgerLocation {
     /// In this SQLite file.
@@ -19,7 +19,8 @@ pub enum LedgerLocation {
     Postgres(Box<Config>),
 }
 
-/// Why a text is no place for a ledger. It never repeats the text, which may hold a password.
+/// The reason why a text is not a ledger location. It never repeats the text, which may hold a
+/// password.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LocationError {
@@ -40,7 +41,7 @@ pub enum LocationError {
     PasswordFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         why: String,
     },
     /// It is no address of a PostgreSQL database.
@@ -111,13 +112,15 @@ impl FromStr for LedgerLocation {
     }
 }
 
-/// Whether a text begins as PostgreSQL's parameters do: `host=…`, with or without blanks around the sign.
+/// Returns true if a text begins like PostgreSQL's parameters: `host=…`, with or without blanks
+/// around the sign.
 fn begins_with_parameter(text: &str) -> bool {
     let name = text.split_once('=').map(|(name, _)| name.trim());
     name.is_some_and(|name| PARAMETERS.contains(&name))
 }
 
-/// Whether a text may hold a secret: what a hub or a database is reached with, put into the wrong place.
+/// Returns true if a text may hold a secret: the access data of a hub or a database in the wrong
+/// place.
 fn smells_of_a_secret(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     let is_named = SECRETS.iter().any(|name| {

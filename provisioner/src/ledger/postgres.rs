@@ -50,7 +50,7 @@ pub(super) struct Postgres {
     station: i64,
     /// This process's stint on a run.
     stint: Option<u32>,
-    /// How long a lease lasts.
+    /// The duration of a lease.
     lease: Duration,
 }
 
@@ -264,5 +264,5 @@ impl Store for Postgres {
     }
 }
 
-/// How long a database that is away is waited for.
+/// The longest wait for an unavailable database.
 const PATIENCE: Duration = Duration::from_secs(600);

@@ -1,4 +1,4 @@
-//! What became of one row, as the ledger stores and reports it.
+//! The result of one row, as the ledger stores and reports it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use crate::lifecycle::{Effect, Outcome};
 use crate::reason::ReasonCode;
 use crate::standing::{Difference, conflict_reason};
 
-/// Where a row is.
+/// The state of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RowState {
@@ -76,15 +76,16 @@ impl fmt::Display for RowState {
     }
 }
 
-/// What became of a row.
+/// The result of a row.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Record {
-    /// Where the row is.
+    /// The state of the row.
     pub state: RowState,
-    /// What the run did, when it is done.
+    /// The effect of the run, when the row is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
-    /// Whether that is presumed: the hub's answer was lost, and reading shows only that it is there.
+    /// True if the effect is presumed: the hub's response was lost, and a read shows only that the
+    /// identity exists.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub presumed: bool,
     /// The run that keeps the device disabled until it is released, where the row ended so.
@@ -99,13 +100,13 @@ pub struct Record {
     /// The last error in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What Microsoft's support asks for.
+    /// The id that Microsoft's support asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracking_id: Option<String>,
     /// The reason of the outcome. Rows that are simply as asked have none, and neither have those of older ledgers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<ReasonCode>,
-    /// Where hub and batch differ: in a conflict, or in a twin that was kept.
+    /// The differences between hub and batch: in a conflict, or in a twin that was kept.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<Difference>,
 }

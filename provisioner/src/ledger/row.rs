@@ -14,9 +14,9 @@ use crate::standing::{Difference, Etags};
 pub struct LedgerRow {
     /// The line of the batch file that it came from.
     pub line: u64,
-    /// What the batch wants.
+    /// The requested state.
     pub wanted: DesiredIdentity,
-    /// What became of it.
+    /// The result.
     pub record: Record,
     /// The version tags it had before this run changed it, or that the run's plan expects; none where
     /// the run created it.
@@ -25,15 +25,15 @@ pub struct LedgerRow {
     pub etags: Etags,
     /// The status reason that an alteration of its status has replaced.
     pub status_reason_before: Option<StatusReason>,
-    /// How verification found it to be not as the batch wants it: empty where it is missing.
+    /// The differences found by verification: empty if the identity is missing.
     pub deviation: Option<Vec<Difference>>,
     /// The serial number of the certificate that was issued for it, or that its row names.
     pub serial: Option<String>,
     /// The stint that last had a hand in it.
     pub stint: Option<u32>,
-    /// When the first request for it left (RFC 3339, UTC).
+    /// The time of the first request for it (RFC 3339, UTC).
     pub sent: Option<String>,
-    /// When it came to its end (RFC 3339, UTC).
+    /// The time of its result (RFC 3339, UTC).
     pub ended: Option<String>,
 }
 
@@ -69,15 +69,15 @@ impl LedgerRow {
         }
     }
 
-    /// Who last had a hand in it. What nobody had a hand in yet, or an old ledger does not tell, is put
-    /// down to who began the run.
+    /// The operator who last worked on it. If there is none yet, or an old ledger does not state
+    /// it, the operator who began the run.
     pub fn operator<'a>(&self, run: &'a Run, stints: &'a [Stint]) -> &'a Operator {
         let stint = stints.iter().find(|stint| Some(stint.number) == self.stint);
         stint.map_or(&run.by, |stint| &stint.by)
     }
 }
 
-/// Which rows of a run to read.
+/// A filter for the rows of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowFilter {
     /// All.
@@ -105,7 +105,7 @@ pub(super) fn key(identity: &IdentityId) -> (&str, &str) {
     (identity.device().as_str(), identity.module().map_or("", ModuleId::as_str))
 }
 
-/// What is wanted as the ledger stores it, and its hash.
+/// The requested state in its stored form, and its hash.
 pub(super) fn stored(state: &DesiredState) -> Result<(String, String), NotStorable> {
     let text = json_text(state)?;
     let hash = DesiredState::hash_of(&text);

@@ -30,7 +30,7 @@ impl FromStr for RunId {
     }
 }
 
-/// Where a run is.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunState {
@@ -73,14 +73,14 @@ impl fmt::Display for RunState {
 pub struct Run {
     /// Its number.
     pub id: RunId,
-    /// When it began (RFC 3339, UTC).
+    /// The start time (RFC 3339, UTC).
     pub started: String,
-    /// When it ended, if it did.
+    /// The end time, if the run has ended.
     pub finished: Option<String>,
-    /// Who began it, and where.
+    /// The operator and station that began it.
     #[serde(flatten)]
     pub by: Operator,
-    /// Where it is.
+    /// The state.
     pub state: RunState,
     /// The hub: its host, or the folder of a local hub.
     pub hub: String,
@@ -92,9 +92,9 @@ pub struct Run {
     pub tool_version: String,
     /// Rows that were skipped because they are bad.
     pub rejected: u64,
-    /// What it is to do, besides what its rows say.
+    /// The options, in addition to the rows.
     pub options: RunOptions,
-    /// What reading everything back came to, where that was done.
+    /// The result of reading everything back, if that was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
 }
@@ -109,23 +109,23 @@ pub enum ListedRun {
 }
 
 impl Run {
-    /// Whether its hub is one for tests: an embedded one, which ledgers know by its folder, or one on the machine
-    /// that the run was carried out from.
+    /// Returns true if its hub is one for tests: an embedded one, which ledgers identify by its
+    /// folder, or one on the machine that the run was carried out from.
     pub fn is_on_test_hub(&self) -> bool {
         self.hub.parse::<HubHost>().map_or(true, |host| host.is_loopback())
     }
 
-    /// Whether it came to its end and nobody has read back what is on the hub.
+    /// Returns true if it is complete and the hub has not been read back.
     pub fn is_unread(&self) -> bool {
         self.state == RunState::Finished && self.verification.is_none()
     }
 }
 
-/// What reading a run's identities back from the hub came to.
+/// The result of reading a run's identities back from the hub.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Verification {
-    /// When it ended (RFC 3339, UTC).
+    /// The end time (RFC 3339, UTC).
     pub at: String,
     /// Identities that were read.
     pub checked: u64,
@@ -143,23 +143,23 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Whether the hub holds all that the batch says.
+    /// Returns true if the hub holds all values of the batch.
     pub fn all_well(&self) -> bool {
         self.missing == 0 && self.different == 0
     }
 }
 
-/// What a run is to do, besides what its rows say: all that is needed to resume it.
+/// The options of a run, in addition to its rows: all that is needed to resume it.
 ///
 /// Older versions wrote fewer members, and each that is missing has its default. A member or a value that this
 /// version does not know is an error: see `StoredOptions`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "StoredOptions")]
 pub struct RunOptions {
-    /// What it does with identities that are there, where it provisions none.
+    /// The operation on existing identities, if the run does not provision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alteration: Option<Alteration>,
-    /// What may become of identities that are there already.
+    /// The rules for existing identities.
     #[serde(flatten)]
     pub intent: Intent,
     /// The name of a tag that created identities get.
@@ -168,7 +168,7 @@ pub struct RunOptions {
     /// The CA that issues certificates, and the folder that they go to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issue: Option<(PathBuf, PathBuf)>,
-    /// Whether devices are kept disabled until they are released.
+    /// True to keep devices disabled until they are released.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub quarantine: bool,
     /// Names of others for columns of the batch file.
@@ -201,24 +201,25 @@ impl From<StoredOptions> for RunOptions {
 }
 
 impl RunOptions {
-    /// Whether the run must be shown that devices are let in with their new certificates.
+    /// Returns true if the run requires a proof that devices can connect with their new
+    /// certificates.
     pub fn needs_proof(&self) -> bool {
         self.alteration.as_ref().is_some_and(Alteration::needs_proof)
     }
 }
 
-/// What is known of a run before its rows are.
+/// The facts about a run that are known before its rows.
 #[derive(Debug, Clone, Copy)]
 pub struct RunFacts<'a> {
     /// The hub: its host, or the folder of a local hub.
     pub hub: &'a str,
     /// The batch file.
     pub input: &'a str,
-    /// When the run begins (RFC 3339, UTC).
+    /// The start time (RFC 3339, UTC).
     pub started: &'a str,
-    /// Who begins it, and where.
+    /// The operator and station that begin it.
     pub by: &'a Operator,
-    /// What the run is to do, besides what its rows say.
+    /// The options, in addition to the rows.
     pub options: &'a RunOptions,
 }
 
@@ -275,12 +276,12 @@ impl Totals {
         ]
     }
 
-    /// Whether each row is in exactly one of the other counts.
+    /// Returns true if each row is in exactly one of the other counts.
     pub fn add_up(&self) -> bool {
         self.rows == self.parts().iter().map(|(_, count)| count).sum::<u64>()
     }
 
-    /// Whether every row is as the batch wants it.
+    /// Returns true if every row is as requested by the batch.
     pub fn all_well(&self) -> bool {
         self.rows == self.created + self.updated + self.deleted + self.unchanged
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::pace::Tally;
 
-/// Who works, and where. Empty where an older version of this program did not write it down.
+/// The operator and station. Empty if an older version of this program did not record them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Operator {
     /// The person who answers for the work.
@@ -22,22 +22,22 @@ pub struct Operator {
 pub struct Stint {
     /// Its number in the run, from 1.
     pub number: u32,
-    /// Who works, and where.
+    /// The operator and station.
     #[serde(flatten)]
     pub by: Operator,
     /// The version of the program.
     pub tool_version: String,
-    /// When it began (RFC 3339, UTC).
+    /// The start time (RFC 3339, UTC).
     pub started: String,
 }
 
-/// How far a stint was at one moment. All counts are from its beginning.
+/// The progress of a stint at one moment. All counts are from its beginning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Moment {
     /// The time since the stint began.
     pub elapsed: Duration,
     /// Rows that came to an end.
     pub rows: u64,
-    /// What the calls to the hub came to.
+    /// The statistics of the calls to the hub.
     pub tally: Tally,
 }

@@ -1,4 +1,4 @@
-//! What a ledger does, whatever database it lies in.
+//! The operations of a ledger, for every kind of database.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -43,10 +43,11 @@ pub trait Load {
     fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError>;
 }
 
-/// What a ledger does. Every change is made as a whole or not at all, and outlives this process when its call
-/// returns. It outlives a failure of power too, but for the last things that [`Self::claim`],
-/// [`Self::record`] and [`Self::finish_chunk`] wrote: those are sure with the next [`Self::mark_sent`] or any
-/// other change. Where they are lost, identities are `sent`, and the hub tells what became of them.
+/// The operations of a ledger. Every change is atomic, and survives the end of this process when
+/// its call has returned. It also survives a power failure, except for the last changes of
+/// [`Self::claim`], [`Self::record`] and [`Self::finish_chunk`]: those become durable with the next
+/// [`Self::mark_sent`] or any other change. If they are lost, identities are `sent`, and their
+/// state is read from the hub.
 pub trait Store: Send {
     /// Waits at least as long as this for a database that is away in the middle of the work.
     fn set_patience(&mut self, _patience: Duration) {}
@@ -140,13 +141,13 @@ pub trait Store: Send {
         before: Option<RunId>,
     ) -> Result<Option<Hold>, LedgerError>;
 
-    /// How many rows of a run pass a filter.
+    /// The number of a run's rows that pass a filter.
     fn count(&mut self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError>;
 
     /// Writes down how a run ended. A run that finished stays so.
     fn end_run(&mut self, run: RunId, state: RunState, now: &str) -> Result<(), LedgerError>;
 
-    /// Whether an earlier run worked on the same hub.
+    /// Returns true if an earlier run worked on the same hub.
     fn knows_hub(&mut self, hub: &str, but: RunId) -> Result<bool, LedgerError>;
 
     /// All runs, the newest first.

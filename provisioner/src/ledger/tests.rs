@@ -1,4 +1,4 @@
-//! What every kind of ledger does.
+//! The common behaviour of all kinds of ledgers.
 
 use hub_types::identity::StatusReason;
 use hub_types::{IdentityId, Sha1Thumbprint};
@@ -215,7 +215,7 @@ fn owned(ledger: &mut Ledger, rows: &[(&str, &[&str])]) -> (RunId, Vec<Option<St
     (loader.commit("X", 0).unwrap(), refused)
 }
 
-/// What became of a row that the run created.
+/// The result of a row that the run created.
 fn created() -> Record {
     Record { effect: Some(Effect::Created), ..Record::new(RowState::Done) }
 }

@@ -6,19 +6,19 @@ use hub_types::IdentityId;
 
 use super::{Fate, Identity};
 
-/// What has changed, in order.
+/// The changes, in order.
 #[derive(Default)]
 pub(crate) struct Log {
     entries: Vec<Logged>,
-    /// Who is at work: the number of a run, or [`OTHERS`].
+    /// The present actor: the number of a run, or [`OTHERS`].
     actor: i64,
     /// The last version that an identity was given.
     version: u64,
-    /// Who missed an answer.
+    /// The actors that missed a response.
     losers: BTreeSet<i64>,
 }
 
-/// Who is no run.
+/// The actor number of clients that are not runs.
 pub(crate) const OTHERS: i64 = 0;
 
 /// One change of one identity.
@@ -29,9 +29,9 @@ pub(crate) struct Logged {
     /// The number of the creation that it goes back to.
     pub(crate) generation: u64,
     pub(crate) what: What,
-    /// Whether whoever changed it was told so.
+    /// True if the actor received the response to the change.
     pub(crate) told: bool,
-    /// How it was before.
+    /// The earlier state.
     pub(crate) before: Option<Identity>,
 }
 
@@ -52,7 +52,7 @@ impl Log {
         std::mem::replace(&mut self.actor, actor)
     }
 
-    /// How long it is.
+    /// The length of the log.
     pub(crate) fn now(&self) -> usize {
         self.entries.len()
     }
@@ -61,7 +61,7 @@ impl Log {
         self.entries.get(moment..).unwrap_or_default()
     }
 
-    /// Whether whoever it is missed an answer.
+    /// Returns true if an actor missed a response.
     pub(crate) fn has_lost(&self, actor: i64) -> bool {
         self.losers.contains(&actor)
     }
@@ -71,7 +71,7 @@ impl Log {
         self.losers.insert(self.actor);
     }
 
-    /// Whoever is at work forgets all it was told.
+    /// Makes the present actor forget all responses.
     pub(super) fn forget_answers(&mut self) {
         self.lose();
         let actor = self.actor;

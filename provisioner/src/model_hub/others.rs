@@ -1,4 +1,4 @@
-//! What others do to the hub meanwhile.
+//! The changes that other clients make to the hub meanwhile.
 
 use std::collections::BTreeMap;
 

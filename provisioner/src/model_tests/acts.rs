@@ -1,4 +1,4 @@
-//! What is done, in what weather.
+//! The operations of a test, and their faults.
 
 use std::sync::Arc;
 
@@ -24,23 +24,23 @@ pub(super) struct Act {
 #[derive(Debug, Clone)]
 pub(super) enum Work {
     Apply(ApplyAct),
-    /// What is done to identities that are there, and the thumbprint that their rows name first.
+    /// An operation on existing identities, and the thumbprint that their rows name first.
     Alter(Alteration, Vec<&'static str>, &'static str),
     Meddle(Meddling),
     /// One of the applies so far.
     Undo(usize),
 }
 
-/// What a run meets with.
+/// The faults during a run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Weather {
-    /// What becomes of its requests, from the last to the first.
+    /// The fates of its requests, from the last to the first.
     pub(super) fates: Vec<Fate>,
     /// After how many calls it is cut off, each time.
     pub(super) cuts: Vec<usize>,
-    /// What others do, and after how many calls.
+    /// The changes of other clients, and the number of calls before each.
     pub(super) meddlings: Vec<(usize, Meddling)>,
-    /// Whether it is resumed in the end.
+    /// True if it is resumed at the end.
     pub(super) resumed: bool,
 }
 

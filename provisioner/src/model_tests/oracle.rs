@@ -1,4 +1,4 @@
-//! What must be true after every step.
+//! The invariants after every step.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! How many operations of one class may begin: a token bucket whose rate follows the hub.
+//! The number of operations of one class that may begin: a token bucket whose rate follows the hub.
 
 use std::time::Duration;
 
@@ -18,21 +18,21 @@ pub(super) struct Allowance {
     floor: f64,
     /// Operations per second now; `None` as long as the hub has shown no limit.
     rate: Option<f64>,
-    /// What of the hub's rate is ours: 1 for a process on its own.
+    /// This process's share of the hub's rate: 1 for a single process.
     share: f64,
     /// Operations that may begin at once; what is below zero waits.
     tokens: f64,
-    /// When `tokens` was right.
+    /// The time at which `tokens` was updated.
     counted: Instant,
-    /// When the first operation was asked for.
+    /// The time of the first requested operation.
     begun: Instant,
     /// Operations that the hub has served.
     served: f64,
     /// The share of calls that were refused lately, from 0 to 1.
     refused: f64,
-    /// How long calls took lately, in seconds.
+    /// The average duration of recent calls, in seconds.
     latency: f64,
-    /// When the rate was changed last.
+    /// The time of the last change of the rate.
     changed: Instant,
     /// Until when the hub wants no calls.
     held_until: Instant,
@@ -163,7 +163,7 @@ impl Allowance {
 const BURST: Duration = Duration::from_secs(60);
 /// No reckoning error may make anybody wait longer than this.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
-/// What one call counts in the averages: five refusals in a row are more than chance.
+/// The weight of one call in the averages: five refusals in a row are more than chance.
 const WEIGHT: f64 = 0.1;
 /// More refusals than a hub that merely has hiccups makes.
 const TOO_MANY_REFUSED: f64 = 0.4;
@@ -266,7 +266,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens, no more begins than the ceiling lets through, and work is never stopped.
+        /// The rate never exceeds the ceiling, and work never stops.
         #[test]
         fn never_above_the_ceiling_and_never_below_the_floor(
             calls in proptest::collection::vec((0_u64..5_000, 1_u32..=100, 0_u8..4), 1..400),

@@ -1,4 +1,4 @@
-//! Whether the hub is there at all: while it is not, nothing is sent but now and then a probe.
+//! The availability of the hub: while it is unavailable, only occasional probes are sent.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::sign::{Service, Sign};
 pub(super) struct Breaker {
     /// Calls in a row that the hub did not answer, or answered with a failure of its own.
     failures: u32,
-    /// When the hub last showed that it is there.
+    /// The time of the last sign of the hub.
     last_sign: Instant,
     /// True once it did.
     was_answered: bool,
@@ -23,11 +23,11 @@ struct Outage {
     since: Instant,
     probes: u32,
     next_probe: Instant,
-    /// When the probe that is on its way was sent.
+    /// The time at which the pending probe was sent.
     probing: Option<Instant>,
 }
 
-/// What is to be done with a call.
+/// The decision for a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gate {
     /// It may be made.
@@ -43,7 +43,7 @@ impl Breaker {
         Self { failures: 0, last_sign: now, was_answered: false, outage: None }
     }
 
-    /// What is to be done with a call at `now`. Whoever is told to probe has to say what came of it.
+    /// Decides about a call at `now`. A caller that is told to probe has to report the result.
     pub(super) fn gate(&mut self, now: Instant) -> Gate {
         let Some(outage) = &mut self.outage else { return Gate::Open };
         if outage.probing.is_some_and(|sent| now - sent < PROBE_LOST) {
@@ -56,7 +56,7 @@ impl Breaker {
         Gate::Probe
     }
 
-    /// How long the hub has been away, where it is.
+    /// The duration of the hub's outage, if there is one.
     pub(super) fn down_for(&self, now: Instant) -> Option<Duration> {
         self.outage.as_ref().map(|outage| now - outage.since)
     }
@@ -87,7 +87,7 @@ impl Breaker {
         }
     }
 
-    /// What came of a probe; answers what people would want to know.
+    /// Records the result of a probe; returns the event to report to people.
     pub(super) fn probed(&mut self, answered: bool, jitter: f64, now: Instant) -> Option<Sign> {
         let outage = self.outage.as_mut()?;
         outage.probing = None;
@@ -112,7 +112,7 @@ const IN_A_ROW: u32 = 5;
 const SILENCE: Duration = Duration::from_secs(3);
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 const MAX_PROBE: Duration = Duration::from_secs(30);
-/// How often those who wait look whether the probe is back.
+/// The interval at which waiting calls check for the result of the probe.
 const GLANCE: Duration = Duration::from_millis(250);
 /// A probe that was never heard of again: whoever sent it has been cancelled.
 const PROBE_LOST: Duration = Duration::from_secs(120);

@@ -1,10 +1,10 @@
-//! What the calls to a hub came to: for people, nothing is decided by it.
+//! The statistics of the calls to a hub: for people, no decision depends on them.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What the calls to a hub came to so far.
+/// The statistics of the calls to a hub so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Calls that ended, in whatever way.
@@ -13,9 +13,9 @@ pub struct Tally {
     pub failed: u64,
     /// Those that the hub refused because there were too many (HTTP 429).
     pub throttled: u64,
-    /// How long calls were held back so as not to ask the hub for more than it takes.
+    /// The time that calls were delayed to keep to the hub's rate.
     pub held: Duration,
-    /// How long calls waited for a hub that was down.
+    /// The time that calls waited for an unavailable hub.
     pub down: Duration,
 }
 

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use super::{Plan, PlannedRow};
 use crate::ledger::RunOptions;
 
-/// What a plan file begins with: all that must be the same when the plan is carried out.
+/// The header of a plan file: everything that must be the same when the plan is carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
@@ -26,7 +26,7 @@ pub struct Header {
     pub provisioner_plan: u32,
     /// The version of the program that made the plan.
     pub tool_version: String,
-    /// When the plan was made (RFC 3339, UTC).
+    /// The time at which the plan was made (RFC 3339, UTC).
     pub made: String,
     /// The hub: its host, or the folder of a local hub.
     pub hub: String,
@@ -36,13 +36,13 @@ pub struct Header {
     pub input_sha256: String,
     /// The SHA-256 over what is wanted of each identity: it covers the files that rows name.
     pub wanted_sha256: String,
-    /// What the run is to do, besides what its rows say.
+    /// The options of the run, in addition to its rows.
     pub options: RunOptions,
-    /// Whether bad rows are left out.
+    /// True if bad rows are left out.
     pub skip_bad_rows: bool,
 }
 
-/// What comes after the rows.
+/// The record after the rows.
 #[derive(Debug, Serialize)]
 struct Sum<'a> {
     rows: u64,
@@ -55,7 +55,7 @@ struct Seal<'a> {
     sha256: &'a str,
 }
 
-/// Why a plan file can't be used.
+/// The reason why a plan file can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanFileError {
@@ -74,7 +74,7 @@ pub enum PlanFileError {
         path: PathBuf,
         /// The line.
         line: u64,
-        /// What is wrong.
+        /// The fault.
         what: String,
     },
     /// It was made by another version of this program.
@@ -146,16 +146,16 @@ fn line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
 #[derive(Debug)]
 pub struct PlanFile {
     path: PathBuf,
-    /// What it begins with.
+    /// The header.
     pub header: Header,
-    /// How many rows it has.
+    /// The number of rows.
     pub rows: u64,
-    /// What names this plan: the SHA-256 of all before its last line, as upper-case hex.
+    /// The identifier of this plan: the SHA-256 of all before its last line, as upper-case hex.
     pub sha256: String,
 }
 
 impl PlanFile {
-    /// Whether a file is a plan, by its first bytes: batches begin otherwise.
+    /// Returns true if a file is a plan, by its first bytes, which differ from those of a batch.
     pub fn is_one(path: &Path) -> bool {
         let mut first = Vec::new();
         let read = File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut first));
@@ -278,7 +278,7 @@ impl Lines {
 
 /// The version of the format.
 pub const VERSION: u32 = 3;
-/// What every plan file begins with, whatever its version.
+/// The first bytes of every plan file, in any version.
 const MAGIC: &[u8] = b"{\"provisioner_plan\":";
 /// A row with both sections of a twin as large as they can be, twice, and escapes, is far shorter.
 const MAX_LINE: u64 = 1 << 22;

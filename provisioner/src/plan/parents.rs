@@ -11,11 +11,11 @@ use crate::crew::RunError;
 use crate::hub::Hub;
 use crate::ledger::LedgerRow;
 
-/// How the parents stand that were asked about, each once.
+/// The states of the requested parents, each read once.
 #[derive(Debug, Default)]
 pub(super) struct Parents(HashMap<DeviceId, Parent>);
 
-/// How a device stands that is to have children.
+/// The state of a device that is to have children.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Parent {
     /// It is an edge device on the hub, or becomes one with its own row.
@@ -29,7 +29,7 @@ pub(super) enum Parent {
 }
 
 impl Parents {
-    /// Why a device can't be made a child of its parent.
+    /// The reason why a device can't be made a child of its parent.
     pub(super) fn refusal(&self, parent: &DeviceId) -> Option<String> {
         match self.0.get(parent)? {
             Parent::Edge => None,
@@ -74,7 +74,7 @@ impl<H: Hub> Survey<H> {
         Ok(())
     }
 
-    /// How a parent stands. If it is to be made by its row, so must be the parent above it, and so on.
+    /// The state of a parent. If its row creates it, its own parent must be valid too, and so on.
     async fn parent(&self, planner: &Planner, parent: &DeviceId) -> Result<Parent, RunError> {
         let mut lowest = None;
         let mut device = parent.clone();
@@ -91,7 +91,7 @@ impl<H: Hub> Survey<H> {
         }
     }
 
-    /// How a device stands as a parent, and who is to be the parent of the device itself.
+    /// The state of a device as a parent, and the intended parent of the device itself.
     async fn one_parent(
         &self,
         planner: &Planner,

@@ -24,7 +24,7 @@ pub struct Planner {
     units: NonZeroU32,
     plan: Plan,
     counts: BTreeMap<OperationClass, u64>,
-    /// How many more identities the hub takes; `None` as long as it was not asked.
+    /// The number of identities that the hub can still take; `None` until it is read.
     room: Option<u64>,
     unit: Option<Unit>,
 }
@@ -33,23 +33,22 @@ pub struct Planner {
 #[derive(Debug)]
 struct Unit {
     device: DeviceId,
-    /// What would be done with the device, where it has a row.
+    /// The action for the device, if it has a row.
     action: Option<Action>,
-    /// Whether it would be created enabled, to be disabled when its modules are there.
+    /// True if it would be created enabled, and disabled when its modules exist.
     is_staged: bool,
     /// Modules that it has on the hub, and those that would be created.
     modules: Option<u64>,
 }
 
-/// What the hub says of others than the rows' own identities.
+/// The hub's state of identities other than those of the rows.
 #[derive(Debug, Default)]
 pub(super) struct Surroundings {
     pub(super) modules: ModuleCounts,
     pub(super) parents: Parents,
 }
 
-/// What the hub says of devices that would get new modules: how many they have, `None` where there
-/// is no such device.
+/// The number of modules of devices that would get new ones; `None` if there is no such device.
 pub(super) type ModuleCounts = HashMap<DeviceId, Option<u64>>;
 
 impl Planner {
@@ -143,7 +142,7 @@ impl Planner {
         }
     }
 
-    /// What the life of such an identity begins with.
+    /// The first action for an identity.
     pub(super) fn action(&self, standing: &Standing) -> Action {
         let mut life = Lifecycle::new(self.intent);
         life.begin(true);
@@ -156,7 +155,7 @@ impl Planner {
         }
     }
 
-    /// Why a row can't succeed.
+    /// The reason why a row can't succeed.
     fn refusal(
         &mut self,
         row: &LedgerRow,

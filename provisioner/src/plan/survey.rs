@@ -18,14 +18,14 @@ use crate::lifecycle::TwinPolicy;
 use crate::standing::{Etags, Observation, Standing};
 use crate::sweep::look_at_all;
 
-/// What a plan needs to know of an identity on the hub.
+/// The facts about an identity on the hub that a plan needs.
 #[derive(Debug)]
 pub struct Look {
-    /// How it stands.
+    /// The comparison with the batch.
     pub standing: Standing,
-    /// How its twin stands by itself, where the identity is another.
+    /// The comparison of its twin alone, if the identity differs.
     pub twin_too: Option<Standing>,
-    /// Why the twin can't take the batch's values, where it can't.
+    /// The reason why the twin can't take the batch's values, if it can't.
     pub overflow: Option<String>,
     /// The version tags that it was seen with.
     pub etags: Etags,
@@ -54,13 +54,13 @@ pub struct Survey<H> {
     pub ledger: SharedLedger,
     /// The run.
     pub run: RunId,
-    /// Which devices are disabled on purpose.
+    /// The devices that are disabled on purpose.
     pub holds: Holds,
     /// The symmetric keys that the batch gives.
     pub keys: Arc<GivenKeys>,
-    /// What may become of twins that hold other values.
+    /// The rules for twins with different values.
     pub twin: TwinPolicy,
-    /// How many identities are read at once.
+    /// The number of identities that are read at once.
     pub concurrency: usize,
     /// Told how many rows have been read since it was last told.
     pub progress: Arc<dyn Fn(usize) + Send + Sync>,
@@ -109,7 +109,7 @@ impl<H: Hub> Survey<H> {
         look_at_all(rows, self.concurrency, look).await
     }
 
-    /// How many modules those devices have that would get more.
+    /// The numbers of modules of devices that would get more.
     async fn modules_of(
         &self,
         planner: &Planner,
@@ -132,7 +132,7 @@ impl<H: Hub> Survey<H> {
     }
 }
 
-/// Why the twin would be too large with the batch's values merged into what it holds.
+/// The reason why the twin would be too large with the batch's values merged in.
 fn overflow(wanted: &DesiredIdentity, twin: &Twin, policy: TwinPolicy) -> Option<String> {
     if policy == TwinPolicy::Replace {
         // The batch's values alone are checked when it is loaded.

@@ -79,7 +79,7 @@ impl Verb {
 pub struct Advice {
     /// The cause.
     pub cause: &'static str,
-    /// What to do about it. Commands in it are whole, but for the options that name the hub.
+    /// The remedy. Its commands are complete, except for the options that name the hub.
     pub to_do: String,
 }
 

@@ -1,4 +1,4 @@
-//! Why rows are not as asked, put together by cause, and what can be done.
+//! The causes why rows are not as asked, grouped, with their remedies.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +17,9 @@ pub struct Cause {
     pub reason: Option<ReasonCode>,
     /// The cause in words.
     pub cause: String,
-    /// What can be done.
+    /// The remedy.
     pub to_do: String,
-    /// How many rows it has.
+    /// The number of its rows.
     pub rows: u64,
     /// The first of these rows.
     pub examples: Vec<String>,
@@ -31,7 +31,7 @@ pub struct Causes {
     found: BTreeMap<Finding, (u64, Vec<String>)>,
 }
 
-/// What was found of a row that is not as asked.
+/// The finding about a row that is not as asked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Finding {
     /// The reason; rows of older ledgers have none.
@@ -39,7 +39,7 @@ pub(super) struct Finding {
     detail: Detail,
 }
 
-/// What there is to say besides the reason.
+/// The details in addition to the reason.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Detail {
     None,
@@ -81,12 +81,12 @@ impl Causes {
     }
 }
 
-/// Whether a row of this reason waits for another row.
+/// Returns true if a row with this reason waits for a different row.
 fn follows(reason: Option<ReasonCode>) -> bool {
     matches!(reason, Some(ReasonCode::DeviceRowNotDone | ReasonCode::DeviceStays | ReasonCode::ModuleStays))
 }
 
-/// What is to be said of a row that is not as asked; `None` when it is.
+/// The finding about a row; `None` if it is as asked.
 pub(super) fn finding(row: &LedgerRow) -> Option<Finding> {
     let record = &row.record;
     let found = |reason, detail| Some(Finding { reason, detail });
@@ -103,7 +103,7 @@ pub(super) fn finding(row: &LedgerRow) -> Option<Finding> {
     }
 }
 
-/// What a row that failed or is in conflict says besides its reason.
+/// The detail of a row that failed or is in conflict.
 fn detail(row: &LedgerRow) -> Detail {
     let record = &row.record;
     match (&record.error_code, &record.http_status, &record.error) {
@@ -115,7 +115,7 @@ fn detail(row: &LedgerRow) -> Detail {
     }
 }
 
-/// Whether the text of a row says more than its reason does.
+/// Returns true if the text of a row contains more than its reason.
 fn has_own_text(reason: Option<ReasonCode>) -> bool {
     matches!(
         reason,

@@ -15,13 +15,13 @@ pub(super) struct Chart {
     left: f64,
     right: f64,
     base: f64,
-    /// What is drawn of each sitting.
+    /// The panels of each sitting.
     panels: Vec<Panel>,
     /// Rates along the left side.
     rates: Vec<Label>,
     /// Times along the bottom.
     times: Vec<Label>,
-    /// Where the axis is cut.
+    /// The positions at which the axis is cut.
     cuts: Vec<Label>,
     lanes: Vec<Label>,
     /// All of it in words.
@@ -237,7 +237,7 @@ const LEFT: f64 = 92.0;
 const RIGHT: f64 = 8.0;
 const TOP: f64 = 14.0;
 const BASE: f64 = 190.0;
-/// Where the first lane is, and how far it is to the next.
+/// The position of the first lane, and the distance to the next.
 const LANES: f64 = 220.0;
 const LANE: f64 = 20.0;
 /// The width of a cut of the axis, and of a label.

@@ -21,7 +21,7 @@ use super::timeline::Timeline;
 use crate::alteration::Alteration;
 use crate::ledger::{Ledger, LedgerError, Moment, Run, RunId, RunState, Stint, Totals};
 
-/// Why a page could not be written.
+/// The reason why a page could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PageError {
@@ -57,7 +57,7 @@ pub fn write_page(ledger: &mut Ledger, run: RunId, out: &mut impl Write) -> Resu
     Ok(out.flush()?)
 }
 
-/// What the template shows.
+/// The values for the template.
 #[derive(Serialize)]
 struct Page<'a> {
     title: String,
@@ -91,7 +91,7 @@ struct Verdict {
     /// `good`, `bad` or `open`.
     tone: &'static str,
     first: String,
-    /// How many of those that are as asked may not connect yet.
+    /// The number of rows as asked whose devices may not connect yet.
     held: Option<String>,
     then: Option<String>,
     also: Option<String>,
@@ -189,7 +189,7 @@ impl Verdict {
     }
 }
 
-/// What a device is with which the run did what it was to do.
+/// The participle for a device on which the run succeeded.
 fn done(run: &Run, survey: &Survey) -> &'static str {
     match run.options.alteration {
         None if survey.held == 0 => "ready",
@@ -204,7 +204,7 @@ fn done(run: &Run, survey: &Survey) -> &'static str {
     }
 }
 
-/// How many devices may not connect yet, where others may.
+/// The number of devices that may not connect yet, if others may.
 fn held(run: &Run, survey: &Survey) -> Option<String> {
     match survey.held {
         held if held == survey.well || run.options.alteration.is_some() => None,
@@ -232,7 +232,7 @@ fn state(state: RunState) -> &'static str {
     }
 }
 
-/// What the run was about, in numbers.
+/// The subject of the run, in numbers.
 fn subject(totals: &Totals, survey: &Survey) -> Vec<String> {
     let counts = [(totals.rows, "row"), (survey.devices, "device"), (survey.modules, "module")];
     let counts = counts.into_iter().filter(|(count, _)| *count > 0);

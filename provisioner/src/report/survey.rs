@@ -9,7 +9,7 @@ use super::causes::{Causes, finding};
 use crate::ledger::{Effect, Ledger, LedgerError, LedgerRow, RowFilter, RowState, RunId};
 use crate::standing::Difference;
 
-/// What was found in the rows of a run.
+/// The statistics of a run's rows.
 #[derive(Default)]
 pub(super) struct Survey {
     /// Rows that are devices.
@@ -47,9 +47,9 @@ pub(super) struct Shown {
     /// The texts that they refer to: many rows have the same.
     pub(super) texts: Vec<String>,
     numbers: HashMap<String, usize>,
-    /// Whether only those that are not as asked, or remarkable, are among them.
+    /// True if only rows that are not as asked, or remarkable, are included.
     pub(super) only_remarkable: bool,
-    /// Whether even of these there are more.
+    /// True if there are more rows than are included.
     pub(super) is_cut: bool,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct ShownRow(
     pub(super) u64,
     /// The identity.
     pub(super) String,
-    /// How the row ended.
+    /// The result of the row.
     pub(super) &'static str,
     pub(super) Kind,
     /// The number of the text that says more.
@@ -71,7 +71,7 @@ pub(super) struct ShownRow(
     pub(super) String,
 );
 
-/// Whether a row needs a look.
+/// The kind of a row, by the attention that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Well,
@@ -172,7 +172,7 @@ fn kind(row: &LedgerRow) -> Kind {
     }
 }
 
-/// How a row ended, in a word.
+/// The result of a row, in a word.
 fn end_of(row: &LedgerRow) -> &'static str {
     let record = &row.record;
     match (record.state, row.deviation.as_deref(), record.effect) {
@@ -188,7 +188,7 @@ fn end_of(row: &LedgerRow) -> &'static str {
     }
 }
 
-/// What there is to say of a row besides.
+/// The additional details of a row.
 fn more(row: &LedgerRow) -> String {
     let record = &row.record;
     let mut parts = Vec::new();

@@ -1,7 +1,7 @@
-//! How fast a run went: the moments of its stints, on one axis of time.
+//! The speed of a run: the samples of its stints, on one axis of time.
 //!
-//! Stints that overlap, of stations that share a run, are added up. Where nobody worked the axis is cut:
-//! what lies between two cuts is a sitting.
+//! Overlapping stints, of stations that share a run, are added up. The axis is cut where no stint
+//! was active: the time between two cuts is a sitting.
 
 use std::time::Duration;
 
@@ -20,17 +20,17 @@ pub struct Timeline {
 /// A time in which somebody worked without a break.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sitting {
-    /// When it began.
+    /// The start time.
     pub started: OffsetDateTime,
-    /// When it ended.
+    /// The end time.
     pub ended: OffsetDateTime,
-    /// How long each of its buckets is, in seconds.
+    /// The length of its buckets in seconds.
     pub bucket: f64,
-    /// What was done in it, bucket by bucket.
+    /// The work of the sitting, bucket by bucket.
     pub buckets: Vec<Bucket>,
 }
 
-/// What was done in a short time.
+/// The work in a short time.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Bucket {
     /// Rows that came to an end.
@@ -78,7 +78,7 @@ impl Timeline {
         buckets.fold(Bucket::default(), |sum, bucket| sum.plus(bucket, 1.0))
     }
 
-    /// How long somebody worked.
+    /// The active time.
     pub fn worked(&self) -> Duration {
         let worked: f64 = self.sittings.iter().map(|sitting| seconds(sitting.started, sitting.ended)).sum();
         Duration::from_secs_f64(worked.max(0.0))
@@ -98,7 +98,7 @@ impl Bucket {
     }
 }
 
-/// What was done between two moments of a stint.
+/// The work between two samples of a stint.
 struct Step {
     from: OffsetDateTime,
     to: OffsetDateTime,

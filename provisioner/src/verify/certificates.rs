@@ -9,7 +9,7 @@ use crate::causes::with_causes;
 use crate::issue::{IssueError, find_issued_with};
 use crate::ledger::{Ledger, RunId};
 
-/// What is wrong with the files of certificates, by identity.
+/// The faults of certificate files, by identity.
 pub type Exchanged = HashMap<IdentityId, ExchangedCertificate>;
 
 /// A certificate that is not the one that was issued.
@@ -17,9 +17,9 @@ pub type Exchanged = HashMap<IdentityId, ExchangedCertificate>;
 pub struct ExchangedCertificate {
     /// The line of the batch file.
     pub line: u64,
-    /// Where it should be.
+    /// The expected path.
     pub file: String,
-    /// What is there instead.
+    /// The content found there.
     pub reason: String,
 }
 

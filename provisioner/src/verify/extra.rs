@@ -1,5 +1,5 @@
-//! What is on the hub and not in the batch: modules of the batch's devices, and whatever a condition
-//! says that the batch should have.
+//! Extra identities on the hub, which are not in the batch: modules of the batch's devices, and
+//! identities that meet a condition.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-/// How many of a batch's devices are to connect, each with its modules.
+/// The number of a batch's devices that are to connect, each with its modules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sample {
     /// All.
@@ -41,7 +41,7 @@ impl Spread {
         Self { wanted, devices, seen: 0 }
     }
 
-    /// Whether the next device is in it.
+    /// Returns true if the next device is in it.
     pub(super) fn takes_next(&mut self) -> bool {
         // Whenever this comes to a new whole number, one is taken.
         let taken = |seen: u64| u128::from(seen) * u128::from(self.wanted) / u128::from(self.devices.max(1));

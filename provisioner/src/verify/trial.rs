@@ -18,7 +18,7 @@ use crate::desired::{DesiredAuth, DesiredIdentity};
 use crate::ledger::{LedgerError, LedgerRow, RowFilter, RunId, SharedLedger};
 use crate::standing::{Difference, Standing};
 
-/// What connecting came to.
+/// The results of connecting.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Connections {
     /// Identities that connected and read the twin that the batch wants.
@@ -29,9 +29,9 @@ pub struct Connections {
     pub not_tried: u64,
     /// Those that were not tried, because their device is disabled and no hub lets it in.
     pub disabled: u64,
-    /// Why, of each that failed, in the order of the lines.
+    /// The reasons of the failed connections, in the order of the lines.
     pub failures: Vec<Unconnected>,
-    /// Why, of each that could not be tried, likewise.
+    /// The reasons of the untried connections, in the order of the lines.
     pub untried: Vec<Unconnected>,
 }
 
@@ -44,15 +44,15 @@ pub struct Unconnected {
     pub identity: String,
     /// Why.
     pub reason: String,
-    /// What to do about it.
+    /// The remedy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
-    /// What differs in the twin that it read.
+    /// The differences in the twin that it read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<Difference>,
 }
 
-/// Why connecting stopped.
+/// The reason why connecting stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrialError {
@@ -65,7 +65,7 @@ pub enum TrialError {
 }
 
 impl Connections {
-    /// Whether nothing speaks against what was provisioned, and something for it.
+    /// Returns true if at least one connection succeeded, and no result contradicts the batch.
     pub fn all_well(&self) -> bool {
         self.failed == 0 && (self.connected > 0 || self.not_tried == 0)
     }
@@ -118,21 +118,21 @@ impl Unconnected {
     }
 }
 
-/// Who is to connect, and to what.
+/// The devices that connect, and the hub.
 pub struct Trial {
     /// The hub.
     pub hub: Arc<DeviceHub>,
-    /// Where certificates and keys are.
+    /// The sources of certificates and keys.
     pub credentials: Arc<CredentialSource>,
     /// The ledger that holds the run.
     pub ledger: SharedLedger,
     /// The run.
     pub run: RunId,
-    /// Which of its rows.
+    /// The rows that are included.
     pub filter: RowFilter,
-    /// How many of its devices.
+    /// The number of devices.
     pub sample: Sample,
-    /// How many connections are open at once.
+    /// The number of connections that are open at once.
     pub concurrency: usize,
     /// The devices that are disabled on the hub.
     pub disabled: Arc<HashSet<DeviceId>>,
@@ -141,7 +141,7 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// How many devices and modules there are in the sample.
+    /// The number of devices and modules in the sample.
     pub async fn identities(&self) -> Result<u64, LedgerError> {
         let (run, filter) = (self.run, self.filter);
         if self.sample == Sample::All {
@@ -197,7 +197,7 @@ impl Trial {
         Ok(connections)
     }
 
-    /// What the row's identity is to connect with; `None` where that is said already.
+    /// The credentials of the row's identity; `None` if a failure was already recorded.
     fn prepare(&self, row: &LedgerRow, connections: &mut Connections) -> Option<DeviceCredentials> {
         match self.credentials.find(&row.wanted) {
             Ok(Some(credentials)) => return Some(credentials),
@@ -233,19 +233,20 @@ fn where_keys_come_from(wanted: &DesiredIdentity) -> &'static str {
     }
 }
 
-/// Whether the device that begins with this row is disabled, or is to be. It can prove nothing.
+/// Returns true if the device that begins with this row is disabled, or is to be, so that it can't
+/// connect.
 fn is_disabled(row: &LedgerRow, disabled: &HashSet<DeviceId>) -> bool {
     row.wanted.state.status_on_hub() == Status::Disabled || disabled.contains(row.wanted.identity.device())
 }
 
-/// Which rows are taken. All rows of a device come one after the other, its own first.
+/// The selected rows. All rows of a device are consecutive, its own first.
 struct Selection {
     spread: Spread,
     disabled: Arc<HashSet<DeviceId>>,
     device: Option<(DeviceId, Chosen)>,
 }
 
-/// What becomes of a row.
+/// The selection's decision for a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Chosen {
     /// Its device is disabled.
@@ -257,7 +258,7 @@ enum Chosen {
 }
 
 impl Selection {
-    /// What becomes of the row, which is what becomes of its device. A module's own status says nothing.
+    /// Decides for the row, by its device. A module's own status is not used.
     fn takes(&mut self, row: &LedgerRow) -> Chosen {
         let id = row.wanted.identity.device();
         match &self.device {

@@ -10,7 +10,7 @@ use super::{Connections, Exchanged};
 use crate::ledger::{LedgerRow, Verification};
 use crate::standing::{Difference, Observation, Standing};
 
-/// What verifying a run came to.
+/// The result of verifying a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Verified {
     /// Identities that were read.
@@ -33,7 +33,7 @@ pub struct Verified {
     /// The devices that are disabled on the hub.
     #[serde(skip)]
     pub disabled: HashSet<DeviceId>,
-    /// What connecting as devices came to, where that was asked for.
+    /// The result of connecting as devices, if that was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<Connections>,
 }
@@ -41,23 +41,23 @@ pub struct Verified {
 /// An identity that is not as the batch wants it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Deviation {
-    /// How it deviates.
+    /// The kind of the deviation.
     pub kind: DeviationKind,
     /// The line of the batch file, where it has one.
     pub line: Option<u64>,
     /// The identity: `device` or `device/module`.
     pub identity: String,
-    /// What differs.
+    /// The differences.
     pub differences: Vec<Difference>,
     /// The file with its certificate, where that plays a part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
-    /// What is wrong with that file.
+    /// The fault of that file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exchanged: Option<String>,
 }
 
-/// How an identity deviates from the batch.
+/// The kind of an identity's deviation from the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviationKind {
@@ -81,7 +81,7 @@ impl DeviationKind {
 }
 
 impl Verified {
-    /// Whether the hub holds all that the batch says, and whoever connected found it so.
+    /// Returns true if the hub holds all values of the batch, and every connection confirmed it.
     pub fn all_well(&self) -> bool {
         self.deviations.is_empty() && self.connections.as_ref().is_none_or(Connections::all_well)
     }
@@ -178,7 +178,7 @@ impl Deviation {
     }
 }
 
-/// How an identity is not as the batch wants it, where that is so: empty when it is missing.
+/// The differences of an identity from the batch, if there are any: empty if it is missing.
 pub(super) fn deviation(standing: &Standing) -> Option<Vec<Difference>> {
     match standing {
         Standing::Equal | Standing::TwinWrittenSince(_) => None,

@@ -1,4 +1,4 @@
-//! Good certificates from CAs that are not to be trusted, or only for something else.
+//! Good certificates from untrusted CAs, or from CAs that are trusted only for other uses.
 
 use super::{Cases, DATES, OK, RFC_5280, Verdict};
 use crate::error::Error;

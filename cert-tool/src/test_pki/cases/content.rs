@@ -1,4 +1,4 @@
-//! Certificates that say what they must not, from the right CA.
+//! Certificates with forbidden content, from the right CA.
 
 use super::{Cases, DATES, OK, Verdict, with_key};
 use crate::error::Error;

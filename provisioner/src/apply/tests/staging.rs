@@ -25,7 +25,7 @@ async fn provision_devices(hub: &ModelHub) -> Vec<(IdentityId, Etags)> {
     tags
 }
 
-/// What the ledger says that the run did to each device, and which version it found.
+/// The effect on each device and the version found, as recorded in the ledger.
 fn devices_of(ledger: &SharedLedger, run: RunId) -> Vec<(Option<Effect>, IdentityId, Etags)> {
     let rows = ledger.lock().page(run, RowFilter::All, None, 100).unwrap();
     let devices = rows.into_iter().filter(|row| row.wanted.identity.module().is_none());

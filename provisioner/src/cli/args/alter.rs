@@ -10,7 +10,7 @@ use super::{BatchArgs, JobArgs, TargetArgs, WorkArgs, parse_pair};
 use crate::alteration::Alteration;
 use crate::ledger::RunId;
 
-/// How an alteration is carried out, whichever it is.
+/// The common arguments of all maintenance operations.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct AlterArgs {
     /// Only look, and say what would be done: nothing is written, neither on the hub nor in the ledger. Exits
@@ -39,8 +39,8 @@ pub(in crate::cli) struct RotateArgs {
     /// Take the new thumbprints out again.
     #[arg(long, conflicts_with = "finish")]
     revert: bool,
-    /// Where the hub listens for devices, as at the end of a tunnel; its certificate must be for the
-    /// hub's name all the same. [default: port 8883 of the hub]
+    /// Connect to the hub's devices' port here, as at the end of a tunnel; its certificate must
+    /// still be for the hub's name. [default: port 8883 of the hub]
     #[arg(long, value_name = "HOST:PORT", requires = "finish", value_parser = parse_address)]
     pub(in crate::cli) mqtt: Option<(String, u16)>,
     /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
@@ -51,7 +51,7 @@ pub(in crate::cli) struct RotateArgs {
 }
 
 impl RotateArgs {
-    /// Which step it is.
+    /// The selected step.
     pub(in crate::cli) fn alteration(&self) -> Alteration {
         match (self.finish, self.revert) {
             (true, _) => Alteration::DropOldThumbprint { unproven: self.unproven },
@@ -82,7 +82,7 @@ pub(in crate::cli) struct RetireArgs {
 }
 
 impl RetireArgs {
-    /// Which step it is.
+    /// The selected step.
     pub(in crate::cli) fn alteration(&self) -> Alteration {
         match self.delete {
             true => Alteration::Delete,

@@ -64,7 +64,7 @@ pub(in crate::cli) enum TwinVerb {
     List(TwinListArgs),
 }
 
-/// How the identity proves who it is.
+/// The authentication of the identity.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Authentication")]
 pub(in crate::cli) struct AuthArgs {
@@ -101,16 +101,16 @@ pub(in crate::cli) enum AuthMethod {
     X509Thumbprint,
 }
 
-/// What a device has and a module has not.
+/// The settings that devices have and modules do not.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DeviceSettings {
-    /// Whether it may connect: enabled or disabled.
+    /// Enable or disable the device.
     #[arg(long, value_parser = parse_status)]
     pub(in crate::cli) status: Option<Status>,
-    /// Why it has that status: at most 128 characters.
+    /// The reason for the status: at most 128 characters.
     #[arg(long, value_name = "TEXT", value_parser = StatusReason::new)]
     pub(in crate::cli) status_reason: Option<StatusReason>,
-    /// Whether it runs the IoT Edge runtime.
+    /// Set if the device runs the IoT Edge runtime.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub(in crate::cli) edge_enabled: Option<bool>,
 }
@@ -146,7 +146,7 @@ pub(in crate::cli) struct EtagArgs {
     pub(in crate::cli) etag: Option<String>,
 }
 
-/// What is printed of an identity.
+/// The output options for an identity.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ShownArgs {
     /// Print symmetric keys too. They let whoever has them connect as this identity.
@@ -154,7 +154,7 @@ pub(in crate::cli) struct ShownArgs {
     pub(in crate::cli) show_keys: bool,
 }
 
-/// What is read, and how it is printed.
+/// The object to read, and its output options.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ShowArgs<I: Args> {
     #[command(flatten)]
@@ -209,7 +209,7 @@ pub(in crate::cli) struct DeviceUpdateArgs {
 pub(in crate::cli) struct ModuleCreateArgs {
     #[command(flatten)]
     pub(in crate::cli) id: ModuleIdArgs,
-    /// Who manages the module, for example iotEdge.
+    /// The manager of the module, for example iotEdge.
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) managed_by: Option<String>,
     #[command(flatten)]
@@ -224,7 +224,7 @@ pub(in crate::cli) struct ModuleCreateArgs {
 pub(in crate::cli) struct ModuleUpdateArgs {
     #[command(flatten)]
     pub(in crate::cli) id: ModuleIdArgs,
-    /// Who manages the module, for example iotEdge.
+    /// The manager of the module, for example iotEdge.
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) managed_by: Option<String>,
     #[command(flatten)]

@@ -19,7 +19,7 @@ pub(in crate::cli) struct VerifyArgs {
     pub(in crate::cli) connect: ConnectArgs,
 }
 
-/// Who is to connect to the hub, and where.
+/// The devices that connect to the hub, and their address.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ConnectArgs {
     /// Connect over MQTT as N of the batch's devices, spread over it and always the same ones, or as all,
@@ -27,11 +27,12 @@ pub(in crate::cli) struct ConnectArgs {
     /// meanwhile is cut off once.
     #[arg(long = "connect", value_name = "N|all")]
     pub(in crate::cli) sample: Option<Sample>,
-    /// Where the hub listens for devices, as at the end of a tunnel; its certificate must be for the
-    /// hub's name all the same. HTTPS_PROXY is of no use for MQTT. [default: port 8883 of the hub]
+    /// Connect to the hub's devices' port here, as at the end of a tunnel; its certificate must
+    /// still be for the hub's name. HTTPS_PROXY does not apply to MQTT. [default: port 8883 of the
+    /// hub]
     #[arg(long, value_name = "HOST:PORT", requires = "sample", value_parser = parse_address)]
     pub(in crate::cli) mqtt: Option<(String, u16)>,
-    /// How many connections are open at once [default: 8 for each core].
+    /// Open at most this many connections at once [default: 8 for each core].
     #[arg(long, value_name = "N", requires = "sample")]
     pub(in crate::cli) connections: Option<NonZeroUsize>,
 }

@@ -31,13 +31,14 @@ pub(super) enum Way {
     WorkloadIdentity,
 }
 
-/// What came of trying a way that led to no token.
+/// The result of a sign-in method that gave no token.
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) problem: String,
-    /// Whether the same may succeed later.
+    /// True if the same method may succeed later.
     pub(super) may_pass: bool,
-    /// Whether no other way may be tried: this one is set up, and another would sign in as somebody else.
+    /// True if no other method may be tried: this one is configured, and a different one would sign
+    /// in with a different identity.
     pub(super) ends_search: bool,
 }
 
@@ -193,7 +194,7 @@ fn may_pass(kind: &ErrorKind) -> bool {
 
 /// Everything that IoT Hub lets the signed-in identity do.
 const SCOPE: &str = "https://iothubs.azure.net/.default";
-/// Where virtual machines in Azure have their metadata service.
+/// The address of the metadata service of virtual machines in Azure.
 const METADATA_SERVICE: &str = "169.254.169.254:80";
 /// A metadata service is one hop away.
 const GLANCE: Duration = Duration::from_secs(1);

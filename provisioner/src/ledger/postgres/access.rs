@@ -23,7 +23,7 @@ pub(super) struct Access {
     pub(super) outage: Outage,
 }
 
-/// What drives a connection.
+/// The future that drives a connection.
 pub(super) type Driver = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Access {

@@ -75,7 +75,7 @@ pub(super) fn claim(client: &mut Client, run: RunId, token: Token, lease: Durati
     })
 }
 
-/// Whether there will be something to claim.
+/// Decides whether a chunk may become available later.
 fn nothing_free(client: &Client, run: RunId) -> Result<Claim, Error> {
     let left =
         client.query_one("SELECT EXISTS (SELECT 1 FROM chunk WHERE run = $1 AND NOT done)", &[&run.0])?;

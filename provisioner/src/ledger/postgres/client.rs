@@ -89,7 +89,7 @@ impl Client {
         &self.backend
     }
 
-    /// Whether the connection has ended.
+    /// Returns true if the connection has ended.
     pub(super) fn is_closed(&self) -> bool {
         self.inner.is_closed()
     }

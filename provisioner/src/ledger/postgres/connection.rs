@@ -22,9 +22,9 @@ pub(super) struct Connection {
     client: Option<Client>,
     /// The backend of the connection that broke last, until its end is certain.
     lost: Option<Backend>,
-    /// What the database must still have when it comes back.
+    /// The data that the database must still have after a reconnection.
     pub(super) memory: Memory,
-    /// How long a database that is away is waited for.
+    /// The longest wait for an unavailable database.
     patience: Duration,
 }
 
@@ -181,7 +181,7 @@ fn end(client: &Client, lost: &Backend) -> Result<(), Error> {
 }
 
 impl Error {
-    /// Whether a new connection may do what this one could not.
+    /// Returns true if a new connection may succeed.
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Database(error) => match error.code() {
@@ -197,13 +197,13 @@ impl Error {
         }
     }
 
-    /// Whether a server answered, and it was no.
+    /// Returns true if a server responded with a refusal.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::Database(error) if error.code().is_some())
     }
 }
 
-/// What passes when a server restarts, or another takes its place.
+/// Errors that pass when a server restarts, or a different one takes over.
 const PASSING: [SqlState; 9] = [
     SqlState::ADMIN_SHUTDOWN,
     SqlState::CANNOT_CONNECT_NOW,
@@ -216,8 +216,8 @@ const PASSING: [SqlState; 9] = [
     SqlState::T_R_SERIALIZATION_FAILURE,
 ];
 
-/// Whether the network is the cause. A certificate that does not pass today won't in a minute: the client has such
-/// errors as invalid data.
+/// Returns true if the network is the cause. A certificate error is permanent; the client reports
+/// it as invalid data.
 fn has_io_cause(error: &tokio_postgres::Error) -> bool {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     let mut causes = causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>());

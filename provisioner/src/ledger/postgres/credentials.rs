@@ -1,4 +1,4 @@
-//! Whose credentials are.
+//! The owners of credentials.
 
 use super::super::row::key;
 use super::super::stored::{UnknownValue, row_name};

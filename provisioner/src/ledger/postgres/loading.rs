@@ -231,7 +231,7 @@ impl Loading<'_> {
         self.connection.call_within_transaction(call)
     }
 
-    /// Whether the database has the run although the answer to its commit was lost.
+    /// Returns true if the database has the run although the response to its commit was lost.
     fn was_committed(&mut self) -> Result<bool, LedgerError> {
         let (run, token) = (self.run, self.token);
         self.connection.call(|client| {

@@ -1,5 +1,5 @@
-//! What this process wrote and the database must still have when the connection comes back: another server may
-//! have taken its place that lagged behind.
+//! The writes of this process that the database must still have after a reconnection: a standby
+//! that lagged behind may have taken over.
 
 use super::super::RunId;
 use super::super::chunk::Lease;
@@ -15,7 +15,7 @@ pub(super) struct Memory {
     held: Vec<(Lease, u64)>,
     /// The chunks that this process has finished.
     finished: Vec<i64>,
-    /// How many connections there were.
+    /// The number of connections so far.
     connections: u64,
     is_told: bool,
 }
@@ -56,7 +56,7 @@ impl Memory {
         self.finished.push(lease.chunk);
     }
 
-    /// Whether what was written under a lease may be lost: the connection is another since.
+    /// Returns true if writes under a lease may be lost, because the connection was replaced since.
     pub(super) fn is_doubtful(&self, lease: &Lease) -> bool {
         self.held.iter().any(|(held, connection)| held == lease && *connection != self.connections)
     }

@@ -26,7 +26,7 @@ impl Outage {
         self.over_at(Instant::now())
     }
 
-    /// How long no server has answered.
+    /// The time since a server last responded.
     pub(super) fn length(&self) -> Duration {
         self.begun().map_or(Duration::ZERO, |begun| begun.at.elapsed())
     }

@@ -71,7 +71,7 @@ pub(super) fn one(
     client.query_opt(&sql, &[&run.0, &device, &module])?.as_ref().map(read_row).transpose()
 }
 
-/// What runs on a hub had to do with an identity, the newest first.
+/// The records of an identity in runs on a hub, the newest first.
 pub(super) fn past(
     client: &mut Client,
     hub: &str,

@@ -107,7 +107,8 @@ const TABLES: &str = r#"
     );
 "#;
 
-/// Who is at work on a hub, until when. A station's number is drawn anew each time it starts.
+/// The active stations of a hub, with their expiry. A station gets a new random number each time it
+/// starts.
 const STATIONS: &str = "
     CREATE TABLE IF NOT EXISTS station (
         id      BIGINT PRIMARY KEY,
@@ -141,8 +142,8 @@ const STINTS: &str = "
     );
 ";
 
-/// What is new since the first tables. A row that was not at its end had in its version tags those that a
-/// plan expects, which have columns of their own now.
+/// The changes since the first tables. The etags of unfinished rows were those that a plan expects,
+/// which have columns of their own now.
 const FROM_FIRST: &str = r#"
     ALTER TABLE run
         ADD COLUMN operator TEXT NOT NULL DEFAULT '',
@@ -160,7 +161,7 @@ const FROM_FIRST: &str = r#"
     WHERE state IN ('pending', 'claimed', 'sent') AND (identity_etag IS NOT NULL OR twin_etag IS NOT NULL);
 "#;
 
-/// What version 4 has and version 3 has not. Rows of before have no reason code.
+/// The additions of version 4 to version 3. Older rows have no reason code.
 const FROM_3_TO_4: &str = r#"
     ALTER TABLE "row"
         ADD COLUMN reason TEXT,

@@ -9,7 +9,7 @@ use super::access::Access;
 use super::client::{Backend, Error};
 use crate::sign::tell;
 
-/// What a second connection found of a backend whose answer is awaited.
+/// The state of a backend with a pending response, as seen by a second connection.
 enum Found {
     /// It is at work: the call takes long.
     AtWork,

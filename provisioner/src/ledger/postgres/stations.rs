@@ -1,4 +1,4 @@
-//! Which stations are at work on which hub: they share what it takes.
+//! The active stations of each hub, which share its call rate.
 
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use super::client::{Client, Error};
 use super::columns::get;
 
-/// What a server and its standbys do with what was committed.
+/// The settings of a server and its standbys for the durability of commits.
 struct Settings {
     fsync: String,
     synchronous_commit: String,
@@ -11,7 +11,7 @@ struct Settings {
     has_standbys: bool,
 }
 
-/// What of the ledger can be lost, and by which setting.
+/// The losses that the settings allow, each with its setting.
 pub(super) fn all(client: &mut Client) -> Result<Vec<String>, Error> {
     let row = client.query_one(
         "SELECT current_setting('fsync'), current_setting('synchronous_commit'),

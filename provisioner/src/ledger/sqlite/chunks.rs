@@ -136,7 +136,7 @@ pub(super) fn claim(connection: &mut Connection, run: RunId) -> rusqlite::Result
     Ok(Claim::Chunk(Chunk { lease: Lease { run, chunk: number, fence, token }, rows, closed }))
 }
 
-/// Whether a lease is the one that its chunk was last given out with.
+/// Returns true if a lease is the last one of its chunk.
 pub(super) fn is_held(connection: &Connection, lease: &Lease) -> rusqlite::Result<bool> {
     connection
         .prepare_cached(

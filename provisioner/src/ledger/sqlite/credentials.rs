@@ -1,4 +1,4 @@
-//! Whose credentials are.
+//! The owners of credentials.
 
 use hub_types::IdentityId;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -80,7 +80,7 @@ pub(super) fn first_taken(
     Ok(None)
 }
 
-/// Whose a credential is.
+/// The owner of a credential.
 struct Owner {
     device: String,
     module: String,
@@ -92,8 +92,8 @@ impl Owner {
         (self.device.as_str(), self.module.as_str()) == key(identity)
     }
 
-    /// Whether nobody else may have it, whatever run it is of. What an earlier run could not do binds nobody:
-    /// the row may have been wrong.
+    /// Returns true if it is reserved for its owner, in any run. Failed rows of earlier runs do not
+    /// reserve credentials, because they may have been wrong.
     fn is_on_a_hub(&self, connection: &Connection) -> rusqlite::Result<bool> {
         connection.prepare_cached(IS_ON_A_HUB)?.query_row(params![self.device, self.module], |row| row.get(0))
     }

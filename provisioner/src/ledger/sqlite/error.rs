@@ -1,4 +1,4 @@
-//! What the errors of SQLite mean for a ledger.
+//! The meaning of SQLite's errors for a ledger.
 
 use std::error::Error as StdError;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Whether a file may be a ledger: what is none is neither written to nor taken for one.
+//! The check that a file is a ledger: other files are neither written to nor used as one.
 
 use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Read, Write};
@@ -143,7 +143,7 @@ fn sign(file: &mut File) -> std::io::Result<()> {
     writeln!(file, "process {} on {host}", std::process::id())
 }
 
-/// What every SQLite database begins with (SQLite, "Database File Format", 1.3).
+/// The first bytes of every SQLite database (SQLite, "Database File Format", 1.3).
 const MAGIC: &[u8] = b"SQLite format 3\0";
 /// The length of a database's header.
 const HEADER_BYTES: u64 = 100;

@@ -67,7 +67,7 @@ pub(super) fn one(
     found.query_row(params![run.0, device, module], read_row).optional()
 }
 
-/// What runs on a hub had to do with an identity, the newest first.
+/// The records of an identity in runs on a hub, the newest first.
 pub(super) fn past(
     connection: &Connection,
     hub: &str,

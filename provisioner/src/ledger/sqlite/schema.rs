@@ -35,8 +35,8 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Whether each commit from now on is on the disk when it returns. A later one that is takes those before it
-/// along: in either case what a failure of power leaves is how the ledger once was.
+/// Sets whether later commits are on the disk when they return. A durable commit includes all
+/// earlier ones: in either case a power failure leaves an earlier state of the ledger.
 pub(super) fn wait_for_disk(connection: &Connection, wait: bool) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", if wait { "full" } else { "normal" })
 }
@@ -47,7 +47,7 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
 
 /// 16 MiB.
 const PAGES_BESIDE: i64 = 4096;
-/// How much of the database is kept in memory.
+/// The size of the database's memory cache.
 const CACHE_KIB: i64 = 16 * 1024;
 
 /// `row` is kept in the order of work: devices by id, each before its modules ('' sorts first).
@@ -122,7 +122,7 @@ const TABLES: &str = "
     ) WITHOUT ROWID;
 ";
 
-/// What version 2 has and version 1 has not. Runs had no options: each created what was missing.
+/// The additions of version 2 to version 1. Runs had no options: each created missing identities.
 const FROM_1_TO_2: &str = "
     ALTER TABLE run ADD COLUMN options TEXT NOT NULL DEFAULT '{}';
     ALTER TABLE row ADD COLUMN presumed INTEGER NOT NULL DEFAULT 0;
@@ -138,9 +138,9 @@ const FROM_1_TO_2: &str = "
     CREATE INDEX chunk_by_state ON chunk (run, state, number);
 ";
 
-/// What version 3 has and version 2 has not; what it does without is an index that each change of a row's
-/// state had to keep up, and that hardly anything read. A row that was not at its end had in its version tags those
-/// that a plan expects, which have columns of their own now.
+/// The changes of version 3 to version 2. It has no index on the rows' states, which had to be
+/// updated with each change and was hardly read. The etags of unfinished rows were those that a
+/// plan expects, which have columns of their own now.
 const FROM_2_TO_3: &str = "
     DROP INDEX row_by_state;
     ALTER TABLE run ADD COLUMN operator TEXT NOT NULL DEFAULT '';
@@ -157,8 +157,8 @@ const FROM_2_TO_3: &str = "
     WHERE state IN ('pending', 'claimed', 'sent') AND (identity_etag IS NOT NULL OR twin_etag IS NOT NULL);
 ";
 
-/// What version 4 has and version 3 has not: the reason codes of rows, and a chunk's fence and token, by which each
-/// write proves that its lease holds. Rows of before have no reason code.
+/// The additions of version 4 to version 3: the reason codes of rows, and a chunk's fence and
+/// token, by which each write proves that its lease is valid. Older rows have no reason code.
 const FROM_3_TO_4: &str = "
     ALTER TABLE row ADD COLUMN reason TEXT;
     ALTER TABLE row ADD COLUMN held_by INTEGER;

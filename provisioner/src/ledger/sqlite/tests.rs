@@ -50,8 +50,8 @@ fn a_full_disk_is_said_with_the_path_and_marks_nothing_done() {
     assert_eq!(ledger.totals(run).unwrap().pending, 2);
 }
 
-/// What opening a file with these bytes comes to, for writing and for reading; the file and its folder stay as
-/// they are where it is an error.
+/// The results of opening a file with these bytes, for writing and for reading. Checks that an
+/// error leaves the file and its folder unchanged.
 fn opened(bytes: &[u8]) -> [Result<(), LedgerError>; 2] {
     [Sqlite::open as fn(&Path) -> _, Sqlite::open_to_read].map(|open| {
         let folder = tempfile::tempdir().unwrap();

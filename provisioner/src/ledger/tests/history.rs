@@ -1,4 +1,4 @@
-//! What a ledger remembers for reports: who did what, when, and what was there before and after.
+//! The history in a ledger for reports: operators, times, and the state before and after.
 
 use super::*;
 use crate::pace::Tally;

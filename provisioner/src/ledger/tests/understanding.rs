@@ -1,4 +1,4 @@
-//! What a ledger holds and this version does not understand is an error that says where it stands.
+//! Content of a ledger that this version does not know is an error that names its place.
 
 use super::*;
 use crate::causes::with_causes;

@@ -7,7 +7,7 @@ use super::Verb;
 use crate::lifecycle::Mode;
 use crate::reason::ReasonCode;
 
-/// What the table says of a pair.
+/// The table's entry for a pair.
 pub(super) struct Entry {
     pub(super) cause: &'static str,
     pub(super) to_do: String,
@@ -81,7 +81,7 @@ fn cause(reason: ReasonCode) -> &'static str {
     }
 }
 
-/// What to do about rows of this verb with this reason.
+/// The remedy for rows of this verb with this reason.
 fn to_do(verb: Verb, reason: ReasonCode) -> String {
     use ReasonCode as Code;
     use Verb::{
@@ -261,7 +261,7 @@ fn to_do(verb: Verb, reason: ReasonCode) -> String {
     }
 }
 
-/// What to do where nothing certain can be said.
+/// The remedy if the cause is uncertain.
 fn careful(verb: Verb) -> String {
     format!("change nothing before you have looked: {}", look(verb))
 }
@@ -270,7 +270,7 @@ fn with_look(what: &str, verb: Verb) -> String {
     format!("{what}. {}", look(verb))
 }
 
-/// What to do where the same can simply be tried again.
+/// The remedy if the same operation can simply be repeated.
 fn again(what: &str, verb: Verb) -> String {
     let again = match verb {
         Verb::Apply(Mode::Create) => {
@@ -291,7 +291,7 @@ fn again(what: &str, verb: Verb) -> String {
     format!("{what}. {again}")
 }
 
-/// What to do about rows that are wrong.
+/// The remedy for invalid rows.
 fn correct(what: &str, verb: Verb) -> String {
     match verb {
         Verb::Apply(_) => format!(

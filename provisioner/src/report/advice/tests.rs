@@ -1,4 +1,4 @@
-//! What the advice says of every verb with every reason.
+//! The advice for every verb with every reason.
 
 use std::path::PathBuf;
 
