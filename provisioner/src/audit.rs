@@ -1,10 +1,12 @@
-//! The audit pack: what a run did, record by record, in a chain of hashes that shows every change.
+//! The audit pack: the actions of a run, record by record, in a hash chain that reveals every
+//! change.
 //!
-//! It is JSON Lines. The first record tells the run, then there is one for each row in the order of the
-//! ids, and the last one tells the sums. Each record is canonical JSON (names sorted, no spaces) and ends
-//! the chain so far: its `hash` is the SHA-256, as lower-case hex, over the `hash` of the record before it
-//! (nothing for the first) and the record without its `hash`. Who knows the last hash, from paper or from
-//! a signature, knows that nothing was changed, left out or added. The same run gives the same bytes.
+//! It is JSON Lines. The first record describes the run, then there is one for each row in the
+//! order of the ids, and the last one has the totals. Each record is canonical JSON (names sorted,
+//! no spaces) and ends the chain so far: its `hash` is the SHA-256, as lower-case hex, over the
+//! `hash` of the record before it (nothing for the first) and the record without its `hash`. The
+//! last hash, kept on paper or signed, proves that nothing was changed, left out or added. The same
+//! run gives the same bytes.
 
 use std::io::{self, Write};
 
@@ -84,7 +86,7 @@ struct Chain {
 }
 
 impl Chain {
-    /// Adds a record, which is canonical JSON, and answers its hash.
+    /// Adds a record, which is canonical JSON, and returns its hash.
     fn add(&mut self, record: &str) -> String {
         let digest = Sha256::new().chain_update(&self.hash).chain_update(record).finalize();
         self.hash = digest.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -1,4 +1,4 @@
-//! Is this station ready? Every check that can be made without changing anything on the hub.
+//! The check of a station before its work, without a change on the hub.
 
 use std::fmt;
 
@@ -15,13 +15,13 @@ mod station;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Nothing can be done before it is mended.
+    /// The station can't work before this is fixed.
     Fail,
-    /// As it should be.
+    /// The check has passed.
     Ok,
-    /// It was not looked at.
+    /// The check was skipped.
     Skipped,
-    /// It will hurt some day, or some verbs.
+    /// The finding affects some verbs, or may cause a failure later.
     Warning,
 }
 
@@ -72,7 +72,7 @@ impl Check {
     }
 }
 
-/// Looks at this station, and at everything between it and the hub.
+/// Checks this station, and everything between it and the hub.
 pub async fn examine(hub: &OpenHub, ledger: &LedgerLocation) -> Vec<Check> {
     let mut checks = station::checks(ledger).await;
     let network = network::checks(hub).await;

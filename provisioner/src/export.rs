@@ -1,8 +1,7 @@
 //! The identities and twins of a hub, as a batch.
 //!
-//! What is read are twins, page by page, by query: they show all that a batch says of an identity,
-//! its symmetric keys excepted, which are not exported. A hub's query index lags a second or more
-//! behind its registry.
+//! The export reads twins, page by page, by query: they show all values of a batch except symmetric
+//! keys, which are not exported. A hub's query index lags a second or more behind its registry.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -26,11 +25,11 @@ pub struct Exported {
     pub devices: u64,
     /// Rows of modules.
     pub modules: u64,
-    /// Identities with symmetric keys, which the batch does not hold.
+    /// Identities with symmetric keys, which are not exported.
     pub without_keys: u64,
-    /// Modules that belong to the IoT Edge runtime; every edge device has them by itself.
+    /// Modules of the IoT Edge runtime, which every edge device has automatically.
     pub system_modules: u64,
-    /// The first number that the batch does not hold as the hub has it, because it has too many digits.
+    /// The first number that the batch can't hold unchanged, because it has too many digits.
     pub changed_number: Option<TwinRuleError>,
 }
 
@@ -52,14 +51,14 @@ pub enum ExportError {
 /// The form of an exported batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportFormat {
-    /// With a column for each tag and desired property that any identity has.
+    /// CSV with a column for each tag and desired property of any identity.
     Csv,
-    /// One object a line.
+    /// JSON Lines with one object per line.
     JsonLines,
 }
 
-/// Exports all identities, or those of the devices and modules for whose twins `condition` of the
-/// query language holds. Devices come first.
+/// Exports all identities, or those of the devices and modules whose twins meet `condition` of the
+/// query language. Devices come first.
 pub async fn export(
     hub: &HubClient,
     condition: Option<&str>,
@@ -197,13 +196,13 @@ impl Serialize for JsonLine<'_> {
     }
 }
 
-/// The device that a scope is of: `ms-azure-iot-edge://DEVICE-TICKS`.
+/// The device that owns a scope: `ms-azure-iot-edge://DEVICE-TICKS`.
 fn device_of_scope(scope: &str) -> &str {
     let name = scope.strip_prefix("ms-azure-iot-edge://").unwrap_or(scope);
     name.rsplit_once('-').map_or(name, |(device, _)| device)
 }
 
-/// The columns of a CSV: those that any row has.
+/// The columns of a CSV: those with a value in any row.
 #[derive(Default)]
 struct Columns {
     fixed: BTreeMap<usize, &'static str>,
@@ -213,20 +212,20 @@ struct Columns {
 /// The form in which a column's values are written, so that they are read back as the same values.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// As JSON, whatever they are.
+    /// As JSON, for all values.
     Json,
-    /// As texts, all of which are read as strings.
+    /// As texts that are all read as strings.
     String,
-    /// As texts, each of which is read as what it is.
+    /// As texts that are each read as their own type.
     Untyped,
 }
 
 /// The possible forms of a column's values, as far as they are known.
 #[derive(Clone, Copy)]
 struct ValueForms {
-    /// Each is a string with characters in it; an empty cell would be read as no value.
+    /// True if every value is a non-empty string; an empty cell would be read as no value.
     are_strings: bool,
-    /// Each is no array and no object, and is read back as what it is.
+    /// True if no value is an array or an object, and each is read back unchanged.
     are_untyped: bool,
 }
 
@@ -366,7 +365,7 @@ mod tests {
         );
     }
 
-    /// A cell as it comes back in an exported CSV, or what was said of it.
+    /// A cell after reading an exported CSV, or the problem that was reported.
     fn round_trip(suffix: &str, cells: &[String]) -> Result<Vec<String>, String> {
         let mut batch = csv::Writer::from_writer(Vec::new());
         batch.write_record(["device_id", &format!("tags.v{suffix}")]).unwrap();
@@ -399,7 +398,7 @@ mod tests {
         Ok(csv.records().map(|record| record.unwrap()[place].to_owned()).collect())
     }
 
-    /// Texts that look like numbers and are none, and numbers.
+    /// Numbers, and texts that look like numbers.
     fn cell() -> impl Strategy<Value = String> {
         prop_oneof![
             "[0-9A-F]{8}",

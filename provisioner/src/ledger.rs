@@ -1,13 +1,12 @@
-//! The ledger: what was asked of the hub, what became of it, and what is still to be done.
+//! The ledger: the requests to the hub, their results, and the remaining work.
 //!
 //! One row per run and one per identity in it. A row is written `sent` before the request leaves,
-//! and gets its final state after the answer has come; so after a crash a row that is `sent` is one
-//! whose effect must be asked of the hub. The hub decides, the ledger explains. No secret is ever
-//! written into it.
+//! and gets its final state after the response; so after a crash, the effect of a `sent` row must
+//! be read from the hub. The hub decides, the ledger explains. The ledger contains no secret.
 //!
-//! It lies in an SQLite file, where one process has it for itself, or in a PostgreSQL database, where
-//! any number of stations work on one run: each takes chunks on leases, and what a station writes
-//! that has lost its lease is refused.
+//! It is in an SQLite file, which only one process uses, or in a PostgreSQL database, where any
+//! number of stations work on one run: each takes chunks on leases, and writes of a station with a
+//! lost lease are refused.
 
 use std::error::Error;
 use std::fmt;
@@ -53,12 +52,12 @@ mod tests;
 /// The version of the tables that a ledger has. An older ledger is brought up to it when it is opened.
 const VERSION: i64 = 4;
 
-/// An open ledger: a [`Store`] in whatever database it lies.
+/// An open ledger: a [`Store`] in any kind of database.
 pub struct Ledger(Box<dyn Store>);
 
 impl Ledger {
-    /// Opens a ledger for writing, and makes it where it is missing. Only one process at a time may
-    /// have a file open so; a database is shared.
+    /// Opens a ledger for writing, and creates it if it is missing. Only one process at a time may
+    /// open a file for writing; a database is shared.
     pub fn open(location: &LedgerLocation) -> Result<Self, LedgerError> {
         Ok(match location {
             LedgerLocation::File(path) => Self(Box::new(Sqlite::open(path)?)),
@@ -74,7 +73,7 @@ impl Ledger {
         })
     }
 
-    /// Opens a ledger in a nameless file that goes with it, for a plan.
+    /// Opens a ledger in a temporary unnamed file, for a plan.
     pub fn open_temporary() -> Result<Self, LedgerError> {
         Ok(Self(Box::new(Sqlite::open_temporary()?)))
     }
@@ -104,15 +103,15 @@ impl fmt::Debug for Ledger {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LedgerError {
-    /// Another process writes to it.
+    /// A different process is writing to it.
     #[error("{} is in use by {}", path.display(), holder.as_deref().unwrap_or("another provisioner"))]
     Busy {
         /// The ledger.
         path: PathBuf,
-        /// The process and its host, where they are known.
+        /// The process and its host, if they are known.
         holder: Option<String>,
     },
-    /// Its bytes are not those of a database any more.
+    /// The file is not a valid database any more.
     #[error("the ledger {} is damaged", path.display())]
     Damaged {
         /// The ledger.
@@ -125,7 +124,7 @@ pub enum LedgerError {
     Database {
         /// The ledger.
         ledger: String,
-        /// Why.
+        /// The cause.
         source: Box<dyn Error + Send + Sync>,
     },
     /// The disk has no room for it.
@@ -140,7 +139,7 @@ pub enum LedgerError {
         /// The file.
         path: PathBuf,
     },
-    /// The database does not have any more what was written to it: another took its place that lagged behind.
+    /// The database has lost earlier writes: a standby that lagged behind took over.
     #[error(
         "the ledger {ledger} has lost run {run}, or its end: its database is not as this station left it, as when \
          a standby takes over that lagged behind"
@@ -151,14 +150,14 @@ pub enum LedgerError {
         /// The run.
         run: RunId,
     },
-    /// Nothing was heard of this station for so long that another may have its chunk by now. What it
-    /// wanted to write was not written.
+    /// This station sent no heartbeat for so long that a different one may have its chunk. Its
+    /// write was discarded.
     #[error("this station's lease on a part of run {run} is over; nothing was written")]
     LeaseLost {
         /// The run.
         run: RunId,
     },
-    /// The connection to the database broke while a run was loaded, and nothing of the run is left.
+    /// The connection to the database broke while a run was loaded; the run was discarded.
     #[error("the ledger {ledger} was gone while a run was loaded into it")]
     LoadingBroken {
         /// The ledger.
@@ -171,7 +170,7 @@ pub enum LedgerError {
     Lock {
         /// The lock file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// A program that is no provisioner keeps it locked.
@@ -180,13 +179,13 @@ pub enum LedgerError {
         /// The ledger.
         path: PathBuf,
     },
-    /// There is none.
+    /// The ledger does not exist.
     #[error("there is no ledger at {}", path.display())]
     Missing {
         /// The expected path.
         path: PathBuf,
     },
-    /// There is something else in its place.
+    /// The path is not a ledger.
     #[error("{} is no ledger: {what}", path.display())]
     NoLedger {
         /// The file.
@@ -194,12 +193,12 @@ pub enum LedgerError {
         /// The difference.
         what: &'static str,
     },
-    /// There is no such run in it.
+    /// The ledger has no such run.
     #[error("there is no run {}in {ledger}", run.map(|run| format!("{run} ")).unwrap_or_default())]
     NoSuchRun {
         /// The ledger.
         ledger: String,
-        /// The run; none where the newest was asked for.
+        /// The run; `None` if the newest was requested.
         run: Option<RunId>,
     },
     /// A value can't be written.

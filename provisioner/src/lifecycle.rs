@@ -1,11 +1,11 @@
-//! The life of one identity in a run: a pure state machine, without I/O.
+//! The lifecycle of one identity in a run: a pure state machine, without I/O.
 //!
-//! [`Lifecycle::on`] takes what has happened and answers what is to be done next, until
-//! [`Step::Finish`]. Three rules make it safe to cut a run off at any moment:
+//! [`Lifecycle::on`] takes an event and returns the next step, until [`Step::Finish`]. Three rules
+//! make it safe to interrupt a run at any moment:
 //!
-//! - An answer that was lost is never followed by the same request, but by a look at the hub.
-//! - "Exists already" is never taken for success or failure, but compared.
-//! - What is there is only changed in the version that was looked at.
+//! - A lost response is never followed by the same request, but by a read of the hub.
+//! - "Exists already" is never taken as success or failure, but compared.
+//! - Updates are conditional: each carries the etag of the last read.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,12 +21,12 @@ use crate::standing::{Difference, Etags, Observation, Standing};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Create what is missing; what is there and is another is a conflict.
+    /// Create missing identities; an existing one that differs is a conflict.
     #[default]
     Create,
-    /// Create what is missing, and change what is another.
+    /// Create missing identities, and change those that differ.
     Upsert,
-    /// Change what is another; what is missing stays missing.
+    /// Change identities that differ; missing ones stay missing.
     Update,
 }
 
@@ -34,7 +34,7 @@ pub enum Mode {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum TwinPolicy {
-    /// A twin that somebody has written since its creation is kept, and reported.
+    /// Keep and report a twin that was written since its creation.
     #[default]
     Initial,
     /// The batch's values are merged in.
@@ -46,39 +46,39 @@ pub enum TwinPolicy {
 /// The rules of a run for existing identities.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
-    /// With the identities.
+    /// The rule for the identities.
     pub mode: Mode,
-    /// With their twins.
+    /// The rule for their twins.
     pub twin: TwinPolicy,
 }
 
 /// The next step.
 #[derive(Debug)]
 pub enum Step {
-    /// Create the identity, with its initial twin where the call can carry it.
+    /// Create the identity, with its initial twin if the call can carry it.
     Create,
-    /// Nothing more: this is how it ended.
+    /// No further step: the outcome.
     Finish(Outcome),
     /// Read the twin and compare.
     Observe,
-    /// Make the identity as the batch wants it, in the version that was observed.
+    /// Update the identity to the batch's values, with the etag of the last read.
     UpdateIdentity,
-    /// Write the twin: of an identity that was just created, or in the version that was observed.
+    /// Write the twin: of an identity that was just created, or with the etag of the last read.
     WriteTwin,
 }
 
 /// An event of an identity.
 #[derive(Debug)]
 pub enum Event {
-    /// Creating was refused because it exists.
+    /// The creation was refused because the identity exists.
     AlreadyExists,
-    /// The hub created it and took the initial twin with it, or there was none.
+    /// The hub created it with the initial twin, or without one if there is none.
     Created,
     /// The hub created it; its initial twin is still to be written.
     CreatedWithoutTwin,
     /// The hub changed the identity.
     IdentityUpdated,
-    /// The answer was lost: whether the request had its effect is not known.
+    /// The response was lost: the effect of the request is unknown.
     Lost(HubError),
     /// The twin was read and compared.
     Observed(Standing),
@@ -93,32 +93,33 @@ pub enum Event {
 /// The outcome of an identity.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It is not there, and the mode creates nothing.
+    /// The identity does not exist, and the mode creates none.
     Absent,
-    /// It is not as it was when the run was planned; nothing was changed.
+    /// The identity is not as it was when the run was planned; nothing was changed.
     Changed(Vec<Difference>),
-    /// It was there and is another than the batch wants; nothing was changed.
+    /// The identity exists and differs from the batch; nothing was changed.
     Conflict(Vec<Difference>),
-    /// It is there through this run.
+    /// The identity exists through this run.
     Done {
         /// The effect of the run.
         effect: Effect,
-        /// Twin values of others that were kept.
+        /// Foreign twin values that were kept.
         kept: Vec<Difference>,
         /// True if the effect is presumed: the response was lost, and a read shows only that the
         /// identity exists.
         presumed: bool,
     },
-    /// It could not be done.
+    /// The operation failed.
     Failed(HubError),
-    /// The device is there, and must be disabled when its modules are.
+    /// The device exists, and must be disabled when its modules exist.
     Staged {
         /// The effect of the run so far, if there is one.
         effect: Option<Effect>,
         /// True if the effect is presumed.
         presumed: bool,
     },
-    /// It was there as the batch wants it. Twin values of others that were kept are listed.
+    /// The identity already was as the batch wants it. Foreign twin values that were kept are
+    /// listed.
     Unchanged(Vec<Difference>),
 }
 
@@ -126,11 +127,11 @@ pub enum Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
-    /// It created the identity.
+    /// The run created the identity.
     Created,
-    /// It deleted the identity.
+    /// The run deleted the identity.
     Deleted,
-    /// The identity was there; the run changed it or wrote its twin.
+    /// The run changed the existing identity or wrote its twin.
     Updated,
 }
 
@@ -166,7 +167,7 @@ impl fmt::Display for Effect {
 #[derive(Debug, Default)]
 pub struct Lifecycle {
     intent: Intent,
-    /// The version tags that it was planned with, where there is a plan.
+    /// The etags that it was planned with, if there is a plan.
     expected: Option<Etags>,
     /// True for a device that must not be disabled before its modules exist.
     waits_for_modules: bool,
@@ -190,7 +191,7 @@ impl Lifecycle {
         Self { intent, ..Self::default() }
     }
 
-    /// An identity for which a request left, before this run was cut off, that was to have this effect.
+    /// An identity with a request of this effect that was sent before this run was interrupted.
     pub fn resumed(intent: Intent, attempt: Effect) -> Self {
         Self { intent, done: Some(attempt), presumed: true, ..Self::default() }
     }
@@ -200,19 +201,19 @@ impl Lifecycle {
         Self { waits_for_modules: true, ..self }
     }
 
-    /// The same device, now that its modules are there. What the run did to it until now stays true.
+    /// The same device, after its modules were created. The effect of the run so far is kept.
     pub fn with_modules_there(self) -> Self {
         Self { waits_for_modules: false, is_there: true, setbacks: 0, ..self }
     }
 
-    /// An identity with which a run does what was planned, or nothing: it must have these version tags,
-    /// none where it was not there, unless this run itself has changed them.
+    /// An identity of a plan. It is only changed if it has these etags, `None` if it did not exist,
+    /// or if this run itself has changed them.
     pub fn expecting(self, etags: Etags) -> Self {
         Self { expected: Some(etags), ..self }
     }
 
-    /// The first step. To create without a look is cheaper where identities are expected to be
-    /// missing, and as safe.
+    /// The first step. Creating without a read is cheaper if identities are expected to be missing,
+    /// and as safe.
     pub fn begin(&mut self, look_first: bool) -> Step {
         let look_first = match &self.expected {
             // The plan knows.
@@ -368,7 +369,8 @@ impl Lifecycle {
         step
     }
 
-    /// Asks for a change of what is there: not for ever, should somebody else change it back.
+    /// Requests a change of an existing identity, up to a bound, in case a different client reverts
+    /// it.
     fn change(&mut self, step: Step) -> Step {
         self.setbacks += 1;
         match self.setbacks <= MAX_SETBACKS {
@@ -417,7 +419,7 @@ mod tests {
         identity: Option<Identity>,
         twin: Twin,
         creations: u32,
-        /// Changes to what was there before.
+        /// Changes to existing identities.
         identity_updates: u32,
         twin_writes: u32,
     }
@@ -492,8 +494,8 @@ mod tests {
             }
         }
 
-        /// Lives a life to its end, with the weather of each request out of `skies`. A crash forgets
-        /// everything but what the ledger holds.
+        /// Runs the machine to its end, with the fates of requests from `skies`. A crash discards
+        /// everything but the content of the ledger.
         fn live(
             &mut self,
             mut life: Lifecycle,

@@ -1,9 +1,9 @@
-//! Planning: what an apply would do, row by row and in sum, and how long it would take at the hub's
+//! Planning: the actions of an apply, row by row and in total, and their duration at the hub's
 //! tier. Nothing is written.
 //!
-//! [`Survey`] asks the hub, page by page; [`Planner`] decides, with the same [`Lifecycle`] that an
-//! apply follows, and counts. What can't succeed is refused here, before the first call that changes
-//! anything: a module too many, a twin too large, a hub that is full.
+//! [`Survey`] reads the hub, page by page; [`Planner`] decides, with the same [`Lifecycle`] as an
+//! apply, and counts. Rows that can't succeed are refused here, before the first call that changes
+//! anything: a module too many, a twin too large, a full hub.
 //!
 //! [`Lifecycle`]: crate::lifecycle::Lifecycle
 
@@ -37,13 +37,13 @@ pub struct Plan {
     pub units: u32,
     /// Identities to create.
     pub create: u64,
-    /// Identities that are there and would be changed, or get their initial twin.
+    /// Existing identities that would be changed, or get their initial twin.
     pub update: u64,
-    /// Identities that are there as the batch wants them.
+    /// Existing identities that are as the batch wants them.
     pub keep: u64,
     /// Devices among these that are disabled until they are released.
     pub held: u64,
-    /// Identities that are there and are others, which the mode does not change.
+    /// Existing identities that differ and that the mode does not change.
     pub conflict: u64,
     /// Rows that can't succeed.
     pub refuse: u64,
@@ -136,13 +136,13 @@ impl PlannedRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// Nothing: it is there and is another, and the mode does not change it.
+    /// No action: the identity exists and differs, and the mode does not change it.
     Conflict,
     /// It would be created.
     Create,
     /// It would be deleted: by a `retire` or an `undo`, never by an `apply`.
     Delete,
-    /// Nothing: it is there as the batch wants it.
+    /// No action: the identity exists as the batch wants it.
     Keep,
     /// Nothing: it can't succeed.
     Refuse,

@@ -1,8 +1,8 @@
-//! Reason codes: why a row ended as it did.
+//! Reason codes: the reasons of rows' outcomes.
 //!
-//! A code is decided where the outcome is decided, lies in the ledger beside the row, and stands in reports and
-//! audit packs under a text that does not change. What it means and what to do about it depends on the run's verb
-//! too: [`report::advice`](crate::report::advice) has the table.
+//! A code is set together with the outcome, is stored in the ledger with the row, and is shown in
+//! reports and audit packs under a constant text. Its meaning and its remedy also depend on the
+//! run's verb: [`report::advice`](crate::report::advice) has the table.
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,13 +35,13 @@ macro_rules! reason_codes {
 reason_codes! {
     /// The hub's answer was lost, again and again.
     AnswerLost = "answer_lost",
-    /// The hub's answer is not what the contract says.
+    /// The hub's response does not match the documented contract.
     AnswerNotUnderstood = "answer_not_understood",
     /// Both slots for thumbprints hold others.
     BothSlotsTaken = "both_slots_taken",
-    /// The caller lacks a right, or was not let in.
+    /// The caller lacks a right, or was refused.
     CallerRefused = "caller_refused",
-    /// The hub has other thumbprints than those that the batch names: perhaps it is another unit.
+    /// The hub has different thumbprints than the batch: it may be a different unit.
     CertificateDiffers = "certificate_differs",
     /// No certificate was issued for it.
     CertificateNotIssued = "certificate_not_issued",
@@ -51,15 +51,15 @@ reason_codes! {
     ChangedSincePlan = "changed_since_plan",
     /// It was changed since the run that is to be undone created it.
     ChangedSinceRun = "changed_since_run",
-    /// The hub says that the identity exists and that it does not, again and again.
+    /// The hub repeatedly reports both that the identity exists and that it does not.
     Contradiction = "contradiction",
     /// The run that is to be undone can't be sure that it created it.
     CreationUncertain = "creation_uncertain",
-    /// It is there and authenticates in another way, or with other thumbprints.
+    /// The identity authenticates in a different way, or with different thumbprints.
     CredentialDiffers = "credential_differs",
     /// Its device is disabled, and a hub denies access to the modules of such a device.
     DeviceDisabled = "device_disabled",
-    /// The device is enabled, and only what is disabled is deleted.
+    /// The device is enabled, and only disabled devices are deleted.
     DeviceEnabled = "device_enabled",
     /// Its device is not on the hub.
     DeviceMissing = "device_missing",
@@ -79,13 +79,13 @@ reason_codes! {
     HubFault = "hub_fault",
     /// The hub is full, its quota is used up, or its tier has no such operation.
     HubFull = "hub_full",
-    /// It is there with another parent, or another setting of the edge.
+    /// The identity has a different parent, or a different edge setting.
     IdentityDiffers = "identity_differs",
     /// It is not on the hub.
     IdentityMissing = "identity_missing",
     /// It is disabled, and stays so until it is released: a run has disabled it on purpose.
     KeptDisabled = "kept_disabled",
-    /// Its private key is not at hand.
+    /// Its private key is not available.
     KeyNotAtHand = "key_not_at_hand",
     /// At verification the identity was not on the hub.
     MissingLater = "missing_later",
@@ -99,7 +99,7 @@ reason_codes! {
     NotDisabledByRun = "not_disabled_by_run",
     /// It does not authenticate by thumbprints.
     NotByThumbprint = "not_by_thumbprint",
-    /// It was not let in with its new certificate.
+    /// The hub refused its connection with the new certificate.
     NotLetIn = "not_let_in",
     /// Nothing was sent for it yet.
     NotStarted = "not_started",
@@ -113,7 +113,7 @@ reason_codes! {
     RefusedByPlan = "refused_by_plan",
     /// The hub refused the request as wrong.
     RequestRefused = "request_refused",
-    /// It is there and enabled or disabled, unlike the batch says, or for another reason.
+    /// The status, or its reason, differs from the batch.
     StatusDiffers = "status_differs",
     /// It is disabled, and its status reason was changed since a run disabled it.
     StatusReasonChanged = "status_reason_changed",
@@ -123,7 +123,7 @@ reason_codes! {
     ThirdThumbprint = "third_thumbprint",
     /// The hub refused it, because there were too many requests.
     Throttled = "throttled",
-    /// It is there, as it was created, with another initial twin.
+    /// The identity is as it was created, with a different initial twin.
     TwinDiffers = "twin_differs",
     /// It is as asked, and values that others have written to its twin were kept.
     TwinKept = "twin_kept",

@@ -17,25 +17,25 @@ pub enum Service {
 /// That a service is gone, or there again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sign {
-    /// It is back after so long.
+    /// The service is available again after this time.
     Back(Service, Duration),
     /// It does not answer, and is tried again. Said once per outage.
     Down(Service),
-    /// It is there again and lacks the end of what was written to it. Said once.
+    /// The service is available again, but has lost the end of earlier writes. Reported once.
     Lagged(Service),
-    /// A call has had no answer for so long, and goes on waiting.
+    /// A call has had no response for this time, and still waits.
     Unanswered(Duration),
-    /// Calls to the hub wait for so long, for this reason.
+    /// Calls to the hub wait for this time, for this reason.
     Waiting(Reason, Duration),
 }
 
-/// Has `listener` told every sign from now on. Only the first one counts: a process has one place where
-/// it speaks to people.
+/// Calls `listener` with every later notice. Only the first listener counts, because a process has
+/// one place for messages to people.
 pub fn listen(listener: fn(Sign)) {
     let _ = LISTENER.set(listener);
 }
 
-/// Tells a sign, where there is one and somebody listens.
+/// Passes on a notice, if there is one and a listener is set.
 pub(crate) fn tell(sign: Option<Sign>) {
     if let (Some(sign), Some(listener)) = (sign, LISTENER.get()) {
         listener(sign);

@@ -20,21 +20,21 @@ use crate::reason::ReasonCode;
 /// The result of comparing an identity on the hub with the batch.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Standing {
-    /// It is there, and the identity is another: these are the differences.
+    /// The identity exists and differs; these are the differences.
     Different(Vec<Difference>),
-    /// It is there and holds all the batch wants.
+    /// The identity exists with all values of the batch.
     Equal,
     /// It is not there.
     Missing,
     /// It is a device that a run has prepared and not yet disabled, as the batch wants it: see
     /// [`STAGED`].
     Staged(Vec<Difference>),
-    /// It is there with the twin that it was created with, which has other values.
+    /// The identity has the twin that it was created with, with different values.
     TwinDiffers(Vec<Difference>),
-    /// It is there, and its twin was never written: the initial twin is still to come.
+    /// The identity exists, and its twin was never written: the initial twin is still missing.
     TwinUnwritten,
-    /// It is there, and somebody has written other values into its twin since it was created.
-    /// Initial twins are initial, so those values stay.
+    /// The identity exists, and a different client has written different values into its twin since
+    /// it was created. Initial twins apply only at creation, so those values stay.
     TwinWrittenSince(Vec<Difference>),
 }
 
@@ -43,12 +43,12 @@ pub enum Standing {
 pub struct Observation {
     /// The result of the comparison.
     pub standing: Standing,
-    /// The version tags of identity and twin, where it is there.
+    /// The etags of identity and twin, if the identity exists.
     pub etags: Etags,
     /// True if it exists and is disabled.
     pub is_disabled: bool,
-    /// That a run has disabled the device on purpose, where this is how it was found. It was compared as
-    /// one that is to stay so.
+    /// The run that has disabled the device on purpose, if the device is in this state. It was
+    /// compared as a device that must stay disabled.
     pub hold: Option<Hold>,
 }
 
@@ -99,7 +99,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The reason code of an identity that is left alone because it differs so from what the batch wants.
+/// The reason code of an identity that is left unchanged because of these differences.
 pub(crate) fn conflict_reason(differences: &[Difference]) -> ReasonCode {
     let any = |test: fn(&str) -> bool| differences.iter().any(|difference| test(&difference.path));
     match () {
@@ -115,15 +115,15 @@ pub(crate) fn conflict_reason(differences: &[Difference]) -> ReasonCode {
 }
 
 impl Standing {
-    /// Compares what is wanted with the twin that the hub answered; `None` when there is none. What
-    /// the twin holds besides does not count.
+    /// Compares the requested state with the hub's twin; `None` if there is none. Additional values
+    /// of the twin do not count.
     pub fn of(wanted: &DesiredIdentity, found: Option<&Twin>) -> Self {
         Self::compare(wanted, found, Besides::Allowed)
     }
 
-    /// Compares as [`Self::of`] does, for a run that may do this with twins. Under
-    /// [`TwinPolicy::Replace`], what the twin holds besides is a difference, whose wanted value is null;
-    /// a section of which the batch says nothing is not compared.
+    /// Compares as [`Self::of`] does, under a twin policy. Under [`TwinPolicy::Replace`], an
+    /// additional value of the twin is a difference, whose wanted value is null; a section that the
+    /// batch does not give is not compared.
     pub fn under(policy: TwinPolicy, wanted: &DesiredIdentity, found: Option<&Twin>) -> Self {
         Self::compare(wanted, found, Besides::under(policy))
     }
@@ -209,9 +209,9 @@ impl Besides {
     }
 }
 
-/// The status reason of a device that is to be disabled, until its modules are there: to a disabled
-/// device a hub answers 401 for everything about its modules. It says that a run has created the device or
-/// found it there, but not which of the two.
+/// The status reason of a device that must be disabled after its modules are created: a hub
+/// responds with 401 to all calls about modules of a disabled device. It shows that a run has
+/// created the device or found it, but not which of the two.
 pub const STAGED: &str = "provisioner: to be disabled when its modules are there";
 
 /// Returns true if the only difference is that the device is still enabled until its modules exist.
@@ -263,7 +263,7 @@ fn identity_differences(wanted: &DesiredIdentity, twin: &Twin) -> Vec<Difference
     differences
 }
 
-/// The value of an identity's `authenticationType` that answers to what the batch wants.
+/// The `authenticationType` of an identity for the batch's authentication.
 fn auth_type(auth: &DesiredAuth) -> &'static str {
     match auth {
         DesiredAuth::IssuedCertificate { by_ca: false, .. } | DesiredAuth::Thumbprint { .. } => "selfSigned",

@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 use crate::crew::RunError;
 use crate::ledger::LedgerRow;
 
-/// Looks at rows in `concurrency` tasks at once, and answers in the order of the rows.
+/// Reads rows in `concurrency` tasks at once, and returns the results in the order of the rows.
 pub(crate) async fn look_at_all<T, F>(
     rows: Vec<LedgerRow>,
     concurrency: usize,

@@ -36,11 +36,11 @@ pub struct TargetChoice {
     pub entra: EntraEnvironment,
     /// The value of `IOTHUB_CONNECTION_STRING`, which may be empty: a secret.
     pub connection_string: Option<Zeroizing<String>>,
-    /// The host that devices connect to, where it is not the one that services call.
+    /// The host that devices connect to, if it differs from that of services.
     pub device_host: Option<HubHost>,
     /// PEM files with roots to trust besides the system's.
     pub ca_files: Vec<PathBuf>,
-    /// The size of the hub, where it is known.
+    /// The size of the hub, if it is known.
     pub size: Option<HubSize>,
 }
 
@@ -65,11 +65,11 @@ pub enum Target {
     Remote {
         /// The right to call it.
         access: Access,
-        /// The host that devices connect to, where it is not the one that services call.
+        /// The host that devices connect to, if it differs from that of services.
         device_host: Option<HubHost>,
         /// PEM files with roots to trust besides the system's.
         ca_files: Vec<PathBuf>,
-        /// The size of the hub, where it is known.
+        /// The size of the hub, if it is known.
         size: Option<HubSize>,
     },
 }
@@ -80,13 +80,13 @@ pub struct OpenHub {
     pub client: Arc<HubClient>,
     /// The name that ledgers know the hub by: its host, or the folder of a local hub.
     pub name: String,
-    /// The hub itself, where it runs in this process.
+    /// The hub itself, if it runs in this process.
     pub local: Option<LocalHub>,
-    /// The host that devices connect to, where it is not the one that services call.
+    /// The host that devices connect to, if it differs from that of services.
     pub device_host: Option<HubHost>,
     /// The trust settings for the hub's certificate.
     pub trust: HubClientOptions,
-    /// The size of the hub, where it is known.
+    /// The size of the hub, if it is known.
     pub size: Option<HubSize>,
 }
 
@@ -108,7 +108,8 @@ pub enum TargetError {
         /// Why.
         source: ConnectionStringError,
     },
-    /// The variable with the connection string is empty, as where a secret of a CI job is not set.
+    /// The variable with the connection string is empty, for example because a secret of a CI job
+    /// is not set.
     #[error("IOTHUB_CONNECTION_STRING is set but empty")]
     EmptyVariable,
     /// The configuration file lists hubs, and none was chosen.
@@ -158,7 +159,7 @@ pub enum TargetError {
 }
 
 impl Target {
-    /// Decides which hub to work on. `folder` is where the configuration file is looked for.
+    /// Decides which hub to work on. `folder` is searched for the configuration file.
     pub fn resolve(choice: TargetChoice, folder: &Path) -> Result<Self, TargetError> {
         if let Some(data) = choice.local {
             return Ok(Self::Embedded { data });
@@ -181,7 +182,8 @@ impl Target {
         Ok(Self::Remote { access, device_host, ca_files, size })
     }
 
-    /// The embedded hub, unless the configuration file lists hubs: whoever keeps one means one of those.
+    /// The embedded hub, unless the configuration file lists hubs: then one of those is probably
+    /// intended.
     fn unconfigured(folder: &Path) -> Result<Self, TargetError> {
         match ConfigFile::read(folder)? {
             Some(file) if !file.names().is_empty() => {
@@ -211,7 +213,7 @@ impl Target {
         }
     }
 
-    /// The size of the hub, where it is known.
+    /// The size of the hub, if it is known.
     pub fn size(&self) -> Option<HubSize> {
         match self {
             Self::Embedded { .. } => None,
@@ -219,8 +221,8 @@ impl Target {
         }
     }
 
-    /// The name that ledgers know the hub by: its host, or the folder of a local hub, whose port is
-    /// another each time.
+    /// The name of the hub in ledgers: its host, or the folder of a local hub, whose port changes
+    /// each time.
     pub fn name(&self) -> String {
         match self {
             Self::Embedded { data } => {
@@ -230,7 +232,7 @@ impl Target {
         }
     }
 
-    /// Makes the hub ready to be called. The embedded one is started; nothing is sent to another.
+    /// Prepares the hub for calls. The embedded one is started; nothing is sent to others.
     pub async fn open(self) -> Result<OpenHub, TargetError> {
         self.open_with(local_hub::Config::default()).await
     }
@@ -280,8 +282,9 @@ impl OpenHub {
         self.local.is_some() || self.client.access().host().is_loopback()
     }
 
-    /// The hub as devices see it: at the usual port of its device host, or where the embedded one listens, or
-    /// at another host and port. The device host is the name that its certificate must have in any case.
+    /// The hub's address for devices: the standard port of its device host, or the listener of the
+    /// embedded hub, or a different host and port. Its certificate must have the name of the device
+    /// host in any case.
     pub fn for_devices(&self, elsewhere: Option<(String, u16)>) -> Result<DeviceHub, ConnectError> {
         let host = self.device_host.as_ref().map_or_else(|| self.client.host(), HubHost::as_str);
         let address = DeviceHubAddress::of(host);

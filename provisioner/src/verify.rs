@@ -1,6 +1,6 @@
-//! Verifying: does the hub hold what the batch says? Every identity of a run is read back and compared
-//! ([`Verify`]), certificates are read again ([`recompute_issued`]), and what the batch does not list is
-//! looked for ([`Extras`]). The proof is that devices connect ([`Trial`]).
+//! Verification: every identity of a run is read back and compared ([`Verify`]), certificates are
+//! read again ([`recompute_issued`]), and extra identities are searched ([`Extras`]). The proof is
+//! that devices connect ([`Trial`]).
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ pub struct Verify<H> {
     pub keys: Arc<GivenKeys>,
     /// The number of identities that are read at once.
     pub concurrency: usize,
-    /// Told how many rows have been read since it was last told.
+    /// Called with the number of rows read since the last call.
     pub progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
@@ -59,7 +59,7 @@ impl<H: Hub> Verify<H> {
         Ok(verified)
     }
 
-    /// Reads each row's identity and tells how it stands, in the order of the ids.
+    /// Reads each row's identity and reports the comparison, in the order of the ids.
     pub async fn each(&self, mut tell: impl FnMut(LedgerRow, Observation)) -> Result<(), RunError> {
         let mut after: Option<IdentityId> = None;
         loop {

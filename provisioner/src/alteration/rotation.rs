@@ -90,7 +90,7 @@ pub(super) fn add(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
     }
 }
 
-/// Removes all thumbprints but the new one.
+/// Removes the old thumbprint and keeps the new one.
 pub(super) fn drop_old(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
     let slots = match Slots::of(wanted, twin) {
         Ok(slots) => slots,

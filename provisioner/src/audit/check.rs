@@ -1,4 +1,4 @@
-//! Checking an audit pack: is every record as it was written, in its place, and none too many?
+//! The check of an audit pack: every record is unchanged and in its place, and there are no others.
 
 use std::io::{self, BufRead};
 
@@ -10,7 +10,7 @@ use super::{Chain, FORMAT, HASH, Sealed};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Broken {
-    /// A line is not as it was written, or not in its place.
+    /// A line was changed, or is not in its place.
     #[error("line {line} is not as it was written: {what}")]
     Line {
         /// The line, from 1.
@@ -23,7 +23,7 @@ pub enum Broken {
     Read(#[from] io::Error),
 }
 
-/// Checks a pack from its first line to its last, and answers its last hash.
+/// Checks a pack from its first line to its last, and returns its last hash.
 pub fn check(mut pack: impl BufRead) -> Result<Sealed, Broken> {
     let mut checker = Checker::default();
     let mut line = Vec::new();
@@ -94,5 +94,6 @@ impl Checker {
     }
 }
 
-/// Bytes of a line at most: twins are bounded by the hub, and so are differences in them.
+/// The maximum length of a line in bytes: twins are bounded by the hub, and so are differences in
+/// them.
 const MAX_LINE: u64 = 16 * 1024 * 1024;

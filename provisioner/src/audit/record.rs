@@ -47,7 +47,8 @@ pub(super) struct RowRecord<'a> {
     error_code: Option<&'a str>,
     error: Option<&'a str>,
     tracking_id: Option<&'a str>,
-    /// Left out where there is none, so that packs of older runs are byte for byte as they were.
+    /// The reason; left out if there is none, so that packs of older runs stay byte for byte the
+    /// same.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<ReasonCode>,
     differences: Vec<String>,
@@ -124,7 +125,8 @@ impl EndRecord {
     }
 }
 
-/// Texts: numbers in them might be written in another way by another program.
+/// The differences as texts, because a different program might write their numbers in a different
+/// form.
 fn texts(differences: &[Difference]) -> Vec<String> {
     differences.iter().map(ToString::to_string).collect()
 }

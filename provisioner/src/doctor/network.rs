@@ -1,4 +1,4 @@
-//! The way to the hub: its name, its ports, its certificates, its clock.
+//! The connection to the hub: its name, its ports, its certificates, its clock.
 
 use std::time::{Duration, SystemTime};
 
@@ -100,7 +100,7 @@ async fn reach(name: &str, port: u16) -> Result<(), String> {
     }
 }
 
-/// Certificates that the hub showed (DER), its own first. That they are trusted is known.
+/// The hub's certificates (DER), its own first. They have been verified already.
 fn certificates(check: &'static str, chain: &[&[u8]]) -> Check {
     let chain: Vec<_> = chain.iter().filter_map(|der| Certificate::from_der(der)).collect();
     let Some(own) = chain.first() else {

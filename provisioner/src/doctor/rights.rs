@@ -82,7 +82,8 @@ fn right(name: &'static str, called: Result<String, HubError>, remedy: &'static 
     }
 }
 
-/// The data plane tells no tier, but a basic hub refuses all twins.
+/// Checks for a basic tier. The data plane does not report the tier, but a basic hub refuses all
+/// twins.
 fn tier(twin: &Result<String, HubError>, size: Option<HubSize>) -> Check {
     let basic = Some(ErrorCode::OperationNotAvailableInCurrentTier);
     match (twin, size) {

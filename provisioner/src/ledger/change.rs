@@ -13,11 +13,11 @@ pub struct Sent {
     pub identity: IdentityId,
     /// The intended effect of the request.
     pub effect: Effect,
-    /// The version tags of what is there, where this run has not changed it yet.
+    /// The etags before this run, unless it has already changed the identity.
     pub before: Etags,
     /// The run that keeps the device disabled when the request has had its effect.
     pub held_by: Option<RunId>,
-    /// The status reason that is replaced, where the request is about the status.
+    /// The status reason that is replaced, if the request changes the status.
     pub status_reason_before: Option<StatusReason>,
 }
 
@@ -28,9 +28,9 @@ pub struct Ended {
     pub identity: IdentityId,
     /// The result.
     pub record: Record,
-    /// The version tags of what was there, where this run had not changed it yet.
+    /// The etags before this run, unless it had already changed the identity.
     pub before: Etags,
-    /// The version tags that the last look showed, where nothing was changed after it.
+    /// The etags of the last read, if no change followed.
     pub after: Etags,
 }
 

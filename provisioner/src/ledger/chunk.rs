@@ -1,17 +1,17 @@
-//! Chunks: what a worker takes of a run at once.
+//! Chunks: the part of a run that a worker takes at once.
 
 use hub_types::DeviceId;
 
 use super::{LedgerRow, RowState, RunId};
 
-/// A part of a run that one worker has: up to 100 devices and their modules.
+/// A part of a run for one worker: up to 100 devices and their modules.
 #[derive(Debug)]
 pub struct Chunk {
     /// The right to write to its rows.
     pub lease: Lease,
-    /// Its rows that have not come to an end, each device before its modules.
+    /// Its unfinished rows, each device before its modules.
     pub rows: Vec<LedgerRow>,
-    /// Its devices that came to a bad end before.
+    /// Its devices that have failed before.
     pub closed: Vec<(DeviceId, RowState)>,
 }
 
@@ -20,14 +20,14 @@ pub struct Chunk {
 pub struct Lease {
     pub(super) run: RunId,
     pub(super) chunk: i64,
-    /// A counter that rises each time the chunk is given out: a lease with an old number is lost.
+    /// A counter that rises with each claim of the chunk: a lease with an older number is lost.
     pub(super) fence: i64,
-    /// A random number that is drawn anew each time the chunk is given out. A database that forgot its last
-    /// writes, such as a standby that took over, may give out the same fence twice, but never the same token.
+    /// A random number, new with each claim of the chunk. A database that lost its last writes,
+    /// such as a standby that took over, may issue the same fence twice, but never the same token.
     pub(super) token: Token,
 }
 
-/// 128 random bits of the operating system's.
+/// A token of 128 random bits of the operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token([u8; 16]);
 
@@ -58,13 +58,13 @@ impl Lease {
 /// The available work.
 #[derive(Debug)]
 pub enum Claim {
-    /// This.
+    /// This chunk.
     Chunk(Chunk),
-    /// Nothing more: every chunk is done.
+    /// No chunk: all are done.
     Finished,
-    /// Nothing yet: what is left stands on what others are at work on.
+    /// No chunk yet: the remaining ones depend on chunks that others work on.
     Wait,
 }
 
-/// Devices of a chunk: as many as one bulk call takes.
+/// The number of devices in a chunk: as many as one bulk call takes.
 pub(super) const CHUNK_DEVICES: usize = hub_types::limits::MAX_BULK_ITEMS;

@@ -9,11 +9,12 @@ use sha2::{Digest, Sha256};
 
 use super::RunId;
 
-/// Something that must belong to one identity only.
+/// A credential that must belong to one identity only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential(Repr);
 
-/// Batches have millions of thumbprints: their texts are made only where they are needed.
+/// The credential in binary form. Batches have millions of thumbprints: their texts are only made
+/// when needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Repr {
     PublicKey([u8; 32]),
@@ -94,7 +95,7 @@ pub struct Taken {
     pub credential: Credential,
     /// The owner: `device` or `device/module`.
     pub owner: String,
-    /// The earlier run that it was first seen in; `None` where it stands twice in one batch.
+    /// The earlier run in which it was first seen; `None` if it occurs twice in one batch.
     pub since: Option<RunId>,
 }
 

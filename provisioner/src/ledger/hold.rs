@@ -1,4 +1,4 @@
-//! Devices that a run has disabled on purpose: put into quarantine, or retired.
+//! Devices that a run has disabled on purpose: in quarantine, or retired.
 
 use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::Twin;
@@ -6,7 +6,7 @@ use hub_types::twin::Twin;
 use super::{LedgerRow, RowState, RunId};
 use crate::alteration::Alteration;
 
-/// A device that a run has disabled on purpose, and that stays disabled until it is released.
+/// A device that a run has disabled on purpose, until it is released.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
     /// The run.
@@ -56,7 +56,7 @@ impl PastRow {
     }
 }
 
-/// The run that keeps a device disabled, by all that runs had to do with it, the newest first.
+/// The run that keeps a device disabled, derived from all records of runs, the newest first.
 pub(super) fn hold_of(past: &[PastRow]) -> Option<Hold> {
     let telling = past.iter().find(|past| past.row.record.held_by.is_some() || !past.is_silent())?;
     let held_by = telling.row.record.held_by?;
@@ -96,7 +96,7 @@ mod tests {
         past
     }
 
-    /// The run that holds the device, where the oldest row comes first.
+    /// The run that holds the device, with the oldest row first.
     fn held_by(oldest_first: &[PastRow]) -> Option<i64> {
         let newest_first: Vec<PastRow> = oldest_first.iter().rev().cloned().collect();
         hold_of(&newest_first).map(|hold| hold.run.0)

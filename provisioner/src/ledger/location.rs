@@ -13,9 +13,9 @@ use super::postgres::password_of;
 /// The location of a ledger. Its text form contains no password.
 #[derive(Clone)]
 pub enum LedgerLocation {
-    /// In this SQLite file.
+    /// An SQLite file.
     File(PathBuf),
-    /// In this database.
+    /// A PostgreSQL database.
     Postgres(Box<Config>),
 }
 
@@ -27,16 +27,17 @@ pub enum LocationError {
     /// A password in an argument can be read by everybody on the machine.
     #[error("the ledger's address holds a password, and arguments can be read by everybody on this machine")]
     PasswordInArgument,
-    /// It is no address of a database, and too much like one with a secret to be taken for a file's name.
+    /// The text is not a database address, and may contain a secret, so it is not used as a file
+    /// name.
     #[error("the ledger's address is not understood; it is not shown, as it seems to hold a secret")]
     Secret,
-    /// It has the form of a URL, but of no database that a ledger can lie in.
+    /// The text is a URL, but not of a supported database.
     #[error("a ledger lies in a file or in a PostgreSQL database, and its address is the URL of neither")]
     Scheme,
-    /// It names no server.
+    /// The address names no server.
     #[error("the ledger's address names no server")]
     NoHost,
-    /// The file with passwords is readable by others, or can't be read.
+    /// The password file is readable by others, or can't be read.
     #[error("the password file `{}` can't be used: {why}", path.display())]
     PasswordFile {
         /// The file.
@@ -44,16 +45,16 @@ pub enum LocationError {
         /// The fault.
         why: String,
     },
-    /// It is no address of a PostgreSQL database.
+    /// The text is not a valid address of a PostgreSQL database.
     #[error("the ledger's address is not understood as that of a PostgreSQL database")]
     Address(#[source] tokio_postgres::Error),
 }
 
 impl LedgerLocation {
-    /// The place that an argument or, without one, the environment names: a file, or a database whose
-    /// URL begins with `postgres://` or whose parameters are given as `host=db.example dbname=units`. The password
-    /// of a database comes from the environment's address, from `PGPASSWORD`, or from the password file of
-    /// PostgreSQL's own tools.
+    /// Returns the location that an argument or, without one, the environment names: a file, or a
+    /// database whose URL begins with `postgres://` or whose parameters are given as
+    /// `host=db.example dbname=units`. The password of a database comes from the environment's
+    /// address, from `PGPASSWORD`, or from the password file of PostgreSQL's own tools.
     pub fn choose(argument: Option<&str>, environment: Option<&str>) -> Result<Self, LocationError> {
         match (argument, environment) {
             (Some(argument), _) => match argument.parse()? {
@@ -67,7 +68,7 @@ impl LedgerLocation {
         }
     }
 
-    /// The folder that a file lies in; none for a database.
+    /// The folder of a file; `None` for a database.
     pub fn folder(&self) -> Option<&Path> {
         match self {
             Self::File(path) => {
@@ -181,7 +182,7 @@ const PARAMETERS: &[&str] = &[
     "user",
 ];
 
-/// Names that secrets are given under.
+/// Parameter names of secrets.
 const SECRETS: [&str; 8] = [
     "password",
     "passwd",

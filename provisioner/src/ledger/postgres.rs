@@ -1,8 +1,9 @@
 //! The ledger that stations share: a schema `provisioner` in a PostgreSQL database.
 //!
-//! Chunks are given out with `FOR UPDATE SKIP LOCKED`, on leases that end by the database's clock.
-//! Each time a chunk is given out its fence rises, and every write to its rows asks for the fence in
-//! the same statement: so a station that slept past its lease can't write over what another found.
+//! Chunks are claimed with `FOR UPDATE SKIP LOCKED`, on leases that expire by the database's clock.
+//! Each claim increases the chunk's fence, and every write to its rows checks the fence in the same
+//! statement: so a station that slept past its lease can't overwrite the results of a different
+//! one.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -72,7 +73,7 @@ impl Postgres {
         }
     }
 
-    /// Forgets a lease that turned out to be lost.
+    /// Removes a lease that was lost.
     fn held<T>(&mut self, lease: &Lease, written: Option<T>) -> Result<T, LedgerError> {
         written.ok_or_else(|| {
             self.connection.memory.give_back(lease);

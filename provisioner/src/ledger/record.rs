@@ -16,21 +16,21 @@ use crate::standing::{Difference, conflict_reason};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RowState {
-    /// A worker has it, and nothing was sent for it yet.
+    /// A worker has claimed it, and no request was sent for it yet.
     Claimed,
-    /// It is on the hub, and is another than the batch wants.
+    /// The identity on the hub differs from the batch.
     Conflict,
-    /// It is on the hub through this run.
+    /// The identity is on the hub through this run.
     Done,
-    /// It could not be done.
+    /// The operation failed.
     Failed,
-    /// Nothing was sent for it yet.
+    /// No request was sent for it yet.
     Pending,
-    /// A request for it left; whether it had its effect must be asked of the hub.
+    /// A request for it was sent; its effect must be read from the hub.
     Sent,
-    /// It was not looked at, because its device did not come out as it is to be.
+    /// The row was skipped, because its device does not have the requested state.
     Skipped,
-    /// It was on the hub as the batch wants it.
+    /// The identity was already on the hub as requested.
     Unchanged,
 }
 
@@ -88,7 +88,7 @@ pub struct Record {
     /// identity exists.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub presumed: bool,
-    /// The run that keeps the device disabled until it is released, where the row ended so.
+    /// The run that keeps the device disabled until it is released, if the row ended so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_by: Option<RunId>,
     /// The HTTP status of the last error.
@@ -103,7 +103,8 @@ pub struct Record {
     /// The id that Microsoft's support asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracking_id: Option<String>,
-    /// The reason of the outcome. Rows that are simply as asked have none, and neither have those of older ledgers.
+    /// The reason of the outcome. Rows that are simply as asked have none, nor have those of older
+    /// ledgers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<ReasonCode>,
     /// The differences between hub and batch: in a conflict, or in a twin that was kept.
@@ -172,7 +173,7 @@ impl From<Outcome> for Record {
     }
 }
 
-/// The reason of a row that is as asked, where twin values of others were kept.
+/// The reason of a row that is as asked, with foreign twin values kept.
 fn kept_reason(kept: &[Difference]) -> Option<ReasonCode> {
     (!kept.is_empty()).then_some(ReasonCode::TwinKept)
 }

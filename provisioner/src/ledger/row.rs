@@ -18,8 +18,8 @@ pub struct LedgerRow {
     pub wanted: DesiredIdentity,
     /// The result.
     pub record: Record,
-    /// The version tags it had before this run changed it, or that the run's plan expects; none where
-    /// the run created it.
+    /// The etags before this run changed it, or those that the run's plan expects; `None` if the
+    /// run created it.
     pub before: Etags,
     /// The version tags it was last seen with.
     pub etags: Etags,
@@ -55,7 +55,7 @@ impl LedgerRow {
         }
     }
 
-    /// The row that another run has for it, which goes on from there: see
+    /// The row of the same identity in a different run that continues from there: see
     /// [`Load::insert_from`](super::Load::insert_from).
     pub fn to_go_on(self) -> Self {
         let is_created = self.record.effect == Some(Effect::Created);
@@ -80,23 +80,23 @@ impl LedgerRow {
 /// A filter for the rows of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowFilter {
-    /// All.
+    /// All rows.
     All,
-    /// Those that are not as the batch wants them, are still under way, or whose twin was kept.
+    /// Rows that are not as the batch wants them, unfinished, or with a kept twin.
     Remarkable,
-    /// Those whose certificate is still to be issued.
+    /// Rows whose certificate is still to be issued.
     ToBeIssued,
-    /// Those that the run created, and no later one of the same hub.
+    /// Rows that the run created, and no later run of the same hub.
     Created,
     /// Devices that the run disabled on purpose.
     Disabled,
-    /// Those that failed, are in conflict, or were skipped for it.
+    /// Rows that failed, are in conflict, or were skipped for it.
     Failed,
-    /// Those whose symmetric keys the batch gives.
+    /// Rows whose symmetric keys the batch gives.
     GivenKeys,
-    /// Those that are on the hub as far as the ledger knows.
+    /// Rows that are on the hub as far as the ledger knows.
     Settled,
-    /// Those that the run changed.
+    /// Rows that the run changed.
     Updated,
 }
 

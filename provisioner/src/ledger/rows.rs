@@ -1,4 +1,4 @@
-//! Reading the rows of a run one after the other, however many there are.
+//! The iteration over the rows of a run, in pages.
 
 use std::vec;
 
@@ -7,7 +7,7 @@ use hub_types::IdentityId;
 use super::{Ledger, LedgerError, LedgerRow, RowFilter, RunId};
 
 impl Ledger {
-    /// The rows of a run that pass a filter, in the order of their ids. Only a page of them is in memory.
+    /// The rows of a run that pass a filter, in the order of their ids. Only one page is in memory.
     pub fn rows(&mut self, run: RunId, filter: RowFilter) -> Rows<'_> {
         Rows { ledger: self, run, filter, page: Vec::new().into_iter(), after: None, is_over: false }
     }

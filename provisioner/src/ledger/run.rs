@@ -36,9 +36,9 @@ impl FromStr for RunId {
 pub enum RunState {
     /// Every row came to an end.
     Finished,
-    /// It was stopped; the rows that are left can be done by another run of the same batch.
+    /// The run was stopped; a different run of the same batch can do the remaining rows.
     Interrupted,
-    /// It is at work, or was cut off without a chance to say so.
+    /// The run is active, or was interrupted without a record.
     Running,
 }
 
@@ -99,7 +99,8 @@ pub struct Run {
     pub verification: Option<Verification>,
 }
 
-/// A run in the list of all runs: one that this version does not understand is told, and hides no other.
+/// A run in the list of all runs: one that this version does not know is shown as such, and hides
+/// no other.
 #[derive(Debug)]
 pub enum ListedRun {
     /// A run that can be read.
@@ -129,16 +130,16 @@ pub struct Verification {
     pub at: String,
     /// Identities that were read.
     pub checked: u64,
-    /// Those that are as the batch wants them.
+    /// Identities that are as the batch wants them.
     pub equal: u64,
-    /// Those whose twin somebody has written since: they count as equal too.
+    /// Identities whose twin was written since: they count as equal too.
     pub twin_written_since: u64,
     /// Devices that are kept disabled until they are released: they count as equal too.
     #[serde(default)]
     pub held: u64,
-    /// Those that are not on the hub.
+    /// Identities that are not on the hub.
     pub missing: u64,
-    /// Those that are on the hub and are others.
+    /// Identities that differ.
     pub different: u64,
 }
 
@@ -165,21 +166,21 @@ pub struct RunOptions {
     /// The name of a tag that created identities get.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_by_tag: Option<String>,
-    /// The CA that issues certificates, and the folder that they go to.
+    /// The CA that issues certificates, and its output folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issue: Option<(PathBuf, PathBuf)>,
     /// True to keep devices disabled until they are released.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub quarantine: bool,
-    /// Names of others for columns of the batch file.
+    /// The mapping of foreign column names of the batch file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub map: Vec<(String, String)>,
-    /// The SHA-256 that names the plan file that the run carries out, where there is one.
+    /// The SHA-256 of the plan file that the run carries out, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
 }
 
-/// [`RunOptions`] as they are read. A flattened member would let unknown members pass.
+/// [`RunOptions`] for reading. A flattened member would accept unknown members.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct StoredOptions {
@@ -230,38 +231,40 @@ pub struct Totals {
     pub rows: u64,
     /// Identities that the run created.
     pub created: u64,
-    /// Identities that were there and got their initial twin.
+    /// Existing identities that got their initial twin.
     pub updated: u64,
     /// Identities that the run deleted.
     pub deleted: u64,
-    /// Identities that were there as the batch wants them.
+    /// Identities that were already as the batch wants them.
     pub unchanged: u64,
-    /// Identities that were there and are others.
+    /// Existing identities that differ.
     pub conflict: u64,
     /// Rows that were skipped because they are bad.
     pub rejected: u64,
-    /// Rows that could not be done.
+    /// Rows that failed.
     pub failed: u64,
-    /// Modules that were left alone because their device is in conflict or could not be done.
+    /// Modules that were skipped because their device is in conflict or failed.
     pub skipped: u64,
-    /// Rows that are still to be done, or whose answer never came.
+    /// Unfinished rows, or rows whose response was lost.
     pub pending: u64,
-    /// Devices among them that are disabled on purpose until they are released. No part of the sum.
+    /// Devices among them that are disabled on purpose until they are released. Not part of the
+    /// sum.
     pub held: u64,
-    /// Those among the created, updated and deleted of which it is not certain that this run did it: an answer
-    /// was lost. No part of the sum.
+    /// Those among the created, updated and deleted for which the effect of this run is presumed,
+    /// because a response was lost. Not part of the sum.
     #[serde(skip_serializing_if = "is_none")]
     pub presumed: u64,
 }
 
-/// Records of runs without such rows stay as older versions wrote them.
+/// Skips the member if it is 0, so that records of runs without such rows stay as older versions
+/// wrote them.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_none(count: &u64) -> bool {
     *count == 0
 }
 
 impl Totals {
-    /// The counts that each row is in exactly one of, by their names.
+    /// The disjoint counts of rows, by their names.
     pub fn parts(&self) -> [(&'static str, u64); 9] {
         [
             ("created", self.created),
@@ -288,8 +291,8 @@ impl Totals {
 }
 
 impl Totals {
-    /// Counts rows whose columns `state`, `effect` and `presumed` are these. `held` of them are devices that a run keeps
-    /// disabled.
+    /// Counts rows with these values of the columns `state`, `effect` and `presumed`. `held` of
+    /// them are devices that a run keeps disabled.
     pub(super) fn add(
         &mut self,
         state: &str,

@@ -10,11 +10,11 @@ use super::{Ledger, LedgerError};
 #[derive(Debug, Clone)]
 pub struct SharedLedger {
     ledger: Arc<Mutex<Ledger>>,
-    /// Held by who is at work on it, and given on in the order in which it was asked for.
+    /// The lock of the ledger, which is granted in the order of the requests.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// The right to the next calls to a ledger. Until it is dropped, everybody else waits.
+/// The exclusive access for the next calls to a ledger. All other calls wait until it is dropped.
 #[derive(Debug)]
 pub struct Turn {
     ledger: SharedLedger,
@@ -32,16 +32,17 @@ impl SharedLedger {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until it is the caller's turn.
+    /// Waits for exclusive access.
     pub async fn turn(&self) -> Turn {
         Turn { ledger: self.clone(), _held: self.turn.clone().lock_owned().await }
     }
 
-    /// Runs one call to the ledger where it may block.
+    /// Runs one call to the ledger on a blocking thread.
     ///
-    /// Calls run in the order in which they were made. One whose caller is gone before its turn is
-    /// not made at all, and one whose caller is gone during it ends before the next begins: or else a
-    /// claim could take a chunk for nobody after `begin_work` has freed what was taken.
+    /// Calls run in the order in which they were made. A call whose future is dropped before its
+    /// turn is not made, and one whose future is dropped during it ends before the next begins:
+    /// otherwise a claim could take a chunk for a caller that is gone after `begin_work` has freed
+    /// the earlier ones.
     pub async fn call<T: Send + 'static>(
         &self,
         call: impl FnOnce(&mut Ledger) -> Result<T, LedgerError> + Send + 'static,
@@ -56,7 +57,7 @@ impl Turn {
         &self.ledger
     }
 
-    /// Runs a call to the ledger where it may block, and keeps the turn.
+    /// Runs a call to the ledger on a blocking thread, and keeps the exclusive access.
     pub async fn call<T: Send + 'static>(
         self,
         call: impl FnOnce(&mut Ledger) -> Result<T, LedgerError> + Send + 'static,

@@ -34,7 +34,7 @@ pub(super) struct Sqlite {
     path: PathBuf,
     /// This process's stint on a run.
     stint: Option<u32>,
-    /// Held as long as the ledger is open for writing.
+    /// The lock, held as long as the ledger is open for writing.
     _lock: Option<Lock>,
 }
 
@@ -82,7 +82,7 @@ impl Sqlite {
         }
     }
 
-    /// Calls the database, and says which one it was that failed.
+    /// Calls the database, and names it in the error.
     fn call<T>(
         &mut self,
         call: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
@@ -90,9 +90,9 @@ impl Sqlite {
         call(&mut self.connection).map_err(|source| of_file(&self.path, source))
     }
 
-    /// As [`Self::call`], without waiting for the disk: what is written reaches it with the next change that
-    /// does wait, which is at the latest the next request. A failure of power until then (not of this
-    /// process) takes it back, and what was `sent` is asked of the hub again.
+    /// As [`Self::call`], without waiting for the disk: the write becomes durable with the next
+    /// change that waits, at the latest with the next request. A power failure until then (not the
+    /// end of this process) undoes it, and the state of `sent` rows is read from the hub again.
     fn call_ahead_of_disk<T>(
         &mut self,
         call: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
@@ -250,7 +250,7 @@ impl Store for Sqlite {
     }
 }
 
-/// The outcome of a write that needs a lease: `None` where the lease is lost.
+/// The outcome of a write that needs a lease: `None` if the lease is lost.
 fn held(lease: &Lease, written: Option<()>) -> Result<(), LedgerError> {
     written.ok_or(LedgerError::LeaseLost { run: lease.run })
 }

@@ -1,5 +1,5 @@
-//! Stints: each process that works on a run does a stint. It says who worked, where and with what,
-//! and its moments say how the work got on.
+//! Stints: each process that works on a run makes one stint. It records the operator, the station
+//! and the program version, and its moments record the progress.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub struct Stint {
 pub struct Moment {
     /// The time since the stint began.
     pub elapsed: Duration,
-    /// Rows that came to an end.
+    /// Finished rows.
     pub rows: u64,
     /// The statistics of the calls to the hub.
     pub tally: Tally,

@@ -12,12 +12,12 @@ use super::{
 use crate::desired::DesiredIdentity;
 use crate::standing::Etags;
 
-/// A run whose rows are being written. Nothing of it stays unless [`Load::commit`] is called.
+/// A run whose rows are being written. It is discarded unless [`Load::commit`] is called.
 pub type Loader<'l> = Box<dyn Load + 'l>;
 
 /// Writes the rows of a run.
 pub trait Load {
-    /// Adds a row, unless one of its credentials is another identity's.
+    /// Adds a row, unless one of its credentials belongs to a different identity.
     fn insert(
         &self,
         line: u64,
@@ -25,21 +25,22 @@ pub trait Load {
         credentials: &[Credential],
     ) -> Result<Option<Taken>, LedgerError>;
 
-    /// Puts a device and its modules after everything of a lower level. Level 0 is the first.
+    /// Puts a device and its modules on a level, which is processed after all lower ones. Level 0
+    /// is the first.
     fn set_level(&self, device: &DeviceId, level: u32) -> Result<(), LedgerError>;
 
-    /// Writes down the version tags that these identities must still have: see
+    /// Stores the etags that these identities must still have: see
     /// [`Lifecycle::expecting`](crate::lifecycle::Lifecycle::expecting).
     fn expect(&self, seen: &[(IdentityId, Etags)]) -> Result<(), LedgerError>;
 
     /// Writes down why nothing will be done for these identities.
     fn refuse(&self, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError>;
 
-    /// Adds a row for each identity of another run whose row passes a filter, as that run left it, and answers
-    /// how many there are.
+    /// Adds a row for each identity of a different run whose row passes a filter, in the state that
+    /// this run left, and returns their number.
     fn insert_from(&self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError>;
 
-    /// Keeps the run: `rejected` rows were left out.
+    /// Commits the run: `rejected` rows were left out.
     fn commit(self: Box<Self>, input_sha256: &str, rejected: u64) -> Result<RunId, LedgerError>;
 }
 
@@ -49,40 +50,40 @@ pub trait Load {
 /// [`Self::mark_sent`] or any other change. If they are lost, identities are `sent`, and their
 /// state is read from the hub.
 pub trait Store: Send {
-    /// Waits at least as long as this for a database that is away in the middle of the work.
+    /// Sets the shortest wait for a database that becomes unavailable during the work.
     fn set_patience(&mut self, _patience: Duration) {}
 
-    /// The ways in which a failure can take from the ledger what was written to it, as people are told them.
+    /// The ways in which a failure can lose writes of the ledger, as texts for people.
     fn weaknesses(&mut self) -> Result<Vec<String>, LedgerError> {
         Ok(Vec::new())
     }
 
-    /// Begins a run. Its rows are added to the answer, which is committed as a whole.
+    /// Begins a run. Rows are added to the returned value, which commits them as a whole.
     fn load_run(&mut self, facts: &RunFacts<'_>) -> Result<Loader<'_>, LedgerError>;
 
-    /// Begins this process's stint on a run: from now on, its rows and moments are put down to it.
+    /// Begins this process's stint on a run: later rows and moments are recorded under it.
     fn begin_stint(&mut self, run: RunId, by: &Operator, now: &str) -> Result<(), LedgerError>;
 
     /// Writes down how far this process's stint is.
     fn add_moment(&mut self, run: RunId, moment: &Moment) -> Result<(), LedgerError>;
 
-    /// Makes the chunks of a run whose rows are complete. From now on, a chunk that was claimed and not
-    /// heard of for as long as `lease` may be claimed by another station, where there are others; what
-    /// a process of this station had that is no more can be claimed at once.
+    /// Makes the chunks of a run whose rows are complete. From now on, a claimed chunk whose lease
+    /// has not been renewed for `lease` may be claimed by a different station, if there is one;
+    /// chunks of an ended process of this station can be claimed at once.
     fn begin_work(&mut self, run: RunId, lease: Duration) -> Result<(), LedgerError>;
 
-    /// Claims the next chunk of a run. What stands on a level is not given out before all that stands
-    /// below it is done.
+    /// Claims the next chunk of a run. Chunks of a level are only claimed after all lower levels
+    /// are done.
     fn claim(&mut self, run: RunId) -> Result<Claim, LedgerError>;
 
-    /// Says that this station works on the hub of a run, and answers how many stations do, this one
-    /// among them: those that said so no longer ago than a lease lasts.
+    /// Records that this station works on the hub of a run, and returns the number of active
+    /// stations, including this one: those that did the same within a lease's duration.
     fn count_stations(&mut self, run: RunId) -> Result<NonZeroU32, LedgerError>;
 
-    /// Makes all leases that were given and not ended last as long again.
+    /// Renews all open leases.
     fn renew_leases(&mut self) -> Result<(), LedgerError>;
 
-    /// Gives back all leases that were given and not ended: this station works no longer.
+    /// Releases all open leases: this station stops.
     fn release_leases(&mut self) -> Result<(), LedgerError>;
 
     /// Writes down that these requests for identities of a chunk are about to leave.
@@ -103,11 +104,11 @@ pub trait Store: Send {
     /// Writes down what verification as a whole came to.
     fn set_verification(&mut self, run: RunId, verification: &Verification) -> Result<(), LedgerError>;
 
-    /// Replaces what is wanted of these identities now that their certificates have been issued, whose
-    /// serial numbers are given.
+    /// Replaces the requested state of these identities after their certificates have been issued,
+    /// and stores the serial numbers.
     fn replace_wanted(&mut self, run: RunId, issued: &[(&DesiredIdentity, &str)]) -> Result<(), LedgerError>;
 
-    /// Remembers whose these credentials are.
+    /// Stores the owner of these credentials.
     fn remember(&mut self, run: RunId, owned: &[(IdentityId, Credential)]) -> Result<(), LedgerError>;
 
     /// The first of an identity's credentials that is known to be another's on a hub.
@@ -117,7 +118,7 @@ pub trait Store: Send {
         credentials: &[Credential],
     ) -> Result<Option<Taken>, LedgerError>;
 
-    /// Forgets what a run remembered of owners that `undo` found gone or has deleted.
+    /// Removes a run's credentials of owners that `undo` found missing or has deleted.
     fn forget_undone(&mut self, run: RunId, undo: RunId) -> Result<(), LedgerError>;
 
     /// Up to `limit` rows of a run, in the order of their ids, after an identity.
@@ -129,11 +130,11 @@ pub trait Store: Send {
         limit: usize,
     ) -> Result<Vec<LedgerRow>, LedgerError>;
 
-    /// The row of an identity in a run, where it has one.
+    /// The row of an identity in a run, if it has one.
     fn row(&mut self, run: RunId, identity: &IdentityId) -> Result<Option<LedgerRow>, LedgerError>;
 
-    /// The run that keeps a device of a hub disabled on purpose, by what the ledger knows; only runs before
-    /// `before` count, where one is given.
+    /// The run that keeps a device of a hub disabled on purpose, by the ledger's records; only runs
+    /// before `before` count, if it is given.
     fn hold(
         &mut self,
         hub: &str,
@@ -153,7 +154,7 @@ pub trait Store: Send {
     /// All runs, the newest first.
     fn runs(&mut self) -> Result<Vec<ListedRun>, LedgerError>;
 
-    /// One run; the newest when no number is given.
+    /// One run; the newest if no number is given.
     fn run(&mut self, run: Option<RunId>) -> Result<Run, LedgerError>;
 
     /// The stints of a run, in the order in which they began.
@@ -162,6 +163,6 @@ pub trait Store: Send {
     /// The moments of a stint, in order.
     fn moments(&mut self, run: RunId, stint: u32) -> Result<Vec<Moment>, LedgerError>;
 
-    /// Counts the rows of a run by what became of them.
+    /// Counts the rows of a run by their results.
     fn totals(&mut self, run: RunId) -> Result<Totals, LedgerError>;
 }

@@ -1,7 +1,7 @@
-//! Stored values: how they are written, and the errors of those that can't be written or read.
+//! Stored values: their form, and the errors of values that can't be written or read.
 //!
-//! A value that is read and not understood is an error that says where it stands. It is never replaced by a
-//! default: a newer version may have written it, and meant something else by it.
+//! An unknown value is an error that names its place. It is never replaced by a default: a newer
+//! version may have written it with a different meaning.
 
 use std::error::Error;
 use std::fmt;
@@ -11,13 +11,13 @@ use super::RunId;
 /// A stored value that this version of the program does not understand.
 #[derive(Debug)]
 pub struct NotUnderstood {
-    /// The run that it belongs to, where that is known.
+    /// The run that it belongs to, if that is known.
     pub run: Option<RunId>,
-    /// The identity of its row, where it is part of one.
+    /// The identity of its row, if it is part of one.
     pub row: Option<String>,
     /// The column that it stands in.
     pub column: String,
-    /// The version of the program that began the run, where that is known.
+    /// The version of the program that began the run, if that is known.
     pub written_by: Option<String>,
     /// The reason.
     pub source: Box<dyn Error + Send + Sync>,

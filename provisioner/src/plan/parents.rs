@@ -22,7 +22,7 @@ pub(super) enum Parent {
     Edge,
     /// It has neither a row nor an identity on the hub.
     Missing,
-    /// It is there, and no edge device.
+    /// The device exists, and is not an edge device.
     NoEdge,
     /// It has a row, by which nothing will be done.
     Undone,

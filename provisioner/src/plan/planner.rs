@@ -1,4 +1,4 @@
-//! [`Planner`]: decides what would be done with each row, and adds it up. It does no I/O.
+//! [`Planner`]: decides the action for each row, and counts. It does no I/O.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
@@ -108,8 +108,7 @@ impl Planner {
         self.count(OperationClass::Registry, parents as u64);
     }
 
-    /// Adds a row, which may be of a device or a parent that `known` knows, and answers what would be
-    /// done with it.
+    /// Adds a row, whose device or parent may be in `known`, and returns its action.
     pub(super) fn add(&mut self, row: &LedgerRow, look: Look, known: &Surroundings) -> PlannedRow {
         let identity = &row.wanted.identity;
         if self.unit.as_ref().is_none_or(|unit| unit.device != *identity.device()) {

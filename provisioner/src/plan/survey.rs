@@ -1,4 +1,4 @@
-//! [`Survey`]: asks a hub how it stands against the rows of a run, and has a [`Planner`] decide.
+//! [`Survey`]: compares a hub with the rows of a run, for the decisions of a [`Planner`].
 
 use std::sync::Arc;
 
@@ -62,13 +62,13 @@ pub struct Survey<H> {
     pub twin: TwinPolicy,
     /// The number of identities that are read at once.
     pub concurrency: usize,
-    /// Told how many rows have been read since it was last told.
+    /// Called with the number of rows read since the last call.
     pub progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
 impl<H: Hub> Survey<H> {
-    /// Has `planner` decide about each row, and tells what it decided, in the order of the ids. A plan
-    /// of a million rows is not kept in memory.
+    /// Lets `planner` decide about each row, and reports the decisions in the order of the ids. A
+    /// plan of a million rows is not kept in memory.
     pub async fn each<E: From<RunError>>(
         &self,
         planner: &mut Planner,

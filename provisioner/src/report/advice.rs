@@ -1,7 +1,7 @@
-//! Advice: what a reason code means for a run, and what to do about it that does no harm.
+//! Advice: the meaning of a reason code for a run, and a safe remedy.
 //!
-//! Whoever reads a report may do at once what it says, long after the run and whatever was done to the hub since. So the
-//! commands that an advice names only look, or do what the hub refuses where it would overwrite something.
+//! A reader may follow the advice at once, long after the run and after any changes to the hub. So
+//! its commands only read, or do what the hub refuses if it would overwrite something.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ pub enum Verb {
     RevertRotation,
     /// `rotate`.
     Rotate,
-    /// `undo` of what a run created.
+    /// `undo` of a run's creations.
     Undo,
     /// `undo` of a release.
     UndoRelease,
@@ -74,7 +74,7 @@ impl Verb {
     }
 }
 
-/// The cause of a row's outcome in a run, and what to do about it.
+/// The cause of a row's outcome in a run, and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advice {
     /// The cause.
@@ -98,7 +98,7 @@ pub fn advice(run: &Run, reason: Option<ReasonCode>) -> Advice {
     Advice { cause: entry.cause, to_do }
 }
 
-/// The options that name the CA of the run, as they are typed behind the batch.
+/// The options that name the CA of the run, as they are typed after the batch.
 fn issue_options(options: &RunOptions) -> String {
     let Some((ca, out)) = &options.issue else { return String::new() };
     let out = match *out == ca.join("issued") {
@@ -108,7 +108,7 @@ fn issue_options(options: &RunOptions) -> String {
     format!(" --issue {}{out}", path(ca))
 }
 
-/// The options that rename columns, likewise.
+/// The options that rename columns, as they are typed after the batch.
 fn map_options(options: &RunOptions) -> String {
     let option =
         |(theirs, ours): &(String, String)| format!(" --map {}", quoted(&format!("{theirs}={ours}")));

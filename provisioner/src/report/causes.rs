@@ -43,9 +43,9 @@ pub(super) struct Finding {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Detail {
     None,
-    /// This follows the words for the reason.
+    /// The text is added to the words for the reason.
     More(String),
-    /// This says it better than the words for the reason.
+    /// The text replaces the words for the reason.
     Text(String),
 }
 
@@ -63,7 +63,7 @@ impl Causes {
         }
     }
 
-    /// The causes in a run, the most frequent first, and last what only follows from another row.
+    /// The causes in a run, the most frequent first, and those that follow from other rows last.
     pub fn sorted(&self, run: &Run) -> Vec<Cause> {
         let cause = |(finding, (rows, examples)): (&Finding, &(u64, Vec<String>))| {
             let advice = advice(run, finding.reason);
@@ -141,8 +141,8 @@ fn others(differences: &[Difference]) -> String {
     }
 }
 
-/// The text without what stands between backticks, so that rows whose errors differ only there are counted
-/// together.
+/// The text without its parts between backticks, so that rows whose errors differ only there are
+/// counted together.
 fn without_names(text: &str) -> String {
     let parts = text.split('`').enumerate();
     let parts: Vec<&str> = parts.map(|(index, part)| if index % 2 == 1 { "…" } else { part }).collect();

@@ -24,7 +24,7 @@ pub(super) struct Chart {
     /// The positions at which the axis is cut.
     cuts: Vec<Label>,
     lanes: Vec<Label>,
-    /// All of it in words.
+    /// A description of all of it in words.
     pub(super) summary: Vec<String>,
 }
 
@@ -33,15 +33,15 @@ struct Panel {
     /// The rate, as the path of an area and of the line above it.
     area: String,
     line: String,
-    /// Times in which the hub was down, over the whole height.
+    /// Times in which the hub was unavailable, over the whole height.
     outages: Vec<Mark>,
-    /// Below the axis: how much of the time calls were held back, refused, without a hub.
+    /// Below the axis: the share of time in which calls were delayed, refused, or without a hub.
     held: Vec<Mark>,
     throttled: Vec<Mark>,
     down: Vec<Mark>,
 }
 
-/// A mark between two times; `share` says how strong.
+/// A mark between two times; `share` is its strength.
 #[derive(Debug, Serialize)]
 struct Mark {
     x: f64,
@@ -155,7 +155,7 @@ impl Scale {
         }
     }
 
-    /// Neighbours of one strength become one mark.
+    /// Joins neighbours of equal strength to one mark.
     fn marks(&self, sitting: &Sitting, x: f64, share: fn(&Bucket) -> f64) -> Vec<Mark> {
         let width = self.width(sitting, 1);
         let mut marks: Vec<Mark> = Vec::new();

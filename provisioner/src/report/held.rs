@@ -1,10 +1,11 @@
-//! Devices that a run leaves disabled on purpose, as reports tell it.
+//! Devices that a run leaves disabled on purpose, in reports.
 
 use super::text::thousands;
 use crate::alteration::Alteration;
 use crate::ledger::{Run, Totals};
 
-/// Says how many devices are kept disabled, and what enables them; nothing where there are none.
+/// Returns the number of devices that are kept disabled, and the command that enables them; empty
+/// if there are none.
 pub fn held_note(run: &Run, totals: &Totals) -> Option<String> {
     let devices = match totals.held {
         0 => return None,

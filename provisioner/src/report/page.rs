@@ -1,8 +1,8 @@
 //! The report as one HTML page that needs nothing but itself.
 //!
-//! Every text of a batch, a hub or a person is escaped by the template engine, or lies in a block of JSON
-//! that the page's script puts on the screen as text. The page's policy allows its own style and its own
-//! script by their hashes, and nothing else: no request is made, wherever the page is opened.
+//! Every text of a batch, a hub or a person is escaped by the template engine, or is in a block of
+//! JSON that the page's script shows as text. The page's policy allows only its own style and its
+//! own script, by their hashes: it makes no request, wherever it is opened.
 
 use std::io::{self, Write};
 
@@ -189,7 +189,7 @@ impl Verdict {
     }
 }
 
-/// The participle for a device on which the run succeeded.
+/// The word for devices on which the run succeeded.
 fn done(run: &Run, survey: &Survey) -> &'static str {
     match run.options.alteration {
         None if survey.held == 0 => "ready",
@@ -214,7 +214,7 @@ fn held(run: &Run, survey: &Survey) -> Option<String> {
     }
 }
 
-/// The text as HTML, with what stands between backticks as code.
+/// The text as HTML, with the parts between backticks as code.
 fn code(text: &str) -> minijinja::Value {
     let escaped = |part: &str| minijinja::HtmlEscape(part).to_string();
     let parts = text.split('`').enumerate().map(|(index, part)| match index % 2 {
@@ -240,7 +240,7 @@ fn subject(totals: &Totals, survey: &Survey) -> Vec<String> {
     counts.map(|(count, what)| text::counted(count, what)).chain(presumed).collect()
 }
 
-/// The segments of the bar, as long as their parts are large, and never too short to be seen.
+/// The segments of the bar, in proportion to their parts, and never too short to be visible.
 #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
 fn parts(totals: &Totals) -> Vec<Part> {
     let counts: Vec<_> = totals.parts().into_iter().filter(|(_, count)| *count > 0).collect();
@@ -292,7 +292,7 @@ fn facts(run: &Run, stints: &[(Stint, Vec<Moment>)]) -> Vec<(&'static str, Strin
         .collect()
 }
 
-/// The first text and the others, those that are empty left out.
+/// The first text and the others, without empty ones.
 fn each_once<'t>(first: &'t str, others: impl Iterator<Item = &'t str>) -> String {
     let mut texts = vec![first];
     texts.extend(others);
@@ -302,7 +302,7 @@ fn each_once<'t>(first: &'t str, others: impl Iterator<Item = &'t str>) -> Strin
     texts.join(", ")
 }
 
-/// The options by their names, whichever there are.
+/// The given options by their names.
 fn options(run: &Run) -> String {
     let Ok(serde_json::Value::Object(options)) = serde_json::to_value(&run.options) else {
         return String::new();
@@ -347,9 +347,9 @@ fn hash(part: &str) -> String {
 const TEMPLATE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
-/// Rows that a page holds at most: a browser takes them in a moment, and a mail takes the file.
+/// The largest number of rows on a page, which browsers open quickly and mails can carry.
 const MOST_ROWS: usize = 50_000;
-/// Rows that are there without the script, and on paper.
+/// The number of rows that are shown without the script, and on paper.
 const FIRST_ROWS: usize = 500;
 /// Parts that a timeline is drawn in.
 const BUCKETS: u32 = 240;

@@ -1,4 +1,4 @@
-//! One pass over the rows of a run, whatever their number: what a page needs of them.
+//! One pass over all rows of a run, for the values that a page needs.
 
 use std::collections::HashMap;
 
@@ -18,14 +18,15 @@ pub(super) struct Survey {
     pub(super) modules: u64,
     /// Devices that are as asked, with all their modules.
     pub(super) well: u64,
-    /// Devices among them that are disabled until they are released, and those of these that the run created.
+    /// Devices among them that are disabled until they are released, and those of these that the
+    /// run created.
     pub(super) held: u64,
     pub(super) held_created: u64,
-    /// Devices that are not, or one of whose modules is not.
+    /// Devices that are not as asked, or with a module that is not.
     pub(super) not_well: u64,
     /// Rows that are not as asked.
     pub(super) attention: u64,
-    /// Rows that are well, and whose twin holds what somebody else has written.
+    /// Rows that are as asked, with a twin that a different client has written.
     pub(super) kept: u64,
     pub(super) causes: Causes,
     pub(super) shown: Shown,
@@ -44,7 +45,7 @@ struct Unit {
 #[derive(Default)]
 pub(super) struct Shown {
     pub(super) rows: Vec<ShownRow>,
-    /// The texts that they refer to: many rows have the same.
+    /// The texts that they refer to, each stored once.
     pub(super) texts: Vec<String>,
     numbers: HashMap<String, usize>,
     /// True if only rows that are not as asked, or remarkable, are included.
@@ -53,7 +54,7 @@ pub(super) struct Shown {
     pub(super) is_cut: bool,
 }
 
-/// A row that a page shows. Written as an array, for brevity.
+/// A row on a page, serialized as an array to save space.
 #[derive(Serialize)]
 pub(super) struct ShownRow(
     /// The line of the batch file.
@@ -76,7 +77,7 @@ pub(super) struct ShownRow(
 pub(super) enum Kind {
     Well,
     Attention,
-    /// It is well, and its twin holds what somebody else has written.
+    /// As asked, with a twin that a different client has written.
     Kept,
 }
 
@@ -115,7 +116,7 @@ impl Survey {
         }
     }
 
-    /// Rows come unit by unit: each device before its modules.
+    /// Adds a row. Rows come unit by unit: each device before its modules.
     fn count_unit(&mut self, row: &LedgerRow, is_well: bool) {
         let device = row.wanted.identity.device();
         match &mut self.unit {

@@ -1,4 +1,4 @@
-//! Numbers and times as people read them.
+//! Numbers and times in a readable form.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(super) fn duration(duration: Duration) -> String {
     }
 }
 
-/// `2026-11-27T10:02:11Z` as `2026-11-27 10:02:11 UTC`; anything else as it is.
+/// `2026-11-27T10:02:11Z` as `2026-11-27 10:02:11 UTC`; other texts stay unchanged.
 pub(super) fn time(text: &str) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
     let time = OffsetDateTime::parse(text, &Rfc3339).ok();

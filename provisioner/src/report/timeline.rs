@@ -17,7 +17,7 @@ pub struct Timeline {
     pub sittings: Vec<Sitting>,
 }
 
-/// A time in which somebody worked without a break.
+/// A time of uninterrupted work.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sitting {
     /// The start time.
@@ -33,22 +33,22 @@ pub struct Sitting {
 /// The work in a short time.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Bucket {
-    /// Rows that came to an end.
+    /// Finished rows.
     pub rows: f64,
     /// Calls to the hub.
     pub calls: f64,
     /// Calls that the hub refused because there were too many.
     pub throttled: f64,
-    /// Seconds in which calls were held back, of all stations.
+    /// Seconds in which calls were delayed, of all stations.
     pub held: f64,
-    /// Seconds in which the hub was down, as all stations saw it.
+    /// Seconds in which the hub was unavailable, as seen by all stations.
     pub down: f64,
     /// Seconds of work, of all stations.
     pub worked: f64,
 }
 
 impl Timeline {
-    /// The timeline of a run, in at most about `buckets` parts; `None` where its stints tell nothing.
+    /// The timeline of a run, in at most about `buckets` parts; `None` if its stints have no data.
     pub fn of(stints: &[(Stint, Vec<Moment>)], buckets: u32) -> Option<Self> {
         let steps: Vec<Step> = stints.iter().flat_map(|(stint, moments)| steps(stint, moments)).collect();
         let mut sittings = sittings(&steps);
@@ -106,7 +106,7 @@ struct Step {
 }
 
 impl Step {
-    /// Spreads what was done over the buckets that it lies in.
+    /// Distributes the work over the buckets of its time.
     fn pour(&self, sittings: &mut [Sitting]) {
         let length = seconds(self.from, self.to);
         let Some(sitting) =
@@ -154,7 +154,7 @@ fn steps(stint: &Stint, moments: &[Moment]) -> Vec<Step> {
     steps
 }
 
-/// The times in which somebody worked, without buckets yet.
+/// The times of work, without buckets yet.
 fn sittings(steps: &[Step]) -> Vec<Sitting> {
     let mut times: Vec<(OffsetDateTime, OffsetDateTime)> =
         steps.iter().map(|step| (step.from, step.to)).collect();
@@ -173,11 +173,11 @@ fn seconds(from: OffsetDateTime, to: OffsetDateTime) -> f64 {
     (to - from).as_seconds_f64()
 }
 
-/// Seconds: nothing can be told of a run that is shorter.
+/// The shortest run with a timeline, in seconds.
 const SHORTEST: f64 = 1.0;
 /// A break that is shorter does not cut the axis.
 const BREAK: Duration = Duration::from_secs(5);
-/// Seconds: moments do not lie closer together.
+/// The smallest distance of moments, in seconds.
 const MIN_BUCKET: f64 = 2.0;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The certificates that were issued, read again: what a list says of them is not believed.
+//! The issued certificates, read again, because the list of them may be wrong.
 
 use std::collections::HashMap;
 
@@ -23,8 +23,8 @@ pub struct ExchangedCertificate {
     pub reason: String,
 }
 
-/// Puts the thumbprints of certificates that were issued before into the ledger, computed from the
-/// certificates themselves, and answers which of them are not those of the list.
+/// Writes the thumbprints of certificates that were issued before into the ledger, computed from
+/// the certificates themselves, and returns those that differ from the list.
 pub fn recompute_issued(ledger: &mut Ledger, run: RunId, list: &IssuedList) -> Result<Exchanged, IssueError> {
     let mut exchanged = Exchanged::new();
     find_issued_with(ledger, run, list, |row, facts| {
@@ -37,7 +37,7 @@ pub fn recompute_issued(ledger: &mut Ledger, run: RunId, list: &IssuedList) -> R
     Ok(exchanged)
 }
 
-/// Corrects the thumbprint by that of the file, and answers what is wrong with the file.
+/// Corrects the thumbprint by that of the file, and returns the fault of the file.
 fn recompute(identity: &IdentityId, facts: &mut IssuedFacts) -> Option<String> {
     let certificate = match cert_tool::read_certificate(&facts.certificate) {
         Ok(certificate) => certificate,

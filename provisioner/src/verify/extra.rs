@@ -11,7 +11,7 @@ use crate::crew::RunError;
 use crate::hub::{Hub, HubClient};
 use crate::ledger::{RowFilter, RunId, SharedLedger};
 
-/// Looks for what a batch does not list.
+/// The search for identities that a batch does not list.
 pub struct Extras {
     /// The hub.
     pub hub: Arc<HubClient>,
@@ -32,8 +32,8 @@ struct Group {
 }
 
 impl Extras {
-    /// Finds them, in the order of the ids. Queries may tell of what was deleted half an hour ago, so each
-    /// is looked for once more before it is believed.
+    /// Finds them, in the order of the ids. Extra identities are found by query and confirmed by a
+    /// twin read, because the query index lags by up to half an hour.
     pub async fn find(&self) -> Result<Vec<IdentityId>, RunError> {
         let mut known = Known::default();
         let mut suspects = HashSet::new();

@@ -1,5 +1,5 @@
-//! The proof that what was provisioned works: devices and modules of a batch connect as themselves and
-//! read their twins.
+//! The proof that provisioned credentials work: devices and modules of a batch connect as
+//! themselves and read their twins.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::standing::{Difference, Standing};
 pub struct Connections {
     /// Identities that connected and read the twin that the batch wants.
     pub connected: u64,
-    /// Those that could not connect, or read another twin.
+    /// Devices and modules that could not connect, or read a different twin.
     pub failed: u64,
     /// Those that could not be tried.
     pub not_tried: u64,
@@ -86,7 +86,7 @@ impl Connections {
         self.untried.push(Unconnected::new(row, reason.to_owned(), remedy.map(str::to_owned), Vec::new()));
     }
 
-    /// Counts what a device or a module found.
+    /// Counts the result of a device or a module.
     fn count(&mut self, row: &LedgerRow, twin: Result<DeviceTwin, ConnectError>) {
         let twin = match twin {
             Ok(twin) => twin,
@@ -156,7 +156,7 @@ impl Trial {
         Ok(identities)
     }
 
-    /// Connects. `progress` is told how many identities were dealt with since it was last told.
+    /// Connects. `progress` is called with the number of identities processed since the last call.
     pub async fn run(&self, progress: &(dyn Fn(usize) + Sync)) -> Result<Connections, TrialError> {
         self.hub.knock().await?;
         let mut connections = Connections::default();

@@ -1,4 +1,4 @@
-//! [`Verified`]: what verifying came to.
+//! [`Verified`]: the result of verifying.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -17,15 +17,15 @@ pub struct Verified {
     pub checked: u64,
     /// Those that are as the batch wants them.
     pub equal: u64,
-    /// Those whose twin somebody has written since: they count as equal too.
+    /// Identities whose twin was written since: they count as equal too.
     pub twin_written_since: u64,
     /// Devices that a run of the ledger keeps disabled until they are released: they count as equal too.
     pub held: u64,
     /// Those that are not on the hub.
     pub missing: u64,
-    /// Those that are on the hub and are others, or whose certificate is another.
+    /// Identities that differ, or whose certificate differs.
     pub different: u64,
-    /// Those that are on the hub and not in the batch, where they were looked for.
+    /// Identities that are on the hub and not in the batch, if they were searched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra: Option<u64>,
     /// Those that are missing or different, in the order of the lines, then those that are extra.
@@ -43,13 +43,13 @@ pub struct Verified {
 pub struct Deviation {
     /// The kind of the deviation.
     pub kind: DeviationKind,
-    /// The line of the batch file, where it has one.
+    /// The line of the batch file, if it has one.
     pub line: Option<u64>,
     /// The identity: `device` or `device/module`.
     pub identity: String,
     /// The differences.
     pub differences: Vec<Difference>,
-    /// The file with its certificate, where that plays a part.
+    /// The file with its certificate, if it matters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
     /// The fault of that file.
@@ -61,7 +61,7 @@ pub struct Deviation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviationKind {
-    /// It is another one.
+    /// The identity differs.
     Different,
     /// It is not in the batch.
     Extra,
@@ -113,12 +113,12 @@ impl Verified {
         self.sort();
     }
 
-    /// Puts deviations into the order of the lines; what has no line comes last.
+    /// Sorts deviations by line; those without a line come last.
     pub(super) fn sort(&mut self) {
         self.deviations.sort_by_key(|deviation| (deviation.line.is_none(), deviation.line));
     }
 
-    /// Says of each identity with another thumbprint where its certificate is.
+    /// Adds to each identity with a different thumbprint the file of its certificate.
     pub fn name_certificates<E>(
         &mut self,
         mut find: impl FnMut(&IdentityId) -> Result<Option<PathBuf>, E>,
@@ -134,7 +134,7 @@ impl Verified {
         Ok(())
     }
 
-    /// Counts what is on the hub and not in the batch.
+    /// Counts identities that are on the hub and not in the batch.
     pub fn add_extra(&mut self, identities: Vec<IdentityId>) {
         self.extra = Some(identities.len() as u64);
         self.deviations.extend(
@@ -154,7 +154,7 @@ impl Verified {
         self.count(row, deviation.as_deref());
     }
 
-    /// Counts an identity: equal where it has no deviation, missing where it has an empty one.
+    /// Counts an identity: equal if it has no deviation, missing if it has an empty one.
     pub(crate) fn count(&mut self, row: &LedgerRow, deviation: Option<&[Difference]>) {
         self.checked += 1;
         let (counter, kind) = match deviation {

@@ -1,4 +1,4 @@
-//! The servers that a ledger's database is reached at, and how a connection to one of them is made.
+//! The servers of a ledger's database, and the connections to them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::client::Error;
 use super::outage::Outage;
 
-/// Everything that is needed for a connection.
+/// The parameters of a connection.
 pub(super) struct Access {
-    /// One for each server: each gets a time of its own to answer in.
+    /// One configuration for each server, so that each has its own time to respond.
     servers: Vec<Config>,
     tls: ClientConfig,
     /// The time in which no server answers.
@@ -31,7 +31,7 @@ impl Access {
         Ok(Self { servers: each_server(access), tls: tls()?, outage: Outage::default() })
     }
 
-    /// Connects to the first server that takes writes.
+    /// Connects to the first server that accepts writes.
     pub(super) async fn connect(&self) -> Result<(tokio_postgres::Client, Driver), Error> {
         let mut last = Error::Silent;
         for server in &self.servers {
@@ -53,13 +53,14 @@ impl Access {
         Err(last)
     }
 
-    /// Gives a step of connecting its time.
+    /// Limits the time of a step of connecting.
     pub(super) async fn within<T>(&self, step: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         tokio::time::timeout(CONNECT_TIMEOUT, step).await.unwrap_or(Err(Error::Silent))
     }
 }
 
-/// The same access for each server by itself. Which of them takes writes may change, and only that one is wanted.
+/// Splits the access by server. The server that accepts writes may change, and only that one is
+/// used.
 fn each_server(access: &Config) -> Vec<Config> {
     let (hosts, addresses, ports) = (access.get_hosts(), access.get_hostaddrs(), access.get_ports());
     let server = |index: usize| {

@@ -1,4 +1,4 @@
-//! Giving out chunks on leases.
+//! The claiming of chunks on leases.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use super::client::{Client, Error};
 use super::columns::get;
 use super::rows::{COLUMNS, UNDONE, read_row};
 
-/// Makes the chunks of a run, unless another station did, and answers the run's token: runs of old ledgers have
-/// none.
+/// Makes the chunks of a run, unless a different station did, and returns the run's token; runs of
+/// old ledgers have none.
 pub(super) fn begin_work(client: &mut Client, run: RunId) -> Result<Option<Vec<u8>>, Error> {
     client.transaction(|client| {
         // Whoever else begins waits here.
@@ -83,7 +83,7 @@ fn nothing_free(client: &Client, run: RunId) -> Result<Claim, Error> {
     Ok(if get(&left, 0)? { Claim::Wait } else { Claim::Finished })
 }
 
-/// Makes leases last as long as this from now on, unless another station has the chunk.
+/// Extends leases by this time from now on, unless a different station has the chunk.
 pub(super) fn renew(client: &mut Client, held: &[Lease], lease: Duration) -> Result<(), Error> {
     let of = |value: fn(&Lease) -> i64| held.iter().map(value).collect::<Vec<i64>>();
     if held.is_empty() {
@@ -109,15 +109,15 @@ pub(super) fn renew(client: &mut Client, held: &[Lease], lease: Duration) -> Res
 
 /// The end of a chunk.
 pub(super) enum Finished {
-    /// It is done.
+    /// The chunk is done.
     Done,
     /// The lease was lost.
     Lost,
-    /// Rows of it have come to no end in this database. The chunk is free again.
+    /// Some of its rows are unfinished in this database. The chunk is free again.
     Undone,
 }
 
-/// Ends a chunk. Where what was written under the lease is doubtful, its rows are looked at first.
+/// Ends a chunk. If its writes under the lease may be lost, its rows are checked first.
 pub(super) fn finish(client: &mut Client, lease: &Lease, is_doubtful: bool) -> Result<Finished, Error> {
     let done = client.query_opt(
         &format!(

@@ -1,8 +1,9 @@
-//! A client of PostgreSQL whose calls block, and whose waiting has an end.
+//! A blocking client of PostgreSQL whose waits are bounded.
 //!
-//! A server that is stopped or behind a broken network keeps its connections open and answers nothing, and
-//! the system's own probes may not notice it: a stopped process still has a kernel that acknowledges. So a
-//! call that gets no answer asks on a second connection for its own backend (see [`super::silence`]).
+//! A server that is suspended or behind a broken network keeps its connections open without a
+//! response, and TCP keep-alive may not notice it, because the kernel of a suspended process still
+//! acknowledges. So a call without a response checks its own backend on a second connection (see
+//! [`super::silence`]).
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -28,7 +29,7 @@ pub(super) type Params<'p> = &'p [&'p (dyn ToSql + Sync)];
 /// The error of a call.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// The server's, or the connection's.
+    /// The error of the server or the connection.
     #[error(transparent)]
     Database(#[from] tokio_postgres::Error),
     /// The client could not be made.
@@ -46,12 +47,12 @@ pub(super) enum Error {
     /// A value that was read.
     #[error(transparent)]
     NotUnderstood(#[from] NotUnderstood),
-    /// The server does not answer, or has forgotten the connection.
+    /// The server does not respond, or has lost the connection.
     #[error("the server does not answer")]
     Silent,
 }
 
-/// A backend: the server's process for a connection.
+/// A backend: the server's process of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Backend {
     pub(super) pid: String,
@@ -63,14 +64,14 @@ pub(super) struct Client {
     inner: tokio_postgres::Client,
     access: Arc<Access>,
     backend: Backend,
-    /// The statements that were prepared, by their text: preparing one is a journey to the server.
+    /// The prepared statements, by their text: preparing one takes a round trip to the server.
     prepared: RefCell<HashMap<String, Statement>>,
     runtime: Runtime,
     _connection: AbortOnDropHandle<()>,
 }
 
 impl Client {
-    /// Connects to the first of the servers that takes writes.
+    /// Connects to the first of the servers that accepts writes.
     pub(super) fn connect(access: &Arc<Access>) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let connecting = async {
@@ -115,7 +116,7 @@ impl Client {
         self.wait(async { Ok(self.inner.batch_execute(sql).await?) })
     }
 
-    /// Does all of it in one transaction, or nothing.
+    /// Runs all calls in one transaction.
     pub(super) fn transaction<T>(&self, work: impl FnOnce(&Self) -> Result<T, Error>) -> Result<T, Error> {
         self.batch_execute("BEGIN")?;
         let worked = work(self);
@@ -141,7 +142,7 @@ impl Client {
     }
 }
 
-/// Waits for a connection, and tells people when that takes long.
+/// Waits for a connection, and notifies people if that takes long.
 async fn announced<T>(connecting: impl Future<Output = T>, outage: &Outage) -> T {
     let (begun, mut connecting) = (Instant::now(), pin!(connecting));
     if let Ok(connected) = tokio::time::timeout(BRIEF, &mut connecting).await {
@@ -152,7 +153,7 @@ async fn announced<T>(connecting: impl Future<Output = T>, outage: &Outage) -> T
     connecting.await
 }
 
-/// The backend of a connection that was just made, which also gets its settings.
+/// The backend of a new connection, which also gets its settings.
 async fn backend_of(client: &tokio_postgres::Client) -> Result<Backend, Error> {
     let messages = client
         .simple_query(

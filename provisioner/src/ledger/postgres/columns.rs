@@ -1,4 +1,4 @@
-//! Values of columns: what is not understood is an error that says where it stands.
+//! Values of columns: an unknown value is an error that names its place.
 
 use std::str::FromStr;
 
@@ -15,8 +15,8 @@ pub(super) fn get<'r, T: FromSql<'r>>(row: &'r Row, column: usize) -> Result<T, 
     row.try_get(column).map_err(|error| misread(row, column, error))
 }
 
-/// The error of a value of this row, in the run that the column `run` or `id` names and the identity that `device_id`
-/// and `module` name, where there are such columns.
+/// The error of a value of this row. It names the run in the column `run` or `id` and the identity
+/// in `device_id` and `module`, if there are such columns.
 pub(super) fn misread(
     row: &Row,
     column: usize,

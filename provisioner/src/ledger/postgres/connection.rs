@@ -1,4 +1,4 @@
-//! The connection to the database: made anew, with growing delays, when it breaks.
+//! The connection to the database, which is re-established, with growing delays, when it breaks.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ pub(super) struct Connection {
     access: Arc<Access>,
     name: String,
     client: Option<Client>,
-    /// The backend of the connection that broke last, until its end is certain.
+    /// The backend of the last broken connection, until its end is confirmed.
     lost: Option<Backend>,
     /// The data that the database must still have after a reconnection.
     pub(super) memory: Memory,
@@ -29,8 +29,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects. What is wrong with the access is said at once; a database that does not answer is tried for a
-    /// while.
+    /// Connects. Errors of the access settings are returned at once; a database that does not
+    /// respond is retried for a while.
     pub(super) fn open(access: &Config, name: String) -> Result<Self, LedgerError> {
         let access =
             Access::new(access).map_err(|source| LedgerError::Database { ledger: name.clone(), source })?;
@@ -48,7 +48,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// From now on, a database that is away is waited for as long as this.
+    /// Sets the longest wait for an unavailable database.
     pub(super) fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
     }
@@ -58,8 +58,8 @@ impl Connection {
         &self.name
     }
 
-    /// Makes a call to the database. When the connection breaks, the call is made again on a new one:
-    /// it must be such that it may have been made before.
+    /// Makes a call to the database. If the connection breaks, the call is repeated on a new one,
+    /// so it must be idempotent.
     pub(super) fn call<T>(
         &mut self,
         mut call: impl FnMut(&mut Client) -> Result<T, Error>,
@@ -78,7 +78,7 @@ impl Connection {
         made.map_err(|error| self.error(error))
     }
 
-    /// Makes a call that is not made again.
+    /// Makes a call that is not repeated.
     pub(super) fn call_once<T>(
         &mut self,
         call: impl FnOnce(&mut Client) -> Result<T, Error>,
@@ -104,7 +104,8 @@ impl Connection {
         made
     }
 
-    /// Makes a call within a transaction that is under way. Where the connection breaks, nothing is left of it.
+    /// Makes a call within an open transaction. If the connection breaks, the transaction is rolled
+    /// back.
     pub(super) fn call_within_transaction<T>(
         &mut self,
         call: impl FnOnce(&mut Client) -> Result<T, Error>,
@@ -122,7 +123,7 @@ impl Connection {
         })
     }
 
-    /// Takes back a transaction that is under way. On a connection that is broken the server has done so.
+    /// Rolls back an open transaction. On a broken connection the server has already done so.
     pub(super) fn roll_back(&mut self) {
         if let Some(client) = self.client.take() {
             let rolled_back = blocking(|| client.batch_execute("ROLLBACK"));
@@ -133,7 +134,7 @@ impl Connection {
         }
     }
 
-    /// The connection as it is, or a new one to a database that has all that it must have.
+    /// The existing connection, or a new one to a database that has all data that it must have.
     fn client(&mut self) -> Result<Client, Error> {
         if let Some(client) = self.client.take().filter(|client| !client.is_closed()) {
             return Ok(client);
@@ -168,7 +169,7 @@ impl Drop for Connection {
     }
 }
 
-/// Waits until a backend whose connection was lost has ended.
+/// Waits until the backend of a lost connection has ended.
 fn end(client: &Client, lost: &Backend) -> Result<(), Error> {
     let deadline = Instant::now() + ENDS_WITHIN;
     while !client.query(END, &[&lost.pid, &lost.since])?.is_empty() {
@@ -224,7 +225,8 @@ fn has_io_cause(error: &tokio_postgres::Error) -> bool {
     causes.next().is_some_and(|cause| cause.kind() != std::io::ErrorKind::InvalidData)
 }
 
-/// The client has a runtime of its own, which must not be entered from within another.
+/// Runs a call outside of the async runtime: the client has its own runtime, which must not be
+/// nested.
 fn blocking<T>(call: impl FnOnce() -> T) -> T {
     match Handle::try_current() {
         Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => {

@@ -7,8 +7,8 @@ use super::client::{Client, Error};
 use super::columns::{get, misread};
 use hub_types::IdentityId;
 
-/// The first of an identity's credentials that is another's: in the run that is being loaded, or on a hub.
-/// What an earlier run could not do binds nobody: the row may have been wrong.
+/// The first of an identity's credentials that belongs to a different one: in the run that is being
+/// loaded, or on a hub. Failed rows of earlier runs do not count: the row may have been wrong.
 pub(super) fn first_taken(
     client: &mut Client,
     loaded: Option<RunId>,
@@ -41,7 +41,7 @@ pub(super) fn first_taken(
     Ok(Some(Taken { credential, owner, since }))
 }
 
-/// Remembers whose these credentials are.
+/// Stores the owner of these credentials.
 pub(super) fn remember(
     client: &mut Client,
     run: RunId,
@@ -63,7 +63,7 @@ pub(super) fn remember(
         .map(drop)
 }
 
-/// Forgets what a run remembered of owners that `undo` found gone or has deleted.
+/// Removes a run's credentials of owners that `undo` found missing or has deleted.
 pub(super) fn forget_undone(client: &mut Client, run: RunId, undo: RunId) -> Result<(), Error> {
     client
         .execute(

@@ -11,7 +11,7 @@ use crate::sign::{Service, Sign, tell};
 pub(super) struct Memory {
     /// The run and its token; runs of old ledgers have none.
     run: Option<(RunId, Option<Vec<u8>>)>,
-    /// The leases that were given and not ended, each with the number of the connection that it was given on.
+    /// The open leases, each with the number of the connection on which it was granted.
     held: Vec<(Lease, u64)>,
     /// The chunks that this process has finished.
     finished: Vec<i64>,
@@ -26,7 +26,7 @@ impl Memory {
         self.run.as_ref().map(|(run, _)| *run)
     }
 
-    /// Begins with a run.
+    /// Starts with a run.
     pub(super) fn begin(&mut self, run: RunId, token: Option<Vec<u8>>) {
         if self.run() != Some(run) {
             self.finished.clear();
@@ -46,7 +46,7 @@ impl Memory {
         self.held.clear();
     }
 
-    /// Forgets a lease that has ended.
+    /// Removes a lease that has ended.
     pub(super) fn give_back(&mut self, lease: &Lease) {
         self.held.retain(|(held, _)| held != lease);
     }
@@ -61,8 +61,8 @@ impl Memory {
         self.held.iter().any(|(held, connection)| held == lease && *connection != self.connections)
     }
 
-    /// Compares a database that was just connected with what it must have. It is an error where the run is not
-    /// there; what else is missing is given out again, and people are told.
+    /// Compares the database of a new connection with the expected data. A missing run is an error;
+    /// other missing work is claimed again, and people are notified.
     pub(super) fn compare(&mut self, client: &Client) -> Result<(), Error> {
         self.connections += 1;
         let Some((run, token)) = &self.run else { return Ok(()) };
@@ -88,7 +88,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Tells people, once, that the database has lost the end of what was written.
+    /// Notifies people, once, that the database has lost its last writes.
     pub(super) fn tell_lost(&mut self) {
         if !std::mem::replace(&mut self.is_told, true) {
             tell(Some(Sign::Lagged(Service::Ledger)));

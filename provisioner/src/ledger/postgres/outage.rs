@@ -1,4 +1,4 @@
-//! Outages of the database, as people are told of them.
+//! Outages of the database, and their notices to people.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ struct Begun {
 }
 
 impl Outage {
-    /// The answer to a call is overdue, or a try has failed. Told to people when that lasts.
+    /// Records an overdue response or a failed attempt. People are notified if that lasts.
     pub(super) fn failed(&self) -> Option<Sign> {
         self.failed_at(Instant::now())
     }
@@ -31,7 +31,7 @@ impl Outage {
         self.begun().map_or(Duration::ZERO, |begun| begun.at.elapsed())
     }
 
-    /// Begins with the first call that gets no answer.
+    /// Starts with the first call without a response.
     pub(super) fn begin(&self, at: Instant) {
         self.set(|begun| *begun = Some(begun.unwrap_or(Begun { at, is_told: false })));
     }
@@ -60,7 +60,7 @@ impl Outage {
     }
 }
 
-/// Nobody need know of a shorter outage.
+/// The duration from which on people are notified of an outage.
 pub(super) const BRIEF: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

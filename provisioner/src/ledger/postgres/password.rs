@@ -1,4 +1,4 @@
-//! The password of a database, as PostgreSQL's own tools find it.
+//! The password of a database, from the same sources as for PostgreSQL's own tools.
 
 use std::path::PathBuf;
 
@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use super::super::LocationError;
 
-/// The password that `PGPASSWORD` holds, or the first line of the password file that fits: the file
-/// that `PGPASSFILE` names, or `~/.pgpass` (PostgreSQL documentation, "The Password File").
+/// The password in `PGPASSWORD`, or in the first matching line of the password file: the file that
+/// `PGPASSFILE` names, or `~/.pgpass` (PostgreSQL documentation, "The Password File").
 pub(in super::super) fn password_of(access: &Config) -> Result<Option<Zeroizing<String>>, LocationError> {
     if let Some(password) = std::env::var("PGPASSWORD").ok().filter(|password| !password.is_empty()) {
         return Ok(Some(Zeroizing::new(password)));
@@ -42,7 +42,8 @@ struct Sought {
 }
 
 impl Sought {
-    /// One for each server: all take the same password, so that of the first server that has one is taken.
+    /// The password of several servers: all use the same one, so the first match for any of them is
+    /// used.
     fn each(access: &Config) -> Vec<Self> {
         let user = access.get_user().unwrap_or_default();
         let (hosts, addresses, ports) = (access.get_hosts(), access.get_hostaddrs(), access.get_ports());
@@ -74,7 +75,7 @@ fn find(text: &str, sought: &Sought) -> Option<Zeroizing<String>> {
     })
 }
 
-/// The fields of a line, between colons; a backslash takes the next character as it is.
+/// The fields of a line, separated by colons; a backslash escapes the next character.
 fn fields(line: &str) -> Vec<Zeroizing<String>> {
     let mut fields = vec![Zeroizing::new(String::new())];
     let mut characters = line.chars();

@@ -1,4 +1,4 @@
-//! Rows in PostgreSQL: one statement for many of them.
+//! Rows in PostgreSQL: one statement for many rows.
 
 use std::time::Duration;
 
@@ -98,19 +98,19 @@ pub(super) fn count(client: &mut Client, run: RunId, filter: RowFilter) -> Resul
     Ok(count)
 }
 
-/// Writes only while the lease holds, and makes it last as long again; nothing where it was lost.
+/// Writes only while the lease is valid, and extends it; `None` if it was lost.
 const IF_HELD: &str = "WITH held AS (
     UPDATE chunk SET expires = clock_timestamp() + $4 * INTERVAL '1 second'
     WHERE run = $1 AND number = $2 AND fence = $3 AND token = $5 RETURNING 1)";
 
-/// The lease that a write needs, and how long it is to last from then on.
+/// The lease that a write needs, and its new duration.
 #[derive(Clone, Copy)]
 pub(super) struct Held<'l> {
     pub(super) lease: &'l Lease,
     pub(super) length: Duration,
 }
 
-/// Writes within a run, down to a stint where there is one.
+/// Writes within a run, and within a stint if there is one.
 pub(super) type At = (RunId, Option<u32>);
 
 pub(super) fn mark_sent(
@@ -299,7 +299,7 @@ pub(super) fn replace_wanted(
         .map(drop)
 }
 
-/// Version tags as two columns: identities' and twins'.
+/// Etags as two columns: those of identities and of twins.
 fn texts<'e>(etags: impl Iterator<Item = &'e Etags>) -> (Vec<Option<&'e str>>, Vec<Option<&'e str>>) {
     etags
         .map(|etags| (etags.identity.as_ref().map(Etag::as_str), etags.twin.as_ref().map(Etag::as_str)))
@@ -311,7 +311,7 @@ pub(super) fn keys<'i>(identities: impl Iterator<Item = &'i IdentityId>) -> (Vec
     identities.map(key).unzip()
 }
 
-/// Rows that have not come to an end.
+/// Unfinished rows.
 pub(super) const UNDONE: &str = "state IN ('pending', 'claimed', 'sent')";
 
 pub(super) const COLUMNS: &str = "device_id, NULLIF(module_id, '') AS module, line, desired, state, effect, presumed, http_status, \

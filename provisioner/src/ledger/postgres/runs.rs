@@ -7,8 +7,8 @@ use super::super::{ListedRun, Operator, Run, RunId, RunState, Totals, Verificati
 use super::client::{Client, Error};
 use super::columns::{Json, Number, Parsed, get, misread};
 
-/// Writes down how a run ended: an interruption only where no other station is at work on it, and that it is
-/// finished only where nothing is left of it. Answers whether that is so.
+/// Records the end of a run: an interruption only if no other station works on it, and completion
+/// only if no work is left. Returns false if completion could not be recorded.
 pub(super) fn end(client: &mut Client, run: RunId, state: RunState, now: &str) -> Result<bool, Error> {
     let is_finished = state == RunState::Finished;
     client.execute(
@@ -51,7 +51,7 @@ pub(super) fn all(client: &mut Client) -> Result<Vec<ListedRun>, Error> {
     client.query(&format!("{SELECT_RUN} ORDER BY id DESC"), &[])?.iter().map(listed).collect()
 }
 
-/// One run; the newest when no number is given.
+/// One run; the newest if no number is given.
 pub(super) fn one(client: &mut Client, run: Option<RunId>) -> Result<Option<Run>, Error> {
     let found = match run {
         Some(run) => client.query_opt(&format!("{SELECT_RUN} WHERE id = $1"), &[&run.0])?,

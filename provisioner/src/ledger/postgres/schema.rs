@@ -4,8 +4,8 @@ use super::super::VERSION;
 use super::client::{Client, Error};
 use super::columns::get;
 
-/// Makes the tables where they are missing, brings older ones up to date, and answers their version.
-/// Stations that begin at once wait for one another.
+/// Makes missing tables, migrates older ones, and returns their version. Stations that start at the
+/// same time wait for one another.
 pub(super) fn prepare(client: &mut Client) -> Result<i64, Error> {
     client.transaction(|client| {
         client.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])?;
@@ -30,10 +30,11 @@ pub(super) fn prepare(client: &mut Client) -> Result<i64, Error> {
 /// The version of the first tables, without stations in the oldest of them. The next one was 3.
 const FIRST: i64 = 1;
 
-/// Any number will do that no other program takes.
+/// The number of an advisory lock; any number that no other program uses.
 const LOCK: i64 = 0x7072_6f76;
 
-/// As in SQLite, but a chunk has a lease. Ids compare byte by byte, whatever the database's language.
+/// As in SQLite, but a chunk has a lease. Ids compare byte by byte, regardless of the database's
+/// language.
 const TABLES: &str = r#"
     CREATE SCHEMA IF NOT EXISTS provisioner;
     CREATE TABLE ledger_version (version BIGINT NOT NULL);
@@ -117,7 +118,7 @@ const STATIONS: &str = "
     );
 ";
 
-/// The work of one process on a run, and how far it was when.
+/// The work of one process on a run, with its progress over time.
 const STINTS: &str = "
     CREATE TABLE stint (
         run          BIGINT NOT NULL REFERENCES run(id),

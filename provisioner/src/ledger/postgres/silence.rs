@@ -1,4 +1,4 @@
-//! Silence: a call that gets no answer, because it takes long or because the server is not there.
+//! The handling of calls without a response: the call takes long, or the server is unavailable.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -11,15 +11,16 @@ use crate::sign::tell;
 
 /// The state of a backend with a pending response, as seen by a second connection.
 enum Found {
-    /// It is at work: the call takes long.
+    /// The backend is working: the call takes long.
     AtWork,
     /// The server knows nothing of it any more.
     Gone,
-    /// No server answers.
+    /// No server responds.
     Nothing,
 }
 
-/// Waits for a call's answer. It fails when the backend is gone, or when no server has answered for a while.
+/// Waits for a call's response. Fails if the backend has ended, or if no server has responded for a
+/// while.
 pub(super) async fn answered<T>(
     call: impl Future<Output = Result<T, Error>>,
     access: &Access,
@@ -59,7 +60,7 @@ pub(super) async fn answered<T>(
     }
 }
 
-/// Looks for a backend on a connection of its own.
+/// Looks up a backend on a separate connection.
 async fn look_for(backend: &Backend, access: &Access) -> Found {
     let look = async {
         let (client, connection) = access.connect().await?;
@@ -75,8 +76,8 @@ async fn look_for(backend: &Backend, access: &Access) -> Found {
     }
 }
 
-/// Ends the backend of a connection that was lost, if the server still has it: a statement that it has not come
-/// to yet would otherwise be carried out after its repetition.
+/// Ends the backend of a lost connection, if the server still has it: otherwise a pending statement
+/// would be executed after its repetition.
 pub(super) const END: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE pid = $1::text::integer AND backend_start = $2::text::timestamptz";
 
@@ -94,5 +95,6 @@ const QUIET: Duration = Duration::from_secs(1);
 const PROBE_WITHIN: Duration = Duration::from_secs(1);
 /// The time between looks at a backend that is at work.
 const PAUSE: Duration = Duration::from_secs(10);
-/// The time after which a connection to a silent server is given up and a new one is tried, to any server.
+/// The time after which a connection to an unresponsive server is abandoned and a new one is tried,
+/// to any server.
 const GIVE_UP: Duration = Duration::from_secs(15);

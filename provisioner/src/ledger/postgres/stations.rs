@@ -7,7 +7,8 @@ use super::super::RunId;
 use super::client::{Client, Error};
 use super::columns::{Number, get};
 
-/// Says that a station works on the hub of a run, for as long as a lease lasts, and counts those that do.
+/// Records that a station works on the hub of a run, for the duration of a lease, and counts the
+/// active stations.
 pub(super) fn count(
     client: &mut Client,
     station: i64,
@@ -29,7 +30,7 @@ pub(super) fn count(
     Ok(NonZeroU32::MIN.saturating_add(others))
 }
 
-/// Says that a station is not at work any more.
+/// Records that a station has stopped.
 pub(super) fn leave(client: &mut Client, station: i64) -> Result<(), Error> {
     client.execute("DELETE FROM station WHERE id = $1", &[&station]).map(drop)
 }

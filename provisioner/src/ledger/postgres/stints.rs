@@ -9,7 +9,7 @@ use super::client::{Client, Error};
 use super::columns::{Number, get};
 use crate::pace::Tally;
 
-/// Begins a stint and answers its number.
+/// Begins a stint and returns its number.
 pub(super) fn begin(client: &mut Client, run: RunId, by: &Operator, now: &str) -> Result<u32, Error> {
     client.transaction(|client| {
         // Whoever else begins one waits here.

@@ -1,4 +1,4 @@
-//! Settings of a server with which a failure takes away what was written.
+//! Server settings with which a failure can lose committed writes.
 
 use super::client::{Client, Error};
 use super::columns::get;

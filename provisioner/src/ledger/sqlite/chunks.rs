@@ -1,4 +1,5 @@
-//! Giving out chunks. One process has the ledger for itself, so a chunk is its own until it is done.
+//! The claiming of chunks. Only one process uses the ledger, so a claimed chunk is its own until it
+//! is done.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +10,8 @@ use super::super::{RunId, UnknownValue};
 use super::error::{parsed, read, unknown, unstorable};
 use super::rows::{COLUMNS, UNDONE, read_row};
 
-/// Makes the chunks of a run whose rows are complete, and takes back those that a process had which is
-/// no more.
+/// Makes the chunks of a run whose rows are complete, and frees those of an earlier process that
+/// has ended.
 pub(super) fn begin_work(connection: &mut Connection, run: RunId) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     transaction.execute("UPDATE run SET state = 'running', finished = NULL WHERE id = ?1", [run.0])?;
@@ -29,7 +30,8 @@ pub(super) fn begin_work(connection: &mut Connection, run: RunId) -> rusqlite::R
     transaction.commit()
 }
 
-/// A chunk in a state that this version does not know would never be given out, and the run would seem to be over.
+/// Refuses chunks in an unknown state: they would never be claimed, and the run would seem to be
+/// complete.
 fn refuse_unknown_states(connection: &Connection, run: RunId) -> rusqlite::Result<()> {
     let mut unknown_states = connection.prepare(
         "SELECT state, run FROM chunk WHERE run = ?1 AND state NOT IN ('free', 'taken', 'done') LIMIT 1",
@@ -49,8 +51,8 @@ struct Part {
     devices: usize,
 }
 
-/// Cuts the devices of a run into chunks, numbered level by level. One look along the rows finds them: SQLite
-/// would hold all devices in memory to number them.
+/// Divides the devices of a run into chunks, numbered level by level, in one pass over the rows:
+/// SQLite would hold all devices in memory to number them.
 fn cut(connection: &Connection, run: RunId) -> rusqlite::Result<()> {
     let mut devices = connection.prepare(
         "SELECT device_id, max(level) FROM row WHERE run = ?1 GROUP BY device_id ORDER BY device_id",
@@ -145,7 +147,7 @@ pub(super) fn is_held(connection: &Connection, lease: &Lease) -> rusqlite::Resul
         .query_row(params![lease.run.0, lease.chunk, lease.fence, lease.token.as_bytes()], |row| row.get(0))
 }
 
-/// `None` where the lease is lost.
+/// Runs a write; `None` if the lease is lost.
 pub(super) fn finish(connection: &Connection, lease: &Lease) -> rusqlite::Result<Option<()>> {
     let done = connection
         .prepare_cached(

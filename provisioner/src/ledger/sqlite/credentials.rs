@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::super::row::key;
 use super::super::{Credential, RunId, Taken};
 
-/// Remembers whose these credentials are.
+/// Stores the owner of these credentials.
 pub(super) fn remember_all(
     connection: &mut Connection,
     run: RunId,
@@ -19,7 +19,7 @@ pub(super) fn remember_all(
     transaction.commit()
 }
 
-/// Forgets what a run remembered of owners that `undo` found gone or has deleted.
+/// Removes a run's credentials of owners that `undo` found missing or has deleted.
 pub(super) fn forget_undone(connection: &Connection, run: RunId, undo: RunId) -> rusqlite::Result<()> {
     connection
         .execute(
@@ -32,7 +32,8 @@ pub(super) fn forget_undone(connection: &Connection, run: RunId, undo: RunId) ->
         .map(drop)
 }
 
-/// Remembers all of an identity's credentials, or none and answers the first that is another's.
+/// Stores all of an identity's credentials, or none and returns the first that belongs to a
+/// different one.
 pub(super) fn claim(
     connection: &Connection,
     run: RunId,
@@ -115,7 +116,7 @@ fn owner(connection: &Connection, credential: &Credential) -> rusqlite::Result<O
         .optional()
 }
 
-/// Adds a credential that nobody has yet; answers whether it did.
+/// Adds a credential without an owner; returns true if it was added.
 fn add(
     connection: &Connection,
     run: RunId,
@@ -156,7 +157,7 @@ fn remember(
         .map(drop)
 }
 
-/// `CROSS JOIN` keeps the order: of each run, one row is looked up.
+/// Tests whether an identity is on a hub. `CROSS JOIN` keeps the order: of each run, one row is looked up.
 const IS_ON_A_HUB: &str = "SELECT EXISTS (
     SELECT 1 FROM run CROSS JOIN row ON row.run = run.id
     WHERE row.device_id = ?1 AND row.module_id = ?2 AND row.state IN ('done', 'unchanged', 'sent'))";

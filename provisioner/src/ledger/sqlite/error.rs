@@ -9,7 +9,7 @@ use rusqlite::{Error, ErrorCode, Row};
 use super::super::stored::{NotUnderstood, UnknownValue, row_name};
 use super::super::{LedgerError, RunId};
 
-/// The error of a ledger's file, by its cause: each has a remedy of its own.
+/// The error of a ledger's file, by its cause, because each cause has a different remedy.
 pub(super) fn of_file(path: &Path, source: Error) -> LedgerError {
     let ledger = path.display().to_string();
     let path = path.to_owned();
@@ -44,9 +44,8 @@ pub(super) fn of_file(path: &Path, source: Error) -> LedgerError {
     }
 }
 
-/// Reads a row of a result. A value that is not understood is an error that says where it stands: in the run
-/// that the column `run` or `id` names, and the identity that `device_id` and `module_id` name, where there are
-/// such columns.
+/// Reads a row of a result. The error of an unknown value names its place: the run in the column
+/// `run` or `id`, and the identity in `device_id` and `module_id`, if there are such columns.
 pub(super) fn read<T>(
     row: &Row<'_>,
     read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
@@ -91,7 +90,7 @@ pub(super) fn unknown(column: usize, error: impl StdError + Send + Sync + 'stati
     Error::FromSqlConversionFailure(column, Type::Text, error.into())
 }
 
-/// The column and the reason of an error that is about a value; every other error as it is.
+/// The column and the reason of an error about a value; other errors are returned unchanged.
 fn misread(error: Error) -> Result<(usize, Box<dyn StdError + Send + Sync>), Error> {
     Ok(match error {
         Error::FromSqlConversionFailure(column, _, source) => (column, source),

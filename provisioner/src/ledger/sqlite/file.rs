@@ -12,15 +12,15 @@ use super::error::of_file;
 /// A file as it was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Without a byte: as it is made, and left when its maker dies at once.
+    /// An empty file, as it is after creation, or after its creator was killed.
     Empty,
-    /// Not there.
+    /// The file does not exist.
     Missing,
-    /// It begins as an SQLite database does.
+    /// The file begins as an SQLite database.
     Sqlite,
 }
 
-/// Looks at a file's kind and its first bytes. Everything that can't be a ledger is an error.
+/// Checks a file's type and its first bytes. Everything that can't be a ledger is an error.
 pub(super) fn look(path: &Path) -> Result<Found, LedgerError> {
     let no_ledger = |what| LedgerError::NoLedger { path: path.to_owned(), what };
     let metadata = match std::fs::metadata(path) {
@@ -56,7 +56,7 @@ fn unusable(path: &Path, source: std::io::Error) -> LedgerError {
     LedgerError::Database { ledger: path.display().to_string(), source: source.into() }
 }
 
-/// Refuses a database that another program made, or whose header is damaged. Nothing is written.
+/// Refuses a database of a different program, or one with a damaged header. Nothing is written.
 pub(super) fn refuse_foreign(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
     match owner(connection).map_err(|source| of_file(path, source))? {
         Owner::Us => Ok(()),
@@ -73,11 +73,11 @@ pub(super) fn refuse_foreign(connection: &Connection, path: &Path) -> Result<(),
 
 /// The program that a database is of.
 enum Owner {
-    /// It has the mark of a ledger, or the tables of a version from before there was one, or it is new.
+    /// It is marked as a ledger, or has the tables of a version without a mark, or it is new.
     Us,
-    /// It has a mark and tables of its own.
+    /// It has a different mark or different tables.
     Other,
-    /// It has the mark of a ledger and a version that never had one.
+    /// It is marked as a ledger, with a version that no ledger had.
     Nobody(i64),
 }
 
@@ -104,8 +104,8 @@ fn owner(connection: &Connection) -> rusqlite::Result<Owner> {
 pub(super) struct Lock(File);
 
 impl Drop for Lock {
-    /// Unlocks the file itself: closing it is not enough where another thread has just begun a process, which
-    /// keeps the open file until it becomes another program.
+    /// Unlocks the file explicitly: closing it is not enough if a different thread has just started
+    /// a process, which keeps the open file until it executes its program.
     fn drop(&mut self) {
         // A lock that can't be given back ends with the process.
         let _ = self.0.unlock();

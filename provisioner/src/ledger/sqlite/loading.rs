@@ -1,4 +1,4 @@
-//! Loading a run, in one transaction.
+//! The loading of a run, in one transaction.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ impl<'l> SqliteLoader<'l> {
         Ok(Self { transaction, path, run })
     }
 
-    /// Answers how many rows were written.
+    /// Returns the number of written rows.
     fn execute(&self, sql: &str, values: impl Params) -> Result<u64, LedgerError> {
         let execute = || self.transaction.prepare_cached(sql)?.execute(values);
         execute().map(|count| count as u64).map_err(|source| of_file(self.path, source))

@@ -94,10 +94,10 @@ pub(super) fn count(connection: &Connection, run: RunId, filter: RowFilter) -> r
     connection.prepare_cached(&sql)?.query_row([run.0], |row| row.get(0))
 }
 
-/// Writes within a run, down to a stint where there is one.
+/// Writes within a run, and within a stint if there is one.
 pub(super) type At = (RunId, Option<u32>);
 
-/// Nothing is written where the lease is lost; then the answer is `None`.
+/// Writes nothing and returns `None` if the lease is lost.
 pub(super) fn mark_sent(
     connection: &mut Connection,
     lease: &Lease,
@@ -132,7 +132,7 @@ pub(super) fn mark_sent(
     })
 }
 
-/// Nothing is written where there is a lease and it is lost; then the answer is `None`.
+/// Writes nothing and returns `None` if there is a lease and it is lost.
 pub(super) fn record(
     connection: &mut Connection,
     at: At,
@@ -189,7 +189,7 @@ pub(super) fn record_within(
     )
 }
 
-/// Writes down, in a transaction that is under way, the version tags that a plan expects.
+/// Stores, within an open transaction, the etags that a plan expects.
 pub(super) fn expect(
     connection: &Connection,
     run: RunId,
@@ -248,7 +248,7 @@ fn write<T>(
     rows.iter().try_for_each(|row| write(row, &mut statement).map(drop))
 }
 
-/// Does all of it or nothing.
+/// Runs all writes in one transaction.
 fn within_transaction(
     connection: &mut Connection,
     work: impl FnOnce(&Connection) -> rusqlite::Result<()>,
@@ -256,7 +256,7 @@ fn within_transaction(
     if_held(connection, None, work).map(drop)
 }
 
-/// The same, and nothing where there is a lease and it is lost: then the answer is `None`.
+/// The same, but writes nothing and returns `None` if there is a lease and it is lost.
 fn if_held(
     connection: &mut Connection,
     lease: Option<&Lease>,
@@ -272,7 +272,7 @@ fn if_held(
     transaction.commit().map(Some)
 }
 
-/// Rows that have not come to an end.
+/// Unfinished rows.
 pub(super) const UNDONE: &str = "state IN ('pending', 'claimed', 'sent')";
 
 pub(super) const COLUMNS: &str = "device_id, module_id, line, desired, state, effect, presumed, http_status, error_code, error, tracking_id, \

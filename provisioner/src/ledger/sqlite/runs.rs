@@ -49,7 +49,7 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<ListedRun>> {
     Ok(listed)
 }
 
-/// One run; the newest when no number is given.
+/// One run; the newest if no number is given.
 pub(super) fn one(connection: &Connection, run: Option<RunId>) -> rusqlite::Result<Option<Run>> {
     let (condition, number) = match run {
         Some(run) => ("WHERE id = ?1", run.0),

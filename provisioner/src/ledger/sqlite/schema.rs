@@ -5,7 +5,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::super::VERSION;
 use super::file::APPLICATION_ID;
 
-/// Sets the connection up, makes the tables where they are missing, and brings older ones up to date.
+/// Configures the connection, makes missing tables, and migrates older ones.
 pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     connection.pragma_update(None, "journal_mode", "wal")?;
@@ -50,9 +50,10 @@ const PAGES_BESIDE: i64 = 4096;
 /// The size of the database's memory cache.
 const CACHE_KIB: i64 = 16 * 1024;
 
-/// `row` is kept in the order of work: devices by id, each before its modules ('' sorts first).
-/// `chunk` is what a worker takes at once: the devices of a level between two ids, and their modules.
-/// `credential` remembers, across runs, whose a thumbprint, a public key or a serial is.
+/// `row` is sorted in the order of work: devices by id, each before its modules ('' sorts first).
+/// `chunk` is the part that a worker takes at once: the devices of a level between two ids, and
+/// their modules. `credential` stores, across runs, the owners of thumbprints, public keys and
+/// serial numbers.
 const TABLES: &str = "
     CREATE TABLE run (
         id           INTEGER PRIMARY KEY,
@@ -167,7 +168,7 @@ const FROM_3_TO_4: &str = "
     ALTER TABLE chunk ADD COLUMN token BLOB;
 ";
 
-/// `stint` is the work of one process on a run, `moment` how far it was when.
+/// `stint` is the work of one process on a run, `moment` its progress over time.
 const STINTS: &str = "
     CREATE TABLE stint (
         run          INTEGER NOT NULL REFERENCES run(id),

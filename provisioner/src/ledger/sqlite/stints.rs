@@ -8,7 +8,7 @@ use super::super::{Moment, Operator, RunId, Stint};
 use super::error;
 use crate::pace::Tally;
 
-/// Begins a stint and answers its number.
+/// Begins a stint and returns its number.
 pub(super) fn begin(connection: &Connection, run: RunId, by: &Operator, now: &str) -> rusqlite::Result<u32> {
     connection.query_row(
         "INSERT INTO stint (run, number, operator, station, tool_version, started)

@@ -303,7 +303,7 @@ fn correct(what: &str, verb: Verb) -> String {
     }
 }
 
-/// The command that shows how things stand now, and writes nothing.
+/// The command that shows the present state, and writes nothing.
 fn look(verb: Verb) -> &'static str {
     match verb {
         Verb::Apply(Mode::Create) => "`provisioner plan {file}{options}` shows how they stand now",
@@ -328,7 +328,7 @@ fn look(verb: Verb) -> &'static str {
     }
 }
 
-/// The option for the mode, where it is not the default.
+/// The option for the mode, if it is not the default.
 fn mode(verb: Verb) -> &'static str {
     match verb {
         Verb::Apply(Mode::Update) => " --mode update",
