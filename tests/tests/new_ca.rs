@@ -28,6 +28,7 @@ impl Fleet {
         station.write("devices.csv", &batch)?;
         cert_tool(&station, "issue --ca old --from devices.csv --out with-old --sink folder")?;
         let blobs = station.path("blobs");
+        std::fs::create_dir(&blobs)?;
         let hub = ServedHub::start_for_devices(&station, "hub", &station.path("old/root.pem"), &blobs)?;
         station.provision(&hub, ["apply", "devices.csv"])?.expect_code(0)?;
         Ok(Self { station, host: hub.host()?, hub: Some(hub) })

@@ -317,6 +317,23 @@ fn a_new_ca_is_trusted_by_those_who_trust_the_old_one_and_the_other_way_round() 
 }
 
 #[test]
+#[cfg(unix)]
+fn a_ca_with_encrypted_keys_lives_as_long() {
+    let shop = Shop::new();
+    shop.write_secret("passphrase", "open sesame\n");
+    let locked = "--passphrase-file passphrase";
+    shop.ok(&format!("ca init plant --name Plant --days 400 {locked}"));
+    assert!(shop.fails(3, "ca renew plant --root").contains("is locked"));
+    shop.ok(&format!("ca renew plant --root --days 9000 {locked}"));
+    shop.ok(&format!("ca renew plant {locked}"));
+    shop.ok(&format!("ca crl plant --root --out root.crl {locked}"));
+    shop.ok(&format!("ca rekey plant next {locked}"));
+    assert!(shop.ok("ca show next").matches("in a file, encrypted").count() == 2);
+    shop.ok(&format!("issue --ca next --out out --device-id a {locked}"));
+    openssl_verifies(&shop, "plant/root.pem", "out/devices/a/cert.pem", &["out/issuing.pem"]);
+}
+
+#[test]
 fn roots_that_are_kept_apart_sign_one_another() {
     let shop = Shop::new();
     shop.ok("ca init one --root-only --name One");

@@ -185,6 +185,48 @@ fn what_profiles_say_passes_every_judge() {
     assert_eq!(passes(python().arg(shop.path(""))).trim(), "6 judgements");
 }
 
+/// Certificates of a CA's later life: with addresses, below limits on names, of more tiers, renewed, crossed, and for
+/// Azure Device Registry.
+#[test]
+fn what_a_ca_makes_in_its_later_life_passes_every_judge() {
+    let shop = Shop::new();
+    shop.ok("ca init plant --crl-url http://pki.example/plant.crl --issuer-url http://pki.example/plant.crt --root-crl-url http://pki.example/root.crl --root-issuer-url http://pki.example/root.crt");
+    shop.ok("ca renew plant --days 4000");
+    shop.ok("issue --ca plant --out out --device-id device01");
+    shop.ok("ca rekey plant next");
+    shop.ok("issue --ca next --out moved --device-id device01");
+    shop.ok("ca csr line --name Line");
+    shop.ok("ca sign line/issuing.csr --ca plant --permit dns:a.example --permit ip:10.0.0.0/8 --exclude email:b.example --out line.pem --path-length 1");
+    shop.ok("ca init azure --root-only --for azure-device-registry");
+    shop.openssl("req -new -newkey ec -pkeyopt ec_paramgen_curve:secp384r1 -nodes -keyout azure.key -sha384 -subj /O=Microsoft/CN=ns.intermediate -out azure.csr");
+    shop.ok("ca sign azure.csr --ca azure --for azure-device-registry --out azure.pem");
+    std::fs::create_dir(shop.path("judged")).unwrap();
+    for (from, to) in [
+        ("plant/root.pem", "root.pem"),
+        ("plant/issuing.pem", "issuing.pem"),
+        ("out/devices/device01/cert.pem", "leaf-1.pem"),
+        ("next/new-by-old.pem", "other-new-by-old.pem"),
+        ("next/old-by-new.pem", "other-old-by-new.pem"),
+        ("azure/root.pem", "other-azure-root.pem"),
+    ] {
+        std::fs::copy(shop.path(from), shop.path("judged").join(to)).unwrap();
+    }
+    for file in ["line", "azure"] {
+        shop.openssl(&format!("x509 -in {file}.pem -out judged/other-{file}.pem"));
+    }
+    let said = passes(python().arg(shop.path("judged")));
+    assert_eq!(said.trim(), "9 judgements");
+    // GnuTLS follows what a device of the new CA presents, to either root.
+    for root in ["plant", "next"] {
+        let mut command = Command::new("certtool");
+        command.args(["--verify", "--verify-profile", "medium", "--verify-purpose", "1.3.6.1.5.5.7.3.2"]);
+        command.arg("--load-ca-certificate").arg(shop.path(root).join("root.pem"));
+        command.arg("--infile").arg(shop.path("moved/devices/device01/chain.pem"));
+        let said = passes(&mut command);
+        assert!(said.contains("Chain verification output: Verified."), "{root}: {said}");
+    }
+}
+
 #[test]
 fn the_python_judge_finds_what_is_wrong() {
     let shop = Shop::new();

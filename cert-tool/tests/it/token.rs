@@ -40,6 +40,40 @@ fn keys_of_every_kind_issue_in_bulk_and_openssl_likes_it() {
     }
 }
 
+/// A root and an issuing CA in a token live as those in files do, and so does a CA with an encrypted key.
+#[test]
+fn a_ca_in_a_token_is_renewed_and_signs_cas() {
+    let hsm = Hsm::new();
+    let (root, issuing) = (hsm.uri("root"), hsm.uri("issuing"));
+    let ok = |words: &[&str]| {
+        let said = hsm.run(&[words, &["--pin-file", "pin"]].concat());
+        assert_eq!(said.code, 0, "{words:?}: {}", said.err);
+    };
+    ok(&["ca", "init", "vault", "--root-only", "--name", "Vault", "--pkcs11", &root]);
+    ok(&["ca", "csr", "plant", "--name", "Plant", "--pkcs11", &issuing]);
+    ok(&["ca", "sign", "plant/issuing.csr", "--ca", "vault", "--out", "plant.pem"]);
+    ok(&["ca", "import", "plant", "--certificate", "plant.pem"]);
+    ok(&["ca", "renew", "plant"]);
+    ok(&[
+        "ca",
+        "sign",
+        "plant/issuing.csr",
+        "--ca",
+        "vault",
+        "--keep-subject",
+        "--days",
+        "5000",
+        "--out",
+        "again.pem",
+    ]);
+    ok(&["ca", "import", "plant", "--certificate", "again.pem"]);
+    ok(&["ca", "renew", "vault", "--root", "--days", "9000"]);
+    ok(&["ca", "crl", "vault", "--out", "vault.crl"]);
+    ok(&["issue", "--ca", "plant", "--out", "out", "--device-id", "a", "--sink", "folder"]);
+    hsm.shop.openssl("verify -x509_strict -purpose sslclient -CAfile vault/root.pem -untrusted plant/issuing.pem out/devices/a/cert.pem");
+    hsm.shop.openssl("crl -in vault.crl -CAfile vault/root.pem -noout");
+}
+
 #[test]
 fn a_pin_comes_by_file_environment_or_pin_source_and_never_in_the_uri() {
     let hsm = Hsm::new();
