@@ -170,7 +170,7 @@ mod tests {
 
     use super::*;
     use crate::key::{KeyType, PrivateKey};
-    use crate::x509::{CaTerms, Profile, self_sign_root};
+    use crate::x509::{CaSubject, CaTerms, Profile, self_sign_root};
 
     const VALIDITY: Validity =
         Validity { not_before: datetime!(2026-11-23 12:00 UTC), not_after: datetime!(2051-01-01 0:00 UTC) };
@@ -178,7 +178,14 @@ mod tests {
     fn signer(key_type: KeyType) -> Signer {
         let key = PrivateKey::generate(key_type).unwrap();
         let terms = CaTerms::default();
-        let root = self_sign_root("Plant 7", &key, &terms, Serial::random().unwrap(), VALIDITY).unwrap();
+        let root = self_sign_root(
+            CaSubject::CommonName("Plant 7"),
+            &key,
+            &terms,
+            Serial::random().unwrap(),
+            VALIDITY,
+        )
+        .unwrap();
         Signer::new(&root, Box::new(key)).unwrap()
     }
 

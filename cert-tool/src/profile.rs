@@ -31,7 +31,7 @@ pub use columns::{Columns, ProfileRow};
 pub(crate) use layouts::{Layout, Layouts};
 use own_extension::OwnExtension;
 pub(crate) use previous::parts_of_a_profile;
-pub(crate) use subject::SubjectTemplate;
+pub(crate) use subject::{SubjectTemplate, ca_subject, rest_of_subject};
 
 /// The profiles of a CA by their names.
 #[derive(Debug, Default)]

@@ -130,6 +130,11 @@ impl<'a> Outline<'a> {
         self.with_sequences(&[(ISSUER, name)])
     }
 
+    /// The content of a certificate with one name as both its issuer and its subject: that of a root.
+    pub(crate) fn with_issuer_and_subject(&self, name: &[u8]) -> der::Result<Vec<u8>> {
+        self.with_sequences(&[(ISSUER, name), (SUBJECT, name)])
+    }
+
     /// The content of a request with another subject, which is its first sequence (RFC 2986 §4.1).
     pub(crate) fn with_request_subject(&self, name: &[u8]) -> der::Result<Vec<u8>> {
         self.with_sequences(&[(REQUEST_SUBJECT, name)])

@@ -12,16 +12,19 @@ use crate::fs;
 use crate::key::KeyType;
 use crate::pem;
 use crate::policy::Policy;
+use crate::profile::ca_subject;
 use crate::publication::Publication;
 use crate::secret::{AskSecret, Secret};
 use crate::token::TokenUri;
-use crate::x509::{CaSubject, SubjectKey, encode_request};
+use crate::x509::{CaSubject, SubjectKey, encode_request_again};
 
 /// What a new CA is to be.
 #[derive(Debug, Clone)]
 pub struct CaOptions {
     /// The first part of both CAs' common names.
     pub name: String,
+    /// The rest of both CAs' subjects, as RFC 4514 writes it: `C=DE,O=Acme`.
+    pub subject: Option<String>,
     /// The kind of both CAs' keys.
     pub key_type: KeyType,
     /// How many CAs may stand below the root; `None` for any number.
@@ -49,6 +52,7 @@ impl Default for CaOptions {
     fn default() -> Self {
         Self {
             name: "Factory".to_owned(),
+            subject: None,
             key_type: KeyType::default(),
             root_path_length: None,
             issuing_path_length: 0,
@@ -70,6 +74,7 @@ pub(super) fn init(
     ask: &mut AskSecret<'_>,
 ) -> Result<(), Error> {
     check_name(folder, &options.name)?;
+    let subject = subject(options, &issuing_name(options))?;
     check_purpose(folder, options)?;
     validity(options.root_days.max(options.issuing_days), now)?;
     let staging = Staging::begin(folder, &FILES)?;
@@ -83,8 +88,7 @@ pub(super) fn init(
         path_length: options.issuing_path_length,
         ..SubordinateOptions::default()
     };
-    let name = issuing_name(options);
-    let subject = CaSubject::CommonName(&name);
+    let subject = CaSubject::Encoded(&subject);
     let issuing = root.sign_subordinate(subject, &SubjectKey::Own(key.as_ref()), &below, now)?;
     folder::write_certificates(&place.join(ISSUING_CERTIFICATE), [&issuing])?;
     staging.finish()
@@ -115,14 +119,19 @@ pub(super) fn init(
 /// ```
 pub fn request_ca(folder: &Path, options: &CaOptions, ask: &mut AskSecret<'_>) -> Result<String, Error> {
     check_name(folder, &options.name)?;
+    let subject = subject(options, &issuing_name(options))?;
     let staging = Staging::begin(folder, &FILES)?;
     let place = staging.place();
     let key = ISSUING_KEY.create(&place, options, options.token.as_ref(), ask)?;
-    let request =
-        pem::encode(pem::CERTIFICATE_REQUEST, &encode_request(&issuing_name(options), key.as_ref())?);
+    let request = pem::encode(pem::CERTIFICATE_REQUEST, &encode_request_again(&subject, key.as_ref())?);
     fs::write_new_private(&place.join(ISSUING_REQUEST), &request)?;
     staging.finish()?;
     Ok(String::from_utf8_lossy(&request).into_owned())
+}
+
+/// The subject of a new CA in DER.
+pub(super) fn subject(options: &CaOptions, common_name: &str) -> Result<Vec<u8>, Error> {
+    ca_subject(options.subject.as_deref(), common_name)
 }
 
 pub(super) fn root_name(name: &str) -> String {

@@ -11,6 +11,7 @@ use super::parent::{ParentCa, Tier};
 use crate::error::Error;
 use crate::fs;
 use crate::policy;
+use crate::profile::rest_of_subject;
 use crate::secret::AskSecret;
 
 /// Makes a root and an issuing CA in a new folder that take the place of those in an old one. Where `options` has no
@@ -66,7 +67,11 @@ pub fn rekey_ca(
             format!("its root has the name `{name}` too; a CA with a new key needs a new name (--name)");
         return Err(bad(reason));
     }
-    let options = CaOptions { name, ..options.clone() };
+    let subject = match &options.subject {
+        Some(subject) => Some(subject.clone()),
+        None => rest_of_subject(old_root.certificate().subject())?,
+    };
+    let options = CaOptions { name, subject, ..options.clone() };
     // A folder beside the new one: it can take the new one's name at once.
     let parent = fs::folder_of(new);
     let temporary = tempfile::Builder::new().prefix(".rekey-").tempdir_in(parent);

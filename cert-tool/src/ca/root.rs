@@ -5,14 +5,14 @@ use std::path::Path;
 use time::OffsetDateTime;
 
 use super::folder::{self, ISSUING_CERTIFICATE, ROOT_CERTIFICATE, ROOT_FILES, ROOT_KEY, Staging};
-use super::init::{CaOptions, check_name, check_purpose, root_name, write_publication};
+use super::init::{CaOptions, check_name, check_purpose, root_name, subject, write_publication};
 use super::parent::{CaPurpose, ParentCa, Tier};
 use super::validity::validity;
 use crate::certificate::{Certificate, read_certificate};
 use crate::error::Error;
 use crate::secret::AskSecret;
 use crate::token::TokenUri;
-use crate::x509::{CaTerms, Serial, self_sign_root};
+use crate::x509::{CaSubject, CaTerms, Serial, self_sign_root};
 
 impl ParentCa {
     /// Makes a root CA, and no issuing CA, in a folder; nothing in it is overwritten.
@@ -23,6 +23,7 @@ impl ParentCa {
         ask: &mut AskSecret<'_>,
     ) -> Result<Self, Error> {
         check_name(folder, &options.name)?;
+        subject(options, &root_name(&options.name))?;
         check_purpose(folder, options)?;
         validity(options.root_days, now)?;
         let staging = Staging::begin(folder, &ROOT_FILES)?;
@@ -43,14 +44,15 @@ impl ParentCa {
     ) -> Result<Self, Error> {
         let validity = validity(options.root_days, now)?;
         let key = ROOT_KEY.create(folder, options, token, ask)?;
-        let name = root_name(&options.name);
+        let subject = subject(options, &root_name(&options.name))?;
         let is_for_azure = options.purpose == CaPurpose::AzureDeviceRegistry;
         let terms = CaTerms {
             path_length: if is_for_azure { Some(1) } else { options.root_path_length },
             has_digital_signature: is_for_azure,
             ..CaTerms::default()
         };
-        let der = self_sign_root(&name, key.as_ref(), &terms, Serial::random()?, validity)?;
+        let der =
+            self_sign_root(CaSubject::Encoded(&subject), key.as_ref(), &terms, Serial::random()?, validity)?;
         let certificate = Certificate::from_der(&der).ok_or(Error::Crypto("encoding a certificate"))?;
         folder::write_certificates(&folder.join(ROOT_CERTIFICATE), [&certificate])?;
         Self::new(folder, Tier::Root, certificate, key)

@@ -88,6 +88,7 @@ fn publication(args: &PublicationArgs) -> Result<Publication, Failure> {
 fn options(new: &NewCaArgs, days: u32) -> Result<CaOptions, Failure> {
     Ok(CaOptions {
         name: new.name.clone(),
+        subject: new.subject.clone(),
         key_type: new.key_type.into(),
         root_days: days,
         issuing_days: (days / 2).max(1),
@@ -178,6 +179,7 @@ fn renew(args: &CaRenewArgs, now: OffsetDateTime, output: &mut Output) -> Result
 
 fn rekey(args: &CaRekeyArgs, now: OffsetDateTime, output: &mut Output) -> Result<Done, Failure> {
     let options = CaOptions {
+        subject: args.subject.clone(),
         key_type: args.key_type.into(),
         root_days: args.days,
         issuing_days: (args.days / 2).max(1),

@@ -38,6 +38,10 @@ impl AttributeKind {
         Ok(known.map_or(Self { oid, name: None, tag: UTF8_STRING, longest: MAX_CHARS, rank: LAST }, Self::of))
     }
 
+    pub(crate) fn common_name() -> Self {
+        Self { oid: COMMON_NAME, name: Some("CN"), tag: UTF8_STRING, longest: 64, rank: LAST }
+    }
+
     fn of(&(names, oid, tag, longest, rank): &Entry) -> Self {
         Self { oid, name: names.first().copied(), tag, longest, rank }
     }

@@ -13,6 +13,7 @@ use super::attribute::AttributeKind;
 use super::columns::RowValues;
 use super::der::{self, OBJECT_IDENTIFIER, SEQUENCE, SET};
 use super::template::Template;
+use crate::error::Error;
 
 /// The relative distinguished names of a subject, from the country down.
 #[derive(Debug, Clone)]
@@ -83,6 +84,18 @@ impl SubjectTemplate {
         Some(text)
     }
 
+    /// The relative names in DER, where no row can change them.
+    fn fixed_der(&self) -> Option<Vec<u8>> {
+        let mut der = Vec::new();
+        for part in &self.parts {
+            let mut attributes: Vec<_> =
+                part.iter().map(|attribute| attribute.encoded.clone()).collect::<Option<_>>()?;
+            attributes.sort_unstable();
+            der::push(&mut der, SET, &attributes.concat());
+        }
+        Some(der)
+    }
+
     /// The attributes with their places in their relative names.
     fn places(&self) -> impl Iterator<Item = (usize, &Attribute)> {
         self.parts.iter().flat_map(|part| part.iter().enumerate())
@@ -118,6 +131,32 @@ impl SubjectTemplate {
         }
         Ok(rendered)
     }
+}
+
+/// The subject of a CA in DER: the attributes of a text, and its common name.
+pub(crate) fn ca_subject(text: Option<&str>, common_name: &str) -> Result<Vec<u8>, Error> {
+    let mut names = Vec::new();
+    if let Some(text) = text {
+        let bad = |reason: &str| Error::BadSubject { text: text.to_owned(), reason: reason.to_owned() };
+        let subject = SubjectTemplate::parse(text).map_err(|reason| bad(&reason))?;
+        if subject.common_name().is_some() {
+            return Err(bad("it has a second CN; the CN of a CA comes from its name (--name)"));
+        }
+        names = subject.fixed_der().ok_or_else(|| bad("it has a template, and a CA has no row"))?;
+    }
+    let mut attribute = Vec::new();
+    encode(AttributeKind::common_name(), common_name, &mut attribute);
+    der::push(&mut names, SET, &attribute);
+    let mut subject = Vec::with_capacity(names.len() + 4);
+    der::push(&mut subject, SEQUENCE, &names);
+    Ok(subject)
+}
+
+/// The text of a subject without its common name; `None` where nothing else is in it.
+pub(crate) fn rest_of_subject(text: &str) -> Result<Option<String>, Error> {
+    let bad = |reason| Error::BadSubject { text: text.to_owned(), reason };
+    let rest = SubjectTemplate::parse(text).map_err(bad)?.fixed_text();
+    Ok(rest.filter(|rest| !rest.is_empty()))
 }
 
 /// Makes sure that a relative name has each attribute once (X.501 §9.3).

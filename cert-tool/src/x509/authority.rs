@@ -98,18 +98,21 @@ impl Signer {
 
 /// The certificate of a root CA.
 pub(crate) fn self_sign_root(
-    common_name: &str,
+    subject: CaSubject<'_>,
     key: &dyn KeyHandle,
     terms: &CaTerms,
     serial: Serial,
     validity: Validity,
 ) -> Result<Vec<u8>, Error> {
     let mut params = dated(serial, validity);
-    params.distinguished_name = name(common_name);
+    let subject = put_subject(subject, &mut params);
     params.key_identifier_method = KeyIdMethod::PreSpecified(key_identifier(key.public_key()));
     terms.apply_to(&mut params);
     let laid_out = params.self_signed(&LayOut(key)).map_err(|_| FAILED)?;
-    crate::signer::sign_own(laid_out.der(), key)
+    let Some(subject) = subject else { return crate::signer::sign_own(laid_out.der(), key) };
+    let outline = Outline::read(laid_out.der()).map_err(|_| FAILED)?;
+    let named = outline.with_issuer_and_subject(subject).map_err(|_| FAILED)?;
+    outline.signed(&named, key)
 }
 
 /// A request with the subject of a CA's certificate.

@@ -260,3 +260,32 @@ fn dates_are_days_or_moments_and_never_beyond_the_ca() {
         assert!(said.contains(told) && said.contains("ca/profile.toml:"), "{said}");
     }
 }
+
+#[test]
+fn cas_have_subjects_too() {
+    let shop = Shop::new();
+    let init = |words: &[&str]| shop.run_args(&[&["ca"], words].concat());
+    let subject = ["--name", "Plant 7", "--subject", "C=DE,O=Acme\\, Inc.,OU=Plant 7"];
+    assert_eq!(init(&[&["init", "acme"], &subject[..]].concat()).code, 0);
+    for (file, name) in [("root.pem", "Plant 7 Root CA"), ("issuing.pem", "Plant 7 Issuing CA")] {
+        let said = shop.openssl(&format!("x509 -noout -subject -nameopt RFC2253 -in acme/{file}"));
+        assert_eq!(said.trim(), format!("subject=CN={name},OU=Plant 7,O=Acme\\, Inc.,C=DE"));
+    }
+    shop.openssl("verify -x509_strict -CAfile acme/root.pem acme/root.pem acme/issuing.pem");
+    shop.ok("issue --ca acme --device-id pump-1 --out out");
+    shop.ok("extract out --device-id pump-1 --out files");
+    shop.openssl("verify -x509_strict -CAfile acme/root.pem -untrusted acme/issuing.pem files/cert.pem");
+    shop.ok("ca rekey acme acme2");
+    let said = shop.openssl("x509 -noout -subject -nameopt RFC2253 -in acme2/root.pem");
+    assert_eq!(said.trim(), "subject=CN=Plant 7 G2 Root CA,OU=Plant 7,O=Acme\\, Inc.,C=DE");
+    assert_eq!(init(&[&["csr", "below"], &subject[..]].concat()).code, 0);
+    let said = shop.openssl("req -noout -verify -subject -nameopt RFC2253 -in below/issuing.csr");
+    assert!(said.contains("subject=CN=Plant 7 Issuing CA,OU=Plant 7,O=Acme\\, Inc.,C=DE"), "{said}");
+    for (text, told) in [("O=Acme,CN=x", "--name"), ("O={{ x }}", "a CA has no row"), ("C=DEU", "2")] {
+        let said = init(&["init", "other", "--subject", text]);
+        assert!(
+            said.code == 3 && said.err.contains(told) && !shop.path("other").exists(),
+            "{text}: {said:?}"
+        );
+    }
+}

@@ -75,6 +75,9 @@ pub(crate) struct NewCaArgs {
     /// The first part of the CAs' names.
     #[arg(long, default_value = "Factory")]
     pub(crate) name: String,
+    /// The rest of the CAs' subjects, as in 'C=DE,O=Acme,OU=Plant 7' (RFC 4514).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subject: Option<String>,
     /// The kind of the CAs' keys.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) key_type: KeyTypeArg,
@@ -174,6 +177,9 @@ pub(crate) struct CaRekeyArgs {
     /// The first part of the new CAs' names; without, the old one with its generation: `Plant 7 G2`.
     #[arg(long)]
     pub(crate) name: Option<String>,
+    /// The rest of the new CAs' subjects, as in 'C=DE,O=Acme' (RFC 4514); by default that of the old root.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subject: Option<String>,
     /// The kind of the new keys.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) key_type: KeyTypeArg,

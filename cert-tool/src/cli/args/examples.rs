@@ -82,6 +82,7 @@ A hub does not read revocation lists: disable the device there too.";
 pub(super) const CA_INIT_EXAMPLES: &str = "\
 Example:
   cert-tool ca init ca --name \"Plant 7\" --encrypt
+  cert-tool ca init ca --name \"Plant 7\" --subject 'C=DE,O=Acme'
   cert-tool ca init ca --pkcs11 'pkcs11:token=plant;object=ca?module-path=/usr/lib/softhsm/libsofthsm2.so'
 
   cert-tool ca init ca --crl-url http://pki.acme.example/ca.crl --issuer-url http://pki.acme.example/ca.crt
