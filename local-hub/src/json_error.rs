@@ -74,7 +74,7 @@ mod tests {
         seconds: Option<u64>,
         word: Option<Word>,
         members: Option<BTreeMap<String, f64>>,
-        inner: Option<Box<Document>>,
+        inner: Option<Box<Self>>,
     }
 
     #[derive(Debug, Deserialize)]
