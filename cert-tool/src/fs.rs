@@ -117,9 +117,26 @@ pub(crate) fn write_new_public(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Writes a private file, in the place of an older one if there is one: it is there as a whole or not. A link stays a
-/// link, and the file that it leads to is replaced. What is no file, a device or a pipe, is written to.
+/// Writes a private file, in the place of an older one if there is one: it is there as a whole or
+/// not. A link stays a link, and the file that it leads to is replaced. What is no file, a device or
+/// a pipe, is written to.
 pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    replace(path, bytes, |_| Ok(()))
+}
+
+/// Writes a file that everybody can read, in the place of an older one if there is one, as
+/// [`replace_private`] does.
+pub(crate) fn replace_public(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    replace(path, bytes, |file| {
+        #[cfg(unix)]
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+        #[cfg(not(unix))]
+        let _ = file;
+        Ok(())
+    })
+}
+
+fn replace(path: &Path, bytes: &[u8], prepare: impl FnOnce(&File) -> io::Result<()>) -> Result<(), Error> {
     let target = match fs::metadata(path) {
         Ok(found) if !found.is_file() => {
             let opened = OpenOptions::new().write(true).open(path);
@@ -133,21 +150,9 @@ pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         },
     };
     let file = write_beside(&target, bytes)?;
+    prepare(file.as_file()).map_err(Error::io("write", path))?;
     file.persist(&target).map_err(|failed| Error::io("write", path)(failed.error))?;
     sync_folder(folder_of(&target))
-}
-
-/// Writes a file that everybody may read, in the place of an older one if there is one: it is there as a whole or
-/// not.
-pub(crate) fn replace_public(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let file = write_beside(path, bytes)?;
-    #[cfg(unix)]
-    {
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        file.as_file().set_permissions(mode).map_err(Error::io("write", path))?;
-    }
-    file.persist(path).map_err(|failed| Error::io("write", path)(failed.error))?;
-    sync_folder(folder_of(path))
 }
 
 fn write_beside(path: &Path, bytes: &[u8]) -> Result<NamedTempFile, Error> {
