@@ -144,6 +144,13 @@ impl IssuedStore {
         }
     }
 
+    /// Says that all that was asked for was refused: an output that has nothing does not stay.
+    pub fn has_refused_all(&mut self) {
+        if let Some(claim) = &mut self.claim {
+            claim.may_stay = false;
+        }
+    }
+
     /// The CA's index.
     pub fn index(&self) -> &IssuanceIndex {
         &self.index

@@ -232,6 +232,9 @@ impl<'a> Job<'a> {
         let mut summary =
             issue_batch(&ca, &self.options, requests, &mut store, &mut |issued| teller.tell(issued))?;
         summary.refused += teller.finish();
+        if summary.refused > 0 && summary.issued + summary.already_there == 0 {
+            store.has_refused_all();
+        }
         if output.is_text() && total != 1 {
             // An output that would have nothing but refusals is not begun.
             let has_list = summary.refused == 0 || summary.issued + summary.already_there > 0;

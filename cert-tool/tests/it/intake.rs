@@ -212,7 +212,7 @@ fn of_a_pem_file_each_verb_takes_the_blocks_that_it_wants() {
     for file in ["key-first.pem", "cert-first.pem", "trust.pem", "trusted.pem"] {
         // Whether a hub would take it is another question.
         let said = shop.run(&format!(
-            "verify {file} --thumbprint {thumbprint} --device-id a --key {file} --format json"
+            "verify {file} --thumbprint {thumbprint} --device-id a --key key.pem --format json"
         ));
         assert!(said.code < 2 && said.out.contains("thumbprint"), "{file}: {}{}", said.out, said.err);
         let known = cert_tool::read_certificate(&shop.path(file)).unwrap();
