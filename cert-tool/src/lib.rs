@@ -113,4 +113,4 @@ pub use sink::{Sink, folder_name};
 pub use store::IssuedStore;
 pub use test_pki::{TestCase, write_test_pki};
 pub use token::TokenUri;
-pub use verify::{Check, CheckName, Verification, verify_certificate};
+pub use verify::{Check, CheckName, Purpose, Verification, Verifier, verify_certificate};

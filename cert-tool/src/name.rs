@@ -3,7 +3,7 @@
 mod text;
 
 use x509_parser::asn1_rs::{Any, Tag};
-use x509_parser::x509::{AttributeTypeAndValue, X509Name};
+use x509_parser::x509::{AttributeTypeAndValue, RelativeDistinguishedName, X509Name};
 
 pub(crate) use text::name_text;
 
@@ -38,15 +38,17 @@ fn text(value: &Any<'_>) -> Option<String> {
 /// A name in the one form that all equal names have: a DER `Name` whose strings are UTF-8 in lower case,
 /// without blanks at their ends and with single blanks within (RFC 5280 §7.1, RFC 4518 §2.6.1).
 pub(crate) fn comparable(name: &X509Name<'_>) -> Vec<u8> {
-    let sets: Vec<_> = name
-        .iter()
-        .map(|relative| {
-            let mut attributes: Vec<_> = relative.iter().map(comparable_attribute).collect();
-            attributes.sort_unstable();
-            value(SET, &attributes.concat())
-        })
-        .collect();
-    value(SEQUENCE, &sets.concat())
+    value(SEQUENCE, &comparable_parts(name).concat())
+}
+
+/// The relative distinguished names of a name, each in the form that all equal ones have.
+pub(crate) fn comparable_parts(name: &X509Name<'_>) -> Vec<Vec<u8>> {
+    let part = |relative: &RelativeDistinguishedName<'_>| {
+        let mut attributes: Vec<_> = relative.iter().map(comparable_attribute).collect();
+        attributes.sort_unstable();
+        value(SET, &attributes.concat())
+    };
+    name.iter().map(part).collect()
 }
 
 /// Tells whether two names are equal, whatever their string types, case and blanks.

@@ -1,28 +1,39 @@
 //! [`verify_certificate`]: would a hub let a device in with this certificate?
 //!
 //! The path is validated by rustls-webpki, as the local hub's TLS does it: memory-safe, with bounded
-//! effort, and the same on every system. What it leaves open is looked at here (`issuers`, `leaf`):
-//! key usage, the trusted certificate's own limits, and IoT Hub's rules. OpenSSL stays outside, so that
-//! it can judge both. One difference is wanted: where an issuer limits directory names, webpki refuses
-//! all below it, and so do we, although some may be allowed.
+//! effort, and the same on every system. What it leaves open is looked at here (`issuers`, `leaf`,
+//! `name_constraints`, `profile`): key usage, the trusted certificate's own limits, path lengths, name
+//! constraints of directory names, e-mail addresses and URIs, and IoT Hub's rules. OpenSSL stays outside, so
+//! that it can judge both.
 
 mod comparable;
 mod crls;
+mod der;
 mod issuers;
 mod leaf;
+mod name_constraints;
 mod obstacle;
 mod path;
+mod profile;
+mod purpose;
 mod words;
 
 use hub_types::{IdentityId, Thumbprint};
+use rustls_pki_types::ServerName;
 use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::certificate::Certificate;
 use crate::public_key::PublicKey;
+use path::Paths;
+use purpose::Level;
+pub use purpose::Purpose;
 
 /// What a certificate is judged by.
 #[derive(Debug, Clone, Copy)]
 pub struct Verification<'a> {
+    /// Who it is shown to.
+    pub purpose: Purpose,
     /// The certificates to trust. Without any the chain is not looked at: a hub that knows a
     /// thumbprint does not either.
     pub trusted: &'a [Certificate],
@@ -32,6 +43,8 @@ pub struct Verification<'a> {
     pub crls: &'a [Vec<u8>],
     /// Who must be in its common name; without, any identity may.
     pub expected: Option<&'a IdentityId>,
+    /// The host that it must be for, where it is a server's.
+    pub host: Option<&'a ServerName<'a>>,
     /// The thumbprints that the hub knows, of which one must be its own; without any, none need be.
     pub thumbprints: &'a [Thumbprint],
     /// The key that it must be for.
@@ -45,15 +58,17 @@ pub struct Verification<'a> {
 pub struct Check {
     /// What was looked at.
     pub name: CheckName,
-    /// What is wrong; `None` where nothing is.
+    /// Why the certificate's holder is not let in; `None` where nothing is wrong.
     pub fault: Option<String>,
+    /// What should be otherwise, although the holder is let in.
+    pub advice: Option<String>,
     /// What else is to be known of it, where nothing is wrong.
     pub note: Option<String>,
 }
 
 impl Check {
     fn new(name: CheckName, fault: Option<String>) -> Self {
-        Self { name, fault, note: None }
+        Self { name, fault, advice: None, note: None }
     }
 }
 
@@ -71,6 +86,8 @@ pub enum CheckName {
     NotACa,
     /// Its common name is that of the identity.
     CommonName,
+    /// It is for the host.
+    HostName,
     /// Its key is neither weak nor of a kind that IoT Hub does not take.
     Key,
     /// It and its issuers are signed with a hash that is not broken.
@@ -81,6 +98,8 @@ pub enum CheckName {
     Extensions,
     /// Its names are among those that its issuers may give.
     NameConstraints,
+    /// It and its issuers are as RFC 5280 asks of those who make them.
+    Profile,
     /// It and its issuers are not revoked.
     Revocation,
     /// The private key is the one that it is for.
@@ -97,10 +116,12 @@ impl CheckName {
             Self::CommonName => "common name",
             Self::Dates => "dates",
             Self::Extensions => "extensions",
+            Self::HostName => "host name",
             Self::Key => "key",
             Self::NameConstraints => "name constraints",
             Self::NotACa => "not a CA",
             Self::PrivateKey => "private key",
+            Self::Profile => "profile",
             Self::Revocation => "revocation",
             Self::Serial => "serial number",
             Self::Signature => "signature",
@@ -116,10 +137,12 @@ impl CheckName {
             Self::CommonName => "RFC 5280 appendix A.1 (ub-common-name); IoT Hub: device id or device/module",
             Self::Dates => "RFC 5280 §4.1.2.5, §6.1.3",
             Self::Extensions => "RFC 5280 §4.2",
+            Self::HostName => "RFC 9525",
             Self::Key => "NIST SP 800-131A; IoT Hub: RSA, P-256, P-384",
             Self::NameConstraints => "RFC 5280 §4.2.1.10",
             Self::NotACa => "RFC 5280 §4.2.1.9",
             Self::PrivateKey => "RFC 8446 §4.4.3",
+            Self::Profile => "RFC 5280 §4.1, §4.2",
             Self::Revocation => "RFC 5280 §6.3",
             Self::Serial => "RFC 5280 §4.1.2.2",
             Self::Signature => "RFC 9155; NIST SP 800-131A",
@@ -133,7 +156,7 @@ impl CheckName {
 /// in the answer, in the order of [`CheckName`].
 ///
 /// ```
-/// use cert_tool::{CheckName, Verification, read_certificates, verify_certificate, write_test_pki};
+/// use cert_tool::{CheckName, Purpose, Verification, read_certificates, verify_certificate, write_test_pki};
 ///
 /// # fn main() -> Result<(), cert_tool::Error> {
 /// # let temporary = tempfile::tempdir().unwrap();
@@ -142,10 +165,12 @@ impl CheckName {
 /// write_test_pki(&pki, 1, at)?;
 /// let chain = read_certificates(&pki.join("expired/chain.pem"))?;
 /// let by = Verification {
+///     purpose: Purpose::HubCa,
 ///     trusted: &read_certificates(&pki.join("root.pem"))?,
 ///     between: &chain,
 ///     crls: &[],
 ///     expected: None,
+///     host: None,
 ///     thumbprints: &[],
 ///     key: None,
 ///     at,
@@ -157,11 +182,53 @@ impl CheckName {
 /// # }
 /// ```
 pub fn verify_certificate(certificate: &Certificate, by: &Verification<'_>) -> Vec<Check> {
-    let mut checks = leaf::checks(certificate, by);
-    if !by.trusted.is_empty() {
-        checks.extend(path::checks(certificate, by));
+    Verifier::new(by).verify(certificate)
+}
+
+/// Judges many certificates by the same: what is above them is read, and its signatures are verified, once.
+pub struct Verifier<'a> {
+    by: Verification<'a>,
+    paths: Option<Paths<'a>>,
+}
+
+impl<'a> Verifier<'a> {
+    /// Reads what certificates are judged by.
+    pub fn new(by: &Verification<'a>) -> Self {
+        // Certificates know whole seconds, and are good to the end of the last one.
+        let by = Verification { at: by.at.replace_nanosecond(0).unwrap_or(by.at), ..*by };
+        let paths = (!by.trusted.is_empty()).then(|| Paths::new(&by));
+        Self { by, paths }
     }
-    merge(checks)
+
+    /// Judges a certificate, as [`verify_certificate`] does.
+    pub fn verify(&self, certificate: &Certificate) -> Vec<Check> {
+        // A certificate is parsed when it is made, so this can't fail.
+        let Ok((_, parsed)) = X509Certificate::from_der(certificate.der()) else {
+            return Vec::new();
+        };
+        let mut checks = leaf::checks((certificate, &parsed), &self.by);
+        if let Some(paths) = &self.paths {
+            checks.extend(paths.checks((certificate, &parsed), &self.by));
+        }
+        self.weigh(merge(checks))
+    }
+
+    /// Makes advice of faults that the purpose lets pass.
+    fn weigh(&self, mut checks: Vec<Check>) -> Vec<Check> {
+        checks.retain_mut(|check| {
+            let is_asked_for = check.name == CheckName::CommonName && self.by.expected.is_some();
+            match self.by.purpose.level(check.name) {
+                _ if is_asked_for => true,
+                Level::Required => true,
+                Level::Advised => {
+                    check.advice = check.fault.take();
+                    true
+                }
+                Level::NotAsked => false,
+            }
+        });
+        checks
+    }
 }
 
 /// One check for each name: faults of the same name become one.

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::key::{KeyType, PrivateKey};
 use crate::name;
 use crate::signer::{KeyHandle, Signer};
-use crate::verify::{CheckName, Verification, verify_certificate};
+use crate::verify::{CheckName, Purpose, Verification, verify_certificate};
 use crate::x509::{Profile, Serial, SubjectKey};
 
 /// Has a CA sign a certificate that nobody gets, and judges it. Refuses the CA where everybody would refuse its
@@ -42,10 +42,12 @@ pub(super) fn judge(
     )?;
     let leaf = Certificate::from_der(&der).ok_or(Error::Crypto("encoding a certificate"))?;
     let by = Verification {
+        purpose: Purpose::HubCa,
         trusted: std::slice::from_ref(top),
         between: certificates,
         crls: &[],
         expected: None,
+        host: None,
         thumbprints: &[],
         key: None,
         at: now,

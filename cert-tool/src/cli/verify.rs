@@ -1,12 +1,13 @@
 //! `verify`: would a hub let a device in with these certificates?
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use cert_tool::{
-    CaDescription, Certificate, Check, Content, PublicKey, SecretSource, Verification, read_certificates,
-    read_documents, verify_certificate,
+    CaDescription, Certificate, Check, Content, PublicKey, Purpose, SecretSource, Verification, Verifier,
+    read_certificates, read_documents,
 };
 use hub_types::shown::ShownBare;
 use serde::Serialize;
@@ -18,37 +19,123 @@ use super::output::{Output, chain};
 use super::unlock::passwords;
 
 pub(crate) fn run(args: &VerifyArgs, output: &mut Output) -> Result<Done, Failure> {
+    let purpose = purpose(args)?;
     let passwords = passwords(args.password_file.as_deref())?;
     let expected = args.identity.identity()?;
-    let trust = Trust::read(&args.ca)?;
+    let trust = Trust::read(args)?;
     let crls = read_crls(&args.crl, &passwords)?;
     let key = args.key.as_deref().map(|file| read_key(file, &passwords)).transpose()?;
-    let at = args.at.unwrap_or_else(OffsetDateTime::now_utc);
-    let mut failures = 0;
-    for file in &args.files {
-        let subject = match Subject::read(file, &passwords) {
-            Ok(subject) => subject,
-            Err(error) => {
-                output.note(&format!("error: {error:#}"));
-                failures += 1;
-                continue;
-            }
-        };
-        let by = Verification {
-            trusted: &trust.roots,
-            between: &[subject.between, trust.between.clone()].concat(),
-            crls: &crls,
-            expected: expected.as_ref(),
-            thumbprints: &args.thumbprint,
-            key: key.as_ref().or(subject.key.as_ref()),
-            at,
-        };
-        for check in verify_certificate(&subject.certificate, &by) {
-            failures += u64::from(check.fault.is_some());
-            output.record(&CheckRecord::new(file, &check));
+    let by = Verification {
+        purpose,
+        trusted: &trust.roots,
+        between: &trust.between,
+        crls: &crls,
+        expected: expected.as_ref(),
+        host: args.host.as_ref(),
+        thumbprints: &args.thumbprint,
+        key: key.as_ref(),
+        at: args.at.unwrap_or_else(OffsetDateTime::now_utc),
+    };
+    let mut judged = Judged { output, failures: 0 };
+    if args.each {
+        let passed_over = trust.roots.iter().chain(&trust.between).map(Certificate::der).collect();
+        let verifier = Verifier::new(&by);
+        for file in &args.files {
+            judged.each(file, (&verifier, &passed_over), &passwords);
+        }
+    } else {
+        for file in &args.files {
+            judged.first(file, &by, &passwords);
         }
     }
-    Ok(Done::from_failures(failures))
+    Ok(Done::from_failures(judged.failures))
+}
+
+/// The purpose that is asked for, where what it needs is given.
+fn purpose(args: &VerifyArgs) -> Result<Purpose, Failure> {
+    let given = args.purpose.map(Purpose::from);
+    let purpose = given.unwrap_or(if args.ca.is_empty() { Purpose::HubThumbprint } else { Purpose::HubCa });
+    let missing = match purpose {
+        Purpose::HubThumbprint if args.thumbprint.is_empty() => {
+            "`--for hub-thumbprint` needs the thumbprint that the hub knows: `--thumbprint`"
+        }
+        Purpose::HubThumbprint => return Ok(purpose),
+        _ if args.ca.is_empty() => {
+            "only `--for hub-thumbprint` does without trusted certificates: give `--ca`"
+        }
+        Purpose::TlsServer => return Ok(purpose),
+        _ if args.host.is_some() => "`--host` is for the certificates of servers: give `--for tls-server`",
+        _ => return Ok(purpose),
+    };
+    Err(Failure::Usage(anyhow!(missing)))
+}
+
+/// What was said, and how much of it is bad.
+struct Judged<'a> {
+    output: &'a mut Output,
+    failures: u64,
+}
+
+impl Judged<'_> {
+    /// Judges the certificate of a file, with the others in it as its chain.
+    fn first(&mut self, file: &Path, by: &Verification<'_>, passwords: &SecretSource) {
+        let subject = match Subject::read(file, passwords) {
+            Ok(subject) => subject,
+            Err(error) => return self.error(&error),
+        };
+        let others = subject.others();
+        if others > 0 {
+            self.output.note(&format!(
+                "note: `{}` has {others} more certificates that are no CA's; `--each` judges all",
+                file.display()
+            ));
+        }
+        let between = [subject.between.as_slice(), by.between].concat();
+        let key = by.key.or(subject.key.as_ref());
+        let verifier = Verifier::new(&Verification { between: &between, key, ..*by });
+        self.checks(file, &verifier.verify(&subject.certificate));
+    }
+
+    /// Judges every certificate of a file, one at a time.
+    fn each(
+        &mut self,
+        file: &Path,
+        (verifier, passed_over): (&Verifier<'_>, &HashSet<&[u8]>),
+        passwords: &SecretSource,
+    ) {
+        let documents = match read_documents(file, &mut |asked_for| passwords.ask(asked_for)) {
+            Ok(documents) => documents,
+            Err(error) => return self.error(&told(error)),
+        };
+        for document in documents {
+            match document.map(|document| (document.place, document.content)) {
+                Err(error) => self.error(&told(error)),
+                Ok((place, Content::Certificate(certificate))) => {
+                    if !passed_over.contains(certificate.der()) {
+                        self.checks(&place, &verifier.verify(&certificate));
+                    }
+                }
+                Ok((_, Content::PrivateKey(_) | Content::EncryptedKey(_))) => {}
+                Ok((place, other)) => {
+                    let found = kind_of(&other);
+                    self.error(&anyhow!("`{}` is {found}, not a certificate", place.display()));
+                }
+            }
+        }
+    }
+
+    fn checks(&mut self, place: &Path, checks: &[Check]) {
+        let file = place.display().to_string();
+        for check in checks {
+            self.failures += u64::from(check.fault.is_some());
+            self.output.record(&CheckRecord::new(&file, check));
+        }
+    }
+
+    fn error(&mut self, error: &anyhow::Error) {
+        self.output.note(&format!("error: {error:#}"));
+        self.failures += 1;
+    }
 }
 
 #[derive(Default)]
@@ -58,9 +145,12 @@ struct Trust {
 }
 
 impl Trust {
-    fn read(paths: &[PathBuf]) -> Result<Self, Failure> {
+    fn read(args: &VerifyArgs) -> Result<Self, Failure> {
         let mut trust = Self::default();
-        for path in paths {
+        for path in &args.intermediates {
+            trust.between.extend(read_certificates(path)?);
+        }
+        for path in &args.ca {
             if !path.is_dir() {
                 trust.roots.extend(read_certificates(path)?);
                 continue;
@@ -85,6 +175,13 @@ struct Subject {
 }
 
 impl Subject {
+    /// The number of certificates that are no CA's and have issued nothing here.
+    fn others(&self) -> usize {
+        let all = || std::iter::once(&self.certificate).chain(&self.between);
+        let has_issued = |one: &Certificate| all().any(|other| other.issuer() == one.subject());
+        self.between.iter().filter(|one| !one.is_ca() && !has_issued(one)).count()
+    }
+
     /// Takes the certificate that the file's own key is for, and without such a key the first.
     fn read(file: &Path, passwords: &SecretSource) -> anyhow::Result<Self> {
         let mut certificates = Vec::new();
@@ -97,14 +194,12 @@ impl Subject {
                 Content::Certificate(certificate) => certificates.push(certificate),
                 Content::PrivateKey(key) => keys.push(key),
                 Content::EncryptedKey(_) => {}
-                Content::Crl(_) => other = Some("a revocation list"),
-                Content::Request(_) => other = Some("a certificate request"),
-                _ => other = Some("a public key"),
+                content => other = Some(kind_of(&content)),
             }
             if certificates.len() > LONGEST_CHAIN {
                 return Err(anyhow!(
-                    "`{}` has more than {LONGEST_CHAIN} certificates; of a bundle, verify places: `{}#0`",
-                    file.display(),
+                    "`{}` has more than {LONGEST_CHAIN} certificates, and no chain is that long; \
+                     `--each` judges every certificate of a bundle",
                     file.display()
                 ));
             }
@@ -122,6 +217,15 @@ impl Subject {
         }
         let certificate = certificates.remove(own.unwrap_or_default());
         Ok(Self { certificate, between: certificates, key })
+    }
+}
+
+/// What a document is that is neither certificate nor private key.
+fn kind_of(content: &Content) -> &'static str {
+    match content {
+        Content::Crl(_) => "a revocation list",
+        Content::Request(_) => "a certificate request",
+        _ => "a public key",
     }
 }
 
@@ -163,33 +267,37 @@ fn told(error: cert_tool::Error) -> anyhow::Error {
 }
 
 #[derive(Debug, Serialize)]
-struct CheckRecord {
-    file: String,
+struct CheckRecord<'a> {
+    file: &'a str,
     check: &'static str,
     ok: bool,
-    fault: Option<String>,
+    fault: Option<&'a str>,
     rule: &'static str,
-    note: Option<String>,
+    note: Option<&'a str>,
+    advice: Option<&'a str>,
 }
 
-impl CheckRecord {
-    fn new(file: &Path, check: &Check) -> Self {
+impl<'a> CheckRecord<'a> {
+    fn new(file: &'a str, check: &'a Check) -> Self {
         Self {
-            file: file.display().to_string(),
+            file,
             check: check.name.as_str(),
             ok: check.fault.is_none(),
-            fault: check.fault.clone(),
+            fault: check.fault.as_deref(),
             rule: check.name.rule(),
-            note: check.note.clone(),
+            note: check.note.as_deref(),
+            advice: check.advice.as_deref(),
         }
     }
 }
 
-impl fmt::Display for CheckRecord {
+impl fmt::Display for CheckRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.fault {
-            None => write!(f, "{}: {}: ok", self.file, self.check)?,
-            Some(fault) => write!(f, "{}: {}: FAILED: {}", self.file, self.check, ShownBare(fault))?,
+        write!(f, "{}: {}: ", self.file, self.check)?;
+        match (&self.fault, &self.advice) {
+            (Some(fault), _) => write!(f, "FAILED: {}", ShownBare(fault))?,
+            (None, Some(advice)) => write!(f, "advice: {}", ShownBare(advice))?,
+            (None, None) => f.write_str("ok")?,
         }
         match &self.note {
             None => Ok(()),
@@ -198,5 +306,5 @@ impl fmt::Display for CheckRecord {
     }
 }
 
-/// webpki follows fewer than ten.
+/// The validator follows fewer than ten.
 const LONGEST_CHAIN: usize = 100;

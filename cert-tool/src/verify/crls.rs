@@ -3,77 +3,143 @@
 //! Any list that revokes the certificate or one of its issuers wins. Of the lists of one issuer for one part
 //! of its certificates, the newest that is valid counts (RFC 5280 §6.3.3), in whatever order they are given.
 
+use std::collections::HashSet;
+
 use time::OffsetDateTime;
 use webpki::{
     CertRevocationList, Error, ExpirationPolicy, OwnedCertRevocationList, RevocationCheckDepth,
     RevocationOptionsBuilder, UnknownStatusPolicy,
 };
 use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::X509Extension;
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
+use x509_parser::revocation_list::RevokedCertificate;
+use x509_parser::x509::ReasonCode;
 
-use super::path::Search;
+use super::comparable::{Signed, Spelling, copy_list};
+use super::path::{Path, Search};
 use super::{Check, CheckName, Verification, words};
+use crate::certificate::Certificate;
 use crate::name::{self, comparable};
 
-/// Looks at a certificate whose path is good.
-pub(super) fn check(search: &Search<'_>, by: &Verification<'_>) -> Check {
-    let mut counted: Vec<Counted> = Vec::new();
+/// Looks at a certificate whose path is good; `names` are those of all certificates on the path.
+pub(super) fn check(search: &Search<'_>, path: &Path, names: &[Named]) -> Check {
+    let mut counted: Vec<Counted<'_>> = Vec::new();
     let mut passed_over: Vec<String> = Vec::new();
-    for (given, spelt) in by.crls.iter().zip(&search.lists) {
-        match Counted::of(given, spelt, search, by) {
-            Ok(Some(list)) => match counted.iter_mut().find(|other| other.part == list.part) {
-                Some(other) if other.this_update < list.this_update => *other = list,
+    let mut open = None;
+    for list in &search.paths.lists {
+        match list.counted(search, path) {
+            Ok(Some(found)) => match counted.iter_mut().find(|other| other.part == found.part) {
+                Some(other) if other.this_update < found.this_update => *other = found,
                 Some(_) => {}
-                None => counted.push(list),
+                None => counted.push(found),
             },
             // Of another issuer.
             Ok(None) => {}
-            Err(reason) if passed_over.contains(&reason) => {}
-            Err(reason) => passed_over.push(reason),
+            Err(reason) => {
+                if list.may_revoke(names) {
+                    open = Some(format!(
+                        "a revocation list names it or one of its issuers, but can't be used: {reason}"
+                    ));
+                }
+                if !passed_over.contains(&reason) {
+                    passed_over.push(reason);
+                }
+            }
         }
     }
     let reasons = (!passed_over.is_empty()).then(|| passed_over.join("; "));
-    let (fault, note) = if counted.iter().any(|list| list.is_revoking) {
+    let (fault, note) = if counted.iter().any(|found| found.is_revoking) {
         (Some(words::of(&Error::CertRevoked)), None)
+    } else if open.is_some() {
+        (open, None)
     } else if counted.is_empty() {
         (Some(reasons.unwrap_or_else(|| words::of(&Error::UnknownRevocationStatus))), None)
     } else {
         (None, reasons.map(|reasons| format!("passed over: {reasons}")))
     };
-    Check { name: CheckName::Revocation, fault, note }
+    Check { note, ..Check::new(CheckName::Revocation, fault) }
+}
+
+/// The name of a certificate: its issuer, in the form that equal names share, and its serial number.
+#[derive(Debug)]
+pub(super) struct Named {
+    issuer: Vec<u8>,
+    serial: Vec<u8>,
+}
+
+impl Named {
+    /// The name of a certificate.
+    pub(super) fn of(certificate: &Certificate, parsed: &X509Certificate<'_>) -> Self {
+        Self { issuer: comparable(parsed.issuer()), serial: certificate.serial_bytes().to_vec() }
+    }
+}
+
+/// A revocation list, read once for all certificates.
+pub(super) struct List {
+    /// The list, or why it can't be used.
+    usable: Result<CertRevocationList<'static>, String>,
+    this_update: OffsetDateTime,
+    /// The issuer, and the part of its certificates that the list is for.
+    part: Vec<u8>,
+    issuer: Vec<u8>,
+    /// The serial numbers of what a list takes back that is of this time.
+    revoked: HashSet<Vec<u8>>,
 }
 
 /// A list that says something of the certificate, or revokes one of its issuers.
-struct Counted {
-    /// The issuer, and the part of its certificates that the list is for.
-    part: Vec<u8>,
+struct Counted<'a> {
+    part: &'a [u8],
     this_update: OffsetDateTime,
     is_revoking: bool,
 }
 
-impl Counted {
-    /// `None` where the list is of another issuer; an error where it can't be used.
-    fn of(
+impl List {
+    /// Reads a list.
+    pub(super) fn read(
         given: &[u8],
-        spelt: &[u8],
-        search: &Search<'_>,
+        (spelling, signed): (&Spelling, &mut Signed),
         by: &Verification<'_>,
-    ) -> Result<Option<Self>, String> {
+    ) -> Self {
         let Ok((_, parsed)) = CertificateRevocationList::from_der(given) else {
-            return Err("a revocation list is damaged".to_owned());
+            let usable = Err("a revocation list is damaged".to_owned());
+            let this_update = OffsetDateTime::UNIX_EPOCH;
+            return Self {
+                usable,
+                this_update,
+                part: Vec::new(),
+                issuer: Vec::new(),
+                revoked: HashSet::new(),
+            };
         };
-        let this_update = parsed.last_update().to_datetime();
-        usable(&parsed, by)?;
-        let list = OwnedCertRevocationList::from_der(spelt).map_err(|error| words::of(&error))?;
-        let list = CertRevocationList::from(list);
+        let is_current = current(&parsed, by);
+        let revoked = match is_current {
+            Ok(()) => serials(&parsed),
+            Err(_) => HashSet::new(),
+        };
+        let usable = is_current.and_then(|()| usable(&parsed, by)).and_then(|()| {
+            let copy = signed.add(copy_list(given, spelling));
+            let list = OwnedCertRevocationList::from_der(&copy).map_err(|error| words::of(&error))?;
+            Ok(list.into())
+        });
+        let scope = extension(&parsed, SCOPE);
+        let issuer = comparable(parsed.issuer());
+        let mut part = issuer.clone();
+        part.extend_from_slice(scope.map(|scope| scope.value).unwrap_or_default());
+        Self { usable, this_update: parsed.last_update().to_datetime(), part, issuer, revoked }
+    }
+
+    /// `None` where the list is of another issuer; an error where it can't be used.
+    fn counted(&self, search: &Search<'_>, path: &Path) -> Result<Option<Counted<'_>>, String> {
+        let list = self.usable.as_ref().map_err(Clone::clone)?;
         let run = |depth, status| {
-            let lists = [&list];
+            let lists = [list];
             // There is a list, so this can't fail.
             let Ok(options) = RevocationOptionsBuilder::new(&lists) else { return Ok(()) };
             let options = options.with_depth(depth).with_status_policy(status);
             // Its dates have been looked at.
             let options = options.with_expiration_policy(ExpirationPolicy::Ignore).build();
-            search.run(Some(options)).map(drop)
+            search.revocation(path, options)
         };
         let is_revoking = match run(RevocationCheckDepth::Chain, UnknownStatusPolicy::Allow) {
             Ok(()) => false,
@@ -83,40 +149,75 @@ impl Counted {
         match run(RevocationCheckDepth::EndEntity, UnknownStatusPolicy::Deny) {
             Err(Error::UnknownRevocationStatus) if !is_revoking => Ok(None),
             Err(Error::CertRevoked | Error::UnknownRevocationStatus) | Ok(()) => {
-                let scope = parsed.extensions().iter().find(|one| one.oid.to_id_string() == SCOPE);
-                let mut part = comparable(parsed.issuer());
-                part.extend_from_slice(scope.map(|scope| scope.value).unwrap_or_default());
-                Ok(Some(Self { part, this_update, is_revoking }))
+                Ok(Some(Counted { part: &self.part, this_update: self.this_update, is_revoking }))
             }
             Err(error) => Err(words::of(&error)),
         }
     }
+
+    /// Tells whether the list, which can't be used, names one of these: then nobody knows. It may be signed with
+    /// another key of the same CA, or say only what changed.
+    fn may_revoke(&self, names: &[Named]) -> bool {
+        names.iter().any(|named| named.issuer == self.issuer && self.revoked.contains(&named.serial))
+    }
 }
 
-/// Whether a list may be used at the time, and its issuer may sign lists.
+/// The serial numbers of what a list revokes, without those that it takes off another list.
+fn serials(list: &CertificateRevocationList<'_>) -> HashSet<Vec<u8>> {
+    let is_revoked = |one: &&RevokedCertificate<'_>| {
+        one.reason_code().is_none_or(|(_, reason)| reason != ReasonCode::RemoveFromCRL)
+    };
+    list.iter_revoked_certificates().filter(is_revoked).map(|one| one.raw_serial().to_vec()).collect()
+}
+
+/// Whether a list is of this time.
+fn current(list: &CertificateRevocationList<'_>, by: &Verification<'_>) -> Result<(), String> {
+    if by.at < list.last_update().to_datetime() {
+        return Err("the revocation list is not good yet".to_owned());
+    }
+    if list.next_update().is_some_and(|next| next.to_datetime() < by.at) {
+        return Err("the revocation list is too old".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether a list of this time may be used, and its issuer may sign lists.
 fn usable(list: &CertificateRevocationList<'_>, by: &Verification<'_>) -> Result<(), String> {
     if list.version().is_none() {
         return Err(words::of(&Error::UnsupportedCrlVersion));
     }
-    let Some(next_update) = list.next_update() else {
+    if list.next_update().is_none() {
         return Err("the revocation list does not say when the next one comes (nextUpdate)".to_owned());
-    };
-    if by.at < list.last_update().to_datetime() {
-        return Err("the revocation list is not good yet".to_owned());
     }
-    if next_update.to_datetime() < by.at {
-        return Err("the revocation list is too old".to_owned());
+    if by.purpose.is_strict() {
+        match extension(list, NUMBER) {
+            None => return Err("the revocation list has no number (RFC 5280 §5.2.3)".to_owned()),
+            Some(number) if number.critical => {
+                return Err("the revocation list's number must not be critical (RFC 5280 §5.2.3)".to_owned());
+            }
+            Some(_) => {}
+        }
     }
-    // The validator knows the key usage of no trusted certificate.
-    let may_not = by.trusted.iter().any(|one| {
-        X509Certificate::from_der(one.der()).is_ok_and(|(_, issuer)| {
-            let usage = issuer.key_usage().ok().flatten();
-            name::is_equal(issuer.subject(), list.issuer())
-                && usage.is_some_and(|usage| !usage.value.crl_sign())
-        })
+    if may_sign(list, by) { Ok(()) } else { Err(words::of(&Error::IssuerNotCrlSigner)) }
+}
+
+/// The validator knows the key usage of no trusted certificate. Where several have the issuer's name, one is
+/// enough.
+fn may_sign(list: &CertificateRevocationList<'_>, by: &Verification<'_>) -> bool {
+    let mut rights = by.trusted.iter().filter_map(|one| {
+        let (_, issuer) = X509Certificate::from_der(one.der()).ok()?;
+        let usage = issuer.key_usage().ok().flatten();
+        let is_issuer = name::is_equal(issuer.subject(), list.issuer());
+        is_issuer.then(|| usage.is_none_or(|usage| usage.value.crl_sign()))
     });
-    if may_not { Err(words::of(&Error::IssuerNotCrlSigner)) } else { Ok(()) }
+    rights.next().is_none_or(|first| first || rights.any(|right| right))
+}
+
+fn extension<'a>(list: &'a CertificateRevocationList<'_>, oid: &str) -> Option<&'a X509Extension<'a>> {
+    list.extensions().iter().find(|one| one.oid.to_id_string() == oid)
 }
 
 /// The extension `issuingDistributionPoint` (RFC 5280 §5.2.5).
 const SCOPE: &str = "2.5.29.28";
+/// The extension `cRLNumber` (RFC 5280 §5.2.3).
+const NUMBER: &str = "2.5.29.20";

@@ -1,44 +1,116 @@
-//! What the issuers on a valid path say, as far as webpki leaves it open: it takes a trusted
-//! certificate for a name and a key, and no certificate's key usage for more than advice.
+//! The issuers on a path, as far as the validator leaves them open: it takes a trusted certificate for a name
+//! and a key, and no certificate's key usage for more than advice.
 
+use rustls_pki_types::{CertificateDer, TrustAnchor};
+use webpki::anchor_from_trusted_cert;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
+use super::comparable::{Signed, Spelling, copy_issuer};
+use super::crls::Named;
+use super::name_constraints::{self, NameConstraints};
+use super::profile::{self, Place};
 use super::{Check, CheckName, Verification, leaf};
 use crate::certificate::Certificate;
+use crate::facts::rfc3339;
 use crate::name::{self, name_text};
 use crate::public_key::PublicKey;
 
+/// The certificate of an issuer, read once for all certificates below it.
+#[derive(Debug)]
+pub(super) struct Issuer<'a> {
+    pub(super) certificate: &'a Certificate,
+    parsed: X509Certificate<'a>,
+    /// The copy that the validator reads.
+    pub(super) copy: CertificateDer<'static>,
+    is_self_issued: bool,
+    constraints: Option<Result<NameConstraints, String>>,
+    /// What is wrong with it, whatever it is on the way to.
+    faults: Vec<Check>,
+}
+
+impl<'a> Issuer<'a> {
+    /// Reads a certificate; `None` where it is damaged.
+    pub(super) fn read(
+        certificate: &'a Certificate,
+        place: Place,
+        (spelling, signed): (&Spelling, &mut Signed),
+        by: &Verification<'_>,
+    ) -> Option<Self> {
+        let (_, parsed) = X509Certificate::from_der(certificate.der()).ok()?;
+        Some(Self {
+            certificate,
+            copy: signed.add(copy_issuer(certificate.der(), spelling)).into(),
+            is_self_issued: name::is_equal(parsed.subject(), parsed.issuer()),
+            constraints: NameConstraints::of(&parsed),
+            faults: faults_of(&parsed, place, by),
+            parsed,
+        })
+    }
+
+    /// The issuer as a trusted one; `None` where it can't be one.
+    pub(super) fn anchor(&self) -> Option<TrustAnchor<'static>> {
+        anchor_from_trusted_cert(&self.copy).ok().map(|anchor| anchor.to_owned())
+    }
+
+    /// Its issuer and serial number.
+    pub(super) fn named(&self) -> Named {
+        Named::of(self.certificate, &self.parsed)
+    }
+
+    fn path_length(&self) -> Option<usize> {
+        let length = self.parsed.basic_constraints().ok().flatten()?.value.path_len_constraint?;
+        usize::try_from(length).ok()
+    }
+}
+
 /// Looks at every certificate above the leaf, from its issuer up, and the trusted one.
 pub(super) fn checks(
-    certificate: &Certificate,
-    above: &[&Certificate],
-    anchor: Option<&Certificate>,
-    by: &Verification<'_>,
+    (certificate, leaf): (&Certificate, &X509Certificate<'_>),
+    above: &[&Issuer<'_>],
+    anchor: &Issuer<'_>,
 ) -> Vec<Check> {
     let mut checks = Vec::new();
-    for one in above {
-        if let Ok((_, issuer)) = X509Certificate::from_der(one.der()) {
-            checks.extend(faults_of(&issuer, by));
-            checks.extend(fault(CheckName::Signature, &issuer, leaf::signature(&issuer)));
-        }
+    let mut below = vec![leaf];
+    // RFC 5280 §4.2.1.9: self-issued certificates do not count.
+    let mut authorities = 0;
+    for issuer in above {
+        checks.extend(issuer.faults.iter().cloned());
+        checks.extend(fault(CheckName::Signature, &issuer.parsed, leaf::signature(&issuer.parsed)));
+        checks.extend(limits(issuer, &below, authorities));
+        below.push(&issuer.parsed);
+        authorities += usize::from(!issuer.is_self_issued);
     }
     // One that is trusted itself has been looked at.
-    let anchor = anchor.filter(|anchor| *anchor != certificate);
-    if let Some((_, anchor)) = anchor.and_then(|anchor| X509Certificate::from_der(anchor.der()).ok()) {
-        checks.extend(faults_of(&anchor, by));
-        checks.extend(fault(CheckName::Chain, &anchor, path_length(&anchor, above)));
+    if anchor.certificate != certificate {
+        checks.extend(anchor.faults.iter().cloned());
+        checks.extend(limits(anchor, &below, authorities));
     }
     checks
 }
 
-fn faults_of(issuer: &X509Certificate<'_>, by: &Verification<'_>) -> Vec<Check> {
+/// The limits that an issuer has for what is below it.
+fn limits(issuer: &Issuer<'_>, below: &[&X509Certificate<'_>], authorities: usize) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if let Some(allowed) = issuer.path_length().filter(|allowed| *allowed < authorities) {
+        let text = format!("it allows {allowed} CAs below it, there are {authorities} (path length)");
+        checks.extend(fault(CheckName::Chain, &issuer.parsed, Some(text)));
+    }
+    if let Some(constraints) = &issuer.constraints {
+        let text = name_constraints::fault(&issuer.parsed, constraints, below);
+        checks.extend(text.map(|text| Check::new(CheckName::NameConstraints, Some(text))));
+    }
+    checks
+}
+
+fn faults_of(issuer: &X509Certificate<'_>, place: Place, by: &Verification<'_>) -> Vec<Check> {
     let found = [
         (CheckName::Chain, may_issue(issuer)),
         (CheckName::Dates, dates(issuer, by)),
-        (CheckName::Usage, usage(issuer)),
+        (CheckName::Usage, usage(issuer, by)),
         (CheckName::Key, key(issuer)),
         (CheckName::Extensions, leaf::extensions(issuer)),
+        (CheckName::Profile, profile::fault(issuer, place)),
     ];
     found.into_iter().filter_map(|(name, text)| fault(name, issuer, text)).collect()
 }
@@ -59,28 +131,20 @@ fn dates(issuer: &X509Certificate<'_>, by: &Verification<'_>) -> Option<String> 
     let validity = issuer.validity();
     let (from, until) = (validity.not_before.to_datetime(), validity.not_after.to_datetime());
     if by.at < from {
-        return Some(format!("it is good from {from} on"));
+        return Some(format!("it is good from {} on", rfc3339(from)));
     }
-    (by.at > until).then(|| format!("it was good until {until}"))
+    (by.at > until).then(|| format!("it was good until {}", rfc3339(until)))
 }
 
-fn usage(issuer: &X509Certificate<'_>) -> Option<String> {
+fn usage(issuer: &X509Certificate<'_>, by: &Verification<'_>) -> Option<String> {
     let usage = issuer.extended_key_usage().ok().flatten()?.value;
-    (!usage.client_auth && !usage.any).then(|| "its extended key usage lacks clientAuth".to_owned())
+    let (is_given, name) = match by.purpose.is_server() {
+        true => (usage.server_auth, "serverAuth"),
+        false => (usage.client_auth, "clientAuth"),
+    };
+    (!is_given && !usage.any).then(|| format!("its extended key usage lacks {name}"))
 }
 
 fn key(issuer: &X509Certificate<'_>) -> Option<String> {
     PublicKey::from_der(issuer.public_key().raw)?.weakness().map(str::to_owned)
-}
-
-fn path_length(anchor: &X509Certificate<'_>, above: &[&Certificate]) -> Option<String> {
-    let allowed = anchor.basic_constraints().ok().flatten()?.value.path_len_constraint?;
-    // RFC 5280 §4.2.1.9: self-issued certificates do not count.
-    let is_counted = |one: &&&Certificate| {
-        X509Certificate::from_der(one.der())
-            .is_ok_and(|(_, one)| !name::is_equal(one.subject(), one.issuer()))
-    };
-    let below = above.iter().filter(is_counted).count();
-    (below > usize::try_from(allowed).unwrap_or(usize::MAX))
-        .then(|| format!("it allows {allowed} CAs below it, there are {below}"))
 }

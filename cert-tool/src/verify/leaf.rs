@@ -3,34 +3,37 @@
 use hub_types::IdentityId;
 use hub_types::shown::ShownText;
 use hub_types::thumbprint::ThumbprintDigest;
+use rustls_pki_types::{CertificateDer, ServerName};
+use webpki::EndEntityCert;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
-use x509_parser::prelude::FromDer;
 
-use super::{Check, CheckName, Verification};
+use super::profile::{self, Place};
+use super::{Check, CheckName, Purpose, Verification};
 use crate::certificate::Certificate;
 use crate::describe::algorithm_text;
+use crate::facts::rfc3339;
 use crate::name::attribute_text;
 use crate::public_key::PublicKey;
 
 /// Looks at everything that needs no other certificate.
-pub(super) fn checks(certificate: &Certificate, by: &Verification<'_>) -> Vec<Check> {
-    // A certificate is parsed when it is made, so this can't fail.
-    let Ok((_, parsed)) = X509Certificate::from_der(certificate.der()) else {
-        return Vec::new();
-    };
+pub(super) fn checks(
+    (certificate, parsed): (&Certificate, &X509Certificate<'_>),
+    by: &Verification<'_>,
+) -> Vec<Check> {
     let mut checks = vec![
         Check::new(CheckName::Dates, dates(certificate, by)),
-        Check::new(CheckName::Usage, usage(&parsed)),
-        Check::new(CheckName::NotACa, not_a_ca(&parsed)),
+        Check::new(CheckName::Usage, usage(parsed, by)),
+        Check::new(CheckName::NotACa, not_a_ca(parsed)),
+        Check::new(CheckName::CommonName, common_name(parsed, by)),
         Check::new(CheckName::Key, key(certificate)),
-        Check::new(CheckName::Signature, signature(&parsed)),
+        Check::new(CheckName::Signature, signature(parsed)),
         Check::new(CheckName::Serial, serial(parsed.raw_serial())),
-        Check::new(CheckName::Extensions, extensions(&parsed)),
+        Check::new(CheckName::Extensions, extensions(parsed)),
+        Check::new(CheckName::Profile, profile::fault(parsed, place(by))),
     ];
-    // A hub that knows the thumbprint does not need the name.
-    if by.expected.is_some() || by.thumbprints.is_empty() {
-        checks.push(Check::new(CheckName::CommonName, common_name(&parsed, by.expected)));
+    if let Some(host) = by.host {
+        checks.push(Check::new(CheckName::HostName, host_name(certificate, host)));
     }
     if let Some(key) = by.key {
         let fits = key.is_of(certificate.public_key_info());
@@ -43,24 +46,32 @@ pub(super) fn checks(certificate: &Certificate, by: &Verification<'_>) -> Vec<Ch
     checks
 }
 
+fn place(by: &Verification<'_>) -> Place {
+    if by.purpose.is_server() { Place::Server } else { Place::Client }
+}
+
 fn dates(certificate: &Certificate, by: &Verification<'_>) -> Option<String> {
     let (from, until) = (certificate.not_before(), certificate.not_after());
     if until < from {
-        return Some(format!("it ends ({until}) before it begins ({from})"));
+        return Some(format!("it ends ({}) before it begins ({})", rfc3339(until), rfc3339(from)));
     }
     if by.at < from {
-        return Some(format!("it is good from {from} on"));
+        return Some(format!("it is good from {} on", rfc3339(from)));
     }
-    (by.at > until).then(|| format!("it was good until {until}"))
+    (by.at > until).then(|| format!("it was good until {}", rfc3339(until)))
 }
 
-fn usage(parsed: &X509Certificate<'_>) -> Option<String> {
-    let is_for_clients =
-        parsed.extended_key_usage().ok().flatten().is_some_and(|usage| usage.value.client_auth);
+/// A certificate without an extended key usage is for every purpose (RFC 5280 §4.2.1.12).
+fn usage(parsed: &X509Certificate<'_>, by: &Verification<'_>) -> Option<String> {
+    let extended = parsed.extended_key_usage().ok().flatten();
+    let (is_given, name) = match by.purpose.is_server() {
+        true => (extended.is_none_or(|usage| usage.value.server_auth), "serverAuth"),
+        false => (extended.is_none_or(|usage| usage.value.client_auth), "clientAuth"),
+    };
     let may_sign = parsed.key_usage().ok().flatten().is_none_or(|usage| usage.value.digital_signature());
-    match (is_for_clients, may_sign) {
+    match (is_given, may_sign) {
         (true, true) => None,
-        (false, _) => Some("its extended key usage lacks clientAuth".to_owned()),
+        (false, _) => Some(format!("its extended key usage lacks {name}")),
         (_, false) => Some("its key usage lacks digitalSignature".to_owned()),
     }
 }
@@ -115,7 +126,7 @@ pub(super) fn extensions(parsed: &X509Certificate<'_>) -> Option<String> {
     None
 }
 
-fn common_name(parsed: &X509Certificate<'_>, expected: Option<&IdentityId>) -> Option<String> {
+fn common_name(parsed: &X509Certificate<'_>, by: &Verification<'_>) -> Option<String> {
     let names: Vec<_> = parsed.subject().iter_common_name().collect();
     let [name] = names.as_slice() else {
         return Some(format!("its subject has {} common names, it needs exactly one", names.len()));
@@ -123,7 +134,10 @@ fn common_name(parsed: &X509Certificate<'_>, expected: Option<&IdentityId>) -> O
     let Some(name) = attribute_text(name) else {
         return Some("it is not valid text".to_owned());
     };
-    match (IdentityId::from_common_name(&name), expected) {
+    if by.purpose == Purpose::Dps {
+        return registration_id(&name, by.expected);
+    }
+    match (IdentityId::from_common_name(&name), by.expected) {
         (Err(error), _) => Some(format!("{} is no identity: {error}", ShownText(&name))),
         (Ok(found), Some(expected)) if found != *expected => {
             Some(format!("it is `{found}`, not `{expected}`"))
@@ -131,6 +145,29 @@ fn common_name(parsed: &X509Certificate<'_>, expected: Option<&IdentityId>) -> O
         (Ok(found), _) if !found.common_name_fits() => Some("it has more than 64 characters".to_owned()),
         (Ok(_), _) => None,
     }
+}
+
+/// The common name as a registration id of the Device Provisioning Service, which has no modules.
+fn registration_id(name: &str, expected: Option<&IdentityId>) -> Option<String> {
+    let is_allowed = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_' | ':');
+    let ends_well = name.ends_with(|last: char| last.is_ascii_alphanumeric() || last == '-');
+    if !ends_well || !name.chars().all(is_allowed) {
+        let rule = "letters, digits and `- . _ :`, at last a letter, a digit or `-`";
+        return Some(format!("{} is no registration id: {rule}", ShownText(name)));
+    }
+    if name.len() > 64 {
+        return Some("it has more than 64 characters".to_owned());
+    }
+    let other =
+        expected.filter(|id| id.module().is_some() || !id.device().as_str().eq_ignore_ascii_case(name))?;
+    Some(format!("it is `{name}`, not `{other}`"))
+}
+
+/// The name of a server (RFC 9525), which stands in the alternative names.
+fn host_name(certificate: &Certificate, host: &ServerName<'_>) -> Option<String> {
+    let der = CertificateDer::from(certificate.der());
+    let verified = EndEntityCert::try_from(&der).and_then(|leaf| leaf.verify_is_valid_for_subject_name(host));
+    verified.err().map(|_| format!("its alternative names have no `{}`", host.to_str()))
 }
 
 fn thumbprint(certificate: &Certificate, by: &Verification<'_>) -> Option<String> {

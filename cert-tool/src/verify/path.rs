@@ -1,105 +1,182 @@
 //! The path from the certificate to a trusted one: what rustls-webpki says of it.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
+use time::OffsetDateTime;
 use webpki::{
-    EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter, RevocationOptions,
-    anchor_from_trusted_cert,
+    EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter, RevocationOptions, VerifiedPath,
 };
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
-use super::comparable::{OverSigned, Spelling};
-use super::{Check, CheckName, Verification, crls, issuers, obstacle, words};
+use super::comparable::{Copy, Signed, Spelling, copy_leaf};
+use super::crls::{List, Named};
+use super::issuers::{self, Issuer};
+use super::profile::Place;
+use super::{Check, CheckName, Verification, crls, obstacle, words};
 use crate::certificate::Certificate;
 
-/// Looks at everything that needs the certificates above it.
-pub(super) fn checks(certificate: &Certificate, by: &Verification<'_>) -> Vec<Check> {
-    let mut spelling = Spelling::of(certificate, by);
-    let leaf = CertificateDer::from(spelling.certificate(certificate.der()));
-    let mut all = |many: &[Certificate]| -> Vec<CertificateDer<'static>> {
-        many.iter().map(|one| CertificateDer::from(spelling.certificate(one.der()))).collect()
-    };
-    let (trusted, between) = (all(by.trusted), all(by.between));
-    let lists = by.crls.iter().map(|list| spelling.list(list)).collect();
-    let search = Search {
-        leaf: &leaf,
-        // What can't be an anchor can't be trusted; the others still can.
-        anchors: trusted.iter().filter_map(|one| anchor_from_trusted_cert(one).ok()).collect(),
-        between: &between,
-        lists,
-        algorithms: spelling.algorithms(),
-        // Expired is one fault, not two: the path is then judged as of when the certificate was good.
-        moment: unix_time(
-            by.at.clamp(certificate.not_before(), certificate.not_after().max(certificate.not_before())),
-        ),
-    };
-    let path = search.run(None);
-    let mut checks = vec![
-        Check::new(CheckName::Chain, chain_fault(&path, certificate, by)),
-        Check::new(CheckName::NameConstraints, name_fault(&path)),
-    ];
-    if let Err(error @ (Error::CertExpired { .. } | Error::CertNotValidYet { .. })) = &path {
-        checks.push(Check::new(CheckName::Dates, Some(words::of(error))));
-    }
-    if let Ok(path) = &path {
-        let original = |der: &CertificateDer<'_>| between.iter().position(|one| one == der);
-        let above: Vec<_> = path.issuers.iter().filter_map(|der| by.between.get(original(der)?)).collect();
-        let anchor = trusted.iter().position(|one| {
-            anchor_from_trusted_cert(one).is_ok_and(|one| {
-                one.subject == path.anchor.subject
-                    && one.subject_public_key_info == path.anchor.subject_public_key_info
-            })
-        });
-        checks.extend(issuers::checks(certificate, &above, anchor.and_then(|at| by.trusted.get(at)), by));
-    }
-    if !by.crls.is_empty() {
-        checks.push(match &path {
-            Ok(_) => crls::check(&search, by),
-            Err(_) => {
-                let fault = "not known, because the chain is not good".to_owned();
-                Check::new(CheckName::Revocation, Some(fault))
-            }
-        });
-    }
-    checks
+/// All that paths are sought with, read once for all certificates.
+pub(super) struct Paths<'a> {
+    trusted: Vec<Issuer<'a>>,
+    between: Vec<Issuer<'a>>,
+    /// The trusted ones that can be the end of a path, each with its place among `trusted`.
+    anchors: Vec<TrustAnchor<'static>>,
+    anchor_places: Vec<usize>,
+    copies: Vec<CertificateDer<'static>>,
+    pub(super) lists: Vec<List>,
+    spelling: Spelling,
+    signed: Signed,
 }
 
-/// All that a path is sought with, in the common spelling of names.
+impl<'a> Paths<'a> {
+    pub(super) fn new(by: &Verification<'a>) -> Self {
+        let spelling = spelling_of(by);
+        let mut signed = Signed::default();
+        let mut all = |many: &'a [Certificate], place| -> Vec<_> {
+            many.iter().filter_map(|one| Issuer::read(one, place, (&spelling, &mut signed), by)).collect()
+        };
+        let (trusted, between) = (all(by.trusted, Place::Trusted), all(by.between, Place::Issuer));
+        let lists = by.crls.iter().map(|list| List::read(list, (&spelling, &mut signed), by)).collect();
+        // What can't be an anchor can't be trusted; the others still can.
+        let anchors = trusted.iter().enumerate().filter_map(|(place, one)| Some((place, one.anchor()?)));
+        let (anchor_places, anchors) = anchors.unzip();
+        let copies = between.iter().map(|one| one.copy.clone()).collect();
+        Self { trusted, between, anchors, anchor_places, copies, lists, spelling, signed }
+    }
+
+    /// Looks at everything that needs the certificates above a certificate.
+    pub(super) fn checks(
+        &self,
+        (certificate, parsed): (&Certificate, &X509Certificate<'_>),
+        by: &Verification<'_>,
+    ) -> Vec<Check> {
+        let copy = copy_leaf(certificate.der(), &self.spelling);
+        let search = Search {
+            paths: self,
+            leaf: CertificateDer::from(copy.as_ref().map_or(certificate.der(), |copy| &copy.der)),
+            copy: copy.as_ref(),
+            moment: moment(certificate, by.at),
+        };
+        let found = search.best((certificate, parsed));
+        let mut checks = vec![
+            Check::new(CheckName::Chain, chain_fault(&found, certificate, by)),
+            Check::new(CheckName::NameConstraints, name_fault(&found)),
+        ];
+        if let Err(error @ (Error::CertExpired { .. } | Error::CertNotValidYet { .. })) = &found {
+            checks.push(Check::new(CheckName::Dates, Some(words::of(error))));
+        }
+        if !by.crls.is_empty() {
+            checks.push(match &found {
+                Ok((path, _)) => crls::check(&search, path, &self.names((certificate, parsed), path)),
+                Err(_) => {
+                    let fault = "not known, because the chain is not good".to_owned();
+                    Check::new(CheckName::Revocation, Some(fault))
+                }
+            });
+        }
+        checks.extend(found.into_iter().flat_map(|(_, faults)| faults));
+        checks
+    }
+
+    /// Issuer and serial number of each certificate on a path.
+    fn names(&self, (certificate, parsed): (&Certificate, &X509Certificate<'_>), path: &Path) -> Vec<Named> {
+        let above = path.issuers.iter().filter_map(|place| self.between.get(*place)).map(Issuer::named);
+        std::iter::once(Named::of(certificate, parsed)).chain(above).collect()
+    }
+}
+
+/// The names of all certificates and lists that are given.
+fn spelling_of(by: &Verification<'_>) -> Spelling {
+    let mut spelling = Spelling::default();
+    for one in by.trusted.iter().chain(by.between) {
+        if let Ok((_, parsed)) = X509Certificate::from_der(one.der()) {
+            spelling.see(parsed.subject());
+            spelling.see(parsed.issuer());
+        }
+    }
+    for list in by.crls {
+        if let Ok((_, parsed)) = CertificateRevocationList::from_der(list) {
+            spelling.see(parsed.issuer());
+        }
+    }
+    spelling
+}
+
+/// The search for the paths of one certificate.
 pub(super) struct Search<'a> {
-    leaf: &'a CertificateDer<'a>,
-    anchors: Vec<TrustAnchor<'a>>,
-    between: &'a [CertificateDer<'a>],
-    /// Revocation lists.
-    pub(super) lists: Vec<Vec<u8>>,
-    algorithms: Vec<OverSigned<'a>>,
+    pub(super) paths: &'a Paths<'a>,
+    leaf: CertificateDer<'a>,
+    copy: Option<&'a Copy>,
     moment: UnixTime,
 }
 
-/// The certificates that issued, from the leaf's issuer up, and the trusted one.
+/// The places of the issuers on a path, from the leaf's issuer up, and that of the anchor.
+#[derive(Debug)]
 pub(super) struct Path {
-    issuers: Vec<CertificateDer<'static>>,
-    anchor: TrustAnchor<'static>,
+    issuers: Vec<usize>,
+    anchor: usize,
 }
 
 impl Search<'_> {
-    /// Searches, and checks revocation where it is told how.
-    pub(super) fn run(&self, revocation: Option<RevocationOptions<'_>>) -> Result<Path, Error> {
-        let leaf = EndEntityCert::try_from(self.leaf)?;
-        let algorithms: Vec<&dyn SignatureVerificationAlgorithm> =
-            self.algorithms.iter().map(|one| one as &dyn SignatureVerificationAlgorithm).collect();
-        let path = leaf.verify_for_usage(
-            &algorithms,
-            &self.anchors,
-            self.between,
-            self.moment,
-            AnyUsage,
-            revocation,
-            None,
-        )?;
-        Ok(Path {
-            issuers: path.intermediate_certificates().map(|one| one.der().into_owned()).collect(),
-            anchor: path.anchor().to_owned(),
-        })
+    /// The path of which there is least to say; with none, why.
+    ///
+    /// The validator takes the first that it finds. Another may be better: the trusted certificate may be
+    /// there twice, expired and renewed, or an issuer with and without the right to issue.
+    fn best(&self, leaf: (&Certificate, &X509Certificate<'_>)) -> Result<(Path, Vec<Check>), Error> {
+        let best: RefCell<Option<(Path, Vec<Check>)>> = RefCell::new(None);
+        let judge = |verified: &VerifiedPath<'_>| {
+            let path = self.path(verified).ok_or(Error::UnknownIssuer)?;
+            let above: Vec<_> =
+                path.issuers.iter().filter_map(|place| self.paths.between.get(*place)).collect();
+            let place = self.paths.anchor_places.get(path.anchor).ok_or(Error::UnknownIssuer)?;
+            let anchor = self.paths.trusted.get(*place).ok_or(Error::UnknownIssuer)?;
+            let faults = issuers::checks(leaf, &above, anchor);
+            let is_good = faults.is_empty();
+            let mut best = best.borrow_mut();
+            if best.as_ref().is_none_or(|(_, other)| faults.len() < other.len()) {
+                *best = Some((path, faults));
+            }
+            if is_good { Ok(()) } else { Err(Error::UnknownIssuer) }
+        };
+        let end = self.run((&self.paths.anchors, &self.paths.copies), None, Some(&judge));
+        match best.into_inner() {
+            Some(best) => Ok(best),
+            None => Err(end.err().unwrap_or(Error::UnknownIssuer)),
+        }
+    }
+
+    /// Goes a path again, with revocation lists.
+    pub(super) fn revocation(&self, path: &Path, options: RevocationOptions<'_>) -> Result<(), Error> {
+        let anchor = self.paths.anchors.get(path.anchor).ok_or(Error::UnknownIssuer)?;
+        let copies = path.issuers.iter().filter_map(|place| self.paths.copies.get(*place));
+        let between: Vec<_> = copies.map(|copy| CertificateDer::from(copy.as_ref())).collect();
+        self.run((std::slice::from_ref(anchor), &between), Some(options), None)
+    }
+
+    fn run(
+        &self,
+        (anchors, between): (&[TrustAnchor<'_>], &[CertificateDer<'_>]),
+        revocation: Option<RevocationOptions<'_>>,
+        judge: Option<&dyn Fn(&VerifiedPath<'_>) -> Result<(), Error>>,
+    ) -> Result<(), Error> {
+        let leaf = EndEntityCert::try_from(&self.leaf)?;
+        let algorithms = self.paths.signed.algorithms(self.copy);
+        let algorithms: Vec<_> =
+            algorithms.iter().map(|one| one as &dyn SignatureVerificationAlgorithm).collect();
+        leaf.verify_for_usage(&algorithms, anchors, between, self.moment, AnyUsage, revocation, judge)?;
+        Ok(())
+    }
+
+    fn path(&self, verified: &VerifiedPath<'_>) -> Option<Path> {
+        let place = |der: CertificateDer<'_>| self.paths.copies.iter().position(|copy| *copy == der);
+        let issuers: Option<Vec<_>> =
+            verified.intermediate_certificates().map(|one| place(one.der())).collect();
+        // Trusted certificates may have one name and key, so the place decides.
+        let anchor = self.paths.anchors.iter().position(|one| std::ptr::eq(one, verified.anchor()))?;
+        Some(Path { issuers: issuers?, anchor })
     }
 }
 
@@ -112,26 +189,29 @@ impl ExtendedKeyUsageValidator for AnyUsage {
     }
 }
 
-fn chain_fault(
-    path: &Result<Path, Error>,
-    certificate: &Certificate,
-    by: &Verification<'_>,
-) -> Option<String> {
-    let error = path.as_ref().err()?;
-    let ends = match error {
+type Found = Result<(Path, Vec<Check>), Error>;
+
+fn chain_fault(found: &Found, certificate: &Certificate, by: &Verification<'_>) -> Option<String> {
+    let error = found.as_ref().err()?;
+    Some(match error {
         Error::UnknownIssuer
         | Error::InvalidSignatureForPublicKey
         | Error::UnsupportedSignatureAlgorithmContext(_)
-        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => obstacle::find(certificate, by),
-        _ => None,
-    };
-    Some(ends.unwrap_or_else(|| words::of(error)))
+        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            let led = "its signatures lead to a trusted certificate, but on each way there a CA does not allow a \
+                       name, or a certificate can't be used";
+            obstacle::find(certificate, by).unwrap_or_else(|| led.to_owned())
+        }
+        _ => words::of(error),
+    })
 }
 
-fn name_fault(path: &Result<Path, Error>) -> Option<String> {
-    match path {
+fn name_fault(found: &Found) -> Option<String> {
+    match found {
         Err(Error::NameConstraintViolation) => {
-            Some("an issuer limits names, and not all of these are within the limits".to_owned())
+            let text =
+                "an issuer limits DNS names or IP addresses, and not all of these are within the limits";
+            Some(text.to_owned())
         }
         Err(error @ (Error::MalformedNameConstraint | Error::InvalidNetworkMaskConstraint)) => {
             Some(words::of(error))
@@ -140,6 +220,9 @@ fn name_fault(path: &Result<Path, Error>) -> Option<String> {
     }
 }
 
-fn unix_time(time: time::OffsetDateTime) -> UnixTime {
-    UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(time.unix_timestamp()).unwrap_or_default()))
+/// Expired is one fault, not two: the path is then judged as of when the certificate was good.
+fn moment(certificate: &Certificate, at: OffsetDateTime) -> UnixTime {
+    let (from, until) = (certificate.not_before(), certificate.not_after());
+    let seconds = at.clamp(from, until.max(from)).unix_timestamp();
+    UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
 }

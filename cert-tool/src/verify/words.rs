@@ -7,7 +7,8 @@ pub(super) fn of(error: &Error) -> String {
     let text = match error {
         Error::BadDer => "a certificate or revocation list on the way is damaged",
         Error::BadDerTime => {
-            "a certificate or revocation list on the way has a date that is not written as RFC 5280 says"
+            "a certificate or revocation list on the way has a date before 1970, or one that is not written as RFC \
+             5280 says"
         }
         Error::CaUsedAsEndEntity => "it is the certificate of a CA",
         Error::CertDistrusted => "a certificate on the way is distrusted",
@@ -41,12 +42,15 @@ pub(super) fn of(error: &Error) -> String {
         }
         Error::NameConstraintViolation => "an issuer may not give such names",
         Error::PathLenConstraintViolated => {
-            "there are more CAs on the way than one of them allows (path length; self-issued ones count here)"
+            "there are more CAs on the way than one of them allows (path length)"
         }
         Error::SignatureAlgorithmMismatch => {
             "a certificate or revocation list on the way names two signature algorithms"
         }
-        Error::TrailingData(_) => "a certificate or revocation list on the way has more bytes than it should",
+        Error::TrailingData(_) => {
+            "a certificate or revocation list on the way has unique identifiers, which are not supported, or bytes \
+             that should not be there"
+        }
         Error::UnknownIssuer => "there is no way from its issuer to a trusted certificate",
         Error::UnknownRevocationStatus => "no revocation list is from its issuer",
         Error::UnsupportedCertVersion => "a certificate on the way is not of version 3",

@@ -135,3 +135,31 @@ fn a_clock_that_can_not_be_right_signs_nothing() {
         assert!(!new.exists());
     }
 }
+
+#[test]
+fn a_list_that_names_it_and_cant_be_used_leaves_it_open() {
+    let shop = lists(&[("own", -1, 9, false)]);
+    let leaf = read_certificate(&shop.path("out/devices/a/cert.pem")).unwrap();
+    let serial = BigNum::from_hex_str(&leaf.serial()).unwrap().to_vec();
+    // A CA of the same name with another key, as after a change of keys.
+    let other = Factory::new();
+    for (file, until, revoked) in [("names", 9, true), ("silent", 9, false), ("past", -1, true)] {
+        let revoked = revoked.then(|| Revoked { serial: serial.clone(), at: now(), reason: None });
+        let list = RevocationList {
+            number: 1,
+            this_update: now() - Duration::days(2),
+            next_update: now() + Duration::days(until),
+            revoked: revoked.into_iter().collect(),
+        };
+        let crl = X509Crl::from_der(&other.ca.sign_crl(&list).unwrap()).unwrap();
+        std::fs::write(shop.path(file), crl.to_pem().unwrap()).unwrap();
+    }
+    let unknown = "the revocation list is not signed by its issuer";
+    for both in ["own names", "names own"] {
+        let told =
+            format!("FAILED: a revocation list names it or one of its issuers, but can't be used: {unknown}");
+        assert_eq!(verdict(&shop, both), told);
+    }
+    assert_eq!(verdict(&shop, "own silent"), format!("ok (passed over: {unknown})"));
+    assert_eq!(verdict(&shop, "past own"), "ok (passed over: the revocation list is too old)");
+}

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use cert_tool::{
-    Certificate, Description, Verification, read_certificate_from, read_documents_from, thumbprints,
+    Certificate, Description, Purpose, Verification, read_certificate_from, read_documents_from, thumbprints,
     verify_certificate,
 };
 use openssl::asn1::Asn1Time;
@@ -72,10 +72,12 @@ fn look_at(bytes: &[u8]) {
     if let Some(certificate) = Certificate::from_der(bytes) {
         let all = [certificate.clone()];
         let by = Verification {
+            purpose: Purpose::HubCa,
             trusted: &all,
             between: &all,
             crls: &[bytes.to_vec()],
             expected: None,
+            host: None,
             thumbprints: &[],
             key: None,
             at: now(),

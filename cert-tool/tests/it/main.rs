@@ -17,11 +17,13 @@ mod issue;
 mod judges;
 mod kill;
 mod manual;
+mod name_constraints;
 mod names;
 #[cfg(unix)]
 mod outputs;
 mod profile;
 mod profiles;
+mod purposes;
 mod sign;
 mod sinks;
 mod support;

@@ -175,6 +175,8 @@ Examples:
   cert-tool verify device01/chain.pem --ca ca --device-id device01 --key device01/key.pem
   cert-tool verify *.pem --ca root.pem --crl crl.pem --at 2027-01-31 --format json
   cert-tool verify self-signed.pem --thumbprint 5E884898DA28047151D0E56F8DC6292773603D0D
+  cert-tool verify issued/certificates.pem --each --ca ca
+  cert-tool verify device.pem --ca root.pem --intermediates issuing.pem --for dps
 
 One line for each check. A trusted thumbprint stands for the chain, as on a hub; with --ca as well,
-both are looked at. Exit code 1 when a check fails.";
+both are looked at. Exit code 1 when a check fails; what only should be otherwise is `advice`.";

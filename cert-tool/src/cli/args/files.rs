@@ -3,8 +3,10 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use cert_tool::Purpose;
 use clap::{Args, ValueEnum};
 use hub_types::Thumbprint;
+use rustls_pki_types::ServerName;
 use time::OffsetDateTime;
 
 use super::{IdentityArgs, parse_time};
@@ -203,6 +205,19 @@ pub(crate) struct VerifyArgs {
     /// Certificates to trust, or the folder of a CA.
     #[arg(long, value_name = "PATH", required_unless_present = "thumbprint")]
     pub(crate) ca: Vec<PathBuf>,
+    /// Certificates of CAs that may stand between, beside those in the files.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) intermediates: Vec<PathBuf>,
+    /// The party that the certificates are shown to; by default hub-ca with --ca, else hub-thumbprint.
+    #[arg(long = "for", value_enum, value_name = "PURPOSE")]
+    pub(crate) purpose: Option<PurposeArg>,
+    /// The host that a server's certificate must be for, with --for tls-server.
+    #[arg(long, value_name = "NAME", value_parser = parse_host)]
+    pub(crate) host: Option<ServerName<'static>>,
+    /// Judge every certificate of the files, as of a bundle. Those of --ca and --intermediates are passed
+    /// over.
+    #[arg(long, conflicts_with_all = ["key", "device_id"])]
+    pub(crate) each: bool,
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
     /// The key that it must be for: private, public, or in a PFX file.
@@ -221,4 +236,35 @@ pub(crate) struct VerifyArgs {
     /// it is asked for.
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
+}
+
+/// The party that a certificate is shown to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PurposeArg {
+    /// A hub that knows the thumbprint: it looks at that and at the dates; all else is advice
+    HubThumbprint,
+    /// A hub that trusts the CA
+    HubCa,
+    /// The Device Provisioning Service: the common name is a registration id
+    Dps,
+    /// Any TLS server, with RFC 5280 to the letter
+    TlsClient,
+    /// A TLS client that connects to a gateway, with RFC 5280 to the letter
+    TlsServer,
+}
+
+impl From<PurposeArg> for Purpose {
+    fn from(purpose: PurposeArg) -> Self {
+        match purpose {
+            PurposeArg::HubThumbprint => Self::HubThumbprint,
+            PurposeArg::HubCa => Self::HubCa,
+            PurposeArg::Dps => Self::Dps,
+            PurposeArg::TlsClient => Self::TlsClient,
+            PurposeArg::TlsServer => Self::TlsServer,
+        }
+    }
+}
+
+fn parse_host(text: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(text.to_owned()).map_err(|_| "it is neither a DNS name nor an IP address".to_owned())
 }

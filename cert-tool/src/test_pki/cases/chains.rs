@@ -92,13 +92,13 @@ pub(super) fn add(cases: &mut Cases<'_>) -> Result<(), Error> {
     );
     cases.issued_by(&[&servers], "ca-for-servers", device, for_servers, |_| {})?;
 
-    let names = |why| {
+    let names = |why, cert_tool| {
         verdict(
             why,
             "RFC 5280 §4.2.1.10",
             "permitted subtree violation",
             "NameConstraintViolation",
-            &["chain", "name constraints"],
+            cert_tool,
         )
     };
     let plant = family.plant_ca()?;
@@ -106,11 +106,11 @@ pub(super) fn add(cases: &mut Cases<'_>) -> Result<(), Error> {
         &[&plant],
         "name-constraints",
         device,
-        names("its CA may name only what is below O=Plant 7"),
+        names("its CA may name only what is below O=Plant 7", &["name constraints"]),
         |_| {},
     )?;
     let domain = family.domain_ca()?;
-    let outside = names("its CA may name only what is below factory.example");
+    let outside = names("its CA may name only what is below factory.example", &["chain", "name constraints"]);
     cases.issued_by(&[&domain], "name-constraints-dns", device, outside, |spec| {
         spec.extensions.push(alternative_dns_name("device01.other.example"));
     })?;

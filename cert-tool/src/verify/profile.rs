@@ -1,0 +1,196 @@
+//! What RFC 5280 asks of whoever makes certificates, although most of those who read them let it pass.
+
+use std::net::IpAddr;
+
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{AuthorityKeyIdentifier, GeneralName, ParsedExtension};
+
+use crate::certificate::only_common_name;
+use crate::name;
+
+/// The place of a certificate on its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Client,
+    Server,
+    Issuer,
+    /// A trusted certificate, whose own issuer does not matter.
+    Trusted,
+}
+
+/// The first thing in which a certificate departs from the profile.
+pub(super) fn fault(certificate: &X509Certificate<'_>, place: Place) -> Option<String> {
+    criticality(certificate)
+        .or_else(|| authority_key(certificate, place))
+        .or_else(|| match place {
+            Place::Client => of_end(certificate),
+            Place::Server => of_end(certificate).or_else(|| of_server(certificate)),
+            Place::Issuer | Place::Trusted => of_issuer(certificate),
+        })
+        .or_else(|| alternative_names(certificate))
+}
+
+/// RFC 5280 §4.2 and §5.2 say of most extensions whether they are critical.
+fn criticality(certificate: &X509Certificate<'_>) -> Option<String> {
+    certificate.extensions().iter().find_map(|extension| {
+        let oid = extension.oid.to_id_string();
+        let (_, name, must) = CRITICALITY.iter().find(|(known, ..)| *known == oid)?;
+        (extension.critical != *must).then(|| {
+            let must = if *must { "must be" } else { "must not be" };
+            format!("its extension {name} {must} critical (RFC 5280 §4.2)")
+        })
+    })
+}
+
+fn authority_key(certificate: &X509Certificate<'_>, place: Place) -> Option<String> {
+    let is_self_issued = name::is_equal(certificate.subject(), certificate.issuer());
+    let Some(found) = authority_key_of(certificate) else {
+        // A root may leave it out (§4.2.1.1).
+        return (!is_self_issued && place != Place::Trusted)
+            .then(|| "it has no authority key identifier (RFC 5280 §4.2.1.1)".to_owned());
+    };
+    let Some(key) = &found.key_identifier else {
+        return Some("its authority key identifier has no key identifier (RFC 5280 §4.2.1.1)".to_owned());
+    };
+    if found.authority_cert_issuer.is_some() != found.authority_cert_serial.is_some() {
+        let text = "its authority key identifier has an issuer without a serial number, or the reverse";
+        return Some(format!("{text} (RFC 5280 appendix A.2)"));
+    }
+    let own =
+        subject_key(certificate).filter(|_| is_self_issued && certificate.verify_signature(None).is_ok());
+    own.filter(|own| *own != key.0).map(|_| {
+        "it is self-signed, but its authority key identifier is that of another key (RFC 5280 §4.2.1.1)"
+            .to_owned()
+    })
+}
+
+fn of_end(certificate: &X509Certificate<'_>) -> Option<String> {
+    if has(certificate, NAME_CONSTRAINTS) {
+        return Some("it has name constraints, and is no CA's (RFC 5280 §4.2.1.10)".to_owned());
+    }
+    let is_nameless = certificate.subject().iter().next().is_none();
+    let is_critical =
+        certificate.extensions().iter().any(|one| one.oid.to_id_string() == SAN && one.critical);
+    match (is_nameless, is_critical) {
+        (true, false) => Some("its subject is empty, and its alternative names are not critical".to_owned()),
+        (false, true) => Some("its alternative names are critical, although it has a subject".to_owned()),
+        _ => None,
+    }
+    .map(|text| format!("{text} (RFC 5280 §4.2.1.6)"))
+}
+
+/// A common name that is a host's stands among the alternative names of its kind, or old clients see another
+/// host than new ones.
+fn of_server(certificate: &X509Certificate<'_>) -> Option<String> {
+    let name = only_common_name(certificate.subject()).filter(|name| name.contains(['.', ':']))?;
+    let is_address = name.contains(':') || name.ends_with(|last: char| last.is_ascii_digit());
+    let names = certificate.subject_alternative_name().ok().flatten()?.value;
+    let mut of_its_kind = names.general_names.iter().filter_map(|other| match other {
+        GeneralName::DNSName(other) if !is_address => Some((*other).to_owned()),
+        GeneralName::IPAddress(bytes) if is_address => address(bytes).map(|address| address.to_string()),
+        _ => None,
+    });
+    let first = of_its_kind.next()?;
+    (first != name && of_its_kind.all(|other| other != name)).then(|| {
+        format!("its common name `{name}` is not among its alternative names (CA/Browser Forum BR §7.1.4.3)")
+    })
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = || <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
+    four().or_else(|| <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from))
+}
+
+fn of_issuer(certificate: &X509Certificate<'_>) -> Option<String> {
+    // Certificates of version 1 have none.
+    let constraints = certificate.basic_constraints().ok().flatten();
+    if constraints.is_some_and(|constraints| !constraints.critical) {
+        return Some("its basic constraints must be critical (RFC 5280 §4.2.1.9)".to_owned());
+    }
+    if certificate.subject().iter().next().is_none() {
+        return Some("it is a CA's, and its subject is empty (RFC 5280 §4.1.2.6)".to_owned());
+    }
+    if subject_key(certificate).is_none() {
+        return Some("it is a CA's, and has no subject key identifier (RFC 5280 §4.2.1.2)".to_owned());
+    }
+    let constraints = certificate.name_constraints().ok().flatten()?.value;
+    let subtrees = [&constraints.permitted_subtrees, &constraints.excluded_subtrees];
+    let dotted = subtrees.into_iter().flatten().flatten().find_map(|subtree| match subtree.base {
+        GeneralName::DNSName(name) if name.starts_with('.') => Some(name),
+        _ => None,
+    })?;
+    Some(format!("its name constraint `{dotted}` for DNS names begins with a dot (RFC 5280 §4.2.1.10)"))
+}
+
+/// DNS names have the preferred syntax of RFC 1034 §3.5; the first label may be a wildcard.
+fn alternative_names(certificate: &X509Certificate<'_>) -> Option<String> {
+    let names = certificate.subject_alternative_name().ok().flatten()?.value;
+    names.general_names.iter().find_map(|name| match name {
+        GeneralName::DNSName(name) if !is_dns_name(name) => {
+            Some(format!("`{name}` is no DNS name (RFC 5280 §4.2.1.6)"))
+        }
+        _ => None,
+    })
+}
+
+fn is_dns_name(name: &str) -> bool {
+    let name = name.strip_prefix("*.").unwrap_or(name);
+    let is_label = |label: &str| {
+        let inner = |char: char| char.is_ascii_alphanumeric() || char == '-';
+        (1..=63).contains(&label.len())
+            && label.chars().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let last = name.rsplit('.').next().unwrap_or(name);
+    name.len() <= 253 && name.split('.').all(is_label) && !last.chars().all(|char| char.is_ascii_digit())
+}
+
+fn authority_key_of<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a AuthorityKeyIdentifier<'a>> {
+    certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(found) => Some(found),
+        _ => None,
+    })
+}
+
+fn subject_key<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
+    certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(found) => Some(found.0),
+        _ => None,
+    })
+}
+
+fn has(certificate: &X509Certificate<'_>, oid: &str) -> bool {
+    certificate.extensions().iter().any(|extension| extension.oid.to_id_string() == oid)
+}
+
+const NAME_CONSTRAINTS: &str = "2.5.29.30";
+const SAN: &str = "2.5.29.17";
+/// Extensions, their names, and whether they must be critical.
+const CRITICALITY: [(&str, &str, bool); 8] = [
+    ("1.3.6.1.5.5.7.1.1", "authorityInfoAccess", false),
+    ("1.3.6.1.5.5.7.1.11", "subjectInfoAccess", false),
+    ("2.5.29.14", "subjectKeyIdentifier", false),
+    ("2.5.29.30", "nameConstraints", true),
+    ("2.5.29.35", "authorityKeyIdentifier", false),
+    ("2.5.29.36", "policyConstraints", true),
+    ("2.5.29.46", "freshestCRL", false),
+    ("2.5.29.54", "inhibitAnyPolicy", true),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dns_names_have_the_preferred_syntax() {
+        for good in ["example.com", "*.example.com", "a-b.example", "xn--bcher-kva.example", "localhost"] {
+            assert!(is_dns_name(good), "{good}");
+        }
+        for bad in
+            ["foo_bar.example.com", "192.0.2.1", "-a.example", "a..example", "", "*", "ba*.example.com"]
+        {
+            assert!(!is_dns_name(bad), "{bad}");
+        }
+    }
+}
