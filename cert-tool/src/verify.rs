@@ -1,10 +1,10 @@
 //! [`verify_certificate`]: would a hub let a device in with this certificate?
 //!
-//! The path is validated by rustls-webpki, as the local hub's TLS does it: memory-safe, with bounded
-//! effort, and the same on every system. What it leaves open is looked at here (`issuers`, `leaf`,
-//! `name_constraints`, `profile`): key usage, the trusted certificate's own limits, path lengths, name
-//! constraints of directory names, e-mail addresses and URIs, and IoT Hub's rules. OpenSSL stays outside, so
-//! that it can judge both.
+//! The path is validated by rustls-webpki, as the local hub's TLS does it: memory-safe, with
+//! bounded effort, and the same on every system. What it leaves open is looked at here (`issuers`,
+//! `leaf`, `name_constraints`, `profile`): key usage, the trusted certificate's own limits, path
+//! lengths, name constraints of directory names, e-mail addresses and URIs, and IoT Hub's rules.
+//! OpenSSL stays outside, so that it can judge both.
 
 mod comparable;
 mod crls;
@@ -32,14 +32,15 @@ pub use purpose::Purpose;
 /// What a certificate is judged by.
 #[derive(Debug, Clone, Copy)]
 pub struct Verification<'a> {
-    /// Who it is shown to.
+    /// The party it is shown to.
     pub purpose: Purpose,
     /// The certificates to trust. Without any the chain is not looked at: a hub that knows a
     /// thumbprint does not either.
     pub trusted: &'a [Certificate],
     /// Those that may stand between.
     pub between: &'a [Certificate],
-    /// Revocation lists, in DER. With any, the certificate must be covered by one that is not too old.
+    /// Revocation lists, in DER. With any, the certificate must be covered by one that is not too
+    /// old.
     pub crls: &'a [Vec<u8>],
     /// Who must be in its common name; without, any identity may.
     pub expected: Option<&'a IdentityId>,
@@ -76,7 +77,8 @@ impl Check {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum CheckName {
-    /// It leads to a trusted certificate, every signature on the way is good, and every issuer may issue.
+    /// It leads to a trusted certificate, every signature on the way is good, and every issuer may
+    /// issue.
     Chain,
     /// It and its issuers are good at this time.
     Dates,
@@ -98,7 +100,7 @@ pub enum CheckName {
     Extensions,
     /// Its names are among those that its issuers may give.
     NameConstraints,
-    /// It and its issuers are as RFC 5280 asks of those who make them.
+    /// It and its issuers follow the profile of RFC 5280.
     Profile,
     /// It and its issuers are not revoked.
     Revocation,
@@ -152,8 +154,8 @@ impl CheckName {
     }
 }
 
-/// Looks at a certificate as a hub would, and at all that a hub should. Every check that was made is
-/// in the answer, in the order of [`CheckName`].
+/// Looks at a certificate as a hub would, and at all that a hub should. Every check that was made
+/// is in the answer, in the order of [`CheckName`].
 ///
 /// ```
 /// use cert_tool::{CheckName, Purpose, Verification, read_certificates, verify_certificate, write_test_pki};
@@ -185,14 +187,14 @@ pub fn verify_certificate(certificate: &Certificate, by: &Verification<'_>) -> V
     Verifier::new(by).verify(certificate)
 }
 
-/// Judges many certificates by the same: what is above them is read, and its signatures are verified, once.
+/// A judge of many certificates: issuers are read, and their signatures verified, once.
 pub struct Verifier<'a> {
     by: Verification<'a>,
     paths: Option<Paths<'a>>,
 }
 
 impl<'a> Verifier<'a> {
-    /// Reads what certificates are judged by.
+    /// Reads the issuers and revocation lists.
     pub fn new(by: &Verification<'a>) -> Self {
         // Certificates know whole seconds, and are good to the end of the last one.
         let by = Verification { at: by.at.replace_nanosecond(0).unwrap_or(by.at), ..*by };
@@ -213,7 +215,7 @@ impl<'a> Verifier<'a> {
         self.weigh(merge(checks))
     }
 
-    /// Makes advice of faults that the purpose lets pass.
+    /// Turns faults that the purpose lets pass into advice.
     fn weigh(&self, mut checks: Vec<Check>) -> Vec<Check> {
         checks.retain_mut(|check| {
             let is_asked_for = check.name == CheckName::CommonName && self.by.expected.is_some();

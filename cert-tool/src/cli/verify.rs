@@ -51,7 +51,7 @@ pub(crate) fn run(args: &VerifyArgs, output: &mut Output) -> Result<Done, Failur
     Ok(Done::from_failures(judged.failures))
 }
 
-/// The purpose that is asked for, where what it needs is given.
+/// The purpose, if the options that it needs are given.
 fn purpose(args: &VerifyArgs) -> Result<Purpose, Failure> {
     let given = args.purpose.map(Purpose::from);
     let purpose = given.unwrap_or(if args.ca.is_empty() { Purpose::HubThumbprint } else { Purpose::HubCa });
@@ -70,7 +70,7 @@ fn purpose(args: &VerifyArgs) -> Result<Purpose, Failure> {
     Err(Failure::Usage(anyhow!(missing)))
 }
 
-/// What was said, and how much of it is bad.
+/// The output, and the number of failures.
 struct Judged<'a> {
     output: &'a mut Output,
     failures: u64,
@@ -220,7 +220,7 @@ impl Subject {
     }
 }
 
-/// What a document is that is neither certificate nor private key.
+/// The kind of a document that is neither certificate nor private key.
 fn kind_of(content: &Content) -> &'static str {
     match content {
         Content::Crl(_) => "a revocation list",

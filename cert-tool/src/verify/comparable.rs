@@ -1,7 +1,7 @@
-//! Copies of certificates and revocation lists for the validator. It compares names byte by byte, so names
-//! that are equal (RFC 5280 §7.1) get one spelling. Of issuers, what is judged beside it is left out: the path
-//! length, and all name constraints but those of DNS names and IP addresses. Signatures are verified over what
-//! was signed.
+//! Copies of certificates and revocation lists for the validator. It compares names byte by byte,
+//! so names that are equal (RFC 5280 §7.1) get one spelling. Of issuers, what is judged beside it
+//! is left out: the path length, and all name constraints but those of DNS names and IP addresses.
+//! Signatures are verified over what was signed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -108,9 +108,11 @@ fn copy_signed(der: &[u8], content: impl FnOnce(&[Element<'_>]) -> Option<Vec<u8
     Some(Copy { der: value(SEQUENCE, &whole), signed: (copied, Some(signed.whole.to_vec())) })
 }
 
-/// The extensions of an issuer without what is judged beside the validator; `None` where they stay as they are.
+/// The extensions of an issuer without what is judged beside the validator; `None` where they stay
+/// as they are.
 ///
-/// The digest of the original's extensions goes with them: two originals that differ must not have one copy.
+/// The digest of the original's extensions goes with them: two originals that differ must not have
+/// one copy.
 fn extensions(tagged: &Element<'_>) -> Option<Vec<u8>> {
     let mut content = Vec::new();
     for extension in elements(content_of(tagged.content, SEQUENCE)?)? {
@@ -166,7 +168,7 @@ fn of_validator(constraints: &[u8]) -> Option<Vec<u8>> {
     Some(kept)
 }
 
-/// What issuers and their lists have signed, and which of those signatures were verified.
+/// The signed parts of issuers and lists, and the signatures that were verified.
 #[derive(Debug, Default)]
 pub(super) struct Signed {
     /// The signed part of each copy, with that of its original.
@@ -247,7 +249,8 @@ const DNS_NAME: u8 = 0x82;
 const IP_ADDRESS: u8 = 0x87;
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x1e];
-/// The object identifier 2.999, which is for examples: no certificate has an extension of this kind.
+/// The object identifier 2.999, which is for examples: no certificate has an extension of this
+/// kind.
 const ORIGIN: &[u8] = &[0x06, 0x02, 0x88, 0x37];
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Revocation lists: which of those given count, and what they say of a certificate.
 //!
-//! Any list that revokes the certificate or one of its issuers wins. Of the lists of one issuer for one part
-//! of its certificates, the newest that is valid counts (RFC 5280 §6.3.3), in whatever order they are given.
+//! Any list that revokes the certificate or one of its issuers wins. Of the lists of one issuer for
+//! one part of its certificates, the newest that is valid counts (RFC 5280 §6.3.3), in whatever
+//! order they are given.
 
 use std::collections::HashSet;
 
@@ -61,7 +62,8 @@ pub(super) fn check(search: &Search<'_>, path: &Path, names: &[Named]) -> Check 
     Check { note, ..Check::new(CheckName::Revocation, fault) }
 }
 
-/// The name of a certificate: its issuer, in the form that equal names share, and its serial number.
+/// The name of a certificate: its issuer, in the form that equal names share, and its serial
+/// number.
 #[derive(Debug)]
 pub(super) struct Named {
     issuer: Vec<u8>,
@@ -155,8 +157,8 @@ impl List {
         }
     }
 
-    /// Tells whether the list, which can't be used, names one of these: then nobody knows. It may be signed with
-    /// another key of the same CA, or say only what changed.
+    /// Tells whether the list, which can't be used, names one of these: then nobody knows. It may
+    /// be signed with another key of the same CA, or say only what changed.
     fn may_revoke(&self, names: &[Named]) -> bool {
         names.iter().any(|named| named.issuer == self.issuer && self.revoked.contains(&named.serial))
     }
@@ -170,7 +172,7 @@ fn serials(list: &CertificateRevocationList<'_>) -> HashSet<Vec<u8>> {
     list.iter_revoked_certificates().filter(is_revoked).map(|one| one.raw_serial().to_vec()).collect()
 }
 
-/// Whether a list is of this time.
+/// Checks that a list is of this time.
 fn current(list: &CertificateRevocationList<'_>, by: &Verification<'_>) -> Result<(), String> {
     if by.at < list.last_update().to_datetime() {
         return Err("the revocation list is not good yet".to_owned());
@@ -181,7 +183,7 @@ fn current(list: &CertificateRevocationList<'_>, by: &Verification<'_>) -> Resul
     Ok(())
 }
 
-/// Whether a list of this time may be used, and its issuer may sign lists.
+/// Checks that a list of this time may be used, and that its issuer may sign lists.
 fn usable(list: &CertificateRevocationList<'_>, by: &Verification<'_>) -> Result<(), String> {
     if list.version().is_none() {
         return Err(words::of(&Error::UnsupportedCrlVersion));
@@ -201,8 +203,8 @@ fn usable(list: &CertificateRevocationList<'_>, by: &Verification<'_>) -> Result
     if may_sign(list, by) { Ok(()) } else { Err(words::of(&Error::IssuerNotCrlSigner)) }
 }
 
-/// The validator knows the key usage of no trusted certificate. Where several have the issuer's name, one is
-/// enough.
+/// The validator knows the key usage of no trusted certificate. Where several have the issuer's
+/// name, one is enough.
 fn may_sign(list: &CertificateRevocationList<'_>, by: &Verification<'_>) -> bool {
     let mut rights = by.trusted.iter().filter_map(|one| {
         let (_, issuer) = X509Certificate::from_der(one.der()).ok()?;

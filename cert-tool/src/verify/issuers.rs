@@ -1,5 +1,5 @@
-//! The issuers on a path, as far as the validator leaves them open: it takes a trusted certificate for a name
-//! and a key, and no certificate's key usage for more than advice.
+//! The issuers on a path, as far as the validator leaves them open: it takes a trusted certificate
+//! for a name and a key, and no certificate's key usage for more than advice.
 
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 use webpki::anchor_from_trusted_cert;
@@ -25,7 +25,7 @@ pub(super) struct Issuer<'a> {
     pub(super) copy: CertificateDer<'static>,
     is_self_issued: bool,
     constraints: Option<Result<NameConstraints, String>>,
-    /// What is wrong with it, whatever it is on the way to.
+    /// Its own faults, whatever is below it.
     faults: Vec<Check>,
 }
 

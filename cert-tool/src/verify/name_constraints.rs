@@ -1,5 +1,5 @@
-//! Name constraints (RFC 5280 §4.2.1.10) of directory names, e-mail addresses and URIs. Those of DNS names and
-//! IP addresses are the validator's; all other kinds are said to be unsupported.
+//! Name constraints (RFC 5280 §4.2.1.10) of directory names, e-mail addresses and URIs. Those of
+//! DNS names and IP addresses are the validator's; all other kinds are said to be unsupported.
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::oid_registry::{OID_PKCS9_EMAIL_ADDRESS, OID_X509_EXT_NAME_CONSTRAINTS};
@@ -30,7 +30,8 @@ enum Name {
 }
 
 impl NameConstraints {
-    /// Reads the extension of a CA's certificate; `None` where it has none, an error where it is damaged.
+    /// Reads the extension of a CA's certificate; `None` where it has none, an error where it is
+    /// damaged.
     pub(super) fn of(issuer: &X509Certificate<'_>) -> Option<Result<Self, String>> {
         let extension = issuer.extensions().iter().find(|one| one.oid == OID_X509_EXT_NAME_CONSTRAINTS)?;
         Some(
@@ -63,7 +64,7 @@ impl NameConstraints {
         })
     }
 
-    /// What is wrong with the names of a certificate below.
+    /// The fault in the names of a certificate below.
     pub(super) fn fault(&self, below: &X509Certificate<'_>) -> Option<String> {
         let names = match names_of(below) {
             Ok(names) => names,
@@ -129,7 +130,8 @@ impl Name {
         }
     }
 
-    /// Tells whether a name is in the subtree of a base of its kind; `None` where it has no place anywhere.
+    /// Tells whether a name is in the subtree of a base of its kind; `None` where it has no place
+    /// anywhere.
     fn is_within(&self, base: &Self) -> Option<bool> {
         match (self, base) {
             (Self::Directory(name), Self::Directory(base)) => Some(name.starts_with(base)),
@@ -148,7 +150,8 @@ fn base(subtree: &[u8]) -> Option<Name> {
     }
 }
 
-/// The names of a certificate: its subject, the e-mail addresses in that, and its alternative names.
+/// The names of a certificate: its subject, the e-mail addresses in that, and its alternative
+/// names.
 fn names_of(certificate: &X509Certificate<'_>) -> Result<Vec<Name>, String> {
     let damaged = |what: &str| format!("it limits names, and {what} of the certificate below can't be read");
     let subject = certificate.subject();
@@ -169,7 +172,8 @@ fn names_of(certificate: &X509Certificate<'_>) -> Result<Vec<Name>, String> {
     Ok(names)
 }
 
-/// An address is within a base that is itself, its host, or with a leading dot a domain of its host.
+/// An address is within a base that is itself, its host, or with a leading dot a domain of its
+/// host.
 fn is_mailbox_within(address: &str, base: &str) -> Option<bool> {
     let (local, host) = address.rsplit_once('@')?;
     let is_quoted = local.starts_with('"') && local.ends_with('"') && local.len() > 1;
@@ -212,8 +216,7 @@ fn kind_text(tag: u8) -> &'static str {
     }
 }
 
-/// What the issuers above say of the names of each certificate on a path. `below` is the path from the end
-/// certificate up; `constraints` those of one issuer above all of them.
+/// The fault in the names below an issuer. `below` is the path from the end certificate up.
 pub(super) fn fault(
     issuer: &X509Certificate<'_>,
     constraints: &Result<NameConstraints, String>,

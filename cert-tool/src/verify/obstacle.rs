@@ -1,4 +1,5 @@
-//! The place where a path to a trusted certificate ends, and why: the validator tells only that there is none.
+//! The place where a path to a trusted certificate ends, and why: the validator tells only that
+//! there is none.
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
@@ -8,7 +9,8 @@ use crate::certificate::Certificate;
 use crate::name;
 use crate::signed_by::{SignatureFault, signature_fault};
 
-/// Goes up from a certificate as far as signatures lead; `None` where they lead to a trusted certificate.
+/// Goes up from a certificate as far as signatures lead; `None` where they lead to a trusted
+/// certificate.
 pub(super) fn find(certificate: &Certificate, by: &Verification<'_>) -> Option<String> {
     let mut below = certificate;
     for _ in 0..MOST_STEPS {

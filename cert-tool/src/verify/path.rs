@@ -123,8 +123,8 @@ pub(super) struct Path {
 impl Search<'_> {
     /// The path of which there is least to say; with none, why.
     ///
-    /// The validator takes the first that it finds. Another may be better: the trusted certificate may be
-    /// there twice, expired and renewed, or an issuer with and without the right to issue.
+    /// The validator takes the first that it finds. Another may be better: the trusted certificate
+    /// may be there twice, expired and renewed, or an issuer with and without the right to issue.
     fn best(&self, leaf: (&Certificate, &X509Certificate<'_>)) -> Result<(Path, Vec<Check>), Error> {
         let best: RefCell<Option<(Path, Vec<Check>)>> = RefCell::new(None);
         let judge = |verified: &VerifiedPath<'_>| {

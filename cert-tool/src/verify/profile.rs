@@ -1,4 +1,5 @@
-//! What RFC 5280 asks of whoever makes certificates, although most of those who read them let it pass.
+//! The profile of RFC 5280: rules for those who make certificates, which most readers do not
+//! enforce.
 
 use std::net::IpAddr;
 
@@ -79,8 +80,8 @@ fn of_end(certificate: &X509Certificate<'_>) -> Option<String> {
     .map(|text| format!("{text} (RFC 5280 §4.2.1.6)"))
 }
 
-/// A common name that is a host's stands among the alternative names of its kind, or old clients see another
-/// host than new ones.
+/// A common name that is a host's stands among the alternative names of its kind, or old clients
+/// see another host than new ones.
 fn of_server(certificate: &X509Certificate<'_>) -> Option<String> {
     let name = only_common_name(certificate.subject()).filter(|name| name.contains(['.', ':']))?;
     let is_address = name.contains(':') || name.ends_with(|last: char| last.is_ascii_digit());

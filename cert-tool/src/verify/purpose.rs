@@ -5,7 +5,8 @@ use super::CheckName;
 /// The party that a certificate is shown to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// A hub that knows the certificate's thumbprint (`selfSigned`): it compares the thumbprint and the dates.
+    /// A hub that knows the certificate's thumbprint (`selfSigned`): it compares the thumbprint and
+    /// the dates.
     HubThumbprint,
     /// A hub that trusts the certificate's CA (`certificateAuthority`).
     HubCa,
@@ -13,7 +14,8 @@ pub enum Purpose {
     Dps,
     /// Any TLS server that asks for client certificates: RFC 5280 to the letter.
     TlsClient,
-    /// A TLS client that connects to the certificate's holder, a gateway for instance: RFC 5280 to the letter.
+    /// A TLS client that connects to the certificate's holder, a gateway for instance: RFC 5280 to
+    /// the letter.
     TlsServer,
 }
 
@@ -42,7 +44,8 @@ impl Purpose {
         }
     }
 
-    /// Tells whether certificates and revocation lists must follow the profile of RFC 5280 to the letter.
+    /// Tells whether certificates and revocation lists must follow the profile of RFC 5280 to the
+    /// letter.
     pub(super) fn is_strict(self) -> bool {
         matches!(self, Self::TlsClient | Self::TlsServer)
     }
