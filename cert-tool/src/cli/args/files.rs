@@ -210,9 +210,9 @@ pub(crate) struct VerifyArgs {
     pub(crate) intermediates: Vec<PathBuf>,
     /// The party that the certificates are shown to; by default hub-ca with --ca, else hub-thumbprint.
     #[arg(long = "for", value_enum, value_name = "PURPOSE")]
-    pub(crate) purpose: Option<PurposeArg>,
+    pub(crate) purpose: Option<VerifyPurposeArg>,
     /// The host that a server's certificate must be for, with --for tls-server.
-    #[arg(long, value_name = "NAME", value_parser = parse_host)]
+    #[arg(long, value_name = "NAME", value_parser = parse_server_name)]
     pub(crate) host: Option<ServerName<'static>>,
     /// Judge every certificate of the files, as of a bundle. Those of --ca and --intermediates are passed
     /// over.
@@ -240,7 +240,7 @@ pub(crate) struct VerifyArgs {
 
 /// The party that a certificate is shown to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PurposeArg {
+pub(crate) enum VerifyPurposeArg {
     /// A hub that knows the thumbprint: it looks at that and at the dates; all else is advice
     HubThumbprint,
     /// A hub that trusts the CA
@@ -253,18 +253,18 @@ pub(crate) enum PurposeArg {
     TlsServer,
 }
 
-impl From<PurposeArg> for Purpose {
-    fn from(purpose: PurposeArg) -> Self {
+impl From<VerifyPurposeArg> for Purpose {
+    fn from(purpose: VerifyPurposeArg) -> Self {
         match purpose {
-            PurposeArg::HubThumbprint => Self::HubThumbprint,
-            PurposeArg::HubCa => Self::HubCa,
-            PurposeArg::Dps => Self::Dps,
-            PurposeArg::TlsClient => Self::TlsClient,
-            PurposeArg::TlsServer => Self::TlsServer,
+            VerifyPurposeArg::HubThumbprint => Self::HubThumbprint,
+            VerifyPurposeArg::HubCa => Self::HubCa,
+            VerifyPurposeArg::Dps => Self::Dps,
+            VerifyPurposeArg::TlsClient => Self::TlsClient,
+            VerifyPurposeArg::TlsServer => Self::TlsServer,
         }
     }
 }
 
-fn parse_host(text: &str) -> Result<ServerName<'static>, String> {
+fn parse_server_name(text: &str) -> Result<ServerName<'static>, String> {
     ServerName::try_from(text.to_owned()).map_err(|_| "it is neither a DNS name nor an IP address".to_owned())
 }
