@@ -62,8 +62,8 @@ pub(crate) enum WeakKey {
     ClosePrimes,
 }
 
-/// Applies the rules that a public key must keep, whoever has it. They cost less than a tenth of what it costs to
-/// verify a signature. A point is not compared with its curve, as verifying does that.
+/// Applies the rules that a public key must keep, whoever has it. For RSA they take some
+/// microseconds. A point is not compared with its curve, as verifying does that.
 pub(crate) fn check(key: &SubjectPublicKeyInfo<'_>) -> Result<(), WeakKey> {
     match algorithm(key)? {
         Algorithm::Ec(_) => match key.subject_public_key.data.first() {

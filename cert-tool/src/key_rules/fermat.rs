@@ -2,30 +2,11 @@
 
 use num_bigint::BigUint;
 
-/// The integer square root of a number, and what is left (P. Zimmermann, "Karatsuba Square Root", 1999). It takes a
-/// third of the time of `BigUint::sqrt`.
+/// The integer square root of a number, and what is left.
 pub(super) fn square_root(number: &BigUint) -> (BigUint, BigUint) {
-    if let Ok(small) = u128::try_from(number) {
-        let root = small.isqrt();
-        return (BigUint::from(root), BigUint::from(small - root * root));
-    }
-    let quarter = (number.bits() - 1) / 4;
-    let upper = number >> (2 * quarter);
-    let (root, rest) = square_root(&upper);
-    let middle = number >> quarter;
-    let dividend = (rest << quarter) + (&middle - (&upper << quarter));
-    let divisor = &root << 1_u32;
-    let quotient = &dividend / &divisor;
-    let remainder = dividend - &quotient * &divisor;
-    let lowest = number - (middle << quarter);
-    let mut root = (root << quarter) + &quotient;
-    let mut left = (remainder << quarter) + lowest;
-    let square = &quotient * &quotient;
-    if left < square {
-        left += (&root << 1_u32) - 1_u8;
-        root -= 1_u8;
-    }
-    (root, left - square)
+    let root = number.sqrt();
+    let rest = number - &root * &root;
+    (root, rest)
 }
 
 /// Tells whether Fermat's method finds the factors of an odd number in a hundred rounds. Each looks at the square of
