@@ -27,29 +27,29 @@ use crate::pem;
 use crate::signed_by::signature_fault;
 use crate::sink::{self, folder_name};
 
-/// What bundles are like.
+/// The options of bundles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleOptions {
-    /// Who reads them.
+    /// The software that reads the bundles.
     pub target: BundleTarget,
-    /// What their owner connects to.
+    /// The service that the device connects to.
     pub service: BundleService,
     /// Folder or tar file.
     pub form: BundleForm,
     /// The folder on the device that the files will be in, for files that name others by whole paths.
     pub installed_in: String,
-    /// How many threads make them; `None` is one for each core.
+    /// The number of threads; `None` is one for each core.
     pub threads: Option<NonZeroUsize>,
 }
 
-/// What became of the bundle of an identity.
+/// The result of writing the bundle of one identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrittenBundle {
-    /// Whose it is.
+    /// The identity that the bundle is for.
     pub identity: IdentityId,
-    /// What is in it.
+    /// The certificate in the bundle.
     pub facts: IssuedFacts,
-    /// What became of it.
+    /// The outcome.
     pub outcome: BundleOutcome,
 }
 
@@ -90,7 +90,7 @@ pub enum BundleForm {
     Tar,
 }
 
-/// What became of a bundle.
+/// The outcome of writing a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BundleOutcome {

@@ -128,7 +128,7 @@ impl CertificateAuthority {
         Ok((root, issuing))
     }
 
-    /// Whether there is a CA in a folder, or the beginning of one.
+    /// Returns whether a folder holds a CA, or a part of one.
     pub fn exists(folder: &Path) -> bool {
         folder::is_ready(folder) || folder::FILES.iter().any(|file| folder.join(file).exists())
     }
@@ -138,8 +138,8 @@ impl CertificateAuthority {
         &self.issuing
     }
 
-    /// What a device sends after its own certificate: that of the issuing CA and those between it and
-    /// the root, without the root.
+    /// Returns the certificates that a device sends after its own: that of the issuing CA and those
+    /// between it and the root, without the root.
     pub fn chain(&self) -> impl Iterator<Item = &Certificate> {
         std::iter::once(&self.issuing).chain(&self.chain)
     }
@@ -149,7 +149,7 @@ impl CertificateAuthority {
         self.root.as_ref()
     }
 
-    /// Where the CA is.
+    /// Returns the CA's folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -172,7 +172,7 @@ impl CertificateAuthority {
         EarlierEnd::below(&self.issuing, days, now)
     }
 
-    /// What it may issue.
+    /// Returns the rules for what the CA may issue.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }

@@ -95,7 +95,8 @@ impl Certificate {
         serial_text(&self.serial)
     }
 
-    /// How many CAs may stand below that of a certificate, where it says so (RFC 5280 §4.2.1.9).
+    /// Returns the number of CAs that may stand below the certificate's CA, if the certificate
+    /// limits it (RFC 5280 §4.2.1.9).
     pub fn path_length(&self) -> Option<u32> {
         let (_, parsed) = X509Certificate::from_der(&self.der).ok()?;
         parsed.basic_constraints().ok().flatten()?.value.path_len_constraint
@@ -145,7 +146,7 @@ impl Certificate {
         self.not_after
     }
 
-    /// Whether it says that it is a CA's (`CA:TRUE`).
+    /// Returns whether the certificate says that it is a CA's (`CA:TRUE`).
     pub fn is_ca(&self) -> bool {
         self.is_ca
     }

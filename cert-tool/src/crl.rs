@@ -8,11 +8,11 @@ use time::OffsetDateTime;
 pub struct RevocationList {
     /// Greater than that of every earlier list of this CA (§5.2.3).
     pub number: u64,
-    /// When it is made.
+    /// The time at which the list is made.
     pub this_update: OffsetDateTime,
-    /// When the next one comes at the latest.
+    /// The time by which the next list is made.
     pub next_update: OffsetDateTime,
-    /// What is revoked, in any order.
+    /// The revoked certificates, in any order.
     pub revoked: Vec<Revoked>,
 }
 
@@ -23,11 +23,11 @@ pub struct Revoked {
     pub serial: Vec<u8>,
     /// Since when.
     pub at: OffsetDateTime,
-    /// Why, where that is to be told.
+    /// The reason, if it is to be told.
     pub reason: Option<RevocationReason>,
 }
 
-/// Why a certificate is revoked (§5.3.1).
+/// The reason why a certificate is revoked (§5.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RevocationReason {

@@ -33,7 +33,7 @@ pub struct Csr {
     not_copied: Vec<String>,
 }
 
-/// Where a request is.
+/// The place of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CsrInput {
@@ -109,7 +109,8 @@ impl Csr {
         &self.public_key_info
     }
 
-    /// What it asks for and does not get: extensions by name or object identifier, and parts of its subject.
+    /// Returns the parts of the request that certificates do not get: extensions by name or object
+    /// identifier, and parts of its subject.
     pub fn not_copied(&self) -> &[String] {
         &self.not_copied
     }
@@ -200,7 +201,7 @@ fn verified_key(request: &CsrParts<'_>) -> Result<Vec<u8>, Refusal> {
     Ok(key)
 }
 
-/// What is taken from a request that is good.
+/// The parts of a verified request that are used.
 struct Verified {
     common_name: String,
     public_key_info: Vec<u8>,

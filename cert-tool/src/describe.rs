@@ -15,7 +15,7 @@ use crate::public_key::PublicKey;
 use hub_types::thumbprint::upper_hex;
 use hub_types::{Sha1Thumbprint, Sha256Thumbprint};
 
-/// What a document says. As JSON it is one object, with a member for each fact.
+/// The facts in a document. As JSON it is one object, with a member for each fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     facts: Vec<(&'static str, Fact)>,

@@ -24,13 +24,13 @@ use crate::secret::{AskSecret, SecretFor};
 pub struct Document {
     /// The file, or `path#offset` where more stands before it.
     pub place: PathBuf,
-    /// What it is.
+    /// The content.
     pub content: Content,
     /// The name that a PFX file gives it.
     pub friendly_name: Option<String>,
 }
 
-/// What a document is. Of private keys only the public half is kept.
+/// The content of a document. Of private keys only the public half is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Content {
@@ -53,7 +53,7 @@ pub enum Content {
 pub struct Documents {
     name: PathBuf,
     is_first: bool,
-    /// What is left of the block that was read last.
+    /// The remaining documents of the block that was read last.
     in_block: std::vec::IntoIter<Document>,
     left: Left,
 }
@@ -114,8 +114,8 @@ impl Document {
         Ok(())
     }
 
-    /// Why a private key is still encrypted: it can't be read here, or its password is missing; `None` of
-    /// all other documents.
+    /// Returns the reason why a private key is still encrypted: its encryption is not supported, or
+    /// its password is missing; `None` for all other documents.
     pub fn why_locked(&self) -> Option<Error> {
         match &self.content {
             Content::EncryptedKey(sealed) if sealed.is_empty() => {

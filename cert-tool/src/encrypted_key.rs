@@ -253,7 +253,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
-        /// Whatever is damaged: an answer, soon, and never another key.
+        /// A damaged file gives a result or an error, never a panic.
         #[test]
         fn no_file_is_a_panic(at in 0_usize..140, value in any::<u8>()) {
             let key = PrivateKey::generate(KeyType::P256).unwrap().to_pkcs8().unwrap();

@@ -11,7 +11,7 @@ use crate::facts::rfc3339;
 use crate::refusal::Refusal;
 use crate::secret::SecretFor;
 
-/// Why a CA, a store or a file can't be used.
+/// The reason why a CA, a store or a file can't be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -127,7 +127,7 @@ pub enum Error {
     /// The operating system refused.
     #[error("can't {action} `{}`", path.display())]
     Io {
-        /// What was tried.
+        /// The action that failed, as a verb.
         action: &'static str,
         /// On what.
         path: PathBuf,
@@ -163,7 +163,7 @@ pub enum Error {
         "{days} days from now is after the year 9999, the last one that a certificate or a revocation list can name"
     )]
     NoSuchDate {
-        /// How many days were asked for.
+        /// The number of days that were asked for.
         days: u32,
     },
     /// A file is not what it should be.
@@ -171,9 +171,9 @@ pub enum Error {
     NotA {
         /// The file, or the reference to a place in it.
         path: PathBuf,
-        /// What it should be.
+        /// The expected kind of file.
         wanted: &'static str,
-        /// What it is instead.
+        /// A description of the file's actual content.
         found: String,
     },
     /// The store holds certificates of another CA.
@@ -199,7 +199,7 @@ pub enum Error {
     NotOneCertificate {
         /// The file.
         path: PathBuf,
-        /// How many there are.
+        /// The number of certificates.
         count: usize,
     },
     /// No certificate to trust is the root of a chain.
@@ -211,7 +211,7 @@ pub enum Error {
     /// A folder has files for the certificates of another folder.
     #[error("`{}` has {what} for the certificates of another folder", path.display())]
     OtherList {
-        /// What it has.
+        /// The kind of files in the folder.
         what: &'static str,
         /// The folder with the files.
         path: PathBuf,
@@ -221,7 +221,7 @@ pub enum Error {
     OtherSink {
         /// The store's folder.
         path: PathBuf,
-        /// What it was written as.
+        /// The kind of output as which it was written.
         found: &'static str,
     },
     /// A private file or folder is open to others.
@@ -242,13 +242,13 @@ pub enum Error {
     SecretNeeded {
         /// The file, key or token.
         what: String,
-        /// How its secret is given.
+        /// The ways to give its secret.
         how: &'static str,
     },
     /// A PKCS#11 token refused.
     #[error("the PKCS#11 token: can't {action} `{uri}`")]
     Token {
-        /// What was tried.
+        /// The action that failed, as a verb.
         action: &'static str,
         /// The key's URI.
         uri: String,
@@ -278,9 +278,9 @@ pub enum Error {
     TooManyDays {
         /// The file.
         path: PathBuf,
-        /// How many were asked for.
+        /// The number of days that were asked for.
         days: u32,
-        /// How many there may be.
+        /// The highest number of days that the rule allows.
         longest: u32,
     },
     /// A private key is encrypted in a way that is not read here.
@@ -311,7 +311,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What to do about it, where that is known.
+    /// Returns advice on what to do about the error, if there is any.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::AlreadyExists { .. } => Some("choose another place; keys are never overwritten".to_owned()),

@@ -45,7 +45,7 @@ impl IssuedAuth {
     }
 }
 
-/// What a store remembers of a certificate.
+/// The facts about a certificate that a store keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuedFacts {
     /// By what a hub is to trust it.
@@ -60,10 +60,10 @@ pub struct IssuedFacts {
     pub not_before: OffsetDateTime,
     /// Until when it is good.
     pub not_after: OffsetDateTime,
-    /// Where it is: a file, or `path#offset` in a bundle, as [`read_certificate`](crate::read_certificate)
-    /// takes it.
+    /// The place of the certificate: a file, or `path#offset` in a bundle, as
+    /// [`read_certificate`](crate::read_certificate) takes it.
     pub certificate: PathBuf,
-    /// Where its private key is; `None` where only the device has it.
+    /// The place of its private key; `None` if only the device has it.
     pub private_key: Option<PathBuf>,
     /// The thumbprint of the certificate that it takes the place of, when it is a renewal: both are
     /// registered until the device has the new one.

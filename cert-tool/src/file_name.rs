@@ -55,7 +55,7 @@ fn base32_digit(value: u32) -> char {
     char::from_digit(value & 31, 32).unwrap_or_default()
 }
 
-/// What no single character begins with: those that `_2b` is for have codes below 0x80.
+/// A mark that no escaped character begins with: the codes that `_2b` stands for are below 0x80.
 const WHOLE: &str = "_9";
 /// The bound of every common file system is 255; an extension has room too.
 const MAX_BYTES: usize = 250;

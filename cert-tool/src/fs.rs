@@ -1,4 +1,5 @@
-//! What depends on the operating system: who may read a file, and what survives a power cut.
+//! File access that depends on the operating system: who may read a file, and what survives a power
+//! cut.
 //!
 //! Private files have mode 0600 from their first byte, private folders 0700. Where there are no such
 //! modes (Windows) the folder's own access list decides.

@@ -46,18 +46,18 @@ pub struct IndexEntry {
     pub(crate) id: i64,
     /// For whom it is.
     pub identity: IdentityId,
-    /// What it is, and where.
+    /// The facts about the certificate, with its place.
     pub facts: IssuedFacts,
     /// SHA-256 of its `SubjectPublicKeyInfo`.
     pub key: Fingerprint,
-    /// Whether it is the newest of its identity.
+    /// True for the newest certificate of its identity.
     pub is_current: bool,
-    /// When and why it was revoked.
+    /// The time and the reason of its revocation, if it is revoked.
     pub revocation: Option<crate::revocation::Revocation>,
     pub(crate) output: i64,
 }
 
-/// What is to be entered.
+/// A certificate to enter into the index.
 pub(crate) struct NewEntry<'a> {
     pub(crate) made: &'a Made,
     pub(crate) place: &'a Place,
@@ -164,7 +164,7 @@ impl IssuanceIndex {
         enter(&self.connection).map_err(|source| Error::database(&self.path, source))
     }
 
-    /// Whether the index knows an output.
+    /// Returns whether the index knows an output.
     pub(crate) fn knows_output(&self, token: &str) -> Result<bool, Error> {
         let mut found = self.prepare("SELECT 1 FROM outputs WHERE token = ?1")?;
         found.exists(params![token]).map_err(|source| Error::database(&self.path, source))
@@ -298,7 +298,7 @@ impl IssuanceIndex {
         Ok(found.map(PathBuf::from))
     }
 
-    /// Whether an identity has a certificate: cheaper than to look what it is.
+    /// Returns whether an identity has a certificate; cheaper than reading its entry.
     pub(crate) fn contains(&self, identity: &IdentityId) -> Result<bool, Error> {
         self.hold()?;
         let mut statement = self.prepare("SELECT 1 FROM certificates WHERE identity = ?1")?;
@@ -306,20 +306,20 @@ impl IssuanceIndex {
         found.map_err(|source| Error::database(&self.path, source))
     }
 
-    /// Whether an identity has a certificate in an output that is not its newest.
+    /// Returns whether an identity has a certificate in this output, its newest or an older one.
     pub(crate) fn has_in(&self, identity: &IdentityId, output: &Output) -> Result<bool, Error> {
         let sql = "SELECT 1 FROM certificates WHERE identity = ?1 AND output = ?2";
         let found = self.prepare(sql)?.exists(params![identity.common_name(), output.id]);
         found.map_err(|source| Error::database(&self.path, source))
     }
 
-    /// Whether nothing was issued yet.
+    /// Returns whether no certificate was issued yet.
     pub(crate) fn is_empty(&self) -> Result<bool, Error> {
         let found = self.prepare("SELECT 1 FROM certificates LIMIT 1")?.exists([]);
         found.map(|found| !found).map_err(|source| Error::database(&self.path, source))
     }
 
-    /// How many certificates were issued. It reads the whole index.
+    /// Returns the number of issued certificates. It reads the whole index.
     pub fn count(&self) -> Result<u64, Error> {
         let found = self.prepare("SELECT COUNT(*) FROM certificates")?.query_row([], |row| row.get(0));
         found.map_err(|source| Error::database(&self.path, source))
@@ -403,7 +403,7 @@ impl IssuanceIndex {
     }
 }
 
-/// Which certificates are asked for.
+/// The certificates to look up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lookup {

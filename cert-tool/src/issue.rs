@@ -29,20 +29,20 @@ use crate::refusal::Refusal;
 use crate::store::IssuedStore;
 use crate::x509::Serial;
 
-/// How to issue.
+/// The options of issuing.
 #[derive(Debug, Clone)]
 pub struct IssueOptions {
-    /// How long the certificates are good, unless the CA's own end comes first.
+    /// The lifetime of the certificates in days, unless the CA expires first.
     pub days: u32,
-    /// How many threads make them; `None` is one for each core.
+    /// The number of threads; `None` is one for each core.
     pub threads: Option<NonZeroUsize>,
     /// The time.
     pub now: OffsetDateTime,
     /// The kind of the keys made here.
     pub key_type: KeyType,
-    /// What to do about common names that X.509 has no room for.
+    /// The treatment of common names that are too long for X.509.
     pub long_names: LongNames,
-    /// What to do about identities that have a certificate elsewhere.
+    /// The treatment of identities that have a certificate elsewhere.
     pub existing: Existing,
     /// The name of the profile of requests that name none.
     pub profile: Option<String>,
@@ -50,8 +50,8 @@ pub struct IssueOptions {
     pub subject: Option<String>,
 }
 
-/// What to do about an identity that has a certificate of this CA in another place. In the same
-/// place it keeps it, so that a command can be repeated.
+/// The treatment of an identity that has a certificate of this CA in another place. A certificate
+/// in the same place is kept, so that a command can be repeated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Existing {
     /// Refuse it.
@@ -81,7 +81,7 @@ impl IssueOptions {
     }
 }
 
-/// What to do about common names with more than 64 characters.
+/// The treatment of common names with more than 64 characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LongNames {
     /// Write them, though some TLS stacks refuse such certificates.
@@ -110,7 +110,7 @@ impl IssueRequest {
     }
 }
 
-/// Where a certificate's key comes from.
+/// The source of a certificate's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
     /// From the device, which keeps the private key and sends a request.
@@ -132,19 +132,19 @@ impl KeySource {
     }
 }
 
-/// What became of a request.
+/// The result of one request.
 #[derive(Debug)]
 pub struct Issued {
     /// For whom.
     pub identity: IdentityId,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
-    /// What its request asked for and did not get, where a certificate was made: extensions by name or object
-    /// identifier, and parts of its subject, as in `subject:O`.
+    /// The parts of its request that were not copied into the certificate, if one was made:
+    /// extensions by name or object identifier, and parts of its subject, as in `subject:O`.
     pub not_copied: Vec<String>,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 pub enum Outcome {
     /// It was in the store already, and stays as it was.
@@ -155,7 +155,7 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
-/// How many of each.
+/// The number of requests with each outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct IssueSummary {
     /// Made now.
@@ -294,7 +294,8 @@ fn do_portion(maker: Maker<'_>, portion: Portion) -> Results {
     Ok(signed.into_iter().map(|step| step.map(finish).unwrap_or_else(|done| done)).collect())
 }
 
-/// What is to be signed for a task, or what became of it where nothing is.
+/// Builds the unsigned certificate for a task, or returns the task's outcome if nothing is to be
+/// signed.
 fn lay_out<'a>(maker: Maker<'a>, task: Task, serial: Serial) -> Result<Result<LaidOut<'a>, Done>, Error> {
     Ok(match task {
         Task::Known(IssueRequest { identity, key, .. }) => {
@@ -313,7 +314,7 @@ fn lay_out<'a>(maker: Maker<'a>, task: Task, serial: Serial) -> Result<Result<La
 /// The caller's side.
 struct Writer<'a> {
     policy: &'a Policy,
-    /// How many certificates the CA has issued, with those under way.
+    /// The number of certificates that the CA has issued, with those under way.
     ordered: u64,
     existing: Existing,
     store: &'a mut IssuedStore,
@@ -322,7 +323,7 @@ struct Writer<'a> {
     summary: IssueSummary,
 }
 
-/// What is made but not on the disk yet, and what is to be told once it is.
+/// The certificates that are not on the disk yet, and the outcomes to report once they are.
 #[derive(Default)]
 struct Pending {
     made: Vec<Made>,
@@ -455,7 +456,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Why something that could be made is not to be written.
+    /// Returns the reason not to write a certificate that could be made, if there is one.
     fn refusal(&mut self, made: &Made) -> Result<Option<Refusal>, Error> {
         if made.is_requested() {
             let owner = match self.pending.owners.get(&made.key) {
@@ -493,7 +494,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// What is to be told of an identity that was known before, or further up.
+    /// Returns the outcome for an identity that the store knows already, or that an earlier request
+    /// was for.
     fn known(
         &self,
         identity: &IdentityId,
@@ -514,7 +516,7 @@ impl Writer<'_> {
     }
 }
 
-/// How much is done at once.
+/// The sizes of the steps in which requests are worked on.
 #[derive(Clone, Copy)]
 struct Pace {
     /// Requests handed to a worker together: few enough that all cores have something to do, enough

@@ -25,9 +25,9 @@ pub(crate) struct Order {
     pub(crate) request: IssueRequest,
     /// The thumbprint that stays registered beside the new one.
     pub(crate) replaced: Option<Sha256Thumbprint>,
-    /// Where the private key is when it stays the same.
+    /// The place of the private key, if the key stays the same.
     pub(crate) key_elsewhere: Option<PathBuf>,
-    /// Where the certificate is that it takes the place of, when it is a renewal.
+    /// The place of the certificate that a renewal replaces.
     pub(crate) previous: Option<PathBuf>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct LaidOut<'a> {
     identity: IdentityId,
     common_name: String,
     auth: IssuedAuth,
-    /// What is to be signed.
+    /// The bytes to sign.
     content: Vec<u8>,
     key_pem: Option<Zeroizing<Vec<u8>>>,
     key: Fingerprint,
@@ -62,23 +62,23 @@ pub(crate) struct Made {
     pub(crate) validity: Validity,
     pub(crate) replaced: Option<Sha256Thumbprint>,
     pub(crate) key_elsewhere: Option<PathBuf>,
-    /// What its request asked for beside the name and the key.
+    /// The parts of its request beside the name and the key.
     pub(crate) not_copied: Vec<String>,
 }
 
 impl Made {
-    /// Whether its key was not made here.
+    /// Returns whether its key came with a request and was not made here.
     pub(crate) fn is_requested(&self) -> bool {
         self.key_pem.is_none()
     }
 
-    /// How many bytes its private key's PEM has.
+    /// Returns the length of the private key's PEM in bytes.
     pub(crate) fn key_len(&self) -> usize {
         self.key_pem.as_ref().map_or(0, |pem| pem.len())
     }
 }
 
-/// What all certificates of one call have in common.
+/// The values that all certificates of one call share.
 #[derive(Clone, Copy)]
 pub(crate) struct Maker<'a> {
     pub(crate) ca: &'a CertificateAuthority,
@@ -194,7 +194,8 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// Why a certificate can't be renewed without a profile. One that is gone is not in the way.
+/// Returns the reason why a certificate can't be renewed without a profile. A certificate that is
+/// gone or unreadable prevents nothing.
 fn loss(previous: &Path) -> Option<Refusal> {
     let parts = parts_of_a_profile(&read_certificate(previous).ok()?);
     (!parts.is_empty()).then(|| Refusal::ProfileNeeded { parts: parts.join(", ") })
@@ -213,10 +214,10 @@ pub(crate) fn given_key(identity: &IdentityId, source: KeySource) -> Result<Subj
     given(identity, source).map(|given| given.key)
 }
 
-/// What a request brings.
+/// The key that a request brings, and the parts that are not copied.
 struct Given {
     key: SubjectKey<'static>,
-    /// What it asks for beside the name and the key.
+    /// The parts of the request beside the name and the key.
     not_copied: Vec<String>,
 }
 

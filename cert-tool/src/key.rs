@@ -43,12 +43,13 @@ impl KeyType {
     /// Every kind.
     pub const ALL: [Self; 5] = [Self::P256, Self::P384, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
 
-    /// Whether it is RSA. Such keys take thousands of times longer to make than those on curves.
+    /// Returns whether it is RSA. Such keys take thousands of times longer to make than those on
+    /// curves.
     pub fn is_rsa(self) -> bool {
         self.rsa_bits().is_some()
     }
 
-    /// How many bits an RSA modulus has; `None` of a curve.
+    /// Returns the number of bits of an RSA modulus; `None` for a curve.
     pub(crate) fn rsa_bits(self) -> Option<usize> {
         match self {
             Self::P256 | Self::P384 => None,

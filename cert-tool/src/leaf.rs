@@ -18,7 +18,7 @@ use crate::x509::{COMMON_NAME, KeyUse, SAMPLE_KEY_IDENTIFIER, Serial, SubjectKey
 /// The certificates of one call, but for what is of each one.
 pub(crate) struct LeafTemplates<'a> {
     signer: &'a Signer,
-    /// How the signer signs.
+    /// The signature algorithm, in DER.
     algorithm: Vec<u8>,
     /// RSA keys of servers may do more than others.
     rsa: Template,
@@ -35,11 +35,11 @@ struct Template {
     after_identifier: Vec<u8>,
 }
 
-/// What is of one certificate alone.
+/// The parts that belong to one certificate alone.
 pub(crate) struct LeafParts<'a> {
     pub(crate) common_name: &'a str,
     pub(crate) serial: Serial,
-    /// What a profile makes of the row.
+    /// The parts that a profile makes of the row.
     pub(crate) profile: &'a ProfileParts,
 }
 
@@ -61,7 +61,7 @@ impl<'a> LeafTemplates<'a> {
         })
     }
 
-    /// What is to be signed for a key, of which `info` is the `SubjectPublicKeyInfo`.
+    /// Builds the bytes to sign for a key, of which `info` is the `SubjectPublicKeyInfo`.
     pub(crate) fn lay_out(
         &self,
         parts: &LeafParts<'_>,
@@ -147,7 +147,7 @@ impl Template {
     }
 }
 
-/// What stands before and after something that is there once.
+/// Returns the bytes before and after a value that occurs exactly once.
 fn split_once<'a>(bytes: &'a [u8], wanted: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     let (before, rest) = bytes.split_at_checked(pem::find(bytes, wanted)?)?;
     let (_, after) = rest.split_at_checked(wanted.len())?;

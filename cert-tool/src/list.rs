@@ -44,7 +44,8 @@ impl ListFile {
         self.length
     }
 
-    /// Where the row of a certificate that begins at `offset` ends; `None` where it is not whole.
+    /// Returns the end of the row of the certificate with this thumbprint, which begins at
+    /// `offset`; `None` if the row is incomplete.
     pub(crate) fn row_end(&self, offset: u64, sha256: &Sha256Thumbprint) -> Result<Option<u64>, Error> {
         let bytes = fs::read_at(&self.file, &self.path, offset, MAX_ROW_BYTES)?;
         let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
@@ -73,7 +74,7 @@ impl ListFile {
     }
 }
 
-/// What a folder with certificates has, by identity, in 16 bytes of memory for each.
+/// The certificates in a folder, by identity, in 16 bytes of memory for each.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -123,17 +124,17 @@ impl IssuedList {
         Ok(list)
     }
 
-    /// How many certificates it has.
+    /// Returns the number of certificates.
     pub fn len(&self) -> u64 {
         (self.rows.len() + self.others.len()) as u64
     }
 
-    /// Whether it has none.
+    /// Returns whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// What is known of an identity's certificate.
+    /// Returns the facts about an identity's certificate.
     pub fn find(&self, identity: &IdentityId) -> Result<Option<IssuedFacts>, Error> {
         let offset = self.others.get(identity).or_else(|| self.rows.get(&self.hasher.hash_one(identity)));
         let Some(offset) = offset else { return Ok(None) };

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 /// One block.
 pub(crate) struct Block {
-    /// What it says it holds, as in `CERTIFICATE`.
+    /// The kind of its content, as in `CERTIFICATE`.
     pub(crate) label: String,
     /// The bytes. They may be a private key.
     pub(crate) der: Zeroizing<Vec<u8>>,
@@ -25,7 +25,7 @@ impl Block {
     }
 }
 
-/// Why a text is not a PEM block.
+/// The reason why a text is not a PEM block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PemError {
     /// No `BEGIN` line.
@@ -114,7 +114,7 @@ fn take_block(text: &[u8]) -> Result<(Block, &[u8]), PemError> {
     Ok((Block { label: label.to_owned(), der }, after))
 }
 
-/// What stands before the `END` line of a label, and what from there on.
+/// Splits a text before the `END` line of a label.
 fn split_at_end<'a>(body: &'a [u8], label: &str) -> Option<(&'a [u8], &'a [u8])> {
     let is_end = |at: &usize| {
         let line = body.get(at + END.len()..).and_then(|line| line.strip_prefix(label.as_bytes()));
@@ -220,7 +220,7 @@ const DASHES: usize = 5;
 const LINE_CHARS: usize = 64;
 static BEGIN_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(BEGIN));
 static END_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(END));
-/// What the processor can do fastest.
+/// The fastest Base64 engine for the processor.
 #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
 static BASE64: LazyLock<Simd> = LazyLock::new(|| Simd::standard(PAD));
 #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]

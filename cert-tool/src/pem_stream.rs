@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::pem::{self, Block, PemError};
 
-/// What an input begins with.
+/// The beginning of an input.
 pub(crate) enum Start<R> {
     /// PEM, and there may be more of it than fits into memory.
     Pem(PemStream<R>),
@@ -19,9 +19,9 @@ pub(crate) enum Start<R> {
 /// The blocks of an input.
 pub(crate) struct PemStream<R> {
     input: BufReader<io::Chain<Cursor<Zeroizing<Vec<u8>>>, R>>,
-    /// What was read and does not belong to the block before it.
+    /// The bytes that were read and do not belong to the block before them.
     pending: Zeroizing<Vec<u8>>,
-    /// Where in the input `pending` begins.
+    /// The place in the input at which `pending` begins.
     offset: u64,
 }
 
@@ -98,7 +98,8 @@ impl<R: Read> PemStream<R> {
     }
 }
 
-/// Where the block ends that `text` begins with. A block that another one begins in has no end.
+/// Returns the end of the block that `text` begins with. A block in which another one begins has no
+/// end.
 fn end_of_block(text: &[u8]) -> Option<usize> {
     let start = pem::find(text, END)?;
     let label = start + END.len();

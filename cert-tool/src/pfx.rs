@@ -71,7 +71,7 @@ pub fn write_pfx(
 
 /// Writes PFX files of one folder's certificates under one password.
 pub(crate) struct PfxWriter<'a> {
-    /// What stands behind each certificate.
+    /// The certificates that follow each certificate.
     chain: Vec<p12_keystore::Certificate>,
     password: &'a Secret,
     style: PfxStyle,
@@ -122,5 +122,5 @@ fn failed(_: p12_keystore::error::Error) -> Error {
     Error::Crypto("encoding a PFX file")
 }
 
-/// What such old programs write themselves.
+/// The number of rounds that such old programs write themselves.
 const LEGACY_ROUNDS: u32 = 2048;

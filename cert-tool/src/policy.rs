@@ -17,7 +17,7 @@ use crate::profile::{ExtendedKeyUsage, NameKind};
 use crate::publication::Publication;
 use crate::refusal::Refusal;
 
-/// What a CA may issue. What is not said is not limited.
+/// The rules for what a CA may issue. A missing rule limits nothing.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -177,12 +177,12 @@ impl Policy {
         self.identities.as_ref().map(inner)
     }
 
-    /// How many days a certificate may be good.
+    /// Returns the longest lifetime of a certificate, in days.
     pub fn max_days(&self) -> Option<u32> {
         self.max_days
     }
 
-    /// How many certificates there may be.
+    /// Returns the highest number of certificates.
     pub fn max_certificates(&self) -> Option<u64> {
         self.max_certificates
     }
@@ -229,7 +229,8 @@ impl Policy {
         fs::replace_private(&path, text.as_bytes())
     }
 
-    /// Why an identity gets no certificate for a key; `None` as the kind stands for any other kind.
+    /// Returns the reason why an identity gets no certificate for a key, if there is one; the key
+    /// type `None` stands for any other kind of key.
     pub(crate) fn refusal(&self, identity: &IdentityId, key_type: Option<KeyType>) -> Option<Refusal> {
         if let Some(pattern) = self.identities.as_ref().filter(|it| !it.is_match(&identity.common_name())) {
             let reason = format!("its common name does not match `{}`", inner(pattern));
@@ -245,14 +246,14 @@ impl Policy {
         Some(Refusal::Policy { rule: "key_types", reason })
     }
 
-    /// Why no further certificate can be issued, where so many are there already.
+    /// Returns the reason why no further certificate can be issued after so many, if there is one.
     pub(crate) fn refusal_after(&self, issued: u64) -> Option<Refusal> {
         let limit = self.max_certificates.filter(|limit| issued >= *limit)?;
         let reason = format!("the CA has issued {issued} certificates, and may issue {limit}");
         Some(Refusal::Policy { rule: "max_certificates", reason })
     }
 
-    /// Whether there is a rule for subjects.
+    /// Returns whether there is a rule for subjects.
     pub(crate) fn has_subject_rule(&self) -> bool {
         self.subjects.is_some()
     }

@@ -1,5 +1,5 @@
-//! What a device shows of itself when it connects: its certificate with those of the CAs above it, and
-//! the key that proves that it is its own.
+//! The credentials that a device connects with: its certificate with those of the CAs above it, and
+//! the key that proves that the certificate is the device's.
 
 use std::path::Path;
 
@@ -52,8 +52,8 @@ fn issuers(reference: &Path) -> Result<Vec<Certificate>, Error> {
     }
 }
 
-/// Where the issuer of a certificate is among others. A root, which issued itself, is none: whoever is
-/// shown the chain has it.
+/// Returns the position of a certificate's issuer among others. A root, which issued itself, is not
+/// returned: whoever verifies the chain has the root.
 fn issuer_of(certificate: &Certificate, others: &[Certificate]) -> Option<usize> {
     others.iter().position(|other| {
         other.subject() == certificate.issuer() && other.subject() != other.issuer() && other != certificate

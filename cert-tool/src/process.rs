@@ -1,4 +1,4 @@
-//! What a process that holds keys owes them, beside wiping.
+//! Protection of a process that holds keys, beside wiping.
 
 /// Keeps the memory of this process, with the keys in it, from being written to a core file or piped to
 /// what collects them, and from being read by other processes of the same user. It lasts for the rest

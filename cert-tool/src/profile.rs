@@ -39,7 +39,7 @@ pub struct Profiles {
     profiles: BTreeMap<String, Profile>,
 }
 
-/// What the certificates of one kind say beyond an identity and its key.
+/// The parts that the certificates of one kind have beside an identity and its key.
 #[derive(Debug, Clone)]
 pub struct Profile {
     name: String,
@@ -154,12 +154,12 @@ impl Profile {
         &self.name
     }
 
-    /// Where it stands: the file and the line on which it begins.
+    /// Returns the file and the line on which the profile begins.
     pub fn place(&self) -> String {
         self.place_of(self.line)
     }
 
-    /// What it adds to a certificate, in a few words.
+    /// Returns a short description of what the profile adds to a certificate.
     pub fn summary(&self) -> String {
         let mut words = Vec::new();
         if self.subject.is_some() {
@@ -197,7 +197,7 @@ impl Profile {
         self.subject.is_some()
     }
 
-    /// What is wrong with it now, with its place.
+    /// Builds an error about the profile, with its place.
     pub(crate) fn fault(&self, reason: String) -> Error {
         Error::BadProfile {
             path: self.path.clone(),
@@ -215,7 +215,7 @@ impl Profile {
         self.dates != ProfileDates::default()
     }
 
-    /// What a certificate says for a row, or why it can't be made.
+    /// Builds the parts of a certificate for a row, or returns the reason why it can't be made.
     pub(crate) fn render(&self, row: RowValues<'_>, policy: &Policy) -> Result<ProfileParts, Refusal> {
         let refusal = |line, key: &str, reason| self.refusal(line, key, reason);
         let mut parts = ProfileParts::default();

@@ -71,8 +71,9 @@ impl PublicKey {
         &self.info
     }
 
-    /// Whether `info`, the DER of a `SubjectPublicKeyInfo`, is of the same key, however it is encoded. A curve may be named in
-    /// one and written out in the other (RFC 3279 §2.3.5): then the points decide.
+    /// Returns whether `info`, the DER of a `SubjectPublicKeyInfo`, is of the same key, however it
+    /// is encoded. A curve may be named in one and written out in the other (RFC 3279 §2.3.5): then
+    /// the points decide.
     pub fn is_of(&self, info: &[u8]) -> bool {
         if self.info == info {
             return true;
@@ -99,14 +100,14 @@ impl PublicKey {
         Sha1Thumbprint::of_der(&self.info)
     }
 
-    /// Why nobody should trust the key, or IoT Hub takes none of its kind; `None` where nothing is
-    /// wrong with it.
+    /// Returns the reason why nobody should trust the key, or why IoT Hub does not accept keys of
+    /// its kind; `None` if nothing is wrong with it.
     pub fn weakness(&self) -> Option<&str> {
         self.weakness.as_deref()
     }
 }
 
-/// Where a public key is that is to be certified.
+/// The place of a public key that is to be certified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PublicKeyInput {

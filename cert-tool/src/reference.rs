@@ -17,7 +17,7 @@ pub(crate) struct Wanted {
     pub(crate) labels: &'static [&'static str],
 }
 
-/// What a reference leads to.
+/// The content that a reference leads to.
 pub(crate) enum Found {
     /// The block at the offset, or the first one of a PEM file that has a wanted label.
     Pem(Block),
@@ -51,7 +51,8 @@ pub(crate) fn parse(bytes: Vec<u8>, name: &Path, wanted: &Wanted) -> Result<Foun
     }
 }
 
-/// What the first PEM block of a text is; `None` where there is none. The name of a curve is only a preface.
+/// Names the kind of the first PEM block of a text; `None` if there is no block. Curve parameters
+/// are skipped.
 pub(crate) fn other_kind(text: &[u8]) -> Option<String> {
     let mut labels = pem::labels(text);
     let first = labels.next()?;
@@ -59,7 +60,7 @@ pub(crate) fn other_kind(text: &[u8]) -> Option<String> {
     Some(kind_of_label(telling.unwrap_or(first)))
 }
 
-/// What a PEM block with another label is.
+/// Names the kind of a PEM block by its label.
 pub(crate) fn kind_of_label(label: &str) -> String {
     match label {
         "PKCS7" | "CMS" | "PKCS #7 SIGNED DATA" => "a PKCS #7 file".to_owned(),
@@ -79,7 +80,7 @@ pub(crate) fn kind_of_label(label: &str) -> String {
     }
 }
 
-/// What a file is that is neither PEM nor what it should be.
+/// Names the kind of a file that is neither PEM nor of the expected kind.
 pub(crate) fn kind_of_bytes(bytes: &[u8]) -> &'static str {
     match bytes {
         [] => "empty",
@@ -91,7 +92,8 @@ pub(crate) fn kind_of_bytes(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// Whether every other byte is zero, as in UTF-16 of text without accents, and the rest are not.
+/// Returns whether every other byte is zero, as in UTF-16 of text without accents, and the rest are
+/// not.
 fn is_utf16(bytes: &[u8]) -> bool {
     let (pairs, _) = bytes.as_chunks::<2>();
     let begins = |byte: u8| byte.is_ascii() && byte != 0;
@@ -127,7 +129,7 @@ fn read_at(path: &Path, offset: u64, reference: &Path, wanted: &Wanted) -> Resul
     }
 }
 
-/// What stands in a `SEQUENCE`, DER or BER, however long it says that it is.
+/// Returns the bytes after the header of a `SEQUENCE`, DER or BER, whatever length it declares.
 pub(crate) fn body_of_sequence(bytes: &[u8]) -> Option<&[u8]> {
     match bytes {
         [0x30, length @ 0..0x80, rest @ ..] if *length > 0 => Some(rest),

@@ -9,7 +9,7 @@ use hub_types::shown::ShownText;
 use crate::error::Error;
 use crate::key_rules::WeakKey;
 
-/// Why one identity gets no certificate.
+/// The reason why one identity gets no certificate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -49,7 +49,7 @@ pub enum Refusal {
     /// X.509 bounds a common name to 64 characters.
     #[error("its common name has {length} characters, X.509 allows 64")]
     CommonNameTooLong {
-        /// How many it has.
+        /// The number of its characters.
         length: usize,
     },
     /// Something of other origin is where the identity's files should go.
@@ -79,7 +79,7 @@ pub enum Refusal {
     /// The request's subject has no common name, or several.
     #[error("its request has {count} common names, it needs exactly one")]
     NotOneCommonName {
-        /// How many it has.
+        /// The number of its common names.
         count: usize,
     },
     /// The request's common name is no `deviceId` and no `deviceId/moduleId`.
@@ -101,7 +101,7 @@ pub enum Refusal {
     Policy {
         /// The rule, as in `policy.toml`.
         rule: &'static str,
-        /// What it says of this identity.
+        /// The reason that the rule gives for this identity.
         reason: String,
     },
     /// The profile can't make its certificate of its row.
@@ -184,7 +184,7 @@ impl Refusal {
         }
     }
 
-    /// What to do about it, where that is known.
+    /// Returns advice on what to do about the refusal, if there is any.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::AlreadyIssued | Self::IssuedElsewhere { .. } => {

@@ -14,12 +14,12 @@ use crate::fs;
 use crate::index::{IndexEntry, IssuanceIndex, Lookup, SubordinateCa, time_of};
 use crate::pem;
 
-/// When and why a certificate was revoked.
+/// The time and the reason of a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
     /// When.
     pub at: OffsetDateTime,
-    /// Why, where that was told.
+    /// The reason, if one was given.
     pub reason: Option<RevocationReason>,
 }
 
@@ -74,9 +74,9 @@ pub struct Crl {
     der: Vec<u8>,
     /// Its number: each list of a CA has a higher one.
     pub number: u64,
-    /// How many certificates are in it.
+    /// The number of certificates in the list.
     pub revoked: u64,
-    /// When the next one is due.
+    /// The time by which the next list is due.
     pub next_update: OffsetDateTime,
 }
 

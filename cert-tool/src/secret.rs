@@ -46,7 +46,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a secret is asked for.
+/// The purpose that a secret is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SecretFor<'a> {

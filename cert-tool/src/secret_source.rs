@@ -42,20 +42,21 @@ struct SecretFile {
 }
 
 impl SecretSource {
-    /// Where the passphrase of a CA's key is; without, it is in `CERT_TOOL_PASSPHRASE`.
+    /// Sets the file with the passphrase of a CA's key; without it, the passphrase is in
+    /// `CERT_TOOL_PASSPHRASE`.
     #[must_use]
     pub fn with_passphrase_file(self, path: Option<PathBuf>) -> Self {
         Self { passphrase: SecretFile::new(path), ..self }
     }
 
-    /// Where the PIN of a PKCS#11 token is; without, it is in `CERT_TOOL_PIN`.
+    /// Sets the file with the PIN of a PKCS#11 token; without it, the PIN is in `CERT_TOOL_PIN`.
     #[must_use]
     pub fn with_pin_file(self, path: Option<PathBuf>) -> Self {
         Self { pin: SecretFile::new(path), ..self }
     }
 
-    /// Where the password of a PFX file, or of another file that is read, is; without, it is in
-    /// `CERT_TOOL_PASSWORD`.
+    /// Sets the file with the password of PFX files and other files that are read; without it, the
+    /// password is in `CERT_TOOL_PASSWORD`.
     #[must_use]
     pub fn with_password_file(self, path: Option<PathBuf>) -> Self {
         Self { password: SecretFile::new(path), ..self }
@@ -96,7 +97,7 @@ impl SecretFile {
         Self { path, read: Arc::default() }
     }
 
-    /// What is in it; `None` where there is no file.
+    /// Returns the secret in the file; `None` if no file is set.
     fn secret(&self) -> Result<Option<Secret>, Error> {
         let Some(path) = &self.path else { return Ok(None) };
         // Locked while it is read: two threads would share out what comes through a pipe.

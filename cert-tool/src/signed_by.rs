@@ -7,7 +7,7 @@ use crate::certificate::Certificate;
 use crate::describe::algorithm_text;
 use crate::public_key::PublicKey;
 
-/// Why a signature is not accepted.
+/// The reason why a signature is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SignatureFault {
     /// It is not known whose signature it is: the issuer's key or the algorithm is not accepted.

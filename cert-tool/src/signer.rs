@@ -84,7 +84,7 @@ impl Signer {
         &self.name
     }
 
-    /// What goes into the authority key identifier of everything that is signed.
+    /// Returns the authority key identifier of everything that is signed.
     pub(crate) fn key_identifier(&self) -> &[u8] {
         &self.key_identifier
     }
@@ -173,7 +173,7 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// What is in the sequence that a reader stands before.
+/// Returns a reader of the contents of the sequence that comes next.
 pub(crate) fn contents<'a>(reader: &mut SliceReader<'a>) -> der::Result<SliceReader<'a>> {
     let header = Header::decode(reader)?;
     header.tag().assert_eq(Tag::Sequence)?;
@@ -201,7 +201,7 @@ pub(crate) fn append_header(out: &mut Vec<u8>, tag: Tag, length: usize) -> der::
     Ok(())
 }
 
-/// How long a value is with its tag and its length.
+/// Returns the length of a value with its tag and its length field.
 pub(crate) fn encoded_len(length: usize) -> der::Result<usize> {
     let length = Length::try_from(length)?;
     usize::try_from((Length::ONE + length.encoded_len()? + length)?)

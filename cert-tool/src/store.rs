@@ -38,7 +38,8 @@ pub struct IssuedStore {
     is_fresh: bool,
     /// Nothing was issued to this folder before.
     is_empty: bool,
-    /// What this process made for the output, which goes again if nothing is issued to it.
+    /// The files that this process made for the output; they are removed if nothing is issued to
+    /// it.
     claim: Option<Claim>,
 }
 
@@ -129,7 +130,7 @@ impl IssuedStore {
         Ok((output, payload, list))
     }
 
-    /// What is known of an identity's certificate, if it is in this folder.
+    /// Returns the facts about an identity's newest certificate, if it is in this folder.
     pub fn find(&self, identity: &IdentityId) -> Result<Option<IssuedFacts>, Error> {
         let entry = self.index.current(identity)?;
         Ok(entry.filter(|entry| entry.output == self.output.id).map(|entry| entry.facts))
@@ -161,8 +162,8 @@ impl IssuedStore {
         list::path_in(&self.folder)
     }
 
-    /// How many certificates were taken back when the store was opened, because a kill had kept them
-    /// from the disk.
+    /// Returns the number of certificates that were taken back when the store was opened, because
+    /// an interruption had kept them from the disk.
     pub fn dropped_rows(&self) -> u64 {
         self.dropped
     }
@@ -180,7 +181,7 @@ impl IssuedStore {
         Err(Error::OtherCa { path: self.folder.clone() })
     }
 
-    /// Whether an identity has a certificate from this CA, anywhere.
+    /// Returns whether an identity has a certificate from this CA, anywhere.
     pub(crate) fn knows(&self, identity: &IdentityId) -> Result<bool, Error> {
         if self.is_fresh { Ok(false) } else { self.index.contains(identity) }
     }
@@ -194,7 +195,7 @@ impl IssuedStore {
         }))
     }
 
-    /// Whether any certificate of an identity is in this folder.
+    /// Returns whether any certificate of an identity is in this folder.
     pub(crate) fn has_here(&self, identity: &IdentityId) -> Result<bool, Error> {
         self.index.has_in(identity, &self.output)
     }
@@ -204,7 +205,8 @@ impl IssuedStore {
         self.index.owner_of(key)
     }
 
-    /// Why nothing can be written for an identity that has no certificate here.
+    /// Returns the reason why nothing can be written for an identity that has no certificate here,
+    /// if there is one.
     pub(crate) fn refusal(&self, identity: &IdentityId) -> Option<Refusal> {
         self.payload.refusal(identity)
     }
@@ -353,7 +355,8 @@ fn settle_others(index: &IssuanceIndex, own: &Output) -> Result<(), Error> {
 }
 
 impl Claim {
-    /// What will be made for an output; `None` where the folder is one already.
+    /// Returns the files that will be made for an output; `None` if the folder is an output
+    /// already.
     fn of(folder: &Path, sink: Sink) -> Option<Self> {
         let token = folder.join(TOKEN);
         if token.exists() {
@@ -398,7 +401,8 @@ fn belong_to(folder: &Path, issuing: &Certificate, chain_pem: &[u8]) -> Result<(
     }
 }
 
-/// What the index knows a folder by, wherever it is moved.
+/// Returns the token by which the index knows a folder, wherever it is moved; makes one if there is
+/// none.
 fn token(folder: &Path) -> Result<String, Error> {
     let path = folder.join(TOKEN);
     if !path.exists() {
@@ -414,7 +418,7 @@ fn read_token(folder: &Path) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }
 
-/// Whether a folder has a list with more than its header.
+/// Returns whether a folder has a list with more than its header.
 fn has_rows(folder: &Path) -> Result<bool, Error> {
     let path = list::path_in(folder);
     match path.metadata() {

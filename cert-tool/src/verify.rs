@@ -29,7 +29,7 @@ use path::Paths;
 use purpose::Level;
 pub use purpose::Purpose;
 
-/// What a certificate is judged by.
+/// The inputs by which a certificate is judged.
 #[derive(Debug, Clone, Copy)]
 pub struct Verification<'a> {
     /// The party it is shown to.
@@ -42,7 +42,7 @@ pub struct Verification<'a> {
     /// Revocation lists, in DER. With any, the certificate must be covered by one that is not too
     /// old.
     pub crls: &'a [Vec<u8>],
-    /// Who must be in its common name; without, any identity may.
+    /// The identity that its common name must have; without it, any identity may be there.
     pub expected: Option<&'a IdentityId>,
     /// The host that it must be for, where it is a server's.
     pub host: Option<&'a ServerName<'a>>,
@@ -57,13 +57,13 @@ pub struct Verification<'a> {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// What was looked at.
+    /// The name of the check.
     pub name: CheckName,
-    /// Why the certificate's holder is not let in; `None` where nothing is wrong.
+    /// The reason why the certificate's holder is not let in; `None` if nothing is wrong.
     pub fault: Option<String>,
-    /// What should be otherwise, although the holder is let in.
+    /// Advice on what should be different, although the holder is let in.
     pub advice: Option<String>,
-    /// What else is to be known of it, where nothing is wrong.
+    /// Further information, if nothing is wrong.
     pub note: Option<String>,
 }
 
@@ -73,7 +73,7 @@ impl Check {
     }
 }
 
-/// What is looked at.
+/// The name of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum CheckName {
@@ -132,7 +132,7 @@ impl CheckName {
         }
     }
 
-    /// Where the rule comes from.
+    /// Returns the source of the rule.
     pub fn rule(self) -> &'static str {
         match self {
             Self::Chain => "RFC 5280 §6.1",

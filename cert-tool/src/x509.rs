@@ -1,4 +1,4 @@
-//! What our certificates say. The only module that knows the library that encodes them.
+//! The contents of issued certificates. The only module that knows the library that encodes them.
 
 mod authority;
 
@@ -53,7 +53,7 @@ impl Serial {
     }
 }
 
-/// What a certificate is for.
+/// The purpose of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
     /// A device or module.
@@ -147,7 +147,7 @@ pub(crate) fn encode_request(common_name: &str, key: &dyn KeyHandle) -> Result<V
     sign_own(laid_out.map_err(|_| Error::Crypto("encoding a request"))?.der(), key)
 }
 
-/// What a leaf's key can be used for.
+/// The possible uses of a leaf's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyUse {
     /// Signing, and for servers receiving a secret: old TLS sends one encrypted to an RSA key.
@@ -285,8 +285,8 @@ fn purpose(usage: &ExtendedKeyUsage) -> ExtendedKeyUsagePurpose {
     }
 }
 
-/// What every profile has. The library's own defaults for dates, serial and key identifier are not
-/// for certificates that are really used: all are replaced.
+/// Returns the parameters that all profiles share. The library's own defaults for dates, serial and key
+/// identifier are not for certificates that are really used: all are replaced.
 fn params(
     common_name: &str,
     key_identifier: Vec<u8>,
@@ -314,7 +314,7 @@ fn name(common_name: &str) -> DistinguishedName {
     name
 }
 
-/// What stands before the point of a key on P-256 (RFC 5480 §2).
+/// The bytes before the point in the `SubjectPublicKeyInfo` of a key on P-256 (RFC 5480 §2).
 const P256_INFO: &[u8] = &[
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,

@@ -9,7 +9,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 
 use crate::compare::Stopwatch;
 
-/// What is signed: as long as the content of a certificate is.
+/// The message that is signed, as long as the signed part of a certificate.
 pub(crate) const MESSAGE: [u8; 400] = [7; 400];
 
 /// A key of a CA.

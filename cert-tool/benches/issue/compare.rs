@@ -8,7 +8,7 @@ pub(crate) fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
 }
 
-/// How many threads are worth measuring: one, and as many as there are cores.
+/// Returns the thread counts worth measuring: one, and the number of cores.
 pub(crate) fn thread_counts() -> Vec<NonZeroUsize> {
     let cores = std::thread::available_parallelism().unwrap();
     if cores.get() == 1 { vec![cores] } else { vec![NonZeroUsize::MIN, cores] }
@@ -21,7 +21,7 @@ pub(crate) fn print_header() {
     );
 }
 
-/// What a round took.
+/// The time that a round took.
 #[derive(Clone, Copy)]
 struct Cost {
     wall: Duration,
@@ -56,7 +56,7 @@ pub(crate) fn compare(
     );
 }
 
-/// When something began.
+/// The start of a measurement.
 pub(crate) struct Stopwatch {
     begun: Instant,
     cpu: Duration,
@@ -89,8 +89,8 @@ fn median(costs: &[Cost], part: impl Fn(&Cost) -> Duration) -> Duration {
     all.get(all.len() / 2).copied().unwrap_or_default()
 }
 
-/// What all threads of this process have used, in user mode and in the kernel; zero where the system does
-/// not tell it as Linux does.
+/// Returns the CPU time of all threads of this process, in user mode and in the kernel, from
+/// Linux's `/proc`; zero on other systems.
 fn cpu_time() -> Duration {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The name of the program, which may have spaces in it, ends with the last parenthesis.

@@ -1,5 +1,6 @@
-//! How far issuing is from what it can't do without: each case beside its bare operation, in turns, in one
-//! process. `cargo bench -p cert-tool --bench issue [-- CASE…]`, cases: generate, profile, requests, token, folders.
+//! Compares issuing with the operations that it cannot do without: each case runs beside its bare
+//! operation, in turns, in one process. `cargo bench -p cert-tool --bench issue [-- CASE…]`, cases:
+//! generate, profile, requests, token, folders.
 //!
 //! `taskset -c 0` before it shows what one core does, writing and all. `BENCH_COUNT` (20,000) is how many
 //! certificates a round makes, `BENCH_ROUNDS` (5) how many rounds there are; medians are shown.

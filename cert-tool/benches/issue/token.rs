@@ -27,7 +27,7 @@ pub(crate) fn run() {
     assert!(child.status().unwrap().success());
 }
 
-/// Whether this process was started by [`run`].
+/// Returns whether this process was started by [`run`].
 pub(crate) fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
@@ -108,7 +108,7 @@ fn module() -> &'static str {
 
 const CONFIGURATION: &str = "SOFTHSM2_CONF";
 const CHILD: &str = "CERT_TOOL_BENCH_TOKEN";
-/// What stands before the point of a key on P-256 (RFC 5480 §2).
+/// The bytes before the point in the `SubjectPublicKeyInfo` of a key on P-256 (RFC 5480 §2).
 const P256_INFO: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,

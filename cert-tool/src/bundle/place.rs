@@ -72,7 +72,7 @@ fn archive(folder: &str, files: &[BundleFile], time: OffsetDateTime) -> io::Resu
     Ok(bytes)
 }
 
-/// Where a bundle is made: no identity's bundle has such a name.
+/// Returns the path at which a bundle is built; no identity's bundle has such a name.
 fn partial(path: &Path) -> PathBuf {
     let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     fs::folder_of(path).join(format!(".{name}.partial"))

@@ -7,7 +7,7 @@ use super::{BundleOptions, BundleService, ROOT};
 use crate::error::Error;
 use crate::sink::{CHAIN, KEY};
 
-/// What a program gives to its SDK. Files are named relative to this one.
+/// The connection settings that a program passes to its SDK. Files are named relative to this one.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Connection<'a> {

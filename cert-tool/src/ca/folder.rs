@@ -147,7 +147,7 @@ impl KeyFiles {
         fs::write_new_private(&folder.join(self.token), format!("{uri}\n").as_bytes())
     }
 
-    /// Where the key is, if that is a token.
+    /// Returns the URI of the token that has the key, if a token has it.
     pub(super) fn token_uri(self, folder: &Path) -> Result<Option<TokenUri>, Error> {
         let path = folder.join(self.token);
         if !path.exists() {
@@ -158,7 +158,7 @@ impl KeyFiles {
     }
 }
 
-/// Why a certificate and a key are not those of one CA.
+/// Checks that a certificate is a CA's and that the key belongs to it; the error is the reason.
 pub(super) fn check_is_ca_for(certificate: &Certificate, key: &dyn KeyHandle) -> Result<(), &'static str> {
     let parsed = X509Certificate::from_der(certificate.der());
     let (_, certificate) = parsed.map_err(|_| "its certificate is damaged")?;

@@ -20,7 +20,7 @@ use crate::signed_by::{SignatureFault, signature_fault};
 use crate::signer::KeyHandle;
 use crate::token::{TokenKey, TokenUri};
 
-/// What makes an existing CA one of ours.
+/// The certificates and the key of an existing CA that is imported.
 #[derive(Debug, Default)]
 pub struct ImportedCa {
     /// Its certificate, then those above it in their order; the root may be missing.
@@ -29,8 +29,8 @@ pub struct ImportedCa {
     pub key: Option<PathBuf>,
     /// The token that has its private key, if one does.
     pub token: Option<TokenUri>,
-    /// What the copy of the key is encrypted with. A key that comes encrypted stays so: without another
-    /// passphrase it keeps its own.
+    /// The passphrase that encrypts the copy of the key. An encrypted key stays encrypted: without
+    /// a new passphrase it keeps its own.
     pub passphrase: Option<Secret>,
 }
 

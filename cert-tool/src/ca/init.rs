@@ -18,7 +18,7 @@ use crate::secret::{AskSecret, Secret};
 use crate::token::TokenUri;
 use crate::x509::{CaSubject, SubjectKey, encode_request_again};
 
-/// What a new CA is to be.
+/// The options of a new CA.
 #[derive(Debug, Clone)]
 pub struct CaOptions {
     /// The first part of both CAs' common names.
@@ -27,9 +27,10 @@ pub struct CaOptions {
     pub subject: Option<String>,
     /// The kind of both CAs' keys.
     pub key_type: KeyType,
-    /// How many CAs may stand below the root; `None` for any number.
+    /// The number of CAs that may stand below the root on a path; `None` for any number.
     pub root_path_length: Option<u8>,
-    /// How many CAs may stand below the issuing CA; 0 where it signs devices only.
+    /// The number of CAs that may stand below the issuing CA; 0 if it signs devices' certificates
+    /// only.
     pub issuing_path_length: u8,
     /// The service that is to use the root.
     pub purpose: CaPurpose,
@@ -37,11 +38,12 @@ pub struct CaOptions {
     pub root_publication: Publication,
     /// The addresses at which the issuing CA publishes its list and its certificate.
     pub issuing_publication: Publication,
-    /// How long the root is good.
+    /// The lifetime of the root, in days.
     pub root_days: u32,
-    /// How long the issuing CA is good.
+    /// The lifetime of the issuing CA, in days.
     pub issuing_days: u32,
-    /// What the private keys are encrypted with; without, their files are protected by their mode only.
+    /// The passphrase that encrypts the private keys; without it, only the mode of the files
+    /// protects them.
     pub passphrase: Option<Secret>,
     /// The token that is to have the issuing CA's key, or the root's where only a root is made; without,
     /// it goes into a file. A key that is in the token already is used as it is.

@@ -57,12 +57,12 @@ impl Tier {
     }
 }
 
-/// What the certificate of a CA below another one is to be.
+/// The options of the certificate of a CA below another CA.
 #[derive(Debug, Clone)]
 pub struct SubordinateOptions {
-    /// How long it is good, unless the end of the CA above comes first.
+    /// The lifetime in days, unless the CA above expires first.
     pub days: u32,
-    /// How many CAs may stand below it; 0 where it signs devices only.
+    /// The number of CAs that may stand below it; 0 if it signs devices' certificates only.
     pub path_length: u8,
     /// Its subject is that of the request byte for byte; without, the request must have a common name only.
     pub keep_subject: bool,
@@ -150,7 +150,8 @@ impl ParentCa {
         &self.certificate
     }
 
-    /// What a CA below it needs to have beside its own certificate: this one's, and those above it up to the root.
+    /// Returns the certificates that a CA below needs beside its own: this CA's and those above it,
+    /// up to the root.
     pub fn chain(&self) -> impl Iterator<Item = &Certificate> {
         std::iter::once(&self.certificate).chain(&self.above)
     }

@@ -10,7 +10,7 @@ use crate::policy::Policy;
 use crate::profile::Profiles;
 use crate::token::TokenUri;
 
-/// What is in a CA's folder.
+/// The contents of a CA's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CaDescription {
@@ -20,11 +20,11 @@ pub struct CaDescription {
     pub between: Vec<Certificate>,
     /// The CA that issues; none where there is only a root, or a request that waits for an answer.
     pub issuing: Option<Certificate>,
-    /// Where the root's key is.
+    /// The place of the root's key.
     pub root_key: KeyPlace,
-    /// Where the issuing CA's key is.
+    /// The place of the issuing CA's key.
     pub issuing_key: KeyPlace,
-    /// What the issuing CA may issue.
+    /// The policy of the issuing CA.
     pub policy: Policy,
     /// The profiles of its certificates: their names, their places, and what they add.
     pub profiles: Vec<ProfileSummary>,
@@ -38,11 +38,11 @@ pub struct ProfileSummary {
     pub name: String,
     /// The file, and the line on which it begins.
     pub place: String,
-    /// What it adds to a certificate, in a few words.
+    /// A short description of what the profile adds to a certificate.
     pub summary: String,
 }
 
-/// Where a private key is.
+/// The place of a private key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyPlace {

@@ -75,7 +75,7 @@ impl Iterator for Rows {
     }
 }
 
-/// How a verb ends that went through a batch: a batch that was changed meanwhile is not done with.
+/// Returns how a verb ends after it read a batch: a batch that changed meanwhile is not finished.
 pub(crate) fn done_unless(is_changed: &AtomicBool, done: Done, output: &mut Output) -> Done {
     if !is_changed.load(Ordering::Relaxed) {
         return done;

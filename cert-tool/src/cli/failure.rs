@@ -1,8 +1,8 @@
-//! How a verb ends.
+//! The ways in which a verb ends, with their exit codes.
 
 use cert_tool::Error;
 
-/// How a verb ended that could do its work.
+/// The result of a verb that could do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Done {
     AllWell,
@@ -16,7 +16,7 @@ impl Done {
     }
 }
 
-/// Why a verb could not do its work.
+/// The reason why a verb could not do its work.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// Nobody's fault but ours; it has been printed.
@@ -25,9 +25,9 @@ pub(crate) enum Failure {
     Batch,
     /// The CA, the store or a file can't be used.
     Refused(Error),
-    /// What was typed can't be meant; the library knows why.
+    /// An argument that the library refuses; its error tells the reason.
     Typed(Error),
-    /// What was asked for makes no sense.
+    /// Arguments that do not fit together or to their input.
     Usage(anyhow::Error),
 }
 

@@ -117,7 +117,7 @@ fn books(ca: &Path, is_root: bool) -> Result<IssuanceIndex, Failure> {
     Ok(IssuanceIndex::open_books(ca, tier(ca, is_root))?)
 }
 
-/// What was asked for: certificates of devices and modules, and of CAs.
+/// The entries that were found: certificates of devices and modules, and of CAs.
 struct Found {
     entries: Vec<IndexEntry>,
     subordinates: Vec<SubordinateCa>,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The exit code of what was interrupted.
 const INTERRUPTED: i32 = 4;
 
-/// Whether somebody wants this to end.
+/// A flag that is set when the user wants to stop the program.
 #[derive(Clone, Default)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 

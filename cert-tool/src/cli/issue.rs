@@ -86,7 +86,7 @@ fn issue_rows(job: &Job<'_>, batch: &Path, output: &mut Output) -> Result<Done, 
     Ok(batch::done_unless(&is_changed, done, output))
 }
 
-/// Whether a row is to have a certificate and has none.
+/// Returns whether a row asks for a certificate and has none.
 pub(crate) fn is_wanted(row: &Row) -> bool {
     row.certificate.is_none()
         && match &row.auth {
@@ -253,16 +253,16 @@ struct Teller<'a> {
     output: &'a mut Output,
     progress: Progress,
     total: u64,
-    /// How many files had nothing that could be asked for.
+    /// The number of refused files, which had no request that could be used.
     refused_files: u64,
     not_copied: NotCopied,
 }
 
-/// What requests asked for and did not get.
+/// The parts of requests that are not copied into certificates.
 #[derive(Default)]
 struct NotCopied {
     requests: u64,
-    /// How many asked for each.
+    /// The number of requests that asked for each part.
     wishes: BTreeMap<String, u64>,
 }
 

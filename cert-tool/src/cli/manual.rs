@@ -17,7 +17,7 @@ pub(crate) fn write_pages(dir: &Path) -> Result<Done, Failure> {
     Ok(Done::AllWell)
 }
 
-/// What a shell reads to complete what is typed.
+/// Prints the script with which a shell completes command lines.
 pub(crate) fn print_completions(shell: Shell) -> Done {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "cert-tool", &mut script);

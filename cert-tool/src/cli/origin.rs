@@ -8,7 +8,7 @@ use batch_file::{PemSource, Row};
 use cert_tool::Refusal;
 use hub_types::IdentityId;
 
-/// Where the requests under way are from, in the order in which it is told what became of them.
+/// The origins of the pending requests, in the order in which their outcomes are reported.
 #[derive(Default)]
 pub(crate) struct Origins {
     batch: PathBuf,
@@ -20,7 +20,7 @@ enum Origin {
     Refused(RefusedFile),
 }
 
-/// Where a request is from.
+/// The origin of a request.
 enum Place {
     File(PathBuf),
     /// A row of the batch, and the file that it names.
@@ -33,7 +33,7 @@ enum Place {
 /// A file with a request that nobody even has to be asked for.
 pub(crate) struct RefusedFile {
     pub(crate) file: PathBuf,
-    /// Whose it is, where it says so.
+    /// The identity that the file names, if it names one.
     pub(crate) identity: Option<IdentityId>,
     pub(crate) refusal: Refusal,
 }
@@ -63,7 +63,7 @@ impl Origins {
         self.queue().push_back(Origin::Refused(refused));
     }
 
-    /// Where the next outcome's request is from, and what was refused before it.
+    /// Returns the origin of the next outcome's request, and the files refused before it.
     pub(crate) fn next(&self) -> (Vec<RefusedFile>, Option<String>) {
         let mut refused = Vec::new();
         let mut queue = self.queue();

@@ -17,7 +17,7 @@ pub(crate) trait Record: Serialize + Display {}
 
 impl<T: Serialize + Display> Record for T {}
 
-/// Where things are printed.
+/// The places to which data and notes are printed.
 pub(crate) struct Output {
     data: Data,
 }
@@ -40,12 +40,12 @@ impl Output {
         }
     }
 
-    /// Whether data is for people.
+    /// Returns whether data is printed as text for people.
     pub(crate) fn is_text(&self) -> bool {
         matches!(self.data, Data::Text(_))
     }
 
-    /// Whether data is a table.
+    /// Returns whether data is printed as CSV.
     pub(crate) fn is_csv(&self) -> bool {
         matches!(self.data, Data::Csv(_))
     }

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &PfxArgs, output: &mut Output) -> Result<Done, Failure> 
     Ok(batch::done_unless(&is_changed, done, output))
 }
 
-/// What a user asks for, who is asked for the password where it is needed.
+/// Returns the options of PFX files; asks the user for the password if it is not given.
 pub(crate) fn options(kind: &PfxKindArgs, threads: Option<NonZeroUsize>) -> Result<PfxOptions, Failure> {
     let password = new_password(kind.password_file.as_deref())?;
     let style = if kind.legacy { PfxStyle::Legacy } else { PfxStyle::Modern };

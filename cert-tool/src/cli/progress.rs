@@ -1,4 +1,4 @@
-//! How far it is: a bar on a terminal, a line every few seconds elsewhere.
+//! Progress of a verb: a bar on a terminal, a line every few seconds elsewhere.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};

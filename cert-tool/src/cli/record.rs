@@ -12,12 +12,12 @@ use time::format_description::well_known::Rfc3339;
 use super::origin::RefusedFile;
 use super::output::chain;
 
-/// What became of one identity.
+/// The record of one identity's outcome.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct IdentityRecord {
     device_id: Option<String>,
     module_id: Option<String>,
-    /// Where the request for it is: a file, or a line of the batch.
+    /// The place of its request: a file, or a line of the batch.
     request: Option<String>,
     outcome: &'static str,
     reason: Option<String>,
@@ -27,7 +27,7 @@ pub(crate) struct IdentityRecord {
     private_key: Option<String>,
     /// The rule that it breaks.
     rule: Option<&'static str>,
-    /// What its request asked for and did not get.
+    /// The parts of its request that are not copied into the certificate.
     not_copied: Option<String>,
 }
 
@@ -93,7 +93,7 @@ impl fmt::Display for IdentityRecord {
     }
 }
 
-/// What a certificate says.
+/// The record of a certificate.
 #[derive(Debug, Serialize)]
 pub(crate) struct CertificateRecord {
     file: String,

@@ -45,11 +45,12 @@ pub(crate) fn run(args: &SignArgs, output: &mut Output) -> Result<Done, Failure>
     Ok(batch::done_unless(&is_changed, done, output))
 }
 
-/// Who may ask, as a batch says.
+/// The identities that may send requests, from the batch.
 struct Expected {
-    /// How each is to be trusted, with its profile; `None` where its row asks for no certificate.
+    /// The way in which a hub is to trust each identity, with the columns for its profile; `None`
+    /// if its row asks for no certificate.
     identities: HashMap<IdentityId, Option<(IssuedAuth, ProfileRow)>>,
-    /// How many requests are in the batch itself.
+    /// The number of requests in the batch itself.
     requests: u64,
 }
 

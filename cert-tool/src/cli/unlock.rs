@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::failure::Failure;
 
-/// What opens the CA's key.
+/// The sources of the secrets that open the CA's key.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct UnlockArgs {
     /// A private file whose first line is the passphrase of the CA's key; without, CERT_TOOL_PASSPHRASE
@@ -26,7 +26,7 @@ pub(crate) struct UnlockArgs {
 }
 
 impl UnlockArgs {
-    /// What the library calls when a key is locked.
+    /// Returns the secret for a locked key; the library calls this.
     pub(crate) fn ask(&self, asked_for: SecretFor<'_>) -> Result<Option<Secret>, Error> {
         self.source().ask(asked_for)
     }
@@ -56,7 +56,8 @@ impl UnlockArgs {
     }
 }
 
-/// Where the passwords of files that are read come from. That a file with them is none is told at once.
+/// Returns the source of the passwords of files that are read. A password file that cannot be used
+/// is reported at once.
 pub(crate) fn passwords(file: Option<&Path>) -> Result<SecretSource, Failure> {
     let source = SecretSource::default().with_password_file(file.map(Path::to_owned));
     source.given(SecretFor::Document(Path::new(""))).map_err(Failure::Typed)?;

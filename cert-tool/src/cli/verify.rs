@@ -167,7 +167,7 @@ impl Trust {
     }
 }
 
-/// What a file brings along.
+/// A certificate to check, with what its file holds beside it.
 struct Subject {
     certificate: Certificate,
     between: Vec<Certificate>,

@@ -11,10 +11,10 @@ use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Name};
 
 use crate::parts::Parts;
 
-/// What a request says, of which nothing is verified yet. Requests without attributes are read, though RFC 2986 wants
-/// at least an empty set: OpenSSL reads them too.
+/// The parts of a request, none of them verified yet. Requests without attributes are read, though
+/// RFC 2986 wants at least an empty set: OpenSSL reads them too.
 pub(crate) struct CsrParts<'a> {
-    /// What was signed.
+    /// The signed bytes.
     pub(crate) content: &'a [u8],
     pub(crate) subject: X509Name<'a>,
     pub(crate) key: SubjectPublicKeyInfo<'a>,
@@ -24,7 +24,7 @@ pub(crate) struct CsrParts<'a> {
     pub(crate) extensions: Vec<X509Extension<'a>>,
 }
 
-/// Why bytes are no request.
+/// The reason why bytes are not a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CsrFault {
     Damaged,

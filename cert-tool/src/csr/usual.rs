@@ -7,9 +7,9 @@ use pkcs8::der::{Decode as _, Header, Reader as _, SliceReader, Tag, asn1::BitSt
 use crate::refusal::Refusal;
 use crate::x509::{COMMON_NAME, p256_point};
 
-/// What a request says, of which nothing is verified yet.
+/// The parts of a request, none of them verified yet.
 pub(super) struct UsualRequest<'a> {
-    /// What was signed.
+    /// The signed bytes.
     content: &'a [u8],
     pub(super) common_name: &'a str,
     /// The public key as a `SubjectPublicKeyInfo`.
@@ -48,7 +48,7 @@ fn only_common_name(subject: &[u8]) -> Option<&str> {
     std::str::from_utf8(inside(value, Tag::Utf8String)?).ok()
 }
 
-/// What is in a value that has a tag and ends where the bytes do.
+/// Returns the contents of a value that has this tag and fills all of the bytes.
 fn inside(bytes: &[u8], tag: Tag) -> Option<&[u8]> {
     let mut reader = SliceReader::new(bytes).ok()?;
     let header = Header::decode(&mut reader).ok()?;
@@ -81,7 +81,8 @@ mod tests {
     use crate::key::{KeyType, PrivateKey};
     use crate::x509::encode_request;
 
-    /// What the general parser makes of a request: its name, its key, and whether its signature is good.
+    /// Reads a request with the general parser: its name, its key, and whether its signature is
+    /// valid.
     fn generally(der: &[u8]) -> Option<(String, Vec<u8>, bool)> {
         let request = CsrParts::parse(der).ok()?;
         let name = only_name(&request).ok()?;

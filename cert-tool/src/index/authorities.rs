@@ -19,7 +19,7 @@ pub struct SubordinateCa {
     pub certificate: Certificate,
     /// Tells whether it is the newest of its name.
     pub is_current: bool,
-    /// When and why it was revoked.
+    /// The time and the reason of its revocation, if it is revoked.
     pub revocation: Option<Revocation>,
 }
 

@@ -14,29 +14,29 @@ use crate::parallel::in_parallel;
 use crate::secret::Secret;
 use crate::sink::folder_name;
 
-/// How PFX files are made.
+/// The options of PFX files.
 #[derive(Debug, Clone)]
 pub struct PfxOptions {
     /// The password of all of them.
     pub password: Secret,
     /// For whom they are.
     pub style: PfxStyle,
-    /// How many threads make them; `None` is one for each core.
+    /// The number of threads; `None` is one for each core.
     pub threads: Option<NonZeroUsize>,
 }
 
-/// What became of an identity's PFX file.
+/// The result of writing the PFX file of one identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PfxFile {
-    /// Whose it is.
+    /// The identity that the file is for.
     pub identity: IdentityId,
-    /// What is in it, or would be.
+    /// The certificate in the file, or the one that would be in it.
     pub facts: IssuedFacts,
-    /// What became of it.
+    /// The outcome.
     pub outcome: PfxOutcome,
 }
 
-/// What became of a PFX file.
+/// The outcome of writing a PFX file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PfxOutcome {
     /// It was there already, and stays as it was.

@@ -58,7 +58,7 @@ fn may_be_the_password(error: &PfxError) -> bool {
     )
 }
 
-/// What is wrong with a PFX file, whatever its password.
+/// Describes an error in a PFX file that has nothing to do with its password.
 fn fault(error: &PfxError, name: &Path, wanted: &'static str) -> Error {
     let found = match error {
         PfxError::InvalidVersion => "a PFX file of another version than 3",

@@ -27,7 +27,7 @@ pub(crate) struct Layouts<'a> {
 pub(crate) struct Layout<'a> {
     policy: &'a Policy,
     profile: Option<Cow<'a, Profile>>,
-    /// Why the policy wants a subject where there is none.
+    /// The reason why the policy refuses certificates without a subject, if it does.
     subject_fault: Option<String>,
     pub(crate) templates: LeafTemplates<'a>,
     pub(crate) validity: Validity,
@@ -100,12 +100,12 @@ impl<'a> Layout<'a> {
         Ok(Self { policy, profile, subject_fault, templates, validity })
     }
 
-    /// Whether certificates say nothing beyond their identities.
+    /// Returns whether certificates have nothing beside their identities.
     pub(crate) fn is_plain(&self) -> bool {
         self.profile.is_none()
     }
 
-    /// What a certificate says for a row beyond the identity and its key.
+    /// Builds the parts of a certificate that a row adds to the identity and its key.
     pub(crate) fn render(&self, identity: &IdentityId, row: &ProfileRow) -> Result<ProfileParts, Refusal> {
         if let Some(reason) = &self.subject_fault {
             return Err(Refusal::Policy { rule: "subjects", reason: reason.clone() });

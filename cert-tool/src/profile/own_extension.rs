@@ -124,7 +124,8 @@ fn check_der(bytes: &[u8]) -> Option<()> {
     pkcs8::der::Reader::is_finished(&reader).then_some(())
 }
 
-/// Why an OID is not one that a profile may use for an extension of its own.
+/// Returns the reason why a profile may not use an OID for an extension of its own, if there is
+/// one.
 pub(crate) fn refusal(oid: &str) -> Option<String> {
     let instead = match oid {
         "2.5.29.19" => "basic constraints: a profile is for devices and modules, never for a CA (CA:TRUE)",

@@ -1,5 +1,5 @@
-//! Where revocation lists, issuers and OCSP responders are found: extensions that are the same in all
-//! certificates of a profile.
+//! The addresses of revocation lists, issuers and OCSP responders: extensions that are the same in
+//! all certificates of a profile.
 
 use pkcs8::der::Encode as _;
 use pkcs8::der::asn1::{Ia5String, ObjectIdentifier};

@@ -1,4 +1,5 @@
-//! What a certificate says that one without a profile would not say: lost if it is renewed without one.
+//! The parts of a certificate that come from a profile: a renewal without a profile would lose
+//! them.
 
 use x509_parser::prelude::{FromDer as _, ParsedExtension, X509Certificate};
 

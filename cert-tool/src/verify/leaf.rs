@@ -1,4 +1,4 @@
-//! What the certificate itself says, whoever issued it.
+//! Checks of the certificate itself, whoever issued it.
 
 use hub_types::IdentityId;
 use hub_types::shown::ShownText;
@@ -108,7 +108,7 @@ fn serial(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// What no validator may pass over in silence.
+/// Returns the first fault of the extensions: unknown and critical, damaged, or given twice.
 pub(super) fn extensions(parsed: &X509Certificate<'_>) -> Option<String> {
     for extension in parsed.extensions() {
         let oid = extension.oid.to_id_string();

@@ -2,7 +2,7 @@
 
 use webpki::Error;
 
-/// What a chain or a revocation list fails of.
+/// Returns the words for the error of a chain or a revocation list.
 pub(super) fn of(error: &Error) -> String {
     let text = match error {
         Error::BadDer => "a certificate or revocation list on the way is damaged",

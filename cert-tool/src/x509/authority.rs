@@ -23,7 +23,7 @@ pub(crate) enum CaSubject<'a> {
 /// The limits of a CA, and what its key may do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CaTerms {
-    /// How many CAs may stand below it on a path; `None` for any number.
+    /// The number of CAs that may stand below it on a path; `None` for any number.
     pub(crate) path_length: Option<u8>,
     /// The key may sign more than certificates and lists: digitalSignature.
     pub(crate) has_digital_signature: bool,

@@ -1,4 +1,4 @@
-//! Whatever is handed in: an error or an answer, never a panic. More cases with `PROPTEST_CASES`.
+//! Damaged input gives an error or a result, never a panic. More cases with `PROPTEST_CASES`.
 
 use std::path::Path;
 use std::sync::OnceLock;

@@ -71,7 +71,7 @@ fn usage_is_checked_before_anything() {
     assert!(!shop.path("out").exists());
 }
 
-/// Whatever is typed or goes wrong, no output has a byte of a key in it.
+/// No output has a byte of a key in it, whatever is typed or goes wrong.
 #[test]
 fn no_key_is_ever_printed() {
     let shop = Shop::new();

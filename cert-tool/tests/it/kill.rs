@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use crate::support::{Factory, Shop, facts, generate, openssl_certificate};
 
-/// What no kill leaves behind is not repaired: certificates that may be in use would go.
+/// Damage that no kill can cause is not repaired: certificates that may be in use would be lost.
 #[test]
 fn a_file_that_was_taken_away_is_missed_and_nothing_is_dropped() {
     for name in ["issued.csv", "certificates.pem", "private-keys.pem"] {

@@ -50,7 +50,7 @@ impl Shop {
         self.certify("device", Some("ca"), 9, &extensions);
     }
 
-    /// What is said of the device's names; OpenSSL must agree.
+    /// Returns the verdict on the device's names; OpenSSL must agree.
     fn names(&self) -> String {
         let said = self.run("verify device.pem --ca root.pem --intermediates ca.pem --for hub-ca");
         let line = said.out.lines().find_map(|line| line.split_once("name constraints: ")).unwrap();

@@ -1,4 +1,4 @@
-//! What the certificates say, by judges that nobody here wrote.
+//! The contents of certificates, judged by independent tools.
 
 use cert_tool::{CsrInput, IssueOptions, IssueRequest, KeySource, KeyType, Sink, read_certificate};
 use openssl::ec::{EcGroup, EcKey};

@@ -1,4 +1,4 @@
-//! What the tests share: a CA in a folder of its own, and judges.
+//! Shared support for the tests: a CA in a folder of its own, and judges.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -57,7 +57,7 @@ impl Factory {
         (summary, told)
     }
 
-    /// Whether OpenSSL, at its strictest, takes a certificate for a client's.
+    /// Asserts that OpenSSL, at its strictest, accepts a certificate as a client's.
     pub(crate) fn assert_openssl_accepts(&self, certificate: &Path) {
         let output = Command::new("openssl")
             .args(["verify", "-x509_strict", "-purpose", "sslclient"])
@@ -134,7 +134,7 @@ pub(crate) struct Shop {
     pub(crate) factory: Factory,
 }
 
-/// What the binary said.
+/// The exit code and the output of the binary.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: i32,

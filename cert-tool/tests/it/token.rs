@@ -226,7 +226,7 @@ impl Hsm {
     }
 }
 
-/// Where the distributions put it.
+/// Returns the path at which the distributions install SoftHSM's module.
 fn module() -> &'static str {
     let places = [
         "/usr/lib/softhsm/libsofthsm2.so",
