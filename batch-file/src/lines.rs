@@ -1,7 +1,9 @@
 //! Physical lines of a file: the encoding is checked at its start, memory is bounded, lines count
 //! from 1.
 
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufRead, Cursor, Read};
+
+use cli_support::text::{Encoding, Utf8Stream};
 
 use crate::dialect::ByteOrderMark;
 use crate::problem::Flaw;
@@ -31,7 +33,7 @@ pub(crate) struct Lines {
 /// The rest of the file, after returned bytes.
 struct Input {
     given_back: Cursor<Vec<u8>>,
-    rest: Box<dyn BufRead + Send>,
+    rest: Utf8Stream,
 }
 
 /// The reason why the file can't be read at all.
@@ -46,21 +48,18 @@ impl Lines {
     pub(crate) fn open(mut input: impl Read + Send + 'static) -> Result<(Self, ByteOrderMark), LinesError> {
         let mut start = Vec::new();
         input.by_ref().take(SNIFFED_BYTES).read_to_end(&mut start).map_err(LinesError::Io)?;
-        check_encoding(&start).map_err(LinesError::Refused)?;
-        let mut mark = ByteOrderMark::Absent;
-        let mut start = Cursor::new(start);
-        if start.get_ref().starts_with(BYTE_ORDER_MARK) {
-            mark = ByteOrderMark::Present;
-            start.set_position(BYTE_ORDER_MARK.len() as u64);
-        }
-        let lines = Self {
-            input: Input {
-                given_back: Cursor::default(),
-                rest: Box::new(BufReader::with_capacity(BUFFER_BYTES, start.chain(input))),
-            },
-            number: 0,
+        check_start(&start).map_err(LinesError::Refused)?;
+        let rest = Utf8Stream::new(start, input);
+        let mark = match rest.has_mark() {
+            true => ByteOrderMark::Present,
+            false => ByteOrderMark::Absent,
         };
-        Ok((lines, mark))
+        Ok((Self { input: Input { given_back: Cursor::default(), rest }, number: 0 }, mark))
+    }
+
+    /// How the file is written down; its lines are UTF-8, except where it is damaged.
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.input.rest.encoding()
     }
 
     /// The number of the line that was read last.
@@ -137,24 +136,24 @@ impl BufRead for Input {
     }
 }
 
-fn check_encoding(start: &[u8]) -> Result<(), Flaw> {
-    let utf16_remedy = "save the file as UTF-8; in Excel: `CSV UTF-8 (comma delimited)`";
-    if start.starts_with(&[0xFF, 0xFE]) || start.starts_with(&[0xFE, 0xFF]) {
-        return Err(Flaw::new("the file is UTF-16; a batch is UTF-8", utf16_remedy));
-    }
+/// Refuses what is no text. UTF-16 with a mark is looked at as it is decoded.
+fn check_start(start: &[u8]) -> Result<(), Flaw> {
     if start.starts_with(b"PK\x03\x04") {
         return Err(Flaw::new(
             "the file is a ZIP archive or an Excel workbook; a batch is CSV or JSON Lines",
             "in Excel: save as `CSV UTF-8 (comma delimited)`",
         ));
     }
+    if Encoding::of(start).0 != Encoding::Utf8 {
+        return Ok(());
+    }
     let Some(first) = start.iter().position(|&byte| byte == 0) else {
         return Ok(());
     };
     if is_every_second_byte_zero(start) {
         return Err(Flaw::new(
-            "the file looks like UTF-16 without a byte order mark; a batch is UTF-8",
-            utf16_remedy,
+            "the file looks like UTF-16 without a byte order mark",
+            "save the file as UTF-8, or with a byte order mark; in Excel: `CSV UTF-8 (comma delimited)`",
         ));
     }
     Err(Flaw::new(
@@ -171,8 +170,6 @@ fn is_every_second_byte_zero(start: &[u8]) -> bool {
         || all(|pair| matches!(pair, [other, 0] if *other != 0))
 }
 
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
-const BUFFER_BYTES: usize = 64 * 1024;
 const SNIFFED_BYTES: u64 = 4096;
 
 #[cfg(test)]
@@ -191,8 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf8_text_is_refused_with_its_name() {
-        assert!(refusal(b"\xFF\xFEd\0").contains("is UTF-16"));
+    fn what_is_no_text_is_refused_with_its_name() {
         assert!(refusal(b"d\0e\0v\0").contains("looks like UTF-16"));
         assert!(refusal(b"\0d\0e\0v").contains("looks like UTF-16"));
         assert!(refusal(&[0; 5000]).contains("byte 1 of the file is NUL"));
@@ -210,6 +206,20 @@ mod tests {
         assert_eq!(row, b"one\r\ntwo");
         assert_eq!(lines.number(), 2);
         assert_eq!(lines.append_next(&mut row).unwrap(), NextLine::End);
+    }
+
+    #[test]
+    fn utf16_with_a_mark_is_read_as_lines() {
+        let text = "one\r\nzw\u{F6}lf\n";
+        for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+            let bytes: Vec<u8> =
+                "\u{FEFF}".encode_utf16().chain(text.encode_utf16()).flat_map(bytes).collect();
+            let (mut lines, mark) = open(&bytes).unwrap();
+            assert_eq!(mark, ByteOrderMark::Present);
+            let mut row = Vec::new();
+            while lines.append_next(&mut row).unwrap() != NextLine::End {}
+            assert_eq!((row.as_slice(), lines.number()), (text.as_bytes(), 2));
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::io::{self, Read};
 
+use cli_support::text::Encoding;
 use csv::StringRecord;
 use memchr::{memchr, memchr_iter, memchr2};
 
@@ -69,7 +70,7 @@ impl Records {
 
     /// Splits a record of one line, where each delimiter ends a cell; returns its fault.
     fn split_plain(&self, line: u64, record: &mut StringRecord) -> Option<Flaw> {
-        let text = match text_of(without_line_end(&self.text), line) {
+        let text = match text_of(without_line_end(&self.text), line, self.lines.encoding()) {
             Ok(text) => text,
             Err(flaw) => return Some(flaw),
         };
@@ -99,7 +100,9 @@ impl Records {
         let mut opened = None;
         let wrong = loop {
             match quotes.scan(&self.text) {
-                Ok(QuoteState::Closed) => return Ok(encoding_flaw(&self.text, first_line)),
+                Ok(QuoteState::Closed) => {
+                    return Ok(encoding_flaw(&self.text, first_line, self.lines.encoding()));
+                }
                 Ok(QuoteState::Open { since }) => {
                     opened.get_or_insert(since);
                     if self.lines.append_next(&mut self.text)? != NextLine::Line {
@@ -135,19 +138,25 @@ pub(crate) fn too_long() -> Flaw {
 }
 
 /// The fault of the text's encoding.
-pub(crate) fn encoding_flaw(text: &[u8], first_line: u64) -> Option<Flaw> {
-    text_of(text, first_line).err()
+pub(crate) fn encoding_flaw(text: &[u8], first_line: u64, encoding: Encoding) -> Option<Flaw> {
+    text_of(text, first_line, encoding).err()
 }
 
 /// The bytes as text, or the fault of their encoding.
-fn text_of(bytes: &[u8], first_line: u64) -> Result<&str, Flaw> {
+fn text_of(bytes: &[u8], first_line: u64, encoding: Encoding) -> Result<&str, Flaw> {
     let text = str::from_utf8(bytes).map_err(|error| {
         let place = Place::of(bytes, error.valid_up_to(), first_line);
         let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
-        Flaw::new(
-            format!("byte 0x{byte:02X} at {place} is not UTF-8"),
-            "save the file as UTF-8; in Excel: `CSV UTF-8 (comma delimited)`, not `CSV`",
-        )
+        match encoding {
+            Encoding::Utf8 => Flaw::new(
+                format!("byte 0x{byte:02X} at {place} is not UTF-8"),
+                "save the file as UTF-8; in Excel: `CSV UTF-8 (comma delimited)`, not `CSV`",
+            ),
+            Encoding::Utf16Le | Encoding::Utf16Be => Flaw::new(
+                format!("half a character of UTF-16 stands at {place}"),
+                "the file is damaged: write it again, best as UTF-8",
+            ),
+        }
     })?;
     match memchr(0, bytes) {
         None => Ok(text),

@@ -203,7 +203,7 @@ fn next_object(
         let flaw = match next {
             NextLine::End => return Ok(None),
             NextLine::Line if text.trim_ascii().is_empty() => continue,
-            NextLine::Line => encoding_flaw(text, line),
+            NextLine::Line => encoding_flaw(text, line, lines.encoding()),
             NextLine::NoRoom | NextLine::TooLong => Some(too_long()),
         };
         let cells = match flaw {

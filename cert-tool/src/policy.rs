@@ -200,11 +200,11 @@ impl Policy {
         }
         let bytes = fs::read_bounded(&path, MAX_BYTES)?;
         let bad = |reason: String| Error::BadPolicy { path: path.clone(), reason };
-        let text = std::str::from_utf8(&bytes).map_err(|_| bad("it is no text in UTF-8".to_owned()))?;
+        let text = cli_support::text::decode(&bytes).map_err(|error| bad(error.to_string()))?;
         let policy: Self =
-            toml::from_str(text).map_err(|error| bad(error.to_string().trim_end().to_owned()))?;
+            toml::from_str(&text).map_err(|error| bad(error.to_string().trim_end().to_owned()))?;
         policy.check_usages().map_err(bad)?;
-        Ok(Self { text: text.to_owned(), ..policy })
+        Ok(Self { text: text.as_str().to_owned(), ..policy })
     }
 
     /// Checks the purposes of keys that are allowed.

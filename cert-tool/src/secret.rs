@@ -28,9 +28,10 @@ impl Secret {
             wanted: "a password, passphrase or PIN",
             found: found.to_owned(),
         };
-        let text = cli_support::text::decode(&bytes).map_err(|_| not_a("no text in UTF-8 or UTF-16"))?;
+        let text = cli_support::text::decode(&bytes).map_err(|error| not_a(&format!("no text ({error})")))?;
         match text.lines().next() {
-            None | Some("") => Err(not_a("empty")),
+            _ if text.trim().is_empty() => Err(not_a("empty")),
+            None | Some("") => Err(not_a("a file whose line 1 is empty")),
             Some(line) => Ok(Self::new(line)),
         }
     }

@@ -1,11 +1,51 @@
 //! Text files: UTF-8, with or without a byte order mark, and UTF-16 with one, as PowerShell and Notepad write them.
+//!
+//! Short files, which may be secrets, are read as a whole ([`read`], [`decode`]); long ones as a
+//! stream ([`Utf8Stream`]).
+
+mod stream;
 
 use std::io;
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
-/// The reason why bytes are not text. It repeats only the first wrong byte.
+pub use stream::{DAMAGED, Utf8Stream};
+
+/// The encoding of a text, as its first bytes tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// UTF-8, also where there is no byte order mark.
+    Utf8,
+    /// UTF-16 with the lower byte first.
+    Utf16Le,
+    /// UTF-16 with the higher byte first.
+    Utf16Be,
+}
+
+impl Encoding {
+    /// Returns the encoding of a text that begins with these bytes, and the length of its byte order
+    /// mark, 0 without one.
+    pub fn of(start: &[u8]) -> (Self, usize) {
+        match start {
+            [0xFF, 0xFE, ..] => (Self::Utf16Le, 2),
+            [0xFE, 0xFF, ..] => (Self::Utf16Be, 2),
+            [0xEF, 0xBB, 0xBF, ..] => (Self::Utf8, 3),
+            _ => (Self::Utf8, 0),
+        }
+    }
+
+    /// Returns a decoder of UTF-16; `None` for UTF-8, which needs none.
+    fn decoder(self) -> Option<encoding_rs::Decoder> {
+        match self {
+            Self::Utf8 => None,
+            Self::Utf16Le => Some(encoding_rs::UTF_16LE.new_decoder_without_bom_handling()),
+            Self::Utf16Be => Some(encoding_rs::UTF_16BE.new_decoder_without_bom_handling()),
+        }
+    }
+}
+
+/// The reason why bytes are not text. It repeats none of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodingError {
@@ -26,10 +66,12 @@ pub enum EncodingError {
         column: usize,
     },
     /// Half a character, or an odd number of bytes.
-    #[error("the file begins as UTF-16 and is damaged in line {line}; save it as UTF-8")]
+    #[error("the file begins as UTF-16 and is damaged in line {line}, column {column}; save it as UTF-8")]
     Utf16 {
         /// The line, from 1.
         line: usize,
+        /// The character of the line, from 1.
+        column: usize,
     },
 }
 
@@ -41,55 +83,46 @@ pub fn read(path: &Path) -> io::Result<Zeroizing<String>> {
     decode(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// Decodes bytes to text, without a byte order mark.
+/// Decodes bytes into text, without the byte order mark.
 pub fn decode(bytes: &[u8]) -> Result<Zeroizing<String>, EncodingError> {
-    match bytes {
-        [0xFF, 0xFE, rest @ ..] => utf16(rest, u16::from_le_bytes),
-        [0xFE, 0xFF, rest @ ..] => utf16(rest, u16::from_be_bytes),
-        _ => utf8(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)),
+    let (encoding, mark) = Encoding::of(bytes);
+    let bytes = bytes.get(mark..).unwrap_or_default();
+    let text = match encoding.decoder() {
+        None => utf8(bytes)?,
+        Some(decoder) => utf16(bytes, decoder)?,
+    };
+    match text.split_once('\0') {
+        None => Ok(text),
+        Some((before, _)) => Err(EncodingError::Nul { line: end_of(before.as_bytes()).0 }),
     }
 }
 
 fn utf8(bytes: &[u8]) -> Result<Zeroizing<String>, EncodingError> {
     let text = str::from_utf8(bytes).map_err(|error| {
-        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let line = before.get(line_start..).unwrap_or_default();
-        EncodingError::Utf8 {
-            line: line_of(before),
-            column: String::from_utf8_lossy(line).chars().count() + 1,
-        }
+        let (line, column) = end_of(bytes.get(..error.valid_up_to()).unwrap_or_default());
+        EncodingError::Utf8 { line, column }
     })?;
-    without_nul(text)?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Zeroizing<String>, EncodingError> {
-    let (pairs, odd) = bytes.as_chunks::<2>();
+fn utf16(bytes: &[u8], mut decoder: encoding_rs::Decoder) -> Result<Zeroizing<String>, EncodingError> {
     // Made to measure: growing would leave copies of a secret behind.
-    let mut text = Zeroizing::new(String::with_capacity(pairs.len() * 3));
-    for character in char::decode_utf16(pairs.iter().map(|pair| unit(*pair))) {
-        match character {
-            Ok(character) => text.push(character),
-            Err(_) => return Err(EncodingError::Utf16 { line: line_of(text.as_bytes()) }),
+    let mut text = Zeroizing::new(String::with_capacity(bytes.len() / 2 * 3 + 16));
+    match decoder.decode_to_string_without_replacement(bytes, &mut text, true).0 {
+        encoding_rs::DecoderResult::InputEmpty => Ok(text),
+        _ => {
+            let (line, column) = end_of(text.as_bytes());
+            Err(EncodingError::Utf16 { line, column })
         }
     }
-    if !odd.is_empty() {
-        return Err(EncodingError::Utf16 { line: line_of(text.as_bytes()) });
-    }
-    without_nul(&text)?;
-    Ok(text)
 }
 
-fn without_nul(text: &str) -> Result<(), EncodingError> {
-    match text.split_once('\0') {
-        None => Ok(()),
-        Some((before, _)) => Err(EncodingError::Nul { line: line_of(before.as_bytes()) }),
-    }
-}
-
-fn line_of(before: &[u8]) -> usize {
-    before.iter().filter(|byte| **byte == b'\n').count() + 1
+/// Returns the line and the character, both from 1, of what comes after these bytes.
+fn end_of(before: &[u8]) -> (usize, usize) {
+    let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let last_line = before.get(line_start..).unwrap_or_default();
+    (line, String::from_utf8_lossy(last_line).chars().count() + 1)
 }
 
 #[cfg(test)]
@@ -113,13 +146,15 @@ mod tests {
             assert_eq!(decode(&bytes).unwrap().as_str(), text);
         }
         assert_eq!(decode(b"\xEF\xBB\xBF").unwrap().as_str(), "");
+        assert_eq!(decode(b"\xFF\xFE").unwrap().as_str(), "");
     }
 
     #[test]
     fn what_is_no_text_is_refused_with_its_place() {
         assert_eq!(decode(b"a\nb\xE4c"), Err(EncodingError::Utf8 { line: 2, column: 2 }));
         assert_eq!(decode(b"a\0b\0"), Err(EncodingError::Nul { line: 1 }));
-        assert_eq!(decode(b"\xFF\xFEa\0b"), Err(EncodingError::Utf16 { line: 1 }));
-        assert_eq!(decode(b"\xFF\xFE\x0A\0\x00\xD8"), Err(EncodingError::Utf16 { line: 2 }));
+        assert_eq!(decode(b"\xFF\xFEa\0b"), Err(EncodingError::Utf16 { line: 1, column: 2 }));
+        assert_eq!(decode(b"\xFF\xFE\x0A\0\x00\xD8"), Err(EncodingError::Utf16 { line: 2, column: 1 }));
+        assert_eq!(decode(b"\xFE\xFF\0\x0A\0a\xD8\x00\0b"), Err(EncodingError::Utf16 { line: 2, column: 2 }));
     }
 }

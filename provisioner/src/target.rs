@@ -135,10 +135,15 @@ pub enum TargetError {
         path: PathBuf,
     },
     /// The file that should hold a connection string is a JSON document.
-    #[error("`{}` is a JSON document; it must hold the hub's connection string alone, as text", path.display())]
+    #[error(
+        "`{}`, line {line}: this is a JSON document; the file must hold the hub's connection string alone, as text",
+        path.display()
+    )]
     JsonFile {
         /// The file.
         path: PathBuf,
+        /// The line on which it begins, from 1.
+        line: usize,
     },
     /// A file can't be read.
     #[error("can't read `{}`", path.display())]
@@ -330,9 +335,14 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TargetError> {
 fn read_access(path: &Path) -> Result<Access, TargetError> {
     let text = cli_support::text::read(path)
         .map_err(|source| TargetError::File { path: path.to_owned(), source })?;
-    match text.trim_start().chars().next() {
+    let content = text.trim_start();
+    match content.chars().next() {
         None => Err(TargetError::EmptyFile { path: path.to_owned() }),
-        Some('{' | '[') => Err(TargetError::JsonFile { path: path.to_owned() }),
+        Some('{' | '[' | '"') => {
+            let before = text.len() - content.len();
+            let line = text.bytes().take(before).filter(|byte| *byte == b'\n').count() + 1;
+            Err(TargetError::JsonFile { path: path.to_owned(), line })
+        }
         Some(_) => parse_access(&text, &format!("`{}`", path.display())),
     }
 }
@@ -429,7 +439,10 @@ mod tests {
             Target::resolve(choice, folder.path()).unwrap_err()
         };
         assert!(matches!(resolve(" \n"), TargetError::EmptyFile { .. }));
-        assert!(matches!(resolve("{\"connectionString\": \"x\"}"), TargetError::JsonFile { .. }));
+        assert!(matches!(resolve("{\"connectionString\": \"x\"}"), TargetError::JsonFile { line: 1, .. }));
+        let error = resolve("\n\u{FEFF}\"HostName=h\"".trim_start_matches('\n'));
+        assert!(error.to_string().contains("line.txt`, line 1: this is a JSON document"), "{error}");
+        assert!(matches!(resolve("\n\n[]"), TargetError::JsonFile { line: 3, .. }));
         assert!(matches!(resolve("hello"), TargetError::ConnectionString { .. }));
     }
 

@@ -14,10 +14,61 @@ fn ten_megabytes_of_zeros_are_refused_at_their_first() {
 }
 
 #[test]
-fn utf16_is_refused_with_and_without_its_mark() {
+fn utf16_without_its_mark_is_refused() {
     let utf16: Vec<u8> = "device_id,status\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    assert!(refusal(utf16.clone()).contains("UTF-16"));
-    assert!(refusal([&[0xFF, 0xFE][..], &utf16].concat()).contains("CSV UTF-8"));
+    assert!(refusal(utf16).contains("UTF-16 without a byte order mark"));
+}
+
+/// A text as UTF-16 with a mark, by the order of its bytes.
+fn utf16(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    "\u{FEFF}".encode_utf16().chain(text.encode_utf16()).flat_map(bytes).collect()
+}
+
+#[test]
+fn damaged_utf16_costs_its_row_only_and_is_told_with_its_place() {
+    let mut bytes = utf16("device_id,tags.site\r\nd1,K\u{F6}ln\r\nd2,Gr", u16::to_be_bytes);
+    bytes.extend_from_slice(&[0xD8, 0x00]);
+    bytes.extend("z\r\nd3,Graz\r\nd4,\0\r\nd5".encode_utf16().flat_map(u16::to_be_bytes));
+    bytes.push(0);
+    let batch = read(bytes);
+    assert_eq!(batch.rows.iter().map(|row| row.line).collect::<Vec<_>>(), [2, 4]);
+    let report = report(&batch);
+    let expected = [
+        "batch.csv:3: half a character of UTF-16 stands at line 3, character 6",
+        "batch.csv:5: there is a NUL byte at line 5, character 4",
+        "batch.csv:6: half a character of UTF-16 stands at line 6, character 3",
+    ];
+    assert_eq!(report.len(), expected.len(), "{report:?}");
+    for (found, expected) in report.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_batch_is_the_same_in_every_encoding(
+        rows in proptest::collection::vec(("[a-zA-Z0-9-]{0,5}", "[a-zäß€🔑\",;\r\n #]{0,9}"), 0..12),
+        json in any::<bool>(),
+    ) {
+        let mut text = if json { String::new() } else { "device_id,x_note\n".to_owned() };
+        for (id, note) in &rows {
+            match json {
+                true => text.push_str(&format!("{{\"device_id\": {id:?}, \"x_note\": {note:?}}}\n")),
+                false => text.push_str(&format!("{id},{note}\n")),
+            }
+        }
+        let all = |bytes: Vec<u8>| match open(bytes) {
+            Ok(reader) => {
+                let batch = reader.read_all();
+                let rows: Vec<_> = batch.rows.iter().map(|row| format!("{row:?}")).collect();
+                (rows, report(&batch))
+            }
+            Err(error) => (Vec::new(), vec![error.to_string()]),
+        };
+        let plain = all(text.clone().into_bytes());
+        prop_assert_eq!(&all(utf16(&text, u16::to_le_bytes)), &plain);
+        prop_assert_eq!(&all(utf16(&text, u16::to_be_bytes)), &plain);
+    }
 }
 
 #[test]

@@ -7,9 +7,10 @@
 //! out.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 
+use cli_support::text::Utf8Stream;
 use hub_types::thumbprint::upper_hex;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
@@ -158,7 +159,7 @@ impl PlanFile {
     /// Returns true if a file is a plan, by its first bytes, which differ from those of a batch.
     pub fn is_one(path: &Path) -> bool {
         let mut first = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut first));
+        let read = open_text(path).and_then(|text| text.take(MAGIC.len() as u64).read_to_end(&mut first));
         read.is_ok() && first == MAGIC
     }
 
@@ -231,10 +232,18 @@ enum Line {
     Row(IgnoredAny),
 }
 
+/// Opens a plan, also one that an editor has written in another encoding: its text is what counts.
+fn open_text(path: &Path) -> io::Result<Utf8Stream> {
+    let mut file = File::open(path)?;
+    let mut start = Vec::new();
+    (&mut file).take(MAGIC.len() as u64).read_to_end(&mut start)?;
+    Ok(Utf8Stream::new(start, file))
+}
+
 /// The lines of a plan file, hashed as they pass.
 struct Lines {
     path: PathBuf,
-    file: BufReader<File>,
+    file: Utf8Stream,
     hasher: Sha256,
     line: Vec<u8>,
     number: u64,
@@ -242,9 +251,8 @@ struct Lines {
 
 impl Lines {
     fn open(path: &Path) -> Result<Self, PlanFileError> {
-        let file = File::open(path).map_err(|source| PlanFileError::Io { path: path.to_owned(), source })?;
-        let (file, hasher) = (BufReader::new(file), Sha256::new());
-        Ok(Self { path: path.to_owned(), file, hasher, line: Vec::new(), number: 0 })
+        let file = open_text(path).map_err(|source| PlanFileError::Io { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), file, hasher: Sha256::new(), line: Vec::new(), number: 0 })
     }
 
     /// Goes on to the next line; false when there is none.
@@ -343,6 +351,20 @@ mod tests {
         })
         .unwrap();
         assert_eq!(rows, [row(0), row(1), row(2)]);
+    }
+
+    #[test]
+    fn a_plan_that_an_editor_saved_in_another_encoding_is_the_same_plan() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = written(folder.path(), 3);
+        let plan = PlanFile::open(&path).unwrap();
+        let text = ["\u{FEFF}", &std::fs::read_to_string(&path).unwrap()].concat();
+        let utf16 = |bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+        for bytes in [text.clone().into_bytes(), utf16(u16::to_le_bytes), utf16(u16::to_be_bytes)] {
+            std::fs::write(&path, bytes).unwrap();
+            assert!(PlanFile::is_one(&path));
+            assert_eq!(PlanFile::open(&path).unwrap().sha256, plan.sha256);
+        }
     }
 
     #[test]

@@ -64,10 +64,12 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// It is no text.
-    #[error("`{}` is not UTF-8 text", path.display())]
+    #[error("the settings `{}` are no text", path.display())]
     NotText {
         /// The file.
         path: PathBuf,
+        /// Why.
+        source: cli_support::text::EncodingError,
     },
     /// It has no such hub.
     #[error("`{}` has no hub `{name}`; it has {known}", path.display())]
@@ -156,7 +158,10 @@ impl ConfigFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(ConfigError::File { path, source }),
         };
-        let Ok(text) = cli_support::text::decode(&bytes) else { return Err(ConfigError::NotText { path }) };
+        let text = match cli_support::text::decode(&bytes) {
+            Ok(text) => text,
+            Err(source) => return Err(ConfigError::NotText { path, source }),
+        };
         let (hubs, id_pattern) = read_tables(&text, folder).map_err(|flaw| flaw.at(&path, &text))?;
         Ok(Some(Self { path, hubs, id_pattern }))
     }
