@@ -5,12 +5,14 @@ use std::str::FromStr;
 
 use hub_types::DeviceId;
 use regex::Regex;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::problem::Flaw;
 
 /// A regular expression that each device id of a batch has to match as a whole. It finds ids that
 /// have all lost their leading zeros, which no comparison within the batch shows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
 pub struct IdPattern {
     written: String,
     whole: Regex,
@@ -34,7 +36,7 @@ impl IdPattern {
         }
         Err(Flaw::new(
             format!("the id does not match the pattern `{self}`"),
-            "correct the id, or the pattern (`--id-pattern`, or `id_pattern` in `provisioner.toml`)",
+            "correct the id, or the pattern that `--id-pattern`, or `id_pattern` in `provisioner.toml`, gives",
         ))
     }
 }
@@ -48,6 +50,20 @@ impl FromStr for IdPattern {
         Regex::new(written).map_err(no_pattern)?;
         let whole = Regex::new(&format!("^(?:{written})$")).map_err(no_pattern)?;
         Ok(Self { written: written.to_owned(), whole })
+    }
+}
+
+impl TryFrom<String> for IdPattern {
+    type Error = IdPatternError;
+
+    fn try_from(written: String) -> Result<Self, IdPatternError> {
+        written.parse()
+    }
+}
+
+impl Serialize for IdPattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -79,5 +95,14 @@ mod tests {
         assert!(matches("a|bc", "bc") && !matches("a|bc", "ac"));
         let error = "a)(b".parse::<IdPattern>().unwrap_err();
         assert_eq!(error.to_string(), "`a)(b` is no regular expression");
+    }
+
+    #[test]
+    fn a_pattern_is_stored_as_it_was_written() {
+        let pattern: IdPattern = r"PMP-\d{8}".parse().unwrap();
+        let stored = serde_json::to_string(&pattern).unwrap();
+        assert_eq!(stored, r#""PMP-\\d{8}""#);
+        assert_eq!(serde_json::from_str::<IdPattern>(&stored).unwrap(), pattern);
+        assert!(serde_json::from_str::<IdPattern>("\"(\"").is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use batch_file::IdPattern;
 use cert_tool::KeyType;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hub_types::IdentityId;
@@ -140,6 +141,14 @@ impl From<KeyTypeArg> for KeyType {
             KeyTypeArg::Rsa4096 => Self::Rsa4096,
         }
     }
+}
+
+/// How a batch is read.
+#[derive(Debug, Args)]
+pub(crate) struct BatchArgs {
+    /// Refuse rows whose device id does not match this regular expression as a whole, as in `PMP-\\d{8}`.
+    #[arg(long, value_name = "REGEX", requires = "batch")]
+    pub(crate) id_pattern: Option<IdPattern>,
 }
 
 /// One identity.

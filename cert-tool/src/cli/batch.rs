@@ -7,13 +7,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use batch_file::{BatchReader, Problem, ReadOptions, Row, RowAuth};
 use cert_tool::IssuedAuth;
 
+use super::args::BatchArgs;
 use super::failure::{Done, Failure};
 use super::output::Output;
 
+/// A batch file, and how it is read.
+#[derive(Debug, Clone)]
+pub(crate) struct BatchFile<'a> {
+    pub(crate) path: &'a Path,
+    options: ReadOptions,
+}
+
+impl<'a> BatchFile<'a> {
+    pub(crate) fn new(path: &'a Path, args: &BatchArgs) -> Self {
+        let options = ReadOptions { id_pattern: args.id_pattern.clone(), ..ReadOptions::default() };
+        Self { path, options }
+    }
+
+    fn open(&self) -> Result<BatchReader, Failure> {
+        BatchReader::open(self.path, &self.options).map_err(|error| Failure::Usage(error.into()))
+    }
+}
+
 /// Reads a batch to its end and shows `visit` every row; what is wrong is printed, and if that stands
 /// in the way nothing else is done.
-pub(crate) fn check(path: &Path, output: &mut Output, mut visit: impl FnMut(&Row)) -> Result<(), Failure> {
-    let mut reader = open(path)?;
+pub(crate) fn check(
+    batch: &BatchFile<'_>,
+    output: &mut Output,
+    mut visit: impl FnMut(&Row),
+) -> Result<(), Failure> {
+    let mut reader = batch.open()?;
     let (mut errors, mut told) = (0_u64, 0_u64);
     let mut print = |problems: &[Problem], output: &mut Output| {
         for problem in problems {
@@ -35,7 +58,7 @@ pub(crate) fn check(path: &Path, output: &mut Output, mut visit: impl FnMut(&Row
     }
     print(reader.file_problems(), output);
     if told > MAX_SHOWN {
-        output.note(&format!("{}: {} more problems are not listed", path.display(), told - MAX_SHOWN));
+        output.note(&format!("{}: {} more problems are not listed", batch.path.display(), told - MAX_SHOWN));
     }
     if errors == 0 {
         return Ok(());
@@ -52,8 +75,8 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        Ok(Self { reader: open(path)?, is_changed: Arc::default() })
+    pub(crate) fn open(batch: &BatchFile<'_>) -> Result<Self, Failure> {
+        Ok(Self { reader: batch.open()?, is_changed: Arc::default() })
     }
 
     pub(crate) fn is_changed(&self) -> Arc<AtomicBool> {
@@ -90,10 +113,6 @@ pub(crate) fn auth(row: &Row) -> IssuedAuth {
         RowAuth::X509Ca => IssuedAuth::X509Ca,
         _ => IssuedAuth::X509Thumbprint,
     }
-}
-
-fn open(path: &Path) -> Result<BatchReader, Failure> {
-    BatchReader::open(path, &ReadOptions::default()).map_err(|error| Failure::Usage(error.into()))
 }
 
 /// A damaged file can have a problem for each of its lines.

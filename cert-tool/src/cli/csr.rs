@@ -10,7 +10,7 @@ use hub_types::IdentityId;
 use serde::Serialize;
 
 use super::args::CsrArgs;
-use super::batch::{self, Rows};
+use super::batch::{self, BatchFile, Rows};
 use super::failure::{Done, Failure};
 use super::issue::is_wanted;
 use super::output::Output;
@@ -22,7 +22,7 @@ pub(crate) fn run(
 ) -> Result<Done, Failure> {
     let encoding = encoding.unwrap_or_default();
     match (&args.from, args.identity.identity()?) {
-        (Some(batch), _) => many(args, batch, encoding, output),
+        (Some(batch), _) => many(args, &BatchFile::new(batch, &args.batch), encoding, output),
         (None, Some(identity)) => one(args, &identity, encoding, output),
         (None, None) => Err(Failure::Usage(anyhow!("neither --device-id nor --from is given"))),
     }
@@ -55,7 +55,12 @@ fn one(
 }
 
 /// A folder for each row, and a batch file that names the requests.
-fn many(args: &CsrArgs, batch: &Path, encoding: CsrEncoding, output: &mut Output) -> Result<Done, Failure> {
+fn many(
+    args: &CsrArgs,
+    batch: &BatchFile<'_>,
+    encoding: CsrEncoding,
+    output: &mut Output,
+) -> Result<Done, Failure> {
     let file = match encoding {
         CsrEncoding::Base64Der => "request.b64",
         _ => "request.csr",

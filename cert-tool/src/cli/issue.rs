@@ -17,7 +17,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::args::{IssueArgs, IssuingArgs, SinkArg};
-use super::batch::{self, Rows};
+use super::batch::{self, BatchFile, Rows};
 use super::failure::{Done, Failure};
 use super::interrupt::Interrupt;
 use super::origin::{Origins, RefusedFile};
@@ -63,7 +63,7 @@ fn issue(args: &IssueArgs, output: &mut Output) -> Result<Done, Failure> {
         return job.run(names.identities().map(generate), count, output);
     }
     match (&args.from, args.identity.identity()?) {
-        (Some(batch), _) => issue_rows(&job, batch, output),
+        (Some(batch), _) => issue_rows(&job, &BatchFile::new(batch, &args.batch), output),
         (None, Some(identity)) => {
             let request = IssueRequest::new(identity, KeySource::Generate);
             job.run(std::iter::once(request), 1, output)
@@ -72,7 +72,7 @@ fn issue(args: &IssueArgs, output: &mut Output) -> Result<Done, Failure> {
     }
 }
 
-fn issue_rows(job: &Job<'_>, batch: &Path, output: &mut Output) -> Result<Done, Failure> {
+fn issue_rows(job: &Job<'_>, batch: &BatchFile<'_>, output: &mut Output) -> Result<Done, Failure> {
     let (mut wanted, mut others) = (0, 0);
     batch::check(batch, output, |row| if is_wanted(row) { wanted += 1 } else { others += 1 })?;
     if others > 0 {
@@ -80,7 +80,7 @@ fn issue_rows(job: &Job<'_>, batch: &Path, output: &mut Output) -> Result<Done, 
     }
     let rows = Rows::open(batch)?;
     let is_changed = rows.is_changed();
-    let origins = Origins::of_batch(batch);
+    let origins = Origins::of_batch(batch.path);
     let requests = rows.filter(is_wanted).inspect(|row| origins.row(row)).map(request);
     let done = job.run_from(requests, wanted, &origins, output)?;
     Ok(batch::done_unless(&is_changed, done, output))

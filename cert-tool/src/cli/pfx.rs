@@ -12,7 +12,7 @@ use hub_types::IdentityId;
 use serde::Serialize;
 
 use super::args::{PfxArgs, PfxKindArgs};
-use super::batch::{self, Rows};
+use super::batch::{self, BatchFile, Rows};
 use super::failure::{Done, Failure};
 use super::interrupt::Interrupt;
 use super::output::Output;
@@ -29,10 +29,10 @@ pub(crate) fn run(args: &PfxArgs, output: &mut Output) -> Result<Done, Failure> 
         let options = options(&args.kind, args.threads)?;
         return all(&list, &args.out, &options, output);
     };
-    let mut rows = 0;
-    batch::check(path, output, |_| rows += 1)?;
+    let (mut rows, batch) = (0, BatchFile::new(path, &args.batch));
+    batch::check(&batch, output, |_| rows += 1)?;
     let options = options(&args.kind, args.threads)?;
-    let rows_of_batch = Rows::open(path)?;
+    let rows_of_batch = Rows::open(&batch)?;
     let is_changed = rows_of_batch.is_changed();
     let mut missing = Vec::new();
     let wanted = rows_of_batch.filter_map(|row| match list.find(&row.identity) {

@@ -8,7 +8,7 @@ use hub_types::IdentityId;
 use time::OffsetDateTime;
 
 use super::args::RenewArgs;
-use super::batch::{self, Rows};
+use super::batch::{self, BatchFile, Rows};
 use super::failure::{Done, Failure};
 use super::issue::{Job, request};
 use super::origin::Origins;
@@ -22,9 +22,9 @@ pub(crate) fn run(args: &RenewArgs, output: &mut Output) -> Result<Done, Failure
         return job.run(std::iter::once(again(identity, IssuedAuth::default())), 1, output);
     }
     if let Some(path) = &args.from {
-        let mut count = 0;
-        batch::check(path, output, |_| count += 1)?;
-        let rows = Rows::open(path)?;
+        let (mut count, batch) = (0, BatchFile::new(path, &args.batch));
+        batch::check(&batch, output, |_| count += 1)?;
+        let rows = Rows::open(&batch)?;
         let is_changed = rows.is_changed();
         let origins = Origins::of_batch(path);
         let requests = rows.inspect(|row| origins.row(row)).map(request);

@@ -12,7 +12,7 @@ use cert_tool::{CsrInput, IssueRequest, IssuedAuth, KeySource, ProfileRow, Refus
 use hub_types::IdentityId;
 
 use super::args::SignArgs;
-use super::batch::{self, Rows};
+use super::batch::{self, BatchFile, Rows};
 use super::failure::{Done, Failure};
 use super::issue::{Job, is_wanted, profile_row, request};
 use super::origin::{Origins, RefusedFile};
@@ -25,7 +25,8 @@ pub(crate) fn run(args: &SignArgs, output: &mut Output) -> Result<Done, Failure>
     }
     collected.tell(output);
     let files = collected.requests;
-    let expected = args.expect.as_deref().map(|path| Expected::read(path, output)).transpose()?;
+    let batch = args.expect.as_deref().map(|path| BatchFile::new(path, &args.batch));
+    let expected = batch.as_ref().map(|batch| Expected::read(batch, output)).transpose()?;
     let total = files.len() as u64 + expected.as_ref().map_or(0, |expected| expected.requests);
     if total == 0 {
         return Err(Failure::Usage(anyhow!(
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &SignArgs, output: &mut Output) -> Result<Done, Failure>
     let origins = args.expect.as_deref().map(Origins::of_batch).unwrap_or_default();
     let from_files = in_files(files, expected.as_ref(), &origins);
     let job = Job::new(&args.issuing, Sink::Folder);
-    let Some(batch) = &args.expect else {
+    let Some(batch) = &batch else {
         return job.run_from(from_files, total, &origins, output);
     };
     let rows = Rows::open(batch)?;
@@ -55,9 +56,9 @@ struct Expected {
 }
 
 impl Expected {
-    fn read(path: &Path, output: &mut Output) -> Result<Self, Failure> {
+    fn read(batch: &BatchFile<'_>, output: &mut Output) -> Result<Self, Failure> {
         let mut expected = Self { identities: HashMap::new(), requests: 0 };
-        batch::check(path, output, |row| {
+        batch::check(batch, output, |row| {
             let auth = is_wanted(row).then(|| (batch::auth(row), profile_row(row)));
             expected.identities.insert(row.identity.clone(), auth);
             expected.requests += u64::from(has_request(row));

@@ -203,3 +203,26 @@ fn a_request_may_come_through_a_pipe() {
     shop.bash("cert-tool sign <(cat a.csr) --ca ca --out signed");
     shop.factory.assert_openssl_accepts(&shop.path("signed/devices/a/cert.pem"));
 }
+
+#[test]
+fn whatever_reads_a_batch_refuses_ids_that_do_not_match_the_pattern() {
+    let shop = Shop::new();
+    shop.write("good.csv", "device_id\nPMP-0001\n");
+    shop.write("batch.csv", "device_id\nPMP-0001\nPMP-2\n");
+    shop.ok("issue --ca ca --from good.csv --out issued --id-pattern PMP-[0-9]{4}");
+    shop.ok("csr --device-id PMP-0001 --key-out d.key --out d.csr");
+    for verb in [
+        "issue --ca ca --from batch.csv --out other",
+        "csr --from batch.csv --out requests",
+        "renew --ca ca --from batch.csv --out renewed",
+        "sign d.csr --ca ca --out signed --expect batch.csv",
+        "pfx issued --from batch.csv --out pfx --password-file pw",
+    ] {
+        let said = shop.fails(2, &format!("{verb} --id-pattern PMP-[0-9]{{4}}"));
+        assert!(said.contains("batch.csv:3: column device_id: \"PMP-2\""), "{verb}: {said}");
+        assert!(said.contains("does not match the pattern `PMP-[0-9]{4}`"), "{verb}: {said}");
+    }
+    // Without a batch there is nothing to match.
+    let alone = "issue --ca ca --device-id d --out alone --id-pattern x";
+    assert!(shop.fails(2, alone).contains("--from"), "{}", shop.fails(2, alone));
+}

@@ -9,7 +9,7 @@ use hub_types::Thumbprint;
 use rustls_pki_types::ServerName;
 use time::OffsetDateTime;
 
-use super::{IdentityArgs, parse_time};
+use super::{BatchArgs, IdentityArgs, parse_time};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExtractArgs {
@@ -145,8 +145,10 @@ pub(crate) struct PfxArgs {
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
     /// A batch file: a PFX file for each row of it.
-    #[arg(long, value_name = "BATCH")]
+    #[arg(long, value_name = "BATCH", group = "batch")]
     pub(crate) from: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) batch: BatchArgs,
     /// A PFX file for everything in the folder.
     #[arg(long)]
     pub(crate) all: bool,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{IdentityArgs, KeyTypeArg, PfxKindArgs};
+use super::{BatchArgs, IdentityArgs, KeyTypeArg, PfxKindArgs};
 use crate::cli::unlock::UnlockArgs;
 use crate::cli::within;
 
@@ -15,8 +15,10 @@ pub(crate) struct CsrArgs {
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
     /// A batch file: a request for each row.
-    #[arg(long, value_name = "BATCH", conflicts_with = "key")]
+    #[arg(long, value_name = "BATCH", conflicts_with = "key", group = "batch")]
     pub(crate) from: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) batch: BatchArgs,
     /// The device's key, which is there already.
     #[arg(long, value_name = "FILE", conflicts_with = "key_out")]
     pub(crate) key: Option<PathBuf>,
@@ -87,8 +89,10 @@ pub(crate) struct IssueArgs {
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
     /// A batch file: a certificate for each row that is to have one and has none.
-    #[arg(long, value_name = "BATCH")]
+    #[arg(long, value_name = "BATCH", group = "batch")]
     pub(crate) from: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) batch: BatchArgs,
     /// How many devices, named by --pattern.
     #[arg(long, value_name = "N", requires = "pattern", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
@@ -120,8 +124,10 @@ pub(crate) struct RenewArgs {
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
     /// A batch file: each row of it is renewed.
-    #[arg(long, value_name = "BATCH")]
+    #[arg(long, value_name = "BATCH", group = "batch")]
     pub(crate) from: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) batch: BatchArgs,
     /// What ends soon, as in `60d`, `8w` or `36h`.
     #[arg(long, value_name = "TIME", value_parser = within::parse)]
     pub(crate) within: Option<time::Duration>,
@@ -142,8 +148,10 @@ pub(crate) struct SignArgs {
     pub(crate) requests: Vec<PathBuf>,
     /// A batch file with the identities that may ask; others are refused. Requests in its column `csr` (PEM,
     /// DER in base64, or a path) are signed too.
-    #[arg(long, value_name = "BATCH")]
+    #[arg(long, value_name = "BATCH", group = "batch")]
     pub(crate) expect: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) batch: BatchArgs,
     #[command(flatten)]
     pub(crate) issuing: IssuingArgs,
 }
