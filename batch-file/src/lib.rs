@@ -18,6 +18,7 @@
 
 mod blanks;
 mod cells;
+mod circles;
 mod column;
 mod dialect;
 mod digits;
@@ -28,6 +29,7 @@ mod id_pattern;
 mod interpret;
 mod json_lines;
 mod lines;
+mod links;
 mod nearest;
 mod parents;
 mod problem;

@@ -1,47 +1,137 @@
-//! [`Parents`]: the check that named parents are devices that can have children.
+//! [`Parents`]: the check that named parents are devices that can have children, and that no device
+//! is its own ancestor.
 
-use std::collections::HashMap;
+use std::io;
 
 use hub_types::DeviceId;
 
+use crate::circles::{self, Circles};
 use crate::column::Field;
+use crate::links::{Link, Links};
 use crate::problem::{Findings, Flaw};
 use crate::row::Row;
-use crate::seen::Seen;
+use crate::seen::{Keys, MAX_PROBLEMS, Seen, number};
+use crate::spill::{PARTS, unusable};
 
 /// The parents named by the rows so far. Rows of the parents themselves may follow until the end.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Parents {
-    /// The parents, each with the line of the first row that names it.
-    first_child: HashMap<DeviceId, u64>,
+    links: Links,
+    failed: Option<io::Error>,
+}
+
+/// Something that is wrong with the parent that a line names.
+struct Wrong {
+    line: u32,
+    parent: DeviceId,
+    flaw: Flaw,
+}
+
+/// The first few of what is wrong, by their lines.
+#[derive(Default)]
+struct FirstWrong {
+    kept: Vec<Wrong>,
+    left_out: u64,
 }
 
 impl Parents {
-    pub(crate) fn note(&mut self, row: &Row) {
-        if let Some(parent) = &row.parent
-            && !self.first_child.contains_key(parent)
-        {
-            self.first_child.insert(parent.clone(), row.line);
+    /// Notes the parent of a row. That it could not be kept is told at the end.
+    pub(crate) fn note(&mut self, row: &Row, keys: &mut Keys) {
+        let Some(parent) = row.parent.as_ref().filter(|_| self.failed.is_none()) else { return };
+        let link = Link {
+            child: keys.of_identity(row.identity.device(), None),
+            parent: keys.of_identity(parent, None),
+            line: number(row.line),
+            named: parent.clone(),
+        };
+        self.failed = self.links.push(link).err();
+    }
+
+    /// Says which parents have a row that makes them no edge devices, and which devices are in circles. Compares, on
+    /// the way, what `seen` had no room for.
+    pub(crate) fn report(&mut self, seen: &mut Seen, findings: &mut Findings<'_>) {
+        let mut wrong = FirstWrong::default();
+        let links = &mut self.links;
+        seen.compare_spilled(findings, |part, seen| {
+            for (key, link) in links.parents(part)? {
+                if let Some((line, false)) = seen.device(key) {
+                    wrong.push(no_edge_device(link, line));
+                }
+            }
+            Ok(())
+        });
+        let circles = match self.failed.take() {
+            Some(error) => Err(error),
+            None => circles::find(std::mem::take(&mut self.links)),
+        };
+        if let Err(error) = circles.and_then(|circles| in_circles(circles, &mut wrong, findings)) {
+            findings.error_without_line(unusable("the parents can't be compared", &error));
+        }
+        wrong.report(findings);
+    }
+}
+
+fn in_circles(circles: Circles, wrong: &mut FirstWrong, findings: &mut Findings<'_>) -> io::Result<()> {
+    let mut links = match circles {
+        Circles::Found(links) => links,
+        Circles::TooDeep(devices) => {
+            findings.error_without_line(Flaw::new(
+                format!(
+                    "the parents of {devices} devices have too many parents above them, or lead back to themselves"
+                ),
+                "leave the parents of those empty that stand at the top",
+            ));
+            return Ok(());
+        }
+    };
+    for part in 0..PARTS {
+        links.each(part, |link| {
+            wrong.push(in_circle(link));
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn no_edge_device(link: Link, line: u32) -> Wrong {
+    let flaw = Flaw::new(
+        format!("only edge devices have children, and this one, on line {line}, is none"),
+        format!("write `true` into `edge` on line {line}, or name another parent"),
+    );
+    Wrong { line: link.line, parent: link.named, flaw }
+}
+
+fn in_circle(link: Link) -> Wrong {
+    let flaw =
+        Flaw::new("the parents of this device lead back to itself", "leave the parent of one of them empty");
+    Wrong { line: link.line, parent: link.named, flaw }
+}
+
+impl FirstWrong {
+    fn push(&mut self, wrong: Wrong) {
+        self.kept.push(wrong);
+        if self.kept.len() >= 2 * MAX_PROBLEMS {
+            self.cut();
         }
     }
 
-    /// Reports the parents with a row that does not make them edge devices.
-    pub(crate) fn report(&self, seen: &mut Seen, findings: &mut Findings<'_>) {
-        seen.compare_spilled(self.first_child.keys(), findings);
-        let mut parents: Vec<_> = self.first_child.iter().collect();
-        parents.sort_unstable_by_key(|(_, line)| **line);
-        for (parent, child) in parents {
-            if let Some((line, false)) = seen.device(parent) {
-                findings.set_line(*child);
-                findings.cell_error(
-                    Field::Parent.name(),
-                    parent.as_str(),
-                    Flaw::new(
-                        format!("only edge devices have children, and this one, on line {line}, is none"),
-                        format!("write `true` into `edge` on line {line}, or name another parent"),
-                    ),
-                );
-            }
+    fn cut(&mut self) {
+        self.kept.sort_by_key(|wrong| wrong.line);
+        self.left_out += self.kept.len().saturating_sub(MAX_PROBLEMS) as u64;
+        self.kept.truncate(MAX_PROBLEMS);
+    }
+
+    fn report(mut self, findings: &mut Findings<'_>) {
+        self.cut();
+        for Wrong { line, parent, flaw } in self.kept {
+            findings.set_line(line.into());
+            findings.cell_error(Field::Parent.name(), parent.as_str(), flaw);
+        }
+        if self.left_out > 0 {
+            findings.error_without_line(Flaw::new(
+                format!("{} more rows name a parent that can't be theirs", self.left_out),
+                "correct those that are listed, then look again",
+            ));
         }
     }
 }
@@ -66,5 +156,17 @@ mod tests {
         assert_eq!(places, [(Some(2), Some("gw")), (Some(7), Some("c"))]);
         assert!(found[0].message.contains("on line 5"), "{}", found[0].message);
         assert!(found.iter().all(Problem::is_error));
+    }
+
+    #[test]
+    fn devices_whose_parents_lead_back_to_themselves_are_told_with_their_lines() {
+        let text = "device_id,edge,parent\na,true,b\nb,true,c\nc,true,b\nd,true,top\ne,,a\n";
+        let found = problems(text);
+        let places: Vec<_> = found.iter().map(|problem| (problem.line, problem.value.as_deref())).collect();
+        assert_eq!(
+            places,
+            [2, 3, 4, 6].map(Some).into_iter().zip(["b", "c", "b", "a"].map(Some)).collect::<Vec<_>>()
+        );
+        assert!(found.iter().all(|problem| problem.is_error() && problem.message.contains("back to itself")));
     }
 }

@@ -164,7 +164,7 @@ impl BatchReader {
         for row in &mut self.ahead {
             compare(row, &mut self.seen, &self.name);
             if let Ok(row) = row {
-                self.parents.note(row);
+                self.parents.note(row, &mut self.seen.keys);
             }
         }
     }

@@ -4,9 +4,10 @@
 //! bytes for each: at a million entries, the chance that two of them are confused is below 1e-10.
 //! Entries beyond the bound are written into files and compared with one another at the end.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::hint::black_box;
+use std::io;
 
 use foldhash::quality::RandomState;
 use hub_types::limits::MAX_MODULES_PER_DEVICE;
@@ -16,7 +17,7 @@ use hub_types::{DeviceId, IdentityId, ModuleId};
 use crate::cells::Cells;
 use crate::column::Field;
 use crate::problem::{Findings, Flaw};
-use crate::spill::{Claim, Spill, Subject};
+use crate::spill::{Claim, PARTS, Spill, Subject, unusable};
 use crate::table::{Key, Table};
 
 /// The unique values of earlier rows.
@@ -177,43 +178,18 @@ impl Seen {
     }
 
     /// Compares, at the end, the claims outside of the tables with one another; they were compared
-    /// with the tables at once. Afterwards [`Self::device`] also finds devices of `parents` that
-    /// were outside of the tables.
-    pub(crate) fn compare_spilled<'p>(
+    /// with the tables at once. Shows `visit` one part of the devices after the other.
+    pub(crate) fn compare_spilled(
         &mut self,
-        parents: impl Iterator<Item = &'p DeviceId>,
         findings: &mut Findings<'_>,
+        mut visit: impl FnMut(usize, &mut DevicesOfPart<'_>) -> io::Result<()>,
     ) {
-        let parents: HashSet<Key> = parents.map(|parent| self.keys.of_identity(parent, None)).collect();
-        let (identities, mut more) = (&mut self.identities, 0_u64);
-        let drained = self.spill.drain(|claims| {
-            for same in claims
-                .chunk_by(|one, other| one.subject.group() == other.subject.group() && one.key == other.key)
-            {
-                let Some(first) = same.first() else { continue };
-                if first.subject.group() == 0 && parents.contains(&first.key) {
-                    let edge = if first.subject == Subject::EdgeDevice { EDGE } else { 0 };
-                    identities.insert(first.key, first.line | edge);
-                }
-                let needless = if first.subject == Subject::ModuleOf { MAX_MODULES_PER_DEVICE } else { 1 };
-                // The two slots of one row may hold the same.
-                let others = same.iter().skip(needless).filter(|claim| claim.line != first.line);
-                for claim in others {
-                    let field = *Field::ALL.get(usize::from(claim.column)).unwrap_or(&Field::DeviceId);
-                    let flaw = match claim.subject {
-                        Subject::ModuleOf => too_many_modules(),
-                        Subject::Credential => same_credential(field, first.line),
-                        _ => same_identity(first.line),
-                    };
-                    if findings.count() < MAX_PROBLEMS {
-                        findings.set_line(claim.line.into());
-                        findings.column_error(field.name(), flaw);
-                    } else {
-                        more += 1;
-                    }
-                }
-            }
-            warn_of_case(claims, findings);
+        let mut more = 0_u64;
+        let compared = (0..PARTS).try_for_each(|part| {
+            let claims = self.spill.part(part)?;
+            more += report_same(&claims, findings);
+            warn_of_case(&claims, findings);
+            visit(part, &mut DevicesOfPart { claims: &claims, identities: &mut self.identities })
         });
         if more > 0 {
             findings.error_without_line(Flaw::new(
@@ -221,20 +197,9 @@ impl Seen {
                 "correct those that are listed, then look again",
             ));
         }
-        if let Err(error) = drained {
-            findings.error_without_line(Flaw::new(
-                format!(
-                    "whether rows are there twice can't be told: the temporary file can't be used: {error}"
-                ),
-                "make room in the folder for temporary files (TMPDIR), or split the batch",
-            ));
+        if let Err(error) = compared {
+            findings.error_without_line(unusable("whether rows are there twice can't be told", &error));
         }
-    }
-
-    /// The line of a device, and true if it is an edge device; `None` if it has no row.
-    pub(crate) fn device(&mut self, device: &DeviceId) -> Option<(u32, bool)> {
-        let key = self.keys.of_identity(device, None);
-        self.identities.get(key).map(|line| (*line & !EDGE, *line & EDGE != 0))
     }
 
     /// Reports a module beyond the limit of a device.
@@ -265,9 +230,55 @@ impl Seen {
     }
 }
 
+/// The devices that have rows and whose keys are in a part.
+pub(crate) struct DevicesOfPart<'a> {
+    claims: &'a [Claim],
+    identities: &'a mut Table,
+}
+
+impl DevicesOfPart<'_> {
+    /// The line of a device of the part, and whether it is an edge device; `None` where it has no row.
+    pub(crate) fn device(&mut self, key: Key) -> Option<(u32, bool)> {
+        if let Some(line) = self.identities.get(key) {
+            return Some((*line & !EDGE, *line & EDGE != 0));
+        }
+        // Identities are the first group.
+        let place = self.claims.partition_point(|claim| claim.subject.group() == 0 && claim.key < key);
+        let found = self.claims.get(place).filter(|claim| claim.subject.group() == 0 && claim.key == key);
+        found.map(|claim| (claim.line, claim.subject == Subject::EdgeDevice))
+    }
+}
+
+/// Reports claims that are the same, and returns how many more there are than can be listed.
+fn report_same(claims: &[Claim], findings: &mut Findings<'_>) -> u64 {
+    let mut more = 0;
+    let meet =
+        |one: &Claim, other: &Claim| one.subject.group() == other.subject.group() && one.key == other.key;
+    for same in claims.chunk_by(meet) {
+        let Some(first) = same.first() else { continue };
+        let needless = if first.subject == Subject::ModuleOf { MAX_MODULES_PER_DEVICE } else { 1 };
+        // The two slots of one row may hold the same.
+        for claim in same.iter().skip(needless).filter(|claim| claim.line != first.line) {
+            let field = *Field::ALL.get(usize::from(claim.column)).unwrap_or(&Field::DeviceId);
+            let flaw = match claim.subject {
+                Subject::ModuleOf => too_many_modules(),
+                Subject::Credential => same_credential(field, first.line),
+                Subject::Device | Subject::EdgeDevice | Subject::Module => same_identity(first.line),
+            };
+            if findings.count() < MAX_PROBLEMS {
+                findings.set_line(claim.line.into());
+                findings.column_error(field.name(), flaw);
+            } else {
+                more += 1;
+            }
+        }
+    }
+    more
+}
+
 impl Keys {
     /// Writes the identity's common name as it is and in lower case, for its key.
-    fn of_identity(&mut self, device: &DeviceId, module: Option<&ModuleId>) -> Key {
+    pub(crate) fn of_identity(&mut self, device: &DeviceId, module: Option<&ModuleId>) -> Key {
         self.name.clear();
         self.name.push_str(device.as_str());
         if let Some(module) = module {
@@ -298,7 +309,7 @@ impl Keys {
 }
 
 /// A line in the form of table values.
-fn number(line: u64) -> u32 {
+pub(crate) fn number(line: u64) -> u32 {
     u32::try_from(line).unwrap_or(u32::MAX).min(!EDGE)
 }
 
@@ -366,7 +377,7 @@ fn too_many_modules() -> Flaw {
 /// each.
 const MAX_ENTRIES: usize = 2_000_000;
 /// The largest number of problems that are reported at the end.
-const MAX_PROBLEMS: usize = 1_000;
+pub(crate) const MAX_PROBLEMS: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
@@ -402,7 +413,7 @@ mod tests {
             seen.claim(Some(&IdentityId::from_common_name(name).unwrap()), false, credentials);
             seen.check_next(line, None, &mut findings);
         }
-        seen.compare_spilled(std::iter::empty(), &mut findings);
+        seen.compare_spilled(&mut findings, |_, _| Ok(()));
         let problems = findings.into_problems().into_iter();
         let mut told: Vec<_> =
             problems.map(|problem| (problem.line, problem.column.clone(), !problem.is_error())).collect();
@@ -432,9 +443,15 @@ mod tests {
             seen.claim(Some(&IdentityId::from_common_name(name).unwrap()), is_edge, Default::default());
             seen.check_next(line, None, &mut findings);
         }
-        let [gw, b, c] = ["gw", "b", "c"].map(|id| DeviceId::new(id).unwrap());
-        seen.compare_spilled([&gw, &b].into_iter(), &mut findings);
-        assert_eq!([&gw, &b, &c].map(|id| seen.device(id)), [Some((2, true)), Some((3, false)), None]);
+        let known = ["gw", "b", "d"].map(|id| seen.keys.of_identity(&DeviceId::new(id).unwrap(), None));
+        let mut found = Vec::new();
+        seen.compare_spilled(&mut findings, |part, devices| {
+            let in_part = known.iter().filter(|key| key.part(PARTS) == part);
+            found.extend(in_part.filter_map(|key| devices.device(*key)));
+            Ok(())
+        });
+        found.sort_unstable();
+        assert_eq!(found, [(2, true), (3, false)]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 
+use crate::problem::Flaw;
 use crate::table::Key;
 
 /// The subject of a claim; only claims with the same subject can collide.
@@ -46,21 +47,19 @@ impl Spill {
         }
     }
 
-    /// Returns all claims, part by part; in each, claims that can collide are adjacent, in the
-    /// order of their lines.
-    pub(crate) fn drain(&mut self, mut visit: impl FnMut(&[Claim])) -> io::Result<()> {
+    /// Returns the claims of a part; claims that can collide are adjacent, in the order of their
+    /// lines.
+    pub(crate) fn part(&mut self, part: usize) -> io::Result<Vec<Claim>> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        for part in self.parts.drain(..) {
-            let mut file = part.into_inner().map_err(io::IntoInnerError::into_error)?;
-            file.seek(SeekFrom::Start(0))?;
-            let bytes = usize::try_from(file.metadata()?.len()).unwrap_or_default();
-            let mut claims = read(BufReader::new(file), bytes / BYTES)?;
-            claims.sort_unstable_by_key(|claim| (claim.subject.group(), claim.key, claim.line));
-            visit(&claims);
-        }
-        Ok(())
+        let Some(file) = self.parts.get_mut(part) else { return Ok(Vec::new()) };
+        file.flush()?;
+        file.seek(SeekFrom::Start(0))?;
+        let bytes = usize::try_from(file.get_ref().metadata()?.len()).unwrap_or_default();
+        let mut claims = read(BufReader::new(file.get_ref()), bytes / BYTES)?;
+        claims.sort_unstable_by_key(|claim| (claim.subject.group(), claim.key, claim.line));
+        Ok(claims)
     }
 
     fn write(&mut self, claim: Claim) -> io::Result<()> {
@@ -123,9 +122,17 @@ fn read(mut file: impl Read, count: usize) -> io::Result<Vec<Claim>> {
     }
 }
 
+/// The flaw of a temporary file that can't be used.
+pub(crate) fn unusable(what: &str, error: &io::Error) -> Flaw {
+    Flaw::new(
+        format!("{what}: the temporary file can't be used: {error}"),
+        "make room in the folder for temporary files (TMPDIR), or split the batch",
+    )
+}
+
 const BYTES: usize = 16;
 const TOLD: u8 = 1 << 7;
 /// The number of parts. With ten million rows that have a thumbprint each, a part has some 140,000
 /// claims.
-const PARTS: usize = 128;
+pub(crate) const PARTS: usize = 128;
 const BUFFER_BYTES: usize = 4096;

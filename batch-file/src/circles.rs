@@ -1,0 +1,161 @@
+//! Devices whose parents lead back to themselves.
+
+use std::collections::HashMap;
+use std::io;
+
+use crate::links::{Link, Links, MOST_IN_MEMORY};
+use crate::spill::PARTS;
+use crate::table::Key;
+
+/// What was found.
+pub(crate) enum Circles {
+    /// The links that are part of a circle, or lead into one.
+    Found(Links),
+    /// More devices than can be looked at have more ancestors than any hub allows, or are in circles.
+    TooDeep(u64),
+}
+
+/// Finds the links that lead into a circle.
+pub(crate) fn find(links: Links) -> io::Result<Circles> {
+    find_beyond(links, MOST_IN_MEMORY as u64)
+}
+
+/// The same; more links than this are not walked along, but taken away as long as their parents have no parents.
+fn find_beyond(mut links: Links, most_in_memory: u64) -> io::Result<Circles> {
+    for _ in 0..MOST_ROUNDS {
+        if links.count() <= most_in_memory
+            && let Some(few) = links.in_memory()
+        {
+            let mut circles = Links::default();
+            leading_back(few).into_iter().try_for_each(|link| circles.push(link.clone()))?;
+            return Ok(Circles::Found(circles));
+        }
+        let mut left = Links::default();
+        for part in 0..PARTS {
+            let children = links.children(part)?;
+            links.each(part, |link| match children.contains(&link.parent) {
+                true => left.push(link),
+                false => Ok(()),
+            })?;
+        }
+        if left.count() == links.count() {
+            return Ok(Circles::Found(left));
+        }
+        links = left;
+    }
+    Ok(Circles::TooDeep(links.count()))
+}
+
+/// What is known of a link.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Unknown,
+    OnTheWay,
+    EndsSomewhere,
+    LeadsBack,
+}
+
+/// The links that lead into a circle. Each is walked along once.
+fn leading_back(links: &[Link]) -> Vec<&Link> {
+    let of_child: HashMap<Key, usize> = links.iter().map(|link| link.child).zip(0..).collect();
+    let mut marks = vec![Mark::Unknown; links.len()];
+    let mut way = Vec::new();
+    for start in 0..links.len() {
+        let mut next = Some(start);
+        let mark = loop {
+            let Some((link, mark)) = next.and_then(|at| links.get(at).zip(marks.get_mut(at))) else {
+                break Mark::EndsSomewhere;
+            };
+            match mark {
+                Mark::Unknown => *mark = Mark::OnTheWay,
+                Mark::OnTheWay => break Mark::LeadsBack,
+                known => break *known,
+            }
+            way.extend(next);
+            next = of_child.get(&link.parent).copied();
+        };
+        for at in way.drain(..) {
+            if let Some(known) = marks.get_mut(at) {
+                *known = mark;
+            }
+        }
+    }
+    links.iter().zip(marks).filter(|(_, mark)| *mark == Mark::LeadsBack).map(|(link, _)| link).collect()
+}
+
+/// A hub nests edge devices a few levels deep.
+const MOST_ROUNDS: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use hub_types::DeviceId;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn links(parents: &BTreeMap<u32, u32>) -> Links {
+        let key = |number: u32| {
+            Key::new(u64::from(number) << 50, u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        };
+        let mut links = Links::default();
+        for (child, parent) in parents {
+            let named = DeviceId::new(&format!("d{parent}")).unwrap();
+            links.push(Link { child: key(*child), parent: key(*parent), line: *child, named }).unwrap();
+        }
+        links
+    }
+
+    /// The devices whose parents lead into a circle, as it is defined.
+    fn expected(parents: &BTreeMap<u32, u32>) -> Vec<u32> {
+        let leads_back = |child: &&u32| {
+            let mut next = Some(*child);
+            for _ in 0..=parents.len() {
+                next = next.and_then(|device| parents.get(device));
+            }
+            next.is_some()
+        };
+        parents.keys().filter(leads_back).copied().collect()
+    }
+
+    proptest! {
+        #[test]
+        fn circles_are_found_in_memory_and_beyond(
+            parents in proptest::collection::btree_map(0..40_u32, 0..60_u32, 0..40)
+        ) {
+            for most in [u64::MAX, 0] {
+                let Circles::Found(mut found) = find_beyond(links(&parents), most).unwrap() else {
+                    panic!("too deep");
+                };
+                let mut lines = Vec::new();
+                for part in 0..PARTS {
+                    found.each(part, |link| {
+                        lines.push(link.line);
+                        Ok(())
+                    }).unwrap();
+                }
+                lines.sort_unstable();
+                prop_assert_eq!(lines, expected(&parents));
+            }
+        }
+    }
+
+    #[test]
+    fn many_links_are_in_files_and_what_is_deeper_than_any_hub_allows_is_told() {
+        let many = MOST_IN_MEMORY as u32 * 2;
+        let leaves: BTreeMap<u32, u32> = (1_000..many).map(|child| (child, child % 1_000)).collect();
+        let circle = leaves.clone().into_iter().chain([(7, 8), (8, 7)]).collect();
+        let Circles::Found(found) = find(links(&leaves)).unwrap() else { panic!("too deep") };
+        assert_eq!(found.count(), 0);
+        let Circles::Found(found) = find(links(&circle)).unwrap() else { panic!("too deep") };
+        assert_eq!(found.count(), expected_around(&circle, [7, 8]));
+        let chain = (0..many).map(|child| (child, child + 1)).collect();
+        assert!(matches!(find(links(&chain)).unwrap(), Circles::TooDeep(_)));
+    }
+
+    /// The devices of a circle and their children.
+    fn expected_around(parents: &BTreeMap<u32, u32>, circle: [u32; 2]) -> u64 {
+        parents.values().filter(|parent| circle.contains(parent)).count() as u64
+    }
+}
