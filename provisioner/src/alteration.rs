@@ -11,7 +11,7 @@ use hub_types::twin::Twin;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::desired::{DesiredAuth, DesiredIdentity};
+use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState};
 use crate::ledger::{Hold, LedgerRow, RunId};
 use crate::lifecycle::Effect;
 use crate::reason::ReasonCode;
@@ -73,6 +73,19 @@ pub enum Verdict {
     Refuse(Refusal),
     /// Replace the identity with this one, with the etag of the read.
     Replace(Box<DesiredIdentity>),
+}
+
+impl Verdict {
+    /// The identity as it is on the hub but for this change.
+    fn changed(twin: &Twin, change: impl FnOnce(&mut DesiredState)) -> Self {
+        match DesiredIdentity::of_twin(twin) {
+            Ok(mut changed) => {
+                change(&mut changed.state);
+                Self::Replace(Box::new(changed))
+            }
+            Err(error) => Refusal::because(ReasonCode::IdentityNotUnderstood, error.to_string()),
+        }
+    }
 }
 
 /// The reason why an identity is left unchanged.
@@ -168,7 +181,7 @@ impl Alteration {
             (Self::DropOldThumbprint { .. }, Some(twin)) => rotation::drop_old(wanted, twin),
             (Self::Release { run }, Some(twin)) => status::release(wanted, twin, *run, hold),
             (Self::Undo { run }, Some(twin)) => undo(row, twin, *run),
-            (Self::UndoRelease { run }, Some(twin)) => status::undo_release(twin, *run, hold),
+            (Self::UndoRelease { run }, Some(twin)) => status::undo_release(wanted, twin, *run, hold),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hub_types::bulk::{BulkItem, BulkProperties, ImportMode};
 use hub_types::identity::{Capabilities, ModuleSpec, Status, StatusReason};
+use hub_types::shown::ShownBare;
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::thumbprint::upper_hex;
 use hub_types::twin::{JsonObject, Twin};
@@ -14,7 +15,7 @@ use hub_types::{Authentication, DeviceId, IdentityId, Sha256Thumbprint, Thumbpri
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::standing::parent_of;
+use crate::standing::{parent_in, scope_of_parent};
 
 /// Everything the batch wants of one identity. It holds no secret: symmetric keys that a batch
 /// gives stay in memory, in [`GivenKeys`].
@@ -174,10 +175,22 @@ impl DesiredState {
     }
 }
 
+/// A part of an identity on the hub that this program does not understand, so that it can't be written back as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "its `{member}` on the hub is `{value}`, which this version does not know: it can't be kept as it is"
+)]
+pub struct TwinNotUnderstood {
+    member: &'static str,
+    value: String,
+}
+
 impl DesiredIdentity {
     /// An identity as it is on the hub, its twin's values left out: what is wanted where all but a part
     /// is to stay as it is.
-    pub fn of_twin(twin: &Twin) -> Self {
+    pub fn of_twin(twin: &Twin) -> Result<Self, TwinNotUnderstood> {
+        let not_understood =
+            |member, value: &str| TwinNotUnderstood { member, value: ShownBare(value).to_string() };
         let slots = twin.x509_thumbprint;
         let auth = match twin.authentication_type.as_str() {
             "certificateAuthority" => DesiredAuth::X509Ca,
@@ -185,17 +198,25 @@ impl DesiredIdentity {
                 primary: slots.primary_thumbprint,
                 secondary: slots.secondary_thumbprint,
             },
-            _ => DesiredAuth::Sas { given: false },
+            "sas" => DesiredAuth::Sas { given: false },
+            other => return Err(not_understood("authenticationType", other)),
+        };
+        let parent = match scope_of_parent(twin) {
+            None => None,
+            Some(scope) => {
+                let parent = parent_in(scope).and_then(|parent| parent.parse().ok());
+                Some(parent.ok_or_else(|| not_understood("parentScopes", scope))?)
+            }
         };
         let state = DesiredState {
             auth,
             status: twin.status,
             status_reason: twin.status_reason.clone(),
             edge: twin.capabilities.unwrap_or_default().iot_edge,
-            parent: parent_of(twin).and_then(|parent| parent.parse().ok()),
+            parent,
             ..DesiredState::default()
         };
-        Self { identity: twin.identity(), state }
+        Ok(Self { identity: twin.identity(), state })
     }
 
     /// The `authentication` to send; `None` where the certificate is still to be issued.

@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::creator_tag;
+use crate::desired::DesiredIdentity;
 use crate::hub::{HubClient, HubError};
+use crate::standing::{parent_in, scope_of_parent};
 
 /// The totals of an export.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub struct Exported {
     pub without_keys: u64,
     /// Modules of the IoT Edge runtime, which every edge device has automatically.
     pub system_modules: u64,
+    /// Identities with an authentication or a parent that no batch can hold; `check` refuses their rows.
+    pub not_understood: u64,
     /// The first number that the batch can't hold unchanged, because it has too many digits.
     pub changed_number: Option<TwinRuleError>,
 }
@@ -99,7 +103,7 @@ async fn each_row(
         let query = format!("SELECT * FROM {collection}{condition}");
         let mut continuation = None;
         loop {
-            let page = hub.query(&query, continuation.as_deref(), PAGE).await?;
+            let page = hub.query(&query, continuation.as_ref(), PAGE).await?;
             exported.changed_number = exported.changed_number.take().or(page.changed_number);
             for twin in page.rows {
                 let twin: Twin = serde_json::from_value(twin).map_err(ExportError::NoTwin)?;
@@ -113,6 +117,7 @@ async fn each_row(
                     None => exported.devices += 1,
                 }
                 exported.without_keys += u64::from(twin.authentication_type == "sas");
+                exported.not_understood += u64::from(DesiredIdentity::of_twin(&twin).is_err());
                 write(&ExportRow::of(&identity, &twin))?;
             }
             match page.continuation {
@@ -150,7 +155,8 @@ impl ExportRow {
         let auth = match twin.authentication_type.as_str() {
             "certificateAuthority" => "x509_ca",
             "selfSigned" => "x509_thumbprint",
-            _ => "sas",
+            // What no batch can hold stands there as the hub says it, for `check` to refuse.
+            other => other,
         };
         add("auth", Some(auth.to_owned()));
         if auth == "x509_thumbprint" {
@@ -162,7 +168,8 @@ impl ExportRow {
             add("status", (twin.status == Status::Disabled).then(|| twin.status.to_string()));
             add("status_reason", twin.status_reason.as_ref().map(|reason| reason.as_str().to_owned()));
             add("edge", twin.capabilities.is_some_and(|can| can.iot_edge).then(|| "true".to_owned()));
-            add("parent", twin.parent_scopes.first().map(|scope| device_of_scope(scope).to_owned()));
+            let parent = scope_of_parent(twin).map(|scope| parent_in(scope).unwrap_or(scope));
+            add("parent", parent.map(str::to_owned));
         }
         let mut settings = Vec::new();
         for (section, values) in
@@ -194,12 +201,6 @@ impl Serialize for JsonLine<'_> {
         }
         row.end()
     }
-}
-
-/// The device that owns a scope: `ms-azure-iot-edge://DEVICE-TICKS`.
-fn device_of_scope(scope: &str) -> &str {
-    let name = scope.strip_prefix("ms-azure-iot-edge://").unwrap_or(scope);
-    name.rsplit_once('-').map_or(name, |(device, _)| device)
 }
 
 /// The columns of a CSV: those with a value in any row.
@@ -446,12 +447,20 @@ mod tests {
 
     #[test]
     fn the_parent_is_read_from_the_scope() {
-        assert_eq!(device_of_scope("ms-azure-iot-edge://gate-way-1-637131779299315265"), "gate-way-1");
         let leaf =
             row("a", json!({"authenticationType": "sas", "parentScopes": ["ms-azure-iot-edge://g-63713"]}));
         assert_eq!(
             serde_json::to_string(&JsonLine(&leaf)).unwrap(),
             r#"{"device_id":"a","auth":"sas","parent":"g"}"#
+        );
+    }
+
+    #[test]
+    fn what_no_batch_can_hold_is_exported_as_the_hub_has_it() {
+        let odd = row("a", json!({"authenticationType": "none", "parentScopes": ["x-ms-other://g"]}));
+        assert_eq!(
+            serde_json::to_string(&JsonLine(&odd)).unwrap(),
+            r#"{"device_id":"a","auth":"none","parent":"x-ms-other://g"}"#
         );
     }
 }

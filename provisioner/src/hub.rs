@@ -14,6 +14,7 @@ use crate::pace::Reason;
 pub use access::Access;
 pub use answer::AnswerError;
 pub use classes::ErrorClass;
+pub(crate) use classes::class_of_status;
 pub use client::HubClient;
 pub use entra::{EntraAccess, EntraEnvironment, EntraError, SignIn};
 pub use error::HubError;

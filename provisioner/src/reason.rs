@@ -83,6 +83,8 @@ reason_codes! {
     IdentityDiffers = "identity_differs",
     /// It is not on the hub.
     IdentityMissing = "identity_missing",
+    /// A part of it on the hub is not known to this version, so it can't be kept as it is.
+    IdentityNotUnderstood = "identity_not_understood",
     /// It is disabled, and stays so until it is released: a run has disabled it on purpose.
     KeptDisabled = "kept_disabled",
     /// Its private key is not available.

@@ -258,7 +258,9 @@ fn identity_differences(wanted: &DesiredIdentity, twin: &Twin) -> Vec<Difference
         check("status", json!(state.status_on_hub()), json!(twin.status));
         check("status_reason", json!(state.status_reason_on_hub()), json!(twin.status_reason));
         check("edge", json!(state.edge), json!(twin.capabilities.unwrap_or_default().iot_edge));
-        check("parent", json!(state.parent), json!(parent_of(twin)));
+        let found = scope_of_parent(twin);
+        let known = found.and_then(parent_in);
+        check("parent", json!(state.parent), json!(known.or(found)));
     }
     differences
 }
@@ -272,12 +274,16 @@ fn auth_type(auth: &DesiredAuth) -> &'static str {
     }
 }
 
-/// The parent's device id, out of a scope such as `ms-azure-iot-edge://gateway-7-639000000000000001`.
-pub(crate) fn parent_of(twin: &Twin) -> Option<&str> {
+/// The scope of the device's parent, where it has one.
+pub(crate) fn scope_of_parent(twin: &Twin) -> Option<&str> {
     let is_edge = twin.capabilities.unwrap_or_default().iot_edge;
     // An edge device's own scope stands in `deviceScope`; only a leaf's names its parent.
     let leaf_scope = twin.device_scope.as_ref().filter(|_| !is_edge);
-    let scope = twin.parent_scopes.first().or(leaf_scope)?;
+    twin.parent_scopes.first().or(leaf_scope).map(String::as_str)
+}
+
+/// The parent's device id, out of a scope such as `ms-azure-iot-edge://gateway-7-639000000000000001`.
+pub(crate) fn parent_in(scope: &str) -> Option<&str> {
     let name = scope.strip_prefix("ms-azure-iot-edge://")?;
     name.rsplit_once('-').map(|(device, _generation)| device)
 }
@@ -453,10 +459,11 @@ mod tests {
     fn a_leaf_and_an_edge_device_know_their_parents() {
         let mut found = twin(json!({}), json!({}), 0);
         found.device_scope = Some("ms-azure-iot-edge://gate-way-7-639000000000000001".into());
-        assert_eq!(parent_of(&found), Some("gate-way-7"));
+        let parent = |found: &Twin| scope_of_parent(found).and_then(parent_in).map(str::to_owned);
+        assert_eq!(parent(&found).as_deref(), Some("gate-way-7"));
         found.capabilities = Some(hub_types::identity::Capabilities { iot_edge: true });
-        assert_eq!(parent_of(&found), None);
+        assert_eq!(parent(&found), None);
         found.parent_scopes = vec!["ms-azure-iot-edge://root-1".into()];
-        assert_eq!(parent_of(&found), Some("root"));
+        assert_eq!(parent(&found).as_deref(), Some("root"));
     }
 }

@@ -12,7 +12,7 @@ use hub_types::IdentityId;
 use serde::Serialize;
 
 use super::args::BundleArgs;
-use super::batch::{self, Rows};
+use super::batch::{self, BatchFile, Rows};
 use super::failure::{Done, Failure};
 use super::interrupt::Interrupt;
 use super::output::Output;
@@ -29,9 +29,9 @@ pub(crate) fn run(args: &BundleArgs, output: &mut Output) -> Result<Done, Failur
     let Some(path) = &args.from else {
         return many(args, &bundler, list.entries()?, list.len(), output);
     };
-    let mut rows = 0;
-    batch::check(path, output, |_| rows += 1)?;
-    let rows_of_batch = Rows::open(path)?;
+    let (mut rows, batch) = (0, BatchFile::new(path, &args.batch));
+    batch::check(&batch, output, |_| rows += 1)?;
+    let rows_of_batch = Rows::open(&batch)?;
     let is_changed = rows_of_batch.is_changed();
     let mut missing = Vec::new();
     let wanted = rows_of_batch.filter_map(|row| match list.find(&row.identity) {

@@ -60,9 +60,7 @@ impl<'a> Slots<'a> {
 
     /// The identity with these thumbprints, otherwise unchanged.
     fn with(&self, primary: Option<Thumbprint>, secondary: Option<Thumbprint>) -> Verdict {
-        let mut changed = DesiredIdentity::of_twin(self.twin);
-        changed.state.auth = DesiredAuth::Thumbprint { primary, secondary };
-        Verdict::Replace(Box::new(changed))
+        Verdict::changed(self.twin, |state| state.auth = DesiredAuth::Thumbprint { primary, secondary })
     }
 
     fn refuse(&self, code: ReasonCode, reason: &str) -> Verdict {

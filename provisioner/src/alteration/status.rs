@@ -58,13 +58,20 @@ pub(super) fn release(
 }
 
 /// Disables a device again that the release `run` has enabled.
-pub(super) fn undo_release(twin: &Twin, run: RunId, hold: Option<&Hold>) -> Verdict {
+pub(super) fn undo_release(
+    wanted: &DesiredIdentity,
+    twin: &Twin,
+    run: RunId,
+    hold: Option<&Hold>,
+) -> Verdict {
     match (hold, twin.status) {
         (None, _) => Refusal::because(
             ReasonCode::NotDisabledByRun,
             format!("the ledger does not know how it was before run {run}"),
         ),
-        (Some(hold), Status::Enabled) => with_status(twin, Status::Disabled, Some(&hold.reason)),
+        (Some(hold), Status::Enabled) => {
+            if_same_certificate(wanted, twin, || with_status(twin, Status::Disabled, Some(&hold.reason)))
+        }
         (Some(hold), Status::Disabled) if hold.is_as_left(twin) => Verdict::Already,
         (Some(hold), Status::Disabled) => other_reason(twin, hold),
     }
@@ -72,9 +79,7 @@ pub(super) fn undo_release(twin: &Twin, run: RunId, hold: Option<&Hold>) -> Verd
 
 /// The device with this status, otherwise unchanged.
 fn with_status(twin: &Twin, status: Status, reason: Option<&StatusReason>) -> Verdict {
-    let mut changed = DesiredIdentity::of_twin(twin);
-    (changed.state.status, changed.state.status_reason) = (status, reason.cloned());
-    Verdict::Replace(Box::new(changed))
+    Verdict::changed(twin, |state| (state.status, state.status_reason) = (status, reason.cloned()))
 }
 
 fn other_reason(twin: &Twin, hold: &Hold) -> Verdict {

@@ -237,3 +237,37 @@ fn an_undone_release_disables_again_with_the_reason_of_before() {
     assert!(reason(&judge(&disabled_for("stolen"))).contains("was changed since run 7"));
     assert_eq!(reason(&undo.judge(&unnamed, None, None)), "it is not on the hub");
 }
+
+#[test]
+fn what_is_not_understood_of_an_identity_is_never_written_back_as_something_else() {
+    let slots = json!({"primaryThumbprint": OLD.repeat(32)});
+    let odd = [
+        json!({"authenticationType": "none"}),
+        json!({"authenticationType": "tpm"}),
+        json!({"deviceScope": "x-ms-other://gateway"}),
+        json!({"parentScopes": ["ms-azure-iot-edge://not an id-1"], "capabilities": {"iotEdge": true}}),
+    ];
+    let reason = StatusReason::new("retired").unwrap();
+    for members in odd {
+        let twin = twin_with("d", members.clone());
+        let disable = Alteration::Disable { reason: reason.clone() };
+        let Verdict::Refuse(refusal) = disable.judge(&row("d", DesiredAuth::X509Ca), Some(&twin), None)
+        else {
+            panic!("{members} is written back");
+        };
+        // Where the batch names a certificate, and the hub has none, that is told first.
+        assert!(
+            matches!(refusal.code, ReasonCode::IdentityNotUnderstood | ReasonCode::CertificateDiffers),
+            "{members}: {refusal:?}"
+        );
+    }
+    let mut twin = twin_with("d", json!({"x509Thumbprint": slots, "deviceScope": "x-ms-other://gateway"}));
+    let rotate = |twin: &Twin| {
+        Alteration::AddThumbprint.judge(&row("d", auth(Some(NEW), Some(OLD))), Some(twin), None)
+    };
+    let Verdict::Refuse(refusal) = rotate(&twin) else { panic!("the parent is dropped") };
+    assert_eq!(refusal.code, ReasonCode::IdentityNotUnderstood);
+    assert!(refusal.reason.contains("`x-ms-other://gateway`"), "{}", refusal.reason);
+    twin.device_scope = None;
+    assert!(matches!(rotate(&twin), Verdict::Replace(_)));
+}

@@ -56,12 +56,15 @@ impl Checker {
         let text = str::from_utf8(text).map_err(|_| "it is not UTF-8")?;
         let mut record: Map<String, Value> =
             serde_json::from_str(text).map_err(|error| format!("it is no record: {error}"))?;
+        let canonical = |record: &Map<String, Value>| {
+            serde_json::to_string(record).map_err(|error| format!("it can't be written as a record: {error}"))
+        };
         // Another text of the same record would have another hash; so there is only this one.
-        if serde_json::to_string(&record).ok().as_deref() != Some(text) {
+        if canonical(&record)? != text {
             return Err("it is not written as records are".into());
         }
         let Some(Value::String(hash)) = record.remove(HASH) else { return Err("it has no hash".into()) };
-        let expected = self.chain.add(&serde_json::to_string(&record).unwrap_or_default());
+        let expected = self.chain.add(&canonical(&record)?);
         if hash != expected {
             return Err(format!(
                 "its hash should be {expected}; or a line before it was taken out or swapped"
@@ -73,7 +76,7 @@ impl Checker {
 
     /// Returns an error if the record may not be at its position.
     fn place(&mut self, record: &Map<String, Value>) -> Result<(), String> {
-        let kind = record.get("record").and_then(Value::as_str).unwrap_or_default();
+        let kind = record.get("record").and_then(Value::as_str).ok_or("it does not say what record it is")?;
         match (self.lines, kind) {
             (1, "run") if record.get("format").and_then(Value::as_str) == Some(FORMAT) => {}
             (1, _) => return Err(format!("it is not the first record of a `{FORMAT}`")),

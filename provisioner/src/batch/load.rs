@@ -27,6 +27,9 @@ pub struct LoadOptions {
     pub certificates: CertificateSource,
     /// True to record the files that rows name, in [`Loaded::files`].
     pub note_files: bool,
+    /// Whether the rows are only looked at, so that neither [`Loaded::keys`] nor [`Loaded::levels`] are kept: a batch
+    /// that is checked may be larger than any hub takes.
+    pub check_only: bool,
 }
 
 /// The receiver of a batch's rows and problems as they are read.
@@ -113,6 +116,7 @@ pub fn load(path: &Path, options: &LoadOptions, sink: &mut dyn BatchSink) -> Res
         file: &name,
         rows: RowReader::new(options.certificates, clock::now()),
         parents: HashMap::new(),
+        check_only: options.check_only,
         loaded: Loaded { files: options.note_files.then(GivenFiles::new).transpose()?, ..Loaded::default() },
         sink,
     };
@@ -152,8 +156,9 @@ fn finished(hasher: &Mutex<Sha256>) -> String {
 struct Loading<'a> {
     file: &'a str,
     rows: RowReader,
-    /// The parent, and the line, of each device that has one.
-    parents: HashMap<DeviceId, (DeviceId, u64)>,
+    /// The parent of each device that has one, where that is kept.
+    parents: HashMap<DeviceId, DeviceId>,
+    check_only: bool,
     loaded: Loaded,
     sink: &'a mut dyn BatchSink,
 }
@@ -182,8 +187,11 @@ impl Loading<'_> {
             Some(_) => self.loaded.modules += 1,
         }
         self.loaded.to_issue += u64::from(is_to_be_issued);
+        if self.check_only {
+            return Ok(());
+        }
         if let Some(parent) = row.parent {
-            self.parents.insert(row.identity.device().clone(), (parent, row.line));
+            self.parents.insert(row.identity.device().clone(), parent);
         }
         if let RowAuth::Sas { keys: Some(keys) } = row.auth {
             self.loaded.keys.insert(row.identity, keys);
@@ -213,32 +221,18 @@ impl Loading<'_> {
     }
 
     fn finish(mut self) -> Loaded {
-        let parents = std::mem::take(&mut self.parents);
-        for (device, (parent, line)) in &parents {
-            match level(device, &parents) {
-                Some(level) => self.loaded.levels.push((device.clone(), level)),
-                None => {
-                    self.loaded.is_unusable = true;
-                    self.problem(problem(
-                        self.file,
-                        *line,
-                        "parent",
-                        Some(parent.as_str()),
-                        "the parents of this device lead back to itself",
-                        "leave the parent of one of them empty",
-                    ));
-                }
-            }
-        }
+        // In a circle nothing has a level; the reader has told of it.
+        let level = |device: &DeviceId| level(device, &self.parents).map(|level| (device.clone(), level));
+        self.loaded.levels = self.parents.keys().filter_map(level).collect();
         self.loaded
     }
 }
 
 /// The number of a device's ancestors in the batch; `None` if they form a circle.
-fn level(device: &DeviceId, parents: &HashMap<DeviceId, (DeviceId, u64)>) -> Option<u32> {
+fn level(device: &DeviceId, parents: &HashMap<DeviceId, DeviceId>) -> Option<u32> {
     let mut level = 0;
     let mut next = parents.get(device);
-    while let Some((parent, _)) = next {
+    while let Some(parent) = next {
         level += 1;
         if parent == device || level as usize > parents.len() {
             return None;

@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use batch_file::ReadOptions;
 use cert_tool::IssuedList;
 
-use super::args::{AlterArgs, BatchArgs, ReleaseArgs, RetireArgs, RotateArgs, TargetArgs};
+use super::args::{AlterArgs, BatchArgs, BatchFile, ReleaseArgs, RetireArgs, RotateArgs, TargetArgs};
 use super::context::ResultContext;
 use super::failure::{Exit, Failure};
 use super::loading::{LoadRules, load_for_plan, load_temporary, open_owners};
@@ -29,7 +28,7 @@ pub(super) async fn retire(
 ) -> Result<Exit, Failure> {
     let work = AlterBatch {
         alteration: args.alteration(),
-        batch: &args.batch,
+        batch: args.batch.resolve()?,
         issue: None,
         // Whoever retires a unit need not know its certificate.
         certificates: CertificateSource::Ignored,
@@ -49,7 +48,7 @@ pub(super) async fn rotate(
     let issue = args.job.issued.folders();
     let work = AlterBatch {
         alteration: args.alteration(),
-        batch: &args.job.batch,
+        batch: args.job.batch.resolve()?,
         certificates: match issue {
             Some(_) => CertificateSource::Issued,
             None => CertificateSource::Given,
@@ -66,7 +65,7 @@ pub(super) async fn rotate(
 /// A maintenance operation on a batch of existing identities.
 struct AlterBatch<'a> {
     alteration: Alteration,
-    batch: &'a BatchArgs,
+    batch: BatchFile,
     /// The CA, and the folder with its certificates.
     issue: Option<(PathBuf, PathBuf)>,
     certificates: CertificateSource,
@@ -91,7 +90,8 @@ impl AlterBatch<'_> {
         RunOptions {
             alteration: Some(self.alteration.clone()),
             issue: self.issue.clone(),
-            map: self.batch.map.clone(),
+            map: self.batch.read.map.clone(),
+            id_pattern: self.batch.read.id_pattern.clone(),
             ..RunOptions::default()
         }
     }
@@ -107,14 +107,14 @@ impl AlterBatch<'_> {
         printer: &Printer,
     ) -> Result<Exit, Failure> {
         let (mut owners, mut ledger) = (open_owners(location)?, Ledger::open_temporary()?);
-        let loader = load_temporary(&mut ledger, &self.batch.file)?;
+        let loader = load_temporary(&mut ledger, &self.batch.path)?;
         let rules = self.rules();
         let (loaded, _) =
-            load_for_plan(&loader, owners.as_mut(), self.batch, self.certificates, rules, printer)?;
+            load_for_plan(&loader, owners.as_mut(), &self.batch, self.certificates, rules, printer)?;
         let run = loader.commit(&loaded.sha256, loaded.bad_rows)?;
         note_issued(&self.options(), &mut ledger, run)?;
         let rows = ledger.rows(run, RowFilter::All);
-        let context = ResultContext::of_target(&target).ledger(location).input(&self.batch.file);
+        let context = ResultContext::of_target(&target).ledger(location).input(&self.batch.path);
         let counts = (loaded.devices + loaded.modules, loaded.bad_rows);
         dry_run::show(target, owners, self.alteration, rows, counts, context, printer).await
     }
@@ -136,7 +136,7 @@ impl AlterBatch<'_> {
         let mut ledger = Ledger::open(location)?;
         let (hub, run, _) = order.begin(target, &self.how.work, &mut ledger, printer).await?;
         note_issued(&order.options, &mut ledger, run)?;
-        let batch = order.batch.file;
+        let batch = order.batch.path;
         let proof = match proof_of(&order.options, Some(&batch), &hub, self.mqtt) {
             Ok(proof) => proof,
             Err(failure) => {
@@ -171,9 +171,10 @@ pub(super) fn proof_of(
         return Ok(None);
     }
     let load_options = LoadOptions {
-        read: ReadOptions { map: options.map.clone(), ..ReadOptions::default() },
+        read: options.read_options(),
         certificates: CertificateSource::Ignored,
         note_files: true,
+        check_only: false,
     };
     let files = match batch {
         Some(batch) => load(batch, &load_options, &mut Discard)?.files,
@@ -194,7 +195,12 @@ pub(super) async fn release(
         (Some(file), _) => {
             let work = AlterBatch {
                 alteration: Alteration::Release { run: None },
-                batch: &BatchArgs { file: file.clone(), map: args.map.clone(), id_pattern: None },
+                batch: BatchArgs {
+                    file: file.clone(),
+                    map: args.map.clone(),
+                    id_pattern: args.id_pattern.clone(),
+                }
+                .resolve()?,
                 issue: None,
                 certificates: CertificateSource::Ignored,
                 skip_bad_rows: args.skip_bad_rows,

@@ -26,7 +26,7 @@ pub(super) async fn run(
     let job = Job {
         hub,
         keys: Arc::new(loaded.keys),
-        batch: Some(order.batch.file),
+        batch: Some(order.batch.path),
         certificates,
         proof: None,
         args: &args.work,

@@ -433,13 +433,21 @@ pub(super) struct BatchArgs {
     pub(super) id_pattern: Option<IdPattern>,
 }
 
+/// A batch file, and how it is read.
+#[derive(Debug, Clone)]
+pub(super) struct BatchFile {
+    pub(super) path: PathBuf,
+    pub(super) read: ReadOptions,
+}
+
 impl BatchArgs {
-    pub(super) fn read_options(&self) -> Result<ReadOptions, Failure> {
+    /// Returns the batch, with the settings of this folder for what was not typed.
+    pub(super) fn resolve(&self) -> Result<BatchFile, Failure> {
         let id_pattern = match &self.id_pattern {
             Some(pattern) => Some(pattern.clone()),
             None => configured_id_pattern(".".as_ref())?,
         };
-        Ok(ReadOptions { map: self.map.clone(), id_pattern })
+        Ok(BatchFile { path: self.file.clone(), read: ReadOptions { map: self.map.clone(), id_pattern } })
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn run(args: &AuditArgs, ledger: &LedgerLocation, printer: &Printer) 
     let mut file = NewFile::create(path, Existing::Kept)?;
     let sealed = write(&mut ledger, run, &mut file)?;
     file.finish(Existing::Kept)?;
-    print(path, &sealed, printer);
+    print(path, &sealed, printer)?;
     Ok(Exit::Done)
 }
 
@@ -33,7 +33,7 @@ fn examine(pack: &Path, hash: Option<&str>, printer: &Printer) -> Result<Exit, F
     let file = File::open(pack)
         .map_err(|error| Failure::new(Exit::BadInput, format!("can't read `{}`: {error}", pack.display())))?;
     let sealed = check(BufReader::new(file)).map_err(|error| broken(pack, error))?;
-    print(pack, &sealed, printer);
+    print(pack, &sealed, printer)?;
     match hash {
         Some(hash) if !hash.eq_ignore_ascii_case(&sealed.hash) => {
             let text =
@@ -44,15 +44,16 @@ fn examine(pack: &Path, hash: Option<&str>, printer: &Printer) -> Result<Exit, F
     }
 }
 
-fn print(pack: &Path, sealed: &Sealed, printer: &Printer) {
+fn print(pack: &Path, sealed: &Sealed, printer: &Printer) -> Result<(), Failure> {
     let Sealed { rows, hash } = sealed;
     match printer.format {
-        Format::Json => printer.json(sealed),
+        Format::Json => printer.json(sealed)?,
         Format::Csv => printer.csv(["rows", "hash"], [[rows.to_string(), hash.clone()]].into_iter()),
         Format::Text => {
             printer.data(format_args!("{}: {rows} rows, whole, last hash {hash}", pack.display()))
         }
     }
+    Ok(())
 }
 
 fn broken(pack: &Path, error: Broken) -> Failure {

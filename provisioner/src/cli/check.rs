@@ -7,8 +7,9 @@ use super::args::{CheckArgs, Format};
 use super::context::ResultContext;
 use super::failure::{Exit, Failure};
 use super::loading::{counted, load_temporary};
-use super::printer::Printer;
+use super::printer::{Printer, json_line};
 use super::problem_limit::ProblemLimit;
+use super::row_list::members_of;
 use crate::batch::{BatchSink, CertificateSource, LoadOptions, Loaded, load};
 use crate::desired::DesiredIdentity;
 use crate::ledger::{Credential, CredentialKind, Ledger, LedgerError, Loader, Taken};
@@ -29,16 +30,19 @@ struct Sums<'a> {
 }
 
 pub(super) fn run(args: &CheckArgs, printer: &Printer) -> Result<Exit, Failure> {
+    let batch = args.batch.resolve()?;
     let options = LoadOptions {
-        read: args.batch.read_options()?,
+        read: batch.read,
         certificates: CertificateSource::Issued,
+        check_only: true,
         ..LoadOptions::default()
     };
     let mut ledger = Ledger::open_temporary()?;
-    let rows_with_files = load_temporary(&mut ledger, &args.batch.file)?;
-    let mut problems = Problems { printer, is_begun: false, limit: ProblemLimit::default(), rows_with_files };
-    let loaded = load(&args.batch.file, &options, &mut problems)?;
-    problems.end(&args.batch.file.display().to_string(), &loaded);
+    let rows_with_files = load_temporary(&mut ledger, &batch.path)?;
+    let mut problems =
+        Problems { printer, is_begun: false, limit: ProblemLimit::default(), failed: None, rows_with_files };
+    let loaded = load(&batch.path, &options, &mut problems)?;
+    problems.end(&batch.path.display().to_string(), &loaded)?;
     Ok(if loaded.is_unusable || loaded.bad_rows > 0 { Exit::BadInput } else { Exit::Done })
 }
 
@@ -47,6 +51,8 @@ struct Problems<'a> {
     printer: &'a Printer,
     is_begun: bool,
     limit: ProblemLimit,
+    /// Why a problem could not be printed.
+    failed: Option<Failure>,
     /// Rows whose key or serial number is known, to find out when they have it in common.
     rows_with_files: Loader<'a>,
 }
@@ -74,8 +80,10 @@ impl BatchSink for Problems<'_> {
             Format::Text => self.printer.data(problem),
             Format::Json => {
                 let comma = if is_first { " " } else { "," };
-                let text = serde_json::to_string(&problem).unwrap_or_default();
-                self.printer.data(format_args!("   {comma}{text}"));
+                match json_line(&problem) {
+                    Ok(text) => self.printer.data(format_args!("   {comma}{text}")),
+                    Err(failure) => self.failed = Some(failure),
+                }
             }
             Format::Csv => {
                 let severity = if problem.is_error() { "error" } else { "warning" };
@@ -110,7 +118,7 @@ impl Problems<'_> {
         true
     }
 
-    fn end(mut self, file: &str, loaded: &Loaded) {
+    fn end(mut self, file: &str, loaded: &Loaded) -> Result<(), Failure> {
         self.begin();
         let (errors, warnings) = self.limit.left_out();
         match self.printer.format {
@@ -137,12 +145,10 @@ impl Problems<'_> {
                     bad_rows: loaded.bad_rows,
                     problems_not_listed: errors + warnings,
                 };
-                let sums = serde_json::to_string_pretty(&sums).unwrap_or_default();
-                // The members of the sum, after the problems in the same object.
-                let members = sums.strip_prefix('{').unwrap_or_default();
-                self.printer.data(format_args!("  ],{members}"));
+                self.printer.data(format_args!("  ],{}", members_of(&sums)?));
             }
         }
+        self.failed.map_or(Ok(()), Err)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::target::{OpenHub, Target};
 
 /// The hub, ledger and input of a result. Every result as JSON has these members; one that played no part is
 /// null.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct ResultContext {
     /// The host of the hub, or the folder of a local one.
     hub: Option<String>,

@@ -44,13 +44,11 @@ async fn create(hub: &HubClient, args: &DeviceCreateArgs, printer: &Printer) -> 
         parent_scopes: None,
     };
     let created = hub.create_device(&spec).await.map_err(|error| refused(error, &device.clone().into()))?;
-    print(created, args.shown.show_keys, printer);
-    Ok(())
+    print(created, args.shown.show_keys, printer)
 }
 
 async fn show(hub: &HubClient, args: &ShowArgs<DeviceIdArgs>, printer: &Printer) -> Result<(), Failure> {
-    print(existing(hub, &args.id.device_id).await?, args.shown.show_keys, printer);
-    Ok(())
+    print(existing(hub, &args.id.device_id).await?, args.shown.show_keys, printer)
 }
 
 async fn update(hub: &HubClient, args: &DeviceUpdateArgs, printer: &Printer) -> Result<(), Failure> {
@@ -74,8 +72,7 @@ async fn update(hub: &HubClient, args: &DeviceUpdateArgs, printer: &Printer) -> 
     // What was read is what is changed: an update by somebody else in between is not undone.
     let etag = args.etag.etag.clone().unwrap_or_else(|| current.etag.as_str().to_owned());
     let changed = hub.replace_device(&spec, &Condition::Etag(etag)).await;
-    print(changed.map_err(|error| refused(error, &identity))?, args.shown.show_keys, printer);
-    Ok(())
+    print(changed.map_err(|error| refused(error, &identity))?, args.shown.show_keys, printer)
 }
 
 async fn delete(hub: &HubClient, args: &DeleteArgs<DeviceIdArgs>) -> Result<(), Failure> {
@@ -88,7 +85,7 @@ async fn existing(hub: &HubClient, device: &DeviceId) -> Result<Device, Failure>
     hub.device(device).await?.ok_or_else(|| missing(&device.clone().into()))
 }
 
-fn print(mut device: Device, show_keys: bool, printer: &Printer) {
+fn print(mut device: Device, show_keys: bool, printer: &Printer) -> Result<(), Failure> {
     without_keys(&mut device.authentication, show_keys, printer);
-    printer.json(&device);
+    printer.json(&device)
 }

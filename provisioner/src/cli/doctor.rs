@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::args::{DoctorArgs, Format};
+use super::context::{InContext, ResultContext};
 use super::failure::{Exit, Failure};
 use super::object;
 use super::printer::Printer;
@@ -17,9 +18,13 @@ pub(super) async fn run(
     let hub = object::open(&args.target, printer).await?;
     hub.client.pace().be_brief(PATIENCE);
     let checks = doctor::examine(&hub, ledger).await;
+    let context = ResultContext::of_hub(&hub).ledger(ledger);
     hub.close().await;
     match printer.format {
-        Format::Json => printer.json(&checks),
+        Format::Json => {
+            let in_context = |check| InContext { context: context.clone(), result: check };
+            printer.json(&checks.iter().map(in_context).collect::<Vec<_>>())?;
+        }
         Format::Csv => printer.csv(
             ["check", "verdict", "seen", "remedy"],
             checks.iter().map(|check| {

@@ -31,10 +31,7 @@ pub(super) async fn show(
         Ok(_) => {
             let holds = Holds::new(owners.map(SharedLedger::new), &hub.name);
             let preview = Preview::new(hub.client.clone(), holds, alteration, progress.counter());
-            let tell = |row: PlannedRow| {
-                list.print(&row);
-                Ok::<_, Failure>(())
-            };
+            let tell = |row: PlannedRow| list.print(&row);
             preview.each(rows, tell).await
         }
         Err(error) => Err(error.into()),
@@ -42,7 +39,7 @@ pub(super) async fn show(
     progress.finish();
     hub.close().await;
     let forecast = Forecast { rejected, ..looked? };
-    list.end(&InContext { context, result: &forecast }, |printer| print_text(&forecast, printer));
+    list.end(&InContext { context, result: &forecast }, |printer| print_text(&forecast, printer))?;
     if needs_proof {
         printer.note("a dry run does not try whether units are let in with their new certificates");
     }

@@ -25,11 +25,17 @@ pub(super) async fn run(args: &ExportArgs, printer: &Printer) -> Result<Exit, Fa
         }
     };
     hub.close().await;
-    let Exported { devices, modules, without_keys, changed_number, .. } = exported?;
+    let Exported { devices, modules, without_keys, not_understood, changed_number, .. } = exported?;
     printer.note(format_args!("exported: {devices} devices, {modules} modules"));
     if without_keys > 0 {
         printer.note(format_args!(
             "{without_keys} of them have symmetric keys, which are not exported: another hub would make new ones"
+        ));
+    }
+    if not_understood > 0 {
+        printer.note(format_args!(
+            "{not_understood} of them have an authentication or a parent that a batch can't hold: `provisioner check` shows \
+             their rows"
         ));
     }
     if let Some(error) = changed_number {

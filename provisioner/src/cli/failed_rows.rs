@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use batch_file::{BatchReader, BatchWriter, ReadOptions};
+use batch_file::{BatchReader, BatchWriter};
 
 use super::failure::{Exit, Failure};
 use super::loading::counted;
@@ -63,7 +63,7 @@ fn write(batch: &Path, out: &Path, lines: &BTreeSet<u64>, run: &Run) -> Result<(
     }
     let file = std::fs::File::open(batch).map_err(|error| unusable(&error))?;
     let base = batch.parent().unwrap_or_else(|| Path::new(""));
-    let options = ReadOptions { map: run.options.map.clone(), ..ReadOptions::default() };
+    let options = run.options.read_options();
     let mut reader = BatchReader::from_read(file, &batch.display().to_string(), base, &options)
         .map_err(|error| unusable(&error))?;
     let mut writer = BatchWriter::create(out, reader.format()).map_err(cant_write)?;

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use batch_file::Problem;
+use batch_file::{Problem, ReadOptions};
 use cert_tool::{IssuedList, IssuedStore};
 use hub_types::IdentityId;
 use hub_types::thumbprint::upper_hex;
 use sha2::{Digest, Sha256};
 
-use super::args::{BatchArgs, JobArgs, RulesArgs};
+use super::args::{BatchFile, JobArgs, RulesArgs};
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
 use super::problem_limit::ProblemLimit;
@@ -157,14 +157,14 @@ impl From<&RulesArgs> for LoadRules {
 /// unless they may be skipped.
 pub(super) fn load_into(
     loader: &Loader<'_>,
-    args: &BatchArgs,
+    batch: &BatchFile,
     certificates: CertificateSource,
     store: Option<&IssuedStore>,
     rules: LoadRules,
     printer: &Printer,
 ) -> Result<Loaded, Failure> {
     let sink = LedgerSink::new(loader, rules, printer).issuing_to(store);
-    Ok(load_to(sink, args, certificates, rules)?.0)
+    Ok(load_to(sink, batch, certificates, rules)?.0)
 }
 
 /// The same, and answers the SHA-256 over what is wanted of each identity, as upper-case hex: it changes
@@ -173,29 +173,34 @@ pub(super) fn load_into(
 pub(super) fn load_for_plan(
     loader: &Loader<'_>,
     owners: Option<&mut Ledger>,
-    args: &BatchArgs,
+    batch: &BatchFile,
     certificates: CertificateSource,
     rules: LoadRules,
     printer: &Printer,
 ) -> Result<(Loaded, String), Failure> {
     let sink = LedgerSink::new(loader, rules, printer).owned_by(owners).hashing();
-    load_to(sink, args, certificates, rules)
+    load_to(sink, batch, certificates, rules)
 }
 
 /// Reads the batch into a sink; see [`load_into`] and [`load_for_plan`].
 pub(super) fn load_to(
     mut sink: LedgerSink<'_, '_>,
-    args: &BatchArgs,
+    batch: &BatchFile,
     certificates: CertificateSource,
     rules: LoadRules,
 ) -> Result<(Loaded, String), Failure> {
-    let options = LoadOptions { read: args.read_options()?, certificates, note_files: rules.note_files };
-    let loaded = load(&args.file, &options, &mut sink)?;
+    let options = LoadOptions {
+        read: batch.read.clone(),
+        certificates,
+        note_files: rules.note_files,
+        check_only: false,
+    };
+    let loaded = load(&batch.path, &options, &mut sink)?;
     if let Some(left_out) = sink.limit.summary() {
-        sink.printer.note(format_args!("{}: {left_out}", args.file.display()));
+        sink.printer.note(format_args!("{}: {left_out}", batch.path.display()));
     }
     if loaded.is_unusable || (loaded.bad_rows > 0 && !rules.skip_bad_rows) {
-        return Err(not_clean(&args.file, &loaded));
+        return Err(not_clean(&batch.path, &loaded));
     }
     if let Some(elsewhere) = sink.elsewhere? {
         return Err(elsewhere.into());
@@ -216,8 +221,8 @@ pub(super) struct Temporary {
     wanted_sha256: String,
     /// The certificates that were issued for it before, which are not looked at yet.
     pub(super) issued: Option<IssuedList>,
-    /// The folder of the batch.
-    folder: PathBuf,
+    /// The batch itself.
+    batch: BatchFile,
 }
 
 impl Temporary {
@@ -234,21 +239,21 @@ impl Temporary {
             None => CertificateSource::Given,
         };
         let mut ledger = Ledger::open_temporary()?;
-        let loader = load_temporary(&mut ledger, &job.batch.file)?;
-        let (loaded, wanted_sha256) =
-            load_for_plan(&loader, owners, &job.batch, certificates, rules, printer)?;
+        let batch = job.batch.resolve()?;
+        let loader = load_temporary(&mut ledger, &batch.path)?;
+        let (loaded, wanted_sha256) = load_for_plan(&loader, owners, &batch, certificates, rules, printer)?;
         let run = loader.commit(&loaded.sha256, loaded.bad_rows)?;
         let issued = issued.filter(|folder| folder.exists());
         let issued = issued.as_deref().map(IssuedList::open).transpose()?;
-        let folder = job.batch.file.parent().unwrap_or_else(|| Path::new("")).to_owned();
-        Ok(Self { ledger, run, loaded, wanted_sha256, issued, folder })
+        Ok(Self { ledger, run, loaded, wanted_sha256, issued, batch })
     }
 
     /// The CA that issued certificates for the batch, for a hub to know devices by. What `cert-tool issue`
     /// writes is a batch itself, and the CA's certificate lies beside it.
     pub(super) fn device_cas(&self) -> Vec<PathBuf> {
         let issuing = self.issued.as_ref().map(IssuedList::issuing_certificate_path);
-        let issuing = issuing.unwrap_or_else(|| self.folder.join("issuing.pem"));
+        let folder = || self.batch.path.parent().unwrap_or_else(|| Path::new(""));
+        let issuing = issuing.unwrap_or_else(|| folder().join("issuing.pem"));
         Some(issuing).filter(|path| path.exists()).into_iter().collect()
     }
 }
@@ -261,14 +266,15 @@ pub(super) fn load_temporary<'l>(ledger: &'l mut Ledger, batch: &Path) -> Result
 }
 
 /// The options of a run of the batch, in addition to its rows.
-pub(super) fn run_options(job: &JobArgs, rules: &RulesArgs) -> RunOptions {
+pub(super) fn run_options(job: &JobArgs, rules: &RulesArgs, read: &ReadOptions) -> RunOptions {
     RunOptions {
         alteration: None,
         intent: rules.intent(),
         created_by_tag: rules.created_by_tag.clone(),
         issue: job.issued.folders(),
         quarantine: rules.quarantine,
-        map: job.batch.map.clone(),
+        map: read.map.clone(),
+        id_pattern: read.id_pattern.clone(),
         plan: None,
     }
 }
@@ -280,6 +286,8 @@ pub(super) struct Compared {
     pub(super) ledger: SharedLedger,
     pub(super) run: RunId,
     pub(super) loaded: Loaded,
+    /// How the batch was read.
+    pub(super) read: ReadOptions,
     /// See [`load_for_plan`].
     pub(super) wanted_sha256: String,
 }
@@ -296,7 +304,7 @@ impl Compared {
         let target = Target::resolve(job.target.choice(), ".".as_ref())?;
         printer.hub(&target);
         let mut owners = open_owners(owners)?;
-        let Temporary { mut ledger, run, loaded, wanted_sha256, issued, .. } =
+        let Temporary { mut ledger, run, loaded, wanted_sha256, issued, batch } =
             Temporary::load(job, rules, owners.as_mut(), printer)?;
         if let Some(list) = &issued {
             find_issued(&mut ledger, run, list)?;
@@ -304,7 +312,15 @@ impl Compared {
         let hub = target.open().await?;
         hub.client.probe().await?;
         let holds = Holds::new(owners.map(SharedLedger::new), &hub.name);
-        Ok(Self { hub, holds, ledger: SharedLedger::new(ledger), run, loaded, wanted_sha256 })
+        Ok(Self {
+            hub,
+            holds,
+            ledger: SharedLedger::new(ledger),
+            run,
+            loaded,
+            read: batch.read,
+            wanted_sha256,
+        })
     }
 }
 

@@ -39,13 +39,11 @@ async fn create(hub: &HubClient, args: &ModuleCreateArgs, printer: &Printer) -> 
         authentication: args.auth.authentication(&identity, None)?,
     };
     let created = hub.new_module(&identity, &spec).await.map_err(|error| refused(error, &identity))?;
-    print(created, args.shown.show_keys, printer);
-    Ok(())
+    print(created, args.shown.show_keys, printer)
 }
 
 async fn show(hub: &HubClient, args: &ShowArgs<ModuleIdArgs>, printer: &Printer) -> Result<(), Failure> {
-    print(existing(hub, &args.id).await?, args.shown.show_keys, printer);
-    Ok(())
+    print(existing(hub, &args.id).await?, args.shown.show_keys, printer)
 }
 
 async fn update(hub: &HubClient, args: &ModuleUpdateArgs, printer: &Printer) -> Result<(), Failure> {
@@ -65,8 +63,7 @@ async fn update(hub: &HubClient, args: &ModuleUpdateArgs, printer: &Printer) -> 
     // What was read is what is changed: an update by somebody else in between is not undone.
     let etag = args.etag.etag.clone().unwrap_or_else(|| current.etag.as_str().to_owned());
     let changed = hub.replace_module(&identity, &spec, &Condition::Etag(etag)).await;
-    print(changed.map_err(|error| refused(error, &identity))?, args.shown.show_keys, printer);
-    Ok(())
+    print(changed.map_err(|error| refused(error, &identity))?, args.shown.show_keys, printer)
 }
 
 async fn delete(hub: &HubClient, args: &DeleteArgs<ModuleIdArgs>) -> Result<(), Failure> {
@@ -81,11 +78,15 @@ async fn list(hub: &HubClient, args: &ShowArgs<DeviceIdArgs>, printer: &Printer)
     let mut list = printer.list(TWIN_COLUMNS);
     for mut module in modules {
         without_keys(&mut module.authentication, args.shown.show_keys, printer);
-        // A module of plain strings and numbers always becomes JSON.
-        list.push(&serde_json::to_value(&module).unwrap_or_default(), twin_line);
+        list.push(&to_document(&module)?, twin_line)?;
     }
     list.end();
     Ok(())
+}
+
+/// A module as the document that it is on the wire.
+fn to_document(module: &Module) -> Result<serde_json::Value, Failure> {
+    serde_json::to_value(module).map_err(|error| Failure::new(Exit::Bug, error))
 }
 
 async fn existing(hub: &HubClient, id: &ModuleIdArgs) -> Result<Module, Failure> {
@@ -93,7 +94,7 @@ async fn existing(hub: &HubClient, id: &ModuleIdArgs) -> Result<Module, Failure>
     hub.module(&identity).await?.ok_or_else(|| missing(&identity))
 }
 
-fn print(mut module: Module, show_keys: bool, printer: &Printer) {
+fn print(mut module: Module, show_keys: bool, printer: &Printer) -> Result<(), Failure> {
     without_keys(&mut module.authentication, show_keys, printer);
-    printer.json(&module);
+    printer.json(&module)
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::args::{AuthArgs, AuthMethod, EtagArgs, Format, ListArgs, TargetArgs};
 use super::failure::{Exit, Failure};
-use super::printer::Printer;
+use super::printer::{Printer, json_line};
 use crate::hub::{Condition, HubClient, HubError, is_missing};
 use crate::target::{OpenHub, Target};
 
@@ -145,9 +145,9 @@ pub(super) async fn print_twins(
     let mut continuation = None;
     let mut list = printer.list(TWIN_COLUMNS);
     while left > 0 {
-        let page = hub.query(&query, continuation.as_deref(), left.min(PAGE)).await?;
+        let page = hub.query(&query, continuation.as_ref(), left.min(PAGE)).await?;
         for twin in page.rows.iter().take(left) {
-            list.push(twin, twin_line);
+            list.push(twin, twin_line)?;
         }
         left = left.saturating_sub(page.rows.len());
         match page.continuation {
@@ -192,17 +192,22 @@ pub(super) struct List<'p, const N: usize> {
 
 impl<const N: usize> List<'_, N> {
     /// Prints one document: whole as JSON, `line` of it otherwise.
-    pub(super) fn push<T: Serialize>(&mut self, document: &T, line: impl Fn(&T) -> [String; N]) {
+    pub(super) fn push<T: Serialize>(
+        &mut self,
+        document: &T,
+        line: impl Fn(&T) -> [String; N],
+    ) -> Result<(), Failure> {
         match self.printer.format {
             Format::Json => {
                 let separator = if self.first { "[" } else { "," };
-                let text = serde_json::to_string(document).unwrap_or_default();
+                let text = json_line(document)?;
                 self.printer.data(format_args!("{separator}\n  {text}"));
             }
             Format::Csv => self.printer.csv_row(line(document)),
             Format::Text => self.printer.data(line(document).join("  ").trim_end()),
         }
         self.first = false;
+        Ok(())
     }
 
     /// Ends the list.

@@ -3,7 +3,7 @@
 use cert_tool::IssuedStore;
 use hub_types::limits::MAX_IDENTITIES_PER_HUB;
 
-use super::args::{ApplyArgs, BatchArgs, WorkArgs};
+use super::args::{ApplyArgs, BatchFile, WorkArgs};
 use super::failure::{Exit, Failure};
 use super::loading::{LoadRules, counted, load_into, run_options};
 use super::planned::Planned;
@@ -16,7 +16,7 @@ use crate::target::{OpenHub, Target, TargetError};
 
 /// A batch, and what is to be done with it.
 pub(super) struct Order<'s> {
-    pub(super) batch: BatchArgs,
+    pub(super) batch: BatchFile,
     pub(super) options: RunOptions,
     pub(super) rules: LoadRules,
     /// The source of certificates for rows that need one and name none.
@@ -36,8 +36,9 @@ impl<'s> Order<'s> {
             let text = format!("`--batch` is for plans, and `{}` is none", args.job.batch.file.display());
             return Err(Failure::new(Exit::BadInput, text).hint("leave it out to apply a batch"));
         } else {
-            let options = run_options(&args.job, &args.rules);
-            (args.job.batch.clone(), options, LoadRules::from(&args.rules), None)
+            let batch = args.job.batch.resolve()?;
+            let options = run_options(&args.job, &args.rules, &batch.read);
+            (batch, options, LoadRules::from(&args.rules), None)
         };
         let certificates = match options.issue {
             Some(_) => CertificateSource::Issued,
@@ -59,7 +60,7 @@ impl<'s> Order<'s> {
         ledger: &mut Ledger,
         printer: &Printer,
     ) -> Result<(OpenHub, RunId, Loaded), Failure> {
-        let (name, input) = (target.name(), self.batch.file.display().to_string());
+        let (name, input) = (target.name(), self.batch.path.display().to_string());
         let by = work.operator();
         let facts =
             RunFacts { hub: &name, input: &input, started: &now_text(), by: &by, options: &self.options };

@@ -47,8 +47,7 @@ pub(super) async fn run(
         if let Some(writer) = &mut writer {
             writer.row(&planned)?;
         }
-        rows.print(&planned);
-        Ok::<_, Failure>(())
+        rows.print(&planned)
     };
     let careful = printer.stop.carefully();
     let surveyed = printer.stop.token().run_until_cancelled(survey.each(&mut planner, tell)).await;
@@ -64,7 +63,7 @@ pub(super) async fn run(
         writer.finish(&plan)?;
         printer.note(format_args!("plan: {0} (`provisioner apply {0}`)", path.display()));
     }
-    rows.end(&InContext { context, result: &plan }, |printer| print_text(&plan, printer));
+    rows.end(&InContext { context, result: &plan }, |printer| print_text(&plan, printer))?;
     Ok(if plan.all_well() { Exit::Done } else { Exit::SomeFailed })
 }
 
@@ -94,7 +93,7 @@ fn header(args: &PlanArgs, compared: &Compared) -> Result<Header, Failure> {
         input: absolute(&args.job.batch.file)?,
         input_sha256: compared.loaded.sha256.clone(),
         wanted_sha256: compared.wanted_sha256.clone(),
-        options: RunOptions { issue, ..run_options(&args.job, &args.rules) },
+        options: RunOptions { issue, ..run_options(&args.job, &args.rules, &compared.read) },
         skip_bad_rows: args.rules.skip_bad_rows,
     })
 }

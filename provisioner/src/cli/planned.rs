@@ -3,7 +3,7 @@
 use cert_tool::IssuedStore;
 use hub_types::IdentityId;
 
-use super::args::{ApplyArgs, BatchArgs};
+use super::args::{ApplyArgs, BatchFile};
 use super::failure::{Exit, Failure};
 use super::loading::{LedgerSink, LoadRules, load_to};
 use super::printer::Printer;
@@ -30,9 +30,9 @@ impl Planned {
     }
 
     /// The batch that was planned.
-    pub(super) fn batch(&self, args: &ApplyArgs) -> BatchArgs {
-        let file = args.batch.clone().unwrap_or_else(|| self.plan.header.input.clone());
-        BatchArgs { file, map: self.plan.header.options.map.clone(), id_pattern: None }
+    pub(super) fn batch(&self, args: &ApplyArgs) -> BatchFile {
+        let path = args.batch.clone().unwrap_or_else(|| self.plan.header.input.clone());
+        BatchFile { path, read: self.plan.header.options.read_options() }
     }
 
     pub(super) fn options(&self) -> RunOptions {
@@ -52,7 +52,7 @@ impl Planned {
     pub(super) fn load(
         &self,
         loader: &Loader<'_>,
-        batch: &BatchArgs,
+        batch: &BatchFile,
         certificates: CertificateSource,
         store: Option<&IssuedStore>,
         printer: &Printer,
@@ -88,21 +88,21 @@ impl Planned {
         Err(Failure::new(Exit::BadInput, text).hint("name that hub, or make a plan for this one"))
     }
 
-    fn refuse_other_batch(&self, batch: &BatchArgs) -> Result<(), Failure> {
-        match sha256_of_file(&batch.file) {
+    fn refuse_other_batch(&self, batch: &BatchFile) -> Result<(), Failure> {
+        match sha256_of_file(&batch.path) {
             Ok(found) if found == self.plan.header.input_sha256 => Ok(()),
             Ok(_) => Err(self.batch_changed(batch)),
             Err(error) => {
-                let text = format!("can't read `{}`, the plan's batch: {error}", batch.file.display());
+                let text = format!("can't read `{}`, the plan's batch: {error}", batch.path.display());
                 Err(Failure::new(Exit::BadInput, text).hint("name it with `--batch FILE`"))
             }
         }
     }
 
-    fn batch_changed(&self, batch: &BatchArgs) -> Failure {
+    fn batch_changed(&self, batch: &BatchFile) -> Failure {
         let text = format!(
             "{} was changed since the plan was made: its SHA-256 is not {} any more; nothing was sent",
-            batch.file.display(),
+            batch.path.display(),
             self.plan.header.input_sha256
         );
         Failure::new(Exit::BadInput, text)
@@ -112,14 +112,16 @@ impl Planned {
 
 /// The plan was made with its options, and no others can be had for it.
 fn refuse_options(args: &ApplyArgs) -> Result<(), Failure> {
-    let is_any_given =
-        args.rules.is_any_given() || args.job.issued.folders().is_some() || !args.job.batch.map.is_empty();
+    let is_any_given = args.rules.is_any_given()
+        || args.job.issued.folders().is_some()
+        || !args.job.batch.map.is_empty()
+        || args.job.batch.id_pattern.is_some();
     if !is_any_given {
         return Ok(());
     }
     let text = "a plan is carried out with the options that it was made with, and others were given";
-    let hint = "leave out --mode, --twin, --quarantine, --created-by-tag, --skip-bad-rows, --issue, --out and --map, \
-                or make a new plan with them";
+    let hint = "leave out --mode, --twin, --quarantine, --created-by-tag, --skip-bad-rows, --issue, --out, --map and \
+                --id-pattern, or make a new plan with them";
     Err(Failure::new(Exit::BadInput, text).hint(hint))
 }
 
@@ -133,8 +135,8 @@ fn write_down(loader: &Loader<'_>, rows: Vec<PlannedRow>) -> Result<(), Failure>
             Failure::new(Exit::BadInput, text).hint("make a new plan")
         })?;
         if row.action == Action::Refuse {
-            let reason = row.reason.unwrap_or_default();
-            let record = Record::failed(ReasonCode::RefusedByPlan, format!("the plan refuses it: {reason}"));
+            let reason = row.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            let record = Record::failed(ReasonCode::RefusedByPlan, format!("the plan refuses it{reason}"));
             refused.push((identity.clone(), record));
         }
         seen.push((identity, row.etags));

@@ -69,9 +69,9 @@ impl Printer {
     }
 
     /// Data as JSON.
-    pub(super) fn json(&self, value: &impl Serialize) {
-        let text = serde_json::to_string_pretty(value).unwrap_or_default();
-        self.data(text);
+    pub(super) fn json(&self, value: &impl Serialize) -> Result<(), Failure> {
+        self.data(pretty_json(value)?);
+        Ok(())
     }
 
     /// Rows as CSV under a header.
@@ -158,6 +158,21 @@ impl Printer {
             self.note(format_args!("\n  hint: {hint}"));
         }
     }
+}
+
+/// A value as JSON of one line.
+pub(super) fn json_line(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(unprintable)
+}
+
+/// A value as JSON of several lines.
+pub(super) fn pretty_json(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value).map_err(unprintable)
+}
+
+fn unprintable(error: serde_json::Error) -> Failure {
+    let error = anyhow::Error::from(error).context("what was done can't be written as JSON");
+    Failure::new(Exit::Bug, error).hint("the same command without `--format json` prints it as text")
 }
 
 const TEST_HUB: &str = "TEST HUB: nothing of this is on an IoT Hub of Azure";

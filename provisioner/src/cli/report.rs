@@ -7,7 +7,7 @@ use super::args::{Format, ReportArgs};
 use super::failed_rows;
 use super::failure::{Exit, Failure};
 use super::new_file::{Existing, NewFile};
-use super::printer::Printer;
+use super::printer::{Printer, pretty_json};
 use super::runs::{RunReport, print_run};
 use crate::ledger::{
     Ledger, LedgerError, LedgerLocation, LedgerRow, Operator, Record, RowFilter, Run, RunId, Stint,
@@ -143,13 +143,13 @@ impl Hands {
 /// Prints the run and, in its `rows`, one row after the other.
 fn print_json(report: &RunReport, ledger: &mut Ledger, printer: &Printer) -> Result<(), Failure> {
     let hands = Hands::of(ledger, report.run.id)?;
-    let text = serde_json::to_string_pretty(report).unwrap_or_default();
+    let text = pretty_json(report)?;
     let open = text.strip_suffix("\n}").unwrap_or(&text);
     let mut before = format!("{open},\n  \"rows\": [");
     let mut is_empty = true;
     for row in ledger.rows(report.run.id, RowFilter::All) {
         let row = row?;
-        let text = serde_json::to_string_pretty(&hands.row(&row)).unwrap_or_default();
+        let text = pretty_json(&hands.row(&row))?;
         printer.data(format_args!("{before}"));
         before = format!("    {},", text.replace('\n', "\n    "));
         is_empty = false;
@@ -237,6 +237,7 @@ impl From<PageError> for Failure {
     fn from(error: PageError) -> Self {
         match error {
             PageError::Ledger(error) => error.into(),
+            PageError::Data(error) => Self::new(Exit::Bug, error),
             PageError::Template(error) => Self::new(Exit::Bug, error),
             other => Self::new(Exit::BadInput, other).hint("check the path, its rights and the free space"),
         }

@@ -163,7 +163,7 @@ fn batch_of(
     let mut keys = GivenKeys::new();
     if needs_keys {
         let options = LoadOptions {
-            read: batch_file::ReadOptions { map: run.options.map.clone(), ..Default::default() },
+            read: run.options.read_options(),
             certificates: CertificateSource::Ignored,
             ..LoadOptions::default()
         };

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::args::Format;
+use super::failure::Failure;
 use super::loading::counted;
-use super::printer::Printer;
+use super::printer::{Printer, json_line, pretty_json};
 use crate::plan::{Action, PlannedRow};
 
 /// Prints rows as they are found, and the sum after them. What is as it should be is only counted.
@@ -23,9 +24,9 @@ impl<'a> RowList<'a> {
         Self { printer, is_first: true }
     }
 
-    pub(super) fn print(&mut self, row: &PlannedRow) {
+    pub(super) fn print(&mut self, row: &PlannedRow) -> Result<(), Failure> {
         if !row.is_remarkable() {
-            return;
+            return Ok(());
         }
         match self.printer.format {
             Format::Csv => {
@@ -40,7 +41,7 @@ impl<'a> RowList<'a> {
             }
             Format::Json => {
                 let comma = if self.is_first { " " } else { "," };
-                let text = serde_json::to_string(row).unwrap_or_default();
+                let text = json_line(row)?;
                 self.printer.data(format_args!("   {comma}{text}"));
             }
             Format::Text
@@ -55,20 +56,25 @@ impl<'a> RowList<'a> {
             Format::Text => {}
         }
         self.is_first = false;
+        Ok(())
     }
 
-    pub(super) fn end(self, sum: &impl Serialize, print_text: impl FnOnce(&Printer)) {
+    pub(super) fn end(self, sum: &impl Serialize, print_text: impl FnOnce(&Printer)) -> Result<(), Failure> {
         match self.printer.format {
             Format::Csv => {}
             Format::Json => {
-                let sum = serde_json::to_string_pretty(sum).unwrap_or_default();
-                // The members of the sum, after the rows in the same object.
-                let members = sum.strip_prefix('{').unwrap_or_default();
-                self.printer.data(format_args!("  ],{members}"));
+                self.printer.data(format_args!("  ],{}", members_of(sum)?));
             }
             Format::Text => print_text(self.printer),
         }
+        Ok(())
     }
+}
+
+/// The members of an object as JSON with its closing brace, to stand behind others in the same object.
+pub(super) fn members_of(object: &impl Serialize) -> Result<String, Failure> {
+    let text = pretty_json(object)?;
+    Ok(text.strip_prefix('{').map_or_else(|| text.clone(), str::to_owned))
 }
 
 /// Says how many rows are bad and left out, where there are any.

@@ -41,7 +41,7 @@ pub(super) fn list(ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, F
     let listed = ledger.runs()?.into_iter().map(|run| Listed::of(run, &mut ledger, location));
     let listed = listed.collect::<Result<Vec<_>, LedgerError>>()?;
     match printer.format {
-        Format::Json => printer.json(&listed),
+        Format::Json => printer.json(&listed)?,
         Format::Csv => {
             print_runs_csv(listed.iter().filter_map(Listed::known), printer);
             listed.iter().filter_map(Listed::unknown).for_each(|run| printer.note(run));
@@ -133,7 +133,7 @@ pub(super) fn status(
     let totals = ledger.totals(run.id)?;
     let report = RunReport::new(run, totals, Vec::new(), location);
     match printer.format {
-        Format::Json => printer.json(&report),
+        Format::Json => printer.json(&report)?,
         Format::Csv => print_runs_csv(std::iter::once(&report), printer),
         Format::Text => print_run(&report, printer),
     }

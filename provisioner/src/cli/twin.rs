@@ -28,16 +28,14 @@ pub(super) async fn run(verb: &TwinVerb, printer: &Printer) -> Result<Exit, Fail
 
 async fn show(hub: &HubClient, args: &TwinArgs, printer: &Printer) -> Result<(), Failure> {
     let identity = args.identity();
-    printer.json(&hub.twin_document(&identity).await?.ok_or_else(|| missing(&identity))?);
-    Ok(())
+    printer.json(&hub.twin_document(&identity).await?.ok_or_else(|| missing(&identity))?)
 }
 
 async fn update(hub: &HubClient, args: &TwinWriteArgs, printer: &Printer) -> Result<(), Failure> {
     let identity = args.twin.identity();
     let patch = document(args, Nulls::Delete)?;
     let twin = hub.merge_twin(&identity, &Value::Object(patch), &condition(&args.etag)).await;
-    printer.json(&twin.map_err(|error| refused(error, &identity))?);
-    Ok(())
+    printer.json(&twin.map_err(|error| refused(error, &identity))?)
 }
 
 async fn replace(hub: &HubClient, args: &TwinWriteArgs, printer: &Printer) -> Result<(), Failure> {
@@ -46,8 +44,7 @@ async fn replace(hub: &HubClient, args: &TwinWriteArgs, printer: &Printer) -> Re
     twin.entry("tags").or_insert_with(|| json!({}));
     twin.entry("properties").or_insert_with(|| json!({"desired": {}}));
     let twin = hub.replace_twin(&identity, &Value::Object(twin), &condition(&args.etag)).await;
-    printer.json(&twin.map_err(|error| refused(error, &identity))?);
-    Ok(())
+    printer.json(&twin.map_err(|error| refused(error, &identity))?)
 }
 
 async fn list(hub: &HubClient, args: &TwinListArgs, printer: &Printer) -> Result<(), Failure> {

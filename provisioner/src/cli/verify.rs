@@ -46,8 +46,8 @@ pub(super) async fn run(
     hub.close().await;
     let verified = verified?;
     match printer.format {
-        Format::Json => printer.json(&InContext { context, result: &verified }),
-        Format::Csv | Format::Text => print(&verified, printer),
+        Format::Json => printer.json(&InContext { context, result: &verified })?,
+        Format::Csv | Format::Text => print(&verified, printer)?,
     }
     Ok(if verified.all_well() { Exit::Done } else { Exit::SomeFailed })
 }
@@ -147,9 +147,9 @@ impl<'a> Verifying<'a> {
     }
 }
 
-pub(super) fn print(verified: &Verified, printer: &Printer) {
+pub(super) fn print(verified: &Verified, printer: &Printer) -> Result<(), Failure> {
     match printer.format {
-        Format::Json => printer.json(verified),
+        Format::Json => printer.json(verified)?,
         Format::Csv => {
             let deviations = verified.deviations.iter().flat_map(csv_of_deviation);
             let connections = verified.connections.iter().flat_map(csv_of_connections);
@@ -172,6 +172,7 @@ pub(super) fn print(verified: &Verified, printer: &Printer) {
             }
         }
     }
+    Ok(())
 }
 
 fn csv_of_deviation(deviation: &Deviation) -> Vec<[String; 5]> {

@@ -339,14 +339,14 @@ fn print(
     let id = run.id;
     match printer.format {
         Format::Json => {
-            printer.json(&InContext { context: ResultContext::of_run(run, location), result: outcome });
+            printer.json(&InContext { context: ResultContext::of_run(run, location), result: outcome })?;
         }
         Format::Csv => report::print_rows_csv(ledger, id, printer)?,
         Format::Text => {
             report::print_unread(run, printer);
             report::print_remarkable(ledger, id, printer)?;
             if let Some(verified) = verified {
-                verify_cli::print(verified, printer);
+                verify_cli::print(verified, printer)?;
             }
             printer.data(format_args!("run {id}: {state}: {totals}"));
             if let Some(note) = held_note(run, totals) {

@@ -7,6 +7,7 @@ use mqtt_protocol_core::mqtt::result_code::{ConnectReturnCode, MqttError};
 use rustls::AlertDescription;
 
 use super::DeviceHubAddress;
+use crate::hub::{ErrorClass, class_of_status};
 
 /// The reason why a connection as a device or a module failed.
 #[derive(Debug, thiserror::Error)]
@@ -117,16 +118,19 @@ impl ConnectError {
             Self::HungUp { .. } | Self::Lost { .. } | Self::TimedOut { .. } | Self::Unreachable { .. } => {
                 ConnectErrorClass::Transient
             }
-            Self::TwinRefused { status: 429 } | Self::Refused(ConnectReturnCode::ServerUnavailable) => {
-                ConnectErrorClass::Throttled
-            }
-            Self::TwinRefused { status: 500.. } => ConnectErrorClass::Transient,
+            Self::Refused(ConnectReturnCode::ServerUnavailable) => ConnectErrorClass::Throttled,
+            Self::TwinRefused { status } => match class_of_status(*status) {
+                ErrorClass::Throttled => ConnectErrorClass::Throttled,
+                ErrorClass::Transient => ConnectErrorClass::Transient,
+                ErrorClass::Auth | ErrorClass::Foreign | ErrorClass::Input | ErrorClass::Permanent => {
+                    ConnectErrorClass::Refused
+                }
+            },
             Self::Malformed(_)
             | Self::Protocol { .. }
             | Self::Refused(_)
             | Self::RefusedCertificate(_)
-            | Self::RefusedSubscription
-            | Self::TwinRefused { .. } => ConnectErrorClass::Refused,
+            | Self::RefusedSubscription => ConnectErrorClass::Refused,
             Self::Setup(_) | Self::Untrusted { .. } | Self::Worker(_) => ConnectErrorClass::Setup,
             Self::Down { .. } | Self::Stopped => ConnectErrorClass::Stopped,
         }

@@ -107,7 +107,7 @@ impl HubClient {
     ) -> Result<(), HubError> {
         let mut continuation = None;
         loop {
-            let page = self.query(query, continuation.as_deref(), MAX_PAGE).await?;
+            let page = self.query(query, continuation.as_ref(), MAX_PAGE).await?;
             for row in page.rows {
                 let row = serde_json::from_value(row);
                 let shape =

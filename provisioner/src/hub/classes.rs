@@ -95,6 +95,11 @@ pub(super) fn line(seen: Seen<'_>) -> &'static Line {
     TABLE.iter().find(|line| line.is_about(seen)).unwrap_or(&ANYTHING_ELSE)
 }
 
+/// The class of an answer with this status and none of the hub's error codes, over MQTT too.
+pub(crate) fn class_of_status(status: u16) -> ErrorClass {
+    line(Seen::Answer { status, code: None, explained: true }).class
+}
+
 /// The class of an error.
 pub(super) fn class(error: &HubError) -> ErrorClass {
     match error {

@@ -445,9 +445,13 @@ pub(super) fn statistics() -> Request {
     Request::new("statistics", Method::GET, "/statistics/devices".to_owned())
 }
 
+/// The body of a request.
+#[expect(
+    clippy::expect_used,
+    reason = "documents of strings, numbers and maps with text keys always serialise"
+)]
 pub(super) fn to_body(value: &impl serde::Serialize) -> bytes::Bytes {
-    // Documents of strings, numbers and maps with text keys always serialise.
-    serde_json::to_vec(value).unwrap_or_default().into()
+    serde_json::to_vec(value).expect("a document of ours is JSON").into()
 }
 
 /// The largest answers, in bytes. The limits of IoT Hub bound a twin to 8 KB of tags and 32 KB in each other

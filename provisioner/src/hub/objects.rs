@@ -46,7 +46,7 @@ pub struct QueryPage {
     /// A number outside of reported properties that could not be read without changing it.
     pub changed_number: Option<TwinRuleError>,
     /// The token for the next page; `None` after the last.
-    pub continuation: Option<String>,
+    pub continuation: Option<HeaderValue>,
 }
 
 impl HubClient {
@@ -137,7 +137,7 @@ impl HubClient {
     pub async fn query(
         &self,
         query: &str,
-        continuation: Option<&str>,
+        continuation: Option<&HeaderValue>,
         limit: usize,
     ) -> Result<QueryPage, HubError> {
         let mut limit = limit;
@@ -154,7 +154,7 @@ impl HubClient {
     async fn page(
         &self,
         query: &str,
-        continuation: Option<&str>,
+        continuation: Option<&HeaderValue>,
         limit: usize,
     ) -> Result<QueryPage, HubError> {
         let body = to_body(&json!({ "query": query }));
@@ -163,12 +163,12 @@ impl HubClient {
                 .body(body.clone())
                 .at_most(MAX_PAGE);
             request.headers.insert(MAX_ITEM_COUNT, HeaderValue::from(limit));
-            if let Some(token) = continuation.and_then(|token| HeaderValue::from_str(token).ok()) {
-                request.headers.insert(CONTINUATION, token);
+            if let Some(token) = continuation {
+                request.headers.insert(CONTINUATION, token.clone());
             }
             let answer = self.send(request).await?.success()?;
-            let token = answer.headers.get(&CONTINUATION).and_then(|token| token.to_str().ok());
-            let continuation = token.filter(|token| !token.is_empty()).map(str::to_owned);
+            // A token that is not understood would end the list before its end; it is handed back as it came.
+            let continuation = answer.headers.get(&CONTINUATION).filter(|token| !token.is_empty()).cloned();
             let changed_number = check_numbers(answer.body(), &["reported"]).err();
             Ok(QueryPage { rows: answer.json()?, changed_number, continuation })
         })

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use batch_file::{IdPattern, ReadOptions};
 use hub_types::connection_string::HubHost;
 use serde::{Deserialize, Serialize};
 
@@ -175,6 +176,9 @@ pub struct RunOptions {
     /// The mapping of foreign column names of the batch file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub map: Vec<(String, String)>,
+    /// The pattern that the device ids of the batch had to match, from the command line or the settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_pattern: Option<IdPattern>,
     /// The SHA-256 of the plan file that the run carries out, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
@@ -191,17 +195,26 @@ struct StoredOptions {
     issue: Option<(PathBuf, PathBuf)>,
     quarantine: bool,
     map: Vec<(String, String)>,
+    id_pattern: Option<IdPattern>,
     plan: Option<String>,
 }
 
 impl From<StoredOptions> for RunOptions {
     fn from(stored: StoredOptions) -> Self {
-        let StoredOptions { alteration, mode, twin, created_by_tag, issue, quarantine, map, plan } = stored;
-        Self { alteration, intent: Intent { mode, twin }, created_by_tag, issue, quarantine, map, plan }
+        let StoredOptions { mode, twin, .. } = stored;
+        let StoredOptions { alteration, created_by_tag, issue, quarantine, map, id_pattern, plan, .. } =
+            stored;
+        let intent = Intent { mode, twin };
+        Self { alteration, intent, created_by_tag, issue, quarantine, map, id_pattern, plan }
     }
 }
 
 impl RunOptions {
+    /// Returns how the batch of the run is read, the first time and each time after.
+    pub fn read_options(&self) -> ReadOptions {
+        ReadOptions { map: self.map.clone(), id_pattern: self.id_pattern.clone() }
+    }
+
     /// Returns true if the run requires a proof that devices can connect with their new
     /// certificates.
     pub fn needs_proof(&self) -> bool {

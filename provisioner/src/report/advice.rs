@@ -92,8 +92,8 @@ pub fn advice(run: &Run, reason: Option<ReasonCode>) -> Advice {
         .to_do
         .replace("{run}", &run.id.to_string())
         .replace("{undone}", &undone)
-        .replace("{options}", &(issue_options(&run.options) + &map_options(&run.options)))
-        .replace("{map}", &map_options(&run.options))
+        .replace("{options}", &(issue_options(&run.options) + &batch_options(&run.options)))
+        .replace("{map}", &batch_options(&run.options))
         .replace("{file}", &quoted(&run.input));
     Advice { cause: entry.cause, to_do }
 }
@@ -108,11 +108,12 @@ fn issue_options(options: &RunOptions) -> String {
     format!(" --issue {}{out}", path(ca))
 }
 
-/// The options that rename columns, as they are typed after the batch.
-fn map_options(options: &RunOptions) -> String {
-    let option =
-        |(theirs, ours): &(String, String)| format!(" --map {}", quoted(&format!("{theirs}={ours}")));
-    options.map.iter().map(option).collect()
+/// The options for reading the batch, as they are typed after it.
+fn batch_options(options: &RunOptions) -> String {
+    let map = |(theirs, ours): &(String, String)| format!(" --map {}", quoted(&format!("{theirs}={ours}")));
+    let pattern =
+        options.id_pattern.as_ref().map(|pattern| format!(" --id-pattern {}", quoted(&pattern.to_string())));
+    options.map.iter().map(map).chain(pattern).collect()
 }
 
 fn path(path: &Path) -> String {

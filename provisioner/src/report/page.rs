@@ -28,6 +28,9 @@ pub enum PageError {
     /// The ledger can't be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The rows can't be put into the page; this is a bug.
+    #[error("the page can't hold the rows")]
+    Data(#[from] serde_json::Error),
     /// The page can't be made; this is a bug.
     #[error("the page can't be made")]
     Template(#[from] minijinja::Error),
@@ -46,7 +49,7 @@ pub fn write_page(ledger: &mut Ledger, run: RunId, out: &mut impl Write) -> Resu
         stints.push((stint, moments));
     }
     let survey = Survey::of(ledger, run.id, totals.rows - totals.rejected, MOST_ROWS)?;
-    let page = Page::new(&run, &totals, &stints, &survey);
+    let page = Page::new(&run, &totals, &stints, &survey)?;
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.add_filter("thousands", text::thousands);
@@ -118,9 +121,14 @@ struct FirstRow<'a> {
 }
 
 impl<'a> Page<'a> {
-    fn new(run: &'a Run, totals: &Totals, stints: &[(Stint, Vec<Moment>)], survey: &'a Survey) -> Self {
+    fn new(
+        run: &'a Run,
+        totals: &Totals,
+        stints: &[(Stint, Vec<Moment>)],
+        survey: &'a Survey,
+    ) -> serde_json::Result<Self> {
         let shown = &survey.shown;
-        Self {
+        Ok(Self {
             title: format!("Run {}: {}", run.id, run.input),
             verdict: Verdict::of(run, totals, survey),
             run,
@@ -138,13 +146,13 @@ impl<'a> Page<'a> {
             shown: shown.rows.len() as u64,
             only_remarkable: shown.only_remarkable,
             is_cut: shown.is_cut,
-            facts: facts(run, stints),
-            data: data(shown),
+            facts: facts(run, stints)?,
+            data: data(shown)?,
             style: STYLE,
             script: SCRIPT,
             style_hash: hash(STYLE),
             script_hash: hash(SCRIPT),
-        }
+        })
     }
 }
 
@@ -269,7 +277,7 @@ fn first_rows<'s>(shown: &'s Shown, only_attention: bool) -> Vec<FirstRow<'s>> {
     wanted.take(FIRST_ROWS).map(row).collect()
 }
 
-fn facts(run: &Run, stints: &[(Stint, Vec<Moment>)]) -> Vec<(&'static str, String)> {
+fn facts(run: &Run, stints: &[(Stint, Vec<Moment>)]) -> serde_json::Result<Vec<(&'static str, String)>> {
     let stints = || stints.iter().map(|(stint, _)| stint);
     let operators = each_once(&run.by.name, stints().map(|stint| stint.by.name.as_str()));
     let stations = each_once(&run.by.station, stints().map(|stint| stint.by.station.as_str()));
@@ -283,13 +291,11 @@ fn facts(run: &Run, stints: &[(Stint, Vec<Moment>)]) -> Vec<(&'static str, Strin
         ("Begun", text::time(&run.started)),
         ("Ended", run.finished.as_deref().map(text::time).unwrap_or_default()),
         ("Provisioner", versions),
-        ("Options", options(run)),
+        ("Options", options(run)?),
         ("Read back", verification(run)),
     ];
-    facts
-        .into_iter()
-        .map(|(name, fact)| (name, if fact.is_empty() { "not known".into() } else { fact }))
-        .collect()
+    let known = |(name, fact): (_, String)| (name, if fact.is_empty() { "not known".into() } else { fact });
+    Ok(facts.into_iter().map(known).collect())
 }
 
 /// The first text and the others, without empty ones.
@@ -303,15 +309,13 @@ fn each_once<'t>(first: &'t str, others: impl Iterator<Item = &'t str>) -> Strin
 }
 
 /// The given options by their names.
-fn options(run: &Run) -> String {
-    let Ok(serde_json::Value::Object(options)) = serde_json::to_value(&run.options) else {
-        return String::new();
-    };
+fn options(run: &Run) -> serde_json::Result<String> {
+    let options: hub_types::twin::JsonObject = serde_json::from_value(serde_json::to_value(&run.options)?)?;
     let option = |(name, value): (&String, &serde_json::Value)| match value.as_str() {
         Some(text) => format!("{name} {text}"),
         None => format!("{name} {value}"),
     };
-    options.iter().map(option).collect::<Vec<_>>().join(", ")
+    Ok(options.iter().map(option).collect::<Vec<_>>().join(", "))
 }
 
 fn verification(run: &Run) -> String {
@@ -328,15 +332,14 @@ fn verification(run: &Run) -> String {
 }
 
 /// The rows as JSON that ends no element and begins none.
-fn data(shown: &Shown) -> String {
+fn data(shown: &Shown) -> serde_json::Result<String> {
     #[derive(Serialize)]
     struct Data<'a> {
         texts: &'a [String],
         rows: &'a [ShownRow],
     }
-    // Texts and numbers always serialise.
-    let json = serde_json::to_string(&Data { texts: &shown.texts, rows: &shown.rows }).unwrap_or_default();
-    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+    let json = serde_json::to_string(&Data { texts: &shown.texts, rows: &shown.rows })?;
+    Ok(json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"))
 }
 
 /// The hash by which the page's policy knows its own parts.

@@ -46,8 +46,10 @@ pub(crate) struct BundleArgs {
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
     /// A batch file: a bundle for each row of it.
-    #[arg(long, value_name = "BATCH")]
+    #[arg(long, value_name = "BATCH", group = "batch")]
     pub(crate) from: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) batch: BatchArgs,
     /// A bundle for everything in the folder.
     #[arg(long)]
     pub(crate) all: bool,

@@ -6,6 +6,8 @@ use clap::{ArgGroup, Args};
 use hub_types::identity::StatusReason;
 
 use super::verify::parse_address;
+use batch_file::IdPattern;
+
 use super::{BatchArgs, JobArgs, TargetArgs, WorkArgs, parse_pair};
 use crate::alteration::Alteration;
 use crate::ledger::RunId;
@@ -99,6 +101,10 @@ pub(in crate::cli) struct ReleaseArgs {
     /// Read the column THEIRS as our column OURS.
     #[arg(long, value_name = "THEIRS=OURS", value_parser = parse_pair, requires = "file")]
     pub(in crate::cli) map: Vec<(String, String)>,
+    /// Refuse rows whose device id does not match this regular expression as a whole, as in `PMP-\\d{8}` [default:
+    /// `id_pattern` under `[batch]` in provisioner.toml]
+    #[arg(long, value_name = "REGEX", requires = "file")]
+    pub(in crate::cli) id_pattern: Option<IdPattern>,
     /// The devices that this run has disabled, and no others.
     #[arg(long, value_name = "N")]
     pub(in crate::cli) run: Option<RunId>,

@@ -52,6 +52,7 @@ fn cause(reason: ReasonCode) -> &'static str {
         ReasonCode::HubFull => "the hub is full, its quota is used up, or its tier can't do that",
         ReasonCode::IdentityDiffers => "on the hub already with other settings",
         ReasonCode::IdentityMissing => "not on the hub",
+        ReasonCode::IdentityNotUnderstood => "on the hub in a way that this version does not know",
         ReasonCode::KeptDisabled => "disabled by a run until it is released",
         ReasonCode::KeyNotAtHand => {
             "its new certificate can't be tried, because its private key is not at hand"
@@ -218,6 +219,12 @@ fn to_do(verb: Verb, reason: ReasonCode) -> String {
             "see whether the ids are right; a unit that is gone needs no row",
             verb,
         ),
+        (Code::IdentityNotUnderstood, Disable | Release | ReleaseRun | UndoRelease | Rotate | FinishRotation | RevertRotation) => with_look(
+            "they stay as they are, because what is not understood can't be written back. Use a newer version, if there is \
+             one, or change them by the hub's own tools",
+            verb,
+        ),
+        (Code::IdentityNotUnderstood, _) => careful(verb),
         (Code::NewThumbprintMissing, FinishRotation) => {
             "`provisioner rotate {file}{options} --dry-run` shows what putting the new thumbprints in would do".into()
         }
