@@ -285,8 +285,8 @@ fn purpose(usage: &ExtendedKeyUsage) -> ExtendedKeyUsagePurpose {
     }
 }
 
-/// Returns the parameters that all profiles share. The library's own defaults for dates, serial and key
-/// identifier are not for certificates that are really used: all are replaced.
+/// Returns the parameters that all profiles share. The library's own defaults for dates, serial and
+/// key identifier are not for certificates that are really used: all are replaced.
 fn params(
     common_name: &str,
     key_identifier: Vec<u8>,

@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The command line.
 
 use std::path::PathBuf;
 
@@ -34,14 +34,14 @@ mod issue;
 #[derive(Debug, Parser)]
 #[command(name = "cert-tool", version, after_help = OVERVIEW)]
 pub(crate) struct Cli {
-    /// How data is written: for people, one JSON object a line, or CSV with a header.
+    /// Write data in this format: text for people, one JSON object a line, or CSV with a header.
     #[arg(long, value_enum, default_value_t, global = true)]
     pub(crate) format: Format,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
 
-/// How data is written.
+/// The format of data.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     #[default]
@@ -58,12 +58,13 @@ pub(crate) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Make what a device needs to connect: certificate, chain, key, root and configuration, for one or all
+    /// Write the files that a device needs to connect (certificate, chain, key, root,
+    /// configuration), for one identity or all
     #[command(after_help = BUNDLE_EXAMPLES)]
     Bundle(BundleArgs),
-    /// Make a CA, take one over, look at one
+    /// Make, import and manage a CA
     Ca(CaArgs),
-    /// Print what a shell needs to complete what is typed
+    /// Print the completion script of a shell
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -77,7 +78,7 @@ pub(crate) enum Verb {
     /// Take one identity's certificate and key out of a bundle
     #[command(after_help = EXTRACT_EXAMPLES)]
     Extract(ExtractArgs),
-    /// List what ends soon, as a batch for `renew`
+    /// List certificates that expire soon, as a batch for `renew`
     #[command(after_help = EXPIRING_EXAMPLES)]
     Expiring(ExpiringArgs),
     /// Find certificates of a CA by identity, serial number or thumbprint
@@ -96,26 +97,27 @@ pub(crate) enum Verb {
     /// Make a PFX (PKCS #12) file of one identity's certificate and key
     #[command(after_help = PFX_EXAMPLES)]
     Pfx(PfxArgs),
-    /// Issue again what was issued before, with the old thumbprint as the secondary one
+    /// Renew certificates, with the old thumbprint as the secondary one
     #[command(after_help = RENEW_EXAMPLES)]
     Renew(Box<RenewArgs>),
     /// Revoke certificates; `ca crl` makes the list of them
     #[command(after_help = REVOKE_EXAMPLES)]
     Revoke(RevokeArgs),
-    /// Show what certificates, requests, revocation lists, keys and PFX files say
+    /// Show the contents of certificates, requests, revocation lists, keys and PFX files
     #[command(after_help = SHOW_EXAMPLES)]
     Show(FilesArgs),
     /// Sign requests that devices sent
     #[command(after_help = SIGN_EXAMPLES)]
     Sign(SignArgs),
-    /// Write certificates that must be let in, and one of each kind that must not: for tests of hubs
-    /// and firmware
+    /// Write certificates that a server must accept, and one of each kind that it must refuse: for
+    /// tests of hubs and firmware
     #[command(after_help = TEST_PKI_EXAMPLES)]
     TestPki(TestPkiArgs),
-    /// SHA-1 and SHA-256 thumbprints of certificates, requests, revocation lists and keys
+    /// Print the SHA-1 and SHA-256 thumbprints of certificates, requests, revocation lists and keys
     #[command(after_help = THUMBPRINT_EXAMPLES)]
     Thumbprint(FilesArgs),
-    /// Check certificates as a hub would, and as it should: chain, dates, usage, names, revocation, key
+    /// Check certificates by the rules of a hub and of RFC 5280: chain, dates, usage, names,
+    /// revocation, key
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyArgs),
 }
@@ -157,7 +159,7 @@ pub(crate) struct IdentityArgs {
     /// The device.
     #[arg(long, value_name = "ID")]
     pub(crate) device_id: Option<String>,
-    /// The module of it; without, the device itself is meant.
+    /// The module of the device; without it, the device itself is meant.
     #[arg(long, value_name = "ID", requires = "device_id")]
     pub(crate) module_id: Option<String>,
 }

@@ -12,12 +12,12 @@ use super::failure::Failure;
 /// The sources of the secrets that open the CA's key.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct UnlockArgs {
-    /// A private file whose first line is the passphrase of the CA's key; without, CERT_TOOL_PASSPHRASE
-    /// is taken, or it is asked for.
+    /// A private file whose first line is the passphrase of the CA's key; without it, the
+    /// passphrase comes from CERT_TOOL_PASSPHRASE or the terminal.
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
-    /// A private file whose first line is the PIN of the PKCS#11 token; without, CERT_TOOL_PIN is taken,
-    /// or it is asked for.
+    /// A private file whose first line is the PIN of the PKCS#11 token; without it, the PIN comes
+    /// from CERT_TOOL_PIN or the terminal.
     #[arg(long, value_name = "FILE")]
     pub(crate) pin_file: Option<PathBuf>,
     /// Kept, because a file may be a pipe, which can be read once.

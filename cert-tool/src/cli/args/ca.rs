@@ -1,4 +1,4 @@
-//! What is typed to have a CA, and to have it sign.
+//! The arguments of the verbs of a CA.
 
 use std::path::PathBuf;
 
@@ -31,43 +31,44 @@ pub(crate) enum CaVerb {
     /// Take over an existing CA, or the certificate that came back for `ca csr`
     #[command(after_help = CA_IMPORT_EXAMPLES)]
     Import(CaImportArgs),
-    /// Sign the certificate of another root, so that those who trust this CA trust what is below that root
+    /// Sign the certificate of another root, so that parties that trust this CA also trust the
+    /// certificates below that root
     #[command(after_help = CA_CROSS_SIGN_EXAMPLES)]
     CrossSign(CaCrossSignArgs),
     /// Make a root CA and an issuing CA in a new folder
     #[command(after_help = CA_INIT_EXAMPLES)]
     Init(Box<CaInitArgs>),
-    /// Say what a CA may issue
+    /// Set the rules for what a CA may issue
     #[command(after_help = CA_POLICY_EXAMPLES)]
     Policy(CaPolicyArgs),
-    /// Make the certificate with which a hub's owner proves that the CA is theirs
+    /// Make the certificate that proves to a hub that you own the CA
     #[command(after_help = CA_PROVE_EXAMPLES)]
     Prove(CaProveArgs),
-    /// Make a CA with new keys and a new name that takes the place of an old one, with cross-certificates in both
-    /// directions
+    /// Make a CA with new keys and a new name that replaces an old one, with cross-certificates in
+    /// both directions
     #[command(after_help = CA_REKEY_EXAMPLES)]
     Rekey(CaRekeyArgs),
     /// Renew the certificate of a CA, with the key and the name that it has
     #[command(after_help = CA_RENEW_EXAMPLES)]
     Renew(CaRenewArgs),
-    /// Make the list of revoked certificates, for those who trust the CA
+    /// Make the list of revoked certificates
     #[command(after_help = CA_CRL_EXAMPLES)]
     Crl(CrlArgs),
     /// Revoke certificates: the same as `cert-tool revoke`
     #[command(after_help = REVOKE_EXAMPLES)]
     Revoke(RevokeArgs),
-    /// Show the certificates, the keys' places and the policy of a CA
+    /// Show the certificates, the places of the keys and the policy of a CA
     #[command(after_help = CA_SHOW_EXAMPLES)]
     Show {
         /// The CA's folder.
         dir: PathBuf,
     },
-    /// Sign the request of a CA with a root, or with a CA between
+    /// Sign the request of a CA with a root, or with a CA below a root
     #[command(after_help = CA_SIGN_EXAMPLES)]
     Sign(CaSignArgs),
 }
 
-/// What every new CA has.
+/// The arguments of every new CA.
 #[derive(Debug, Args)]
 pub(crate) struct NewCaArgs {
     /// The folder; it must not hold a CA yet.
@@ -81,11 +82,12 @@ pub(crate) struct NewCaArgs {
     /// The kind of the CAs' keys.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) key_type: KeyTypeArg,
-    /// Encrypt the keys with a passphrase, as --passphrase-file and CERT_TOOL_PASSPHRASE do too.
+    /// Encrypt the keys with a passphrase; --passphrase-file and CERT_TOOL_PASSPHRASE do so too.
     #[arg(long)]
     pub(crate) encrypt: bool,
-    /// Have the issuing CA's key (with --root-only the root's) in a PKCS#11 token: a URI of RFC 7512 with
-    /// `object` or `id` and `module-path`. A key that is there is used, otherwise one is made.
+    /// Keep the issuing CA's key (with --root-only the root's) in a PKCS#11 token: a URI of RFC
+    /// 7512 with `object` or `id` and `module-path`. An existing key is used; otherwise a new one
+    /// is made.
     #[arg(long, value_name = "URI")]
     pub(crate) pkcs11: Option<String>,
     #[command(flatten)]
@@ -96,16 +98,18 @@ pub(crate) struct NewCaArgs {
 pub(crate) struct CaInitArgs {
     #[command(flatten)]
     pub(crate) new: NewCaArgs,
-    /// How many days the root is good; the issuing CA has half of them.
+    /// The lifetime of the root in days; the issuing CA has half of it.
     #[arg(long, default_value_t = 7300, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) days: u32,
-    /// No issuing CA: the root signs the requests that `ca csr` makes elsewhere.
+    /// Make no issuing CA: the root signs the requests that `ca csr` makes elsewhere.
     #[arg(long)]
     pub(crate) root_only: bool,
-    /// How many CAs may stand below the issuing CA (0 if not given), or with --root-only below the root (any number).
+    /// The number of CAs that may stand below the issuing CA (0 if not given), or with --root-only
+    /// below the root (any number).
     #[arg(long, value_name = "COUNT")]
     pub(crate) path_length: Option<u8>,
-    /// The service that is to use the root: its rules are kept, and what contradicts them is refused.
+    /// The service that will use the root: the root keeps the service's rules, and options that
+    /// contradict them are refused.
     #[arg(long = "for", value_enum, value_name = "SERVICE", requires = "root_only")]
     pub(crate) purpose: Option<PurposeArg>,
     #[command(flatten)]
@@ -118,7 +122,7 @@ pub(crate) struct CaInitArgs {
     pub(crate) root_issuer_url: Vec<String>,
 }
 
-/// The service that is to use a CA.
+/// The service that will use a CA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PurposeArg {
     /// Certificate management of Azure Device Registry.
@@ -144,10 +148,10 @@ pub(crate) struct CaCrossSignArgs {
     /// The folder of the CA that signs.
     #[arg(long, value_name = "DIR")]
     pub(crate) ca: PathBuf,
-    /// Where the cross-certificate goes.
+    /// The file for the cross-certificate.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// How many days it is good; never longer than either root.
+    /// The lifetime in days; never longer than that of either root.
     #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) days: u32,
     #[command(flatten)]
@@ -161,7 +165,7 @@ pub(crate) struct CaRenewArgs {
     /// Renew the root.
     #[arg(long)]
     pub(crate) root: bool,
-    /// How many days it is good from now; an issuing CA never longer than its root.
+    /// The lifetime in days from now; an issuing CA never expires after its root.
     #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) days: u32,
     #[command(flatten)]
@@ -174,7 +178,8 @@ pub(crate) struct CaRekeyArgs {
     pub(crate) old: PathBuf,
     /// The folder of the new CA, which must not exist yet.
     pub(crate) new: PathBuf,
-    /// The first part of the new CAs' names; without, the old one with its generation: `Plant 7 G2`.
+    /// The first part of the new CAs' names; without it, the old one with its generation: `Plant 7
+    /// G2`.
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// The rest of the new CAs' subjects, as in 'C=DE,O=Acme' (RFC 4514); by default that of the old root.
@@ -183,13 +188,13 @@ pub(crate) struct CaRekeyArgs {
     /// The kind of the new keys.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) key_type: KeyTypeArg,
-    /// How many days the new root is good; the issuing CA has half of them.
+    /// The lifetime of the new root in days; the issuing CA has half of it.
     #[arg(long, default_value_t = 7300, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) days: u32,
     /// Encrypt the new keys; a passphrase that is given opens the old keys too.
     #[arg(long)]
     pub(crate) encrypt: bool,
-    /// Have the new issuing CA's key in a PKCS#11 token (RFC 7512).
+    /// Keep the new issuing CA's key in a PKCS#11 token (RFC 7512).
     #[arg(long, value_name = "URI")]
     pub(crate) pkcs11: Option<String>,
     #[command(flatten)]
@@ -200,19 +205,19 @@ pub(crate) struct CaRekeyArgs {
 pub(crate) struct CaImportArgs {
     /// The folder: a new one, or that of `ca csr`.
     pub(crate) dir: PathBuf,
-    /// The CA's certificate; what follows it in the file is its chain.
+    /// The CA's certificate; the certificates that follow it in the file are its chain.
     #[arg(long, value_name = "FILE")]
     pub(crate) certificate: PathBuf,
-    /// The certificates above it, from below; the root may be left out.
+    /// The certificates above it, the nearest first; the root may be left out.
     #[arg(long, value_name = "FILE")]
     pub(crate) chain: Vec<PathBuf>,
-    /// Its private key, which is copied; without, the one that `ca csr` made.
+    /// The CA's private key, which is copied; without it, the key that `ca csr` made is used.
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
-    /// The PKCS#11 token that has its private key, as a URI of RFC 7512.
+    /// The PKCS#11 token with the CA's private key, as a URI of RFC 7512.
     #[arg(long, value_name = "URI", conflicts_with = "key")]
     pub(crate) pkcs11: Option<String>,
-    /// Encrypt the copy of the key; one that comes encrypted stays so.
+    /// Encrypt the copy of the key; an encrypted key stays encrypted without this option too.
     #[arg(long, requires = "key")]
     pub(crate) encrypt: bool,
     #[command(flatten)]
@@ -226,16 +231,16 @@ pub(crate) struct CaPolicyArgs {
     /// A regular expression that the whole common name, `deviceId` or `deviceId/moduleId`, must match.
     #[arg(long, value_name = "REGEX")]
     pub(crate) identities: Option<String>,
-    /// How many days a certificate may be good.
+    /// The longest lifetime of a certificate, in days.
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_days: Option<u32>,
-    /// The kinds of keys, with commas between them.
+    /// The allowed kinds of keys, separated by commas.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "TYPES")]
     pub(crate) key_types: Vec<KeyTypeArg>,
     /// A regular expression that the whole subject without its common name must match: 'C=DE,O=Acme(,.*)?'.
     #[arg(long, value_name = "REGEX")]
     pub(crate) subjects: Option<String>,
-    /// The purposes that profiles may give, with commas between them; clientAuth is always one.
+    /// The purposes that profiles may give, separated by commas; clientAuth is always allowed.
     #[arg(long, value_delimiter = ',', value_name = "USAGES")]
     pub(crate) extended_key_usages: Vec<String>,
     /// A regular expression that each whole DNS name must match.
@@ -244,21 +249,21 @@ pub(crate) struct CaPolicyArgs {
     /// A regular expression that each whole URI must match.
     #[arg(long, value_name = "REGEX")]
     pub(crate) uris: Option<String>,
-    /// The networks that IP addresses must be in, with commas between them: 10.0.0.0/8,fd00::/8.
+    /// The networks that IP addresses must be in, separated by commas: 10.0.0.0/8,fd00::/8.
     #[arg(long, value_delimiter = ',', value_name = "NETWORKS")]
     pub(crate) ip_addresses: Vec<IpNet>,
-    /// The OIDs that extensions of profiles may have, with commas between them.
+    /// The OIDs that extensions of profiles may have, separated by commas.
     #[arg(long, value_delimiter = ',', value_name = "OIDS")]
     pub(crate) extensions: Vec<String>,
-    /// Forget all rules first.
+    /// Remove all earlier rules first.
     #[arg(long)]
     pub(crate) clear: bool,
-    /// How many certificates the CA may issue in its life; those issued before count.
+    /// The highest number of certificates that the CA may issue; earlier ones count.
     #[arg(long, value_name = "COUNT")]
     pub(crate) max_certificates: Option<u64>,
     #[command(flatten)]
     pub(crate) publication: PublicationArgs,
-    /// The addresses are those of the root in the folder.
+    /// Set the addresses of the root in the folder instead of the issuing CA's.
     #[arg(long)]
     pub(crate) root: bool,
 }
@@ -270,10 +275,10 @@ pub(crate) struct CaProveArgs {
     /// The verification code that the hub made.
     #[arg(long)]
     pub(crate) code: String,
-    /// Where the certificate goes.
+    /// The file for the certificate.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// Prove the root, if that is the one that was uploaded.
+    /// Prove the root, if the root was uploaded to the hub.
     #[arg(long)]
     pub(crate) root: bool,
     #[command(flatten)]
@@ -284,30 +289,33 @@ pub(crate) struct CaProveArgs {
 pub(crate) struct CaSignArgs {
     /// The request.
     pub(crate) request: PathBuf,
-    /// The folder of the CA that signs: the root where its key is there, otherwise the CA in the folder.
+    /// The folder of the CA that signs: the root if its key is there, otherwise the issuing CA.
     #[arg(long, value_name = "DIR")]
     pub(crate) ca: PathBuf,
-    /// Where the certificate goes, with those of the CAs above it behind it.
+    /// The file for the certificate, followed by those of the CAs above it.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// How many days it is good; never longer than the CA that signs.
+    /// The lifetime in days; never longer than that of the CA that signs.
     #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) days: u32,
-    /// How many CAs may stand below the new one; 0 for one that signs devices' certificates only.
+    /// The number of CAs that may stand below the new one; 0 for a CA that signs only devices'
+    /// certificates.
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub(crate) path_length: u8,
-    /// Keep the subject of the request byte for byte, whatever it has; without, it must be one common name.
+    /// Keep the subject of the request byte for byte, whatever it has; without this option it must
+    /// be one common name.
     #[arg(long)]
     pub(crate) keep_subject: bool,
-    /// Permit only names below this one in certificates: `dns:plant7.example`, `email:…`, `ip:10.0.0.0/8` (may be
-    /// given several times; kinds that are not mentioned are not limited).
+    /// Permit only names below this one in certificates: `dns:plant7.example`, `email:…`,
+    /// `ip:10.0.0.0/8` (may be given several times; kinds of names that are not given are not
+    /// limited).
     #[arg(long, value_name = "NAME")]
     pub(crate) permit: Vec<NameSubtree>,
-    /// Exclude names below this one.
+    /// Exclude names below this one from certificates.
     #[arg(long, value_name = "NAME")]
     pub(crate) exclude: Vec<NameSubtree>,
-    /// The service that is to use the CA: `azure-device-registry` keeps the subject, and signs for 365 days or more
-    /// with a root that Azure Device Registry takes.
+    /// The service that will use the CA: `azure-device-registry` keeps the subject, and signs for
+    /// 365 days or more with a root that Azure Device Registry accepts.
     #[arg(long = "for", value_enum, value_name = "SERVICE")]
     pub(crate) purpose: Option<PurposeArg>,
     #[command(flatten)]
@@ -318,15 +326,15 @@ pub(crate) struct CaSignArgs {
 pub(crate) struct CrlArgs {
     /// The CA's folder.
     pub(crate) dir: PathBuf,
-    /// Where the list goes, as PEM; an older one is replaced.
+    /// The file for the list, as PEM; an older one is replaced.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) unlock: UnlockArgs,
-    /// The list of the root in the folder; where there is nothing but a root, its list is meant anyhow.
+    /// Make the list of the root in the folder; this is the default if the folder has only a root.
     #[arg(long)]
     pub(crate) root: bool,
-    /// How many days it is good.
+    /// The time until the next list, in days.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) days: u32,
 }

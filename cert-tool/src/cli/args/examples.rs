@@ -1,4 +1,4 @@
-//! What stands below the help of each verb.
+//! The examples below the help of each verb.
 
 pub(super) const OVERVIEW: &str = "\
 From a list to certificates:

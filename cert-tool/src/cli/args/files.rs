@@ -1,4 +1,4 @@
-//! What is typed to read files, and to write others from what was issued.
+//! The arguments of the verbs that read files, or write others from issued certificates.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -18,13 +18,13 @@ pub(crate) struct ExtractArgs {
     /// The device.
     #[arg(long, value_name = "ID")]
     pub(crate) device_id: String,
-    /// The module of it; without, the device itself is meant.
+    /// The module of the device; without it, the device itself is meant.
     #[arg(long, value_name = "ID")]
     pub(crate) module_id: Option<String>,
     /// The folder for `cert.pem`, `chain.pem` and `key.pem`.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// The form of the files; DER has the chain as `chain.p7b`.
+    /// The encoding of the files; with DER the chain is in `chain.p7b`.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) encoding: EncodingArg,
 }
@@ -45,12 +45,12 @@ pub(crate) struct BundleArgs {
     pub(crate) dir: PathBuf,
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
-    /// A batch file: a bundle for each row of it.
+    /// Make a bundle for each row of a batch file.
     #[arg(long, value_name = "BATCH", group = "batch")]
     pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) batch: BatchArgs,
-    /// A bundle for everything in the folder.
+    /// Make a bundle for every identity in the folder.
     #[arg(long)]
     pub(crate) all: bool,
     /// The hub that the device connects to, by its host name.
@@ -63,8 +63,8 @@ pub(crate) struct BundleArgs {
     /// The host name of the Device Provisioning Service.
     #[arg(long, value_name = "HOST", default_value = "global.azure-devices-provisioning.net", value_parser = parse_host)]
     pub(crate) dps_endpoint: String,
-    /// The certificates that the device is to trust, or the folder of a CA; the root of the chain is among
-    /// them.
+    /// The certificates that the device trusts, or the folder of a CA; the root of the chain must
+    /// be among them.
     #[arg(long, value_name = "PATH")]
     pub(crate) ca: PathBuf,
     /// Write `config.toml` of IoT Edge instead of `connection.json`.
@@ -73,14 +73,14 @@ pub(crate) struct BundleArgs {
     /// Write a tar file instead of a folder.
     #[arg(long)]
     pub(crate) tar: bool,
-    /// The folder on the device that the files will be in, for `config.toml`.
+    /// The folder on the device in which the files will be, for `config.toml`.
     #[arg(long, value_name = "DIR", default_value = "/var/aziot/identity", value_parser = parse_installed_in)]
     pub(crate) installed_in: String,
-    /// The folder or tar file, which must not be there yet; with --from and --all a folder, in which what is
-    /// there stays.
+    /// The folder or tar file to write, which must not exist yet; with --from and --all, the folder
+    /// for all of them, in which existing ones are kept.
     #[arg(long, value_name = "PATH")]
     pub(crate) out: PathBuf,
-    /// How many threads; by default one for each core.
+    /// The number of threads; by default one for each core.
     #[arg(long)]
     pub(crate) threads: Option<NonZeroUsize>,
 }
@@ -90,10 +90,10 @@ pub(crate) struct ConvertArgs {
     /// Files with certificates, PEM or DER; `path#offset` is a place in a bundle.
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// The form.
+    /// The format to write.
     #[arg(long, value_enum)]
     pub(crate) to: ConvertTo,
-    /// The file, which must not be there yet.
+    /// The file to write, which must not exist yet.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
 }
@@ -146,33 +146,33 @@ pub(crate) struct PfxArgs {
     pub(crate) dir: PathBuf,
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
-    /// A batch file: a PFX file for each row of it.
+    /// Make a PFX file for each row of a batch file.
     #[arg(long, value_name = "BATCH", group = "batch")]
     pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) batch: BatchArgs,
-    /// A PFX file for everything in the folder.
+    /// Make a PFX file for every identity in the folder.
     #[arg(long)]
     pub(crate) all: bool,
-    /// The PFX file, which must not be there yet; with --from and --all a folder, in which files that are
-    /// there stay.
+    /// The PFX file to write, which must not exist yet; with --from and --all, the folder for all
+    /// of them, in which existing files are kept.
     #[arg(long, value_name = "PATH")]
     pub(crate) out: PathBuf,
-    /// How many threads; by default one for each core.
+    /// The number of threads; by default one for each core.
     #[arg(long)]
     pub(crate) threads: Option<NonZeroUsize>,
     #[command(flatten)]
     pub(crate) kind: PfxKindArgs,
 }
 
-/// What PFX files are like.
+/// The arguments for the password and the encryption of PFX files.
 #[derive(Debug, Args)]
 pub(crate) struct PfxKindArgs {
-    /// A private file whose first line is the password of the PFX files; without, CERT_TOOL_PASSWORD is
-    /// taken, or it is asked for.
+    /// A private file whose first line is the password of the PFX files; without it, the password
+    /// comes from CERT_TOOL_PASSWORD or the terminal.
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
-    /// Write PFX files for Windows before 2019, Java 8 and the like: 3DES and SHA-1.
+    /// Write PFX files for Windows before 2019, Java 8 and similar old software: 3DES and SHA-1.
     #[arg(long)]
     pub(crate) legacy: bool,
 }
@@ -182,62 +182,63 @@ pub(crate) struct FilesArgs {
     /// PEM, DER or PFX files; `path#offset` is a place in a bundle, `-` is stdin.
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// A private file whose first line is the password of PFX files; without, CERT_TOOL_PASSWORD is taken, or
-    /// it is asked for.
+    /// A private file whose first line is the password of PFX files; without it, the password comes
+    /// from CERT_TOOL_PASSWORD or the terminal.
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct TestPkiArgs {
-    /// The folder; it must not be there yet.
+    /// The folder to make; it must not exist yet.
     pub(crate) dir: PathBuf,
-    /// Other keys and serial numbers; the same seed and time give the same bytes.
+    /// The seed of keys and serial numbers: the same seed and time give the same bytes.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// The time at which the good ones are good, as in 2027-01-31T12:00:00Z; by default the beginning of
-    /// today.
+    /// The time at which the valid certificates are valid, as in 2027-01-31T12:00:00Z; by default
+    /// the beginning of today.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) at: Option<OffsetDateTime>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Certificates, PEM, DER or PFX; what follows the first in a file is its chain.
+    /// Certificates, PEM, DER or PFX; those that follow the first one in a file are its chain.
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// Certificates to trust, or the folder of a CA.
     #[arg(long, value_name = "PATH", required_unless_present = "thumbprint")]
     pub(crate) ca: Vec<PathBuf>,
-    /// Certificates of CAs that may stand between, beside those in the files.
+    /// Certificates of CAs that may be used in the chain, beside those in the files.
     #[arg(long, value_name = "FILE")]
     pub(crate) intermediates: Vec<PathBuf>,
-    /// The party that the certificates are shown to; by default hub-ca with --ca, else hub-thumbprint.
+    /// The party that the certificates are shown to; by default hub-ca with --ca, otherwise
+    /// hub-thumbprint.
     #[arg(long = "for", value_enum, value_name = "PURPOSE")]
     pub(crate) purpose: Option<VerifyPurposeArg>,
     /// The host that a server's certificate must be for, with --for tls-server.
     #[arg(long, value_name = "NAME", value_parser = parse_server_name)]
     pub(crate) host: Option<ServerName<'static>>,
-    /// Judge every certificate of the files, as of a bundle. Those of --ca and --intermediates are passed
-    /// over.
+    /// Check every certificate of the files, as in a bundle. Those of --ca and --intermediates are
+    /// skipped.
     #[arg(long, conflicts_with_all = ["key", "device_id"])]
     pub(crate) each: bool,
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
-    /// The key that it must be for: private, public, or in a PFX file.
+    /// The key that the certificate must be for: private, public, or in a PFX file.
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
     /// Revocation lists; the certificate must be covered by one.
     #[arg(long, value_name = "FILE")]
     pub(crate) crl: Vec<PathBuf>,
-    /// The time at which it must be good, as in 2027-01-31T12:00:00Z; by default now.
+    /// The time at which the certificate must be valid, as in 2027-01-31T12:00:00Z; by default now.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) at: Option<OffsetDateTime>,
-    /// A thumbprint that the hub knows, SHA-1 or SHA-256; twice for both of an identity.
+    /// A thumbprint that the hub knows, SHA-1 or SHA-256; give it twice for both of an identity.
     #[arg(long, value_name = "HEX", value_parser = Thumbprint::parse_lenient)]
     pub(crate) thumbprint: Vec<Thumbprint>,
-    /// A private file whose first line is the password of PFX files; without, CERT_TOOL_PASSWORD is taken, or
-    /// it is asked for.
+    /// A private file whose first line is the password of PFX files; without it, the password comes
+    /// from CERT_TOOL_PASSWORD or the terminal.
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
 }
@@ -245,7 +246,8 @@ pub(crate) struct VerifyArgs {
 /// The party that a certificate is shown to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum VerifyPurposeArg {
-    /// A hub that knows the thumbprint: it looks at that and at the dates; all else is advice
+    /// A hub that knows the thumbprint: it checks the thumbprint and the dates; other faults are
+    /// advice
     HubThumbprint,
     /// A hub that trusts the CA
     HubCa,

@@ -1,4 +1,4 @@
-//! What is typed to look certificates up, and to revoke them.
+//! The arguments of the verbs that look certificates up, and revoke them.
 
 use std::path::PathBuf;
 
@@ -7,19 +7,20 @@ use clap::{Args, ValueEnum};
 use super::IdentityArgs;
 use crate::cli::within;
 
-/// Which certificates of a CA.
+/// The choice of certificates of a CA.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("which").required(true).args(["device_id", "name", "serial", "thumbprint"]))]
 pub(crate) struct WhichArgs {
     /// The CA's folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) ca: PathBuf,
-    /// Look into the books of the root in the folder; where there is nothing but a root, they are meant anyhow.
+    /// Look up what the root in the folder has signed; this is the default if the folder has only a
+    /// root.
     #[arg(long)]
     pub(crate) root: bool,
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
-    /// The common name of a CA that it has signed.
+    /// The common name of a CA that this CA has signed.
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// The serial number, in hex.
@@ -41,10 +42,11 @@ pub(crate) struct ListArgs {
     /// The CA's folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) ca: PathBuf,
-    /// What the root in the folder has signed; where there is nothing but a root, this is meant anyhow.
+    /// List what the root in the folder has signed; this is the default if the folder has only a
+    /// root.
     #[arg(long)]
     pub(crate) root: bool,
-    /// Only what was revoked.
+    /// List only revoked certificates.
     #[arg(long)]
     pub(crate) revoked: bool,
 }
@@ -54,10 +56,10 @@ pub(crate) struct ExpiringArgs {
     /// The CA's folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) ca: PathBuf,
-    /// How soon, as in `60d`, `8w` or `36h`.
+    /// The time until expiry, as in `60d`, `8w` or `36h`.
     #[arg(long, value_name = "TIME", value_parser = within::parse)]
     pub(crate) within: time::Duration,
-    /// Where the batch goes; without, what ends is printed.
+    /// The batch file to write; without it, the certificates are printed.
     #[arg(long, value_name = "BATCH")]
     pub(crate) out: Option<PathBuf>,
 }
@@ -66,15 +68,15 @@ pub(crate) struct ExpiringArgs {
 pub(crate) struct RevokeArgs {
     #[command(flatten)]
     pub(crate) which: WhichArgs,
-    /// Why.
+    /// The reason of the revocation.
     #[arg(long, value_enum)]
     pub(crate) reason: Option<ReasonArg>,
-    /// Release what is on hold (certificateHold): the next list does not have it any more.
+    /// Release certificates on hold (certificateHold): the next list no longer has them.
     #[arg(long, conflicts_with = "reason")]
     pub(crate) release: bool,
 }
 
-/// Why a certificate is revoked, in the words of RFC 5280.
+/// The reason of a revocation, in the words of RFC 5280.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "camelCase")]
 pub(crate) enum ReasonArg {

@@ -1,4 +1,4 @@
-//! What is typed to get certificates.
+//! The arguments of the verbs that request and issue certificates.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -14,39 +14,39 @@ use crate::cli::within;
 pub(crate) struct CsrArgs {
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
-    /// A batch file: a request for each row.
+    /// Make a request for each row of a batch file.
     #[arg(long, value_name = "BATCH", conflicts_with = "key", group = "batch")]
     pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) batch: BatchArgs,
-    /// The device's key, which is there already.
+    /// The device's existing key.
     #[arg(long, value_name = "FILE", conflicts_with = "key_out")]
     pub(crate) key: Option<PathBuf>,
-    /// Where to write a new key.
+    /// The file for a new key.
     #[arg(long, value_name = "FILE", required_unless_present_any = ["key", "from"], conflicts_with = "from")]
     pub(crate) key_out: Option<PathBuf>,
-    /// A private file whose first line is the passphrase of the key; without, CERT_TOOL_PASSPHRASE is taken, or it
-    /// is asked for.
+    /// A private file whose first line is the passphrase of the key; without it, the passphrase
+    /// comes from CERT_TOOL_PASSPHRASE or the terminal.
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) passphrase_file: Option<PathBuf>,
     /// The kind of new keys.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) key_type: KeyTypeArg,
-    /// Where the request goes; with --from a folder.
+    /// The file for the request; with --from, the folder for the requests.
     #[arg(long, value_name = "PATH")]
     pub(crate) out: PathBuf,
 }
 
-/// How to issue.
+/// The arguments for issuing.
 #[derive(Debug, Args)]
 pub(crate) struct IssuingArgs {
     /// The CA's folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) ca: PathBuf,
-    /// The folder for certificates, keys and `issued.csv`; what is there already stays.
+    /// The folder for certificates, keys and `issued.csv`; existing certificates are kept.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// How many days the certificates are good (by default 365); never longer than the CA.
+    /// The lifetime of the certificates in days (by default 365); never longer than that of the CA.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) days: Option<u32>,
     /// The profile in the CA's `profile.toml`, for rows whose column `profile` is empty.
@@ -56,14 +56,16 @@ pub(crate) struct IssuingArgs {
     /// templates over the row, such as serialNumber={{ x_serial }}.
     #[arg(long, value_name = "NAME")]
     pub(crate) subject: Option<String>,
-    /// Bundle: all in one file, fast, the default for batches. Folder: a folder for each identity, the
-    /// default for one, slow for many. Csv, tar and sqlite: one file as the name says.
+    /// The kind of output. Bundle: all certificates in one file and all keys in another, fast, the
+    /// default for batches. Folder: a folder for each identity, the default for one identity, slow
+    /// for many. Csv, tar and sqlite: files of that kind.
     #[arg(long, value_enum)]
     pub(crate) sink: Option<SinkArg>,
-    /// Write the chain up to the root, without it, behind each certificate; folders always have a `chain.pem`.
+    /// Write the chain up to the root, without the root, behind each certificate; folders always
+    /// have a `chain.pem`.
     #[arg(long)]
     pub(crate) chain: bool,
-    /// How many threads; by default one for each core.
+    /// The number of threads; by default one for each core.
     #[arg(long)]
     pub(crate) threads: Option<NonZeroUsize>,
     /// Write common names of more than 64 characters: X.509 does not allow them, and OpenSSL and
@@ -88,28 +90,29 @@ pub(crate) enum SinkArg {
 pub(crate) struct IssueArgs {
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
-    /// A batch file: a certificate for each row that is to have one and has none.
+    /// Issue a certificate for each row of a batch file that asks for one and has none.
     #[arg(long, value_name = "BATCH", group = "batch")]
     pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) batch: BatchArgs,
-    /// How many devices, named by --pattern.
+    /// The number of devices, named by --pattern.
     #[arg(long, value_name = "N", requires = "pattern", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
-    /// Their names: `{}` is the number, `{:06}` the number with six digits.
+    /// The names of the devices: `{}` is the number, `{:06}` the number with six digits.
     #[arg(long, value_name = "NAME", requires = "count")]
     pub(crate) pattern: Option<String>,
-    /// The number of the first one.
+    /// The number of the first device.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "count")]
     pub(crate) first: u64,
-    /// Give identities that have a certificate in another folder a new one; only that one is then to be
-    /// registered.
+    /// Issue a new certificate for identities that have one in another folder; register only the
+    /// new one then.
     #[arg(long)]
     pub(crate) replace: bool,
     /// The kind of new keys.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) key_type: KeyTypeArg,
-    /// Then write a PFX file for each identity whose key is made here, to this folder: as `cert-tool pfx --all`.
+    /// Write a PFX file to this folder for each identity whose key is made here, as `cert-tool pfx
+    /// --all` does.
     #[arg(long, value_name = "DIR")]
     pub(crate) pfx: Option<PathBuf>,
     #[command(flatten)]
@@ -123,12 +126,12 @@ pub(crate) struct IssueArgs {
 pub(crate) struct RenewArgs {
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
-    /// A batch file: each row of it is renewed.
+    /// Renew the certificate of each row of a batch file.
     #[arg(long, value_name = "BATCH", group = "batch")]
     pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) batch: BatchArgs,
-    /// What ends soon, as in `60d`, `8w` or `36h`.
+    /// Renew certificates that expire within this time, as in `60d`, `8w` or `36h`.
     #[arg(long, value_name = "TIME", value_parser = within::parse)]
     pub(crate) within: Option<time::Duration>,
     /// Keep each device's key instead of making a new one.
@@ -143,11 +146,11 @@ pub(crate) struct RenewArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SignArgs {
-    /// Requests, PEM or DER; of a folder all files that end in `.csr`, `.p10` or `.req`.
+    /// Requests, PEM or DER; in a folder, all files that end in `.csr`, `.p10` or `.req`.
     #[arg(required_unless_present = "expect")]
     pub(crate) requests: Vec<PathBuf>,
-    /// A batch file with the identities that may ask; others are refused. Requests in its column `csr` (PEM,
-    /// DER in base64, or a path) are signed too.
+    /// A batch file with the identities that may send requests; others are refused. Requests in its
+    /// column `csr` (PEM, DER in base64, or a path) are signed too.
     #[arg(long, value_name = "BATCH", group = "batch")]
     pub(crate) expect: Option<PathBuf>,
     #[command(flatten)]
