@@ -38,7 +38,7 @@ use args::{Cli, Format, Verb};
 use failure::{Done, Failure};
 use output::Output;
 
-/// Does what was asked, and says how it went.
+/// Runs the verb of the command line and returns its exit code.
 pub(crate) fn run() -> ExitCode {
     cert_tool::keep_memory_private();
     let cli = Cli::parse();

@@ -26,7 +26,7 @@ pub enum Error {
     BadCa {
         /// The folder or file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// A system clock that can't be right.
@@ -43,7 +43,7 @@ pub enum Error {
     BadUrl {
         /// The address.
         url: String,
-        /// Why.
+        /// The reason.
         reason: &'static str,
     },
     /// A limit on names that can't be read.
@@ -51,13 +51,13 @@ pub enum Error {
     BadNameSubtree {
         /// The limit.
         text: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// A pattern for identities is no regular expression.
     #[error("the pattern for identities can't be read")]
     BadPattern {
-        /// Why.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A CA's policy can't be read, so nothing is issued.
@@ -65,7 +65,7 @@ pub enum Error {
     BadPolicy {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The profiles of a CA can't be used, so nothing is issued.
@@ -75,7 +75,7 @@ pub enum Error {
         path: PathBuf,
         /// The line.
         line: usize,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// A profile that was asked for does not exist, or can't be used as it was asked for.
@@ -86,13 +86,13 @@ pub enum Error {
     BadSubject {
         /// The subject.
         text: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The request of a CA can't be signed.
     #[error("the CA's request can't be signed")]
     BadRequest {
-        /// Why.
+        /// The cause.
         source: Box<Refusal>,
     },
     /// A PKCS#11 URI that leads to no key, or not to one only.
@@ -100,7 +100,7 @@ pub enum Error {
     BadTokenUri {
         /// The URI.
         uri: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The cryptographic library failed where it never should.
@@ -111,9 +111,9 @@ pub enum Error {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// Where.
+        /// The offset of the damage, in bytes.
         offset: u64,
-        /// What.
+        /// A description of the damage.
         reason: &'static str,
     },
     /// A database can't be read or written.
@@ -121,7 +121,7 @@ pub enum Error {
     Database {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: rusqlite::Error,
     },
     /// The operating system refused.
@@ -129,9 +129,9 @@ pub enum Error {
     Io {
         /// The action that failed, as a verb.
         action: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// Another process issues with the CA.
@@ -252,7 +252,7 @@ pub enum Error {
         action: &'static str,
         /// The key's URI.
         uri: String,
-        /// Why.
+        /// The cause.
         source: Box<cryptoki::error::Error>,
     },
     /// A file asks for more time or memory than is given to any.

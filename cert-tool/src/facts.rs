@@ -7,7 +7,7 @@ use hub_types::{IdentityId, Sha1Thumbprint, Sha256Thumbprint, Thumbprint};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// By what a hub is to trust a certificate.
+/// The way in which a hub is to trust a certificate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IssuedAuth {
@@ -48,7 +48,7 @@ impl IssuedAuth {
 /// The facts about a certificate that a store keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuedFacts {
-    /// By what a hub is to trust it.
+    /// The way in which a hub is to trust it.
     pub auth: IssuedAuth,
     /// The thumbprint to register.
     pub sha256: Sha256Thumbprint,

@@ -44,7 +44,7 @@ pub struct IssuanceIndex {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexEntry {
     pub(crate) id: i64,
-    /// For whom it is.
+    /// The identity that the certificate is for.
     pub identity: IdentityId,
     /// The facts about the certificate, with its place.
     pub facts: IssuedFacts,

@@ -93,11 +93,11 @@ pub enum LongNames {
 /// A certificate that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssueRequest {
-    /// For whom.
+    /// The identity that the certificate is for.
     pub identity: IdentityId,
-    /// For which key.
+    /// The source of its key.
     pub key: KeySource,
-    /// By what a hub is to trust the certificate.
+    /// The way in which a hub is to trust the certificate.
     pub auth: IssuedAuth,
     /// The profile of the certificate, and what its templates use.
     pub row: ProfileRow,
@@ -135,7 +135,7 @@ impl KeySource {
 /// The result of one request.
 #[derive(Debug)]
 pub struct Issued {
-    /// For whom.
+    /// The identity that the certificate is for.
     pub identity: IdentityId,
     /// The outcome.
     pub outcome: Outcome,

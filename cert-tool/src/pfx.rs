@@ -20,7 +20,7 @@ use crate::secret::Secret;
 pub use many::{PfxFile, PfxOptions, PfxOutcome, write_pfx_files};
 pub(crate) use read::{is_pfx, read};
 
-/// For whom a PFX file is.
+/// The algorithms of a PFX file, by the programs that are to read it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PfxStyle {
     /// AES-256 and SHA-256, as OpenSSL 3 writes it.

@@ -19,7 +19,7 @@ pub enum Refusal {
     /// It has a certificate already, in another place.
     #[error("it has a certificate already, in `{}`", certificate.display())]
     IssuedElsewhere {
-        /// Where.
+        /// The place of the existing certificate.
         certificate: PathBuf,
     },
     /// Its certificate was revoked.
@@ -34,7 +34,7 @@ pub enum Refusal {
     /// The public key is none.
     #[error("its public key can't be read: {reason}")]
     BadPublicKey {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The request is no request.
@@ -55,7 +55,7 @@ pub enum Refusal {
     /// Something of other origin is where the identity's files should go.
     #[error("`{}` is there already, and not from here", path.display())]
     FolderOccupied {
-        /// Where.
+        /// The occupied path.
         path: PathBuf,
     },
     /// A batch says who may ask, and has no row for it.
@@ -87,7 +87,7 @@ pub enum Refusal {
     NotAnIdentity {
         /// The common name, shortened.
         name: String,
-        /// Why.
+        /// The cause.
         source: IdError,
     },
     /// The request asks for another identity.
@@ -115,7 +115,7 @@ pub enum Refusal {
     /// The profile that it asks for can't be used.
     #[error("{reason}")]
     ProfileChoice {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// It is to be renewed without a profile, and its certificate has parts that only a profile gives.
@@ -139,7 +139,7 @@ pub enum Refusal {
     /// The hub does not take such keys, or nobody should.
     #[error("its key is not acceptable: {reason}")]
     WeakKey {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }

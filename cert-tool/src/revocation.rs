@@ -17,7 +17,7 @@ use crate::pem;
 /// The time and the reason of a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
-    /// When.
+    /// The time of the revocation.
     pub at: OffsetDateTime,
     /// The reason, if one was given.
     pub reason: Option<RevocationReason>,

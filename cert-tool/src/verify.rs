@@ -1,4 +1,4 @@
-//! [`verify_certificate`]: would a hub let a device in with this certificate?
+//! [`verify_certificate`]: checks a certificate as the party that it is shown to would.
 //!
 //! The path is validated by rustls-webpki, as the local hub's TLS does it: memory-safe, with
 //! bounded effort, and the same on every system. What it leaves open is looked at here (`issuers`,

@@ -145,7 +145,7 @@ impl From<KeyTypeArg> for KeyType {
     }
 }
 
-/// How a batch is read.
+/// The arguments for reading a batch.
 #[derive(Debug, Args)]
 pub(crate) struct BatchArgs {
     /// Refuse rows whose device id does not match this regular expression as a whole, as in `PMP-\\d{8}`.

@@ -107,7 +107,7 @@ pub(crate) fn done_unless(is_changed: &AtomicBool, done: Done, output: &mut Outp
     Done::SomeFailed
 }
 
-/// By what a hub is to trust the certificate of a row.
+/// Returns the way in which a hub is to trust the certificate of a row.
 pub(crate) fn auth(row: &Row) -> IssuedAuth {
     match row.auth {
         RowAuth::X509Ca => IssuedAuth::X509Ca,

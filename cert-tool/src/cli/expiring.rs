@@ -1,4 +1,4 @@
-//! `expiring`: what ends soon, as a batch for `renew`.
+//! `expiring`: the certificates that expire soon, as a batch for `renew`.
 
 use std::io::Write as _;
 use std::path::Path;

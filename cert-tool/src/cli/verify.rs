@@ -1,4 +1,4 @@
-//! `verify`: would a hub let a device in with these certificates?
+//! `verify`: checks certificates as the party that they are shown to would.
 
 use std::collections::HashSet;
 use std::fmt;

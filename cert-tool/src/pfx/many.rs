@@ -19,7 +19,7 @@ use crate::sink::folder_name;
 pub struct PfxOptions {
     /// The password of all of them.
     pub password: Secret,
-    /// For whom they are.
+    /// The algorithms, by the programs that are to read the files.
     pub style: PfxStyle,
     /// The number of threads; `None` is one for each core.
     pub threads: Option<NonZeroUsize>,
