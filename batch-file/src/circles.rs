@@ -7,7 +7,7 @@ use crate::links::{Link, Links, MOST_IN_MEMORY};
 use crate::spill::PARTS;
 use crate::table::Key;
 
-/// What was found.
+/// The result of the search for circles.
 pub(crate) enum Circles {
     /// The links that are part of a circle, or lead into one.
     Found(Links),
@@ -46,7 +46,7 @@ fn find_beyond(mut links: Links, most_in_memory: u64) -> io::Result<Circles> {
     Ok(Circles::TooDeep(links.count()))
 }
 
-/// What is known of a link.
+/// The state of a link during the search.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mark {
     Unknown,

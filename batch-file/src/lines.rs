@@ -57,7 +57,7 @@ impl Lines {
         Ok((Self { input: Input { given_back: Cursor::default(), rest }, number: 0 }, mark))
     }
 
-    /// How the file is written down; its lines are UTF-8, except where it is damaged.
+    /// Returns the encoding of the file; its lines are UTF-8, except where it is damaged.
     pub(crate) fn encoding(&self) -> Encoding {
         self.input.rest.encoding()
     }

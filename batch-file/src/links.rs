@@ -164,7 +164,7 @@ fn is_read(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     }
 }
 
-/// What was written to a file, from its beginning.
+/// Returns a reader of what was written to a file, from its beginning.
 fn reopened(file: &mut BufWriter<File>) -> io::Result<BufReader<&File>> {
     file.flush()?;
     file.seek(SeekFrom::Start(0))?;

@@ -27,8 +27,8 @@ pub struct LoadOptions {
     pub certificates: CertificateSource,
     /// True to record the files that rows name, in [`Loaded::files`].
     pub note_files: bool,
-    /// Whether the rows are only looked at, so that neither [`Loaded::keys`] nor [`Loaded::levels`] are kept: a batch
-    /// that is checked may be larger than any hub takes.
+    /// True to only check the rows, and keep neither [`Loaded::keys`] nor [`Loaded::levels`]: a
+    /// batch that is checked may be larger than any hub takes.
     pub check_only: bool,
 }
 

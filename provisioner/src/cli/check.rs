@@ -51,7 +51,7 @@ struct Problems<'a> {
     printer: &'a Printer,
     is_begun: bool,
     limit: ProblemLimit,
-    /// Why a problem could not be printed.
+    /// The reason why a problem could not be printed.
     failed: Option<Failure>,
     /// Rows whose key or serial number is known, to find out when they have it in common.
     rows_with_files: Loader<'a>,

@@ -286,7 +286,7 @@ pub(super) struct Compared {
     pub(super) ledger: SharedLedger,
     pub(super) run: RunId,
     pub(super) loaded: Loaded,
-    /// How the batch was read.
+    /// The options with which the batch was read.
     pub(super) read: ReadOptions,
     /// See [`load_for_plan`].
     pub(super) wanted_sha256: String,
