@@ -148,7 +148,8 @@ impl From<KeyTypeArg> for KeyType {
 /// The arguments for reading a batch.
 #[derive(Debug, Args)]
 pub(crate) struct BatchArgs {
-    /// Refuse rows whose device id does not match this regular expression as a whole, as in `PMP-\\d{8}`.
+    /// Refuse rows whose device ID does not match this regular expression as a whole, as in
+    /// `PMP-\d{8}`.
     #[arg(long, value_name = "REGEX", requires = "batch")]
     pub(crate) id_pattern: Option<IdPattern>,
 }

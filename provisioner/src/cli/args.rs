@@ -427,7 +427,7 @@ pub(super) struct BatchArgs {
     /// Read the column THEIRS as our column OURS.
     #[arg(long, value_name = "THEIRS=OURS", value_parser = parse_pair)]
     pub(super) map: Vec<(String, String)>,
-    /// Refuse rows whose device id does not match this regular expression as a whole, as in `PMP-\\d{8}` [default:
+    /// Refuse rows whose device id does not match this regular expression as a whole, as in `PMP-\d{8}` [default:
     /// `id_pattern` under `[batch]` in provisioner.toml]
     #[arg(long, value_name = "REGEX")]
     pub(super) id_pattern: Option<IdPattern>,

@@ -132,11 +132,12 @@ pub(crate) enum PurposeArg {
 /// The addresses in what a CA signs.
 #[derive(Debug, Args)]
 pub(crate) struct PublicationArgs {
-    /// An address at which the CA's revocation list is published, for the certificates that it signs
-    /// (`http://…`; may be given several times).
+    /// An address at which the CA's revocation list is published, for the certificates that it
+    /// signs (`http://…`; may be given several times).
     #[arg(long, value_name = "URL")]
     pub(crate) crl_url: Vec<String>,
-    /// An address at which the CA's own certificate is published, for the certificates that it signs.
+    /// An address at which the CA's own certificate is published, for the certificates that it
+    /// signs.
     #[arg(long, value_name = "URL")]
     pub(crate) issuer_url: Vec<String>,
 }
@@ -182,7 +183,8 @@ pub(crate) struct CaRekeyArgs {
     /// G2`.
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// The rest of the new CAs' subjects, as in 'C=DE,O=Acme' (RFC 4514); by default that of the old root.
+    /// The rest of the new CAs' subjects, as in 'C=DE,O=Acme' (RFC 4514); by default that of the
+    /// old root.
     #[arg(long, value_name = "NAME")]
     pub(crate) subject: Option<String>,
     /// The kind of the new keys.
@@ -228,7 +230,8 @@ pub(crate) struct CaImportArgs {
 pub(crate) struct CaPolicyArgs {
     /// The CA's folder.
     pub(crate) dir: PathBuf,
-    /// A regular expression that the whole common name, `deviceId` or `deviceId/moduleId`, must match.
+    /// A regular expression that the whole common name, `deviceId` or `deviceId/moduleId`, must
+    /// match.
     #[arg(long, value_name = "REGEX")]
     pub(crate) identities: Option<String>,
     /// The longest lifetime of a certificate, in days.
@@ -237,7 +240,8 @@ pub(crate) struct CaPolicyArgs {
     /// The allowed kinds of keys, separated by commas.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "TYPES")]
     pub(crate) key_types: Vec<KeyTypeArg>,
-    /// A regular expression that the whole subject without its common name must match: 'C=DE,O=Acme(,.*)?'.
+    /// A regular expression that the whole subject without its common name must match:
+    /// 'C=DE,O=Acme(,.*)?'.
     #[arg(long, value_name = "REGEX")]
     pub(crate) subjects: Option<String>,
     /// The purposes that profiles may give, separated by commas; clientAuth is always allowed.

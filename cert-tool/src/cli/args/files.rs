@@ -56,8 +56,8 @@ pub(crate) struct BundleArgs {
     /// The hub that the device connects to, by its host name.
     #[arg(long, value_name = "HOST", value_parser = parse_host)]
     pub(crate) hub: Option<String>,
-    /// The ID scope of the Device Provisioning Service that the device registers with; its registration id is
-    /// the device id.
+    /// The ID scope of the Device Provisioning Service that the device registers with; its
+    /// registration ID is the device ID.
     #[arg(long, value_name = "ID_SCOPE", value_parser = parse_scope)]
     pub(crate) dps_scope: Option<String>,
     /// The host name of the Device Provisioning Service.

@@ -101,7 +101,7 @@ pub(in crate::cli) struct ReleaseArgs {
     /// Read the column THEIRS as our column OURS.
     #[arg(long, value_name = "THEIRS=OURS", value_parser = parse_pair, requires = "file")]
     pub(in crate::cli) map: Vec<(String, String)>,
-    /// Refuse rows whose device id does not match this regular expression as a whole, as in `PMP-\\d{8}` [default:
+    /// Refuse rows whose device id does not match this regular expression as a whole, as in `PMP-\d{8}` [default:
     /// `id_pattern` under `[batch]` in provisioner.toml]
     #[arg(long, value_name = "REGEX", requires = "file")]
     pub(in crate::cli) id_pattern: Option<IdPattern>,
