@@ -12,6 +12,7 @@ use p256::elliptic_curve::sec1::ToSec1Point as _;
 use pkcs8::ObjectIdentifier;
 use pkcs8::der::{self, Encode as _, asn1};
 use pkcs8::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
+use x509_parser::asn1_rs::Tag;
 use x509_parser::der_parser::oid;
 use x509_parser::der_parser::oid::Oid;
 use x509_parser::oid_registry::{
@@ -173,6 +174,10 @@ fn algorithm(key: &SubjectPublicKeyInfo<'_>) -> Result<Algorithm, WeakKey> {
         return Err(WeakKey::Algorithm(algorithm.to_string()));
     }
     let parameters = key.algorithm.parameters.as_ref().ok_or(WeakKey::Curve)?;
+    // `as_oid` takes the content of any value for that of an identifier.
+    if parameters.tag() != Tag::Oid {
+        return Err(WeakKey::UnnamedCurve);
+    }
     match parameters.as_oid().map_err(|_| WeakKey::UnnamedCurve)? {
         curve if curve == OID_EC_P256 => Ok(Algorithm::Ec(Curve::P256)),
         curve if curve == OID_NIST_EC_P384 => Ok(Algorithm::Ec(Curve::P384)),

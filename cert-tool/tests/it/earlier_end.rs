@@ -8,7 +8,7 @@ fn every_verb_that_signs_tells_of_the_ca_s_own_end_once() {
     // A root of 30 days has an issuing CA of 15.
     shop.ok("ca init short --days 30");
     shop.ok("csr --device-id c --key-out c.key --out c.csr");
-    shop.ok("ca csr plant");
+    shop.ok("ca csr plant --name Plant");
     let end = shop.openssl("x509 -in short/issuing.pem -noout -enddate -dateopt iso_8601");
     let end = end.trim().trim_start_matches("notAfter=").split_once(' ').unwrap().0;
     for words in [
