@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use hub_types::bulk::{BulkError, BulkItem, BulkResult, ImportMode};
 use hub_types::identity::{Device, ModuleSpec, Status, StatusReason};
@@ -68,6 +69,10 @@ pub(crate) struct ModelHub {
     pub(crate) calls_until_cut: AtomicUsize,
     /// Told when that has happened.
     pub(crate) cut: Notify,
+    /// The number of calls after which a second station joins the run.
+    pub(crate) calls_until_joined: AtomicUsize,
+    /// Notified when the second station is due.
+    pub(crate) joined: Notify,
     /// The changes, with their actors.
     pub(crate) log: Mutex<Log>,
     /// The changes of other clients, each after this many further calls of a run.
@@ -97,6 +102,8 @@ impl ModelHub {
             changing_calls: Mutex::default(),
             calls_until_cut: AtomicUsize::new(usize::MAX),
             cut: Notify::new(),
+            calls_until_joined: AtomicUsize::new(usize::MAX),
+            joined: Notify::new(),
             log: Mutex::default(),
             meddlings: Mutex::default(),
         }
@@ -107,6 +114,14 @@ impl ModelHub {
     async fn may_be_cut(&self) {
         self.meddle_in_between();
         let count = |left: usize| left.checked_sub(1);
+        if self.calls_until_joined.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count).is_err() {
+            self.calls_until_joined.store(usize::MAX, Ordering::SeqCst);
+            // Nobody knows which of the two was told what.
+            self.log.lock().unwrap().tell_nobody(true);
+            self.joined.notify_one();
+            // The other one gets on first.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         if self.calls_until_cut.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count).is_err() {
             self.log.lock().unwrap().forget_answers();
             self.cut.notify_one();

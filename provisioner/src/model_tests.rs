@@ -1,11 +1,13 @@
 //! Random sequences of runs on a hub that loses answers and that others change too: after every step, what the
 //! ledger, its totals and the audit pack say is what the hub's own log says.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hub_types::IdentityId;
+use hub_types::limits::Tier;
 use proptest::prelude::*;
 use serde_json::json;
 use tokio::runtime;
@@ -14,13 +16,17 @@ use crate::alter::{Alter, Check};
 use crate::alteration::Alteration;
 use crate::apply::{Apply, Intentions};
 use crate::creator_tag;
+use crate::crew::RunError;
 use crate::crew::tests::crew;
 use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState, GivenKeys};
 use crate::holds::Holds;
 use crate::ledger::{
-    Ledger, LedgerRow, Operator, RowFilter, RunFacts, RunId, RunOptions, RunState, SharedLedger,
+    Ledger, LedgerRow, Loader, Operator, Record, RowFilter, RunFacts, RunId, RunOptions, RunState,
+    SharedLedger,
 };
 use crate::model_hub::{Fate, ModelHub, Modules, OTHERS};
+use crate::plan::{Action, PlannedRow, Planner, Survey};
+use crate::reason::ReasonCode;
 use crate::verify::Verify;
 use acts::{Act, ApplyAct, Weather, Work};
 
@@ -49,6 +55,10 @@ struct Done {
     state: RunState,
     /// The positions of the hub's log at its beginning and at its end.
     log: (usize, usize),
+    /// The plan that it carried out, and where the log stood when that was made.
+    plan: Option<(Vec<PlannedRow>, usize)>,
+    /// Whether nothing stood in its way.
+    is_fine: bool,
 }
 
 impl World {
@@ -65,19 +75,50 @@ impl World {
         self.ledger.lock().rows(run, RowFilter::All).collect::<Result<_, _>>().unwrap()
     }
 
-    fn load(&self, alteration: Option<&Alteration>, rows: &[DesiredIdentity]) -> RunId {
+    fn load(&self, alteration: Option<&Alteration>, rows: &[DesiredIdentity], plan: &[PlannedRow]) -> RunId {
         let options = RunOptions { alteration: alteration.cloned(), ..RunOptions::default() };
         let by = Operator::default();
         let facts = RunFacts { hub: "model", input: "b.csv", started: "now", by: &by, options: &options };
         let mut ledger = self.ledger.lock();
         let loader = ledger.load_run(&facts).unwrap();
-        for (line, wanted) in (2..).zip(rows) {
-            loader.insert(line, wanted, &[]).unwrap();
-        }
-        if let Some(Alteration::Undo { run }) = alteration {
-            loader.insert_from(*run, RowFilter::Created).unwrap();
+        insert(&loader, rows);
+        expect(&loader, plan);
+        match alteration {
+            Some(Alteration::Undo { run }) => drop(loader.insert_from(*run, RowFilter::Created).unwrap()),
+            Some(Alteration::UndoRelease { run }) => {
+                loader.insert_from(*run, RowFilter::Updated).unwrap();
+            }
+            _ => {}
         }
         loader.commit("AB", 0).unwrap()
+    }
+
+    /// Plans what an apply would do, without a write.
+    async fn plan(&self, apply: &ApplyAct, rows: &[DesiredIdentity]) -> Vec<PlannedRow> {
+        let mut temporary = Ledger::open_temporary().unwrap();
+        let (by, options) = (Operator::default(), RunOptions::default());
+        let facts = RunFacts { hub: "model", input: "b.csv", started: "now", by: &by, options: &options };
+        let loader = temporary.load_run(&facts).unwrap();
+        insert(&loader, rows);
+        let run = loader.commit("AB", 0).unwrap();
+        let survey = Survey {
+            hub: self.hub.clone(),
+            ledger: SharedLedger::new(temporary),
+            run,
+            holds: Holds::new(Some(self.ledger.clone()), "model"),
+            keys: Arc::new(GivenKeys::new()),
+            twin: apply.intent.twin,
+            concurrency: 2,
+            progress: Arc::new(|_| {}),
+        };
+        let mut planner = Planner::new(apply.intent, Tier::S3, NonZeroU32::MIN);
+        let mut planned = Vec::new();
+        let tell = |row| {
+            planned.push(row);
+            Ok::<_, RunError>(())
+        };
+        survey.each(&mut planner, tell).await.unwrap();
+        planned
     }
 
     async fn act(&mut self, act: &Act) {
@@ -85,9 +126,24 @@ impl World {
             Work::Meddle(meddling) => self.hub.meddle(meddling),
             Work::Apply(apply) => {
                 let rows: Vec<_> = apply.names.iter().map(|name| apply.wanted(name)).collect();
-                self.carry_out(None, &rows, &act.weather, |world, run| world.apply(apply, run)).await;
+                self.carry_out(None, &rows, None, &act.weather, |world, run| world.apply(apply, run, false))
+                    .await;
                 if apply.verified {
                     self.verify().await;
+                }
+            }
+            Work::Planned(apply, meddlings) => {
+                let rows: Vec<_> = apply.names.iter().map(|name| apply.wanted(name)).collect();
+                let plan = (self.plan(apply, &rows).await, self.now());
+                meddlings.iter().for_each(|meddling| self.hub.meddle(meddling));
+                let work = |world: &Self, run| world.apply(apply, run, true);
+                self.carry_out(None, &rows, Some(plan), &act.weather, work).await;
+            }
+            Work::UndoRelease(which) => {
+                let is_release = |done: &&Done| matches!(done.alteration, Some(Alteration::Release { .. }));
+                let released: Vec<RunId> = self.runs.iter().filter(is_release).map(|done| done.run).collect();
+                if let Some(run) = released.get(which % released.len().max(1)) {
+                    self.alter(Alteration::UndoRelease { run: *run }, &[], &act.weather).await;
                 }
             }
             Work::Alter(alteration, names, thumbprint) => {
@@ -113,15 +169,15 @@ impl World {
             let alter = Alter { hub, alteration, proof: None, crew: crew(&world.ledger, run) };
             async move { alter.run().await.unwrap() }
         };
-        self.carry_out(Some(alteration), rows, weather, alter).await;
+        self.carry_out(Some(alteration), rows, None, weather, alter).await;
     }
 
-    fn apply(&self, act: &ApplyAct, run: RunId) -> impl Future<Output = RunState> + use<> {
+    fn apply(&self, act: &ApplyAct, run: RunId, as_planned: bool) -> impl Future<Output = RunState> + use<> {
         let created_by = act.tagged.then(|| (TAG.to_owned(), creator_tag::value(run)));
         let apply = Apply {
             hub: self.hub.clone(),
             keys: Arc::new(GivenKeys::new()),
-            intentions: Intentions { intent: act.intent, created_by, as_planned: false },
+            intentions: Intentions { intent: act.intent, created_by, as_planned },
             look_first: act.look_first,
             crew: crew(&self.ledger, run),
         };
@@ -133,21 +189,24 @@ impl World {
         &mut self,
         alteration: Option<Alteration>,
         rows: &[DesiredIdentity],
+        plan: Option<(Vec<PlannedRow>, usize)>,
         weather: &Weather,
         work: impl Fn(&Self, RunId) -> F,
     ) {
         let begun = self.now();
-        let run = self.load(alteration.as_ref(), rows);
+        let run = self.load(alteration.as_ref(), rows, plan.as_ref().map_or(&[], |(rows, _)| rows));
         self.hub.log.lock().unwrap().replace_actor(number(run));
         self.hub.fates.lock().unwrap().clone_from(&weather.fates);
         self.hub.meddlings.lock().unwrap().clone_from(&weather.meddlings);
+        let joined = weather.joined.unwrap_or(usize::MAX);
+        self.hub.calls_until_joined.store(joined, Ordering::SeqCst);
         let mut state = RunState::Interrupted;
         for cut in weather.cuts.iter().copied().chain(weather.resumed.then_some(usize::MAX)) {
             if state == RunState::Finished {
                 break;
             }
             self.hub.calls_until_cut.store(cut, Ordering::SeqCst);
-            let mut working = Box::pin(work(self, run));
+            let mut working = Box::pin(self.at_stations(run, &work));
             tokio::select! {
                 biased;
                 () = self.hub.cut.notified() => {}
@@ -156,10 +215,32 @@ impl World {
             }
         }
         self.hub.calls_until_cut.store(usize::MAX, Ordering::SeqCst);
-        self.hub.log.lock().unwrap().replace_actor(OTHERS);
+        self.hub.calls_until_joined.store(usize::MAX, Ordering::SeqCst);
+        let is_fine = weather.is_fine();
+        {
+            let mut log = self.hub.log.lock().unwrap();
+            log.tell_nobody(false);
+            log.replace_actor(OTHERS);
+        }
         self.hub.fates.lock().unwrap().clear();
         self.hub.meddlings.lock().unwrap().clear();
-        self.runs.push(Done { run, alteration, state, log: (begun, self.now()) });
+        self.runs.push(Done { run, alteration, state, log: (begun, self.now()), plan, is_fine });
+    }
+
+    /// Works on a run; when it is time, a second station does so too, and takes over what the first has in hand.
+    async fn at_stations<F: Future<Output = RunState>>(
+        &self,
+        run: RunId,
+        work: &impl Fn(&Self, RunId) -> F,
+    ) -> RunState {
+        let mut first = Box::pin(work(self, run));
+        tokio::select! {
+            biased;
+            ended = &mut first => return ended,
+            () = self.hub.joined.notified() => {}
+        }
+        let (first, second) = tokio::join!(first, work(self, run));
+        if first == RunState::Finished { first } else { second }
     }
 
     /// Reads back what the last run brought to its end, as a run does that finished.
@@ -186,6 +267,23 @@ impl World {
             }
         }
     }
+}
+
+fn insert(loader: &Loader<'_>, rows: &[DesiredIdentity]) {
+    for (line, wanted) in (2..).zip(rows) {
+        loader.insert(line, wanted, &[]).unwrap();
+    }
+}
+
+/// Writes down what a plan knows of the rows.
+fn expect(loader: &Loader<'_>, plan: &[PlannedRow]) {
+    let seen: Vec<_> = plan.iter().map(|row| (identity(&row.identity), row.etags.clone())).collect();
+    loader.expect(&seen).unwrap();
+    let refused = plan.iter().filter(|row| row.action == Action::Refuse);
+    let record = |row: &PlannedRow| {
+        (identity(&row.identity), Record::failed(ReasonCode::RefusedByPlan, "the plan refuses it"))
+    };
+    loader.refuse(&refused.map(record).collect::<Vec<_>>(), "now").unwrap();
 }
 
 fn number(run: RunId) -> i64 {

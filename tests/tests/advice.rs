@@ -5,10 +5,11 @@
 #![expect(clippy::indexing_slicing, reason = "in a test a panic is a failure")]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tests::{ServedHub, Station};
+use tests::{Call, Ended, HostileHub, Reply, ServedHub, Station};
 
 /// The steps that produce rows which are not as asked.
 struct Story {
@@ -149,6 +150,115 @@ const STORIES: [Story; 14] = [
     },
 ];
 
+/// A run that is interrupted: the last of these commands, which all else has gone before.
+struct Interrupted {
+    name: &'static str,
+    commands: &'static [&'static [&'static str]],
+}
+
+const INTERRUPTED: [Interrupted; 8] = [
+    Interrupted { name: "an apply", commands: &[&["apply", "old.csv"]] },
+    Interrupted {
+        name: "an update",
+        commands: &[&["apply", "old.csv"], &["apply", "tagged.csv", "--mode", "upsert", "--twin", "merge"]],
+    },
+    Interrupted { name: "a quarantine", commands: &[&["apply", "old.csv", "--quarantine"]] },
+    Interrupted { name: "a rotation", commands: &[&["apply", "old.csv"], &["rotate", "new.csv"]] },
+    Interrupted {
+        name: "the end of a rotation",
+        commands: &[
+            &["apply", "old.csv"],
+            &["rotate", "new.csv"],
+            &["rotate", "new.csv", "--finish", "--unproven"],
+        ],
+    },
+    Interrupted { name: "a retirement", commands: &[&["apply", "old.csv"], &["retire", "named.csv"]] },
+    Interrupted {
+        name: "a release",
+        commands: &[&["apply", "old.csv", "--quarantine"], &["release", "old.csv"]],
+    },
+    Interrupted { name: "an undo", commands: &[&["apply", "old.csv"], &["undo", "1"]] },
+];
+
+/// A batch that gives the units of the first one a tag, and one unit more.
+const TAGGED: &str = "device_id,module_id,primary_thumbprint,tags.site
+pump-1,,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA,Graz
+pump-1,m,ABABABABABABABABABABABABABABABABABABABABABABABABABABABABABABABAB,Graz
+pump-3,,ADADADADADADADADADADADADADADADADADADADADADADADADADADADADADADADAD,Graz
+";
+
+/// Whoever does what the report of an interrupted run advises ends where the run would have ended by itself.
+#[test]
+fn whoever_does_what_a_report_advises_after_an_interruption_ends_as_without_it() -> Result<()> {
+    for story in &INTERRUPTED {
+        let expected = story.play(None).with_context(|| story.name)?.0;
+        // Interrupted before its first change, its second, and so on, until it has no more of them.
+        for changes in 0.. {
+            let name = || format!("{} that was interrupted after {changes} changes", story.name);
+            let (found, was_interrupted) = story.play(Some(changes)).with_context(name)?;
+            ensure!(found == expected, "{}: {found:?} and not {expected:?}", name());
+            if !was_interrupted {
+                ensure!(changes > 0, "{} was never interrupted", story.name);
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Interrupted {
+    /// Gives the commands; the last one is stopped after so many changes of the hub, and then what its report advises is
+    /// done. Answers what is on the hub then, and whether the run was interrupted.
+    fn play(&self, changes: Option<usize>) -> Result<(BTreeMap<String, Value>, bool)> {
+        let station = Station::new()?;
+        for (name, text) in [("old.csv", OLD), ("new.csv", NEW), ("named.csv", NAMED), ("tagged.csv", TAGGED)]
+        {
+            station.write(name, text)?;
+        }
+        let hub = ServedHub::start(&station, "hub")?;
+        let way = HostileHub::before(&station, &hub, |_| Reply::Forward)?;
+        let give = |words: &[&str]| Ended::of(way.provisioner(&station)?.args(words).output()?);
+        let (last, before) = self.commands.split_last().context("a story has an end")?;
+        for command in before {
+            give(command)?.expect_code(0)?;
+        }
+        if let Some(changes) = changes {
+            let left = AtomicUsize::new(changes);
+            way.set_script(move |call| match is_change(call) && !takes_one(&left) {
+                true => Reply::error(403, "IotHubQuotaExceeded"),
+                false => Reply::Forward,
+            });
+        }
+        let ended = give(last)?;
+        way.set_script(|_| Reply::Forward);
+        if ended.code == Some(0) {
+            return Ok((identities(&station, &hub)?, false));
+        }
+        ended.expect_code(3)?;
+        let causes = causes(&station)?;
+        for cause in &causes {
+            let reason = cause["reason"].as_str().unwrap_or_default();
+            ensure!(matches!(reason, "not_started" | "unfinished"), "{cause}");
+        }
+        let advised = causes.iter().flat_map(|cause| commands(cause["to_do"].as_str().unwrap_or_default()));
+        let advised: Vec<&str> = advised.collect();
+        ensure!(!advised.is_empty(), "nothing is advised");
+        for command in advised {
+            let words: Vec<&str> = command.split(' ').skip(1).collect();
+            give(&words)?.expect_code(0).with_context(|| command.to_owned())?;
+        }
+        Ok((identities(&station, &hub)?, true))
+    }
+}
+
+fn is_change(call: &Call) -> bool {
+    call.method != "GET" && call.path != "/devices/query"
+}
+
+fn takes_one(left: &AtomicUsize) -> bool {
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
 #[test]
 fn whoever_does_what_a_report_advises_does_no_harm() -> Result<()> {
     let played = STORIES.iter().map(|story| story.play().with_context(|| format!("after {}", story.name)));
@@ -192,7 +302,7 @@ impl Story {
         Ok(())
     }
 
-    fn give(&self, station: &Station, hub: &ServedHub, words: &[&str]) -> Result<tests::Ended> {
+    fn give(&self, station: &Station, hub: &ServedHub, words: &[&str]) -> Result<Ended> {
         let mqtt = hub.mqtt()?;
         let words = words.iter().map(|word| if *word == "MQTT" { mqtt } else { word });
         station.provision(hub, words)

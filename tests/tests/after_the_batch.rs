@@ -266,6 +266,53 @@ fn certificates_are_rotated_in_two_steps_and_the_old_ones_go_only_when_the_new_o
 }
 
 #[test]
+fn a_rotation_is_not_finished_on_devices_that_are_disabled_and_says_that_they_were_not_tried() -> Result<()> {
+    let (station, hub) = renewed()?;
+    station.provision(&hub, ["rotate", "renewed/issued.csv"])?.expect_code(0)?;
+    let disable = ["device", "update", "-d", "pump-1", "--status", "disabled"];
+    station.provision(&hub, disable)?.expect_code(0)?;
+    let before = [slots(&hub, "pump-1")?, slots(&hub, "pump-1/modules/telemetry")?];
+    let finish = ["rotate", "renewed/issued.csv", "--finish", "--mqtt", hub.mqtt()?];
+    let finished = station.provision(&hub, finish)?.expect_code(1)?;
+    for said in [
+        "pump-1: skipped: it is disabled: its new certificate was not tried",
+        "pump-1/telemetry: skipped: its device is disabled: its new certificate was not tried",
+        "1 updated",
+        "2 skipped",
+    ] {
+        ensure!(finished.stdout.contains(said), "{said}: {finished:?}");
+    }
+    ensure!(!finished.stdout.contains("not let in"), "{finished:?}");
+    ensure!([slots(&hub, "pump-1")?, slots(&hub, "pump-1/modules/telemetry")?] == before);
+    ensure!(slots(&hub, "pump-2")?.1.is_null(), "the other one has its new thumbprint alone");
+    let report = station.run("provisioner", ["report", "--format", "json"])?.expect_code(1)?;
+    let report: Value = serde_json::from_str(&report.stdout)?;
+    ensure!(report["causes"][0]["reason"] == "device_disabled", "{report}");
+    // Enabled again, they are tried and finished.
+    station.provision(&hub, ["device", "update", "-d", "pump-1", "--status", "enabled"])?.expect_code(0)?;
+    let again = station.provision(&hub, finish)?.expect_code(0)?;
+    ensure!(again.stdout.contains("2 updated") && again.stdout.contains("1 unchanged"), "{again:?}");
+    Ok(())
+}
+
+#[test]
+fn certificates_that_would_outlive_their_ca_are_told_of_once_with_the_date() -> Result<()> {
+    let station = Station::new()?;
+    station.run("cert-tool", ["ca", "init", "pki", "--days", "30"])?.expect_code(0)?;
+    let hub = ServedHub::start(&station, "hub")?;
+    station.write("batch.csv", "device_id\npump-1\npump-2\n")?;
+    let apply = ["apply", "batch.csv", "--issue", "pki"];
+    let issued = station.provision(&hub, apply)?.expect_code(0)?;
+    let note = "note: the CA ends on ";
+    ensure!(issued.stderr.matches(note).count() == 1, "{issued:?}");
+    ensure!(issued.stderr.contains("and what it signs now ends with it, not after 365 days"), "{issued:?}");
+    // Where nothing is issued there is nothing to say.
+    let again = station.provision(&hub, apply)?.expect_code(0)?;
+    ensure!(!again.stderr.contains(note), "{again:?}");
+    Ok(())
+}
+
+#[test]
 fn a_rotation_that_was_cut_off_goes_on_where_devices_find_the_hub_elsewhere() -> Result<()> {
     let (station, hub) = renewed()?;
     station.provision(&hub, ["rotate", "renewed/issued.csv"])?.expect_code(0)?;

@@ -33,6 +33,14 @@ fn a_station_that_is_well() -> Result<()> {
     for check in station_and_way.into_iter().chain(rights) {
         assert_eq!(verdict(&ended, check)?, "ok", "{check}: {}", ended.stdout);
     }
+    // Each check says of which hub and ledger it is.
+    let checks: Value = serde_json::from_str(&ended.stdout)?;
+    for check in checks.as_array().context("a list")? {
+        assert_eq!(check["hub"], hub.host()?, "{check}");
+        assert_eq!(check["test_hub"], true, "{check}");
+        assert!(check["ledger"].as_str().is_some_and(|ledger| !ledger.is_empty()), "{check}");
+        assert!(check["name"].is_string() && check["verdict"].is_string(), "{check}");
+    }
     let writes: u64 = hub.requests()?.iter().map(LoggedRequest::writes).sum();
     assert_eq!(writes, 0, "the doctor changes nothing");
     Ok(())

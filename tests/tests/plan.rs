@@ -21,6 +21,35 @@ fn row<'p>(plan: &'p Value, identity: &str) -> Result<&'p Value> {
     rows.iter().find(|row| row["identity"] == identity).with_context(|| format!("no {identity} in {plan}"))
 }
 
+#[test]
+fn a_plan_reads_its_batch_with_the_pattern_that_it_was_made_with() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    station.write("batch.csv", "device_id,auth\nPMP-0001,sas\nPMP-2,sas\n")?;
+    let make = ["batch.csv", "--id-pattern", r"PMP-\d{4}", "--skip-bad-rows", "--output", "batch.plan"];
+    let planned = plan(&station, &hub, &make, 1)?;
+    assert_eq!((&planned["create"], &planned["rejected"]), (&1.into(), &1.into()), "{planned}");
+    // Neither the lack of a pattern nor another one in the settings makes another batch of it.
+    for settings in ["", "[batch]\nid_pattern = 'X-.*'\n"] {
+        station.write("provisioner.toml", settings)?;
+        let applied = station.provision(&hub, ["apply", "batch.plan"])?.expect_code(1)?;
+        assert!(applied.stdout.contains("1 rejected"), "{applied:?}");
+        assert!(!applied.stderr.contains("was changed since"), "{applied:?}");
+    }
+    let again = station.provision(&hub, ["apply", "batch.plan", "--id-pattern", "X"])?.expect_code(2)?;
+    assert!(again.stderr.contains("--id-pattern"), "{again:?}");
+    // The pattern of the settings is kept with a run, too.
+    station.write("provisioner.toml", "[batch]\nid_pattern = 'PMP-.*'\n")?;
+    station.provision(&hub, ["apply", "batch.csv"])?.expect_code(0)?;
+    let runs = station.run("provisioner", ["runs", "--format", "json"])?.expect_code(0)?;
+    let runs: Value = serde_json::from_str(&runs.stdout)?;
+    let patterns: Vec<_> =
+        runs.as_array().into_iter().flatten().map(|run| &run["options"]["id_pattern"]).collect();
+    assert!(patterns.contains(&&Value::from("PMP-.*")), "{patterns:?}");
+    assert!(patterns.contains(&&Value::from(r"PMP-\d{4}")), "{patterns:?}");
+    Ok(())
+}
+
 /// The totals of a plan equal those of the later apply.
 #[test]
 fn the_modes_and_policies_of_apply_are_planned_as_they_are_applied() -> Result<()> {

@@ -387,7 +387,7 @@ fn a_ca_whose_certificates_nobody_would_accept_is_not_imported() {
     conf("critical", &format!("{usual}\n1.3.6.1.4.1.99999.1=critical,DER:0500"));
     conf("server", &format!("{usual}\nextendedKeyUsage=serverAuth"));
     conf("good", usual);
-    conf("excluding", &format!("{usual}\nnameConstraints=critical,permitted;dirName:dn"));
+    conf("excluding", &format!("{usual}\nnameConstraints=critical,permitted;dirName:acme\n[acme]\nO=Acme"));
     // A bit of the self-signature is another one.
     let text = shop.openssl("x509 -in good.pem -outform PEM");
     shop.openssl("x509 -in good.pem -outform DER -out good.der");

@@ -100,10 +100,10 @@ fn a_registration_id_has_its_own_rules() {
     let said = shop.run(&format!("{} --device-id pump-2", of("pump-1")));
     assert!(said.out.contains("common name: FAILED: it is `pump-1`, not `pump-2`"), "{}", said.out);
     let said = shop.run("verify out/modules/pump-1/m/chain.pem --ca ca --for dps");
-    assert!(said.out.contains("common name: FAILED: `pump-1/m` is no registration id"), "{}", said.out);
+    assert!(said.out.contains("common name: FAILED: \"pump-1/m\" is no registration id"), "{}", said.out);
     self_signed(&shop, "odd.pem", "-subj /CN=a*b -addext basicConstraints=critical,CA:FALSE");
     let said = shop.run("verify odd.pem --ca odd.pem --for dps");
-    assert!(said.out.contains("common name: FAILED: `a*b` is no registration id"), "{}", said.out);
+    assert!(said.out.contains("common name: FAILED: \"a*b\" is no registration id"), "{}", said.out);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_purpose_says_what_it_needs() {
 #[test]
 fn the_profile_of_rfc_5280_is_advice_for_hubs_and_counts_for_tls() {
     let shop = Shop::new();
-    // Without key identifiers.
+    // Without key identifiers: OpenSSL writes the issuer's name and serial number instead.
     self_signed(
         &shop,
         "root.pem",
@@ -130,7 +130,7 @@ fn the_profile_of_rfc_5280_is_advice_for_hubs_and_counts_for_tls() {
     shop.openssl("req -new -key device.pem -subj /CN=b -out b.csr");
     shop.write("b.cnf", "basicConstraints=critical,CA:FALSE\nextendedKeyUsage=clientAuth\n");
     shop.openssl("x509 -req -in b.csr -CA root.pem -CAkey key.pem -days 9 -extfile b.cnf -out b.pem");
-    let advice = "profile: advice: it has no authority key identifier (RFC 5280 §4.2.1.1); \
+    let advice = "profile: advice: its authority key identifier has no key identifier (RFC 5280 §4.2.1.1); \
                   CN=a: it is a CA's, and has no subject key identifier (RFC 5280 §4.2.1.2)";
     let said = shop.run("verify b.pem --ca root.pem");
     assert!(said.code == 0 && said.out.contains(advice), "{}", said.out);

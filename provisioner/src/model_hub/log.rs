@@ -16,6 +16,8 @@ pub(crate) struct Log {
     version: u64,
     /// The actors that missed a response.
     losers: BTreeSet<i64>,
+    /// Whether answers may come to a station that can't write them down any more.
+    nobody_is_told: bool,
 }
 
 /// The actor number of clients that are not runs.
@@ -71,6 +73,14 @@ impl Log {
         self.losers.insert(self.actor);
     }
 
+    /// Sets whether answers from now on may come to a station that can't write them down.
+    pub(crate) fn tell_nobody(&mut self, nobody_is_told: bool) {
+        self.nobody_is_told = nobody_is_told;
+        if nobody_is_told {
+            self.forget_answers();
+        }
+    }
+
     /// Makes the present actor forget all responses.
     pub(super) fn forget_answers(&mut self) {
         self.lose();
@@ -86,7 +96,7 @@ impl Log {
         fate: Fate,
     ) {
         // Which of the items of such a call are told of does not matter here.
-        let told = fate == Fate::Answered;
+        let told = fate == Fate::Answered && !self.nobody_is_told;
         if !told {
             self.lose();
         }

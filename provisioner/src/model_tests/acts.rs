@@ -27,8 +27,12 @@ pub(super) enum Work {
     /// An operation on existing identities, and the thumbprint that their rows name first.
     Alter(Alteration, Vec<&'static str>, &'static str),
     Meddle(Meddling),
+    /// A plan of this is made, others do something, and the plan is carried out.
+    Planned(ApplyAct, Vec<Meddling>),
     /// One of the applies so far.
     Undo(usize),
+    /// One of the releases so far.
+    UndoRelease(usize),
 }
 
 /// The faults during a run.
@@ -42,11 +46,19 @@ pub(super) struct Weather {
     pub(super) meddlings: Vec<(usize, Meddling)>,
     /// True if it is resumed at the end.
     pub(super) resumed: bool,
+    /// After how many calls another station takes over what this one has in hand, which does not know of it.
+    pub(super) joined: Option<usize>,
 }
 
 impl Weather {
     pub(super) fn fine() -> Self {
         Self { resumed: true, ..Self::default() }
+    }
+
+    /// Whether nothing stands in a run's way.
+    pub(super) fn is_fine(&self) -> bool {
+        let Self { fates, cuts, meddlings, resumed, joined } = self;
+        fates.is_empty() && cuts.is_empty() && meddlings.is_empty() && *resumed && joined.is_none()
     }
 }
 
@@ -83,7 +95,7 @@ pub(super) fn wanted(name: &str, primary: &str, secondary: Option<&str>, interva
     DesiredIdentity { identity: identity(name), state }
 }
 
-fn apply() -> impl Strategy<Value = Work> {
+fn apply() -> impl Strategy<Value = ApplyAct> {
     let mode = select(vec![Mode::Create, Mode::Upsert, Mode::Update]);
     let twin = select(vec![TwinPolicy::Initial, TwinPolicy::Merge, TwinPolicy::Replace]);
     let names = prop_oneof![2 => Just(NAMES.to_vec()), 3 => subsequence(NAMES.to_vec(), 1..=NAMES.len())];
@@ -92,16 +104,7 @@ fn apply() -> impl Strategy<Value = Work> {
     (names, mode, twin, values, flags).prop_map(|(names, mode, twin, (thumbprint, interval), flags)| {
         let (quarantined, tagged, look_first, verified) = flags;
         let intent = Intent { mode, twin };
-        Work::Apply(ApplyAct {
-            names,
-            intent,
-            quarantined,
-            thumbprint,
-            interval,
-            tagged,
-            look_first,
-            verified,
-        })
+        ApplyAct { names, intent, quarantined, thumbprint, interval, tagged, look_first, verified }
     })
 }
 
@@ -141,20 +144,26 @@ fn meddling() -> impl Strategy<Value = Meddling> {
 
 fn weather() -> impl Strategy<Value = Weather> {
     let fates = vec(select(Fate::ALL.to_vec()), 0..6);
-    let stormy =
-        (fates, vec(0..14_usize, 0..3), vec((0..16_usize, meddling()), 0..3), prop::bool::weighted(0.9));
+    let cuts = vec(0..14_usize, 0..3);
+    let meddlings = vec((0..16_usize, meddling()), 0..3);
+    let joined = proptest::option::weighted(0.3, 0..10_usize);
+    let stormy = (fates, cuts, meddlings, prop::bool::weighted(0.9), joined);
     prop_oneof![
         1 => Just(Weather::fine()),
-        3 => stormy.prop_map(|(fates, cuts, meddlings, resumed)| Weather { fates, cuts, meddlings, resumed }),
+        3 => stormy.prop_map(|(fates, cuts, meddlings, resumed, joined)| {
+            Weather { fates, cuts, meddlings, resumed, joined }
+        }),
     ]
 }
 
 pub(super) fn act() -> impl Strategy<Value = Act> {
     let work = prop_oneof![
-        6 => apply(),
+        6 => apply().prop_map(Work::Apply),
+        3 => (apply(), vec(meddling(), 0..3)).prop_map(|(apply, meddlings)| Work::Planned(apply, meddlings)),
         3 => alter(),
         2 => meddling().prop_map(Work::Meddle),
         3 => (0..4_usize).prop_map(Work::Undo),
+        2 => (0..4_usize).prop_map(Work::UndoRelease),
     ];
     (work, weather()).prop_map(|(work, weather)| Act { work, weather })
 }

@@ -1,11 +1,15 @@
 //! The invariants after every step.
 
+use std::collections::BTreeMap;
+
+use hub_types::identity::Status;
 use serde_json::Value;
 
 use super::*;
 use crate::audit;
 use crate::ledger::{Effect, RowState, Totals};
-use crate::model_hub::{Logged, What};
+use crate::model_hub::{Identity, Logged, What};
+use crate::report::write_page;
 use crate::standing::Etags;
 
 impl World {
@@ -16,11 +20,152 @@ impl World {
         for row in &rows {
             self.check_row(done, row);
         }
+        if let Some((plan, planned)) = &done.plan {
+            self.check_plan(done, plan, *planned, &rows);
+        }
         match &done.alteration {
             None => self.check_tags(done),
             Some(Alteration::Undo { run }) => self.check_undo(done, *run, &rows),
+            Some(Alteration::UndoRelease { run }) => self.check_undo_of_release(done, *run),
             Some(_) => {}
         }
+    }
+
+    /// A plan that is carried out is carried out as it is, or not at all.
+    fn check_plan(&self, done: &Done, plan: &[PlannedRow], planned: usize, rows: &[LedgerRow]) {
+        let (log, by) = (self.hub.log.lock().unwrap(), number(done.run));
+        let is_undisturbed =
+            done.is_fine && log.since(planned).iter().take(done.log.0 - planned).count() == 0;
+        for (plan, row) in plan.iter().zip(rows) {
+            assert_eq!(plan.identity, row.wanted.identity.to_string());
+            let of_row = |logged: &&Logged| logged.identity == row.wanted.identity;
+            let context = format!("run {by}: {plan:?}: {:?}", row.record);
+            let mut before_run = log.since(planned).iter().take(done.log.0 - planned);
+            let was_changed = before_run.any(|logged| of_row(&logged));
+            let in_run = log.since(done.log.0).iter().take(done.log.1 - done.log.0);
+            let mine: Vec<_> = in_run.filter(of_row).filter(|logged| logged.by == by).collect();
+            if plan.action == Action::Refuse || was_changed {
+                assert!(mine.is_empty(), "{context}: {mine:#?}");
+            }
+            if plan.action == Action::Refuse {
+                assert_eq!(row.record.reason, Some(ReasonCode::RefusedByPlan), "{context}");
+            }
+            if is_undisturbed {
+                let expected = match plan.action {
+                    Action::Conflict => (RowState::Conflict, None),
+                    Action::Create => (RowState::Done, Some(Effect::Created)),
+                    Action::Delete => panic!("an apply deletes nothing: {context}"),
+                    Action::Keep => (RowState::Unchanged, None),
+                    Action::Refuse => (RowState::Failed, None),
+                    Action::Update => (RowState::Done, Some(Effect::Updated)),
+                };
+                assert_eq!((row.record.state, row.record.effect), expected, "{context}");
+            }
+        }
+    }
+
+    /// An undo of a release disables what the release has enabled, and does nothing else.
+    fn check_undo_of_release(&self, undo: &Done, run: RunId) {
+        let (log, by) = (self.hub.log.lock().unwrap(), number(undo.run));
+        let released = self.rows(run);
+        let identities = self.hub.identities.lock().unwrap();
+        for changed in log.since(undo.log.0).iter().filter(|logged| logged.by == by) {
+            assert_eq!(changed.what, What::IdentityUpdated, "{changed:?}");
+            let row = released.iter().find(|row| row.wanted.identity == changed.identity);
+            let effect = row.and_then(|row| row.record.effect);
+            assert_eq!(effect, Some(Effect::Updated), "the release did not enable it: {changed:#?}");
+            let before = changed.before.as_ref().unwrap();
+            assert_eq!(before.status, Status::Enabled, "{changed:?}");
+            let since = log.since(undo.log.0).iter().filter(|logged| logged.identity == changed.identity);
+            if since.count() == 1 {
+                let is = &identities[&changed.identity];
+                assert_eq!(is.status, Status::Disabled, "{changed:?}");
+                let rest = |of: &Identity| {
+                    (of.authentication.clone(), of.tags.clone(), of.desired.clone(), of.twin_writes)
+                };
+                assert_eq!(rest(is), rest(before), "{changed:?}");
+            }
+        }
+    }
+
+    /// The summary as text and the page say what the rows say.
+    fn check_page(&self, done: &Done, rows: &[LedgerRow], totals: &Totals) {
+        let summary = totals.to_string();
+        let mut words = summary.split_whitespace();
+        let mut told = Vec::new();
+        while let (Some(number), Some(name)) = (words.next(), words.next()) {
+            told.push((name.to_owned(), number.parse::<u64>().unwrap()));
+            if !matches!(words.next(), Some("=" | "+")) {
+                break;
+            }
+        }
+        let (all, parts) = told.split_first().unwrap();
+        assert_eq!((all.0.as_str(), all.1), ("rows", rows.len() as u64), "{summary}");
+        for (name, count) in totals.parts() {
+            let told = parts.iter().find(|(told, _)| told == name).map_or(0, |(_, told)| *told);
+            assert_eq!(told, count, "{name}: {summary}");
+        }
+        assert_eq!(summary.contains("only presumably"), totals.presumed > 0, "{summary}");
+
+        let mut page = Vec::new();
+        write_page(&mut self.ledger.lock(), done.run, &mut page).unwrap();
+        let page = String::from_utf8(page).unwrap();
+        for (name, count) in totals.parts().into_iter().filter(|(_, count)| *count > 0) {
+            assert!(
+                page.contains(&format!("<b>{count}</b> {name}</li>")),
+                "{count} {name} is not on the page"
+            );
+        }
+        let Some((_, data)) = page.split_once(DATA) else {
+            assert!(rows.is_empty(), "the page has none of {} rows", rows.len());
+            return;
+        };
+        let data = data.split_once("</script>").unwrap().0;
+        let data: Value = serde_json::from_str(data).unwrap();
+        let shown = data["rows"].as_array().unwrap();
+        assert_eq!(shown.len(), rows.len());
+        let mut devices: BTreeMap<&str, bool> = BTreeMap::new();
+        for (row, shown) in rows.iter().zip(shown) {
+            let Record { state, effect, differences, .. } = &row.record;
+            let end = match (state, effect, row.deviation.as_deref()) {
+                (RowState::Done | RowState::Unchanged, _, Some([])) => "missing",
+                (RowState::Done | RowState::Unchanged, _, Some(_)) => "different",
+                (RowState::Done, Some(effect), None) => effect.as_str(),
+                (RowState::Sent | RowState::Claimed | RowState::Pending, ..) => "pending",
+                (RowState::Unchanged, ..) => "unchanged",
+                (RowState::Conflict, ..) => "conflict",
+                (RowState::Failed, ..) => "failed",
+                (RowState::Skipped, ..) => "skipped",
+                (RowState::Done, None, None) => panic!("{row:?}"),
+            };
+            let is_well = ["created", "updated", "deleted", "unchanged"].contains(&end);
+            let kind = if !is_well {
+                1
+            } else if differences.is_empty() {
+                0
+            } else {
+                2
+            };
+            assert_eq!(
+                json!([shown[1], shown[2], shown[3]]),
+                json!([row.wanted.identity.to_string(), end, kind])
+            );
+            *devices.entry(row.wanted.identity.device().as_str()).or_insert(true) &= is_well;
+        }
+        let well = devices.values().filter(|is_well| **is_well).count();
+        let heading = page.split_once("<h1>").unwrap().1.split_once("</h1>").unwrap().0;
+        let first = match (well, devices.len() - well) {
+            (0, 0) => "There is nothing in this batch.".to_owned(),
+            (1, 0) => "The device is ".to_owned(),
+            (well, 0) => format!("All {well} devices are "),
+            (0, 1) => "The device is not ".to_owned(),
+            (0, others) => format!("None of the {others} devices is "),
+            (1, _) => "1 device is ".to_owned(),
+            (well, _) => format!("{well} devices are "),
+        };
+        assert!(heading.starts_with(&first), "{heading}: {first}");
+        let is_ready = heading.contains(" ready");
+        assert!(!is_ready || done.alteration.is_none(), "{heading}");
     }
 
     /// Totals, report and audit pack say what the rows say.
@@ -50,6 +195,9 @@ impl World {
         if done.state == RunState::Finished {
             assert_eq!(totals.pending, 0, "a finished run has no rows left");
         }
+        drop(ledger);
+        self.check_page(done, rows, &totals);
+        let mut ledger = self.ledger.lock();
         let mut pack = Vec::new();
         audit::write(&mut ledger, done.run, &mut pack).unwrap();
         let records: Vec<Value> =
@@ -163,6 +311,9 @@ impl World {
         }
     }
 }
+
+/// What comes before the rows in a page.
+const DATA: &str = r#"<script type="application/json" id="data">"#;
 
 fn effect_of(what: What) -> Effect {
     match what {
