@@ -158,7 +158,7 @@ fn a_second_writer_to_the_same_hub_folder_is_told_how_to_share_it() -> Result<()
 const NO_BATCHES: &[(&str, &[u8], &str)] = &[
     ("empty.csv", b"", "the file is empty"),
     ("mark.csv", b"\xEF\xBB\xBF", "the file is empty"),
-    ("utf16.csv", b"\xFF\xFEd\0e\0v\0", "UTF-16"),
+    ("utf16.csv", b"d\0e\0v\0i\0c\0e\0", "UTF-16 without a byte order mark"),
     ("latin.csv", b"device_id,tags.l\xF6sung\n", "line 1, character 17 is not UTF-8"),
     ("book.xlsx", b"PK\x03\x04\0\0", "ZIP"),
     ("no-id.csv", b"status\nenabled\n", "column device_id: the header has no such column"),

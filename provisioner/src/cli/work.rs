@@ -74,9 +74,6 @@ impl Certificates {
     fn issue(mut self, ledger: &mut Ledger, run: RunId, printer: &Printer) -> Result<(), Failure> {
         let begun = Instant::now();
         let rows = ledger.count(run, RowFilter::ToBeIssued)?;
-        if let Some(end) = self.ca.earlier_end(self.options.days, self.options.now).filter(|_| rows > 0) {
-            printer.note(format_args!("note: {end}"));
-        }
         let progress = Progress::new("issuing", rows);
         let count = |rows| progress.add(rows);
         let stop = printer.stop.token();
@@ -100,6 +97,10 @@ impl Certificates {
             totals.refused,
             begun.elapsed().as_secs_f64()
         ));
+        let end = self.ca.earlier_end(self.options.days, self.options.now);
+        if let Some(end) = end.filter(|_| totals.issued > 0) {
+            printer.note(format_args!("note: {end}"));
+        }
         Ok(())
     }
 }
