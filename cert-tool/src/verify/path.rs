@@ -56,7 +56,7 @@ impl<'a> Paths<'a> {
         let copy = copy_leaf(certificate.der(), &self.spelling);
         let search = Search {
             paths: self,
-            leaf: CertificateDer::from(copy.as_ref().map_or(certificate.der(), |copy| &copy.der)),
+            leaf: CertificateDer::from(copy.as_ref().map_or_else(|| certificate.der(), |copy| &copy.der)),
             copy: copy.as_ref(),
             moment: moment(certificate, by.at),
         };
@@ -104,6 +104,9 @@ fn spelling_of(by: &Verification<'_>) -> Spelling {
     }
     spelling
 }
+
+/// The judge of a path that webpki found: an error has webpki look for a different one.
+type PathJudge<'a> = dyn Fn(&VerifiedPath<'_>) -> Result<(), Error> + 'a;
 
 /// The search for the paths of one certificate.
 pub(super) struct Search<'a> {
@@ -160,7 +163,7 @@ impl Search<'_> {
         &self,
         (anchors, between): (&[TrustAnchor<'_>], &[CertificateDer<'_>]),
         revocation: Option<RevocationOptions<'_>>,
-        judge: Option<&dyn Fn(&VerifiedPath<'_>) -> Result<(), Error>>,
+        judge: Option<&PathJudge<'_>>,
     ) -> Result<(), Error> {
         let leaf = EndEntityCert::try_from(&self.leaf)?;
         let algorithms = self.paths.signed.algorithms(self.copy);
