@@ -143,7 +143,7 @@ impl IssuanceIndex {
         self.release_row(Table::Certificates, entry.id, entry.revocation, &entry.facts.serial, now)
     }
 
-    /// Releases the certificate of a CA, as [`Self::release`] does those of devices.
+    /// Releases the certificate of a CA, as a hold of a device is released.
     pub fn release_hold_of_subordinate(
         &self,
         ca: &SubordinateCa,
