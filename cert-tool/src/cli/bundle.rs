@@ -17,7 +17,7 @@ use super::failure::{Done, Failure};
 use super::interrupt::Interrupt;
 use super::output::Output;
 use super::progress::Progress;
-use super::record::IdentityRecord;
+use super::record::{IdentityRecord, absent};
 
 pub(crate) fn run(args: &BundleArgs, output: &mut Output) -> Result<Done, Failure> {
     let options = options(args)?;
@@ -136,10 +136,6 @@ fn record(identity: &IdentityId, outcome: &'static str, facts: IssuedFacts, path
     let key = facts.private_key.as_ref().map(|_| path.to_owned());
     let facts = IssuedFacts { certificate: path.to_owned(), private_key: key, ..facts };
     IdentityRecord::with_facts(identity, outcome, &facts)
-}
-
-fn absent(identity: &IdentityId, dir: &Path) -> String {
-    format!("`{identity}` has no certificate in `{}`", dir.display())
 }
 
 #[derive(Debug, Default, Serialize)]

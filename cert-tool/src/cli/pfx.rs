@@ -17,7 +17,7 @@ use super::failure::{Done, Failure};
 use super::interrupt::Interrupt;
 use super::output::Output;
 use super::progress::Progress;
-use super::record::IdentityRecord;
+use super::record::{IdentityRecord, absent};
 use super::unlock::new_password;
 
 pub(crate) fn run(args: &PfxArgs, output: &mut Output) -> Result<Done, Failure> {
@@ -123,10 +123,6 @@ fn file_record(file: PfxFile) -> IdentityRecord {
 fn record(identity: &IdentityId, outcome: &'static str, facts: IssuedFacts, path: &Path) -> IdentityRecord {
     let facts = IssuedFacts { certificate: path.to_owned(), private_key: Some(path.to_owned()), ..facts };
     IdentityRecord::with_facts(identity, outcome, &facts)
-}
-
-fn absent(identity: &IdentityId, dir: &Path) -> String {
-    format!("`{identity}` has no certificate in `{}`", dir.display())
 }
 
 #[derive(Debug, Default, Serialize)]

@@ -1,6 +1,7 @@
 //! The units of data that more than one verb prints.
 
 use std::fmt;
+use std::path::Path;
 
 use cert_tool::{Certificate, Issued, IssuedFacts, Outcome, Refusal};
 use hub_types::IdentityId;
@@ -11,6 +12,11 @@ use time::format_description::well_known::Rfc3339;
 
 use super::origin::RefusedFile;
 use super::output::chain;
+
+/// The sentence about an identity that has no certificate in a folder of issued ones.
+pub(crate) fn absent(identity: &IdentityId, dir: &Path) -> String {
+    format!("`{identity}` has no certificate in `{}`", dir.display())
+}
 
 /// The record of one identity's outcome.
 #[derive(Debug, Default, Serialize)]

@@ -127,7 +127,10 @@ impl List {
         let scope = extension(&parsed, SCOPE);
         let issuer = comparable(parsed.issuer());
         let mut part = issuer.clone();
-        part.extend_from_slice(scope.map(|scope| scope.value).unwrap_or_default());
+        // A list without this extension is a list of all.
+        if let Some(scope) = scope {
+            part.extend_from_slice(scope.value);
+        }
         Self { usable, this_update: parsed.last_update().to_datetime(), part, issuer, revoked }
     }
 
