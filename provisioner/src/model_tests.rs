@@ -412,7 +412,7 @@ mod found {
 }
 
 fn cases() -> u32 {
-    ::tests::from_env("MODEL_CASES", 192).try_into().unwrap()
+    e2e::from_env("MODEL_CASES", 192).try_into().unwrap()
 }
 
 /// Does these things one after the other, and asks after each.

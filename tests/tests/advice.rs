@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, ensure};
+use e2e::{Call, Ended, HostileHub, Reply, ServedHub, Station};
 use serde_json::Value;
-use tests::{Call, Ended, HostileHub, Reply, ServedHub, Station};
 
 /// The steps that produce rows which are not as asked.
 struct Story {

@@ -6,8 +6,8 @@ use std::net::TcpListener;
 use std::process::Stdio;
 
 use anyhow::{Result, ensure};
+use e2e::{ServedHub, Station, devices_with_modules};
 use serde_json::Value;
-use tests::{ServedHub, Station, devices_with_modules};
 
 const DEVICES: usize = 300;
 

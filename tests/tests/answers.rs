@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use e2e::{Call, Ended, HostileHub, JSON, Reply, ServedHub, Shown, Station, devices_with_modules};
 use serde_json::Value;
-use tests::{Call, Ended, HostileHub, JSON, Reply, ServedHub, Shown, Station, devices_with_modules};
 
 const BATCH: &str = "device_id,auth,primary_key,secondary_key\n\
      pump-1,sas,Y2FuYXJ5IG9mIHRoZSBmaXJzdCBrZXkgMzEgYnl0ZXM=,Y2FuYXJ5IG9mIHRoZSBvdGhlciBrZXkgMzEgYnl0ZXM=\n";
@@ -31,7 +31,7 @@ fn rows(station: &Station, state: &str) -> Result<u64> {
 }
 
 fn created(hub: &ServedHub) -> Result<u64> {
-    Ok(hub.requests()?.iter().map(tests::LoggedRequest::created).sum())
+    Ok(hub.requests()?.iter().map(e2e::LoggedRequest::created).sum())
 }
 
 /// Gives this reply to all bulk calls from the second on, and forwards other calls to the hub.

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use anyhow::Result;
-use tests::{Ended, ServedHub, Station};
+use e2e::{Ended, ServedHub, Station};
 
 /// A check of the pack as an auditor would write it, without any code of this project.
 const AUDITOR: &str = r#"

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use canary::{Arguments, Canary};
-use tests::{DATABASE_PASSWORD, Database, Ended, SIGN_IN_SECRET, ServedHub, Station, TokenService};
+use e2e::{DATABASE_PASSWORD, Database, Ended, SIGN_IN_SECRET, ServedHub, Station, TokenService};
 
 const PASSPHRASE: &str = "canary-of-the-ca-1618";
 const PFX_PASSWORD: &str = "canary-of-the-pfx-1414";
@@ -251,7 +251,7 @@ fn no_program_leaves_a_core() -> Result<()> {
         dies_without_core(program)?;
     }
     canary::wait_for_no_core(hub.process_id())?;
-    station.write("batch.csv", &tests::devices_with_modules(2000))?;
+    station.write("batch.csv", &e2e::devices_with_modules(2000))?;
     let mut provisioner = station.provisioner(&hub)?;
     let mut provisioner =
         provisioner.args(["apply", "batch.csv"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;

@@ -12,7 +12,7 @@ use std::process::Command;
 use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
-use tests::{Ended, ServedHub, Station, repository};
+use e2e::{Ended, ServedHub, Station, repository};
 
 /// The clients by their column in the table, with a part of the name that they send to the hub.
 const CLIENTS: [(&str, &str); 5] = [

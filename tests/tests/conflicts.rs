@@ -1,8 +1,8 @@
 //! Existing identities on the hub are never overwritten.
 
 use anyhow::Result;
+use e2e::{ServedHub, Station};
 use serde_json::Value;
-use tests::{ServedHub, Station};
 
 const HEADER: &str = "device_id,module_id,primary_thumbprint,desired.interval\n";
 

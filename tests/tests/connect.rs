@@ -6,8 +6,8 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
+use e2e::{Ended, ServedHub, Station};
 use serde_json::Value;
-use tests::{Ended, ServedHub, Station};
 
 /// Two pumps with a module each, one disabled, one with a given key, one with keys that the hub
 /// generates.

@@ -1,7 +1,7 @@
 //! Credentials that become invalid during a run, as when the key of a policy is rolled.
 
 use anyhow::{Result, ensure};
-use tests::{ServedHub, Station, devices_with_modules};
+use e2e::{ServedHub, Station, devices_with_modules};
 
 const DEVICES: usize = 400;
 const LOST: &str = "[[fault]]\noperation = 'BulkRegistry'\neffect = 'status'\nstatus = 401\n\

@@ -1,9 +1,9 @@
 //! The findings of `doctor`, on healthy and on faulty stations.
 
 use anyhow::{Context, Result};
+use e2e::{Ended, LoggedRequest, SIGN_IN_SECRET, ServedHub, Station, TokenService};
 use serde_json::Value;
 use std::process::Command;
-use tests::{Ended, LoggedRequest, SIGN_IN_SECRET, ServedHub, Station, TokenService};
 
 /// The verdicts by check.
 fn verdicts(ended: &Ended) -> Result<Vec<(String, String)>> {

@@ -1,5 +1,5 @@
 //! Entra ID in place of a connection string. Tests can't reach Entra ID itself: stand-ins issue
-//! tokens that the local hub accepts (`tests::TokenService`, `tests::az`); the rest is the real
+//! tokens that the local hub accepts (`e2e::TokenService`, `e2e::az`); the rest is the real
 //! path through the Azure SDK.
 
 #![cfg(unix)]
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use tests::{Ended, Manner, SIGN_IN_SECRET, ServedHub, Station, TokenService, az};
+use e2e::{Ended, Manner, SIGN_IN_SECRET, ServedHub, Station, TokenService, az};
 
 const BATCH: &str = "device_id,module_id,auth,tags.site\npump-1,,x509_ca,Ulm\npump-1,telemetry,x509_ca,\n";
 
@@ -165,7 +165,7 @@ fn a_wrong_secret_ends_the_search_and_is_not_shown() -> Result<()> {
 #[test]
 fn tokens_are_renewed_in_the_middle_of_a_run() -> Result<()> {
     let station = Station::new()?;
-    station.write("batch.csv", &tests::devices_with_modules(100))?;
+    station.write("batch.csv", &e2e::devices_with_modules(100))?;
     station
         .write("faults.toml", "[[fault]]\noperation = 'BulkRegistry'\neffect = 'delay'\nseconds = 0.8\n")?;
     let hub = hub(&station, &["--faults", &station.path("faults.toml").to_string_lossy()])?;
@@ -182,7 +182,7 @@ fn tokens_are_renewed_in_the_middle_of_a_run() -> Result<()> {
 #[test]
 fn an_application_that_is_locked_out_stops_its_run_and_resumes_it_later() -> Result<()> {
     let station = Station::new()?;
-    station.write("batch.csv", &tests::devices_with_modules(300))?;
+    station.write("batch.csv", &e2e::devices_with_modules(300))?;
     station
         .write("faults.toml", "[[fault]]\noperation = 'BulkRegistry'\neffect = 'delay'\nseconds = 0.8\n")?;
     let hub = hub(&station, &["--faults", &station.path("faults.toml").to_string_lossy()])?;

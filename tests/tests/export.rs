@@ -1,7 +1,7 @@
 //! A hub exported as a batch equals the batch that was applied.
 
 use anyhow::Result;
-use tests::{ServedHub, Station, repository};
+use e2e::{ServedHub, Station, repository};
 
 fn sorted_lines(station: &Station, name: &str) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(station.path(name))?;

@@ -9,8 +9,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use e2e::{DATABASE_PASSWORD, Database, Ended, Factory, from_env, wait_until};
 use serde_json::Value;
-use tests::{DATABASE_PASSWORD, Database, Ended, Factory, from_env, wait_until};
 
 /// Four stations and two servers, of which one is the standby of the other.
 struct FailOver {

@@ -1,7 +1,7 @@
 //! Errors are reported clearly, no work is left half-done, and exit codes serve scripts.
 
 use anyhow::Result;
-use tests::{ServedHub, Station, repository};
+use e2e::{ServedHub, Station, repository};
 
 const BATCH: &str = "device_id,primary_thumbprint\npump-1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n";
 
@@ -92,7 +92,7 @@ fn a_hub_that_is_down_is_named_and_leaves_no_run() -> Result<()> {
     let mut command = station.provisioner(&hub)?;
     let host = hub.connection_string().split(';').next().unwrap_or_default().replace("HostName=", "");
     hub.kill()?;
-    let ended = tests::Ended::of(command.args(["apply", "batch.csv"]).output()?)?.expect_code(3)?;
+    let ended = e2e::Ended::of(command.args(["apply", "batch.csv"]).output()?)?.expect_code(3)?;
     assert!(ended.stderr.contains(&format!("no connection to the hub at {host}")), "{}", ended.stderr);
     assert!(ended.stderr.contains("hint: "), "{}", ended.stderr);
     assert_eq!(station.run("provisioner", ["runs"])?.stdout, "");
@@ -108,7 +108,7 @@ fn a_wrong_key_is_refused_by_the_hub_and_not_repeated() -> Result<()> {
     let (front, _) = hub.connection_string().split_once("SharedAccessKey=").unwrap_or_default();
     let mut command = station.provisioner(&hub)?;
     command.env("IOTHUB_CONNECTION_STRING", format!("{front}SharedAccessKey={wrong}"));
-    let ended = tests::Ended::of(command.args(["apply", "batch.csv"]).output()?)?.expect_code(3)?;
+    let ended = e2e::Ended::of(command.args(["apply", "batch.csv"]).output()?)?.expect_code(3)?;
     assert!(ended.stderr.contains("401"), "{}", ended.stderr);
     assert!(ended.stderr.contains("policy and key"), "{}", ended.stderr);
     assert!(!ended.stderr.contains(wrong));
@@ -123,7 +123,7 @@ fn a_hub_that_nobody_vouches_for_is_not_called() -> Result<()> {
     let hub = ServedHub::start(&station, "hub")?;
     let mut command = station.provisioner(&hub)?;
     command.env_remove("IOTHUB_CA_FILE");
-    let ended = tests::Ended::of(command.args(["apply", "batch.csv"]).output()?)?.expect_code(3)?;
+    let ended = e2e::Ended::of(command.args(["apply", "batch.csv"]).output()?)?.expect_code(3)?;
     assert!(ended.stderr.contains("--ca-file"), "{}", ended.stderr);
     // The hub writes down the handshake that failed, and nothing else.
     assert!(hub.requests()?.iter().all(|line| line.operation() == "RefusedConnection"));
@@ -188,13 +188,13 @@ fn what_is_no_batch_at_all_is_refused_with_the_reason_by_every_verb() -> Result<
 
 /// Runs the provisioner with a file size limit in KiB, which simulates a full disk.
 #[cfg(unix)]
-fn on_a_full_disk(station: &Station, hub: &ServedHub, kib: u32, args: &[&str]) -> Result<tests::Ended> {
+fn on_a_full_disk(station: &Station, hub: &ServedHub, kib: u32, args: &[&str]) -> Result<e2e::Ended> {
     let provisioner = station.provisioner(hub)?;
     let mut limited = std::process::Command::new("bash");
     let script = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"");
     limited.args(["-c", &script]).arg(provisioner.get_program()).args(args).current_dir(station.folder());
     limited.envs(provisioner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    tests::Ended::of(limited.output()?)
+    e2e::Ended::of(limited.output()?)
 }
 
 #[cfg(unix)]

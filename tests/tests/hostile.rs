@@ -5,7 +5,7 @@
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
-use tests::{Ended, Station};
+use e2e::{Ended, Station};
 
 /// Runs `check` on the output of a shell command, with half a gigabyte of address space.
 fn check_in_little_memory(station: &Station, input: &str) -> Result<Ended> {

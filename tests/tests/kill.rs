@@ -9,8 +9,8 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use e2e::{Ended, LoggedRequest, ServedHub, Station, devices_with_modules, from_env, repository};
 use serde_json::Value;
-use tests::{Ended, LoggedRequest, ServedHub, Station, devices_with_modules, from_env, repository};
 
 const ROUNDS: u64 = 20;
 const ROWS: u64 = 1920;

@@ -2,7 +2,7 @@
 //! secret.
 
 use anyhow::{Result, ensure};
-use tests::{Ended, ServedHub, Station, devices_with_modules};
+use e2e::{Ended, ServedHub, Station, devices_with_modules};
 
 /// A station with a batch on the hub and in the ledger `line.ledger`.
 fn provisioned() -> Result<(Station, ServedHub)> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use tests::{Ended, Station};
+use e2e::{Ended, Station};
 
 const BATCH: &str = "device_id,module_id\npump-1,\npump-1,telemetry\n";
 

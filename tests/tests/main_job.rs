@@ -1,8 +1,8 @@
 //! The main job: a batch becomes identities and twins on a hub, exactly once.
 
 use anyhow::Result;
+use e2e::{ServedHub, Station, repository};
 use serde_json::Value;
-use tests::{ServedHub, Station, repository};
 
 fn pump_line() -> String {
     repository().join("fixtures/batches/pump-line.csv").display().to_string()

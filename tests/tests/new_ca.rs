@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use tests::{Ended, ServedHub, Station, repository};
+use e2e::{Ended, ServedHub, Station, repository};
 
 /// A fleet, and the hub that it connects to.
 struct Fleet {

@@ -1,8 +1,8 @@
 //! One device, one module, one twin: the verbs for scripts, on a served hub.
 
 use anyhow::Result;
+use e2e::{Ended, ServedHub, Station};
 use serde_json::{Value, json};
-use tests::{Ended, ServedHub, Station};
 
 fn run(station: &Station, hub: &ServedHub, line: &[&str]) -> Result<Ended> {
     station.provision(hub, line)

@@ -1,8 +1,8 @@
 //! The predictions of a plan, and the agreement of the later apply with them.
 
 use anyhow::{Context, Result};
+use e2e::{ServedHub, Station};
 use serde_json::Value;
-use tests::{ServedHub, Station};
 
 const HEADER: &str = "device_id,module_id,auth,status,tags.site,desired.interval\n";
 

@@ -8,8 +8,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use e2e::{DATABASE_PASSWORD, Database, Ended, Factory, ServedHub, Station, from_env, signal, wait_until};
 use serde_json::Value;
-use tests::{DATABASE_PASSWORD, Database, Ended, Factory, ServedHub, Station, from_env, signal, wait_until};
 
 #[test]
 fn stations_die_and_sleep_and_the_database_is_restarted_and_nothing_is_lost_or_done_twice() -> Result<()> {

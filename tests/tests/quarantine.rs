@@ -6,8 +6,8 @@
 use std::process::Stdio;
 
 use anyhow::{Result, ensure};
+use e2e::{Ended, ServedHub, Station, devices_with_modules};
 use serde_json::Value;
-use tests::{Ended, ServedHub, Station, devices_with_modules};
 
 const DEVICES: usize = 40;
 const QUARANTINE: &str = "provisioner: in quarantine until it is released";

@@ -2,7 +2,7 @@
 //! batch or a hub is harmless in it.
 
 use anyhow::Result;
-use tests::{Browser, ServedHub, Station};
+use e2e::{Browser, ServedHub, Station};
 
 /// Text that must not be interpreted as HTML or script, nor change the direction of the text around
 /// it.

@@ -4,8 +4,8 @@
 use std::process::{Child, Stdio};
 
 use anyhow::{Result, ensure};
+use e2e::{Ended, ServedHub, Station, devices_with_modules};
 use serde_json::Value;
-use tests::{Ended, ServedHub, Station, devices_with_modules};
 
 const DEVICES: usize = 600;
 const ROWS: usize = DEVICES * 3;

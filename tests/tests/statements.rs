@@ -2,8 +2,8 @@
 //! remaining work, and the faults of a certificate.
 
 use anyhow::{Result, ensure};
+use e2e::{ServedHub, Station};
 use serde_json::Value;
-use tests::{ServedHub, Station};
 
 /// A hub with three units on it, whose certificates a CA has issued.
 fn issued() -> Result<(Station, ServedHub)> {

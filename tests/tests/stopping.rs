@@ -4,8 +4,8 @@
 #![expect(clippy::indexing_slicing, reason = "a JSON document yields null for what it lacks")]
 
 use anyhow::{Context, Result, ensure};
+use e2e::{ServedHub, Station, Terminal, devices_with_modules};
 use serde_json::Value;
-use tests::{ServedHub, Station, Terminal, devices_with_modules};
 
 const DEVICES: usize = 150;
 

@@ -1,7 +1,7 @@
 //! Text of a batch is never executed as commands by a terminal or a spreadsheet.
 
 use anyhow::{Result, ensure};
-use tests::Station;
+use e2e::Station;
 
 /// Returns true if the text has control characters that a terminal interprets, other than line
 /// ends.

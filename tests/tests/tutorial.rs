@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use tests::{Station, repository};
+use e2e::{Station, repository};
 
 #[test]
 fn every_command_of_the_tutorial_prints_what_it_says() -> Result<()> {

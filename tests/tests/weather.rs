@@ -5,8 +5,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use e2e::{Ended, ServedHub, Station, devices_with_modules, from_env};
 use serde_json::Value;
-use tests::{Ended, ServedHub, Station, devices_with_modules, from_env};
 
 const DEVICES: usize = 200;
 

@@ -1,8 +1,8 @@
 //! The hub of a command is always unambiguous, and a test hub is always marked as one.
 
 use anyhow::{Result, ensure};
+use e2e::{Ended, ServedHub, Station, TEST_HUB};
 use serde_json::Value;
-use tests::{Ended, ServedHub, Station, TEST_HUB};
 
 const BATCH: &str = "device_id,auth\nd1,x509_ca\nd2,x509_ca\n";
 

@@ -80,7 +80,7 @@ fn sqlite_does_what_every_ledger_does() {
 
 #[test]
 fn postgresql_does_what_every_ledger_does() {
-    let server = ::tests::Database::start().unwrap();
+    let server = e2e::Database::start().unwrap();
     for (index, (name, case)) in CASES.iter().enumerate() {
         println!("{name}");
         case(open(&server, &format!("case{index}")));
@@ -91,19 +91,19 @@ fn postgresql_does_what_every_ledger_does() {
 }
 
 /// A new ledger on the server.
-fn open(server: &::tests::Database, name: &str) -> Ledger {
+fn open(server: &e2e::Database, name: &str) -> Ledger {
     server.create(name).unwrap();
     open_again(server, name)
 }
 
 /// Another station's access to it.
-fn open_again(server: &::tests::Database, name: &str) -> Ledger {
+fn open_again(server: &e2e::Database, name: &str) -> Ledger {
     Ledger::open(&LedgerLocation::choose(None, Some(&server.url_with_password(name))).unwrap()).unwrap()
 }
 
 #[test]
 fn a_station_that_slept_past_its_lease_writes_nothing_over_what_another_found() {
-    let server = ::tests::Database::start().unwrap();
+    let server = e2e::Database::start().unwrap();
     let mut sleeper = open(&server, "shared");
     let run = load(&mut sleeper, &["a", "b"], &[]);
     sleeper.begin_work(run, LEASE).unwrap();
@@ -143,7 +143,7 @@ fn a_station_that_slept_past_its_lease_writes_nothing_over_what_another_found() 
 
 #[test]
 fn stations_at_work_on_one_hub_are_counted_and_those_that_are_silent_are_not() {
-    let server = ::tests::Database::start().unwrap();
+    let server = e2e::Database::start().unwrap();
     let mut first = open(&server, "shared");
     let (run, other_run) = (load(&mut first, &["a"], &[]), load(&mut first, &["b"], &[]));
     let mut second = open_again(&server, "shared");
@@ -170,7 +170,7 @@ fn stations_at_work_on_one_hub_are_counted_and_those_that_are_silent_are_not() {
 
 #[test]
 fn a_station_outlives_a_restart_of_the_database() {
-    let mut server = ::tests::Database::start().unwrap();
+    let mut server = e2e::Database::start().unwrap();
     let mut ledger = open(&server, "shared");
     let run = load(&mut ledger, &["a"], &[]);
     ledger.begin_work(run, LEASE).unwrap();

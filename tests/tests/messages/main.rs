@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
+use e2e::repository;
 use literals::{Literal, literals};
-use tests::repository;
 
 mod literals;
 

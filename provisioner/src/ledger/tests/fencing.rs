@@ -3,7 +3,7 @@
 use super::*;
 
 /// As a standby has it that took over without the last writes.
-fn go_back(server: &::tests::Database, name: &str, sql: &str) {
+fn go_back(server: &e2e::Database, name: &str, sql: &str) {
     server.sql(name, &format!("SET search_path TO provisioner; {sql}")).unwrap();
     server
         .sql(
@@ -20,7 +20,7 @@ fn is_lost(result: Result<(), LedgerError>) {
 
 #[test]
 fn the_same_fence_given_twice_is_told_apart_by_its_token() {
-    let server = ::tests::Database::start().unwrap();
+    let server = e2e::Database::start().unwrap();
     let mut first = open(&server, "shared");
     let run = load(&mut first, &["a"], &[]);
     first.begin_work(run, LEASE).unwrap();
@@ -44,7 +44,7 @@ fn the_same_fence_given_twice_is_told_apart_by_its_token() {
 
 #[test]
 fn a_chunk_whose_rows_were_forgotten_is_not_done() {
-    let server = ::tests::Database::start().unwrap();
+    let server = e2e::Database::start().unwrap();
     let mut ledger = open(&server, "shared");
     let run = load(&mut ledger, &["a", "b"], &[]);
     ledger.begin_work(run, LEASE).unwrap();
@@ -66,7 +66,7 @@ fn a_chunk_whose_rows_were_forgotten_is_not_done() {
 
 #[test]
 fn another_run_of_the_same_number_is_not_taken_for_this_one() {
-    let server = ::tests::Database::start().unwrap();
+    let server = e2e::Database::start().unwrap();
     let mut ledger = open(&server, "shared");
     let run = load(&mut ledger, &["a"], &[]);
     ledger.begin_work(run, LEASE).unwrap();
@@ -102,7 +102,7 @@ fn a_file_asks_for_the_token_too() {
 
 #[test]
 fn a_run_that_was_being_loaded_when_the_database_went_is_loaded_again_whole() {
-    let mut server = ::tests::Database::start().unwrap();
+    let mut server = e2e::Database::start().unwrap();
     let mut ledger = open(&server, "shared");
     let options = RunOptions::default();
     let load = |ledger: &mut Ledger, between: &mut dyn FnMut()| {

@@ -26,7 +26,7 @@ fn a_file_of_an_older_version_is_brought_up_to_date() {
 
 #[test]
 fn a_database_of_an_older_version_is_brought_up_to_date() {
-    let server = ::tests::Database::start().unwrap();
+    let server = e2e::Database::start().unwrap();
     drop(open(&server, "new"));
     let columns = |name: &str| {
         let list = "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns \

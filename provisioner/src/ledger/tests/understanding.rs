@@ -117,7 +117,7 @@ fn a_file_holds_something_strange() {
 
 #[test]
 fn a_database_holds_something_strange() {
-    let server = ::tests::Database::start().unwrap();
+    let server = e2e::Database::start().unwrap();
     drop(open(&server, "strange"));
     each_strange_value_is_an_error(
         || open_again(&server, "strange"),
@@ -147,7 +147,7 @@ fn a_path_that_is_not_utf_8_is_refused_and_nothing_of_the_run_is_kept() {
     use std::os::unix::ffi::OsStringExt;
     let path = PathBuf::from(std::ffi::OsString::from_vec(vec![b'p', 0xFF]));
     let options = RunOptions { issue: Some((path.clone(), path)), ..RunOptions::default() };
-    let server = ::tests::Database::start().unwrap();
+    let server = e2e::Database::start().unwrap();
     for mut ledger in [Ledger::open_temporary().unwrap(), open(&server, "paths")] {
         let refused = ledger.load_run(&facts(&options)).map(drop).unwrap_err();
         assert!(matches!(refused, LedgerError::NotStorable(_)), "{refused:?}");
