@@ -10,13 +10,13 @@ use hub_types::DeviceId;
 use hub_types::identity::Status;
 use serde_json::Value;
 
-use crate::crew::{Book, Crew, RunError, Work};
-use crate::desired::GivenKeys;
-use crate::holds::Holds;
 use crate::hub::Hub;
 use crate::ledger::{Chunk, Effect, Ended, LedgerRow, Record, RowState, RunState};
-use crate::lifecycle::{Intent, Lifecycle};
-use crate::reason::ReasonCode;
+use crate::model::failure::ReasonCode;
+use crate::model::holds::Holds;
+use crate::model::lifecycle::{Intent, Lifecycle};
+use crate::model::spec::GivenKeys;
+use crate::workers::{Book, Crew, RunError, Work};
 pub(crate) use changes::Change;
 pub(crate) use creation::Creator;
 pub(crate) use observation::{compare_for, compare_held, observe};

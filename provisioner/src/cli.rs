@@ -11,7 +11,7 @@ use failure::{Exit, Failure};
 use printer::Printer;
 use stop::Stop;
 
-use crate::sign;
+use crate::model::service_status;
 
 mod alter;
 mod alter_run;
@@ -63,7 +63,7 @@ pub fn run() -> ExitCode {
         Err(error) => return usage(&error),
     };
     logging::begin(cli.verbose);
-    sign::listen(Printer::sign);
+    service_status::listen(Printer::sign);
     let printer = Printer::new(cli.format, Stop::listen()).spreadsheet_safe(cli.spreadsheet_safe);
     let exit = std::panic::catch_unwind(|| dispatch(&cli, &printer)).unwrap_or(Ok(Exit::Bug));
     if exit.is_ok() {

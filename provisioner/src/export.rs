@@ -15,10 +15,10 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::creator_tag;
-use crate::desired::DesiredIdentity;
 use crate::hub::{HubClient, HubError};
-use crate::standing::{parent_in, scope_of_parent};
+use crate::model::compare::{parent_in, scope_of_parent};
+use crate::model::creator_tag;
+use crate::model::spec::DesiredIdentity;
 
 /// The totals of an export.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

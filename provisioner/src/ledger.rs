@@ -13,7 +13,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
-pub use crate::lifecycle::Effect;
+pub use crate::model::lifecycle::Effect;
 pub use change::{Ended, Seen, Sent};
 pub use chunk::{Chunk, Claim, Lease};
 pub use credential::{Credential, CredentialKind, Taken};

@@ -1,58 +1,45 @@
 //! From a batch of devices and modules to identities and twins on an IoT Hub.
 //!
-//! Data flows one way: a batch file is read row by row ([`batch`]), each row becomes what is wanted
-//! of an identity ([`desired`]), a run of them lies in the [`ledger`], certificates are issued for
-//! those that need one ([`mod@issue`]), the run is applied to the [`hub`] ([`apply`]), and read back
-//! ([`mod@verify`]).
+//! Data flows one way: a batch file is read row by row ([`batch`]), each row becomes the
+//! specification of an identity ([`model::spec`]), a run of them is stored in the [`ledger`],
+//! certificates are issued for the rows that need one ([`mod@run::issue`]), the run is applied to
+//! the [`hub`] ([`apply`]), and read back ([`mod@verify`]).
 //!
-//! | question | module |
+//! | room | content |
 //! |---|---|
-//! | what does the batch want? | [`batch`], [`desired`] |
-//! | how does the hub stand against it? | [`standing`] |
-//! | what is to be done next with an identity? | [`lifecycle`], a pure state machine |
-//! | who does it, in which order? | [`apply`] |
-//! | what may become of identities after their batch? | [`alteration`], as pure; [`alter`] does it |
-//! | who works on a run, and in which order? | [`crew`] |
-//! | what became of it? | [`ledger`] |
-//! | which hub, and how is it called? | [`target`], [`hub`] |
-//! | is this station ready? | [`doctor`] |
-//! | what is on the hub? | [`mod@export`] |
-//! | how fast is the hub called, and what while it is down? | [`pace`] |
-//! | what would happen, and how long would it take? | [`plan`] |
-//! | do they let the devices in? | [`connect`] |
-//! | what is told of a run, to people and to auditors? | [`report`], [`audit`] |
-//! | the command line | [`cli`] |
+//! | [`cli`] | the command line |
+//! | [`run`] | the life of a run |
+//! | [`model`] | specification, comparison, lifecycle, reason codes: pure, without I/O |
+//! | [`batch`] | reading a batch file |
+//! | [`plan`] | the actions of an apply and their duration, without writing |
+//! | [`apply`] | creation and update of identities |
+//! | [`maintain`] | `release`, `rotate`, `retire`, `undo` |
+//! | [`workers`] | the workers of a run, which take chunks from the ledger |
+//! | [`ledger`] | the stored state of runs and rows |
+//! | [`target`], [`hub`] | choosing a hub, and the calls to it, with rate limiter and circuit breaker |
+//! | [`device`] | connecting as a device |
+//! | [`mod@verify`] | reading back and comparing |
+//! | [`report`], [`audit`] | the reports of a run for people and auditors |
+//! | [`doctor`] | the check of a station |
+//! | [`mod@export`] | the identities of a hub as a batch |
 
-pub mod alter;
-pub mod alteration;
 pub mod apply;
 pub mod audit;
 pub mod batch;
-mod causes;
 pub mod cli;
 pub mod clock;
-pub mod connect;
-mod creator_tag;
-pub mod crew;
-pub mod desired;
+pub mod device;
 pub mod doctor;
 pub mod export;
-pub mod holds;
 pub mod hub;
-pub mod issue;
 pub mod ledger;
-pub mod lifecycle;
-pub mod logbook;
-#[cfg(test)]
-mod model_hub;
-#[cfg(test)]
-mod model_tests;
-pub mod pace;
+pub mod maintain;
+pub mod model;
 pub mod plan;
-pub mod reason;
 pub mod report;
-pub mod sign;
-pub mod standing;
-mod sweep;
+pub mod run;
 pub mod target;
+#[cfg(test)]
+mod testing;
 pub mod verify;
+pub mod workers;

@@ -5,7 +5,7 @@
 //! apply, and counts. Rows that can't succeed are refused here, before the first call that changes
 //! anything: a module too many, a twin too large, a full hub.
 //!
-//! [`Lifecycle`]: crate::lifecycle::Lifecycle
+//! [`Lifecycle`]: crate::model::lifecycle::Lifecycle
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ pub use planner::Planner;
 pub use survey::{Look, Survey};
 
 use crate::ledger::RunId;
-use crate::lifecycle::Intent;
-use crate::standing::{Difference, Etags};
+use crate::model::compare::{Difference, Etags};
+use crate::model::lifecycle::Intent;
 
 pub mod file;
 mod parents;

@@ -14,7 +14,7 @@ use hub_types::limits::Tier;
 use local_hub::LocalHub;
 use zeroize::Zeroizing;
 
-use crate::connect::{ConnectError, DeviceHub, DeviceHubAddress};
+use crate::device::{ConnectError, DeviceHub, DeviceHubAddress};
 use crate::hub::{Access, EntraAccess, EntraEnvironment, HubClient, HubClientOptions, SignIn};
 use config::{CONFIG_FILE, ConfigFile, ConfiguredAccess, ConfiguredHub};
 pub use config::{ConfigError, ConfigProblem};

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use hub_types::IdentityId;
 
 use crate::apply::observe;
-use crate::crew::RunError;
-use crate::desired::GivenKeys;
-use crate::holds::Holds;
 use crate::hub::Hub;
 use crate::ledger::{LedgerRow, RowFilter, RunId, Seen, SharedLedger};
-use crate::lifecycle::TwinPolicy;
-use crate::standing::Observation;
-use crate::sweep::look_at_all;
+use crate::model::compare::Observation;
+use crate::model::holds::Holds;
+use crate::model::lifecycle::TwinPolicy;
+use crate::model::spec::GivenKeys;
+use crate::workers::RunError;
+use crate::workers::concurrent_reads::look_at_all;
 
 pub use certificates::{Exchanged, ExchangedCertificate, recompute_issued};
 pub use extra::Extras;

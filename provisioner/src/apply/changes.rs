@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use super::creation::{Creator, outdated};
 use super::observation::{module_refused_or_fatal, refused_or_fatal};
-use crate::desired::{DesiredAuth, DesiredIdentity, GivenKeys};
 use crate::hub::{Hub, HubError, is_missing};
-use crate::lifecycle::Event;
-use crate::standing::Difference;
+use crate::model::compare::Difference;
+use crate::model::lifecycle::Event;
+use crate::model::spec::{DesiredAuth, DesiredIdentity, GivenKeys};
 
 /// An identity to change, and the etag of the last read.
 pub(crate) struct Change<'a> {

@@ -9,10 +9,10 @@ use hub_types::limits::MAX_BULK_ITEMS;
 use hub_types::{DeviceId, ErrorCode};
 
 use super::observation::{module_refused_or_fatal, read, refused_or_fatal};
-use crate::desired::{DesiredIdentity, GivenKeys};
 use crate::hub::{ErrorClass, Hub, HubError, Pauses, about_its_device};
-use crate::lifecycle::Event;
-use crate::standing::Standing;
+use crate::model::compare::Standing;
+use crate::model::lifecycle::Event;
+use crate::model::spec::{DesiredIdentity, GivenKeys};
 
 /// Creates identities on one hub, and learns how it treats modules in bulk.
 ///

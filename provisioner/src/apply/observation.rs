@@ -5,12 +5,12 @@ use hub_types::identity::Status;
 use hub_types::twin::Twin;
 use serde_json::json;
 
-use crate::crew::RunError;
-use crate::desired::{DesiredAuth, DesiredIdentity, GivenKeys};
-use crate::holds::Holds;
 use crate::hub::{ErrorClass, Hub, HubError, about_its_device};
-use crate::lifecycle::{Event, TwinPolicy};
-use crate::standing::{Difference, Etags, Observation, Standing};
+use crate::model::compare::{Difference, Etags, Observation, Standing};
+use crate::model::holds::Holds;
+use crate::model::lifecycle::{Event, TwinPolicy};
+use crate::model::spec::{DesiredAuth, DesiredIdentity, GivenKeys};
+use crate::workers::RunError;
 
 /// Reads an identity from the hub and compares it with what the batch wants, for a run that may do this with
 /// twins.

@@ -12,14 +12,14 @@ use super::Intentions;
 use super::changes::{Change, section_patch};
 use super::creation::{Creator, outdated};
 use super::observation::{observe, refused_or_fatal};
-use crate::creator_tag;
-use crate::crew::{Book, RunError};
-use crate::desired::{DesiredIdentity, GivenKeys};
-use crate::holds::Holds;
 use crate::hub::{Hub, HubError, is_missing, pause_after};
 use crate::ledger::{Hold, RunId, Sent};
-use crate::lifecycle::{Effect, Event, Lifecycle, Outcome, Step};
-use crate::standing::{Difference, Etags, Observation, STAGED};
+use crate::model::compare::{Difference, Etags, Observation, STAGED};
+use crate::model::creator_tag;
+use crate::model::holds::Holds;
+use crate::model::lifecycle::{Effect, Event, Lifecycle, Outcome, Step};
+use crate::model::spec::{DesiredIdentity, GivenKeys};
+use crate::workers::{Book, RunError};
 
 /// Settles identities on one hub, and learns from each set what to expect of the next.
 pub(super) struct Settler<H> {

@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::crew::tests::crew;
-use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState};
 use crate::ledger::{Ledger, Operator, Record, RowFilter, RunFacts, RunId, RunOptions, SharedLedger, Totals};
-use crate::lifecycle::{Mode, TwinPolicy};
-use crate::model_hub::{Fate, ModelHub, Modules};
+use crate::model::lifecycle::{Mode, TwinPolicy};
+use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState};
+use crate::testing::model_hub::{Fate, ModelHub, Modules};
+use crate::workers::tests::crew;
 
 fn wanted(name: &str, thumbprint: &str) -> DesiredIdentity {
     let object = |value: Value| Arc::new(value.as_object().cloned().unwrap_or_default());
@@ -275,7 +275,7 @@ async fn the_tag_of_the_creator_is_written_once_and_never_compared_nor_touched()
             };
             let run = batch.load(&ledger);
             let mut apply = batch.apply(&hub, &ledger, run);
-            let value = crate::creator_tag::value(run);
+            let value = crate::model::creator_tag::value(run);
             by.get_or_insert_with(|| value.clone());
             apply.intentions.created_by = is_told.then(|| ("createdBy".into(), value));
             apply.run().await.unwrap();

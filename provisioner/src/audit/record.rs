@@ -5,10 +5,10 @@ use hub_types::identity::StatusReason;
 use serde::Serialize;
 
 use super::FORMAT;
-use crate::desired::DesiredAuth;
 use crate::ledger::{LedgerRow, Run, RunId, Stint, Totals};
-use crate::reason::ReasonCode;
-use crate::standing::{Difference, Etags};
+use crate::model::compare::{Difference, Etags};
+use crate::model::failure::ReasonCode;
+use crate::model::spec::DesiredAuth;
 
 /// The record of the run.
 #[derive(Serialize)]

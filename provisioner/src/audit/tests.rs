@@ -1,9 +1,9 @@
 use super::*;
-use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState};
 use crate::ledger::{Claim, Ended, Operator, Record, RowState, RunFacts, RunOptions, Sent};
-use crate::lifecycle::Effect;
-use crate::reason::ReasonCode;
-use crate::standing::Etags;
+use crate::model::compare::Etags;
+use crate::model::failure::ReasonCode;
+use crate::model::lifecycle::Effect;
+use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState};
 use hub_types::IdentityId;
 use std::time::Duration;
 

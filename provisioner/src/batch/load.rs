@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 use super::files::GivenFiles;
 use super::row::{CertificateSource, RowReader, problem};
 use crate::clock;
-use crate::desired::{DesiredIdentity, GivenKeys};
 use crate::ledger::{Credential, CredentialKind, LedgerError, Taken};
+use crate::model::spec::{DesiredIdentity, GivenKeys};
 
 /// The options for loading a batch.
 #[derive(Debug, Clone, Default)]

@@ -13,10 +13,10 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::twin_template::{RenderedTwin, TwinTemplates};
-use crate::causes::with_causes;
-use crate::desired::{CertificateProfile, DesiredAuth, DesiredIdentity, DesiredState, GivenPem};
-use crate::issue::key_source;
 use crate::ledger::Credential;
+use crate::model::causes::with_causes;
+use crate::model::spec::{CertificateProfile, DesiredAuth, DesiredIdentity, DesiredState, GivenPem};
+use crate::run::issue::key_source;
 
 /// The source of the rows' certificates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

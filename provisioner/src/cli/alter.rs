@@ -13,12 +13,12 @@ use super::order::Order;
 use super::printer::Printer;
 use super::work::Job;
 use super::{alter_run, dry_run};
-use crate::alter::{Proof, by_connecting};
-use crate::alteration::Alteration;
 use crate::batch::{CertificateSource, Discard, LoadOptions, load};
-use crate::connect::{CredentialSource, default_concurrency};
-use crate::issue::find_issued;
+use crate::device::{CredentialSource, default_concurrency};
 use crate::ledger::{Ledger, LedgerLocation, RowFilter, RunId, RunOptions};
+use crate::maintain::change::Alteration;
+use crate::maintain::{Proof, by_connecting};
+use crate::run::issue::find_issued;
 use crate::target::{OpenHub, Target};
 
 pub(super) async fn retire(

@@ -9,11 +9,11 @@ use super::loading::{counted, open_owners};
 use super::order::LOADED_AGAIN;
 use super::printer::Printer;
 use super::resume::target_of;
-use crate::alteration::Alteration;
 use crate::clock::now_text;
 use crate::ledger::{
     Ledger, LedgerError, LedgerLocation, LedgerRow, RowFilter, Run, RunFacts, RunId, RunOptions, Totals,
 };
+use crate::maintain::change::Alteration;
 use crate::target::Target;
 
 /// Enables again what a run has disabled.

@@ -11,8 +11,8 @@ use super::printer::{Printer, json_line};
 use super::problem_limit::ProblemLimit;
 use super::row_list::members_of;
 use crate::batch::{BatchSink, CertificateSource, LoadOptions, Loaded, load};
-use crate::desired::DesiredIdentity;
 use crate::ledger::{Credential, CredentialKind, Ledger, LedgerError, Loader, Taken};
+use crate::model::spec::DesiredIdentity;
 
 #[derive(Serialize)]
 struct Sums<'a> {

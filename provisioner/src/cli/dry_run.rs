@@ -5,10 +5,10 @@ use super::failure::{Exit, Failure};
 use super::printer::Printer;
 use super::progress::Progress;
 use super::row_list::{RowList, print_rejected};
-use crate::alter::{Forecast, Preview};
-use crate::alteration::Alteration;
-use crate::holds::Holds;
 use crate::ledger::{Ledger, LedgerError, LedgerRow, SharedLedger};
+use crate::maintain::change::Alteration;
+use crate::maintain::{Forecast, Preview};
+use crate::model::holds::Holds;
 use crate::plan::PlannedRow;
 use crate::target::Target;
 

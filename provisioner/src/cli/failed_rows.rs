@@ -9,8 +9,8 @@ use super::failure::{Exit, Failure};
 use super::loading::counted;
 use super::printer::Printer;
 use crate::batch::sha256_of_file;
-use crate::causes::with_causes;
 use crate::ledger::{Ledger, RowFilter, Run};
+use crate::model::causes::with_causes;
 
 /// Writes the file beside the batch, where the files that rows name are found, and says so. Writes
 /// nothing where no row failed.

@@ -6,14 +6,14 @@ use std::path::Path;
 use batch_file::OpenError;
 
 use crate::batch::LoadError;
-use crate::connect::{ConnectError, CredentialError};
-use crate::crew::RunError;
+use crate::device::{ConnectError, CredentialError};
 use crate::hub::HubError;
-use crate::issue::IssueError;
 use crate::ledger::{LedgerError, LocationError};
 use crate::plan::PlanFileError;
+use crate::run::issue::IssueError;
 use crate::target::TargetError;
 use crate::verify::TrialError;
+use crate::workers::RunError;
 
 /// The exit codes, as scripts know them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,13 +14,13 @@ use super::printer::Printer;
 use super::problem_limit::ProblemLimit;
 use crate::batch::{BatchSink, CertificateSource, LoadOptions, Loaded, load};
 use crate::clock::now_text;
-use crate::desired::DesiredIdentity;
-use crate::holds::Holds;
-use crate::issue::find_issued;
 use crate::ledger::{
     Credential, Ledger, LedgerError, LedgerLocation, Loader, NotStorable, Operator, RunFacts, RunId,
     RunOptions, SharedLedger, Taken,
 };
+use crate::model::holds::Holds;
+use crate::model::spec::DesiredIdentity;
+use crate::run::issue::find_issued;
 use crate::target::{OpenHub, Target};
 
 /// Puts rows into a ledger and says what is wrong with others.

@@ -10,9 +10,9 @@ use super::printer::Printer;
 use crate::batch::{CertificateSource, Loaded, sha256_of_file};
 use crate::clock::now_text;
 use crate::ledger::{Loader, Record, RunOptions};
+use crate::model::compare::Etags;
+use crate::model::failure::ReasonCode;
 use crate::plan::{Action, PlanFile, PlannedRow};
-use crate::reason::ReasonCode;
-use crate::standing::Etags;
 use crate::target::Target;
 
 /// A plan file that fits the hub and the batch.

@@ -12,10 +12,10 @@ use super::args::Format;
 use super::failure::{Exit, Failure};
 use super::object::List;
 use super::stop::Stop;
-use crate::causes::with_causes;
 use crate::hub::lasting;
-use crate::pace::Reason;
-use crate::sign::{Service, Sign};
+use crate::hub::rate_limit::Reason;
+use crate::model::causes::with_causes;
+use crate::model::service_status::{Service, Sign};
 use crate::target::Target;
 
 pub(super) struct Printer {

@@ -12,8 +12,8 @@ use super::runs::{RunReport, print_run};
 use crate::ledger::{
     Ledger, LedgerError, LedgerLocation, LedgerRow, Operator, Record, RowFilter, Run, RunId, Stint,
 };
+use crate::model::compare::{Difference, Etags};
 use crate::report::{Cause, Causes, PageError, write_page};
-use crate::standing::{Difference, Etags};
 
 pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
     let location = ledger;

@@ -11,10 +11,10 @@ use super::failure::{Exit, Failure};
 use super::order;
 use super::printer::Printer;
 use super::work::{Certificates, Job, print_finished};
-use crate::alteration::Alteration;
 use crate::batch::{CertificateSource, Discard, LoadOptions, load, sha256_of_file};
-use crate::desired::GivenKeys;
 use crate::ledger::{Ledger, LedgerLocation, RowFilter, Run, RunState};
+use crate::maintain::change::Alteration;
+use crate::model::spec::GivenKeys;
 use crate::target::Target;
 
 pub(super) async fn run(

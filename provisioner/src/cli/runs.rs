@@ -8,10 +8,10 @@ use super::args::Format;
 use super::failure::{Exit, Failure};
 use super::loading::counted;
 use super::printer::Printer;
-use crate::causes::with_causes;
 use crate::ledger::{
     Ledger, LedgerError, LedgerLocation, ListedRun, NotUnderstood, Operator, Run, RunId, Totals, Verification,
 };
+use crate::model::causes::with_causes;
 use crate::report::{Cause, held_note};
 
 /// A run with its sums.

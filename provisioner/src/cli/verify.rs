@@ -12,9 +12,9 @@ use super::failure::{Exit, Failure};
 use super::loading::{LoadRules, READERS, Temporary, open_owners};
 use super::printer::Printer;
 use super::progress::Progress;
-use crate::connect::{CredentialSource, default_concurrency};
-use crate::holds::Holds;
+use crate::device::{CredentialSource, default_concurrency};
 use crate::ledger::{LedgerLocation, RowFilter, RunId, SharedLedger};
+use crate::model::holds::Holds;
 use crate::target::{OpenHub, Target};
 use crate::verify::{
     Connections, Deviation, DeviationKind, Exchanged, Extras, Sample, Trial, Unconnected, Verified, Verify,

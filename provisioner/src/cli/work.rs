@@ -15,22 +15,22 @@ use super::loading::READERS;
 use super::printer::Printer;
 use super::progress::Progress;
 use super::{failed_rows, report, verify as verify_cli};
-use crate::alter::{Alter, Check, Proof};
-use crate::alteration::Alteration;
 use crate::apply::{Apply, Intentions};
 use crate::clock::{now, now_text};
-use crate::creator_tag;
-use crate::crew::Crew;
-use crate::desired::GivenKeys;
-use crate::holds::Holds;
-use crate::issue::{IssueError, issue_missing};
 use crate::ledger::{
     Ledger, LedgerLocation, RowFilter, Run, RunId, RunOptions, RunState, SharedLedger, Totals, Verification,
 };
-use crate::logbook::Logbook;
+use crate::maintain::change::Alteration;
+use crate::maintain::{Alter, Check, Proof};
+use crate::model::creator_tag;
+use crate::model::holds::Holds;
+use crate::model::spec::GivenKeys;
 use crate::report::held_note;
+use crate::run::issue::{IssueError, issue_missing};
+use crate::run::progress::Logbook;
 use crate::target::{OpenHub, Target};
 use crate::verify::{Verified, Verify};
+use crate::workers::Crew;
 
 /// The CA, and the folder that its certificates go to.
 pub(super) struct Certificates {

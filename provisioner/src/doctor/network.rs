@@ -6,10 +6,10 @@ use cert_tool::Certificate;
 use tokio::net::{TcpStream, lookup_host};
 
 use super::{Check, Verdict};
-use crate::causes::with_causes;
 use crate::clock;
-use crate::connect::ConnectError;
+use crate::device::ConnectError;
 use crate::hub::HubClient;
+use crate::model::causes::with_causes;
 use crate::target::OpenHub;
 
 pub(super) async fn checks(hub: &OpenHub) -> Vec<Check> {

@@ -5,9 +5,9 @@ use hub_types::{DeviceId, ErrorCode, IdentityId};
 use serde_json::json;
 
 use super::{Check, Verdict};
-use crate::causes::with_causes;
 use crate::clock;
 use crate::hub::{Access, Condition, ErrorClass, Hub, HubClient, HubError};
+use crate::model::causes::with_causes;
 use crate::target::HubSize;
 
 pub(super) const NAMES: [&str; 6] =

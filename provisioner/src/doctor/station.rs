@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::Path;
 
 use super::Check;
-use crate::causes::with_causes;
 use crate::ledger::{Ledger, LedgerError, LedgerLocation};
+use crate::model::causes::with_causes;
 
 pub(super) async fn checks(location: &LedgerLocation) -> Vec<Check> {
     let disk = disk(location.folder().unwrap_or_else(|| Path::new(".")));

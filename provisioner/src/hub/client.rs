@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::pace::{CallEnd, Denied, Pace, ProbeEnd, Reason};
+use crate::hub::rate_limit::{CallEnd, Denied, Pace, ProbeEnd, Reason};
 
 use super::access::{Access, TokenSource};
 use super::answer::{About, Answer, Ids};

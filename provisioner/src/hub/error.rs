@@ -11,7 +11,7 @@ use super::answer::AnswerError;
 use super::classes::{self, ErrorClass};
 use super::entra::EntraError;
 use super::tls_failure::TlsFailure;
-use crate::reason::ReasonCode;
+use crate::model::failure::ReasonCode;
 
 /// The reason why a call to the hub failed.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
-use crate::pace::{MAX_HELD, MAX_THROTTLED, Reason, jitter};
+use crate::hub::rate_limit::{MAX_HELD, MAX_THROTTLED, Reason, jitter};
 
 use super::Hub;
 use super::answer::AnswerError;
@@ -27,7 +27,7 @@ impl HubClient {
     /// random below a bound that doubles ("full jitter"); a delay that the hub asks for wins.
     ///
     /// A throttled call had no effect, and sooner or later it is its turn: it is tried for as long as
-    /// the [`Pace`](crate::pace::Pace) permits. A failed call is tried a few times; how long a hub that is
+    /// the [`Pace`](crate::hub::rate_limit::Pace) permits. A failed call is tried a few times; how long a hub that is
     /// down is waited for is up to the `Pace` too.
     pub(super) async fn repeat<T, F, C>(&self, repeat: Repeat, mut call: C) -> Result<T, HubError>
     where

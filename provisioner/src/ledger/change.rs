@@ -4,7 +4,7 @@ use hub_types::IdentityId;
 use hub_types::identity::StatusReason;
 
 use super::{Effect, Record, RunId};
-use crate::standing::{Difference, Etags};
+use crate::model::compare::{Difference, Etags};
 
 /// A request for an identity that is about to leave.
 #[derive(Debug, Clone, PartialEq)]

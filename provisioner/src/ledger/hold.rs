@@ -4,7 +4,7 @@ use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::Twin;
 
 use super::{LedgerRow, RowState, RunId};
-use crate::alteration::Alteration;
+use crate::maintain::change::Alteration;
 
 /// A device that a run has disabled on purpose, until it is released.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,8 +66,8 @@ pub(super) fn hold_of(past: &[PastRow]) -> Option<Hold> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::{DesiredIdentity, DesiredState, QUARANTINE};
     use crate::ledger::Record;
+    use crate::model::spec::{DesiredIdentity, DesiredState, QUARANTINE};
     use hub_types::IdentityId;
 
     fn reason(text: &str) -> StatusReason {

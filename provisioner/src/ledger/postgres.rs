@@ -19,7 +19,7 @@ use super::{
     Operator, Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, VERSION,
     Verification,
 };
-use crate::desired::DesiredIdentity;
+use crate::model::spec::DesiredIdentity;
 use chunks::Finished;
 use connection::Connection;
 use loading::PostgresLoader;

@@ -6,11 +6,11 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::{RunId, UnknownValue};
-use crate::causes::with_causes;
 use crate::hub::HubError;
-use crate::lifecycle::{Effect, Outcome};
-use crate::reason::ReasonCode;
-use crate::standing::{Difference, conflict_reason};
+use crate::model::causes::with_causes;
+use crate::model::compare::{Difference, conflict_reason};
+use crate::model::failure::ReasonCode;
+use crate::model::lifecycle::{Effect, Outcome};
 
 /// The state of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

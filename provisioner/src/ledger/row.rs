@@ -5,9 +5,9 @@ use hub_types::{IdentityId, ModuleId};
 
 use super::stored::{NotStorable, json_text};
 use super::{Operator, Record, RowState, Run, Stint};
-use crate::desired::{DesiredIdentity, DesiredState};
-use crate::lifecycle::Effect;
-use crate::standing::{Difference, Etags};
+use crate::model::compare::{Difference, Etags};
+use crate::model::lifecycle::Effect;
+use crate::model::spec::{DesiredIdentity, DesiredState};
 
 /// One identity of a run.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,8 +9,8 @@ use hub_types::connection_string::HubHost;
 use serde::{Deserialize, Serialize};
 
 use super::{Effect, NotUnderstood, Operator, RowState, UnknownValue};
-use crate::alteration::Alteration;
-use crate::lifecycle::{Intent, Mode, TwinPolicy};
+use crate::maintain::change::Alteration;
+use crate::model::lifecycle::{Intent, Mode, TwinPolicy};
 
 /// The number of a run in its ledger, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use super::{
     Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Moment, Operator, Record,
     RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, VERSION, Verification,
 };
-use crate::desired::DesiredIdentity;
+use crate::model::spec::DesiredIdentity;
 use error::of_file;
 use file::{Found, Lock};
 use loading::SqliteLoader;

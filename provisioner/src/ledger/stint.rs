@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::pace::Tally;
+use crate::hub::rate_limit::Tally;
 
 /// The operator and station. Empty if an older version of this program did not record them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

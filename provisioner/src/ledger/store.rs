@@ -9,8 +9,8 @@ use super::{
     Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Moment, Operator, Record,
     RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, Verification,
 };
-use crate::desired::DesiredIdentity;
-use crate::standing::Etags;
+use crate::model::compare::Etags;
+use crate::model::spec::DesiredIdentity;
 
 /// A run whose rows are being written. It is discarded unless [`Load::commit`] is called.
 pub type Loader<'l> = Box<dyn Load + 'l>;
@@ -30,7 +30,7 @@ pub trait Load {
     fn set_level(&self, device: &DeviceId, level: u32) -> Result<(), LedgerError>;
 
     /// Stores the etags that these identities must still have: see
-    /// [`Lifecycle::expecting`](crate::lifecycle::Lifecycle::expecting).
+    /// [`Lifecycle::expecting`](crate::model::lifecycle::Lifecycle::expecting).
     fn expect(&self, seen: &[(IdentityId, Etags)]) -> Result<(), LedgerError>;
 
     /// Writes down why nothing will be done for these identities.

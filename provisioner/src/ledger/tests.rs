@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::alteration::Alteration;
-use crate::desired::{DesiredAuth, DesiredIdentity, DesiredState, QUARANTINE};
-use crate::lifecycle::{Intent, Mode, TwinPolicy};
-use crate::reason::ReasonCode;
-use crate::standing::{Difference, Etags};
+use crate::maintain::change::Alteration;
+use crate::model::compare::{Difference, Etags};
+use crate::model::failure::ReasonCode;
+use crate::model::lifecycle::{Intent, Mode, TwinPolicy};
+use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState, QUARANTINE};
 use history::*;
 
 mod fencing;

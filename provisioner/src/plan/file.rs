@@ -295,9 +295,9 @@ const CUT_OFF: &str = "the file is cut off";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::Intent;
+    use crate::model::compare::Etags;
+    use crate::model::lifecycle::Intent;
     use crate::plan::{Action, Planner};
-    use crate::standing::Etags;
     use hub_types::Etag;
     use hub_types::limits::Tier;
     use proptest::prelude::*;

@@ -7,9 +7,9 @@ use hub_types::DeviceId;
 
 use super::{Action, Look, Planner, Survey};
 use crate::apply::compare_for;
-use crate::crew::RunError;
 use crate::hub::Hub;
 use crate::ledger::LedgerRow;
+use crate::workers::RunError;
 
 /// The states of the requested parents, each read once.
 #[derive(Debug, Default)]

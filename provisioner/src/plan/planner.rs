@@ -11,10 +11,10 @@ use hub_types::limits::{
 
 use super::parents::Parents;
 use super::{Action, Look, Operations, Plan, PlannedRow};
-use crate::desired::{DesiredAuth, DesiredState};
 use crate::ledger::LedgerRow;
-use crate::lifecycle::{Event, Intent, Lifecycle, Outcome, Step};
-use crate::standing::Standing;
+use crate::model::compare::Standing;
+use crate::model::lifecycle::{Event, Intent, Lifecycle, Outcome, Step};
+use crate::model::spec::{DesiredAuth, DesiredState};
 
 /// Adds up a plan, row by row, in the order of the ids.
 #[derive(Debug)]
@@ -310,9 +310,9 @@ impl Planner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::DesiredIdentity;
-    use crate::lifecycle::{Mode, TwinPolicy};
-    use crate::standing::{Difference, Etags};
+    use crate::model::compare::{Difference, Etags};
+    use crate::model::lifecycle::{Mode, TwinPolicy};
+    use crate::model::spec::DesiredIdentity;
     use hub_types::IdentityId;
     use serde_json::json;
 

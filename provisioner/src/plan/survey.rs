@@ -9,14 +9,14 @@ use serde_json::Value;
 use super::planner::{ModuleCounts, Surroundings};
 use super::{PlannedRow, Planner};
 use crate::apply::compare_held;
-use crate::crew::RunError;
-use crate::desired::{DesiredIdentity, GivenKeys};
-use crate::holds::Holds;
 use crate::hub::Hub;
 use crate::ledger::{LedgerRow, RowFilter, RunId, SharedLedger};
-use crate::lifecycle::TwinPolicy;
-use crate::standing::{Etags, Observation, Standing};
-use crate::sweep::look_at_all;
+use crate::model::compare::{Etags, Observation, Standing};
+use crate::model::holds::Holds;
+use crate::model::lifecycle::TwinPolicy;
+use crate::model::spec::{DesiredIdentity, GivenKeys};
+use crate::workers::RunError;
+use crate::workers::concurrent_reads::look_at_all;
 
 /// The facts about an identity on the hub that a plan needs.
 #[derive(Debug)]

@@ -5,10 +5,10 @@
 
 use std::path::Path;
 
-use crate::alteration::Alteration;
 use crate::ledger::{Run, RunOptions};
-use crate::lifecycle::Mode;
-use crate::reason::ReasonCode;
+use crate::maintain::change::Alteration;
+use crate::model::failure::ReasonCode;
+use crate::model::lifecycle::Mode;
 use table::entry;
 
 mod table;

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::advice::advice;
 use crate::ledger::{LedgerRow, RowState, Run};
-use crate::lifecycle::Effect;
-use crate::reason::ReasonCode;
-use crate::standing::Difference;
+use crate::model::compare::Difference;
+use crate::model::failure::ReasonCode;
+use crate::model::lifecycle::Effect;
 
 /// A cause that rows have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -156,9 +156,9 @@ const MAX_PATHS: usize = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::{DesiredIdentity, DesiredState};
     use crate::ledger::Record;
-    use crate::lifecycle::Mode;
+    use crate::model::lifecycle::Mode;
+    use crate::model::spec::{DesiredIdentity, DesiredState};
     use crate::report::Verb;
     use crate::report::advice::tests::run;
     use hub_types::IdentityId;

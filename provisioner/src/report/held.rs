@@ -1,8 +1,8 @@
 //! Devices that a run leaves disabled on purpose, in reports.
 
 use super::text::thousands;
-use crate::alteration::Alteration;
 use crate::ledger::{Run, Totals};
+use crate::maintain::change::Alteration;
 
 /// Returns the number of devices that are kept disabled, and the command that enables them; empty
 /// if there are none.

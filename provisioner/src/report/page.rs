@@ -18,8 +18,8 @@ use super::chart::Chart;
 use super::survey::{Kind, Shown, ShownRow, Survey};
 use super::text;
 use super::timeline::Timeline;
-use crate::alteration::Alteration;
 use crate::ledger::{Ledger, LedgerError, Moment, Run, RunId, RunState, Stint, Totals};
+use crate::maintain::change::Alteration;
 
 /// The reason why a page could not be written.
 #[derive(Debug, thiserror::Error)]

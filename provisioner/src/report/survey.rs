@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::causes::{Causes, finding};
 use crate::ledger::{Effect, Ledger, LedgerError, LedgerRow, RowFilter, RowState, RunId};
-use crate::standing::Difference;
+use crate::model::compare::Difference;
 
 /// The statistics of a run's rows.
 #[derive(Default)]

@@ -183,8 +183,8 @@ const MIN_BUCKET: f64 = 2.0;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::rate_limit::Tally;
     use crate::ledger::Operator;
-    use crate::pace::Tally;
 
     fn stint(number: u32, started: &str, moments: &[(u64, u64)]) -> (Stint, Vec<Moment>) {
         let stint =

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use cert_tool::{IssuedFacts, IssuedList};
 use hub_types::IdentityId;
 
-use crate::causes::with_causes;
-use crate::issue::{IssueError, find_issued_with};
 use crate::ledger::{Ledger, RunId};
+use crate::model::causes::with_causes;
+use crate::run::issue::{IssueError, find_issued_with};
 
 /// The faults of certificate files, by identity.
 pub type Exchanged = HashMap<IdentityId, ExchangedCertificate>;

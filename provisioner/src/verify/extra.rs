@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use hub_types::{DeviceId, IdentityId};
 
-use crate::crew::RunError;
 use crate::hub::{Hub, HubClient};
 use crate::ledger::{RowFilter, RunId, SharedLedger};
+use crate::workers::RunError;
 
 /// The search for identities that a batch does not list.
 pub struct Extras {

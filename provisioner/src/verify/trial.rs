@@ -10,13 +10,11 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::sample::{Sample, Spread};
-use crate::causes::with_causes;
-use crate::connect::{
-    ConnectError, CredentialSource, DeviceCredentials, DeviceHub, DeviceTwin, connect_each,
-};
-use crate::desired::{DesiredAuth, DesiredIdentity};
+use crate::device::{ConnectError, CredentialSource, DeviceCredentials, DeviceHub, DeviceTwin, connect_each};
 use crate::ledger::{LedgerError, LedgerRow, RowFilter, RunId, SharedLedger};
-use crate::standing::{Difference, Standing};
+use crate::model::causes::with_causes;
+use crate::model::compare::{Difference, Standing};
+use crate::model::spec::{DesiredAuth, DesiredIdentity};
 
 /// The results of connecting.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Connections, Exchanged};
 use crate::ledger::{LedgerRow, Verification};
-use crate::standing::{Difference, Observation, Standing};
+use crate::model::compare::{Difference, Observation, Standing};
 
 /// The result of verifying a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -197,8 +197,8 @@ pub(super) fn deviation(standing: &Standing) -> Option<Vec<Difference>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::{DesiredIdentity, DesiredState};
-    use crate::standing::Etags;
+    use crate::model::compare::Etags;
+    use crate::model::spec::{DesiredIdentity, DesiredState};
     use crate::verify::ExchangedCertificate;
 
     fn row(line: u64, id: &str) -> LedgerRow {

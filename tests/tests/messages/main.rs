@@ -149,7 +149,7 @@ fn no_two_errors_of_a_crate_have_one_text() -> Result<()> {
 
 #[test]
 fn every_reason_code_is_in_the_docs() -> Result<()> {
-    let source = std::fs::read_to_string(repository().join("provisioner/src/reason.rs"))?;
+    let source = std::fs::read_to_string(repository().join("provisioner/src/model/failure.rs"))?;
     let docs = std::fs::read_to_string(repository().join("docs/reports.md"))?;
     let codes: Vec<String> = literals(&source)
         .into_iter()

@@ -4,9 +4,9 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::alter::Alter;
-use crate::alteration::Alteration;
-use crate::standing::Etags;
+use crate::maintain::Alter;
+use crate::maintain::change::Alteration;
+use crate::model::compare::Etags;
 
 const UPSERT: Intent = Intent { mode: Mode::Upsert, twin: TwinPolicy::Initial };
 const UPDATE: Intent = Intent { mode: Mode::Update, twin: TwinPolicy::Initial };

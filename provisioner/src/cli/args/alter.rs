@@ -9,8 +9,8 @@ use super::verify::parse_address;
 use batch_file::IdPattern;
 
 use super::{BatchArgs, JobArgs, TargetArgs, WorkArgs, parse_pair};
-use crate::alteration::Alteration;
 use crate::ledger::RunId;
+use crate::maintain::change::Alteration;
 
 /// The common arguments of all maintenance operations.
 #[derive(Debug, Args)]

@@ -18,9 +18,9 @@ use super::transport::client_options;
 use super::{
     CLIENT, CLIENT_SECRET, EntraEnvironment, FEDERATED_TOKEN_FILE, IDENTITY_ENDPOINT, MSI_ENDPOINT, TENANT,
 };
-use crate::causes::with_causes;
 use crate::hub::error::shortened;
 use crate::hub::transport::HubClientOptions;
+use crate::model::causes::with_causes;
 
 /// A way to a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

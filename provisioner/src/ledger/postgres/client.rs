@@ -21,7 +21,7 @@ use super::super::stored::{NotStorable, NotUnderstood};
 use super::access::Access;
 use super::outage::{BRIEF, Outage};
 use super::silence::answered;
-use crate::sign::tell;
+use crate::model::service_status::tell;
 
 /// Values of a statement's parameters.
 pub(super) type Params<'p> = &'p [&'p (dyn ToSql + Sync)];

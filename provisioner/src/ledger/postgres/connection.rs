@@ -13,7 +13,7 @@ use super::access::Access;
 use super::client::{Backend, Client, Error};
 use super::memory::Memory;
 use super::silence::END;
-use crate::sign::tell;
+use crate::model::service_status::tell;
 
 /// A connection that comes back.
 pub(super) struct Connection {
@@ -66,7 +66,7 @@ impl Connection {
     ) -> Result<T, LedgerError> {
         let (access, patience) = (self.access.clone(), self.patience);
         let failed = |error: &Error, delay: Duration| {
-            tracing::warn!(error = %crate::causes::with_causes(error), ?delay, "the ledger is away");
+            tracing::warn!(error = %crate::model::causes::with_causes(error), ?delay, "the ledger is away");
         };
         let made = blocking(|| {
             (|| self.call_once(&mut call))

@@ -14,8 +14,8 @@ use super::client::{Client, Error};
 use super::columns::get;
 use super::connection::Connection;
 use super::{credentials, rows};
-use crate::desired::{DesiredIdentity, DesiredState};
-use crate::standing::Etags;
+use crate::model::compare::Etags;
+use crate::model::spec::{DesiredIdentity, DesiredState};
 
 pub(super) struct PostgresLoader<'l> {
     run: RunId,

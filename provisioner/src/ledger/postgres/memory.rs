@@ -4,7 +4,7 @@
 use super::super::RunId;
 use super::super::chunk::Lease;
 use super::client::{Client, Error};
-use crate::sign::{Service, Sign, tell};
+use crate::model::service_status::{Service, Sign, tell};
 
 /// The memory of a process that works on a run.
 #[derive(Default)]

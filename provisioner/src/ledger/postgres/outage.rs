@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::sign::{Service, Sign};
+use crate::model::service_status::{Service, Sign};
 
 /// The time in which no server of the database answers.
 #[derive(Default)]

@@ -14,9 +14,9 @@ use super::super::{
 };
 use super::client::{Client, Error};
 use super::columns::{Json, Number, Parsed, get};
-use crate::desired::{DesiredIdentity, DesiredState};
-use crate::reason::ReasonCode;
-use crate::standing::{Difference, Etags};
+use crate::model::compare::{Difference, Etags};
+use crate::model::failure::ReasonCode;
+use crate::model::spec::{DesiredIdentity, DesiredState};
 
 pub(super) fn condition(filter: RowFilter) -> &'static str {
     match filter {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::access::Access;
 use super::client::{Backend, Error};
-use crate::sign::tell;
+use crate::model::service_status::tell;
 
 /// The state of a backend with a pending response, as seen by a second connection.
 enum Found {

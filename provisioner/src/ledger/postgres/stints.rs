@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use super::super::{Moment, Operator, RunId, Stint};
 use super::client::{Client, Error};
 use super::columns::{Number, get};
-use crate::pace::Tally;
+use crate::hub::rate_limit::Tally;
 
 /// Begins a stint and returns its number.
 pub(super) fn begin(client: &mut Client, run: RunId, by: &Operator, now: &str) -> Result<u32, Error> {

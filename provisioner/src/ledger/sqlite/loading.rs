@@ -11,8 +11,8 @@ use super::super::stored::json_text;
 use super::super::{Credential, Ended, LedgerError, Record, RowFilter, RunFacts, RunId, RunState, Taken};
 use super::error::{of_file, unstorable};
 use super::{credentials, rows};
-use crate::desired::DesiredIdentity;
-use crate::standing::Etags;
+use crate::model::compare::Etags;
+use crate::model::spec::DesiredIdentity;
 
 pub(super) struct SqliteLoader<'l> {
     transaction: Transaction<'l>,

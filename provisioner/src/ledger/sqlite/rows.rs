@@ -10,9 +10,9 @@ use super::super::stored::json_text;
 use super::super::{Effect, Ended, Lease, LedgerRow, Record, RowFilter, RunId, RunOptions, Seen, Sent};
 use super::chunks;
 use super::error::{json, optional, parsed, read, unknown, unstorable};
-use crate::desired::DesiredIdentity;
-use crate::reason::ReasonCode;
-use crate::standing::Etags;
+use crate::model::compare::Etags;
+use crate::model::failure::ReasonCode;
+use crate::model::spec::DesiredIdentity;
 
 pub(super) fn condition(filter: RowFilter) -> &'static str {
     match filter {

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::super::{Moment, Operator, RunId, Stint};
 use super::error;
-use crate::pace::Tally;
+use crate::hub::rate_limit::Tally;
 
 /// Begins a stint and returns its number.
 pub(super) fn begin(connection: &Connection, run: RunId, by: &Operator, now: &str) -> rusqlite::Result<u32> {

@@ -1,7 +1,7 @@
 //! The history in a ledger for reports: operators, times, and the state before and after.
 
 use super::*;
-use crate::pace::Tally;
+use crate::hub::rate_limit::Tally;
 use serde_json::json;
 
 fn operator(name: &str, station: &str) -> Operator {

@@ -1,7 +1,7 @@
 //! Content of a ledger that this version does not know is an error that names its place.
 
 use super::*;
-use crate::causes::with_causes;
+use crate::model::causes::with_causes;
 use rusqlite::Connection;
 
 /// A value that a newer version may have written.

@@ -4,8 +4,8 @@
 //! the options with which it read the batch, and `{map}` those of them that rename columns.
 
 use super::Verb;
-use crate::lifecycle::Mode;
-use crate::reason::ReasonCode;
+use crate::model::failure::ReasonCode;
+use crate::model::lifecycle::Mode;
 
 /// The table's entry for a pair.
 pub(super) struct Entry {

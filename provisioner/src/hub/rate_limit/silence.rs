@@ -1,0 +1,152 @@
+//! Notices about waits that would otherwise look as if the program hung: each once, with its length.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::service_status::Sign;
+
+/// The reason for a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The hub named the time (`Retry-After`).
+    AskedByHub,
+    /// Calls are kept to the rate that the hub takes.
+    HeldBack,
+    /// The hub answered with a failure of its own.
+    HubFailed,
+    /// No answer came.
+    NoAnswer,
+    /// No connection came about.
+    NoConnection,
+    /// The answer was not a hub's.
+    NotUnderstood,
+    /// There were too many calls.
+    Throttled,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AskedByHub => "the hub asks to wait",
+            Self::HeldBack => "calls are kept to the rate that the hub takes",
+            Self::HubFailed => "the hub has a failure of its own",
+            Self::NoAnswer => "no answer came from the hub",
+            Self::NoConnection => "no connection to the hub",
+            Self::NotUnderstood => "what answers is not the hub (a login page?), or its answer was damaged",
+            Self::Throttled => "the hub takes no more calls just now",
+        })
+    }
+}
+
+/// Until when people know that something is waited for.
+#[derive(Debug, Default)]
+pub(super) struct Silence {
+    told_until: Option<Instant>,
+    told_held_back: Option<Instant>,
+    told_unanswered: Option<Instant>,
+}
+
+impl Silence {
+    /// Returns the notice for a wait that begins now, of a call that was first made at `since`.
+    pub(super) fn waits(
+        &mut self,
+        reason: Reason,
+        wait: Duration,
+        since: Instant,
+        now: Instant,
+    ) -> Option<Sign> {
+        let end = now + wait;
+        let silent_from = self.told_until.map_or(since, |told| told.max(since));
+        if end.saturating_duration_since(silent_from) < LONG {
+            return None;
+        }
+        self.told_until = Some(end);
+        Some(Sign::Waiting(reason, wait))
+    }
+
+    /// Returns the notice for a wait for the hub's rate. Runs on a small hub wait so all the time: seldom.
+    pub(super) fn held_back(&mut self, wait: Duration, now: Instant) -> Option<Sign> {
+        let is_known = self.told_held_back.is_some_and(|told| now.duration_since(told) < SELDOM);
+        // A wait that the hub asked for was said.
+        let is_told = self.told_until.is_some_and(|told| now + wait < told + LONG);
+        if wait < LONG || is_known || is_told {
+            return None;
+        }
+        self.told_held_back = Some(now);
+        Some(Sign::Waiting(Reason::HeldBack, wait))
+    }
+
+    /// Returns the notice for a call that has been under way for [`LONG`] while the hub answered no other.
+    pub(super) fn unanswered(&mut self, now: Instant) -> Option<Sign> {
+        if self.told_unanswered.is_some_and(|told| now.duration_since(told) < AGAIN) {
+            return None;
+        }
+        self.told_unanswered = Some(now);
+        Some(Sign::Unanswered(LONG))
+    }
+}
+
+/// People believe that a program hangs when it says nothing for longer.
+pub(super) const LONG: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_secs(60);
+const SELDOM: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_wait_of_minutes_is_said_once_however_many_wait() {
+        let now = Instant::now();
+        let mut silence = Silence::default();
+        let said = silence.waits(Reason::AskedByHub, seconds(120), now, now);
+        assert_eq!(said, Some(Sign::Waiting(Reason::AskedByHub, seconds(120))));
+        for worker in 0..4 {
+            let now = now + Duration::from_millis(worker);
+            assert_eq!(silence.waits(Reason::AskedByHub, seconds(120), now, now), None);
+            assert_eq!(silence.held_back(seconds(120), now), None);
+        }
+        // What comes after it is news.
+        let later = now + seconds(120);
+        assert!(silence.waits(Reason::Throttled, seconds(45), now, later).is_some());
+    }
+
+    #[test]
+    fn short_waits_are_said_when_together_they_are_long() {
+        let begun = Instant::now();
+        let mut silence = Silence::default();
+        let mut now = begun;
+        for (wait, is_said) in
+            [(900, false), (900, false), (900, true), (900, false), (900, false), (900, true)]
+        {
+            let wait = Duration::from_millis(wait);
+            assert_eq!(
+                silence.waits(Reason::HubFailed, wait, begun, now).is_some(),
+                is_said,
+                "{:?}",
+                now - begun
+            );
+            now += wait;
+        }
+    }
+
+    #[test]
+    fn no_silence_is_longer_than_its_bound_however_long_a_storm_lasts() {
+        let begun = Instant::now();
+        let (mut silence, mut now, mut heard) = (Silence::default(), begun, begun);
+        for step in 0..1_000_u64 {
+            let wait = Duration::from_millis(step * 7_919 % 60_000);
+            if silence.waits(Reason::Throttled, wait, begun, now).is_some() {
+                heard = now + wait;
+            }
+            now += wait;
+            assert!(now.saturating_duration_since(heard) < LONG, "{:?}", now - heard);
+        }
+    }
+}

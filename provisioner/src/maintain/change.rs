@@ -1,0 +1,263 @@
+//! The maintenance of identities after their batch: devices are disabled and later deleted,
+//! thumbprints are rotated, creations of a run are undone.
+//!
+//! This module decides the action for an identity in its present state on the hub
+//! ([`Alteration::judge`]), and the step after each response of the hub ([`Course`]). It does no
+//! I/O.
+
+use hub_types::IdentityId;
+use hub_types::identity::{Status, StatusReason};
+use hub_types::twin::Twin;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::ledger::{Hold, LedgerRow, RunId};
+use crate::model::compare::{Difference, Etags, Standing};
+use crate::model::failure::ReasonCode;
+use crate::model::lifecycle::Effect;
+use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState};
+
+pub use course::{Answer, Course, Ending, Next};
+
+mod course;
+mod rotation;
+mod status;
+
+/// The operation of a run on existing identities.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Alteration {
+    /// The new thumbprint goes into the free slot, so that both certificates are let in.
+    AddThumbprint,
+    /// Disabled devices go, and their modules with them; modules that are named alone go alone.
+    Delete,
+    /// Devices may not connect any more, and their modules with them.
+    Disable {
+        /// The status reason that they get.
+        reason: StatusReason,
+    },
+    /// The new thumbprint is taken out again; the old one stays.
+    DropNewThumbprint,
+    /// The old thumbprint is taken out, and the new one is left alone.
+    DropOldThumbprint {
+        /// True to finish even if no connection with the new certificate was made.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unproven: bool,
+    },
+    /// Enables devices that a run has disabled on purpose.
+    Release {
+        /// Only devices that this run disabled; `None` means any run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<RunId>,
+    },
+    /// Removes identities that a run created and that are unchanged since.
+    Undo {
+        /// The run that created them.
+        run: RunId,
+    },
+    /// Disables devices again that a release has enabled.
+    UndoRelease {
+        /// The run of the release.
+        run: RunId,
+    },
+}
+
+/// The decision for an identity in its present state on the hub.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// The identity is already in the requested state.
+    Already,
+    /// Delete the identity, with the etag of the read.
+    Delete,
+    /// Leave the identity unchanged.
+    Refuse(Refusal),
+    /// Replace the identity with this one, with the etag of the read.
+    Replace(Box<DesiredIdentity>),
+}
+
+impl Verdict {
+    /// The identity as it is on the hub but for this change.
+    fn changed(twin: &Twin, change: impl FnOnce(&mut DesiredState)) -> Self {
+        match DesiredIdentity::of_twin(twin) {
+            Ok(mut changed) => {
+                change(&mut changed.state);
+                Self::Replace(Box::new(changed))
+            }
+            Err(error) => Refusal::because(ReasonCode::IdentityNotUnderstood, error.to_string()),
+        }
+    }
+}
+
+/// The reason why an identity is left unchanged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// The reason as a code.
+    pub code: ReasonCode,
+    /// The reason in words.
+    pub reason: String,
+    /// The differences from the expected state.
+    pub differences: Vec<Difference>,
+}
+
+impl Refusal {
+    fn because(code: ReasonCode, reason: impl Into<String>) -> Verdict {
+        Verdict::Refuse(Self { code, reason: reason.into(), differences: Vec::new() })
+    }
+}
+
+impl Alteration {
+    /// Returns true if it deletes identities.
+    pub fn deletes(&self) -> bool {
+        matches!(self, Self::Delete | Self::Undo { .. })
+    }
+
+    /// The effect on an identity that it changes.
+    pub fn effect(&self) -> Effect {
+        if self.deletes() { Effect::Deleted } else { Effect::Updated }
+    }
+
+    /// Returns true if a device may only be deleted when all its modules belong to this run.
+    pub fn minds_other_modules(&self) -> bool {
+        matches!(self, Self::Undo { .. })
+    }
+
+    /// Returns true if a proof is required that devices can connect with their new certificates.
+    pub fn needs_proof(&self) -> bool {
+        *self == Self::DropOldThumbprint { unproven: false }
+    }
+
+    /// Returns true if it changes only the status of devices.
+    pub fn is_about_status(&self) -> bool {
+        matches!(self, Self::Disable { .. } | Self::Release { .. } | Self::UndoRelease { .. })
+    }
+
+    /// Returns true if existing identities keep their status.
+    pub fn leaves_status(&self) -> bool {
+        !self.is_about_status() && !self.deletes()
+    }
+
+    /// Returns true if the run that keeps a device disabled must be known.
+    pub fn needs_hold(&self) -> bool {
+        matches!(self, Self::Release { .. } | Self::UndoRelease { .. })
+    }
+
+    /// The run before which holds are searched, if the newest one does not count.
+    pub fn hold_before(&self) -> Option<RunId> {
+        match self {
+            Self::UndoRelease { run } => Some(*run),
+            _ => None,
+        }
+    }
+
+    /// The run whose rows it took over, if it reads no batch.
+    pub fn goes_on_from(&self) -> Option<RunId> {
+        match self {
+            Self::Undo { run } | Self::UndoRelease { run } | Self::Release { run: Some(run) } => Some(*run),
+            _ => None,
+        }
+    }
+
+    /// The identity whose twin shows the state of an identity. For the status of a module, which
+    /// has none of its own, it is the device.
+    pub fn subject(&self, identity: &IdentityId) -> IdentityId {
+        match self {
+            _ if self.is_about_status() => identity.device().clone().into(),
+            _ => identity.clone(),
+        }
+    }
+
+    /// Decides the action for the identity of `row`, given the twin of its
+    /// [subject](Self::subject). `hold` is the run that keeps the device disabled, if it [must be
+    /// known](Self::needs_hold).
+    pub fn judge(&self, row: &LedgerRow, found: Option<&Twin>, hold: Option<&Hold>) -> Verdict {
+        let wanted = &row.wanted;
+        match (self, found) {
+            (Self::Delete | Self::Undo { .. }, None) => Verdict::Already,
+            (_, None) => Refusal::because(ReasonCode::IdentityMissing, "it is not on the hub"),
+            (Self::AddThumbprint, Some(twin)) => rotation::add(wanted, twin),
+            (Self::Delete, Some(twin)) => delete(wanted, twin),
+            (Self::Disable { reason }, Some(twin)) => status::disable(wanted, twin, reason),
+            (Self::DropNewThumbprint, Some(twin)) => rotation::drop_new(wanted, twin),
+            (Self::DropOldThumbprint { .. }, Some(twin)) => rotation::drop_old(wanted, twin),
+            (Self::Release { run }, Some(twin)) => status::release(wanted, twin, *run, hold),
+            (Self::Undo { run }, Some(twin)) => undo(row, twin, *run),
+            (Self::UndoRelease { run }, Some(twin)) => status::undo_release(wanted, twin, *run, hold),
+        }
+    }
+}
+
+impl std::fmt::Display for Alteration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AddThumbprint => f.write_str("rotate: new thumbprints in"),
+            Self::Delete => f.write_str("retire: deleted"),
+            Self::Disable { .. } => f.write_str("retire: disabled"),
+            Self::DropNewThumbprint => f.write_str("rotate: new thumbprints out again"),
+            Self::DropOldThumbprint { .. } => f.write_str("rotate: old thumbprints out"),
+            Self::Release { run: None } => f.write_str("release"),
+            Self::Release { run: Some(run) } => write!(f, "release of run {run}"),
+            Self::Undo { run } | Self::UndoRelease { run } => write!(f, "undo of run {run}"),
+        }
+    }
+}
+
+fn delete(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
+    if wanted.identity.module().is_none() && twin.status == Status::Enabled {
+        return Refusal::because(
+            ReasonCode::DeviceEnabled,
+            "it is enabled, and only what is disabled is deleted",
+        );
+    }
+    if_same_certificate(wanted, twin, || Verdict::Delete)
+}
+
+/// Returns the verdict unless the batch names a thumbprint and the hub has different ones: then the
+/// board was swapped, and a different unit has this id.
+fn if_same_certificate(wanted: &DesiredIdentity, twin: &Twin, verdict: impl FnOnce() -> Verdict) -> Verdict {
+    let DesiredAuth::Thumbprint { primary, secondary } = wanted.state.auth else { return verdict() };
+    let slots = twin.x509_thumbprint;
+    let on_hub = [slots.primary_thumbprint, slots.secondary_thumbprint];
+    if [primary, secondary].into_iter().flatten().any(|given| on_hub.contains(&Some(given))) {
+        return verdict();
+    }
+    Verdict::Refuse(Refusal {
+        code: ReasonCode::CertificateDiffers,
+        reason: "it has another certificate than the batch names: is it still the same unit?".to_owned(),
+        differences: thumbprint_differences(wanted, twin),
+    })
+}
+
+/// The differences between the thumbprints on the hub and those of the batch.
+fn thumbprint_differences(wanted: &DesiredIdentity, twin: &Twin) -> Vec<Difference> {
+    let standing = Standing::of(wanted, Some(twin));
+    let of_slots = |difference: &&Difference| difference.path.ends_with("_thumbprint");
+    standing.differences().iter().filter(of_slots).cloned().collect()
+}
+
+fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> Verdict {
+    if row.record.presumed {
+        return Refusal::because(
+            ReasonCode::CreationUncertain,
+            format!("run {run} found it there, and can't be sure that it created it"),
+        );
+    }
+    let (left, found) = (&row.before, Etags::of(Some(twin)));
+    let standing = Standing::of(&row.wanted, Some(twin));
+    let is_untouched = match *left == Etags::default() {
+        // The run was not verified: nobody knows its version tags.
+        true => standing == Standing::Equal,
+        false => *left == found,
+    };
+    if is_untouched {
+        return Verdict::Delete;
+    }
+    let mut differences = standing.differences().to_vec();
+    if differences.is_empty() {
+        differences.push(Difference { path: "version".into(), wanted: json!(left), found: json!(found) });
+    }
+    let reason = format!("it was changed since run {run} created it");
+    Verdict::Refuse(Refusal { code: ReasonCode::ChangedSinceRun, reason, differences })
+}
+
+#[cfg(test)]
+mod tests;

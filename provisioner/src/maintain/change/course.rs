@@ -1,0 +1,244 @@
+//! The maintenance of one identity, as a pure state machine. As in the
+//! [lifecycle](crate::model::lifecycle), a lost response is followed by a read, and updates are
+//! conditional on the etag of the last read.
+
+use super::{Refusal, Verdict};
+use crate::hub::HubError;
+use crate::ledger::{Record, RowState};
+use crate::model::failure::ReasonCode;
+use crate::model::lifecycle::Effect;
+use crate::model::spec::DesiredIdentity;
+
+/// The state of one identity during its maintenance.
+#[derive(Debug)]
+pub struct Course {
+    /// The effect of a change, if one is made.
+    effect: Effect,
+    /// True if a request was sent and its response was lost.
+    is_lost: bool,
+    /// The number of lost or outdated responses.
+    setbacks: u32,
+}
+
+/// The next step.
+#[derive(Debug)]
+pub enum Next {
+    /// Delete the identity, with the etag of the last read.
+    Delete,
+    /// No further step: the result.
+    Finish(Ending),
+    /// Read its subject's twin.
+    Observe,
+    /// Replace the identity with this one, with the etag of the last read.
+    Replace(Box<DesiredIdentity>),
+}
+
+impl Next {
+    /// The result of an identity for which an operation failed.
+    pub(crate) fn failed(why: impl Into<Record>) -> Self {
+        Self::Finish(Ending::Failed(Box::new(why.into())))
+    }
+}
+
+/// The hub's response to a change.
+#[derive(Debug)]
+pub enum Answer {
+    /// The change was made.
+    Done,
+    /// The response was lost: the effect of the request is unknown.
+    Lost(HubError),
+    /// The etag of the last read is outdated.
+    Outdated(HubError),
+    /// The change was refused: the request had no effect.
+    Refused(HubError),
+}
+
+/// The result of an identity.
+#[derive(Debug)]
+pub enum Ending {
+    /// The run made the change; presumably, if the response was lost and a read shows the result.
+    Done {
+        /// The effect of the run.
+        effect: Effect,
+        /// True if the effect is presumed.
+        presumed: bool,
+    },
+    /// The change failed; the record states the reason.
+    Failed(Box<Record>),
+    /// The identity was left unchanged.
+    Refused(Refusal),
+    /// The identity was left unchanged because of its device.
+    Skipped(Refusal),
+    /// No change was needed.
+    Unchanged,
+}
+
+impl Course {
+    /// An identity that this run has not processed yet.
+    pub fn new(effect: Effect) -> Self {
+        Self { effect, is_lost: false, setbacks: 0 }
+    }
+
+    /// An identity with a request that was sent before this run was interrupted.
+    pub fn resumed(effect: Effect) -> Self {
+        Self { is_lost: true, ..Self::new(effect) }
+    }
+
+    /// The number of lost or outdated responses.
+    pub fn setbacks(&self) -> u32 {
+        self.setbacks
+    }
+
+    /// Returns the step after a read.
+    pub fn observed(&mut self, verdict: Verdict) -> Next {
+        match verdict {
+            Verdict::Already if self.is_lost => self.done(true),
+            Verdict::Already => Next::Finish(Ending::Unchanged),
+            Verdict::Delete => Next::Delete,
+            Verdict::Refuse(refusal) => Next::Finish(Ending::Refused(refusal)),
+            Verdict::Replace(identity) => Next::Replace(identity),
+        }
+    }
+
+    /// Returns the step after the hub's response to a change.
+    pub fn answered(&mut self, answer: Answer) -> Next {
+        match answer {
+            Answer::Done => self.done(false),
+            Answer::Lost(error) => {
+                self.is_lost = true;
+                self.look_again(error)
+            }
+            // Perhaps by the effect of our own request, whose answer was lost.
+            Answer::Outdated(error) => self.look_again(error),
+            Answer::Refused(error) => Next::failed(error),
+        }
+    }
+
+    fn done(&self, presumed: bool) -> Next {
+        Next::Finish(Ending::Done { effect: self.effect, presumed })
+    }
+
+    fn look_again(&mut self, error: HubError) -> Next {
+        self.setbacks += 1;
+        match self.setbacks <= MAX_SETBACKS {
+            true => Next::Observe,
+            false => Next::failed(error),
+        }
+    }
+}
+
+impl From<Ending> for Record {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Done { effect, presumed } => {
+                let reason = presumed.then_some(ReasonCode::Presumed);
+                Self { effect: Some(effect), presumed, reason, ..Self::new(RowState::Done) }
+            }
+            Ending::Failed(record) => *record,
+            Ending::Refused(Refusal { code, reason, differences }) => {
+                Self { reason: Some(code), error: Some(reason), differences, ..Self::new(RowState::Conflict) }
+            }
+            Ending::Skipped(Refusal { code, reason, .. }) => Self::skipped(code, reason),
+            Ending::Unchanged => Self::new(RowState::Unchanged),
+        }
+    }
+}
+
+/// The largest number of retries for one identity.
+const MAX_SETBACKS: u32 = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A model of a hub that has either made the change or not.
+    struct ModelHub {
+        is_done: bool,
+        times: u32,
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Weather {
+        Fine,
+        LostAfterEffect,
+        LostBeforeEffect,
+    }
+
+    impl ModelHub {
+        fn verdict(&self) -> Verdict {
+            if self.is_done { Verdict::Already } else { Verdict::Delete }
+        }
+
+        fn change(&mut self, weather: Weather) -> Answer {
+            match (weather, self.is_done) {
+                (Weather::LostBeforeEffect, _) => Answer::Lost(HubError::NoAnswer),
+                (_, true) => Answer::Outdated(HubError::NoAnswer),
+                (weather, false) => {
+                    (self.is_done, self.times) = (true, self.times + 1);
+                    match weather {
+                        Weather::Fine => Answer::Done,
+                        _ => Answer::Lost(HubError::NoAnswer),
+                    }
+                }
+            }
+        }
+
+        /// Lives to the end, or to a crash when all weather is used up.
+        fn live(&mut self, mut course: Course, skies: &mut Vec<Weather>, crash: bool) -> Option<Ending> {
+            let mut next = Next::Observe;
+            loop {
+                if crash && skies.is_empty() {
+                    return None;
+                }
+                next = match next {
+                    Next::Observe => course.observed(self.verdict()),
+                    Next::Delete | Next::Replace(_) => {
+                        course.answered(self.change(skies.pop().unwrap_or(Weather::Fine)))
+                    }
+                    Next::Finish(ending) => return Some(ending),
+                };
+            }
+        }
+    }
+
+    fn weather() -> impl Strategy<Value = Weather> {
+        prop_oneof![Just(Weather::Fine), Just(Weather::LostAfterEffect), Just(Weather::LostBeforeEffect)]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_lost_it_is_done_once_and_the_ending_tells_the_truth(
+            was_done: bool,
+            mut before_crash in proptest::collection::vec(weather(), 1..4),
+            mut skies in proptest::collection::vec(weather(), 0..6),
+            crashes: bool,
+        ) {
+            let mut hub = ModelHub { is_done: was_done, times: 0 };
+            let first = Course::new(Effect::Deleted);
+            let ending = match crashes {
+                true => hub.live(first, &mut before_crash, true),
+                false => hub.live(first, &mut skies, false),
+            };
+            let ending = ending.or_else(|| hub.live(Course::resumed(Effect::Deleted), &mut skies, false));
+            prop_assert!(hub.is_done);
+            prop_assert!(hub.times <= u32::from(!was_done));
+            match ending {
+                Some(Ending::Done { presumed, .. }) => prop_assert!(hub.times == 1 || presumed),
+                Some(Ending::Unchanged) => prop_assert!(was_done),
+                other => prop_assert!(false, "{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn somebody_who_is_always_faster_is_not_fought_for_ever() {
+        let mut course = Course::new(Effect::Updated);
+        for _ in 0..MAX_SETBACKS {
+            assert!(matches!(course.observed(Verdict::Delete), Next::Delete));
+            assert!(matches!(course.answered(Answer::Outdated(HubError::NoAnswer)), Next::Observe));
+        }
+        let last = course.answered(Answer::Outdated(HubError::NoAnswer));
+        assert!(matches!(last, Next::Finish(Ending::Failed(_))), "{last:?}");
+    }
+}

@@ -1,0 +1,99 @@
+//! Disabling devices, and enabling those that a run has disabled on purpose.
+
+use hub_types::identity::{Status, StatusReason};
+use hub_types::twin::Twin;
+use serde_json::json;
+
+use super::{Refusal, Verdict, if_same_certificate};
+use crate::ledger::{Hold, RunId};
+use crate::model::compare::Difference;
+use crate::model::failure::ReasonCode;
+use crate::model::spec::DesiredIdentity;
+
+pub(super) fn disable(wanted: &DesiredIdentity, twin: &Twin, reason: &StatusReason) -> Verdict {
+    match (wanted.identity.module(), twin.status) {
+        (_, Status::Disabled) => Verdict::Already,
+        (Some(_), Status::Enabled) => Refusal::because(
+            ReasonCode::DeviceNotNamed,
+            "a module is disabled with its device only, which is enabled: name the device, too",
+        ),
+        (None, Status::Enabled) => {
+            if_same_certificate(wanted, twin, || with_status(twin, Status::Disabled, Some(reason)))
+        }
+    }
+}
+
+/// Enables a device that is as a run left it: run `only`, where one is named.
+pub(super) fn release(
+    wanted: &DesiredIdentity,
+    twin: &Twin,
+    only: Option<RunId>,
+    hold: Option<&Hold>,
+) -> Verdict {
+    match (wanted.identity.module(), twin.status, hold) {
+        (_, Status::Enabled, _) => Verdict::Already,
+        (Some(_), Status::Disabled, _) => Refusal::because(
+            ReasonCode::DeviceNotNamed,
+            "a module is enabled with its device only, which is disabled: name the device, too",
+        ),
+        (None, Status::Disabled, None) => Refusal::because(
+            ReasonCode::NotDisabledByRun,
+            "no run of this ledger has disabled it: find out who did and why; `provisioner device update` can \
+             enable it",
+        ),
+        (None, Status::Disabled, Some(hold)) => match only.filter(|run| *run != hold.run) {
+            Some(run) => Refusal::because(
+                ReasonCode::DisabledByOtherRun,
+                format!(
+                    "it is run {0} that keeps it disabled, not run {run}: `provisioner release --run {0}` enables it",
+                    hold.run
+                ),
+            ),
+            None if !hold.is_as_left(twin) => other_reason(twin, hold),
+            None => if_same_certificate(wanted, twin, || {
+                with_status(twin, Status::Enabled, hold.released_reason.as_ref())
+            }),
+        },
+    }
+}
+
+/// Disables a device again that the release `run` has enabled.
+pub(super) fn undo_release(
+    wanted: &DesiredIdentity,
+    twin: &Twin,
+    run: RunId,
+    hold: Option<&Hold>,
+) -> Verdict {
+    match (hold, twin.status) {
+        (None, _) => Refusal::because(
+            ReasonCode::NotDisabledByRun,
+            format!("the ledger does not know how it was before run {run}"),
+        ),
+        (Some(hold), Status::Enabled) => {
+            if_same_certificate(wanted, twin, || with_status(twin, Status::Disabled, Some(&hold.reason)))
+        }
+        (Some(hold), Status::Disabled) if hold.is_as_left(twin) => Verdict::Already,
+        (Some(hold), Status::Disabled) => other_reason(twin, hold),
+    }
+}
+
+/// The device with this status, otherwise unchanged.
+fn with_status(twin: &Twin, status: Status, reason: Option<&StatusReason>) -> Verdict {
+    Verdict::changed(twin, |state| (state.status, state.status_reason) = (status, reason.cloned()))
+}
+
+fn other_reason(twin: &Twin, hold: &Hold) -> Verdict {
+    Verdict::Refuse(Refusal {
+        code: ReasonCode::StatusReasonChanged,
+        reason: format!(
+            "its status reason was changed since run {} disabled it: find out who did and why; `provisioner device \
+             update` can enable it",
+            hold.run
+        ),
+        differences: vec![Difference {
+            path: "status_reason".to_owned(),
+            wanted: json!(hold.reason),
+            found: json!(twin.status_reason),
+        }],
+    })
+}

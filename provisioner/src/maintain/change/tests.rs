@@ -1,0 +1,273 @@
+//! The decisions of maintenance operations for identities in different states.
+
+use serde_json::{Value, from_value, json};
+
+use super::*;
+use crate::model::spec::DesiredState;
+
+const OLD: &str = "AA";
+const NEW: &str = "BB";
+const OTHER: &str = "CC";
+
+fn auth(primary: Option<&str>, secondary: Option<&str>) -> DesiredAuth {
+    let thumbprint = |byte: Option<&str>| byte.map(|byte| byte.repeat(32).parse().unwrap());
+    DesiredAuth::Thumbprint { primary: thumbprint(primary), secondary: thumbprint(secondary) }
+}
+
+fn row(name: &str, auth: DesiredAuth) -> LedgerRow {
+    let identity = IdentityId::from_common_name(name).unwrap();
+    let state = DesiredState { auth, ..DesiredState::default() };
+    LedgerRow::new(2, DesiredIdentity { identity, state })
+}
+
+fn twin_with(name: &str, members: Value) -> Twin {
+    let identity = IdentityId::from_common_name(name).unwrap();
+    let mut twin = json!({
+        "deviceId": identity.device(), "moduleId": identity.module(), "etag": "t1", "deviceEtag": "i1", "version": 2,
+        "status": "enabled", "authenticationType": "selfSigned",
+        "properties": {"desired": {"$version": 1}, "reported": {"$version": 1}},
+    });
+    twin.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    from_value(twin).unwrap()
+}
+
+/// A twin with the thumbprints of these bytes.
+fn twin(primary: Option<&str>, secondary: Option<&str>) -> Twin {
+    let thumbprint = |byte: Option<&str>| byte.map(|byte| byte.repeat(32));
+    let slots =
+        json!({"primaryThumbprint": thumbprint(primary), "secondaryThumbprint": thumbprint(secondary)});
+    twin_with("d", json!({"x509Thumbprint": slots}))
+}
+
+/// The slots that a verdict asks for.
+fn slots(verdict: &Verdict) -> &DesiredAuth {
+    let Verdict::Replace(identity) = verdict else { panic!("{verdict:?}") };
+    &identity.state.auth
+}
+
+fn reason(verdict: &Verdict) -> &str {
+    let Verdict::Refuse(refusal) = verdict else { panic!("{verdict:?}") };
+    &refusal.reason
+}
+
+#[test]
+fn a_new_thumbprint_goes_into_the_free_slot_and_the_old_one_stays() {
+    let add =
+        |old, twin: &Twin| Alteration::AddThumbprint.judge(&row("d", auth(Some(NEW), old)), Some(twin), None);
+    assert_eq!(*slots(&add(Some(OLD), &twin(Some(OLD), None))), auth(Some(OLD), Some(NEW)));
+    assert_eq!(*slots(&add(Some(OLD), &twin(None, Some(OLD)))), auth(Some(NEW), Some(OLD)));
+    // Some edge runtimes want both slots filled: one that repeats the other is free.
+    assert_eq!(*slots(&add(None, &twin(Some(OLD), Some(OLD)))), auth(Some(OLD), Some(NEW)));
+    assert_eq!(add(Some(OLD), &twin(Some(OLD), Some(NEW))), Verdict::Already);
+    assert_eq!(add(Some(OLD), &twin(Some(NEW), None)), Verdict::Already);
+    assert!(reason(&add(None, &twin(Some(OLD), Some(OTHER)))).contains("both slots are taken"));
+    let swapped = add(Some(OLD), &twin(Some(OTHER), None));
+    assert!(reason(&swapped).contains("still the same unit"));
+    let Verdict::Refuse(Refusal { differences, .. }) = swapped else { unreachable!() };
+    assert_eq!(differences[0].path, "primary_thumbprint");
+}
+
+#[test]
+fn the_old_thumbprint_goes_only_when_the_new_one_is_in() {
+    let drop = Alteration::DropOldThumbprint { unproven: true };
+    let drop = |old, twin: &Twin| drop.judge(&row("d", auth(Some(NEW), old)), Some(twin), None);
+    for (primary, secondary) in [(OLD, NEW), (NEW, OLD)] {
+        let both = twin(Some(primary), Some(secondary));
+        assert_eq!(*slots(&drop(Some(OLD), &both)), auth(Some(NEW), None));
+    }
+    assert_eq!(drop(Some(OLD), &twin(Some(NEW), None)), Verdict::Already);
+    assert!(reason(&drop(Some(OLD), &twin(Some(OLD), None))).contains("not on the hub"));
+    assert!(reason(&drop(Some(OLD), &twin(Some(NEW), Some(OTHER)))).contains("another than its old one"));
+}
+
+#[test]
+fn a_rotation_is_taken_back_unless_that_locks_the_unit_out() {
+    let drop = |twin: &Twin| {
+        Alteration::DropNewThumbprint.judge(&row("d", auth(Some(NEW), Some(OLD))), Some(twin), None)
+    };
+    assert_eq!(*slots(&drop(&twin(Some(OLD), Some(NEW)))), auth(Some(OLD), None));
+    assert_eq!(*slots(&drop(&twin(Some(NEW), Some(OLD)))), auth(Some(OLD), None));
+    assert_eq!(drop(&twin(Some(OLD), None)), Verdict::Already);
+    assert!(reason(&drop(&twin(Some(NEW), None))).contains("locked out"));
+}
+
+#[test]
+fn what_has_no_thumbprints_is_not_rotated() {
+    let sas = twin_with("d", json!({"authenticationType": "sas"}));
+    let add = |auth, twin: &Twin| Alteration::AddThumbprint.judge(&row("d", auth), Some(twin), None);
+    assert!(reason(&add(auth(Some(NEW), None), &sas)).contains("`sas`"));
+    assert!(reason(&add(DesiredAuth::X509Ca, &twin(Some(OLD), None))).contains("names no new thumbprint"));
+    assert!(
+        reason(&add(DesiredAuth::default(), &twin(Some(OLD), None)))
+            .contains("no new certificate was issued")
+    );
+    let missing = Alteration::AddThumbprint.judge(&row("d", auth(Some(NEW), None)), None, None);
+    assert_eq!(reason(&missing), "it is not on the hub");
+}
+
+#[test]
+fn a_device_is_disabled_with_all_else_as_it_was() {
+    let retire = Alteration::Disable { reason: StatusReason::new("scrapped").unwrap() };
+    let found = twin_with("d", json!({"capabilities": {"iotEdge": true}, "authenticationType": "sas"}));
+    let verdict = retire.judge(&row("d", DesiredAuth::default()), Some(&found), None);
+    let Verdict::Replace(disabled) = verdict else { panic!("{verdict:?}") };
+    assert_eq!(disabled.state.status, Status::Disabled);
+    assert_eq!(disabled.state.status_reason.as_ref().map(StatusReason::as_str), Some("scrapped"));
+    assert!(disabled.state.edge);
+    assert_eq!(disabled.state.auth, DesiredAuth::Sas { given: false });
+    let found = twin_with("d", json!({"status": "disabled"}));
+    assert_eq!(retire.judge(&row("d", DesiredAuth::default()), Some(&found), None), Verdict::Already);
+    // A module's subject is its device.
+    let module = row("d/m", DesiredAuth::default());
+    assert_eq!(retire.subject(&module.wanted.identity), IdentityId::parse("d", None).unwrap());
+    assert_eq!(retire.judge(&module, Some(&found), None), Verdict::Already);
+    assert!(
+        reason(&retire.judge(&module, Some(&twin_with("d", json!({}))), None))
+            .contains("name the device, too")
+    );
+}
+
+#[test]
+fn another_board_under_the_same_id_is_not_retired() {
+    let retire = Alteration::Disable { reason: StatusReason::new("scrapped").unwrap() };
+    let named = row("d", auth(Some(OLD), None));
+    assert!(matches!(retire.judge(&named, Some(&twin(None, Some(OLD))), None), Verdict::Replace(_)));
+    assert!(reason(&retire.judge(&named, Some(&twin(Some(OTHER), None)), None)).contains("same unit"));
+}
+
+#[test]
+fn only_what_is_disabled_is_deleted() {
+    let unnamed = row("d", DesiredAuth::default());
+    let judge = |row: &LedgerRow, twin: Option<&Twin>| Alteration::Delete.judge(row, twin, None);
+    assert!(
+        reason(&judge(&unnamed, Some(&twin_with("d", json!({})))))
+            .contains("only what is disabled is deleted")
+    );
+    assert_eq!(judge(&unnamed, Some(&twin_with("d", json!({"status": "disabled"})))), Verdict::Delete);
+    assert_eq!(
+        judge(&row("d/m", DesiredAuth::default()), Some(&twin_with("d/m", json!({})))),
+        Verdict::Delete
+    );
+    assert_eq!(judge(&unnamed, None), Verdict::Already);
+}
+
+#[test]
+fn an_undo_takes_back_what_nobody_has_changed() {
+    let run = from_value(json!(7)).unwrap();
+    let undo = Alteration::Undo { run };
+    let found = twin(Some(OLD), None);
+    let mut left = row("d", auth(Some(OLD), None));
+    assert_eq!(undo.judge(&left, Some(&found), None), Verdict::Delete, "not verified, and equal");
+    assert_eq!(undo.judge(&left, None, None), Verdict::Already);
+    left.before = Etags::of(Some(&found));
+    assert_eq!(undo.judge(&left, Some(&found), None), Verdict::Delete);
+    let written = twin_with("d", json!({"etag": "t2", "x509Thumbprint": found.x509_thumbprint}));
+    assert_eq!(reason(&undo.judge(&left, Some(&written), None)), "it was changed since run 7 created it");
+    left.record.presumed = true;
+    assert!(reason(&undo.judge(&left, Some(&found), None)).contains("can't be sure"));
+    let other = row("d", auth(Some(OTHER), None));
+    assert!(matches!(undo.judge(&other, Some(&found), None), Verdict::Refuse(_)));
+}
+
+fn hold(run: i64) -> Hold {
+    Hold {
+        run: from_value(json!(run)).unwrap(),
+        reason: StatusReason::new("scrapped").unwrap(),
+        released_reason: StatusReason::new("as it was").ok(),
+    }
+}
+
+/// A twin that is disabled for this reason.
+fn disabled_for(reason: &str) -> Twin {
+    twin_with("d", json!({"status": "disabled", "statusReason": reason, "authenticationType": "sas"}))
+}
+
+/// The status and its reason that a verdict asks for.
+fn status(verdict: &Verdict) -> (Status, Option<&str>) {
+    let Verdict::Replace(identity) = verdict else { panic!("{verdict:?}") };
+    (identity.state.status, identity.state.status_reason.as_ref().map(StatusReason::as_str))
+}
+
+#[test]
+fn a_device_is_released_as_it_was_where_a_run_of_the_ledger_disabled_it() {
+    let release = Alteration::Release { run: None };
+    let unnamed = row("d", DesiredAuth::default());
+    let judge = |found: &Twin, hold: Option<&Hold>| release.judge(&unnamed, Some(found), hold);
+    let released = judge(&disabled_for("scrapped"), Some(&hold(7)));
+    assert_eq!(status(&released), (Status::Enabled, Some("as it was")));
+    assert_eq!(judge(&twin_with("d", json!({})), None), Verdict::Already);
+    assert!(
+        reason(&judge(&disabled_for("scrapped"), None)).contains("no run of this ledger has disabled it")
+    );
+    let changed = judge(&disabled_for("stolen"), Some(&hold(7)));
+    assert!(reason(&changed).starts_with("its status reason was changed since run 7 disabled it"));
+    let Verdict::Refuse(Refusal { differences, .. }) = changed else { unreachable!() };
+    assert_eq!((&differences[0].wanted, &differences[0].found), (&json!("scrapped"), &json!("stolen")));
+    assert_eq!(reason(&release.judge(&unnamed, None, None)), "it is not on the hub");
+    // Only what that run has disabled.
+    let only = Alteration::Release { run: Some(hold(6).run) };
+    let other = only.judge(&unnamed, Some(&disabled_for("scrapped")), Some(&hold(7)));
+    assert!(reason(&other).contains("it is run 7 that keeps it disabled, not run 6"), "{other:?}");
+    // A module's subject is its device.
+    let module = row("d/m", DesiredAuth::default());
+    assert_eq!(release.subject(&module.wanted.identity), IdentityId::parse("d", None).unwrap());
+    assert_eq!(release.judge(&module, Some(&twin_with("d", json!({}))), None), Verdict::Already);
+    assert!(
+        reason(&release.judge(&module, Some(&disabled_for("scrapped")), None))
+            .contains("name the device, too")
+    );
+}
+
+#[test]
+fn another_board_under_the_same_id_is_not_released() {
+    let release = Alteration::Release { run: None };
+    let mut found = twin(Some(OTHER), None);
+    (found.status, found.status_reason) = (Status::Disabled, StatusReason::new("scrapped").ok());
+    let verdict = release.judge(&row("d", auth(Some(OLD), None)), Some(&found), Some(&hold(7)));
+    assert!(reason(&verdict).contains("same unit"));
+}
+
+#[test]
+fn an_undone_release_disables_again_with_the_reason_of_before() {
+    let undo = Alteration::UndoRelease { run: hold(8).run };
+    let unnamed = row("d", DesiredAuth::default());
+    let judge = |found: &Twin| undo.judge(&unnamed, Some(found), Some(&hold(7)));
+    assert_eq!(status(&judge(&twin_with("d", json!({})))), (Status::Disabled, Some("scrapped")));
+    assert_eq!(judge(&disabled_for("scrapped")), Verdict::Already);
+    assert!(reason(&judge(&disabled_for("stolen"))).contains("was changed since run 7"));
+    assert_eq!(reason(&undo.judge(&unnamed, None, None)), "it is not on the hub");
+}
+
+#[test]
+fn what_is_not_understood_of_an_identity_is_never_written_back_as_something_else() {
+    let slots = json!({"primaryThumbprint": OLD.repeat(32)});
+    let odd = [
+        json!({"authenticationType": "none"}),
+        json!({"authenticationType": "tpm"}),
+        json!({"deviceScope": "x-ms-other://gateway"}),
+        json!({"parentScopes": ["ms-azure-iot-edge://not an id-1"], "capabilities": {"iotEdge": true}}),
+    ];
+    let reason = StatusReason::new("retired").unwrap();
+    for members in odd {
+        let twin = twin_with("d", members.clone());
+        let disable = Alteration::Disable { reason: reason.clone() };
+        let Verdict::Refuse(refusal) = disable.judge(&row("d", DesiredAuth::X509Ca), Some(&twin), None)
+        else {
+            panic!("{members} is written back");
+        };
+        // Where the batch names a certificate, and the hub has none, that is told first.
+        assert!(
+            matches!(refusal.code, ReasonCode::IdentityNotUnderstood | ReasonCode::CertificateDiffers),
+            "{members}: {refusal:?}"
+        );
+    }
+    let mut twin = twin_with("d", json!({"x509Thumbprint": slots, "deviceScope": "x-ms-other://gateway"}));
+    let rotate = |twin: &Twin| {
+        Alteration::AddThumbprint.judge(&row("d", auth(Some(NEW), Some(OLD))), Some(twin), None)
+    };
+    let Verdict::Refuse(refusal) = rotate(&twin) else { panic!("the parent is dropped") };
+    assert_eq!(refusal.code, ReasonCode::IdentityNotUnderstood);
+    assert!(refusal.reason.contains("`x-ms-other://gateway`"), "{}", refusal.reason);
+    twin.device_scope = None;
+    assert!(matches!(rotate(&twin), Verdict::Replace(_)));
+}

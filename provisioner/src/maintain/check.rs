@@ -1,0 +1,95 @@
+//! Verification of a maintenance run: reads back its effects.
+
+use std::sync::Arc;
+
+use hub_types::IdentityId;
+use serde_json::Value;
+
+use crate::hub::Hub;
+use crate::ledger::{LedgerRow, RowFilter, RunId, Seen, SharedLedger};
+use crate::maintain::change::{Alteration, Verdict};
+use crate::model::compare::{Difference, Etags};
+use crate::model::holds::Holds;
+use crate::verify::Verified;
+use crate::workers::RunError;
+use crate::workers::concurrent_reads::look_at_all;
+
+/// The parameters of a verification: hub, ledger and run.
+pub struct Check<H> {
+    /// The hub.
+    pub hub: Arc<H>,
+    /// The ledger that holds the run.
+    pub ledger: SharedLedger,
+    /// The run.
+    pub run: RunId,
+    /// The run's operation.
+    pub alteration: Alteration,
+    /// The number of identities that are read at once.
+    pub concurrency: usize,
+    /// Called with the number of rows read since the last call.
+    pub progress: Arc<dyn Fn(usize) + Send + Sync>,
+}
+
+impl<H: Hub> Check<H> {
+    /// Reads every identity that the run has finished, and returns those that differ from its
+    /// result.
+    pub async fn run(&self) -> Result<Verified, RunError> {
+        let mut verified = Verified::default();
+        let mut after: Option<IdentityId> = None;
+        let holds = Holds::of_run(&self.ledger, self.run).await?;
+        loop {
+            let (run, from) = (self.run, after.take());
+            let page = self
+                .ledger
+                .call(move |ledger| ledger.page(run, RowFilter::Settled, from.as_ref(), PAGE))
+                .await?;
+            let Some(last) = page.last() else { return Ok(verified) };
+            after = Some(last.wanted.identity.clone());
+            let (hub, alteration, progress) =
+                (self.hub.clone(), self.alteration.clone(), self.progress.clone());
+            let holds = holds.clone();
+            let look = move |row: LedgerRow| {
+                let (hub, holds, progress) = (hub.clone(), holds.clone(), progress.clone());
+                let alteration = alteration.clone();
+                async move {
+                    let identity = &row.wanted.identity;
+                    let twin = hub.twin(&alteration.subject(identity)).await?;
+                    let hold = holds.for_alteration(&alteration, identity, twin.as_ref()).await?;
+                    progress(1);
+                    Ok::<_, RunError>((row, twin, hold))
+                }
+            };
+            let seen = look_at_all(page, self.concurrency, look).await?;
+            let mut known = Vec::with_capacity(seen.len());
+            for (row, twin, hold) in seen {
+                let deviation = deviation(self.alteration.judge(&row, twin.as_ref(), hold.as_ref()));
+                verified.count(&row, deviation.as_deref());
+                let identity = row.wanted.identity;
+                let is_own = self.alteration.subject(&identity) == identity;
+                let etags = if is_own { Etags::of(twin.as_ref()) } else { Etags::default() };
+                known.push(Seen { identity, etags, deviation });
+            }
+            self.ledger.call(move |ledger| ledger.set_seen(run, &known)).await?;
+        }
+    }
+}
+
+/// The differences of an identity from the run's result, if there are any.
+fn deviation(verdict: Verdict) -> Option<Vec<Difference>> {
+    let differs = |wanted: &str, found: &str| Difference {
+        path: "identity".to_owned(),
+        wanted: Value::from(wanted),
+        found: Value::from(found),
+    };
+    match verdict {
+        Verdict::Already => None,
+        Verdict::Delete => Some(vec![differs("deleted", "there")]),
+        Verdict::Refuse(refusal) if refusal.differences.is_empty() => {
+            Some(vec![differs("as the run left it", &refusal.reason)])
+        }
+        Verdict::Refuse(refusal) => Some(refusal.differences),
+        Verdict::Replace(_) => Some(vec![differs("as the run left it", "changed back")]),
+    }
+}
+
+const PAGE: usize = 1_000;

@@ -1,0 +1,149 @@
+//! A preview of a maintenance run: it reads the hub, and writes nothing.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use hub_types::DeviceId;
+use serde::Serialize;
+
+use super::{Task, Worker, units};
+use crate::apply::Creator;
+use crate::hub::Hub;
+use crate::ledger::{LedgerError, LedgerRow, Record, RowState};
+use crate::maintain::change::{Alteration, Ending, Next};
+use crate::model::holds::Holds;
+use crate::plan::{Action, PlannedRow};
+use crate::workers::RunError;
+
+/// Reads identities as a maintenance run would, and reports the action for each.
+pub struct Preview<H> {
+    worker: Worker<H>,
+    /// Called with the number of rows read since the last call.
+    progress: Arc<dyn Fn(usize) + Send + Sync>,
+}
+
+/// The totals of a preview.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Forecast {
+    /// Identities to change.
+    pub update: u64,
+    /// Identities to delete.
+    pub delete: u64,
+    /// Identities that are already in the requested state.
+    pub keep: u64,
+    /// Identities that would be left unchanged, because they are not in the required state.
+    pub conflict: u64,
+    /// Rows that can't succeed.
+    pub refuse: u64,
+    /// Rows that are bad and left out.
+    pub rejected: u64,
+}
+
+impl Forecast {
+    /// Returns true if every row would succeed.
+    pub fn all_well(&self) -> bool {
+        self.conflict == 0 && self.refuse == 0 && self.rejected == 0
+    }
+
+    fn count(&mut self, action: Action) {
+        *match action {
+            Action::Update | Action::Create => &mut self.update,
+            Action::Delete => &mut self.delete,
+            Action::Keep => &mut self.keep,
+            Action::Conflict => &mut self.conflict,
+            Action::Refuse => &mut self.refuse,
+        } += 1;
+    }
+}
+
+impl<H: Hub> Preview<H> {
+    /// A preview of a maintenance run. It does not test whether units can connect with new certificates,
+    /// because that would cut off connected ones.
+    pub fn new(
+        hub: Arc<H>,
+        holds: Holds,
+        alteration: Alteration,
+        progress: Arc<dyn Fn(usize) + Send + Sync>,
+    ) -> Self {
+        let creator = Creator::new(hub.clone());
+        Self { worker: Worker { hub, creator, holds, alteration, proof: None }, progress }
+    }
+
+    /// Reports the action for each row, in the order of the ids.
+    pub async fn each<E: From<RunError> + From<LedgerError>>(
+        &self,
+        rows: impl Iterator<Item = Result<LedgerRow, LedgerError>>,
+        mut tell: impl FnMut(PlannedRow) -> Result<(), E>,
+    ) -> Result<Forecast, E> {
+        let mut forecast = Forecast::default();
+        let mut tell = |planned: PlannedRow| {
+            forecast.count(planned.action);
+            tell(planned)
+        };
+        let mut at_hand: Vec<LedgerRow> = Vec::new();
+        for row in rows {
+            let row = row?;
+            // Whether a device may go depends on its modules: units are looked at as a whole.
+            let is_new_unit = at_hand
+                .last()
+                .is_some_and(|last| last.wanted.identity.device() != row.wanted.identity.device());
+            if is_new_unit && at_hand.len() >= PAGE {
+                let page = self.look(std::mem::take(&mut at_hand)).await?;
+                page.into_iter().try_for_each(&mut tell)?;
+            }
+            at_hand.push(row);
+        }
+        let page = self.look(at_hand).await?;
+        page.into_iter().try_for_each(&mut tell)?;
+        Ok(forecast)
+    }
+
+    async fn look(&self, rows: Vec<LedgerRow>) -> Result<Vec<PlannedRow>, RunError> {
+        let Worker { hub, alteration, .. } = &self.worker;
+        let effect = alteration.effect();
+        let mut tasks: Vec<Task> = rows.into_iter().map(|row| Task::new(row, effect)).collect();
+        self.worker.observe(&mut tasks).await?;
+        match alteration {
+            _ if alteration.is_about_status() => follow_devices(&mut tasks),
+            _ if alteration.deletes() => units::bind(&**hub, alteration, &mut tasks).await?,
+            _ => {}
+        }
+        (self.progress)(tasks.len());
+        Ok(tasks.into_iter().map(planned).collect())
+    }
+}
+
+/// Modules of devices whose status would be changed: when it is their turn, their device is as it is to be.
+fn follow_devices(tasks: &mut [Task]) {
+    let is_device = |task: &&Task| task.identity().module().is_none();
+    let changing = tasks.iter().filter(is_device).filter(|task| task.is_about_to_change());
+    let changing: HashSet<DeviceId> = changing.map(|task| task.identity().device().clone()).collect();
+    for task in tasks.iter_mut().filter(|task| task.identity().module().is_some()) {
+        if changing.contains(task.identity().device()) {
+            task.next = Next::Finish(Ending::Unchanged);
+        }
+    }
+}
+
+fn planned(task: Task) -> PlannedRow {
+    let (line, identity) = (task.row.line, task.identity().to_string());
+    let (action, record) = match task.next {
+        Next::Delete => (Action::Delete, None),
+        Next::Observe | Next::Replace(_) => (Action::Update, None),
+        Next::Finish(ending) => {
+            let record = Record::from(ending);
+            let action = match record.state {
+                RowState::Conflict => Action::Conflict,
+                RowState::Failed | RowState::Skipped => Action::Refuse,
+                _ => Action::Keep,
+            };
+            (action, Some(record))
+        }
+    };
+    let (reason, differences) =
+        record.map_or_else(Default::default, |record| (record.error, record.differences));
+    PlannedRow { line, identity, action, reason, differences, held_by: None, etags: task.etags }
+}
+
+/// The number of rows that are read together, plus the rest of the last unit.
+const PAGE: usize = 500;

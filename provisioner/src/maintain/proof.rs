@@ -1,0 +1,64 @@
+//! The proof that units can connect with their new certificates, before the old ones are removed.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
+
+use crate::device::{ConnectError, CredentialSource, DeviceHub};
+use crate::model::causes::with_causes;
+use crate::model::failure::ReasonCode;
+use crate::model::spec::DesiredIdentity;
+
+/// Proves that an identity can connect with its new certificate, or returns the reason why not.
+pub type Proof = Arc<dyn Fn(DesiredIdentity) -> BoxFuture<'static, Result<(), Unproven>> + Send + Sync>;
+
+/// The reason for a missing proof.
+#[derive(Debug)]
+pub enum Unproven {
+    /// A reason that concerns all identities: the run can't continue.
+    All(ConnectError),
+    /// A reason of this identity, as a code and in words.
+    This(ReasonCode, String),
+}
+
+/// Proves by connecting as the identities, at most `concurrency` at once.
+pub fn by_connecting(hub: DeviceHub, credentials: CredentialSource, concurrency: usize) -> Proof {
+    let connecting = Arc::new(Connecting { hub, credentials, places: Semaphore::new(concurrency.max(1)) });
+    Arc::new(move |identity| {
+        let connecting = connecting.clone();
+        Box::pin(async move { connecting.prove(&identity).await })
+    })
+}
+
+struct Connecting {
+    hub: DeviceHub,
+    credentials: CredentialSource,
+    places: Semaphore,
+}
+
+impl Connecting {
+    async fn prove(&self, wanted: &DesiredIdentity) -> Result<(), Unproven> {
+        // It is never closed.
+        let _place = self.places.acquire().await;
+        let credentials = match self.credentials.find(wanted) {
+            Ok(Some(credentials)) => credentials,
+            Ok(None) => {
+                let reason = "its new certificate can't be tried: its private key is not at hand";
+                return Err(Unproven::This(ReasonCode::KeyNotAtHand, reason.to_owned()));
+            }
+            Err(error) => {
+                let reason = format!("its new certificate can't be tried: {}", with_causes(&error));
+                return Err(Unproven::This(ReasonCode::CertificateUnusable, reason));
+            }
+        };
+        match self.hub.twin(&wanted.identity, &credentials).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.concerns_all() => Err(Unproven::All(error)),
+            Err(error) => {
+                let reason = format!("its new certificate was not let in: {}", with_causes(&error));
+                Err(Unproven::This(ReasonCode::NotLetIn, reason))
+            }
+        }
+    }
+}

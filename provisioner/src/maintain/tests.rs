@@ -1,0 +1,578 @@
+//! The driver against a hub that loses answers.
+
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hub_types::identity::{Status, StatusReason};
+use proptest::prelude::*;
+use serde_json::{Map, json};
+use tokio::runtime;
+
+use super::*;
+use crate::apply::{Apply, Intentions};
+use crate::ledger::{Ledger, Operator, RowFilter, RunFacts, RunId, RunOptions, SharedLedger, Totals};
+use crate::model::failure::ReasonCode;
+use crate::model::holds::Holds;
+use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState};
+use crate::plan::{Action, PlannedRow};
+use crate::testing::model_hub::{Fate, ModelHub, Modules};
+use crate::workers::tests::crew;
+
+/// Two devices with modules and one without.
+const NAMES: [&str; 6] = ["a", "a/x", "a/y", "b", "b/x", "c"];
+
+fn identity(name: &str) -> IdentityId {
+    IdentityId::from_common_name(name).unwrap()
+}
+
+fn wanted(name: &str, primary: &str, secondary: Option<&str>) -> DesiredIdentity {
+    let thumbprint = |byte: &str| byte.repeat(32).parse().unwrap();
+    let auth =
+        DesiredAuth::Thumbprint { primary: Some(thumbprint(primary)), secondary: secondary.map(thumbprint) };
+    let desired = json!({"interval": 60}).as_object().cloned().unwrap();
+    let state = DesiredState { auth, desired: desired.into(), ..DesiredState::default() };
+    DesiredIdentity { identity: identity(name), state }
+}
+
+/// A hub, and the ledger of a station at work on it.
+struct Factory {
+    hub: Arc<ModelHub>,
+    ledger: SharedLedger,
+}
+
+impl Factory {
+    fn new(modules: Modules) -> Self {
+        let ledger = SharedLedger::new(Ledger::open_temporary().unwrap());
+        Self { hub: Arc::new(ModelHub::new(modules, Vec::new())), ledger }
+    }
+
+    fn load(&self, alteration: Option<Alteration>, rows: &[DesiredIdentity]) -> RunId {
+        let options = RunOptions { alteration, ..RunOptions::default() };
+        let by = Operator { name: "Ada".into(), station: "line-3".into() };
+        let (hub, input, started) = ("model", "batch.csv", "2026-11-27T10:00:00Z");
+        let facts = RunFacts { hub, input, started, by: &by, options: &options };
+        let mut ledger = self.ledger.lock();
+        let loader = ledger.load_run(&facts).unwrap();
+        for (line, wanted) in (2..).zip(rows) {
+            loader.insert(line, wanted, &[]).unwrap();
+        }
+        let origin = match &options.alteration {
+            Some(Alteration::Undo { run }) => Some((*run, RowFilter::Created)),
+            Some(Alteration::UndoRelease { run }) => Some((*run, RowFilter::Updated)),
+            Some(Alteration::Release { run: Some(run) }) => Some((*run, RowFilter::Disabled)),
+            _ => None,
+        };
+        if let Some((run, filter)) = origin {
+            loader.insert_from(run, filter).unwrap();
+        }
+        loader.commit("AB", 0).unwrap()
+    }
+
+    /// Provisions all with the thumbprint `AA`.
+    async fn provision(&self) -> RunId {
+        let rows: Vec<_> = NAMES.iter().map(|name| wanted(name, "AA", None)).collect();
+        let run = self.load(None, &rows);
+        let apply = Apply {
+            hub: self.hub.clone(),
+            keys: Arc::new(GivenKeys::new()),
+            intentions: Intentions::default(),
+            look_first: false,
+            crew: crew(&self.ledger, run),
+        };
+        assert_eq!(apply.run().await.unwrap(), RunState::Finished);
+        run
+    }
+
+    fn alter(&self, alteration: &Alteration, run: RunId) -> Alter<ModelHub> {
+        let (hub, alteration) = (self.hub.clone(), alteration.clone());
+        Alter { hub, alteration, proof: None, crew: crew(&self.ledger, run) }
+    }
+
+    /// Alters these identities to the end, checks what came of it, and answers the totals.
+    async fn alter_all(&self, alteration: Alteration, rows: &[DesiredIdentity]) -> (RunId, Totals) {
+        let run = self.load(Some(alteration.clone()), rows);
+        assert_eq!(self.alter(&alteration, run).run().await.unwrap(), RunState::Finished);
+        (run, self.check(&alteration, run).await)
+    }
+
+    async fn check(&self, alteration: &Alteration, run: RunId) -> Totals {
+        let check = Check {
+            hub: self.hub.clone(),
+            ledger: self.ledger.clone(),
+            run,
+            alteration: alteration.clone(),
+            concurrency: 2,
+            progress: Arc::new(|_| {}),
+        };
+        let verified = check.run().await.unwrap();
+        assert!(verified.all_well(), "{verified:?}");
+        let totals = self.ledger.lock().totals(run).unwrap();
+        assert!(totals.add_up());
+        totals
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.hub.identities.lock().unwrap().keys().map(ToString::to_string).collect()
+    }
+
+    /// The reasons why rows were left unchanged, by identity.
+    fn reasons(&self, run: RunId) -> Vec<(String, String)> {
+        let rows = self.ledger.lock().page(run, RowFilter::Failed, None, 100).unwrap();
+        let reason = |row: LedgerRow| (row.wanted.identity.to_string(), row.record.error.unwrap_or_default());
+        rows.into_iter().map(reason).collect()
+    }
+
+    /// Changes the status of a device as a different client would.
+    fn set_status(&self, name: &str, status: Status, reason: Option<&str>) {
+        let mut identities = self.hub.identities.lock().unwrap();
+        let found = identities.get_mut(&identity(name)).unwrap();
+        (found.status, found.version) = (status, found.version + 1);
+        found.status_reason = reason.map(|reason| StatusReason::new(reason).unwrap());
+    }
+
+    async fn write_twin(&self, name: &str) {
+        let theirs = json!({"interval": 5}).as_object().cloned().unwrap();
+        self.hub.patch_twin(&identity(name), &Map::new(), &theirs, None).await.unwrap();
+    }
+}
+
+fn named(names: &[&str]) -> Vec<DesiredIdentity> {
+    names.iter().map(|name| wanted(name, "AA", None)).collect()
+}
+
+fn disable() -> Alteration {
+    Alteration::Disable { reason: StatusReason::new("scrapped").unwrap() }
+}
+
+#[tokio::test]
+async fn a_run_is_undone_with_few_calls() {
+    let factory = Factory::new(Modules::InBulk);
+    let run = factory.provision().await;
+    let before = *factory.hub.changing_calls.lock().unwrap();
+    let (undo, totals) = factory.alter_all(Alteration::Undo { run }, &[]).await;
+    assert_eq!(totals, Totals { rows: 6, deleted: 6, ..Totals::default() });
+    assert!(factory.names().is_empty());
+    assert_eq!(*factory.hub.changing_calls.lock().unwrap(), before + 1, "modules go with their devices");
+    assert!(factory.reasons(undo).is_empty());
+}
+
+#[tokio::test]
+async fn an_undo_spares_what_somebody_changed_and_the_device_that_it_is_on() {
+    for modules in [Modules::InBulk, Modules::OneByOne] {
+        let factory = Factory::new(modules);
+        let run = factory.provision().await;
+        factory.write_twin("a/x").await;
+        factory
+            .hub
+            .put_module(
+                &identity("b/new"),
+                &wanted("b/new", "CC", None).module_spec(&GivenKeys::new()).unwrap(),
+                None,
+            )
+            .await
+            .unwrap();
+        let (undo, totals) = factory.alter_all(Alteration::Undo { run }, &[]).await;
+        assert_eq!(factory.names(), ["a", "a/x", "b", "b/new"]);
+        assert_eq!(totals, Totals { rows: 6, deleted: 3, conflict: 3, ..Totals::default() });
+        let reasons = factory.reasons(undo);
+        assert_eq!(reasons[0], ("a".to_owned(), "its module `x` stays".to_owned()));
+        assert!(reasons[1].1.starts_with("it was changed since run"), "{reasons:?}");
+        assert_eq!(reasons[2], ("b".to_owned(), "it has modules that the run did not create".to_owned()));
+    }
+}
+
+/// A hub gives a caller with a policy's key no information on the modules of a disabled device.
+#[tokio::test]
+async fn a_disabled_device_with_a_module_of_others_stays_and_the_others_go() {
+    for modules in [Modules::InBulk, Modules::OneByOne] {
+        let factory = Factory::new(modules);
+        let run = factory.provision().await;
+        factory.meddle("b", Meddling::AddModule).await;
+        factory.hub.identities.lock().unwrap().get_mut(&identity("b")).unwrap().status = Status::Disabled;
+        let rows =
+            factory.rows_of(run, RowFilter::Created).into_iter().map(LedgerRow::to_go_on).collect::<Vec<_>>();
+        let undo = Alteration::Undo { run };
+        let foreseen = factory.foresee(&undo, rows).await;
+        let (undone, totals) = factory.alter_all(undo, &[]).await;
+        assert_eq!(totals, Totals { rows: 6, conflict: 2, deleted: 4, ..Totals::default() });
+        assert_eq!(factory.names(), ["b", "b/new", "b/x"]);
+        let reasons = factory.reasons(undone);
+        assert_eq!(
+            reasons[1],
+            ("b/x".to_owned(), "nothing was done, because its device `b` is disabled and stays".to_owned())
+        );
+        assert!(foreseen.iter().any(|(name, action, _)| name == "b" && *action == Action::Conflict));
+    }
+}
+
+#[tokio::test]
+async fn devices_are_disabled_first_and_deleted_later() {
+    let factory = Factory::new(Modules::InBulk);
+    factory.provision().await;
+    let unit = named(&["a", "a/x", "a/y"]);
+    let (run, totals) = factory.alter_all(Alteration::Delete, &unit).await;
+    assert_eq!(totals, Totals { rows: 3, conflict: 1, skipped: 2, ..Totals::default() });
+    assert!(factory.reasons(run)[0].1.contains("only what is disabled is deleted"));
+    assert!(factory.reasons(run)[1].1.contains("its device `a` stays"));
+
+    let (_, totals) = factory.alter_all(disable(), &unit).await;
+    assert_eq!(totals, Totals { rows: 3, updated: 1, unchanged: 2, held: 1, ..Totals::default() });
+    assert_eq!(factory.hub.identities.lock().unwrap()[&identity("a")].status, Status::Disabled);
+    let (_, totals) = factory.alter_all(disable(), &unit).await;
+    assert_eq!(totals, Totals { rows: 3, unchanged: 3, ..Totals::default() });
+
+    let (_, totals) = factory.alter_all(Alteration::Delete, &unit).await;
+    assert_eq!(totals, Totals { rows: 3, deleted: 3, ..Totals::default() });
+    assert_eq!(factory.names(), ["b", "b/x", "c"]);
+    let (_, totals) = factory.alter_all(Alteration::Delete, &unit).await;
+    assert_eq!(totals, Totals { rows: 3, unchanged: 3, ..Totals::default() });
+}
+
+/// The status of a device, and its reason.
+fn status_of(factory: &Factory, name: &str) -> (Status, Option<String>) {
+    let identities = factory.hub.identities.lock().unwrap();
+    let found = &identities[&identity(name)];
+    (found.status, found.status_reason.as_ref().map(|reason| reason.as_str().to_owned()))
+}
+
+#[tokio::test]
+async fn what_a_run_disabled_is_released_and_disabled_again() {
+    let factory = Factory::new(Modules::InBulk);
+    factory.provision().await;
+    let unit = named(&["a", "a/x", "a/y", "b"]);
+    let (retire, totals) = factory.alter_all(disable(), &unit).await;
+    assert_eq!(totals, Totals { rows: 4, updated: 2, unchanged: 2, held: 2, ..Totals::default() });
+    // Somebody writes another reason on one of them, and disables one that no run has disabled.
+    factory.set_status("b", Status::Disabled, Some("stolen"));
+    factory.set_status("c", Status::Disabled, None);
+
+    let all = named(&["a", "a/x", "b", "c", "nobody"]);
+    let (release, totals) = factory.alter_all(Alteration::Release { run: None }, &all).await;
+    assert_eq!(totals, Totals { rows: 5, updated: 1, unchanged: 1, conflict: 3, ..Totals::default() });
+    assert_eq!(status_of(&factory, "a"), (Status::Enabled, None));
+    let reasons = factory.reasons(release);
+    assert!(reasons[0].1.contains(&format!("changed since run {retire} disabled it")), "{reasons:?}");
+    assert!(reasons[1].1.starts_with("no run of this ledger has disabled it"), "{reasons:?}");
+    assert_eq!(reasons[2].1, "it is not on the hub");
+
+    let (_, totals) = factory.alter_all(Alteration::UndoRelease { run: release }, &[]).await;
+    assert_eq!(totals, Totals { rows: 1, updated: 1, held: 1, ..Totals::default() });
+    assert_eq!(status_of(&factory, "a"), (Status::Disabled, Some("scrapped".into())));
+    assert_eq!(status_of(&factory, "b"), (Status::Disabled, Some("stolen".into())), "it was not released");
+    // The run that disabled it first keeps it disabled again.
+    let (_, totals) = factory.alter_all(Alteration::Release { run: Some(retire) }, &[]).await;
+    assert_eq!(totals, Totals { rows: 2, updated: 1, conflict: 1, ..Totals::default() });
+    assert_eq!(status_of(&factory, "a"), (Status::Enabled, None));
+}
+
+#[tokio::test]
+async fn a_release_gives_back_the_status_reason_of_before() {
+    let factory = Factory::new(Modules::InBulk);
+    factory.provision().await;
+    factory.set_status("a", Status::Enabled, Some("line 3"));
+    let (first, _) = factory.alter_all(disable(), &named(&["a"])).await;
+    factory.alter_all(Alteration::Release { run: Some(first) }, &[]).await;
+    assert_eq!(status_of(&factory, "a"), (Status::Enabled, Some("line 3".into())));
+    let (second, _) = factory.alter_all(disable(), &named(&["a"])).await;
+    // It is the newer run that keeps it disabled.
+    let (release, totals) = factory.alter_all(Alteration::Release { run: Some(first) }, &[]).await;
+    assert_eq!(totals, Totals { rows: 1, conflict: 1, ..Totals::default() });
+    let reasons = factory.reasons(release);
+    assert!(reasons[0].1.contains(&format!("it is run {second} that keeps it disabled")), "{reasons:?}");
+}
+
+#[tokio::test]
+async fn a_module_that_is_named_alone_goes_alone() {
+    for modules in [Modules::InBulk, Modules::OneByOne] {
+        let factory = Factory::new(modules);
+        factory.provision().await;
+        let (_, totals) = factory.alter_all(Alteration::Delete, &named(&["a/x"])).await;
+        assert_eq!(totals, Totals { rows: 1, deleted: 1, ..Totals::default() });
+        assert_eq!(factory.names(), ["a", "a/y", "b", "b/x", "c"]);
+    }
+}
+
+#[tokio::test]
+async fn an_old_thumbprint_goes_only_where_the_new_one_is_proven() {
+    let factory = Factory::new(Modules::InBulk);
+    factory.provision().await;
+    let rows: Vec<_> = ["a", "a/x", "c"].iter().map(|name| wanted(name, "BB", Some("AA"))).collect();
+    let (_, totals) = factory.alter_all(Alteration::AddThumbprint, &rows).await;
+    assert_eq!(totals, Totals { rows: 3, updated: 3, ..Totals::default() });
+
+    let finish = Alteration::DropOldThumbprint { unproven: false };
+    let run = factory.load(Some(finish.clone()), &rows);
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let proof: Proof = {
+        let asked = asked.clone();
+        Arc::new(move |wanted: DesiredIdentity| {
+            asked.lock().unwrap().push(wanted.identity.to_string());
+            let unproven = wanted
+                .identity
+                .module()
+                .map(|_| Unproven::This(ReasonCode::NotLetIn, "not let in".to_owned()));
+            Box::pin(async move { unproven.map_or(Ok(()), Err) })
+        })
+    };
+    let alter = Alter { proof: Some(proof), ..factory.alter(&finish, run) };
+    assert_eq!(alter.run().await.unwrap(), RunState::Finished);
+    assert_eq!(*asked.lock().unwrap(), ["a", "c", "a/x"]);
+    let totals = factory.check(&finish, run).await;
+    assert_eq!(totals, Totals { rows: 3, updated: 2, failed: 1, ..Totals::default() });
+    assert_eq!(factory.reasons(run), [("a/x".to_owned(), "not let in".to_owned())]);
+
+    let (_, totals) = factory.alter_all(Alteration::DropNewThumbprint, &rows).await;
+    assert_eq!(totals, Totals { rows: 3, updated: 1, conflict: 2, ..Totals::default() });
+}
+
+/// A change to the hub after the batch by a different client.
+#[derive(Debug, Clone, Copy)]
+enum Meddling {
+    WriteTwin,
+    Delete,
+    Disable,
+    AddModule,
+    AddThumbprint,
+}
+
+impl Factory {
+    async fn meddle(&self, name: &str, meddling: Meddling) {
+        let device = identity(name).device().to_string();
+        match meddling {
+            Meddling::WriteTwin if self.names().iter().any(|there| there == name) => {
+                self.write_twin(name).await;
+            }
+            Meddling::WriteTwin => {}
+            // What is gone already, or has no place any more, is none of this test's business.
+            Meddling::Delete => drop(self.hub.delete(&identity(name), None).await),
+            Meddling::Disable => {
+                self.run(disable(), &named(&[&device])).await;
+            }
+            Meddling::AddThumbprint => {
+                self.run(Alteration::AddThumbprint, &[wanted(name, "BB", Some("AA"))]).await;
+            }
+            Meddling::AddModule => {
+                let module = wanted(&format!("{device}/new"), "CC", None);
+                let spec = module.module_spec(&GivenKeys::new()).unwrap();
+                drop(self.hub.put_module(&module.identity, &spec, None).await);
+            }
+        }
+    }
+
+    async fn run(&self, alteration: Alteration, rows: &[DesiredIdentity]) -> RunId {
+        let run = self.load(Some(alteration.clone()), rows);
+        assert_eq!(self.alter(&alteration, run).run().await.unwrap(), RunState::Finished);
+        run
+    }
+
+    /// The previewed action for each identity, with its reason.
+    async fn foresee(
+        &self,
+        alteration: &Alteration,
+        rows: Vec<LedgerRow>,
+    ) -> Vec<(String, Action, Option<String>)> {
+        let holds = Holds::new(Some(self.ledger.clone()), "model");
+        let preview = Preview::new(self.hub.clone(), holds, alteration.clone(), Arc::new(|_| {}));
+        let (calls, mut foreseen) = (*self.hub.changing_calls.lock().unwrap(), Vec::new());
+        let tell = |row: PlannedRow| {
+            foreseen.push((row.identity, row.action, row.reason));
+            Ok::<_, RunError>(())
+        };
+        let forecast = preview.each(rows.into_iter().map(Ok), tell).await.unwrap();
+        let left_alone = |action| matches!(action, Action::Conflict | Action::Refuse);
+        assert_eq!(forecast.all_well(), !foreseen.iter().any(|(_, action, _)| left_alone(*action)));
+        assert_eq!(*self.hub.changing_calls.lock().unwrap(), calls, "nothing was written");
+        foreseen
+    }
+
+    /// The action of a run for each identity, with its reason.
+    fn done(&self, run: RunId) -> Vec<(String, Action, Option<String>)> {
+        let done = |row: LedgerRow| {
+            let action = match (row.record.state, row.record.effect) {
+                (RowState::Done, Some(Effect::Deleted)) => Action::Delete,
+                (RowState::Done, Some(Effect::Updated)) => Action::Update,
+                (RowState::Unchanged, _) => Action::Keep,
+                (RowState::Conflict, _) => Action::Conflict,
+                (RowState::Skipped, _) => Action::Refuse,
+                (RowState::Failed, _) if row.record.reason == Some(ReasonCode::DeviceDisabled) => {
+                    Action::Refuse
+                }
+                other => panic!("{}: {other:?}", row.wanted.identity),
+            };
+            (row.wanted.identity.to_string(), action, row.record.error)
+        };
+        self.rows(run).into_iter().map(done).collect()
+    }
+
+    fn rows(&self, run: RunId) -> Vec<LedgerRow> {
+        self.rows_of(run, RowFilter::All)
+    }
+
+    fn rows_of(&self, run: RunId, filter: RowFilter) -> Vec<LedgerRow> {
+        self.ledger.lock().rows(run, filter).collect::<Result<_, _>>().unwrap()
+    }
+}
+
+fn meddling() -> impl Strategy<Value = (usize, Meddling)> {
+    let what = prop_oneof![
+        Just(Meddling::WriteTwin),
+        Just(Meddling::Delete),
+        Just(Meddling::Disable),
+        Just(Meddling::AddModule),
+        Just(Meddling::AddThumbprint)
+    ];
+    (0..NAMES.len(), what)
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    proptest::sample::select(Fate::ALL.to_vec())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    /// A preview announces the later action for each row, in any state of the units.
+    #[test]
+    fn what_a_preview_foretells_is_what_is_done(
+        modules in prop_oneof![Just(Modules::InBulk), Just(Modules::OneByOne)],
+        meddling in proptest::collection::vec(meddling(), 0..5),
+        names in proptest::sample::subsequence(NAMES.to_vec(), 1..=NAMES.len()),
+        which in 0..8,
+    ) {
+        let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let factory = Factory::new(modules);
+            let provisioned = factory.provision().await;
+            for (place, meddling) in meddling {
+                factory.meddle(NAMES[place], meddling).await;
+            }
+            let alteration = match which {
+                0 => Alteration::AddThumbprint,
+                1 => Alteration::Delete,
+                2 => disable(),
+                3 => Alteration::DropNewThumbprint,
+                4 => Alteration::DropOldThumbprint { unproven: true },
+                5 => Alteration::Release { run: None },
+                6 => {
+                    let released = factory.run(Alteration::Release { run: None }, &named(&names)).await;
+                    Alteration::UndoRelease { run: released }
+                }
+                _ => Alteration::Undo { run: provisioned },
+            };
+            let wanted: Vec<_> = match alteration {
+                Alteration::Delete | Alteration::Disable { .. } | Alteration::Release { .. } => named(&names),
+                Alteration::Undo { .. } | Alteration::UndoRelease { .. } => Vec::new(),
+                _ => names.iter().map(|name| wanted(name, "BB", Some("AA"))).collect(),
+            };
+            let rows = match alteration {
+                Alteration::UndoRelease { run } => {
+                    factory.rows_of(run, RowFilter::Updated).into_iter().map(LedgerRow::to_go_on).collect()
+                }
+                Alteration::Undo { .. } => {
+                    factory.rows_of(provisioned, RowFilter::Created).into_iter().map(LedgerRow::to_go_on).collect()
+                }
+                _ => {
+                    let batch = factory.load(Some(alteration.clone()), &wanted);
+                    factory.rows(batch)
+                }
+            };
+            let mut foreseen = factory.foresee(&alteration, rows).await;
+            let run = factory.run(alteration, &wanted).await;
+            let mut done = factory.done(run);
+            // That the device of a module is disabled is seen when the hub denies access, and not before.
+            let denied: Vec<_> =
+                done.iter().filter(|(_, action, _)| *action == Action::Refuse).map(|(name, ..)| name.clone()).collect();
+            foreseen.retain(|(name, ..)| !denied.contains(name));
+            done.retain(|(name, ..)| !denied.contains(name));
+            assert_eq!(foreseen, done);
+        });
+    }
+
+    /// A release and its undo are cut off at any moment and resumed, over and over: all are enabled, and then all
+    /// are disabled again.
+    #[test]
+    fn whatever_is_lost_and_wherever_it_is_cut_off_a_release_enables_all_and_its_undo_none(
+        fates in proptest::collection::vec(fate(), 0..5),
+        cuts in proptest::collection::vec(0..10_usize, 0..3),
+        undo: bool,
+    ) {
+        let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let factory = Factory::new(Modules::InBulk);
+            factory.provision().await;
+            let (retire, _) = factory.alter_all(disable(), &named(&["a", "b", "c"])).await;
+            let mut alteration = Alteration::Release { run: Some(retire) };
+            if undo {
+                let (release, _) = factory.alter_all(alteration, &[]).await;
+                alteration = Alteration::UndoRelease { run: release };
+            }
+            *factory.hub.fates.lock().unwrap() = fates;
+            let run = factory.load(Some(alteration.clone()), &[]);
+            for cut in cuts {
+                factory.hub.calls_until_cut.store(cut, Ordering::SeqCst);
+                let mut cut_off = Box::pin(factory.alter(&alteration, run).run());
+                tokio::select! {
+                    biased;
+                    () = factory.hub.cut.notified() => {}
+                    _ = &mut cut_off => {}
+                }
+            }
+            factory.hub.calls_until_cut.store(usize::MAX, Ordering::SeqCst);
+            let resumed = tokio::time::timeout(HANGS, factory.alter(&alteration, run).run()).await;
+            assert_eq!(resumed.expect("the resumed run hangs").unwrap(), RunState::Finished);
+            let totals = factory.check(&alteration, run).await;
+            let held = if undo { 3 } else { 0 };
+            let presumed = totals.presumed;
+            assert_eq!(totals, Totals { rows: 3, updated: 3, held, presumed, ..Totals::default() });
+            let wanted = match undo {
+                true => (Status::Disabled, Some("scrapped".to_owned())),
+                false => (Status::Enabled, None),
+            };
+            for name in ["a", "b", "c"] {
+                assert_eq!(status_of(&factory, name), wanted);
+            }
+        });
+    }
+
+    /// An undo is cut off at any moment and resumed, over and over.
+    #[test]
+    fn whatever_is_lost_and_wherever_it_is_cut_off_an_undo_takes_all_back(
+        modules in prop_oneof![Just(Modules::InBulk), Just(Modules::OneByOne)],
+        fates in proptest::collection::vec(fate(), 0..5),
+        cuts in proptest::collection::vec(0..14_usize, 0..3),
+        changed: bool,
+    ) {
+        let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let factory = Factory::new(modules);
+            let run = factory.provision().await;
+            if changed {
+                factory.write_twin("a/x").await;
+            }
+            *factory.hub.fates.lock().unwrap() = fates;
+            let undo = Alteration::Undo { run };
+            let undoing = factory.load(Some(undo.clone()), &[]);
+            for cut in cuts {
+                factory.hub.calls_until_cut.store(cut, Ordering::SeqCst);
+                let mut cut_off = Box::pin(factory.alter(&undo, undoing).run());
+                tokio::select! {
+                    biased;
+                    () = factory.hub.cut.notified() => {}
+                    _ = &mut cut_off => {}
+                }
+            }
+            factory.hub.calls_until_cut.store(usize::MAX, Ordering::SeqCst);
+            let resumed = tokio::time::timeout(HANGS, factory.alter(&undo, undoing).run()).await;
+            assert_eq!(resumed.expect("the resumed run hangs").unwrap(), RunState::Finished);
+            let totals = factory.check(&undo, undoing).await;
+            let kept: &[&str] = if changed { &["a", "a/x"] } else { &[] };
+            assert_eq!(factory.names(), kept);
+            let conflict = kept.len() as u64;
+            let presumed = totals.presumed;
+            assert_eq!(totals, Totals { rows: 6, deleted: 6 - conflict, conflict, presumed, ..Totals::default() });
+        });
+    }
+}
+
+/// No run of six rows takes so long, however busy the machine is.
+const HANGS: Duration = Duration::from_secs(120);

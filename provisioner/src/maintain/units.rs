@@ -1,0 +1,168 @@
+//! Deleting units: a device takes its modules with it, so whether it may go depends on them.
+
+use std::collections::{HashMap, HashSet};
+
+use futures_util::future::join_all;
+use hub_types::identity::Status;
+use hub_types::{DeviceId, IdentityId, ModuleId};
+
+use super::Task;
+use crate::hub::{ErrorClass, Hub, HubError};
+use crate::ledger::RowState;
+use crate::maintain::change::{Alteration, Answer, Ending, Next, Refusal};
+use crate::model::failure::ReasonCode;
+
+/// Takes out the modules of devices that were left alone before: a unit that stays, stays whole. What an
+/// undo takes back are single identities.
+pub(super) fn split_closed(
+    alteration: &Alteration,
+    tasks: Vec<Task>,
+    closed: &[(DeviceId, RowState)],
+) -> (Vec<Task>, Vec<Task>) {
+    let stays = |task: &Task| {
+        task.identity().module().is_some()
+            && closed.iter().any(|(device, _)| device == task.identity().device())
+    };
+    let (mut left, tasks): (Vec<_>, Vec<_>) =
+        tasks.into_iter().partition(|task| *alteration == Alteration::Delete && stays(task));
+    for task in &mut left {
+        task.next = Next::Finish(stays_with(task.identity().device()));
+    }
+    (tasks, left)
+}
+
+/// Decides for each device that is to go whether it may, and lets its modules go with it.
+pub(super) async fn bind(
+    hub: &impl Hub,
+    alteration: &Alteration,
+    tasks: &mut [Task],
+) -> Result<(), HubError> {
+    let others = match alteration.minds_other_modules() {
+        true => with_other_modules(hub, tasks).await?,
+        false => HashSet::new(),
+    };
+    let mut stays = HashMap::new();
+    for task in tasks.iter().filter(|task| task.identity().module().is_none()) {
+        let device = task.identity().device();
+        match &task.next {
+            Next::Delete => {
+                let reason = match module_that_stays(tasks, device) {
+                    Some(module) => Some((ReasonCode::ModuleStays, format!("its module `{module}` stays"))),
+                    None => others.contains(device).then(|| {
+                        (ReasonCode::ForeignModules, "it has modules that the run did not create".to_owned())
+                    }),
+                };
+                stays.insert(device.clone(), reason);
+            }
+            // A device that is to stay.
+            Next::Finish(Ending::Failed(_) | Ending::Refused(_)) => {
+                stays.insert(device.clone(), Some((ReasonCode::DeviceStays, String::new())));
+            }
+            _ => {}
+        }
+    }
+    let disabled: HashSet<DeviceId> = tasks
+        .iter()
+        .filter(|task| task.identity().module().is_none() && task.status == Status::Disabled)
+        .map(|task| task.identity().device().clone())
+        .collect();
+    for task in tasks.iter_mut().filter(|task| matches!(task.next, Next::Delete)) {
+        let device = task.identity().device();
+        match (task.identity().module(), stays.get(device)) {
+            // A hub denies access to the modules of a disabled device.
+            (Some(_), Some(Some(_))) if disabled.contains(device) => {
+                let reason = format!("nothing was done, because its device `{device}` is disabled and stays");
+                let refusal = Refusal { code: ReasonCode::DeviceDisabled, reason, differences: Vec::new() };
+                task.next = Next::Finish(Ending::Refused(refusal));
+            }
+            (None, Some(Some((code, reason)))) => {
+                let refusal = Refusal { code: *code, reason: reason.clone(), differences: Vec::new() };
+                task.next = Next::Finish(Ending::Refused(refusal));
+            }
+            (Some(_), Some(Some(_))) if *alteration == Alteration::Delete => {
+                task.next = Next::Finish(stays_with(device));
+            }
+            (Some(_), Some(None)) => task.goes_with_device = true,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Tells an identity what the hub answered, and if it is a device the modules that go with it.
+pub(super) fn tell(tasks: &mut [Task], identity: &IdentityId, answer: Answer) {
+    if identity.module().is_none() {
+        let modules = tasks
+            .iter_mut()
+            .filter(|task| task.goes_with_device && task.identity().device() == identity.device());
+        for task in modules {
+            match &answer {
+                Answer::Done => task.answered(Answer::Done),
+                Answer::Lost(_) => task.answered(Answer::Lost(HubError::NoAnswer)),
+                Answer::Outdated(_) => task.answered(Answer::Outdated(HubError::NoAnswer)),
+                Answer::Refused(_) => {
+                    task.next = Next::Finish(stays_with(identity.device()));
+                }
+            }
+        }
+    }
+    if let Some(task) = tasks.iter_mut().find(|task| task.identity() == identity) {
+        task.answered(answer);
+    }
+}
+
+fn stays_with(device: &DeviceId) -> Ending {
+    let reason = format!("nothing was done, because its device `{device}` stays");
+    Ending::Skipped(Refusal { code: ReasonCode::DeviceStays, reason, differences: Vec::new() })
+}
+
+/// A module of the device that was looked at and is to be left alone.
+fn module_that_stays<'t>(tasks: &'t [Task], device: &DeviceId) -> Option<&'t ModuleId> {
+    tasks
+        .iter()
+        .filter(|task| task.identity().device() == device)
+        .filter(|task| matches!(task.next, Next::Finish(Ending::Failed(_) | Ending::Refused(_))))
+        .find_map(|task| task.identity().module())
+}
+
+/// The devices that are to go and have more modules than those that go with them. A query counts those
+/// of many devices at once, but may be late: where it counts too many, the registry is asked.
+async fn with_other_modules(hub: &impl Hub, tasks: &[Task]) -> Result<HashSet<DeviceId>, HubError> {
+    let going = |task: &&Task| matches!(task.next, Next::Delete);
+    let devices: Vec<DeviceId> = tasks
+        .iter()
+        .filter(going)
+        .filter(|task| task.identity().module().is_none())
+        .map(|task| task.identity().device().clone())
+        .filter(|device| module_that_stays(tasks, device).is_none())
+        .collect();
+    if devices.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let of_run: HashSet<&IdentityId> = tasks.iter().filter(going).map(Task::identity).collect();
+    let own =
+        |device: &DeviceId| of_run.iter().filter(|id| id.device() == device && id.module().is_some()).count();
+    let counts = hub.count_modules(&devices).await?;
+    let crowded = devices
+        .into_iter()
+        .filter(|device| counts.get(device).is_some_and(|count| *count > own(device) as u64));
+    let crowded: Vec<DeviceId> = crowded.collect();
+    let modules = join_all(crowded.iter().map(|device| hub.modules(device))).await;
+    let mut others = HashSet::new();
+    for (device, modules) in crowded.into_iter().zip(modules) {
+        let is_other = |module: &ModuleId| {
+            !module.is_system() && !of_run.contains(&IdentityId::new(device.clone(), Some(module.clone())))
+        };
+        let has_others = match modules {
+            Ok(modules) => modules.iter().any(is_other),
+            // Of the modules of a disabled device a hub says nothing to a caller with a key: the query holds.
+            // Whatever else the trouble of one device is, it stays, and the others go.
+            Err(error) if matches!(error.class(), ErrorClass::Auth | ErrorClass::Input) => true,
+            Err(error) => return Err(error),
+        };
+        if has_others {
+            others.insert(device);
+        }
+    }
+    Ok(others)
+}

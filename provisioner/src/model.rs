@@ -1,0 +1,10 @@
+//! The model: states of identities, and decisions about them without I/O.
+
+pub(crate) mod causes;
+pub mod compare;
+pub mod creator_tag;
+pub mod failure;
+pub mod holds;
+pub mod lifecycle;
+pub mod service_status;
+pub mod spec;

@@ -1,0 +1,469 @@
+//! The comparison of an identity on the hub with the batch, which plan, apply and verify share.
+//!
+//! The hub is read through twins, which mirror all of an identity but its keys: twin reads are by
+//! far the cheapest reads a hub has.
+
+use std::fmt;
+
+use hub_types::Etag;
+use hub_types::identity::Status;
+use hub_types::twin::{JsonObject, PropertySection, Twin};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::ledger::Hold;
+use crate::model::creator_tag;
+use crate::model::failure::ReasonCode;
+use crate::model::lifecycle::TwinPolicy;
+use crate::model::spec::{DesiredAuth, DesiredIdentity};
+
+/// The result of comparing an identity on the hub with the batch.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Standing {
+    /// The identity exists and differs; these are the differences.
+    Different(Vec<Difference>),
+    /// The identity exists with all values of the batch.
+    Equal,
+    /// It is not there.
+    Missing,
+    /// It is a device that a run has prepared and not yet disabled, as the batch wants it: see
+    /// [`STAGED`].
+    Staged(Vec<Difference>),
+    /// The identity has the twin that it was created with, with different values.
+    TwinDiffers(Vec<Difference>),
+    /// The identity exists, and its twin was never written: the initial twin is still missing.
+    TwinUnwritten,
+    /// The identity exists, and a different client has written different values into its twin since
+    /// it was created. Initial twins apply only at creation, so those values stay.
+    TwinWrittenSince(Vec<Difference>),
+}
+
+/// The observation of an identity on the hub.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// The result of the comparison.
+    pub standing: Standing,
+    /// The etags of identity and twin, if the identity exists.
+    pub etags: Etags,
+    /// True if it exists and is disabled.
+    pub is_disabled: bool,
+    /// The run that has disabled the device on purpose, if the device is in this state. It was
+    /// compared as a device that must stay disabled.
+    pub hold: Option<Hold>,
+}
+
+/// The version tags of an identity and of its twin.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Etags {
+    /// The identity's.
+    #[serde(rename = "identity_etag", default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Etag>,
+    /// The twin's.
+    #[serde(rename = "twin_etag", default, skip_serializing_if = "Option::is_none")]
+    pub twin: Option<Etag>,
+}
+
+impl Etags {
+    /// The version tags that a twin shows.
+    pub fn of(twin: Option<&Twin>) -> Self {
+        Self {
+            identity: twin.and_then(|twin| twin.device_etag.clone()),
+            twin: twin.map(|twin| twin.etag.clone()),
+        }
+    }
+}
+
+/// One value that is not as the batch wants it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Difference {
+    /// The path, for example `desired.conditions.temperature.warning`.
+    pub path: String,
+    /// The value in the batch.
+    pub wanted: Value,
+    /// The value on the hub; null if it has none.
+    pub found: Value,
+}
+
+impl Difference {
+    /// Returns true for a tag as a whole, not for a value within one. Names in a twin contain no
+    /// dot.
+    fn is_tag(&self) -> bool {
+        self.path.strip_prefix("tags.").is_some_and(|name| !name.contains('.'))
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: batch has {}, hub has {}", self.path, self.wanted, self.found)
+    }
+}
+
+/// The reason code of an identity that is left unchanged because of these differences.
+pub(crate) fn conflict_reason(differences: &[Difference]) -> ReasonCode {
+    let any = |test: fn(&str) -> bool| differences.iter().any(|difference| test(&difference.path));
+    match () {
+        () if any(|path| path == "auth" || path == "keys" || path.ends_with("_thumbprint")) => {
+            ReasonCode::CredentialDiffers
+        }
+        () if any(|path| path == "status" || path == "status_reason") => ReasonCode::StatusDiffers,
+        () if any(|path| path.starts_with("tags.") || path.starts_with("desired.")) => {
+            ReasonCode::TwinDiffers
+        }
+        () => ReasonCode::IdentityDiffers,
+    }
+}
+
+impl Standing {
+    /// Compares the requested state with the hub's twin; `None` if there is none. Additional values
+    /// of the twin do not count.
+    pub fn of(wanted: &DesiredIdentity, found: Option<&Twin>) -> Self {
+        Self::compare(wanted, found, Besides::Allowed)
+    }
+
+    /// Compares as [`Self::of`] does, under a twin policy. Under [`TwinPolicy::Replace`], an
+    /// additional value of the twin is a difference, whose wanted value is null; a section that the
+    /// batch does not give is not compared.
+    pub fn under(policy: TwinPolicy, wanted: &DesiredIdentity, found: Option<&Twin>) -> Self {
+        Self::compare(wanted, found, Besides::under(policy))
+    }
+
+    /// The comparison of the twin alone: the difference that remains once the identity is as the
+    /// batch wants it.
+    pub fn of_twin_alone(wanted: &DesiredIdentity, twin: &Twin, policy: TwinPolicy) -> Self {
+        Self::compare_twins(wanted, twin, Besides::under(policy))
+    }
+
+    /// The comparison of the desired properties that a device or a module reads itself: it sees no
+    /// other part of its twin.
+    pub fn of_desired(wanted: &DesiredIdentity, found: &PropertySection) -> Self {
+        let mut differences = Vec::new();
+        contained("desired", &wanted.state.desired, Some(&found.values), &mut differences);
+        match differences.is_empty() {
+            true => Self::Equal,
+            false if found.version > 1 => Self::TwinWrittenSince(differences),
+            false if found.values.is_empty() => Self::TwinUnwritten,
+            false => Self::TwinDiffers(differences),
+        }
+    }
+
+    fn compare(wanted: &DesiredIdentity, found: Option<&Twin>, besides: Besides) -> Self {
+        let Some(twin) = found else { return Self::Missing };
+        let identity = identity_differences(wanted, twin);
+        match identity.is_empty() {
+            true => Self::compare_twins(wanted, twin, besides),
+            false if is_staged(wanted, twin, &identity) => Self::Staged(identity),
+            false => Self::Different(identity),
+        }
+    }
+
+    fn compare_twins(wanted: &DesiredIdentity, twin: &Twin, besides: Besides) -> Self {
+        let mut differences = Vec::new();
+        let (tags, desired) = (twin.tags.as_ref(), Some(&twin.properties.desired.values));
+        let wanted_tags = creator_tag::without(&wanted.state.tags);
+        for (section, wanted, found) in
+            [("tags", &*wanted_tags, tags), ("desired", &wanted.state.desired, desired)]
+        {
+            contained(section, wanted, found, &mut differences);
+            if let (Besides::Different, Some(found), false) = (besides, found, wanted.is_empty()) {
+                surplus(section, wanted, found, &mut differences);
+            }
+        }
+        let is_creators = |difference: &Difference| {
+            difference.wanted.is_null() && creator_tag::is_creators(&difference.found) && difference.is_tag()
+        };
+        differences.retain(|difference| !is_creators(difference));
+        match differences.is_empty() {
+            true => Self::Equal,
+            false if !was_written(twin) && is_blank(twin) => Self::TwinUnwritten,
+            false if was_written(twin) => Self::TwinWrittenSince(differences),
+            false => Self::TwinDiffers(differences),
+        }
+    }
+
+    /// The differences, where there are any.
+    pub fn differences(&self) -> &[Difference] {
+        match self {
+            Self::Different(differences)
+            | Self::Staged(differences)
+            | Self::TwinDiffers(differences)
+            | Self::TwinWrittenSince(differences) => differences,
+            Self::Equal | Self::Missing | Self::TwinUnwritten => &[],
+        }
+    }
+}
+
+/// The handling of values that a twin holds in addition to those of the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Besides {
+    Allowed,
+    Different,
+}
+
+impl Besides {
+    fn under(policy: TwinPolicy) -> Self {
+        match policy {
+            TwinPolicy::Initial | TwinPolicy::Merge => Self::Allowed,
+            TwinPolicy::Replace => Self::Different,
+        }
+    }
+}
+
+/// The status reason of a device that must be disabled after its modules are created: a hub
+/// responds with 401 to all calls about modules of a disabled device. It shows that a run has
+/// created the device or found it, but not which of the two.
+pub const STAGED: &str = "provisioner: to be disabled when its modules are there";
+
+/// Returns true if the only difference is that the device is still enabled until its modules exist.
+fn is_staged(wanted: &DesiredIdentity, twin: &Twin, differences: &[Difference]) -> bool {
+    wanted.state.status_on_hub() == Status::Disabled
+        && twin.status_reason.as_ref().is_some_and(|reason| reason.as_str() == STAGED)
+        && differences.iter().all(|difference| difference.path.starts_with("status"))
+}
+
+/// Returns true if a service wrote to the twin after its creation. The twin's `version` counts all
+/// writes, starting at 2 with reported properties at 1; so the remaining writes are those of
+/// services.
+fn was_written(twin: &Twin) -> bool {
+    twin.properties.desired.version > 1 || twin.version.saturating_sub(twin.properties.reported.version) > 1
+}
+
+fn is_blank(twin: &Twin) -> bool {
+    twin.properties.desired.values.is_empty() && twin.tags.as_ref().is_none_or(JsonObject::is_empty)
+}
+
+fn identity_differences(wanted: &DesiredIdentity, twin: &Twin) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    let mut check = |path: &str, wanted: Value, found: Value| {
+        if wanted != found {
+            differences.push(Difference { path: path.to_owned(), wanted, found });
+        }
+    };
+    let state = &wanted.state;
+    check("auth", json!(auth_type(&state.auth)), json!(twin.authentication_type));
+    if let DesiredAuth::Thumbprint { primary, secondary } = state.auth {
+        let upper = |thumbprint: Option<_>| {
+            json!(thumbprint.map(|t: hub_types::Thumbprint| t.to_string().to_uppercase()))
+        };
+        check("primary_thumbprint", upper(primary), upper(twin.x509_thumbprint.primary_thumbprint));
+        check("secondary_thumbprint", upper(secondary), upper(twin.x509_thumbprint.secondary_thumbprint));
+    }
+    if let (DesiredAuth::IssuedCertificate { by_ca: false, .. }, "selfSigned") =
+        (&state.auth, twin.authentication_type.as_str())
+    {
+        let found = twin.x509_thumbprint.primary_thumbprint;
+        check("primary_thumbprint", json!("that of a certificate still to be issued"), json!(found));
+    }
+    if wanted.identity.module().is_none() {
+        check("status", json!(state.status_on_hub()), json!(twin.status));
+        check("status_reason", json!(state.status_reason_on_hub()), json!(twin.status_reason));
+        check("edge", json!(state.edge), json!(twin.capabilities.unwrap_or_default().iot_edge));
+        let found = scope_of_parent(twin);
+        let known = found.and_then(parent_in);
+        check("parent", json!(state.parent), json!(known.or(found)));
+    }
+    differences
+}
+
+/// The `authenticationType` of an identity for the batch's authentication.
+fn auth_type(auth: &DesiredAuth) -> &'static str {
+    match auth {
+        DesiredAuth::IssuedCertificate { by_ca: false, .. } | DesiredAuth::Thumbprint { .. } => "selfSigned",
+        DesiredAuth::Sas { .. } => "sas",
+        DesiredAuth::IssuedCertificate { by_ca: true, .. } | DesiredAuth::X509Ca => "certificateAuthority",
+    }
+}
+
+/// The scope of the device's parent, where it has one.
+pub(crate) fn scope_of_parent(twin: &Twin) -> Option<&str> {
+    let is_edge = twin.capabilities.unwrap_or_default().iot_edge;
+    // An edge device's own scope stands in `deviceScope`; only a leaf's names its parent.
+    let leaf_scope = twin.device_scope.as_ref().filter(|_| !is_edge);
+    twin.parent_scopes.first().or(leaf_scope).map(String::as_str)
+}
+
+/// The parent's device id, out of a scope such as `ms-azure-iot-edge://gateway-7-639000000000000001`.
+pub(crate) fn parent_in(scope: &str) -> Option<&str> {
+    let name = scope.strip_prefix("ms-azure-iot-edge://")?;
+    name.rsplit_once('-').map(|(device, _generation)| device)
+}
+
+/// Notes every value of `wanted` that `found` does not hold. What the hub holds besides is not ours.
+fn contained(path: &str, wanted: &JsonObject, found: Option<&JsonObject>, differences: &mut Vec<Difference>) {
+    for (name, wanted) in wanted {
+        let path = format!("{path}.{name}");
+        match (wanted, found.and_then(|found| found.get(name))) {
+            (Value::Object(wanted), Some(Value::Object(found))) => {
+                contained(&path, wanted, Some(found), differences);
+            }
+            (wanted, Some(found)) if same_value(wanted, found) => {}
+            (wanted, found) => differences.push(Difference {
+                path,
+                wanted: wanted.clone(),
+                found: found.cloned().unwrap_or(Value::Null),
+            }),
+        }
+    }
+}
+
+/// Notes every value of `found` that `wanted` does not name.
+fn surplus(path: &str, wanted: &JsonObject, found: &JsonObject, differences: &mut Vec<Difference>) {
+    for (name, value) in found {
+        let path = format!("{path}.{name}");
+        match (wanted.get(name), value) {
+            (Some(Value::Object(wanted)), Value::Object(found)) => {
+                surplus(&path, wanted, found, differences);
+            }
+            (Some(_), _) => {}
+            (None, found) => {
+                differences.push(Difference { path, wanted: Value::Null, found: found.clone() });
+            }
+        }
+    }
+}
+
+/// Equality of JSON values in which `1` and `1.0` are one number.
+fn same_value(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => left == right || left.as_f64() == right.as_f64(),
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same_value(left, right))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len()
+                && left
+                    .iter()
+                    .all(|(name, value)| right.get(name).is_some_and(|other| same_value(value, other)))
+        }
+        _ => left == right,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::spec::DesiredState;
+    use hub_types::IdentityId;
+    use hub_types::identity::StatusReason;
+    use serde_json::from_value;
+
+    fn wanted(tags: Value, desired: Value) -> DesiredIdentity {
+        DesiredIdentity {
+            identity: IdentityId::parse("d", None).unwrap(),
+            state: DesiredState {
+                auth: DesiredAuth::Thumbprint { primary: "AB".repeat(32).parse().ok(), secondary: None },
+                status: Status::Enabled,
+                status_reason: None,
+                hold: None,
+                edge: false,
+                parent: None,
+                tags: tags.as_object().cloned().unwrap().into(),
+                desired: desired.as_object().cloned().unwrap().into(),
+            },
+        }
+    }
+
+    /// A twin with the identity of [`wanted`] after `writes` writes by a service.
+    fn twin(tags: Value, desired: Value, writes: u64) -> Twin {
+        let mut desired = desired;
+        desired["$version"] = json!(1 + writes);
+        from_value(json!({
+            "deviceId": "d", "etag": "AAAAAAAAAAE=", "version": 2 + writes, "authenticationType": "selfSigned",
+            "x509Thumbprint": {"primaryThumbprint": "ab".repeat(32), "secondaryThumbprint": null},
+            "capabilities": {"iotEdge": false}, "tags": tags,
+            "properties": {"desired": desired, "reported": {"$version": 1}},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn all_the_batch_wants_is_equal_whatever_else_is_there() {
+        let wanted = wanted(json!({"site": "m"}), json!({"a": {"b": 1, "c": [1, 2.0]}}));
+        let found = twin(json!({"site": "m", "x": 1}), json!({"a": {"b": 1.0, "c": [1, 2], "z": 0}}), 0);
+        assert_eq!(Standing::of(&wanted, Some(&found)), Standing::Equal);
+        assert_eq!(Standing::of(&wanted, None), Standing::Missing);
+    }
+
+    #[test]
+    fn a_blank_twin_waits_for_its_initial_values() {
+        let wanted = wanted(json!({"site": "m"}), json!({"a": 1}));
+        let found = twin(json!({}), json!({}), 0);
+        assert_eq!(Standing::of(&wanted, Some(&found)), Standing::TwinUnwritten);
+    }
+
+    #[test]
+    fn a_twin_that_somebody_has_written_since_is_kept() {
+        let wanted = wanted(json!({}), json!({"a": {"b": 1}}));
+        let found = twin(json!({}), json!({"a": {"b": 2}}), 1);
+        let difference = Difference { path: "desired.a.b".into(), wanted: json!(1), found: json!(2) };
+        assert_eq!(difference.to_string(), "desired.a.b: batch has 1, hub has 2");
+        assert_eq!(Standing::of(&wanted, Some(&found)), Standing::TwinWrittenSince(vec![difference]));
+    }
+
+    #[test]
+    fn what_a_device_reads_itself_is_judged_as_what_a_service_reads() {
+        let wanted = wanted(json!({"site": "m"}), json!({"a": {"b": 1}}));
+        let of = |desired, writes| {
+            let twin = twin(json!({}), desired, writes);
+            Standing::of_desired(&wanted, &twin.properties.desired)
+        };
+        assert_eq!(of(json!({"a": {"b": 1, "c": 2}}), 0), Standing::Equal);
+        assert_eq!(of(json!({}), 0), Standing::TwinUnwritten);
+        assert!(matches!(of(json!({"a": {"b": 2}}), 0), Standing::TwinDiffers(_)));
+        assert!(matches!(of(json!({"a": {"b": 2}}), 1), Standing::TwinWrittenSince(_)));
+    }
+
+    #[test]
+    fn another_initial_twin_is_a_difference() {
+        let wanted = wanted(json!({}), json!({"a": 1}));
+        let found = twin(json!({}), json!({"a": 2}), 0);
+        assert!(matches!(Standing::of(&wanted, Some(&found)), Standing::TwinDiffers(_)));
+    }
+
+    #[test]
+    fn what_a_twin_holds_besides_counts_only_where_the_whole_is_compared() {
+        let wanted = wanted(json!({}), json!({"a": {"b": 1}}));
+        let found = twin(json!({"site": "m"}), json!({"a": {"b": 1, "c": 2}, "d": [3]}), 1);
+        assert_eq!(Standing::of(&wanted, Some(&found)), Standing::Equal);
+        let whole = Standing::under(TwinPolicy::Replace, &wanted, Some(&found));
+        let paths: Vec<_> =
+            whole.differences().iter().map(|d| (d.path.as_str(), d.wanted.is_null())).collect();
+        // The batch says nothing of tags, so they are not compared.
+        assert_eq!(paths, [("desired.a.c", true), ("desired.d", true)]);
+    }
+
+    #[test]
+    fn a_device_that_waits_for_its_modules_is_told_from_one_that_somebody_enabled() {
+        let mut wanted = wanted(json!({}), json!({}));
+        wanted.state.status = Status::Disabled;
+        let mut found = twin(json!({}), json!({}), 0);
+        assert!(matches!(Standing::of(&wanted, Some(&found)), Standing::Different(_)));
+        found.status_reason = StatusReason::new(STAGED).ok();
+        assert!(matches!(Standing::of(&wanted, Some(&found)), Standing::Staged(_)));
+        wanted.state.edge = true;
+        assert!(matches!(Standing::of(&wanted, Some(&found)), Standing::Different(_)));
+    }
+
+    #[test]
+    fn another_thumbprint_or_status_is_a_difference_and_its_case_is_not() {
+        let mut other = wanted(json!({}), json!({}));
+        assert_eq!(Standing::of(&other, Some(&twin(json!({}), json!({}), 0))), Standing::Equal);
+        other.state.auth = DesiredAuth::Thumbprint { primary: "CD".repeat(32).parse().ok(), secondary: None };
+        other.state.status = Status::Disabled;
+        let standing = Standing::of(&other, Some(&twin(json!({}), json!({}), 0)));
+        let paths: Vec<_> = standing.differences().iter().map(|d| d.path.as_str()).collect();
+        assert_eq!(paths, ["primary_thumbprint", "status"]);
+    }
+
+    #[test]
+    fn a_leaf_and_an_edge_device_know_their_parents() {
+        let mut found = twin(json!({}), json!({}), 0);
+        found.device_scope = Some("ms-azure-iot-edge://gate-way-7-639000000000000001".into());
+        let parent = |found: &Twin| scope_of_parent(found).and_then(parent_in).map(str::to_owned);
+        assert_eq!(parent(&found).as_deref(), Some("gate-way-7"));
+        found.capabilities = Some(hub_types::identity::Capabilities { iot_edge: true });
+        assert_eq!(parent(&found), None);
+        found.parent_scopes = vec!["ms-azure-iot-edge://root-1".into()];
+        assert_eq!(parent(&found).as_deref(), Some("root"));
+    }
+}

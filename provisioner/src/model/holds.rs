@@ -1,0 +1,67 @@
+//! Looking a device up that is disabled: was it a run of this ledger, on purpose?
+
+use hub_types::identity::Status;
+use hub_types::twin::Twin;
+use hub_types::{DeviceId, IdentityId};
+
+use crate::ledger::{Hold, LedgerError, RunId, SharedLedger};
+use crate::maintain::change::Alteration;
+use crate::model::spec::DesiredIdentity;
+
+/// Tells which devices of a hub the runs of a ledger keep disabled.
+#[derive(Debug, Clone)]
+pub struct Holds {
+    ledger: Option<SharedLedger>,
+    hub: String,
+}
+
+impl Holds {
+    /// Those of a hub that this ledger knows of; none where there is no ledger.
+    pub fn new(ledger: Option<SharedLedger>, hub: impl Into<String>) -> Self {
+        Self { ledger, hub: hub.into() }
+    }
+
+    /// Those of the hub of a run.
+    pub async fn of_run(ledger: &SharedLedger, run: RunId) -> Result<Self, LedgerError> {
+        let hub = ledger.call(move |ledger| ledger.run(Some(run))).await?.hub;
+        Ok(Self::new(Some(ledger.clone()), hub))
+    }
+
+    /// The run that keeps a device disabled; only runs before `before` count, if it is given.
+    pub async fn of(&self, device: &DeviceId, before: Option<RunId>) -> Result<Option<Hold>, LedgerError> {
+        let Some(ledger) = &self.ledger else { return Ok(None) };
+        let (hub, device) = (self.hub.clone(), IdentityId::from(device.clone()));
+        ledger.call(move |ledger| ledger.hold(&hub, &device, before)).await
+    }
+
+    /// The run that keeps a device disabled, if the operation needs it and changes the device
+    /// itself.
+    pub(crate) async fn for_alteration(
+        &self,
+        alteration: &Alteration,
+        identity: &IdentityId,
+        twin: Option<&Twin>,
+    ) -> Result<Option<Hold>, LedgerError> {
+        match (twin, identity.module()) {
+            (Some(_), None) if alteration.needs_hold() => {
+                self.of(identity.device(), alteration.hold_before()).await
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The run that keeps a device disabled that the batch wants enabled, if the device is still in
+    /// the state that this run left.
+    pub(crate) async fn found(
+        &self,
+        wanted: &DesiredIdentity,
+        twin: Option<&Twin>,
+    ) -> Result<Option<Hold>, LedgerError> {
+        let is_held = wanted.identity.module().is_none() && wanted.state.status == Status::Enabled;
+        let Some(twin) = twin.filter(|twin| is_held && twin.status == Status::Disabled) else {
+            return Ok(None);
+        };
+        let hold = self.of(wanted.identity.device(), None).await?;
+        Ok(hold.filter(|hold| hold.is_as_left(twin)))
+    }
+}

@@ -1,0 +1,342 @@
+//! The requested state of one identity, in the form that is compared with the hub, sent to it and
+//! stored in the ledger.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hub_types::bulk::{BulkItem, BulkProperties, ImportMode};
+use hub_types::identity::{Capabilities, ModuleSpec, Status, StatusReason};
+use hub_types::shown::ShownBare;
+use hub_types::symmetric_key::SymmetricKeys;
+use hub_types::thumbprint::upper_hex;
+use hub_types::twin::{JsonObject, Twin};
+use hub_types::{Authentication, DeviceId, IdentityId, Sha256Thumbprint, Thumbprint};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::model::compare::{parent_in, scope_of_parent};
+
+/// Everything the batch wants of one identity. It holds no secret: symmetric keys that a batch
+/// gives stay in memory, in [`GivenKeys`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct DesiredIdentity {
+    /// The id of the device or module.
+    pub identity: IdentityId,
+    /// The rest, as the ledger stores it.
+    pub state: DesiredState,
+}
+
+/// The requested state of an identity, without its id.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DesiredState {
+    /// The requested authentication.
+    pub auth: DesiredAuth,
+    /// The requested permission to connect; not used for modules.
+    #[serde(default, skip_serializing_if = "is_enabled")]
+    pub status: Status,
+    /// The reason for its status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_reason: Option<StatusReason>,
+    /// The status reason with which the device is kept disabled until it is released, whatever its own status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<StatusReason>,
+    /// True if the device runs the IoT Edge runtime.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub edge: bool,
+    /// The edge device that is its parent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<DeviceId>,
+    /// Tags of the initial twin.
+    #[serde(default, skip_serializing_if = "JsonObject::is_empty")]
+    pub tags: Arc<JsonObject>,
+    /// Desired properties of the initial twin.
+    #[serde(default, skip_serializing_if = "JsonObject::is_empty")]
+    pub desired: Arc<JsonObject>,
+}
+
+/// The requested authentication of an identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum DesiredAuth {
+    /// By a certificate that is yet to be issued: then one of the other variants takes this one's place.
+    IssuedCertificate {
+        /// True if the hub trusts it by its CA, and not by its thumbprint.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_ca: bool,
+        /// The request to sign; without one a key is made.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        csr: Option<GivenPem>,
+        /// The public key to certify instead of making one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        public_key: Option<GivenPem>,
+        /// The profile of the CA that it is to have.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        profile: Option<CertificateProfile>,
+    },
+    /// By symmetric keys: those that the batch gives, or two that the hub generates.
+    Sas {
+        /// True if the batch gives them.
+        given: bool,
+    },
+    /// By a certificate with one of these thumbprints.
+    Thumbprint {
+        /// The first slot.
+        primary: Option<Thumbprint>,
+        /// The second slot.
+        secondary: Option<Thumbprint>,
+    },
+    /// By a certificate of a CA that the hub trusts.
+    X509Ca,
+}
+
+/// The profile of a certificate, and the values of the row that its templates use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateProfile {
+    /// Its name in the CA's `profile.toml`.
+    pub name: String,
+    /// The columns of the row, without secrets.
+    pub columns: BTreeMap<String, String>,
+}
+
+/// The location of a certificate signing request or a public key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GivenPem {
+    /// In a file.
+    Path(PathBuf),
+    /// In the batch itself, as PEM.
+    Pem(String),
+}
+
+impl DesiredAuth {
+    /// The authentication that replaces this one when the certificate has been issued.
+    pub fn with_issued(&self, sha256: Sha256Thumbprint) -> Self {
+        match self {
+            Self::IssuedCertificate { by_ca: true, .. } => Self::X509Ca,
+            Self::IssuedCertificate { by_ca: false, .. } => {
+                Self::Thumbprint { primary: Some(sha256.into()), secondary: None }
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// Returns true if the certificate has not been issued yet.
+    pub fn is_to_be_issued(&self) -> bool {
+        matches!(self, Self::IssuedCertificate { .. })
+    }
+}
+
+impl Default for DesiredAuth {
+    fn default() -> Self {
+        Self::IssuedCertificate { by_ca: false, csr: None, public_key: None, profile: None }
+    }
+}
+
+/// The symmetric keys that a batch gives: they are wiped when dropped and never reach the ledger.
+pub type GivenKeys = std::collections::HashMap<IdentityId, SymmetricKeys>;
+
+impl DesiredState {
+    /// The status that the device has on the hub when it is as wanted: not its own while it is on hold.
+    pub fn status_on_hub(&self) -> Status {
+        if self.hold.is_some() { Status::Disabled } else { self.status }
+    }
+
+    /// The status reason that goes with it.
+    pub fn status_reason_on_hub(&self) -> Option<&StatusReason> {
+        self.hold.as_ref().or(self.status_reason.as_ref())
+    }
+
+    /// Puts a device that may connect into quarantine: it is left disabled until it is released. A device
+    /// that is to be disabled anyhow stays as it is.
+    pub fn quarantine(&mut self) {
+        if self.status == Status::Enabled {
+            self.hold = StatusReason::new(QUARANTINE).ok();
+        }
+    }
+
+    /// Returns true if there is an initial twin to write.
+    pub fn has_twin(&self) -> bool {
+        !self.tags.is_empty() || !self.desired.is_empty()
+    }
+
+    /// The SHA-256 of the state in canonical JSON, as upper-case hex: equal states have equal hashes. It fails
+    /// where a path is not UTF-8.
+    pub fn hash(&self) -> Result<String, serde_json::Error> {
+        // Maps are sorted by name, so the text is canonical.
+        Ok(Self::hash_of(&serde_json::to_string(self)?))
+    }
+
+    /// The hash of the state whose canonical JSON is this.
+    pub(crate) fn hash_of(text: &str) -> String {
+        upper_hex(&Sha256::digest(text.as_bytes()))
+    }
+}
+
+/// A part of an identity on the hub that this program does not understand, so that it can't be written back as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "its `{member}` on the hub is `{value}`, which this version does not know: it can't be kept as it is"
+)]
+pub struct TwinNotUnderstood {
+    member: &'static str,
+    value: String,
+}
+
+impl DesiredIdentity {
+    /// An identity as it is on the hub, its twin's values left out: what is wanted where all but a part
+    /// is to stay as it is.
+    pub fn of_twin(twin: &Twin) -> Result<Self, TwinNotUnderstood> {
+        let not_understood =
+            |member, value: &str| TwinNotUnderstood { member, value: ShownBare(value).to_string() };
+        let slots = twin.x509_thumbprint;
+        let auth = match twin.authentication_type.as_str() {
+            "certificateAuthority" => DesiredAuth::X509Ca,
+            "selfSigned" => DesiredAuth::Thumbprint {
+                primary: slots.primary_thumbprint,
+                secondary: slots.secondary_thumbprint,
+            },
+            "sas" => DesiredAuth::Sas { given: false },
+            other => return Err(not_understood("authenticationType", other)),
+        };
+        let parent = match scope_of_parent(twin) {
+            None => None,
+            Some(scope) => {
+                let parent = parent_in(scope).and_then(|parent| parent.parse().ok());
+                Some(parent.ok_or_else(|| not_understood("parentScopes", scope))?)
+            }
+        };
+        let state = DesiredState {
+            auth,
+            status: twin.status,
+            status_reason: twin.status_reason.clone(),
+            edge: twin.capabilities.unwrap_or_default().iot_edge,
+            parent,
+            ..DesiredState::default()
+        };
+        Ok(Self { identity: twin.identity(), state })
+    }
+
+    /// The `authentication` to send; `None` where the certificate is still to be issued.
+    pub fn authentication(&self, keys: &GivenKeys) -> Option<Authentication> {
+        match self.state.auth {
+            DesiredAuth::IssuedCertificate { .. } => None,
+            DesiredAuth::Sas { .. } => Some(Authentication::Sas(keys.get(&self.identity).cloned())),
+            DesiredAuth::Thumbprint { primary, secondary } => {
+                Some(Authentication::SelfSigned { primary, secondary })
+            }
+            DesiredAuth::X509Ca => Some(Authentication::CertificateAuthority),
+        }
+    }
+
+    /// The bulk item that creates the identity with its initial twin. A leaf device's parent is
+    /// named by `parent_scope`.
+    pub fn create_item(&self, keys: &GivenKeys, parent_scope: Option<String>) -> BulkItem {
+        let state = &self.state;
+        let mut item = BulkItem::new(&self.identity, ImportMode::Create);
+        item.authentication = self.authentication(keys);
+        item.status = Some(state.status_on_hub());
+        item.status_reason = state.status_reason_on_hub().cloned();
+        item.tags = non_empty(&state.tags);
+        item.properties = non_empty(&state.desired)
+            .map(|desired| BulkProperties { desired: Some(desired), reported: None });
+        if state.edge {
+            item.capabilities = Some(Capabilities { iot_edge: true });
+            item.parent_scopes = parent_scope.map(|scope| vec![scope]);
+        } else {
+            item.device_scope = parent_scope;
+        }
+        item
+    }
+
+    /// The body that creates the module by itself, where a hub takes no modules in bulk.
+    pub fn module_spec(&self, keys: &GivenKeys) -> Option<ModuleSpec> {
+        Some(ModuleSpec {
+            module_id: self.identity.module()?.clone(),
+            device_id: Some(self.identity.device().clone()),
+            managed_by: None,
+            authentication: self.authentication(keys),
+        })
+    }
+}
+
+/// The status reason of a device in quarantine.
+pub const QUARANTINE: &str = "provisioner: in quarantine until it is released";
+
+fn non_empty(object: &JsonObject) -> Option<JsonObject> {
+    (!object.is_empty()).then(|| object.clone())
+}
+
+fn is_enabled(status: &Status) -> bool {
+    *status == Status::Enabled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn state(auth: DesiredAuth) -> DesiredState {
+        DesiredState {
+            auth,
+            status: Status::Enabled,
+            status_reason: None,
+            hold: None,
+            edge: false,
+            parent: None,
+            tags: Arc::default(),
+            desired: json!({"b": 1, "a": 2}).as_object().cloned().unwrap().into(),
+        }
+    }
+
+    #[test]
+    fn the_ledger_form_comes_back_and_has_one_hash() {
+        for auth in [
+            DesiredAuth::IssuedCertificate {
+                by_ca: true,
+                csr: Some(GivenPem::Path("d.csr".into())),
+                public_key: None,
+                profile: Some(CertificateProfile {
+                    name: "gateway".to_owned(),
+                    columns: [("x_line".to_owned(), "L1".to_owned())].into(),
+                }),
+            },
+            DesiredAuth::Sas { given: true },
+            DesiredAuth::Thumbprint { primary: "a".repeat(40).parse().ok(), secondary: None },
+            DesiredAuth::X509Ca,
+        ] {
+            let state = state(auth);
+            let text = serde_json::to_string(&state).unwrap();
+            let back: DesiredState = serde_json::from_str(&text).unwrap();
+            assert_eq!(back, state);
+            assert_eq!(back.hash().unwrap(), state.hash().unwrap());
+        }
+        let hash = |auth| state(auth).hash().unwrap();
+        assert_ne!(hash(DesiredAuth::X509Ca), hash(DesiredAuth::Sas { given: false }));
+    }
+
+    #[test]
+    fn given_keys_are_sent_but_not_stored() {
+        let identity = IdentityId::parse("d", None).unwrap();
+        let key = hub_types::SymmetricKey::from_bytes(&[9; 32]);
+        let keys = SymmetricKeys { primary: key.clone(), secondary: key.clone() };
+        let desired =
+            DesiredIdentity { identity: identity.clone(), state: state(DesiredAuth::Sas { given: true }) };
+        let item = desired.create_item(&GivenKeys::from([(identity, keys)]), None);
+        assert!(serde_json::to_string(&item).unwrap().contains(key.expose_text()));
+        assert!(!serde_json::to_string(&desired.state).unwrap().contains(key.expose_text()));
+    }
+
+    #[test]
+    fn a_leaf_names_its_parent_by_scope_and_an_edge_device_by_parent_scopes() {
+        let identity = IdentityId::parse("d", None).unwrap();
+        let mut desired = DesiredIdentity { identity, state: state(DesiredAuth::X509Ca) };
+        let leaf = desired.create_item(&GivenKeys::new(), Some("scope".into()));
+        assert_eq!((leaf.device_scope.as_deref(), leaf.parent_scopes), (Some("scope"), None));
+        desired.state.edge = true;
+        let edge = desired.create_item(&GivenKeys::new(), Some("scope".into()));
+        assert_eq!((edge.device_scope, edge.parent_scopes), (None, Some(vec!["scope".to_owned()])));
+    }
+}

@@ -1,0 +1,4 @@
+//! The life of a run.
+
+pub mod issue;
+pub mod progress;

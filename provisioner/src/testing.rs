@@ -1,0 +1,4 @@
+//! Tests across rooms, and the hub in memory that they and others use.
+
+pub(crate) mod model_hub;
+mod model_tests;

@@ -1,0 +1,428 @@
+//! Random sequences of runs on a hub that loses answers and that others change too: after every step, what the
+//! ledger, its totals and the audit pack say is what the hub's own log says.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hub_types::IdentityId;
+use hub_types::limits::Tier;
+use proptest::prelude::*;
+use serde_json::json;
+use tokio::runtime;
+
+use crate::apply::{Apply, Intentions};
+use crate::ledger::{
+    Ledger, LedgerRow, Loader, Operator, Record, RowFilter, RunFacts, RunId, RunOptions, RunState,
+    SharedLedger,
+};
+use crate::maintain::change::Alteration;
+use crate::maintain::{Alter, Check};
+use crate::model::creator_tag;
+use crate::model::failure::ReasonCode;
+use crate::model::holds::Holds;
+use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState, GivenKeys};
+use crate::plan::{Action, PlannedRow, Planner, Survey};
+use crate::testing::model_hub::{Fate, ModelHub, Modules, OTHERS};
+use crate::verify::Verify;
+use crate::workers::RunError;
+use crate::workers::tests::crew;
+use acts::{Act, ApplyAct, Weather, Work};
+
+mod acts;
+mod oracle;
+
+/// Two devices with modules and one without.
+const NAMES: [&str; 6] = ["a", "a/x", "a/y", "b", "b/x", "c"];
+const TAG: &str = "createdBy";
+
+fn identity(name: &str) -> IdentityId {
+    IdentityId::from_common_name(name).unwrap()
+}
+
+/// A hub, a station's ledger, and what was done.
+struct World {
+    hub: Arc<ModelHub>,
+    ledger: SharedLedger,
+    runs: Vec<Done>,
+}
+
+/// A run, as far as it has come.
+struct Done {
+    run: RunId,
+    alteration: Option<Alteration>,
+    state: RunState,
+    /// The positions of the hub's log at its beginning and at its end.
+    log: (usize, usize),
+    /// The plan that it carried out, and where the log stood when that was made.
+    plan: Option<(Vec<PlannedRow>, usize)>,
+    /// Whether nothing stood in its way.
+    is_fine: bool,
+}
+
+impl World {
+    fn new(modules: Modules) -> Self {
+        let ledger = SharedLedger::new(Ledger::open_temporary().unwrap());
+        Self { hub: Arc::new(ModelHub::new(modules, Vec::new())), ledger, runs: Vec::new() }
+    }
+
+    fn now(&self) -> usize {
+        self.hub.log.lock().unwrap().now()
+    }
+
+    fn rows(&self, run: RunId) -> Vec<LedgerRow> {
+        self.ledger.lock().rows(run, RowFilter::All).collect::<Result<_, _>>().unwrap()
+    }
+
+    fn load(&self, alteration: Option<&Alteration>, rows: &[DesiredIdentity], plan: &[PlannedRow]) -> RunId {
+        let options = RunOptions { alteration: alteration.cloned(), ..RunOptions::default() };
+        let by = Operator::default();
+        let facts = RunFacts { hub: "model", input: "b.csv", started: "now", by: &by, options: &options };
+        let mut ledger = self.ledger.lock();
+        let loader = ledger.load_run(&facts).unwrap();
+        insert(&loader, rows);
+        expect(&loader, plan);
+        match alteration {
+            Some(Alteration::Undo { run }) => drop(loader.insert_from(*run, RowFilter::Created).unwrap()),
+            Some(Alteration::UndoRelease { run }) => {
+                loader.insert_from(*run, RowFilter::Updated).unwrap();
+            }
+            _ => {}
+        }
+        loader.commit("AB", 0).unwrap()
+    }
+
+    /// Plans what an apply would do, without a write.
+    async fn plan(&self, apply: &ApplyAct, rows: &[DesiredIdentity]) -> Vec<PlannedRow> {
+        let mut temporary = Ledger::open_temporary().unwrap();
+        let (by, options) = (Operator::default(), RunOptions::default());
+        let facts = RunFacts { hub: "model", input: "b.csv", started: "now", by: &by, options: &options };
+        let loader = temporary.load_run(&facts).unwrap();
+        insert(&loader, rows);
+        let run = loader.commit("AB", 0).unwrap();
+        let survey = Survey {
+            hub: self.hub.clone(),
+            ledger: SharedLedger::new(temporary),
+            run,
+            holds: Holds::new(Some(self.ledger.clone()), "model"),
+            keys: Arc::new(GivenKeys::new()),
+            twin: apply.intent.twin,
+            concurrency: 2,
+            progress: Arc::new(|_| {}),
+        };
+        let mut planner = Planner::new(apply.intent, Tier::S3, NonZeroU32::MIN);
+        let mut planned = Vec::new();
+        let tell = |row| {
+            planned.push(row);
+            Ok::<_, RunError>(())
+        };
+        survey.each(&mut planner, tell).await.unwrap();
+        planned
+    }
+
+    async fn act(&mut self, act: &Act) {
+        match &act.work {
+            Work::Meddle(meddling) => self.hub.meddle(meddling),
+            Work::Apply(apply) => {
+                let rows: Vec<_> = apply.names.iter().map(|name| apply.wanted(name)).collect();
+                self.carry_out(None, &rows, None, &act.weather, |world, run| world.apply(apply, run, false))
+                    .await;
+                if apply.verified {
+                    self.verify().await;
+                }
+            }
+            Work::Planned(apply, meddlings) => {
+                let rows: Vec<_> = apply.names.iter().map(|name| apply.wanted(name)).collect();
+                let plan = (self.plan(apply, &rows).await, self.now());
+                meddlings.iter().for_each(|meddling| self.hub.meddle(meddling));
+                let work = |world: &Self, run| world.apply(apply, run, true);
+                self.carry_out(None, &rows, Some(plan), &act.weather, work).await;
+            }
+            Work::UndoRelease(which) => {
+                let is_release = |done: &&Done| matches!(done.alteration, Some(Alteration::Release { .. }));
+                let released: Vec<RunId> = self.runs.iter().filter(is_release).map(|done| done.run).collect();
+                if let Some(run) = released.get(which % released.len().max(1)) {
+                    self.alter(Alteration::UndoRelease { run: *run }, &[], &act.weather).await;
+                }
+            }
+            Work::Alter(alteration, names, thumbprint) => {
+                let wanted = |name: &&'static str| acts::wanted(name, thumbprint, Some(acts::OLD), 60);
+                let rows: Vec<_> = names.iter().map(wanted).collect();
+                let alteration = alteration.clone();
+                self.alter(alteration, &rows, &act.weather).await;
+            }
+            Work::Undo(which) => {
+                let applied: Vec<RunId> =
+                    self.runs.iter().filter(|done| done.alteration.is_none()).map(|done| done.run).collect();
+                if let Some(run) = applied.get(which % applied.len().max(1)) {
+                    self.alter(Alteration::Undo { run: *run }, &[], &act.weather).await;
+                }
+            }
+        }
+    }
+
+    async fn alter(&mut self, alteration: Alteration, rows: &[DesiredIdentity], weather: &Weather) {
+        let todo = alteration.clone();
+        let alter = move |world: &Self, run| {
+            let (hub, alteration) = (world.hub.clone(), todo.clone());
+            let alter = Alter { hub, alteration, proof: None, crew: crew(&world.ledger, run) };
+            async move { alter.run().await.unwrap() }
+        };
+        self.carry_out(Some(alteration), rows, None, weather, alter).await;
+    }
+
+    fn apply(&self, act: &ApplyAct, run: RunId, as_planned: bool) -> impl Future<Output = RunState> + use<> {
+        let created_by = act.tagged.then(|| (TAG.to_owned(), creator_tag::value(run)));
+        let apply = Apply {
+            hub: self.hub.clone(),
+            keys: Arc::new(GivenKeys::new()),
+            intentions: Intentions { intent: act.intent, created_by, as_planned },
+            look_first: act.look_first,
+            crew: crew(&self.ledger, run),
+        };
+        async move { apply.run().await.unwrap() }
+    }
+
+    /// Works on a run, cut off and taken up again, while others are at work too.
+    async fn carry_out<F: Future<Output = RunState>>(
+        &mut self,
+        alteration: Option<Alteration>,
+        rows: &[DesiredIdentity],
+        plan: Option<(Vec<PlannedRow>, usize)>,
+        weather: &Weather,
+        work: impl Fn(&Self, RunId) -> F,
+    ) {
+        let begun = self.now();
+        let run = self.load(alteration.as_ref(), rows, plan.as_ref().map_or(&[], |(rows, _)| rows));
+        self.hub.log.lock().unwrap().replace_actor(number(run));
+        self.hub.fates.lock().unwrap().clone_from(&weather.fates);
+        self.hub.meddlings.lock().unwrap().clone_from(&weather.meddlings);
+        let joined = weather.joined.unwrap_or(usize::MAX);
+        self.hub.calls_until_joined.store(joined, Ordering::SeqCst);
+        let mut state = RunState::Interrupted;
+        for cut in weather.cuts.iter().copied().chain(weather.resumed.then_some(usize::MAX)) {
+            if state == RunState::Finished {
+                break;
+            }
+            self.hub.calls_until_cut.store(cut, Ordering::SeqCst);
+            let mut working = Box::pin(self.at_stations(run, &work));
+            tokio::select! {
+                biased;
+                () = self.hub.cut.notified() => {}
+                ended = &mut working => state = ended,
+                () = tokio::time::sleep(HANGS) => panic!("run {run} hangs"),
+            }
+        }
+        self.hub.calls_until_cut.store(usize::MAX, Ordering::SeqCst);
+        self.hub.calls_until_joined.store(usize::MAX, Ordering::SeqCst);
+        let is_fine = weather.is_fine();
+        {
+            let mut log = self.hub.log.lock().unwrap();
+            log.tell_nobody(false);
+            log.replace_actor(OTHERS);
+        }
+        self.hub.fates.lock().unwrap().clear();
+        self.hub.meddlings.lock().unwrap().clear();
+        self.runs.push(Done { run, alteration, state, log: (begun, self.now()), plan, is_fine });
+    }
+
+    /// Works on a run; when it is time, a second station does so too, and takes over what the first has in hand.
+    async fn at_stations<F: Future<Output = RunState>>(
+        &self,
+        run: RunId,
+        work: &impl Fn(&Self, RunId) -> F,
+    ) -> RunState {
+        let mut first = Box::pin(work(self, run));
+        tokio::select! {
+            biased;
+            ended = &mut first => return ended,
+            () = self.hub.joined.notified() => {}
+        }
+        let (first, second) = tokio::join!(first, work(self, run));
+        if first == RunState::Finished { first } else { second }
+    }
+
+    /// Reads back what the last run brought to its end, as a run does that finished.
+    async fn verify(&self) {
+        let Some(Done { run, state: RunState::Finished, alteration, .. }) = self.runs.last() else { return };
+        let (hub, ledger, progress) = (self.hub.clone(), self.ledger.clone(), Arc::new(|_| {}));
+        match alteration.clone() {
+            None => {
+                let verify = Verify {
+                    hub,
+                    ledger,
+                    run: *run,
+                    filter: RowFilter::Settled,
+                    holds: Holds::new(Some(self.ledger.clone()), "model"),
+                    keys: Arc::new(GivenKeys::new()),
+                    concurrency: 2,
+                    progress,
+                };
+                verify.run().await.unwrap();
+            }
+            Some(alteration) => {
+                let check = Check { hub, ledger, run: *run, alteration, concurrency: 2, progress };
+                check.run().await.unwrap();
+            }
+        }
+    }
+}
+
+fn insert(loader: &Loader<'_>, rows: &[DesiredIdentity]) {
+    for (line, wanted) in (2..).zip(rows) {
+        loader.insert(line, wanted, &[]).unwrap();
+    }
+}
+
+/// Writes down what a plan knows of the rows.
+fn expect(loader: &Loader<'_>, plan: &[PlannedRow]) {
+    let seen: Vec<_> = plan.iter().map(|row| (identity(&row.identity), row.etags.clone())).collect();
+    loader.expect(&seen).unwrap();
+    let refused = plan.iter().filter(|row| row.action == Action::Refuse);
+    let record = |row: &PlannedRow| {
+        (identity(&row.identity), Record::failed(ReasonCode::RefusedByPlan, "the plan refuses it"))
+    };
+    loader.refuse(&refused.map(record).collect::<Vec<_>>(), "now").unwrap();
+}
+
+fn number(run: RunId) -> i64 {
+    run.to_string().parse().unwrap()
+}
+
+/// In the clock of a test, which does not wait.
+const HANGS: Duration = Duration::from_secs(10 * 24 * 3600);
+
+fn modules() -> impl Strategy<Value = Modules> {
+    prop_oneof![Just(Modules::InBulk), Just(Modules::InBulkWithoutTwin), Just(Modules::OneByOne)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 4_000, ..ProptestConfig::default() })]
+    #[test]
+    fn what_runs_say_they_did_is_what_the_hub_saw(
+        modules in modules(),
+        acts in proptest::collection::vec(acts::act(), 1..6),
+    ) {
+        check(modules, &acts);
+    }
+}
+
+/// Regression tests for the failures that the model has found.
+mod found {
+    use super::*;
+    use crate::model::lifecycle::{Intent, Mode, TwinPolicy};
+    use crate::testing::model_hub::{Meddling, Other};
+
+    const PROVISION: ApplyAct = ApplyAct {
+        names: Vec::new(),
+        intent: Intent { mode: Mode::Create, twin: TwinPolicy::Initial },
+        quarantined: false,
+        thumbprint: acts::OLD,
+        interval: 60,
+        tagged: false,
+        look_first: false,
+        verified: false,
+    };
+
+    fn provision(names: &[&'static str]) -> ApplyAct {
+        ApplyAct { names: names.to_vec(), ..PROVISION }
+    }
+
+    fn act(work: Work, weather: Weather) -> Act {
+        Act { work, weather }
+    }
+
+    /// Somebody makes the same after so many calls.
+    fn same(name: &str, calls: usize) -> Vec<(usize, Meddling)> {
+        let authentication = acts::wanted(name, acts::OLD, None, 60).authentication(&GivenKeys::new());
+        let what = Other::Create(authentication.unwrap(), 60);
+        vec![(calls, Meddling { identity: identity(name), what })]
+    }
+
+    #[test]
+    fn what_others_make_between_a_look_and_a_lost_answer_is_not_surely_created() {
+        let weather =
+            Weather { fates: vec![Fate::LostAfterEffect], meddlings: same("b", 1), ..Weather::fine() };
+        let apply = ApplyAct { look_first: true, ..provision(&["a", "b", "c"]) };
+        check(Modules::InBulk, &[act(Work::Apply(apply), weather)]);
+    }
+
+    #[test]
+    fn what_was_perhaps_created_gets_no_tag_of_the_creator() {
+        let merge = Intent { mode: Mode::Create, twin: TwinPolicy::Merge };
+        let write = Meddling { identity: identity("c"), what: Other::WriteTwin(7) };
+        let again = ApplyAct { intent: merge, tagged: true, ..provision(&["c"]) };
+        // It is cut off after it was told that the device exists.
+        let cut = Weather { cuts: vec![0], ..Weather::fine() };
+        let acts = [
+            act(Work::Apply(provision(&["c"])), Weather::fine()),
+            act(Work::Meddle(write), Weather::fine()),
+            act(Work::Apply(again), cut),
+        ];
+        check(Modules::InBulk, &acts);
+    }
+
+    #[test]
+    fn a_module_that_is_denied_and_whose_device_has_come_meanwhile_does_not_end_the_run() {
+        for calls in 0..8 {
+            let weather = Weather {
+                fates: vec![Fate::LostAfterEffect],
+                meddlings: same("b", calls),
+                ..Weather::fine()
+            };
+            check(Modules::OneByOne, &[act(Work::Apply(provision(&["a/x", "b/x"])), weather)]);
+        }
+    }
+
+    #[test]
+    fn a_device_that_was_left_half_done_and_is_another_was_updated_before_it_was_a_conflict() {
+        let half_done = Weather { cuts: vec![0], ..Weather::default() };
+        let lost = Weather { fates: vec![Fate::LostAfterEffect], ..Weather::fine() };
+        let quarantine = |interval| ApplyAct { quarantined: true, interval, ..provision(&["a", "a/x"]) };
+        let acts = [act(Work::Apply(quarantine(30)), half_done), act(Work::Apply(quarantine(60)), lost)];
+        check(Modules::InBulk, &acts);
+    }
+
+    #[test]
+    fn what_a_later_run_has_created_again_is_not_undone_with_the_first() {
+        let delete = Meddling { identity: identity("a"), what: Other::Delete };
+        let acts = [
+            act(Work::Apply(provision(&["a", "b"])), Weather::fine()),
+            act(Work::Meddle(delete), Weather::fine()),
+            act(Work::Apply(provision(&["a"])), Weather::fine()),
+            act(Work::Undo(0), Weather::fine()),
+        ];
+        check(Modules::InBulk, &acts);
+    }
+
+    #[test]
+    fn what_is_quarantined_with_new_modules_and_undone_was_not_created() {
+        for mode in [Mode::Upsert, Mode::Update] {
+            let intent = Intent { mode, twin: TwinPolicy::Initial };
+            let quarantine = ApplyAct { intent, quarantined: true, ..provision(&["a", "a/x", "b", "b/x"]) };
+            let acts = [
+                act(Work::Apply(provision(&["a", "b"])), Weather::fine()),
+                act(Work::Apply(quarantine), Weather::fine()),
+                act(Work::Undo(1), Weather::fine()),
+            ];
+            check(Modules::InBulk, &acts);
+        }
+    }
+}
+
+fn cases() -> u32 {
+    e2e::from_env("MODEL_CASES", 192).try_into().unwrap()
+}
+
+/// Does these things one after the other, and asks after each.
+fn check(modules: Modules, acts: &[Act]) {
+    let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut world = World::new(modules);
+        for act in acts {
+            world.act(act).await;
+            world.check();
+        }
+    });
+}

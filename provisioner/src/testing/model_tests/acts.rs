@@ -1,0 +1,169 @@
+//! The operations of a test, and their faults.
+
+use std::sync::Arc;
+
+use hub_types::identity::{Status, StatusReason};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+use super::*;
+use crate::model::lifecycle::{Intent, Mode, TwinPolicy};
+use crate::testing::model_hub::{Meddling, Other};
+
+pub(super) const OLD: &str = "AA";
+const NEW: &str = "BB";
+
+/// One step.
+#[derive(Debug, Clone)]
+pub(super) struct Act {
+    pub(super) work: Work,
+    pub(super) weather: Weather,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Work {
+    Apply(ApplyAct),
+    /// An operation on existing identities, and the thumbprint that their rows name first.
+    Alter(Alteration, Vec<&'static str>, &'static str),
+    Meddle(Meddling),
+    /// A plan of this is made, others do something, and the plan is carried out.
+    Planned(ApplyAct, Vec<Meddling>),
+    /// One of the applies so far.
+    Undo(usize),
+    /// One of the releases so far.
+    UndoRelease(usize),
+}
+
+/// The faults during a run.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Weather {
+    /// The fates of its requests, from the last to the first.
+    pub(super) fates: Vec<Fate>,
+    /// After how many calls it is cut off, each time.
+    pub(super) cuts: Vec<usize>,
+    /// The changes of other clients, and the number of calls before each.
+    pub(super) meddlings: Vec<(usize, Meddling)>,
+    /// True if it is resumed at the end.
+    pub(super) resumed: bool,
+    /// After how many calls another station takes over what this one has in hand, which does not know of it.
+    pub(super) joined: Option<usize>,
+}
+
+impl Weather {
+    pub(super) fn fine() -> Self {
+        Self { resumed: true, ..Self::default() }
+    }
+
+    /// Whether nothing stands in a run's way.
+    pub(super) fn is_fine(&self) -> bool {
+        let Self { fates, cuts, meddlings, resumed, joined } = self;
+        fates.is_empty() && cuts.is_empty() && meddlings.is_empty() && *resumed && joined.is_none()
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct ApplyAct {
+    pub(super) names: Vec<&'static str>,
+    pub(super) intent: Intent,
+    pub(super) quarantined: bool,
+    pub(super) thumbprint: &'static str,
+    pub(super) interval: u32,
+    pub(super) tagged: bool,
+    pub(super) look_first: bool,
+    pub(super) verified: bool,
+}
+
+impl ApplyAct {
+    pub(super) fn wanted(&self, name: &str) -> DesiredIdentity {
+        let mut wanted = wanted(name, self.thumbprint, None, self.interval);
+        if self.quarantined && wanted.identity.module().is_none() {
+            wanted.state.status = Status::Disabled;
+        }
+        wanted
+    }
+}
+
+pub(super) fn wanted(name: &str, primary: &str, secondary: Option<&str>, interval: u32) -> DesiredIdentity {
+    let thumbprint = |byte: &str| byte.repeat(32).parse().unwrap();
+    let auth =
+        DesiredAuth::Thumbprint { primary: Some(thumbprint(primary)), secondary: secondary.map(thumbprint) };
+    let desired = json!({ "interval": interval }).as_object().cloned().unwrap();
+    let tags = json!({ "name": name }).as_object().cloned().unwrap();
+    let state =
+        DesiredState { auth, desired: Arc::new(desired), tags: Arc::new(tags), ..DesiredState::default() };
+    DesiredIdentity { identity: identity(name), state }
+}
+
+fn apply() -> impl Strategy<Value = ApplyAct> {
+    let mode = select(vec![Mode::Create, Mode::Upsert, Mode::Update]);
+    let twin = select(vec![TwinPolicy::Initial, TwinPolicy::Merge, TwinPolicy::Replace]);
+    let names = prop_oneof![2 => Just(NAMES.to_vec()), 3 => subsequence(NAMES.to_vec(), 1..=NAMES.len())];
+    let values = (select(vec![OLD, OLD, NEW]), select(vec![60_u32, 60, 30]));
+    let flags = any::<(bool, bool, bool, bool)>();
+    (names, mode, twin, values, flags).prop_map(|(names, mode, twin, (thumbprint, interval), flags)| {
+        let (quarantined, tagged, look_first, verified) = flags;
+        let intent = Intent { mode, twin };
+        ApplyAct { names, intent, quarantined, thumbprint, interval, tagged, look_first, verified }
+    })
+}
+
+fn alter() -> impl Strategy<Value = Work> {
+    let alteration = select(vec![
+        Alteration::AddThumbprint,
+        Alteration::DropNewThumbprint,
+        Alteration::DropOldThumbprint { unproven: true },
+        Alteration::Disable { reason: StatusReason::new("scrapped").unwrap() },
+        Alteration::Release { run: None },
+        Alteration::Release { run: None },
+        Alteration::Delete,
+    ]);
+    let names = subsequence(NAMES.to_vec(), 1..=NAMES.len());
+    (alteration, names, select(vec![OLD, NEW, NEW]))
+        .prop_map(|(alteration, names, thumbprint)| Work::Alter(alteration, names, thumbprint))
+}
+
+fn meddling() -> impl Strategy<Value = Meddling> {
+    let authentication =
+        |byte: &str| wanted("a", byte, None, 60).authentication(&GivenKeys::new()).unwrap_or_default();
+    let what = prop_oneof![
+        Just(Other::Create(authentication(OLD), 60)),
+        Just(Other::Create(authentication(OLD), 7)),
+        Just(Other::Create(authentication("CC"), 60)),
+        Just(Other::Delete),
+        Just(Other::Disable),
+        Just(Other::Enable),
+        Just(Other::Exchange(authentication(OLD))),
+        Just(Other::Exchange(authentication("CC"))),
+        Just(Other::WriteTwin(60)),
+        Just(Other::WriteTwin(7)),
+    ];
+    let names = [NAMES.to_vec(), vec!["a/new"]].concat();
+    (select(names), what).prop_map(|(name, what)| Meddling { identity: identity(name), what })
+}
+
+fn weather() -> impl Strategy<Value = Weather> {
+    let fates = vec(select(Fate::ALL.to_vec()), 0..6);
+    let cuts = vec(0..14_usize, 0..3);
+    let meddlings = vec((0..16_usize, meddling()), 0..3);
+    let joined = proptest::option::weighted(0.3, 0..10_usize);
+    let stormy = (fates, cuts, meddlings, prop::bool::weighted(0.9), joined);
+    prop_oneof![
+        1 => Just(Weather::fine()),
+        3 => stormy.prop_map(|(fates, cuts, meddlings, resumed, joined)| {
+            Weather { fates, cuts, meddlings, resumed, joined }
+        }),
+    ]
+}
+
+pub(super) fn act() -> impl Strategy<Value = Act> {
+    let work = prop_oneof![
+        6 => apply().prop_map(Work::Apply),
+        3 => (apply(), vec(meddling(), 0..3)).prop_map(|(apply, meddlings)| Work::Planned(apply, meddlings)),
+        3 => alter(),
+        2 => meddling().prop_map(Work::Meddle),
+        3 => (0..4_usize).prop_map(Work::Undo),
+        2 => (0..4_usize).prop_map(Work::UndoRelease),
+    ];
+    (work, weather()).prop_map(|(work, weather)| Act { work, weather })
+}

@@ -1,0 +1,223 @@
+//! A crew of workers that takes a run's chunks from the ledger until nothing is left of it, whatever
+//! it is that they do with a chunk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::clock::now_text;
+use crate::device::ConnectError;
+use crate::hub::HubError;
+use crate::ledger::{Chunk, Claim, LedgerError, RunId, RunState, SharedLedger, Turn};
+pub(crate) use chunk_writer::Book;
+
+mod chunk_writer;
+pub(crate) mod concurrent_reads;
+
+/// The workers of a run.
+#[derive(Clone)]
+pub struct Crew {
+    /// The ledger that holds the run.
+    pub ledger: SharedLedger,
+    /// The run.
+    pub run: RunId,
+    /// The number of chunks that are worked on at once.
+    pub workers: usize,
+    /// The time without a sign from a station after which a different one may take over its work.
+    pub lease: Duration,
+    /// Told which share of the hub's rate this station may take: 1 where no others are at work on it.
+    pub share: Arc<dyn Fn(f64) + Send + Sync>,
+    /// Cancelled to stop after the chunks in flight.
+    pub stop: CancellationToken,
+    /// Told how many rows have come to an end since it was last told.
+    pub progress: Arc<dyn Fn(usize) + Send + Sync>,
+}
+
+/// The work of a worker on a chunk.
+pub(crate) trait Work: Send + Sync + 'static {
+    /// Brings every row of the chunk to its end and writes it down. Where it waits for the hub, others may
+    /// write into the ledger: it gives way before it reads, and [`Book::mark_sent`] does before it writes.
+    fn work_on(&self, chunk: Chunk, book: &Book) -> impl Future<Output = Result<(), RunError>> + Send;
+}
+
+/// The reason why a run could not continue. The results so far are in the ledger.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Devices can't connect to the hub, whoever they are.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The hub can't be reached any more, or does not let this caller in.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The ledger can't be written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A worker panicked.
+    #[error("a worker died; this is a bug")]
+    Worker(#[from] JoinError),
+}
+
+impl Crew {
+    /// Works on the run until nothing is left of it or it is stopped, and answers how it ended.
+    pub(crate) async fn carry_out(self, work: impl Work) -> Result<RunState, RunError> {
+        let (ledger, run, lease) = (self.ledger.clone(), self.run, self.lease);
+        ledger.call(move |ledger| ledger.begin_work(run, lease)).await?;
+        let heart = Heart { ledger: ledger.clone(), run, share: self.share.clone() };
+        heart.share().await?;
+        let heart = AbortOnDropHandle::new(tokio::spawn(heart.beat(lease)));
+        let worked = self.hand_out(Arc::new(work)).await;
+        drop(heart);
+        let state = match &worked {
+            Ok(RunState::Finished) => RunState::Finished,
+            _ => RunState::Interrupted,
+        };
+        let ended = ledger
+            .call(move |ledger| {
+                ledger.release_leases()?;
+                ledger.end_run(run, state, &now_text())
+            })
+            .await;
+        worked?;
+        ended?;
+        Ok(state)
+    }
+
+    /// Hands chunks to workers as they become free.
+    async fn hand_out(self, work: Arc<impl Work>) -> Result<RunState, RunError> {
+        let mut running = JoinSet::new();
+        let mut result = self.hand_out_to(&mut running, work).await;
+        // After an error the chunks in flight still finish, so that the ledger knows what became of them.
+        while let Some(ended) = running.join_next().await {
+            result = joined(Some(ended)).and(result);
+        }
+        result
+    }
+
+    async fn hand_out_to(
+        &self,
+        running: &mut JoinSet<Result<Turn, RunError>>,
+        work: Arc<impl Work>,
+    ) -> Result<RunState, RunError> {
+        let (run, workers) = (self.run, self.workers.max(1));
+        // Left by who has finished a chunk: the next one is claimed before anybody else writes.
+        let mut turn = None;
+        while !self.stop.is_cancelled() {
+            if running.len() >= workers {
+                turn = joined(running.join_next().await)?;
+                continue;
+            }
+            let own = match turn.take() {
+                Some(turn) => turn,
+                // Whoever ended meanwhile may have left the very turn that is waited for.
+                None => tokio::select! {
+                    biased;
+                    Some(ended) = running.join_next() => {
+                        turn = joined(Some(ended))?;
+                        continue;
+                    }
+                    turn = self.ledger.turn() => turn,
+                },
+            };
+            let (own, claim) = own.call(move |ledger| ledger.claim(run)).await;
+            match claim? {
+                Claim::Chunk(chunk) => {
+                    let book = Book::new(chunk.lease, own, self.progress.clone());
+                    let work = work.clone();
+                    running.spawn(async move {
+                        work.work_on(chunk, &book).await?;
+                        Ok(book.finish().await?)
+                    });
+                }
+                Claim::Finished => return Ok(RunState::Finished),
+                // What is left waits for what is at work, here or at another station.
+                Claim::Wait => {
+                    drop(own);
+                    match running.is_empty() {
+                        false => turn = joined(running.join_next().await)?,
+                        true => wait(&self.stop).await,
+                    }
+                }
+            }
+        }
+        Ok(RunState::Interrupted)
+    }
+}
+
+/// Keeps this station among those that are at work.
+struct Heart {
+    ledger: SharedLedger,
+    run: RunId,
+    share: Arc<dyn Fn(f64) + Send + Sync>,
+}
+
+impl Heart {
+    /// Renews the leases, three times in the length of one.
+    async fn beat(self, lease: Duration) {
+        let mut beat = tokio::time::interval((lease / 3).max(Duration::from_millis(100)));
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            beat.tick().await;
+            // What this means for a chunk will be seen when its rows are written.
+            if let Err(error) = self.ledger.call(|ledger| ledger.renew_leases()).await {
+                tracing::warn!(%error, "the leases could not be renewed");
+            }
+            if let Err(error) = self.share().await {
+                tracing::warn!(%error, "other stations could not be counted");
+            }
+        }
+    }
+
+    /// Takes an equal part of what the hub takes.
+    async fn share(&self) -> Result<(), LedgerError> {
+        let run = self.run;
+        let stations = self.ledger.call(move |ledger| ledger.count_stations(run)).await?;
+        (self.share)(1.0 / f64::from(stations.get()));
+        Ok(())
+    }
+}
+
+/// Waits for other stations to get on.
+async fn wait(stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(WAIT) => {}
+    }
+}
+
+/// The result of a worker that has ended.
+fn joined(ended: Option<Result<Result<Turn, RunError>, JoinError>>) -> Result<Option<Turn>, RunError> {
+    match ended {
+        None => Ok(None),
+        // Another station has the chunk, and finds out by looking what this one did.
+        Some(Ok(Err(RunError::Ledger(error @ LedgerError::LeaseLost { .. })))) => {
+            tracing::warn!("{error}");
+            Ok(None)
+        }
+        Some(ended) => ended?.map(Some),
+    }
+}
+
+/// The pause before the progress of other stations is checked again.
+const WAIT: Duration = Duration::from_millis(300);
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Two workers that nobody watches.
+    pub(crate) fn crew(ledger: &SharedLedger, run: RunId) -> Crew {
+        Crew {
+            ledger: ledger.clone(),
+            run,
+            workers: 2,
+            lease: Duration::from_secs(30),
+            share: Arc::new(|_| {}),
+            stop: CancellationToken::new(),
+            progress: Arc::new(|_| {}),
+        }
+    }
+}
