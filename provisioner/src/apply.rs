@@ -18,14 +18,14 @@ use crate::model::lifecycle::{Intent, Lifecycle};
 use crate::model::spec::GivenKeys;
 use crate::workers::{Book, Crew, RunError, Work};
 pub(crate) use changes::Change;
-pub(crate) use creation::Creator;
+use driver::{Settlement, Settler, Task};
+pub(crate) use hub_writer::Creator;
 pub(crate) use observation::{compare_for, compare_held, observe};
-use settle::{Settlement, Settler, Task};
 
 mod changes;
-mod creation;
+mod driver;
+mod hub_writer;
 mod observation;
-mod settle;
 #[cfg(test)]
 mod tests;
 

@@ -23,13 +23,13 @@ use crate::model::lifecycle::Event;
 use crate::model::spec::GivenKeys;
 use crate::workers::{Book, Crew, RunError, Work};
 pub use check::Check;
-pub use preview::{Forecast, Preview};
-pub use proof::{Proof, Unproven, by_connecting};
+pub use connect_check::{Proof, Unproven, by_connecting};
+pub use dry_run::{Forecast, Preview};
 
 pub mod change;
 mod check;
-mod preview;
-mod proof;
+mod connect_check;
+mod dry_run;
 #[cfg(test)]
 mod tests;
 mod units;

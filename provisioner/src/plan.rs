@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use file::{Header, PlanFile, PlanFileError, PlanWriter};
 pub use planner::Planner;
-pub use survey::{Look, Survey};
+pub use snapshot::{Look, Survey};
 
 use crate::ledger::RunId;
 use crate::model::compare::{Difference, Etags};
@@ -23,7 +23,7 @@ use crate::model::lifecycle::Intent;
 pub mod file;
 mod parents;
 mod planner;
-mod survey;
+mod snapshot;
 
 /// The actions of an apply.
 #[derive(Debug, Clone, Serialize)]

@@ -12,6 +12,6 @@ mod causes;
 mod chart;
 mod held;
 mod page;
-mod survey;
+mod run_summary;
 mod text;
 mod timeline;

@@ -17,17 +17,17 @@ use crate::workers::RunError;
 use crate::workers::concurrent_reads::look_at_all;
 
 pub use certificates::{Exchanged, ExchangedCertificate, recompute_issued};
+pub use connect_check::{Connections, Trial, TrialError, Unconnected};
 pub use extra::Extras;
 pub use sample::Sample;
-pub use trial::{Connections, Trial, TrialError, Unconnected};
 pub use verified::{Deviation, DeviationKind, Verified};
 
 use verified::deviation;
 
 mod certificates;
+mod connect_check;
 mod extra;
 mod sample;
-mod trial;
 mod verified;
 
 /// The parameters of a verification.

@@ -8,7 +8,7 @@ use hub_types::twin::JsonObject;
 use hub_types::{Authentication, ErrorCode, Etag, IdentityId};
 use serde_json::Value;
 
-use super::creation::{Creator, outdated};
+use super::hub_writer::{Creator, outdated};
 use super::observation::{module_refused_or_fatal, refused_or_fatal};
 use crate::hub::{Hub, HubError, is_missing};
 use crate::model::compare::Difference;
@@ -66,7 +66,8 @@ impl<H: Hub> Creator<H> {
             for ((identity, etag), event) in chunk.iter().zip(answers) {
                 events.push(match event {
                     Event::Refused(error)
-                        if identity.module().is_some() && super::creation::may_be_no_bulk_modules(&error) =>
+                        if identity.module().is_some()
+                            && super::hub_writer::may_be_no_bulk_modules(&error) =>
                     {
                         self.delete_one(identity, etag.as_ref()).await?
                     }
@@ -111,7 +112,7 @@ impl<H: Hub> Creator<H> {
         keys: &GivenKeys,
     ) -> Result<Event, HubError> {
         let spec = match &event {
-            Event::Refused(error) if super::creation::may_be_no_bulk_modules(error) => {
+            Event::Refused(error) if super::hub_writer::may_be_no_bulk_modules(error) => {
                 change.wanted.module_spec(keys)
             }
             _ => None,

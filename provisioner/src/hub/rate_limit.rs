@@ -1,8 +1,8 @@
 //! The rate of calls to the hub, and its availability: one budget for all workers of a process.
 //!
 //! Each call requests a permit first. Permits are granted at the rate that the hub's tier and units
-//! allow, or, if those are unknown, at the rate that the hub shows (`allowance`). While the hub is
-//! unavailable no permits are granted, and one caller probes until it is back (`breaker`). The rate
+//! allow, or, if those are unknown, at the rate that the hub shows (`token_bucket`). While the hub is
+//! unavailable no permits are granted, and one caller probes until it is back (`circuit_breaker`). The rate
 //! adapts only to the results of calls, which callers report to their permits.
 //!
 //! Source of the rates: "IoT Hub quotas and throttling". A hub first keeps calls waiting and then
@@ -19,17 +19,17 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::model::service_status::tell;
-use allowance::Allowance;
-use breaker::{Breaker, Gate};
-pub use silence::Reason;
-use silence::Silence;
-use tally::Stopwatch;
-pub use tally::Tally;
+use call_stats::Stopwatch;
+pub use call_stats::Tally;
+use circuit_breaker::{Breaker, Gate};
+pub use notices::Reason;
+use notices::Silence;
+use token_bucket::Allowance;
 
-mod allowance;
-mod breaker;
-mod silence;
-mod tally;
+mod call_stats;
+mod circuit_breaker;
+mod notices;
+mod token_bucket;
 
 /// The budget of calls to one hub.
 pub struct Pace {
@@ -185,7 +185,7 @@ impl Pace {
     pub(crate) async fn watch<T>(&self, call: impl Future<Output = T>) -> T {
         let begun = Instant::now();
         let mut call = std::pin::pin!(call);
-        match tokio::time::timeout(silence::LONG, &mut call).await {
+        match tokio::time::timeout(notices::LONG, &mut call).await {
             Ok(ended) => ended,
             Err(_) => {
                 let sign = {

@@ -17,9 +17,9 @@ use crate::model::failure::ReasonCode;
 use crate::model::lifecycle::Effect;
 use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState};
 
-pub use course::{Answer, Course, Ending, Next};
+pub use machine::{Answer, Course, Ending, Next};
 
-mod course;
+mod machine;
 mod rotation;
 mod status;
 

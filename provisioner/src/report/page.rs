@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::causes::Cause;
 use super::chart::Chart;
-use super::survey::{Kind, Shown, ShownRow, Survey};
+use super::run_summary::{Kind, Shown, ShownRow, Survey};
 use super::text;
 use super::timeline::Timeline;
 use crate::ledger::{Ledger, LedgerError, Moment, Run, RunId, RunState, Stint, Totals};

@@ -17,7 +17,7 @@ use super::client::{
     HubClient, MAX_IDENTITY, MAX_MODULES, MAX_PAGE, MAX_TWIN, Request, identity_path, to_body, twin_path,
 };
 use super::error::HubError;
-use super::orphan::about_its_device;
+use super::module_errors::about_its_device;
 use super::retry::Repeat;
 
 /// The condition of a write (`If-Match`).

@@ -10,7 +10,7 @@ use hub_types::identity::{Status, StatusReason};
 
 use super::Intentions;
 use super::changes::{Change, section_patch};
-use super::creation::{Creator, outdated};
+use super::hub_writer::{Creator, outdated};
 use super::observation::{observe, refused_or_fatal};
 use crate::hub::{Hub, HubError, is_missing, pause_after};
 use crate::ledger::{Hold, RunId, Sent};
