@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use hub_types::DeviceId;
 use hub_types::identity::Status;
-use serde_json::Value;
 
 use crate::hub::Hub;
 use crate::ledger::{Chunk, Effect, Ended, LedgerRow, Record, RowState, RunState};
 use crate::model::failure::ReasonCode;
 use crate::model::holds::Holds;
-use crate::model::lifecycle::{Intent, Lifecycle};
+use crate::model::lifecycle::Lifecycle;
+use crate::model::options::Intentions;
 use crate::model::spec::GivenKeys;
 use crate::workers::{Book, Crew, RunError, Work};
 pub(crate) use changes::Change;
@@ -41,19 +41,6 @@ pub struct Apply<H> {
     pub look_first: bool,
     /// The run, and who works on it.
     pub crew: Crew,
-}
-
-/// The options of a run, in addition to its rows.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Intentions {
-    /// The rules for existing identities.
-    pub intent: Intent,
-    /// The name and value of a tag that identities get when they are created. It is not part of the
-    /// batch's values, and never compared.
-    pub created_by: Option<(String, Value)>,
-    /// True if the rows hold the etags that a plan was made with, and identities with different
-    /// ones must stay unchanged.
-    pub as_planned: bool,
 }
 
 impl<H: Hub> Apply<H> {

@@ -6,5 +6,6 @@ pub mod creator_tag;
 pub mod failure;
 pub mod holds;
 pub mod lifecycle;
+pub mod options;
 pub mod service_status;
 pub mod spec;

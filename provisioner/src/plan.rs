@@ -18,7 +18,7 @@ pub use snapshot::{Look, Survey};
 
 use crate::ledger::RunId;
 use crate::model::compare::{Difference, Etags};
-use crate::model::lifecycle::Intent;
+use crate::model::options::Intent;
 
 pub mod file;
 mod parents;

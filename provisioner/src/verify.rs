@@ -11,7 +11,7 @@ use crate::hub::Hub;
 use crate::ledger::{LedgerRow, RowFilter, RunId, Seen, SharedLedger};
 use crate::model::compare::Observation;
 use crate::model::holds::Holds;
-use crate::model::lifecycle::TwinPolicy;
+use crate::model::options::TwinPolicy;
 use crate::model::spec::GivenKeys;
 use crate::workers::RunError;
 use crate::workers::concurrent_reads::look_at_all;

@@ -8,7 +8,6 @@ use futures_util::future::join_all;
 use hub_types::IdentityId;
 use hub_types::identity::{Status, StatusReason};
 
-use super::Intentions;
 use super::changes::{Change, section_patch};
 use super::hub_writer::{Creator, outdated};
 use super::observation::{observe, refused_or_fatal};
@@ -18,6 +17,7 @@ use crate::model::compare::{Difference, Etags, Observation, STAGED};
 use crate::model::creator_tag;
 use crate::model::holds::Holds;
 use crate::model::lifecycle::{Effect, Event, Lifecycle, Outcome, Step};
+use crate::model::options::Intentions;
 use crate::model::spec::{DesiredIdentity, GivenKeys};
 use crate::workers::{Book, RunError};
 

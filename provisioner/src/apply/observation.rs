@@ -8,7 +8,8 @@ use serde_json::json;
 use crate::hub::{ErrorClass, Hub, HubError, about_its_device};
 use crate::model::compare::{Difference, Etags, Observation, Standing};
 use crate::model::holds::Holds;
-use crate::model::lifecycle::{Event, TwinPolicy};
+use crate::model::lifecycle::Event;
+use crate::model::options::TwinPolicy;
 use crate::model::spec::{DesiredAuth, DesiredIdentity, GivenKeys};
 use crate::workers::RunError;
 

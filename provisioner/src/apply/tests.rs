@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use hub_types::IdentityId;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::ledger::{Ledger, Operator, Record, RowFilter, RunFacts, RunId, RunOptions, SharedLedger, Totals};
-use crate::model::lifecycle::{Mode, TwinPolicy};
+use crate::model::options::{Intent, Intentions, Mode, TwinPolicy};
 use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState};
 use crate::testing::model_hub::{Fate, ModelHub, Modules};
 use crate::workers::tests::crew;

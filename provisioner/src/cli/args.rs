@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::hub::{EntraEnvironment, SignIn};
 use crate::ledger::{LedgerLocation, LocationError, Operator, RunId};
-use crate::model::lifecycle::{Intent, Mode, TwinPolicy};
+use crate::model::options::{Intent, Mode, TwinPolicy};
 use crate::target::{HubSize, TargetChoice, configured_id_pattern};
 
 use super::failure::Failure;

@@ -15,7 +15,7 @@ use super::loading::READERS;
 use super::printer::Printer;
 use super::progress::Progress;
 use super::{failed_rows, report, verify as verify_cli};
-use crate::apply::{Apply, Intentions};
+use crate::apply::Apply;
 use crate::clock::{now, now_text};
 use crate::ledger::{
     Ledger, LedgerLocation, RowFilter, Run, RunId, RunOptions, RunState, SharedLedger, Totals, Verification,
@@ -24,6 +24,7 @@ use crate::maintain::change::Alteration;
 use crate::maintain::{Alter, Check, Proof};
 use crate::model::creator_tag;
 use crate::model::holds::Holds;
+use crate::model::options::Intentions;
 use crate::model::spec::GivenKeys;
 use crate::report::held_note;
 use crate::run::issue::{IssueError, issue_missing};

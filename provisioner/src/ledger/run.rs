@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Effect, NotUnderstood, Operator, RowState, UnknownValue};
 use crate::maintain::change::Alteration;
-use crate::model::lifecycle::{Intent, Mode, TwinPolicy};
+use crate::model::options::{Intent, Mode, TwinPolicy};
 
 /// The number of a run in its ledger, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

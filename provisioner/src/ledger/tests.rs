@@ -10,7 +10,7 @@ use super::*;
 use crate::maintain::change::Alteration;
 use crate::model::compare::{Difference, Etags};
 use crate::model::failure::ReasonCode;
-use crate::model::lifecycle::{Intent, Mode, TwinPolicy};
+use crate::model::options::{Intent, Mode, TwinPolicy};
 use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState, QUARANTINE};
 use history::*;
 

@@ -10,10 +10,11 @@ use serde_json::{Map, json};
 use tokio::runtime;
 
 use super::*;
-use crate::apply::{Apply, Intentions};
+use crate::apply::Apply;
 use crate::ledger::{Ledger, Operator, RowFilter, RunFacts, RunId, RunOptions, SharedLedger, Totals};
 use crate::model::failure::ReasonCode;
 use crate::model::holds::Holds;
+use crate::model::options::Intentions;
 use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState};
 use crate::plan::{Action, PlannedRow};
 use crate::testing::model_hub::{Fate, ModelHub, Modules};

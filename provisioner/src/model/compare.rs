@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::ledger::Hold;
 use crate::model::creator_tag;
 use crate::model::failure::ReasonCode;
-use crate::model::lifecycle::TwinPolicy;
+use crate::model::options::TwinPolicy;
 use crate::model::spec::{DesiredAuth, DesiredIdentity};
 
 /// The result of comparing an identity on the hub with the batch.

@@ -296,7 +296,7 @@ const CUT_OFF: &str = "the file is cut off";
 mod tests {
     use super::*;
     use crate::model::compare::Etags;
-    use crate::model::lifecycle::Intent;
+    use crate::model::options::Intent;
     use crate::plan::{Action, Planner};
     use hub_types::Etag;
     use hub_types::limits::Tier;

@@ -13,7 +13,8 @@ use super::parents::Parents;
 use super::{Action, Look, Operations, Plan, PlannedRow};
 use crate::ledger::LedgerRow;
 use crate::model::compare::Standing;
-use crate::model::lifecycle::{Event, Intent, Lifecycle, Outcome, Step};
+use crate::model::lifecycle::{Event, Lifecycle, Outcome, Step};
+use crate::model::options::Intent;
 use crate::model::spec::{DesiredAuth, DesiredState};
 
 /// Adds up a plan, row by row, in the order of the ids.
@@ -311,7 +312,7 @@ impl Planner {
 mod tests {
     use super::*;
     use crate::model::compare::{Difference, Etags};
-    use crate::model::lifecycle::{Mode, TwinPolicy};
+    use crate::model::options::{Mode, TwinPolicy};
     use crate::model::spec::DesiredIdentity;
     use hub_types::IdentityId;
     use serde_json::json;

@@ -13,7 +13,7 @@ use crate::hub::Hub;
 use crate::ledger::{LedgerRow, RowFilter, RunId, SharedLedger};
 use crate::model::compare::{Etags, Observation, Standing};
 use crate::model::holds::Holds;
-use crate::model::lifecycle::TwinPolicy;
+use crate::model::options::TwinPolicy;
 use crate::model::spec::{DesiredIdentity, GivenKeys};
 use crate::workers::RunError;
 use crate::workers::concurrent_reads::look_at_all;

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::ledger::{Run, RunOptions};
 use crate::maintain::change::Alteration;
 use crate::model::failure::ReasonCode;
-use crate::model::lifecycle::Mode;
+use crate::model::options::Mode;
 use table::entry;
 
 mod table;

@@ -157,7 +157,7 @@ const MAX_PATHS: usize = 3;
 mod tests {
     use super::*;
     use crate::ledger::Record;
-    use crate::model::lifecycle::Mode;
+    use crate::model::options::Mode;
     use crate::model::spec::{DesiredIdentity, DesiredState};
     use crate::report::Verb;
     use crate::report::advice::tests::run;

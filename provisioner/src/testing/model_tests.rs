@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use tokio::runtime;
 
-use crate::apply::{Apply, Intentions};
+use crate::apply::Apply;
 use crate::ledger::{
     Ledger, LedgerRow, Loader, Operator, Record, RowFilter, RunFacts, RunId, RunOptions, RunState,
     SharedLedger,
@@ -22,6 +22,7 @@ use crate::maintain::{Alter, Check};
 use crate::model::creator_tag;
 use crate::model::failure::ReasonCode;
 use crate::model::holds::Holds;
+use crate::model::options::Intentions;
 use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState, GivenKeys};
 use crate::plan::{Action, PlannedRow, Planner, Survey};
 use crate::testing::model_hub::{Fate, ModelHub, Modules, OTHERS};
@@ -311,7 +312,7 @@ proptest! {
 /// Regression tests for the failures that the model has found.
 mod found {
     use super::*;
-    use crate::model::lifecycle::{Intent, Mode, TwinPolicy};
+    use crate::model::options::{Intent, Mode, TwinPolicy};
     use crate::testing::model_hub::{Meddling, Other};
 
     const PROVISION: ApplyAct = ApplyAct {

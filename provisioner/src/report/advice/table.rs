@@ -5,7 +5,7 @@
 
 use super::Verb;
 use crate::model::failure::ReasonCode;
-use crate::model::lifecycle::Mode;
+use crate::model::options::Mode;
 
 /// The table's entry for a pair.
 pub(super) struct Entry {

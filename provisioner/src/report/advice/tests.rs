@@ -8,7 +8,7 @@ use serde_json::{from_value, json};
 use super::*;
 use crate::cli::check_command;
 use crate::ledger::{Operator, RunState};
-use crate::model::lifecycle::Intent;
+use crate::model::options::Intent;
 
 /// A run of a verb.
 pub(in crate::report) fn run(verb: Verb) -> Run {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::*;
-use crate::model::lifecycle::{Intent, Mode, TwinPolicy};
+use crate::model::options::{Intent, Mode, TwinPolicy};
 use crate::testing::model_hub::{Meddling, Other};
 
 pub(super) const OLD: &str = "AA";

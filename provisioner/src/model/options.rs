@@ -1,0 +1,53 @@
+//! The options of a run: its rules for existing identities and their twins.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The rules for existing and missing identities.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Create missing identities; an existing one that differs is a conflict.
+    #[default]
+    Create,
+    /// Create missing identities, and change those that differ.
+    Upsert,
+    /// Change identities that differ; missing ones stay missing.
+    Update,
+}
+
+/// The rules for an existing twin with different values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum TwinPolicy {
+    /// Keep and report a twin that was written since its creation.
+    #[default]
+    Initial,
+    /// The batch's values are merged in.
+    Merge,
+    /// The sections of which the batch gives values are made to hold these and no others.
+    Replace,
+}
+
+/// The rules of a run for existing identities.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The rule for the identities.
+    pub mode: Mode,
+    /// The rule for their twins.
+    pub twin: TwinPolicy,
+}
+
+/// The options of a run, in addition to its rows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Intentions {
+    /// The rules for existing identities.
+    pub intent: Intent,
+    /// The name and value of a tag that identities get when they are created. It is not part of the
+    /// batch's values, and never compared.
+    pub created_by: Option<(String, Value)>,
+    /// True if the rows hold the etags that a plan was made with, and identities with different
+    /// ones must stay unchanged.
+    pub as_planned: bool,
+}
