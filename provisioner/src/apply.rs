@@ -14,7 +14,7 @@ use crate::ledger::{Chunk, Effect, Ended, LedgerRow, Record, RowState, RunState}
 use crate::model::failure::ReasonCode;
 use crate::model::holds::Holds;
 use crate::model::lifecycle::Lifecycle;
-use crate::model::options::Intentions;
+use crate::model::options::ApplyOptions;
 use crate::model::spec::GivenKeys;
 use crate::workers::{Book, Crew, RunError, Work};
 pub(crate) use changes::Change;
@@ -36,7 +36,7 @@ pub struct Apply<H> {
     /// The symmetric keys that the batch gives.
     pub keys: Arc<GivenKeys>,
     /// The rules for existing identities, and the tag for new ones.
-    pub intentions: Intentions,
+    pub options: ApplyOptions,
     /// True to read before creating, which is cheaper if most identities are expected to exist.
     pub look_first: bool,
     /// The run, and who works on it.
@@ -48,15 +48,15 @@ impl<H: Hub> Apply<H> {
     pub async fn run(self) -> Result<RunState, RunError> {
         let holds = Holds::of_run(&self.crew.ledger, self.crew.run).await?;
         let worker = Worker {
-            intentions: self.intentions.clone(),
-            settler: Settler::new(self.hub, holds, self.keys, self.look_first, self.intentions),
+            options: self.options.clone(),
+            settler: Settler::new(self.hub, holds, self.keys, self.look_first, self.options),
         };
         self.crew.carry_out(worker).await
     }
 }
 
 struct Worker<H> {
-    intentions: Intentions,
+    options: ApplyOptions,
     settler: Settler<H>,
 }
 
@@ -91,11 +91,11 @@ impl<H: Hub> Worker<H> {
         let life = match row.record.state {
             // That a run created something is only said where it is known.
             RowState::Sent => {
-                Lifecycle::resumed(self.intentions.intent, row.record.effect.unwrap_or(Effect::Updated))
+                Lifecycle::resumed(self.options.rules, row.record.effect.unwrap_or(Effect::Updated))
             }
-            _ => Lifecycle::new(self.intentions.intent),
+            _ => Lifecycle::new(self.options.rules),
         };
-        match self.intentions.as_planned {
+        match self.options.as_planned {
             true => life.expecting(row.before.clone()),
             false => life,
         }

@@ -18,7 +18,7 @@ pub use snapshot::{Look, Survey};
 
 use crate::ledger::RunId;
 use crate::model::compare::{Difference, Etags};
-use crate::model::options::Intent;
+use crate::model::options::ApplyRules;
 
 pub mod file;
 mod parents;
@@ -30,7 +30,7 @@ mod snapshot;
 pub struct Plan {
     /// The rules for existing identities and twins.
     #[serde(flatten)]
-    pub intent: Intent,
+    pub rules: ApplyRules,
     /// The tier that the time is reckoned for.
     pub tier: String,
     /// The units of that tier.

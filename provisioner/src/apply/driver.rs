@@ -17,7 +17,7 @@ use crate::model::compare::{Difference, Etags, Observation, STAGED};
 use crate::model::creator_tag;
 use crate::model::holds::Holds;
 use crate::model::lifecycle::{Effect, Event, Lifecycle, Outcome, Step};
-use crate::model::options::Intentions;
+use crate::model::options::ApplyOptions;
 use crate::model::spec::{DesiredIdentity, GivenKeys};
 use crate::workers::{Book, RunError};
 
@@ -27,7 +27,7 @@ pub(super) struct Settler<H> {
     holds: Holds,
     keys: Arc<GivenKeys>,
     creator: Creator<H>,
-    intentions: Intentions,
+    options: ApplyOptions,
     /// True if most identities of the last set existed already: then reading first is cheaper than
     /// failing to create.
     look_first: AtomicBool,
@@ -166,10 +166,10 @@ impl<H: Hub> Settler<H> {
         holds: Holds,
         keys: Arc<GivenKeys>,
         look_first: bool,
-        intentions: Intentions,
+        options: ApplyOptions,
     ) -> Self {
         let look_first = AtomicBool::new(look_first);
-        Self { creator: Creator::new(hub.clone()), hub, holds, keys, intentions, look_first }
+        Self { creator: Creator::new(hub.clone()), hub, holds, keys, options, look_first }
     }
 
     /// Processes each identity to its result. Requests with a possible effect are recorded before
@@ -220,7 +220,7 @@ impl<H: Hub> Settler<H> {
     async fn observe(&self, tasks: &mut [Task]) -> Result<(), RunError> {
         let tasks: Vec<&mut Task> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::Observe)).collect();
-        let policy = self.intentions.intent.twin;
+        let policy = self.options.rules.twin;
         let looks =
             tasks.iter().map(|task| observe(&*self.hub, &self.holds, &task.wanted, &self.keys, policy));
         let seen = join_all(looks).await;
@@ -298,7 +298,7 @@ impl<H: Hub> Settler<H> {
     /// The identity with the tag that names its creator, if one is requested and the batch gives no
     /// tag of that name.
     fn marked<'w>(&self, wanted: Cow<'w, DesiredIdentity>) -> Cow<'w, DesiredIdentity> {
-        let Some((name, value)) = &self.intentions.created_by else { return wanted };
+        let Some((name, value)) = &self.options.created_by else { return wanted };
         if wanted.state.tags.get(name).is_some_and(|given| !creator_tag::is_creators(given)) {
             return wanted;
         }

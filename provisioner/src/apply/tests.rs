@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::ledger::{Ledger, Operator, Record, RowFilter, RunFacts, RunId, RunOptions, SharedLedger, Totals};
-use crate::model::options::{Intent, Intentions, Mode, TwinPolicy};
+use crate::model::options::{ApplyMode, ApplyOptions, ApplyRules, TwinPolicy};
 use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState};
 use crate::testing::model_hub::{Fate, ModelHub, Modules};
 use crate::workers::tests::crew;
@@ -36,7 +36,7 @@ struct Batch<'a> {
     thumbprint: &'a str,
     interval: u32,
     status: Status,
-    intent: Intent,
+    rules: ApplyRules,
     /// A tag `createdBy` that its rows give.
     exported: Option<&'a str>,
 }
@@ -45,7 +45,7 @@ const BATCH: Batch<'_> = Batch {
     thumbprint: "AB",
     interval: 60,
     status: Status::Enabled,
-    intent: Intent { mode: Mode::Create, twin: TwinPolicy::Initial },
+    rules: ApplyRules { mode: ApplyMode::Create, twin: TwinPolicy::Initial },
     exported: None,
 };
 
@@ -78,7 +78,7 @@ impl Batch<'_> {
         Apply {
             hub: hub.clone(),
             keys: Arc::new(GivenKeys::new()),
-            intentions: Intentions { intent: self.intent, created_by: None, as_planned: false },
+            options: ApplyOptions { rules: self.rules, created_by: None, as_planned: false },
             look_first: ledger.lock().knows_hub("model", run).unwrap(),
             crew: crew(ledger, run),
         }
@@ -208,18 +208,18 @@ async fn a_run_of_which_nothing_is_left_to_do_ends() {
 async fn what_another_mode_may_do() {
     let hub = Arc::new(ModelHub::new(Modules::InBulk, Vec::new()));
     let ledger = new_ledger();
-    let update = Intent { mode: Mode::Update, twin: TwinPolicy::Initial };
-    let (run, totals) = Batch { intent: update, ..BATCH }.run(&hub, &ledger).await;
+    let update = ApplyRules { mode: ApplyMode::Update, twin: TwinPolicy::Initial };
+    let (run, totals) = Batch { rules: update, ..BATCH }.run(&hub, &ledger).await;
     assert_eq!(totals, Totals { rows: 5, failed: 2, skipped: 3, ..Totals::default() });
     let rows = ledger.lock().page(run, RowFilter::Failed, None, 10).unwrap();
     let why = "it is not on the hub, and mode `update` creates nothing";
     assert_eq!(rows[0].record.error.as_deref(), Some(why));
     assert!(hub.identities.lock().unwrap().is_empty());
 
-    let upsert = Intent { mode: Mode::Upsert, twin: TwinPolicy::Initial };
-    let (_, totals) = Batch { intent: upsert, ..BATCH }.run(&hub, &ledger).await;
+    let upsert = ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Initial };
+    let (_, totals) = Batch { rules: upsert, ..BATCH }.run(&hub, &ledger).await;
     assert_eq!(totals, Totals { rows: 5, created: 5, ..Totals::default() });
-    let other = Batch { intent: upsert, thumbprint: "CD", interval: 30, ..BATCH };
+    let other = Batch { rules: upsert, thumbprint: "CD", interval: 30, ..BATCH };
     let (_, totals) = other.run(&hub, &ledger).await;
     assert_eq!(totals, Totals { rows: 5, updated: 5, ..Totals::default() });
     for (identity, found) in hub.identities.lock().unwrap().iter() {
@@ -244,31 +244,31 @@ async fn a_twin_that_somebody_wrote_is_kept_merged_or_replaced() {
     let kept = ledger.lock().page(run, RowFilter::Remarkable, None, 10).unwrap();
     assert_eq!(kept[0].record.differences[0].to_string(), "desired.interval: batch has 60, hub has 5");
 
-    let merge = Intent { mode: Mode::Create, twin: TwinPolicy::Merge };
-    let (_, totals) = Batch { intent: merge, ..BATCH }.run(&hub, &ledger).await;
+    let merge = ApplyRules { mode: ApplyMode::Create, twin: TwinPolicy::Merge };
+    let (_, totals) = Batch { rules: merge, ..BATCH }.run(&hub, &ledger).await;
     assert_eq!(totals, Totals { rows: 5, updated: 1, unchanged: 4, ..Totals::default() });
     assert_eq!(desired(), json!({"interval": 60, "extra": 1}));
 
-    let replace = Intent { mode: Mode::Create, twin: TwinPolicy::Replace };
-    let (_, totals) = Batch { intent: replace, ..BATCH }.run(&hub, &ledger).await;
+    let replace = ApplyRules { mode: ApplyMode::Create, twin: TwinPolicy::Replace };
+    let (_, totals) = Batch { rules: replace, ..BATCH }.run(&hub, &ledger).await;
     assert_eq!(totals, Totals { rows: 5, updated: 1, unchanged: 4, ..Totals::default() });
     assert_eq!(desired(), json!({"interval": 60}));
 }
 
 #[tokio::test]
 async fn the_tag_of_the_creator_is_written_once_and_never_compared_nor_touched() {
-    let intents = [Mode::Create, Mode::Upsert, Mode::Update].into_iter().flat_map(|mode| {
-        [TwinPolicy::Initial, TwinPolicy::Merge, TwinPolicy::Replace].map(|twin| Intent { mode, twin })
+    let all_rules = [ApplyMode::Create, ApplyMode::Upsert, ApplyMode::Update].into_iter().flat_map(|mode| {
+        [TwinPolicy::Initial, TwinPolicy::Merge, TwinPolicy::Replace].map(|twin| ApplyRules { mode, twin })
     });
-    for (modules, intent) in [Modules::InBulk, Modules::OneByOne].into_iter().cycle().zip(intents) {
+    for (modules, rules) in [Modules::InBulk, Modules::OneByOne].into_iter().cycle().zip(all_rules) {
         let (hub, ledger) = (Arc::new(ModelHub::new(modules, Vec::new())), new_ledger());
         // The second run changes desired properties; the third is not told of the tag; the fourth is of a batch
         // that was exported by a version which put the tag into it.
-        let runs = [(BATCH.intent, 60, true), (intent, 30, true), (intent, 20, false), (intent, 10, false)];
+        let runs = [(BATCH.rules, 60, true), (rules, 30, true), (rules, 20, false), (rules, 10, false)];
         let mut by = None;
-        for (place, (intent, interval, is_told)) in runs.into_iter().enumerate() {
+        for (place, (rules, interval, is_told)) in runs.into_iter().enumerate() {
             let batch = Batch {
-                intent,
+                rules,
                 interval,
                 exported: (place == 3).then_some("provisioner 0.0.9 run 4"),
                 ..BATCH
@@ -277,14 +277,14 @@ async fn the_tag_of_the_creator_is_written_once_and_never_compared_nor_touched()
             let mut apply = batch.apply(&hub, &ledger, run);
             let value = crate::model::creator_tag::value(run);
             by.get_or_insert_with(|| value.clone());
-            apply.intentions.created_by = is_told.then(|| ("createdBy".into(), value));
+            apply.options.created_by = is_told.then(|| ("createdBy".into(), value));
             apply.run().await.unwrap();
             for (identity, found) in hub.identities.lock().unwrap().iter() {
-                assert_eq!(found.tags.get("createdBy"), by.as_ref(), "{identity}, run {run}, {intent:?}");
+                assert_eq!(found.tags.get("createdBy"), by.as_ref(), "{identity}, run {run}, {rules:?}");
                 assert_eq!(found.creations, 1, "{identity}");
             }
             let again = batch.run(&hub, &ledger).await.1;
-            assert_eq!(again.updated, 0, "nothing is left to do: {intent:?}");
+            assert_eq!(again.updated, 0, "nothing is left to do: {rules:?}");
         }
     }
 }
@@ -297,10 +297,10 @@ proptest! {
         modules in prop_oneof![Just(Modules::InBulk), Just(Modules::InBulkWithoutTwin), Just(Modules::OneByOne)],
         fates in proptest::collection::vec(fate(), 0..5),
         disabled: bool,
-        intent in prop_oneof![
-            Just(BATCH.intent),
-            Just(Intent { mode: Mode::Upsert, twin: TwinPolicy::Initial }),
-            Just(Intent { mode: Mode::Upsert, twin: TwinPolicy::Replace }),
+        rules in prop_oneof![
+            Just(BATCH.rules),
+            Just(ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Initial }),
+            Just(ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Replace }),
         ],
         cuts in proptest::collection::vec(0..12_usize, 0..3),
     ) {
@@ -309,7 +309,7 @@ proptest! {
             let hub = Arc::new(ModelHub::new(modules, fates));
             let ledger = new_ledger();
             let status = if disabled { Status::Disabled } else { Status::Enabled };
-            let batch = Batch { status, intent, ..BATCH };
+            let batch = Batch { status, rules, ..BATCH };
             let run = batch.load(&ledger);
             for cut in cuts {
                 hub.calls_until_cut.store(cut, std::sync::atomic::Ordering::SeqCst);

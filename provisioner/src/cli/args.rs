@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::hub::{EntraEnvironment, SignIn};
 use crate::ledger::{LedgerLocation, LocationError, Operator, RunId};
-use crate::model::options::{Intent, Mode, TwinPolicy};
+use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 use crate::target::{HubSize, TargetChoice, configured_id_pattern};
 
 use super::failure::Failure;
@@ -258,7 +258,7 @@ pub(super) struct RulesArgs {
     /// ones, `upsert` does both. In mode `create`, an existing identity that differs is a conflict.
     /// [default: create]
     #[arg(long, value_enum, value_name = "MODE")]
-    mode: Option<Mode>,
+    mode: Option<ApplyMode>,
     /// Handle twins with different values by this policy: `initial` keeps values that were written
     /// since the creation, `merge` writes the batch's values into the twin, `replace` also removes
     /// values that the batch does not name, from those of tags and desired properties that it gives
@@ -279,8 +279,8 @@ pub(super) struct RulesArgs {
 
 impl RulesArgs {
     /// The rules for existing identities and twins.
-    pub(super) fn intent(&self) -> Intent {
-        Intent { mode: self.mode.unwrap_or_default(), twin: self.twin.unwrap_or_default() }
+    pub(super) fn rules(&self) -> ApplyRules {
+        ApplyRules { mode: self.mode.unwrap_or_default(), twin: self.twin.unwrap_or_default() }
     }
 
     /// Returns true if any of the options was given.

@@ -269,7 +269,7 @@ pub(super) fn load_temporary<'l>(ledger: &'l mut Ledger, batch: &Path) -> Result
 pub(super) fn run_options(job: &JobArgs, rules: &RulesArgs, read: &ReadOptions) -> RunOptions {
     RunOptions {
         alteration: None,
-        intent: rules.intent(),
+        rules: rules.rules(),
         created_by_tag: rules.created_by_tag.clone(),
         issue: job.issued.folders(),
         quarantine: rules.quarantine,

@@ -28,7 +28,7 @@ pub(super) async fn run(
     };
     let context = ResultContext::of_hub(&compared.hub).ledger(ledger).input(&args.job.batch.file);
     let Compared { hub, holds, ledger, run, loaded, .. } = compared;
-    let (size, intent) = (args.job.target.size(), args.rules.intent());
+    let (size, rules) = (args.job.target.size(), args.rules.rules());
     let progress = Progress::new("comparing", loaded.rows());
     let survey = Survey {
         hub: hub.client.clone(),
@@ -36,11 +36,11 @@ pub(super) async fn run(
         run,
         holds,
         keys: Arc::new(loaded.keys),
-        twin: intent.twin,
+        twin: rules.twin,
         concurrency: READERS,
         progress: progress.counter(),
     };
-    let mut planner = Planner::new(intent, size.tier, size.units);
+    let mut planner = Planner::new(rules, size.tier, size.units);
     planner.set_rejected(loaded.bad_rows);
     let mut rows = RowList::begin(printer);
     let tell = |planned: PlannedRow| {

@@ -24,7 +24,7 @@ use crate::maintain::change::Alteration;
 use crate::maintain::{Alter, Check, Proof};
 use crate::model::creator_tag;
 use crate::model::holds::Holds;
-use crate::model::options::Intentions;
+use crate::model::options::ApplyOptions;
 use crate::model::spec::GivenKeys;
 use crate::report::held_note;
 use crate::run::issue::{IssueError, issue_missing};
@@ -255,7 +255,7 @@ impl Job<'_> {
     ) -> Result<RunState, Failure> {
         let look_first = ledger.lock().knows_hub(&self.hub.name, run)?;
         let (hub, keys) = (self.hub.client.clone(), self.keys.clone());
-        let apply = Apply { hub, keys, intentions: intentions(run, options), look_first, crew };
+        let apply = Apply { hub, keys, options: apply_options(run, options), look_first, crew };
         Ok(apply.run().await?)
     }
 
@@ -378,9 +378,9 @@ fn print(
     })
 }
 
-fn intentions(run: RunId, options: RunOptions) -> Intentions {
-    Intentions {
-        intent: options.intent,
+fn apply_options(run: RunId, options: RunOptions) -> ApplyOptions {
+    ApplyOptions {
+        rules: options.rules,
         created_by: options.created_by_tag.map(|name| (name, creator_tag::value(run))),
         as_planned: options.plan.is_some(),
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Effect, NotUnderstood, Operator, RowState, UnknownValue};
 use crate::maintain::change::Alteration;
-use crate::model::options::{Intent, Mode, TwinPolicy};
+use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 
 /// The number of a run in its ledger, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -163,7 +163,7 @@ pub struct RunOptions {
     pub alteration: Option<Alteration>,
     /// The rules for existing identities.
     #[serde(flatten)]
-    pub intent: Intent,
+    pub rules: ApplyRules,
     /// The name of a tag that created identities get.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_by_tag: Option<String>,
@@ -189,7 +189,7 @@ pub struct RunOptions {
 #[serde(default, deny_unknown_fields)]
 struct StoredOptions {
     alteration: Option<Alteration>,
-    mode: Mode,
+    mode: ApplyMode,
     twin: TwinPolicy,
     created_by_tag: Option<String>,
     issue: Option<(PathBuf, PathBuf)>,
@@ -204,8 +204,8 @@ impl From<StoredOptions> for RunOptions {
         let StoredOptions { mode, twin, .. } = stored;
         let StoredOptions { alteration, created_by_tag, issue, quarantine, map, id_pattern, plan, .. } =
             stored;
-        let intent = Intent { mode, twin };
-        Self { alteration, intent, created_by_tag, issue, quarantine, map, id_pattern, plan }
+        let rules = ApplyRules { mode, twin };
+        Self { alteration, rules, created_by_tag, issue, quarantine, map, id_pattern, plan }
     }
 }
 

@@ -10,7 +10,7 @@ use super::*;
 use crate::maintain::change::Alteration;
 use crate::model::compare::{Difference, Etags};
 use crate::model::failure::ReasonCode;
-use crate::model::options::{Intent, Mode, TwinPolicy};
+use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState, QUARANTINE};
 use history::*;
 
@@ -288,7 +288,7 @@ fn a_run_that_is_not_committed_leaves_nothing(mut ledger: Ledger) {
 fn the_options_of_a_run_come_back(mut ledger: Ledger) {
     let options = RunOptions {
         alteration: Some(Alteration::Undo { run: RunId(1) }),
-        intent: Intent { mode: Mode::Upsert, twin: TwinPolicy::Merge },
+        rules: ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Merge },
         created_by_tag: Some("by".into()),
         issue: Some(("pki".into(), "pki/issued".into())),
         quarantine: true,

@@ -14,7 +14,7 @@ use crate::apply::Apply;
 use crate::ledger::{Ledger, Operator, RowFilter, RunFacts, RunId, RunOptions, SharedLedger, Totals};
 use crate::model::failure::ReasonCode;
 use crate::model::holds::Holds;
-use crate::model::options::Intentions;
+use crate::model::options::ApplyOptions;
 use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState};
 use crate::plan::{Action, PlannedRow};
 use crate::testing::model_hub::{Fate, ModelHub, Modules};
@@ -77,7 +77,7 @@ impl Factory {
         let apply = Apply {
             hub: self.hub.clone(),
             keys: Arc::new(GivenKeys::new()),
-            intentions: Intentions::default(),
+            options: ApplyOptions::default(),
             look_first: false,
             crew: crew(&self.ledger, run),
         };

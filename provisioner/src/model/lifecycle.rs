@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::hub::HubError;
 use crate::ledger::UnknownValue;
 use crate::model::compare::{Difference, Etags, Observation, Standing};
-use crate::model::options::{Intent, Mode, TwinPolicy};
+use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 
 #[cfg(test)]
 mod tests;
@@ -134,7 +134,7 @@ impl fmt::Display for Effect {
 /// The state of one identity in its lifecycle.
 #[derive(Debug, Default)]
 pub struct Lifecycle {
-    intent: Intent,
+    rules: ApplyRules,
     /// The etags that it was planned with, if there is a plan.
     expected: Option<Etags>,
     /// True for a device that must not be disabled before its modules exist.
@@ -155,13 +155,13 @@ pub struct Lifecycle {
 
 impl Lifecycle {
     /// An identity that this run has not touched yet.
-    pub fn new(intent: Intent) -> Self {
-        Self { intent, ..Self::default() }
+    pub fn new(rules: ApplyRules) -> Self {
+        Self { rules, ..Self::default() }
     }
 
     /// An identity with a request of this effect that was sent before this run was interrupted.
-    pub fn resumed(intent: Intent, attempt: Effect) -> Self {
-        Self { intent, done: Some(attempt), presumed: true, ..Self::default() }
+    pub fn resumed(rules: ApplyRules, attempt: Effect) -> Self {
+        Self { rules, done: Some(attempt), presumed: true, ..Self::default() }
     }
 
     /// A device that must not be disabled before its modules are there.
@@ -188,7 +188,7 @@ impl Lifecycle {
             Some(etags) => *etags != Etags::default(),
             None => look_first,
         };
-        match look_first || self.is_there || self.done.is_some() || self.intent.mode == Mode::Update {
+        match look_first || self.is_there || self.done.is_some() || self.rules.mode == ApplyMode::Update {
             true => Step::Observe,
             false => self.attempt(Step::Create, Effect::Created),
         }
@@ -280,13 +280,13 @@ impl Lifecycle {
     }
 
     fn on_standing(&mut self, standing: Standing) -> Step {
-        let Intent { mode, twin } = self.intent;
+        let ApplyRules { mode, twin } = self.rules;
         if matches!(standing, Standing::Different(_) | Standing::TwinDiffers(_)) {
             self.forget_presumed_creation();
         }
         match standing {
             Standing::Equal => self.found(Vec::new()),
-            Standing::Missing if mode == Mode::Update => Step::Finish(Outcome::Absent),
+            Standing::Missing if mode == ApplyMode::Update => Step::Finish(Outcome::Absent),
             Standing::Missing => {
                 (self.done, self.presumed, self.is_updated) = (None, false, false);
                 self.attempt(Step::Create, Effect::Created)
@@ -297,11 +297,11 @@ impl Lifecycle {
                 false => self.change(Step::UpdateIdentity),
             },
             Standing::Different(differences) => match mode {
-                Mode::Create => Step::Finish(Outcome::Conflict(differences)),
-                Mode::Update | Mode::Upsert => self.change(Step::UpdateIdentity),
+                ApplyMode::Create => Step::Finish(Outcome::Conflict(differences)),
+                ApplyMode::Update | ApplyMode::Upsert => self.change(Step::UpdateIdentity),
             },
             Standing::TwinDiffers(differences) => match (mode, twin) {
-                (Mode::Create, TwinPolicy::Initial) => Step::Finish(Outcome::Conflict(differences)),
+                (ApplyMode::Create, TwinPolicy::Initial) => Step::Finish(Outcome::Conflict(differences)),
                 _ => self.change(Step::WriteTwin),
             },
             Standing::TwinUnwritten => self.change(Step::WriteTwin),

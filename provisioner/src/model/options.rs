@@ -7,7 +7,7 @@ use serde_json::Value;
 /// The rules for existing and missing identities.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Mode {
+pub enum ApplyMode {
     /// Create missing identities; an existing one that differs is a conflict.
     #[default]
     Create,
@@ -32,18 +32,18 @@ pub enum TwinPolicy {
 
 /// The rules of a run for existing identities.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Intent {
+pub struct ApplyRules {
     /// The rule for the identities.
-    pub mode: Mode,
+    pub mode: ApplyMode,
     /// The rule for their twins.
     pub twin: TwinPolicy,
 }
 
 /// The options of a run, in addition to its rows.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Intentions {
+pub struct ApplyOptions {
     /// The rules for existing identities.
-    pub intent: Intent,
+    pub rules: ApplyRules,
     /// The name and value of a tag that identities get when they are created. It is not part of the
     /// batch's values, and never compared.
     pub created_by: Option<(String, Value)>,

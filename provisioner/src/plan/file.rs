@@ -296,7 +296,7 @@ const CUT_OFF: &str = "the file is cut off";
 mod tests {
     use super::*;
     use crate::model::compare::Etags;
-    use crate::model::options::Intent;
+    use crate::model::options::ApplyRules;
     use crate::plan::{Action, Planner};
     use hub_types::Etag;
     use hub_types::limits::Tier;
@@ -333,7 +333,7 @@ mod tests {
         let path = folder.join("batch.plan");
         let mut writer = PlanWriter::create(&path, &header()).unwrap();
         (0..rows).for_each(|number| writer.row(&row(number)).unwrap());
-        writer.finish(&Planner::new(Intent::default(), Tier::S1, NonZeroU32::MIN).finish()).unwrap();
+        writer.finish(&Planner::new(ApplyRules::default(), Tier::S1, NonZeroU32::MIN).finish()).unwrap();
         path
     }
 
@@ -372,7 +372,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("batch.plan"), "precious").unwrap();
         let writer = PlanWriter::create(&folder.path().join("batch.plan"), &header()).unwrap();
-        let sum = Planner::new(Intent::default(), Tier::S1, NonZeroU32::MIN).finish();
+        let sum = Planner::new(ApplyRules::default(), Tier::S1, NonZeroU32::MIN).finish();
         assert!(writer.finish(&sum).is_err());
         assert_eq!(std::fs::read_to_string(folder.path().join("batch.plan")).unwrap(), "precious");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);

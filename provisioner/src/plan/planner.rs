@@ -14,13 +14,13 @@ use super::{Action, Look, Operations, Plan, PlannedRow};
 use crate::ledger::LedgerRow;
 use crate::model::compare::Standing;
 use crate::model::lifecycle::{Event, Lifecycle, Outcome, Step};
-use crate::model::options::Intent;
+use crate::model::options::ApplyRules;
 use crate::model::spec::{DesiredAuth, DesiredState};
 
 /// Adds up a plan, row by row, in the order of the ids.
 #[derive(Debug)]
 pub struct Planner {
-    intent: Intent,
+    rules: ApplyRules,
     tier: Tier,
     units: NonZeroU32,
     plan: Plan,
@@ -54,9 +54,9 @@ pub(super) type ModuleCounts = HashMap<DeviceId, Option<u64>>;
 
 impl Planner {
     /// A plan for a hub of this tier and number of units.
-    pub fn new(intent: Intent, tier: Tier, units: NonZeroU32) -> Self {
+    pub fn new(rules: ApplyRules, tier: Tier, units: NonZeroU32) -> Self {
         let plan = Plan {
-            intent,
+            rules,
             tier: tier.to_string(),
             units: units.get(),
             create: 0,
@@ -70,7 +70,7 @@ impl Planner {
             operations: BTreeMap::new(),
             seconds: 0.0,
         };
-        Self { intent, tier, units, plan, counts: BTreeMap::new(), room: None, unit: None }
+        Self { rules, tier, units, plan, counts: BTreeMap::new(), room: None, unit: None }
     }
 
     /// Tells how many rows are bad and left out.
@@ -144,7 +144,7 @@ impl Planner {
 
     /// The first action for an identity.
     pub(super) fn action(&self, standing: &Standing) -> Action {
-        let mut life = Lifecycle::new(self.intent);
+        let mut life = Lifecycle::new(self.rules);
         life.begin(true);
         match life.on(Event::Observed(standing.clone())) {
             Step::Create => Action::Create,
@@ -312,7 +312,7 @@ impl Planner {
 mod tests {
     use super::*;
     use crate::model::compare::{Difference, Etags};
-    use crate::model::options::{Mode, TwinPolicy};
+    use crate::model::options::{ApplyMode, TwinPolicy};
     use crate::model::spec::DesiredIdentity;
     use hub_types::IdentityId;
     use serde_json::json;
@@ -331,8 +331,8 @@ mod tests {
         Look { standing, twin_too: None, overflow: None, etags: Etags::default(), held_by: None }
     }
 
-    fn planner(mode: Mode, twin: TwinPolicy) -> Planner {
-        Planner::new(Intent { mode, twin }, Tier::S1, NonZeroU32::MIN)
+    fn planner(mode: ApplyMode, twin: TwinPolicy) -> Planner {
+        Planner::new(ApplyRules { mode, twin }, Tier::S1, NonZeroU32::MIN)
     }
 
     fn other_status() -> Standing {
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_work_order_of_19200_identities_takes_192_minutes_on_s1() {
-        let mut planner = planner(Mode::Create, TwinPolicy::Initial);
+        let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
         for unit in 0..4800 {
             planner.add(&row(&format!("pump-{unit}")), look(Standing::Missing), &Surroundings::default());
             for module in ["a", "b", "c"] {
@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_costs_a_look_and_a_reading_back_and_is_not_remarkable() {
-        let mut planner = planner(Mode::Create, TwinPolicy::Initial);
+        let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
         assert!(!planner.add(&row("a"), look(Standing::Equal), &Surroundings::default()).is_remarkable());
         let planned = planner.add(&row("b"), look(other_status()), &Surroundings::default());
         assert_eq!(planned.differences.len(), 1);
@@ -377,13 +377,13 @@ mod tests {
     fn the_mode_and_the_twin_policy_decide() {
         let written = || Standing::TwinWrittenSince(other_status().differences().to_vec());
         for (mode, twin, standing, action) in [
-            (Mode::Create, TwinPolicy::Initial, Standing::Missing, Action::Create),
-            (Mode::Update, TwinPolicy::Initial, Standing::Missing, Action::Refuse),
-            (Mode::Create, TwinPolicy::Initial, other_status(), Action::Conflict),
-            (Mode::Upsert, TwinPolicy::Initial, other_status(), Action::Update),
-            (Mode::Create, TwinPolicy::Initial, written(), Action::Keep),
-            (Mode::Create, TwinPolicy::Merge, written(), Action::Update),
-            (Mode::Create, TwinPolicy::Initial, Standing::TwinUnwritten, Action::Update),
+            (ApplyMode::Create, TwinPolicy::Initial, Standing::Missing, Action::Create),
+            (ApplyMode::Update, TwinPolicy::Initial, Standing::Missing, Action::Refuse),
+            (ApplyMode::Create, TwinPolicy::Initial, other_status(), Action::Conflict),
+            (ApplyMode::Upsert, TwinPolicy::Initial, other_status(), Action::Update),
+            (ApplyMode::Create, TwinPolicy::Initial, written(), Action::Keep),
+            (ApplyMode::Create, TwinPolicy::Merge, written(), Action::Update),
+            (ApplyMode::Create, TwinPolicy::Initial, Standing::TwinUnwritten, Action::Update),
         ] {
             let planned =
                 planner(mode, twin).add(&row("a"), look(standing.clone()), &Surroundings::default());
@@ -397,7 +397,7 @@ mod tests {
         let modules =
             ModuleCounts::from([("pump".parse().unwrap(), Some(48)), ("gone".parse().unwrap(), None)]);
         let known = Surroundings { modules, ..Surroundings::default() };
-        let mut planner = planner(Mode::Create, TwinPolicy::Initial);
+        let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
         let mut action = |name, standing| planner.add(&row(name), look(standing), &known).action;
         assert_eq!(action("pump", Standing::Equal), Action::Keep);
         assert_eq!(action("pump/a", Standing::Missing), Action::Create);
@@ -411,7 +411,7 @@ mod tests {
 
     #[test]
     fn modules_of_a_device_that_stays_another_are_refused() {
-        let mut planner = planner(Mode::Create, TwinPolicy::Initial);
+        let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
         planner.add(&row("pump"), look(other_status()), &Surroundings::default());
         let module = planner.add(&row("pump/a"), look(Standing::Missing), &Surroundings::default());
         assert!(module.reason.unwrap().contains("`pump` is `conflict`"));
@@ -421,7 +421,7 @@ mod tests {
 
     #[test]
     fn a_full_hub_takes_no_more() {
-        let mut planner = planner(Mode::Create, TwinPolicy::Initial);
+        let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
         planner.set_population(999_999);
         let mut action =
             |name, standing| planner.add(&row(name), look(standing), &Surroundings::default()).action;
@@ -432,15 +432,15 @@ mod tests {
 
     #[test]
     fn a_tier_without_twins_refuses_twins() {
-        let intent = Intent::default();
-        let mut planner = Planner::new(intent, Tier::B1, NonZeroU32::MIN);
+        let rules = ApplyRules::default();
+        let mut planner = Planner::new(rules, Tier::B1, NonZeroU32::MIN);
         let planned = planner.add(&row("a"), look(Standing::Missing), &Surroundings::default());
         assert_eq!(planned.reason.as_deref(), Some("a hub of tier B1 has no twins"));
     }
 
     #[test]
     fn a_device_in_quarantine_costs_a_second_call() {
-        let mut planner = planner(Mode::Create, TwinPolicy::Initial);
+        let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
         let mut device = row("pump");
         device.wanted.state.status = Status::Disabled;
         planner.add(&device, look(Standing::Missing), &Surroundings::default());
@@ -452,7 +452,7 @@ mod tests {
 
     #[test]
     fn only_devices_that_get_modules_and_were_there_are_asked_about() {
-        let mut planner = planner(Mode::Create, TwinPolicy::Initial);
+        let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
         let rows = |list: &[(&str, Standing)]| -> Vec<(LedgerRow, Look)> {
             list.iter().map(|(name, standing)| (row(name), look(standing.clone()))).collect()
         };

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::ledger::{Run, RunOptions};
 use crate::maintain::change::Alteration;
 use crate::model::failure::ReasonCode;
-use crate::model::options::Mode;
+use crate::model::options::ApplyMode;
 use table::entry;
 
 mod table;
@@ -19,7 +19,7 @@ pub(super) mod tests;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     /// `apply`, in this mode.
-    Apply(Mode),
+    Apply(ApplyMode),
     /// `retire --delete`.
     Delete,
     /// `retire`.
@@ -43,9 +43,9 @@ pub enum Verb {
 impl Verb {
     /// Every verb in every mode.
     pub const ALL: [Self; 12] = [
-        Self::Apply(Mode::Create),
-        Self::Apply(Mode::Upsert),
-        Self::Apply(Mode::Update),
+        Self::Apply(ApplyMode::Create),
+        Self::Apply(ApplyMode::Upsert),
+        Self::Apply(ApplyMode::Update),
         Self::Delete,
         Self::Disable,
         Self::FinishRotation,
@@ -60,7 +60,7 @@ impl Verb {
     /// The verb of a run with these options.
     pub fn of(options: &RunOptions) -> Self {
         match &options.alteration {
-            None => Self::Apply(options.intent.mode),
+            None => Self::Apply(options.rules.mode),
             Some(Alteration::AddThumbprint) => Self::Rotate,
             Some(Alteration::Delete) => Self::Delete,
             Some(Alteration::Disable { .. }) => Self::Disable,

@@ -157,7 +157,7 @@ const MAX_PATHS: usize = 3;
 mod tests {
     use super::*;
     use crate::ledger::Record;
-    use crate::model::options::Mode;
+    use crate::model::options::ApplyMode;
     use crate::model::spec::{DesiredIdentity, DesiredState};
     use crate::report::Verb;
     use crate::report::advice::tests::run;
@@ -184,7 +184,7 @@ mod tests {
     fn causes(rows: &[LedgerRow]) -> Vec<Cause> {
         let mut causes = Causes::default();
         rows.iter().for_each(|row| causes.add(row));
-        causes.sorted(&run(Verb::Apply(Mode::Create)))
+        causes.sorted(&run(Verb::Apply(ApplyMode::Create)))
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::maintain::{Alter, Check};
 use crate::model::creator_tag;
 use crate::model::failure::ReasonCode;
 use crate::model::holds::Holds;
-use crate::model::options::Intentions;
+use crate::model::options::ApplyOptions;
 use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState, GivenKeys};
 use crate::plan::{Action, PlannedRow, Planner, Survey};
 use crate::testing::model_hub::{Fate, ModelHub, Modules, OTHERS};
@@ -108,11 +108,11 @@ impl World {
             run,
             holds: Holds::new(Some(self.ledger.clone()), "model"),
             keys: Arc::new(GivenKeys::new()),
-            twin: apply.intent.twin,
+            twin: apply.rules.twin,
             concurrency: 2,
             progress: Arc::new(|_| {}),
         };
-        let mut planner = Planner::new(apply.intent, Tier::S3, NonZeroU32::MIN);
+        let mut planner = Planner::new(apply.rules, Tier::S3, NonZeroU32::MIN);
         let mut planned = Vec::new();
         let tell = |row| {
             planned.push(row);
@@ -178,7 +178,7 @@ impl World {
         let apply = Apply {
             hub: self.hub.clone(),
             keys: Arc::new(GivenKeys::new()),
-            intentions: Intentions { intent: act.intent, created_by, as_planned },
+            options: ApplyOptions { rules: act.rules, created_by, as_planned },
             look_first: act.look_first,
             crew: crew(&self.ledger, run),
         };
@@ -312,12 +312,12 @@ proptest! {
 /// Regression tests for the failures that the model has found.
 mod found {
     use super::*;
-    use crate::model::options::{Intent, Mode, TwinPolicy};
+    use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
     use crate::testing::model_hub::{Meddling, Other};
 
     const PROVISION: ApplyAct = ApplyAct {
         names: Vec::new(),
-        intent: Intent { mode: Mode::Create, twin: TwinPolicy::Initial },
+        rules: ApplyRules { mode: ApplyMode::Create, twin: TwinPolicy::Initial },
         quarantined: false,
         thumbprint: acts::OLD,
         interval: 60,
@@ -351,9 +351,9 @@ mod found {
 
     #[test]
     fn what_was_perhaps_created_gets_no_tag_of_the_creator() {
-        let merge = Intent { mode: Mode::Create, twin: TwinPolicy::Merge };
+        let merge = ApplyRules { mode: ApplyMode::Create, twin: TwinPolicy::Merge };
         let write = Meddling { identity: identity("c"), what: Other::WriteTwin(7) };
-        let again = ApplyAct { intent: merge, tagged: true, ..provision(&["c"]) };
+        let again = ApplyAct { rules: merge, tagged: true, ..provision(&["c"]) };
         // It is cut off after it was told that the device exists.
         let cut = Weather { cuts: vec![0], ..Weather::fine() };
         let acts = [
@@ -399,9 +399,9 @@ mod found {
 
     #[test]
     fn what_is_quarantined_with_new_modules_and_undone_was_not_created() {
-        for mode in [Mode::Upsert, Mode::Update] {
-            let intent = Intent { mode, twin: TwinPolicy::Initial };
-            let quarantine = ApplyAct { intent, quarantined: true, ..provision(&["a", "a/x", "b", "b/x"]) };
+        for mode in [ApplyMode::Upsert, ApplyMode::Update] {
+            let rules = ApplyRules { mode, twin: TwinPolicy::Initial };
+            let quarantine = ApplyAct { rules, quarantined: true, ..provision(&["a", "a/x", "b", "b/x"]) };
             let acts = [
                 act(Work::Apply(provision(&["a", "b"])), Weather::fine()),
                 act(Work::Apply(quarantine), Weather::fine()),

@@ -8,8 +8,8 @@ use crate::maintain::Alter;
 use crate::maintain::change::Alteration;
 use crate::model::compare::Etags;
 
-const UPSERT: Intent = Intent { mode: Mode::Upsert, twin: TwinPolicy::Initial };
-const UPDATE: Intent = Intent { mode: Mode::Update, twin: TwinPolicy::Initial };
+const UPSERT: ApplyRules = ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Initial };
+const UPDATE: ApplyRules = ApplyRules { mode: ApplyMode::Update, twin: TwinPolicy::Initial };
 
 /// Provisions the devices without their modules, and answers the version tags that they have then.
 async fn provision_devices(hub: &ModelHub) -> Vec<(IdentityId, Etags)> {
@@ -50,14 +50,14 @@ async fn undo(hub: &Arc<ModelHub>, ledger: &SharedLedger, run: RunId) -> Totals 
 
 #[tokio::test]
 async fn a_device_that_was_there_and_is_disabled_with_its_modules_is_updated_and_never_undone() {
-    for (intent, modules) in [(UPSERT, 3), (UPDATE, 0)] {
+    for (rules, modules) in [(UPSERT, 3), (UPDATE, 0)] {
         let (hub, ledger) = (Arc::new(ModelHub::new(Modules::InBulk, Vec::new())), new_ledger());
         let found = provision_devices(&hub).await;
-        let quarantine = Batch { intent, status: Status::Disabled, ..BATCH };
+        let quarantine = Batch { rules, status: Status::Disabled, ..BATCH };
         let (run, totals) = quarantine.run(&hub, &ledger).await;
         let expected =
             Totals { rows: 5, updated: 2, created: modules, failed: 3 - modules, ..Totals::default() };
-        assert_eq!(totals, expected, "{intent:?}");
+        assert_eq!(totals, expected, "{rules:?}");
         let updated =
             |(identity, tags): &(IdentityId, Etags)| (Some(Effect::Updated), identity.clone(), tags.clone());
         assert_eq!(devices_of(&ledger, run), found.iter().map(updated).collect::<Vec<_>>());
@@ -75,7 +75,7 @@ async fn a_device_that_was_there_stays_updated_wherever_the_run_is_cut_off() {
     for cut in 0..24 {
         let (hub, ledger) = (Arc::new(ModelHub::new(Modules::InBulk, Vec::new())), new_ledger());
         let found = provision_devices(&hub).await;
-        let quarantine = Batch { intent: UPSERT, status: Status::Disabled, ..BATCH };
+        let quarantine = Batch { rules: UPSERT, status: Status::Disabled, ..BATCH };
         let run = quarantine.load(&ledger);
         hub.calls_until_cut.store(cut, Ordering::SeqCst);
         let mut cut_off = Box::pin(quarantine.apply(&hub, &ledger, run).run());

@@ -125,10 +125,10 @@ fn weather() -> impl Strategy<Value = Weather> {
     ]
 }
 
-fn intent() -> impl Strategy<Value = Intent> {
-    let mode = prop_oneof![Just(Mode::Create), Just(Mode::Upsert), Just(Mode::Update)];
+fn rules() -> impl Strategy<Value = ApplyRules> {
+    let mode = prop_oneof![Just(ApplyMode::Create), Just(ApplyMode::Upsert), Just(ApplyMode::Update)];
     let twin = prop_oneof![Just(TwinPolicy::Initial), Just(TwinPolicy::Merge), Just(TwinPolicy::Replace)];
-    (mode, twin).prop_map(|(mode, twin)| Intent { mode, twin })
+    (mode, twin).prop_map(|(mode, twin)| ApplyRules { mode, twin })
 }
 
 fn hub() -> impl Strategy<Value = ModelHub> {
@@ -139,16 +139,16 @@ fn hub() -> impl Strategy<Value = ModelHub> {
 }
 
 /// Checks the invariants at the end, after any losses.
-fn check(intent: Intent, before: ModelHub, hub: ModelHub, outcome: &Outcome) -> Result<(), TestCaseError> {
+fn check(rules: ApplyRules, before: ModelHub, hub: ModelHub, outcome: &Outcome) -> Result<(), TestCaseError> {
     let was_there = before.identity.is_some();
     prop_assert!(hub.creations <= u32::from(!was_there), "created twice, or over what was there");
-    if intent.mode == Mode::Create {
+    if rules.mode == ApplyMode::Create {
         prop_assert_eq!(hub.identity_updates, 0, "mode create changes no identity");
     }
-    if intent.mode == Mode::Update {
+    if rules.mode == ApplyMode::Update {
         prop_assert_eq!(hub.creations, 0, "mode update creates nothing");
     }
-    if intent.twin == TwinPolicy::Initial && was_there && before.twin == Twin::OtherSince {
+    if rules.twin == TwinPolicy::Initial && was_there && before.twin == Twin::OtherSince {
         prop_assert_eq!(hub.twin, Twin::OtherSince, "an initial twin clobbers nothing");
     }
     match outcome {
@@ -176,13 +176,13 @@ fn seen(standing: Standing, etags: [Option<&str>; 2]) -> Observation {
     Observation { standing, etags: Etags { identity, twin }, is_disabled: false, hold: None }
 }
 
-fn expecting(etags: [Option<&str>; 2], intent: Intent) -> Lifecycle {
-    Lifecycle::new(intent).expecting(seen(Standing::Equal, etags).etags)
+fn expecting(etags: [Option<&str>; 2], rules: ApplyRules) -> Lifecycle {
+    Lifecycle::new(rules).expecting(seen(Standing::Equal, etags).etags)
 }
 
 #[test]
 fn what_was_planned_to_be_created_and_is_there_was_changed_since() {
-    let mut life = expecting([None, None], Intent::default());
+    let mut life = expecting([None, None], ApplyRules::default());
     assert!(matches!(life.begin(true), Step::Create), "the plan has looked");
     assert!(matches!(life.on(Event::AlreadyExists), Step::Observe));
     let step = life.observed(seen(Standing::Equal, [Some("1"), Some("1")]));
@@ -191,7 +191,7 @@ fn what_was_planned_to_be_created_and_is_there_was_changed_since() {
 
 #[test]
 fn another_version_than_was_planned_with_is_left_alone_even_where_it_is_equal() {
-    let upsert = Intent { mode: Mode::Upsert, twin: TwinPolicy::Merge };
+    let upsert = ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Merge };
     for standing in [Standing::Equal, Standing::TwinUnwritten, Standing::Different(Vec::new())] {
         let mut life = expecting([Some("1"), Some("1")], upsert);
         assert!(matches!(life.begin(false), Step::Observe));
@@ -202,7 +202,7 @@ fn another_version_than_was_planned_with_is_left_alone_even_where_it_is_equal() 
 
 #[test]
 fn a_planned_run_knows_its_own_work_again() {
-    let upsert = Intent { mode: Mode::Upsert, twin: TwinPolicy::Merge };
+    let upsert = ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Merge };
     // It was cut off after it changed the identity, and before it wrote the twin.
     let life = |effect| Lifecycle::resumed(upsert, effect);
     let planned = seen(Standing::Equal, [Some("1"), Some("1")]).etags;
@@ -235,7 +235,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
     #[test]
     fn whatever_is_lost_the_outcome_tells_the_truth(
-        intent in intent(),
+        rules in rules(),
         before in hub(),
         look_first: bool,
         mut skies in proptest::collection::vec(weather(), 0..5),
@@ -244,18 +244,18 @@ proptest! {
         // then "updated" is said of what somebody else has done. That is another property's matter.
         skies.retain(|sky| !matches!(sky, Weather::Outdated));
         let mut hub = before;
-        let outcome = hub.live(Lifecycle::new(intent), look_first, &mut skies, false).unwrap();
-        check(intent, before, hub, &outcome)?;
+        let outcome = hub.live(Lifecycle::new(rules), look_first, &mut skies, false).unwrap();
+        check(rules, before, hub, &outcome)?;
     }
 
     #[test]
     fn what_changes_under_our_hands_is_looked_at_again(
-        intent in intent(),
+        rules in rules(),
         before in hub(),
         mut skies in proptest::collection::vec(weather(), 0..5),
     ) {
         let mut hub = before;
-        let outcome = hub.live(Lifecycle::new(intent), true, &mut skies, false).unwrap();
+        let outcome = hub.live(Lifecycle::new(rules), true, &mut skies, false).unwrap();
         prop_assert!(hub.creations <= u32::from(before.identity.is_none()));
         prop_assert!(!matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
     }
@@ -266,15 +266,15 @@ proptest! {
         mut before_crash in proptest::collection::vec(weather(), 1..4),
         mut skies in proptest::collection::vec(weather(), 0..3),
     ) {
-        let intent = Intent::default();
+        let rules = ApplyRules::default();
         let mut hub = ModelHub::with(None, Twin::Blank);
-        let first = Lifecycle::new(intent).waiting_for_modules();
+        let first = Lifecycle::new(rules).waiting_for_modules();
         hub.live(first, look_first, &mut before_crash, true);
-        let second = Lifecycle::resumed(intent, Effect::Created).waiting_for_modules();
+        let second = Lifecycle::resumed(rules, Effect::Created).waiting_for_modules();
         let staged = hub.live(second, false, &mut skies, false).unwrap();
         prop_assert!(matches!(staged, Outcome::Staged { .. }), "{staged:?}");
         prop_assert_eq!(hub.identity, Some(Identity::Staged), "its modules are not there yet");
-        let last = Lifecycle::resumed(intent, Effect::Created);
+        let last = Lifecycle::resumed(rules, Effect::Created);
         let outcome = hub.live(last, false, &mut skies, false).unwrap();
         let created = matches!(outcome, Outcome::Done { effect: Effect::Created, .. });
         prop_assert!(created, "{outcome:?}");
@@ -284,7 +284,7 @@ proptest! {
 
 #[test]
 fn a_hub_that_contradicts_itself_for_ever_ends_in_a_failure() {
-    let mut life = Lifecycle::new(Intent::default());
+    let mut life = Lifecycle::new(ApplyRules::default());
     for _ in 0..MAX_SETBACKS {
         assert!(matches!(life.on(Event::AlreadyExists), Step::Observe));
         assert!(matches!(life.on(Event::Observed(Standing::Missing)), Step::Create));
@@ -294,7 +294,7 @@ fn a_hub_that_contradicts_itself_for_ever_ends_in_a_failure() {
 
 #[test]
 fn somebody_who_always_changes_it_back_is_not_fought_for_ever() {
-    let mut life = Lifecycle::new(Intent { mode: Mode::Upsert, ..Intent::default() });
+    let mut life = Lifecycle::new(ApplyRules { mode: ApplyMode::Upsert, ..ApplyRules::default() });
     let steps = (0..=MAX_SETBACKS).map(|_| {
         let step = life.on(Event::Observed(Standing::Different(Vec::new())));
         life.on(Event::IdentityUpdated);
@@ -305,7 +305,7 @@ fn somebody_who_always_changes_it_back_is_not_fought_for_ever() {
 
 #[test]
 fn what_was_there_and_differs_is_a_conflict_and_never_written() {
-    let mut life = Lifecycle::new(Intent::default());
+    let mut life = Lifecycle::new(ApplyRules::default());
     assert!(matches!(life.on(Event::AlreadyExists), Step::Observe));
     let step = life.on(Event::Observed(Standing::Different(Vec::new())));
     assert!(matches!(step, Step::Finish(Outcome::Conflict(_))));
@@ -313,7 +313,7 @@ fn what_was_there_and_differs_is_a_conflict_and_never_written() {
 
 #[test]
 fn a_blank_twin_of_somebody_elses_identity_is_an_update() {
-    let mut life = Lifecycle::new(Intent::default());
+    let mut life = Lifecycle::new(ApplyRules::default());
     assert!(matches!(life.on(Event::Observed(Standing::TwinUnwritten)), Step::WriteTwin));
     let done = life.on(Event::TwinWritten);
     assert!(matches!(done, Step::Finish(Outcome::Done { effect: Effect::Updated, .. })));

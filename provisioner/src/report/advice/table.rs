@@ -5,7 +5,7 @@
 
 use super::Verb;
 use crate::model::failure::ReasonCode;
-use crate::model::options::Mode;
+use crate::model::options::ApplyMode;
 
 /// The table's entry for a pair.
 pub(super) struct Entry {
@@ -205,7 +205,7 @@ fn to_do(verb: Verb, reason: ReasonCode) -> String {
             verb,
         ),
         (Code::ForeignModules, _) => careful(verb),
-        (Code::IdentityDiffers, Apply(Mode::Create)) => {
+        (Code::IdentityDiffers, Apply(ApplyMode::Create)) => {
             "decide which is right. Where it is the hub, correct the batch; where it is the batch, see with `provisioner \
              plan {file}{options} --mode upsert` what else would be changed in that mode"
                 .into()
@@ -247,7 +247,7 @@ fn to_do(verb: Verb, reason: ReasonCode) -> String {
         (Code::Presumed, _) => "nothing; they are as they are to be".into(),
         (Code::RefusedByPlan, Apply(_)) => correct("see what the plan says of each row", verb),
         (Code::RefusedByPlan, _) => careful(verb),
-        (Code::StatusDiffers, Apply(Mode::Create)) => with_look(
+        (Code::StatusDiffers, Apply(ApplyMode::Create)) => with_look(
             "find out who disabled or enabled them, and why: a unit that was retired is to stay so. Then correct `status` \
              and `status_reason` in the batch, or take the rows out",
             verb,
@@ -280,11 +280,11 @@ fn with_look(what: &str, verb: Verb) -> String {
 /// The remedy if the same operation can simply be repeated.
 fn again(what: &str, verb: Verb) -> String {
     let again = match verb {
-        Verb::Apply(Mode::Create) => {
+        Verb::Apply(ApplyMode::Create) => {
             "`provisioner report {run} --failed-rows again.csv` collects these rows; `provisioner apply \
              again.csv{options}` tries them again"
         }
-        Verb::Apply(Mode::Update | Mode::Upsert)
+        Verb::Apply(ApplyMode::Update | ApplyMode::Upsert)
         | Verb::Delete
         | Verb::Disable
         | Verb::FinishRotation
@@ -313,11 +313,11 @@ fn correct(what: &str, verb: Verb) -> String {
 /// The command that shows the present state, and writes nothing.
 fn look(verb: Verb) -> &'static str {
     match verb {
-        Verb::Apply(Mode::Create) => "`provisioner plan {file}{options}` shows how they stand now",
-        Verb::Apply(Mode::Update) => {
+        Verb::Apply(ApplyMode::Create) => "`provisioner plan {file}{options}` shows how they stand now",
+        Verb::Apply(ApplyMode::Update) => {
             "`provisioner plan {file}{options} --mode update` shows how they stand now"
         }
-        Verb::Apply(Mode::Upsert) => {
+        Verb::Apply(ApplyMode::Upsert) => {
             "`provisioner plan {file}{options} --mode upsert` shows how they stand now"
         }
         Verb::Delete => "`provisioner retire {file}{map} --delete --dry-run` shows how they stand now",
@@ -338,8 +338,8 @@ fn look(verb: Verb) -> &'static str {
 /// The option for the mode, if it is not the default.
 fn mode(verb: Verb) -> &'static str {
     match verb {
-        Verb::Apply(Mode::Update) => " --mode update",
-        Verb::Apply(Mode::Upsert) => " --mode upsert",
+        Verb::Apply(ApplyMode::Update) => " --mode update",
+        Verb::Apply(ApplyMode::Upsert) => " --mode upsert",
         _ => "",
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{from_value, json};
 use super::*;
 use crate::cli::check_command;
 use crate::ledger::{Operator, RunState};
-use crate::model::options::Intent;
+use crate::model::options::ApplyRules;
 
 /// A run of a verb.
 pub(in crate::report) fn run(verb: Verb) -> Run {
@@ -24,9 +24,12 @@ pub(in crate::report) fn run(verb: Verb) -> Run {
         Verb::Undo => Some(Alteration::Undo { run: from_value(json!(3)).unwrap() }),
         Verb::UndoRelease => Some(Alteration::UndoRelease { run: from_value(json!(3)).unwrap() }),
     };
-    let mode = if let Verb::Apply(mode) = verb { mode } else { Mode::default() };
-    let options =
-        RunOptions { alteration, intent: Intent { mode, ..Intent::default() }, ..RunOptions::default() };
+    let mode = if let Verb::Apply(mode) = verb { mode } else { ApplyMode::default() };
+    let options = RunOptions {
+        alteration,
+        rules: ApplyRules { mode, ..ApplyRules::default() },
+        ..RunOptions::default()
+    };
     assert_eq!(Verb::of(&options), verb);
     Run {
         id: from_value(json!(7)).unwrap(),
@@ -88,7 +91,9 @@ fn whatever_an_advice_names_is_a_command_that_does_no_harm() {
                 "check" | "doctor" | "plan" | "report" | "verify" => true,
                 "resume" => matches!(reason, Some(ReasonCode::NotStarted | ReasonCode::Unfinished)),
                 // What is there is never overwritten, and only rows that failed are tried.
-                "apply" => words[2] == "again.csv" && words.len() == 3 && verb == Verb::Apply(Mode::Create),
+                "apply" => {
+                    words[2] == "again.csv" && words.len() == 3 && verb == Verb::Apply(ApplyMode::Create)
+                }
                 "release" | "retire" | "rotate" | "undo" => {
                     words.contains(&"--dry-run") && !words.contains(&"--unproven")
                 }
@@ -110,7 +115,7 @@ fn only_an_apply_is_ever_told_of_upsert_and_merge() {
 
 #[test]
 fn other_credentials_are_never_to_be_overwritten() {
-    for verb in Verb::ALL.into_iter().filter(|verb| *verb != Verb::Apply(Mode::Upsert)) {
+    for verb in Verb::ALL.into_iter().filter(|verb| *verb != Verb::Apply(ApplyMode::Upsert)) {
         for reason in
             [ReasonCode::CredentialDiffers, ReasonCode::CertificateDiffers, ReasonCode::StatusDiffers]
         {
@@ -122,7 +127,7 @@ fn other_credentials_are_never_to_be_overwritten() {
 
 #[test]
 fn commands_have_the_options_with_which_the_batch_was_read() {
-    let mut run = run(Verb::Apply(Mode::Create));
+    let mut run = run(Verb::Apply(ApplyMode::Create));
     run.input = "my batch.csv".into();
     run.options.map = vec![("Serial".into(), "device_id".into())];
     run.options.issue = Some((PathBuf::from("pki"), PathBuf::from("pki/issued")));

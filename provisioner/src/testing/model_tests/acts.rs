@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::*;
-use crate::model::options::{Intent, Mode, TwinPolicy};
+use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 use crate::testing::model_hub::{Meddling, Other};
 
 pub(super) const OLD: &str = "AA";
@@ -65,7 +65,7 @@ impl Weather {
 #[derive(Debug, Clone)]
 pub(super) struct ApplyAct {
     pub(super) names: Vec<&'static str>,
-    pub(super) intent: Intent,
+    pub(super) rules: ApplyRules,
     pub(super) quarantined: bool,
     pub(super) thumbprint: &'static str,
     pub(super) interval: u32,
@@ -96,15 +96,15 @@ pub(super) fn wanted(name: &str, primary: &str, secondary: Option<&str>, interva
 }
 
 fn apply() -> impl Strategy<Value = ApplyAct> {
-    let mode = select(vec![Mode::Create, Mode::Upsert, Mode::Update]);
+    let mode = select(vec![ApplyMode::Create, ApplyMode::Upsert, ApplyMode::Update]);
     let twin = select(vec![TwinPolicy::Initial, TwinPolicy::Merge, TwinPolicy::Replace]);
     let names = prop_oneof![2 => Just(NAMES.to_vec()), 3 => subsequence(NAMES.to_vec(), 1..=NAMES.len())];
     let values = (select(vec![OLD, OLD, NEW]), select(vec![60_u32, 60, 30]));
     let flags = any::<(bool, bool, bool, bool)>();
     (names, mode, twin, values, flags).prop_map(|(names, mode, twin, (thumbprint, interval), flags)| {
         let (quarantined, tagged, look_first, verified) = flags;
-        let intent = Intent { mode, twin };
-        ApplyAct { names, intent, quarantined, thumbprint, interval, tagged, look_first, verified }
+        let rules = ApplyRules { mode, twin };
+        ApplyAct { names, rules, quarantined, thumbprint, interval, tagged, look_first, verified }
     })
 }
 
