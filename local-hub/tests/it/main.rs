@@ -18,6 +18,7 @@ mod deployments;
 mod device;
 mod devices;
 mod durability;
+mod earlier_data_folder;
 mod faults;
 mod hostile;
 mod jobs;
