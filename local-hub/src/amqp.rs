@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connection_log::Peer;
 use crate::listener::Protocol;
-use crate::refusal::Refusal;
+use crate::refusal::ApiError;
 use frame::{Frames, Layer};
 
 mod frame;
@@ -49,7 +49,7 @@ where
     let reason = match opened {
         None => return,
         Some(Ok(Ok(()))) => {
-            peer.answered(&refusal());
+            peer.answered(&not_supported());
             let closing = timeout(CLOSE_TIMEOUT, close(&mut frames));
             if let Some(Ok(Err(error))) = stop.run_until_cancelled(closing).await {
                 tracing::debug!(%error, "an AMQP connection could not be closed in order");
@@ -108,7 +108,7 @@ async fn expect<S: AsyncRead + AsyncWrite + Unpin>(
 /// Responds to `open`, closes with the error, and waits until the client closes too.
 async fn close<S: AsyncRead + AsyncWrite + Unpin>(frames: &mut Frames<S>) -> io::Result<()> {
     frames.write_frame(Layer::Amqp, &answer_to_open()).await?;
-    let error = Error::new(AmqpError::NotImplemented, Some(refusal().text), None);
+    let error = Error::new(AmqpError::NotImplemented, Some(not_supported().text), None);
     frames.write_frame(Layer::Amqp, &Close::new(Some(error))).await?;
     while frames.read_descriptor(Layer::Amqp).await? != CLOSE {}
     frames.shutdown().await
@@ -129,8 +129,8 @@ fn answer_to_open() -> Open {
     }
 }
 
-fn refusal() -> Refusal {
-    Refusal { text: INSTEAD.to_owned(), ..Refusal::not_implemented("AMQP") }
+fn not_supported() -> ApiError {
+    ApiError { text: INSTEAD.to_owned(), ..ApiError::not_implemented("AMQP") }
 }
 
 const INSTEAD: &str = "the local hub does not speak AMQP: connect devices over MQTT (port 8883, or a WebSocket \

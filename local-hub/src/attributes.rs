@@ -3,11 +3,11 @@
 
 use serde_json::{Map, Value};
 
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 /// Refuses the body of a request that writes attributes.
-pub(crate) fn refuse_in_body(body: &[u8]) -> Answer<()> {
+pub(crate) fn refuse_in_body(body: &[u8]) -> ApiResult<()> {
     // Hardly any body names them, as it is or escaped, and reading one twice takes its time.
     let has = |text: &[u8]| body.windows(text.len()).any(|bytes| bytes == text);
     if !has(b"attributes") && !has(b"\\u") {
@@ -21,16 +21,16 @@ pub(crate) fn refuse_in_body(body: &[u8]) -> Answer<()> {
 }
 
 /// Refuses a document that writes attributes.
-pub(crate) fn refuse_in(document: &Map<String, Value>) -> Answer<()> {
+pub(crate) fn refuse_in(document: &Map<String, Value>) -> ApiResult<()> {
     document.get("attributes").map_or(Ok(()), refuse_value)
 }
 
-fn refuse_value(attributes: &Value) -> Answer<()> {
+fn refuse_value(attributes: &Value) -> ApiResult<()> {
     if attributes.is_null() || attributes.as_object().is_some_and(Map::is_empty) {
         return Ok(());
     }
     let text = "the local hub does not keep `attributes` of devices and modules; leave them out, or use tags";
-    Err(Refusal { text: text.to_owned(), ..Refusal::not_implemented("attributes") })
+    Err(ApiError { text: text.to_owned(), ..ApiError::not_implemented("attributes") })
 }
 
 #[cfg(test)]

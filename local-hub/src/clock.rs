@@ -28,68 +28,68 @@ impl Clock for SystemClock {
 #[derive(Debug)]
 pub struct MovableClock {
     base: Arc<dyn Clock>,
-    hands: Mutex<Hands>,
+    state: Mutex<ClockState>,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Hands {
+enum ClockState {
     StoppedAt(OffsetDateTime),
-    AwayBy(Duration),
+    OffsetBy(Duration),
 }
 
 impl MovableClock {
     /// A clock that shows the time of `base` until it is moved.
     pub fn over(base: Arc<dyn Clock>) -> Self {
-        Self { base, hands: Mutex::new(Hands::AwayBy(Duration::ZERO)) }
+        Self { base, state: Mutex::new(ClockState::OffsetBy(Duration::ZERO)) }
     }
 
     /// Moves the clock, backwards if `by` is negative. A time outside of the calendar becomes its
     /// first or last one.
     pub fn advance(&self, by: Duration) {
-        let mut hands = self.hands();
-        *hands = match *hands {
-            Hands::StoppedAt(time) => Hands::StoppedAt(time.saturating_add(by)),
-            Hands::AwayBy(distance) => Hands::AwayBy(distance.saturating_add(by)),
+        let mut state = self.state();
+        *state = match *state {
+            ClockState::StoppedAt(time) => ClockState::StoppedAt(time.saturating_add(by)),
+            ClockState::OffsetBy(distance) => ClockState::OffsetBy(distance.saturating_add(by)),
         };
     }
 
     /// Sets the clock to a time. A running clock continues from there.
     pub fn set(&self, time: OffsetDateTime) {
         let time = utc(time);
-        let mut hands = self.hands();
-        *hands = match *hands {
-            Hands::StoppedAt(_) => Hands::StoppedAt(time),
-            Hands::AwayBy(_) => Hands::AwayBy(time - self.base.now()),
+        let mut state = self.state();
+        *state = match *state {
+            ClockState::StoppedAt(_) => ClockState::StoppedAt(time),
+            ClockState::OffsetBy(_) => ClockState::OffsetBy(time - self.base.now()),
         };
     }
 
     /// Stops the clock at its present time.
     pub fn stop(&self) {
         let now = self.now();
-        *self.hands() = Hands::StoppedAt(now);
+        *self.state() = ClockState::StoppedAt(now);
     }
 
     /// Returns true if the clock is stopped.
     pub fn is_stopped(&self) -> bool {
-        matches!(*self.hands(), Hands::StoppedAt(_))
+        matches!(*self.state(), ClockState::StoppedAt(_))
     }
 
     /// Resumes the clock from its present time.
     pub fn go(&self) {
         let now = self.now();
-        *self.hands() = Hands::AwayBy(now - self.base.now());
+        *self.state() = ClockState::OffsetBy(now - self.base.now());
     }
 
-    fn hands(&self) -> MutexGuard<'_, Hands> {
-        self.hands.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, ClockState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Clock for MovableClock {
     fn now(&self) -> OffsetDateTime {
-        match *self.hands() {
-            Hands::StoppedAt(time) => time,
-            Hands::AwayBy(distance) => self.base.now().saturating_add(distance),
+        match *self.state() {
+            ClockState::StoppedAt(time) => time,
+            ClockState::OffsetBy(distance) => self.base.now().saturating_add(distance),
         }
     }
 }

@@ -9,7 +9,7 @@ use rustls_pki_types::CertificateDer;
 
 use crate::certificates::identity_in;
 use crate::hub::Hub;
-use crate::refusal::Refusal;
+use crate::refusal::ApiError;
 use crate::request_log::{ConnectionLine, RequestLog};
 
 /// The destinations for refused connections: a warning in the hub's log, and a line in the request
@@ -59,11 +59,11 @@ impl Peer {
     }
 
     /// As [`Peer::refused`], for a client that gets a response.
-    pub(crate) fn answered(&self, refusal: &Refusal) {
-        self.note(&refusal.text, self.identity.as_deref(), Some(refusal));
+    pub(crate) fn answered(&self, error: &ApiError) {
+        self.note(&error.text, self.identity.as_deref(), Some(error));
     }
 
-    fn note(&self, reason: &str, identity: Option<&str>, refusal: Option<&Refusal>) {
+    fn note(&self, reason: &str, identity: Option<&str>, error: Option<&ApiError>) {
         let (listener, peer) = (self.listener, self.address);
         tracing::warn!(listener, %peer, identity, "a connection is refused: {reason}");
         if let Some(requests) = &self.log.requests {
@@ -73,8 +73,8 @@ impl Peer {
                 listener,
                 peer,
                 identity,
-                status: refusal.map(|refusal| refusal.status),
-                errorcode: refusal.map(|refusal| refusal.name),
+                status: error.map(|error| error.status),
+                errorcode: error.map(|error| error.name),
                 reason,
                 milliseconds: u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
             });

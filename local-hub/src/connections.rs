@@ -10,30 +10,30 @@ use hub_types::{DeviceId, IdentityId, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::device_access::{Evidence, admit};
+use crate::device_access::{Credentials, admit};
 use crate::registry::{Journal, Notice, Registry};
 use crate::twin::DesiredNotice;
 
 /// Every connection, by its identity. An identity has at most one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
-    live: BTreeMap<IdentityId, Live>,
+    live: BTreeMap<IdentityId, LiveConnection>,
     last_number: u64,
 }
 
 #[derive(Debug)]
-struct Live {
+struct LiveConnection {
     /// The number that distinguishes this connection from an earlier one of the same identity.
     number: u64,
     generation: u64,
-    evidence: Evidence,
+    credentials: Credentials,
     downlink: mpsc::Sender<Downlink>,
     cut: CancellationToken,
 }
 
 /// A connection's own end of its entry.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct ConnectionHandle {
     pub(crate) number: u64,
     pub(crate) downlink: mpsc::Receiver<Downlink>,
     /// Cancelled when the connection must end.
@@ -69,11 +69,18 @@ pub(crate) struct MethodAnswer {
 
 impl Connections {
     /// Registers a connection; an earlier one of the same identity is cut off.
-    pub(crate) fn open(&mut self, identity: &IdentityId, generation: u64, evidence: Evidence) -> Link {
+    pub(crate) fn open(
+        &mut self,
+        identity: &IdentityId,
+        generation: u64,
+        credentials: Credentials,
+    ) -> ConnectionHandle {
         self.last_number += 1;
         let (downlink, receiver) = mpsc::channel(MAX_WAITING);
-        let link = Link { number: self.last_number, downlink: receiver, cut: CancellationToken::new() };
-        let live = Live { number: link.number, generation, evidence, downlink, cut: link.cut.clone() };
+        let link =
+            ConnectionHandle { number: self.last_number, downlink: receiver, cut: CancellationToken::new() };
+        let live =
+            LiveConnection { number: link.number, generation, credentials, downlink, cut: link.cut.clone() };
         if let Some(earlier) = self.live.insert(identity.clone(), live) {
             earlier.cut.cancel();
         }
@@ -131,7 +138,7 @@ impl Connections {
             let Some(live) = self.live.get(identity) else {
                 continue;
             };
-            let reason = match admit(registry, identity, &live.evidence) {
+            let reason = match admit(registry, identity, &live.credentials) {
                 Ok(generation) if generation == live.generation => continue,
                 Ok(_) => "the identity was deleted and created anew".to_owned(),
                 Err(denied) => denied.to_string(),

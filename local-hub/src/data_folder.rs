@@ -54,10 +54,10 @@ impl DataFolder {
         let database = if was_served { File::open(&path) } else { system::private_file(&path) };
         let is_empty = database.and_then(|file| Ok(file.metadata()?.len() == 0));
         match is_empty {
-            Ok(true) if was_served => Err(gone(&path, "it is empty")),
+            Ok(true) if was_served => Err(missing(&path, "it is empty")),
             Ok(_) => Ok(path),
             Err(error) if was_served && error.kind() == io::ErrorKind::NotFound => {
-                Err(gone(&path, "it is missing"))
+                Err(missing(&path, "it is missing"))
             }
             Err(source) => Err(file_error("open", &path, source)),
         }
@@ -76,7 +76,7 @@ impl DataFolder {
             }
             // The key is written first, so a start that was cut off leaves it alone.
             (_, None) => {}
-            (None, Some(_)) => return Err(gone(&key_path, "it is missing, and clients trust its CA")),
+            (None, Some(_)) => return Err(missing(&key_path, "it is missing, and clients trust its CA")),
         }
         let authority = Authority::generate()?;
         // The key first: a certificate whose key is lost would be taken for a usable CA.
@@ -167,7 +167,7 @@ fn file_error(action: &'static str, path: &Path, source: io::Error) -> Error {
 }
 
 /// The error for a missing file in a folder that a hub was served from.
-fn gone(path: &Path, what: &str) -> Error {
+fn missing(path: &Path, what: &str) -> Error {
     let reason = format!("{what}; put it back from a copy, or serve another folder");
     Error::Damaged { path: path.to_owned(), reason }
 }

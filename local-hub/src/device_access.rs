@@ -10,13 +10,13 @@ use hub_types::sas::SasToken;
 use hub_types::{Authentication, ErrorCode, IdentityId};
 
 use crate::certificates::DeviceCertificate;
-use crate::refusal::Refusal;
+use crate::refusal::ApiError;
 use crate::registry::Registry;
 
 /// The credentials of a client that claims an identity. Checks that need no registry (scope,
 /// expiry, a policy's key) are made before.
 #[derive(Debug, Clone)]
-pub(crate) enum Evidence {
+pub(crate) enum Credentials {
     Certificate(DeviceCertificate),
     /// A token of a policy that may connect as any device.
     Policy,
@@ -29,13 +29,17 @@ pub(crate) enum Evidence {
 pub(crate) struct Denied(pub(crate) String);
 
 impl Denied {
-    pub(crate) fn into_refusal(self) -> Refusal {
-        Refusal::new(ErrorCode::IotHubUnauthorizedAccess, self.0)
+    pub(crate) fn into_api_error(self) -> ApiError {
+        ApiError::new(ErrorCode::IotHubUnauthorizedAccess, self.0)
     }
 }
 
 /// Decides, and returns the generation of the identity that may connect.
-pub(crate) fn admit(registry: &Registry, identity: &IdentityId, evidence: &Evidence) -> Result<u64, Denied> {
+pub(crate) fn admit(
+    registry: &Registry,
+    identity: &IdentityId,
+    credentials: &Credentials,
+) -> Result<u64, Denied> {
     let Some(device) = registry.device_entry(identity.device()).map(|(_, device)| device) else {
         return Err(denied("the device is not registered"));
     };
@@ -45,20 +49,20 @@ pub(crate) fn admit(registry: &Registry, identity: &IdentityId, evidence: &Evide
     let Some(record) = registry.identity(identity) else {
         return Err(denied("the device has no such module"));
     };
-    check(identity, &record.authentication, evidence)?;
+    check(identity, &record.authentication, credentials)?;
     Ok(record.generation)
 }
 
-fn check(identity: &IdentityId, wanted: &Authentication, evidence: &Evidence) -> Result<(), Denied> {
-    match (wanted, evidence) {
+fn check(identity: &IdentityId, wanted: &Authentication, credentials: &Credentials) -> Result<(), Denied> {
+    match (wanted, credentials) {
         (Authentication::None, _) => Err(denied("nobody can connect as a system module")),
-        (_, Evidence::Policy) => Ok(()),
-        (Authentication::Sas(Some(keys)), Evidence::Token(token)) => {
+        (_, Credentials::Policy) => Ok(()),
+        (Authentication::Sas(Some(keys)), Credentials::Token(token)) => {
             // Both are tried whatever the first gives, so that time does not tell which one it was.
             let signed = [&keys.primary, &keys.secondary].map(|key| token.is_signed_by(key));
             if signed.contains(&true) { Ok(()) } else { Err(denied("the token is signed by another key")) }
         }
-        (Authentication::SelfSigned { primary, secondary }, Evidence::Certificate(certificate)) => {
+        (Authentication::SelfSigned { primary, secondary }, Credentials::Certificate(certificate)) => {
             let mut slots = primary.iter().chain(secondary);
             if !slots.any(|thumbprint| certificate.has_thumbprint(thumbprint)) {
                 return Err(denied("the certificate has neither of the identity's thumbprints"));
@@ -69,14 +73,14 @@ fn check(identity: &IdentityId, wanted: &Authentication, evidence: &Evidence) ->
             // A device's thumbprint says enough; of a module the name is asked for as well.
             if identity.module().is_some() { check_name(identity, certificate) } else { Ok(()) }
         }
-        (Authentication::CertificateAuthority, Evidence::Certificate(certificate)) => {
+        (Authentication::CertificateAuthority, Credentials::Certificate(certificate)) => {
             check_name(identity, certificate)?;
             certificate.chain.clone().map_err(Denied)
         }
-        (Authentication::Sas(_), Evidence::Certificate(_)) => {
+        (Authentication::Sas(_), Credentials::Certificate(_)) => {
             Err(denied("the identity has keys, but no token came as the password"))
         }
-        (_, Evidence::Token(_)) => Err(denied("the identity has no keys to sign a token with")),
+        (_, Credentials::Token(_)) => Err(denied("the identity has no keys to sign a token with")),
     }
 }
 

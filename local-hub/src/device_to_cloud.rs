@@ -136,13 +136,13 @@ struct Line {
 
 /// The last messages, bounded in number and memory.
 #[derive(Debug, Default)]
-struct Kept {
+struct Retained {
     lines: VecDeque<Line>,
     bytes: usize,
     last: u64,
 }
 
-impl Kept {
+impl Retained {
     fn push(&mut self, line: Line) {
         self.bytes += line.text.len() + LINE_OVERHEAD;
         self.lines.push_back(line);
@@ -156,17 +156,17 @@ impl Kept {
 /// The messages of a hub, for its readers.
 #[derive(Debug)]
 pub(crate) struct MessageLog {
-    kept: Mutex<Kept>,
+    kept: Mutex<Retained>,
     /// The number of the last message.
     arrived: watch::Sender<u64>,
     file: Option<Mutex<File>>,
-    is_wanted: bool,
+    is_enabled: bool,
 }
 
 impl MessageLog {
     /// A log that drops every message, because it has no readers.
-    pub(crate) fn unwanted() -> Self {
-        Self { kept: Mutex::default(), arrived: watch::Sender::new(0), file: None, is_wanted: false }
+    pub(crate) fn disabled() -> Self {
+        Self { kept: Mutex::default(), arrived: watch::Sender::new(0), file: None, is_enabled: false }
     }
 
     /// A log that stores messages for readers and, with a file, appends each of them.
@@ -176,17 +176,17 @@ impl MessageLog {
             opened.map_err(|source| Error::File { action: "open", path: path.to_owned(), source })
         };
         let file = file.map(open).transpose()?.map(Mutex::new);
-        Ok(Self { file, is_wanted: true, ..Self::unwanted() })
+        Ok(Self { file, is_enabled: true, ..Self::disabled() })
     }
 
     /// Returns true if messages can be read; otherwise none need to be made.
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.is_wanted
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.is_enabled
     }
 
     /// Adds a message. It is in the file, if there is one, when this function returns.
     pub(crate) fn add(&self, message: Message) {
-        if !self.is_wanted {
+        if !self.is_enabled {
             return;
         }
         let mut kept = self.kept();
@@ -204,7 +204,7 @@ impl MessageLog {
         self.arrived.send_replace(last);
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, Retained> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn what_nobody_can_read_is_not_kept() {
-        let log = MessageLog::unwanted();
+        let log = MessageLog::disabled();
         log.add(telemetry("d", "x", &[]));
         assert_eq!(log.kept().lines.len(), 0);
     }

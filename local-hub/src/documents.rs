@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hub_types::Timestamp;
 
-use crate::refusal::Refusal;
+use crate::refusal::ApiError;
 
-pub(crate) use configuration::{Configuration, ConfigurationSpec, EtagDemand};
+pub(crate) use configuration::{Configuration, ConfigurationSpec, EtagCondition};
 pub(crate) use content::{ContentKind, TwinSettings, invalid as invalid_content};
 pub(crate) use deployment::{Deployment, DeploymentStack};
-pub(crate) use job::{DeviceOutcome, Job, JobStatus, JobWork, MoveJob, ScheduledJob, ScheduledWork};
+pub(crate) use job::{DeviceOutcome, ImportExportJob, Job, JobStatus, JobWork, ScheduledJob, ScheduledWork};
 pub(crate) use state_file::{ConfigurationsFile, ExportedConfigurations};
 
 mod configuration;
@@ -110,12 +110,12 @@ impl Documents {
 }
 
 /// Checks the id of a configuration or job: lower-case letters, digits and a few signs.
-fn check_id(what: &str, id: &str, signs: &str, longest: usize) -> Result<(), Refusal> {
+fn check_id(what: &str, id: &str, signs: &str, longest: usize) -> Result<(), ApiError> {
     let is_legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || signs.contains(c);
     if (1..=longest).contains(&id.len()) && id.chars().all(is_legal) {
         return Ok(());
     }
-    Err(Refusal::argument(format!(
+    Err(ApiError::argument(format!(
         "the id of a {what} has 1 to {longest} characters out of a-z, 0-9 and {signs}"
     )))
 }

@@ -9,8 +9,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Right;
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 /// A role of IoT Hub in Entra ID. Source: "Control access to IoT Hub by using Microsoft Entra ID".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -70,8 +70,8 @@ impl Entra {
 
     /// Refuses a token that this hub did not sign, that has expired, or whose roles do not grant
     /// the right.
-    pub(crate) fn check(&self, token: &str, now: u64, (right, only_reads): (Right, bool)) -> Answer<()> {
-        let refused = |text: String| Refusal::new(ErrorCode::IotHubUnauthorized, text);
+    pub(crate) fn check(&self, token: &str, now: u64, (right, only_reads): (Right, bool)) -> ApiResult<()> {
+        let refused = |text: String| ApiError::new(ErrorCode::IotHubUnauthorized, text);
         let decoded = jsonwebtoken::decode::<Claims>(token.trim(), &self.key, &self.validation);
         let claims = decoded.map_err(|error| refused(format!("the token is refused: {error}")))?.claims;
         if claims.exp <= now {
@@ -81,7 +81,7 @@ impl Entra {
             return Ok(());
         }
         let text = "no role of the token allows the operation";
-        Err(Refusal::new(ErrorCode::IotHubUnauthorizedAccess, text))
+        Err(ApiError::new(ErrorCode::IotHubUnauthorizedAccess, text))
     }
 }
 

@@ -6,7 +6,7 @@
 //! operations.
 
 pub use document::FaultsError;
-pub(crate) use injector::{Injector, Weather};
+pub(crate) use injector::{InjectedFault, Injector};
 
 mod dice;
 mod document;
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use hub_types::ErrorCode;
 
-use crate::refusal::Refusal;
+use crate::refusal::ApiError;
 
 /// The faults of a hub. The default has no faults.
 ///
@@ -129,14 +129,14 @@ impl Effect {
     }
 
     /// The error response that replaces the operation, if the effect is one.
-    pub(crate) fn refusal(&self, operation: &str) -> Option<Refusal> {
+    pub(crate) fn error(&self, operation: &str) -> Option<ApiError> {
         let Self::Status { status, code, .. } = self else {
             return None;
         };
         Some(match code {
-            Some(ErrorCode::ThrottlingException) => Refusal::throttled(operation),
-            Some(code) => Refusal::new(*code, FAULT_TEXT),
-            None => Refusal { status: *status, name: "BadGateway", text: FAULT_TEXT.to_owned() },
+            Some(ErrorCode::ThrottlingException) => ApiError::throttled(operation),
+            Some(code) => ApiError::new(*code, FAULT_TEXT),
+            None => ApiError { status: *status, name: "BadGateway", text: FAULT_TEXT.to_owned() },
         })
     }
 }

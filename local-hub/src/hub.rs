@@ -16,12 +16,12 @@ use crate::entra::Entra;
 use crate::faults::{Effect, Faults, Injector};
 use crate::jobs::Blobs;
 use crate::policy::{OWNER, Policies};
-use crate::refusal::Refusal;
-use crate::registry::{Answer, Counts, Journal, Registry};
+use crate::refusal::ApiError;
+use crate::registry::{ApiResult, Counts, Journal, Registry};
 use crate::store::{Committed, Row, Store, Stored, Subject};
 use crate::throttle::Throttle;
 
-pub(crate) use devices::Hello;
+pub(crate) use devices::ConnectInfo;
 
 mod devices;
 mod documents;
@@ -105,10 +105,10 @@ impl Hub {
     }
 
     /// A hub without throttles, on the machine's clock, that serves no clients.
-    pub(crate) fn unserved(stored: Stored, store: Option<Store>, policies: Policies) -> Self {
+    pub(crate) fn standalone(stored: Stored, store: Option<Store>, policies: Policies) -> Self {
         let clock = Arc::new(MovableClock::over(Arc::new(clock::SystemClock)));
         let throttle = Throttle::new(None, Arc::clone(&clock) as Arc<dyn Clock>);
-        Self::new(stored, store, policies, clock, throttle, Blobs::new(None), MessageLog::unwanted())
+        Self::new(stored, store, policies, clock, throttle, Blobs::new(None), MessageLog::disabled())
     }
 
     pub(crate) fn policies(&self) -> &Policies {
@@ -125,7 +125,7 @@ impl Hub {
     }
 
     /// Accepts tokens of Entra ID from now on.
-    pub(crate) fn take_entra_tokens(&self) {
+    pub(crate) fn accept_entra_tokens(&self) {
         if let Some(owner) = self.policies.find(OWNER) {
             self.entra.get_or_init(|| Entra::new(owner.primary_key()));
         }
@@ -138,7 +138,7 @@ impl Hub {
     }
 
     /// Reserves this name for devices: the service API is no longer served by it.
-    pub(crate) fn keep_for_devices(&self, host: HubHost) {
+    pub(crate) fn reserve_for_devices(&self, host: HubHost) {
         self.device_host.get_or_init(|| host);
     }
 
@@ -160,7 +160,7 @@ impl Hub {
         let stale = faults.faults.iter().any(|fault| fault.effect == Effect::StalePage);
         let stale = stale.then(|| {
             let copy = Stored { registry: self.read(Registry::clone), ..Stored::default() };
-            Arc::new(Self::unserved(copy, None, self.policies.clone()))
+            Arc::new(Self::standalone(copy, None, self.policies.clone()))
         });
         self.faults.set(faults, stale);
     }
@@ -187,8 +187,8 @@ impl Hub {
     /// Writes, and returns when the write is durable.
     pub(crate) async fn write<T>(
         &self,
-        write: impl FnOnce(&mut Registry, Timestamp, &mut Journal) -> Answer<T>,
-    ) -> Answer<Written<T>> {
+        write: impl FnOnce(&mut Registry, Timestamp, &mut Journal) -> ApiResult<T>,
+    ) -> ApiResult<Written<T>> {
         durable(self.write_in_memory(|_| Ok(()), write)?).await
     }
 
@@ -196,17 +196,17 @@ impl Hub {
     pub(crate) async fn write_for<T>(
         &self,
         job: &Job,
-        write: impl FnOnce(&mut Registry, Timestamp, &mut Journal) -> Answer<T>,
-    ) -> Answer<Written<T>> {
-        let at_work = |documents: &Documents| match documents.is_at_work(job) {
+        write: impl FnOnce(&mut Registry, Timestamp, &mut Journal) -> ApiResult<T>,
+    ) -> ApiResult<Written<T>> {
+        let at_work = |documents: &Documents| match documents.is_running(job) {
             true => Ok(()),
-            false => Err(Refusal::no_such_work(&job.id)),
+            false => Err(ApiError::job_not_running(&job.id)),
         };
         durable(self.write_in_memory(at_work, write)?).await
     }
 
     /// Refuses all operations once the store can't be written: data in memory may not be durable.
-    pub(crate) fn check_durable(&self) -> Answer<()> {
+    pub(crate) fn check_durable(&self) -> ApiResult<()> {
         match &self.lock().backing {
             Backing::Disk(store) if !store.is_alive() => Err(not_durable()),
             _ => Ok(()),
@@ -223,19 +223,19 @@ impl Hub {
 
     fn write_in_memory<T>(
         &self,
-        check: impl FnOnce(&Documents) -> Answer<()>,
-        write: impl FnOnce(&mut Registry, Timestamp, &mut Journal) -> Answer<T>,
-    ) -> Answer<(Written<T>, Option<Committed>)> {
+        check: impl FnOnce(&Documents) -> ApiResult<()>,
+        write: impl FnOnce(&mut Registry, Timestamp, &mut Journal) -> ApiResult<T>,
+    ) -> ApiResult<(Written<T>, Option<Committed>)> {
         let mut journal = self.journal();
         let now = self.timestamp();
         let mut state = self.lock();
         state.begin_write()?;
         check(&state.documents)?;
         let value = write(&mut state.registry, now, &mut journal)?;
-        let committed = state.hand_over(&journal)?;
+        let committed = state.store_identities(&journal)?;
         let State { registry, connections, .. } = &mut *state;
         connections.settle(registry, &mut journal, now);
-        self.tell_changes(registry, &mut journal, now);
+        self.publish_changes(registry, &mut journal, now);
         let counts = journal.counts;
         Ok((Written { value, counts }, committed))
     }
@@ -249,22 +249,22 @@ impl Hub {
 
 impl State {
     /// Counts a write, and refuses it if writes can't become durable any more.
-    fn begin_write(&mut self) -> Answer<()> {
+    fn begin_write(&mut self) -> ApiResult<()> {
         self.writes += 1;
         match &self.backing {
             Backing::Memory => Ok(()),
             Backing::Disk(store) if store.is_alive() => Ok(()),
             Backing::Disk(_) => Err(not_durable()),
-            Backing::Closed => Err(Refusal::new(ErrorCode::ServiceUnavailable, "the hub is shutting down")),
+            Backing::Closed => Err(ApiError::new(ErrorCode::ServiceUnavailable, "the hub is shutting down")),
         }
     }
 
     /// Passes the rows of a request to the store, still under the lock, so that rows are in order.
-    fn hand_over(&self, journal: &Journal) -> Answer<Option<Committed>> {
+    fn store_identities(&self, journal: &Journal) -> ApiResult<Option<Committed>> {
         self.store_rows(|| self.identity_rows(journal))
     }
 
-    fn identity_rows(&self, journal: &Journal) -> Answer<Vec<Row>> {
+    fn identity_rows(&self, journal: &Journal) -> ApiResult<Vec<Row>> {
         let rows = journal.touched().iter().map(|identity| {
             let content = self.registry.stored_form(identity).map_err(|_| not_durable())?;
             Ok(Row { subject: Subject::Identity(identity.clone()), content })
@@ -273,7 +273,7 @@ impl State {
     }
 
     /// Passes rows to the store, if there is one, as one transaction.
-    fn store_rows(&self, rows: impl FnOnce() -> Answer<Vec<Row>>) -> Answer<Option<Committed>> {
+    fn store_rows(&self, rows: impl FnOnce() -> ApiResult<Vec<Row>>) -> ApiResult<Option<Committed>> {
         let Backing::Disk(store) = &self.backing else {
             return Ok(None);
         };
@@ -283,13 +283,13 @@ impl State {
 }
 
 /// Returns the result of a write as soon as it is durable.
-async fn durable<T>((written, committed): (T, Option<Committed>)) -> Answer<T> {
+async fn durable<T>((written, committed): (T, Option<Committed>)) -> ApiResult<T> {
     if let Some(committed) = committed {
         committed.await.map_err(|_| not_durable())?;
     }
     Ok(written)
 }
 
-fn not_durable() -> Refusal {
-    Refusal::new(ErrorCode::ServerError, "the hub can't write to its data folder; its log says why")
+fn not_durable() -> ApiError {
+    ApiError::new(ErrorCode::ServerError, "the hub can't write to its data folder; its log says why")
 }

@@ -2,10 +2,10 @@
 //! over many devices.
 
 use crate::hub::Hub;
-use crate::registry::Answer;
+use crate::registry::ApiResult;
 
 pub(crate) use blobs::Blobs;
-pub(crate) use moving::{MoveRequest, begin_move};
+pub(crate) use moving::{ImportExportRequest, begin_import_export};
 pub(crate) use scheduled::{begin_due, begin_scheduled};
 
 mod blobs;
@@ -16,9 +16,9 @@ mod scheduled;
 
 /// Recovers the jobs of an earlier hub process: those that were running have failed, those that
 /// were scheduled still wait.
-pub(crate) async fn take_up(hub: &Hub) -> Answer<()> {
+pub(crate) async fn recover(hub: &Hub) -> ApiResult<()> {
     hub.write_documents(|documents, now, touched| {
-        documents.fail_orphans(now, touched);
+        documents.fail_interrupted(now, touched);
         Ok(())
     })
     .await

@@ -61,7 +61,7 @@ impl Listener {
         tls: Arc<ServerConfig>,
         protocol: Arc<P>,
         log: Arc<ConnectionLog>,
-        gone: watch::Receiver<bool>,
+        offline: watch::Receiver<bool>,
     ) -> Self {
         let stop = CancellationToken::new();
         let abort = CancellationToken::new();
@@ -70,7 +70,7 @@ impl Listener {
             tls,
             protocol,
             log,
-            gone,
+            offline,
             handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
             permits: Arc::new(Semaphore::new(P::MAX_CONNECTIONS)),
             connections: connections.clone(),
@@ -111,7 +111,7 @@ struct Acceptor<P> {
     connections: TaskTracker,
     stop: CancellationToken,
     abort: CancellationToken,
-    gone: watch::Receiver<bool>,
+    offline: watch::Receiver<bool>,
 }
 
 impl<P: Protocol> Acceptor<P> {
@@ -124,8 +124,8 @@ impl<P: Protocol> Acceptor<P> {
         // The semaphore is never closed; if it were, there would be nothing left to accept for.
         while let Ok(place) = Arc::clone(&self.handshakes).acquire_owned().await {
             let (stream, address) = accept(&listener).await;
-            let (abort, mut gone) = (self.abort.clone(), self.gone.clone());
-            if *gone.borrow_and_update() {
+            let (abort, mut offline) = (self.abort.clone(), self.offline.clone());
+            if *offline.borrow_and_update() {
                 // Without lingering, what is dropped is reset.
                 let _ = stream.set_zero_linger();
                 continue;
@@ -140,7 +140,7 @@ impl<P: Protocol> Acceptor<P> {
             self.connections.spawn(async move {
                 tokio::select! {
                     _ = abort.run_until_cancelled(connection.run(stream, place)) => {}
-                    _ = gone.wait_for(|gone| *gone) => {}
+                    _ = offline.wait_for(|offline| *offline) => {}
                 }
             });
         }

@@ -24,13 +24,13 @@ use crate::hub::Hub;
 use crate::jobs::{self, Blobs};
 use crate::listener::Listener;
 use crate::management::Management;
-use crate::mqtt::Gate;
+use crate::mqtt::Authenticator;
 use crate::operations;
 use crate::policy::{OWNER, Policies};
 use crate::request_log::RequestLog;
 use crate::store::{Store, Stored};
 use crate::throttle::Throttle;
-use crate::timekeeper::keep_time;
+use crate::timekeeper::run_scheduler;
 
 /// A running hub.
 ///
@@ -64,9 +64,9 @@ impl LocalHub {
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
         let (https, https_addr) = bind(config.https).await?;
-        let mqtt = bind_if_wanted(config.mqtt).await?;
-        let amqp = bind_if_wanted(config.amqp).await?;
-        let management = bind_if_wanted(config.management).await?;
+        let mqtt = bind_if_set(config.mqtt).await?;
+        let amqp = bind_if_set(config.amqp).await?;
+        let management = bind_if_set(config.management).await?;
         let device_tls = state.authority.server_config(&server_names(&config))?;
         let mut https_tls = device_tls.clone();
         https_tls.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -80,33 +80,33 @@ impl LocalHub {
         let throttle = Throttle::new(config.throttling, Arc::clone(&clock) as Arc<dyn Clock>);
         let blobs = Blobs::new(usable(config.blob_folder.clone())?);
         let messages = match (&config.telemetry, config.management) {
-            (None, None) => MessageLog::unwanted(),
+            (None, None) => MessageLog::disabled(),
             (file, _) => MessageLog::open(file.as_deref())?,
         };
         let hub =
             Arc::new(Hub::new(state.stored, state.store, state.policies, clock, throttle, blobs, messages));
         hub.set_faults(config.faults);
         if let Some(host) = &device_host {
-            hub.keep_for_devices(host.clone());
+            hub.reserve_for_devices(host.clone());
         }
         if config.entra_test {
-            hub.take_entra_tokens();
+            hub.accept_entra_tokens();
         }
-        jobs::take_up(&hub).await.map_err(|refusal| Error::Jobs(refusal.text))?;
-        tokio::spawn(keep_time(Arc::downgrade(&hub)));
-        let gate = Arc::new(Gate::new(Arc::clone(&hub), cas, log.clone()));
+        jobs::recover(&hub).await.map_err(|error| Error::Jobs(error.text))?;
+        tokio::spawn(run_scheduler(Arc::downgrade(&hub)));
+        let authenticator = Arc::new(Authenticator::new(Arc::clone(&hub), cas, log.clone()));
         let connections = Arc::new(ConnectionLog::new(Arc::clone(&hub), log.clone()));
         let service = Service::new(Arc::clone(&hub), log);
-        let service = Arc::new(Https::new(service, mqtt.is_some().then(|| Arc::clone(&gate))));
+        let service = Arc::new(Https::new(service, mqtt.is_some().then(|| Arc::clone(&authenticator))));
         let (https_tls, device_tls) = (Arc::new(https_tls), Arc::new(device_tls));
-        let (log, gone) = (|| Arc::clone(&connections), || hub.faults().gone());
+        let (log, offline) = (|| Arc::clone(&connections), || hub.faults().offline());
         let local_hub = Self {
-            https: (Listener::serve(https, https_tls, service, log(), gone()), https_addr),
+            https: (Listener::serve(https, https_tls, service, log(), offline()), https_addr),
             mqtt: mqtt.map(|(mqtt, address)| {
-                (Listener::serve(mqtt, Arc::clone(&device_tls), gate, log(), gone()), address)
+                (Listener::serve(mqtt, Arc::clone(&device_tls), authenticator, log(), offline()), address)
             }),
             amqp: amqp.map(|(amqp, address)| {
-                (Listener::serve(amqp, device_tls, Arc::new(Amqp), log(), gone()), address)
+                (Listener::serve(amqp, device_tls, Arc::new(Amqp), log(), offline()), address)
             }),
             management: management
                 .map(|(listener, address)| Management::serve(listener, address, Arc::clone(&hub))),
@@ -180,13 +180,13 @@ impl LocalHub {
     /// The devices, with their keys, and the configurations, in the form of `az iot hub state
     /// export`. Reported properties and the hub's counters are left out.
     pub fn export_state(&self) -> Result<Vec<u8>> {
-        self.hub.export().map_err(|refusal| Error::State(refusal.text))
+        self.hub.export().map_err(|error| Error::State(error.text))
     }
 
     /// Imports such a document: its devices and configurations replace those with the same id or,
     /// with `replace`, all. Nothing is changed if a part of it is refused.
     pub async fn import_state(&self, document: &[u8], replace: bool) -> Result<()> {
-        self.hub.import(document, replace).await.map_err(|refusal| Error::State(refusal.text))
+        self.hub.import(document, replace).await.map_err(|error| Error::State(error.text))
     }
 
     /// The hub's clock, which can be moved.
@@ -210,8 +210,8 @@ impl LocalHub {
 
     /// Makes the hub unreachable on the network, or reachable again: meanwhile connections are
     /// ended and new ones reset.
-    pub fn set_gone(&self, gone: bool) {
-        self.hub.faults().set_gone(gone);
+    pub fn set_offline(&self, offline: bool) {
+        self.hub.faults().set_offline(offline);
     }
 
     /// Lets requests in progress finish, and returns when everything is durable.
@@ -286,7 +286,7 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     Ok((listener, bound))
 }
 
-async fn bind_if_wanted(address: Option<SocketAddr>) -> Result<Option<(TcpListener, SocketAddr)>> {
+async fn bind_if_set(address: Option<SocketAddr>) -> Result<Option<(TcpListener, SocketAddr)>> {
     match address {
         Some(address) => bind(address).await.map(Some),
         None => Ok(None),

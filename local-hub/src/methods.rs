@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::connections::{Downlink, MethodAnswer, MethodCall};
 use crate::hub::Hub;
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 /// A method call in the form of the service API.
 #[derive(Debug, Clone, Deserialize)]
@@ -46,8 +46,8 @@ pub(crate) struct MethodResponse {
 
 impl MethodRequest {
     /// Checks a client's request.
-    pub(crate) fn new(document: Value) -> Answer<Self> {
-        let body = Body::deserialize(document).map_err(|error| Refusal::argument(error.to_string()))?;
+    pub(crate) fn new(document: Value) -> ApiResult<Self> {
+        let body = Body::deserialize(document).map_err(|error| ApiError::argument(error.to_string()))?;
         check_name(&body.method_name)?;
         Ok(Self {
             connect: seconds("connectTimeoutInSeconds", body.connect_timeout_in_seconds, 0, 0)?,
@@ -69,7 +69,7 @@ pub(crate) async fn invoke(
     hub: &Hub,
     identity: &IdentityId,
     request: MethodRequest,
-) -> Answer<MethodResponse> {
+) -> ApiResult<MethodResponse> {
     hub.read(|registry| registry.twin(identity).map(drop))?;
     hub.throttle().charge(request.payload.len());
     let answered = answer(hub, identity, request).await;
@@ -77,7 +77,7 @@ pub(crate) async fn invoke(
     response(answered?)
 }
 
-async fn answer(hub: &Hub, identity: &IdentityId, request: MethodRequest) -> Answer<MethodAnswer> {
+async fn answer(hub: &Hub, identity: &IdentityId, request: MethodRequest) -> ApiResult<MethodAnswer> {
     let MethodRequest { name, payload, connect, respond } = request;
     let receiver = receiver(hub, identity, connect).await?;
     let (answer, answered) = oneshot::channel();
@@ -89,14 +89,18 @@ async fn answer(hub: &Hub, identity: &IdentityId, request: MethodRequest) -> Ans
     match answer.await {
         Ok(answer) => answer.ok_or_else(|| not_online("the device went away")),
         Err(_) => {
-            Err(Refusal::new(ErrorCode::GatewayTimeout, "Timed out waiting for the response from device."))
+            Err(ApiError::new(ErrorCode::GatewayTimeout, "Timed out waiting for the response from device."))
         }
     }
 }
 
 /// The channel to the device; waits for it to connect as long as the caller allows.
-async fn receiver(hub: &Hub, identity: &IdentityId, patience: Duration) -> Answer<mpsc::Sender<Downlink>> {
-    let deadline = Instant::now() + patience;
+async fn receiver(
+    hub: &Hub,
+    identity: &IdentityId,
+    idle_timeout: Duration,
+) -> ApiResult<mpsc::Sender<Downlink>> {
+    let deadline = Instant::now() + idle_timeout;
     loop {
         // Listening begins before the look, so that nobody who comes in between is missed.
         let mut changed = std::pin::pin!(hub.methods_changed());
@@ -110,47 +114,47 @@ async fn receiver(hub: &Hub, identity: &IdentityId, patience: Duration) -> Answe
     }
 }
 
-fn response(answer: MethodAnswer) -> Answer<MethodResponse> {
+fn response(answer: MethodAnswer) -> ApiResult<MethodResponse> {
     let payload = match &*answer.payload {
         b"" => Value::Null,
         text => serde_json::from_slice(text)
-            .map_err(|error| Refusal::server(format!("the device's answer is not JSON: {error}")))?,
+            .map_err(|error| ApiError::server(format!("the device's answer is not JSON: {error}")))?,
     };
     check_numbers(&answer.payload, &[]).map_err(|error| {
-        Refusal::server(format!("the device's answer has a number that can't be passed on: {error}"))
+        ApiError::server(format!("the device's answer has a number that can't be passed on: {error}"))
     })?;
     Ok(MethodResponse { status: answer.status, payload })
 }
 
-fn payload(value: &Value) -> Answer<Vec<u8>> {
+fn payload(value: &Value) -> ApiResult<Vec<u8>> {
     let payload = value.to_string().into_bytes();
     if payload.len() > MAX_METHOD_BYTES {
         let text = format!("the payload of a direct method may have {MAX_METHOD_BYTES} bytes");
-        return Err(Refusal::new(ErrorCode::MessageTooLarge, text));
+        return Err(ApiError::new(ErrorCode::MessageTooLarge, text));
     }
     Ok(payload)
 }
 
 /// Checks the name of a method. Source of the rule: "Understand and invoke direct methods from IoT
 /// Hub".
-fn check_name(name: &str) -> Answer<()> {
+fn check_name(name: &str) -> ApiResult<()> {
     let legal = |byte: u8| byte.is_ascii_graphic() && !FORBIDDEN.contains(&byte);
     if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(legal) {
         let text = "methodName must be 1 to 100 printable ASCII characters, none of $()<>@,;:\\\"/[]?={}#+";
-        return Err(Refusal::argument(text));
+        return Err(ApiError::argument(text));
     }
     Ok(())
 }
 
-fn seconds(name: &str, given: Option<u64>, default: u64, least: u64) -> Answer<Duration> {
+fn seconds(name: &str, given: Option<u64>, default: u64, least: u64) -> ApiResult<Duration> {
     match given.unwrap_or(default) {
         seconds if (least..=MAX_SECONDS).contains(&seconds) => Ok(Duration::from_secs(seconds)),
-        _ => Err(Refusal::argument(format!("{name} must be from {least} to {MAX_SECONDS}"))),
+        _ => Err(ApiError::argument(format!("{name} must be from {least} to {MAX_SECONDS}"))),
     }
 }
 
-fn not_online(text: &str) -> Refusal {
-    Refusal::new(ErrorCode::DeviceNotOnline, text)
+fn not_online(text: &str) -> ApiError {
+    ApiError::new(ErrorCode::DeviceNotOnline, text)
 }
 
 /// The documented forbidden characters, and the wildcards that topics can't contain.

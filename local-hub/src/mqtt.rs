@@ -18,7 +18,7 @@ use crate::listener::Protocol;
 use crate::resettable::Resettable;
 
 pub(crate) use connect::run;
-pub(crate) use gate::Gate;
+pub(crate) use gate::Authenticator;
 pub(crate) use operation::operation_names;
 pub(crate) use wire::MAX_PACKET_BYTES;
 
@@ -34,7 +34,7 @@ mod twin;
 mod username;
 mod wire;
 
-impl Protocol for Gate {
+impl Protocol for Authenticator {
     /// The largest number of connections. Each is an open file: if the system allows fewer, the
     /// others wait.
     const MAX_CONNECTIONS: usize = 20_000;

@@ -4,16 +4,16 @@ use hub_types::{DeviceId, ErrorCode, Etag, IfMatch, ModuleId};
 
 use crate::counter_etag;
 
-/// A refusal: the status, the code's name, and a text for people.
+/// An error response: the status, the code's name, and a text for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: {text}")]
-pub(crate) struct Refusal {
+pub(crate) struct ApiError {
     pub(crate) status: u16,
     pub(crate) name: &'static str,
     pub(crate) text: String,
 }
 
-impl Refusal {
+impl ApiError {
     pub(crate) fn new(code: ErrorCode, text: impl Into<String>) -> Self {
         Self { status: code.http_status(), name: code.name(), text: text.into() }
     }
@@ -68,7 +68,7 @@ impl Refusal {
     }
 
     /// A job that was cancelled, or removed with the hub's state, while it was running.
-    pub(crate) fn no_such_work(job: &str) -> Self {
+    pub(crate) fn job_not_running(job: &str) -> Self {
         let text = format!("the job `{job}` is no longer at work");
         Self::new(ErrorCode::OperationNotAllowedInCurrentState, text)
     }

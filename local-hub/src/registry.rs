@@ -12,7 +12,7 @@ use hub_types::{Authentication, DeviceId, ErrorCode, Etag, IdentityId, IfMatch, 
 use self::module_index::ModuleIndex;
 use self::record::ModuleRecord;
 use crate::random;
-use crate::refusal::Refusal;
+use crate::refusal::ApiError;
 
 pub(crate) use bulk::BulkEntry;
 pub(crate) use commands::{Command, Message};
@@ -61,12 +61,12 @@ pub(crate) struct Registry {
 }
 
 /// The result of every operation.
-pub(crate) type Answer<T> = Result<T, Refusal>;
+pub(crate) type ApiResult<T> = Result<T, ApiError>;
 
 impl Registry {
-    pub(crate) fn device(&self, id: &DeviceId) -> Answer<&DeviceRecord> {
+    pub(crate) fn device(&self, id: &DeviceId) -> ApiResult<&DeviceRecord> {
         let found = self.devices.get(id).map(AsRef::as_ref);
-        found.ok_or_else(|| Refusal::device_not_found(id))
+        found.ok_or_else(|| ApiError::device_not_found(id))
     }
 
     /// The first `top` devices by id.
@@ -141,27 +141,27 @@ impl Registry {
     }
 
     /// Adds a module to an existing device. All new modules are added by this function.
-    fn add_module(&mut self, device: &DeviceId, id: &ModuleId, record: ModuleRecord) -> Answer<()> {
+    fn add_module(&mut self, device: &DeviceId, id: &ModuleId, record: ModuleRecord) -> ApiResult<()> {
         self.device_mut(device)?.modules.insert(id.clone(), Box::new(record));
         self.modules.insert(device, id);
         Ok(())
     }
 
-    fn remove_module(&mut self, device: &DeviceId, id: &ModuleId) -> Answer<()> {
+    fn remove_module(&mut self, device: &DeviceId, id: &ModuleId) -> ApiResult<()> {
         self.device_mut(device)?.modules.remove(id);
         self.modules.remove(device, id);
         Ok(())
     }
 
-    fn device_mut(&mut self, id: &DeviceId) -> Answer<&mut DeviceRecord> {
+    fn device_mut(&mut self, id: &DeviceId) -> ApiResult<&mut DeviceRecord> {
         let found = self.devices.get_mut(id).map(AsMut::as_mut);
-        found.ok_or_else(|| Refusal::device_not_found(id))
+        found.ok_or_else(|| ApiError::device_not_found(id))
     }
 
     /// Refuses a new identity if the hub is full.
-    fn check_room(&self) -> Answer<()> {
+    fn check_room(&self) -> ApiResult<()> {
         match self.capacity {
-            Some(capacity) if self.devices.len() + self.modules.len() >= capacity => Err(Refusal::new(
+            Some(capacity) if self.devices.len() + self.modules.len() >= capacity => Err(ApiError::new(
                 ErrorCode::IotHubQuotaExceeded,
                 format!("the hub is full: it has {capacity} devices and modules"),
             )),
@@ -169,7 +169,7 @@ impl Registry {
         }
     }
 
-    fn identity_mut(&mut self, identity: &IdentityId) -> Answer<&mut record::IdentityRecord> {
+    fn identity_mut(&mut self, identity: &IdentityId) -> ApiResult<&mut record::IdentityRecord> {
         match identity.module() {
             None => self.device_mut(identity.device()).map(|device| &mut device.identity),
             Some(module) => self.module_mut(identity.device(), module).map(|module| &mut module.identity),
@@ -184,8 +184,8 @@ impl Registry {
 }
 
 /// Refuses an etag that is not the identity's current one.
-fn check_etag(demand: &IfMatch, current: &Etag) -> Answer<()> {
-    if demand.allows(current) { Ok(()) } else { Err(Refusal::version_mismatch(current, demand)) }
+fn check_etag(demand: &IfMatch, current: &Etag) -> ApiResult<()> {
+    if demand.allows(current) { Ok(()) } else { Err(ApiError::version_mismatch(current, demand)) }
 }
 
 /// Generates the keys that the client left to the hub.

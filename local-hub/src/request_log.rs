@@ -96,7 +96,7 @@ pub(crate) struct ConnectionLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) errorcode: Option<&'static str>,
     pub(crate) reason: &'a str,
-    /// The time from the beginning of the connection to its refusal.
+    /// The time from the beginning of the connection to the point where it was refused.
     pub(crate) milliseconds: u64,
 }
 

@@ -14,8 +14,8 @@ use hub_types::{DeviceId, IdentityId};
 use crate::documents::Configuration;
 use crate::hub::Hub;
 use crate::query::{self, Query};
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 use crate::twin::{RolledOut, WriteOrigin};
 
 mod deployments;
@@ -35,7 +35,7 @@ pub(crate) struct RollOuts {
 
 impl RollOuts {
     /// Updates twins and metrics, if anything was written since the last time.
-    pub(crate) async fn keep_up(&mut self, hub: &Hub) -> Answer<()> {
+    pub(crate) async fn update(&mut self, hub: &Hub) -> ApiResult<()> {
         let writes = hub.writes();
         if self.seen == Some(writes) {
             return Ok(());
@@ -67,7 +67,7 @@ async fn write_twins(
     configurations: &[Configuration],
     held: &BTreeSet<DeviceId>,
     refused: &mut BTreeMap<IdentityId, RolledOut>,
-) -> Answer<()> {
+) -> ApiResult<()> {
     let is_held = |identity: &IdentityId| identity.module().is_some() && held.contains(identity.device());
     let mut aimed: BTreeMap<IdentityId, Vec<usize>> = BTreeMap::new();
     let sources: Vec<Source<'_>> = configurations.iter().filter_map(source).collect();
@@ -105,8 +105,8 @@ async fn write_twins(
                     (rolled_out, source.settings.clone(), origin)
                 });
                 let rolled_out = wanted.as_ref().map(|(rolled_out, ..)| rolled_out.clone());
-                if let Err(refusal) = registry.roll_out(identity, wanted, now, journal) {
-                    tracing::warn!("a configuration can't be applied to {identity}: {}", refusal.text);
+                if let Err(error) = registry.roll_out(identity, wanted, now, journal) {
+                    tracing::warn!("a configuration can't be applied to {identity}: {}", error.text);
                     refused.extend(rolled_out.map(|rolled_out| (identity.clone(), rolled_out)));
                 }
             }
@@ -124,9 +124,9 @@ fn source(configuration: &Configuration) -> Option<Source<'_>> {
 }
 
 /// Returns the readable part of a configuration; one that an earlier version stored may be invalid.
-fn readable<T>(configuration: &Configuration, read: Answer<Option<T>>) -> Option<T> {
-    read.unwrap_or_else(|refusal| {
-        tracing::warn!("configuration {} can't be applied: {}", configuration.id(), refusal.text);
+fn readable<T>(configuration: &Configuration, read: ApiResult<Option<T>>) -> Option<T> {
+    read.unwrap_or_else(|error| {
+        tracing::warn!("configuration {} can't be applied: {}", configuration.id(), error.text);
         None
     })
 }
@@ -154,18 +154,18 @@ async fn shown(hub: &Hub) -> BTreeSet<IdentityId> {
     }
 }
 
-async fn count_metrics(hub: &Hub, configurations: &[Configuration]) -> Answer<()> {
+async fn count_metrics(hub: &Hub, configurations: &[Configuration]) -> ApiResult<()> {
     for configuration in configurations {
         let (queries, mut counts) = (configuration.metric_queries(), Vec::new());
         for text in queries.texts() {
-            let query = query::metric_query(text).map_err(|error| Refusal::server(error.to_string()))?;
+            let query = query::metric_query(text).map_err(|error| ApiError::server(error.to_string()))?;
             counts.push(query::count(hub, &query).await?);
         }
         let counts = queries.counted(&counts);
         // The same counts again are no write, or else each look would ask for the next one.
         if !configuration.shows(&counts) {
             hub.write_documents(|documents, _, touched| {
-                documents.note_metrics(configuration.id(), counts, touched);
+                documents.record_metrics(configuration.id(), counts, touched);
                 Ok(())
             })
             .await?;
@@ -174,9 +174,9 @@ async fn count_metrics(hub: &Hub, configurations: &[Configuration]) -> Answer<()
     Ok(())
 }
 
-fn parsed(text: &str) -> Answer<Query> {
+fn parsed(text: &str) -> ApiResult<Query> {
     // It was parsed when the configuration was taken.
-    Query::parse(text).map_err(|error| Refusal::server(error.to_string()))
+    Query::parse(text).map_err(|error| ApiError::server(error.to_string()))
 }
 
 const WRITES_AT_ONCE: usize = 100;

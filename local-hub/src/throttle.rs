@@ -12,8 +12,8 @@ use hub_types::ErrorCode;
 use hub_types::limits::{OperationClass, Tier, concurrent_jobs, message_bytes, messages_per_day};
 
 use crate::clock::{self, Clock};
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 use bucket::Buckets;
 
@@ -54,13 +54,13 @@ pub enum Charging {
 /// All of it does nothing when the hub has no throttles.
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    limits: Option<(Throttling, Mutex<Used>)>,
+    limits: Option<(Throttling, Mutex<Usage>)>,
     clock: Arc<dyn Clock>,
 }
 
 /// The used part of the limits.
 #[derive(Debug)]
-struct Used {
+struct Usage {
     buckets: Buckets,
     /// The day (UTC) of the count `messages`.
     day: i32,
@@ -69,13 +69,13 @@ struct Used {
 
 impl Throttle {
     pub(crate) fn new(limits: Option<Throttling>, clock: Arc<dyn Clock>) -> Self {
-        let used = |limits| Used { buckets: Buckets::new(limits), day: 0, messages: 0 };
+        let used = |limits| Usage { buckets: Buckets::new(limits), day: 0, messages: 0 };
         Self { limits: limits.map(|limits| (limits, Mutex::new(used(limits)))), clock }
     }
 
     /// Waits until `cost` operations of the class may begin. Refuses them if too many already wait,
-    /// or if the tier has no such operations. `kind` names the operation in the refusal.
-    pub(crate) async fn admit(&self, class: OperationClass, cost: u32, kind: &str) -> Answer<()> {
+    /// or if the tier has no such operations. `kind` names the operation in the error.
+    pub(crate) async fn admit(&self, class: OperationClass, cost: u32, kind: &str) -> ApiResult<()> {
         let Some((throttling, used)) = &self.limits else {
             return Ok(());
         };
@@ -87,7 +87,7 @@ impl Throttle {
                 tokio::time::sleep(wait).await;
                 Ok(())
             }
-            None => Err(Refusal::throttled(kind)),
+            None => Err(ApiError::throttled(kind)),
         }
     }
 
@@ -98,14 +98,14 @@ impl Throttle {
     }
 
     /// As [`Throttle::admit`], for a bulk call of so many identities.
-    pub(crate) async fn admit_bulk(&self, identities: usize) -> Answer<()> {
+    pub(crate) async fn admit_bulk(&self, identities: usize) -> ApiResult<()> {
         let per_call = matches!(&self.limits, Some((limits, _)) if limits.charging == Charging::PerCall);
         let cost = if per_call { 1 } else { u32::try_from(identities.max(1)).unwrap_or(u32::MAX) };
         self.admit(OperationClass::Registry, cost, "RegistryWrite").await
     }
 
     /// Refuses an operation when the messages of the day are used up.
-    pub(crate) fn check_quota(&self) -> Answer<()> {
+    pub(crate) fn check_quota(&self) -> ApiResult<()> {
         let Some((throttling, used)) = &self.limits else {
             return Ok(());
         };
@@ -131,7 +131,7 @@ impl Throttle {
     }
 }
 
-impl Used {
+impl Usage {
     fn today(&mut self, clock: &dyn Clock) -> &mut u64 {
         let day = clock::utc(clock.now()).to_julian_day();
         if day != self.day {
@@ -141,11 +141,11 @@ impl Used {
     }
 }
 
-fn lock(used: &Mutex<Used>) -> MutexGuard<'_, Used> {
+fn lock(used: &Mutex<Usage>) -> MutexGuard<'_, Usage> {
     used.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn check_tier(tier: Tier, class: OperationClass) -> Answer<()> {
+fn check_tier(tier: Tier, class: OperationClass) -> ApiResult<()> {
     let needs_standard = matches!(
         class,
         OperationClass::CloudToDevice
@@ -156,7 +156,7 @@ fn check_tier(tier: Tier, class: OperationClass) -> Answer<()> {
             | OperationClass::TwinUpdate
     );
     if needs_standard && !tier.has_twins() {
-        return Err(Refusal::new(
+        return Err(ApiError::new(
             ErrorCode::OperationNotAvailableInCurrentTier,
             format!("a hub of tier {tier} has no {class} operations; a standard tier has"),
         ));
@@ -164,8 +164,8 @@ fn check_tier(tier: Tier, class: OperationClass) -> Answer<()> {
     Ok(())
 }
 
-fn quota_exceeded(quota: u64, used: u64) -> Refusal {
-    Refusal::new(
+fn quota_exceeded(quota: u64, used: u64) -> ApiError {
+    ApiError::new(
         ErrorCode::IotHubQuotaExceeded,
         format!(
             "the hub's messages of this day (UTC) are used up: {used} of {quota}; more are to be had tomorrow"

@@ -206,7 +206,8 @@ impl ClientCertVerifier for AnyClientCertificate {
 }
 
 impl AnyClientCertificate {
-    /// Passes the certificate's public key to `verify`, whose error is the reason for a refusal.
+    /// Passes the certificate's public key to `verify`, whose error is the reason why the
+    /// certificate is refused.
     fn verify_with_key_of(
         &self,
         cert: &CertificateDer<'_>,

@@ -11,7 +11,7 @@ use super::output;
 use crate::data_folder::{self, DataFolder};
 use crate::error::{Error, Result};
 use crate::hub::Hub;
-use crate::refusal::Refusal;
+use crate::refusal::ApiError;
 use crate::store::Store;
 
 pub(super) fn export(args: &ExportArgs) -> Result<()> {
@@ -34,7 +34,7 @@ pub(super) fn import(args: &ImportArgs) -> Result<()> {
 fn open(path: &Path) -> Result<(Hub, DataFolder)> {
     let folder = DataFolder::open(path)?;
     let (store, stored) = Store::open(&folder.database()?)?;
-    Ok((Hub::unserved(stored, Some(store), folder.policies()?), folder))
+    Ok((Hub::standalone(stored, Some(store), folder.policies()?), folder))
 }
 
 fn read(file: &Path) -> Result<Zeroizing<String>> {
@@ -56,8 +56,8 @@ fn read(file: &Path) -> Result<Zeroizing<String>> {
     text.map_err(|source| Error::File { action: "read", path: file.to_owned(), source })
 }
 
-fn refused(refusal: Refusal) -> Error {
-    Error::State(refusal.text)
+fn refused(error: ApiError) -> Error {
+    Error::State(error.text)
 }
 
 /// The same import as through the management port.

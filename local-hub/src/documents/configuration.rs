@@ -13,8 +13,8 @@ use super::deployment::read_modules;
 use super::{ContentKind, Deployment, DocumentKey, DocumentKind, Documents, TwinSettings, check_id};
 use crate::counter_etag::Counter;
 use crate::query::{check_queries, target_query};
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 /// A configuration as the hub returns it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -114,12 +114,12 @@ impl ConfigurationSpec {
 /// The `If-Match` of a configuration. Here a live hub accepts only quoted etags: an unquoted or
 /// empty one counts as absent, and so as a request to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum EtagDemand {
+pub(crate) enum EtagCondition {
     Any,
     Exactly(String),
 }
 
-impl EtagDemand {
+impl EtagCondition {
     pub(crate) fn parse(header: &str) -> Option<Self> {
         let header = header.trim();
         if header == "*" {
@@ -132,9 +132,9 @@ impl EtagDemand {
         }
     }
 
-    fn check(&self, current: &Etag) -> Answer<()> {
+    fn check(&self, current: &Etag) -> ApiResult<()> {
         match self {
-            Self::Exactly(etag) if etag != current.as_str() => Err(Refusal::etag_mismatch()),
+            Self::Exactly(etag) if etag != current.as_str() => Err(ApiError::etag_mismatch()),
             _ => Ok(()),
         }
     }
@@ -176,7 +176,7 @@ impl Configuration {
 
     /// The settings for each of its target twins; `None` for an IoT Edge deployment, and if there
     /// are none.
-    pub(crate) fn settings(&self) -> Answer<Option<TwinSettings>> {
+    pub(crate) fn settings(&self) -> ApiResult<Option<TwinSettings>> {
         match self.kind() {
             ContentKind::Edge => Ok(None),
             kind => twin_settings(&self.content, kind),
@@ -184,7 +184,7 @@ impl Configuration {
     }
 
     /// The deployment in it; `None` if it is for devices or single modules.
-    pub(crate) fn deployment(&self) -> Answer<Option<Deployment>> {
+    pub(crate) fn deployment(&self) -> ApiResult<Option<Deployment>> {
         let Some(modules) = modules_content(&self.content) else { return Ok(None) };
         let (id, created, digest) = (self.id.clone(), self.created(), self.digest());
         Ok(Some(Deployment { id, created, digest, modules: read_modules(modules)? }))
@@ -310,7 +310,7 @@ fn metrics(spec: Option<MetricsSpec>) -> Metrics {
 impl Documents {
     /// Stores the counts of a configuration's metrics. That does not change the configuration's
     /// etag or times.
-    pub(crate) fn note_metrics(&mut self, id: &str, counts: MetricCounts, touched: &mut Vec<DocumentKey>) {
+    pub(crate) fn record_metrics(&mut self, id: &str, counts: MetricCounts, touched: &mut Vec<DocumentKey>) {
         let Some(configuration) = self.configurations.get_mut(id) else { return };
         configuration.system_metrics.results = counts.system;
         configuration.metrics.results = counts.custom;
@@ -322,7 +322,7 @@ impl Documents {
         self.configurations.values().take(top)
     }
 
-    pub(crate) fn configuration(&self, id: &str) -> Answer<&Configuration> {
+    pub(crate) fn configuration(&self, id: &str) -> ApiResult<&Configuration> {
         self.configurations.get(id).ok_or_else(|| not_found(id))
     }
 
@@ -331,21 +331,21 @@ impl Documents {
         &mut self,
         id: &str,
         spec: ConfigurationSpec,
-        demand: Option<&EtagDemand>,
+        demand: Option<&EtagCondition>,
         now: Timestamp,
         touched: &mut Vec<DocumentKey>,
-    ) -> Answer<Configuration> {
+    ) -> ApiResult<Configuration> {
         check_configuration(id, &spec)?;
         let configuration = match (self.configurations.get(id), demand) {
             (None, None) if self.configurations.len() >= MAX_CONFIGURATIONS => {
                 let text = format!("a hub has at most {MAX_CONFIGURATIONS} configurations");
-                return Err(Refusal::new(ErrorCode::IotHubQuotaExceeded, text));
+                return Err(ApiError::new(ErrorCode::IotHubQuotaExceeded, text));
             }
             (None, None) => Configuration::new(id, spec, now),
             (None, Some(_)) => return Err(not_found(id)),
             (Some(_), None) => {
                 let text = format!("a configuration with id '{id}' already exists.");
-                return Err(Refusal::new(ErrorCode::ConfigurationAlreadyExists, text));
+                return Err(ApiError::new(ErrorCode::ConfigurationAlreadyExists, text));
             }
             (Some(current), Some(demand)) => {
                 demand.check(&current.etag())?;
@@ -360,9 +360,9 @@ impl Documents {
     pub(crate) fn delete_configuration(
         &mut self,
         id: &str,
-        demand: Option<&EtagDemand>,
+        demand: Option<&EtagCondition>,
         touched: &mut Vec<DocumentKey>,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         let current = self.configuration(id)?;
         demand.map_or(Ok(()), |demand| demand.check(&current.etag()))?;
         self.configurations.remove(id);
@@ -372,21 +372,21 @@ impl Documents {
 }
 
 /// Refuses ids and contents that no hub accepts.
-pub(super) fn check_configuration(id: &str, spec: &ConfigurationSpec) -> Answer<()> {
+pub(super) fn check_configuration(id: &str, spec: &ConfigurationSpec) -> ApiResult<()> {
     check_id("configuration", id, CONFIGURATION_SIGNS, 128)?;
     if spec.id.as_ref().is_some_and(|given| given != id) {
-        return Err(Refusal::argument("id in the body is not the id in the path"));
+        return Err(ApiError::argument("id in the body is not the id in the path"));
     }
     if spec.content.as_ref().is_none_or(Value::is_null) {
         let text = "a configuration has `content`, in updates too";
-        return Err(Refusal::new(ErrorCode::ArgumentNull, text));
+        return Err(ApiError::new(ErrorCode::ArgumentNull, text));
     }
     spec.content.as_ref().map_or(Ok(()), check_content)?;
     check_queries(spec)
 }
 
-fn not_found(id: &str) -> Refusal {
-    Refusal::new(ErrorCode::ConfigurationNotFound, format!("there is no configuration with id '{id}'"))
+fn not_found(id: &str) -> ApiError {
+    ApiError::new(ErrorCode::ConfigurationNotFound, format!("there is no configuration with id '{id}'"))
 }
 
 const CONFIGURATION_SIGNS: &str = "-+%_*!'";

@@ -7,8 +7,8 @@ use hub_types::twin::JsonObject;
 use serde_json::{Map, Value};
 
 use super::deployment::read_modules;
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 /// The kind of twins that a configuration has settings for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(crate) struct TwinSettings(BTreeMap<String, Value>);
 
 impl TwinSettings {
     /// Reads the settings; a path outside of desired properties is refused.
-    pub(crate) fn read(settings: &JsonObject) -> Answer<Self> {
+    pub(crate) fn read(settings: &JsonObject) -> ApiResult<Self> {
         let read = settings.iter().map(|(path, value)| match (path.strip_prefix(DESIRED), value) {
             (Some(""), Value::Object(_)) => Ok((String::new(), value.clone())),
             (Some(""), _) => Err(invalid(format!("`{DESIRED}` is an object"))),
@@ -54,13 +54,13 @@ impl TwinSettings {
             },
             (None, _) => Err(not_below(path)),
         });
-        let settings = Self(read.collect::<Answer<_>>()?);
+        let settings = Self(read.collect::<ApiResult<_>>()?);
         settings.check_paths()?;
         Ok(settings)
     }
 
     /// Refuses a path through a value that is not an object, or deeper than a twin can be.
-    fn check_paths(&self) -> Answer<()> {
+    fn check_paths(&self) -> ApiResult<()> {
         for path in self.0.keys() {
             if path.split('.').nth(MAX_NAMES).is_some() {
                 return Err(invalid(format!("a path below {DESIRED} has at most {MAX_NAMES} names")));
@@ -111,7 +111,7 @@ impl TwinSettings {
 }
 
 /// Refuses content that could never be written into a twin.
-pub(super) fn check_content(content: &Value) -> Answer<()> {
+pub(super) fn check_content(content: &Value) -> ApiResult<()> {
     if !content.is_object() {
         return Err(invalid("`content` is an object".to_owned()));
     }
@@ -122,7 +122,7 @@ pub(super) fn check_content(content: &Value) -> Answer<()> {
 }
 
 /// The settings of a configuration for devices or single modules.
-pub(super) fn twin_settings(content: &Value, kind: ContentKind) -> Answer<Option<TwinSettings>> {
+pub(super) fn twin_settings(content: &Value, kind: ContentKind) -> ApiResult<Option<TwinSettings>> {
     let member = kind.member();
     match content.get(member) {
         None | Some(Value::Null) => Ok(None),
@@ -156,12 +156,12 @@ fn set(object: &mut JsonObject, path: &str, value: Value) {
     }
 }
 
-fn not_below(path: &str) -> Refusal {
+fn not_below(path: &str) -> ApiError {
     invalid(format!("`{path}` is not below {DESIRED}"))
 }
 
-pub(crate) fn invalid(text: String) -> Refusal {
-    Refusal::new(ErrorCode::InvalidConfigurationContent, text)
+pub(crate) fn invalid(text: String) -> ApiError {
+    ApiError::new(ErrorCode::InvalidConfigurationContent, text)
 }
 
 const DESIRED: &str = "properties.desired";
@@ -176,7 +176,7 @@ mod tests {
 
     fn read(settings: Value) -> Result<Value, &'static str> {
         let settings = settings.as_object().cloned().unwrap();
-        let read = TwinSettings::read(&settings).map_err(|refusal| refusal.name)?;
+        let read = TwinSettings::read(&settings).map_err(|error| error.name)?;
         Ok(Value::Object(read.into_patch()))
     }
 

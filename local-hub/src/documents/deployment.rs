@@ -10,7 +10,7 @@ use hub_types::twin::JsonObject;
 use serde_json::Value;
 
 use super::content::{TwinSettings, invalid, leading_to};
-use crate::registry::Answer;
+use crate::registry::ApiResult;
 use crate::twin::{RolledOut, WriteOrigin};
 
 /// A deployment that the hub can apply.
@@ -25,7 +25,7 @@ pub(crate) struct Deployment {
 }
 
 /// Reads the `modulesContent` of a deployment.
-pub(crate) fn read_modules(content: &Value) -> Answer<BTreeMap<ModuleId, TwinSettings>> {
+pub(crate) fn read_modules(content: &Value) -> ApiResult<BTreeMap<ModuleId, TwinSettings>> {
     let modules = content.as_object().ok_or_else(|| invalid("`modulesContent` is an object".to_owned()))?;
     let read = modules.iter().map(|(module, settings)| {
         let id = ModuleId::new(module).map_err(|error| invalid(error.to_string()))?;
@@ -193,8 +193,8 @@ mod tests {
     #[test]
     fn what_is_no_content_of_modules_is_refused() {
         for content in [json!(1), json!({"a": 1}), json!({"a b": {}}), json!({"a": {"tags.x": 1}})] {
-            let refusal = read_modules(&content).unwrap_err();
-            assert_eq!(refusal.name, "InvalidConfigurationContent", "{content}");
+            let error = read_modules(&content).unwrap_err();
+            assert_eq!(error.name, "InvalidConfigurationContent", "{content}");
         }
     }
 }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{DocumentKey, Documents, check_id};
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 /// A job, of either kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,8 +26,9 @@ pub(crate) struct Job {
 /// The work of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum JobWork {
-    /// Import or export.
-    Move(MoveJob),
+    /// Import or export. In stored jobs this has an earlier name.
+    #[serde(rename = "Move")]
+    ImportExport(ImportExportJob),
     /// Twin updates or direct methods.
     Scheduled(ScheduledJob),
 }
@@ -73,7 +74,7 @@ impl JobStatus {
 
 /// An import or an export. The containers, which may hold secrets, are not stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct MoveJob {
+pub(crate) struct ImportExportJob {
     pub(crate) imports: bool,
     pub(crate) exclude_keys: bool,
     pub(crate) input_blob: String,
@@ -132,34 +133,43 @@ impl Documents {
     }
 
     /// Accepts an import or an export, if no other is active. Returns the job with its number.
-    pub(crate) fn take_on_move(&mut self, job: Job, touched: &mut Vec<DocumentKey>) -> Answer<Job> {
-        let active = |job: &Job| matches!(job.work, JobWork::Move(_)) && job.status.is_active();
+    pub(crate) fn accept_import_export(
+        &mut self,
+        job: Job,
+        touched: &mut Vec<DocumentKey>,
+    ) -> ApiResult<Job> {
+        let active = |job: &Job| matches!(job.work, JobWork::ImportExport(_)) && job.status.is_active();
         if self.jobs.values().any(active) {
             let text = "a hub has one import or export job at a time, and one is at work";
-            return Err(Refusal::new(ErrorCode::JobQuotaExceeded, text));
+            return Err(ApiError::new(ErrorCode::JobQuotaExceeded, text));
         }
         Ok(self.put_job(job, touched))
     }
 
     /// Accepts a scheduled job, if fewer than `most` are waiting or running. Returns the job with
     /// its number.
-    pub(crate) fn schedule(&mut self, job: Job, most: usize, touched: &mut Vec<DocumentKey>) -> Answer<Job> {
+    pub(crate) fn schedule(
+        &mut self,
+        job: Job,
+        most: usize,
+        touched: &mut Vec<DocumentKey>,
+    ) -> ApiResult<Job> {
         check_id("job", &job.id, "-'", 64)?;
         if self.jobs.contains_key(&job.id) {
             let text = format!("a job with id '{}' already exists.", job.id);
-            return Err(Refusal::new(ErrorCode::JobAlreadyExists, text));
+            return Err(ApiError::new(ErrorCode::JobAlreadyExists, text));
         }
         let active = |job: &&Job| matches!(job.work, JobWork::Scheduled(_)) && job.status.is_active();
         if self.jobs.values().filter(active).count() >= most {
             let text =
                 format!("{most} scheduled jobs are waiting or at work, which is all that the hub takes");
-            return Err(Refusal::new(ErrorCode::ThrottlingMaxActiveJobCountExceeded, text));
+            return Err(ApiError::new(ErrorCode::ThrottlingMaxActiveJobCountExceeded, text));
         }
         Ok(self.put_job(job, touched))
     }
 
     /// Starts an import or an export, and returns true if it has not been cancelled.
-    pub(crate) fn begin_move(&mut self, job: &Job, touched: &mut Vec<DocumentKey>) -> bool {
+    pub(crate) fn begin_import_export(&mut self, job: &Job, touched: &mut Vec<DocumentKey>) -> bool {
         let same = self.jobs.get_mut(&job.id);
         let same = same.filter(|same| same.number == job.number && same.status == JobStatus::Enqueued);
         let Some(same) = same else { return false };
@@ -200,14 +210,14 @@ impl Documents {
     }
 
     /// Returns true if exactly this job is running, and not a different one with its id.
-    pub(crate) fn is_at_work(&self, job: &Job) -> bool {
+    pub(crate) fn is_running(&self, job: &Job) -> bool {
         let same = self.jobs.get(&job.id).filter(|same| same.number == job.number);
         same.is_some_and(|job| job.status == JobStatus::Running)
     }
 
     /// Stores the state of exactly this job, if it is running or was just cancelled; other jobs
     /// with its id stay unchanged. Returns true if it has not been cancelled.
-    pub(crate) fn note_work(
+    pub(crate) fn record_progress(
         &mut self,
         job: &Job,
         touched: &mut Vec<DocumentKey>,
@@ -237,7 +247,7 @@ impl Documents {
 
     /// Fails the jobs that were running when an earlier hub process ended, because they are not
     /// continued. Jobs that were only scheduled stay scheduled.
-    pub(crate) fn fail_orphans(&mut self, now: Timestamp, touched: &mut Vec<DocumentKey>) {
+    pub(crate) fn fail_interrupted(&mut self, now: Timestamp, touched: &mut Vec<DocumentKey>) {
         for job in self.jobs.values_mut() {
             if matches!(job.status, JobStatus::Enqueued | JobStatus::Running) {
                 job.fail(now, "the hub ended while the job was at work");

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::configuration::{Configuration, ConfigurationSpec, MAX_CONFIGURATIONS, check_configuration};
 use super::{ContentKind, DocumentKey, DocumentKind, Documents};
 use crate::json_error;
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 /// The `configurations` of the document.
 pub(crate) struct ExportedConfigurations<'a>(pub(crate) &'a Documents);
@@ -46,18 +46,16 @@ impl Documents {
         file: ConfigurationsFile,
         replace: bool,
         now: Timestamp,
-    ) -> Answer<BTreeMap<String, Configuration>> {
+    ) -> ApiResult<BTreeMap<String, Configuration>> {
         let mut next = if replace { BTreeMap::new() } else { self.configurations.clone() };
         for (id, document) in file.adm_configurations.into_iter().chain(file.edge_deployments) {
-            let configuration = imported(&id, document, now).map_err(|refusal| Refusal {
-                text: format!("configuration {id}: {}", refusal.text),
-                ..refusal
-            })?;
+            let configuration = imported(&id, document, now)
+                .map_err(|error| ApiError { text: format!("configuration {id}: {}", error.text), ..error })?;
             next.insert(id, configuration);
         }
         if next.len() > MAX_CONFIGURATIONS {
             let text = format!("a hub has at most {MAX_CONFIGURATIONS} configurations, not {}", next.len());
-            return Err(Refusal::argument(text));
+            return Err(ApiError::argument(text));
         }
         Ok(next)
     }
@@ -74,9 +72,9 @@ impl Documents {
     }
 }
 
-fn imported(id: &str, document: Value, now: Timestamp) -> Answer<Configuration> {
+fn imported(id: &str, document: Value, now: Timestamp) -> ApiResult<Configuration> {
     let spec = ConfigurationSpec::deserialize(document)
-        .map_err(|error| Refusal::argument(json_error::text(&error)))?;
+        .map_err(|error| ApiError::argument(json_error::text(&error)))?;
     check_configuration(id, &spec)?;
     Ok(Configuration::new(id, spec, now))
 }

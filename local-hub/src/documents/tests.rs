@@ -74,7 +74,7 @@ proptest! {
                     prop_assert_eq!(due, !given.is_empty());
                     for job in given {
                         prop_assert!(begun.insert(job.number), "{:?} begins again", job);
-                        prop_assert!(documents.is_at_work(&job));
+                        prop_assert!(documents.is_running(&job));
                     }
                 }
                 Step::TakeSnapshot => snapshot = documents.clone(),
@@ -110,7 +110,7 @@ fn what_was_at_work_has_failed_and_what_waits_goes_on_waiting() {
     assert!(failed == JobStatus::Failed && reason.contains("begun since the snapshot"), "{reason}");
     assert_eq!(status("3"), Some((JobStatus::Scheduled, String::new())));
     // Whoever works on the first one still is not heard any more.
-    assert!(!documents.note_work(&one, &mut touched, |job| job.status = JobStatus::Completed));
+    assert!(!documents.record_progress(&one, &mut touched, |job| job.status = JobStatus::Completed));
     assert_eq!(documents.job("1").map(|job| job.status), Some(JobStatus::Failed));
 }
 
@@ -122,7 +122,7 @@ fn a_job_is_not_taken_for_another_of_its_id() {
     documents.replace_with(Documents::default(), at(1), &mut touched);
     documents.schedule(job(1, 1), 5, &mut touched).unwrap();
     let [second] = documents.begin_due(at(1), &mut touched).try_into().unwrap();
-    assert!(!documents.is_at_work(&first) && documents.is_at_work(&second));
-    assert!(!documents.note_work(&first, &mut touched, |job| job.status = JobStatus::Failed));
-    assert!(documents.note_work(&second, &mut touched, |_| {}));
+    assert!(!documents.is_running(&first) && documents.is_running(&second));
+    assert!(!documents.record_progress(&first, &mut touched, |job| job.status = JobStatus::Failed));
+    assert!(documents.record_progress(&second, &mut touched, |_| {}));
 }

@@ -13,16 +13,16 @@ use crate::hub::Hub;
 
 /// Decides which faults hit a request.
 ///
-/// Each server of operations calls [`Injector::weather`] once per request, with the operation's
+/// Each server of operations calls [`Injector::inject`] once per request, with the operation's
 /// name, and applies the result.
 #[derive(Debug)]
 pub(crate) struct Injector {
     state: Mutex<State>,
     clock: Arc<dyn Clock>,
     /// The number of times that the faults were set.
-    edition: watch::Sender<u64>,
+    generation: watch::Sender<u64>,
     /// True if the hub is unreachable on the network.
-    gone: watch::Sender<bool>,
+    offline: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -30,19 +30,19 @@ struct State {
     faults: Faults,
     set_at: OffsetDateTime,
     /// Counts by the fault's index in the list and the operation.
-    seen: HashMap<(usize, String), Seen>,
+    seen: HashMap<(usize, String), FaultCounts>,
     stale: Option<Arc<Hub>>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Seen {
+struct FaultCounts {
     requests: u64,
     hits: u64,
 }
 
 /// The faults that hit one request.
 #[derive(Debug, Default)]
-pub(crate) struct Weather {
+pub(crate) struct InjectedFault {
     /// The delay before the operation.
     pub(crate) delay: Duration,
     /// The effect on the operation.
@@ -51,7 +51,7 @@ pub(crate) struct Weather {
     pub(crate) stale: Option<Arc<Hub>>,
 }
 
-impl Weather {
+impl InjectedFault {
     /// The name of the effect, for the request log.
     pub(crate) fn name(&self) -> Option<&'static str> {
         let delayed = (!self.delay.is_zero()).then_some("delay");
@@ -66,8 +66,8 @@ impl Injector {
         Self {
             state: Mutex::new(state),
             clock,
-            edition: watch::Sender::new(0),
-            gone: watch::Sender::new(false),
+            generation: watch::Sender::new(0),
+            offline: watch::Sender::new(false),
         }
     }
 
@@ -75,7 +75,7 @@ impl Injector {
     /// that stale pages show.
     pub(crate) fn set(&self, faults: Faults, stale: Option<Arc<Hub>>) {
         *self.lock() = State { faults, set_at: self.clock.now(), seen: HashMap::new(), stale };
-        self.edition.send_modify(|edition| *edition += 1);
+        self.generation.send_modify(|generation| *generation += 1);
     }
 
     pub(crate) fn faults(&self) -> Faults {
@@ -83,11 +83,11 @@ impl Injector {
     }
 
     /// Returns the faults that hit the next request of an operation.
-    pub(crate) fn weather(&self, operation: &str) -> Weather {
+    pub(crate) fn inject(&self, operation: &str) -> InjectedFault {
         let mut state = self.lock();
-        let mut weather = Weather::default();
+        let mut injected = InjectedFault::default();
         if state.faults.faults.is_empty() {
-            return weather;
+            return injected;
         }
         let passed = self.clock.now() - state.set_at;
         let State { faults, seen, stale, .. } = &mut *state;
@@ -100,33 +100,33 @@ impl Injector {
                 continue;
             }
             match &fault.effect {
-                Effect::Delay(delay) => weather.delay = weather.delay.saturating_add(*delay),
-                effect if weather.effect.is_none() => weather.effect = Some(effect.clone()),
+                Effect::Delay(delay) => injected.delay = injected.delay.saturating_add(*delay),
+                effect if injected.effect.is_none() => injected.effect = Some(effect.clone()),
                 _ => {}
             }
         }
-        if weather.effect == Some(Effect::StalePage) {
-            weather.stale = stale.clone();
+        if injected.effect == Some(Effect::StalePage) {
+            injected.stale = stale.clone();
         }
-        weather
+        injected
     }
 
     /// Waits for a time, or without end; returns early when the faults are set again.
     pub(crate) async fn hang(&self, duration: Option<Duration>) {
-        let mut edition = self.edition.subscribe();
+        let mut generation = self.generation.subscribe();
         let duration = duration.unwrap_or(Duration::MAX);
         // The sender lives as long as this does.
-        let _ = tokio::time::timeout(duration, edition.changed()).await;
+        let _ = tokio::time::timeout(duration, generation.changed()).await;
     }
 
-    pub(crate) fn set_gone(&self, gone: bool) {
-        self.gone.send_replace(gone);
+    pub(crate) fn set_offline(&self, offline: bool) {
+        self.offline.send_replace(offline);
     }
 
     /// Watches whether the hub is unreachable on the network: then every listener ends its connections
     /// and resets new ones.
-    pub(crate) fn gone(&self) -> watch::Receiver<bool> {
-        self.gone.subscribe()
+    pub(crate) fn offline(&self) -> watch::Receiver<bool> {
+        self.offline.subscribe()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -134,7 +134,7 @@ impl Injector {
     }
 }
 
-impl Seen {
+impl FaultCounts {
     fn is_hit_by(
         &mut self,
         fault: &Fault,

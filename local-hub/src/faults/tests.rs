@@ -62,10 +62,10 @@ fn skip_count_and_window_bound_a_fault() {
     };
     let (injector, clock) = injector(Faults { seed: 0, faults: vec![fault] });
     let hits =
-        |requests: usize| (0..requests).filter(|_| injector.weather("GetTwin").effect.is_some()).count();
+        |requests: usize| (0..requests).filter(|_| injector.inject("GetTwin").effect.is_some()).count();
     assert_eq!(hits(1), 0);
     clock.advance(time::Duration::seconds(10));
-    assert_eq!(injector.weather("PutTwin").effect, None);
+    assert_eq!(injector.inject("PutTwin").effect, None);
     // One more is skipped, three are hit.
     assert_eq!((hits(1), hits(2)), (0, 2));
     clock.advance(time::Duration::seconds(10));
@@ -84,15 +84,15 @@ fn delays_add_up_and_of_other_effects_the_first_counts() {
         Fault::always(Effect::Reset).of("Query"),
     ];
     let (injector, _) = injector(Faults { seed: 0, faults });
-    let weather = injector.weather("Query");
-    assert_eq!((weather.delay, weather.effect), (Duration::from_millis(60), Some(Effect::LoseAnswer)));
+    let injected = injector.inject("Query");
+    assert_eq!((injected.delay, injected.effect), (Duration::from_millis(60), Some(Effect::LoseAnswer)));
 }
 
 #[test]
 fn a_probability_is_met_over_many_requests() {
     let fault = Fault::always(Effect::Reset).with_probability(0.1);
     let (injector, _) = injector(Faults { seed: 5, faults: vec![fault] });
-    let hits = (0..10_000).filter(|_| injector.weather("Query").effect.is_some()).count();
+    let hits = (0..10_000).filter(|_| injector.inject("Query").effect.is_some()).count();
     assert!((850..1150).contains(&hits), "{hits}");
 }
 
@@ -116,7 +116,7 @@ proptest! {
             let (injector, _) = injector(faults.clone());
             let mut seen = [vec![], vec![], vec![]];
             for operation in order {
-                seen[*operation].push(injector.weather(OPERATIONS[*operation]).effect);
+                seen[*operation].push(injector.inject(OPERATIONS[*operation]).effect);
             }
             seen
         };

@@ -6,11 +6,11 @@ use hub_types::ErrorCode;
 use hub_types::id::decode_path_segment;
 use hub_types::sas::SasToken;
 
-use super::routes::Found;
+use super::routes::RouteMatch;
 use crate::hub::Hub;
 use crate::policy::Policy;
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 /// The kind of credentials of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,20 +24,20 @@ pub(crate) enum Caller {
 }
 
 impl Caller {
-    /// Adapts a refusal to the caller: under Entra ID a live hub reports a module's missing device
+    /// Adapts an error to the caller: under Entra ID a live hub reports a module's missing device
     /// as missing, but denies access under a shared access signature.
-    pub(crate) fn sees(self, refusal: Refusal) -> Refusal {
+    pub(crate) fn adapt(self, error: ApiError) -> ApiError {
         match self {
-            Self::Entra if refusal == Refusal::no_device_for_modules() => {
-                Refusal::new(ErrorCode::DeviceNotFound, "The device of the module is missing or disabled.")
+            Self::Entra if error == ApiError::no_device_for_modules() => {
+                ApiError::new(ErrorCode::DeviceNotFound, "The device of the module is missing or disabled.")
             }
-            _ => refusal,
+            _ => error,
         }
     }
 }
 
 /// Authorizes a caller with a token that is valid for this hub and has the operation's right.
-pub(crate) fn authorize(hub: &Hub, headers: &HeaderMap, uri: &Uri, found: &Found) -> Answer<Caller> {
+pub(crate) fn authorize(hub: &Hub, headers: &HeaderMap, uri: &Uri, found: &RouteMatch) -> ApiResult<Caller> {
     if called_host(headers, uri).is_some_and(|host| hub.is_for_devices(host)) {
         return Err(no_access(
             "this host is for devices; the service API has the host of the connection string",
@@ -66,7 +66,7 @@ fn names_policy(header: &str) -> bool {
     SasToken::parse(header).is_ok_and(|token| token.policy().is_some())
 }
 
-fn by_policy(hub: &Hub, text: &str, headers: &HeaderMap, uri: &Uri, found: &Found) -> Answer<()> {
+fn by_policy(hub: &Hub, text: &str, headers: &HeaderMap, uri: &Uri, found: &RouteMatch) -> ApiResult<()> {
     let token = SasToken::parse(text).map_err(|error| unauthorized(&error.to_string()))?;
     let policy = signer(hub, &token)?;
     if token.is_expired(hub.unix_seconds()) {
@@ -82,7 +82,7 @@ fn by_policy(hub: &Hub, text: &str, headers: &HeaderMap, uri: &Uri, found: &Foun
     Ok(())
 }
 
-fn signer<'h>(hub: &'h Hub, token: &SasToken) -> Answer<&'h Policy> {
+fn signer<'h>(hub: &'h Hub, token: &SasToken) -> ApiResult<&'h Policy> {
     // Without a policy it would be the key of a device, which has no access to the service API.
     let name = token.policy().ok_or_else(|| no_access("the token names no policy (skn)"))?;
     let wrong = || no_access("the policy is unknown or its key is another one");
@@ -117,11 +117,11 @@ fn without_port(host: &str) -> &str {
 }
 
 /// 401003: the token itself is not valid.
-fn unauthorized(text: &str) -> Refusal {
-    Refusal::new(ErrorCode::IotHubUnauthorized, text)
+fn unauthorized(text: &str) -> ApiError {
+    ApiError::new(ErrorCode::IotHubUnauthorized, text)
 }
 
 /// 401002: the token is valid, but does not have the right.
-fn no_access(text: &str) -> Refusal {
-    Refusal::new(ErrorCode::IotHubUnauthorizedAccess, text)
+fn no_access(text: &str) -> ApiError {
+    ApiError::new(ErrorCode::IotHubUnauthorizedAccess, text)
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep, sleep};
 /// A connection ends before its response is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection is cut, as a fault demands")]
-pub(crate) enum Cut {
+pub(crate) enum Interrupted {
     /// The connection closes in order.
     Close,
     /// The connection is reset (TCP RST).
@@ -19,7 +19,7 @@ pub(crate) enum Cut {
 
 /// The body of a response.
 #[derive(Debug)]
-pub(crate) struct AnswerBody {
+pub(crate) struct ResponseBody {
     rest: Bytes,
     /// The announced length in bytes.
     promised: u64,
@@ -34,7 +34,7 @@ struct Drip {
     pause: Pin<Box<Sleep>>,
 }
 
-impl AnswerBody {
+impl ResponseBody {
     pub(crate) fn whole(content: Vec<u8>) -> Self {
         let promised = content.len() as u64;
         Self { rest: Bytes::from(content), promised, drip: None, cut: None }
@@ -54,21 +54,21 @@ impl AnswerBody {
     }
 }
 
-impl Body for AnswerBody {
+impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = Cut;
+    type Error = Interrupted;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Interrupted>>> {
         let this = &mut *self;
         if this.rest.is_empty() {
             let Some(cut) = &mut this.cut else {
                 return Poll::Ready(None);
             };
             ready!(cut.as_mut().poll(context));
-            return Poll::Ready(Some(Err(Cut::Close)));
+            return Poll::Ready(Some(Err(Interrupted::Close)));
         }
         let length = match &mut this.drip {
             None => this.rest.len(),

@@ -6,8 +6,8 @@ use http::Uri;
 use hub_types::ErrorCode;
 
 use super::call::query_parameter;
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 /// A known version of the service API. Later versions compare as greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,7 +15,7 @@ pub(crate) struct ApiVersion(&'static str);
 
 /// The requested version, and the known version that serves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct RequestedVersion {
     pub(crate) served: ApiVersion,
     /// The requested version, if it is not a known one.
     pub(crate) unknown: Option<String>,
@@ -41,11 +41,11 @@ impl fmt::Display for ApiVersion {
     }
 }
 
-impl Asked {
+impl RequestedVersion {
     /// Reads the parameter of a request. Future versions and old previews are served by the newest
     /// known version that is not newer than the requested one, or by the oldest.
-    pub(crate) fn of(uri: &Uri) -> Answer<Self> {
-        let refused = |text: String| Err(Refusal::new(ErrorCode::InvalidProtocolVersion, text));
+    pub(crate) fn of(uri: &Uri) -> ApiResult<Self> {
+        let refused = |text: String| Err(ApiError::new(ErrorCode::InvalidProtocolVersion, text));
         let Some(asked) = query_parameter(uri, "api-version") else {
             return refused("the api-version is missing".to_owned());
         };
@@ -98,8 +98,8 @@ const API_VERSIONS: [&str; 12] = [
 mod tests {
     use super::*;
 
-    fn asked(version: &str) -> Answer<Asked> {
-        Asked::of(&format!("/devices?api-version={version}").parse().unwrap())
+    fn asked(version: &str) -> ApiResult<RequestedVersion> {
+        RequestedVersion::of(&format!("/devices?api-version={version}").parse().unwrap())
     }
 
     #[test]
@@ -107,7 +107,7 @@ mod tests {
         assert!(API_VERSIONS.is_sorted());
         assert_eq!(API_VERSIONS.last(), Some(&ApiVersion::NEWEST.as_str()));
         for known in API_VERSIONS {
-            assert_eq!(asked(known), Ok(Asked { served: ApiVersion(known), unknown: None }));
+            assert_eq!(asked(known), Ok(RequestedVersion { served: ApiVersion(known), unknown: None }));
         }
     }
 
@@ -122,7 +122,7 @@ mod tests {
             ("2017-11-08-preview", "2017-06-30"),
             ("2015-08-15-preview", "2016-11-14"),
         ] {
-            let expected = Asked { served: ApiVersion(served), unknown: Some(version.to_owned()) };
+            let expected = RequestedVersion { served: ApiVersion(served), unknown: Some(version.to_owned()) };
             assert_eq!(asked(version), Ok(expected), "{version}");
         }
     }
@@ -141,8 +141,8 @@ mod tests {
             "20240331",
         ];
         for text in texts {
-            assert_eq!(asked(text).map_err(|refusal| refusal.name), Err("InvalidProtocolVersion"), "{text}");
+            assert_eq!(asked(text).map_err(|error| error.name), Err("InvalidProtocolVersion"), "{text}");
         }
-        assert!(Asked::of(&"/devices".parse().unwrap()).is_err());
+        assert!(RequestedVersion::of(&"/devices".parse().unwrap()).is_err());
     }
 }

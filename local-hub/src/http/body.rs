@@ -8,8 +8,8 @@ use hyper::body::{Body, Bytes};
 use tokio::time::timeout;
 
 use super::routes::Operation;
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 /// The largest body that an operation takes.
 pub(crate) fn limit(operation: Operation) -> usize {
@@ -22,11 +22,11 @@ pub(crate) fn limit(operation: Operation) -> usize {
 }
 
 /// Returns the body, if it is not too large.
-pub(crate) async fn read<B: Body<Data = Bytes> + Unpin>(mut body: B, limit: usize) -> Answer<Bytes> {
+pub(crate) async fn read<B: Body<Data = Bytes> + Unpin>(mut body: B, limit: usize) -> ApiResult<Bytes> {
     let reading = async {
         let mut content = Vec::new();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| Refusal::argument("the body ended early"))?;
+            let frame = frame.map_err(|_| ApiError::argument("the body ended early"))?;
             let data = frame.into_data().unwrap_or_default();
             if content.len() + data.len() > limit {
                 return Err(too_large(limit));
@@ -57,12 +57,12 @@ pub(crate) async fn discard<B: Body<Data = Bytes> + Unpin>(mut body: B) {
     let _ = timeout(DISCARD_TIMEOUT, discarding).await;
 }
 
-fn too_large(limit: usize) -> Refusal {
-    Refusal::new(ErrorCode::MessageTooLarge, format!("the body has more than {limit} bytes"))
+fn too_large(limit: usize) -> ApiError {
+    ApiError::new(ErrorCode::MessageTooLarge, format!("the body has more than {limit} bytes"))
 }
 
-fn too_slow() -> Refusal {
-    Refusal {
+fn too_slow() -> ApiError {
+    ApiError {
         status: 408,
         name: ErrorCode::GenericTimeout.name(),
         text: "the body took too long to arrive".to_owned(),

@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use super::access::Caller;
 use super::api_version::ApiVersion;
-use super::routes::{Found, Operation};
+use super::routes::{Operation, RouteMatch};
 use crate::attributes;
 use crate::json_error;
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 /// An authorized request.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(
-        found: Found,
+        found: RouteMatch,
         caller: Caller,
         version: ApiVersion,
         uri: Uri,
@@ -41,7 +41,7 @@ impl Call {
     }
 
     /// The device in the path.
-    pub(crate) fn device(&self) -> Answer<DeviceId> {
+    pub(crate) fn device(&self) -> ApiResult<DeviceId> {
         DeviceId::new(self.id(0)).map_err(illegal_id)
     }
 
@@ -51,29 +51,29 @@ impl Call {
     }
 
     /// The module in the path.
-    pub(crate) fn module(&self) -> Answer<ModuleId> {
+    pub(crate) fn module(&self) -> ApiResult<ModuleId> {
         ModuleId::new(self.id(1)).map_err(illegal_id)
     }
 
     /// The module in the path, or the device if the path has no module.
-    pub(crate) fn identity(&self) -> Answer<IdentityId> {
+    pub(crate) fn identity(&self) -> ApiResult<IdentityId> {
         let module = if self.ids.len() > 1 { Some(self.module()?) } else { None };
         Ok(IdentityId::new(self.device()?, module))
     }
 
-    pub(crate) fn if_match(&self) -> Answer<Option<IfMatch>> {
+    pub(crate) fn if_match(&self) -> ApiResult<Option<IfMatch>> {
         Ok(self.header("if-match")?.and_then(IfMatch::parse))
     }
 
     /// A header. Characters other than printable ASCII are an error, and do not count as a missing
     /// header.
-    pub(crate) fn header(&self, name: &str) -> Answer<Option<&str>> {
+    pub(crate) fn header(&self, name: &str) -> ApiResult<Option<&str>> {
         let Some(value) = self.headers.get(name) else { return Ok(None) };
         value.to_str().map(Some).map_err(|_| unreadable(name))
     }
 
     /// The headers with that prefix, which is removed, and their values.
-    pub(crate) fn headers_with_prefix(&self, prefix: &str) -> Answer<Vec<(String, String)>> {
+    pub(crate) fn headers_with_prefix(&self, prefix: &str) -> ApiResult<Vec<(String, String)>> {
         let mut found = Vec::new();
         for (name, value) in &self.headers {
             if let Some(rest) = name.as_str().strip_prefix(prefix) {
@@ -94,34 +94,34 @@ impl Call {
 
     /// The body as an object. An array is refused, although the library would take its elements
     /// for members.
-    pub(crate) fn document<T: DeserializeOwned>(&self) -> Answer<T> {
+    pub(crate) fn document<T: DeserializeOwned>(&self) -> ApiResult<T> {
         match self.body.trim_ascii_start() {
             [b'{', ..] => self.json(),
-            _ => self.json::<Value>().and(Err(Refusal::argument("the body can't be read: it is no object"))),
+            _ => self.json::<Value>().and(Err(ApiError::argument("the body can't be read: it is no object"))),
         }
     }
 
     /// The body as JSON of any kind. Invalid JSON and JSON of the wrong structure are two different
     /// errors.
-    pub(crate) fn json<T: DeserializeOwned>(&self) -> Answer<T> {
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> ApiResult<T> {
         serde_json::from_slice(&self.body).map_err(|error| {
             let code =
                 if error.is_data() { ErrorCode::ArgumentInvalid } else { ErrorCode::IotHubFormatError };
-            Refusal::new(code, format!("the body can't be read: {}", json_error::text(&error)))
+            ApiError::new(code, format!("the body can't be read: {}", json_error::text(&error)))
         })
     }
 
     /// The body as a document that is stored, passed on or becomes part of a twin: a twin must be
     /// able to keep its numbers unchanged. Reported properties are not checked, because a client
     /// that sends a whole twin back did not write them.
-    pub(crate) fn exact_document<T: DeserializeOwned>(&self) -> Answer<T> {
+    pub(crate) fn exact_document<T: DeserializeOwned>(&self) -> ApiResult<T> {
         let document = self.document()?;
-        check_numbers(&self.body, &["reported"]).map_err(|error| Refusal::argument(error.to_string()))?;
+        check_numbers(&self.body, &["reported"]).map_err(|error| ApiError::argument(error.to_string()))?;
         Ok(document)
     }
 
     /// Refuses a body that writes the `attributes` of an identity.
-    pub(crate) fn refuse_attributes(&self) -> Answer<()> {
+    pub(crate) fn refuse_attributes(&self) -> ApiResult<()> {
         attributes::refuse_in_body(&self.body)
     }
 
@@ -138,10 +138,10 @@ pub(crate) fn query_parameter(uri: &Uri, name: &str) -> Option<String> {
     Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
 }
 
-fn unreadable(header: &str) -> Refusal {
-    Refusal::argument(format!("the header {header} has characters that are no printable ASCII"))
+fn unreadable(header: &str) -> ApiError {
+    ApiError::argument(format!("the header {header} has characters that are no printable ASCII"))
 }
 
-fn illegal_id(error: hub_types::id::IdError) -> Refusal {
-    Refusal::argument(error.to_string())
+fn illegal_id(error: hub_types::id::IdError) -> ApiError {
+    ApiError::argument(error.to_string())
 }

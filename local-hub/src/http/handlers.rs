@@ -6,8 +6,8 @@ use super::call::Call;
 use super::reply::Reply;
 use super::routes::Operation;
 use crate::hub::Hub;
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 mod bulk;
 mod commands;
@@ -23,9 +23,9 @@ mod statistics;
 mod twins;
 
 /// Performs the operation of a call.
-pub(crate) async fn perform(hub: &Arc<Hub>, call: Call) -> Answer<Reply> {
+pub(crate) async fn perform(hub: &Arc<Hub>, call: Call) -> ApiResult<Reply> {
     match call.operation {
-        Operation::Absent(name) => Err(Refusal::not_implemented(name)),
+        Operation::Absent(name) => Err(ApiError::not_implemented(name)),
         Operation::ApplyConfigurationContent => configurations::apply(hub, call).await,
         Operation::BulkRegistry => bulk::post(hub, call).await,
         Operation::CancelImportExportJob => jobs::cancel(hub, call).await,

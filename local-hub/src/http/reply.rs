@@ -1,16 +1,16 @@
-//! Responses in IoT Hub's form, including refusals.
+//! Responses in IoT Hub's form, including errors.
 
 use http::header::{CONNECTION, CONTENT_TYPE, ETAG, VARY};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use hub_types::{ErrorCode, Etag, Timestamp};
 use serde::Serialize;
 
-use super::answer_body::AnswerBody;
-use crate::refusal::Refusal;
-use crate::registry::{Answer, Counts};
+use super::answer_body::ResponseBody;
+use crate::refusal::ApiError;
+use crate::registry::{ApiResult, Counts};
 
 /// An HTTP response with its body.
-pub(crate) type HttpResponse = Response<AnswerBody>;
+pub(crate) type HttpResponse = Response<ResponseBody>;
 
 /// The response to a successful request.
 #[derive(Debug)]
@@ -24,9 +24,9 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// A response of 200 with a document.
-    pub(crate) fn document(document: &impl Serialize) -> Answer<Self> {
+    pub(crate) fn document(document: &impl Serialize) -> ApiResult<Self> {
         let body = serde_json::to_vec(document)
-            .map_err(|error| Refusal::new(ErrorCode::ServerError, error.to_string()))?;
+            .map_err(|error| ApiError::new(ErrorCode::ServerError, error.to_string()))?;
         Ok(Self::json(body))
     }
 
@@ -88,19 +88,19 @@ impl Reply {
 
 /// The envelope that the service SDKs read: the name of the code in the header and first in the
 /// text.
-pub(crate) fn refusal_response(refusal: &Refusal, request_id: &str, now: Timestamp) -> HttpResponse {
+pub(crate) fn error_response(error: &ApiError, request_id: &str, now: Timestamp) -> HttpResponse {
     let envelope = Envelope {
-        message: format!("ErrorCode:{};{}", refusal.name, refusal.text),
+        message: format!("ErrorCode:{};{}", error.name, error.text),
         exception_message: format!(
             "Tracking ID:{}-G2:-TimeStamp:{now}",
             request_id.replace('-', "").to_ascii_uppercase()
         ),
     };
-    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     // Two strings always have a JSON form.
     let body = serde_json::to_vec(&envelope).unwrap_or_default();
     let mut response = response(status, body, request_id);
-    response.headers_mut().insert(ERROR_CODE, HeaderValue::from_static(refusal.name));
+    response.headers_mut().insert(ERROR_CODE, HeaderValue::from_static(error.name));
     if status == StatusCode::TOO_MANY_REQUESTS {
         // A live hub ends the connection too.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -112,7 +112,7 @@ pub(crate) fn refusal_response(refusal: &Refusal, request_id: &str, now: Timesta
 pub(crate) fn gateway_response(status: u16) -> HttpResponse {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     let text = format!("{}\n", status.canonical_reason().unwrap_or("Error"));
-    let mut response = Response::new(AnswerBody::whole(text.into_bytes()));
+    let mut response = Response::new(ResponseBody::whole(text.into_bytes()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
@@ -127,7 +127,7 @@ struct Envelope {
 
 fn response(status: StatusCode, body: Vec<u8>, request_id: &str) -> HttpResponse {
     let has_body = !body.is_empty();
-    let mut response = Response::new(AnswerBody::whole(body));
+    let mut response = Response::new(ResponseBody::whole(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     if has_body {

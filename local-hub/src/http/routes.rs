@@ -9,7 +9,7 @@ use http::Method;
 use hub_types::id::decode_path_segment;
 
 use crate::policy::Right;
-use crate::refusal::Refusal;
+use crate::refusal::ApiError;
 
 /// The requested operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Operation {
         )
     }
 
-    /// The name for logs and refusals.
+    /// The name for logs and error messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Absent(name) => name,
@@ -131,13 +131,13 @@ pub(crate) struct Route {
 
 /// The route of a request, with the decoded segments in the places of `{}`.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct RouteMatch {
     pub(crate) right: Right,
     pub(crate) operation: Operation,
     pub(crate) ids: Vec<String>,
 }
 
-impl Found {
+impl RouteMatch {
     /// Returns true for operations that devices request with their own credentials.
     pub(crate) fn is_for_devices(&self) -> bool {
         self.right == Right::DeviceConnect
@@ -145,7 +145,7 @@ impl Found {
 }
 
 /// Finds the operation. A trailing slash is ignored: C# and Node write one.
-pub(crate) fn find(method: &Method, path: &str) -> Result<Found, Refusal> {
+pub(crate) fn find(method: &Method, path: &str) -> Result<RouteMatch, ApiError> {
     let path = path.strip_suffix('/').unwrap_or(path);
     let mut path_is_known = false;
     for route in ROUTES {
@@ -157,10 +157,10 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<Found, Refusal> {
             continue;
         }
         let ids: Option<Vec<String>> = ids.into_iter().map(decode_path_segment).collect();
-        return Ok(Found {
+        return Ok(RouteMatch {
             right: route.right,
             operation: route.operation,
-            ids: ids.ok_or_else(|| Refusal::argument("an id in the path is not percent-encoded UTF-8"))?,
+            ids: ids.ok_or_else(|| ApiError::argument("an id in the path is not percent-encoded UTF-8"))?,
         });
     }
     Err(no_operation(path_is_known))
@@ -182,13 +182,13 @@ fn captures<'p>(template: &str, path: &'p str) -> Option<Vec<&'p str>> {
     segments.next().is_none().then_some(captured)
 }
 
-fn no_operation(path_is_known: bool) -> Refusal {
+fn no_operation(path_is_known: bool) -> ApiError {
     let (status, name, text) = if path_is_known {
         (405, "InvalidOperation", "IoT Hub has no operation with this method at this path")
     } else {
         (404, "InvalidOperation", "IoT Hub has no operation at this path")
     };
-    Refusal { status, name, text: text.to_owned() }
+    ApiError { status, name, text: text.to_owned() }
 }
 
 const fn route(method: Method, path: &'static str, right: Right, operation: Operation) -> Route {
@@ -358,7 +358,7 @@ mod tests {
     use crate::policy::Policies;
 
     fn operation(method: Method, path: &str) -> Result<Operation, u16> {
-        find(&method, path).map(|found| found.operation).map_err(|refusal| refusal.status)
+        find(&method, path).map(|found| found.operation).map_err(|error| error.status)
     }
 
     #[test]

@@ -15,14 +15,14 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::answer_body::Cut;
+use super::answer_body::Interrupted;
 use super::reply::HttpResponse;
 use super::service::Service;
 use super::websocket::{self, SubProtocol};
 use crate::amqp;
 use crate::connection_log::Peer;
 use crate::listener::Protocol;
-use crate::mqtt::{self, Gate};
+use crate::mqtt::{self, Authenticator};
 use crate::resettable::Resettable;
 
 /// The HTTPS listener's protocol.
@@ -30,18 +30,18 @@ use crate::resettable::Resettable;
 pub(crate) struct Https {
     service: Arc<Service>,
     /// The authenticator of devices, if devices may connect.
-    gate: Option<Arc<Gate>>,
+    authenticator: Option<Arc<Authenticator>>,
 }
 
 impl Https {
-    pub(crate) fn new(service: Service, gate: Option<Arc<Gate>>) -> Self {
-        Self { service: Arc::new(service), gate }
+    pub(crate) fn new(service: Service, authenticator: Option<Arc<Authenticator>>) -> Self {
+        Self { service: Arc::new(service), authenticator }
     }
 }
 
 /// A connection that becomes a WebSocket once its response has been sent.
 #[derive(Clone, Default)]
-struct Switch(Arc<Mutex<Option<(SubProtocol, OnUpgrade)>>>);
+struct PendingUpgrade(Arc<Mutex<Option<(SubProtocol, OnUpgrade)>>>);
 
 impl Protocol for Https {
     const MAX_CONNECTIONS: usize = 10_000;
@@ -51,7 +51,7 @@ impl Protocol for Https {
     async fn serve(self: Arc<Self>, stream: TlsStream<TcpStream>, peer: Peer, stop: CancellationToken) {
         let presented: Vec<CertificateDer<'static>> =
             stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
-        let switch = Switch::default();
+        let switch = PendingUpgrade::default();
         let (stream, reset) = Resettable::new(stream);
         let asked = AtomicBool::new(false);
         let serve = service_fn(|request| {
@@ -59,7 +59,7 @@ impl Protocol for Https {
             let (https, peer, switch, reset) = (&self, &peer, switch.clone(), reset.clone());
             async move {
                 let answer = https.answer(request, peer, &switch).await;
-                if answer.as_ref().is_err_and(|cut| *cut == Cut::Reset) {
+                if answer.as_ref().is_err_and(|cut| *cut == Interrupted::Reset) {
                     reset.demand();
                 }
                 answer
@@ -83,7 +83,7 @@ impl Protocol for Https {
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended");
-            return note_refusal(&error, asked.load(Ordering::Relaxed), &peer);
+            return note_refused(&error, asked.load(Ordering::Relaxed), &peer);
         }
         let Some((protocol, upgrade)) = switch.take() else {
             return;
@@ -92,10 +92,10 @@ impl Protocol for Https {
             Ok(upgraded) => websocket::bytes_in(upgraded).await,
             Err(error) => return tracing::debug!(%error, "a connection did not become a WebSocket"),
         };
-        match (protocol, &self.gate) {
+        match (protocol, &self.authenticator) {
             (SubProtocol::Amqp, _) => amqp::refuse(stream, &peer, &stop).await,
-            (SubProtocol::Mqtt, Some(gate)) => {
-                mqtt::run(gate, stream, &presented, &peer, &reset, &stop).await
+            (SubProtocol::Mqtt, Some(authenticator)) => {
+                mqtt::run(authenticator, stream, &presented, &peer, &reset, &stop).await
             }
             // No such WebSocket is opened.
             (SubProtocol::Mqtt, None) => {}
@@ -105,7 +105,7 @@ impl Protocol for Https {
 
 /// Logs that a connection was refused because of its content. A connection that idles after a
 /// request, or that the client has ended, was not refused.
-fn note_refusal(error: &hyper::Error, asked: bool, peer: &Peer) {
+fn note_refused(error: &hyper::Error, asked: bool, peer: &Peer) {
     if error.is_parse() || error.is_parse_too_large() {
         peer.refused("the client sends what is no request of HTTP/1.1");
     } else if error.is_timeout() && !asked {
@@ -118,26 +118,28 @@ impl Https {
         &self,
         mut request: Request<Incoming>,
         peer: &Peer,
-        switch: &Switch,
-    ) -> Result<HttpResponse, Cut> {
+        switch: &PendingUpgrade,
+    ) -> Result<HttpResponse, Interrupted> {
         if request.uri().path() != websocket::PATH {
             return self.service.answer(request).await;
         }
         match websocket::accept(&request) {
-            Ok((SubProtocol::Mqtt, _)) | Err(_) if self.gate.is_none() => self.service.answer(request).await,
+            Ok((SubProtocol::Mqtt, _)) | Err(_) if self.authenticator.is_none() => {
+                self.service.answer(request).await
+            }
             Ok((protocol, response)) => {
                 switch.set(protocol, hyper::upgrade::on(&mut request));
                 Ok(response)
             }
-            Err(refusal) => {
-                peer.answered(&refusal);
-                Ok(self.service.refuse(&refusal))
+            Err(error) => {
+                peer.answered(&error);
+                Ok(self.service.refuse(&error))
             }
         }
     }
 }
 
-impl Switch {
+impl PendingUpgrade {
     fn set(&self, protocol: SubProtocol, upgrade: OnUpgrade) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((protocol, upgrade));
     }

@@ -10,17 +10,17 @@ use hyper::body::{Body, Bytes};
 use tokio::time::sleep;
 
 use super::access::Caller;
-use super::answer_body::{AnswerBody, Cut};
-use super::api_version::{ApiVersion, Asked};
+use super::answer_body::{Interrupted, ResponseBody};
+use super::api_version::{ApiVersion, RequestedVersion};
 use super::call::Call;
-use super::reply::{self, HttpResponse, Reply, refusal_response};
-use super::routes::{self, Found, Operation};
+use super::reply::{self, HttpResponse, Reply, error_response};
+use super::routes::{self, Operation, RouteMatch};
 use super::{access, body, handlers, throttling};
-use crate::faults::{Effect, Weather};
+use crate::faults::{Effect, InjectedFault};
 use crate::hub::Hub;
 use crate::random::RequestIds;
-use crate::refusal::Refusal;
-use crate::registry::{Answer, Counts};
+use crate::refusal::ApiError;
+use crate::registry::{ApiResult, Counts};
 use crate::request_log::{self, Line, RequestLog, UnknownVersion};
 
 /// The state that all connections share.
@@ -37,62 +37,66 @@ impl Service {
     }
 
     /// Responds to one request, unless a fault cuts the connection first.
-    pub(crate) async fn answer<B>(self: &Arc<Self>, request: Request<B>) -> Result<HttpResponse, Cut>
+    pub(crate) async fn answer<B>(self: &Arc<Self>, request: Request<B>) -> Result<HttpResponse, Interrupted>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let (parts, body) = request.into_parts();
         let found = routes::find(&parts.method, parts.uri.path());
         let operation = found.as_ref().ok().map(|found| found.operation);
-        let asked = Asked::of(&parts.uri);
+        let asked = RequestedVersion::of(&parts.uri);
         let version = asked.as_ref().ok().cloned();
-        let request = Received { parts, operation, version, id: self.ids.next(), at: Instant::now() };
+        let request = ReceivedRequest { parts, operation, version, id: self.ids.next(), at: Instant::now() };
         let call = match found.and_then(|found| self.admit(found, asked, &request.parts)) {
             Ok(admitted) => read(admitted, &request.parts, body).await,
-            Err(refusal) => {
+            Err(error) => {
                 // A client that still sends when the connection closes may never see the answer.
                 body::discard(body).await;
-                Err(refusal)
+                Err(error)
             }
         };
-        let weather = match &call {
-            Ok(call) => self.hub.faults().weather(call.operation.name()),
-            Err(_) => Weather::default(),
+        let injected = match &call {
+            Ok(call) => self.hub.faults().inject(call.operation.name()),
+            Err(_) => InjectedFault::default(),
         };
-        if !weather.delay.is_zero() {
-            sleep(weather.delay).await;
+        if !injected.delay.is_zero() {
+            sleep(injected.delay).await;
         }
-        if let Some(answer) = self.instead(&request, &weather).await {
+        if let Some(answer) = self.instead(&request, &injected).await {
             return answer;
         }
-        let effect = weather.effect.clone();
+        let effect = injected.effect.clone();
         if call.as_ref().map_or(true, |call| call.operation.only_reads()) {
-            return spoiled(self.complete(call, &request, weather).await, effect.as_ref());
+            return apply_fault(self.complete(call, &request, injected).await, effect.as_ref());
         }
         // A client that hangs up must not cut a write off between its effect and its line in the log.
         let service = Arc::clone(self);
-        match tokio::spawn(async move { service.complete(call, &request, weather).await }).await {
-            Ok(response) => spoiled(response, effect.as_ref()),
+        match tokio::spawn(async move { service.complete(call, &request, injected).await }).await {
+            Ok(response) => apply_fault(response, effect.as_ref()),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
 
     /// The response to a request that names no operation.
-    pub(crate) fn refuse(&self, refusal: &Refusal) -> HttpResponse {
-        refusal_response(refusal, &self.ids.next(), self.hub.timestamp())
+    pub(crate) fn refuse(&self, error: &ApiError) -> HttpResponse {
+        error_response(error, &self.ids.next(), self.hub.timestamp())
     }
 
     /// The response of a fault that replaces the operation.
-    async fn instead(&self, request: &Received, weather: &Weather) -> Option<Result<HttpResponse, Cut>> {
-        let unanswered = Outcome { fault: weather.name(), ..Outcome::default() };
-        match weather.effect.as_ref()? {
+    async fn instead(
+        &self,
+        request: &ReceivedRequest,
+        injected: &InjectedFault,
+    ) -> Option<Result<HttpResponse, Interrupted>> {
+        let unanswered = Outcome { fault: injected.name(), ..Outcome::default() };
+        match injected.effect.as_ref()? {
             effect @ Effect::Status { status, code, retry_after } => {
-                let refusal = effect.refusal(request.operation.map_or("Unknown", Operation::name))?;
-                let errorcode = code.map(|_| refusal.name);
+                let error = effect.error(request.operation.map_or("Unknown", Operation::name))?;
+                let errorcode = code.map(|_| error.name);
                 self.note(request, Outcome { status: Some(*status), errorcode, ..unanswered });
                 let mut response = match code {
                     None => reply::gateway_response(*status),
-                    Some(_) => refusal_response(&refusal, &request.id, self.hub.timestamp()),
+                    Some(_) => error_response(&error, &request.id, self.hub.timestamp()),
                 };
                 if let Some(seconds) = retry_after {
                     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*seconds));
@@ -101,51 +105,61 @@ impl Service {
             }
             Effect::Reset => {
                 self.note(request, unanswered);
-                Some(Err(Cut::Reset))
+                Some(Err(Interrupted::Reset))
             }
             Effect::Hang(duration) => {
                 self.note(request, unanswered);
                 self.hub.faults().hang(*duration).await;
-                Some(Err(Cut::Close))
+                Some(Err(Interrupted::Close))
             }
             _ => None,
         }
     }
 
-    async fn complete(&self, call: Answer<Call>, request: &Received, weather: Weather) -> HttpResponse {
+    async fn complete(
+        &self,
+        call: ApiResult<Call>,
+        request: &ReceivedRequest,
+        injected: InjectedFault,
+    ) -> HttpResponse {
         let answer = match call {
-            Ok(call) => self.perform(weather.stale.as_ref(), call).await,
-            Err(refusal) => Err(refusal),
+            Ok(call) => self.perform(injected.stale.as_ref(), call).await,
+            Err(error) => Err(error),
         };
         let (status, errorcode, counts) = match &answer {
             Ok(reply) => (reply.status.as_u16(), None, reply.counts),
-            Err(refusal) => (refusal.status, Some(refusal.name), Counts::default()),
+            Err(error) => (error.status, Some(error.name), Counts::default()),
         };
-        self.note(request, Outcome { status: Some(status), errorcode, counts, fault: weather.name() });
+        self.note(request, Outcome { status: Some(status), errorcode, counts, fault: injected.name() });
         match answer {
             Ok(reply) => reply.into_response(&request.id),
-            Err(refusal) => refusal_response(&refusal, &request.id, self.hub.timestamp()),
+            Err(error) => error_response(&error, &request.id, self.hub.timestamp()),
         }
     }
 
     /// Performs the operation; if there is a stale hub, queries run on that one.
-    async fn perform(&self, stale: Option<&Arc<Hub>>, call: Call) -> Answer<Reply> {
+    async fn perform(&self, stale: Option<&Arc<Hub>>, call: Call) -> ApiResult<Reply> {
         let (operation, sent) = (call.operation, call.body.len());
         let hub = stale.filter(|_| operation == Operation::Query).unwrap_or(&self.hub);
         self.hub.check_durable()?;
         throttling::admit(&self.hub, operation).await?;
         let caller = call.caller;
-        let reply = handlers::perform(hub, call).await.map_err(|refusal| caller.sees(refusal))?;
+        let reply = handlers::perform(hub, call).await.map_err(|error| caller.adapt(error))?;
         throttling::charge(&self.hub, operation, sent, reply.body_len());
         Ok(reply)
     }
 
-    fn admit(&self, found: Found, asked: Answer<Asked>, parts: &Parts) -> Answer<Admitted> {
+    fn admit(
+        &self,
+        found: RouteMatch,
+        asked: ApiResult<RequestedVersion>,
+        parts: &Parts,
+    ) -> ApiResult<Admitted> {
         let caller = access::authorize(&self.hub, &parts.headers, &parts.uri, &found)?;
         Ok(Admitted { found, caller, version: asked?.served })
     }
 
-    fn note(&self, request: &Received, outcome: Outcome) {
+    fn note(&self, request: &ReceivedRequest, outcome: Outcome) {
         let Some(log) = &self.log else {
             return;
         };
@@ -174,17 +188,17 @@ impl Service {
 }
 
 /// The parts of a request, without its body.
-struct Received {
+struct ReceivedRequest {
     parts: Parts,
     operation: Option<Operation>,
-    version: Option<Asked>,
+    version: Option<RequestedVersion>,
     id: String,
     at: Instant,
 }
 
 /// The operation of a request, its caller, and the version of the API.
 struct Admitted {
-    found: Found,
+    found: RouteMatch,
     caller: Caller,
     version: ApiVersion,
 }
@@ -199,16 +213,16 @@ struct Outcome {
 }
 
 /// Applies a fault to a response: cuts, halves or slows it.
-fn spoiled(response: HttpResponse, effect: Option<&Effect>) -> Result<HttpResponse, Cut> {
+fn apply_fault(response: HttpResponse, effect: Option<&Effect>) -> Result<HttpResponse, Interrupted> {
     match effect {
-        Some(Effect::LoseAnswer) => Err(Cut::Close),
-        Some(Effect::HalfAnswer) => Ok(response.map(AnswerBody::halved)),
+        Some(Effect::LoseAnswer) => Err(Interrupted::Close),
+        Some(Effect::HalfAnswer) => Ok(response.map(ResponseBody::halved)),
         Some(Effect::Drip(pace)) => Ok(response.map(|body| body.dripping(*pace))),
         _ => Ok(response),
     }
 }
 
-async fn read<B>(admitted: Admitted, parts: &Parts, body: B) -> Answer<Call>
+async fn read<B>(admitted: Admitted, parts: &Parts, body: B) -> ApiResult<Call>
 where
     B: Body<Data = Bytes> + Unpin,
 {

@@ -5,7 +5,7 @@ use hub_types::limits::OperationClass;
 
 use super::routes::Operation;
 use crate::hub::Hub;
-use crate::registry::Answer;
+use crate::registry::ApiResult;
 
 /// The throttling of an operation, and its charging as messages of the day.
 struct Meter {
@@ -16,7 +16,7 @@ struct Meter {
 }
 
 /// Waits until the operation may begin, or refuses it.
-pub(crate) async fn admit(hub: &Hub, operation: Operation) -> Answer<()> {
+pub(crate) async fn admit(hub: &Hub, operation: Operation) -> ApiResult<()> {
     let Some(Meter { class, kind, charged }) = meter(operation) else {
         return Ok(());
     };

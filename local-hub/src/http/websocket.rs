@@ -18,11 +18,11 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 
-use super::answer_body::AnswerBody;
+use super::answer_body::ResponseBody;
 use super::reply::HttpResponse;
 use crate::mqtt::MAX_PACKET_BYTES;
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 /// The path at which devices request a WebSocket.
 pub(crate) const PATH: &str = "/$iothub/websocket";
@@ -57,13 +57,13 @@ fn choose<B>(request: &Request<B>) -> Option<(SubProtocol, &str)> {
 
 /// The response that makes the connection a WebSocket. Offered extensions, such as compression, are
 /// declined by omission.
-pub(crate) fn accept<B>(request: &Request<B>) -> Answer<(SubProtocol, HttpResponse)> {
+pub(crate) fn accept<B>(request: &Request<B>) -> ApiResult<(SubProtocol, HttpResponse)> {
     let (protocol, name) = choose(request).ok_or_else(|| {
-        Refusal::argument("the sub-protocol of the WebSocket must be `mqtt`, for MQTT 3.1.1")
+        ApiError::argument("the sub-protocol of the WebSocket must be `mqtt`, for MQTT 3.1.1")
     })?;
-    let response = create_response_with_body(request, || AnswerBody::whole(Vec::new()));
-    let mut response = response.map_err(|error| Refusal::argument(error.to_string()))?;
-    let name = HeaderValue::from_str(name).map_err(|error| Refusal::argument(error.to_string()))?;
+    let response = create_response_with_body(request, || ResponseBody::whole(Vec::new()));
+    let mut response = response.map_err(|error| ApiError::argument(error.to_string()))?;
+    let name = HeaderValue::from_str(name).map_err(|error| ApiError::argument(error.to_string()))?;
     response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
     Ok((protocol, response))
 }

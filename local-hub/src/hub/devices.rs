@@ -6,16 +6,16 @@ use tokio::sync::futures::Notified;
 use tokio::sync::mpsc;
 
 use super::Hub;
-use crate::connections::{Downlink, Link};
-use crate::device_access::{Denied, Evidence, admit};
-use crate::refusal::Refusal;
-use crate::registry::{Answer, Command, Feed, Journal, Quality, Subscriptions};
+use crate::connections::{ConnectionHandle, Downlink};
+use crate::device_access::{Credentials, Denied, admit};
+use crate::refusal::ApiError;
+use crate::registry::{ApiResult, Command, Feed, Journal, Quality, Subscriptions};
 
 /// The parameters of a connection of a device or module.
 #[derive(Debug)]
-pub(crate) struct Hello {
+pub(crate) struct ConnectInfo {
     pub(crate) identity: IdentityId,
-    pub(crate) evidence: Evidence,
+    pub(crate) credentials: Credentials,
     pub(crate) model_id: Option<String>,
     /// True to discard the state of an earlier session.
     pub(crate) clean: bool,
@@ -23,26 +23,26 @@ pub(crate) struct Hello {
 
 impl Hub {
     /// Connects a device or module. An earlier connection of the same identity is cut off.
-    pub(crate) fn connect(&self, hello: &Hello) -> Result<(Link, Subscriptions), Denied> {
-        let Hello { identity, evidence, model_id, clean } = hello;
+    pub(crate) fn connect(&self, info: &ConnectInfo) -> Result<(ConnectionHandle, Subscriptions), Denied> {
+        let ConnectInfo { identity, credentials, model_id, clean } = info;
         let now = self.timestamp();
         let mut journal = Journal::default();
         let mut state = self.lock();
-        let generation = admit(&state.registry, identity, evidence)?;
+        let generation = admit(&state.registry, identity, credentials)?;
         let kept = state
             .registry
             .connected(identity, model_id.as_deref(), *clean, now, &mut journal)
-            .map_err(|refusal| Denied(refusal.text))?;
+            .map_err(|error| Denied(error.text))?;
         // Nobody waits until a model id is durable: the device says it again each time.
-        if let Err(refusal) = state.hand_over(&journal) {
-            tracing::warn!(%identity, "the model id is not kept: {}", refusal.text);
+        if let Err(error) = state.store_identities(&journal) {
+            tracing::warn!(%identity, "the model id is not kept: {}", error.text);
         }
-        let link = state.connections.open(identity, generation, evidence.clone());
+        let link = state.connections.open(identity, generation, credentials.clone());
         Ok((link, kept))
     }
 
     /// Records that a connection has ended.
-    pub(crate) fn disconnect(&self, identity: &IdentityId, link: &Link) {
+    pub(crate) fn disconnect(&self, identity: &IdentityId, link: &ConnectionHandle) {
         let now = self.timestamp();
         let mut state = self.lock();
         if state.connections.close(identity, link.number) {
@@ -67,7 +67,13 @@ impl Hub {
     }
 
     /// Subscribes a connection to a feed, or unsubscribes it.
-    pub(crate) fn subscribe(&self, identity: &IdentityId, link: &Link, feed: Feed, quality: Option<Quality>) {
+    pub(crate) fn subscribe(
+        &self,
+        identity: &IdentityId,
+        link: &ConnectionHandle,
+        feed: Feed,
+        quality: Option<Quality>,
+    ) {
         let mut state = self.lock();
         // One that has been replaced has no say in the session of its successor.
         if state.connections.is_current(identity, link.number) {
@@ -78,11 +84,12 @@ impl Hub {
     }
 
     /// The twin as its device or module reads it, as JSON.
-    pub(crate) fn device_view(&self, identity: &IdentityId) -> Answer<Vec<u8>> {
+    pub(crate) fn device_view(&self, identity: &IdentityId) -> ApiResult<Vec<u8>> {
         self.read(|registry| {
             let record = registry.identity(identity);
-            let record = record.ok_or_else(|| Refusal::device_not_found(identity.device()))?;
-            serde_json::to_vec(&record.twin.device_view()).map_err(|error| Refusal::server(error.to_string()))
+            let record = record.ok_or_else(|| ApiError::device_not_found(identity.device()))?;
+            serde_json::to_vec(&record.twin.device_view())
+                .map_err(|error| ApiError::server(error.to_string()))
         })
     }
 
@@ -92,7 +99,7 @@ impl Hub {
         identity: &IdentityId,
         patch: JsonObject,
         base: Option<u64>,
-    ) -> Answer<u64> {
+    ) -> ApiResult<u64> {
         let written = self
             .write(|registry, now, journal| registry.patch_reported(identity, patch, base, now, journal))
             .await?;
@@ -106,7 +113,7 @@ impl Hub {
     }
 
     /// Deletes expired cloud-to-device messages.
-    pub(crate) async fn drop_expired_commands(&self) -> Answer<()> {
+    pub(crate) async fn drop_expired_commands(&self) -> ApiResult<()> {
         let now = self.timestamp();
         if !self.read(|registry| registry.has_expired_commands(now)) {
             return Ok(());
@@ -120,7 +127,7 @@ impl Hub {
     }
 
     /// Removes a message that the device has received.
-    pub(crate) async fn complete_command(&self, device: &DeviceId, sequence: u64) -> Answer<()> {
+    pub(crate) async fn complete_command(&self, device: &DeviceId, sequence: u64) -> ApiResult<()> {
         self.write(|registry, _, journal| registry.complete_command(device, sequence, journal)).await?;
         Ok(())
     }

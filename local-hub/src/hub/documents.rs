@@ -4,7 +4,7 @@ use hub_types::Timestamp;
 
 use super::{Hub, State, durable, not_durable};
 use crate::documents::{DocumentKey, Documents};
-use crate::registry::Answer;
+use crate::registry::ApiResult;
 use crate::store::{Committed, Row, Subject};
 
 impl Hub {
@@ -16,15 +16,15 @@ impl Hub {
     /// Writes, and returns when the write is durable.
     pub(crate) async fn write_documents<T>(
         &self,
-        write: impl FnOnce(&mut Documents, Timestamp, &mut Vec<DocumentKey>) -> Answer<T>,
-    ) -> Answer<T> {
+        write: impl FnOnce(&mut Documents, Timestamp, &mut Vec<DocumentKey>) -> ApiResult<T>,
+    ) -> ApiResult<T> {
         durable(self.write_documents_in_memory(write)?).await
     }
 
     fn write_documents_in_memory<T>(
         &self,
-        write: impl FnOnce(&mut Documents, Timestamp, &mut Vec<DocumentKey>) -> Answer<T>,
-    ) -> Answer<(T, Option<Committed>)> {
+        write: impl FnOnce(&mut Documents, Timestamp, &mut Vec<DocumentKey>) -> ApiResult<T>,
+    ) -> ApiResult<(T, Option<Committed>)> {
         let (now, mut touched) = (self.timestamp(), Vec::new());
         let mut state = self.lock();
         state.begin_write()?;
@@ -35,7 +35,7 @@ impl Hub {
 }
 
 impl State {
-    pub(super) fn document_rows(&self, touched: Vec<DocumentKey>) -> Answer<Vec<Row>> {
+    pub(super) fn document_rows(&self, touched: Vec<DocumentKey>) -> ApiResult<Vec<Row>> {
         let rows = touched.into_iter().map(|key| {
             let content = self.documents.stored_form(&key).map_err(|_| not_durable())?;
             Ok(Row { subject: Subject::Document(key), content })

@@ -7,7 +7,7 @@ use hub_types::{IdentityId, Timestamp};
 use serde_json::{Value, json};
 
 use super::Hub;
-use crate::device_access::Evidence;
+use crate::device_access::Credentials;
 use crate::device_to_cloud::{Message, MessageLog, PropertyBag, Source};
 use crate::registry::{Change, Journal, Registry};
 
@@ -18,25 +18,25 @@ impl Hub {
     }
 
     /// Accepts a message of a device or module to the cloud, with the property bag of its topic.
-    pub(crate) fn take_message(
+    pub(crate) fn accept_message(
         &self,
         identity: &IdentityId,
-        evidence: &Evidence,
+        credentials: &Credentials,
         properties: &str,
         payload: &[u8],
     ) {
         self.count_telemetry();
-        if !self.messages.is_wanted() {
+        if !self.messages.is_enabled() {
             return;
         }
         let PropertyBag { properties, mut system } = PropertyBag::parse(properties);
         let scope = if identity.module().is_some() { "module" } else { "device" };
-        let method = match evidence {
-            Evidence::Certificate(_) => {
+        let method = match credentials {
+            Credentials::Certificate(_) => {
                 json!({"scope": scope, "type": "x509Certificate", "issuer": "external"})
             }
-            Evidence::Policy => json!({"scope": "hub", "type": "sas", "issuer": "iothub"}),
-            Evidence::Token(_) => json!({"scope": scope, "type": "sas", "issuer": "iothub"}),
+            Credentials::Policy => json!({"scope": "hub", "type": "sas", "issuer": "iothub"}),
+            Credentials::Token(_) => json!({"scope": scope, "type": "sas", "issuer": "iothub"}),
         };
         system.insert("connectionAuthMethod".to_owned(), json!(method.to_string()));
         let generation = self.read(|registry| registry.identity(identity).map(|record| record.generation));
@@ -55,11 +55,11 @@ impl Hub {
 
     /// A journal that also collects changes for messages, if these are read.
     pub(super) fn journal(&self) -> Journal {
-        if self.messages.is_wanted() { Journal::with_changes() } else { Journal::default() }
+        if self.messages.is_enabled() { Journal::with_changes() } else { Journal::default() }
     }
 
     /// Sends the changes of a journal as messages, in order.
-    pub(super) fn tell_changes(&self, registry: &Registry, journal: &mut Journal, now: Timestamp) {
+    pub(super) fn publish_changes(&self, registry: &Registry, journal: &mut Journal, now: Timestamp) {
         for change in journal.take_changes() {
             self.messages.add(message_of(change, registry, now));
         }

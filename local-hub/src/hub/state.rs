@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Hub, State, durable};
 use crate::documents::{ConfigurationsFile, DocumentKey, ExportedConfigurations};
-use crate::refusal::Refusal;
-use crate::registry::{Answer, DevicesFile, ExportedDevices, Journal, Registry};
+use crate::refusal::ApiError;
+use crate::registry::{ApiResult, DevicesFile, ExportedDevices, Journal, Registry};
 use crate::store::{Committed, Stored};
 
 /// The document of `az iot hub state export`, but without `arm`, which has no counterpart in the
@@ -29,39 +29,39 @@ struct StateFile {
 }
 
 impl StateFile {
-    /// Reads the document. The text of a refusal contains no key.
-    fn parse(text: &[u8]) -> Answer<Self> {
+    /// Reads the document. The text of an error contains no key.
+    fn parse(text: &[u8]) -> ApiResult<Self> {
         let file = serde_json::from_slice(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             let what = if error.is_data() { "no state of a hub" } else { "no JSON" };
-            Refusal::argument(format!(
+            ApiError::argument(format!(
                 "the document is {what} at line {line}, column {column}; `az iot hub state export` shows its shape"
             ))
         })?;
-        check_numbers(text, &["reported"]).map_err(|error| Refusal::argument(error.to_string()))?;
+        check_numbers(text, &["reported"]).map_err(|error| ApiError::argument(error.to_string()))?;
         Ok(file)
     }
 }
 
 impl Hub {
     /// Devices and configurations as `az iot hub state export` writes them.
-    pub(crate) fn export(&self) -> Answer<Vec<u8>> {
+    pub(crate) fn export(&self) -> ApiResult<Vec<u8>> {
         let state = self.lock();
         let document = Exported {
             configurations: ExportedConfigurations(&state.documents),
             devices: ExportedDevices(&state.registry),
         };
-        serde_json::to_vec(&document).map_err(|error| Refusal::server(error.to_string()))
+        serde_json::to_vec(&document).map_err(|error| ApiError::server(error.to_string()))
     }
 
     /// Imports a document: its devices and configurations replace those with the same id or, with
     /// `replace`, all. The import is atomic. Returns when it is durable.
-    pub(crate) async fn import(&self, document: &[u8], replace: bool) -> Answer<()> {
+    pub(crate) async fn import(&self, document: &[u8], replace: bool) -> ApiResult<()> {
         let file = StateFile::parse(document)?;
         durable(self.import_in_memory(file, replace)?).await
     }
 
-    fn import_in_memory(&self, file: StateFile, replace: bool) -> Answer<((), Option<Committed>)> {
+    fn import_in_memory(&self, file: StateFile, replace: bool) -> ApiResult<((), Option<Committed>)> {
         let (now, mut journal, mut touched) = (self.timestamp(), self.journal(), Vec::new());
         let mut state = self.lock();
         state.begin_write()?;
@@ -85,11 +85,11 @@ impl Hub {
 
     /// Restores a snapshot, or the empty state. Jobs that were running then, or have begun since,
     /// fail; waiting jobs go on waiting. Returns when it is durable.
-    pub(crate) async fn go_back_to(&self, next: Stored) -> Answer<()> {
+    pub(crate) async fn restore(&self, next: Stored) -> ApiResult<()> {
         durable(self.replace_in_memory(next)?).await
     }
 
-    fn replace_in_memory(&self, next: Stored) -> Answer<((), Option<Committed>)> {
+    fn replace_in_memory(&self, next: Stored) -> ApiResult<((), Option<Committed>)> {
         let (now, mut journal, mut touched) = (self.timestamp(), self.journal(), Vec::new());
         let mut state = self.lock();
         state.begin_write()?;
@@ -105,7 +105,7 @@ impl Hub {
         mut journal: Journal,
         touched: Vec<DocumentKey>,
         now: Timestamp,
-    ) -> Answer<((), Option<Committed>)> {
+    ) -> ApiResult<((), Option<Committed>)> {
         let committed = state.store_rows(|| {
             let mut rows = state.identity_rows(&journal)?;
             rows.extend(state.document_rows(touched)?);
@@ -113,7 +113,7 @@ impl Hub {
         })?;
         let State { registry, connections, .. } = &mut *state;
         connections.settle(registry, &mut journal, now);
-        self.tell_changes(registry, &mut journal, now);
+        self.publish_changes(registry, &mut journal, now);
         Ok(((), committed))
     }
 }
@@ -126,12 +126,11 @@ mod tests {
     fn what_is_no_document_is_said_without_its_content() {
         for (text, place) in [("{\"devices\": {\"s3cret\": 1}}", "no state of a hub"), ("{s3cret", "no JSON")]
         {
-            let refusal = StateFile::parse(text.as_bytes()).map(drop).unwrap_err();
+            let error = StateFile::parse(text.as_bytes()).map(drop).unwrap_err();
             assert!(
-                refusal.text.contains(&format!("{place} at line 1, column "))
-                    && !refusal.text.contains("s3cret"),
+                error.text.contains(&format!("{place} at line 1, column ")) && !error.text.contains("s3cret"),
                 "{}",
-                refusal.text
+                error.text
             );
         }
     }

@@ -8,14 +8,14 @@ use tempfile::NamedTempFile;
 
 use super::blobs::{Blobs, Container};
 use super::moving::report_progress;
-use crate::documents::{Job, MoveJob};
+use crate::documents::{ImportExportJob, Job};
 use crate::hub::Hub;
 use crate::registry::{Registry, write_export_lines};
 
 pub(super) async fn run(
     hub: &Hub,
     job: &Job,
-    facts: &MoveJob,
+    facts: &ImportExportJob,
     blobs: &Blobs,
     output: &Container,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {

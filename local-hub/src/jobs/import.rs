@@ -17,16 +17,16 @@ use tempfile::NamedTempFile;
 use super::blobs::{Blobs, Container};
 use super::moving::report_progress;
 use crate::attributes;
-use crate::documents::{Job, MoveJob};
+use crate::documents::{ImportExportJob, Job};
 use crate::hub::Hub;
 use crate::json_error;
-use crate::refusal::Refusal;
-use crate::registry::{Answer, BulkEntry};
+use crate::refusal::ApiError;
+use crate::registry::{ApiResult, BulkEntry};
 
 pub(super) async fn run(
     hub: &Hub,
     job: &Job,
-    facts: &MoveJob,
+    facts: &ImportExportJob,
     blobs: &Blobs,
     input: &Container,
     output: &Container,
@@ -58,7 +58,7 @@ pub(super) async fn run(
             }
         }
         let refused = match import(hub, job, entries).await {
-            Err(_) if !hub.read_documents(|documents| documents.is_at_work(job)) => break,
+            Err(_) if !hub.read_documents(|documents| documents.is_running(job)) => break,
             imported => imported?,
         };
         for error in refused {
@@ -77,7 +77,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-async fn import(hub: &Hub, job: &Job, entries: Vec<BulkEntry>) -> Answer<Vec<BulkError>> {
+async fn import(hub: &Hub, job: &Job, entries: Vec<BulkEntry>) -> ApiResult<Vec<BulkError>> {
     if entries.is_empty() {
         return Ok(Vec::new());
     }
@@ -92,7 +92,7 @@ fn entry(line: &[u8]) -> Option<BulkEntry> {
     let text = |name| value.get(name).and_then(Value::as_str).map(str::to_owned);
     let (device, module) = (text("id")?, text("moduleId"));
     text("status")?;
-    let numbers = check_numbers(line, &["reported"]).map_err(|error| Refusal::argument(error.to_string()));
+    let numbers = check_numbers(line, &["reported"]).map_err(|error| ApiError::argument(error.to_string()));
     let kept = value.as_object().map_or(Ok(()), attributes::refuse_in).and(numbers);
     match BulkItem::deserialize(&value) {
         Ok(item) => Some(BulkEntry { device, module, item: kept.map(|()| item) }),
@@ -100,7 +100,7 @@ fn entry(line: &[u8]) -> Option<BulkEntry> {
         // thumbprints and keys that break a rule are an item that is refused.
         Err(error) => {
             LineShape::deserialize(&value).ok()?;
-            Some(BulkEntry { device, module, item: Err(Refusal::argument(json_error::text(&error))) })
+            Some(BulkEntry { device, module, item: Err(ApiError::argument(json_error::text(&error))) })
         }
     }
 }

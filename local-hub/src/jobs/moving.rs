@@ -6,15 +6,15 @@ use hub_types::ErrorCode;
 
 use super::blobs::{BlobError, Blobs, Container};
 use super::{export, import};
-use crate::documents::{Job, JobStatus, JobWork, MoveJob};
+use crate::documents::{ImportExportJob, Job, JobStatus, JobWork};
 use crate::hub::Hub;
 use crate::random::RequestIds;
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 /// The request for an import or export job.
 #[derive(Debug)]
-pub(crate) struct MoveRequest {
+pub(crate) struct ImportExportRequest {
     pub(crate) imports: bool,
     pub(crate) input: Option<String>,
     pub(crate) output: String,
@@ -24,7 +24,7 @@ pub(crate) struct MoveRequest {
 }
 
 /// Checks the containers, accepts the job, and starts it.
-pub(crate) async fn begin_move(hub: &Arc<Hub>, request: MoveRequest) -> Answer<Job> {
+pub(crate) async fn begin_import_export(hub: &Arc<Hub>, request: ImportExportRequest) -> ApiResult<Job> {
     let blobs = hub.blobs().clone();
     let output = blobs.container(&request.output).map_err(invalid)?;
     blobs.check_writable(&output).await.map_err(invalid)?;
@@ -46,7 +46,7 @@ pub(crate) async fn begin_move(hub: &Arc<Hub>, request: MoveRequest) -> Answer<J
         started: Some(hub.timestamp()),
         ended: None,
         failure: None,
-        work: JobWork::Move(MoveJob {
+        work: JobWork::ImportExport(ImportExportJob {
             imports: request.imports,
             exclude_keys: request.exclude_keys,
             input_blob: request.input_blob,
@@ -54,26 +54,27 @@ pub(crate) async fn begin_move(hub: &Arc<Hub>, request: MoveRequest) -> Answer<J
             progress: 0,
         }),
     };
-    let job = hub.write_documents(|documents, _, touched| documents.take_on_move(job, touched)).await?;
+    let job =
+        hub.write_documents(|documents, _, touched| documents.accept_import_export(job, touched)).await?;
     tokio::spawn(work(Arc::clone(hub), job.clone(), blobs, input, output));
     Ok(job)
 }
 
 async fn work(hub: Arc<Hub>, job: Job, blobs: Blobs, input: Container, output: Container) {
-    let JobWork::Move(facts) = &job.work else { return };
-    let begun = hub.write_documents(|documents, _, touched| Ok(documents.begin_move(&job, touched)));
+    let JobWork::ImportExport(facts) = &job.work else { return };
+    let begun = hub.write_documents(|documents, _, touched| Ok(documents.begin_import_export(&job, touched)));
     let done = match begun.await {
         // Somebody cancelled it first.
         Ok(false) => return,
-        Err(refusal) => Err(refusal.into()),
+        Err(error) => Err(error.into()),
         Ok(true) if facts.imports => import::run(&hub, &job, facts, &blobs, &input, &output).await,
         Ok(true) => export::run(&hub, &job, facts, &blobs, &output).await,
     };
     let ended = hub.write_documents(|documents, now, touched| {
-        documents.note_work(&job, touched, |job| {
+        documents.record_progress(&job, touched, |job| {
             if job.status == JobStatus::Running {
                 job.status = if done.is_ok() { JobStatus::Completed } else { JobStatus::Failed };
-                if let JobWork::Move(facts) = &mut job.work
+                if let JobWork::ImportExport(facts) = &mut job.work
                     && done.is_ok()
                 {
                     facts.progress = 100;
@@ -84,17 +85,17 @@ async fn work(hub: Arc<Hub>, job: Job, blobs: Blobs, input: Container, output: C
         });
         Ok(())
     });
-    if let Err(refusal) = ended.await {
-        tracing::error!(job = job.id, reason = refusal.text, "the end of the job can't be written down");
+    if let Err(error) = ended.await {
+        tracing::error!(job = job.id, reason = error.text, "the end of the job can't be written down");
     }
 }
 
 /// Stores the progress of a job, and returns true if it has not been cancelled. Progress stays
 /// below 100 % until the job has ended.
-pub(super) async fn report_progress(hub: &Hub, job: &Job, percent: u8) -> Answer<bool> {
+pub(super) async fn report_progress(hub: &Hub, job: &Job, percent: u8) -> ApiResult<bool> {
     hub.write_documents(|documents, _, touched| {
-        Ok(documents.note_work(job, touched, |job| {
-            if let JobWork::Move(facts) = &mut job.work {
+        Ok(documents.record_progress(job, touched, |job| {
+            if let JobWork::ImportExport(facts) = &mut job.work {
                 facts.progress = percent.min(99);
             }
         }))
@@ -102,6 +103,6 @@ pub(super) async fn report_progress(hub: &Hub, job: &Job, percent: u8) -> Answer
     .await
 }
 
-fn invalid(error: BlobError) -> Refusal {
-    Refusal::new(ErrorCode::BlobContainerValidationError, error.to_string())
+fn invalid(error: BlobError) -> ApiError {
+    ApiError::new(ErrorCode::BlobContainerValidationError, error.to_string())
 }

@@ -14,14 +14,14 @@ use crate::documents::{DeviceOutcome, Job, JobStatus, JobWork, ScheduledJob, Sch
 use crate::hub::Hub;
 use crate::methods::{MethodRequest, invoke};
 use crate::query::{self, Query};
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 /// Accepts a job; it begins at its start time.
-pub(crate) async fn begin_scheduled(hub: &Arc<Hub>, id: String, work: ScheduledJob) -> Answer<Job> {
+pub(crate) async fn begin_scheduled(hub: &Arc<Hub>, id: String, work: ScheduledJob) -> ApiResult<Job> {
     let (start, now) = (OffsetDateTime::from(work.start), hub.clock().now());
     if start - now > FARTHEST_START {
-        return Err(Refusal::argument("startTime must be within the next 168 hours"));
+        return Err(ApiError::argument("startTime must be within the next 168 hours"));
     }
     check_execution_time(work.longest)?;
     query_of(&work.condition)?;
@@ -42,17 +42,17 @@ pub(crate) async fn begin_scheduled(hub: &Arc<Hub>, id: String, work: ScheduledJ
     Ok(job)
 }
 
-fn check_execution_time(seconds: u64) -> Answer<()> {
+fn check_execution_time(seconds: u64) -> ApiResult<()> {
     match seconds {
         1..=MAX_EXECUTION_SECONDS => Ok(()),
-        _ => Err(Refusal::argument(format!(
+        _ => Err(ApiError::argument(format!(
             "maxExecutionTimeInSeconds must be from 1 to {MAX_EXECUTION_SECONDS}"
         ))),
     }
 }
 
 /// Begins the scheduled jobs that are due.
-pub(crate) async fn begin_due(hub: &Arc<Hub>) -> Answer<()> {
+pub(crate) async fn begin_due(hub: &Arc<Hub>) -> ApiResult<()> {
     let now = hub.timestamp();
     if !hub.read_documents(|documents| documents.has_due(now)) {
         return Ok(());
@@ -67,11 +67,11 @@ async fn run(hub: Arc<Hub>, job: Job) {
     let JobWork::Scheduled(work) = &job.work else { return };
     let done = go_through(&hub, &job, work).await;
     let ended = hub.write_documents(|documents, now, touched| {
-        documents.note_work(&job, touched, |job| {
+        documents.record_progress(&job, touched, |job| {
             if job.status == JobStatus::Running {
                 job.status = if done.is_ok() { JobStatus::Completed } else { JobStatus::Failed };
                 job.ended = Some(now);
-                job.failure = done.err().map(|refusal| refusal.text);
+                job.failure = done.err().map(|error| error.text);
             }
         });
         Ok(())
@@ -82,10 +82,10 @@ async fn run(hub: Arc<Hub>, job: Job) {
 }
 
 /// Processes every device that meets the condition, until the job is cancelled.
-async fn go_through(hub: &Hub, job: &Job, work: &ScheduledJob) -> Answer<()> {
+async fn go_through(hub: &Hub, job: &Job, work: &ScheduledJob) -> ApiResult<()> {
     let identities = query::identities(hub, &query_of(&work.condition)?).await?;
     let wanted = hub.write_documents(|documents, now, touched| {
-        Ok(documents.note_work(job, touched, |job| {
+        Ok(documents.record_progress(job, touched, |job| {
             if let JobWork::Scheduled(work) = &mut job.work {
                 work.devices = identities.iter().map(|identity| outcome(identity, now)).collect();
             }
@@ -102,9 +102,9 @@ async fn go_through(hub: &Hub, job: &Job, work: &ScheduledJob) -> Answer<()> {
         for identity in chunk {
             let done = match hub.clock().now() < deadline {
                 true => do_one(hub, job, identity, &work.work).await,
-                false => Err(Refusal::new(ErrorCode::GenericTimeout, "the job's time was over")),
+                false => Err(ApiError::new(ErrorCode::GenericTimeout, "the job's time was over")),
             };
-            if done.is_err() && !hub.read_documents(|documents| documents.is_at_work(job)) {
+            if done.is_err() && !hub.read_documents(|documents| documents.is_running(job)) {
                 break;
             }
             outcomes.push(done);
@@ -127,16 +127,16 @@ fn outcome(identity: &IdentityId, now: Timestamp) -> DeviceOutcome {
 }
 
 /// Stores the outcomes of some devices; returns true if the job has not been cancelled.
-async fn note(hub: &Hub, job: &Job, outcomes: Vec<Answer<()>>) -> Answer<bool> {
+async fn note(hub: &Hub, job: &Job, outcomes: Vec<ApiResult<()>>) -> ApiResult<bool> {
     hub.write_documents(|documents, now, touched| {
-        Ok(documents.note_work(job, touched, |job| {
+        Ok(documents.record_progress(job, touched, |job| {
             let JobWork::Scheduled(work) = &mut job.work else { return };
             let waiting = work.devices.iter_mut().filter(|device| device.status == JobStatus::Enqueued);
             // In the order in which they were found, as they were worked on.
             for (device, done) in waiting.zip(outcomes) {
                 device.updated = now;
                 device.status = if done.is_ok() { JobStatus::Completed } else { JobStatus::Failed };
-                device.error = done.err().map(|refusal| (refusal.number(), refusal.text));
+                device.error = done.err().map(|error| (error.number(), error.text));
             }
         }))
     })
@@ -144,13 +144,13 @@ async fn note(hub: &Hub, job: &Job, outcomes: Vec<Answer<()>>) -> Answer<bool> {
 }
 
 /// Processes one device, unless the job has been cancelled by then.
-async fn do_one(hub: &Hub, job: &Job, identity: &IdentityId, work: &ScheduledWork) -> Answer<()> {
+async fn do_one(hub: &Hub, job: &Job, identity: &IdentityId, work: &ScheduledWork) -> ApiResult<()> {
     hub.throttle().admit(OperationClass::JobDevice, 1, "Jobs").await?;
     hub.throttle().check_quota()?;
     match work {
         ScheduledWork::DeviceMethod(method) => {
-            if !hub.read_documents(|documents| documents.is_at_work(job)) {
-                return Err(Refusal::no_such_work(&job.id));
+            if !hub.read_documents(|documents| documents.is_running(job)) {
+                return Err(ApiError::job_not_running(&job.id));
             }
             invoke(hub, identity, MethodRequest::new(method.clone())?).await.map(drop)
         }
@@ -166,26 +166,26 @@ async fn do_one(hub: &Hub, job: &Job, identity: &IdentityId, work: &ScheduledWor
     }
 }
 
-fn check_work(work: &ScheduledWork) -> Answer<()> {
+fn check_work(work: &ScheduledWork) -> ApiResult<()> {
     match work {
         ScheduledWork::DeviceMethod(method) => MethodRequest::new(method.clone()).map(drop),
         ScheduledWork::UpdateTwin(twin) => twin_patch(twin).map(drop),
     }
 }
 
-fn twin_patch(twin: &Value) -> Answer<(TwinPatch, IfMatch)> {
+fn twin_patch(twin: &Value) -> ApiResult<(TwinPatch, IfMatch)> {
     let demand = match twin.get("etag") {
         None | Some(Value::Null) => IfMatch::Any,
         Some(Value::String(etag)) => IfMatch::parse(etag).unwrap_or(IfMatch::Any),
-        Some(_) => return Err(Refusal::argument("`etag` in updateTwin is a text")),
+        Some(_) => return Err(ApiError::argument("`etag` in updateTwin is a text")),
     };
-    let patch = TwinPatch::from_body(twin.clone()).map_err(|error| Refusal::argument(error.to_string()))?;
+    let patch = TwinPatch::from_body(twin.clone()).map_err(|error| ApiError::argument(error.to_string()))?;
     Ok((patch, demand))
 }
 
 /// Parses a condition over devices, or `FROM devices.modules WHERE …`; `*` and an empty one mean
 /// all devices.
-fn query_of(condition: &str) -> Answer<Query> {
+fn query_of(condition: &str) -> ApiResult<Query> {
     let condition = condition.trim();
     let text = match condition {
         "" | "*" => "SELECT * FROM devices".to_owned(),
@@ -194,7 +194,7 @@ fn query_of(condition: &str) -> Answer<Query> {
         }
         condition => format!("SELECT * FROM devices WHERE {condition}"),
     };
-    Query::parse(&text).map_err(|error| Refusal::argument(format!("queryCondition: {error}")))
+    Query::parse(&text).map_err(|error| ApiError::argument(format!("queryCondition: {error}")))
 }
 
 const FARTHEST_START: time::Duration = time::Duration::hours(168);

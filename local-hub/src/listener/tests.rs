@@ -38,12 +38,12 @@ impl Scene {
     async fn set() -> Self {
         let authority = Authority::generate().unwrap();
         let tls = authority.server_config(&["localhost".to_owned()]).unwrap();
-        let hub = Arc::new(Hub::unserved(Stored::default(), None, Policies::generate()));
+        let hub = Arc::new(Hub::standalone(Stored::default(), None, Policies::generate()));
         let log = Arc::new(ConnectionLog::new(Arc::clone(&hub), None));
         let bound = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = bound.local_addr().unwrap();
-        let gone = hub.faults().gone();
-        let listener = Listener::serve(bound, Arc::new(tls), Arc::new(Echo), log, gone);
+        let offline = hub.faults().offline();
+        let listener = Listener::serve(bound, Arc::new(tls), Arc::new(Echo), log, offline);
         Self { listener, address, authority, hub }
     }
 

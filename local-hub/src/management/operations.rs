@@ -27,7 +27,7 @@ use crate::device_to_cloud::{Filter, Reader};
 use crate::faults::Faults;
 use crate::hub::Hub;
 use crate::operations;
-use crate::refusal::Refusal;
+use crate::refusal::ApiError;
 use crate::store::Stored;
 
 /// The operations, with their state between requests.
@@ -57,13 +57,13 @@ impl Operations {
             ("GET", ["faults"]) => shown(&self.hub.faults().faults().to_json()),
             ("PUT", ["faults"]) => self.set_faults(Faults::parse_json(body).map_err(bad_input)?),
             ("DELETE", ["faults"]) => self.set_faults(Faults::default()),
-            ("GET", ["network"]) => shown(&json!({"gone": *self.hub.faults().gone().borrow()})),
+            ("GET", ["network"]) => shown(&json!({"gone": *self.hub.faults().offline().borrow()})),
             ("PUT", ["network"]) => self.set_network(body),
             ("GET", ["clock"]) => self.clock(),
             ("PUT", ["clock"]) => self.move_clock(body),
             ("GET", ["state"]) => self.hub.export().map_err(refused),
             ("POST", ["state"]) => self.import(uri, body).await,
-            ("DELETE", ["state"]) => self.go_back_to(Stored::default()).await,
+            ("DELETE", ["state"]) => self.restore(Stored::default()).await,
             ("GET", ["snapshots"]) => shown(&json!(self.snapshots().keys().collect::<Vec<_>>())),
             ("PUT", ["snapshots", name]) => self.take_snapshot(name),
             ("DELETE", ["snapshots", name]) => match self.snapshots().remove(*name) {
@@ -72,7 +72,7 @@ impl Operations {
             },
             ("POST", ["snapshots", name, "restore"]) => {
                 let snapshot = self.snapshots().get(*name).cloned().ok_or_else(|| no_snapshot(name))?;
-                self.go_back_to(snapshot).await
+                self.restore(snapshot).await
             }
             _ => Err((
                 StatusCode::NOT_FOUND,
@@ -90,8 +90,8 @@ impl Operations {
     }
 
     fn set_network(&self, body: &[u8]) -> Outcome {
-        let Network { gone } = read(body)?;
-        self.hub.faults().set_gone(gone);
+        let Network { offline } = read(body)?;
+        self.hub.faults().set_offline(offline);
         done()
     }
 
@@ -132,8 +132,8 @@ impl Operations {
         done()
     }
 
-    async fn go_back_to(&self, next: Stored) -> Outcome {
-        self.hub.go_back_to(next).await.map_err(refused)?;
+    async fn restore(&self, next: Stored) -> Outcome {
+        self.hub.restore(next).await.map_err(refused)?;
         done()
     }
 
@@ -156,7 +156,8 @@ impl Operations {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Network {
-    gone: bool,
+    #[serde(rename = "gone")]
+    offline: bool,
 }
 
 #[derive(Deserialize)]
@@ -184,9 +185,9 @@ fn bad_input(problem: impl ToString) -> (StatusCode, String) {
     (StatusCode::BAD_REQUEST, problem.to_string())
 }
 
-fn refused(refusal: Refusal) -> (StatusCode, String) {
-    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, refusal.text)
+fn refused(error: ApiError) -> (StatusCode, String) {
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, error.text)
 }
 
 fn no_snapshot(name: &str) -> (StatusCode, String) {

@@ -11,18 +11,18 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Attempt;
-use super::gate::Gate;
+use super::gate::Authenticator;
 use super::operation::Operation;
 use super::session::Session;
-use super::wire::{Ended, Wire};
+use super::wire::{SessionEnd, Wire};
 use crate::connection_log::Peer;
-use crate::refusal::Refusal;
+use crate::refusal::ApiError;
 use crate::resettable::Reset;
 
 /// Serves MQTT on a stream until it ends. `presented` are the client's certificates; `reset` ends
 /// the underlying connection with an RST.
 pub(crate) async fn run<S>(
-    gate: &Gate,
+    authenticator: &Authenticator,
     stream: S,
     presented: &[CertificateDer<'_>],
     peer: &Peer,
@@ -35,39 +35,39 @@ pub(crate) async fn run<S>(
     let connect = match timeout(CONNECT_TIMEOUT, wire.next()).await {
         Ok(Ok(Packet::V3_1_1Connect(connect))) => connect,
         Ok(Ok(_)) => return peer.refused("the client begins with another packet than CONNECT"),
-        Ok(Err(Ended::Malformed(error))) => {
+        Ok(Err(SessionEnd::Malformed(error))) => {
             tracing::debug!(?error, "a connection began with no MQTT");
             return peer.refused(not_mqtt(error));
         }
         Ok(Err(_)) => return peer.refused("the client has hung up before CONNECT"),
         Err(_) => return peer.refused("the client has not sent CONNECT in time"),
     };
-    let visitor = match gate.read(&connect, presented) {
-        Ok(visitor) => visitor,
+    let client = match authenticator.read(&connect, presented) {
+        Ok(client) => client,
         Err(denied) => {
-            let refusal = denied.into_refusal();
-            gate.note_refused(&connect, &refusal);
-            return refuse(wire, &connect, &refusal).await;
+            let error = denied.into_api_error();
+            authenticator.log_refused(&connect, &error);
+            return refuse(wire, &connect, &error).await;
         }
     };
-    let attempt = Attempt::begin(gate, &visitor, Operation::Connect);
+    let attempt = Attempt::begin(authenticator, &client, Operation::Connect);
     let attempt = match stop.run_until_cancelled(attempt).await {
         Some(Ok(attempt)) => attempt,
-        Some(Err(Ended::Reset)) => return reset.demand(),
+        Some(Err(SessionEnd::Reset)) => return reset.demand(),
         Some(Err(_)) | None => return,
     };
     let opened = match attempt.check() {
-        Ok(()) => gate.open(&visitor.hello).await,
-        Err(refusal) => Err(refusal),
+        Ok(()) => authenticator.open(&client.info).await,
+        Err(error) => Err(error),
     };
     attempt.ended(opened.as_ref().map(|_| 200));
     match opened {
         Ok((link, kept)) => {
-            let session = Session::new(gate, &visitor, connect.keep_alive(), link, kept, wire, stop);
+            let session = Session::new(authenticator, &client, connect.keep_alive(), link, kept, wire, stop);
             let (ended, session) = session.serve(&attempt).await;
             session.close(&connect, ended, reset).await;
         }
-        Err(refusal) => refuse(wire, &connect, &refusal).await,
+        Err(error) => refuse(wire, &connect, &error).await,
     }
 }
 
@@ -78,10 +78,10 @@ fn not_mqtt(error: MqttError) -> &'static str {
     }
 }
 
-async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut wire: Wire<S>, connect: &Connect, refusal: &Refusal) {
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut wire: Wire<S>, connect: &Connect, error: &ApiError) {
     let client = connect.client_id();
-    tracing::warn!(client, "a connection is refused: {}", refusal.text);
-    let code = match refusal.status {
+    tracing::warn!(client, "a connection is refused: {}", error.text);
+    let code = match error.status {
         429 | 500.. => ConnectReturnCode::ServerUnavailable,
         _ => ConnectReturnCode::NotAuthorized,
     };

@@ -13,19 +13,19 @@ use tokio::time::Instant;
 use super::operation::Operation;
 use super::topic::{self, Uplink};
 use super::username::UserName;
-use super::wire::Ended;
+use super::wire::SessionEnd;
 use crate::certificates::DeviceCas;
-use crate::connections::Link;
-use crate::device_access::{Denied, Evidence};
-use crate::hub::{Hello, Hub};
+use crate::connections::ConnectionHandle;
+use crate::device_access::{Credentials, Denied};
+use crate::hub::{ConnectInfo, Hub};
 use crate::policy::Right;
-use crate::refusal::Refusal;
-use crate::registry::{Answer, Subscriptions};
+use crate::refusal::ApiError;
+use crate::registry::{ApiResult, Subscriptions};
 use crate::request_log::{self, DeviceLine, RequestLog};
 
 /// The hub, and the CAs for client certificates.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct Authenticator {
     pub(crate) hub: Arc<Hub>,
     cas: DeviceCas,
     log: Option<Arc<RequestLog>>,
@@ -33,8 +33,8 @@ pub(crate) struct Gate {
 
 /// An authenticated client, and the expiry of its token.
 #[derive(Debug)]
-pub(crate) struct Visitor {
-    pub(crate) hello: Hello,
+pub(crate) struct Client {
+    pub(crate) info: ConnectInfo,
     /// The expiry of the token, in seconds since 1970-01-01.
     pub(crate) expiry: Option<u64>,
     /// True if the user name contains an api-version; without it, there are no twins.
@@ -42,14 +42,14 @@ pub(crate) struct Visitor {
     agent: Option<String>,
 }
 
-impl Visitor {
+impl Client {
     /// The client's name for itself, in the form of the request log.
     pub(crate) fn agent(&self) -> Option<&str> {
         self.agent.as_deref().and_then(|agent| request_log::agent(agent.as_bytes()))
     }
 }
 
-impl Gate {
+impl Authenticator {
     pub(crate) fn new(hub: Arc<Hub>, cas: DeviceCas, log: Option<Arc<RequestLog>>) -> Self {
         Self { hub, cas, log }
     }
@@ -63,28 +63,28 @@ impl Gate {
 
     /// Logs a CONNECT that was refused before it was read completely, by the identity that it
     /// claims.
-    pub(crate) fn note_refused(&self, connect: &Connect, refusal: &Refusal) {
+    pub(crate) fn log_refused(&self, connect: &Connect, error: &ApiError) {
         let claimed = connect.user_name().and_then(UserName::parse);
         self.note(&DeviceLine {
             time: self.hub.timestamp(),
             operation: Operation::Connect.name(),
             identity: claimed.as_ref().map(|name| name.identity.to_string()),
             agent: claimed.as_ref().and_then(|name| request_log::agent(name.agent.as_ref()?.as_bytes())),
-            status: Some(refusal.status),
-            errorcode: Some(refusal.name),
+            status: Some(error.status),
+            errorcode: Some(error.name),
             fault: None,
-            reason: Some(&refusal.text),
+            reason: Some(&error.text),
             milliseconds: 0,
         });
     }
 
     /// Logs the end of a connection.
-    pub(crate) fn note_end(&self, visitor: &Visitor, opened_at: Instant, ended: &Ended) {
+    pub(crate) fn log_end(&self, client: &Client, opened_at: Instant, ended: &SessionEnd) {
         self.note(&DeviceLine {
             time: self.hub.timestamp(),
             operation: "DeviceDisconnect",
-            identity: Some(visitor.hello.identity.to_string()),
-            agent: visitor.agent(),
+            identity: Some(client.info.identity.to_string()),
+            agent: client.agent(),
             status: None,
             errorcode: None,
             fault: None,
@@ -94,17 +94,13 @@ impl Gate {
     }
 
     /// Connects a client, at the connection rate of the hub's tier.
-    pub(crate) async fn open(&self, hello: &Hello) -> Answer<(Link, Subscriptions)> {
+    pub(crate) async fn open(&self, info: &ConnectInfo) -> ApiResult<(ConnectionHandle, Subscriptions)> {
         self.hub.throttle().admit(OperationClass::Connection, 1, "Connection").await?;
-        self.hub.connect(hello).map_err(Denied::into_refusal)
+        self.hub.connect(info).map_err(Denied::into_api_error)
     }
 
     /// Reads CONNECT. Checks that need no registry are made here; the others when the hub connects.
-    pub(crate) fn read(
-        &self,
-        connect: &Connect,
-        presented: &[CertificateDer<'_>],
-    ) -> Result<Visitor, Denied> {
+    pub(crate) fn read(&self, connect: &Connect, presented: &[CertificateDer<'_>]) -> Result<Client, Denied> {
         let name = connect.user_name().and_then(UserName::parse);
         let name = name.ok_or_else(|| denied("the user name names no hub and identity"))?;
         if connect.client_id() != name.identity.common_name() {
@@ -112,30 +108,30 @@ impl Gate {
         }
         check_will(connect, &name.identity)?;
         let password = connect.password().filter(|password| !password.is_empty());
-        let (evidence, expiry) = match password {
+        let (credentials, expiry) = match password {
             // Early nanoFramework sends something else than a token beside a certificate.
             Some(password) if presented.is_empty() || password.starts_with(TOKEN) => {
                 self.token(password, &name)?
             }
             _ => (self.certificate(presented)?, None),
         };
-        let hello = Hello {
+        let info = ConnectInfo {
             identity: name.identity,
-            evidence,
+            credentials,
             model_id: name.model_id,
             clean: connect.clean_session(),
         };
-        Ok(Visitor { hello, expiry, has_api_version: name.api_version.is_some(), agent: name.agent })
+        Ok(Client { info, expiry, has_api_version: name.api_version.is_some(), agent: name.agent })
     }
 
-    fn certificate(&self, presented: &[CertificateDer<'_>]) -> Result<Evidence, Denied> {
+    fn certificate(&self, presented: &[CertificateDer<'_>]) -> Result<Credentials, Denied> {
         let judged = self.cas.judge(presented, self.hub.unix_seconds());
         judged
-            .map(Evidence::Certificate)
+            .map(Credentials::Certificate)
             .ok_or_else(|| denied("neither a token nor a certificate was presented"))
     }
 
-    fn token(&self, password: &[u8], name: &UserName) -> Result<(Evidence, Option<u64>), Denied> {
+    fn token(&self, password: &[u8], name: &UserName) -> Result<(Credentials, Option<u64>), Denied> {
         let text = std::str::from_utf8(password).map_err(|_| denied("the password is not UTF-8"))?;
         let token = SasToken::parse(text).map_err(|error| Denied(error.to_string()))?;
         if token.is_expired(self.hub.unix_seconds()) {
@@ -146,10 +142,10 @@ impl Gate {
         }
         let expiry = Some(token.expiry());
         match token.policy() {
-            None => Ok((Evidence::Token(token), expiry)),
+            None => Ok((Credentials::Token(token), expiry)),
             Some(policy) => {
                 self.check_policy(policy, &token)?;
-                Ok((Evidence::Policy, expiry))
+                Ok((Credentials::Policy, expiry))
             }
         }
     }

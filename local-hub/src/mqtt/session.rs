@@ -15,11 +15,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Attempt;
-use super::gate::{Gate, Visitor};
+use super::gate::{Authenticator, Client};
 use super::operation::Operation;
 use super::topic;
-use super::wire::{Ended, Wire};
-use crate::connections::{Link, MethodAnswer};
+use super::wire::{SessionEnd, Wire};
+use crate::connections::{ConnectionHandle, MethodAnswer};
 use crate::faults::Effect;
 use crate::hub::Hub;
 use crate::registry::{Feed, Subscriptions};
@@ -30,13 +30,13 @@ mod uplink;
 
 /// An entry in the table of connections. It is removed when the connection ends in any way, even by
 /// being dropped.
-struct Seat<'a> {
+struct ConnectionGuard<'a> {
     hub: &'a Hub,
     identity: &'a IdentityId,
-    link: Link,
+    link: ConnectionHandle,
 }
 
-impl Drop for Seat<'_> {
+impl Drop for ConnectionGuard<'_> {
     fn drop(&mut self) {
         self.hub.disconnect(self.identity, &self.link);
     }
@@ -44,17 +44,17 @@ impl Drop for Seat<'_> {
 
 /// An authenticated connection.
 pub(super) struct Session<'a, S> {
-    gate: &'a Gate,
+    authenticator: &'a Authenticator,
     hub: &'a Hub,
-    visitor: &'a Visitor,
+    client: &'a Client,
     identity: &'a IdentityId,
-    seat: Seat<'a>,
+    guard: ConnectionGuard<'a>,
     subscriptions: Subscriptions,
     wire: Wire<S>,
     stop: &'a CancellationToken,
     opened_at: Instant,
     /// The longest time without a packet from the client.
-    patience: Duration,
+    idle_timeout: Duration,
     idle_at: Instant,
     /// Direct methods that wait for their responses, by their request ids.
     calls: HashMap<u64, oneshot::Sender<MethodAnswer>>,
@@ -67,28 +67,28 @@ pub(super) struct Session<'a, S> {
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     pub(super) fn new(
-        gate: &'a Gate,
-        visitor: &'a Visitor,
+        authenticator: &'a Authenticator,
+        client: &'a Client,
         keep_alive: u16,
-        link: Link,
+        link: ConnectionHandle,
         subscriptions: Subscriptions,
         wire: Wire<S>,
         stop: &'a CancellationToken,
     ) -> Self {
-        let (hub, patience) = (&*gate.hub, patience(keep_alive));
-        let identity = &visitor.hello.identity;
+        let (hub, idle_timeout) = (&*authenticator.hub, idle_timeout(keep_alive));
+        let identity = &client.info.identity;
         Self {
-            gate,
+            authenticator,
             hub,
-            visitor,
+            client,
             identity,
-            seat: Seat { hub, identity, link },
+            guard: ConnectionGuard { hub, identity, link },
             subscriptions,
             wire,
             stop,
             opened_at: Instant::now(),
-            patience,
-            idle_at: Instant::now() + patience,
+            idle_timeout,
+            idle_at: Instant::now() + idle_timeout,
             calls: HashMap::new(),
             last_call: 0,
             last_command: 0,
@@ -97,8 +97,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     /// Responds to CONNECT, then serves until the end.
-    pub(super) async fn serve(mut self, connect: &Attempt<'_>) -> (Ended, Self) {
-        if let Err(ended) = self.greet(connect).await {
+    pub(super) async fn serve(mut self, connect: &Attempt<'_>) -> (SessionEnd, Self) {
+        if let Err(ended) = self.accept(connect).await {
             return (ended, self);
         }
         loop {
@@ -108,39 +108,39 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         }
     }
 
-    async fn greet(&mut self, connect: &Attempt<'_>) -> Result<(), Ended> {
+    async fn accept(&mut self, connect: &Attempt<'_>) -> Result<(), SessionEnd> {
         tracing::debug!(identity = %self.identity, "connected");
         let before = self.wire.waiting();
         self.wire.connack(ConnectReturnCode::Accepted, !self.subscriptions.is_empty())?;
-        self.spoil(connect, before).await?;
+        self.apply_fault(connect, before).await?;
         self.send_commands().await
     }
 
     /// Begins an operation; the error is a fault that ends the connection.
-    async fn begin(&self, operation: Operation) -> Result<Attempt<'a>, Ended> {
+    async fn begin(&self, operation: Operation) -> Result<Attempt<'a>, SessionEnd> {
         tokio::select! {
             biased;
-            () = self.seat.link.cut.cancelled() => Err(Ended::Cut),
-            () = self.stop.cancelled() => Err(Ended::Stopped),
-            attempt = Attempt::begin(self.gate, self.visitor, operation) => attempt,
+            () = self.guard.link.cut.cancelled() => Err(SessionEnd::Cut),
+            () = self.stop.cancelled() => Err(SessionEnd::Stopped),
+            attempt = Attempt::begin(self.authenticator, self.client, operation) => attempt,
         }
     }
 
     /// Applies the effect of a fault to the output of an operation, which begins after the first
     /// `before` bytes.
-    async fn spoil(&mut self, attempt: &Attempt<'_>, before: usize) -> Result<(), Ended> {
+    async fn apply_fault(&mut self, attempt: &Attempt<'_>, before: usize) -> Result<(), SessionEnd> {
         match attempt.effect() {
             Some(Effect::LoseAnswer) => {
                 self.wire.keep(before);
-                Err(Ended::Fault)
+                Err(SessionEnd::Fault)
             }
             Some(Effect::HalfAnswer) => {
                 self.wire.keep(before.midpoint(self.wire.waiting()));
-                Err(Ended::Fault)
+                Err(SessionEnd::Fault)
             }
             Some(Effect::Drip(pace)) => tokio::select! {
-                () = self.seat.link.cut.cancelled() => Err(Ended::Cut),
-                () = self.stop.cancelled() => Err(Ended::Stopped),
+                () = self.guard.link.cut.cancelled() => Err(SessionEnd::Cut),
+                () = self.stop.cancelled() => Err(SessionEnd::Stopped),
                 dripped = self.wire.drip(*pace) => dripped,
             },
             _ => Ok(()),
@@ -149,33 +149,33 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
 
     /// Logs an operation as done. If a fault refuses it, ends the connection, because MQTT has no
     /// other way to report the failure.
-    fn demand_success(&self, attempt: &Attempt<'_>, status: u16) -> Result<(), Ended> {
+    fn require_success(&self, attempt: &Attempt<'_>, status: u16) -> Result<(), SessionEnd> {
         let done = attempt.check();
         attempt.ended(done.as_ref().map(|()| status));
-        done.map_err(|refusal| Ended::Refused(refusal.text))
+        done.map_err(|error| SessionEnd::Refused(error.text))
     }
 
     /// Waits for the next event, and handles it.
-    async fn turn(&mut self) -> Result<(), Ended> {
+    async fn turn(&mut self) -> Result<(), SessionEnd> {
         let room = self.wire.has_room();
         tokio::select! {
             biased;
-            () = self.seat.link.cut.cancelled() => Err(Ended::Cut),
-            () = self.stop.cancelled() => Err(Ended::Stopped),
-            () = expired(self.hub, self.visitor.expiry) => Err(Ended::Expired),
-            () = sleep_until(self.idle_at) => Err(Ended::Idle),
-            Some(message) = self.seat.link.downlink.recv(), if room => self.pass_on(message).await,
+            () = self.guard.link.cut.cancelled() => Err(SessionEnd::Cut),
+            () = self.stop.cancelled() => Err(SessionEnd::Stopped),
+            () = expired(self.hub, self.client.expiry) => Err(SessionEnd::Expired),
+            () = sleep_until(self.idle_at) => Err(SessionEnd::Idle),
+            Some(message) = self.guard.link.downlink.recv(), if room => self.deliver(message).await,
             packet = self.wire.next() => {
-                self.idle_at = Instant::now() + self.patience;
+                self.idle_at = Instant::now() + self.idle_timeout;
                 self.receive(packet?).await
             }
         }
     }
 
     /// Ends the connection, for any reason.
-    pub(super) async fn close(self, connect: &Connect, ended: Ended, reset: &Reset) {
+    pub(super) async fn close(self, connect: &Connect, ended: SessionEnd, reset: &Reset) {
         let identity = self.identity;
-        if connect.will_flag() && !matches!(ended, Ended::Disconnected) {
+        if connect.will_flag() && !matches!(ended, SessionEnd::Disconnected) {
             // IoT Hub passes a will on as a message to the cloud, with `iothub-MessageType` to tell it by.
             let properties = match topic::Uplink::parse(connect.will_topic().unwrap_or_default(), identity) {
                 Some(topic::Uplink::Telemetry { properties }) => properties,
@@ -183,31 +183,31 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             };
             let properties = format!("{properties}&iothub-MessageType=Will");
             let payload = connect.will_payload().unwrap_or_default();
-            self.hub.take_message(identity, &self.visitor.hello.evidence, &properties, payload);
+            self.hub.accept_message(identity, &self.client.info.credentials, &properties, payload);
         }
         match &ended {
-            Ended::Malformed(_) | Ended::Refused(_) | Ended::Violation(_) => {
+            SessionEnd::Malformed(_) | SessionEnd::Refused(_) | SessionEnd::Violation(_) => {
                 tracing::warn!(%identity, "a connection ends: {ended}")
             }
             _ => tracing::debug!(%identity, "a connection ends: {ended}"),
         }
-        drop(self.seat);
-        self.gate.note_end(self.visitor, self.opened_at, &ended);
-        if matches!(ended, Ended::Reset) {
+        drop(self.guard);
+        self.authenticator.log_end(self.client, self.opened_at, &ended);
+        if matches!(ended, SessionEnd::Reset) {
             return reset.demand();
         }
         self.wire.finish().await;
     }
 
-    async fn receive(&mut self, packet: Packet) -> Result<(), Ended> {
+    async fn receive(&mut self, packet: Packet) -> Result<(), SessionEnd> {
         match packet {
             Packet::V3_1_1Publish(publish) => self.published(&publish).await,
             Packet::V3_1_1Puback(puback) => self.acknowledged(puback.packet_id()).await,
             Packet::V3_1_1Subscribe(subscribe) => self.subscribe(&subscribe).await,
             Packet::V3_1_1Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe).await,
             Packet::V3_1_1Pingreq(_) => Ok(()),
-            Packet::V3_1_1Disconnect(_) => Err(Ended::Disconnected),
-            other => Err(Ended::Violation(format!(
+            Packet::V3_1_1Disconnect(_) => Err(SessionEnd::Disconnected),
+            other => Err(SessionEnd::Violation(format!(
                 "it expects no packet of type {} now",
                 other.packet_type() as u8
             ))),
@@ -215,7 +215,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     /// Sends a message of a feed, if the client is subscribed to it.
-    fn send(&mut self, feed: Feed, topic: &str, payload: Vec<u8>) -> Result<Option<u16>, Ended> {
+    fn send(&mut self, feed: Feed, topic: &str, payload: Vec<u8>) -> Result<Option<u16>, SessionEnd> {
         match self.subscriptions.get(feed) {
             Some(quality) => self.wire.publish(topic, payload, quality),
             None => Ok(None),
@@ -225,10 +225,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
 
 /// The longest silence of a client: one and a half times the keep-alive, up to IoT Hub's bound;
 /// without a keep-alive, the bound.
-fn patience(keep_alive: u16) -> Duration {
+fn idle_timeout(keep_alive: u16) -> Duration {
     match keep_alive {
-        0 => MAX_PATIENCE,
-        seconds => Duration::from_secs(seconds.into()).mul_f32(1.5).min(MAX_PATIENCE),
+        0 => MAX_IDLE,
+        seconds => Duration::from_secs(seconds.into()).mul_f32(1.5).min(MAX_IDLE),
     }
 }
 
@@ -238,9 +238,9 @@ async fn expired(hub: &Hub, expiry: Option<u64>) {
         return std::future::pending().await;
     };
     while hub.unix_seconds() < expiry {
-        sleep(CLOCK_LOOK).await;
+        sleep(CLOCK_CHECK).await;
     }
 }
 
-const CLOCK_LOOK: Duration = Duration::from_secs(1);
-const MAX_PATIENCE: Duration = Duration::from_secs(1767);
+const CLOCK_CHECK: Duration = Duration::from_secs(1);
+const MAX_IDLE: Duration = Duration::from_secs(1767);

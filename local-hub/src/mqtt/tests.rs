@@ -35,47 +35,51 @@ const RESPONSES: &str = "$iothub/twin/res/#";
 const EVENTS: &str = "devices/d/messages/events/";
 
 /// A hub of one unit with the device `d`, on a stopped clock, so that no bucket is refilled.
-async fn gate(tier: Tier) -> Arc<Gate> {
+async fn authenticator(tier: Tier) -> Arc<Authenticator> {
     let clock = Arc::new(MovableClock::over(Arc::new(SystemClock)));
     clock.stop();
     let limits = Throttling { tier, units: NonZeroU32::MIN, charging: Charging::default() };
     let throttle = Throttle::new(Some(limits), Arc::clone(&clock) as Arc<dyn Clock>);
     let (policies, blobs) = (Policies::generate(), Blobs::new(None));
     let hub =
-        Arc::new(Hub::new(Stored::default(), None, policies, clock, throttle, blobs, MessageLog::unwanted()));
+        Arc::new(Hub::new(Stored::default(), None, policies, clock, throttle, blobs, MessageLog::disabled()));
     hub.import(br#"{"devices": {"d": {"identity": {}}}}"#, false).await.unwrap();
-    Arc::new(Gate::new(hub, DeviceCas::read(&[]).unwrap(), None))
+    Arc::new(Authenticator::new(hub, DeviceCas::read(&[]).unwrap(), None))
 }
 
 /// The device's end of a connection.
-struct Client {
+struct TestClient {
     stream: DuplexStream,
     mqtt: Connection<role::Client>,
     received: VecDeque<Packet>,
 }
 
-impl Client {
+impl TestClient {
     /// Opens a connection and sends nothing.
-    fn silent(gate: &Arc<Gate>) -> Self {
+    fn silent(authenticator: &Arc<Authenticator>) -> Self {
         let (stream, far_end) = duplex(64 * 1024);
-        let gate = Arc::clone(gate);
-        let log = Arc::new(ConnectionLog::new(Arc::clone(&gate.hub), None));
-        let peer = Peer::new(log, Gate::SCHEME, ([127, 0, 0, 1], 1).into());
+        let authenticator = Arc::clone(authenticator);
+        let log = Arc::new(ConnectionLog::new(Arc::clone(&authenticator.hub), None));
+        let peer = Peer::new(log, Authenticator::SCHEME, ([127, 0, 0, 1], 1).into());
         tokio::spawn(async move {
-            run(&gate, far_end, &[], &peer, &Reset::default(), &CancellationToken::new()).await;
+            run(&authenticator, far_end, &[], &peer, &Reset::default(), &CancellationToken::new()).await;
         });
         Self { stream, mqtt: Connection::new(Version::V3_1_1), received: VecDeque::new() }
     }
 
     /// Connects; the error is the code of CONNACK.
-    async fn connect(gate: &Arc<Gate>) -> Result<Self, u8> {
-        let key = gate.hub.policies().find("device").unwrap().primary_key();
-        let token =
-            SasToken::sign("localhost/devices/d", Some("device"), key, gate.hub.unix_seconds() + 9999);
+    async fn connect(authenticator: &Arc<Authenticator>) -> Result<Self, u8> {
+        let key = authenticator.hub.policies().find("device").unwrap().primary_key();
+        let token = SasToken::sign(
+            "localhost/devices/d",
+            Some("device"),
+            key,
+            authenticator.hub.unix_seconds() + 9999,
+        );
         let user_name = "localhost/d/?api-version=2021-04-12";
         let connect = Connect::builder().client_id("d").unwrap().user_name(user_name).unwrap();
         let connect = connect.keep_alive(0).password(token.expose_text().as_bytes().to_vec()).unwrap();
-        let mut client = Self::silent(gate);
+        let mut client = Self::silent(authenticator);
         client.send(connect.build().unwrap()).await;
         match client.next().await {
             Some(Packet::V3_1_1Connack(connack)) if connack.return_code() as u8 == 0 => Ok(client),
@@ -154,8 +158,8 @@ async fn twin_requests_of_devices_are_done_at_once_then_wait_then_are_refused() 
     for (topic, per_second, done) in
         [("$iothub/twin/GET/?$rid=1", 100, 200), ("$iothub/twin/PATCH/properties/reported/?$rid=1", 50, 204)]
     {
-        let gate = gate(Tier::S1).await;
-        let mut device = Client::connect(&gate).await.unwrap();
+        let authenticator = authenticator(Tier::S1).await;
+        let mut device = TestClient::connect(&authenticator).await.unwrap();
         device.subscribe(RESPONSES).await;
         let mut last = 0;
         let limits = limits(async || {
@@ -165,45 +169,45 @@ async fn twin_requests_of_devices_are_done_at_once_then_wait_then_are_refused() 
         // A minute's worth at once, then what can wait for 10 seconds.
         assert_eq!(limits.await, (60 * per_second, 70 * per_second), "{topic}");
         assert_eq!(last, 429);
-        gate.hub.clock().advance(time::Duration::minutes(2));
+        authenticator.hub.clock().advance(time::Duration::minutes(2));
         assert_eq!(device.ask(topic, b"{}").await, done);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn new_connections_are_refused_when_there_are_too_many_a_second() {
-    let gate = gate(Tier::S1).await;
+    let authenticator = authenticator(Tier::S1).await;
     let mut last = Ok(());
     let limits = limits(async || {
-        last = Client::connect(&gate).await.map(drop);
+        last = TestClient::connect(&authenticator).await.map(drop);
         last.is_ok()
     });
     assert_eq!(limits.await, (6_000, 7_000));
     assert_eq!(last, Err(3), "server unavailable: the SDKs try again");
-    gate.hub.clock().advance(time::Duration::minutes(2));
-    assert!(Client::connect(&gate).await.is_ok());
+    authenticator.hub.clock().advance(time::Duration::minutes(2));
+    assert!(TestClient::connect(&authenticator).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn telemetry_that_comes_too_fast_ends_the_connection() {
-    let gate = gate(Tier::S1).await;
-    let mut device = Client::connect(&gate).await.unwrap();
+    let authenticator = authenticator(Tier::S1).await;
+    let mut device = TestClient::connect(&authenticator).await.unwrap();
     for _ in 0..7_001 {
         device.publish(EVENTS, b"21.5").await;
     }
     assert!(device.next().await.is_none());
-    assert_eq!(gate.hub.telemetry_count(), 7_000);
-    gate.hub.clock().advance(time::Duration::minutes(2));
-    let mut device = Client::connect(&gate).await.unwrap();
+    assert_eq!(authenticator.hub.telemetry_count(), 7_000);
+    authenticator.hub.clock().advance(time::Duration::minutes(2));
+    let mut device = TestClient::connect(&authenticator).await.unwrap();
     device.publish(EVENTS, b"21.5").await;
     device.subscribe(RESPONSES).await;
-    assert_eq!(gate.hub.telemetry_count(), 7_001);
+    assert_eq!(authenticator.hub.telemetry_count(), 7_001);
 }
 
 /// The number of messages of 8,192 bytes that a device can send on a day.
 async fn messages_a_day(tier: Tier) -> u64 {
-    let gate = gate(tier).await;
-    let mut device = Client::connect(&gate).await.unwrap();
+    let authenticator = authenticator(tier).await;
+    let mut device = TestClient::connect(&authenticator).await.unwrap();
     device.subscribe(RESPONSES).await;
     loop {
         device.publish(EVENTS, &[b'x'; 8_192]).await;
@@ -211,11 +215,11 @@ async fn messages_a_day(tier: Tier) -> u64 {
             break;
         }
     }
-    let used = gate.hub.telemetry_count();
+    let used = authenticator.hub.telemetry_count();
     device.publish(EVENTS, b"").await;
     assert!(device.next().await.is_none(), "without a quota the connection ends");
-    gate.hub.clock().advance(time::Duration::days(1));
-    let mut device = Client::connect(&gate).await.unwrap();
+    authenticator.hub.clock().advance(time::Duration::days(1));
+    let mut device = TestClient::connect(&authenticator).await.unwrap();
     device.subscribe(RESPONSES).await;
     assert_eq!(device.ask("$iothub/twin/GET/?$rid=1", b"").await, 200);
     used
@@ -229,10 +233,10 @@ async fn telemetry_and_twin_reads_use_up_the_messages_of_the_day() {
 
 #[tokio::test(start_paused = true)]
 async fn on_other_tiers_a_message_of_the_day_has_4_kb() {
-    let gate = gate(Tier::S1).await;
+    let authenticator = authenticator(Tier::S1).await;
     // Ten are left of 400,000.
-    gate.hub.throttle().charge(399_990 * 4096);
-    let mut device = Client::connect(&gate).await.unwrap();
+    authenticator.hub.throttle().charge(399_990 * 4096);
+    let mut device = TestClient::connect(&authenticator).await.unwrap();
     for _ in 0..4 {
         device.publish(EVENTS, &[b'x'; 4097]).await;
     }
@@ -240,23 +244,23 @@ async fn on_other_tiers_a_message_of_the_day_has_4_kb() {
     device.publish(EVENTS, b"").await;
     device.publish(EVENTS, b"one too many").await;
     assert!(device.next().await.is_none());
-    assert_eq!(gate.hub.telemetry_count(), 6);
+    assert_eq!(authenticator.hub.telemetry_count(), 6);
 }
 
 #[tokio::test(start_paused = true)]
 async fn notifications_of_desired_properties_are_messages_too() {
-    let gate = gate(Tier::F1).await;
-    let mut device = Client::connect(&gate).await.unwrap();
+    let authenticator = authenticator(Tier::F1).await;
+    let mut device = TestClient::connect(&authenticator).await.unwrap();
     device.subscribe("$iothub/twin/PATCH/properties/desired/#").await;
     // Each of 28,000 bytes and a few, which are 55 pieces; the write itself is charged to who asks for it.
     let mut told = 0_u64;
-    while gate.hub.throttle().check_quota().is_ok() {
+    while authenticator.hub.throttle().check_quota().is_ok() {
         let texts: serde_json::Map<_, _> =
             (0..7).map(|key| (format!("t{key}"), format!("{told:04000}").into())).collect();
         let patch = json!({"properties": {"desired": texts}});
         let patch = TwinPatch::from_body(patch).unwrap();
         let identity = IdentityId::parse("d", None).unwrap();
-        let write = gate.hub.write(|registry, now, journal| {
+        let write = authenticator.hub.write(|registry, now, journal| {
             registry.patch_twin(&identity, patch, &IfMatch::Any, now, journal)
         });
         write.await.unwrap();
@@ -268,12 +272,12 @@ async fn notifications_of_desired_properties_are_messages_too() {
 
 #[tokio::test(start_paused = true)]
 async fn who_never_says_connect_is_hung_up_on() {
-    let gate = gate(Tier::S1).await;
-    let mut device = Client::silent(&gate);
+    let authenticator = authenticator(Tier::S1).await;
+    let mut device = TestClient::silent(&authenticator);
     assert!(timeout(Duration::from_secs(9), device.next()).await.is_err());
     assert!(timeout(Duration::from_secs(2), device.next()).await.unwrap().is_none());
     // Part of a packet is no CONNECT either.
-    let mut device = Client::silent(&gate);
+    let mut device = TestClient::silent(&authenticator);
     device.stream.write_all(&[0x10]).await.unwrap();
     assert!(timeout(Duration::from_secs(11), device.next()).await.unwrap().is_none());
 }

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::topic::twin_response;
 use crate::hub::Hub;
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 /// The response to a twin request.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Response {
 }
 
 /// Reads the twin.
-pub(crate) async fn get(hub: &Hub, identity: &IdentityId, rid: &str) -> Answer<Response> {
+pub(crate) async fn get(hub: &Hub, identity: &IdentityId, rid: &str) -> ApiResult<Response> {
     admit(hub, OperationClass::TwinRead, "TwinRead").await?;
     let payload = hub.device_view(identity)?;
     hub.throttle().charge(payload.len());
@@ -33,12 +33,13 @@ pub(crate) async fn report(
     rid: &str,
     base: Option<u64>,
     payload: &[u8],
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     let patch: JsonObject = serde_json::from_slice(payload).map_err(|error| {
         let text = format!("reported properties must be a JSON object: {error}");
-        Refusal::new(ErrorCode::IotHubFormatError, text)
+        ApiError::new(ErrorCode::IotHubFormatError, text)
     })?;
-    check_numbers(payload, &[]).map_err(|error| Refusal::argument(format!("properties.reported.{error}")))?;
+    check_numbers(payload, &[])
+        .map_err(|error| ApiError::argument(format!("properties.reported.{error}")))?;
     admit(hub, OperationClass::TwinUpdate, "TwinUpdate").await?;
     let version = hub.report(identity, patch, base).await?;
     hub.throttle().charge(payload.len());
@@ -47,21 +48,21 @@ pub(crate) async fn report(
 }
 
 /// Delays a request by the service's throttle, or refuses it.
-pub(crate) async fn admit(hub: &Hub, class: OperationClass, kind: &str) -> Answer<()> {
+pub(crate) async fn admit(hub: &Hub, class: OperationClass, kind: &str) -> ApiResult<()> {
     hub.throttle().admit(class, 1, kind).await?;
     hub.throttle().check_quota()
 }
 
 /// The response to a refused request. Node and Python read the status in the topic; Node shows the
 /// text of the payload.
-pub(crate) fn refused(hub: &Hub, rid: &str, refusal: &Refusal) -> Response {
+pub(crate) fn refused(hub: &Hub, rid: &str, error: &ApiError) -> Response {
     let now = hub.timestamp().to_string();
     let payload = json!({
-        "errorCode": refusal.number(),
-        "message": format!("ErrorCode:{};{}", refusal.name, refusal.text),
+        "errorCode": error.number(),
+        "message": format!("ErrorCode:{};{}", error.name, error.text),
         "trackingId": format!("{rid}-TimeStamp:{now}"),
         "timestampUtc": now,
     });
-    let (status, topic) = (refusal.status, twin_response(refusal.status, rid, None));
+    let (status, topic) = (error.status, twin_response(error.status, rid, None));
     Response { status, topic, payload: payload.to_string().into_bytes() }
 }

@@ -28,12 +28,12 @@ pub(crate) struct Wire<S> {
     unacknowledged: usize,
     /// Set when the protocol requires that the connection ends after the buffered output has been
     /// sent.
-    closing: Option<Ended>,
+    closing: Option<SessionEnd>,
 }
 
 /// The reason for the end of a connection.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Ended {
+pub(crate) enum SessionEnd {
     #[error("the client has closed it")]
     Closed,
     #[error("the client has disconnected")]
@@ -61,7 +61,7 @@ pub(crate) enum Ended {
     Violation(String),
 }
 
-impl Ended {
+impl SessionEnd {
     /// The name of the reason in the request log.
     pub(crate) fn name(&self) -> &'static str {
         match self {
@@ -100,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Returns the next packet, after the buffered output has been sent. The future may be dropped
     /// at any time without a loss of data.
-    pub(crate) async fn next(&mut self) -> Result<Packet, Ended> {
+    pub(crate) async fn next(&mut self) -> Result<Packet, SessionEnd> {
         loop {
             self.flush().await?;
             if let Some(packet) = self.received.pop_front() {
@@ -111,16 +111,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
             self.input.reserve(READ_BYTES);
             if self.stream.read_buf(&mut self.input).await? == 0 {
-                return Err(Ended::Closed);
+                return Err(SessionEnd::Closed);
             }
             self.decode();
         }
     }
 
     /// Buffers the response to CONNECT.
-    pub(crate) fn connack(&mut self, code: ConnectReturnCode, session_present: bool) -> Result<(), Ended> {
+    pub(crate) fn connack(
+        &mut self,
+        code: ConnectReturnCode,
+        session_present: bool,
+    ) -> Result<(), SessionEnd> {
         let connack = Connack::builder().return_code(code).session_present(session_present).build();
-        self.send(connack.map_err(Ended::Malformed)?);
+        self.send(connack.map_err(SessionEnd::Malformed)?);
         Ok(())
     }
 
@@ -136,20 +140,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         topic: &str,
         payload: Vec<u8>,
         quality: Quality,
-    ) -> Result<Option<u16>, Ended> {
-        let builder = Publish::builder().topic_name(topic).map_err(Ended::Malformed)?.payload(payload);
+    ) -> Result<Option<u16>, SessionEnd> {
+        let builder = Publish::builder().topic_name(topic).map_err(SessionEnd::Malformed)?.payload(payload);
         let (builder, id) = match quality {
             Quality::AtMostOnce => (builder.qos(Qos::AtMostOnce), None),
             Quality::AtLeastOnce => {
                 if !self.has_room() {
-                    return Err(Ended::Violation("the client acknowledges nothing".to_owned()));
+                    return Err(SessionEnd::Violation("the client acknowledges nothing".to_owned()));
                 }
-                let id = self.mqtt.acquire_packet_id().map_err(Ended::Malformed)?;
+                let id = self.mqtt.acquire_packet_id().map_err(SessionEnd::Malformed)?;
                 self.unacknowledged += 1;
                 (builder.qos(Qos::AtLeastOnce).packet_id(id), Some(id))
             }
         };
-        self.send(builder.build().map_err(Ended::Malformed)?);
+        self.send(builder.build().map_err(SessionEnd::Malformed)?);
         Ok(id)
     }
 
@@ -169,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Sends the buffered output at this many bytes per second.
-    pub(crate) async fn drip(&mut self, bytes_per_second: u32) -> Result<(), Ended> {
+    pub(crate) async fn drip(&mut self, bytes_per_second: u32) -> Result<(), SessionEnd> {
         let step = usize::try_from(bytes_per_second.div_ceil(DRIPS_PER_SECOND)).unwrap_or(usize::MAX);
         while self.output.has_remaining() {
             let drop = self.output.split_to(step.min(self.output.len()));
@@ -224,9 +228,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Event::NotifyPacketIdReleased(_) => {
                     self.unacknowledged = self.unacknowledged.saturating_sub(1);
                 }
-                Event::NotifyError(error) => self.closing = Some(Ended::Malformed(error)),
+                Event::NotifyError(error) => self.closing = Some(SessionEnd::Malformed(error)),
                 Event::RequestClose => {
-                    self.closing.get_or_insert(Ended::Closed);
+                    self.closing.get_or_insert(SessionEnd::Closed);
                 }
                 // The session keeps the time itself: IoT Hub has a bound of its own.
                 Event::RequestTimerReset { .. } | Event::RequestTimerCancel(_) => {}

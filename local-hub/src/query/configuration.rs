@@ -7,18 +7,18 @@ use hub_types::ErrorCode;
 use super::syntax::Collection;
 use super::{Query, QueryError};
 use crate::documents::{ConfigurationSpec, ContentKind};
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 /// Refuses a configuration that contains an invalid query.
-pub(crate) fn check_queries(spec: &ConfigurationSpec) -> Answer<()> {
+pub(crate) fn check_queries(spec: &ConfigurationSpec) -> ApiResult<()> {
     let kind = spec.content.as_ref().map_or(ContentKind::Device, ContentKind::of);
     if let Some(error) = condition_error(spec.target_condition.as_deref(), kind) {
-        return Err(Refusal::new(ErrorCode::InvalidConfigurationTargetCondition, error));
+        return Err(ApiError::new(ErrorCode::InvalidConfigurationTargetCondition, error));
     }
     if let Some((name, error)) = query_errors(spec.metric_queries()).into_iter().next() {
         let text = format!("the query of the metric `{name}`: {error}");
-        return Err(Refusal::new(ErrorCode::InvalidConfigurationCustomMetricsQuery, text));
+        return Err(ApiError::new(ErrorCode::InvalidConfigurationCustomMetricsQuery, text));
     }
     Ok(())
 }

@@ -8,8 +8,8 @@ use super::page::{ItemType, Page, PageRequest, write_json};
 use super::syntax::Select;
 use crate::documents::{DeviceOutcome, Documents, Job, JobStatus, JobWork, ScheduledJob};
 use crate::hub::Hub;
-use crate::refusal::Refusal;
-use crate::registry::{Answer, Datum};
+use crate::refusal::ApiError;
+use crate::registry::{ApiResult, Datum};
 
 /// A row that conditions can read.
 pub(super) trait Fields {
@@ -41,10 +41,10 @@ pub(super) fn column_problem(path: &[String]) -> Option<String> {
 }
 
 /// Runs a query over `devices.jobs`. There is no projection and no aggregate over it.
-pub(super) fn run(hub: &Hub, request: &PageRequest<'_>) -> Answer<Page> {
+pub(super) fn run(hub: &Hub, request: &PageRequest<'_>) -> ApiResult<Page> {
     let query = request.query;
     if query.select != Select::All {
-        return Err(Refusal::argument("BadRequest: only SELECT * can be asked of devices.jobs"));
+        return Err(ApiError::argument("BadRequest: only SELECT * can be asked of devices.jobs"));
     }
     let skip = request.continuation.map_or(Ok(0), read_token)?;
     let wanted = query.top.unwrap_or(usize::MAX);
@@ -68,16 +68,16 @@ pub(super) fn run(hub: &Hub, request: &PageRequest<'_>) -> Answer<Page> {
 
 /// Reads a continuation token. Jobs are ordered by id and keep their rows, so a number is a
 /// position.
-fn read_token(token: &str) -> Answer<usize> {
+fn read_token(token: &str) -> ApiResult<usize> {
     let text = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     text.and_then(|text| text.parse().ok())
-        .ok_or_else(|| Refusal::argument("x-ms-continuation is no token of this query"))
+        .ok_or_else(|| ApiError::argument("x-ms-continuation is no token of this query"))
 }
 
 fn rows(documents: &Documents) -> impl Iterator<Item = Row> {
     let scheduled = documents.jobs().filter_map(|job| match &job.work {
         JobWork::Scheduled(work) => Some((job, work)),
-        JobWork::Move(_) => None,
+        JobWork::ImportExport(_) => None,
     });
     scheduled.flat_map(|(job, work)| work.devices.iter().map(move |device| Row(row(job, work, device))))
 }

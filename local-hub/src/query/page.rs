@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::aggregate::Groups;
 use super::syntax::{Collection, Column, Query, Select};
 use crate::hub::Hub;
-use crate::refusal::Refusal;
-use crate::registry::{Answer, Datum, DeviceRecord, Registry, Shape, TwinDocument};
+use crate::refusal::ApiError;
+use crate::registry::{ApiResult, Datum, DeviceRecord, Registry, Shape, TwinDocument};
 
 /// The value of `x-ms-item-type` for the rows. C# reads it case-sensitively.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub(crate) struct Page {
 }
 
 /// Runs a query up to the end of the page.
-pub(crate) async fn run(hub: &Hub, request: PageRequest<'_>) -> Answer<Page> {
+pub(crate) async fn run(hub: &Hub, request: PageRequest<'_>) -> ApiResult<Page> {
     let query = request.query;
     if query.from == Collection::Jobs {
         return super::jobs::run(hub, &request);
@@ -70,7 +70,7 @@ pub(crate) async fn run(hub: &Hub, request: PageRequest<'_>) -> Answer<Page> {
         let mut groups = Groups::new(columns, &query.group_by);
         scan(hub, query, None, |twin| {
             groups.add(twin);
-            Ok(Flow::GoOn)
+            Ok(Flow::Continue)
         })
         .await?;
         return Page::of_groups(&groups, query.top);
@@ -83,22 +83,22 @@ pub(crate) async fn run(hub: &Hub, request: PageRequest<'_>) -> Answer<Page> {
 }
 
 /// Every identity that a query selects.
-pub(crate) async fn identities(hub: &Hub, query: &Query) -> Answer<Vec<IdentityId>> {
+pub(crate) async fn identities(hub: &Hub, query: &Query) -> ApiResult<Vec<IdentityId>> {
     let mut found = Vec::new();
     scan(hub, query, None, |twin| {
         found.push(twin.identity());
-        Ok(Flow::GoOn)
+        Ok(Flow::Continue)
     })
     .await?;
     Ok(found)
 }
 
 /// The number of identities that a query selects.
-pub(crate) async fn count(hub: &Hub, query: &Query) -> Answer<u64> {
+pub(crate) async fn count(hub: &Hub, query: &Query) -> ApiResult<u64> {
     let mut found = 0;
     scan(hub, query, None, |_| {
         found += 1;
-        Ok(Flow::GoOn)
+        Ok(Flow::Continue)
     })
     .await?;
     Ok(found)
@@ -107,7 +107,7 @@ pub(crate) async fn count(hub: &Hub, query: &Query) -> Answer<u64> {
 /// The decision to continue or end a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
-    GoOn,
+    Continue,
     Stop,
 }
 
@@ -116,8 +116,8 @@ async fn scan(
     hub: &Hub,
     query: &Query,
     mut after: Option<IdentityId>,
-    mut visit: impl FnMut(&TwinDocument<'_>) -> Answer<Flow>,
-) -> Answer<()> {
+    mut visit: impl FnMut(&TwinDocument<'_>) -> ApiResult<Flow>,
+) -> ApiResult<()> {
     loop {
         match hub.read(|registry| step(registry, query, after.as_ref(), &mut visit))? {
             None => return Ok(()),
@@ -135,8 +135,8 @@ fn step(
     registry: &Registry,
     query: &Query,
     after: Option<&IdentityId>,
-    visit: &mut impl FnMut(&TwinDocument<'_>) -> Answer<Flow>,
-) -> Answer<Option<IdentityId>> {
+    visit: &mut impl FnMut(&TwinDocument<'_>) -> ApiResult<Flow>,
+) -> ApiResult<Option<IdentityId>> {
     let mut left = DEVICES_PER_STEP;
     for (id, device) in devices(registry, query, after) {
         let resumed = after.filter(|place| place.device() == id).and_then(IdentityId::module);
@@ -221,7 +221,7 @@ impl<'q> Rows<'q> {
         }
     }
 
-    fn push(&mut self, twin: &TwinDocument<'_>) -> Answer<Flow> {
+    fn push(&mut self, twin: &TwinDocument<'_>) -> ApiResult<Flow> {
         if self.count == self.size {
             self.more = self.wants_more;
             return Ok(Flow::Stop);
@@ -235,7 +235,7 @@ impl<'q> Rows<'q> {
         }
         self.count += 1;
         self.last = Some(twin.identity());
-        Ok(Flow::GoOn)
+        Ok(Flow::Continue)
     }
 
     fn into_page(mut self, emitted: usize, text: &str) -> Page {
@@ -254,7 +254,7 @@ impl<'q> Rows<'q> {
 }
 
 impl Page {
-    fn of_groups(groups: &Groups<'_>, top: Option<usize>) -> Answer<Self> {
+    fn of_groups(groups: &Groups<'_>, top: Option<usize>) -> ApiResult<Self> {
         let mut rows = groups.rows();
         rows.truncate(top.unwrap_or(usize::MAX));
         let mut body = Vec::new();
@@ -310,8 +310,8 @@ impl Token {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&document).unwrap_or_default())
     }
 
-    fn read(text: &str, query: &str) -> Answer<Self> {
-        let wrong = || Refusal::argument("x-ms-continuation is no token of this query");
+    fn read(text: &str, query: &str) -> ApiResult<Self> {
+        let wrong = || ApiError::argument("x-ms-continuation is no token of this query");
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
         let document: TokenDocument = serde_json::from_slice(&bytes).map_err(|_| wrong())?;
         if document.query != fingerprint(query) {
@@ -327,9 +327,9 @@ fn fingerprint(query: &str) -> u64 {
     hasher.finish()
 }
 
-pub(super) fn write_json(body: &mut Vec<u8>, value: &impl Serialize) -> Answer<()> {
+pub(super) fn write_json(body: &mut Vec<u8>, value: &impl Serialize) -> ApiResult<()> {
     serde_json::to_writer(body, value)
-        .map_err(|error| Refusal::new(ErrorCode::ServerError, error.to_string()))
+        .map_err(|error| ApiError::new(ErrorCode::ServerError, error.to_string()))
 }
 
 const DEVICES_PER_STEP: usize = 2000;

@@ -5,7 +5,7 @@ use serde_json::{Value, from_value, json};
 use super::{PageRequest, Query, run};
 use crate::hub::Hub;
 use crate::policy::Policies;
-use crate::refusal::Refusal;
+use crate::refusal::ApiError;
 use crate::registry::{BulkEntry, Journal, Registry};
 use crate::store::Stored;
 
@@ -20,7 +20,7 @@ fn hub_with(items: Value) -> Hub {
     let now = "2026-11-22T10:00:00Z".parse().unwrap();
     let result = registry.bulk(entries.collect(), now, &mut Journal::default());
     assert!(result.is_successful, "{result:?}");
-    Hub::unserved(Stored { registry, ..Stored::default() }, None, Policies::generate())
+    Hub::standalone(Stored { registry, ..Stored::default() }, None, Policies::generate())
 }
 
 fn fleet() -> Hub {
@@ -48,8 +48,8 @@ fn page(
     text: &str,
     size: usize,
     continuation: Option<&str>,
-) -> Result<(Value, Option<String>), Refusal> {
-    let query = Query::parse(text).map_err(|error| Refusal::argument(error.to_string()))?;
+) -> Result<(Value, Option<String>), ApiError> {
+    let query = Query::parse(text).map_err(|error| ApiError::argument(error.to_string()))?;
     let request = PageRequest { query: &query, text, size, continuation, model_id: true };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let page = runtime.block_on(run(hub, request))?;

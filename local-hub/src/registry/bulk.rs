@@ -6,8 +6,8 @@ use hub_types::twin::{JsonObject, TwinPatch};
 use hub_types::{Etag, IdentityId, IfMatch, ModuleId, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Answer, Journal, Registry};
-use crate::refusal::Refusal;
+use super::{ApiResult, Journal, Registry};
+use crate::refusal::ApiError;
 use crate::twin::{DesiredWrite, TwinState};
 
 /// One parsed item of a bulk call.
@@ -16,7 +16,7 @@ pub(crate) struct BulkEntry {
     pub(crate) device: String,
     pub(crate) module: Option<String>,
     /// The item, or the reason why it is not valid.
-    pub(crate) item: Result<BulkItem, Refusal>,
+    pub(crate) item: Result<BulkItem, ApiError>,
 }
 
 impl Registry {
@@ -31,13 +31,13 @@ impl Registry {
         for entry in entries {
             let mode = entry.item.as_ref().ok().map(mode_of);
             let done = entry.item.and_then(|item| self.bulk_item(item, now, journal));
-            if let Err(refusal) = done {
+            if let Err(error) = done {
                 journal.counts.failed += 1;
                 errors.push(BulkError {
                     device_id: entry.device,
                     module_id: entry.module,
-                    error_code: refusal.name.to_owned(),
-                    error_status: Some(refusal.text),
+                    error_code: error.name.to_owned(),
+                    error_status: Some(error.text),
                     operation: mode.map(|mode| mode.to_string()),
                 });
             }
@@ -45,7 +45,7 @@ impl Registry {
         BulkResult { is_successful: errors.is_empty(), errors, warnings: Vec::new() }
     }
 
-    fn bulk_item(&mut self, mut item: BulkItem, now: Timestamp, journal: &mut Journal) -> Answer<()> {
+    fn bulk_item(&mut self, mut item: BulkItem, now: Timestamp, journal: &mut Journal) -> ApiResult<()> {
         let identity = item.identity();
         let twin = twin_patch(&mut item)?;
         match mode_of(&item) {
@@ -69,7 +69,7 @@ impl Registry {
             ImportMode::UpdateTwinIfMatchETag => {
                 self.bulk_twin(&identity, twin, &demand(item.twin_etag.as_ref()), now, journal)
             }
-            other => Err(Refusal::argument(format!("importMode {other} is not known here"))),
+            other => Err(ApiError::argument(format!("importMode {other} is not known here"))),
         }
     }
 
@@ -79,7 +79,7 @@ impl Registry {
         twin: TwinPatch,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         match item.module_id.clone() {
             None => self.create_device(device_spec(item), twin, now, journal),
             Some(module) => {
@@ -98,7 +98,7 @@ impl Registry {
         demand: &IfMatch,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         let identity = item.identity();
         self.check_exists(&identity)?;
         let twin_demand = self::demand(item.twin_etag.as_ref());
@@ -114,7 +114,12 @@ impl Registry {
         Ok(())
     }
 
-    fn bulk_delete(&mut self, identity: &IdentityId, demand: &IfMatch, journal: &mut Journal) -> Answer<()> {
+    fn bulk_delete(
+        &mut self,
+        identity: &IdentityId,
+        demand: &IfMatch,
+        journal: &mut Journal,
+    ) -> ApiResult<()> {
         match identity.module() {
             None => self.delete_device(identity.device(), demand, journal),
             Some(module) => self.delete_module(identity.device(), module, demand, journal),
@@ -128,7 +133,7 @@ impl Registry {
         demand: &IfMatch,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         self.check_exists(identity)?;
         self.patch_twin(identity, twin, demand, now, journal)
     }
@@ -137,12 +142,12 @@ impl Registry {
         self.twin(identity).is_ok()
     }
 
-    /// The refusal of a bulk item for a missing object, which names the device or its module.
-    fn check_exists(&self, identity: &IdentityId) -> Answer<()> {
+    /// The error of a bulk item for a missing object, which names the device or its module.
+    fn check_exists(&self, identity: &IdentityId) -> ApiResult<()> {
         let device = self.device(identity.device())?;
         match identity.module() {
             Some(module) if !device.modules.contains_key(module) => {
-                Err(Refusal::module_not_found(identity.device(), module))
+                Err(ApiError::module_not_found(identity.device(), module))
             }
             _ => Ok(()),
         }
@@ -159,7 +164,7 @@ fn demand(etag: Option<&Etag>) -> IfMatch {
 }
 
 /// The twin sections of the item, parsed like the body of a PATCH.
-fn twin_patch(item: &mut BulkItem) -> Answer<TwinPatch> {
+fn twin_patch(item: &mut BulkItem) -> ApiResult<TwinPatch> {
     let given = |section: Option<JsonObject>| section.filter(|object| !object.is_empty());
     let mut body = JsonObject::new();
     if let Some(tags) = given(item.tags.take()) {
@@ -168,7 +173,7 @@ fn twin_patch(item: &mut BulkItem) -> Answer<TwinPatch> {
     if let Some(desired) = given(item.properties.take().and_then(|properties| properties.desired)) {
         body.insert("properties".to_owned(), json!({ "desired": desired }));
     }
-    TwinPatch::from_body(Value::Object(body)).map_err(|error| Refusal::argument(error.to_string()))
+    TwinPatch::from_body(Value::Object(body)).map_err(|error| ApiError::argument(error.to_string()))
 }
 
 fn device_spec(item: BulkItem) -> DeviceSpec {

@@ -9,8 +9,8 @@ use hub_types::limits::{MAX_COMMAND_BYTES, MAX_COMMANDS_WAITING};
 use hub_types::{DeviceId, ErrorCode, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Answer, Journal, Registry};
-use crate::refusal::Refusal;
+use super::{ApiResult, Journal, Registry};
+use crate::refusal::ApiError;
 
 /// A message to enqueue.
 #[derive(Debug)]
@@ -75,11 +75,11 @@ impl Registry {
         message: Message,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         let Message { properties, payload, expires } = message;
         if properties.len() + payload.len() > MAX_COMMAND_BYTES {
             let text = format!("a cloud-to-device message may have {MAX_COMMAND_BYTES} bytes");
-            return Err(Refusal::new(ErrorCode::MessageTooLarge, text));
+            return Err(ApiError::new(ErrorCode::MessageTooLarge, text));
         }
         self.device_mut(device)?.commands.get_or_insert_default();
         self.change_queue(device, |queue| {
@@ -87,7 +87,7 @@ impl Registry {
             if queue.len() >= MAX_COMMANDS_WAITING {
                 let text =
                     format!("{MAX_COMMANDS_WAITING} messages wait for device {device}, the most that may");
-                return Err(Refusal::new(ErrorCode::DeviceMaximumQueueDepthExceeded, text));
+                return Err(ApiError::new(ErrorCode::DeviceMaximumQueueDepthExceeded, text));
             }
             queue.last_sequence += 1;
             let (sequence, expires) = (queue.last_sequence, Some(expires));
@@ -112,7 +112,7 @@ impl Registry {
         device: &DeviceId,
         sequence: u64,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         self.device_mut(device)?;
         let changed =
             self.change_queue(device, |queue| queue.waiting.retain(|command| command.sequence != sequence));
@@ -123,7 +123,7 @@ impl Registry {
     }
 
     /// Deletes all messages that wait for a device and returns their number.
-    pub(crate) fn purge_commands(&mut self, device: &DeviceId, journal: &mut Journal) -> Answer<usize> {
+    pub(crate) fn purge_commands(&mut self, device: &DeviceId, journal: &mut Journal) -> ApiResult<usize> {
         self.device_mut(device)?;
         let purged = self.change_queue(device, |queue| std::mem::take(&mut queue.waiting).len());
         if purged.is_some() {

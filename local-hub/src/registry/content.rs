@@ -9,9 +9,9 @@ use hub_types::{DeviceId, IdentityId, IfMatch, ModuleId, Timestamp};
 use serde_json::Value;
 
 use super::record::DeviceRecord;
-use super::{Answer, Journal, Registry};
+use super::{ApiResult, Journal, Registry};
 use crate::documents::{TwinSettings, invalid_content};
-use crate::refusal::Refusal;
+use crate::refusal::ApiError;
 use crate::twin::{DesiredWrite, Properties, RolledOut, TwinState, WriteOrigin};
 
 /// The content of a configuration for one device.
@@ -30,7 +30,7 @@ impl Registry {
         content: DeviceContent,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         let record = self.device(device)?;
         if !content.modules.is_empty() && !record.is_edge() {
             return Err(invalid_content(format!("device {device} is no IoT Edge device")));
@@ -64,7 +64,7 @@ impl Registry {
         wanted: Option<(RolledOut, JsonObject, WriteOrigin)>,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         let Ok(twin) = self.twin_mut(identity) else {
             // It has gone since it was found.
             return Ok(());
@@ -80,7 +80,7 @@ impl Registry {
             return Ok(());
         }
         let next = twin.rolled_out(settings.clone(), origin, now);
-        let mut next = next.map_err(|error| Refusal::argument(error.to_string()))?;
+        let mut next = next.map_err(|error| ApiError::argument(error.to_string()))?;
         next.configurations = Some(Box::new(wanted));
         let write = DesiredWrite::Patch(SectionPatch::Merge(settings));
         self.put_twin(identity, next, write, journal)?;
@@ -120,7 +120,7 @@ impl Registry {
         settings: TwinSettings,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         if let Some(whole) = settings.whole().cloned() {
             let tags = self.twin_mut(identity)?.tags.as_ref().map(Properties::to_object);
             let with = checked(tags, whole)?;
@@ -139,7 +139,7 @@ impl Registry {
         wanted: &BTreeSet<ModuleId>,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         let modules = self.device(device)?.modules.keys().filter(|id| !id.is_system());
         let there: BTreeSet<ModuleId> = modules.cloned().collect();
         for module in there.difference(wanted) {
@@ -163,8 +163,8 @@ impl Registry {
         &mut self,
         device: &DeviceId,
         journal: &mut Journal,
-        write: impl FnOnce(&mut Self, &mut Journal) -> Answer<T>,
-    ) -> Answer<T> {
+        write: impl FnOnce(&mut Self, &mut Journal) -> ApiResult<T>,
+    ) -> ApiResult<T> {
         let before = self.device(device)?.clone();
         let mut written = Journal::default();
         match write(self, &mut written) {
@@ -172,9 +172,9 @@ impl Registry {
                 journal.absorb(written);
                 Ok(value)
             }
-            Err(refusal) => {
+            Err(error) => {
                 self.put_back(device, before);
-                Err(refusal)
+                Err(error)
             }
         }
     }
@@ -193,17 +193,17 @@ impl Registry {
 }
 
 /// The modules that the desired properties of `$edgeAgent` name.
-pub(super) fn deployed_modules(agent: &JsonObject) -> Answer<BTreeSet<ModuleId>> {
+pub(super) fn deployed_modules(agent: &JsonObject) -> ApiResult<BTreeSet<ModuleId>> {
     let modules = agent.get("modules").and_then(Value::as_object);
     let ids = modules.into_iter().flatten().map(|(module, _)| ModuleId::new(module));
-    ids.collect::<Result<_, _>>().map_err(|error| Refusal::argument(error.to_string()))
+    ids.collect::<Result<_, _>>().map_err(|error| ApiError::argument(error.to_string()))
 }
 
 /// The write of tags and desired properties, if it follows the rules.
-fn checked(tags: Option<JsonObject>, desired: JsonObject) -> Answer<TwinPatch> {
+fn checked(tags: Option<JsonObject>, desired: JsonObject) -> ApiResult<TwinPatch> {
     let section = |object: Option<JsonObject>| object.map_or(SectionPatch::Keep, SectionPatch::Merge);
     let patch = TwinPatch { tags: section(tags), desired: SectionPatch::Merge(desired) };
-    patch.check().map_err(|error| Refusal::argument(error.to_string()))?;
+    patch.check().map_err(|error| ApiError::argument(error.to_string()))?;
     Ok(patch)
 }
 

@@ -7,9 +7,9 @@ use hub_types::{DeviceId, IdentityId, ModuleId, Timestamp};
 
 use super::content::{EDGE_AGENT, deployed_modules};
 use super::record::DeviceRecord;
-use super::{Answer, Journal, Registry};
+use super::{ApiResult, Journal, Registry};
 use crate::documents::DeploymentStack;
-use crate::refusal::Refusal;
+use crate::refusal::ApiError;
 use crate::twin::{DesiredWrite, RolledOut, TwinState};
 
 /// The change of a module's twin.
@@ -22,7 +22,7 @@ struct TwinChange {
 impl Registry {
     /// Returns true if a device already has the content of the deployments. A deleted device needs
     /// nothing.
-    pub(crate) fn is_deployed(&self, device: &DeviceId, stack: &DeploymentStack<'_>) -> Answer<bool> {
+    pub(crate) fn is_deployed(&self, device: &DeviceId, stack: &DeploymentStack<'_>) -> ApiResult<bool> {
         let Ok(record) = self.device(device) else { return Ok(true) };
         let there: BTreeSet<&ModuleId> = record.modules.keys().filter(|id| !id.is_system()).collect();
         let wanted = wanted_modules(record, stack)?;
@@ -40,7 +40,7 @@ impl Registry {
         stack: &DeploymentStack<'_>,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         let Ok(record) = self.device(device) else { return Ok(()) };
         let wanted = wanted_modules(record, stack)?;
         self.all_or_nothing(device, journal, |registry, journal| {
@@ -61,7 +61,7 @@ impl Registry {
         stack: &DeploymentStack<'_>,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         let Some(module) = identity.module() else { return Ok(()) };
         let twin = self.twin_mut(identity)?;
         let Some(TwinChange { desired, states }) = change(module, twin, stack) else { return Ok(()) };
@@ -71,7 +71,7 @@ impl Registry {
             return Ok(());
         };
         let next = twin.deployed(desired, origin, now);
-        let mut next = next.map_err(|error| Refusal::argument(format!("module {module}: {error}")))?;
+        let mut next = next.map_err(|error| ApiError::argument(format!("module {module}: {error}")))?;
         next.configurations = Some(Box::new(states));
         self.put_twin(identity, next, DesiredWrite::Replace, journal)?;
         journal.updated(identity.device(), identity.module(), true);
@@ -80,7 +80,10 @@ impl Registry {
 }
 
 /// The modules that a device must have; `None` if the deployments do not change them.
-fn wanted_modules(record: &DeviceRecord, stack: &DeploymentStack<'_>) -> Answer<Option<BTreeSet<ModuleId>>> {
+fn wanted_modules(
+    record: &DeviceRecord,
+    stack: &DeploymentStack<'_>,
+) -> ApiResult<Option<BTreeSet<ModuleId>>> {
     let agent = record.modules.iter().find(|(id, _)| id.as_str() == EDGE_AGENT);
     let Some((id, agent)) = agent.filter(|(id, _)| stack.has_settings(id)) else { return Ok(None) };
     let current = agent.identity.twin.desired.properties.to_object();

@@ -5,8 +5,8 @@ use hub_types::twin::TwinPatch;
 use hub_types::{Authentication, DeviceId, ErrorCode, IfMatch, ModuleId, Timestamp};
 
 use super::record::{DeviceRecord, DeviceSettings, IdentityRecord, ModuleRecord};
-use super::{Answer, Journal, Registry, check_etag, with_keys};
-use crate::refusal::Refusal;
+use super::{ApiResult, Journal, Registry, check_etag, with_keys};
+use crate::refusal::ApiError;
 use crate::twin::TwinState;
 
 impl Registry {
@@ -17,7 +17,7 @@ impl Registry {
         demand: Option<&IfMatch>,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<Device> {
+    ) -> ApiResult<Device> {
         let id = spec.device_id.clone();
         match demand {
             None => self.create_device(spec, TwinPatch::default(), now, journal)?,
@@ -36,10 +36,10 @@ impl Registry {
         twin: TwinPatch,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         let id = spec.device_id.clone();
         if self.devices.contains_key(&id) {
-            return Err(Refusal::device_exists(&id));
+            return Err(ApiError::device_exists(&id));
         }
         self.check_room()?;
         let authentication = device_authentication(spec.authentication.clone())?;
@@ -60,7 +60,7 @@ impl Registry {
         demand: &IfMatch,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<bool> {
+    ) -> ApiResult<bool> {
         let id = spec.device_id.clone();
         let current = self.device(&id)?;
         check_etag(demand, &current.identity.etag())?;
@@ -88,10 +88,10 @@ impl Registry {
         id: &DeviceId,
         demand: &IfMatch,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         check_etag(demand, &self.device(id)?.identity.etag())?;
         let Some(record) = self.devices.remove(id) else {
-            return Err(Refusal::device_not_found(id));
+            return Err(ApiError::device_not_found(id));
         };
         self.disabled -= usize::from(record.settings.status == Status::Disabled);
         self.connected -= usize::from(record.identity.is_connected());
@@ -103,22 +103,27 @@ impl Registry {
         Ok(())
     }
 
-    fn settings_of_new(&self, spec: DeviceSpec, generation: u64) -> Answer<DeviceSettings> {
+    fn settings_of_new(&self, spec: DeviceSpec, generation: u64) -> ApiResult<DeviceSettings> {
         let id = spec.device_id.clone();
         let scopes = self.scopes_of_new(&id, generation, &spec)?;
         Ok(settings(spec, scopes))
     }
 
-    fn settings_of_existing(&self, spec: DeviceSpec, current: &DeviceRecord) -> Answer<DeviceSettings> {
+    fn settings_of_existing(&self, spec: DeviceSpec, current: &DeviceRecord) -> ApiResult<DeviceSettings> {
         let scopes = self.scopes_of_existing(&spec, current)?;
         Ok(settings(spec, scopes))
     }
 
     /// Creates `$edgeAgent` and `$edgeHub` for an edge device, and deletes them for any other
     /// device.
-    fn settle_system_modules(&mut self, id: &DeviceId, now: Timestamp, journal: &mut Journal) -> Answer<()> {
+    fn settle_system_modules(
+        &mut self,
+        id: &DeviceId,
+        now: Timestamp,
+        journal: &mut Journal,
+    ) -> ApiResult<()> {
         for name in SYSTEM_MODULES {
-            let module = ModuleId::new(name).map_err(|error| Refusal::argument(error.to_string()))?;
+            let module = ModuleId::new(name).map_err(|error| ApiError::argument(error.to_string()))?;
             let device = self.device(id)?;
             match (device.is_edge(), device.modules.contains_key(&module)) {
                 (true, false) => {
@@ -148,9 +153,9 @@ fn settings(spec: DeviceSpec, scopes: (Option<Box<str>>, Option<Vec<String>>)) -
     }
 }
 
-fn device_authentication(given: Option<Authentication>) -> Answer<Authentication> {
+fn device_authentication(given: Option<Authentication>) -> ApiResult<Authentication> {
     match given.unwrap_or_default() {
-        Authentication::None => Err(Refusal::new(
+        Authentication::None => Err(ApiError::new(
             ErrorCode::ArgumentInvalid,
             "DeviceAuthenticationTypeIsMissing: a device needs an authentication type",
         )),

@@ -3,9 +3,9 @@
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::{Authentication, IdentityId};
 
-use super::{Answer, Journal, Registry};
+use super::{ApiResult, Journal, Registry};
 use crate::random;
-use crate::refusal::Refusal;
+use crate::refusal::ApiError;
 
 /// The keys to replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +34,10 @@ impl Registry {
         identity: &IdentityId,
         slot: KeySlot,
         journal: &mut Journal,
-    ) -> Answer<SymmetricKeys> {
+    ) -> ApiResult<SymmetricKeys> {
         let record = self.identity_mut(identity)?;
         let Authentication::Sas(Some(keys)) = &mut record.authentication else {
-            return Err(Refusal::argument(format!("{identity} has no symmetric keys")));
+            return Err(ApiError::argument(format!("{identity} has no symmetric keys")));
         };
         if slot != KeySlot::Secondary {
             keys.primary = random::symmetric_key();

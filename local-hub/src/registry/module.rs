@@ -6,26 +6,26 @@ use hub_types::twin::TwinPatch;
 use hub_types::{Authentication, DeviceId, ErrorCode, IfMatch, ModuleId, Timestamp};
 
 use super::record::{DeviceRecord, IdentityRecord, ModuleRecord};
-use super::{Answer, Journal, Registry, check_etag, with_keys};
-use crate::refusal::Refusal;
+use super::{ApiResult, Journal, Registry, check_etag, with_keys};
+use crate::refusal::ApiError;
 use crate::twin::TwinState;
 
 impl Registry {
     /// The device that owns the modules. With a shared access signature a live hub responds with
     /// 401 if it is missing, and also if it is disabled.
-    pub(crate) fn device_for_modules(&self, id: &DeviceId) -> Answer<&DeviceRecord> {
+    pub(crate) fn device_for_modules(&self, id: &DeviceId) -> ApiResult<&DeviceRecord> {
         match self.device(id) {
             Ok(device) if device.settings.status == Status::Enabled => Ok(device),
-            _ => Err(Refusal::no_device_for_modules()),
+            _ => Err(ApiError::no_device_for_modules()),
         }
     }
 
-    pub(crate) fn modules(&self, device: &DeviceId) -> Answer<Vec<Module>> {
+    pub(crate) fn modules(&self, device: &DeviceId) -> ApiResult<Vec<Module>> {
         let modules = self.device_for_modules(device)?.modules.iter();
         Ok(modules.map(|(id, record)| record.document(device, id)).collect())
     }
 
-    pub(crate) fn module(&self, device: &DeviceId, id: &ModuleId) -> Answer<Module> {
+    pub(crate) fn module(&self, device: &DeviceId, id: &ModuleId) -> ApiResult<Module> {
         let record = self.device_for_modules(device)?;
         Ok(find(record, device, id)?.document(device, id))
     }
@@ -38,7 +38,7 @@ impl Registry {
         demand: Option<&IfMatch>,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<Module> {
+    ) -> ApiResult<Module> {
         self.device_for_modules(device)?;
         let id = spec.module_id.clone();
         match demand {
@@ -63,16 +63,16 @@ impl Registry {
         twin: TwinState,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         let id = spec.module_id;
         check_not_system(&id)?;
         let modules = &self.device(device)?.modules;
         if modules.contains_key(&id) {
-            return Err(Refusal::module_exists(device, &id));
+            return Err(ApiError::module_exists(device, &id));
         }
         if modules.keys().filter(|id| !id.is_system()).count() >= MAX_MODULES_PER_DEVICE {
             let text = format!("Device {device} has {MAX_MODULES_PER_DEVICE} modules, the most it can have");
-            return Err(Refusal::new(ErrorCode::TooManyModulesOnDevice, text));
+            return Err(ApiError::new(ErrorCode::TooManyModulesOnDevice, text));
         }
         self.check_room()?;
         let authentication = module_authentication(spec.authentication);
@@ -92,7 +92,7 @@ impl Registry {
         device: &DeviceId,
         spec: ModuleSpec,
         demand: &IfMatch,
-    ) -> Answer<bool> {
+    ) -> ApiResult<bool> {
         let id = spec.module_id;
         check_not_system(&id)?;
         let record = self.module_mut(device, &id)?;
@@ -112,7 +112,7 @@ impl Registry {
         id: &ModuleId,
         demand: &IfMatch,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         check_not_system(id)?;
         check_etag(demand, &self.module_mut(device, id)?.identity.etag())?;
         self.remove_module(device, id)?;
@@ -120,21 +120,21 @@ impl Registry {
         Ok(())
     }
 
-    pub(super) fn module_mut(&mut self, device: &DeviceId, id: &ModuleId) -> Answer<&mut ModuleRecord> {
+    pub(super) fn module_mut(&mut self, device: &DeviceId, id: &ModuleId) -> ApiResult<&mut ModuleRecord> {
         let found = self.device_mut(device)?.modules.get_mut(id).map(AsMut::as_mut);
-        found.ok_or_else(|| Refusal::module_not_found(device, id))
+        found.ok_or_else(|| ApiError::module_not_found(device, id))
     }
 }
 
-fn find<'a>(record: &'a DeviceRecord, device: &DeviceId, id: &ModuleId) -> Answer<&'a ModuleRecord> {
+fn find<'a>(record: &'a DeviceRecord, device: &DeviceId, id: &ModuleId) -> ApiResult<&'a ModuleRecord> {
     let found = record.modules.get(id).map(AsRef::as_ref);
-    found.ok_or_else(|| Refusal::module_not_found(device, id))
+    found.ok_or_else(|| ApiError::module_not_found(device, id))
 }
 
-fn check_not_system(id: &ModuleId) -> Answer<()> {
+fn check_not_system(id: &ModuleId) -> ApiResult<()> {
     if id.is_system() {
         let text = format!("Module ids that begin with $ belong to the system, `{id}` does");
-        return Err(Refusal::argument(text));
+        return Err(ApiError::argument(text));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use hub_types::{IdentityId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::record::IdentityRecord;
-use super::{Answer, Journal, Registry};
+use super::{ApiResult, Journal, Registry};
 
 /// Connection state, activity, and the persistent part of a session. Changed times are not written
 /// to disk at once, but with the next write of the record.
@@ -133,7 +133,7 @@ impl Registry {
         clean: bool,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<Subscriptions> {
+    ) -> ApiResult<Subscriptions> {
         let record = self.identity_mut(identity)?;
         let newly = !record.is_connected();
         let presence = record.presence_mut();

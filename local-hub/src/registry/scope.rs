@@ -7,15 +7,20 @@ use hub_types::identity::DeviceSpec;
 use hub_types::{DeviceId, ErrorCode};
 
 use super::record::DeviceRecord;
-use super::{Answer, Registry};
-use crate::refusal::Refusal;
+use super::{ApiResult, Registry};
+use crate::refusal::ApiError;
 
 /// `deviceScope` and `parentScopes`.
 type Scopes = (Option<Box<str>>, Option<Vec<String>>);
 
 impl Registry {
     /// The scopes of a device that is being created; an edge device gets a scope of its own.
-    pub(super) fn scopes_of_new(&self, id: &DeviceId, generation: u64, spec: &DeviceSpec) -> Answer<Scopes> {
+    pub(super) fn scopes_of_new(
+        &self,
+        id: &DeviceId,
+        generation: u64,
+        spec: &DeviceSpec,
+    ) -> ApiResult<Scopes> {
         if is_edge(spec) {
             let own = own_scope(id, generation);
             self.edge_scopes(own, spec, None)
@@ -25,7 +30,7 @@ impl Registry {
     }
 
     /// The scopes of a device that is being replaced.
-    pub(super) fn scopes_of_existing(&self, spec: &DeviceSpec, current: &DeviceRecord) -> Answer<Scopes> {
+    pub(super) fn scopes_of_existing(&self, spec: &DeviceSpec, current: &DeviceRecord) -> ApiResult<Scopes> {
         if !is_edge(spec) {
             return self.leaf_scopes(spec, Some(current));
         }
@@ -42,7 +47,7 @@ impl Registry {
         own: Box<str>,
         spec: &DeviceSpec,
         current: Option<&DeviceRecord>,
-    ) -> Answer<Scopes> {
+    ) -> ApiResult<Scopes> {
         let parents = given_parents(spec);
         for parent in parents.iter().flatten() {
             let known = current.is_some_and(|record| record.settings.parents().contains(parent));
@@ -53,7 +58,7 @@ impl Registry {
         Ok((Some(own), parents))
     }
 
-    fn leaf_scopes(&self, spec: &DeviceSpec, current: Option<&DeviceRecord>) -> Answer<Scopes> {
+    fn leaf_scopes(&self, spec: &DeviceSpec, current: Option<&DeviceRecord>) -> ApiResult<Scopes> {
         let given = spec.device_scope.clone().filter(|scope| !scope.is_empty());
         let Some(parent) = given.or_else(|| given_parents(spec).into_iter().flatten().next()) else {
             return Ok((None, None));
@@ -66,7 +71,7 @@ impl Registry {
     }
 
     /// Checks that a parent is an edge device, and not a descendant of its child.
-    fn check_parent(&self, parent: &str, child: &str) -> Answer<()> {
+    fn check_parent(&self, parent: &str, child: &str) -> ApiResult<()> {
         let mut ancestor = Some(parent.to_owned());
         while let Some(scope) = ancestor {
             if scope == child {
@@ -84,7 +89,7 @@ impl Registry {
     }
 
     /// The edge device that owns a scope.
-    fn edge_device_of(&self, scope: &str) -> Answer<&DeviceRecord> {
+    fn edge_device_of(&self, scope: &str) -> ApiResult<&DeviceRecord> {
         let unknown = || invalid(format!("`{scope}` is the scope of no edge device"));
         let id = Self::device_of_scope(scope).ok_or_else(unknown)?;
         let id = DeviceId::new(id).map_err(|_| unknown())?;
@@ -109,8 +114,8 @@ fn given_parents(spec: &DeviceSpec) -> Option<Vec<String>> {
     Some(given.filter(|scope| !scope.is_empty()).cloned().collect())
 }
 
-fn invalid(text: String) -> Refusal {
-    Refusal::new(ErrorCode::InvalidDeviceScope, text)
+fn invalid(text: String) -> ApiError {
+    ApiError::new(ErrorCode::InvalidDeviceScope, text)
 }
 
 const SCHEME: &str = "ms-azure-iot-edge://";

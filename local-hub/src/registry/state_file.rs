@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::record::{DeviceRecord, IdentityRecord, ModuleRecord};
-use super::{Answer, Journal, Registry};
+use super::{ApiResult, Journal, Registry};
 use crate::attributes;
 use crate::json_error;
-use crate::refusal::Refusal;
+use crate::refusal::ApiError;
 use crate::twin::{TwinState, Values};
 
 /// The `devices` of the document, serialized directly from the records.
@@ -144,15 +144,15 @@ impl Registry {
         devices: DevicesFile,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         let mut next = self.clone();
         let mut written = Journal::default();
         for (id, device) in &devices.0 {
-            let refused = |refusal: Refusal| named(refusal, id);
+            let refused = |error: ApiError| named(error, id);
             next.import_device(id, device, now, &mut written).map_err(refused)?;
         }
         for (id, device) in &devices.0 {
-            let refused = |refusal: Refusal| named(refusal, id);
+            let refused = |error: ApiError| named(error, id);
             next.import_parent(id, device, now, &mut written).map_err(refused)?;
         }
         *self = next;
@@ -198,7 +198,7 @@ impl Registry {
         state: &DeviceState,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         if self.devices.contains_key(id) {
             self.delete_device(id, &IfMatch::Any, journal)?;
         }
@@ -224,14 +224,14 @@ impl Registry {
         state: &DeviceState,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         let Some(parent) = &state.parent else {
             return Ok(());
         };
         let scope = self.device(parent)?.settings.device_scope.clone().map(String::from);
         let scope = scope.filter(|_| self.device(parent).is_ok_and(DeviceRecord::is_edge));
         let scope =
-            scope.ok_or_else(|| Refusal::argument(format!("its parent {parent} is no edge device")))?;
+            scope.ok_or_else(|| ApiError::argument(format!("its parent {parent} is no edge device")))?;
         let own = self.device(id)?.settings.device_scope.clone().map(String::from);
         let spec = DeviceSpec {
             device_scope: own.or_else(|| Some(scope.clone())),
@@ -243,7 +243,7 @@ impl Registry {
     }
 }
 
-fn device_spec(id: &DeviceId, state: &DeviceState) -> Answer<DeviceSpec> {
+fn device_spec(id: &DeviceId, state: &DeviceState) -> ApiResult<DeviceSpec> {
     attributes::refuse_in(&state.identity)?;
     let mut identity = state.identity.clone();
     identity.insert("deviceId".to_owned(), json!(id));
@@ -252,20 +252,20 @@ fn device_spec(id: &DeviceId, state: &DeviceState) -> Answer<DeviceSpec> {
         identity.remove(member);
     }
     DeviceSpec::deserialize(Value::Object(identity))
-        .map_err(|error| Refusal::argument(json_error::text(&error)))
+        .map_err(|error| ApiError::argument(json_error::text(&error)))
 }
 
-fn module_spec(device: &DeviceId, id: &ModuleId, state: &ModuleState) -> Answer<ModuleSpec> {
+fn module_spec(device: &DeviceId, id: &ModuleId, state: &ModuleState) -> ApiResult<ModuleSpec> {
     attributes::refuse_in(&state.identity)?;
     let mut identity = state.identity.clone();
     identity.insert("deviceId".to_owned(), json!(device));
     identity.insert("moduleId".to_owned(), json!(id));
     ModuleSpec::deserialize(Value::Object(identity))
-        .map_err(|error| Refusal::argument(json_error::text(&error)))
+        .map_err(|error| ApiError::argument(json_error::text(&error)))
 }
 
 /// The twin's tags and desired properties, the only parts that a client may write.
-fn twin_patch(twin: &Map<String, Value>) -> Answer<TwinPatch> {
+fn twin_patch(twin: &Map<String, Value>) -> ApiResult<TwinPatch> {
     let mut body = Map::new();
     if let Some(tags) = twin.get("tags") {
         body.insert("tags".to_owned(), tags.clone());
@@ -281,11 +281,11 @@ fn twin_patch(twin: &Map<String, Value>) -> Answer<TwinPatch> {
         None => {}
     }
     attributes::refuse_in(twin)?;
-    TwinPatch::from_body(Value::Object(body)).map_err(|error| Refusal::argument(error.to_string()))
+    TwinPatch::from_body(Value::Object(body)).map_err(|error| ApiError::argument(error.to_string()))
 }
 
-fn named(refusal: Refusal, device: &DeviceId) -> Refusal {
-    Refusal { text: format!("device {device}: {}", refusal.text), ..refusal }
+fn named(error: ApiError, device: &DeviceId) -> ApiError {
+    ApiError { text: format!("device {device}: {}", error.text), ..error }
 }
 
 #[cfg(test)]

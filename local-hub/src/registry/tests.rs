@@ -4,7 +4,7 @@ use hub_types::twin::TwinPatch;
 use hub_types::{DeviceId, Etag, IdentityId, IfMatch, ModuleId, Timestamp};
 use serde_json::{Value, from_value, json, to_value};
 
-use super::{Answer, BulkEntry, Counts, DeviceContent, Journal, Registry, Shape};
+use super::{ApiResult, BulkEntry, Counts, DeviceContent, Journal, Registry, Shape};
 use crate::documents::TwinSettings;
 
 const NOW: Timestamp = Timestamp::NEVER;
@@ -21,7 +21,7 @@ fn module(id: &str) -> ModuleId {
     ModuleId::new(id).unwrap()
 }
 
-fn put(registry: &mut Registry, spec: Value, if_match: Option<&str>) -> Answer<Value> {
+fn put(registry: &mut Registry, spec: Value, if_match: Option<&str>) -> ApiResult<Value> {
     let spec: DeviceSpec = from_value(spec).unwrap();
     let demand = if_match.and_then(IfMatch::parse);
     let device = registry.put_device(spec, demand.as_ref(), later(), &mut Journal::default())?;
@@ -33,7 +33,7 @@ fn put_module(
     device_id: &str,
     spec: Value,
     if_match: Option<&str>,
-) -> Answer<Value> {
+) -> ApiResult<Value> {
     let spec: ModuleSpec = from_value(spec).unwrap();
     let demand = if_match.and_then(IfMatch::parse);
     let journal = &mut Journal::default();
@@ -109,8 +109,8 @@ fn statistics_follow_the_status() {
 fn a_device_needs_a_kind_of_authentication_and_a_module_gets_one() {
     let mut registry = Registry::default();
     let none = json!({"type": "none"});
-    let refusal = put(&mut registry, json!({"deviceId": "d", "authentication": none}), None).unwrap_err();
-    assert!(refusal.text.contains("DeviceAuthenticationTypeIsMissing"), "{refusal:?}");
+    let error = put(&mut registry, json!({"deviceId": "d", "authentication": none}), None).unwrap_err();
+    assert!(error.text.contains("DeviceAuthenticationTypeIsMissing"), "{error:?}");
     put(&mut registry, json!({"deviceId": "d"}), None).unwrap();
     let module =
         put_module(&mut registry, "d", json!({"moduleId": "m", "authentication": none}), None).unwrap();
@@ -144,10 +144,10 @@ fn a_device_has_50_modules_and_system_names_are_taken() {
     for count in 0..50 {
         put_module(&mut registry, "d", json!({"moduleId": format!("m{count}")}), None).unwrap();
     }
-    let refusal = put_module(&mut registry, "d", json!({"moduleId": "one-more"}), None).unwrap_err();
-    assert_eq!(refusal.name, "TooManyModulesOnDevice");
-    let refusal = put_module(&mut registry, "d", json!({"moduleId": "$mine"}), None).unwrap_err();
-    assert_eq!(refusal.status, 400);
+    let error = put_module(&mut registry, "d", json!({"moduleId": "one-more"}), None).unwrap_err();
+    assert_eq!(error.name, "TooManyModulesOnDevice");
+    let error = put_module(&mut registry, "d", json!({"moduleId": "$mine"}), None).unwrap_err();
+    assert_eq!(error.status, 400);
 }
 
 #[test]
@@ -177,9 +177,8 @@ fn a_scope_of_no_edge_device_and_a_circle_of_parents_are_refused() {
     let mut registry = Registry::default();
     put(&mut registry, json!({"deviceId": "plain"}), None).unwrap();
     for scope in ["nonsense", "ms-azure-iot-edge://plain-1", "ms-azure-iot-edge://missing-1"] {
-        let refusal =
-            put(&mut registry, json!({"deviceId": "leaf", "deviceScope": scope}), None).unwrap_err();
-        assert_eq!(refusal.name, "InvalidDeviceScope", "{scope}");
+        let error = put(&mut registry, json!({"deviceId": "leaf", "deviceScope": scope}), None).unwrap_err();
+        assert_eq!(error.name, "InvalidDeviceScope", "{scope}");
     }
     let edge = |id: &str, parents: Value| json!({"deviceId": id, "capabilities": {"iotEdge": true}, "parentScopes": parents});
     let a = put(&mut registry, edge("a", json!([])), None).unwrap();
@@ -320,9 +319,9 @@ fn a_stale_twin_etag_is_refused_and_changes_nothing() {
     let before = registry.clone();
     let patch = TwinPatch::from_body(json!({"tags": {"a": 2}})).unwrap();
     let stale = IfMatch::Exactly(Etag::new("AAAAAAAAAAk="));
-    let refusal =
+    let error =
         registry.patch_twin(&device("d").into(), patch, &stale, NOW, &mut Journal::default()).unwrap_err();
-    assert_eq!(refusal.name, "PreconditionFailed");
+    assert_eq!(error.name, "PreconditionFailed");
     assert_eq!(registry, before);
 }
 
@@ -333,11 +332,10 @@ fn a_full_hub_takes_nothing_new_but_keeps_what_it_has() {
     put(&mut registry, json!({"deviceId": "a"}), None).unwrap();
     put(&mut registry, json!({"deviceId": "b"}), None).unwrap();
     put_module(&mut registry, "a", json!({"deviceId": "a", "moduleId": "m"}), None).unwrap();
-    let refusal = put(&mut registry, json!({"deviceId": "c"}), None).unwrap_err();
-    assert_eq!(refusal.name, "IotHubQuotaExceeded");
-    let refusal =
-        put_module(&mut registry, "b", json!({"deviceId": "b", "moduleId": "m"}), None).unwrap_err();
-    assert_eq!(refusal.name, "IotHubQuotaExceeded");
+    let error = put(&mut registry, json!({"deviceId": "c"}), None).unwrap_err();
+    assert_eq!(error.name, "IotHubQuotaExceeded");
+    let error = put_module(&mut registry, "b", json!({"deviceId": "b", "moduleId": "m"}), None).unwrap_err();
+    assert_eq!(error.name, "IotHubQuotaExceeded");
     put(&mut registry, json!({"deviceId": "a"}), Some("*")).unwrap();
     // With a device go its modules.
     registry.delete_device(&device("a"), &IfMatch::Any, &mut Journal::default()).unwrap();

@@ -3,13 +3,13 @@
 use hub_types::twin::{JsonObject, TwinPatch, TwinRuleError};
 use hub_types::{IdentityId, IfMatch, Timestamp};
 
-use super::{Answer, Journal, Registry, TwinDocument};
-use crate::refusal::Refusal;
+use super::{ApiResult, Journal, Registry, TwinDocument};
+use crate::refusal::ApiError;
 use crate::twin::{DesiredWrite, TwinState};
 
 impl Registry {
     /// Returns a twin. A missing module is refused as a missing device, as on a live hub.
-    pub(crate) fn twin(&self, identity: &IdentityId) -> Answer<TwinDocument<'_>> {
+    pub(crate) fn twin(&self, identity: &IdentityId) -> ApiResult<TwinDocument<'_>> {
         let (id, device) =
             self.devices.get_key_value(identity.device()).ok_or_else(|| not_found(identity))?;
         let Some(module) = identity.module() else {
@@ -27,7 +27,7 @@ impl Registry {
         demand: &IfMatch,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         let wanted = DesiredWrite::Patch(patch.desired.clone());
         self.write_twin(identity, demand, journal, wanted, |twin| twin.patched(patch, now))
     }
@@ -40,7 +40,7 @@ impl Registry {
         demand: &IfMatch,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         self.write_twin(identity, demand, journal, DesiredWrite::Replace, |twin| Ok(twin.replaced(with, now)))
     }
 
@@ -53,12 +53,12 @@ impl Registry {
         base: Option<u64>,
         now: Timestamp,
         journal: &mut Journal,
-    ) -> Answer<u64> {
+    ) -> ApiResult<u64> {
         let twin = self.twin_mut(identity)?;
         if base.is_some_and(|base| base != twin.reported.version) {
-            return Err(Refusal::etag_mismatch());
+            return Err(ApiError::etag_mismatch());
         }
-        let next = twin.reported(patch, now).map_err(|error| Refusal::argument(error.to_string()))?;
+        let next = twin.reported(patch, now).map_err(|error| ApiError::argument(error.to_string()))?;
         let version = next.reported.version;
         journal.twin_changed(identity, twin, &next);
         *twin = next;
@@ -72,12 +72,12 @@ impl Registry {
         identity: &IdentityId,
         demand: &IfMatch,
         write: impl FnOnce(&TwinState) -> Result<TwinState, TwinRuleError>,
-    ) -> Answer<(TwinState, bool)> {
+    ) -> ApiResult<(TwinState, bool)> {
         let twin = self.twin_mut(identity)?;
         if !demand.allows(&twin.etag()) {
-            return Err(Refusal::twin_mismatch(identity.device()));
+            return Err(ApiError::twin_mismatch(identity.device()));
         }
-        let next = write(twin).map_err(|error| Refusal::argument(error.to_string()))?;
+        let next = write(twin).map_err(|error| ApiError::argument(error.to_string()))?;
         let changed = !next.has_values_of(twin);
         Ok((next, changed))
     }
@@ -89,7 +89,7 @@ impl Registry {
         journal: &mut Journal,
         wanted: DesiredWrite,
         write: impl FnOnce(&TwinState) -> Result<TwinState, TwinRuleError>,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         let (next, changed) = self.twin_after(identity, demand, write)?;
         self.put_twin(identity, next, wanted, journal)?;
         journal.updated(identity.device(), identity.module(), changed);
@@ -104,7 +104,7 @@ impl Registry {
         next: TwinState,
         wanted: DesiredWrite,
         journal: &mut Journal,
-    ) -> Answer<()> {
+    ) -> ApiResult<()> {
         let record = self.identity_mut(identity).map_err(|_| not_found(identity))?;
         journal.twin_changed(identity, &record.twin, &next);
         let before = std::mem::replace(&mut record.twin, next);
@@ -114,17 +114,17 @@ impl Registry {
         Ok(())
     }
 
-    pub(super) fn twin_mut(&mut self, identity: &IdentityId) -> Answer<&mut TwinState> {
+    pub(super) fn twin_mut(&mut self, identity: &IdentityId) -> ApiResult<&mut TwinState> {
         self.identity_mut(identity).map(|found| &mut found.twin).map_err(|_| not_found(identity))
     }
 }
 
-fn not_found(identity: &IdentityId) -> Refusal {
+fn not_found(identity: &IdentityId) -> ApiError {
     match identity.module() {
-        None => Refusal::device_not_found(identity.device()),
-        Some(module) => Refusal {
-            text: Refusal::module_not_found(identity.device(), module).text,
-            ..Refusal::device_not_found(identity.device())
+        None => ApiError::device_not_found(identity.device()),
+        Some(module) => ApiError {
+            text: ApiError::module_not_found(identity.device(), module).text,
+            ..ApiError::device_not_found(identity.device())
         },
     }
 }

@@ -9,7 +9,7 @@ use super::{WRITES_AT_ONCE, parsed, readable};
 use crate::documents::{Configuration, Deployment, DeploymentStack};
 use crate::hub::Hub;
 use crate::query;
-use crate::registry::Answer;
+use crate::registry::ApiResult;
 
 /// The deployments that a device has refused, so that they are not retried every time.
 pub(super) type Refused = BTreeMap<DeviceId, Vec<(String, u64)>>;
@@ -20,7 +20,7 @@ pub(super) async fn roll_out(
     hub: &Hub,
     configurations: &[Configuration],
     refused: &mut Refused,
-) -> Answer<BTreeSet<DeviceId>> {
+) -> ApiResult<BTreeSet<DeviceId>> {
     let mut deployments: Vec<(Deployment, String)> = Vec::new();
     for configuration in configurations {
         let deployment = readable(configuration, configuration.deployment());
@@ -42,7 +42,11 @@ pub(super) async fn roll_out(
     Ok(stacks.into_iter().map(|(device, _)| device).collect())
 }
 
-async fn deploy(hub: &Hub, stacks: &[(DeviceId, DeploymentStack<'_>)], refused: &mut Refused) -> Answer<()> {
+async fn deploy(
+    hub: &Hub,
+    stacks: &[(DeviceId, DeploymentStack<'_>)],
+    refused: &mut Refused,
+) -> ApiResult<()> {
     let mut due = Vec::new();
     for (device, stack) in stacks {
         let was_refused = refused.get(device).is_some_and(|key| *key == stack.key());
@@ -57,8 +61,8 @@ async fn deploy(hub: &Hub, stacks: &[(DeviceId, DeploymentStack<'_>)], refused: 
     hub.write(|registry, now, journal| {
         for (device, stack) in due {
             refused.remove(device);
-            if let Err(refusal) = registry.deploy(device, stack, now, journal) {
-                tracing::warn!("an IoT Edge deployment can't be applied to {device}: {}", refusal.text);
+            if let Err(error) = registry.deploy(device, stack, now, journal) {
+                tracing::warn!("an IoT Edge deployment can't be applied to {device}: {}", error.text);
                 refused.insert(device.clone(), stack.key());
             }
         }

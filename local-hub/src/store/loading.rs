@@ -52,7 +52,7 @@ type Device = (DeviceId, Box<DeviceRecord>);
 type Parsed = (usize, std::result::Result<Vec<Device>, String>);
 
 /// Consecutive rows. They contain keys.
-struct Parcel {
+struct Chunk {
     number: usize,
     rows: Vec<Lengths>,
     bytes: Zeroizing<Vec<u8>>,
@@ -65,15 +65,15 @@ struct Lengths {
     record: usize,
 }
 
-fn read(connection: &Connection, parcels: &mpsc::SyncSender<Parcel>) -> rusqlite::Result<()> {
+fn read(connection: &Connection, parcels: &mpsc::SyncSender<Chunk>) -> rusqlite::Result<()> {
     let mut statement =
         connection.prepare("SELECT device, module, record FROM identities ORDER BY device, module")?;
     let mut rows = statement.query(())?;
-    let mut parcel = Parcel::with_number(0);
+    let mut parcel = Chunk::with_number(0);
     while let Some(row) = rows.next()? {
         let begins_a_device = row.get_ref(1)?.as_bytes()?.is_empty();
         if begins_a_device && parcel.is_full() {
-            let next = Parcel::with_number(parcel.number + 1);
+            let next = Chunk::with_number(parcel.number + 1);
             if parcels.send(std::mem::replace(&mut parcel, next)).is_err() {
                 // All workers panicked, which joining them tells.
                 return Ok(());
@@ -85,7 +85,7 @@ fn read(connection: &Connection, parcels: &mpsc::SyncSender<Parcel>) -> rusqlite
     Ok(())
 }
 
-impl Parcel {
+impl Chunk {
     fn with_number(number: usize) -> Self {
         Self { number, rows: Vec::new(), bytes: Zeroizing::new(Vec::with_capacity(PARCEL_BYTES)) }
     }
@@ -132,7 +132,7 @@ impl Parcel {
     }
 }
 
-fn parse_parcels(parcels: &Mutex<mpsc::Receiver<Parcel>>) -> Vec<Parsed> {
+fn parse_parcels(parcels: &Mutex<mpsc::Receiver<Chunk>>) -> Vec<Parsed> {
     let next = || parcels.lock().unwrap_or_else(PoisonError::into_inner).recv();
     let mut parsed = Vec::new();
     while let Ok(parcel) = next() {

@@ -89,8 +89,8 @@ fn the_messages_of_a_day_run_out_and_are_back_after_midnight() {
         // One byte more than a message has: charged as two.
         throttle.charge(513);
     }
-    let refusal = throttle.check_quota().unwrap_err();
-    assert_eq!((refusal.status, refusal.name), (403, "IotHubQuotaExceeded"));
+    let error = throttle.check_quota().unwrap_err();
+    assert_eq!((error.status, error.name), (403, "IotHubQuotaExceeded"));
     clock.advance(time::Duration::hours(12));
     throttle.check_quota().unwrap();
 }
@@ -99,9 +99,9 @@ fn the_messages_of_a_day_run_out_and_are_back_after_midnight() {
 async fn a_basic_tier_has_registry_operations_but_no_twins() {
     let throttle = Throttle::new(Some(of(Tier::B1, 1)), Arc::new(SystemClock));
     throttle.admit(OperationClass::Registry, 1, "RegistryRead").await.unwrap();
-    let refusal = throttle.admit(OperationClass::TwinRead, 1, "TwinRead").await.unwrap_err();
-    assert_eq!((refusal.status, refusal.name), (403, "OperationNotAvailableInCurrentTier"));
-    assert!(refusal.text.contains("B1"), "{}", refusal.text);
+    let error = throttle.admit(OperationClass::TwinRead, 1, "TwinRead").await.unwrap_err();
+    assert_eq!((error.status, error.name), (403, "OperationNotAvailableInCurrentTier"));
+    assert!(error.text.contains("B1"), "{}", error.text);
 }
 
 #[tokio::test(start_paused = true)]

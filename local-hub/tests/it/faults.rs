@@ -168,10 +168,10 @@ async fn what_hangs_ends_when_the_faults_do_and_the_log_knows() {
 async fn a_hub_that_is_gone_comes_back_as_it_was() {
     let hub = TestHub::start().await;
     put(&hub, "d").await.unwrap();
-    hub.hub.set_gone(true);
+    hub.hub.set_offline(true);
     put(&hub, "e").await.unwrap_err();
     hub.client.try_call(Method::GET, "/devices/d", None, None).await.unwrap_err();
-    hub.hub.set_gone(false);
+    hub.hub.set_offline(false);
     assert!(exists(&hub, "d").await && !exists(&hub, "e").await);
 }
 

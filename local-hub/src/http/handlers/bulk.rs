@@ -14,19 +14,19 @@ use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::json_error;
-use crate::refusal::Refusal;
-use crate::registry::{Answer, BulkEntry};
+use crate::refusal::ApiError;
+use crate::registry::{ApiResult, BulkEntry};
 
-pub(crate) async fn post(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) async fn post(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let items: Vec<Value> = call.json()?;
     if items.len() > MAX_BULK_ITEMS {
         let text = format!("a bulk call takes {MAX_BULK_ITEMS} items, this has {}", items.len());
-        return Err(Refusal::new(ErrorCode::TooManyDevices, text));
+        return Err(ApiError::new(ErrorCode::TooManyDevices, text));
     }
-    let mut entries: Vec<BulkEntry> = items.into_iter().map(entry).collect::<Answer<_>>()?;
+    let mut entries: Vec<BulkEntry> = items.into_iter().map(entry).collect::<ApiResult<_>>()?;
     for (item, error) in number_errors(call.body(), &["reported"]) {
         if let Some(entry) = entries.get_mut(item) {
-            entry.item = Err(Refusal::argument(error.to_string()));
+            entry.item = Err(ApiError::argument(error.to_string()));
         }
     }
     check_distinct(&entries)?;
@@ -41,16 +41,16 @@ pub(crate) async fn post(hub: &Hub, call: Call) -> Answer<Reply> {
 
 /// Reads an item. One that names its device but breaks a rule fails alone; one without a name fails
 /// the call.
-fn entry(value: Value) -> Answer<BulkEntry> {
+fn entry(value: Value) -> ApiResult<BulkEntry> {
     let text = |name| value.get(name).and_then(Value::as_str).map(str::to_owned);
     let Some(device) = text("id") else {
-        return Err(Refusal::argument("an item of a bulk call has no `id`"));
+        return Err(ApiError::argument("an item of a bulk call has no `id`"));
     };
     let module = text("moduleId");
     let kept = value.as_object().map_or(Ok(()), attributes::refuse_in);
     let item = serde_path_to_error::deserialize(value).map_err(|error| {
         let reason = json_error::text(error.inner());
-        Refusal::argument(format!("{}: {reason}", error.path()))
+        ApiError::argument(format!("{}: {reason}", error.path()))
     });
     let item = kept.and(item);
     Ok(BulkEntry { device, module, item })
@@ -58,7 +58,7 @@ fn entry(value: Value) -> Answer<BulkEntry> {
 
 /// Refuses a call that names an identity twice. For twin updates a live hub accepts only one item
 /// per device, regardless of modules.
-fn check_distinct(entries: &[BulkEntry]) -> Answer<()> {
+fn check_distinct(entries: &[BulkEntry]) -> ApiResult<()> {
     let (mut identities, mut twins) = (HashSet::new(), HashSet::new());
     let twice = entries.iter().find(|entry| {
         !identities.insert((&entry.device, &entry.module))
@@ -66,7 +66,7 @@ fn check_distinct(entries: &[BulkEntry]) -> Answer<()> {
     });
     match twice {
         None => Ok(()),
-        Some(entry) => Err(Refusal::new(
+        Some(entry) => Err(ApiError::new(
             ErrorCode::DeviceDefinedMultipleTimes,
             format!("DeviceDefinedMultipleTimes, device ID {}", entry.device),
         )),

@@ -13,8 +13,8 @@ use crate::clock;
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::refusal::Refusal;
-use crate::registry::{Answer, Message};
+use crate::refusal::ApiError;
+use crate::registry::{ApiResult, Message};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,7 +25,7 @@ struct Purged {
 }
 
 /// Puts the body into the device's queue.
-pub(crate) async fn send(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) async fn send(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let device = call.device()?;
     let now = hub.timestamp();
     let message = Message {
@@ -38,7 +38,7 @@ pub(crate) async fn send(hub: &Hub, call: Call) -> Answer<Reply> {
 }
 
 /// Deletes the waiting messages.
-pub(crate) async fn purge(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) async fn purge(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let device_id = call.device()?;
     let purged = hub.write(|registry, _, journal| registry.purge_commands(&device_id, journal)).await?;
     Reply::document(&Purged { device_id, module_id: None, total_messages_purged: purged.value })
@@ -46,7 +46,7 @@ pub(crate) async fn purge(hub: &Hub, call: Call) -> Answer<Reply> {
 
 /// The properties in the encoding of the topic. System properties begin with `$.`; the headers are
 /// those in which IoT Hub's HTTPS endpoint for devices shows them.
-fn properties(device: &DeviceId, call: &Call) -> Answer<String> {
+fn properties(device: &DeviceId, call: &Call) -> ApiResult<String> {
     let to = format!("/devices/{device}/messages/deviceBound");
     let mut pairs = vec![("$.to".to_owned(), to)];
     for (header, name) in SYSTEM_PROPERTIES {
@@ -61,12 +61,12 @@ fn properties(device: &DeviceId, call: &Call) -> Answer<String> {
 
 /// The expiry of the message: as the sender states it, otherwise after an hour, which is the
 /// default setting of a hub.
-fn expiry(call: &Call, now: Timestamp) -> Answer<Timestamp> {
+fn expiry(call: &Call, now: Timestamp) -> ApiResult<Timestamp> {
     let Some(text) = call.header(EXPIRY)? else {
         return Ok(clock::later(now.into(), TIME_TO_LIVE).into());
     };
     text.parse()
-        .map_err(|_| Refusal::argument(format!("{EXPIRY} must be a time such as 2026-11-22T10:00:00Z")))
+        .map_err(|_| ApiError::argument(format!("{EXPIRY} must be a time such as 2026-11-22T10:00:00Z")))
 }
 
 const EXPIRY: &str = "iothub-expiry";

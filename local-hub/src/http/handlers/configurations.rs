@@ -6,29 +6,29 @@ use hub_types::ModuleId;
 use hub_types::twin::JsonObject;
 use serde::{Deserialize, Serialize};
 
-use crate::documents::{ConfigurationSpec, ContentKind, EtagDemand, TwinSettings};
+use crate::documents::{ConfigurationSpec, ContentKind, EtagCondition, TwinSettings};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::query::{condition_error, query_errors};
-use crate::refusal::Refusal;
-use crate::registry::{Answer, DeviceContent};
+use crate::refusal::ApiError;
+use crate::registry::{ApiResult, DeviceContent};
 
-pub(crate) fn list(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) fn list(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let top = call.parameter("top").and_then(|text| text.parse().ok());
     hub.read_documents(|documents| {
         Reply::document(&documents.configurations(top.unwrap_or(MAX_TOP)).collect::<Vec<_>>())
     })
 }
 
-pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
     hub.read_documents(|documents| {
         let configuration = documents.configuration(call.name())?;
         Ok(Reply::document(configuration)?.etag(&configuration.etag()))
     })
 }
 
-pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) async fn put(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let spec: ConfigurationSpec = call.exact_document()?;
     let id = call.name().to_owned();
     let demand = demand(&call)?;
@@ -40,7 +40,7 @@ pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
     Ok(Reply::document(&configuration)?.etag(&configuration.etag()))
 }
 
-pub(crate) async fn delete(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) async fn delete(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let (id, demand) = (call.name().to_owned(), demand(&call)?);
     hub.write_documents(|documents, _, touched| {
         documents.delete_configuration(&id, demand.as_ref(), touched)
@@ -65,7 +65,7 @@ struct QueryErrors {
 }
 
 /// Reports for each query if it is valid, without storing anything.
-pub(crate) fn test_queries(call: Call) -> Answer<Reply> {
+pub(crate) fn test_queries(call: Call) -> ApiResult<Reply> {
     let queries: Queries = call.document()?;
     let metrics = queries.custom_metric_queries.iter().flatten();
     Reply::document(&QueryErrors {
@@ -78,20 +78,20 @@ pub(crate) fn test_queries(call: Call) -> Answer<Reply> {
 
 /// Applies a configuration to one device at once: `deviceContent` to the device itself,
 /// `modulesContent` to its modules. The write is atomic.
-pub(crate) async fn apply(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) async fn apply(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let device = call.device()?;
     let Content { device_content, modules_content } = call.exact_document()?;
     let content = DeviceContent {
         device: device_content.as_ref().map(TwinSettings::read).transpose()?,
-        modules: modules_content.into_iter().flatten().map(module_settings).collect::<Answer<_>>()?,
+        modules: modules_content.into_iter().flatten().map(module_settings).collect::<ApiResult<_>>()?,
     };
     let written =
         hub.write(|registry, now, journal| registry.apply_content(&device, content, now, journal)).await?;
     Ok(Reply::no_content().counts(written.counts))
 }
 
-fn module_settings((module, settings): (String, JsonObject)) -> Answer<(ModuleId, TwinSettings)> {
-    let module = ModuleId::new(&module).map_err(|error| Refusal::argument(error.to_string()))?;
+fn module_settings((module, settings): (String, JsonObject)) -> ApiResult<(ModuleId, TwinSettings)> {
+    let module = ModuleId::new(&module).map_err(|error| ApiError::argument(error.to_string()))?;
     Ok((module, TwinSettings::read(&settings)?))
 }
 
@@ -102,8 +102,8 @@ struct Content {
     modules_content: Option<BTreeMap<String, JsonObject>>,
 }
 
-fn demand(call: &Call) -> Answer<Option<EtagDemand>> {
-    Ok(call.header("if-match")?.and_then(EtagDemand::parse))
+fn demand(call: &Call) -> ApiResult<Option<EtagCondition>> {
+    Ok(call.header("if-match")?.and_then(EtagCondition::parse))
 }
 
 const MAX_TOP: usize = 100;

@@ -6,51 +6,51 @@ use hub_types::identity::DeviceSpec;
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
-pub(crate) fn list(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) fn list(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let top = call.parameter("top").and_then(|text| text.parse().ok());
     // Whatever is not a number within the bounds counts as the upper one.
     let top = top.filter(|top| (1..=MAX_TOP).contains(top)).unwrap_or(MAX_TOP);
     Reply::document(&hub.read(|registry| registry.first_devices(top)))
 }
 
-pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let id = call.device()?;
     let device = hub.read(|registry| registry.device(&id).map(|record| record.document(&id)));
-    let device = device.map_err(|refusal| by_bare_id(refusal, &id))?;
+    let device = device.map_err(|error| by_bare_id(error, &id))?;
     Ok(Reply::document(&device)?.etag(&device.etag))
 }
 
-pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) async fn put(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let id = call.device()?;
     let spec: DeviceSpec = call.document()?;
     call.refuse_attributes()?;
     if spec.device_id != id {
-        return Err(Refusal::argument("deviceId in the body is not the id in the path"));
+        return Err(ApiError::argument("deviceId in the body is not the id in the path"));
     }
     let demand = call.if_match()?;
     let written =
         hub.write(|registry, now, journal| registry.put_device(spec, demand.as_ref(), now, journal)).await;
-    let written = written.map_err(|refusal| by_bare_id(refusal, &id))?;
+    let written = written.map_err(|error| by_bare_id(error, &id))?;
     let device = written.value;
     let reply = Reply::document(&device)?.etag(&device.etag).counts(written.counts);
     Ok(if demand.is_none() { reply.of_creation() } else { reply })
 }
 
-pub(crate) async fn delete(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) async fn delete(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let id = call.device()?;
-    let demand = call.if_match()?.ok_or_else(Refusal::etag_missing)?;
+    let demand = call.if_match()?.ok_or_else(ApiError::etag_missing)?;
     let written = hub.write(|registry, _, journal| registry.delete_device(&id, &demand, journal)).await;
-    let written = written.map_err(|refusal| by_bare_id(refusal, &id))?;
+    let written = written.map_err(|error| by_bare_id(error, &id))?;
     Ok(Reply::no_content().counts(written.counts))
 }
 
-/// Adapts a refusal to a request for the device itself: a live hub then names a missing device by
+/// Adapts an error to a request for the device itself: a live hub then names a missing device by
 /// its bare id.
-fn by_bare_id(refusal: Refusal, id: &DeviceId) -> Refusal {
-    if refusal == Refusal::device_not_found(id) { Refusal::no_such_device(id) } else { refusal }
+fn by_bare_id(error: ApiError, id: &DeviceId) -> ApiError {
+    if error == ApiError::device_not_found(id) { ApiError::no_such_device(id) } else { error }
 }
 
 const MAX_TOP: usize = 1000;

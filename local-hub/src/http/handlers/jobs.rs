@@ -9,9 +9,9 @@ use crate::documents::{Job, JobStatus, JobWork};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::jobs::{MoveRequest, begin_move};
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::jobs::{ImportExportRequest, begin_import_export};
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -49,25 +49,25 @@ struct Document<'j> {
     failure_reason: Option<&'j str>,
 }
 
-pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> Answer<Reply> {
+pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> ApiResult<Reply> {
     let body: Body = call.document()?;
     if body.include_configurations == Some(true) {
-        return Err(Refusal::not_implemented("CreateImportExportJob with includeConfigurations"));
+        return Err(ApiError::not_implemented("CreateImportExportJob with includeConfigurations"));
     }
     if body.storage_authentication_type.is_some_and(|kind| kind.eq_ignore_ascii_case("identityBased")) {
-        return Err(Refusal::not_implemented("CreateImportExportJob with identityBased storage"));
+        return Err(ApiError::not_implemented("CreateImportExportJob with identityBased storage"));
     }
     let imports = match body.r#type.to_ascii_lowercase().as_str() {
         "export" => false,
         "import" => true,
-        _ => return Err(Refusal::argument("type must be import or export")),
+        _ => return Err(ApiError::argument("type must be import or export")),
     };
     let output = body.output_blob_container_uri.ok_or_else(|| {
-        Refusal::new(ErrorCode::BlobContainerValidationError, "outputBlobContainerUri is missing")
+        ApiError::new(ErrorCode::BlobContainerValidationError, "outputBlobContainerUri is missing")
     })?;
     let name =
         |given: Option<String>| given.filter(|name| !name.is_empty()).unwrap_or_else(|| BLOB.to_owned());
-    let request = MoveRequest {
+    let request = ImportExportRequest {
         imports,
         input: body.input_blob_container_uri,
         output,
@@ -75,17 +75,17 @@ pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> Answer<Reply> {
         output_blob: name(body.output_blob_name),
         exclude_keys: body.exclude_keys_in_export.unwrap_or_default(),
     };
-    let job = begin_move(hub, request).await?;
+    let job = begin_import_export(hub, request).await?;
     document(&job).map_or_else(|| Err(not_found(&job.id)), |document| Reply::document(&document))
 }
 
-pub(crate) fn list(hub: &Hub) -> Answer<Reply> {
+pub(crate) fn list(hub: &Hub) -> ApiResult<Reply> {
     hub.read_documents(|documents| {
         Reply::document(&documents.jobs().filter_map(document).collect::<Vec<_>>())
     })
 }
 
-pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
     hub.read_documents(|documents| {
         let found = documents.job(call.name()).and_then(document);
         Reply::document(&found.ok_or_else(|| not_found(call.name()))?)
@@ -93,7 +93,7 @@ pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
 }
 
 /// Cancels a job. Identities that it has moved stay moved.
-pub(crate) async fn cancel(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) async fn cancel(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let id = call.name().to_owned();
     hub.write_documents(|documents, now, touched| {
         if documents.job(&id).and_then(document).is_none() {
@@ -112,7 +112,7 @@ pub(crate) async fn cancel(hub: &Hub, call: Call) -> Answer<Reply> {
 }
 
 fn document(job: &Job) -> Option<Document<'_>> {
-    let JobWork::Move(facts) = &job.work else { return None };
+    let JobWork::ImportExport(facts) = &job.work else { return None };
     Some(Document {
         job_id: &job.id,
         start_time_utc: job.started,
@@ -132,8 +132,8 @@ fn named(blob: &str) -> Option<&str> {
     Some(blob).filter(|blob| *blob != BLOB)
 }
 
-fn not_found(id: &str) -> Refusal {
-    Refusal::new(ErrorCode::JobNotFound, format!("there is no job `{id}`"))
+fn not_found(id: &str) -> ApiError {
+    ApiError::new(ErrorCode::JobNotFound, format!("there is no job `{id}`"))
 }
 
 /// The default name of a blob.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::refusal::Refusal;
-use crate::registry::{Answer, KeySlot};
+use crate::refusal::ApiError;
+use crate::registry::{ApiResult, KeySlot};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -54,12 +54,12 @@ struct Rotated {
     secondary_key: Option<hub_types::SymmetricKey>,
 }
 
-pub(crate) async fn regenerate(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) async fn regenerate(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let body: Body = call.document()?;
     let slot = KeySlot::parse(&body.policy_key)
-        .ok_or_else(|| Refusal::argument("policyKey must be primaryKey, secondaryKey or both"))?;
+        .ok_or_else(|| ApiError::argument("policyKey must be primaryKey, secondaryKey or both"))?;
     if body.devices.len() > MAX_IDENTITIES {
-        return Err(Refusal::argument(format!("keys of at most {MAX_IDENTITIES} identities in one call")));
+        return Err(ApiError::argument(format!("keys of at most {MAX_IDENTITIES} identities in one call")));
     }
     hub.throttle().admit_bulk(body.devices.len()).await?;
     let written = hub.write(|registry, _, journal| {
@@ -71,8 +71,8 @@ pub(crate) async fn regenerate(hub: &Hub, call: Call) -> Answer<Reply> {
                     primary_key: Some(keys.primary).filter(|_| slot != KeySlot::Secondary),
                     secondary_key: Some(keys.secondary).filter(|_| slot != KeySlot::Primary),
                 }),
-                Err(refusal) => {
-                    errors.push(Failed { named, error_code: refusal.name, error_status: refusal.text });
+                Err(error) => {
+                    errors.push(Failed { named, error_code: error.name, error_status: error.text });
                 }
             }
         }
@@ -86,8 +86,8 @@ pub(crate) async fn regenerate(hub: &Hub, call: Call) -> Answer<Reply> {
     Ok(reply)
 }
 
-fn identity(named: &Named) -> Answer<IdentityId> {
-    let illegal = |error: hub_types::id::IdError| Refusal::argument(error.to_string());
+fn identity(named: &Named) -> ApiResult<IdentityId> {
+    let illegal = |error: hub_types::id::IdError| ApiError::argument(error.to_string());
     let module = named.module_id.as_deref().filter(|id| !id.is_empty());
     let module = module.map(ModuleId::new).transpose().map_err(illegal)?;
     Ok(IdentityId::new(DeviceId::new(&named.id).map_err(illegal)?, module))

@@ -6,9 +6,9 @@ use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::methods::{MethodRequest, invoke};
-use crate::registry::Answer;
+use crate::registry::ApiResult;
 
-pub(crate) async fn post(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) async fn post(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let identity = call.identity()?;
     let request = MethodRequest::new(call.exact_document()?)?;
     hub.throttle().admit(OperationClass::DirectMethod, request.pieces(), "DirectMethod").await?;

@@ -5,28 +5,28 @@ use hub_types::identity::ModuleSpec;
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
-pub(crate) fn list(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) fn list(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let device = call.device()?;
     Reply::document(&hub.read(|registry| registry.modules(&device))?)
 }
 
-pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let (device, id) = (call.device()?, call.module()?);
     Reply::document(&hub.read(|registry| registry.module(&device, &id))?)
 }
 
-pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) async fn put(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let (device, id) = (call.device()?, call.module()?);
     let spec: ModuleSpec = call.document()?;
     call.refuse_attributes()?;
     if spec.module_id != id {
-        return Err(Refusal::argument("moduleId in the body is not the id in the path"));
+        return Err(ApiError::argument("moduleId in the body is not the id in the path"));
     }
     if spec.device_id.as_ref().is_some_and(|given| *given != device) {
-        return Err(Refusal::argument("deviceId in the body is not the id in the path"));
+        return Err(ApiError::argument("deviceId in the body is not the id in the path"));
     }
     let demand = call.if_match()?;
     let written = hub
@@ -36,9 +36,9 @@ pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
     Ok(if demand.is_none() { reply.of_creation() } else { reply })
 }
 
-pub(crate) async fn delete(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) async fn delete(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let (device, id) = (call.device()?, call.module()?);
-    let demand = call.if_match()?.ok_or_else(Refusal::etag_missing)?;
+    let demand = call.if_match()?.ok_or_else(ApiError::etag_missing)?;
     let written = hub
         .write(|registry, _, journal| {
             registry.device_for_modules(&device)?;

@@ -7,17 +7,17 @@ use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::query::{self, PageRequest, Query};
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 #[derive(Deserialize)]
 struct Body {
     query: String,
 }
 
-pub(crate) async fn post(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) async fn post(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let Body { query: text } = call.document()?;
-    let query = Query::parse(&text).map_err(|error| Refusal::argument(format!("BadRequest: {error}")))?;
+    let query = Query::parse(&text).map_err(|error| ApiError::argument(format!("BadRequest: {error}")))?;
     let request = PageRequest {
         query: &query,
         text: &text,
@@ -35,7 +35,7 @@ pub(crate) async fn post(hub: &Hub, call: Call) -> Answer<Reply> {
     })
 }
 
-fn page_size(call: &Call) -> Answer<usize> {
+fn page_size(call: &Call) -> ApiResult<usize> {
     let Some(text) = call.header("x-ms-max-item-count")?.filter(|text| !text.is_empty()) else {
         return Ok(DEFAULT_PAGE);
     };
@@ -44,7 +44,7 @@ fn page_size(call: &Call) -> Answer<usize> {
             .ok()
             .filter(|count| *count > 0)
             .map_or(DEFAULT_PAGE, |count| count.min(MAX_PAGE))),
-        Err(_) => Err(Refusal::argument("x-ms-max-item-count must be a whole number of at most 18 digits")),
+        Err(_) => Err(ApiError::argument("x-ms-max-item-count must be a whole number of at most 18 digits")),
     }
 }
 

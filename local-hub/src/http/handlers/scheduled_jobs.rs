@@ -12,8 +12,8 @@ use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::jobs::begin_scheduled;
-use crate::refusal::Refusal;
-use crate::registry::Answer;
+use crate::refusal::ApiError;
+use crate::registry::ApiResult;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -58,9 +58,9 @@ struct Statistics {
     pending_count: usize,
 }
 
-pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> Answer<Reply> {
+pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> ApiResult<Reply> {
     let body: Body = call.exact_document()?;
-    let missing = |name: &str| Refusal::new(ErrorCode::ArgumentNull, format!("`{name}` is missing"));
+    let missing = |name: &str| ApiError::new(ErrorCode::ArgumentNull, format!("`{name}` is missing"));
     let work = match body.r#type.as_str() {
         "scheduleDeviceMethod" => ScheduledWork::DeviceMethod(
             body.cloud_to_device_method.ok_or_else(|| missing("cloudToDeviceMethod"))?,
@@ -68,7 +68,7 @@ pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> Answer<Reply> {
         "scheduleUpdateTwin" => {
             ScheduledWork::UpdateTwin(body.update_twin.ok_or_else(|| missing("updateTwin"))?)
         }
-        _ => return Err(Refusal::argument("type must be scheduleUpdateTwin or scheduleDeviceMethod")),
+        _ => return Err(ApiError::argument("type must be scheduleUpdateTwin or scheduleDeviceMethod")),
     };
     check_nesting(&work)?;
     let work = ScheduledJob {
@@ -84,11 +84,11 @@ pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> Answer<Reply> {
 
 /// Checks the nesting. The store adds levels around the work in the request, and parsers have a
 /// bound.
-fn check_nesting(work: &ScheduledWork) -> Answer<()> {
+fn check_nesting(work: &ScheduledWork) -> ApiResult<()> {
     let (ScheduledWork::DeviceMethod(content) | ScheduledWork::UpdateTwin(content)) = work;
     if nesting(content) > MAX_NESTING {
         let text = format!("objects and arrays are nested more than {MAX_NESTING} deep");
-        return Err(Refusal::argument(text));
+        return Err(ApiError::argument(text));
     }
     Ok(())
 }
@@ -103,7 +103,7 @@ fn nesting(value: &Value) -> usize {
 }
 
 /// Returns a job. A live hub responds with 200 for an unknown job.
-pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let id = call.name();
     hub.read_documents(|documents| match documents.job(id).and_then(document) {
         Some(document) => Reply::document(&document),
@@ -111,13 +111,13 @@ pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
     })
 }
 
-pub(crate) async fn cancel(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) async fn cancel(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let id = call.name().to_owned();
     hub.write_documents(|documents, now, touched| {
         let status = documents.job(&id).filter(|job| document(job).is_some()).map(|job| job.status);
         if !status.ok_or_else(|| not_found(&id))?.is_active() {
             let text = format!("the job `{id}` has ended");
-            return Err(Refusal::new(ErrorCode::OperationNotAllowedInCurrentState, text));
+            return Err(ApiError::new(ErrorCode::OperationNotAllowedInCurrentState, text));
         }
         documents.update_job(&id, touched, |job| {
             job.status = JobStatus::Cancelled;
@@ -131,17 +131,17 @@ pub(crate) async fn cancel(hub: &Hub, call: Call) -> Answer<Reply> {
 
 /// A parameter with one of these values, in any letter case. A different value is an error, never
 /// an empty result.
-fn known(call: &Call, name: &str, values: &[&str]) -> Answer<Option<String>> {
+fn known(call: &Call, name: &str, values: &[&str]) -> ApiResult<Option<String>> {
     match call.parameter(name).filter(|value| !value.is_empty()) {
         Some(value) if !values.iter().any(|known| known.eq_ignore_ascii_case(&value)) => {
-            Err(Refusal::argument(format!("{name} is one of {}", values.join(", "))))
+            Err(ApiError::argument(format!("{name} is one of {}", values.join(", "))))
         }
         value => Ok(value),
     }
 }
 
 /// The jobs of a type and a status, in pages.
-pub(crate) fn query(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) fn query(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let (kind, status) = (known(&call, "jobType", &JOB_TYPES)?, known(&call, "jobStatus", &JOB_STATUSES)?);
     let is = |wanted: &Option<String>, found: &str| {
         wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(found))
@@ -194,8 +194,8 @@ fn document(job: &Job) -> Option<Document<'_>> {
     })
 }
 
-fn not_found(id: &str) -> Refusal {
-    Refusal::new(ErrorCode::JobNotFound, format!("there is no job `{id}`"))
+fn not_found(id: &str) -> ApiError {
+    ApiError::new(ErrorCode::JobNotFound, format!("there is no job `{id}`"))
 }
 
 const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::registry::{Answer, Registry};
+use crate::registry::{ApiResult, Registry};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -20,7 +20,7 @@ struct ServiceStatistics {
     connected_device_count: usize,
 }
 
-pub(crate) fn devices(hub: &Hub) -> Answer<Reply> {
+pub(crate) fn devices(hub: &Hub) -> ApiResult<Reply> {
     let (total, disabled) = hub.read(|registry| (registry.device_count(), registry.disabled_count()));
     Reply::document(&DeviceStatistics {
         total_device_count: total,
@@ -29,7 +29,7 @@ pub(crate) fn devices(hub: &Hub) -> Answer<Reply> {
     })
 }
 
-pub(crate) fn service(hub: &Hub) -> Answer<Reply> {
+pub(crate) fn service(hub: &Hub) -> ApiResult<Reply> {
     let connected_device_count = hub.read(Registry::connected_count);
     Reply::document(&ServiceStatistics { connected_device_count })
 }

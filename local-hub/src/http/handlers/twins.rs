@@ -7,15 +7,15 @@ use crate::http::ApiVersion;
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::refusal::Refusal;
-use crate::registry::{Answer, Registry, Shape};
+use crate::refusal::ApiError;
+use crate::registry::{ApiResult, Registry, Shape};
 
-pub(crate) fn get(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let identity = call.identity()?;
     hub.read(|registry| document(registry, &identity, call.version))
 }
 
-pub(crate) async fn patch(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) async fn patch(hub: &Hub, call: Call) -> ApiResult<Reply> {
     call.refuse_attributes()?;
     let patch = TwinPatch::from_body(call.exact_document()?).map_err(illegal)?;
     let (identity, demand) = (call.identity()?, demand(&call)?);
@@ -28,7 +28,7 @@ pub(crate) async fn patch(hub: &Hub, call: Call) -> Answer<Reply> {
     Ok(written.value.counts(written.counts))
 }
 
-pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
+pub(crate) async fn put(hub: &Hub, call: Call) -> ApiResult<Reply> {
     call.refuse_attributes()?;
     let with = TwinPatch::replacement(call.exact_document()?).map_err(illegal)?;
     let (identity, demand) = (call.identity()?, demand(&call)?);
@@ -42,16 +42,16 @@ pub(crate) async fn put(hub: &Hub, call: Call) -> Answer<Reply> {
 }
 
 /// The twin, serialized while the registry is locked: that costs less than a copy.
-fn document(registry: &Registry, identity: &IdentityId, version: ApiVersion) -> Answer<Reply> {
+fn document(registry: &Registry, identity: &IdentityId, version: ApiVersion) -> ApiResult<Reply> {
     let shape = Shape { model_id: version.has_model_id(), ..Shape::default() };
     Reply::document(&registry.twin(identity)?.shaped(shape))
 }
 
 /// The condition of the request. For twins an absent `If-Match` means `*`.
-fn demand(call: &Call) -> Answer<IfMatch> {
+fn demand(call: &Call) -> ApiResult<IfMatch> {
     Ok(call.if_match()?.unwrap_or(IfMatch::Any))
 }
 
-fn illegal(error: TwinRuleError) -> Refusal {
-    Refusal::argument(error.to_string())
+fn illegal(error: TwinRuleError) -> ApiError {
+    ApiError::argument(error.to_string())
 }

@@ -4,13 +4,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::super::operation::Operation;
 use super::super::topic;
-use super::super::wire::Ended;
+use super::super::wire::SessionEnd;
 use super::Session;
 use crate::connections::{Downlink, MethodCall};
 use crate::registry::Feed;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
-    pub(super) async fn pass_on(&mut self, message: Downlink) -> Result<(), Ended> {
+    pub(super) async fn deliver(&mut self, message: Downlink) -> Result<(), SessionEnd> {
         match message {
             Downlink::Commands => self.send_commands().await,
             Downlink::Desired(notice) => {
@@ -21,7 +21,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         }
     }
 
-    async fn call(&mut self, call: MethodCall) -> Result<(), Ended> {
+    async fn call(&mut self, call: MethodCall) -> Result<(), SessionEnd> {
         self.calls.retain(|_, caller| !caller.is_closed());
         self.last_call += 1;
         self.calls.insert(self.last_call, call.answer);
@@ -30,7 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     }
 
     /// Sends the waiting messages, as far as the device accepts them.
-    pub(super) async fn send_commands(&mut self) -> Result<(), Ended> {
+    pub(super) async fn send_commands(&mut self) -> Result<(), SessionEnd> {
         while self.wire.has_room() && self.subscriptions.get(Feed::Commands).is_some() {
             let device = self.identity.device();
             let Some(command) = self.hub.command_after(device, self.last_command) else {
@@ -49,19 +49,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         Ok(())
     }
 
-    pub(super) async fn acknowledged(&mut self, id: u16) -> Result<(), Ended> {
+    pub(super) async fn acknowledged(&mut self, id: u16) -> Result<(), SessionEnd> {
         if let Some(sequence) = self.commands.remove(&id) {
             let attempt = self.begin(Operation::CompleteCommand).await?;
-            self.demand_success(&attempt, 204)?;
+            self.require_success(&attempt, 204)?;
             self.complete(sequence).await;
-            self.spoil(&attempt, self.wire.waiting()).await?;
+            self.apply_fault(&attempt, self.wire.waiting()).await?;
         }
         self.send_commands().await
     }
 
     async fn complete(&self, sequence: u64) {
-        if let Err(refusal) = self.hub.complete_command(self.identity.device(), sequence).await {
-            tracing::warn!(identity = %self.identity, "a message stays in the queue: {}", refusal.text);
+        if let Err(error) = self.hub.complete_command(self.identity.device(), sequence).await {
+            tracing::warn!(identity = %self.identity, "a message stays in the queue: {}", error.text);
         }
     }
 
@@ -71,7 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         operation: Operation,
         topic: &str,
         payload: Vec<u8>,
-    ) -> Result<Option<u16>, Ended> {
+    ) -> Result<Option<u16>, SessionEnd> {
         let feed = match operation {
             Operation::ReceiveDesired => Feed::DesiredProperties,
             Operation::ReceiveMethod => Feed::Methods,
@@ -81,13 +81,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             return Ok(None);
         }
         let attempt = self.begin(operation).await?;
-        self.demand_success(&attempt, 200)?;
+        self.require_success(&attempt, 200)?;
         if operation == Operation::ReceiveDesired {
             self.hub.throttle().charge(payload.len());
         }
         let before = self.wire.waiting();
         let id = self.send(feed, topic, payload)?;
-        self.spoil(&attempt, before).await?;
+        self.apply_fault(&attempt, before).await?;
         Ok(id)
     }
 }

@@ -10,53 +10,54 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::super::operation::Operation;
 use super::super::topic::{self, Uplink};
 use super::super::twin::{self, Response};
-use super::super::wire::Ended;
+use super::super::wire::SessionEnd;
 use super::Session;
 use crate::connections::MethodAnswer;
-use crate::refusal::Refusal;
-use crate::registry::{Answer, Feed, Quality};
+use crate::refusal::ApiError;
+use crate::registry::{ApiResult, Feed, Quality};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
-    pub(super) async fn published(&mut self, publish: &Publish) -> Result<(), Ended> {
+    pub(super) async fn published(&mut self, publish: &Publish) -> Result<(), SessionEnd> {
         let topic = publish.topic_name();
         if topic::has_wildcard(topic) {
             let text = "it publishes to a topic with a wildcard, `+` or `#` (MQTT-3.3.2-2)";
-            return Err(Ended::Violation(text.to_owned()));
+            return Err(SessionEnd::Violation(text.to_owned()));
         }
         if publish.qos() == Qos::ExactlyOnce {
-            return Err(Ended::Violation("IoT Hub has no quality of service 2".to_owned()));
+            return Err(SessionEnd::Violation("IoT Hub has no quality of service 2".to_owned()));
         }
         let uplink = Uplink::parse(topic, self.identity);
-        let uplink = uplink.ok_or_else(|| Ended::Violation(format!("it may not publish to `{topic}`")))?;
+        let uplink =
+            uplink.ok_or_else(|| SessionEnd::Violation(format!("it may not publish to `{topic}`")))?;
         self.hub.active(self.identity);
         let attempt = self.begin(uplink.operation()).await?;
         let done = match attempt.check() {
             Ok(()) => self.perform(uplink, publish.payload().as_slice()).await,
-            Err(refusal) => Err(refusal),
+            Err(error) => Err(error),
         };
         attempt
             .ended(done.as_ref().map(|response| response.as_ref().map_or(204, |response| response.status)));
         let response = match (done, uplink.rid()) {
             (Ok(response), _) => response,
-            (Err(refusal), Some(rid)) => Some(twin::refused(self.hub, rid, &refusal)),
-            (Err(refusal), None) => return Err(Ended::Refused(refusal.text)),
+            (Err(error), Some(rid)) => Some(twin::refused(self.hub, rid, &error)),
+            (Err(error), None) => return Err(SessionEnd::Refused(error.text)),
         };
         let before = self.wire.waiting();
         if let Some(id) = publish.packet_id() {
-            let puback = Puback::builder().packet_id(id).build().map_err(Ended::Malformed)?;
+            let puback = Puback::builder().packet_id(id).build().map_err(SessionEnd::Malformed)?;
             self.wire.send(puback);
         }
         if let Some(Response { topic, payload, .. }) = response {
             self.send(Feed::TwinResponses, &topic, payload)?;
         }
-        self.spoil(&attempt, before).await
+        self.apply_fault(&attempt, before).await
     }
 
     /// Performs a request of the client; twin requests have a response.
-    async fn perform(&mut self, uplink: Uplink<'_>, payload: &[u8]) -> Answer<Option<Response>> {
-        if uplink.rid().is_some() && !self.visitor.has_api_version {
+    async fn perform(&mut self, uplink: Uplink<'_>, payload: &[u8]) -> ApiResult<Option<Response>> {
+        if uplink.rid().is_some() && !self.client.has_api_version {
             let text = "twins need an api-version in the user name of CONNECT";
-            return Err(Refusal::new(ErrorCode::InvalidProtocolVersion, text));
+            return Err(ApiError::new(ErrorCode::InvalidProtocolVersion, text));
         }
         match uplink {
             Uplink::GetTwin { rid } => twin::get(self.hub, self.identity, rid).await.map(Some),
@@ -69,19 +70,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     }
 
     /// Accepts a message to the cloud.
-    async fn telemetry(&self, properties: &str, payload: &[u8]) -> Answer<()> {
+    async fn telemetry(&self, properties: &str, payload: &[u8]) -> ApiResult<()> {
         let bytes = properties.len() + payload.len();
         if bytes > MAX_TELEMETRY_BYTES {
             return Err(too_large("a message is larger than 256 KB"));
         }
         twin::admit(self.hub, OperationClass::DeviceToCloud, "DeviceTelemetry").await?;
         self.hub.throttle().charge(bytes);
-        self.hub.take_message(self.identity, &self.visitor.hello.evidence, properties, payload);
+        self.hub.accept_message(self.identity, &self.client.info.credentials, properties, payload);
         Ok(())
     }
 
     /// Accepts the response to a direct method, whose caller may have stopped waiting.
-    fn answered(&mut self, rid: u64, status: i32, payload: &[u8]) -> Answer<()> {
+    fn answered(&mut self, rid: u64, status: i32, payload: &[u8]) -> ApiResult<()> {
         if payload.len() > MAX_METHOD_BYTES {
             return Err(too_large("the answer to a direct method is larger than 128 KB"));
         }
@@ -91,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         Ok(())
     }
 
-    pub(super) async fn subscribe(&mut self, subscribe: &Subscribe) -> Result<(), Ended> {
+    pub(super) async fn subscribe(&mut self, subscribe: &Subscribe) -> Result<(), SessionEnd> {
         let attempt = self.begin(Operation::Subscribe).await?;
         let refused = attempt.check().err();
         let mut codes = Vec::new();
@@ -114,14 +115,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         attempt.ended(refused.as_ref().map_or(Ok(200), Err));
         let before = self.wire.waiting();
         let suback = Suback::builder().packet_id(subscribe.packet_id()).return_codes(codes);
-        self.wire.send(suback.build().map_err(Ended::Malformed)?);
-        self.spoil(&attempt, before).await?;
+        self.wire.send(suback.build().map_err(SessionEnd::Malformed)?);
+        self.apply_fault(&attempt, before).await?;
         self.send_commands().await
     }
 
-    pub(super) async fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), Ended> {
+    pub(super) async fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), SessionEnd> {
         let attempt = self.begin(Operation::Unsubscribe).await?;
-        self.demand_success(&attempt, 200)?;
+        self.require_success(&attempt, 200)?;
         for filter in unsubscribe.entries() {
             for feed in topic::feeds(filter.as_str(), self.identity) {
                 self.set_subscription(*feed, None);
@@ -129,20 +130,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         }
         let before = self.wire.waiting();
         let unsuback = Unsuback::builder().packet_id(unsubscribe.packet_id());
-        self.wire.send(unsuback.build().map_err(Ended::Malformed)?);
-        self.spoil(&attempt, before).await
+        self.wire.send(unsuback.build().map_err(SessionEnd::Malformed)?);
+        self.apply_fault(&attempt, before).await
     }
 
     fn set_subscription(&mut self, feed: Feed, quality: Option<Quality>) {
         self.subscriptions.set(feed, quality);
-        self.hub.subscribe(self.identity, &self.seat.link, feed, quality);
+        self.hub.subscribe(self.identity, &self.guard.link, feed, quality);
     }
 }
 
-fn too_large(text: &str) -> Refusal {
-    Refusal::new(ErrorCode::MessageTooLarge, text)
+fn too_large(text: &str) -> ApiError {
+    ApiError::new(ErrorCode::MessageTooLarge, text)
 }
 
-fn not_own_filter() -> Refusal {
-    Refusal::new(ErrorCode::IotHubUnauthorizedAccess, "a filter is none of the identity's own")
+fn not_own_filter() -> ApiError {
+    ApiError::new(ErrorCode::IotHubUnauthorizedAccess, "a filter is none of the identity's own")
 }

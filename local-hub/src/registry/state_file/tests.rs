@@ -2,7 +2,7 @@ use serde_json::to_value;
 
 use super::*;
 
-fn import(registry: &mut Registry, document: Value) -> Answer<Journal> {
+fn import(registry: &mut Registry, document: Value) -> ApiResult<Journal> {
     let mut journal = Journal::default();
     let devices = DevicesFile::deserialize(document["devices"].clone()).unwrap();
     registry.import(devices, "2026-11-22T10:00:00Z".parse().unwrap(), &mut journal)?;
@@ -126,8 +126,8 @@ fn an_import_that_is_refused_changes_nothing_and_says_where() {
     ] {
         let mut document = sample();
         *document.pointer_mut(member).unwrap() = wrong;
-        let refusal = import(&mut registry, document).unwrap_err();
-        assert!(refusal.text.starts_with(&format!("device {device}: ")), "{}", refusal.text);
+        let error = import(&mut registry, document).unwrap_err();
+        assert!(error.text.starts_with(&format!("device {device}: ")), "{}", error.text);
         assert_eq!(registry, before);
     }
 }
