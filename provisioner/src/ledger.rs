@@ -14,28 +14,32 @@ use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
 pub use crate::model::lifecycle::Effect;
-pub use change::{Ended, Seen, Sent};
 pub use chunk::{Chunk, Claim, Lease};
 pub use credential::{Credential, CredentialKind, Taken};
+pub use filter::RowFilter;
 pub use hold::Hold;
 pub use location::{LedgerLocation, LocationError};
+pub use moment::Moment;
 pub use record::{Record, RowState};
-pub use row::{LedgerRow, RowFilter};
+pub use row::{Ended, LedgerRow, Seen, Sent};
 pub use rows::Rows;
 pub use run::{ListedRun, Run, RunFacts, RunId, RunOptions, RunState, Totals, Verification};
 pub use shared::{SharedLedger, Turn};
-pub use stint::{Moment, Operator, Stint};
+pub use stint::{Operator, Stint};
 pub use store::{Load, Loader, Store};
 pub use stored::{NotStorable, NotUnderstood, UnknownValue};
 
 use postgres::Postgres;
 use sqlite::Sqlite;
+use table::VERSION;
 
-mod change;
 mod chunk;
+mod column;
 mod credential;
+mod filter;
 mod hold;
 mod location;
+mod moment;
 mod postgres;
 mod record;
 mod row;
@@ -46,11 +50,9 @@ mod sqlite;
 mod stint;
 mod store;
 mod stored;
+mod table;
 #[cfg(test)]
 mod tests;
-
-/// The version of the tables that a ledger has. An older ledger is brought up to it when it is opened.
-const VERSION: i64 = 4;
 
 /// An open ledger: a [`Store`] in any kind of database.
 pub struct Ledger(Box<dyn Store>);
@@ -202,7 +204,7 @@ pub enum LedgerError {
         run: Option<RunId>,
     },
     /// A value can't be written.
-    #[error("a ledger can't hold one of the values: paths must be UTF-8")]
+    #[error("a ledger can't hold one of the values")]
     NotStorable(#[source] Box<dyn Error + Send + Sync>),
     /// A stored value is none that this version knows.
     #[error(

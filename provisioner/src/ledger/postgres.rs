@@ -13,6 +13,7 @@ use tokio_postgres::Config;
 
 use super::chunk::Token;
 use super::hold::hold_of;
+use super::row::{self, Context};
 use super::store::{Loader, Store};
 use super::{
     Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerLocation, LedgerRow, ListedRun, Moment,
@@ -29,7 +30,6 @@ use rows::Held;
 mod access;
 mod chunks;
 mod client;
-mod columns;
 mod connection;
 mod credentials;
 mod loading;
@@ -42,6 +42,7 @@ mod schema;
 mod silence;
 mod stations;
 mod stints;
+mod value;
 mod weakness;
 
 /// A database with a ledger in it.
@@ -142,13 +143,19 @@ impl Store for Postgres {
 
     fn mark_sent(&mut self, lease: &Lease, sent: &[Sent], now: &str) -> Result<(), LedgerError> {
         let (held, stint) = (Held { lease, length: self.lease }, self.stint);
-        let written = self.connection.call(|client| rows::mark_sent(client, held, stint, sent, now))?;
+        let at = Context { stint: stint.as_ref(), now };
+        let written = self.connection.call(|client| {
+            rows::update(client, lease.run, Some(held), sent.iter().map(|sent| sent.change(at)))
+        })?;
         self.held(lease, written)
     }
 
     fn record(&mut self, lease: &Lease, ended: &[Ended], now: &str) -> Result<(), LedgerError> {
-        let (held, at) = (Held { lease, length: self.lease }, (lease.run, self.stint));
-        let written = self.connection.call(|client| rows::record(client, at, Some(held), ended, now))?;
+        let (held, stint) = (Held { lease, length: self.lease }, self.stint);
+        let at = Context { stint: stint.as_ref(), now };
+        let written = self.connection.call(|client| {
+            rows::update(client, lease.run, Some(held), ended.iter().map(|ended| ended.change(at)))
+        })?;
         self.held(lease, written)
     }
 
@@ -169,12 +176,17 @@ impl Store for Postgres {
 
     fn refuse(&mut self, run: RunId, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError> {
         let ended: Vec<Ended> = records.iter().cloned().map(Ended::from).collect();
-        let at = (run, self.stint);
-        self.connection.call(|client| rows::record(client, at, None, &ended, now)).map(drop)
+        let stint = self.stint;
+        let at = Context { stint: stint.as_ref(), now };
+        self.connection
+            .call(|client| rows::update(client, run, None, ended.iter().map(|ended| ended.change(at))))
+            .map(drop)
     }
 
     fn set_seen(&mut self, run: RunId, seen: &[Seen]) -> Result<(), LedgerError> {
-        self.connection.call(|client| rows::set_seen(client, run, seen))
+        self.connection
+            .call(|client| rows::update(client, run, None, seen.iter().map(Seen::change)))
+            .map(drop)
     }
 
     fn set_verification(&mut self, run: RunId, verification: &Verification) -> Result<(), LedgerError> {
@@ -182,7 +194,8 @@ impl Store for Postgres {
     }
 
     fn replace_wanted(&mut self, run: RunId, issued: &[(&DesiredIdentity, &str)]) -> Result<(), LedgerError> {
-        self.connection.call(|client| rows::replace_wanted(client, run, issued))
+        let changes = || issued.iter().map(|(wanted, serial)| row::issued(wanted, serial));
+        self.connection.call(|client| rows::update(client, run, None, changes())).map(drop)
     }
 
     fn remember(&mut self, run: RunId, owned: &[(IdentityId, Credential)]) -> Result<(), LedgerError> {

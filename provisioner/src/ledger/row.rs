@@ -1,13 +1,49 @@
-//! Rows: one per identity of a run.
+//! Rows: one per identity of a run. Their columns, how they are read, and how they are changed.
 
 use hub_types::identity::StatusReason;
-use hub_types::{IdentityId, ModuleId};
+use hub_types::{DeviceId, Etag, IdentityId, ModuleId};
 
-use super::stored::{NotStorable, json_text};
-use super::{Operator, Record, RowState, Run, Stint};
+use super::column::{Cell, Kind, Misread, ResultRow, Stored, Value, text};
+use super::stored::NotStorable;
+use super::table::{Dialect, table};
+use super::{Operator, Record, RowFilter, RowState, Run, RunId, Stint};
 use crate::model::compare::{Difference, Etags};
+use crate::model::failure::ReasonCode;
 use crate::model::lifecycle::Effect;
 use crate::model::spec::{DesiredIdentity, DesiredState};
+
+// Rows are sorted in the order of work: devices by id, each before its modules.
+table! {
+    ROW = "row", key Some("run, device_id, module_id");
+    RUN = "run": RunId, of_run;
+    DEVICE_ID = "device_id": DeviceId;
+    MODULE_ID = "module_id": ModuleKey;
+    LEVEL = "level": u32;
+    LINE = "line": u64;
+    DESIRED = "desired": DesiredState;
+    DESIRED_HASH = "desired_hash": String;
+    STATE = "state": RowState;
+    EFFECT = "effect": Option<Effect>;
+    PRESUMED = "presumed": bool, with_default;
+    ATTEMPTS = "attempts": u32, with_default;
+    HTTP_STATUS = "http_status": Option<u16>;
+    ERROR_CODE = "error_code": Option<String>;
+    ERROR = "error": Option<String>;
+    TRACKING_ID = "tracking_id": Option<String>;
+    DIFFERENCES = "differences": Option<Vec<Difference>>;
+    IDENTITY_ETAG = "identity_etag": Option<Etag>;
+    TWIN_ETAG = "twin_etag": Option<Etag>;
+    UPDATED = "updated": Option<String>;
+    IDENTITY_ETAG_BEFORE = "identity_etag_before": Option<Etag>, since(3);
+    TWIN_ETAG_BEFORE = "twin_etag_before": Option<Etag>, since(3);
+    SERIAL = "serial": Option<String>, since(3);
+    STINT = "stint": Option<u32>, since(3);
+    SENT = "sent": Option<String>, since(3);
+    DEVIATION = "deviation": Option<Vec<Difference>>, since(3);
+    REASON = "reason": Option<ReasonCode>, since(4);
+    HELD_BY = "held_by": Option<RunId>, since(4);
+    STATUS_REASON_BEFORE = "status_reason_before": Option<StatusReason>, since(4);
+}
 
 /// One identity of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +91,38 @@ impl LedgerRow {
         }
     }
 
+    /// Reads a row that was selected with all columns of [`ROW`].
+    pub(super) fn read<R: ResultRow>(row: &R) -> Result<Self, R::Error> {
+        let ModuleKey(module) = row.get(MODULE_ID)?;
+        Ok(Self {
+            line: row.get(LINE)?,
+            wanted: DesiredIdentity {
+                identity: IdentityId::new(row.get(DEVICE_ID)?, module),
+                state: row.get(DESIRED)?,
+            },
+            record: Record {
+                state: row.get(STATE)?,
+                effect: row.get(EFFECT)?,
+                presumed: row.get(PRESUMED)?,
+                held_by: row.get(HELD_BY)?,
+                http_status: row.get(HTTP_STATUS)?,
+                error_code: row.get(ERROR_CODE)?,
+                error: row.get(ERROR)?,
+                tracking_id: row.get(TRACKING_ID)?,
+                reason: row.get(REASON)?,
+                differences: row.get(DIFFERENCES)?.unwrap_or_default(),
+            },
+            before: Etags { identity: row.get(IDENTITY_ETAG_BEFORE)?, twin: row.get(TWIN_ETAG_BEFORE)? },
+            etags: Etags { identity: row.get(IDENTITY_ETAG)?, twin: row.get(TWIN_ETAG)? },
+            status_reason_before: row.get(STATUS_REASON_BEFORE)?,
+            deviation: row.get(DEVIATION)?,
+            serial: row.get(SERIAL)?,
+            stint: row.get(STINT)?,
+            sent: row.get(SENT)?,
+            ended: row.get(UPDATED)?,
+        })
+    }
+
     /// The row of the same identity in a different run that continues from there: see
     /// [`Load::insert_from`](super::Load::insert_from).
     pub fn to_go_on(self) -> Self {
@@ -77,27 +145,173 @@ impl LedgerRow {
     }
 }
 
-/// A filter for the rows of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowFilter {
-    /// All rows.
-    All,
-    /// Rows that are not as the batch wants them, unfinished, or with a kept twin.
-    Remarkable,
-    /// Rows whose certificate is still to be issued.
-    ToBeIssued,
-    /// Rows that the run created, and no later run of the same hub.
-    Created,
-    /// Devices that the run disabled on purpose.
-    Disabled,
-    /// Rows that failed, are in conflict, or were skipped for it.
-    Failed,
-    /// Rows whose symmetric keys the batch gives.
-    GivenKeys,
-    /// Rows that are on the hub as far as the ledger knows.
-    Settled,
-    /// Rows that the run changed.
-    Updated,
+/// The statement that does what [`LedgerRow::to_go_on`] does within the database, for the rows that
+/// pass a filter. Its parameters are the new run and the other one.
+pub(super) fn copy_sql(dialect: Dialect, filter: RowFilter) -> String {
+    format!(
+        r#"INSERT INTO "row" (run, device_id, module_id, level, line, desired, desired_hash, state, presumed,
+                              identity_etag_before, twin_etag_before, serial)
+           SELECT {into}, device_id, module_id, 0, line, desired, desired_hash, 'pending',
+                  presumed OR (coalesce(effect, '') = 'created'
+                               AND (identity_etag_before IS NOT NULL OR twin_etag_before IS NOT NULL)),
+                  CASE effect WHEN 'created' THEN identity_etag END,
+                  CASE effect WHEN 'created' THEN twin_etag END, serial
+           FROM "row" WHERE run = {from} AND ({condition})"#,
+        into = dialect.parameter(1),
+        from = dialect.parameter(2),
+        condition = filter.condition(dialect)
+    )
+}
+
+/// The cells of an identity's row that are written together.
+pub(super) struct Change<'c, const CELLS: usize> {
+    /// The identity.
+    pub(super) identity: &'c IdentityId,
+    /// The cells, in the same columns for all rows of one kind of change.
+    pub(super) cells: [Cell<'c>; CELLS],
+}
+
+/// The result of making a change.
+pub(super) type Changed<'c, const CELLS: usize> = Result<Change<'c, CELLS>, NotStorable>;
+
+/// The circumstances of a change: this process's stint, and the time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'c> {
+    pub(super) stint: Option<&'c u32>,
+    pub(super) now: &'c str,
+}
+
+/// The row that a batch's row begins as.
+pub(super) fn loaded<'c>(
+    line: &'c u64,
+    wanted: &'c DesiredIdentity,
+    serial: Option<&'c str>,
+) -> Changed<'c, 6> {
+    let [desired, hash] = desired(&wanted.state)?;
+    let cells =
+        [LEVEL.set(&0)?, LINE.set(line)?, desired, hash, STATE.set(&RowState::Pending)?, SERIAL.set(serial)?];
+    Ok(Change { identity: &wanted.identity, cells })
+}
+
+/// The requested state of an identity whose certificate has been issued, with its serial number.
+pub(super) fn issued<'c>(wanted: &'c DesiredIdentity, serial: &'c str) -> Changed<'c, 3> {
+    let [desired, hash] = desired(&wanted.state)?;
+    Ok(Change { identity: &wanted.identity, cells: [desired, hash, SERIAL.set(Some(serial))?] })
+}
+
+/// The requested state in its stored form, and the hash of that form.
+fn desired(state: &DesiredState) -> Result<[Cell<'_>; 2], NotStorable> {
+    let desired = DESIRED.set(state)?;
+    let hash = DESIRED_HASH.set(DesiredState::hash_of(&desired.value.as_text()))?;
+    Ok([desired, hash])
+}
+
+/// The etags that a plan expects.
+pub(super) fn expected<'c>((identity, etags): &'c (IdentityId, Etags)) -> Changed<'c, 2> {
+    let cells = [IDENTITY_ETAG_BEFORE.set(&etags.identity)?, TWIN_ETAG_BEFORE.set(&etags.twin)?];
+    Ok(Change { identity, cells })
+}
+
+/// A request for an identity that is about to leave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sent {
+    /// The identity.
+    pub identity: IdentityId,
+    /// The intended effect of the request.
+    pub effect: Effect,
+    /// The etags before this run, unless it has already changed the identity.
+    pub before: Etags,
+    /// The run that keeps the device disabled when the request has had its effect.
+    pub held_by: Option<RunId>,
+    /// The status reason that is replaced, if the request changes the status.
+    pub status_reason_before: Option<StatusReason>,
+}
+
+impl Sent {
+    pub(super) fn change<'c>(&'c self, at: Context<'c>) -> Changed<'c, 9> {
+        let cells = [
+            STATE.set(&RowState::Sent)?,
+            EFFECT.set(&self.effect)?,
+            ATTEMPTS.add(&1)?,
+            SENT.set_first(Some(at.now))?,
+            STINT.set(at.stint)?,
+            IDENTITY_ETAG_BEFORE.set_first(&self.before.identity)?,
+            TWIN_ETAG_BEFORE.set_first(&self.before.twin)?,
+            HELD_BY.set(&self.held_by)?,
+            STATUS_REASON_BEFORE.set_first(&self.status_reason_before)?,
+        ];
+        Ok(Change { identity: &self.identity, cells })
+    }
+}
+
+/// The result of an identity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// The identity.
+    pub identity: IdentityId,
+    /// The result.
+    pub record: Record,
+    /// The etags before this run, unless it had already changed the identity.
+    pub before: Etags,
+    /// The etags of the last read, if no change followed.
+    pub after: Etags,
+}
+
+impl Ended {
+    pub(super) fn change<'c>(&'c self, at: Context<'c>) -> Changed<'c, 16> {
+        let Self { identity, record, before, after } = self;
+        let cells = [
+            STATE.set(&record.state)?,
+            EFFECT.set(&record.effect)?,
+            PRESUMED.set(&record.presumed)?,
+            HTTP_STATUS.set(&record.http_status)?,
+            ERROR_CODE.set(&record.error_code)?,
+            ERROR.set(&record.error)?,
+            TRACKING_ID.set(&record.tracking_id)?,
+            DIFFERENCES.set(Some(&record.differences).filter(|differences| !differences.is_empty()))?,
+            UPDATED.set(Some(at.now))?,
+            STINT.set(at.stint)?,
+            IDENTITY_ETAG_BEFORE.set_first_unless_created(&before.identity)?,
+            TWIN_ETAG_BEFORE.set_first_unless_created(&before.twin)?,
+            IDENTITY_ETAG.set(&after.identity)?,
+            TWIN_ETAG.set(&after.twin)?,
+            REASON.set(&record.reason)?,
+            HELD_BY.set(&record.held_by)?,
+        ];
+        Ok(Change { identity, cells })
+    }
+}
+
+/// The observation of an identity by verification.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// The identity.
+    pub identity: IdentityId,
+    /// The version tags it has.
+    pub etags: Etags,
+    /// The differences from the batch, if there are any.
+    pub deviation: Option<Vec<Difference>>,
+}
+
+impl Seen {
+    pub(super) fn change(&self) -> Changed<'_, 3> {
+        let Self { identity, etags, deviation } = self;
+        let cells =
+            [IDENTITY_ETAG.set(&etags.identity)?, TWIN_ETAG.set(&etags.twin)?, DEVIATION.set(deviation)?];
+        Ok(Change { identity, cells })
+    }
+}
+
+impl From<(IdentityId, Effect)> for Sent {
+    fn from((identity, effect): (IdentityId, Effect)) -> Self {
+        Self { identity, effect, before: Etags::default(), held_by: None, status_reason_before: None }
+    }
+}
+
+impl From<(IdentityId, Record)> for Ended {
+    fn from((identity, record): (IdentityId, Record)) -> Self {
+        Self { identity, record, before: Etags::default(), after: Etags::default() }
+    }
 }
 
 /// The primary key of an identity within a run.
@@ -105,9 +319,19 @@ pub(super) fn key(identity: &IdentityId) -> (&str, &str) {
     (identity.device().as_str(), identity.module().map_or("", ModuleId::as_str))
 }
 
-/// The requested state in its stored form, and its hash.
-pub(super) fn stored(state: &DesiredState) -> Result<(String, String), NotStorable> {
-    let text = json_text(state)?;
-    let hash = DesiredState::hash_of(&text);
-    Ok((text, hash))
+/// The module of an identity in the primary key: a device has the empty text.
+pub(super) struct ModuleKey(Option<ModuleId>);
+
+impl Stored for ModuleKey {
+    const KIND: Kind = Kind::Key;
+
+    fn to_value(&self) -> Result<Value<'_>, NotStorable> {
+        Ok(Value::Text(self.0.as_ref().map_or("", ModuleId::as_str).into()))
+    }
+
+    fn from_value(value: Value<'_>) -> Result<Self, Misread> {
+        let text = text(value)?;
+        let module = (!text.is_empty()).then(|| text.parse()).transpose()?;
+        Ok(Self(module))
+    }
 }

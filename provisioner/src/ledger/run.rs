@@ -8,9 +8,29 @@ use batch_file::{IdPattern, ReadOptions};
 use hub_types::connection_string::HubHost;
 use serde::{Deserialize, Serialize};
 
+use super::column::{Cell, ResultRow};
+use super::stored::NotStorable;
+use super::table::table;
 use super::{Effect, NotUnderstood, Operator, RowState, UnknownValue};
 use crate::maintain::change::Alteration;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
+
+table! {
+    RUN = "run", key None;
+    ID = "id": RunId, generated;
+    STARTED = "started": String;
+    FINISHED = "finished": Option<String>;
+    STATE = "state": RunState;
+    HUB = "hub": String;
+    INPUT = "input": String;
+    INPUT_SHA256 = "input_sha256": String;
+    TOOL_VERSION = "tool_version": String;
+    OPTIONS = "options": RunOptions;
+    REJECTED = "rejected": u64, with_default;
+    OPERATOR = "operator": String, with_default, since(3);
+    STATION = "station": String, with_default, since(3);
+    VERIFICATION = "verification": Option<Verification>, since(3);
+}
 
 /// The number of a run in its ledger, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -111,6 +131,24 @@ pub enum ListedRun {
 }
 
 impl Run {
+    /// Reads a run that was selected with all columns of [`RUN`].
+    pub(super) fn read<R: ResultRow>(row: &R) -> Result<Self, R::Error> {
+        Ok(Self {
+            id: row.get(ID)?,
+            started: row.get(STARTED)?,
+            finished: row.get(FINISHED)?,
+            by: Operator { name: row.get(OPERATOR)?, station: row.get(STATION)? },
+            state: row.get(STATE)?,
+            hub: row.get(HUB)?,
+            input: row.get(INPUT)?,
+            input_sha256: row.get(INPUT_SHA256)?,
+            tool_version: row.get(TOOL_VERSION)?,
+            rejected: row.get(REJECTED)?,
+            options: row.get(OPTIONS)?,
+            verification: row.get(VERIFICATION)?,
+        })
+    }
+
     /// Returns true if its hub is one for tests: an embedded one, which ledgers identify by its
     /// folder, or one on the machine that the run was carried out from.
     pub fn is_on_test_hub(&self) -> bool {
@@ -237,6 +275,23 @@ pub struct RunFacts<'a> {
     pub options: &'a RunOptions,
 }
 
+impl RunFacts<'_> {
+    /// The columns of a run whose rows are being loaded.
+    pub(super) fn cells(&self) -> Result<[Cell<'_>; 9], NotStorable> {
+        Ok([
+            STARTED.set(self.started)?,
+            STATE.set(&RunState::Running)?,
+            HUB.set(self.hub)?,
+            INPUT.set(self.input)?,
+            INPUT_SHA256.set("")?,
+            TOOL_VERSION.set(env!("CARGO_PKG_VERSION"))?,
+            OPTIONS.set(self.options)?,
+            OPERATOR.set(&self.by.name)?,
+            STATION.set(&self.by.station)?,
+        ])
+    }
+}
+
 /// The rows of a run by what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
@@ -308,14 +363,12 @@ impl Totals {
     /// them are devices that a run keeps disabled.
     pub(super) fn add(
         &mut self,
-        state: &str,
-        effect: Option<&str>,
+        state: RowState,
+        effect: Option<Effect>,
         presumed: bool,
         count: u64,
         held: u64,
     ) -> Result<(), UnknownValue> {
-        let effect: Option<Effect> = effect.map(str::parse).transpose()?;
-        let state: RowState = state.parse()?;
         let part = match (state, effect) {
             (RowState::Done, Some(Effect::Created)) => &mut self.created,
             (RowState::Done, Some(Effect::Deleted)) => &mut self.deleted,

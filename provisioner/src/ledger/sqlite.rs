@@ -8,6 +8,7 @@ use hub_types::IdentityId;
 use rusqlite::{Connection, OpenFlags};
 
 use super::hold::hold_of;
+use super::row::{self, Context};
 use super::store::{Loader, Store};
 use super::{
     Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Moment, Operator, Record,
@@ -27,6 +28,7 @@ mod rows;
 mod runs;
 mod schema;
 mod stints;
+mod value;
 
 /// An SQLite file with a ledger in it.
 pub(super) struct Sqlite {
@@ -144,13 +146,17 @@ impl Store for Sqlite {
 
     fn mark_sent(&mut self, lease: &Lease, sent: &[Sent], now: &str) -> Result<(), LedgerError> {
         let stint = self.stint;
-        held(lease, self.call(|connection| rows::mark_sent(connection, lease, stint, sent, now))?)
+        let at = Context { stint: stint.as_ref(), now };
+        let changes = sent.iter().map(|sent| sent.change(at));
+        held(lease, self.call(|connection| rows::update(connection, lease.run, Some(lease), changes))?)
     }
 
     fn record(&mut self, lease: &Lease, ended: &[Ended], now: &str) -> Result<(), LedgerError> {
-        let (at, now) = ((lease.run, self.stint), now);
+        let stint = self.stint;
+        let at = Context { stint: stint.as_ref(), now };
+        let changes = ended.iter().map(|ended| ended.change(at));
         let recorded =
-            self.call_ahead_of_disk(|connection| rows::record(connection, at, Some(lease), ended, now))?;
+            self.call_ahead_of_disk(|connection| rows::update(connection, lease.run, Some(lease), changes))?;
         held(lease, recorded)
     }
 
@@ -161,11 +167,13 @@ impl Store for Sqlite {
     fn refuse(&mut self, run: RunId, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError> {
         let ended: Vec<Ended> = records.iter().cloned().map(Ended::from).collect();
         let stint = self.stint;
-        self.call(|connection| rows::record(connection, (run, stint), None, &ended, now)).map(drop)
+        let at = Context { stint: stint.as_ref(), now };
+        let changes = ended.iter().map(|ended| ended.change(at));
+        self.call(|connection| rows::update(connection, run, None, changes)).map(drop)
     }
 
     fn set_seen(&mut self, run: RunId, seen: &[Seen]) -> Result<(), LedgerError> {
-        self.call(|connection| rows::set_seen(connection, run, seen))
+        self.call(|connection| rows::update(connection, run, None, seen.iter().map(Seen::change))).map(drop)
     }
 
     fn set_verification(&mut self, run: RunId, verification: &Verification) -> Result<(), LedgerError> {
@@ -173,7 +181,8 @@ impl Store for Sqlite {
     }
 
     fn replace_wanted(&mut self, run: RunId, issued: &[(&DesiredIdentity, &str)]) -> Result<(), LedgerError> {
-        self.call(|connection| rows::replace_wanted(connection, run, issued))
+        let changes = issued.iter().map(|(wanted, serial)| row::issued(wanted, serial));
+        self.call(|connection| rows::update(connection, run, None, changes)).map(drop)
     }
 
     fn remember(&mut self, run: RunId, owned: &[(IdentityId, Credential)]) -> Result<(), LedgerError> {

@@ -1,11 +1,21 @@
 //! Stints: each process that works on a run makes one stint. It records the operator, the station
 //! and the program version, and its moments record the progress.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
-use crate::hub::rate_limit::Tally;
+use super::RunId;
+use super::column::ResultRow;
+use super::table::table;
+
+table! {
+    STINT = "stint", key Some("run, number");
+    RUN = "run": RunId, of_run;
+    NUMBER = "number": u32;
+    OPERATOR = "operator": String;
+    STATION = "station": String;
+    TOOL_VERSION = "tool_version": String;
+    STARTED = "started": String;
+}
 
 /// The operator and station. Empty if an older version of this program did not record them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -31,13 +41,14 @@ pub struct Stint {
     pub started: String,
 }
 
-/// The progress of a stint at one moment. All counts are from its beginning.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Moment {
-    /// The time since the stint began.
-    pub elapsed: Duration,
-    /// Finished rows.
-    pub rows: u64,
-    /// The statistics of the calls to the hub.
-    pub tally: Tally,
+impl Stint {
+    /// Reads a stint that was selected with all columns of [`STINT`].
+    pub(super) fn read<R: ResultRow>(row: &R) -> Result<Self, R::Error> {
+        Ok(Self {
+            number: row.get(NUMBER)?,
+            by: Operator { name: row.get(OPERATOR)?, station: row.get(STATION)? },
+            tool_version: row.get(TOOL_VERSION)?,
+            started: row.get(STARTED)?,
+        })
+    }
 }

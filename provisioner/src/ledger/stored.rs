@@ -55,8 +55,14 @@ impl UnknownValue {
 
 /// A value that no ledger can hold.
 #[derive(Debug, thiserror::Error)]
-#[error("a ledger can't hold it")]
-pub struct NotStorable(#[from] serde_json::Error);
+pub enum NotStorable {
+    /// It has no JSON.
+    #[error("paths must be UTF-8")]
+    Json(#[from] serde_json::Error),
+    /// It is a number above the range of the database's numbers.
+    #[error("the number is too large for a ledger")]
+    Number(#[from] std::num::TryFromIntError),
+}
 
 /// A value as JSON text. It fails for paths that are not UTF-8.
 pub(super) fn json_text(value: &impl serde::Serialize) -> Result<String, NotStorable> {

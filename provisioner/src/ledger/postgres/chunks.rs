@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::super::chunk::{CHUNK_DEVICES, Chunk, Claim, Lease, Token};
-use super::super::{RowState, RunId};
+use super::super::column::ResultRow;
+use super::super::filter::UNFINISHED;
+use super::super::row::ROW;
+use super::super::{LedgerRow, RowState, RunId};
 use super::client::{Client, Error};
-use super::columns::get;
-use super::rows::{COLUMNS, UNDONE, read_row};
 
 /// Makes the chunks of a run, unless a different station did, and returns the run's token; runs of
 /// old ledgers have none.
@@ -28,7 +29,7 @@ pub(super) fn begin_work(client: &mut Client, run: RunId) -> Result<Option<Vec<u
                GROUP BY level, part"#,
             &[&run.0, &(CHUNK_DEVICES as i64)],
         )?;
-        found.as_ref().map_or(Ok(None), |found| get(found, 0))
+        Ok(found.map_or(Ok(None), |found| found.try_get(0))?)
     })
 }
 
@@ -47,23 +48,24 @@ pub(super) fn claim(client: &mut Client, run: RunId, token: Token, lease: Durati
             &[&run.0, &lease.as_secs_f64(), &token.as_bytes()],
         )?;
         let Some(next) = next else { return nothing_free(client, run) };
-        let lease = Lease { run, chunk: get(&next, 0)?, fence: get(&next, 4)?, token };
-        let (level, first, last): (i64, &str, &str) = (get(&next, 1)?, get(&next, 2)?, get(&next, 3)?);
+        let lease = Lease { run, chunk: next.at(0)?, fence: next.at(4)?, token };
+        let (level, first, last): (i64, String, String) = (next.at(1)?, next.at(2)?, next.at(3)?);
+        let columns = ROW.names();
         let found = client.query(
             &format!(
                 r#"WITH claimed AS (
                        UPDATE "row" SET state = 'claimed'
                        WHERE run = $1 AND level = $2 AND device_id >= $3 AND device_id <= $4 AND state = 'pending')
-                   SELECT {COLUMNS} FROM "row"
+                   SELECT {columns} FROM "row"
                    WHERE run = $1 AND level = $2 AND device_id >= $3 AND device_id <= $4
-                     AND ({UNDONE} OR (module_id = '' AND state IN ('conflict', 'failed')))
+                     AND ({UNFINISHED} OR (module_id = '' AND state IN ('conflict', 'failed')))
                    ORDER BY device_id, module_id"#
             ),
             &[&run.0, &level, &first, &last],
         )?;
         let (mut rows, mut closed) = (Vec::with_capacity(found.len()), Vec::new());
         for row in found {
-            let row = read_row(&row)?;
+            let row = LedgerRow::read(&row)?;
             match row.record.state {
                 state @ (RowState::Conflict | RowState::Failed) => {
                     closed.push((row.wanted.identity.device().clone(), state));
@@ -80,7 +82,7 @@ fn nothing_free(client: &Client, run: RunId) -> Result<Claim, Error> {
     let left =
         client.query_one("SELECT EXISTS (SELECT 1 FROM chunk WHERE run = $1 AND NOT done)", &[&run.0])?;
     // A run without rows has no chunks, and nothing is left of it.
-    Ok(if get(&left, 0)? { Claim::Wait } else { Claim::Finished })
+    Ok(if left.at(0)? { Claim::Wait } else { Claim::Finished })
 }
 
 /// Extends leases by this time from now on, unless a different station has the chunk.
@@ -125,7 +127,7 @@ pub(super) fn finish(client: &mut Client, lease: &Lease, is_doubtful: bool) -> R
                SET done = NOT $5 OR NOT EXISTS (
                        SELECT 1 FROM "row"
                        WHERE run = $1 AND level = chunk.level AND device_id >= first_device
-                         AND device_id <= last_device AND {UNDONE}),
+                         AND device_id <= last_device AND {UNFINISHED}),
                    expires = NULL
                WHERE run = $1 AND number = $2 AND fence = $3 AND token = $4
                RETURNING done"#
@@ -134,7 +136,7 @@ pub(super) fn finish(client: &mut Client, lease: &Lease, is_doubtful: bool) -> R
     )?;
     Ok(match done {
         None => Finished::Lost,
-        Some(done) if get(&done, 0)? => Finished::Done,
+        Some(done) if done.at(0)? => Finished::Done,
         Some(_) => Finished::Undone,
     })
 }

@@ -28,7 +28,7 @@ pub(super) type Params<'p> = &'p [&'p (dyn ToSql + Sync)];
 
 /// The error of a call.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(in crate::ledger) enum Error {
     /// The error of the server or the connection.
     #[error(transparent)]
     Database(#[from] tokio_postgres::Error),

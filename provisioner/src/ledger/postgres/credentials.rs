@@ -1,10 +1,11 @@
 //! The owners of credentials.
 
+use super::super::column::ResultRow;
 use super::super::row::key;
 use super::super::stored::{UnknownValue, row_name};
 use super::super::{Credential, RunId, Taken};
 use super::client::{Client, Error};
-use super::columns::{get, misread};
+use super::value::misread;
 use hub_types::IdentityId;
 
 /// The first of an identity's credentials that belongs to a different one: in the run that is being
@@ -15,7 +16,6 @@ pub(super) fn first_taken(
     identity: &IdentityId,
     credentials: &[Credential],
 ) -> Result<Option<Taken>, Error> {
-    let loaded = loaded.map(|run| run.0);
     let (device, module) = key(identity);
     let kinds: Vec<&str> = credentials.iter().map(|credential| credential.kind().as_str()).collect();
     let values: Vec<String> = credentials.iter().map(Credential::value).collect();
@@ -29,15 +29,15 @@ pub(super) fn first_taken(
                  WHERE "row".device_id = c.device_id AND "row".module_id = c.module_id
                    AND "row".state IN ('done', 'unchanged', 'sent')))
            ORDER BY wanted.position LIMIT 1"#,
-        &[&kinds, &values, &device, &module, &loaded],
+        &[&kinds, &values, &device, &module, &loaded.map(|run| run.0)],
     )?;
     let Some(found) = found else { return Ok(None) };
-    let position: i64 = get(&found, 0)?;
+    let position: i64 = found.at(0)?;
     let credential = usize::try_from(position - 1).ok().and_then(|position| credentials.get(position));
-    let unknown = || misread(&found, 0, UnknownValue::new(position.to_string()));
+    let unknown = || misread(&found, 0, UnknownValue::new(position.to_string()).into());
     let credential = credential.cloned().ok_or_else(unknown)?;
-    let owner = row_name(get(&found, 1)?, get(&found, 2)?);
-    let since = Some(get(&found, 3)?).filter(|&run| loaded != Some(run)).map(RunId);
+    let owner = row_name(&found.at::<String>(1)?, &found.at::<String>(2)?);
+    let since = Some(found.at(3)?).filter(|&run| loaded != Some(run));
     Ok(Some(Taken { credential, owner, since }))
 }
 

@@ -6,16 +6,17 @@ use std::collections::HashMap;
 use hub_types::{DeviceId, IdentityId};
 
 use super::super::chunk::Token;
-use super::super::row::stored;
+use super::super::column::{ResultRow, names};
+use super::super::row::{self, Context};
 use super::super::store::Load;
-use super::super::stored::json_text;
-use super::super::{Credential, Ended, LedgerError, Record, RowFilter, RunFacts, RunId, RunState, Taken};
+use super::super::table::Dialect::Postgres;
+use super::super::{Credential, Ended, LedgerError, Record, RowFilter, RunFacts, RunId, Taken};
 use super::client::{Client, Error};
-use super::columns::get;
 use super::connection::Connection;
+use super::value::parameter;
 use super::{credentials, rows};
 use crate::model::compare::Etags;
-use crate::model::spec::{DesiredIdentity, DesiredState};
+use crate::model::spec::DesiredIdentity;
 
 pub(super) struct PostgresLoader<'l> {
     run: RunId,
@@ -36,8 +37,7 @@ struct Loading<'l> {
 /// A row that waits to be written.
 struct Waiting {
     line: u64,
-    identity: IdentityId,
-    state: DesiredState,
+    wanted: DesiredIdentity,
     serial: Option<String>,
 }
 
@@ -47,27 +47,16 @@ impl<'l> PostgresLoader<'l> {
         let token = Token::draw().map_err(|error| connection.error(error.into()))?;
         let begun = connection.call(|client| {
             client.batch_execute("ROLLBACK; BEGIN")?;
-            let begun = client
-                .query_one(
-                    "INSERT INTO run (started, state, hub, input, input_sha256, tool_version, options, operator, station,
-                                      token)
-                     VALUES ($1, $2, $3, $4, '', $5, $6, $7, $8, $9) RETURNING id",
-                    &[
-                        &facts.started,
-                        &RunState::Running.as_str(),
-                        &facts.hub,
-                        &facts.input,
-                        &env!("CARGO_PKG_VERSION"),
-                        &json_text(facts.options)?,
-                        &facts.by.name,
-                        &facts.by.station,
-                        &token.as_bytes(),
-                    ],
-                )?;
-            get(&begun, 0)
+            let (cells, token) = (facts.cells()?, token.as_bytes());
+            let sql = format!(
+                "INSERT INTO run ({}, token) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id",
+                names(&cells)
+            );
+            let parameters = cells.iter().map(parameter).chain([&token as _]).collect::<Vec<_>>();
+            client.query_one(&sql, &parameters)?.at(0)
         });
         let loading = Loading {
-            run: RunId(begun?),
+            run: begun?,
             token,
             connection,
             waiting: Vec::new(),
@@ -96,8 +85,7 @@ impl Load for PostgresLoader<'_> {
             loading.owned.push((wanted.identity.clone(), credential.clone()));
         }
         let serial = credentials.iter().find_map(Credential::serial_number).map(str::to_owned);
-        let DesiredIdentity { identity, state } = wanted.clone();
-        loading.waiting.push(Waiting { line, identity, state, serial });
+        loading.waiting.push(Waiting { line, wanted: wanted.clone(), serial });
         if loading.waiting.len() >= ROWS_AT_ONCE {
             loading.flush()?;
         }
@@ -121,7 +109,7 @@ impl Load for PostgresLoader<'_> {
         let mut loading = self.loading.borrow_mut();
         loading.flush()?;
         let run = self.run;
-        loading.call(|client| rows::expect(client, run, seen))
+        loading.call(|client| rows::update(client, run, None, seen.iter().map(row::expected))).map(drop)
     }
 
     fn refuse(&self, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError> {
@@ -129,21 +117,14 @@ impl Load for PostgresLoader<'_> {
         loading.flush()?;
         let run = self.run;
         let ended: Vec<Ended> = records.iter().cloned().map(Ended::from).collect();
-        loading.call(|client| rows::record(client, (run, None), None, &ended, now)).map(drop)
+        let at = Context { stint: None, now };
+        let changes = ended.iter().map(|ended| ended.change(at));
+        loading.call(|client| rows::update(client, run, None, changes)).map(drop)
     }
 
     fn insert_from(&self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError> {
         let into = self.run;
-        let sql = format!(
-            r#"INSERT INTO "row" (run, device_id, module_id, line, desired, desired_hash, state, presumed,
-                                      identity_etag_before, twin_etag_before, serial)
-                   SELECT $1, device_id, module_id, line, desired, desired_hash, 'pending',
-                          presumed OR (effect = 'created' AND (identity_etag_before IS NOT NULL OR twin_etag_before IS NOT NULL)),
-                          CASE effect WHEN 'created' THEN identity_etag END,
-                   CASE effect WHEN 'created' THEN twin_etag END, serial
-                   FROM "row" WHERE run = $2 AND ({})"#,
-            rows::condition(filter)
-        );
+        let sql = row::copy_sql(Postgres, filter);
         self.loading.borrow_mut().call(|client| client.execute(&sql, &[&into.0, &run.0]))
     }
 
@@ -204,26 +185,12 @@ impl Loading<'_> {
         if !owned.is_empty() {
             self.call(|client| credentials::remember(client, run, &owned))?;
         }
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        let (devices, modules) = rows::keys(waiting.iter().map(|row| &row.identity));
-        let lines: Vec<i64> = waiting.iter().map(|row| i64::try_from(row.line).unwrap_or(i64::MAX)).collect();
-        let stored = waiting.iter().map(|row| stored(&row.state));
-        let stored =
-            stored.collect::<Result<Vec<_>, _>>().map_err(|error| self.connection.error(error.into()))?;
-        let (texts, hashes): (Vec<_>, Vec<_>) = stored.into_iter().unzip();
-        let serials: Vec<Option<&str>> = waiting.iter().map(|row| row.serial.as_deref()).collect();
-        self.call(|client| {
-            client.execute(
-                r#"INSERT INTO "row" (run, device_id, module_id, line, desired, desired_hash, state, serial)
-                   SELECT $1, device_id, module_id, line, desired, hash, 'pending', serial
-                   FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[])
-                       AS new (device_id, module_id, line, desired, hash, serial)"#,
-                &[&run.0, &devices, &modules, &lines, &texts, &hashes, &serials],
-            )
-        })?;
-        Ok(())
+        let rows = waiting
+            .iter()
+            .map(|Waiting { line, wanted, serial }| row::loaded(line, wanted, serial.as_deref()));
+        let rows =
+            rows.collect::<Result<Vec<_>, _>>().map_err(|error| self.connection.error(error.into()))?;
+        self.call(|client| rows::insert(client, run, &rows))
     }
 
     /// Within the transaction a call can't be made again on another connection.

@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::super::RunId;
+use super::super::column::ResultRow;
 use super::client::{Client, Error};
-use super::columns::{Number, get};
 
 /// Records that a station works on the hub of a run, for the duration of a lease, and counts the
 /// active stations.
@@ -26,8 +26,7 @@ pub(super) fn count(
          WHERE id <> $1 AND expires > clock_timestamp() AND hub = (SELECT hub FROM run WHERE id = $2)",
         &[&station, &run.0, &lease.as_secs_f64()],
     )?;
-    let Number(others): Number<u32> = get(&others, 0)?;
-    Ok(NonZeroU32::MIN.saturating_add(others))
+    Ok(NonZeroU32::MIN.saturating_add(others.at(0)?))
 }
 
 /// Records that a station has stopped.

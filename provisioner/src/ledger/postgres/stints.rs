@@ -1,13 +1,11 @@
 //! Stints and their moments in PostgreSQL.
 
-use std::time::Duration;
-
-use tokio_postgres::Row;
-
+use super::super::column::{ResultRow, names};
+use super::super::moment::MOMENT;
+use super::super::stint::STINT;
 use super::super::{Moment, Operator, RunId, Stint};
 use super::client::{Client, Error};
-use super::columns::{Number, get};
-use crate::hub::rate_limit::Tally;
+use super::value::parameter;
 
 /// Begins a stint and returns its number.
 pub(super) fn begin(client: &mut Client, run: RunId, by: &Operator, now: &str) -> Result<u32, Error> {
@@ -20,71 +18,26 @@ pub(super) fn begin(client: &mut Client, run: RunId, by: &Operator, now: &str) -
              RETURNING number",
             &[&run.0, &by.name, &by.station, &env!("CARGO_PKG_VERSION"), &now],
         )?;
-        let Number(number) = get(&begun, 0)?;
-        Ok(number)
+        begun.at(0)
     })
 }
 
 pub(super) fn all(client: &mut Client, run: RunId) -> Result<Vec<Stint>, Error> {
-    let stints = client.query(
-        "SELECT number, operator, station, tool_version, started, run FROM stint WHERE run = $1 ORDER BY number",
-        &[&run.0],
-    )?;
-    let read = |row: &Row| {
-        let Number(number) = get(row, 0)?;
-        Ok(Stint {
-            number,
-            by: Operator { name: get(row, 1)?, station: get(row, 2)? },
-            tool_version: get(row, 3)?,
-            started: get(row, 4)?,
-        })
-    };
-    stints.iter().map(read).collect()
+    let sql = format!("SELECT {} FROM stint WHERE run = $1 ORDER BY number", STINT.names());
+    client.query(&sql, &[&run.0])?.iter().map(Stint::read).collect()
 }
 
 pub(super) fn add_moment(client: &mut Client, run: RunId, stint: u32, moment: &Moment) -> Result<(), Error> {
-    let Moment { elapsed, rows, tally } = moment;
-    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-    client
-        .execute(
-            "INSERT INTO moment (run, stint, elapsed_ms, rows, calls, failed, throttled, held_ms, down_ms)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
-            &[
-                &run.0,
-                &i64::from(stint),
-                &millis(*elapsed),
-                &count(*rows),
-                &count(tally.calls),
-                &count(tally.failed),
-                &count(tally.throttled),
-                &millis(tally.held),
-                &millis(tally.down),
-            ],
-        )
-        .map(drop)
+    let cells = moment.cells(&run, &stint)?;
+    let sql = format!(
+        "INSERT INTO moment ({}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+        names(&cells)
+    );
+    client.execute(&sql, &cells.each_ref().map(parameter)).map(drop)
 }
 
 pub(super) fn moments(client: &mut Client, run: RunId, stint: u32) -> Result<Vec<Moment>, Error> {
-    let moments = client.query(
-        "SELECT elapsed_ms, rows, calls, failed, throttled, held_ms, down_ms, run FROM moment
-         WHERE run = $1 AND stint = $2 ORDER BY elapsed_ms",
-        &[&run.0, &i64::from(stint)],
-    )?;
-    let read = |row: &Row| {
-        let count = |column| get(row, column).map(|Number::<u64>(count)| count);
-        let duration = |column| count(column).map(Duration::from_millis);
-        Ok(Moment {
-            elapsed: duration(0)?,
-            rows: count(1)?,
-            tally: Tally {
-                calls: count(2)?,
-                failed: count(3)?,
-                throttled: count(4)?,
-                held: duration(5)?,
-                down: duration(6)?,
-            },
-        })
-    };
-    moments.iter().map(read).collect()
+    let columns = MOMENT.names();
+    let sql = format!("SELECT {columns} FROM moment WHERE run = $1 AND stint = $2 ORDER BY elapsed_ms");
+    client.query(&sql, &[&run.0, &i64::from(stint)])?.iter().map(Moment::read).collect()
 }

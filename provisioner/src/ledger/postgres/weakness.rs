@@ -1,7 +1,7 @@
 //! Server settings with which a failure can lose committed writes.
 
+use super::super::column::ResultRow;
 use super::client::{Client, Error};
-use super::columns::get;
 
 /// The settings of a server and its standbys for the durability of commits.
 struct Settings {
@@ -19,10 +19,10 @@ pub(super) fn all(client: &mut Client) -> Result<Vec<String>, Error> {
         &[],
     )?;
     let settings = Settings {
-        fsync: get(&row, 0)?,
-        synchronous_commit: get(&row, 1)?,
-        synchronous_standby_names: get(&row, 2)?,
-        has_standbys: get(&row, 3)?,
+        fsync: row.at(0)?,
+        synchronous_commit: row.at(1)?,
+        synchronous_standby_names: row.at(2)?,
+        has_standbys: row.at(3)?,
     };
     Ok(settings.weaknesses())
 }

@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::chunk::{CHUNK_DEVICES, Chunk, Claim, Lease, Token};
-use super::super::{RunId, UnknownValue};
-use super::error::{parsed, read, unknown, unstorable};
-use super::rows::{COLUMNS, UNDONE, read_row};
+use super::super::column::ResultRow;
+use super::super::filter::UNFINISHED;
+use super::super::row::ROW;
+use super::super::{LedgerRow, RunId, UnknownValue};
+use super::error::unstorable;
+use super::value::misread;
 
 /// Makes the chunks of a run whose rows are complete, and frees those of an earlier process that
 /// has ended.
@@ -38,7 +41,7 @@ fn refuse_unknown_states(connection: &Connection, run: RunId) -> rusqlite::Resul
     )?;
     let mut found = unknown_states.query([run.0])?;
     match found.next()? {
-        Some(row) => read(row, |row| Err(unknown(0, UnknownValue::new(row.get::<_, String>(0)?)))),
+        Some(row) => Err(misread(row, 0, UnknownValue::new(row.at::<String>(0)?).into())),
         None => Ok(()),
     }
 }
@@ -62,7 +65,7 @@ fn cut(connection: &Connection, run: RunId) -> rusqlite::Result<()> {
     // By level, the part that is not full yet.
     let mut open: BTreeMap<u32, Part> = BTreeMap::new();
     while let Some(row) = devices.next()? {
-        let (device, level): (String, u32) = (row.get(0)?, row.get(1)?);
+        let (device, level): (String, u32) = (row.at(0)?, row.at(1)?);
         let part = match open.remove(&level) {
             Some(part) => Part { last: device, devices: part.devices + 1, ..part },
             None => Part { level, first: device.clone(), last: device, devices: 1 },
@@ -92,12 +95,8 @@ pub(super) fn claim(connection: &mut Connection, run: RunId) -> rusqlite::Result
                  WHERE run = ?1 AND state = ?2 ORDER BY number LIMIT 1",
             )?
             .query_row(params![run.0, state], |row| {
-                Ok((
-                    row.get::<_, i64>(0)?,
-                    row.get::<_, u32>(1)?,
-                    row.get::<_, String>(2)?,
-                    row.get::<_, String>(3)?,
-                ))
+                let (level, first, last): (u32, String, String) = (row.at(1)?, row.at(2)?, row.at(3)?);
+                Ok((row.at::<i64>(0)?, level, first, last))
             })
             .optional()
     };
@@ -115,24 +114,23 @@ pub(super) fn claim(connection: &mut Connection, run: RunId) -> rusqlite::Result
             "UPDATE chunk SET state = 'taken', fence = fence + 1, token = ?3 WHERE run = ?1 AND number = ?2
              RETURNING fence",
         )?
-        .query_row(params![run.0, number, token.as_bytes()], |row| row.get(0))?;
+        .query_row(params![run.0, number, token.as_bytes()], |row| row.at(0))?;
     let within = "run = ?1 AND level = ?2 AND device_id >= ?3 AND device_id <= ?4";
     transaction
         .prepare_cached(&format!("UPDATE row SET state = 'claimed' WHERE {within} AND state = 'pending'"))?
         .execute(params![run.0, level, first, last])?;
+    let columns = ROW.names();
     let rows = transaction
         .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM row WHERE {within} AND {UNDONE} ORDER BY device_id, module_id"
+            "SELECT {columns} FROM row WHERE {within} AND {UNFINISHED} ORDER BY device_id, module_id"
         ))?
-        .query_map(params![run.0, level, first, last], read_row)?
+        .query_map(params![run.0, level, first, last], |row| LedgerRow::read(row))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let closed = transaction
         .prepare_cached(&format!(
             "SELECT device_id, state, run FROM row WHERE {within} AND module_id = '' AND state IN ('conflict', 'failed')"
         ))?
-        .query_map(params![run.0, level, first, last], |row| {
-            read(row, |row| Ok((parsed(row, 0)?, parsed(row, 1)?)))
-        })?
+        .query_map(params![run.0, level, first, last], |row| Ok((row.at(0)?, row.at(1)?)))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     transaction.commit()?;
     Ok(Claim::Chunk(Chunk { lease: Lease { run, chunk: number, fence, token }, rows, closed }))

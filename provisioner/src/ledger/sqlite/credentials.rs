@@ -3,6 +3,7 @@
 use hub_types::IdentityId;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::super::column::ResultRow;
 use super::super::row::key;
 use super::super::{Credential, RunId, Taken};
 
@@ -111,7 +112,7 @@ fn owner(connection: &Connection, credential: &Credential) -> rusqlite::Result<O
     connection
         .prepare_cached("SELECT device_id, module_id, run FROM credential WHERE kind = ?1 AND value = ?2")?
         .query_row(params![credential.kind().as_str(), credential.value()], |row| {
-            Ok(Owner { device: row.get(0)?, module: row.get(1)?, run: RunId(row.get(2)?) })
+            Ok(Owner { device: row.at(0)?, module: row.at(1)?, run: row.at(2)? })
         })
         .optional()
 }

@@ -1,14 +1,16 @@
 //! The loading of a run, in one transaction.
 
+use std::cell::OnceCell;
 use std::path::Path;
 
 use hub_types::{DeviceId, IdentityId};
-use rusqlite::{Connection, Params, Transaction, params};
+use rusqlite::{Connection, Params, Transaction, params, params_from_iter};
 
-use super::super::row::{key, stored};
+use super::super::column::names;
+use super::super::row::{self, Context};
 use super::super::store::Load;
-use super::super::stored::json_text;
-use super::super::{Credential, Ended, LedgerError, Record, RowFilter, RunFacts, RunId, RunState, Taken};
+use super::super::table::Dialect::Sqlite;
+use super::super::{Credential, Ended, LedgerError, Record, RowFilter, RunFacts, RunId, Taken};
 use super::error::{of_file, unstorable};
 use super::{credentials, rows};
 use crate::model::compare::Etags;
@@ -18,6 +20,8 @@ pub(super) struct SqliteLoader<'l> {
     transaction: Transaction<'l>,
     path: &'l Path,
     run: RunId,
+    /// The statement that inserts a row.
+    insert_sql: OnceCell<String>,
 }
 
 impl<'l> SqliteLoader<'l> {
@@ -27,7 +31,7 @@ impl<'l> SqliteLoader<'l> {
         facts: &RunFacts<'_>,
     ) -> Result<Self, LedgerError> {
         let (transaction, run) = begin_run(connection, facts).map_err(|source| of_file(path, source))?;
-        Ok(Self { transaction, path, run })
+        Ok(Self { transaction, path, run, insert_sql: OnceCell::new() })
     }
 
     /// Returns the number of written rows.
@@ -48,15 +52,13 @@ impl Load for SqliteLoader<'_> {
         if let Some(taken) = claimed.map_err(|source| of_file(self.path, source))? {
             return Ok(Some(taken));
         }
-        let (device, module) = key(&wanted.identity);
-        let stored = stored(&wanted.state).map_err(unstorable);
-        let (text, hash) = stored.map_err(|source| of_file(self.path, source))?;
         let serial = credentials.iter().find_map(Credential::serial_number);
-        self.execute(
-            "INSERT INTO row (run, device_id, module_id, level, line, desired, desired_hash, state, serial)
-             VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, 'pending', ?7)",
-            params![self.run.0, device, module, line, text, hash, serial],
-        )?;
+        let insert = || {
+            let row = row::loaded(&line, wanted, serial).map_err(unstorable)?;
+            let sql = self.insert_sql.get_or_init(|| rows::insert_sql(&row));
+            rows::write(&mut *self.transaction.prepare_cached(sql)?, self.run, &row)
+        };
+        insert().map_err(|source| of_file(self.path, source))?;
         Ok(None)
     }
 
@@ -69,27 +71,20 @@ impl Load for SqliteLoader<'_> {
     }
 
     fn expect(&self, seen: &[(IdentityId, Etags)]) -> Result<(), LedgerError> {
-        let written = rows::expect(&self.transaction, self.run, seen);
+        let written = rows::update_within(&self.transaction, self.run, seen.iter().map(row::expected));
         written.map_err(|source| of_file(self.path, source))
     }
 
     fn refuse(&self, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError> {
         let ended: Vec<Ended> = records.iter().cloned().map(Ended::from).collect();
-        let written = rows::record_within(&self.transaction, (self.run, None), &ended, now);
+        let at = Context { stint: None, now };
+        let changes = ended.iter().map(|ended| ended.change(at));
+        let written = rows::update_within(&self.transaction, self.run, changes);
         written.map_err(|source| of_file(self.path, source))
     }
 
     fn insert_from(&self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError> {
-        let sql = format!(
-            "INSERT INTO row (run, device_id, module_id, level, line, desired, desired_hash, state, presumed,
-                              identity_etag_before, twin_etag_before, serial)
-             SELECT ?1, device_id, module_id, 0, line, desired, desired_hash, 'pending',
-                    presumed OR (effect = 'created' AND (identity_etag_before IS NOT NULL OR twin_etag_before IS NOT NULL)),
-                    CASE effect WHEN 'created' THEN identity_etag END,
-                   CASE effect WHEN 'created' THEN twin_etag END, serial
-             FROM row WHERE run = ?2 AND ({})",
-            rows::condition(filter)
-        );
+        let sql = row::copy_sql(Sqlite, filter);
         self.execute(&sql, params![self.run.0, run.0])
     }
 
@@ -98,7 +93,7 @@ impl Load for SqliteLoader<'_> {
             "UPDATE run SET input_sha256 = ?2, rejected = ?3 WHERE id = ?1",
             params![self.run.0, input_sha256, rejected],
         )?;
-        let Self { transaction, path, run } = *self;
+        let Self { transaction, path, run, .. } = *self;
         transaction.commit().map_err(|source| of_file(path, source))?;
         Ok(run)
     }
@@ -108,23 +103,10 @@ fn begin_run<'c>(
     connection: &'c mut Connection,
     facts: &RunFacts<'_>,
 ) -> rusqlite::Result<(Transaction<'c>, RunId)> {
-    let options = json_text(facts.options).map_err(unstorable)?;
+    let cells = facts.cells().map_err(unstorable)?;
     let transaction = connection.transaction()?;
-    let (running, version) = (RunState::Running.to_string(), env!("CARGO_PKG_VERSION"));
-    transaction.execute(
-        "INSERT INTO run (started, state, hub, input, input_sha256, tool_version, options, operator, station)
-         VALUES (?1, ?2, ?3, ?4, '', ?5, ?6, ?7, ?8)",
-        params![
-            facts.started,
-            running,
-            facts.hub,
-            facts.input,
-            version,
-            options,
-            facts.by.name,
-            facts.by.station
-        ],
-    )?;
+    let sql = format!("INSERT INTO run ({}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", names(&cells));
+    transaction.execute(&sql, params_from_iter(cells.iter().map(|cell| &cell.value)))?;
     let run = RunId(transaction.last_insert_rowid());
     Ok((transaction, run))
 }

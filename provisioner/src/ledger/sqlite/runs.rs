@@ -1,10 +1,12 @@
 //! Runs in SQLite.
 
-use rusqlite::{Connection, Error, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::super::stored::json_text;
-use super::super::{ListedRun, Operator, Run, RunId, RunState, Totals, Verification};
-use super::error::{json, optional, parsed, read, unknown, unstorable};
+use super::super::column::{ResultRow, Stored};
+use super::super::run::RUN;
+use super::super::{ListedRun, Run, RunId, RunState, Totals, Verification};
+use super::error::{unstorable, value_of};
+use super::value::misread;
 
 pub(super) fn end(connection: &Connection, run: RunId, state: RunState, now: &str) -> rusqlite::Result<()> {
     connection
@@ -20,8 +22,10 @@ pub(super) fn set_verification(
     run: RunId,
     verification: &Verification,
 ) -> rusqlite::Result<()> {
-    let text = json_text(verification).map_err(unstorable)?;
-    connection.execute("UPDATE run SET verification = ?2 WHERE id = ?1", params![run.0, text]).map(drop)
+    let verification = verification.to_value().map_err(unstorable)?;
+    connection
+        .execute("UPDATE run SET verification = ?2 WHERE id = ?1", params![run.0, verification])
+        .map(drop)
 }
 
 pub(super) fn knows_hub(connection: &Connection, hub: &str, but: RunId) -> rusqlite::Result<bool> {
@@ -33,34 +37,27 @@ pub(super) fn knows_hub(connection: &Connection, hub: &str, but: RunId) -> rusql
 }
 
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<ListedRun>> {
-    let mut statement = connection.prepare(&format!("{SELECT_RUN} ORDER BY id DESC"))?;
-    let mut runs = statement.query([])?;
-    let mut listed = Vec::new();
-    while let Some(row) = runs.next()? {
-        listed.push(match read_run(row) {
-            Ok(run) => ListedRun::Known(Box::new(run)),
-            Err(Error::FromSqlConversionFailure(column, kind, source)) => match source.downcast() {
-                Ok(value) => ListedRun::Unknown(*value),
-                Err(source) => return Err(Error::FromSqlConversionFailure(column, kind, source)),
-            },
-            Err(error) => return Err(error),
-        });
-    }
-    Ok(listed)
+    let mut statement = connection.prepare(&format!("SELECT {} FROM run ORDER BY id DESC", RUN.names()))?;
+    let listed = |row: &Row<'_>| match Run::read(row) {
+        Ok(run) => Ok(ListedRun::Known(Box::new(run))),
+        Err(error) => value_of(error).map(|value| ListedRun::Unknown(*value)),
+    };
+    statement.query_map([], listed)?.collect()
 }
 
 /// One run; the newest if no number is given.
 pub(super) fn one(connection: &Connection, run: Option<RunId>) -> rusqlite::Result<Option<Run>> {
     let (condition, number) = match run {
-        Some(run) => ("WHERE id = ?1", run.0),
-        None => ("WHERE ?1 = 0 ORDER BY id DESC LIMIT 1", 0),
+        Some(run) => ("id = ?1", run.0),
+        None => ("?1 = 0 ORDER BY id DESC LIMIT 1", 0),
     };
-    connection.query_row(&format!("{SELECT_RUN} {condition}"), [number], read_run).optional()
+    let sql = format!("SELECT {} FROM run WHERE {condition}", RUN.names());
+    connection.query_row(&sql, [number], |row| Run::read(row)).optional()
 }
 
 pub(super) fn totals(connection: &Connection, run: RunId) -> rusqlite::Result<Totals> {
-    let rejected =
-        connection.query_row("SELECT rejected FROM run WHERE id = ?1", [run.0], |row| row.get(0))?;
+    let sql = "SELECT rejected, id FROM run WHERE id = ?1";
+    let rejected = connection.query_row(sql, [run.0], |row| row.at(0))?;
     let mut totals = Totals { rows: rejected, rejected, ..Totals::default() };
     let mut statement = connection.prepare_cached(
         "SELECT state, effect, count(*), ?1 AS run, count(held_by), presumed FROM row WHERE run = ?1
@@ -68,36 +65,8 @@ pub(super) fn totals(connection: &Connection, run: RunId) -> rusqlite::Result<To
     )?;
     let mut groups = statement.query([run.0])?;
     while let Some(group) = groups.next()? {
-        read(group, |group| {
-            let (state, effect): (String, Option<String>) = (group.get(0)?, group.get(1)?);
-            let added = totals.add(&state, effect.as_deref(), group.get(5)?, group.get(2)?, group.get(4)?);
-            added.map_err(|error| unknown(0, error))
-        })?;
+        let added = totals.add(group.at(0)?, group.at(1)?, group.at(5)?, group.at(2)?, group.at(4)?);
+        added.map_err(|error| misread(group, 0, error.into()))?;
     }
     Ok(totals)
-}
-
-const SELECT_RUN: &str =
-    "SELECT id, started, finished, state, hub, input, input_sha256, tool_version, rejected, options,
-                                 operator, station, verification FROM run";
-
-fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
-    read(row, columns)
-}
-
-fn columns(row: &Row<'_>) -> rusqlite::Result<Run> {
-    Ok(Run {
-        id: RunId(row.get(0)?),
-        started: row.get(1)?,
-        finished: row.get(2)?,
-        state: parsed(row, 3)?,
-        hub: row.get(4)?,
-        input: row.get(5)?,
-        input_sha256: row.get(6)?,
-        tool_version: row.get(7)?,
-        rejected: row.get(8)?,
-        options: json(row, 9)?,
-        by: Operator { name: row.get(10)?, station: row.get(11)? },
-        verification: optional(row, 12, json)?,
-    })
 }

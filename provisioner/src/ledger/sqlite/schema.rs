@@ -2,7 +2,12 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::super::VERSION;
+use super::super::moment::MOMENT;
+use super::super::row::ROW;
+use super::super::run::RUN;
+use super::super::stint::STINT;
+use super::super::table::Dialect::Sqlite;
+use super::super::table::{VERSION, additions};
 use super::file::APPLICATION_ID;
 
 /// Configures the connection, makes missing tables, and migrates older ones.
@@ -20,12 +25,10 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
         // Another process may be at the same: so the version is asked for again under the lock.
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
         match version(&transaction)? {
-            0 => transaction.execute_batch(&format!("{TABLES}{STINTS}"))?,
-            1 => {
-                transaction.execute_batch(&format!("{FROM_1_TO_2}{FROM_2_TO_3}{STINTS}{FROM_3_TO_4}"))?;
+            0 => transaction.execute_batch(&tables())?,
+            found @ 1..VERSION => {
+                (found..VERSION).try_for_each(|version| transaction.execute_batch(&step(version)))?;
             }
-            2 => transaction.execute_batch(&format!("{FROM_2_TO_3}{STINTS}{FROM_3_TO_4}"))?,
-            3 => transaction.execute_batch(FROM_3_TO_4)?,
             _ => return Ok(()),
         }
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -50,57 +53,35 @@ const PAGES_BESIDE: i64 = 4096;
 /// The size of the database's memory cache.
 const CACHE_KIB: i64 = 16 * 1024;
 
-/// `row` is sorted in the order of work: devices by id, each before its modules ('' sorts first).
+/// The statements that make all tables.
+fn tables() -> String {
+    let run = RUN.create(Sqlite, VERSION, "");
+    let row = ROW.create(Sqlite, VERSION, "WITHOUT ROWID");
+    format!("{run}{row}{WORK}{}", stints(VERSION))
+}
+
+/// The statements that make the tables of stints as a version had them.
+fn stints(version: i64) -> String {
+    let stint = STINT.create(Sqlite, version, "WITHOUT ROWID");
+    let moment = MOMENT.create(Sqlite, version, "WITHOUT ROWID");
+    format!("{stint}{moment}")
+}
+
+/// The statements that bring the tables of a version to the next version.
+fn step(from: i64) -> String {
+    let additions = additions(Sqlite, from + 1);
+    match from {
+        1 => FROM_1_TO_2.to_owned(),
+        2 => format!("{DROP_INDEX}{additions}{MOVE_EXPECTED_ETAGS}{}", stints(3)),
+        3 => format!("{additions}{ADD_FENCES}"),
+        _ => additions,
+    }
+}
+
 /// `chunk` is the part that a worker takes at once: the devices of a level between two ids, and
 /// their modules. `credential` stores, across runs, the owners of thumbprints, public keys and
 /// serial numbers.
-const TABLES: &str = "
-    CREATE TABLE run (
-        id           INTEGER PRIMARY KEY,
-        started      TEXT NOT NULL,
-        finished     TEXT,
-        state        TEXT NOT NULL,
-        hub          TEXT NOT NULL,
-        input        TEXT NOT NULL,
-        input_sha256 TEXT NOT NULL,
-        tool_version TEXT NOT NULL,
-        options      TEXT NOT NULL,
-        rejected     INTEGER NOT NULL DEFAULT 0,
-        operator     TEXT NOT NULL DEFAULT '',
-        station      TEXT NOT NULL DEFAULT '',
-        verification TEXT
-    );
-    CREATE TABLE row (
-        run          INTEGER NOT NULL REFERENCES run(id),
-        device_id    TEXT NOT NULL,
-        module_id    TEXT NOT NULL,
-        level        INTEGER NOT NULL,
-        line         INTEGER NOT NULL,
-        desired      TEXT NOT NULL,
-        desired_hash TEXT NOT NULL,
-        state        TEXT NOT NULL,
-        effect       TEXT,
-        presumed     INTEGER NOT NULL DEFAULT 0,
-        attempts     INTEGER NOT NULL DEFAULT 0,
-        http_status  INTEGER,
-        error_code   TEXT,
-        error        TEXT,
-        tracking_id  TEXT,
-        differences  TEXT,
-        identity_etag TEXT,
-        twin_etag    TEXT,
-        updated      TEXT,
-        identity_etag_before TEXT,
-        twin_etag_before TEXT,
-        serial       TEXT,
-        stint        INTEGER,
-        sent         TEXT,
-        deviation    TEXT,
-        reason       TEXT,
-        held_by      INTEGER,
-        status_reason_before TEXT,
-        PRIMARY KEY (run, device_id, module_id)
-    ) WITHOUT ROWID;
+const WORK: &str = "
     CREATE TABLE chunk (
         run          INTEGER NOT NULL REFERENCES run(id),
         number       INTEGER NOT NULL,
@@ -139,56 +120,21 @@ const FROM_1_TO_2: &str = "
     CREATE INDEX chunk_by_state ON chunk (run, state, number);
 ";
 
-/// The changes of version 3 to version 2. It has no index on the rows' states, which had to be
-/// updated with each change and was hardly read. The etags of unfinished rows were those that a
-/// plan expects, which have columns of their own now.
-const FROM_2_TO_3: &str = "
-    DROP INDEX row_by_state;
-    ALTER TABLE run ADD COLUMN operator TEXT NOT NULL DEFAULT '';
-    ALTER TABLE run ADD COLUMN station TEXT NOT NULL DEFAULT '';
-    ALTER TABLE run ADD COLUMN verification TEXT;
-    ALTER TABLE row ADD COLUMN identity_etag_before TEXT;
-    ALTER TABLE row ADD COLUMN twin_etag_before TEXT;
-    ALTER TABLE row ADD COLUMN serial TEXT;
-    ALTER TABLE row ADD COLUMN stint INTEGER;
-    ALTER TABLE row ADD COLUMN sent TEXT;
-    ALTER TABLE row ADD COLUMN deviation TEXT;
+/// An index on the rows' states, which had to be updated with each change and was hardly read.
+/// Version 3 does not have it.
+const DROP_INDEX: &str = "DROP INDEX row_by_state;";
+
+/// The etags of unfinished rows before version 3 were those that a plan expects, which have columns
+/// of their own now.
+const MOVE_EXPECTED_ETAGS: &str = "
     UPDATE row SET identity_etag_before = identity_etag, twin_etag_before = twin_etag,
                    identity_etag = NULL, twin_etag = NULL
     WHERE state IN ('pending', 'claimed', 'sent') AND (identity_etag IS NOT NULL OR twin_etag IS NOT NULL);
 ";
 
-/// The additions of version 4 to version 3: the reason codes of rows, and a chunk's fence and
-/// token, by which each write proves that its lease is valid. Older rows have no reason code.
-const FROM_3_TO_4: &str = "
-    ALTER TABLE row ADD COLUMN reason TEXT;
-    ALTER TABLE row ADD COLUMN held_by INTEGER;
-    ALTER TABLE row ADD COLUMN status_reason_before TEXT;
+/// The additions of version 4: a chunk's fence and token, by which each write proves that its lease
+/// is valid.
+const ADD_FENCES: &str = "
     ALTER TABLE chunk ADD COLUMN fence INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE chunk ADD COLUMN token BLOB;
-";
-
-/// `stint` is the work of one process on a run, `moment` its progress over time.
-const STINTS: &str = "
-    CREATE TABLE stint (
-        run          INTEGER NOT NULL REFERENCES run(id),
-        number       INTEGER NOT NULL,
-        operator     TEXT NOT NULL,
-        station      TEXT NOT NULL,
-        tool_version TEXT NOT NULL,
-        started      TEXT NOT NULL,
-        PRIMARY KEY (run, number)
-    ) WITHOUT ROWID;
-    CREATE TABLE moment (
-        run          INTEGER NOT NULL REFERENCES run(id),
-        stint        INTEGER NOT NULL,
-        elapsed_ms   INTEGER NOT NULL,
-        rows         INTEGER NOT NULL,
-        calls        INTEGER NOT NULL,
-        failed       INTEGER NOT NULL,
-        throttled    INTEGER NOT NULL,
-        held_ms      INTEGER NOT NULL,
-        down_ms      INTEGER NOT NULL,
-        PRIMARY KEY (run, stint, elapsed_ms)
-    ) WITHOUT ROWID;
 ";

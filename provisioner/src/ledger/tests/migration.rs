@@ -3,11 +3,19 @@
 use super::*;
 use rusqlite::Connection;
 
-/// Files of each version before this one.
-const OLD_FILES: [&str; 3] =
-    [include_str!("version_1.sql"), include_str!("version_2.sql"), include_str!("version_3.sql")];
+/// Files of each version.
+const OLD_FILES: [&str; 4] = [
+    include_str!("version_1.sql"),
+    include_str!("version_2.sql"),
+    include_str!("version_3.sql"),
+    include_str!("version_4.sql"),
+];
 /// Databases likewise: there was no version 2 of them.
-const OLD_DATABASES: [&str; 2] = [include_str!("version_1_shared.sql"), include_str!("version_3_shared.sql")];
+const OLD_DATABASES: [&str; 3] = [
+    include_str!("version_1_shared.sql"),
+    include_str!("version_3_shared.sql"),
+    include_str!("version_4_shared.sql"),
+];
 
 #[test]
 fn a_file_of_an_older_version_is_brought_up_to_date() {
@@ -47,6 +55,45 @@ fn a_database_of_an_older_version_is_brought_up_to_date() {
     }
 }
 
+/// Programs of version 4 and this one work on the same ledgers, so the columns of that version never
+/// change. They were written down when that version was made.
+#[test]
+fn the_columns_of_version_4_are_still_defined_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let [old, new] = ["old.ledger", "new.ledger"].map(|name| folder.path().join(name));
+    Connection::open(&old).unwrap().execute_batch(OLD_FILES[3]).unwrap();
+    drop(Ledger::open(&LedgerLocation::File(new.clone())).unwrap());
+    let definitions = |path| {
+        listed(
+            path,
+            "SELECT m.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\" || ' ' || c.pk || ' ' ||
+                    coalesce(c.dflt_value, 'no default')
+             FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'
+             UNION ALL SELECT name || ' on ' || tbl_name FROM sqlite_master WHERE type = 'index'",
+        )
+    };
+    let new = definitions(&new);
+    for definition in definitions(&old) {
+        assert!(new.contains(&definition), "{definition} is not in {new:#?}");
+    }
+
+    let server = ::e2e::Database::start().unwrap();
+    server.create("old").unwrap();
+    server.sql("old", OLD_DATABASES[2]).unwrap();
+    drop(open(&server, "new"));
+    let definitions = |name: &str| {
+        let list = "SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default,
+                                     collation_name, is_identity, identity_generation)
+                    FROM information_schema.columns WHERE table_schema = 'provisioner'
+                    UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'provisioner'";
+        server.sql(name, list).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let new = definitions("new");
+    for definition in definitions("old") {
+        assert!(new.contains(&definition), "{definition} is not in {new:#?}");
+    }
+}
+
 #[test]
 fn a_file_of_a_newer_version_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -80,12 +127,15 @@ fn nothing_is_lost(ledger: &mut Ledger) {
 
 /// Each column of each table.
 fn columns(path: &std::path::Path) -> Vec<String> {
+    listed(
+        path,
+        "SELECT m.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\"
+         FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' ORDER BY 1",
+    )
+}
+
+fn listed(path: &std::path::Path, sql: &str) -> Vec<String> {
     let connection = Connection::open(path).unwrap();
-    let mut list = connection
-        .prepare(
-            "SELECT m.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\"
-             FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' ORDER BY 1",
-        )
-        .unwrap();
+    let mut list = connection.prepare(sql).unwrap();
     list.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
 }

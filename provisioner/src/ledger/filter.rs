@@ -1,0 +1,61 @@
+//! Filters for the rows of a run.
+
+use super::table::Dialect;
+
+/// A filter for the rows of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowFilter {
+    /// All rows.
+    All,
+    /// Rows that are not as the batch wants them, unfinished, or with a kept twin.
+    Remarkable,
+    /// Rows whose certificate is still to be issued.
+    ToBeIssued,
+    /// Rows that the run created, and no later run of the same hub.
+    Created,
+    /// Devices that the run disabled on purpose.
+    Disabled,
+    /// Rows that failed, are in conflict, or were skipped for it.
+    Failed,
+    /// Rows whose symmetric keys the batch gives.
+    GivenKeys,
+    /// Rows that are on the hub as far as the ledger knows.
+    Settled,
+    /// Rows that the run changed.
+    Updated,
+}
+
+impl RowFilter {
+    /// The condition on the columns of the table `row`.
+    pub(super) fn condition(self, dialect: Dialect) -> &'static str {
+        match (self, dialect) {
+            (Self::All, _) => "TRUE",
+            (Self::Created, _) => {
+                // What a later run has created again is that run's.
+                r#"state = 'done' AND effect = 'created' AND NOT EXISTS (
+                     SELECT 1 FROM run AS later JOIN "row" AS again ON again.run = later.id
+                     WHERE later.id > "row".run AND later.hub = (SELECT hub FROM run WHERE id = "row".run)
+                       AND again.device_id = "row".device_id AND again.module_id = "row".module_id
+                       AND again.effect = 'created')"#
+            }
+            (Self::Disabled, _) => "state = 'done' AND held_by = run",
+            (Self::Failed, _) => "state IN ('conflict', 'failed', 'skipped')",
+            (Self::GivenKeys, Dialect::Postgres) => "desired::jsonb #>> '{auth,sas,given}' = 'true'",
+            (Self::GivenKeys, Dialect::Sqlite) => "json_extract(desired, '$.auth.sas.given') = 1",
+            (Self::Remarkable, _) => {
+                "state IN ('conflict', 'failed', 'skipped', 'sent') OR differences IS NOT NULL OR deviation IS NOT NULL"
+            }
+            (Self::Settled, _) => "state IN ('done', 'unchanged')",
+            (Self::ToBeIssued, Dialect::Postgres) => {
+                "state = 'pending' AND desired::jsonb #> '{auth,issued_certificate}' IS NOT NULL"
+            }
+            (Self::ToBeIssued, Dialect::Sqlite) => {
+                "state = 'pending' AND json_extract(desired, '$.auth.issued_certificate') IS NOT NULL"
+            }
+            (Self::Updated, _) => "state = 'done' AND effect = 'updated'",
+        }
+    }
+}
+
+/// The condition of unfinished rows.
+pub(super) const UNFINISHED: &str = "state IN ('pending', 'claimed', 'sent')";

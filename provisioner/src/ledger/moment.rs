@@ -1,0 +1,66 @@
+//! Moments: the progress of a stint over time.
+
+use std::time::Duration;
+
+use super::RunId;
+use super::column::{Cell, ResultRow};
+use super::stored::NotStorable;
+use super::table::table;
+use crate::hub::rate_limit::Tally;
+
+table! {
+    MOMENT = "moment", key Some("run, stint, elapsed_ms");
+    RUN = "run": RunId, of_run;
+    STINT = "stint": u32;
+    ELAPSED_MS = "elapsed_ms": Duration;
+    ROWS = "rows": u64;
+    CALLS = "calls": u64;
+    FAILED = "failed": u64;
+    THROTTLED = "throttled": u64;
+    HELD_MS = "held_ms": Duration;
+    DOWN_MS = "down_ms": Duration;
+}
+
+/// The progress of a stint at one moment. All counts are from its beginning.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// The time since the stint began.
+    pub elapsed: Duration,
+    /// Finished rows.
+    pub rows: u64,
+    /// The statistics of the calls to the hub.
+    pub tally: Tally,
+}
+
+impl Moment {
+    /// Reads a moment that was selected with all columns of [`MOMENT`].
+    pub(super) fn read<R: ResultRow>(row: &R) -> Result<Self, R::Error> {
+        Ok(Self {
+            elapsed: row.get(ELAPSED_MS)?,
+            rows: row.get(ROWS)?,
+            tally: Tally {
+                calls: row.get(CALLS)?,
+                failed: row.get(FAILED)?,
+                throttled: row.get(THROTTLED)?,
+                held: row.get(HELD_MS)?,
+                down: row.get(DOWN_MS)?,
+            },
+        })
+    }
+
+    /// All columns of a stint's moment.
+    pub(super) fn cells<'c>(&'c self, run: &'c RunId, stint: &'c u32) -> Result<[Cell<'c>; 9], NotStorable> {
+        let Self { elapsed, rows, tally } = self;
+        Ok([
+            RUN.set(run)?,
+            STINT.set(stint)?,
+            ELAPSED_MS.set(elapsed)?,
+            ROWS.set(rows)?,
+            CALLS.set(&tally.calls)?,
+            FAILED.set(&tally.failed)?,
+            THROTTLED.set(&tally.throttled)?,
+            HELD_MS.set(&tally.held)?,
+            DOWN_MS.set(&tally.down)?,
+        ])
+    }
+}
