@@ -83,7 +83,7 @@ pub struct PlannedRow {
     pub identity: String,
     /// The action.
     pub action: Action,
-    /// The reason why no action is possible, if the row is refused.
+    /// The reason why no action is possible, if the row is refused, or why the action may fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The differences between hub and batch.

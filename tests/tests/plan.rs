@@ -123,6 +123,28 @@ fn a_fifty_first_module_is_refused_before_anything_is_sent_counting_those_on_the
 }
 
 #[test]
+fn a_plan_tells_that_a_hub_may_deny_access_to_the_modules_of_a_disabled_device() -> Result<()> {
+    let station = Station::new()?;
+    let hub = ServedHub::start(&station, "hub")?;
+    let devices = "rowless,,x509_ca,disabled,,60\nsame,,x509_ca,disabled,,60\n";
+    station.write("old.csv", &format!("{HEADER}{devices}"))?;
+    station.provision(&hub, ["apply", "old.csv"])?.expect_code(0)?;
+    let new = "rowless,m,x509_ca,,,60\nsame,,x509_ca,disabled,,60\nsame,m,x509_ca,,,60\nnew,,x509_ca,disabled,,60\nnew,m,x509_ca,,,60\n";
+    station.write("new.csv", &format!("{HEADER}{new}"))?;
+
+    let planned = plan(&station, &hub, &["new.csv"], 0)?;
+    for (module, is_told) in [("rowless/m", true), ("same/m", true), ("new/m", false)] {
+        let row = row(&planned, module)?;
+        assert_eq!(row["action"], "create", "{row}");
+        let reason = row["reason"].as_str();
+        assert_eq!(reason.is_some_and(|reason| reason.contains("is disabled")), is_told, "{row}");
+    }
+    let text = station.provision(&hub, ["plan", "new.csv"])?.expect_code(0)?;
+    assert!(text.stdout.contains("line 2: rowless/m: create: its device `rowless` is disabled"), "{text:?}");
+    Ok(())
+}
+
+#[test]
 fn a_twin_that_would_grow_too_large_is_refused_and_a_quarantine_is_reckoned() -> Result<()> {
     let station = Station::new()?;
     let hub = ServedHub::start(&station, "hub")?;

@@ -45,7 +45,9 @@ impl<'a> RowList<'a> {
                 self.printer.data(format_args!("   {comma}{text}"));
             }
             Format::Text
-                if matches!(row.action, Action::Conflict | Action::Refuse) || !row.differences.is_empty() =>
+                if matches!(row.action, Action::Conflict | Action::Refuse)
+                    || row.reason.is_some()
+                    || !row.differences.is_empty() =>
             {
                 let printer = self.printer;
                 let reason = row.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();

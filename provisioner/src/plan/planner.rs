@@ -1,13 +1,13 @@
 //! [`Planner`]: decides the action for each row, and counts. It does no I/O.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
 
-use hub_types::DeviceId;
 use hub_types::identity::Status;
 use hub_types::limits::{
     MAX_IDENTITIES_PER_HUB, MAX_MODULES_PER_DEVICE, OperationClass, Tier, operations_per_second,
 };
+use hub_types::{DeviceId, IdentityId};
 
 use super::parents::Parents;
 use super::{Action, Look, Operations, Plan, PlannedRow};
@@ -38,6 +38,8 @@ struct Unit {
     action: Option<Action>,
     /// True if it would be created enabled, and disabled when its modules exist.
     is_staged: bool,
+    /// True if it is disabled on the hub, and stays so while its modules are written.
+    is_disabled: bool,
     /// Modules that it has on the hub, and those that would be created.
     modules: Option<u64>,
 }
@@ -46,6 +48,8 @@ struct Unit {
 #[derive(Debug, Default)]
 pub(super) struct Surroundings {
     pub(super) modules: ModuleCounts,
+    /// Devices without a row that are disabled and whose modules would be written.
+    pub(super) disabled: HashSet<DeviceId>,
     pub(super) parents: Parents,
 }
 
@@ -83,22 +87,33 @@ impl Planner {
         self.room = Some((MAX_IDENTITIES_PER_HUB as u64).saturating_sub(identities));
     }
 
-    /// The devices of these rows that would get modules and whose modules are not known yet.
-    pub(super) fn crowded(&self, rows: &[(LedgerRow, Look)]) -> Vec<DeviceId> {
+    /// The devices of modules that these rows would write, if what the hub has of them is not known yet; with
+    /// each, whether it has a row of its own. A device that would be created has no modules.
+    pub(super) fn unknown_devices(&self, rows: &[(LedgerRow, Look)]) -> Vec<(DeviceId, bool)> {
         let mut devices = Vec::new();
-        // New devices have no modules.
         let is_known = |unit: &&Unit| unit.action == Some(Action::Create) || unit.modules.is_some();
-        let mut last = self.unit.as_ref().filter(is_known).map(|unit| &unit.device);
+        let mut known = self.unit.as_ref().filter(is_known).map(|unit| &unit.device);
+        let mut with_row = self.unit.as_ref().filter(|unit| unit.action.is_some()).map(|unit| &unit.device);
         for (row, look) in rows {
             let identity = &row.wanted.identity;
-            let is_new_unit = last != Some(identity.device());
-            match (identity.module(), &look.standing) {
-                (None, Standing::Missing) => last = Some(identity.device()),
-                (Some(_), Standing::Missing) if is_new_unit => {
-                    last = Some(identity.device());
-                    devices.push(identity.device().clone());
+            let device = identity.device();
+            let action = self.action(&look.standing);
+            if identity.module().is_none() {
+                with_row = Some(device);
+                if action == Action::Create {
+                    known = Some(device);
                 }
-                _ => {}
+                continue;
+            }
+            let has_row = with_row == Some(device);
+            let is_asked_about = match action {
+                Action::Create => true,
+                Action::Update => look.twin_too.is_some() && !has_row,
+                Action::Conflict | Action::Delete | Action::Keep | Action::Refuse => false,
+            };
+            if is_asked_about && known != Some(device) {
+                known = Some(device);
+                devices.push((device.clone(), has_row));
             }
         }
         devices
@@ -117,6 +132,7 @@ impl Planner {
                 device: identity.device().clone(),
                 action: None,
                 is_staged: false,
+                is_disabled: false,
                 modules: None,
             });
         }
@@ -125,9 +141,13 @@ impl Planner {
         if refusal.is_some() {
             action = Action::Refuse;
         }
+        let reason = refusal.or_else(|| self.doubt(identity, action, &look, known));
         self.count_row(row, action, &look);
         if let (Some(unit), None) = (&mut self.unit, identity.module()) {
             unit.action = Some(action);
+            // With other changes than those of its twin, a device is enabled until its modules are written;
+            // unless a run keeps it disabled.
+            unit.is_disabled = look.is_disabled && (look.twin_too.is_none() || look.held_by.is_some());
         }
         let mut differences = look.standing.differences().to_vec();
         differences.extend(look.twin_too.iter().flat_map(|twin| twin.differences()).cloned());
@@ -135,7 +155,7 @@ impl Planner {
             line: row.line,
             identity: identity.to_string(),
             action,
-            reason: refusal,
+            reason,
             differences,
             etags: look.etags,
             held_by: look.held_by,
@@ -182,6 +202,24 @@ impl Planner {
             Action::Update => look.overflow.clone(),
             Action::Conflict | Action::Delete | Action::Keep => None,
         }
+    }
+
+    /// The reason why a row may fail. A hub denies the calls for one module of a disabled device; its answer
+    /// to a module in a bulk call is documented nowhere.
+    fn doubt(
+        &self,
+        identity: &IdentityId,
+        action: Action,
+        look: &Look,
+        known: &Surroundings,
+    ) -> Option<String> {
+        let unit = self.unit.as_ref().filter(|_| identity.module().is_some())?;
+        let is_written = action == Action::Create || (action == Action::Update && look.twin_too.is_some());
+        let is_disabled = unit.is_disabled || known.disabled.contains(&unit.device);
+        (is_written && is_disabled).then(|| {
+            let device = &unit.device;
+            format!("its device `{device}` is disabled: the hub may deny access to its modules, and then this row fails")
+        })
     }
 
     fn creation_refusal(&mut self, row: &LedgerRow, known: &ModuleCounts) -> Option<String> {
@@ -314,7 +352,6 @@ mod tests {
     use crate::model::compare::{Difference, Etags};
     use crate::model::options::{ApplyMode, TwinPolicy};
     use crate::model::spec::DesiredIdentity;
-    use hub_types::IdentityId;
     use serde_json::json;
 
     fn row(name: &str) -> LedgerRow {
@@ -328,11 +365,26 @@ mod tests {
     }
 
     fn look(standing: Standing) -> Look {
-        Look { standing, twin_too: None, overflow: None, etags: Etags::default(), held_by: None }
+        Look {
+            standing,
+            twin_too: None,
+            overflow: None,
+            etags: Etags::default(),
+            held_by: None,
+            is_disabled: false,
+        }
     }
 
     fn planner(mode: ApplyMode, twin: TwinPolicy) -> Planner {
         Planner::new(ApplyRules { mode, twin }, Tier::S1, NonZeroU32::MIN)
+    }
+
+    fn other_credential() -> Standing {
+        Standing::Different(vec![Difference {
+            path: "auth".into(),
+            wanted: json!("certificateAuthority"),
+            found: json!("sas"),
+        }])
     }
 
     fn other_status() -> Standing {
@@ -410,6 +462,32 @@ mod tests {
     }
 
     #[test]
+    fn it_is_told_that_a_hub_may_deny_access_to_the_modules_of_a_disabled_device() {
+        let mut planner = planner(ApplyMode::Upsert, TwinPolicy::Initial);
+        let other = || Look { twin_too: Some(Standing::Equal), ..look(other_credential()) };
+        let disabled = |look: Look| Look { is_disabled: true, ..look };
+        let held =
+            |look: Look| Look { held_by: Some(serde_json::from_value(json!(1)).unwrap()), ..disabled(look) };
+        let known =
+            Surroundings { disabled: HashSet::from(["rowless".parse().unwrap()]), ..Surroundings::default() };
+        let mut is_told = |name, look, action| {
+            let planned = planner.add(&row(name), look, &known);
+            assert_eq!(planned.action, action, "{name}");
+            planned.reason.is_some_and(|reason| reason.contains("the hub may deny access"))
+        };
+        assert!(!is_told("as-wanted", disabled(look(Standing::Equal)), Action::Keep));
+        assert!(is_told("as-wanted/a", look(Standing::Missing), Action::Create));
+        assert!(is_told("as-wanted/b", other(), Action::Update));
+        assert!(!is_told("as-wanted/c", look(Standing::TwinUnwritten), Action::Update));
+        assert!(!is_told("changed", disabled(other()), Action::Update));
+        assert!(!is_told("changed/a", look(Standing::Missing), Action::Create));
+        assert!(!is_told("held", held(other()), Action::Update));
+        assert!(is_told("held/a", look(Standing::Missing), Action::Create));
+        assert!(is_told("rowless/a", look(Standing::Missing), Action::Create));
+        assert!(is_told("rowless/b", other(), Action::Update));
+    }
+
+    #[test]
     fn modules_of_a_device_that_stays_another_are_refused() {
         let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
         planner.add(&row("pump"), look(other_status()), &Surroundings::default());
@@ -466,8 +544,8 @@ mod tests {
             ("same", Standing::Equal),
             ("same/a", Standing::Equal),
         ]);
-        let asked = planner.crowded(&page);
-        assert_eq!(asked, ["old".parse().unwrap()]);
+        let asked = planner.unknown_devices(&page);
+        assert_eq!(asked, [("old".parse().unwrap(), true)]);
         let modules = ModuleCounts::from([("same".parse().unwrap(), Some(1))]);
         let known = Surroundings { modules, ..Surroundings::default() };
         for (row, look) in page {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use hub_types::IdentityId;
+use hub_types::identity::Status;
 use hub_types::twin::{JsonObject, Nulls, Section, Twin, check_section};
 use serde_json::Value;
 
-use super::planner::{ModuleCounts, Surroundings};
+use super::planner::Surroundings;
 use super::{PlannedRow, Planner};
 use crate::apply::compare_held;
 use crate::hub::Hub;
@@ -31,6 +32,8 @@ pub struct Look {
     pub etags: Etags,
     /// The run that keeps the device disabled.
     pub held_by: Option<RunId>,
+    /// True if the hub has the device and it is disabled.
+    pub is_disabled: bool,
 }
 
 impl Look {
@@ -42,7 +45,8 @@ impl Look {
         };
         let overflow = twin.and_then(|twin| overflow(wanted, twin, policy));
         let held_by = seen.hold.map(|hold| hold.run);
-        Self { standing: seen.standing, twin_too, overflow, etags: seen.etags, held_by }
+        let is_disabled = seen.is_disabled;
+        Self { standing: seen.standing, twin_too, overflow, etags: seen.etags, held_by, is_disabled }
     }
 }
 
@@ -81,7 +85,7 @@ impl<H: Hub> Survey<H> {
             let page = self.page(after.take()).await?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.wanted.identity.clone());
-            known.modules = self.modules_of(planner, &page).await?;
+            self.ask_for_devices(planner, &page, &mut known).await?;
             self.ask_for_parents(planner, &page, &mut known.parents).await?;
             for (row, look) in page {
                 tell(planner.add(&row, look, &known))?;
@@ -109,26 +113,34 @@ impl<H: Hub> Survey<H> {
         look_at_all(rows, self.concurrency, look).await
     }
 
-    /// The numbers of modules of devices that would get more.
-    async fn modules_of(
+    /// Asks about the devices of modules that would be written.
+    async fn ask_for_devices(
         &self,
         planner: &Planner,
         page: &[(LedgerRow, Look)],
-    ) -> Result<ModuleCounts, RunError> {
-        let devices = planner.crowded(page);
-        let mut known = ModuleCounts::new();
-        for devices in devices.chunks(DEVICES_PER_QUERY) {
+        known: &mut Surroundings,
+    ) -> Result<(), RunError> {
+        known.modules.clear();
+        known.disabled.clear();
+        let (devices, has_row): (Vec<_>, Vec<_>) = planner.unknown_devices(page).into_iter().unzip();
+        let chunks = devices.chunks(DEVICES_PER_QUERY).zip(has_row.chunks(DEVICES_PER_QUERY));
+        for (devices, has_row) in chunks {
             let counts = self.hub.count_modules(devices).await?;
-            for device in devices {
-                let count = match counts.get(device) {
-                    Some(count) => Some(*count),
-                    // A device without modules, or none at all.
-                    None => self.hub.twin(&device.clone().into()).await?.map(|_| 0),
-                };
-                known.insert(device.clone(), count);
+            for (device, has_row) in devices.iter().zip(has_row) {
+                let mut count = counts.get(device).copied();
+                // A device that is not counted has no modules, or is missing. Its own row, if it has one, tells
+                // whether it is disabled.
+                if count.is_none() || !has_row {
+                    let twin = self.hub.twin(&device.clone().into()).await?;
+                    if !has_row && twin.as_ref().is_some_and(|twin| twin.status == Status::Disabled) {
+                        known.disabled.insert(device.clone());
+                    }
+                    count = twin.map(|_| count.unwrap_or_default());
+                }
+                known.modules.insert(device.clone(), count);
             }
         }
-        Ok(known)
+        Ok(())
     }
 }
 
