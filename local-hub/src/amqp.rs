@@ -19,9 +19,9 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::connection_log::Peer;
+use crate::api_error::ApiError;
 use crate::listener::Protocol;
-use crate::refusal::ApiError;
+use crate::request_log::connection::Peer;
 use frame::{Frames, Layer};
 
 mod frame;

@@ -8,10 +8,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::access::entra;
+use crate::access::policy::OWNER;
 use crate::error::Error;
 use crate::local_hub::LocalHub;
-use crate::policy::OWNER;
-use crate::{data_folder, entra, system};
+use crate::storage::{data_folder, system};
 
 use args::{Args, Command, ConnectionStringArgs, EntraTokenArgs, ServeArgs};
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hub_types::Timestamp;
 
-use crate::refusal::ApiError;
+use crate::api_error::ApiError;
 
 pub(crate) use configuration::{Configuration, ConfigurationSpec, EtagCondition};
 pub(crate) use content::{ContentKind, TwinSettings, invalid as invalid_content};

@@ -8,15 +8,15 @@
 pub use document::FaultsError;
 pub(crate) use injector::{InjectedFault, Injector};
 
-mod dice;
 mod document;
 mod injector;
+mod sampler;
 
 use std::time::Duration;
 
 use hub_types::ErrorCode;
 
-use crate::refusal::ApiError;
+use crate::api_error::ApiError;
 
 /// The faults of a hub. The default has no faults.
 ///

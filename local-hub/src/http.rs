@@ -10,12 +10,12 @@ pub(crate) use server::Https;
 pub(crate) use service::Service;
 
 mod access;
-mod answer_body;
 mod api_version;
 mod body;
 mod call;
 mod handlers;
 mod reply;
+mod response_body;
 mod routes;
 mod server;
 mod service;

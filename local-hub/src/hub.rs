@@ -8,22 +8,24 @@ use hub_types::{ErrorCode, Timestamp};
 
 use tokio::sync::Notify;
 
+use crate::access::entra::Entra;
+use crate::access::policy::{OWNER, Policies};
+use crate::api_error::ApiError;
+use crate::blobs::Blobs;
 use crate::clock::{self, Clock, MovableClock};
-use crate::connections::Connections;
 use crate::device_to_cloud::MessageLog;
 use crate::documents::{Documents, Job};
-use crate::entra::Entra;
 use crate::faults::{Effect, Faults, Injector};
-use crate::jobs::Blobs;
-use crate::policy::{OWNER, Policies};
-use crate::refusal::ApiError;
+use crate::hub::connections::Connections;
 use crate::registry::{ApiResult, Counts, Journal, Registry};
-use crate::store::{Committed, Row, Store, Stored, Subject};
+use crate::storage::store::{Committed, Row, Store, Stored, Subject};
 use crate::throttle::Throttle;
 
 pub(crate) use devices::ConnectInfo;
 
+pub(crate) mod connections;
 mod devices;
+pub(crate) mod direct_methods;
 mod documents;
 mod messages;
 mod state;

@@ -11,48 +11,35 @@
 //! and `query` are plain structures without I/O, `store` is SQLite.
 
 pub use clock::{Clock, MovableClock, SystemClock};
-pub use config::{Config, Reach};
+
 pub use error::{Error, Result};
 pub use faults::{Effect, Fault, Faults, FaultsError};
 pub use local_hub::LocalHub;
+pub use local_hub::config::{Config, Reach};
 pub use throttle::{Charging, Throttling};
 
+mod access;
 mod amqp;
-mod attributes;
-mod certificates;
+mod api_error;
+mod blobs;
 pub mod cli;
 mod clock;
-mod config;
-mod connection_log;
-mod connections;
-mod counter_etag;
-mod data_folder;
-mod device_access;
 mod device_to_cloud;
 mod documents;
-mod entra;
 mod error;
 mod faults;
 mod http;
 mod hub;
-mod jobs;
-mod json_error;
+mod ids;
+mod job_runner;
 mod listener;
 mod local_hub;
 mod management;
-mod methods;
 mod mqtt;
-mod operations;
-mod policy;
 mod query;
-mod random;
-mod refusal;
 mod registry;
 mod request_log;
-mod resettable;
 mod roll_out;
-mod store;
-mod system;
+mod storage;
 mod throttle;
-mod timekeeper;
 mod twin;

@@ -18,10 +18,11 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::connection_log::{ConnectionLog, Peer};
+use crate::request_log::connection::{ConnectionLog, Peer};
 use handshake::handshake;
 
 mod handshake;
+pub(crate) mod resettable;
 #[cfg(test)]
 mod tests;
 

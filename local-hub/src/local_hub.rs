@@ -10,27 +10,31 @@ use hub_types::limits::MAX_IDENTITIES_PER_HUB;
 use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 
+use self::config::{Config, Reach};
+use self::scheduler::run_scheduler;
+use crate::access::certificates::{Authority, DeviceCas};
+use crate::access::policy::{OWNER, Policies};
 use crate::amqp::Amqp;
-use crate::certificates::{Authority, DeviceCas};
+use crate::blobs::Blobs;
 use crate::clock::{Clock, MovableClock};
-use crate::config::{Config, Reach};
-use crate::connection_log::ConnectionLog;
-use crate::data_folder::{DataFolder, unknown_policy};
 use crate::device_to_cloud::MessageLog;
 use crate::error::{Error, Result};
 use crate::faults::{Faults, FaultsError};
 use crate::http::{Https, Service};
 use crate::hub::Hub;
-use crate::jobs::{self, Blobs};
+use crate::job_runner;
 use crate::listener::Listener;
 use crate::management::Management;
+use crate::management::operation_names;
 use crate::mqtt::Authenticator;
-use crate::operations;
-use crate::policy::{OWNER, Policies};
 use crate::request_log::RequestLog;
-use crate::store::{Store, Stored};
+use crate::request_log::connection::ConnectionLog;
+use crate::storage::data_folder::{DataFolder, unknown_policy};
+use crate::storage::store::{Store, Stored};
 use crate::throttle::Throttle;
-use crate::timekeeper::run_scheduler;
+
+pub(crate) mod config;
+mod scheduler;
 
 /// A running hub.
 ///
@@ -54,7 +58,7 @@ impl LocalHub {
     /// Starts a hub. It serves requests when this function returns.
     pub async fn start(config: Config) -> Result<Self> {
         check_reach(&config)?;
-        config.faults.check_operations(&operations::names())?;
+        config.faults.check_operations(&operation_names::names())?;
         let cas = DeviceCas::read(&config.device_cas)?;
         let log = config.request_log.as_deref().map(RequestLog::open).transpose()?.map(Arc::new);
         let (data, credentials) = (config.data.clone(), config.credentials.clone());
@@ -92,7 +96,7 @@ impl LocalHub {
         if config.entra_test {
             hub.accept_entra_tokens();
         }
-        jobs::recover(&hub).await.map_err(|error| Error::Jobs(error.text))?;
+        job_runner::recover(&hub).await.map_err(|error| Error::Jobs(error.text))?;
         tokio::spawn(run_scheduler(Arc::downgrade(&hub)));
         let authenticator = Arc::new(Authenticator::new(Arc::clone(&hub), cas, log.clone()));
         let connections = Arc::new(ConnectionLog::new(Arc::clone(&hub), log.clone()));
@@ -198,7 +202,7 @@ impl LocalHub {
     ///
     /// Counts and time windows restart, and hanging requests end.
     pub fn set_faults(&self, faults: Faults) -> std::result::Result<(), FaultsError> {
-        faults.check_operations(&operations::names())?;
+        faults.check_operations(&operation_names::names())?;
         self.hub.set_faults(faults);
         Ok(())
     }

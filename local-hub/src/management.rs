@@ -28,9 +28,10 @@ use tokio::task::{AbortHandle, JoinSet};
 use zeroize::Zeroizing;
 
 use crate::hub::Hub;
-use crate::random;
+use crate::ids::random;
 use operations::Operations;
 
+pub(crate) mod operation_names;
 mod operations;
 
 /// A running management port; it ends when the value is dropped.

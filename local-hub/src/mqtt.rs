@@ -1,7 +1,7 @@
 //! Devices and modules over MQTT 3.1.1.
 //!
 //! `mqtt-protocol-core` handles packets and their state ([`wire`]). This module implements IoT
-//! Hub's use of them: authentication ([`connect`], [`gate`], [`username`]), topics ([`topic`]), and
+//! Hub's use of them: authentication ([`connect`], [`authenticator`], [`username`]), topics ([`topic`]), and
 //! operations ([`session`]), with faults and the request log ([`attempt`]). It is not a broker:
 //! clients can't reach each other's topics. Source: "Communicate with an IoT hub using the MQTT
 //! protocol".
@@ -13,18 +13,18 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::connection_log::Peer;
 use crate::listener::Protocol;
-use crate::resettable::Resettable;
+use crate::listener::resettable::Resettable;
+use crate::request_log::connection::Peer;
 
+pub(crate) use authenticator::Authenticator;
 pub(crate) use connect::run;
-pub(crate) use gate::Authenticator;
 pub(crate) use operation::operation_names;
 pub(crate) use wire::MAX_PACKET_BYTES;
 
 mod attempt;
+mod authenticator;
 mod connect;
-mod gate;
 mod operation;
 mod session;
 #[cfg(test)]

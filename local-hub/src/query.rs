@@ -5,13 +5,15 @@
 //! comparison open, it is as in Azure Cosmos DB, whose dialect this is: a comparison with a missing
 //! value is neither true nor false.
 
-pub(crate) use configuration::{check_queries, condition_error, metric_query, query_errors, target_query};
+pub(crate) use configuration_queries::{
+    check_queries, condition_error, metric_query, query_errors, target_query,
+};
 pub(crate) use page::{PageRequest, count, identities, run};
 pub(crate) use syntax::Query;
 
 mod aggregate;
 mod condition;
-mod configuration;
+mod configuration_queries;
 mod cursor;
 mod jobs;
 mod lexer;

@@ -11,11 +11,11 @@ use hub_types::{Authentication, DeviceId, ErrorCode, Etag, IdentityId, IfMatch, 
 
 use self::module_index::ModuleIndex;
 use self::record::ModuleRecord;
-use crate::random;
-use crate::refusal::ApiError;
+use crate::api_error::ApiError;
+use crate::ids::random;
 
 pub(crate) use bulk::BulkEntry;
-pub(crate) use commands::{Command, Message};
+pub(crate) use cloud_to_device::{Command, Message};
 pub(crate) use content::DeviceContent;
 pub(crate) use document::{Datum, Shape, TwinDocument, column_problem};
 pub(crate) use export::write_export_lines;
@@ -25,8 +25,9 @@ pub(crate) use presence::{Feed, Quality, Subscriptions};
 pub(crate) use record::DeviceRecord;
 pub(crate) use state_file::{DevicesFile, ExportedDevices};
 
+pub(crate) mod attributes;
 mod bulk;
-mod commands;
+mod cloud_to_device;
 mod content;
 mod deployment;
 mod device;

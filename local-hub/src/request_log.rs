@@ -1,6 +1,8 @@
 //! The request log: one line of JSON for each request of the service API and for each operation of
 //! a device or module, for people and for tests.
 
+pub(crate) mod connection;
+
 use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;

@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use hub_types::twin::JsonObject;
 use hub_types::{DeviceId, IdentityId};
 
+use crate::api_error::ApiError;
 use crate::documents::Configuration;
 use crate::hub::Hub;
 use crate::query::{self, Query};
-use crate::refusal::ApiError;
 use crate::registry::ApiResult;
 use crate::twin::{RolledOut, WriteOrigin};
 

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use hub_types::limits::Tier;
 
-use crate::config::{Config, Reach};
-use crate::entra::Role;
+use crate::access::entra::Role;
+use crate::access::policy::OWNER;
 use crate::error::{Error, Result};
 use crate::faults::Faults;
-use crate::policy::OWNER;
+use crate::local_hub::config::{Config, Reach};
 use crate::throttle::{Charging, Throttling};
 
 /// An IoT Hub on this machine: devices, modules and twins for Microsoft's own SDKs and `az`

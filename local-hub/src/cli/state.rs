@@ -8,11 +8,11 @@ use zeroize::Zeroizing;
 
 use super::args::{ExportArgs, ImportArgs};
 use super::output;
-use crate::data_folder::{self, DataFolder};
+use crate::api_error::ApiError;
 use crate::error::{Error, Result};
 use crate::hub::Hub;
-use crate::refusal::ApiError;
-use crate::store::Store;
+use crate::storage::data_folder::{self, DataFolder};
+use crate::storage::store::Store;
 
 pub(super) fn export(args: &ExportArgs) -> Result<()> {
     data_folder::check_has_hub(&args.data)?;

@@ -11,9 +11,9 @@ use serde_json::Value;
 use super::content::{check_content, modules_content, twin_settings};
 use super::deployment::read_modules;
 use super::{ContentKind, Deployment, DocumentKey, DocumentKind, Documents, TwinSettings, check_id};
-use crate::counter_etag::Counter;
+use crate::api_error::ApiError;
+use crate::ids::counter_etag::Counter;
 use crate::query::{check_queries, target_query};
-use crate::refusal::ApiError;
 use crate::registry::ApiResult;
 
 /// A configuration as the hub returns it.

@@ -7,7 +7,7 @@ use hub_types::twin::JsonObject;
 use serde_json::{Map, Value};
 
 use super::deployment::read_modules;
-use crate::refusal::ApiError;
+use crate::api_error::ApiError;
 use crate::registry::ApiResult;
 
 /// The kind of twins that a configuration has settings for.

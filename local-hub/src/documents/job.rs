@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{DocumentKey, Documents, check_id};
-use crate::refusal::ApiError;
+use crate::api_error::ApiError;
 use crate::registry::ApiResult;
 
 /// A job, of either kind.

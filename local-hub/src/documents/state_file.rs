@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::configuration::{Configuration, ConfigurationSpec, MAX_CONFIGURATIONS, check_configuration};
 use super::{ContentKind, DocumentKey, DocumentKind, Documents};
-use crate::json_error;
-use crate::refusal::ApiError;
+use crate::api_error::ApiError;
+use crate::api_error::json_error;
 use crate::registry::ApiResult;
 
 /// The `configurations` of the document.

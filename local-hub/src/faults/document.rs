@@ -108,7 +108,7 @@ impl Faults {
     /// Reads the same from JSON: `{"seed": 7, "fault": [{"effect": "reset"}]}`.
     pub fn parse_json(text: &[u8]) -> Result<Self, FaultsError> {
         let document = serde_json::from_slice(text)
-            .map_err(|error| FaultsError::Form(crate::json_error::text(&error)))?;
+            .map_err(|error| FaultsError::Form(crate::api_error::json_error::text(&error)))?;
         Self::from_document(document)
     }
 

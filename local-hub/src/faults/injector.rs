@@ -7,7 +7,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use super::{Effect, Fault, Faults, dice};
+use super::{Effect, Fault, Faults, sampler};
 use crate::clock::Clock;
 use crate::hub::Hub;
 
@@ -149,7 +149,7 @@ impl FaultCounts {
         let hit = in_time
             && n >= fault.skip
             && fault.count.is_none_or(|count| self.hits < count)
-            && dice::hits(seed, place, operation, n, fault.probability);
+            && sampler::hits(seed, place, operation, n, fault.probability);
         self.hits += u64::from(hit);
         hit
     }

@@ -7,9 +7,9 @@ use hub_types::id::decode_path_segment;
 use hub_types::sas::SasToken;
 
 use super::routes::RouteMatch;
+use crate::access::policy::Policy;
+use crate::api_error::ApiError;
 use crate::hub::Hub;
-use crate::policy::Policy;
-use crate::refusal::ApiError;
 use crate::registry::ApiResult;
 
 /// The kind of credentials of a caller.

@@ -6,7 +6,7 @@ use http::Uri;
 use hub_types::ErrorCode;
 
 use super::call::query_parameter;
-use crate::refusal::ApiError;
+use crate::api_error::ApiError;
 use crate::registry::ApiResult;
 
 /// A known version of the service API. Later versions compare as greater.

@@ -8,7 +8,7 @@ use hyper::body::{Body, Bytes};
 use tokio::time::timeout;
 
 use super::routes::Operation;
-use crate::refusal::ApiError;
+use crate::api_error::ApiError;
 use crate::registry::ApiResult;
 
 /// The largest body that an operation takes.

@@ -11,10 +11,10 @@ use serde_json::Value;
 use super::access::Caller;
 use super::api_version::ApiVersion;
 use super::routes::{Operation, RouteMatch};
-use crate::attributes;
-use crate::json_error;
-use crate::refusal::ApiError;
+use crate::api_error::ApiError;
+use crate::api_error::json_error;
 use crate::registry::ApiResult;
+use crate::registry::attributes;
 
 /// An authorized request.
 #[derive(Debug)]

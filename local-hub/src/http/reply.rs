@@ -5,8 +5,8 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use hub_types::{ErrorCode, Etag, Timestamp};
 use serde::Serialize;
 
-use super::answer_body::ResponseBody;
-use crate::refusal::ApiError;
+use super::response_body::ResponseBody;
+use crate::api_error::ApiError;
 use crate::registry::{ApiResult, Counts};
 
 /// An HTTP response with its body.

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use http::Method;
 use hub_types::id::decode_path_segment;
 
-use crate::policy::Right;
-use crate::refusal::ApiError;
+use crate::access::policy::Right;
+use crate::api_error::ApiError;
 
 /// The requested operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -355,7 +355,7 @@ pub(crate) const ROUTES: &[Route] = {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Policies;
+    use crate::access::policy::Policies;
 
     fn operation(method: Method, path: &str) -> Result<Operation, u16> {
         find(&method, path).map(|found| found.operation).map_err(|error| error.status)

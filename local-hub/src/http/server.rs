@@ -15,15 +15,15 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::answer_body::Interrupted;
 use super::reply::HttpResponse;
+use super::response_body::Interrupted;
 use super::service::Service;
 use super::websocket::{self, SubProtocol};
 use crate::amqp;
-use crate::connection_log::Peer;
 use crate::listener::Protocol;
+use crate::listener::resettable::Resettable;
 use crate::mqtt::{self, Authenticator};
-use crate::resettable::Resettable;
+use crate::request_log::connection::Peer;
 
 /// The HTTPS listener's protocol.
 #[derive(Debug)]

@@ -10,16 +10,16 @@ use hyper::body::{Body, Bytes};
 use tokio::time::sleep;
 
 use super::access::Caller;
-use super::answer_body::{Interrupted, ResponseBody};
 use super::api_version::{ApiVersion, RequestedVersion};
 use super::call::Call;
 use super::reply::{self, HttpResponse, Reply, error_response};
+use super::response_body::{Interrupted, ResponseBody};
 use super::routes::{self, Operation, RouteMatch};
 use super::{access, body, handlers, throttling};
+use crate::api_error::ApiError;
 use crate::faults::{Effect, InjectedFault};
 use crate::hub::Hub;
-use crate::random::RequestIds;
-use crate::refusal::ApiError;
+use crate::ids::random::RequestIds;
 use crate::registry::{ApiResult, Counts};
 use crate::request_log::{self, Line, RequestLog, UnknownVersion};
 

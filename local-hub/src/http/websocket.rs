@@ -18,10 +18,10 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 
-use super::answer_body::ResponseBody;
 use super::reply::HttpResponse;
+use super::response_body::ResponseBody;
+use crate::api_error::ApiError;
 use crate::mqtt::MAX_PACKET_BYTES;
-use crate::refusal::ApiError;
 use crate::registry::ApiResult;
 
 /// The path at which devices request a WebSocket.

@@ -6,9 +6,9 @@ use tokio::sync::futures::Notified;
 use tokio::sync::mpsc;
 
 use super::Hub;
-use crate::connections::{ConnectionHandle, Downlink};
-use crate::device_access::{Credentials, Denied, admit};
-use crate::refusal::ApiError;
+use crate::access::credentials::{Credentials, Denied, admit};
+use crate::api_error::ApiError;
+use crate::hub::connections::{ConnectionHandle, Downlink};
 use crate::registry::{ApiResult, Command, Feed, Journal, Quality, Subscriptions};
 
 /// The parameters of a connection of a device or module.

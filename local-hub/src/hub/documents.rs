@@ -5,7 +5,7 @@ use hub_types::Timestamp;
 use super::{Hub, State, durable, not_durable};
 use crate::documents::{DocumentKey, Documents};
 use crate::registry::ApiResult;
-use crate::store::{Committed, Row, Subject};
+use crate::storage::store::{Committed, Row, Subject};
 
 impl Hub {
     /// Reads under the lock.

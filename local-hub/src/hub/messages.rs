@@ -7,7 +7,7 @@ use hub_types::{IdentityId, Timestamp};
 use serde_json::{Value, json};
 
 use super::Hub;
-use crate::device_access::Credentials;
+use crate::access::credentials::Credentials;
 use crate::device_to_cloud::{Message, MessageLog, PropertyBag, Source};
 use crate::registry::{Change, Journal, Registry};
 

@@ -7,10 +7,10 @@ use hub_types::twin::check_numbers;
 use serde::{Deserialize, Serialize};
 
 use super::{Hub, State, durable};
+use crate::api_error::ApiError;
 use crate::documents::{ConfigurationsFile, DocumentKey, ExportedConfigurations};
-use crate::refusal::ApiError;
 use crate::registry::{ApiResult, DevicesFile, ExportedDevices, Journal, Registry};
-use crate::store::{Committed, Stored};
+use crate::storage::store::{Committed, Stored};
 
 /// The document of `az iot hub state export`, but without `arm`, which has no counterpart in the
 /// local hub. It contains no jobs.

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::certificates::UnusableCertificate;
+use crate::access::certificates::UnusableCertificate;
 
 /// The reason for a failed handshake, with the identity of the client if its certificate names one.
 #[derive(Debug)]

@@ -7,11 +7,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 
 use super::*;
-use crate::certificates::Authority;
+use crate::access::certificates::Authority;
+use crate::access::policy::Policies;
 use crate::hub::Hub;
-use crate::policy::Policies;
-use crate::store::Stored;
-use crate::system;
+use crate::storage::store::Stored;
+use crate::storage::system;
 
 /// A protocol that sends one byte back.
 struct Echo;

@@ -22,13 +22,13 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::operation_names;
+use crate::api_error::ApiError;
 use crate::clock::Clock;
 use crate::device_to_cloud::{Filter, Reader};
 use crate::faults::Faults;
 use crate::hub::Hub;
-use crate::operations;
-use crate::refusal::ApiError;
-use crate::store::Stored;
+use crate::storage::store::Stored;
 
 /// The operations, with their state between requests.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Operations {
     }
 
     fn set_faults(&self, faults: Faults) -> Outcome {
-        faults.check_operations(&operations::names()).map_err(bad_input)?;
+        faults.check_operations(&operation_names::names()).map_err(bad_input)?;
         self.hub.set_faults(faults);
         done()
     }
@@ -169,8 +169,9 @@ struct ClockMove {
 }
 
 fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, (StatusCode, String)> {
-    serde_json::from_slice(body)
-        .map_err(|error| bad_input(format!("the body can't be read: {}", crate::json_error::text(&error))))
+    serde_json::from_slice(body).map_err(|error| {
+        bad_input(format!("the body can't be read: {}", crate::api_error::json_error::text(&error)))
+    })
 }
 
 fn shown(document: &Value) -> Outcome {

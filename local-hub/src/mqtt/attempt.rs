@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use tokio::time::sleep;
 
-use super::gate::{Authenticator, Client};
+use super::authenticator::{Authenticator, Client};
 use super::operation::Operation;
 use super::wire::SessionEnd;
+use crate::api_error::ApiError;
 use crate::faults::{Effect, InjectedFault};
-use crate::refusal::ApiError;
 use crate::request_log::DeviceLine;
 
 /// An operation in progress.

@@ -11,13 +11,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Attempt;
-use super::gate::Authenticator;
+use super::authenticator::Authenticator;
 use super::operation::Operation;
 use super::session::Session;
 use super::wire::{SessionEnd, Wire};
-use crate::connection_log::Peer;
-use crate::refusal::ApiError;
-use crate::resettable::Reset;
+use crate::api_error::ApiError;
+use crate::listener::resettable::Reset;
+use crate::request_log::connection::Peer;
 
 /// Serves MQTT on a stream until it ends. `presented` are the client's certificates; `reset` ends
 /// the underlying connection with an RST.

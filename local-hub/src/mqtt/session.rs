@@ -15,15 +15,15 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Attempt;
-use super::gate::{Authenticator, Client};
+use super::authenticator::{Authenticator, Client};
 use super::operation::Operation;
 use super::topic;
 use super::wire::{SessionEnd, Wire};
-use crate::connections::{ConnectionHandle, MethodAnswer};
 use crate::faults::Effect;
 use crate::hub::Hub;
+use crate::hub::connections::{ConnectionHandle, MethodAnswer};
+use crate::listener::resettable::Reset;
 use crate::registry::{Feed, Subscriptions};
-use crate::resettable::Reset;
 
 mod downlink;
 mod uplink;

@@ -20,15 +20,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::certificates::DeviceCas;
+use crate::access::certificates::DeviceCas;
+use crate::access::policy::Policies;
+use crate::blobs::Blobs;
 use crate::clock::{Clock, MovableClock, SystemClock};
-use crate::connection_log::ConnectionLog;
 use crate::device_to_cloud::MessageLog;
 use crate::hub::Hub;
-use crate::jobs::Blobs;
-use crate::policy::Policies;
-use crate::resettable::Reset;
-use crate::store::Stored;
+use crate::listener::resettable::Reset;
+use crate::request_log::connection::ConnectionLog;
+use crate::storage::store::Stored;
 use crate::throttle::{Charging, Throttle, Throttling};
 
 const RESPONSES: &str = "$iothub/twin/res/#";

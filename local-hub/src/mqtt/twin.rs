@@ -6,8 +6,8 @@ use hub_types::{ErrorCode, IdentityId};
 use serde_json::json;
 
 use super::topic::twin_response;
+use crate::api_error::ApiError;
 use crate::hub::Hub;
-use crate::refusal::ApiError;
 use crate::registry::ApiResult;
 
 /// The response to a twin request.

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::page::{ItemType, Page, PageRequest, write_json};
 use super::syntax::Select;
+use crate::api_error::ApiError;
 use crate::documents::{DeviceOutcome, Documents, Job, JobStatus, JobWork, ScheduledJob};
 use crate::hub::Hub;
-use crate::refusal::ApiError;
 use crate::registry::{ApiResult, Datum};
 
 /// A row that conditions can read.

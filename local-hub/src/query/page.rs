@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::aggregate::Groups;
 use super::syntax::{Collection, Column, Query, Select};
+use crate::api_error::ApiError;
 use crate::hub::Hub;
-use crate::refusal::ApiError;
 use crate::registry::{ApiResult, Datum, DeviceRecord, Registry, Shape, TwinDocument};
 
 /// The value of `x-ms-item-type` for the rows. C# reads it case-sensitively.

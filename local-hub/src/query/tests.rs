@@ -3,11 +3,11 @@ use proptest::prelude::*;
 use serde_json::{Value, from_value, json};
 
 use super::{PageRequest, Query, run};
+use crate::access::policy::Policies;
+use crate::api_error::ApiError;
 use crate::hub::Hub;
-use crate::policy::Policies;
-use crate::refusal::ApiError;
 use crate::registry::{BulkEntry, Journal, Registry};
-use crate::store::Stored;
+use crate::storage::store::Stored;
 
 fn hub_with(items: Value) -> Hub {
     let items: Vec<BulkItem> = from_value(items).unwrap();

@@ -7,7 +7,7 @@ use hub_types::{Etag, IdentityId, IfMatch, ModuleId, Timestamp};
 use serde_json::{Value, json};
 
 use super::{ApiResult, Journal, Registry};
-use crate::refusal::ApiError;
+use crate::api_error::ApiError;
 use crate::twin::{DesiredWrite, TwinState};
 
 /// One parsed item of a bulk call.

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::record::DeviceRecord;
 use super::{ApiResult, Journal, Registry};
+use crate::api_error::ApiError;
 use crate::documents::{TwinSettings, invalid_content};
-use crate::refusal::ApiError;
 use crate::twin::{DesiredWrite, Properties, RolledOut, TwinState, WriteOrigin};
 
 /// The content of a configuration for one device.

@@ -8,8 +8,8 @@ use hub_types::{DeviceId, IdentityId, ModuleId, Timestamp};
 use super::content::{EDGE_AGENT, deployed_modules};
 use super::record::DeviceRecord;
 use super::{ApiResult, Journal, Registry};
+use crate::api_error::ApiError;
 use crate::documents::DeploymentStack;
-use crate::refusal::ApiError;
 use crate::twin::{DesiredWrite, RolledOut, TwinState};
 
 /// The change of a module's twin.

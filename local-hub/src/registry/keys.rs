@@ -4,8 +4,8 @@ use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::{Authentication, IdentityId};
 
 use super::{ApiResult, Journal, Registry};
-use crate::random;
-use crate::refusal::ApiError;
+use crate::api_error::ApiError;
+use crate::ids::random;
 
 /// The keys to replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

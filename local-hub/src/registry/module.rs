@@ -7,7 +7,7 @@ use hub_types::{Authentication, DeviceId, ErrorCode, IfMatch, ModuleId, Timestam
 
 use super::record::{DeviceRecord, IdentityRecord, ModuleRecord};
 use super::{ApiResult, Journal, Registry, check_etag, with_keys};
-use crate::refusal::ApiError;
+use crate::api_error::ApiError;
 use crate::twin::TwinState;
 
 impl Registry {

@@ -7,9 +7,9 @@ use hub_types::twin::TwinPatch;
 use hub_types::{Authentication, DeviceId, Etag, ModuleId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::commands::CommandQueue;
+use super::cloud_to_device::CommandQueue;
 use super::presence::Presence;
-use crate::counter_etag;
+use crate::ids::counter_etag;
 use crate::twin::TwinState;
 
 /// The common part of devices and modules.

@@ -8,7 +8,7 @@ use hub_types::{DeviceId, ErrorCode};
 
 use super::record::DeviceRecord;
 use super::{ApiResult, Registry};
-use crate::refusal::ApiError;
+use crate::api_error::ApiError;
 
 /// `deviceScope` and `parentScopes`.
 type Scopes = (Option<Box<str>>, Option<Vec<String>>);

@@ -13,9 +13,9 @@ use serde_json::{Map, Value, json};
 
 use super::record::{DeviceRecord, IdentityRecord, ModuleRecord};
 use super::{ApiResult, Journal, Registry};
-use crate::attributes;
-use crate::json_error;
-use crate::refusal::ApiError;
+use crate::api_error::ApiError;
+use crate::api_error::json_error;
+use crate::registry::attributes;
 use crate::twin::{TwinState, Values};
 
 /// The `devices` of the document, serialized directly from the records.

@@ -4,7 +4,7 @@ use hub_types::twin::{JsonObject, TwinPatch, TwinRuleError};
 use hub_types::{IdentityId, IfMatch, Timestamp};
 
 use super::{ApiResult, Journal, Registry, TwinDocument};
-use crate::refusal::ApiError;
+use crate::api_error::ApiError;
 use crate::twin::{DesiredWrite, TwinState};
 
 impl Registry {

@@ -9,12 +9,12 @@ use hub_types::limits::MAX_BULK_ITEMS;
 use hub_types::twin::number_errors;
 use serde_json::Value;
 
-use crate::attributes;
+use crate::api_error::ApiError;
+use crate::api_error::json_error;
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::json_error;
-use crate::refusal::ApiError;
+use crate::registry::attributes;
 use crate::registry::{ApiResult, BulkEntry};
 
 pub(crate) async fn post(hub: &Hub, call: Call) -> ApiResult<Reply> {

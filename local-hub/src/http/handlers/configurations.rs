@@ -6,12 +6,12 @@ use hub_types::ModuleId;
 use hub_types::twin::JsonObject;
 use serde::{Deserialize, Serialize};
 
+use crate::api_error::ApiError;
 use crate::documents::{ConfigurationSpec, ContentKind, EtagCondition, TwinSettings};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::query::{condition_error, query_errors};
-use crate::refusal::ApiError;
 use crate::registry::{ApiResult, DeviceContent};
 
 pub(crate) fn list(hub: &Hub, call: Call) -> ApiResult<Reply> {

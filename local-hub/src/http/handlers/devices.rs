@@ -3,10 +3,10 @@
 use hub_types::DeviceId;
 use hub_types::identity::DeviceSpec;
 
+use crate::api_error::ApiError;
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::refusal::ApiError;
 use crate::registry::ApiResult;
 
 pub(crate) fn list(hub: &Hub, call: Call) -> ApiResult<Reply> {

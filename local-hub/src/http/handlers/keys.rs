@@ -4,10 +4,10 @@ use http::StatusCode;
 use hub_types::{DeviceId, IdentityId, ModuleId};
 use serde::{Deserialize, Serialize};
 
+use crate::api_error::ApiError;
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::refusal::ApiError;
 use crate::registry::{ApiResult, KeySlot};
 
 #[derive(Deserialize)]

@@ -5,7 +5,7 @@ use hub_types::limits::OperationClass;
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::methods::{MethodRequest, invoke};
+use crate::hub::direct_methods::{MethodRequest, invoke};
 use crate::registry::ApiResult;
 
 pub(crate) async fn post(hub: &Hub, call: Call) -> ApiResult<Reply> {

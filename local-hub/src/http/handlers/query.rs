@@ -3,11 +3,11 @@
 use http::HeaderName;
 use serde::Deserialize;
 
+use crate::api_error::ApiError;
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::query::{self, PageRequest, Query};
-use crate::refusal::ApiError;
 use crate::registry::ApiResult;
 
 #[derive(Deserialize)]

@@ -7,12 +7,12 @@ use hub_types::{ErrorCode, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::api_error::ApiError;
 use crate::documents::{Job, JobStatus, JobWork, ScheduledJob, ScheduledWork};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::jobs::begin_scheduled;
-use crate::refusal::ApiError;
+use crate::job_runner::begin_scheduled;
 use crate::registry::ApiResult;
 
 #[derive(Deserialize)]

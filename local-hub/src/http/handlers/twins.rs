@@ -3,11 +3,11 @@
 use hub_types::twin::{TwinPatch, TwinRuleError};
 use hub_types::{IdentityId, IfMatch};
 
+use crate::api_error::ApiError;
 use crate::http::ApiVersion;
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::refusal::ApiError;
 use crate::registry::{ApiResult, Registry, Shape};
 
 pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {

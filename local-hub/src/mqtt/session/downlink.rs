@@ -6,7 +6,7 @@ use super::super::operation::Operation;
 use super::super::topic;
 use super::super::wire::SessionEnd;
 use super::Session;
-use crate::connections::{Downlink, MethodCall};
+use crate::hub::connections::{Downlink, MethodCall};
 use crate::registry::Feed;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {

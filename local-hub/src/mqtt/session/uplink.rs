@@ -12,8 +12,8 @@ use super::super::topic::{self, Uplink};
 use super::super::twin::{self, Response};
 use super::super::wire::SessionEnd;
 use super::Session;
-use crate::connections::MethodAnswer;
-use crate::refusal::ApiError;
+use crate::api_error::ApiError;
+use crate::hub::connections::MethodAnswer;
 use crate::registry::{ApiResult, Feed, Quality};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {

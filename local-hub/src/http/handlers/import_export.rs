@@ -5,12 +5,12 @@ use std::sync::Arc;
 use hub_types::{ErrorCode, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::api_error::ApiError;
 use crate::documents::{Job, JobStatus, JobWork};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::jobs::{ImportExportRequest, begin_import_export};
-use crate::refusal::ApiError;
+use crate::job_runner::{ImportExportRequest, begin_import_export};
 use crate::registry::ApiResult;
 
 #[derive(Deserialize)]

@@ -9,11 +9,11 @@ use hub_types::{DeviceId, Timestamp};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
+use crate::api_error::ApiError;
 use crate::clock;
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::refusal::ApiError;
 use crate::registry::{ApiResult, Message};
 
 #[derive(Serialize)]

@@ -14,13 +14,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
 
-use super::blobs::{Blobs, Container};
-use super::moving::report_progress;
-use crate::attributes;
+use super::import_export::report_progress;
+use crate::api_error::ApiError;
+use crate::api_error::json_error;
+use crate::blobs::{Blobs, Container};
 use crate::documents::{ImportExportJob, Job};
 use crate::hub::Hub;
-use crate::json_error;
-use crate::refusal::ApiError;
+use crate::registry::attributes;
 use crate::registry::{ApiResult, BulkEntry};
 
 pub(super) async fn run(

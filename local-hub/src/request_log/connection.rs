@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use rustls_pki_types::CertificateDer;
 
-use crate::certificates::identity_in;
+use crate::access::certificates::identity_in;
+use crate::api_error::ApiError;
 use crate::hub::Hub;
-use crate::refusal::ApiError;
 use crate::request_log::{ConnectionLine, RequestLog};
 
 /// The destinations for refused connections: a warning in the hub's log, and a line in the request

@@ -6,8 +6,8 @@ use std::ops::Bound;
 use hub_types::DeviceId;
 use tempfile::NamedTempFile;
 
-use super::blobs::{Blobs, Container};
-use super::moving::report_progress;
+use super::import_export::report_progress;
+use crate::blobs::{Blobs, Container};
 use crate::documents::{ImportExportJob, Job};
 use crate::hub::Hub;
 use crate::registry::{Registry, write_export_lines};

@@ -4,7 +4,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use crate::hub::Hub;
-use crate::jobs;
+use crate::job_runner;
 use crate::roll_out::RollOuts;
 
 /// Checks the hub's clock periodically, because it can be moved, as long as the hub exists. Due
@@ -15,7 +15,7 @@ pub(crate) async fn run_scheduler(hub: Weak<Hub>) {
     loop {
         tokio::time::sleep(CLOCK_CHECK).await;
         let Some(hub) = hub.upgrade() else { return };
-        if let Err(error) = jobs::begin_due(&hub).await {
+        if let Err(error) = job_runner::begin_due(&hub).await {
             tracing::warn!("a scheduled job can't begin: {}", error.text);
         }
         if let Err(error) = hub.drop_expired_commands().await {

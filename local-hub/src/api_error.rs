@@ -2,7 +2,9 @@
 
 use hub_types::{DeviceId, ErrorCode, Etag, IfMatch, ModuleId};
 
-use crate::counter_etag;
+use crate::ids::counter_etag;
+
+pub(crate) mod json_error;
 
 /// An error response: the status, the code's name, and a text for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -8,8 +8,8 @@ use hub_types::{ErrorCode, SymmetricKey};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
-use crate::policy::Right;
-use crate::refusal::ApiError;
+use crate::access::policy::Right;
+use crate::api_error::ApiError;
 use crate::registry::ApiResult;
 
 /// A role of IoT Hub in Entra ID. Source: "Control access to IoT Hub by using Microsoft Entra ID".

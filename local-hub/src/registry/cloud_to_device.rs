@@ -10,7 +10,7 @@ use hub_types::{DeviceId, ErrorCode, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{ApiResult, Journal, Registry};
-use crate::refusal::ApiError;
+use crate::api_error::ApiError;
 
 /// A message to enqueue.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use hub_types::SymmetricKey;
 use hub_types::symmetric_key::SymmetricKeys;
 use serde::{Deserialize, Serialize};
 
-use crate::random;
+use crate::ids::random;
 
 /// A right of a caller. Source: "Control access to IoT Hub".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

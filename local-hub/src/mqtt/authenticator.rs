@@ -14,12 +14,12 @@ use super::operation::Operation;
 use super::topic::{self, Uplink};
 use super::username::UserName;
 use super::wire::SessionEnd;
-use crate::certificates::DeviceCas;
-use crate::connections::ConnectionHandle;
-use crate::device_access::{Credentials, Denied};
+use crate::access::certificates::DeviceCas;
+use crate::access::credentials::{Credentials, Denied};
+use crate::access::policy::Right;
+use crate::api_error::ApiError;
+use crate::hub::connections::ConnectionHandle;
 use crate::hub::{ConnectInfo, Hub};
-use crate::policy::Right;
-use crate::refusal::ApiError;
 use crate::registry::{ApiResult, Subscriptions};
 use crate::request_log::{self, DeviceLine, RequestLog};
 

@@ -6,8 +6,8 @@ use hub_types::ErrorCode;
 
 use super::syntax::Collection;
 use super::{Query, QueryError};
+use crate::api_error::ApiError;
 use crate::documents::{ConfigurationSpec, ContentKind};
-use crate::refusal::ApiError;
 use crate::registry::ApiResult;
 
 /// Refuses a configuration that contains an invalid query.

@@ -9,12 +9,12 @@ use hub_types::{ErrorCode, IdentityId, IfMatch, Timestamp};
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use crate::api_error::ApiError;
 use crate::clock::{self, Clock};
 use crate::documents::{DeviceOutcome, Job, JobStatus, JobWork, ScheduledJob, ScheduledWork};
 use crate::hub::Hub;
-use crate::methods::{MethodRequest, invoke};
+use crate::hub::direct_methods::{MethodRequest, invoke};
 use crate::query::{self, Query};
-use crate::refusal::ApiError;
 use crate::registry::ApiResult;
 
 /// Accepts a job; it begins at its start time.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use hub_types::ErrorCode;
 
-use super::blobs::{BlobError, Blobs, Container};
 use super::{export, import};
+use crate::api_error::ApiError;
+use crate::blobs::{BlobError, Blobs, Container};
 use crate::documents::{ImportExportJob, Job, JobStatus, JobWork};
 use crate::hub::Hub;
-use crate::random::RequestIds;
-use crate::refusal::ApiError;
+use crate::ids::random::RequestIds;
 use crate::registry::ApiResult;
 
 /// The request for an import or export job.

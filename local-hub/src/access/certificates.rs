@@ -16,7 +16,7 @@ use x509_parser::prelude::FromDer;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
-use crate::random;
+use crate::ids::random;
 
 pub(crate) use device::{DeviceCas, DeviceCertificate, UnusableCertificate, identity_in};
 

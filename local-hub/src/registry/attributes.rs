@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::refusal::ApiError;
+use crate::api_error::ApiError;
 use crate::registry::ApiResult;
 
 /// Refuses the body of a request that writes attributes.

@@ -10,7 +10,7 @@ use hub_types::{DeviceId, IdentityId, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::device_access::{Credentials, admit};
+use crate::access::credentials::{Credentials, admit};
 use crate::registry::{Journal, Notice, Registry};
 use crate::twin::DesiredNotice;
 

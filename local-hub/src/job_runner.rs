@@ -4,14 +4,12 @@
 use crate::hub::Hub;
 use crate::registry::ApiResult;
 
-pub(crate) use blobs::Blobs;
-pub(crate) use moving::{ImportExportRequest, begin_import_export};
+pub(crate) use import_export::{ImportExportRequest, begin_import_export};
 pub(crate) use scheduled::{begin_due, begin_scheduled};
 
-mod blobs;
 mod export;
 mod import;
-mod moving;
+mod import_export;
 mod scheduled;
 
 /// Recovers the jobs of an earlier hub process: those that were running have failed, those that

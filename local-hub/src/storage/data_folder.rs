@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 use hub_types::connection_string::ServiceConnectionString;
 use zeroize::Zeroizing;
 
-use crate::certificates::Authority;
+use crate::access::certificates::Authority;
+use crate::access::policy::Policies;
 use crate::error::{Error, Result};
-use crate::policy::Policies;
-use crate::system;
+use crate::storage::system;
 
 /// A data folder that stays locked for this hub as long as the value lives.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use hub_types::identity::Status;
 use hub_types::sas::SasToken;
 use hub_types::{Authentication, ErrorCode, IdentityId};
 
-use crate::certificates::DeviceCertificate;
-use crate::refusal::ApiError;
+use crate::access::certificates::DeviceCertificate;
+use crate::api_error::ApiError;
 use crate::registry::Registry;
 
 /// The credentials of a client that claims an identity. Checks that need no registry (scope,
