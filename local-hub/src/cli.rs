@@ -11,20 +11,22 @@ use clap::Parser;
 use crate::access::entra;
 use crate::access::policy::OWNER;
 use crate::error::Error;
+use crate::listener::open_files::allow_many_connections;
 use crate::local_hub::LocalHub;
-use crate::storage::{data_folder, system};
+use crate::storage::{data_folder, private_files};
 
 use args::{Args, Command, ConnectionStringArgs, EntraTokenArgs, ServeArgs};
 
 mod args;
 mod bug;
 mod output;
+mod process;
 mod state;
 
 /// Runs the command that this process was started with.
 pub fn run() -> ExitCode {
     bug::end_with_the_process();
-    system::keep_memory_private();
+    process::keep_memory_private();
     output::log_to_stderr();
     let done = match Args::parse().command {
         Command::ConnectionString(args) => connection_string(&args),
@@ -59,7 +61,7 @@ fn entra_token(args: &EntraTokenArgs) -> Result<ExitCode, Error> {
 }
 
 fn serve(args: ServeArgs) -> Result<ExitCode, Error> {
-    system::allow_many_connections();
+    allow_many_connections();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Thread)?;
     runtime.block_on(serve_until_told_to_end(args))
 }
@@ -70,12 +72,12 @@ async fn serve_until_told_to_end(args: ServeArgs) -> Result<ExitCode, Error> {
     let (folder, _temporary) = match &config.data {
         Some(folder) => (folder.clone(), None),
         None => {
-            let temporary = system::temporary_folder()?;
+            let temporary = private_files::temporary_folder()?;
             config.credentials = Some(temporary.path().to_owned());
             (temporary.path().to_owned(), Some(temporary))
         }
     };
-    let mut termination = system::Termination::listen().map_err(Error::Signal)?;
+    let mut termination = process::Termination::listen().map_err(Error::Signal)?;
     let hub = LocalHub::start(config).await?;
     output::line(&ready_line(&hub, &folder))?;
     termination.requested().await;

@@ -22,6 +22,7 @@ use crate::request_log::connection::{ConnectionLog, Peer};
 use handshake::handshake;
 
 mod handshake;
+pub(crate) mod open_files;
 pub(crate) mod resettable;
 #[cfg(test)]
 mod tests;

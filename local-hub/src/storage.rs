@@ -1,5 +1,5 @@
 //! The content of a hub on disk: the data folder with its lock, and the database in it.
 
 pub(crate) mod data_folder;
+pub(crate) mod private_files;
 pub(crate) mod store;
-pub(crate) mod system;

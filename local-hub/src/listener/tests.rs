@@ -6,12 +6,12 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 
+use super::open_files::allow_many_connections;
 use super::*;
 use crate::access::certificates::Authority;
 use crate::access::policy::Policies;
 use crate::hub::Hub;
 use crate::storage::store::Stored;
-use crate::storage::system;
 
 /// A protocol that sends one byte back.
 struct Echo;
@@ -65,7 +65,7 @@ impl Scene {
 
 #[tokio::test]
 async fn two_thousand_half_open_connections_keep_nobody_out_and_end() {
-    system::allow_many_connections();
+    allow_many_connections();
     let scene = Scene::set().await;
     let mut half_open = Vec::new();
     for number in 0..2000 {

@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 use hub_types::connection_string::ServiceConnectionString;
 use zeroize::Zeroizing;
 
+use super::private_files;
 use crate::access::certificates::Authority;
 use crate::access::policy::Policies;
 use crate::error::{Error, Result};
-use crate::storage::system;
 
 /// A data folder that stays locked for this hub as long as the value lives.
 #[derive(Debug)]
@@ -32,13 +32,13 @@ pub(crate) struct DataFolder {
 impl DataFolder {
     /// Makes the folder if it is missing, and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        system::private_folder(path).map_err(|source| file_error("make", path, source))?;
-        if system::others_can_write(path).map_err(|source| file_error("look at", path, source))? {
+        private_files::private_folder(path).map_err(|source| file_error("make", path, source))?;
+        if private_files::others_can_write(path).map_err(|source| file_error("look at", path, source))? {
             return Err(Error::FolderWritable { path: path.to_owned() });
         }
         let lock_path = path.join("hub.lock");
-        let lock =
-            system::private_file(&lock_path).map_err(|source| file_error("open", &lock_path, source))?;
+        let lock = private_files::private_file(&lock_path)
+            .map_err(|source| file_error("open", &lock_path, source))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(Error::FolderInUse(path.to_owned())),
@@ -51,7 +51,7 @@ impl DataFolder {
     pub(crate) fn database(&self) -> Result<PathBuf> {
         let path = self.path.join(DATABASE_FILE);
         let was_served = self.path.join(CONNECTION_STRING_FILE).exists();
-        let database = if was_served { File::open(&path) } else { system::private_file(&path) };
+        let database = if was_served { File::open(&path) } else { private_files::private_file(&path) };
         let is_empty = database.and_then(|file| Ok(file.metadata()?.len() == 0));
         match is_empty {
             Ok(true) if was_served => Err(missing(&path, "it is empty")),
@@ -159,7 +159,7 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>> {
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<()> {
-    system::replace_private_file(path, content).map_err(|source| file_error("write", path, source))
+    private_files::replace_private_file(path, content).map_err(|source| file_error("write", path, source))
 }
 
 fn file_error(action: &'static str, path: &Path, source: io::Error) -> Error {
