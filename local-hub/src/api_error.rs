@@ -6,6 +6,9 @@ use crate::ids::counter_etag;
 
 pub(crate) mod json_error;
 
+/// The result of an operation.
+pub(crate) type ApiResult<T> = Result<T, ApiError>;
+
 /// An error response: the status, the code's name, and a text for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: {text}")]

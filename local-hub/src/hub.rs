@@ -10,14 +10,16 @@ use tokio::sync::Notify;
 
 use crate::access::entra::Entra;
 use crate::access::policy::{OWNER, Policies};
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::blobs::Blobs;
 use crate::clock::{self, Clock, MovableClock};
+use crate::configurations::Configurations;
 use crate::device_to_cloud::MessageLog;
-use crate::documents::{Documents, Job};
 use crate::faults::{Effect, Faults, Injector};
 use crate::hub::connections::Connections;
-use crate::registry::{ApiResult, Counts, Journal, Registry};
+use crate::jobs::{Job, Jobs};
+use crate::query::QuerySource;
+use crate::registry::{Counts, Journal, Registry};
 use crate::storage::store::{Committed, Row, Store, Stored, Subject};
 use crate::throttle::Throttle;
 
@@ -38,6 +40,7 @@ pub(crate) struct Hub {
     clock: Arc<MovableClock>,
     throttle: Throttle,
     faults: Injector,
+    stale: Mutex<Option<Arc<Stored>>>,
     blobs: Blobs,
     entra: OnceLock<Entra>,
     device_host: OnceLock<HubHost>,
@@ -49,7 +52,8 @@ pub(crate) struct Hub {
 #[derive(Debug)]
 struct State {
     registry: Registry,
-    documents: Documents,
+    configurations: Configurations,
+    jobs: Jobs,
     connections: Connections,
     backing: Backing,
     /// The number of writes that have begun, by which observers notice changes.
@@ -84,11 +88,12 @@ impl Hub {
     ) -> Self {
         let backing = store.map_or(Backing::Memory, Backing::Disk);
         let faults = Injector::new(Arc::clone(&clock) as Arc<dyn Clock>);
-        let Stored { registry, documents } = stored;
+        let Stored { registry, configurations, jobs } = stored;
         Self {
             state: Mutex::new(State {
                 registry,
-                documents,
+                configurations,
+                jobs,
                 connections: Connections::default(),
                 backing,
                 writes: 0,
@@ -97,6 +102,7 @@ impl Hub {
             clock,
             throttle,
             faults,
+            stale: Mutex::new(None),
             blobs,
             entra: OnceLock::new(),
             device_host: OnceLock::new(),
@@ -157,14 +163,17 @@ impl Hub {
         &self.faults
     }
 
-    /// Replaces the faults. Stale pages show the hub in its present state.
+    /// Replaces the faults. Stale pages show the registry in its present state.
     pub(crate) fn set_faults(&self, faults: Faults) {
-        let stale = faults.faults.iter().any(|fault| fault.effect == Effect::StalePage);
-        let stale = stale.then(|| {
-            let copy = Stored { registry: self.read(Registry::clone), ..Stored::default() };
-            Arc::new(Self::standalone(copy, None, self.policies.clone()))
-        });
-        self.faults.set(faults, stale);
+        let needs_copy = faults.faults.iter().any(|fault| fault.effect == Effect::StalePage);
+        let copy = || Arc::new(Stored { registry: self.read(Registry::clone), ..Stored::default() });
+        *self.stale.lock().unwrap_or_else(PoisonError::into_inner) = needs_copy.then(copy);
+        self.faults.set(faults);
+    }
+
+    /// The data that stale pages show, if a fault demands them.
+    pub(crate) fn stale(&self) -> Option<Arc<Stored>> {
+        self.stale.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The time in seconds since 1970-01-01, for the expiry of tokens.
@@ -200,11 +209,11 @@ impl Hub {
         job: &Job,
         write: impl FnOnce(&mut Registry, Timestamp, &mut Journal) -> ApiResult<T>,
     ) -> ApiResult<Written<T>> {
-        let at_work = |documents: &Documents| match documents.is_running(job) {
+        let is_running = |jobs: &Jobs| match jobs.is_running(job) {
             true => Ok(()),
             false => Err(ApiError::job_not_running(&job.id)),
         };
-        durable(self.write_in_memory(at_work, write)?).await
+        durable(self.write_in_memory(is_running, write)?).await
     }
 
     /// Refuses all operations once the store can't be written: data in memory may not be durable.
@@ -225,14 +234,14 @@ impl Hub {
 
     fn write_in_memory<T>(
         &self,
-        check: impl FnOnce(&Documents) -> ApiResult<()>,
+        check: impl FnOnce(&Jobs) -> ApiResult<()>,
         write: impl FnOnce(&mut Registry, Timestamp, &mut Journal) -> ApiResult<T>,
     ) -> ApiResult<(Written<T>, Option<Committed>)> {
         let mut journal = self.journal();
         let now = self.timestamp();
         let mut state = self.lock();
         state.begin_write()?;
-        check(&state.documents)?;
+        check(&state.jobs)?;
         let value = write(&mut state.registry, now, &mut journal)?;
         let committed = state.store_identities(&journal)?;
         let State { registry, connections, .. } = &mut *state;
@@ -246,6 +255,26 @@ impl Hub {
         // A panic inside an operation may leave that one write half done; all others are whole, and
         // a hub that goes on is worth more than one that answers nothing.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl QuerySource for Hub {
+    fn read_registry<T>(&self, read: impl FnOnce(&Registry) -> T) -> T {
+        self.read(read)
+    }
+
+    fn read_jobs<T>(&self, read: impl FnOnce(&Jobs) -> T) -> T {
+        read(&self.lock().jobs)
+    }
+}
+
+impl QuerySource for Stored {
+    fn read_registry<T>(&self, read: impl FnOnce(&Registry) -> T) -> T {
+        read(&self.registry)
+    }
+
+    fn read_jobs<T>(&self, read: impl FnOnce(&Jobs) -> T) -> T {
+        read(&self.jobs)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Work that continues after the response to its request: imports and exports, and twin updates
 //! over many devices.
 
+use crate::api_error::ApiResult;
 use crate::hub::Hub;
-use crate::registry::ApiResult;
 
 pub(crate) use import_export::{ImportExportRequest, begin_import_export};
 pub(crate) use scheduled::{begin_due, begin_scheduled};
@@ -15,8 +15,8 @@ mod scheduled;
 /// Recovers the jobs of an earlier hub process: those that were running have failed, those that
 /// were scheduled still wait.
 pub(crate) async fn recover(hub: &Hub) -> ApiResult<()> {
-    hub.write_documents(|documents, now, touched| {
-        documents.fail_interrupted(now, touched);
+    hub.write_jobs(|jobs, now, touched| {
+        jobs.fail_interrupted(now, touched);
         Ok(())
     })
     .await

@@ -5,15 +5,14 @@
 //! comparison open, it is as in Azure Cosmos DB, whose dialect this is: a comparison with a missing
 //! value is neither true nor false.
 
-pub(crate) use configuration_queries::{
-    check_queries, condition_error, metric_query, query_errors, target_query,
-};
 pub(crate) use page::{PageRequest, count, identities, run};
-pub(crate) use syntax::Query;
+pub(crate) use syntax::{Collection, Query};
+
+use crate::jobs::Jobs;
+use crate::registry::Registry;
 
 mod aggregate;
 mod condition;
-mod configuration_queries;
 mod cursor;
 mod jobs;
 mod lexer;
@@ -22,6 +21,13 @@ mod parser;
 mod syntax;
 #[cfg(test)]
 mod tests;
+
+/// The data that queries run over. A call may lock the data while `read` runs.
+pub(crate) trait QuerySource {
+    fn read_registry<T>(&self, read: impl FnOnce(&Registry) -> T) -> T;
+
+    fn read_jobs<T>(&self, read: impl FnOnce(&Jobs) -> T) -> T;
+}
 
 /// The reason why a text is not a valid query, and its position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

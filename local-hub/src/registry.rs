@@ -11,7 +11,7 @@ use hub_types::{Authentication, DeviceId, ErrorCode, Etag, IdentityId, IfMatch, 
 
 use self::module_index::ModuleIndex;
 use self::record::ModuleRecord;
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::ids::random;
 
 pub(crate) use bulk::BulkEntry;
@@ -60,9 +60,6 @@ pub(crate) struct Registry {
     /// deleted devices may remain, without any effect.
     expiries: BTreeSet<(Timestamp, DeviceId)>,
 }
-
-/// The result of every operation.
-pub(crate) type ApiResult<T> = Result<T, ApiError>;
 
 impl Registry {
     pub(crate) fn device(&self, id: &DeviceId) -> ApiResult<&DeviceRecord> {

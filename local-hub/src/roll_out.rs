@@ -11,11 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use hub_types::twin::JsonObject;
 use hub_types::{DeviceId, IdentityId};
 
-use crate::api_error::ApiError;
-use crate::documents::Configuration;
+use crate::api_error::{ApiError, ApiResult};
+use crate::configurations::{Configuration, metric_query};
 use crate::hub::Hub;
 use crate::query::{self, Query};
-use crate::registry::ApiResult;
 use crate::twin::{RolledOut, WriteOrigin};
 
 mod deployments;
@@ -41,7 +40,7 @@ impl RollOuts {
             return Ok(());
         }
         let mut configurations: Vec<Configuration> =
-            hub.read_documents(|documents| documents.configurations(usize::MAX).cloned().collect());
+            hub.read_configurations(|configurations| configurations.first(usize::MAX).cloned().collect());
         if !(self.idle && configurations.is_empty()) {
             // The one that is applied comes first.
             configurations.sort_by(|a, b| b.rank().cmp(&a.rank()));
@@ -158,14 +157,14 @@ async fn count_metrics(hub: &Hub, configurations: &[Configuration]) -> ApiResult
     for configuration in configurations {
         let (queries, mut counts) = (configuration.metric_queries(), Vec::new());
         for text in queries.texts() {
-            let query = query::metric_query(text).map_err(|error| ApiError::server(error.to_string()))?;
+            let query = metric_query(text).map_err(|error| ApiError::server(error.to_string()))?;
             counts.push(query::count(hub, &query).await?);
         }
         let counts = queries.counted(&counts);
         // The same counts again are no write, or else each look would ask for the next one.
         if !configuration.shows(&counts) {
-            hub.write_documents(|documents, _, touched| {
-                documents.record_metrics(configuration.id(), counts, touched);
+            hub.write_configurations(|configurations, _, touched| {
+                configurations.record_metrics(configuration.id(), counts, touched);
                 Ok(())
             })
             .await?;

@@ -11,9 +11,8 @@ use std::time::Duration;
 use hub_types::ErrorCode;
 use hub_types::limits::{OperationClass, Tier, concurrent_jobs, message_bytes, messages_per_day};
 
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::clock::{self, Clock};
-use crate::registry::ApiResult;
 
 use bucket::Buckets;
 

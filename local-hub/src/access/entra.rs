@@ -9,8 +9,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
 use crate::access::policy::Right;
-use crate::api_error::ApiError;
-use crate::registry::ApiResult;
+use crate::api_error::{ApiError, ApiResult};
 
 /// A role of IoT Hub in Entra ID. Source: "Control access to IoT Hub by using Microsoft Entra ID".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

@@ -9,7 +9,6 @@ use tokio::sync::watch;
 
 use super::{Effect, Fault, Faults, sampler};
 use crate::clock::Clock;
-use crate::hub::Hub;
 
 /// Decides which faults hit a request.
 ///
@@ -31,7 +30,6 @@ struct State {
     set_at: OffsetDateTime,
     /// Counts by the fault's index in the list and the operation.
     seen: HashMap<(usize, String), FaultCounts>,
-    stale: Option<Arc<Hub>>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -47,8 +45,6 @@ pub(crate) struct InjectedFault {
     pub(crate) delay: Duration,
     /// The effect on the operation.
     pub(crate) effect: Option<Effect>,
-    /// The hub that is queried in place of this one, for [`Effect::StalePage`].
-    pub(crate) stale: Option<Arc<Hub>>,
 }
 
 impl InjectedFault {
@@ -61,8 +57,7 @@ impl InjectedFault {
 
 impl Injector {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        let state =
-            State { faults: Faults::default(), set_at: clock.now(), seen: HashMap::new(), stale: None };
+        let state = State { faults: Faults::default(), set_at: clock.now(), seen: HashMap::new() };
         Self {
             state: Mutex::new(state),
             clock,
@@ -71,10 +66,9 @@ impl Injector {
         }
     }
 
-    /// Replaces the faults; counts and time restart, and hanging requests end. `stale` is the hub
-    /// that stale pages show.
-    pub(crate) fn set(&self, faults: Faults, stale: Option<Arc<Hub>>) {
-        *self.lock() = State { faults, set_at: self.clock.now(), seen: HashMap::new(), stale };
+    /// Replaces the faults; counts and time restart, and hanging requests end.
+    pub(crate) fn set(&self, faults: Faults) {
+        *self.lock() = State { faults, set_at: self.clock.now(), seen: HashMap::new() };
         self.generation.send_modify(|generation| *generation += 1);
     }
 
@@ -90,7 +84,7 @@ impl Injector {
             return injected;
         }
         let passed = self.clock.now() - state.set_at;
-        let State { faults, seen, stale, .. } = &mut *state;
+        let State { faults, seen, .. } = &mut *state;
         for (place, fault) in faults.faults.iter().enumerate() {
             if fault.operation.as_deref().is_some_and(|name| name != operation) {
                 continue;
@@ -104,9 +98,6 @@ impl Injector {
                 effect if injected.effect.is_none() => injected.effect = Some(effect.clone()),
                 _ => {}
             }
-        }
-        if injected.effect == Some(Effect::StalePage) {
-            injected.stale = stale.clone();
         }
         injected
     }

@@ -9,7 +9,7 @@ fn injector(faults: Faults) -> (Injector, Arc<MovableClock>) {
     let clock = Arc::new(MovableClock::over(Arc::new(SystemClock)));
     clock.stop();
     let injector = Injector::new(Arc::clone(&clock) as Arc<dyn Clock>);
-    injector.set(faults, None);
+    injector.set(faults);
     (injector, clock)
 }
 

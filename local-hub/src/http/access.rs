@@ -8,9 +8,8 @@ use hub_types::sas::SasToken;
 
 use super::routes::RouteMatch;
 use crate::access::policy::Policy;
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::hub::Hub;
-use crate::registry::ApiResult;
 
 /// The kind of credentials of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

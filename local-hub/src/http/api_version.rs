@@ -6,8 +6,7 @@ use http::Uri;
 use hub_types::ErrorCode;
 
 use super::call::query_parameter;
-use crate::api_error::ApiError;
-use crate::registry::ApiResult;
+use crate::api_error::{ApiError, ApiResult};
 
 /// A known version of the service API. Later versions compare as greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

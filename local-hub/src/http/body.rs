@@ -8,8 +8,7 @@ use hyper::body::{Body, Bytes};
 use tokio::time::timeout;
 
 use super::routes::Operation;
-use crate::api_error::ApiError;
-use crate::registry::ApiResult;
+use crate::api_error::{ApiError, ApiResult};
 
 /// The largest body that an operation takes.
 pub(crate) fn limit(operation: Operation) -> usize {

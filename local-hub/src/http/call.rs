@@ -11,9 +11,8 @@ use serde_json::Value;
 use super::access::Caller;
 use super::api_version::ApiVersion;
 use super::routes::{Operation, RouteMatch};
-use crate::api_error::ApiError;
 use crate::api_error::json_error;
-use crate::registry::ApiResult;
+use crate::api_error::{ApiError, ApiResult};
 use crate::registry::attributes;
 
 /// An authorized request.

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use super::call::Call;
 use super::reply::Reply;
 use super::routes::Operation;
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::hub::Hub;
-use crate::registry::ApiResult;
 
 mod bulk;
 mod cloud_to_device;
@@ -17,7 +16,7 @@ mod import_export;
 mod keys;
 mod methods;
 mod modules;
-mod query;
+pub(crate) mod query;
 mod scheduled_jobs;
 mod statistics;
 mod twins;
@@ -54,7 +53,7 @@ pub(crate) async fn perform(hub: &Arc<Hub>, call: Call) -> ApiResult<Reply> {
         Operation::PutDevice => devices::put(hub, call).await,
         Operation::PutModule => modules::put(hub, call).await,
         Operation::PutTwin => twins::put(hub, call).await,
-        Operation::Query => query::post(hub, call).await,
+        Operation::Query => query::post(&**hub, call).await,
         Operation::QueryScheduledJobs => scheduled_jobs::query(hub, call),
         Operation::RegenerateKeys => keys::regenerate(hub, call).await,
         Operation::SendCommand => cloud_to_device::send(hub, call).await,

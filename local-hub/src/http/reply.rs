@@ -6,8 +6,8 @@ use hub_types::{ErrorCode, Etag, Timestamp};
 use serde::Serialize;
 
 use super::response_body::ResponseBody;
-use crate::api_error::ApiError;
-use crate::registry::{ApiResult, Counts};
+use crate::api_error::{ApiError, ApiResult};
+use crate::registry::Counts;
 
 /// An HTTP response with its body.
 pub(crate) type HttpResponse = Response<ResponseBody>;

@@ -16,11 +16,11 @@ use super::reply::{self, HttpResponse, Reply, error_response};
 use super::response_body::{Interrupted, ResponseBody};
 use super::routes::{self, Operation, RouteMatch};
 use super::{access, body, handlers, throttling};
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::faults::{Effect, InjectedFault};
 use crate::hub::Hub;
 use crate::ids::random::RequestIds;
-use crate::registry::{ApiResult, Counts};
+use crate::registry::Counts;
 use crate::request_log::{self, Line, RequestLog, UnknownVersion};
 
 /// The state that all connections share.
@@ -123,7 +123,7 @@ impl Service {
         injected: InjectedFault,
     ) -> HttpResponse {
         let answer = match call {
-            Ok(call) => self.perform(injected.stale.as_ref(), call).await,
+            Ok(call) => self.perform(call, injected.effect.as_ref()).await,
             Err(error) => Err(error),
         };
         let (status, errorcode, counts) = match &answer {
@@ -137,14 +137,19 @@ impl Service {
         }
     }
 
-    /// Performs the operation; if there is a stale hub, queries run on that one.
-    async fn perform(&self, stale: Option<&Arc<Hub>>, call: Call) -> ApiResult<Reply> {
+    /// Performs the operation. With the fault of a stale page, a query runs over the data of then.
+    async fn perform(&self, call: Call, effect: Option<&Effect>) -> ApiResult<Reply> {
         let (operation, sent) = (call.operation, call.body.len());
-        let hub = stale.filter(|_| operation == Operation::Query).unwrap_or(&self.hub);
+        let is_stale = operation == Operation::Query && effect == Some(&Effect::StalePage);
+        let stale = if is_stale { self.hub.stale() } else { None };
         self.hub.check_durable()?;
         throttling::admit(&self.hub, operation).await?;
         let caller = call.caller;
-        let reply = handlers::perform(hub, call).await.map_err(|error| caller.adapt(error))?;
+        let done = match stale {
+            Some(stale) => handlers::query::post(&*stale, call).await,
+            None => handlers::perform(&self.hub, call).await,
+        };
+        let reply = done.map_err(|error| caller.adapt(error))?;
         throttling::charge(&self.hub, operation, sent, reply.body_len());
         Ok(reply)
     }

@@ -4,8 +4,8 @@
 use hub_types::limits::OperationClass;
 
 use super::routes::Operation;
+use crate::api_error::ApiResult;
 use crate::hub::Hub;
-use crate::registry::ApiResult;
 
 /// The throttling of an operation, and its charging as messages of the day.
 struct Meter {

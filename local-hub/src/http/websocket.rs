@@ -20,9 +20,8 @@ use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 
 use super::reply::HttpResponse;
 use super::response_body::ResponseBody;
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::mqtt::MAX_PACKET_BYTES;
-use crate::registry::ApiResult;
 
 /// The path at which devices request a WebSocket.
 pub(crate) const PATH: &str = "/$iothub/websocket";

@@ -7,9 +7,9 @@ use tokio::sync::mpsc;
 
 use super::Hub;
 use crate::access::credentials::{Credentials, Denied, admit};
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::hub::connections::{ConnectionHandle, Downlink};
-use crate::registry::{ApiResult, Command, Feed, Journal, Quality, Subscriptions};
+use crate::registry::{Command, Feed, Journal, Quality, Subscriptions};
 
 /// The parameters of a connection of a device or module.
 #[derive(Debug)]

@@ -10,10 +10,9 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::hub::Hub;
 use crate::hub::connections::{Downlink, MethodAnswer, MethodCall};
-use crate::registry::ApiResult;
 
 /// A method call in the form of the service API.
 #[derive(Debug, Clone, Deserialize)]

@@ -7,9 +7,9 @@ use hub_types::twin::check_numbers;
 use serde::{Deserialize, Serialize};
 
 use super::{Hub, State, durable};
-use crate::api_error::ApiError;
-use crate::documents::{ConfigurationsFile, DocumentKey, ExportedConfigurations};
-use crate::registry::{ApiResult, DevicesFile, ExportedDevices, Journal, Registry};
+use crate::api_error::{ApiError, ApiResult};
+use crate::configurations::{ConfigurationsFile, ExportedConfigurations};
+use crate::registry::{DevicesFile, ExportedDevices, Journal, Registry};
 use crate::storage::store::{Committed, Stored};
 
 /// The document of `az iot hub state export`, but without `arm`, which has no counterpart in the
@@ -26,6 +26,13 @@ struct StateFile {
     #[serde(default)]
     configurations: ConfigurationsFile,
     devices: DevicesFile,
+}
+
+/// The ids of changed configurations and jobs.
+#[derive(Default)]
+struct Touched {
+    configurations: Vec<String>,
+    jobs: Vec<String>,
 }
 
 impl StateFile {
@@ -48,7 +55,7 @@ impl Hub {
     pub(crate) fn export(&self) -> ApiResult<Vec<u8>> {
         let state = self.lock();
         let document = Exported {
-            configurations: ExportedConfigurations(&state.documents),
+            configurations: ExportedConfigurations(&state.configurations),
             devices: ExportedDevices(&state.registry),
         };
         serde_json::to_vec(&document).map_err(|error| ApiError::server(error.to_string()))
@@ -62,10 +69,10 @@ impl Hub {
     }
 
     fn import_in_memory(&self, file: StateFile, replace: bool) -> ApiResult<((), Option<Committed>)> {
-        let (now, mut journal, mut touched) = (self.timestamp(), self.journal(), Vec::new());
+        let (now, mut journal, mut touched) = (self.timestamp(), self.journal(), Touched::default());
         let mut state = self.lock();
         state.begin_write()?;
-        let configurations = state.documents.with_imported(file.configurations, replace, now)?;
+        let configurations = state.configurations.with_imported(file.configurations, replace, now)?;
         if replace {
             let mut next = Registry::default();
             next.import(file.devices, now, &mut Journal::default())?;
@@ -73,14 +80,18 @@ impl Hub {
         } else {
             state.registry.import(file.devices, now, &mut journal)?;
         }
-        state.documents.replace_configurations(configurations, &mut touched);
+        state.configurations.replace_with(configurations, &mut touched.configurations);
         self.commit(state, journal, touched, now)
     }
 
     /// The complete content of the hub at one moment.
     pub(crate) fn snapshot(&self) -> Stored {
         let state = self.lock();
-        Stored { registry: state.registry.clone(), documents: state.documents.clone() }
+        Stored {
+            registry: state.registry.clone(),
+            configurations: state.configurations.clone(),
+            jobs: state.jobs.clone(),
+        }
     }
 
     /// Restores a snapshot, or the empty state. Jobs that were running then, or have begun since,
@@ -90,11 +101,12 @@ impl Hub {
     }
 
     fn replace_in_memory(&self, next: Stored) -> ApiResult<((), Option<Committed>)> {
-        let (now, mut journal, mut touched) = (self.timestamp(), self.journal(), Vec::new());
+        let (now, mut journal, mut touched) = (self.timestamp(), self.journal(), Touched::default());
         let mut state = self.lock();
         state.begin_write()?;
         state.registry.replace_with(next.registry, &mut journal);
-        state.documents.replace_with(next.documents, now, &mut touched);
+        state.configurations.replace_with(next.configurations, &mut touched.configurations);
+        state.jobs.replace_with(next.jobs, now, &mut touched.jobs);
         self.commit(state, journal, touched, now)
     }
 
@@ -103,12 +115,13 @@ impl Hub {
         &self,
         mut state: MutexGuard<'_, State>,
         mut journal: Journal,
-        touched: Vec<DocumentKey>,
+        touched: Touched,
         now: Timestamp,
     ) -> ApiResult<((), Option<Committed>)> {
         let committed = state.store_rows(|| {
             let mut rows = state.identity_rows(&journal)?;
-            rows.extend(state.document_rows(touched)?);
+            rows.extend(state.configuration_rows(touched.configurations)?);
+            rows.extend(state.job_rows(touched.jobs)?);
             Ok(rows)
         })?;
         let State { registry, connections, .. } = &mut *state;

@@ -8,8 +8,8 @@ use tempfile::NamedTempFile;
 
 use super::import_export::report_progress;
 use crate::blobs::{Blobs, Container};
-use crate::documents::{ImportExportJob, Job};
 use crate::hub::Hub;
+use crate::jobs::{ImportExportJob, Job};
 use crate::registry::{Registry, write_export_lines};
 
 pub(super) async fn run(

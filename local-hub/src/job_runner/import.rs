@@ -15,13 +15,13 @@ use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
 
 use super::import_export::report_progress;
-use crate::api_error::ApiError;
 use crate::api_error::json_error;
+use crate::api_error::{ApiError, ApiResult};
 use crate::blobs::{Blobs, Container};
-use crate::documents::{ImportExportJob, Job};
 use crate::hub::Hub;
+use crate::jobs::{ImportExportJob, Job};
+use crate::registry::BulkEntry;
 use crate::registry::attributes;
-use crate::registry::{ApiResult, BulkEntry};
 
 pub(super) async fn run(
     hub: &Hub,
@@ -58,7 +58,7 @@ pub(super) async fn run(
             }
         }
         let refused = match import(hub, job, entries).await {
-            Err(_) if !hub.read_documents(|documents| documents.is_running(job)) => break,
+            Err(_) if !hub.read_jobs(|jobs| jobs.is_running(job)) => break,
             imported => imported?,
         };
         for error in refused {

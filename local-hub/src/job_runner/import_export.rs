@@ -5,12 +5,11 @@ use std::sync::Arc;
 use hub_types::ErrorCode;
 
 use super::{export, import};
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::blobs::{BlobError, Blobs, Container};
-use crate::documents::{ImportExportJob, Job, JobStatus, JobWork};
 use crate::hub::Hub;
 use crate::ids::random::RequestIds;
-use crate::registry::ApiResult;
+use crate::jobs::{ImportExportJob, Job, JobStatus, JobWork};
 
 /// The request for an import or export job.
 #[derive(Debug)]
@@ -54,15 +53,14 @@ pub(crate) async fn begin_import_export(hub: &Arc<Hub>, request: ImportExportReq
             progress: 0,
         }),
     };
-    let job =
-        hub.write_documents(|documents, _, touched| documents.accept_import_export(job, touched)).await?;
+    let job = hub.write_jobs(|jobs, _, touched| jobs.accept_import_export(job, touched)).await?;
     tokio::spawn(work(Arc::clone(hub), job.clone(), blobs, input, output));
     Ok(job)
 }
 
 async fn work(hub: Arc<Hub>, job: Job, blobs: Blobs, input: Container, output: Container) {
     let JobWork::ImportExport(facts) = &job.work else { return };
-    let begun = hub.write_documents(|documents, _, touched| Ok(documents.begin_import_export(&job, touched)));
+    let begun = hub.write_jobs(|jobs, _, touched| Ok(jobs.begin_import_export(&job, touched)));
     let done = match begun.await {
         // Somebody cancelled it first.
         Ok(false) => return,
@@ -70,8 +68,8 @@ async fn work(hub: Arc<Hub>, job: Job, blobs: Blobs, input: Container, output: C
         Ok(true) if facts.imports => import::run(&hub, &job, facts, &blobs, &input, &output).await,
         Ok(true) => export::run(&hub, &job, facts, &blobs, &output).await,
     };
-    let ended = hub.write_documents(|documents, now, touched| {
-        documents.record_progress(&job, touched, |job| {
+    let ended = hub.write_jobs(|jobs, now, touched| {
+        jobs.record_progress(&job, touched, |job| {
             if job.status == JobStatus::Running {
                 job.status = if done.is_ok() { JobStatus::Completed } else { JobStatus::Failed };
                 if let JobWork::ImportExport(facts) = &mut job.work
@@ -93,8 +91,8 @@ async fn work(hub: Arc<Hub>, job: Job, blobs: Blobs, input: Container, output: C
 /// Stores the progress of a job, and returns true if it has not been cancelled. Progress stays
 /// below 100 % until the job has ended.
 pub(super) async fn report_progress(hub: &Hub, job: &Job, percent: u8) -> ApiResult<bool> {
-    hub.write_documents(|documents, _, touched| {
-        Ok(documents.record_progress(job, touched, |job| {
+    hub.write_jobs(|jobs, _, touched| {
+        Ok(jobs.record_progress(job, touched, |job| {
             if let JobWork::ImportExport(facts) = &mut job.work {
                 facts.progress = percent.min(99);
             }

@@ -9,13 +9,12 @@ use hub_types::{ErrorCode, IdentityId, IfMatch, Timestamp};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::clock::{self, Clock};
-use crate::documents::{DeviceOutcome, Job, JobStatus, JobWork, ScheduledJob, ScheduledWork};
 use crate::hub::Hub;
 use crate::hub::direct_methods::{MethodRequest, invoke};
+use crate::jobs::{DeviceOutcome, Job, JobStatus, JobWork, ScheduledJob, ScheduledWork};
 use crate::query::{self, Query};
-use crate::registry::ApiResult;
 
 /// Accepts a job; it begins at its start time.
 pub(crate) async fn begin_scheduled(hub: &Arc<Hub>, id: String, work: ScheduledJob) -> ApiResult<Job> {
@@ -37,7 +36,7 @@ pub(crate) async fn begin_scheduled(hub: &Arc<Hub>, id: String, work: ScheduledJ
         work: JobWork::Scheduled(work),
     };
     let most = hub.throttle().concurrent_jobs();
-    let job = hub.write_documents(|documents, _, touched| documents.schedule(job, most, touched)).await?;
+    let job = hub.write_jobs(|jobs, _, touched| jobs.schedule(job, most, touched)).await?;
     begin_due(hub).await?;
     Ok(job)
 }
@@ -54,10 +53,10 @@ fn check_execution_time(seconds: u64) -> ApiResult<()> {
 /// Begins the scheduled jobs that are due.
 pub(crate) async fn begin_due(hub: &Arc<Hub>) -> ApiResult<()> {
     let now = hub.timestamp();
-    if !hub.read_documents(|documents| documents.has_due(now)) {
+    if !hub.read_jobs(|jobs| jobs.has_due(now)) {
         return Ok(());
     }
-    for job in hub.write_documents(|documents, now, touched| Ok(documents.begin_due(now, touched))).await? {
+    for job in hub.write_jobs(|jobs, now, touched| Ok(jobs.begin_due(now, touched))).await? {
         tokio::spawn(run(Arc::clone(hub), job));
     }
     Ok(())
@@ -66,8 +65,8 @@ pub(crate) async fn begin_due(hub: &Arc<Hub>) -> ApiResult<()> {
 async fn run(hub: Arc<Hub>, job: Job) {
     let JobWork::Scheduled(work) = &job.work else { return };
     let done = go_through(&hub, &job, work).await;
-    let ended = hub.write_documents(|documents, now, touched| {
-        documents.record_progress(&job, touched, |job| {
+    let ended = hub.write_jobs(|jobs, now, touched| {
+        jobs.record_progress(&job, touched, |job| {
             if job.status == JobStatus::Running {
                 job.status = if done.is_ok() { JobStatus::Completed } else { JobStatus::Failed };
                 job.ended = Some(now);
@@ -84,8 +83,8 @@ async fn run(hub: Arc<Hub>, job: Job) {
 /// Processes every device that meets the condition, until the job is cancelled.
 async fn go_through(hub: &Hub, job: &Job, work: &ScheduledJob) -> ApiResult<()> {
     let identities = query::identities(hub, &query_of(&work.condition)?).await?;
-    let wanted = hub.write_documents(|documents, now, touched| {
-        Ok(documents.record_progress(job, touched, |job| {
+    let wanted = hub.write_jobs(|jobs, now, touched| {
+        Ok(jobs.record_progress(job, touched, |job| {
             if let JobWork::Scheduled(work) = &mut job.work {
                 work.devices = identities.iter().map(|identity| outcome(identity, now)).collect();
             }
@@ -104,7 +103,7 @@ async fn go_through(hub: &Hub, job: &Job, work: &ScheduledJob) -> ApiResult<()> 
                 true => do_one(hub, job, identity, &work.work).await,
                 false => Err(ApiError::new(ErrorCode::GenericTimeout, "the job's time was over")),
             };
-            if done.is_err() && !hub.read_documents(|documents| documents.is_running(job)) {
+            if done.is_err() && !hub.read_jobs(|jobs| jobs.is_running(job)) {
                 break;
             }
             outcomes.push(done);
@@ -128,8 +127,8 @@ fn outcome(identity: &IdentityId, now: Timestamp) -> DeviceOutcome {
 
 /// Stores the outcomes of some devices; returns true if the job has not been cancelled.
 async fn note(hub: &Hub, job: &Job, outcomes: Vec<ApiResult<()>>) -> ApiResult<bool> {
-    hub.write_documents(|documents, now, touched| {
-        Ok(documents.record_progress(job, touched, |job| {
+    hub.write_jobs(|jobs, now, touched| {
+        Ok(jobs.record_progress(job, touched, |job| {
             let JobWork::Scheduled(work) = &mut job.work else { return };
             let waiting = work.devices.iter_mut().filter(|device| device.status == JobStatus::Enqueued);
             // In the order in which they were found, as they were worked on.
@@ -149,7 +148,7 @@ async fn do_one(hub: &Hub, job: &Job, identity: &IdentityId, work: &ScheduledWor
     hub.throttle().check_quota()?;
     match work {
         ScheduledWork::DeviceMethod(method) => {
-            if !hub.read_documents(|documents| documents.is_running(job)) {
+            if !hub.read_jobs(|jobs| jobs.is_running(job)) {
                 return Err(ApiError::job_not_running(&job.id));
             }
             invoke(hub, identity, MethodRequest::new(method.clone())?).await.map(drop)

@@ -17,10 +17,10 @@ use super::wire::SessionEnd;
 use crate::access::certificates::DeviceCas;
 use crate::access::credentials::{Credentials, Denied};
 use crate::access::policy::Right;
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::hub::connections::ConnectionHandle;
 use crate::hub::{ConnectInfo, Hub};
-use crate::registry::{ApiResult, Subscriptions};
+use crate::registry::Subscriptions;
 use crate::request_log::{self, DeviceLine, RequestLog};
 
 /// The hub, and the CAs for client certificates.

@@ -6,9 +6,8 @@ use hub_types::{ErrorCode, IdentityId};
 use serde_json::json;
 
 use super::topic::twin_response;
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::hub::Hub;
-use crate::registry::ApiResult;
 
 /// The response to a twin request.
 #[derive(Debug)]

@@ -4,12 +4,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use super::QuerySource;
 use super::page::{ItemType, Page, PageRequest, write_json};
 use super::syntax::Select;
-use crate::api_error::ApiError;
-use crate::documents::{DeviceOutcome, Documents, Job, JobStatus, JobWork, ScheduledJob};
-use crate::hub::Hub;
-use crate::registry::{ApiResult, Datum};
+use crate::api_error::{ApiError, ApiResult};
+use crate::jobs::{DeviceOutcome, Job, JobStatus, JobWork, Jobs, ScheduledJob};
+use crate::registry::Datum;
 
 /// A row that conditions can read.
 pub(super) trait Fields {
@@ -41,16 +41,15 @@ pub(super) fn column_problem(path: &[String]) -> Option<String> {
 }
 
 /// Runs a query over `devices.jobs`. There is no projection and no aggregate over it.
-pub(super) fn run(hub: &Hub, request: &PageRequest<'_>) -> ApiResult<Page> {
+pub(super) fn run(source: &impl QuerySource, request: &PageRequest<'_>) -> ApiResult<Page> {
     let query = request.query;
     if query.select != Select::All {
         return Err(ApiError::argument("BadRequest: only SELECT * can be asked of devices.jobs"));
     }
     let skip = request.continuation.map_or(Ok(0), read_token)?;
     let wanted = query.top.unwrap_or(usize::MAX);
-    let rows = hub.read_documents(|documents| {
-        let matching =
-            rows(documents).filter(|row| query.filter.as_ref().is_none_or(|filter| filter.holds(row)));
+    let rows = source.read_jobs(|jobs| {
+        let matching = rows(jobs).filter(|row| query.filter.as_ref().is_none_or(|filter| filter.holds(row)));
         matching
             .take(wanted)
             .skip(skip)
@@ -74,8 +73,8 @@ fn read_token(token: &str) -> ApiResult<usize> {
         .ok_or_else(|| ApiError::argument("x-ms-continuation is no token of this query"))
 }
 
-fn rows(documents: &Documents) -> impl Iterator<Item = Row> {
-    let scheduled = documents.jobs().filter_map(|job| match &job.work {
+fn rows(jobs: &Jobs) -> impl Iterator<Item = Row> {
+    let scheduled = jobs.iter().filter_map(|job| match &job.work {
         JobWork::Scheduled(work) => Some((job, work)),
         JobWork::ImportExport(_) => None,
     });

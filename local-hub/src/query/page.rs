@@ -15,11 +15,11 @@ use hub_types::{DeviceId, ErrorCode, IdentityId, ModuleId};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::QuerySource;
 use super::aggregate::Groups;
 use super::syntax::{Collection, Column, Query, Select};
-use crate::api_error::ApiError;
-use crate::hub::Hub;
-use crate::registry::{ApiResult, Datum, DeviceRecord, Registry, Shape, TwinDocument};
+use crate::api_error::{ApiError, ApiResult};
+use crate::registry::{Datum, DeviceRecord, Registry, Shape, TwinDocument};
 
 /// The value of `x-ms-item-type` for the rows. C# reads it case-sensitively.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,15 +60,15 @@ pub(crate) struct Page {
 }
 
 /// Runs a query up to the end of the page.
-pub(crate) async fn run(hub: &Hub, request: PageRequest<'_>) -> ApiResult<Page> {
+pub(crate) async fn run(source: &impl QuerySource, request: PageRequest<'_>) -> ApiResult<Page> {
     let query = request.query;
     if query.from == Collection::Jobs {
-        return super::jobs::run(hub, &request);
+        return super::jobs::run(source, &request);
     }
     let token = request.continuation.map(|text| Token::read(text, request.text)).transpose()?;
     if let Select::Aggregates(columns) = &query.select {
         let mut groups = Groups::new(columns, &query.group_by);
-        scan(hub, query, None, |twin| {
+        scan(source, query, None, |twin| {
             groups.add(twin);
             Ok(Flow::Continue)
         })
@@ -78,14 +78,14 @@ pub(crate) async fn run(hub: &Hub, request: PageRequest<'_>) -> ApiResult<Page> 
     let (after, emitted) = token.map_or((None, 0), |token| (Some(token.after), token.emitted));
     let mut rows = Rows::new(query, request.size, emitted);
     let shape = Shape { model_id: request.model_id, module_capabilities: true };
-    scan(hub, query, after, |twin| rows.push(&twin.shaped(shape))).await?;
+    scan(source, query, after, |twin| rows.push(&twin.shaped(shape))).await?;
     Ok(rows.into_page(emitted, request.text))
 }
 
 /// Every identity that a query selects.
-pub(crate) async fn identities(hub: &Hub, query: &Query) -> ApiResult<Vec<IdentityId>> {
+pub(crate) async fn identities(source: &impl QuerySource, query: &Query) -> ApiResult<Vec<IdentityId>> {
     let mut found = Vec::new();
-    scan(hub, query, None, |twin| {
+    scan(source, query, None, |twin| {
         found.push(twin.identity());
         Ok(Flow::Continue)
     })
@@ -94,9 +94,9 @@ pub(crate) async fn identities(hub: &Hub, query: &Query) -> ApiResult<Vec<Identi
 }
 
 /// The number of identities that a query selects.
-pub(crate) async fn count(hub: &Hub, query: &Query) -> ApiResult<u64> {
+pub(crate) async fn count(source: &impl QuerySource, query: &Query) -> ApiResult<u64> {
     let mut found = 0;
-    scan(hub, query, None, |_| {
+    scan(source, query, None, |_| {
         found += 1;
         Ok(Flow::Continue)
     })
@@ -113,13 +113,13 @@ enum Flow {
 
 /// Calls `visit` with every twin that meets the condition, in the order of ids, after `after`.
 async fn scan(
-    hub: &Hub,
+    source: &impl QuerySource,
     query: &Query,
     mut after: Option<IdentityId>,
     mut visit: impl FnMut(&TwinDocument<'_>) -> ApiResult<Flow>,
 ) -> ApiResult<()> {
     loop {
-        match hub.read(|registry| step(registry, query, after.as_ref(), &mut visit))? {
+        match source.read_registry(|registry| step(registry, query, after.as_ref(), &mut visit))? {
             None => return Ok(()),
             reached => after = reached,
         }

@@ -3,13 +3,11 @@ use proptest::prelude::*;
 use serde_json::{Value, from_value, json};
 
 use super::{PageRequest, Query, run};
-use crate::access::policy::Policies;
 use crate::api_error::ApiError;
-use crate::hub::Hub;
 use crate::registry::{BulkEntry, Journal, Registry};
 use crate::storage::store::Stored;
 
-fn hub_with(items: Value) -> Hub {
+fn hub_with(items: Value) -> Stored {
     let items: Vec<BulkItem> = from_value(items).unwrap();
     let entries = items.into_iter().map(|item| BulkEntry {
         device: item.id.to_string(),
@@ -20,10 +18,10 @@ fn hub_with(items: Value) -> Hub {
     let now = "2026-11-22T10:00:00Z".parse().unwrap();
     let result = registry.bulk(entries.collect(), now, &mut Journal::default());
     assert!(result.is_successful, "{result:?}");
-    Hub::standalone(Stored { registry, ..Stored::default() }, None, Policies::generate())
+    Stored { registry, ..Stored::default() }
 }
 
-fn fleet() -> Hub {
+fn fleet() -> Stored {
     hub_with(json!([
         {"id": "a", "tags": {"site": "munich", "floor": 1}, "properties": {"desired": {"on": true, "deep": {"n": 5}}}},
         {"id": "b", "tags": {"site": "berlin", "floor": 2}, "status": "disabled", "properties": {"desired": {"on": false}}},
@@ -44,7 +42,7 @@ fn fleet() -> Hub {
 }
 
 fn page(
-    hub: &Hub,
+    hub: &Stored,
     text: &str,
     size: usize,
     continuation: Option<&str>,
@@ -57,7 +55,7 @@ fn page(
 }
 
 /// The ids that a condition selects.
-fn found(hub: &Hub, condition: &str) -> Vec<String> {
+fn found(hub: &Stored, condition: &str) -> Vec<String> {
     let (rows, _) = page(hub, &format!("SELECT * FROM devices WHERE {condition}"), 100, None).unwrap();
     rows.as_array().unwrap().iter().map(|row| row["deviceId"].as_str().unwrap().to_owned()).collect()
 }

@@ -3,8 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::api_error::ApiError;
-use crate::registry::ApiResult;
+use crate::api_error::{ApiError, ApiResult};
 
 /// Refuses the body of a request that writes attributes.
 pub(crate) fn refuse_in_body(body: &[u8]) -> ApiResult<()> {

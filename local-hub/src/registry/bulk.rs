@@ -6,8 +6,8 @@ use hub_types::twin::{JsonObject, TwinPatch};
 use hub_types::{Etag, IdentityId, IfMatch, ModuleId, Timestamp};
 use serde_json::{Value, json};
 
-use super::{ApiResult, Journal, Registry};
-use crate::api_error::ApiError;
+use super::{Journal, Registry};
+use crate::api_error::{ApiError, ApiResult};
 use crate::twin::{DesiredWrite, TwinState};
 
 /// One parsed item of a bulk call.

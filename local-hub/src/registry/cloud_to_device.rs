@@ -9,8 +9,8 @@ use hub_types::limits::{MAX_COMMAND_BYTES, MAX_COMMANDS_WAITING};
 use hub_types::{DeviceId, ErrorCode, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ApiResult, Journal, Registry};
-use crate::api_error::ApiError;
+use super::{Journal, Registry};
+use crate::api_error::{ApiError, ApiResult};
 
 /// A message to enqueue.
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use hub_types::{DeviceId, IdentityId, IfMatch, ModuleId, Timestamp};
 use serde_json::Value;
 
 use super::record::DeviceRecord;
-use super::{ApiResult, Journal, Registry};
-use crate::api_error::ApiError;
-use crate::documents::{TwinSettings, invalid_content};
+use super::{Journal, Registry};
+use crate::api_error::{ApiError, ApiResult};
+use crate::configuration_content::{TwinSettings, invalid as invalid_content};
 use crate::twin::{DesiredWrite, Properties, RolledOut, TwinState, WriteOrigin};
 
 /// The content of a configuration for one device.

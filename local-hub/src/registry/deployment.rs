@@ -7,9 +7,9 @@ use hub_types::{DeviceId, IdentityId, ModuleId, Timestamp};
 
 use super::content::{EDGE_AGENT, deployed_modules};
 use super::record::DeviceRecord;
-use super::{ApiResult, Journal, Registry};
-use crate::api_error::ApiError;
-use crate::documents::DeploymentStack;
+use super::{Journal, Registry};
+use crate::api_error::{ApiError, ApiResult};
+use crate::configuration_content::DeploymentStack;
 use crate::twin::{DesiredWrite, RolledOut, TwinState};
 
 /// The change of a module's twin.

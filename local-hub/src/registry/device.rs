@@ -5,8 +5,8 @@ use hub_types::twin::TwinPatch;
 use hub_types::{Authentication, DeviceId, ErrorCode, IfMatch, ModuleId, Timestamp};
 
 use super::record::{DeviceRecord, DeviceSettings, IdentityRecord, ModuleRecord};
-use super::{ApiResult, Journal, Registry, check_etag, with_keys};
-use crate::api_error::ApiError;
+use super::{Journal, Registry, check_etag, with_keys};
+use crate::api_error::{ApiError, ApiResult};
 use crate::twin::TwinState;
 
 impl Registry {

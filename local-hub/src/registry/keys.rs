@@ -3,8 +3,8 @@
 use hub_types::symmetric_key::SymmetricKeys;
 use hub_types::{Authentication, IdentityId};
 
-use super::{ApiResult, Journal, Registry};
-use crate::api_error::ApiError;
+use super::{Journal, Registry};
+use crate::api_error::{ApiError, ApiResult};
 use crate::ids::random;
 
 /// The keys to replace.

@@ -5,7 +5,8 @@ use hub_types::{IdentityId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::record::IdentityRecord;
-use super::{ApiResult, Journal, Registry};
+use super::{Journal, Registry};
+use crate::api_error::ApiResult;
 
 /// Connection state, activity, and the persistent part of a session. Changed times are not written
 /// to disk at once, but with the next write of the record.

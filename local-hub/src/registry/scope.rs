@@ -6,9 +6,9 @@
 use hub_types::identity::DeviceSpec;
 use hub_types::{DeviceId, ErrorCode};
 
+use super::Registry;
 use super::record::DeviceRecord;
-use super::{ApiResult, Registry};
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 
 /// `deviceScope` and `parentScopes`.
 type Scopes = (Option<Box<str>>, Option<Vec<String>>);

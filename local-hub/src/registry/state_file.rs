@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::record::{DeviceRecord, IdentityRecord, ModuleRecord};
-use super::{ApiResult, Journal, Registry};
-use crate::api_error::ApiError;
+use super::{Journal, Registry};
 use crate::api_error::json_error;
+use crate::api_error::{ApiError, ApiResult};
 use crate::registry::attributes;
 use crate::twin::{TwinState, Values};
 

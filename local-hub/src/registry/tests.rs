@@ -4,8 +4,9 @@ use hub_types::twin::TwinPatch;
 use hub_types::{DeviceId, Etag, IdentityId, IfMatch, ModuleId, Timestamp};
 use serde_json::{Value, from_value, json, to_value};
 
-use super::{ApiResult, BulkEntry, Counts, DeviceContent, Journal, Registry, Shape};
-use crate::documents::TwinSettings;
+use super::{BulkEntry, Counts, DeviceContent, Journal, Registry, Shape};
+use crate::api_error::ApiResult;
+use crate::configuration_content::TwinSettings;
 
 const NOW: Timestamp = Timestamp::NEVER;
 

@@ -3,8 +3,8 @@
 use hub_types::twin::{JsonObject, TwinPatch, TwinRuleError};
 use hub_types::{IdentityId, IfMatch, Timestamp};
 
-use super::{ApiResult, Journal, Registry, TwinDocument};
-use crate::api_error::ApiError;
+use super::{Journal, Registry, TwinDocument};
+use crate::api_error::{ApiError, ApiResult};
 use crate::twin::{DesiredWrite, TwinState};
 
 impl Registry {

@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use hub_types::DeviceId;
 
 use super::{WRITES_AT_ONCE, parsed, readable};
-use crate::documents::{Configuration, Deployment, DeploymentStack};
+use crate::api_error::ApiResult;
+use crate::configuration_content::{Deployment, DeploymentStack};
+use crate::configurations::Configuration;
 use crate::hub::Hub;
 use crate::query;
-use crate::registry::ApiResult;
 
 /// The deployments that a device has refused, so that they are not retried every time.
 pub(super) type Refused = BTreeMap<DeviceId, Vec<(String, u64)>>;

@@ -13,8 +13,9 @@ use hub_types::{IdentityId, ModuleId};
 use rusqlite::{Connection, Transaction};
 use tokio::sync::oneshot;
 
-use crate::documents::{DocumentKey, DocumentKind, Documents};
+use crate::configurations::Configurations;
 use crate::error::{Error, Result};
+use crate::jobs::Jobs;
 use crate::registry::Registry;
 
 mod loading;
@@ -32,15 +33,17 @@ pub(crate) struct Row {
 /// The object of a row.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Subject {
-    Document(DocumentKey),
+    Configuration(String),
     Identity(IdentityId),
+    Job(String),
 }
 
 /// The content of a store.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stored {
     pub(crate) registry: Registry,
-    pub(crate) documents: Documents,
+    pub(crate) configurations: Configurations,
+    pub(crate) jobs: Jobs,
 }
 
 /// The writer's side of the store.
@@ -65,10 +68,9 @@ impl Store {
     pub(crate) fn open(path: &Path) -> Result<(Self, Stored)> {
         check_log(path)?;
         let connection = connect(path)?;
-        let stored = Stored {
-            registry: loading::load(&connection, path)?,
-            documents: load_documents(&connection, path)?,
-        };
+        let registry = loading::load(&connection, path)?;
+        let (configurations, jobs) = load_documents(&connection, path)?;
+        let stored = Stored { registry, configurations, jobs };
         let (batches, receiver) = mpsc::channel();
         let has_failed = Arc::new(AtomicBool::new(false));
         let failed = Arc::clone(&has_failed);
@@ -130,7 +132,10 @@ fn commit(connection: &mut Connection, batches: &[Batch]) -> rusqlite::Result<()
             transaction.prepare_cached("DELETE FROM identities WHERE device = ?1 AND module = ?2")?;
         for Row { subject, content } in batches.iter().flat_map(|batch| &batch.rows) {
             match subject {
-                Subject::Document(key) => commit_document(&transaction, key, content.as_deref())?,
+                Subject::Configuration(id) => {
+                    commit_document(&transaction, (CONFIGURATION, id), content.as_deref())?;
+                }
+                Subject::Job(id) => commit_document(&transaction, (JOB, id), content.as_deref())?,
                 Subject::Identity(identity) => {
                     let (device, module) = key(identity);
                     match content {
@@ -146,10 +151,9 @@ fn commit(connection: &mut Connection, batches: &[Batch]) -> rusqlite::Result<()
 
 fn commit_document(
     transaction: &Transaction<'_>,
-    key: &DocumentKey,
+    (kind, id): (&str, &str),
     content: Option<&[u8]>,
 ) -> rusqlite::Result<()> {
-    let (kind, id) = (key.kind.as_str(), &key.id);
     match content {
         Some(content) => transaction.execute(
             "INSERT INTO documents (kind, id, content) VALUES (?1, ?2, ?3)
@@ -212,8 +216,8 @@ fn check_format(connection: &Connection, path: &Path) -> Result<()> {
     }
 }
 
-fn load_documents(connection: &Connection, path: &Path) -> Result<Documents> {
-    let mut documents = Documents::default();
+fn load_documents(connection: &Connection, path: &Path) -> Result<(Configurations, Jobs)> {
+    let (mut configurations, mut jobs) = (Configurations::default(), Jobs::default());
     let failed = |source| store_error(path, source);
     let mut statement = connection.prepare("SELECT kind, id, content FROM documents").map_err(failed)?;
     let mut rows = statement.query(()).map_err(failed)?;
@@ -222,12 +226,14 @@ fn load_documents(connection: &Connection, path: &Path) -> Result<Documents> {
         let id: String = row.get(1).map_err(failed)?;
         let content = row.get_ref(2).map_err(failed)?.as_blob().map_err(|error| failed(error.into()))?;
         let damaged = |reason| Error::Damaged { path: path.to_owned(), reason };
-        let known = DocumentKind::parse(&kind).ok_or_else(|| damaged(format!("`{kind}` is no kind")))?;
-        documents
-            .restore(DocumentKey { kind: known, id: id.clone() }, content)
-            .map_err(|error| damaged(format!("{kind} {id} breaks at column {}", error.column())))?;
+        let restored = match kind.as_str() {
+            CONFIGURATION => configurations.restore(id.clone(), content),
+            JOB => jobs.restore(id.clone(), content),
+            _ => return Err(damaged(format!("`{kind}` is no kind"))),
+        };
+        restored.map_err(|error| damaged(format!("{kind} {id} breaks at column {}", error.column())))?;
     }
-    Ok(documents)
+    Ok((configurations, jobs))
 }
 
 fn key(identity: &IdentityId) -> (&str, &str) {
@@ -240,6 +246,10 @@ fn store_error(path: &Path, source: rusqlite::Error) -> Error {
 
 /// The largest number of requests whose rows go into one commit.
 const MAX_GATHERED: usize = 256;
+
+/// The kinds of the rows of `documents`.
+const CONFIGURATION: &str = "configuration";
+const JOB: &str = "job";
 
 /// The format of the database: its `user_version`.
 const FORMAT: i64 = 1;

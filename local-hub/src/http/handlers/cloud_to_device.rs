@@ -9,12 +9,12 @@ use hub_types::{DeviceId, Timestamp};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::clock;
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::registry::{ApiResult, Message};
+use crate::registry::Message;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

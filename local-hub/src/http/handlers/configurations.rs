@@ -6,24 +6,25 @@ use hub_types::ModuleId;
 use hub_types::twin::JsonObject;
 use serde::{Deserialize, Serialize};
 
-use crate::api_error::ApiError;
-use crate::documents::{ConfigurationSpec, ContentKind, EtagCondition, TwinSettings};
+use crate::api_error::{ApiError, ApiResult};
+use crate::configuration_content::{ContentKind, TwinSettings};
+use crate::configurations::{ConfigurationSpec, EtagCondition};
+use crate::configurations::{condition_error, query_errors};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::query::{condition_error, query_errors};
-use crate::registry::{ApiResult, DeviceContent};
+use crate::registry::DeviceContent;
 
 pub(crate) fn list(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let top = call.parameter("top").and_then(|text| text.parse().ok());
-    hub.read_documents(|documents| {
-        Reply::document(&documents.configurations(top.unwrap_or(MAX_TOP)).collect::<Vec<_>>())
+    hub.read_configurations(|configurations| {
+        Reply::document(&configurations.first(top.unwrap_or(MAX_TOP)).collect::<Vec<_>>())
     })
 }
 
 pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
-    hub.read_documents(|documents| {
-        let configuration = documents.configuration(call.name())?;
+    hub.read_configurations(|configurations| {
+        let configuration = configurations.get(call.name())?;
         Ok(Reply::document(configuration)?.etag(&configuration.etag()))
     })
 }
@@ -33,8 +34,8 @@ pub(crate) async fn put(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let id = call.name().to_owned();
     let demand = demand(&call)?;
     let configuration = hub
-        .write_documents(|documents, now, touched| {
-            documents.put_configuration(&id, spec, demand.as_ref(), now, touched)
+        .write_configurations(|configurations, now, touched| {
+            configurations.put(&id, spec, demand.as_ref(), now, touched)
         })
         .await?;
     Ok(Reply::document(&configuration)?.etag(&configuration.etag()))
@@ -42,8 +43,8 @@ pub(crate) async fn put(hub: &Hub, call: Call) -> ApiResult<Reply> {
 
 pub(crate) async fn delete(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let (id, demand) = (call.name().to_owned(), demand(&call)?);
-    hub.write_documents(|documents, _, touched| {
-        documents.delete_configuration(&id, demand.as_ref(), touched)
+    hub.write_configurations(|configurations, _, touched| {
+        configurations.delete(&id, demand.as_ref(), touched)
     })
     .await?;
     Ok(Reply::no_content())

@@ -3,11 +3,10 @@
 use hub_types::DeviceId;
 use hub_types::identity::DeviceSpec;
 
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::registry::ApiResult;
 
 pub(crate) fn list(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let top = call.parameter("top").and_then(|text| text.parse().ok());

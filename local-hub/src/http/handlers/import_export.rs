@@ -5,13 +5,12 @@ use std::sync::Arc;
 use hub_types::{ErrorCode, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::api_error::ApiError;
-use crate::documents::{Job, JobStatus, JobWork};
+use crate::api_error::{ApiError, ApiResult};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::job_runner::{ImportExportRequest, begin_import_export};
-use crate::registry::ApiResult;
+use crate::jobs::{Job, JobStatus, JobWork};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -80,14 +79,12 @@ pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> ApiResult<Reply> {
 }
 
 pub(crate) fn list(hub: &Hub) -> ApiResult<Reply> {
-    hub.read_documents(|documents| {
-        Reply::document(&documents.jobs().filter_map(document).collect::<Vec<_>>())
-    })
+    hub.read_jobs(|jobs| Reply::document(&jobs.iter().filter_map(document).collect::<Vec<_>>()))
 }
 
 pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
-    hub.read_documents(|documents| {
-        let found = documents.job(call.name()).and_then(document);
+    hub.read_jobs(|jobs| {
+        let found = jobs.get(call.name()).and_then(document);
         Reply::document(&found.ok_or_else(|| not_found(call.name()))?)
     })
 }
@@ -95,11 +92,11 @@ pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
 /// Cancels a job. Identities that it has moved stay moved.
 pub(crate) async fn cancel(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let id = call.name().to_owned();
-    hub.write_documents(|documents, now, touched| {
-        if documents.job(&id).and_then(document).is_none() {
+    hub.write_jobs(|jobs, now, touched| {
+        if jobs.get(&id).and_then(document).is_none() {
             return Err(not_found(&id));
         }
-        documents.update_job(&id, touched, |job| {
+        jobs.update(&id, touched, |job| {
             if job.status.is_active() {
                 job.status = JobStatus::Cancelled;
                 job.ended = Some(now);

@@ -4,11 +4,11 @@ use http::StatusCode;
 use hub_types::{DeviceId, IdentityId, ModuleId};
 use serde::{Deserialize, Serialize};
 
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::registry::{ApiResult, KeySlot};
+use crate::registry::KeySlot;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -2,11 +2,10 @@
 
 use hub_types::identity::ModuleSpec;
 
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::registry::ApiResult;
 
 pub(crate) fn list(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let device = call.device()?;

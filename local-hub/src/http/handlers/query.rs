@@ -3,19 +3,17 @@
 use http::HeaderName;
 use serde::Deserialize;
 
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
-use crate::hub::Hub;
-use crate::query::{self, PageRequest, Query};
-use crate::registry::ApiResult;
+use crate::query::{self, PageRequest, Query, QuerySource};
 
 #[derive(Deserialize)]
 struct Body {
     query: String,
 }
 
-pub(crate) async fn post(hub: &Hub, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn post(source: &impl QuerySource, call: Call) -> ApiResult<Reply> {
     let Body { query: text } = call.document()?;
     let query = Query::parse(&text).map_err(|error| ApiError::argument(format!("BadRequest: {error}")))?;
     let request = PageRequest {
@@ -26,7 +24,7 @@ pub(crate) async fn post(hub: &Hub, call: Call) -> ApiResult<Reply> {
         continuation: call.header("x-ms-continuation")?.filter(|token| !token.is_empty()),
         model_id: call.version.has_model_id(),
     };
-    let page = query::run(hub, request).await?;
+    let page = query::run(source, request).await?;
     let reply = Reply::json(page.body).header(ITEM_TYPE, page.item_type.as_str().to_owned());
     // After the last page the header must be absent: Node asks on as long as there is one.
     Ok(match page.continuation {

@@ -7,13 +7,12 @@ use hub_types::{ErrorCode, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::api_error::ApiError;
-use crate::documents::{Job, JobStatus, JobWork, ScheduledJob, ScheduledWork};
+use crate::api_error::{ApiError, ApiResult};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
 use crate::job_runner::begin_scheduled;
-use crate::registry::ApiResult;
+use crate::jobs::{Job, JobStatus, JobWork, ScheduledJob, ScheduledWork};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -105,7 +104,7 @@ fn nesting(value: &Value) -> usize {
 /// Returns a job. A live hub responds with 200 for an unknown job.
 pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let id = call.name();
-    hub.read_documents(|documents| match documents.job(id).and_then(document) {
+    hub.read_jobs(|jobs| match jobs.get(id).and_then(document) {
         Some(document) => Reply::document(&document),
         None => Reply::document(&json!({"jobId": id, "type": "unknown", "status": "unknown"})),
     })
@@ -113,13 +112,13 @@ pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
 
 pub(crate) async fn cancel(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let id = call.name().to_owned();
-    hub.write_documents(|documents, now, touched| {
-        let status = documents.job(&id).filter(|job| document(job).is_some()).map(|job| job.status);
+    hub.write_jobs(|jobs, now, touched| {
+        let status = jobs.get(&id).filter(|job| document(job).is_some()).map(|job| job.status);
         if !status.ok_or_else(|| not_found(&id))?.is_active() {
             let text = format!("the job `{id}` has ended");
             return Err(ApiError::new(ErrorCode::OperationNotAllowedInCurrentState, text));
         }
-        documents.update_job(&id, touched, |job| {
+        jobs.update(&id, touched, |job| {
             job.status = JobStatus::Cancelled;
             job.ended = Some(now);
         });
@@ -149,8 +148,8 @@ pub(crate) fn query(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let size = call.header("x-ms-max-item-count")?.and_then(|text| text.parse().ok());
     let size = size.filter(|size| (1..=MAX_PAGE).contains(size)).unwrap_or(MAX_PAGE);
     let after = call.header("x-ms-continuation")?.unwrap_or_default().to_owned();
-    hub.read_documents(|documents| {
-        let found = documents.jobs().filter(|job| job.id > after).filter_map(document);
+    hub.read_jobs(|jobs| {
+        let found = jobs.iter().filter(|job| job.id > after).filter_map(document);
         let mut found: Vec<_> =
             found.filter(|job| is(&kind, job.r#type) && is(&status, job.status)).take(size + 1).collect();
         let more = found.len() > size;

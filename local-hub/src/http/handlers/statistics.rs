@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
+use crate::api_error::ApiResult;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::registry::{ApiResult, Registry};
+use crate::registry::Registry;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

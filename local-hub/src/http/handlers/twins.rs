@@ -3,12 +3,12 @@
 use hub_types::twin::{TwinPatch, TwinRuleError};
 use hub_types::{IdentityId, IfMatch};
 
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::http::ApiVersion;
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::registry::{ApiResult, Registry, Shape};
+use crate::registry::{Registry, Shape};
 
 pub(crate) fn get(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let identity = call.identity()?;

@@ -12,9 +12,9 @@ use super::super::topic::{self, Uplink};
 use super::super::twin::{self, Response};
 use super::super::wire::SessionEnd;
 use super::Session;
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
 use crate::hub::connections::MethodAnswer;
-use crate::registry::{ApiResult, Feed, Quality};
+use crate::registry::{Feed, Quality};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     pub(super) async fn published(&mut self, publish: &Publish) -> Result<(), SessionEnd> {

@@ -9,8 +9,8 @@ use hub_types::ModuleId;
 use hub_types::twin::JsonObject;
 use serde_json::Value;
 
-use super::content::{TwinSettings, invalid, leading_to};
-use crate::registry::ApiResult;
+use super::{TwinSettings, invalid, leading_to};
+use crate::api_error::ApiResult;
 use crate::twin::{RolledOut, WriteOrigin};
 
 /// A deployment that the hub can apply.

@@ -33,7 +33,7 @@ fn at(hour: u8) -> Timestamp {
 fn job(id: u8, hour: u8) -> Job {
     let work = ScheduledJob {
         condition: "*".to_owned(),
-        work: ScheduledWork::UpdateTwin(serde_json::Value::Null),
+        work: ScheduledWork::UpdateTwin(Value::Null),
         start: at(hour),
         longest: 60,
         devices: Vec::new(),
@@ -59,70 +59,69 @@ proptest! {
     /// The property holds for all changes of clocks and snapshots.
     #[test]
     fn no_job_begins_twice_and_the_store_knows_them_all(steps in proptest::collection::vec(step(), 1..60)) {
-        let (mut documents, mut snapshot) = (Documents::default(), Documents::default());
+        let (mut jobs, mut snapshot) = (Jobs::default(), Jobs::default());
         let (mut begun, mut rows) = (BTreeSet::new(), BTreeMap::new());
         for step in steps {
             let mut touched = Vec::new();
             match step {
-                Step::Schedule(id, hour) => drop(documents.schedule(job(id, hour), 5, &mut touched)),
+                Step::Schedule(id, hour) => drop(jobs.schedule(job(id, hour), 5, &mut touched)),
                 Step::Cancel(id) => {
-                    documents.update_job(&id.to_string(), &mut touched, |job| job.status = JobStatus::Cancelled);
+                    jobs.update(&id.to_string(), &mut touched, |job| job.status = JobStatus::Cancelled);
                 }
                 Step::LookAt(hour) => {
-                    let due = documents.has_due(at(hour));
-                    let given = documents.begin_due(at(hour), &mut touched);
+                    let due = jobs.has_due(at(hour));
+                    let given = jobs.begin_due(at(hour), &mut touched);
                     prop_assert_eq!(due, !given.is_empty());
                     for job in given {
                         prop_assert!(begun.insert(job.number), "{:?} begins again", job);
-                        prop_assert!(documents.is_running(&job));
+                        prop_assert!(jobs.is_running(&job));
                     }
                 }
-                Step::TakeSnapshot => snapshot = documents.clone(),
-                Step::Restore => documents.replace_with(snapshot.clone(), at(0), &mut touched),
-                Step::Reset => documents.replace_with(Documents::default(), at(0), &mut touched),
+                Step::TakeSnapshot => snapshot = jobs.clone(),
+                Step::Restore => jobs.replace_with(snapshot.clone(), at(0), &mut touched),
+                Step::Reset => jobs.replace_with(Jobs::default(), at(0), &mut touched),
             }
-            for key in touched {
-                match documents.stored_form(&key).unwrap() {
-                    Some(content) => rows.insert(key.id, content),
-                    None => rows.remove(&key.id),
+            for id in touched {
+                match jobs.stored_form(&id).unwrap() {
+                    Some(content) => rows.insert(id, content),
+                    None => rows.remove(&id),
                 };
             }
-            prop_assert_eq!(&stored(&rows), &documents.jobs);
+            prop_assert_eq!(&stored(&rows), &jobs.jobs);
         }
     }
 }
 
 #[test]
 fn what_was_at_work_has_failed_and_what_waits_goes_on_waiting() {
-    let (mut documents, mut touched) = (Documents::default(), Vec::new());
-    documents.schedule(job(1, 1), 5, &mut touched).unwrap();
-    documents.schedule(job(2, 2), 5, &mut touched).unwrap();
-    documents.schedule(job(3, 9), 5, &mut touched).unwrap();
-    let [one] = documents.begin_due(at(1), &mut touched).try_into().unwrap();
-    let snapshot = documents.clone();
-    assert_eq!(documents.begin_due(at(2), &mut touched).len(), 1);
-    documents.replace_with(snapshot, at(2), &mut touched);
-    let status =
-        |id: &str| documents.job(id).map(|job| (job.status, job.failure.clone().unwrap_or_default()));
+    let (mut jobs, mut touched) = (Jobs::default(), Vec::new());
+    jobs.schedule(job(1, 1), 5, &mut touched).unwrap();
+    jobs.schedule(job(2, 2), 5, &mut touched).unwrap();
+    jobs.schedule(job(3, 9), 5, &mut touched).unwrap();
+    let [one] = jobs.begin_due(at(1), &mut touched).try_into().unwrap();
+    let snapshot = jobs.clone();
+    assert_eq!(jobs.begin_due(at(2), &mut touched).len(), 1);
+    jobs.replace_with(snapshot, at(2), &mut touched);
+    let status = |id: &str| jobs.get(id).map(|job| (job.status, job.failure.clone().unwrap_or_default()));
     let (failed, reason) = status("1").unwrap();
     assert!(failed == JobStatus::Failed && reason.contains("at work when the snapshot"), "{reason}");
     let (failed, reason) = status("2").unwrap();
     assert!(failed == JobStatus::Failed && reason.contains("begun since the snapshot"), "{reason}");
     assert_eq!(status("3"), Some((JobStatus::Scheduled, String::new())));
     // Whoever works on the first one still is not heard any more.
-    assert!(!documents.record_progress(&one, &mut touched, |job| job.status = JobStatus::Completed));
-    assert_eq!(documents.job("1").map(|job| job.status), Some(JobStatus::Failed));
+    assert!(!jobs.record_progress(&one, &mut touched, |job| job.status = JobStatus::Completed));
+    assert_eq!(jobs.get("1").map(|job| job.status), Some(JobStatus::Failed));
 }
 
 #[test]
 fn a_job_is_not_taken_for_another_of_its_id() {
-    let (mut documents, mut touched) = (Documents::default(), Vec::new());
-    documents.schedule(job(1, 1), 5, &mut touched).unwrap();
-    let [first] = documents.begin_due(at(1), &mut touched).try_into().unwrap();
-    documents.replace_with(Documents::default(), at(1), &mut touched);
-    documents.schedule(job(1, 1), 5, &mut touched).unwrap();
-    let [second] = documents.begin_due(at(1), &mut touched).try_into().unwrap();
-    assert!(!documents.is_running(&first) && documents.is_running(&second));
-    assert!(!documents.record_progress(&first, &mut touched, |job| job.status = JobStatus::Failed));
-    assert!(documents.record_progress(&second, &mut touched, |_| {}));
+    let (mut jobs, mut touched) = (Jobs::default(), Vec::new());
+    jobs.schedule(job(1, 1), 5, &mut touched).unwrap();
+    let [first] = jobs.begin_due(at(1), &mut touched).try_into().unwrap();
+    jobs.replace_with(Jobs::default(), at(1), &mut touched);
+    jobs.schedule(job(1, 1), 5, &mut touched).unwrap();
+    let [second] = jobs.begin_due(at(1), &mut touched).try_into().unwrap();
+    assert!(!jobs.is_running(&first) && jobs.is_running(&second));
+    assert!(!jobs.record_progress(&first, &mut touched, |job| job.status = JobStatus::Failed));
+    assert!(jobs.record_progress(&second, &mut touched, |_| {}));
 }

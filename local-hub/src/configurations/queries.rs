@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use hub_types::ErrorCode;
 
-use super::syntax::Collection;
-use super::{Query, QueryError};
-use crate::api_error::ApiError;
-use crate::documents::{ConfigurationSpec, ContentKind};
-use crate::registry::ApiResult;
+use super::ConfigurationSpec;
+use crate::api_error::{ApiError, ApiResult};
+use crate::configuration_content::ContentKind;
+use crate::query::{Collection, Query, QueryError};
 
 /// Refuses a configuration that contains an invalid query.
-pub(crate) fn check_queries(spec: &ConfigurationSpec) -> ApiResult<()> {
+pub(super) fn check_queries(spec: &ConfigurationSpec) -> ApiResult<()> {
     let kind = spec.content.as_ref().map_or(ContentKind::Device, ContentKind::of);
     if let Some(error) = condition_error(spec.target_condition.as_deref(), kind) {
         return Err(ApiError::new(ErrorCode::InvalidConfigurationTargetCondition, error));
@@ -25,7 +24,7 @@ pub(crate) fn check_queries(spec: &ConfigurationSpec) -> ApiResult<()> {
 
 /// The query that selects a configuration's targets; `None` if it has no targets. A condition for
 /// modules contains its own `FROM`.
-pub(crate) fn target_query(condition: Option<&str>, kind: ContentKind) -> Option<String> {
+pub(super) fn target_query(condition: Option<&str>, kind: ContentKind) -> Option<String> {
     let condition = condition?.trim();
     let brings_from = condition.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("from "));
     let (selected, devices) = match kind {

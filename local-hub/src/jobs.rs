@@ -1,12 +1,26 @@
 //! Jobs: bulk import and export of identities, and writes to many twins.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use hub_types::{DeviceId, ErrorCode, ModuleId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{DocumentKey, Documents, check_id};
-use crate::api_error::ApiError;
-use crate::registry::ApiResult;
+use crate::api_error::{ApiError, ApiResult};
+use crate::ids;
+
+/// All jobs of the hub, by id.
+///
+/// Like the registry, this is a plain structure without locks, I/O or a clock. There are few jobs,
+/// so each is stored, and written, as a whole.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Jobs {
+    jobs: BTreeMap<String, Job>,
+    /// The highest number of a job so far.
+    last_number: u64,
+    /// The numbers of the scheduled jobs that have begun in this process, regardless of snapshots.
+    begun: BTreeSet<u64>,
+}
 
 /// A job, of either kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -123,21 +137,40 @@ pub(crate) struct DeviceOutcome {
     pub(crate) error: Option<(u32, String)>,
 }
 
-impl Documents {
-    pub(crate) fn jobs(&self) -> impl Iterator<Item = &Job> {
+impl Jobs {
+    /// The job in its stored form; `None` if it does not exist.
+    pub(crate) fn stored_form(&self, id: &str) -> serde_json::Result<Option<Vec<u8>>> {
+        self.jobs.get(id).map(serde_json::to_vec).transpose()
+    }
+
+    /// Adds a job in its stored form.
+    pub(crate) fn restore(&mut self, id: String, content: &[u8]) -> serde_json::Result<()> {
+        let job: Job = serde_json::from_slice(content)?;
+        self.last_number = self.last_number.max(job.number);
+        self.jobs.insert(id, job);
+        Ok(())
+    }
+
+    /// Takes over the content of a snapshot. Jobs that were running then, or have begun since,
+    /// fail.
+    pub(crate) fn replace_with(&mut self, mut next: Self, now: Timestamp, touched: &mut Vec<String>) {
+        next.last_number = next.last_number.max(self.last_number);
+        next.begun = std::mem::take(&mut self.begun);
+        next.fail_begun(now);
+        touched.extend(self.jobs.keys().chain(next.jobs.keys()).cloned());
+        *self = next;
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Job> {
         self.jobs.values()
     }
 
-    pub(crate) fn job(&self, id: &str) -> Option<&Job> {
+    pub(crate) fn get(&self, id: &str) -> Option<&Job> {
         self.jobs.get(id)
     }
 
     /// Accepts an import or an export, if no other is active. Returns the job with its number.
-    pub(crate) fn accept_import_export(
-        &mut self,
-        job: Job,
-        touched: &mut Vec<DocumentKey>,
-    ) -> ApiResult<Job> {
+    pub(crate) fn accept_import_export(&mut self, job: Job, touched: &mut Vec<String>) -> ApiResult<Job> {
         let active = |job: &Job| matches!(job.work, JobWork::ImportExport(_)) && job.status.is_active();
         if self.jobs.values().any(active) {
             let text = "a hub has one import or export job at a time, and one is at work";
@@ -148,13 +181,8 @@ impl Documents {
 
     /// Accepts a scheduled job, if fewer than `most` are waiting or running. Returns the job with
     /// its number.
-    pub(crate) fn schedule(
-        &mut self,
-        job: Job,
-        most: usize,
-        touched: &mut Vec<DocumentKey>,
-    ) -> ApiResult<Job> {
-        check_id("job", &job.id, "-'", 64)?;
+    pub(crate) fn schedule(&mut self, job: Job, most: usize, touched: &mut Vec<String>) -> ApiResult<Job> {
+        ids::check_id("job", &job.id, "-'", 64).map_err(ApiError::argument)?;
         if self.jobs.contains_key(&job.id) {
             let text = format!("a job with id '{}' already exists.", job.id);
             return Err(ApiError::new(ErrorCode::JobAlreadyExists, text));
@@ -169,18 +197,18 @@ impl Documents {
     }
 
     /// Starts an import or an export, and returns true if it has not been cancelled.
-    pub(crate) fn begin_import_export(&mut self, job: &Job, touched: &mut Vec<DocumentKey>) -> bool {
+    pub(crate) fn begin_import_export(&mut self, job: &Job, touched: &mut Vec<String>) -> bool {
         let same = self.jobs.get_mut(&job.id);
         let same = same.filter(|same| same.number == job.number && same.status == JobStatus::Enqueued);
         let Some(same) = same else { return false };
         same.status = JobStatus::Running;
-        touched.push(DocumentKey::of_job(&job.id));
+        touched.push(job.id.clone());
         true
     }
 
     /// Starts the scheduled jobs that are due and returns them; the others wait. No job is returned
     /// twice.
-    pub(crate) fn begin_due(&mut self, now: Timestamp, touched: &mut Vec<DocumentKey>) -> Vec<Job> {
+    pub(crate) fn begin_due(&mut self, now: Timestamp, touched: &mut Vec<String>) -> Vec<Job> {
         let mut due = Vec::new();
         for job in self.jobs.values_mut() {
             let JobWork::Scheduled(work) = &job.work else { continue };
@@ -190,17 +218,17 @@ impl Documents {
             if work.start <= now {
                 (job.status, job.started) = (JobStatus::Running, Some(now));
                 self.begun.insert(job.number);
-                touched.push(DocumentKey::of_job(&job.id));
+                touched.push(job.id.clone());
                 due.push(job.clone());
             } else if job.status == JobStatus::Queued {
                 job.status = JobStatus::Scheduled;
-                touched.push(DocumentKey::of_job(&job.id));
+                touched.push(job.id.clone());
             }
         }
         due
     }
 
-    /// Returns true if [`Documents::begin_due`] would return a job.
+    /// Returns true if [`Jobs::begin_due`] would return a job.
     pub(crate) fn has_due(&self, now: Timestamp) -> bool {
         let mut waiting = self.jobs.values().filter(|job| job.status.is_waiting());
         waiting.any(|job| {
@@ -220,7 +248,7 @@ impl Documents {
     pub(crate) fn record_progress(
         &mut self,
         job: &Job,
-        touched: &mut Vec<DocumentKey>,
+        touched: &mut Vec<String>,
         change: impl FnOnce(&mut Job),
     ) -> bool {
         let same = self.jobs.get_mut(&job.id).filter(|same| {
@@ -228,37 +256,37 @@ impl Documents {
         });
         let Some(same) = same else { return false };
         change(same);
-        touched.push(DocumentKey::of_job(&job.id));
+        touched.push(job.id.clone());
         same.status == JobStatus::Running
     }
 
     /// Changes a job, and returns true if the job exists.
-    pub(crate) fn update_job(
+    pub(crate) fn update(
         &mut self,
         id: &str,
-        touched: &mut Vec<DocumentKey>,
+        touched: &mut Vec<String>,
         change: impl FnOnce(&mut Job),
     ) -> bool {
         let Some(job) = self.jobs.get_mut(id) else { return false };
         change(job);
-        touched.push(DocumentKey::of_job(id));
+        touched.push(id.to_owned());
         true
     }
 
     /// Fails the jobs that were running when an earlier hub process ended, because they are not
     /// continued. Jobs that were only scheduled stay scheduled.
-    pub(crate) fn fail_interrupted(&mut self, now: Timestamp, touched: &mut Vec<DocumentKey>) {
+    pub(crate) fn fail_interrupted(&mut self, now: Timestamp, touched: &mut Vec<String>) {
         for job in self.jobs.values_mut() {
             if matches!(job.status, JobStatus::Enqueued | JobStatus::Running) {
                 job.fail(now, "the hub ended while the job was at work");
-                touched.push(DocumentKey::of_job(&job.id));
+                touched.push(job.id.clone());
             }
         }
     }
 
     /// Fails the jobs that a snapshot shows as running, and those that have begun since it was
     /// taken: a job has effects outside the hub, so it never begins twice.
-    pub(super) fn fail_begun(&mut self, now: Timestamp) {
+    fn fail_begun(&mut self, now: Timestamp) {
         for job in self.jobs.values_mut() {
             if job.status == JobStatus::Running {
                 job.fail(now, "the job was at work when the snapshot was taken that the hub went back to");
@@ -268,10 +296,10 @@ impl Documents {
         }
     }
 
-    fn put_job(&mut self, mut job: Job, touched: &mut Vec<DocumentKey>) -> Job {
+    fn put_job(&mut self, mut job: Job, touched: &mut Vec<String>) -> Job {
         self.last_number += 1;
         job.number = self.last_number;
-        touched.push(DocumentKey::of_job(&job.id));
+        touched.push(job.id.clone());
         self.jobs.insert(job.id.clone(), job.clone());
         job
     }
@@ -284,3 +312,6 @@ impl Job {
         self.failure = Some(reason.to_owned());
     }
 }
+
+#[cfg(test)]
+mod tests;

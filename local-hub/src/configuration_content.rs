@@ -6,9 +6,11 @@ use hub_types::ErrorCode;
 use hub_types::twin::JsonObject;
 use serde_json::{Map, Value};
 
-use super::deployment::read_modules;
-use crate::api_error::ApiError;
-use crate::registry::ApiResult;
+use crate::api_error::{ApiError, ApiResult};
+
+pub(crate) use deployment::{Deployment, DeploymentStack, read_modules};
+
+mod deployment;
 
 /// The kind of twins that a configuration has settings for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +113,7 @@ impl TwinSettings {
 }
 
 /// Refuses content that could never be written into a twin.
-pub(super) fn check_content(content: &Value) -> ApiResult<()> {
+pub(crate) fn check_content(content: &Value) -> ApiResult<()> {
     if !content.is_object() {
         return Err(invalid("`content` is an object".to_owned()));
     }
@@ -122,7 +124,7 @@ pub(super) fn check_content(content: &Value) -> ApiResult<()> {
 }
 
 /// The settings of a configuration for devices or single modules.
-pub(super) fn twin_settings(content: &Value, kind: ContentKind) -> ApiResult<Option<TwinSettings>> {
+pub(crate) fn twin_settings(content: &Value, kind: ContentKind) -> ApiResult<Option<TwinSettings>> {
     let member = kind.member();
     match content.get(member) {
         None | Some(Value::Null) => Ok(None),
@@ -132,12 +134,12 @@ pub(super) fn twin_settings(content: &Value, kind: ContentKind) -> ApiResult<Opt
 }
 
 /// The settings of an IoT Edge deployment.
-pub(super) fn modules_content(content: &Value) -> Option<&Value> {
+pub(crate) fn modules_content(content: &Value) -> Option<&Value> {
     content.get(ContentKind::Edge.member()).filter(|modules| !modules.is_null())
 }
 
 /// The paths of the objects that contain this path, from the empty one on.
-pub(super) fn leading_to(path: &str) -> impl Iterator<Item = &str> {
+fn leading_to(path: &str) -> impl Iterator<Item = &str> {
     let whole = Some("").filter(|_| !path.is_empty());
     whole.into_iter().chain(path.match_indices('.').filter_map(|(end, _)| path.get(..end)))
 }

@@ -7,22 +7,18 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use super::configuration::{Configuration, ConfigurationSpec, MAX_CONFIGURATIONS, check_configuration};
-use super::{ContentKind, DocumentKey, DocumentKind, Documents};
-use crate::api_error::ApiError;
+use super::{Configuration, ConfigurationSpec, Configurations, MAX_CONFIGURATIONS, check_configuration};
 use crate::api_error::json_error;
-use crate::registry::ApiResult;
+use crate::api_error::{ApiError, ApiResult};
+use crate::configuration_content::ContentKind;
 
 /// The `configurations` of the document.
-pub(crate) struct ExportedConfigurations<'a>(pub(crate) &'a Documents);
+pub(crate) struct ExportedConfigurations<'a>(pub(crate) &'a Configurations);
 
 impl Serialize for ExportedConfigurations<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (edge, other): (BTreeMap<_, _>, BTreeMap<_, _>) = self
-            .0
-            .configurations
-            .iter()
-            .partition(|(_, configuration)| configuration.kind() == ContentKind::Edge);
+        let (edge, other): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            self.0.0.iter().partition(|(_, configuration)| configuration.kind() == ContentKind::Edge);
         let mut document = serializer.serialize_struct("configurations", 2)?;
         document.serialize_field("admConfigurations", &other)?;
         document.serialize_field("edgeDeployments", &edge)?;
@@ -38,7 +34,7 @@ pub(crate) struct ConfigurationsFile {
     edge_deployments: BTreeMap<String, Value>,
 }
 
-impl Documents {
+impl Configurations {
     /// Returns the configurations after an import: those of the document replace those with the
     /// same id or, with `replace`, all.
     pub(crate) fn with_imported(
@@ -46,8 +42,8 @@ impl Documents {
         file: ConfigurationsFile,
         replace: bool,
         now: Timestamp,
-    ) -> ApiResult<BTreeMap<String, Configuration>> {
-        let mut next = if replace { BTreeMap::new() } else { self.configurations.clone() };
+    ) -> ApiResult<Self> {
+        let mut next = if replace { BTreeMap::new() } else { self.0.clone() };
         for (id, document) in file.adm_configurations.into_iter().chain(file.edge_deployments) {
             let configuration = imported(&id, document, now)
                 .map_err(|error| ApiError { text: format!("configuration {id}: {}", error.text), ..error })?;
@@ -57,18 +53,7 @@ impl Documents {
             let text = format!("a hub has at most {MAX_CONFIGURATIONS} configurations, not {}", next.len());
             return Err(ApiError::argument(text));
         }
-        Ok(next)
-    }
-
-    /// Takes over the result of [`Documents::with_imported`].
-    pub(crate) fn replace_configurations(
-        &mut self,
-        next: BTreeMap<String, Configuration>,
-        touched: &mut Vec<DocumentKey>,
-    ) {
-        let ids = self.configurations.keys().chain(next.keys());
-        touched.extend(ids.map(|id| DocumentKey { kind: DocumentKind::Configuration, id: id.clone() }));
-        self.configurations = next;
+        Ok(Self(next))
     }
 }
 

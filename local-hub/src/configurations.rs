@@ -8,13 +8,26 @@ use hub_types::{ErrorCode, Etag, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::content::{check_content, modules_content, twin_settings};
-use super::deployment::read_modules;
-use super::{ContentKind, Deployment, DocumentKey, DocumentKind, Documents, TwinSettings, check_id};
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, ApiResult};
+use crate::configuration_content::{
+    ContentKind, Deployment, TwinSettings, check_content, modules_content, read_modules, twin_settings,
+};
+use crate::ids;
 use crate::ids::counter_etag::Counter;
-use crate::query::{check_queries, target_query};
-use crate::registry::ApiResult;
+
+use queries::{check_queries, target_query};
+pub(crate) use queries::{condition_error, metric_query, query_errors};
+pub(crate) use state_file::{ConfigurationsFile, ExportedConfigurations};
+
+mod queries;
+mod state_file;
+
+/// All configurations of the hub, by id.
+///
+/// Like the registry, this is a plain structure without locks, I/O or a clock. There are few
+/// configurations, so each is stored, and written, as a whole.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Configurations(BTreeMap<String, Configuration>);
 
 /// A configuration as the hub returns it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -202,7 +215,7 @@ impl Configuration {
     }
 
     /// Adds the queries of the system metrics, which follow from the other members.
-    pub(super) fn with_system_queries(mut self) -> Self {
+    fn with_system_queries(mut self) -> Self {
         let applied = format!("configurations.[[{}]].status = 'Applied'", self.id);
         let of_agents =
             format!("select deviceId from devices.modules where moduleId = '$edgeAgent' and {applied}");
@@ -236,7 +249,7 @@ impl Configuration {
         self
     }
 
-    pub(super) fn new(id: &str, spec: ConfigurationSpec, now: Timestamp) -> Self {
+    fn new(id: &str, spec: ConfigurationSpec, now: Timestamp) -> Self {
         Self {
             id: id.to_owned(),
             schema_version: spec.schema_version,
@@ -307,37 +320,55 @@ fn metrics(spec: Option<MetricsSpec>) -> Metrics {
     Metrics { queries: spec.and_then(|spec| spec.queries).unwrap_or_default(), ..Metrics::default() }
 }
 
-impl Documents {
+impl Configurations {
+    /// The configuration in its stored form; `None` if it does not exist.
+    pub(crate) fn stored_form(&self, id: &str) -> serde_json::Result<Option<Vec<u8>>> {
+        self.0.get(id).map(serde_json::to_vec).transpose()
+    }
+
+    /// Adds a configuration in its stored form.
+    pub(crate) fn restore(&mut self, id: String, content: &[u8]) -> serde_json::Result<()> {
+        let configuration: Configuration = serde_json::from_slice(content)?;
+        self.0.insert(id, configuration.with_system_queries());
+        Ok(())
+    }
+
+    /// Takes over the content of a snapshot or of an import.
+    pub(crate) fn replace_with(&mut self, next: Self, touched: &mut Vec<String>) {
+        touched.extend(self.0.keys().chain(next.0.keys()).cloned());
+        *self = next;
+    }
+
     /// Stores the counts of a configuration's metrics. That does not change the configuration's
     /// etag or times.
-    pub(crate) fn record_metrics(&mut self, id: &str, counts: MetricCounts, touched: &mut Vec<DocumentKey>) {
-        let Some(configuration) = self.configurations.get_mut(id) else { return };
+    pub(crate) fn record_metrics(&mut self, id: &str, counts: MetricCounts, touched: &mut Vec<String>) {
+        let Some(configuration) = self.0.get_mut(id) else { return };
         configuration.system_metrics.results = counts.system;
         configuration.metrics.results = counts.custom;
-        touched.push(DocumentKey { kind: DocumentKind::Configuration, id: id.to_owned() });
+        touched.push(id.to_owned());
     }
 
     /// The first `top` configurations by id.
-    pub(crate) fn configurations(&self, top: usize) -> impl Iterator<Item = &Configuration> {
-        self.configurations.values().take(top)
+    pub(crate) fn first(&self, top: usize) -> impl Iterator<Item = &Configuration> {
+        self.0.values().take(top)
     }
 
-    pub(crate) fn configuration(&self, id: &str) -> ApiResult<&Configuration> {
-        self.configurations.get(id).ok_or_else(|| not_found(id))
+    pub(crate) fn get(&self, id: &str) -> ApiResult<&Configuration> {
+        self.0.get(id).ok_or_else(|| not_found(id))
     }
 
     /// Creates a configuration or, with a condition, replaces it.
-    pub(crate) fn put_configuration(
+    pub(crate) fn put(
         &mut self,
         id: &str,
         spec: ConfigurationSpec,
         demand: Option<&EtagCondition>,
         now: Timestamp,
-        touched: &mut Vec<DocumentKey>,
+        touched: &mut Vec<String>,
     ) -> ApiResult<Configuration> {
         check_configuration(id, &spec)?;
-        let configuration = match (self.configurations.get(id), demand) {
-            (None, None) if self.configurations.len() >= MAX_CONFIGURATIONS => {
+        let configuration = match (self.0.get(id), demand) {
+            (None, None) if self.0.len() >= MAX_CONFIGURATIONS => {
                 let text = format!("a hub has at most {MAX_CONFIGURATIONS} configurations");
                 return Err(ApiError::new(ErrorCode::IotHubQuotaExceeded, text));
             }
@@ -352,28 +383,28 @@ impl Documents {
                 current.replaced(spec, now)
             }
         };
-        self.configurations.insert(id.to_owned(), configuration.clone());
-        touched.push(DocumentKey { kind: DocumentKind::Configuration, id: id.to_owned() });
+        self.0.insert(id.to_owned(), configuration.clone());
+        touched.push(id.to_owned());
         Ok(configuration)
     }
 
-    pub(crate) fn delete_configuration(
+    pub(crate) fn delete(
         &mut self,
         id: &str,
         demand: Option<&EtagCondition>,
-        touched: &mut Vec<DocumentKey>,
+        touched: &mut Vec<String>,
     ) -> ApiResult<()> {
-        let current = self.configuration(id)?;
+        let current = self.get(id)?;
         demand.map_or(Ok(()), |demand| demand.check(&current.etag()))?;
-        self.configurations.remove(id);
-        touched.push(DocumentKey { kind: DocumentKind::Configuration, id: id.to_owned() });
+        self.0.remove(id);
+        touched.push(id.to_owned());
         Ok(())
     }
 }
 
 /// Refuses ids and contents that no hub accepts.
-pub(super) fn check_configuration(id: &str, spec: &ConfigurationSpec) -> ApiResult<()> {
-    check_id("configuration", id, CONFIGURATION_SIGNS, 128)?;
+fn check_configuration(id: &str, spec: &ConfigurationSpec) -> ApiResult<()> {
+    ids::check_id("configuration", id, CONFIGURATION_SIGNS, 128).map_err(ApiError::argument)?;
     if spec.id.as_ref().is_some_and(|given| given != id) {
         return Err(ApiError::argument("id in the body is not the id in the path"));
     }
@@ -392,4 +423,4 @@ fn not_found(id: &str) -> ApiError {
 const CONFIGURATION_SIGNS: &str = "-+%_*!'";
 /// The largest number of configurations. Source: "Reference - IoT Hub quotas and throttling", for
 /// paid tiers.
-pub(super) const MAX_CONFIGURATIONS: usize = 100;
+const MAX_CONFIGURATIONS: usize = 100;
