@@ -2,17 +2,22 @@
 
 use std::sync::LazyLock;
 
-use num_bigint::BigUint;
+use dashu_int::{UBig, Word};
 
 /// The remainders of a number, one for each product of small primes.
 pub(super) struct Residues(Vec<u64>);
 
-/// Some small primes, and what is needed to reduce a number by all of them together.
+/// A number of at most 57 bits, and what is needed to reduce big numbers by it.
+pub(super) struct Modulus {
+    value: u64,
+    /// The worth of each word of a big number, modulo the value.
+    words: Vec<u64>,
+}
+
+/// Some small primes, by all of which a number is reduced together.
 struct Pack {
-    product: u64,
+    product: Modulus,
     primes: Vec<Small>,
-    /// 2^64 to the power of each index, modulo the product.
-    powers: Vec<u64>,
 }
 
 struct Small {
@@ -26,15 +31,8 @@ struct Small {
 
 impl Residues {
     /// Reduces a number of at most 8,192 bits.
-    pub(super) fn of(number: &BigUint) -> Self {
-        let digits: Vec<_> = number.iter_u64_digits().collect();
-        let residue = |pack: &Pack| {
-            // At most 128 terms of 64 + 57 bits each.
-            let terms = digits.iter().zip(&pack.powers);
-            let sum: u128 = terms.map(|(digit, power)| u128::from(*digit) * u128::from(*power)).sum();
-            u64::try_from(sum % u128::from(pack.product)).unwrap_or_default()
-        };
-        Self(PACKS.iter().map(residue).collect())
+    pub(super) fn of(number: &UBig) -> Self {
+        Self(PACKS.iter().map(|pack| pack.product.residue(number)).collect())
     }
 
     /// The smallest prime below 752 that divides the number.
@@ -66,13 +64,28 @@ pub(super) fn primes() -> impl Iterator<Item = u32> {
     (2..752_u32).filter(|number| (2..*number).take_while(|it| it * it <= *number).all(|it| number % it != 0))
 }
 
+impl Modulus {
+    pub(super) fn new(value: u64) -> Self {
+        let modulus = u128::from(value);
+        let word = (1_u128 << Word::BITS) % modulus;
+        let words = std::iter::successors(Some(1), |worth| Some(worth * word % modulus));
+        let words = words.take(MOST_WORDS).map(|worth| u64::try_from(worth).unwrap_or_default()).collect();
+        Self { value, words }
+    }
+
+    /// The remainder of a number of at most 8,192 bits.
+    pub(super) fn residue(&self, number: &UBig) -> u64 {
+        // At most 128 terms of 64 + 57 bits each.
+        let terms = number.as_words().iter().zip(&self.words);
+        let sum: u128 = terms.map(|(word, worth)| u128::from(*word) * u128::from(*worth)).sum();
+        u64::try_from(sum % u128::from(self.value)).unwrap_or_default()
+    }
+}
+
 impl Pack {
     fn new(primes: &[u64]) -> Self {
-        let product: u64 = primes.iter().product();
-        let word = (1_u128 << 64) % u128::from(product);
-        let powers = std::iter::successors(Some(1_u128), |power| Some(power * word % u128::from(product)));
-        let powers = powers.take(MOST_WORDS).map(|power| u64::try_from(power).unwrap_or_default()).collect();
-        Self { product, primes: primes.iter().copied().map(Small::new).collect(), powers }
+        let primes = primes.iter().copied();
+        Self { product: Modulus::new(primes.clone().product()), primes: primes.map(Small::new).collect() }
     }
 }
 
@@ -110,8 +123,7 @@ static PACKS: LazyLock<Vec<Pack>> = LazyLock::new(|| {
     packs
 });
 
-/// 8,192 bits.
-const MOST_WORDS: usize = 128;
+const MOST_WORDS: usize = 8192 / Word::BITS as usize;
 const PACK_BITS: u32 = 57;
 /// Of keys with 2,048 bits and more, all primes up to this one divide the library's constant.
 const GREATEST_OF_ROCA: u64 = 701;

@@ -1,6 +1,10 @@
 //! The rules for RSA keys.
 
-use num_bigint::BigUint;
+use std::cmp::Ordering;
+
+use dashu_int::UBig;
+use dashu_int::monty::MontgomeryRepr;
+use dashu_int::ops::BitTest as _;
 
 use super::WeakKey;
 use super::fermat;
@@ -16,7 +20,7 @@ pub(super) fn check(modulus: &[u8], exponent: &[u8]) -> Result<(), WeakKey> {
         return Err(WeakKey::EvenModulus);
     }
     check_exponent(exponent)?;
-    let modulus = BigUint::from_bytes_be(modulus);
+    let modulus = UBig::from_be_bytes(modulus);
     let residues = Residues::of(&modulus);
     if let Some(prime) = residues.divisor() {
         return Err(WeakKey::SmallFactor(prime));
@@ -25,26 +29,39 @@ pub(super) fn check(modulus: &[u8], exponent: &[u8]) -> Result<(), WeakKey> {
         return Err(WeakKey::Roca);
     }
     let (root, rest) = fermat::square_root(&modulus);
-    if rest == BigUint::ZERO {
+    if rest == UBig::ZERO {
         return Err(WeakKey::PowerModulus);
     }
-    if fermat::finds_factors(&modulus, &root, &rest) { Err(WeakKey::ClosePrimes) } else { Ok(()) }
+    if fermat::finds_factors(&modulus, &root) { Err(WeakKey::ClosePrimes) } else { Ok(()) }
 }
 
-/// Checks that a modulus is neither a prime number nor the power of one.
+/// Checks that an odd modulus is neither a prime number nor the power of one.
 pub(super) fn check_factors(modulus: &[u8]) -> Result<(), WeakKey> {
-    let modulus = BigUint::from_bytes_be(modulus);
+    let modulus = UBig::from_be_bytes(modulus);
     // No prime number fails this test. A composite number that passes it was made so on purpose, or is a wonder.
-    if BigUint::from(2_u8).modpow(&(&modulus - 1_u8), &modulus) == BigUint::from(1_u8) {
+    let ring = MontgomeryRepr::new(modulus.clone());
+    if ring.reduce(2_u8).pow(&(&modulus - UBig::ONE)).residue() == UBig::ONE {
         return Err(WeakKey::PrimeModulus);
     }
     // A factor has ten bits or more, as smaller ones were looked for.
-    let most = u32::try_from(modulus.bits() / 9).unwrap_or(u32::MAX);
-    let is_power = residues::primes().take_while(|power| *power <= most).any(|power| {
-        let root = modulus.nth_root(power);
-        root.pow(power) == modulus
-    });
-    if is_power { Err(WeakKey::PowerModulus) } else { Ok(()) }
+    let most = modulus.bit_len() / 9;
+    let mut powers = residues::primes().map(|power| power as usize).take_while(|power| *power <= most);
+    if powers.any(|power| is_power(&modulus, power)) { Err(WeakKey::PowerModulus) } else { Ok(()) }
+}
+
+/// Looks for the root of a number bit by bit.
+fn is_power(number: &UBig, power: usize) -> bool {
+    let mut root = UBig::ZERO;
+    for bit in (0..=number.bit_len() / power).rev() {
+        let mut candidate = root.clone();
+        candidate.set_bit(bit);
+        match candidate.pow(power).cmp(number) {
+            Ordering::Less => root = candidate,
+            Ordering::Equal => return true,
+            Ordering::Greater => {}
+        }
+    }
+    false
 }
 
 /// TLS libraries take no exponents of more than 33 bits.

@@ -1,4 +1,5 @@
-use num_bigint::BigUint;
+use dashu_int::UBig;
+use dashu_int::ops::{BitTest as _, SquareRoot as _};
 use openssl::bn::{BigNum, BigNumContext, BigNumRef};
 use openssl::ec::{EcGroup, EcKey, PointConversionForm};
 use openssl::nid::Nid;
@@ -227,20 +228,73 @@ fn one_rsa_key_has_one_encoding() {
     }
 }
 
+/// Fermat's method, round by round.
+fn finds_factors_plainly(number: &UBig, root: &UBig) -> bool {
+    (1..=100_u8).any(|round| fermat::square_root(&((root + round).sqr() - number)).1 == UBig::ZERO)
+}
+
+/// The product of two numbers of which Fermat's method finds the mean in about so many rounds.
+fn close_product(mean: &UBig, rounds: u64, nudge: u8) -> UBig {
+    let half_distance = (mean * rounds * 2_u8).sqrt() + nudge;
+    let is_odd = (mean + &half_distance).bit(0);
+    let half_distance = if is_odd { half_distance } else { half_distance + UBig::ONE };
+    mean.sqr() - half_distance.sqr()
+}
+
+#[test]
+fn primes_are_too_close_up_to_a_hundred_rounds() {
+    let p = prime(1024);
+    for rounds in [1, 50, 99, 102, 150] {
+        // In so many rounds primes are found whose distance is √(8·rounds·p).
+        let distance = (UBig::from_be_bytes(&p.to_vec()) * (8_u64 * rounds)).sqrt();
+        let distance = BigNum::from_slice(&distance.to_be_bytes()).unwrap();
+        let q = next_prime(&(&p + &distance));
+        let info = rsa_info(&times(&p, &q), 65_537);
+        let expected = if rounds <= 100 { Err(WeakKey::ClosePrimes) } else { Ok(()) };
+        let found = check(&parsed(&info));
+        assert_eq!(found, expected, "{rounds} rounds");
+    }
+}
+
 proptest! {
     #[test]
-    fn square_roots_are_those_of_the_library(bytes in proptest::collection::vec(any::<u8>(), 1..300), is_square: bool) {
-        let number = BigUint::from_bytes_be(&bytes);
-        let number = if is_square { &number * &number } else { number };
+    fn square_roots_are_exact(
+        bytes in proptest::collection::vec(any::<u8>(), 1..1100),
+        is_full: bool,
+        is_square: bool,
+        nudge in 0_u8..3,
+    ) {
+        let number = if is_full { UBig::ones(bytes.len() * 8) } else { UBig::from_be_bytes(&bytes) };
+        let number = if is_square { number.sqr() + nudge } else { number };
         let (root, rest) = fermat::square_root(&number);
-        prop_assert_eq!(&root, &number.sqrt());
-        prop_assert_eq!(&root * &root + rest, number);
+        prop_assert_eq!(root.sqr() + &rest, number);
+        prop_assert!(rest <= root * 2_u8);
+    }
+
+    #[test]
+    fn all_rounds_are_tried(
+        mean in proptest::collection::vec(any::<u8>(), 128..=512),
+        rounds in prop_oneof![1..300_u64, 95..106_u64],
+        nudge in 0_u8..8,
+    ) {
+        let mean = UBig::from_be_bytes(&mean) | (UBig::ONE << 1023);
+        let number = close_product(&mean, rounds, nudge);
+        let root = fermat::square_root(&number).0;
+        prop_assert_eq!(fermat::finds_factors(&number, &root), finds_factors_plainly(&number, &root));
+    }
+
+    #[test]
+    fn numbers_in_general_have_no_close_factors(mut bytes in proptest::collection::vec(any::<u8>(), 256..=1024)) {
+        *bytes.last_mut().unwrap() |= 1;
+        let number = UBig::from_be_bytes(&bytes);
+        let root = fermat::square_root(&number).0;
+        prop_assert_eq!(fermat::finds_factors(&number, &root), finds_factors_plainly(&number, &root));
     }
 
     #[test]
     fn small_divisors_are_found(bytes in proptest::collection::vec(any::<u8>(), 1..1024)) {
-        let number = BigUint::from_bytes_be(&bytes);
-        let divisor = residues::primes().skip(1).find(|prime| &number % *prime == BigUint::ZERO);
+        let number = UBig::from_be_bytes(&bytes);
+        let divisor = residues::primes().skip(1).find(|prime| &number % *prime == 0);
         prop_assert_eq!(residues::Residues::of(&number).divisor(), divisor.map(u64::from));
     }
 }
