@@ -40,7 +40,7 @@ pub(crate) fn start<R: Read>(mut input: R) -> io::Result<Start<R>> {
         let searched = before.saturating_sub(pem::BEGIN.len());
         if pem::find(head.get(searched..).unwrap_or_default(), pem::BEGIN).is_some() {
             return Ok(Start::Pem(PemStream {
-                input: BufReader::new(Cursor::new(head).chain(input)),
+                input: BufReader::with_capacity(BUFFER_BYTES, Cursor::new(head).chain(input)),
                 pending: Zeroizing::default(),
                 offset: 0,
             }));
@@ -109,6 +109,7 @@ fn end_of_block(text: &[u8]) -> Option<usize> {
 
 const END: &[u8] = b"-----END ";
 const HEAD_BYTES: u64 = 64 * 1024;
+const BUFFER_BYTES: usize = 64 * 1024;
 /// More than a certificate, request or key ever has, and room for a list of 400,000 revoked ones.
 pub(crate) const MAX_BYTES: usize = 16 * 1024 * 1024;
 

@@ -9,6 +9,9 @@ use aws_lc_rs::signature::{
     ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
 };
 use hub_types::{Sha1Thumbprint, Sha256Thumbprint};
+use x509_parser::der_parser::oid;
+use x509_parser::der_parser::oid::Oid;
+use x509_parser::oid_registry::{OID_KEY_TYPE_EC_PUBLIC_KEY, OID_PKCS1_RSAENCRYPTION};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey as Parsed;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -86,7 +89,7 @@ impl PublicKey {
         if let (Ok(own), Ok(other)) = (key_rules::normalised(&own), key_rules::normalised(&other)) {
             return own == other;
         }
-        let is_ec = |key: &SubjectPublicKeyInfo<'_>| key.algorithm.algorithm.to_id_string() == EC;
+        let is_ec = |key: &SubjectPublicKeyInfo<'_>| key.algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY;
         is_ec(&own) && is_ec(&other) && own.subject_public_key.data == other.subject_public_key.data
     }
 
@@ -152,23 +155,28 @@ impl fmt::Display for PublicKey {
 }
 
 fn kind(key: &SubjectPublicKeyInfo<'_>) -> String {
-    let algorithm = key.algorithm.algorithm.to_id_string();
-    match algorithm.as_str() {
-        RSA => match key.parsed() {
+    let algorithm = &key.algorithm.algorithm;
+    if *algorithm == OID_PKCS1_RSAENCRYPTION {
+        return match key.parsed() {
             Ok(Parsed::RSA(rsa)) => format!("RSA {}", modulus_bits(rsa.modulus)),
             _ => "RSA, damaged".to_owned(),
-        },
-        EC => {
-            let curve = key.algorithm.parameters.as_ref().and_then(|curve| curve.as_oid().ok());
-            let curve = curve.map(|oid| oid.to_id_string()).unwrap_or_default();
-            let known = CURVES.iter().find(|(oid, _)| *oid == curve);
-            known.map_or_else(|| format!("EC on the curve {curve}"), |(_, name)| (*name).to_owned())
-        }
-        "1.3.101.112" => "Ed25519".to_owned(),
-        "1.3.101.113" => "Ed448".to_owned(),
-        "1.2.840.10040.4.1" => "DSA".to_owned(),
-        other => format!("unknown ({other})"),
+        };
     }
+    if *algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY {
+        let curve = key.algorithm.parameters.as_ref().and_then(|curve| curve.as_oid().ok());
+        return match curve.as_ref().and_then(|curve| name_in(&CURVES, curve)) {
+            Some(name) => name.to_owned(),
+            None => {
+                format!("EC on the curve {}", curve.map(|curve| curve.to_id_string()).unwrap_or_default())
+            }
+        };
+    }
+    let known = name_in(&OTHER_ALGORITHMS, algorithm).map(str::to_owned);
+    known.unwrap_or_else(|| format!("unknown ({})", algorithm.to_id_string()))
+}
+
+fn name_in(names: &[(Oid<'_>, &'static str)], oid: &Oid<'_>) -> Option<&'static str> {
+    names.iter().find(|(known, _)| known == oid).map(|(_, name)| *name)
 }
 
 /// The `SubjectPublicKeyInfo` of an RSA key of any size, PKCS#8 or PKCS#1: aws-lc-rs reads none that are
@@ -221,15 +229,15 @@ fn modulus_bits(modulus: &[u8]) -> usize {
     bits
 }
 
-const RSA: &str = "1.2.840.113549.1.1.1";
-const EC: &str = "1.2.840.10045.2.1";
-const CURVES: [(&str, &str); 6] = [
-    ("1.2.840.10045.3.1.7", "P-256"),
-    ("1.3.132.0.34", "P-384"),
-    ("1.3.132.0.35", "P-521"),
-    ("1.3.132.0.33", "P-224"),
-    ("1.2.840.10045.3.1.1", "P-192"),
-    ("1.3.132.0.10", "secp256k1"),
+static OTHER_ALGORITHMS: [(Oid<'static>, &str); 3] =
+    [(oid!(1.3.101.112), "Ed25519"), (oid!(1.3.101.113), "Ed448"), (oid!(1.2.840.10040.4.1), "DSA")];
+static CURVES: [(Oid<'static>, &str); 6] = [
+    (oid!(1.2.840.10045.3.1.7), "P-256"),
+    (oid!(1.3.132.0.34), "P-384"),
+    (oid!(1.3.132.0.35), "P-521"),
+    (oid!(1.3.132.0.33), "P-224"),
+    (oid!(1.2.840.10045.3.1.1), "P-192"),
+    (oid!(1.3.132.0.10), "secp256k1"),
 ];
 
 #[cfg(test)]

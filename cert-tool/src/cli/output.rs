@@ -30,10 +30,14 @@ enum Data {
 
 impl Output {
     pub(crate) fn new(format: Format) -> Self {
-        let buffered = || BufWriter::new(io::stdout());
+        let buffered = || BufWriter::with_capacity(BUFFER_BYTES, io::stdout());
         Self {
             data: match format {
-                Format::Csv => Data::Csv(Box::new(csv::Writer::from_writer(io::stdout()))),
+                Format::Csv => {
+                    let mut csv = csv::WriterBuilder::new();
+                    csv.buffer_capacity(BUFFER_BYTES);
+                    Data::Csv(Box::new(csv.from_writer(io::stdout())))
+                }
                 Format::Json => Data::Json(buffered()),
                 Format::Text | Format::Base64Der | Format::Der => Data::Text(buffered()),
             },
@@ -110,6 +114,9 @@ impl Drop for Output {
         self.flush();
     }
 }
+
+/// More than the system's usual piece of a file: what is printed may be of millions of certificates.
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// An error with its causes, each once.
 pub(crate) fn chain(error: &dyn StdError) -> String {

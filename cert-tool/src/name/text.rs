@@ -5,6 +5,8 @@
 
 use hub_types::thumbprint::upper_hex;
 use x509_parser::asn1_rs::ToDer as _;
+use x509_parser::der_parser::oid;
+use x509_parser::der_parser::oid::Oid;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use super::attribute_text;
@@ -19,11 +21,12 @@ pub(crate) fn name_text(name: &X509Name<'_>) -> String {
 }
 
 fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
-    let oid = attribute.attr_type().to_id_string();
-    let known = ATTRIBUTES.iter().find(|(known, _)| *known == oid).map(|(_, short)| *short);
+    let kind = attribute.attr_type();
+    let known = ATTRIBUTES.iter().find(|(known, _)| known == kind).map(|(_, short)| *short);
     match (known, attribute_text(attribute)) {
         (Some(short), Some(text)) => format!("{short}={}", escaped(&text)),
-        (short, _) => format!("{}={}", short.unwrap_or(&oid), encoded(attribute)),
+        (Some(short), None) => format!("{short}={}", encoded(attribute)),
+        (None, _) => format!("{}={}", kind.to_id_string(), encoded(attribute)),
     }
 }
 
@@ -52,26 +55,26 @@ fn escaped(text: &str) -> String {
 }
 
 /// The short names of RFC 4514 §3, and others that programs show.
-const ATTRIBUTES: [(&str, &str); 19] = [
-    ("2.5.4.3", "CN"),
-    ("2.5.4.4", "SN"),
-    ("2.5.4.5", "serialNumber"),
-    ("2.5.4.6", "C"),
-    ("2.5.4.7", "L"),
-    ("2.5.4.8", "ST"),
-    ("2.5.4.9", "STREET"),
-    ("2.5.4.10", "O"),
-    ("2.5.4.11", "OU"),
-    ("2.5.4.12", "title"),
-    ("2.5.4.13", "description"),
-    ("2.5.4.17", "postalCode"),
-    ("2.5.4.42", "GN"),
-    ("2.5.4.46", "dnQualifier"),
-    ("2.5.4.65", "pseudonym"),
-    ("2.5.4.97", "organizationIdentifier"),
-    ("0.9.2342.19200300.100.1.1", "UID"),
-    ("0.9.2342.19200300.100.1.25", "DC"),
-    ("1.2.840.113549.1.9.1", "emailAddress"),
+static ATTRIBUTES: [(Oid<'static>, &str); 19] = [
+    (oid!(2.5.4.3), "CN"),
+    (oid!(2.5.4.4), "SN"),
+    (oid!(2.5.4.5), "serialNumber"),
+    (oid!(2.5.4.6), "C"),
+    (oid!(2.5.4.7), "L"),
+    (oid!(2.5.4.8), "ST"),
+    (oid!(2.5.4.9), "STREET"),
+    (oid!(2.5.4.10), "O"),
+    (oid!(2.5.4.11), "OU"),
+    (oid!(2.5.4.12), "title"),
+    (oid!(2.5.4.13), "description"),
+    (oid!(2.5.4.17), "postalCode"),
+    (oid!(2.5.4.42), "GN"),
+    (oid!(2.5.4.46), "dnQualifier"),
+    (oid!(2.5.4.65), "pseudonym"),
+    (oid!(2.5.4.97), "organizationIdentifier"),
+    (oid!(0.9.2342.19200300.100.1.1), "UID"),
+    (oid!(0.9.2342.19200300.100.1.25), "DC"),
+    (oid!(1.2.840.113549.1.9.1), "emailAddress"),
 ];
 
 #[cfg(test)]

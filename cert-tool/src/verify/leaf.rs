@@ -111,16 +111,17 @@ fn serial(bytes: &[u8]) -> Option<String> {
 /// Returns the first fault of the extensions: unknown and critical, damaged, or given twice.
 pub(super) fn extensions(parsed: &X509Certificate<'_>) -> Option<String> {
     for extension in parsed.extensions() {
-        let oid = extension.oid.to_id_string();
         match extension.parsed_extension() {
             ParsedExtension::UnsupportedExtension { .. } if extension.critical => {
-                return Some(format!("{oid} is critical, and not known"));
+                return Some(format!("{} is critical, and not known", extension.oid.to_id_string()));
             }
-            ParsedExtension::ParseError { .. } => return Some(format!("{oid} is damaged")),
+            ParsedExtension::ParseError { .. } => {
+                return Some(format!("{} is damaged", extension.oid.to_id_string()));
+            }
             _ => {}
         }
         if parsed.extensions().iter().filter(|other| other.oid == extension.oid).count() > 1 {
-            return Some(format!("{oid} is there twice"));
+            return Some(format!("{} is there twice", extension.oid.to_id_string()));
         }
     }
     None

@@ -4,7 +4,10 @@
 use std::net::IpAddr;
 
 use x509_parser::certificate::X509Certificate;
+use x509_parser::der_parser::oid;
+use x509_parser::der_parser::oid::Oid;
 use x509_parser::extensions::{AuthorityKeyIdentifier, GeneralName, ParsedExtension};
+use x509_parser::oid_registry::{OID_X509_EXT_NAME_CONSTRAINTS, OID_X509_EXT_SUBJECT_ALT_NAME};
 
 use crate::certificate::only_common_name;
 use crate::name;
@@ -34,8 +37,7 @@ pub(super) fn fault(certificate: &X509Certificate<'_>, place: Place) -> Option<S
 /// RFC 5280 §4.2 and §5.2 say of most extensions whether they are critical.
 fn criticality(certificate: &X509Certificate<'_>) -> Option<String> {
     certificate.extensions().iter().find_map(|extension| {
-        let oid = extension.oid.to_id_string();
-        let (_, name, must) = CRITICALITY.iter().find(|(known, ..)| *known == oid)?;
+        let (_, name, must) = CRITICALITY.iter().find(|(known, ..)| *known == extension.oid)?;
         (extension.critical != *must).then(|| {
             let must = if *must { "must be" } else { "must not be" };
             format!("its extension {name} {must} critical (RFC 5280 §4.2)")
@@ -66,12 +68,12 @@ fn authority_key(certificate: &X509Certificate<'_>, place: Place) -> Option<Stri
 }
 
 fn of_end(certificate: &X509Certificate<'_>) -> Option<String> {
-    if has(certificate, NAME_CONSTRAINTS) {
+    if certificate.extensions().iter().any(|one| one.oid == OID_X509_EXT_NAME_CONSTRAINTS) {
         return Some("it has name constraints, and is no CA's (RFC 5280 §4.2.1.10)".to_owned());
     }
     let is_nameless = certificate.subject().iter().next().is_none();
     let is_critical =
-        certificate.extensions().iter().any(|one| one.oid.to_id_string() == SAN && one.critical);
+        certificate.extensions().iter().any(|one| one.oid == OID_X509_EXT_SUBJECT_ALT_NAME && one.critical);
     match (is_nameless, is_critical) {
         (true, false) => Some("its subject is empty, and its alternative names are not critical".to_owned()),
         (false, true) => Some("its alternative names are critical, although it has a subject".to_owned()),
@@ -161,22 +163,16 @@ fn subject_key<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a [u8]> {
     })
 }
 
-fn has(certificate: &X509Certificate<'_>, oid: &str) -> bool {
-    certificate.extensions().iter().any(|extension| extension.oid.to_id_string() == oid)
-}
-
-const NAME_CONSTRAINTS: &str = "2.5.29.30";
-const SAN: &str = "2.5.29.17";
 /// Extensions, their names, and whether they must be critical.
-const CRITICALITY: [(&str, &str, bool); 8] = [
-    ("1.3.6.1.5.5.7.1.1", "authorityInfoAccess", false),
-    ("1.3.6.1.5.5.7.1.11", "subjectInfoAccess", false),
-    ("2.5.29.14", "subjectKeyIdentifier", false),
-    ("2.5.29.30", "nameConstraints", true),
-    ("2.5.29.35", "authorityKeyIdentifier", false),
-    ("2.5.29.36", "policyConstraints", true),
-    ("2.5.29.46", "freshestCRL", false),
-    ("2.5.29.54", "inhibitAnyPolicy", true),
+static CRITICALITY: [(Oid<'static>, &str, bool); 8] = [
+    (oid!(1.3.6.1.5.5.7.1.1), "authorityInfoAccess", false),
+    (oid!(1.3.6.1.5.5.7.1.11), "subjectInfoAccess", false),
+    (oid!(2.5.29.14), "subjectKeyIdentifier", false),
+    (oid!(2.5.29.30), "nameConstraints", true),
+    (oid!(2.5.29.35), "authorityKeyIdentifier", false),
+    (oid!(2.5.29.36), "policyConstraints", true),
+    (oid!(2.5.29.46), "freshestCRL", false),
+    (oid!(2.5.29.54), "inhibitAnyPolicy", true),
 ];
 
 #[cfg(test)]
