@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import warnings
 
 import cryptography_vectors
@@ -114,7 +115,7 @@ class Suite:
             yield ""
             for reason, cases in sorted(reasons.items()):
                 names = "" if wanted and len(cases) > 12 else ": " + ", ".join(f"`{case}`" for case in cases)
-                yield f"- {reason} ({len(cases)}){names}."
+                yield from list_item(f"{reason} ({len(cases)}){names}.")
             yield ""
         if self.left_out:
             yield f"Left out, because `verify` has no such option: {self.left_out}."
@@ -276,6 +277,18 @@ def crl_pem(path):
 def armour(der, label):
     body = base64.encodebytes(der).decode()
     return f"-----BEGIN {label}-----\n{body}-----END {label}-----\n"
+
+
+def list_item(text):
+    """The lines of an item of a list, at most 100 columns wide."""
+    return textwrap.wrap(
+        text,
+        width=100,
+        initial_indent="- ",
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def write_tables(page, suites, notes):

@@ -152,9 +152,10 @@ fn table(seen: &Seen) -> Result<String> {
     }
     let rights = std::fs::read_to_string(repository().join("local-hub/rights.txt"))?;
     let all: BTreeSet<_> = rights.lines().filter_map(|line| line.split(' ').next()).collect();
-    let rest: Vec<_> =
-        all.into_iter().filter(|name| !seen.contains_key(*name)).map(|name| format!("`{name}`")).collect();
-    writeln!(text, "\nRun by none of them: {}.", rest.join(", "))?;
+    writeln!(text, "\nNo client runs these operations:\n")?;
+    for name in all.into_iter().filter(|name| !seen.contains_key(*name)) {
+        writeln!(text, "- `{name}`")?;
+    }
     Ok(text)
 }
 
