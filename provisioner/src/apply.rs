@@ -64,11 +64,11 @@ impl<H: Hub> Work for Worker<H> {
     async fn work_on(&self, chunk: Chunk, book: &Book) -> Result<(), RunError> {
         let Chunk { rows, mut closed, .. } = chunk;
         let (devices, modules): (Vec<_>, Vec<_>) =
-            rows.into_iter().partition(|row| row.wanted.identity.module().is_none());
+            rows.into_iter().partition(|row| row.spec.identity.module().is_none());
         let tasks =
             devices.into_iter().map(|row| match (self.life(&row), waits_for_modules(&row, &modules)) {
-                (life, true) => Task::new(row.wanted, life.waiting_for_modules()),
-                (life, false) => Task::new(row.wanted, life),
+                (life, true) => Task::new(row.spec, life.waiting_for_modules()),
+                (life, false) => Task::new(row.spec, life),
             });
         let outcomes = self.settle(book, tasks.collect()).await?;
         closed.extend(outcomes.closed);
@@ -76,7 +76,7 @@ impl<H: Hub> Work for Worker<H> {
         book.record(orphans).await?;
         let tasks = modules.into_iter().map(|row| {
             let life = self.life(&row);
-            Task::new(row.wanted, life)
+            Task::new(row.spec, life)
         });
         self.settle(book, tasks.collect()).await?;
         // Now that their modules are there, they can be disabled.
@@ -134,8 +134,8 @@ struct Settled {
 
 /// Returns true if a device must be disabled, but only after these modules of it exist.
 fn waits_for_modules(device: &LedgerRow, modules: &[LedgerRow]) -> bool {
-    device.wanted.state.status_on_hub() == Status::Disabled
-        && modules.iter().any(|module| module.wanted.identity.device() == device.wanted.identity.device())
+    device.spec.state.status_on_hub() == Status::Disabled
+        && modules.iter().any(|module| module.spec.identity.device() == device.spec.identity.device())
 }
 
 /// Removes the modules whose device does not have the requested state: a module must not be created
@@ -147,13 +147,13 @@ fn split_off_orphans(
     let mut orphans = Vec::new();
     let mut others = Vec::new();
     for row in modules {
-        match closed.iter().find(|(device, _)| device == row.wanted.identity.device()) {
+        match closed.iter().find(|(device, _)| device == row.spec.identity.device()) {
             None => others.push(row),
             Some((device, state)) => {
                 let reason =
                     format!("nothing was done, because the row of its device `{device}` is `{state}`");
                 let record = Record::skipped(ReasonCode::DeviceRowNotDone, reason);
-                orphans.push((row.wanted.identity, record).into());
+                orphans.push((row.spec.identity, record).into());
             }
         }
     }

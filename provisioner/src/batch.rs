@@ -1,4 +1,4 @@
-//! Reading a batch: from the rows of a file to what is wanted of each identity.
+//! Reading a batch: from the rows of a file to the specification of each identity.
 
 mod files;
 mod load;

@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::hub::{HubClient, HubError};
 use crate::model::compare::{parent_in, scope_of_parent};
 use crate::model::creator_tag;
-use crate::model::spec::DesiredIdentity;
+use crate::model::spec::IdentitySpec;
 
 /// The totals of an export.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -117,7 +117,7 @@ async fn each_row(
                     None => exported.devices += 1,
                 }
                 exported.without_keys += u64::from(twin.authentication_type == "sas");
-                exported.not_understood += u64::from(DesiredIdentity::of_twin(&twin).is_err());
+                exported.not_understood += u64::from(IdentitySpec::of_twin(&twin).is_err());
                 write(&ExportRow::of(&identity, &twin))?;
             }
             match page.continuation {
@@ -386,9 +386,9 @@ mod tests {
         // Through the text of a hub's answer, and through its reader.
         let mut columns = Columns::default();
         let mut spool = Vec::new();
-        for wanted in &read.rows {
-            let answer = json!({"tags": &*wanted.tags}).to_string();
-            let exported = row(&wanted.identity.common_name(), serde_json::from_str(&answer).unwrap());
+        for spec in &read.rows {
+            let answer = json!({"tags": &*spec.tags}).to_string();
+            let exported = row(&spec.identity.common_name(), serde_json::from_str(&answer).unwrap());
             columns.see(&exported);
             write_line(&mut spool, &exported).unwrap();
         }

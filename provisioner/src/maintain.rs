@@ -119,7 +119,7 @@ impl Task {
     }
 
     fn identity(&self) -> &IdentityId {
-        &self.row.wanted.identity
+        &self.row.spec.identity
     }
 
     fn is_about_to_change(&self) -> bool {
@@ -186,7 +186,7 @@ impl Task {
             (RowState::Done, _) | (RowState::Unchanged, Alteration::UndoRelease { .. }) => held_by,
             _ => None,
         };
-        Some(Ended { identity: self.row.wanted.identity, record, before: self.before, after })
+        Some(Ended { identity: self.row.spec.identity, record, before: self.before, after })
     }
 
     fn answered(&mut self, answer: Answer) {
@@ -265,7 +265,7 @@ impl<H: Hub> Worker<H> {
                 }
                 _ => continue,
             };
-            task.hold = self.holds.for_alteration(&self.alteration, &task.row.wanted.identity, twin).await?;
+            task.hold = self.holds.for_alteration(&self.alteration, &task.row.spec.identity, twin).await?;
             task.observed(&self.alteration, twin);
         }
         let fatal = |error: &HubError| error.class() != ErrorClass::Input;
@@ -279,7 +279,7 @@ impl<H: Hub> Worker<H> {
         let (disabled, tasks): (Vec<_>, Vec<_>) =
             replacing.partition(|task| task.identity().module().is_none() && task.status == Status::Disabled);
         disabled.into_iter().for_each(Task::skip_disabled);
-        let proofs = join_all(tasks.iter().map(|task| proof(task.row.wanted.clone()))).await;
+        let proofs = join_all(tasks.iter().map(|task| proof(task.row.spec.clone()))).await;
         for (task, proven) in tasks.into_iter().zip(proofs) {
             match proven {
                 Ok(()) => {}
@@ -306,13 +306,13 @@ impl<H: Hub> Worker<H> {
     async fn replace(&self, tasks: &mut [Task]) -> Result<(), HubError> {
         let (mut changing, mut changes) = (Vec::new(), Vec::new());
         for task in tasks.iter_mut() {
-            if let Next::Replace(wanted) = &task.next {
-                changes.push((wanted.clone(), task.etags.identity.clone()));
+            if let Next::Replace(spec) = &task.next {
+                changes.push((spec.clone(), task.etags.identity.clone()));
                 changing.push(task);
             }
         }
         let changes: Vec<Change<'_>> =
-            changes.iter().map(|(wanted, etag)| Change { wanted, etag: etag.clone() }).collect();
+            changes.iter().map(|(spec, etag)| Change { spec, etag: etag.clone() }).collect();
         let events = self.creator.update(&changes, &GivenKeys::new()).await?;
         for (task, event) in changing.into_iter().zip(events) {
             task.answered(answer(event));

@@ -66,14 +66,14 @@ impl<H: Hub> Verify<H> {
             let (run, filter, from) = (self.run, self.filter, after.take());
             let page = self.ledger.call(move |ledger| ledger.page(run, filter, from.as_ref(), PAGE)).await?;
             let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.wanted.identity.clone());
+            after = Some(last.spec.identity.clone());
             let (hub, keys, progress) = (self.hub.clone(), self.keys.clone(), self.progress.clone());
             let holds = self.holds.clone();
             let look = move |row: LedgerRow| {
                 let (hub, holds, keys) = (hub.clone(), holds.clone(), keys.clone());
                 let progress = progress.clone();
                 async move {
-                    let seen = observe(&*hub, &holds, &row.wanted, &keys, TwinPolicy::Initial).await?;
+                    let seen = observe(&*hub, &holds, &row.spec, &keys, TwinPolicy::Initial).await?;
                     progress(1);
                     Ok::<_, RunError>((row, seen))
                 }
@@ -82,7 +82,7 @@ impl<H: Hub> Verify<H> {
             let known: Vec<Seen> = seen
                 .iter()
                 .map(|(row, seen)| Seen {
-                    identity: row.wanted.identity.clone(),
+                    identity: row.spec.identity.clone(),
                     etags: seen.etags.clone(),
                     deviation: deviation(&seen.standing),
                 })

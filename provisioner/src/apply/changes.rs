@@ -13,11 +13,11 @@ use super::observation::{module_refused_or_fatal, refused_or_fatal};
 use crate::hub::{Hub, HubError, is_missing};
 use crate::model::compare::Difference;
 use crate::model::lifecycle::Event;
-use crate::model::spec::{DesiredAuth, DesiredIdentity, GivenKeys};
+use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec};
 
 /// An identity to change, and the etag of the last read.
 pub(crate) struct Change<'a> {
-    pub(crate) wanted: &'a DesiredIdentity,
+    pub(crate) spec: &'a IdentitySpec,
     pub(crate) etag: Option<Etag>,
 }
 
@@ -90,16 +90,16 @@ impl<H: Hub> Creator<H> {
     /// The bulk item that replaces the identity. What is left out of it the hub would set anew, so
     /// keys that the hub made are read and sent along.
     async fn update_item(&self, change: &Change<'_>, keys: &GivenKeys) -> Result<BulkItem, HubError> {
-        let wanted = change.wanted;
-        let mut item = wanted.create_item(keys, self.parent_scope(wanted).await?);
+        let spec = change.spec;
+        let mut item = spec.create_item(keys, self.parent_scope(spec).await?);
         item.import_mode = Some(match change.etag {
             Some(_) => ImportMode::UpdateIfMatchETag,
             None => ImportMode::Update,
         });
         item.etag.clone_from(&change.etag);
         (item.tags, item.properties) = (None, None);
-        if let DesiredAuth::Sas { given: false } = wanted.state.auth {
-            item.authentication = Some(Authentication::Sas(self.hub().keys(&wanted.identity).await?));
+        if let AuthSpec::Sas { given: false } = spec.state.auth {
+            item.authentication = Some(Authentication::Sas(self.hub().keys(&spec.identity).await?));
         }
         Ok(item)
     }
@@ -111,23 +111,23 @@ impl<H: Hub> Creator<H> {
         event: Event,
         keys: &GivenKeys,
     ) -> Result<Event, HubError> {
-        let spec = match &event {
+        let module = match &event {
             Event::Refused(error) if super::hub_writer::may_be_no_bulk_modules(error) => {
-                change.wanted.module_spec(keys)
+                change.spec.module_spec(keys)
             }
             _ => None,
         };
-        let Some(mut spec) = spec else { return Ok(event) };
-        let identity = &change.wanted.identity;
-        if let DesiredAuth::Sas { given: false } = change.wanted.state.auth {
+        let Some(mut module) = module else { return Ok(event) };
+        let identity = &change.spec.identity;
+        if let AuthSpec::Sas { given: false } = change.spec.state.auth {
             match self.hub().keys(identity).await {
-                Ok(keys) => spec.authentication = Some(Authentication::Sas(keys)),
+                Ok(keys) => module.authentication = Some(Authentication::Sas(keys)),
                 Err(error) => return refused_or_fatal(error, None),
             }
         }
         let any = Etag::new("*");
         let etag = change.etag.as_ref().unwrap_or(&any);
-        match self.hub().put_module(identity, &spec, Some(etag)).await {
+        match self.hub().put_module(identity, &module, Some(etag)).await {
             Ok(()) => Ok(Event::IdentityUpdated),
             Err(error) if outdated(&error) || is_missing(&error) => Ok(Event::Outdated(error)),
             Err(error) => module_refused_or_fatal(self.hub(), identity.device(), error).await,
@@ -161,9 +161,9 @@ fn as_update(event: Event) -> Event {
 
 /// The patch of one twin section: the batch's values, and null for all that was found besides and is
 /// to go.
-pub(super) fn section_patch(section: &str, wanted: &JsonObject, found: &[Difference]) -> JsonObject {
-    let mut patch = wanted.clone();
-    for difference in found.iter().filter(|difference| difference.wanted.is_null()) {
+pub(super) fn section_patch(section: &str, spec: &JsonObject, found: &[Difference]) -> JsonObject {
+    let mut patch = spec.clone();
+    for difference in found.iter().filter(|difference| difference.expected.is_null()) {
         // No name in a twin holds a dot.
         let mut names = difference.path.split('.');
         if names.next() == Some(section) {
@@ -189,10 +189,10 @@ mod tests {
 
     #[test]
     fn what_is_there_besides_is_nulled_in_its_place() {
-        let wanted = json!({"a": {"b": 1}, "e": 5});
-        let gone = |path: &str| Difference { path: path.into(), wanted: Value::Null, found: json!(0) };
+        let spec = json!({"a": {"b": 1}, "e": 5});
+        let gone = |path: &str| Difference { path: path.into(), expected: Value::Null, found: json!(0) };
         let found = [gone("desired.a.c"), gone("desired.d"), gone("tags.x")];
-        let patch = section_patch("desired", wanted.as_object().unwrap(), &found);
+        let patch = section_patch("desired", spec.as_object().unwrap(), &found);
         assert_eq!(Value::Object(patch), json!({"a": {"b": 1, "c": null}, "d": null, "e": 5}));
     }
 }

@@ -18,7 +18,7 @@ use crate::model::creator_tag;
 use crate::model::holds::Holds;
 use crate::model::lifecycle::{Effect, Event, Lifecycle, Outcome, Step};
 use crate::model::options::ApplyOptions;
-use crate::model::spec::{DesiredIdentity, GivenKeys};
+use crate::model::spec::{GivenKeys, IdentitySpec};
 use crate::workers::{Book, RunError};
 
 /// Settles identities on one hub, and learns from each set what to expect of the next.
@@ -51,7 +51,7 @@ pub(super) struct Settlement {
 
 /// An identity that is being processed.
 pub(super) struct Task {
-    wanted: DesiredIdentity,
+    spec: IdentitySpec,
     life: Lifecycle,
     step: Step,
     /// The run that keeps the device disabled, as of the last read.
@@ -75,9 +75,9 @@ pub(super) struct Settlements {
 }
 
 impl Task {
-    pub(super) fn new(wanted: DesiredIdentity, life: Lifecycle) -> Self {
+    pub(super) fn new(spec: IdentitySpec, life: Lifecycle) -> Self {
         Self {
-            wanted,
+            spec,
             life,
             step: Step::Observe,
             hold: None,
@@ -106,16 +106,16 @@ impl Task {
 
     /// The identity as it is to be sent: enabled, as long as it waits for its modules, and disabled as it was
     /// found, as long as it is not released.
-    fn identity_to_send(&self) -> Cow<'_, DesiredIdentity> {
+    fn identity_to_send(&self) -> Cow<'_, IdentitySpec> {
         if let Some(hold) = &self.hold {
-            let mut held = self.wanted.clone();
+            let mut held = self.spec.clone();
             held.state.hold = Some(hold.reason.clone());
             return Cow::Owned(held);
         }
         if !self.life.waits_for_modules() {
-            return Cow::Borrowed(&self.wanted);
+            return Cow::Borrowed(&self.spec);
         }
-        let mut staged = self.wanted.clone();
+        let mut staged = self.spec.clone();
         staged.state.status = Status::Enabled;
         staged.state.status_reason = StatusReason::new(STAGED).ok();
         staged.state.hold = None;
@@ -137,13 +137,13 @@ impl Task {
         let effect = self.effect()?;
         self.is_outdated = true;
         let before = if effect == Effect::Created { Etags::default() } else { self.before.clone() };
-        let (identity, held_by) = (self.wanted.identity.clone(), self.held_by(run));
+        let (identity, held_by) = (self.spec.identity.clone(), self.held_by(run));
         Some(Sent { identity, effect, before, held_by, status_reason_before: None })
     }
 
     /// The run that keeps the device disabled after `run` has processed it.
     fn held_by(&self, run: RunId) -> Option<RunId> {
-        self.hold.as_ref().map(|hold| hold.run).or_else(|| self.wanted.state.hold.is_some().then_some(run))
+        self.hold.as_ref().map(|hold| hold.run).or_else(|| self.spec.state.hold.is_some().then_some(run))
     }
 
     /// The result of the identity, if it has finished.
@@ -156,7 +156,7 @@ impl Task {
         let (effect, presumed) = (self.life.effect(), self.life.is_presumed());
         let before = if self.life.is_creation() { Etags::default() } else { self.before };
         let after = if self.is_outdated { Etags::default() } else { self.etags };
-        Some(Settlement { identity: self.wanted.identity, outcome, effect, presumed, held_by, before, after })
+        Some(Settlement { identity: self.spec.identity, outcome, effect, presumed, held_by, before, after })
     }
 }
 
@@ -221,8 +221,7 @@ impl<H: Hub> Settler<H> {
         let tasks: Vec<&mut Task> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::Observe)).collect();
         let policy = self.options.rules.twin;
-        let looks =
-            tasks.iter().map(|task| observe(&*self.hub, &self.holds, &task.wanted, &self.keys, policy));
+        let looks = tasks.iter().map(|task| observe(&*self.hub, &self.holds, &task.spec, &self.keys, policy));
         let seen = join_all(looks).await;
         for (task, seen) in tasks.into_iter().zip(seen) {
             match seen {
@@ -237,10 +236,10 @@ impl<H: Hub> Settler<H> {
     async fn create(&self, tasks: &mut [Task]) -> Result<(), RunError> {
         let mut tasks: Vec<&mut Task> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::Create)).collect();
-        let wanted: Vec<Cow<'_, DesiredIdentity>> =
+        let spec: Vec<Cow<'_, IdentitySpec>> =
             tasks.iter().map(|task| self.marked(task.identity_to_send())).collect();
-        let wanted: Vec<&DesiredIdentity> = wanted.iter().map(AsRef::as_ref).collect();
-        let events = self.creator.create(&wanted, &self.keys).await?;
+        let spec: Vec<&IdentitySpec> = spec.iter().map(AsRef::as_ref).collect();
+        let events = self.creator.create(&spec, &self.keys).await?;
         for (task, event) in tasks.iter_mut().zip(events) {
             task.step = task.life.on(event);
         }
@@ -250,12 +249,11 @@ impl<H: Hub> Settler<H> {
     async fn update_identities(&self, tasks: &mut [Task]) -> Result<(), RunError> {
         let mut tasks: Vec<&mut Task> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::UpdateIdentity)).collect();
-        let wanted: Vec<Cow<'_, DesiredIdentity>> =
-            tasks.iter().map(|task| task.identity_to_send()).collect();
-        let changes: Vec<Change<'_>> = wanted
+        let spec: Vec<Cow<'_, IdentitySpec>> = tasks.iter().map(|task| task.identity_to_send()).collect();
+        let changes: Vec<Change<'_>> = spec
             .iter()
             .zip(&tasks)
-            .map(|(wanted, task)| Change { wanted, etag: task.etags.identity.clone() })
+            .map(|(spec, task)| Change { spec, etag: task.etags.identity.clone() })
             .collect();
         let events = self.creator.update(&changes, &self.keys).await?;
         for (task, event) in tasks.iter_mut().zip(events) {
@@ -277,18 +275,18 @@ impl<H: Hub> Settler<H> {
     async fn write_twin(&self, task: &Task) -> Result<Event, HubError> {
         // What was perhaps created by others may have their tag, or none.
         let is_certain_creation = task.life.is_creation() && !task.life.is_presumed();
-        let wanted = match is_certain_creation {
-            true => self.marked(Cow::Borrowed(&task.wanted)),
-            false => Cow::Borrowed(&task.wanted),
+        let spec = match is_certain_creation {
+            true => self.marked(Cow::Borrowed(&task.spec)),
+            false => Cow::Borrowed(&task.spec),
         };
         let tags = match is_certain_creation {
-            true => Cow::Borrowed(&*wanted.state.tags),
-            false => creator_tag::without(&wanted.state.tags),
+            true => Cow::Borrowed(&*spec.state.tags),
+            false => creator_tag::without(&spec.state.tags),
         };
         let tags = section_patch("tags", &tags, &task.differences);
-        let desired = section_patch("desired", &wanted.state.desired, &task.differences);
+        let desired = section_patch("desired", &spec.state.desired, &task.differences);
         let etag = task.etags.twin.as_ref();
-        match self.hub.patch_twin(&wanted.identity, &tags, &desired, etag).await {
+        match self.hub.patch_twin(&spec.identity, &tags, &desired, etag).await {
             Ok(()) => Ok(Event::TwinWritten),
             Err(error) if outdated(&error) || is_missing(&error) => Ok(Event::Outdated(error)),
             Err(error) => refused_or_fatal(error, Some(Event::Lost)),
@@ -297,12 +295,12 @@ impl<H: Hub> Settler<H> {
 
     /// The identity with the tag that names its creator, if one is requested and the batch gives no
     /// tag of that name.
-    fn marked<'w>(&self, wanted: Cow<'w, DesiredIdentity>) -> Cow<'w, DesiredIdentity> {
-        let Some((name, value)) = &self.options.created_by else { return wanted };
-        if wanted.state.tags.get(name).is_some_and(|given| !creator_tag::is_creators(given)) {
-            return wanted;
+    fn marked<'w>(&self, spec: Cow<'w, IdentitySpec>) -> Cow<'w, IdentitySpec> {
+        let Some((name, value)) = &self.options.created_by else { return spec };
+        if spec.state.tags.get(name).is_some_and(|given| !creator_tag::is_creators(given)) {
+            return spec;
         }
-        let mut marked = wanted.into_owned();
+        let mut marked = spec.into_owned();
         Arc::make_mut(&mut marked.state.tags).insert(name.clone(), value.clone());
         Cow::Owned(marked)
     }

@@ -12,7 +12,7 @@ use super::observation::{module_refused_or_fatal, read, refused_or_fatal};
 use crate::hub::{ErrorClass, Hub, HubError, Pauses, about_its_device};
 use crate::model::compare::Standing;
 use crate::model::lifecycle::Event;
-use crate::model::spec::{DesiredIdentity, GivenKeys};
+use crate::model::spec::{GivenKeys, IdentitySpec};
 
 /// Creates identities on one hub, and learns how it treats modules in bulk.
 ///
@@ -43,12 +43,12 @@ impl<H: Hub> Creator<H> {
     /// Creates identities, all devices or all modules, and returns an event for each.
     pub(super) async fn create(
         &self,
-        wanted: &[&DesiredIdentity],
+        spec: &[&IdentitySpec],
         keys: &GivenKeys,
     ) -> Result<Vec<Event>, HubError> {
-        let mut events = Vec::with_capacity(wanted.len());
-        for chunk in wanted.chunks(MAX_BULK_ITEMS) {
-            let is_module = chunk.iter().any(|wanted| wanted.identity.module().is_some());
+        let mut events = Vec::with_capacity(spec.len());
+        for chunk in spec.chunks(MAX_BULK_ITEMS) {
+            let is_module = chunk.iter().any(|spec| spec.identity.module().is_some());
             events.extend(match is_module {
                 true => self.create_modules(chunk, keys).await?,
                 false => self.create_devices(chunk, keys).await?,
@@ -57,17 +57,13 @@ impl<H: Hub> Creator<H> {
         Ok(events)
     }
 
-    async fn create_devices(
-        &self,
-        wanted: &[&DesiredIdentity],
-        keys: &GivenKeys,
-    ) -> Result<Vec<Event>, HubError> {
-        let mut events: Vec<Option<Event>> = Vec::with_capacity(wanted.len());
-        let mut items = Vec::with_capacity(wanted.len());
-        for wanted in wanted {
-            match self.parent_scope(wanted).await {
+    async fn create_devices(&self, spec: &[&IdentitySpec], keys: &GivenKeys) -> Result<Vec<Event>, HubError> {
+        let mut events: Vec<Option<Event>> = Vec::with_capacity(spec.len());
+        let mut items = Vec::with_capacity(spec.len());
+        for spec in spec {
+            match self.parent_scope(spec).await {
                 Ok(scope) => {
-                    items.push(wanted.create_item(keys, scope));
+                    items.push(spec.create_item(keys, scope));
                     events.push(None);
                 }
                 Err(error) => events.push(Some(refused_or_fatal(error, None)?)),
@@ -77,26 +73,20 @@ impl<H: Hub> Creator<H> {
         Ok(events.into_iter().filter_map(|event| event.or_else(|| sent.next())).collect())
     }
 
-    async fn create_modules(
-        &self,
-        wanted: &[&DesiredIdentity],
-        keys: &GivenKeys,
-    ) -> Result<Vec<Event>, HubError> {
+    async fn create_modules(&self, spec: &[&IdentitySpec], keys: &GivenKeys) -> Result<Vec<Event>, HubError> {
         if self.bulk_modules() == BulkModules::Refused {
-            let singly = wanted.iter().map(|wanted| self.create_module(wanted, keys));
+            let singly = spec.iter().map(|spec| self.create_module(spec, keys));
             return join_all(singly).await.into_iter().collect();
         }
-        let items: Vec<BulkItem> = wanted.iter().map(|wanted| wanted.create_item(keys, None)).collect();
+        let items: Vec<BulkItem> = spec.iter().map(|spec| spec.create_item(keys, None)).collect();
         let mut events = self.send_new(&items).await?;
-        self.learn_from(wanted, &events, keys).await?;
+        self.learn_from(spec, &events, keys).await?;
         let without_twin = self.bulk_modules() == BulkModules::WithoutTwin;
-        for (wanted, event) in wanted.iter().zip(&mut events) {
+        for (spec, event) in spec.iter().zip(&mut events) {
             match event {
-                Event::Created if without_twin && wanted.state.has_twin() => {
-                    *event = Event::CreatedWithoutTwin
-                }
+                Event::Created if without_twin && spec.state.has_twin() => *event = Event::CreatedWithoutTwin,
                 Event::Refused(error) if may_be_no_bulk_modules(error) => {
-                    *event = self.create_module(wanted, keys).await?;
+                    *event = self.create_module(spec, keys).await?;
                     if matches!(event, Event::Created | Event::CreatedWithoutTwin) {
                         self.set_bulk_modules(BulkModules::Refused);
                     }
@@ -196,16 +186,16 @@ impl<H: Hub> Creator<H> {
     /// Reads back one module that was just created with its twin, unless the result is known.
     async fn learn_from(
         &self,
-        wanted: &[&DesiredIdentity],
+        spec: &[&IdentitySpec],
         events: &[Event],
         keys: &GivenKeys,
     ) -> Result<(), HubError> {
-        let created = wanted
+        let created = spec
             .iter()
             .zip(events)
-            .find(|(wanted, event)| wanted.state.has_twin() && matches!(event, Event::Created));
-        if let (BulkModules::NotTriedYet, Some((wanted, _))) = (self.bulk_modules(), created) {
-            match read(&*self.hub, wanted, keys).await {
+            .find(|(spec, event)| spec.state.has_twin() && matches!(event, Event::Created));
+        if let (BulkModules::NotTriedYet, Some((spec, _))) = (self.bulk_modules(), created) {
+            match read(&*self.hub, spec, keys).await {
                 Ok(seen) if seen.standing == Standing::Equal => self.set_bulk_modules(BulkModules::WithTwin),
                 Ok(_) => self.set_bulk_modules(BulkModules::WithoutTwin),
                 // Its own trouble teaches nothing of others.
@@ -216,23 +206,23 @@ impl<H: Hub> Creator<H> {
         Ok(())
     }
 
-    async fn create_module(&self, wanted: &DesiredIdentity, keys: &GivenKeys) -> Result<Event, HubError> {
-        let Some(spec) = wanted.module_spec(keys) else {
-            return Ok(Event::Refused(HubError::NoDevice(wanted.identity.device().clone())));
+    async fn create_module(&self, spec: &IdentitySpec, keys: &GivenKeys) -> Result<Event, HubError> {
+        let Some(module) = spec.module_spec(keys) else {
+            return Ok(Event::Refused(HubError::NoDevice(spec.identity.device().clone())));
         };
-        match self.hub.put_module(&wanted.identity, &spec, None).await {
-            Ok(()) if wanted.state.has_twin() => Ok(Event::CreatedWithoutTwin),
+        match self.hub.put_module(&spec.identity, &module, None).await {
+            Ok(()) if spec.state.has_twin() => Ok(Event::CreatedWithoutTwin),
             Ok(()) => Ok(Event::Created),
             Err(error) if error.code() == Some(ErrorCode::ModuleAlreadyExistsOnDevice) => {
                 Ok(Event::AlreadyExists)
             }
-            Err(error) => module_refused_or_fatal(&*self.hub, wanted.identity.device(), error).await,
+            Err(error) => module_refused_or_fatal(&*self.hub, spec.identity.device(), error).await,
         }
     }
 
     /// The scope of the parent that the batch wants, asked of the hub once.
-    pub(super) async fn parent_scope(&self, wanted: &DesiredIdentity) -> Result<Option<String>, HubError> {
-        let Some(parent) = &wanted.state.parent else { return Ok(None) };
+    pub(super) async fn parent_scope(&self, spec: &IdentitySpec) -> Result<Option<String>, HubError> {
+        let Some(parent) = &spec.state.parent else { return Ok(None) };
         let known = self.parent_scopes.lock().unwrap_or_else(PoisonError::into_inner).get(parent).cloned();
         if known.is_some() {
             return Ok(known);

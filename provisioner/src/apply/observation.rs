@@ -10,7 +10,7 @@ use crate::model::compare::{Difference, Etags, Observation, Standing};
 use crate::model::holds::Holds;
 use crate::model::lifecycle::Event;
 use crate::model::options::TwinPolicy;
-use crate::model::spec::{DesiredAuth, DesiredIdentity, GivenKeys};
+use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec};
 use crate::workers::RunError;
 
 /// Reads an identity from the hub and compares it with what the batch wants, for a run that may do this with
@@ -18,36 +18,36 @@ use crate::workers::RunError;
 pub(crate) async fn observe(
     hub: &impl Hub,
     holds: &Holds,
-    wanted: &DesiredIdentity,
+    spec: &IdentitySpec,
     keys: &GivenKeys,
     policy: TwinPolicy,
 ) -> Result<Observation, RunError> {
-    let twin = hub.twin(&wanted.identity).await?;
-    compare_held(hub, holds, wanted, keys, policy, twin.as_ref()).await
+    let twin = hub.twin(&spec.identity).await?;
+    compare_held(hub, holds, spec, keys, policy, twin.as_ref()).await
 }
 
 /// The same for an identity that no run keeps disabled.
 pub(super) async fn read(
     hub: &impl Hub,
-    wanted: &DesiredIdentity,
+    spec: &IdentitySpec,
     keys: &GivenKeys,
 ) -> Result<Observation, HubError> {
-    let twin = hub.twin(&wanted.identity).await?;
-    compare_for(hub, wanted, keys, TwinPolicy::Initial, twin.as_ref()).await
+    let twin = hub.twin(&spec.identity).await?;
+    compare_for(hub, spec, keys, TwinPolicy::Initial, twin.as_ref()).await
 }
 
 /// Compares the batch's values with a twin; keys, which twins do not show, are read separately.
 pub(crate) async fn compare_for(
     hub: &impl Hub,
-    wanted: &DesiredIdentity,
+    spec: &IdentitySpec,
     keys: &GivenKeys,
     policy: TwinPolicy,
     twin: Option<&Twin>,
 ) -> Result<Observation, HubError> {
-    let mut standing = Standing::under(policy, wanted, twin);
-    if let DesiredAuth::Sas { given: true } = wanted.state.auth
+    let mut standing = Standing::under(policy, spec, twin);
+    if let AuthSpec::Sas { given: true } = spec.state.auth
         && !matches!(standing, Standing::Missing | Standing::Different(_) | Standing::Staged(_))
-        && hub.keys(&wanted.identity).await?.as_ref() != keys.get(&wanted.identity)
+        && hub.keys(&spec.identity).await?.as_ref() != keys.get(&spec.identity)
     {
         standing = Standing::Different(vec![other_keys()]);
     }
@@ -60,22 +60,22 @@ pub(crate) async fn compare_for(
 pub(crate) async fn compare_held(
     hub: &impl Hub,
     holds: &Holds,
-    wanted: &DesiredIdentity,
+    spec: &IdentitySpec,
     keys: &GivenKeys,
     policy: TwinPolicy,
     twin: Option<&Twin>,
 ) -> Result<Observation, RunError> {
-    let Some(hold) = holds.found(wanted, twin).await? else {
-        return Ok(compare_for(hub, wanted, keys, policy, twin).await?);
+    let Some(hold) = holds.found(spec, twin).await? else {
+        return Ok(compare_for(hub, spec, keys, policy, twin).await?);
     };
-    let mut held = wanted.clone();
+    let mut held = spec.clone();
     held.state.hold = Some(hold.reason.clone());
     let seen = compare_for(hub, &held, keys, policy, twin).await?;
     Ok(Observation { hold: Some(hold), ..seen })
 }
 
 fn other_keys() -> Difference {
-    Difference { path: "keys".into(), wanted: json!("those of the batch"), found: json!("others") }
+    Difference { path: "keys".into(), expected: json!("those of the batch"), found: json!("others") }
 }
 
 /// The meaning of an error after all retries: an event for this identity, or the end of the run.

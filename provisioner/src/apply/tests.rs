@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 use super::*;
 use crate::ledger::{Ledger, Operator, Record, RowFilter, RunFacts, RunId, RunOptions, SharedLedger, Totals};
 use crate::model::options::{ApplyMode, ApplyOptions, ApplyRules, TwinPolicy};
-use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState};
+use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
 use crate::testing::model_hub::{Fate, ModelHub, Modules};
 use crate::workers::tests::crew;
 
-fn wanted(name: &str, thumbprint: &str) -> DesiredIdentity {
+fn spec(name: &str, thumbprint: &str) -> IdentitySpec {
     let object = |value: Value| Arc::new(value.as_object().cloned().unwrap_or_default());
-    DesiredIdentity {
+    IdentitySpec {
         identity: IdentityId::from_common_name(name).unwrap(),
-        state: DesiredState {
-            auth: DesiredAuth::Thumbprint { primary: thumbprint.repeat(32).parse().ok(), secondary: None },
+        state: StateSpec {
+            auth: AuthSpec::Thumbprint { primary: thumbprint.repeat(32).parse().ok(), secondary: None },
             tags: object(json!({"name": name})),
             desired: object(json!({"interval": 60})),
-            ..DesiredState::default()
+            ..StateSpec::default()
         },
     }
 }
@@ -50,16 +50,16 @@ const BATCH: Batch<'_> = Batch {
 };
 
 impl Batch<'_> {
-    fn wanted(&self, name: &str) -> DesiredIdentity {
-        let mut wanted = wanted(name, self.thumbprint);
-        Arc::make_mut(&mut wanted.state.desired).insert("interval".into(), self.interval.into());
-        if wanted.identity.module().is_none() {
-            wanted.state.status = self.status;
+    fn spec(&self, name: &str) -> IdentitySpec {
+        let mut spec = spec(name, self.thumbprint);
+        Arc::make_mut(&mut spec.state.desired).insert("interval".into(), self.interval.into());
+        if spec.identity.module().is_none() {
+            spec.state.status = self.status;
         }
         if let Some(by) = self.exported {
-            Arc::make_mut(&mut wanted.state.tags).insert("createdBy".into(), by.into());
+            Arc::make_mut(&mut spec.state.tags).insert("createdBy".into(), by.into());
         }
-        wanted
+        spec
     }
 
     fn load(&self, ledger: &SharedLedger) -> RunId {
@@ -69,7 +69,7 @@ impl Batch<'_> {
         let facts = RunFacts { hub: "model", input: "batch.csv", started, by: &by, options: &options };
         let loader = ledger.load_run(&facts).unwrap();
         for (line, name) in (2..).zip(NAMES) {
-            loader.insert(line, &self.wanted(name), &[]).unwrap();
+            loader.insert(line, &self.spec(name), &[]).unwrap();
         }
         loader.commit("AB", 0).unwrap()
     }
@@ -105,13 +105,9 @@ fn check_whole(hub: &ModelHub) {
     let identities = hub.identities.lock().unwrap();
     assert_eq!(identities.len(), NAMES.len());
     for (identity, found) in identities.iter() {
-        let wanted = wanted(&identity.to_string(), "AB");
+        let spec = spec(&identity.to_string(), "AB");
         assert_eq!(found.creations, 1, "{identity}");
-        assert_eq!(
-            (&found.tags, &found.desired),
-            (&*wanted.state.tags, &*wanted.state.desired),
-            "{identity}"
-        );
+        assert_eq!((&found.tags, &found.desired), (&*spec.state.tags, &*spec.state.desired), "{identity}");
     }
 }
 
@@ -223,9 +219,9 @@ async fn what_another_mode_may_do() {
     let (_, totals) = other.run(&hub, &ledger).await;
     assert_eq!(totals, Totals { rows: 5, updated: 5, ..Totals::default() });
     for (identity, found) in hub.identities.lock().unwrap().iter() {
-        let wanted = other.wanted(&identity.to_string());
-        assert_eq!(Some(&found.authentication), wanted.authentication(&GivenKeys::new()).as_ref());
-        assert_eq!((&found.desired, found.creations), (&*wanted.state.desired, 1));
+        let spec = other.spec(&identity.to_string());
+        assert_eq!(Some(&found.authentication), spec.authentication(&GivenKeys::new()).as_ref());
+        assert_eq!((&found.desired, found.creations), (&*spec.state.desired, 1));
     }
 }
 
@@ -328,10 +324,10 @@ proptest! {
             let created = Totals { rows: 5, created: 5, presumed: totals.presumed, ..Totals::default() };
             assert_eq!(totals, created);
             for (identity, found) in hub.identities.lock().unwrap().iter() {
-                let wanted = batch.wanted(&identity.to_string());
+                let spec = batch.spec(&identity.to_string());
                 assert_eq!(found.creations, 1, "{identity}");
-                assert_eq!((&found.tags, &found.desired), (&*wanted.state.tags, &*wanted.state.desired), "{identity}");
-                assert_eq!(found.status, wanted.state.status, "{identity}");
+                assert_eq!((&found.tags, &found.desired), (&*spec.state.tags, &*spec.state.desired), "{identity}");
+                assert_eq!(found.status, spec.state.status, "{identity}");
             }
             let (_, totals) = batch.run(&hub, &ledger).await;
             assert_eq!(totals, Totals { rows: 5, unchanged: 5, ..Totals::default() });

@@ -8,7 +8,7 @@ use super::FORMAT;
 use crate::ledger::{LedgerRow, Run, RunId, Stint, Totals};
 use crate::model::compare::{Difference, Etags};
 use crate::model::failure::ReasonCode;
-use crate::model::spec::DesiredAuth;
+use crate::model::spec::AuthSpec;
 
 /// The record of the run.
 #[derive(Serialize)]
@@ -75,8 +75,8 @@ impl<'a> RowRecord<'a> {
         run: &'a Run,
         stints: &'a [Stint],
     ) -> Result<Self, serde_json::Error> {
-        let (identity, record) = (&row.wanted.identity, &row.record);
-        let (auth, primary_thumbprint, secondary_thumbprint) = auth(&row.wanted.state.auth);
+        let (identity, record) = (&row.spec.identity, &row.record);
+        let (auth, primary_thumbprint, secondary_thumbprint) = auth(&row.spec.state.auth);
         let by = row.operator(run, stints);
         Ok(Self {
             record: "row",
@@ -87,7 +87,7 @@ impl<'a> RowRecord<'a> {
             primary_thumbprint,
             secondary_thumbprint,
             serial: row.serial.as_deref(),
-            wanted_sha256: row.wanted.state.hash()?,
+            wanted_sha256: row.spec.state.hash()?,
             state: record.state.as_str(),
             effect: record.effect.map(|effect| effect.as_str()),
             presumed: record.presumed,
@@ -131,11 +131,11 @@ fn texts(differences: &[Difference]) -> Vec<String> {
     differences.iter().map(ToString::to_string).collect()
 }
 
-fn auth(auth: &DesiredAuth) -> (&'static str, Option<Thumbprint>, Option<Thumbprint>) {
+fn auth(auth: &AuthSpec) -> (&'static str, Option<Thumbprint>, Option<Thumbprint>) {
     match auth {
-        DesiredAuth::IssuedCertificate { .. } => ("x509_to_be_issued", None, None),
-        DesiredAuth::Sas { .. } => ("sas", None, None),
-        DesiredAuth::Thumbprint { primary, secondary } => ("x509_thumbprint", *primary, *secondary),
-        DesiredAuth::X509Ca => ("x509_ca", None, None),
+        AuthSpec::IssuedCertificate { .. } => ("x509_to_be_issued", None, None),
+        AuthSpec::Sas { .. } => ("sas", None, None),
+        AuthSpec::Thumbprint { primary, secondary } => ("x509_thumbprint", *primary, *secondary),
+        AuthSpec::X509Ca => ("x509_ca", None, None),
     }
 }

@@ -3,7 +3,7 @@ use crate::ledger::{Claim, Ended, Operator, Record, RowState, RunFacts, RunOptio
 use crate::model::compare::Etags;
 use crate::model::failure::ReasonCode;
 use crate::model::lifecycle::Effect;
-use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState};
+use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
 use hub_types::IdentityId;
 use std::time::Duration;
 
@@ -21,9 +21,9 @@ fn ledger() -> (Ledger, RunId) {
     let loader = ledger.load_run(&facts).unwrap();
     let identity = |name: &str| IdentityId::from_common_name(name).unwrap();
     for (line, name) in (2..).zip(["a", "a/m", "b"]) {
-        let auth = DesiredAuth::Thumbprint { primary: "AB".repeat(32).parse().ok(), secondary: None };
-        let state = DesiredState { auth, ..DesiredState::default() };
-        loader.insert(line, &DesiredIdentity { identity: identity(name), state }, &[]).unwrap();
+        let auth = AuthSpec::Thumbprint { primary: "AB".repeat(32).parse().ok(), secondary: None };
+        let state = StateSpec { auth, ..StateSpec::default() };
+        loader.insert(line, &IdentitySpec { identity: identity(name), state }, &[]).unwrap();
     }
     let run = loader.commit("C0FFEE", 0).unwrap();
     ledger.begin_stint(run, &by, "2026-11-22T10:00:00Z").unwrap();

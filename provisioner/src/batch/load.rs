@@ -1,5 +1,5 @@
 //! Loading a batch: every row checked against itself and against the files that it names, and
-//! turned into what is wanted of an identity.
+//! turned into the specification of an identity.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,7 +16,7 @@ use super::files::GivenFiles;
 use super::row::{CertificateSource, RowReader, problem};
 use crate::clock;
 use crate::ledger::{Credential, CredentialKind, LedgerError, Taken};
-use crate::model::spec::{DesiredIdentity, GivenKeys};
+use crate::model::spec::{GivenKeys, IdentitySpec};
 
 /// The options for loading a batch.
 #[derive(Debug, Clone, Default)]
@@ -38,7 +38,7 @@ pub trait BatchSink {
     fn row(
         &mut self,
         line: u64,
-        wanted: DesiredIdentity,
+        spec: IdentitySpec,
         credentials: &[Credential],
     ) -> Result<Option<Taken>, LedgerError>;
 
@@ -166,14 +166,14 @@ struct Loading<'a> {
 impl Loading<'_> {
     fn good(&mut self, mut row: Row) -> Result<(), LoadError> {
         let mut problems = std::mem::take(&mut row.warnings);
-        let wanted = self.rows.read(&mut row, self.file, &mut problems);
-        let Some(wanted) = wanted else {
+        let spec = self.rows.read(&mut row, self.file, &mut problems);
+        let Some(spec) = spec else {
             self.bad(BadRow { line: row.line, cells: None, problems });
             return Ok(());
         };
         problems.into_iter().for_each(|problem| self.problem(problem));
-        let is_to_be_issued = wanted.state.auth.is_to_be_issued();
-        if let Some(taken) = self.sink.row(row.line, wanted, self.rows.credentials())? {
+        let is_to_be_issued = spec.state.auth.is_to_be_issued();
+        if let Some(taken) = self.sink.row(row.line, spec, self.rows.credentials())? {
             self.bad(BadRow { line: row.line, cells: None, problems: vec![self.taken(&row, &taken)] });
             return Ok(());
         }
@@ -263,7 +263,7 @@ impl Read for Hashing {
 pub struct Discard;
 
 impl BatchSink for Discard {
-    fn row(&mut self, _: u64, _: DesiredIdentity, _: &[Credential]) -> Result<Option<Taken>, LedgerError> {
+    fn row(&mut self, _: u64, _: IdentitySpec, _: &[Credential]) -> Result<Option<Taken>, LedgerError> {
         Ok(None)
     }
 

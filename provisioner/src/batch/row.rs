@@ -1,4 +1,4 @@
-//! From one row of the file to what is wanted of one identity, with the help of the files that the
+//! From one row of the file to the specification of one identity, with the help of the files that the
 //! row names.
 
 use std::collections::HashSet;
@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use super::twin_template::{RenderedTwin, TwinTemplates};
 use crate::ledger::Credential;
 use crate::model::causes::with_causes;
-use crate::model::spec::{CertificateProfile, DesiredAuth, DesiredIdentity, DesiredState, GivenPem};
+use crate::model::spec::{AuthSpec, CertificateProfile, GivenPem, IdentitySpec, StateSpec};
 use crate::run::issue::key_source;
 
 /// The source of the rows' certificates.
@@ -72,7 +72,7 @@ impl RowReader {
         row: &mut Row,
         file: &str,
         problems: &mut Vec<Problem>,
-    ) -> Option<DesiredIdentity> {
+    ) -> Option<IdentitySpec> {
         self.credentials.clear();
         let mut findings = Findings { row, file, problems };
         // Both are read before either stops the row, so that all that is wrong is said at once.
@@ -84,11 +84,11 @@ impl RowReader {
             // What the row itself gives was checked when it was read.
             None => (take(&mut row.tags), take(&mut row.desired)),
         };
-        if let DesiredAuth::Thumbprint { primary, secondary } = &auth {
+        if let AuthSpec::Thumbprint { primary, secondary } = &auth {
             let slots = [primary, secondary].into_iter().flatten();
             self.credentials.extend(slots.map(Credential::thumbprint));
         }
-        let state = DesiredState {
+        let state = StateSpec {
             auth,
             status: row.status.unwrap_or_default(),
             status_reason: row.status_reason.clone(),
@@ -98,12 +98,12 @@ impl RowReader {
             tags,
             desired,
         };
-        Some(DesiredIdentity { identity: row.identity.clone(), state })
+        Some(IdentitySpec { identity: row.identity.clone(), state })
     }
 
     /// The requested authentication of the identity. Records the unique values of its certificate,
     /// or of the key to certify.
-    fn auth(&mut self, findings: &mut Findings<'_>) -> Option<DesiredAuth> {
+    fn auth(&mut self, findings: &mut Findings<'_>) -> Option<AuthSpec> {
         if self.certificates == CertificateSource::Ignored {
             return self.auth_with(None, findings);
         }
@@ -119,26 +119,26 @@ impl RowReader {
         Some(auth)
     }
 
-    fn auth_with(&self, thumbprint: Option<Thumbprint>, findings: &mut Findings<'_>) -> Option<DesiredAuth> {
+    fn auth_with(&self, thumbprint: Option<Thumbprint>, findings: &mut Findings<'_>) -> Option<AuthSpec> {
         let row = findings.row;
         match (&row.auth, thumbprint) {
-            (RowAuth::Sas { keys }, _) => Some(DesiredAuth::Sas { given: keys.is_some() }),
+            (RowAuth::Sas { keys }, _) => Some(AuthSpec::Sas { given: keys.is_some() }),
             // Any certificate of the CA will do; where certificates are issued, this row gets one too.
             (RowAuth::X509Ca, None) if self.certificates == CertificateSource::Issued => {
                 Some(to_issue(row, true))
             }
-            (RowAuth::X509Ca, _) => Some(DesiredAuth::X509Ca),
+            (RowAuth::X509Ca, _) => Some(AuthSpec::X509Ca),
             (RowAuth::X509Thumbprint { secondary, .. }, Some(primary)) => {
-                Some(DesiredAuth::Thumbprint { primary: Some(primary), secondary: *secondary })
+                Some(AuthSpec::Thumbprint { primary: Some(primary), secondary: *secondary })
             }
             (RowAuth::X509Thumbprint { primary: None, secondary: None }, None) => self.to_be_issued(findings),
             (RowAuth::X509Thumbprint { primary, secondary }, None) => {
-                Some(DesiredAuth::Thumbprint { primary: *primary, secondary: *secondary })
+                Some(AuthSpec::Thumbprint { primary: *primary, secondary: *secondary })
             }
         }
     }
 
-    fn to_be_issued(&self, findings: &mut Findings<'_>) -> Option<DesiredAuth> {
+    fn to_be_issued(&self, findings: &mut Findings<'_>) -> Option<AuthSpec> {
         let row = findings.row;
         if self.certificates == CertificateSource::Given {
             findings.error(
@@ -201,10 +201,10 @@ impl Findings<'_> {
                 return None;
             }
         };
-        let wanted = row.identity.common_name();
-        if certificate.common_name() != Some(wanted.as_str()) {
+        let common_name = row.identity.common_name();
+        if certificate.common_name() != Some(common_name.as_str()) {
             let found = certificate.common_name().unwrap_or("no common name");
-            let message = format!("the certificate is for `{found}`, not for `{wanted}`");
+            let message = format!("the certificate is for `{found}`, not for `{common_name}`");
             self.error("certificate", Some(&shown), message, "name the certificate of this identity");
             return None;
         }
@@ -245,7 +245,7 @@ impl Findings<'_> {
     }
 
     /// The public key that the row brings for its certificate, if it brings one: the outer `None` is a problem.
-    fn key_to_certify(&mut self, auth: &DesiredAuth) -> Option<Option<Vec<u8>>> {
+    fn key_to_certify(&mut self, auth: &AuthSpec) -> Option<Option<Vec<u8>>> {
         let refusal = match key_source(auth).read(&self.row.identity) {
             Ok(key) => return Some(key),
             Err(refusal) => refusal,
@@ -287,7 +287,7 @@ fn of_certificate(certificate: &Certificate) -> [Credential; 2] {
     ]
 }
 
-fn to_issue(row: &Row, by_ca: bool) -> DesiredAuth {
+fn to_issue(row: &Row, by_ca: bool) -> AuthSpec {
     let given = |source: &PemSource| match source {
         PemSource::Path(path) => GivenPem::Path(path.clone()),
         PemSource::Pem(pem) => GivenPem::Pem(pem.clone()),
@@ -297,7 +297,7 @@ fn to_issue(row: &Row, by_ca: bool) -> DesiredAuth {
         name: name.clone(),
         columns: row.cells.iter().map(|(name, text)| (name.to_owned(), text.into_owned())).collect(),
     });
-    DesiredAuth::IssuedCertificate { by_ca, csr, public_key, profile }
+    AuthSpec::IssuedCertificate { by_ca, csr, public_key, profile }
 }
 
 /// An error in a cell.
@@ -357,8 +357,8 @@ mod tests {
             BatchReader::from_read(batch, "b.csv", folder.path(), &ReadOptions::default()).unwrap();
         let mut row = reader.next().unwrap().unwrap();
         let mut problems = Vec::new();
-        let wanted = RowReader::new(CertificateSource::Given, NOW).read(&mut row, "b.csv", &mut problems);
-        assert!(wanted.is_some());
+        let spec = RowReader::new(CertificateSource::Given, NOW).read(&mut row, "b.csv", &mut problems);
+        assert!(spec.is_some());
         for problem in &problems {
             assert_eq!((problem.severity, problem.line), (Severity::Warning, Some(2)), "{problem:?}");
             assert_eq!(problem.column.as_deref(), Some("certificate"));

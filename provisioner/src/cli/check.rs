@@ -12,7 +12,7 @@ use super::problem_limit::ProblemLimit;
 use super::row_list::members_of;
 use crate::batch::{BatchSink, CertificateSource, LoadOptions, Loaded, load};
 use crate::ledger::{Credential, CredentialKind, Ledger, LedgerError, Loader, Taken};
-use crate::model::spec::DesiredIdentity;
+use crate::model::spec::IdentitySpec;
 
 #[derive(Serialize)]
 struct Sums<'a> {
@@ -61,13 +61,13 @@ impl BatchSink for Problems<'_> {
     fn row(
         &mut self,
         line: u64,
-        wanted: DesiredIdentity,
+        spec: IdentitySpec,
         credentials: &[Credential],
     ) -> Result<Option<Taken>, LedgerError> {
         // Thumbprints are compared as rows are read.
         match credentials.iter().all(|credential| credential.kind() == CredentialKind::Thumbprint) {
             true => Ok(None),
-            false => self.rows_with_files.insert(line, &wanted, credentials),
+            false => self.rows_with_files.insert(line, &spec, credentials),
         }
     }
 

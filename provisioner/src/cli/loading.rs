@@ -19,7 +19,7 @@ use crate::ledger::{
     RunOptions, SharedLedger, Taken,
 };
 use crate::model::holds::Holds;
-use crate::model::spec::DesiredIdentity;
+use crate::model::spec::IdentitySpec;
 use crate::run::issue::find_issued;
 use crate::target::{OpenHub, Target};
 
@@ -30,8 +30,8 @@ pub(super) struct LedgerSink<'a, 'l> {
     owners: Option<&'a mut Ledger>,
     quarantine: bool,
     printer: &'a Printer,
-    /// Over what is wanted, row by row, where somebody wants to know.
-    wanted: Option<Sha256>,
+    /// Hashes the specifications, row by row, if this was requested.
+    hasher: Option<Sha256>,
     limit: ProblemLimit,
     /// The folder that certificates are issued to, where some are.
     store: Option<&'a IssuedStore>,
@@ -54,7 +54,7 @@ impl<'a, 'l> LedgerSink<'a, 'l> {
             owners: None,
             quarantine,
             printer,
-            wanted: None,
+            hasher: None,
             limit,
             store: None,
             elsewhere: Ok(None),
@@ -71,18 +71,18 @@ impl<'a, 'l> LedgerSink<'a, 'l> {
         Self { store, ..self }
     }
 
-    /// Hashes what is wanted.
+    /// Hashes the specifications.
     pub(super) fn hashing(self) -> Self {
-        Self { wanted: Some(Sha256::new()), ..self }
+        Self { hasher: Some(Sha256::new()), ..self }
     }
 
     /// Notes that the certificate of an identity is in another folder, where it is.
-    fn look_elsewhere(&mut self, wanted: &DesiredIdentity) {
-        let Some(store) = self.store.filter(|_| wanted.state.auth.is_to_be_issued()) else { return };
+    fn look_elsewhere(&mut self, spec: &IdentitySpec) {
+        let Some(store) = self.store.filter(|_| spec.state.auth.is_to_be_issued()) else { return };
         let Ok(elsewhere) = &mut self.elsewhere else { return };
-        match store.folder_elsewhere(&wanted.identity) {
+        match store.folder_elsewhere(&spec.identity) {
             Ok(Some(folder)) => {
-                let first = || Elsewhere { folder, first: wanted.identity.clone(), count: 0 };
+                let first = || Elsewhere { folder, first: spec.identity.clone(), count: 0 };
                 elsewhere.get_or_insert_with(first).count += 1;
             }
             Ok(None) => {}
@@ -110,23 +110,23 @@ impl BatchSink for LedgerSink<'_, '_> {
     fn row(
         &mut self,
         line: u64,
-        mut wanted: DesiredIdentity,
+        mut spec: IdentitySpec,
         credentials: &[Credential],
     ) -> Result<Option<Taken>, LedgerError> {
-        if self.quarantine && wanted.identity.module().is_none() {
-            wanted.state.quarantine();
+        if self.quarantine && spec.identity.module().is_none() {
+            spec.state.quarantine();
         }
-        if let Some(hasher) = &mut self.wanted {
-            let hash = wanted.state.hash().map_err(NotStorable::from)?;
-            hasher.update(format!("{line}\t{}\t{hash}\n", wanted.identity));
+        if let Some(hasher) = &mut self.hasher {
+            let hash = spec.state.hash().map_err(NotStorable::from)?;
+            hasher.update(format!("{line}\t{}\t{hash}\n", spec.identity));
         }
-        self.look_elsewhere(&wanted);
+        self.look_elsewhere(&spec);
         if let Some(ledger) = &mut self.owners
-            && let Some(taken) = ledger.first_taken(&wanted.identity, credentials)?
+            && let Some(taken) = ledger.first_taken(&spec.identity, credentials)?
         {
             return Ok(Some(taken));
         }
-        self.loader.insert(line, &wanted, credentials)
+        self.loader.insert(line, &spec, credentials)
     }
 
     fn problem(&mut self, problem: Problem) {
@@ -167,7 +167,7 @@ pub(super) fn load_into(
     Ok(load_to(sink, batch, certificates, rules)?.0)
 }
 
-/// The same, and answers the SHA-256 over what is wanted of each identity, as upper-case hex: it changes
+/// The same, and answers the SHA-256 over the specifications of all identities, as upper-case hex: it changes
 /// with the files that rows name, too. `owners` is the ledger that knows whose credentials are, where that is
 /// not the loader's own.
 pub(super) fn load_for_plan(
@@ -208,7 +208,7 @@ pub(super) fn load_to(
     for (device, level) in &loaded.levels {
         sink.loader.set_level(device, *level)?;
     }
-    let digest = sink.wanted.map(|hasher| upper_hex(&hasher.finalize()));
+    let digest = sink.hasher.map(|hasher| upper_hex(&hasher.finalize()));
     Ok((loaded, digest.unwrap_or_default()))
 }
 

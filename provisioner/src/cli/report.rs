@@ -70,7 +70,7 @@ pub(super) fn print_remarkable(ledger: &mut Ledger, run: RunId, printer: &Printe
         let row = row?;
         let Record { state, error, differences, .. } = &row.record;
         let reason = error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
-        printer.data(format_args!("line {}: {}: {state}{reason}", row.line, row.wanted.identity));
+        printer.data(format_args!("line {}: {}: {state}{reason}", row.line, row.spec.identity));
         differences.iter().for_each(|difference| printer.data(format_args!("  {difference}")));
         match row.deviation.as_deref() {
             Some([]) => printer.data("  verification: it is not on the hub"),
@@ -122,7 +122,7 @@ impl Hands {
     }
 
     fn row<'a>(&'a self, row: &'a LedgerRow) -> ReportRow<'a> {
-        let identity = &row.wanted.identity;
+        let identity = &row.spec.identity;
         ReportRow {
             line: row.line,
             device_id: identity.device().as_str(),

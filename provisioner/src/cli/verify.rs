@@ -56,7 +56,7 @@ pub(super) async fn run(
 fn refuse_unissued(batch: &mut Temporary) -> Result<(), Failure> {
     let rows = batch.ledger.page(batch.run, RowFilter::ToBeIssued, None, 1)?;
     let Some(row) = rows.first() else { return Ok(()) };
-    let text = format!("line {}: no certificate was issued for `{}` yet", row.line, row.wanted.identity);
+    let text = format!("line {}: no certificate was issued for `{}` yet", row.line, row.spec.identity);
     Err(Failure::new(Exit::BadInput, text).hint("run `provisioner apply` with the same `--issue` first"))
 }
 
@@ -184,7 +184,7 @@ fn csv_of_deviation(deviation: &Deviation) -> Vec<[String; 5]> {
         .differences
         .iter()
         .map(|difference| {
-            row(&difference.path, &difference.wanted.to_string(), &difference.found.to_string())
+            row(&difference.path, &difference.expected.to_string(), &difference.found.to_string())
         })
         .collect();
     match deviation.kind {

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use crate::batch::GivenFiles;
-use crate::model::spec::{DesiredAuth, DesiredIdentity, GivenKeys};
+use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec};
 
 /// The credentials of a device or a module. Keys are wiped when dropped and never shown.
 #[derive(Clone)]
@@ -116,14 +116,14 @@ pub struct CredentialSource {
 
 impl CredentialSource {
     /// The credentials of an identity; `None` where no key is at hand.
-    pub fn find(&self, wanted: &DesiredIdentity) -> Result<Option<DeviceCredentials>, CredentialError> {
-        if let DesiredAuth::Sas { .. } = wanted.state.auth {
+    pub fn find(&self, spec: &IdentitySpec) -> Result<Option<DeviceCredentials>, CredentialError> {
+        if let AuthSpec::Sas { .. } = spec.state.auth {
             return Ok(self
                 .keys
-                .get(&wanted.identity)
+                .get(&spec.identity)
                 .map(|keys| DeviceCredentials::Key(keys.primary.clone())));
         }
-        match self.paths(&wanted.identity)? {
+        match self.paths(&spec.identity)? {
             (Some(certificate), Some(private_key)) => {
                 DeviceCredentials::read(&certificate, &private_key).map(Some)
             }

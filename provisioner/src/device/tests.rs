@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::clock;
 use crate::hub::{Access, Hub, HubClient};
-use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState, GivenKeys};
+use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec, StateSpec};
 
 /// A line with a hub and a CA that the hub knows.
 struct Line {
@@ -72,18 +72,18 @@ impl Line {
     }
 
     /// Puts an identity onto the hub, with a desired property.
-    async fn create(&self, identity: &IdentityId, auth: DesiredAuth, keys: &GivenKeys) -> DesiredIdentity {
-        let wanted = wanted(identity, auth);
-        let made = self.client.bulk(&[wanted.create_item(keys, None)]).await.unwrap();
+    async fn create(&self, identity: &IdentityId, auth: AuthSpec, keys: &GivenKeys) -> IdentitySpec {
+        let spec = spec(identity, auth);
+        let made = self.client.bulk(&[spec.create_item(keys, None)]).await.unwrap();
         assert!(made.errors.is_empty(), "{:?}", made.errors);
-        wanted
+        spec
     }
 
     /// A device that proves who it is by its CA, with its credentials.
     async fn device(&self, id: &str) -> (IdentityId, DeviceCredentials) {
         let identity = identity(id);
-        let wanted = self.create(&identity, DesiredAuth::X509Ca, &GivenKeys::new()).await;
-        let credentials = self.issue(&[&identity]).find(&wanted).unwrap().unwrap();
+        let spec = self.create(&identity, AuthSpec::X509Ca, &GivenKeys::new()).await;
+        let credentials = self.issue(&[&identity]).find(&spec).unwrap().unwrap();
         (identity, credentials)
     }
 
@@ -108,18 +108,18 @@ fn identity(text: &str) -> IdentityId {
     IdentityId::from_common_name(text).unwrap()
 }
 
-fn wanted(identity: &IdentityId, auth: DesiredAuth) -> DesiredIdentity {
+fn spec(identity: &IdentityId, auth: AuthSpec) -> IdentitySpec {
     let desired = json!({"interval": 60}).as_object().cloned().unwrap();
-    DesiredIdentity {
+    IdentitySpec {
         identity: identity.clone(),
-        state: DesiredState { auth, desired: desired.into(), ..DesiredState::default() },
+        state: StateSpec { auth, desired: desired.into(), ..StateSpec::default() },
     }
 }
 
-fn thumbprint_of(source: &CredentialSource, identity: &IdentityId) -> DesiredAuth {
+fn thumbprint_of(source: &CredentialSource, identity: &IdentityId) -> AuthSpec {
     let path = source.certificate(identity).unwrap().unwrap();
     let sha256 = cert_tool::read_certificate(&path).unwrap().sha256();
-    DesiredAuth::Thumbprint { primary: Some(sha256.into()), secondary: None }
+    AuthSpec::Thumbprint { primary: Some(sha256.into()), secondary: None }
 }
 
 fn keys_of(byte: u8) -> SymmetricKeys {
@@ -141,14 +141,14 @@ async fn a_device_and_its_module_connect_with_their_own_certificates_and_read_th
     let [device, module] = ["pump-1", "pump-1/telemetry"].map(identity);
     let source = line.issue(&[&device, &module]);
     let keys = GivenKeys::new();
-    for (identity, auth) in [(&device, thumbprint_of(&source, &device)), (&module, DesiredAuth::X509Ca)] {
-        let wanted = line.create(identity, auth, &keys).await;
-        let credentials = source.find(&wanted).unwrap().unwrap();
+    for (identity, auth) in [(&device, thumbprint_of(&source, &device)), (&module, AuthSpec::X509Ca)] {
+        let spec = line.create(identity, auth, &keys).await;
+        let credentials = source.find(&spec).unwrap().unwrap();
         let twin = line.door().twin(identity, &credentials).await.unwrap();
         assert_eq!(twin.desired.values["interval"], 60);
     }
     // The module's certificate is good for the module alone.
-    let other = source.find(&wanted(&module, DesiredAuth::X509Ca)).unwrap().unwrap();
+    let other = source.find(&spec(&module, AuthSpec::X509Ca)).unwrap().unwrap();
     assert_refused(&line.door().twin(&device, &other).await);
 }
 
@@ -157,13 +157,13 @@ async fn a_device_with_a_key_connects_by_token_and_with_another_key_it_does_not(
     let line = Line::start().await;
     let [known, generated] = ["sas-1", "sas-2"].map(identity);
     let keys = GivenKeys::from([(known.clone(), keys_of(7))]);
-    let wanted = line.create(&known, DesiredAuth::Sas { given: true }, &keys).await;
+    let spec = line.create(&known, AuthSpec::Sas { given: true }, &keys).await;
     let source = CredentialSource { keys: Arc::new(keys), ..CredentialSource::default() };
-    let credentials = source.find(&wanted).unwrap().unwrap();
+    let credentials = source.find(&spec).unwrap().unwrap();
     assert!(line.door().twin(&known, &credentials).await.is_ok());
     let wrong = DeviceCredentials::Key(keys_of(8).primary.clone());
     assert_refused(&line.door().twin(&known, &wrong).await);
-    let unknown = line.create(&generated, DesiredAuth::Sas { given: false }, &GivenKeys::new()).await;
+    let unknown = line.create(&generated, AuthSpec::Sas { given: false }, &GivenKeys::new()).await;
     assert!(source.find(&unknown).unwrap().is_none(), "the hub has its keys");
 }
 
@@ -177,7 +177,7 @@ async fn who_is_not_let_in_is_refused_at_once() {
 
     let stranger = new_ca(line.folder.path().join("other-pki"));
     let foreign = issue(&stranger, line.folder.path().join("other-issued"), &[&device]);
-    let foreign = foreign.find(&wanted(&device, DesiredAuth::X509Ca)).unwrap().unwrap();
+    let foreign = foreign.find(&spec(&device, AuthSpec::X509Ca)).unwrap().unwrap();
     assert_refused(&line.door().twin(&device, &foreign).await);
 
     let [other_thumbprint, disabled] = ["pump-2", "pump-3"].map(identity);
@@ -188,7 +188,7 @@ async fn who_is_not_let_in_is_refused_at_once() {
     let credentials = source.find(&pump_2).unwrap().unwrap();
     assert_refused(&line.door().twin(&other_thumbprint, &credentials).await);
 
-    let mut pump_3 = wanted(&disabled, thumbprint_of(&source, &disabled));
+    let mut pump_3 = spec(&disabled, thumbprint_of(&source, &disabled));
     pump_3.state.status = Status::Disabled;
     line.client.bulk(&[pump_3.create_item(&keys, None)]).await.unwrap();
     let credentials = source.find(&pump_3).unwrap().unwrap();
@@ -263,7 +263,7 @@ async fn certificates_that_rustls_does_not_read_are_shown_to_the_hub_all_the_sam
         assert!(matches!(error, CredentialError::OtherKey { .. }), "{name}: {error}");
         let credentials = DeviceCredentials::read(&certificate, &key).unwrap();
         let sha256 = cert_tool::read_certificate(&certificate).unwrap().sha256();
-        let auth = DesiredAuth::Thumbprint { primary: Some(sha256.into()), secondary: None };
+        let auth = AuthSpec::Thumbprint { primary: Some(sha256.into()), secondary: None };
         line.create(&identity(name), auth, &GivenKeys::new()).await;
         let twin = line.door().twin(&identity(name), &credentials).await;
         // What this hub's TLS makes of it is its own affair: it is the hub that says it.
@@ -332,12 +332,12 @@ async fn many_connect_at_once_and_each_is_told_of() {
     let source = line.issue(&devices.iter().collect::<Vec<_>>());
     let mut visits = Vec::new();
     for (number, device) in devices.iter().enumerate() {
-        let wanted = wanted(device, DesiredAuth::X509Ca);
+        let spec = spec(device, AuthSpec::X509Ca);
         // Every tenth was forgotten.
         if number % 10 != 0 {
-            line.create(device, DesiredAuth::X509Ca, &GivenKeys::new()).await;
+            line.create(device, AuthSpec::X509Ca, &GivenKeys::new()).await;
         }
-        visits.push((device.clone(), source.find(&wanted).unwrap().unwrap()));
+        visits.push((device.clone(), source.find(&spec).unwrap().unwrap()));
     }
     let told = Mutex::new(HashMap::new());
     let door = Arc::new(line.door());

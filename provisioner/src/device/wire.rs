@@ -55,17 +55,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.flush(step).await
     }
 
-    /// The first packet for which `wanted` has an answer; others are passed over, acknowledged.
+    /// The first packet for which `pick` has an answer; others are passed over, acknowledged.
     pub(super) async fn expect<T>(
         &mut self,
         step: &'static str,
-        wanted: impl Fn(&Packet) -> Option<T>,
+        pick: impl Fn(&Packet) -> Option<T>,
     ) -> Result<T, ConnectError> {
         let deadline = self.deadline;
         let answer = async {
             loop {
                 while let Some(packet) = self.received.pop_front() {
-                    if let Some(found) = wanted(&packet) {
+                    if let Some(found) = pick(&packet) {
                         return Ok(found);
                     }
                 }

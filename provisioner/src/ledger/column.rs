@@ -18,7 +18,7 @@ use super::stored::{NotStorable, UnknownValue, json_text};
 use super::{Effect, RowState, RunId, RunOptions, RunState, Verification};
 use crate::model::compare::Difference;
 use crate::model::failure::ReasonCode;
-use crate::model::spec::DesiredState;
+use crate::model::spec::StateSpec;
 
 /// A value as a database stores it.
 #[derive(Debug, Clone, PartialEq)]
@@ -400,7 +400,7 @@ macro_rules! stored_as_json {
     };
 }
 
-stored_as_json!(DesiredState, RunOptions, Vec<Difference>, Verification);
+stored_as_json!(StateSpec, RunOptions, Vec<Difference>, Verification);
 
 fn from_json<T: DeserializeOwned>(value: Value<'_>) -> Result<T, Misread> {
     Ok(serde_json::from_str(&text(value)?)?)

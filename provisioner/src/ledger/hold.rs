@@ -47,7 +47,7 @@ impl PastRow {
     }
 
     fn hold(&self) -> Option<Hold> {
-        let state = &self.row.wanted.state;
+        let state = &self.row.spec.state;
         let (reason, released_reason) = match &self.alteration {
             Some(Alteration::Disable { reason }) => (reason, &self.row.status_reason_before),
             _ => (state.hold.as_ref()?, &state.status_reason),
@@ -67,7 +67,7 @@ pub(super) fn hold_of(past: &[PastRow]) -> Option<Hold> {
 mod tests {
     use super::*;
     use crate::ledger::Record;
-    use crate::model::spec::{DesiredIdentity, DesiredState, QUARANTINE};
+    use crate::model::spec::{IdentitySpec, QUARANTINE, StateSpec};
     use hub_types::IdentityId;
 
     fn reason(text: &str) -> StatusReason {
@@ -77,15 +77,15 @@ mod tests {
     /// A row of run `run`, which says that the device is kept disabled by run `held_by`.
     fn past(run: i64, alteration: Option<Alteration>, state: RowState, held_by: Option<i64>) -> PastRow {
         let identity = IdentityId::from_common_name("d").unwrap();
-        let desired = DesiredState { status_reason: Some(reason("line 3")), ..DesiredState::default() };
+        let desired = StateSpec { status_reason: Some(reason("line 3")), ..StateSpec::default() };
         let record = Record { held_by: held_by.map(RunId), ..Record::new(state) };
-        let row = LedgerRow { record, ..LedgerRow::new(2, DesiredIdentity { identity, state: desired }) };
+        let row = LedgerRow { record, ..LedgerRow::new(2, IdentitySpec { identity, state: desired }) };
         PastRow { run: RunId(run), alteration, row }
     }
 
     fn quarantined(run: i64, state: RowState) -> PastRow {
         let mut past = past(run, None, state, Some(run));
-        past.row.wanted.state.quarantine();
+        past.row.spec.state.quarantine();
         past
     }
 

@@ -20,7 +20,7 @@ use super::{
     Operator, Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, VERSION,
     Verification,
 };
-use crate::model::spec::DesiredIdentity;
+use crate::model::spec::IdentitySpec;
 use chunks::Finished;
 use connection::Connection;
 use loading::PostgresLoader;
@@ -193,8 +193,8 @@ impl Store for Postgres {
         self.connection.call(|client| runs::set_verification(client, run, verification))
     }
 
-    fn replace_wanted(&mut self, run: RunId, issued: &[(&DesiredIdentity, &str)]) -> Result<(), LedgerError> {
-        let changes = || issued.iter().map(|(wanted, serial)| row::issued(wanted, serial));
+    fn replace_wanted(&mut self, run: RunId, issued: &[(&IdentitySpec, &str)]) -> Result<(), LedgerError> {
+        let changes = || issued.iter().map(|(spec, serial)| row::issued(spec, serial));
         self.connection.call(|client| rows::update(client, run, None, changes())).map(drop)
     }
 

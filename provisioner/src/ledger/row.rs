@@ -10,7 +10,7 @@ use super::{Operator, Record, RowFilter, RowState, Run, RunId, Stint};
 use crate::model::compare::{Difference, Etags};
 use crate::model::failure::ReasonCode;
 use crate::model::lifecycle::Effect;
-use crate::model::spec::{DesiredIdentity, DesiredState};
+use crate::model::spec::{IdentitySpec, StateSpec};
 
 // Rows are sorted in the order of work: devices by id, each before its modules.
 table! {
@@ -20,7 +20,7 @@ table! {
     MODULE_ID = "module_id": ModuleKey;
     LEVEL = "level": u32;
     LINE = "line": u64;
-    DESIRED = "desired": DesiredState;
+    DESIRED = "desired": StateSpec;
     DESIRED_HASH = "desired_hash": String;
     STATE = "state": RowState;
     EFFECT = "effect": Option<Effect>;
@@ -51,7 +51,7 @@ pub struct LedgerRow {
     /// The line of the batch file that it came from.
     pub line: u64,
     /// The requested state.
-    pub wanted: DesiredIdentity,
+    pub spec: IdentitySpec,
     /// The result.
     pub record: Record,
     /// The etags before this run changed it, or those that the run's plan expects; `None` if the
@@ -75,10 +75,10 @@ pub struct LedgerRow {
 
 impl LedgerRow {
     /// A row that nothing has become of yet.
-    pub fn new(line: u64, wanted: DesiredIdentity) -> Self {
+    pub fn new(line: u64, spec: IdentitySpec) -> Self {
         Self {
             line,
-            wanted,
+            spec,
             record: Record::new(RowState::Pending),
             before: Etags::default(),
             etags: Etags::default(),
@@ -96,7 +96,7 @@ impl LedgerRow {
         let ModuleKey(module) = row.get(MODULE_ID)?;
         Ok(Self {
             line: row.get(LINE)?,
-            wanted: DesiredIdentity {
+            spec: IdentitySpec {
                 identity: IdentityId::new(row.get(DEVICE_ID)?, module),
                 state: row.get(DESIRED)?,
             },
@@ -133,7 +133,7 @@ impl LedgerRow {
             record: Record { presumed, ..Record::new(RowState::Pending) },
             before: if is_created { self.etags } else { Etags::default() },
             serial: self.serial,
-            ..Self::new(self.line, self.wanted)
+            ..Self::new(self.line, self.spec)
         }
     }
 
@@ -182,27 +182,23 @@ pub(super) struct Context<'c> {
 }
 
 /// The row that a batch's row begins as.
-pub(super) fn loaded<'c>(
-    line: &'c u64,
-    wanted: &'c DesiredIdentity,
-    serial: Option<&'c str>,
-) -> Changed<'c, 6> {
-    let [desired, hash] = desired(&wanted.state)?;
+pub(super) fn loaded<'c>(line: &'c u64, spec: &'c IdentitySpec, serial: Option<&'c str>) -> Changed<'c, 6> {
+    let [desired, hash] = desired(&spec.state)?;
     let cells =
         [LEVEL.set(&0)?, LINE.set(line)?, desired, hash, STATE.set(&RowState::Pending)?, SERIAL.set(serial)?];
-    Ok(Change { identity: &wanted.identity, cells })
+    Ok(Change { identity: &spec.identity, cells })
 }
 
 /// The requested state of an identity whose certificate has been issued, with its serial number.
-pub(super) fn issued<'c>(wanted: &'c DesiredIdentity, serial: &'c str) -> Changed<'c, 3> {
-    let [desired, hash] = desired(&wanted.state)?;
-    Ok(Change { identity: &wanted.identity, cells: [desired, hash, SERIAL.set(Some(serial))?] })
+pub(super) fn issued<'c>(spec: &'c IdentitySpec, serial: &'c str) -> Changed<'c, 3> {
+    let [desired, hash] = desired(&spec.state)?;
+    Ok(Change { identity: &spec.identity, cells: [desired, hash, SERIAL.set(Some(serial))?] })
 }
 
 /// The requested state in its stored form, and the hash of that form.
-fn desired(state: &DesiredState) -> Result<[Cell<'_>; 2], NotStorable> {
+fn desired(state: &StateSpec) -> Result<[Cell<'_>; 2], NotStorable> {
     let desired = DESIRED.set(state)?;
-    let hash = DESIRED_HASH.set(DesiredState::hash_of(&desired.value.as_text()))?;
+    let hash = DESIRED_HASH.set(StateSpec::hash_of(&desired.value.as_text()))?;
     Ok([desired, hash])
 }
 

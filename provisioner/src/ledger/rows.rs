@@ -36,7 +36,7 @@ impl Iterator for Rows<'_> {
         match self.ledger.page(self.run, self.filter, self.after.as_ref(), PAGE) {
             Ok(page) => {
                 self.is_over = page.len() < PAGE;
-                self.after = page.last().map(|row| row.wanted.identity.clone());
+                self.after = page.last().map(|row| row.spec.identity.clone());
                 self.page = page.into_iter();
                 self.page.next().map(Ok)
             }

@@ -14,7 +14,7 @@ use super::{
     Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Moment, Operator, Record,
     RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, VERSION, Verification,
 };
-use crate::model::spec::DesiredIdentity;
+use crate::model::spec::IdentitySpec;
 use error::of_file;
 use file::{Found, Lock};
 use loading::SqliteLoader;
@@ -180,8 +180,8 @@ impl Store for Sqlite {
         self.call(|connection| runs::set_verification(connection, run, verification))
     }
 
-    fn replace_wanted(&mut self, run: RunId, issued: &[(&DesiredIdentity, &str)]) -> Result<(), LedgerError> {
-        let changes = issued.iter().map(|(wanted, serial)| row::issued(wanted, serial));
+    fn replace_wanted(&mut self, run: RunId, issued: &[(&IdentitySpec, &str)]) -> Result<(), LedgerError> {
+        let changes = issued.iter().map(|(spec, serial)| row::issued(spec, serial));
         self.call(|connection| rows::update(connection, run, None, changes)).map(drop)
     }
 

@@ -10,7 +10,7 @@ use super::{
     RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, Verification,
 };
 use crate::model::compare::Etags;
-use crate::model::spec::DesiredIdentity;
+use crate::model::spec::IdentitySpec;
 
 /// A run whose rows are being written. It is discarded unless [`Load::commit`] is called.
 pub type Loader<'l> = Box<dyn Load + 'l>;
@@ -21,7 +21,7 @@ pub trait Load {
     fn insert(
         &self,
         line: u64,
-        wanted: &DesiredIdentity,
+        spec: &IdentitySpec,
         credentials: &[Credential],
     ) -> Result<Option<Taken>, LedgerError>;
 
@@ -106,7 +106,7 @@ pub trait Store: Send {
 
     /// Replaces the requested state of these identities after their certificates have been issued,
     /// and stores the serial numbers.
-    fn replace_wanted(&mut self, run: RunId, issued: &[(&DesiredIdentity, &str)]) -> Result<(), LedgerError>;
+    fn replace_wanted(&mut self, run: RunId, issued: &[(&IdentitySpec, &str)]) -> Result<(), LedgerError>;
 
     /// Stores the owner of these credentials.
     fn remember(&mut self, run: RunId, owned: &[(IdentityId, Credential)]) -> Result<(), LedgerError>;

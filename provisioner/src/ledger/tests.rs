@@ -11,7 +11,7 @@ use crate::maintain::change::Alteration;
 use crate::model::compare::{Difference, Etags};
 use crate::model::failure::ReasonCode;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
-use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState, QUARANTINE};
+use crate::model::spec::{AuthSpec, IdentitySpec, QUARANTINE, StateSpec};
 use history::*;
 
 mod fencing;
@@ -19,8 +19,8 @@ mod history;
 mod migration;
 mod understanding;
 
-fn wanted(name: &str) -> DesiredIdentity {
-    DesiredIdentity { identity: identity(name), state: DesiredState::default() }
+fn spec(name: &str) -> IdentitySpec {
+    IdentitySpec { identity: identity(name), state: StateSpec::default() }
 }
 
 pub(super) fn identity(name: &str) -> IdentityId {
@@ -192,7 +192,7 @@ pub(super) fn load(ledger: &mut Ledger, names: &[&str], levels: &[(&str, u32)]) 
     let options = RunOptions::default();
     let loader = ledger.load_run(&facts(&options)).unwrap();
     for (line, name) in (2..).zip(names) {
-        assert_eq!(loader.insert(line, &wanted(name), &[]).unwrap(), None);
+        assert_eq!(loader.insert(line, &spec(name), &[]).unwrap(), None);
     }
     for (device, level) in levels {
         loader.set_level(&device.parse().unwrap(), *level).unwrap();
@@ -209,7 +209,7 @@ fn owned(ledger: &mut Ledger, rows: &[(&str, &[&str])]) -> (RunId, Vec<Option<St
         let credential =
             |name: &&str| Credential::thumbprint(&Sha1Thumbprint::of_der(name.as_bytes()).into());
         let credentials: Vec<Credential> = thumbprints.iter().map(credential).collect();
-        let taken = loader.insert(2, &wanted(name), &credentials).unwrap();
+        let taken = loader.insert(2, &spec(name), &credentials).unwrap();
         refused.push(taken.map(|taken| taken.to_string()));
     }
     (loader.commit("X", 0).unwrap(), refused)
@@ -221,7 +221,7 @@ fn created() -> Record {
 }
 
 fn names(rows: &[LedgerRow]) -> Vec<String> {
-    rows.iter().map(|row| row.wanted.identity.to_string()).collect()
+    rows.iter().map(|row| row.spec.identity.to_string()).collect()
 }
 
 pub(super) fn claim(ledger: &mut Ledger, run: RunId) -> Chunk {
@@ -281,7 +281,7 @@ fn what_was_under_way_is_given_out_again_with_all_that_is_known(mut ledger: Ledg
 
 fn a_run_that_is_not_committed_leaves_nothing(mut ledger: Ledger) {
     let options = RunOptions::default();
-    ledger.load_run(&facts(&options)).unwrap().insert(2, &wanted("a"), &[]).unwrap();
+    ledger.load_run(&facts(&options)).unwrap().insert(2, &spec("a"), &[]).unwrap();
     assert!(ledger.runs().unwrap().is_empty());
 }
 
@@ -330,18 +330,18 @@ fn issued_rows_are_no_longer_to_be_issued(mut ledger: Ledger) {
     let run = load(&mut ledger, &["a", "b"], &[]);
     let mut rows = ledger.page(run, RowFilter::ToBeIssued, None, 10).unwrap();
     assert_eq!(names(&rows), ["a", "b"]);
-    let issued = DesiredAuth::Thumbprint { primary: "AB".repeat(32).parse().ok(), secondary: None };
-    rows[0].wanted.state.auth = issued;
-    ledger.replace_wanted(run, &[(&rows[0].wanted, "0A")]).unwrap();
+    let issued = AuthSpec::Thumbprint { primary: "AB".repeat(32).parse().ok(), secondary: None };
+    rows[0].spec.state.auth = issued;
+    ledger.replace_wanted(run, &[(&rows[0].spec, "0A")]).unwrap();
     assert_eq!(names(&ledger.page(run, RowFilter::ToBeIssued, None, 10).unwrap()), ["b"]);
     ledger.begin_work(run, LEASE).unwrap();
     let issued = &claim(&mut ledger, run).rows[0];
-    assert_eq!((&issued.wanted, issued.serial.as_deref()), (&rows[0].wanted, Some("0A")));
+    assert_eq!((&issued.spec, issued.serial.as_deref()), (&rows[0].spec, Some("0A")));
 }
 
 fn a_row_with_a_thumbprint_is_never_issued_whatever_its_twin_says(mut ledger: Ledger) {
-    let mut row = wanted("a");
-    row.state.auth = DesiredAuth::X509Ca;
+    let mut row = spec("a");
+    row.state.auth = AuthSpec::X509Ca;
     Arc::make_mut(&mut row.state.tags).insert("note".to_owned(), "issued_certificate".into());
     Arc::make_mut(&mut row.state.tags).insert("sas".to_owned(), serde_json::json!({"given": true}));
     let options = RunOptions::default();
@@ -402,7 +402,7 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
 
     // Somebody deleted one, and a later run created it again: it is that run's.
     let loader = ledger.load_run(&facts(&options)).unwrap();
-    loader.insert(2, &wanted("a/m"), &[]).unwrap();
+    loader.insert(2, &spec("a/m"), &[]).unwrap();
     let later = loader.commit("AB", 0).unwrap();
     ledger.refuse(later, &[(identity("a/m"), done(Effect::Created, false))], "now").unwrap();
     assert_eq!(names(&ledger.page(run, RowFilter::Created, None, 10).unwrap()), ["a"]);
@@ -422,11 +422,11 @@ fn a_device_is_held_by_the_run_that_disabled_it_on_this_hub(mut ledger: Ledger) 
         let options = RunOptions { alteration, quarantine, ..RunOptions::default() };
         let loader = ledger.load_run(&facts(&options)).unwrap();
         for name in ["a", "a/m", "b"] {
-            let mut wanted = wanted(name);
-            if quarantine && wanted.identity.module().is_none() {
-                wanted.state.quarantine();
+            let mut spec = spec(name);
+            if quarantine && spec.identity.module().is_none() {
+                spec.state.quarantine();
             }
-            loader.insert(2, &wanted, &[]).unwrap();
+            loader.insert(2, &spec, &[]).unwrap();
         }
         loader.commit("AB", 0).unwrap()
     };
@@ -475,7 +475,7 @@ fn what_a_plan_knows_of_rows_is_kept_with_the_run(mut ledger: Ledger) {
     let etags = Etags { identity: Some("1".to_owned().into()), twin: Some("2".to_owned().into()) };
     let loader = ledger.load_run(&facts(&options)).unwrap();
     for (line, name) in (2..).zip(["a", "b"]) {
-        loader.insert(line, &wanted(name), &[]).unwrap();
+        loader.insert(line, &spec(name), &[]).unwrap();
     }
     loader.expect(&[(identity("a"), etags.clone()), (identity("b"), Etags::default())]).unwrap();
     loader.refuse(&[(identity("b"), Record::failed(ReasonCode::RequestRefused, "no"))], "now").unwrap();

@@ -15,7 +15,7 @@ use crate::ledger::{Hold, LedgerRow, RunId};
 use crate::model::compare::{Difference, Etags, Standing};
 use crate::model::failure::ReasonCode;
 use crate::model::lifecycle::Effect;
-use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState};
+use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
 
 pub use machine::{Answer, Course, Ending, Next};
 
@@ -72,13 +72,13 @@ pub enum Verdict {
     /// Leave the identity unchanged.
     Refuse(Refusal),
     /// Replace the identity with this one, with the etag of the read.
-    Replace(Box<DesiredIdentity>),
+    Replace(Box<IdentitySpec>),
 }
 
 impl Verdict {
     /// The identity as it is on the hub but for this change.
-    fn changed(twin: &Twin, change: impl FnOnce(&mut DesiredState)) -> Self {
-        match DesiredIdentity::of_twin(twin) {
+    fn changed(twin: &Twin, change: impl FnOnce(&mut StateSpec)) -> Self {
+        match IdentitySpec::of_twin(twin) {
             Ok(mut changed) => {
                 change(&mut changed.state);
                 Self::Replace(Box::new(changed))
@@ -170,18 +170,18 @@ impl Alteration {
     /// [subject](Self::subject). `hold` is the run that keeps the device disabled, if it [must be
     /// known](Self::needs_hold).
     pub fn judge(&self, row: &LedgerRow, found: Option<&Twin>, hold: Option<&Hold>) -> Verdict {
-        let wanted = &row.wanted;
+        let spec = &row.spec;
         match (self, found) {
             (Self::Delete | Self::Undo { .. }, None) => Verdict::Already,
             (_, None) => Refusal::because(ReasonCode::IdentityMissing, "it is not on the hub"),
-            (Self::AddThumbprint, Some(twin)) => rotation::add(wanted, twin),
-            (Self::Delete, Some(twin)) => delete(wanted, twin),
-            (Self::Disable { reason }, Some(twin)) => status::disable(wanted, twin, reason),
-            (Self::DropNewThumbprint, Some(twin)) => rotation::drop_new(wanted, twin),
-            (Self::DropOldThumbprint { .. }, Some(twin)) => rotation::drop_old(wanted, twin),
-            (Self::Release { run }, Some(twin)) => status::release(wanted, twin, *run, hold),
+            (Self::AddThumbprint, Some(twin)) => rotation::add(spec, twin),
+            (Self::Delete, Some(twin)) => delete(spec, twin),
+            (Self::Disable { reason }, Some(twin)) => status::disable(spec, twin, reason),
+            (Self::DropNewThumbprint, Some(twin)) => rotation::drop_new(spec, twin),
+            (Self::DropOldThumbprint { .. }, Some(twin)) => rotation::drop_old(spec, twin),
+            (Self::Release { run }, Some(twin)) => status::release(spec, twin, *run, hold),
             (Self::Undo { run }, Some(twin)) => undo(row, twin, *run),
-            (Self::UndoRelease { run }, Some(twin)) => status::undo_release(wanted, twin, *run, hold),
+            (Self::UndoRelease { run }, Some(twin)) => status::undo_release(spec, twin, *run, hold),
         }
     }
 }
@@ -201,20 +201,20 @@ impl std::fmt::Display for Alteration {
     }
 }
 
-fn delete(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
-    if wanted.identity.module().is_none() && twin.status == Status::Enabled {
+fn delete(spec: &IdentitySpec, twin: &Twin) -> Verdict {
+    if spec.identity.module().is_none() && twin.status == Status::Enabled {
         return Refusal::because(
             ReasonCode::DeviceEnabled,
             "it is enabled, and only what is disabled is deleted",
         );
     }
-    if_same_certificate(wanted, twin, || Verdict::Delete)
+    if_same_certificate(spec, twin, || Verdict::Delete)
 }
 
 /// Returns the verdict unless the batch names a thumbprint and the hub has different ones: then the
 /// board was swapped, and a different unit has this id.
-fn if_same_certificate(wanted: &DesiredIdentity, twin: &Twin, verdict: impl FnOnce() -> Verdict) -> Verdict {
-    let DesiredAuth::Thumbprint { primary, secondary } = wanted.state.auth else { return verdict() };
+fn if_same_certificate(spec: &IdentitySpec, twin: &Twin, verdict: impl FnOnce() -> Verdict) -> Verdict {
+    let AuthSpec::Thumbprint { primary, secondary } = spec.state.auth else { return verdict() };
     let slots = twin.x509_thumbprint;
     let on_hub = [slots.primary_thumbprint, slots.secondary_thumbprint];
     if [primary, secondary].into_iter().flatten().any(|given| on_hub.contains(&Some(given))) {
@@ -223,13 +223,13 @@ fn if_same_certificate(wanted: &DesiredIdentity, twin: &Twin, verdict: impl FnOn
     Verdict::Refuse(Refusal {
         code: ReasonCode::CertificateDiffers,
         reason: "it has another certificate than the batch names: is it still the same unit?".to_owned(),
-        differences: thumbprint_differences(wanted, twin),
+        differences: thumbprint_differences(spec, twin),
     })
 }
 
 /// The differences between the thumbprints on the hub and those of the batch.
-fn thumbprint_differences(wanted: &DesiredIdentity, twin: &Twin) -> Vec<Difference> {
-    let standing = Standing::of(wanted, Some(twin));
+fn thumbprint_differences(spec: &IdentitySpec, twin: &Twin) -> Vec<Difference> {
+    let standing = Standing::of(spec, Some(twin));
     let of_slots = |difference: &&Difference| difference.path.ends_with("_thumbprint");
     standing.differences().iter().filter(of_slots).cloned().collect()
 }
@@ -242,7 +242,7 @@ fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> Verdict {
         );
     }
     let (left, found) = (&row.before, Etags::of(Some(twin)));
-    let standing = Standing::of(&row.wanted, Some(twin));
+    let standing = Standing::of(&row.spec, Some(twin));
     let is_untouched = match *left == Etags::default() {
         // The run was not verified: nobody knows its version tags.
         true => standing == Standing::Equal,
@@ -253,7 +253,7 @@ fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> Verdict {
     }
     let mut differences = standing.differences().to_vec();
     if differences.is_empty() {
-        differences.push(Difference { path: "version".into(), wanted: json!(left), found: json!(found) });
+        differences.push(Difference { path: "version".into(), expected: json!(left), found: json!(found) });
     }
     let reason = format!("it was changed since run {run} created it");
     Verdict::Refuse(Refusal { code: ReasonCode::ChangedSinceRun, reason, differences })

@@ -44,7 +44,7 @@ impl<H: Hub> Check<H> {
                 .call(move |ledger| ledger.page(run, RowFilter::Settled, from.as_ref(), PAGE))
                 .await?;
             let Some(last) = page.last() else { return Ok(verified) };
-            after = Some(last.wanted.identity.clone());
+            after = Some(last.spec.identity.clone());
             let (hub, alteration, progress) =
                 (self.hub.clone(), self.alteration.clone(), self.progress.clone());
             let holds = holds.clone();
@@ -52,7 +52,7 @@ impl<H: Hub> Check<H> {
                 let (hub, holds, progress) = (hub.clone(), holds.clone(), progress.clone());
                 let alteration = alteration.clone();
                 async move {
-                    let identity = &row.wanted.identity;
+                    let identity = &row.spec.identity;
                     let twin = hub.twin(&alteration.subject(identity)).await?;
                     let hold = holds.for_alteration(&alteration, identity, twin.as_ref()).await?;
                     progress(1);
@@ -64,7 +64,7 @@ impl<H: Hub> Check<H> {
             for (row, twin, hold) in seen {
                 let deviation = deviation(self.alteration.judge(&row, twin.as_ref(), hold.as_ref()));
                 verified.count(&row, deviation.as_deref());
-                let identity = row.wanted.identity;
+                let identity = row.spec.identity;
                 let is_own = self.alteration.subject(&identity) == identity;
                 let etags = if is_own { Etags::of(twin.as_ref()) } else { Etags::default() };
                 known.push(Seen { identity, etags, deviation });
@@ -76,9 +76,9 @@ impl<H: Hub> Check<H> {
 
 /// The differences of an identity from the run's result, if there are any.
 fn deviation(verdict: Verdict) -> Option<Vec<Difference>> {
-    let differs = |wanted: &str, found: &str| Difference {
+    let differs = |expected: &str, found: &str| Difference {
         path: "identity".to_owned(),
-        wanted: Value::from(wanted),
+        expected: Value::from(expected),
         found: Value::from(found),
     };
     match verdict {

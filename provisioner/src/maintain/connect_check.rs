@@ -8,10 +8,10 @@ use tokio::sync::Semaphore;
 use crate::device::{ConnectError, CredentialSource, DeviceHub};
 use crate::model::causes::with_causes;
 use crate::model::failure::ReasonCode;
-use crate::model::spec::DesiredIdentity;
+use crate::model::spec::IdentitySpec;
 
 /// Proves that an identity can connect with its new certificate, or returns the reason why not.
-pub type Proof = Arc<dyn Fn(DesiredIdentity) -> BoxFuture<'static, Result<(), Unproven>> + Send + Sync>;
+pub type Proof = Arc<dyn Fn(IdentitySpec) -> BoxFuture<'static, Result<(), Unproven>> + Send + Sync>;
 
 /// The reason for a missing proof.
 #[derive(Debug)]
@@ -38,10 +38,10 @@ struct Connecting {
 }
 
 impl Connecting {
-    async fn prove(&self, wanted: &DesiredIdentity) -> Result<(), Unproven> {
+    async fn prove(&self, spec: &IdentitySpec) -> Result<(), Unproven> {
         // It is never closed.
         let _place = self.places.acquire().await;
-        let credentials = match self.credentials.find(wanted) {
+        let credentials = match self.credentials.find(spec) {
             Ok(Some(credentials)) => credentials,
             Ok(None) => {
                 let reason = "its new certificate can't be tried: its private key is not at hand";
@@ -52,7 +52,7 @@ impl Connecting {
                 return Err(Unproven::This(ReasonCode::CertificateUnusable, reason));
             }
         };
-        match self.hub.twin(&wanted.identity, &credentials).await {
+        match self.hub.twin(&spec.identity, &credentials).await {
             Ok(_) => Ok(()),
             Err(error) if error.concerns_all() => Err(Unproven::All(error)),
             Err(error) => {

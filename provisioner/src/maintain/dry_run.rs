@@ -84,9 +84,8 @@ impl<H: Hub> Preview<H> {
         for row in rows {
             let row = row?;
             // Whether a device may go depends on its modules: units are looked at as a whole.
-            let is_new_unit = at_hand
-                .last()
-                .is_some_and(|last| last.wanted.identity.device() != row.wanted.identity.device());
+            let is_new_unit =
+                at_hand.last().is_some_and(|last| last.spec.identity.device() != row.spec.identity.device());
             if is_new_unit && at_hand.len() >= PAGE {
                 let page = self.look(std::mem::take(&mut at_hand)).await?;
                 page.into_iter().try_for_each(&mut tell)?;

@@ -15,7 +15,7 @@ use crate::ledger::{Ledger, Operator, RowFilter, RunFacts, RunId, RunOptions, Sh
 use crate::model::failure::ReasonCode;
 use crate::model::holds::Holds;
 use crate::model::options::ApplyOptions;
-use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState};
+use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
 use crate::plan::{Action, PlannedRow};
 use crate::testing::model_hub::{Fate, ModelHub, Modules};
 use crate::workers::tests::crew;
@@ -27,13 +27,13 @@ fn identity(name: &str) -> IdentityId {
     IdentityId::from_common_name(name).unwrap()
 }
 
-fn wanted(name: &str, primary: &str, secondary: Option<&str>) -> DesiredIdentity {
+fn spec(name: &str, primary: &str, secondary: Option<&str>) -> IdentitySpec {
     let thumbprint = |byte: &str| byte.repeat(32).parse().unwrap();
     let auth =
-        DesiredAuth::Thumbprint { primary: Some(thumbprint(primary)), secondary: secondary.map(thumbprint) };
+        AuthSpec::Thumbprint { primary: Some(thumbprint(primary)), secondary: secondary.map(thumbprint) };
     let desired = json!({"interval": 60}).as_object().cloned().unwrap();
-    let state = DesiredState { auth, desired: desired.into(), ..DesiredState::default() };
-    DesiredIdentity { identity: identity(name), state }
+    let state = StateSpec { auth, desired: desired.into(), ..StateSpec::default() };
+    IdentitySpec { identity: identity(name), state }
 }
 
 /// A hub, and the ledger of a station at work on it.
@@ -48,15 +48,15 @@ impl Factory {
         Self { hub: Arc::new(ModelHub::new(modules, Vec::new())), ledger }
     }
 
-    fn load(&self, alteration: Option<Alteration>, rows: &[DesiredIdentity]) -> RunId {
+    fn load(&self, alteration: Option<Alteration>, rows: &[IdentitySpec]) -> RunId {
         let options = RunOptions { alteration, ..RunOptions::default() };
         let by = Operator { name: "Ada".into(), station: "line-3".into() };
         let (hub, input, started) = ("model", "batch.csv", "2026-11-27T10:00:00Z");
         let facts = RunFacts { hub, input, started, by: &by, options: &options };
         let mut ledger = self.ledger.lock();
         let loader = ledger.load_run(&facts).unwrap();
-        for (line, wanted) in (2..).zip(rows) {
-            loader.insert(line, wanted, &[]).unwrap();
+        for (line, spec) in (2..).zip(rows) {
+            loader.insert(line, spec, &[]).unwrap();
         }
         let origin = match &options.alteration {
             Some(Alteration::Undo { run }) => Some((*run, RowFilter::Created)),
@@ -72,7 +72,7 @@ impl Factory {
 
     /// Provisions all with the thumbprint `AA`.
     async fn provision(&self) -> RunId {
-        let rows: Vec<_> = NAMES.iter().map(|name| wanted(name, "AA", None)).collect();
+        let rows: Vec<_> = NAMES.iter().map(|name| spec(name, "AA", None)).collect();
         let run = self.load(None, &rows);
         let apply = Apply {
             hub: self.hub.clone(),
@@ -91,7 +91,7 @@ impl Factory {
     }
 
     /// Alters these identities to the end, checks what came of it, and answers the totals.
-    async fn alter_all(&self, alteration: Alteration, rows: &[DesiredIdentity]) -> (RunId, Totals) {
+    async fn alter_all(&self, alteration: Alteration, rows: &[IdentitySpec]) -> (RunId, Totals) {
         let run = self.load(Some(alteration.clone()), rows);
         assert_eq!(self.alter(&alteration, run).run().await.unwrap(), RunState::Finished);
         (run, self.check(&alteration, run).await)
@@ -120,7 +120,7 @@ impl Factory {
     /// The reasons why rows were left unchanged, by identity.
     fn reasons(&self, run: RunId) -> Vec<(String, String)> {
         let rows = self.ledger.lock().page(run, RowFilter::Failed, None, 100).unwrap();
-        let reason = |row: LedgerRow| (row.wanted.identity.to_string(), row.record.error.unwrap_or_default());
+        let reason = |row: LedgerRow| (row.spec.identity.to_string(), row.record.error.unwrap_or_default());
         rows.into_iter().map(reason).collect()
     }
 
@@ -138,8 +138,8 @@ impl Factory {
     }
 }
 
-fn named(names: &[&str]) -> Vec<DesiredIdentity> {
-    names.iter().map(|name| wanted(name, "AA", None)).collect()
+fn named(names: &[&str]) -> Vec<IdentitySpec> {
+    names.iter().map(|name| spec(name, "AA", None)).collect()
 }
 
 fn disable() -> Alteration {
@@ -168,7 +168,7 @@ async fn an_undo_spares_what_somebody_changed_and_the_device_that_it_is_on() {
             .hub
             .put_module(
                 &identity("b/new"),
-                &wanted("b/new", "CC", None).module_spec(&GivenKeys::new()).unwrap(),
+                &spec("b/new", "CC", None).module_spec(&GivenKeys::new()).unwrap(),
                 None,
             )
             .await
@@ -298,7 +298,7 @@ async fn a_module_that_is_named_alone_goes_alone() {
 async fn an_old_thumbprint_goes_only_where_the_new_one_is_proven() {
     let factory = Factory::new(Modules::InBulk);
     factory.provision().await;
-    let rows: Vec<_> = ["a", "a/x", "c"].iter().map(|name| wanted(name, "BB", Some("AA"))).collect();
+    let rows: Vec<_> = ["a", "a/x", "c"].iter().map(|name| spec(name, "BB", Some("AA"))).collect();
     let (_, totals) = factory.alter_all(Alteration::AddThumbprint, &rows).await;
     assert_eq!(totals, Totals { rows: 3, updated: 3, ..Totals::default() });
 
@@ -307,12 +307,10 @@ async fn an_old_thumbprint_goes_only_where_the_new_one_is_proven() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let proof: Proof = {
         let asked = asked.clone();
-        Arc::new(move |wanted: DesiredIdentity| {
-            asked.lock().unwrap().push(wanted.identity.to_string());
-            let unproven = wanted
-                .identity
-                .module()
-                .map(|_| Unproven::This(ReasonCode::NotLetIn, "not let in".to_owned()));
+        Arc::new(move |spec: IdentitySpec| {
+            asked.lock().unwrap().push(spec.identity.to_string());
+            let unproven =
+                spec.identity.module().map(|_| Unproven::This(ReasonCode::NotLetIn, "not let in".to_owned()));
             Box::pin(async move { unproven.map_or(Ok(()), Err) })
         })
     };
@@ -351,17 +349,17 @@ impl Factory {
                 self.run(disable(), &named(&[&device])).await;
             }
             Meddling::AddThumbprint => {
-                self.run(Alteration::AddThumbprint, &[wanted(name, "BB", Some("AA"))]).await;
+                self.run(Alteration::AddThumbprint, &[spec(name, "BB", Some("AA"))]).await;
             }
             Meddling::AddModule => {
-                let module = wanted(&format!("{device}/new"), "CC", None);
-                let spec = module.module_spec(&GivenKeys::new()).unwrap();
-                drop(self.hub.put_module(&module.identity, &spec, None).await);
+                let module = spec(&format!("{device}/new"), "CC", None);
+                let sent = module.module_spec(&GivenKeys::new()).unwrap();
+                drop(self.hub.put_module(&module.identity, &sent, None).await);
             }
         }
     }
 
-    async fn run(&self, alteration: Alteration, rows: &[DesiredIdentity]) -> RunId {
+    async fn run(&self, alteration: Alteration, rows: &[IdentitySpec]) -> RunId {
         let run = self.load(Some(alteration.clone()), rows);
         assert_eq!(self.alter(&alteration, run).run().await.unwrap(), RunState::Finished);
         run
@@ -399,9 +397,9 @@ impl Factory {
                 (RowState::Failed, _) if row.record.reason == Some(ReasonCode::DeviceDisabled) => {
                     Action::Refuse
                 }
-                other => panic!("{}: {other:?}", row.wanted.identity),
+                other => panic!("{}: {other:?}", row.spec.identity),
             };
-            (row.wanted.identity.to_string(), action, row.record.error)
+            (row.spec.identity.to_string(), action, row.record.error)
         };
         self.rows(run).into_iter().map(done).collect()
     }
@@ -460,10 +458,10 @@ proptest! {
                 }
                 _ => Alteration::Undo { run: provisioned },
             };
-            let wanted: Vec<_> = match alteration {
+            let spec: Vec<_> = match alteration {
                 Alteration::Delete | Alteration::Disable { .. } | Alteration::Release { .. } => named(&names),
                 Alteration::Undo { .. } | Alteration::UndoRelease { .. } => Vec::new(),
-                _ => names.iter().map(|name| wanted(name, "BB", Some("AA"))).collect(),
+                _ => names.iter().map(|name| spec(name, "BB", Some("AA"))).collect(),
             };
             let rows = match alteration {
                 Alteration::UndoRelease { run } => {
@@ -473,12 +471,12 @@ proptest! {
                     factory.rows_of(provisioned, RowFilter::Created).into_iter().map(LedgerRow::to_go_on).collect()
                 }
                 _ => {
-                    let batch = factory.load(Some(alteration.clone()), &wanted);
+                    let batch = factory.load(Some(alteration.clone()), &spec);
                     factory.rows(batch)
                 }
             };
             let mut foreseen = factory.foresee(&alteration, rows).await;
-            let run = factory.run(alteration, &wanted).await;
+            let run = factory.run(alteration, &spec).await;
             let mut done = factory.done(run);
             // That the device of a module is disabled is seen when the hub denies access, and not before.
             let denied: Vec<_> =
@@ -525,12 +523,12 @@ proptest! {
             let held = if undo { 3 } else { 0 };
             let presumed = totals.presumed;
             assert_eq!(totals, Totals { rows: 3, updated: 3, held, presumed, ..Totals::default() });
-            let wanted = match undo {
+            let spec = match undo {
                 true => (Status::Disabled, Some("scrapped".to_owned())),
                 false => (Status::Enabled, None),
             };
             for name in ["a", "b", "c"] {
-                assert_eq!(status_of(&factory, name), wanted);
+                assert_eq!(status_of(&factory, name), spec);
             }
         });
     }

@@ -15,7 +15,7 @@ use crate::ledger::Hold;
 use crate::model::creator_tag;
 use crate::model::failure::ReasonCode;
 use crate::model::options::TwinPolicy;
-use crate::model::spec::{DesiredAuth, DesiredIdentity};
+use crate::model::spec::{AuthSpec, IdentitySpec};
 
 /// The result of comparing an identity on the hub with the batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,7 +80,8 @@ pub struct Difference {
     /// The path, for example `desired.conditions.temperature.warning`.
     pub path: String,
     /// The value in the batch.
-    pub wanted: Value,
+    #[serde(rename = "wanted")]
+    pub expected: Value,
     /// The value on the hub; null if it has none.
     pub found: Value,
 }
@@ -95,7 +96,7 @@ impl Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: batch has {}, hub has {}", self.path, self.wanted, self.found)
+        write!(f, "{}: batch has {}, hub has {}", self.path, self.expected, self.found)
     }
 }
 
@@ -117,28 +118,28 @@ pub(crate) fn conflict_reason(differences: &[Difference]) -> ReasonCode {
 impl Standing {
     /// Compares the requested state with the hub's twin; `None` if there is none. Additional values
     /// of the twin do not count.
-    pub fn of(wanted: &DesiredIdentity, found: Option<&Twin>) -> Self {
-        Self::compare(wanted, found, Besides::Allowed)
+    pub fn of(spec: &IdentitySpec, found: Option<&Twin>) -> Self {
+        Self::compare(spec, found, Besides::Allowed)
     }
 
     /// Compares as [`Self::of`] does, under a twin policy. Under [`TwinPolicy::Replace`], an
-    /// additional value of the twin is a difference, whose wanted value is null; a section that the
+    /// additional value of the twin is a difference, whose expected value is null; a section that the
     /// batch does not give is not compared.
-    pub fn under(policy: TwinPolicy, wanted: &DesiredIdentity, found: Option<&Twin>) -> Self {
-        Self::compare(wanted, found, Besides::under(policy))
+    pub fn under(policy: TwinPolicy, spec: &IdentitySpec, found: Option<&Twin>) -> Self {
+        Self::compare(spec, found, Besides::under(policy))
     }
 
     /// The comparison of the twin alone: the difference that remains once the identity is as the
     /// batch wants it.
-    pub fn of_twin_alone(wanted: &DesiredIdentity, twin: &Twin, policy: TwinPolicy) -> Self {
-        Self::compare_twins(wanted, twin, Besides::under(policy))
+    pub fn of_twin_alone(spec: &IdentitySpec, twin: &Twin, policy: TwinPolicy) -> Self {
+        Self::compare_twins(spec, twin, Besides::under(policy))
     }
 
     /// The comparison of the desired properties that a device or a module reads itself: it sees no
     /// other part of its twin.
-    pub fn of_desired(wanted: &DesiredIdentity, found: &PropertySection) -> Self {
+    pub fn of_desired(spec: &IdentitySpec, found: &PropertySection) -> Self {
         let mut differences = Vec::new();
-        contained("desired", &wanted.state.desired, Some(&found.values), &mut differences);
+        contained("desired", &spec.state.desired, Some(&found.values), &mut differences);
         match differences.is_empty() {
             true => Self::Equal,
             false if found.version > 1 => Self::TwinWrittenSince(differences),
@@ -147,30 +148,32 @@ impl Standing {
         }
     }
 
-    fn compare(wanted: &DesiredIdentity, found: Option<&Twin>, besides: Besides) -> Self {
+    fn compare(spec: &IdentitySpec, found: Option<&Twin>, besides: Besides) -> Self {
         let Some(twin) = found else { return Self::Missing };
-        let identity = identity_differences(wanted, twin);
+        let identity = identity_differences(spec, twin);
         match identity.is_empty() {
-            true => Self::compare_twins(wanted, twin, besides),
-            false if is_staged(wanted, twin, &identity) => Self::Staged(identity),
+            true => Self::compare_twins(spec, twin, besides),
+            false if is_staged(spec, twin, &identity) => Self::Staged(identity),
             false => Self::Different(identity),
         }
     }
 
-    fn compare_twins(wanted: &DesiredIdentity, twin: &Twin, besides: Besides) -> Self {
+    fn compare_twins(spec: &IdentitySpec, twin: &Twin, besides: Besides) -> Self {
         let mut differences = Vec::new();
         let (tags, desired) = (twin.tags.as_ref(), Some(&twin.properties.desired.values));
-        let wanted_tags = creator_tag::without(&wanted.state.tags);
-        for (section, wanted, found) in
-            [("tags", &*wanted_tags, tags), ("desired", &wanted.state.desired, desired)]
+        let expected_tags = creator_tag::without(&spec.state.tags);
+        for (section, expected, found) in
+            [("tags", &*expected_tags, tags), ("desired", &spec.state.desired, desired)]
         {
-            contained(section, wanted, found, &mut differences);
-            if let (Besides::Different, Some(found), false) = (besides, found, wanted.is_empty()) {
-                surplus(section, wanted, found, &mut differences);
+            contained(section, expected, found, &mut differences);
+            if let (Besides::Different, Some(found), false) = (besides, found, expected.is_empty()) {
+                surplus(section, expected, found, &mut differences);
             }
         }
         let is_creators = |difference: &Difference| {
-            difference.wanted.is_null() && creator_tag::is_creators(&difference.found) && difference.is_tag()
+            difference.expected.is_null()
+                && creator_tag::is_creators(&difference.found)
+                && difference.is_tag()
         };
         differences.retain(|difference| !is_creators(difference));
         match differences.is_empty() {
@@ -215,8 +218,8 @@ impl Besides {
 pub const STAGED: &str = "provisioner: to be disabled when its modules are there";
 
 /// Returns true if the only difference is that the device is still enabled until its modules exist.
-fn is_staged(wanted: &DesiredIdentity, twin: &Twin, differences: &[Difference]) -> bool {
-    wanted.state.status_on_hub() == Status::Disabled
+fn is_staged(spec: &IdentitySpec, twin: &Twin, differences: &[Difference]) -> bool {
+    spec.state.status_on_hub() == Status::Disabled
         && twin.status_reason.as_ref().is_some_and(|reason| reason.as_str() == STAGED)
         && differences.iter().all(|difference| difference.path.starts_with("status"))
 }
@@ -232,29 +235,29 @@ fn is_blank(twin: &Twin) -> bool {
     twin.properties.desired.values.is_empty() && twin.tags.as_ref().is_none_or(JsonObject::is_empty)
 }
 
-fn identity_differences(wanted: &DesiredIdentity, twin: &Twin) -> Vec<Difference> {
+fn identity_differences(spec: &IdentitySpec, twin: &Twin) -> Vec<Difference> {
     let mut differences = Vec::new();
-    let mut check = |path: &str, wanted: Value, found: Value| {
-        if wanted != found {
-            differences.push(Difference { path: path.to_owned(), wanted, found });
+    let mut check = |path: &str, expected: Value, found: Value| {
+        if expected != found {
+            differences.push(Difference { path: path.to_owned(), expected, found });
         }
     };
-    let state = &wanted.state;
+    let state = &spec.state;
     check("auth", json!(auth_type(&state.auth)), json!(twin.authentication_type));
-    if let DesiredAuth::Thumbprint { primary, secondary } = state.auth {
+    if let AuthSpec::Thumbprint { primary, secondary } = state.auth {
         let upper = |thumbprint: Option<_>| {
             json!(thumbprint.map(|t: hub_types::Thumbprint| t.to_string().to_uppercase()))
         };
         check("primary_thumbprint", upper(primary), upper(twin.x509_thumbprint.primary_thumbprint));
         check("secondary_thumbprint", upper(secondary), upper(twin.x509_thumbprint.secondary_thumbprint));
     }
-    if let (DesiredAuth::IssuedCertificate { by_ca: false, .. }, "selfSigned") =
+    if let (AuthSpec::IssuedCertificate { by_ca: false, .. }, "selfSigned") =
         (&state.auth, twin.authentication_type.as_str())
     {
         let found = twin.x509_thumbprint.primary_thumbprint;
         check("primary_thumbprint", json!("that of a certificate still to be issued"), json!(found));
     }
-    if wanted.identity.module().is_none() {
+    if spec.identity.module().is_none() {
         check("status", json!(state.status_on_hub()), json!(twin.status));
         check("status_reason", json!(state.status_reason_on_hub()), json!(twin.status_reason));
         check("edge", json!(state.edge), json!(twin.capabilities.unwrap_or_default().iot_edge));
@@ -266,11 +269,11 @@ fn identity_differences(wanted: &DesiredIdentity, twin: &Twin) -> Vec<Difference
 }
 
 /// The `authenticationType` of an identity for the batch's authentication.
-fn auth_type(auth: &DesiredAuth) -> &'static str {
+fn auth_type(auth: &AuthSpec) -> &'static str {
     match auth {
-        DesiredAuth::IssuedCertificate { by_ca: false, .. } | DesiredAuth::Thumbprint { .. } => "selfSigned",
-        DesiredAuth::Sas { .. } => "sas",
-        DesiredAuth::IssuedCertificate { by_ca: true, .. } | DesiredAuth::X509Ca => "certificateAuthority",
+        AuthSpec::IssuedCertificate { by_ca: false, .. } | AuthSpec::Thumbprint { .. } => "selfSigned",
+        AuthSpec::Sas { .. } => "sas",
+        AuthSpec::IssuedCertificate { by_ca: true, .. } | AuthSpec::X509Ca => "certificateAuthority",
     }
 }
 
@@ -288,35 +291,40 @@ pub(crate) fn parent_in(scope: &str) -> Option<&str> {
     name.rsplit_once('-').map(|(device, _generation)| device)
 }
 
-/// Notes every value of `wanted` that `found` does not hold. What the hub holds besides is not ours.
-fn contained(path: &str, wanted: &JsonObject, found: Option<&JsonObject>, differences: &mut Vec<Difference>) {
-    for (name, wanted) in wanted {
+/// Notes every value of `expected` that `found` does not hold. What the hub holds besides is not ours.
+fn contained(
+    path: &str,
+    expected: &JsonObject,
+    found: Option<&JsonObject>,
+    differences: &mut Vec<Difference>,
+) {
+    for (name, expected) in expected {
         let path = format!("{path}.{name}");
-        match (wanted, found.and_then(|found| found.get(name))) {
-            (Value::Object(wanted), Some(Value::Object(found))) => {
-                contained(&path, wanted, Some(found), differences);
+        match (expected, found.and_then(|found| found.get(name))) {
+            (Value::Object(expected), Some(Value::Object(found))) => {
+                contained(&path, expected, Some(found), differences);
             }
-            (wanted, Some(found)) if same_value(wanted, found) => {}
-            (wanted, found) => differences.push(Difference {
+            (expected, Some(found)) if same_value(expected, found) => {}
+            (expected, found) => differences.push(Difference {
                 path,
-                wanted: wanted.clone(),
+                expected: expected.clone(),
                 found: found.cloned().unwrap_or(Value::Null),
             }),
         }
     }
 }
 
-/// Notes every value of `found` that `wanted` does not name.
-fn surplus(path: &str, wanted: &JsonObject, found: &JsonObject, differences: &mut Vec<Difference>) {
+/// Notes every value of `found` that `expected` does not name.
+fn surplus(path: &str, expected: &JsonObject, found: &JsonObject, differences: &mut Vec<Difference>) {
     for (name, value) in found {
         let path = format!("{path}.{name}");
-        match (wanted.get(name), value) {
-            (Some(Value::Object(wanted)), Value::Object(found)) => {
-                surplus(&path, wanted, found, differences);
+        match (expected.get(name), value) {
+            (Some(Value::Object(expected)), Value::Object(found)) => {
+                surplus(&path, expected, found, differences);
             }
             (Some(_), _) => {}
             (None, found) => {
-                differences.push(Difference { path, wanted: Value::Null, found: found.clone() });
+                differences.push(Difference { path, expected: Value::Null, found: found.clone() });
             }
         }
     }
@@ -342,16 +350,16 @@ fn same_value(left: &Value, right: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::spec::DesiredState;
+    use crate::model::spec::StateSpec;
     use hub_types::IdentityId;
     use hub_types::identity::StatusReason;
     use serde_json::from_value;
 
-    fn wanted(tags: Value, desired: Value) -> DesiredIdentity {
-        DesiredIdentity {
+    fn spec(tags: Value, desired: Value) -> IdentitySpec {
+        IdentitySpec {
             identity: IdentityId::parse("d", None).unwrap(),
-            state: DesiredState {
-                auth: DesiredAuth::Thumbprint { primary: "AB".repeat(32).parse().ok(), secondary: None },
+            state: StateSpec {
+                auth: AuthSpec::Thumbprint { primary: "AB".repeat(32).parse().ok(), secondary: None },
                 status: Status::Enabled,
                 status_reason: None,
                 hold: None,
@@ -363,7 +371,7 @@ mod tests {
         }
     }
 
-    /// A twin with the identity of [`wanted`] after `writes` writes by a service.
+    /// A twin with the identity of [`spec`] after `writes` writes by a service.
     fn twin(tags: Value, desired: Value, writes: u64) -> Twin {
         let mut desired = desired;
         desired["$version"] = json!(1 + writes);
@@ -378,34 +386,34 @@ mod tests {
 
     #[test]
     fn all_the_batch_wants_is_equal_whatever_else_is_there() {
-        let wanted = wanted(json!({"site": "m"}), json!({"a": {"b": 1, "c": [1, 2.0]}}));
+        let spec = spec(json!({"site": "m"}), json!({"a": {"b": 1, "c": [1, 2.0]}}));
         let found = twin(json!({"site": "m", "x": 1}), json!({"a": {"b": 1.0, "c": [1, 2], "z": 0}}), 0);
-        assert_eq!(Standing::of(&wanted, Some(&found)), Standing::Equal);
-        assert_eq!(Standing::of(&wanted, None), Standing::Missing);
+        assert_eq!(Standing::of(&spec, Some(&found)), Standing::Equal);
+        assert_eq!(Standing::of(&spec, None), Standing::Missing);
     }
 
     #[test]
     fn a_blank_twin_waits_for_its_initial_values() {
-        let wanted = wanted(json!({"site": "m"}), json!({"a": 1}));
+        let spec = spec(json!({"site": "m"}), json!({"a": 1}));
         let found = twin(json!({}), json!({}), 0);
-        assert_eq!(Standing::of(&wanted, Some(&found)), Standing::TwinUnwritten);
+        assert_eq!(Standing::of(&spec, Some(&found)), Standing::TwinUnwritten);
     }
 
     #[test]
     fn a_twin_that_somebody_has_written_since_is_kept() {
-        let wanted = wanted(json!({}), json!({"a": {"b": 1}}));
+        let spec = spec(json!({}), json!({"a": {"b": 1}}));
         let found = twin(json!({}), json!({"a": {"b": 2}}), 1);
-        let difference = Difference { path: "desired.a.b".into(), wanted: json!(1), found: json!(2) };
+        let difference = Difference { path: "desired.a.b".into(), expected: json!(1), found: json!(2) };
         assert_eq!(difference.to_string(), "desired.a.b: batch has 1, hub has 2");
-        assert_eq!(Standing::of(&wanted, Some(&found)), Standing::TwinWrittenSince(vec![difference]));
+        assert_eq!(Standing::of(&spec, Some(&found)), Standing::TwinWrittenSince(vec![difference]));
     }
 
     #[test]
     fn what_a_device_reads_itself_is_judged_as_what_a_service_reads() {
-        let wanted = wanted(json!({"site": "m"}), json!({"a": {"b": 1}}));
+        let spec = spec(json!({"site": "m"}), json!({"a": {"b": 1}}));
         let of = |desired, writes| {
             let twin = twin(json!({}), desired, writes);
-            Standing::of_desired(&wanted, &twin.properties.desired)
+            Standing::of_desired(&spec, &twin.properties.desired)
         };
         assert_eq!(of(json!({"a": {"b": 1, "c": 2}}), 0), Standing::Equal);
         assert_eq!(of(json!({}), 0), Standing::TwinUnwritten);
@@ -415,40 +423,40 @@ mod tests {
 
     #[test]
     fn another_initial_twin_is_a_difference() {
-        let wanted = wanted(json!({}), json!({"a": 1}));
+        let spec = spec(json!({}), json!({"a": 1}));
         let found = twin(json!({}), json!({"a": 2}), 0);
-        assert!(matches!(Standing::of(&wanted, Some(&found)), Standing::TwinDiffers(_)));
+        assert!(matches!(Standing::of(&spec, Some(&found)), Standing::TwinDiffers(_)));
     }
 
     #[test]
     fn what_a_twin_holds_besides_counts_only_where_the_whole_is_compared() {
-        let wanted = wanted(json!({}), json!({"a": {"b": 1}}));
+        let spec = spec(json!({}), json!({"a": {"b": 1}}));
         let found = twin(json!({"site": "m"}), json!({"a": {"b": 1, "c": 2}, "d": [3]}), 1);
-        assert_eq!(Standing::of(&wanted, Some(&found)), Standing::Equal);
-        let whole = Standing::under(TwinPolicy::Replace, &wanted, Some(&found));
+        assert_eq!(Standing::of(&spec, Some(&found)), Standing::Equal);
+        let whole = Standing::under(TwinPolicy::Replace, &spec, Some(&found));
         let paths: Vec<_> =
-            whole.differences().iter().map(|d| (d.path.as_str(), d.wanted.is_null())).collect();
+            whole.differences().iter().map(|d| (d.path.as_str(), d.expected.is_null())).collect();
         // The batch says nothing of tags, so they are not compared.
         assert_eq!(paths, [("desired.a.c", true), ("desired.d", true)]);
     }
 
     #[test]
     fn a_device_that_waits_for_its_modules_is_told_from_one_that_somebody_enabled() {
-        let mut wanted = wanted(json!({}), json!({}));
-        wanted.state.status = Status::Disabled;
+        let mut spec = spec(json!({}), json!({}));
+        spec.state.status = Status::Disabled;
         let mut found = twin(json!({}), json!({}), 0);
-        assert!(matches!(Standing::of(&wanted, Some(&found)), Standing::Different(_)));
+        assert!(matches!(Standing::of(&spec, Some(&found)), Standing::Different(_)));
         found.status_reason = StatusReason::new(STAGED).ok();
-        assert!(matches!(Standing::of(&wanted, Some(&found)), Standing::Staged(_)));
-        wanted.state.edge = true;
-        assert!(matches!(Standing::of(&wanted, Some(&found)), Standing::Different(_)));
+        assert!(matches!(Standing::of(&spec, Some(&found)), Standing::Staged(_)));
+        spec.state.edge = true;
+        assert!(matches!(Standing::of(&spec, Some(&found)), Standing::Different(_)));
     }
 
     #[test]
     fn another_thumbprint_or_status_is_a_difference_and_its_case_is_not() {
-        let mut other = wanted(json!({}), json!({}));
+        let mut other = spec(json!({}), json!({}));
         assert_eq!(Standing::of(&other, Some(&twin(json!({}), json!({}), 0))), Standing::Equal);
-        other.state.auth = DesiredAuth::Thumbprint { primary: "CD".repeat(32).parse().ok(), secondary: None };
+        other.state.auth = AuthSpec::Thumbprint { primary: "CD".repeat(32).parse().ok(), secondary: None };
         other.state.status = Status::Disabled;
         let standing = Standing::of(&other, Some(&twin(json!({}), json!({}), 0)));
         let paths: Vec<_> = standing.differences().iter().map(|d| d.path.as_str()).collect();

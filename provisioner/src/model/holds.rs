@@ -6,7 +6,7 @@ use hub_types::{DeviceId, IdentityId};
 
 use crate::ledger::{Hold, LedgerError, RunId, SharedLedger};
 use crate::maintain::change::Alteration;
-use crate::model::spec::DesiredIdentity;
+use crate::model::spec::IdentitySpec;
 
 /// Tells which devices of a hub the runs of a ledger keep disabled.
 #[derive(Debug, Clone)]
@@ -54,14 +54,14 @@ impl Holds {
     /// the state that this run left.
     pub(crate) async fn found(
         &self,
-        wanted: &DesiredIdentity,
+        spec: &IdentitySpec,
         twin: Option<&Twin>,
     ) -> Result<Option<Hold>, LedgerError> {
-        let is_held = wanted.identity.module().is_none() && wanted.state.status == Status::Enabled;
+        let is_held = spec.identity.module().is_none() && spec.state.status == Status::Enabled;
         let Some(twin) = twin.filter(|twin| is_held && twin.status == Status::Disabled) else {
             return Ok(None);
         };
-        let hold = self.of(wanted.identity.device(), None).await?;
+        let hold = self.of(spec.identity.device(), None).await?;
         Ok(hold.filter(|hold| hold.is_as_left(twin)))
     }
 }

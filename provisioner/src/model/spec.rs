@@ -20,19 +20,19 @@ use crate::model::compare::{parent_in, scope_of_parent};
 /// Everything the batch wants of one identity. It holds no secret: symmetric keys that a batch
 /// gives stay in memory, in [`GivenKeys`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct DesiredIdentity {
+pub struct IdentitySpec {
     /// The id of the device or module.
     pub identity: IdentityId,
     /// The rest, as the ledger stores it.
-    pub state: DesiredState,
+    pub state: StateSpec,
 }
 
 /// The requested state of an identity, without its id.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DesiredState {
+pub struct StateSpec {
     /// The requested authentication.
-    pub auth: DesiredAuth,
+    pub auth: AuthSpec,
     /// The requested permission to connect; not used for modules.
     #[serde(default, skip_serializing_if = "is_enabled")]
     pub status: Status,
@@ -59,7 +59,7 @@ pub struct DesiredState {
 /// The requested authentication of an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum DesiredAuth {
+pub enum AuthSpec {
     /// By a certificate that is yet to be issued: then one of the other variants takes this one's place.
     IssuedCertificate {
         /// True if the hub trusts it by its CA, and not by its thumbprint.
@@ -111,7 +111,7 @@ pub enum GivenPem {
     Pem(String),
 }
 
-impl DesiredAuth {
+impl AuthSpec {
     /// The authentication that replaces this one when the certificate has been issued.
     pub fn with_issued(&self, sha256: Sha256Thumbprint) -> Self {
         match self {
@@ -129,7 +129,7 @@ impl DesiredAuth {
     }
 }
 
-impl Default for DesiredAuth {
+impl Default for AuthSpec {
     fn default() -> Self {
         Self::IssuedCertificate { by_ca: false, csr: None, public_key: None, profile: None }
     }
@@ -138,8 +138,8 @@ impl Default for DesiredAuth {
 /// The symmetric keys that a batch gives: they are wiped when dropped and never reach the ledger.
 pub type GivenKeys = std::collections::HashMap<IdentityId, SymmetricKeys>;
 
-impl DesiredState {
-    /// The status that the device has on the hub when it is as wanted: not its own while it is on hold.
+impl StateSpec {
+    /// The status that the device has on the hub when it is as specified: disabled while it is on hold.
     pub fn status_on_hub(&self) -> Status {
         if self.hold.is_some() { Status::Disabled } else { self.status }
     }
@@ -185,20 +185,20 @@ pub struct TwinNotUnderstood {
     value: String,
 }
 
-impl DesiredIdentity {
-    /// An identity as it is on the hub, its twin's values left out: what is wanted where all but a part
-    /// is to stay as it is.
+impl IdentitySpec {
+    /// The specification of an identity as it is on the hub, without the values of its twin, for a change
+    /// of a part.
     pub fn of_twin(twin: &Twin) -> Result<Self, TwinNotUnderstood> {
         let not_understood =
             |member, value: &str| TwinNotUnderstood { member, value: ShownBare(value).to_string() };
         let slots = twin.x509_thumbprint;
         let auth = match twin.authentication_type.as_str() {
-            "certificateAuthority" => DesiredAuth::X509Ca,
-            "selfSigned" => DesiredAuth::Thumbprint {
+            "certificateAuthority" => AuthSpec::X509Ca,
+            "selfSigned" => AuthSpec::Thumbprint {
                 primary: slots.primary_thumbprint,
                 secondary: slots.secondary_thumbprint,
             },
-            "sas" => DesiredAuth::Sas { given: false },
+            "sas" => AuthSpec::Sas { given: false },
             other => return Err(not_understood("authenticationType", other)),
         };
         let parent = match scope_of_parent(twin) {
@@ -208,13 +208,13 @@ impl DesiredIdentity {
                 Some(parent.ok_or_else(|| not_understood("parentScopes", scope))?)
             }
         };
-        let state = DesiredState {
+        let state = StateSpec {
             auth,
             status: twin.status,
             status_reason: twin.status_reason.clone(),
             edge: twin.capabilities.unwrap_or_default().iot_edge,
             parent,
-            ..DesiredState::default()
+            ..StateSpec::default()
         };
         Ok(Self { identity: twin.identity(), state })
     }
@@ -222,12 +222,12 @@ impl DesiredIdentity {
     /// The `authentication` to send; `None` where the certificate is still to be issued.
     pub fn authentication(&self, keys: &GivenKeys) -> Option<Authentication> {
         match self.state.auth {
-            DesiredAuth::IssuedCertificate { .. } => None,
-            DesiredAuth::Sas { .. } => Some(Authentication::Sas(keys.get(&self.identity).cloned())),
-            DesiredAuth::Thumbprint { primary, secondary } => {
+            AuthSpec::IssuedCertificate { .. } => None,
+            AuthSpec::Sas { .. } => Some(Authentication::Sas(keys.get(&self.identity).cloned())),
+            AuthSpec::Thumbprint { primary, secondary } => {
                 Some(Authentication::SelfSigned { primary, secondary })
             }
-            DesiredAuth::X509Ca => Some(Authentication::CertificateAuthority),
+            AuthSpec::X509Ca => Some(Authentication::CertificateAuthority),
         }
     }
 
@@ -278,8 +278,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn state(auth: DesiredAuth) -> DesiredState {
-        DesiredState {
+    fn state(auth: AuthSpec) -> StateSpec {
+        StateSpec {
             auth,
             status: Status::Enabled,
             status_reason: None,
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn the_ledger_form_comes_back_and_has_one_hash() {
         for auth in [
-            DesiredAuth::IssuedCertificate {
+            AuthSpec::IssuedCertificate {
                 by_ca: true,
                 csr: Some(GivenPem::Path("d.csr".into())),
                 public_key: None,
@@ -303,18 +303,18 @@ mod tests {
                     columns: [("x_line".to_owned(), "L1".to_owned())].into(),
                 }),
             },
-            DesiredAuth::Sas { given: true },
-            DesiredAuth::Thumbprint { primary: "a".repeat(40).parse().ok(), secondary: None },
-            DesiredAuth::X509Ca,
+            AuthSpec::Sas { given: true },
+            AuthSpec::Thumbprint { primary: "a".repeat(40).parse().ok(), secondary: None },
+            AuthSpec::X509Ca,
         ] {
             let state = state(auth);
             let text = serde_json::to_string(&state).unwrap();
-            let back: DesiredState = serde_json::from_str(&text).unwrap();
+            let back: StateSpec = serde_json::from_str(&text).unwrap();
             assert_eq!(back, state);
             assert_eq!(back.hash().unwrap(), state.hash().unwrap());
         }
         let hash = |auth| state(auth).hash().unwrap();
-        assert_ne!(hash(DesiredAuth::X509Ca), hash(DesiredAuth::Sas { given: false }));
+        assert_ne!(hash(AuthSpec::X509Ca), hash(AuthSpec::Sas { given: false }));
     }
 
     #[test]
@@ -323,7 +323,7 @@ mod tests {
         let key = hub_types::SymmetricKey::from_bytes(&[9; 32]);
         let keys = SymmetricKeys { primary: key.clone(), secondary: key.clone() };
         let desired =
-            DesiredIdentity { identity: identity.clone(), state: state(DesiredAuth::Sas { given: true }) };
+            IdentitySpec { identity: identity.clone(), state: state(AuthSpec::Sas { given: true }) };
         let item = desired.create_item(&GivenKeys::from([(identity, keys)]), None);
         assert!(serde_json::to_string(&item).unwrap().contains(key.expose_text()));
         assert!(!serde_json::to_string(&desired.state).unwrap().contains(key.expose_text()));
@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn a_leaf_names_its_parent_by_scope_and_an_edge_device_by_parent_scopes() {
         let identity = IdentityId::parse("d", None).unwrap();
-        let mut desired = DesiredIdentity { identity, state: state(DesiredAuth::X509Ca) };
+        let mut desired = IdentitySpec { identity, state: state(AuthSpec::X509Ca) };
         let leaf = desired.create_item(&GivenKeys::new(), Some("scope".into()));
         assert_eq!((leaf.device_scope.as_deref(), leaf.parent_scopes), (Some("scope"), None));
         desired.state.edge = true;

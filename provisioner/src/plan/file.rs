@@ -35,7 +35,7 @@ pub struct Header {
     pub input: PathBuf,
     /// The SHA-256 of the batch file, as upper-case hex.
     pub input_sha256: String,
-    /// The SHA-256 over what is wanted of each identity: it covers the files that rows name.
+    /// The SHA-256 over the specification of each identity: it covers the files that rows name.
     pub wanted_sha256: String,
     /// The options of the run, in addition to its rows.
     pub options: RunOptions,

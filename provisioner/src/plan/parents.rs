@@ -46,7 +46,7 @@ impl Parents {
     /// Those that these rows name, that an apply would ask the hub for, and that are not known yet.
     fn unknown(&self, planner: &Planner, page: &[(LedgerRow, Look)]) -> Vec<DeviceId> {
         let named = page.iter().filter_map(|(row, look)| match planner.action(&look.standing) {
-            Action::Create | Action::Update => row.wanted.state.parent.as_ref(),
+            Action::Create | Action::Update => row.spec.state.parent.as_ref(),
             Action::Conflict | Action::Delete | Action::Keep | Action::Refuse => None,
         });
         let unknown: HashSet<_> = named.filter(|parent| !self.0.contains_key(parent)).collect();
@@ -106,9 +106,9 @@ impl<H: Hub> Survey<H> {
         let Some(row) = row else {
             return Ok((twin.map_or(Parent::Missing, |_| Parent::NoEdge), None));
         };
-        let seen = compare_for(&*self.hub, &row.wanted, &self.keys, self.twin, twin.as_ref()).await?;
+        let seen = compare_for(&*self.hub, &row.spec, &self.keys, self.twin, twin.as_ref()).await?;
         Ok(match planner.action(&seen.standing) {
-            Action::Create | Action::Update => (Parent::Edge, row.wanted.state.parent),
+            Action::Create | Action::Update => (Parent::Edge, row.spec.state.parent),
             Action::Conflict | Action::Delete | Action::Keep | Action::Refuse => (Parent::Undone, None),
         })
     }

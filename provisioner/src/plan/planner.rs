@@ -15,7 +15,7 @@ use crate::ledger::LedgerRow;
 use crate::model::compare::Standing;
 use crate::model::lifecycle::{Event, Lifecycle, Outcome, Step};
 use crate::model::options::ApplyRules;
-use crate::model::spec::{DesiredAuth, DesiredState};
+use crate::model::spec::{AuthSpec, StateSpec};
 
 /// Adds up a plan, row by row, in the order of the ids.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl Planner {
         let mut known = self.unit.as_ref().filter(is_known).map(|unit| &unit.device);
         let mut with_row = self.unit.as_ref().filter(|unit| unit.action.is_some()).map(|unit| &unit.device);
         for (row, look) in rows {
-            let identity = &row.wanted.identity;
+            let identity = &row.spec.identity;
             let device = identity.device();
             let action = self.action(&look.standing);
             if identity.module().is_none() {
@@ -126,7 +126,7 @@ impl Planner {
 
     /// Adds a row, whose device or parent may be in `known`, and returns its action.
     pub(super) fn add(&mut self, row: &LedgerRow, look: Look, known: &Surroundings) -> PlannedRow {
-        let identity = &row.wanted.identity;
+        let identity = &row.spec.identity;
         if self.unit.as_ref().is_none_or(|unit| unit.device != *identity.device()) {
             self.unit = Some(Unit {
                 device: identity.device().clone(),
@@ -183,7 +183,7 @@ impl Planner {
         look: &Look,
         known: &Surroundings,
     ) -> Option<String> {
-        let identity = &row.wanted.identity;
+        let identity = &row.spec.identity;
         if let (Some(_), Some(unit)) = (identity.module(), &self.unit)
             && let Some(closed @ (Action::Conflict | Action::Refuse)) = unit.action
         {
@@ -192,7 +192,7 @@ impl Planner {
                 "nothing can be done, because the row of its device `{device}` is `{what}`"
             ));
         }
-        let parent = row.wanted.state.parent.as_ref();
+        let parent = row.spec.state.parent.as_ref();
         let parent_refusal = || parent.and_then(|parent| known.parents.refusal(parent));
         match action {
             Action::Refuse => Some("it is not on the hub, and mode `update` creates nothing".to_owned()),
@@ -223,8 +223,8 @@ impl Planner {
     }
 
     fn creation_refusal(&mut self, row: &LedgerRow, known: &ModuleCounts) -> Option<String> {
-        let identity = &row.wanted.identity;
-        if row.wanted.state.has_twin() && !self.tier.has_twins() {
+        let identity = &row.spec.identity;
+        if row.spec.state.has_twin() && !self.tier.has_twins() {
             return Some(format!("a hub of tier {} has no twins", self.tier));
         }
         if let (Some(_), Some(unit)) = (identity.module(), &mut self.unit) {
@@ -261,8 +261,8 @@ impl Planner {
     }
 
     fn count_row(&mut self, row: &LedgerRow, action: Action, look: &Look) {
-        let state = &row.wanted.state;
-        let is_module = row.wanted.identity.module().is_some();
+        let state = &row.spec.state;
+        let is_module = row.spec.identity.module().is_some();
         self.plan.issue += u64::from(state.auth.is_to_be_issued());
         if action != Action::Create {
             // It is there, or is expected to be: an apply looks before it does anything.
@@ -286,7 +286,7 @@ impl Planner {
         }
     }
 
-    fn plan_creation(&mut self, state: &DesiredState, is_module: bool) {
+    fn plan_creation(&mut self, state: &StateSpec, is_module: bool) {
         self.plan.create += 1;
         self.count(OperationClass::Registry, 1);
         // A device takes its twin with it; whether a module does is the hub's choice, so plan for no.
@@ -305,13 +305,13 @@ impl Planner {
         }
     }
 
-    fn plan_update(&mut self, state: &DesiredState, look: &Look) {
+    fn plan_update(&mut self, state: &StateSpec, look: &Look) {
         self.plan.update += 1;
         let Some(twin) = &look.twin_too else {
             return self.count(OperationClass::TwinUpdate, 1);
         };
         self.count(OperationClass::Registry, 1);
-        if state.auth == (DesiredAuth::Sas { given: false }) {
+        if state.auth == (AuthSpec::Sas { given: false }) {
             // Keys that the hub made are read, to be sent along.
             self.count(OperationClass::Registry, 1);
         }
@@ -321,9 +321,9 @@ impl Planner {
         }
     }
 
-    fn count_look(&mut self, state: &DesiredState) {
+    fn count_look(&mut self, state: &StateSpec) {
         self.count(OperationClass::TwinRead, 1);
-        if state.auth == (DesiredAuth::Sas { given: true }) {
+        if state.auth == (AuthSpec::Sas { given: true }) {
             // Twins do not show keys.
             self.count(OperationClass::Registry, 1);
         }
@@ -351,17 +351,17 @@ mod tests {
     use super::*;
     use crate::model::compare::{Difference, Etags};
     use crate::model::options::{ApplyMode, TwinPolicy};
-    use crate::model::spec::DesiredIdentity;
+    use crate::model::spec::IdentitySpec;
     use serde_json::json;
 
     fn row(name: &str) -> LedgerRow {
-        let state = DesiredState {
-            auth: DesiredAuth::X509Ca,
+        let state = StateSpec {
+            auth: AuthSpec::X509Ca,
             tags: json!({"site": "m"}).as_object().cloned().unwrap().into(),
-            ..DesiredState::default()
+            ..StateSpec::default()
         };
         let identity = IdentityId::from_common_name(name).unwrap();
-        LedgerRow::new(2, DesiredIdentity { identity, state })
+        LedgerRow::new(2, IdentitySpec { identity, state })
     }
 
     fn look(standing: Standing) -> Look {
@@ -382,7 +382,7 @@ mod tests {
     fn other_credential() -> Standing {
         Standing::Different(vec![Difference {
             path: "auth".into(),
-            wanted: json!("certificateAuthority"),
+            expected: json!("certificateAuthority"),
             found: json!("sas"),
         }])
     }
@@ -390,7 +390,7 @@ mod tests {
     fn other_status() -> Standing {
         Standing::Different(vec![Difference {
             path: "status".into(),
-            wanted: json!("enabled"),
+            expected: json!("enabled"),
             found: json!("disabled"),
         }])
     }
@@ -475,10 +475,10 @@ mod tests {
             assert_eq!(planned.action, action, "{name}");
             planned.reason.is_some_and(|reason| reason.contains("the hub may deny access"))
         };
-        assert!(!is_told("as-wanted", disabled(look(Standing::Equal)), Action::Keep));
-        assert!(is_told("as-wanted/a", look(Standing::Missing), Action::Create));
-        assert!(is_told("as-wanted/b", other(), Action::Update));
-        assert!(!is_told("as-wanted/c", look(Standing::TwinUnwritten), Action::Update));
+        assert!(!is_told("as-spec", disabled(look(Standing::Equal)), Action::Keep));
+        assert!(is_told("as-spec/a", look(Standing::Missing), Action::Create));
+        assert!(is_told("as-spec/b", other(), Action::Update));
+        assert!(!is_told("as-spec/c", look(Standing::TwinUnwritten), Action::Update));
         assert!(!is_told("changed", disabled(other()), Action::Update));
         assert!(!is_told("changed/a", look(Standing::Missing), Action::Create));
         assert!(!is_told("held", held(other()), Action::Update));
@@ -520,7 +520,7 @@ mod tests {
     fn a_device_in_quarantine_costs_a_second_call() {
         let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
         let mut device = row("pump");
-        device.wanted.state.status = Status::Disabled;
+        device.spec.state.status = Status::Disabled;
         planner.add(&device, look(Standing::Missing), &Surroundings::default());
         for module in ["pump/a", "pump/b"] {
             planner.add(&row(module), look(Standing::Missing), &Surroundings::default());

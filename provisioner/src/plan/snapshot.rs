@@ -15,7 +15,7 @@ use crate::ledger::{LedgerRow, RowFilter, RunId, SharedLedger};
 use crate::model::compare::{Etags, Observation, Standing};
 use crate::model::holds::Holds;
 use crate::model::options::TwinPolicy;
-use crate::model::spec::{DesiredIdentity, GivenKeys};
+use crate::model::spec::{GivenKeys, IdentitySpec};
 use crate::workers::RunError;
 use crate::workers::concurrent_reads::look_at_all;
 
@@ -37,13 +37,13 @@ pub struct Look {
 }
 
 impl Look {
-    fn new(wanted: &DesiredIdentity, twin: Option<&Twin>, seen: Observation, policy: TwinPolicy) -> Self {
-        let alone = |twin| Standing::of_twin_alone(wanted, twin, policy);
+    fn new(spec: &IdentitySpec, twin: Option<&Twin>, seen: Observation, policy: TwinPolicy) -> Self {
+        let alone = |twin| Standing::of_twin_alone(spec, twin, policy);
         let twin_too = match seen.standing {
             Standing::Different(_) | Standing::Staged(_) => twin.map(alone),
             _ => None,
         };
-        let overflow = twin.and_then(|twin| overflow(wanted, twin, policy));
+        let overflow = twin.and_then(|twin| overflow(spec, twin, policy));
         let held_by = seen.hold.map(|hold| hold.run);
         let is_disabled = seen.is_disabled;
         Self { standing: seen.standing, twin_too, overflow, etags: seen.etags, held_by, is_disabled }
@@ -84,7 +84,7 @@ impl<H: Hub> Survey<H> {
         loop {
             let page = self.page(after.take()).await?;
             let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(last.wanted.identity.clone());
+            after = Some(last.spec.identity.clone());
             self.ask_for_devices(planner, &page, &mut known).await?;
             self.ask_for_parents(planner, &page, &mut known.parents).await?;
             for (row, look) in page {
@@ -103,9 +103,9 @@ impl<H: Hub> Survey<H> {
             let (hub, holds, keys) = (hub.clone(), holds.clone(), keys.clone());
             let progress = progress.clone();
             async move {
-                let twin = hub.twin(&row.wanted.identity).await?;
-                let seen = compare_held(&*hub, &holds, &row.wanted, &keys, policy, twin.as_ref()).await?;
-                let look = Look::new(&row.wanted, twin.as_ref(), seen, policy);
+                let twin = hub.twin(&row.spec.identity).await?;
+                let seen = compare_held(&*hub, &holds, &row.spec, &keys, policy, twin.as_ref()).await?;
+                let look = Look::new(&row.spec, twin.as_ref(), seen, policy);
                 progress(1);
                 Ok::<_, RunError>((row, look))
             }
@@ -145,28 +145,28 @@ impl<H: Hub> Survey<H> {
 }
 
 /// The reason why the twin would be too large with the batch's values merged in.
-fn overflow(wanted: &DesiredIdentity, twin: &Twin, policy: TwinPolicy) -> Option<String> {
+fn overflow(spec: &IdentitySpec, twin: &Twin, policy: TwinPolicy) -> Option<String> {
     if policy == TwinPolicy::Replace {
         // The batch's values alone are checked when it is loaded.
         return None;
     }
     let (none, desired) = (JsonObject::new(), &twin.properties.desired.values);
     let tags = twin.tags.as_ref().unwrap_or(&none);
-    [(Section::Tags, tags, &*wanted.state.tags), (Section::Desired, desired, &wanted.state.desired)]
+    [(Section::Tags, tags, &*spec.state.tags), (Section::Desired, desired, &spec.state.desired)]
         .into_iter()
-        .filter(|(_, _, wanted)| !wanted.is_empty())
-        .find_map(|(section, found, wanted)| {
+        .filter(|(_, _, section_values)| !section_values.is_empty())
+        .find_map(|(section, found, section_values)| {
             let mut merged = found.clone();
-            merge(&mut merged, wanted);
+            merge(&mut merged, section_values);
             check_section(section, &merged, Nulls::Refuse).err()
         })
         .map(|error| format!("with the batch's values merged into what the twin holds, {error}"))
 }
 
-fn merge(found: &mut JsonObject, wanted: &JsonObject) {
-    for (name, value) in wanted {
+fn merge(found: &mut JsonObject, values: &JsonObject) {
+    for (name, value) in values {
         match (found.get_mut(name), value) {
-            (Some(Value::Object(found)), Value::Object(wanted)) => merge(found, wanted),
+            (Some(Value::Object(found)), Value::Object(values)) => merge(found, values),
             _ => drop(found.insert(name.clone(), value.clone())),
         }
     }

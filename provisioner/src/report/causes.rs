@@ -59,7 +59,7 @@ impl Causes {
         let (rows, examples) = self.found.entry(finding).or_default();
         *rows += 1;
         if examples.len() < EXAMPLES {
-            examples.push(row.wanted.identity.to_string());
+            examples.push(row.spec.identity.to_string());
         }
     }
 
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
     use crate::ledger::Record;
     use crate::model::options::ApplyMode;
-    use crate::model::spec::{DesiredIdentity, DesiredState};
+    use crate::model::spec::{IdentitySpec, StateSpec};
     use crate::report::Verb;
     use crate::report::advice::tests::run;
     use hub_types::IdentityId;
@@ -166,14 +166,11 @@ mod tests {
 
     fn row(name: &str, record: Record) -> LedgerRow {
         let identity = IdentityId::from_common_name(name).unwrap();
-        LedgerRow {
-            record,
-            ..LedgerRow::new(2, DesiredIdentity { identity, state: DesiredState::default() })
-        }
+        LedgerRow { record, ..LedgerRow::new(2, IdentitySpec { identity, state: StateSpec::default() }) }
     }
 
     fn difference(path: &str) -> Difference {
-        Difference { path: path.into(), wanted: json!(1), found: json!(2) }
+        Difference { path: path.into(), expected: json!(1), found: json!(2) }
     }
 
     fn conflict(path: &str) -> Record {

@@ -265,7 +265,7 @@ fn parts(totals: &Totals) -> Vec<Part> {
 
 fn first_rows<'s>(shown: &'s Shown, only_attention: bool) -> Vec<FirstRow<'s>> {
     let text = |number: usize| shown.texts.get(number).map_or("", String::as_str);
-    let wanted = shown.rows.iter().filter(|row| !only_attention || row.3 == Kind::Attention);
+    let selected = shown.rows.iter().filter(|row| !only_attention || row.3 == Kind::Attention);
     let row = |row: &'s ShownRow| FirstRow {
         line: row.0,
         identity: &row.1,
@@ -274,7 +274,7 @@ fn first_rows<'s>(shown: &'s Shown, only_attention: bool) -> Vec<FirstRow<'s>> {
         ended: text::time(text(row.5)),
         serial: &row.6,
     };
-    wanted.take(FIRST_ROWS).map(row).collect()
+    selected.take(FIRST_ROWS).map(row).collect()
 }
 
 fn facts(run: &Run, stints: &[(Stint, Vec<Moment>)]) -> serde_json::Result<Vec<(&'static str, String)>> {

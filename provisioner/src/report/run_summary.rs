@@ -106,7 +106,7 @@ impl Survey {
         self.attention += u64::from(!is_well);
         self.kept += u64::from(kind == Kind::Kept);
         self.causes.add(row);
-        match row.wanted.identity.module() {
+        match row.spec.identity.module() {
             None => self.devices += 1,
             Some(_) => self.modules += 1,
         }
@@ -118,7 +118,7 @@ impl Survey {
 
     /// Adds a row. Rows come unit by unit: each device before its modules.
     fn count_unit(&mut self, row: &LedgerRow, is_well: bool) {
-        let device = row.wanted.identity.device();
+        let device = row.spec.identity.device();
         match &mut self.unit {
             Some(unit) if unit.device == *device => unit.is_well &= is_well,
             _ => {
@@ -152,7 +152,7 @@ impl Shown {
         let more = self.text(more(row));
         let ended = self.text(row.ended.clone().unwrap_or_default());
         let serial = row.serial.clone().unwrap_or_default();
-        let identity = row.wanted.identity.to_string();
+        let identity = row.spec.identity.to_string();
         self.rows.push(ShownRow(row.line, identity, end_of(row), kind, more, ended, serial));
     }
 

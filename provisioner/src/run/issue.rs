@@ -10,7 +10,7 @@ use crate::clock::now_text;
 use crate::ledger::{Credential, Ledger, LedgerError, LedgerRow, Record, RowFilter, RunId};
 use crate::model::causes::with_causes;
 use crate::model::failure::ReasonCode;
-use crate::model::spec::{DesiredAuth, DesiredIdentity, GivenPem};
+use crate::model::spec::{AuthSpec, GivenPem, IdentitySpec};
 
 /// The totals of issuing for a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub fn find_issued_with(
 ) -> Result<(), IssueError> {
     each_page(ledger, run, |_, rows| {
         let find = |row: &LedgerRow| {
-            let mut facts = list.find(&row.wanted.identity)?;
+            let mut facts = list.find(&row.spec.identity)?;
             if let Some(facts) = &mut facts {
                 correct(row, facts);
             }
@@ -140,13 +140,13 @@ fn each_page(
     loop {
         let mut rows = ledger.page(run, RowFilter::ToBeIssued, after.as_ref(), PAGE)?;
         let Some(last) = rows.last() else { return Ok(()) };
-        after = Some(last.wanted.identity.clone());
+        after = Some(last.spec.identity.clone());
         let certificates = certificates(ledger, &rows)?;
-        let mut known: Vec<(&DesiredIdentity, &str)> = Vec::with_capacity(rows.len());
+        let mut known: Vec<(&IdentitySpec, &str)> = Vec::with_capacity(rows.len());
         for (row, certificate) in rows.iter_mut().zip(&certificates) {
             if let Some(Certified { sha256, serial }) = certificate {
-                row.wanted.state.auth = row.wanted.state.auth.with_issued(*sha256);
-                known.push((&row.wanted, serial));
+                row.spec.state.auth = row.spec.state.auth.with_issued(*sha256);
+                known.push((&row.spec, serial));
             }
         }
         ledger.replace_wanted(run, &known)?;
@@ -154,13 +154,13 @@ fn each_page(
 }
 
 fn request(row: &LedgerRow) -> IssueRequest {
-    let DesiredIdentity { identity, state } = &row.wanted;
+    let IdentitySpec { identity, state } = &row.spec;
     let auth = match &state.auth {
-        DesiredAuth::IssuedCertificate { by_ca: true, .. } => IssuedAuth::X509Ca,
+        AuthSpec::IssuedCertificate { by_ca: true, .. } => IssuedAuth::X509Ca,
         _ => IssuedAuth::X509Thumbprint,
     };
     let row = match &state.auth {
-        DesiredAuth::IssuedCertificate { profile: Some(profile), .. } => ProfileRow {
+        AuthSpec::IssuedCertificate { profile: Some(profile), .. } => ProfileRow {
             profile: Some(profile.name.clone()),
             columns: Columns::from(profile.columns.clone()),
         },
@@ -170,8 +170,8 @@ fn request(row: &LedgerRow) -> IssueRequest {
 }
 
 /// The source of the key for a certificate that is to be issued.
-pub(crate) fn key_source(auth: &DesiredAuth) -> KeySource {
-    let DesiredAuth::IssuedCertificate { csr, public_key, .. } = auth else { return KeySource::Generate };
+pub(crate) fn key_source(auth: &AuthSpec) -> KeySource {
+    let AuthSpec::IssuedCertificate { csr, public_key, .. } = auth else { return KeySource::Generate };
     match (csr.clone(), public_key.clone()) {
         (Some(GivenPem::Path(path)), _) => KeySource::Csr(CsrInput::Path(path)),
         (Some(GivenPem::Pem(pem)), _) => KeySource::Csr(CsrInput::Pem(pem)),

@@ -411,9 +411,9 @@ mod tests {
             ),
             ("[hubs.line]\nhost = h\n", "line 2, column 8: this is not TOML: "),
         ];
-        for (text, wanted) in cases {
+        for (text, spec) in cases {
             let error = read(text).unwrap_err();
-            assert!(error.contains(wanted), "{text}: {error}");
+            assert!(error.contains(spec), "{text}: {error}");
         }
     }
 

@@ -23,7 +23,7 @@ use crate::model::creator_tag;
 use crate::model::failure::ReasonCode;
 use crate::model::holds::Holds;
 use crate::model::options::ApplyOptions;
-use crate::model::spec::{DesiredAuth, DesiredIdentity, DesiredState, GivenKeys};
+use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec, StateSpec};
 use crate::plan::{Action, PlannedRow, Planner, Survey};
 use crate::testing::model_hub::{Fate, ModelHub, Modules, OTHERS};
 use crate::verify::Verify;
@@ -76,7 +76,7 @@ impl World {
         self.ledger.lock().rows(run, RowFilter::All).collect::<Result<_, _>>().unwrap()
     }
 
-    fn load(&self, alteration: Option<&Alteration>, rows: &[DesiredIdentity], plan: &[PlannedRow]) -> RunId {
+    fn load(&self, alteration: Option<&Alteration>, rows: &[IdentitySpec], plan: &[PlannedRow]) -> RunId {
         let options = RunOptions { alteration: alteration.cloned(), ..RunOptions::default() };
         let by = Operator::default();
         let facts = RunFacts { hub: "model", input: "b.csv", started: "now", by: &by, options: &options };
@@ -95,7 +95,7 @@ impl World {
     }
 
     /// Plans what an apply would do, without a write.
-    async fn plan(&self, apply: &ApplyAct, rows: &[DesiredIdentity]) -> Vec<PlannedRow> {
+    async fn plan(&self, apply: &ApplyAct, rows: &[IdentitySpec]) -> Vec<PlannedRow> {
         let mut temporary = Ledger::open_temporary().unwrap();
         let (by, options) = (Operator::default(), RunOptions::default());
         let facts = RunFacts { hub: "model", input: "b.csv", started: "now", by: &by, options: &options };
@@ -126,7 +126,7 @@ impl World {
         match &act.work {
             Work::Meddle(meddling) => self.hub.meddle(meddling),
             Work::Apply(apply) => {
-                let rows: Vec<_> = apply.names.iter().map(|name| apply.wanted(name)).collect();
+                let rows: Vec<_> = apply.names.iter().map(|name| apply.spec(name)).collect();
                 self.carry_out(None, &rows, None, &act.weather, |world, run| world.apply(apply, run, false))
                     .await;
                 if apply.verified {
@@ -134,7 +134,7 @@ impl World {
                 }
             }
             Work::Planned(apply, meddlings) => {
-                let rows: Vec<_> = apply.names.iter().map(|name| apply.wanted(name)).collect();
+                let rows: Vec<_> = apply.names.iter().map(|name| apply.spec(name)).collect();
                 let plan = (self.plan(apply, &rows).await, self.now());
                 meddlings.iter().for_each(|meddling| self.hub.meddle(meddling));
                 let work = |world: &Self, run| world.apply(apply, run, true);
@@ -148,8 +148,8 @@ impl World {
                 }
             }
             Work::Alter(alteration, names, thumbprint) => {
-                let wanted = |name: &&'static str| acts::wanted(name, thumbprint, Some(acts::OLD), 60);
-                let rows: Vec<_> = names.iter().map(wanted).collect();
+                let spec = |name: &&'static str| acts::spec(name, thumbprint, Some(acts::OLD), 60);
+                let rows: Vec<_> = names.iter().map(spec).collect();
                 let alteration = alteration.clone();
                 self.alter(alteration, &rows, &act.weather).await;
             }
@@ -163,7 +163,7 @@ impl World {
         }
     }
 
-    async fn alter(&mut self, alteration: Alteration, rows: &[DesiredIdentity], weather: &Weather) {
+    async fn alter(&mut self, alteration: Alteration, rows: &[IdentitySpec], weather: &Weather) {
         let todo = alteration.clone();
         let alter = move |world: &Self, run| {
             let (hub, alteration) = (world.hub.clone(), todo.clone());
@@ -189,7 +189,7 @@ impl World {
     async fn carry_out<F: Future<Output = RunState>>(
         &mut self,
         alteration: Option<Alteration>,
-        rows: &[DesiredIdentity],
+        rows: &[IdentitySpec],
         plan: Option<(Vec<PlannedRow>, usize)>,
         weather: &Weather,
         work: impl Fn(&Self, RunId) -> F,
@@ -270,9 +270,9 @@ impl World {
     }
 }
 
-fn insert(loader: &Loader<'_>, rows: &[DesiredIdentity]) {
-    for (line, wanted) in (2..).zip(rows) {
-        loader.insert(line, wanted, &[]).unwrap();
+fn insert(loader: &Loader<'_>, rows: &[IdentitySpec]) {
+    for (line, spec) in (2..).zip(rows) {
+        loader.insert(line, spec, &[]).unwrap();
     }
 }
 
@@ -336,7 +336,7 @@ mod found {
 
     /// Somebody makes the same after so many calls.
     fn same(name: &str, calls: usize) -> Vec<(usize, Meddling)> {
-        let authentication = acts::wanted(name, acts::OLD, None, 60).authentication(&GivenKeys::new());
+        let authentication = acts::spec(name, acts::OLD, None, 60).authentication(&GivenKeys::new());
         let what = Other::Create(authentication.unwrap(), 60);
         vec![(calls, Meddling { identity: identity(name), what })]
     }

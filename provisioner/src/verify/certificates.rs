@@ -28,10 +28,10 @@ pub struct ExchangedCertificate {
 pub fn recompute_issued(ledger: &mut Ledger, run: RunId, list: &IssuedList) -> Result<Exchanged, IssueError> {
     let mut exchanged = Exchanged::new();
     find_issued_with(ledger, run, list, |row, facts| {
-        if let Some(reason) = recompute(&row.wanted.identity, facts) {
+        if let Some(reason) = recompute(&row.spec.identity, facts) {
             let file = facts.certificate.display().to_string();
             exchanged
-                .insert(row.wanted.identity.clone(), ExchangedCertificate { line: row.line, file, reason });
+                .insert(row.spec.identity.clone(), ExchangedCertificate { line: row.line, file, reason });
         }
     })?;
     Ok(exchanged)

@@ -14,7 +14,7 @@ use crate::device::{ConnectError, CredentialSource, DeviceCredentials, DeviceHub
 use crate::ledger::{LedgerError, LedgerRow, RowFilter, RunId, SharedLedger};
 use crate::model::causes::with_causes;
 use crate::model::compare::{Difference, Standing};
-use crate::model::spec::{DesiredAuth, DesiredIdentity};
+use crate::model::spec::{AuthSpec, IdentitySpec};
 
 /// The results of connecting.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -93,7 +93,7 @@ impl Connections {
                 return self.fail(row, with_causes(&error), remedy, Vec::new());
             }
         };
-        match Standing::of_desired(&row.wanted, &twin.desired) {
+        match Standing::of_desired(&row.spec, &twin.desired) {
             // Initial twins are initial.
             Standing::Equal | Standing::TwinWrittenSince(_) => self.connected += 1,
             other => {
@@ -111,7 +111,7 @@ impl Connections {
 
 impl Unconnected {
     fn new(row: &LedgerRow, reason: String, remedy: Option<String>, differences: Vec<Difference>) -> Self {
-        let identity = row.wanted.identity.to_string();
+        let identity = row.spec.identity.to_string();
         Self { line: row.line, identity, reason, remedy, differences }
     }
 }
@@ -175,8 +175,8 @@ impl Trial {
                 }
                 match self.prepare(&row, &mut connections) {
                     Some(credentials) => {
-                        visits.push((row.wanted.identity.clone(), credentials));
-                        visitors.insert(row.wanted.identity.clone(), row);
+                        visits.push((row.spec.identity.clone(), credentials));
+                        visitors.insert(row.spec.identity.clone(), row);
                     }
                     None => progress(1),
                 }
@@ -197,9 +197,9 @@ impl Trial {
 
     /// The credentials of the row's identity; `None` if a failure was already recorded.
     fn prepare(&self, row: &LedgerRow, connections: &mut Connections) -> Option<DeviceCredentials> {
-        match self.credentials.find(&row.wanted) {
+        match self.credentials.find(&row.spec) {
             Ok(Some(credentials)) => return Some(credentials),
-            Ok(None) => connections.leave_out(row, NO_KEY, Some(where_keys_come_from(&row.wanted))),
+            Ok(None) => connections.leave_out(row, NO_KEY, Some(where_keys_come_from(&row.spec))),
             Err(error) => connections.fail(row, with_causes(&error), error.hint(), Vec::new()),
         }
         None
@@ -210,7 +210,7 @@ impl Trial {
         let mut pages = Pages::of(self);
         while let Some(rows) = pages.next().await? {
             for row in rows {
-                let device = row.wanted.identity.device();
+                let device = row.spec.identity.device();
                 if last.as_ref() != Some(device) {
                     last = Some(device.clone());
                     devices += u64::from(!is_disabled(&row, &self.disabled));
@@ -222,9 +222,9 @@ impl Trial {
     }
 }
 
-fn where_keys_come_from(wanted: &DesiredIdentity) -> &'static str {
-    match wanted.state.auth {
-        DesiredAuth::Sas { .. } => "only symmetric keys that the batch itself gives are used",
+fn where_keys_come_from(spec: &IdentitySpec) -> &'static str {
+    match spec.state.auth {
+        AuthSpec::Sas { .. } => "only symmetric keys that the batch itself gives are used",
         _ => {
             "name both files in the columns `certificate` and `private_key`, or the CA with `--issue CA_DIR`"
         }
@@ -234,7 +234,7 @@ fn where_keys_come_from(wanted: &DesiredIdentity) -> &'static str {
 /// Returns true if the device that begins with this row is disabled, or is to be, so that it can't
 /// connect.
 fn is_disabled(row: &LedgerRow, disabled: &HashSet<DeviceId>) -> bool {
-    row.wanted.state.status_on_hub() == Status::Disabled || disabled.contains(row.wanted.identity.device())
+    row.spec.state.status_on_hub() == Status::Disabled || disabled.contains(row.spec.identity.device())
 }
 
 /// The selected rows. All rows of a device are consecutive, its own first.
@@ -258,7 +258,7 @@ enum Chosen {
 impl Selection {
     /// Decides for the row, by its device. A module's own status is not used.
     fn takes(&mut self, row: &LedgerRow) -> Chosen {
-        let id = row.wanted.identity.device();
+        let id = row.spec.identity.device();
         match &self.device {
             Some((device, chosen)) if device == id => *chosen,
             _ => {
@@ -289,7 +289,7 @@ impl<'t> Pages<'t> {
         let Trial { ledger, run, filter, .. } = self.trial;
         let (run, filter, after) = (*run, *filter, self.after.take());
         let page = ledger.call(move |ledger| ledger.page(run, filter, after.as_ref(), PAGE)).await?;
-        self.after = page.last().map(|row| row.wanted.identity.clone());
+        self.after = page.last().map(|row| row.spec.identity.clone());
         Ok(Some(page).filter(|page| !page.is_empty()))
     }
 }

@@ -44,9 +44,9 @@ impl Extras {
             let rows =
                 self.ledger.call(move |ledger| ledger.page(run, RowFilter::All, from.as_ref(), PAGE)).await?;
             let Some(last) = rows.last() else { break };
-            after = Some(last.wanted.identity.clone());
+            after = Some(last.spec.identity.clone());
             for row in rows {
-                let identity = row.wanted.identity;
+                let identity = row.spec.identity;
                 if self.within.is_some() {
                     known.insert(&identity);
                 }

@@ -26,7 +26,7 @@ impl FromStr for Sample {
 /// Takes a sample, device by device.
 #[derive(Debug)]
 pub(super) struct Spread {
-    wanted: u64,
+    sample_size: u64,
     devices: u64,
     seen: u64,
 }
@@ -34,17 +34,18 @@ pub(super) struct Spread {
 impl Spread {
     /// Over so many devices.
     pub(super) fn new(sample: Sample, devices: u64) -> Self {
-        let wanted = match sample {
+        let sample_size = match sample {
             Sample::All => devices,
             Sample::Some(count) => count.get().min(devices),
         };
-        Self { wanted, devices, seen: 0 }
+        Self { sample_size, devices, seen: 0 }
     }
 
     /// Returns true if the next device is in it.
     pub(super) fn takes_next(&mut self) -> bool {
         // Whenever this comes to a new whole number, one is taken.
-        let taken = |seen: u64| u128::from(seen) * u128::from(self.wanted) / u128::from(self.devices.max(1));
+        let taken =
+            |seen: u64| u128::from(seen) * u128::from(self.sample_size) / u128::from(self.devices.max(1));
         let before = taken(self.seen);
         self.seen += 1;
         taken(self.seen) > before

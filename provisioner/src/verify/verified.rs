@@ -148,8 +148,8 @@ impl Verified {
         let deviation = deviation(&seen.standing);
         self.twin_written_since += u64::from(matches!(seen.standing, Standing::TwinWrittenSince(_)));
         self.held += u64::from(seen.hold.is_some() && deviation.is_none());
-        if seen.is_disabled && row.wanted.identity.module().is_none() {
-            self.disabled.insert(row.wanted.identity.device().clone());
+        if seen.is_disabled && row.spec.identity.module().is_none() {
+            self.disabled.insert(row.spec.identity.device().clone());
         }
         self.count(row, deviation.as_deref());
     }
@@ -167,7 +167,7 @@ impl Verified {
         };
         *counter += 1;
         let differences = deviation.unwrap_or_default().to_vec();
-        let identity = row.wanted.identity.to_string();
+        let identity = row.spec.identity.to_string();
         self.deviations.push(Deviation::new(kind, Some(row.line), identity, differences));
     }
 }
@@ -185,7 +185,7 @@ pub(super) fn deviation(standing: &Standing) -> Option<Vec<Difference>> {
         Standing::Missing => Some(Vec::new()),
         Standing::TwinUnwritten => Some(vec![Difference {
             path: "twin".into(),
-            wanted: "written".into(),
+            expected: "written".into(),
             found: "never written".into(),
         }]),
         Standing::Different(differences)
@@ -198,11 +198,11 @@ pub(super) fn deviation(standing: &Standing) -> Option<Vec<Difference>> {
 mod tests {
     use super::*;
     use crate::model::compare::Etags;
-    use crate::model::spec::{DesiredIdentity, DesiredState};
+    use crate::model::spec::{IdentitySpec, StateSpec};
     use crate::verify::ExchangedCertificate;
 
     fn row(line: u64, id: &str) -> LedgerRow {
-        LedgerRow::new(line, DesiredIdentity { identity: identity(id), state: DesiredState::default() })
+        LedgerRow::new(line, IdentitySpec { identity: identity(id), state: StateSpec::default() })
     }
 
     fn identity(id: &str) -> IdentityId {
@@ -215,7 +215,7 @@ mod tests {
 
     fn other_thumbprint() -> Standing {
         let path = "primary_thumbprint".to_owned();
-        Standing::Different(vec![Difference { path, wanted: "A".into(), found: "B".into() }])
+        Standing::Different(vec![Difference { path, expected: "A".into(), found: "B".into() }])
     }
 
     #[test]

@@ -15,7 +15,7 @@ const UPDATE: ApplyRules = ApplyRules { mode: ApplyMode::Update, twin: TwinPolic
 async fn provision_devices(hub: &ModelHub) -> Vec<(IdentityId, Etags)> {
     let devices: Vec<_> = NAMES.iter().filter(|name| !name.contains('/')).collect();
     let items: Vec<_> =
-        devices.iter().map(|name| BATCH.wanted(name).create_item(&GivenKeys::new(), None)).collect();
+        devices.iter().map(|name| BATCH.spec(name).create_item(&GivenKeys::new(), None)).collect();
     assert!(hub.bulk(&items).await.unwrap().is_successful);
     let mut tags = Vec::new();
     for name in devices {
@@ -28,8 +28,8 @@ async fn provision_devices(hub: &ModelHub) -> Vec<(IdentityId, Etags)> {
 /// The effect on each device and the version found, as recorded in the ledger.
 fn devices_of(ledger: &SharedLedger, run: RunId) -> Vec<(Option<Effect>, IdentityId, Etags)> {
     let rows = ledger.lock().page(run, RowFilter::All, None, 100).unwrap();
-    let devices = rows.into_iter().filter(|row| row.wanted.identity.module().is_none());
-    devices.map(|row| (row.record.effect, row.wanted.identity, row.before)).collect()
+    let devices = rows.into_iter().filter(|row| row.spec.identity.module().is_none());
+    devices.map(|row| (row.record.effect, row.spec.identity, row.before)).collect()
 }
 
 async fn undo(hub: &Arc<ModelHub>, ledger: &SharedLedger, run: RunId) -> Totals {

@@ -68,7 +68,7 @@ pub(super) fn claim(client: &mut Client, run: RunId, token: Token, lease: Durati
             let row = LedgerRow::read(&row)?;
             match row.record.state {
                 state @ (RowState::Conflict | RowState::Failed) => {
-                    closed.push((row.wanted.identity.device().clone(), state));
+                    closed.push((row.spec.identity.device().clone(), state));
                 }
                 _ => rows.push(row),
             }

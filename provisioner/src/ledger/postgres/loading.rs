@@ -16,7 +16,7 @@ use super::connection::Connection;
 use super::value::parameter;
 use super::{credentials, rows};
 use crate::model::compare::Etags;
-use crate::model::spec::DesiredIdentity;
+use crate::model::spec::IdentitySpec;
 
 pub(super) struct PostgresLoader<'l> {
     run: RunId,
@@ -37,7 +37,7 @@ struct Loading<'l> {
 /// A row that waits to be written.
 struct Waiting {
     line: u64,
-    wanted: DesiredIdentity,
+    spec: IdentitySpec,
     serial: Option<String>,
 }
 
@@ -72,20 +72,20 @@ impl Load for PostgresLoader<'_> {
     fn insert(
         &self,
         line: u64,
-        wanted: &DesiredIdentity,
+        spec: &IdentitySpec,
         credentials: &[Credential],
     ) -> Result<Option<Taken>, LedgerError> {
         let mut loading = self.loading.borrow_mut();
-        if let Some(taken) = loading.first_taken(&wanted.identity, credentials)? {
+        if let Some(taken) = loading.first_taken(&spec.identity, credentials)? {
             return Ok(Some(taken));
         }
         for credential in credentials {
             let key = (credential.kind().as_str(), credential.value());
-            loading.owners.insert(key, wanted.identity.clone());
-            loading.owned.push((wanted.identity.clone(), credential.clone()));
+            loading.owners.insert(key, spec.identity.clone());
+            loading.owned.push((spec.identity.clone(), credential.clone()));
         }
         let serial = credentials.iter().find_map(Credential::serial_number).map(str::to_owned);
-        loading.waiting.push(Waiting { line, wanted: wanted.clone(), serial });
+        loading.waiting.push(Waiting { line, spec: spec.clone(), serial });
         if loading.waiting.len() >= ROWS_AT_ONCE {
             loading.flush()?;
         }
@@ -185,9 +185,8 @@ impl Loading<'_> {
         if !owned.is_empty() {
             self.call(|client| credentials::remember(client, run, &owned))?;
         }
-        let rows = waiting
-            .iter()
-            .map(|Waiting { line, wanted, serial }| row::loaded(line, wanted, serial.as_deref()));
+        let rows =
+            waiting.iter().map(|Waiting { line, spec, serial }| row::loaded(line, spec, serial.as_deref()));
         let rows =
             rows.collect::<Result<Vec<_>, _>>().map_err(|error| self.connection.error(error.into()))?;
         self.call(|client| rows::insert(client, run, &rows))

@@ -63,14 +63,14 @@ impl Sought {
 }
 
 fn find(text: &str, sought: &Sought) -> Option<Zeroizing<String>> {
-    let wanted = [&sought.host, &sought.port, &sought.database, &sought.user];
+    let connection = [&sought.host, &sought.port, &sought.database, &sought.user];
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.map(fields).find_map(|mut fields| {
         let fits = fields.len() == 5
             && fields
                 .iter()
-                .zip(wanted)
-                .all(|(field, wanted)| field.as_str() == "*" || field.as_str() == wanted.as_str());
+                .zip(connection)
+                .all(|(field, connection)| field.as_str() == "*" || field.as_str() == connection.as_str());
         fits.then(|| fields.pop()).flatten()
     })
 }

@@ -14,7 +14,7 @@ use super::super::{Credential, Ended, LedgerError, Record, RowFilter, RunFacts, 
 use super::error::{of_file, unstorable};
 use super::{credentials, rows};
 use crate::model::compare::Etags;
-use crate::model::spec::DesiredIdentity;
+use crate::model::spec::IdentitySpec;
 
 pub(super) struct SqliteLoader<'l> {
     transaction: Transaction<'l>,
@@ -45,16 +45,16 @@ impl Load for SqliteLoader<'_> {
     fn insert(
         &self,
         line: u64,
-        wanted: &DesiredIdentity,
+        spec: &IdentitySpec,
         credentials: &[Credential],
     ) -> Result<Option<Taken>, LedgerError> {
-        let claimed = credentials::claim(&self.transaction, self.run, &wanted.identity, credentials);
+        let claimed = credentials::claim(&self.transaction, self.run, &spec.identity, credentials);
         if let Some(taken) = claimed.map_err(|source| of_file(self.path, source))? {
             return Ok(Some(taken));
         }
         let serial = credentials.iter().find_map(Credential::serial_number);
         let insert = || {
-            let row = row::loaded(&line, wanted, serial).map_err(unstorable)?;
+            let row = row::loaded(&line, spec, serial).map_err(unstorable)?;
             let sql = self.insert_sql.get_or_init(|| rows::insert_sql(&row));
             rows::write(&mut *self.transaction.prepare_cached(sql)?, self.run, &row)
         };

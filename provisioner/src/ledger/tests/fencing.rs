@@ -108,7 +108,7 @@ fn a_run_that_was_being_loaded_when_the_database_went_is_loaded_again_whole() {
     let load = |ledger: &mut Ledger, between: &mut dyn FnMut()| {
         let loader = ledger.load_run(&facts(&options))?;
         for number in 0..2_500 {
-            loader.insert(number, &wanted(&format!("d{number:04}")), &[])?;
+            loader.insert(number, &spec(&format!("d{number:04}")), &[])?;
             if number == 1_500 {
                 between();
             }

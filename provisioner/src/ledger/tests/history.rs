@@ -14,7 +14,7 @@ fn etags(identity: &str, twin: &str) -> Etags {
 
 fn row(ledger: &mut Ledger, run: RunId, name: &str) -> LedgerRow {
     let rows = ledger.page(run, RowFilter::All, None, 100).unwrap();
-    rows.into_iter().find(|row| row.wanted.identity == identity(name)).unwrap()
+    rows.into_iter().find(|row| row.spec.identity == identity(name)).unwrap()
 }
 
 pub(super) fn a_run_remembers_who_began_it_and_who_worked_on_it(mut ledger: Ledger) {
@@ -80,7 +80,8 @@ pub(super) fn a_row_remembers_what_was_there_before_and_after(mut ledger: Ledger
 
 pub(super) fn verification_is_remembered_of_the_run_and_of_each_row(mut ledger: Ledger) {
     let run = load(&mut ledger, &["a", "b", "c"], &[]);
-    let difference = Difference { path: "status".into(), wanted: json!("enabled"), found: json!("disabled") };
+    let difference =
+        Difference { path: "status".into(), expected: json!("enabled"), found: json!("disabled") };
     let seen = |name, deviation| Seen { identity: identity(name), etags: etags("1", "2"), deviation };
     let all = [seen("a", None), seen("b", Some(vec![difference.clone()])), seen("c", Some(Vec::new()))];
     ledger.set_seen(run, &all).unwrap();
@@ -101,8 +102,8 @@ pub(super) fn the_serial_of_a_rows_certificate_is_remembered(mut ledger: Ledger)
     let options = RunOptions::default();
     let loader = ledger.load_run(&facts(&options)).unwrap();
     let serial = Credential::serial("CN=of steel", "0A1B");
-    assert_eq!(loader.insert(2, &wanted("a"), &[Credential::public_key(b"key"), serial]).unwrap(), None);
-    assert_eq!(loader.insert(3, &wanted("b"), &[]).unwrap(), None);
+    assert_eq!(loader.insert(2, &spec("a"), &[Credential::public_key(b"key"), serial]).unwrap(), None);
+    assert_eq!(loader.insert(3, &spec("b"), &[]).unwrap(), None);
     let run = loader.commit("AB", 0).unwrap();
     assert_eq!(row(&mut ledger, run, "a").serial.as_deref(), Some("0A1B"));
     assert_eq!(row(&mut ledger, run, "b").serial, None);

@@ -7,7 +7,7 @@ use crate::hub::HubError;
 use crate::ledger::{Record, RowState};
 use crate::model::failure::ReasonCode;
 use crate::model::lifecycle::Effect;
-use crate::model::spec::DesiredIdentity;
+use crate::model::spec::IdentitySpec;
 
 /// The state of one identity during its maintenance.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub enum Next {
     /// Read its subject's twin.
     Observe,
     /// Replace the identity with this one, with the etag of the last read.
-    Replace(Box<DesiredIdentity>),
+    Replace(Box<IdentitySpec>),
 }
 
 impl Next {

@@ -6,11 +6,11 @@ use hub_types::twin::Twin;
 
 use super::{Refusal, Verdict, thumbprint_differences};
 use crate::model::failure::ReasonCode;
-use crate::model::spec::{DesiredAuth, DesiredIdentity};
+use crate::model::spec::{AuthSpec, IdentitySpec};
 
 /// The thumbprints of the batch and of the hub.
 struct Slots<'a> {
-    wanted: &'a DesiredIdentity,
+    spec: &'a IdentitySpec,
     twin: &'a Twin,
     /// The batch's first thumbprint.
     new: Thumbprint,
@@ -21,7 +21,7 @@ struct Slots<'a> {
 }
 
 impl<'a> Slots<'a> {
-    fn of(wanted: &'a DesiredIdentity, twin: &'a Twin) -> Result<Self, Verdict> {
+    fn of(spec: &'a IdentitySpec, twin: &'a Twin) -> Result<Self, Verdict> {
         if twin.authentication_type != "selfSigned" {
             let found = &twin.authentication_type;
             return Err(Refusal::because(
@@ -29,9 +29,9 @@ impl<'a> Slots<'a> {
                 format!("it has no thumbprints on the hub: it authenticates by `{found}`"),
             ));
         }
-        let (new, old) = match wanted.state.auth {
-            DesiredAuth::Thumbprint { primary: Some(new), secondary } => (new, secondary),
-            DesiredAuth::IssuedCertificate { .. } => {
+        let (new, old) = match spec.state.auth {
+            AuthSpec::Thumbprint { primary: Some(new), secondary } => (new, secondary),
+            AuthSpec::IssuedCertificate { .. } => {
                 return Err(Refusal::because(
                     ReasonCode::CertificateNotIssued,
                     "no new certificate was issued for it",
@@ -46,7 +46,7 @@ impl<'a> Slots<'a> {
         };
         let slots = twin.x509_thumbprint;
         let (primary, secondary) = (slots.primary_thumbprint, slots.secondary_thumbprint);
-        Ok(Self { wanted, twin, new, old, primary, secondary })
+        Ok(Self { spec, twin, new, old, primary, secondary })
     }
 
     fn hold(&self, thumbprint: Thumbprint) -> bool {
@@ -60,18 +60,18 @@ impl<'a> Slots<'a> {
 
     /// The identity with these thumbprints, otherwise unchanged.
     fn with(&self, primary: Option<Thumbprint>, secondary: Option<Thumbprint>) -> Verdict {
-        Verdict::changed(self.twin, |state| state.auth = DesiredAuth::Thumbprint { primary, secondary })
+        Verdict::changed(self.twin, |state| state.auth = AuthSpec::Thumbprint { primary, secondary })
     }
 
     fn refuse(&self, code: ReasonCode, reason: &str) -> Verdict {
-        let differences = thumbprint_differences(self.wanted, self.twin);
+        let differences = thumbprint_differences(self.spec, self.twin);
         Verdict::Refuse(Refusal { code, reason: reason.to_owned(), differences })
     }
 }
 
 /// Adds the new thumbprint to the free slot. A slot that repeats the other one counts as free.
-pub(super) fn add(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
-    let slots = match Slots::of(wanted, twin) {
+pub(super) fn add(spec: &IdentitySpec, twin: &Twin) -> Verdict {
+    let slots = match Slots::of(spec, twin) {
         Ok(slots) => slots,
         Err(verdict) => return verdict,
     };
@@ -89,8 +89,8 @@ pub(super) fn add(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
 }
 
 /// Removes the old thumbprint and keeps the new one.
-pub(super) fn drop_old(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
-    let slots = match Slots::of(wanted, twin) {
+pub(super) fn drop_old(spec: &IdentitySpec, twin: &Twin) -> Verdict {
+    let slots = match Slots::of(spec, twin) {
         Ok(slots) => slots,
         Err(verdict) => return verdict,
     };
@@ -108,8 +108,8 @@ pub(super) fn drop_old(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
 }
 
 /// Removes the new thumbprint, unless the unit could then no longer connect.
-pub(super) fn drop_new(wanted: &DesiredIdentity, twin: &Twin) -> Verdict {
-    let slots = match Slots::of(wanted, twin) {
+pub(super) fn drop_new(spec: &IdentitySpec, twin: &Twin) -> Verdict {
+    let slots = match Slots::of(spec, twin) {
         Ok(slots) => slots,
         Err(verdict) => return verdict,
     };

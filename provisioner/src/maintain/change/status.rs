@@ -8,29 +8,24 @@ use super::{Refusal, Verdict, if_same_certificate};
 use crate::ledger::{Hold, RunId};
 use crate::model::compare::Difference;
 use crate::model::failure::ReasonCode;
-use crate::model::spec::DesiredIdentity;
+use crate::model::spec::IdentitySpec;
 
-pub(super) fn disable(wanted: &DesiredIdentity, twin: &Twin, reason: &StatusReason) -> Verdict {
-    match (wanted.identity.module(), twin.status) {
+pub(super) fn disable(spec: &IdentitySpec, twin: &Twin, reason: &StatusReason) -> Verdict {
+    match (spec.identity.module(), twin.status) {
         (_, Status::Disabled) => Verdict::Already,
         (Some(_), Status::Enabled) => Refusal::because(
             ReasonCode::DeviceNotNamed,
             "a module is disabled with its device only, which is enabled: name the device, too",
         ),
         (None, Status::Enabled) => {
-            if_same_certificate(wanted, twin, || with_status(twin, Status::Disabled, Some(reason)))
+            if_same_certificate(spec, twin, || with_status(twin, Status::Disabled, Some(reason)))
         }
     }
 }
 
 /// Enables a device that is as a run left it: run `only`, where one is named.
-pub(super) fn release(
-    wanted: &DesiredIdentity,
-    twin: &Twin,
-    only: Option<RunId>,
-    hold: Option<&Hold>,
-) -> Verdict {
-    match (wanted.identity.module(), twin.status, hold) {
+pub(super) fn release(spec: &IdentitySpec, twin: &Twin, only: Option<RunId>, hold: Option<&Hold>) -> Verdict {
+    match (spec.identity.module(), twin.status, hold) {
         (_, Status::Enabled, _) => Verdict::Already,
         (Some(_), Status::Disabled, _) => Refusal::because(
             ReasonCode::DeviceNotNamed,
@@ -50,7 +45,7 @@ pub(super) fn release(
                 ),
             ),
             None if !hold.is_as_left(twin) => other_reason(twin, hold),
-            None => if_same_certificate(wanted, twin, || {
+            None => if_same_certificate(spec, twin, || {
                 with_status(twin, Status::Enabled, hold.released_reason.as_ref())
             }),
         },
@@ -58,19 +53,14 @@ pub(super) fn release(
 }
 
 /// Disables a device again that the release `run` has enabled.
-pub(super) fn undo_release(
-    wanted: &DesiredIdentity,
-    twin: &Twin,
-    run: RunId,
-    hold: Option<&Hold>,
-) -> Verdict {
+pub(super) fn undo_release(spec: &IdentitySpec, twin: &Twin, run: RunId, hold: Option<&Hold>) -> Verdict {
     match (hold, twin.status) {
         (None, _) => Refusal::because(
             ReasonCode::NotDisabledByRun,
             format!("the ledger does not know how it was before run {run}"),
         ),
         (Some(hold), Status::Enabled) => {
-            if_same_certificate(wanted, twin, || with_status(twin, Status::Disabled, Some(&hold.reason)))
+            if_same_certificate(spec, twin, || with_status(twin, Status::Disabled, Some(&hold.reason)))
         }
         (Some(hold), Status::Disabled) if hold.is_as_left(twin) => Verdict::Already,
         (Some(hold), Status::Disabled) => other_reason(twin, hold),
@@ -92,7 +82,7 @@ fn other_reason(twin: &Twin, hold: &Hold) -> Verdict {
         ),
         differences: vec![Difference {
             path: "status_reason".to_owned(),
-            wanted: json!(hold.reason),
+            expected: json!(hold.reason),
             found: json!(twin.status_reason),
         }],
     })

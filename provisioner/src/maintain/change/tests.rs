@@ -3,21 +3,21 @@
 use serde_json::{Value, from_value, json};
 
 use super::*;
-use crate::model::spec::DesiredState;
+use crate::model::spec::StateSpec;
 
 const OLD: &str = "AA";
 const NEW: &str = "BB";
 const OTHER: &str = "CC";
 
-fn auth(primary: Option<&str>, secondary: Option<&str>) -> DesiredAuth {
+fn auth(primary: Option<&str>, secondary: Option<&str>) -> AuthSpec {
     let thumbprint = |byte: Option<&str>| byte.map(|byte| byte.repeat(32).parse().unwrap());
-    DesiredAuth::Thumbprint { primary: thumbprint(primary), secondary: thumbprint(secondary) }
+    AuthSpec::Thumbprint { primary: thumbprint(primary), secondary: thumbprint(secondary) }
 }
 
-fn row(name: &str, auth: DesiredAuth) -> LedgerRow {
+fn row(name: &str, auth: AuthSpec) -> LedgerRow {
     let identity = IdentityId::from_common_name(name).unwrap();
-    let state = DesiredState { auth, ..DesiredState::default() };
-    LedgerRow::new(2, DesiredIdentity { identity, state })
+    let state = StateSpec { auth, ..StateSpec::default() };
+    LedgerRow::new(2, IdentitySpec { identity, state })
 }
 
 fn twin_with(name: &str, members: Value) -> Twin {
@@ -40,7 +40,7 @@ fn twin(primary: Option<&str>, secondary: Option<&str>) -> Twin {
 }
 
 /// The slots that a verdict asks for.
-fn slots(verdict: &Verdict) -> &DesiredAuth {
+fn slots(verdict: &Verdict) -> &AuthSpec {
     let Verdict::Replace(identity) = verdict else { panic!("{verdict:?}") };
     &identity.state.auth
 }
@@ -96,10 +96,9 @@ fn what_has_no_thumbprints_is_not_rotated() {
     let sas = twin_with("d", json!({"authenticationType": "sas"}));
     let add = |auth, twin: &Twin| Alteration::AddThumbprint.judge(&row("d", auth), Some(twin), None);
     assert!(reason(&add(auth(Some(NEW), None), &sas)).contains("`sas`"));
-    assert!(reason(&add(DesiredAuth::X509Ca, &twin(Some(OLD), None))).contains("names no new thumbprint"));
+    assert!(reason(&add(AuthSpec::X509Ca, &twin(Some(OLD), None))).contains("names no new thumbprint"));
     assert!(
-        reason(&add(DesiredAuth::default(), &twin(Some(OLD), None)))
-            .contains("no new certificate was issued")
+        reason(&add(AuthSpec::default(), &twin(Some(OLD), None))).contains("no new certificate was issued")
     );
     let missing = Alteration::AddThumbprint.judge(&row("d", auth(Some(NEW), None)), None, None);
     assert_eq!(reason(&missing), "it is not on the hub");
@@ -109,17 +108,17 @@ fn what_has_no_thumbprints_is_not_rotated() {
 fn a_device_is_disabled_with_all_else_as_it_was() {
     let retire = Alteration::Disable { reason: StatusReason::new("scrapped").unwrap() };
     let found = twin_with("d", json!({"capabilities": {"iotEdge": true}, "authenticationType": "sas"}));
-    let verdict = retire.judge(&row("d", DesiredAuth::default()), Some(&found), None);
+    let verdict = retire.judge(&row("d", AuthSpec::default()), Some(&found), None);
     let Verdict::Replace(disabled) = verdict else { panic!("{verdict:?}") };
     assert_eq!(disabled.state.status, Status::Disabled);
     assert_eq!(disabled.state.status_reason.as_ref().map(StatusReason::as_str), Some("scrapped"));
     assert!(disabled.state.edge);
-    assert_eq!(disabled.state.auth, DesiredAuth::Sas { given: false });
+    assert_eq!(disabled.state.auth, AuthSpec::Sas { given: false });
     let found = twin_with("d", json!({"status": "disabled"}));
-    assert_eq!(retire.judge(&row("d", DesiredAuth::default()), Some(&found), None), Verdict::Already);
+    assert_eq!(retire.judge(&row("d", AuthSpec::default()), Some(&found), None), Verdict::Already);
     // A module's subject is its device.
-    let module = row("d/m", DesiredAuth::default());
-    assert_eq!(retire.subject(&module.wanted.identity), IdentityId::parse("d", None).unwrap());
+    let module = row("d/m", AuthSpec::default());
+    assert_eq!(retire.subject(&module.spec.identity), IdentityId::parse("d", None).unwrap());
     assert_eq!(retire.judge(&module, Some(&found), None), Verdict::Already);
     assert!(
         reason(&retire.judge(&module, Some(&twin_with("d", json!({}))), None))
@@ -137,17 +136,14 @@ fn another_board_under_the_same_id_is_not_retired() {
 
 #[test]
 fn only_what_is_disabled_is_deleted() {
-    let unnamed = row("d", DesiredAuth::default());
+    let unnamed = row("d", AuthSpec::default());
     let judge = |row: &LedgerRow, twin: Option<&Twin>| Alteration::Delete.judge(row, twin, None);
     assert!(
         reason(&judge(&unnamed, Some(&twin_with("d", json!({})))))
             .contains("only what is disabled is deleted")
     );
     assert_eq!(judge(&unnamed, Some(&twin_with("d", json!({"status": "disabled"})))), Verdict::Delete);
-    assert_eq!(
-        judge(&row("d/m", DesiredAuth::default()), Some(&twin_with("d/m", json!({})))),
-        Verdict::Delete
-    );
+    assert_eq!(judge(&row("d/m", AuthSpec::default()), Some(&twin_with("d/m", json!({})))), Verdict::Delete);
     assert_eq!(judge(&unnamed, None), Verdict::Already);
 }
 
@@ -191,7 +187,7 @@ fn status(verdict: &Verdict) -> (Status, Option<&str>) {
 #[test]
 fn a_device_is_released_as_it_was_where_a_run_of_the_ledger_disabled_it() {
     let release = Alteration::Release { run: None };
-    let unnamed = row("d", DesiredAuth::default());
+    let unnamed = row("d", AuthSpec::default());
     let judge = |found: &Twin, hold: Option<&Hold>| release.judge(&unnamed, Some(found), hold);
     let released = judge(&disabled_for("scrapped"), Some(&hold(7)));
     assert_eq!(status(&released), (Status::Enabled, Some("as it was")));
@@ -202,15 +198,15 @@ fn a_device_is_released_as_it_was_where_a_run_of_the_ledger_disabled_it() {
     let changed = judge(&disabled_for("stolen"), Some(&hold(7)));
     assert!(reason(&changed).starts_with("its status reason was changed since run 7 disabled it"));
     let Verdict::Refuse(Refusal { differences, .. }) = changed else { unreachable!() };
-    assert_eq!((&differences[0].wanted, &differences[0].found), (&json!("scrapped"), &json!("stolen")));
+    assert_eq!((&differences[0].expected, &differences[0].found), (&json!("scrapped"), &json!("stolen")));
     assert_eq!(reason(&release.judge(&unnamed, None, None)), "it is not on the hub");
     // Only what that run has disabled.
     let only = Alteration::Release { run: Some(hold(6).run) };
     let other = only.judge(&unnamed, Some(&disabled_for("scrapped")), Some(&hold(7)));
     assert!(reason(&other).contains("it is run 7 that keeps it disabled, not run 6"), "{other:?}");
     // A module's subject is its device.
-    let module = row("d/m", DesiredAuth::default());
-    assert_eq!(release.subject(&module.wanted.identity), IdentityId::parse("d", None).unwrap());
+    let module = row("d/m", AuthSpec::default());
+    assert_eq!(release.subject(&module.spec.identity), IdentityId::parse("d", None).unwrap());
     assert_eq!(release.judge(&module, Some(&twin_with("d", json!({}))), None), Verdict::Already);
     assert!(
         reason(&release.judge(&module, Some(&disabled_for("scrapped")), None))
@@ -230,7 +226,7 @@ fn another_board_under_the_same_id_is_not_released() {
 #[test]
 fn an_undone_release_disables_again_with_the_reason_of_before() {
     let undo = Alteration::UndoRelease { run: hold(8).run };
-    let unnamed = row("d", DesiredAuth::default());
+    let unnamed = row("d", AuthSpec::default());
     let judge = |found: &Twin| undo.judge(&unnamed, Some(found), Some(&hold(7)));
     assert_eq!(status(&judge(&twin_with("d", json!({})))), (Status::Disabled, Some("scrapped")));
     assert_eq!(judge(&disabled_for("scrapped")), Verdict::Already);
@@ -251,8 +247,7 @@ fn what_is_not_understood_of_an_identity_is_never_written_back_as_something_else
     for members in odd {
         let twin = twin_with("d", members.clone());
         let disable = Alteration::Disable { reason: reason.clone() };
-        let Verdict::Refuse(refusal) = disable.judge(&row("d", DesiredAuth::X509Ca), Some(&twin), None)
-        else {
+        let Verdict::Refuse(refusal) = disable.judge(&row("d", AuthSpec::X509Ca), Some(&twin), None) else {
             panic!("{members} is written back");
         };
         // Where the batch names a certificate, and the hub has none, that is told first.

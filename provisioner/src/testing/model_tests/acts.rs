@@ -75,24 +75,23 @@ pub(super) struct ApplyAct {
 }
 
 impl ApplyAct {
-    pub(super) fn wanted(&self, name: &str) -> DesiredIdentity {
-        let mut wanted = wanted(name, self.thumbprint, None, self.interval);
-        if self.quarantined && wanted.identity.module().is_none() {
-            wanted.state.status = Status::Disabled;
+    pub(super) fn spec(&self, name: &str) -> IdentitySpec {
+        let mut spec = spec(name, self.thumbprint, None, self.interval);
+        if self.quarantined && spec.identity.module().is_none() {
+            spec.state.status = Status::Disabled;
         }
-        wanted
+        spec
     }
 }
 
-pub(super) fn wanted(name: &str, primary: &str, secondary: Option<&str>, interval: u32) -> DesiredIdentity {
+pub(super) fn spec(name: &str, primary: &str, secondary: Option<&str>, interval: u32) -> IdentitySpec {
     let thumbprint = |byte: &str| byte.repeat(32).parse().unwrap();
     let auth =
-        DesiredAuth::Thumbprint { primary: Some(thumbprint(primary)), secondary: secondary.map(thumbprint) };
+        AuthSpec::Thumbprint { primary: Some(thumbprint(primary)), secondary: secondary.map(thumbprint) };
     let desired = json!({ "interval": interval }).as_object().cloned().unwrap();
     let tags = json!({ "name": name }).as_object().cloned().unwrap();
-    let state =
-        DesiredState { auth, desired: Arc::new(desired), tags: Arc::new(tags), ..DesiredState::default() };
-    DesiredIdentity { identity: identity(name), state }
+    let state = StateSpec { auth, desired: Arc::new(desired), tags: Arc::new(tags), ..StateSpec::default() };
+    IdentitySpec { identity: identity(name), state }
 }
 
 fn apply() -> impl Strategy<Value = ApplyAct> {
@@ -125,7 +124,7 @@ fn alter() -> impl Strategy<Value = Work> {
 
 fn meddling() -> impl Strategy<Value = Meddling> {
     let authentication =
-        |byte: &str| wanted("a", byte, None, 60).authentication(&GivenKeys::new()).unwrap_or_default();
+        |byte: &str| spec("a", byte, None, 60).authentication(&GivenKeys::new()).unwrap_or_default();
     let what = prop_oneof![
         Just(Other::Create(authentication(OLD), 60)),
         Just(Other::Create(authentication(OLD), 7)),

@@ -37,8 +37,8 @@ impl World {
         let is_undisturbed =
             done.is_fine && log.since(planned).iter().take(done.log.0 - planned).count() == 0;
         for (plan, row) in plan.iter().zip(rows) {
-            assert_eq!(plan.identity, row.wanted.identity.to_string());
-            let of_row = |logged: &&Logged| logged.identity == row.wanted.identity;
+            assert_eq!(plan.identity, row.spec.identity.to_string());
+            let of_row = |logged: &&Logged| logged.identity == row.spec.identity;
             let context = format!("run {by}: {plan:?}: {:?}", row.record);
             let in_run = log.since(done.log.0).iter().take(done.log.1 - done.log.0);
             let (mine, others): (Vec<_>, Vec<_>) = in_run.filter(of_row).partition(|logged| logged.by == by);
@@ -76,7 +76,7 @@ impl World {
         let identities = self.hub.identities.lock().unwrap();
         for changed in log.since(undo.log.0).iter().filter(|logged| logged.by == by) {
             assert_eq!(changed.what, What::IdentityUpdated, "{changed:?}");
-            let row = released.iter().find(|row| row.wanted.identity == changed.identity);
+            let row = released.iter().find(|row| row.spec.identity == changed.identity);
             let effect = row.and_then(|row| row.record.effect);
             assert_eq!(effect, Some(Effect::Updated), "the release did not enable it: {changed:#?}");
             let before = changed.before.as_ref().unwrap();
@@ -153,9 +153,9 @@ impl World {
             };
             assert_eq!(
                 json!([shown[1], shown[2], shown[3]]),
-                json!([row.wanted.identity.to_string(), end, kind])
+                json!([row.spec.identity.to_string(), end, kind])
             );
-            *devices.entry(row.wanted.identity.device().as_str()).or_insert(true) &= is_well;
+            *devices.entry(row.spec.identity.device().as_str()).or_insert(true) &= is_well;
         }
         let well = devices.values().filter(|is_well| **is_well).count();
         let heading = page.split_once("<h1>").unwrap().1.split_once("</h1>").unwrap().0;
@@ -188,7 +188,7 @@ impl World {
                 (RowState::Done, Some(Effect::Created)) => &mut counted.created,
                 (RowState::Done, Some(Effect::Updated)) => &mut counted.updated,
                 (RowState::Done, Some(Effect::Deleted)) => &mut counted.deleted,
-                (RowState::Done, None) => panic!("{} is done, and nobody knows what", row.wanted.identity),
+                (RowState::Done, None) => panic!("{} is done, and nobody knows what", row.spec.identity),
                 (RowState::Unchanged, _) => &mut counted.unchanged,
                 (RowState::Conflict, _) => &mut counted.conflict,
                 (RowState::Failed, _) => &mut counted.failed,
@@ -220,14 +220,14 @@ impl World {
     /// A row says what the hub's log says that its run did.
     fn check_row(&self, done: &Done, row: &LedgerRow) {
         let (log, by) = (self.hub.log.lock().unwrap(), number(done.run));
-        let of_row = |logged: &&Logged| logged.identity == row.wanted.identity;
+        let of_row = |logged: &&Logged| logged.identity == row.spec.identity;
         let window = log.since(done.log.0).iter().take(done.log.1 - done.log.0).filter(of_row);
         let (mine, theirs): (Vec<_>, Vec<_>) = window.partition(|logged| logged.by == by);
         let has = |effect: Effect| mine.iter().any(|logged| effect_of(logged.what) == effect);
         let (state, effect, presumed) = (row.record.state, row.record.effect, row.record.presumed);
         let context = format!(
             "run {by}, {}: {:?}\nmine: {mine:#?}\ntheirs: {theirs:#?}",
-            row.wanted.identity, row.record
+            row.spec.identity, row.record
         );
         match (state, effect, presumed) {
             (RowState::Pending | RowState::Claimed | RowState::Sent, ..) => return,
@@ -238,7 +238,7 @@ impl World {
             }
             // A module that goes with its device, and that others have deleted after the look.
             (_, Some(Effect::Deleted), false)
-                if row.wanted.identity.module().is_some() && !theirs.is_empty() => {}
+                if row.spec.identity.module().is_some() && !theirs.is_empty() => {}
             (_, Some(effect), false) => assert!(has(effect), "{context}"),
             (_, None, _) => assert!(!presumed, "{context}"),
             // A write that is refused as outdated was repeated after a lost answer, or somebody else was
@@ -300,7 +300,7 @@ impl World {
                 // A module that others add after the look goes with its device.
                 continue;
             }
-            let Some(row) = rows.iter().find(|row| row.wanted.identity == deleted.identity) else {
+            let Some(row) = rows.iter().find(|row| row.spec.identity == deleted.identity) else {
                 panic!("it has no row: {deleted:#?}")
             };
             assert!(!row.record.presumed || log.has_lost(by), "{row:#?}");
@@ -308,8 +308,8 @@ impl World {
             let changed: Vec<_> = since.filter(of_same).filter(|logged| logged.by != number(run)).collect();
             let before = deleted.before.as_ref().unwrap();
             let as_wanted =
-                row.wanted.state.desired.iter().all(|(name, value)| before.desired.get(name) == Some(value));
-            let left = left_by_run.iter().find(|left| left.wanted.identity == deleted.identity).unwrap();
+                row.spec.state.desired.iter().all(|(name, value)| before.desired.get(name) == Some(value));
+            let left = left_by_run.iter().find(|left| left.spec.identity == deleted.identity).unwrap();
             // Of a run that was not verified nobody knows more than the content: who has made the same again
             // outside of this ledger can't be told from it.
             let by_content = left.etags == Etags::default() && as_wanted;
