@@ -84,7 +84,7 @@ impl<H: Hub> Verify<H> {
                 .map(|(row, seen)| Seen {
                     identity: row.spec.identity.clone(),
                     etags: seen.etags.clone(),
-                    deviation: deviation(&seen.standing),
+                    deviation: deviation(&seen.comparison),
                 })
                 .collect();
             self.ledger.call(move |ledger| ledger.set_seen(run, &known)).await?;

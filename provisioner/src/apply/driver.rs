@@ -99,7 +99,7 @@ impl Task {
         if self.before == Etags::default() {
             self.before = seen.etags.clone();
         }
-        self.differences = seen.standing.differences().to_vec();
+        self.differences = seen.comparison.differences().to_vec();
         self.hold.clone_from(&seen.hold);
         self.step = self.life.observed(seen);
     }

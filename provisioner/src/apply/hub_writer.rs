@@ -10,7 +10,7 @@ use hub_types::{DeviceId, ErrorCode};
 
 use super::observation::{module_refused_or_fatal, read, refused_or_fatal};
 use crate::hub::{ErrorClass, Hub, HubError, Pauses, about_its_device};
-use crate::model::compare::Standing;
+use crate::model::compare::Comparison;
 use crate::model::lifecycle::Event;
 use crate::model::spec::{GivenKeys, IdentitySpec};
 
@@ -196,7 +196,9 @@ impl<H: Hub> Creator<H> {
             .find(|(spec, event)| spec.state.has_twin() && matches!(event, Event::Created));
         if let (BulkModules::NotTriedYet, Some((spec, _))) = (self.bulk_modules(), created) {
             match read(&*self.hub, spec, keys).await {
-                Ok(seen) if seen.standing == Standing::Equal => self.set_bulk_modules(BulkModules::WithTwin),
+                Ok(seen) if seen.comparison == Comparison::InSync => {
+                    self.set_bulk_modules(BulkModules::WithTwin)
+                }
                 Ok(_) => self.set_bulk_modules(BulkModules::WithoutTwin),
                 // Its own trouble teaches nothing of others.
                 Err(error) if error.class() == ErrorClass::Input => {}

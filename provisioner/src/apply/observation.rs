@@ -6,7 +6,7 @@ use hub_types::twin::Twin;
 use serde_json::json;
 
 use crate::hub::{ErrorClass, Hub, HubError, about_its_device};
-use crate::model::compare::{Difference, Etags, Observation, Standing};
+use crate::model::compare::{Comparison, Difference, Etags, Observation};
 use crate::model::holds::Holds;
 use crate::model::lifecycle::Event;
 use crate::model::options::TwinPolicy;
@@ -44,15 +44,15 @@ pub(crate) async fn compare_for(
     policy: TwinPolicy,
     twin: Option<&Twin>,
 ) -> Result<Observation, HubError> {
-    let mut standing = Standing::under(policy, spec, twin);
+    let mut comparison = Comparison::under(policy, spec, twin);
     if let AuthSpec::Sas { given: true } = spec.state.auth
-        && !matches!(standing, Standing::Missing | Standing::Different(_) | Standing::Staged(_))
+        && !matches!(comparison, Comparison::Missing | Comparison::IdentityDiffers(_) | Comparison::Staged(_))
         && hub.keys(&spec.identity).await?.as_ref() != keys.get(&spec.identity)
     {
-        standing = Standing::Different(vec![other_keys()]);
+        comparison = Comparison::IdentityDiffers(vec![other_keys()]);
     }
     let is_disabled = twin.is_some_and(|twin| twin.status == Status::Disabled);
-    Ok(Observation { standing, etags: Etags::of(twin), is_disabled, hold: None })
+    Ok(Observation { comparison, etags: Etags::of(twin), is_disabled, hold: None })
 }
 
 /// The same for a device that a run has disabled on purpose and that must stay disabled until it is

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::ledger::{Hold, LedgerRow, RunId};
-use crate::model::compare::{Difference, Etags, Standing};
+use crate::model::compare::{Comparison, Difference, Etags};
 use crate::model::failure::ReasonCode;
 use crate::model::lifecycle::Effect;
 use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
@@ -229,9 +229,9 @@ fn if_same_certificate(spec: &IdentitySpec, twin: &Twin, verdict: impl FnOnce() 
 
 /// The differences between the thumbprints on the hub and those of the batch.
 fn thumbprint_differences(spec: &IdentitySpec, twin: &Twin) -> Vec<Difference> {
-    let standing = Standing::of(spec, Some(twin));
+    let comparison = Comparison::of(spec, Some(twin));
     let of_slots = |difference: &&Difference| difference.path.ends_with("_thumbprint");
-    standing.differences().iter().filter(of_slots).cloned().collect()
+    comparison.differences().iter().filter(of_slots).cloned().collect()
 }
 
 fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> Verdict {
@@ -242,16 +242,16 @@ fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> Verdict {
         );
     }
     let (left, found) = (&row.before, Etags::of(Some(twin)));
-    let standing = Standing::of(&row.spec, Some(twin));
+    let comparison = Comparison::of(&row.spec, Some(twin));
     let is_untouched = match *left == Etags::default() {
         // The run was not verified: nobody knows its version tags.
-        true => standing == Standing::Equal,
+        true => comparison == Comparison::InSync,
         false => *left == found,
     };
     if is_untouched {
         return Verdict::Delete;
     }
-    let mut differences = standing.differences().to_vec();
+    let mut differences = comparison.differences().to_vec();
     if differences.is_empty() {
         differences.push(Difference { path: "version".into(), expected: json!(left), found: json!(found) });
     }

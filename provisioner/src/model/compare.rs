@@ -19,11 +19,11 @@ use crate::model::spec::{AuthSpec, IdentitySpec};
 
 /// The result of comparing an identity on the hub with the batch.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Standing {
+pub enum Comparison {
     /// The identity exists and differs; these are the differences.
-    Different(Vec<Difference>),
+    IdentityDiffers(Vec<Difference>),
     /// The identity exists with all values of the batch.
-    Equal,
+    InSync,
     /// It is not there.
     Missing,
     /// It is a device that a run has prepared and not yet disabled, as the batch wants it: see
@@ -32,17 +32,17 @@ pub enum Standing {
     /// The identity has the twin that it was created with, with different values.
     TwinDiffers(Vec<Difference>),
     /// The identity exists, and its twin was never written: the initial twin is still missing.
-    TwinUnwritten,
+    TwinNotWritten,
     /// The identity exists, and a different client has written different values into its twin since
     /// it was created. Initial twins apply only at creation, so those values stay.
-    TwinWrittenSince(Vec<Difference>),
+    TwinModified(Vec<Difference>),
 }
 
 /// The observation of an identity on the hub.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
     /// The result of the comparison.
-    pub standing: Standing,
+    pub comparison: Comparison,
     /// The etags of identity and twin, if the identity exists.
     pub etags: Etags,
     /// True if it exists and is disabled.
@@ -115,24 +115,24 @@ pub(crate) fn conflict_reason(differences: &[Difference]) -> ReasonCode {
     }
 }
 
-impl Standing {
+impl Comparison {
     /// Compares the requested state with the hub's twin; `None` if there is none. Additional values
     /// of the twin do not count.
     pub fn of(spec: &IdentitySpec, found: Option<&Twin>) -> Self {
-        Self::compare(spec, found, Besides::Allowed)
+        Self::compare(spec, found, ExtraValues::Allowed)
     }
 
     /// Compares as [`Self::of`] does, under a twin policy. Under [`TwinPolicy::Replace`], an
     /// additional value of the twin is a difference, whose expected value is null; a section that the
     /// batch does not give is not compared.
     pub fn under(policy: TwinPolicy, spec: &IdentitySpec, found: Option<&Twin>) -> Self {
-        Self::compare(spec, found, Besides::under(policy))
+        Self::compare(spec, found, ExtraValues::under(policy))
     }
 
     /// The comparison of the twin alone: the difference that remains once the identity is as the
     /// batch wants it.
     pub fn of_twin_alone(spec: &IdentitySpec, twin: &Twin, policy: TwinPolicy) -> Self {
-        Self::compare_twins(spec, twin, Besides::under(policy))
+        Self::compare_twins(spec, twin, ExtraValues::under(policy))
     }
 
     /// The comparison of the desired properties that a device or a module reads itself: it sees no
@@ -141,24 +141,24 @@ impl Standing {
         let mut differences = Vec::new();
         contained("desired", &spec.state.desired, Some(&found.values), &mut differences);
         match differences.is_empty() {
-            true => Self::Equal,
-            false if found.version > 1 => Self::TwinWrittenSince(differences),
-            false if found.values.is_empty() => Self::TwinUnwritten,
+            true => Self::InSync,
+            false if found.version > 1 => Self::TwinModified(differences),
+            false if found.values.is_empty() => Self::TwinNotWritten,
             false => Self::TwinDiffers(differences),
         }
     }
 
-    fn compare(spec: &IdentitySpec, found: Option<&Twin>, besides: Besides) -> Self {
+    fn compare(spec: &IdentitySpec, found: Option<&Twin>, extra: ExtraValues) -> Self {
         let Some(twin) = found else { return Self::Missing };
         let identity = identity_differences(spec, twin);
         match identity.is_empty() {
-            true => Self::compare_twins(spec, twin, besides),
+            true => Self::compare_twins(spec, twin, extra),
             false if is_staged(spec, twin, &identity) => Self::Staged(identity),
-            false => Self::Different(identity),
+            false => Self::IdentityDiffers(identity),
         }
     }
 
-    fn compare_twins(spec: &IdentitySpec, twin: &Twin, besides: Besides) -> Self {
+    fn compare_twins(spec: &IdentitySpec, twin: &Twin, extra: ExtraValues) -> Self {
         let mut differences = Vec::new();
         let (tags, desired) = (twin.tags.as_ref(), Some(&twin.properties.desired.values));
         let expected_tags = creator_tag::without(&spec.state.tags);
@@ -166,7 +166,7 @@ impl Standing {
             [("tags", &*expected_tags, tags), ("desired", &spec.state.desired, desired)]
         {
             contained(section, expected, found, &mut differences);
-            if let (Besides::Different, Some(found), false) = (besides, found, expected.is_empty()) {
+            if let (ExtraValues::Differ, Some(found), false) = (extra, found, expected.is_empty()) {
                 surplus(section, expected, found, &mut differences);
             }
         }
@@ -177,9 +177,9 @@ impl Standing {
         };
         differences.retain(|difference| !is_creators(difference));
         match differences.is_empty() {
-            true => Self::Equal,
-            false if !was_written(twin) && is_blank(twin) => Self::TwinUnwritten,
-            false if was_written(twin) => Self::TwinWrittenSince(differences),
+            true => Self::InSync,
+            false if !was_written(twin) && is_blank(twin) => Self::TwinNotWritten,
+            false if was_written(twin) => Self::TwinModified(differences),
             false => Self::TwinDiffers(differences),
         }
     }
@@ -187,27 +187,27 @@ impl Standing {
     /// The differences, where there are any.
     pub fn differences(&self) -> &[Difference] {
         match self {
-            Self::Different(differences)
+            Self::IdentityDiffers(differences)
             | Self::Staged(differences)
             | Self::TwinDiffers(differences)
-            | Self::TwinWrittenSince(differences) => differences,
-            Self::Equal | Self::Missing | Self::TwinUnwritten => &[],
+            | Self::TwinModified(differences) => differences,
+            Self::InSync | Self::Missing | Self::TwinNotWritten => &[],
         }
     }
 }
 
 /// The handling of values that a twin holds in addition to those of the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Besides {
+enum ExtraValues {
     Allowed,
-    Different,
+    Differ,
 }
 
-impl Besides {
+impl ExtraValues {
     fn under(policy: TwinPolicy) -> Self {
         match policy {
             TwinPolicy::Initial | TwinPolicy::Merge => Self::Allowed,
-            TwinPolicy::Replace => Self::Different,
+            TwinPolicy::Replace => Self::Differ,
         }
     }
 }
@@ -388,15 +388,15 @@ mod tests {
     fn all_the_batch_wants_is_equal_whatever_else_is_there() {
         let spec = spec(json!({"site": "m"}), json!({"a": {"b": 1, "c": [1, 2.0]}}));
         let found = twin(json!({"site": "m", "x": 1}), json!({"a": {"b": 1.0, "c": [1, 2], "z": 0}}), 0);
-        assert_eq!(Standing::of(&spec, Some(&found)), Standing::Equal);
-        assert_eq!(Standing::of(&spec, None), Standing::Missing);
+        assert_eq!(Comparison::of(&spec, Some(&found)), Comparison::InSync);
+        assert_eq!(Comparison::of(&spec, None), Comparison::Missing);
     }
 
     #[test]
     fn a_blank_twin_waits_for_its_initial_values() {
         let spec = spec(json!({"site": "m"}), json!({"a": 1}));
         let found = twin(json!({}), json!({}), 0);
-        assert_eq!(Standing::of(&spec, Some(&found)), Standing::TwinUnwritten);
+        assert_eq!(Comparison::of(&spec, Some(&found)), Comparison::TwinNotWritten);
     }
 
     #[test]
@@ -405,7 +405,7 @@ mod tests {
         let found = twin(json!({}), json!({"a": {"b": 2}}), 1);
         let difference = Difference { path: "desired.a.b".into(), expected: json!(1), found: json!(2) };
         assert_eq!(difference.to_string(), "desired.a.b: batch has 1, hub has 2");
-        assert_eq!(Standing::of(&spec, Some(&found)), Standing::TwinWrittenSince(vec![difference]));
+        assert_eq!(Comparison::of(&spec, Some(&found)), Comparison::TwinModified(vec![difference]));
     }
 
     #[test]
@@ -413,27 +413,27 @@ mod tests {
         let spec = spec(json!({"site": "m"}), json!({"a": {"b": 1}}));
         let of = |desired, writes| {
             let twin = twin(json!({}), desired, writes);
-            Standing::of_desired(&spec, &twin.properties.desired)
+            Comparison::of_desired(&spec, &twin.properties.desired)
         };
-        assert_eq!(of(json!({"a": {"b": 1, "c": 2}}), 0), Standing::Equal);
-        assert_eq!(of(json!({}), 0), Standing::TwinUnwritten);
-        assert!(matches!(of(json!({"a": {"b": 2}}), 0), Standing::TwinDiffers(_)));
-        assert!(matches!(of(json!({"a": {"b": 2}}), 1), Standing::TwinWrittenSince(_)));
+        assert_eq!(of(json!({"a": {"b": 1, "c": 2}}), 0), Comparison::InSync);
+        assert_eq!(of(json!({}), 0), Comparison::TwinNotWritten);
+        assert!(matches!(of(json!({"a": {"b": 2}}), 0), Comparison::TwinDiffers(_)));
+        assert!(matches!(of(json!({"a": {"b": 2}}), 1), Comparison::TwinModified(_)));
     }
 
     #[test]
     fn another_initial_twin_is_a_difference() {
         let spec = spec(json!({}), json!({"a": 1}));
         let found = twin(json!({}), json!({"a": 2}), 0);
-        assert!(matches!(Standing::of(&spec, Some(&found)), Standing::TwinDiffers(_)));
+        assert!(matches!(Comparison::of(&spec, Some(&found)), Comparison::TwinDiffers(_)));
     }
 
     #[test]
     fn what_a_twin_holds_besides_counts_only_where_the_whole_is_compared() {
         let spec = spec(json!({}), json!({"a": {"b": 1}}));
         let found = twin(json!({"site": "m"}), json!({"a": {"b": 1, "c": 2}, "d": [3]}), 1);
-        assert_eq!(Standing::of(&spec, Some(&found)), Standing::Equal);
-        let whole = Standing::under(TwinPolicy::Replace, &spec, Some(&found));
+        assert_eq!(Comparison::of(&spec, Some(&found)), Comparison::InSync);
+        let whole = Comparison::under(TwinPolicy::Replace, &spec, Some(&found));
         let paths: Vec<_> =
             whole.differences().iter().map(|d| (d.path.as_str(), d.expected.is_null())).collect();
         // The batch says nothing of tags, so they are not compared.
@@ -445,21 +445,21 @@ mod tests {
         let mut spec = spec(json!({}), json!({}));
         spec.state.status = Status::Disabled;
         let mut found = twin(json!({}), json!({}), 0);
-        assert!(matches!(Standing::of(&spec, Some(&found)), Standing::Different(_)));
+        assert!(matches!(Comparison::of(&spec, Some(&found)), Comparison::IdentityDiffers(_)));
         found.status_reason = StatusReason::new(STAGED).ok();
-        assert!(matches!(Standing::of(&spec, Some(&found)), Standing::Staged(_)));
+        assert!(matches!(Comparison::of(&spec, Some(&found)), Comparison::Staged(_)));
         spec.state.edge = true;
-        assert!(matches!(Standing::of(&spec, Some(&found)), Standing::Different(_)));
+        assert!(matches!(Comparison::of(&spec, Some(&found)), Comparison::IdentityDiffers(_)));
     }
 
     #[test]
     fn another_thumbprint_or_status_is_a_difference_and_its_case_is_not() {
         let mut other = spec(json!({}), json!({}));
-        assert_eq!(Standing::of(&other, Some(&twin(json!({}), json!({}), 0))), Standing::Equal);
+        assert_eq!(Comparison::of(&other, Some(&twin(json!({}), json!({}), 0))), Comparison::InSync);
         other.state.auth = AuthSpec::Thumbprint { primary: "CD".repeat(32).parse().ok(), secondary: None };
         other.state.status = Status::Disabled;
-        let standing = Standing::of(&other, Some(&twin(json!({}), json!({}), 0)));
-        let paths: Vec<_> = standing.differences().iter().map(|d| d.path.as_str()).collect();
+        let comparison = Comparison::of(&other, Some(&twin(json!({}), json!({}), 0)));
+        let paths: Vec<_> = comparison.differences().iter().map(|d| d.path.as_str()).collect();
         assert_eq!(paths, ["primary_thumbprint", "status"]);
     }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::hub::HubError;
 use crate::ledger::UnknownValue;
-use crate::model::compare::{Difference, Etags, Observation, Standing};
+use crate::model::compare::{Comparison, Difference, Etags, Observation};
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 
 #[cfg(test)]
@@ -49,7 +49,7 @@ pub enum Event {
     /// The response was lost: the effect of the request is unknown.
     Lost(HubError),
     /// The twin was read and compared.
-    Observed(Standing),
+    Observed(Comparison),
     /// A change was refused because the version that was observed is not the newest any more.
     Outdated(HubError),
     /// The hub refused: the request had no effect.
@@ -222,8 +222,8 @@ impl Lifecycle {
     /// The next step after a look at the hub.
     pub fn observed(&mut self, seen: Observation) -> Step {
         match self.is_as_expected(&seen) {
-            true => self.on(Event::Observed(seen.standing)),
-            false => Step::Finish(Outcome::Changed(seen.standing.differences().to_vec())),
+            true => self.on(Event::Observed(seen.comparison)),
+            false => Step::Finish(Outcome::Changed(seen.comparison.differences().to_vec())),
         }
     }
 
@@ -236,12 +236,12 @@ impl Lifecycle {
         if self.done.is_none() {
             return false;
         }
-        match seen.standing {
-            Standing::Equal | Standing::Staged(_) | Standing::TwinUnwritten => true,
+        match seen.comparison {
+            Comparison::InSync | Comparison::Staged(_) | Comparison::TwinNotWritten => true,
             // The identity is as this run has made it. Its twin is the one that was planned with, or
             // the one that it was created with.
-            Standing::TwinDiffers(_) | Standing::TwinWrittenSince(_) => seen.etags.twin == expected.twin,
-            Standing::Different(_) | Standing::Missing => false,
+            Comparison::TwinDiffers(_) | Comparison::TwinModified(_) => seen.etags.twin == expected.twin,
+            Comparison::IdentityDiffers(_) | Comparison::Missing => false,
         }
     }
 
@@ -270,7 +270,7 @@ impl Lifecycle {
                 }
                 self.look_again(Some(error))
             }
-            Event::Observed(standing) => self.on_standing(standing),
+            Event::Observed(comparison) => self.on_comparison(comparison),
             Event::Refused(error) => Step::Finish(Outcome::Failed(error)),
             Event::TwinWritten => {
                 self.updated();
@@ -279,33 +279,33 @@ impl Lifecycle {
         }
     }
 
-    fn on_standing(&mut self, standing: Standing) -> Step {
+    fn on_comparison(&mut self, comparison: Comparison) -> Step {
         let ApplyRules { mode, twin } = self.rules;
-        if matches!(standing, Standing::Different(_) | Standing::TwinDiffers(_)) {
+        if matches!(comparison, Comparison::IdentityDiffers(_) | Comparison::TwinDiffers(_)) {
             self.forget_presumed_creation();
         }
-        match standing {
-            Standing::Equal => self.found(Vec::new()),
-            Standing::Missing if mode == ApplyMode::Update => Step::Finish(Outcome::Absent),
-            Standing::Missing => {
+        match comparison {
+            Comparison::InSync => self.found(Vec::new()),
+            Comparison::Missing if mode == ApplyMode::Update => Step::Finish(Outcome::Absent),
+            Comparison::Missing => {
                 (self.done, self.presumed, self.is_updated) = (None, false, false);
                 self.attempt(Step::Create, Effect::Created)
             }
             // By this run or by an earlier one, which may have created it or have found it there.
-            Standing::Staged(_) => match self.waits_for_modules {
+            Comparison::Staged(_) => match self.waits_for_modules {
                 true => self.staged(),
                 false => self.change(Step::UpdateIdentity),
             },
-            Standing::Different(differences) => match mode {
+            Comparison::IdentityDiffers(differences) => match mode {
                 ApplyMode::Create => Step::Finish(Outcome::Conflict(differences)),
                 ApplyMode::Update | ApplyMode::Upsert => self.change(Step::UpdateIdentity),
             },
-            Standing::TwinDiffers(differences) => match (mode, twin) {
+            Comparison::TwinDiffers(differences) => match (mode, twin) {
                 (ApplyMode::Create, TwinPolicy::Initial) => Step::Finish(Outcome::Conflict(differences)),
                 _ => self.change(Step::WriteTwin),
             },
-            Standing::TwinUnwritten => self.change(Step::WriteTwin),
-            Standing::TwinWrittenSince(differences) => match twin {
+            Comparison::TwinNotWritten => self.change(Step::WriteTwin),
+            Comparison::TwinModified(differences) => match twin {
                 TwinPolicy::Initial => self.found(differences),
                 TwinPolicy::Merge | TwinPolicy::Replace => self.change(Step::WriteTwin),
             },

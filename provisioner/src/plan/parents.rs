@@ -45,7 +45,7 @@ impl Parents {
 
     /// Those that these rows name, that an apply would ask the hub for, and that are not known yet.
     fn unknown(&self, planner: &Planner, page: &[(LedgerRow, Look)]) -> Vec<DeviceId> {
-        let named = page.iter().filter_map(|(row, look)| match planner.action(&look.standing) {
+        let named = page.iter().filter_map(|(row, look)| match planner.action(&look.comparison) {
             Action::Create | Action::Update => row.spec.state.parent.as_ref(),
             Action::Conflict | Action::Delete | Action::Keep | Action::Refuse => None,
         });
@@ -79,9 +79,9 @@ impl<H: Hub> Survey<H> {
         let mut lowest = None;
         let mut device = parent.clone();
         loop {
-            let (standing, above) = self.one_parent(planner, device).await?;
-            let lowest = *lowest.get_or_insert(standing);
-            match (standing, above) {
+            let (comparison, above) = self.one_parent(planner, device).await?;
+            let lowest = *lowest.get_or_insert(comparison);
+            match (comparison, above) {
                 (Parent::Edge, Some(above)) => device = above,
                 (Parent::Edge, None) => return Ok(Parent::Edge),
                 // Its own parent is missing, or none.
@@ -107,7 +107,7 @@ impl<H: Hub> Survey<H> {
             return Ok((twin.map_or(Parent::Missing, |_| Parent::NoEdge), None));
         };
         let seen = compare_for(&*self.hub, &row.spec, &self.keys, self.twin, twin.as_ref()).await?;
-        Ok(match planner.action(&seen.standing) {
+        Ok(match planner.action(&seen.comparison) {
             Action::Create | Action::Update => (Parent::Edge, row.spec.state.parent),
             Action::Conflict | Action::Delete | Action::Keep | Action::Refuse => (Parent::Undone, None),
         })

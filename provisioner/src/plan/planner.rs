@@ -12,7 +12,7 @@ use hub_types::{DeviceId, IdentityId};
 use super::parents::Parents;
 use super::{Action, Look, Operations, Plan, PlannedRow};
 use crate::ledger::LedgerRow;
-use crate::model::compare::Standing;
+use crate::model::compare::Comparison;
 use crate::model::lifecycle::{Event, Lifecycle, Outcome, Step};
 use crate::model::options::ApplyRules;
 use crate::model::spec::{AuthSpec, StateSpec};
@@ -97,7 +97,7 @@ impl Planner {
         for (row, look) in rows {
             let identity = &row.spec.identity;
             let device = identity.device();
-            let action = self.action(&look.standing);
+            let action = self.action(&look.comparison);
             if identity.module().is_none() {
                 with_row = Some(device);
                 if action == Action::Create {
@@ -136,7 +136,7 @@ impl Planner {
                 modules: None,
             });
         }
-        let mut action = self.action(&look.standing);
+        let mut action = self.action(&look.comparison);
         let refusal = self.refusal(row, action, &look, known);
         if refusal.is_some() {
             action = Action::Refuse;
@@ -149,7 +149,7 @@ impl Planner {
             // unless a run keeps it disabled.
             unit.is_disabled = look.is_disabled && (look.twin_too.is_none() || look.held_by.is_some());
         }
-        let mut differences = look.standing.differences().to_vec();
+        let mut differences = look.comparison.differences().to_vec();
         differences.extend(look.twin_too.iter().flat_map(|twin| twin.differences()).cloned());
         PlannedRow {
             line: row.line,
@@ -163,10 +163,10 @@ impl Planner {
     }
 
     /// The first action for an identity.
-    pub(super) fn action(&self, standing: &Standing) -> Action {
+    pub(super) fn action(&self, comparison: &Comparison) -> Action {
         let mut life = Lifecycle::new(self.rules);
         life.begin(true);
-        match life.on(Event::Observed(standing.clone())) {
+        match life.on(Event::Observed(comparison.clone())) {
             Step::Create => Action::Create,
             Step::UpdateIdentity | Step::WriteTwin => Action::Update,
             Step::Finish(Outcome::Conflict(_)) => Action::Conflict,
@@ -364,9 +364,9 @@ mod tests {
         LedgerRow::new(2, IdentitySpec { identity, state })
     }
 
-    fn look(standing: Standing) -> Look {
+    fn look(comparison: Comparison) -> Look {
         Look {
-            standing,
+            comparison,
             twin_too: None,
             overflow: None,
             etags: Etags::default(),
@@ -379,16 +379,16 @@ mod tests {
         Planner::new(ApplyRules { mode, twin }, Tier::S1, NonZeroU32::MIN)
     }
 
-    fn other_credential() -> Standing {
-        Standing::Different(vec![Difference {
+    fn other_credential() -> Comparison {
+        Comparison::IdentityDiffers(vec![Difference {
             path: "auth".into(),
             expected: json!("certificateAuthority"),
             found: json!("sas"),
         }])
     }
 
-    fn other_status() -> Standing {
-        Standing::Different(vec![Difference {
+    fn other_status() -> Comparison {
+        Comparison::IdentityDiffers(vec![Difference {
             path: "status".into(),
             expected: json!("enabled"),
             found: json!("disabled"),
@@ -399,10 +399,10 @@ mod tests {
     fn a_work_order_of_19200_identities_takes_192_minutes_on_s1() {
         let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
         for unit in 0..4800 {
-            planner.add(&row(&format!("pump-{unit}")), look(Standing::Missing), &Surroundings::default());
+            planner.add(&row(&format!("pump-{unit}")), look(Comparison::Missing), &Surroundings::default());
             for module in ["a", "b", "c"] {
                 let row = row(&format!("pump-{unit}/{module}"));
-                planner.add(&row, look(Standing::Missing), &Surroundings::default());
+                planner.add(&row, look(Comparison::Missing), &Surroundings::default());
             }
         }
         let plan = planner.finish();
@@ -415,7 +415,7 @@ mod tests {
     #[test]
     fn what_is_kept_costs_a_look_and_a_reading_back_and_is_not_remarkable() {
         let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
-        assert!(!planner.add(&row("a"), look(Standing::Equal), &Surroundings::default()).is_remarkable());
+        assert!(!planner.add(&row("a"), look(Comparison::InSync), &Surroundings::default()).is_remarkable());
         let planned = planner.add(&row("b"), look(other_status()), &Surroundings::default());
         assert_eq!(planned.differences.len(), 1);
         let plan = planner.finish();
@@ -427,19 +427,19 @@ mod tests {
 
     #[test]
     fn the_mode_and_the_twin_policy_decide() {
-        let written = || Standing::TwinWrittenSince(other_status().differences().to_vec());
-        for (mode, twin, standing, action) in [
-            (ApplyMode::Create, TwinPolicy::Initial, Standing::Missing, Action::Create),
-            (ApplyMode::Update, TwinPolicy::Initial, Standing::Missing, Action::Refuse),
+        let written = || Comparison::TwinModified(other_status().differences().to_vec());
+        for (mode, twin, comparison, action) in [
+            (ApplyMode::Create, TwinPolicy::Initial, Comparison::Missing, Action::Create),
+            (ApplyMode::Update, TwinPolicy::Initial, Comparison::Missing, Action::Refuse),
             (ApplyMode::Create, TwinPolicy::Initial, other_status(), Action::Conflict),
             (ApplyMode::Upsert, TwinPolicy::Initial, other_status(), Action::Update),
             (ApplyMode::Create, TwinPolicy::Initial, written(), Action::Keep),
             (ApplyMode::Create, TwinPolicy::Merge, written(), Action::Update),
-            (ApplyMode::Create, TwinPolicy::Initial, Standing::TwinUnwritten, Action::Update),
+            (ApplyMode::Create, TwinPolicy::Initial, Comparison::TwinNotWritten, Action::Update),
         ] {
             let planned =
-                planner(mode, twin).add(&row("a"), look(standing.clone()), &Surroundings::default());
-            assert_eq!(planned.action, action, "{mode:?} {twin:?} {standing:?}");
+                planner(mode, twin).add(&row("a"), look(comparison.clone()), &Surroundings::default());
+            assert_eq!(planned.action, action, "{mode:?} {twin:?} {comparison:?}");
             assert_eq!(planned.reason.is_some(), action == Action::Refuse);
         }
     }
@@ -450,13 +450,13 @@ mod tests {
             ModuleCounts::from([("pump".parse().unwrap(), Some(48)), ("gone".parse().unwrap(), None)]);
         let known = Surroundings { modules, ..Surroundings::default() };
         let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
-        let mut action = |name, standing| planner.add(&row(name), look(standing), &known).action;
-        assert_eq!(action("pump", Standing::Equal), Action::Keep);
-        assert_eq!(action("pump/a", Standing::Missing), Action::Create);
-        assert_eq!(action("pump/b", Standing::Equal), Action::Keep);
-        assert_eq!(action("pump/c", Standing::Missing), Action::Create);
-        assert_eq!(action("pump/d", Standing::Missing), Action::Refuse);
-        assert_eq!(action("gone/a", Standing::Missing), Action::Refuse);
+        let mut action = |name, comparison| planner.add(&row(name), look(comparison), &known).action;
+        assert_eq!(action("pump", Comparison::InSync), Action::Keep);
+        assert_eq!(action("pump/a", Comparison::Missing), Action::Create);
+        assert_eq!(action("pump/b", Comparison::InSync), Action::Keep);
+        assert_eq!(action("pump/c", Comparison::Missing), Action::Create);
+        assert_eq!(action("pump/d", Comparison::Missing), Action::Refuse);
+        assert_eq!(action("gone/a", Comparison::Missing), Action::Refuse);
         let plan = planner.finish();
         assert_eq!((plan.create, plan.keep, plan.refuse), (2, 2, 2));
     }
@@ -464,7 +464,7 @@ mod tests {
     #[test]
     fn it_is_told_that_a_hub_may_deny_access_to_the_modules_of_a_disabled_device() {
         let mut planner = planner(ApplyMode::Upsert, TwinPolicy::Initial);
-        let other = || Look { twin_too: Some(Standing::Equal), ..look(other_credential()) };
+        let other = || Look { twin_too: Some(Comparison::InSync), ..look(other_credential()) };
         let disabled = |look: Look| Look { is_disabled: true, ..look };
         let held =
             |look: Look| Look { held_by: Some(serde_json::from_value(json!(1)).unwrap()), ..disabled(look) };
@@ -475,15 +475,15 @@ mod tests {
             assert_eq!(planned.action, action, "{name}");
             planned.reason.is_some_and(|reason| reason.contains("the hub may deny access"))
         };
-        assert!(!is_told("as-spec", disabled(look(Standing::Equal)), Action::Keep));
-        assert!(is_told("as-spec/a", look(Standing::Missing), Action::Create));
+        assert!(!is_told("as-spec", disabled(look(Comparison::InSync)), Action::Keep));
+        assert!(is_told("as-spec/a", look(Comparison::Missing), Action::Create));
         assert!(is_told("as-spec/b", other(), Action::Update));
-        assert!(!is_told("as-spec/c", look(Standing::TwinUnwritten), Action::Update));
+        assert!(!is_told("as-spec/c", look(Comparison::TwinNotWritten), Action::Update));
         assert!(!is_told("changed", disabled(other()), Action::Update));
-        assert!(!is_told("changed/a", look(Standing::Missing), Action::Create));
+        assert!(!is_told("changed/a", look(Comparison::Missing), Action::Create));
         assert!(!is_told("held", held(other()), Action::Update));
-        assert!(is_told("held/a", look(Standing::Missing), Action::Create));
-        assert!(is_told("rowless/a", look(Standing::Missing), Action::Create));
+        assert!(is_told("held/a", look(Comparison::Missing), Action::Create));
+        assert!(is_told("rowless/a", look(Comparison::Missing), Action::Create));
         assert!(is_told("rowless/b", other(), Action::Update));
     }
 
@@ -491,9 +491,9 @@ mod tests {
     fn modules_of_a_device_that_stays_another_are_refused() {
         let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
         planner.add(&row("pump"), look(other_status()), &Surroundings::default());
-        let module = planner.add(&row("pump/a"), look(Standing::Missing), &Surroundings::default());
+        let module = planner.add(&row("pump/a"), look(Comparison::Missing), &Surroundings::default());
         assert!(module.reason.unwrap().contains("`pump` is `conflict`"));
-        let next = planner.add(&row("pump2"), look(Standing::Missing), &Surroundings::default());
+        let next = planner.add(&row("pump2"), look(Comparison::Missing), &Surroundings::default());
         assert_eq!(next.action, Action::Create);
     }
 
@@ -502,17 +502,17 @@ mod tests {
         let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
         planner.set_population(999_999);
         let mut action =
-            |name, standing| planner.add(&row(name), look(standing), &Surroundings::default()).action;
-        assert_eq!(action("a", Standing::Missing), Action::Create);
-        assert_eq!(action("b", Standing::Equal), Action::Keep);
-        assert_eq!(action("c", Standing::Missing), Action::Refuse);
+            |name, comparison| planner.add(&row(name), look(comparison), &Surroundings::default()).action;
+        assert_eq!(action("a", Comparison::Missing), Action::Create);
+        assert_eq!(action("b", Comparison::InSync), Action::Keep);
+        assert_eq!(action("c", Comparison::Missing), Action::Refuse);
     }
 
     #[test]
     fn a_tier_without_twins_refuses_twins() {
         let rules = ApplyRules::default();
         let mut planner = Planner::new(rules, Tier::B1, NonZeroU32::MIN);
-        let planned = planner.add(&row("a"), look(Standing::Missing), &Surroundings::default());
+        let planned = planner.add(&row("a"), look(Comparison::Missing), &Surroundings::default());
         assert_eq!(planned.reason.as_deref(), Some("a hub of tier B1 has no twins"));
     }
 
@@ -521,9 +521,9 @@ mod tests {
         let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
         let mut device = row("pump");
         device.spec.state.status = Status::Disabled;
-        planner.add(&device, look(Standing::Missing), &Surroundings::default());
+        planner.add(&device, look(Comparison::Missing), &Surroundings::default());
         for module in ["pump/a", "pump/b"] {
-            planner.add(&row(module), look(Standing::Missing), &Surroundings::default());
+            planner.add(&row(module), look(Comparison::Missing), &Surroundings::default());
         }
         assert_eq!(planner.finish().operations["registry"].count, 4);
     }
@@ -531,18 +531,18 @@ mod tests {
     #[test]
     fn only_devices_that_get_modules_and_were_there_are_asked_about() {
         let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
-        let rows = |list: &[(&str, Standing)]| -> Vec<(LedgerRow, Look)> {
-            list.iter().map(|(name, standing)| (row(name), look(standing.clone()))).collect()
+        let rows = |list: &[(&str, Comparison)]| -> Vec<(LedgerRow, Look)> {
+            list.iter().map(|(name, comparison)| (row(name), look(comparison.clone()))).collect()
         };
         let page = rows(&[
-            ("new", Standing::Missing),
-            ("new/a", Standing::Missing),
-            ("old", Standing::Equal),
-            ("old/a", Standing::Equal),
-            ("old/b", Standing::Missing),
-            ("old/c", Standing::Missing),
-            ("same", Standing::Equal),
-            ("same/a", Standing::Equal),
+            ("new", Comparison::Missing),
+            ("new/a", Comparison::Missing),
+            ("old", Comparison::InSync),
+            ("old/a", Comparison::InSync),
+            ("old/b", Comparison::Missing),
+            ("old/c", Comparison::Missing),
+            ("same", Comparison::InSync),
+            ("same/a", Comparison::InSync),
         ]);
         let asked = planner.unknown_devices(&page);
         assert_eq!(asked, [("old".parse().unwrap(), true)]);

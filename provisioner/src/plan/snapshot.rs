@@ -12,7 +12,7 @@ use super::{PlannedRow, Planner};
 use crate::apply::compare_held;
 use crate::hub::Hub;
 use crate::ledger::{LedgerRow, RowFilter, RunId, SharedLedger};
-use crate::model::compare::{Etags, Observation, Standing};
+use crate::model::compare::{Comparison, Etags, Observation};
 use crate::model::holds::Holds;
 use crate::model::options::TwinPolicy;
 use crate::model::spec::{GivenKeys, IdentitySpec};
@@ -23,9 +23,9 @@ use crate::workers::concurrent_reads::look_at_all;
 #[derive(Debug)]
 pub struct Look {
     /// The comparison with the batch.
-    pub standing: Standing,
+    pub comparison: Comparison,
     /// The comparison of its twin alone, if the identity differs.
-    pub twin_too: Option<Standing>,
+    pub twin_too: Option<Comparison>,
     /// The reason why the twin can't take the batch's values, if it can't.
     pub overflow: Option<String>,
     /// The version tags that it was seen with.
@@ -38,15 +38,15 @@ pub struct Look {
 
 impl Look {
     fn new(spec: &IdentitySpec, twin: Option<&Twin>, seen: Observation, policy: TwinPolicy) -> Self {
-        let alone = |twin| Standing::of_twin_alone(spec, twin, policy);
-        let twin_too = match seen.standing {
-            Standing::Different(_) | Standing::Staged(_) => twin.map(alone),
+        let alone = |twin| Comparison::of_twin_alone(spec, twin, policy);
+        let twin_too = match seen.comparison {
+            Comparison::IdentityDiffers(_) | Comparison::Staged(_) => twin.map(alone),
             _ => None,
         };
         let overflow = twin.and_then(|twin| overflow(spec, twin, policy));
         let held_by = seen.hold.map(|hold| hold.run);
         let is_disabled = seen.is_disabled;
-        Self { standing: seen.standing, twin_too, overflow, etags: seen.etags, held_by, is_disabled }
+        Self { comparison: seen.comparison, twin_too, overflow, etags: seen.etags, held_by, is_disabled }
     }
 }
 

@@ -13,7 +13,7 @@ use super::sample::{Sample, Spread};
 use crate::device::{ConnectError, CredentialSource, DeviceCredentials, DeviceHub, DeviceTwin, connect_each};
 use crate::ledger::{LedgerError, LedgerRow, RowFilter, RunId, SharedLedger};
 use crate::model::causes::with_causes;
-use crate::model::compare::{Difference, Standing};
+use crate::model::compare::{Comparison, Difference};
 use crate::model::spec::{AuthSpec, IdentitySpec};
 
 /// The results of connecting.
@@ -93,9 +93,9 @@ impl Connections {
                 return self.fail(row, with_causes(&error), remedy, Vec::new());
             }
         };
-        match Standing::of_desired(&row.spec, &twin.desired) {
+        match Comparison::of_desired(&row.spec, &twin.desired) {
             // Initial twins are initial.
-            Standing::Equal | Standing::TwinWrittenSince(_) => self.connected += 1,
+            Comparison::InSync | Comparison::TwinModified(_) => self.connected += 1,
             other => {
                 let differences = other.differences().to_vec();
                 self.fail(

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Connections, Exchanged};
 use crate::ledger::{LedgerRow, Verification};
-use crate::model::compare::{Difference, Observation, Standing};
+use crate::model::compare::{Comparison, Difference, Observation};
 
 /// The result of verifying a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -145,8 +145,8 @@ impl Verified {
     }
 
     pub(super) fn add(&mut self, row: &LedgerRow, seen: &Observation) {
-        let deviation = deviation(&seen.standing);
-        self.twin_written_since += u64::from(matches!(seen.standing, Standing::TwinWrittenSince(_)));
+        let deviation = deviation(&seen.comparison);
+        self.twin_written_since += u64::from(matches!(seen.comparison, Comparison::TwinModified(_)));
         self.held += u64::from(seen.hold.is_some() && deviation.is_none());
         if seen.is_disabled && row.spec.identity.module().is_none() {
             self.disabled.insert(row.spec.identity.device().clone());
@@ -179,18 +179,18 @@ impl Deviation {
 }
 
 /// The differences of an identity from the batch, if there are any: empty if it is missing.
-pub(super) fn deviation(standing: &Standing) -> Option<Vec<Difference>> {
-    match standing {
-        Standing::Equal | Standing::TwinWrittenSince(_) => None,
-        Standing::Missing => Some(Vec::new()),
-        Standing::TwinUnwritten => Some(vec![Difference {
+pub(super) fn deviation(comparison: &Comparison) -> Option<Vec<Difference>> {
+    match comparison {
+        Comparison::InSync | Comparison::TwinModified(_) => None,
+        Comparison::Missing => Some(Vec::new()),
+        Comparison::TwinNotWritten => Some(vec![Difference {
             path: "twin".into(),
             expected: "written".into(),
             found: "never written".into(),
         }]),
-        Standing::Different(differences)
-        | Standing::Staged(differences)
-        | Standing::TwinDiffers(differences) => Some(differences.clone()),
+        Comparison::IdentityDiffers(differences)
+        | Comparison::Staged(differences)
+        | Comparison::TwinDiffers(differences) => Some(differences.clone()),
     }
 }
 
@@ -209,21 +209,21 @@ mod tests {
         IdentityId::from_common_name(id).unwrap()
     }
 
-    fn seen(standing: Standing) -> Observation {
-        Observation { standing, etags: Etags::default(), is_disabled: false, hold: None }
+    fn seen(comparison: Comparison) -> Observation {
+        Observation { comparison, etags: Etags::default(), is_disabled: false, hold: None }
     }
 
-    fn other_thumbprint() -> Standing {
+    fn other_thumbprint() -> Comparison {
         let path = "primary_thumbprint".to_owned();
-        Standing::Different(vec![Difference { path, expected: "A".into(), found: "B".into() }])
+        Comparison::IdentityDiffers(vec![Difference { path, expected: "A".into(), found: "B".into() }])
     }
 
     #[test]
     fn each_identity_is_counted_once_whatever_is_wrong_with_it() {
         let mut verified = Verified::default();
-        verified.add(&row(2, "d"), &seen(Standing::Equal));
+        verified.add(&row(2, "d"), &seen(Comparison::InSync));
         verified.add(&row(3, "d/m"), &seen(other_thumbprint()));
-        verified.add(&row(4, "e"), &seen(Standing::Missing));
+        verified.add(&row(4, "e"), &seen(Comparison::Missing));
         assert_eq!((verified.checked, verified.equal, verified.different, verified.missing), (3, 1, 1, 1));
         let exchanged = |line| ExchangedCertificate { line, file: "f.pem".into(), reason: "why".into() };
         let found = [(identity("d"), exchanged(2)), (identity("d/m"), exchanged(3))];
@@ -248,7 +248,7 @@ mod tests {
     fn another_thumbprint_names_the_file_of_its_certificate() {
         let mut verified = Verified::default();
         verified.add(&row(2, "d"), &seen(other_thumbprint()));
-        verified.add(&row(3, "e"), &seen(Standing::Missing));
+        verified.add(&row(3, "e"), &seen(Comparison::Missing));
         let find = |identity: &IdentityId| Ok::<_, ()>(Some(format!("{identity}.pem").into()));
         verified.name_certificates(find).unwrap();
         let files: Vec<_> = verified.deviations.iter().map(|one| one.certificate.as_deref()).collect();

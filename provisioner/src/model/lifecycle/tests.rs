@@ -70,15 +70,15 @@ impl ModelHub {
         }
     }
 
-    fn standing(&self) -> Standing {
+    fn comparison(&self) -> Comparison {
         match (self.identity, self.twin) {
-            (None, _) => Standing::Missing,
-            (Some(Identity::Other), _) => Standing::Different(Vec::new()),
-            (Some(Identity::Staged), _) => Standing::Staged(Vec::new()),
-            (Some(Identity::Wanted), Twin::Blank) => Standing::TwinUnwritten,
-            (Some(Identity::Wanted), Twin::OtherInitial) => Standing::TwinDiffers(Vec::new()),
-            (Some(Identity::Wanted), Twin::OtherSince) => Standing::TwinWrittenSince(Vec::new()),
-            (Some(Identity::Wanted), Twin::Wanted) => Standing::Equal,
+            (None, _) => Comparison::Missing,
+            (Some(Identity::Other), _) => Comparison::IdentityDiffers(Vec::new()),
+            (Some(Identity::Staged), _) => Comparison::Staged(Vec::new()),
+            (Some(Identity::Wanted), Twin::Blank) => Comparison::TwinNotWritten,
+            (Some(Identity::Wanted), Twin::OtherInitial) => Comparison::TwinDiffers(Vec::new()),
+            (Some(Identity::Wanted), Twin::OtherSince) => Comparison::TwinModified(Vec::new()),
+            (Some(Identity::Wanted), Twin::Wanted) => Comparison::InSync,
         }
     }
 
@@ -108,7 +108,7 @@ impl ModelHub {
                     hub.twin_writes += 1;
                     hub.twin = Twin::Wanted;
                 }),
-                Step::Observe => Event::Observed(self.standing()),
+                Step::Observe => Event::Observed(self.comparison()),
             };
             step = life.on(event);
         }
@@ -171,13 +171,13 @@ fn check(rules: ApplyRules, before: ModelHub, hub: ModelHub, outcome: &Outcome) 
     Ok(())
 }
 
-fn seen(standing: Standing, etags: [Option<&str>; 2]) -> Observation {
+fn seen(comparison: Comparison, etags: [Option<&str>; 2]) -> Observation {
     let [identity, twin] = etags.map(|etag| etag.map(|etag| etag.to_owned().into()));
-    Observation { standing, etags: Etags { identity, twin }, is_disabled: false, hold: None }
+    Observation { comparison, etags: Etags { identity, twin }, is_disabled: false, hold: None }
 }
 
 fn expecting(etags: [Option<&str>; 2], rules: ApplyRules) -> Lifecycle {
-    Lifecycle::new(rules).expecting(seen(Standing::Equal, etags).etags)
+    Lifecycle::new(rules).expecting(seen(Comparison::InSync, etags).etags)
 }
 
 #[test]
@@ -185,17 +185,19 @@ fn what_was_planned_to_be_created_and_is_there_was_changed_since() {
     let mut life = expecting([None, None], ApplyRules::default());
     assert!(matches!(life.begin(true), Step::Create), "the plan has looked");
     assert!(matches!(life.on(Event::AlreadyExists), Step::Observe));
-    let step = life.observed(seen(Standing::Equal, [Some("1"), Some("1")]));
+    let step = life.observed(seen(Comparison::InSync, [Some("1"), Some("1")]));
     assert!(matches!(step, Step::Finish(Outcome::Changed(_))), "{step:?}");
 }
 
 #[test]
 fn another_version_than_was_planned_with_is_left_alone_even_where_it_is_equal() {
     let upsert = ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Merge };
-    for standing in [Standing::Equal, Standing::TwinUnwritten, Standing::Different(Vec::new())] {
+    for comparison in
+        [Comparison::InSync, Comparison::TwinNotWritten, Comparison::IdentityDiffers(Vec::new())]
+    {
         let mut life = expecting([Some("1"), Some("1")], upsert);
         assert!(matches!(life.begin(false), Step::Observe));
-        let step = life.observed(seen(standing, [Some("1"), Some("2")]));
+        let step = life.observed(seen(comparison, [Some("1"), Some("2")]));
         assert!(matches!(step, Step::Finish(Outcome::Changed(_))), "{step:?}");
     }
 }
@@ -205,29 +207,29 @@ fn a_planned_run_knows_its_own_work_again() {
     let upsert = ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Merge };
     // It was cut off after it changed the identity, and before it wrote the twin.
     let life = |effect| Lifecycle::resumed(upsert, effect);
-    let planned = seen(Standing::Equal, [Some("1"), Some("1")]).etags;
+    let planned = seen(Comparison::InSync, [Some("1"), Some("1")]).etags;
     let mut resumed = life(Effect::Updated).expecting(planned.clone());
     resumed.begin(false);
-    let step = resumed.observed(seen(Standing::TwinDiffers(Vec::new()), [Some("2"), Some("1")]));
+    let step = resumed.observed(seen(Comparison::TwinDiffers(Vec::new()), [Some("2"), Some("1")]));
     assert!(matches!(step, Step::WriteTwin), "{step:?}");
     // Somebody has written the twin meanwhile, or changed the identity into another.
-    for (standing, etags) in [
-        (Standing::TwinWrittenSince(Vec::new()), [Some("2"), Some("7")]),
-        (Standing::Different(Vec::new()), [Some("7"), Some("1")]),
-        (Standing::Missing, [None, None]),
+    for (comparison, etags) in [
+        (Comparison::TwinModified(Vec::new()), [Some("2"), Some("7")]),
+        (Comparison::IdentityDiffers(Vec::new()), [Some("7"), Some("1")]),
+        (Comparison::Missing, [None, None]),
     ] {
         let mut resumed = life(Effect::Updated).expecting(planned.clone());
         resumed.begin(false);
-        let step = resumed.observed(seen(standing, etags));
+        let step = resumed.observed(seen(comparison, etags));
         assert!(matches!(step, Step::Finish(Outcome::Changed(_))), "{step:?}");
     }
     // A creation whose answer was lost, before or after its effect.
     let mut resumed = life(Effect::Created).expecting(Etags::default());
     resumed.begin(false);
-    assert!(matches!(resumed.observed(seen(Standing::Missing, [None, None])), Step::Create));
+    assert!(matches!(resumed.observed(seen(Comparison::Missing, [None, None])), Step::Create));
     let mut resumed = life(Effect::Created).expecting(Etags::default());
     resumed.begin(false);
-    let step = resumed.observed(seen(Standing::Equal, [Some("1"), Some("1")]));
+    let step = resumed.observed(seen(Comparison::InSync, [Some("1"), Some("1")]));
     assert!(matches!(step, Step::Finish(Outcome::Done { effect: Effect::Created, .. })), "{step:?}");
 }
 
@@ -287,7 +289,7 @@ fn a_hub_that_contradicts_itself_for_ever_ends_in_a_failure() {
     let mut life = Lifecycle::new(ApplyRules::default());
     for _ in 0..MAX_SETBACKS {
         assert!(matches!(life.on(Event::AlreadyExists), Step::Observe));
-        assert!(matches!(life.on(Event::Observed(Standing::Missing)), Step::Create));
+        assert!(matches!(life.on(Event::Observed(Comparison::Missing)), Step::Create));
     }
     assert!(matches!(life.on(Event::AlreadyExists), Step::Finish(Outcome::Failed(_))));
 }
@@ -296,7 +298,7 @@ fn a_hub_that_contradicts_itself_for_ever_ends_in_a_failure() {
 fn somebody_who_always_changes_it_back_is_not_fought_for_ever() {
     let mut life = Lifecycle::new(ApplyRules { mode: ApplyMode::Upsert, ..ApplyRules::default() });
     let steps = (0..=MAX_SETBACKS).map(|_| {
-        let step = life.on(Event::Observed(Standing::Different(Vec::new())));
+        let step = life.on(Event::Observed(Comparison::IdentityDiffers(Vec::new())));
         life.on(Event::IdentityUpdated);
         matches!(step, Step::UpdateIdentity)
     });
@@ -307,14 +309,14 @@ fn somebody_who_always_changes_it_back_is_not_fought_for_ever() {
 fn what_was_there_and_differs_is_a_conflict_and_never_written() {
     let mut life = Lifecycle::new(ApplyRules::default());
     assert!(matches!(life.on(Event::AlreadyExists), Step::Observe));
-    let step = life.on(Event::Observed(Standing::Different(Vec::new())));
+    let step = life.on(Event::Observed(Comparison::IdentityDiffers(Vec::new())));
     assert!(matches!(step, Step::Finish(Outcome::Conflict(_))));
 }
 
 #[test]
 fn a_blank_twin_of_somebody_elses_identity_is_an_update() {
     let mut life = Lifecycle::new(ApplyRules::default());
-    assert!(matches!(life.on(Event::Observed(Standing::TwinUnwritten)), Step::WriteTwin));
+    assert!(matches!(life.on(Event::Observed(Comparison::TwinNotWritten)), Step::WriteTwin));
     let done = life.on(Event::TwinWritten);
     assert!(matches!(done, Step::Finish(Outcome::Done { effect: Effect::Updated, .. })));
 }
