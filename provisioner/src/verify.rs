@@ -20,9 +20,9 @@ pub use certificates::{Exchanged, ExchangedCertificate, recompute_issued};
 pub use connect_check::{Connections, Trial, TrialError, Unconnected};
 pub use extra::Extras;
 pub use sample::Sample;
-pub use verified::{Deviation, DeviationKind, Verified};
+pub use verified::{Drift, DriftKind, Verified};
 
-use verified::deviation;
+use verified::drift;
 
 mod certificates;
 mod connect_check;
@@ -84,7 +84,7 @@ impl<H: Hub> Verify<H> {
                 .map(|(row, seen)| Seen {
                     identity: row.spec.identity.clone(),
                     etags: seen.etags.clone(),
-                    deviation: deviation(&seen.comparison),
+                    drift: drift(&seen.comparison),
                 })
                 .collect();
             self.ledger.call(move |ledger| ledger.set_seen(run, &known)).await?;

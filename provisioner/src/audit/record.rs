@@ -53,7 +53,8 @@ pub(super) struct RowRecord<'a> {
     reason: Option<ReasonCode>,
     differences: Vec<String>,
     /// The paths that differed at verification; empty if the identity is missing.
-    deviation: Option<Vec<String>>,
+    #[serde(rename = "deviation")]
+    drift: Option<Vec<String>>,
     /// The run that keeps the device disabled.
     #[serde(skip_serializing_if = "Option::is_none")]
     held_by: Option<RunId>,
@@ -97,7 +98,7 @@ impl<'a> RowRecord<'a> {
             tracking_id: record.tracking_id.as_deref(),
             reason: record.reason,
             differences: texts(&record.differences),
-            deviation: row.deviation.as_deref().map(texts),
+            drift: row.drift.as_deref().map(texts),
             held_by: record.held_by,
             status_reason_before: row.status_reason_before.as_ref().map(StatusReason::as_str),
             before: &row.before,

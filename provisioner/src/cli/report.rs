@@ -72,7 +72,7 @@ pub(super) fn print_remarkable(ledger: &mut Ledger, run: RunId, printer: &Printe
         let reason = error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
         printer.data(format_args!("line {}: {}: {state}{reason}", row.line, row.spec.identity));
         differences.iter().for_each(|difference| printer.data(format_args!("  {difference}")));
-        match row.deviation.as_deref() {
+        match row.drift.as_deref() {
             Some([]) => printer.data("  verification: it is not on the hub"),
             Some(found) => {
                 found.iter().for_each(|found| printer.data(format_args!("  verification: {found}")));
@@ -98,8 +98,8 @@ struct ReportRow<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     twin_etag_before: Option<&'a str>,
     /// The differences found at verification; empty if the identity is missing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deviation: Option<&'a [Difference]>,
+    #[serde(rename = "deviation", skip_serializing_if = "Option::is_none")]
+    drift: Option<&'a [Difference]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     serial: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,7 +131,7 @@ impl Hands {
             etags: &row.etags,
             identity_etag_before: row.before.identity.as_ref().map(|etag| etag.as_str()),
             twin_etag_before: row.before.twin.as_ref().map(|etag| etag.as_str()),
-            deviation: row.deviation.as_deref(),
+            drift: row.drift.as_deref(),
             serial: row.serial.as_deref(),
             sent: row.sent.as_deref(),
             ended: row.ended.as_deref(),
@@ -201,7 +201,7 @@ fn cells(row: &LedgerRow, report: &ReportRow<'_>) -> [String; COLUMNS.len()] {
     let record = &row.record;
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     let list = |found: &[Difference]| found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    let deviation = match report.deviation {
+    let drift = match report.drift {
         Some([]) => "missing".into(),
         Some(found) => list(found),
         None => String::new(),
@@ -221,7 +221,7 @@ fn cells(row: &LedgerRow, report: &ReportRow<'_>) -> [String; COLUMNS.len()] {
         text(row.etags.twin.as_ref().map(|etag| etag.as_str())),
         text(report.identity_etag_before),
         text(report.twin_etag_before),
-        deviation,
+        drift,
         text(report.serial),
         text(report.sent),
         text(report.ended),

@@ -17,7 +17,7 @@ use crate::ledger::{LedgerLocation, RowFilter, RunId, SharedLedger};
 use crate::model::holds::Holds;
 use crate::target::{OpenHub, Target};
 use crate::verify::{
-    Connections, Deviation, DeviationKind, Exchanged, Extras, Sample, Trial, Unconnected, Verified, Verify,
+    Connections, Drift, DriftKind, Exchanged, Extras, Sample, Trial, Unconnected, Verified, Verify,
     recompute_issued,
 };
 
@@ -151,12 +151,12 @@ pub(super) fn print(verified: &Verified, printer: &Printer) -> Result<(), Failur
     match printer.format {
         Format::Json => printer.json(verified)?,
         Format::Csv => {
-            let deviations = verified.deviations.iter().flat_map(csv_of_deviation);
+            let drifts = verified.drifts.iter().flat_map(csv_of_drift);
             let connections = verified.connections.iter().flat_map(csv_of_connections);
-            printer.csv(["line", "identity", "path", "batch", "hub"], deviations.chain(connections));
+            printer.csv(["line", "identity", "path", "batch", "hub"], drifts.chain(connections));
         }
         Format::Text => {
-            verified.deviations.iter().for_each(|deviation| print_deviation(deviation, printer));
+            verified.drifts.iter().for_each(|drift| print_drift(drift, printer));
             if let Some(connections) = &verified.connections {
                 print_connections(connections, printer);
             }
@@ -175,24 +175,24 @@ pub(super) fn print(verified: &Verified, printer: &Printer) -> Result<(), Failur
     Ok(())
 }
 
-fn csv_of_deviation(deviation: &Deviation) -> Vec<[String; 5]> {
-    let line = deviation.line.map(|line| line.to_string()).unwrap_or_default();
+fn csv_of_drift(drift: &Drift) -> Vec<[String; 5]> {
+    let line = drift.line.map(|line| line.to_string()).unwrap_or_default();
     let row = |path: &str, batch: &str, hub: &str| {
-        [line.clone(), deviation.identity.clone(), path.to_owned(), batch.to_owned(), hub.to_owned()]
+        [line.clone(), drift.identity.clone(), path.to_owned(), batch.to_owned(), hub.to_owned()]
     };
-    let mut rows: Vec<_> = deviation
+    let mut rows: Vec<_> = drift
         .differences
         .iter()
         .map(|difference| {
             row(&difference.path, &difference.expected.to_string(), &difference.found.to_string())
         })
         .collect();
-    match deviation.kind {
-        DeviationKind::Missing => rows.push(row("", "there", "missing")),
-        DeviationKind::Extra => rows.push(row("", "missing", "there")),
-        DeviationKind::Different => {}
+    match drift.kind {
+        DriftKind::Missing => rows.push(row("", "there", "missing")),
+        DriftKind::Extra => rows.push(row("", "missing", "there")),
+        DriftKind::Different => {}
     }
-    if let (Some(file), Some(reason)) = (&deviation.certificate, &deviation.exchanged) {
+    if let (Some(file), Some(reason)) = (&drift.certificate, &drift.exchanged) {
         rows.push(row("certificate", file, reason));
     }
     rows
@@ -208,9 +208,9 @@ fn csv_of_connections(connections: &Connections) -> impl Iterator<Item = [String
     failures.chain(untried)
 }
 
-fn print_deviation(deviation: &Deviation, printer: &Printer) {
-    let Deviation { kind, identity, differences, certificate, exchanged, .. } = deviation;
-    match deviation.line {
+fn print_drift(drift: &Drift, printer: &Printer) {
+    let Drift { kind, identity, differences, certificate, exchanged, .. } = drift;
+    match drift.line {
         Some(line) => printer.data(format_args!("line {line}: {identity}: {}", kind.as_str())),
         None => printer.data(format_args!("{identity}: {}: it has no row in the batch", kind.as_str())),
     }

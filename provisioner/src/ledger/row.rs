@@ -39,7 +39,7 @@ table! {
     SERIAL = "serial": Option<String>, since(3);
     STINT = "stint": Option<u32>, since(3);
     SENT = "sent": Option<String>, since(3);
-    DEVIATION = "deviation": Option<Vec<Difference>>, since(3);
+    DRIFT = "deviation": Option<Vec<Difference>>, since(3);
     REASON = "reason": Option<ReasonCode>, since(4);
     HELD_BY = "held_by": Option<RunId>, since(4);
     STATUS_REASON_BEFORE = "status_reason_before": Option<StatusReason>, since(4);
@@ -62,7 +62,7 @@ pub struct LedgerRow {
     /// The status reason that an alteration of its status has replaced.
     pub status_reason_before: Option<StatusReason>,
     /// The differences found by verification: empty if the identity is missing.
-    pub deviation: Option<Vec<Difference>>,
+    pub drift: Option<Vec<Difference>>,
     /// The serial number of the certificate that was issued for it, or that its row names.
     pub serial: Option<String>,
     /// The stint that last had a hand in it.
@@ -83,7 +83,7 @@ impl LedgerRow {
             before: Etags::default(),
             etags: Etags::default(),
             status_reason_before: None,
-            deviation: None,
+            drift: None,
             serial: None,
             stint: None,
             sent: None,
@@ -115,7 +115,7 @@ impl LedgerRow {
             before: Etags { identity: row.get(IDENTITY_ETAG_BEFORE)?, twin: row.get(TWIN_ETAG_BEFORE)? },
             etags: Etags { identity: row.get(IDENTITY_ETAG)?, twin: row.get(TWIN_ETAG)? },
             status_reason_before: row.get(STATUS_REASON_BEFORE)?,
-            deviation: row.get(DEVIATION)?,
+            drift: row.get(DRIFT)?,
             serial: row.get(SERIAL)?,
             stint: row.get(STINT)?,
             sent: row.get(SENT)?,
@@ -286,14 +286,13 @@ pub struct Seen {
     /// The version tags it has.
     pub etags: Etags,
     /// The differences from the batch, if there are any.
-    pub deviation: Option<Vec<Difference>>,
+    pub drift: Option<Vec<Difference>>,
 }
 
 impl Seen {
     pub(super) fn change(&self) -> Changed<'_, 3> {
-        let Self { identity, etags, deviation } = self;
-        let cells =
-            [IDENTITY_ETAG.set(&etags.identity)?, TWIN_ETAG.set(&etags.twin)?, DEVIATION.set(deviation)?];
+        let Self { identity, etags, drift } = self;
+        let cells = [IDENTITY_ETAG.set(&etags.identity)?, TWIN_ETAG.set(&etags.twin)?, DRIFT.set(drift)?];
         Ok(Change { identity, cells })
     }
 }

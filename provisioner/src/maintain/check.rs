@@ -62,12 +62,12 @@ impl<H: Hub> Check<H> {
             let seen = look_at_all(page, self.concurrency, look).await?;
             let mut known = Vec::with_capacity(seen.len());
             for (row, twin, hold) in seen {
-                let deviation = deviation(self.alteration.judge(&row, twin.as_ref(), hold.as_ref()));
-                verified.count(&row, deviation.as_deref());
+                let drift = drift(self.alteration.judge(&row, twin.as_ref(), hold.as_ref()));
+                verified.count(&row, drift.as_deref());
                 let identity = row.spec.identity;
                 let is_own = self.alteration.subject(&identity) == identity;
                 let etags = if is_own { Etags::of(twin.as_ref()) } else { Etags::default() };
-                known.push(Seen { identity, etags, deviation });
+                known.push(Seen { identity, etags, drift });
             }
             self.ledger.call(move |ledger| ledger.set_seen(run, &known)).await?;
         }
@@ -75,7 +75,7 @@ impl<H: Hub> Check<H> {
 }
 
 /// The differences of an identity from the run's result, if there are any.
-fn deviation(verdict: Verdict) -> Option<Vec<Difference>> {
+fn drift(verdict: Verdict) -> Option<Vec<Difference>> {
     let differs = |expected: &str, found: &str| Difference {
         path: "identity".to_owned(),
         expected: Value::from(expected),

@@ -90,7 +90,7 @@ fn follows(reason: Option<ReasonCode>) -> bool {
 pub(super) fn finding(row: &LedgerRow) -> Option<Finding> {
     let record = &row.record;
     let found = |reason, detail| Some(Finding { reason, detail });
-    match (record.state, row.deviation.as_deref()) {
+    match (record.state, row.drift.as_deref()) {
         (RowState::Conflict | RowState::Failed | RowState::Skipped, _) => found(record.reason, detail(row)),
         (RowState::Claimed | RowState::Pending, _) => found(Some(ReasonCode::NotStarted), Detail::None),
         (RowState::Sent, _) => found(Some(ReasonCode::Unfinished), Detail::None),
@@ -226,9 +226,9 @@ mod tests {
     fn what_verification_found_is_a_cause_though_the_row_is_done() {
         let mut done = row("a", Record::new(RowState::Done));
         assert_eq!(finding(&done), None);
-        done.deviation = Some(Vec::new());
+        done.drift = Some(Vec::new());
         assert_eq!(finding(&done).unwrap().reason, Some(ReasonCode::MissingLater));
-        done.deviation = Some(vec![difference("tags.a"), difference("tags.b")]);
+        done.drift = Some(vec![difference("tags.a"), difference("tags.b")]);
         assert!(causes(&[done.clone()])[0].cause.contains("`tags.a`, `tags.b`"));
         done.record.effect = Some(Effect::Deleted);
         assert_eq!(finding(&done).unwrap().reason, Some(ReasonCode::ThereAgain));

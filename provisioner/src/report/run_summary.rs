@@ -176,7 +176,7 @@ fn kind(row: &LedgerRow) -> Kind {
 /// The result of a row, in a word.
 fn end_of(row: &LedgerRow) -> &'static str {
     let record = &row.record;
-    match (record.state, row.deviation.as_deref(), record.effect) {
+    match (record.state, row.drift.as_deref(), record.effect) {
         (RowState::Conflict, ..) => "conflict",
         (RowState::Failed, ..) => "failed",
         (RowState::Skipped, ..) => "skipped",
@@ -202,7 +202,7 @@ fn more(row: &LedgerRow) -> String {
         }
         _ => parts.push(texts(&record.differences)),
     }
-    match row.deviation.as_deref() {
+    match row.drift.as_deref() {
         Some([]) => parts.push("it was not on the hub when it was verified".into()),
         Some(found) => parts.push(format!("when it was verified: {}", texts(found))),
         None => {}

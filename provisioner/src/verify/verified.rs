@@ -29,7 +29,8 @@ pub struct Verified {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra: Option<u64>,
     /// Those that are missing or different, in the order of the lines, then those that are extra.
-    pub deviations: Vec<Deviation>,
+    #[serde(rename = "deviations")]
+    pub drifts: Vec<Drift>,
     /// The devices that are disabled on the hub.
     #[serde(skip)]
     pub disabled: HashSet<DeviceId>,
@@ -40,9 +41,9 @@ pub struct Verified {
 
 /// An identity that is not as the batch wants it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Deviation {
-    /// The kind of the deviation.
-    pub kind: DeviationKind,
+pub struct Drift {
+    /// The kind of the drift.
+    pub kind: DriftKind,
     /// The line of the batch file, if it has one.
     pub line: Option<u64>,
     /// The identity: `device` or `device/module`.
@@ -57,10 +58,10 @@ pub struct Deviation {
     pub exchanged: Option<String>,
 }
 
-/// The kind of an identity's deviation from the batch.
+/// The kind of an identity's drift from the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum DeviationKind {
+pub enum DriftKind {
     /// The identity differs.
     Different,
     /// It is not in the batch.
@@ -69,7 +70,7 @@ pub enum DeviationKind {
     Missing,
 }
 
-impl DeviationKind {
+impl DriftKind {
     /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -83,7 +84,7 @@ impl DeviationKind {
 impl Verified {
     /// Returns true if the hub holds all values of the batch, and every connection confirmed it.
     pub fn all_well(&self) -> bool {
-        self.deviations.is_empty() && self.connections.as_ref().is_none_or(Connections::all_well)
+        self.drifts.is_empty() && self.connections.as_ref().is_none_or(Connections::all_well)
     }
 
     /// The counts by themselves, as the ledger remembers them.
@@ -94,28 +95,28 @@ impl Verified {
 
     /// Counts certificates that are not those that were issued.
     pub fn add_exchanged(&mut self, mut exchanged: Exchanged) {
-        for deviation in &mut self.deviations {
-            let identity = IdentityId::from_common_name(&deviation.identity).ok();
+        for drift in &mut self.drifts {
+            let identity = IdentityId::from_common_name(&drift.identity).ok();
             if let Some(found) = identity.and_then(|identity| exchanged.remove(&identity)) {
-                deviation.certificate = Some(found.file);
-                deviation.exchanged = Some(found.reason);
+                drift.certificate = Some(found.file);
+                drift.exchanged = Some(found.reason);
             }
         }
         for (identity, found) in exchanged {
             self.equal = self.equal.saturating_sub(1);
             self.different += 1;
-            self.deviations.push(Deviation {
+            self.drifts.push(Drift {
                 certificate: Some(found.file),
                 exchanged: Some(found.reason),
-                ..Deviation::new(DeviationKind::Different, Some(found.line), identity.to_string(), Vec::new())
+                ..Drift::new(DriftKind::Different, Some(found.line), identity.to_string(), Vec::new())
             });
         }
         self.sort();
     }
 
-    /// Sorts deviations by line; those without a line come last.
+    /// Sorts drifts by line; those without a line come last.
     pub(super) fn sort(&mut self) {
-        self.deviations.sort_by_key(|deviation| (deviation.line.is_none(), deviation.line));
+        self.drifts.sort_by_key(|drift| (drift.line.is_none(), drift.line));
     }
 
     /// Adds to each identity with a different thumbprint the file of its certificate.
@@ -123,12 +124,12 @@ impl Verified {
         &mut self,
         mut find: impl FnMut(&IdentityId) -> Result<Option<PathBuf>, E>,
     ) -> Result<(), E> {
-        for deviation in &mut self.deviations {
-            let is_about_it = deviation.differences.iter().any(|one| one.path == "primary_thumbprint");
+        for drift in &mut self.drifts {
+            let is_about_it = drift.differences.iter().any(|one| one.path == "primary_thumbprint");
             if let (true, None, Ok(identity)) =
-                (is_about_it, &deviation.certificate, IdentityId::from_common_name(&deviation.identity))
+                (is_about_it, &drift.certificate, IdentityId::from_common_name(&drift.identity))
             {
-                deviation.certificate = find(&identity)?.map(|path| path.display().to_string());
+                drift.certificate = find(&identity)?.map(|path| path.display().to_string());
             }
         }
         Ok(())
@@ -137,49 +138,49 @@ impl Verified {
     /// Counts identities that are on the hub and not in the batch.
     pub fn add_extra(&mut self, identities: Vec<IdentityId>) {
         self.extra = Some(identities.len() as u64);
-        self.deviations.extend(
+        self.drifts.extend(
             identities
                 .into_iter()
-                .map(|identity| Deviation::new(DeviationKind::Extra, None, identity.to_string(), Vec::new())),
+                .map(|identity| Drift::new(DriftKind::Extra, None, identity.to_string(), Vec::new())),
         );
     }
 
     pub(super) fn add(&mut self, row: &LedgerRow, seen: &Observation) {
-        let deviation = deviation(&seen.comparison);
+        let drift = drift(&seen.comparison);
         self.twin_written_since += u64::from(matches!(seen.comparison, Comparison::TwinModified(_)));
-        self.held += u64::from(seen.hold.is_some() && deviation.is_none());
+        self.held += u64::from(seen.hold.is_some() && drift.is_none());
         if seen.is_disabled && row.spec.identity.module().is_none() {
             self.disabled.insert(row.spec.identity.device().clone());
         }
-        self.count(row, deviation.as_deref());
+        self.count(row, drift.as_deref());
     }
 
-    /// Counts an identity: equal if it has no deviation, missing if it has an empty one.
-    pub(crate) fn count(&mut self, row: &LedgerRow, deviation: Option<&[Difference]>) {
+    /// Counts an identity: equal if it has no drift, missing if it has an empty one.
+    pub(crate) fn count(&mut self, row: &LedgerRow, drift: Option<&[Difference]>) {
         self.checked += 1;
-        let (counter, kind) = match deviation {
+        let (counter, kind) = match drift {
             None => {
                 self.equal += 1;
                 return;
             }
-            Some([]) => (&mut self.missing, DeviationKind::Missing),
-            Some(_) => (&mut self.different, DeviationKind::Different),
+            Some([]) => (&mut self.missing, DriftKind::Missing),
+            Some(_) => (&mut self.different, DriftKind::Different),
         };
         *counter += 1;
-        let differences = deviation.unwrap_or_default().to_vec();
+        let differences = drift.unwrap_or_default().to_vec();
         let identity = row.spec.identity.to_string();
-        self.deviations.push(Deviation::new(kind, Some(row.line), identity, differences));
+        self.drifts.push(Drift::new(kind, Some(row.line), identity, differences));
     }
 }
 
-impl Deviation {
-    fn new(kind: DeviationKind, line: Option<u64>, identity: String, differences: Vec<Difference>) -> Self {
+impl Drift {
+    fn new(kind: DriftKind, line: Option<u64>, identity: String, differences: Vec<Difference>) -> Self {
         Self { kind, line, identity, differences, certificate: None, exchanged: None }
     }
 }
 
 /// The differences of an identity from the batch, if there are any: empty if it is missing.
-pub(super) fn deviation(comparison: &Comparison) -> Option<Vec<Difference>> {
+pub(super) fn drift(comparison: &Comparison) -> Option<Vec<Difference>> {
     match comparison {
         Comparison::InSync | Comparison::TwinModified(_) => None,
         Comparison::Missing => Some(Vec::new()),
@@ -231,14 +232,14 @@ mod tests {
         verified.add_extra(vec![identity("x")]);
         assert_eq!((verified.checked, verified.equal, verified.different, verified.missing), (3, 0, 2, 1));
         let told: Vec<_> =
-            verified.deviations.iter().map(|one| (one.line, one.kind, one.exchanged.is_some())).collect();
+            verified.drifts.iter().map(|one| (one.line, one.kind, one.exchanged.is_some())).collect();
         assert_eq!(
             told,
             [
-                (Some(2), DeviationKind::Different, true),
-                (Some(3), DeviationKind::Different, true),
-                (Some(4), DeviationKind::Missing, false),
-                (None, DeviationKind::Extra, false),
+                (Some(2), DriftKind::Different, true),
+                (Some(3), DriftKind::Different, true),
+                (Some(4), DriftKind::Missing, false),
+                (None, DriftKind::Extra, false),
             ]
         );
         assert!(!verified.all_well());
@@ -251,7 +252,7 @@ mod tests {
         verified.add(&row(3, "e"), &seen(Comparison::Missing));
         let find = |identity: &IdentityId| Ok::<_, ()>(Some(format!("{identity}.pem").into()));
         verified.name_certificates(find).unwrap();
-        let files: Vec<_> = verified.deviations.iter().map(|one| one.certificate.as_deref()).collect();
+        let files: Vec<_> = verified.drifts.iter().map(|one| one.certificate.as_deref()).collect();
         assert_eq!(files, [Some("d.pem"), None]);
     }
 }

@@ -82,15 +82,15 @@ pub(super) fn verification_is_remembered_of_the_run_and_of_each_row(mut ledger: 
     let run = load(&mut ledger, &["a", "b", "c"], &[]);
     let difference =
         Difference { path: "status".into(), expected: json!("enabled"), found: json!("disabled") };
-    let seen = |name, deviation| Seen { identity: identity(name), etags: etags("1", "2"), deviation };
+    let seen = |name, drift| Seen { identity: identity(name), etags: etags("1", "2"), drift };
     let all = [seen("a", None), seen("b", Some(vec![difference.clone()])), seen("c", Some(Vec::new()))];
     ledger.set_seen(run, &all).unwrap();
-    assert_eq!(row(&mut ledger, run, "b").deviation, Some(vec![difference]));
-    assert_eq!(row(&mut ledger, run, "c").deviation, Some(Vec::new()), "it is missing");
+    assert_eq!(row(&mut ledger, run, "b").drift, Some(vec![difference]));
+    assert_eq!(row(&mut ledger, run, "c").drift, Some(Vec::new()), "it is missing");
     assert_eq!(names(&ledger.page(run, RowFilter::Remarkable, None, 10).unwrap()), ["b", "c"]);
     // What is mended and verified again is well.
     ledger.set_seen(run, &[seen("b", None)]).unwrap();
-    assert_eq!(row(&mut ledger, run, "b").deviation, None);
+    assert_eq!(row(&mut ledger, run, "b").drift, None);
     assert_eq!(ledger.run(Some(run)).unwrap().verification, None);
     let verification =
         Verification { at: "now".into(), checked: 3, equal: 2, missing: 1, ..Default::default() };

@@ -132,7 +132,7 @@ impl World {
         let mut devices: BTreeMap<&str, bool> = BTreeMap::new();
         for (row, shown) in rows.iter().zip(shown) {
             let Record { state, effect, differences, .. } = &row.record;
-            let end = match (state, effect, row.deviation.as_deref()) {
+            let end = match (state, effect, row.drift.as_deref()) {
                 (RowState::Done | RowState::Unchanged, _, Some([])) => "missing",
                 (RowState::Done | RowState::Unchanged, _, Some(_)) => "different",
                 (RowState::Done, Some(effect), None) => effect.as_str(),
