@@ -21,7 +21,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::HubClientOptions;
-use crate::hub::rate_limit::{CallEnd, Denied, Pace, ProbeEnd};
+use crate::hub::rate_limit::{CallEnd, Denied, ProbeEnd, RateLimiter};
 use crate::target::HubSize;
 
 pub use credentials::{CredentialError, CredentialSource, DeviceCredentials};
@@ -46,7 +46,7 @@ mod wire;
 pub struct DeviceHub {
     address: DeviceHubAddress,
     tls: Tls,
-    pace: Pace,
+    rate_limiter: RateLimiter,
     deadline: Duration,
 }
 
@@ -92,11 +92,11 @@ impl DeviceHub {
         size: Option<HubSize>,
     ) -> Result<Self, ConnectError> {
         let tls = Tls::new(&address.name, trust).map_err(ConnectError::Setup)?;
-        let pace = Pace::new();
+        let rate_limiter = RateLimiter::new();
         if let Some(HubSize { tier, units }) = size {
-            pace.set_tier(tier, units);
+            rate_limiter.set_tier(tier, units);
         }
-        Ok(Self { address, tls, pace, deadline: DEADLINE })
+        Ok(Self { address, tls, rate_limiter, deadline: DEADLINE })
     }
 
     /// Gives up on each step of a connection after this time, and not after a minute.
@@ -142,9 +142,9 @@ impl DeviceHub {
     ) -> Result<DeviceTwin, ConnectError> {
         let mut permits = Vec::new();
         for class in [OperationClass::Connection, OperationClass::TwinRead] {
-            let permit = self.pace.permit(class, 1, || self.is_back()).await;
+            let permit = self.rate_limiter.permit(class, 1, || self.is_back()).await;
             permits.push(permit.map_err(|denied| match denied {
-                Denied::Down(away) => ConnectError::Down { address: self.address.clone(), away },
+                Denied::Unavailable(away) => ConnectError::Down { address: self.address.clone(), away },
                 Denied::Stopped => ConnectError::Stopped,
             })?);
         }

@@ -20,7 +20,7 @@ pub use entra::{EntraAccess, EntraEnvironment, EntraError, SignIn};
 pub use error::HubError;
 pub(crate) use error::lasting;
 pub(crate) use module_errors::about_its_device;
-use rate_limit::Reason;
+use rate_limit::WaitReason;
 pub(crate) use retry::{Pauses, pause_after};
 pub use tls_failure::TlsFailure;
 pub use tls_probe::Examination;
@@ -98,7 +98,11 @@ pub trait Hub: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), HubError>> + Send;
 
     /// Waits before something is tried again, and says so where that takes long.
-    fn pause(&self, wait: Duration, _reason: Reason) -> impl Future<Output = Result<(), HubError>> + Send {
+    fn pause(
+        &self,
+        wait: Duration,
+        _reason: WaitReason,
+    ) -> impl Future<Output = Result<(), HubError>> + Send {
         async move {
             tokio::time::sleep(wait).await;
             Ok(())

@@ -222,9 +222,9 @@ impl<H: Hub> Worker<H> {
     async fn settle(&self, book: &Book, mut tasks: Vec<Task>) -> Result<(), RunError> {
         while tasks.iter().any(|task| !matches!(task.next, Next::Finish(_))) {
             book.give_way().await;
-            let setbacks = tasks.iter().filter(|task| matches!(task.next, Next::Observe));
-            let setbacks = setbacks.map(|task| task.course.setbacks()).max().unwrap_or_default();
-            pause_after(setbacks, &*self.hub).await?;
+            let retries = tasks.iter().filter(|task| matches!(task.next, Next::Observe));
+            let retries = retries.map(|task| task.course.retries()).max().unwrap_or_default();
+            pause_after(retries, &*self.hub).await?;
             self.observe(&mut tasks).await?;
             if self.alteration.deletes() {
                 units::bind(&*self.hub, &self.alteration, &mut tasks).await?;

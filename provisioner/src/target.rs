@@ -259,7 +259,7 @@ impl Target {
                 let trust = HubClientOptions { extra_roots, is_local: false };
                 let client = HubClient::new(access, &trust).map_err(TargetError::Client)?;
                 if let Some(HubSize { tier, units }) = size {
-                    client.pace().set_tier(tier, units);
+                    client.rate_limiter().set_tier(tier, units);
                 }
                 Ok(OpenHub { client: Arc::new(client), name, local: None, device_host, trust, size })
             }

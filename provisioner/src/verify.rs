@@ -14,9 +14,9 @@ use crate::model::holds::Holds;
 use crate::model::options::TwinPolicy;
 use crate::model::spec::GivenKeys;
 use crate::workers::RunError;
-use crate::workers::concurrent_reads::look_at_all;
+use crate::workers::concurrent_reads::read_concurrently;
 
-pub use certificates::{Exchanged, ExchangedCertificate, recompute_issued};
+pub use certificates::{CertificateMismatch, CertificateMismatches, recompute_issued};
 pub use connect_check::{Connections, Trial, TrialError, Unconnected};
 pub use extra::Extras;
 pub use sample::Sample;
@@ -78,7 +78,7 @@ impl<H: Hub> Verify<H> {
                     Ok::<_, RunError>((row, seen))
                 }
             };
-            let seen = look_at_all(page, self.concurrency, look).await?;
+            let seen = read_concurrently(page, self.concurrency, look).await?;
             let known: Vec<Seen> = seen
                 .iter()
                 .map(|(row, seen)| Seen {

@@ -179,9 +179,9 @@ impl<H: Hub> Settler<H> {
         tasks.iter_mut().for_each(|task| task.step = task.life.begin(look_first));
         while tasks.iter().any(|task| !matches!(task.step, Step::Finish(_))) {
             let observing = tasks.iter().filter(|task| matches!(task.step, Step::Observe));
-            if let Some(setbacks) = observing.map(|task| task.life.setbacks()).max() {
+            if let Some(retries) = observing.map(|task| task.life.retries()).max() {
                 book.give_way().await;
-                pause_after(setbacks, &*self.hub).await?;
+                pause_after(retries, &*self.hub).await?;
                 self.observe(&mut tasks).await?;
             }
             let about_to_leave: Vec<Sent> =

@@ -102,7 +102,7 @@ impl<'a> Origin<'a> {
             .await;
         }
         let hub = self.target.open().await?;
-        hub.client.pace().set_patience(self.how.work.patience());
+        hub.client.rate_limiter().set_patience(self.how.work.patience());
         let run = match hub.client.probe().await {
             Ok(_) => load(&mut self.ledger, &self.run, alteration, filter, self.how, self.printer),
             Err(error) => Err(error.into()),

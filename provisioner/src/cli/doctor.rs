@@ -16,7 +16,7 @@ pub(super) async fn run(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let hub = object::open(&args.target, printer).await?;
-    hub.client.pace().be_brief(PATIENCE);
+    hub.client.rate_limiter().be_brief(PATIENCE);
     let checks = doctor::examine(&hub, ledger).await;
     let context = ResultContext::of_hub(&hub).ledger(ledger);
     hub.close().await;

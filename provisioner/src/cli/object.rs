@@ -20,7 +20,7 @@ pub(super) async fn open(target: &TargetArgs, printer: &Printer) -> Result<OpenH
     let target = Target::resolve(target.choice(), ".".as_ref())?;
     printer.hub(&target);
     let hub = target.open().await?;
-    hub.client.pace().be_brief(PATIENCE);
+    hub.client.rate_limiter().be_brief(PATIENCE);
     Ok(hub)
 }
 

@@ -104,7 +104,7 @@ impl<'s> Order<'s> {
                 counted(loaded.modules, "module")
             ));
             let opened = hub.insert(open(target, &self.options).await?);
-            opened.client.pace().set_patience(work.patience());
+            opened.client.rate_limiter().set_patience(work.patience());
             let devices = opened.client.probe().await?;
             if self.options.alteration.is_none() {
                 look_for_room(devices, &loaded, printer)?;

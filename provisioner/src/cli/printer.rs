@@ -13,9 +13,9 @@ use super::failure::{Exit, Failure};
 use super::object::List;
 use super::stop::Stop;
 use crate::hub::lasting;
-use crate::hub::rate_limit::Reason;
+use crate::hub::rate_limit::WaitReason;
 use crate::model::causes::with_causes;
-use crate::model::service_status::{Service, Sign};
+use crate::model::service_status::{Service, ServiceStatus};
 use crate::target::Target;
 
 pub(super) struct Printer {
@@ -119,31 +119,36 @@ impl Printer {
     }
 
     /// That what is waited for is down, or back.
-    pub(super) fn sign(sign: Sign) {
+    pub(super) fn sign(sign: ServiceStatus) {
         let name = |service| match service {
             Service::Hub => "hub",
             Service::Ledger => "ledger's database",
         };
         let _ = match sign {
-            Sign::Back(service, away) => {
+            ServiceStatus::Recovered(service, away) => {
                 writeln!(io::stderr(), "the {} is back after {} s", name(service), away.as_secs())
             }
-            Sign::Down(service) => {
+            ServiceStatus::Unavailable(service) => {
                 writeln!(io::stderr(), "the {} does not answer; it is tried again", name(service))
             }
-            Sign::Lagged(service) => writeln!(
+            ServiceStatus::Lagged(service) => writeln!(
                 io::stderr(),
                 "the {} has lost what was written to it last, as when a standby takes over that lagged behind: what \
                  this run did is found again by looking at the hub, and such rows end as `unchanged` or `presumed`",
                 name(service)
             ),
-            Sign::Unanswered(time) => {
+            ServiceStatus::Unanswered(time) => {
                 writeln!(io::stderr(), "the hub has not answered for {}; it is waited for", lasting(time))
             }
-            Sign::Waiting(Reason::HeldBack, time) => {
-                writeln!(io::stderr(), "{}: the next one leaves in {}", Reason::HeldBack, lasting(time))
+            ServiceStatus::Waiting(WaitReason::RateLimited, time) => {
+                writeln!(
+                    io::stderr(),
+                    "{}: the next one leaves in {}",
+                    WaitReason::RateLimited,
+                    lasting(time)
+                )
             }
-            Sign::Waiting(reason, time) => {
+            ServiceStatus::Waiting(reason, time) => {
                 writeln!(io::stderr(), "{reason}: it is tried again in {}", lasting(time))
             }
         };

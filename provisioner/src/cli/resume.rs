@@ -106,7 +106,7 @@ impl Opened {
         let Self { mut ledger, run, target, batch, keys } = self;
         alter::note_issued(&run.options, &mut ledger, run.id)?;
         let hub = order::open(target, &run.options).await?;
-        hub.client.pace().set_patience(args.work.patience());
+        hub.client.rate_limiter().set_patience(args.work.patience());
         if let Err(error) = hub.client.probe().await {
             hub.close().await;
             return Err(error.into());

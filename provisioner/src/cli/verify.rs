@@ -17,8 +17,8 @@ use crate::ledger::{LedgerLocation, RowFilter, RunId, SharedLedger};
 use crate::model::holds::Holds;
 use crate::target::{OpenHub, Target};
 use crate::verify::{
-    Connections, Drift, DriftKind, Exchanged, Extras, Sample, Trial, Unconnected, Verified, Verify,
-    recompute_issued,
+    CertificateMismatches, Connections, Drift, DriftKind, Extras, Sample, Trial, Unconnected, Verified,
+    Verify, recompute_issued,
 };
 
 pub(super) async fn run(
@@ -30,9 +30,9 @@ pub(super) async fn run(
     printer.hub(&target);
     let mut batch =
         Temporary::load(&args.job, LoadRules { note_files: true, ..LoadRules::default() }, None, printer)?;
-    let exchanged = match &batch.issued {
+    let mismatch = match &batch.issued {
         Some(list) => recompute_issued(&mut batch.ledger, batch.run, list)?,
-        None => Exchanged::new(),
+        None => CertificateMismatches::new(),
     };
     refuse_unissued(&mut batch)?;
     let hub = match args.connect.sample {
@@ -41,7 +41,7 @@ pub(super) async fn run(
     };
     let holds = Holds::new(open_owners(ledger)?.map(SharedLedger::new), &hub.name);
     let verifying = Verifying::of(args, &hub, holds, batch, printer.stop.token());
-    let verified = verifying.run(exchanged).await;
+    let verified = verifying.run(mismatch).await;
     let context = ResultContext::of_hub(&hub).ledger(ledger).input(&args.job.batch.file);
     hub.close().await;
     let verified = verified?;
@@ -90,7 +90,7 @@ impl<'a> Verifying<'a> {
         Self { args, hub, holds, ledger, run, rows, credentials: Arc::new(credentials), stop }
     }
 
-    async fn run(&self, exchanged: Exchanged) -> Result<Verified, Failure> {
+    async fn run(&self, mismatch: CertificateMismatches) -> Result<Verified, Failure> {
         self.hub.client.probe().await?;
         let progress = Progress::new("verifying", self.rows);
         let verify = Verify {
@@ -112,7 +112,7 @@ impl<'a> Verifying<'a> {
         let looked = tokio::try_join!(verify.run(), extras.find());
         progress.finish();
         let (mut verified, extras) = looked?;
-        verified.add_exchanged(exchanged);
+        verified.add_certificate_mismatches(mismatch);
         verified.name_certificates(|identity| self.credentials.certificate(identity))?;
         verified.add_extra(extras);
         let connect = &self.args.connect;
@@ -192,7 +192,7 @@ fn csv_of_drift(drift: &Drift) -> Vec<[String; 5]> {
         DriftKind::Extra => rows.push(row("", "missing", "there")),
         DriftKind::Different => {}
     }
-    if let (Some(file), Some(reason)) = (&drift.certificate, &drift.exchanged) {
+    if let (Some(file), Some(reason)) = (&drift.certificate, &drift.mismatch) {
         rows.push(row("certificate", file, reason));
     }
     rows
@@ -209,13 +209,13 @@ fn csv_of_connections(connections: &Connections) -> impl Iterator<Item = [String
 }
 
 fn print_drift(drift: &Drift, printer: &Printer) {
-    let Drift { kind, identity, differences, certificate, exchanged, .. } = drift;
+    let Drift { kind, identity, differences, certificate, mismatch, .. } = drift;
     match drift.line {
         Some(line) => printer.data(format_args!("line {line}: {identity}: {}", kind.as_str())),
         None => printer.data(format_args!("{identity}: {}: it has no row in the batch", kind.as_str())),
     }
     differences.iter().for_each(|difference| printer.data(format_args!("  {difference}")));
-    match (certificate, exchanged) {
+    match (certificate, mismatch) {
         (Some(file), Some(reason)) => printer.data(format_args!("  certificate: {file}: {reason}")),
         (Some(file), None) => printer.data(format_args!("  certificate: {file}")),
         (None, _) => {}

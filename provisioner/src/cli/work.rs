@@ -159,7 +159,8 @@ impl Job<'_> {
         let outcome = match issued {
             Ok(()) => {
                 let client = self.hub.client.clone();
-                let logbook = Logbook::new(ledger.clone(), run, begun, move || client.pace().tally());
+                let logbook =
+                    Logbook::new(ledger.clone(), run, begun, move || client.rate_limiter().call_stats());
                 self.provision(&ledger, run, logbook).await
             }
             Err(failure) => Err(failure),
@@ -228,16 +229,16 @@ impl Job<'_> {
         logbook: &Arc<Logbook>,
     ) -> Crew {
         let stop = self.printer.stop.token();
-        let pace = self.hub.client.pace();
-        pace.stop_with(stop.clone());
-        pace.set_patience(self.args.patience());
+        let rate_limiter = self.hub.client.rate_limiter();
+        rate_limiter.stop_with(stop.clone());
+        rate_limiter.set_patience(self.args.patience());
         let (client, logbook, show) = (self.hub.client.clone(), logbook.clone(), progress.counter());
         Crew {
             ledger: ledger.clone(),
             run,
             workers: usize::try_from(self.args.workers.get()).unwrap_or(1),
             lease: Duration::from_secs(self.args.lease),
-            share: Arc::new(move |share| client.pace().set_share(share)),
+            share: Arc::new(move |share| client.rate_limiter().set_share(share)),
             stop,
             progress: Arc::new(move |rows| {
                 logbook.count(rows);

@@ -18,13 +18,13 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::hub::rate_limit::{CallEnd, Denied, Pace, ProbeEnd, Reason};
+use crate::hub::rate_limit::{CallEnd, Denied, ProbeEnd, RateLimiter, WaitReason};
 
 use super::access::{Access, TokenSource};
 use super::answer::{About, Answer, Ids};
 use super::classes::ErrorClass;
 use super::error::HubError;
-use super::retry::Repeat;
+use super::retry::Idempotency;
 use super::tls_failure::TlsFailure;
 use super::tokens::Tokens;
 use super::transport::HubClientOptions;
@@ -34,7 +34,7 @@ use super::{Condition, Hub};
 pub struct HubClient {
     pub(super) http: reqwest::Client,
     tokens: Tokens<TokenSource>,
-    pace: Pace,
+    rate_limiter: RateLimiter,
     /// True once any call has succeeded.
     was_let_in: AtomicBool,
     /// The error that ended a run for all its workers.
@@ -47,7 +47,7 @@ impl HubClient {
         let http = options.client()?.https_only(true).tls_info(true).build()?;
         let tokens = Tokens::new(TokenSource { access, options: options.clone() });
         let (was_let_in, given_up) = (AtomicBool::new(false), OnceLock::new());
-        Ok(Self { http, tokens, pace: Pace::new(), was_let_in, given_up })
+        Ok(Self { http, tokens, rate_limiter: RateLimiter::new(), was_let_in, given_up })
     }
 
     /// The right to call the hub.
@@ -66,8 +66,8 @@ impl HubClient {
     }
 
     /// The budget that all calls to this hub share.
-    pub fn pace(&self) -> &Pace {
-        &self.pace
+    pub fn rate_limiter(&self) -> &RateLimiter {
+        &self.rate_limiter
     }
 
     /// Makes one cheap call, which tells whether the hub can be reached and lets this caller in. It answers
@@ -89,7 +89,7 @@ impl HubClient {
         identity: &IdentityId,
         at_most: usize,
     ) -> Result<Option<T>, HubError> {
-        self.repeat(Repeat::Always, || async {
+        self.repeat(Idempotency::Idempotent, || async {
             let request = Request::new(operation, Method::GET, path.to_owned()).at_most(at_most);
             let answer = self.send(request).await?;
             match answer.is_missing() {
@@ -106,15 +106,15 @@ impl HubClient {
             return Err(HubError::GivenUp(first.clone()));
         }
         let class = request.class();
-        let permit = self.pace.permit(class, request.operations, || self.answers()).await;
+        let permit = self.rate_limiter.permit(class, request.operations, || self.answers()).await;
         let permit = permit.map_err(|denied| self.denied(denied))?;
-        let answer = self.pace.watch(self.send_now(&request)).await;
+        let answer = self.rate_limiter.watch(self.send_now(&request)).await;
         let seen = match &answer {
             Ok(answer) => answer.class(),
             Err(error) => Some(error.class()),
         };
         if let Some(seconds) = answer.as_ref().ok().filter(|_| seen.is_some()).and_then(Answer::retry_after) {
-            self.pace.hold_back(class, Duration::from_secs(seconds));
+            self.rate_limiter.pause(class, Duration::from_secs(seconds));
         }
         permit.ended(match seen {
             Some(ErrorClass::Throttled) => CallEnd::Throttled,
@@ -134,7 +134,7 @@ impl HubClient {
     /// In a run, whose workers share this client, makes the first answer that holds for all calls their
     /// common end.
     fn give_up(&self, answer: Result<Answer, HubError>) -> Result<Answer, HubError> {
-        if !self.pace.can_be_stopped() {
+        if !self.rate_limiter.can_be_stopped() {
             return answer;
         }
         let error = match answer.and_then(|answer| answer.expect(&[])) {
@@ -146,7 +146,7 @@ impl HubClient {
 
     pub(super) fn denied(&self, denied: Denied) -> HubError {
         match denied {
-            Denied::Down(away) => HubError::Down { host: self.host().to_owned(), away },
+            Denied::Unavailable(away) => HubError::Down { host: self.host().to_owned(), away },
             Denied::Stopped => HubError::Stopped,
         }
     }
@@ -182,7 +182,7 @@ impl HubClient {
         }
         let may_fare_better = match was_let_in {
             true => {
-                self.pace.rest(SECOND_TRY).await.map_err(|denied| self.denied(denied))?;
+                self.rate_limiter.rest(SECOND_TRY).await.map_err(|denied| self.denied(denied))?;
                 self.tokens.replace(&token).await;
                 true
             }
@@ -236,8 +236,8 @@ impl HubClient {
 }
 
 impl Hub for HubClient {
-    async fn pause(&self, wait: Duration, reason: Reason) -> Result<(), HubError> {
-        let paused = self.pace.back_off(wait, reason, Instant::now()).await;
+    async fn pause(&self, wait: Duration, reason: WaitReason) -> Result<(), HubError> {
+        let paused = self.rate_limiter.back_off(wait, reason, Instant::now()).await;
         paused.map_err(|denied| self.denied(denied))
     }
 
@@ -284,7 +284,7 @@ impl Hub for HubClient {
 
     async fn bulk(&self, items: &[BulkItem]) -> Result<BulkResult, HubError> {
         let body = to_body(&items);
-        self.repeat(Repeat::WithoutEffect, || async {
+        self.repeat(Idempotency::NonIdempotent, || async {
             let request = Request::new("bulk", Method::POST, "/devices".to_owned())
                 .body(body.clone())
                 .operations(items.len())
@@ -319,7 +319,7 @@ impl Hub for HubClient {
         etag: Option<&Etag>,
     ) -> Result<(), HubError> {
         let body = to_body(spec);
-        self.repeat(Repeat::WithoutEffect, || async {
+        self.repeat(Idempotency::NonIdempotent, || async {
             let request = Request::new("put module", Method::PUT, identity_path(identity)).body(body.clone());
             let request = match etag {
                 Some(etag) => request.if_match(etag.quoted()),
@@ -346,7 +346,7 @@ impl Hub for HubClient {
             patch.insert("properties".to_owned(), json!({ "desired": desired }));
         }
         let body = to_body(&patch);
-        self.repeat(Repeat::Always, || async {
+        self.repeat(Idempotency::Idempotent, || async {
             let request = Request::new("patch twin", Method::PATCH, twin_path(identity)).body(body.clone());
             let etag = etag.map_or_else(|| "\"*\"".to_owned(), Etag::quoted);
             let answer = self.send(request.at_most(MAX_TWIN).if_match(etag)).await?;

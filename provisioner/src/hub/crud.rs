@@ -18,7 +18,7 @@ use super::client::{
 };
 use super::error::HubError;
 use super::module_errors::about_its_device;
-use super::retry::Repeat;
+use super::retry::Idempotency;
 
 /// The condition of a write (`If-Match`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl HubClient {
         condition: &Condition,
     ) -> Result<(), HubError> {
         let deleted = self
-            .repeat(Repeat::WithoutEffect, || async {
+            .repeat(Idempotency::NonIdempotent, || async {
                 let request = Request::new("delete identity", Method::DELETE, identity_path(identity));
                 let answer = self.send(request.if_match(condition.header())).await?;
                 answer.expect(&[StatusCode::NO_CONTENT]).map(drop)
@@ -158,7 +158,7 @@ impl HubClient {
         limit: usize,
     ) -> Result<QueryPage, HubError> {
         let body = to_body(&json!({ "query": query }));
-        self.repeat(Repeat::Always, || async {
+        self.repeat(Idempotency::Idempotent, || async {
             let mut request = Request::new("query", Method::POST, "/devices/query".to_owned())
                 .body(body.clone())
                 .at_most(MAX_PAGE);
@@ -207,7 +207,7 @@ impl HubClient {
         condition: Option<&Condition>,
     ) -> Result<T, HubError> {
         let body = to_body(body);
-        self.repeat(Repeat::WithoutEffect, || async {
+        self.repeat(Idempotency::NonIdempotent, || async {
             let mut request = Request::new(operation, method.clone(), path.clone());
             request = request.body(body.clone()).at_most(MAX_TWIN);
             if let Some(condition) = condition {

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::answer::AnswerError;
 use super::client::{HubClient, statistics};
 use super::error::HubError;
-use super::retry::Repeat;
+use super::retry::Idempotency;
 
 /// The answer of `/statistics/devices`.
 #[derive(Deserialize)]
@@ -71,7 +71,8 @@ impl HubClient {
     }
 
     pub(super) async fn statistics(&self) -> Result<Statistics, HubError> {
-        self.repeat(Repeat::Always, || async { self.send(statistics()).await?.success()?.json() }).await
+        self.repeat(Idempotency::Idempotent, || async { self.send(statistics()).await?.success()?.json() })
+            .await
     }
 
     pub(super) async fn count_identities(&self) -> Result<u64, HubError> {

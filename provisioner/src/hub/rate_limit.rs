@@ -19,12 +19,12 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::model::service_status::tell;
+pub use call_stats::CallStats;
 use call_stats::Stopwatch;
-pub use call_stats::Tally;
-use circuit_breaker::{Breaker, Gate};
-pub use notices::Reason;
-use notices::Silence;
-use token_bucket::Allowance;
+use circuit_breaker::{CircuitBreaker, Decision};
+use notices::WaitNotices;
+pub use notices::WaitReason;
+use token_bucket::TokenBucket;
 
 mod call_stats;
 mod circuit_breaker;
@@ -32,10 +32,10 @@ mod notices;
 mod token_bucket;
 
 /// The budget of calls to one hub.
-pub struct Pace {
+pub struct RateLimiter {
     state: Mutex<State>,
     /// Places for the calls that are under way: each is a connection.
-    places: Semaphore,
+    concurrency: Semaphore,
     stop: OnceLock<CancellationToken>,
 }
 
@@ -46,24 +46,24 @@ struct State {
     share: Option<f64>,
     patience: Duration,
     longest_try: Duration,
-    silence: Silence,
-    allowances: HashMap<OperationClass, Allowance>,
-    breaker: Breaker,
+    notices: WaitNotices,
+    buckets: HashMap<OperationClass, TokenBucket>,
+    breaker: CircuitBreaker,
     /// The calls so far. How long they waited is in the stopwatches.
-    tally: Tally,
-    held: Stopwatch,
-    down: Stopwatch,
+    stats: CallStats,
+    throttled_for: Stopwatch,
+    outage_for: Stopwatch,
 }
 
 /// The right to make one call, now.
 #[derive(Debug)]
 #[must_use = "say what came of the call"]
 pub struct Permit<'p> {
-    pace: &'p Pace,
+    limiter: &'p RateLimiter,
     class: OperationClass,
     cost: f64,
     begun: Instant,
-    _place: SemaphorePermit<'p>,
+    _slot: SemaphorePermit<'p>,
 }
 
 /// The result of a call, as far as the rate depends on it.
@@ -93,13 +93,13 @@ pub enum ProbeEnd {
 /// The reason why no permit is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denied {
-    /// The hub has been down for so long that it is given up.
-    Down(Duration),
+    /// The hub has been unavailable for this time, which is too long.
+    Unavailable(Duration),
     /// The process is to stop, and would have to wait first.
     Stopped,
 }
 
-impl Pace {
+impl RateLimiter {
     /// A budget that nothing bounds until the hub shows its limits.
     #[expect(clippy::new_without_default, reason = "it reads the clock")]
     pub fn new() -> Self {
@@ -108,14 +108,14 @@ impl Pace {
             share: None,
             patience: PATIENCE,
             longest_try: Duration::MAX,
-            silence: Silence::default(),
-            allowances: HashMap::new(),
-            breaker: Breaker::new(Instant::now()),
-            tally: Tally::default(),
-            held: Stopwatch::default(),
-            down: Stopwatch::default(),
+            notices: WaitNotices::default(),
+            buckets: HashMap::new(),
+            breaker: CircuitBreaker::new(Instant::now()),
+            stats: CallStats::default(),
+            throttled_for: Stopwatch::default(),
+            outage_for: Stopwatch::default(),
         };
-        Self { state: Mutex::new(state), places: Semaphore::new(MAX_UNDER_WAY), stop: OnceLock::new() }
+        Self { state: Mutex::new(state), concurrency: Semaphore::new(MAX_UNDER_WAY), stop: OnceLock::new() }
     }
 
     /// Bounds the budget by what a hub of this tier and number of units takes. What was learnt so far
@@ -123,7 +123,7 @@ impl Pace {
     pub fn set_tier(&self, tier: Tier, units: NonZeroU32) {
         let mut state = self.state();
         state.tier = Some((tier, units));
-        state.allowances.clear();
+        state.buckets.clear();
     }
 
     /// Takes only this share of the hub's rate, above 0 and at most 1, because others take theirs: for
@@ -132,10 +132,10 @@ impl Pace {
         let share = share.clamp(f64::MIN_POSITIVE, 1.0);
         let mut state = self.state();
         if state.share.replace(share).is_none() && share < 1.0 {
-            state.allowances.clear();
+            state.buckets.clear();
         }
         let now = Instant::now();
-        state.allowances.values_mut().for_each(|allowance| allowance.set_share(share, now));
+        state.buckets.values_mut().for_each(|bucket| bucket.set_share(share, now));
     }
 
     /// Gives up a hub that has been down for so long; an hour unless this is called.
@@ -168,10 +168,10 @@ impl Pace {
     pub(crate) async fn back_off(
         &self,
         wait: Duration,
-        reason: Reason,
+        reason: WaitReason,
         begun: Instant,
     ) -> Result<(), Denied> {
-        let sign = self.state().silence.waits(reason, wait, begun, Instant::now());
+        let sign = self.state().notices.waits(reason, wait, begun, Instant::now());
         tell(sign);
         self.wait(wait, BRIEF).await
     }
@@ -191,7 +191,7 @@ impl Pace {
                 let sign = {
                     let mut state = self.state();
                     let is_silent = state.breaker.is_silent_since(begun);
-                    is_silent.then(|| state.silence.unanswered(Instant::now())).flatten()
+                    is_silent.then(|| state.notices.unanswered(Instant::now())).flatten()
                 };
                 tell(sign);
                 call.await
@@ -207,25 +207,29 @@ impl Pace {
     }
 
     /// Gives no permits of a class for so long, at most five minutes, because the hub asks for it.
-    pub fn hold_back(&self, class: OperationClass, wait: Duration) {
-        let (wait, now) = (wait.min(MAX_HELD), Instant::now());
+    pub fn pause(&self, class: OperationClass, wait: Duration) {
+        let (wait, now) = (wait.min(MAX_PAUSE), Instant::now());
         let sign = {
             let mut state = self.state();
-            state.allowance(class).hold(wait, now);
-            state.silence.waits(Reason::AskedByHub, wait, now, now)
+            state.bucket(class).pause(wait, now);
+            state.notices.waits(WaitReason::AskedByHub, wait, now, now)
         };
         tell(sign);
     }
 
     /// Operations per second of a class that may begin; `None` as long as nothing is held back.
     pub fn rate(&self, class: OperationClass) -> Option<f64> {
-        self.state().allowances.get(&class).and_then(Allowance::rate)
+        self.state().buckets.get(&class).and_then(TokenBucket::rate)
     }
 
     /// The statistics of the calls so far.
-    pub fn tally(&self) -> Tally {
+    pub fn call_stats(&self) -> CallStats {
         let (state, now) = (self.state(), Instant::now());
-        Tally { held: state.held.total(now), down: state.down.total(now), ..state.tally }
+        CallStats {
+            throttled_for: state.throttled_for.total(now),
+            outage_for: state.outage_for.total(now),
+            ..state.stats
+        }
     }
 
     /// Waits until a call of `cost` operations may be made. While the hub is down, `probe` is called
@@ -240,26 +244,26 @@ impl Pace {
         F: Future<Output = ProbeEnd>,
     {
         let cost = f64::from(u32::try_from(cost).unwrap_or(u32::MAX));
-        let reservation = Reservation { pace: self, class, cost, is_used: false };
-        let wait = self.state().allowance(class).reserve(cost, Instant::now());
+        let reservation = Reservation { limiter: self, class, cost, is_used: false };
+        let wait = self.state().bucket(class).reserve(cost, Instant::now());
         if !wait.is_zero() {
-            let sign = self.state().silence.held_back(wait, Instant::now());
+            let sign = self.state().notices.rate_limited(wait, Instant::now());
             tell(sign);
-            let _held = Waiting::begin(self, |state| &mut state.held);
+            let _delayed = WaitTimer::begin(self, |state| &mut state.throttled_for);
             self.wait(wait, BRIEF).await?;
         }
         // Only now: calls of other classes can go on while this one's is held back.
-        let place = self.place().await?;
-        let mut down = None;
+        let slot = self.connection_slot().await?;
+        let mut outage = None;
         loop {
-            let gate = self.gate()?;
-            if gate != Gate::Open {
-                down.get_or_insert_with(|| Waiting::begin(self, |state| &mut state.down));
+            let decision = self.decide()?;
+            if decision != Decision::Proceed {
+                outage.get_or_insert_with(|| WaitTimer::begin(self, |state| &mut state.outage_for));
             }
-            match gate {
-                Gate::Open => return Ok(reservation.into_permit(place)),
-                Gate::Wait(wait) => self.wait(wait, Duration::ZERO).await?,
-                Gate::Probe => {
+            match decision {
+                Decision::Proceed => return Ok(reservation.into_permit(slot)),
+                Decision::Wait(wait) => self.wait(wait, Duration::ZERO).await?,
+                Decision::Probe => {
                     let end = probe().await;
                     let sign = self.state().breaker.probed(end != ProbeEnd::Away, jitter(), Instant::now());
                     tell(sign.filter(|_| end != ProbeEnd::Hopeless));
@@ -268,12 +272,12 @@ impl Pace {
         }
     }
 
-    fn gate(&self) -> Result<Gate, Denied> {
+    fn decide(&self) -> Result<Decision, Denied> {
         let now = Instant::now();
         let mut state = self.state();
-        match state.breaker.down_for(now) {
-            Some(down) if down >= state.patience => Err(Denied::Down(down)),
-            _ => Ok(state.breaker.gate(now)),
+        match state.breaker.outage_for(now) {
+            Some(outage) if outage >= state.patience => Err(Denied::Unavailable(outage)),
+            _ => Ok(state.breaker.decide(now)),
         }
     }
 
@@ -294,14 +298,14 @@ impl Pace {
     }
 
     /// Waits until so few calls are under way that another may begin.
-    async fn place(&self) -> Result<SemaphorePermit<'_>, Denied> {
+    async fn connection_slot(&self) -> Result<SemaphorePermit<'_>, Denied> {
         let stopped = async {
             self.stopped().await;
             sleep(BRIEF).await;
         };
         tokio::select! {
             biased;
-            place = self.places.acquire() => place.map_err(|_closed| Denied::Stopped),
+            slot = self.concurrency.acquire() => slot.map_err(|_closed| Denied::Stopped),
             () = stopped => Err(Denied::Stopped),
         }
     }
@@ -319,56 +323,56 @@ impl Pace {
 }
 
 impl State {
-    fn allowance(&mut self, class: OperationClass) -> &mut Allowance {
+    fn bucket(&mut self, class: OperationClass) -> &mut TokenBucket {
         let (tier, share) = (self.tier, self.share.unwrap_or(1.0));
-        self.allowances.entry(class).or_insert_with(|| {
+        self.buckets.entry(class).or_insert_with(|| {
             let ceiling = tier.map(|(tier, units)| operations_per_second(class, tier, units));
             let floor = operations_per_second(class, Tier::S1, NonZeroU32::MIN);
-            Allowance::new(ceiling, floor.min(ceiling.unwrap_or(floor)), share, Instant::now())
+            TokenBucket::new(ceiling, floor.min(ceiling.unwrap_or(floor)), share, Instant::now())
         })
     }
 }
 
 /// The tokens taken from an allowance; they are returned if the wait for the rest is cancelled.
 struct Reservation<'p> {
-    pace: &'p Pace,
+    limiter: &'p RateLimiter,
     class: OperationClass,
     cost: f64,
     is_used: bool,
 }
 
 impl<'p> Reservation<'p> {
-    fn into_permit(mut self, place: SemaphorePermit<'p>) -> Permit<'p> {
+    fn into_permit(mut self, slot: SemaphorePermit<'p>) -> Permit<'p> {
         self.is_used = true;
         let begun = Instant::now();
-        Permit { pace: self.pace, class: self.class, cost: self.cost, begun, _place: place }
+        Permit { limiter: self.limiter, class: self.class, cost: self.cost, begun, _slot: slot }
     }
 }
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         if !self.is_used {
-            self.pace.state().allowance(self.class).give_back(self.cost);
+            self.limiter.state().bucket(self.class).give_back(self.cost);
         }
     }
 }
 
 /// Somebody waits, until this is dropped.
-struct Waiting<'p> {
-    pace: &'p Pace,
+struct WaitTimer<'p> {
+    limiter: &'p RateLimiter,
     watch: fn(&mut State) -> &mut Stopwatch,
 }
 
-impl<'p> Waiting<'p> {
-    fn begin(pace: &'p Pace, watch: fn(&mut State) -> &mut Stopwatch) -> Self {
-        watch(&mut pace.state()).enter(Instant::now());
-        Self { pace, watch }
+impl<'p> WaitTimer<'p> {
+    fn begin(limiter: &'p RateLimiter, watch: fn(&mut State) -> &mut Stopwatch) -> Self {
+        watch(&mut limiter.state()).enter(Instant::now());
+        Self { limiter, watch }
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitTimer<'_> {
     fn drop(&mut self) {
-        (self.watch)(&mut self.pace.state()).leave(Instant::now());
+        (self.watch)(&mut self.limiter.state()).leave(Instant::now());
     }
 }
 
@@ -376,30 +380,30 @@ impl Permit<'_> {
     /// Tells how the call ended.
     pub fn ended(self, end: CallEnd) {
         let now = Instant::now();
-        let mut state = self.pace.state();
-        state.tally.calls += 1;
+        let mut state = self.limiter.state();
+        state.stats.calls += 1;
         match end {
             CallEnd::Failed => {
-                state.tally.failed += 1;
+                state.stats.failed += 1;
                 state.breaker.failed(jitter(), now);
             }
-            CallEnd::Refused => state.tally.failed += 1,
+            CallEnd::Refused => state.stats.failed += 1,
             CallEnd::Served => {
                 state.breaker.answered(now);
-                state.allowance(self.class).served(self.cost, now - self.begun, now);
+                state.bucket(self.class).served(self.cost, now - self.begun, now);
             }
             CallEnd::Throttled => {
-                state.tally.throttled += 1;
+                state.stats.throttled += 1;
                 state.breaker.answered(now);
-                state.allowance(self.class).refused(now);
+                state.bucket(self.class).refused(now);
             }
         }
     }
 }
 
-impl std::fmt::Debug for Pace {
+impl std::fmt::Debug for RateLimiter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pace").field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("RateLimiter").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -413,7 +417,7 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// The longest time for which a throttled call is tried again.
 pub(crate) const MAX_THROTTLED: Duration = Duration::from_secs(3600);
 /// A hub that asks for more is tried sooner than it asks.
-pub(crate) const MAX_HELD: Duration = Duration::from_secs(300);
+pub(crate) const MAX_PAUSE: Duration = Duration::from_secs(300);
 /// As many calls as are under way at once where the fastest hub there is, of ten units of S3, takes 5,000
 /// reads a second and answers after 50 ms. Workers that look at 100 identities each would otherwise open a
 /// connection for every one.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
-use crate::hub::rate_limit::{MAX_HELD, MAX_THROTTLED, Reason, jitter};
+use crate::hub::rate_limit::{MAX_PAUSE, MAX_THROTTLED, WaitReason, jitter};
 
 use super::Hub;
 use super::answer::AnswerError;
@@ -15,11 +15,11 @@ use super::error::HubError;
 
 /// The calls that may be repeated without reading the result of the last attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Repeat {
+pub(super) enum Idempotency {
     /// Everything that may pass: the call changes nothing, or the same each time.
-    Always,
+    Idempotent,
     /// Only what had no effect for certain.
-    WithoutEffect,
+    NonIdempotent,
 }
 
 impl HubClient {
@@ -27,26 +27,26 @@ impl HubClient {
     /// random below a bound that doubles ("full jitter"); a delay that the hub asks for wins.
     ///
     /// A throttled call had no effect, and sooner or later it is its turn: it is tried for as long as
-    /// the [`Pace`](crate::hub::rate_limit::Pace) permits. A failed call is tried a few times; how long a hub that is
-    /// down is waited for is up to the `Pace` too.
-    pub(super) async fn repeat<T, F, C>(&self, repeat: Repeat, mut call: C) -> Result<T, HubError>
+    /// the [`RateLimiter`](crate::hub::rate_limit::RateLimiter) permits. A failed call is tried a few times; how long a hub that is
+    /// down is waited for is up to the `RateLimiter` too.
+    pub(super) async fn repeat<T, F, C>(&self, idempotency: Idempotency, mut call: C) -> Result<T, HubError>
     where
         C: FnMut() -> F,
         F: Future<Output = Result<T, HubError>>,
     {
         let begun = Instant::now();
-        let mut tries = Tries::new(repeat);
+        let mut tries = Tries::new(idempotency);
         loop {
             let error = match call().await {
                 Err(error) if !self.is_nobody_there(&error) => error,
                 ended => return ended,
             };
-            let longest = self.pace().longest_try();
+            let longest = self.rate_limiter().longest_try();
             let Some((delay, reason)) = tries.after(&error, begun.elapsed(), longest) else {
                 return Err(error);
             };
             tracing::debug!(%error, ?delay, "the call will be tried again");
-            let rested = self.pace().back_off(delay, reason, begun).await;
+            let rested = self.rate_limiter().back_off(delay, reason, begun).await;
             rested.map_err(|denied| self.denied(denied))?;
         }
     }
@@ -54,7 +54,7 @@ impl HubClient {
     /// True if no connection came about to a hub that was never reached: a wrong name or port, rather than an
     /// outage.
     fn is_nobody_there(&self, error: &HubError) -> bool {
-        matches!(error, HubError::Unreachable { .. }) && !self.pace().was_answered()
+        matches!(error, HubError::Unreachable { .. }) && !self.rate_limiter().was_answered()
     }
 }
 
@@ -74,35 +74,35 @@ impl Pauses {
         if self.begun.elapsed() >= MAX_THROTTLED {
             return Ok(false);
         }
-        hub.pause(self.bound.mul_f64(jitter()), Reason::Throttled).await?;
+        hub.pause(self.bound.mul_f64(jitter()), WaitReason::Throttled).await?;
         self.bound = (self.bound * 2).min(LAST_BOUND);
         Ok(true)
     }
 }
 
-/// Waits after so many setbacks of an identity: the first few may be our own doing, and are followed at once.
-pub(crate) async fn pause_after(setbacks: u32, hub: &impl Hub) -> Result<(), HubError> {
-    let Some(doublings) = setbacks.checked_sub(SETBACKS_AT_ONCE) else { return Ok(()) };
+/// Waits after so many retries of an identity: the first few may be our own doing, and are followed at once.
+pub(crate) async fn pause_after(retries: u32, hub: &impl Hub) -> Result<(), HubError> {
+    let Some(doublings) = retries.checked_sub(RETRIES_AT_ONCE) else { return Ok(()) };
     let bound = FIRST_BOUND.saturating_mul(2_u32.saturating_pow(doublings)).min(LAST_BOUND);
-    hub.pause(bound.mul_f64(jitter()), Reason::NoAnswer).await
+    hub.pause(bound.mul_f64(jitter()), WaitReason::NoAnswer).await
 }
 
-const SETBACKS_AT_ONCE: u32 = 3;
+const RETRIES_AT_ONCE: u32 = 3;
 
 /// The tries of one call.
 struct Tries {
-    repeat: Repeat,
+    idempotency: Idempotency,
     failures: usize,
     bounds: ExponentialBackoff,
 }
 
 impl Tries {
-    fn new(repeat: Repeat) -> Self {
+    fn new(idempotency: Idempotency) -> Self {
         let bounds = ExponentialBuilder::default()
             .with_min_delay(FIRST_BOUND)
             .with_max_delay(LAST_BOUND)
             .without_max_times();
-        Self { repeat, failures: 0, bounds: bounds.build() }
+        Self { idempotency, failures: 0, bounds: bounds.build() }
     }
 
     /// The wait before the next try and its reason; `None` if there is no next try.
@@ -111,7 +111,7 @@ impl Tries {
         error: &HubError,
         elapsed: Duration,
         longest: Duration,
-    ) -> Option<(Duration, Reason)> {
+    ) -> Option<(Duration, WaitReason)> {
         if !self.may_repeat(error) {
             return None;
         }
@@ -130,7 +130,7 @@ impl Tries {
         let bound = self.bounds.next()?;
         let (delay, reason) = match error {
             HubError::Refused { retry_after: Some(seconds), .. } => {
-                (Duration::from_secs(*seconds).min(MAX_HELD), Reason::AskedByHub)
+                (Duration::from_secs(*seconds).min(MAX_PAUSE), WaitReason::AskedByHub)
             }
             _ => (bound.mul_f64(jitter()), reason(error)),
         };
@@ -141,7 +141,7 @@ impl Tries {
         if error.is_out_of_time() {
             return false;
         }
-        let is_read = self.repeat == Repeat::Always;
+        let is_read = self.idempotency == Idempotency::Idempotent;
         match error.class() {
             // It would be as large the next time.
             _ if matches!(error, HubError::Malformed { source: AnswerError::TooLarge(_), .. }) => false,
@@ -155,13 +155,13 @@ impl Tries {
 }
 
 /// The reason for the wait before the next try.
-fn reason(error: &HubError) -> Reason {
+fn reason(error: &HubError) -> WaitReason {
     match (error.class(), error) {
-        (ErrorClass::Throttled, _) => Reason::Throttled,
-        (ErrorClass::Foreign | ErrorClass::Input, _) => Reason::NotUnderstood,
-        (_, HubError::Refused { .. }) => Reason::HubFailed,
-        (_, HubError::Unreachable { .. }) => Reason::NoConnection,
-        _ => Reason::NoAnswer,
+        (ErrorClass::Throttled, _) => WaitReason::Throttled,
+        (ErrorClass::Foreign | ErrorClass::Input, _) => WaitReason::NotUnderstood,
+        (_, HubError::Refused { .. }) => WaitReason::HubFailed,
+        (_, HubError::Unreachable { .. }) => WaitReason::NoConnection,
+        _ => WaitReason::NoAnswer,
     }
 }
 
@@ -190,43 +190,43 @@ mod tests {
         HubError::refused(status, None, None, b"{\"Message\":\"x\"}")
     }
 
-    async fn tries(repeat: Repeat, error: impl Fn() -> HubError) -> usize {
+    async fn tries(idempotency: Idempotency, error: impl Fn() -> HubError) -> usize {
         let tries = Cell::new(0);
         let call = || {
             tries.set(tries.get() + 1);
             std::future::ready(Err::<(), _>(error()))
         };
-        client().repeat(repeat, call).await.unwrap_err();
+        client().repeat(idempotency, call).await.unwrap_err();
         tries.get()
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_what_may_pass_and_had_no_effect_is_tried_again() {
-        assert_eq!(tries(Repeat::Always, || refused(503)).await, 1 + MAX_FAILURES);
-        assert_eq!(tries(Repeat::WithoutEffect, || refused(503)).await, 1);
+        assert_eq!(tries(Idempotency::Idempotent, || refused(503)).await, 1 + MAX_FAILURES);
+        assert_eq!(tries(Idempotency::NonIdempotent, || refused(503)).await, 1);
         for status in [307, 400, 401, 402, 403, 407, 409, 412, 501] {
-            assert_eq!(tries(Repeat::Always, || refused(status)).await, 1, "{status}");
+            assert_eq!(tries(Idempotency::Idempotent, || refused(status)).await, 1, "{status}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_not_a_hubs_is_read_again_and_a_change_is_not() {
         let page = || HubError::Malformed { operation: "get twin", source: AnswerError::Page };
-        assert_eq!(tries(Repeat::Always, page).await, 1 + MAX_FAILURES);
-        assert_eq!(tries(Repeat::WithoutEffect, page).await, 1);
+        assert_eq!(tries(Idempotency::Idempotent, page).await, 1 + MAX_FAILURES);
+        assert_eq!(tries(Idempotency::NonIdempotent, page).await, 1);
         let shape = || {
             let source = serde_json::from_str::<u8>("[]").unwrap_err();
             HubError::Malformed { operation: "get twin", source: AnswerError::Shape(source) }
         };
-        assert_eq!(tries(Repeat::Always, shape).await, 1 + MAX_MISUNDERSTOOD);
-        assert_eq!(tries(Repeat::WithoutEffect, shape).await, 1);
+        assert_eq!(tries(Idempotency::Idempotent, shape).await, 1 + MAX_MISUNDERSTOOD);
+        assert_eq!(tries(Idempotency::NonIdempotent, shape).await, 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_throttled_waits_for_its_turn() {
-        for repeat in [Repeat::Always, Repeat::WithoutEffect] {
+        for idempotency in [Idempotency::Idempotent, Idempotency::NonIdempotent] {
             let begun = Instant::now();
-            let tries = tries(repeat, || refused(429)).await;
+            let tries = tries(idempotency, || refused(429)).await;
             assert!(begun.elapsed() >= MAX_THROTTLED - LAST_BOUND && begun.elapsed() <= MAX_THROTTLED);
             // Half a minute apart on average.
             assert!((60..300).contains(&tries), "{tries}");
@@ -243,7 +243,7 @@ mod tests {
         assert!(begun.elapsed() >= MAX_THROTTLED && begun.elapsed() <= MAX_THROTTLED + LAST_BOUND);
         assert!((60..300).contains(&tries), "{tries}");
         let begun = Instant::now();
-        pause_after(SETBACKS_AT_ONCE - 1, &client()).await.unwrap();
+        pause_after(RETRIES_AT_ONCE - 1, &client()).await.unwrap();
         assert_eq!(begun.elapsed(), Duration::ZERO);
         pause_after(u32::MAX, &client()).await.unwrap();
         assert!(begun.elapsed() <= LAST_BOUND);
@@ -253,7 +253,8 @@ mod tests {
     async fn a_delay_that_the_hub_asks_for_is_kept() {
         let begun = Instant::now();
         let mut answers = [Err(HubError::refused(503, None, Some(17), b"")), Ok(())].into_iter();
-        let result = client().repeat(Repeat::Always, || std::future::ready(answers.next().unwrap())).await;
+        let result =
+            client().repeat(Idempotency::Idempotent, || std::future::ready(answers.next().unwrap())).await;
         assert!(result.is_ok());
         assert_eq!(begun.elapsed().as_secs(), 17);
     }

@@ -6,7 +6,7 @@ use super::RunId;
 use super::column::{Cell, ResultRow};
 use super::stored::NotStorable;
 use super::table::table;
-use crate::hub::rate_limit::Tally;
+use crate::hub::rate_limit::CallStats;
 
 table! {
     MOMENT = "moment", key Some("run, stint, elapsed_ms");
@@ -17,8 +17,8 @@ table! {
     CALLS = "calls": u64;
     FAILED = "failed": u64;
     THROTTLED = "throttled": u64;
-    HELD_MS = "held_ms": Duration;
-    DOWN_MS = "down_ms": Duration;
+    THROTTLED_FOR = "held_ms": Duration;
+    OUTAGE_FOR = "down_ms": Duration;
 }
 
 /// The progress of a stint at one moment. All counts are from its beginning.
@@ -29,7 +29,7 @@ pub struct Moment {
     /// Finished rows.
     pub rows: u64,
     /// The statistics of the calls to the hub.
-    pub tally: Tally,
+    pub stats: CallStats,
 }
 
 impl Moment {
@@ -38,29 +38,29 @@ impl Moment {
         Ok(Self {
             elapsed: row.get(ELAPSED_MS)?,
             rows: row.get(ROWS)?,
-            tally: Tally {
+            stats: CallStats {
                 calls: row.get(CALLS)?,
                 failed: row.get(FAILED)?,
                 throttled: row.get(THROTTLED)?,
-                held: row.get(HELD_MS)?,
-                down: row.get(DOWN_MS)?,
+                throttled_for: row.get(THROTTLED_FOR)?,
+                outage_for: row.get(OUTAGE_FOR)?,
             },
         })
     }
 
     /// All columns of a stint's moment.
     pub(super) fn cells<'c>(&'c self, run: &'c RunId, stint: &'c u32) -> Result<[Cell<'c>; 9], NotStorable> {
-        let Self { elapsed, rows, tally } = self;
+        let Self { elapsed, rows, stats } = self;
         Ok([
             RUN.set(run)?,
             STINT.set(stint)?,
             ELAPSED_MS.set(elapsed)?,
             ROWS.set(rows)?,
-            CALLS.set(&tally.calls)?,
-            FAILED.set(&tally.failed)?,
-            THROTTLED.set(&tally.throttled)?,
-            HELD_MS.set(&tally.held)?,
-            DOWN_MS.set(&tally.down)?,
+            CALLS.set(&stats.calls)?,
+            FAILED.set(&stats.failed)?,
+            THROTTLED.set(&stats.throttled)?,
+            THROTTLED_FOR.set(&stats.throttled_for)?,
+            OUTAGE_FOR.set(&stats.outage_for)?,
         ])
     }
 }

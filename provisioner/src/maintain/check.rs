@@ -12,7 +12,7 @@ use crate::model::compare::{Difference, Etags};
 use crate::model::holds::Holds;
 use crate::verify::Verified;
 use crate::workers::RunError;
-use crate::workers::concurrent_reads::look_at_all;
+use crate::workers::concurrent_reads::read_concurrently;
 
 /// The parameters of a verification: hub, ledger and run.
 pub struct Check<H> {
@@ -59,7 +59,7 @@ impl<H: Hub> Check<H> {
                     Ok::<_, RunError>((row, twin, hold))
                 }
             };
-            let seen = look_at_all(page, self.concurrency, look).await?;
+            let seen = read_concurrently(page, self.concurrency, look).await?;
             let mut known = Vec::with_capacity(seen.len());
             for (row, twin, hold) in seen {
                 let drift = drift(self.alteration.judge(&row, twin.as_ref(), hold.as_ref()));

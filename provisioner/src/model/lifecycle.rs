@@ -150,7 +150,7 @@ pub struct Lifecycle {
     /// True if this run certainly changed an existing identity.
     is_updated: bool,
     /// The number of lost or contradictory responses.
-    setbacks: u32,
+    retries: u32,
 }
 
 impl Lifecycle {
@@ -171,7 +171,7 @@ impl Lifecycle {
 
     /// The same device, after its modules were created. The effect of the run so far is kept.
     pub fn with_modules_there(self) -> Self {
-        Self { waits_for_modules: false, is_there: true, setbacks: 0, ..self }
+        Self { waits_for_modules: false, is_there: true, retries: 0, ..self }
     }
 
     /// An identity of a plan. It is only changed if it has these etags, `None` if it did not exist,
@@ -200,8 +200,8 @@ impl Lifecycle {
     }
 
     /// The number of lost or contradictory responses.
-    pub fn setbacks(&self) -> u32 {
-        self.setbacks
+    pub fn retries(&self) -> u32 {
+        self.retries
     }
 
     /// The effect of this run on the identity, if there is one.
@@ -340,8 +340,8 @@ impl Lifecycle {
     /// Requests a change of an existing identity, up to a bound, in case a different client reverts
     /// it.
     fn change(&mut self, step: Step) -> Step {
-        self.setbacks += 1;
-        match self.setbacks <= MAX_SETBACKS {
+        self.retries += 1;
+        match self.retries <= MAX_RETRIES {
             true => self.attempt(step, Effect::Updated),
             false => Step::Finish(Outcome::Failed(HubError::Contradiction)),
         }
@@ -366,12 +366,12 @@ impl Lifecycle {
     }
 
     fn look_again(&mut self, error: Option<HubError>) -> Step {
-        self.setbacks += 1;
-        if self.setbacks <= MAX_SETBACKS {
+        self.retries += 1;
+        if self.retries <= MAX_RETRIES {
             return Step::Observe;
         }
         Step::Finish(Outcome::Failed(error.unwrap_or(HubError::Contradiction)))
     }
 }
 
-const MAX_SETBACKS: u32 = 12;
+const MAX_RETRIES: u32 = 12;

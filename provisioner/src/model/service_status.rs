@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::hub::rate_limit::Reason;
+use crate::hub::rate_limit::WaitReason;
 
 /// A service that a program depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,32 +14,32 @@ pub enum Service {
     Ledger,
 }
 
-/// That a service is gone, or there again.
+/// A notice about the availability of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sign {
+pub enum ServiceStatus {
     /// The service is available again after this time.
-    Back(Service, Duration),
-    /// It does not answer, and is tried again. Said once per outage.
-    Down(Service),
+    Recovered(Service, Duration),
+    /// The service does not answer; calls are repeated. Reported once for each outage.
+    Unavailable(Service),
     /// The service is available again, but has lost the end of earlier writes. Reported once.
     Lagged(Service),
     /// A call has had no response for this time, and still waits.
     Unanswered(Duration),
     /// Calls to the hub wait for this time, for this reason.
-    Waiting(Reason, Duration),
+    Waiting(WaitReason, Duration),
 }
 
 /// Calls `listener` with every later notice. Only the first listener counts, because a process has
 /// one place for messages to people.
-pub fn listen(listener: fn(Sign)) {
+pub fn listen(listener: fn(ServiceStatus)) {
     let _ = LISTENER.set(listener);
 }
 
 /// Passes on a notice, if there is one and a listener is set.
-pub(crate) fn tell(sign: Option<Sign>) {
+pub(crate) fn tell(sign: Option<ServiceStatus>) {
     if let (Some(sign), Some(listener)) = (sign, LISTENER.get()) {
         listener(sign);
     }
 }
 
-static LISTENER: OnceLock<fn(Sign)> = OnceLock::new();
+static LISTENER: OnceLock<fn(ServiceStatus)> = OnceLock::new();

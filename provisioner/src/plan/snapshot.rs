@@ -17,7 +17,7 @@ use crate::model::holds::Holds;
 use crate::model::options::TwinPolicy;
 use crate::model::spec::{GivenKeys, IdentitySpec};
 use crate::workers::RunError;
-use crate::workers::concurrent_reads::look_at_all;
+use crate::workers::concurrent_reads::read_concurrently;
 
 /// The facts about an identity on the hub that a plan needs.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl<H: Hub> Survey<H> {
                 Ok::<_, RunError>((row, look))
             }
         };
-        look_at_all(rows, self.concurrency, look).await
+        read_concurrently(rows, self.concurrency, look).await
     }
 
     /// Asks about the devices of modules that would be written.

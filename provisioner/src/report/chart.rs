@@ -148,10 +148,10 @@ impl Scale {
         Panel {
             area,
             line,
-            outages: marks(|bucket| f64::from(u8::from(bucket.down > bucket.worked / 2.0))),
-            held: marks(|bucket| bucket.held / bucket.worked),
+            outages: marks(|bucket| f64::from(u8::from(bucket.outage_for > bucket.worked / 2.0))),
+            held: marks(|bucket| bucket.throttled_for / bucket.worked),
             throttled: marks(|bucket| bucket.throttled / bucket.calls),
-            down: marks(|bucket| bucket.down / bucket.worked),
+            down: marks(|bucket| bucket.outage_for / bucket.worked),
         }
     }
 
@@ -194,9 +194,11 @@ fn summary(timeline: &Timeline, fastest: f64) -> Vec<String> {
         text::duration(worked),
         rate(fastest)
     )];
-    if sum.held >= 0.5 {
-        summary
-            .push(format!("held back so as to ask the hub for no more than it takes: {}", share(sum.held)));
+    if sum.throttled_for >= 0.5 {
+        summary.push(format!(
+            "held back so as to ask the hub for no more than it takes: {}",
+            share(sum.throttled_for)
+        ));
     }
     if sum.throttled >= 0.5 {
         summary.push(format!(
@@ -205,8 +207,8 @@ fn summary(timeline: &Timeline, fastest: f64) -> Vec<String> {
             whole(sum.calls)
         ));
     }
-    if sum.down >= 0.5 {
-        summary.push(format!("without an answer from the hub: {}", share(sum.down)));
+    if sum.outage_for >= 0.5 {
+        summary.push(format!("without an answer from the hub: {}", share(sum.outage_for)));
     }
     summary
 }

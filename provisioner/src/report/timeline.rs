@@ -40,9 +40,9 @@ pub struct Bucket {
     /// Calls that the hub refused because there were too many.
     pub throttled: f64,
     /// Seconds in which calls were delayed, of all stations.
-    pub held: f64,
+    pub throttled_for: f64,
     /// Seconds in which the hub was unavailable, as seen by all stations.
-    pub down: f64,
+    pub outage_for: f64,
     /// Seconds of work, of all stations.
     pub worked: f64,
 }
@@ -91,8 +91,8 @@ impl Bucket {
             rows: self.rows + other.rows * part,
             calls: self.calls + other.calls * part,
             throttled: self.throttled + other.throttled * part,
-            held: self.held + other.held * part,
-            down: self.down + other.down * part,
+            throttled_for: self.throttled_for + other.throttled_for * part,
+            outage_for: self.outage_for + other.outage_for * part,
             worked: self.worked + other.worked * part,
         }
     }
@@ -133,7 +133,7 @@ fn steps(stint: &Stint, moments: &[Moment]) -> Vec<Step> {
     let mut steps = Vec::with_capacity(moments.len());
     for moment in moments.iter().skip(1) {
         let worked = (moment.elapsed - last.elapsed).as_secs_f64();
-        let (now, before) = (&moment.tally, &last.tally);
+        let (now, before) = (&moment.stats, &last.stats);
         let more =
             |now: u64, before: u64| f64::from(u32::try_from(now.saturating_sub(before)).unwrap_or(u32::MAX));
         let longer = |now: Duration, before: Duration| now.saturating_sub(before).as_secs_f64().min(worked);
@@ -144,8 +144,8 @@ fn steps(stint: &Stint, moments: &[Moment]) -> Vec<Step> {
                 rows: more(moment.rows, last.rows),
                 calls: more(now.calls, before.calls),
                 throttled: more(now.throttled, before.throttled),
-                held: longer(now.held, before.held),
-                down: longer(now.down, before.down),
+                throttled_for: longer(now.throttled_for, before.throttled_for),
+                outage_for: longer(now.outage_for, before.outage_for),
                 worked,
             },
         });
@@ -183,7 +183,7 @@ const MIN_BUCKET: f64 = 2.0;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::rate_limit::Tally;
+    use crate::hub::rate_limit::CallStats;
     use crate::ledger::Operator;
 
     fn stint(number: u32, started: &str, moments: &[(u64, u64)]) -> (Stint, Vec<Moment>) {
@@ -192,7 +192,7 @@ mod tests {
         let moment = |(elapsed, rows): &(u64, u64)| Moment {
             elapsed: Duration::from_secs(*elapsed),
             rows: *rows,
-            tally: Tally { held: Duration::from_secs(elapsed / 2), ..Tally::default() },
+            stats: CallStats { throttled_for: Duration::from_secs(elapsed / 2), ..CallStats::default() },
         };
         (stint, moments.iter().map(moment).collect())
     }
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(timeline.sittings[0].bucket, 5.0);
         assert_eq!(rows(&timeline), [[50.0, 50.0, 0.0, 0.0, 50.0, 50.0, 50.0, 50.0]]);
         let sum = timeline.sum();
-        assert_eq!((sum.rows.round(), sum.held.round(), sum.worked.round()), (300.0, 20.0, 40.0));
+        assert_eq!((sum.rows.round(), sum.throttled_for.round(), sum.worked.round()), (300.0, 20.0, 40.0));
     }
 
     #[test]

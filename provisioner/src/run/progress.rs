@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::hub::rate_limit::Tally;
+use crate::hub::rate_limit::CallStats;
 use crate::ledger::{LedgerError, Moment, RunId, SharedLedger};
 
 /// Counts the rows of this process's stint on a run, and writes its moments into the ledger.
@@ -13,7 +13,7 @@ pub struct Logbook {
     run: RunId,
     begun: Instant,
     rows: AtomicU64,
-    tally: Box<dyn Fn() -> Tally + Send + Sync>,
+    stats: Box<dyn Fn() -> CallStats + Send + Sync>,
 }
 
 impl Logbook {
@@ -22,9 +22,9 @@ impl Logbook {
         ledger: SharedLedger,
         run: RunId,
         begun: Instant,
-        tally: impl Fn() -> Tally + Send + Sync + 'static,
+        stats: impl Fn() -> CallStats + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { ledger, run, begun, rows: AtomicU64::new(0), tally: Box::new(tally) })
+        Arc::new(Self { ledger, run, begun, rows: AtomicU64::new(0), stats: Box::new(stats) })
     }
 
     /// Counts rows that came to an end.
@@ -49,7 +49,7 @@ impl Logbook {
         let moment = Moment {
             elapsed: self.begun.elapsed(),
             rows: self.rows.load(Ordering::Relaxed),
-            tally: (self.tally)(),
+            stats: (self.stats)(),
         };
         let run = self.run;
         self.ledger.call(move |ledger| ledger.add_moment(run, &moment)).await

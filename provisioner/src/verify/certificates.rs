@@ -10,11 +10,11 @@ use crate::model::causes::with_causes;
 use crate::run::issue::{IssueError, find_issued_with};
 
 /// The faults of certificate files, by identity.
-pub type Exchanged = HashMap<IdentityId, ExchangedCertificate>;
+pub type CertificateMismatches = HashMap<IdentityId, CertificateMismatch>;
 
 /// A certificate that is not the one that was issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExchangedCertificate {
+pub struct CertificateMismatch {
     /// The line of the batch file.
     pub line: u64,
     /// The expected path.
@@ -25,16 +25,19 @@ pub struct ExchangedCertificate {
 
 /// Writes the thumbprints of certificates that were issued before into the ledger, computed from
 /// the certificates themselves, and returns those that differ from the list.
-pub fn recompute_issued(ledger: &mut Ledger, run: RunId, list: &IssuedList) -> Result<Exchanged, IssueError> {
-    let mut exchanged = Exchanged::new();
+pub fn recompute_issued(
+    ledger: &mut Ledger,
+    run: RunId,
+    list: &IssuedList,
+) -> Result<CertificateMismatches, IssueError> {
+    let mut mismatch = CertificateMismatches::new();
     find_issued_with(ledger, run, list, |row, facts| {
         if let Some(reason) = recompute(&row.spec.identity, facts) {
             let file = facts.certificate.display().to_string();
-            exchanged
-                .insert(row.spec.identity.clone(), ExchangedCertificate { line: row.line, file, reason });
+            mismatch.insert(row.spec.identity.clone(), CertificateMismatch { line: row.line, file, reason });
         }
     })?;
-    Ok(exchanged)
+    Ok(mismatch)
 }
 
 /// Corrects the thumbprint by that of the file, and returns the fault of the file.

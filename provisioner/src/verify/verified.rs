@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use hub_types::{DeviceId, IdentityId};
 use serde::Serialize;
 
-use super::{Connections, Exchanged};
+use super::{CertificateMismatches, Connections};
 use crate::ledger::{LedgerRow, Verification};
 use crate::model::compare::{Comparison, Difference, Observation};
 
@@ -54,8 +54,8 @@ pub struct Drift {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
     /// The fault of that file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exchanged: Option<String>,
+    #[serde(rename = "exchanged", skip_serializing_if = "Option::is_none")]
+    pub mismatch: Option<String>,
 }
 
 /// The kind of an identity's drift from the batch.
@@ -94,20 +94,20 @@ impl Verified {
     }
 
     /// Counts certificates that are not those that were issued.
-    pub fn add_exchanged(&mut self, mut exchanged: Exchanged) {
+    pub fn add_certificate_mismatches(&mut self, mut mismatch: CertificateMismatches) {
         for drift in &mut self.drifts {
             let identity = IdentityId::from_common_name(&drift.identity).ok();
-            if let Some(found) = identity.and_then(|identity| exchanged.remove(&identity)) {
+            if let Some(found) = identity.and_then(|identity| mismatch.remove(&identity)) {
                 drift.certificate = Some(found.file);
-                drift.exchanged = Some(found.reason);
+                drift.mismatch = Some(found.reason);
             }
         }
-        for (identity, found) in exchanged {
+        for (identity, found) in mismatch {
             self.equal = self.equal.saturating_sub(1);
             self.different += 1;
             self.drifts.push(Drift {
                 certificate: Some(found.file),
-                exchanged: Some(found.reason),
+                mismatch: Some(found.reason),
                 ..Drift::new(DriftKind::Different, Some(found.line), identity.to_string(), Vec::new())
             });
         }
@@ -175,7 +175,7 @@ impl Verified {
 
 impl Drift {
     fn new(kind: DriftKind, line: Option<u64>, identity: String, differences: Vec<Difference>) -> Self {
-        Self { kind, line, identity, differences, certificate: None, exchanged: None }
+        Self { kind, line, identity, differences, certificate: None, mismatch: None }
     }
 }
 
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
     use crate::model::compare::Etags;
     use crate::model::spec::{IdentitySpec, StateSpec};
-    use crate::verify::ExchangedCertificate;
+    use crate::verify::CertificateMismatch;
 
     fn row(line: u64, id: &str) -> LedgerRow {
         LedgerRow::new(line, IdentitySpec { identity: identity(id), state: StateSpec::default() })
@@ -226,13 +226,13 @@ mod tests {
         verified.add(&row(3, "d/m"), &seen(other_thumbprint()));
         verified.add(&row(4, "e"), &seen(Comparison::Missing));
         assert_eq!((verified.checked, verified.equal, verified.different, verified.missing), (3, 1, 1, 1));
-        let exchanged = |line| ExchangedCertificate { line, file: "f.pem".into(), reason: "why".into() };
-        let found = [(identity("d"), exchanged(2)), (identity("d/m"), exchanged(3))];
-        verified.add_exchanged(found.into());
+        let mismatch = |line| CertificateMismatch { line, file: "f.pem".into(), reason: "why".into() };
+        let found = [(identity("d"), mismatch(2)), (identity("d/m"), mismatch(3))];
+        verified.add_certificate_mismatches(found.into());
         verified.add_extra(vec![identity("x")]);
         assert_eq!((verified.checked, verified.equal, verified.different, verified.missing), (3, 0, 2, 1));
         let told: Vec<_> =
-            verified.drifts.iter().map(|one| (one.line, one.kind, one.exchanged.is_some())).collect();
+            verified.drifts.iter().map(|one| (one.line, one.kind, one.mismatch.is_some())).collect();
         assert_eq!(
             told,
             [

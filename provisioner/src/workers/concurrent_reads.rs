@@ -6,7 +6,7 @@ use crate::ledger::LedgerRow;
 use crate::workers::RunError;
 
 /// Reads rows in `concurrency` tasks at once, and returns the results in the order of the rows.
-pub(crate) async fn look_at_all<T, F>(
+pub(crate) async fn read_concurrently<T, F>(
     rows: Vec<LedgerRow>,
     concurrency: usize,
     look: impl Fn(LedgerRow) -> F + Clone + Send + 'static,

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// The statistics of the calls to a hub so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct CallStats {
     /// Calls that ended, in whatever way.
     pub calls: u64,
     /// Those that the hub did not answer, or answered with a failure of its own.
@@ -14,9 +14,9 @@ pub struct Tally {
     /// Those that the hub refused because there were too many (HTTP 429).
     pub throttled: u64,
     /// The time that calls were delayed to keep to the hub's rate.
-    pub held: Duration,
+    pub throttled_for: Duration,
     /// The time that calls waited for an unavailable hub.
-    pub down: Duration,
+    pub outage_for: Duration,
 }
 
 /// A clock that runs as long as anybody waits. Those who wait at the same time count once.

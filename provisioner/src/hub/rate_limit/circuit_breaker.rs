@@ -4,61 +4,77 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::service_status::{Service, Sign};
+use crate::model::service_status::{Service, ServiceStatus};
 
 /// Watches how calls end. It has no clock of its own and sends nothing itself.
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub(super) struct CircuitBreaker {
     /// Calls in a row that the hub did not answer, or answered with a failure of its own.
     failures: u32,
     /// The time of the last sign of the hub.
     last_sign: Instant,
     /// True once it did.
     was_answered: bool,
-    outage: Option<Outage>,
+    circuit: Circuit,
 }
 
 #[derive(Debug)]
+enum Circuit {
+    /// Calls are made.
+    Closed,
+    /// The hub is unavailable: calls wait.
+    Open(Outage),
+    /// A probe was sent at this time, and its result is pending.
+    HalfOpen(Outage, Instant),
+}
+
+#[derive(Debug, Clone, Copy)]
 struct Outage {
     since: Instant,
     probes: u32,
     next_probe: Instant,
-    /// The time at which the pending probe was sent.
-    probing: Option<Instant>,
 }
 
 /// The decision for a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gate {
-    /// It may be made.
-    Open,
-    /// Ask whether the hub is back.
+pub(super) enum Decision {
+    /// Make it.
+    Proceed,
+    /// Send a probe to the hub, then ask again.
     Probe,
-    /// Wait, then ask again.
+    /// Wait for this time, then ask again.
     Wait(Duration),
 }
 
-impl Breaker {
+impl CircuitBreaker {
     pub(super) fn new(now: Instant) -> Self {
-        Self { failures: 0, last_sign: now, was_answered: false, outage: None }
+        Self { failures: 0, last_sign: now, was_answered: false, circuit: Circuit::Closed }
     }
 
     /// Decides about a call at `now`. A caller that is told to probe has to report the result.
-    pub(super) fn gate(&mut self, now: Instant) -> Gate {
-        let Some(outage) = &mut self.outage else { return Gate::Open };
-        if outage.probing.is_some_and(|sent| now - sent < PROBE_LOST) {
-            return Gate::Wait(GLANCE);
-        }
+    pub(super) fn decide(&mut self, now: Instant) -> Decision {
+        let outage = match self.circuit {
+            Circuit::Closed => return Decision::Proceed,
+            Circuit::HalfOpen(_, sent) if now - sent < PROBE_LOST => return Decision::Wait(GLANCE),
+            Circuit::HalfOpen(outage, _) | Circuit::Open(outage) => outage,
+        };
         if now < outage.next_probe {
-            return Gate::Wait(outage.next_probe - now);
+            return Decision::Wait(outage.next_probe - now);
         }
-        outage.probing = Some(now);
-        Gate::Probe
+        self.circuit = Circuit::HalfOpen(outage, now);
+        Decision::Probe
     }
 
     /// The duration of the hub's outage, if there is one.
-    pub(super) fn down_for(&self, now: Instant) -> Option<Duration> {
-        self.outage.as_ref().map(|outage| now - outage.since)
+    pub(super) fn outage_for(&self, now: Instant) -> Option<Duration> {
+        self.outage().map(|outage| now - outage.since)
+    }
+
+    fn outage(&self) -> Option<Outage> {
+        match self.circuit {
+            Circuit::Closed => None,
+            Circuit::HalfOpen(outage, _) | Circuit::Open(outage) => Some(outage),
+        }
     }
 
     /// The hub answered, be it with a refusal.
@@ -81,28 +97,27 @@ impl Breaker {
     /// The hub did not answer, or failed. `jitter` (0 to 1) spreads the probes of many stations.
     pub(super) fn failed(&mut self, jitter: f64, now: Instant) {
         self.failures = self.failures.saturating_add(1);
-        if self.outage.is_none() && self.failures >= IN_A_ROW && now - self.last_sign >= SILENCE {
+        if self.outage().is_none() && self.failures >= IN_A_ROW && now - self.last_sign >= SILENCE {
             let next_probe = now + FIRST_PROBE.mul_f64(jitter);
-            self.outage = Some(Outage { since: self.last_sign, probes: 0, next_probe, probing: None });
+            self.circuit = Circuit::Open(Outage { since: self.last_sign, probes: 0, next_probe });
         }
     }
 
     /// Records the result of a probe; returns the event to report to people.
-    pub(super) fn probed(&mut self, answered: bool, jitter: f64, now: Instant) -> Option<Sign> {
-        let outage = self.outage.as_mut()?;
-        outage.probing = None;
-        outage.probes = outage.probes.saturating_add(1);
-        let (probes, since) = (outage.probes, outage.since);
+    pub(super) fn probed(&mut self, answered: bool, jitter: f64, now: Instant) -> Option<ServiceStatus> {
+        let Outage { since, probes, .. } = self.outage()?;
+        let probes = probes.saturating_add(1);
         if answered {
-            self.outage = None;
+            self.circuit = Circuit::Closed;
             self.answered(now);
-            // Who was never told that it was down need not be told that it is back.
-            return (probes > 1).then(|| Sign::Back(Service::Hub, now - since));
+            // A recovery is only reported if the outage was.
+            return (probes > 1).then(|| ServiceStatus::Recovered(Service::Hub, now - since));
         }
         let bound = FIRST_PROBE.saturating_mul(1 << probes.min(10)).min(MAX_PROBE);
         // At least half of it, so that no jitter makes a hail of probes.
-        outage.next_probe = now + bound.mul_f64(0.5 + jitter / 2.0);
-        (probes == 1).then_some(Sign::Down(Service::Hub))
+        let next_probe = now + bound.mul_f64(0.5 + jitter / 2.0);
+        self.circuit = Circuit::Open(Outage { since, probes, next_probe });
+        (probes == 1).then_some(ServiceStatus::Unavailable(Service::Hub))
     }
 }
 
@@ -121,11 +136,11 @@ const PROBE_LOST: Duration = Duration::from_secs(120);
 mod tests {
     use super::*;
 
-    fn down(now: &mut Instant) -> Breaker {
-        let mut breaker = Breaker::new(*now);
+    fn down(now: &mut Instant) -> CircuitBreaker {
+        let mut breaker = CircuitBreaker::new(*now);
         for _ in 0..IN_A_ROW {
             *now += Duration::from_secs(1);
-            assert_eq!(breaker.gate(*now), Gate::Open);
+            assert_eq!(breaker.decide(*now), Decision::Proceed);
             breaker.failed(0.0, *now);
         }
         breaker
@@ -135,14 +150,17 @@ mod tests {
     fn one_probe_at_a_time_and_then_the_way_is_free_again() {
         let mut now = Instant::now();
         let mut breaker = down(&mut now);
-        assert_eq!(breaker.gate(now), Gate::Probe);
-        assert!(matches!(breaker.gate(now), Gate::Wait(_)));
-        assert_eq!(breaker.probed(false, 1.0, now), Some(Sign::Down(Service::Hub)));
-        assert_eq!(breaker.gate(now), Gate::Wait(Duration::from_secs(2)));
+        assert_eq!(breaker.decide(now), Decision::Probe);
+        assert!(matches!(breaker.decide(now), Decision::Wait(_)));
+        assert_eq!(breaker.probed(false, 1.0, now), Some(ServiceStatus::Unavailable(Service::Hub)));
+        assert_eq!(breaker.decide(now), Decision::Wait(Duration::from_secs(2)));
         now += Duration::from_secs(2);
-        assert_eq!(breaker.gate(now), Gate::Probe);
-        assert_eq!(breaker.probed(true, 1.0, now), Some(Sign::Back(Service::Hub, Duration::from_secs(7))));
-        assert_eq!(breaker.gate(now), Gate::Open);
+        assert_eq!(breaker.decide(now), Decision::Probe);
+        assert_eq!(
+            breaker.probed(true, 1.0, now),
+            Some(ServiceStatus::Recovered(Service::Hub, Duration::from_secs(7)))
+        );
+        assert_eq!(breaker.decide(now), Decision::Proceed);
     }
 
     #[test]
@@ -152,13 +170,13 @@ mod tests {
         let mut breaker = down(&mut now);
         let mut probes = 0;
         while now - begun < Duration::from_secs(600) {
-            match breaker.gate(now) {
-                Gate::Open => panic!("nothing said that the hub is back"),
-                Gate::Wait(wait) => {
+            match breaker.decide(now) {
+                Decision::Proceed => panic!("nothing said that the hub is back"),
+                Decision::Wait(wait) => {
                     assert!(wait <= MAX_PROBE);
                     now += wait;
                 }
-                Gate::Probe => {
+                Decision::Probe => {
                     probes += 1;
                     breaker.probed(false, 0.5, now);
                 }
@@ -170,31 +188,31 @@ mod tests {
     #[test]
     fn failures_between_answers_do_not_stop_the_work() {
         let mut now = Instant::now();
-        let mut breaker = Breaker::new(now);
+        let mut breaker = CircuitBreaker::new(now);
         for call in 0..1000 {
             now += Duration::from_secs(1);
             match call % 5 {
                 0 => breaker.answered(now),
                 _ => breaker.failed(0.5, now),
             }
-            assert_eq!(breaker.gate(now), Gate::Open);
+            assert_eq!(breaker.decide(now), Decision::Proceed);
         }
     }
 
     #[test]
     fn many_failures_at_once_are_not_yet_an_outage() {
         let now = Instant::now();
-        let mut breaker = Breaker::new(now);
+        let mut breaker = CircuitBreaker::new(now);
         (0..100).for_each(|_| breaker.failed(0.5, now));
-        assert_eq!(breaker.gate(now), Gate::Open);
+        assert_eq!(breaker.decide(now), Decision::Proceed);
     }
 
     #[test]
     fn a_probe_whose_sender_was_cancelled_is_made_up_for() {
         let mut now = Instant::now();
         let mut breaker = down(&mut now);
-        assert_eq!(breaker.gate(now), Gate::Probe);
+        assert_eq!(breaker.decide(now), Decision::Probe);
         now += PROBE_LOST;
-        assert_eq!(breaker.gate(now), Gate::Probe);
+        assert_eq!(breaker.decide(now), Decision::Probe);
     }
 }

@@ -11,14 +11,14 @@ async fn no_probe() -> ProbeEnd {
 
 #[tokio::test(start_paused = true)]
 async fn all_workers_of_a_process_share_one_budget() {
-    let pace = Arc::new(Pace::new());
-    pace.set_tier(Tier::S3, ONE);
+    let rate_limiter = Arc::new(RateLimiter::new());
+    rate_limiter.set_tier(Tier::S3, ONE);
     let begun = Instant::now();
     let workers = (0..4).map(|_| {
-        let pace = pace.clone();
+        let rate_limiter = rate_limiter.clone();
         tokio::spawn(async move {
             for _ in 0..50 {
-                let permit = pace.permit(OperationClass::Registry, 100, no_probe).await.unwrap();
+                let permit = rate_limiter.permit(OperationClass::Registry, 100, no_probe).await.unwrap();
                 permit.ended(CallEnd::Served);
             }
         })
@@ -28,45 +28,45 @@ async fn all_workers_of_a_process_share_one_budget() {
     }
     // 20,000 operations at 5,000 a minute, of which the first minute's worth goes at once.
     assert_eq!(begun.elapsed().as_secs(), 180);
-    let tally = pace.tally();
-    assert_eq!((tally.calls, tally.held.as_secs(), tally.down), (200, 180, Duration::ZERO));
+    let stats = rate_limiter.call_stats();
+    assert_eq!((stats.calls, stats.throttled_for.as_secs(), stats.outage_for), (200, 180, Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]
 async fn classes_do_not_wait_for_each_other() {
-    let pace = Pace::new();
-    pace.set_tier(Tier::S1, ONE);
-    pace.permit(OperationClass::Registry, 100, no_probe).await.unwrap().ended(CallEnd::Served);
+    let rate_limiter = RateLimiter::new();
+    rate_limiter.set_tier(Tier::S1, ONE);
+    rate_limiter.permit(OperationClass::Registry, 100, no_probe).await.unwrap().ended(CallEnd::Served);
     let begun = Instant::now();
-    pace.permit(OperationClass::TwinRead, 1, no_probe).await.unwrap().ended(CallEnd::Served);
+    rate_limiter.permit(OperationClass::TwinRead, 1, no_probe).await.unwrap().ended(CallEnd::Served);
     assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_hub_that_asks_to_wait_is_left_in_peace_by_all_workers() {
-    let pace = Pace::new();
-    pace.hold_back(OperationClass::TwinRead, Duration::from_secs(17));
+    let rate_limiter = RateLimiter::new();
+    rate_limiter.pause(OperationClass::TwinRead, Duration::from_secs(17));
     let begun = Instant::now();
-    pace.permit(OperationClass::Registry, 100, no_probe).await.unwrap().ended(CallEnd::Served);
+    rate_limiter.permit(OperationClass::Registry, 100, no_probe).await.unwrap().ended(CallEnd::Served);
     assert_eq!(begun.elapsed(), Duration::ZERO);
-    pace.permit(OperationClass::TwinRead, 1, no_probe).await.unwrap().ended(CallEnd::Served);
+    rate_limiter.permit(OperationClass::TwinRead, 1, no_probe).await.unwrap().ended(CallEnd::Served);
     assert_eq!(begun.elapsed().as_secs(), 17);
     // No hub is waited for as long as that.
-    pace.hold_back(OperationClass::TwinRead, Duration::from_secs(86_400));
-    pace.permit(OperationClass::TwinRead, 1, no_probe).await.unwrap().ended(CallEnd::Served);
-    assert_eq!(begun.elapsed(), Duration::from_secs(17) + MAX_HELD);
+    rate_limiter.pause(OperationClass::TwinRead, Duration::from_secs(86_400));
+    rate_limiter.permit(OperationClass::TwinRead, 1, no_probe).await.unwrap().ended(CallEnd::Served);
+    assert_eq!(begun.elapsed(), Duration::from_secs(17) + MAX_PAUSE);
 }
 
 #[tokio::test(start_paused = true)]
 async fn only_so_many_calls_are_under_way_at_once_and_who_is_to_stop_does_not_wait_for_them() {
-    let (pace, stop) = (Arc::new(Pace::new()), CancellationToken::new());
-    pace.stop_with(stop.clone());
+    let (rate_limiter, stop) = (Arc::new(RateLimiter::new()), CancellationToken::new());
+    rate_limiter.stop_with(stop.clone());
     let (under_way, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let begun = Instant::now();
     let callers = (0..3 * MAX_UNDER_WAY).map(|_| {
-        let (pace, under_way, most) = (pace.clone(), under_way.clone(), most.clone());
+        let (rate_limiter, under_way, most) = (rate_limiter.clone(), under_way.clone(), most.clone());
         tokio::spawn(async move {
-            let permit = pace.permit(OperationClass::TwinRead, 1, no_probe).await?;
+            let permit = rate_limiter.permit(OperationClass::TwinRead, 1, no_probe).await?;
             most.fetch_max(under_way.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
             sleep(Duration::from_secs(60)).await;
             under_way.fetch_sub(1, Ordering::Relaxed);
@@ -86,21 +86,21 @@ async fn only_so_many_calls_are_under_way_at_once_and_who_is_to_stop_does_not_wa
 }
 
 /// Fails calls until the pace gives out no more of them.
-async fn take_down(pace: &Pace) {
+async fn take_down(rate_limiter: &RateLimiter) {
     for _ in 0..5 {
         sleep(Duration::from_secs(1)).await;
-        pace.permit(OperationClass::TwinRead, 1, no_probe).await.unwrap().ended(CallEnd::Failed);
+        rate_limiter.permit(OperationClass::TwinRead, 1, no_probe).await.unwrap().ended(CallEnd::Failed);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_sent_while_the_hub_is_down_and_all_go_on_when_it_is_back() {
-    let pace = Arc::new(Pace::new());
-    take_down(&pace).await;
+    let rate_limiter = Arc::new(RateLimiter::new());
+    take_down(&rate_limiter).await;
     let begun = Instant::now();
     let probes = Arc::new(AtomicUsize::new(0));
     let waiting = (0..100).map(|_| {
-        let (pace, probes) = (pace.clone(), probes.clone());
+        let (rate_limiter, probes) = (rate_limiter.clone(), probes.clone());
         tokio::spawn(async move {
             let probe = || async {
                 probes.fetch_add(1, Ordering::Relaxed);
@@ -109,7 +109,7 @@ async fn nothing_is_sent_while_the_hub_is_down_and_all_go_on_when_it_is_back() {
                     false => ProbeEnd::Away,
                 }
             };
-            pace.permit(OperationClass::TwinRead, 1, probe).await.unwrap().ended(CallEnd::Served);
+            rate_limiter.permit(OperationClass::TwinRead, 1, probe).await.unwrap().ended(CallEnd::Served);
         })
     });
     for waiting in waiting.collect::<Vec<_>>() {
@@ -118,10 +118,10 @@ async fn nothing_is_sent_while_the_hub_is_down_and_all_go_on_when_it_is_back() {
     assert!((600..660).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     let probes = probes.load(Ordering::Relaxed);
     assert!((15..60).contains(&probes), "{probes} probes in ten minutes");
-    let tally = pace.tally();
-    assert_eq!((tally.calls, tally.failed), (105, 5));
+    let stats = rate_limiter.call_stats();
+    assert_eq!((stats.calls, stats.failed), (105, 5));
     assert_eq!(
-        (tally.down, tally.held),
+        (stats.outage_for, stats.throttled_for),
         (begun.elapsed(), Duration::ZERO),
         "those who wait together count once"
     );
@@ -129,38 +129,38 @@ async fn nothing_is_sent_while_the_hub_is_down_and_all_go_on_when_it_is_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hub_that_stays_down_is_given_up() {
-    let pace = Pace::new();
-    pace.set_patience(Duration::from_secs(300));
-    take_down(&pace).await;
-    let denied = pace.permit(OperationClass::TwinRead, 1, async || ProbeEnd::Away).await.unwrap_err();
-    assert!(matches!(denied, Denied::Down(down) if down >= Duration::from_secs(300)));
+    let rate_limiter = RateLimiter::new();
+    rate_limiter.set_patience(Duration::from_secs(300));
+    take_down(&rate_limiter).await;
+    let denied = rate_limiter.permit(OperationClass::TwinRead, 1, async || ProbeEnd::Away).await.unwrap_err();
+    assert!(matches!(denied, Denied::Unavailable(down) if down >= Duration::from_secs(300)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_is_to_stop_does_not_wait_and_gives_back_what_it_took() {
-    let (pace, stop) = (Pace::new(), CancellationToken::new());
-    pace.stop_with(stop.clone());
-    pace.set_tier(Tier::S1, ONE);
-    pace.permit(OperationClass::Registry, 100, no_probe).await.unwrap().ended(CallEnd::Served);
+    let (rate_limiter, stop) = (RateLimiter::new(), CancellationToken::new());
+    rate_limiter.stop_with(stop.clone());
+    rate_limiter.set_tier(Tier::S1, ONE);
+    rate_limiter.permit(OperationClass::Registry, 100, no_probe).await.unwrap().ended(CallEnd::Served);
     stop.cancel();
     let begun = Instant::now();
-    let denied = pace.permit(OperationClass::Registry, 100, no_probe).await.unwrap_err();
+    let denied = rate_limiter.permit(OperationClass::Registry, 100, no_probe).await.unwrap_err();
     assert_eq!((denied, begun.elapsed()), (Denied::Stopped, Duration::ZERO));
     sleep(Duration::from_secs(60)).await;
     let begun = Instant::now();
-    pace.permit(OperationClass::Registry, 100, no_probe).await.unwrap().ended(CallEnd::Served);
+    rate_limiter.permit(OperationClass::Registry, 100, no_probe).await.unwrap().ended(CallEnd::Served);
     assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
 async fn stations_together_take_what_one_would_also_when_one_comes_later() {
-    let served = |pace: &Pace| pace.rate(OperationClass::Registry).unwrap() * 60.0;
-    let (first, second) = (Pace::new(), Pace::new());
+    let served = |rate_limiter: &RateLimiter| rate_limiter.rate(OperationClass::Registry).unwrap() * 60.0;
+    let (first, second) = (RateLimiter::new(), RateLimiter::new());
     let begun = Instant::now();
-    for pace in [&first, &second] {
-        pace.set_tier(Tier::S3, ONE);
+    for rate_limiter in [&first, &second] {
+        rate_limiter.set_tier(Tier::S3, ONE);
         // What a station does before it knows the others.
-        pace.permit(OperationClass::Registry, 1, no_probe).await.unwrap().ended(CallEnd::Served);
+        rate_limiter.permit(OperationClass::Registry, 1, no_probe).await.unwrap().ended(CallEnd::Served);
     }
     first.set_share(1.0);
     first.permit(OperationClass::Registry, 4_900, no_probe).await.unwrap().ended(CallEnd::Served);

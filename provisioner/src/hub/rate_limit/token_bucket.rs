@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// nothing is held back until the hub shows its limit, by refusing or by keeping calls waiting;
 /// what it served until then tells the rate, for a hub counts over minutes.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub(super) struct TokenBucket {
     /// Operations per second at most, where that is known.
     ceiling: Option<f64>,
     /// The least that a hub of any tier takes. Below it nobody needs to go.
@@ -35,10 +35,10 @@ pub(super) struct Allowance {
     /// The time of the last change of the rate.
     changed: Instant,
     /// Until when the hub wants no calls.
-    held_until: Instant,
+    paused_until: Instant,
 }
 
-impl Allowance {
+impl TokenBucket {
     /// An allowance for a hub that takes `ceiling` operations per second, or as many as it shows.
     /// Who comes when others are at work already finds the hub's bucket drawn by them.
     pub(super) fn new(ceiling: Option<f64>, floor: f64, share: f64, now: Instant) -> Self {
@@ -56,7 +56,7 @@ impl Allowance {
             refused: 0.0,
             latency: 0.0,
             changed: now,
-            held_until: now,
+            paused_until: now,
         }
     }
 
@@ -75,15 +75,15 @@ impl Allowance {
     /// Takes `cost` operations and answers how long to wait before they may begin.
     pub(super) fn reserve(&mut self, cost: f64, now: Instant) -> Duration {
         self.refill(now);
-        let held = self.held_until.saturating_duration_since(now);
+        let held = self.paused_until.saturating_duration_since(now);
         let Some(rate) = self.rate() else { return held };
         self.tokens -= cost;
         Duration::from_secs_f64((-self.tokens / rate).clamp(0.0, MAX_WAIT.as_secs_f64())).max(held)
     }
 
     /// The hub wants no more calls for so long.
-    pub(super) fn hold(&mut self, wait: Duration, now: Instant) {
-        self.held_until = self.held_until.max(now + wait);
+    pub(super) fn pause(&mut self, wait: Duration, now: Instant) {
+        self.paused_until = self.paused_until.max(now + wait);
     }
 
     /// Gives back what was taken for a call that was never made.
@@ -193,51 +193,51 @@ mod tests {
     #[test]
     fn a_known_tier_bounds_from_the_first_minute_on() {
         let now = Instant::now();
-        let mut allowance = Allowance::new(Some(S1), S1, 1.0, now);
-        let waits: Vec<f64> = (0..4).map(|_| allowance.reserve(100.0, now).as_secs_f64().round()).collect();
+        let mut bucket = TokenBucket::new(Some(S1), S1, 1.0, now);
+        let waits: Vec<f64> = (0..4).map(|_| bucket.reserve(100.0, now).as_secs_f64().round()).collect();
         assert_eq!(waits, [0.0, 60.0, 120.0, 180.0]);
     }
 
     #[test]
     fn an_unknown_hub_is_not_held_back_until_it_refuses() {
         let mut now = Instant::now();
-        let mut allowance = Allowance::new(None, S1, 1.0, now);
+        let mut bucket = TokenBucket::new(None, S1, 1.0, now);
         // A hub of 5,000 operations a minute: 6,000 are served within twelve seconds, the rest refused.
         for _ in 0..60 {
-            assert_eq!(allowance.reserve(100.0, now), Duration::ZERO);
+            assert_eq!(bucket.reserve(100.0, now), Duration::ZERO);
             now += seconds(0.2);
-            allowance.served(100.0, QUICK, now);
+            bucket.served(100.0, QUICK, now);
         }
         for _ in 0..5 {
-            allowance.refused(now);
+            bucket.refused(now);
         }
-        let learnt = allowance.rate().unwrap() * 60.0;
+        let learnt = bucket.rate().unwrap() * 60.0;
         assert!((4500.0..5500.0).contains(&learnt), "{learnt} a minute");
     }
 
     #[test]
     fn now_and_then_a_refusal_is_no_limit() {
         let mut now = Instant::now();
-        let mut allowance = Allowance::new(None, S1, 1.0, now);
+        let mut bucket = TokenBucket::new(None, S1, 1.0, now);
         for call in 0..10_000 {
             now += QUICK;
             match call % 10 {
-                0 | 1 => allowance.refused(now),
-                _ => allowance.served(1.0, QUICK, now),
+                0 | 1 => bucket.refused(now),
+                _ => bucket.served(1.0, QUICK, now),
             }
         }
-        assert_eq!(allowance.rate(), None);
+        assert_eq!(bucket.rate(), None);
     }
 
     #[test]
     fn a_hub_that_keeps_calls_waiting_is_given_less_and_more_again_later() {
         let mut now = Instant::now();
-        let mut allowance = Allowance::new(Some(100.0), 1.0, 1.0, now);
+        let mut bucket = TokenBucket::new(Some(100.0), 1.0, 1.0, now);
         let mut call = |latency: f64| {
-            allowance.reserve(1000.0, now);
+            bucket.reserve(1000.0, now);
             now += seconds(1.0);
-            allowance.served(1000.0, seconds(latency), now);
-            allowance.rate().unwrap()
+            bucket.served(1000.0, seconds(latency), now);
+            bucket.rate().unwrap()
         };
         (0..60).for_each(|_| assert!(call(8.0) > 0.0));
         let slow = call(8.0);
@@ -249,20 +249,20 @@ mod tests {
     #[test]
     fn what_is_refused_empties_the_bucket() {
         let now = Instant::now();
-        let mut allowance = Allowance::new(Some(100.0), 1.0, 1.0, now);
-        allowance.reserve(100.0, now);
-        allowance.refused(now);
-        assert_eq!(allowance.reserve(100.0, now), seconds(1.0));
+        let mut bucket = TokenBucket::new(Some(100.0), 1.0, 1.0, now);
+        bucket.reserve(100.0, now);
+        bucket.refused(now);
+        assert_eq!(bucket.reserve(100.0, now), seconds(1.0));
     }
 
     #[test]
     fn four_workers_with_a_quarter_each_go_as_fast_as_one() {
         let now = Instant::now();
-        let mut allowance = Allowance::new(Some(100.0), 1.0, 1.0, now);
-        allowance.set_share(0.25, now);
-        assert_eq!(allowance.rate(), Some(25.0));
-        allowance.reserve(1500.0, now);
-        assert_eq!(allowance.reserve(25.0, now), seconds(1.0));
+        let mut bucket = TokenBucket::new(Some(100.0), 1.0, 1.0, now);
+        bucket.set_share(0.25, now);
+        assert_eq!(bucket.rate(), Some(25.0));
+        bucket.reserve(1500.0, now);
+        assert_eq!(bucket.reserve(25.0, now), seconds(1.0));
     }
 
     proptest! {
@@ -273,17 +273,17 @@ mod tests {
         ) {
             let start = Instant::now();
             let (mut now, mut last, mut sum) = (start, start, 0.0);
-            let mut allowance = Allowance::new(Some(20.0), 2.0, 1.0, now);
+            let mut bucket = TokenBucket::new(Some(20.0), 2.0, 1.0, now);
             for (pause, cost, end) in calls {
                 now += Duration::from_millis(pause);
-                last = last.max(now + allowance.reserve(f64::from(cost), now));
+                last = last.max(now + bucket.reserve(f64::from(cost), now));
                 sum += f64::from(cost);
                 match end {
-                    0 => allowance.refused(now),
-                    1 => allowance.served(f64::from(cost), seconds(9.0), now),
-                    _ => allowance.served(f64::from(cost), QUICK, now),
+                    0 => bucket.refused(now),
+                    1 => bucket.served(f64::from(cost), seconds(9.0), now),
+                    _ => bucket.served(f64::from(cost), QUICK, now),
                 }
-                let rate = allowance.rate().unwrap();
+                let rate = bucket.rate().unwrap();
                 prop_assert!((2.0..=20.0).contains(&rate), "{}", rate);
             }
             // A rate that grows since a turn was given makes that turn later than need be, never earlier.

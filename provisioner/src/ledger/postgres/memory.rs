@@ -4,7 +4,7 @@
 use super::super::RunId;
 use super::super::chunk::Lease;
 use super::client::{Client, Error};
-use crate::model::service_status::{Service, Sign, tell};
+use crate::model::service_status::{Service, ServiceStatus, tell};
 
 /// The memory of a process that works on a run.
 #[derive(Default)]
@@ -91,7 +91,7 @@ impl Memory {
     /// Notifies people, once, that the database has lost its last writes.
     pub(super) fn tell_lost(&mut self) {
         if !std::mem::replace(&mut self.is_told, true) {
-            tell(Some(Sign::Lagged(Service::Ledger)));
+            tell(Some(ServiceStatus::Lagged(Service::Ledger)));
         }
     }
 }

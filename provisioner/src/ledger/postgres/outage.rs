@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::model::service_status::{Service, Sign};
+use crate::model::service_status::{Service, ServiceStatus};
 
 /// The time in which no server of the database answers.
 #[derive(Default)]
@@ -17,12 +17,12 @@ struct Begun {
 
 impl Outage {
     /// Records an overdue response or a failed attempt. People are notified if that lasts.
-    pub(super) fn failed(&self) -> Option<Sign> {
+    pub(super) fn failed(&self) -> Option<ServiceStatus> {
         self.failed_at(Instant::now())
     }
 
     /// A call was answered.
-    pub(super) fn over(&self) -> Option<Sign> {
+    pub(super) fn over(&self) -> Option<ServiceStatus> {
         self.over_at(Instant::now())
     }
 
@@ -36,19 +36,19 @@ impl Outage {
         self.set(|begun| *begun = Some(begun.unwrap_or(Begun { at, is_told: false })));
     }
 
-    fn failed_at(&self, now: Instant) -> Option<Sign> {
+    fn failed_at(&self, now: Instant) -> Option<ServiceStatus> {
         self.begin(now);
         self.set(|begun| {
             let begun = begun.as_mut()?;
             let is_news = !begun.is_told && now - begun.at >= BRIEF;
             begun.is_told |= is_news;
-            is_news.then_some(Sign::Down(Service::Ledger))
+            is_news.then_some(ServiceStatus::Unavailable(Service::Ledger))
         })
     }
 
-    fn over_at(&self, now: Instant) -> Option<Sign> {
+    fn over_at(&self, now: Instant) -> Option<ServiceStatus> {
         let begun = self.set(Option::take)?;
-        begun.is_told.then(|| Sign::Back(Service::Ledger, now - begun.at))
+        begun.is_told.then(|| ServiceStatus::Recovered(Service::Ledger, now - begun.at))
     }
 
     fn begun(&self) -> Option<Begun> {
@@ -82,8 +82,11 @@ mod tests {
         let long = Outage::default();
         long.begin(begun);
         assert_eq!(long.failed_at(at(1)), None);
-        assert_eq!(long.failed_at(at(3)), Some(Sign::Down(Service::Ledger)));
+        assert_eq!(long.failed_at(at(3)), Some(ServiceStatus::Unavailable(Service::Ledger)));
         assert_eq!(long.failed_at(at(9)), None);
-        assert_eq!(long.over_at(at(12)), Some(Sign::Back(Service::Ledger, Duration::from_secs(12))));
+        assert_eq!(
+            long.over_at(at(12)),
+            Some(ServiceStatus::Recovered(Service::Ledger, Duration::from_secs(12)))
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The history in a ledger for reports: operators, times, and the state before and after.
 
 use super::*;
-use crate::hub::rate_limit::Tally;
+use crate::hub::rate_limit::CallStats;
 use serde_json::json;
 
 fn operator(name: &str, station: &str) -> Operator {
@@ -38,12 +38,12 @@ pub(super) fn the_moments_of_a_stint_come_back_in_order(mut ledger: Ledger) {
     let moment = |seconds: u64| Moment {
         elapsed: Duration::from_millis(seconds * 1000 + 1),
         rows: seconds * 10,
-        tally: Tally {
+        stats: CallStats {
             calls: seconds,
             failed: 1,
             throttled: 2,
-            held: Duration::from_millis(1500),
-            down: Duration::from_secs(3),
+            throttled_for: Duration::from_millis(1500),
+            outage_for: Duration::from_secs(3),
         },
     };
     ledger.begin_stint(run, &Operator::default(), "now").unwrap();

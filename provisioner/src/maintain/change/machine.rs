@@ -17,7 +17,7 @@ pub struct Course {
     /// True if a request was sent and its response was lost.
     is_lost: bool,
     /// The number of lost or outdated responses.
-    setbacks: u32,
+    retries: u32,
 }
 
 /// The next step.
@@ -76,7 +76,7 @@ pub enum Ending {
 impl Course {
     /// An identity that this run has not processed yet.
     pub fn new(effect: Effect) -> Self {
-        Self { effect, is_lost: false, setbacks: 0 }
+        Self { effect, is_lost: false, retries: 0 }
     }
 
     /// An identity with a request that was sent before this run was interrupted.
@@ -85,8 +85,8 @@ impl Course {
     }
 
     /// The number of lost or outdated responses.
-    pub fn setbacks(&self) -> u32 {
-        self.setbacks
+    pub fn retries(&self) -> u32 {
+        self.retries
     }
 
     /// Returns the step after a read.
@@ -119,8 +119,8 @@ impl Course {
     }
 
     fn look_again(&mut self, error: HubError) -> Next {
-        self.setbacks += 1;
-        match self.setbacks <= MAX_SETBACKS {
+        self.retries += 1;
+        match self.retries <= MAX_RETRIES {
             true => Next::Observe,
             false => Next::failed(error),
         }
@@ -145,7 +145,7 @@ impl From<Ending> for Record {
 }
 
 /// The largest number of retries for one identity.
-const MAX_SETBACKS: u32 = 12;
+const MAX_RETRIES: u32 = 12;
 
 #[cfg(test)]
 mod tests {
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn somebody_who_is_always_faster_is_not_fought_for_ever() {
         let mut course = Course::new(Effect::Updated);
-        for _ in 0..MAX_SETBACKS {
+        for _ in 0..MAX_RETRIES {
             assert!(matches!(course.observed(Verdict::Delete), Next::Delete));
             assert!(matches!(course.answered(Answer::Outdated(HubError::NoAnswer)), Next::Observe));
         }

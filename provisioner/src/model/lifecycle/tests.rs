@@ -287,7 +287,7 @@ proptest! {
 #[test]
 fn a_hub_that_contradicts_itself_for_ever_ends_in_a_failure() {
     let mut life = Lifecycle::new(ApplyRules::default());
-    for _ in 0..MAX_SETBACKS {
+    for _ in 0..MAX_RETRIES {
         assert!(matches!(life.on(Event::AlreadyExists), Step::Observe));
         assert!(matches!(life.on(Event::Observed(Comparison::Missing)), Step::Create));
     }
@@ -297,12 +297,12 @@ fn a_hub_that_contradicts_itself_for_ever_ends_in_a_failure() {
 #[test]
 fn somebody_who_always_changes_it_back_is_not_fought_for_ever() {
     let mut life = Lifecycle::new(ApplyRules { mode: ApplyMode::Upsert, ..ApplyRules::default() });
-    let steps = (0..=MAX_SETBACKS).map(|_| {
+    let steps = (0..=MAX_RETRIES).map(|_| {
         let step = life.on(Event::Observed(Comparison::IdentityDiffers(Vec::new())));
         life.on(Event::IdentityUpdated);
         matches!(step, Step::UpdateIdentity)
     });
-    assert_eq!(steps.filter(|goes_on| *goes_on).count(), MAX_SETBACKS as usize);
+    assert_eq!(steps.filter(|goes_on| *goes_on).count(), MAX_RETRIES as usize);
 }
 
 #[test]
