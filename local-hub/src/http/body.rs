@@ -7,7 +7,7 @@ use hub_types::ErrorCode;
 use hyper::body::{Body, Bytes};
 use tokio::time::timeout;
 
-use super::routes::Operation;
+use super::operations::Operation;
 use crate::api_error::{ApiError, ApiResult};
 
 /// The largest body that an operation takes.

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::access::Caller;
 use super::api_version::ApiVersion;
-use super::routes::{Operation, RouteMatch};
+use super::operations::Operation;
+use super::routes::RouteMatch;
 use crate::api_error::json_error;
 use crate::api_error::{ApiError, ApiResult};
 use crate::registry::attributes;

@@ -12,9 +12,10 @@ use tokio::time::sleep;
 use super::access::Caller;
 use super::api_version::{ApiVersion, RequestedVersion};
 use super::call::Call;
+use super::operations::{self, Operation};
 use super::reply::{self, HttpResponse, Reply, error_response};
 use super::response_body::{Interrupted, ResponseBody};
-use super::routes::{self, Operation, RouteMatch};
+use super::routes::{self, RouteMatch};
 use super::{access, body, handlers, throttling};
 use crate::api_error::{ApiError, ApiResult};
 use crate::faults::{Effect, InjectedFault};
@@ -146,8 +147,8 @@ impl Service {
         throttling::admit(&self.hub, operation).await?;
         let caller = call.caller;
         let done = match stale {
-            Some(stale) => handlers::query::post(&*stale, call).await,
-            None => handlers::perform(&self.hub, call).await,
+            Some(stale) => handlers::query::page(&*stale, call).await,
+            None => operations::perform(&self.hub, call).await,
         };
         let reply = done.map_err(|error| caller.adapt(error))?;
         throttling::charge(&self.hub, operation, sent, reply.body_len());

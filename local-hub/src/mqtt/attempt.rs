@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio::time::sleep;
 
 use super::authenticator::{Authenticator, Client};
-use super::operation::Operation;
+use super::operation::DeviceOperation;
 use super::wire::SessionEnd;
 use crate::api_error::ApiError;
 use crate::faults::{Effect, InjectedFault};
@@ -16,7 +16,7 @@ use crate::request_log::DeviceLine;
 pub(crate) struct Attempt<'a> {
     authenticator: &'a Authenticator,
     client: &'a Client,
-    operation: Operation,
+    operation: DeviceOperation,
     at: Instant,
     injected: InjectedFault,
 }
@@ -27,7 +27,7 @@ impl<'a> Attempt<'a> {
     pub(crate) async fn begin(
         authenticator: &'a Authenticator,
         client: &'a Client,
-        operation: Operation,
+        operation: DeviceOperation,
     ) -> Result<Self, SessionEnd> {
         let faults = authenticator.hub.faults();
         let injected = faults.inject(operation.name());
@@ -79,7 +79,7 @@ impl<'a> Attempt<'a> {
             errorcode: error.map(|error| error.name),
             fault: self.injected.name(),
             // Other errors may repeat a part of what the client sent.
-            reason: error.filter(|_| self.operation == Operation::Connect).map(|error| &*error.text),
+            reason: error.filter(|_| self.operation == DeviceOperation::Connect).map(|error| &*error.text),
             milliseconds: u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX),
         });
     }

@@ -10,7 +10,7 @@ use mqtt_protocol_core::mqtt::packet::v3_1_1::Connect;
 use rustls_pki_types::CertificateDer;
 use tokio::time::Instant;
 
-use super::operation::Operation;
+use super::operation::DeviceOperation;
 use super::topic::{self, Uplink};
 use super::username::UserName;
 use super::wire::SessionEnd;
@@ -67,7 +67,7 @@ impl Authenticator {
         let claimed = connect.user_name().and_then(UserName::parse);
         self.note(&DeviceLine {
             time: self.hub.timestamp(),
-            operation: Operation::Connect.name(),
+            operation: DeviceOperation::Connect.name(),
             identity: claimed.as_ref().map(|name| name.identity.to_string()),
             agent: claimed.as_ref().and_then(|name| request_log::agent(name.agent.as_ref()?.as_bytes())),
             status: Some(error.status),

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::Attempt;
 use super::authenticator::Authenticator;
-use super::operation::Operation;
+use super::operation::DeviceOperation;
 use super::session::Session;
 use super::wire::{SessionEnd, Wire};
 use crate::api_error::ApiError;
@@ -50,7 +50,7 @@ pub(crate) async fn run<S>(
             return refuse(wire, &connect, &error).await;
         }
     };
-    let attempt = Attempt::begin(authenticator, &client, Operation::Connect);
+    let attempt = Attempt::begin(authenticator, &client, DeviceOperation::Connect);
     let attempt = match stop.run_until_cancelled(attempt).await {
         Some(Ok(attempt)) => attempt,
         Some(Err(SessionEnd::Reset)) => return reset.demand(),

@@ -1,60 +1,45 @@
 //! The operations of devices and modules over MQTT, by their names in faults and the request log.
+//! The names differ from all names of the service API.
 
-/// An operation of a device or module, or of the hub towards one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Operation {
-    /// It responds to a direct method.
-    AnswerMethod,
-    /// It acknowledges a cloud-to-device message.
-    CompleteCommand,
-    Connect,
-    GetTwin,
-    PatchReported,
-    /// It is sent a cloud-to-device message.
-    ReceiveCommand,
-    /// It is told of changed desired properties.
-    ReceiveDesired,
-    /// It is called by a direct method.
-    ReceiveMethod,
-    SendTelemetry,
-    Subscribe,
-    Unsubscribe,
-}
-
-impl Operation {
-    const ALL: [Self; 11] = [
-        Self::AnswerMethod,
-        Self::CompleteCommand,
-        Self::Connect,
-        Self::GetTwin,
-        Self::PatchReported,
-        Self::ReceiveCommand,
-        Self::ReceiveDesired,
-        Self::ReceiveMethod,
-        Self::SendTelemetry,
-        Self::Subscribe,
-        Self::Unsubscribe,
-    ];
-
-    /// The name, which differs from all names of the service API.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::AnswerMethod => "DeviceAnswerMethod",
-            Self::CompleteCommand => "DeviceCompleteCommand",
-            Self::Connect => "DeviceConnect",
-            Self::GetTwin => "DeviceGetTwin",
-            Self::PatchReported => "DevicePatchReported",
-            Self::ReceiveCommand => "DeviceReceiveCommand",
-            Self::ReceiveDesired => "DeviceReceiveDesired",
-            Self::ReceiveMethod => "DeviceReceiveMethod",
-            Self::SendTelemetry => "DeviceSendTelemetry",
-            Self::Subscribe => "DeviceSubscribe",
-            Self::Unsubscribe => "DeviceUnsubscribe",
+macro_rules! operations {
+    ($($(#[$doc:meta])* $operation:ident = $name:literal;)*) => {
+        /// An operation of a device or module, or of the hub towards one.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum DeviceOperation {
+            $($(#[$doc])* $operation,)*
         }
-    }
+
+        impl DeviceOperation {
+            /// The name in faults and the request log.
+            pub(crate) fn name(self) -> &'static str {
+                match self {
+                    $(Self::$operation => $name,)*
+                }
+            }
+        }
+
+        /// The name of every operation.
+        pub(crate) fn operation_names() -> impl Iterator<Item = &'static str> {
+            [$($name),*].into_iter()
+        }
+    };
 }
 
-/// The name of every operation.
-pub(crate) fn operation_names() -> impl Iterator<Item = &'static str> {
-    Operation::ALL.into_iter().map(Operation::name)
+operations! {
+    /// It responds to a direct method.
+    AnswerMethod = "DeviceAnswerMethod";
+    /// It acknowledges a cloud-to-device message.
+    CompleteCommand = "DeviceCompleteCommand";
+    Connect = "DeviceConnect";
+    GetTwin = "DeviceGetTwin";
+    PatchReported = "DevicePatchReported";
+    /// It is sent a cloud-to-device message.
+    ReceiveCommand = "DeviceReceiveCommand";
+    /// It is told of changed desired properties.
+    ReceiveDesired = "DeviceReceiveDesired";
+    /// It is called by a direct method.
+    ReceiveMethod = "DeviceReceiveMethod";
+    SendTelemetry = "DeviceSendTelemetry";
+    Subscribe = "DeviceSubscribe";
+    Unsubscribe = "DeviceUnsubscribe";
 }

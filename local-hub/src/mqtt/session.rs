@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::Attempt;
 use super::authenticator::{Authenticator, Client};
-use super::operation::Operation;
+use super::operation::DeviceOperation;
 use super::topic;
 use super::wire::{SessionEnd, Wire};
 use crate::faults::Effect;
@@ -117,7 +117,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     /// Begins an operation; the error is a fault that ends the connection.
-    async fn begin(&self, operation: Operation) -> Result<Attempt<'a>, SessionEnd> {
+    async fn begin(&self, operation: DeviceOperation) -> Result<Attempt<'a>, SessionEnd> {
         tokio::select! {
             biased;
             () = self.guard.link.cut.cancelled() => Err(SessionEnd::Cut),

@@ -3,7 +3,7 @@
 
 use hub_types::IdentityId;
 
-use super::operation::Operation;
+use super::operation::DeviceOperation;
 use crate::registry::Feed;
 
 /// A message of a client, by its topic.
@@ -29,12 +29,12 @@ pub(crate) enum Uplink<'t> {
 }
 
 impl<'t> Uplink<'t> {
-    pub(crate) fn operation(self) -> Operation {
+    pub(crate) fn operation(self) -> DeviceOperation {
         match self {
-            Self::GetTwin { .. } => Operation::GetTwin,
-            Self::MethodAnswer { .. } => Operation::AnswerMethod,
-            Self::Report { .. } => Operation::PatchReported,
-            Self::Telemetry { .. } => Operation::SendTelemetry,
+            Self::GetTwin { .. } => DeviceOperation::GetTwin,
+            Self::MethodAnswer { .. } => DeviceOperation::AnswerMethod,
+            Self::Report { .. } => DeviceOperation::PatchReported,
+            Self::Telemetry { .. } => DeviceOperation::SendTelemetry,
         }
     }
 

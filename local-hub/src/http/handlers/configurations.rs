@@ -66,7 +66,7 @@ struct QueryErrors {
 }
 
 /// Reports for each query if it is valid, without storing anything.
-pub(crate) fn test_queries(call: Call) -> ApiResult<Reply> {
+pub(crate) fn test_queries(_hub: &Hub, call: Call) -> ApiResult<Reply> {
     let queries: Queries = call.document()?;
     let metrics = queries.custom_metric_queries.iter().flatten();
     Reply::document(&QueryErrors {

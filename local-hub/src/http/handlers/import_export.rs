@@ -78,7 +78,7 @@ pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> ApiResult<Reply> {
     document(&job).map_or_else(|| Err(not_found(&job.id)), |document| Reply::document(&document))
 }
 
-pub(crate) fn list(hub: &Hub) -> ApiResult<Reply> {
+pub(crate) fn list(hub: &Hub, _call: Call) -> ApiResult<Reply> {
     hub.read_jobs(|jobs| Reply::document(&jobs.iter().filter_map(document).collect::<Vec<_>>()))
 }
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use crate::api_error::{ApiError, ApiResult};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
+use crate::hub::Hub;
 use crate::query::{self, PageRequest, Query, QuerySource};
 
 #[derive(Deserialize)]
@@ -13,7 +14,12 @@ struct Body {
     query: String,
 }
 
-pub(crate) async fn post(source: &impl QuerySource, call: Call) -> ApiResult<Reply> {
+pub(crate) async fn post(hub: &Hub, call: Call) -> ApiResult<Reply> {
+    page(hub, call).await
+}
+
+/// Responds to a query over any data.
+pub(crate) async fn page(source: &impl QuerySource, call: Call) -> ApiResult<Reply> {
     let Body { query: text } = call.document()?;
     let query = Query::parse(&text).map_err(|error| ApiError::argument(format!("BadRequest: {error}")))?;
     let request = PageRequest {

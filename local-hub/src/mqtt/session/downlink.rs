@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::super::operation::Operation;
+use super::super::operation::DeviceOperation;
 use super::super::topic;
 use super::super::wire::SessionEnd;
 use super::Session;
@@ -15,7 +15,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             Downlink::Commands => self.send_commands().await,
             Downlink::Desired(notice) => {
                 let topic = topic::desired_notification(notice.version);
-                self.push(Operation::ReceiveDesired, &topic, notice.payload).await.map(drop)
+                self.push(DeviceOperation::ReceiveDesired, &topic, notice.payload).await.map(drop)
             }
             Downlink::Method(call) => self.call(call).await,
         }
@@ -26,7 +26,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         self.last_call += 1;
         self.calls.insert(self.last_call, call.answer);
         let topic = topic::method(&call.name, self.last_call);
-        self.push(Operation::ReceiveMethod, &topic, call.payload).await.map(drop)
+        self.push(DeviceOperation::ReceiveMethod, &topic, call.payload).await.map(drop)
     }
 
     /// Sends the waiting messages, as far as the device accepts them.
@@ -38,7 +38,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             };
             self.last_command = command.sequence;
             let topic = topic::command(self.identity, &command.properties);
-            match self.push(Operation::ReceiveCommand, &topic, command.payload).await? {
+            match self.push(DeviceOperation::ReceiveCommand, &topic, command.payload).await? {
                 Some(id) => {
                     self.commands.insert(id, command.sequence);
                 }
@@ -51,7 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
 
     pub(super) async fn acknowledged(&mut self, id: u16) -> Result<(), SessionEnd> {
         if let Some(sequence) = self.commands.remove(&id) {
-            let attempt = self.begin(Operation::CompleteCommand).await?;
+            let attempt = self.begin(DeviceOperation::CompleteCommand).await?;
             self.require_success(&attempt, 204)?;
             self.complete(sequence).await;
             self.apply_fault(&attempt, self.wire.waiting()).await?;
@@ -68,13 +68,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     /// Sends an unsolicited message, if the client is subscribed to it.
     async fn push(
         &mut self,
-        operation: Operation,
+        operation: DeviceOperation,
         topic: &str,
         payload: Vec<u8>,
     ) -> Result<Option<u16>, SessionEnd> {
         let feed = match operation {
-            Operation::ReceiveDesired => Feed::DesiredProperties,
-            Operation::ReceiveMethod => Feed::Methods,
+            DeviceOperation::ReceiveDesired => Feed::DesiredProperties,
+            DeviceOperation::ReceiveMethod => Feed::Methods,
             _ => Feed::Commands,
         };
         if self.subscriptions.get(feed).is_none() {
@@ -82,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         }
         let attempt = self.begin(operation).await?;
         self.require_success(&attempt, 200)?;
-        if operation == Operation::ReceiveDesired {
+        if operation == DeviceOperation::ReceiveDesired {
             self.hub.throttle().charge(payload.len());
         }
         let before = self.wire.waiting();

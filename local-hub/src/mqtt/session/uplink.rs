@@ -7,7 +7,7 @@ use mqtt_protocol_core::mqtt::packet::v3_1_1::{Puback, Publish, Suback, Subscrib
 use mqtt_protocol_core::mqtt::result_code::SubackReturnCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::super::operation::Operation;
+use super::super::operation::DeviceOperation;
 use super::super::topic::{self, Uplink};
 use super::super::twin::{self, Response};
 use super::super::wire::SessionEnd;
@@ -93,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     }
 
     pub(super) async fn subscribe(&mut self, subscribe: &Subscribe) -> Result<(), SessionEnd> {
-        let attempt = self.begin(Operation::Subscribe).await?;
+        let attempt = self.begin(DeviceOperation::Subscribe).await?;
         let refused = attempt.check().err();
         let mut codes = Vec::new();
         for entry in subscribe.entries() {
@@ -121,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     }
 
     pub(super) async fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), SessionEnd> {
-        let attempt = self.begin(Operation::Unsubscribe).await?;
+        let attempt = self.begin(DeviceOperation::Unsubscribe).await?;
         self.require_success(&attempt, 200)?;
         for filter in unsubscribe.entries() {
             for feed in topic::feeds(filter.as_str(), self.identity) {

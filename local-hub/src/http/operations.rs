@@ -1,0 +1,289 @@
+//! The table of all operations of the service API.
+//!
+//! A line of an operation has its name in logs and errors, its access, its throttling, its handler,
+//! and its routes: the right that it needs, its method and its paths. `{}` in a path stands for any
+//! one segment. Routes are matched in the order of the table, because paths overlap.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use http::Method;
+use hub_types::limits::OperationClass as Class;
+
+use super::call::Call;
+use super::handlers::{
+    bulk, cloud_to_device, configurations, devices, import_export, keys, methods, modules, query,
+    scheduled_jobs, statistics, twins,
+};
+use super::reply::Reply;
+use super::routes::Route;
+use crate::access::policy::Right;
+use crate::api_error::{ApiError, ApiResult};
+use crate::hub::Hub;
+
+/// The access of an operation to the content of the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Reads,
+    Writes,
+}
+
+/// The throttling of an operation, and its charging as messages of the day.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Meter {
+    pub(crate) class: Class,
+    /// The name of the operation in a 429 response.
+    pub(crate) kind: &'static str,
+    pub(crate) charged: bool,
+}
+
+/// The part of a line that does not depend on a route.
+struct OperationProperties {
+    name: &'static str,
+    access: Access,
+    meter: Option<Meter>,
+}
+
+const fn free(class: Class, kind: &'static str) -> Option<Meter> {
+    Some(Meter { class, kind, charged: false })
+}
+
+const fn charged(class: Class, kind: &'static str) -> Option<Meter> {
+    Some(Meter { class, kind, charged: true })
+}
+
+/// The throttling of an operation whose size only its handler knows. The handler throttles it.
+const fn by_handler() -> Option<Meter> {
+    None
+}
+
+macro_rules! operations {
+    (
+        implemented {$(
+            $name:ident: $access:ident, $meter:expr, $($handler:ident)::+ $(.$await:ident)?,
+            $right:ident $method:ident $($path:literal)+;
+        )*}
+        not_implemented {$(
+            $missing:ident: $missing_right:ident $missing_method:ident $($missing_path:literal)+;
+        )*}
+    ) => {
+        /// The requested operation.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Operation {
+            $($name,)*
+            /// An operation of IoT Hub that this hub does not support, by its name.
+            NotImplemented(&'static str),
+        }
+
+        impl Operation {
+            const fn properties(self) -> OperationProperties {
+                match self {
+                    $(Self::$name => {
+                        OperationProperties { name: stringify!($name), access: Access::$access, meter: $meter }
+                    })*
+                    Self::NotImplemented(name) => OperationProperties { name, access: Access::Writes, meter: None },
+                }
+            }
+        }
+
+        /// The routes of the complete API of version 2021-04-12, the additions of 2024-03-31, the
+        /// earlier previews that clients still use, and the device operations over HTTPS.
+        pub(crate) const ROUTES: &[Route] = &[
+            $($(Route {
+                method: Method::$method,
+                path: $path,
+                right: Right::$right,
+                operation: Operation::$name,
+            },)+)*
+            $($(Route {
+                method: Method::$missing_method,
+                path: $missing_path,
+                right: Right::$missing_right,
+                operation: Operation::NotImplemented(stringify!($missing)),
+            },)+)*
+        ];
+
+        /// Performs the operation of a call.
+        pub(crate) async fn perform(hub: &Arc<Hub>, call: Call) -> ApiResult<Reply> {
+            match call.operation {
+                $(Operation::$name => $($handler)::+(hub, call)$(.$await)?,)*
+                Operation::NotImplemented(name) => Err(ApiError::not_implemented(name)),
+            }
+        }
+    };
+}
+
+// Source of the throttling: "Azure IoT Hub billing information".
+operations! {
+    implemented {
+        ListDevices: Reads, free(Class::Registry, "RegistryRead"), devices::list,
+            RegistryRead GET "/devices";
+        BulkRegistry: Writes, by_handler(), bulk::post.await,
+            RegistryWrite POST "/devices";
+        Query: Reads, charged(Class::Query, "Query"), query::post.await,
+            ServiceConnect POST "/devices/query";
+        RegenerateKeys: Writes, by_handler(), keys::regenerate.await,
+            RegistryWrite POST "/devices/keys/regenerate";
+        GetDevice: Reads, free(Class::Registry, "RegistryRead"), devices::get,
+            RegistryRead GET "/devices/{}";
+        PutDevice: Writes, free(Class::Registry, "RegistryWrite"), devices::put.await,
+            RegistryWrite PUT "/devices/{}";
+        DeleteDevice: Writes, free(Class::Registry, "RegistryWrite"), devices::delete.await,
+            RegistryWrite DELETE "/devices/{}";
+        // A throttle of its own is not documented.
+        PurgeCommandQueue: Writes, free(Class::CloudToDevice, "PurgeCommandQueue"), cloud_to_device::purge.await,
+            ServiceConnect DELETE "/devices/{}/commands";
+        SendCommand: Writes, charged(Class::CloudToDevice, "SendCommand"), cloud_to_device::send.await,
+            ServiceConnect POST "/devices/{}/messages/deviceBound";
+        ApplyConfigurationContent: Writes, charged(Class::Configuration, "ConfigurationWrite"), configurations::apply.await,
+            RegistryWrite POST "/devices/{}/applyConfigurationContent";
+        ListModules: Reads, free(Class::Registry, "RegistryRead"), modules::list,
+            RegistryRead GET "/devices/{}/modules";
+        GetModule: Reads, free(Class::Registry, "RegistryRead"), modules::get,
+            RegistryRead GET "/devices/{}/modules/{}";
+        PutModule: Writes, free(Class::Registry, "RegistryWrite"), modules::put.await,
+            RegistryWrite PUT "/devices/{}/modules/{}";
+        DeleteModule: Writes, free(Class::Registry, "RegistryWrite"), modules::delete.await,
+            RegistryWrite DELETE "/devices/{}/modules/{}";
+        GetTwin: Reads, charged(Class::TwinRead, "TwinRead"), twins::get,
+            ServiceConnect GET "/twins/{}" "/twins/{}/modules/{}";
+        PatchTwin: Writes, charged(Class::TwinUpdate, "TwinUpdate"), twins::patch.await,
+            ServiceConnect PATCH "/twins/{}" "/twins/{}/modules/{}";
+        PutTwin: Writes, charged(Class::TwinUpdate, "TwinUpdate"), twins::put.await,
+            ServiceConnect PUT "/twins/{}" "/twins/{}/modules/{}";
+        InvokeMethod: Writes, by_handler(), methods::post.await,
+            ServiceConnect POST "/twins/{}/methods" "/twins/{}/modules/{}/methods";
+        GetDeviceStatistics: Reads, free(Class::Registry, "RegistryRead"), statistics::devices,
+            RegistryRead GET "/statistics/devices";
+        GetServiceStatistics: Reads, free(Class::Registry, "RegistryRead"), statistics::service,
+            RegistryRead GET "/statistics/service";
+        CreateImportExportJob: Writes, free(Class::Job, "Jobs"), import_export::create.await,
+            RegistryWrite POST "/jobs/create";
+        GetImportExportJobs: Reads, free(Class::Job, "Jobs"), import_export::list,
+            RegistryRead GET "/jobs";
+        QueryScheduledJobs: Reads, free(Class::Job, "Jobs"), scheduled_jobs::query,
+            ServiceConnect GET "/jobs/v2/query";
+        GetScheduledJob: Reads, free(Class::Job, "Jobs"), scheduled_jobs::get,
+            ServiceConnect GET "/jobs/v2/{}";
+        CreateScheduledJob: Writes, free(Class::Job, "Jobs"), scheduled_jobs::create.await,
+            ServiceConnect PUT "/jobs/v2/{}";
+        CancelScheduledJob: Writes, free(Class::Job, "Jobs"), scheduled_jobs::cancel.await,
+            ServiceConnect POST "/jobs/v2/{}/cancel";
+        GetImportExportJob: Reads, free(Class::Job, "Jobs"), import_export::get,
+            RegistryRead GET "/jobs/{}";
+        CancelImportExportJob: Writes, free(Class::Job, "Jobs"), import_export::cancel.await,
+            RegistryWrite DELETE "/jobs/{}";
+        GetConfigurations: Reads, free(Class::Configuration, "ConfigurationRead"), configurations::list,
+            RegistryRead GET "/configurations";
+        TestConfigurationQueries: Reads, free(Class::Configuration, "ConfigurationRead"), configurations::test_queries,
+            RegistryRead POST "/configurations/testQueries";
+        GetConfiguration: Reads, free(Class::Configuration, "ConfigurationRead"), configurations::get,
+            RegistryRead GET "/configurations/{}";
+        CreateOrUpdateConfiguration: Writes, free(Class::Configuration, "ConfigurationWrite"), configurations::put.await,
+            RegistryWrite PUT "/configurations/{}";
+        DeleteConfiguration: Writes, free(Class::Configuration, "ConfigurationWrite"), configurations::delete.await,
+            RegistryWrite DELETE "/configurations/{}";
+    }
+
+    not_implemented {
+        ReceiveFeedbackNotification: ServiceConnect GET "/messages/serviceBound/feedback";
+        CompleteFeedbackNotification: ServiceConnect DELETE "/messages/serviceBound/feedback/{}";
+        AbandonFeedbackNotification: ServiceConnect POST "/messages/serviceBound/feedback/{}/abandon";
+        ReceiveFileNotification: ServiceConnect GET "/messages/serviceBound/filenotifications";
+        CompleteFileNotification: ServiceConnect DELETE "/messages/serviceBound/filenotifications/{}";
+        AbandonFileNotification: ServiceConnect POST "/messages/serviceBound/filenotifications/{}/abandon";
+        GetDigitalTwin: ServiceConnect GET "/digitaltwins/{}";
+        UpdateDigitalTwin: ServiceConnect PATCH "/digitaltwins/{}";
+        InvokeRootLevelCommand: ServiceConnect POST "/digitaltwins/{}/commands/{}";
+        InvokeComponentCommand: ServiceConnect POST "/digitaltwins/{}/components/{}/commands/{}";
+        // Until 2019-07-01-preview components were interfaces.
+        GetDigitalTwinModel: ServiceConnect GET "/digitaltwins/models/{}";
+        GetInterfaces: ServiceConnect GET "/digitaltwins/{}/interfaces";
+        UpdateInterfaces: ServiceConnect PATCH "/digitaltwins/{}/interfaces";
+        GetInterface: ServiceConnect GET "/digitaltwins/{}/interfaces/{}";
+        InvokeInterfaceCommand: ServiceConnect POST "/digitaltwins/{}/interfaces/{}/commands/{}";
+        InitiateDeviceStream: ServiceConnect POST "/twins/{}/streams/{}" "/twins/{}/modules/{}/streams/{}";
+        SendDeviceEvent: DeviceConnect POST "/devices/{}/messages/events";
+        SendModuleEvent: DeviceConnect POST "/devices/{}/modules/{}/messages/events";
+        ReceiveDeviceBoundNotification: DeviceConnect GET "/devices/{}/messages/deviceBound";
+        // Rejects too, with the parameter `reject`.
+        CompleteDeviceBoundNotification: DeviceConnect DELETE "/devices/{}/messages/deviceBound/{}";
+        AbandonDeviceBoundNotification: DeviceConnect POST "/devices/{}/messages/deviceBound/{}/abandon";
+        CreateFileUploadSasUri: DeviceConnect POST "/devices/{}/files";
+        UpdateFileUploadStatus: DeviceConnect POST
+            "/devices/{}/files/notifications"
+            "/devices/{}/files/notifications/{}";
+        GetDeviceAndModuleInScope: DeviceConnect GET "/devices/{}/modules/{}/deviceAndModuleInDeviceScope";
+        GetDevicesAndModulesInScope: DeviceConnect GET "/devices/{}/modules/{}/devicesAndModulesInDeviceScope";
+        GetDeviceAndModuleOnBehalfOf: DeviceConnect POST "/devices/{}/modules/{}/getDeviceAndModuleOnBehalfOf";
+        GetDevicesAndModulesInTargetScope: DeviceConnect POST
+            "/devices/{}/modules/{}/devicesAndModulesInTargetDeviceScope";
+    }
+}
+
+impl Operation {
+    /// Returns true if the operation changes nothing.
+    pub(crate) const fn only_reads(self) -> bool {
+        matches!(self.properties().access, Access::Reads)
+    }
+
+    /// The name for logs and error messages.
+    pub(crate) const fn name(self) -> &'static str {
+        self.properties().name
+    }
+
+    /// The throttling, unless the operation is not implemented or its handler throttles it.
+    pub(crate) const fn meter(self) -> Option<Meter> {
+        self.properties().meter
+    }
+}
+
+/// The name of every operation, unsupported ones included, in alphabetical order.
+pub(crate) fn operation_names() -> Vec<&'static str> {
+    let names: BTreeSet<_> = ROUTES.iter().map(|route| route.operation.name()).collect();
+    names.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs};
+
+    use super::*;
+    use crate::access::policy::Policies;
+
+    /// Compares a file of this crate with its content according to the table. Writes the file
+    /// instead if snapshots are to be updated.
+    fn check_file(name: &str, content: &str) {
+        let path = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
+        if env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+            return fs::write(path, content).unwrap();
+        }
+        assert_eq!(fs::read_to_string(path).unwrap(), content, "INSTA_UPDATE=always writes the file");
+    }
+
+    #[test]
+    fn what_is_not_implemented_is_known_by_name() {
+        let missing = ROUTES.iter().filter_map(|route| match route.operation {
+            Operation::NotImplemented(name) => Some(format!("{name}: {} {}\n", route.method, route.path)),
+            _ => None,
+        });
+        check_file("not-implemented.txt", &missing.collect::<String>());
+    }
+
+    /// Compares the table with a file, which a different test compares with the responses of a
+    /// running hub.
+    #[test]
+    fn who_may_do_what_is_written_down() {
+        let policies = Policies::generate();
+        let allowed = |right| {
+            let mut names: Vec<_> = policies.names().collect();
+            names.retain(|name| policies.find(name).is_some_and(|policy| policy.allows(right)));
+            names.sort_unstable();
+            names.join(" ")
+        };
+        let rows = ROUTES.iter().map(|route| {
+            format!("{} {} {}: {}\n", route.operation.name(), route.method, route.path, allowed(route.right))
+        });
+        check_file("rights.txt", &rows.collect::<String>());
+    }
+}
