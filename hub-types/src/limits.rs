@@ -25,10 +25,10 @@ pub const MAX_IDENTITIES_PER_HUB: usize = 1_000_000;
 pub const MAX_BULK_ITEMS: usize = 100;
 
 /// Bytes of a cloud-to-device message, properties included. Source: "IoT Hub quotas and throttling".
-pub const MAX_COMMAND_BYTES: usize = 64 * 1024;
+pub const MAX_CLOUD_TO_DEVICE_BYTES: usize = 64 * 1024;
 
 /// Cloud-to-device messages that can wait for a device. Source: "IoT Hub quotas and throttling".
-pub const MAX_COMMANDS_WAITING: usize = 50;
+pub const MAX_CLOUD_TO_DEVICE_WAITING: usize = 50;
 
 /// Bytes of a device-to-cloud message. Source: "IoT Hub quotas and throttling".
 pub const MAX_TELEMETRY_BYTES: usize = 256 * 1024;

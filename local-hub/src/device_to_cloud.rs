@@ -30,7 +30,7 @@ mod reader;
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) identity: IdentityId,
-    pub(crate) source: Source,
+    pub(crate) source: MessageSource,
     pub(crate) enqueued: Timestamp,
     /// The properties that the sender defined.
     pub(crate) properties: Map<String, Value>,
@@ -41,7 +41,7 @@ pub(crate) struct Message {
 
 /// The origin of a message: `messageSource`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum MessageSource {
     /// A device or module was created or deleted.
     Lifecycle,
     /// A device or module sent it.
@@ -50,7 +50,7 @@ pub(crate) enum Source {
     TwinChange,
 }
 
-impl Source {
+impl MessageSource {
     const ALL: [Self; 3] = [Self::Lifecycle, Self::Telemetry, Self::TwinChange];
 
     fn name(self) -> &'static str {
@@ -72,7 +72,7 @@ impl Message {
     /// names.
     pub(crate) fn of_hub(
         identity: IdentityId,
-        source: Source,
+        source: MessageSource,
         (schema, operation): (&str, &str),
         now: Timestamp,
         body: &Value,
@@ -92,7 +92,7 @@ impl Message {
         Self { identity, source, enqueued: now, properties, system, body }
     }
 
-    fn line(self, sequence: u64) -> Line {
+    fn line(self, sequence: u64) -> MessageLine {
         let Self { identity, source, enqueued, properties, mut system, body } = self;
         let body = body_of(&system, &body);
         system.insert("connectionDeviceId".to_owned(), json!(identity.device().as_str()));
@@ -109,7 +109,7 @@ impl Message {
             "Body": body,
         });
         let text = Bytes::from(format!("{document}\n"));
-        Line { sequence, identity, source, enqueued, text }
+        MessageLine { sequence, identity, source, enqueued, text }
     }
 }
 
@@ -126,10 +126,10 @@ fn body_of(system: &Map<String, Value>, body: &[u8]) -> Value {
 
 /// A stored message.
 #[derive(Debug)]
-struct Line {
+struct MessageLine {
     sequence: u64,
     identity: IdentityId,
-    source: Source,
+    source: MessageSource,
     enqueued: Timestamp,
     text: Bytes,
 }
@@ -137,13 +137,13 @@ struct Line {
 /// The last messages, bounded in number and memory.
 #[derive(Debug, Default)]
 struct Retained {
-    lines: VecDeque<Line>,
+    lines: VecDeque<MessageLine>,
     bytes: usize,
     last: u64,
 }
 
 impl Retained {
-    fn push(&mut self, line: Line) {
+    fn push(&mut self, line: MessageLine) {
         self.bytes += line.text.len() + LINE_OVERHEAD;
         self.lines.push_back(line);
         while self.bytes > MAX_BYTES || self.lines.len() > MAX_LINES {
@@ -221,7 +221,7 @@ mod tests {
     fn telemetry(device: &str, body: &str, system: &[(&str, &str)]) -> Message {
         Message {
             identity: IdentityId::from_common_name(device).unwrap(),
-            source: Source::Telemetry,
+            source: MessageSource::Telemetry,
             enqueued: Timestamp::from_ticks(0),
             properties: Map::new(),
             system: system.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect(),
@@ -229,7 +229,7 @@ mod tests {
         }
     }
 
-    fn document(line: &Line) -> Value {
+    fn document(line: &MessageLine) -> Value {
         serde_json::from_slice(&line.text).unwrap()
     }
 

@@ -35,7 +35,7 @@ mod state;
 /// One hub, shared by all its servers.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    state: Mutex<State>,
+    state: Mutex<HubState>,
     policies: Policies,
     clock: Arc<MovableClock>,
     throttle: Throttle,
@@ -50,7 +50,7 @@ pub(crate) struct Hub {
 }
 
 #[derive(Debug)]
-struct State {
+struct HubState {
     registry: Registry,
     configurations: Configurations,
     jobs: Jobs,
@@ -90,7 +90,7 @@ impl Hub {
         let faults = Injector::new(Arc::clone(&clock) as Arc<dyn Clock>);
         let Stored { registry, configurations, jobs } = stored;
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(HubState {
                 registry,
                 configurations,
                 jobs,
@@ -244,14 +244,14 @@ impl Hub {
         check(&state.jobs)?;
         let value = write(&mut state.registry, now, &mut journal)?;
         let committed = state.store_identities(&journal)?;
-        let State { registry, connections, .. } = &mut *state;
+        let HubState { registry, connections, .. } = &mut *state;
         connections.settle(registry, &mut journal, now);
         self.publish_changes(registry, &mut journal, now);
         let counts = journal.counts;
         Ok((Written { value, counts }, committed))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, HubState> {
         // A panic inside an operation may leave that one write half done; all others are whole, and
         // a hub that goes on is worth more than one that answers nothing.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -278,7 +278,7 @@ impl QuerySource for Stored {
     }
 }
 
-impl State {
+impl HubState {
     /// Counts a write, and refuses it if writes can't become durable any more.
     fn begin_write(&mut self) -> ApiResult<()> {
         self.writes += 1;

@@ -63,7 +63,7 @@ impl LocalHub {
         let log = config.request_log.as_deref().map(RequestLog::open).transpose()?.map(Arc::new);
         let (data, credentials) = (config.data.clone(), config.credentials.clone());
         // Loading a large folder takes seconds, which must not stop the caller's other tasks.
-        let mut state = match spawn_blocking(move || State::open(data, credentials)).await {
+        let mut state = match spawn_blocking(move || StateAtStart::open(data, credentials)).await {
             Ok(state) => state?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
@@ -235,7 +235,7 @@ impl LocalHub {
 }
 
 /// The state of a hub before it listens.
-struct State {
+struct StateAtStart {
     folder: Option<DataFolder>,
     authority: Authority,
     policies: Policies,
@@ -243,7 +243,7 @@ struct State {
     store: Option<Store>,
 }
 
-impl State {
+impl StateAtStart {
     fn open(data: Option<PathBuf>, credentials: Option<PathBuf>) -> Result<Self> {
         let keeps_registry = data.is_some();
         let Some(path) = data.or(credentials) else {

@@ -38,13 +38,13 @@ mod operations;
 #[derive(Debug)]
 pub(crate) struct Management {
     address: SocketAddr,
-    token: Token,
+    token: ManagementToken,
     accepting: AbortHandle,
 }
 
 /// The token that a request must present.
 #[derive(Debug, Clone)]
-pub(crate) struct Token(Arc<SecretText>);
+pub(crate) struct ManagementToken(Arc<SecretText>);
 
 struct SecretText(Zeroizing<String>);
 
@@ -54,7 +54,7 @@ impl std::fmt::Debug for SecretText {
     }
 }
 
-impl Token {
+impl ManagementToken {
     /// A new token of 32 random bytes.
     pub(crate) fn generate() -> Self {
         let text = URL_SAFE_NO_PAD.encode(*Zeroizing::new(random::bytes()));
@@ -74,7 +74,7 @@ impl Token {
 impl Management {
     /// Serves the port.
     pub(crate) fn serve(listener: TcpListener, address: SocketAddr, hub: Arc<Hub>) -> Self {
-        let token = Token::generate();
+        let token = ManagementToken::generate();
         let operations = Arc::new(Operations::new(hub));
         let accepting = tokio::spawn(accept(listener, operations, token.clone())).abort_handle();
         Self { address, token, accepting }
@@ -84,7 +84,7 @@ impl Management {
         self.address
     }
 
-    pub(crate) fn token(&self) -> &Token {
+    pub(crate) fn token(&self) -> &ManagementToken {
         &self.token
     }
 }
@@ -95,7 +95,7 @@ impl Drop for Management {
     }
 }
 
-async fn accept(listener: TcpListener, operations: Arc<Operations>, token: Token) {
+async fn accept(listener: TcpListener, operations: Arc<Operations>, token: ManagementToken) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // Connections end with the task that accepts them.
     let mut connections = JoinSet::new();
@@ -117,7 +117,7 @@ async fn accept(listener: TcpListener, operations: Arc<Operations>, token: Token
     }
 }
 
-async fn connection(stream: TcpStream, operations: Arc<Operations>, token: Token) {
+async fn connection(stream: TcpStream, operations: Arc<Operations>, token: ManagementToken) {
     let serve = service_fn(move |request| {
         let (operations, token) = (Arc::clone(&operations), token.clone());
         async move { Ok::<_, Infallible>(answer(request, &operations, &token).await) }
@@ -131,7 +131,11 @@ async fn connection(stream: TcpStream, operations: Arc<Operations>, token: Token
     }
 }
 
-async fn answer(request: Request<Incoming>, operations: &Operations, token: &Token) -> Response<Content> {
+async fn answer(
+    request: Request<Incoming>,
+    operations: &Operations,
+    token: &ManagementToken,
+) -> Response<ManagementBody> {
     let (parts, body) = request.into_parts();
     if !token.is_in(&parts.headers) {
         let text = "the Authorization header must be `Bearer` and what the file management-token holds";
@@ -155,15 +159,15 @@ async fn answer(request: Request<Incoming>, operations: &Operations, token: &Tok
     }
 }
 
-fn refused(status: StatusCode, text: &str) -> Response<Content> {
+fn refused(status: StatusCode, text: &str) -> Response<ManagementBody> {
     document(status, json!({ "error": text }).to_string().into_bytes())
 }
 
-fn document(status: StatusCode, document: Vec<u8>) -> Response<Content> {
+fn document(status: StatusCode, document: Vec<u8>) -> Response<ManagementBody> {
     content(status, "application/json", Full::new(Bytes::from(document)).boxed_unsync())
 }
 
-fn content(status: StatusCode, content_type: &'static str, body: Content) -> Response<Content> {
+fn content(status: StatusCode, content_type: &'static str, body: ManagementBody) -> Response<ManagementBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -171,7 +175,7 @@ fn content(status: StatusCode, content_type: &'static str, body: Content) -> Res
 }
 
 /// A body that is complete at once, or that is streamed.
-type Content = UnsyncBoxBody<Bytes, Infallible>;
+type ManagementBody = UnsyncBoxBody<Bytes, Infallible>;
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const BODY_TIMEOUT: Duration = Duration::from_secs(300);

@@ -15,7 +15,7 @@ use crate::api_error::{ApiError, ApiResult};
 use crate::ids::random;
 
 pub(crate) use bulk::BulkEntry;
-pub(crate) use cloud_to_device::{Command, Message};
+pub(crate) use cloud_to_device::{CloudToDeviceMessage, NewMessage};
 pub(crate) use content::DeviceContent;
 pub(crate) use document::{Datum, Shape, TwinDocument, column_problem};
 pub(crate) use export::write_export_lines;
@@ -108,7 +108,7 @@ impl Registry {
             let modules = device.modules.values().map(|module| module.identity.generation);
             let newest = modules.fold(device.identity.generation, u64::max);
             registry.last_generation = registry.last_generation.max(newest);
-            let expires = device.commands.as_ref().and_then(|queue| queue.next_expiry());
+            let expires = device.messages.as_ref().and_then(|queue| queue.next_expiry());
             registry.expiries.extend(expires.map(|expires| (expires, id.clone())));
         }
         let modules =

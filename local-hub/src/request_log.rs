@@ -21,7 +21,7 @@ pub(crate) struct RequestLog(Mutex<File>);
 
 /// The line of a request. It has no member for a token, a key or a body.
 #[derive(Debug, Serialize)]
-pub(crate) struct Line<'a> {
+pub(crate) struct RequestLine<'a> {
     pub(crate) time: Timestamp,
     pub(crate) request_id: &'a str,
     pub(crate) method: &'a str,
@@ -63,7 +63,7 @@ pub(crate) struct DeviceLine<'a> {
     pub(crate) operation: &'static str,
     /// `device` or `device/module`; null if CONNECT names none.
     pub(crate) identity: Option<String>,
-    /// The `DeviceClientType` of CONNECT, as in [`Line::agent`].
+    /// The `DeviceClientType` of CONNECT, as in [`RequestLine::agent`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) agent: Option<&'a str>,
     /// The status of the response, or of the response that MQTT has no way to send; null if a fault
@@ -71,7 +71,7 @@ pub(crate) struct DeviceLine<'a> {
     pub(crate) status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) errorcode: Option<&'static str>,
-    /// The fault that hit the operation, as in [`Line::fault`].
+    /// The fault that hit the operation, as in [`RequestLine::fault`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<&'static str>,
     /// The reason why a connection was refused or has ended.

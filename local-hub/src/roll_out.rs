@@ -55,7 +55,7 @@ impl RollOuts {
 }
 
 /// The settings that a configuration writes into each twin that it targets.
-struct Source<'c> {
+struct SettingsSource<'c> {
     configuration: &'c Configuration,
     settings: JsonObject,
 }
@@ -69,7 +69,7 @@ async fn write_twins(
 ) -> ApiResult<()> {
     let is_held = |identity: &IdentityId| identity.module().is_some() && held.contains(identity.device());
     let mut aimed: BTreeMap<IdentityId, Vec<usize>> = BTreeMap::new();
-    let sources: Vec<Source<'_>> = configurations.iter().filter_map(source).collect();
+    let sources: Vec<SettingsSource<'_>> = configurations.iter().filter_map(source).collect();
     for (place, source) in sources.iter().enumerate() {
         let Some(target) = source.configuration.target() else { continue };
         for identity in query::identities(hub, &parsed(&target)?).await? {
@@ -117,9 +117,9 @@ async fn write_twins(
 }
 
 /// The settings of a configuration; `None` if the hub does not apply its kind.
-fn source(configuration: &Configuration) -> Option<Source<'_>> {
+fn source(configuration: &Configuration) -> Option<SettingsSource<'_>> {
     let settings = readable(configuration, configuration.settings())?;
-    Some(Source { configuration, settings: settings.into_patch() })
+    Some(SettingsSource { configuration, settings: settings.into_patch() })
 }
 
 /// Returns the readable part of a configuration; one that an earlier version stored may be invalid.
@@ -131,8 +131,11 @@ fn readable<T>(configuration: &Configuration, read: ApiResult<Option<T>>) -> Opt
 }
 
 /// The twin's list of these configurations, and the one that is applied.
-fn rolled_out<'s, 'c>(sources: &'s [Source<'c>], places: &[usize]) -> Option<(RolledOut, &'s Source<'c>)> {
-    let aiming: Vec<&Source<'_>> = places.iter().filter_map(|place| sources.get(*place)).collect();
+fn rolled_out<'s, 'c>(
+    sources: &'s [SettingsSource<'c>],
+    places: &[usize],
+) -> Option<(RolledOut, &'s SettingsSource<'c>)> {
+    let aiming: Vec<&SettingsSource<'_>> = places.iter().filter_map(|place| sources.get(*place)).collect();
     let first = *aiming.first()?;
     let ids = aiming.iter().map(|source| source.configuration.id());
     Some((RolledOut::new(ids, first.configuration.created()), first))

@@ -14,7 +14,7 @@ pub(crate) use device_side::{DesiredNotice, DesiredWrite};
 use properties::Stamp;
 pub(crate) use properties::{Properties, PropertyValue, Values};
 pub(crate) use rolled_out::RolledOut;
-pub(crate) use section::{Kind, Section, SectionDocument, WriteOrigin};
+pub(crate) use section::{Section, SectionDocument, SectionKind, WriteOrigin};
 
 mod changes;
 mod device_side;

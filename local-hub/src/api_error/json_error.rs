@@ -69,7 +69,7 @@ mod tests {
     #[derive(Debug, Deserialize)]
     #[serde(rename_all = "camelCase")]
     #[expect(dead_code, reason = "read for its errors only")]
-    struct Document {
+    struct TestDocument {
         device_id: String,
         seconds: Option<u64>,
         word: Option<Word>,
@@ -84,7 +84,7 @@ mod tests {
     }
 
     fn reason(json: &str) -> String {
-        text(&serde_json::from_str::<Document>(json).unwrap_err())
+        text(&serde_json::from_str::<TestDocument>(json).unwrap_err())
     }
 
     #[test]

@@ -13,14 +13,14 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 
-use super::{Line, MessageLog, Source};
+use super::{MessageLine, MessageLog, MessageSource};
 
 /// The messages that a reader selects.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Filter {
     device: Option<String>,
     module: Option<String>,
-    source: Option<Source>,
+    source: Option<MessageSource>,
     /// Only messages after the one with this number.
     after: u64,
     /// Only messages from this time on.
@@ -37,7 +37,7 @@ pub(crate) enum ReaderError {
     #[error("`since` must be the SequenceNumber of a message, or a time such as 2026-11-30T10:00:00Z")]
     Since,
     #[error("`source` must be one of Telemetry, twinChangeEvents and deviceLifecycleEvents")]
-    Source,
+    MessageSource,
     #[error("`follow` must be true or false")]
     Follow,
 }
@@ -52,7 +52,9 @@ impl Filter {
             match name {
                 "deviceId" => filter.device = Some(value),
                 "moduleId" => filter.module = Some(value),
-                "source" => filter.source = Some(Source::parse(&value).ok_or(ReaderError::Source)?),
+                "source" => {
+                    filter.source = Some(MessageSource::parse(&value).ok_or(ReaderError::MessageSource)?)
+                }
                 "since" => match value.parse() {
                     Ok(number) => filter.after = number,
                     Err(_) => {
@@ -67,7 +69,7 @@ impl Filter {
         Ok(filter)
     }
 
-    fn takes(&self, line: &Line) -> bool {
+    fn takes(&self, line: &MessageLine) -> bool {
         let is_of = |identity: &IdentityId| {
             self.device.as_ref().is_none_or(|device| device == identity.device().as_str())
                 && self.module.as_ref().is_none_or(|wanted| {
@@ -145,7 +147,7 @@ mod tests {
         let wanted = Filter {
             device: Some("d 1".into()),
             module: Some("m".into()),
-            source: Some(Source::Telemetry),
+            source: Some(MessageSource::Telemetry),
             after: 7,
             from: None,
             follow: true,
@@ -154,7 +156,7 @@ mod tests {
         assert!(Filter::parse("since=2026-11-30T10:00:00Z").unwrap().from.is_some());
         let wrong = [
             ("since=yesterday", ReaderError::Since),
-            ("source=x", ReaderError::Source),
+            ("source=x", ReaderError::MessageSource),
             ("follow=1", ReaderError::Follow),
             ("device=d", ReaderError::Parameter("device".into())),
         ];

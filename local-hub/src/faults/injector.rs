@@ -16,7 +16,7 @@ use crate::clock::Clock;
 /// name, and applies the result.
 #[derive(Debug)]
 pub(crate) struct Injector {
-    state: Mutex<State>,
+    state: Mutex<InjectorState>,
     clock: Arc<dyn Clock>,
     /// The number of times that the faults were set.
     generation: watch::Sender<u64>,
@@ -25,7 +25,7 @@ pub(crate) struct Injector {
 }
 
 #[derive(Debug)]
-struct State {
+struct InjectorState {
     faults: Faults,
     set_at: OffsetDateTime,
     /// Counts by the fault's index in the list and the operation.
@@ -57,7 +57,7 @@ impl InjectedFault {
 
 impl Injector {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        let state = State { faults: Faults::default(), set_at: clock.now(), seen: HashMap::new() };
+        let state = InjectorState { faults: Faults::default(), set_at: clock.now(), seen: HashMap::new() };
         Self {
             state: Mutex::new(state),
             clock,
@@ -68,7 +68,7 @@ impl Injector {
 
     /// Replaces the faults; counts and time restart, and hanging requests end.
     pub(crate) fn set(&self, faults: Faults) {
-        *self.lock() = State { faults, set_at: self.clock.now(), seen: HashMap::new() };
+        *self.lock() = InjectorState { faults, set_at: self.clock.now(), seen: HashMap::new() };
         self.generation.send_modify(|generation| *generation += 1);
     }
 
@@ -84,7 +84,7 @@ impl Injector {
             return injected;
         }
         let passed = self.clock.now() - state.set_at;
-        let State { faults, seen, .. } = &mut *state;
+        let InjectorState { faults, seen, .. } = &mut *state;
         for (place, fault) in faults.faults.iter().enumerate() {
             if fault.operation.as_deref().is_some_and(|name| name != operation) {
                 continue;
@@ -120,7 +120,7 @@ impl Injector {
         self.offline.subscribe()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, InjectorState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -22,7 +22,7 @@ use crate::faults::{Effect, InjectedFault};
 use crate::hub::Hub;
 use crate::ids::random::RequestIds;
 use crate::registry::Counts;
-use crate::request_log::{self, Line, RequestLog, UnknownVersion};
+use crate::request_log::{self, RequestLine, RequestLog, UnknownVersion};
 
 /// The state that all connections share.
 #[derive(Debug)]
@@ -89,12 +89,12 @@ impl Service {
         request: &ReceivedRequest,
         injected: &InjectedFault,
     ) -> Option<Result<HttpResponse, Interrupted>> {
-        let unanswered = Outcome { fault: injected.name(), ..Outcome::default() };
+        let unanswered = RequestOutcome { fault: injected.name(), ..RequestOutcome::default() };
         match injected.effect.as_ref()? {
             effect @ Effect::Status { status, code, retry_after } => {
                 let error = effect.error(request.operation.map_or("Unknown", Operation::name))?;
                 let errorcode = code.map(|_| error.name);
-                self.note(request, Outcome { status: Some(*status), errorcode, ..unanswered });
+                self.note(request, RequestOutcome { status: Some(*status), errorcode, ..unanswered });
                 let mut response = match code {
                     None => reply::gateway_response(*status),
                     Some(_) => error_response(&error, &request.id, self.hub.timestamp()),
@@ -131,7 +131,10 @@ impl Service {
             Ok(reply) => (reply.status.as_u16(), None, reply.counts),
             Err(error) => (error.status, Some(error.name), Counts::default()),
         };
-        self.note(request, Outcome { status: Some(status), errorcode, counts, fault: injected.name() });
+        self.note(
+            request,
+            RequestOutcome { status: Some(status), errorcode, counts, fault: injected.name() },
+        );
         match answer {
             Ok(reply) => reply.into_response(&request.id),
             Err(error) => error_response(&error, &request.id, self.hub.timestamp()),
@@ -165,18 +168,18 @@ impl Service {
         Ok(Admitted { found, caller, version: asked?.served })
     }
 
-    fn note(&self, request: &ReceivedRequest, outcome: Outcome) {
+    fn note(&self, request: &ReceivedRequest, outcome: RequestOutcome) {
         let Some(log) = &self.log else {
             return;
         };
-        let Outcome { status, errorcode, fault, counts } = outcome;
+        let RequestOutcome { status, errorcode, fault, counts } = outcome;
         let version = request.version.as_ref().and_then(|version| {
             Some(UnknownVersion {
                 api_version: version.unknown.as_deref()?,
                 served_as: version.served.as_str(),
             })
         });
-        log.write(&Line {
+        log.write(&RequestLine {
             time: self.hub.timestamp(),
             request_id: &request.id,
             method: request.parts.method.as_str(),
@@ -211,7 +214,7 @@ struct Admitted {
 
 /// The outcome of a request, for the log.
 #[derive(Debug, Default)]
-struct Outcome {
+struct RequestOutcome {
     status: Option<u16>,
     errorcode: Option<&'static str>,
     fault: Option<&'static str>,

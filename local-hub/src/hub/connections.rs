@@ -44,7 +44,7 @@ pub(crate) struct ConnectionHandle {
 #[derive(Debug)]
 pub(crate) enum Downlink {
     /// The cloud-to-device queue has messages.
-    Commands,
+    MessagesWaiting,
     /// A notification of changed desired properties.
     Desired(DesiredNotice),
     /// A direct method.
@@ -121,7 +121,7 @@ impl Connections {
         }
         for notice in journal.take_notices() {
             match notice {
-                Notice::Commands(identity) => self.send(&identity, Downlink::Commands),
+                Notice::MessagesWaiting(identity) => self.send(&identity, Downlink::MessagesWaiting),
                 Notice::Desired(identity, notice) => self.send(&identity, Downlink::Desired(notice)),
             }
         }

@@ -9,7 +9,7 @@ use super::Hub;
 use crate::access::credentials::{Credentials, Denied, admit};
 use crate::api_error::{ApiError, ApiResult};
 use crate::hub::connections::{ConnectionHandle, Downlink};
-use crate::registry::{Command, Feed, Journal, Quality, Subscriptions};
+use crate::registry::{CloudToDeviceMessage, Feed, Journal, Quality, Subscriptions};
 
 /// The parameters of a connection of a device or module.
 #[derive(Debug)]
@@ -107,19 +107,19 @@ impl Hub {
     }
 
     /// The first message for a device after the one with that sequence number.
-    pub(crate) fn command_after(&self, device: &DeviceId, sequence: u64) -> Option<Command> {
+    pub(crate) fn message_after(&self, device: &DeviceId, sequence: u64) -> Option<CloudToDeviceMessage> {
         let now = self.timestamp();
-        self.read(|registry| registry.command_after(device, sequence, now))
+        self.read(|registry| registry.message_after(device, sequence, now))
     }
 
     /// Deletes expired cloud-to-device messages.
-    pub(crate) async fn drop_expired_commands(&self) -> ApiResult<()> {
+    pub(crate) async fn drop_expired_messages(&self) -> ApiResult<()> {
         let now = self.timestamp();
-        if !self.read(|registry| registry.has_expired_commands(now)) {
+        if !self.read(|registry| registry.has_expired_messages(now)) {
             return Ok(());
         }
         self.write(|registry, now, journal| {
-            registry.drop_expired_commands(now, journal);
+            registry.drop_expired_messages(now, journal);
             Ok(())
         })
         .await?;
@@ -127,8 +127,8 @@ impl Hub {
     }
 
     /// Removes a message that the device has received.
-    pub(crate) async fn complete_command(&self, device: &DeviceId, sequence: u64) -> ApiResult<()> {
-        self.write(|registry, _, journal| registry.complete_command(device, sequence, journal)).await?;
+    pub(crate) async fn complete_message(&self, device: &DeviceId, sequence: u64) -> ApiResult<()> {
+        self.write(|registry, _, journal| registry.complete_message(device, sequence, journal)).await?;
         Ok(())
     }
 

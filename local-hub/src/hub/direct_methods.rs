@@ -17,7 +17,7 @@ use crate::hub::connections::{Downlink, MethodAnswer, MethodCall};
 /// A method call in the form of the service API.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+struct MethodBody {
     method_name: String,
     #[serde(default)]
     payload: Value,
@@ -46,7 +46,8 @@ pub(crate) struct MethodResponse {
 impl MethodRequest {
     /// Checks a client's request.
     pub(crate) fn new(document: Value) -> ApiResult<Self> {
-        let body = Body::deserialize(document).map_err(|error| ApiError::argument(error.to_string()))?;
+        let body =
+            MethodBody::deserialize(document).map_err(|error| ApiError::argument(error.to_string()))?;
         check_name(&body.method_name)?;
         Ok(Self {
             connect: seconds("connectTimeoutInSeconds", body.connect_timeout_in_seconds, 0, 0)?,

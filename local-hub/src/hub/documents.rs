@@ -2,7 +2,7 @@
 
 use hub_types::Timestamp;
 
-use super::{Hub, State, durable, not_durable};
+use super::{Hub, HubState, durable, not_durable};
 use crate::api_error::ApiResult;
 use crate::configurations::Configurations;
 use crate::jobs::Jobs;
@@ -25,8 +25,9 @@ impl Hub {
         &self,
         write: impl FnOnce(&mut Configurations, Timestamp, &mut Vec<String>) -> ApiResult<T>,
     ) -> ApiResult<T> {
-        let write = |state: &mut State, now, touched: &mut _| write(&mut state.configurations, now, touched);
-        durable(self.write_documents_in_memory(write, State::configuration_rows)?).await
+        let write =
+            |state: &mut HubState, now, touched: &mut _| write(&mut state.configurations, now, touched);
+        durable(self.write_documents_in_memory(write, HubState::configuration_rows)?).await
     }
 
     /// As [`Hub::write_configurations`], for jobs.
@@ -34,14 +35,14 @@ impl Hub {
         &self,
         write: impl FnOnce(&mut Jobs, Timestamp, &mut Vec<String>) -> ApiResult<T>,
     ) -> ApiResult<T> {
-        let write = |state: &mut State, now, touched: &mut _| write(&mut state.jobs, now, touched);
-        durable(self.write_documents_in_memory(write, State::job_rows)?).await
+        let write = |state: &mut HubState, now, touched: &mut _| write(&mut state.jobs, now, touched);
+        durable(self.write_documents_in_memory(write, HubState::job_rows)?).await
     }
 
     fn write_documents_in_memory<T>(
         &self,
-        write: impl FnOnce(&mut State, Timestamp, &mut Vec<String>) -> ApiResult<T>,
-        rows: impl FnOnce(&State, Vec<String>) -> ApiResult<Vec<Row>>,
+        write: impl FnOnce(&mut HubState, Timestamp, &mut Vec<String>) -> ApiResult<T>,
+        rows: impl FnOnce(&HubState, Vec<String>) -> ApiResult<Vec<Row>>,
     ) -> ApiResult<(T, Option<Committed>)> {
         let (now, mut touched) = (self.timestamp(), Vec::new());
         let mut state = self.lock();
@@ -52,7 +53,7 @@ impl Hub {
     }
 }
 
-impl State {
+impl HubState {
     /// The rows of configurations.
     pub(super) fn configuration_rows(&self, ids: Vec<String>) -> ApiResult<Vec<Row>> {
         let rows = ids.into_iter().map(|id| {

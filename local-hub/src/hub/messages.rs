@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Hub;
 use crate::access::credentials::Credentials;
-use crate::device_to_cloud::{Message, MessageLog, PropertyBag, Source};
+use crate::device_to_cloud::{Message, MessageLog, MessageSource, PropertyBag};
 use crate::registry::{Change, Journal, Registry};
 
 impl Hub {
@@ -45,7 +45,7 @@ impl Hub {
         }
         self.messages.add(Message {
             identity: identity.clone(),
-            source: Source::Telemetry,
+            source: MessageSource::Telemetry,
             enqueued: self.timestamp(),
             properties,
             system,
@@ -72,7 +72,7 @@ fn message_of(change: Change, registry: &Registry, now: Timestamp) -> Message {
             None => ("deviceLifecycleNotification", device),
             Some(_) => ("moduleLifecycleNotification", module),
         };
-        Message::of_hub(identity, Source::Lifecycle, kind, now, &body)
+        Message::of_hub(identity, MessageSource::Lifecycle, kind, now, &body)
     };
     match change {
         Change::Created(identity) => {
@@ -91,7 +91,7 @@ fn message_of(change: Change, registry: &Registry, now: Timestamp) -> Message {
         }
         Change::Twin(identity, body) => {
             let kind = ("twinChangeNotification", "updateTwin");
-            Message::of_hub(identity, Source::TwinChange, kind, now, &body)
+            Message::of_hub(identity, MessageSource::TwinChange, kind, now, &body)
         }
     }
 }

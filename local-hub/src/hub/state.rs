@@ -6,7 +6,7 @@ use hub_types::Timestamp;
 use hub_types::twin::check_numbers;
 use serde::{Deserialize, Serialize};
 
-use super::{Hub, State, durable};
+use super::{Hub, HubState, durable};
 use crate::api_error::{ApiError, ApiResult};
 use crate::configurations::{ConfigurationsFile, ExportedConfigurations};
 use crate::registry::{DevicesFile, ExportedDevices, Journal, Registry};
@@ -113,7 +113,7 @@ impl Hub {
     /// Writes all changes to the store as one transaction, and notifies connected devices.
     fn commit(
         &self,
-        mut state: MutexGuard<'_, State>,
+        mut state: MutexGuard<'_, HubState>,
         mut journal: Journal,
         touched: Touched,
         now: Timestamp,
@@ -124,7 +124,7 @@ impl Hub {
             rows.extend(state.job_rows(touched.jobs)?);
             Ok(rows)
         })?;
-        let State { registry, connections, .. } = &mut *state;
+        let HubState { registry, connections, .. } = &mut *state;
         connections.settle(registry, &mut journal, now);
         self.publish_changes(registry, &mut journal, now);
         Ok(((), committed))

@@ -4,7 +4,7 @@ use super::*;
 
 /// An event in the life of a hub's jobs.
 #[derive(Debug, Clone)]
-enum Step {
+enum JobEvent {
     /// Schedules a job with one of a few ids, this many hours from the beginning.
     Schedule(u8, u8),
     Cancel(u8),
@@ -15,14 +15,14 @@ enum Step {
     Reset,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = JobEvent> {
     prop_oneof![
-        3 => (0..3_u8, 0..24_u8).prop_map(|(id, hour)| Step::Schedule(id, hour)),
-        1 => (0..3_u8).prop_map(Step::Cancel),
-        3 => (0..24_u8).prop_map(Step::LookAt),
-        2 => Just(Step::TakeSnapshot),
-        3 => Just(Step::Restore),
-        1 => Just(Step::Reset),
+        3 => (0..3_u8, 0..24_u8).prop_map(|(id, hour)| JobEvent::Schedule(id, hour)),
+        1 => (0..3_u8).prop_map(JobEvent::Cancel),
+        3 => (0..24_u8).prop_map(JobEvent::LookAt),
+        2 => Just(JobEvent::TakeSnapshot),
+        3 => Just(JobEvent::Restore),
+        1 => Just(JobEvent::Reset),
     ]
 }
 
@@ -64,11 +64,11 @@ proptest! {
         for step in steps {
             let mut touched = Vec::new();
             match step {
-                Step::Schedule(id, hour) => drop(jobs.schedule(job(id, hour), 5, &mut touched)),
-                Step::Cancel(id) => {
+                JobEvent::Schedule(id, hour) => drop(jobs.schedule(job(id, hour), 5, &mut touched)),
+                JobEvent::Cancel(id) => {
                     jobs.update(&id.to_string(), &mut touched, |job| job.status = JobStatus::Cancelled);
                 }
-                Step::LookAt(hour) => {
+                JobEvent::LookAt(hour) => {
                     let due = jobs.has_due(at(hour));
                     let given = jobs.begin_due(at(hour), &mut touched);
                     prop_assert_eq!(due, !given.is_empty());
@@ -77,9 +77,9 @@ proptest! {
                         prop_assert!(jobs.is_running(&job));
                     }
                 }
-                Step::TakeSnapshot => snapshot = jobs.clone(),
-                Step::Restore => jobs.replace_with(snapshot.clone(), at(0), &mut touched),
-                Step::Reset => jobs.replace_with(Jobs::default(), at(0), &mut touched),
+                JobEvent::TakeSnapshot => snapshot = jobs.clone(),
+                JobEvent::Restore => jobs.replace_with(snapshot.clone(), at(0), &mut touched),
+                JobEvent::Reset => jobs.replace_with(Jobs::default(), at(0), &mut touched),
             }
             for id in touched {
                 match jobs.stored_form(&id).unwrap() {

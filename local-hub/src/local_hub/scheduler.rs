@@ -18,7 +18,7 @@ pub(crate) async fn run_scheduler(hub: Weak<Hub>) {
         if let Err(error) = job_runner::begin_due(&hub).await {
             tracing::warn!("a scheduled job can't begin: {}", error.text);
         }
-        if let Err(error) = hub.drop_expired_commands().await {
+        if let Err(error) = hub.drop_expired_messages().await {
             tracing::warn!("messages that have expired stay in their queues: {}", error.text);
         }
         checks = checks.wrapping_add(1);

@@ -38,7 +38,7 @@ pub(super) struct Operations {
 }
 
 /// A document, or the status and the text of an error.
-type Outcome = Result<Vec<u8>, (StatusCode, String)>;
+type ManagementResult = Result<Vec<u8>, (StatusCode, String)>;
 
 impl Operations {
     pub(super) fn new(hub: Arc<Hub>) -> Self {
@@ -51,7 +51,7 @@ impl Operations {
         Ok(Reader::new(Arc::clone(self.hub.messages()), filter))
     }
 
-    pub(super) async fn perform(&self, method: &Method, uri: &Uri, body: &[u8]) -> Outcome {
+    pub(super) async fn perform(&self, method: &Method, uri: &Uri, body: &[u8]) -> ManagementResult {
         let path: Vec<&str> = uri.path().trim_matches('/').split('/').collect();
         match (method.as_str(), path.as_slice()) {
             ("GET", ["faults"]) => shown(&self.hub.faults().faults().to_json()),
@@ -83,25 +83,25 @@ impl Operations {
         }
     }
 
-    fn set_faults(&self, faults: Faults) -> Outcome {
+    fn set_faults(&self, faults: Faults) -> ManagementResult {
         faults.check_operations(&operation_names::names()).map_err(bad_input)?;
         self.hub.set_faults(faults);
         done()
     }
 
-    fn set_network(&self, body: &[u8]) -> Outcome {
+    fn set_network(&self, body: &[u8]) -> ManagementResult {
         let Network { offline } = read(body)?;
         self.hub.faults().set_offline(offline);
         done()
     }
 
-    fn clock(&self) -> Outcome {
+    fn clock(&self) -> ManagementResult {
         let clock = self.hub.clock();
         let now = clock.now().format(&Rfc3339).map_err(bad_input)?;
         shown(&json!({"now": now, "stopped": clock.is_stopped()}))
     }
 
-    fn move_clock(&self, body: &[u8]) -> Outcome {
+    fn move_clock(&self, body: &[u8]) -> ManagementResult {
         let ClockMove { now, advance_seconds, stopped } = read(body)?;
         let clock = self.hub.clock();
         let now = now.map(|text| OffsetDateTime::parse(&text, &Rfc3339)).transpose();
@@ -122,7 +122,7 @@ impl Operations {
         self.clock()
     }
 
-    async fn import(&self, uri: &Uri, body: &[u8]) -> Outcome {
+    async fn import(&self, uri: &Uri, body: &[u8]) -> ManagementResult {
         let replace = match uri.query() {
             None | Some("") | Some("replace=false") => false,
             Some("replace=true") => true,
@@ -132,12 +132,12 @@ impl Operations {
         done()
     }
 
-    async fn restore(&self, next: Stored) -> Outcome {
+    async fn restore(&self, next: Stored) -> ManagementResult {
         self.hub.restore(next).await.map_err(refused)?;
         done()
     }
 
-    fn take_snapshot(&self, name: &str) -> Outcome {
+    fn take_snapshot(&self, name: &str) -> ManagementResult {
         let snapshot = self.hub.snapshot();
         let mut snapshots = self.snapshots();
         if snapshots.len() >= MAX_SNAPSHOTS && !snapshots.contains_key(name) {
@@ -174,11 +174,11 @@ fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, (StatusCode, S
     })
 }
 
-fn shown(document: &Value) -> Outcome {
+fn shown(document: &Value) -> ManagementResult {
     Ok(document.to_string().into_bytes())
 }
 
-fn done() -> Outcome {
+fn done() -> ManagementResult {
     shown(&json!({}))
 }
 

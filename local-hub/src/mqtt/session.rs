@@ -60,9 +60,9 @@ pub(super) struct Session<'a, S> {
     calls: HashMap<u64, oneshot::Sender<MethodAnswer>>,
     last_call: u64,
     /// The sequence number of the last cloud-to-device message that was sent.
-    last_command: u64,
+    last_message: u64,
     /// Cloud-to-device messages that the client has not acknowledged yet, by packet id.
-    commands: HashMap<u16, u64>,
+    messages: HashMap<u16, u64>,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
@@ -91,8 +91,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             idle_at: Instant::now() + idle_timeout,
             calls: HashMap::new(),
             last_call: 0,
-            last_command: 0,
-            commands: HashMap::new(),
+            last_message: 0,
+            messages: HashMap::new(),
         }
     }
 
@@ -113,7 +113,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         let before = self.wire.waiting();
         self.wire.connack(ConnectReturnCode::Accepted, !self.subscriptions.is_empty())?;
         self.apply_fault(connect, before).await?;
-        self.send_commands().await
+        self.send_messages().await
     }
 
     /// Begins an operation; the error is a fault that ends the connection.

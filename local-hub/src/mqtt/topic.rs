@@ -85,7 +85,7 @@ pub(crate) fn feeds(filter: &str, identity: &IdentityId) -> &'static [Feed] {
         _ => {}
     }
     match (filter.strip_prefix(&own(identity)), identity.module()) {
-        (Some("messages/devicebound/#"), None) => &[Feed::Commands],
+        (Some("messages/devicebound/#"), None) => &[Feed::CloudToDevice],
         // C# subscribes to everything below its module.
         (Some("inputs/#" | "#"), Some(_)) => &[Feed::Inputs],
         _ => &[],
@@ -106,7 +106,7 @@ pub(crate) fn method(name: &str, rid: u64) -> String {
     format!("$iothub/methods/POST/{name}/?$rid={rid:x}")
 }
 
-pub(crate) fn command(identity: &IdentityId, properties: &str) -> String {
+pub(crate) fn cloud_to_device(identity: &IdentityId, properties: &str) -> String {
     format!("{}messages/devicebound/{properties}", own(identity))
 }
 
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn only_filters_that_clients_have_are_feeds() {
-        assert_eq!(feeds("devices/d/messages/devicebound/#", &device()), [Feed::Commands]);
+        assert_eq!(feeds("devices/d/messages/devicebound/#", &device()), [Feed::CloudToDevice]);
         assert_eq!(feeds("devices/d/modules/m/#", &module()), [Feed::Inputs]);
         assert_eq!(feeds("$iothub/methods/#", &module()), [Feed::Methods]);
         assert_eq!(feeds("$iothub/twin/#", &device()), [Feed::TwinResponses, Feed::DesiredProperties]);

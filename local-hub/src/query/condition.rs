@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::jobs::Fields;
-use super::syntax::{Condition, Kind, Literal, Operand, Operator, TextTest};
+use super::syntax::{Condition, Literal, Operand, Operator, TextTest, ValueKind};
 use crate::registry::{Datum, TwinDocument};
 
 impl Condition {
@@ -94,7 +94,7 @@ impl Operator {
     }
 }
 
-impl Kind {
+impl ValueKind {
     fn describes(self, value: &Scalar<'_>) -> bool {
         match self {
             Self::Array => matches!(value, Scalar::Array),

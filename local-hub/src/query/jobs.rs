@@ -17,9 +17,9 @@ pub(super) trait Fields {
     fn field_at(&self, path: &[String]) -> Datum<'_>;
 }
 
-struct Row(Value);
+struct JobRow(Value);
 
-impl Fields for Row {
+impl Fields for JobRow {
     fn field_at(&self, path: &[String]) -> Datum<'_> {
         let Some((first, rest)) = path.split_first() else { return Datum::Missing };
         let member = FIELDS.into_iter().find(|name| name.eq_ignore_ascii_case(first));
@@ -73,12 +73,12 @@ fn read_token(token: &str) -> ApiResult<usize> {
         .ok_or_else(|| ApiError::argument("x-ms-continuation is no token of this query"))
 }
 
-fn rows(jobs: &Jobs) -> impl Iterator<Item = Row> {
+fn rows(jobs: &Jobs) -> impl Iterator<Item = JobRow> {
     let scheduled = jobs.iter().filter_map(|job| match &job.work {
         JobWork::Scheduled(work) => Some((job, work)),
         JobWork::ImportExport(_) => None,
     });
-    scheduled.flat_map(|(job, work)| work.devices.iter().map(move |device| Row(row(job, work, device))))
+    scheduled.flat_map(|(job, work)| work.devices.iter().map(move |device| JobRow(row(job, work, device))))
 }
 
 fn row(job: &Job, work: &ScheduledJob, device: &DeviceOutcome) -> Value {

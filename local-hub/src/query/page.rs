@@ -65,7 +65,7 @@ pub(crate) async fn run(source: &impl QuerySource, request: PageRequest<'_>) -> 
     if query.from == Collection::Jobs {
         return super::jobs::run(source, &request);
     }
-    let token = request.continuation.map(|text| Token::read(text, request.text)).transpose()?;
+    let token = request.continuation.map(|text| ContinuationToken::read(text, request.text)).transpose()?;
     if let Select::Aggregates(columns) = &query.select {
         let mut groups = Groups::new(columns, &query.group_by);
         scan(source, query, None, |twin| {
@@ -243,7 +243,7 @@ impl<'q> Rows<'q> {
         let more = self.more;
         let continuation = self.last.filter(|_| more).map(|after| {
             let emitted = emitted + self.count;
-            Token { after, emitted }.write(text)
+            ContinuationToken { after, emitted }.write(text)
         });
         let item_type = match self.select {
             Select::All => ItemType::Twin,
@@ -284,23 +284,23 @@ impl Serialize for Projection<'_> {
 
 /// The position at the end of a page.
 #[derive(Debug, PartialEq)]
-struct Token {
+struct ContinuationToken {
     after: IdentityId,
     /// The number of rows on all pages so far, for `TOP`.
     emitted: usize,
 }
 
 #[derive(Serialize, Deserialize)]
-struct TokenDocument {
+struct ContinuationDocument {
     device: DeviceId,
     module: Option<ModuleId>,
     emitted: usize,
     query: u64,
 }
 
-impl Token {
+impl ContinuationToken {
     fn write(&self, query: &str) -> String {
-        let document = TokenDocument {
+        let document = ContinuationDocument {
             device: self.after.device().clone(),
             module: self.after.module().cloned(),
             emitted: self.emitted,
@@ -313,7 +313,7 @@ impl Token {
     fn read(text: &str, query: &str) -> ApiResult<Self> {
         let wrong = || ApiError::argument("x-ms-continuation is no token of this query");
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
-        let document: TokenDocument = serde_json::from_slice(&bytes).map_err(|_| wrong())?;
+        let document: ContinuationDocument = serde_json::from_slice(&bytes).map_err(|_| wrong())?;
         if document.query != fingerprint(query) {
             return Err(wrong());
         }

@@ -4,8 +4,8 @@ use super::QueryError;
 use super::cursor::Cursor;
 use super::lexer::{TokenKind, shortened};
 use super::syntax::{
-    Aggregate, AggregateColumn, Collection, Column, Condition, Kind, Literal, Operand, Operator, Path, Query,
-    Select, TextTest,
+    Aggregate, AggregateColumn, Collection, Column, Condition, Literal, Operand, Operator, Path, Query,
+    Select, TextTest, ValueKind,
 };
 use crate::registry::column_problem;
 
@@ -438,16 +438,16 @@ const OPERATORS: [(&str, Operator); 7] = [
     (">", Operator::Greater),
 ];
 
-const KINDS: [(&str, Kind); 9] = [
-    ("is_array", Kind::Array),
-    ("is_bool", Kind::Bool),
-    ("is_defined", Kind::Defined),
-    ("is_not_null", Kind::NotNull),
-    ("is_null", Kind::Null),
-    ("is_number", Kind::Number),
-    ("is_object", Kind::Object),
-    ("is_primitive", Kind::Primitive),
-    ("is_string", Kind::String),
+const KINDS: [(&str, ValueKind); 9] = [
+    ("is_array", ValueKind::Array),
+    ("is_bool", ValueKind::Bool),
+    ("is_defined", ValueKind::Defined),
+    ("is_not_null", ValueKind::NotNull),
+    ("is_null", ValueKind::Null),
+    ("is_number", ValueKind::Number),
+    ("is_object", ValueKind::Object),
+    ("is_primitive", ValueKind::Primitive),
+    ("is_string", ValueKind::String),
 ];
 
 const TEXT_TESTS: [(&str, TextTest); 3] = [

@@ -79,7 +79,7 @@ pub(crate) enum Condition {
     },
     /// `is_defined(path)` and the like.
     Is {
-        kind: Kind,
+        kind: ValueKind,
         operand: Operand,
     },
     Not(Box<Self>),
@@ -106,7 +106,7 @@ pub(crate) enum Operator {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ValueKind {
     Array,
     Bool,
     Defined,

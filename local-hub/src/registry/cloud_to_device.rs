@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hub_types::limits::{MAX_COMMAND_BYTES, MAX_COMMANDS_WAITING};
+use hub_types::limits::{MAX_CLOUD_TO_DEVICE_BYTES, MAX_CLOUD_TO_DEVICE_WAITING};
 use hub_types::{DeviceId, ErrorCode, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -14,8 +14,8 @@ use crate::api_error::{ApiError, ApiResult};
 
 /// A message to enqueue.
 #[derive(Debug)]
-pub(crate) struct Message {
-    /// As in [`Command::properties`].
+pub(crate) struct NewMessage {
+    /// As in [`CloudToDeviceMessage::properties`].
     pub(crate) properties: String,
     pub(crate) payload: Vec<u8>,
     pub(crate) expires: Timestamp,
@@ -23,7 +23,7 @@ pub(crate) struct Message {
 
 /// One waiting message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Command {
+pub(crate) struct CloudToDeviceMessage {
     /// Its sequence number among all messages that the device ever received.
     #[serde(rename = "n")]
     pub(crate) sequence: u64,
@@ -39,29 +39,29 @@ pub(crate) struct Command {
 
 /// The messages that wait for a device.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct CommandQueue {
+pub(crate) struct MessageQueue {
     #[serde(rename = "l")]
     last_sequence: u64,
     #[serde(rename = "w")]
-    waiting: VecDeque<Command>,
+    waiting: VecDeque<CloudToDeviceMessage>,
 }
 
-impl CommandQueue {
+impl MessageQueue {
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
 
     /// The time when the next message expires.
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {
-        self.waiting.iter().filter_map(|command| command.expires).min()
+        self.waiting.iter().filter_map(|message| message.expires).min()
     }
 
     fn drop_expired(&mut self, now: Timestamp) {
-        self.waiting.retain(|command| !command.is_expired(now));
+        self.waiting.retain(|message| !message.is_expired(now));
     }
 }
 
-impl Command {
+impl CloudToDeviceMessage {
     fn is_expired(&self, now: Timestamp) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }
@@ -69,45 +69,51 @@ impl Command {
 
 impl Registry {
     /// Enqueues a message for a device, until it expires.
-    pub(crate) fn enqueue_command(
+    pub(crate) fn enqueue_message(
         &mut self,
         device: &DeviceId,
-        message: Message,
+        message: NewMessage,
         now: Timestamp,
         journal: &mut Journal,
     ) -> ApiResult<()> {
-        let Message { properties, payload, expires } = message;
-        if properties.len() + payload.len() > MAX_COMMAND_BYTES {
-            let text = format!("a cloud-to-device message may have {MAX_COMMAND_BYTES} bytes");
+        let NewMessage { properties, payload, expires } = message;
+        if properties.len() + payload.len() > MAX_CLOUD_TO_DEVICE_BYTES {
+            let text = format!("a cloud-to-device message may have {MAX_CLOUD_TO_DEVICE_BYTES} bytes");
             return Err(ApiError::new(ErrorCode::MessageTooLarge, text));
         }
-        self.device_mut(device)?.commands.get_or_insert_default();
+        self.device_mut(device)?.messages.get_or_insert_default();
         self.change_queue(device, |queue| {
             queue.drop_expired(now);
-            if queue.len() >= MAX_COMMANDS_WAITING {
-                let text =
-                    format!("{MAX_COMMANDS_WAITING} messages wait for device {device}, the most that may");
+            if queue.len() >= MAX_CLOUD_TO_DEVICE_WAITING {
+                let text = format!(
+                    "{MAX_CLOUD_TO_DEVICE_WAITING} messages wait for device {device}, the most that may"
+                );
                 return Err(ApiError::new(ErrorCode::DeviceMaximumQueueDepthExceeded, text));
             }
             queue.last_sequence += 1;
             let (sequence, expires) = (queue.last_sequence, Some(expires));
-            queue.waiting.push_back(Command { sequence, properties, expires, payload });
+            queue.waiting.push_back(CloudToDeviceMessage { sequence, properties, expires, payload });
             Ok(())
         })
         .unwrap_or(Ok(()))?;
-        journal.commands(device);
+        journal.messages_waiting(device);
         Ok(())
     }
 
     /// The first message after the one with that sequence number that has not expired.
-    pub(crate) fn command_after(&self, device: &DeviceId, sequence: u64, now: Timestamp) -> Option<Command> {
-        let queue = self.devices.get(device)?.commands.as_ref()?;
-        let mut later = queue.waiting.iter().filter(|command| command.sequence > sequence);
-        later.find(|command| !command.is_expired(now)).cloned()
+    pub(crate) fn message_after(
+        &self,
+        device: &DeviceId,
+        sequence: u64,
+        now: Timestamp,
+    ) -> Option<CloudToDeviceMessage> {
+        let queue = self.devices.get(device)?.messages.as_ref()?;
+        let mut later = queue.waiting.iter().filter(|message| message.sequence > sequence);
+        later.find(|message| !message.is_expired(now)).cloned()
     }
 
     /// Removes a message that the device has received.
-    pub(crate) fn complete_command(
+    pub(crate) fn complete_message(
         &mut self,
         device: &DeviceId,
         sequence: u64,
@@ -115,7 +121,7 @@ impl Registry {
     ) -> ApiResult<()> {
         self.device_mut(device)?;
         let changed =
-            self.change_queue(device, |queue| queue.waiting.retain(|command| command.sequence != sequence));
+            self.change_queue(device, |queue| queue.waiting.retain(|message| message.sequence != sequence));
         if changed.is_some() {
             journal.touch(device, None);
         }
@@ -123,7 +129,7 @@ impl Registry {
     }
 
     /// Deletes all messages that wait for a device and returns their number.
-    pub(crate) fn purge_commands(&mut self, device: &DeviceId, journal: &mut Journal) -> ApiResult<usize> {
+    pub(crate) fn purge_messages(&mut self, device: &DeviceId, journal: &mut Journal) -> ApiResult<usize> {
         self.device_mut(device)?;
         let purged = self.change_queue(device, |queue| std::mem::take(&mut queue.waiting).len());
         if purged.is_some() {
@@ -132,14 +138,14 @@ impl Registry {
         Ok(purged.unwrap_or(0))
     }
 
-    /// Returns true if [`Registry::drop_expired_commands`] has anything to delete.
-    pub(crate) fn has_expired_commands(&self, now: Timestamp) -> bool {
+    /// Returns true if [`Registry::drop_expired_messages`] has anything to delete.
+    pub(crate) fn has_expired_messages(&self, now: Timestamp) -> bool {
         self.expiries.first().is_some_and(|(expires, _)| *expires <= now)
     }
 
     /// Deletes the expired messages of all devices.
-    pub(crate) fn drop_expired_commands(&mut self, now: Timestamp, journal: &mut Journal) {
-        while self.has_expired_commands(now) {
+    pub(crate) fn drop_expired_messages(&mut self, now: Timestamp, journal: &mut Journal) {
+        while self.has_expired_messages(now) {
             let Some((_, device)) = self.expiries.pop_first() else { return };
             if self.change_queue(&device, |queue| queue.drop_expired(now)).is_some() {
                 journal.touch(&device, None);
@@ -151,9 +157,9 @@ impl Registry {
     fn change_queue<T>(
         &mut self,
         device: &DeviceId,
-        change: impl FnOnce(&mut CommandQueue) -> T,
+        change: impl FnOnce(&mut MessageQueue) -> T,
     ) -> Option<T> {
-        let queue = self.devices.get_mut(device)?.commands.as_mut()?;
+        let queue = self.devices.get_mut(device)?.messages.as_mut()?;
         if let Some(expires) = queue.next_expiry() {
             self.expiries.remove(&(expires, device.clone()));
         }

@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::record::{DeviceRecord, IdentityRecord, ModuleRecord};
-use crate::twin::{Kind, Properties, PropertyValue, SectionDocument, TwinState, Values};
+use crate::twin::{Properties, PropertyValue, SectionDocument, SectionKind, TwinState, Values};
 
 /// The twin of a device or a module.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +94,7 @@ impl<'a> TwinDocument<'a> {
             "deviceEtag" => Datum::Text(identity.etag().as_str().to_owned().into()),
             "connectionState" => Datum::text(identity.connection_state().as_str()),
             "lastActivityTime" => Datum::Time(identity.last_activity()),
-            "cloudToDeviceMessageCount" => Datum::Integer(self.owner.command_count()),
+            "cloudToDeviceMessageCount" => Datum::Integer(self.owner.message_count()),
             "authenticationType" => Datum::text(identity.authentication.type_name()),
             "x509Thumbprint" => Datum::Thumbprints(identity.authentication.thumbprints()),
             "modelId" => Datum::text(identity.model_id()),
@@ -112,9 +112,9 @@ impl<'a> TwinDocument<'a> {
 
 impl<'a> Owner<'a> {
     /// The number of waiting messages, which only devices can have.
-    fn command_count(&self) -> u64 {
+    fn message_count(&self) -> u64 {
         match self {
-            Self::Device(record) => record.command_count() as u64,
+            Self::Device(record) => record.message_count() as u64,
             Self::Module(_) => 0,
         }
     }
@@ -250,8 +250,10 @@ impl<'a> Datum<'a> {
 
 fn section<'a>(twin: &'a TwinState, name: &str) -> Datum<'a> {
     match name {
-        "desired" => Datum::Section(SectionDocument { section: &twin.desired, kind: Kind::Desired }),
-        "reported" => Datum::Section(SectionDocument { section: &twin.reported, kind: Kind::Reported }),
+        "desired" => Datum::Section(SectionDocument { section: &twin.desired, kind: SectionKind::Desired }),
+        "reported" => {
+            Datum::Section(SectionDocument { section: &twin.reported, kind: SectionKind::Reported })
+        }
         _ => Datum::Missing,
     }
 }

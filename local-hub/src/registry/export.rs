@@ -10,7 +10,7 @@ use crate::twin::{TwinState, Values};
 /// One line, with its members in the order of a live hub's exports.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Line<'a> {
+struct ExportLine<'a> {
     id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     module_id: Option<&'a str>,
@@ -22,8 +22,8 @@ struct Line<'a> {
     authentication: Authentication,
     #[serde(rename = "twinETag")]
     twin_etag: Etag,
-    tags: Tags<'a>,
-    properties: Properties<'a>,
+    tags: ExportLineTags<'a>,
+    properties: ExportLineProperties<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     capabilities: Option<hub_types::identity::Capabilities>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,12 +34,12 @@ struct Line<'a> {
 
 /// The values of both sections: a live hub exports no metadata or versions.
 #[derive(Serialize)]
-struct Properties<'a> {
+struct ExportLineProperties<'a> {
     desired: Values<'a>,
     reported: Values<'a>,
 }
 
-impl<'a> Properties<'a> {
+impl<'a> ExportLineProperties<'a> {
     fn of(record: &'a IdentityRecord) -> Self {
         let TwinState { desired, reported, .. } = &record.twin;
         Self { desired: Values(&desired.properties), reported: Values(&reported.properties) }
@@ -47,9 +47,9 @@ impl<'a> Properties<'a> {
 }
 
 /// The tags, which an export contains even if there are none.
-struct Tags<'a>(Datum<'a>);
+struct ExportLineTags<'a>(Datum<'a>);
 
-impl Serialize for Tags<'_> {
+impl Serialize for ExportLineTags<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
             Datum::Missing => serde_json::Map::new().serialize(serializer),
@@ -66,7 +66,7 @@ pub(crate) fn write_export_lines(
     exclude_keys: bool,
 ) -> serde_json::Result<()> {
     let twin = TwinDocument::of_device(id, device);
-    let line = Line {
+    let line = ExportLine {
         id: id.as_str(),
         module_id: None,
         etag: device.identity.etag(),
@@ -74,8 +74,8 @@ pub(crate) fn write_export_lines(
         status_reason: device.settings.status_reason.as_ref().map(|reason| reason.as_str()),
         authentication: authentication(&device.identity.authentication, exclude_keys),
         twin_etag: twin.etag(),
-        tags: Tags(twin.lookup(&["tags"])),
-        properties: Properties::of(&device.identity),
+        tags: ExportLineTags(twin.lookup(&["tags"])),
+        properties: ExportLineProperties::of(&device.identity),
         capabilities: Some(device.settings.capabilities),
         device_scope: device.settings.device_scope.as_deref(),
         parent_scopes: device.settings.parents(),
@@ -83,7 +83,7 @@ pub(crate) fn write_export_lines(
     write_line(text, &line)?;
     for (module, record) in device.modules.iter().filter(|(module, _)| !module.is_system()) {
         let twin = TwinDocument::of_module(id, module, record);
-        let line = Line {
+        let line = ExportLine {
             id: id.as_str(),
             module_id: Some(module.as_str()),
             etag: record.identity.etag(),
@@ -91,8 +91,8 @@ pub(crate) fn write_export_lines(
             status_reason: None,
             authentication: authentication(&record.identity.authentication, exclude_keys),
             twin_etag: twin.etag(),
-            tags: Tags(twin.lookup(&["tags"])),
-            properties: Properties::of(&record.identity),
+            tags: ExportLineTags(twin.lookup(&["tags"])),
+            properties: ExportLineProperties::of(&record.identity),
             capabilities: None,
             device_scope: None,
             parent_scopes: &[],
@@ -109,7 +109,7 @@ fn authentication(authentication: &Authentication, exclude_keys: bool) -> Authen
     }
 }
 
-fn write_line(text: &mut Vec<u8>, line: &Line<'_>) -> serde_json::Result<()> {
+fn write_line(text: &mut Vec<u8>, line: &ExportLine<'_>) -> serde_json::Result<()> {
     serde_json::to_writer(&mut *text, line)?;
     text.push(b'\n');
     Ok(())

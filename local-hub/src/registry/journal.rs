@@ -31,7 +31,7 @@ pub(crate) enum Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Notice {
     /// A message waits in its queue.
-    Commands(IdentityId),
+    MessagesWaiting(IdentityId),
     /// Its desired properties changed; with the notification to send.
     Desired(IdentityId, DesiredNotice),
 }
@@ -113,9 +113,9 @@ impl Journal {
     }
 
     /// Records that a message was enqueued for a device.
-    pub(crate) fn commands(&mut self, device: &DeviceId) {
+    pub(crate) fn messages_waiting(&mut self, device: &DeviceId) {
         self.touch(device, None);
-        self.notices.push(Notice::Commands(device.clone().into()));
+        self.notices.push(Notice::MessagesWaiting(device.clone().into()));
     }
 
     /// Records changed desired properties of a connected identity.

@@ -31,7 +31,7 @@ pub(crate) struct Presence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Feed {
     /// Cloud-to-device messages, for devices only.
-    Commands,
+    CloudToDevice,
     DesiredProperties,
     /// Messages that an edge hub routes to a module; this hub routes none.
     Inputs,

@@ -7,7 +7,7 @@ use hub_types::twin::TwinPatch;
 use hub_types::{Authentication, DeviceId, Etag, ModuleId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::cloud_to_device::CommandQueue;
+use super::cloud_to_device::MessageQueue;
 use super::presence::Presence;
 use crate::ids::counter_etag;
 use crate::twin::TwinState;
@@ -63,7 +63,7 @@ pub(crate) struct DeviceRecord {
     pub(crate) status_updated: Timestamp,
     /// The queue, created by the first cloud-to-device message.
     #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
-    pub(super) commands: Option<Box<CommandQueue>>,
+    pub(super) messages: Option<Box<MessageQueue>>,
     /// The modules. On disk each has a row of its own.
     #[serde(skip)]
     pub(crate) modules: BTreeMap<ModuleId, Box<ModuleRecord>>,
@@ -99,7 +99,7 @@ impl DeviceRecord {
             identity,
             settings,
             status_updated: Timestamp::NEVER,
-            commands: None,
+            messages: None,
             modules: BTreeMap::new(),
         }
     }
@@ -109,8 +109,8 @@ impl DeviceRecord {
     }
 
     /// The number of waiting cloud-to-device messages.
-    pub(crate) fn command_count(&self) -> usize {
-        self.commands.as_ref().map_or(0, |queue| queue.len())
+    pub(crate) fn message_count(&self) -> usize {
+        self.messages.as_ref().map_or(0, |queue| queue.len())
     }
 
     pub(crate) fn document(&self, id: &DeviceId) -> Device {
@@ -124,7 +124,7 @@ impl DeviceRecord {
             connection_state_updated_time: self.identity.connection_state_updated(),
             status_updated_time: self.status_updated,
             last_activity_time: self.identity.last_activity(),
-            cloud_to_device_message_count: u32::try_from(self.command_count()).unwrap_or(u32::MAX),
+            cloud_to_device_message_count: u32::try_from(self.message_count()).unwrap_or(u32::MAX),
             authentication: self.identity.authentication.clone(),
             capabilities: self.settings.capabilities,
             device_scope: self.settings.device_scope.as_deref().map(str::to_owned),

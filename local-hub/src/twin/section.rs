@@ -96,7 +96,7 @@ impl Section {
 
 /// The kind of the section, on which its metadata depends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum SectionKind {
     /// Metadata contains times and versions.
     Desired,
     /// Metadata contains times, and versions only in a special case.
@@ -107,7 +107,7 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SectionDocument<'a> {
     pub(crate) section: &'a Section,
-    pub(crate) kind: Kind,
+    pub(crate) kind: SectionKind,
 }
 
 impl<'a> SectionDocument<'a> {
@@ -136,7 +136,7 @@ impl Serialize for SectionDocument<'_> {
 struct Metadata<'a> {
     stamp: Stamp,
     children: Option<&'a Properties>,
-    kind: Kind,
+    kind: SectionKind,
     origins: Option<&'a Origins>,
     is_root: bool,
 }
@@ -146,8 +146,8 @@ impl Metadata<'_> {
     /// and only if it has one.
     fn shows_version(&self) -> bool {
         match self.kind {
-            Kind::Desired => self.stamp.version != 0,
-            Kind::Reported => self.stamp.version == 1,
+            SectionKind::Desired => self.stamp.version != 0,
+            SectionKind::Reported => self.stamp.version == 1,
         }
     }
 

@@ -3,7 +3,7 @@ use hub_types::twin::{JsonObject, TwinPatch};
 use proptest::prelude::*;
 use serde_json::{Value, json, to_value};
 
-use super::{Kind, SectionDocument, TwinState, Values, WriteOrigin};
+use super::{SectionDocument, SectionKind, TwinState, Values, WriteOrigin};
 
 const CREATED: Timestamp = Timestamp::NEVER;
 
@@ -24,7 +24,7 @@ fn new_twin(desired: &Value) -> TwinState {
 }
 
 fn wire(twin: &TwinState) -> Value {
-    to_value(SectionDocument { section: &twin.desired, kind: Kind::Desired }).unwrap()
+    to_value(SectionDocument { section: &twin.desired, kind: SectionKind::Desired }).unwrap()
 }
 
 fn values(twin: &TwinState) -> Value {
@@ -84,7 +84,7 @@ fn reported_metadata_has_no_versions() {
         TwinState::of_module_in_bulk(CREATED, TwinPatch::default()),
     ] {
         let twin = twin.reported(patch.clone(), at(1)).unwrap();
-        let wire = to_value(SectionDocument { section: &twin.reported, kind: Kind::Reported });
+        let wire = to_value(SectionDocument { section: &twin.reported, kind: SectionKind::Reported });
         assert!(!wire.unwrap().to_string().contains("$lastUpdatedVersion"));
     }
 }

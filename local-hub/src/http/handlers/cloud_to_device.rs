@@ -14,7 +14,7 @@ use crate::clock;
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::registry::Message;
+use crate::registry::NewMessage;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,19 +28,19 @@ struct Purged {
 pub(crate) async fn send(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let device = call.device()?;
     let now = hub.timestamp();
-    let message = Message {
+    let message = NewMessage {
         expires: expiry(&call, now)?,
         properties: properties(&device, &call)?,
         payload: call.body.to_vec(),
     };
-    hub.write(|registry, now, journal| registry.enqueue_command(&device, message, now, journal)).await?;
+    hub.write(|registry, now, journal| registry.enqueue_message(&device, message, now, journal)).await?;
     Ok(Reply::no_content())
 }
 
 /// Deletes the waiting messages.
 pub(crate) async fn purge(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let device_id = call.device()?;
-    let purged = hub.write(|registry, _, journal| registry.purge_commands(&device_id, journal)).await?;
+    let purged = hub.write(|registry, _, journal| registry.purge_messages(&device_id, journal)).await?;
     Reply::document(&Purged { device_id, module_id: None, total_messages_purged: purged.value })
 }
 

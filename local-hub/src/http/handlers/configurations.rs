@@ -52,7 +52,7 @@ pub(crate) async fn delete(hub: &Hub, call: Call) -> ApiResult<Reply> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Queries {
+struct QueriesBody {
     target_condition: Option<String>,
     #[serde(default)]
     custom_metric_queries: Option<BTreeMap<String, String>>,
@@ -67,7 +67,7 @@ struct QueryErrors {
 
 /// Reports for each query if it is valid, without storing anything.
 pub(crate) fn test_queries(_hub: &Hub, call: Call) -> ApiResult<Reply> {
-    let queries: Queries = call.document()?;
+    let queries: QueriesBody = call.document()?;
     let metrics = queries.custom_metric_queries.iter().flatten();
     Reply::document(&QueryErrors {
         target_condition_error: condition_error(queries.target_condition.as_deref(), ContentKind::Device),
@@ -81,7 +81,7 @@ pub(crate) fn test_queries(_hub: &Hub, call: Call) -> ApiResult<Reply> {
 /// `modulesContent` to its modules. The write is atomic.
 pub(crate) async fn apply(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let device = call.device()?;
-    let Content { device_content, modules_content } = call.exact_document()?;
+    let AppliedContent { device_content, modules_content } = call.exact_document()?;
     let content = DeviceContent {
         device: device_content.as_ref().map(TwinSettings::read).transpose()?,
         modules: modules_content.into_iter().flatten().map(module_settings).collect::<ApiResult<_>>()?,
@@ -98,7 +98,7 @@ fn module_settings((module, settings): (String, JsonObject)) -> ApiResult<(Modul
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Content {
+struct AppliedContent {
     device_content: Option<JsonObject>,
     modules_content: Option<BTreeMap<String, JsonObject>>,
 }

@@ -14,7 +14,7 @@ use crate::jobs::{Job, JobStatus, JobWork};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+struct CreateJobBody {
     r#type: String,
     input_blob_container_uri: Option<String>,
     input_blob_name: Option<String>,
@@ -29,7 +29,7 @@ struct Body {
 /// secrets; the client named the blobs itself.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Document<'j> {
+struct ImportExportDocument<'j> {
     job_id: &'j str,
     #[serde(skip_serializing_if = "Option::is_none")]
     start_time_utc: Option<Timestamp>,
@@ -49,7 +49,7 @@ struct Document<'j> {
 }
 
 pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> ApiResult<Reply> {
-    let body: Body = call.document()?;
+    let body: CreateJobBody = call.document()?;
     if body.include_configurations == Some(true) {
         return Err(ApiError::not_implemented("CreateImportExportJob with includeConfigurations"));
     }
@@ -108,9 +108,9 @@ pub(crate) async fn cancel(hub: &Hub, call: Call) -> ApiResult<Reply> {
     Ok(Reply::no_content())
 }
 
-fn document(job: &Job) -> Option<Document<'_>> {
+fn document(job: &Job) -> Option<ImportExportDocument<'_>> {
     let JobWork::ImportExport(facts) = &job.work else { return None };
-    Some(Document {
+    Some(ImportExportDocument {
         job_id: &job.id,
         start_time_utc: job.started,
         end_time_utc: job.ended,

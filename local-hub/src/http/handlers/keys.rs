@@ -12,7 +12,7 @@ use crate::registry::KeySlot;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+struct RegenerateKeysBody {
     policy_key: String,
     devices: Vec<Named>,
 }
@@ -55,7 +55,7 @@ struct Rotated {
 }
 
 pub(crate) async fn regenerate(hub: &Hub, call: Call) -> ApiResult<Reply> {
-    let body: Body = call.document()?;
+    let body: RegenerateKeysBody = call.document()?;
     let slot = KeySlot::parse(&body.policy_key)
         .ok_or_else(|| ApiError::argument("policyKey must be primaryKey, secondaryKey or both"))?;
     if body.devices.len() > MAX_IDENTITIES {

@@ -10,7 +10,7 @@ use crate::hub::Hub;
 use crate::query::{self, PageRequest, Query, QuerySource};
 
 #[derive(Deserialize)]
-struct Body {
+struct QueryBody {
     query: String,
 }
 
@@ -20,7 +20,7 @@ pub(crate) async fn post(hub: &Hub, call: Call) -> ApiResult<Reply> {
 
 /// Responds to a query over any data.
 pub(crate) async fn page(source: &impl QuerySource, call: Call) -> ApiResult<Reply> {
-    let Body { query: text } = call.document()?;
+    let QueryBody { query: text } = call.document()?;
     let query = Query::parse(&text).map_err(|error| ApiError::argument(format!("BadRequest: {error}")))?;
     let request = PageRequest {
         query: &query,

@@ -16,7 +16,7 @@ use crate::jobs::{Job, JobStatus, JobWork, ScheduledJob, ScheduledWork};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+struct ScheduledJobBody {
     r#type: String,
     update_twin: Option<Value>,
     cloud_to_device_method: Option<Value>,
@@ -28,7 +28,7 @@ struct Body {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Document<'j> {
+struct ScheduledJobDocument<'j> {
     job_id: &'j str,
     query_condition: &'j str,
     created_time: Timestamp,
@@ -44,12 +44,12 @@ struct Document<'j> {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure_reason: Option<&'j str>,
-    device_job_statistics: Statistics,
+    device_job_statistics: JobStatistics,
 }
 
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Statistics {
+struct JobStatistics {
     device_count: usize,
     failed_count: usize,
     succeeded_count: usize,
@@ -58,7 +58,7 @@ struct Statistics {
 }
 
 pub(crate) async fn create(hub: &Arc<Hub>, call: Call) -> ApiResult<Reply> {
-    let body: Body = call.exact_document()?;
+    let body: ScheduledJobBody = call.exact_document()?;
     let missing = |name: &str| ApiError::new(ErrorCode::ArgumentNull, format!("`{name}` is missing"));
     let work = match body.r#type.as_str() {
         "scheduleDeviceMethod" => ScheduledWork::DeviceMethod(
@@ -162,9 +162,9 @@ pub(crate) fn query(hub: &Hub, call: Call) -> ApiResult<Reply> {
     })
 }
 
-fn document(job: &Job) -> Option<Document<'_>> {
+fn document(job: &Job) -> Option<ScheduledJobDocument<'_>> {
     let JobWork::Scheduled(work) = &job.work else { return None };
-    let mut statistics = Statistics { device_count: work.devices.len(), ..Statistics::default() };
+    let mut statistics = JobStatistics { device_count: work.devices.len(), ..JobStatistics::default() };
     for device in &work.devices {
         match device.status {
             JobStatus::Completed => statistics.succeeded_count += 1,
@@ -177,7 +177,7 @@ fn document(job: &Job) -> Option<Document<'_>> {
         ScheduledWork::DeviceMethod(method) => (None, Some(method)),
         ScheduledWork::UpdateTwin(twin) => (Some(twin), None),
     };
-    Some(Document {
+    Some(ScheduledJobDocument {
         job_id: &job.id,
         query_condition: &work.condition,
         created_time: job.created,

@@ -12,7 +12,7 @@ use crate::registry::Feed;
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     pub(super) async fn deliver(&mut self, message: Downlink) -> Result<(), SessionEnd> {
         match message {
-            Downlink::Commands => self.send_commands().await,
+            Downlink::MessagesWaiting => self.send_messages().await,
             Downlink::Desired(notice) => {
                 let topic = topic::desired_notification(notice.version);
                 self.push(DeviceOperation::ReceiveDesired, &topic, notice.payload).await.map(drop)
@@ -30,37 +30,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     }
 
     /// Sends the waiting messages, as far as the device accepts them.
-    pub(super) async fn send_commands(&mut self) -> Result<(), SessionEnd> {
-        while self.wire.has_room() && self.subscriptions.get(Feed::Commands).is_some() {
+    pub(super) async fn send_messages(&mut self) -> Result<(), SessionEnd> {
+        while self.wire.has_room() && self.subscriptions.get(Feed::CloudToDevice).is_some() {
             let device = self.identity.device();
-            let Some(command) = self.hub.command_after(device, self.last_command) else {
+            let Some(message) = self.hub.message_after(device, self.last_message) else {
                 return Ok(());
             };
-            self.last_command = command.sequence;
-            let topic = topic::command(self.identity, &command.properties);
-            match self.push(DeviceOperation::ReceiveCommand, &topic, command.payload).await? {
+            self.last_message = message.sequence;
+            let topic = topic::cloud_to_device(self.identity, &message.properties);
+            match self.push(DeviceOperation::ReceiveCommand, &topic, message.payload).await? {
                 Some(id) => {
-                    self.commands.insert(id, command.sequence);
+                    self.messages.insert(id, message.sequence);
                 }
                 // Nobody will say that it has arrived.
-                None => self.complete(command.sequence).await,
+                None => self.complete(message.sequence).await,
             }
         }
         Ok(())
     }
 
     pub(super) async fn acknowledged(&mut self, id: u16) -> Result<(), SessionEnd> {
-        if let Some(sequence) = self.commands.remove(&id) {
+        if let Some(sequence) = self.messages.remove(&id) {
             let attempt = self.begin(DeviceOperation::CompleteCommand).await?;
             self.require_success(&attempt, 204)?;
             self.complete(sequence).await;
             self.apply_fault(&attempt, self.wire.waiting()).await?;
         }
-        self.send_commands().await
+        self.send_messages().await
     }
 
     async fn complete(&self, sequence: u64) {
-        if let Err(error) = self.hub.complete_command(self.identity.device(), sequence).await {
+        if let Err(error) = self.hub.complete_message(self.identity.device(), sequence).await {
             tracing::warn!(identity = %self.identity, "a message stays in the queue: {}", error.text);
         }
     }
@@ -75,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let feed = match operation {
             DeviceOperation::ReceiveDesired => Feed::DesiredProperties,
             DeviceOperation::ReceiveMethod => Feed::Methods,
-            _ => Feed::Commands,
+            _ => Feed::CloudToDevice,
         };
         if self.subscriptions.get(feed).is_none() {
             return Ok(None);

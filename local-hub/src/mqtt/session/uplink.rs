@@ -117,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
         let suback = Suback::builder().packet_id(subscribe.packet_id()).return_codes(codes);
         self.wire.send(suback.build().map_err(SessionEnd::Malformed)?);
         self.apply_fault(&attempt, before).await?;
-        self.send_commands().await
+        self.send_messages().await
     }
 
     pub(super) async fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), SessionEnd> {

@@ -13,7 +13,7 @@ fn id(device: u8) -> DeviceId {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+enum QueueEvent {
     Send {
         device: u8,
         expires: u64,
@@ -37,15 +37,15 @@ enum Step {
     Restart,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = QueueEvent> {
     let device = || 0..3_u8;
     prop_oneof![
-        6 => (device(), 0..50_u64).prop_map(|(device, expires)| Step::Send { device, expires }),
-        2 => (device(), 1..9_u64).prop_map(|(device, sequence)| Step::Complete { device, sequence }),
-        1 => device().prop_map(|device| Step::Purge { device }),
-        1 => device().prop_map(|device| Step::Replace { device }),
-        3 => (0..50_u64).prop_map(|minute| Step::LookAt { minute }),
-        1 => Just(Step::Restart),
+        6 => (device(), 0..50_u64).prop_map(|(device, expires)| QueueEvent::Send { device, expires }),
+        2 => (device(), 1..9_u64).prop_map(|(device, sequence)| QueueEvent::Complete { device, sequence }),
+        1 => device().prop_map(|device| QueueEvent::Purge { device }),
+        1 => device().prop_map(|device| QueueEvent::Replace { device }),
+        3 => (0..50_u64).prop_map(|minute| QueueEvent::LookAt { minute }),
+        1 => Just(QueueEvent::Restart),
     ]
 }
 
@@ -55,15 +55,15 @@ fn create(registry: &mut Registry, device: u8) {
     registry.import(file, at(0), &mut Journal::default()).unwrap();
 }
 
-fn message(expires: u64) -> Message {
-    Message { properties: String::new(), payload: b"x".to_vec(), expires: at(expires) }
+fn message(expires: u64) -> NewMessage {
+    NewMessage { properties: String::new(), payload: b"x".to_vec(), expires: at(expires) }
 }
 
 /// The sequence numbers and expiries of the waiting messages, device by device.
 fn waiting(registry: &Registry) -> Vec<Vec<(u64, Option<Timestamp>)>> {
-    let queues = (0..3).map(|device| registry.device(&id(device)).unwrap().commands.as_deref());
-    let of = |queue: &CommandQueue| {
-        queue.waiting.iter().map(|command| (command.sequence, command.expires)).collect()
+    let queues = (0..3).map(|device| registry.device(&id(device)).unwrap().messages.as_deref());
+    let of = |queue: &MessageQueue| {
+        queue.waiting.iter().map(|message| (message.sequence, message.expires)).collect()
     };
     queues.map(|queue| queue.map(of).unwrap_or_default()).collect()
 }
@@ -76,30 +76,30 @@ proptest! {
         let mut journal = Journal::default();
         for step in steps {
             match step {
-                Step::Send { device, expires } => {
+                QueueEvent::Send { device, expires } => {
                     // Full queues are refused.
-                    let _ = registry.enqueue_command(&id(device), message(expires), at(0), &mut journal);
+                    let _ = registry.enqueue_message(&id(device), message(expires), at(0), &mut journal);
                 }
-                Step::Complete { device, sequence } => {
-                    registry.complete_command(&id(device), sequence, &mut journal).unwrap();
+                QueueEvent::Complete { device, sequence } => {
+                    registry.complete_message(&id(device), sequence, &mut journal).unwrap();
                 }
-                Step::Purge { device } => {
-                    registry.purge_commands(&id(device), &mut journal).unwrap();
+                QueueEvent::Purge { device } => {
+                    registry.purge_messages(&id(device), &mut journal).unwrap();
                 }
-                Step::Replace { device } => {
+                QueueEvent::Replace { device } => {
                     registry.delete_device(&id(device), &IfMatch::Any, &mut journal).unwrap();
                     create(&mut registry, device);
                 }
-                Step::LookAt { minute } => {
+                QueueEvent::LookAt { minute } => {
                     let mut wanted = waiting(&registry);
                     for queue in &mut wanted {
                         queue.retain(|(_, expires)| expires.is_none_or(|expires| expires > at(minute)));
                     }
-                    registry.drop_expired_commands(at(minute), &mut journal);
+                    registry.drop_expired_messages(at(minute), &mut journal);
                     prop_assert_eq!(waiting(&registry), wanted);
-                    prop_assert!(!registry.has_expired_commands(at(minute)));
+                    prop_assert!(!registry.has_expired_messages(at(minute)));
                 }
-                Step::Restart => {
+                QueueEvent::Restart => {
                     let again = (0..3).map(|device| {
                         let record = serde_json::to_vec(registry.device(&id(device)).unwrap()).unwrap();
                         (id(device), serde_json::from_slice(&record).unwrap())
@@ -118,13 +118,13 @@ fn a_message_that_has_expired_is_not_delivered_and_makes_room() {
     let (mut registry, mut journal) = (Registry::default(), Journal::default());
     create(&mut registry, 0);
     for expires in 1..=50 {
-        registry.enqueue_command(&id(0), message(expires), at(0), &mut journal).unwrap();
+        registry.enqueue_message(&id(0), message(expires), at(0), &mut journal).unwrap();
     }
-    assert!(registry.enqueue_command(&id(0), message(60), at(0), &mut journal).is_err());
+    assert!(registry.enqueue_message(&id(0), message(60), at(0), &mut journal).is_err());
     let first = |registry: &Registry, minute| {
-        registry.command_after(&id(0), 0, at(minute)).map(|command| command.sequence)
+        registry.message_after(&id(0), 0, at(minute)).map(|message| message.sequence)
     };
     assert_eq!((first(&registry, 0), first(&registry, 7), first(&registry, 50)), (Some(1), Some(8), None));
-    registry.enqueue_command(&id(0), message(60), at(7), &mut journal).unwrap();
-    assert_eq!(registry.device(&id(0)).unwrap().command_count(), 44);
+    registry.enqueue_message(&id(0), message(60), at(7), &mut journal).unwrap();
+    assert_eq!(registry.device(&id(0)).unwrap().message_count(), 44);
 }
