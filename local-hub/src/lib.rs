@@ -5,13 +5,21 @@
 //! of IoT Hub does: same errors, etags, versions and metadata. Devices and modules connect over
 //! MQTT. Unsupported operations are refused by name, with status 501.
 //!
-//! From outside in: `listener` accepts TLS connections, `connection_log` records refused ones,
-//! `http` is the service API, `mqtt` is the device protocol, `amqp` is the refusal of AMQP, `hub`
-//! is the registry under its lock with the table of `connections` and the store; `registry`, `twin`
-//! and `query` are plain structures without I/O, `store` is SQLite.
+//! The rooms, from outside in; each imports only rooms that come later:
+//!
+//! | room | owns |
+//! |---|---|
+//! | `cli`, `local_hub` | the command line; the start and end of a hub, and its scheduler |
+//! | `management`, `roll_out` | the management port; the application of configurations |
+//! | `http` | the service API |
+//! | `mqtt`, `amqp`, `job_runner` | devices; the error for AMQP clients; imports, exports and scheduled jobs |
+//! | `listener`, `request_log` | TLS connections; the log of requests and of refused connections |
+//! | `hub` | the registry, configurations, jobs and connections under one lock, and the store behind it |
+//! | `storage`, `throttle`, `device_to_cloud`, `blobs` | the data folder; throttles and quotas; messages to the cloud; containers of jobs |
+//! | `configurations`, `query`, `jobs`, `access`, `registry`, `configuration_content`, `twin` | plain structures and rules without I/O, except that `access` reads certificates |
+//! | `faults`, `clock`, `api_error`, `ids` | values that all rooms use |
 
 pub use clock::{Clock, MovableClock, SystemClock};
-
 pub use error::{Error, Result};
 pub use faults::{Effect, Fault, Faults, FaultsError};
 pub use local_hub::LocalHub;
