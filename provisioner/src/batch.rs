@@ -1,11 +1,22 @@
-//! Reading a batch: from the rows of a file to the specification of each identity.
+//! Reading a batch: from the rows of a file to the specification of each identity, and into a ledger.
 
+mod check;
 mod files;
+mod issued;
+mod ledger_sink;
 mod load;
+mod problem_limit;
 mod row;
+mod temporary;
 mod twin_template;
 
+pub use check::check;
 pub use files::{GivenFiles, RowFiles};
+pub(crate) use issued::{IssuedCredential, complete_rows, find_issued, find_issued_with, key_source};
+pub(crate) use ledger_sink::LedgerSink;
+pub use ledger_sink::{BatchChoice, BatchFile, CertificatesElsewhere, LoadRules};
 pub use load::{BatchSink, Discard, LoadError, LoadOptions, Loaded, load, sha256_of_file};
+pub(crate) use problem_limit::ProblemLimit;
 pub use row::CertificateSource;
+pub(crate) use temporary::{TemporaryRun, open_issued, open_owners};
 pub use twin_template::{RenderedTwin, TemplateError, TwinTemplates};

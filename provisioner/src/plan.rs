@@ -13,6 +13,7 @@ use hub_types::Etag;
 use serde::{Deserialize, Serialize};
 
 pub use file::{Header, PlanFile, PlanFileError, PlanWriter};
+pub use of_batch::{BatchPlan, PlanError, PlanRequest};
 pub use planner::Planner;
 pub use snapshot::{Look, Survey};
 
@@ -21,6 +22,7 @@ use crate::model::compare::{Difference, Etags};
 use crate::model::options::ApplyRules;
 
 pub mod file;
+mod of_batch;
 mod parents;
 mod planner;
 mod snapshot;

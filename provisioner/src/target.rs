@@ -163,6 +163,15 @@ pub enum TargetError {
     },
 }
 
+/// The name of a hub for results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubLabel {
+    /// The name that ledgers know the hub by.
+    pub name: String,
+    /// True for a hub for tests.
+    pub is_test_hub: bool,
+}
+
 impl Target {
     /// Decides which hub to work on. `folder` is searched for the configuration file.
     pub fn resolve(choice: TargetChoice, folder: &Path) -> Result<Self, TargetError> {
@@ -226,6 +235,11 @@ impl Target {
         }
     }
 
+    /// The name of the hub for results.
+    pub fn label(&self) -> HubLabel {
+        HubLabel { name: self.name(), is_test_hub: self.is_test_hub() }
+    }
+
     /// The name of the hub in ledgers: its host, or the folder of a local hub, whose port changes
     /// each time.
     pub fn name(&self) -> String {
@@ -285,6 +299,11 @@ impl OpenHub {
     /// Returns true for a hub for tests: the embedded one, or one that runs on this machine.
     pub fn is_test_hub(&self) -> bool {
         self.local.is_some() || self.client.access().host().is_loopback()
+    }
+
+    /// The name of the hub for results.
+    pub fn label(&self) -> HubLabel {
+        HubLabel { name: self.name.clone(), is_test_hub: self.is_test_hub() }
     }
 
     /// The hub's address for devices: the standard port of its device host, or the listener of the

@@ -19,6 +19,7 @@ use crate::workers::concurrent_reads::read_concurrently;
 pub use certificates::{CertificateMismatch, CertificateMismatches, recompute_issued};
 pub use connect_check::{Connections, Trial, TrialError, Unconnected};
 pub use extra::Extras;
+pub use of_batch::{ConnectRequest, VerifyError, VerifyRequest, verify_batch};
 pub use sample::Sample;
 pub use verified::{Drift, DriftKind, Verified};
 
@@ -27,6 +28,7 @@ use verified::drift;
 mod certificates;
 mod connect_check;
 mod extra;
+mod of_batch;
 mod sample;
 mod verified;
 

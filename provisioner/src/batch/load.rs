@@ -13,10 +13,12 @@ use hub_types::thumbprint::upper_hex;
 use sha2::{Digest, Sha256};
 
 use super::files::GivenFiles;
+use super::ledger_sink::CertificatesElsewhere;
 use super::row::{CertificateSource, RowReader, problem};
 use crate::clock;
 use crate::ledger::{Credential, CredentialKind, LedgerError, Taken};
 use crate::model::spec::{GivenKeys, IdentitySpec};
+use crate::model::text::counted;
 
 /// The options for loading a batch.
 #[derive(Debug, Clone, Default)]
@@ -82,12 +84,30 @@ impl Loaded {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
+    /// The list of the certificates that were issued can't be read.
+    #[error(transparent)]
+    Certificates(#[from] cert_tool::Error),
+    /// Certificates of the batch are in a different folder.
+    #[error(transparent)]
+    Elsewhere(#[from] CertificatesElsewhere),
     /// The files that rows name can't be recorded.
     #[error("the temporary file for what the rows name can't be written")]
     Files(#[from] rusqlite::Error),
     /// The rows can't be kept.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The batch has problems.
+    #[error("{} is not clean: {}; nothing was sent", path.display(), problems(*errors, *bad_rows, *rows))]
+    NotClean {
+        /// The file.
+        path: PathBuf,
+        /// The number of problems.
+        errors: u64,
+        /// The number of bad rows.
+        bad_rows: u64,
+        /// The number of all rows.
+        rows: u64,
+    },
     /// The file can't be read as a batch at all.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -99,6 +119,13 @@ pub enum LoadError {
         /// Why.
         source: io::Error,
     },
+}
+
+fn problems(errors: u64, bad_rows: u64, rows: u64) -> String {
+    match bad_rows {
+        0 => counted(errors, "problem"),
+        _ => format!("{} in {bad_rows} of {rows} rows", counted(errors, "problem")),
+    }
 }
 
 /// Reads a whole batch, row by row, into `sink`.

@@ -12,11 +12,11 @@ use hub_types::{Thumbprint, Timestamp};
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use super::issued::key_source;
 use super::twin_template::{RenderedTwin, TwinTemplates};
 use crate::ledger::Credential;
 use crate::model::causes::with_causes;
 use crate::model::spec::{AuthSpec, CertificateProfile, GivenPem, IdentitySpec, StateSpec};
-use crate::run::issue::key_source;
 
 /// The source of the rows' certificates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,6 +28,13 @@ pub enum CertificateSource {
     Issued,
     /// Nobody asks: the files that rows name are not looked at.
     Ignored,
+}
+
+impl CertificateSource {
+    /// The source of a batch whose certificates are issued by a CA, or else named by its rows.
+    pub fn of(is_issued: bool) -> Self {
+        if is_issued { Self::Issued } else { Self::Given }
+    }
 }
 
 /// Reads rows.

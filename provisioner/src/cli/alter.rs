@@ -5,20 +5,22 @@ use std::sync::Arc;
 
 use cert_tool::IssuedList;
 
-use super::args::{AlterArgs, BatchArgs, BatchFile, ReleaseArgs, RetireArgs, RotateArgs, TargetArgs};
+use super::args::{AlterArgs, ReleaseArgs, RetireArgs, RotateArgs, TargetArgs};
 use super::context::ResultContext;
 use super::failure::{Exit, Failure};
-use super::loading::{LoadRules, load_for_plan, load_temporary, open_owners};
 use super::order::Order;
 use super::printer::Printer;
 use super::work::Job;
 use super::{alter_run, dry_run};
-use crate::batch::{CertificateSource, Discard, LoadOptions, load};
+use crate::batch::{
+    BatchChoice, BatchFile, CertificateSource, Discard, LoadOptions, LoadRules, TemporaryRun, find_issued,
+    load, open_issued, open_owners,
+};
 use crate::device::{CredentialSource, default_concurrency};
 use crate::ledger::{Ledger, LedgerLocation, RowFilter, RunId, RunOptions};
 use crate::maintain::change::Alteration;
 use crate::maintain::{Proof, by_connecting};
-use crate::run::issue::find_issued;
+use crate::model::observer::RunObserver;
 use crate::target::{OpenHub, Target};
 
 pub(super) async fn retire(
@@ -28,7 +30,7 @@ pub(super) async fn retire(
 ) -> Result<Exit, Failure> {
     let work = AlterBatch {
         alteration: args.alteration(),
-        batch: args.batch.resolve()?,
+        batch: args.batch.choice().resolve(".".as_ref())?,
         issue: None,
         // Whoever retires a unit need not know its certificate.
         certificates: CertificateSource::Ignored,
@@ -48,11 +50,8 @@ pub(super) async fn rotate(
     let issue = args.job.issued.folders();
     let work = AlterBatch {
         alteration: args.alteration(),
-        batch: args.job.batch.resolve()?,
-        certificates: match issue {
-            Some(_) => CertificateSource::Issued,
-            None => CertificateSource::Given,
-        },
+        batch: args.job.batch.choice().resolve(".".as_ref())?,
+        certificates: CertificateSource::of(issue.is_some()),
         issue,
         skip_bad_rows: args.skip_bad_rows,
         mqtt: args.mqtt.clone(),
@@ -79,7 +78,7 @@ struct AlterBatch<'a> {
 impl AlterBatch<'_> {
     async fn begin(self, location: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
         let target = Target::resolve(self.target.choice(), ".".as_ref())?;
-        printer.hub(&target);
+        printer.hub(&target, target.is_test_hub());
         match self.how.dry_run {
             true => self.preview(target, location, printer).await,
             false => self.carry_out(target, location, printer).await,
@@ -106,15 +105,12 @@ impl AlterBatch<'_> {
         location: &LedgerLocation,
         printer: &Printer,
     ) -> Result<Exit, Failure> {
-        let (mut owners, mut ledger) = (open_owners(location)?, Ledger::open_temporary()?);
-        let loader = load_temporary(&mut ledger, &self.batch.path)?;
-        let rules = self.rules();
-        let (loaded, _) =
-            load_for_plan(&loader, owners.as_mut(), &self.batch, self.certificates, rules, printer)?;
-        let run = loader.commit(&loaded.sha256, loaded.bad_rows)?;
+        let mut owners = open_owners(location)?;
+        let TemporaryRun { mut ledger, run, loaded, .. } =
+            TemporaryRun::load(&self.batch, self.certificates, self.rules(), owners.as_mut(), printer)?;
         note_issued(&self.options(), &mut ledger, run)?;
         let rows = ledger.rows(run, RowFilter::All);
-        let context = ResultContext::of_target(&target).ledger(location).input(&self.batch.path);
+        let context = ResultContext::of_hub(target.label()).ledger(location).input(&self.batch.path);
         let counts = (loaded.devices + loaded.modules, loaded.bad_rows);
         dry_run::show(target, owners, self.alteration, rows, counts, context, printer).await
     }
@@ -180,8 +176,7 @@ pub(super) fn proof_of(
         Some(batch) => load(batch, &load_options, &mut Discard)?.files,
         None => None,
     };
-    let issued = options.issue.as_ref().filter(|(_, issued)| issued.exists());
-    let issued = issued.map(|(_, issued)| IssuedList::open(issued)).transpose()?;
+    let issued = open_issued(options.issue.as_ref().map(|(_, issued)| issued))?;
     let credentials = CredentialSource { files, issued, ..CredentialSource::default() };
     Ok(Some(by_connecting(hub.for_devices(elsewhere)?, credentials, default_concurrency())))
 }
@@ -195,12 +190,12 @@ pub(super) async fn release(
         (Some(file), _) => {
             let work = AlterBatch {
                 alteration: Alteration::Release { run: None },
-                batch: BatchArgs {
+                batch: BatchChoice {
                     file: file.clone(),
                     map: args.map.clone(),
                     id_pattern: args.id_pattern.clone(),
                 }
-                .resolve()?,
+                .resolve(".".as_ref())?,
                 issue: None,
                 certificates: CertificateSource::Ignored,
                 skip_bad_rows: args.skip_bad_rows,

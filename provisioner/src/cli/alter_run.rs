@@ -5,15 +5,17 @@ use super::args::{AlterArgs, TargetArgs, UndoArgs};
 use super::context::ResultContext;
 use super::dry_run;
 use super::failure::{Exit, Failure};
-use super::loading::{counted, open_owners};
 use super::order::LOADED_AGAIN;
 use super::printer::Printer;
 use super::resume::target_of;
+use crate::batch::open_owners;
 use crate::clock::now_text;
 use crate::ledger::{
     Ledger, LedgerError, LedgerLocation, LedgerRow, RowFilter, Run, RunFacts, RunId, RunOptions, Totals,
 };
 use crate::maintain::change::Alteration;
+use crate::model::observer::RunObserver;
+use crate::model::text::counted;
 use crate::target::Target;
 
 /// Enables again what a run has disabled.
@@ -69,7 +71,7 @@ impl<'a> Origin<'a> {
         };
         let run = ledger.run(Some(run))?;
         let target = target_of(&run, target)?;
-        printer.hub(&target);
+        printer.hub(&target, target.is_test_hub());
         printer.note(format_args!("run {}: {}, begun {}", run.id, run.input, run.started));
         Ok(Self { run, ledger, target, how, location, printer })
     }

@@ -8,6 +8,7 @@ use super::order::Order;
 use super::printer::Printer;
 use super::work::{Certificates, Job};
 use crate::ledger::{Ledger, LedgerLocation};
+use crate::model::observer::RunObserver;
 use crate::target::Target;
 
 pub(super) async fn run(
@@ -16,7 +17,7 @@ pub(super) async fn run(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let target = Target::resolve(args.job.target.choice(), ".".as_ref())?;
-    printer.hub(&target);
+    printer.hub(&target, target.is_test_hub());
     let order = Order::to_apply(args, &target)?;
     let certificates =
         Certificates::open(order.options.issue.clone(), &args.unlock.secrets(), &target, printer)?;

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use batch_file::{IdPattern, ReadOptions};
+use batch_file::IdPattern;
 use cert_tool::SecretSource;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use hub_types::connection_string::HubHost;
@@ -12,12 +12,11 @@ use hub_types::limits::Tier;
 use hub_types::twin::{JsonObject, Nulls, Section, check_section};
 use zeroize::Zeroizing;
 
+use crate::batch::BatchChoice;
 use crate::hub::{EntraEnvironment, SignIn};
-use crate::ledger::{LedgerLocation, LocationError, Operator, RunId};
+use crate::ledger::{LedgerLocation, LocationError, Operator, RunId, RunOptions};
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
-use crate::target::{HubSize, TargetChoice, configured_id_pattern};
-
-use super::failure::Failure;
+use crate::target::{HubSize, TargetChoice};
 
 pub(super) use alter::*;
 pub(super) use objects::*;
@@ -279,8 +278,19 @@ pub(super) struct RulesArgs {
 
 impl RulesArgs {
     /// The rules for existing identities and twins.
-    pub(super) fn rules(&self) -> ApplyRules {
+    fn rules(&self) -> ApplyRules {
         ApplyRules { mode: self.mode.unwrap_or_default(), twin: self.twin.unwrap_or_default() }
+    }
+
+    /// The options of a run of a batch whose certificates are issued as `issued` says.
+    pub(super) fn run_options(&self, issued: &IssuedArgs) -> RunOptions {
+        RunOptions {
+            rules: self.rules(),
+            created_by_tag: self.created_by_tag.clone(),
+            issue: issued.folders(),
+            quarantine: self.quarantine,
+            ..RunOptions::default()
+        }
     }
 
     /// Returns true if any of the options was given.
@@ -433,21 +443,10 @@ pub(super) struct BatchArgs {
     pub(super) id_pattern: Option<IdPattern>,
 }
 
-/// A batch file, and how it is read.
-#[derive(Debug, Clone)]
-pub(super) struct BatchFile {
-    pub(super) path: PathBuf,
-    pub(super) read: ReadOptions,
-}
-
 impl BatchArgs {
-    /// Returns the batch, with the settings of this folder for what was not typed.
-    pub(super) fn resolve(&self) -> Result<BatchFile, Failure> {
-        let id_pattern = match &self.id_pattern {
-            Some(pattern) => Some(pattern.clone()),
-            None => configured_id_pattern(".".as_ref())?,
-        };
-        Ok(BatchFile { path: self.file.clone(), read: ReadOptions { map: self.map.clone(), id_pattern } })
+    /// The choice of a batch.
+    pub(super) fn choice(&self) -> BatchChoice {
+        BatchChoice { file: self.file.clone(), map: self.map.clone(), id_pattern: self.id_pattern.clone() }
     }
 }
 

@@ -6,13 +6,10 @@ use serde::Serialize;
 use super::args::{CheckArgs, Format};
 use super::context::ResultContext;
 use super::failure::{Exit, Failure};
-use super::loading::{counted, load_temporary};
 use super::printer::{Printer, json_line};
-use super::problem_limit::ProblemLimit;
 use super::row_list::members_of;
-use crate::batch::{BatchSink, CertificateSource, LoadOptions, Loaded, load};
-use crate::ledger::{Credential, CredentialKind, Ledger, LedgerError, Loader, Taken};
-use crate::model::spec::IdentitySpec;
+use crate::batch::{Loaded, ProblemLimit, check};
+use crate::model::text::counted;
 
 #[derive(Serialize)]
 struct Sums<'a> {
@@ -30,19 +27,11 @@ struct Sums<'a> {
 }
 
 pub(super) fn run(args: &CheckArgs, printer: &Printer) -> Result<Exit, Failure> {
-    let batch = args.batch.resolve()?;
-    let options = LoadOptions {
-        read: batch.read,
-        certificates: CertificateSource::Issued,
-        check_only: true,
-        ..LoadOptions::default()
-    };
-    let mut ledger = Ledger::open_temporary()?;
-    let rows_with_files = load_temporary(&mut ledger, &batch.path)?;
-    let mut problems =
-        Problems { printer, is_begun: false, limit: ProblemLimit::default(), failed: None, rows_with_files };
-    let loaded = load(&batch.path, &options, &mut problems)?;
-    problems.end(&batch.path.display().to_string(), &loaded)?;
+    let batch = args.batch.choice().resolve(".".as_ref())?;
+    let file = batch.path.display().to_string();
+    let mut problems = Problems { printer, is_begun: false, limit: ProblemLimit::default(), failed: None };
+    let loaded = check(batch, &mut |problem| problems.print(problem))?;
+    problems.end(&file, &loaded)?;
     Ok(if loaded.is_unusable || loaded.bad_rows > 0 { Exit::BadInput } else { Exit::Done })
 }
 
@@ -53,25 +42,10 @@ struct Problems<'a> {
     limit: ProblemLimit,
     /// The reason why a problem could not be printed.
     failed: Option<Failure>,
-    /// Rows whose key or serial number is known, to find out when they have it in common.
-    rows_with_files: Loader<'a>,
 }
 
-impl BatchSink for Problems<'_> {
-    fn row(
-        &mut self,
-        line: u64,
-        spec: IdentitySpec,
-        credentials: &[Credential],
-    ) -> Result<Option<Taken>, LedgerError> {
-        // Thumbprints are compared as rows are read.
-        match credentials.iter().all(|credential| credential.kind() == CredentialKind::Thumbprint) {
-            true => Ok(None),
-            false => self.rows_with_files.insert(line, &spec, credentials),
-        }
-    }
-
-    fn problem(&mut self, problem: Problem) {
+impl Problems<'_> {
+    fn print(&mut self, problem: Problem) {
         if !self.limit.shows(&problem) {
             return;
         }
@@ -99,9 +73,7 @@ impl BatchSink for Problems<'_> {
             }
         }
     }
-}
 
-impl Problems<'_> {
     /// Prints what comes before the first problem, once; answers whether it was now.
     fn begin(&mut self) -> bool {
         if std::mem::replace(&mut self.is_begun, true) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::ledger::{LedgerLocation, Run};
-use crate::target::{OpenHub, Target};
+use crate::target::HubLabel;
 
 /// The hub, ledger and input of a result. Every result as JSON has these members; one that played no part is
 /// null.
@@ -32,14 +32,9 @@ impl ResultContext {
         }
     }
 
-    /// Of what a look at a hub showed.
-    pub(super) fn of_hub(hub: &OpenHub) -> Self {
-        Self { hub: Some(hub.name.clone()), test_hub: hub.is_test_hub(), ..Self::default() }
-    }
-
-    /// Of what a look at a hub that is yet to be opened will show.
-    pub(super) fn of_target(target: &Target) -> Self {
-        Self { hub: Some(target.name()), test_hub: target.is_test_hub(), ..Self::default() }
+    /// Of a hub.
+    pub(super) fn of_hub(hub: HubLabel) -> Self {
+        Self { hub: Some(hub.name), test_hub: hub.is_test_hub, ..Self::default() }
     }
 
     /// With this ledger.

@@ -18,7 +18,7 @@ pub(super) async fn run(
     let hub = object::open(&args.target, printer).await?;
     hub.client.rate_limiter().be_brief(PATIENCE);
     let checks = doctor::examine(&hub, ledger).await;
-    let context = ResultContext::of_hub(&hub).ledger(ledger);
+    let context = ResultContext::of_hub(hub.label()).ledger(ledger);
     hub.close().await;
     match printer.format {
         Format::Json => {

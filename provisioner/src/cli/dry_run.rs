@@ -3,12 +3,12 @@
 use super::context::{InContext, ResultContext};
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
-use super::progress::Progress;
 use super::row_list::{RowList, print_rejected};
 use crate::ledger::{Ledger, LedgerError, LedgerRow, SharedLedger};
 use crate::maintain::change::Alteration;
 use crate::maintain::{Forecast, Preview};
 use crate::model::holds::Holds;
+use crate::model::observer::{Activity, RunObserver, row_counter};
 use crate::plan::PlannedRow;
 use crate::target::Target;
 
@@ -25,12 +25,12 @@ pub(super) async fn show(
 ) -> Result<Exit, Failure> {
     let needs_proof = alteration.needs_proof();
     let hub = target.open().await?;
-    let progress = Progress::new("looking", count);
+    let progress = printer.begin(Activity::Looking, count);
     let mut list = RowList::begin(printer);
     let looked = match hub.client.probe().await {
         Ok(_) => {
             let holds = Holds::new(owners.map(SharedLedger::new), &hub.name);
-            let preview = Preview::new(hub.client.clone(), holds, alteration, progress.counter());
+            let preview = Preview::new(hub.client.clone(), holds, alteration, row_counter(&progress));
             let tell = |row: PlannedRow| list.print(&row);
             preview.each(rows, tell).await
         }

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use batch_file::{BatchReader, BatchWriter};
 
 use super::failure::{Exit, Failure};
-use super::loading::counted;
 use super::printer::Printer;
 use crate::batch::sha256_of_file;
 use crate::ledger::{Ledger, RowFilter, Run};
 use crate::model::causes::with_causes;
+use crate::model::text::counted;
 
 /// Writes the file beside the batch, where the files that rows name are found, and says so. Writes
 /// nothing where no row failed.

@@ -9,10 +9,10 @@ use crate::batch::LoadError;
 use crate::device::{ConnectError, CredentialError};
 use crate::hub::HubError;
 use crate::ledger::{LedgerError, LocationError};
-use crate::plan::PlanFileError;
+use crate::plan::{PlanError, PlanFileError};
 use crate::run::issue::IssueError;
 use crate::target::TargetError;
-use crate::verify::TrialError;
+use crate::verify::VerifyError;
 use crate::workers::RunError;
 
 /// The exit codes, as scripts know them.
@@ -188,11 +188,32 @@ impl From<CredentialError> for Failure {
     }
 }
 
-impl From<TrialError> for Failure {
-    fn from(error: TrialError) -> Self {
+impl From<VerifyError> for Failure {
+    fn from(error: VerifyError) -> Self {
         match error {
-            TrialError::Connect(error) => error.into(),
-            TrialError::Ledger(error) => error.into(),
+            VerifyError::Credential(error) => error.into(),
+            VerifyError::Load(error) => error.into(),
+            VerifyError::NotIssued { .. } => {
+                Self::new(Exit::BadInput, error).hint("run `provisioner apply` with the same `--issue` first")
+            }
+            VerifyError::Run(error) => error.into(),
+            VerifyError::Target(error) => error.into(),
+        }
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Exists { .. } => {
+                Self::new(Exit::BadInput, error).hint("name a file that is not there yet")
+            }
+            PlanError::File(error) => error.into(),
+            PlanError::Folder(error) => Self::new(Exit::BadInput, error),
+            PlanError::Load(error) => error.into(),
+            PlanError::Run(error) => error.into(),
+            PlanError::Stopped => Self::new(Exit::Interrupted, error).hint("run the same command again"),
+            PlanError::Target(error) => error.into(),
         }
     }
 }
@@ -217,6 +238,15 @@ impl From<cert_tool::Error> for Failure {
 impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
         match error {
+            LoadError::Certificates(error) => error.into(),
+            LoadError::Elsewhere(error) => {
+                let hint = format!(
+                    "name that folder with `--out {}`; new certificates for units that have some are made by \
+                     `cert-tool renew` and brought in by `provisioner rotate`",
+                    error.folder.display()
+                );
+                Self::new(Exit::BadInput, error).hint(hint)
+            }
             LoadError::Ledger(error) => error.into(),
             LoadError::Open(OpenError::Map(error)) => {
                 let hint = error.remedy.clone();

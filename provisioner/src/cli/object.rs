@@ -13,12 +13,13 @@ use super::args::{AuthArgs, AuthMethod, EtagArgs, Format, ListArgs, TargetArgs};
 use super::failure::{Exit, Failure};
 use super::printer::{Printer, json_line};
 use crate::hub::{Condition, HubClient, HubError, is_missing};
+use crate::model::observer::RunObserver;
 use crate::target::{OpenHub, Target};
 
 /// Opens the hub, and says which it is.
 pub(super) async fn open(target: &TargetArgs, printer: &Printer) -> Result<OpenHub, Failure> {
     let target = Target::resolve(target.choice(), ".".as_ref())?;
-    printer.hub(&target);
+    printer.hub(&target, target.is_test_hub());
     let hub = target.open().await?;
     hub.client.rate_limiter().be_brief(PATIENCE);
     Ok(hub)

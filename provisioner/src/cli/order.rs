@@ -3,14 +3,14 @@
 use cert_tool::IssuedStore;
 use hub_types::limits::MAX_IDENTITIES_PER_HUB;
 
-use super::args::{ApplyArgs, BatchFile, WorkArgs};
+use super::args::{ApplyArgs, WorkArgs};
 use super::failure::{Exit, Failure};
-use super::loading::{LoadRules, counted, load_into, run_options};
 use super::planned::Planned;
 use super::printer::Printer;
-use crate::batch::{CertificateSource, Loaded};
+use crate::batch::{BatchFile, CertificateSource, LedgerSink, LoadRules, Loaded};
 use crate::clock::now_text;
 use crate::ledger::{Ledger, Loader, RunFacts, RunId, RunOptions};
+use crate::model::text::counted;
 use crate::plan::PlanFile;
 use crate::target::{OpenHub, Target, TargetError};
 
@@ -36,14 +36,20 @@ impl<'s> Order<'s> {
             let text = format!("`--batch` is for plans, and `{}` is none", args.job.batch.file.display());
             return Err(Failure::new(Exit::BadInput, text).hint("leave it out to apply a batch"));
         } else {
-            let batch = args.job.batch.resolve()?;
-            let options = run_options(&args.job, &args.rules, &batch.read);
-            (batch, options, LoadRules::from(&args.rules), None)
+            let batch = args.job.batch.choice().resolve(".".as_ref())?;
+            let options = RunOptions {
+                map: batch.read.map.clone(),
+                id_pattern: batch.read.id_pattern.clone(),
+                ..args.rules.run_options(&args.job.issued)
+            };
+            let rules = LoadRules {
+                quarantine: options.quarantine,
+                skip_bad_rows: args.rules.skip_bad_rows,
+                note_files: false,
+            };
+            (batch, options, rules, None)
         };
-        let certificates = match options.issue {
-            Some(_) => CertificateSource::Issued,
-            None => CertificateSource::Given,
-        };
+        let certificates = CertificateSource::of(options.issue.is_some());
         Ok(Self { batch, options, rules, certificates, plan, store: None })
     }
 
@@ -116,7 +122,10 @@ impl<'s> Order<'s> {
     fn load(&self, loader: &Loader<'_>, printer: &Printer) -> Result<Loaded, Failure> {
         match &self.plan {
             Some(plan) => plan.load(loader, &self.batch, self.certificates, self.store, printer),
-            None => load_into(loader, &self.batch, self.certificates, self.store, self.rules, printer),
+            None => {
+                let sink = LedgerSink::new(loader, self.rules, printer).issuing_to(self.store);
+                Ok(sink.load(&self.batch, self.certificates)?.0)
+            }
         }
     }
 }

@@ -3,11 +3,10 @@
 use cert_tool::IssuedStore;
 use hub_types::IdentityId;
 
-use super::args::{ApplyArgs, BatchFile};
+use super::args::ApplyArgs;
 use super::failure::{Exit, Failure};
-use super::loading::{LedgerSink, LoadRules, load_to};
 use super::printer::Printer;
-use crate::batch::{CertificateSource, Loaded, sha256_of_file};
+use crate::batch::{BatchFile, CertificateSource, LedgerSink, LoadRules, Loaded, sha256_of_file};
 use crate::clock::now_text;
 use crate::ledger::{Loader, Record, RunOptions};
 use crate::model::compare::Etags;
@@ -58,7 +57,7 @@ impl Planned {
         printer: &Printer,
     ) -> Result<Loaded, Failure> {
         let sink = LedgerSink::new(loader, self.rules(), printer).issuing_to(store).hashing();
-        let (loaded, wanted_sha256) = load_to(sink, batch, certificates, self.rules())?;
+        let (loaded, wanted_sha256) = sink.load(batch, certificates)?;
         if loaded.sha256 != self.plan.header.input_sha256 {
             return Err(self.batch_changed(batch));
         }

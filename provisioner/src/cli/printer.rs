@@ -3,20 +3,23 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hub_types::shown::ShownLines;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::args::Format;
 use super::failure::{Exit, Failure};
 use super::object::List;
+use super::progress::Progress;
 use super::stop::Stop;
 use crate::hub::lasting;
 use crate::hub::rate_limit::WaitReason;
 use crate::model::causes::with_causes;
+use crate::model::observer::{Activity, ActivityProgress, RunObserver};
 use crate::model::service_status::{Service, ServiceStatus};
-use crate::target::Target;
 
 pub(super) struct Printer {
     pub(super) format: Format,
@@ -36,12 +39,6 @@ impl Printer {
     /// Makes cells of CSV harmless for spreadsheets, if asked to.
     pub(super) fn spreadsheet_safe(self, is_spreadsheet_safe: bool) -> Self {
         Self { is_spreadsheet_safe, ..self }
-    }
-
-    /// Says which hub the command works on.
-    pub(super) fn hub(&self, target: &Target) {
-        self.note(format_args!("hub: {target}"));
-        self.remember_hub(target.is_test_hub());
     }
 
     /// Remembers for the last line whether the hub that a command tells of is one for tests.
@@ -162,6 +159,33 @@ impl Printer {
         if let Some(hint) = &failure.hint {
             self.note(format_args!("\n  hint: {hint}"));
         }
+    }
+}
+
+impl RunObserver for Printer {
+    fn hub(&self, hub: &dyn Display, is_test_hub: bool) {
+        Self::note(self, format_args!("hub: {hub}"));
+        self.remember_hub(is_test_hub);
+    }
+
+    fn note(&self, note: &dyn Display) {
+        Self::note(self, note);
+    }
+
+    fn begin(&self, activity: Activity, rows: u64) -> Arc<dyn ActivityProgress> {
+        Progress::new(activity.as_str(), rows)
+    }
+
+    fn stop(&self) -> CancellationToken {
+        self.stop.token()
+    }
+
+    fn set_watches_stop(&self, watches: bool) {
+        self.stop.set_careful(watches);
+    }
+
+    fn advise(&self, advice: String) {
+        self.stop.advise(advice);
     }
 }
 

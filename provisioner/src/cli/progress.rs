@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
+use crate::model::observer::ActivityProgress;
+
 /// The progress of one piece of work. Nothing is shown of work that ends at once.
 pub(super) struct Progress {
     show: Show,
@@ -38,26 +40,20 @@ impl Progress {
         };
         Arc::new(Self { show })
     }
+}
 
-    /// Counts rows that are done.
-    pub(super) fn add(&self, count: usize) {
+impl ActivityProgress for Progress {
+    fn add(&self, rows: usize) {
         match &self.show {
-            Show::Bar(bar) => bar.inc(count as u64),
-            Show::Lines(lines) => lines.lock().unwrap_or_else(PoisonError::into_inner).add(count as u64),
+            Show::Bar(bar) => bar.inc(rows as u64),
+            Show::Lines(lines) => lines.lock().unwrap_or_else(PoisonError::into_inner).add(rows as u64),
         }
     }
 
-    /// Takes the bar away.
-    pub(super) fn finish(&self) {
+    fn finish(&self) {
         if let Show::Bar(bar) = &self.show {
             bar.finish_and_clear();
         }
-    }
-
-    /// The counting as a callback.
-    pub(super) fn counter(self: &Arc<Self>) -> Arc<dyn Fn(usize) + Send + Sync> {
-        let progress = self.clone();
-        Arc::new(move |count| progress.add(count))
     }
 }
 

@@ -14,6 +14,7 @@ use super::work::{Certificates, Job, print_finished};
 use crate::batch::{CertificateSource, Discard, LoadOptions, load, sha256_of_file};
 use crate::ledger::{Ledger, LedgerLocation, RowFilter, Run, RunState};
 use crate::maintain::change::Alteration;
+use crate::model::observer::RunObserver;
 use crate::model::spec::GivenKeys;
 use crate::target::Target;
 
@@ -89,7 +90,7 @@ struct Opened {
 impl Opened {
     fn open(mut ledger: Ledger, run: Run, args: &ShareArgs, printer: &Printer) -> Result<Self, Failure> {
         let target = target_of(&run, Target::resolve(args.target.choice(), ".".as_ref())?)?;
-        printer.hub(&target);
+        printer.hub(&target, target.is_test_hub());
         printer.note(format_args!("run {}: {}, begun {}", run.id, run.input, run.started));
         let (batch, keys) = batch_of(&run, args.batch.as_deref(), &mut ledger, printer)?;
         Ok(Self { ledger, run, target, batch, keys })

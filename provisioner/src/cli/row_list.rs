@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::args::Format;
 use super::failure::Failure;
-use super::loading::counted;
 use super::printer::{Printer, json_line, pretty_json};
+use crate::model::text::counted;
 use crate::plan::{Action, PlannedRow};
 
 /// Prints rows as they are found, and the sum after them. What is as it should be is only counted.

@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::args::Format;
 use super::failure::{Exit, Failure};
-use super::loading::counted;
 use super::printer::Printer;
 use crate::ledger::{
     Ledger, LedgerError, LedgerLocation, ListedRun, NotUnderstood, Operator, Run, RunId, Totals, Verification,
 };
 use crate::model::causes::with_causes;
+use crate::model::text::counted;
 use crate::report::{Cause, held_note};
 
 /// A run with its sums.

@@ -1,7 +1,7 @@
 //! Requests to stop: Ctrl-C, or a signal that ends a process.
 //!
 //! The first request ends the program at once, unless something is under way that has to be finished
-//! ([`Stop::carefully`]): then nothing new is begun, and the next request ends it at once. Each is answered
+//! ([`Stop::set_careful`]): then nothing new is begun, and the next request ends it at once. Each is answered
 //! on stderr, and the exit code is 4 in every case.
 
 use std::io::{self, IsTerminal, Write};
@@ -33,9 +33,6 @@ impl Default for Phase {
     }
 }
 
-/// A time in which work under way is finished before the program ends.
-pub(super) struct Careful<'a>(&'a Stop);
-
 impl Stop {
     /// Listens from now on.
     pub(super) fn listen() -> Self {
@@ -56,11 +53,9 @@ impl Stop {
         self.phase().advice = advice;
     }
 
-    /// Begins a time in which work under way is finished before the program ends. Whoever begins it watches
-    /// the token.
-    pub(super) fn carefully(&self) -> Careful<'_> {
-        self.phase().is_careful = true;
-        Careful(self)
+    /// Sets if work under way is finished before the program ends. That work watches the token.
+    pub(super) fn set_careful(&self, is_careful: bool) {
+        self.phase().is_careful = is_careful;
     }
 
     fn request(&self) {
@@ -77,12 +72,6 @@ impl Stop {
 
     fn phase(&self) -> MutexGuard<'_, Phase> {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Careful<'_> {
-    fn drop(&mut self) {
-        self.0.phase().is_careful = false;
     }
 }
 

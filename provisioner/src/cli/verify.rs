@@ -1,24 +1,14 @@
 //! `verify`: does the hub hold what the batch says, and nothing besides? Does it let its devices in?
 
-use std::collections::{BTreeSet, HashSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use hub_types::DeviceId;
-use tokio_util::sync::CancellationToken;
-
-use super::args::{ConnectArgs, Format, VerifyArgs};
+use super::args::{Format, VerifyArgs};
 use super::context::{InContext, ResultContext};
 use super::failure::{Exit, Failure};
-use super::loading::{LoadRules, READERS, Temporary, open_owners};
 use super::printer::Printer;
-use super::progress::Progress;
-use crate::device::{CredentialSource, default_concurrency};
-use crate::ledger::{LedgerLocation, RowFilter, RunId, SharedLedger};
-use crate::model::holds::Holds;
-use crate::target::{OpenHub, Target};
+use crate::ledger::LedgerLocation;
 use crate::verify::{
-    CertificateMismatches, Connections, Drift, DriftKind, Extras, Sample, Trial, Unconnected, Verified,
-    Verify, recompute_issued,
+    ConnectRequest, Connections, Drift, DriftKind, Unconnected, Verified, VerifyRequest, verify_batch,
 };
 
 pub(super) async fn run(
@@ -26,125 +16,26 @@ pub(super) async fn run(
     ledger: &LedgerLocation,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
-    let target = Target::resolve(args.job.target.choice(), ".".as_ref())?;
-    printer.hub(&target);
-    let mut batch =
-        Temporary::load(&args.job, LoadRules { note_files: true, ..LoadRules::default() }, None, printer)?;
-    let mismatch = match &batch.issued {
-        Some(list) => recompute_issued(&mut batch.ledger, batch.run, list)?,
-        None => CertificateMismatches::new(),
+    let connect = args.connect.sample.map(|sample| ConnectRequest {
+        sample,
+        address: args.connect.mqtt.clone(),
+        connections: args.connect.connections,
+    });
+    let request = VerifyRequest {
+        hub: args.job.target.choice(),
+        batch: args.job.batch.choice(),
+        issued: args.job.issued.folders().map(|(_, issued)| issued),
+        ledger: ledger.clone(),
+        within: args.within.clone(),
+        connect,
     };
-    refuse_unissued(&mut batch)?;
-    let hub = match args.connect.sample {
-        Some(_) => target.open_for_devices(batch.device_cas()).await?,
-        None => target.open().await?,
-    };
-    let holds = Holds::new(open_owners(ledger)?.map(SharedLedger::new), &hub.name);
-    let verifying = Verifying::of(args, &hub, holds, batch, printer.stop.token());
-    let verified = verifying.run(mismatch).await;
-    let context = ResultContext::of_hub(&hub).ledger(ledger).input(&args.job.batch.file);
-    hub.close().await;
-    let verified = verified?;
+    let (hub, verified) = verify_batch(request, printer).await?;
+    let context = ResultContext::of_hub(hub).ledger(ledger).input(&args.job.batch.file);
     match printer.format {
         Format::Json => printer.json(&InContext { context, result: &verified })?,
         Format::Csv | Format::Text => print(&verified, printer)?,
     }
     Ok(if verified.all_well() { Exit::Done } else { Exit::SomeFailed })
-}
-
-/// A row whose certificate was never issued has no thumbprint that the hub's could be compared with.
-fn refuse_unissued(batch: &mut Temporary) -> Result<(), Failure> {
-    let rows = batch.ledger.page(batch.run, RowFilter::ToBeIssued, None, 1)?;
-    let Some(row) = rows.first() else { return Ok(()) };
-    let text = format!("line {}: no certificate was issued for `{}` yet", row.line, row.spec.identity);
-    Err(Failure::new(Exit::BadInput, text).hint("run `provisioner apply` with the same `--issue` first"))
-}
-
-/// A batch in a temporary ledger, and the hub that it is compared with.
-struct Verifying<'a> {
-    args: &'a VerifyArgs,
-    hub: &'a OpenHub,
-    holds: Holds,
-    ledger: SharedLedger,
-    run: RunId,
-    rows: u64,
-    credentials: Arc<CredentialSource>,
-    stop: CancellationToken,
-}
-
-impl<'a> Verifying<'a> {
-    fn of(
-        args: &'a VerifyArgs,
-        hub: &'a OpenHub,
-        holds: Holds,
-        batch: Temporary,
-        stop: CancellationToken,
-    ) -> Self {
-        let rows = batch.loaded.rows();
-        let credentials = CredentialSource {
-            files: batch.loaded.files,
-            issued: batch.issued,
-            keys: Arc::new(batch.loaded.keys),
-        };
-        let (ledger, run) = (SharedLedger::new(batch.ledger), batch.run);
-        Self { args, hub, holds, ledger, run, rows, credentials: Arc::new(credentials), stop }
-    }
-
-    async fn run(&self, mismatch: CertificateMismatches) -> Result<Verified, Failure> {
-        self.hub.client.probe().await?;
-        let progress = Progress::new("verifying", self.rows);
-        let verify = Verify {
-            hub: self.hub.client.clone(),
-            ledger: self.ledger.clone(),
-            run: self.run,
-            filter: RowFilter::All,
-            holds: self.holds.clone(),
-            keys: self.credentials.keys.clone(),
-            concurrency: READERS,
-            progress: progress.counter(),
-        };
-        let extras = Extras {
-            hub: self.hub.client.clone(),
-            ledger: self.ledger.clone(),
-            run: self.run,
-            within: self.args.within.clone(),
-        };
-        let looked = tokio::try_join!(verify.run(), extras.find());
-        progress.finish();
-        let (mut verified, extras) = looked?;
-        verified.add_certificate_mismatches(mismatch);
-        verified.name_certificates(|identity| self.credentials.certificate(identity))?;
-        verified.add_extra(extras);
-        let connect = &self.args.connect;
-        if let Some(sample) = connect.sample {
-            let disabled = Arc::new(std::mem::take(&mut verified.disabled));
-            verified.connections = Some(self.connect(sample, connect, disabled).await?);
-        }
-        Ok(verified)
-    }
-
-    async fn connect(
-        &self,
-        sample: Sample,
-        args: &ConnectArgs,
-        disabled: Arc<HashSet<DeviceId>>,
-    ) -> Result<Connections, Failure> {
-        let trial = Trial {
-            hub: Arc::new(self.hub.for_devices(args.mqtt.clone())?),
-            credentials: self.credentials.clone(),
-            ledger: self.ledger.clone(),
-            run: self.run,
-            filter: RowFilter::All,
-            sample,
-            disabled,
-            concurrency: args.connections.map_or_else(default_concurrency, usize::from),
-            stop: self.stop.clone(),
-        };
-        let progress = Progress::new("connecting", trial.identities().await?);
-        let connections = trial.run(&|identities| progress.add(identities)).await;
-        progress.finish();
-        Ok(connections?)
-    }
 }
 
 pub(super) fn print(verified: &Verified, printer: &Printer) -> Result<(), Failure> {

@@ -11,9 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::args::{Format, WorkArgs};
 use super::context::{InContext, ResultContext};
 use super::failure::{Exit, Failure};
-use super::loading::READERS;
 use super::printer::Printer;
-use super::progress::Progress;
 use super::{failed_rows, report, verify as verify_cli};
 use crate::apply::Apply;
 use crate::clock::{now, now_text};
@@ -24,6 +22,7 @@ use crate::maintain::change::Alteration;
 use crate::maintain::{Alter, Check, Proof};
 use crate::model::creator_tag;
 use crate::model::holds::Holds;
+use crate::model::observer::{Activity, ActivityProgress, RunObserver, row_counter};
 use crate::model::options::ApplyOptions;
 use crate::model::spec::GivenKeys;
 use crate::report::held_note;
@@ -32,6 +31,7 @@ use crate::run::progress::Logbook;
 use crate::target::{OpenHub, Target};
 use crate::verify::{Verified, Verify};
 use crate::workers::Crew;
+use crate::workers::concurrent_reads::READERS;
 
 /// The CA, and the folder that its certificates go to.
 pub(super) struct Certificates {
@@ -75,7 +75,7 @@ impl Certificates {
     fn issue(mut self, ledger: &mut Ledger, run: RunId, printer: &Printer) -> Result<(), Failure> {
         let begun = Instant::now();
         let rows = ledger.count(run, RowFilter::ToBeIssued)?;
-        let progress = Progress::new("issuing", rows);
+        let progress = printer.begin(Activity::Issuing, rows);
         let count = |rows| progress.add(rows);
         let stop = printer.stop.token();
         let is_stopped = || stop.is_cancelled();
@@ -150,7 +150,7 @@ impl Job<'_> {
         ledger.begin_stint(run, &self.args.operator(), &now_text())?;
         let stop = &self.printer.stop;
         stop.advise(format!("`provisioner resume {run}` does the rest"));
-        let careful = stop.carefully();
+        stop.set_careful(true);
         let issued = match self.certificates.take() {
             Some(certificates) => certificates.issue(&mut ledger, run, self.printer),
             None => Ok(()),
@@ -166,7 +166,7 @@ impl Job<'_> {
             Err(failure) => Err(failure),
         };
         self.hub.close().await;
-        drop(careful);
+        stop.set_careful(false);
         let outcome = outcome?;
         let mut ledger = ledger.lock();
         let run = ledger.run(Some(run))?;
@@ -189,7 +189,8 @@ impl Job<'_> {
             (ledger.totals(run)?.pending, ledger.run(Some(run))?.options)
         };
         let (alteration, quarantine) = (options.alteration.clone(), options.quarantine);
-        let progress = Progress::new(if alteration.is_some() { "altering" } else { "provisioning" }, rows);
+        let activity = if alteration.is_some() { Activity::Altering } else { Activity::Provisioning };
+        let progress = self.printer.begin(activity, rows);
         let crew = self.crew(ledger, run, &progress, &logbook);
         let keeping = AbortOnDropHandle::new(tokio::spawn(logbook.clone().keep()));
         let state = match &alteration {
@@ -225,14 +226,14 @@ impl Job<'_> {
         &self,
         ledger: &SharedLedger,
         run: RunId,
-        progress: &Arc<Progress>,
+        progress: &Arc<dyn ActivityProgress>,
         logbook: &Arc<Logbook>,
     ) -> Crew {
         let stop = self.printer.stop.token();
         let rate_limiter = self.hub.client.rate_limiter();
         rate_limiter.stop_with(stop.clone());
         rate_limiter.set_patience(self.args.patience());
-        let (client, logbook, show) = (self.hub.client.clone(), logbook.clone(), progress.counter());
+        let (client, logbook, show) = (self.hub.client.clone(), logbook.clone(), row_counter(progress));
         Crew {
             ledger: ledger.clone(),
             run,
@@ -290,8 +291,8 @@ impl Job<'_> {
         alteration: Option<Alteration>,
     ) -> Result<Verified, Failure> {
         let Totals { created, updated, deleted, unchanged, .. } = totals;
-        let progress = Progress::new("verifying", created + updated + deleted + unchanged);
-        let (hub, ledger, counter) = (self.hub.client.clone(), ledger.clone(), progress.counter());
+        let progress = self.printer.begin(Activity::Verifying, created + updated + deleted + unchanged);
+        let (hub, ledger, counter) = (self.hub.client.clone(), ledger.clone(), row_counter(&progress));
         let verified = match alteration {
             Some(alteration) => {
                 let check = Check { hub, ledger, run, alteration, concurrency: READERS, progress: counter };

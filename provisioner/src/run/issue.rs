@@ -1,16 +1,15 @@
-//! Certificates for the rows that need one: issued, or found among those issued before.
+//! The issue of certificates for the rows of a run that need one.
 
 use cert_tool::{
-    CertificateAuthority, Columns, CsrInput, IssueOptions, IssueRequest, IssuedAuth, IssuedFacts, IssuedList,
-    IssuedStore, KeySource, Outcome, ProfileRow, PublicKeyInput,
+    CertificateAuthority, Columns, IssueOptions, IssueRequest, IssuedAuth, IssuedStore, Outcome, ProfileRow,
 };
-use hub_types::{IdentityId, Sha256Thumbprint};
 
+use crate::batch::{IssuedCredential, complete_rows, key_source};
 use crate::clock::now_text;
-use crate::ledger::{Credential, Ledger, LedgerError, LedgerRow, Record, RowFilter, RunId};
+use crate::ledger::{Credential, Ledger, LedgerError, LedgerRow, Record, RunId};
 use crate::model::causes::with_causes;
 use crate::model::failure::ReasonCode;
-use crate::model::spec::{AuthSpec, GivenPem, IdentitySpec};
+use crate::model::spec::{AuthSpec, IdentitySpec};
 
 /// The totals of issuing for a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,7 +49,7 @@ pub fn issue_missing(
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<IssueTotals, IssueError> {
     let mut totals = IssueTotals::default();
-    each_page(ledger, run, |ledger, rows| {
+    complete_rows(ledger, run, |ledger, rows| {
         if is_stopped() {
             return Err(IssueError::Stopped);
         }
@@ -79,77 +78,16 @@ pub fn issue_missing(
     Ok(totals)
 }
 
-/// Puts the thumbprints of certificates that were issued before into the ledger. Rows whose
-/// certificate is not in `list` stay as they are.
-pub fn find_issued(ledger: &mut Ledger, run: RunId, list: &IssuedList) -> Result<(), IssueError> {
-    find_issued_with(ledger, run, list, |_, _| {})
-}
-
-/// The same; `correct` may know better than the list.
-pub fn find_issued_with(
-    ledger: &mut Ledger,
-    run: RunId,
-    list: &IssuedList,
-    mut correct: impl FnMut(&LedgerRow, &mut IssuedFacts),
-) -> Result<(), IssueError> {
-    each_page(ledger, run, |_, rows| {
-        let find = |row: &LedgerRow| {
-            let mut facts = list.find(&row.spec.identity)?;
-            if let Some(facts) = &mut facts {
-                correct(row, facts);
-            }
-            Ok(facts.map(Certified::of))
-        };
-        rows.iter().map(find).collect()
-    })
-}
-
-/// The data of a certificate that the ledger needs.
-struct Certified {
-    sha256: Sha256Thumbprint,
-    serial: String,
-}
-
-impl Certified {
-    fn of(facts: IssuedFacts) -> Self {
-        Self { sha256: facts.sha256, serial: facts.serial }
-    }
-}
-
 impl IssueTotals {
-    /// Counts an outcome and answers the certificate it brought.
-    fn count(&mut self, outcome: &Outcome) -> Option<Certified> {
+    /// Counts an outcome and returns the certificate that it brought.
+    fn count(&mut self, outcome: &Outcome) -> Option<IssuedCredential> {
         let (counter, facts) = match outcome {
             Outcome::AlreadyThere(facts) => (&mut self.already_there, Some(facts)),
             Outcome::Issued(facts) => (&mut self.issued, Some(facts)),
             Outcome::Refused(_) => (&mut self.refused, None),
         };
         *counter += 1;
-        facts.cloned().map(Certified::of)
-    }
-}
-
-/// Asks for the certificates of the rows that need one, page by page so that memory stays flat, and
-/// writes what is known of those that there are into the ledger.
-fn each_page(
-    ledger: &mut Ledger,
-    run: RunId,
-    mut certificates: impl FnMut(&mut Ledger, &[LedgerRow]) -> Result<Vec<Option<Certified>>, IssueError>,
-) -> Result<(), IssueError> {
-    let mut after: Option<IdentityId> = None;
-    loop {
-        let mut rows = ledger.page(run, RowFilter::ToBeIssued, after.as_ref(), PAGE)?;
-        let Some(last) = rows.last() else { return Ok(()) };
-        after = Some(last.spec.identity.clone());
-        let certificates = certificates(ledger, &rows)?;
-        let mut known: Vec<(&IdentitySpec, &str)> = Vec::with_capacity(rows.len());
-        for (row, certificate) in rows.iter_mut().zip(&certificates) {
-            if let Some(Certified { sha256, serial }) = certificate {
-                row.spec.state.auth = row.spec.state.auth.with_issued(*sha256);
-                known.push((&row.spec, serial));
-            }
-        }
-        ledger.replace_wanted(run, &known)?;
+        facts.cloned().map(IssuedCredential::of)
     }
 }
 
@@ -168,18 +106,3 @@ fn request(row: &LedgerRow) -> IssueRequest {
     };
     IssueRequest { identity: identity.clone(), key: key_source(&state.auth), auth, row }
 }
-
-/// The source of the key for a certificate that is to be issued.
-pub(crate) fn key_source(auth: &AuthSpec) -> KeySource {
-    let AuthSpec::IssuedCertificate { csr, public_key, .. } = auth else { return KeySource::Generate };
-    match (csr.clone(), public_key.clone()) {
-        (Some(GivenPem::Path(path)), _) => KeySource::Csr(CsrInput::Path(path)),
-        (Some(GivenPem::Pem(pem)), _) => KeySource::Csr(CsrInput::Pem(pem)),
-        (None, Some(GivenPem::Path(path))) => KeySource::PublicKey(PublicKeyInput::Path(path)),
-        (None, Some(GivenPem::Pem(pem))) => KeySource::PublicKey(PublicKeyInput::Pem(pem)),
-        (None, None) => KeySource::Generate,
-    }
-}
-
-/// Rows that are held in memory at once.
-const PAGE: usize = 2_000;

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use cert_tool::{IssuedFacts, IssuedList};
 use hub_types::IdentityId;
 
+use crate::batch::{LoadError, find_issued_with};
 use crate::ledger::{Ledger, RunId};
 use crate::model::causes::with_causes;
-use crate::run::issue::{IssueError, find_issued_with};
 
 /// The faults of certificate files, by identity.
 pub type CertificateMismatches = HashMap<IdentityId, CertificateMismatch>;
@@ -29,7 +29,7 @@ pub fn recompute_issued(
     ledger: &mut Ledger,
     run: RunId,
     list: &IssuedList,
-) -> Result<CertificateMismatches, IssueError> {
+) -> Result<CertificateMismatches, LoadError> {
     let mut mismatch = CertificateMismatches::new();
     find_issued_with(ledger, run, list, |row, facts| {
         if let Some(reason) = recompute(&row.spec.identity, facts) {

@@ -5,6 +5,9 @@ use tokio::task::JoinSet;
 use crate::ledger::LedgerRow;
 use crate::workers::RunError;
 
+/// The number of twins that are read at once: enough to keep two cores busy, few enough for any hub.
+pub(crate) const READERS: usize = 8;
+
 /// Reads rows in `concurrency` tasks at once, and returns the results in the order of the rows.
 pub(crate) async fn read_concurrently<T, F>(
     rows: Vec<LedgerRow>,

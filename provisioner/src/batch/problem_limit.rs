@@ -4,26 +4,26 @@ use batch_file::Problem;
 
 /// Counts problems, and says of each whether it is still shown.
 #[derive(Debug, Default)]
-pub(super) struct ProblemLimit {
+pub(crate) struct ProblemLimit {
     errors: u64,
     warnings: u64,
 }
 
 impl ProblemLimit {
     /// Counts a problem, and returns true if it is shown.
-    pub(super) fn shows(&mut self, problem: &Problem) -> bool {
+    pub(crate) fn shows(&mut self, problem: &Problem) -> bool {
         let count = if problem.is_error() { &mut self.errors } else { &mut self.warnings };
         *count += 1;
         *count <= MAX_SHOWN
     }
 
     /// The numbers of errors and warnings that were not shown.
-    pub(super) fn left_out(&self) -> (u64, u64) {
+    pub(crate) fn left_out(&self) -> (u64, u64) {
         (self.errors.saturating_sub(MAX_SHOWN), self.warnings.saturating_sub(MAX_SHOWN))
     }
 
     /// Says how many were not shown, if any.
-    pub(super) fn summary(&self) -> Option<String> {
+    pub(crate) fn summary(&self) -> Option<String> {
         match self.left_out() {
             (0, 0) => None,
             (errors, warnings) => Some(format!(

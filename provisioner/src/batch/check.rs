@@ -1,0 +1,49 @@
+//! The check of a batch without a hub.
+
+use batch_file::Problem;
+
+use super::ledger_sink::BatchFile;
+use super::load::{BatchSink, LoadError, LoadOptions, Loaded, load};
+use super::row::CertificateSource;
+use super::temporary::begin_temporary;
+use crate::ledger::{Credential, CredentialKind, Ledger, LedgerError, Loader, Taken};
+use crate::model::spec::IdentitySpec;
+
+/// Reads a batch and reports each problem as it is found: there may be more than memory holds.
+pub fn check(batch: BatchFile, on_problem: &mut dyn FnMut(Problem)) -> Result<Loaded, LoadError> {
+    let options = LoadOptions {
+        read: batch.read,
+        certificates: CertificateSource::Issued,
+        check_only: true,
+        ..LoadOptions::default()
+    };
+    let mut ledger = Ledger::open_temporary()?;
+    let rows_with_files = begin_temporary(&mut ledger, &batch.path)?;
+    load(&batch.path, &options, &mut CheckSink { rows_with_files, on_problem })
+}
+
+/// Passes problems on, and finds credentials that rows share.
+struct CheckSink<'a> {
+    /// Rows whose key or serial number is known.
+    rows_with_files: Loader<'a>,
+    on_problem: &'a mut dyn FnMut(Problem),
+}
+
+impl BatchSink for CheckSink<'_> {
+    fn row(
+        &mut self,
+        line: u64,
+        spec: IdentitySpec,
+        credentials: &[Credential],
+    ) -> Result<Option<Taken>, LedgerError> {
+        // Thumbprints are compared as rows are read.
+        match credentials.iter().all(|credential| credential.kind() == CredentialKind::Thumbprint) {
+            true => Ok(None),
+            false => self.rows_with_files.insert(line, &spec, credentials),
+        }
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        (self.on_problem)(problem);
+    }
+}

@@ -1,0 +1,84 @@
+//! Certificates that were issued for a batch: found in the list of a CA, and put into the ledger.
+
+use cert_tool::{CsrInput, IssuedFacts, IssuedList, KeySource, PublicKeyInput};
+use hub_types::{IdentityId, Sha256Thumbprint};
+
+use super::load::LoadError;
+use crate::ledger::{Ledger, LedgerError, LedgerRow, RowFilter, RunId};
+use crate::model::spec::{AuthSpec, GivenPem, IdentitySpec};
+
+/// Puts the thumbprints of certificates that were issued before into the ledger. Rows whose
+/// certificate is not in `list` stay as they are.
+pub(crate) fn find_issued(ledger: &mut Ledger, run: RunId, list: &IssuedList) -> Result<(), LoadError> {
+    find_issued_with(ledger, run, list, |_, _| {})
+}
+
+/// Does the same, and lets `correct` correct the data of the list.
+pub(crate) fn find_issued_with(
+    ledger: &mut Ledger,
+    run: RunId,
+    list: &IssuedList,
+    mut correct: impl FnMut(&LedgerRow, &mut IssuedFacts),
+) -> Result<(), LoadError> {
+    complete_rows(ledger, run, |_, rows| {
+        let find = |row: &LedgerRow| {
+            let mut facts = list.find(&row.spec.identity)?;
+            if let Some(facts) = &mut facts {
+                correct(row, facts);
+            }
+            Ok(facts.map(IssuedCredential::of))
+        };
+        rows.iter().map(find).collect()
+    })
+}
+
+/// The data of a certificate that the ledger needs.
+pub(crate) struct IssuedCredential {
+    sha256: Sha256Thumbprint,
+    serial: String,
+}
+
+impl IssuedCredential {
+    pub(crate) fn of(facts: IssuedFacts) -> Self {
+        Self { sha256: facts.sha256, serial: facts.serial }
+    }
+}
+
+/// Calls `certificates` with the rows that need one, page by page so that memory stays flat, and
+/// writes the data of the returned certificates into the ledger.
+pub(crate) fn complete_rows<E: From<LedgerError>>(
+    ledger: &mut Ledger,
+    run: RunId,
+    mut certificates: impl FnMut(&mut Ledger, &[LedgerRow]) -> Result<Vec<Option<IssuedCredential>>, E>,
+) -> Result<(), E> {
+    let mut after: Option<IdentityId> = None;
+    loop {
+        let mut rows = ledger.page(run, RowFilter::ToBeIssued, after.as_ref(), PAGE)?;
+        let Some(last) = rows.last() else { return Ok(()) };
+        after = Some(last.spec.identity.clone());
+        let certificates = certificates(ledger, &rows)?;
+        let mut known: Vec<(&IdentitySpec, &str)> = Vec::with_capacity(rows.len());
+        for (row, certificate) in rows.iter_mut().zip(&certificates) {
+            if let Some(IssuedCredential { sha256, serial }) = certificate {
+                row.spec.state.auth = row.spec.state.auth.with_issued(*sha256);
+                known.push((&row.spec, serial));
+            }
+        }
+        ledger.replace_wanted(run, &known)?;
+    }
+}
+
+/// The source of the key for a certificate that is to be issued.
+pub(crate) fn key_source(auth: &AuthSpec) -> KeySource {
+    let AuthSpec::IssuedCertificate { csr, public_key, .. } = auth else { return KeySource::Generate };
+    match (csr.clone(), public_key.clone()) {
+        (Some(GivenPem::Path(path)), _) => KeySource::Csr(CsrInput::Path(path)),
+        (Some(GivenPem::Pem(pem)), _) => KeySource::Csr(CsrInput::Pem(pem)),
+        (None, Some(GivenPem::Path(path))) => KeySource::PublicKey(PublicKeyInput::Path(path)),
+        (None, Some(GivenPem::Pem(pem))) => KeySource::PublicKey(PublicKeyInput::Pem(pem)),
+        (None, None) => KeySource::Generate,
+    }
+}
+
+/// Rows that are held in memory at once.
+const PAGE: usize = 2_000;

@@ -1,0 +1,195 @@
+//! Loading a batch into a ledger, as the rows of a run.
+
+use std::path::{Path, PathBuf};
+
+use batch_file::{IdPattern, Problem, ReadOptions};
+use cert_tool::IssuedStore;
+use hub_types::IdentityId;
+use hub_types::thumbprint::upper_hex;
+use sha2::{Digest, Sha256};
+
+use super::load::{BatchSink, LoadError, LoadOptions, Loaded, load};
+use super::problem_limit::ProblemLimit;
+use super::row::CertificateSource;
+use crate::ledger::{Credential, Ledger, LedgerError, Loader, NotStorable, Taken};
+use crate::model::observer::RunObserver;
+use crate::model::spec::IdentitySpec;
+use crate::model::text::counted;
+use crate::target::{TargetError, configured_id_pattern};
+
+/// A batch file and its reading options.
+#[derive(Debug, Clone)]
+pub struct BatchFile {
+    /// The file.
+    pub path: PathBuf,
+    /// The reading options.
+    pub read: ReadOptions,
+}
+
+/// The user's choice of a batch file and its reading options.
+#[derive(Debug, Clone)]
+pub struct BatchChoice {
+    /// The file.
+    pub file: PathBuf,
+    /// The mapping of foreign column names.
+    pub map: Vec<(String, String)>,
+    /// The pattern of the device ids; `None` for the pattern of the configuration file.
+    pub id_pattern: Option<IdPattern>,
+}
+
+impl BatchChoice {
+    /// Completes the choice with the settings of the configuration file in `folder`.
+    pub fn resolve(self, folder: &Path) -> Result<BatchFile, TargetError> {
+        let id_pattern = match self.id_pattern {
+            Some(pattern) => Some(pattern),
+            None => configured_id_pattern(folder)?,
+        };
+        Ok(BatchFile { path: self.file, read: ReadOptions { map: self.map, id_pattern } })
+    }
+}
+
+/// The rules for rows while they are loaded.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LoadRules {
+    /// Every device is kept disabled until it is released.
+    pub quarantine: bool,
+    /// Bad rows are left out.
+    pub skip_bad_rows: bool,
+    /// The files that rows name are noted.
+    pub note_files: bool,
+}
+
+/// Puts rows into a ledger, and notes problems.
+pub(crate) struct LedgerSink<'a, 'l> {
+    loader: &'a Loader<'l>,
+    /// The ledger that knows the owners of credentials, if it is not the loader's.
+    owners: Option<&'a mut Ledger>,
+    rules: LoadRules,
+    observer: &'a dyn RunObserver,
+    /// Hashes the specifications, row by row, if this was requested.
+    hasher: Option<Sha256>,
+    limit: ProblemLimit,
+    /// The folder that certificates are issued to, if certificates are issued.
+    store: Option<&'a IssuedStore>,
+    elsewhere: Result<Option<CertificatesElsewhere>, cert_tool::Error>,
+}
+
+/// Certificates of a batch in a different folder than the one for new certificates.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} of this batch, the first of them `{first}`, are in another folder already: `{}`; nothing was issued and \
+     nothing was sent",
+    counted(*count, "certificate"), folder.display()
+)]
+pub struct CertificatesElsewhere {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The first identity.
+    pub first: IdentityId,
+    /// The number of certificates.
+    pub count: u64,
+}
+
+impl<'a, 'l> LedgerSink<'a, 'l> {
+    /// Puts rows into the run of `loader`.
+    pub(crate) fn new(loader: &'a Loader<'l>, rules: LoadRules, observer: &'a dyn RunObserver) -> Self {
+        let limit = ProblemLimit::default();
+        Self { loader, owners: None, rules, observer, hasher: None, limit, store: None, elsewhere: Ok(None) }
+    }
+
+    /// Reads the owners of credentials from this ledger.
+    pub(crate) fn owned_by(self, owners: Option<&'a mut Ledger>) -> Self {
+        Self { owners, ..self }
+    }
+
+    /// Requires existing certificates to be in this folder.
+    pub(crate) fn issuing_to(self, store: Option<&'a IssuedStore>) -> Self {
+        Self { store, ..self }
+    }
+
+    /// Hashes the specifications.
+    pub(crate) fn hashing(self) -> Self {
+        Self { hasher: Some(Sha256::new()), ..self }
+    }
+
+    /// Reads the batch, and returns the SHA-256 over the specifications of all identities as upper-case
+    /// hex, if it was requested: it also changes with the files that rows name. Bad rows are an error
+    /// unless they may be skipped.
+    pub(crate) fn load(
+        mut self,
+        batch: &BatchFile,
+        certificates: CertificateSource,
+    ) -> Result<(Loaded, String), LoadError> {
+        let rules = self.rules;
+        let options = LoadOptions {
+            read: batch.read.clone(),
+            certificates,
+            note_files: rules.note_files,
+            check_only: false,
+        };
+        let loaded = load(&batch.path, &options, &mut self)?;
+        if let Some(left_out) = self.limit.summary() {
+            self.observer.note(&format_args!("{}: {left_out}", batch.path.display()));
+        }
+        if loaded.is_unusable || (loaded.bad_rows > 0 && !rules.skip_bad_rows) {
+            return Err(LoadError::NotClean {
+                path: batch.path.clone(),
+                errors: loaded.errors,
+                bad_rows: loaded.bad_rows,
+                rows: loaded.rows(),
+            });
+        }
+        if let Some(elsewhere) = self.elsewhere? {
+            return Err(elsewhere.into());
+        }
+        for (device, level) in &loaded.levels {
+            self.loader.set_level(device, *level)?;
+        }
+        let digest = self.hasher.map(|hasher| upper_hex(&hasher.finalize()));
+        Ok((loaded, digest.unwrap_or_default()))
+    }
+
+    /// Notes that the certificate of an identity is in a different folder, if it is.
+    fn look_elsewhere(&mut self, spec: &IdentitySpec) {
+        let Some(store) = self.store.filter(|_| spec.state.auth.is_to_be_issued()) else { return };
+        let Ok(elsewhere) = &mut self.elsewhere else { return };
+        match store.folder_elsewhere(&spec.identity) {
+            Ok(Some(folder)) => {
+                let first = || CertificatesElsewhere { folder, first: spec.identity.clone(), count: 0 };
+                elsewhere.get_or_insert_with(first).count += 1;
+            }
+            Ok(None) => {}
+            Err(error) => self.elsewhere = Err(error),
+        }
+    }
+}
+
+impl BatchSink for LedgerSink<'_, '_> {
+    fn row(
+        &mut self,
+        line: u64,
+        mut spec: IdentitySpec,
+        credentials: &[Credential],
+    ) -> Result<Option<Taken>, LedgerError> {
+        if self.rules.quarantine && spec.identity.module().is_none() {
+            spec.state.quarantine();
+        }
+        if let Some(hasher) = &mut self.hasher {
+            let hash = spec.state.hash().map_err(NotStorable::from)?;
+            hasher.update(format!("{line}\t{}\t{hash}\n", spec.identity));
+        }
+        self.look_elsewhere(&spec);
+        if let Some(ledger) = &mut self.owners
+            && let Some(taken) = ledger.first_taken(&spec.identity, credentials)?
+        {
+            return Ok(Some(taken));
+        }
+        self.loader.insert(line, &spec, credentials)
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        if self.limit.shows(&problem) {
+            self.observer.note(&problem);
+        }
+    }
+}

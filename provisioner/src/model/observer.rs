@@ -1,0 +1,77 @@
+//! The observer of long work: a run, a plan or a verification.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+/// The receiver of notes and progress, and the source of requests to stop.
+pub trait RunObserver: Send + Sync {
+    /// Takes the hub of the work before it is called. `is_test_hub` is true for a hub for tests.
+    fn hub(&self, hub: &dyn Display, is_test_hub: bool);
+
+    /// Takes a line for people.
+    fn note(&self, note: &dyn Display);
+
+    /// Begins an activity on so many rows, and returns the receiver of its progress.
+    fn begin(&self, activity: Activity, rows: u64) -> Arc<dyn ActivityProgress>;
+
+    /// The token that the first request to stop cancels.
+    fn stop(&self) -> CancellationToken;
+
+    /// Takes whether the work watches [`Self::stop`] from now on. While it does, it ends by itself
+    /// after a request to stop, with everything written that was done.
+    fn set_watches_stop(&self, watches: bool);
+
+    /// Takes the way to continue the work after a stop.
+    fn advise(&self, advice: String);
+}
+
+/// The progress of one activity.
+pub trait ActivityProgress: Send + Sync {
+    /// Counts rows that are complete.
+    fn add(&self, rows: usize);
+
+    /// Ends the activity.
+    fn finish(&self);
+}
+
+/// Returns a callback that counts rows.
+pub(crate) fn row_counter(progress: &Arc<dyn ActivityProgress>) -> Arc<dyn Fn(usize) + Send + Sync> {
+    let progress = progress.clone();
+    Arc::new(move |rows| progress.add(rows))
+}
+
+/// An activity whose progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// Existing identities are changed.
+    Altering,
+    /// The hub is compared with a batch.
+    Comparing,
+    /// Devices connect.
+    Connecting,
+    /// Certificates are issued.
+    Issuing,
+    /// Identities are read for a dry run.
+    Looking,
+    /// Identities are created and updated.
+    Provisioning,
+    /// Identities are read back.
+    Verifying,
+}
+
+impl Activity {
+    /// The name of the activity.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Altering => "altering",
+            Self::Comparing => "comparing",
+            Self::Connecting => "connecting",
+            Self::Issuing => "issuing",
+            Self::Looking => "looking",
+            Self::Provisioning => "provisioning",
+            Self::Verifying => "verifying",
+        }
+    }
+}

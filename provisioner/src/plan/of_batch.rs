@@ -1,0 +1,210 @@
+//! The plan of a batch: it is loaded into a temporary ledger, and compared with the hub.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::file::{Header, PlanFileError, PlanWriter, VERSION};
+use super::{Plan, PlannedRow, Planner, Survey};
+use crate::batch::{
+    BatchChoice, CertificateSource, LoadError, LoadRules, Loaded, TemporaryRun, find_issued, open_issued,
+    open_owners,
+};
+use crate::clock::now_text;
+use crate::hub::HubError;
+use crate::ledger::{LedgerError, LedgerLocation, RunId, RunOptions, SharedLedger};
+use crate::model::holds::Holds;
+use crate::model::observer::{Activity, RunObserver, row_counter};
+use crate::target::{HubLabel, HubSize, OpenHub, Target, TargetChoice, TargetError};
+use crate::workers::RunError;
+use crate::workers::concurrent_reads::READERS;
+
+/// The request for a plan.
+pub struct PlanRequest {
+    /// The hub.
+    pub hub: TargetChoice,
+    /// The size of the hub that the duration is for.
+    pub size: HubSize,
+    /// The batch.
+    pub batch: BatchChoice,
+    /// The options of an apply, in addition to its rows.
+    pub options: RunOptions,
+    /// True to leave out bad rows.
+    pub skip_bad_rows: bool,
+    /// The ledger that knows the owners of credentials and the disabled devices.
+    pub ledger: LedgerLocation,
+    /// The plan file to write.
+    pub output: Option<PathBuf>,
+}
+
+/// The reason why there is no plan.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The plan file exists.
+    #[error("`{}` is there already", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The plan file can't be written.
+    #[error(transparent)]
+    File(#[from] PlanFileError),
+    /// The current folder is not known, from which relative paths begin.
+    #[error(transparent)]
+    Folder(std::io::Error),
+    /// The batch can't be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The hub or the ledger fails.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The plan was stopped.
+    #[error("stopped; a plan changes nothing on the hub")]
+    Stopped,
+    /// There is no hub.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+}
+
+impl From<HubError> for PlanError {
+    fn from(error: HubError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+impl From<LedgerError> for PlanError {
+    fn from(error: LedgerError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+impl From<cert_tool::Error> for PlanError {
+    fn from(error: cert_tool::Error) -> Self {
+        Self::Load(error.into())
+    }
+}
+
+/// A batch in a temporary ledger, and the hub that it is compared with.
+pub struct BatchPlan {
+    hub: OpenHub,
+    holds: Holds,
+    ledger: SharedLedger,
+    run: RunId,
+    loaded: Loaded,
+    options: RunOptions,
+    size: HubSize,
+    writer: Option<PlanWriter>,
+}
+
+impl BatchPlan {
+    /// Reads the batch and calls the hub once. Rows with a credential that belongs to a different
+    /// identity, by the ledger, are bad.
+    pub async fn open(request: PlanRequest, observer: &dyn RunObserver) -> Result<Self, PlanError> {
+        let PlanRequest { hub, size, batch, mut options, skip_bad_rows, ledger: location, output } = request;
+        refuse_existing(output.as_deref())?;
+        let target = Target::resolve(hub, ".".as_ref())?;
+        observer.hub(&target, target.is_test_hub());
+        let mut owners = open_owners(&location)?;
+        let batch = batch.resolve(".".as_ref())?;
+        options.map.clone_from(&batch.read.map);
+        options.id_pattern.clone_from(&batch.read.id_pattern);
+        let rules = LoadRules { quarantine: options.quarantine, skip_bad_rows, note_files: false };
+        let certificates = CertificateSource::of(options.issue.is_some());
+        let loaded = TemporaryRun::load(&batch, certificates, rules, owners.as_mut(), observer)?;
+        let TemporaryRun { mut ledger, run, loaded, spec_sha256 } = loaded;
+        if let Some(list) = open_issued(options.issue.as_ref().map(|(_, issued)| issued))? {
+            find_issued(&mut ledger, run, &list)?;
+        }
+        let hub = target.open().await?;
+        hub.client.probe().await?;
+        let holds = Holds::new(owners.map(SharedLedger::new), &hub.name);
+        let writer = match output {
+            Some(path) => {
+                let header = header(&hub.name, &batch.path, &options, &loaded, spec_sha256, skip_bad_rows)?;
+                Some(PlanWriter::create(&path, &header)?)
+            }
+            None => None,
+        };
+        let ledger = SharedLedger::new(ledger);
+        Ok(Self { hub, holds, ledger, run, loaded, options, size, writer })
+    }
+
+    /// The name of the hub.
+    pub fn hub(&self) -> HubLabel {
+        self.hub.label()
+    }
+
+    /// Compares the hub with the batch, reports the planned action of each row, and writes the plan
+    /// file.
+    pub async fn survey<E: From<PlanError> + From<RunError>>(
+        self,
+        observer: &dyn RunObserver,
+        mut on_row: impl FnMut(&PlannedRow) -> Result<(), E>,
+    ) -> Result<Plan, E> {
+        let Self { hub, holds, ledger, run, loaded, options, size, mut writer } = self;
+        let progress = observer.begin(Activity::Comparing, loaded.rows());
+        let survey = Survey {
+            hub: hub.client.clone(),
+            ledger,
+            run,
+            holds,
+            keys: Arc::new(loaded.keys),
+            twin: options.rules.twin,
+            concurrency: READERS,
+            progress: row_counter(&progress),
+        };
+        let mut planner = Planner::new(options.rules, size.tier, size.units);
+        planner.set_rejected(loaded.bad_rows);
+        let mut on_row = |planned: PlannedRow| {
+            if let Some(writer) = &mut writer {
+                writer.row(&planned).map_err(PlanError::from)?;
+            }
+            on_row(&planned)
+        };
+        observer.set_watches_stop(true);
+        let surveyed = observer.stop().run_until_cancelled(survey.each(&mut planner, &mut on_row)).await;
+        progress.finish();
+        hub.close().await;
+        observer.set_watches_stop(false);
+        surveyed.unwrap_or_else(|| Err(PlanError::Stopped.into()))?;
+        let plan = planner.finish();
+        if let Some(writer) = writer {
+            writer.finish(&plan).map_err(PlanError::from)?;
+        }
+        Ok(plan)
+    }
+}
+
+/// Refuses early what would only fail at the end.
+fn refuse_existing(output: Option<&Path>) -> Result<(), PlanError> {
+    match output {
+        Some(path) if path.exists() => Err(PlanError::Exists { path: path.to_owned() }),
+        _ => Ok(()),
+    }
+}
+
+fn header(
+    hub: &str,
+    batch: &Path,
+    options: &RunOptions,
+    loaded: &Loaded,
+    wanted_sha256: String,
+    skip_bad_rows: bool,
+) -> Result<Header, PlanError> {
+    let absolute = |path: &Path| std::path::absolute(path).map_err(PlanError::Folder);
+    let issue = match &options.issue {
+        Some((ca, out)) => Some((absolute(ca)?, absolute(out)?)),
+        None => None,
+    };
+    Ok(Header {
+        provisioner_plan: VERSION,
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        made: now_text(),
+        hub: hub.to_owned(),
+        input: absolute(batch)?,
+        input_sha256: loaded.sha256.clone(),
+        wanted_sha256,
+        options: RunOptions { issue, ..options.clone() },
+        skip_bad_rows,
+    })
+}

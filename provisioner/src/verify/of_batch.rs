@@ -1,0 +1,228 @@
+//! The verification of a batch: it is loaded into a temporary ledger, and compared with the hub.
+
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cert_tool::IssuedList;
+use hub_types::{DeviceId, IdentityId};
+
+use super::{
+    CertificateMismatches, Connections, Extras, Sample, Trial, TrialError, Verified, Verify, recompute_issued,
+};
+use crate::batch::{
+    BatchChoice, CertificateSource, LoadError, LoadRules, TemporaryRun, open_issued, open_owners,
+};
+use crate::device::{ConnectError, CredentialError, CredentialSource, default_concurrency};
+use crate::hub::HubError;
+use crate::ledger::{Ledger, LedgerError, LedgerLocation, RowFilter, RunId, SharedLedger};
+use crate::model::holds::Holds;
+use crate::model::observer::{Activity, RunObserver, row_counter};
+use crate::target::{HubLabel, OpenHub, Target, TargetChoice, TargetError};
+use crate::workers::RunError;
+use crate::workers::concurrent_reads::READERS;
+
+/// The request for the verification of a batch.
+pub struct VerifyRequest {
+    /// The hub.
+    pub hub: TargetChoice,
+    /// The batch.
+    pub batch: BatchChoice,
+    /// The folder with the certificates that were issued for the batch.
+    pub issued: Option<PathBuf>,
+    /// The ledger that knows the disabled devices.
+    pub ledger: LedgerLocation,
+    /// The condition of the query language for devices and modules that must have a row.
+    pub within: Option<String>,
+    /// The connections of devices, if devices connect.
+    pub connect: Option<ConnectRequest>,
+}
+
+/// The request for connections as devices.
+#[derive(Debug, Clone)]
+pub struct ConnectRequest {
+    /// The devices that connect.
+    pub sample: Sample,
+    /// The host and port for devices, if they differ from the hub's.
+    pub address: Option<(String, u16)>,
+    /// The number of open connections; `None` for the default.
+    pub connections: Option<NonZeroUsize>,
+}
+
+/// The reason why a batch could not be verified.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The certificate of a device can't be used.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    /// The batch can't be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A certificate was not issued yet, so that it can't be compared.
+    #[error("line {line}: no certificate was issued for `{identity}` yet")]
+    NotIssued {
+        /// The line of the batch file.
+        line: u64,
+        /// The identity.
+        identity: IdentityId,
+    },
+    /// The hub or the ledger fails.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// There is no hub.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+}
+
+impl From<ConnectError> for VerifyError {
+    fn from(error: ConnectError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+impl From<HubError> for VerifyError {
+    fn from(error: HubError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+impl From<LedgerError> for VerifyError {
+    fn from(error: LedgerError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+impl From<TrialError> for VerifyError {
+    fn from(error: TrialError) -> Self {
+        match error {
+            TrialError::Connect(error) => error.into(),
+            TrialError::Ledger(error) => error.into(),
+        }
+    }
+}
+
+impl From<cert_tool::Error> for VerifyError {
+    fn from(error: cert_tool::Error) -> Self {
+        Self::Load(error.into())
+    }
+}
+
+/// Compares the hub with a batch, and connects as its devices, if this was requested.
+pub async fn verify_batch(
+    request: VerifyRequest,
+    observer: &dyn RunObserver,
+) -> Result<(HubLabel, Verified), VerifyError> {
+    let VerifyRequest { hub, batch, issued: folder, ledger: location, within, connect } = request;
+    let target = Target::resolve(hub, ".".as_ref())?;
+    observer.hub(&target, target.is_test_hub());
+    let batch = batch.resolve(".".as_ref())?;
+    let rules = LoadRules { note_files: true, ..LoadRules::default() };
+    let certificates = CertificateSource::of(folder.is_some());
+    let TemporaryRun { mut ledger, run, loaded, .. } =
+        TemporaryRun::load(&batch, certificates, rules, None, observer)?;
+    let issued = open_issued(folder.as_ref())?;
+    let mismatches = match &issued {
+        Some(list) => recompute_issued(&mut ledger, run, list)?,
+        None => CertificateMismatches::new(),
+    };
+    refuse_unissued(&mut ledger, run)?;
+    let hub = match connect {
+        Some(_) => target.open_for_devices(device_cas(issued.as_ref(), &batch.path)).await?,
+        None => target.open().await?,
+    };
+    let holds = Holds::new(open_owners(&location)?.map(SharedLedger::new), &hub.name);
+    let rows = loaded.rows();
+    let credentials = CredentialSource { files: loaded.files, issued, keys: Arc::new(loaded.keys) };
+    let (ledger, credentials) = (SharedLedger::new(ledger), Arc::new(credentials));
+    let verifying = Verifying { hub: &hub, holds, ledger, run, rows, credentials, observer };
+    let verified = verifying.run(mismatches, within, connect).await;
+    let label = hub.label();
+    hub.close().await;
+    Ok((label, verified?))
+}
+
+/// Refuses a row without a thumbprint that the hub's could be compared with.
+fn refuse_unissued(ledger: &mut Ledger, run: RunId) -> Result<(), VerifyError> {
+    let rows = ledger.page(run, RowFilter::ToBeIssued, None, 1)?;
+    let Some(row) = rows.into_iter().next() else { return Ok(()) };
+    Err(VerifyError::NotIssued { line: row.line, identity: row.spec.identity })
+}
+
+/// The CA that issued certificates for the batch, for a hub to know devices by. The output of
+/// `cert-tool issue` is a batch itself, and the CA's certificate lies beside it.
+fn device_cas(issued: Option<&IssuedList>, batch: &Path) -> Vec<PathBuf> {
+    let issuing = issued.map(IssuedList::issuing_certificate_path);
+    let folder = || batch.parent().unwrap_or_else(|| Path::new(""));
+    let issuing = issuing.unwrap_or_else(|| folder().join("issuing.pem"));
+    Some(issuing).filter(|path| path.exists()).into_iter().collect()
+}
+
+/// A batch in a temporary ledger, and the hub that it is compared with.
+struct Verifying<'a> {
+    hub: &'a OpenHub,
+    holds: Holds,
+    ledger: SharedLedger,
+    run: RunId,
+    rows: u64,
+    credentials: Arc<CredentialSource>,
+    observer: &'a dyn RunObserver,
+}
+
+impl Verifying<'_> {
+    async fn run(
+        &self,
+        mismatches: CertificateMismatches,
+        within: Option<String>,
+        connect: Option<ConnectRequest>,
+    ) -> Result<Verified, VerifyError> {
+        self.hub.client.probe().await?;
+        let progress = self.observer.begin(Activity::Verifying, self.rows);
+        let verify = Verify {
+            hub: self.hub.client.clone(),
+            ledger: self.ledger.clone(),
+            run: self.run,
+            filter: RowFilter::All,
+            holds: self.holds.clone(),
+            keys: self.credentials.keys.clone(),
+            concurrency: READERS,
+            progress: row_counter(&progress),
+        };
+        let extras =
+            Extras { hub: self.hub.client.clone(), ledger: self.ledger.clone(), run: self.run, within };
+        let looked = tokio::try_join!(verify.run(), extras.find());
+        progress.finish();
+        let (mut verified, extras) = looked?;
+        verified.add_certificate_mismatches(mismatches);
+        verified.name_certificates(|identity| self.credentials.certificate(identity))?;
+        verified.add_extra(extras);
+        if let Some(connect) = connect {
+            let disabled = Arc::new(std::mem::take(&mut verified.disabled));
+            verified.connections = Some(self.connect(connect, disabled).await?);
+        }
+        Ok(verified)
+    }
+
+    async fn connect(
+        &self,
+        request: ConnectRequest,
+        disabled: Arc<HashSet<DeviceId>>,
+    ) -> Result<Connections, VerifyError> {
+        let trial = Trial {
+            hub: Arc::new(self.hub.for_devices(request.address)?),
+            credentials: self.credentials.clone(),
+            ledger: self.ledger.clone(),
+            run: self.run,
+            filter: RowFilter::All,
+            sample: request.sample,
+            disabled,
+            concurrency: request.connections.map_or_else(default_concurrency, usize::from),
+            stop: self.observer.stop(),
+        };
+        let progress = self.observer.begin(Activity::Connecting, trial.identities().await?);
+        let connections = trial.run(&|identities| progress.add(identities)).await;
+        progress.finish();
+        Ok(connections?)
+    }
+}
