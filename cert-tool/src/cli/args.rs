@@ -26,11 +26,12 @@ mod files;
 mod index;
 mod issue;
 
-/// Keys, requests, certificates and thumbprints for the devices and modules of an IoT hub.
+/// Make and check keys, requests, certificates and thumbprints for the devices and modules of an IoT
+/// hub.
 ///
-/// Data goes to stdout, everything for people to stderr. Exit codes: 0 all as asked; 1 some failed,
-/// the output says which; 2 bad usage or bad input, nothing done; 3 the CA or a file can't be used;
-/// 4 interrupted, the same command goes on; 70 a bug.
+/// Data goes to stdout, messages for people go to stderr. Exit codes: 0 finished without a fault; 1
+/// finished, but some failed, and the output says which; 2 bad usage or bad input, nothing done; 3
+/// the CA or a file cannot be used; 4 interrupted, run the same command again; 70 a bug.
 #[derive(Debug, Parser)]
 #[command(name = "cert-tool", version, after_help = OVERVIEW)]
 pub(crate) struct Cli {
@@ -75,7 +76,7 @@ pub(crate) enum Verb {
     /// Make a key and a request for it, on the device or for a whole batch
     #[command(after_help = CSR_EXAMPLES)]
     Csr(CsrArgs),
-    /// Take one identity's certificate and key out of a bundle
+    /// Extract one identity's certificate and key from a bundle
     #[command(after_help = EXTRACT_EXAMPLES)]
     Extract(ExtractArgs),
     /// List certificates that expire soon, as a batch for `renew`

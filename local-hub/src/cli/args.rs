@@ -14,7 +14,7 @@ use crate::faults::Faults;
 use crate::local_hub::config::{Config, Reach};
 use crate::throttle::{Charging, Throttling};
 
-/// An IoT Hub on this machine: devices, modules and twins for Microsoft's own SDKs and `az`
+/// Run an IoT Hub on this machine: devices, modules and twins for Microsoft's own SDKs and `az`
 #[derive(Debug, Parser)]
 #[command(name = "local-hub", version, after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -28,9 +28,10 @@ pub(crate) enum Command {
     ConnectionString(ConnectionStringArgs),
     /// Print a bearer token (a secret) to stdout, for a hub that is served with --entra-test
     EntraToken(EntraTokenArgs),
-    /// Write the devices of a folder, with their keys, and its configurations to stdout as `az iot hub state export` does
+    /// Write the devices of a folder, with their keys, and its configurations to stdout, as
+    /// `az iot hub state export` does
     Export(ExportArgs),
-    /// Put the devices and configurations of such a document into a folder: all of them, or none
+    /// Import the devices and configurations of such a document into a folder: all of them, or none
     Import(ImportArgs),
     /// Serve a hub until SIGINT or SIGTERM
     Serve(Box<ServeArgs>),
@@ -44,7 +45,7 @@ pub(crate) struct EntraTokenArgs {
     /// The role of IoT Hub that the token's bearer has
     #[arg(long, value_enum, default_value = "data-contributor")]
     pub(crate) role: Role,
-    /// For how long the token is good
+    /// The lifetime of the token
     #[arg(long, value_name = "N", default_value = "60")]
     pub(crate) minutes: u32,
 }
@@ -61,17 +62,17 @@ pub(crate) struct ConnectionStringArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ExportArgs {
-    /// The folder, which no hub may be using; a hub that runs exports through its management port
+    /// The folder, which no hub may use; a running hub exports through its management port
     #[arg(long, value_name = "DIR", env = "LOCAL_HUB_DATA")]
     pub(crate) data: PathBuf,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ImportArgs {
-    /// The folder, which is made if it is missing and no hub may be using
+    /// The folder, which is made if it is missing and which no hub may use
     #[arg(long, value_name = "DIR", env = "LOCAL_HUB_DATA")]
     pub(crate) data: PathBuf,
-    /// Take out whatever the document does not name
+    /// Delete all objects that the document does not name
     #[arg(long)]
     pub(crate) replace: bool,
     /// The document; `-` reads stdin
@@ -85,42 +86,46 @@ pub(crate) struct ServeArgs {
     /// Keep everything in this folder, which is made if it is missing; without it, in memory
     #[arg(long, value_name = "DIR", env = "LOCAL_HUB_DATA")]
     data: Option<PathBuf>,
-    /// Listen for HTTPS here; port 0 takes a free one, 443 suits clients that know no other port
+    /// Listen for HTTPS here; port 0 selects a free port, and 443 is for clients that know no other
+    /// port
     #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_HTTPS", default_value = "127.0.0.1:8443", value_parser = parse_socket)]
     https: SocketAddr,
-    /// Listen for devices over MQTT with TLS here: SDKs know no other port; `none` lets no device
-    /// connect
+    /// Listen for devices over MQTT with TLS here; some SDKs know only port 8883, and `none`
+    /// accepts no devices
     #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_MQTT", default_value = "127.0.0.1:8883", value_parser = parse_address)]
     mqtt: OptionalAddress,
     /// Listen for clients of AMQP here, to tell them what to use instead [default: port 5671 at the
     /// address of --mqtt, a free one if --mqtt is not on 8883]; `none` does not listen
     #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_AMQP", value_parser = parse_address)]
     amqp: Option<OptionalAddress>,
-    /// A PEM file with CAs, roots or intermediates, that devices' X.509 CA certificates lead to
+    /// Trust the CAs in this PEM file, roots or intermediates, for X.509 CA certificates of devices
     #[arg(long = "device-ca", value_name = "FILE")]
     device_cas: Vec<PathBuf>,
-    /// A name, beside localhost, by which clients call the hub; the first one is in connection strings
+    /// Serve the hub under this name too, beside localhost; the first name is in connection strings
     #[arg(long = "host-name", value_name = "NAME")]
     host_names: Vec<String>,
-    /// A name of its own for devices, as hubs of 2026 have: devices and modules connect by it, the service API keeps the first --host-name
+    /// Give devices a host name of their own, as hubs have since 2026: devices and modules connect
+    /// to this name, and the service API keeps the first --host-name
     #[arg(long, value_name = "NAME")]
     device_host_name: Option<String>,
-    /// Take bearer tokens as of Entra ID, for tests; `local-hub entra-token` makes them
+    /// Accept bearer tokens as of Entra ID, for tests; `local-hub entra-token` makes them
     #[arg(long, env = "LOCAL_HUB_ENTRA_TEST")]
     entra_test: bool,
-    /// Import and export jobs may use the folders below this one as containers
+    /// Let import and export jobs use the folders below this one as containers
     #[arg(long, value_name = "DIR", env = "LOCAL_HUB_BLOB_FOLDER")]
     blob_folder: Option<PathBuf>,
     /// Write one line of JSON per request to this file
     #[arg(long, value_name = "FILE", env = "LOCAL_HUB_REQUEST_LOG")]
     request_log: Option<PathBuf>,
-    /// Write one line of JSON per message to the cloud to this file: telemetry, twin changes, identities created or deleted
+    /// Write one line of JSON per message to the cloud to this file: telemetry, twin changes,
+    /// identities created or deleted
     #[arg(long, value_name = "FILE", env = "LOCAL_HUB_TELEMETRY")]
     telemetry: Option<PathBuf>,
-    /// Listen for management here, on loopback; requests need the token in the file management-token, see docs/local-hub-rehearsals.md
+    /// Listen for management here, on loopback; requests need the token in the file
+    /// management-token, see docs/local-hub-rehearsals.md
     #[arg(long, value_name = "ADDR:PORT", env = "LOCAL_HUB_MANAGEMENT", value_parser = parse_socket)]
     management: Option<SocketAddr>,
-    /// Keep to the throttles and quotas of a hub of this tier: F1, B1, B2, B3, S1, S2 or S3
+    /// Apply the throttles and quotas of a hub of this tier: F1, B1, B2, B3, S1, S2 or S3
     #[arg(long, value_name = "TIER", env = "LOCAL_HUB_TIER")]
     tier: Option<Tier>,
     /// The number of units of the tier
@@ -132,10 +137,10 @@ pub(crate) struct ServeArgs {
     /// Inject the faults of this file, see docs/local-hub-rehearsals.md
     #[arg(long, value_name = "FILE", env = "LOCAL_HUB_FAULTS")]
     faults: Option<PathBuf>,
-    /// Decide random faults with this seed in place of the file's
+    /// Use this seed for random faults instead of the seed in the file
     #[arg(long, value_name = "N", env = "LOCAL_HUB_SEED", requires = "faults")]
     seed: Option<u64>,
-    /// Allow an address that other machines can reach; the hub is no safe place for real secrets
+    /// Allow an address that other machines can reach; the hub must not hold real secrets
     #[arg(long)]
     reachable_from_other_machines: bool,
 }
@@ -227,10 +232,11 @@ Examples:
   az iot hub device-identity create -d pump-0001 \\
       --login \"$(local-hub connection-string --data .local-hub)\"
 
-Exit codes: 0 done, 2 bad usage or input, 3 an address or a file can't be used,
-4 interrupted while shutting down, 70 a bug";
+Exit codes: 0 done; 2 bad usage or input; 3 an address or a file cannot be used;
+4 interrupted while shutting down; 70 a bug";
 
 const SERVE_HELP: &str = "\
 When the hub is ready it prints one line to stdout: its address, the CA certificate that clients
 must trust, and how to get the connection string. Everything else goes to stderr; RUST_LOG=debug
-shows more. Operations of IoT Hub that it does not have are answered with status 501 and their name.";
+shows more. Operations of IoT Hub that the hub does not have are answered with status 501 and their
+name.";

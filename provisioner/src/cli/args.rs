@@ -26,13 +26,14 @@ mod alter;
 mod objects;
 mod verify;
 
-/// From a batch of devices and modules to identities and twins on an Azure IoT Hub.
+/// Provision the devices and modules of a batch, with their twins, on an Azure IoT Hub.
 ///
-/// With no hub configured, an embedded local hub takes its place, with its data in `.local-hub`.
-/// stdout is data, stderr is for people.
+/// If no hub is configured, the embedded local hub is used, with its data in `.local-hub`. Data
+/// goes to stdout, messages for people go to stderr.
 ///
-/// Exit codes: 0 all as asked; 1 finished, but some rows failed; 2 bad usage or bad input, nothing
-/// done; 3 the hub or the CA refused or could not be reached; 4 interrupted, run it again; 70 a bug.
+/// Exit codes: 0 finished, everything is as the batch asks; 1 finished, but some rows failed,
+/// conflict or differ; 2 bad usage or bad input, nothing done; 3 the hub or the CA refused or could
+/// not be reached; 4 interrupted, run the same command again; 70 a bug.
 #[derive(Parser)]
 #[command(name = "provisioner", version, max_term_width = 110)]
 pub(super) struct Cli {
@@ -41,20 +42,20 @@ pub(super) struct Cli {
     /// Write results to stdout in this format.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
-    /// Put an apostrophe before cells of CSV output that a spreadsheet would take for a formula: those that begin
-    /// with `=`, `+`, `-`, `@`, a tab or a carriage return
+    /// Put an apostrophe before cells of CSV output that a spreadsheet would read as a formula:
+    /// those that begin with `=`, `+`, `-`, `@`, a tab or a carriage return
     #[arg(long, global = true)]
     pub(super) spreadsheet_safe: bool,
-    /// The ledger: what every run did, row by row. A file, or a PostgreSQL database that stations
-    /// share, as in `postgres://line3@db.example/units`, with several servers where one may take the
-    /// other's place (`postgres://line3@first,second/units`), or as `host=… user=… dbname=…`. Its
-    /// password comes from PGPASSWORD, the password file of PostgreSQL's tools, or the address in
-    /// PROVISIONER_LEDGER, but never from an argument
-    /// [env: PROVISIONER_LEDGER] [default: provisioner.ledger]
+    /// Record every run, row by row, in this ledger: a file, or a PostgreSQL database that stations
+    /// share, as in `postgres://line3@db.example/units` or `host=… user=… dbname=…`. Several
+    /// servers may be named for failover (`postgres://line3@first,second/units`). The password
+    /// comes from PGPASSWORD, the password file of PostgreSQL's tools, or the address in
+    /// PROVISIONER_LEDGER, never from an argument [env: PROVISIONER_LEDGER]
+    /// [default: provisioner.ledger]
     #[arg(long, global = true, value_name = "FILE|URL")]
     ledger: Option<String>,
-    /// Say on stderr what is learnt of the hub; -vv every call to it; -vvv whatever there is to say. No
-    /// secret is among it. RUST_LOG chooses in finer grain.
+    /// Log to stderr: -v what is learnt about the hub, -vv every call to it, -vvv all details. No
+    /// level shows a secret. RUST_LOG selects single modules.
     #[arg(long, short, global = true, action = ArgAction::Count)]
     pub(super) verbose: u8,
 }
@@ -70,121 +71,125 @@ impl Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// Is the batch clean? Every problem at once; no hub is needed.
+    /// Check a batch and report every mistake at once. No hub is needed.
     Check(CheckArgs),
     /// Show the changes that an apply would make on the hub, and their duration at its tier. The
     /// hub is not changed.
     ///
-    /// A row whose thumbprint, key or serial number is another identity's, as the ledger knows, is bad. Exits with 1 when rows are in conflict or can't succeed.
+    /// A row is bad if the ledger knows its thumbprint, key or serial number from a different
+    /// identity. Exits with 1 if rows are in conflict or cannot succeed.
     #[command(after_help = "Example: provisioner plan work-order.csv --issue pki --tier S1 --units 2")]
     Plan(PlanArgs),
     /// Create the batch's identities and twins on the hub, then verify them.
     ///
-    /// What is there already is compared and never overwritten. Running the same batch again does
-    /// only what is left to do.
+    /// Existing identities are compared and never overwritten. Running the same batch again does
+    /// only the remaining work.
     ///
-    /// In place of the batch, a file that `plan --output` made can be given: then exactly that plan is
-    /// carried out, with its options. What is not as it was when the plan was made is refused.
+    /// FILE may also be a plan that `plan --output` wrote. Then exactly this plan is carried out,
+    /// with its options. Anything that has changed since the plan was made is refused.
     #[command(
         after_help = "Examples: provisioner apply work-order.csv --issue pki\n          provisioner apply \
                             work-order.plan"
     )]
     Apply(ApplyArgs),
-    /// Go on with a run that was cut off: by Ctrl-C, a power failure, a hub that was gone. The newest
-    /// where none is named.
+    /// Continue a run that was interrupted: by Ctrl-C, a power failure or an outage of the hub. By
+    /// default the newest run.
     ///
-    /// What is known to be done is not asked again; what was under way is compared with the hub.
+    /// Finished rows are not sent again. Rows that were in progress are compared with the hub.
     #[command(after_help = "Example: provisioner resume 7")]
     Resume(ResumeArgs),
-    /// Take a share in a run that another station has begun, with a ledger that both reach.
+    /// Join a run that another station started (needs a shared ledger).
     ///
-    /// Any number of stations may work on one run. A station that dies or sleeps loses its part to the
-    /// others after a while; nothing need be unlocked.
+    /// Any number of stations may work on one run. If a station stops, the others take over its
+    /// rows after a while; nothing has to be unlocked.
     #[command(
         after_help = "Example: PGPASSWORD=… provisioner work 7 --ledger postgres://line3@db.example/units"
     )]
     Work(ShareArgs),
-    /// Give devices and modules new certificates, in two steps that can be taken back.
+    /// Replace the certificates of devices and modules, in two steps that can be reverted.
     ///
-    /// The batch names the new thumbprint first (`primary_thumbprint`, `certificate`, or what `--issue`
-    /// has issued) and the old one second (`secondary_thumbprint`), as `cert-tool renew` writes it. Without
-    /// an option the new thumbprint goes into the free slot: then both certificates are let in. When the
-    /// units have their new certificates, `--finish` takes the old ones out; until then `--revert` takes
-    /// the new ones out again.
+    /// The batch names the new thumbprint first (`primary_thumbprint`, `certificate`, or the
+    /// certificate that `--issue` has issued) and the old one second (`secondary_thumbprint`), as
+    /// `cert-tool renew` writes it. Without an option, the new thumbprint is put into the free
+    /// slot, and the hub accepts both certificates. When the units have their new certificates,
+    /// `--finish` removes the old thumbprints. Until then, `--revert` removes the new ones.
     #[command(
         after_help = "Examples: provisioner rotate renewed.csv\n          provisioner rotate renewed.csv --finish"
     )]
     Rotate(RotateArgs),
     /// Take units out of service: disable the devices of a batch, later delete them.
     ///
-    /// Only `device_id` and `module_id` are needed. Where the batch names thumbprints, a unit that has
-    /// others on the hub is left alone: its board was swapped. The ledger keeps all that it knows.
+    /// Only `device_id` and `module_id` are needed. If the batch names thumbprints and the hub has
+    /// different ones, the unit is left alone, because its board was swapped. The ledger keeps its
+    /// records.
     #[command(
         after_help = "Examples: provisioner retire scrapped.csv --reason 'scrapped 2026-11'\n          \
                             provisioner retire scrapped.csv --delete"
     )]
     Retire(RetireArgs),
-    /// Enable again what a run has disabled: devices in quarantine, or retired.
+    /// Enable devices that a run has disabled: in quarantine, or retired.
     ///
-    /// Only what runs of this ledger have disabled on purpose is enabled. A device that somebody else has
-    /// disabled, or whose status reason was changed since, is left alone and reported as a conflict. `undo`
-    /// disables again what a release has enabled.
+    /// Only devices that runs of this ledger have disabled on purpose are enabled. A device that
+    /// somebody else disabled, or whose status reason has changed, is left alone and reported as a
+    /// conflict. `undo` disables again the devices that a release enabled.
     #[command(
         after_help = "Examples: provisioner release --run 7 --dry-run\n          provisioner release tested.csv"
     )]
     Release(ReleaseArgs),
-    /// Take a run back: delete what it created and nobody has changed since.
+    /// Undo a run: delete the identities that it created and that nobody has changed since.
     ///
-    /// Identities that were changed, or used by their device, stay and are reported as conflicts; so do
-    /// devices with modules of others. What the run changed but did not create is not touched. Where the run
-    /// is a `release`, the devices that it enabled are disabled again, and nothing else is done.
+    /// Identities that were changed, or used by their device, stay and are reported as conflicts,
+    /// and so are devices with modules of others. Identities that the run only changed are not
+    /// touched. If the run is a `release`, the devices that it enabled are disabled again, and
+    /// nothing else is done.
     #[command(after_help = "Example: provisioner undo 7")]
     Undo(UndoArgs),
-    /// Does the hub hold what the batch says, and nothing besides? With `--connect`: does it let its devices in?
+    /// Compare the hub with the batch. With `--connect`, also connect as its devices.
     ///
-    /// Every identity is read and compared; thumbprints are computed from the certificates themselves, where they
-    /// are at hand. Modules of the batch's devices that have no row are extra. With `--connect`, devices and
-    /// modules connect as they will in the field and read their twins: the proof that what was shipped works.
+    /// Every identity is read and compared. Thumbprints are computed from the certificates
+    /// themselves, if these are available. Modules of the batch's devices without a row are extra.
+    /// With `--connect`, devices and modules connect as in the field and read their twins, which
+    /// proves that the delivered credentials work.
     #[command(
         after_help = "Examples: provisioner verify work-order.csv --issue pki --connect 20\n          provisioner \
                             verify work-order.csv --within \"tags.workOrder = '4711'\""
     )]
     Verify(VerifyArgs),
-    /// The runs that the ledger knows.
+    /// List the runs of the ledger.
     Runs,
     /// Show the progress of a run, by default the newest.
     Status(RunArgs),
     /// Report the results of a run's rows, by default of the newest run.
     ///
-    /// As text: all that is remarkable, the totals, and why rows are not as asked. As csv or json: every
-    /// row. As a page, with `--html`: all of it for a browser or for paper.
+    /// As text: the totals, the rows that need attention, and the reasons. As csv or json: every
+    /// row. With `--html`: a page for a browser or for paper.
     #[command(after_help = "Example: provisioner report 7 --html run-7.html")]
     Report(ReportArgs),
-    /// A run as an audit pack: who did what, when, and what was there before and after, row by row in a
-    /// chain of hashes. The newest run where none is named.
+    /// Write a run as an audit pack: who did what and when, and the state before and after, row by
+    /// row in a chain of hashes. By default the newest run.
     ///
-    /// The pack is JSON Lines. Its last hash is printed: kept on paper or signed, it shows later that
-    /// nothing was changed, left out or added. `--check` looks whether a pack is whole, and exits with 1
-    /// when it is not.
+    /// The pack is JSON Lines. Its last hash is printed. Stored on paper or signed, this hash shows
+    /// later that nothing was changed, removed or added. `--check` checks a pack, and exits with 1
+    /// if it was changed.
     #[command(
         after_help = "Examples: provisioner audit 7 --out run-7.audit.jsonl\n          provisioner audit --check \
                             run-7.audit.jsonl"
     )]
     Audit(AuditArgs),
-    /// The identities and twins of a hub, as a batch. Symmetric keys are left out.
+    /// Write the identities and twins of a hub as a batch, without symmetric keys.
     #[command(after_help = "Example: provisioner export --where \"tags.site = 'Ulm'\" --out ulm.csv")]
     Export(ExportArgs),
-    /// Is this station ready? Disk, ledger, DNS, ports, TLS, clock, credentials and their rights; nothing is
-    /// changed on the hub.
+    /// Check this station: disk, ledger, DNS, ports, TLS, clock, credentials and their rights.
+    /// Nothing is changed on the hub.
     #[command(after_help = "Example: provisioner doctor --host line-3.azure-devices.net --auth az")]
     Doctor(DoctorArgs),
-    /// One device, for scripts; prints the hub's own JSON.
+    /// Work on one device, for scripts. The hub's own JSON is printed.
     #[command(subcommand)]
     Device(DeviceVerb),
-    /// One module, for scripts; prints the hub's own JSON.
+    /// Work on one module, for scripts. The hub's own JSON is printed.
     #[command(subcommand)]
     Module(ModuleVerb),
-    /// One twin, for scripts; prints the hub's own JSON.
+    /// Work on one twin, for scripts. The hub's own JSON is printed.
     #[command(subcommand)]
     Twin(TwinVerb),
 }
@@ -198,11 +203,11 @@ impl Verb {
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// Only devices and modules for whose twins this condition of IoT Hub's query language holds.
+    /// Export only devices and modules whose twins meet this condition of IoT Hub's query language.
     #[arg(long = "where", value_name = "CONDITION")]
     pub(super) condition: Option<String>,
-    /// A new file, .csv or .jsonl. Without it the batch goes to stdout, as JSON Lines or, with
-    /// `--format csv`, as CSV.
+    /// Write the batch to this new file, .csv or .jsonl. Without it, the batch goes to stdout, as
+    /// JSON Lines or, with `--format csv`, as CSV.
     #[arg(long, short, value_name = "FILE")]
     pub(super) out: Option<PathBuf>,
     #[command(flatten)]
@@ -227,7 +232,7 @@ pub(super) struct PlanArgs {
     pub(super) job: JobArgs,
     #[command(flatten)]
     pub(super) rules: RulesArgs,
-    /// Write the plan to a new file as well, for `apply` to carry out as it is: usually FILE.plan.
+    /// Write the plan to a new file too, usually FILE.plan, so that `apply` can carry it out.
     #[arg(long, short, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
 }
@@ -241,7 +246,7 @@ pub(super) struct ApplyArgs {
     pub(super) batch: Option<PathBuf>,
     #[command(flatten)]
     pub(super) rules: RulesArgs,
-    /// Do not read everything back in the end.
+    /// Do not read everything back at the end.
     #[arg(long)]
     pub(super) no_verify: bool,
     #[command(flatten)]
@@ -264,14 +269,14 @@ pub(super) struct RulesArgs {
     /// at all. [default: initial]
     #[arg(long, value_enum, value_name = "POLICY")]
     twin: Option<TwinPolicy>,
-    /// Leave every device disabled once its modules are there, for somebody to enable it later.
+    /// Leave every device disabled after its modules are created. `release` enables it later.
     #[arg(long)]
     pub(super) quarantine: bool,
-    /// Put a tag with this name on what the run creates, saying which run created it. Nothing changes it
-    /// afterwards; a row that gives a tag of this name itself keeps its own.
+    /// Add a tag with this name to the identities that the run creates. The tag names the run.
+    /// Nothing changes it later. A row with a tag of this name keeps its own value.
     #[arg(long, value_name = "NAME", value_parser = parse_tag)]
     pub(super) created_by_tag: Option<String>,
-    /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
+    /// Continue with the good rows if others are bad; the bad rows are counted as rejected.
     #[arg(long)]
     pub(super) skip_bad_rows: bool,
 }
@@ -304,7 +309,7 @@ impl RulesArgs {
 pub(super) struct ResumeArgs {
     #[command(flatten)]
     pub(super) share: ShareArgs,
-    /// Do not read everything back in the end.
+    /// Do not read everything back at the end.
     #[arg(long)]
     pub(super) no_verify: bool,
     #[command(flatten)]
@@ -314,12 +319,12 @@ pub(super) struct ResumeArgs {
 /// The options to unlock the CA's key, as for `cert-tool issue`.
 #[derive(Debug, Args)]
 pub(super) struct UnlockArgs {
-    /// A private file whose first line is the passphrase of the CA's key; without,
-    /// CERT_TOOL_PASSPHRASE is taken, or it is asked for.
+    /// Read the passphrase of the CA's key from the first line of this private file. Without it,
+    /// the passphrase comes from CERT_TOOL_PASSPHRASE or a prompt.
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
-    /// A private file whose first line is the PIN of the PKCS#11 token that has the CA's key;
-    /// without, CERT_TOOL_PIN is taken, or it is asked for.
+    /// Read the PIN of the PKCS#11 token with the CA's key from the first line of this private
+    /// file. Without it, the PIN comes from CERT_TOOL_PIN or a prompt.
     #[arg(long, value_name = "FILE")]
     pin_file: Option<PathBuf>,
 }
@@ -340,8 +345,8 @@ pub(super) struct ShareArgs {
     /// Read the run's batch file from here. It must be unchanged.
     #[arg(long, value_name = "FILE")]
     pub(super) batch: Option<PathBuf>,
-    /// Connect to the hub's devices' port here, for a `rotate --finish`; its certificate must still
-    /// be for the hub's name. [default: port 8883 of the hub]
+    /// Connect to this address as a device, for a `rotate --finish`. The certificate must still be
+    /// for the name of the hub. [default: port 8883 of the hub]
     #[arg(long, value_name = "HOST:PORT", value_parser = verify::parse_address)]
     pub(super) mqtt: Option<(String, u16)>,
     #[command(flatten)]
@@ -355,15 +360,15 @@ pub(super) struct WorkArgs {
     /// Work on this many groups of up to 100 devices at once.
     #[arg(long, default_value = "4", value_name = "N")]
     pub(super) workers: NonZeroU32,
-    /// Give up a hub that has given no usable answer for so long. A name or port where no hub was ever
-    /// reached is given up at once.
+    /// Stop the run after the hub has been unreachable for this many minutes. If the hub was never
+    /// reached, the run stops at once.
     #[arg(long, default_value = "60", value_name = "MINUTES")]
     pub(super) wait_for_hub: u32,
-    /// After how many seconds without a word from this station others may take over what it has in
-    /// hand, where the ledger is shared.
+    /// Let other stations take over the rows of this station after this many seconds without a sign
+    /// of it, if the ledger is shared.
     #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(super) lease: u64,
-    /// Name the person who answers for the work, for reports [default: this system's user].
+    /// Name the person who is responsible for the work, for reports [default: this system's user].
     #[arg(long, value_name = "NAME", env = "PROVISIONER_OPERATOR", value_parser = parse_name)]
     operator: Option<String>,
     /// Name this machine in reports [default: its host name].
@@ -406,11 +411,11 @@ pub(super) struct RunArgs {
 pub(super) struct ReportArgs {
     /// The number of the run.
     pub(super) run: Option<RunId>,
-    /// Write the rows that failed or are in conflict to a batch file of their own, as they were read.
-    /// Put it beside the batch: the files that rows name are found from there.
+    /// Write the rows that failed or are in conflict, unchanged, to this batch file. Put it beside
+    /// the batch, because the paths in the rows are relative to it.
     #[arg(long, value_name = "FILE")]
     pub(super) failed_rows: Option<PathBuf>,
-    /// Write the report as one HTML page as well, which needs nothing but itself.
+    /// Write the report as one HTML page too. The page needs no other file.
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
 }
@@ -419,13 +424,13 @@ pub(super) struct ReportArgs {
 pub(super) struct AuditArgs {
     /// The number of the run.
     pub(super) run: Option<RunId>,
-    /// A new file for the pack. Without it the pack goes to stdout.
+    /// Write the pack to this new file. Without it, the pack goes to stdout.
     #[arg(long, short, value_name = "FILE")]
     pub(super) out: Option<PathBuf>,
-    /// Look whether this pack is whole, instead of writing one.
+    /// Check this pack instead of writing one.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["run", "out"])]
     pub(super) check: Option<PathBuf>,
-    /// The last hash that the pack must have.
+    /// Require this last hash of the pack.
     #[arg(long, value_name = "HASH", requires = "check")]
     pub(super) hash: Option<String>,
 }
@@ -437,8 +442,8 @@ pub(super) struct BatchArgs {
     /// Read the column THEIRS as our column OURS.
     #[arg(long, value_name = "THEIRS=OURS", value_parser = parse_pair)]
     pub(super) map: Vec<(String, String)>,
-    /// Refuse rows whose device id does not match this regular expression as a whole, as in `PMP-\d{8}` [default:
-    /// `id_pattern` under `[batch]` in provisioner.toml]
+    /// Refuse rows whose whole device id does not match this regular expression, as in `PMP-\d{8}`
+    /// [default: `id_pattern` under `[batch]` in provisioner.toml]
     #[arg(long, value_name = "REGEX")]
     pub(super) id_pattern: Option<IdPattern>,
 }
@@ -452,8 +457,9 @@ impl BatchArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct IssuedArgs {
-    /// The CA that issues certificates for rows without a thumbprint. With the embedded hub, a CA is
-    /// made where there is none. `plan`, `rotate` and `verify` only read what it has issued.
+    /// Issue certificates with this CA for rows without a thumbprint. With the embedded hub, a
+    /// missing CA is made. `plan`, `rotate` and `verify` only read the certificates that it has
+    /// issued.
     #[arg(long, value_name = "CA_DIR")]
     pub(super) issue: Option<PathBuf>,
     /// Keep its certificates and keys in this folder [default: CA_DIR/issued].
@@ -473,31 +479,32 @@ impl IssuedArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Hub")]
 pub(super) struct TargetArgs {
-    /// A hub of `provisioner.toml`. Without it, the connection string in the environment variable
-    /// IOTHUB_CONNECTION_STRING is used; where nothing is configured at all, the embedded local hub.
+    /// Use this hub of `provisioner.toml`. Without it, the connection string in the environment
+    /// variable IOTHUB_CONNECTION_STRING is used. If no hub is configured at all, the embedded
+    /// local hub is used.
     #[arg(long, value_name = "NAME", conflicts_with = "local")]
     hub: Option<String>,
-    /// A hub that is called with Entra ID, for example line-3.azure-devices.net.
+    /// Use this hub with Entra ID, for example line-3.azure-devices.net.
     #[arg(long, value_name = "HOST", value_parser = parse_host, conflicts_with_all = ["hub", "local"])]
     host: Option<HubHost>,
     /// Sign in to Entra ID in this way.
     #[arg(long, value_enum, value_name = "WAY", default_value_t, requires = "host")]
     auth: SignIn,
-    /// The host that devices connect to, for a hub that has one of its own. A hub of `provisioner.toml` may
-    /// name it as `device_host`.
+    /// Connect to this host as a device, if the hub has a host of its own for devices. A hub of
+    /// `provisioner.toml` may name it as `device_host`.
     #[arg(long, value_name = "HOST", value_parser = parse_host, conflicts_with = "local")]
     device_host: Option<HubHost>,
-    /// The embedded local hub, with its data in DIR.
+    /// Use the embedded local hub, with its data in DIR.
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = ".local-hub")]
     local: Option<PathBuf>,
-    /// A PEM file with a root to trust besides the system's.
+    /// Trust the root in this PEM file too, beside the roots of the system.
     #[arg(long, value_name = "FILE", env = "IOTHUB_CA_FILE")]
     ca_file: Vec<PathBuf>,
-    /// The tier of the hub, which bounds the rate of calls: F1, B1, B2, B3, S1, S2 or S3. Without it
+    /// Limit the rate of calls to this tier of the hub: F1, B1, B2, B3, S1, S2 or S3. Without it,
     /// the rate is learnt from the hub.
     #[arg(long)]
     tier: Option<Tier>,
-    /// The units of that tier.
+    /// The number of units of the tier.
     #[arg(long, default_value = "1", value_name = "N")]
     units: NonZeroU32,
 }

@@ -24,9 +24,9 @@ pub enum TwinPolicy {
     /// Keep and report a twin that was written since its creation.
     #[default]
     Initial,
-    /// The batch's values are merged in.
+    /// Merge the batch's values into the twin.
     Merge,
-    /// The sections of which the batch gives values are made to hold these and no others.
+    /// Replace each section for which the batch gives values, so that it holds only these.
     Replace,
 }
 

@@ -31,7 +31,7 @@ pub(crate) enum CaVerb {
     /// Take over an existing CA, or the certificate that came back for `ca csr`
     #[command(after_help = CA_IMPORT_EXAMPLES)]
     Import(CaImportArgs),
-    /// Sign the certificate of another root, so that parties that trust this CA also trust the
+    /// Sign the certificate of a different root, so that parties that trust this CA also trust the
     /// certificates below that root
     #[command(after_help = CA_CROSS_SIGN_EXAMPLES)]
     CrossSign(CaCrossSignArgs),

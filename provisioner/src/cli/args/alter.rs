@@ -15,11 +15,11 @@ use crate::maintain::change::Alteration;
 /// The common arguments of all maintenance operations.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct AlterArgs {
-    /// Only look, and say what would be done: nothing is written, neither on the hub nor in the ledger. Exits
-    /// with 1 when rows are in conflict or can't succeed.
+    /// Read only, and report what would be done. Nothing is written on the hub or in the ledger.
+    /// Exits with 1 if rows are in conflict or cannot succeed.
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
-    /// Do not read everything back in the end.
+    /// Do not read everything back at the end.
     #[arg(long)]
     pub(in crate::cli) no_verify: bool,
     #[command(flatten)]
@@ -30,22 +30,22 @@ pub(in crate::cli) struct AlterArgs {
 pub(in crate::cli) struct RotateArgs {
     #[command(flatten)]
     pub(in crate::cli) job: JobArgs,
-    /// Take the old thumbprints out, of those that are let in with their new certificates: it is tried,
-    /// so their private keys must be at hand.
+    /// Remove the old thumbprint of each unit that can connect with its new certificate. Each unit
+    /// is tried, so the private keys must be available.
     #[arg(long)]
     finish: bool,
-    /// Take the old thumbprints out without trying the new ones: units whose new certificates are not in
-    /// their place are locked out.
+    /// Remove the old thumbprints without trying the new certificates. Units that do not have their
+    /// new certificates yet are locked out.
     #[arg(long, requires = "finish")]
     unproven: bool,
-    /// Take the new thumbprints out again.
+    /// Remove the new thumbprints again.
     #[arg(long, conflicts_with = "finish")]
     revert: bool,
-    /// Connect to the hub's devices' port here, as at the end of a tunnel; its certificate must
-    /// still be for the hub's name. [default: port 8883 of the hub]
+    /// Connect to this address as a device, for example at the end of a tunnel. The certificate
+    /// must still be for the name of the hub. [default: port 8883 of the hub]
     #[arg(long, value_name = "HOST:PORT", requires = "finish", value_parser = parse_address)]
     pub(in crate::cli) mqtt: Option<(String, u16)>,
-    /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
+    /// Continue with the good rows if others are bad; the bad rows are counted as rejected.
     #[arg(long)]
     pub(in crate::cli) skip_bad_rows: bool,
     #[command(flatten)]
@@ -67,14 +67,14 @@ impl RotateArgs {
 pub(in crate::cli) struct RetireArgs {
     #[command(flatten)]
     pub(in crate::cli) batch: BatchArgs,
-    /// Delete them, which must be disabled by now: devices with their modules, and modules that are named
-    /// without their device.
+    /// Delete the units, which must be disabled already: devices with their modules, and modules
+    /// that are named without their device.
     #[arg(long)]
     delete: bool,
-    /// The status reason that the disabled devices get, of at most 128 characters.
+    /// Give the disabled devices this status reason, of at most 128 characters.
     #[arg(long, default_value = "retired", value_name = "TEXT", conflicts_with = "delete", value_parser = parse_reason)]
     reason: StatusReason,
-    /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
+    /// Continue with the good rows if others are bad; the bad rows are counted as rejected.
     #[arg(long)]
     pub(in crate::cli) skip_bad_rows: bool,
     #[command(flatten)]
@@ -101,14 +101,14 @@ pub(in crate::cli) struct ReleaseArgs {
     /// Read the column THEIRS as our column OURS.
     #[arg(long, value_name = "THEIRS=OURS", value_parser = parse_pair, requires = "file")]
     pub(in crate::cli) map: Vec<(String, String)>,
-    /// Refuse rows whose device id does not match this regular expression as a whole, as in `PMP-\d{8}` [default:
-    /// `id_pattern` under `[batch]` in provisioner.toml]
+    /// Refuse rows whose whole device id does not match this regular expression, as in `PMP-\d{8}`
+    /// [default: `id_pattern` under `[batch]` in provisioner.toml]
     #[arg(long, value_name = "REGEX", requires = "file")]
     pub(in crate::cli) id_pattern: Option<IdPattern>,
-    /// The devices that this run has disabled, and no others.
+    /// Enable only the devices that this run has disabled.
     #[arg(long, value_name = "N")]
     pub(in crate::cli) run: Option<RunId>,
-    /// Go on with the good rows when others are bad; the bad ones are counted as rejected.
+    /// Continue with the good rows if others are bad; the bad rows are counted as rejected.
     #[arg(long, requires = "file")]
     pub(in crate::cli) skip_bad_rows: bool,
     #[command(flatten)]

@@ -13,17 +13,17 @@ use super::TargetArgs;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum DeviceVerb {
-    /// Create a device. One that exists is left as it is, and the command fails.
+    /// Create a device. If the device exists, it is not changed and the command fails.
     #[command(after_help = "Example: provisioner device create --device-id pump-1 --certificate pump-1.pem")]
     Create(DeviceCreateArgs),
     /// Read a device.
     Show(ShowArgs<DeviceIdArgs>),
-    /// Change what is named of a device, and keep the rest.
+    /// Change the given settings of a device, and keep all others.
     #[command(after_help = "Example: provisioner device update --device-id pump-1 --status disabled")]
     Update(DeviceUpdateArgs),
     /// Delete a device with all its modules.
     Delete(DeleteArgs<DeviceIdArgs>),
-    /// The devices of the hub, by their twins.
+    /// List the devices of the hub by their twins.
     #[command(
         after_help = "Example: provisioner device list --where \"tags.site = 'Ulm' AND status = 'enabled'\""
     )]
@@ -32,18 +32,18 @@ pub(in crate::cli) enum DeviceVerb {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum ModuleVerb {
-    /// Create a module of a device that exists.
+    /// Create a module of an existing device.
     #[command(
         after_help = "Example: provisioner module create --device-id pump-1 --module-id telemetry --auth-method x509_ca"
     )]
     Create(ModuleCreateArgs),
     /// Read a module.
     Show(ShowArgs<ModuleIdArgs>),
-    /// Change what is named of a module, and keep the rest.
+    /// Change the given settings of a module, and keep all others.
     Update(ModuleUpdateArgs),
     /// Delete a module.
     Delete(DeleteArgs<ModuleIdArgs>),
-    /// The modules of a device.
+    /// List the modules of a device.
     List(ShowArgs<DeviceIdArgs>),
 }
 
@@ -59,7 +59,7 @@ pub(in crate::cli) enum TwinVerb {
     Update(TwinWriteArgs),
     /// Replace tags and desired properties; a section that is not given becomes empty.
     Replace(TwinWriteArgs),
-    /// The twins of the hub.
+    /// List the twins of the hub.
     #[command(after_help = "Example: provisioner twin list --modules --where \"moduleId = 'telemetry'\"")]
     List(TwinListArgs),
 }
@@ -68,17 +68,17 @@ pub(in crate::cli) enum TwinVerb {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Authentication")]
 pub(in crate::cli) struct AuthArgs {
-    /// By default x509_thumbprint where a thumbprint or certificate is given, otherwise sas with keys
-    /// that the hub makes.
+    /// Authenticate the identity in this way. By default `x509_thumbprint` if a thumbprint or
+    /// certificate is given, otherwise `sas` with keys that the hub makes.
     #[arg(long, value_enum)]
     pub(in crate::cli) auth_method: Option<AuthMethod>,
-    /// SHA-1 or SHA-256, in hex; colons and spaces do not matter.
+    /// The SHA-1 or SHA-256 thumbprint, in hex; colons and spaces do not matter.
     #[arg(long, value_name = "HEX", value_parser = Thumbprint::parse_lenient, conflicts_with = "certificate")]
     pub(in crate::cli) primary_thumbprint: Option<Thumbprint>,
-    /// The second slot, for exchanging certificates without an interruption.
+    /// The thumbprint in the second slot, to replace certificates without an interruption.
     #[arg(long, value_name = "HEX", value_parser = Thumbprint::parse_lenient)]
     pub(in crate::cli) secondary_thumbprint: Option<Thumbprint>,
-    /// A certificate, PEM or DER: its SHA-256 is the primary thumbprint.
+    /// Use the SHA-256 of this certificate, PEM or DER, as the primary thumbprint.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) certificate: Option<PathBuf>,
     /// A file with the primary symmetric key (base64 of 16 to 64 bytes).
@@ -141,7 +141,7 @@ impl ModuleIdArgs {
 /// The version that a write insists on.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct EtagArgs {
-    /// Only if the object still has this etag; otherwise nothing is done.
+    /// Write only if the object still has this ETag; otherwise nothing is done.
     #[arg(long, value_name = "ETAG")]
     pub(in crate::cli) etag: Option<String>,
 }
@@ -149,7 +149,7 @@ pub(in crate::cli) struct EtagArgs {
 /// The output options for an identity.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ShownArgs {
-    /// Print symmetric keys too. They let whoever has them connect as this identity.
+    /// Print symmetric keys too. Anybody who has them can connect as this identity.
     #[arg(long)]
     pub(in crate::cli) show_keys: bool,
 }
@@ -239,10 +239,10 @@ pub(in crate::cli) struct ModuleUpdateArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ListArgs {
-    /// Only those for which this condition of IoT Hub's query language holds.
+    /// List only those that meet this condition of IoT Hub's query language.
     #[arg(long = "where", value_name = "CONDITION")]
     pub(in crate::cli) condition: Option<String>,
-    /// At most so many; without it, all.
+    /// List at most this many; by default all.
     #[arg(long, value_name = "N")]
     pub(in crate::cli) top: Option<NonZeroUsize>,
     #[command(flatten)]
@@ -251,7 +251,7 @@ pub(in crate::cli) struct ListArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TwinListArgs {
-    /// The twins of modules instead of devices.
+    /// List the twins of modules instead of devices.
     #[arg(long)]
     pub(in crate::cli) modules: bool,
     #[command(flatten)]
@@ -263,7 +263,7 @@ pub(in crate::cli) struct TwinArgs {
     /// The device.
     #[arg(long, short, value_name = "ID")]
     device_id: DeviceId,
-    /// The module; without it, the twin is the device's.
+    /// The module. Without it, the twin of the device is used.
     #[arg(long, short, value_name = "ID")]
     module_id: Option<ModuleId>,
     #[command(flatten)]

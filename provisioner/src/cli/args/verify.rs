@@ -11,8 +11,8 @@ use crate::verify::Sample;
 pub(in crate::cli) struct VerifyArgs {
     #[command(flatten)]
     pub(in crate::cli) job: JobArgs,
-    /// Devices and modules for whose twins this condition of IoT Hub's query language holds must have a
-    /// row in the batch: those that have none are extra.
+    /// Report devices and modules without a row as extra if their twins meet this condition of IoT
+    /// Hub's query language.
     #[arg(long, value_name = "CONDITION")]
     pub(in crate::cli) within: Option<String>,
     #[command(flatten)]
@@ -22,14 +22,14 @@ pub(in crate::cli) struct VerifyArgs {
 /// The devices that connect to the hub, and their address.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ConnectArgs {
-    /// Connect over MQTT as N of the batch's devices, spread over it and always the same ones, or as all,
-    /// each with its modules and with their own certificates or keys. A device that is connected itself
-    /// meanwhile is cut off once.
+    /// Connect over MQTT as N of the batch's devices, spread over the batch and always the same, or
+    /// as all of them. Each device connects with its modules and with their own certificates or
+    /// keys. If the real device is connected, it is disconnected once.
     #[arg(long = "connect", value_name = "N|all")]
     pub(in crate::cli) sample: Option<Sample>,
-    /// Connect to the hub's devices' port here, as at the end of a tunnel; its certificate must
-    /// still be for the hub's name. HTTPS_PROXY does not apply to MQTT. [default: port 8883 of the
-    /// hub]
+    /// Connect to this address as a device, for example at the end of a tunnel. The certificate
+    /// must still be for the name of the hub. HTTPS_PROXY does not apply to MQTT.
+    /// [default: port 8883 of the hub]
     #[arg(long, value_name = "HOST:PORT", requires = "sample", value_parser = parse_address)]
     pub(in crate::cli) mqtt: Option<(String, u16)>,
     /// Open at most this many connections at once [default: 8 for each core].
