@@ -49,7 +49,7 @@ where
     let reason = match opened {
         None => return,
         Some(Ok(Ok(()))) => {
-            peer.answered(&not_supported());
+            peer.log_response(&not_supported());
             let closing = timeout(CLOSE_TIMEOUT, close(&mut frames));
             if let Some(Ok(Err(error))) = stop.run_until_cancelled(closing).await {
                 tracing::debug!(%error, "an AMQP connection could not be closed in order");
@@ -62,7 +62,7 @@ where
         },
         Some(Err(_)) => "the client has not opened an AMQP connection in time".to_owned(),
     };
-    peer.refused(&reason);
+    peer.log_refused(&reason);
     let _ = timeout(CLOSE_TIMEOUT, frames.shutdown()).await;
 }
 

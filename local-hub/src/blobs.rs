@@ -88,7 +88,7 @@ impl Blobs {
                 let probe = "iothub-access-test";
                 self.put(url, probe, reqwest::Body::from("")).await?;
                 let request = self.http.delete(blob_url(url, probe)?);
-                self.answered(probe, request).await.map(drop)
+                self.send(probe, request).await.map(drop)
             }
         }
     }
@@ -111,7 +111,7 @@ impl Blobs {
                 }
             }
             Container::Http(url) => {
-                let mut answer = self.answered(blob, self.http.get(blob_url(url, blob)?)).await?;
+                let mut answer = self.send(blob, self.http.get(blob_url(url, blob)?)).await?;
                 if answer.content_length().is_some_and(|length| length > self.largest) {
                     return Err(self.too_large(blob));
                 }
@@ -175,10 +175,10 @@ impl Blobs {
             .header("x-ms-blob-type", "BlockBlob")
             .header("content-length", length)
             .body(body);
-        self.answered(blob, request).await.map(drop)
+        self.send(blob, request).await.map(drop)
     }
 
-    async fn answered(
+    async fn send(
         &self,
         blob: &str,
         request: reqwest::RequestBuilder,

@@ -75,7 +75,7 @@ impl MovableClock {
     }
 
     /// Resumes the clock from its present time.
-    pub fn go(&self) {
+    pub fn resume(&self) {
         let now = self.now();
         *self.state() = ClockState::OffsetBy(now - self.base.now());
     }
@@ -149,7 +149,7 @@ mod tests {
             let _ = timestamp(&clock);
             clock.stop();
             clock.advance(by);
-            clock.go();
+            clock.resume();
             prop_assert!(later(clock.now(), std::time::Duration::from_secs(seconds)) >= clock.now());
         }
     }

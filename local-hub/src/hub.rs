@@ -245,7 +245,7 @@ impl Hub {
         let value = write(&mut state.registry, now, &mut journal)?;
         let committed = state.store_identities(&journal)?;
         let HubState { registry, connections, .. } = &mut *state;
-        connections.settle(registry, &mut journal, now);
+        connections.apply_changes(registry, &mut journal, now);
         self.publish_changes(registry, &mut journal, now);
         let counts = journal.counts;
         Ok((Written { value, counts }, committed))

@@ -181,10 +181,10 @@ impl<P: Protocol> Connection<P> {
             Some(Ok(Ok(Some(stream)))) => Box::pin(self.serve(stream, place)),
             Some(Ok(Ok(None))) => return tracing::debug!("a client has connected and said nothing"),
             Some(Ok(Err(failure))) => {
-                return self.peer.refused_as(failure.identity.as_deref(), &failure.reason);
+                return self.peer.log_refused_as(failure.identity.as_deref(), &failure.reason);
             }
             Some(Err(_)) => {
-                return self.peer.refused("the client has not finished the TLS handshake in time");
+                return self.peer.log_refused("the client has not finished the TLS handshake in time");
             }
             None => return,
         };

@@ -120,7 +120,7 @@ async fn accept(listener: TcpListener, operations: Arc<Operations>, token: Manag
 async fn connection(stream: TcpStream, operations: Arc<Operations>, token: ManagementToken) {
     let serve = service_fn(move |request| {
         let (operations, token) = (Arc::clone(&operations), token.clone());
-        async move { Ok::<_, Infallible>(answer(request, &operations, &token).await) }
+        async move { Ok::<_, Infallible>(respond(request, &operations, &token).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -131,7 +131,7 @@ async fn connection(stream: TcpStream, operations: Arc<Operations>, token: Manag
     }
 }
 
-async fn answer(
+async fn respond(
     request: Request<Incoming>,
     operations: &Operations,
     token: &ManagementToken,
@@ -139,27 +139,29 @@ async fn answer(
     let (parts, body) = request.into_parts();
     if !token.is_in(&parts.headers) {
         let text = "the Authorization header must be `Bearer` and what the file management-token holds";
-        return refused(StatusCode::UNAUTHORIZED, text);
+        return error_response(StatusCode::UNAUTHORIZED, text);
     }
     let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await;
     let body = match body {
         Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(_)) => return refused(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or ended early"),
-        Err(_) => return refused(StatusCode::REQUEST_TIMEOUT, "the body took too long to arrive"),
+        Ok(Err(_)) => {
+            return error_response(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or ended early");
+        }
+        Err(_) => return error_response(StatusCode::REQUEST_TIMEOUT, "the body took too long to arrive"),
     };
     if parts.method == Method::GET && parts.uri.path() == "/telemetry" {
         return match operations.read_messages(parts.uri.query().unwrap_or_default()) {
             Ok(reader) => content(StatusCode::OK, "application/x-ndjson", reader.into_body().boxed_unsync()),
-            Err((status, text)) => refused(status, &text),
+            Err((status, text)) => error_response(status, &text),
         };
     }
     match operations.perform(&parts.method, &parts.uri, &body).await {
         Ok(content) => document(StatusCode::OK, content),
-        Err((status, text)) => refused(status, &text),
+        Err((status, text)) => error_response(status, &text),
     }
 }
 
-fn refused(status: StatusCode, text: &str) -> Response<ManagementBody> {
+fn error_response(status: StatusCode, text: &str) -> Response<ManagementBody> {
     document(status, json!({ "error": text }).to_string().into_bytes())
 }
 

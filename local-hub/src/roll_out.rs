@@ -44,8 +44,8 @@ impl RollOuts {
         if !(self.idle && configurations.is_empty()) {
             // The one that is applied comes first.
             configurations.sort_by(|a, b| b.rank().cmp(&a.rank()));
-            let held = deployments::roll_out(hub, &configurations, &mut self.refused_deployments).await?;
-            write_twins(hub, &configurations, &held, &mut self.refused).await?;
+            let deployed = deployments::roll_out(hub, &configurations, &mut self.refused_deployments).await?;
+            write_twins(hub, &configurations, &deployed, &mut self.refused).await?;
             count_metrics(hub, &configurations).await?;
             self.idle = configurations.is_empty();
         }
@@ -64,27 +64,28 @@ struct SettingsSource<'c> {
 async fn write_twins(
     hub: &Hub,
     configurations: &[Configuration],
-    held: &BTreeSet<DeviceId>,
+    deployed: &BTreeSet<DeviceId>,
     refused: &mut BTreeMap<IdentityId, RolledOut>,
 ) -> ApiResult<()> {
-    let is_held = |identity: &IdentityId| identity.module().is_some() && held.contains(identity.device());
-    let mut aimed: BTreeMap<IdentityId, Vec<usize>> = BTreeMap::new();
+    let is_deployed =
+        |identity: &IdentityId| identity.module().is_some() && deployed.contains(identity.device());
+    let mut targets: BTreeMap<IdentityId, Vec<usize>> = BTreeMap::new();
     let sources: Vec<SettingsSource<'_>> = configurations.iter().filter_map(source).collect();
     for (place, source) in sources.iter().enumerate() {
         let Some(target) = source.configuration.target() else { continue };
         for identity in query::identities(hub, &parsed(&target)?).await? {
-            if !is_held(&identity) {
-                aimed.entry(identity).or_default().push(place);
+            if !is_deployed(&identity) {
+                targets.entry(identity).or_default().push(place);
             }
         }
     }
     let mut changes: Vec<(IdentityId, Option<Vec<usize>>)> = Vec::new();
-    for identity in shown(hub).await {
-        if !aimed.contains_key(&identity) && !is_held(&identity) {
+    for identity in identities_with_configurations(hub).await {
+        if !targets.contains_key(&identity) && !is_deployed(&identity) {
             changes.push((identity, None));
         }
     }
-    changes.extend(aimed.into_iter().map(|(identity, places)| (identity, Some(places))));
+    changes.extend(targets.into_iter().map(|(identity, places)| (identity, Some(places))));
     for chunk in changes.chunks(WRITES_AT_ONCE) {
         let wanted = |places: &Option<Vec<usize>>| rolled_out(&sources, places.as_deref()?);
         let differs = |(identity, places): &&(IdentityId, Option<Vec<usize>>)| {
@@ -135,14 +136,14 @@ fn rolled_out<'s, 'c>(
     sources: &'s [SettingsSource<'c>],
     places: &[usize],
 ) -> Option<(RolledOut, &'s SettingsSource<'c>)> {
-    let aiming: Vec<&SettingsSource<'_>> = places.iter().filter_map(|place| sources.get(*place)).collect();
-    let first = *aiming.first()?;
-    let ids = aiming.iter().map(|source| source.configuration.id());
+    let targeting: Vec<&SettingsSource<'_>> = places.iter().filter_map(|place| sources.get(*place)).collect();
+    let first = *targeting.first()?;
+    let ids = targeting.iter().map(|source| source.configuration.id());
     Some((RolledOut::new(ids, first.configuration.created()), first))
 }
 
 /// Every identity with configurations in its twin.
-async fn shown(hub: &Hub) -> BTreeSet<IdentityId> {
+async fn identities_with_configurations(hub: &Hub) -> BTreeSet<IdentityId> {
     let (mut shown, mut after) = (BTreeSet::new(), None);
     loop {
         let (found, reached) = hub.read(|registry| registry.rolled_out(after.as_ref()));

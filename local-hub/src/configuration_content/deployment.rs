@@ -47,26 +47,27 @@ impl Deployment {
 /// The deployments that target one device, the highest rank first.
 #[derive(Debug, Clone)]
 pub(crate) struct DeploymentStack<'d> {
-    aiming: Vec<&'d Deployment>,
+    targeting: Vec<&'d Deployment>,
     /// The number of applied deployments: the first base and the layers above it. Without a base it
     /// is 0.
     applied: usize,
 }
 
 impl<'d> DeploymentStack<'d> {
-    pub(crate) fn new(aiming: Vec<&'d Deployment>) -> Self {
-        let applied = aiming.iter().position(|deployment| !deployment.is_layer()).map_or(0, |base| base + 1);
-        Self { aiming, applied }
+    pub(crate) fn new(targeting: Vec<&'d Deployment>) -> Self {
+        let applied =
+            targeting.iter().position(|deployment| !deployment.is_layer()).map_or(0, |base| base + 1);
+        Self { targeting, applied }
     }
 
     /// The deployments, as a key that distinguishes this stack from others: their content never
     /// changes.
     pub(crate) fn key(&self) -> Vec<(String, u64)> {
-        self.aiming.iter().map(|deployment| (deployment.id.clone(), deployment.created)).collect()
+        self.targeting.iter().map(|deployment| (deployment.id.clone(), deployment.created)).collect()
     }
 
     fn applied(&self) -> &[&'d Deployment] {
-        self.aiming.get(..self.applied).unwrap_or_default()
+        self.targeting.get(..self.applied).unwrap_or_default()
     }
 
     /// Returns true if an applied deployment has settings for the module.
@@ -101,7 +102,7 @@ impl<'d> DeploymentStack<'d> {
             written.extend(settings.paths());
         }
         RolledOut::of_deployments(
-            self.aiming.iter().map(|deployment| (&*deployment.id, applied.contains(&&*deployment.id))),
+            self.targeting.iter().map(|deployment| (&*deployment.id, applied.contains(&&*deployment.id))),
         )
     }
 

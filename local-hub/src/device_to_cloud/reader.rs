@@ -69,7 +69,7 @@ impl Filter {
         Ok(filter)
     }
 
-    fn takes(&self, line: &MessageLine) -> bool {
+    fn matches(&self, line: &MessageLine) -> bool {
         let is_of = |identity: &IdentityId| {
             self.device.as_ref().is_none_or(|device| device == identity.device().as_str())
                 && self.module.as_ref().is_none_or(|wanted| {
@@ -126,7 +126,7 @@ impl Reader {
                 break;
             }
             self.filter.after = line.sequence;
-            if self.filter.takes(line) {
+            if self.filter.matches(line) {
                 page.extend_from_slice(&line.text);
             }
         }

@@ -58,7 +58,7 @@ impl Protocol for Https {
             asked.store(true, Ordering::Relaxed);
             let (https, peer, switch, reset) = (&self, &peer, switch.clone(), reset.clone());
             async move {
-                let answer = https.answer(request, peer, &switch).await;
+                let answer = https.respond(request, peer, &switch).await;
                 if answer.as_ref().is_err_and(|cut| *cut == Interrupted::Reset) {
                     reset.demand();
                 }
@@ -107,32 +107,32 @@ impl Protocol for Https {
 /// request, or that the client has ended, was not refused.
 fn note_refused(error: &hyper::Error, asked: bool, peer: &Peer) {
     if error.is_parse() || error.is_parse_too_large() {
-        peer.refused("the client sends what is no request of HTTP/1.1");
+        peer.log_refused("the client sends what is no request of HTTP/1.1");
     } else if error.is_timeout() && !asked {
-        peer.refused("the client has sent no request in time");
+        peer.log_refused("the client has sent no request in time");
     }
 }
 
 impl Https {
-    async fn answer(
+    async fn respond(
         &self,
         mut request: Request<Incoming>,
         peer: &Peer,
         switch: &PendingUpgrade,
     ) -> Result<HttpResponse, Interrupted> {
         if request.uri().path() != websocket::PATH {
-            return self.service.answer(request).await;
+            return self.service.respond(request).await;
         }
         match websocket::accept(&request) {
             Ok((SubProtocol::Mqtt, _)) | Err(_) if self.authenticator.is_none() => {
-                self.service.answer(request).await
+                self.service.respond(request).await
             }
             Ok((protocol, response)) => {
                 switch.set(protocol, hyper::upgrade::on(&mut request));
                 Ok(response)
             }
             Err(error) => {
-                peer.answered(&error);
+                peer.log_response(&error);
                 Ok(self.service.refuse(&error))
             }
         }

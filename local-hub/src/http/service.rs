@@ -38,7 +38,7 @@ impl Service {
     }
 
     /// Responds to one request, unless a fault cuts the connection first.
-    pub(crate) async fn answer<B>(self: &Arc<Self>, request: Request<B>) -> Result<HttpResponse, Interrupted>
+    pub(crate) async fn respond<B>(self: &Arc<Self>, request: Request<B>) -> Result<HttpResponse, Interrupted>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -63,7 +63,7 @@ impl Service {
         if !injected.delay.is_zero() {
             sleep(injected.delay).await;
         }
-        if let Some(answer) = self.instead(&request, &injected).await {
+        if let Some(answer) = self.fault_response(&request, &injected).await {
             return answer;
         }
         let effect = injected.effect.clone();
@@ -84,7 +84,7 @@ impl Service {
     }
 
     /// The response of a fault that replaces the operation.
-    async fn instead(
+    async fn fault_response(
         &self,
         request: &ReceivedRequest,
         injected: &InjectedFault,
@@ -94,7 +94,7 @@ impl Service {
             effect @ Effect::Status { status, code, retry_after } => {
                 let error = effect.error(request.operation.map_or("Unknown", Operation::name))?;
                 let errorcode = code.map(|_| error.name);
-                self.note(request, RequestOutcome { status: Some(*status), errorcode, ..unanswered });
+                self.log(request, RequestOutcome { status: Some(*status), errorcode, ..unanswered });
                 let mut response = match code {
                     None => reply::gateway_response(*status),
                     Some(_) => error_response(&error, &request.id, self.hub.timestamp()),
@@ -105,11 +105,11 @@ impl Service {
                 Some(Ok(response))
             }
             Effect::Reset => {
-                self.note(request, unanswered);
+                self.log(request, unanswered);
                 Some(Err(Interrupted::Reset))
             }
             Effect::Hang(duration) => {
-                self.note(request, unanswered);
+                self.log(request, unanswered);
                 self.hub.faults().hang(*duration).await;
                 Some(Err(Interrupted::Close))
             }
@@ -131,10 +131,7 @@ impl Service {
             Ok(reply) => (reply.status.as_u16(), None, reply.counts),
             Err(error) => (error.status, Some(error.name), Counts::default()),
         };
-        self.note(
-            request,
-            RequestOutcome { status: Some(status), errorcode, counts, fault: injected.name() },
-        );
+        self.log(request, RequestOutcome { status: Some(status), errorcode, counts, fault: injected.name() });
         match answer {
             Ok(reply) => reply.into_response(&request.id),
             Err(error) => error_response(&error, &request.id, self.hub.timestamp()),
@@ -168,7 +165,7 @@ impl Service {
         Ok(Admitted { found, caller, version: asked?.served })
     }
 
-    fn note(&self, request: &ReceivedRequest, outcome: RequestOutcome) {
+    fn log(&self, request: &ReceivedRequest, outcome: RequestOutcome) {
         let Some(log) = &self.log else {
             return;
         };

@@ -77,14 +77,19 @@ impl Connections {
     ) -> ConnectionHandle {
         self.last_number += 1;
         let (downlink, receiver) = mpsc::channel(MAX_WAITING);
-        let link =
+        let connection =
             ConnectionHandle { number: self.last_number, downlink: receiver, cut: CancellationToken::new() };
-        let live =
-            LiveConnection { number: link.number, generation, credentials, downlink, cut: link.cut.clone() };
+        let live = LiveConnection {
+            number: connection.number,
+            generation,
+            credentials,
+            downlink,
+            cut: connection.cut.clone(),
+        };
         if let Some(earlier) = self.live.insert(identity.clone(), live) {
             earlier.cut.cancel();
         }
-        link
+        connection
     }
 
     /// Removes a connection; `false` if a newer connection has replaced it.
@@ -108,7 +113,7 @@ impl Connections {
 
     /// After a write: cuts off connections that are no longer allowed, and notifies the others of
     /// the changes.
-    pub(crate) fn settle(&mut self, registry: &mut Registry, journal: &mut Journal, now: Timestamp) {
+    pub(crate) fn apply_changes(&mut self, registry: &mut Registry, journal: &mut Journal, now: Timestamp) {
         if self.live.is_empty() {
             return;
         }

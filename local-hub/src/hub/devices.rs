@@ -37,15 +37,15 @@ impl Hub {
         if let Err(error) = state.store_identities(&journal) {
             tracing::warn!(%identity, "the model id is not kept: {}", error.text);
         }
-        let link = state.connections.open(identity, generation, credentials.clone());
-        Ok((link, kept))
+        let connection = state.connections.open(identity, generation, credentials.clone());
+        Ok((connection, kept))
     }
 
     /// Records that a connection has ended.
-    pub(crate) fn disconnect(&self, identity: &IdentityId, link: &ConnectionHandle) {
+    pub(crate) fn disconnect(&self, identity: &IdentityId, connection: &ConnectionHandle) {
         let now = self.timestamp();
         let mut state = self.lock();
-        if state.connections.close(identity, link.number) {
+        if state.connections.close(identity, connection.number) {
             state.registry.disconnected(identity, now);
         }
     }
@@ -70,13 +70,13 @@ impl Hub {
     pub(crate) fn subscribe(
         &self,
         identity: &IdentityId,
-        link: &ConnectionHandle,
+        connection: &ConnectionHandle,
         feed: Feed,
         quality: Option<Quality>,
     ) {
         let mut state = self.lock();
         // One that has been replaced has no say in the session of its successor.
-        if state.connections.is_current(identity, link.number) {
+        if state.connections.is_current(identity, connection.number) {
             state.registry.subscribed(identity, feed, quality);
         }
         drop(state);

@@ -72,12 +72,12 @@ pub(crate) async fn invoke(
 ) -> ApiResult<MethodResponse> {
     hub.read(|registry| registry.twin(identity).map(drop))?;
     hub.throttle().charge(request.payload.len());
-    let answered = answer(hub, identity, request).await;
+    let answered = call_device(hub, identity, request).await;
     hub.throttle().charge(answered.as_ref().map_or(0, |answer| answer.payload.len()));
     response(answered?)
 }
 
-async fn answer(hub: &Hub, identity: &IdentityId, request: MethodRequest) -> ApiResult<MethodAnswer> {
+async fn call_device(hub: &Hub, identity: &IdentityId, request: MethodRequest) -> ApiResult<MethodAnswer> {
     let MethodRequest { name, payload, connect, respond } = request;
     let receiver = receiver(hub, identity, connect).await?;
     let (answer, answered) = oneshot::channel();

@@ -125,7 +125,7 @@ impl Hub {
             Ok(rows)
         })?;
         let HubState { registry, connections, .. } = &mut *state;
-        connections.settle(registry, &mut journal, now);
+        connections.apply_changes(registry, &mut journal, now);
         self.publish_changes(registry, &mut journal, now);
         Ok(((), committed))
     }

@@ -15,19 +15,19 @@ use crate::registry::{Registry, write_export_lines};
 pub(super) async fn run(
     hub: &Hub,
     job: &Job,
-    facts: &ImportExportJob,
+    transfer: &ImportExportJob,
     blobs: &Blobs,
     output: &Container,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut lines = BufWriter::new(NamedTempFile::new()?);
-    if facts.exclude_keys {
+    if transfer.exclude_keys {
         writeln!(lines, "Keys are left out of this export: it can't be imported to make the same devices.")?;
     }
     let mut after: Option<DeviceId> = None;
     let mut written = 0;
     loop {
         let (text, devices, last, all) =
-            hub.read(|registry| step(registry, after.as_ref(), facts.exclude_keys))?;
+            hub.read(|registry| step(registry, after.as_ref(), transfer.exclude_keys))?;
         lines.write_all(&text)?;
         written += devices;
         let Some(last) = last else { break };
@@ -38,7 +38,7 @@ pub(super) async fn run(
         }
     }
     let file = lines.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-    blobs.store(output, &facts.output_blob, file).await?;
+    blobs.store(output, &transfer.output_blob, file).await?;
     Ok(())
 }
 

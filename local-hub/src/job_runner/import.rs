@@ -26,12 +26,12 @@ use crate::registry::attributes;
 pub(super) async fn run(
     hub: &Hub,
     job: &Job,
-    facts: &ImportExportJob,
+    transfer: &ImportExportJob,
     blobs: &Blobs,
     input: &Container,
     output: &Container,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let file = blobs.fetch(input, &facts.input_blob).await?;
+    let file = blobs.fetch(input, &transfer.input_blob).await?;
     let size = file.metadata()?.len().max(1);
     let mut lines = BufReader::new(file);
     let mut errors = BufWriter::new(NamedTempFile::new()?);

@@ -59,23 +59,23 @@ pub(crate) async fn begin_import_export(hub: &Arc<Hub>, request: ImportExportReq
 }
 
 async fn work(hub: Arc<Hub>, job: Job, blobs: Blobs, input: Container, output: Container) {
-    let JobWork::ImportExport(facts) = &job.work else { return };
+    let JobWork::ImportExport(transfer) = &job.work else { return };
     let begun = hub.write_jobs(|jobs, _, touched| Ok(jobs.begin_import_export(&job, touched)));
     let done = match begun.await {
         // Somebody cancelled it first.
         Ok(false) => return,
         Err(error) => Err(error.into()),
-        Ok(true) if facts.imports => import::run(&hub, &job, facts, &blobs, &input, &output).await,
-        Ok(true) => export::run(&hub, &job, facts, &blobs, &output).await,
+        Ok(true) if transfer.imports => import::run(&hub, &job, transfer, &blobs, &input, &output).await,
+        Ok(true) => export::run(&hub, &job, transfer, &blobs, &output).await,
     };
     let ended = hub.write_jobs(|jobs, now, touched| {
         jobs.record_progress(&job, touched, |job| {
             if job.status == JobStatus::Running {
                 job.status = if done.is_ok() { JobStatus::Completed } else { JobStatus::Failed };
-                if let JobWork::ImportExport(facts) = &mut job.work
+                if let JobWork::ImportExport(transfer) = &mut job.work
                     && done.is_ok()
                 {
-                    facts.progress = 100;
+                    transfer.progress = 100;
                 }
                 job.failure = done.err().map(|error| error.to_string());
             }
@@ -93,8 +93,8 @@ async fn work(hub: Arc<Hub>, job: Job, blobs: Blobs, input: Container, output: C
 pub(super) async fn report_progress(hub: &Hub, job: &Job, percent: u8) -> ApiResult<bool> {
     hub.write_jobs(|jobs, _, touched| {
         Ok(jobs.record_progress(job, touched, |job| {
-            if let JobWork::ImportExport(facts) = &mut job.work {
-                facts.progress = percent.min(99);
+            if let JobWork::ImportExport(transfer) = &mut job.work {
+                transfer.progress = percent.min(99);
             }
         }))
     })

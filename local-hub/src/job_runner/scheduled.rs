@@ -64,7 +64,7 @@ pub(crate) async fn begin_due(hub: &Arc<Hub>) -> ApiResult<()> {
 
 async fn run(hub: Arc<Hub>, job: Job) {
     let JobWork::Scheduled(work) = &job.work else { return };
-    let done = go_through(&hub, &job, work).await;
+    let done = process_devices(&hub, &job, work).await;
     let ended = hub.write_jobs(|jobs, now, touched| {
         jobs.record_progress(&job, touched, |job| {
             if job.status == JobStatus::Running {
@@ -81,7 +81,7 @@ async fn run(hub: Arc<Hub>, job: Job) {
 }
 
 /// Processes every device that meets the condition, until the job is cancelled.
-async fn go_through(hub: &Hub, job: &Job, work: &ScheduledJob) -> ApiResult<()> {
+async fn process_devices(hub: &Hub, job: &Job, work: &ScheduledJob) -> ApiResult<()> {
     let identities = query::identities(hub, &query_of(&work.condition)?).await?;
     let wanted = hub.write_jobs(|jobs, now, touched| {
         Ok(jobs.record_progress(job, touched, |job| {
@@ -100,7 +100,7 @@ async fn go_through(hub: &Hub, job: &Job, work: &ScheduledJob) -> ApiResult<()> 
         let mut outcomes = Vec::with_capacity(chunk.len());
         for identity in chunk {
             let done = match hub.clock().now() < deadline {
-                true => do_one(hub, job, identity, &work.work).await,
+                true => process_device(hub, job, identity, &work.work).await,
                 false => Err(ApiError::new(ErrorCode::GenericTimeout, "the job's time was over")),
             };
             if done.is_err() && !hub.read_jobs(|jobs| jobs.is_running(job)) {
@@ -108,7 +108,7 @@ async fn go_through(hub: &Hub, job: &Job, work: &ScheduledJob) -> ApiResult<()> 
             }
             outcomes.push(done);
         }
-        if !note(hub, job, outcomes).await? {
+        if !record_outcomes(hub, job, outcomes).await? {
             return Ok(());
         }
     }
@@ -126,7 +126,7 @@ fn outcome(identity: &IdentityId, now: Timestamp) -> DeviceOutcome {
 }
 
 /// Stores the outcomes of some devices; returns true if the job has not been cancelled.
-async fn note(hub: &Hub, job: &Job, outcomes: Vec<ApiResult<()>>) -> ApiResult<bool> {
+async fn record_outcomes(hub: &Hub, job: &Job, outcomes: Vec<ApiResult<()>>) -> ApiResult<bool> {
     hub.write_jobs(|jobs, now, touched| {
         Ok(jobs.record_progress(job, touched, |job| {
             let JobWork::Scheduled(work) = &mut job.work else { return };
@@ -143,7 +143,7 @@ async fn note(hub: &Hub, job: &Job, outcomes: Vec<ApiResult<()>>) -> ApiResult<b
 }
 
 /// Processes one device, unless the job has been cancelled by then.
-async fn do_one(hub: &Hub, job: &Job, identity: &IdentityId, work: &ScheduledWork) -> ApiResult<()> {
+async fn process_device(hub: &Hub, job: &Job, identity: &IdentityId, work: &ScheduledWork) -> ApiResult<()> {
     hub.throttle().admit(OperationClass::JobDevice, 1, "Jobs").await?;
     hub.throttle().check_quota()?;
     match work {

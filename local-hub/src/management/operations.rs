@@ -54,20 +54,20 @@ impl Operations {
     pub(super) async fn perform(&self, method: &Method, uri: &Uri, body: &[u8]) -> ManagementResult {
         let path: Vec<&str> = uri.path().trim_matches('/').split('/').collect();
         match (method.as_str(), path.as_slice()) {
-            ("GET", ["faults"]) => shown(&self.hub.faults().faults().to_json()),
+            ("GET", ["faults"]) => json(&self.hub.faults().faults().to_json()),
             ("PUT", ["faults"]) => self.set_faults(Faults::parse_json(body).map_err(bad_input)?),
             ("DELETE", ["faults"]) => self.set_faults(Faults::default()),
-            ("GET", ["network"]) => shown(&json!({"gone": *self.hub.faults().offline().borrow()})),
+            ("GET", ["network"]) => json(&json!({"gone": *self.hub.faults().offline().borrow()})),
             ("PUT", ["network"]) => self.set_network(body),
             ("GET", ["clock"]) => self.clock(),
             ("PUT", ["clock"]) => self.move_clock(body),
-            ("GET", ["state"]) => self.hub.export().map_err(refused),
+            ("GET", ["state"]) => self.hub.export().map_err(from_api_error),
             ("POST", ["state"]) => self.import(uri, body).await,
             ("DELETE", ["state"]) => self.restore(Stored::default()).await,
-            ("GET", ["snapshots"]) => shown(&json!(self.snapshots().keys().collect::<Vec<_>>())),
+            ("GET", ["snapshots"]) => json(&json!(self.snapshots().keys().collect::<Vec<_>>())),
             ("PUT", ["snapshots", name]) => self.take_snapshot(name),
             ("DELETE", ["snapshots", name]) => match self.snapshots().remove(*name) {
-                Some(_) => done(),
+                Some(_) => empty(),
                 None => Err(no_snapshot(name)),
             },
             ("POST", ["snapshots", name, "restore"]) => {
@@ -86,19 +86,19 @@ impl Operations {
     fn set_faults(&self, faults: Faults) -> ManagementResult {
         faults.check_operations(&operation_names::names()).map_err(bad_input)?;
         self.hub.set_faults(faults);
-        done()
+        empty()
     }
 
     fn set_network(&self, body: &[u8]) -> ManagementResult {
         let Network { offline } = read(body)?;
         self.hub.faults().set_offline(offline);
-        done()
+        empty()
     }
 
     fn clock(&self) -> ManagementResult {
         let clock = self.hub.clock();
         let now = clock.now().format(&Rfc3339).map_err(bad_input)?;
-        shown(&json!({"now": now, "stopped": clock.is_stopped()}))
+        json(&json!({"now": now, "stopped": clock.is_stopped()}))
     }
 
     fn move_clock(&self, body: &[u8]) -> ManagementResult {
@@ -110,7 +110,7 @@ impl Operations {
         let by = by.map(|by| by.ok_or_else(|| bad_input("`advanceSeconds` is too large"))).transpose()?;
         match stopped {
             Some(true) => clock.stop(),
-            Some(false) => clock.go(),
+            Some(false) => clock.resume(),
             None => {}
         }
         if let Some(now) = now {
@@ -128,13 +128,13 @@ impl Operations {
             Some("replace=true") => true,
             Some(_) => return Err(bad_input("the only parameter is `replace`, which is true or false")),
         };
-        self.hub.import(body, replace).await.map_err(refused)?;
-        done()
+        self.hub.import(body, replace).await.map_err(from_api_error)?;
+        empty()
     }
 
     async fn restore(&self, next: Stored) -> ManagementResult {
-        self.hub.restore(next).await.map_err(refused)?;
-        done()
+        self.hub.restore(next).await.map_err(from_api_error)?;
+        empty()
     }
 
     fn take_snapshot(&self, name: &str) -> ManagementResult {
@@ -145,7 +145,7 @@ impl Operations {
             return Err((StatusCode::CONFLICT, text));
         }
         snapshots.insert(name.to_owned(), snapshot);
-        done()
+        empty()
     }
 
     fn snapshots(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {
@@ -174,19 +174,19 @@ fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, (StatusCode, S
     })
 }
 
-fn shown(document: &Value) -> ManagementResult {
+fn json(document: &Value) -> ManagementResult {
     Ok(document.to_string().into_bytes())
 }
 
-fn done() -> ManagementResult {
-    shown(&json!({}))
+fn empty() -> ManagementResult {
+    json(&json!({}))
 }
 
 fn bad_input(problem: impl ToString) -> (StatusCode, String) {
     (StatusCode::BAD_REQUEST, problem.to_string())
 }
 
-fn refused(error: ApiError) -> (StatusCode, String) {
+fn from_api_error(error: ApiError) -> (StatusCode, String) {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, error.text)
 }

@@ -37,11 +37,11 @@ impl<'a> Attempt<'a> {
         }
         match attempt.effect() {
             Some(Effect::Reset) => {
-                attempt.note(None, None);
+                attempt.log(None, None);
                 Err(SessionEnd::Reset)
             }
             Some(Effect::Hang(duration)) => {
-                attempt.note(None, None);
+                attempt.log(None, None);
                 faults.hang(*duration).await;
                 Err(SessionEnd::Fault)
             }
@@ -59,8 +59,8 @@ impl<'a> Attempt<'a> {
     /// Logs the outcome of the operation: a status, or an error.
     pub(crate) fn ended(&self, outcome: Result<u16, &ApiError>) {
         match outcome {
-            Ok(status) => self.note(Some(status), None),
-            Err(error) => self.note(Some(error.status), Some(error)),
+            Ok(status) => self.log(Some(status), None),
+            Err(error) => self.log(Some(error.status), Some(error)),
         }
     }
 
@@ -69,8 +69,8 @@ impl<'a> Attempt<'a> {
         self.injected.effect.as_ref()
     }
 
-    fn note(&self, status: Option<u16>, error: Option<&ApiError>) {
-        self.authenticator.note(&DeviceLine {
+    fn log(&self, status: Option<u16>, error: Option<&ApiError>) {
+        self.authenticator.log(&DeviceLine {
             time: self.authenticator.hub.timestamp(),
             operation: self.operation.name(),
             identity: Some(self.client.info.identity.to_string()),

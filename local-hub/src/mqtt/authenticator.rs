@@ -55,7 +55,7 @@ impl Authenticator {
     }
 
     /// Writes a line into the request log, if there is one.
-    pub(crate) fn note(&self, line: &DeviceLine<'_>) {
+    pub(crate) fn log(&self, line: &DeviceLine<'_>) {
         if let Some(log) = &self.log {
             log.write(line);
         }
@@ -65,7 +65,7 @@ impl Authenticator {
     /// claims.
     pub(crate) fn log_refused(&self, connect: &Connect, error: &ApiError) {
         let claimed = connect.user_name().and_then(UserName::parse);
-        self.note(&DeviceLine {
+        self.log(&DeviceLine {
             time: self.hub.timestamp(),
             operation: DeviceOperation::Connect.name(),
             identity: claimed.as_ref().map(|name| name.identity.to_string()),
@@ -80,7 +80,7 @@ impl Authenticator {
 
     /// Logs the end of a connection.
     pub(crate) fn log_end(&self, client: &Client, opened_at: Instant, ended: &SessionEnd) {
-        self.note(&DeviceLine {
+        self.log(&DeviceLine {
             time: self.hub.timestamp(),
             operation: "DeviceDisconnect",
             identity: Some(client.info.identity.to_string()),
@@ -125,8 +125,8 @@ impl Authenticator {
     }
 
     fn certificate(&self, presented: &[CertificateDer<'_>]) -> Result<Credentials, Denied> {
-        let judged = self.cas.judge(presented, self.hub.unix_seconds());
-        judged
+        let checked = self.cas.check(presented, self.hub.unix_seconds());
+        checked
             .map(Credentials::Certificate)
             .ok_or_else(|| denied("neither a token nor a certificate was presented"))
     }

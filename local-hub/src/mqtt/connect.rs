@@ -34,13 +34,13 @@ pub(crate) async fn run<S>(
     let mut wire = Wire::new(stream);
     let connect = match timeout(CONNECT_TIMEOUT, wire.next()).await {
         Ok(Ok(Packet::V3_1_1Connect(connect))) => connect,
-        Ok(Ok(_)) => return peer.refused("the client begins with another packet than CONNECT"),
+        Ok(Ok(_)) => return peer.log_refused("the client begins with another packet than CONNECT"),
         Ok(Err(SessionEnd::Malformed(error))) => {
             tracing::debug!(?error, "a connection began with no MQTT");
-            return peer.refused(not_mqtt(error));
+            return peer.log_refused(not_mqtt(error));
         }
-        Ok(Err(_)) => return peer.refused("the client has hung up before CONNECT"),
-        Err(_) => return peer.refused("the client has not sent CONNECT in time"),
+        Ok(Err(_)) => return peer.log_refused("the client has hung up before CONNECT"),
+        Err(_) => return peer.log_refused("the client has not sent CONNECT in time"),
     };
     let client = match authenticator.read(&connect, presented) {
         Ok(client) => client,
@@ -62,8 +62,9 @@ pub(crate) async fn run<S>(
     };
     attempt.ended(opened.as_ref().map(|_| 200));
     match opened {
-        Ok((link, kept)) => {
-            let session = Session::new(authenticator, &client, connect.keep_alive(), link, kept, wire, stop);
+        Ok((connection, kept)) => {
+            let session =
+                Session::new(authenticator, &client, connect.keep_alive(), connection, kept, wire, stop);
             let (ended, session) = session.serve(&attempt).await;
             session.close(&connect, ended, reset).await;
         }

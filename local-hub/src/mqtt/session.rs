@@ -33,12 +33,12 @@ mod uplink;
 struct ConnectionGuard<'a> {
     hub: &'a Hub,
     identity: &'a IdentityId,
-    link: ConnectionHandle,
+    connection: ConnectionHandle,
 }
 
 impl Drop for ConnectionGuard<'_> {
     fn drop(&mut self) {
-        self.hub.disconnect(self.identity, &self.link);
+        self.hub.disconnect(self.identity, &self.connection);
     }
 }
 
@@ -70,7 +70,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         authenticator: &'a Authenticator,
         client: &'a Client,
         keep_alive: u16,
-        link: ConnectionHandle,
+        connection: ConnectionHandle,
         subscriptions: Subscriptions,
         wire: Wire<S>,
         stop: &'a CancellationToken,
@@ -82,7 +82,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             hub,
             client,
             identity,
-            guard: ConnectionGuard { hub, identity, link },
+            guard: ConnectionGuard { hub, identity, connection },
             subscriptions,
             wire,
             stop,
@@ -102,7 +102,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             return (ended, self);
         }
         loop {
-            if let Err(ended) = self.turn().await {
+            if let Err(ended) = self.serve_event().await {
                 return (ended, self);
             }
         }
@@ -120,7 +120,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     async fn begin(&self, operation: DeviceOperation) -> Result<Attempt<'a>, SessionEnd> {
         tokio::select! {
             biased;
-            () = self.guard.link.cut.cancelled() => Err(SessionEnd::Cut),
+            () = self.guard.connection.cut.cancelled() => Err(SessionEnd::Cut),
             () = self.stop.cancelled() => Err(SessionEnd::Stopped),
             attempt = Attempt::begin(self.authenticator, self.client, operation) => attempt,
         }
@@ -131,15 +131,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     async fn apply_fault(&mut self, attempt: &Attempt<'_>, before: usize) -> Result<(), SessionEnd> {
         match attempt.effect() {
             Some(Effect::LoseAnswer) => {
-                self.wire.keep(before);
+                self.wire.truncate(before);
                 Err(SessionEnd::Fault)
             }
             Some(Effect::HalfAnswer) => {
-                self.wire.keep(before.midpoint(self.wire.waiting()));
+                self.wire.truncate(before.midpoint(self.wire.waiting()));
                 Err(SessionEnd::Fault)
             }
             Some(Effect::Drip(pace)) => tokio::select! {
-                () = self.guard.link.cut.cancelled() => Err(SessionEnd::Cut),
+                () = self.guard.connection.cut.cancelled() => Err(SessionEnd::Cut),
                 () = self.stop.cancelled() => Err(SessionEnd::Stopped),
                 dripped = self.wire.drip(*pace) => dripped,
             },
@@ -156,15 +156,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     /// Waits for the next event, and handles it.
-    async fn turn(&mut self) -> Result<(), SessionEnd> {
+    async fn serve_event(&mut self) -> Result<(), SessionEnd> {
         let room = self.wire.has_room();
         tokio::select! {
             biased;
-            () = self.guard.link.cut.cancelled() => Err(SessionEnd::Cut),
+            () = self.guard.connection.cut.cancelled() => Err(SessionEnd::Cut),
             () = self.stop.cancelled() => Err(SessionEnd::Stopped),
             () = expired(self.hub, self.client.expiry) => Err(SessionEnd::Expired),
             () = sleep_until(self.idle_at) => Err(SessionEnd::Idle),
-            Some(message) = self.guard.link.downlink.recv(), if room => self.deliver(message).await,
+            Some(message) = self.guard.connection.downlink.recv(), if room => self.deliver(message).await,
             packet = self.wire.next() => {
                 self.idle_at = Instant::now() + self.idle_timeout;
                 self.receive(packet?).await

@@ -54,7 +54,7 @@ pub(crate) async fn admit(hub: &Hub, class: OperationClass, kind: &str) -> ApiRe
 
 /// The response to a refused request. Node and Python read the status in the topic; Node shows the
 /// text of the payload.
-pub(crate) fn refused(hub: &Hub, rid: &str, error: &ApiError) -> Response {
+pub(crate) fn error_response(hub: &Hub, rid: &str, error: &ApiError) -> Response {
     let now = hub.timestamp().to_string();
     let payload = json!({
         "errorCode": error.number(),

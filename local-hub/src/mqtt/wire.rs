@@ -131,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Buffers a packet. The next call of `next` or `finish` sends it.
     pub(crate) fn send(&mut self, packet: impl Into<Packet>) {
         let events = self.mqtt.send(packet.into());
-        self.take(events);
+        self.handle(events);
     }
 
     /// Buffers a message. Returns its id if it will be acknowledged.
@@ -168,7 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Discards buffered output that is not sent yet, except for the first `bytes` bytes.
-    pub(crate) fn keep(&mut self, bytes: usize) {
+    pub(crate) fn truncate(&mut self, bytes: usize) {
         self.output.truncate(bytes);
     }
 
@@ -214,11 +214,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let mut cursor = Cursor::new(&input[..]);
         while cursor.position() < input.len() as u64 && self.closing.is_none() {
             let events = self.mqtt.recv(&mut cursor);
-            self.take(events);
+            self.handle(events);
         }
     }
 
-    fn take(&mut self, events: Vec<Event>) {
+    fn handle(&mut self, events: Vec<Event>) {
         for event in events {
             match event {
                 Event::NotifyPacketReceived(packet) => self.received.push_back(packet),

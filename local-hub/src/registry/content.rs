@@ -46,7 +46,7 @@ impl Registry {
                 let identity = IdentityId::new(device.clone(), Some(module));
                 registry.apply_settings(&identity, settings, now, journal)?;
                 let wanted = deployed_modules(&registry.twin_mut(&identity)?.desired.properties.to_object())?;
-                registry.settle_modules(device, &wanted, now, journal)?;
+                registry.reconcile_modules(device, &wanted, now, journal)?;
             }
             for (module, settings) in others {
                 let identity = IdentityId::new(device.clone(), Some(module));
@@ -133,7 +133,7 @@ impl Registry {
         self.patch_twin(identity, checked(None, parts)?, &IfMatch::Any, now, journal)
     }
 
-    pub(super) fn settle_modules(
+    pub(super) fn reconcile_modules(
         &mut self,
         device: &DeviceId,
         wanted: &BTreeSet<ModuleId>,

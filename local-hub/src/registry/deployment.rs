@@ -45,7 +45,7 @@ impl Registry {
         let wanted = wanted_modules(record, stack)?;
         self.all_or_nothing(device, journal, |registry, journal| {
             if let Some(wanted) = &wanted {
-                registry.settle_modules(device, wanted, now, journal)?;
+                registry.reconcile_modules(device, wanted, now, journal)?;
             }
             let modules: Vec<ModuleId> = registry.device(device)?.modules.keys().cloned().collect();
             for module in modules {

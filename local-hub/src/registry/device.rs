@@ -50,7 +50,7 @@ impl Registry {
         let record = DeviceRecord::new(identity, settings);
         self.devices.insert(id.clone(), Box::new(record));
         journal.created(&id, None);
-        self.settle_system_modules(&id, now, journal)
+        self.reconcile_system_modules(&id, now, journal)
     }
 
     /// Replaces a device's identity and returns true if it changed; its twin and its modules stay.
@@ -78,7 +78,7 @@ impl Registry {
         record.settings = settings;
         record.identity.bump_etag();
         self.disabled = self.disabled + usize::from(is_disabled) - usize::from(was_disabled);
-        self.settle_system_modules(&id, now, journal)?;
+        self.reconcile_system_modules(&id, now, journal)?;
         Ok(changed)
     }
 
@@ -116,7 +116,7 @@ impl Registry {
 
     /// Creates `$edgeAgent` and `$edgeHub` for an edge device, and deletes them for any other
     /// device.
-    fn settle_system_modules(
+    fn reconcile_system_modules(
         &mut self,
         id: &DeviceId,
         now: Timestamp,

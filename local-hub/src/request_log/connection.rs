@@ -49,21 +49,21 @@ impl Peer {
     }
 
     /// Logs that the connection is refused, with the reason.
-    pub(crate) fn refused(&self, reason: &str) {
-        self.note(reason, self.identity.as_deref(), None);
+    pub(crate) fn log_refused(&self, reason: &str) {
+        self.log(reason, self.identity.as_deref(), None);
     }
 
     /// As [`Peer::refused`], for an identity that is known by other means than a certificate.
-    pub(crate) fn refused_as(&self, identity: Option<&str>, reason: &str) {
-        self.note(reason, identity.or(self.identity.as_deref()), None);
+    pub(crate) fn log_refused_as(&self, identity: Option<&str>, reason: &str) {
+        self.log(reason, identity.or(self.identity.as_deref()), None);
     }
 
     /// As [`Peer::refused`], for a client that gets a response.
-    pub(crate) fn answered(&self, error: &ApiError) {
-        self.note(&error.text, self.identity.as_deref(), Some(error));
+    pub(crate) fn log_response(&self, error: &ApiError) {
+        self.log(&error.text, self.identity.as_deref(), Some(error));
     }
 
-    fn note(&self, reason: &str, identity: Option<&str>, error: Option<&ApiError>) {
+    fn log(&self, reason: &str, identity: Option<&str>, error: Option<&ApiError>) {
         let (listener, peer) = (self.listener, self.address);
         tracing::warn!(listener, %peer, identity, "a connection is refused: {reason}");
         if let Some(requests) = &self.log.requests {

@@ -27,14 +27,14 @@ pub(super) async fn roll_out(
         let deployment = readable(configuration, configuration.deployment());
         deployments.extend(deployment.zip(configuration.target()));
     }
-    let mut aimed: BTreeMap<DeviceId, Vec<&Deployment>> = BTreeMap::new();
+    let mut targets: BTreeMap<DeviceId, Vec<&Deployment>> = BTreeMap::new();
     for (deployment, target) in &deployments {
         for identity in query::identities(hub, &parsed(target)?).await? {
-            aimed.entry(identity.device().clone()).or_default().push(deployment);
+            targets.entry(identity.device().clone()).or_default().push(deployment);
         }
     }
     let stacks: Vec<_> =
-        aimed.into_iter().map(|(device, aiming)| (device, DeploymentStack::new(aiming))).collect();
+        targets.into_iter().map(|(device, targeting)| (device, DeploymentStack::new(targeting))).collect();
     for chunk in stacks.chunks(WRITES_AT_ONCE) {
         deploy(hub, chunk, refused).await?;
         // Whoever waits for the lock gets it.

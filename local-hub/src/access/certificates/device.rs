@@ -47,7 +47,7 @@ impl DeviceCas {
 
     /// Evaluates the certificates that a client presented: its own, then any intermediates. Returns
     /// `None` if they contain no certificate.
-    pub(crate) fn judge(
+    pub(crate) fn check(
         &self,
         presented: &[CertificateDer<'_>],
         unix_seconds: u64,

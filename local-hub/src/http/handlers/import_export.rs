@@ -109,17 +109,17 @@ pub(crate) async fn cancel(hub: &Hub, call: Call) -> ApiResult<Reply> {
 }
 
 fn document(job: &Job) -> Option<ImportExportDocument<'_>> {
-    let JobWork::ImportExport(facts) = &job.work else { return None };
+    let JobWork::ImportExport(transfer) = &job.work else { return None };
     Some(ImportExportDocument {
         job_id: &job.id,
         start_time_utc: job.started,
         end_time_utc: job.ended,
-        r#type: if facts.imports { "import" } else { "export" },
+        r#type: if transfer.imports { "import" } else { "export" },
         status: job.status.as_str(),
-        progress: facts.progress,
-        input_blob_name: named(&facts.input_blob),
-        output_blob_name: named(&facts.output_blob),
-        exclude_keys_in_export: facts.exclude_keys,
+        progress: transfer.progress,
+        input_blob_name: named(&transfer.input_blob),
+        output_blob_name: named(&transfer.output_blob),
+        exclude_keys_in_export: transfer.exclude_keys,
         use_secondary_storage_as_source: false,
         failure_reason: job.failure.as_deref(),
     })

@@ -39,7 +39,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             .ended(done.as_ref().map(|response| response.as_ref().map_or(204, |response| response.status)));
         let response = match (done, uplink.rid()) {
             (Ok(response), _) => response,
-            (Err(error), Some(rid)) => Some(twin::refused(self.hub, rid, &error)),
+            (Err(error), Some(rid)) => Some(twin::error_response(self.hub, rid, &error)),
             (Err(error), None) => return Err(SessionEnd::Refused(error.text)),
         };
         let before = self.wire.waiting();
@@ -64,7 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
             Uplink::Report { rid, base } => {
                 twin::report(self.hub, self.identity, rid, base, payload).await.map(Some)
             }
-            Uplink::MethodAnswer { rid, status } => self.answered(rid, status, payload).map(|()| None),
+            Uplink::MethodAnswer { rid, status } => self.method_answered(rid, status, payload).map(|()| None),
             Uplink::Telemetry { properties } => self.telemetry(properties, payload).await.map(|()| None),
         }
     }
@@ -82,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
     }
 
     /// Accepts the response to a direct method, whose caller may have stopped waiting.
-    fn answered(&mut self, rid: u64, status: i32, payload: &[u8]) -> ApiResult<()> {
+    fn method_answered(&mut self, rid: u64, status: i32, payload: &[u8]) -> ApiResult<()> {
         if payload.len() > MAX_METHOD_BYTES {
             return Err(too_large("the answer to a direct method is larger than 128 KB"));
         }
@@ -136,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<'_, S> {
 
     fn set_subscription(&mut self, feed: Feed, quality: Option<Quality>) {
         self.subscriptions.set(feed, quality);
-        self.hub.subscribe(self.identity, &self.guard.link, feed, quality);
+        self.hub.subscribe(self.identity, &self.guard.connection, feed, quality);
     }
 }
 
