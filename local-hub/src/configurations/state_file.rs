@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::{Configuration, ConfigurationSpec, Configurations, MAX_CONFIGURATIONS, check_configuration};
-use crate::api_error::json_error;
-use crate::api_error::{ApiError, ApiResult};
+use crate::api_error::{ApiError, ApiResult, json_error};
 use crate::configuration_content::ContentKind;
 
 /// The `configurations` of the document.

@@ -12,8 +12,7 @@ use super::access::Caller;
 use super::api_version::ApiVersion;
 use super::operations::Operation;
 use super::routes::RouteMatch;
-use crate::api_error::json_error;
-use crate::api_error::{ApiError, ApiResult};
+use crate::api_error::{ApiError, ApiResult, json_error};
 use crate::registry::attributes;
 
 /// An authorized request.

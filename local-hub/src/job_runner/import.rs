@@ -15,13 +15,11 @@ use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
 
 use super::import_export::report_progress;
-use crate::api_error::json_error;
-use crate::api_error::{ApiError, ApiResult};
+use crate::api_error::{ApiError, ApiResult, json_error};
 use crate::blobs::{Blobs, Container};
 use crate::hub::Hub;
 use crate::jobs::{ImportExportJob, Job};
-use crate::registry::BulkEntry;
-use crate::registry::attributes;
+use crate::registry::{BulkEntry, attributes};
 
 pub(super) async fn run(
     hub: &Hub,

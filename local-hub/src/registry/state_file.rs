@@ -13,8 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::record::{DeviceRecord, IdentityRecord, ModuleRecord};
 use super::{Journal, Registry};
-use crate::api_error::json_error;
-use crate::api_error::{ApiError, ApiResult};
+use crate::api_error::{ApiError, ApiResult, json_error};
 use crate::registry::attributes;
 use crate::twin::{TwinState, Values};
 

@@ -26,7 +26,7 @@ mod live_facts;
 mod management;
 mod modules;
 mod mqtt_access;
-mod mqtt_commands;
+mod mqtt_cloud_to_device;
 mod mqtt_connections;
 mod mqtt_faults;
 mod mqtt_hostile;

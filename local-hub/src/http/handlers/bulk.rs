@@ -9,13 +9,11 @@ use hub_types::limits::MAX_BULK_ITEMS;
 use hub_types::twin::number_errors;
 use serde_json::Value;
 
-use crate::api_error::json_error;
-use crate::api_error::{ApiError, ApiResult};
+use crate::api_error::{ApiError, ApiResult, json_error};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;
-use crate::registry::BulkEntry;
-use crate::registry::attributes;
+use crate::registry::{BulkEntry, attributes};
 
 pub(crate) async fn post(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let items: Vec<Value> = call.json()?;

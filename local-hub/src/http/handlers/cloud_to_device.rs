@@ -18,7 +18,7 @@ use crate::registry::NewMessage;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Purged {
+struct PurgeResult {
     device_id: DeviceId,
     module_id: Option<()>,
     total_messages_purged: usize,
@@ -41,7 +41,7 @@ pub(crate) async fn send(hub: &Hub, call: Call) -> ApiResult<Reply> {
 pub(crate) async fn purge(hub: &Hub, call: Call) -> ApiResult<Reply> {
     let device_id = call.device()?;
     let purged = hub.write(|registry, _, journal| registry.purge_messages(&device_id, journal)).await?;
-    Reply::document(&Purged { device_id, module_id: None, total_messages_purged: purged.value })
+    Reply::document(&PurgeResult { device_id, module_id: None, total_messages_purged: purged.value })
 }
 
 /// The properties in the encoding of the topic. System properties begin with `$.`; the headers are

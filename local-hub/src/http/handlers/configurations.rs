@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api_error::{ApiError, ApiResult};
 use crate::configuration_content::{ContentKind, TwinSettings};
-use crate::configurations::{ConfigurationSpec, EtagCondition};
-use crate::configurations::{condition_error, query_errors};
+use crate::configurations::{ConfigurationSpec, EtagCondition, condition_error, query_errors};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::hub::Hub;

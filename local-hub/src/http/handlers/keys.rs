@@ -14,12 +14,12 @@ use crate::registry::KeySlot;
 #[serde(rename_all = "camelCase")]
 struct RegenerateKeysBody {
     policy_key: String,
-    devices: Vec<Named>,
+    devices: Vec<IdentityName>,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Named {
+struct IdentityName {
     id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     module_id: Option<String>,
@@ -27,17 +27,17 @@ struct Named {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Regenerated {
+struct RegenerateKeysResult {
     policy_key: String,
-    errors: Vec<Failed>,
-    rotated_keys: Vec<Rotated>,
+    errors: Vec<FailedRotation>,
+    rotated_keys: Vec<RotatedKeys>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Failed {
+struct FailedRotation {
     #[serde(flatten)]
-    named: Named,
+    name: IdentityName,
     error_code: &'static str,
     error_status: String,
 }
@@ -45,9 +45,9 @@ struct Failed {
 /// The new keys, without those that did not change.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Rotated {
+struct RotatedKeys {
     #[serde(flatten)]
-    named: Named,
+    name: IdentityName,
     #[serde(skip_serializing_if = "Option::is_none")]
     primary_key: Option<hub_types::SymmetricKey>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,19 +64,19 @@ pub(crate) async fn regenerate(hub: &Hub, call: Call) -> ApiResult<Reply> {
     hub.throttle().admit_bulk(body.devices.len()).await?;
     let written = hub.write(|registry, _, journal| {
         let (mut errors, mut rotated_keys) = (Vec::new(), Vec::new());
-        for named in body.devices {
-            match identity(&named).and_then(|identity| registry.renew_keys(&identity, slot, journal)) {
-                Ok(keys) => rotated_keys.push(Rotated {
-                    named,
+        for name in body.devices {
+            match identity(&name).and_then(|identity| registry.renew_keys(&identity, slot, journal)) {
+                Ok(keys) => rotated_keys.push(RotatedKeys {
+                    name,
                     primary_key: Some(keys.primary).filter(|_| slot != KeySlot::Secondary),
                     secondary_key: Some(keys.secondary).filter(|_| slot != KeySlot::Primary),
                 }),
                 Err(error) => {
-                    errors.push(Failed { named, error_code: error.name, error_status: error.text });
+                    errors.push(FailedRotation { name, error_code: error.name, error_status: error.text });
                 }
             }
         }
-        Ok(Regenerated { policy_key: body.policy_key, errors, rotated_keys })
+        Ok(RegenerateKeysResult { policy_key: body.policy_key, errors, rotated_keys })
     });
     let written = written.await?;
     let mut reply = Reply::document(&written.value)?.counts(written.counts);
@@ -86,11 +86,11 @@ pub(crate) async fn regenerate(hub: &Hub, call: Call) -> ApiResult<Reply> {
     Ok(reply)
 }
 
-fn identity(named: &Named) -> ApiResult<IdentityId> {
+fn identity(name: &IdentityName) -> ApiResult<IdentityId> {
     let illegal = |error: hub_types::id::IdError| ApiError::argument(error.to_string());
-    let module = named.module_id.as_deref().filter(|id| !id.is_empty());
+    let module = name.module_id.as_deref().filter(|id| !id.is_empty());
     let module = module.map(ModuleId::new).transpose().map_err(illegal)?;
-    Ok(IdentityId::new(DeviceId::new(&named.id).map_err(illegal)?, module))
+    Ok(IdentityId::new(DeviceId::new(&name.id).map_err(illegal)?, module))
 }
 
 /// The largest number of identities, as for the other bulk operation.
