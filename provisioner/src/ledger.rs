@@ -23,7 +23,7 @@ pub use moment::Moment;
 pub use record::{Record, RowState};
 pub use row::{Ended, LedgerRow, Seen, Sent};
 pub use rows::Rows;
-pub use run::{ListedRun, Run, RunFacts, RunId, RunOptions, RunState, Totals, Verification};
+pub use run::{IssueFolders, ListedRun, Run, RunFacts, RunId, RunOptions, RunState, Totals, Verification};
 pub use shared::{SharedLedger, Turn};
 pub use stint::{Operator, Stint};
 pub use store::{Load, Loader, Store};

@@ -8,7 +8,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::clock::now_text;
+use crate::clock::Timestamp;
 use crate::device::ConnectError;
 use crate::hub::HubError;
 use crate::ledger::{Chunk, Claim, LedgerError, RunId, RunState, SharedLedger, Turn};
@@ -78,7 +78,7 @@ impl Crew {
         let ended = ledger
             .call(move |ledger| {
                 ledger.release_leases()?;
-                ledger.end_run(run, state, &now_text())
+                ledger.end_run(run, state, &Timestamp::now())
             })
             .await;
         worked?;

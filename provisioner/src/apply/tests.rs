@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::clock::Timestamp;
 use crate::ledger::{Ledger, Operator, Record, RowFilter, RunFacts, RunId, RunOptions, SharedLedger, Totals};
 use crate::model::options::{ApplyMode, ApplyOptions, ApplyRules, TwinPolicy};
 use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
@@ -65,7 +66,7 @@ impl Batch<'_> {
     fn load(&self, ledger: &SharedLedger) -> RunId {
         let mut ledger = ledger.lock();
         let (options, by) = (RunOptions::default(), Operator::default());
-        let started = "2026-11-22T10:00:00Z";
+        let started = &Timestamp::now();
         let facts = RunFacts { hub: "model", input: "batch.csv", started, by: &by, options: &options };
         let loader = ledger.load_run(&facts).unwrap();
         for (line, name) in (2..).zip(NAMES) {
@@ -194,7 +195,7 @@ async fn a_run_of_which_nothing_is_left_to_do_ends() {
         .iter()
         .map(|name| (identity_of(name), Record::failed(ReasonCode::RequestRefused, "wrong label")))
         .collect();
-    ledger.lock().refuse(run, &refused, "now").unwrap();
+    ledger.lock().refuse(run, &refused, &Timestamp::now()).unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(60), BATCH.apply(&hub, &ledger, run).run()).await;
     assert_eq!(ended.expect("nobody waits for anybody").unwrap(), RunState::Finished);
     assert_eq!(ledger.lock().totals(run).unwrap().failed, NAMES.len() as u64);

@@ -5,6 +5,7 @@ use hub_types::identity::StatusReason;
 use serde::Serialize;
 
 use super::FORMAT;
+use crate::clock::Timestamp;
 use crate::ledger::{LedgerRow, Run, RunId, Stint, Totals};
 use crate::model::compare::{Difference, Etags};
 use crate::model::failure::ReasonCode;
@@ -103,8 +104,8 @@ impl<'a> RowRecord<'a> {
             status_reason_before: row.status_reason_before.as_ref().map(StatusReason::as_str),
             before: &row.before,
             after: &row.etags,
-            sent: row.sent.as_deref(),
-            ended: row.ended.as_deref(),
+            sent: row.sent.as_ref().map(Timestamp::as_str),
+            ended: row.ended.as_ref().map(Timestamp::as_str),
             stint: row.stint,
             operator: &by.name,
             station: &by.station,

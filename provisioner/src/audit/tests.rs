@@ -1,4 +1,5 @@
 use super::*;
+use crate::clock::Timestamp;
 use crate::ledger::{Claim, Ended, Operator, Record, RowState, RunFacts, RunOptions, Sent};
 use crate::model::compare::Etags;
 use crate::model::failure::ReasonCode;
@@ -7,6 +8,10 @@ use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
 use hub_types::IdentityId;
 use std::time::Duration;
 
+fn at(time: &str) -> Timestamp {
+    time.parse().unwrap()
+}
+
 /// A ledger with a run of three rows: created, failed, and not yet done.
 fn ledger() -> (Ledger, RunId) {
     let mut ledger = Ledger::open_temporary().unwrap();
@@ -14,7 +19,7 @@ fn ledger() -> (Ledger, RunId) {
     let facts = RunFacts {
         hub: "hub.example",
         input: "batch.csv",
-        started: "2026-11-22T10:00:00Z",
+        started: &at("2026-11-22T10:00:00Z"),
         by: &by,
         options: &RunOptions::default(),
     };
@@ -26,11 +31,11 @@ fn ledger() -> (Ledger, RunId) {
         loader.insert(line, &IdentitySpec { identity: identity(name), state }, &[]).unwrap();
     }
     let run = loader.commit("C0FFEE", 0).unwrap();
-    ledger.begin_stint(run, &by, "2026-11-22T10:00:00Z").unwrap();
+    ledger.begin_stint(run, &by, &at("2026-11-22T10:00:00Z")).unwrap();
     ledger.begin_work(run, Duration::from_secs(30)).unwrap();
     let Claim::Chunk(chunk) = ledger.claim(run).unwrap() else { panic!("there is work") };
     ledger
-        .mark_sent(&chunk.lease, &[Sent::from((identity("a"), Effect::Created))], "2026-11-22T10:00:01Z")
+        .mark_sent(&chunk.lease, &[Sent::from((identity("a"), Effect::Created))], &at("2026-11-22T10:00:01Z"))
         .unwrap();
     let done = Record { effect: Some(Effect::Created), ..Record::new(RowState::Done) };
     let after = Etags { identity: Some("NTI=".to_owned().into()), twin: Some("AAE=".to_owned().into()) };
@@ -38,7 +43,7 @@ fn ledger() -> (Ledger, RunId) {
         Ended { after, ..(identity("a"), done).into() },
         (identity("a/m"), Record::failed(ReasonCode::RequestRefused, "no \u{202e}room\u{1}")).into(),
     ];
-    ledger.record(&chunk.lease, &ended, "2026-11-22T10:00:02Z").unwrap();
+    ledger.record(&chunk.lease, &ended, &at("2026-11-22T10:00:02Z")).unwrap();
     (ledger, run)
 }
 

@@ -7,7 +7,7 @@ use cert_tool::IssuedList;
 use super::ledger_sink::{BatchFile, LedgerSink, LoadRules};
 use super::load::{LoadError, Loaded};
 use super::row::CertificateSource;
-use crate::clock::now_text;
+use crate::clock::Timestamp;
 use crate::ledger::{Ledger, LedgerError, LedgerLocation, Loader, Operator, RunFacts, RunId, RunOptions};
 use crate::model::observer::RunObserver;
 
@@ -43,7 +43,13 @@ impl TemporaryRun {
 pub(super) fn begin_temporary<'l>(ledger: &'l mut Ledger, batch: &Path) -> Result<Loader<'l>, LedgerError> {
     let input = batch.display().to_string();
     let (options, by) = (RunOptions::default(), Operator::default());
-    ledger.load_run(&RunFacts { hub: "", input: &input, started: &now_text(), by: &by, options: &options })
+    ledger.load_run(&RunFacts {
+        hub: "",
+        input: &input,
+        started: &Timestamp::now(),
+        by: &by,
+        options: &options,
+    })
 }
 
 /// Opens the list of the certificates in a folder, if the folder exists.

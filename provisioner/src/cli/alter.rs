@@ -17,7 +17,7 @@ use crate::batch::{
     load, open_issued, open_owners,
 };
 use crate::device::{CredentialSource, default_concurrency};
-use crate::ledger::{Ledger, LedgerLocation, RowFilter, RunId, RunOptions};
+use crate::ledger::{IssueFolders, Ledger, LedgerLocation, RowFilter, RunId, RunOptions};
 use crate::maintain::change::Alteration;
 use crate::maintain::{Proof, by_connecting};
 use crate::model::observer::RunObserver;
@@ -66,7 +66,7 @@ struct AlterBatch<'a> {
     alteration: Alteration,
     batch: BatchFile,
     /// The CA, and the folder with its certificates.
-    issue: Option<(PathBuf, PathBuf)>,
+    issue: Option<IssueFolders>,
     certificates: CertificateSource,
     skip_bad_rows: bool,
     /// The hub's address for devices, if it is not the standard one.
@@ -148,9 +148,10 @@ impl AlterBatch<'_> {
 /// Puts the thumbprints of what was issued into the rows of an alteration that have none yet: again, where
 /// a run was cut off before it came to that.
 pub(super) fn note_issued(options: &RunOptions, ledger: &mut Ledger, run: RunId) -> Result<(), Failure> {
-    let issued = options.issue.as_ref().filter(|(_, issued)| options.alteration.is_some() && issued.exists());
-    match issued {
-        Some((_, issued)) => Ok(find_issued(ledger, run, &IssuedList::open(issued)?)?),
+    let folders =
+        options.issue.as_ref().filter(|folders| options.alteration.is_some() && folders.out.exists());
+    match folders {
+        Some(folders) => Ok(find_issued(ledger, run, &IssuedList::open(&folders.out)?)?),
         None => Ok(()),
     }
 }
@@ -176,7 +177,7 @@ pub(super) fn proof_of(
         Some(batch) => load(batch, &load_options, &mut Discard)?.files,
         None => None,
     };
-    let issued = open_issued(options.issue.as_ref().map(|(_, issued)| issued))?;
+    let issued = open_issued(options.issue.as_ref().map(|folders| &folders.out))?;
     let credentials = CredentialSource { files, issued, ..CredentialSource::default() };
     Ok(Some(by_connecting(hub.for_devices(elsewhere)?, credentials, default_concurrency())))
 }

@@ -9,7 +9,7 @@ use super::order::LOADED_AGAIN;
 use super::printer::Printer;
 use super::resume::target_of;
 use crate::batch::open_owners;
-use crate::clock::now_text;
+use crate::clock::Timestamp;
 use crate::ledger::{
     Ledger, LedgerError, LedgerLocation, LedgerRow, RowFilter, Run, RunFacts, RunId, RunOptions, Totals,
 };
@@ -132,8 +132,13 @@ fn load(
 ) -> Result<RunId, Failure> {
     let options = RunOptions { alteration: Some(alteration), ..RunOptions::default() };
     let by = how.work.operator();
-    let facts =
-        RunFacts { hub: &from.hub, input: &from.input, started: &now_text(), by: &by, options: &options };
+    let facts = RunFacts {
+        hub: &from.hub,
+        input: &from.input,
+        started: &Timestamp::now(),
+        by: &by,
+        options: &options,
+    };
     let mut load = || {
         let loader = ledger.load_run(&facts)?;
         loader.insert_from(from.id, filter)?;

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::batch::BatchChoice;
 use crate::hub::{EntraEnvironment, SignIn};
-use crate::ledger::{LedgerLocation, LocationError, Operator, RunId, RunOptions};
+use crate::ledger::{IssueFolders, LedgerLocation, LocationError, Operator, RunId, RunOptions};
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 use crate::target::{HubSize, TargetChoice};
 
@@ -469,10 +469,10 @@ pub(super) struct IssuedArgs {
 
 impl IssuedArgs {
     /// The CA's folder and the folder of its certificates.
-    pub(super) fn folders(&self) -> Option<(PathBuf, PathBuf)> {
+    pub(super) fn folders(&self) -> Option<IssueFolders> {
         let ca = self.issue.clone()?;
         let out = self.out.clone().unwrap_or_else(|| ca.join("issued"));
-        Some((ca, out))
+        Some(IssueFolders { ca, out })
     }
 }
 

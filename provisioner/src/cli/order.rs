@@ -8,7 +8,7 @@ use super::failure::{Exit, Failure};
 use super::planned::Planned;
 use super::printer::Printer;
 use crate::batch::{BatchFile, CertificateSource, LedgerSink, LoadRules, Loaded};
-use crate::clock::now_text;
+use crate::clock::Timestamp;
 use crate::ledger::{Ledger, Loader, RunFacts, RunId, RunOptions};
 use crate::model::text::counted;
 use crate::plan::PlanFile;
@@ -68,8 +68,13 @@ impl<'s> Order<'s> {
     ) -> Result<(OpenHub, RunId, Loaded), Failure> {
         let (name, input) = (target.name(), self.batch.path.display().to_string());
         let by = work.operator();
-        let facts =
-            RunFacts { hub: &name, input: &input, started: &now_text(), by: &by, options: &self.options };
+        let facts = RunFacts {
+            hub: &name,
+            input: &input,
+            started: &Timestamp::now(),
+            by: &by,
+            options: &self.options,
+        };
         let (mut target, mut hub) = (Some(target), None);
         let begun = loop {
             match self.try_to_begin(&mut target, &mut hub, &facts, work, ledger, printer).await {

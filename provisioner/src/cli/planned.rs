@@ -7,7 +7,7 @@ use super::args::ApplyArgs;
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
 use crate::batch::{BatchFile, CertificateSource, LedgerSink, LoadRules, Loaded, sha256_of_file};
-use crate::clock::now_text;
+use crate::clock::Timestamp;
 use crate::ledger::{Loader, Record, RunOptions};
 use crate::model::compare::Etags;
 use crate::model::failure::ReasonCode;
@@ -142,7 +142,7 @@ fn write_down(loader: &Loader<'_>, rows: Vec<PlannedRow>) -> Result<(), Failure>
     }
     loader.expect(&seen)?;
     if !refused.is_empty() {
-        loader.refuse(&refused, &now_text())?;
+        loader.refuse(&refused, &Timestamp::now())?;
     }
     Ok(())
 }

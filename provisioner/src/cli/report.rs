@@ -9,6 +9,7 @@ use super::failure::{Exit, Failure};
 use super::new_file::{Existing, NewFile};
 use super::printer::{Printer, pretty_json};
 use super::runs::{RunReport, print_run};
+use crate::clock::Timestamp;
 use crate::ledger::{
     Ledger, LedgerError, LedgerLocation, LedgerRow, Operator, Record, RowFilter, Run, RunId, Stint,
 };
@@ -133,8 +134,8 @@ impl Hands {
             twin_etag_before: row.before.twin.as_ref().map(|etag| etag.as_str()),
             drift: row.drift.as_deref(),
             serial: row.serial.as_deref(),
-            sent: row.sent.as_deref(),
-            ended: row.ended.as_deref(),
+            sent: row.sent.as_ref().map(Timestamp::as_str),
+            ended: row.ended.as_ref().map(Timestamp::as_str),
             by: row.operator(&self.run, &self.stints),
         }
     }

@@ -202,8 +202,8 @@ fn print_runs_csv<'r>(reports: impl Iterator<Item = &'r RunReport>, printer: &Pr
         reports.map(|RunReport { run, totals, .. }| {
             [
                 run.id.to_string(),
-                run.started.clone(),
-                run.finished.clone().unwrap_or_default(),
+                run.started.to_string(),
+                run.finished.as_ref().map(ToString::to_string).unwrap_or_default(),
                 run.state.to_string(),
                 run.hub.clone(),
                 run.input.clone(),

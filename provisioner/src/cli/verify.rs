@@ -24,7 +24,7 @@ pub(super) async fn run(
     let request = VerifyRequest {
         hub: args.job.target.choice(),
         batch: args.job.batch.choice(),
-        issued: args.job.issued.folders().map(|(_, issued)| issued),
+        issued: args.job.issued.folders().map(|folders| folders.out),
         ledger: ledger.clone(),
         within: args.within.clone(),
         connect,

@@ -14,9 +14,10 @@ use super::failure::{Exit, Failure};
 use super::printer::Printer;
 use super::{failed_rows, report, verify as verify_cli};
 use crate::apply::Apply;
-use crate::clock::{now, now_text};
+use crate::clock::{Timestamp, now};
 use crate::ledger::{
-    Ledger, LedgerLocation, RowFilter, Run, RunId, RunOptions, RunState, SharedLedger, Totals, Verification,
+    IssueFolders, Ledger, LedgerLocation, RowFilter, Run, RunId, RunOptions, RunState, SharedLedger, Totals,
+    Verification,
 };
 use crate::maintain::change::Alteration;
 use crate::maintain::{Alter, Check, Proof};
@@ -44,12 +45,12 @@ impl Certificates {
     /// Opens both. Only for the embedded hub a CA is made where there is none: elsewhere a folder
     /// without a CA is a slip of the pen.
     pub(super) fn open(
-        folders: Option<(PathBuf, PathBuf)>,
+        folders: Option<IssueFolders>,
         secrets: &SecretSource,
         target: &Target,
         printer: &Printer,
     ) -> Result<Option<Self>, Failure> {
-        let Some((folder, issued)) = folders else { return Ok(None) };
+        let Some(IssueFolders { ca: folder, out }) = folders else { return Ok(None) };
         let now = now();
         let ca = match (CertificateAuthority::exists(&folder), target) {
             (true, _) => CertificateAuthority::open_with(&folder, &mut |locked| secrets.ask(locked))?,
@@ -63,7 +64,7 @@ impl Certificates {
                 return Err(Failure::new(Exit::Refused, text).hint(hint));
             }
         };
-        let store = IssuedStore::open(&ca, &issued, Sink::Bundle)?;
+        let store = IssuedStore::open(&ca, &out, Sink::Bundle)?;
         Ok(Some(Self { ca, store, options: IssueOptions::new(now) }))
     }
 
@@ -87,7 +88,7 @@ impl Certificates {
             // The run ends as one that was stopped before its first row.
             Err(IssueError::Stopped) => return Ok(()),
             Err(error) => {
-                ledger.end_run(run, RunState::Interrupted, &now_text())?;
+                ledger.end_run(run, RunState::Interrupted, &Timestamp::now())?;
                 return Err(error.into());
             }
         };
@@ -147,7 +148,7 @@ impl Job<'_> {
         for weakness in ledger.weaknesses()? {
             self.printer.note(format_args!("warning: the ledger {location}: {weakness}"));
         }
-        ledger.begin_stint(run, &self.args.operator(), &now_text())?;
+        ledger.begin_stint(run, &self.args.operator(), &Timestamp::now())?;
         let stop = &self.printer.stop;
         stop.advise(format!("`provisioner resume {run}` does the rest"));
         stop.set_careful(true);
@@ -216,7 +217,7 @@ impl Job<'_> {
             _ => None,
         };
         if let Some(verified) = &verified {
-            ledger.lock().set_verification(run, &verified.counts(now_text()))?;
+            ledger.lock().set_verification(run, &verified.counts(Timestamp::now()))?;
         }
         Ok(Outcome { run, state, quarantine, totals, seconds, verified })
     }
@@ -356,8 +357,8 @@ fn print(
             if let Some(note) = held_note(run, totals) {
                 printer.data(note);
             }
-            if let Some((_, issued)) = &run.options.issue {
-                printer.data(format_args!("certificates and keys: {}", issued.display()));
+            if let Some(folders) = &run.options.issue {
+                printer.data(format_args!("certificates and keys: {}", folders.out.display()));
             }
             printer.data(format_args!("ledger: {} (`provisioner report {id}`)", location));
         }

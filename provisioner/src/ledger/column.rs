@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use super::row::EFFECT;
 use super::stored::{NotStorable, UnknownValue, json_text};
 use super::{Effect, RowState, RunId, RunOptions, RunState, Verification};
+use crate::clock::Timestamp;
 use crate::model::compare::Difference;
 use crate::model::failure::ReasonCode;
 use crate::model::spec::StateSpec;
@@ -380,7 +381,7 @@ macro_rules! stored_as_text {
 }
 
 stored_as_text!(
-    DeviceId: Key, Effect: Text, ReasonCode: Text, RowState: Text, RunState: Text, StatusReason: Text
+    DeviceId: Key, Effect: Text, ReasonCode: Text, RowState: Text, RunState: Text, StatusReason: Text, Timestamp: Text
 );
 
 /// Implements [`Stored`] for types that are stored as JSON.

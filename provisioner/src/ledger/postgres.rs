@@ -20,6 +20,7 @@ use super::{
     Operator, Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, VERSION,
     Verification,
 };
+use crate::clock::Timestamp;
 use crate::model::spec::IdentitySpec;
 use chunks::Finished;
 use connection::Connection;
@@ -96,7 +97,7 @@ impl Store for Postgres {
         Ok(Box::new(PostgresLoader::begin(&mut self.connection, facts)?))
     }
 
-    fn begin_stint(&mut self, run: RunId, by: &Operator, now: &str) -> Result<(), LedgerError> {
+    fn begin_stint(&mut self, run: RunId, by: &Operator, now: &Timestamp) -> Result<(), LedgerError> {
         self.stint = Some(self.connection.call(|client| stints::begin(client, run, by, now))?);
         Ok(())
     }
@@ -141,7 +142,7 @@ impl Store for Postgres {
         self.connection.call(|client| stations::leave(client, station))
     }
 
-    fn mark_sent(&mut self, lease: &Lease, sent: &[Sent], now: &str) -> Result<(), LedgerError> {
+    fn mark_sent(&mut self, lease: &Lease, sent: &[Sent], now: &Timestamp) -> Result<(), LedgerError> {
         let (held, stint) = (Held { lease, length: self.lease }, self.stint);
         let at = Context { stint: stint.as_ref(), now };
         let written = self.connection.call(|client| {
@@ -150,7 +151,7 @@ impl Store for Postgres {
         self.held(lease, written)
     }
 
-    fn record(&mut self, lease: &Lease, ended: &[Ended], now: &str) -> Result<(), LedgerError> {
+    fn record(&mut self, lease: &Lease, ended: &[Ended], now: &Timestamp) -> Result<(), LedgerError> {
         let (held, stint) = (Held { lease, length: self.lease }, self.stint);
         let at = Context { stint: stint.as_ref(), now };
         let written = self.connection.call(|client| {
@@ -174,7 +175,12 @@ impl Store for Postgres {
         }
     }
 
-    fn refuse(&mut self, run: RunId, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError> {
+    fn refuse(
+        &mut self,
+        run: RunId,
+        records: &[(IdentityId, Record)],
+        now: &Timestamp,
+    ) -> Result<(), LedgerError> {
         let ended: Vec<Ended> = records.iter().cloned().map(Ended::from).collect();
         let stint = self.stint;
         let at = Context { stint: stint.as_ref(), now };
@@ -242,7 +248,7 @@ impl Store for Postgres {
         self.connection.call(|client| rows::count(client, run, filter))
     }
 
-    fn end_run(&mut self, run: RunId, state: RunState, now: &str) -> Result<(), LedgerError> {
+    fn end_run(&mut self, run: RunId, state: RunState, now: &Timestamp) -> Result<(), LedgerError> {
         match self.connection.call(|client| runs::end(client, run, state, now))? {
             true => Ok(()),
             false => {

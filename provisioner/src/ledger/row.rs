@@ -7,6 +7,7 @@ use super::column::{Cell, Kind, Misread, ResultRow, Stored, Value, text};
 use super::stored::NotStorable;
 use super::table::{Dialect, table};
 use super::{Operator, Record, RowFilter, RowState, Run, RunId, Stint};
+use crate::clock::Timestamp;
 use crate::model::compare::{Difference, Etags};
 use crate::model::failure::ReasonCode;
 use crate::model::lifecycle::Effect;
@@ -33,12 +34,12 @@ table! {
     DIFFERENCES = "differences": Option<Vec<Difference>>;
     IDENTITY_ETAG = "identity_etag": Option<Etag>;
     TWIN_ETAG = "twin_etag": Option<Etag>;
-    UPDATED = "updated": Option<String>;
+    UPDATED = "updated": Option<Timestamp>;
     IDENTITY_ETAG_BEFORE = "identity_etag_before": Option<Etag>, since(3);
     TWIN_ETAG_BEFORE = "twin_etag_before": Option<Etag>, since(3);
     SERIAL = "serial": Option<String>, since(3);
     STINT = "stint": Option<u32>, since(3);
-    SENT = "sent": Option<String>, since(3);
+    SENT = "sent": Option<Timestamp>, since(3);
     DRIFT = "deviation": Option<Vec<Difference>>, since(3);
     REASON = "reason": Option<ReasonCode>, since(4);
     HELD_BY = "held_by": Option<RunId>, since(4);
@@ -67,10 +68,10 @@ pub struct LedgerRow {
     pub serial: Option<String>,
     /// The stint that last had a hand in it.
     pub stint: Option<u32>,
-    /// The time of the first request for it (RFC 3339, UTC).
-    pub sent: Option<String>,
-    /// The time of its result (RFC 3339, UTC).
-    pub ended: Option<String>,
+    /// The time of the first request for it.
+    pub sent: Option<Timestamp>,
+    /// The time of its result.
+    pub ended: Option<Timestamp>,
 }
 
 impl LedgerRow {
@@ -178,7 +179,7 @@ pub(super) type Changed<'c, const CELLS: usize> = Result<Change<'c, CELLS>, NotS
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'c> {
     pub(super) stint: Option<&'c u32>,
-    pub(super) now: &'c str,
+    pub(super) now: &'c Timestamp,
 }
 
 /// The row that a batch's row begins as.
@@ -229,7 +230,7 @@ impl Sent {
             STATE.set(&RowState::Sent)?,
             EFFECT.set(&self.effect)?,
             ATTEMPTS.add(&1)?,
-            SENT.set_first(Some(at.now))?,
+            SENT.set_first(at.now)?,
             STINT.set(at.stint)?,
             IDENTITY_ETAG_BEFORE.set_first(&self.before.identity)?,
             TWIN_ETAG_BEFORE.set_first(&self.before.twin)?,
@@ -265,7 +266,7 @@ impl Ended {
             ERROR.set(&record.error)?,
             TRACKING_ID.set(&record.tracking_id)?,
             DIFFERENCES.set(Some(&record.differences).filter(|differences| !differences.is_empty()))?,
-            UPDATED.set(Some(at.now))?,
+            UPDATED.set(at.now)?,
             STINT.set(at.stint)?,
             IDENTITY_ETAG_BEFORE.set_first_unless_created(&before.identity)?,
             TWIN_ETAG_BEFORE.set_first_unless_created(&before.twin)?,

@@ -12,14 +12,15 @@ use super::column::{Cell, ResultRow};
 use super::stored::NotStorable;
 use super::table::table;
 use super::{Effect, NotUnderstood, Operator, RowState, UnknownValue};
+use crate::clock::Timestamp;
 use crate::maintain::change::Alteration;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 
 table! {
     RUN = "run", key None;
     ID = "id": RunId, generated;
-    STARTED = "started": String;
-    FINISHED = "finished": Option<String>;
+    STARTED = "started": Timestamp;
+    FINISHED = "finished": Option<Timestamp>;
     STATE = "state": RunState;
     HUB = "hub": String;
     INPUT = "input": String;
@@ -94,10 +95,10 @@ impl fmt::Display for RunState {
 pub struct Run {
     /// Its number.
     pub id: RunId,
-    /// The start time (RFC 3339, UTC).
-    pub started: String,
+    /// The start time.
+    pub started: Timestamp,
     /// The end time, if the run has ended.
-    pub finished: Option<String>,
+    pub finished: Option<Timestamp>,
     /// The operator and station that began it.
     #[serde(flatten)]
     pub by: Operator,
@@ -162,11 +163,11 @@ impl Run {
 }
 
 /// The result of reading a run's identities back from the hub.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Verification {
-    /// The end time (RFC 3339, UTC).
-    pub at: String,
+    /// The end time.
+    pub at: Timestamp,
     /// Identities that were read.
     pub checked: u64,
     /// Identities that are as the batch wants them.
@@ -205,9 +206,9 @@ pub struct RunOptions {
     /// The name of a tag that created identities get.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_by_tag: Option<String>,
-    /// The CA that issues certificates, and its output folder.
+    /// The folders of the certificates that the run issues.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub issue: Option<(PathBuf, PathBuf)>,
+    pub issue: Option<IssueFolders>,
     /// True to keep devices disabled until they are released.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub quarantine: bool,
@@ -222,6 +223,28 @@ pub struct RunOptions {
     pub plan: Option<String>,
 }
 
+/// The folders of certificates that a run issues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(PathBuf, PathBuf)", into = "(PathBuf, PathBuf)")]
+pub struct IssueFolders {
+    /// The CA.
+    pub ca: PathBuf,
+    /// The output folder of the CA.
+    pub out: PathBuf,
+}
+
+impl From<(PathBuf, PathBuf)> for IssueFolders {
+    fn from((ca, out): (PathBuf, PathBuf)) -> Self {
+        Self { ca, out }
+    }
+}
+
+impl From<IssueFolders> for (PathBuf, PathBuf) {
+    fn from(IssueFolders { ca, out }: IssueFolders) -> Self {
+        (ca, out)
+    }
+}
+
 /// [`RunOptions`] for reading. A flattened member would accept unknown members.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -230,7 +253,7 @@ struct StoredOptions {
     mode: ApplyMode,
     twin: TwinPolicy,
     created_by_tag: Option<String>,
-    issue: Option<(PathBuf, PathBuf)>,
+    issue: Option<IssueFolders>,
     quarantine: bool,
     map: Vec<(String, String)>,
     id_pattern: Option<IdPattern>,
@@ -267,8 +290,8 @@ pub struct RunFacts<'a> {
     pub hub: &'a str,
     /// The batch file.
     pub input: &'a str,
-    /// The start time (RFC 3339, UTC).
-    pub started: &'a str,
+    /// The start time.
+    pub started: &'a Timestamp,
     /// The operator and station that begin it.
     pub by: &'a Operator,
     /// The options, in addition to the rows.

@@ -14,6 +14,7 @@ use super::{
     Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Moment, Operator, Record,
     RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, VERSION, Verification,
 };
+use crate::clock::Timestamp;
 use crate::model::spec::IdentitySpec;
 use error::of_file;
 use file::{Found, Lock};
@@ -111,7 +112,7 @@ impl Store for Sqlite {
         Ok(Box::new(SqliteLoader::begin(&mut self.connection, &self.path, facts)?))
     }
 
-    fn begin_stint(&mut self, run: RunId, by: &Operator, now: &str) -> Result<(), LedgerError> {
+    fn begin_stint(&mut self, run: RunId, by: &Operator, now: &Timestamp) -> Result<(), LedgerError> {
         self.stint = Some(self.call(|connection| stints::begin(connection, run, by, now))?);
         Ok(())
     }
@@ -144,14 +145,14 @@ impl Store for Sqlite {
         Ok(())
     }
 
-    fn mark_sent(&mut self, lease: &Lease, sent: &[Sent], now: &str) -> Result<(), LedgerError> {
+    fn mark_sent(&mut self, lease: &Lease, sent: &[Sent], now: &Timestamp) -> Result<(), LedgerError> {
         let stint = self.stint;
         let at = Context { stint: stint.as_ref(), now };
         let changes = sent.iter().map(|sent| sent.change(at));
         held(lease, self.call(|connection| rows::update(connection, lease.run, Some(lease), changes))?)
     }
 
-    fn record(&mut self, lease: &Lease, ended: &[Ended], now: &str) -> Result<(), LedgerError> {
+    fn record(&mut self, lease: &Lease, ended: &[Ended], now: &Timestamp) -> Result<(), LedgerError> {
         let stint = self.stint;
         let at = Context { stint: stint.as_ref(), now };
         let changes = ended.iter().map(|ended| ended.change(at));
@@ -164,7 +165,12 @@ impl Store for Sqlite {
         held(lease, self.call_ahead_of_disk(|connection| chunks::finish(connection, lease))?)
     }
 
-    fn refuse(&mut self, run: RunId, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError> {
+    fn refuse(
+        &mut self,
+        run: RunId,
+        records: &[(IdentityId, Record)],
+        now: &Timestamp,
+    ) -> Result<(), LedgerError> {
         let ended: Vec<Ended> = records.iter().cloned().map(Ended::from).collect();
         let stint = self.stint;
         let at = Context { stint: stint.as_ref(), now };
@@ -229,7 +235,7 @@ impl Store for Sqlite {
         self.call(|connection| rows::count(connection, run, filter))
     }
 
-    fn end_run(&mut self, run: RunId, state: RunState, now: &str) -> Result<(), LedgerError> {
+    fn end_run(&mut self, run: RunId, state: RunState, now: &Timestamp) -> Result<(), LedgerError> {
         self.call(|connection| runs::end(connection, run, state, now))
     }
 

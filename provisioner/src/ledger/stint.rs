@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::RunId;
 use super::column::ResultRow;
 use super::table::table;
+use crate::clock::Timestamp;
 
 table! {
     STINT = "stint", key Some("run, number");
@@ -14,7 +15,7 @@ table! {
     OPERATOR = "operator": String;
     STATION = "station": String;
     TOOL_VERSION = "tool_version": String;
-    STARTED = "started": String;
+    STARTED = "started": Timestamp;
 }
 
 /// The operator and station. Empty if an older version of this program did not record them.
@@ -37,8 +38,8 @@ pub struct Stint {
     pub by: Operator,
     /// The version of the program.
     pub tool_version: String,
-    /// The start time (RFC 3339, UTC).
-    pub started: String,
+    /// The start time.
+    pub started: Timestamp,
 }
 
 impl Stint {

@@ -9,6 +9,7 @@ use super::{
     Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Moment, Operator, Record,
     RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, Verification,
 };
+use crate::clock::Timestamp;
 use crate::model::compare::Etags;
 use crate::model::spec::IdentitySpec;
 
@@ -34,7 +35,7 @@ pub trait Load {
     fn expect(&self, seen: &[(IdentityId, Etags)]) -> Result<(), LedgerError>;
 
     /// Writes down why nothing will be done for these identities.
-    fn refuse(&self, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError>;
+    fn refuse(&self, records: &[(IdentityId, Record)], now: &Timestamp) -> Result<(), LedgerError>;
 
     /// Adds a row for each identity of a different run whose row passes a filter, in the state that
     /// this run left, and returns their number.
@@ -62,7 +63,7 @@ pub trait Store: Send {
     fn load_run(&mut self, facts: &RunFacts<'_>) -> Result<Loader<'_>, LedgerError>;
 
     /// Begins this process's stint on a run: later rows and moments are recorded under it.
-    fn begin_stint(&mut self, run: RunId, by: &Operator, now: &str) -> Result<(), LedgerError>;
+    fn begin_stint(&mut self, run: RunId, by: &Operator, now: &Timestamp) -> Result<(), LedgerError>;
 
     /// Writes down how far this process's stint is.
     fn add_moment(&mut self, run: RunId, moment: &Moment) -> Result<(), LedgerError>;
@@ -87,16 +88,21 @@ pub trait Store: Send {
     fn release_leases(&mut self) -> Result<(), LedgerError>;
 
     /// Writes down that these requests for identities of a chunk are about to leave.
-    fn mark_sent(&mut self, lease: &Lease, sent: &[Sent], now: &str) -> Result<(), LedgerError>;
+    fn mark_sent(&mut self, lease: &Lease, sent: &[Sent], now: &Timestamp) -> Result<(), LedgerError>;
 
     /// Writes down what became of these identities of a chunk.
-    fn record(&mut self, lease: &Lease, ended: &[Ended], now: &str) -> Result<(), LedgerError>;
+    fn record(&mut self, lease: &Lease, ended: &[Ended], now: &Timestamp) -> Result<(), LedgerError>;
 
     /// Writes down that all rows of a chunk have come to an end.
     fn finish_chunk(&mut self, lease: &Lease) -> Result<(), LedgerError>;
 
     /// Writes down why these identities can't be sent at all.
-    fn refuse(&mut self, run: RunId, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError>;
+    fn refuse(
+        &mut self,
+        run: RunId,
+        records: &[(IdentityId, Record)],
+        now: &Timestamp,
+    ) -> Result<(), LedgerError>;
 
     /// Writes down what verification saw of these identities.
     fn set_seen(&mut self, run: RunId, seen: &[Seen]) -> Result<(), LedgerError>;
@@ -146,7 +152,7 @@ pub trait Store: Send {
     fn count(&mut self, run: RunId, filter: RowFilter) -> Result<u64, LedgerError>;
 
     /// Writes down how a run ended. A run that finished stays so.
-    fn end_run(&mut self, run: RunId, state: RunState, now: &str) -> Result<(), LedgerError>;
+    fn end_run(&mut self, run: RunId, state: RunState, now: &Timestamp) -> Result<(), LedgerError>;
 
     /// Returns true if an earlier run worked on the same hub.
     fn knows_hub(&mut self, hub: &str, but: RunId) -> Result<bool, LedgerError>;

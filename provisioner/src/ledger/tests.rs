@@ -3,10 +3,11 @@
 use hub_types::identity::StatusReason;
 use hub_types::{IdentityId, Sha1Thumbprint};
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::*;
+use crate::clock::Timestamp;
 use crate::maintain::change::Alteration;
 use crate::model::compare::{Difference, Etags};
 use crate::model::failure::ReasonCode;
@@ -25,6 +26,10 @@ fn spec(name: &str) -> IdentitySpec {
 
 pub(super) fn identity(name: &str) -> IdentityId {
     IdentityId::from_common_name(name).unwrap()
+}
+
+pub(super) fn now() -> Timestamp {
+    "2026-11-22T10:00:00Z".parse().unwrap()
 }
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -111,7 +116,7 @@ fn a_station_that_slept_past_its_lease_writes_nothing_over_what_another_found() 
     let mut other = open_again(&server, "shared");
     other.begin_work(run, LEASE).unwrap();
     assert!(matches!(other.claim(run).unwrap(), Claim::Wait), "the lease holds");
-    sleeper.mark_sent(&old.lease, &[(identity("a"), Effect::Created).into()], "now").unwrap();
+    sleeper.mark_sent(&old.lease, &[(identity("a"), Effect::Created).into()], &now()).unwrap();
 
     // The database's clock decides, and it says that the lease is over.
     server.sql("shared", "UPDATE provisioner.chunk SET expires = now() - INTERVAL '1 second'").unwrap();
@@ -124,9 +129,9 @@ fn a_station_that_slept_past_its_lease_writes_nothing_over_what_another_found() 
     lost(sleeper.record(
         &old.lease,
         &[(identity("a"), Record::failed(ReasonCode::RequestRefused, "late")).into()],
-        "now",
+        &now(),
     ));
-    lost(sleeper.mark_sent(&old.lease, &[(identity("b"), Effect::Created).into()], "now"));
+    lost(sleeper.mark_sent(&old.lease, &[(identity("b"), Effect::Created).into()], &now()));
     sleeper.renew_leases().unwrap();
     sleeper.release_leases().unwrap();
     lost(sleeper.finish_chunk(&old.lease));
@@ -183,8 +188,8 @@ fn a_station_outlives_a_restart_of_the_database() {
 
 fn facts(options: &RunOptions) -> RunFacts<'_> {
     static BY: Operator = Operator { name: String::new(), station: String::new() };
-    let (hub, input, started) = ("hub.example", "batch.csv", "2026-11-22T10:00:00Z");
-    RunFacts { hub, input, started, by: &BY, options }
+    static STARTED: LazyLock<Timestamp> = LazyLock::new(now);
+    RunFacts { hub: "hub.example", input: "batch.csv", started: &STARTED, by: &BY, options }
 }
 
 /// Loads a run with these rows, the levels of some of whose devices are given.
@@ -232,7 +237,7 @@ pub(super) fn claim(ledger: &mut Ledger, run: RunId) -> Chunk {
 }
 
 fn record(ledger: &mut Ledger, lease: &Lease, name: &str, record: Record) {
-    ledger.record(lease, &[(identity(name), record).into()], "2026-11-22T10:00:01Z").unwrap();
+    ledger.record(lease, &[(identity(name), record).into()], &now()).unwrap();
 }
 
 fn chunks_hold_whole_units_with_the_device_first(mut ledger: Ledger) {
@@ -265,7 +270,7 @@ fn what_was_under_way_is_given_out_again_with_all_that_is_known(mut ledger: Ledg
     ledger.begin_work(run, LEASE).unwrap();
     let lease = claim(&mut ledger, run).lease;
     let sent = [(identity("a"), Effect::Created).into(), (identity("b"), Effect::Updated).into()];
-    ledger.mark_sent(&lease, &sent, "now").unwrap();
+    ledger.mark_sent(&lease, &sent, &now()).unwrap();
     record(&mut ledger, &lease, "b", Record::new(RowState::Conflict));
     ledger.release_leases().unwrap();
     ledger.begin_work(run, LEASE).unwrap();
@@ -290,7 +295,7 @@ fn the_options_of_a_run_come_back(mut ledger: Ledger) {
         alteration: Some(Alteration::Undo { run: RunId(1) }),
         rules: ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Merge },
         created_by_tag: Some("by".into()),
-        issue: Some(("pki".into(), "pki/issued".into())),
+        issue: Some(IssueFolders { ca: "pki".into(), out: "pki/issued".into() }),
         quarantine: true,
         map: vec![("Serial".into(), "device_id".into())],
         id_pattern: Some("[ab]".parse().unwrap()),
@@ -306,7 +311,7 @@ fn totals_count_each_row_once(mut ledger: Ledger) {
     ledger.begin_work(run, LEASE).unwrap();
     let lease = claim(&mut ledger, run).lease;
     ledger
-        .mark_sent(&lease, &["a", "b"].map(|name| (identity(name), Effect::Created).into()), "now")
+        .mark_sent(&lease, &["a", "b"].map(|name| (identity(name), Effect::Created).into()), &now())
         .unwrap();
     let done = |effect| Record { effect: Some(effect), ..Record::new(RowState::Done) };
     record(&mut ledger, &lease, "a", done(Effect::Created));
@@ -354,7 +359,7 @@ fn a_row_with_a_thumbprint_is_never_issued_whatever_its_twin_says(mut ledger: Le
 
 fn a_credential_stays_with_its_first_owner_across_runs(mut ledger: Ledger) {
     let (first, _) = owned(&mut ledger, &[("a/m", &["AB"])]);
-    ledger.refuse(first, &[(identity("a/m"), Record::new(RowState::Done))], "now").unwrap();
+    ledger.refuse(first, &[(identity("a/m"), Record::new(RowState::Done))], &now()).unwrap();
     let (_, refused) =
         owned(&mut ledger, &[("a/m", &["AB"]), ("b", &["CD", "AB"]), ("c", &["CD"]), ("d", &["CD"])]);
     let belongs = format!("this thumbprint belongs to `a/m` since run {first}");
@@ -372,7 +377,11 @@ fn a_credential_stays_with_its_first_owner_across_runs(mut ledger: Ledger) {
 fn a_row_that_failed_can_be_corrected(mut ledger: Ledger) {
     let (first, _) = owned(&mut ledger, &[("a/m", &["AB"])]);
     ledger
-        .refuse(first, &[(identity("a/m"), Record::failed(ReasonCode::RequestRefused, "wrong label"))], "now")
+        .refuse(
+            first,
+            &[(identity("a/m"), Record::failed(ReasonCode::RequestRefused, "wrong label"))],
+            &now(),
+        )
         .unwrap();
     assert_eq!(owned(&mut ledger, &[("b", &["AB"])]).1, [None]);
 }
@@ -386,7 +395,7 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
         (identity("b"), done(Effect::Updated, false)),
         (identity("c"), Record::failed(ReasonCode::RequestRefused, "no")),
     ];
-    ledger.refuse(run, &records, "now").unwrap();
+    ledger.refuse(run, &records, &now()).unwrap();
     let etags = Etags { identity: Some("1".to_owned().into()), twin: Some("2".to_owned().into()) };
     let seen = Seen { identity: identity("a"), etags: etags.clone(), drift: None };
     ledger.set_seen(run, &[seen]).unwrap();
@@ -404,11 +413,11 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
     let loader = ledger.load_run(&facts(&options)).unwrap();
     loader.insert(2, &spec("a/m"), &[]).unwrap();
     let later = loader.commit("AB", 0).unwrap();
-    ledger.refuse(later, &[(identity("a/m"), done(Effect::Created, false))], "now").unwrap();
+    ledger.refuse(later, &[(identity("a/m"), done(Effect::Created, false))], &now()).unwrap();
     assert_eq!(names(&ledger.page(run, RowFilter::Created, None, 10).unwrap()), ["a"]);
     assert_eq!(names(&ledger.page(later, RowFilter::Created, None, 10).unwrap()), ["a/m"]);
 
-    ledger.refuse(undo, &[(identity("a"), done(Effect::Deleted, false))], "now").unwrap();
+    ledger.refuse(undo, &[(identity("a"), done(Effect::Deleted, false))], &now()).unwrap();
     assert_eq!(ledger.totals(undo).unwrap(), Totals { rows: 2, deleted: 1, pending: 1, ..Totals::default() });
     ledger.forget_undone(run, undo).unwrap();
     let (_, refused) = owned(&mut ledger, &[("x", &["AA"]), ("y", &["AB"]), ("z", &["BB"])]);
@@ -440,7 +449,7 @@ fn a_device_is_held_by_the_run_that_disabled_it_on_this_hub(mut ledger: Ledger) 
         hold.map(|hold| (hold.run, hold.reason.as_str().to_owned(), hold.released_reason))
     };
     assert_eq!(hold(&mut ledger, "a", None), None);
-    ledger.refuse(quarantine, &[(identity("a"), held_by(quarantine))], "now").unwrap();
+    ledger.refuse(quarantine, &[(identity("a"), held_by(quarantine))], &now()).unwrap();
     assert_eq!(hold(&mut ledger, "a", None), Some((quarantine, QUARANTINE.to_owned(), None)));
     assert_eq!(hold(&mut ledger, "b", None), None);
     assert_eq!(ledger.hold("another.example", &identity("a"), None).unwrap(), None);
@@ -455,7 +464,7 @@ fn a_device_is_held_by_the_run_that_disabled_it_on_this_hub(mut ledger: Ledger) 
         status_reason_before: Some(reason("line 3")),
         ..(identity("b"), Effect::Updated).into()
     };
-    ledger.mark_sent(&lease, &[sent], "now").unwrap();
+    ledger.mark_sent(&lease, &[sent], &now()).unwrap();
     let retired = Some((retire, "scrapped".to_owned(), Some(reason("line 3"))));
     assert_eq!(hold(&mut ledger, "b", None), retired);
     record(&mut ledger, &lease, "b", held_by(retire));
@@ -464,7 +473,7 @@ fn a_device_is_held_by_the_run_that_disabled_it_on_this_hub(mut ledger: Ledger) 
     assert_eq!(names(&disabled), ["b"]);
 
     let released = Record { effect: Some(Effect::Updated), ..Record::new(RowState::Done) };
-    ledger.refuse(release, &[(identity("b"), released)], "now").unwrap();
+    ledger.refuse(release, &[(identity("b"), released)], &now()).unwrap();
     assert_eq!(hold(&mut ledger, "b", None), None);
     assert_eq!(hold(&mut ledger, "b", Some(release)), retired);
     assert_eq!(ledger.count(release, RowFilter::Updated).unwrap(), 1);
@@ -478,7 +487,7 @@ fn what_a_plan_knows_of_rows_is_kept_with_the_run(mut ledger: Ledger) {
         loader.insert(line, &spec(name), &[]).unwrap();
     }
     loader.expect(&[(identity("a"), etags.clone()), (identity("b"), Etags::default())]).unwrap();
-    loader.refuse(&[(identity("b"), Record::failed(ReasonCode::RequestRefused, "no"))], "now").unwrap();
+    loader.refuse(&[(identity("b"), Record::failed(ReasonCode::RequestRefused, "no"))], &now()).unwrap();
     let run = loader.commit("AB", 0).unwrap();
     let totals = ledger.totals(run).unwrap();
     assert_eq!((totals.pending, totals.failed), (1, 1));

@@ -11,6 +11,7 @@ use tokio::runtime;
 
 use super::*;
 use crate::apply::Apply;
+use crate::clock::Timestamp;
 use crate::ledger::{Ledger, Operator, RowFilter, RunFacts, RunId, RunOptions, SharedLedger, Totals};
 use crate::model::failure::ReasonCode;
 use crate::model::holds::Holds;
@@ -51,7 +52,7 @@ impl Factory {
     fn load(&self, alteration: Option<Alteration>, rows: &[IdentitySpec]) -> RunId {
         let options = RunOptions { alteration, ..RunOptions::default() };
         let by = Operator { name: "Ada".into(), station: "line-3".into() };
-        let (hub, input, started) = ("model", "batch.csv", "2026-11-27T10:00:00Z");
+        let (hub, input, started) = ("model", "batch.csv", &Timestamp::now());
         let facts = RunFacts { hub, input, started, by: &by, options: &options };
         let mut ledger = self.ledger.lock();
         let loader = ledger.load_run(&facts).unwrap();

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Plan, PlannedRow};
+use crate::clock::Timestamp;
 use crate::ledger::RunOptions;
 
 /// The header of a plan file: everything that must be the same when the plan is carried out.
@@ -27,8 +28,8 @@ pub struct Header {
     pub provisioner_plan: u32,
     /// The version of the program that made the plan.
     pub tool_version: String,
-    /// The time at which the plan was made (RFC 3339, UTC).
-    pub made: String,
+    /// The time at which the plan was made.
+    pub made: Timestamp,
     /// The hub: its host, or the folder of a local hub.
     pub hub: String,
     /// The batch file.
@@ -307,7 +308,7 @@ mod tests {
         Header {
             provisioner_plan: VERSION,
             tool_version: "1".into(),
-            made: "2026-11-23T00:00:00Z".into(),
+            made: "2026-11-23T00:00:00Z".parse().unwrap(),
             hub: "h".into(),
             input: "batch.csv".into(),
             input_sha256: "AB".into(),

@@ -9,9 +9,9 @@ use crate::batch::{
     BatchChoice, CertificateSource, LoadError, LoadRules, Loaded, TemporaryRun, find_issued, open_issued,
     open_owners,
 };
-use crate::clock::now_text;
+use crate::clock::Timestamp;
 use crate::hub::HubError;
-use crate::ledger::{LedgerError, LedgerLocation, RunId, RunOptions, SharedLedger};
+use crate::ledger::{IssueFolders, LedgerError, LedgerLocation, RunId, RunOptions, SharedLedger};
 use crate::model::holds::Holds;
 use crate::model::observer::{Activity, RunObserver, row_counter};
 use crate::target::{HubLabel, HubSize, OpenHub, Target, TargetChoice, TargetError};
@@ -112,7 +112,7 @@ impl BatchPlan {
         let certificates = CertificateSource::of(options.issue.is_some());
         let loaded = TemporaryRun::load(&batch, certificates, rules, owners.as_mut(), observer)?;
         let TemporaryRun { mut ledger, run, loaded, spec_sha256 } = loaded;
-        if let Some(list) = open_issued(options.issue.as_ref().map(|(_, issued)| issued))? {
+        if let Some(list) = open_issued(options.issue.as_ref().map(|folders| &folders.out))? {
             find_issued(&mut ledger, run, &list)?;
         }
         let hub = target.open().await?;
@@ -193,13 +193,13 @@ fn header(
 ) -> Result<Header, PlanError> {
     let absolute = |path: &Path| std::path::absolute(path).map_err(PlanError::Folder);
     let issue = match &options.issue {
-        Some((ca, out)) => Some((absolute(ca)?, absolute(out)?)),
+        Some(IssueFolders { ca, out }) => Some(IssueFolders { ca: absolute(ca)?, out: absolute(out)? }),
         None => None,
     };
     Ok(Header {
         provisioner_plan: VERSION,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        made: now_text(),
+        made: Timestamp::now(),
         hub: hub.to_owned(),
         input: absolute(batch)?,
         input_sha256: loaded.sha256.clone(),

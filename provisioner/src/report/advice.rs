@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::ledger::{Run, RunOptions};
+use crate::ledger::{IssueFolders, Run, RunOptions};
 use crate::maintain::change::Alteration;
 use crate::model::failure::ReasonCode;
 use crate::model::options::ApplyMode;
@@ -100,7 +100,7 @@ pub fn advice(run: &Run, reason: Option<ReasonCode>) -> Advice {
 
 /// The options that name the CA of the run, as they are typed after the batch.
 fn issue_options(options: &RunOptions) -> String {
-    let Some((ca, out)) = &options.issue else { return String::new() };
+    let Some(IssueFolders { ca, out }) = &options.issue else { return String::new() };
     let out = match *out == ca.join("issued") {
         true => String::new(),
         false => format!(" --out {}", path(out)),

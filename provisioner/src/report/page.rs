@@ -288,8 +288,8 @@ fn facts(run: &Run, stints: &[(Stint, Vec<Moment>)]) -> serde_json::Result<Vec<(
         ("SHA-256 of the batch", run.input_sha256.clone()),
         ("Operator", operators),
         ("Station", stations),
-        ("Begun", text::time(&run.started)),
-        ("Ended", run.finished.as_deref().map(text::time).unwrap_or_default()),
+        ("Begun", text::time(run.started.as_str())),
+        ("Ended", run.finished.as_ref().map(|time| text::time(time.as_str())).unwrap_or_default()),
         ("Provisioner", versions),
         ("Options", options(run)?),
         ("Read back", verification(run)),
@@ -328,7 +328,12 @@ fn verification(run: &Run) -> String {
         count(seen.twin_written_since, "with a twin that was written since, which counts as asked"),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
-    format!("{} read at {}: {}", text::thousands(seen.checked), text::time(&seen.at), parts.join(", "))
+    format!(
+        "{} read at {}: {}",
+        text::thousands(seen.checked),
+        text::time(seen.at.as_str()),
+        parts.join(", ")
+    )
 }
 
 /// The rows as JSON that ends no element and begins none.

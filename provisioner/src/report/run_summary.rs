@@ -150,7 +150,7 @@ impl Shown {
             return;
         }
         let more = self.text(more(row));
-        let ended = self.text(row.ended.clone().unwrap_or_default());
+        let ended = self.text(row.ended.as_ref().map(ToString::to_string).unwrap_or_default());
         let serial = row.serial.clone().unwrap_or_default();
         let identity = row.spec.identity.to_string();
         self.rows.push(ShownRow(row.line, identity, end_of(row), kind, more, ended, serial));

@@ -5,7 +5,7 @@ use cert_tool::{
 };
 
 use crate::batch::{IssuedCredential, complete_rows, key_source};
-use crate::clock::now_text;
+use crate::clock::Timestamp;
 use crate::ledger::{Credential, Ledger, LedgerError, LedgerRow, Record, RunId};
 use crate::model::causes::with_causes;
 use crate::model::failure::ReasonCode;
@@ -72,7 +72,7 @@ pub fn issue_missing(
             }
         })?;
         ledger.remember(run, &owned)?;
-        ledger.refuse(run, &refused, &now_text())?;
+        ledger.refuse(run, &refused, &Timestamp::now())?;
         Ok(found)
     })?;
     Ok(totals)

@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::runtime;
 
 use crate::apply::Apply;
+use crate::clock::Timestamp;
 use crate::ledger::{
     Ledger, LedgerRow, Loader, Operator, Record, RowFilter, RunFacts, RunId, RunOptions, RunState,
     SharedLedger,
@@ -79,7 +80,8 @@ impl World {
     fn load(&self, alteration: Option<&Alteration>, rows: &[IdentitySpec], plan: &[PlannedRow]) -> RunId {
         let options = RunOptions { alteration: alteration.cloned(), ..RunOptions::default() };
         let by = Operator::default();
-        let facts = RunFacts { hub: "model", input: "b.csv", started: "now", by: &by, options: &options };
+        let facts =
+            RunFacts { hub: "model", input: "b.csv", started: &Timestamp::now(), by: &by, options: &options };
         let mut ledger = self.ledger.lock();
         let loader = ledger.load_run(&facts).unwrap();
         insert(&loader, rows);
@@ -98,7 +100,8 @@ impl World {
     async fn plan(&self, apply: &ApplyAct, rows: &[IdentitySpec]) -> Vec<PlannedRow> {
         let mut temporary = Ledger::open_temporary().unwrap();
         let (by, options) = (Operator::default(), RunOptions::default());
-        let facts = RunFacts { hub: "model", input: "b.csv", started: "now", by: &by, options: &options };
+        let facts =
+            RunFacts { hub: "model", input: "b.csv", started: &Timestamp::now(), by: &by, options: &options };
         let loader = temporary.load_run(&facts).unwrap();
         insert(&loader, rows);
         let run = loader.commit("AB", 0).unwrap();
@@ -284,7 +287,7 @@ fn expect(loader: &Loader<'_>, plan: &[PlannedRow]) {
     let record = |row: &PlannedRow| {
         (identity(&row.identity), Record::failed(ReasonCode::RefusedByPlan, "the plan refuses it"))
     };
-    loader.refuse(&refused.map(record).collect::<Vec<_>>(), "now").unwrap();
+    loader.refuse(&refused.map(record).collect::<Vec<_>>(), &Timestamp::now()).unwrap();
 }
 
 fn number(run: RunId) -> i64 {

@@ -7,6 +7,7 @@ use hub_types::{DeviceId, IdentityId};
 use serde::Serialize;
 
 use super::{CertificateMismatches, Connections};
+use crate::clock::Timestamp;
 use crate::ledger::{LedgerRow, Verification};
 use crate::model::compare::{Comparison, Difference, Observation};
 
@@ -88,7 +89,7 @@ impl Verified {
     }
 
     /// The counts by themselves, as the ledger remembers them.
-    pub fn counts(&self, at: String) -> Verification {
+    pub fn counts(&self, at: Timestamp) -> Verification {
         let Self { checked, equal, twin_written_since, held, missing, different, .. } = *self;
         Verification { at, checked, equal, twin_written_since, held, missing, different }
     }

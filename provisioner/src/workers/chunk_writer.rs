@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use crate::clock::now_text;
+use crate::clock::Timestamp;
 use crate::ledger::{Ended, Lease, Ledger, LedgerError, RunId, Sent, SharedLedger, Turn};
 
 /// A worker's entries in the ledger.
@@ -31,7 +31,7 @@ impl Book {
 
     /// Writes down that requests are about to leave.
     pub(crate) async fn mark_sent(&self, sent: Vec<Sent>) -> Result<(), LedgerError> {
-        self.write(move |ledger, lease| ledger.mark_sent(lease, &sent, &now_text())).await?;
+        self.write(move |ledger, lease| ledger.mark_sent(lease, &sent, &Timestamp::now())).await?;
         self.give_way().await;
         Ok(())
     }
@@ -40,7 +40,7 @@ impl Book {
     pub(crate) async fn record(&self, ended: Vec<Ended>) -> Result<(), LedgerError> {
         let count = ended.len();
         if count > 0 {
-            self.write(move |ledger, lease| ledger.record(lease, &ended, &now_text())).await?;
+            self.write(move |ledger, lease| ledger.record(lease, &ended, &Timestamp::now())).await?;
             (self.progress)(count);
         }
         Ok(())

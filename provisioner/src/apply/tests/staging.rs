@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::clock::Timestamp;
 use crate::maintain::Alter;
 use crate::maintain::change::Alteration;
 use crate::model::compare::Etags;
@@ -36,7 +37,8 @@ async fn undo(hub: &Arc<ModelHub>, ledger: &SharedLedger, run: RunId) -> Totals 
     let undo = Alteration::Undo { run };
     let (options, by) =
         (RunOptions { alteration: Some(undo.clone()), ..RunOptions::default() }, Operator::default());
-    let facts = RunFacts { hub: "model", input: "batch.csv", started: "now", by: &by, options: &options };
+    let facts =
+        RunFacts { hub: "model", input: "batch.csv", started: &Timestamp::now(), by: &by, options: &options };
     let undoing = {
         let mut ledger = ledger.lock();
         let loader = ledger.load_run(&facts).unwrap();

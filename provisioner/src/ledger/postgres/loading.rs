@@ -15,6 +15,7 @@ use super::client::{Client, Error};
 use super::connection::Connection;
 use super::value::parameter;
 use super::{credentials, rows};
+use crate::clock::Timestamp;
 use crate::model::compare::Etags;
 use crate::model::spec::IdentitySpec;
 
@@ -112,7 +113,7 @@ impl Load for PostgresLoader<'_> {
         loading.call(|client| rows::update(client, run, None, seen.iter().map(row::expected))).map(drop)
     }
 
-    fn refuse(&self, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError> {
+    fn refuse(&self, records: &[(IdentityId, Record)], now: &Timestamp) -> Result<(), LedgerError> {
         let mut loading = self.loading.borrow_mut();
         loading.flush()?;
         let run = self.run;

@@ -7,17 +7,18 @@ use super::super::run::RUN;
 use super::super::{ListedRun, Run, RunId, RunState, Totals, Verification};
 use super::client::{Client, Error};
 use super::value::misread;
+use crate::clock::Timestamp;
 
 /// Records the end of a run: an interruption only if no other station works on it, and completion
 /// only if no work is left. Returns false if completion could not be recorded.
-pub(super) fn end(client: &mut Client, run: RunId, state: RunState, now: &str) -> Result<bool, Error> {
+pub(super) fn end(client: &mut Client, run: RunId, state: RunState, now: &Timestamp) -> Result<bool, Error> {
     let is_finished = state == RunState::Finished;
     client.execute(
         "UPDATE run SET state = $2, finished = $3
          WHERE id = $1 AND state <> 'finished'
            AND NOT EXISTS (
                SELECT 1 FROM chunk WHERE run = $1 AND NOT done AND ($4 OR expires > clock_timestamp()))",
-        &[&run.0, &state.as_str(), &now, &is_finished],
+        &[&run.0, &state.as_str(), &now.as_str(), &is_finished],
     )?;
     let left = client.query_one(
         "SELECT $2 AND EXISTS (SELECT 1 FROM run WHERE id = $1 AND state <> 'finished')",

@@ -6,9 +6,10 @@ use super::super::stint::STINT;
 use super::super::{Moment, Operator, RunId, Stint};
 use super::client::{Client, Error};
 use super::value::parameter;
+use crate::clock::Timestamp;
 
 /// Begins a stint and returns its number.
-pub(super) fn begin(client: &mut Client, run: RunId, by: &Operator, now: &str) -> Result<u32, Error> {
+pub(super) fn begin(client: &mut Client, run: RunId, by: &Operator, now: &Timestamp) -> Result<u32, Error> {
     client.transaction(|client| {
         // Whoever else begins one waits here.
         client.query("SELECT 1 FROM run WHERE id = $1 FOR UPDATE", &[&run.0])?;
@@ -16,7 +17,7 @@ pub(super) fn begin(client: &mut Client, run: RunId, by: &Operator, now: &str) -
             "INSERT INTO stint (run, number, operator, station, tool_version, started)
              SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5 FROM stint WHERE run = $1
              RETURNING number",
-            &[&run.0, &by.name, &by.station, &env!("CARGO_PKG_VERSION"), &now],
+            &[&run.0, &by.name, &by.station, &env!("CARGO_PKG_VERSION"), &now.as_str()],
         )?;
         begun.at(0)
     })

@@ -13,6 +13,7 @@ use super::super::table::Dialect::Sqlite;
 use super::super::{Credential, Ended, LedgerError, Record, RowFilter, RunFacts, RunId, Taken};
 use super::error::{of_file, unstorable};
 use super::{credentials, rows};
+use crate::clock::Timestamp;
 use crate::model::compare::Etags;
 use crate::model::spec::IdentitySpec;
 
@@ -75,7 +76,7 @@ impl Load for SqliteLoader<'_> {
         written.map_err(|source| of_file(self.path, source))
     }
 
-    fn refuse(&self, records: &[(IdentityId, Record)], now: &str) -> Result<(), LedgerError> {
+    fn refuse(&self, records: &[(IdentityId, Record)], now: &Timestamp) -> Result<(), LedgerError> {
         let ended: Vec<Ended> = records.iter().cloned().map(Ended::from).collect();
         let at = Context { stint: None, now };
         let changes = ended.iter().map(|ended| ended.change(at));

@@ -7,12 +7,18 @@ use super::super::run::RUN;
 use super::super::{ListedRun, Run, RunId, RunState, Totals, Verification};
 use super::error::{unstorable, value_of};
 use super::value::misread;
+use crate::clock::Timestamp;
 
-pub(super) fn end(connection: &Connection, run: RunId, state: RunState, now: &str) -> rusqlite::Result<()> {
+pub(super) fn end(
+    connection: &Connection,
+    run: RunId,
+    state: RunState,
+    now: &Timestamp,
+) -> rusqlite::Result<()> {
     connection
         .execute(
             "UPDATE run SET state = ?2, finished = ?3 WHERE id = ?1",
-            params![run.0, state.as_str(), now],
+            params![run.0, state.as_str(), now.as_str()],
         )
         .map(drop)
 }

@@ -7,14 +7,20 @@ use super::super::moment::MOMENT;
 use super::super::stint::STINT;
 use super::super::{Moment, Operator, RunId, Stint};
 use super::error::unstorable;
+use crate::clock::Timestamp;
 
 /// Begins a stint and returns its number.
-pub(super) fn begin(connection: &Connection, run: RunId, by: &Operator, now: &str) -> rusqlite::Result<u32> {
+pub(super) fn begin(
+    connection: &Connection,
+    run: RunId,
+    by: &Operator,
+    now: &Timestamp,
+) -> rusqlite::Result<u32> {
     connection.query_row(
         "INSERT INTO stint (run, number, operator, station, tool_version, started)
          SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3, ?4, ?5 FROM stint WHERE run = ?1
          RETURNING number",
-        params![run.0, by.name, by.station, env!("CARGO_PKG_VERSION"), now],
+        params![run.0, by.name, by.station, env!("CARGO_PKG_VERSION"), now.as_str()],
         |row| row.at(0),
     )
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ledger::tests::{claim, identity, load};
+use crate::ledger::tests::{claim, identity, load, now};
 use crate::ledger::{Effect, Ledger, RowFilter, RowState};
 
 /// Opens a ledger that was just closed. A test beside this one may be about to start a program, which
@@ -44,7 +44,7 @@ fn a_full_disk_is_said_with_the_path_and_marks_nothing_done() {
         ..Record::new(RowState::Done)
     };
     let records = [(identity("a"), done.clone()).into(), (identity("b"), done).into()];
-    let error = ledger.record(&lease, &records, "now").unwrap_err();
+    let error = ledger.record(&lease, &records, &now()).unwrap_err();
     assert!(matches!(error, LedgerError::DiskFull { .. }), "{error:?}");
     assert!(error.to_string().contains("provisioner.ledger"), "{error}");
     assert_eq!(ledger.totals(run).unwrap().pending, 2);

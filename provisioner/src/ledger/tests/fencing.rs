@@ -31,12 +31,12 @@ fn the_same_fence_given_twice_is_told_apart_by_its_token() {
     second.begin_work(run, LEASE).unwrap();
     let new = claim(&mut second, run).lease;
     assert_eq!((old.fence, old.chunk), (new.fence, new.chunk));
-    is_lost(first.mark_sent(&old, &[(identity("a"), Effect::Created).into()], "now"));
-    is_lost(first.record(&old, &[(identity("a"), Record::new(RowState::Conflict)).into()], "now"));
+    is_lost(first.mark_sent(&old, &[(identity("a"), Effect::Created).into()], &now()));
+    is_lost(first.record(&old, &[(identity("a"), Record::new(RowState::Conflict)).into()], &now()));
     is_lost(first.finish_chunk(&old));
     first.renew_leases().unwrap();
     first.release_leases().unwrap();
-    second.mark_sent(&new, &[(identity("a"), Effect::Created).into()], "now").unwrap();
+    second.mark_sent(&new, &[(identity("a"), Effect::Created).into()], &now()).unwrap();
     record(&mut second, &new, "a", created());
     second.finish_chunk(&new).unwrap();
     assert!(matches!(second.claim(run).unwrap(), Claim::Finished));
@@ -57,11 +57,11 @@ fn a_chunk_whose_rows_were_forgotten_is_not_done() {
     let again = claim(&mut ledger, run);
     assert_eq!(names(&again.rows), ["b"], "what was forgotten is given out again");
     // A run is not over while the database knows of something to do.
-    let ended = ledger.end_run(run, RunState::Finished, "now");
+    let ended = ledger.end_run(run, RunState::Finished, &now());
     assert!(matches!(ended, Err(LedgerError::Forgotten { .. })), "{ended:?}");
     record(&mut ledger, &again.lease, "b", Record::new(RowState::Unchanged));
     ledger.finish_chunk(&again.lease).unwrap();
-    ledger.end_run(run, RunState::Finished, "now").unwrap();
+    ledger.end_run(run, RunState::Finished, &now()).unwrap();
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn another_run_of_the_same_number_is_not_taken_for_this_one() {
     ledger.begin_work(run, LEASE).unwrap();
     // The database forgot the run, and another station began one, which got its number.
     go_back(&server, "shared", "UPDATE run SET token = '\\x00'");
-    for forgotten in [ledger.claim(run).map(drop), ledger.end_run(run, RunState::Interrupted, "now")] {
+    for forgotten in [ledger.claim(run).map(drop), ledger.end_run(run, RunState::Interrupted, &now())] {
         assert!(matches!(forgotten, Err(LedgerError::Forgotten { .. })), "{forgotten:?}");
     }
     assert_eq!(open_again(&server, "shared").run(Some(run)).unwrap().state, RunState::Running);
@@ -89,8 +89,8 @@ fn a_file_asks_for_the_token_too() {
     // As another process leaves it that has the file because the lock does not work where it lies.
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute("UPDATE chunk SET token = x'00'", []).unwrap();
-    is_lost(ledger.mark_sent(&lease, &[(identity("a"), Effect::Created).into()], "now"));
-    is_lost(ledger.record(&lease, &[(identity("a"), created()).into()], "now"));
+    is_lost(ledger.mark_sent(&lease, &[(identity("a"), Effect::Created).into()], &now()));
+    is_lost(ledger.record(&lease, &[(identity("a"), created()).into()], &now()));
     is_lost(ledger.finish_chunk(&lease));
     assert_eq!(ledger.totals(run).unwrap().pending, 1);
     ledger.begin_work(run, LEASE).unwrap();

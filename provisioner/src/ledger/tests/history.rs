@@ -4,6 +4,10 @@ use super::*;
 use crate::hub::rate_limit::CallStats;
 use serde_json::json;
 
+fn at(time: &str) -> Timestamp {
+    time.parse().unwrap()
+}
+
 fn operator(name: &str, station: &str) -> Operator {
     Operator { name: name.into(), station: station.into() }
 }
@@ -21,8 +25,8 @@ pub(super) fn a_run_remembers_who_began_it_and_who_worked_on_it(mut ledger: Ledg
     let (options, ada) = (RunOptions::default(), operator("ada", "line-3"));
     let loader = ledger.load_run(&RunFacts { by: &ada, ..facts(&options) }).unwrap();
     let run = loader.commit("AB", 0).unwrap();
-    ledger.begin_stint(run, &ada, "2026-11-22T10:00:00Z").unwrap();
-    ledger.begin_stint(run, &operator("bob", "line-4"), "2026-11-22T11:00:00Z").unwrap();
+    ledger.begin_stint(run, &ada, &at("2026-11-22T10:00:00Z")).unwrap();
+    ledger.begin_stint(run, &operator("bob", "line-4"), &at("2026-11-22T11:00:00Z")).unwrap();
     assert_eq!(ledger.run(Some(run)).unwrap().by, ada);
     let stints = ledger.stints(run).unwrap();
     let known: Vec<_> = stints
@@ -30,7 +34,7 @@ pub(super) fn a_run_remembers_who_began_it_and_who_worked_on_it(mut ledger: Ledg
         .map(|stint| (stint.number, stint.by.name.as_str(), stint.by.station.as_str()))
         .collect();
     assert_eq!(known, [(1, "ada", "line-3"), (2, "bob", "line-4")]);
-    assert_eq!(stints[1].started, "2026-11-22T11:00:00Z");
+    assert_eq!(stints[1].started, at("2026-11-22T11:00:00Z"));
 }
 
 pub(super) fn the_moments_of_a_stint_come_back_in_order(mut ledger: Ledger) {
@@ -46,11 +50,11 @@ pub(super) fn the_moments_of_a_stint_come_back_in_order(mut ledger: Ledger) {
             outage_for: Duration::from_secs(3),
         },
     };
-    ledger.begin_stint(run, &Operator::default(), "now").unwrap();
+    ledger.begin_stint(run, &Operator::default(), &now()).unwrap();
     for seconds in [2, 10, 4] {
         ledger.add_moment(run, &moment(seconds)).unwrap();
     }
-    ledger.begin_stint(run, &Operator::default(), "now").unwrap();
+    ledger.begin_stint(run, &Operator::default(), &now()).unwrap();
     ledger.add_moment(run, &moment(7)).unwrap();
     assert_eq!(ledger.moments(run, 1).unwrap(), [2, 4, 10].map(moment));
     assert_eq!(ledger.moments(run, 2).unwrap(), [moment(7)]);
@@ -58,21 +62,21 @@ pub(super) fn the_moments_of_a_stint_come_back_in_order(mut ledger: Ledger) {
 
 pub(super) fn a_row_remembers_what_was_there_before_and_after(mut ledger: Ledger) {
     let run = load(&mut ledger, &["a", "b"], &[]);
-    ledger.begin_stint(run, &operator("ada", "line-3"), "now").unwrap();
+    ledger.begin_stint(run, &operator("ada", "line-3"), &now()).unwrap();
     ledger.begin_work(run, LEASE).unwrap();
     let lease = claim(&mut ledger, run).lease;
     let sent = |before| Sent { before, ..(identity("a"), Effect::Updated).into() };
-    ledger.mark_sent(&lease, &[sent(etags("1", "2"))], "2026-11-22T10:00:01Z").unwrap();
+    ledger.mark_sent(&lease, &[sent(etags("1", "2"))], &at("2026-11-22T10:00:01Z")).unwrap();
     // Sent once more: what was there before the first time counts, and so does the time.
-    ledger.mark_sent(&lease, &[sent(etags("3", "4"))], "2026-11-22T10:00:02Z").unwrap();
+    ledger.mark_sent(&lease, &[sent(etags("3", "4"))], &at("2026-11-22T10:00:02Z")).unwrap();
     let reason = Some(ReasonCode::TwinKept);
     let record = Record { effect: Some(Effect::Updated), reason, ..Record::new(RowState::Done) };
     let ended = Ended { before: etags("5", "6"), after: etags("7", "8"), ..(identity("a"), record).into() };
-    ledger.record(&lease, &[ended], "2026-11-22T10:00:03Z").unwrap();
+    ledger.record(&lease, &[ended], &at("2026-11-22T10:00:03Z")).unwrap();
     let done = row(&mut ledger, run, "a");
     assert_eq!((&done.before, &done.etags), (&etags("1", "2"), &etags("7", "8")));
-    assert_eq!(done.sent.as_deref(), Some("2026-11-22T10:00:01Z"));
-    assert_eq!(done.ended.as_deref(), Some("2026-11-22T10:00:03Z"));
+    assert_eq!(done.sent, Some(at("2026-11-22T10:00:01Z")));
+    assert_eq!(done.ended, Some(at("2026-11-22T10:00:03Z")));
     assert_eq!((done.stint, done.record.reason), (Some(1), reason));
     let untouched = row(&mut ledger, run, "b");
     assert_eq!((untouched.before, untouched.sent, untouched.stint), (Etags::default(), None, None));
@@ -92,8 +96,15 @@ pub(super) fn verification_is_remembered_of_the_run_and_of_each_row(mut ledger: 
     ledger.set_seen(run, &[seen("b", None)]).unwrap();
     assert_eq!(row(&mut ledger, run, "b").drift, None);
     assert_eq!(ledger.run(Some(run)).unwrap().verification, None);
-    let verification =
-        Verification { at: "now".into(), checked: 3, equal: 2, missing: 1, ..Default::default() };
+    let verification = Verification {
+        at: now(),
+        checked: 3,
+        equal: 2,
+        twin_written_since: 0,
+        held: 0,
+        missing: 1,
+        different: 0,
+    };
     ledger.set_verification(run, &verification).unwrap();
     assert_eq!(ledger.run(Some(run)).unwrap().verification, Some(verification));
 }

@@ -32,6 +32,8 @@ const STRANGE: &[Strange] = &[
     strange("run", "state", "'paused'"),
     strange("run", "verification", "'{}'"),
     strange("run", "rejected", "-1"),
+    strange("run", "started", "'yesterday'"),
+    strange("run", "finished", "''"),
     counted("state", "'no_such_state'"),
     counted("effect", "'no_such_effect'"),
     strange("row", "line", "-1"),
@@ -43,6 +45,8 @@ const STRANGE: &[Strange] = &[
     strange("row", "differences", "'{}'"),
     strange("row", "deviation", "'nothing'"),
     strange("row", "reason", "'no_such_reason'"),
+    strange("row", "sent", "'yesterday'"),
+    strange("row", "updated", "'2026-13-01T00:00:00Z'"),
 ];
 
 /// Puts each strange value into a ledger of two runs, and asks for everything that it is part of.
@@ -51,7 +55,7 @@ fn each_strange_value_is_an_error(open: impl Fn() -> Ledger, sql: impl Fn(&str) 
     let (other, run) = (load(&mut ledger, &["a"], &[]), load(&mut ledger, &["a", "b/m"], &[]));
     ledger.begin_work(run, LEASE).unwrap();
     let done = Record { effect: Some(Effect::Created), ..Record::new(RowState::Done) };
-    ledger.refuse(run, &[(identity("a"), done)], "now").unwrap();
+    ledger.refuse(run, &[(identity("a"), done)], &now()).unwrap();
     for Strange { table, column, value, is_counted } in STRANGE {
         let is_of_run = *table == "run";
         let at = match is_of_run {
@@ -146,7 +150,8 @@ fn a_chunk_in_a_strange_state_does_not_let_its_run_seem_to_be_over() {
 fn a_path_that_is_not_utf_8_is_refused_and_nothing_of_the_run_is_kept() {
     use std::os::unix::ffi::OsStringExt;
     let path = PathBuf::from(std::ffi::OsString::from_vec(vec![b'p', 0xFF]));
-    let options = RunOptions { issue: Some((path.clone(), path)), ..RunOptions::default() };
+    let options =
+        RunOptions { issue: Some(IssueFolders { ca: path.clone(), out: path }), ..RunOptions::default() };
     let server = e2e::Database::start().unwrap();
     for mut ledger in [Ledger::open_temporary().unwrap(), open(&server, "paths")] {
         let refused = ledger.load_run(&facts(&options)).map(drop).unwrap_err();

@@ -1,7 +1,5 @@
 //! The advice for every verb with every reason.
 
-use std::path::PathBuf;
-
 use hub_types::identity::StatusReason;
 use serde_json::{from_value, json};
 
@@ -33,7 +31,7 @@ pub(in crate::report) fn run(verb: Verb) -> Run {
     assert_eq!(Verb::of(&options), verb);
     Run {
         id: from_value(json!(7)).unwrap(),
-        started: "2026-11-22T10:00:00Z".into(),
+        started: "2026-11-22T10:00:00Z".parse().unwrap(),
         finished: None,
         by: Operator::default(),
         state: RunState::Finished,
@@ -130,12 +128,12 @@ fn commands_have_the_options_with_which_the_batch_was_read() {
     let mut run = run(Verb::Apply(ApplyMode::Create));
     run.input = "my batch.csv".into();
     run.options.map = vec![("Serial".into(), "device_id".into())];
-    run.options.issue = Some((PathBuf::from("pki"), PathBuf::from("pki/issued")));
+    run.options.issue = Some(IssueFolders { ca: "pki".into(), out: "pki/issued".into() });
     let to_do = advice(&run, Some(ReasonCode::IdentityMissing)).to_do;
     assert!(
         to_do.contains("`provisioner plan 'my batch.csv' --issue pki --map Serial=device_id`"),
         "{to_do}"
     );
-    run.options.issue = Some((PathBuf::from("pki"), PathBuf::from("out")));
+    run.options.issue = Some(IssueFolders { ca: "pki".into(), out: "out".into() });
     assert!(advice(&run, None).to_do.contains("--issue pki --out out"));
 }
