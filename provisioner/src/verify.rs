@@ -4,8 +4,6 @@
 
 use std::sync::Arc;
 
-use hub_types::IdentityId;
-
 use crate::apply::observe;
 use crate::hub::Hub;
 use crate::ledger::{LedgerRow, RowFilter, RunId, Seen, SharedLedger};
@@ -14,7 +12,7 @@ use crate::model::holds::Holds;
 use crate::model::options::TwinPolicy;
 use crate::model::spec::GivenKeys;
 use crate::workers::RunError;
-use crate::workers::concurrent_reads::read_concurrently;
+use crate::workers::concurrent_reads::ReadBack;
 
 pub use certificates::{CertificateMismatch, CertificateMismatches, recompute_issued};
 pub use connect_check::{Connections, Trial, TrialError, Unconnected};
@@ -63,36 +61,27 @@ impl<H: Hub> Verify<H> {
 
     /// Reads each row's identity and reports the comparison, in the order of the ids.
     pub async fn each(&self, mut tell: impl FnMut(LedgerRow, Observation)) -> Result<(), RunError> {
-        let mut after: Option<IdentityId> = None;
-        loop {
-            let (run, filter, from) = (self.run, self.filter, after.take());
-            let page = self.ledger.call(move |ledger| ledger.page(run, filter, from.as_ref(), PAGE)).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.spec.identity.clone());
-            let (hub, keys, progress) = (self.hub.clone(), self.keys.clone(), self.progress.clone());
-            let holds = self.holds.clone();
-            let look = move |row: LedgerRow| {
-                let (hub, holds, keys) = (hub.clone(), holds.clone(), keys.clone());
-                let progress = progress.clone();
-                async move {
-                    let seen = observe(&*hub, &holds, &row.spec, &keys, TwinPolicy::Initial).await?;
-                    progress(1);
-                    Ok::<_, RunError>((row, seen))
-                }
+        let (hub, holds, keys) = (self.hub.clone(), self.holds.clone(), self.keys.clone());
+        let progress = self.progress.clone();
+        let look = move |row: LedgerRow| {
+            let (hub, holds, keys) = (hub.clone(), holds.clone(), keys.clone());
+            let progress = progress.clone();
+            async move {
+                let seen = observe(&*hub, &holds, &row.spec, &keys, TwinPolicy::Initial).await?;
+                progress(1);
+                Ok((row, seen))
+            }
+        };
+        let judge = |(row, seen): (LedgerRow, Observation)| {
+            let known = Seen {
+                identity: row.spec.identity.clone(),
+                etags: seen.etags.clone(),
+                drift: drift(&seen.comparison),
             };
-            let seen = read_concurrently(page, self.concurrency, look).await?;
-            let known: Vec<Seen> = seen
-                .iter()
-                .map(|(row, seen)| Seen {
-                    identity: row.spec.identity.clone(),
-                    etags: seen.etags.clone(),
-                    drift: drift(&seen.comparison),
-                })
-                .collect();
-            self.ledger.call(move |ledger| ledger.set_seen(run, &known)).await?;
-            seen.into_iter().for_each(|(row, seen)| tell(row, seen));
-        }
+            tell(row, seen);
+            known
+        };
+        let (run, filter, concurrency) = (self.run, self.filter, self.concurrency);
+        ReadBack { ledger: &self.ledger, run, filter, concurrency }.each(look, judge).await
     }
 }
-
-const PAGE: usize = 1_000;

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use hub_types::IdentityId;
+use hub_types::twin::Twin;
 use serde_json::Value;
 
 use crate::hub::Hub;
-use crate::ledger::{LedgerRow, RowFilter, RunId, Seen, SharedLedger};
+use crate::ledger::{Hold, LedgerRow, RowFilter, RunId, Seen, SharedLedger};
 use crate::maintain::change::{Alteration, Verdict};
 use crate::model::compare::{Difference, Etags};
 use crate::model::holds::Holds;
 use crate::verify::Verified;
 use crate::workers::RunError;
-use crate::workers::concurrent_reads::read_concurrently;
+use crate::workers::concurrent_reads::ReadBack;
 
 /// The parameters of a verification: hub, ledger and run.
 pub struct Check<H> {
@@ -35,42 +35,30 @@ impl<H: Hub> Check<H> {
     /// result.
     pub async fn run(&self) -> Result<Verified, RunError> {
         let mut verified = Verified::default();
-        let mut after: Option<IdentityId> = None;
         let holds = Holds::of_run(&self.ledger, self.run).await?;
-        loop {
-            let (run, from) = (self.run, after.take());
-            let page = self
-                .ledger
-                .call(move |ledger| ledger.page(run, RowFilter::Settled, from.as_ref(), PAGE))
-                .await?;
-            let Some(last) = page.last() else { return Ok(verified) };
-            after = Some(last.spec.identity.clone());
-            let (hub, alteration, progress) =
-                (self.hub.clone(), self.alteration.clone(), self.progress.clone());
-            let holds = holds.clone();
-            let look = move |row: LedgerRow| {
-                let (hub, holds, progress) = (hub.clone(), holds.clone(), progress.clone());
-                let alteration = alteration.clone();
-                async move {
-                    let identity = &row.spec.identity;
-                    let twin = hub.twin(&alteration.subject(identity)).await?;
-                    let hold = holds.for_alteration(&alteration, identity, twin.as_ref()).await?;
-                    progress(1);
-                    Ok::<_, RunError>((row, twin, hold))
-                }
-            };
-            let seen = read_concurrently(page, self.concurrency, look).await?;
-            let mut known = Vec::with_capacity(seen.len());
-            for (row, twin, hold) in seen {
-                let drift = drift(self.alteration.judge(&row, twin.as_ref(), hold.as_ref()));
-                verified.count(&row, drift.as_deref());
-                let identity = row.spec.identity;
-                let is_own = self.alteration.subject(&identity) == identity;
-                let etags = if is_own { Etags::of(twin.as_ref()) } else { Etags::default() };
-                known.push(Seen { identity, etags, drift });
+        let (hub, alteration, progress) = (self.hub.clone(), self.alteration.clone(), self.progress.clone());
+        let look = move |row: LedgerRow| {
+            let (hub, holds, progress) = (hub.clone(), holds.clone(), progress.clone());
+            let alteration = alteration.clone();
+            async move {
+                let identity = &row.spec.identity;
+                let twin = hub.twin(&alteration.subject(identity)).await?;
+                let hold = holds.for_alteration(&alteration, identity, twin.as_ref()).await?;
+                progress(1);
+                Ok((row, twin, hold))
             }
-            self.ledger.call(move |ledger| ledger.set_seen(run, &known)).await?;
-        }
+        };
+        let judge = |(row, twin, hold): (LedgerRow, Option<Twin>, Option<Hold>)| {
+            let drift = drift(self.alteration.judge(&row, twin.as_ref(), hold.as_ref()));
+            verified.count(&row, drift.as_deref());
+            let identity = row.spec.identity;
+            let is_own = self.alteration.subject(&identity) == identity;
+            let etags = if is_own { Etags::of(twin.as_ref()) } else { Etags::default() };
+            Seen { identity, etags, drift }
+        };
+        let (run, filter, concurrency) = (self.run, RowFilter::Settled, self.concurrency);
+        ReadBack { ledger: &self.ledger, run, filter, concurrency }.each(look, judge).await?;
+        Ok(verified)
     }
 }
 
@@ -91,5 +79,3 @@ fn drift(verdict: Verdict) -> Option<Vec<Difference>> {
         Verdict::Replace(_) => Some(vec![differs("as the run left it", "changed back")]),
     }
 }
-
-const PAGE: usize = 1_000;
