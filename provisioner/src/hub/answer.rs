@@ -3,7 +3,7 @@
 use hub_types::IdentityId;
 use hub_types::identity::{Device, Module};
 use hub_types::twin::Twin;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{AsHeaderName, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -176,7 +176,7 @@ impl Answer {
 
     /// The seconds that the hub asks to wait, given in seconds or by a date (RFC 9110 §10.2.3).
     pub(super) fn retry_after(&self) -> Option<u64> {
-        let text = self.header(RETRY_AFTER.as_str())?;
+        let text = self.header(RETRY_AFTER)?;
         let until_date = || {
             let date = OffsetDateTime::from(httpdate::parse_http_date(text).ok()?);
             u64::try_from((date - clock::now()).whole_seconds()).ok()
@@ -202,26 +202,27 @@ impl Answer {
 
     /// The body, where it is declared to be plain JSON and is not empty.
     fn as_json(&self) -> Result<&[u8], AnswerError> {
-        match self.header(CONTENT_ENCODING.as_str()).map(str::trim) {
+        match self.header(CONTENT_ENCODING).map(str::trim) {
             None | Some("" | "identity") => {}
             Some(coding) => return Err(AnswerError::Compressed(printable(coding))),
         }
-        let kind = self.header(CONTENT_TYPE.as_str()).map(media_type);
-        match kind.as_deref() {
+        match self.media_type() {
             _ if self.is_page() => Err(AnswerError::Page),
             _ if self.body.is_empty() => Err(AnswerError::Empty),
-            Some("application/json") => Ok(&self.body),
-            _ => Err(AnswerError::NotJson { kind }),
+            Some(kind) if kind.eq_ignore_ascii_case("application/json") => Ok(&self.body),
+            kind => {
+                Err(AnswerError::NotJson { kind: kind.map(|kind| printable(&kind.to_ascii_lowercase())) })
+            }
         }
     }
 
     fn is_page(&self) -> bool {
-        let declared = self.header(CONTENT_TYPE.as_str()).map(media_type);
+        let declared = self.media_type().unwrap_or_default();
         let begins = |what: &str| {
             let start = self.body.trim_ascii_start();
             start.get(..what.len()).is_some_and(|start| start.eq_ignore_ascii_case(what.as_bytes()))
         };
-        matches!(declared.as_deref(), Some("text/html" | "application/xhtml+xml"))
+        ["text/html", "application/xhtml+xml"].iter().any(|page| declared.eq_ignore_ascii_case(page))
             || begins("<!doctype")
             || begins("<html")
     }
@@ -235,7 +236,13 @@ impl Answer {
         (envelope.code, envelope.is_a_hubs)
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    /// The declared media type, without its parameters.
+    fn media_type(&self) -> Option<&str> {
+        let declared = self.header(CONTENT_TYPE)?;
+        Some(declared.split_once(';').map_or(declared, |(kind, _)| kind).trim())
+    }
+
+    fn header(&self, name: impl AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
@@ -255,11 +262,6 @@ pub(super) fn host_of(from: &Url, reference: &str) -> Option<String> {
 
 fn expected_length(response: &Response) -> usize {
     response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default()
-}
-
-fn media_type(header: &str) -> String {
-    let kind = header.split(';').next().unwrap_or_default();
-    printable(&kind.trim().to_ascii_lowercase())
 }
 
 /// A header's text as it may be shown: short, and of nothing but printable ASCII.
