@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -182,10 +183,9 @@ impl RateLimiter {
     }
 
     /// Waits for a call to end, and says so where the hub gives no answer to anybody for long.
-    pub(crate) async fn watch<T>(&self, call: impl Future<Output = T>) -> T {
+    pub(crate) async fn watch<T>(&self, mut call: Pin<&mut impl Future<Output = T>>) -> T {
         let begun = Instant::now();
-        let mut call = std::pin::pin!(call);
-        match tokio::time::timeout(notices::LONG, &mut call).await {
+        match tokio::time::timeout(notices::LONG, call.as_mut()).await {
             Ok(ended) => ended,
             Err(_) => {
                 let sign = {
