@@ -108,7 +108,7 @@ impl HubClient {
         let class = request.class();
         let permit = self.rate_limiter.permit(class, request.operations, || self.answers()).await;
         let permit = permit.map_err(|denied| self.denied(denied))?;
-        // Pinned here: a call is several KB, which are not to be moved from place to place.
+        // Pinned here, so that its state is not moved.
         let call = std::pin::pin!(self.send_now(&request));
         let answer = self.rate_limiter.watch(call).await;
         let seen = match &answer {
