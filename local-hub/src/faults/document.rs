@@ -106,14 +106,14 @@ impl Faults {
     }
 
     /// Reads the same from JSON: `{"seed": 7, "fault": [{"effect": "reset"}]}`.
-    pub fn parse_json(text: &[u8]) -> Result<Self, FaultsError> {
+    pub(crate) fn parse_json(text: &[u8]) -> Result<Self, FaultsError> {
         let document = serde_json::from_slice(text)
             .map_err(|error| FaultsError::Form(crate::api_error::json_error::text(&error)))?;
         Self::from_document(document)
     }
 
     /// Writes the faults in the form that [`Faults::parse_json`] reads.
-    pub fn to_json(&self) -> serde_json::Value {
+    pub(crate) fn to_json(&self) -> serde_json::Value {
         let document = FaultsDocument { seed: self.seed, faults: self.faults.iter().map(document).collect() };
         // Names and numbers always have a JSON form.
         serde_json::to_value(document).unwrap_or_default()

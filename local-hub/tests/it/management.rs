@@ -170,6 +170,11 @@ async fn state_goes_from_hub_to_hub_and_is_durable() {
     let keys = |twin: &Value| twin["authentication"]["symmetricKey"].clone();
     let original = first.client.get("/devices/a").await.ok();
     assert_eq!(keys(&again.client.get("/devices/a").await.ok()), keys(&original));
+
+    // The same without the management port, for hubs in one process.
+    let third = TestHub::start().await;
+    third.hub.import_state(&again.hub.export_state().unwrap(), true).await.unwrap();
+    assert_eq!(keys(&third.client.get("/devices/a").await.ok()), keys(&original));
 }
 
 #[tokio::test]
