@@ -16,7 +16,7 @@ use crate::model::holds::Holds;
 use crate::model::lifecycle::Lifecycle;
 use crate::model::options::ApplyOptions;
 use crate::model::spec::GivenKeys;
-use crate::workers::{Book, Crew, RunError, Work};
+use crate::workers::{ChunkWork, ChunkWriter, RunError, WorkerPool};
 pub(crate) use changes::Change;
 use driver::{Settlement, Settler, Task};
 pub(crate) use hub_writer::Creator;
@@ -40,18 +40,18 @@ pub struct Apply<H> {
     /// True to read before creating, which is cheaper if most identities are expected to exist.
     pub look_first: bool,
     /// The run, and who works on it.
-    pub crew: Crew,
+    pub pool: WorkerPool,
 }
 
 impl<H: Hub> Apply<H> {
     /// Works on the run until it is complete or stopped, and returns its state.
     pub async fn run(self) -> Result<RunState, RunError> {
-        let holds = Holds::of_run(&self.crew.ledger, self.crew.run).await?;
+        let holds = Holds::of_run(&self.pool.ledger, self.pool.run).await?;
         let worker = Worker {
             options: self.options.clone(),
             settler: Settler::new(self.hub, holds, self.keys, self.look_first, self.options),
         };
-        self.crew.carry_out(worker).await
+        self.pool.run(worker).await
     }
 }
 
@@ -60,8 +60,8 @@ struct Worker<H> {
     settler: Settler<H>,
 }
 
-impl<H: Hub> Work for Worker<H> {
-    async fn work_on(&self, chunk: Chunk, book: &Book) -> Result<(), RunError> {
+impl<H: Hub> ChunkWork for Worker<H> {
+    async fn work_on(&self, chunk: Chunk, writer: &ChunkWriter) -> Result<(), RunError> {
         let Chunk { rows, mut closed, .. } = chunk;
         let (devices, modules): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| row.spec.identity.module().is_none());
@@ -70,18 +70,18 @@ impl<H: Hub> Work for Worker<H> {
                 (life, true) => Task::new(row.spec, life.waiting_for_modules()),
                 (life, false) => Task::new(row.spec, life),
             });
-        let outcomes = self.settle(book, tasks.collect()).await?;
+        let outcomes = self.settle(writer, tasks.collect()).await?;
         closed.extend(outcomes.closed);
         let (modules, orphans) = split_off_orphans(modules, &closed);
-        book.record(orphans).await?;
+        writer.record(orphans).await?;
         let tasks = modules.into_iter().map(|row| {
             let life = self.life(&row);
             Task::new(row.spec, life)
         });
-        self.settle(book, tasks.collect()).await?;
+        self.settle(writer, tasks.collect()).await?;
         // Now that their modules are there, they can be disabled.
         let staged = outcomes.staged.into_iter().map(Task::with_modules_there);
-        self.settle(book, staged.collect()).await?;
+        self.settle(writer, staged.collect()).await?;
         Ok(())
     }
 }
@@ -102,8 +102,8 @@ impl<H: Hub> Worker<H> {
     }
 
     /// Completes identities and records the results.
-    async fn settle(&self, book: &Book, tasks: Vec<Task>) -> Result<Settled, RunError> {
-        let settlements = self.settler.settle(tasks, book).await?;
+    async fn settle(&self, writer: &ChunkWriter, tasks: Vec<Task>) -> Result<Settled, RunError> {
+        let settlements = self.settler.settle(tasks, writer).await?;
         // The rows of what is staged stay as they are: they are not at their end.
         let mut settled = Settled { staged: settlements.staged, closed: Vec::new() };
         let mut ended = Vec::with_capacity(settlements.ended.len());
@@ -111,7 +111,7 @@ impl<H: Hub> Worker<H> {
             let mut record = Record { effect, presumed, ..Record::from(outcome) };
             if matches!(record.state, RowState::Done | RowState::Unchanged) {
                 record.held_by = held_by;
-                let is_kept = held_by.is_some_and(|run| run != book.run());
+                let is_kept = held_by.is_some_and(|run| run != writer.run());
                 record.reason = record.reason.or_else(|| is_kept.then_some(ReasonCode::KeptDisabled));
             }
             if matches!(record.state, RowState::Conflict | RowState::Failed) && identity.module().is_none() {
@@ -119,7 +119,7 @@ impl<H: Hub> Worker<H> {
             }
             ended.push(Ended { identity, record, before, after });
         }
-        book.record(ended).await?;
+        writer.record(ended).await?;
         Ok(settled)
     }
 }

@@ -24,7 +24,7 @@ pub use record::{Record, RowState};
 pub use row::{Ended, LedgerRow, Seen, Sent};
 pub use rows::Rows;
 pub use run::{IssueFolders, ListedRun, Run, RunFacts, RunId, RunOptions, RunState, Totals, Verification};
-pub use shared::{SharedLedger, Turn};
+pub use shared::{LedgerGuard, SharedLedger};
 pub use stint::{Operator, Stint};
 pub use store::{Load, Loader, Store};
 pub use stored::{NotStorable, NotUnderstood, UnknownValue};

@@ -21,7 +21,7 @@ use crate::model::failure::ReasonCode;
 use crate::model::holds::Holds;
 use crate::model::lifecycle::Event;
 use crate::model::spec::GivenKeys;
-use crate::workers::{Book, Crew, RunError, Work};
+use crate::workers::{ChunkWork, ChunkWriter, RunError, WorkerPool};
 pub use check::Check;
 pub use connect_check::{Proof, Unproven, by_connecting};
 pub use dry_run::{Forecast, Preview};
@@ -43,13 +43,13 @@ pub struct Alter<H> {
     /// The check before an old thumbprint is removed, if one is required.
     pub proof: Option<Proof>,
     /// The run, and who works on it.
-    pub crew: Crew,
+    pub pool: WorkerPool,
 }
 
 impl<H: Hub> Alter<H> {
     /// Works on the run until it is complete or stopped, and returns its state.
     pub async fn run(self) -> Result<RunState, RunError> {
-        let (ledger, undo) = (self.crew.ledger.clone(), self.crew.run);
+        let (ledger, undo) = (self.pool.ledger.clone(), self.pool.run);
         let undone = match self.alteration {
             Alteration::Undo { run } => Some(run),
             _ => None,
@@ -61,7 +61,7 @@ impl<H: Hub> Alter<H> {
             alteration: self.alteration,
             proof: self.proof,
         };
-        let state = self.crew.carry_out(worker).await?;
+        let state = self.pool.run(worker).await?;
         if let (Some(run), RunState::Finished) = (undone, state) {
             // What was taken back may be given to others: a wrong label can be corrected.
             ledger.call(move |ledger| ledger.forget_undone(run, undo)).await?;
@@ -195,23 +195,23 @@ impl Task {
     }
 }
 
-impl<H: Hub> Work for Worker<H> {
-    async fn work_on(&self, chunk: Chunk, book: &Book) -> Result<(), RunError> {
+impl<H: Hub> ChunkWork for Worker<H> {
+    async fn work_on(&self, chunk: Chunk, writer: &ChunkWriter) -> Result<(), RunError> {
         let Chunk { rows, closed, .. } = chunk;
         let effect = self.alteration.effect();
         let tasks: Vec<Task> = rows.into_iter().map(|row| Task::new(row, effect)).collect();
         match self.alteration.deletes() {
             true => {
                 let (tasks, left) = units::split_closed(&self.alteration, tasks, &closed);
-                let ended = left.into_iter().filter_map(|task| task.ended(&self.alteration, book.run()));
-                book.record(ended.collect()).await?;
-                self.settle(book, tasks).await
+                let ended = left.into_iter().filter_map(|task| task.ended(&self.alteration, writer.run()));
+                writer.record(ended.collect()).await?;
+                self.settle(writer, tasks).await
             }
             false => {
                 let is_device = |task: &Task| task.identity().module().is_none();
                 let (devices, modules): (Vec<_>, Vec<_>) = tasks.into_iter().partition(is_device);
-                self.settle(book, devices).await?;
-                self.settle(book, modules).await
+                self.settle(writer, devices).await?;
+                self.settle(writer, modules).await
             }
         }
     }
@@ -219,9 +219,9 @@ impl<H: Hub> Work for Worker<H> {
 
 impl<H: Hub> Worker<H> {
     /// Completes identities and records the results.
-    async fn settle(&self, book: &Book, mut tasks: Vec<Task>) -> Result<(), RunError> {
+    async fn settle(&self, writer: &ChunkWriter, mut tasks: Vec<Task>) -> Result<(), RunError> {
         while tasks.iter().any(|task| !matches!(task.next, Next::Finish(_))) {
-            book.give_way().await;
+            writer.release().await;
             let retries = tasks.iter().filter(|task| matches!(task.next, Next::Observe));
             let retries = retries.map(|task| task.course.retries()).max().unwrap_or_default();
             pause_after(retries, &*self.hub).await?;
@@ -232,15 +232,15 @@ impl<H: Hub> Worker<H> {
             self.prove(&mut tasks).await?;
             let changing = tasks.iter_mut().filter(|task| task.is_about_to_change());
             let sent: Vec<Sent> =
-                changing.map(|task| task.about_to_send(&self.alteration, book.run())).collect();
+                changing.map(|task| task.about_to_send(&self.alteration, writer.run())).collect();
             if !sent.is_empty() {
-                book.mark_sent(sent).await?;
+                writer.mark_sent(sent).await?;
             }
             self.replace(&mut tasks).await?;
             self.delete(&mut tasks).await?;
         }
-        let ended = tasks.into_iter().filter_map(|task| task.ended(&self.alteration, book.run()));
-        Ok(book.record(ended.collect()).await?)
+        let ended = tasks.into_iter().filter_map(|task| task.ended(&self.alteration, writer.run()));
+        Ok(writer.record(ended.collect()).await?)
     }
 
     async fn observe(&self, tasks: &mut [Task]) -> Result<(), RunError> {

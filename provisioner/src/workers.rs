@@ -11,15 +11,15 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::clock::Timestamp;
 use crate::device::ConnectError;
 use crate::hub::HubError;
-use crate::ledger::{Chunk, Claim, LedgerError, RunId, RunState, SharedLedger, Turn};
-pub(crate) use chunk_writer::Book;
+use crate::ledger::{Chunk, Claim, LedgerError, LedgerGuard, RunId, RunState, SharedLedger};
+pub(crate) use chunk_writer::ChunkWriter;
 
 mod chunk_writer;
 pub(crate) mod concurrent_reads;
 
 /// The workers of a run.
 #[derive(Clone)]
-pub struct Crew {
+pub struct WorkerPool {
     /// The ledger that holds the run.
     pub ledger: SharedLedger,
     /// The run.
@@ -37,10 +37,14 @@ pub struct Crew {
 }
 
 /// The work of a worker on a chunk.
-pub(crate) trait Work: Send + Sync + 'static {
+pub(crate) trait ChunkWork: Send + Sync + 'static {
     /// Brings every row of the chunk to its end and writes it down. Where it waits for the hub, others may
-    /// write into the ledger: it gives way before it reads, and [`Book::mark_sent`] does before it writes.
-    fn work_on(&self, chunk: Chunk, book: &Book) -> impl Future<Output = Result<(), RunError>> + Send;
+    /// write into the ledger: it gives way before it reads, and [`ChunkWriter::mark_sent`] does before it writes.
+    fn work_on(
+        &self,
+        chunk: Chunk,
+        writer: &ChunkWriter,
+    ) -> impl Future<Output = Result<(), RunError>> + Send;
 }
 
 /// The reason why a run could not continue. The results so far are in the ledger.
@@ -61,16 +65,16 @@ pub enum RunError {
     Worker(#[from] JoinError),
 }
 
-impl Crew {
+impl WorkerPool {
     /// Works on the run until nothing is left of it or it is stopped, and answers how it ended.
-    pub(crate) async fn carry_out(self, work: impl Work) -> Result<RunState, RunError> {
+    pub(crate) async fn run(self, work: impl ChunkWork) -> Result<RunState, RunError> {
         let (ledger, run, lease) = (self.ledger.clone(), self.run, self.lease);
         ledger.call(move |ledger| ledger.begin_work(run, lease)).await?;
-        let heart = Heart { ledger: ledger.clone(), run, share: self.share.clone() };
-        heart.share().await?;
-        let heart = AbortOnDropHandle::new(tokio::spawn(heart.beat(lease)));
-        let worked = self.hand_out(Arc::new(work)).await;
-        drop(heart);
+        let heartbeat = Heartbeat { ledger: ledger.clone(), run, share: self.share.clone() };
+        heartbeat.share().await?;
+        let heartbeat = AbortOnDropHandle::new(tokio::spawn(heartbeat.keep(lease)));
+        let worked = self.run_workers(Arc::new(work)).await;
+        drop(heartbeat);
         let state = match &worked {
             Ok(RunState::Finished) => RunState::Finished,
             _ => RunState::Interrupted,
@@ -87,9 +91,9 @@ impl Crew {
     }
 
     /// Hands chunks to workers as they become free.
-    async fn hand_out(self, work: Arc<impl Work>) -> Result<RunState, RunError> {
+    async fn run_workers(self, work: Arc<impl ChunkWork>) -> Result<RunState, RunError> {
         let mut running = JoinSet::new();
-        let mut result = self.hand_out_to(&mut running, work).await;
+        let mut result = self.run_workers_in(&mut running, work).await;
         // After an error the chunks in flight still finish, so that the ledger knows what became of them.
         while let Some(ended) = running.join_next().await {
             result = joined(Some(ended)).and(result);
@@ -97,39 +101,39 @@ impl Crew {
         result
     }
 
-    async fn hand_out_to(
+    async fn run_workers_in(
         &self,
-        running: &mut JoinSet<Result<Turn, RunError>>,
-        work: Arc<impl Work>,
+        running: &mut JoinSet<Result<LedgerGuard, RunError>>,
+        work: Arc<impl ChunkWork>,
     ) -> Result<RunState, RunError> {
         let (run, workers) = (self.run, self.workers.max(1));
         // Left by who has finished a chunk: the next one is claimed before anybody else writes.
-        let mut turn = None;
+        let mut guard = None;
         while !self.stop.is_cancelled() {
             if running.len() >= workers {
-                turn = joined(running.join_next().await)?;
+                guard = joined(running.join_next().await)?;
                 continue;
             }
-            let own = match turn.take() {
-                Some(turn) => turn,
+            let own = match guard.take() {
+                Some(guard) => guard,
                 // Whoever ended meanwhile may have left the very turn that is waited for.
                 None => tokio::select! {
                     biased;
                     Some(ended) = running.join_next() => {
-                        turn = joined(Some(ended))?;
+                        guard = joined(Some(ended))?;
                         continue;
                     }
-                    turn = self.ledger.turn() => turn,
+                    guard = self.ledger.acquire() => guard,
                 },
             };
             let (own, claim) = own.call(move |ledger| ledger.claim(run)).await;
             match claim? {
                 Claim::Chunk(chunk) => {
-                    let book = Book::new(chunk.lease, own, self.progress.clone());
+                    let writer = ChunkWriter::new(chunk.lease, own, self.progress.clone());
                     let work = work.clone();
                     running.spawn(async move {
-                        work.work_on(chunk, &book).await?;
-                        Ok(book.finish().await?)
+                        work.work_on(chunk, &writer).await?;
+                        Ok(writer.finish().await?)
                     });
                 }
                 Claim::Finished => return Ok(RunState::Finished),
@@ -137,7 +141,7 @@ impl Crew {
                 Claim::Wait => {
                     drop(own);
                     match running.is_empty() {
-                        false => turn = joined(running.join_next().await)?,
+                        false => guard = joined(running.join_next().await)?,
                         true => wait(&self.stop).await,
                     }
                 }
@@ -148,19 +152,19 @@ impl Crew {
 }
 
 /// Keeps this station among those that are at work.
-struct Heart {
+struct Heartbeat {
     ledger: SharedLedger,
     run: RunId,
     share: Arc<dyn Fn(f64) + Send + Sync>,
 }
 
-impl Heart {
+impl Heartbeat {
     /// Renews the leases, three times in the length of one.
-    async fn beat(self, lease: Duration) {
-        let mut beat = tokio::time::interval((lease / 3).max(Duration::from_millis(100)));
-        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    async fn keep(self, lease: Duration) {
+        let mut interval = tokio::time::interval((lease / 3).max(Duration::from_millis(100)));
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            beat.tick().await;
+            interval.tick().await;
             // What this means for a chunk will be seen when its rows are written.
             if let Err(error) = self.ledger.call(|ledger| ledger.renew_leases()).await {
                 tracing::warn!(%error, "the leases could not be renewed");
@@ -189,7 +193,9 @@ async fn wait(stop: &CancellationToken) {
 }
 
 /// The result of a worker that has ended.
-fn joined(ended: Option<Result<Result<Turn, RunError>, JoinError>>) -> Result<Option<Turn>, RunError> {
+fn joined(
+    ended: Option<Result<Result<LedgerGuard, RunError>, JoinError>>,
+) -> Result<Option<LedgerGuard>, RunError> {
     match ended {
         None => Ok(None),
         // Another station has the chunk, and finds out by looking what this one did.
@@ -209,8 +215,8 @@ pub(crate) mod tests {
     use super::*;
 
     /// Two workers that nobody watches.
-    pub(crate) fn crew(ledger: &SharedLedger, run: RunId) -> Crew {
-        Crew {
+    pub(crate) fn pool(ledger: &SharedLedger, run: RunId) -> WorkerPool {
+        WorkerPool {
             ledger: ledger.clone(),
             run,
             workers: 2,

@@ -19,7 +19,7 @@ use crate::model::holds::Holds;
 use crate::model::lifecycle::{Effect, Event, Lifecycle, Outcome, Step};
 use crate::model::options::ApplyOptions;
 use crate::model::spec::{GivenKeys, IdentitySpec};
-use crate::workers::{Book, RunError};
+use crate::workers::{ChunkWriter, RunError};
 
 /// Settles identities on one hub, and learns from each set what to expect of the next.
 pub(super) struct Settler<H> {
@@ -174,26 +174,30 @@ impl<H: Hub> Settler<H> {
 
     /// Processes each identity to its result. Requests with a possible effect are recorded before
     /// they are sent.
-    pub(super) async fn settle(&self, mut tasks: Vec<Task>, book: &Book) -> Result<Settlements, RunError> {
+    pub(super) async fn settle(
+        &self,
+        mut tasks: Vec<Task>,
+        writer: &ChunkWriter,
+    ) -> Result<Settlements, RunError> {
         let look_first = self.look_first.load(Ordering::Relaxed);
         tasks.iter_mut().for_each(|task| task.step = task.life.begin(look_first));
         while tasks.iter().any(|task| !matches!(task.step, Step::Finish(_))) {
             let observing = tasks.iter().filter(|task| matches!(task.step, Step::Observe));
             if let Some(retries) = observing.map(|task| task.life.retries()).max() {
-                book.give_way().await;
+                writer.release().await;
                 pause_after(retries, &*self.hub).await?;
                 self.observe(&mut tasks).await?;
             }
             let about_to_leave: Vec<Sent> =
-                tasks.iter_mut().filter_map(|task| task.about_to_send(book.run())).collect();
+                tasks.iter_mut().filter_map(|task| task.about_to_send(writer.run())).collect();
             if !about_to_leave.is_empty() {
-                book.mark_sent(about_to_leave).await?;
+                writer.mark_sent(about_to_leave).await?;
             }
             self.create(&mut tasks).await?;
             self.update_identities(&mut tasks).await?;
             self.write_twins(&mut tasks).await?;
         }
-        Ok(self.finished(tasks, book.run()))
+        Ok(self.finished(tasks, writer.run()))
     }
 
     fn finished(&self, tasks: Vec<Task>, run: RunId) -> Settlements {

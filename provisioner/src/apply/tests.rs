@@ -13,7 +13,7 @@ use crate::ledger::{Ledger, Operator, Record, RowFilter, RunFacts, RunId, RunOpt
 use crate::model::options::{ApplyMode, ApplyOptions, ApplyRules, TwinPolicy};
 use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
 use crate::testing::model_hub::{Fate, ModelHub, Modules};
-use crate::workers::tests::crew;
+use crate::workers::tests::pool;
 
 fn spec(name: &str, thumbprint: &str) -> IdentitySpec {
     let object = |value: Value| Arc::new(value.as_object().cloned().unwrap_or_default());
@@ -81,7 +81,7 @@ impl Batch<'_> {
             keys: Arc::new(GivenKeys::new()),
             options: ApplyOptions { rules: self.rules, created_by: None, as_planned: false },
             look_first: ledger.lock().knows_hub("model", run).unwrap(),
-            crew: crew(ledger, run),
+            pool: pool(ledger, run),
         }
     }
 
@@ -179,7 +179,7 @@ async fn a_run_that_is_stopped_leaves_its_rows_pending_and_is_resumed() {
     let hub = Arc::new(ModelHub::new(Modules::InBulk, Vec::new()));
     let run = BATCH.load(&ledger);
     let apply = BATCH.apply(&hub, &ledger, run);
-    apply.crew.stop.cancel();
+    apply.pool.stop.cancel();
     assert_eq!(apply.run().await.unwrap(), RunState::Interrupted);
     let totals = ledger.lock().totals(run).unwrap();
     assert_eq!(totals, Totals { rows: 5, pending: 5, ..Totals::default() });

@@ -31,7 +31,7 @@ use crate::run::issue::{IssueError, issue_missing};
 use crate::run::progress::Logbook;
 use crate::target::{OpenHub, Target};
 use crate::verify::{Verified, Verify};
-use crate::workers::Crew;
+use crate::workers::WorkerPool;
 use crate::workers::concurrent_reads::READERS;
 
 /// The CA, and the folder that its certificates go to.
@@ -192,11 +192,11 @@ impl Job<'_> {
         let (alteration, quarantine) = (options.alteration.clone(), options.quarantine);
         let activity = if alteration.is_some() { Activity::Altering } else { Activity::Provisioning };
         let progress = self.printer.begin(activity, rows);
-        let crew = self.crew(ledger, run, &progress, &logbook);
+        let pool = self.pool(ledger, run, &progress, &logbook);
         let keeping = AbortOnDropHandle::new(tokio::spawn(logbook.clone().keep()));
         let state = match &alteration {
-            Some(alteration) => self.alter(alteration, crew).await,
-            None => self.apply(ledger, run, options, crew).await,
+            Some(alteration) => self.alter(alteration, pool).await,
+            None => self.apply(ledger, run, options, pool).await,
         };
         drop(keeping);
         progress.finish();
@@ -223,19 +223,19 @@ impl Job<'_> {
     }
 
     /// Those who work on the run: they stop on Ctrl-C, and wait for a hub that is down.
-    fn crew(
+    fn pool(
         &self,
         ledger: &SharedLedger,
         run: RunId,
         progress: &Arc<dyn ActivityProgress>,
         logbook: &Arc<Logbook>,
-    ) -> Crew {
+    ) -> WorkerPool {
         let stop = self.printer.stop.token();
         let rate_limiter = self.hub.client.rate_limiter();
         rate_limiter.stop_with(stop.clone());
         rate_limiter.set_patience(self.args.patience());
         let (client, logbook, show) = (self.hub.client.clone(), logbook.clone(), row_counter(progress));
-        Crew {
+        WorkerPool {
             ledger: ledger.clone(),
             run,
             workers: usize::try_from(self.args.workers.get()).unwrap_or(1),
@@ -254,17 +254,17 @@ impl Job<'_> {
         ledger: &SharedLedger,
         run: RunId,
         options: RunOptions,
-        crew: Crew,
+        pool: WorkerPool,
     ) -> Result<RunState, Failure> {
         let look_first = ledger.lock().knows_hub(&self.hub.name, run)?;
         let (hub, keys) = (self.hub.client.clone(), self.keys.clone());
-        let apply = Apply { hub, keys, options: apply_options(run, options), look_first, crew };
+        let apply = Apply { hub, keys, options: apply_options(run, options), look_first, pool };
         Ok(apply.run().await?)
     }
 
-    async fn alter(&self, alteration: &Alteration, crew: Crew) -> Result<RunState, Failure> {
+    async fn alter(&self, alteration: &Alteration, pool: WorkerPool) -> Result<RunState, Failure> {
         let (hub, alteration, proof) = (self.hub.client.clone(), alteration.clone(), self.proof.clone());
-        Ok(Alter { hub, alteration, proof, crew }.run().await?)
+        Ok(Alter { hub, alteration, proof, pool }.run().await?)
     }
 
     /// Verifies the run; `None` where somebody stopped it before the end.

@@ -11,20 +11,20 @@ use super::{Ledger, LedgerError};
 pub struct SharedLedger {
     ledger: Arc<Mutex<Ledger>>,
     /// The lock of the ledger, which is granted in the order of the requests.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    queue: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The exclusive access for the next calls to a ledger. All other calls wait until it is dropped.
 #[derive(Debug)]
-pub struct Turn {
+pub struct LedgerGuard {
     ledger: SharedLedger,
-    _held: OwnedMutexGuard<()>,
+    _lock: OwnedMutexGuard<()>,
 }
 
 impl SharedLedger {
     /// Shares a ledger.
     pub fn new(ledger: Ledger) -> Self {
-        Self { ledger: Arc::new(Mutex::new(ledger)), turn: Arc::default() }
+        Self { ledger: Arc::new(Mutex::new(ledger)), queue: Arc::default() }
     }
 
     /// The ledger itself, for callers that may block.
@@ -33,8 +33,8 @@ impl SharedLedger {
     }
 
     /// Waits for exclusive access.
-    pub async fn turn(&self) -> Turn {
-        Turn { ledger: self.clone(), _held: self.turn.clone().lock_owned().await }
+    pub async fn acquire(&self) -> LedgerGuard {
+        LedgerGuard { ledger: self.clone(), _lock: self.queue.clone().lock_owned().await }
     }
 
     /// Runs one call to the ledger on a blocking thread.
@@ -47,11 +47,11 @@ impl SharedLedger {
         &self,
         call: impl FnOnce(&mut Ledger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        self.turn().await.call(call).await.1
+        self.acquire().await.call(call).await.1
     }
 }
 
-impl Turn {
+impl LedgerGuard {
     /// The ledger.
     pub fn ledger(&self) -> &SharedLedger {
         &self.ledger
@@ -113,12 +113,12 @@ mod tests {
                 Ok(())
             }
         };
-        let (turn, _) = ledger.turn().await.call(call("first")).await;
+        let (guard, _) = ledger.acquire().await.call(call("first")).await;
         let mut other = Box::pin(ledger.call(call("other")));
         assert!((&mut other).now_or_never().is_none());
-        let (turn, _) = turn.call(call("second")).await;
+        let (guard, _) = guard.call(call("second")).await;
         assert!((&mut other).now_or_never().is_none());
-        drop(turn);
+        drop(guard);
         other.await.unwrap();
         assert_eq!(*calls.lock().unwrap(), ["first", "second", "other"]);
     }

@@ -19,7 +19,7 @@ use crate::model::options::ApplyOptions;
 use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
 use crate::plan::{Action, PlannedRow};
 use crate::testing::model_hub::{Fate, ModelHub, Modules};
-use crate::workers::tests::crew;
+use crate::workers::tests::pool;
 
 /// Two devices with modules and one without.
 const NAMES: [&str; 6] = ["a", "a/x", "a/y", "b", "b/x", "c"];
@@ -80,7 +80,7 @@ impl Factory {
             keys: Arc::new(GivenKeys::new()),
             options: ApplyOptions::default(),
             look_first: false,
-            crew: crew(&self.ledger, run),
+            pool: pool(&self.ledger, run),
         };
         assert_eq!(apply.run().await.unwrap(), RunState::Finished);
         run
@@ -88,7 +88,7 @@ impl Factory {
 
     fn alter(&self, alteration: &Alteration, run: RunId) -> Alter<ModelHub> {
         let (hub, alteration) = (self.hub.clone(), alteration.clone());
-        Alter { hub, alteration, proof: None, crew: crew(&self.ledger, run) }
+        Alter { hub, alteration, proof: None, pool: pool(&self.ledger, run) }
     }
 
     /// Alters these identities to the end, checks what came of it, and answers the totals.

@@ -29,7 +29,7 @@ use crate::plan::{Action, PlannedRow, Planner, Survey};
 use crate::testing::model_hub::{Fate, ModelHub, Modules, OTHERS};
 use crate::verify::Verify;
 use crate::workers::RunError;
-use crate::workers::tests::crew;
+use crate::workers::tests::pool;
 use acts::{Act, ApplyAct, Weather, Work};
 
 mod acts;
@@ -170,7 +170,7 @@ impl World {
         let todo = alteration.clone();
         let alter = move |world: &Self, run| {
             let (hub, alteration) = (world.hub.clone(), todo.clone());
-            let alter = Alter { hub, alteration, proof: None, crew: crew(&world.ledger, run) };
+            let alter = Alter { hub, alteration, proof: None, pool: pool(&world.ledger, run) };
             async move { alter.run().await.unwrap() }
         };
         self.carry_out(Some(alteration), rows, None, weather, alter).await;
@@ -183,7 +183,7 @@ impl World {
             keys: Arc::new(GivenKeys::new()),
             options: ApplyOptions { rules: act.rules, created_by, as_planned },
             look_first: act.look_first,
-            crew: crew(&self.ledger, run),
+            pool: pool(&self.ledger, run),
         };
         async move { apply.run().await.unwrap() }
     }

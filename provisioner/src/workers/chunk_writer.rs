@@ -5,23 +5,23 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use crate::clock::Timestamp;
-use crate::ledger::{Ended, Lease, Ledger, LedgerError, RunId, Sent, SharedLedger, Turn};
+use crate::ledger::{Ended, Lease, Ledger, LedgerError, LedgerGuard, RunId, Sent, SharedLedger};
 
 /// A worker's entries in the ledger.
 ///
 /// From an answer of the hub to the next request, a worker keeps its turn at the ledger. Workers that gave
 /// way to one another at each entry would fall into step, and then each would wait for all others each time.
-pub(crate) struct Book {
+pub(crate) struct ChunkWriter {
     ledger: SharedLedger,
     lease: Lease,
     progress: Arc<dyn Fn(usize) + Send + Sync>,
-    turn: Mutex<Option<Turn>>,
+    guard: Mutex<Option<LedgerGuard>>,
 }
 
-impl Book {
+impl ChunkWriter {
     /// Of a chunk that was just claimed.
-    pub(super) fn new(lease: Lease, turn: Turn, progress: Arc<dyn Fn(usize) + Send + Sync>) -> Self {
-        Self { ledger: turn.ledger().clone(), lease, progress, turn: Mutex::new(Some(turn)) }
+    pub(super) fn new(lease: Lease, guard: LedgerGuard, progress: Arc<dyn Fn(usize) + Send + Sync>) -> Self {
+        Self { ledger: guard.ledger().clone(), lease, progress, guard: Mutex::new(Some(guard)) }
     }
 
     /// The run that the chunk is of.
@@ -32,7 +32,7 @@ impl Book {
     /// Writes down that requests are about to leave.
     pub(crate) async fn mark_sent(&self, sent: Vec<Sent>) -> Result<(), LedgerError> {
         self.write(move |ledger, lease| ledger.mark_sent(lease, &sent, &Timestamp::now())).await?;
-        self.give_way().await;
+        self.release().await;
         Ok(())
     }
 
@@ -47,17 +47,17 @@ impl Book {
     }
 
     /// Lets others write, before something that takes long.
-    pub(crate) async fn give_way(&self) {
-        self.turn.lock().await.take();
+    pub(crate) async fn release(&self) {
+        self.guard.lock().await.take();
     }
 
     /// Writes down that all rows of the chunk have come to an end. The next chunk can be claimed in the same
     /// turn.
-    pub(super) async fn finish(self) -> Result<Turn, LedgerError> {
+    pub(super) async fn finish(self) -> Result<LedgerGuard, LedgerError> {
         self.write(|ledger, lease| ledger.finish_chunk(lease)).await?;
-        match self.turn.into_inner() {
-            Some(turn) => Ok(turn),
-            None => Ok(self.ledger.turn().await),
+        match self.guard.into_inner() {
+            Some(guard) => Ok(guard),
+            None => Ok(self.ledger.acquire().await),
         }
     }
 
@@ -65,14 +65,14 @@ impl Book {
         &self,
         write: impl FnOnce(&mut Ledger, &Lease) -> Result<(), LedgerError> + Send + 'static,
     ) -> Result<(), LedgerError> {
-        let mut kept = self.turn.lock().await;
-        let turn = match kept.take() {
-            Some(turn) => turn,
-            None => self.ledger.turn().await,
+        let mut kept = self.guard.lock().await;
+        let guard = match kept.take() {
+            Some(guard) => guard,
+            None => self.ledger.acquire().await,
         };
         let lease = self.lease;
-        let (turn, written) = turn.call(move |ledger| write(ledger, &lease)).await;
-        *kept = Some(turn);
+        let (guard, written) = guard.call(move |ledger| write(ledger, &lease)).await;
+        *kept = Some(guard);
         written
     }
 }

@@ -45,7 +45,7 @@ async fn undo(hub: &Arc<ModelHub>, ledger: &SharedLedger, run: RunId) -> Totals 
         loader.insert_from(run, RowFilter::Created).unwrap();
         loader.commit("AB", 0).unwrap()
     };
-    let alter = Alter { hub: hub.clone(), alteration: undo, proof: None, crew: crew(ledger, undoing) };
+    let alter = Alter { hub: hub.clone(), alteration: undo, proof: None, pool: pool(ledger, undoing) };
     assert_eq!(alter.run().await.unwrap(), RunState::Finished);
     ledger.lock().totals(undoing).unwrap()
 }
