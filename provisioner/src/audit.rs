@@ -47,14 +47,14 @@ pub struct Sealed {
 /// Writes the audit pack of a run.
 pub fn write(ledger: &mut Ledger, run: RunId, out: &mut impl Write) -> Result<Sealed, AuditError> {
     let facts = ledger.run(Some(run))?;
-    let stints = ledger.stints(run)?;
+    let sessions = ledger.sessions(run)?;
     let mut pack = Pack { out, chain: Chain::default() };
-    pack.add(&RunRecord::new(&facts, &stints))?;
+    pack.add(&RunRecord::new(&facts, &sessions))?;
     let mut rows = 0;
     for row in ledger.rows(run, RowFilter::All) {
         rows += 1;
         let row = row?;
-        let record = RowRecord::new(&row, &facts, &stints).map_err(io::Error::from)?;
+        let record = RowRecord::new(&row, &facts, &sessions).map_err(io::Error::from)?;
         pack.add(&record)?;
     }
     pack.add(&EndRecord::new(rows, ledger.totals(run)?))?;

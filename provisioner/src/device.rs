@@ -29,7 +29,7 @@ pub use error::{ConnectError, ConnectErrorClass};
 pub use session::DeviceTwin;
 
 use retry::with_retry;
-use session::Session;
+use session::DeviceSession;
 use tls::Tls;
 
 mod credentials;
@@ -164,7 +164,7 @@ impl DeviceHub {
         credentials: &DeviceCredentials,
     ) -> Result<DeviceTwin, ConnectError> {
         let stream = self.open(Some(credentials)).await?;
-        let mut session = Session::new(stream, self.deadline);
+        let mut session = DeviceSession::new(stream, self.deadline);
         session.log_in(&self.address.name, identity, credentials).await?;
         let twin = session.twin().await?;
         session.close().await;

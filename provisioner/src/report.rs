@@ -5,7 +5,7 @@ pub use advice::{Advice, Verb, advice};
 pub use causes::{Cause, Causes};
 pub use held::held_note;
 pub use page::{PageError, write_page};
-pub use timeline::{Bucket, Sitting, Timeline};
+pub use timeline::{ActivePeriod, Bucket, Timeline};
 
 mod advice;
 mod causes;

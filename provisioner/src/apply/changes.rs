@@ -149,7 +149,7 @@ fn as_update(event: Event) -> Event {
         // That is no answer to a change.
         Event::AlreadyExists => Event::Lost(HubError::Unclear),
         Event::Refused(error) if outdated(&error) => Event::Outdated(error),
-        // It was there a moment ago.
+        // It was there a sample ago.
         Event::Refused(error)
             if matches!(error.code(), Some(ErrorCode::DeviceNotFound | ErrorCode::ModuleNotFound)) =>
         {

@@ -288,7 +288,7 @@ async fn the_tag_of_the_creator_is_written_once_and_never_compared_nor_touched()
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
-    /// A run is cut off at any moment and resumed, over and over; nobody else is at work.
+    /// A run is cut off at any sample and resumed, over and over; nobody else is at work.
     #[test]
     fn whatever_is_lost_and_wherever_it_is_cut_off_a_resumed_run_tells_the_truth(
         modules in prop_oneof![Just(Modules::InBulk), Just(Modules::InBulkWithoutTwin), Just(Modules::OneByOne)],

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::FORMAT;
 use crate::clock::Timestamp;
-use crate::ledger::{LedgerRow, Run, RunId, Stint, Totals};
+use crate::ledger::{LedgerRow, Run, RunId, Session, Totals};
 use crate::model::compare::{Difference, Etags};
 use crate::model::failure::ReasonCode;
 use crate::model::spec::AuthSpec;
@@ -20,12 +20,13 @@ pub(super) struct RunRecord<'a> {
     run: &'a Run,
     /// True if its hub is one for tests.
     test_hub: bool,
-    stints: &'a [Stint],
+    #[serde(rename = "stints")]
+    sessions: &'a [Session],
 }
 
 impl<'a> RunRecord<'a> {
-    pub(super) fn new(run: &'a Run, stints: &'a [Stint]) -> Self {
-        Self { record: "run", format: FORMAT, run, test_hub: run.is_on_test_hub(), stints }
+    pub(super) fn new(run: &'a Run, sessions: &'a [Session]) -> Self {
+        Self { record: "run", format: FORMAT, run, test_hub: run.is_on_test_hub(), sessions }
     }
 }
 
@@ -66,7 +67,8 @@ pub(super) struct RowRecord<'a> {
     after: &'a Etags,
     sent: Option<&'a str>,
     ended: Option<&'a str>,
-    stint: Option<u32>,
+    #[serde(rename = "stint")]
+    session: Option<u32>,
     operator: &'a str,
     station: &'a str,
 }
@@ -75,11 +77,11 @@ impl<'a> RowRecord<'a> {
     pub(super) fn new(
         row: &'a LedgerRow,
         run: &'a Run,
-        stints: &'a [Stint],
+        sessions: &'a [Session],
     ) -> Result<Self, serde_json::Error> {
         let (identity, record) = (&row.spec.identity, &row.record);
         let (auth, primary_thumbprint, secondary_thumbprint) = auth(&row.spec.state.auth);
-        let by = row.operator(run, stints);
+        let by = row.operator(run, sessions);
         Ok(Self {
             record: "row",
             line: row.line,
@@ -106,7 +108,7 @@ impl<'a> RowRecord<'a> {
             after: &row.etags,
             sent: row.sent.as_ref().map(Timestamp::as_str),
             ended: row.ended.as_ref().map(Timestamp::as_str),
-            stint: row.stint,
+            session: row.session,
             operator: &by.name,
             station: &by.station,
         })

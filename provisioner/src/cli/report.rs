@@ -11,7 +11,7 @@ use super::printer::{Printer, pretty_json};
 use super::runs::{RunReport, print_run};
 use crate::clock::Timestamp;
 use crate::ledger::{
-    Ledger, LedgerError, LedgerLocation, LedgerRow, Operator, Record, RowFilter, Run, RunId, Stint,
+    Ledger, LedgerError, LedgerLocation, LedgerRow, Operator, Record, RowFilter, Run, RunId, Session,
 };
 use crate::model::compare::{Difference, Etags};
 use crate::report::{Cause, Causes, PageError, write_page};
@@ -114,12 +114,12 @@ struct ReportRow<'a> {
 /// The operators of rows.
 struct Hands {
     run: Run,
-    stints: Vec<Stint>,
+    sessions: Vec<Session>,
 }
 
 impl Hands {
     fn of(ledger: &mut Ledger, run: RunId) -> Result<Self, LedgerError> {
-        Ok(Self { run: ledger.run(Some(run))?, stints: ledger.stints(run)? })
+        Ok(Self { run: ledger.run(Some(run))?, sessions: ledger.sessions(run)? })
     }
 
     fn row<'a>(&'a self, row: &'a LedgerRow) -> ReportRow<'a> {
@@ -136,7 +136,7 @@ impl Hands {
             serial: row.serial.as_deref(),
             sent: row.sent.as_ref().map(Timestamp::as_str),
             ended: row.ended.as_ref().map(Timestamp::as_str),
-            by: row.operator(&self.run, &self.stints),
+            by: row.operator(&self.run, &self.sessions),
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::model::options::ApplyOptions;
 use crate::model::spec::GivenKeys;
 use crate::report::held_note;
 use crate::run::issue::{IssueError, issue_missing};
-use crate::run::progress::Logbook;
+use crate::run::progress::ProgressRecorder;
 use crate::target::{OpenHub, Target};
 use crate::verify::{Verified, Verify};
 use crate::workers::WorkerPool;
@@ -160,9 +160,10 @@ impl Job<'_> {
         let outcome = match issued {
             Ok(()) => {
                 let client = self.hub.client.clone();
-                let logbook =
-                    Logbook::new(ledger.clone(), run, begun, move || client.rate_limiter().call_stats());
-                self.provision(&ledger, run, logbook).await
+                let recorder = ProgressRecorder::new(ledger.clone(), run, begun, move || {
+                    client.rate_limiter().call_stats()
+                });
+                self.provision(&ledger, run, recorder).await
             }
             Err(failure) => Err(failure),
         };
@@ -182,7 +183,7 @@ impl Job<'_> {
         &self,
         ledger: &SharedLedger,
         run: RunId,
-        logbook: Arc<Logbook>,
+        recorder: Arc<ProgressRecorder>,
     ) -> Result<Outcome, Failure> {
         let begun = Instant::now();
         let (rows, options) = {
@@ -192,15 +193,15 @@ impl Job<'_> {
         let (alteration, quarantine) = (options.alteration.clone(), options.quarantine);
         let activity = if alteration.is_some() { Activity::Altering } else { Activity::Provisioning };
         let progress = self.printer.begin(activity, rows);
-        let pool = self.pool(ledger, run, &progress, &logbook);
-        let keeping = AbortOnDropHandle::new(tokio::spawn(logbook.clone().keep()));
+        let pool = self.pool(ledger, run, &progress, &recorder);
+        let keeping = AbortOnDropHandle::new(tokio::spawn(recorder.clone().keep()));
         let state = match &alteration {
             Some(alteration) => self.alter(alteration, pool).await,
             None => self.apply(ledger, run, options, pool).await,
         };
         drop(keeping);
         progress.finish();
-        logbook.write().await?;
+        recorder.write().await?;
         let state = state.inspect_err(|_| {
             self.printer.note(format_args!(
                 "the ledger knows what was done; `provisioner resume {run}` does the rest"
@@ -228,13 +229,13 @@ impl Job<'_> {
         ledger: &SharedLedger,
         run: RunId,
         progress: &Arc<dyn ActivityProgress>,
-        logbook: &Arc<Logbook>,
+        recorder: &Arc<ProgressRecorder>,
     ) -> WorkerPool {
         let stop = self.printer.stop.token();
         let rate_limiter = self.hub.client.rate_limiter();
         rate_limiter.stop_with(stop.clone());
         rate_limiter.set_patience(self.args.patience());
-        let (client, logbook, show) = (self.hub.client.clone(), logbook.clone(), row_counter(progress));
+        let (client, recorder, show) = (self.hub.client.clone(), recorder.clone(), row_counter(progress));
         WorkerPool {
             ledger: ledger.clone(),
             run,
@@ -243,7 +244,7 @@ impl Job<'_> {
             share: Arc::new(move |share| client.rate_limiter().set_share(share)),
             stop,
             progress: Arc::new(move |rows| {
-                logbook.count(rows);
+                recorder.count(rows);
                 show(rows);
             }),
         }

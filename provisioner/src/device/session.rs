@@ -25,11 +25,11 @@ pub struct DeviceTwin {
 }
 
 /// An open connection.
-pub(super) struct Session<S> {
+pub(super) struct DeviceSession<S> {
     wire: Wire<S>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> DeviceSession<S> {
     pub(super) fn new(stream: S, deadline: Duration) -> Self {
         Self { wire: Wire::new(stream, deadline) }
     }

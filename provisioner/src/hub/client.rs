@@ -168,7 +168,7 @@ impl HubClient {
 
     /// Makes one call with the token at hand. The token may have been made with a clock that was wrong,
     /// or have been dropped by the hub: where it is refused, a new one is worth one try. A hub that took
-    /// the last one has refused a good token before; it is given a moment.
+    /// the last one has refused a good token before; it is given a sample.
     async fn send_now(&self, request: &Request) -> Result<Answer, HubError> {
         let token = self.authorization().await?;
         let answer = self.send_with(token.clone(), request).await?;

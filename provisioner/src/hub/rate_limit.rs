@@ -177,7 +177,7 @@ impl RateLimiter {
         self.wait(wait, BRIEF).await
     }
 
-    /// Waits for a moment.
+    /// Waits for a sample.
     pub(crate) async fn rest(&self, wait: Duration) -> Result<(), Denied> {
         self.wait(wait, BRIEF).await
     }

@@ -16,9 +16,9 @@ use super::hold::hold_of;
 use super::row::{self, Context};
 use super::store::{Loader, Store};
 use super::{
-    Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerLocation, LedgerRow, ListedRun, Moment,
-    Operator, Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, VERSION,
-    Verification,
+    Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerLocation, LedgerRow, ListedRun, Operator,
+    ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Session, Taken, Totals,
+    VERSION, Verification,
 };
 use crate::clock::Timestamp;
 use crate::model::spec::IdentitySpec;
@@ -40,9 +40,9 @@ mod password;
 mod rows;
 mod runs;
 mod schema;
+mod sessions;
 mod silence;
 mod stations;
-mod stints;
 mod value;
 mod weakness;
 
@@ -51,8 +51,8 @@ pub(super) struct Postgres {
     connection: Connection,
     /// The number that tells this station from others.
     station: i64,
-    /// This process's stint on a run.
-    stint: Option<u32>,
+    /// This process's session on a run.
+    session: Option<u32>,
     /// The duration of a lease.
     lease: Duration,
 }
@@ -66,7 +66,7 @@ impl Postgres {
             VERSION => {
                 let station = fastrand::i64(..);
                 connection.set_patience(PATIENCE);
-                Ok(Self { connection, station, stint: None, lease: Duration::ZERO })
+                Ok(Self { connection, station, session: None, lease: Duration::ZERO })
             }
             found => {
                 let ledger = connection.name().to_owned();
@@ -98,13 +98,15 @@ impl Store for Postgres {
     }
 
     fn begin_stint(&mut self, run: RunId, by: &Operator, now: &Timestamp) -> Result<(), LedgerError> {
-        self.stint = Some(self.connection.call(|client| stints::begin(client, run, by, now))?);
+        self.session = Some(self.connection.call(|client| sessions::begin(client, run, by, now))?);
         Ok(())
     }
 
-    fn add_moment(&mut self, run: RunId, moment: &Moment) -> Result<(), LedgerError> {
-        match self.stint {
-            Some(stint) => self.connection.call(|client| stints::add_moment(client, run, stint, moment)),
+    fn add_progress_sample(&mut self, run: RunId, sample: &ProgressSample) -> Result<(), LedgerError> {
+        match self.session {
+            Some(session) => {
+                self.connection.call(|client| sessions::add_progress_sample(client, run, session, sample))
+            }
             None => Ok(()),
         }
     }
@@ -143,8 +145,8 @@ impl Store for Postgres {
     }
 
     fn mark_sent(&mut self, lease: &Lease, sent: &[Sent], now: &Timestamp) -> Result<(), LedgerError> {
-        let (held, stint) = (Held { lease, length: self.lease }, self.stint);
-        let at = Context { stint: stint.as_ref(), now };
+        let (held, session) = (Held { lease, length: self.lease }, self.session);
+        let at = Context { session: session.as_ref(), now };
         let written = self.connection.call(|client| {
             rows::update(client, lease.run, Some(held), sent.iter().map(|sent| sent.change(at)))
         })?;
@@ -152,8 +154,8 @@ impl Store for Postgres {
     }
 
     fn record(&mut self, lease: &Lease, ended: &[Ended], now: &Timestamp) -> Result<(), LedgerError> {
-        let (held, stint) = (Held { lease, length: self.lease }, self.stint);
-        let at = Context { stint: stint.as_ref(), now };
+        let (held, session) = (Held { lease, length: self.lease }, self.session);
+        let at = Context { session: session.as_ref(), now };
         let written = self.connection.call(|client| {
             rows::update(client, lease.run, Some(held), ended.iter().map(|ended| ended.change(at)))
         })?;
@@ -182,8 +184,8 @@ impl Store for Postgres {
         now: &Timestamp,
     ) -> Result<(), LedgerError> {
         let ended: Vec<Ended> = records.iter().cloned().map(Ended::from).collect();
-        let stint = self.stint;
-        let at = Context { stint: stint.as_ref(), now };
+        let session = self.session;
+        let at = Context { session: session.as_ref(), now };
         self.connection
             .call(|client| rows::update(client, run, None, ended.iter().map(|ended| ended.change(at))))
             .map(drop)
@@ -271,12 +273,12 @@ impl Store for Postgres {
         found.ok_or_else(|| LedgerError::NoSuchRun { ledger: self.connection.name().to_owned(), run })
     }
 
-    fn stints(&mut self, run: RunId) -> Result<Vec<Stint>, LedgerError> {
-        self.connection.call(|client| stints::all(client, run))
+    fn sessions(&mut self, run: RunId) -> Result<Vec<Session>, LedgerError> {
+        self.connection.call(|client| sessions::all(client, run))
     }
 
-    fn moments(&mut self, run: RunId, stint: u32) -> Result<Vec<Moment>, LedgerError> {
-        self.connection.call(|client| stints::moments(client, run, stint))
+    fn progress_samples(&mut self, run: RunId, session: u32) -> Result<Vec<ProgressSample>, LedgerError> {
+        self.connection.call(|client| sessions::progress_samples(client, run, session))
     }
 
     fn totals(&mut self, run: RunId) -> Result<Totals, LedgerError> {

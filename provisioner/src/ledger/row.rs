@@ -6,7 +6,7 @@ use hub_types::{DeviceId, Etag, IdentityId, ModuleId};
 use super::column::{Cell, Kind, Misread, ResultRow, Stored, Value, text};
 use super::stored::NotStorable;
 use super::table::{Dialect, table};
-use super::{Operator, Record, RowFilter, RowState, Run, RunId, Stint};
+use super::{Operator, Record, RowFilter, RowState, Run, RunId, Session};
 use crate::clock::Timestamp;
 use crate::model::compare::{Difference, Etags};
 use crate::model::failure::ReasonCode;
@@ -38,7 +38,7 @@ table! {
     IDENTITY_ETAG_BEFORE = "identity_etag_before": Option<Etag>, since(3);
     TWIN_ETAG_BEFORE = "twin_etag_before": Option<Etag>, since(3);
     SERIAL = "serial": Option<String>, since(3);
-    STINT = "stint": Option<u32>, since(3);
+    SESSION = "stint": Option<u32>, since(3);
     SENT = "sent": Option<Timestamp>, since(3);
     DRIFT = "deviation": Option<Vec<Difference>>, since(3);
     REASON = "reason": Option<ReasonCode>, since(4);
@@ -66,8 +66,8 @@ pub struct LedgerRow {
     pub drift: Option<Vec<Difference>>,
     /// The serial number of the certificate that was issued for it, or that its row names.
     pub serial: Option<String>,
-    /// The stint that last had a hand in it.
-    pub stint: Option<u32>,
+    /// The session that last had a hand in it.
+    pub session: Option<u32>,
     /// The time of the first request for it.
     pub sent: Option<Timestamp>,
     /// The time of its result.
@@ -86,7 +86,7 @@ impl LedgerRow {
             status_reason_before: None,
             drift: None,
             serial: None,
-            stint: None,
+            session: None,
             sent: None,
             ended: None,
         }
@@ -118,7 +118,7 @@ impl LedgerRow {
             status_reason_before: row.get(STATUS_REASON_BEFORE)?,
             drift: row.get(DRIFT)?,
             serial: row.get(SERIAL)?,
-            stint: row.get(STINT)?,
+            session: row.get(SESSION)?,
             sent: row.get(SENT)?,
             ended: row.get(UPDATED)?,
         })
@@ -140,9 +140,9 @@ impl LedgerRow {
 
     /// The operator who last worked on it. If there is none yet, or an old ledger does not state
     /// it, the operator who began the run.
-    pub fn operator<'a>(&self, run: &'a Run, stints: &'a [Stint]) -> &'a Operator {
-        let stint = stints.iter().find(|stint| Some(stint.number) == self.stint);
-        stint.map_or(&run.by, |stint| &stint.by)
+    pub fn operator<'a>(&self, run: &'a Run, sessions: &'a [Session]) -> &'a Operator {
+        let session = sessions.iter().find(|session| Some(session.number) == self.session);
+        session.map_or(&run.by, |session| &session.by)
     }
 }
 
@@ -175,10 +175,10 @@ pub(super) struct Change<'c, const CELLS: usize> {
 /// The result of making a change.
 pub(super) type Changed<'c, const CELLS: usize> = Result<Change<'c, CELLS>, NotStorable>;
 
-/// The circumstances of a change: this process's stint, and the time.
+/// The circumstances of a change: this process's session, and the time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'c> {
-    pub(super) stint: Option<&'c u32>,
+    pub(super) session: Option<&'c u32>,
     pub(super) now: &'c Timestamp,
 }
 
@@ -231,7 +231,7 @@ impl Sent {
             EFFECT.set(&self.effect)?,
             ATTEMPTS.add(&1)?,
             SENT.set_first(at.now)?,
-            STINT.set(at.stint)?,
+            SESSION.set(at.session)?,
             IDENTITY_ETAG_BEFORE.set_first(&self.before.identity)?,
             TWIN_ETAG_BEFORE.set_first(&self.before.twin)?,
             HELD_BY.set(&self.held_by)?,
@@ -267,7 +267,7 @@ impl Ended {
             TRACKING_ID.set(&record.tracking_id)?,
             DIFFERENCES.set(Some(&record.differences).filter(|differences| !differences.is_empty()))?,
             UPDATED.set(at.now)?,
-            STINT.set(at.stint)?,
+            SESSION.set(at.session)?,
             IDENTITY_ETAG_BEFORE.set_first_unless_created(&before.identity)?,
             TWIN_ETAG_BEFORE.set_first_unless_created(&before.twin)?,
             IDENTITY_ETAG.set(&after.identity)?,

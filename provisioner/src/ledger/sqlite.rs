@@ -11,8 +11,9 @@ use super::hold::hold_of;
 use super::row::{self, Context};
 use super::store::{Loader, Store};
 use super::{
-    Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Moment, Operator, Record,
-    RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, VERSION, Verification,
+    Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Operator, ProgressSample,
+    Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Session, Taken, Totals, VERSION,
+    Verification,
 };
 use crate::clock::Timestamp;
 use crate::model::spec::IdentitySpec;
@@ -28,15 +29,15 @@ mod loading;
 mod rows;
 mod runs;
 mod schema;
-mod stints;
+mod sessions;
 mod value;
 
 /// An SQLite file with a ledger in it.
 pub(super) struct Sqlite {
     connection: Connection,
     path: PathBuf,
-    /// This process's stint on a run.
-    stint: Option<u32>,
+    /// This process's session on a run.
+    session: Option<u32>,
     /// The lock, held as long as the ledger is open for writing.
     _lock: Option<Lock>,
 }
@@ -69,7 +70,7 @@ impl Sqlite {
 
     fn connect(path: &Path, flags: OpenFlags) -> Result<Self, LedgerError> {
         match Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX) {
-            Ok(connection) => Ok(Self { connection, path: path.to_owned(), stint: None, _lock: None }),
+            Ok(connection) => Ok(Self { connection, path: path.to_owned(), session: None, _lock: None }),
             Err(source) => Err(of_file(path, source)),
         }
     }
@@ -113,13 +114,15 @@ impl Store for Sqlite {
     }
 
     fn begin_stint(&mut self, run: RunId, by: &Operator, now: &Timestamp) -> Result<(), LedgerError> {
-        self.stint = Some(self.call(|connection| stints::begin(connection, run, by, now))?);
+        self.session = Some(self.call(|connection| sessions::begin(connection, run, by, now))?);
         Ok(())
     }
 
-    fn add_moment(&mut self, run: RunId, moment: &Moment) -> Result<(), LedgerError> {
-        match self.stint {
-            Some(stint) => self.call(|connection| stints::add_moment(connection, run, stint, moment)),
+    fn add_progress_sample(&mut self, run: RunId, sample: &ProgressSample) -> Result<(), LedgerError> {
+        match self.session {
+            Some(session) => {
+                self.call(|connection| sessions::add_progress_sample(connection, run, session, sample))
+            }
             None => Ok(()),
         }
     }
@@ -146,15 +149,15 @@ impl Store for Sqlite {
     }
 
     fn mark_sent(&mut self, lease: &Lease, sent: &[Sent], now: &Timestamp) -> Result<(), LedgerError> {
-        let stint = self.stint;
-        let at = Context { stint: stint.as_ref(), now };
+        let session = self.session;
+        let at = Context { session: session.as_ref(), now };
         let changes = sent.iter().map(|sent| sent.change(at));
         held(lease, self.call(|connection| rows::update(connection, lease.run, Some(lease), changes))?)
     }
 
     fn record(&mut self, lease: &Lease, ended: &[Ended], now: &Timestamp) -> Result<(), LedgerError> {
-        let stint = self.stint;
-        let at = Context { stint: stint.as_ref(), now };
+        let session = self.session;
+        let at = Context { session: session.as_ref(), now };
         let changes = ended.iter().map(|ended| ended.change(at));
         let recorded =
             self.call_ahead_of_disk(|connection| rows::update(connection, lease.run, Some(lease), changes))?;
@@ -172,8 +175,8 @@ impl Store for Sqlite {
         now: &Timestamp,
     ) -> Result<(), LedgerError> {
         let ended: Vec<Ended> = records.iter().cloned().map(Ended::from).collect();
-        let stint = self.stint;
-        let at = Context { stint: stint.as_ref(), now };
+        let session = self.session;
+        let at = Context { session: session.as_ref(), now };
         let changes = ended.iter().map(|ended| ended.change(at));
         self.call(|connection| rows::update(connection, run, None, changes)).map(drop)
     }
@@ -252,12 +255,12 @@ impl Store for Sqlite {
         found.ok_or_else(|| LedgerError::NoSuchRun { ledger: self.path.display().to_string(), run })
     }
 
-    fn stints(&mut self, run: RunId) -> Result<Vec<Stint>, LedgerError> {
-        self.call(|connection| stints::all(connection, run))
+    fn sessions(&mut self, run: RunId) -> Result<Vec<Session>, LedgerError> {
+        self.call(|connection| sessions::all(connection, run))
     }
 
-    fn moments(&mut self, run: RunId, stint: u32) -> Result<Vec<Moment>, LedgerError> {
-        self.call(|connection| stints::moments(connection, run, stint))
+    fn progress_samples(&mut self, run: RunId, session: u32) -> Result<Vec<ProgressSample>, LedgerError> {
+        self.call(|connection| sessions::progress_samples(connection, run, session))
     }
 
     fn totals(&mut self, run: RunId) -> Result<Totals, LedgerError> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use hub_types::{DeviceId, IdentityId};
 
 use super::{
-    Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Moment, Operator, Record,
-    RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Stint, Taken, Totals, Verification,
+    Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Operator, ProgressSample,
+    Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Session, Taken, Totals, Verification,
 };
 use crate::clock::Timestamp;
 use crate::model::compare::Etags;
@@ -62,11 +62,11 @@ pub trait Store: Send {
     /// Begins a run. Rows are added to the returned value, which commits them as a whole.
     fn load_run(&mut self, facts: &RunFacts<'_>) -> Result<Loader<'_>, LedgerError>;
 
-    /// Begins this process's stint on a run: later rows and moments are recorded under it.
+    /// Begins this process's session on a run: later rows and samples are recorded under it.
     fn begin_stint(&mut self, run: RunId, by: &Operator, now: &Timestamp) -> Result<(), LedgerError>;
 
-    /// Writes down how far this process's stint is.
-    fn add_moment(&mut self, run: RunId, moment: &Moment) -> Result<(), LedgerError>;
+    /// Writes down how far this process's session is.
+    fn add_progress_sample(&mut self, run: RunId, sample: &ProgressSample) -> Result<(), LedgerError>;
 
     /// Makes the chunks of a run whose rows are complete. From now on, a claimed chunk whose lease
     /// has not been renewed for `lease` may be claimed by a different station, if there is one;
@@ -163,11 +163,11 @@ pub trait Store: Send {
     /// One run; the newest if no number is given.
     fn run(&mut self, run: Option<RunId>) -> Result<Run, LedgerError>;
 
-    /// The stints of a run, in the order in which they began.
-    fn stints(&mut self, run: RunId) -> Result<Vec<Stint>, LedgerError>;
+    /// The sessions of a run, in the order in which they began.
+    fn sessions(&mut self, run: RunId) -> Result<Vec<Session>, LedgerError>;
 
-    /// The moments of a stint, in order.
-    fn moments(&mut self, run: RunId, stint: u32) -> Result<Vec<Moment>, LedgerError>;
+    /// The samples of a session, in order.
+    fn progress_samples(&mut self, run: RunId, session: u32) -> Result<Vec<ProgressSample>, LedgerError>;
 
     /// Counts the rows of a run by their results.
     fn totals(&mut self, run: RunId) -> Result<Totals, LedgerError>;

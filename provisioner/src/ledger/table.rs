@@ -4,7 +4,7 @@
 //! its readers and its writers follow from the declaration.
 
 use super::column::{Kind, Stored};
-use super::{moment, row, run, stint};
+use super::{progress_sample, row, run, session};
 
 /// Declares the table `$table` and its columns, in their order in the database: the name in the
 /// code, the name in the database, the type, and what else the definition has. It is used once in a
@@ -128,7 +128,7 @@ pub(super) fn additions(dialect: Dialect, version: i64) -> String {
     TABLES.iter().map(|table| table.additions(dialect, version)).collect()
 }
 
-const TABLES: &[&Table] = &[&run::RUN, &row::ROW, &stint::STINT, &moment::MOMENT];
+const TABLES: &[&Table] = &[&run::RUN, &row::ROW, &session::SESSION, &progress_sample::PROGRESS_SAMPLE];
 
 /// The version of the tables that a ledger has: that of the newest column. An older ledger is
 /// brought up to it when it is opened.

@@ -488,7 +488,7 @@ proptest! {
         });
     }
 
-    /// A release and its undo are cut off at any moment and resumed, over and over: all are enabled, and then all
+    /// A release and its undo are cut off at any sample and resumed, over and over: all are enabled, and then all
     /// are disabled again.
     #[test]
     fn whatever_is_lost_and_wherever_it_is_cut_off_a_release_enables_all_and_its_undo_none(
@@ -534,7 +534,7 @@ proptest! {
         });
     }
 
-    /// An undo is cut off at any moment and resumed, over and over.
+    /// An undo is cut off at any sample and resumed, over and over.
     #[test]
     fn whatever_is_lost_and_wherever_it_is_cut_off_an_undo_takes_all_back(
         modules in prop_oneof![Just(Modules::InBulk), Just(Modules::OneByOne)],

@@ -1,7 +1,7 @@
 //! The lifecycle of one identity in a run: a pure state machine, without I/O.
 //!
 //! [`Lifecycle::on`] takes an event and returns the next step, until [`Step::Finish`]. Three rules
-//! make it safe to interrupt a run at any moment:
+//! make it safe to interrupt a run at any sample:
 //!
 //! - A lost response is never followed by the same request, but by a read of the hub.
 //! - "Exists already" is never taken as success or failure, but compared.

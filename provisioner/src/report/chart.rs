@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::text;
-use super::timeline::{Bucket, Sitting, Timeline};
+use super::timeline::{ActivePeriod, Bucket, Timeline};
 
 /// The drawing.
 #[derive(Debug, Serialize)]
@@ -15,7 +15,7 @@ pub(super) struct Chart {
     left: f64,
     right: f64,
     base: f64,
-    /// The panels of each sitting.
+    /// The panels of each period.
     panels: Vec<Panel>,
     /// Rates along the left side.
     rates: Vec<Label>,
@@ -73,12 +73,12 @@ impl Chart {
             summary: summary(timeline, scale.fastest),
         };
         let mut x = LEFT;
-        for (index, sitting) in timeline.sittings.iter().enumerate() {
-            let width = scale.width(sitting, sitting.buckets.len());
-            chart.panels.push(scale.panel(sitting, x));
-            chart.label_times(sitting, x, width, timeline.sittings.len());
-            if let Some(next) = timeline.sittings.get(index + 1) {
-                let pause = (next.started - sitting.ended).unsigned_abs();
+        for (index, period) in timeline.periods.iter().enumerate() {
+            let width = scale.width(period, period.buckets.len());
+            chart.panels.push(scale.panel(period, x));
+            chart.label_times(period, x, width, timeline.periods.len());
+            if let Some(next) = timeline.periods.get(index + 1) {
+                let pause = (next.started - period.ended).unsigned_abs();
                 let text = text::duration(pause);
                 chart.cuts.push(Label { at: x + width + CUT / 2.0, text, anchor: "middle" });
             }
@@ -87,17 +87,17 @@ impl Chart {
         chart
     }
 
-    fn label_times(&mut self, sitting: &Sitting, x: f64, width: f64, sittings: usize) {
+    fn label_times(&mut self, period: &ActivePeriod, x: f64, width: f64, periods: usize) {
         let mut label = |at, time, anchor| self.times.push(Label { at, text: text::clock(time), anchor });
         let room = width / LABEL;
-        if room >= 1.0 || sittings == 1 {
-            label(x, sitting.started, "start");
+        if room >= 1.0 || periods == 1 {
+            label(x, period.started, "start");
         }
         if room >= 2.2 {
-            label(x + width, sitting.ended, "end");
+            label(x + width, period.ended, "end");
         }
         if room >= 5.0 {
-            let middle = sitting.started + (sitting.ended - sitting.started) / 2;
+            let middle = period.started + (period.ended - period.started) / 2;
             label(x + width / 2.0, middle, "middle");
         }
     }
@@ -113,20 +113,20 @@ struct Scale {
 
 impl Scale {
     fn of(timeline: &Timeline) -> Self {
-        let cuts = count(timeline.sittings.len().saturating_sub(1)) * CUT;
+        let cuts = count(timeline.periods.len().saturating_sub(1)) * CUT;
         let room = (WIDTH - LEFT - RIGHT - cuts).max(WIDTH / 4.0);
         let rates = timeline
-            .sittings
+            .periods
             .iter()
-            .flat_map(|sitting| sitting.buckets.iter().map(|bucket| bucket.rows / sitting.bucket));
+            .flat_map(|period| period.buckets.iter().map(|bucket| bucket.rows / period.bucket));
         let fastest = rates.fold(0.0, f64::max);
         let second = room / timeline.worked().as_secs_f64().max(0.001);
         Self { second, fastest, top: round_up(fastest) }
     }
 
-    /// The width of some buckets of a sitting.
-    fn width(&self, sitting: &Sitting, buckets: usize) -> f64 {
-        count(buckets) * sitting.bucket * self.second
+    /// The width of some buckets of a period.
+    fn width(&self, period: &ActivePeriod, buckets: usize) -> f64 {
+        count(buckets) * period.bucket * self.second
     }
 
     fn rates(&self) -> Vec<Label> {
@@ -135,16 +135,16 @@ impl Scale {
         [0.0, 0.5, 1.0].map(label).into()
     }
 
-    fn panel(&self, sitting: &Sitting, x: f64) -> Panel {
+    fn panel(&self, period: &ActivePeriod, x: f64) -> Panel {
         let mut line = String::new();
-        for (index, bucket) in sitting.buckets.iter().enumerate() {
+        for (index, bucket) in period.buckets.iter().enumerate() {
             // A step for each bucket; writing to a string can't fail.
-            let (from, to) = (x + self.width(sitting, index), x + self.width(sitting, index + 1));
-            let y = BASE - bucket.rows / sitting.bucket / self.top * (BASE - TOP);
+            let (from, to) = (x + self.width(period, index), x + self.width(period, index + 1));
+            let y = BASE - bucket.rows / period.bucket / self.top * (BASE - TOP);
             let _ = write!(line, "{}{from:.1} {y:.1}H{to:.1}", if index == 0 { "M" } else { "L" });
         }
         let area = format!("{line}V{BASE:.1}H{x:.1}Z");
-        let marks = |share: fn(&Bucket) -> f64| self.marks(sitting, x, share);
+        let marks = |share: fn(&Bucket) -> f64| self.marks(period, x, share);
         Panel {
             area,
             line,
@@ -156,14 +156,14 @@ impl Scale {
     }
 
     /// Joins neighbours of equal strength to one mark.
-    fn marks(&self, sitting: &Sitting, x: f64, share: fn(&Bucket) -> f64) -> Vec<Mark> {
-        let width = self.width(sitting, 1);
+    fn marks(&self, period: &ActivePeriod, x: f64, share: fn(&Bucket) -> f64) -> Vec<Mark> {
+        let width = self.width(period, 1);
         let mut marks: Vec<Mark> = Vec::new();
-        for (index, bucket) in sitting.buckets.iter().enumerate() {
+        for (index, bucket) in period.buckets.iter().enumerate() {
             // What is hardly to be seen is shown all the same.
             let share = share(bucket);
             let share = if share > 0.0 { (share.min(1.0) * 4.0).ceil() / 4.0 } else { continue };
-            let x = x + self.width(sitting, index);
+            let x = x + self.width(period, index);
             match marks.last_mut() {
                 Some(last) if (last.share - share).abs() < 0.01 && (last.x + last.width - x).abs() < 0.01 => {
                     last.width += width;

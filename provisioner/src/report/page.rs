@@ -18,7 +18,7 @@ use super::chart::Chart;
 use super::run_summary::{Kind, Shown, ShownRow, Survey};
 use super::text;
 use super::timeline::Timeline;
-use crate::ledger::{Ledger, LedgerError, Moment, Run, RunId, RunState, Stint, Totals};
+use crate::ledger::{Ledger, LedgerError, ProgressSample, Run, RunId, RunState, Session, Totals};
 use crate::maintain::change::Alteration;
 
 /// The reason why a page could not be written.
@@ -43,13 +43,13 @@ pub enum PageError {
 pub fn write_page(ledger: &mut Ledger, run: RunId, out: &mut impl Write) -> Result<(), PageError> {
     let run = ledger.run(Some(run))?;
     let totals = ledger.totals(run.id)?;
-    let mut stints = Vec::new();
-    for stint in ledger.stints(run.id)? {
-        let moments = ledger.moments(run.id, stint.number)?;
-        stints.push((stint, moments));
+    let mut sessions = Vec::new();
+    for session in ledger.sessions(run.id)? {
+        let samples = ledger.progress_samples(run.id, session.number)?;
+        sessions.push((session, samples));
     }
     let survey = Survey::of(ledger, run.id, totals.rows - totals.rejected, MOST_ROWS)?;
-    let page = Page::new(&run, &totals, &stints, &survey)?;
+    let page = Page::new(&run, &totals, &sessions, &survey)?;
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.add_filter("thousands", text::thousands);
@@ -124,7 +124,7 @@ impl<'a> Page<'a> {
     fn new(
         run: &'a Run,
         totals: &Totals,
-        stints: &[(Stint, Vec<Moment>)],
+        sessions: &[(Session, Vec<ProgressSample>)],
         survey: &'a Survey,
     ) -> serde_json::Result<Self> {
         let shown = &survey.shown;
@@ -137,7 +137,7 @@ impl<'a> Page<'a> {
             subject: subject(totals, survey),
             parts: parts(totals),
             rows: totals.rows,
-            chart: Timeline::of(stints, BUCKETS).map(|timeline| Chart::of(&timeline)),
+            chart: Timeline::of(sessions, BUCKETS).map(|timeline| Chart::of(&timeline)),
             causes: survey.causes.sorted(run),
             attention: survey.attention,
             kept: survey.kept,
@@ -146,7 +146,7 @@ impl<'a> Page<'a> {
             shown: shown.rows.len() as u64,
             only_remarkable: shown.only_remarkable,
             is_cut: shown.is_cut,
-            facts: facts(run, stints)?,
+            facts: facts(run, sessions)?,
             data: data(shown)?,
             style: STYLE,
             script: SCRIPT,
@@ -277,11 +277,14 @@ fn first_rows<'s>(shown: &'s Shown, only_attention: bool) -> Vec<FirstRow<'s>> {
     selected.take(FIRST_ROWS).map(row).collect()
 }
 
-fn facts(run: &Run, stints: &[(Stint, Vec<Moment>)]) -> serde_json::Result<Vec<(&'static str, String)>> {
-    let stints = || stints.iter().map(|(stint, _)| stint);
-    let operators = each_once(&run.by.name, stints().map(|stint| stint.by.name.as_str()));
-    let stations = each_once(&run.by.station, stints().map(|stint| stint.by.station.as_str()));
-    let versions = each_once(&run.tool_version, stints().map(|stint| stint.tool_version.as_str()));
+fn facts(
+    run: &Run,
+    sessions: &[(Session, Vec<ProgressSample>)],
+) -> serde_json::Result<Vec<(&'static str, String)>> {
+    let sessions = || sessions.iter().map(|(session, _)| session);
+    let operators = each_once(&run.by.name, sessions().map(|session| session.by.name.as_str()));
+    let stations = each_once(&run.by.station, sessions().map(|session| session.by.station.as_str()));
+    let versions = each_once(&run.tool_version, sessions().map(|session| session.tool_version.as_str()));
     let facts = [
         ("Hub", if run.is_on_test_hub() { format!("TEST HUB: {}", run.hub) } else { run.hub.clone() }),
         ("Batch", run.input.clone()),

@@ -1,14 +1,14 @@
-//! Writing down how far a stint is, every few seconds: what the timeline of a report is drawn from.
+//! Writing down how far a session is, every few seconds: what the timeline of a report is drawn from.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::hub::rate_limit::CallStats;
-use crate::ledger::{LedgerError, Moment, RunId, SharedLedger};
+use crate::ledger::{LedgerError, ProgressSample, RunId, SharedLedger};
 
-/// Counts the rows of this process's stint on a run, and writes its moments into the ledger.
-pub struct Logbook {
+/// Counts the rows of this process's session on a run, and writes its samples into the ledger.
+pub struct ProgressRecorder {
     ledger: SharedLedger,
     run: RunId,
     begun: Instant,
@@ -16,8 +16,8 @@ pub struct Logbook {
     stats: Box<dyn Fn() -> CallStats + Send + Sync>,
 }
 
-impl Logbook {
-    /// The logbook of a stint that began at `begun`. `tally` tells what the calls to the hub came to.
+impl ProgressRecorder {
+    /// The recorder of a session that began at `begun`. `tally` tells what the calls to the hub came to.
     pub fn new(
         ledger: SharedLedger,
         run: RunId,
@@ -32,27 +32,27 @@ impl Logbook {
         self.rows.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
-    /// Writes a moment now and then, for ever. In a long stint they become rarer, so that their number
+    /// Writes a sample now and then, for ever. In a long session they become rarer, so that their number
     /// hardly grows.
     pub async fn keep(self: Arc<Self>) {
         loop {
             // A gap in the timeline is no reason to stop the work.
             if let Err(error) = self.write().await {
-                tracing::warn!(%error, "a moment of the timeline could not be written");
+                tracing::warn!(%error, "a sample of the timeline could not be written");
             }
             tokio::time::sleep(OFTEN.max(self.begun.elapsed() / RESOLUTION)).await;
         }
     }
 
-    /// Writes how far the stint is now.
+    /// Writes how far the session is now.
     pub async fn write(&self) -> Result<(), LedgerError> {
-        let moment = Moment {
+        let sample = ProgressSample {
             elapsed: self.begun.elapsed(),
             rows: self.rows.load(Ordering::Relaxed),
             stats: (self.stats)(),
         };
         let run = self.run;
-        self.ledger.call(move |ledger| ledger.add_moment(run, &moment)).await
+        self.ledger.call(move |ledger| ledger.add_progress_sample(run, &sample)).await
     }
 }
 

@@ -118,7 +118,7 @@ impl Load for PostgresLoader<'_> {
         loading.flush()?;
         let run = self.run;
         let ended: Vec<Ended> = records.iter().cloned().map(Ended::from).collect();
-        let at = Context { stint: None, now };
+        let at = Context { session: None, now };
         let changes = ended.iter().map(|ended| ended.change(at));
         loading.call(|client| rows::update(client, run, None, changes)).map(drop)
     }

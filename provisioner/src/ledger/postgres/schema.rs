@@ -1,10 +1,10 @@
 //! The tables of a shared ledger.
 
 use super::super::column::ResultRow;
-use super::super::moment::MOMENT;
+use super::super::progress_sample::PROGRESS_SAMPLE;
 use super::super::row::ROW;
 use super::super::run::RUN;
-use super::super::stint::STINT;
+use super::super::session::SESSION;
 use super::super::table::Dialect::Postgres;
 use super::super::table::{VERSION, additions};
 use super::client::{Client, Error};
@@ -37,14 +37,14 @@ const LOCK: i64 = 0x7072_6f76;
 fn tables() -> String {
     let run = RUN.create(Postgres, VERSION, "");
     let row = ROW.create(Postgres, VERSION, ROOM_FOR_UPDATES);
-    format!("{SCHEMA}{run}{TOKEN_OF_RUN}{row}{DEFAULT_LEVEL}{WORK}{STATIONS}{}", stints(VERSION))
+    format!("{SCHEMA}{run}{TOKEN_OF_RUN}{row}{DEFAULT_LEVEL}{WORK}{STATIONS}{}", sessions(VERSION))
 }
 
-/// The statements that make the tables of stints as a version had them.
-fn stints(version: i64) -> String {
-    let stint = STINT.create(Postgres, version, "");
-    let moment = MOMENT.create(Postgres, version, "");
-    format!("{stint}{moment}")
+/// The statements that make the tables of sessions as a version had them.
+fn sessions(version: i64) -> String {
+    let session = SESSION.create(Postgres, version, "");
+    let sample = PROGRESS_SAMPLE.create(Postgres, version, "");
+    format!("{session}{sample}")
 }
 
 /// The statements that bring the tables of a version to the next version. There was no version 2:
@@ -53,7 +53,7 @@ fn step(from: i64) -> String {
     let additions = additions(Postgres, from + 1);
     match from {
         1 => STATIONS.to_owned(),
-        2 => format!("{additions}{MOVE_EXPECTED_ETAGS}{}", stints(3)),
+        2 => format!("{additions}{MOVE_EXPECTED_ETAGS}{}", sessions(3)),
         3 => format!("{additions}{TOKEN_OF_RUN}{TOKEN_OF_CHUNK}"),
         _ => additions,
     }

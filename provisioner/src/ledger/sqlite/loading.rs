@@ -78,7 +78,7 @@ impl Load for SqliteLoader<'_> {
 
     fn refuse(&self, records: &[(IdentityId, Record)], now: &Timestamp) -> Result<(), LedgerError> {
         let ended: Vec<Ended> = records.iter().cloned().map(Ended::from).collect();
-        let at = Context { stint: None, now };
+        let at = Context { session: None, now };
         let changes = ended.iter().map(|ended| ended.change(at));
         let written = rows::update_within(&self.transaction, self.run, changes);
         written.map_err(|source| of_file(self.path, source))

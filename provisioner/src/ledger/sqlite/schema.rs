@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::super::moment::MOMENT;
+use super::super::progress_sample::PROGRESS_SAMPLE;
 use super::super::row::ROW;
 use super::super::run::RUN;
-use super::super::stint::STINT;
+use super::super::session::SESSION;
 use super::super::table::Dialect::Sqlite;
 use super::super::table::{VERSION, additions};
 use super::file::APPLICATION_ID;
@@ -57,14 +57,14 @@ const CACHE_KIB: i64 = 16 * 1024;
 fn tables() -> String {
     let run = RUN.create(Sqlite, VERSION, "");
     let row = ROW.create(Sqlite, VERSION, "WITHOUT ROWID");
-    format!("{run}{row}{WORK}{}", stints(VERSION))
+    format!("{run}{row}{WORK}{}", sessions(VERSION))
 }
 
-/// The statements that make the tables of stints as a version had them.
-fn stints(version: i64) -> String {
-    let stint = STINT.create(Sqlite, version, "WITHOUT ROWID");
-    let moment = MOMENT.create(Sqlite, version, "WITHOUT ROWID");
-    format!("{stint}{moment}")
+/// The statements that make the tables of sessions as a version had them.
+fn sessions(version: i64) -> String {
+    let session = SESSION.create(Sqlite, version, "WITHOUT ROWID");
+    let sample = PROGRESS_SAMPLE.create(Sqlite, version, "WITHOUT ROWID");
+    format!("{session}{sample}")
 }
 
 /// The statements that bring the tables of a version to the next version.
@@ -72,7 +72,7 @@ fn step(from: i64) -> String {
     let additions = additions(Sqlite, from + 1);
     match from {
         1 => FROM_1_TO_2.to_owned(),
-        2 => format!("{DROP_INDEX}{additions}{MOVE_EXPECTED_ETAGS}{}", stints(3)),
+        2 => format!("{DROP_INDEX}{additions}{MOVE_EXPECTED_ETAGS}{}", sessions(3)),
         3 => format!("{additions}{ADD_FENCES}"),
         _ => additions,
     }

@@ -143,7 +143,7 @@ fn read_all(path: &Path) -> Result<(), LedgerError> {
     let run = ledger.run(None)?.id;
     ledger.totals(run)?;
     ledger.page(run, RowFilter::All, None, 10_000)?;
-    ledger.stints(run)?;
+    ledger.sessions(run)?;
     drop(ledger);
     let mut ledger = open_for_work(path)?;
     ledger.begin_work(run, Duration::ZERO)?;

@@ -28,18 +28,18 @@ pub(super) fn a_run_remembers_who_began_it_and_who_worked_on_it(mut ledger: Ledg
     ledger.begin_stint(run, &ada, &at("2026-11-22T10:00:00Z")).unwrap();
     ledger.begin_stint(run, &operator("bob", "line-4"), &at("2026-11-22T11:00:00Z")).unwrap();
     assert_eq!(ledger.run(Some(run)).unwrap().by, ada);
-    let stints = ledger.stints(run).unwrap();
-    let known: Vec<_> = stints
+    let sessions = ledger.sessions(run).unwrap();
+    let known: Vec<_> = sessions
         .iter()
-        .map(|stint| (stint.number, stint.by.name.as_str(), stint.by.station.as_str()))
+        .map(|session| (session.number, session.by.name.as_str(), session.by.station.as_str()))
         .collect();
     assert_eq!(known, [(1, "ada", "line-3"), (2, "bob", "line-4")]);
-    assert_eq!(stints[1].started, at("2026-11-22T11:00:00Z"));
+    assert_eq!(sessions[1].started, at("2026-11-22T11:00:00Z"));
 }
 
 pub(super) fn the_moments_of_a_stint_come_back_in_order(mut ledger: Ledger) {
     let run = load(&mut ledger, &["a"], &[]);
-    let moment = |seconds: u64| Moment {
+    let sample = |seconds: u64| ProgressSample {
         elapsed: Duration::from_millis(seconds * 1000 + 1),
         rows: seconds * 10,
         stats: CallStats {
@@ -52,12 +52,12 @@ pub(super) fn the_moments_of_a_stint_come_back_in_order(mut ledger: Ledger) {
     };
     ledger.begin_stint(run, &Operator::default(), &now()).unwrap();
     for seconds in [2, 10, 4] {
-        ledger.add_moment(run, &moment(seconds)).unwrap();
+        ledger.add_progress_sample(run, &sample(seconds)).unwrap();
     }
     ledger.begin_stint(run, &Operator::default(), &now()).unwrap();
-    ledger.add_moment(run, &moment(7)).unwrap();
-    assert_eq!(ledger.moments(run, 1).unwrap(), [2, 4, 10].map(moment));
-    assert_eq!(ledger.moments(run, 2).unwrap(), [moment(7)]);
+    ledger.add_progress_sample(run, &sample(7)).unwrap();
+    assert_eq!(ledger.progress_samples(run, 1).unwrap(), [2, 4, 10].map(sample));
+    assert_eq!(ledger.progress_samples(run, 2).unwrap(), [sample(7)]);
 }
 
 pub(super) fn a_row_remembers_what_was_there_before_and_after(mut ledger: Ledger) {
@@ -77,9 +77,9 @@ pub(super) fn a_row_remembers_what_was_there_before_and_after(mut ledger: Ledger
     assert_eq!((&done.before, &done.etags), (&etags("1", "2"), &etags("7", "8")));
     assert_eq!(done.sent, Some(at("2026-11-22T10:00:01Z")));
     assert_eq!(done.ended, Some(at("2026-11-22T10:00:03Z")));
-    assert_eq!((done.stint, done.record.reason), (Some(1), reason));
+    assert_eq!((done.session, done.record.reason), (Some(1), reason));
     let untouched = row(&mut ledger, run, "b");
-    assert_eq!((untouched.before, untouched.sent, untouched.stint), (Etags::default(), None, None));
+    assert_eq!((untouched.before, untouched.sent, untouched.session), (Etags::default(), None, None));
 }
 
 pub(super) fn verification_is_remembered_of_the_run_and_of_each_row(mut ledger: Ledger) {

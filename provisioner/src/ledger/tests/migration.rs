@@ -111,7 +111,7 @@ fn a_file_of_a_newer_version_is_refused_and_left_alone() {
 fn nothing_is_lost(ledger: &mut Ledger) {
     let run = ledger.run(None).unwrap();
     assert_eq!((run.input.as_str(), run.by, run.verification), ("batch.csv", Operator::default(), None));
-    assert_eq!(ledger.stints(run.id).unwrap(), []);
+    assert_eq!(ledger.sessions(run.id).unwrap(), []);
     let totals = ledger.totals(run.id).unwrap();
     assert_eq!(totals, Totals { rows: 3, created: 1, rejected: 1, pending: 1, ..Totals::default() });
     let rows = ledger.page(run.id, RowFilter::All, None, 10).unwrap();

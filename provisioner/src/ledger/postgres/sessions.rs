@@ -1,14 +1,14 @@
-//! Stints and their moments in PostgreSQL.
+//! Sessions and their samples in PostgreSQL.
 
 use super::super::column::{ResultRow, names};
-use super::super::moment::MOMENT;
-use super::super::stint::STINT;
-use super::super::{Moment, Operator, RunId, Stint};
+use super::super::progress_sample::PROGRESS_SAMPLE;
+use super::super::session::SESSION;
+use super::super::{Operator, ProgressSample, RunId, Session};
 use super::client::{Client, Error};
 use super::value::parameter;
 use crate::clock::Timestamp;
 
-/// Begins a stint and returns its number.
+/// Begins a session and returns its number.
 pub(super) fn begin(client: &mut Client, run: RunId, by: &Operator, now: &Timestamp) -> Result<u32, Error> {
     client.transaction(|client| {
         // Whoever else begins one waits here.
@@ -23,13 +23,18 @@ pub(super) fn begin(client: &mut Client, run: RunId, by: &Operator, now: &Timest
     })
 }
 
-pub(super) fn all(client: &mut Client, run: RunId) -> Result<Vec<Stint>, Error> {
-    let sql = format!("SELECT {} FROM stint WHERE run = $1 ORDER BY number", STINT.names());
-    client.query(&sql, &[&run.0])?.iter().map(Stint::read).collect()
+pub(super) fn all(client: &mut Client, run: RunId) -> Result<Vec<Session>, Error> {
+    let sql = format!("SELECT {} FROM stint WHERE run = $1 ORDER BY number", SESSION.names());
+    client.query(&sql, &[&run.0])?.iter().map(Session::read).collect()
 }
 
-pub(super) fn add_moment(client: &mut Client, run: RunId, stint: u32, moment: &Moment) -> Result<(), Error> {
-    let cells = moment.cells(&run, &stint)?;
+pub(super) fn add_progress_sample(
+    client: &mut Client,
+    run: RunId,
+    session: u32,
+    sample: &ProgressSample,
+) -> Result<(), Error> {
+    let cells = sample.cells(&run, &session)?;
     let sql = format!(
         "INSERT INTO moment ({}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
         names(&cells)
@@ -37,8 +42,12 @@ pub(super) fn add_moment(client: &mut Client, run: RunId, stint: u32, moment: &M
     client.execute(&sql, &cells.each_ref().map(parameter)).map(drop)
 }
 
-pub(super) fn moments(client: &mut Client, run: RunId, stint: u32) -> Result<Vec<Moment>, Error> {
-    let columns = MOMENT.names();
+pub(super) fn progress_samples(
+    client: &mut Client,
+    run: RunId,
+    session: u32,
+) -> Result<Vec<ProgressSample>, Error> {
+    let columns = PROGRESS_SAMPLE.names();
     let sql = format!("SELECT {columns} FROM moment WHERE run = $1 AND stint = $2 ORDER BY elapsed_ms");
-    client.query(&sql, &[&run.0, &i64::from(stint)])?.iter().map(Moment::read).collect()
+    client.query(&sql, &[&run.0, &i64::from(session)])?.iter().map(ProgressSample::read).collect()
 }

@@ -1,4 +1,4 @@
-//! Moments: the progress of a stint over time.
+//! Progress samples: the progress of a session over time.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use super::table::table;
 use crate::hub::rate_limit::CallStats;
 
 table! {
-    MOMENT = "moment", key Some("run, stint, elapsed_ms");
+    PROGRESS_SAMPLE = "moment", key Some("run, stint, elapsed_ms");
     RUN = "run": RunId, of_run;
-    STINT = "stint": u32;
+    SESSION = "stint": u32;
     ELAPSED_MS = "elapsed_ms": Duration;
     ROWS = "rows": u64;
     CALLS = "calls": u64;
@@ -21,10 +21,10 @@ table! {
     OUTAGE_FOR = "down_ms": Duration;
 }
 
-/// The progress of a stint at one moment. All counts are from its beginning.
+/// The progress of a session at one sample. All counts are from its beginning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Moment {
-    /// The time since the stint began.
+pub struct ProgressSample {
+    /// The time since the session began.
     pub elapsed: Duration,
     /// Finished rows.
     pub rows: u64,
@@ -32,8 +32,8 @@ pub struct Moment {
     pub stats: CallStats,
 }
 
-impl Moment {
-    /// Reads a moment that was selected with all columns of [`MOMENT`].
+impl ProgressSample {
+    /// Reads a sample that was selected with all columns of [`PROGRESS_SAMPLE`].
     pub(super) fn read<R: ResultRow>(row: &R) -> Result<Self, R::Error> {
         Ok(Self {
             elapsed: row.get(ELAPSED_MS)?,
@@ -48,12 +48,16 @@ impl Moment {
         })
     }
 
-    /// All columns of a stint's moment.
-    pub(super) fn cells<'c>(&'c self, run: &'c RunId, stint: &'c u32) -> Result<[Cell<'c>; 9], NotStorable> {
+    /// All columns of a session's sample.
+    pub(super) fn cells<'c>(
+        &'c self,
+        run: &'c RunId,
+        session: &'c u32,
+    ) -> Result<[Cell<'c>; 9], NotStorable> {
         let Self { elapsed, rows, stats } = self;
         Ok([
             RUN.set(run)?,
-            STINT.set(stint)?,
+            SESSION.set(session)?,
             ELAPSED_MS.set(elapsed)?,
             ROWS.set(rows)?,
             CALLS.set(&stats.calls)?,

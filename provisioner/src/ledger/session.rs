@@ -1,5 +1,5 @@
-//! Stints: each process that works on a run makes one stint. It records the operator, the station
-//! and the program version, and its moments record the progress.
+//! Sessions: each process that works on a run makes one session. It records the operator, the station
+//! and the program version, and its samples record the progress.
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use super::table::table;
 use crate::clock::Timestamp;
 
 table! {
-    STINT = "stint", key Some("run, number");
+    SESSION = "stint", key Some("run, number");
     RUN = "run": RunId, of_run;
     NUMBER = "number": u32;
     OPERATOR = "operator": String;
@@ -30,7 +30,7 @@ pub struct Operator {
 
 /// The work of one process on a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Stint {
+pub struct Session {
     /// Its number in the run, from 1.
     pub number: u32,
     /// The operator and station.
@@ -42,8 +42,8 @@ pub struct Stint {
     pub started: Timestamp,
 }
 
-impl Stint {
-    /// Reads a stint that was selected with all columns of [`STINT`].
+impl Session {
+    /// Reads a session that was selected with all columns of [`SESSION`].
     pub(super) fn read<R: ResultRow>(row: &R) -> Result<Self, R::Error> {
         Ok(Self {
             number: row.get(NUMBER)?,

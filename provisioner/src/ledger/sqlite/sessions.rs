@@ -1,15 +1,15 @@
-//! Stints and their moments in SQLite.
+//! Sessions and their samples in SQLite.
 
 use rusqlite::{Connection, params, params_from_iter};
 
 use super::super::column::{ResultRow, names};
-use super::super::moment::MOMENT;
-use super::super::stint::STINT;
-use super::super::{Moment, Operator, RunId, Stint};
+use super::super::progress_sample::PROGRESS_SAMPLE;
+use super::super::session::SESSION;
+use super::super::{Operator, ProgressSample, RunId, Session};
 use super::error::unstorable;
 use crate::clock::Timestamp;
 
-/// Begins a stint and returns its number.
+/// Begins a session and returns its number.
 pub(super) fn begin(
     connection: &Connection,
     run: RunId,
@@ -25,18 +25,18 @@ pub(super) fn begin(
     )
 }
 
-pub(super) fn all(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<Stint>> {
-    let sql = format!("SELECT {} FROM stint WHERE run = ?1 ORDER BY number", STINT.names());
-    connection.prepare_cached(&sql)?.query_map([run.0], |row| Stint::read(row))?.collect()
+pub(super) fn all(connection: &Connection, run: RunId) -> rusqlite::Result<Vec<Session>> {
+    let sql = format!("SELECT {} FROM stint WHERE run = ?1 ORDER BY number", SESSION.names());
+    connection.prepare_cached(&sql)?.query_map([run.0], |row| Session::read(row))?.collect()
 }
 
-pub(super) fn add_moment(
+pub(super) fn add_progress_sample(
     connection: &Connection,
     run: RunId,
-    stint: u32,
-    moment: &Moment,
+    session: u32,
+    sample: &ProgressSample,
 ) -> rusqlite::Result<()> {
-    let cells = moment.cells(&run, &stint).map_err(unstorable)?;
+    let cells = sample.cells(&run, &session).map_err(unstorable)?;
     let sql = format!(
         "INSERT OR IGNORE INTO moment ({}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         names(&cells)
@@ -45,8 +45,15 @@ pub(super) fn add_moment(
     connection.prepare_cached(&sql)?.execute(params_from_iter(values)).map(drop)
 }
 
-pub(super) fn moments(connection: &Connection, run: RunId, stint: u32) -> rusqlite::Result<Vec<Moment>> {
-    let columns = MOMENT.names();
+pub(super) fn progress_samples(
+    connection: &Connection,
+    run: RunId,
+    session: u32,
+) -> rusqlite::Result<Vec<ProgressSample>> {
+    let columns = PROGRESS_SAMPLE.names();
     let sql = format!("SELECT {columns} FROM moment WHERE run = ?1 AND stint = ?2 ORDER BY elapsed_ms");
-    connection.prepare_cached(&sql)?.query_map(params![run.0, stint], |row| Moment::read(row))?.collect()
+    connection
+        .prepare_cached(&sql)?
+        .query_map(params![run.0, session], |row| ProgressSample::read(row))?
+        .collect()
 }
