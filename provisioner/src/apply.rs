@@ -18,8 +18,8 @@ use crate::model::options::ApplyOptions;
 use crate::model::spec::GivenKeys;
 use crate::workers::{ChunkWork, ChunkWriter, RunError, WorkerPool};
 pub(crate) use changes::Change;
-use driver::{Settlement, Settler, Task};
-pub(crate) use hub_writer::Creator;
+use driver::{ApplyDriver, ApplyTask, Settlement};
+pub(crate) use hub_writer::HubWriter;
 pub(crate) use observation::{compare_for, compare_held, observe};
 
 mod changes;
@@ -47,28 +47,28 @@ impl<H: Hub> Apply<H> {
     /// Works on the run until it is complete or stopped, and returns its state.
     pub async fn run(self) -> Result<RunState, RunError> {
         let holds = Holds::of_run(&self.pool.ledger, self.pool.run).await?;
-        let worker = Worker {
+        let worker = ApplyWorker {
             options: self.options.clone(),
-            settler: Settler::new(self.hub, holds, self.keys, self.look_first, self.options),
+            driver: ApplyDriver::new(self.hub, holds, self.keys, self.look_first, self.options),
         };
         self.pool.run(worker).await
     }
 }
 
-struct Worker<H> {
+struct ApplyWorker<H> {
     options: ApplyOptions,
-    settler: Settler<H>,
+    driver: ApplyDriver<H>,
 }
 
-impl<H: Hub> ChunkWork for Worker<H> {
+impl<H: Hub> ChunkWork for ApplyWorker<H> {
     async fn work_on(&self, chunk: Chunk, writer: &ChunkWriter) -> Result<(), RunError> {
         let Chunk { rows, mut closed, .. } = chunk;
         let (devices, modules): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| row.spec.identity.module().is_none());
         let tasks =
             devices.into_iter().map(|row| match (self.life(&row), waits_for_modules(&row, &modules)) {
-                (life, true) => Task::new(row.spec, life.waiting_for_modules()),
-                (life, false) => Task::new(row.spec, life),
+                (life, true) => ApplyTask::new(row.spec, life.waiting_for_modules()),
+                (life, false) => ApplyTask::new(row.spec, life),
             });
         let outcomes = self.settle(writer, tasks.collect()).await?;
         closed.extend(outcomes.closed);
@@ -76,17 +76,17 @@ impl<H: Hub> ChunkWork for Worker<H> {
         writer.record(orphans).await?;
         let tasks = modules.into_iter().map(|row| {
             let life = self.life(&row);
-            Task::new(row.spec, life)
+            ApplyTask::new(row.spec, life)
         });
         self.settle(writer, tasks.collect()).await?;
         // Now that their modules are there, they can be disabled.
-        let staged = outcomes.staged.into_iter().map(Task::with_modules_there);
+        let staged = outcomes.staged.into_iter().map(ApplyTask::with_modules_there);
         self.settle(writer, staged.collect()).await?;
         Ok(())
     }
 }
 
-impl<H: Hub> Worker<H> {
+impl<H: Hub> ApplyWorker<H> {
     fn life(&self, row: &LedgerRow) -> Lifecycle {
         let life = match row.record.state {
             // That a run created something is only said where it is known.
@@ -102,8 +102,8 @@ impl<H: Hub> Worker<H> {
     }
 
     /// Completes identities and records the results.
-    async fn settle(&self, writer: &ChunkWriter, tasks: Vec<Task>) -> Result<Settled, RunError> {
-        let settlements = self.settler.settle(tasks, writer).await?;
+    async fn settle(&self, writer: &ChunkWriter, tasks: Vec<ApplyTask>) -> Result<Settled, RunError> {
+        let settlements = self.driver.settle(tasks, writer).await?;
         // The rows of what is staged stay as they are: they are not at their end.
         let mut settled = Settled { staged: settlements.staged, closed: Vec::new() };
         let mut ended = Vec::with_capacity(settlements.ended.len());
@@ -127,7 +127,7 @@ impl<H: Hub> Worker<H> {
 /// The results of identities that others depend on.
 struct Settled {
     /// Devices that wait for their modules.
-    staged: Vec<Task>,
+    staged: Vec<ApplyTask>,
     /// Devices that failed, are in conflict or were skipped.
     closed: Vec<(DeviceId, RowState)>,
 }

@@ -73,7 +73,7 @@ impl Check {
 }
 
 /// Checks this station, and everything between it and the hub.
-pub async fn examine(hub: &OpenHub, ledger: &LedgerLocation) -> Vec<Check> {
+pub async fn run_checks(hub: &OpenHub, ledger: &LedgerLocation) -> Vec<Check> {
     let mut checks = station::checks(ledger).await;
     let network = network::checks(hub).await;
     let is_reached = network.iter().any(|check| check.name == network::TLS && check.is_well());

@@ -23,7 +23,7 @@ pub(crate) use module_errors::about_its_device;
 use rate_limit::WaitReason;
 pub(crate) use retry::{Pauses, pause_after};
 pub use tls_failure::TlsFailure;
-pub use tls_probe::Examination;
+pub use tls_probe::TlsProbe;
 pub use transport::HubClientOptions;
 
 mod access;

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 pub use crate::model::lifecycle::Effect;
 pub use chunk::{Chunk, Claim, Lease};
-pub use credential::{Credential, CredentialKind, Taken};
+pub use credential::{Credential, CredentialConflict, CredentialKind};
 pub use filter::RowFilter;
 pub use hold::Hold;
 pub use location::{LedgerLocation, LocationError};

@@ -1,4 +1,4 @@
-//! Maintenance of existing identities, as a run of the ledger: the driver of [`Course`].
+//! Maintenance of existing identities, as a run of the ledger: the driver of [`ChangeMachine`].
 //!
 //! In a chunk all devices are processed before their modules, except for deletions: there a device
 //! and its modules are read together, because deleting the device deletes the modules.
@@ -11,10 +11,12 @@ use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::Twin;
 use hub_types::{Etag, IdentityId};
 
-use crate::apply::{Change, Creator};
+use crate::apply::{Change, HubWriter};
 use crate::hub::{ErrorClass, Hub, HubError, pause_after};
 use crate::ledger::{Chunk, Effect, Ended, Hold, LedgerRow, Record, RowState, RunId, RunState, Sent};
-use crate::maintain::change::{Alteration, Answer, Course, Ending, Next, Refusal};
+use crate::maintain::change::{
+    ChangeMachine, ChangeOutcome, ChangeResponse, ChangeStep, Maintenance, Refusal,
+};
 use crate::model::causes::with_causes;
 use crate::model::compare::Etags;
 use crate::model::failure::ReasonCode;
@@ -22,9 +24,9 @@ use crate::model::holds::Holds;
 use crate::model::lifecycle::Event;
 use crate::model::spec::GivenKeys;
 use crate::workers::{ChunkWork, ChunkWriter, RunError, WorkerPool};
-pub use check::Check;
-pub use connect_check::{Proof, Unproven, by_connecting};
-pub use dry_run::{Forecast, Preview};
+pub use check::VerifyMaintenance;
+pub use connect_check::{CertificateCheck, CheckFailed, connect_check};
+pub use dry_run::{DryRun, DryRunSummary};
 
 pub mod change;
 mod check;
@@ -35,31 +37,31 @@ mod tests;
 mod units;
 
 /// The parameters of a maintenance run.
-pub struct Alter<H> {
+pub struct Maintain<H> {
     /// The hub.
     pub hub: Arc<H>,
     /// The operation on the run's identities.
-    pub alteration: Alteration,
+    pub maintenance: Maintenance,
     /// The check before an old thumbprint is removed, if one is required.
-    pub proof: Option<Proof>,
+    pub certificate_check: Option<CertificateCheck>,
     /// The run, and who works on it.
     pub pool: WorkerPool,
 }
 
-impl<H: Hub> Alter<H> {
+impl<H: Hub> Maintain<H> {
     /// Works on the run until it is complete or stopped, and returns its state.
     pub async fn run(self) -> Result<RunState, RunError> {
         let (ledger, undo) = (self.pool.ledger.clone(), self.pool.run);
-        let undone = match self.alteration {
-            Alteration::Undo { run } => Some(run),
+        let undone = match self.maintenance {
+            Maintenance::Undo { run } => Some(run),
             _ => None,
         };
-        let worker = Worker {
-            creator: Creator::new(self.hub.clone()),
+        let worker = MaintenanceWorker {
+            hub_writer: HubWriter::new(self.hub.clone()),
             hub: self.hub,
             holds: Holds::of_run(&ledger, undo).await?,
-            alteration: self.alteration,
-            proof: self.proof,
+            maintenance: self.maintenance,
+            certificate_check: self.certificate_check,
         };
         let state = self.pool.run(worker).await?;
         if let (Some(run), RunState::Finished) = (undone, state) {
@@ -70,19 +72,19 @@ impl<H: Hub> Alter<H> {
     }
 }
 
-struct Worker<H> {
+struct MaintenanceWorker<H> {
     hub: Arc<H>,
-    creator: Creator<H>,
+    hub_writer: HubWriter<H>,
     holds: Holds,
-    alteration: Alteration,
-    proof: Option<Proof>,
+    maintenance: Maintenance,
+    certificate_check: Option<CertificateCheck>,
 }
 
 /// An identity during its maintenance.
-struct Task {
+struct MaintenanceTask {
     row: LedgerRow,
-    course: Course,
-    next: Next,
+    machine: ChangeMachine,
+    step: ChangeStep,
     /// The etags of the first read.
     before: Etags,
     /// The etags of the last read.
@@ -98,16 +100,16 @@ struct Task {
     goes_with_device: bool,
 }
 
-impl Task {
+impl MaintenanceTask {
     fn new(row: LedgerRow, effect: Effect) -> Self {
-        let course = match row.record.state {
-            RowState::Sent => Course::resumed(effect),
-            _ => Course::new(effect),
+        let machine = match row.record.state {
+            RowState::Sent => ChangeMachine::resumed(effect),
+            _ => ChangeMachine::new(effect),
         };
         Self {
             row,
-            course,
-            next: Next::Observe,
+            machine,
+            step: ChangeStep::Observe,
             before: Etags::default(),
             etags: Etags::default(),
             status: Status::Enabled,
@@ -123,12 +125,12 @@ impl Task {
     }
 
     fn is_about_to_change(&self) -> bool {
-        matches!(self.next, Next::Delete | Next::Replace(_))
+        matches!(self.step, ChangeStep::Delete | ChangeStep::Replace(_))
     }
 
-    fn observed(&mut self, alteration: &Alteration, twin: Option<&Twin>) {
+    fn observed(&mut self, maintenance: &Maintenance, twin: Option<&Twin>) {
         // The tags of a module's device are not its own.
-        if alteration.subject(self.identity()) == *self.identity() {
+        if maintenance.subject(self.identity()) == *self.identity() {
             self.etags = Etags::of(twin);
         }
         self.is_outdated = false;
@@ -137,28 +139,28 @@ impl Task {
         }
         self.status = twin.map_or(Status::Enabled, |twin| twin.status);
         self.status_reason = twin.and_then(|twin| twin.status_reason.clone());
-        self.next = self.course.observed(alteration.judge(&self.row, twin, self.hold.as_ref()));
+        self.step = self.machine.observed(maintenance.decide(&self.row, twin, self.hold.as_ref()));
     }
 
     /// The request that is about to leave.
-    fn about_to_send(&mut self, alteration: &Alteration, run: RunId) -> Sent {
+    fn about_to_send(&mut self, maintenance: &Maintenance, run: RunId) -> Sent {
         self.is_outdated = true;
-        let replaced = self.status_reason.clone().filter(|_| alteration.is_about_status());
+        let replaced = self.status_reason.clone().filter(|_| maintenance.is_about_status());
         Sent {
             identity: self.identity().clone(),
-            effect: alteration.effect(),
+            effect: maintenance.effect(),
             before: self.before.clone(),
-            held_by: self.held_by(alteration, run),
+            held_by: self.held_by(maintenance, run),
             status_reason_before: replaced,
         }
     }
 
     /// The run that keeps the device disabled after `run` has processed it.
-    fn held_by(&self, alteration: &Alteration, run: RunId) -> Option<RunId> {
-        match alteration {
+    fn held_by(&self, maintenance: &Maintenance, run: RunId) -> Option<RunId> {
+        match maintenance {
             _ if self.identity().module().is_some() => None,
-            Alteration::Disable { .. } => Some(run),
-            Alteration::UndoRelease { .. } => self.hold.as_ref().map(|hold| hold.run),
+            Maintenance::Disable { .. } => Some(run),
+            Maintenance::UndoRelease { .. } => self.hold.as_ref().map(|hold| hold.run),
             _ => None,
         }
     }
@@ -169,7 +171,7 @@ impl Task {
             None => "it is disabled: its new certificate was not tried",
             Some(_) => "its device is disabled: its new certificate was not tried",
         };
-        self.next = Next::Finish(Ending::Skipped(Refusal {
+        self.step = ChangeStep::Finish(ChangeOutcome::Skipped(Refusal {
             code: ReasonCode::DeviceDisabled,
             reason: reason.to_owned(),
             differences: Vec::new(),
@@ -177,38 +179,39 @@ impl Task {
     }
 
     /// The result of the identity in `run`, if it has finished.
-    fn ended(self, alteration: &Alteration, run: RunId) -> Option<Ended> {
-        let held_by = self.held_by(alteration, run);
-        let Next::Finish(ending) = self.next else { return None };
+    fn ended(self, maintenance: &Maintenance, run: RunId) -> Option<Ended> {
+        let held_by = self.held_by(maintenance, run);
+        let ChangeStep::Finish(outcome) = self.step else { return None };
         let after = if self.is_outdated { Etags::default() } else { self.etags };
-        let mut record = Record::from(ending);
-        record.held_by = match (record.state, alteration) {
-            (RowState::Done, _) | (RowState::Unchanged, Alteration::UndoRelease { .. }) => held_by,
+        let mut record = Record::from(outcome);
+        record.held_by = match (record.state, maintenance) {
+            (RowState::Done, _) | (RowState::Unchanged, Maintenance::UndoRelease { .. }) => held_by,
             _ => None,
         };
         Some(Ended { identity: self.row.spec.identity, record, before: self.before, after })
     }
 
-    fn answered(&mut self, answer: Answer) {
+    fn answered(&mut self, response: ChangeResponse) {
         self.goes_with_device = false;
-        self.next = self.course.answered(answer);
+        self.step = self.machine.answered(response);
     }
 }
 
-impl<H: Hub> ChunkWork for Worker<H> {
+impl<H: Hub> ChunkWork for MaintenanceWorker<H> {
     async fn work_on(&self, chunk: Chunk, writer: &ChunkWriter) -> Result<(), RunError> {
         let Chunk { rows, closed, .. } = chunk;
-        let effect = self.alteration.effect();
-        let tasks: Vec<Task> = rows.into_iter().map(|row| Task::new(row, effect)).collect();
-        match self.alteration.deletes() {
+        let effect = self.maintenance.effect();
+        let tasks: Vec<MaintenanceTask> =
+            rows.into_iter().map(|row| MaintenanceTask::new(row, effect)).collect();
+        match self.maintenance.deletes() {
             true => {
-                let (tasks, left) = units::split_closed(&self.alteration, tasks, &closed);
-                let ended = left.into_iter().filter_map(|task| task.ended(&self.alteration, writer.run()));
+                let (tasks, left) = units::split_closed(&self.maintenance, tasks, &closed);
+                let ended = left.into_iter().filter_map(|task| task.ended(&self.maintenance, writer.run()));
                 writer.record(ended.collect()).await?;
                 self.settle(writer, tasks).await
             }
             false => {
-                let is_device = |task: &Task| task.identity().module().is_none();
+                let is_device = |task: &MaintenanceTask| task.identity().module().is_none();
                 let (devices, modules): (Vec<_>, Vec<_>) = tasks.into_iter().partition(is_device);
                 self.settle(writer, devices).await?;
                 self.settle(writer, modules).await
@@ -217,84 +220,86 @@ impl<H: Hub> ChunkWork for Worker<H> {
     }
 }
 
-impl<H: Hub> Worker<H> {
+impl<H: Hub> MaintenanceWorker<H> {
     /// Completes identities and records the results.
-    async fn settle(&self, writer: &ChunkWriter, mut tasks: Vec<Task>) -> Result<(), RunError> {
-        while tasks.iter().any(|task| !matches!(task.next, Next::Finish(_))) {
+    async fn settle(&self, writer: &ChunkWriter, mut tasks: Vec<MaintenanceTask>) -> Result<(), RunError> {
+        while tasks.iter().any(|task| !matches!(task.step, ChangeStep::Finish(_))) {
             writer.release().await;
-            let retries = tasks.iter().filter(|task| matches!(task.next, Next::Observe));
-            let retries = retries.map(|task| task.course.retries()).max().unwrap_or_default();
+            let retries = tasks.iter().filter(|task| matches!(task.step, ChangeStep::Observe));
+            let retries = retries.map(|task| task.machine.retries()).max().unwrap_or_default();
             pause_after(retries, &*self.hub).await?;
             self.observe(&mut tasks).await?;
-            if self.alteration.deletes() {
-                units::bind(&*self.hub, &self.alteration, &mut tasks).await?;
+            if self.maintenance.deletes() {
+                units::bind(&*self.hub, &self.maintenance, &mut tasks).await?;
             }
-            self.prove(&mut tasks).await?;
+            self.check_certificates(&mut tasks).await?;
             let changing = tasks.iter_mut().filter(|task| task.is_about_to_change());
             let sent: Vec<Sent> =
-                changing.map(|task| task.about_to_send(&self.alteration, writer.run())).collect();
+                changing.map(|task| task.about_to_send(&self.maintenance, writer.run())).collect();
             if !sent.is_empty() {
                 writer.mark_sent(sent).await?;
             }
             self.replace(&mut tasks).await?;
             self.delete(&mut tasks).await?;
         }
-        let ended = tasks.into_iter().filter_map(|task| task.ended(&self.alteration, writer.run()));
+        let ended = tasks.into_iter().filter_map(|task| task.ended(&self.maintenance, writer.run()));
         Ok(writer.record(ended.collect()).await?)
     }
 
-    async fn observe(&self, tasks: &mut [Task]) -> Result<(), RunError> {
+    async fn observe(&self, tasks: &mut [MaintenanceTask]) -> Result<(), RunError> {
         let mut subjects: Vec<IdentityId> = tasks
             .iter()
-            .filter(|task| matches!(task.next, Next::Observe))
-            .map(|task| self.alteration.subject(task.identity()))
+            .filter(|task| matches!(task.step, ChangeStep::Observe))
+            .map(|task| self.maintenance.subject(task.identity()))
             .collect();
         // The modules of a device may all have it for their subject.
         subjects.dedup();
         let looks = join_all(subjects.iter().map(|subject| self.hub.twin(subject))).await;
         let seen: HashMap<IdentityId, Result<Option<Twin>, HubError>> =
             subjects.into_iter().zip(looks).collect();
-        let observing = |task: &&mut Task| matches!(task.next, Next::Observe);
+        let observing = |task: &&mut MaintenanceTask| matches!(task.step, ChangeStep::Observe);
         for task in tasks.iter_mut().filter(observing) {
-            let twin = match seen.get(&self.alteration.subject(task.identity())) {
+            let twin = match seen.get(&self.maintenance.subject(task.identity())) {
                 Some(Ok(twin)) => twin.as_ref(),
                 Some(Err(error)) if error.class() == ErrorClass::Input => {
                     let text = format!("it can't be read: {}", with_causes(error));
-                    task.next = Next::failed(Record::failed(error.reason(), text));
+                    task.step = ChangeStep::failed(Record::failed(error.reason(), text));
                     continue;
                 }
                 _ => continue,
             };
-            task.hold = self.holds.for_alteration(&self.alteration, &task.row.spec.identity, twin).await?;
-            task.observed(&self.alteration, twin);
+            task.hold = self.holds.for_maintenance(&self.maintenance, &task.row.spec.identity, twin).await?;
+            task.observed(&self.maintenance, twin);
         }
         let fatal = |error: &HubError| error.class() != ErrorClass::Input;
         seen.into_values().filter_map(Result::err).find(fatal).map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Excludes identities without a proof that they can connect with their new certificate.
-    async fn prove(&self, tasks: &mut [Task]) -> Result<(), RunError> {
-        let Some(proof) = &self.proof else { return Ok(()) };
-        let replacing = tasks.iter_mut().filter(|task| matches!(task.next, Next::Replace(_)));
+    async fn check_certificates(&self, tasks: &mut [MaintenanceTask]) -> Result<(), RunError> {
+        let Some(certificate_check) = &self.certificate_check else { return Ok(()) };
+        let replacing = tasks.iter_mut().filter(|task| matches!(task.step, ChangeStep::Replace(_)));
         let (disabled, tasks): (Vec<_>, Vec<_>) =
             replacing.partition(|task| task.identity().module().is_none() && task.status == Status::Disabled);
-        disabled.into_iter().for_each(Task::skip_disabled);
-        let proofs = join_all(tasks.iter().map(|task| proof(task.row.spec.clone()))).await;
-        for (task, proven) in tasks.into_iter().zip(proofs) {
-            match proven {
+        disabled.into_iter().for_each(MaintenanceTask::skip_disabled);
+        let checks = join_all(tasks.iter().map(|task| certificate_check(task.row.spec.clone()))).await;
+        for (task, checked) in tasks.into_iter().zip(checks) {
+            match checked {
                 Ok(()) => {}
-                Err(Unproven::This(ReasonCode::NotLetIn, _)) if self.is_device_disabled(task).await? => {
+                Err(CheckFailed::This(ReasonCode::NotLetIn, _)) if self.is_device_disabled(task).await? => {
                     task.skip_disabled();
                 }
-                Err(Unproven::This(code, text)) => task.next = Next::failed(Record::failed(code, text)),
-                Err(Unproven::All(error)) => return Err(error.into()),
+                Err(CheckFailed::This(code, text)) => {
+                    task.step = ChangeStep::failed(Record::failed(code, text))
+                }
+                Err(CheckFailed::All(error)) => return Err(error.into()),
             }
         }
         Ok(())
     }
 
     /// Returns true for a module of a disabled device.
-    async fn is_device_disabled(&self, task: &Task) -> Result<bool, HubError> {
+    async fn is_device_disabled(&self, task: &MaintenanceTask) -> Result<bool, HubError> {
         let identity = task.identity();
         if identity.module().is_none() {
             return Ok(false);
@@ -303,47 +308,47 @@ impl<H: Hub> Worker<H> {
         Ok(device.is_some_and(|device| device.status == Status::Disabled))
     }
 
-    async fn replace(&self, tasks: &mut [Task]) -> Result<(), HubError> {
+    async fn replace(&self, tasks: &mut [MaintenanceTask]) -> Result<(), HubError> {
         let (mut changing, mut changes) = (Vec::new(), Vec::new());
         for task in tasks.iter_mut() {
-            if let Next::Replace(spec) = &task.next {
+            if let ChangeStep::Replace(spec) = &task.step {
                 changes.push((spec.clone(), task.etags.identity.clone()));
                 changing.push(task);
             }
         }
         let changes: Vec<Change<'_>> =
             changes.iter().map(|(spec, etag)| Change { spec, etag: etag.clone() }).collect();
-        let events = self.creator.update(&changes, &GivenKeys::new()).await?;
+        let events = self.hub_writer.update(&changes, &GivenKeys::new()).await?;
         for (task, event) in changing.into_iter().zip(events) {
-            task.answered(answer(event));
+            task.answered(response(event));
         }
         Ok(())
     }
 
-    async fn delete(&self, tasks: &mut [Task]) -> Result<(), HubError> {
+    async fn delete(&self, tasks: &mut [MaintenanceTask]) -> Result<(), HubError> {
         let doomed: Vec<(IdentityId, Option<Etag>)> = tasks
             .iter()
-            .filter(|task| matches!(task.next, Next::Delete) && !task.goes_with_device)
+            .filter(|task| matches!(task.step, ChangeStep::Delete) && !task.goes_with_device)
             .map(|task| (task.identity().clone(), task.etags.identity.clone()))
             .collect();
-        let events = self.creator.delete(&doomed).await?;
+        let events = self.hub_writer.delete(&doomed).await?;
         for ((identity, _), event) in doomed.into_iter().zip(events) {
-            units::tell(tasks, &identity, answer(event));
+            units::tell(tasks, &identity, response(event));
         }
         Ok(())
     }
 }
 
 /// The meaning of an event for an identity that was to be changed.
-fn answer(event: Event) -> Answer {
+fn response(event: Event) -> ChangeResponse {
     match event {
-        Event::Lost(error) => Answer::Lost(error),
-        Event::Outdated(error) => Answer::Outdated(error),
-        Event::Refused(error) => Answer::Refused(error),
+        Event::Lost(error) => ChangeResponse::Lost(error),
+        Event::Outdated(error) => ChangeResponse::Outdated(error),
+        Event::Refused(error) => ChangeResponse::Refused(error),
         Event::Created | Event::CreatedWithoutTwin | Event::IdentityUpdated | Event::TwinWritten => {
-            Answer::Done
+            ChangeResponse::Done
         }
         // That is no answer to a change.
-        Event::AlreadyExists | Event::Observed(_) => Answer::Lost(HubError::Unclear),
+        Event::AlreadyExists | Event::Observed(_) => ChangeResponse::Lost(HubError::Unclear),
     }
 }

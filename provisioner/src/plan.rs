@@ -1,7 +1,7 @@
 //! Planning: the actions of an apply, row by row and in total, and their duration at the hub's
 //! tier. Nothing is written.
 //!
-//! [`Survey`] reads the hub, page by page; [`Planner`] decides, with the same [`Lifecycle`] as an
+//! [`HubSnapshotReader`] reads the hub, page by page; [`Planner`] decides, with the same [`Lifecycle`] as an
 //! apply, and counts. Rows that can't succeed are refused here, before the first call that changes
 //! anything: a module too many, a twin too large, a full hub.
 //!
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use file::{Header, PlanFile, PlanFileError, PlanWriter};
 pub use of_batch::{BatchPlan, PlanError, PlanRequest};
 pub use planner::Planner;
-pub use snapshot::{Look, Survey};
+pub use snapshot::{HubSnapshotReader, IdentitySnapshot};
 
 use crate::ledger::RunId;
 use crate::model::compare::{Difference, Etags};

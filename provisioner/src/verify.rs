@@ -1,6 +1,6 @@
 //! Verification: every identity of a run is read back and compared ([`Verify`]), certificates are
 //! read again ([`recompute_issued`]), and extra identities are searched ([`Extras`]). The proof is
-//! that devices connect ([`Trial`]).
+//! that devices connect ([`ConnectCheck`]).
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::workers::RunError;
 use crate::workers::concurrent_reads::ReadBack;
 
 pub use certificates::{CertificateMismatch, CertificateMismatches, recompute_issued};
-pub use connect_check::{Connections, Trial, TrialError, Unconnected};
+pub use connect_check::{ConnectCheck, ConnectCheckError, Connections, Unconnected};
 pub use extra::Extras;
 pub use of_batch::{ConnectRequest, VerifyError, VerifyRequest, verify_batch};
 pub use sample::Sample;

@@ -8,7 +8,7 @@ use hub_types::twin::JsonObject;
 use hub_types::{Authentication, ErrorCode, Etag, IdentityId};
 use serde_json::Value;
 
-use super::hub_writer::{Creator, outdated};
+use super::hub_writer::{HubWriter, outdated};
 use super::observation::{module_refused_or_fatal, refused_or_fatal};
 use crate::hub::{Hub, HubError, is_missing};
 use crate::model::compare::Difference;
@@ -21,7 +21,7 @@ pub(crate) struct Change<'a> {
     pub(crate) etag: Option<Etag>,
 }
 
-impl<H: Hub> Creator<H> {
+impl<H: Hub> HubWriter<H> {
     /// Updates identities, all devices or all modules, to the batch's values, and returns an event
     /// for each. Their twins stay unchanged.
     pub(crate) async fn update(

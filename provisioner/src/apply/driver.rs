@@ -9,7 +9,7 @@ use hub_types::IdentityId;
 use hub_types::identity::{Status, StatusReason};
 
 use super::changes::{Change, section_patch};
-use super::hub_writer::{Creator, outdated};
+use super::hub_writer::{HubWriter, outdated};
 use super::observation::{observe, refused_or_fatal};
 use crate::hub::{Hub, HubError, is_missing, pause_after};
 use crate::ledger::{Hold, RunId, Sent};
@@ -22,11 +22,11 @@ use crate::model::spec::{GivenKeys, IdentitySpec};
 use crate::workers::{ChunkWriter, RunError};
 
 /// Settles identities on one hub, and learns from each set what to expect of the next.
-pub(super) struct Settler<H> {
+pub(super) struct ApplyDriver<H> {
     hub: Arc<H>,
     holds: Holds,
     keys: Arc<GivenKeys>,
-    creator: Creator<H>,
+    hub_writer: HubWriter<H>,
     options: ApplyOptions,
     /// True if most identities of the last set existed already: then reading first is cheaper than
     /// failing to create.
@@ -50,7 +50,7 @@ pub(super) struct Settlement {
 }
 
 /// An identity that is being processed.
-pub(super) struct Task {
+pub(super) struct ApplyTask {
     spec: IdentitySpec,
     life: Lifecycle,
     step: Step,
@@ -71,10 +71,10 @@ pub(super) struct Settlements {
     /// The finished identities.
     pub(super) ended: Vec<Settlement>,
     /// Devices that wait for their modules.
-    pub(super) staged: Vec<Task>,
+    pub(super) staged: Vec<ApplyTask>,
 }
 
-impl Task {
+impl ApplyTask {
     pub(super) fn new(spec: IdentitySpec, life: Lifecycle) -> Self {
         Self {
             spec,
@@ -160,7 +160,7 @@ impl Task {
     }
 }
 
-impl<H: Hub> Settler<H> {
+impl<H: Hub> ApplyDriver<H> {
     pub(super) fn new(
         hub: Arc<H>,
         holds: Holds,
@@ -169,14 +169,14 @@ impl<H: Hub> Settler<H> {
         options: ApplyOptions,
     ) -> Self {
         let look_first = AtomicBool::new(look_first);
-        Self { creator: Creator::new(hub.clone()), hub, holds, keys, options, look_first }
+        Self { hub_writer: HubWriter::new(hub.clone()), hub, holds, keys, options, look_first }
     }
 
     /// Processes each identity to its result. Requests with a possible effect are recorded before
     /// they are sent.
     pub(super) async fn settle(
         &self,
-        mut tasks: Vec<Task>,
+        mut tasks: Vec<ApplyTask>,
         writer: &ChunkWriter,
     ) -> Result<Settlements, RunError> {
         let look_first = self.look_first.load(Ordering::Relaxed);
@@ -200,8 +200,8 @@ impl<H: Hub> Settler<H> {
         Ok(self.finished(tasks, writer.run()))
     }
 
-    fn finished(&self, tasks: Vec<Task>, run: RunId) -> Settlements {
-        let is_new = |task: &&Task| {
+    fn finished(&self, tasks: Vec<ApplyTask>, run: RunId) -> Settlements {
+        let is_new = |task: &&ApplyTask| {
             matches!(
                 task.step,
                 Step::Finish(
@@ -215,14 +215,14 @@ impl<H: Hub> Settler<H> {
             let new = tasks.iter().filter(is_new).count();
             self.look_first.store(new * 2 < tasks.len(), Ordering::Relaxed);
         }
-        let is_staged = |task: &Task| matches!(task.step, Step::Finish(Outcome::Staged { .. }));
+        let is_staged = |task: &ApplyTask| matches!(task.step, Step::Finish(Outcome::Staged { .. }));
         let (staged, ended): (Vec<_>, Vec<_>) = tasks.into_iter().partition(is_staged);
         let ended = ended.into_iter().filter_map(|task| task.settled(run)).collect();
         Settlements { ended, staged }
     }
 
-    async fn observe(&self, tasks: &mut [Task]) -> Result<(), RunError> {
-        let tasks: Vec<&mut Task> =
+    async fn observe(&self, tasks: &mut [ApplyTask]) -> Result<(), RunError> {
+        let tasks: Vec<&mut ApplyTask> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::Observe)).collect();
         let policy = self.options.rules.twin;
         let looks = tasks.iter().map(|task| observe(&*self.hub, &self.holds, &task.spec, &self.keys, policy));
@@ -237,21 +237,21 @@ impl<H: Hub> Settler<H> {
         Ok(())
     }
 
-    async fn create(&self, tasks: &mut [Task]) -> Result<(), RunError> {
-        let mut tasks: Vec<&mut Task> =
+    async fn create(&self, tasks: &mut [ApplyTask]) -> Result<(), RunError> {
+        let mut tasks: Vec<&mut ApplyTask> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::Create)).collect();
         let spec: Vec<Cow<'_, IdentitySpec>> =
             tasks.iter().map(|task| self.marked(task.identity_to_send())).collect();
         let spec: Vec<&IdentitySpec> = spec.iter().map(AsRef::as_ref).collect();
-        let events = self.creator.create(&spec, &self.keys).await?;
+        let events = self.hub_writer.create(&spec, &self.keys).await?;
         for (task, event) in tasks.iter_mut().zip(events) {
             task.step = task.life.on(event);
         }
         Ok(())
     }
 
-    async fn update_identities(&self, tasks: &mut [Task]) -> Result<(), RunError> {
-        let mut tasks: Vec<&mut Task> =
+    async fn update_identities(&self, tasks: &mut [ApplyTask]) -> Result<(), RunError> {
+        let mut tasks: Vec<&mut ApplyTask> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::UpdateIdentity)).collect();
         let spec: Vec<Cow<'_, IdentitySpec>> = tasks.iter().map(|task| task.identity_to_send()).collect();
         let changes: Vec<Change<'_>> = spec
@@ -259,15 +259,15 @@ impl<H: Hub> Settler<H> {
             .zip(&tasks)
             .map(|(spec, task)| Change { spec, etag: task.etags.identity.clone() })
             .collect();
-        let events = self.creator.update(&changes, &self.keys).await?;
+        let events = self.hub_writer.update(&changes, &self.keys).await?;
         for (task, event) in tasks.iter_mut().zip(events) {
             task.step = task.life.on(event);
         }
         Ok(())
     }
 
-    async fn write_twins(&self, tasks: &mut [Task]) -> Result<(), RunError> {
-        let tasks: Vec<&mut Task> =
+    async fn write_twins(&self, tasks: &mut [ApplyTask]) -> Result<(), RunError> {
+        let tasks: Vec<&mut ApplyTask> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::WriteTwin)).collect();
         let events = join_all(tasks.iter().map(|task| self.write_twin(task))).await;
         for (task, event) in tasks.into_iter().zip(events) {
@@ -276,7 +276,7 @@ impl<H: Hub> Settler<H> {
         Ok(())
     }
 
-    async fn write_twin(&self, task: &Task) -> Result<Event, HubError> {
+    async fn write_twin(&self, task: &ApplyTask) -> Result<Event, HubError> {
         // What was perhaps created by others may have their tag, or none.
         let is_certain_creation = task.life.is_creation() && !task.life.is_presumed();
         let spec = match is_certain_creation {

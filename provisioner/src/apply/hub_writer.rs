@@ -19,7 +19,7 @@ use crate::model::spec::{GivenKeys, IdentitySpec};
 /// That bulk calls take modules is known; whether a module takes its twin from the same item is
 /// not. Sending the twin inside costs nothing, so it is sent, the first module that was created so
 /// is read back, and what it shows holds for the rest.
-pub(crate) struct Creator<H> {
+pub(crate) struct HubWriter<H> {
     hub: Arc<H>,
     modules: Mutex<BulkModules>,
     parent_scopes: Mutex<HashMap<DeviceId, String>>,
@@ -35,7 +35,7 @@ enum BulkModules {
     WithoutTwin,
 }
 
-impl<H: Hub> Creator<H> {
+impl<H: Hub> HubWriter<H> {
     pub(crate) fn new(hub: Arc<H>) -> Self {
         Self { hub, modules: Mutex::default(), parent_scopes: Mutex::default() }
     }

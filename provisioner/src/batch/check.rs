@@ -6,7 +6,7 @@ use super::ledger_sink::BatchFile;
 use super::load::{BatchSink, LoadError, LoadOptions, Loaded, load};
 use super::row::CertificateSource;
 use super::temporary::begin_temporary;
-use crate::ledger::{Credential, CredentialKind, Ledger, LedgerError, Loader, Taken};
+use crate::ledger::{Credential, CredentialConflict, CredentialKind, Ledger, LedgerError, Loader};
 use crate::model::spec::IdentitySpec;
 
 /// Reads a batch and reports each problem as it is found: there may be more than memory holds.
@@ -35,7 +35,7 @@ impl BatchSink for CheckSink<'_> {
         line: u64,
         spec: IdentitySpec,
         credentials: &[Credential],
-    ) -> Result<Option<Taken>, LedgerError> {
+    ) -> Result<Option<CredentialConflict>, LedgerError> {
         // Thumbprints are compared as rows are read.
         match credentials.iter().all(|credential| credential.kind() == CredentialKind::Thumbprint) {
             true => Ok(None),

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::load::{BatchSink, LoadError, LoadOptions, Loaded, load};
 use super::problem_limit::ProblemLimit;
 use super::row::CertificateSource;
-use crate::ledger::{Credential, Ledger, LedgerError, Loader, NotStorable, Taken};
+use crate::ledger::{Credential, CredentialConflict, Ledger, LedgerError, Loader, NotStorable};
 use crate::model::observer::RunObserver;
 use crate::model::spec::IdentitySpec;
 use crate::model::text::counted;
@@ -142,8 +142,8 @@ impl<'a, 'l> LedgerSink<'a, 'l> {
         if let Some(elsewhere) = self.elsewhere? {
             return Err(elsewhere.into());
         }
-        for (device, level) in &loaded.levels {
-            self.loader.set_level(device, *level)?;
+        for (device, level) in &loaded.depths {
+            self.loader.set_depth(device, *level)?;
         }
         let digest = self.hasher.map(|hasher| upper_hex(&hasher.finalize()));
         Ok((loaded, digest.unwrap_or_default()))
@@ -170,7 +170,7 @@ impl BatchSink for LedgerSink<'_, '_> {
         line: u64,
         mut spec: IdentitySpec,
         credentials: &[Credential],
-    ) -> Result<Option<Taken>, LedgerError> {
+    ) -> Result<Option<CredentialConflict>, LedgerError> {
         if self.rules.quarantine && spec.identity.module().is_none() {
             spec.state.quarantine();
         }
@@ -180,9 +180,9 @@ impl BatchSink for LedgerSink<'_, '_> {
         }
         self.look_elsewhere(&spec);
         if let Some(ledger) = &mut self.owners
-            && let Some(taken) = ledger.first_taken(&spec.identity, credentials)?
+            && let Some(conflict) = ledger.find_conflict(&spec.identity, credentials)?
         {
-            return Ok(Some(taken));
+            return Ok(Some(conflict));
         }
         self.loader.insert(line, &spec, credentials)
     }

@@ -16,7 +16,7 @@ use super::files::GivenFiles;
 use super::ledger_sink::CertificatesElsewhere;
 use super::row::{CertificateSource, RowReader, problem};
 use crate::clock;
-use crate::ledger::{Credential, CredentialKind, LedgerError, Taken};
+use crate::ledger::{Credential, CredentialConflict, CredentialKind, LedgerError};
 use crate::model::spec::{GivenKeys, IdentitySpec};
 use crate::model::text::counted;
 
@@ -29,7 +29,7 @@ pub struct LoadOptions {
     pub certificates: CertificateSource,
     /// True to record the files that rows name, in [`Loaded::files`].
     pub note_files: bool,
-    /// True to only check the rows, and keep neither [`Loaded::keys`] nor [`Loaded::levels`]: a
+    /// True to only check the rows, and keep neither [`Loaded::keys`] nor [`Loaded::depths`]: a
     /// batch that is checked may be larger than any hub takes.
     pub check_only: bool,
 }
@@ -42,7 +42,7 @@ pub trait BatchSink {
         line: u64,
         spec: IdentitySpec,
         credentials: &[Credential],
-    ) -> Result<Option<Taken>, LedgerError>;
+    ) -> Result<Option<CredentialConflict>, LedgerError>;
 
     /// Takes what is wrong with a row or with the file.
     fn problem(&mut self, problem: Problem);
@@ -68,7 +68,7 @@ pub struct Loaded {
     /// The certificates and private keys that the rows name, where they were to be noted.
     pub files: Option<GivenFiles>,
     /// The depth of each device below its topmost parent, for devices with a parent in the batch.
-    pub levels: Vec<(DeviceId, u32)>,
+    pub depths: Vec<(DeviceId, u32)>,
     /// The SHA-256 of the file, as upper-case hex; empty where the file is no batch at all.
     pub sha256: String,
 }
@@ -200,8 +200,8 @@ impl Loading<'_> {
         };
         problems.into_iter().for_each(|problem| self.problem(problem));
         let is_to_be_issued = spec.state.auth.is_to_be_issued();
-        if let Some(taken) = self.sink.row(row.line, spec, self.rows.credentials())? {
-            self.bad(BadRow { line: row.line, cells: None, problems: vec![self.taken(&row, &taken)] });
+        if let Some(conflict) = self.sink.row(row.line, spec, self.rows.credentials())? {
+            self.bad(BadRow { line: row.line, cells: None, problems: vec![self.conflict(&row, &conflict)] });
             return Ok(());
         }
         if let Some(files) = &self.loaded.files
@@ -226,15 +226,15 @@ impl Loading<'_> {
         Ok(())
     }
 
-    fn taken(&self, row: &Row, taken: &Taken) -> Problem {
-        let column = match taken.credential.kind() {
+    fn conflict(&self, row: &Row, conflict: &CredentialConflict) -> Problem {
+        let column = match conflict.credential.kind() {
             CredentialKind::Thumbprint => "primary_thumbprint",
             CredentialKind::PublicKey if row.csr.is_some() => "csr",
             CredentialKind::PublicKey if row.public_key.is_some() => "public_key",
             _ => "certificate",
         };
         let remedy = "give this identity a key and a certificate of its own, or correct its id";
-        problem(self.file, row.line, column, None, taken.to_string(), remedy)
+        problem(self.file, row.line, column, None, conflict.to_string(), remedy)
     }
 
     fn problem(&mut self, problem: Problem) {
@@ -249,24 +249,24 @@ impl Loading<'_> {
 
     fn finish(mut self) -> Loaded {
         // In a circle nothing has a level; the reader has told of it.
-        let level = |device: &DeviceId| level(device, &self.parents).map(|level| (device.clone(), level));
-        self.loaded.levels = self.parents.keys().filter_map(level).collect();
+        let depth = |device: &DeviceId| depth(device, &self.parents).map(|depth| (device.clone(), depth));
+        self.loaded.depths = self.parents.keys().filter_map(depth).collect();
         self.loaded
     }
 }
 
 /// The number of a device's ancestors in the batch; `None` if they form a circle.
-fn level(device: &DeviceId, parents: &HashMap<DeviceId, DeviceId>) -> Option<u32> {
-    let mut level = 0;
+fn depth(device: &DeviceId, parents: &HashMap<DeviceId, DeviceId>) -> Option<u32> {
+    let mut depth = 0;
     let mut next = parents.get(device);
     while let Some(parent) = next {
-        level += 1;
-        if parent == device || level as usize > parents.len() {
+        depth += 1;
+        if parent == device || depth as usize > parents.len() {
             return None;
         }
         next = parents.get(parent);
     }
-    Some(level)
+    Some(depth)
 }
 
 /// A reader that hashes all that passes through it.
@@ -290,7 +290,12 @@ impl Read for Hashing {
 pub struct Discard;
 
 impl BatchSink for Discard {
-    fn row(&mut self, _: u64, _: IdentitySpec, _: &[Credential]) -> Result<Option<Taken>, LedgerError> {
+    fn row(
+        &mut self,
+        _: u64,
+        _: IdentitySpec,
+        _: &[Credential],
+    ) -> Result<Option<CredentialConflict>, LedgerError> {
         Ok(None)
     }
 

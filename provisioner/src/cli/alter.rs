@@ -18,8 +18,8 @@ use crate::batch::{
 };
 use crate::device::{CredentialSource, default_concurrency};
 use crate::ledger::{IssueFolders, Ledger, LedgerLocation, RowFilter, RunId, RunOptions};
-use crate::maintain::change::Alteration;
-use crate::maintain::{Proof, by_connecting};
+use crate::maintain::change::Maintenance;
+use crate::maintain::{CertificateCheck, connect_check};
 use crate::model::observer::RunObserver;
 use crate::target::{OpenHub, Target};
 
@@ -29,7 +29,7 @@ pub(super) async fn retire(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let work = AlterBatch {
-        alteration: args.alteration(),
+        maintenance: args.maintenance(),
         batch: args.batch.choice().resolve(".".as_ref())?,
         issue: None,
         // Whoever retires a unit need not know its certificate.
@@ -49,7 +49,7 @@ pub(super) async fn rotate(
 ) -> Result<Exit, Failure> {
     let issue = args.job.issued.folders();
     let work = AlterBatch {
-        alteration: args.alteration(),
+        maintenance: args.maintenance(),
         batch: args.job.batch.choice().resolve(".".as_ref())?,
         certificates: CertificateSource::of(issue.is_some()),
         issue,
@@ -63,7 +63,7 @@ pub(super) async fn rotate(
 
 /// A maintenance operation on a batch of existing identities.
 struct AlterBatch<'a> {
-    alteration: Alteration,
+    maintenance: Maintenance,
     batch: BatchFile,
     /// The CA, and the folder with its certificates.
     issue: Option<IssueFolders>,
@@ -87,7 +87,7 @@ impl AlterBatch<'_> {
 
     fn options(&self) -> RunOptions {
         RunOptions {
-            alteration: Some(self.alteration.clone()),
+            maintenance: Some(self.maintenance.clone()),
             issue: self.issue.clone(),
             map: self.batch.read.map.clone(),
             id_pattern: self.batch.read.id_pattern.clone(),
@@ -112,7 +112,7 @@ impl AlterBatch<'_> {
         let rows = ledger.rows(run, RowFilter::All);
         let context = ResultContext::of_hub(target.label()).ledger(location).input(&self.batch.path);
         let counts = (loaded.devices + loaded.modules, loaded.bad_rows);
-        dry_run::show(target, owners, self.alteration, rows, counts, context, printer).await
+        dry_run::show(target, owners, self.maintenance, rows, counts, context, printer).await
     }
 
     async fn carry_out(
@@ -133,14 +133,14 @@ impl AlterBatch<'_> {
         let (hub, run, _) = order.begin(target, &self.how.work, &mut ledger, printer).await?;
         note_issued(&order.options, &mut ledger, run)?;
         let batch = order.batch.path;
-        let proof = match proof_of(&order.options, Some(&batch), &hub, self.mqtt) {
-            Ok(proof) => proof,
+        let certificate_check = match proof_of(&order.options, Some(&batch), &hub, self.mqtt) {
+            Ok(certificate_check) => certificate_check,
             Err(failure) => {
                 hub.close().await;
                 return Err(failure);
             }
         };
-        let job = Job { proof, ..job(hub, Some(batch), self.how, printer) };
+        let job = Job { certificate_check, ..job(hub, Some(batch), self.how, printer) };
         job.carry_out(ledger, location, run).await
     }
 }
@@ -149,7 +149,7 @@ impl AlterBatch<'_> {
 /// a run was cut off before it came to that.
 pub(super) fn note_issued(options: &RunOptions, ledger: &mut Ledger, run: RunId) -> Result<(), Failure> {
     let folders =
-        options.issue.as_ref().filter(|folders| options.alteration.is_some() && folders.out.exists());
+        options.issue.as_ref().filter(|folders| options.maintenance.is_some() && folders.out.exists());
     match folders {
         Some(folders) => Ok(find_issued(ledger, run, &IssuedList::open(&folders.out)?)?),
         None => Ok(()),
@@ -163,8 +163,8 @@ pub(super) fn proof_of(
     batch: Option<&Path>,
     hub: &OpenHub,
     elsewhere: Option<(String, u16)>,
-) -> Result<Option<Proof>, Failure> {
-    if !options.needs_proof() {
+) -> Result<Option<CertificateCheck>, Failure> {
+    if !options.needs_connect_check() {
         return Ok(None);
     }
     let load_options = LoadOptions {
@@ -179,7 +179,7 @@ pub(super) fn proof_of(
     };
     let issued = open_issued(options.issue.as_ref().map(|folders| &folders.out))?;
     let credentials = CredentialSource { files, issued, ..CredentialSource::default() };
-    Ok(Some(by_connecting(hub.for_devices(elsewhere)?, credentials, default_concurrency())))
+    Ok(Some(connect_check(hub.for_devices(elsewhere)?, credentials, default_concurrency())))
 }
 
 pub(super) async fn release(
@@ -190,7 +190,7 @@ pub(super) async fn release(
     match (&args.file, args.run) {
         (Some(file), _) => {
             let work = AlterBatch {
-                alteration: Alteration::Release { run: None },
+                maintenance: Maintenance::Release { run: None },
                 batch: BatchChoice {
                     file: file.clone(),
                     map: args.map.clone(),
@@ -219,5 +219,14 @@ pub(super) fn job<'a>(
     printer: &'a Printer,
 ) -> Job<'a> {
     let (args, verify) = (&how.work, !how.no_verify);
-    Job { hub, keys: Arc::default(), batch, certificates: None, proof: None, args, verify, printer }
+    Job {
+        hub,
+        keys: Arc::default(),
+        batch,
+        certificates: None,
+        certificate_check: None,
+        args,
+        verify,
+        printer,
+    }
 }

@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::ledger::{
     Ledger, LedgerError, LedgerLocation, LedgerRow, RowFilter, Run, RunFacts, RunId, RunOptions, Totals,
 };
-use crate::maintain::change::Alteration;
+use crate::maintain::change::Maintenance;
 use crate::model::observer::RunObserver;
 use crate::model::text::counted;
 use crate::target::Target;
@@ -27,7 +27,7 @@ pub(super) async fn release(
     printer: &Printer,
 ) -> Result<Exit, Failure> {
     let origin = Origin::open(run, how, target, location, printer)?;
-    origin.alter(Alteration::Release { run: Some(run) }, RowFilter::Disabled).await
+    origin.alter(Maintenance::Release { run: Some(run) }, RowFilter::Disabled).await
 }
 
 /// Takes a run back.
@@ -38,11 +38,11 @@ pub(super) async fn undo(
 ) -> Result<Exit, Failure> {
     let origin = Origin::open(args.run, &args.how, &args.target, location, printer)?;
     let run = args.run;
-    match origin.run.options.alteration {
-        Some(Alteration::Release { .. }) => {
-            origin.alter(Alteration::UndoRelease { run }, RowFilter::Updated).await
+    match origin.run.options.maintenance {
+        Some(Maintenance::Release { .. }) => {
+            origin.alter(Maintenance::UndoRelease { run }, RowFilter::Updated).await
         }
-        _ => origin.alter(Alteration::Undo { run }, RowFilter::Created).await,
+        _ => origin.alter(Maintenance::Undo { run }, RowFilter::Created).await,
     }
 }
 
@@ -76,7 +76,7 @@ impl<'a> Origin<'a> {
         Ok(Self { run, ledger, target, how, location, printer })
     }
 
-    async fn alter(mut self, alteration: Alteration, filter: RowFilter) -> Result<Exit, Failure> {
+    async fn alter(mut self, maintenance: Maintenance, filter: RowFilter) -> Result<Exit, Failure> {
         let rows = self.ledger.count(self.run.id, filter)?;
         let totals = self.ledger.totals(self.run.id)?;
         if rows == 0 {
@@ -95,7 +95,7 @@ impl<'a> Origin<'a> {
             return dry_run::show(
                 self.target,
                 owners,
-                alteration,
+                maintenance,
                 taken_over,
                 (rows, 0),
                 context,
@@ -106,7 +106,7 @@ impl<'a> Origin<'a> {
         let hub = self.target.open().await?;
         hub.client.rate_limiter().set_patience(self.how.work.patience());
         let run = match hub.client.probe().await {
-            Ok(_) => load(&mut self.ledger, &self.run, alteration, filter, self.how, self.printer),
+            Ok(_) => load(&mut self.ledger, &self.run, maintenance, filter, self.how, self.printer),
             Err(error) => Err(error.into()),
         };
         match run {
@@ -125,12 +125,12 @@ impl<'a> Origin<'a> {
 fn load(
     ledger: &mut Ledger,
     from: &Run,
-    alteration: Alteration,
+    maintenance: Maintenance,
     filter: RowFilter,
     how: &AlterArgs,
     printer: &Printer,
 ) -> Result<RunId, Failure> {
-    let options = RunOptions { alteration: Some(alteration), ..RunOptions::default() };
+    let options = RunOptions { maintenance: Some(maintenance), ..RunOptions::default() };
     let by = how.work.operator();
     let facts = RunFacts {
         hub: &from.hub,
@@ -169,7 +169,7 @@ fn nothing_to_do(run: &Run, totals: &Totals, filter: RowFilter) -> Failure {
             format!("run {id} enabled nothing"),
             format!("`provisioner report {id}` shows what it did"),
         ),
-        _ if matches!(run.options.alteration, Some(Alteration::Disable { .. })) => (
+        _ if matches!(run.options.maintenance, Some(Maintenance::Disable { .. })) => (
             format!("run {id} created nothing"),
             format!("`provisioner release --run {id}` enables again what it disabled"),
         ),

@@ -29,7 +29,7 @@ pub(super) async fn run(
         keys: Arc::new(loaded.keys),
         batch: Some(order.batch.path),
         certificates,
-        proof: None,
+        certificate_check: None,
         args: &args.work,
         verify: !args.no_verify,
         printer,

@@ -17,7 +17,7 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let hub = object::open(&args.target, printer).await?;
     hub.client.rate_limiter().be_brief(PATIENCE);
-    let checks = doctor::examine(&hub, ledger).await;
+    let checks = doctor::run_checks(&hub, ledger).await;
     let context = ResultContext::of_hub(hub.label()).ledger(ledger);
     hub.close().await;
     match printer.format {

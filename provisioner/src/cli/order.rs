@@ -117,7 +117,7 @@ impl<'s> Order<'s> {
             let opened = hub.insert(open(target, &self.options).await?);
             opened.client.rate_limiter().set_patience(work.patience());
             let devices = opened.client.probe().await?;
-            if self.options.alteration.is_none() {
+            if self.options.maintenance.is_none() {
                 look_for_room(devices, &loaded, printer)?;
             }
         }
@@ -141,7 +141,7 @@ pub(super) const LOADED_AGAIN: &str =
 
 /// Opens the hub of a run; for devices too, where they have to show that they are let in.
 pub(super) async fn open(target: Target, options: &RunOptions) -> Result<OpenHub, TargetError> {
-    match options.needs_proof() {
+    match options.needs_connect_check() {
         // Devices whose thumbprints are known to the hub need no CA.
         true => target.open_for_devices(Vec::new()).await,
         false => target.open().await,

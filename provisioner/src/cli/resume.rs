@@ -13,7 +13,7 @@ use super::printer::Printer;
 use super::work::{Certificates, Job, print_finished};
 use crate::batch::{CertificateSource, Discard, LoadOptions, load, sha256_of_file};
 use crate::ledger::{Ledger, LedgerLocation, RowFilter, Run, RunState};
-use crate::maintain::change::Alteration;
+use crate::maintain::change::Maintenance;
 use crate::model::observer::RunObserver;
 use crate::model::spec::GivenKeys;
 use crate::target::Target;
@@ -30,7 +30,7 @@ pub(super) async fn run(
     }
     let opened = Opened::open(ledger, run, &args.share, printer)?;
     let issue = opened.run.options.issue.clone();
-    let issue = issue.filter(|_| opened.run.options.alteration.is_none());
+    let issue = issue.filter(|_| opened.run.options.maintenance.is_none());
     let certificates = Certificates::open(issue, &args.unlock.secrets(), &opened.target, printer)?;
     opened.carry_out(&args.share, certificates, !args.no_verify, location, printer).await
 }
@@ -48,7 +48,7 @@ pub(super) async fn work(
     }
     let mut opened = Opened::open(ledger, run, args, printer)?;
     let mut is_told = false;
-    let issues = opened.run.options.alteration.is_none();
+    let issues = opened.run.options.maintenance.is_none();
     while issues && opened.ledger.count(opened.run.id, RowFilter::ToBeIssued)? > 0 {
         if !std::mem::replace(&mut is_told, true) {
             printer.note("waiting for the station that began the run to issue its certificates");
@@ -113,14 +113,16 @@ impl Opened {
             return Err(error.into());
         }
         let keys = Arc::new(keys);
-        let proof = match alter::proof_of(&run.options, batch.as_deref(), &hub, args.mqtt.clone()) {
-            Ok(proof) => proof,
+        let certificate_check = match alter::proof_of(&run.options, batch.as_deref(), &hub, args.mqtt.clone())
+        {
+            Ok(certificate_check) => certificate_check,
             Err(failure) => {
                 hub.close().await;
                 return Err(failure);
             }
         };
-        let job = Job { hub, keys, batch, certificates, proof, args: &args.work, verify, printer };
+        let job =
+            Job { hub, keys, batch, certificates, certificate_check, args: &args.work, verify, printer };
         job.carry_out(ledger, location, run.id).await
     }
 }
@@ -142,7 +144,7 @@ fn batch_of(
     ledger: &mut Ledger,
     printer: &Printer,
 ) -> Result<(Option<PathBuf>, GivenKeys), Failure> {
-    if run.options.alteration.as_ref().and_then(Alteration::goes_on_from).is_some() {
+    if run.options.maintenance.as_ref().and_then(Maintenance::goes_on_from).is_some() {
         // All that it needs was in the ledger when it began.
         return Ok((None, GivenKeys::new()));
     }

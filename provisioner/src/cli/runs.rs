@@ -143,7 +143,7 @@ pub(super) fn status(
 pub(super) fn print_run(report: &RunReport, printer: &Printer) {
     let RunReport { run, totals, causes, test_hub, .. } = report;
     let finished = run.finished.as_ref().map(|time| format!(" to {time}")).unwrap_or_default();
-    let mut what = run.options.alteration.as_ref().map(|what| format!("{what}, ")).unwrap_or_default();
+    let mut what = run.options.maintenance.as_ref().map(|what| format!("{what}, ")).unwrap_or_default();
     if run.options.quarantine {
         what.push_str("in quarantine, ");
     }

@@ -19,8 +19,8 @@ use crate::ledger::{
     IssueFolders, Ledger, LedgerLocation, RowFilter, Run, RunId, RunOptions, RunState, SharedLedger, Totals,
     Verification,
 };
-use crate::maintain::change::Alteration;
-use crate::maintain::{Alter, Check, Proof};
+use crate::maintain::change::Maintenance;
+use crate::maintain::{CertificateCheck, Maintain, VerifyMaintenance};
 use crate::model::creator_tag;
 use crate::model::holds::Holds;
 use crate::model::observer::{Activity, ActivityProgress, RunObserver, row_counter};
@@ -115,7 +115,7 @@ pub(super) struct Job<'a> {
     pub(super) batch: Option<PathBuf>,
     pub(super) certificates: Option<Certificates>,
     /// Asked before an old thumbprint is taken out.
-    pub(super) proof: Option<Proof>,
+    pub(super) certificate_check: Option<CertificateCheck>,
     pub(super) args: &'a WorkArgs,
     /// True to read everything back at the end.
     pub(super) verify: bool,
@@ -190,13 +190,13 @@ impl Job<'_> {
             let mut ledger = ledger.lock();
             (ledger.totals(run)?.pending, ledger.run(Some(run))?.options)
         };
-        let (alteration, quarantine) = (options.alteration.clone(), options.quarantine);
-        let activity = if alteration.is_some() { Activity::Altering } else { Activity::Provisioning };
+        let (maintenance, quarantine) = (options.maintenance.clone(), options.quarantine);
+        let activity = if maintenance.is_some() { Activity::Altering } else { Activity::Provisioning };
         let progress = self.printer.begin(activity, rows);
         let pool = self.pool(ledger, run, &progress, &recorder);
         let keeping = AbortOnDropHandle::new(tokio::spawn(recorder.clone().keep()));
-        let state = match &alteration {
-            Some(alteration) => self.alter(alteration, pool).await,
+        let state = match &maintenance {
+            Some(maintenance) => self.alter(maintenance, pool).await,
             None => self.apply(ledger, run, options, pool).await,
         };
         drop(keeping);
@@ -210,11 +210,11 @@ impl Job<'_> {
         let totals = ledger.lock().totals(run)?;
         let seconds = begun.elapsed().as_secs_f64();
         if rows > 0 {
-            let what = if alteration.is_some() { "done" } else { "provisioned" };
+            let what = if maintenance.is_some() { "done" } else { "provisioned" };
             self.printer.note(format_args!("{what} in {seconds:.1} s"));
         }
         let verified = match state {
-            RunState::Finished if self.verify => self.read_back(ledger, run, &totals, alteration).await?,
+            RunState::Finished if self.verify => self.read_back(ledger, run, &totals, maintenance).await?,
             _ => None,
         };
         if let Some(verified) = &verified {
@@ -263,9 +263,10 @@ impl Job<'_> {
         Ok(apply.run().await?)
     }
 
-    async fn alter(&self, alteration: &Alteration, pool: WorkerPool) -> Result<RunState, Failure> {
-        let (hub, alteration, proof) = (self.hub.client.clone(), alteration.clone(), self.proof.clone());
-        Ok(Alter { hub, alteration, proof, pool }.run().await?)
+    async fn alter(&self, maintenance: &Maintenance, pool: WorkerPool) -> Result<RunState, Failure> {
+        let (hub, maintenance, certificate_check) =
+            (self.hub.client.clone(), maintenance.clone(), self.certificate_check.clone());
+        Ok(Maintain { hub, maintenance, certificate_check, pool }.run().await?)
     }
 
     /// Verifies the run; `None` where somebody stopped it before the end.
@@ -274,11 +275,11 @@ impl Job<'_> {
         ledger: &SharedLedger,
         run: RunId,
         totals: &Totals,
-        alteration: Option<Alteration>,
+        maintenance: Option<Maintenance>,
     ) -> Result<Option<Verified>, Failure> {
         let stop = self.printer.stop.token();
         self.printer.stop.advise(format!("`provisioner resume {run}` reads the rest back"));
-        let verified = stop.run_until_cancelled(self.verify(ledger, run, totals, alteration)).await;
+        let verified = stop.run_until_cancelled(self.verify(ledger, run, totals, maintenance)).await;
         match verified {
             Some(Err(_)) | None if stop.is_cancelled() => Ok(None),
             verified => verified.transpose(),
@@ -290,14 +291,21 @@ impl Job<'_> {
         ledger: &SharedLedger,
         run: RunId,
         totals: &Totals,
-        alteration: Option<Alteration>,
+        maintenance: Option<Maintenance>,
     ) -> Result<Verified, Failure> {
         let Totals { created, updated, deleted, unchanged, .. } = totals;
         let progress = self.printer.begin(Activity::Verifying, created + updated + deleted + unchanged);
         let (hub, ledger, counter) = (self.hub.client.clone(), ledger.clone(), row_counter(&progress));
-        let verified = match alteration {
-            Some(alteration) => {
-                let check = Check { hub, ledger, run, alteration, concurrency: READERS, progress: counter };
+        let verified = match maintenance {
+            Some(maintenance) => {
+                let check = VerifyMaintenance {
+                    hub,
+                    ledger,
+                    run,
+                    maintenance,
+                    concurrency: READERS,
+                    progress: counter,
+                };
                 check.run().await
             }
             None => {

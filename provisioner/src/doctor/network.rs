@@ -60,7 +60,7 @@ async fn port_of_rest(name: &str, port: u16) -> Check {
 
 /// Checks a response, even a refusal: the hub's certificate, and the hub's time.
 async fn answer(hub: &HubClient) -> [Check; 2] {
-    match hub.examine().await {
+    match hub.probe_tls().await {
         Ok(examination) => {
             let chain: Vec<_> = examination.certificate.iter().map(Vec::as_slice).collect();
             [certificates(TLS, &chain), clock_of(examination.date)]

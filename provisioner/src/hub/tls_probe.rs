@@ -11,7 +11,7 @@ use super::error::HubError;
 
 /// The facts about the hub in a response, in addition to its content.
 #[derive(Debug)]
-pub struct Examination {
+pub struct TlsProbe {
     /// The hub's clock, where it told.
     pub date: Option<SystemTime>,
     /// The certificate that the hub showed (DER).
@@ -21,7 +21,7 @@ pub struct Examination {
 impl HubClient {
     /// Makes one call and looks at its wrapping. An error only when no answer comes: without a token,
     /// a refusal tells as much.
-    pub async fn examine(&self) -> Result<Examination, HubError> {
+    pub async fn probe_tls(&self) -> Result<TlsProbe, HubError> {
         let url = format!("https://{}/statistics/devices?api-version={API_VERSION}", self.host());
         let token = self.authorization().await.ok();
         let request =
@@ -33,7 +33,7 @@ impl HubClient {
         }
         let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
         let tls = response.extensions().get::<TlsInfo>();
-        Ok(Examination {
+        Ok(TlsProbe {
             date: date.and_then(|date| httpdate::parse_http_date(date).ok()),
             certificate: tls.and_then(TlsInfo::peer_certificate).map(<[u8]>::to_vec),
         })

@@ -90,7 +90,7 @@ impl CredentialKind {
 
 /// A credential that is another identity's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Taken {
+pub struct CredentialConflict {
     /// The credential.
     pub credential: Credential,
     /// The owner: `device` or `device/module`.
@@ -99,7 +99,7 @@ pub struct Taken {
     pub since: Option<RunId>,
 }
 
-impl fmt::Display for Taken {
+impl fmt::Display for CredentialConflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.credential.kind().as_str();
         match self.since {

@@ -4,7 +4,7 @@ use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::Twin;
 
 use super::{LedgerRow, RowState, RunId};
-use crate::maintain::change::Alteration;
+use crate::maintain::change::Maintenance;
 
 /// A device that a run has disabled on purpose, until it is released.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,17 +28,17 @@ impl Hold {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PastRow {
     pub(super) run: RunId,
-    pub(super) alteration: Option<Alteration>,
+    pub(super) maintenance: Option<Maintenance>,
     pub(super) row: LedgerRow,
 }
 
 impl PastRow {
     /// Returns true if the row has no information on the device's status.
     fn is_silent(&self) -> bool {
-        match (self.row.record.state, &self.alteration) {
-            (_, Some(alteration)) if alteration.leaves_status() => true,
+        match (self.row.record.state, &self.maintenance) {
+            (_, Some(maintenance)) if maintenance.leaves_status() => true,
             // It was disabled before, by whoever it was.
-            (RowState::Unchanged, Some(Alteration::Disable { .. })) => true,
+            (RowState::Unchanged, Some(Maintenance::Disable { .. })) => true,
             // A request left that may not have had its effect: the hub decides.
             (RowState::Sent, _) => true,
             (RowState::Done | RowState::Unchanged, _) => false,
@@ -48,8 +48,8 @@ impl PastRow {
 
     fn hold(&self) -> Option<Hold> {
         let state = &self.row.spec.state;
-        let (reason, released_reason) = match &self.alteration {
-            Some(Alteration::Disable { reason }) => (reason, &self.row.status_reason_before),
+        let (reason, released_reason) = match &self.maintenance {
+            Some(Maintenance::Disable { reason }) => (reason, &self.row.status_reason_before),
             _ => (state.hold.as_ref()?, &state.status_reason),
         };
         Some(Hold { run: self.run, reason: reason.clone(), released_reason: released_reason.clone() })
@@ -75,12 +75,12 @@ mod tests {
     }
 
     /// A row of run `run`, which says that the device is kept disabled by run `held_by`.
-    fn past(run: i64, alteration: Option<Alteration>, state: RowState, held_by: Option<i64>) -> PastRow {
+    fn past(run: i64, maintenance: Option<Maintenance>, state: RowState, held_by: Option<i64>) -> PastRow {
         let identity = IdentityId::from_common_name("d").unwrap();
         let desired = StateSpec { status_reason: Some(reason("line 3")), ..StateSpec::default() };
         let record = Record { held_by: held_by.map(RunId), ..Record::new(state) };
         let row = LedgerRow { record, ..LedgerRow::new(2, IdentitySpec { identity, state: desired }) };
-        PastRow { run: RunId(run), alteration, row }
+        PastRow { run: RunId(run), maintenance, row }
     }
 
     fn quarantined(run: i64, state: RowState) -> PastRow {
@@ -91,7 +91,7 @@ mod tests {
 
     fn retired(run: i64, state: RowState) -> PastRow {
         let held_by = (state != RowState::Unchanged).then_some(run);
-        let mut past = past(run, Some(Alteration::Disable { reason: reason("scrapped") }), state, held_by);
+        let mut past = past(run, Some(Maintenance::Disable { reason: reason("scrapped") }), state, held_by);
         past.row.status_reason_before = Some(reason("as it was"));
         past
     }
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn who_disabled_it_holds_it_until_it_is_released() {
         use RowState::{Conflict, Done, Failed, Sent, Unchanged};
-        let release = || Some(Alteration::Release { run: None });
+        let release = || Some(Maintenance::Release { run: None });
         assert_eq!(held_by(&[]), None);
         assert_eq!(held_by(&[quarantined(1, Done)]), Some(1));
         assert_eq!(held_by(&[quarantined(1, Sent)]), Some(1), "the hub decides whether it had its effect");
@@ -123,14 +123,14 @@ mod tests {
         assert_eq!(held_by(&[retired(1, Done), past(2, None, Failed, None)]), Some(1));
         // An apply that found it enabled, or made it so.
         assert_eq!(held_by(&[quarantined(1, Done), past(2, None, Unchanged, None)]), None);
-        let rotated = past(2, Some(Alteration::AddThumbprint), Done, None);
+        let rotated = past(2, Some(Maintenance::AddThumbprint), Done, None);
         assert_eq!(held_by(&[quarantined(1, Done), rotated]), Some(1));
     }
 
     #[test]
     fn an_undone_release_is_as_if_it_had_not_been() {
-        let undo = past(3, Some(Alteration::UndoRelease { run: RunId(2) }), RowState::Done, Some(1));
-        let release = past(2, Some(Alteration::Release { run: None }), RowState::Done, None);
+        let undo = past(3, Some(Maintenance::UndoRelease { run: RunId(2) }), RowState::Done, Some(1));
+        let release = past(2, Some(Maintenance::Release { run: None }), RowState::Done, None);
         assert_eq!(held_by(&[quarantined(1, RowState::Done), release, undo]), Some(1));
     }
 

@@ -16,9 +16,9 @@ use super::hold::hold_of;
 use super::row::{self, Context};
 use super::store::{Loader, Store};
 use super::{
-    Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerLocation, LedgerRow, ListedRun, Operator,
-    ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Session, Taken, Totals,
-    VERSION, Verification,
+    Claim, Credential, CredentialConflict, Ended, Hold, Lease, LedgerError, LedgerLocation, LedgerRow,
+    ListedRun, Operator, ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent,
+    Session, Totals, VERSION, Verification,
 };
 use crate::clock::Timestamp;
 use crate::model::spec::IdentitySpec;
@@ -210,12 +210,12 @@ impl Store for Postgres {
         self.connection.call(|client| credentials::remember(client, run, owned))
     }
 
-    fn first_taken(
+    fn find_conflict(
         &mut self,
         identity: &IdentityId,
         credentials: &[Credential],
-    ) -> Result<Option<Taken>, LedgerError> {
-        self.connection.call(|client| credentials::first_taken(client, None, identity, credentials))
+    ) -> Result<Option<CredentialConflict>, LedgerError> {
+        self.connection.call(|client| credentials::find_conflict(client, None, identity, credentials))
     }
 
     fn forget_undone(&mut self, run: RunId, undo: RunId) -> Result<(), LedgerError> {

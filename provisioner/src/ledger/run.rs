@@ -13,7 +13,7 @@ use super::stored::NotStorable;
 use super::table::table;
 use super::{Effect, NotUnderstood, Operator, RowState, UnknownValue};
 use crate::clock::Timestamp;
-use crate::maintain::change::Alteration;
+use crate::maintain::change::Maintenance;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
 
 table! {
@@ -198,8 +198,8 @@ impl Verification {
 #[serde(from = "StoredOptions")]
 pub struct RunOptions {
     /// The operation on existing identities, if the run does not provision.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub alteration: Option<Alteration>,
+    #[serde(rename = "alteration", skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
     /// The rules for existing identities.
     #[serde(flatten)]
     pub rules: ApplyRules,
@@ -249,7 +249,8 @@ impl From<IssueFolders> for (PathBuf, PathBuf) {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct StoredOptions {
-    alteration: Option<Alteration>,
+    #[serde(rename = "alteration")]
+    maintenance: Option<Maintenance>,
     mode: ApplyMode,
     twin: TwinPolicy,
     created_by_tag: Option<String>,
@@ -263,10 +264,10 @@ struct StoredOptions {
 impl From<StoredOptions> for RunOptions {
     fn from(stored: StoredOptions) -> Self {
         let StoredOptions { mode, twin, .. } = stored;
-        let StoredOptions { alteration, created_by_tag, issue, quarantine, map, id_pattern, plan, .. } =
+        let StoredOptions { maintenance, created_by_tag, issue, quarantine, map, id_pattern, plan, .. } =
             stored;
         let rules = ApplyRules { mode, twin };
-        Self { alteration, rules, created_by_tag, issue, quarantine, map, id_pattern, plan }
+        Self { maintenance, rules, created_by_tag, issue, quarantine, map, id_pattern, plan }
     }
 }
 
@@ -278,8 +279,8 @@ impl RunOptions {
 
     /// Returns true if the run requires a proof that devices can connect with their new
     /// certificates.
-    pub fn needs_proof(&self) -> bool {
-        self.alteration.as_ref().is_some_and(Alteration::needs_proof)
+    pub fn needs_connect_check(&self) -> bool {
+        self.maintenance.as_ref().is_some_and(Maintenance::needs_connect_check)
     }
 }
 

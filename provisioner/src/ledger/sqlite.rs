@@ -11,8 +11,8 @@ use super::hold::hold_of;
 use super::row::{self, Context};
 use super::store::{Loader, Store};
 use super::{
-    Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Operator, ProgressSample,
-    Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Session, Taken, Totals, VERSION,
+    Claim, Credential, CredentialConflict, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Operator,
+    ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Session, Totals, VERSION,
     Verification,
 };
 use crate::clock::Timestamp;
@@ -198,12 +198,12 @@ impl Store for Sqlite {
         self.call(|connection| credentials::remember_all(connection, run, owned))
     }
 
-    fn first_taken(
+    fn find_conflict(
         &mut self,
         identity: &IdentityId,
         credentials: &[Credential],
-    ) -> Result<Option<Taken>, LedgerError> {
-        self.call(|connection| credentials::first_taken(connection, identity, credentials))
+    ) -> Result<Option<CredentialConflict>, LedgerError> {
+        self.call(|connection| credentials::find_conflict(connection, identity, credentials))
     }
 
     fn forget_undone(&mut self, run: RunId, undo: RunId) -> Result<(), LedgerError> {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use hub_types::{DeviceId, IdentityId};
 
 use super::{
-    Claim, Credential, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Operator, ProgressSample,
-    Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Session, Taken, Totals, Verification,
+    Claim, Credential, CredentialConflict, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Operator,
+    ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Session, Totals,
+    Verification,
 };
 use crate::clock::Timestamp;
 use crate::model::compare::Etags;
@@ -24,11 +25,11 @@ pub trait Load {
         line: u64,
         spec: &IdentitySpec,
         credentials: &[Credential],
-    ) -> Result<Option<Taken>, LedgerError>;
+    ) -> Result<Option<CredentialConflict>, LedgerError>;
 
     /// Puts a device and its modules on a level, which is processed after all lower ones. Level 0
     /// is the first.
-    fn set_level(&self, device: &DeviceId, level: u32) -> Result<(), LedgerError>;
+    fn set_depth(&self, device: &DeviceId, level: u32) -> Result<(), LedgerError>;
 
     /// Stores the etags that these identities must still have: see
     /// [`Lifecycle::expecting`](crate::model::lifecycle::Lifecycle::expecting).
@@ -73,7 +74,7 @@ pub trait Store: Send {
     /// chunks of an ended process of this station can be claimed at once.
     fn begin_work(&mut self, run: RunId, lease: Duration) -> Result<(), LedgerError>;
 
-    /// Claims the next chunk of a run. Chunks of a level are only claimed after all lower levels
+    /// Claims the next chunk of a run. Chunks of a level are only claimed after all lower depths
     /// are done.
     fn claim(&mut self, run: RunId) -> Result<Claim, LedgerError>;
 
@@ -118,11 +119,11 @@ pub trait Store: Send {
     fn remember(&mut self, run: RunId, owned: &[(IdentityId, Credential)]) -> Result<(), LedgerError>;
 
     /// The first of an identity's credentials that is known to be another's on a hub.
-    fn first_taken(
+    fn find_conflict(
         &mut self,
         identity: &IdentityId,
         credentials: &[Credential],
-    ) -> Result<Option<Taken>, LedgerError>;
+    ) -> Result<Option<CredentialConflict>, LedgerError>;
 
     /// Removes a run's credentials of owners that `undo` found missing or has deleted.
     fn forget_undone(&mut self, run: RunId, undo: RunId) -> Result<(), LedgerError>;

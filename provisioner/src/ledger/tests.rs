@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::maintain::change::Alteration;
+use crate::maintain::change::Maintenance;
 use crate::model::compare::{Difference, Etags};
 use crate::model::failure::ReasonCode;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
@@ -192,15 +192,15 @@ fn facts(options: &RunOptions) -> RunFacts<'_> {
     RunFacts { hub: "hub.example", input: "batch.csv", started: &STARTED, by: &BY, options }
 }
 
-/// Loads a run with these rows, the levels of some of whose devices are given.
-pub(super) fn load(ledger: &mut Ledger, names: &[&str], levels: &[(&str, u32)]) -> RunId {
+/// Loads a run with these rows, the depths of some of whose devices are given.
+pub(super) fn load(ledger: &mut Ledger, names: &[&str], depths: &[(&str, u32)]) -> RunId {
     let options = RunOptions::default();
     let loader = ledger.load_run(&facts(&options)).unwrap();
     for (line, name) in (2..).zip(names) {
         assert_eq!(loader.insert(line, &spec(name), &[]).unwrap(), None);
     }
-    for (device, level) in levels {
-        loader.set_level(&device.parse().unwrap(), *level).unwrap();
+    for (device, level) in depths {
+        loader.set_depth(&device.parse().unwrap(), *level).unwrap();
     }
     loader.commit("AB", 0).unwrap()
 }
@@ -292,7 +292,7 @@ fn a_run_that_is_not_committed_leaves_nothing(mut ledger: Ledger) {
 
 fn the_options_of_a_run_come_back(mut ledger: Ledger) {
     let options = RunOptions {
-        alteration: Some(Alteration::Undo { run: RunId(1) }),
+        maintenance: Some(Maintenance::Undo { run: RunId(1) }),
         rules: ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Merge },
         created_by_tag: Some("by".into()),
         issue: Some(IssueFolders { ca: "pki".into(), out: "pki/issued".into() }),
@@ -369,7 +369,7 @@ fn a_credential_stays_with_its_first_owner_across_runs(mut ledger: Ledger) {
     // The same without a run; of `c` nothing is on a hub yet.
     let mut taken = |name: &str, thumbprint: &str| {
         let credential = Credential::thumbprint(&Sha1Thumbprint::of_der(thumbprint.as_bytes()).into());
-        ledger.first_taken(&identity(name), &[credential]).unwrap().map(|taken| taken.to_string())
+        ledger.find_conflict(&identity(name), &[credential]).unwrap().map(|taken| taken.to_string())
     };
     assert_eq!([taken("b", "AB"), taken("a/m", "AB"), taken("b", "CD")], [Some(belongs), None, None]);
 }
@@ -427,8 +427,8 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
 
 fn a_device_is_held_by_the_run_that_disabled_it_on_this_hub(mut ledger: Ledger) {
     let reason = |text: &str| StatusReason::new(text).unwrap();
-    let mut begin = |alteration: Option<Alteration>, quarantine: bool| {
-        let options = RunOptions { alteration, quarantine, ..RunOptions::default() };
+    let mut begin = |maintenance: Option<Maintenance>, quarantine: bool| {
+        let options = RunOptions { maintenance, quarantine, ..RunOptions::default() };
         let loader = ledger.load_run(&facts(&options)).unwrap();
         for name in ["a", "a/m", "b"] {
             let mut spec = spec(name);
@@ -440,8 +440,8 @@ fn a_device_is_held_by_the_run_that_disabled_it_on_this_hub(mut ledger: Ledger) 
         loader.commit("AB", 0).unwrap()
     };
     let quarantine = begin(None, true);
-    let retire = begin(Some(Alteration::Disable { reason: reason("scrapped") }), false);
-    let release = begin(Some(Alteration::Release { run: None }), false);
+    let retire = begin(Some(Maintenance::Disable { reason: reason("scrapped") }), false);
+    let release = begin(Some(Maintenance::Release { run: None }), false);
     let held_by =
         |run| Record { effect: Some(Effect::Created), held_by: Some(run), ..Record::new(RowState::Done) };
     let hold = |ledger: &mut Ledger, device: &str, before| {

@@ -2,7 +2,7 @@
 //! thumbprints are rotated, creations of a run are undone.
 //!
 //! This module decides the action for an identity in its present state on the hub
-//! ([`Alteration::judge`]), and the step after each response of the hub ([`Course`]). It does no
+//! ([`Maintenance::decide`]), and the step after each response of the hub ([`ChangeMachine`]). It does no
 //! I/O.
 
 use hub_types::IdentityId;
@@ -17,7 +17,7 @@ use crate::model::failure::ReasonCode;
 use crate::model::lifecycle::Effect;
 use crate::model::spec::{AuthSpec, IdentitySpec, StateSpec};
 
-pub use machine::{Answer, Course, Ending, Next};
+pub use machine::{ChangeMachine, ChangeOutcome, ChangeResponse, ChangeStep};
 
 mod machine;
 mod rotation;
@@ -26,7 +26,7 @@ mod status;
 /// The operation of a run on existing identities.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Alteration {
+pub enum Maintenance {
     /// The new thumbprint goes into the free slot, so that both certificates are let in.
     AddThumbprint,
     /// Disabled devices go, and their modules with them; modules that are named alone go alone.
@@ -64,9 +64,9 @@ pub enum Alteration {
 
 /// The decision for an identity in its present state on the hub.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
+pub enum ChangeDecision {
     /// The identity is already in the requested state.
-    Already,
+    NothingToDo,
     /// Delete the identity, with the etag of the read.
     Delete,
     /// Leave the identity unchanged.
@@ -75,7 +75,7 @@ pub enum Verdict {
     Replace(Box<IdentitySpec>),
 }
 
-impl Verdict {
+impl ChangeDecision {
     /// The identity as it is on the hub but for this change.
     fn changed(twin: &Twin, change: impl FnOnce(&mut StateSpec)) -> Self {
         match IdentitySpec::of_twin(twin) {
@@ -100,12 +100,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn because(code: ReasonCode, reason: impl Into<String>) -> Verdict {
-        Verdict::Refuse(Self { code, reason: reason.into(), differences: Vec::new() })
+    fn because(code: ReasonCode, reason: impl Into<String>) -> ChangeDecision {
+        ChangeDecision::Refuse(Self { code, reason: reason.into(), differences: Vec::new() })
     }
 }
 
-impl Alteration {
+impl Maintenance {
     /// Returns true if it deletes identities.
     pub fn deletes(&self) -> bool {
         matches!(self, Self::Delete | Self::Undo { .. })
@@ -122,7 +122,7 @@ impl Alteration {
     }
 
     /// Returns true if a proof is required that devices can connect with their new certificates.
-    pub fn needs_proof(&self) -> bool {
+    pub fn needs_connect_check(&self) -> bool {
         *self == Self::DropOldThumbprint { unproven: false }
     }
 
@@ -169,10 +169,10 @@ impl Alteration {
     /// Decides the action for the identity of `row`, given the twin of its
     /// [subject](Self::subject). `hold` is the run that keeps the device disabled, if it [must be
     /// known](Self::needs_hold).
-    pub fn judge(&self, row: &LedgerRow, found: Option<&Twin>, hold: Option<&Hold>) -> Verdict {
+    pub fn decide(&self, row: &LedgerRow, found: Option<&Twin>, hold: Option<&Hold>) -> ChangeDecision {
         let spec = &row.spec;
         match (self, found) {
-            (Self::Delete | Self::Undo { .. }, None) => Verdict::Already,
+            (Self::Delete | Self::Undo { .. }, None) => ChangeDecision::NothingToDo,
             (_, None) => Refusal::because(ReasonCode::IdentityMissing, "it is not on the hub"),
             (Self::AddThumbprint, Some(twin)) => rotation::add(spec, twin),
             (Self::Delete, Some(twin)) => delete(spec, twin),
@@ -186,7 +186,7 @@ impl Alteration {
     }
 }
 
-impl std::fmt::Display for Alteration {
+impl std::fmt::Display for Maintenance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::AddThumbprint => f.write_str("rotate: new thumbprints in"),
@@ -201,26 +201,30 @@ impl std::fmt::Display for Alteration {
     }
 }
 
-fn delete(spec: &IdentitySpec, twin: &Twin) -> Verdict {
+fn delete(spec: &IdentitySpec, twin: &Twin) -> ChangeDecision {
     if spec.identity.module().is_none() && twin.status == Status::Enabled {
         return Refusal::because(
             ReasonCode::DeviceEnabled,
             "it is enabled, and only what is disabled is deleted",
         );
     }
-    if_same_certificate(spec, twin, || Verdict::Delete)
+    if_same_certificate(spec, twin, || ChangeDecision::Delete)
 }
 
 /// Returns the verdict unless the batch names a thumbprint and the hub has different ones: then the
 /// board was swapped, and a different unit has this id.
-fn if_same_certificate(spec: &IdentitySpec, twin: &Twin, verdict: impl FnOnce() -> Verdict) -> Verdict {
-    let AuthSpec::Thumbprint { primary, secondary } = spec.state.auth else { return verdict() };
+fn if_same_certificate(
+    spec: &IdentitySpec,
+    twin: &Twin,
+    decision: impl FnOnce() -> ChangeDecision,
+) -> ChangeDecision {
+    let AuthSpec::Thumbprint { primary, secondary } = spec.state.auth else { return decision() };
     let slots = twin.x509_thumbprint;
     let on_hub = [slots.primary_thumbprint, slots.secondary_thumbprint];
     if [primary, secondary].into_iter().flatten().any(|given| on_hub.contains(&Some(given))) {
-        return verdict();
+        return decision();
     }
-    Verdict::Refuse(Refusal {
+    ChangeDecision::Refuse(Refusal {
         code: ReasonCode::CertificateDiffers,
         reason: "it has another certificate than the batch names: is it still the same unit?".to_owned(),
         differences: thumbprint_differences(spec, twin),
@@ -234,7 +238,7 @@ fn thumbprint_differences(spec: &IdentitySpec, twin: &Twin) -> Vec<Difference> {
     comparison.differences().iter().filter(of_slots).cloned().collect()
 }
 
-fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> Verdict {
+fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> ChangeDecision {
     if row.record.presumed {
         return Refusal::because(
             ReasonCode::CreationUncertain,
@@ -249,14 +253,14 @@ fn undo(row: &LedgerRow, twin: &Twin, run: RunId) -> Verdict {
         false => *left == found,
     };
     if is_untouched {
-        return Verdict::Delete;
+        return ChangeDecision::Delete;
     }
     let mut differences = comparison.differences().to_vec();
     if differences.is_empty() {
         differences.push(Difference { path: "version".into(), expected: json!(left), found: json!(found) });
     }
     let reason = format!("it was changed since run {run} created it");
-    Verdict::Refuse(Refusal { code: ReasonCode::ChangedSinceRun, reason, differences })
+    ChangeDecision::Refuse(Refusal { code: ReasonCode::ChangedSinceRun, reason, differences })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::hub::Hub;
 use crate::ledger::{Hold, LedgerRow, RowFilter, RunId, Seen, SharedLedger};
-use crate::maintain::change::{Alteration, Verdict};
+use crate::maintain::change::{ChangeDecision, Maintenance};
 use crate::model::compare::{Difference, Etags};
 use crate::model::holds::Holds;
 use crate::verify::Verified;
@@ -15,7 +15,7 @@ use crate::workers::RunError;
 use crate::workers::concurrent_reads::ReadBack;
 
 /// The parameters of a verification: hub, ledger and run.
-pub struct Check<H> {
+pub struct VerifyMaintenance<H> {
     /// The hub.
     pub hub: Arc<H>,
     /// The ledger that holds the run.
@@ -23,59 +23,60 @@ pub struct Check<H> {
     /// The run.
     pub run: RunId,
     /// The run's operation.
-    pub alteration: Alteration,
+    pub maintenance: Maintenance,
     /// The number of identities that are read at once.
     pub concurrency: usize,
     /// Called with the number of rows read since the last call.
     pub progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
-impl<H: Hub> Check<H> {
+impl<H: Hub> VerifyMaintenance<H> {
     /// Reads every identity that the run has finished, and returns those that differ from its
     /// result.
     pub async fn run(&self) -> Result<Verified, RunError> {
         let mut verified = Verified::default();
         let holds = Holds::of_run(&self.ledger, self.run).await?;
-        let (hub, alteration, progress) = (self.hub.clone(), self.alteration.clone(), self.progress.clone());
+        let (hub, maintenance, progress) =
+            (self.hub.clone(), self.maintenance.clone(), self.progress.clone());
         let look = move |row: LedgerRow| {
             let (hub, holds, progress) = (hub.clone(), holds.clone(), progress.clone());
-            let alteration = alteration.clone();
+            let maintenance = maintenance.clone();
             async move {
                 let identity = &row.spec.identity;
-                let twin = hub.twin(&alteration.subject(identity)).await?;
-                let hold = holds.for_alteration(&alteration, identity, twin.as_ref()).await?;
+                let twin = hub.twin(&maintenance.subject(identity)).await?;
+                let hold = holds.for_maintenance(&maintenance, identity, twin.as_ref()).await?;
                 progress(1);
                 Ok((row, twin, hold))
             }
         };
-        let judge = |(row, twin, hold): (LedgerRow, Option<Twin>, Option<Hold>)| {
-            let drift = drift(self.alteration.judge(&row, twin.as_ref(), hold.as_ref()));
+        let decide = |(row, twin, hold): (LedgerRow, Option<Twin>, Option<Hold>)| {
+            let drift = drift(self.maintenance.decide(&row, twin.as_ref(), hold.as_ref()));
             verified.count(&row, drift.as_deref());
             let identity = row.spec.identity;
-            let is_own = self.alteration.subject(&identity) == identity;
+            let is_own = self.maintenance.subject(&identity) == identity;
             let etags = if is_own { Etags::of(twin.as_ref()) } else { Etags::default() };
             Seen { identity, etags, drift }
         };
         let (run, filter, concurrency) = (self.run, RowFilter::Settled, self.concurrency);
-        ReadBack { ledger: &self.ledger, run, filter, concurrency }.each(look, judge).await?;
+        ReadBack { ledger: &self.ledger, run, filter, concurrency }.each(look, decide).await?;
         Ok(verified)
     }
 }
 
 /// The differences of an identity from the run's result, if there are any.
-fn drift(verdict: Verdict) -> Option<Vec<Difference>> {
+fn drift(decision: ChangeDecision) -> Option<Vec<Difference>> {
     let differs = |expected: &str, found: &str| Difference {
         path: "identity".to_owned(),
         expected: Value::from(expected),
         found: Value::from(found),
     };
-    match verdict {
-        Verdict::Already => None,
-        Verdict::Delete => Some(vec![differs("deleted", "there")]),
-        Verdict::Refuse(refusal) if refusal.differences.is_empty() => {
+    match decision {
+        ChangeDecision::NothingToDo => None,
+        ChangeDecision::Delete => Some(vec![differs("deleted", "there")]),
+        ChangeDecision::Refuse(refusal) if refusal.differences.is_empty() => {
             Some(vec![differs("as the run left it", &refusal.reason)])
         }
-        Verdict::Refuse(refusal) => Some(refusal.differences),
-        Verdict::Replace(_) => Some(vec![differs("as the run left it", "changed back")]),
+        ChangeDecision::Refuse(refusal) => Some(refusal.differences),
+        ChangeDecision::Replace(_) => Some(vec![differs("as the run left it", "changed back")]),
     }
 }

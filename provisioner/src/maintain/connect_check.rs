@@ -11,11 +11,12 @@ use crate::model::failure::ReasonCode;
 use crate::model::spec::IdentitySpec;
 
 /// Proves that an identity can connect with its new certificate, or returns the reason why not.
-pub type Proof = Arc<dyn Fn(IdentitySpec) -> BoxFuture<'static, Result<(), Unproven>> + Send + Sync>;
+pub type CertificateCheck =
+    Arc<dyn Fn(IdentitySpec) -> BoxFuture<'static, Result<(), CheckFailed>> + Send + Sync>;
 
 /// The reason for a missing proof.
 #[derive(Debug)]
-pub enum Unproven {
+pub enum CheckFailed {
     /// A reason that concerns all identities: the run can't continue.
     All(ConnectError),
     /// A reason of this identity, as a code and in words.
@@ -23,41 +24,42 @@ pub enum Unproven {
 }
 
 /// Proves by connecting as the identities, at most `concurrency` at once.
-pub fn by_connecting(hub: DeviceHub, credentials: CredentialSource, concurrency: usize) -> Proof {
-    let connecting = Arc::new(Connecting { hub, credentials, places: Semaphore::new(concurrency.max(1)) });
+pub fn connect_check(hub: DeviceHub, credentials: CredentialSource, concurrency: usize) -> CertificateCheck {
+    let checker =
+        Arc::new(CertificateChecker { hub, credentials, slots: Semaphore::new(concurrency.max(1)) });
     Arc::new(move |identity| {
-        let connecting = connecting.clone();
-        Box::pin(async move { connecting.prove(&identity).await })
+        let checker = checker.clone();
+        Box::pin(async move { checker.check(&identity).await })
     })
 }
 
-struct Connecting {
+struct CertificateChecker {
     hub: DeviceHub,
     credentials: CredentialSource,
-    places: Semaphore,
+    slots: Semaphore,
 }
 
-impl Connecting {
-    async fn prove(&self, spec: &IdentitySpec) -> Result<(), Unproven> {
+impl CertificateChecker {
+    async fn check(&self, spec: &IdentitySpec) -> Result<(), CheckFailed> {
         // It is never closed.
-        let _place = self.places.acquire().await;
+        let _slot = self.slots.acquire().await;
         let credentials = match self.credentials.find(spec) {
             Ok(Some(credentials)) => credentials,
             Ok(None) => {
                 let reason = "its new certificate can't be tried: its private key is not at hand";
-                return Err(Unproven::This(ReasonCode::KeyNotAtHand, reason.to_owned()));
+                return Err(CheckFailed::This(ReasonCode::KeyNotAtHand, reason.to_owned()));
             }
             Err(error) => {
                 let reason = format!("its new certificate can't be tried: {}", with_causes(&error));
-                return Err(Unproven::This(ReasonCode::CertificateUnusable, reason));
+                return Err(CheckFailed::This(ReasonCode::CertificateUnusable, reason));
             }
         };
         match self.hub.twin(&spec.identity, &credentials).await {
             Ok(_) => Ok(()),
-            Err(error) if error.concerns_all() => Err(Unproven::All(error)),
+            Err(error) if error.concerns_all() => Err(CheckFailed::All(error)),
             Err(error) => {
                 let reason = format!("its new certificate was not let in: {}", with_causes(&error));
-                Err(Unproven::This(ReasonCode::NotLetIn, reason))
+                Err(CheckFailed::This(ReasonCode::NotLetIn, reason))
             }
         }
     }

@@ -6,25 +6,25 @@ use std::sync::Arc;
 use hub_types::DeviceId;
 use serde::Serialize;
 
-use super::{Task, Worker, units};
-use crate::apply::Creator;
+use super::{MaintenanceTask, MaintenanceWorker, units};
+use crate::apply::HubWriter;
 use crate::hub::Hub;
 use crate::ledger::{LedgerError, LedgerRow, Record, RowState};
-use crate::maintain::change::{Alteration, Ending, Next};
+use crate::maintain::change::{ChangeOutcome, ChangeStep, Maintenance};
 use crate::model::holds::Holds;
 use crate::plan::{Action, PlannedRow};
 use crate::workers::RunError;
 
 /// Reads identities as a maintenance run would, and reports the action for each.
-pub struct Preview<H> {
-    worker: Worker<H>,
+pub struct DryRun<H> {
+    worker: MaintenanceWorker<H>,
     /// Called with the number of rows read since the last call.
     progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
 /// The totals of a preview.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Forecast {
+pub struct DryRunSummary {
     /// Identities to change.
     pub update: u64,
     /// Identities to delete.
@@ -39,7 +39,7 @@ pub struct Forecast {
     pub rejected: u64,
 }
 
-impl Forecast {
+impl DryRunSummary {
     /// Returns true if every row would succeed.
     pub fn all_well(&self) -> bool {
         self.conflict == 0 && self.refuse == 0 && self.rejected == 0
@@ -56,17 +56,20 @@ impl Forecast {
     }
 }
 
-impl<H: Hub> Preview<H> {
+impl<H: Hub> DryRun<H> {
     /// A preview of a maintenance run. It does not test whether units can connect with new certificates,
     /// because that would cut off connected ones.
     pub fn new(
         hub: Arc<H>,
         holds: Holds,
-        alteration: Alteration,
+        maintenance: Maintenance,
         progress: Arc<dyn Fn(usize) + Send + Sync>,
     ) -> Self {
-        let creator = Creator::new(hub.clone());
-        Self { worker: Worker { hub, creator, holds, alteration, proof: None }, progress }
+        let hub_writer = HubWriter::new(hub.clone());
+        Self {
+            worker: MaintenanceWorker { hub, hub_writer, holds, maintenance, certificate_check: None },
+            progress,
+        }
     }
 
     /// Reports the action for each row, in the order of the ids.
@@ -74,10 +77,10 @@ impl<H: Hub> Preview<H> {
         &self,
         rows: impl Iterator<Item = Result<LedgerRow, LedgerError>>,
         mut tell: impl FnMut(PlannedRow) -> Result<(), E>,
-    ) -> Result<Forecast, E> {
-        let mut forecast = Forecast::default();
+    ) -> Result<DryRunSummary, E> {
+        let mut summary = DryRunSummary::default();
         let mut tell = |planned: PlannedRow| {
-            forecast.count(planned.action);
+            summary.count(planned.action);
             tell(planned)
         };
         let mut at_hand: Vec<LedgerRow> = Vec::new();
@@ -94,17 +97,18 @@ impl<H: Hub> Preview<H> {
         }
         let page = self.look(at_hand).await?;
         page.into_iter().try_for_each(&mut tell)?;
-        Ok(forecast)
+        Ok(summary)
     }
 
     async fn look(&self, rows: Vec<LedgerRow>) -> Result<Vec<PlannedRow>, RunError> {
-        let Worker { hub, alteration, .. } = &self.worker;
-        let effect = alteration.effect();
-        let mut tasks: Vec<Task> = rows.into_iter().map(|row| Task::new(row, effect)).collect();
+        let MaintenanceWorker { hub, maintenance, .. } = &self.worker;
+        let effect = maintenance.effect();
+        let mut tasks: Vec<MaintenanceTask> =
+            rows.into_iter().map(|row| MaintenanceTask::new(row, effect)).collect();
         self.worker.observe(&mut tasks).await?;
-        match alteration {
-            _ if alteration.is_about_status() => follow_devices(&mut tasks),
-            _ if alteration.deletes() => units::bind(&**hub, alteration, &mut tasks).await?,
+        match maintenance {
+            _ if maintenance.is_about_status() => follow_devices(&mut tasks),
+            _ if maintenance.deletes() => units::bind(&**hub, maintenance, &mut tasks).await?,
             _ => {}
         }
         (self.progress)(tasks.len());
@@ -113,24 +117,24 @@ impl<H: Hub> Preview<H> {
 }
 
 /// Modules of devices whose status would be changed: when it is their turn, their device is as it is to be.
-fn follow_devices(tasks: &mut [Task]) {
-    let is_device = |task: &&Task| task.identity().module().is_none();
+fn follow_devices(tasks: &mut [MaintenanceTask]) {
+    let is_device = |task: &&MaintenanceTask| task.identity().module().is_none();
     let changing = tasks.iter().filter(is_device).filter(|task| task.is_about_to_change());
     let changing: HashSet<DeviceId> = changing.map(|task| task.identity().device().clone()).collect();
     for task in tasks.iter_mut().filter(|task| task.identity().module().is_some()) {
         if changing.contains(task.identity().device()) {
-            task.next = Next::Finish(Ending::Unchanged);
+            task.step = ChangeStep::Finish(ChangeOutcome::Unchanged);
         }
     }
 }
 
-fn planned(task: Task) -> PlannedRow {
+fn planned(task: MaintenanceTask) -> PlannedRow {
     let (line, identity) = (task.row.line, task.identity().to_string());
-    let (action, record) = match task.next {
-        Next::Delete => (Action::Delete, None),
-        Next::Observe | Next::Replace(_) => (Action::Update, None),
-        Next::Finish(ending) => {
-            let record = Record::from(ending);
+    let (action, record) = match task.step {
+        ChangeStep::Delete => (Action::Delete, None),
+        ChangeStep::Observe | ChangeStep::Replace(_) => (Action::Update, None),
+        ChangeStep::Finish(outcome) => {
+            let record = Record::from(outcome);
             let action = match record.state {
                 RowState::Conflict => Action::Conflict,
                 RowState::Failed | RowState::Skipped => Action::Refuse,

@@ -49,8 +49,8 @@ impl Factory {
         Self { hub: Arc::new(ModelHub::new(modules, Vec::new())), ledger }
     }
 
-    fn load(&self, alteration: Option<Alteration>, rows: &[IdentitySpec]) -> RunId {
-        let options = RunOptions { alteration, ..RunOptions::default() };
+    fn load(&self, maintenance: Option<Maintenance>, rows: &[IdentitySpec]) -> RunId {
+        let options = RunOptions { maintenance, ..RunOptions::default() };
         let by = Operator { name: "Ada".into(), station: "line-3".into() };
         let (hub, input, started) = ("model", "batch.csv", &Timestamp::now());
         let facts = RunFacts { hub, input, started, by: &by, options: &options };
@@ -59,10 +59,10 @@ impl Factory {
         for (line, spec) in (2..).zip(rows) {
             loader.insert(line, spec, &[]).unwrap();
         }
-        let origin = match &options.alteration {
-            Some(Alteration::Undo { run }) => Some((*run, RowFilter::Created)),
-            Some(Alteration::UndoRelease { run }) => Some((*run, RowFilter::Updated)),
-            Some(Alteration::Release { run: Some(run) }) => Some((*run, RowFilter::Disabled)),
+        let origin = match &options.maintenance {
+            Some(Maintenance::Undo { run }) => Some((*run, RowFilter::Created)),
+            Some(Maintenance::UndoRelease { run }) => Some((*run, RowFilter::Updated)),
+            Some(Maintenance::Release { run: Some(run) }) => Some((*run, RowFilter::Disabled)),
             _ => None,
         };
         if let Some((run, filter)) = origin {
@@ -86,24 +86,24 @@ impl Factory {
         run
     }
 
-    fn alter(&self, alteration: &Alteration, run: RunId) -> Alter<ModelHub> {
-        let (hub, alteration) = (self.hub.clone(), alteration.clone());
-        Alter { hub, alteration, proof: None, pool: pool(&self.ledger, run) }
+    fn alter(&self, maintenance: &Maintenance, run: RunId) -> Maintain<ModelHub> {
+        let (hub, maintenance) = (self.hub.clone(), maintenance.clone());
+        Maintain { hub, maintenance, certificate_check: None, pool: pool(&self.ledger, run) }
     }
 
     /// Alters these identities to the end, checks what came of it, and answers the totals.
-    async fn alter_all(&self, alteration: Alteration, rows: &[IdentitySpec]) -> (RunId, Totals) {
-        let run = self.load(Some(alteration.clone()), rows);
-        assert_eq!(self.alter(&alteration, run).run().await.unwrap(), RunState::Finished);
-        (run, self.check(&alteration, run).await)
+    async fn alter_all(&self, maintenance: Maintenance, rows: &[IdentitySpec]) -> (RunId, Totals) {
+        let run = self.load(Some(maintenance.clone()), rows);
+        assert_eq!(self.alter(&maintenance, run).run().await.unwrap(), RunState::Finished);
+        (run, self.check(&maintenance, run).await)
     }
 
-    async fn check(&self, alteration: &Alteration, run: RunId) -> Totals {
-        let check = Check {
+    async fn check(&self, maintenance: &Maintenance, run: RunId) -> Totals {
+        let check = VerifyMaintenance {
             hub: self.hub.clone(),
             ledger: self.ledger.clone(),
             run,
-            alteration: alteration.clone(),
+            maintenance: maintenance.clone(),
             concurrency: 2,
             progress: Arc::new(|_| {}),
         };
@@ -143,8 +143,8 @@ fn named(names: &[&str]) -> Vec<IdentitySpec> {
     names.iter().map(|name| spec(name, "AA", None)).collect()
 }
 
-fn disable() -> Alteration {
-    Alteration::Disable { reason: StatusReason::new("scrapped").unwrap() }
+fn disable() -> Maintenance {
+    Maintenance::Disable { reason: StatusReason::new("scrapped").unwrap() }
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn a_run_is_undone_with_few_calls() {
     let factory = Factory::new(Modules::InBulk);
     let run = factory.provision().await;
     let before = *factory.hub.changing_calls.lock().unwrap();
-    let (undo, totals) = factory.alter_all(Alteration::Undo { run }, &[]).await;
+    let (undo, totals) = factory.alter_all(Maintenance::Undo { run }, &[]).await;
     assert_eq!(totals, Totals { rows: 6, deleted: 6, ..Totals::default() });
     assert!(factory.names().is_empty());
     assert_eq!(*factory.hub.changing_calls.lock().unwrap(), before + 1, "modules go with their devices");
@@ -174,7 +174,7 @@ async fn an_undo_spares_what_somebody_changed_and_the_device_that_it_is_on() {
             )
             .await
             .unwrap();
-        let (undo, totals) = factory.alter_all(Alteration::Undo { run }, &[]).await;
+        let (undo, totals) = factory.alter_all(Maintenance::Undo { run }, &[]).await;
         assert_eq!(factory.names(), ["a", "a/x", "b", "b/new"]);
         assert_eq!(totals, Totals { rows: 6, deleted: 3, conflict: 3, ..Totals::default() });
         let reasons = factory.reasons(undo);
@@ -194,7 +194,7 @@ async fn a_disabled_device_with_a_module_of_others_stays_and_the_others_go() {
         factory.hub.identities.lock().unwrap().get_mut(&identity("b")).unwrap().status = Status::Disabled;
         let rows =
             factory.rows_of(run, RowFilter::Created).into_iter().map(LedgerRow::to_go_on).collect::<Vec<_>>();
-        let undo = Alteration::Undo { run };
+        let undo = Maintenance::Undo { run };
         let foreseen = factory.foresee(&undo, rows).await;
         let (undone, totals) = factory.alter_all(undo, &[]).await;
         assert_eq!(totals, Totals { rows: 6, conflict: 2, deleted: 4, ..Totals::default() });
@@ -213,7 +213,7 @@ async fn devices_are_disabled_first_and_deleted_later() {
     let factory = Factory::new(Modules::InBulk);
     factory.provision().await;
     let unit = named(&["a", "a/x", "a/y"]);
-    let (run, totals) = factory.alter_all(Alteration::Delete, &unit).await;
+    let (run, totals) = factory.alter_all(Maintenance::Delete, &unit).await;
     assert_eq!(totals, Totals { rows: 3, conflict: 1, skipped: 2, ..Totals::default() });
     assert!(factory.reasons(run)[0].1.contains("only what is disabled is deleted"));
     assert!(factory.reasons(run)[1].1.contains("its device `a` stays"));
@@ -224,10 +224,10 @@ async fn devices_are_disabled_first_and_deleted_later() {
     let (_, totals) = factory.alter_all(disable(), &unit).await;
     assert_eq!(totals, Totals { rows: 3, unchanged: 3, ..Totals::default() });
 
-    let (_, totals) = factory.alter_all(Alteration::Delete, &unit).await;
+    let (_, totals) = factory.alter_all(Maintenance::Delete, &unit).await;
     assert_eq!(totals, Totals { rows: 3, deleted: 3, ..Totals::default() });
     assert_eq!(factory.names(), ["b", "b/x", "c"]);
-    let (_, totals) = factory.alter_all(Alteration::Delete, &unit).await;
+    let (_, totals) = factory.alter_all(Maintenance::Delete, &unit).await;
     assert_eq!(totals, Totals { rows: 3, unchanged: 3, ..Totals::default() });
 }
 
@@ -250,7 +250,7 @@ async fn what_a_run_disabled_is_released_and_disabled_again() {
     factory.set_status("c", Status::Disabled, None);
 
     let all = named(&["a", "a/x", "b", "c", "nobody"]);
-    let (release, totals) = factory.alter_all(Alteration::Release { run: None }, &all).await;
+    let (release, totals) = factory.alter_all(Maintenance::Release { run: None }, &all).await;
     assert_eq!(totals, Totals { rows: 5, updated: 1, unchanged: 1, conflict: 3, ..Totals::default() });
     assert_eq!(status_of(&factory, "a"), (Status::Enabled, None));
     let reasons = factory.reasons(release);
@@ -258,12 +258,12 @@ async fn what_a_run_disabled_is_released_and_disabled_again() {
     assert!(reasons[1].1.starts_with("no run of this ledger has disabled it"), "{reasons:?}");
     assert_eq!(reasons[2].1, "it is not on the hub");
 
-    let (_, totals) = factory.alter_all(Alteration::UndoRelease { run: release }, &[]).await;
+    let (_, totals) = factory.alter_all(Maintenance::UndoRelease { run: release }, &[]).await;
     assert_eq!(totals, Totals { rows: 1, updated: 1, held: 1, ..Totals::default() });
     assert_eq!(status_of(&factory, "a"), (Status::Disabled, Some("scrapped".into())));
     assert_eq!(status_of(&factory, "b"), (Status::Disabled, Some("stolen".into())), "it was not released");
     // The run that disabled it first keeps it disabled again.
-    let (_, totals) = factory.alter_all(Alteration::Release { run: Some(retire) }, &[]).await;
+    let (_, totals) = factory.alter_all(Maintenance::Release { run: Some(retire) }, &[]).await;
     assert_eq!(totals, Totals { rows: 2, updated: 1, conflict: 1, ..Totals::default() });
     assert_eq!(status_of(&factory, "a"), (Status::Enabled, None));
 }
@@ -274,11 +274,11 @@ async fn a_release_gives_back_the_status_reason_of_before() {
     factory.provision().await;
     factory.set_status("a", Status::Enabled, Some("line 3"));
     let (first, _) = factory.alter_all(disable(), &named(&["a"])).await;
-    factory.alter_all(Alteration::Release { run: Some(first) }, &[]).await;
+    factory.alter_all(Maintenance::Release { run: Some(first) }, &[]).await;
     assert_eq!(status_of(&factory, "a"), (Status::Enabled, Some("line 3".into())));
     let (second, _) = factory.alter_all(disable(), &named(&["a"])).await;
     // It is the newer run that keeps it disabled.
-    let (release, totals) = factory.alter_all(Alteration::Release { run: Some(first) }, &[]).await;
+    let (release, totals) = factory.alter_all(Maintenance::Release { run: Some(first) }, &[]).await;
     assert_eq!(totals, Totals { rows: 1, conflict: 1, ..Totals::default() });
     let reasons = factory.reasons(release);
     assert!(reasons[0].1.contains(&format!("it is run {second} that keeps it disabled")), "{reasons:?}");
@@ -289,7 +289,7 @@ async fn a_module_that_is_named_alone_goes_alone() {
     for modules in [Modules::InBulk, Modules::OneByOne] {
         let factory = Factory::new(modules);
         factory.provision().await;
-        let (_, totals) = factory.alter_all(Alteration::Delete, &named(&["a/x"])).await;
+        let (_, totals) = factory.alter_all(Maintenance::Delete, &named(&["a/x"])).await;
         assert_eq!(totals, Totals { rows: 1, deleted: 1, ..Totals::default() });
         assert_eq!(factory.names(), ["a", "a/y", "b", "b/x", "c"]);
     }
@@ -300,29 +300,31 @@ async fn an_old_thumbprint_goes_only_where_the_new_one_is_proven() {
     let factory = Factory::new(Modules::InBulk);
     factory.provision().await;
     let rows: Vec<_> = ["a", "a/x", "c"].iter().map(|name| spec(name, "BB", Some("AA"))).collect();
-    let (_, totals) = factory.alter_all(Alteration::AddThumbprint, &rows).await;
+    let (_, totals) = factory.alter_all(Maintenance::AddThumbprint, &rows).await;
     assert_eq!(totals, Totals { rows: 3, updated: 3, ..Totals::default() });
 
-    let finish = Alteration::DropOldThumbprint { unproven: false };
+    let finish = Maintenance::DropOldThumbprint { unproven: false };
     let run = factory.load(Some(finish.clone()), &rows);
     let asked = Arc::new(Mutex::new(Vec::new()));
-    let proof: Proof = {
+    let certificate_check: CertificateCheck = {
         let asked = asked.clone();
         Arc::new(move |spec: IdentitySpec| {
             asked.lock().unwrap().push(spec.identity.to_string());
-            let unproven =
-                spec.identity.module().map(|_| Unproven::This(ReasonCode::NotLetIn, "not let in".to_owned()));
+            let unproven = spec
+                .identity
+                .module()
+                .map(|_| CheckFailed::This(ReasonCode::NotLetIn, "not let in".to_owned()));
             Box::pin(async move { unproven.map_or(Ok(()), Err) })
         })
     };
-    let alter = Alter { proof: Some(proof), ..factory.alter(&finish, run) };
+    let alter = Maintain { certificate_check: Some(certificate_check), ..factory.alter(&finish, run) };
     assert_eq!(alter.run().await.unwrap(), RunState::Finished);
     assert_eq!(*asked.lock().unwrap(), ["a", "c", "a/x"]);
     let totals = factory.check(&finish, run).await;
     assert_eq!(totals, Totals { rows: 3, updated: 2, failed: 1, ..Totals::default() });
     assert_eq!(factory.reasons(run), [("a/x".to_owned(), "not let in".to_owned())]);
 
-    let (_, totals) = factory.alter_all(Alteration::DropNewThumbprint, &rows).await;
+    let (_, totals) = factory.alter_all(Maintenance::DropNewThumbprint, &rows).await;
     assert_eq!(totals, Totals { rows: 3, updated: 1, conflict: 2, ..Totals::default() });
 }
 
@@ -350,7 +352,7 @@ impl Factory {
                 self.run(disable(), &named(&[&device])).await;
             }
             Meddling::AddThumbprint => {
-                self.run(Alteration::AddThumbprint, &[spec(name, "BB", Some("AA"))]).await;
+                self.run(Maintenance::AddThumbprint, &[spec(name, "BB", Some("AA"))]).await;
             }
             Meddling::AddModule => {
                 let module = spec(&format!("{device}/new"), "CC", None);
@@ -360,28 +362,28 @@ impl Factory {
         }
     }
 
-    async fn run(&self, alteration: Alteration, rows: &[IdentitySpec]) -> RunId {
-        let run = self.load(Some(alteration.clone()), rows);
-        assert_eq!(self.alter(&alteration, run).run().await.unwrap(), RunState::Finished);
+    async fn run(&self, maintenance: Maintenance, rows: &[IdentitySpec]) -> RunId {
+        let run = self.load(Some(maintenance.clone()), rows);
+        assert_eq!(self.alter(&maintenance, run).run().await.unwrap(), RunState::Finished);
         run
     }
 
     /// The previewed action for each identity, with its reason.
     async fn foresee(
         &self,
-        alteration: &Alteration,
+        maintenance: &Maintenance,
         rows: Vec<LedgerRow>,
     ) -> Vec<(String, Action, Option<String>)> {
         let holds = Holds::new(Some(self.ledger.clone()), "model");
-        let preview = Preview::new(self.hub.clone(), holds, alteration.clone(), Arc::new(|_| {}));
+        let preview = DryRun::new(self.hub.clone(), holds, maintenance.clone(), Arc::new(|_| {}));
         let (calls, mut foreseen) = (*self.hub.changing_calls.lock().unwrap(), Vec::new());
         let tell = |row: PlannedRow| {
             foreseen.push((row.identity, row.action, row.reason));
             Ok::<_, RunError>(())
         };
-        let forecast = preview.each(rows.into_iter().map(Ok), tell).await.unwrap();
+        let summary = preview.each(rows.into_iter().map(Ok), tell).await.unwrap();
         let left_alone = |action| matches!(action, Action::Conflict | Action::Refuse);
-        assert_eq!(forecast.all_well(), !foreseen.iter().any(|(_, action, _)| left_alone(*action)));
+        assert_eq!(summary.all_well(), !foreseen.iter().any(|(_, action, _)| left_alone(*action)));
         assert_eq!(*self.hub.changing_calls.lock().unwrap(), calls, "nothing was written");
         foreseen
     }
@@ -446,38 +448,38 @@ proptest! {
             for (place, meddling) in meddling {
                 factory.meddle(NAMES[place], meddling).await;
             }
-            let alteration = match which {
-                0 => Alteration::AddThumbprint,
-                1 => Alteration::Delete,
+            let maintenance = match which {
+                0 => Maintenance::AddThumbprint,
+                1 => Maintenance::Delete,
                 2 => disable(),
-                3 => Alteration::DropNewThumbprint,
-                4 => Alteration::DropOldThumbprint { unproven: true },
-                5 => Alteration::Release { run: None },
+                3 => Maintenance::DropNewThumbprint,
+                4 => Maintenance::DropOldThumbprint { unproven: true },
+                5 => Maintenance::Release { run: None },
                 6 => {
-                    let released = factory.run(Alteration::Release { run: None }, &named(&names)).await;
-                    Alteration::UndoRelease { run: released }
+                    let released = factory.run(Maintenance::Release { run: None }, &named(&names)).await;
+                    Maintenance::UndoRelease { run: released }
                 }
-                _ => Alteration::Undo { run: provisioned },
+                _ => Maintenance::Undo { run: provisioned },
             };
-            let spec: Vec<_> = match alteration {
-                Alteration::Delete | Alteration::Disable { .. } | Alteration::Release { .. } => named(&names),
-                Alteration::Undo { .. } | Alteration::UndoRelease { .. } => Vec::new(),
+            let spec: Vec<_> = match maintenance {
+                Maintenance::Delete | Maintenance::Disable { .. } | Maintenance::Release { .. } => named(&names),
+                Maintenance::Undo { .. } | Maintenance::UndoRelease { .. } => Vec::new(),
                 _ => names.iter().map(|name| spec(name, "BB", Some("AA"))).collect(),
             };
-            let rows = match alteration {
-                Alteration::UndoRelease { run } => {
+            let rows = match maintenance {
+                Maintenance::UndoRelease { run } => {
                     factory.rows_of(run, RowFilter::Updated).into_iter().map(LedgerRow::to_go_on).collect()
                 }
-                Alteration::Undo { .. } => {
+                Maintenance::Undo { .. } => {
                     factory.rows_of(provisioned, RowFilter::Created).into_iter().map(LedgerRow::to_go_on).collect()
                 }
                 _ => {
-                    let batch = factory.load(Some(alteration.clone()), &spec);
+                    let batch = factory.load(Some(maintenance.clone()), &spec);
                     factory.rows(batch)
                 }
             };
-            let mut foreseen = factory.foresee(&alteration, rows).await;
-            let run = factory.run(alteration, &spec).await;
+            let mut foreseen = factory.foresee(&maintenance, rows).await;
+            let run = factory.run(maintenance, &spec).await;
             let mut done = factory.done(run);
             // That the device of a module is disabled is seen when the hub denies access, and not before.
             let denied: Vec<_> =
@@ -501,16 +503,16 @@ proptest! {
             let factory = Factory::new(Modules::InBulk);
             factory.provision().await;
             let (retire, _) = factory.alter_all(disable(), &named(&["a", "b", "c"])).await;
-            let mut alteration = Alteration::Release { run: Some(retire) };
+            let mut maintenance = Maintenance::Release { run: Some(retire) };
             if undo {
-                let (release, _) = factory.alter_all(alteration, &[]).await;
-                alteration = Alteration::UndoRelease { run: release };
+                let (release, _) = factory.alter_all(maintenance, &[]).await;
+                maintenance = Maintenance::UndoRelease { run: release };
             }
             *factory.hub.fates.lock().unwrap() = fates;
-            let run = factory.load(Some(alteration.clone()), &[]);
+            let run = factory.load(Some(maintenance.clone()), &[]);
             for cut in cuts {
                 factory.hub.calls_until_cut.store(cut, Ordering::SeqCst);
-                let mut cut_off = Box::pin(factory.alter(&alteration, run).run());
+                let mut cut_off = Box::pin(factory.alter(&maintenance, run).run());
                 tokio::select! {
                     biased;
                     () = factory.hub.cut.notified() => {}
@@ -518,9 +520,9 @@ proptest! {
                 }
             }
             factory.hub.calls_until_cut.store(usize::MAX, Ordering::SeqCst);
-            let resumed = tokio::time::timeout(HANGS, factory.alter(&alteration, run).run()).await;
+            let resumed = tokio::time::timeout(HANGS, factory.alter(&maintenance, run).run()).await;
             assert_eq!(resumed.expect("the resumed run hangs").unwrap(), RunState::Finished);
-            let totals = factory.check(&alteration, run).await;
+            let totals = factory.check(&maintenance, run).await;
             let held = if undo { 3 } else { 0 };
             let presumed = totals.presumed;
             assert_eq!(totals, Totals { rows: 3, updated: 3, held, presumed, ..Totals::default() });
@@ -550,7 +552,7 @@ proptest! {
                 factory.write_twin("a/x").await;
             }
             *factory.hub.fates.lock().unwrap() = fates;
-            let undo = Alteration::Undo { run };
+            let undo = Maintenance::Undo { run };
             let undoing = factory.load(Some(undo.clone()), &[]);
             for cut in cuts {
                 factory.hub.calls_until_cut.store(cut, Ordering::SeqCst);

@@ -6,27 +6,27 @@ use futures_util::future::join_all;
 use hub_types::identity::Status;
 use hub_types::{DeviceId, IdentityId, ModuleId};
 
-use super::Task;
+use super::MaintenanceTask;
 use crate::hub::{ErrorClass, Hub, HubError};
 use crate::ledger::RowState;
-use crate::maintain::change::{Alteration, Answer, Ending, Next, Refusal};
+use crate::maintain::change::{ChangeOutcome, ChangeResponse, ChangeStep, Maintenance, Refusal};
 use crate::model::failure::ReasonCode;
 
 /// Takes out the modules of devices that were left alone before: a unit that stays, stays whole. What an
 /// undo takes back are single identities.
 pub(super) fn split_closed(
-    alteration: &Alteration,
-    tasks: Vec<Task>,
+    maintenance: &Maintenance,
+    tasks: Vec<MaintenanceTask>,
     closed: &[(DeviceId, RowState)],
-) -> (Vec<Task>, Vec<Task>) {
-    let stays = |task: &Task| {
+) -> (Vec<MaintenanceTask>, Vec<MaintenanceTask>) {
+    let stays = |task: &MaintenanceTask| {
         task.identity().module().is_some()
             && closed.iter().any(|(device, _)| device == task.identity().device())
     };
     let (mut left, tasks): (Vec<_>, Vec<_>) =
-        tasks.into_iter().partition(|task| *alteration == Alteration::Delete && stays(task));
+        tasks.into_iter().partition(|task| *maintenance == Maintenance::Delete && stays(task));
     for task in &mut left {
-        task.next = Next::Finish(stays_with(task.identity().device()));
+        task.step = ChangeStep::Finish(stays_with(task.identity().device()));
     }
     (tasks, left)
 }
@@ -34,18 +34,18 @@ pub(super) fn split_closed(
 /// Decides for each device that is to go whether it may, and lets its modules go with it.
 pub(super) async fn bind(
     hub: &impl Hub,
-    alteration: &Alteration,
-    tasks: &mut [Task],
+    maintenance: &Maintenance,
+    tasks: &mut [MaintenanceTask],
 ) -> Result<(), HubError> {
-    let others = match alteration.minds_other_modules() {
+    let others = match maintenance.minds_other_modules() {
         true => with_other_modules(hub, tasks).await?,
         false => HashSet::new(),
     };
     let mut stays = HashMap::new();
     for task in tasks.iter().filter(|task| task.identity().module().is_none()) {
         let device = task.identity().device();
-        match &task.next {
-            Next::Delete => {
+        match &task.step {
+            ChangeStep::Delete => {
                 let reason = match module_that_stays(tasks, device) {
                     Some(module) => Some((ReasonCode::ModuleStays, format!("its module `{module}` stays"))),
                     None => others.contains(device).then(|| {
@@ -55,7 +55,7 @@ pub(super) async fn bind(
                 stays.insert(device.clone(), reason);
             }
             // A device that is to stay.
-            Next::Finish(Ending::Failed(_) | Ending::Refused(_)) => {
+            ChangeStep::Finish(ChangeOutcome::Failed(_) | ChangeOutcome::Refused(_)) => {
                 stays.insert(device.clone(), Some((ReasonCode::DeviceStays, String::new())));
             }
             _ => {}
@@ -66,21 +66,21 @@ pub(super) async fn bind(
         .filter(|task| task.identity().module().is_none() && task.status == Status::Disabled)
         .map(|task| task.identity().device().clone())
         .collect();
-    for task in tasks.iter_mut().filter(|task| matches!(task.next, Next::Delete)) {
+    for task in tasks.iter_mut().filter(|task| matches!(task.step, ChangeStep::Delete)) {
         let device = task.identity().device();
         match (task.identity().module(), stays.get(device)) {
             // A hub denies access to the modules of a disabled device.
             (Some(_), Some(Some(_))) if disabled.contains(device) => {
                 let reason = format!("nothing was done, because its device `{device}` is disabled and stays");
                 let refusal = Refusal { code: ReasonCode::DeviceDisabled, reason, differences: Vec::new() };
-                task.next = Next::Finish(Ending::Refused(refusal));
+                task.step = ChangeStep::Finish(ChangeOutcome::Refused(refusal));
             }
             (None, Some(Some((code, reason)))) => {
                 let refusal = Refusal { code: *code, reason: reason.clone(), differences: Vec::new() };
-                task.next = Next::Finish(Ending::Refused(refusal));
+                task.step = ChangeStep::Finish(ChangeOutcome::Refused(refusal));
             }
-            (Some(_), Some(Some(_))) if *alteration == Alteration::Delete => {
-                task.next = Next::Finish(stays_with(device));
+            (Some(_), Some(Some(_))) if *maintenance == Maintenance::Delete => {
+                task.step = ChangeStep::Finish(stays_with(device));
             }
             (Some(_), Some(None)) => task.goes_with_device = true,
             _ => {}
@@ -90,45 +90,50 @@ pub(super) async fn bind(
 }
 
 /// Tells an identity what the hub answered, and if it is a device the modules that go with it.
-pub(super) fn tell(tasks: &mut [Task], identity: &IdentityId, answer: Answer) {
+pub(super) fn tell(tasks: &mut [MaintenanceTask], identity: &IdentityId, response: ChangeResponse) {
     if identity.module().is_none() {
         let modules = tasks
             .iter_mut()
             .filter(|task| task.goes_with_device && task.identity().device() == identity.device());
         for task in modules {
-            match &answer {
-                Answer::Done => task.answered(Answer::Done),
-                Answer::Lost(_) => task.answered(Answer::Lost(HubError::NoAnswer)),
-                Answer::Outdated(_) => task.answered(Answer::Outdated(HubError::NoAnswer)),
-                Answer::Refused(_) => {
-                    task.next = Next::Finish(stays_with(identity.device()));
+            match &response {
+                ChangeResponse::Done => task.answered(ChangeResponse::Done),
+                ChangeResponse::Lost(_) => task.answered(ChangeResponse::Lost(HubError::NoAnswer)),
+                ChangeResponse::Outdated(_) => task.answered(ChangeResponse::Outdated(HubError::NoAnswer)),
+                ChangeResponse::Refused(_) => {
+                    task.step = ChangeStep::Finish(stays_with(identity.device()));
                 }
             }
         }
     }
     if let Some(task) = tasks.iter_mut().find(|task| task.identity() == identity) {
-        task.answered(answer);
+        task.answered(response);
     }
 }
 
-fn stays_with(device: &DeviceId) -> Ending {
+fn stays_with(device: &DeviceId) -> ChangeOutcome {
     let reason = format!("nothing was done, because its device `{device}` stays");
-    Ending::Skipped(Refusal { code: ReasonCode::DeviceStays, reason, differences: Vec::new() })
+    ChangeOutcome::Skipped(Refusal { code: ReasonCode::DeviceStays, reason, differences: Vec::new() })
 }
 
 /// A module of the device that was looked at and is to be left alone.
-fn module_that_stays<'t>(tasks: &'t [Task], device: &DeviceId) -> Option<&'t ModuleId> {
+fn module_that_stays<'t>(tasks: &'t [MaintenanceTask], device: &DeviceId) -> Option<&'t ModuleId> {
     tasks
         .iter()
         .filter(|task| task.identity().device() == device)
-        .filter(|task| matches!(task.next, Next::Finish(Ending::Failed(_) | Ending::Refused(_))))
+        .filter(|task| {
+            matches!(task.step, ChangeStep::Finish(ChangeOutcome::Failed(_) | ChangeOutcome::Refused(_)))
+        })
         .find_map(|task| task.identity().module())
 }
 
 /// The devices that are to go and have more modules than those that go with them. A query counts those
 /// of many devices at once, but may be late: where it counts too many, the registry is asked.
-async fn with_other_modules(hub: &impl Hub, tasks: &[Task]) -> Result<HashSet<DeviceId>, HubError> {
-    let going = |task: &&Task| matches!(task.next, Next::Delete);
+async fn with_other_modules(
+    hub: &impl Hub,
+    tasks: &[MaintenanceTask],
+) -> Result<HashSet<DeviceId>, HubError> {
+    let going = |task: &&MaintenanceTask| matches!(task.step, ChangeStep::Delete);
     let devices: Vec<DeviceId> = tasks
         .iter()
         .filter(going)
@@ -139,7 +144,7 @@ async fn with_other_modules(hub: &impl Hub, tasks: &[Task]) -> Result<HashSet<De
     if devices.is_empty() {
         return Ok(HashSet::new());
     }
-    let of_run: HashSet<&IdentityId> = tasks.iter().filter(going).map(Task::identity).collect();
+    let of_run: HashSet<&IdentityId> = tasks.iter().filter(going).map(MaintenanceTask::identity).collect();
     let own =
         |device: &DeviceId| of_run.iter().filter(|id| id.device() == device && id.module().is_some()).count();
     let counts = hub.count_modules(&devices).await?;

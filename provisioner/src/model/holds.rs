@@ -5,7 +5,7 @@ use hub_types::twin::Twin;
 use hub_types::{DeviceId, IdentityId};
 
 use crate::ledger::{Hold, LedgerError, RunId, SharedLedger};
-use crate::maintain::change::Alteration;
+use crate::maintain::change::Maintenance;
 use crate::model::spec::IdentitySpec;
 
 /// Tells which devices of a hub the runs of a ledger keep disabled.
@@ -36,15 +36,15 @@ impl Holds {
 
     /// The run that keeps a device disabled, if the operation needs it and changes the device
     /// itself.
-    pub(crate) async fn for_alteration(
+    pub(crate) async fn for_maintenance(
         &self,
-        alteration: &Alteration,
+        maintenance: &Maintenance,
         identity: &IdentityId,
         twin: Option<&Twin>,
     ) -> Result<Option<Hold>, LedgerError> {
         match (twin, identity.module()) {
-            (Some(_), None) if alteration.needs_hold() => {
-                self.of(identity.device(), alteration.hold_before()).await
+            (Some(_), None) if maintenance.needs_hold() => {
+                self.of(identity.device(), maintenance.hold_before()).await
             }
             _ => Ok(None),
         }

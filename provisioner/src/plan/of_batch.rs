@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::file::{Header, PlanFileError, PlanWriter, VERSION};
-use super::{Plan, PlannedRow, Planner, Survey};
+use super::{HubSnapshotReader, Plan, PlannedRow, Planner};
 use crate::batch::{
     BatchChoice, CertificateSource, LoadError, LoadRules, Loaded, TemporaryRun, find_issued, open_issued,
     open_owners,
@@ -136,14 +136,14 @@ impl BatchPlan {
 
     /// Compares the hub with the batch, reports the planned action of each row, and writes the plan
     /// file.
-    pub async fn survey<E: From<PlanError> + From<RunError>>(
+    pub async fn reader<E: From<PlanError> + From<RunError>>(
         self,
         observer: &dyn RunObserver,
         mut on_row: impl FnMut(&PlannedRow) -> Result<(), E>,
     ) -> Result<Plan, E> {
         let Self { hub, holds, ledger, run, loaded, options, size, mut writer } = self;
         let progress = observer.begin(Activity::Comparing, loaded.rows());
-        let survey = Survey {
+        let reader = HubSnapshotReader {
             hub: hub.client.clone(),
             ledger,
             run,
@@ -162,7 +162,7 @@ impl BatchPlan {
             on_row(&planned)
         };
         observer.set_watches_stop(true);
-        let surveyed = observer.stop().run_until_cancelled(survey.each(&mut planner, &mut on_row)).await;
+        let surveyed = observer.stop().run_until_cancelled(reader.each(&mut planner, &mut on_row)).await;
         progress.finish();
         hub.close().await;
         observer.set_watches_stop(false);

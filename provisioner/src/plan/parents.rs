@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use futures_util::future::try_join_all;
 use hub_types::DeviceId;
 
-use super::{Action, Look, Planner, Survey};
+use super::{Action, HubSnapshotReader, IdentitySnapshot, Planner};
 use crate::apply::compare_for;
 use crate::hub::Hub;
 use crate::ledger::LedgerRow;
@@ -44,7 +44,7 @@ impl Parents {
     }
 
     /// Those that these rows name, that an apply would ask the hub for, and that are not known yet.
-    fn unknown(&self, planner: &Planner, page: &[(LedgerRow, Look)]) -> Vec<DeviceId> {
+    fn unknown(&self, planner: &Planner, page: &[(LedgerRow, IdentitySnapshot)]) -> Vec<DeviceId> {
         let named = page.iter().filter_map(|(row, look)| match planner.action(&look.comparison) {
             Action::Create | Action::Update => row.spec.state.parent.as_ref(),
             Action::Conflict | Action::Delete | Action::Keep | Action::Refuse => None,
@@ -54,12 +54,12 @@ impl Parents {
     }
 }
 
-impl<H: Hub> Survey<H> {
+impl<H: Hub> HubSnapshotReader<H> {
     /// Asks about the parents that these rows name.
     pub(super) async fn ask_for_parents(
         &self,
         planner: &mut Planner,
-        page: &[(LedgerRow, Look)],
+        page: &[(LedgerRow, IdentitySnapshot)],
         parents: &mut Parents,
     ) -> Result<(), RunError> {
         let unknown = parents.unknown(planner, page);

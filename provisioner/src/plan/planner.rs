@@ -10,7 +10,7 @@ use hub_types::limits::{
 use hub_types::{DeviceId, IdentityId};
 
 use super::parents::Parents;
-use super::{Action, Look, Operations, Plan, PlannedRow};
+use super::{Action, IdentitySnapshot, Operations, Plan, PlannedRow};
 use crate::ledger::LedgerRow;
 use crate::model::compare::Comparison;
 use crate::model::lifecycle::{Event, Lifecycle, Outcome, Step};
@@ -46,7 +46,7 @@ struct Unit {
 
 /// The hub's state of identities other than those of the rows.
 #[derive(Debug, Default)]
-pub(super) struct Surroundings {
+pub(super) struct HubContext {
     pub(super) modules: ModuleCounts,
     /// Devices without a row that are disabled and whose modules would be written.
     pub(super) disabled: HashSet<DeviceId>,
@@ -89,7 +89,7 @@ impl Planner {
 
     /// The devices of modules that these rows would write, if what the hub has of them is not known yet; with
     /// each, whether it has a row of its own. A device that would be created has no modules.
-    pub(super) fn unknown_devices(&self, rows: &[(LedgerRow, Look)]) -> Vec<(DeviceId, bool)> {
+    pub(super) fn unknown_devices(&self, rows: &[(LedgerRow, IdentitySnapshot)]) -> Vec<(DeviceId, bool)> {
         let mut devices = Vec::new();
         let is_known = |unit: &&Unit| unit.action == Some(Action::Create) || unit.modules.is_some();
         let mut known = self.unit.as_ref().filter(is_known).map(|unit| &unit.device);
@@ -125,7 +125,7 @@ impl Planner {
     }
 
     /// Adds a row, whose device or parent may be in `known`, and returns its action.
-    pub(super) fn add(&mut self, row: &LedgerRow, look: Look, known: &Surroundings) -> PlannedRow {
+    pub(super) fn add(&mut self, row: &LedgerRow, look: IdentitySnapshot, known: &HubContext) -> PlannedRow {
         let identity = &row.spec.identity;
         if self.unit.as_ref().is_none_or(|unit| unit.device != *identity.device()) {
             self.unit = Some(Unit {
@@ -180,8 +180,8 @@ impl Planner {
         &mut self,
         row: &LedgerRow,
         action: Action,
-        look: &Look,
-        known: &Surroundings,
+        look: &IdentitySnapshot,
+        known: &HubContext,
     ) -> Option<String> {
         let identity = &row.spec.identity;
         if let (Some(_), Some(unit)) = (identity.module(), &self.unit)
@@ -210,8 +210,8 @@ impl Planner {
         &self,
         identity: &IdentityId,
         action: Action,
-        look: &Look,
-        known: &Surroundings,
+        look: &IdentitySnapshot,
+        known: &HubContext,
     ) -> Option<String> {
         let unit = self.unit.as_ref().filter(|_| identity.module().is_some())?;
         let is_written = action == Action::Create || (action == Action::Update && look.twin_too.is_some());
@@ -260,7 +260,7 @@ impl Planner {
         }
     }
 
-    fn count_row(&mut self, row: &LedgerRow, action: Action, look: &Look) {
+    fn count_row(&mut self, row: &LedgerRow, action: Action, look: &IdentitySnapshot) {
         let state = &row.spec.state;
         let is_module = row.spec.identity.module().is_some();
         self.plan.issue += u64::from(state.auth.is_to_be_issued());
@@ -305,7 +305,7 @@ impl Planner {
         }
     }
 
-    fn plan_update(&mut self, state: &StateSpec, look: &Look) {
+    fn plan_update(&mut self, state: &StateSpec, look: &IdentitySnapshot) {
         self.plan.update += 1;
         let Some(twin) = &look.twin_too else {
             return self.count(OperationClass::TwinUpdate, 1);
@@ -364,8 +364,8 @@ mod tests {
         LedgerRow::new(2, IdentitySpec { identity, state })
     }
 
-    fn look(comparison: Comparison) -> Look {
-        Look {
+    fn look(comparison: Comparison) -> IdentitySnapshot {
+        IdentitySnapshot {
             comparison,
             twin_too: None,
             overflow: None,
@@ -399,10 +399,10 @@ mod tests {
     fn a_work_order_of_19200_identities_takes_192_minutes_on_s1() {
         let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
         for unit in 0..4800 {
-            planner.add(&row(&format!("pump-{unit}")), look(Comparison::Missing), &Surroundings::default());
+            planner.add(&row(&format!("pump-{unit}")), look(Comparison::Missing), &HubContext::default());
             for module in ["a", "b", "c"] {
                 let row = row(&format!("pump-{unit}/{module}"));
-                planner.add(&row, look(Comparison::Missing), &Surroundings::default());
+                planner.add(&row, look(Comparison::Missing), &HubContext::default());
             }
         }
         let plan = planner.finish();
@@ -415,8 +415,8 @@ mod tests {
     #[test]
     fn what_is_kept_costs_a_look_and_a_reading_back_and_is_not_remarkable() {
         let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
-        assert!(!planner.add(&row("a"), look(Comparison::InSync), &Surroundings::default()).is_remarkable());
-        let planned = planner.add(&row("b"), look(other_status()), &Surroundings::default());
+        assert!(!planner.add(&row("a"), look(Comparison::InSync), &HubContext::default()).is_remarkable());
+        let planned = planner.add(&row("b"), look(other_status()), &HubContext::default());
         assert_eq!(planned.differences.len(), 1);
         let plan = planner.finish();
         assert_eq!((plan.keep, plan.conflict), (1, 1));
@@ -438,7 +438,7 @@ mod tests {
             (ApplyMode::Create, TwinPolicy::Initial, Comparison::TwinNotWritten, Action::Update),
         ] {
             let planned =
-                planner(mode, twin).add(&row("a"), look(comparison.clone()), &Surroundings::default());
+                planner(mode, twin).add(&row("a"), look(comparison.clone()), &HubContext::default());
             assert_eq!(planned.action, action, "{mode:?} {twin:?} {comparison:?}");
             assert_eq!(planned.reason.is_some(), action == Action::Refuse);
         }
@@ -448,7 +448,7 @@ mod tests {
     fn the_fifty_first_module_is_refused_with_those_that_the_hub_has() {
         let modules =
             ModuleCounts::from([("pump".parse().unwrap(), Some(48)), ("gone".parse().unwrap(), None)]);
-        let known = Surroundings { modules, ..Surroundings::default() };
+        let known = HubContext { modules, ..HubContext::default() };
         let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
         let mut action = |name, comparison| planner.add(&row(name), look(comparison), &known).action;
         assert_eq!(action("pump", Comparison::InSync), Action::Keep);
@@ -464,12 +464,14 @@ mod tests {
     #[test]
     fn it_is_told_that_a_hub_may_deny_access_to_the_modules_of_a_disabled_device() {
         let mut planner = planner(ApplyMode::Upsert, TwinPolicy::Initial);
-        let other = || Look { twin_too: Some(Comparison::InSync), ..look(other_credential()) };
-        let disabled = |look: Look| Look { is_disabled: true, ..look };
-        let held =
-            |look: Look| Look { held_by: Some(serde_json::from_value(json!(1)).unwrap()), ..disabled(look) };
+        let other = || IdentitySnapshot { twin_too: Some(Comparison::InSync), ..look(other_credential()) };
+        let disabled = |look: IdentitySnapshot| IdentitySnapshot { is_disabled: true, ..look };
+        let held = |look: IdentitySnapshot| IdentitySnapshot {
+            held_by: Some(serde_json::from_value(json!(1)).unwrap()),
+            ..disabled(look)
+        };
         let known =
-            Surroundings { disabled: HashSet::from(["rowless".parse().unwrap()]), ..Surroundings::default() };
+            HubContext { disabled: HashSet::from(["rowless".parse().unwrap()]), ..HubContext::default() };
         let mut is_told = |name, look, action| {
             let planned = planner.add(&row(name), look, &known);
             assert_eq!(planned.action, action, "{name}");
@@ -490,10 +492,10 @@ mod tests {
     #[test]
     fn modules_of_a_device_that_stays_another_are_refused() {
         let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
-        planner.add(&row("pump"), look(other_status()), &Surroundings::default());
-        let module = planner.add(&row("pump/a"), look(Comparison::Missing), &Surroundings::default());
+        planner.add(&row("pump"), look(other_status()), &HubContext::default());
+        let module = planner.add(&row("pump/a"), look(Comparison::Missing), &HubContext::default());
         assert!(module.reason.unwrap().contains("`pump` is `conflict`"));
-        let next = planner.add(&row("pump2"), look(Comparison::Missing), &Surroundings::default());
+        let next = planner.add(&row("pump2"), look(Comparison::Missing), &HubContext::default());
         assert_eq!(next.action, Action::Create);
     }
 
@@ -502,7 +504,7 @@ mod tests {
         let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
         planner.set_population(999_999);
         let mut action =
-            |name, comparison| planner.add(&row(name), look(comparison), &Surroundings::default()).action;
+            |name, comparison| planner.add(&row(name), look(comparison), &HubContext::default()).action;
         assert_eq!(action("a", Comparison::Missing), Action::Create);
         assert_eq!(action("b", Comparison::InSync), Action::Keep);
         assert_eq!(action("c", Comparison::Missing), Action::Refuse);
@@ -512,7 +514,7 @@ mod tests {
     fn a_tier_without_twins_refuses_twins() {
         let rules = ApplyRules::default();
         let mut planner = Planner::new(rules, Tier::B1, NonZeroU32::MIN);
-        let planned = planner.add(&row("a"), look(Comparison::Missing), &Surroundings::default());
+        let planned = planner.add(&row("a"), look(Comparison::Missing), &HubContext::default());
         assert_eq!(planned.reason.as_deref(), Some("a hub of tier B1 has no twins"));
     }
 
@@ -521,9 +523,9 @@ mod tests {
         let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
         let mut device = row("pump");
         device.spec.state.status = Status::Disabled;
-        planner.add(&device, look(Comparison::Missing), &Surroundings::default());
+        planner.add(&device, look(Comparison::Missing), &HubContext::default());
         for module in ["pump/a", "pump/b"] {
-            planner.add(&row(module), look(Comparison::Missing), &Surroundings::default());
+            planner.add(&row(module), look(Comparison::Missing), &HubContext::default());
         }
         assert_eq!(planner.finish().operations["registry"].count, 4);
     }
@@ -531,7 +533,7 @@ mod tests {
     #[test]
     fn only_devices_that_get_modules_and_were_there_are_asked_about() {
         let mut planner = planner(ApplyMode::Create, TwinPolicy::Initial);
-        let rows = |list: &[(&str, Comparison)]| -> Vec<(LedgerRow, Look)> {
+        let rows = |list: &[(&str, Comparison)]| -> Vec<(LedgerRow, IdentitySnapshot)> {
             list.iter().map(|(name, comparison)| (row(name), look(comparison.clone()))).collect()
         };
         let page = rows(&[
@@ -547,7 +549,7 @@ mod tests {
         let asked = planner.unknown_devices(&page);
         assert_eq!(asked, [("old".parse().unwrap(), true)]);
         let modules = ModuleCounts::from([("same".parse().unwrap(), Some(1))]);
-        let known = Surroundings { modules, ..Surroundings::default() };
+        let known = HubContext { modules, ..HubContext::default() };
         for (row, look) in page {
             planner.add(&row, look, &known);
         }

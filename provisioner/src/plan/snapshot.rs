@@ -1,4 +1,4 @@
-//! [`Survey`]: compares a hub with the rows of a run, for the decisions of a [`Planner`].
+//! [`HubSnapshotReader`]: compares a hub with the rows of a run, for the decisions of a [`Planner`].
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use hub_types::identity::Status;
 use hub_types::twin::{JsonObject, Nulls, Section, Twin, check_section};
 use serde_json::Value;
 
-use super::planner::Surroundings;
+use super::planner::HubContext;
 use super::{PlannedRow, Planner};
 use crate::apply::compare_held;
 use crate::hub::Hub;
@@ -21,7 +21,7 @@ use crate::workers::concurrent_reads::read_concurrently;
 
 /// The facts about an identity on the hub that a plan needs.
 #[derive(Debug)]
-pub struct Look {
+pub struct IdentitySnapshot {
     /// The comparison with the batch.
     pub comparison: Comparison,
     /// The comparison of its twin alone, if the identity differs.
@@ -36,7 +36,7 @@ pub struct Look {
     pub is_disabled: bool,
 }
 
-impl Look {
+impl IdentitySnapshot {
     fn new(spec: &IdentitySpec, twin: Option<&Twin>, seen: Observation, policy: TwinPolicy) -> Self {
         let alone = |twin| Comparison::of_twin_alone(spec, twin, policy);
         let twin_too = match seen.comparison {
@@ -51,7 +51,7 @@ impl Look {
 }
 
 /// Asks a hub about every row of a run.
-pub struct Survey<H> {
+pub struct HubSnapshotReader<H> {
     /// The hub.
     pub hub: Arc<H>,
     /// The ledger that holds the run.
@@ -70,7 +70,7 @@ pub struct Survey<H> {
     pub progress: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
-impl<H: Hub> Survey<H> {
+impl<H: Hub> HubSnapshotReader<H> {
     /// Lets `planner` decide about each row, and reports the decisions in the order of the ids. A
     /// plan of a million rows is not kept in memory.
     pub async fn each<E: From<RunError>>(
@@ -79,7 +79,7 @@ impl<H: Hub> Survey<H> {
         mut tell: impl FnMut(PlannedRow) -> Result<(), E>,
     ) -> Result<(), E> {
         planner.set_population(self.hub.population().await.map_err(RunError::from)?);
-        let mut known = Surroundings::default();
+        let mut known = HubContext::default();
         let mut after: Option<IdentityId> = None;
         loop {
             let page = self.page(after.take()).await?;
@@ -93,7 +93,7 @@ impl<H: Hub> Survey<H> {
         }
     }
 
-    async fn page(&self, after: Option<IdentityId>) -> Result<Vec<(LedgerRow, Look)>, RunError> {
+    async fn page(&self, after: Option<IdentityId>) -> Result<Vec<(LedgerRow, IdentitySnapshot)>, RunError> {
         let run = self.run;
         let rows =
             self.ledger.call(move |ledger| ledger.page(run, RowFilter::All, after.as_ref(), PAGE)).await?;
@@ -105,7 +105,7 @@ impl<H: Hub> Survey<H> {
             async move {
                 let twin = hub.twin(&row.spec.identity).await?;
                 let seen = compare_held(&*hub, &holds, &row.spec, &keys, policy, twin.as_ref()).await?;
-                let look = Look::new(&row.spec, twin.as_ref(), seen, policy);
+                let look = IdentitySnapshot::new(&row.spec, twin.as_ref(), seen, policy);
                 progress(1);
                 Ok::<_, RunError>((row, look))
             }
@@ -117,8 +117,8 @@ impl<H: Hub> Survey<H> {
     async fn ask_for_devices(
         &self,
         planner: &Planner,
-        page: &[(LedgerRow, Look)],
-        known: &mut Surroundings,
+        page: &[(LedgerRow, IdentitySnapshot)],
+        known: &mut HubContext,
     ) -> Result<(), RunError> {
         known.modules.clear();
         known.disabled.clear();

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crate::ledger::{IssueFolders, Run, RunOptions};
-use crate::maintain::change::Alteration;
+use crate::maintain::change::Maintenance;
 use crate::model::failure::ReasonCode;
 use crate::model::options::ApplyMode;
 use table::entry;
@@ -59,17 +59,17 @@ impl Verb {
 
     /// The verb of a run with these options.
     pub fn of(options: &RunOptions) -> Self {
-        match &options.alteration {
+        match &options.maintenance {
             None => Self::Apply(options.rules.mode),
-            Some(Alteration::AddThumbprint) => Self::Rotate,
-            Some(Alteration::Delete) => Self::Delete,
-            Some(Alteration::Disable { .. }) => Self::Disable,
-            Some(Alteration::DropNewThumbprint) => Self::RevertRotation,
-            Some(Alteration::DropOldThumbprint { .. }) => Self::FinishRotation,
-            Some(Alteration::Release { run: None }) => Self::Release,
-            Some(Alteration::Release { run: Some(_) }) => Self::ReleaseRun,
-            Some(Alteration::Undo { .. }) => Self::Undo,
-            Some(Alteration::UndoRelease { .. }) => Self::UndoRelease,
+            Some(Maintenance::AddThumbprint) => Self::Rotate,
+            Some(Maintenance::Delete) => Self::Delete,
+            Some(Maintenance::Disable { .. }) => Self::Disable,
+            Some(Maintenance::DropNewThumbprint) => Self::RevertRotation,
+            Some(Maintenance::DropOldThumbprint { .. }) => Self::FinishRotation,
+            Some(Maintenance::Release { run: None }) => Self::Release,
+            Some(Maintenance::Release { run: Some(_) }) => Self::ReleaseRun,
+            Some(Maintenance::Undo { .. }) => Self::Undo,
+            Some(Maintenance::UndoRelease { .. }) => Self::UndoRelease,
         }
     }
 }
@@ -86,7 +86,7 @@ pub struct Advice {
 /// The advice for rows of a run with this reason; rows of older ledgers have none.
 pub fn advice(run: &Run, reason: Option<ReasonCode>) -> Advice {
     let entry = entry(Verb::of(&run.options), reason);
-    let undone = run.options.alteration.as_ref().and_then(Alteration::goes_on_from);
+    let undone = run.options.maintenance.as_ref().and_then(Maintenance::goes_on_from);
     let undone = undone.map(|run| run.to_string()).unwrap_or_default();
     let to_do = entry
         .to_do

@@ -2,7 +2,7 @@
 
 use super::text::thousands;
 use crate::ledger::{Run, Totals};
-use crate::maintain::change::Alteration;
+use crate::maintain::change::Maintenance;
 
 /// Returns the number of devices that are kept disabled, and the command that enables them; empty
 /// if there are none.
@@ -12,8 +12,8 @@ pub fn held_note(run: &Run, totals: &Totals) -> Option<String> {
         1 => "1 device is".to_owned(),
         held => format!("{} devices are", thousands(held)),
     };
-    Some(match &run.options.alteration {
-        Some(Alteration::Disable { .. }) => {
+    Some(match &run.options.maintenance {
+        Some(Maintenance::Disable { .. }) => {
             format!("{devices} disabled; `provisioner release --run {}` enables what it disabled", run.id)
         }
         _ => format!("{devices} disabled until released: `provisioner release {}`", run.input),

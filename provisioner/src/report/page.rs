@@ -15,11 +15,11 @@ use sha2::{Digest, Sha256};
 
 use super::causes::Cause;
 use super::chart::Chart;
-use super::run_summary::{Kind, Shown, ShownRow, Survey};
+use super::run_summary::{Kind, RunSummary, Shown, ShownRow};
 use super::text;
 use super::timeline::Timeline;
 use crate::ledger::{Ledger, LedgerError, ProgressSample, Run, RunId, RunState, Session, Totals};
-use crate::maintain::change::Alteration;
+use crate::maintain::change::Maintenance;
 
 /// The reason why a page could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +48,8 @@ pub fn write_page(ledger: &mut Ledger, run: RunId, out: &mut impl Write) -> Resu
         let samples = ledger.progress_samples(run.id, session.number)?;
         sessions.push((session, samples));
     }
-    let survey = Survey::of(ledger, run.id, totals.rows - totals.rejected, MOST_ROWS)?;
-    let page = Page::new(&run, &totals, &sessions, &survey)?;
+    let summary = RunSummary::of(ledger, run.id, totals.rows - totals.rejected, MOST_ROWS)?;
+    let page = Page::new(&run, &totals, &sessions, &summary)?;
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.add_filter("thousands", text::thousands);
@@ -64,7 +64,7 @@ pub fn write_page(ledger: &mut Ledger, run: RunId, out: &mut impl Write) -> Resu
 #[derive(Serialize)]
 struct Page<'a> {
     title: String,
-    verdict: Verdict,
+    headline: Headline,
     run: &'a Run,
     test_hub: bool,
     state: &'static str,
@@ -90,7 +90,7 @@ struct Page<'a> {
 
 /// The answer to the question that the page is opened with.
 #[derive(Serialize)]
-struct Verdict {
+struct Headline {
     /// `good`, `bad` or `open`.
     tone: &'static str,
     first: String,
@@ -125,23 +125,23 @@ impl<'a> Page<'a> {
         run: &'a Run,
         totals: &Totals,
         sessions: &[(Session, Vec<ProgressSample>)],
-        survey: &'a Survey,
+        summary: &'a RunSummary,
     ) -> serde_json::Result<Self> {
-        let shown = &survey.shown;
+        let shown = &summary.shown;
         Ok(Self {
             title: format!("Run {}: {}", run.id, run.input),
-            verdict: Verdict::of(run, totals, survey),
+            headline: Headline::of(run, totals, summary),
             run,
             test_hub: run.is_on_test_hub(),
             state: state(run.state),
-            subject: subject(totals, survey),
+            subject: subject(totals, summary),
             parts: parts(totals),
             rows: totals.rows,
             chart: Timeline::of(sessions, BUCKETS).map(|timeline| Chart::of(&timeline)),
-            causes: survey.causes.sorted(run),
-            attention: survey.attention,
-            kept: survey.kept,
-            first_rows: first_rows(shown, survey.attention > 0),
+            causes: summary.causes.sorted(run),
+            attention: summary.attention,
+            kept: summary.kept,
+            first_rows: first_rows(shown, summary.attention > 0),
             has_serials: shown.rows.iter().any(|row| !row.6.is_empty()),
             shown: shown.rows.len() as u64,
             only_remarkable: shown.only_remarkable,
@@ -156,9 +156,9 @@ impl<'a> Page<'a> {
     }
 }
 
-impl Verdict {
-    fn of(run: &Run, totals: &Totals, survey: &Survey) -> Self {
-        let (well, not_well, done) = (survey.well, survey.not_well, done(run, survey));
+impl Headline {
+    fn of(run: &Run, totals: &Totals, summary: &RunSummary) -> Self {
+        let (well, not_well, done) = (summary.well, summary.not_well, done(run, summary));
         let first = match (well, not_well) {
             _ if totals.rows == 0 => "There is nothing in this batch.".into(),
             (0, 0) => "No row of this batch could be used.".into(),
@@ -186,7 +186,7 @@ impl Verdict {
             true => first.trim_end_matches('.').to_owned() + ", not read back.",
             false => first,
         };
-        let held = held(run, survey);
+        let held = held(run, summary);
         let tone = match (run.state, not_well + totals.rejected) {
             _ if totals.rows == 0 => "open",
             (RunState::Finished, 0) => "good",
@@ -198,24 +198,24 @@ impl Verdict {
 }
 
 /// The word for devices on which the run succeeded.
-fn done(run: &Run, survey: &Survey) -> &'static str {
-    match run.options.alteration {
-        None if survey.held == 0 => "ready",
-        None if survey.held < survey.well => "as asked",
-        None if survey.held_created == survey.held => "created, disabled until released",
+fn done(run: &Run, summary: &RunSummary) -> &'static str {
+    match run.options.maintenance {
+        None if summary.held == 0 => "ready",
+        None if summary.held < summary.well => "as asked",
+        None if summary.held_created == summary.held => "created, disabled until released",
         None => "there, disabled until released",
-        Some(Alteration::Release { .. }) => "enabled",
-        Some(Alteration::UndoRelease { .. }) => "disabled again",
-        Some(Alteration::Delete | Alteration::Undo { .. }) => "gone",
-        Some(Alteration::Disable { .. }) => "disabled",
+        Some(Maintenance::Release { .. }) => "enabled",
+        Some(Maintenance::UndoRelease { .. }) => "disabled again",
+        Some(Maintenance::Delete | Maintenance::Undo { .. }) => "gone",
+        Some(Maintenance::Disable { .. }) => "disabled",
         Some(_) => "as asked",
     }
 }
 
 /// The number of devices that may not connect yet, if others may.
-fn held(run: &Run, survey: &Survey) -> Option<String> {
-    match survey.held {
-        held if held == survey.well || run.options.alteration.is_some() => None,
+fn held(run: &Run, summary: &RunSummary) -> Option<String> {
+    match summary.held {
+        held if held == summary.well || run.options.maintenance.is_some() => None,
         0 => None,
         1 => Some("1 of them is disabled until released.".to_owned()),
         held => Some(format!("{} of them are disabled until released.", text::thousands(held))),
@@ -241,8 +241,8 @@ fn state(state: RunState) -> &'static str {
 }
 
 /// The subject of the run, in numbers.
-fn subject(totals: &Totals, survey: &Survey) -> Vec<String> {
-    let counts = [(totals.rows, "row"), (survey.devices, "device"), (survey.modules, "module")];
+fn subject(totals: &Totals, summary: &RunSummary) -> Vec<String> {
+    let counts = [(totals.rows, "row"), (summary.devices, "device"), (summary.modules, "module")];
     let counts = counts.into_iter().filter(|(count, _)| *count > 0);
     let presumed = (totals.presumed > 0).then(|| format!("{} only presumably by this run", totals.presumed));
     counts.map(|(count, what)| text::counted(count, what)).chain(presumed).collect()

@@ -11,7 +11,7 @@ use crate::model::compare::Difference;
 
 /// The statistics of a run's rows.
 #[derive(Default)]
-pub(super) struct Survey {
+pub(super) struct RunSummary {
     /// Rows that are devices.
     pub(super) devices: u64,
     /// Rows that are modules.
@@ -87,17 +87,17 @@ impl Serialize for Kind {
     }
 }
 
-impl Survey {
+impl RunSummary {
     /// Reads the rows of a run, of which the ledger has `count`.
     pub(super) fn of(ledger: &mut Ledger, run: RunId, count: u64, most: usize) -> Result<Self, LedgerError> {
         let only_remarkable = usize::try_from(count).map_or(true, |count| count > most);
         let shown = Shown { only_remarkable, ..Shown::default() };
-        let mut survey = Self { shown, ..Self::default() };
+        let mut summary = Self { shown, ..Self::default() };
         for row in ledger.rows(run, RowFilter::All) {
-            survey.add(&row?, most);
+            summary.add(&row?, most);
         }
-        survey.end_unit();
-        Ok(survey)
+        summary.end_unit();
+        Ok(summary)
     }
 
     fn add(&mut self, row: &LedgerRow, most: usize) {

@@ -18,14 +18,14 @@ use crate::ledger::{
     Ledger, LedgerRow, Loader, Operator, Record, RowFilter, RunFacts, RunId, RunOptions, RunState,
     SharedLedger,
 };
-use crate::maintain::change::Alteration;
-use crate::maintain::{Alter, Check};
+use crate::maintain::change::Maintenance;
+use crate::maintain::{Maintain, VerifyMaintenance};
 use crate::model::creator_tag;
 use crate::model::failure::ReasonCode;
 use crate::model::holds::Holds;
 use crate::model::options::ApplyOptions;
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec, StateSpec};
-use crate::plan::{Action, PlannedRow, Planner, Survey};
+use crate::plan::{Action, HubSnapshotReader, PlannedRow, Planner};
 use crate::testing::model_hub::{Fate, ModelHub, Modules, OTHERS};
 use crate::verify::Verify;
 use crate::workers::RunError;
@@ -53,7 +53,7 @@ struct World {
 /// A run, as far as it has come.
 struct Done {
     run: RunId,
-    alteration: Option<Alteration>,
+    maintenance: Option<Maintenance>,
     state: RunState,
     /// The positions of the hub's log at its beginning and at its end.
     log: (usize, usize),
@@ -77,8 +77,8 @@ impl World {
         self.ledger.lock().rows(run, RowFilter::All).collect::<Result<_, _>>().unwrap()
     }
 
-    fn load(&self, alteration: Option<&Alteration>, rows: &[IdentitySpec], plan: &[PlannedRow]) -> RunId {
-        let options = RunOptions { alteration: alteration.cloned(), ..RunOptions::default() };
+    fn load(&self, maintenance: Option<&Maintenance>, rows: &[IdentitySpec], plan: &[PlannedRow]) -> RunId {
+        let options = RunOptions { maintenance: maintenance.cloned(), ..RunOptions::default() };
         let by = Operator::default();
         let facts =
             RunFacts { hub: "model", input: "b.csv", started: &Timestamp::now(), by: &by, options: &options };
@@ -86,9 +86,9 @@ impl World {
         let loader = ledger.load_run(&facts).unwrap();
         insert(&loader, rows);
         expect(&loader, plan);
-        match alteration {
-            Some(Alteration::Undo { run }) => drop(loader.insert_from(*run, RowFilter::Created).unwrap()),
-            Some(Alteration::UndoRelease { run }) => {
+        match maintenance {
+            Some(Maintenance::Undo { run }) => drop(loader.insert_from(*run, RowFilter::Created).unwrap()),
+            Some(Maintenance::UndoRelease { run }) => {
                 loader.insert_from(*run, RowFilter::Updated).unwrap();
             }
             _ => {}
@@ -105,7 +105,7 @@ impl World {
         let loader = temporary.load_run(&facts).unwrap();
         insert(&loader, rows);
         let run = loader.commit("AB", 0).unwrap();
-        let survey = Survey {
+        let reader = HubSnapshotReader {
             hub: self.hub.clone(),
             ledger: SharedLedger::new(temporary),
             run,
@@ -121,7 +121,7 @@ impl World {
             planned.push(row);
             Ok::<_, RunError>(())
         };
-        survey.each(&mut planner, tell).await.unwrap();
+        reader.each(&mut planner, tell).await.unwrap();
         planned
     }
 
@@ -144,36 +144,37 @@ impl World {
                 self.carry_out(None, &rows, Some(plan), &act.weather, work).await;
             }
             Work::UndoRelease(which) => {
-                let is_release = |done: &&Done| matches!(done.alteration, Some(Alteration::Release { .. }));
+                let is_release = |done: &&Done| matches!(done.maintenance, Some(Maintenance::Release { .. }));
                 let released: Vec<RunId> = self.runs.iter().filter(is_release).map(|done| done.run).collect();
                 if let Some(run) = released.get(which % released.len().max(1)) {
-                    self.alter(Alteration::UndoRelease { run: *run }, &[], &act.weather).await;
+                    self.alter(Maintenance::UndoRelease { run: *run }, &[], &act.weather).await;
                 }
             }
-            Work::Alter(alteration, names, thumbprint) => {
+            Work::Maintain(maintenance, names, thumbprint) => {
                 let spec = |name: &&'static str| acts::spec(name, thumbprint, Some(acts::OLD), 60);
                 let rows: Vec<_> = names.iter().map(spec).collect();
-                let alteration = alteration.clone();
-                self.alter(alteration, &rows, &act.weather).await;
+                let maintenance = maintenance.clone();
+                self.alter(maintenance, &rows, &act.weather).await;
             }
             Work::Undo(which) => {
                 let applied: Vec<RunId> =
-                    self.runs.iter().filter(|done| done.alteration.is_none()).map(|done| done.run).collect();
+                    self.runs.iter().filter(|done| done.maintenance.is_none()).map(|done| done.run).collect();
                 if let Some(run) = applied.get(which % applied.len().max(1)) {
-                    self.alter(Alteration::Undo { run: *run }, &[], &act.weather).await;
+                    self.alter(Maintenance::Undo { run: *run }, &[], &act.weather).await;
                 }
             }
         }
     }
 
-    async fn alter(&mut self, alteration: Alteration, rows: &[IdentitySpec], weather: &Weather) {
-        let todo = alteration.clone();
+    async fn alter(&mut self, maintenance: Maintenance, rows: &[IdentitySpec], weather: &Weather) {
+        let todo = maintenance.clone();
         let alter = move |world: &Self, run| {
-            let (hub, alteration) = (world.hub.clone(), todo.clone());
-            let alter = Alter { hub, alteration, proof: None, pool: pool(&world.ledger, run) };
+            let (hub, maintenance) = (world.hub.clone(), todo.clone());
+            let alter =
+                Maintain { hub, maintenance, certificate_check: None, pool: pool(&world.ledger, run) };
             async move { alter.run().await.unwrap() }
         };
-        self.carry_out(Some(alteration), rows, None, weather, alter).await;
+        self.carry_out(Some(maintenance), rows, None, weather, alter).await;
     }
 
     fn apply(&self, act: &ApplyAct, run: RunId, as_planned: bool) -> impl Future<Output = RunState> + use<> {
@@ -191,14 +192,14 @@ impl World {
     /// Works on a run, cut off and taken up again, while others are at work too.
     async fn carry_out<F: Future<Output = RunState>>(
         &mut self,
-        alteration: Option<Alteration>,
+        maintenance: Option<Maintenance>,
         rows: &[IdentitySpec],
         plan: Option<(Vec<PlannedRow>, usize)>,
         weather: &Weather,
         work: impl Fn(&Self, RunId) -> F,
     ) {
         let begun = self.now();
-        let run = self.load(alteration.as_ref(), rows, plan.as_ref().map_or(&[], |(rows, _)| rows));
+        let run = self.load(maintenance.as_ref(), rows, plan.as_ref().map_or(&[], |(rows, _)| rows));
         self.hub.log.lock().unwrap().replace_actor(number(run));
         self.hub.fates.lock().unwrap().clone_from(&weather.fates);
         self.hub.meddlings.lock().unwrap().clone_from(&weather.meddlings);
@@ -228,7 +229,7 @@ impl World {
         }
         self.hub.fates.lock().unwrap().clear();
         self.hub.meddlings.lock().unwrap().clear();
-        self.runs.push(Done { run, alteration, state, log: (begun, self.now()), plan, is_fine });
+        self.runs.push(Done { run, maintenance, state, log: (begun, self.now()), plan, is_fine });
     }
 
     /// Works on a run; when it is time, a second station does so too, and takes over what the first has in hand.
@@ -249,9 +250,9 @@ impl World {
 
     /// Reads back what the last run brought to its end, as a run does that finished.
     async fn verify(&self) {
-        let Some(Done { run, state: RunState::Finished, alteration, .. }) = self.runs.last() else { return };
+        let Some(Done { run, state: RunState::Finished, maintenance, .. }) = self.runs.last() else { return };
         let (hub, ledger, progress) = (self.hub.clone(), self.ledger.clone(), Arc::new(|_| {}));
-        match alteration.clone() {
+        match maintenance.clone() {
             None => {
                 let verify = Verify {
                     hub,
@@ -265,8 +266,9 @@ impl World {
                 };
                 verify.run().await.unwrap();
             }
-            Some(alteration) => {
-                let check = Check { hub, ledger, run: *run, alteration, concurrency: 2, progress };
+            Some(maintenance) => {
+                let check =
+                    VerifyMaintenance { hub, ledger, run: *run, maintenance, concurrency: 2, progress };
                 check.run().await.unwrap();
             }
         }

@@ -53,7 +53,7 @@ pub struct Unconnected {
 /// The reason why connecting stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum TrialError {
+pub enum ConnectCheckError {
     /// Nobody can connect.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -117,7 +117,7 @@ impl Unconnected {
 }
 
 /// The devices that connect, and the hub.
-pub struct Trial {
+pub struct ConnectCheck {
     /// The hub.
     pub hub: Arc<DeviceHub>,
     /// The sources of certificates and keys.
@@ -138,7 +138,7 @@ pub struct Trial {
     pub stop: CancellationToken,
 }
 
-impl Trial {
+impl ConnectCheck {
     /// The number of devices and modules in the sample.
     pub async fn identities(&self) -> Result<u64, LedgerError> {
         let (run, filter) = (self.run, self.filter);
@@ -155,7 +155,7 @@ impl Trial {
     }
 
     /// Connects. `progress` is called with the number of identities processed since the last call.
-    pub async fn run(&self, progress: &(dyn Fn(usize) + Sync)) -> Result<Connections, TrialError> {
+    pub async fn run(&self, progress: &(dyn Fn(usize) + Sync)) -> Result<Connections, ConnectCheckError> {
         self.hub.knock().await?;
         let mut connections = Connections::default();
         let mut selection = self.select().await?;
@@ -276,17 +276,17 @@ impl Selection {
 
 /// The rows of a run, page by page.
 struct Pages<'t> {
-    trial: &'t Trial,
+    check: &'t ConnectCheck,
     after: Option<IdentityId>,
 }
 
 impl<'t> Pages<'t> {
-    fn of(trial: &'t Trial) -> Self {
-        Self { trial, after: None }
+    fn of(check: &'t ConnectCheck) -> Self {
+        Self { check, after: None }
     }
 
     async fn next(&mut self) -> Result<Option<Vec<LedgerRow>>, LedgerError> {
-        let Trial { ledger, run, filter, .. } = self.trial;
+        let ConnectCheck { ledger, run, filter, .. } = self.check;
         let (run, filter, after) = (*run, *filter, self.after.take());
         let page = ledger.call(move |ledger| ledger.page(run, filter, after.as_ref(), PAGE)).await?;
         self.after = page.last().map(|row| row.spec.identity.clone());

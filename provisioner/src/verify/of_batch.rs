@@ -9,7 +9,8 @@ use cert_tool::IssuedList;
 use hub_types::{DeviceId, IdentityId};
 
 use super::{
-    CertificateMismatches, Connections, Extras, Sample, Trial, TrialError, Verified, Verify, recompute_issued,
+    CertificateMismatches, ConnectCheck, ConnectCheckError, Connections, Extras, Sample, Verified, Verify,
+    recompute_issued,
 };
 use crate::batch::{
     BatchChoice, CertificateSource, LoadError, LoadRules, TemporaryRun, open_issued, open_owners,
@@ -94,11 +95,11 @@ impl From<LedgerError> for VerifyError {
     }
 }
 
-impl From<TrialError> for VerifyError {
-    fn from(error: TrialError) -> Self {
+impl From<ConnectCheckError> for VerifyError {
+    fn from(error: ConnectCheckError) -> Self {
         match error {
-            TrialError::Connect(error) => error.into(),
-            TrialError::Ledger(error) => error.into(),
+            ConnectCheckError::Connect(error) => error.into(),
+            ConnectCheckError::Ledger(error) => error.into(),
         }
     }
 }
@@ -209,7 +210,7 @@ impl Verifying<'_> {
         request: ConnectRequest,
         disabled: Arc<HashSet<DeviceId>>,
     ) -> Result<Connections, VerifyError> {
-        let trial = Trial {
+        let trial = ConnectCheck {
             hub: Arc::new(self.hub.for_devices(request.address)?),
             credentials: self.credentials.clone(),
             ledger: self.ledger.clone(),

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::maintain::Alter;
-use crate::maintain::change::Alteration;
+use crate::maintain::Maintain;
+use crate::maintain::change::Maintenance;
 use crate::model::compare::Etags;
 
 const UPSERT: ApplyRules = ApplyRules { mode: ApplyMode::Upsert, twin: TwinPolicy::Initial };
@@ -34,9 +34,9 @@ fn devices_of(ledger: &SharedLedger, run: RunId) -> Vec<(Option<Effect>, Identit
 }
 
 async fn undo(hub: &Arc<ModelHub>, ledger: &SharedLedger, run: RunId) -> Totals {
-    let undo = Alteration::Undo { run };
+    let undo = Maintenance::Undo { run };
     let (options, by) =
-        (RunOptions { alteration: Some(undo.clone()), ..RunOptions::default() }, Operator::default());
+        (RunOptions { maintenance: Some(undo.clone()), ..RunOptions::default() }, Operator::default());
     let facts =
         RunFacts { hub: "model", input: "batch.csv", started: &Timestamp::now(), by: &by, options: &options };
     let undoing = {
@@ -45,7 +45,12 @@ async fn undo(hub: &Arc<ModelHub>, ledger: &SharedLedger, run: RunId) -> Totals 
         loader.insert_from(run, RowFilter::Created).unwrap();
         loader.commit("AB", 0).unwrap()
     };
-    let alter = Alter { hub: hub.clone(), alteration: undo, proof: None, pool: pool(ledger, undoing) };
+    let alter = Maintain {
+        hub: hub.clone(),
+        maintenance: undo,
+        certificate_check: None,
+        pool: pool(ledger, undoing),
+    };
     assert_eq!(alter.run().await.unwrap(), RunState::Finished);
     ledger.lock().totals(undoing).unwrap()
 }

@@ -10,7 +10,7 @@ use batch_file::IdPattern;
 
 use super::{BatchArgs, JobArgs, TargetArgs, WorkArgs, parse_pair};
 use crate::ledger::RunId;
-use crate::maintain::change::Alteration;
+use crate::maintain::change::Maintenance;
 
 /// The common arguments of all maintenance operations.
 #[derive(Debug, Args)]
@@ -54,11 +54,11 @@ pub(in crate::cli) struct RotateArgs {
 
 impl RotateArgs {
     /// The selected step.
-    pub(in crate::cli) fn alteration(&self) -> Alteration {
+    pub(in crate::cli) fn maintenance(&self) -> Maintenance {
         match (self.finish, self.revert) {
-            (true, _) => Alteration::DropOldThumbprint { unproven: self.unproven },
-            (false, true) => Alteration::DropNewThumbprint,
-            (false, false) => Alteration::AddThumbprint,
+            (true, _) => Maintenance::DropOldThumbprint { unproven: self.unproven },
+            (false, true) => Maintenance::DropNewThumbprint,
+            (false, false) => Maintenance::AddThumbprint,
         }
     }
 }
@@ -85,10 +85,10 @@ pub(in crate::cli) struct RetireArgs {
 
 impl RetireArgs {
     /// The selected step.
-    pub(in crate::cli) fn alteration(&self) -> Alteration {
+    pub(in crate::cli) fn maintenance(&self) -> Maintenance {
         match self.delete {
-            true => Alteration::Delete,
-            false => Alteration::Disable { reason: self.reason.clone() },
+            true => Maintenance::Delete,
+            false => Maintenance::Disable { reason: self.reason.clone() },
         }
     }
 }

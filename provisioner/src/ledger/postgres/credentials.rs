@@ -3,19 +3,19 @@
 use super::super::column::ResultRow;
 use super::super::row::key;
 use super::super::stored::{UnknownValue, row_name};
-use super::super::{Credential, RunId, Taken};
+use super::super::{Credential, CredentialConflict, RunId};
 use super::client::{Client, Error};
 use super::value::misread;
 use hub_types::IdentityId;
 
 /// The first of an identity's credentials that belongs to a different one: in the run that is being
 /// loaded, or on a hub. Failed rows of earlier runs do not count: the row may have been wrong.
-pub(super) fn first_taken(
+pub(super) fn find_conflict(
     client: &mut Client,
     loaded: Option<RunId>,
     identity: &IdentityId,
     credentials: &[Credential],
-) -> Result<Option<Taken>, Error> {
+) -> Result<Option<CredentialConflict>, Error> {
     let (device, module) = key(identity);
     let kinds: Vec<&str> = credentials.iter().map(|credential| credential.kind().as_str()).collect();
     let values: Vec<String> = credentials.iter().map(Credential::value).collect();
@@ -38,7 +38,7 @@ pub(super) fn first_taken(
     let credential = credential.cloned().ok_or_else(unknown)?;
     let owner = row_name(&found.at::<String>(1)?, &found.at::<String>(2)?);
     let since = Some(found.at(3)?).filter(|&run| loaded != Some(run));
-    Ok(Some(Taken { credential, owner, since }))
+    Ok(Some(CredentialConflict { credential, owner, since }))
 }
 
 /// Stores the owner of these credentials.

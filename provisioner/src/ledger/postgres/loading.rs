@@ -10,7 +10,7 @@ use super::super::column::{ResultRow, names};
 use super::super::row::{self, Context};
 use super::super::store::Load;
 use super::super::table::Dialect::Postgres;
-use super::super::{Credential, Ended, LedgerError, Record, RowFilter, RunFacts, RunId, Taken};
+use super::super::{Credential, CredentialConflict, Ended, LedgerError, Record, RowFilter, RunFacts, RunId};
 use super::client::{Client, Error};
 use super::connection::Connection;
 use super::value::parameter;
@@ -75,10 +75,10 @@ impl Load for PostgresLoader<'_> {
         line: u64,
         spec: &IdentitySpec,
         credentials: &[Credential],
-    ) -> Result<Option<Taken>, LedgerError> {
+    ) -> Result<Option<CredentialConflict>, LedgerError> {
         let mut loading = self.loading.borrow_mut();
-        if let Some(taken) = loading.first_taken(&spec.identity, credentials)? {
-            return Ok(Some(taken));
+        if let Some(conflict) = loading.find_conflict(&spec.identity, credentials)? {
+            return Ok(Some(conflict));
         }
         for credential in credentials {
             let key = (credential.kind().as_str(), credential.value());
@@ -93,7 +93,7 @@ impl Load for PostgresLoader<'_> {
         Ok(None)
     }
 
-    fn set_level(&self, device: &DeviceId, level: u32) -> Result<(), LedgerError> {
+    fn set_depth(&self, device: &DeviceId, level: u32) -> Result<(), LedgerError> {
         let mut loading = self.loading.borrow_mut();
         loading.flush()?;
         let (run, device, level) = (self.run, device.as_str(), i64::from(level));
@@ -154,16 +154,17 @@ impl Load for PostgresLoader<'_> {
 }
 
 impl Loading<'_> {
-    fn first_taken(
+    fn find_conflict(
         &mut self,
         identity: &IdentityId,
         credentials: &[Credential],
-    ) -> Result<Option<Taken>, LedgerError> {
+    ) -> Result<Option<CredentialConflict>, LedgerError> {
         if credentials.is_empty() {
             return Ok(None);
         }
         let run = self.run;
-        let taken = self.call(|client| credentials::first_taken(client, Some(run), identity, credentials))?;
+        let taken =
+            self.call(|client| credentials::find_conflict(client, Some(run), identity, credentials))?;
         if taken.is_some() {
             return Ok(taken);
         }
@@ -172,7 +173,7 @@ impl Loading<'_> {
             let owner = self.owners.get(&(credential.kind().as_str(), credential.value()));
             if let Some(owner) = owner.filter(|owner| *owner != identity) {
                 let (credential, owner) = (credential.clone(), owner.to_string());
-                return Ok(Some(Taken { credential, owner, since: None }));
+                return Ok(Some(CredentialConflict { credential, owner, since: None }));
             }
         }
         Ok(None)

@@ -100,7 +100,7 @@ pub(super) fn claim(connection: &mut Connection, run: RunId) -> rusqlite::Result
             })
             .optional()
     };
-    // Numbers rise with levels, so the first that is taken has the lowest level still at work.
+    // Numbers rise with depths, so the first that is taken has the lowest level still at work.
     let (free, taken) = (next("free")?, next("taken")?);
     let (number, level, first, last) = match (free, taken) {
         (None, None) => return Ok(Claim::Finished),

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::column::ResultRow;
 use super::super::row::key;
-use super::super::{Credential, RunId, Taken};
+use super::super::{Credential, CredentialConflict, RunId};
 
 /// Stores the owner of these credentials.
 pub(super) fn remember_all(
@@ -40,7 +40,7 @@ pub(super) fn claim(
     run: RunId,
     identity: &IdentityId,
     credentials: &[Credential],
-) -> rusqlite::Result<Option<Taken>> {
+) -> rusqlite::Result<Option<CredentialConflict>> {
     // Nearly all are new: those cost one statement.
     let (mut added, mut unbound) = (Vec::new(), Vec::new());
     for credential in credentials {
@@ -66,11 +66,11 @@ pub(super) fn claim(
 }
 
 /// The first of an identity's credentials that is known to be another's on a hub.
-pub(super) fn first_taken(
+pub(super) fn find_conflict(
     connection: &Connection,
     identity: &IdentityId,
     credentials: &[Credential],
-) -> rusqlite::Result<Option<Taken>> {
+) -> rusqlite::Result<Option<CredentialConflict>> {
     for credential in credentials {
         if let Some(owner) = owner(connection, credential)?
             && !owner.is(identity)
@@ -101,10 +101,14 @@ impl Owner {
     }
 
     /// `loaded` is the run that is being loaded.
-    fn has(self, credential: &Credential, loaded: Option<RunId>) -> Taken {
+    fn has(self, credential: &Credential, loaded: Option<RunId>) -> CredentialConflict {
         let Self { device, module, run } = self;
         let owner = if module.is_empty() { device } else { format!("{device}/{module}") };
-        Taken { credential: credential.clone(), owner, since: Some(run).filter(|_| loaded != Some(run)) }
+        CredentialConflict {
+            credential: credential.clone(),
+            owner,
+            since: Some(run).filter(|_| loaded != Some(run)),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::column::names;
 use super::super::row::{self, Context};
 use super::super::store::Load;
 use super::super::table::Dialect::Sqlite;
-use super::super::{Credential, Ended, LedgerError, Record, RowFilter, RunFacts, RunId, Taken};
+use super::super::{Credential, CredentialConflict, Ended, LedgerError, Record, RowFilter, RunFacts, RunId};
 use super::error::{of_file, unstorable};
 use super::{credentials, rows};
 use crate::clock::Timestamp;
@@ -48,10 +48,10 @@ impl Load for SqliteLoader<'_> {
         line: u64,
         spec: &IdentitySpec,
         credentials: &[Credential],
-    ) -> Result<Option<Taken>, LedgerError> {
+    ) -> Result<Option<CredentialConflict>, LedgerError> {
         let claimed = credentials::claim(&self.transaction, self.run, &spec.identity, credentials);
-        if let Some(taken) = claimed.map_err(|source| of_file(self.path, source))? {
-            return Ok(Some(taken));
+        if let Some(conflict) = claimed.map_err(|source| of_file(self.path, source))? {
+            return Ok(Some(conflict));
         }
         let serial = credentials.iter().find_map(Credential::serial_number);
         let insert = || {
@@ -63,7 +63,7 @@ impl Load for SqliteLoader<'_> {
         Ok(None)
     }
 
-    fn set_level(&self, device: &DeviceId, level: u32) -> Result<(), LedgerError> {
+    fn set_depth(&self, device: &DeviceId, level: u32) -> Result<(), LedgerError> {
         self.execute(
             "UPDATE row SET level = ?3 WHERE run = ?1 AND device_id = ?2",
             params![self.run.0, device.as_str(), level],

@@ -2,7 +2,7 @@
 //! [lifecycle](crate::model::lifecycle), a lost response is followed by a read, and updates are
 //! conditional on the etag of the last read.
 
-use super::{Refusal, Verdict};
+use super::{ChangeDecision, Refusal};
 use crate::hub::HubError;
 use crate::ledger::{Record, RowState};
 use crate::model::failure::ReasonCode;
@@ -11,7 +11,7 @@ use crate::model::spec::IdentitySpec;
 
 /// The state of one identity during its maintenance.
 #[derive(Debug)]
-pub struct Course {
+pub struct ChangeMachine {
     /// The effect of a change, if one is made.
     effect: Effect,
     /// True if a request was sent and its response was lost.
@@ -22,27 +22,27 @@ pub struct Course {
 
 /// The next step.
 #[derive(Debug)]
-pub enum Next {
+pub enum ChangeStep {
     /// Delete the identity, with the etag of the last read.
     Delete,
     /// No further step: the result.
-    Finish(Ending),
+    Finish(ChangeOutcome),
     /// Read its subject's twin.
     Observe,
     /// Replace the identity with this one, with the etag of the last read.
     Replace(Box<IdentitySpec>),
 }
 
-impl Next {
+impl ChangeStep {
     /// The result of an identity for which an operation failed.
     pub(crate) fn failed(why: impl Into<Record>) -> Self {
-        Self::Finish(Ending::Failed(Box::new(why.into())))
+        Self::Finish(ChangeOutcome::Failed(Box::new(why.into())))
     }
 }
 
 /// The hub's response to a change.
 #[derive(Debug)]
-pub enum Answer {
+pub enum ChangeResponse {
     /// The change was made.
     Done,
     /// The response was lost: the effect of the request is unknown.
@@ -55,7 +55,7 @@ pub enum Answer {
 
 /// The result of an identity.
 #[derive(Debug)]
-pub enum Ending {
+pub enum ChangeOutcome {
     /// The run made the change; presumably, if the response was lost and a read shows the result.
     Done {
         /// The effect of the run.
@@ -73,7 +73,7 @@ pub enum Ending {
     Unchanged,
 }
 
-impl Course {
+impl ChangeMachine {
     /// An identity that this run has not processed yet.
     pub fn new(effect: Effect) -> Self {
         Self { effect, is_lost: false, retries: 0 }
@@ -90,56 +90,56 @@ impl Course {
     }
 
     /// Returns the step after a read.
-    pub fn observed(&mut self, verdict: Verdict) -> Next {
-        match verdict {
-            Verdict::Already if self.is_lost => self.done(true),
-            Verdict::Already => Next::Finish(Ending::Unchanged),
-            Verdict::Delete => Next::Delete,
-            Verdict::Refuse(refusal) => Next::Finish(Ending::Refused(refusal)),
-            Verdict::Replace(identity) => Next::Replace(identity),
+    pub fn observed(&mut self, decision: ChangeDecision) -> ChangeStep {
+        match decision {
+            ChangeDecision::NothingToDo if self.is_lost => self.done(true),
+            ChangeDecision::NothingToDo => ChangeStep::Finish(ChangeOutcome::Unchanged),
+            ChangeDecision::Delete => ChangeStep::Delete,
+            ChangeDecision::Refuse(refusal) => ChangeStep::Finish(ChangeOutcome::Refused(refusal)),
+            ChangeDecision::Replace(identity) => ChangeStep::Replace(identity),
         }
     }
 
     /// Returns the step after the hub's response to a change.
-    pub fn answered(&mut self, answer: Answer) -> Next {
-        match answer {
-            Answer::Done => self.done(false),
-            Answer::Lost(error) => {
+    pub fn answered(&mut self, response: ChangeResponse) -> ChangeStep {
+        match response {
+            ChangeResponse::Done => self.done(false),
+            ChangeResponse::Lost(error) => {
                 self.is_lost = true;
                 self.look_again(error)
             }
             // Perhaps by the effect of our own request, whose answer was lost.
-            Answer::Outdated(error) => self.look_again(error),
-            Answer::Refused(error) => Next::failed(error),
+            ChangeResponse::Outdated(error) => self.look_again(error),
+            ChangeResponse::Refused(error) => ChangeStep::failed(error),
         }
     }
 
-    fn done(&self, presumed: bool) -> Next {
-        Next::Finish(Ending::Done { effect: self.effect, presumed })
+    fn done(&self, presumed: bool) -> ChangeStep {
+        ChangeStep::Finish(ChangeOutcome::Done { effect: self.effect, presumed })
     }
 
-    fn look_again(&mut self, error: HubError) -> Next {
+    fn look_again(&mut self, error: HubError) -> ChangeStep {
         self.retries += 1;
         match self.retries <= MAX_RETRIES {
-            true => Next::Observe,
-            false => Next::failed(error),
+            true => ChangeStep::Observe,
+            false => ChangeStep::failed(error),
         }
     }
 }
 
-impl From<Ending> for Record {
-    fn from(ending: Ending) -> Self {
-        match ending {
-            Ending::Done { effect, presumed } => {
+impl From<ChangeOutcome> for Record {
+    fn from(outcome: ChangeOutcome) -> Self {
+        match outcome {
+            ChangeOutcome::Done { effect, presumed } => {
                 let reason = presumed.then_some(ReasonCode::Presumed);
                 Self { effect: Some(effect), presumed, reason, ..Self::new(RowState::Done) }
             }
-            Ending::Failed(record) => *record,
-            Ending::Refused(Refusal { code, reason, differences }) => {
+            ChangeOutcome::Failed(record) => *record,
+            ChangeOutcome::Refused(Refusal { code, reason, differences }) => {
                 Self { reason: Some(code), error: Some(reason), differences, ..Self::new(RowState::Conflict) }
             }
-            Ending::Skipped(Refusal { code, reason, .. }) => Self::skipped(code, reason),
-            Ending::Unchanged => Self::new(RowState::Unchanged),
+            ChangeOutcome::Skipped(Refusal { code, reason, .. }) => Self::skipped(code, reason),
+            ChangeOutcome::Unchanged => Self::new(RowState::Unchanged),
         }
     }
 }
@@ -166,37 +166,42 @@ mod tests {
     }
 
     impl ModelHub {
-        fn verdict(&self) -> Verdict {
-            if self.is_done { Verdict::Already } else { Verdict::Delete }
+        fn decision(&self) -> ChangeDecision {
+            if self.is_done { ChangeDecision::NothingToDo } else { ChangeDecision::Delete }
         }
 
-        fn change(&mut self, weather: Weather) -> Answer {
+        fn change(&mut self, weather: Weather) -> ChangeResponse {
             match (weather, self.is_done) {
-                (Weather::LostBeforeEffect, _) => Answer::Lost(HubError::NoAnswer),
-                (_, true) => Answer::Outdated(HubError::NoAnswer),
+                (Weather::LostBeforeEffect, _) => ChangeResponse::Lost(HubError::NoAnswer),
+                (_, true) => ChangeResponse::Outdated(HubError::NoAnswer),
                 (weather, false) => {
                     (self.is_done, self.times) = (true, self.times + 1);
                     match weather {
-                        Weather::Fine => Answer::Done,
-                        _ => Answer::Lost(HubError::NoAnswer),
+                        Weather::Fine => ChangeResponse::Done,
+                        _ => ChangeResponse::Lost(HubError::NoAnswer),
                     }
                 }
             }
         }
 
         /// Lives to the end, or to a crash when all weather is used up.
-        fn live(&mut self, mut course: Course, skies: &mut Vec<Weather>, crash: bool) -> Option<Ending> {
-            let mut next = Next::Observe;
+        fn live(
+            &mut self,
+            mut machine: ChangeMachine,
+            skies: &mut Vec<Weather>,
+            crash: bool,
+        ) -> Option<ChangeOutcome> {
+            let mut step = ChangeStep::Observe;
             loop {
                 if crash && skies.is_empty() {
                     return None;
                 }
-                next = match next {
-                    Next::Observe => course.observed(self.verdict()),
-                    Next::Delete | Next::Replace(_) => {
-                        course.answered(self.change(skies.pop().unwrap_or(Weather::Fine)))
+                step = match step {
+                    ChangeStep::Observe => machine.observed(self.decision()),
+                    ChangeStep::Delete | ChangeStep::Replace(_) => {
+                        machine.answered(self.change(skies.pop().unwrap_or(Weather::Fine)))
                     }
-                    Next::Finish(ending) => return Some(ending),
+                    ChangeStep::Finish(outcome) => return Some(outcome),
                 };
             }
         }
@@ -215,17 +220,17 @@ mod tests {
             crashes: bool,
         ) {
             let mut hub = ModelHub { is_done: was_done, times: 0 };
-            let first = Course::new(Effect::Deleted);
-            let ending = match crashes {
+            let first = ChangeMachine::new(Effect::Deleted);
+            let outcome = match crashes {
                 true => hub.live(first, &mut before_crash, true),
                 false => hub.live(first, &mut skies, false),
             };
-            let ending = ending.or_else(|| hub.live(Course::resumed(Effect::Deleted), &mut skies, false));
+            let outcome = outcome.or_else(|| hub.live(ChangeMachine::resumed(Effect::Deleted), &mut skies, false));
             prop_assert!(hub.is_done);
             prop_assert!(hub.times <= u32::from(!was_done));
-            match ending {
-                Some(Ending::Done { presumed, .. }) => prop_assert!(hub.times == 1 || presumed),
-                Some(Ending::Unchanged) => prop_assert!(was_done),
+            match outcome {
+                Some(ChangeOutcome::Done { presumed, .. }) => prop_assert!(hub.times == 1 || presumed),
+                Some(ChangeOutcome::Unchanged) => prop_assert!(was_done),
                 other => prop_assert!(false, "{other:?}"),
             }
         }
@@ -233,12 +238,15 @@ mod tests {
 
     #[test]
     fn somebody_who_is_always_faster_is_not_fought_for_ever() {
-        let mut course = Course::new(Effect::Updated);
+        let mut machine = ChangeMachine::new(Effect::Updated);
         for _ in 0..MAX_RETRIES {
-            assert!(matches!(course.observed(Verdict::Delete), Next::Delete));
-            assert!(matches!(course.answered(Answer::Outdated(HubError::NoAnswer)), Next::Observe));
+            assert!(matches!(machine.observed(ChangeDecision::Delete), ChangeStep::Delete));
+            assert!(matches!(
+                machine.answered(ChangeResponse::Outdated(HubError::NoAnswer)),
+                ChangeStep::Observe
+            ));
         }
-        let last = course.answered(Answer::Outdated(HubError::NoAnswer));
-        assert!(matches!(last, Next::Finish(Ending::Failed(_))), "{last:?}");
+        let last = machine.answered(ChangeResponse::Outdated(HubError::NoAnswer));
+        assert!(matches!(last, ChangeStep::Finish(ChangeOutcome::Failed(_))), "{last:?}");
     }
 }

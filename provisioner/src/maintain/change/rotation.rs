@@ -4,7 +4,7 @@
 use hub_types::Thumbprint;
 use hub_types::twin::Twin;
 
-use super::{Refusal, Verdict, thumbprint_differences};
+use super::{ChangeDecision, Refusal, thumbprint_differences};
 use crate::model::failure::ReasonCode;
 use crate::model::spec::{AuthSpec, IdentitySpec};
 
@@ -21,7 +21,7 @@ struct Slots<'a> {
 }
 
 impl<'a> Slots<'a> {
-    fn of(spec: &'a IdentitySpec, twin: &'a Twin) -> Result<Self, Verdict> {
+    fn of(spec: &'a IdentitySpec, twin: &'a Twin) -> Result<Self, ChangeDecision> {
         if twin.authentication_type != "selfSigned" {
             let found = &twin.authentication_type;
             return Err(Refusal::because(
@@ -59,25 +59,25 @@ impl<'a> Slots<'a> {
     }
 
     /// The identity with these thumbprints, otherwise unchanged.
-    fn with(&self, primary: Option<Thumbprint>, secondary: Option<Thumbprint>) -> Verdict {
-        Verdict::changed(self.twin, |state| state.auth = AuthSpec::Thumbprint { primary, secondary })
+    fn with(&self, primary: Option<Thumbprint>, secondary: Option<Thumbprint>) -> ChangeDecision {
+        ChangeDecision::changed(self.twin, |state| state.auth = AuthSpec::Thumbprint { primary, secondary })
     }
 
-    fn refuse(&self, code: ReasonCode, reason: &str) -> Verdict {
+    fn refuse(&self, code: ReasonCode, reason: &str) -> ChangeDecision {
         let differences = thumbprint_differences(self.spec, self.twin);
-        Verdict::Refuse(Refusal { code, reason: reason.to_owned(), differences })
+        ChangeDecision::Refuse(Refusal { code, reason: reason.to_owned(), differences })
     }
 }
 
 /// Adds the new thumbprint to the free slot. A slot that repeats the other one counts as free.
-pub(super) fn add(spec: &IdentitySpec, twin: &Twin) -> Verdict {
+pub(super) fn add(spec: &IdentitySpec, twin: &Twin) -> ChangeDecision {
     let slots = match Slots::of(spec, twin) {
         Ok(slots) => slots,
-        Err(verdict) => return verdict,
+        Err(decision) => return decision,
     };
     let (new, primary, secondary) = (slots.new, slots.primary, slots.secondary);
     match slots.old {
-        _ if slots.hold(new) => Verdict::Already,
+        _ if slots.hold(new) => ChangeDecision::NothingToDo,
         Some(old) if !slots.hold(old) => slots.refuse(
             ReasonCode::CertificateDiffers,
             "the hub has neither its new thumbprint nor its old one: is it still the same unit?",
@@ -89,10 +89,10 @@ pub(super) fn add(spec: &IdentitySpec, twin: &Twin) -> Verdict {
 }
 
 /// Removes the old thumbprint and keeps the new one.
-pub(super) fn drop_old(spec: &IdentitySpec, twin: &Twin) -> Verdict {
+pub(super) fn drop_old(spec: &IdentitySpec, twin: &Twin) -> ChangeDecision {
     let slots = match Slots::of(spec, twin) {
         Ok(slots) => slots,
-        Err(verdict) => return verdict,
+        Err(decision) => return decision,
     };
     match (slots.other(), slots.old) {
         _ if !slots.hold(slots.new) => slots.refuse(
@@ -102,19 +102,19 @@ pub(super) fn drop_old(spec: &IdentitySpec, twin: &Twin) -> Verdict {
         (Some(other), Some(old)) if other != old => {
             slots.refuse(ReasonCode::ThirdThumbprint, "beside its new thumbprint is another than its old one")
         }
-        _ if (slots.primary, slots.secondary) == (Some(slots.new), None) => Verdict::Already,
+        _ if (slots.primary, slots.secondary) == (Some(slots.new), None) => ChangeDecision::NothingToDo,
         _ => slots.with(Some(slots.new), None),
     }
 }
 
 /// Removes the new thumbprint, unless the unit could then no longer connect.
-pub(super) fn drop_new(spec: &IdentitySpec, twin: &Twin) -> Verdict {
+pub(super) fn drop_new(spec: &IdentitySpec, twin: &Twin) -> ChangeDecision {
     let slots = match Slots::of(spec, twin) {
         Ok(slots) => slots,
-        Err(verdict) => return verdict,
+        Err(decision) => return decision,
     };
     match slots.other() {
-        _ if !slots.hold(slots.new) => Verdict::Already,
+        _ if !slots.hold(slots.new) => ChangeDecision::NothingToDo,
         Some(other) => slots.with(Some(other), None),
         None => slots.refuse(
             ReasonCode::OnlyThumbprint,

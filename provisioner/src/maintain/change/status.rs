@@ -4,15 +4,15 @@ use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::Twin;
 use serde_json::json;
 
-use super::{Refusal, Verdict, if_same_certificate};
+use super::{ChangeDecision, Refusal, if_same_certificate};
 use crate::ledger::{Hold, RunId};
 use crate::model::compare::Difference;
 use crate::model::failure::ReasonCode;
 use crate::model::spec::IdentitySpec;
 
-pub(super) fn disable(spec: &IdentitySpec, twin: &Twin, reason: &StatusReason) -> Verdict {
+pub(super) fn disable(spec: &IdentitySpec, twin: &Twin, reason: &StatusReason) -> ChangeDecision {
     match (spec.identity.module(), twin.status) {
-        (_, Status::Disabled) => Verdict::Already,
+        (_, Status::Disabled) => ChangeDecision::NothingToDo,
         (Some(_), Status::Enabled) => Refusal::because(
             ReasonCode::DeviceNotNamed,
             "a module is disabled with its device only, which is enabled: name the device, too",
@@ -24,9 +24,14 @@ pub(super) fn disable(spec: &IdentitySpec, twin: &Twin, reason: &StatusReason) -
 }
 
 /// Enables a device that is as a run left it: run `only`, where one is named.
-pub(super) fn release(spec: &IdentitySpec, twin: &Twin, only: Option<RunId>, hold: Option<&Hold>) -> Verdict {
+pub(super) fn release(
+    spec: &IdentitySpec,
+    twin: &Twin,
+    only: Option<RunId>,
+    hold: Option<&Hold>,
+) -> ChangeDecision {
     match (spec.identity.module(), twin.status, hold) {
-        (_, Status::Enabled, _) => Verdict::Already,
+        (_, Status::Enabled, _) => ChangeDecision::NothingToDo,
         (Some(_), Status::Disabled, _) => Refusal::because(
             ReasonCode::DeviceNotNamed,
             "a module is enabled with its device only, which is disabled: name the device, too",
@@ -53,7 +58,12 @@ pub(super) fn release(spec: &IdentitySpec, twin: &Twin, only: Option<RunId>, hol
 }
 
 /// Disables a device again that the release `run` has enabled.
-pub(super) fn undo_release(spec: &IdentitySpec, twin: &Twin, run: RunId, hold: Option<&Hold>) -> Verdict {
+pub(super) fn undo_release(
+    spec: &IdentitySpec,
+    twin: &Twin,
+    run: RunId,
+    hold: Option<&Hold>,
+) -> ChangeDecision {
     match (hold, twin.status) {
         (None, _) => Refusal::because(
             ReasonCode::NotDisabledByRun,
@@ -62,18 +72,18 @@ pub(super) fn undo_release(spec: &IdentitySpec, twin: &Twin, run: RunId, hold: O
         (Some(hold), Status::Enabled) => {
             if_same_certificate(spec, twin, || with_status(twin, Status::Disabled, Some(&hold.reason)))
         }
-        (Some(hold), Status::Disabled) if hold.is_as_left(twin) => Verdict::Already,
+        (Some(hold), Status::Disabled) if hold.is_as_left(twin) => ChangeDecision::NothingToDo,
         (Some(hold), Status::Disabled) => other_reason(twin, hold),
     }
 }
 
 /// The device with this status, otherwise unchanged.
-fn with_status(twin: &Twin, status: Status, reason: Option<&StatusReason>) -> Verdict {
-    Verdict::changed(twin, |state| (state.status, state.status_reason) = (status, reason.cloned()))
+fn with_status(twin: &Twin, status: Status, reason: Option<&StatusReason>) -> ChangeDecision {
+    ChangeDecision::changed(twin, |state| (state.status, state.status_reason) = (status, reason.cloned()))
 }
 
-fn other_reason(twin: &Twin, hold: &Hold) -> Verdict {
-    Verdict::Refuse(Refusal {
+fn other_reason(twin: &Twin, hold: &Hold) -> ChangeDecision {
+    ChangeDecision::Refuse(Refusal {
         code: ReasonCode::StatusReasonChanged,
         reason: format!(
             "its status reason was changed since run {} disabled it: find out who did and why; `provisioner device \

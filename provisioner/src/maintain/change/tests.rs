@@ -40,42 +40,43 @@ fn twin(primary: Option<&str>, secondary: Option<&str>) -> Twin {
 }
 
 /// The slots that a verdict asks for.
-fn slots(verdict: &Verdict) -> &AuthSpec {
-    let Verdict::Replace(identity) = verdict else { panic!("{verdict:?}") };
+fn slots(decision: &ChangeDecision) -> &AuthSpec {
+    let ChangeDecision::Replace(identity) = decision else { panic!("{decision:?}") };
     &identity.state.auth
 }
 
-fn reason(verdict: &Verdict) -> &str {
-    let Verdict::Refuse(refusal) = verdict else { panic!("{verdict:?}") };
+fn reason(decision: &ChangeDecision) -> &str {
+    let ChangeDecision::Refuse(refusal) = decision else { panic!("{decision:?}") };
     &refusal.reason
 }
 
 #[test]
 fn a_new_thumbprint_goes_into_the_free_slot_and_the_old_one_stays() {
-    let add =
-        |old, twin: &Twin| Alteration::AddThumbprint.judge(&row("d", auth(Some(NEW), old)), Some(twin), None);
+    let add = |old, twin: &Twin| {
+        Maintenance::AddThumbprint.decide(&row("d", auth(Some(NEW), old)), Some(twin), None)
+    };
     assert_eq!(*slots(&add(Some(OLD), &twin(Some(OLD), None))), auth(Some(OLD), Some(NEW)));
     assert_eq!(*slots(&add(Some(OLD), &twin(None, Some(OLD)))), auth(Some(NEW), Some(OLD)));
     // Some edge runtimes want both slots filled: one that repeats the other is free.
     assert_eq!(*slots(&add(None, &twin(Some(OLD), Some(OLD)))), auth(Some(OLD), Some(NEW)));
-    assert_eq!(add(Some(OLD), &twin(Some(OLD), Some(NEW))), Verdict::Already);
-    assert_eq!(add(Some(OLD), &twin(Some(NEW), None)), Verdict::Already);
+    assert_eq!(add(Some(OLD), &twin(Some(OLD), Some(NEW))), ChangeDecision::NothingToDo);
+    assert_eq!(add(Some(OLD), &twin(Some(NEW), None)), ChangeDecision::NothingToDo);
     assert!(reason(&add(None, &twin(Some(OLD), Some(OTHER)))).contains("both slots are taken"));
     let swapped = add(Some(OLD), &twin(Some(OTHER), None));
     assert!(reason(&swapped).contains("still the same unit"));
-    let Verdict::Refuse(Refusal { differences, .. }) = swapped else { unreachable!() };
+    let ChangeDecision::Refuse(Refusal { differences, .. }) = swapped else { unreachable!() };
     assert_eq!(differences[0].path, "primary_thumbprint");
 }
 
 #[test]
 fn the_old_thumbprint_goes_only_when_the_new_one_is_in() {
-    let drop = Alteration::DropOldThumbprint { unproven: true };
-    let drop = |old, twin: &Twin| drop.judge(&row("d", auth(Some(NEW), old)), Some(twin), None);
+    let drop = Maintenance::DropOldThumbprint { unproven: true };
+    let drop = |old, twin: &Twin| drop.decide(&row("d", auth(Some(NEW), old)), Some(twin), None);
     for (primary, secondary) in [(OLD, NEW), (NEW, OLD)] {
         let both = twin(Some(primary), Some(secondary));
         assert_eq!(*slots(&drop(Some(OLD), &both)), auth(Some(NEW), None));
     }
-    assert_eq!(drop(Some(OLD), &twin(Some(NEW), None)), Verdict::Already);
+    assert_eq!(drop(Some(OLD), &twin(Some(NEW), None)), ChangeDecision::NothingToDo);
     assert!(reason(&drop(Some(OLD), &twin(Some(OLD), None))).contains("not on the hub"));
     assert!(reason(&drop(Some(OLD), &twin(Some(NEW), Some(OTHER)))).contains("another than its old one"));
 }
@@ -83,86 +84,95 @@ fn the_old_thumbprint_goes_only_when_the_new_one_is_in() {
 #[test]
 fn a_rotation_is_taken_back_unless_that_locks_the_unit_out() {
     let drop = |twin: &Twin| {
-        Alteration::DropNewThumbprint.judge(&row("d", auth(Some(NEW), Some(OLD))), Some(twin), None)
+        Maintenance::DropNewThumbprint.decide(&row("d", auth(Some(NEW), Some(OLD))), Some(twin), None)
     };
     assert_eq!(*slots(&drop(&twin(Some(OLD), Some(NEW)))), auth(Some(OLD), None));
     assert_eq!(*slots(&drop(&twin(Some(NEW), Some(OLD)))), auth(Some(OLD), None));
-    assert_eq!(drop(&twin(Some(OLD), None)), Verdict::Already);
+    assert_eq!(drop(&twin(Some(OLD), None)), ChangeDecision::NothingToDo);
     assert!(reason(&drop(&twin(Some(NEW), None))).contains("locked out"));
 }
 
 #[test]
 fn what_has_no_thumbprints_is_not_rotated() {
     let sas = twin_with("d", json!({"authenticationType": "sas"}));
-    let add = |auth, twin: &Twin| Alteration::AddThumbprint.judge(&row("d", auth), Some(twin), None);
+    let add = |auth, twin: &Twin| Maintenance::AddThumbprint.decide(&row("d", auth), Some(twin), None);
     assert!(reason(&add(auth(Some(NEW), None), &sas)).contains("`sas`"));
     assert!(reason(&add(AuthSpec::X509Ca, &twin(Some(OLD), None))).contains("names no new thumbprint"));
     assert!(
         reason(&add(AuthSpec::default(), &twin(Some(OLD), None))).contains("no new certificate was issued")
     );
-    let missing = Alteration::AddThumbprint.judge(&row("d", auth(Some(NEW), None)), None, None);
+    let missing = Maintenance::AddThumbprint.decide(&row("d", auth(Some(NEW), None)), None, None);
     assert_eq!(reason(&missing), "it is not on the hub");
 }
 
 #[test]
 fn a_device_is_disabled_with_all_else_as_it_was() {
-    let retire = Alteration::Disable { reason: StatusReason::new("scrapped").unwrap() };
+    let retire = Maintenance::Disable { reason: StatusReason::new("scrapped").unwrap() };
     let found = twin_with("d", json!({"capabilities": {"iotEdge": true}, "authenticationType": "sas"}));
-    let verdict = retire.judge(&row("d", AuthSpec::default()), Some(&found), None);
-    let Verdict::Replace(disabled) = verdict else { panic!("{verdict:?}") };
+    let decision = retire.decide(&row("d", AuthSpec::default()), Some(&found), None);
+    let ChangeDecision::Replace(disabled) = decision else { panic!("{decision:?}") };
     assert_eq!(disabled.state.status, Status::Disabled);
     assert_eq!(disabled.state.status_reason.as_ref().map(StatusReason::as_str), Some("scrapped"));
     assert!(disabled.state.edge);
     assert_eq!(disabled.state.auth, AuthSpec::Sas { given: false });
     let found = twin_with("d", json!({"status": "disabled"}));
-    assert_eq!(retire.judge(&row("d", AuthSpec::default()), Some(&found), None), Verdict::Already);
+    assert_eq!(
+        retire.decide(&row("d", AuthSpec::default()), Some(&found), None),
+        ChangeDecision::NothingToDo
+    );
     // A module's subject is its device.
     let module = row("d/m", AuthSpec::default());
     assert_eq!(retire.subject(&module.spec.identity), IdentityId::parse("d", None).unwrap());
-    assert_eq!(retire.judge(&module, Some(&found), None), Verdict::Already);
+    assert_eq!(retire.decide(&module, Some(&found), None), ChangeDecision::NothingToDo);
     assert!(
-        reason(&retire.judge(&module, Some(&twin_with("d", json!({}))), None))
+        reason(&retire.decide(&module, Some(&twin_with("d", json!({}))), None))
             .contains("name the device, too")
     );
 }
 
 #[test]
 fn another_board_under_the_same_id_is_not_retired() {
-    let retire = Alteration::Disable { reason: StatusReason::new("scrapped").unwrap() };
+    let retire = Maintenance::Disable { reason: StatusReason::new("scrapped").unwrap() };
     let named = row("d", auth(Some(OLD), None));
-    assert!(matches!(retire.judge(&named, Some(&twin(None, Some(OLD))), None), Verdict::Replace(_)));
-    assert!(reason(&retire.judge(&named, Some(&twin(Some(OTHER), None)), None)).contains("same unit"));
+    assert!(matches!(retire.decide(&named, Some(&twin(None, Some(OLD))), None), ChangeDecision::Replace(_)));
+    assert!(reason(&retire.decide(&named, Some(&twin(Some(OTHER), None)), None)).contains("same unit"));
 }
 
 #[test]
 fn only_what_is_disabled_is_deleted() {
     let unnamed = row("d", AuthSpec::default());
-    let judge = |row: &LedgerRow, twin: Option<&Twin>| Alteration::Delete.judge(row, twin, None);
+    let decide = |row: &LedgerRow, twin: Option<&Twin>| Maintenance::Delete.decide(row, twin, None);
     assert!(
-        reason(&judge(&unnamed, Some(&twin_with("d", json!({})))))
+        reason(&decide(&unnamed, Some(&twin_with("d", json!({})))))
             .contains("only what is disabled is deleted")
     );
-    assert_eq!(judge(&unnamed, Some(&twin_with("d", json!({"status": "disabled"})))), Verdict::Delete);
-    assert_eq!(judge(&row("d/m", AuthSpec::default()), Some(&twin_with("d/m", json!({})))), Verdict::Delete);
-    assert_eq!(judge(&unnamed, None), Verdict::Already);
+    assert_eq!(
+        decide(&unnamed, Some(&twin_with("d", json!({"status": "disabled"})))),
+        ChangeDecision::Delete
+    );
+    assert_eq!(
+        decide(&row("d/m", AuthSpec::default()), Some(&twin_with("d/m", json!({})))),
+        ChangeDecision::Delete
+    );
+    assert_eq!(decide(&unnamed, None), ChangeDecision::NothingToDo);
 }
 
 #[test]
 fn an_undo_takes_back_what_nobody_has_changed() {
     let run = from_value(json!(7)).unwrap();
-    let undo = Alteration::Undo { run };
+    let undo = Maintenance::Undo { run };
     let found = twin(Some(OLD), None);
     let mut left = row("d", auth(Some(OLD), None));
-    assert_eq!(undo.judge(&left, Some(&found), None), Verdict::Delete, "not verified, and equal");
-    assert_eq!(undo.judge(&left, None, None), Verdict::Already);
+    assert_eq!(undo.decide(&left, Some(&found), None), ChangeDecision::Delete, "not verified, and equal");
+    assert_eq!(undo.decide(&left, None, None), ChangeDecision::NothingToDo);
     left.before = Etags::of(Some(&found));
-    assert_eq!(undo.judge(&left, Some(&found), None), Verdict::Delete);
+    assert_eq!(undo.decide(&left, Some(&found), None), ChangeDecision::Delete);
     let written = twin_with("d", json!({"etag": "t2", "x509Thumbprint": found.x509_thumbprint}));
-    assert_eq!(reason(&undo.judge(&left, Some(&written), None)), "it was changed since run 7 created it");
+    assert_eq!(reason(&undo.decide(&left, Some(&written), None)), "it was changed since run 7 created it");
     left.record.presumed = true;
-    assert!(reason(&undo.judge(&left, Some(&found), None)).contains("can't be sure"));
+    assert!(reason(&undo.decide(&left, Some(&found), None)).contains("can't be sure"));
     let other = row("d", auth(Some(OTHER), None));
-    assert!(matches!(undo.judge(&other, Some(&found), None), Verdict::Refuse(_)));
+    assert!(matches!(undo.decide(&other, Some(&found), None), ChangeDecision::Refuse(_)));
 }
 
 fn hold(run: i64) -> Hold {
@@ -179,59 +189,59 @@ fn disabled_for(reason: &str) -> Twin {
 }
 
 /// The status and its reason that a verdict asks for.
-fn status(verdict: &Verdict) -> (Status, Option<&str>) {
-    let Verdict::Replace(identity) = verdict else { panic!("{verdict:?}") };
+fn status(decision: &ChangeDecision) -> (Status, Option<&str>) {
+    let ChangeDecision::Replace(identity) = decision else { panic!("{decision:?}") };
     (identity.state.status, identity.state.status_reason.as_ref().map(StatusReason::as_str))
 }
 
 #[test]
 fn a_device_is_released_as_it_was_where_a_run_of_the_ledger_disabled_it() {
-    let release = Alteration::Release { run: None };
+    let release = Maintenance::Release { run: None };
     let unnamed = row("d", AuthSpec::default());
-    let judge = |found: &Twin, hold: Option<&Hold>| release.judge(&unnamed, Some(found), hold);
-    let released = judge(&disabled_for("scrapped"), Some(&hold(7)));
+    let decide = |found: &Twin, hold: Option<&Hold>| release.decide(&unnamed, Some(found), hold);
+    let released = decide(&disabled_for("scrapped"), Some(&hold(7)));
     assert_eq!(status(&released), (Status::Enabled, Some("as it was")));
-    assert_eq!(judge(&twin_with("d", json!({})), None), Verdict::Already);
+    assert_eq!(decide(&twin_with("d", json!({})), None), ChangeDecision::NothingToDo);
     assert!(
-        reason(&judge(&disabled_for("scrapped"), None)).contains("no run of this ledger has disabled it")
+        reason(&decide(&disabled_for("scrapped"), None)).contains("no run of this ledger has disabled it")
     );
-    let changed = judge(&disabled_for("stolen"), Some(&hold(7)));
+    let changed = decide(&disabled_for("stolen"), Some(&hold(7)));
     assert!(reason(&changed).starts_with("its status reason was changed since run 7 disabled it"));
-    let Verdict::Refuse(Refusal { differences, .. }) = changed else { unreachable!() };
+    let ChangeDecision::Refuse(Refusal { differences, .. }) = changed else { unreachable!() };
     assert_eq!((&differences[0].expected, &differences[0].found), (&json!("scrapped"), &json!("stolen")));
-    assert_eq!(reason(&release.judge(&unnamed, None, None)), "it is not on the hub");
+    assert_eq!(reason(&release.decide(&unnamed, None, None)), "it is not on the hub");
     // Only what that run has disabled.
-    let only = Alteration::Release { run: Some(hold(6).run) };
-    let other = only.judge(&unnamed, Some(&disabled_for("scrapped")), Some(&hold(7)));
+    let only = Maintenance::Release { run: Some(hold(6).run) };
+    let other = only.decide(&unnamed, Some(&disabled_for("scrapped")), Some(&hold(7)));
     assert!(reason(&other).contains("it is run 7 that keeps it disabled, not run 6"), "{other:?}");
     // A module's subject is its device.
     let module = row("d/m", AuthSpec::default());
     assert_eq!(release.subject(&module.spec.identity), IdentityId::parse("d", None).unwrap());
-    assert_eq!(release.judge(&module, Some(&twin_with("d", json!({}))), None), Verdict::Already);
+    assert_eq!(release.decide(&module, Some(&twin_with("d", json!({}))), None), ChangeDecision::NothingToDo);
     assert!(
-        reason(&release.judge(&module, Some(&disabled_for("scrapped")), None))
+        reason(&release.decide(&module, Some(&disabled_for("scrapped")), None))
             .contains("name the device, too")
     );
 }
 
 #[test]
 fn another_board_under_the_same_id_is_not_released() {
-    let release = Alteration::Release { run: None };
+    let release = Maintenance::Release { run: None };
     let mut found = twin(Some(OTHER), None);
     (found.status, found.status_reason) = (Status::Disabled, StatusReason::new("scrapped").ok());
-    let verdict = release.judge(&row("d", auth(Some(OLD), None)), Some(&found), Some(&hold(7)));
-    assert!(reason(&verdict).contains("same unit"));
+    let decision = release.decide(&row("d", auth(Some(OLD), None)), Some(&found), Some(&hold(7)));
+    assert!(reason(&decision).contains("same unit"));
 }
 
 #[test]
 fn an_undone_release_disables_again_with_the_reason_of_before() {
-    let undo = Alteration::UndoRelease { run: hold(8).run };
+    let undo = Maintenance::UndoRelease { run: hold(8).run };
     let unnamed = row("d", AuthSpec::default());
-    let judge = |found: &Twin| undo.judge(&unnamed, Some(found), Some(&hold(7)));
-    assert_eq!(status(&judge(&twin_with("d", json!({})))), (Status::Disabled, Some("scrapped")));
-    assert_eq!(judge(&disabled_for("scrapped")), Verdict::Already);
-    assert!(reason(&judge(&disabled_for("stolen"))).contains("was changed since run 7"));
-    assert_eq!(reason(&undo.judge(&unnamed, None, None)), "it is not on the hub");
+    let decide = |found: &Twin| undo.decide(&unnamed, Some(found), Some(&hold(7)));
+    assert_eq!(status(&decide(&twin_with("d", json!({})))), (Status::Disabled, Some("scrapped")));
+    assert_eq!(decide(&disabled_for("scrapped")), ChangeDecision::NothingToDo);
+    assert!(reason(&decide(&disabled_for("stolen"))).contains("was changed since run 7"));
+    assert_eq!(reason(&undo.decide(&unnamed, None, None)), "it is not on the hub");
 }
 
 #[test]
@@ -246,8 +256,9 @@ fn what_is_not_understood_of_an_identity_is_never_written_back_as_something_else
     let reason = StatusReason::new("retired").unwrap();
     for members in odd {
         let twin = twin_with("d", members.clone());
-        let disable = Alteration::Disable { reason: reason.clone() };
-        let Verdict::Refuse(refusal) = disable.judge(&row("d", AuthSpec::X509Ca), Some(&twin), None) else {
+        let disable = Maintenance::Disable { reason: reason.clone() };
+        let ChangeDecision::Refuse(refusal) = disable.decide(&row("d", AuthSpec::X509Ca), Some(&twin), None)
+        else {
             panic!("{members} is written back");
         };
         // Where the batch names a certificate, and the hub has none, that is told first.
@@ -258,11 +269,11 @@ fn what_is_not_understood_of_an_identity_is_never_written_back_as_something_else
     }
     let mut twin = twin_with("d", json!({"x509Thumbprint": slots, "deviceScope": "x-ms-other://gateway"}));
     let rotate = |twin: &Twin| {
-        Alteration::AddThumbprint.judge(&row("d", auth(Some(NEW), Some(OLD))), Some(twin), None)
+        Maintenance::AddThumbprint.decide(&row("d", auth(Some(NEW), Some(OLD))), Some(twin), None)
     };
-    let Verdict::Refuse(refusal) = rotate(&twin) else { panic!("the parent is dropped") };
+    let ChangeDecision::Refuse(refusal) = rotate(&twin) else { panic!("the parent is dropped") };
     assert_eq!(refusal.code, ReasonCode::IdentityNotUnderstood);
     assert!(refusal.reason.contains("`x-ms-other://gateway`"), "{}", refusal.reason);
     twin.device_scope = None;
-    assert!(matches!(rotate(&twin), Verdict::Replace(_)));
+    assert!(matches!(rotate(&twin), ChangeDecision::Replace(_)));
 }

@@ -10,21 +10,21 @@ use crate::model::options::ApplyRules;
 
 /// A run of a verb.
 pub(in crate::report) fn run(verb: Verb) -> Run {
-    let alteration = match verb {
+    let maintenance = match verb {
         Verb::Apply(_) => None,
-        Verb::Delete => Some(Alteration::Delete),
-        Verb::Disable => Some(Alteration::Disable { reason: StatusReason::new("retired").unwrap() }),
-        Verb::FinishRotation => Some(Alteration::DropOldThumbprint { unproven: false }),
-        Verb::RevertRotation => Some(Alteration::DropNewThumbprint),
-        Verb::Rotate => Some(Alteration::AddThumbprint),
-        Verb::Release => Some(Alteration::Release { run: None }),
-        Verb::ReleaseRun => Some(Alteration::Release { run: from_value(json!(3)).unwrap() }),
-        Verb::Undo => Some(Alteration::Undo { run: from_value(json!(3)).unwrap() }),
-        Verb::UndoRelease => Some(Alteration::UndoRelease { run: from_value(json!(3)).unwrap() }),
+        Verb::Delete => Some(Maintenance::Delete),
+        Verb::Disable => Some(Maintenance::Disable { reason: StatusReason::new("retired").unwrap() }),
+        Verb::FinishRotation => Some(Maintenance::DropOldThumbprint { unproven: false }),
+        Verb::RevertRotation => Some(Maintenance::DropNewThumbprint),
+        Verb::Rotate => Some(Maintenance::AddThumbprint),
+        Verb::Release => Some(Maintenance::Release { run: None }),
+        Verb::ReleaseRun => Some(Maintenance::Release { run: from_value(json!(3)).unwrap() }),
+        Verb::Undo => Some(Maintenance::Undo { run: from_value(json!(3)).unwrap() }),
+        Verb::UndoRelease => Some(Maintenance::UndoRelease { run: from_value(json!(3)).unwrap() }),
     };
     let mode = if let Verb::Apply(mode) = verb { mode } else { ApplyMode::default() };
     let options = RunOptions {
-        alteration,
+        maintenance,
         rules: ApplyRules { mode, ..ApplyRules::default() },
         ..RunOptions::default()
     };

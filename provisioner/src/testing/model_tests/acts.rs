@@ -25,7 +25,7 @@ pub(super) struct Act {
 pub(super) enum Work {
     Apply(ApplyAct),
     /// An operation on existing identities, and the thumbprint that their rows name first.
-    Alter(Alteration, Vec<&'static str>, &'static str),
+    Maintain(Maintenance, Vec<&'static str>, &'static str),
     Meddle(Meddling),
     /// A plan of this is made, others do something, and the plan is carried out.
     Planned(ApplyAct, Vec<Meddling>),
@@ -108,18 +108,18 @@ fn apply() -> impl Strategy<Value = ApplyAct> {
 }
 
 fn alter() -> impl Strategy<Value = Work> {
-    let alteration = select(vec![
-        Alteration::AddThumbprint,
-        Alteration::DropNewThumbprint,
-        Alteration::DropOldThumbprint { unproven: true },
-        Alteration::Disable { reason: StatusReason::new("scrapped").unwrap() },
-        Alteration::Release { run: None },
-        Alteration::Release { run: None },
-        Alteration::Delete,
+    let maintenance = select(vec![
+        Maintenance::AddThumbprint,
+        Maintenance::DropNewThumbprint,
+        Maintenance::DropOldThumbprint { unproven: true },
+        Maintenance::Disable { reason: StatusReason::new("scrapped").unwrap() },
+        Maintenance::Release { run: None },
+        Maintenance::Release { run: None },
+        Maintenance::Delete,
     ]);
     let names = subsequence(NAMES.to_vec(), 1..=NAMES.len());
-    (alteration, names, select(vec![OLD, NEW, NEW]))
-        .prop_map(|(alteration, names, thumbprint)| Work::Alter(alteration, names, thumbprint))
+    (maintenance, names, select(vec![OLD, NEW, NEW]))
+        .prop_map(|(maintenance, names, thumbprint)| Work::Maintain(maintenance, names, thumbprint))
 }
 
 fn meddling() -> impl Strategy<Value = Meddling> {

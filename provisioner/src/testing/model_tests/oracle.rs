@@ -23,10 +23,10 @@ impl World {
         if let Some((plan, planned)) = &done.plan {
             self.check_plan(done, plan, *planned, &rows);
         }
-        match &done.alteration {
+        match &done.maintenance {
             None => self.check_tags(done),
-            Some(Alteration::Undo { run }) => self.check_undo(done, *run, &rows),
-            Some(Alteration::UndoRelease { run }) => self.check_undo_of_release(done, *run),
+            Some(Maintenance::Undo { run }) => self.check_undo(done, *run, &rows),
+            Some(Maintenance::UndoRelease { run }) => self.check_undo_of_release(done, *run),
             Some(_) => {}
         }
     }
@@ -170,7 +170,7 @@ impl World {
         };
         assert!(heading.starts_with(&first), "{heading}: {first}");
         let is_ready = heading.contains(" ready");
-        assert!(!is_ready || done.alteration.is_none(), "{heading}");
+        assert!(!is_ready || done.maintenance.is_none(), "{heading}");
     }
 
     /// Totals, report and audit pack say what the rows say.
