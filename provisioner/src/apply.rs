@@ -17,7 +17,7 @@ use crate::model::lifecycle::Lifecycle;
 use crate::model::options::ApplyOptions;
 use crate::model::spec::GivenKeys;
 use crate::workers::{ChunkWork, ChunkWriter, RunError, WorkerPool};
-pub(crate) use changes::Change;
+pub(crate) use changes::IdentityUpdate;
 use driver::{ApplyDriver, ApplyTask, Settlement};
 pub(crate) use hub_writer::HubWriter;
 pub(crate) use observation::{compare_for, compare_held, observe};

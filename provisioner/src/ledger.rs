@@ -21,7 +21,7 @@ pub use hold::Hold;
 pub use location::{LedgerLocation, LocationError};
 pub use progress_sample::ProgressSample;
 pub use record::{Record, RowState};
-pub use row::{Ended, LedgerRow, Seen, Sent};
+pub use row::{Ended, LedgerRow, Sent, VerifiedRow};
 pub use rows::Rows;
 pub use run::{IssueFolders, ListedRun, Run, RunFacts, RunId, RunOptions, RunState, Totals, Verification};
 pub use session::{Operator, Session};

@@ -11,7 +11,7 @@ use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::Twin;
 use hub_types::{Etag, IdentityId};
 
-use crate::apply::{Change, HubWriter};
+use crate::apply::{HubWriter, IdentityUpdate};
 use crate::hub::{ErrorClass, Hub, HubError, pause_after};
 use crate::ledger::{Chunk, Effect, Ended, Hold, LedgerRow, Record, RowState, RunId, RunState, Sent};
 use crate::maintain::change::{
@@ -316,8 +316,8 @@ impl<H: Hub> MaintenanceWorker<H> {
                 changing.push(task);
             }
         }
-        let changes: Vec<Change<'_>> =
-            changes.iter().map(|(spec, etag)| Change { spec, etag: etag.clone() }).collect();
+        let changes: Vec<IdentityUpdate<'_>> =
+            changes.iter().map(|(spec, etag)| IdentityUpdate { spec, etag: etag.clone() }).collect();
         let events = self.hub_writer.update(&changes, &GivenKeys::new()).await?;
         for (task, event) in changing.into_iter().zip(events) {
             task.answered(response(event));

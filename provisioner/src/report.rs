@@ -1,7 +1,7 @@
 //! The report of a run, for people: the causes of rows that are not as asked, their remedies, the
 //! speed of the run, and the page with all of it.
 
-pub use advice::{Advice, Verb, advice};
+pub use advice::{Advice, RunVerb, advice};
 pub use causes::{Cause, Causes};
 pub use held::held_note;
 pub use page::{PageError, write_page};

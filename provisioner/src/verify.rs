@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::apply::observe;
 use crate::hub::Hub;
-use crate::ledger::{LedgerRow, RowFilter, RunId, Seen, SharedLedger};
+use crate::ledger::{LedgerRow, RowFilter, RunId, SharedLedger, VerifiedRow};
 use crate::model::compare::Observation;
 use crate::model::holds::Holds;
 use crate::model::options::TwinPolicy;
@@ -73,7 +73,7 @@ impl<H: Hub> Verify<H> {
             }
         };
         let judge = |(row, seen): (LedgerRow, Observation)| {
-            let known = Seen {
+            let known = VerifiedRow {
                 identity: row.spec.identity.clone(),
                 etags: seen.etags.clone(),
                 drift: drift(&seen.comparison),

@@ -16,7 +16,7 @@ use crate::model::lifecycle::Event;
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec};
 
 /// An identity to change, and the etag of the last read.
-pub(crate) struct Change<'a> {
+pub(crate) struct IdentityUpdate<'a> {
     pub(crate) spec: &'a IdentitySpec,
     pub(crate) etag: Option<Etag>,
 }
@@ -26,7 +26,7 @@ impl<H: Hub> HubWriter<H> {
     /// for each. Their twins stay unchanged.
     pub(crate) async fn update(
         &self,
-        changes: &[Change<'_>],
+        changes: &[IdentityUpdate<'_>],
         keys: &GivenKeys,
     ) -> Result<Vec<Event>, HubError> {
         let mut events = Vec::with_capacity(changes.len());
@@ -89,7 +89,7 @@ impl<H: Hub> HubWriter<H> {
 
     /// The bulk item that replaces the identity. What is left out of it the hub would set anew, so
     /// keys that the hub made are read and sent along.
-    async fn update_item(&self, change: &Change<'_>, keys: &GivenKeys) -> Result<BulkItem, HubError> {
+    async fn update_item(&self, change: &IdentityUpdate<'_>, keys: &GivenKeys) -> Result<BulkItem, HubError> {
         let spec = change.spec;
         let mut item = spec.create_item(keys, self.parent_scope(spec).await?);
         item.import_mode = Some(match change.etag {
@@ -107,7 +107,7 @@ impl<H: Hub> HubWriter<H> {
     /// Puts a module by itself where the hub takes no modules in bulk.
     async fn or_one_by_one(
         &self,
-        change: &Change<'_>,
+        change: &IdentityUpdate<'_>,
         event: Event,
         keys: &GivenKeys,
     ) -> Result<Event, HubError> {

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use hub_types::IdentityId;
 use hub_types::identity::{Status, StatusReason};
 
-use super::changes::{Change, section_patch};
+use super::changes::{IdentityUpdate, section_patch};
 use super::hub_writer::{HubWriter, outdated};
 use super::observation::{observe, refused_or_fatal};
 use crate::hub::{Hub, HubError, is_missing, pause_after};
@@ -254,10 +254,10 @@ impl<H: Hub> ApplyDriver<H> {
         let mut tasks: Vec<&mut ApplyTask> =
             tasks.iter_mut().filter(|task| matches!(task.step, Step::UpdateIdentity)).collect();
         let spec: Vec<Cow<'_, IdentitySpec>> = tasks.iter().map(|task| task.identity_to_send()).collect();
-        let changes: Vec<Change<'_>> = spec
+        let changes: Vec<IdentityUpdate<'_>> = spec
             .iter()
             .zip(&tasks)
-            .map(|(spec, task)| Change { spec, etag: task.etags.identity.clone() })
+            .map(|(spec, task)| IdentityUpdate { spec, etag: task.etags.identity.clone() })
             .collect();
         let events = self.hub_writer.update(&changes, &self.keys).await?;
         for (task, event) in tasks.iter_mut().zip(events) {

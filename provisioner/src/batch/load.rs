@@ -1,4 +1,4 @@
-//! Loading a batch: every row checked against itself and against the files that it names, and
+//! BatchLoader a batch: every row checked against itself and against the files that it names, and
 //! turned into the specification of an identity.
 
 use std::collections::HashMap;
@@ -139,7 +139,7 @@ pub fn load(path: &Path, options: &LoadOptions, sink: &mut dyn BatchSink) -> Res
         Err(OpenError::NoBatch { problems, .. }) => return Ok(unusable(problems, sink)),
         reader => reader?,
     };
-    let mut loading = Loading {
+    let mut loading = BatchLoader {
         file: &name,
         rows: RowReader::new(options.certificates, clock::now()),
         parents: HashMap::new(),
@@ -180,7 +180,7 @@ fn finished(hasher: &Mutex<Sha256>) -> String {
     upper_hex(&hasher.lock().unwrap_or_else(PoisonError::into_inner).clone().finalize())
 }
 
-struct Loading<'a> {
+struct BatchLoader<'a> {
     file: &'a str,
     rows: RowReader,
     /// The parent of each device that has one, where that is kept.
@@ -190,7 +190,7 @@ struct Loading<'a> {
     sink: &'a mut dyn BatchSink,
 }
 
-impl Loading<'_> {
+impl BatchLoader<'_> {
     fn good(&mut self, mut row: Row) -> Result<(), LoadError> {
         let mut problems = std::mem::take(&mut row.warnings);
         let spec = self.rows.read(&mut row, self.file, &mut problems);

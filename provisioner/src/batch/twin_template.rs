@@ -46,7 +46,7 @@ pub enum TemplateError {
     #[error("{place} of the twin template: `{name}` is no column of this row")]
     Column {
         /// The line.
-        place: Line,
+        place: TemplateLine,
         /// The name.
         name: String,
     },
@@ -83,7 +83,7 @@ pub enum TemplateError {
     #[error("{place} of the twin template: {reason}")]
     Syntax {
         /// The line.
-        place: Line,
+        place: TemplateLine,
         /// The fault at this place.
         reason: String,
     },
@@ -94,7 +94,7 @@ pub enum TemplateError {
     #[error("{place} of the twin template: `{expression}` fails, because {cells}: {reason}")]
     Value {
         /// The line.
-        place: Line,
+        place: TemplateLine,
         /// The expression.
         expression: String,
         /// The columns that it uses, with their values.
@@ -106,9 +106,9 @@ pub enum TemplateError {
 
 /// A line of a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Line(Option<usize>);
+pub struct TemplateLine(Option<usize>);
 
-impl fmt::Display for Line {
+impl fmt::Display for TemplateLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(line) => write!(f, "line {line}"),
@@ -227,7 +227,7 @@ fn number_error(json: &str, literal: Literal<'_>, source: NumberError) -> Templa
 
 /// The meaning of a template error for these cells.
 fn of_render<'c>(error: &minijinja::Error, cells: impl Iterator<Item = (&'c str, &'c str)>) -> TemplateError {
-    let place = Line(error.line());
+    let place = TemplateLine(error.line());
     let source = error.template_source().unwrap_or_default();
     let snippet = error.range().and_then(|range| source.get(range));
     if let (ErrorKind::UndefinedError, Some(name)) = (error.kind(), snippet) {

@@ -16,10 +16,10 @@ pub(super) struct Progress {
 
 enum Show {
     Bar(ProgressBar),
-    Lines(Mutex<Lines>),
+    ProgressLines(Mutex<ProgressLines>),
 }
 
-struct Lines {
+struct ProgressLines {
     what: &'static str,
     total: u64,
     done: u64,
@@ -35,7 +35,7 @@ impl Progress {
             true => Show::Bar(bar(what, total)),
             false => {
                 let now = Instant::now();
-                Show::Lines(Mutex::new(Lines { what, total, done: 0, begun: now, last: now }))
+                Show::ProgressLines(Mutex::new(ProgressLines { what, total, done: 0, begun: now, last: now }))
             }
         };
         Arc::new(Self { show })
@@ -46,7 +46,9 @@ impl ActivityProgress for Progress {
     fn add(&self, rows: usize) {
         match &self.show {
             Show::Bar(bar) => bar.inc(rows as u64),
-            Show::Lines(lines) => lines.lock().unwrap_or_else(PoisonError::into_inner).add(rows as u64),
+            Show::ProgressLines(lines) => {
+                lines.lock().unwrap_or_else(PoisonError::into_inner).add(rows as u64)
+            }
         }
     }
 
@@ -64,7 +66,7 @@ impl Drop for Progress {
     }
 }
 
-impl Lines {
+impl ProgressLines {
     fn add(&mut self, count: u64) {
         self.done += count;
         if self.last.elapsed() >= LINE_EVERY {
@@ -107,7 +109,7 @@ mod tests {
     #[test]
     fn a_line_tells_rate_and_time_left() {
         let begun = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
-        let lines = Lines { what: "provisioning", total: 300, done: 100, begun, last: begun };
+        let lines = ProgressLines { what: "provisioning", total: 300, done: 100, begun, last: begun };
         assert_eq!(lines.line(), "provisioning: 100 of 300, 10 rows/s, 20 s to go");
     }
 }

@@ -30,7 +30,7 @@ use crate::hub::{Access, Hub, HubClient};
 use crate::model::spec::{AuthSpec, GivenKeys, IdentitySpec, StateSpec};
 
 /// A line with a hub and a CA that the hub knows.
-struct Line {
+struct Station {
     hub: LocalHub,
     client: HubClient,
     trust: HubClientOptions,
@@ -38,7 +38,7 @@ struct Line {
     folder: TempDir,
 }
 
-impl Line {
+impl Station {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ca = new_ca(folder.path().join("pki"));
@@ -137,7 +137,7 @@ fn assert_refused(result: &Result<DeviceTwin, ConnectError>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_and_its_module_connect_with_their_own_certificates_and_read_their_twins() {
-    let line = Line::start().await;
+    let line = Station::start().await;
     let [device, module] = ["pump-1", "pump-1/telemetry"].map(identity);
     let source = line.issue(&[&device, &module]);
     let keys = GivenKeys::new();
@@ -154,7 +154,7 @@ async fn a_device_and_its_module_connect_with_their_own_certificates_and_read_th
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_with_a_key_connects_by_token_and_with_another_key_it_does_not() {
-    let line = Line::start().await;
+    let line = Station::start().await;
     let [known, generated] = ["sas-1", "sas-2"].map(identity);
     let keys = GivenKeys::from([(known.clone(), keys_of(7))]);
     let spec = line.create(&known, AuthSpec::Sas { given: true }, &keys).await;
@@ -169,7 +169,7 @@ async fn a_device_with_a_key_connects_by_token_and_with_another_key_it_does_not(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_not_let_in_is_refused_at_once() {
-    let line = Line::start().await;
+    let line = Station::start().await;
     let (device, good) = line.device("pump-1").await;
     assert!(line.door().twin(&device, &good).await.is_ok());
 
@@ -201,7 +201,7 @@ async fn who_is_not_let_in_is_refused_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_another_certificates_is_noticed_here() {
-    let line = Line::start().await;
+    let line = Station::start().await;
     let [one, other] = ["pump-1", "pump-2"].map(identity);
     let list = line.issue(&[&one, &other]).issued.unwrap();
     let [one, other] = [&one, &other].map(|identity| list.find(identity).unwrap().unwrap());
@@ -250,7 +250,7 @@ fn odd_certificates() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_that_rustls_does_not_read_are_shown_to_the_hub_all_the_same() {
-    let line = Line::start().await;
+    let line = Station::start().await;
     let file = |name: &str, text: &[u8]| {
         let path = line.folder.path().join(name);
         std::fs::write(&path, text).unwrap();
@@ -273,7 +273,7 @@ async fn certificates_that_rustls_does_not_read_are_shown_to_the_hub_all_the_sam
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_pass_is_tried_again() {
-    let line = Line::start().await;
+    let line = Station::start().await;
     let (device, credentials) = line.device("pump-1").await;
     let status = |status, code| Effect::Status { status, code, retry_after: None };
     let throttled = status(429, Some(hub_types::ErrorCode::ThrottlingException));
@@ -294,7 +294,7 @@ async fn what_may_pass_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hub_that_is_silent_or_hangs_up_is_told_from_one_that_refuses() {
-    let line = Line::start().await;
+    let line = Station::start().await;
     let (device, credentials) = line.device("pump-1").await;
     for (effect, operation, expected) in [
         (Effect::Hang(None), "DeviceConnect", "no answer within 0 s in the middle of the login"),
@@ -310,7 +310,7 @@ async fn a_hub_that_is_silent_or_hangs_up_is_told_from_one_that_refuses() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_can_not_prove_to_be_the_hub_gets_no_device() {
-    let line = Line::start().await;
+    let line = Station::start().await;
     let (device, credentials) = line.device("pump-1").await;
     let stranger = new_ca(line.folder.path().join("other-pki"));
     let root = stranger.issuing_certificate().to_pem().into_bytes();
@@ -327,7 +327,7 @@ async fn whoever_can_not_prove_to_be_the_hub_gets_no_device() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_connect_at_once_and_each_is_told_of() {
-    let line = Line::start().await;
+    let line = Station::start().await;
     let devices: Vec<_> = (0..40).map(|number| identity(&format!("pump-{number}"))).collect();
     let source = line.issue(&devices.iter().collect::<Vec<_>>());
     let mut visits = Vec::new();

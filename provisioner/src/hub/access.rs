@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
 use super::entra::{EntraAccess, EntraError};
-use super::tokens::{Issuer, Token};
+use super::tokens::{AuthorizationToken, Issuer};
 use super::transport::HubClientOptions;
 
 /// The right to call a hub.
@@ -49,18 +49,18 @@ pub(super) struct TokenSource {
 }
 
 impl Issuer for TokenSource {
-    async fn issue(&self, now: OffsetDateTime) -> Result<Token, Arc<EntraError>> {
+    async fn issue(&self, now: OffsetDateTime) -> Result<AuthorizationToken, Arc<EntraError>> {
         match &self.access {
             Access::Entra(access) => {
                 let token = access.token(&self.options).await.map_err(Arc::new)?;
                 let header = Zeroizing::new(format!("Bearer {}", token.token.secret()));
-                Ok(Token { header: secret_header(&header), from: now, until: token.expires_on })
+                Ok(AuthorizationToken { header: secret_header(&header), from: now, until: token.expires_on })
             }
             Access::SharedKey(access) => {
                 let until = now + LIFETIME;
                 let end = u64::try_from(until.unix_timestamp()).unwrap_or(0);
                 let token = SasToken::sign(access.host.as_str(), Some(&access.policy), &access.key, end);
-                Ok(Token { header: secret_header(&token.expose_text()), from: now, until })
+                Ok(AuthorizationToken { header: secret_header(&token.expose_text()), from: now, until })
             }
         }
     }

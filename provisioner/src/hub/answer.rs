@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::classes::{ErrorClass, Seen, line};
+use super::classes::{CallResult, ErrorClass, line};
 use super::error::{Envelope, HubError};
 use crate::clock;
 
@@ -123,7 +123,9 @@ impl Answer {
                 .then_some(ErrorClass::Foreign);
         }
         let (code, explained) = self.said();
-        Some(line(Seen::Answer { status: self.status.as_u16(), code: code.as_deref(), explained }).class)
+        Some(
+            line(CallResult::Answer { status: self.status.as_u16(), code: code.as_deref(), explained }).class,
+        )
     }
 
     /// Insists on one of these statuses; any other answer is an error.
@@ -187,7 +189,7 @@ impl Answer {
     fn refusal(&self) -> HubError {
         let status = self.status.as_u16();
         let (code, explained) = self.said();
-        let seen = Seen::Answer { status, code: code.as_deref(), explained };
+        let seen = CallResult::Answer { status, code: code.as_deref(), explained };
         if line(seen).class == ErrorClass::Foreign {
             return self.malformed(AnswerError::Unexplained { status, is_page: self.is_page() });
         }

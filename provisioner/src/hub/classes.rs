@@ -33,7 +33,7 @@ pub enum ErrorClass {
 
 /// The end of a call, as the table distinguishes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen<'a> {
+pub(super) enum CallResult<'a> {
     /// An answer, with the hub's error code where it named one. It is explained when it has a code or one of
     /// the hub's envelopes around its words.
     Answer { status: u16, code: Option<&'a str>, explained: bool },
@@ -51,7 +51,7 @@ pub(super) enum Seen<'a> {
 
 /// The subject of a line of the table.
 #[derive(Debug)]
-enum On {
+enum ErrorPattern {
     /// An error code, in whatever place, whatever the status beside it.
     Code(&'static str),
     /// Answers with a status from here to there.
@@ -59,13 +59,13 @@ enum On {
     /// The same, where the answer has no error code and none of the hub's envelopes.
     Unexplained(u16, u16),
     /// Anything but an error answer.
-    Other(Seen<'static>),
+    Other(CallResult<'static>),
 }
 
 /// One line of the table.
 #[derive(Debug)]
-pub(super) struct Line {
-    on: On,
+pub(super) struct ClassRow {
+    on: ErrorPattern,
     pub(super) class: ErrorClass,
     /// The cause in words, for the end of a sentence; empty where the hub's own words say it.
     pub(super) meaning: &'static str,
@@ -76,28 +76,30 @@ pub(super) struct Line {
     source: &'static str,
 }
 
-impl Line {
-    fn is_about(&self, seen: Seen<'_>) -> bool {
+impl ClassRow {
+    fn is_about(&self, seen: CallResult<'_>) -> bool {
         match (&self.on, seen) {
-            (On::Code(code), Seen::Answer { code: Some(found), .. }) => *code == found,
-            (On::Status(from, to), Seen::Answer { status, .. }) => (*from..=*to).contains(&status),
-            (On::Unexplained(from, to), Seen::Answer { status, explained: false, .. }) => {
+            (ErrorPattern::Code(code), CallResult::Answer { code: Some(found), .. }) => *code == found,
+            (ErrorPattern::Status(from, to), CallResult::Answer { status, .. }) => {
                 (*from..=*to).contains(&status)
             }
-            (On::Other(other), seen) => *other == seen,
+            (ErrorPattern::Unexplained(from, to), CallResult::Answer { status, explained: false, .. }) => {
+                (*from..=*to).contains(&status)
+            }
+            (ErrorPattern::Other(other), seen) => *other == seen,
             _ => false,
         }
     }
 }
 
 /// The first line that is about what was seen.
-pub(super) fn line(seen: Seen<'_>) -> &'static Line {
+pub(super) fn line(seen: CallResult<'_>) -> &'static ClassRow {
     TABLE.iter().find(|line| line.is_about(seen)).unwrap_or(&ANYTHING_ELSE)
 }
 
 /// The class of an answer with this status and none of the hub's error codes, over MQTT too.
 pub(crate) fn class_of_status(status: u16) -> ErrorClass {
-    line(Seen::Answer { status, code: None, explained: true }).class
+    line(CallResult::Answer { status, code: None, explained: true }).class
 }
 
 /// The class of an error.
@@ -123,21 +125,23 @@ pub(super) fn class(error: &HubError) -> ErrorClass {
 }
 
 /// The line for an error that came of a call; none for what this program decided by itself.
-pub(super) fn of(error: &HubError) -> Option<&'static Line> {
+pub(super) fn of(error: &HubError) -> Option<&'static ClassRow> {
     let seen = match error {
         HubError::GivenUp(first) => return of(first),
-        HubError::Lost(_) => Seen::NoAnswer,
+        HubError::Lost(_) => CallResult::NoAnswer,
         HubError::Malformed { source, .. } => match source.status() {
-            Some(status) => Seen::Answer { status, code: None, explained: false },
-            None if source.is_other_shape() => Seen::OtherShape,
-            None => Seen::NotPromised,
+            Some(status) => CallResult::Answer { status, code: None, explained: false },
+            None if source.is_other_shape() => CallResult::OtherShape,
+            None => CallResult::NotPromised,
         },
-        HubError::Redirected { status, .. } => Seen::Answer { status: *status, code: None, explained: false },
-        HubError::Refused { status, code, .. } => {
-            Seen::Answer { status: *status, code: code.as_deref(), explained: true }
+        HubError::Redirected { status, .. } => {
+            CallResult::Answer { status: *status, code: None, explained: false }
         }
-        HubError::Unreachable { .. } => Seen::NoConnection,
-        HubError::Untrusted { .. } => Seen::TlsFailure,
+        HubError::Refused { status, code, .. } => {
+            CallResult::Answer { status: *status, code: code.as_deref(), explained: true }
+        }
+        HubError::Unreachable { .. } => CallResult::NoConnection,
+        HubError::Untrusted { .. } => CallResult::TlsFailure,
         _ => return None,
     };
     Some(line(seen))
@@ -145,88 +149,88 @@ pub(super) fn of(error: &HubError) -> Option<&'static Line> {
 
 macro_rules! table {
     ($($on:expr => $class:ident, $source:literal, $meaning:expr, $advice:expr;)+) => {
-        &[$(Line { on: $on, class: ErrorClass::$class, meaning: $meaning, advice: $advice, source: $source },)+]
+        &[$(ClassRow { on: $on, class: ErrorClass::$class, meaning: $meaning, advice: $advice, source: $source },)+]
     };
 }
 
 /// Codes first, statuses from the particular to the general.
-static TABLE: &[Line] = table! {
+static TABLE: &[ClassRow] = table! {
     // Too many calls.
-    On::Code("GenericTooManyRequests") => Throttled, "quotas", "", THROTTLED;
-    On::Code("ThrottlingException") => Throttled, "quotas", "", THROTTLED;
-    On::Code("ThrottleBacklogLimitExceeded") => Throttled, "quotas", "", THROTTLED;
-    On::Code("ThrottlingBacklogTimeout") => Throttled, "quotas", "", THROTTLED;
-    On::Code("DeviceThrottlingLimitExceeded") => Throttled, "quotas", "", THROTTLED;
+    ErrorPattern::Code("GenericTooManyRequests") => Throttled, "quotas", "", THROTTLED;
+    ErrorPattern::Code("ThrottlingException") => Throttled, "quotas", "", THROTTLED;
+    ErrorPattern::Code("ThrottleBacklogLimitExceeded") => Throttled, "quotas", "", THROTTLED;
+    ErrorPattern::Code("ThrottlingBacklogTimeout") => Throttled, "quotas", "", THROTTLED;
+    ErrorPattern::Code("DeviceThrottlingLimitExceeded") => Throttled, "quotas", "", THROTTLED;
     // Failures of the service, whatever the status that comes with them.
-    On::Code("RequestCanceled") => Transient, "api", "", LATER;
-    On::Code("RequestTimedOut") => Transient, "api", "", LATER;
-    On::Code("ConnectionForcefullyClosedOnFaultInjection") => Transient, "errors", "the hub is being upgraded", LATER;
-    On::Code("ConnectionRejectedOnFaultInjection") => Transient, "errors", "the hub is being upgraded", LATER;
-    On::Code("ServerError") => Transient, "errors", "", LATER;
-    On::Code("GenericTimeout") => Transient, "errors", "", LATER;
-    On::Code("ServiceUnavailable") => Transient, "errors", "", LATER;
-    On::Code("PartitionNotFound") => Transient, "errors", "", LATER;
-    On::Code("ServerBusy") => Transient, "errors", "", LATER;
-    On::Code("IotHubRestoring") => Transient, "api", "the hub is being restored", LATER;
+    ErrorPattern::Code("RequestCanceled") => Transient, "api", "", LATER;
+    ErrorPattern::Code("RequestTimedOut") => Transient, "api", "", LATER;
+    ErrorPattern::Code("ConnectionForcefullyClosedOnFaultInjection") => Transient, "errors", "the hub is being upgraded", LATER;
+    ErrorPattern::Code("ConnectionRejectedOnFaultInjection") => Transient, "errors", "the hub is being upgraded", LATER;
+    ErrorPattern::Code("ServerError") => Transient, "errors", "", LATER;
+    ErrorPattern::Code("GenericTimeout") => Transient, "errors", "", LATER;
+    ErrorPattern::Code("ServiceUnavailable") => Transient, "errors", "", LATER;
+    ErrorPattern::Code("PartitionNotFound") => Transient, "errors", "", LATER;
+    ErrorPattern::Code("ServerBusy") => Transient, "errors", "", LATER;
+    ErrorPattern::Code("IotHubRestoring") => Transient, "api", "the hub is being restored", LATER;
     // What no waiting within a run mends.
-    On::Code("InvalidProtocolVersion") => Permanent, "errors", "the hub does not know this version of the API",
+    ErrorPattern::Code("InvalidProtocolVersion") => Permanent, "errors", "the hub does not know this version of the API",
         "check that the address is that of an IoT hub";
-    On::Code("IotHubNotFound") => Permanent, "errors", "there is no hub of this name", "check the hub's name";
-    On::Code("IotHubSuspended") => Permanent, "api", "the hub is suspended",
+    ErrorPattern::Code("IotHubNotFound") => Permanent, "errors", "there is no hub of this name", "check the hub's name";
+    ErrorPattern::Code("IotHubSuspended") => Permanent, "api", "the hub is suspended",
         "ask whoever answers for the Azure subscription to enable it again; then resume the run";
-    On::Code("IotHubQuotaExceeded") => Permanent, "quotas",
+    ErrorPattern::Code("IotHubQuotaExceeded") => Permanent, "quotas",
         "the hub's quota is used up: its messages of the day until midnight UTC, or its number of devices",
         "wait until midnight UTC, when the day's messages are counted anew, or raise the hub's units or tier; a hub that \
          is full takes no new device before others are deleted; then resume the run";
-    On::Code("IpFilterDenied") => Permanent, "here", "this address is not let in by the hub's IP filter",
+    ErrorPattern::Code("IpFilterDenied") => Permanent, "here", "this address is not let in by the hub's IP filter",
         "let this station's address in (the hub's settings, Networking), or come from another one; then resume the run";
-    On::Code("OperationNotAvailableInCurrentTier") => Permanent, "errors", "the hub's tier has no such operation",
+    ErrorPattern::Code("OperationNotAvailableInCurrentTier") => Permanent, "errors", "the hub's tier has no such operation",
         "a basic hub has no twins: use a hub of tier F1, S1, S2 or S3";
-    On::Code("KeyEncryptionKeyRevoked") => Permanent, "api", "the key that the hub's data is encrypted with was revoked",
+    ErrorPattern::Code("KeyEncryptionKeyRevoked") => Permanent, "api", "the key that the hub's data is encrypted with was revoked",
         "ask whoever answers for the hub to restore the key; then resume the run";
     // Who asks.
-    On::Code("GenericUnauthorized") => Auth, "api", "", CREDENTIALS;
-    On::Code("IotHubUnauthorizedAccess") => Auth, "errors", "", CREDENTIALS;
-    On::Code("IotHubUnauthorized") => Auth, "errors", "", CREDENTIALS;
+    ErrorPattern::Code("GenericUnauthorized") => Auth, "api", "", CREDENTIALS;
+    ErrorPattern::Code("IotHubUnauthorizedAccess") => Auth, "errors", "", CREDENTIALS;
+    ErrorPattern::Code("IotHubUnauthorized") => Auth, "errors", "", CREDENTIALS;
     // Of one item, with a status that would otherwise stop the run.
-    On::Code("SystemModuleModifyUnauthorizedAccess") => Input, "api", "", "";
-    On::Code("DeviceDisabled") => Input, "errors", "", "";
+    ErrorPattern::Code("SystemModuleModifyUnauthorizedAccess") => Input, "api", "", "";
+    ErrorPattern::Code("DeviceDisabled") => Input, "errors", "", "";
     // Statuses.
-    On::Status(300, 399) => Permanent, "here", "a hub never redirects: what answers is not the hub",
+    ErrorPattern::Status(300, 399) => Permanent, "here", "a hub never redirects: what answers is not the hub",
         "check the hub's name; where a network wants a sign-in first (a login page), sign in; where calls go through a \
          proxy, set HTTPS_PROXY; nothing was sent on";
-    On::Status(401, 401) => Auth, "errors", "", CREDENTIALS;
-    On::Status(402, 402) => Permanent, "9110", "the hub wants to be paid first",
+    ErrorPattern::Status(401, 401) => Auth, "errors", "", CREDENTIALS;
+    ErrorPattern::Status(402, 402) => Permanent, "9110", "the hub wants to be paid first",
         "ask whoever answers for the Azure subscription; then resume the run";
-    On::Status(403, 403) => Permanent, "errors", "no call of this kind is let through",
+    ErrorPattern::Status(403, 403) => Permanent, "errors", "no call of this kind is let through",
         "check the hub's networking rules (IP filter, private access only), the policy's or role's rights, and what \
          stands between this station and the hub; then resume the run";
-    On::Status(407, 407) => Permanent, "9110", "a proxy wants to know who asks",
+    ErrorPattern::Status(407, 407) => Permanent, "9110", "a proxy wants to know who asks",
         "put the proxy's user into HTTPS_PROXY, or go round it with NO_PROXY";
-    On::Status(408, 408) => Transient, "9110", "", LATER;
-    On::Status(425, 425) => Transient, "8470", "", LATER;
-    On::Status(429, 429) => Throttled, "quotas", "", THROTTLED;
-    On::Status(499, 499) => Transient, "api", "", LATER;
-    On::Unexplained(400, 499) => Foreign, "here", "", FOREIGN;
-    On::Status(400, 499) => Input, "errors", "", "";
-    On::Status(501, 501) => Permanent, "9110", "what answers has no such operation",
+    ErrorPattern::Status(408, 408) => Transient, "9110", "", LATER;
+    ErrorPattern::Status(425, 425) => Transient, "8470", "", LATER;
+    ErrorPattern::Status(429, 429) => Throttled, "quotas", "", THROTTLED;
+    ErrorPattern::Status(499, 499) => Transient, "api", "", LATER;
+    ErrorPattern::Unexplained(400, 499) => Foreign, "here", "", FOREIGN;
+    ErrorPattern::Status(400, 499) => Input, "errors", "", "";
+    ErrorPattern::Status(501, 501) => Permanent, "9110", "what answers has no such operation",
         "check that the address is that of an IoT hub";
-    On::Status(505, 505) => Permanent, "9110", "what answers has no such operation",
+    ErrorPattern::Status(505, 505) => Permanent, "9110", "what answers has no such operation",
         "check that the address is that of an IoT hub";
-    On::Status(511, 511) => Foreign, "6585", "the network wants a sign-in first", FOREIGN;
-    On::Status(500, 599) => Transient, "errors", "", LATER;
-    On::Status(0, u16::MAX) => Foreign, "here", "", FOREIGN;
+    ErrorPattern::Status(511, 511) => Foreign, "6585", "the network wants a sign-in first", FOREIGN;
+    ErrorPattern::Status(500, 599) => Transient, "errors", "", LATER;
+    ErrorPattern::Status(0, u16::MAX) => Foreign, "here", "", FOREIGN;
     // No error answer.
-    On::Other(Seen::TlsFailure) => Permanent, "here", "", "";
-    On::Other(Seen::NoConnection) => Transient, "here", "", "check that the hub is up, and that its name and port are right";
-    On::Other(Seen::NoAnswer) => Transient, "9110", "", LATER;
-    On::Other(Seen::NotPromised) => Foreign, "here", "", FOREIGN;
-    On::Other(Seen::OtherShape) => Input, "here", "", "";
+    ErrorPattern::Other(CallResult::TlsFailure) => Permanent, "here", "", "";
+    ErrorPattern::Other(CallResult::NoConnection) => Transient, "here", "", "check that the hub is up, and that its name and port are right";
+    ErrorPattern::Other(CallResult::NoAnswer) => Transient, "9110", "", LATER;
+    ErrorPattern::Other(CallResult::NotPromised) => Foreign, "here", "", FOREIGN;
+    ErrorPattern::Other(CallResult::OtherShape) => Input, "here", "", "";
 };
 
 /// Nothing is left for it; it is there because a search may fail.
-static ANYTHING_ELSE: Line = Line {
-    on: On::Status(0, u16::MAX),
+static ANYTHING_ELSE: ClassRow = ClassRow {
+    on: ErrorPattern::Status(0, u16::MAX),
     class: ErrorClass::Foreign,
     meaning: "",
     advice: FOREIGN,
@@ -246,7 +250,7 @@ mod tests {
     use super::*;
 
     fn class_of(status: u16, code: Option<&str>) -> ErrorClass {
-        line(Seen::Answer { status, code, explained: true }).class
+        line(CallResult::Answer { status, code, explained: true }).class
     }
 
     /// Every line is found by what it is about; none is hidden behind an earlier one.
@@ -255,13 +259,25 @@ mod tests {
         let sources = ["errors", "quotas", "ip filter", "api", "sdk", "9110", "6585", "8470", "live", "here"];
         for expected in TABLE {
             let seen = match expected.on {
-                On::Code(code) => Seen::Answer { status: 400, code: Some(code), explained: true },
-                On::Status(0, _) => Seen::Answer { status: 299, code: None, explained: false },
-                On::Status(400, 499) => Seen::Answer { status: 409, code: None, explained: true },
-                On::Status(500, _) => Seen::Answer { status: 503, code: None, explained: false },
-                On::Status(from, _) => Seen::Answer { status: from, code: None, explained: true },
-                On::Unexplained(from, _) => Seen::Answer { status: from, code: None, explained: false },
-                On::Other(seen) => seen,
+                ErrorPattern::Code(code) => {
+                    CallResult::Answer { status: 400, code: Some(code), explained: true }
+                }
+                ErrorPattern::Status(0, _) => {
+                    CallResult::Answer { status: 299, code: None, explained: false }
+                }
+                ErrorPattern::Status(400, 499) => {
+                    CallResult::Answer { status: 409, code: None, explained: true }
+                }
+                ErrorPattern::Status(500, _) => {
+                    CallResult::Answer { status: 503, code: None, explained: false }
+                }
+                ErrorPattern::Status(from, _) => {
+                    CallResult::Answer { status: from, code: None, explained: true }
+                }
+                ErrorPattern::Unexplained(from, _) => {
+                    CallResult::Answer { status: from, code: None, explained: false }
+                }
+                ErrorPattern::Other(seen) => seen,
             };
             assert!(std::ptr::eq(line(seen), expected), "{expected:?} is hidden behind {:?}", line(seen));
             assert!(sources.contains(&expected.source), "{expected:?}");
@@ -271,7 +287,8 @@ mod tests {
     #[test]
     fn a_run_stops_with_advice_and_an_item_fails_with_the_hubs_own_words() {
         for line in TABLE {
-            let stops = matches!(line.class, ErrorClass::Permanent) && !matches!(line.on, On::Other(_));
+            let stops =
+                matches!(line.class, ErrorClass::Permanent) && !matches!(line.on, ErrorPattern::Other(_));
             assert!(!stops || !(line.meaning.is_empty() || line.advice.is_empty()), "{line:?}");
             for text in [line.meaning, line.advice] {
                 assert!(!text.ends_with('.') && !text.contains("  "), "{text}");
@@ -318,7 +335,7 @@ mod tests {
     #[test]
     fn what_is_not_in_a_hubs_words_is_no_refusal_by_the_hub() {
         for status in [400, 404, 409, 412, 413, 418] {
-            let seen = Seen::Answer { status, code: None, explained: false };
+            let seen = CallResult::Answer { status, code: None, explained: false };
             assert_eq!(line(seen).class, ErrorClass::Foreign, "{status}");
         }
         // These mean the same, whoever says them.
@@ -330,7 +347,7 @@ mod tests {
             (429, ErrorClass::Throttled),
             (502, ErrorClass::Transient),
         ] {
-            let seen = Seen::Answer { status, code: None, explained: false };
+            let seen = CallResult::Answer { status, code: None, explained: false };
             assert_eq!(line(seen).class, class, "{status}");
         }
     }

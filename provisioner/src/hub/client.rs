@@ -257,24 +257,24 @@ impl Hub for HubClient {
 
     async fn keys(&self, identity: &IdentityId) -> Result<Option<SymmetricKeys>, HubError> {
         #[derive(serde::Deserialize)]
-        struct Identity {
+        struct IdentityKeys {
             #[serde(flatten)]
             ids: Ids,
             authentication: Authentication,
         }
-        impl About for Identity {
+        impl About for IdentityKeys {
             fn is_about(&self, identity: &IdentityId) -> bool {
                 self.ids.is_about(identity)
             }
         }
         let path = identity_path(identity);
-        let found = self.get::<Identity>("get identity", &path, identity, MAX_IDENTITY).await;
+        let found = self.get::<IdentityKeys>("get identity", &path, identity, MAX_IDENTITY).await;
         let found = match identity.module() {
             Some(_) => self.of_module(identity.device(), found).await,
             None => found,
         };
         Ok(match found? {
-            Some(Identity { authentication: Authentication::Sas(keys), .. }) => keys,
+            Some(IdentityKeys { authentication: Authentication::Sas(keys), .. }) => keys,
             _ => None,
         })
     }

@@ -224,7 +224,7 @@ impl From<&BulkError> for HubError {
 /// An error in words: the hub's own, and what they mean where they do not say it.
 fn refusal(status: u16, code: Option<&str>, message: &str, retry_after: Option<u64>) -> String {
     let code_text = code.map(|code| format!(" {code}:")).unwrap_or_default();
-    let meaning = classes::line(classes::Seen::Answer { status, code, explained: true }).meaning;
+    let meaning = classes::line(classes::CallResult::Answer { status, code, explained: true }).meaning;
     let text = match message.is_empty() {
         true => format!("the hub refused: {status}{}", code_text.trim_end_matches(':')),
         false => format!("the hub refused: {status}{code_text} {message}"),

@@ -19,7 +19,7 @@ pub(super) struct Statistics {
 }
 
 #[derive(Deserialize)]
-struct Sum {
+struct ModuleSum {
     modules: u64,
 }
 
@@ -77,7 +77,7 @@ impl HubClient {
 
     pub(super) async fn count_identities(&self) -> Result<u64, HubError> {
         let devices = self.statistics().await?.devices;
-        let modules: Vec<Sum> = self.rows("SELECT COUNT() AS modules FROM devices.modules").await?;
+        let modules: Vec<ModuleSum> = self.rows("SELECT COUNT() AS modules FROM devices.modules").await?;
         Ok(devices + modules.iter().map(|sum| sum.modules).sum::<u64>())
     }
 

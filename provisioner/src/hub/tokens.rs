@@ -11,11 +11,14 @@ use super::entra::EntraError;
 /// The source of tokens.
 pub(super) trait Issuer {
     /// Makes a token, or has one made.
-    fn issue(&self, now: OffsetDateTime) -> impl Future<Output = Result<Token, Arc<EntraError>>> + Send;
+    fn issue(
+        &self,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<AuthorizationToken, Arc<EntraError>>> + Send;
 }
 
 /// The value of an `Authorization` header, and its validity.
-pub(super) struct Token {
+pub(super) struct AuthorizationToken {
     pub(super) header: HeaderValue,
     pub(super) from: OffsetDateTime,
     pub(super) until: OffsetDateTime,
@@ -29,7 +32,7 @@ pub(super) struct Tokens<I> {
 
 #[derive(Default)]
 struct Last {
-    token: Option<Token>,
+    token: Option<AuthorizationToken>,
     /// The error of the last attempt to get a new token, and its time.
     failure: Option<(OffsetDateTime, Arc<EntraError>)>,
 }
@@ -92,13 +95,13 @@ impl<I: Issuer> Tokens<I> {
 }
 
 impl Last {
-    fn keep(&mut self, token: Token) -> HeaderValue {
+    fn keep(&mut self, token: AuthorizationToken) -> HeaderValue {
         self.failure = None;
         self.token.insert(token).header.clone()
     }
 }
 
-impl Token {
+impl AuthorizationToken {
     /// Returns true if it need not be replaced yet. A token from the future was made before the
     /// clock was set back.
     fn is_fresh(&self, now: OffsetDateTime) -> bool {
@@ -138,12 +141,14 @@ mod tests {
     }
 
     impl Issuer for Numbered {
-        async fn issue(&self, now: OffsetDateTime) -> Result<Token, Arc<EntraError>> {
+        async fn issue(&self, now: OffsetDateTime) -> Result<AuthorizationToken, Arc<EntraError>> {
             let mut number = self.number.lock().unwrap();
             *number += 1;
             match *self.fails.lock().unwrap() {
                 true => Err(Arc::default()),
-                false => Ok(Token { header: (*number).into(), from: now, until: now + self.lifetime }),
+                false => {
+                    Ok(AuthorizationToken { header: (*number).into(), from: now, until: now + self.lifetime })
+                }
             }
         }
     }

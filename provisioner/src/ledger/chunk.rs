@@ -24,14 +24,14 @@ pub struct Lease {
     pub(super) fence: i64,
     /// A random number, new with each claim of the chunk. A database that lost its last writes,
     /// such as a standby that took over, may issue the same fence twice, but never the same token.
-    pub(super) token: Token,
+    pub(super) token: FencingToken,
 }
 
 /// A token of 128 random bits of the operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Token([u8; 16]);
+pub(super) struct FencingToken([u8; 16]);
 
-impl Token {
+impl FencingToken {
     pub(super) fn draw() -> Result<Self, NoRandomness> {
         let mut bytes = [0; 16];
         aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandomness)?;

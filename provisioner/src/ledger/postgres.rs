@@ -11,14 +11,14 @@ use std::time::Duration;
 use hub_types::IdentityId;
 use tokio_postgres::Config;
 
-use super::chunk::Token;
+use super::chunk::FencingToken;
 use super::hold::hold_of;
 use super::row::{self, Context};
 use super::store::{Loader, Store};
 use super::{
     Claim, Credential, CredentialConflict, Ended, Hold, Lease, LedgerError, LedgerLocation, LedgerRow,
-    ListedRun, Operator, ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent,
-    Session, Totals, VERSION, Verification,
+    ListedRun, Operator, ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Sent, Session,
+    Totals, VERSION, Verification, VerifiedRow,
 };
 use crate::clock::Timestamp;
 use crate::model::spec::IdentitySpec;
@@ -120,7 +120,8 @@ impl Store for Postgres {
 
     fn claim(&mut self, run: RunId) -> Result<Claim, LedgerError> {
         let lease = self.lease;
-        let claim = self.connection.call(|client| chunks::claim(client, run, Token::draw()?, lease))?;
+        let claim =
+            self.connection.call(|client| chunks::claim(client, run, FencingToken::draw()?, lease))?;
         if let Claim::Chunk(chunk) = &claim {
             self.connection.memory.hold(chunk.lease);
         }
@@ -191,9 +192,9 @@ impl Store for Postgres {
             .map(drop)
     }
 
-    fn set_seen(&mut self, run: RunId, seen: &[Seen]) -> Result<(), LedgerError> {
+    fn set_seen(&mut self, run: RunId, seen: &[VerifiedRow]) -> Result<(), LedgerError> {
         self.connection
-            .call(|client| rows::update(client, run, None, seen.iter().map(Seen::change)))
+            .call(|client| rows::update(client, run, None, seen.iter().map(VerifiedRow::change)))
             .map(drop)
     }
 

@@ -281,7 +281,7 @@ impl Ended {
 
 /// The observation of an identity by verification.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
+pub struct VerifiedRow {
     /// The identity.
     pub identity: IdentityId,
     /// The version tags it has.
@@ -290,7 +290,7 @@ pub struct Seen {
     pub drift: Option<Vec<Difference>>,
 }
 
-impl Seen {
+impl VerifiedRow {
     pub(super) fn change(&self) -> Changed<'_, 3> {
         let Self { identity, etags, drift } = self;
         let cells = [IDENTITY_ETAG.set(&etags.identity)?, TWIN_ETAG.set(&etags.twin)?, DRIFT.set(drift)?];

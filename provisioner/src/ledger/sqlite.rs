@@ -12,13 +12,13 @@ use super::row::{self, Context};
 use super::store::{Loader, Store};
 use super::{
     Claim, Credential, CredentialConflict, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Operator,
-    ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Session, Totals, VERSION,
-    Verification,
+    ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Sent, Session, Totals, VERSION,
+    Verification, VerifiedRow,
 };
 use crate::clock::Timestamp;
 use crate::model::spec::IdentitySpec;
 use error::of_file;
-use file::{Found, Lock};
+use file::{FileState, Lock};
 use loading::SqliteLoader;
 
 mod chunks;
@@ -53,9 +53,9 @@ impl Sqlite {
 
     pub(super) fn open_to_read(path: &Path) -> Result<Self, LedgerError> {
         match file::look(path)? {
-            Found::Missing => return Err(LedgerError::Missing { path: path.to_owned() }),
-            Found::Empty => return Err(LedgerError::Empty { path: path.to_owned() }),
-            Found::Sqlite => {}
+            FileState::Missing => return Err(LedgerError::Missing { path: path.to_owned() }),
+            FileState::Empty => return Err(LedgerError::Empty { path: path.to_owned() }),
+            FileState::Sqlite => {}
         }
         // Reading a WAL file needs its shared memory, which is written to: hence not read-only.
         let ledger = Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -181,8 +181,9 @@ impl Store for Sqlite {
         self.call(|connection| rows::update(connection, run, None, changes)).map(drop)
     }
 
-    fn set_seen(&mut self, run: RunId, seen: &[Seen]) -> Result<(), LedgerError> {
-        self.call(|connection| rows::update(connection, run, None, seen.iter().map(Seen::change))).map(drop)
+    fn set_seen(&mut self, run: RunId, seen: &[VerifiedRow]) -> Result<(), LedgerError> {
+        self.call(|connection| rows::update(connection, run, None, seen.iter().map(VerifiedRow::change)))
+            .map(drop)
     }
 
     fn set_verification(&mut self, run: RunId, verification: &Verification) -> Result<(), LedgerError> {

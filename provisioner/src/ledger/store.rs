@@ -7,8 +7,8 @@ use hub_types::{DeviceId, IdentityId};
 
 use super::{
     Claim, Credential, CredentialConflict, Ended, Hold, Lease, LedgerError, LedgerRow, ListedRun, Operator,
-    ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Seen, Sent, Session, Totals,
-    Verification,
+    ProgressSample, Record, RowFilter, Run, RunFacts, RunId, RunState, Sent, Session, Totals, Verification,
+    VerifiedRow,
 };
 use crate::clock::Timestamp;
 use crate::model::compare::Etags;
@@ -106,7 +106,7 @@ pub trait Store: Send {
     ) -> Result<(), LedgerError>;
 
     /// Writes down what verification saw of these identities.
-    fn set_seen(&mut self, run: RunId, seen: &[Seen]) -> Result<(), LedgerError>;
+    fn set_seen(&mut self, run: RunId, seen: &[VerifiedRow]) -> Result<(), LedgerError>;
 
     /// Writes down what verification as a whole came to.
     fn set_verification(&mut self, run: RunId, verification: &Verification) -> Result<(), LedgerError>;

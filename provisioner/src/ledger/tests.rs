@@ -397,7 +397,7 @@ fn an_undo_has_the_rows_that_a_run_created_and_frees_their_credentials(mut ledge
     ];
     ledger.refuse(run, &records, &now()).unwrap();
     let etags = Etags { identity: Some("1".to_owned().into()), twin: Some("2".to_owned().into()) };
-    let seen = Seen { identity: identity("a"), etags: etags.clone(), drift: None };
+    let seen = VerifiedRow { identity: identity("a"), etags: etags.clone(), drift: None };
     ledger.set_seen(run, &[seen]).unwrap();
 
     let options = RunOptions::default();

@@ -6,7 +6,7 @@ use hub_types::twin::Twin;
 use serde_json::Value;
 
 use crate::hub::Hub;
-use crate::ledger::{Hold, LedgerRow, RowFilter, RunId, Seen, SharedLedger};
+use crate::ledger::{Hold, LedgerRow, RowFilter, RunId, SharedLedger, VerifiedRow};
 use crate::maintain::change::{ChangeDecision, Maintenance};
 use crate::model::compare::{Difference, Etags};
 use crate::model::holds::Holds;
@@ -55,7 +55,7 @@ impl<H: Hub> VerifyMaintenance<H> {
             let identity = row.spec.identity;
             let is_own = self.maintenance.subject(&identity) == identity;
             let etags = if is_own { Etags::of(twin.as_ref()) } else { Etags::default() };
-            Seen { identity, etags, drift }
+            VerifiedRow { identity, etags, drift }
         };
         let (run, filter, concurrency) = (self.run, RowFilter::Settled, self.concurrency);
         ReadBack { ledger: &self.ledger, run, filter, concurrency }.each(look, decide).await?;

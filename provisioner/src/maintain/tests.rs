@@ -190,7 +190,7 @@ async fn a_disabled_device_with_a_module_of_others_stays_and_the_others_go() {
     for modules in [Modules::InBulk, Modules::OneByOne] {
         let factory = Factory::new(modules);
         let run = factory.provision().await;
-        factory.meddle("b", Meddling::AddModule).await;
+        factory.meddle("b", ForeignStep::AddModule).await;
         factory.hub.identities.lock().unwrap().get_mut(&identity("b")).unwrap().status = Status::Disabled;
         let rows =
             factory.rows_of(run, RowFilter::Created).into_iter().map(LedgerRow::to_go_on).collect::<Vec<_>>();
@@ -330,7 +330,7 @@ async fn an_old_thumbprint_goes_only_where_the_new_one_is_proven() {
 
 /// A change to the hub after the batch by a different client.
 #[derive(Debug, Clone, Copy)]
-enum Meddling {
+enum ForeignStep {
     WriteTwin,
     Delete,
     Disable,
@@ -339,22 +339,22 @@ enum Meddling {
 }
 
 impl Factory {
-    async fn meddle(&self, name: &str, meddling: Meddling) {
+    async fn meddle(&self, name: &str, meddling: ForeignStep) {
         let device = identity(name).device().to_string();
         match meddling {
-            Meddling::WriteTwin if self.names().iter().any(|there| there == name) => {
+            ForeignStep::WriteTwin if self.names().iter().any(|there| there == name) => {
                 self.write_twin(name).await;
             }
-            Meddling::WriteTwin => {}
+            ForeignStep::WriteTwin => {}
             // What is gone already, or has no place any more, is none of this test's business.
-            Meddling::Delete => drop(self.hub.delete(&identity(name), None).await),
-            Meddling::Disable => {
+            ForeignStep::Delete => drop(self.hub.delete(&identity(name), None).await),
+            ForeignStep::Disable => {
                 self.run(disable(), &named(&[&device])).await;
             }
-            Meddling::AddThumbprint => {
+            ForeignStep::AddThumbprint => {
                 self.run(Maintenance::AddThumbprint, &[spec(name, "BB", Some("AA"))]).await;
             }
-            Meddling::AddModule => {
+            ForeignStep::AddModule => {
                 let module = spec(&format!("{device}/new"), "CC", None);
                 let sent = module.module_spec(&GivenKeys::new()).unwrap();
                 drop(self.hub.put_module(&module.identity, &sent, None).await);
@@ -416,13 +416,13 @@ impl Factory {
     }
 }
 
-fn meddling() -> impl Strategy<Value = (usize, Meddling)> {
+fn meddling() -> impl Strategy<Value = (usize, ForeignStep)> {
     let what = prop_oneof![
-        Just(Meddling::WriteTwin),
-        Just(Meddling::Delete),
-        Just(Meddling::Disable),
-        Just(Meddling::AddModule),
-        Just(Meddling::AddThumbprint)
+        Just(ForeignStep::WriteTwin),
+        Just(ForeignStep::Delete),
+        Just(ForeignStep::Disable),
+        Just(ForeignStep::AddModule),
+        Just(ForeignStep::AddThumbprint)
     ];
     (0..NAMES.len(), what)
 }

@@ -1,6 +1,6 @@
 //! Plan files: a plan written down, to be carried out later as it is or not at all.
 //!
-//! A plan file is JSON Lines: a [`Header`], one [`PlannedRow`] for each row of the batch, their `Sum`,
+//! A plan file is JSON PlanLines: a [`Header`], one [`PlannedRow`] for each row of the batch, their `PlanTotals`,
 //! and a last line with the SHA-256 of everything before it, which has one spelling only: no byte of a
 //! file can be changed, added or lost without notice. That is no signature: whoever can write the file
 //! can make a new one. It holds no secret; symmetric keys come from the batch when the plan is carried
@@ -46,7 +46,7 @@ pub struct Header {
 
 /// The record after the rows.
 #[derive(Debug, Serialize)]
-struct Sum<'a> {
+struct PlanTotals<'a> {
     rows: u64,
     sum: &'a Plan,
 }
@@ -117,7 +117,7 @@ impl PlanWriter {
 
     /// Ends the file, brings it to the disk and gives it its name, which must be free.
     pub fn finish(mut self, sum: &Plan) -> Result<(), PlanFileError> {
-        self.line(&Sum { rows: self.rows, sum })?;
+        self.line(&PlanTotals { rows: self.rows, sum })?;
         let sha256 = upper_hex(&self.hasher.clone().finalize());
         self.line(&Seal { sha256: &sha256 })?;
         let Self { path, file, .. } = self;
@@ -166,7 +166,7 @@ impl PlanFile {
 
     /// Reads a file from its first line to its last and makes sure that it is as it was written.
     pub fn open(path: &Path) -> Result<Self, PlanFileError> {
-        let mut lines = Lines::open(path)?;
+        let mut lines = PlanLines::open(path)?;
         let version: Version = lines.next_as()?.ok_or_else(|| lines.altered("it is empty"))?;
         if version.provisioner_plan != u64::from(VERSION) {
             return Err(PlanFileError::Version { path: path.to_owned(), found: version.provisioner_plan });
@@ -174,10 +174,10 @@ impl PlanFile {
         let header = lines.parse(&lines.line)?;
         let mut rows = 0;
         let counted = loop {
-            match lines.next_as::<Line>()? {
+            match lines.next_as::<PlanLine>()? {
                 None => return Err(lines.altered(CUT_OFF)),
-                Some(Line::Row(_)) => rows += 1,
-                Some(Line::Sum { rows }) => break rows,
+                Some(PlanLine::Row(_)) => rows += 1,
+                Some(PlanLine::PlanTotals { rows }) => break rows,
             }
         };
         let sha256 = upper_hex(&lines.hasher.clone().finalize());
@@ -199,7 +199,7 @@ impl PlanFile {
         &self,
         mut tell: impl FnMut(PlannedRow) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut lines = Lines::open(&self.path)?;
+        let mut lines = PlanLines::open(&self.path)?;
         lines.next()?;
         for _ in 0..self.rows {
             let row = lines.next_as()?.ok_or_else(|| lines.altered(CUT_OFF))?;
@@ -225,8 +225,8 @@ struct Version {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Line {
-    Sum {
+enum PlanLine {
+    PlanTotals {
         rows: u64,
     },
     /// Read in full when the plan is known to be whole.
@@ -242,7 +242,7 @@ fn open_text(path: &Path) -> io::Result<Utf8Stream> {
 }
 
 /// The lines of a plan file, hashed as they pass.
-struct Lines {
+struct PlanLines {
     path: PathBuf,
     file: Utf8Stream,
     hasher: Sha256,
@@ -250,7 +250,7 @@ struct Lines {
     number: u64,
 }
 
-impl Lines {
+impl PlanLines {
     fn open(path: &Path) -> Result<Self, PlanFileError> {
         let file = open_text(path).map_err(|source| PlanFileError::Io { path: path.to_owned(), source })?;
         Ok(Self { path: path.to_owned(), file, hasher: Sha256::new(), line: Vec::new(), number: 0 })

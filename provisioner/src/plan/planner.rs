@@ -27,12 +27,12 @@ pub struct Planner {
     counts: BTreeMap<OperationClass, u64>,
     /// The number of identities that the hub can still take; `None` until it is read.
     room: Option<u64>,
-    unit: Option<Unit>,
+    unit: Option<PlannedUnit>,
 }
 
 /// The device whose rows are at hand.
 #[derive(Debug)]
-struct Unit {
+struct PlannedUnit {
     device: DeviceId,
     /// The action for the device, if it has a row.
     action: Option<Action>,
@@ -91,7 +91,7 @@ impl Planner {
     /// each, whether it has a row of its own. A device that would be created has no modules.
     pub(super) fn unknown_devices(&self, rows: &[(LedgerRow, IdentitySnapshot)]) -> Vec<(DeviceId, bool)> {
         let mut devices = Vec::new();
-        let is_known = |unit: &&Unit| unit.action == Some(Action::Create) || unit.modules.is_some();
+        let is_known = |unit: &&PlannedUnit| unit.action == Some(Action::Create) || unit.modules.is_some();
         let mut known = self.unit.as_ref().filter(is_known).map(|unit| &unit.device);
         let mut with_row = self.unit.as_ref().filter(|unit| unit.action.is_some()).map(|unit| &unit.device);
         for (row, look) in rows {
@@ -128,7 +128,7 @@ impl Planner {
     pub(super) fn add(&mut self, row: &LedgerRow, look: IdentitySnapshot, known: &HubContext) -> PlannedRow {
         let identity = &row.spec.identity;
         if self.unit.as_ref().is_none_or(|unit| unit.device != *identity.device()) {
-            self.unit = Some(Unit {
+            self.unit = Some(PlannedUnit {
                 device: identity.device().clone(),
                 action: None,
                 is_staged: false,

@@ -17,7 +17,7 @@ pub(super) mod tests;
 
 /// The verb of a run, with the mode on which the meaning of a reason depends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
+pub enum RunVerb {
     /// `apply`, in this mode.
     Apply(ApplyMode),
     /// `retire --delete`.
@@ -40,7 +40,7 @@ pub enum Verb {
     UndoRelease,
 }
 
-impl Verb {
+impl RunVerb {
     /// Every verb in every mode.
     pub const ALL: [Self; 12] = [
         Self::Apply(ApplyMode::Create),
@@ -85,7 +85,7 @@ pub struct Advice {
 
 /// The advice for rows of a run with this reason; rows of older ledgers have none.
 pub fn advice(run: &Run, reason: Option<ReasonCode>) -> Advice {
-    let entry = entry(Verb::of(&run.options), reason);
+    let entry = entry(RunVerb::of(&run.options), reason);
     let undone = run.options.maintenance.as_ref().and_then(Maintenance::goes_on_from);
     let undone = undone.map(|run| run.to_string()).unwrap_or_default();
     let to_do = entry

@@ -159,7 +159,7 @@ mod tests {
     use crate::ledger::Record;
     use crate::model::options::ApplyMode;
     use crate::model::spec::{IdentitySpec, StateSpec};
-    use crate::report::Verb;
+    use crate::report::RunVerb;
     use crate::report::advice::tests::run;
     use hub_types::IdentityId;
     use serde_json::json;
@@ -181,7 +181,7 @@ mod tests {
     fn causes(rows: &[LedgerRow]) -> Vec<Cause> {
         let mut causes = Causes::default();
         rows.iter().for_each(|row| causes.add(row));
-        causes.sorted(&run(Verb::Apply(ApplyMode::Create)))
+        causes.sorted(&run(RunVerb::Apply(ApplyMode::Create)))
     }
 
     #[test]

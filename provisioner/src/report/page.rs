@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::causes::Cause;
 use super::chart::Chart;
-use super::run_summary::{Kind, RunSummary, Shown, ShownRow};
+use super::run_summary::{RowKind, RunSummary, Shown, ShownRow};
 use super::text;
 use super::timeline::Timeline;
 use crate::ledger::{Ledger, LedgerError, ProgressSample, Run, RunId, RunState, Session, Totals};
@@ -69,7 +69,7 @@ struct Page<'a> {
     test_hub: bool,
     state: &'static str,
     subject: Vec<String>,
-    parts: Vec<Part>,
+    parts: Vec<BarPart>,
     rows: u64,
     chart: Option<Chart>,
     causes: Vec<Cause>,
@@ -102,7 +102,7 @@ struct Headline {
 
 /// A part of the rows: a segment of the bar.
 #[derive(Serialize)]
-struct Part {
+struct BarPart {
     name: &'static str,
     count: u64,
     x: f64,
@@ -250,13 +250,13 @@ fn subject(totals: &Totals, summary: &RunSummary) -> Vec<String> {
 
 /// The segments of the bar, in proportion to their parts, and never too short to be visible.
 #[expect(clippy::cast_precision_loss, reason = "counts of rows are far below 2^52")]
-fn parts(totals: &Totals) -> Vec<Part> {
+fn parts(totals: &Totals) -> Vec<BarPart> {
     let counts: Vec<_> = totals.parts().into_iter().filter(|(_, count)| *count > 0).collect();
     let least = |count: u64| (count as f64 / totals.rows as f64 * BAR).max(LEAST_SEGMENT);
     let sum: f64 = counts.iter().map(|(_, count)| least(*count)).sum();
     let mut x = 0.0;
     let part = |(name, count): (&'static str, u64)| {
-        let part = Part { name, count, x, width: least(count) / sum * BAR };
+        let part = BarPart { name, count, x, width: least(count) / sum * BAR };
         x += part.width;
         part
     };
@@ -265,7 +265,7 @@ fn parts(totals: &Totals) -> Vec<Part> {
 
 fn first_rows<'s>(shown: &'s Shown, only_attention: bool) -> Vec<FirstRow<'s>> {
     let text = |number: usize| shown.texts.get(number).map_or("", String::as_str);
-    let selected = shown.rows.iter().filter(|row| !only_attention || row.3 == Kind::Attention);
+    let selected = shown.rows.iter().filter(|row| !only_attention || row.3 == RowKind::Attention);
     let row = |row: &'s ShownRow| FirstRow {
         line: row.0,
         identity: &row.1,

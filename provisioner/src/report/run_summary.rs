@@ -30,11 +30,11 @@ pub(super) struct RunSummary {
     pub(super) kept: u64,
     pub(super) causes: Causes,
     pub(super) shown: Shown,
-    unit: Option<Unit>,
+    unit: Option<UnitSummary>,
 }
 
 /// A device with those of its rows that were read.
-struct Unit {
+struct UnitSummary {
     device: DeviceId,
     is_well: bool,
     is_held: bool,
@@ -63,7 +63,7 @@ pub(super) struct ShownRow(
     pub(super) String,
     /// The result of the row.
     pub(super) &'static str,
-    pub(super) Kind,
+    pub(super) RowKind,
     /// The number of the text that says more.
     pub(super) usize,
     /// The number of the text with the time.
@@ -74,14 +74,14 @@ pub(super) struct ShownRow(
 
 /// The kind of a row, by the attention that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum RowKind {
     Well,
     Attention,
     /// As asked, with a twin that a different client has written.
     Kept,
 }
 
-impl Serialize for Kind {
+impl Serialize for RowKind {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u8(*self as u8)
     }
@@ -102,16 +102,16 @@ impl RunSummary {
 
     fn add(&mut self, row: &LedgerRow, most: usize) {
         let kind = kind(row);
-        let is_well = kind != Kind::Attention;
+        let is_well = kind != RowKind::Attention;
         self.attention += u64::from(!is_well);
-        self.kept += u64::from(kind == Kind::Kept);
+        self.kept += u64::from(kind == RowKind::Kept);
         self.causes.add(row);
         match row.spec.identity.module() {
             None => self.devices += 1,
             Some(_) => self.modules += 1,
         }
         self.count_unit(row, is_well);
-        if kind != Kind::Well || !self.shown.only_remarkable {
+        if kind != RowKind::Well || !self.shown.only_remarkable {
             self.shown.add(row, kind, most);
         }
     }
@@ -125,26 +125,26 @@ impl RunSummary {
                 self.end_unit();
                 let is_created = row.record.effect == Some(Effect::Created);
                 let is_held = row.record.held_by.is_some();
-                self.unit = Some(Unit { device: device.clone(), is_well, is_held, is_created });
+                self.unit = Some(UnitSummary { device: device.clone(), is_well, is_held, is_created });
             }
         }
     }
 
     fn end_unit(&mut self) {
         match self.unit.take() {
-            Some(Unit { is_well: true, is_held, is_created, .. }) => {
+            Some(UnitSummary { is_well: true, is_held, is_created, .. }) => {
                 self.well += 1;
                 self.held += u64::from(is_held);
                 self.held_created += u64::from(is_held && is_created);
             }
-            Some(Unit { is_well: false, .. }) => self.not_well += 1,
+            Some(UnitSummary { is_well: false, .. }) => self.not_well += 1,
             None => {}
         }
     }
 }
 
 impl Shown {
-    fn add(&mut self, row: &LedgerRow, kind: Kind, most: usize) {
+    fn add(&mut self, row: &LedgerRow, kind: RowKind, most: usize) {
         if self.rows.len() >= most {
             self.is_cut = true;
             return;
@@ -165,11 +165,11 @@ impl Shown {
     }
 }
 
-fn kind(row: &LedgerRow) -> Kind {
+fn kind(row: &LedgerRow) -> RowKind {
     match finding(row) {
-        Some(_) => Kind::Attention,
-        None if row.record.differences.is_empty() => Kind::Well,
-        None => Kind::Kept,
+        Some(_) => RowKind::Attention,
+        None if row.record.differences.is_empty() => RowKind::Well,
+        None => RowKind::Kept,
     }
 }
 

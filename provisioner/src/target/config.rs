@@ -83,7 +83,7 @@ pub enum ConfigError {
     },
     /// Something in it is wrong.
     #[error("`{}`, line {line}, column {column}: {problem}", path.display())]
-    Entry {
+    HubTable {
         /// The file.
         path: PathBuf,
         /// The line, from 1.
@@ -136,11 +136,11 @@ impl ConfigError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::NoSuchHub { .. } => "name one of these with `--hub NAME`, or add the hub to the file",
-            Self::Entry { problem: ConfigProblem::Secret, .. } => {
+            Self::HubTable { problem: ConfigProblem::Secret, .. } => {
                 "put the connection string into a file of its own with mode 0600 and name that file with \
                  `connection_string_file`; renew the key if others could read this file"
             }
-            Self::Entry { .. } | Self::NotText { .. } => {
+            Self::HubTable { .. } | Self::NotText { .. } => {
                 "correct the file; docs/reaching-a-hub.md shows its keys"
             }
             Self::File { .. } => "check the file and its rights",
@@ -201,7 +201,7 @@ impl Flaw {
         let before = text.get(..self.bytes.start).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
-        ConfigError::Entry { path: path.to_owned(), line, column, problem: self.problem }
+        ConfigError::HubTable { path: path.to_owned(), line, column, problem: self.problem }
     }
 }
 
@@ -217,7 +217,8 @@ fn read_tables(text: &str, folder: &Path) -> Result<Tables, Flaw> {
         match key.get_ref().as_ref() {
             "hubs" => {
                 for (name, entry) in table("hubs", value)? {
-                    let hub = Entry { name: name.get_ref(), table: table("hubs", entry)?, span: name.span() };
+                    let hub =
+                        HubTable { name: name.get_ref(), table: table("hubs", entry)?, span: name.span() };
                     hubs.insert(name.get_ref().to_string(), hub.resolve(folder)?);
                 }
             }
@@ -259,13 +260,13 @@ fn refuse_secrets(text: &str) -> Result<(), Flaw> {
 }
 
 /// A hub as people write it.
-struct Entry<'a> {
+struct HubTable<'a> {
     name: &'a str,
     table: &'a DeTable<'a>,
     span: Range<usize>,
 }
 
-impl Entry<'_> {
+impl HubTable<'_> {
     fn resolve(&self, folder: &Path) -> Result<ConfiguredHub, Flaw> {
         for (key, _) in self.table {
             if !KEYS.contains(&key.get_ref().as_ref()) {

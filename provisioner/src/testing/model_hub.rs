@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::hub::{Hub, HubError};
 pub(crate) use log::{Log, Logged, OTHERS, What};
-pub(crate) use others::{Meddling, Other};
+pub(crate) use others::{ForeignChange, Other};
 
 mod log;
 mod others;
@@ -76,7 +76,7 @@ pub(crate) struct ModelHub {
     /// The changes, with their actors.
     pub(crate) log: Mutex<Log>,
     /// The changes of other clients, each after this many further calls of a run.
-    pub(crate) meddlings: Mutex<Vec<(usize, Meddling)>>,
+    pub(crate) meddlings: Mutex<Vec<(usize, ForeignChange)>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -30,7 +30,7 @@ use crate::testing::model_hub::{Fate, ModelHub, Modules, OTHERS};
 use crate::verify::Verify;
 use crate::workers::RunError;
 use crate::workers::tests::pool;
-use acts::{Act, ApplyAct, Weather, Work};
+use acts::{Act, ApplyAct, Disturbances, Work};
 
 mod acts;
 mod oracle;
@@ -166,7 +166,7 @@ impl World {
         }
     }
 
-    async fn alter(&mut self, maintenance: Maintenance, rows: &[IdentitySpec], weather: &Weather) {
+    async fn alter(&mut self, maintenance: Maintenance, rows: &[IdentitySpec], weather: &Disturbances) {
         let todo = maintenance.clone();
         let alter = move |world: &Self, run| {
             let (hub, maintenance) = (world.hub.clone(), todo.clone());
@@ -195,7 +195,7 @@ impl World {
         maintenance: Option<Maintenance>,
         rows: &[IdentitySpec],
         plan: Option<(Vec<PlannedRow>, usize)>,
-        weather: &Weather,
+        weather: &Disturbances,
         work: impl Fn(&Self, RunId) -> F,
     ) {
         let begun = self.now();
@@ -318,7 +318,7 @@ proptest! {
 mod found {
     use super::*;
     use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
-    use crate::testing::model_hub::{Meddling, Other};
+    use crate::testing::model_hub::{ForeignChange, Other};
 
     const PROVISION: ApplyAct = ApplyAct {
         names: Vec::new(),
@@ -335,21 +335,24 @@ mod found {
         ApplyAct { names: names.to_vec(), ..PROVISION }
     }
 
-    fn act(work: Work, weather: Weather) -> Act {
+    fn act(work: Work, weather: Disturbances) -> Act {
         Act { work, weather }
     }
 
     /// Somebody makes the same after so many calls.
-    fn same(name: &str, calls: usize) -> Vec<(usize, Meddling)> {
+    fn same(name: &str, calls: usize) -> Vec<(usize, ForeignChange)> {
         let authentication = acts::spec(name, acts::OLD, None, 60).authentication(&GivenKeys::new());
         let what = Other::Create(authentication.unwrap(), 60);
-        vec![(calls, Meddling { identity: identity(name), what })]
+        vec![(calls, ForeignChange { identity: identity(name), what })]
     }
 
     #[test]
     fn what_others_make_between_a_look_and_a_lost_answer_is_not_surely_created() {
-        let weather =
-            Weather { fates: vec![Fate::LostAfterEffect], meddlings: same("b", 1), ..Weather::fine() };
+        let weather = Disturbances {
+            fates: vec![Fate::LostAfterEffect],
+            meddlings: same("b", 1),
+            ..Disturbances::fine()
+        };
         let apply = ApplyAct { look_first: true, ..provision(&["a", "b", "c"]) };
         check(Modules::InBulk, &[act(Work::Apply(apply), weather)]);
     }
@@ -357,13 +360,13 @@ mod found {
     #[test]
     fn what_was_perhaps_created_gets_no_tag_of_the_creator() {
         let merge = ApplyRules { mode: ApplyMode::Create, twin: TwinPolicy::Merge };
-        let write = Meddling { identity: identity("c"), what: Other::WriteTwin(7) };
+        let write = ForeignChange { identity: identity("c"), what: Other::WriteTwin(7) };
         let again = ApplyAct { rules: merge, tagged: true, ..provision(&["c"]) };
         // It is cut off after it was told that the device exists.
-        let cut = Weather { cuts: vec![0], ..Weather::fine() };
+        let cut = Disturbances { cuts: vec![0], ..Disturbances::fine() };
         let acts = [
-            act(Work::Apply(provision(&["c"])), Weather::fine()),
-            act(Work::Meddle(write), Weather::fine()),
+            act(Work::Apply(provision(&["c"])), Disturbances::fine()),
+            act(Work::Meddle(write), Disturbances::fine()),
             act(Work::Apply(again), cut),
         ];
         check(Modules::InBulk, &acts);
@@ -372,10 +375,10 @@ mod found {
     #[test]
     fn a_module_that_is_denied_and_whose_device_has_come_meanwhile_does_not_end_the_run() {
         for calls in 0..8 {
-            let weather = Weather {
+            let weather = Disturbances {
                 fates: vec![Fate::LostAfterEffect],
                 meddlings: same("b", calls),
-                ..Weather::fine()
+                ..Disturbances::fine()
             };
             check(Modules::OneByOne, &[act(Work::Apply(provision(&["a/x", "b/x"])), weather)]);
         }
@@ -383,8 +386,8 @@ mod found {
 
     #[test]
     fn a_device_that_was_left_half_done_and_is_another_was_updated_before_it_was_a_conflict() {
-        let half_done = Weather { cuts: vec![0], ..Weather::default() };
-        let lost = Weather { fates: vec![Fate::LostAfterEffect], ..Weather::fine() };
+        let half_done = Disturbances { cuts: vec![0], ..Disturbances::default() };
+        let lost = Disturbances { fates: vec![Fate::LostAfterEffect], ..Disturbances::fine() };
         let quarantine = |interval| ApplyAct { quarantined: true, interval, ..provision(&["a", "a/x"]) };
         let acts = [act(Work::Apply(quarantine(30)), half_done), act(Work::Apply(quarantine(60)), lost)];
         check(Modules::InBulk, &acts);
@@ -392,12 +395,12 @@ mod found {
 
     #[test]
     fn what_a_later_run_has_created_again_is_not_undone_with_the_first() {
-        let delete = Meddling { identity: identity("a"), what: Other::Delete };
+        let delete = ForeignChange { identity: identity("a"), what: Other::Delete };
         let acts = [
-            act(Work::Apply(provision(&["a", "b"])), Weather::fine()),
-            act(Work::Meddle(delete), Weather::fine()),
-            act(Work::Apply(provision(&["a"])), Weather::fine()),
-            act(Work::Undo(0), Weather::fine()),
+            act(Work::Apply(provision(&["a", "b"])), Disturbances::fine()),
+            act(Work::Meddle(delete), Disturbances::fine()),
+            act(Work::Apply(provision(&["a"])), Disturbances::fine()),
+            act(Work::Undo(0), Disturbances::fine()),
         ];
         check(Modules::InBulk, &acts);
     }
@@ -408,9 +411,9 @@ mod found {
             let rules = ApplyRules { mode, twin: TwinPolicy::Initial };
             let quarantine = ApplyAct { rules, quarantined: true, ..provision(&["a", "a/x", "b", "b/x"]) };
             let acts = [
-                act(Work::Apply(provision(&["a", "b"])), Weather::fine()),
-                act(Work::Apply(quarantine), Weather::fine()),
-                act(Work::Undo(1), Weather::fine()),
+                act(Work::Apply(provision(&["a", "b"])), Disturbances::fine()),
+                act(Work::Apply(quarantine), Disturbances::fine()),
+                act(Work::Undo(1), Disturbances::fine()),
             ];
             check(Modules::InBulk, &acts);
         }

@@ -3,7 +3,7 @@
 use hub_types::IdentityId;
 use tokio::task::JoinSet;
 
-use crate::ledger::{LedgerError, LedgerRow, RowFilter, RunId, Seen, SharedLedger};
+use crate::ledger::{LedgerError, LedgerRow, RowFilter, RunId, SharedLedger, VerifiedRow};
 use crate::workers::RunError;
 
 /// The number of twins that are read at once: enough to keep two cores busy, few enough for any hub.
@@ -27,7 +27,7 @@ impl ReadBack<'_> {
     pub(crate) async fn each<T, F>(
         &self,
         look: impl Fn(LedgerRow) -> F + Clone + Send + 'static,
-        mut judge: impl FnMut(T) -> Seen,
+        mut judge: impl FnMut(T) -> VerifiedRow,
     ) -> Result<(), RunError>
     where
         T: Send + 'static,
@@ -54,7 +54,7 @@ impl ReadBack<'_> {
         self.ledger.call(move |ledger| ledger.page(run, filter, after.as_ref(), PAGE)).await
     }
 
-    async fn store(&self, seen: Vec<Seen>) -> Result<(), LedgerError> {
+    async fn store(&self, seen: Vec<VerifiedRow>) -> Result<(), LedgerError> {
         let run = self.run;
         self.ledger.call(move |ledger| ledger.set_seen(run, &seen)).await
     }

@@ -79,13 +79,16 @@ impl Way {
     }
 }
 
-type Credential = Arc<dyn TokenCredential>;
+type EntraCredential = Arc<dyn TokenCredential>;
 
-fn azure_cli() -> Result<Credential, Attempt> {
+fn azure_cli() -> Result<EntraCredential, Attempt> {
     Ok(AzureCliCredential::new(None)?)
 }
 
-fn client_secret(environment: &EntraEnvironment, options: &HubClientOptions) -> Result<Credential, Attempt> {
+fn client_secret(
+    environment: &EntraEnvironment,
+    options: &HubClientOptions,
+) -> Result<EntraCredential, Attempt> {
     let secret = environment
         .get(CLIENT_SECRET)
         .ok_or_else(|| Attempt::not_set_up(format!("{CLIENT_SECRET} is not set")))?;
@@ -99,7 +102,7 @@ fn client_secret(environment: &EntraEnvironment, options: &HubClientOptions) -> 
 fn workload_identity(
     environment: &EntraEnvironment,
     options: &HubClientOptions,
-) -> Result<Credential, Attempt> {
+) -> Result<EntraCredential, Attempt> {
     let file = environment
         .get(FEDERATED_TOKEN_FILE)
         .ok_or_else(|| Attempt::not_set_up(format!("{FEDERATED_TOKEN_FILE} is not set")))?;
@@ -133,7 +136,7 @@ async fn managed_identity(
     environment: &EntraEnvironment,
     options: &HubClientOptions,
     is_only: bool,
-) -> Result<Credential, Attempt> {
+) -> Result<EntraCredential, Attempt> {
     let is_told = [IDENTITY_ENDPOINT, MSI_ENDPOINT].into_iter().any(|name| environment.get(name).is_some());
     // The SDK asks the metadata service for more than a minute, which is right on a machine that has one.
     if !is_told && !is_only && !has_metadata_service().await {

@@ -12,23 +12,23 @@ use tokio_postgres::config::{Host, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::client::Error;
-use super::outage::Outage;
+use super::outage::DatabaseOutage;
 
 /// The parameters of a connection.
-pub(super) struct Access {
+pub(super) struct Servers {
     /// One configuration for each server, so that each has its own time to respond.
     servers: Vec<Config>,
     tls: ClientConfig,
     /// The time in which no server answers.
-    pub(super) outage: Outage,
+    pub(super) outage: DatabaseOutage,
 }
 
 /// The future that drives a connection.
 pub(super) type Driver = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-impl Access {
+impl Servers {
     pub(super) fn new(access: &Config) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(Self { servers: each_server(access), tls: tls()?, outage: Outage::default() })
+        Ok(Self { servers: each_server(access), tls: tls()?, outage: DatabaseOutage::default() })
     }
 
     /// Connects to the first server that accepts writes.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::chunk::{CHUNK_DEVICES, Chunk, Claim, Lease, Token};
+use super::super::chunk::{CHUNK_DEVICES, Chunk, Claim, FencingToken, Lease};
 use super::super::column::ResultRow;
 use super::super::filter::UNFINISHED;
 use super::super::row::ROW;
@@ -34,7 +34,12 @@ pub(super) fn begin_work(client: &mut Client, run: RunId) -> Result<Option<Vec<u
 }
 
 /// Claims the next chunk under a new token.
-pub(super) fn claim(client: &mut Client, run: RunId, token: Token, lease: Duration) -> Result<Claim, Error> {
+pub(super) fn claim(
+    client: &mut Client,
+    run: RunId,
+    token: FencingToken,
+    lease: Duration,
+) -> Result<Claim, Error> {
     client.transaction(|client| {
         let next = client.query_opt(
             "WITH next AS (

@@ -18,8 +18,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::super::chunk::NoRandomness;
 use super::super::stored::{NotStorable, NotUnderstood};
-use super::access::Access;
-use super::outage::{BRIEF, Outage};
+use super::access::Servers;
+use super::outage::{BRIEF, DatabaseOutage};
 use super::silence::answered;
 use crate::model::service_status::tell;
 
@@ -62,7 +62,7 @@ pub(super) struct Backend {
 /// A connection.
 pub(super) struct Client {
     inner: tokio_postgres::Client,
-    access: Arc<Access>,
+    access: Arc<Servers>,
     backend: Backend,
     /// The prepared statements, by their text: preparing one takes a round trip to the server.
     prepared: RefCell<HashMap<String, Statement>>,
@@ -72,7 +72,7 @@ pub(super) struct Client {
 
 impl Client {
     /// Connects to the first of the servers that accepts writes.
-    pub(super) fn connect(access: &Arc<Access>) -> Result<Self, Error> {
+    pub(super) fn connect(access: &Arc<Servers>) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let connecting = async {
             let (client, connection) = access.connect().await?;
@@ -143,7 +143,7 @@ impl Client {
 }
 
 /// Waits for a connection, and notifies people if that takes long.
-async fn announced<T>(connecting: impl Future<Output = T>, outage: &Outage) -> T {
+async fn announced<T>(connecting: impl Future<Output = T>, outage: &DatabaseOutage) -> T {
     let (begun, mut connecting) = (Instant::now(), pin!(connecting));
     if let Ok(connected) = tokio::time::timeout(BRIEF, &mut connecting).await {
         return connected;

@@ -9,7 +9,7 @@ use tokio_postgres::Config;
 use tokio_postgres::error::SqlState;
 
 use super::super::LedgerError;
-use super::access::Access;
+use super::access::Servers;
 use super::client::{Backend, Client, Error};
 use super::memory::Memory;
 use super::silence::END;
@@ -17,7 +17,7 @@ use crate::model::service_status::tell;
 
 /// A connection that comes back.
 pub(super) struct Connection {
-    access: Arc<Access>,
+    access: Arc<Servers>,
     name: String,
     client: Option<Client>,
     /// The backend of the last broken connection, until its end is confirmed.
@@ -33,7 +33,7 @@ impl Connection {
     /// respond is retried for a while.
     pub(super) fn open(access: &Config, name: String) -> Result<Self, LedgerError> {
         let access =
-            Access::new(access).map_err(|source| LedgerError::Database { ledger: name.clone(), source })?;
+            Servers::new(access).map_err(|source| LedgerError::Database { ledger: name.clone(), source })?;
         let memory = Memory::default();
         let mut connection = Self {
             access: Arc::new(access),

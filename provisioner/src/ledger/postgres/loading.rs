@@ -1,11 +1,11 @@
-//! Loading a run, in one transaction.
+//! LoadState a run, in one transaction.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 
 use hub_types::{DeviceId, IdentityId};
 
-use super::super::chunk::Token;
+use super::super::chunk::FencingToken;
 use super::super::column::{ResultRow, names};
 use super::super::row::{self, Context};
 use super::super::store::Load;
@@ -21,12 +21,12 @@ use crate::model::spec::IdentitySpec;
 
 pub(super) struct PostgresLoader<'l> {
     run: RunId,
-    loading: RefCell<Loading<'l>>,
+    loading: RefCell<LoadState<'l>>,
 }
 
-struct Loading<'l> {
+struct LoadState<'l> {
     run: RunId,
-    token: Token,
+    token: FencingToken,
     connection: &'l mut Connection,
     waiting: Vec<Waiting>,
     /// The credentials of those rows, and whose they are.
@@ -45,7 +45,7 @@ struct Waiting {
 impl<'l> PostgresLoader<'l> {
     pub(super) fn begin(connection: &'l mut Connection, facts: &RunFacts<'_>) -> Result<Self, LedgerError> {
         // Whether a commit whose answer was lost was made is asked of the database by this token.
-        let token = Token::draw().map_err(|error| connection.error(error.into()))?;
+        let token = FencingToken::draw().map_err(|error| connection.error(error.into()))?;
         let begun = connection.call(|client| {
             client.batch_execute("ROLLBACK; BEGIN")?;
             let (cells, token) = (facts.cells()?, token.as_bytes());
@@ -56,7 +56,7 @@ impl<'l> PostgresLoader<'l> {
             let parameters = cells.iter().map(parameter).chain([&token as _]).collect::<Vec<_>>();
             client.query_one(&sql, &parameters)?.at(0)
         });
-        let loading = Loading {
+        let loading = LoadState {
             run: begun?,
             token,
             connection,
@@ -153,7 +153,7 @@ impl Load for PostgresLoader<'_> {
     }
 }
 
-impl Loading<'_> {
+impl LoadState<'_> {
     fn find_conflict(
         &mut self,
         identity: &IdentityId,
@@ -210,7 +210,7 @@ impl Loading<'_> {
     }
 }
 
-impl Drop for Loading<'_> {
+impl Drop for LoadState<'_> {
     fn drop(&mut self) {
         if !self.is_committed {
             self.connection.roll_back();

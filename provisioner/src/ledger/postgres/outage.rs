@@ -7,7 +7,7 @@ use crate::model::service_status::{Service, ServiceStatus};
 
 /// The time in which no server of the database answers.
 #[derive(Default)]
-pub(super) struct Outage(Mutex<Option<Begun>>);
+pub(super) struct DatabaseOutage(Mutex<Option<Begun>>);
 
 #[derive(Clone, Copy)]
 struct Begun {
@@ -15,7 +15,7 @@ struct Begun {
     is_told: bool,
 }
 
-impl Outage {
+impl DatabaseOutage {
     /// Records an overdue response or a failed attempt. People are notified if that lasts.
     pub(super) fn failed(&self) -> Option<ServiceStatus> {
         self.failed_at(Instant::now())
@@ -71,7 +71,7 @@ mod tests {
     fn an_outage_is_told_once_when_it_lasts() {
         let begun = Instant::now();
         let at = |seconds| begun + Duration::from_secs(seconds);
-        let brief = Outage::default();
+        let brief = DatabaseOutage::default();
         brief.begin(begun);
         assert_eq!(brief.failed_at(at(1)), None);
         assert_eq!(
@@ -79,7 +79,7 @@ mod tests {
             None,
             "who was never told that it is gone need not be told that it is back"
         );
-        let long = Outage::default();
+        let long = DatabaseOutage::default();
         long.begin(begun);
         assert_eq!(long.failed_at(at(1)), None);
         assert_eq!(long.failed_at(at(3)), Some(ServiceStatus::Unavailable(Service::Ledger)));

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::access::Access;
+use super::access::Servers;
 use super::client::{Backend, Error};
 use crate::model::service_status::tell;
 
 /// The state of a backend with a pending response, as seen by a second connection.
-enum Found {
+enum BackendState {
     /// The backend is working: the call takes long.
     AtWork,
     /// The server knows nothing of it any more.
@@ -23,7 +23,7 @@ enum Found {
 /// while.
 pub(super) async fn answered<T>(
     call: impl Future<Output = Result<T, Error>>,
-    access: &Access,
+    access: &Servers,
     backend: &Backend,
 ) -> Result<T, Error> {
     let mut call = pin!(call);
@@ -36,13 +36,13 @@ pub(super) async fn answered<T>(
             biased;
             answer = &mut call => return answer,
             found = look_for(backend, access) => match found {
-                Found::Gone => return Err(Error::Silent),
-                Found::AtWork => {
+                BackendState::Gone => return Err(Error::Silent),
+                BackendState::AtWork => {
                     tell(access.outage.over());
                     silent_since = Instant::now();
                     PAUSE
                 }
-                Found::Nothing => {
+                BackendState::Nothing => {
                     access.outage.begin(silent_since.into_std());
                     tell(access.outage.failed());
                     if silent_since.elapsed() > GIVE_UP {
@@ -61,7 +61,7 @@ pub(super) async fn answered<T>(
 }
 
 /// Looks up a backend on a separate connection.
-async fn look_for(backend: &Backend, access: &Access) -> Found {
+async fn look_for(backend: &Backend, access: &Servers) -> BackendState {
     let look = async {
         let (client, connection) = access.connect().await?;
         let _connection = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(connection));
@@ -69,10 +69,10 @@ async fn look_for(backend: &Backend, access: &Access) -> Found {
     };
     match timeout(PROBE_WITHIN, look).await {
         // A result of no row still has its end.
-        Ok(Ok(messages)) if messages > 2 => Found::AtWork,
-        Ok(Ok(_)) => Found::Gone,
-        Ok(Err(error)) if error.is_refusal() => Found::Gone,
-        _ => Found::Nothing,
+        Ok(Ok(messages)) if messages > 2 => BackendState::AtWork,
+        Ok(Ok(_)) => BackendState::Gone,
+        Ok(Err(error)) if error.is_refusal() => BackendState::Gone,
+        _ => BackendState::Nothing,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::super::chunk::{CHUNK_DEVICES, Chunk, Claim, Lease, Token};
+use super::super::chunk::{CHUNK_DEVICES, Chunk, Claim, FencingToken, Lease};
 use super::super::column::ResultRow;
 use super::super::filter::UNFINISHED;
 use super::super::row::ROW;
@@ -47,7 +47,7 @@ fn refuse_unknown_states(connection: &Connection, run: RunId) -> rusqlite::Resul
 }
 
 /// The devices between two ids, on one level.
-struct Part {
+struct DeviceRange {
     level: u32,
     first: String,
     last: String,
@@ -61,14 +61,14 @@ fn cut(connection: &Connection, run: RunId) -> rusqlite::Result<()> {
         "SELECT device_id, max(level) FROM row WHERE run = ?1 GROUP BY device_id ORDER BY device_id",
     )?;
     let mut devices = devices.query([run.0])?;
-    let mut parts: Vec<Part> = Vec::new();
+    let mut parts: Vec<DeviceRange> = Vec::new();
     // By level, the part that is not full yet.
-    let mut open: BTreeMap<u32, Part> = BTreeMap::new();
+    let mut open: BTreeMap<u32, DeviceRange> = BTreeMap::new();
     while let Some(row) = devices.next()? {
         let (device, level): (String, u32) = (row.at(0)?, row.at(1)?);
         let part = match open.remove(&level) {
-            Some(part) => Part { last: device, devices: part.devices + 1, ..part },
-            None => Part { level, first: device.clone(), last: device, devices: 1 },
+            Some(part) => DeviceRange { last: device, devices: part.devices + 1, ..part },
+            None => DeviceRange { level, first: device.clone(), last: device, devices: 1 },
         };
         match part.devices >= CHUNK_DEVICES {
             true => parts.push(part),
@@ -108,7 +108,7 @@ pub(super) fn claim(connection: &mut Connection, run: RunId) -> rusqlite::Result
         (Some((_, level, ..)), Some((_, at_work, ..))) if at_work < level => return Ok(Claim::Wait),
         (Some(free), _) => free,
     };
-    let token = Token::draw().map_err(unstorable)?;
+    let token = FencingToken::draw().map_err(unstorable)?;
     let fence = transaction
         .prepare_cached(
             "UPDATE chunk SET state = 'taken', fence = fence + 1, token = ?3 WHERE run = ?1 AND number = ?2

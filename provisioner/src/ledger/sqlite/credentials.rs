@@ -83,13 +83,13 @@ pub(super) fn find_conflict(
 }
 
 /// The owner of a credential.
-struct Owner {
+struct CredentialOwner {
     device: String,
     module: String,
     run: RunId,
 }
 
-impl Owner {
+impl CredentialOwner {
     fn is(&self, identity: &IdentityId) -> bool {
         (self.device.as_str(), self.module.as_str()) == key(identity)
     }
@@ -112,11 +112,11 @@ impl Owner {
     }
 }
 
-fn owner(connection: &Connection, credential: &Credential) -> rusqlite::Result<Option<Owner>> {
+fn owner(connection: &Connection, credential: &Credential) -> rusqlite::Result<Option<CredentialOwner>> {
     connection
         .prepare_cached("SELECT device_id, module_id, run FROM credential WHERE kind = ?1 AND value = ?2")?
         .query_row(params![credential.kind().as_str(), credential.value()], |row| {
-            Ok(Owner { device: row.at(0)?, module: row.at(1)?, run: row.at(2)? })
+            Ok(CredentialOwner { device: row.at(0)?, module: row.at(1)?, run: row.at(2)? })
         })
         .optional()
 }

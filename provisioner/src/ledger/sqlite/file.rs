@@ -11,7 +11,7 @@ use super::error::of_file;
 
 /// A file as it was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum FileState {
     /// An empty file, as it is after creation, or after its creator was killed.
     Empty,
     /// The file does not exist.
@@ -21,10 +21,10 @@ pub(super) enum Found {
 }
 
 /// Checks a file's type and its first bytes. Everything that can't be a ledger is an error.
-pub(super) fn look(path: &Path) -> Result<Found, LedgerError> {
+pub(super) fn look(path: &Path) -> Result<FileState, LedgerError> {
     let no_ledger = |what| LedgerError::NoLedger { path: path.to_owned(), what };
     let metadata = match std::fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Missing),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(FileState::Missing),
         metadata => metadata.map_err(|source| unusable(path, source))?,
     };
     if metadata.is_dir() {
@@ -34,10 +34,10 @@ pub(super) fn look(path: &Path) -> Result<Found, LedgerError> {
         return Err(no_ledger("it is no regular file"));
     }
     if metadata.len() == 0 {
-        return Ok(Found::Empty);
+        return Ok(FileState::Empty);
     }
     match first_bytes(path, &metadata).map_err(|source| unusable(path, source))?.as_slice() {
-        MAGIC => Ok(Found::Sqlite),
+        MAGIC => Ok(FileState::Sqlite),
         _ => Err(no_ledger(
             "it does not begin as an SQLite file does: it is another file, or its beginning is damaged",
         )),
@@ -59,12 +59,12 @@ fn unusable(path: &Path, source: std::io::Error) -> LedgerError {
 /// Refuses a database of a different program, or one with a damaged header. Nothing is written.
 pub(super) fn refuse_foreign(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
     match owner(connection).map_err(|source| of_file(path, source))? {
-        Owner::Us => Ok(()),
-        Owner::Other => Err(LedgerError::NoLedger {
+        FileOwner::Us => Ok(()),
+        FileOwner::Other => Err(LedgerError::NoLedger {
             path: path.to_owned(),
             what: "it is the database of another program",
         }),
-        Owner::Nobody(version) => Err(LedgerError::Damaged {
+        FileOwner::Nobody(version) => Err(LedgerError::Damaged {
             path: path.to_owned(),
             source: UnknownValue::new(format!("version {version}")).into(),
         }),
@@ -72,7 +72,7 @@ pub(super) fn refuse_foreign(connection: &Connection, path: &Path) -> Result<(),
 }
 
 /// The program that a database is of.
-enum Owner {
+enum FileOwner {
     /// It is marked as a ledger, or has the tables of a version without a mark, or it is new.
     Us,
     /// It has a different mark or different tables.
@@ -81,14 +81,14 @@ enum Owner {
     Nobody(i64),
 }
 
-fn owner(connection: &Connection) -> rusqlite::Result<Owner> {
+fn owner(connection: &Connection) -> rusqlite::Result<FileOwner> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let tables = |names: &str| {
         let sql = format!("SELECT count(*) FROM sqlite_master WHERE {names}");
         connection.query_row(&sql, [], |row| row.get::<_, usize>(0))
     };
     let is_ours = match (number("application_id")?, number("user_version")?) {
-        (APPLICATION_ID, version) if version < FIRST_WITH_MARK => return Ok(Owner::Nobody(version)),
+        (APPLICATION_ID, version) if version < FIRST_WITH_MARK => return Ok(FileOwner::Nobody(version)),
         (APPLICATION_ID, _) => true,
         (0, 0) => tables("TRUE")? == 0,
         (0, version) if version < FIRST_WITH_MARK => {
@@ -96,7 +96,7 @@ fn owner(connection: &Connection) -> rusqlite::Result<Owner> {
         }
         _ => false,
     };
-    Ok(if is_ours { Owner::Us } else { Owner::Other })
+    Ok(if is_ours { FileOwner::Us } else { FileOwner::Other })
 }
 
 /// The lock of a ledger, which its only writer holds until the value is dropped.

@@ -153,31 +153,31 @@ mod tests {
     use proptest::prelude::*;
 
     /// A model of a hub that has either made the change or not.
-    struct ModelHub {
+    struct MachineHub {
         is_done: bool,
         times: u32,
     }
 
     #[derive(Debug, Clone, Copy)]
-    enum Weather {
+    enum MachineFault {
         Fine,
         LostAfterEffect,
         LostBeforeEffect,
     }
 
-    impl ModelHub {
+    impl MachineHub {
         fn decision(&self) -> ChangeDecision {
             if self.is_done { ChangeDecision::NothingToDo } else { ChangeDecision::Delete }
         }
 
-        fn change(&mut self, weather: Weather) -> ChangeResponse {
+        fn change(&mut self, weather: MachineFault) -> ChangeResponse {
             match (weather, self.is_done) {
-                (Weather::LostBeforeEffect, _) => ChangeResponse::Lost(HubError::NoAnswer),
+                (MachineFault::LostBeforeEffect, _) => ChangeResponse::Lost(HubError::NoAnswer),
                 (_, true) => ChangeResponse::Outdated(HubError::NoAnswer),
                 (weather, false) => {
                     (self.is_done, self.times) = (true, self.times + 1);
                     match weather {
-                        Weather::Fine => ChangeResponse::Done,
+                        MachineFault::Fine => ChangeResponse::Done,
                         _ => ChangeResponse::Lost(HubError::NoAnswer),
                     }
                 }
@@ -188,7 +188,7 @@ mod tests {
         fn live(
             &mut self,
             mut machine: ChangeMachine,
-            skies: &mut Vec<Weather>,
+            skies: &mut Vec<MachineFault>,
             crash: bool,
         ) -> Option<ChangeOutcome> {
             let mut step = ChangeStep::Observe;
@@ -199,7 +199,7 @@ mod tests {
                 step = match step {
                     ChangeStep::Observe => machine.observed(self.decision()),
                     ChangeStep::Delete | ChangeStep::Replace(_) => {
-                        machine.answered(self.change(skies.pop().unwrap_or(Weather::Fine)))
+                        machine.answered(self.change(skies.pop().unwrap_or(MachineFault::Fine)))
                     }
                     ChangeStep::Finish(outcome) => return Some(outcome),
                 };
@@ -207,8 +207,12 @@ mod tests {
         }
     }
 
-    fn weather() -> impl Strategy<Value = Weather> {
-        prop_oneof![Just(Weather::Fine), Just(Weather::LostAfterEffect), Just(Weather::LostBeforeEffect)]
+    fn weather() -> impl Strategy<Value = MachineFault> {
+        prop_oneof![
+            Just(MachineFault::Fine),
+            Just(MachineFault::LostAfterEffect),
+            Just(MachineFault::LostBeforeEffect)
+        ]
     }
 
     proptest! {
@@ -219,7 +223,7 @@ mod tests {
             mut skies in proptest::collection::vec(weather(), 0..6),
             crashes: bool,
         ) {
-            let mut hub = ModelHub { is_done: was_done, times: 0 };
+            let mut hub = MachineHub { is_done: was_done, times: 0 };
             let first = ChangeMachine::new(Effect::Deleted);
             let outcome = match crashes {
                 true => hub.live(first, &mut before_crash, true),

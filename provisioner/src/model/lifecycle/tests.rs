@@ -3,8 +3,8 @@ use proptest::prelude::*;
 
 /// A hub that holds at most one identity, and may lose any answer after or before the effect.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct ModelHub {
-    identity: Option<Identity>,
+struct LifecycleHub {
+    identity: Option<LifecycleIdentity>,
     twin: Twin,
     creations: u32,
     /// Changes to existing identities.
@@ -13,7 +13,7 @@ struct ModelHub {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Identity {
+enum LifecycleIdentity {
     Other,
     Staged,
     Wanted,
@@ -28,7 +28,7 @@ enum Twin {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Weather {
+enum LifecycleFault {
     Fine,
     LostAfterEffect,
     LostBeforeEffect,
@@ -36,36 +36,36 @@ enum Weather {
     WithoutTwin,
 }
 
-impl ModelHub {
-    fn with(identity: Option<Identity>, twin: Twin) -> Self {
+impl LifecycleHub {
+    fn with(identity: Option<LifecycleIdentity>, twin: Twin) -> Self {
         Self { identity, twin, creations: 0, identity_updates: 0, twin_writes: 0 }
     }
 
-    fn create(&mut self, weather: Weather, staged: bool) -> Event {
-        if matches!(weather, Weather::LostBeforeEffect) {
+    fn create(&mut self, weather: LifecycleFault, staged: bool) -> Event {
+        if matches!(weather, LifecycleFault::LostBeforeEffect) {
             return Event::Lost(HubError::Contradiction);
         }
         if self.identity.is_some() {
             return Event::AlreadyExists;
         }
-        self.identity = Some(if staged { Identity::Staged } else { Identity::Wanted });
+        self.identity = Some(if staged { LifecycleIdentity::Staged } else { LifecycleIdentity::Wanted });
         self.creations += 1;
-        self.twin = if matches!(weather, Weather::WithoutTwin) { Twin::Blank } else { Twin::Wanted };
+        self.twin = if matches!(weather, LifecycleFault::WithoutTwin) { Twin::Blank } else { Twin::Wanted };
         match weather {
-            Weather::LostAfterEffect => Event::Lost(HubError::Contradiction),
-            Weather::WithoutTwin => Event::CreatedWithoutTwin,
+            LifecycleFault::LostAfterEffect => Event::Lost(HubError::Contradiction),
+            LifecycleFault::WithoutTwin => Event::CreatedWithoutTwin,
             _ => Event::Created,
         }
     }
 
-    fn change(&mut self, weather: Weather, done: Event, effect: impl FnOnce(&mut Self)) -> Event {
+    fn change(&mut self, weather: LifecycleFault, done: Event, effect: impl FnOnce(&mut Self)) -> Event {
         match weather {
-            Weather::LostBeforeEffect => return Event::Lost(HubError::Contradiction),
-            Weather::Outdated => return Event::Outdated(HubError::Contradiction),
+            LifecycleFault::LostBeforeEffect => return Event::Lost(HubError::Contradiction),
+            LifecycleFault::Outdated => return Event::Outdated(HubError::Contradiction),
             _ => effect(self),
         }
         match weather {
-            Weather::LostAfterEffect => Event::Lost(HubError::Contradiction),
+            LifecycleFault::LostAfterEffect => Event::Lost(HubError::Contradiction),
             _ => done,
         }
     }
@@ -73,12 +73,12 @@ impl ModelHub {
     fn comparison(&self) -> Comparison {
         match (self.identity, self.twin) {
             (None, _) => Comparison::Missing,
-            (Some(Identity::Other), _) => Comparison::IdentityDiffers(Vec::new()),
-            (Some(Identity::Staged), _) => Comparison::Staged(Vec::new()),
-            (Some(Identity::Wanted), Twin::Blank) => Comparison::TwinNotWritten,
-            (Some(Identity::Wanted), Twin::OtherInitial) => Comparison::TwinDiffers(Vec::new()),
-            (Some(Identity::Wanted), Twin::OtherSince) => Comparison::TwinModified(Vec::new()),
-            (Some(Identity::Wanted), Twin::Wanted) => Comparison::InSync,
+            (Some(LifecycleIdentity::Other), _) => Comparison::IdentityDiffers(Vec::new()),
+            (Some(LifecycleIdentity::Staged), _) => Comparison::Staged(Vec::new()),
+            (Some(LifecycleIdentity::Wanted), Twin::Blank) => Comparison::TwinNotWritten,
+            (Some(LifecycleIdentity::Wanted), Twin::OtherInitial) => Comparison::TwinDiffers(Vec::new()),
+            (Some(LifecycleIdentity::Wanted), Twin::OtherSince) => Comparison::TwinModified(Vec::new()),
+            (Some(LifecycleIdentity::Wanted), Twin::Wanted) => Comparison::InSync,
         }
     }
 
@@ -88,7 +88,7 @@ impl ModelHub {
         &mut self,
         mut life: Lifecycle,
         look_first: bool,
-        skies: &mut Vec<Weather>,
+        skies: &mut Vec<LifecycleFault>,
         crash: bool,
     ) -> Option<Outcome> {
         let mut step = life.begin(look_first);
@@ -96,13 +96,13 @@ impl ModelHub {
             if crash && skies.is_empty() {
                 return None;
             }
-            let weather = |skies: &mut Vec<Weather>| skies.pop().unwrap_or(Weather::Fine);
+            let weather = |skies: &mut Vec<LifecycleFault>| skies.pop().unwrap_or(LifecycleFault::Fine);
             let event = match step {
                 Step::Finish(outcome) => return Some(outcome),
                 Step::Create => self.create(weather(skies), life.waits_for_modules()),
                 Step::UpdateIdentity => self.change(weather(skies), Event::IdentityUpdated, |hub| {
-                    hub.identity_updates += u32::from(hub.identity != Some(Identity::Staged));
-                    hub.identity = Some(Identity::Wanted);
+                    hub.identity_updates += u32::from(hub.identity != Some(LifecycleIdentity::Staged));
+                    hub.identity = Some(LifecycleIdentity::Wanted);
                 }),
                 Step::WriteTwin => self.change(weather(skies), Event::TwinWritten, |hub| {
                     hub.twin_writes += 1;
@@ -115,13 +115,13 @@ impl ModelHub {
     }
 }
 
-fn weather() -> impl Strategy<Value = Weather> {
+fn weather() -> impl Strategy<Value = LifecycleFault> {
     prop_oneof![
-        Just(Weather::Fine),
-        Just(Weather::LostAfterEffect),
-        Just(Weather::LostBeforeEffect),
-        Just(Weather::Outdated),
-        Just(Weather::WithoutTwin),
+        Just(LifecycleFault::Fine),
+        Just(LifecycleFault::LostAfterEffect),
+        Just(LifecycleFault::LostBeforeEffect),
+        Just(LifecycleFault::Outdated),
+        Just(LifecycleFault::WithoutTwin),
     ]
 }
 
@@ -131,15 +131,21 @@ fn rules() -> impl Strategy<Value = ApplyRules> {
     (mode, twin).prop_map(|(mode, twin)| ApplyRules { mode, twin })
 }
 
-fn hub() -> impl Strategy<Value = ModelHub> {
-    let identity = prop_oneof![Just(None), Just(Some(Identity::Other)), Just(Some(Identity::Wanted))];
+fn hub() -> impl Strategy<Value = LifecycleHub> {
+    let identity =
+        prop_oneof![Just(None), Just(Some(LifecycleIdentity::Other)), Just(Some(LifecycleIdentity::Wanted))];
     let twin =
         prop_oneof![Just(Twin::Blank), Just(Twin::OtherInitial), Just(Twin::OtherSince), Just(Twin::Wanted)];
-    (identity, twin).prop_map(|(identity, twin)| ModelHub::with(identity, twin))
+    (identity, twin).prop_map(|(identity, twin)| LifecycleHub::with(identity, twin))
 }
 
 /// Checks the invariants at the end, after any losses.
-fn check(rules: ApplyRules, before: ModelHub, hub: ModelHub, outcome: &Outcome) -> Result<(), TestCaseError> {
+fn check(
+    rules: ApplyRules,
+    before: LifecycleHub,
+    hub: LifecycleHub,
+    outcome: &Outcome,
+) -> Result<(), TestCaseError> {
     let was_there = before.identity.is_some();
     prop_assert!(hub.creations <= u32::from(!was_there), "created twice, or over what was there");
     if rules.mode == ApplyMode::Create {
@@ -165,7 +171,7 @@ fn check(rules: ApplyRules, before: ModelHub, hub: ModelHub, outcome: &Outcome) 
         other => prop_assert!(false, "{other:?}"),
     }
     if matches!(outcome, Outcome::Done { .. } | Outcome::Unchanged(_)) {
-        prop_assert_eq!(hub.identity, Some(Identity::Wanted));
+        prop_assert_eq!(hub.identity, Some(LifecycleIdentity::Wanted));
         prop_assert!(hub.twin == Twin::Wanted || hub.twin == Twin::OtherSince);
     }
     Ok(())
@@ -244,7 +250,7 @@ proptest! {
     ) {
         // A change that is refused as outdated was made by nobody else here, and not by this run:
         // then "updated" is said of what somebody else has done. That is another property's matter.
-        skies.retain(|sky| !matches!(sky, Weather::Outdated));
+        skies.retain(|sky| !matches!(sky, LifecycleFault::Outdated));
         let mut hub = before;
         let outcome = hub.live(Lifecycle::new(rules), look_first, &mut skies, false).unwrap();
         check(rules, before, hub, &outcome)?;
@@ -269,18 +275,18 @@ proptest! {
         mut skies in proptest::collection::vec(weather(), 0..3),
     ) {
         let rules = ApplyRules::default();
-        let mut hub = ModelHub::with(None, Twin::Blank);
+        let mut hub = LifecycleHub::with(None, Twin::Blank);
         let first = Lifecycle::new(rules).waiting_for_modules();
         hub.live(first, look_first, &mut before_crash, true);
         let second = Lifecycle::resumed(rules, Effect::Created).waiting_for_modules();
         let staged = hub.live(second, false, &mut skies, false).unwrap();
         prop_assert!(matches!(staged, Outcome::Staged { .. }), "{staged:?}");
-        prop_assert_eq!(hub.identity, Some(Identity::Staged), "its modules are not there yet");
+        prop_assert_eq!(hub.identity, Some(LifecycleIdentity::Staged), "its modules are not there yet");
         let last = Lifecycle::resumed(rules, Effect::Created);
         let outcome = hub.live(last, false, &mut skies, false).unwrap();
         let created = matches!(outcome, Outcome::Done { effect: Effect::Created, .. });
         prop_assert!(created, "{outcome:?}");
-        prop_assert_eq!((hub.identity, hub.twin, hub.creations), (Some(Identity::Wanted), Twin::Wanted, 1));
+        prop_assert_eq!((hub.identity, hub.twin, hub.creations), (Some(LifecycleIdentity::Wanted), Twin::Wanted, 1));
     }
 }
 

@@ -3,23 +3,23 @@
 //! In the texts, `{run}` is the run's number, `{undone}` that of the run that it took back or released, `{file}` its batch, `{options}`
 //! the options with which it read the batch, and `{map}` those of them that rename columns.
 
-use super::Verb;
+use super::RunVerb;
 use crate::model::failure::ReasonCode;
 use crate::model::options::ApplyMode;
 
 /// The table's entry for a pair.
-pub(super) struct Entry {
+pub(super) struct AdviceEntry {
     pub(super) cause: &'static str,
     pub(super) to_do: String,
 }
 
 /// The entry of a verb with a reason code; rows of older ledgers have no code.
-pub(super) fn entry(verb: Verb, reason: Option<ReasonCode>) -> Entry {
+pub(super) fn entry(verb: RunVerb, reason: Option<ReasonCode>) -> AdviceEntry {
     let (cause, to_do) = match reason {
         Some(reason) => (cause(reason), to_do(verb, reason)),
         None => ("for a reason that an older version did not write down", careful(verb)),
     };
-    Entry { cause, to_do }
+    AdviceEntry { cause, to_do }
 }
 
 /// The cause in words.
@@ -83,9 +83,9 @@ fn cause(reason: ReasonCode) -> &'static str {
 }
 
 /// The remedy for rows of this verb with this reason.
-fn to_do(verb: Verb, reason: ReasonCode) -> String {
+fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
     use ReasonCode as Code;
-    use Verb::{
+    use RunVerb::{
         Apply, Delete, Disable, FinishRotation, Release, ReleaseRun, RevertRotation, Rotate, Undo,
         UndoRelease,
     };
@@ -269,39 +269,39 @@ fn to_do(verb: Verb, reason: ReasonCode) -> String {
 }
 
 /// The remedy if the cause is uncertain.
-fn careful(verb: Verb) -> String {
+fn careful(verb: RunVerb) -> String {
     format!("change nothing before you have looked: {}", look(verb))
 }
 
-fn with_look(what: &str, verb: Verb) -> String {
+fn with_look(what: &str, verb: RunVerb) -> String {
     format!("{what}. {}", look(verb))
 }
 
 /// The remedy if the same operation can simply be repeated.
-fn again(what: &str, verb: Verb) -> String {
+fn again(what: &str, verb: RunVerb) -> String {
     let again = match verb {
-        Verb::Apply(ApplyMode::Create) => {
+        RunVerb::Apply(ApplyMode::Create) => {
             "`provisioner report {run} --failed-rows again.csv` collects these rows; `provisioner apply \
              again.csv{options}` tries them again"
         }
-        Verb::Apply(ApplyMode::Update | ApplyMode::Upsert)
-        | Verb::Delete
-        | Verb::Disable
-        | Verb::FinishRotation
-        | Verb::Release
-        | Verb::ReleaseRun
-        | Verb::RevertRotation
-        | Verb::Rotate
-        | Verb::Undo
-        | Verb::UndoRelease => look(verb),
+        RunVerb::Apply(ApplyMode::Update | ApplyMode::Upsert)
+        | RunVerb::Delete
+        | RunVerb::Disable
+        | RunVerb::FinishRotation
+        | RunVerb::Release
+        | RunVerb::ReleaseRun
+        | RunVerb::RevertRotation
+        | RunVerb::Rotate
+        | RunVerb::Undo
+        | RunVerb::UndoRelease => look(verb),
     };
     format!("{what}. {again}")
 }
 
 /// The remedy for invalid rows.
-fn correct(what: &str, verb: Verb) -> String {
+fn correct(what: &str, verb: RunVerb) -> String {
     match verb {
-        Verb::Apply(_) => format!(
+        RunVerb::Apply(_) => format!(
             "{what}. `provisioner report {{run}} --failed-rows again.csv` collects these rows: correct them there, and \
              look with `provisioner plan again.csv{{options}}{}`",
             mode(verb)
@@ -311,35 +311,37 @@ fn correct(what: &str, verb: Verb) -> String {
 }
 
 /// The command that shows the present state, and writes nothing.
-fn look(verb: Verb) -> &'static str {
+fn look(verb: RunVerb) -> &'static str {
     match verb {
-        Verb::Apply(ApplyMode::Create) => "`provisioner plan {file}{options}` shows how they stand now",
-        Verb::Apply(ApplyMode::Update) => {
+        RunVerb::Apply(ApplyMode::Create) => "`provisioner plan {file}{options}` shows how they stand now",
+        RunVerb::Apply(ApplyMode::Update) => {
             "`provisioner plan {file}{options} --mode update` shows how they stand now"
         }
-        Verb::Apply(ApplyMode::Upsert) => {
+        RunVerb::Apply(ApplyMode::Upsert) => {
             "`provisioner plan {file}{options} --mode upsert` shows how they stand now"
         }
-        Verb::Delete => "`provisioner retire {file}{map} --delete --dry-run` shows how they stand now",
-        Verb::Disable => "`provisioner retire {file}{map} --dry-run` shows how they stand now",
-        Verb::FinishRotation => {
+        RunVerb::Delete => "`provisioner retire {file}{map} --delete --dry-run` shows how they stand now",
+        RunVerb::Disable => "`provisioner retire {file}{map} --dry-run` shows how they stand now",
+        RunVerb::FinishRotation => {
             "`provisioner rotate {file}{options} --finish --dry-run` shows how they stand now"
         }
-        Verb::RevertRotation => {
+        RunVerb::RevertRotation => {
             "`provisioner rotate {file}{options} --revert --dry-run` shows how they stand now"
         }
-        Verb::Rotate => "`provisioner rotate {file}{options} --dry-run` shows how they stand now",
-        Verb::Release => "`provisioner release {file}{map} --dry-run` shows how they stand now",
-        Verb::ReleaseRun => "`provisioner release --run {undone} --dry-run` shows how they stand now",
-        Verb::Undo | Verb::UndoRelease => "`provisioner undo {undone} --dry-run` shows how they stand now",
+        RunVerb::Rotate => "`provisioner rotate {file}{options} --dry-run` shows how they stand now",
+        RunVerb::Release => "`provisioner release {file}{map} --dry-run` shows how they stand now",
+        RunVerb::ReleaseRun => "`provisioner release --run {undone} --dry-run` shows how they stand now",
+        RunVerb::Undo | RunVerb::UndoRelease => {
+            "`provisioner undo {undone} --dry-run` shows how they stand now"
+        }
     }
 }
 
 /// The option for the mode, if it is not the default.
-fn mode(verb: Verb) -> &'static str {
+fn mode(verb: RunVerb) -> &'static str {
     match verb {
-        Verb::Apply(ApplyMode::Update) => " --mode update",
-        Verb::Apply(ApplyMode::Upsert) => " --mode upsert",
+        RunVerb::Apply(ApplyMode::Update) => " --mode update",
+        RunVerb::Apply(ApplyMode::Upsert) => " --mode upsert",
         _ => "",
     }
 }

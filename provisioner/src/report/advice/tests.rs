@@ -9,26 +9,26 @@ use crate::ledger::{Operator, RunState};
 use crate::model::options::ApplyRules;
 
 /// A run of a verb.
-pub(in crate::report) fn run(verb: Verb) -> Run {
+pub(in crate::report) fn run(verb: RunVerb) -> Run {
     let maintenance = match verb {
-        Verb::Apply(_) => None,
-        Verb::Delete => Some(Maintenance::Delete),
-        Verb::Disable => Some(Maintenance::Disable { reason: StatusReason::new("retired").unwrap() }),
-        Verb::FinishRotation => Some(Maintenance::DropOldThumbprint { unproven: false }),
-        Verb::RevertRotation => Some(Maintenance::DropNewThumbprint),
-        Verb::Rotate => Some(Maintenance::AddThumbprint),
-        Verb::Release => Some(Maintenance::Release { run: None }),
-        Verb::ReleaseRun => Some(Maintenance::Release { run: from_value(json!(3)).unwrap() }),
-        Verb::Undo => Some(Maintenance::Undo { run: from_value(json!(3)).unwrap() }),
-        Verb::UndoRelease => Some(Maintenance::UndoRelease { run: from_value(json!(3)).unwrap() }),
+        RunVerb::Apply(_) => None,
+        RunVerb::Delete => Some(Maintenance::Delete),
+        RunVerb::Disable => Some(Maintenance::Disable { reason: StatusReason::new("retired").unwrap() }),
+        RunVerb::FinishRotation => Some(Maintenance::DropOldThumbprint { unproven: false }),
+        RunVerb::RevertRotation => Some(Maintenance::DropNewThumbprint),
+        RunVerb::Rotate => Some(Maintenance::AddThumbprint),
+        RunVerb::Release => Some(Maintenance::Release { run: None }),
+        RunVerb::ReleaseRun => Some(Maintenance::Release { run: from_value(json!(3)).unwrap() }),
+        RunVerb::Undo => Some(Maintenance::Undo { run: from_value(json!(3)).unwrap() }),
+        RunVerb::UndoRelease => Some(Maintenance::UndoRelease { run: from_value(json!(3)).unwrap() }),
     };
-    let mode = if let Verb::Apply(mode) = verb { mode } else { ApplyMode::default() };
+    let mode = if let RunVerb::Apply(mode) = verb { mode } else { ApplyMode::default() };
     let options = RunOptions {
         maintenance,
         rules: ApplyRules { mode, ..ApplyRules::default() },
         ..RunOptions::default()
     };
-    assert_eq!(Verb::of(&options), verb);
+    assert_eq!(RunVerb::of(&options), verb);
     Run {
         id: from_value(json!(7)).unwrap(),
         started: "2026-11-22T10:00:00Z".parse().unwrap(),
@@ -46,8 +46,8 @@ pub(in crate::report) fn run(verb: Verb) -> Run {
 }
 
 /// Each verb with each reason, and with none.
-fn each_pair(mut look: impl FnMut(Verb, Option<ReasonCode>, Advice)) {
-    for verb in Verb::ALL {
+fn each_pair(mut look: impl FnMut(RunVerb, Option<ReasonCode>, Advice)) {
+    for verb in RunVerb::ALL {
         for reason in ReasonCode::ALL.iter().copied().map(Some).chain([None]) {
             look(verb, reason, advice(&run(verb), reason));
         }
@@ -72,7 +72,7 @@ fn every_pair_has_a_cause_and_says_what_to_do() {
 #[test]
 fn no_two_reasons_have_one_cause() {
     let mut causes: Vec<&str> =
-        ReasonCode::ALL.iter().map(|reason| advice(&run(Verb::Undo), Some(*reason)).cause).collect();
+        ReasonCode::ALL.iter().map(|reason| advice(&run(RunVerb::Undo), Some(*reason)).cause).collect();
     causes.sort_unstable();
     let all = causes.len();
     causes.dedup();
@@ -90,7 +90,7 @@ fn whatever_an_advice_names_is_a_command_that_does_no_harm() {
                 "resume" => matches!(reason, Some(ReasonCode::NotStarted | ReasonCode::Unfinished)),
                 // What is there is never overwritten, and only rows that failed are tried.
                 "apply" => {
-                    words[2] == "again.csv" && words.len() == 3 && verb == Verb::Apply(ApplyMode::Create)
+                    words[2] == "again.csv" && words.len() == 3 && verb == RunVerb::Apply(ApplyMode::Create)
                 }
                 "release" | "retire" | "rotate" | "undo" => {
                     words.contains(&"--dry-run") && !words.contains(&"--unproven")
@@ -107,13 +107,13 @@ fn only_an_apply_is_ever_told_of_upsert_and_merge() {
     each_pair(|verb, reason, advice| {
         let tells =
             ["upsert", "merge", "replace", "--mode", "--twin"].iter().any(|word| advice.to_do.contains(word));
-        assert!(!tells || matches!(verb, Verb::Apply(_)), "{verb:?} {reason:?}: {}", advice.to_do);
+        assert!(!tells || matches!(verb, RunVerb::Apply(_)), "{verb:?} {reason:?}: {}", advice.to_do);
     });
 }
 
 #[test]
 fn other_credentials_are_never_to_be_overwritten() {
-    for verb in Verb::ALL.into_iter().filter(|verb| *verb != Verb::Apply(ApplyMode::Upsert)) {
+    for verb in RunVerb::ALL.into_iter().filter(|verb| *verb != RunVerb::Apply(ApplyMode::Upsert)) {
         for reason in
             [ReasonCode::CredentialDiffers, ReasonCode::CertificateDiffers, ReasonCode::StatusDiffers]
         {
@@ -125,7 +125,7 @@ fn other_credentials_are_never_to_be_overwritten() {
 
 #[test]
 fn commands_have_the_options_with_which_the_batch_was_read() {
-    let mut run = run(Verb::Apply(ApplyMode::Create));
+    let mut run = run(RunVerb::Apply(ApplyMode::Create));
     run.input = "my batch.csv".into();
     run.options.map = vec![("Serial".into(), "device_id".into())];
     run.options.issue = Some(IssueFolders { ca: "pki".into(), out: "pki/issued".into() });

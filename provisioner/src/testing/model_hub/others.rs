@@ -10,7 +10,7 @@ use super::{Fate, Identity, ModelHub, OTHERS, delete};
 
 /// Something that somebody else does to an identity.
 #[derive(Debug, Clone)]
-pub(crate) struct Meddling {
+pub(crate) struct ForeignChange {
     pub(crate) identity: IdentityId,
     pub(crate) what: Other,
 }
@@ -31,7 +31,7 @@ pub(crate) enum Other {
 impl ModelHub {
     /// Does what others do when it is time for it.
     pub(super) fn meddle_in_between(&self) {
-        let due: Vec<Meddling> = {
+        let due: Vec<ForeignChange> = {
             let mut meddlings = self.meddlings.lock().unwrap();
             let (due, later): (Vec<_>, Vec<_>) = meddlings.drain(..).partition(|(calls, _)| *calls == 0);
             meddlings.extend(later.into_iter().map(|(calls, meddling)| (calls - 1, meddling)));
@@ -41,14 +41,14 @@ impl ModelHub {
     }
 
     /// Does what somebody else does, where that is possible.
-    pub(crate) fn meddle(&self, meddling: &Meddling) {
+    pub(crate) fn meddle(&self, meddling: &ForeignChange) {
         let actor = self.log.lock().unwrap().replace_actor(OTHERS);
         self.logged(Fate::Answered, |identities| meddle(meddling, identities));
         self.log.lock().unwrap().replace_actor(actor);
     }
 }
 
-fn meddle(Meddling { identity, what }: &Meddling, identities: &mut BTreeMap<IdentityId, Identity>) {
+fn meddle(ForeignChange { identity, what }: &ForeignChange, identities: &mut BTreeMap<IdentityId, Identity>) {
     let device = identity.device().clone().into();
     match (what, identities.get_mut(identity)) {
         (Other::Create(authentication, interval), None) => {

@@ -9,7 +9,7 @@ use proptest::sample::{select, subsequence};
 
 use super::*;
 use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
-use crate::testing::model_hub::{Meddling, Other};
+use crate::testing::model_hub::{ForeignChange, Other};
 
 pub(super) const OLD: &str = "AA";
 const NEW: &str = "BB";
@@ -18,7 +18,7 @@ const NEW: &str = "BB";
 #[derive(Debug, Clone)]
 pub(super) struct Act {
     pub(super) work: Work,
-    pub(super) weather: Weather,
+    pub(super) weather: Disturbances,
 }
 
 #[derive(Debug, Clone)]
@@ -26,9 +26,9 @@ pub(super) enum Work {
     Apply(ApplyAct),
     /// An operation on existing identities, and the thumbprint that their rows name first.
     Maintain(Maintenance, Vec<&'static str>, &'static str),
-    Meddle(Meddling),
+    Meddle(ForeignChange),
     /// A plan of this is made, others do something, and the plan is carried out.
-    Planned(ApplyAct, Vec<Meddling>),
+    Planned(ApplyAct, Vec<ForeignChange>),
     /// One of the applies so far.
     Undo(usize),
     /// One of the releases so far.
@@ -37,20 +37,20 @@ pub(super) enum Work {
 
 /// The faults during a run.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Weather {
+pub(super) struct Disturbances {
     /// The fates of its requests, from the last to the first.
     pub(super) fates: Vec<Fate>,
     /// After how many calls it is cut off, each time.
     pub(super) cuts: Vec<usize>,
     /// The changes of other clients, and the number of calls before each.
-    pub(super) meddlings: Vec<(usize, Meddling)>,
+    pub(super) meddlings: Vec<(usize, ForeignChange)>,
     /// True if it is resumed at the end.
     pub(super) resumed: bool,
     /// After how many calls another station takes over what this one has in hand, which does not know of it.
     pub(super) joined: Option<usize>,
 }
 
-impl Weather {
+impl Disturbances {
     pub(super) fn fine() -> Self {
         Self { resumed: true, ..Self::default() }
     }
@@ -122,7 +122,7 @@ fn alter() -> impl Strategy<Value = Work> {
         .prop_map(|(maintenance, names, thumbprint)| Work::Maintain(maintenance, names, thumbprint))
 }
 
-fn meddling() -> impl Strategy<Value = Meddling> {
+fn meddling() -> impl Strategy<Value = ForeignChange> {
     let authentication =
         |byte: &str| spec("a", byte, None, 60).authentication(&GivenKeys::new()).unwrap_or_default();
     let what = prop_oneof![
@@ -138,19 +138,19 @@ fn meddling() -> impl Strategy<Value = Meddling> {
         Just(Other::WriteTwin(7)),
     ];
     let names = [NAMES.to_vec(), vec!["a/new"]].concat();
-    (select(names), what).prop_map(|(name, what)| Meddling { identity: identity(name), what })
+    (select(names), what).prop_map(|(name, what)| ForeignChange { identity: identity(name), what })
 }
 
-fn weather() -> impl Strategy<Value = Weather> {
+fn weather() -> impl Strategy<Value = Disturbances> {
     let fates = vec(select(Fate::ALL.to_vec()), 0..6);
     let cuts = vec(0..14_usize, 0..3);
     let meddlings = vec((0..16_usize, meddling()), 0..3);
     let joined = proptest::option::weighted(0.3, 0..10_usize);
     let stormy = (fates, cuts, meddlings, prop::bool::weighted(0.9), joined);
     prop_oneof![
-        1 => Just(Weather::fine()),
+        1 => Just(Disturbances::fine()),
         3 => stormy.prop_map(|(fates, cuts, meddlings, resumed, joined)| {
-            Weather { fates, cuts, meddlings, resumed, joined }
+            Disturbances { fates, cuts, meddlings, resumed, joined }
         }),
     ]
 }
