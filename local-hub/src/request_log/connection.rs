@@ -53,12 +53,12 @@ impl Peer {
         self.log(reason, self.identity.as_deref(), None);
     }
 
-    /// As [`Peer::refused`], for an identity that is known by other means than a certificate.
+    /// As [`Peer::log_refused`], for an identity that is known by other means than a certificate.
     pub(crate) fn log_refused_as(&self, identity: Option<&str>, reason: &str) {
         self.log(reason, identity.or(self.identity.as_deref()), None);
     }
 
-    /// As [`Peer::refused`], for a client that gets a response.
+    /// As [`Peer::log_refused`], for a client that gets a response.
     pub(crate) fn log_response(&self, error: &ApiError) {
         self.log(&error.text, self.identity.as_deref(), Some(error));
     }
