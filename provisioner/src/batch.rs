@@ -1,6 +1,7 @@
 //! Reading a batch: from the rows of a file to the specification of each identity, and into a ledger.
 
 mod check;
+mod failed_rows;
 mod files;
 mod issued;
 mod ledger_sink;
@@ -11,6 +12,8 @@ mod temporary;
 mod twin_template;
 
 pub use check::check;
+pub(crate) use failed_rows::write_failed_rows_beside;
+pub use failed_rows::{FailedRowsError, write_failed_rows};
 pub use files::{GivenFiles, RowFiles};
 pub(crate) use issued::{IssuedCredential, complete_rows, find_issued, find_issued_with, key_source};
 pub(crate) use ledger_sink::LedgerSink;

@@ -13,8 +13,6 @@ use stop::Stop;
 
 use crate::model::service_status;
 
-mod alter;
-mod alter_run;
 mod apply;
 mod args;
 mod audit;
@@ -22,25 +20,27 @@ mod check;
 mod context;
 mod device;
 mod doctor;
-mod dry_run;
 mod export;
-mod failed_rows;
 mod failure;
 mod logging;
+mod maintain;
 mod module;
 mod new_file;
 mod object;
-mod order;
+mod outcome;
 mod plan;
-mod planned;
 mod printer;
 mod progress;
+mod release;
 mod report;
 mod resume;
+mod retire;
+mod rotate;
 mod row_list;
 mod runs;
 mod stop;
 mod twin;
+mod undo;
 mod verify;
 mod work;
 
@@ -81,11 +81,11 @@ fn dispatch(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
         Verb::Plan(args) => block_on(plan::run(args, ledger, printer)),
         Verb::Apply(args) => block_on(apply::run(args, ledger, printer)),
         Verb::Resume(args) => block_on(resume::run(args, ledger, printer)),
-        Verb::Work(args) => block_on(resume::work(args, ledger, printer)),
-        Verb::Rotate(args) => block_on(alter::rotate(args, ledger, printer)),
-        Verb::Retire(args) => block_on(alter::retire(args, ledger, printer)),
-        Verb::Release(args) => block_on(alter::release(args, ledger, printer)),
-        Verb::Undo(args) => block_on(alter_run::undo(args, ledger, printer)),
+        Verb::Work(args) => block_on(work::run(args, ledger, printer)),
+        Verb::Rotate(args) => block_on(rotate::run(args, ledger, printer)),
+        Verb::Retire(args) => block_on(retire::run(args, ledger, printer)),
+        Verb::Release(args) => block_on(release::run(args, ledger, printer)),
+        Verb::Undo(args) => block_on(undo::run(args, ledger, printer)),
         Verb::Verify(args) => block_on(verify::run(args, ledger, printer)),
         Verb::Runs => runs::list(ledger, printer),
         Verb::Status(args) => runs::status(args.run, ledger, printer),

@@ -1,11 +1,13 @@
 //! The check of a station before its work, without a change on the hub.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::ledger::LedgerLocation;
-use crate::target::OpenHub;
+use crate::model::observer::RunObserver;
+use crate::target::{HubLabel, OpenHub, TargetChoice, TargetError, with_hub};
 
 mod network;
 mod rights;
@@ -73,7 +75,16 @@ impl Check {
 }
 
 /// Checks this station, and everything between it and the hub.
-pub async fn run_checks(hub: &OpenHub, ledger: &LedgerLocation) -> Vec<Check> {
+pub async fn run_checks(
+    hub: TargetChoice,
+    ledger: &LedgerLocation,
+    observer: &dyn RunObserver,
+) -> Result<(HubLabel, Vec<Check>), TargetError> {
+    let checks = async |hub: &OpenHub| Ok((hub.label(), checks(hub, ledger).await));
+    with_hub(hub, PATIENCE, observer, checks).await
+}
+
+async fn checks(hub: &OpenHub, ledger: &LedgerLocation) -> Vec<Check> {
     let mut checks = station::checks(ledger).await;
     let network = network::checks(hub).await;
     let is_reached = network.iter().any(|check| check.name == network::TLS && check.is_well());
@@ -85,3 +96,6 @@ pub async fn run_checks(hub: &OpenHub, ledger: &LedgerLocation) -> Vec<Check> {
     });
     checks
 }
+
+/// The longest wait for the hub: a check reports an outage, and does not wait for its end.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -2,7 +2,7 @@
 //!
 //! Data flows one way: a batch file is read row by row ([`batch`]), each row becomes the
 //! specification of an identity ([`model::spec`]), a run of them is stored in the [`ledger`],
-//! certificates are issued for the rows that need one ([`mod@run::issue`]), the run is applied to
+//! certificates are issued for the rows that need one ([`run`]), the run is applied to
 //! the [`hub`] ([`apply`]), and read back ([`mod@verify`]).
 //!
 //! | room | content |
@@ -21,6 +21,7 @@
 //! | [`mod@verify`] | reading back and comparing |
 //! | [`report`], [`audit`] | the reports of a run for people and auditors |
 //! | [`doctor`] | the check of a station |
+//! | [`objects`] | single identities and twins, for scripts |
 //! | [`mod@export`] | the identities of a hub as a batch |
 
 pub mod apply;
@@ -35,6 +36,7 @@ pub mod hub;
 pub mod ledger;
 pub mod maintain;
 pub mod model;
+pub mod objects;
 pub mod plan;
 pub mod report;
 pub mod run;

@@ -7,6 +7,7 @@
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use batch_file::IdPattern;
 use hub_types::connection_string::{ConnectionStringError, HubHost, ServiceConnectionString};
@@ -16,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::device::{ConnectError, DeviceHub, DeviceHubAddress};
 use crate::hub::{Access, EntraAccess, EntraEnvironment, HubClient, HubClientOptions, SignIn};
+use crate::model::observer::RunObserver;
 use config::{CONFIG_FILE, ConfigFile, ConfiguredAccess, ConfiguredHub};
 pub use config::{ConfigError, ConfigProblem};
 
@@ -327,6 +329,23 @@ impl OpenHub {
             hub.shutdown().await;
         }
     }
+}
+
+/// Opens a hub for a few calls, calls `work` with it and closes it. The calls are given up after
+/// `patience`, if the hub does not answer or takes no more calls.
+pub(crate) async fn with_hub<T, E: From<TargetError>>(
+    choice: TargetChoice,
+    patience: Duration,
+    observer: &dyn RunObserver,
+    work: impl AsyncFnOnce(&OpenHub) -> Result<T, E>,
+) -> Result<T, E> {
+    let target = Target::resolve(choice, ".".as_ref())?;
+    observer.hub(&target, target.is_test_hub());
+    let hub = target.open().await?;
+    hub.client.rate_limiter().be_brief(patience);
+    let done = work(&hub).await;
+    hub.close().await;
+    done
 }
 
 async fn open_embedded(

@@ -1,38 +1,30 @@
 //! `apply`: make the hub hold what the batch says.
 
-use std::sync::Arc;
-
 use super::args::ApplyArgs;
 use super::failure::{Exit, Failure};
-use super::order::Order;
+use super::outcome;
 use super::printer::Printer;
-use super::work::{Certificates, Job};
-use crate::ledger::{Ledger, LedgerLocation};
-use crate::model::observer::RunObserver;
-use crate::target::Target;
+use crate::ledger::LedgerLocation;
+use crate::run::{self, ApplyRequest, RunRequest, RunWork};
 
 pub(super) async fn run(
     args: &ApplyArgs,
-    location: &LedgerLocation,
+    ledger: &LedgerLocation,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
-    let target = Target::resolve(args.job.target.choice(), ".".as_ref())?;
-    printer.hub(&target, target.is_test_hub());
-    let order = Order::to_apply(args, &target)?;
-    let certificates =
-        Certificates::open(order.options.issue.clone(), &args.unlock.secrets(), &target, printer)?;
-    let mut ledger = Ledger::open(location)?;
-    let order = order.issuing_to(certificates.as_ref().map(Certificates::store));
-    let (hub, run, loaded) = order.begin(target, &args.work, &mut ledger, printer).await?;
-    let job = Job {
-        hub,
-        keys: Arc::new(loaded.keys),
-        batch: Some(order.batch.path),
-        certificates,
-        certificate_check: None,
-        args: &args.work,
+    let request = RunRequest {
+        work: RunWork::Apply(ApplyRequest {
+            batch: args.job.batch.choice(),
+            plan_batch: args.batch.clone(),
+            options: args.rules.run_options(&args.job.issued),
+            skip_bad_rows: args.rules.skip_bad_rows,
+            has_options: args.rules.is_any_given() || args.job.has_options(),
+            secrets: args.unlock.secrets(),
+        }),
+        hub: args.job.target.choice(),
+        ledger: ledger.clone(),
+        settings: args.work.settings(),
         verify: !args.no_verify,
-        printer,
     };
-    job.carry_out(ledger, location, run).await
+    outcome::print(&run::execute(request, printer).await?, ledger, printer)
 }

@@ -13,16 +13,19 @@ use hub_types::twin::{JsonObject, Nulls, Section, check_section};
 use zeroize::Zeroizing;
 
 use crate::batch::BatchChoice;
-use crate::hub::{EntraEnvironment, SignIn};
+use crate::hub::EntraEnvironment;
 use crate::ledger::{IssueFolders, LedgerLocation, LocationError, Operator, RunId, RunOptions};
-use crate::model::options::{ApplyMode, ApplyRules, TwinPolicy};
+use crate::model::options::ApplyRules;
+use crate::run::{ShareRequest, WorkSettings};
 use crate::target::{HubSize, TargetChoice};
 
 pub(super) use alter::*;
+use choices::{ApplyModeArg, SignInArg, TwinPolicyArg};
 pub(super) use objects::*;
 pub(super) use verify::*;
 
 mod alter;
+mod choices;
 mod objects;
 mod verify;
 
@@ -262,13 +265,13 @@ pub(super) struct RulesArgs {
     /// ones, `upsert` does both. In mode `create`, an existing identity that differs is a conflict.
     /// [default: create]
     #[arg(long, value_enum, value_name = "MODE")]
-    mode: Option<ApplyMode>,
+    mode: Option<ApplyModeArg>,
     /// Handle twins with different values by this policy: `initial` keeps values that were written
     /// since the creation, `merge` writes the batch's values into the twin, `replace` also removes
     /// values that the batch does not name, from those of tags and desired properties that it gives
     /// at all. [default: initial]
     #[arg(long, value_enum, value_name = "POLICY")]
-    twin: Option<TwinPolicy>,
+    twin: Option<TwinPolicyArg>,
     /// Leave every device disabled after its modules are created. `release` enables it later.
     #[arg(long)]
     pub(super) quarantine: bool,
@@ -284,7 +287,10 @@ pub(super) struct RulesArgs {
 impl RulesArgs {
     /// The rules for existing identities and twins.
     fn rules(&self) -> ApplyRules {
-        ApplyRules { mode: self.mode.unwrap_or_default(), twin: self.twin.unwrap_or_default() }
+        ApplyRules {
+            mode: self.mode.map(Into::into).unwrap_or_default(),
+            twin: self.twin.map(Into::into).unwrap_or_default(),
+        }
     }
 
     /// The options of a run of a batch whose certificates are issued as `issued` says.
@@ -341,33 +347,40 @@ impl UnlockArgs {
 #[derive(Debug, Args)]
 pub(super) struct ShareArgs {
     /// The number of the run.
-    pub(super) run: Option<RunId>,
+    run: Option<RunId>,
     /// Read the run's batch file from here. It must be unchanged.
     #[arg(long, value_name = "FILE")]
-    pub(super) batch: Option<PathBuf>,
+    batch: Option<PathBuf>,
     /// Connect to this address as a device, for a `rotate --finish`. The certificate must still be
     /// for the name of the hub. [default: port 8883 of the hub]
     #[arg(long, value_name = "HOST:PORT", value_parser = verify::parse_address)]
-    pub(super) mqtt: Option<(String, u16)>,
+    mqtt: Option<(String, u16)>,
     #[command(flatten)]
     pub(super) work: WorkArgs,
     #[command(flatten)]
     pub(super) target: TargetArgs,
 }
 
+impl ShareArgs {
+    /// The request for a part in the run.
+    pub(super) fn request(&self) -> ShareRequest {
+        ShareRequest { run: self.run, batch: self.batch.clone(), address: self.mqtt.clone() }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct WorkArgs {
     /// Work on this many groups of up to 100 devices at once.
     #[arg(long, default_value = "4", value_name = "N")]
-    pub(super) workers: NonZeroU32,
+    workers: NonZeroU32,
     /// Stop the run after the hub has been unreachable for this many minutes. If the hub was never
     /// reached, the run stops at once.
     #[arg(long, default_value = "60", value_name = "MINUTES")]
-    pub(super) wait_for_hub: u32,
+    wait_for_hub: u32,
     /// Let other stations take over the rows of this station after this many seconds without a sign
     /// of it, if the ledger is shared.
     #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub(super) lease: u64,
+    lease: u64,
     /// Name the person who is responsible for the work, for reports [default: this system's user].
     #[arg(long, value_name = "NAME", env = "PROVISIONER_OPERATOR", value_parser = parse_name)]
     operator: Option<String>,
@@ -377,13 +390,18 @@ pub(super) struct WorkArgs {
 }
 
 impl WorkArgs {
-    /// The longest wait for a hub that is down.
-    pub(super) fn patience(&self) -> Duration {
-        Duration::from_secs(60 * u64::from(self.wait_for_hub))
+    /// The settings of the workers.
+    pub(super) fn settings(&self) -> WorkSettings {
+        WorkSettings {
+            workers: usize::try_from(self.workers.get()).unwrap_or(1),
+            patience: Duration::from_secs(60 * u64::from(self.wait_for_hub)),
+            lease: Duration::from_secs(self.lease),
+            by: self.operator(),
+        }
     }
 
     /// The operator and the station.
-    pub(super) fn operator(&self) -> Operator {
+    fn operator(&self) -> Operator {
         let name = self.operator.clone().or_else(|| whoami::username().ok());
         let station = self.station.clone().or_else(|| whoami::hostname().ok());
         Operator { name: name.unwrap_or_default(), station: station.unwrap_or_default() }
@@ -399,6 +417,13 @@ pub(super) struct JobArgs {
     pub(super) issued: IssuedArgs,
     #[command(flatten)]
     pub(super) target: TargetArgs,
+}
+
+impl JobArgs {
+    /// Returns true if an option was given that a plan has, too.
+    pub(super) fn has_options(&self) -> bool {
+        self.issued.issue.is_some() || !self.batch.map.is_empty() || self.batch.id_pattern.is_some()
+    }
 }
 
 #[derive(Debug, Args)]
@@ -489,7 +514,7 @@ pub(super) struct TargetArgs {
     host: Option<HubHost>,
     /// Sign in to Entra ID in this way.
     #[arg(long, value_enum, value_name = "WAY", default_value_t, requires = "host")]
-    auth: SignIn,
+    auth: SignInArg,
     /// Connect to this host as a device, if the hub has a host of its own for devices. A hub of
     /// `provisioner.toml` may name it as `device_host`.
     #[arg(long, value_name = "HOST", value_parser = parse_host, conflicts_with = "local")]
@@ -521,7 +546,7 @@ impl TargetArgs {
             hub: self.hub.clone(),
             local: self.local.clone(),
             host: self.host.clone(),
-            sign_in: self.auth,
+            sign_in: self.auth.into(),
             entra: EntraEnvironment::read(|name| std::env::var(name).ok()),
             // Not a clap argument: those could be given on the command line, for all to see.
             connection_string: std::env::var_os("IOTHUB_CONNECTION_STRING")

@@ -9,14 +9,14 @@ use super::failure::{Exit, Failure};
 use super::new_file::{Existing, NewFile};
 use super::printer::Printer;
 use crate::audit::{AuditError, Broken, Sealed, check, write};
-use crate::ledger::{Ledger, LedgerLocation};
+use crate::ledger::{LedgerLocation, RunReader};
 
 pub(super) fn run(args: &AuditArgs, ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
     if let Some(pack) = &args.check {
         return examine(pack, args.hash.as_deref(), printer);
     }
-    let mut ledger = Ledger::open_to_read(ledger)?;
-    let run = ledger.run(args.run)?.id;
+    let reader = RunReader::open(ledger, args.run)?;
+    let (mut ledger, run) = (reader.lock(), reader.run().id);
     let Some(path) = &args.out else {
         let sealed = write(&mut ledger, run, &mut BufWriter::new(io::stdout()))?;
         printer.note(format_args!("{} rows, last hash {}", sealed.rows, sealed.hash));

@@ -1,11 +1,8 @@
 //! `doctor`: is this station ready?
 
-use std::time::Duration;
-
 use super::args::{DoctorArgs, Format};
 use super::context::{InContext, ResultContext};
 use super::failure::{Exit, Failure};
-use super::object;
 use super::printer::Printer;
 use crate::doctor::{self, Verdict};
 use crate::ledger::LedgerLocation;
@@ -15,11 +12,8 @@ pub(super) async fn run(
     ledger: &LedgerLocation,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
-    let hub = object::open(&args.target, printer).await?;
-    hub.client.rate_limiter().be_brief(PATIENCE);
-    let checks = doctor::run_checks(&hub, ledger).await;
-    let context = ResultContext::of_hub(hub.label()).ledger(ledger);
-    hub.close().await;
+    let (hub, checks) = doctor::run_checks(args.target.choice(), ledger, printer).await?;
+    let context = ResultContext::of_hub(hub).ledger(ledger);
     match printer.format {
         Format::Json => {
             let in_context = |check| InContext { context: context.clone(), result: check };
@@ -44,6 +38,3 @@ pub(super) async fn run(
     let failed = checks.iter().any(|check| check.verdict == Verdict::Fail);
     Ok(if failed { Exit::Refused } else { Exit::Done })
 }
-
-/// A check tells of an outage, and does not wait for its end.
-const PATIENCE: Duration = Duration::from_secs(10);

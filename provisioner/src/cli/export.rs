@@ -6,25 +6,23 @@ use std::path::Path;
 use super::args::{ExportArgs, Format};
 use super::failure::{Exit, Failure};
 use super::new_file::{Existing, NewFile, unwritable};
-use super::object;
 use super::printer::Printer;
-use crate::export::{ExportError, ExportFormat, Exported, export};
-use crate::hub::HubClient;
+use crate::export::{ExportError, ExportFormat, Exported};
+use crate::objects::{Objects, on_hub};
 
 pub(super) async fn run(args: &ExportArgs, printer: &Printer) -> Result<Exit, Failure> {
-    let hub = object::open(&args.target, printer).await?;
-    let exported = match &args.out {
-        Some(path) => to_file(&hub.client, args, path).await,
+    let export = async |objects: Objects<'_>| match &args.out {
+        Some(path) => to_file(&objects, args, path).await,
         None => {
             let format = match printer.format {
                 Format::Csv => ExportFormat::Csv,
                 Format::Json | Format::Text => ExportFormat::JsonLines,
             };
             let mut out = BufWriter::new(io::stdout());
-            Ok(export(&hub.client, args.condition.as_deref(), format, &mut out).await?)
+            Ok(objects.export(args.condition.as_deref(), format, &mut out).await?)
         }
     };
-    hub.close().await;
+    let exported = on_hub(args.target.choice(), printer, export).await;
     let Exported { devices, modules, without_keys, not_understood, changed_number, .. } = exported?;
     printer.note(format_args!("exported: {devices} devices, {modules} modules"));
     if without_keys > 0 {
@@ -46,14 +44,17 @@ pub(super) async fn run(args: &ExportArgs, printer: &Printer) -> Result<Exit, Fa
     Ok(Exit::Done)
 }
 
-async fn to_file(hub: &HubClient, args: &ExportArgs, path: &Path) -> Result<Exported, Failure> {
+async fn to_file(objects: &Objects<'_>, args: &ExportArgs, path: &Path) -> Result<Exported, Failure> {
     let format = match path.extension().and_then(|extension| extension.to_str()) {
         Some("csv") => ExportFormat::Csv,
         Some("jsonl" | "ndjson") => ExportFormat::JsonLines,
-        _ => return Err(object::usage("the name of the file must end in .csv or .jsonl")),
+        _ => {
+            let text = "the name of the file must end in .csv or .jsonl";
+            return Err(Failure::new(Exit::BadInput, text));
+        }
     };
     let mut out = NewFile::create(path, Existing::Kept)?;
-    let exported = export(hub, args.condition.as_deref(), format, &mut out).await;
+    let exported = objects.export(args.condition.as_deref(), format, &mut out).await;
     let exported = exported.map_err(|error| match error {
         ExportError::Write(error) => unwritable(path, error),
         other => other.into(),

@@ -10,10 +10,12 @@ use crate::device::{ConnectError, CredentialError};
 use crate::hub::HubError;
 use crate::ledger::{LedgerError, LocationError};
 use crate::plan::{PlanError, PlanFileError};
-use crate::run::issue::IssueError;
 use crate::target::TargetError;
 use crate::verify::VerifyError;
 use crate::workers::RunError;
+
+mod object;
+mod run;
 
 /// The exit codes, as scripts know them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +46,6 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn new(exit: Exit, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { exit, error: error.into(), hint: None }
-    }
-
-    /// Returns true if an interrupted load left no run, so that it can be loaded again.
-    pub(super) fn is_broken_load(&self) -> bool {
-        matches!(self.error.downcast_ref(), Some(LedgerError::LoadingBroken { .. }))
     }
 
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
@@ -214,16 +211,6 @@ impl From<PlanError> for Failure {
             PlanError::Run(error) => error.into(),
             PlanError::Stopped => Self::new(Exit::Interrupted, error).hint("run the same command again"),
             PlanError::Target(error) => error.into(),
-        }
-    }
-}
-
-impl From<IssueError> for Failure {
-    fn from(error: IssueError) -> Self {
-        match error {
-            IssueError::Certificates(error) => error.into(),
-            IssueError::Ledger(error) => error.into(),
-            IssueError::Stopped => Self::new(Exit::Interrupted, error),
         }
     }
 }

@@ -1,14 +1,12 @@
 //! `module`: one module, for scripts.
 
-use hub_types::identity::{Module, ModuleSpec};
+use hub_types::identity::Module;
 
-use super::args::{
-    DeleteArgs, DeviceIdArgs, ModuleCreateArgs, ModuleIdArgs, ModuleUpdateArgs, ModuleVerb, ShowArgs,
-};
+use super::args::{DeviceIdArgs, ModuleVerb, ShowArgs};
 use super::failure::{Exit, Failure};
-use super::object::{TWIN_COLUMNS, condition, missing, open, refused, twin_line, usage, without_keys};
+use super::object::{TWIN_COLUMNS, twin_line, without_keys};
 use super::printer::Printer;
-use crate::hub::{Condition, HubClient};
+use crate::objects::{ModuleChoice, Objects, on_hub};
 
 pub(super) async fn run(verb: &ModuleVerb, printer: &Printer) -> Result<Exit, Failure> {
     let target = match verb {
@@ -18,63 +16,38 @@ pub(super) async fn run(verb: &ModuleVerb, printer: &Printer) -> Result<Exit, Fa
         ModuleVerb::Delete(args) => &args.target,
         ModuleVerb::List(args) => &args.target,
     };
-    let hub = open(target, printer).await?;
-    let done = match verb {
-        ModuleVerb::Create(args) => create(&hub.client, args, printer).await,
-        ModuleVerb::Show(args) => show(&hub.client, args, printer).await,
-        ModuleVerb::Update(args) => update(&hub.client, args, printer).await,
-        ModuleVerb::Delete(args) => delete(&hub.client, args).await,
-        ModuleVerb::List(args) => list(&hub.client, args, printer).await,
-    };
-    hub.close().await;
-    done.map(|()| Exit::Done)
+    on_hub(target.choice(), printer, async |objects| call(verb, objects, printer).await).await?;
+    Ok(Exit::Done)
 }
 
-async fn create(hub: &HubClient, args: &ModuleCreateArgs, printer: &Printer) -> Result<(), Failure> {
-    let identity = args.id.identity();
-    let spec = ModuleSpec {
-        module_id: args.id.module_id.clone(),
-        device_id: Some(identity.device().clone()),
-        managed_by: args.managed_by.clone(),
-        authentication: args.auth.authentication(&identity, None)?,
-    };
-    let created = hub.new_module(&identity, &spec).await.map_err(|error| refused(error, &identity))?;
-    print(created, args.shown.show_keys, printer)
-}
-
-async fn show(hub: &HubClient, args: &ShowArgs<ModuleIdArgs>, printer: &Printer) -> Result<(), Failure> {
-    print(existing(hub, &args.id).await?, args.shown.show_keys, printer)
-}
-
-async fn update(hub: &HubClient, args: &ModuleUpdateArgs, printer: &Printer) -> Result<(), Failure> {
-    let identity = args.id.identity();
-    let current = existing(hub, &args.id).await?;
-    let authentication = args.auth.authentication(&identity, Some(&current.authentication))?;
-    if authentication.is_none() && args.managed_by.is_none() {
-        return Err(usage("nothing to change: name at least one of the options below `--help`"));
+async fn call(verb: &ModuleVerb, objects: Objects<'_>, printer: &Printer) -> Result<(), Failure> {
+    match verb {
+        ModuleVerb::Create(args) => {
+            let choice =
+                ModuleChoice { module_id: args.id.module_id.clone(), managed_by: args.managed_by.clone() };
+            let created = objects.create_module(&args.id.identity(), &choice, &args.auth.choice()).await?;
+            print(created, args.shown.show_keys, printer)
+        }
+        ModuleVerb::Show(args) => {
+            print(objects.module(&args.id.identity()).await?, args.shown.show_keys, printer)
+        }
+        ModuleVerb::Update(args) => {
+            let (managed_by, etag) = (args.managed_by.clone(), args.etag.etag.clone());
+            let (identity, auth) = (args.id.identity(), args.auth.choice());
+            let changed = objects.update_module(&identity, managed_by, &auth, etag).await?;
+            print(changed, args.shown.show_keys, printer)
+        }
+        ModuleVerb::Delete(args) => Ok(objects.delete(&args.id.identity(), args.etag.etag.clone()).await?),
+        ModuleVerb::List(args) => list(&objects, args, printer).await,
     }
-    let spec = ModuleSpec {
-        module_id: current.module_id,
-        device_id: Some(current.device_id),
-        managed_by: args.managed_by.clone().or(current.managed_by),
-        // Left out, the hub would make new keys.
-        authentication: Some(authentication.unwrap_or(current.authentication)),
-    };
-    // What was read is what is changed: an update by somebody else in between is not undone.
-    let etag = args.etag.etag.clone().unwrap_or_else(|| current.etag.as_str().to_owned());
-    let changed = hub.replace_module(&identity, &spec, &Condition::Etag(etag)).await;
-    print(changed.map_err(|error| refused(error, &identity))?, args.shown.show_keys, printer)
 }
 
-async fn delete(hub: &HubClient, args: &DeleteArgs<ModuleIdArgs>) -> Result<(), Failure> {
-    let identity = args.id.identity();
-    let deleted = hub.delete_identity(&identity, &condition(&args.etag)).await;
-    deleted.map_err(|error| refused(error, &identity))
-}
-
-async fn list(hub: &HubClient, args: &ShowArgs<DeviceIdArgs>, printer: &Printer) -> Result<(), Failure> {
-    let device = &args.id.device_id;
-    let modules = hub.modules_of(device).await?.ok_or_else(|| missing(&device.clone().into()))?;
+async fn list(
+    objects: &Objects<'_>,
+    args: &ShowArgs<DeviceIdArgs>,
+    printer: &Printer,
+) -> Result<(), Failure> {
+    let modules = objects.modules(&args.id.device_id).await?;
     let mut list = printer.list(TWIN_COLUMNS);
     for mut module in modules {
         without_keys(&mut module.authentication, args.shown.show_keys, printer);
@@ -87,11 +60,6 @@ async fn list(hub: &HubClient, args: &ShowArgs<DeviceIdArgs>, printer: &Printer)
 /// A module as the document that it is on the wire.
 fn to_document(module: &Module) -> Result<serde_json::Value, Failure> {
     serde_json::to_value(module).map_err(|error| Failure::new(Exit::Bug, error))
-}
-
-async fn existing(hub: &HubClient, id: &ModuleIdArgs) -> Result<Module, Failure> {
-    let identity = id.identity();
-    hub.module(&identity).await?.ok_or_else(|| missing(&identity))
 }
 
 fn print(mut module: Module, show_keys: bool, printer: &Printer) -> Result<(), Failure> {

@@ -26,7 +26,7 @@ pub(super) async fn run(
     let opened = BatchPlan::open(request, printer).await?;
     let context = ResultContext::of_hub(opened.hub()).ledger(ledger).input(&args.job.batch.file);
     let mut rows = RowList::begin(printer);
-    let plan = opened.reader(printer, |planned| rows.print(planned)).await?;
+    let plan = opened.compare(printer, |planned| rows.print(planned)).await?;
     if let Some(path) = &args.output {
         printer.note(format_args!("plan: {0} (`provisioner apply {0}`)", path.display()));
     }

@@ -4,26 +4,30 @@
 use serde::Serialize;
 
 use super::args::{Format, ReportArgs};
-use super::failed_rows;
 use super::failure::{Exit, Failure};
 use super::new_file::{Existing, NewFile};
 use super::printer::{Printer, pretty_json};
 use super::runs::{RunReport, print_run};
+use crate::batch::write_failed_rows;
 use crate::clock::Timestamp;
 use crate::ledger::{
-    Ledger, LedgerError, LedgerLocation, LedgerRow, Operator, Record, RowFilter, Run, RunId, Session,
+    Ledger, LedgerError, LedgerLocation, LedgerRow, Operator, Record, RowFilter, Run, RunId, RunReader,
+    Session,
 };
 use crate::model::compare::{Difference, Etags};
-use crate::report::{Cause, Causes, PageError, write_page};
+use crate::model::text::counted;
+use crate::report::{PageError, causes_of, write_page};
 
 pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
     let location = ledger;
-    let mut ledger = Ledger::open_to_read(location)?;
-    let run = ledger.run(args.run)?;
+    let reader = RunReader::open(location, args.run)?;
+    let run = reader.run().clone();
     printer.remember_hub(run.is_on_test_hub());
     if let Some(out) = &args.failed_rows {
-        failed_rows::write_to(out, &mut ledger, &run, printer)?;
+        let rows = write_failed_rows(out, &reader)?;
+        printer.note(format_args!("{}: {}", out.display(), counted(rows, "row")));
     }
+    let mut ledger = reader.lock();
     if let Some(out) = &args.html {
         let mut file = NewFile::create(out, Existing::Replaced)?;
         write_page(&mut ledger, run.id, &mut file)?;
@@ -32,7 +36,7 @@ pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer)
     }
     let totals = ledger.totals(run.id)?;
     let is_verified = run.verification.as_ref().is_none_or(|seen| seen.all_well());
-    let causes = causes(&mut ledger, &run)?;
+    let causes = causes_of(&mut ledger, &run)?;
     let report = RunReport::new(run, totals, causes, location);
     match printer.format {
         Format::Json => print_json(&report, &mut ledger, printer)?,
@@ -44,15 +48,6 @@ pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer)
         }
     }
     Ok(if totals.all_well() && is_verified { Exit::Done } else { Exit::SomeFailed })
-}
-
-/// The reasons why rows are not as asked, by cause.
-fn causes(ledger: &mut Ledger, run: &Run) -> Result<Vec<Cause>, LedgerError> {
-    let mut causes = Causes::default();
-    for row in ledger.rows(run.id, RowFilter::All) {
-        causes.add(&row?);
-    }
-    Ok(causes.sorted(run))
 }
 
 /// Says first of all that nobody has read back what a run did, where that is so.

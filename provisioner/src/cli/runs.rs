@@ -7,12 +7,10 @@ use serde::Serialize;
 use super::args::Format;
 use super::failure::{Exit, Failure};
 use super::printer::Printer;
-use crate::ledger::{
-    Ledger, LedgerError, LedgerLocation, ListedRun, NotUnderstood, Operator, Run, RunId, Totals, Verification,
-};
+use crate::ledger::{LedgerLocation, NotUnderstood, Operator, Run, RunId, RunReader, Totals, Verification};
 use crate::model::causes::with_causes;
 use crate::model::text::counted;
-use crate::report::{Cause, held_note};
+use crate::report::{Cause, RunEntry, held_note, list_runs};
 
 /// A run with its sums.
 #[derive(Serialize)]
@@ -36,10 +34,8 @@ impl RunReport {
 }
 
 pub(super) fn list(ledger: &LedgerLocation, printer: &Printer) -> Result<Exit, Failure> {
-    let location = ledger;
-    let mut ledger = Ledger::open_to_read(location)?;
-    let listed = ledger.runs()?.into_iter().map(|run| Listed::of(run, &mut ledger, location));
-    let listed = listed.collect::<Result<Vec<_>, LedgerError>>()?;
+    let entries = list_runs(ledger)?.into_iter();
+    let listed: Vec<Listed> = entries.map(|entry| Listed::of(entry, ledger)).collect();
     match printer.format {
         Format::Json => printer.json(&listed)?,
         Format::Csv => {
@@ -72,18 +68,12 @@ struct UnknownRun {
 }
 
 impl Listed {
-    fn of(run: ListedRun, ledger: &mut Ledger, location: &LedgerLocation) -> Result<Self, LedgerError> {
-        let run = match run {
-            ListedRun::Known(run) => *run,
-            ListedRun::Unknown(value) => return Ok(Self::Unknown(UnknownRun::of(&value))),
-        };
-        match ledger.totals(run.id) {
-            Ok(totals) => Ok(Self::Known(Box::new(RunReport::new(run, totals, Vec::new(), location)))),
-            Err(LedgerError::NotUnderstood { mut value, .. }) => {
-                value.written_by = Some(run.tool_version);
-                Ok(Self::Unknown(UnknownRun::of(&value)))
+    fn of(entry: RunEntry, ledger: &LedgerLocation) -> Self {
+        match entry {
+            RunEntry::Known(run, totals) => {
+                Self::Known(Box::new(RunReport::new(*run, totals, Vec::new(), ledger)))
             }
-            Err(error) => Err(error),
+            RunEntry::Unknown(value) => Self::Unknown(UnknownRun::of(&value)),
         }
     }
 
@@ -126,12 +116,9 @@ pub(super) fn status(
     ledger: &LedgerLocation,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
-    let location = ledger;
-    let mut ledger = Ledger::open_to_read(location)?;
-    let run = ledger.run(run)?;
-    printer.remember_hub(run.is_on_test_hub());
-    let totals = ledger.totals(run.id)?;
-    let report = RunReport::new(run, totals, Vec::new(), location);
+    let reader = RunReader::open(ledger, run)?;
+    printer.remember_hub(reader.run().is_on_test_hub());
+    let report = RunReport::new(reader.run().clone(), reader.totals()?, Vec::new(), ledger);
     match printer.format {
         Format::Json => printer.json(&report)?,
         Format::Csv => print_runs_csv(std::iter::once(&report), printer),

@@ -9,9 +9,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use azure_core::credentials::AccessToken;
-use clap::ValueEnum;
 use hub_types::connection_string::HubHost;
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::transport::HubClientOptions;
@@ -21,8 +19,7 @@ mod transport;
 mod way;
 
 /// The sign-in method for Entra ID.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SignIn {
     /// As the user of `az login`.
     Az,
@@ -37,6 +34,17 @@ pub enum SignIn {
 }
 
 impl SignIn {
+    /// The method of this name in configuration files.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "az" => Some(Self::Az),
+            "entra" => Some(Self::Entra),
+            "environment" => Some(Self::Environment),
+            "managed-identity" => Some(Self::ManagedIdentity),
+            _ => None,
+        }
+    }
+
     fn ways(self) -> &'static [Way] {
         match self {
             Self::Az => &[Way::AzureCli],

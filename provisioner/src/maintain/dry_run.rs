@@ -73,7 +73,7 @@ impl<H: Hub> DryRun<H> {
     }
 
     /// Reports the action for each row, in the order of the ids.
-    pub async fn each<E: From<RunError> + From<LedgerError>>(
+    pub async fn each<E: From<RunError>>(
         &self,
         rows: impl Iterator<Item = Result<LedgerRow, LedgerError>>,
         mut tell: impl FnMut(PlannedRow) -> Result<(), E>,
@@ -85,7 +85,7 @@ impl<H: Hub> DryRun<H> {
         };
         let mut at_hand: Vec<LedgerRow> = Vec::new();
         for row in rows {
-            let row = row?;
+            let row = row.map_err(RunError::from)?;
             // Whether a device may go depends on its modules: units are looked at as a whole.
             let is_new_unit =
                 at_hand.last().is_some_and(|last| last.spec.identity.device() != row.spec.identity.device());

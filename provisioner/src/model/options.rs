@@ -1,11 +1,10 @@
 //! The options of a run: its rules for existing identities and their twins.
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The rules for existing and missing identities.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ApplyMode {
     /// Create missing identities; an existing one that differs is a conflict.
@@ -18,7 +17,7 @@ pub enum ApplyMode {
 }
 
 /// The rules for an existing twin with different values.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TwinPolicy {
     /// Keep and report a twin that was written since its creation.

@@ -136,7 +136,7 @@ impl BatchPlan {
 
     /// Compares the hub with the batch, reports the planned action of each row, and writes the plan
     /// file.
-    pub async fn reader<E: From<PlanError> + From<RunError>>(
+    pub async fn compare<E: From<PlanError> + From<RunError>>(
         self,
         observer: &dyn RunObserver,
         mut on_row: impl FnMut(&PlannedRow) -> Result<(), E>,

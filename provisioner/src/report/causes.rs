@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::advice::advice;
-use crate::ledger::{LedgerRow, RowState, Run};
+use crate::ledger::{Ledger, LedgerError, LedgerRow, RowFilter, RowState, Run};
 use crate::model::compare::Difference;
 use crate::model::failure::ReasonCode;
 use crate::model::lifecycle::Effect;
@@ -27,7 +27,7 @@ pub struct Cause {
 
 /// The causes of rows, as they are counted.
 #[derive(Debug, Default)]
-pub struct Causes {
+pub(super) struct Causes {
     found: BTreeMap<Finding, (u64, Vec<String>)>,
 }
 
@@ -51,7 +51,7 @@ enum Detail {
 
 impl Causes {
     /// Counts a row, if it is not as asked.
-    pub fn add(&mut self, row: &LedgerRow) {
+    pub(super) fn add(&mut self, row: &LedgerRow) {
         let Some(mut finding) = finding(row) else { return };
         if self.found.len() >= MAX_CAUSES && !self.found.contains_key(&finding) {
             finding = Finding { reason: None, detail: Detail::Text("other causes".into()) };
@@ -64,7 +64,7 @@ impl Causes {
     }
 
     /// The causes in a run, the most frequent first, and those that follow from other rows last.
-    pub fn sorted(&self, run: &Run) -> Vec<Cause> {
+    pub(super) fn sorted(&self, run: &Run) -> Vec<Cause> {
         let cause = |(finding, (rows, examples)): (&Finding, &(u64, Vec<String>))| {
             let advice = advice(run, finding.reason);
             let cause = match &finding.detail {
@@ -79,6 +79,15 @@ impl Causes {
         causes.sort_by_key(|cause| (follows(cause.reason), std::cmp::Reverse(cause.rows)));
         causes
     }
+}
+
+/// Reads the rows of a run, and returns the causes why rows are not as asked.
+pub fn causes_of(ledger: &mut Ledger, run: &Run) -> Result<Vec<Cause>, LedgerError> {
+    let mut causes = Causes::default();
+    for row in ledger.rows(run.id, RowFilter::All) {
+        causes.add(&row?);
+    }
+    Ok(causes.sorted(run))
 }
 
 /// Returns true if a row with this reason waits for a different row.

@@ -1,25 +1,108 @@
 //! The issue of certificates for the rows of a run that need one.
 
+use std::time::Instant;
+
 use cert_tool::{
-    CertificateAuthority, Columns, IssueOptions, IssueRequest, IssuedAuth, IssuedStore, Outcome, ProfileRow,
+    CaOptions, CertificateAuthority, Columns, IssueOptions, IssueRequest, IssuedAuth, IssuedStore, Outcome,
+    ProfileRow, SecretSource, Sink,
 };
 
+use super::error::RunFailure;
 use crate::batch::{IssuedCredential, complete_rows, key_source};
-use crate::clock::Timestamp;
-use crate::ledger::{Credential, Ledger, LedgerError, LedgerRow, Record, RunId};
+use crate::clock::{Timestamp, now};
+use crate::ledger::{
+    Credential, IssueFolders, Ledger, LedgerError, LedgerRow, Record, RowFilter, RunId, RunState,
+};
 use crate::model::causes::with_causes;
 use crate::model::failure::ReasonCode;
+use crate::model::observer::{Activity, RunObserver};
 use crate::model::spec::{AuthSpec, IdentitySpec};
+use crate::target::Target;
+
+/// The CA, and the folder that its certificates go to.
+pub(super) struct Certificates {
+    ca: CertificateAuthority,
+    store: IssuedStore,
+    options: IssueOptions,
+}
+
+impl Certificates {
+    /// Opens the CA and the folder. A missing CA is only made for the embedded hub: elsewhere a folder
+    /// without a CA is a typing error.
+    pub(super) fn open(
+        folders: Option<IssueFolders>,
+        secrets: &SecretSource,
+        target: &Target,
+        observer: &dyn RunObserver,
+    ) -> Result<Option<Self>, RunFailure> {
+        let Some(IssueFolders { ca: folder, out }) = folders else { return Ok(None) };
+        let now = now();
+        let ca = match (CertificateAuthority::exists(&folder), target) {
+            (true, _) => CertificateAuthority::open_with(&folder, &mut |locked| secrets.ask(locked))?,
+            (false, Target::Embedded { .. }) => {
+                observer.note(&format_args!("CA: made a test CA in {}", folder.display()));
+                CertificateAuthority::init(&folder, &CaOptions::default(), now)?
+            }
+            (false, Target::Remote { .. }) => return Err(RunFailure::NoCa { folder }),
+        };
+        let store = IssuedStore::open(&ca, &out, Sink::Bundle)?;
+        Ok(Some(Self { ca, store, options: IssueOptions::new(now) }))
+    }
+
+    /// The folder of what was issued.
+    pub(super) fn store(&self) -> &IssuedStore {
+        &self.store
+    }
+
+    /// Issues the certificates that a run needs.
+    pub(super) fn issue(
+        mut self,
+        ledger: &mut Ledger,
+        run: RunId,
+        observer: &dyn RunObserver,
+    ) -> Result<(), RunFailure> {
+        let begun = Instant::now();
+        let rows = ledger.count(run, RowFilter::ToBeIssued)?;
+        let progress = observer.begin(Activity::Issuing, rows);
+        let count = |rows| progress.add(rows);
+        let stop = observer.stop();
+        let is_stopped = || stop.is_cancelled();
+        let totals =
+            issue_missing(ledger, run, &self.ca, &self.options, &mut self.store, &count, &is_stopped);
+        progress.finish();
+        let totals = match totals {
+            Ok(totals) => totals,
+            // The run ends as one that was stopped before its first row.
+            Err(IssueError::Stopped) => return Ok(()),
+            Err(error) => {
+                ledger.end_run(run, RunState::Interrupted, &Timestamp::now())?;
+                return Err(error.into());
+            }
+        };
+        observer.note(&format_args!(
+            "certificates: {} issued, {} there already, {} refused, in {:.1} s",
+            totals.issued,
+            totals.already_there,
+            totals.refused,
+            begun.elapsed().as_secs_f64()
+        ));
+        let end = self.ca.earlier_end(self.options.days, self.options.now);
+        if let Some(end) = end.filter(|_| totals.issued > 0) {
+            observer.note(&format_args!("note: {end}"));
+        }
+        Ok(())
+    }
+}
 
 /// The totals of issuing for a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct IssueTotals {
+struct IssueTotals {
     /// Certificates that were issued now.
-    pub issued: u64,
+    issued: u64,
     /// Certificates that were there from before.
-    pub already_there: u64,
+    already_there: u64,
     /// Rows for which none could be issued; the ledger says why.
-    pub refused: u64,
+    refused: u64,
 }
 
 /// The reason why issuing stopped.
@@ -39,7 +122,7 @@ pub enum IssueError {
 
 /// Issues the certificates that a run needs and that are not in `store` yet, and puts all their
 /// thumbprints into the ledger. `is_stopped` is asked before each portion.
-pub fn issue_missing(
+fn issue_missing(
     ledger: &mut Ledger,
     run: RunId,
     ca: &CertificateAuthority,

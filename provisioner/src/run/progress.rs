@@ -8,7 +8,7 @@ use crate::hub::rate_limit::CallStats;
 use crate::ledger::{LedgerError, ProgressSample, RunId, SharedLedger};
 
 /// Counts the rows of this process's session on a run, and writes its samples into the ledger.
-pub struct ProgressRecorder {
+pub(super) struct ProgressRecorder {
     ledger: SharedLedger,
     run: RunId,
     begun: Instant,
@@ -18,7 +18,7 @@ pub struct ProgressRecorder {
 
 impl ProgressRecorder {
     /// The recorder of a session that began at `begun`. `tally` tells what the calls to the hub came to.
-    pub fn new(
+    pub(super) fn new(
         ledger: SharedLedger,
         run: RunId,
         begun: Instant,
@@ -28,13 +28,13 @@ impl ProgressRecorder {
     }
 
     /// Counts rows that came to an end.
-    pub fn count(&self, rows: usize) {
+    pub(super) fn count(&self, rows: usize) {
         self.rows.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
     /// Writes a sample now and then, for ever. In a long session they become rarer, so that their number
     /// hardly grows.
-    pub async fn keep(self: Arc<Self>) {
+    pub(super) async fn keep(self: Arc<Self>) {
         loop {
             // A gap in the timeline is no reason to stop the work.
             if let Err(error) = self.write().await {
@@ -45,7 +45,7 @@ impl ProgressRecorder {
     }
 
     /// Writes how far the session is now.
-    pub async fn write(&self) -> Result<(), LedgerError> {
+    pub(super) async fn write(&self) -> Result<(), LedgerError> {
         let sample = ProgressSample {
             elapsed: self.begun.elapsed(),
             rows: self.rows.load(Ordering::Relaxed),

@@ -12,7 +12,6 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use batch_file::IdPattern;
-use clap::ValueEnum;
 use hub_types::connection_string::HubHost;
 use hub_types::limits::Tier;
 use hub_types::secret_text::holds_secret;
@@ -276,7 +275,7 @@ impl HubTable<'_> {
         let path = |text: &str| (!text.is_empty()).then(|| folder.join(text));
         let host = |text: &str| text.parse::<HubHost>().ok();
         let connection_string_file = self.text("connection_string_file", "the path of a file", path)?;
-        let auth = self.text("auth", AUTH, |text| SignIn::from_str(text, false).ok())?;
+        let auth = self.text("auth", AUTH, SignIn::named)?;
         let hosts = [self.text("host", HOST, host)?, self.text("service_host", HOST, host)?];
         let access = match (connection_string_file, hosts, auth) {
             (Some(file), [None, None], None) => ConfiguredAccess::ConnectionString(file),

@@ -4,12 +4,13 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use hub_types::identity::{Status, StatusReason};
 use hub_types::twin::{JsonObject, check_numbers};
 use hub_types::{DeviceId, IdentityId, ModuleId, Thumbprint};
 
 use super::TargetArgs;
+use super::choices::AuthMethodArg;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum DeviceVerb {
@@ -71,7 +72,7 @@ pub(in crate::cli) struct AuthArgs {
     /// Authenticate the identity in this way. By default `x509_thumbprint` if a thumbprint or
     /// certificate is given, otherwise `sas` with keys that the hub makes.
     #[arg(long, value_enum)]
-    pub(in crate::cli) auth_method: Option<AuthMethod>,
+    pub(in crate::cli) auth_method: Option<AuthMethodArg>,
     /// The SHA-1 or SHA-256 thumbprint, in hex; colons and spaces do not matter.
     #[arg(long, value_name = "HEX", value_parser = Thumbprint::parse_lenient, conflicts_with = "certificate")]
     pub(in crate::cli) primary_thumbprint: Option<Thumbprint>,
@@ -87,18 +88,6 @@ pub(in crate::cli) struct AuthArgs {
     /// A file with the secondary symmetric key.
     #[arg(long, value_name = "FILE", requires = "primary_key_file")]
     pub(in crate::cli) secondary_key_file: Option<PathBuf>,
-}
-
-/// The values of `auth` in a batch file; `az` has another name for the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub(in crate::cli) enum AuthMethod {
-    #[value(alias = "shared_private_key")]
-    Sas,
-    #[value(name = "x509_ca")]
-    X509Ca,
-    #[value(name = "x509_thumbprint")]
-    X509Thumbprint,
 }
 
 /// The settings that devices have and modules do not.

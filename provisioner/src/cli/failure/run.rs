@@ -1,0 +1,115 @@
+//! The exit codes and hints of failures of a run.
+
+use super::{Exit, Failure};
+use crate::batch::FailedRowsError;
+use crate::ledger::RunId;
+use crate::run::{IssueError, NothingToDo, PlanMismatch, RunFailure};
+
+impl From<RunFailure> for Failure {
+    fn from(error: RunFailure) -> Self {
+        let (exit, hint) = match &error {
+            RunFailure::BatchChanged { path, run, .. } => (
+                Exit::BadInput,
+                format!(
+                    "to end run {run} as it was begun, put the old file back or name it with `--batch FILE`; to \
+                     provision the new one, run `provisioner apply {}`: what is on the hub already is compared, not \
+                     repeated",
+                    path.display()
+                ),
+            ),
+            RunFailure::BatchUnreadable { .. } => (
+                Exit::BadInput,
+                "name the run's batch file with `--batch FILE`; the ledger keeps no symmetric keys"
+                    .to_owned(),
+            ),
+            RunFailure::NoCa { folder } => {
+                (Exit::Refused, format!("make one with `cert-tool ca init {}`", folder.display()))
+            }
+            RunFailure::NothingToDo { run, reason } => (Exit::BadInput, what_to_do(*run, *reason)),
+            RunFailure::OtherHub { .. } => {
+                (Exit::BadInput, "name that hub, as for the command that began the run".to_owned())
+            }
+            RunFailure::TooManyRows { .. } => {
+                (Exit::BadInput, "split the batch over several hubs".to_owned())
+            }
+            _ => return transparent(error),
+        };
+        Self::new(exit, error).hint(hint)
+    }
+}
+
+/// The failure of an error that only passes a different one on.
+fn transparent(error: RunFailure) -> Failure {
+    match error {
+        RunFailure::Issue(error) => error.into(),
+        RunFailure::Load(error) => error.into(),
+        RunFailure::Plan(error) => error.into(),
+        RunFailure::PlanFile(error) => error.into(),
+        RunFailure::Run(error) => error.into(),
+        RunFailure::Target(error) => error.into(),
+        other => Failure::new(Exit::BadInput, other),
+    }
+}
+
+/// The remedy where an earlier run has no rows to change.
+fn what_to_do(run: RunId, reason: NothingToDo) -> String {
+    match reason {
+        NothingToDo::DisabledByOthers => format!(
+            "name that run (`held_by` in `provisioner report {run} --format csv`), or a file with the devices"
+        ),
+        NothingToDo::NothingCreated => "`provisioner report` shows what a run did".to_owned(),
+        NothingToDo::NothingDisabled => {
+            "`provisioner runs` lists all runs; a file with a column `device_id` names devices, whichever run it was"
+                .to_owned()
+        }
+        NothingToDo::NothingEnabled => format!("`provisioner report {run}` shows what it did"),
+        NothingToDo::OnlyDisabled => {
+            format!("`provisioner release --run {run}` enables again what it disabled")
+        }
+    }
+}
+
+impl From<PlanMismatch> for Failure {
+    fn from(error: PlanMismatch) -> Self {
+        let hint = match &error {
+            PlanMismatch::BatchChanged { .. } => {
+                "make a new plan, or put the old file back or name it with `--batch FILE`"
+            }
+            PlanMismatch::BatchUnreadable { .. } => "name it with `--batch FILE`",
+            PlanMismatch::FilesChanged => "make a new plan, or put the old files back",
+            PlanMismatch::Identity { .. } => "make a new plan",
+            PlanMismatch::NotAPlan { .. } => "leave it out to apply a batch",
+            PlanMismatch::OptionsGiven => {
+                "leave out --mode, --twin, --quarantine, --created-by-tag, --skip-bad-rows, --issue, --out, --map and \
+                 --id-pattern, or make a new plan with them"
+            }
+            PlanMismatch::OtherHub { .. } => "name that hub, or make a plan for this one",
+        };
+        Self::new(Exit::BadInput, error).hint(hint)
+    }
+}
+
+impl From<IssueError> for Failure {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Certificates(error) => error.into(),
+            IssueError::Ledger(error) => error.into(),
+            IssueError::Stopped => Self::new(Exit::Interrupted, error),
+        }
+    }
+}
+
+impl From<FailedRowsError> for Failure {
+    fn from(error: FailedRowsError) -> Self {
+        match error {
+            FailedRowsError::BatchChanged { .. } => Self::new(Exit::BadInput, error)
+                .hint("the failed rows are copied from the run's batch file: put the old one back"),
+            FailedRowsError::BatchUnreadable { .. } => Self::new(Exit::BadInput, error)
+                .hint("the failed rows are copied from the run's batch file: put it back where it was"),
+            FailedRowsError::Ledger(error) => error.into(),
+            FailedRowsError::Write(error) => {
+                Self::new(Exit::Interrupted, error).hint("check the folder's rights and free space")
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The outcome of a run, as it is printed.
+
+use serde::Serialize;
+
+use super::args::Format;
+use super::context::{InContext, ResultContext};
+use super::failure::{Exit, Failure};
+use super::printer::Printer;
+use super::{report, verify};
+use crate::batch::FailedRowsError;
+use crate::ledger::{LedgerLocation, RunId, RunState, Totals};
+use crate::model::causes::with_causes;
+use crate::model::text::counted;
+use crate::report::held_note;
+use crate::run::{RunEnd, RunOutcome};
+use crate::verify::Verified;
+
+/// The outcome of a run as JSON.
+#[derive(Serialize)]
+struct OutcomeDocument<'a> {
+    run: RunId,
+    state: RunState,
+    /// True to keep devices disabled until they are released.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    quarantine: bool,
+    totals: Totals,
+    seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<&'a Verified>,
+}
+
+/// Prints the outcome of a run, and returns the exit code.
+pub(super) fn print(
+    outcome: &RunOutcome,
+    location: &LedgerLocation,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    print_results(outcome, location, printer)?;
+    let id = outcome.run().id;
+    let exit = match outcome.end() {
+        RunEnd::AllWell => Exit::Done,
+        RunEnd::DoNotAddUp => {
+            let text = format!("the rows of run {id} do not add up: {}", outcome.totals);
+            return Err(Failure::new(Exit::Bug, text));
+        }
+        RunEnd::SomeFailed => Exit::SomeFailed,
+        RunEnd::Stopped => {
+            printer.note(format_args!("stopped; `provisioner resume {id}` does the rest"));
+            Exit::Interrupted
+        }
+        RunEnd::StoppedUnread => {
+            printer.note(format_args!("stopped; `provisioner resume {id}` reads the rest back"));
+            Exit::Interrupted
+        }
+    };
+    match outcome.write_failed_rows() {
+        Ok(None) => {}
+        Ok(Some((file, rows))) => {
+            printer.note(format_args!("{} failed or in conflict: {}", counted(rows, "row"), file.display()))
+        }
+        Err(FailedRowsError::Ledger(error)) => return Err(error.into()),
+        // The run itself is not worse for it, and `report` can write the file later.
+        Err(error) => {
+            let why = with_causes(&error);
+            printer.note(format_args!("the failed rows could not be written: {why}"));
+        }
+    }
+    Ok(exit)
+}
+
+fn print_results(outcome: &RunOutcome, location: &LedgerLocation, printer: &Printer) -> Result<(), Failure> {
+    let run = outcome.run();
+    let RunOutcome { reader, state, totals, seconds, verified, .. } = outcome;
+    let id = run.id;
+    match printer.format {
+        Format::Json => {
+            let context = ResultContext::of_run(run, location);
+            let result = OutcomeDocument {
+                run: id,
+                state: *state,
+                quarantine: run.options.quarantine,
+                totals: *totals,
+                seconds: *seconds,
+                verified: verified.as_ref(),
+            };
+            printer.json(&InContext { context, result: &result })?;
+        }
+        Format::Csv => report::print_rows_csv(&mut reader.lock(), id, printer)?,
+        Format::Text => {
+            report::print_unread(run, printer);
+            report::print_remarkable(&mut reader.lock(), id, printer)?;
+            if let Some(verified) = verified {
+                verify::print(verified, printer)?;
+            }
+            printer.data(format_args!("run {id}: {state}: {totals}"));
+            if let Some(note) = held_note(run, totals) {
+                printer.data(note);
+            }
+            if let Some(folders) = &run.options.issue {
+                printer.data(format_args!("certificates and keys: {}", folders.out.display()));
+            }
+            printer.data(format_args!("ledger: {location} (`provisioner report {id}`)"));
+        }
+    }
+    Ok(())
+}

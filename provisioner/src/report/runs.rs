@@ -1,0 +1,33 @@
+//! The list of all runs of a ledger.
+
+use crate::ledger::{Ledger, LedgerError, LedgerLocation, ListedRun, NotUnderstood, Run, Totals};
+
+/// A run in the list of all runs: one that this version does not know hides no other.
+#[derive(Debug)]
+pub enum RunEntry {
+    /// A run with its totals.
+    Known(Box<Run>, Totals),
+    /// A run of which something is not understood.
+    Unknown(Box<NotUnderstood>),
+}
+
+/// Reads all runs of a ledger, the newest first.
+pub fn list_runs(location: &LedgerLocation) -> Result<Vec<RunEntry>, LedgerError> {
+    let mut ledger = Ledger::open_to_read(location)?;
+    ledger.runs()?.into_iter().map(|run| entry(run, &mut ledger)).collect()
+}
+
+fn entry(run: ListedRun, ledger: &mut Ledger) -> Result<RunEntry, LedgerError> {
+    let run = match run {
+        ListedRun::Known(run) => run,
+        ListedRun::Unknown(value) => return Ok(RunEntry::Unknown(Box::new(value))),
+    };
+    match ledger.totals(run.id) {
+        Ok(totals) => Ok(RunEntry::Known(run, totals)),
+        Err(LedgerError::NotUnderstood { mut value, .. }) => {
+            value.written_by = Some(run.tool_version);
+            Ok(RunEntry::Unknown(value))
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,181 @@
+//! The begin of a run: a batch with options, or a plan with its own options, is loaded into the ledger.
+
+use std::sync::Arc;
+
+use cert_tool::IssuedStore;
+use hub_types::limits::MAX_IDENTITIES_PER_HUB;
+
+use super::RunContext;
+use super::error::{PlanMismatch, RunFailure};
+use super::from_plan::PlannedBatch;
+use super::issue::Certificates;
+use super::outcome::RunOutcome;
+use super::request::ApplyRequest;
+use super::work::Job;
+use crate::batch::{BatchFile, CertificateSource, LedgerSink, LoadRules, Loaded};
+use crate::clock::Timestamp;
+use crate::ledger::{Ledger, Loader, RunFacts, RunId, RunOptions};
+use crate::model::observer::RunObserver;
+use crate::model::text::counted;
+use crate::plan::PlanFile;
+use crate::target::{OpenHub, Target, TargetChoice, TargetError};
+
+/// Begins a run that creates and updates the identities of a batch, and works on it.
+pub(super) async fn apply(
+    request: ApplyRequest,
+    hub: TargetChoice,
+    context: &RunContext<'_>,
+) -> Result<RunOutcome, RunFailure> {
+    let target = Target::resolve(hub, ".".as_ref())?;
+    context.observer.hub(&target, target.is_test_hub());
+    let secrets = request.secrets.clone();
+    let new = NewRun::to_apply(request, &target)?;
+    let certificates = Certificates::open(new.options.issue.clone(), &secrets, &target, context.observer)?;
+    let mut ledger = Ledger::open(&context.ledger)?;
+    let store = certificates.as_ref().map(Certificates::store);
+    let (hub, run, loaded) = new.begin(target, store, &mut ledger, context).await?;
+    let (keys, batch) = (Arc::new(loaded.keys), Some(new.batch.path));
+    let job =
+        Job { hub, keys, batch, certificates, certificate_check: None, verify: context.verify, context };
+    job.execute(ledger, run).await
+}
+
+/// A run that is to begin.
+pub(super) struct NewRun {
+    pub(super) batch: BatchFile,
+    pub(super) options: RunOptions,
+    pub(super) rules: LoadRules,
+    /// The source of certificates for rows that need one and name none.
+    pub(super) certificates: CertificateSource,
+    pub(super) plan: Option<PlannedBatch>,
+}
+
+impl NewRun {
+    /// The run of an `apply`.
+    fn to_apply(request: ApplyRequest, target: &Target) -> Result<Self, RunFailure> {
+        let (batch, options, rules, plan) = if PlanFile::is_one(&request.batch.file) {
+            let plan = PlannedBatch::open(&request, target)?;
+            (plan.batch(request.plan_batch), plan.options(), plan.rules(), Some(plan))
+        } else if request.plan_batch.is_some() {
+            return Err(PlanMismatch::NotAPlan { path: request.batch.file }.into());
+        } else {
+            let batch = request.batch.resolve(".".as_ref())?;
+            let options = RunOptions {
+                map: batch.read.map.clone(),
+                id_pattern: batch.read.id_pattern.clone(),
+                ..request.options
+            };
+            let (quarantine, skip_bad_rows) = (options.quarantine, request.skip_bad_rows);
+            (batch, options, LoadRules { quarantine, skip_bad_rows, note_files: false }, None)
+        };
+        let certificates = CertificateSource::of(options.issue.is_some());
+        Ok(Self { batch, options, rules, certificates, plan })
+    }
+
+    /// Loads the batch and calls the hub once. Only if both succeed, there is a run. `store` is the
+    /// folder that certificates are issued to.
+    pub(super) async fn begin(
+        &self,
+        target: Target,
+        store: Option<&IssuedStore>,
+        ledger: &mut Ledger,
+        context: &RunContext<'_>,
+    ) -> Result<(OpenHub, RunId, Loaded), RunFailure> {
+        let (name, input) = (target.name(), self.batch.path.display().to_string());
+        let (by, options) = (&context.settings.by, &self.options);
+        let facts = RunFacts { hub: &name, input: &input, started: &Timestamp::now(), by, options };
+        let (mut target, mut hub) = (Some(target), None);
+        let begun = loop {
+            match self.try_to_begin(&mut target, &mut hub, store, &facts, ledger, context).await {
+                Err(failure) if failure.is_broken_load() => context.observer.note(&LOADED_AGAIN),
+                begun => break begun,
+            }
+        };
+        match begun {
+            Ok((run, loaded)) => {
+                #[expect(clippy::expect_used, reason = "a run is committed after its hub was opened")]
+                let hub = hub.expect("the hub of a committed run is open");
+                Ok((hub, run, loaded))
+            }
+            Err(failure) => {
+                if let Some(hub) = hub {
+                    hub.close().await;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Loads the batch and commits it. The hub of the target is opened and called once, however often an
+    /// interrupted connection to the ledger makes this begin again.
+    async fn try_to_begin(
+        &self,
+        target: &mut Option<Target>,
+        hub: &mut Option<OpenHub>,
+        store: Option<&IssuedStore>,
+        facts: &RunFacts<'_>,
+        ledger: &mut Ledger,
+        context: &RunContext<'_>,
+    ) -> Result<(RunId, Loaded), RunFailure> {
+        let loader = ledger.load_run(facts)?;
+        let loaded = self.load(&loader, store, context.observer)?;
+        if let Some(target) = target.take() {
+            context.observer.note(&format_args!(
+                "batch: {}: {}, {}, {}",
+                facts.input,
+                counted(loaded.rows(), "row"),
+                counted(loaded.devices, "device"),
+                counted(loaded.modules, "module")
+            ));
+            let opened = hub.insert(open_hub(target, &self.options).await?);
+            opened.client.rate_limiter().set_patience(context.settings.patience);
+            let devices = opened.client.probe().await?;
+            if self.options.maintenance.is_none() {
+                look_for_room(devices, &loaded, context.observer)?;
+            }
+        }
+        Ok((loader.commit(&loaded.sha256, loaded.bad_rows)?, loaded))
+    }
+
+    fn load(
+        &self,
+        loader: &Loader<'_>,
+        store: Option<&IssuedStore>,
+        observer: &dyn RunObserver,
+    ) -> Result<Loaded, RunFailure> {
+        let sink = LedgerSink::new(loader, self.rules, observer).issuing_to(store);
+        match &self.plan {
+            Some(plan) => plan.load(loader, sink, &self.batch, self.certificates),
+            None => Ok(sink.load(&self.batch, self.certificates)?.0),
+        }
+    }
+}
+
+/// The note about an interrupted connection to the ledger.
+pub(super) const LOADED_AGAIN: &str =
+    "the ledger's database broke off while the run was loaded into it: the run is loaded again, whole";
+
+/// Opens the hub of a run, for devices too if they have to show that they can connect.
+pub(super) async fn open_hub(target: Target, options: &RunOptions) -> Result<OpenHub, TargetError> {
+    match options.needs_connect_check() {
+        // Devices whose thumbprints are known to the hub need no CA.
+        true => target.open_for_devices(Vec::new()).await,
+        false => target.open().await,
+    }
+}
+
+/// Refuses a batch that no hub can hold. The room of this hub depends on how much of the batch it has
+/// already, which `plan` determines: counting takes too long to be done each time.
+fn look_for_room(devices: u64, loaded: &Loaded, observer: &dyn RunObserver) -> Result<(), RunFailure> {
+    let (rows, most) = (loaded.devices + loaded.modules, MAX_IDENTITIES_PER_HUB as u64);
+    if rows > most {
+        return Err(RunFailure::TooManyRows { rows, most });
+    }
+    if devices + rows > most {
+        observer.note(&format_args!(
+            "the hub has {devices} devices and can hold {most} devices and modules: not all of these {rows} rows \
+             may be new; `provisioner plan` tells which do not fit"
+        ));
+    }
+    Ok(())
+}

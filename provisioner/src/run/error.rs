@@ -1,0 +1,213 @@
+//! The reasons why a run can't be begun or continued.
+
+use std::io;
+use std::path::PathBuf;
+
+use hub_types::id::IdError;
+
+use super::issue::IssueError;
+use crate::batch::LoadError;
+use crate::device::ConnectError;
+use crate::hub::HubError;
+use crate::ledger::{LedgerError, RunId};
+use crate::plan::PlanFileError;
+use crate::target::TargetError;
+use crate::workers::RunError;
+
+/// The reason why a run can't be begun or continued.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunFailure {
+    /// The run's batch file was changed since the run began.
+    #[error(
+        "{} was changed since run {run} began: its SHA-256 is not {sha256} any more; nothing was sent",
+        path.display()
+    )]
+    BatchChanged {
+        /// The file.
+        path: PathBuf,
+        /// The run.
+        run: RunId,
+        /// The SHA-256 that the file had.
+        sha256: String,
+    },
+    /// The run's batch file can't be read.
+    #[error("can't read `{}`", path.display())]
+    BatchUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// Certificates can't be issued.
+    #[error(transparent)]
+    Issue(#[from] IssueError),
+    /// The batch can't be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// There is no CA.
+    #[error("there is no CA in `{}`", folder.display())]
+    NoCa {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The run is for a different hub.
+    #[error("run {run} is for the hub {hub}, not for {found}")]
+    OtherHub {
+        /// The run.
+        run: RunId,
+        /// The hub of the run.
+        hub: String,
+        /// The chosen hub.
+        found: String,
+    },
+    /// An earlier run has done nothing of what is to be changed.
+    #[error("run {run} {reason}")]
+    NothingToDo {
+        /// The earlier run.
+        run: RunId,
+        /// The reason.
+        reason: NothingToDo,
+    },
+    /// The plan does not fit.
+    #[error(transparent)]
+    Plan(#[from] PlanMismatch),
+    /// The plan file can't be used.
+    #[error(transparent)]
+    PlanFile(#[from] PlanFileError),
+    /// The hub, its devices' port or the ledger fails.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// There is no hub.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// No hub can hold the batch.
+    #[error("{rows} rows are more than the {most} devices and modules that a hub can hold")]
+    TooManyRows {
+        /// The good rows of the batch.
+        rows: u64,
+        /// The limit of a hub.
+        most: u64,
+    },
+}
+
+/// The reason why there is nothing to change of an earlier run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NothingToDo {
+    /// All disabled devices were disabled by other runs.
+    DisabledByOthers,
+    /// The run only disabled devices.
+    OnlyDisabled,
+    /// The run created nothing.
+    NothingCreated,
+    /// The run disabled nothing.
+    NothingDisabled,
+    /// The run enabled nothing.
+    NothingEnabled,
+}
+
+impl std::fmt::Display for NothingToDo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::DisabledByOthers => {
+                "disabled nothing itself: what it found disabled, another run had disabled"
+            }
+            Self::NothingCreated | Self::OnlyDisabled => "created nothing",
+            Self::NothingDisabled => "disabled nothing",
+            Self::NothingEnabled => "enabled nothing",
+        })
+    }
+}
+
+/// The reason why a plan can't be carried out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanMismatch {
+    /// The batch was changed since the plan was made.
+    #[error(
+        "{} was changed since the plan was made: its SHA-256 is not {sha256} any more; nothing was sent",
+        path.display()
+    )]
+    BatchChanged {
+        /// The file.
+        path: PathBuf,
+        /// The SHA-256 that the file had.
+        sha256: String,
+    },
+    /// The plan's batch can't be read.
+    #[error("can't read `{}`, the plan's batch", path.display())]
+    BatchUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// A file that the batch names was changed since the plan was made.
+    #[error(
+        "a file that the batch names (a twin, a certificate, a request) was changed since the plan was made; nothing \
+         was sent"
+    )]
+    FilesChanged,
+    /// A row of the plan has no valid identity.
+    #[error("line {line} of the batch: the plan names `{identity}`")]
+    Identity {
+        /// The line of the batch file.
+        line: u64,
+        /// The text in the plan.
+        identity: String,
+        /// The reason.
+        source: IdError,
+    },
+    /// A batch for a plan was named, and the file is not a plan.
+    #[error("`--batch` is for plans, and `{}` is none", path.display())]
+    NotAPlan {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Options were given that differ from those of the plan.
+    #[error("a plan is carried out with the options that it was made with, and others were given")]
+    OptionsGiven,
+    /// The plan is for a different hub.
+    #[error("the plan is for the hub {planned}, not for {found}; nothing was sent")]
+    OtherHub {
+        /// The hub of the plan.
+        planned: String,
+        /// The chosen hub.
+        found: String,
+    },
+}
+
+impl RunFailure {
+    /// Returns true if an interrupted load left no run, so that it can be loaded again.
+    pub(super) fn is_broken_load(&self) -> bool {
+        matches!(
+            self,
+            Self::Run(RunError::Ledger(LedgerError::LoadingBroken { .. }))
+                | Self::Load(LoadError::Ledger(LedgerError::LoadingBroken { .. }))
+        )
+    }
+}
+
+impl From<cert_tool::Error> for RunFailure {
+    fn from(error: cert_tool::Error) -> Self {
+        Self::Issue(error.into())
+    }
+}
+
+impl From<ConnectError> for RunFailure {
+    fn from(error: ConnectError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+impl From<HubError> for RunFailure {
+    fn from(error: HubError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+impl From<LedgerError> for RunFailure {
+    fn from(error: LedgerError) -> Self {
+        Self::Run(error.into())
+    }
+}

@@ -1,0 +1,158 @@
+//! A run that changes what an earlier run has left on the hub: `undo` and `release --run`.
+
+use std::sync::Arc;
+
+use super::RunContext;
+use super::begin::LOADED_AGAIN;
+use super::dry_run::{DryRunRows, OpenDryRun};
+use super::error::{NothingToDo, RunFailure};
+use super::outcome::RunOutcome;
+use super::request::{RunChange, RunChangeRequest};
+use super::resume::target_of;
+use super::work::Job;
+use crate::batch::open_owners;
+use crate::clock::Timestamp;
+use crate::ledger::{
+    Ledger, LedgerError, LedgerLocation, RowFilter, Run, RunFacts, RunId, RunOptions, Totals,
+};
+use crate::maintain::change::Maintenance;
+use crate::model::observer::RunObserver;
+use crate::model::text::counted;
+use crate::target::{Target, TargetChoice};
+
+/// Begins a run that changes the rows of an earlier run, and works on it.
+pub(super) async fn execute(
+    request: &RunChangeRequest,
+    hub: TargetChoice,
+    context: &RunContext<'_>,
+) -> Result<RunOutcome, RunFailure> {
+    let target = Target::resolve(hub, ".".as_ref())?;
+    let mut origin = Origin::of(Ledger::open(&context.ledger)?, request, target, context.observer)?;
+    origin.count(context.observer)?;
+    let Origin { run, mut ledger, target, maintenance, filter } = origin;
+    let hub = target.open().await?;
+    hub.client.rate_limiter().set_patience(context.settings.patience);
+    let loaded = match hub.client.probe().await {
+        Ok(_) => load(&mut ledger, &run, maintenance, filter, context),
+        Err(error) => Err(error.into()),
+    };
+    match loaded {
+        Ok(run) => {
+            let (keys, verify) = (Arc::default(), context.verify);
+            let job =
+                Job { hub, keys, batch: None, certificates: None, certificate_check: None, verify, context };
+            job.execute(ledger, run).await
+        }
+        Err(failure) => {
+            hub.close().await;
+            Err(failure)
+        }
+    }
+}
+
+/// Opens the dry run of such a change.
+pub(super) async fn open_dry_run(
+    request: &RunChangeRequest,
+    hub: TargetChoice,
+    location: &LedgerLocation,
+    observer: &dyn RunObserver,
+) -> Result<OpenDryRun, RunFailure> {
+    let target = Target::resolve(hub, ".".as_ref())?;
+    let mut origin = Origin::of(Ledger::open_to_read(location)?, request, target, observer)?;
+    let count = origin.count(observer)?;
+    let Origin { run, ledger, target, maintenance, filter } = origin;
+    let owners = open_owners(location)?;
+    let rows = DryRunRows { ledger, run: run.id, filter, of_earlier_run: true, count, rejected: 0 };
+    OpenDryRun::open(target, owners, maintenance, rows, run.input).await
+}
+
+/// The earlier run, and the change of its rows.
+struct Origin {
+    run: Run,
+    ledger: Ledger,
+    target: Target,
+    maintenance: Maintenance,
+    filter: RowFilter,
+}
+
+impl Origin {
+    fn of(
+        mut ledger: Ledger,
+        request: &RunChangeRequest,
+        target: Target,
+        observer: &dyn RunObserver,
+    ) -> Result<Self, RunFailure> {
+        let run = ledger.run(Some(request.run))?;
+        let target = target_of(&run, target)?;
+        observer.hub(&target, target.is_test_hub());
+        observer.note(&format_args!("run {}: {}, begun {}", run.id, run.input, run.started));
+        let id = request.run;
+        let (maintenance, filter) = match (request.change, &run.options.maintenance) {
+            (RunChange::Release, _) => (Maintenance::Release { run: Some(id) }, RowFilter::Disabled),
+            (RunChange::Undo, Some(Maintenance::Release { .. })) => {
+                (Maintenance::UndoRelease { run: id }, RowFilter::Updated)
+            }
+            (RunChange::Undo, _) => (Maintenance::Undo { run: id }, RowFilter::Created),
+        };
+        Ok(Self { run, ledger, target, maintenance, filter })
+    }
+
+    /// Counts the rows to change. It is an error if there are none.
+    fn count(&mut self, observer: &dyn RunObserver) -> Result<u64, RunFailure> {
+        let rows = self.ledger.count(self.run.id, self.filter)?;
+        let totals = self.ledger.totals(self.run.id)?;
+        if rows == 0 {
+            let reason = nothing_to_do(&self.run, &totals, self.filter);
+            return Err(RunFailure::NothingToDo { run: self.run.id, reason });
+        }
+        if self.filter == RowFilter::Created && totals.updated > 0 {
+            observer.note(&format_args!(
+                "{} that it changed: left alone, for only what it created is taken back",
+                counted(totals.updated, "row")
+            ));
+        }
+        Ok(rows)
+    }
+}
+
+/// Makes a run of the rows of an earlier run that pass a filter.
+fn load(
+    ledger: &mut Ledger,
+    from: &Run,
+    maintenance: Maintenance,
+    filter: RowFilter,
+    context: &RunContext<'_>,
+) -> Result<RunId, RunFailure> {
+    let options = RunOptions { maintenance: Some(maintenance), ..RunOptions::default() };
+    let facts = RunFacts {
+        hub: &from.hub,
+        input: &from.input,
+        started: &Timestamp::now(),
+        by: &context.settings.by,
+        options: &options,
+    };
+    let mut load = || {
+        let loader = ledger.load_run(&facts)?;
+        loader.insert_from(from.id, filter)?;
+        loader.commit(&from.input_sha256, 0)
+    };
+    loop {
+        match load() {
+            Err(LedgerError::LoadingBroken { .. }) => context.observer.note(&LOADED_AGAIN),
+            loaded => return Ok(loaded?),
+        }
+    }
+}
+
+/// Returns the reason why the earlier run has no rows to change.
+fn nothing_to_do(run: &Run, totals: &Totals, filter: RowFilter) -> NothingToDo {
+    match filter {
+        RowFilter::Disabled if totals.held > 0 => NothingToDo::DisabledByOthers,
+        RowFilter::Disabled => NothingToDo::NothingDisabled,
+        RowFilter::Updated => NothingToDo::NothingEnabled,
+        _ if matches!(run.options.maintenance, Some(Maintenance::Disable { .. })) => {
+            NothingToDo::OnlyDisabled
+        }
+        _ => NothingToDo::NothingCreated,
+    }
+}

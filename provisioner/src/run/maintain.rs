@@ -1,0 +1,127 @@
+//! A run that changes existing identities that a batch names.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::RunContext;
+use super::begin::NewRun;
+use super::dry_run::{DryRunRows, OpenDryRun};
+use super::error::RunFailure;
+use super::outcome::RunOutcome;
+use super::request::BatchChangeRequest;
+use super::work::Job;
+use crate::batch::{
+    BatchFile, CertificateSource, Discard, LoadOptions, LoadRules, TemporaryRun, find_issued, load,
+    open_issued, open_owners,
+};
+use crate::device::{CredentialSource, default_concurrency};
+use crate::ledger::{Ledger, LedgerLocation, RowFilter, RunId, RunOptions};
+use crate::maintain::{CertificateCheck, connect_check};
+use crate::model::observer::RunObserver;
+use crate::target::{OpenHub, Target, TargetChoice};
+
+/// Begins a run that changes existing identities, and works on it.
+pub(super) async fn execute(
+    request: BatchChangeRequest,
+    hub: TargetChoice,
+    context: &RunContext<'_>,
+) -> Result<RunOutcome, RunFailure> {
+    let address = request.address.clone();
+    let (new, target) = resolve(request, hub, context.observer)?;
+    let mut ledger = Ledger::open(&context.ledger)?;
+    let (hub, run, _) = new.begin(target, None, &mut ledger, context).await?;
+    note_issued(&new.options, &mut ledger, run)?;
+    let batch = new.batch.path;
+    let certificate_check = match certificate_check(&new.options, Some(&batch), &hub, address) {
+        Ok(check) => check,
+        Err(failure) => {
+            hub.close().await;
+            return Err(failure);
+        }
+    };
+    let (keys, batch) = (Arc::default(), Some(batch));
+    let job =
+        Job { hub, keys, batch, certificates: None, certificate_check, verify: context.verify, context };
+    job.execute(ledger, run).await
+}
+
+/// Opens the dry run of such a change.
+pub(super) async fn open_dry_run(
+    request: BatchChangeRequest,
+    hub: TargetChoice,
+    location: &LedgerLocation,
+    observer: &dyn RunObserver,
+) -> Result<OpenDryRun, RunFailure> {
+    let maintenance = request.maintenance.clone();
+    let (new, target) = resolve(request, hub, observer)?;
+    let mut owners = open_owners(location)?;
+    let loaded = TemporaryRun::load(&new.batch, new.certificates, new.rules, owners.as_mut(), observer)?;
+    let TemporaryRun { mut ledger, run, loaded, .. } = loaded;
+    note_issued(&new.options, &mut ledger, run)?;
+    let rows = DryRunRows {
+        ledger,
+        run,
+        filter: RowFilter::All,
+        of_earlier_run: false,
+        count: loaded.devices + loaded.modules,
+        rejected: loaded.bad_rows,
+    };
+    let input = new.batch.path.display().to_string();
+    OpenDryRun::open(target, owners, maintenance, rows, input).await
+}
+
+fn resolve(
+    request: BatchChangeRequest,
+    hub: TargetChoice,
+    observer: &dyn RunObserver,
+) -> Result<(NewRun, Target), RunFailure> {
+    let BatchChangeRequest { maintenance, batch, issue, certificates, skip_bad_rows, .. } = request;
+    let batch: BatchFile = batch.resolve(".".as_ref())?;
+    let target = Target::resolve(hub, ".".as_ref())?;
+    observer.hub(&target, target.is_test_hub());
+    let options = RunOptions {
+        maintenance: Some(maintenance),
+        issue,
+        map: batch.read.map.clone(),
+        id_pattern: batch.read.id_pattern.clone(),
+        ..RunOptions::default()
+    };
+    let rules = LoadRules { skip_bad_rows, ..LoadRules::default() };
+    Ok((NewRun { batch, options, rules, certificates, plan: None }, target))
+}
+
+/// Puts the thumbprints of issued certificates into the rows of a maintenance run that have none yet: again,
+/// if a run was interrupted before that.
+pub(super) fn note_issued(options: &RunOptions, ledger: &mut Ledger, run: RunId) -> Result<(), RunFailure> {
+    let folder = options.issue.as_ref().filter(|_| options.maintenance.is_some()).map(|folders| &folders.out);
+    match open_issued(folder)? {
+        Some(list) => Ok(find_issued(ledger, run, &list)?),
+        None => Ok(()),
+    }
+}
+
+/// The check that units can connect with their new certificates, if a run requires one. The files
+/// are found through the run's batch, and in the folder of issued certificates.
+pub(super) fn certificate_check(
+    options: &RunOptions,
+    batch: Option<&Path>,
+    hub: &OpenHub,
+    address: Option<(String, u16)>,
+) -> Result<Option<CertificateCheck>, RunFailure> {
+    if !options.needs_connect_check() {
+        return Ok(None);
+    }
+    let load_options = LoadOptions {
+        read: options.read_options(),
+        certificates: CertificateSource::Ignored,
+        note_files: true,
+        check_only: false,
+    };
+    let files = match batch {
+        Some(batch) => load(batch, &load_options, &mut Discard)?.files,
+        None => None,
+    };
+    let issued = open_issued(options.issue.as_ref().map(|folders| &folders.out))?;
+    let credentials = CredentialSource { files, issued, ..CredentialSource::default() };
+    Ok(Some(connect_check(hub.for_devices(address)?, credentials, default_concurrency())))
+}

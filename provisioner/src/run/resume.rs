@@ -1,0 +1,185 @@
+//! A run that is in the ledger: it is continued, or joined by one more station.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cert_tool::SecretSource;
+
+use super::RunContext;
+use super::begin::open_hub;
+use super::error::RunFailure;
+use super::issue::Certificates;
+use super::maintain::{certificate_check, note_issued};
+use super::outcome::RunOutcome;
+use super::request::ShareRequest;
+use super::work::Job;
+use crate::batch::{CertificateSource, Discard, LoadOptions, load, sha256_of_file};
+use crate::ledger::{Ledger, RowFilter, Run, RunReader, RunState, SharedLedger};
+use crate::maintain::change::Maintenance;
+use crate::model::observer::RunObserver;
+use crate::model::spec::GivenKeys;
+use crate::target::{Target, TargetChoice};
+
+/// Continues a run.
+pub(super) async fn resume(
+    request: &ShareRequest,
+    secrets: &SecretSource,
+    hub: TargetChoice,
+    context: &RunContext<'_>,
+) -> Result<RunOutcome, RunFailure> {
+    let (ledger, run) = find(request, context)?;
+    if is_finished(&run, context.verify, context.observer) {
+        return Ok(RunOutcome::finished(RunReader::new(SharedLedger::new(ledger), run))?);
+    }
+    let found = FoundRun::open(ledger, run, request, hub, context)?;
+    let issue = found.run.options.issue.clone();
+    let issue = issue.filter(|_| found.run.options.maintenance.is_none());
+    let certificates = Certificates::open(issue, secrets, &found.target, context.observer)?;
+    found.execute(request, certificates, context.verify, context).await
+}
+
+/// Joins a run that another station began: that station issues what the run needs, and verifies it in the
+/// end.
+pub(super) async fn share(
+    request: &ShareRequest,
+    hub: TargetChoice,
+    context: &RunContext<'_>,
+) -> Result<RunOutcome, RunFailure> {
+    let (ledger, run) = find(request, context)?;
+    if is_finished(&run, true, context.observer) {
+        return Ok(RunOutcome::finished(RunReader::new(SharedLedger::new(ledger), run))?);
+    }
+    let mut found = FoundRun::open(ledger, run, request, hub, context)?;
+    let mut is_told = false;
+    let issues = found.run.options.maintenance.is_none();
+    while issues && found.ledger.count(found.run.id, RowFilter::ToBeIssued)? > 0 {
+        if !std::mem::replace(&mut is_told, true) {
+            context.observer.note(&"waiting for the station that began the run to issue its certificates");
+        }
+        tokio::time::sleep(WAIT).await;
+    }
+    found.execute(request, None, false, context).await
+}
+
+fn find(request: &ShareRequest, context: &RunContext<'_>) -> Result<(Ledger, Run), RunFailure> {
+    let mut ledger = Ledger::open(&context.ledger)?;
+    let run = ledger.run(request.run)?;
+    Ok((ledger, run))
+}
+
+/// Returns true if nothing is left to do. A process that was killed after the last row has not read the run
+/// back.
+fn is_finished(run: &Run, verify: bool, observer: &dyn RunObserver) -> bool {
+    if run.state != RunState::Finished {
+        return false;
+    }
+    if verify && run.is_unread() {
+        let text = "is finished; what is left is to read everything back";
+        observer.note(&format_args!("run {} {text}", run.id));
+        return false;
+    }
+    observer.note(&format_args!("run {} is finished; nothing to resume", run.id));
+    true
+}
+
+/// A run to continue.
+struct FoundRun {
+    ledger: Ledger,
+    run: Run,
+    target: Target,
+    batch: Option<PathBuf>,
+    keys: GivenKeys,
+}
+
+impl FoundRun {
+    fn open(
+        mut ledger: Ledger,
+        run: Run,
+        request: &ShareRequest,
+        hub: TargetChoice,
+        context: &RunContext<'_>,
+    ) -> Result<Self, RunFailure> {
+        let target = target_of(&run, Target::resolve(hub, ".".as_ref())?)?;
+        context.observer.hub(&target, target.is_test_hub());
+        context.observer.note(&format_args!("run {}: {}, begun {}", run.id, run.input, run.started));
+        let (batch, keys) = batch_of(&run, request.batch.as_deref(), &mut ledger, context.observer)?;
+        Ok(Self { ledger, run, target, batch, keys })
+    }
+
+    async fn execute(
+        self,
+        request: &ShareRequest,
+        certificates: Option<Certificates>,
+        verify: bool,
+        context: &RunContext<'_>,
+    ) -> Result<RunOutcome, RunFailure> {
+        let Self { mut ledger, run, target, batch, keys } = self;
+        note_issued(&run.options, &mut ledger, run.id)?;
+        let hub = open_hub(target, &run.options).await?;
+        hub.client.rate_limiter().set_patience(context.settings.patience);
+        if let Err(error) = hub.client.probe().await {
+            hub.close().await;
+            return Err(error.into());
+        }
+        let certificate_check =
+            match certificate_check(&run.options, batch.as_deref(), &hub, request.address.clone()) {
+                Ok(check) => check,
+                Err(failure) => {
+                    hub.close().await;
+                    return Err(failure);
+                }
+            };
+        let job = Job { hub, keys: Arc::new(keys), batch, certificates, certificate_check, verify, context };
+        job.execute(ledger, run.id).await
+    }
+}
+
+/// Returns the chosen hub, which must be the one that the run is for.
+pub(super) fn target_of(run: &Run, target: Target) -> Result<Target, RunFailure> {
+    match target.name() {
+        found if found == run.hub => Ok(target),
+        found => Err(RunFailure::OtherHub { run: run.id, hub: run.hub.clone(), found }),
+    }
+}
+
+/// Returns the batch file, which must be unchanged since the run began, and the symmetric keys that it
+/// gives. A run whose rows need no such key does not need the file.
+fn batch_of(
+    run: &Run,
+    elsewhere: Option<&Path>,
+    ledger: &mut Ledger,
+    observer: &dyn RunObserver,
+) -> Result<(Option<PathBuf>, GivenKeys), RunFailure> {
+    if run.options.maintenance.as_ref().and_then(Maintenance::goes_on_from).is_some() {
+        // All that it needs was in the ledger when it began.
+        return Ok((None, GivenKeys::new()));
+    }
+    let path = elsewhere.unwrap_or_else(|| run.input.as_ref());
+    let needs_keys = ledger.count(run.id, RowFilter::GivenKeys)? > 0;
+    match sha256_of_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound && !needs_keys && elsewhere.is_none() => {
+            observer.note(&format_args!("{} is gone; the ledger has all that is needed", path.display()));
+            return Ok((None, GivenKeys::new()));
+        }
+        Err(source) => return Err(RunFailure::BatchUnreadable { path: path.to_owned(), source }),
+        Ok(found) if found != run.input_sha256 => {
+            let (path, sha256) = (path.to_owned(), run.input_sha256.clone());
+            return Err(RunFailure::BatchChanged { path, run: run.id, sha256 });
+        }
+        Ok(_) => {}
+    }
+    let mut keys = GivenKeys::new();
+    if needs_keys {
+        let options = LoadOptions {
+            read: run.options.read_options(),
+            certificates: CertificateSource::Ignored,
+            ..LoadOptions::default()
+        };
+        keys = load(path, &options, &mut Discard)?.keys;
+    }
+    Ok((Some(path.to_owned()), keys))
+}
+
+const WAIT: Duration = Duration::from_millis(500);

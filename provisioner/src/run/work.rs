@@ -1,0 +1,234 @@
+//! The work on a run: certificates are issued, the rows are worked on, and the results are read back.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::task::AbortOnDropHandle;
+
+use super::RunContext;
+use super::error::RunFailure;
+use super::issue::Certificates;
+use super::outcome::{RunOutcome, RunResults};
+use super::progress::ProgressRecorder;
+use crate::apply::Apply;
+use crate::clock::Timestamp;
+use crate::ledger::{Ledger, RowFilter, RunId, RunOptions, RunReader, RunState, SharedLedger, Totals};
+use crate::maintain::change::Maintenance;
+use crate::maintain::{CertificateCheck, Maintain, VerifyMaintenance};
+use crate::model::creator_tag;
+use crate::model::holds::Holds;
+use crate::model::observer::{Activity, ActivityProgress, row_counter};
+use crate::model::options::ApplyOptions;
+use crate::model::spec::GivenKeys;
+use crate::target::OpenHub;
+use crate::verify::{Verified, Verify};
+use crate::workers::WorkerPool;
+use crate::workers::concurrent_reads::READERS;
+
+/// The work on a run that is in the ledger.
+pub(super) struct Job<'a> {
+    pub(super) hub: OpenHub,
+    pub(super) keys: Arc<GivenKeys>,
+    /// The batch file, if it is at hand.
+    pub(super) batch: Option<PathBuf>,
+    /// The CA, if certificates are issued.
+    pub(super) certificates: Option<Certificates>,
+    /// The check before an old thumbprint is removed, if one is required.
+    pub(super) certificate_check: Option<CertificateCheck>,
+    /// True to read everything back at the end.
+    pub(super) verify: bool,
+    pub(super) context: &'a RunContext<'a>,
+}
+
+impl Job<'_> {
+    /// Issues, provisions and verifies.
+    pub(super) async fn execute(mut self, mut ledger: Ledger, run: RunId) -> Result<RunOutcome, RunFailure> {
+        let begun = Instant::now();
+        let RunContext { ledger: location, settings, observer, .. } = self.context;
+        ledger.set_patience(settings.patience);
+        for weakness in ledger.weaknesses()? {
+            observer.note(&format_args!("warning: the ledger {location}: {weakness}"));
+        }
+        ledger.begin_stint(run, &settings.by, &Timestamp::now())?;
+        observer.advise(format!("`provisioner resume {run}` does the rest"));
+        observer.set_watches_stop(true);
+        let issued = match self.certificates.take() {
+            Some(certificates) => certificates.issue(&mut ledger, run, *observer),
+            None => Ok(()),
+        };
+        let ledger = SharedLedger::new(ledger);
+        let results = match issued {
+            Ok(()) => {
+                let client = self.hub.client.clone();
+                let recorder = ProgressRecorder::new(ledger.clone(), run, begun, move || {
+                    client.rate_limiter().call_stats()
+                });
+                self.provision(&ledger, run, recorder).await
+            }
+            Err(failure) => Err(failure),
+        };
+        self.hub.close().await;
+        observer.set_watches_stop(false);
+        let (results, is_stopped) = (results?, observer.stop().is_cancelled());
+        let run = ledger.lock().run(Some(run))?;
+        Ok(RunOutcome::new(RunReader::new(ledger, run), results, is_stopped, self.batch))
+    }
+
+    async fn provision(
+        &self,
+        ledger: &SharedLedger,
+        run: RunId,
+        recorder: Arc<ProgressRecorder>,
+    ) -> Result<RunResults, RunFailure> {
+        let begun = Instant::now();
+        let (rows, options) = {
+            let mut ledger = ledger.lock();
+            (ledger.totals(run)?.pending, ledger.run(Some(run))?.options)
+        };
+        let maintenance = options.maintenance.clone();
+        let activity = if maintenance.is_some() { Activity::Altering } else { Activity::Provisioning };
+        let progress = self.context.observer.begin(activity, rows);
+        let pool = self.pool(ledger, run, &progress, &recorder);
+        let keeping = AbortOnDropHandle::new(tokio::spawn(recorder.clone().keep()));
+        let state = match &maintenance {
+            Some(maintenance) => self.alter(maintenance, pool).await,
+            None => self.apply(ledger, run, options, pool).await,
+        };
+        drop(keeping);
+        progress.finish();
+        recorder.write().await?;
+        let state = state.inspect_err(|_| {
+            self.context.observer.note(&format_args!(
+                "the ledger knows what was done; `provisioner resume {run}` does the rest"
+            ));
+        })?;
+        let totals = ledger.lock().totals(run)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        if rows > 0 {
+            let what = if maintenance.is_some() { "done" } else { "provisioned" };
+            self.context.observer.note(&format_args!("{what} in {seconds:.1} s"));
+        }
+        let verified = match state {
+            RunState::Finished if self.verify => self.read_back(ledger, run, &totals, maintenance).await?,
+            _ => None,
+        };
+        if let Some(verified) = &verified {
+            ledger.lock().set_verification(run, &verified.counts(Timestamp::now()))?;
+        }
+        Ok(RunResults { state, totals, seconds, verified })
+    }
+
+    /// The workers of the run. They stop on request, and wait for a hub that does not answer.
+    fn pool(
+        &self,
+        ledger: &SharedLedger,
+        run: RunId,
+        progress: &Arc<dyn ActivityProgress>,
+        recorder: &Arc<ProgressRecorder>,
+    ) -> WorkerPool {
+        let stop = self.context.observer.stop();
+        let settings = &self.context.settings;
+        let rate_limiter = self.hub.client.rate_limiter();
+        rate_limiter.stop_with(stop.clone());
+        rate_limiter.set_patience(settings.patience);
+        let (client, recorder, show) = (self.hub.client.clone(), recorder.clone(), row_counter(progress));
+        WorkerPool {
+            ledger: ledger.clone(),
+            run,
+            workers: settings.workers,
+            lease: settings.lease,
+            share: Arc::new(move |share| client.rate_limiter().set_share(share)),
+            stop,
+            progress: Arc::new(move |rows| {
+                recorder.count(rows);
+                show(rows);
+            }),
+        }
+    }
+
+    async fn apply(
+        &self,
+        ledger: &SharedLedger,
+        run: RunId,
+        options: RunOptions,
+        pool: WorkerPool,
+    ) -> Result<RunState, RunFailure> {
+        let look_first = ledger.lock().knows_hub(&self.hub.name, run)?;
+        let (hub, keys) = (self.hub.client.clone(), self.keys.clone());
+        let apply = Apply { hub, keys, options: apply_options(run, options), look_first, pool };
+        Ok(apply.run().await?)
+    }
+
+    async fn alter(&self, maintenance: &Maintenance, pool: WorkerPool) -> Result<RunState, RunFailure> {
+        let (hub, maintenance, certificate_check) =
+            (self.hub.client.clone(), maintenance.clone(), self.certificate_check.clone());
+        Ok(Maintain { hub, maintenance, certificate_check, pool }.run().await?)
+    }
+
+    /// Verifies the run; `None` where somebody stopped it before the end.
+    async fn read_back(
+        &self,
+        ledger: &SharedLedger,
+        run: RunId,
+        totals: &Totals,
+        maintenance: Option<Maintenance>,
+    ) -> Result<Option<Verified>, RunFailure> {
+        let stop = self.context.observer.stop();
+        self.context.observer.advise(format!("`provisioner resume {run}` reads the rest back"));
+        let verified = stop.run_until_cancelled(self.verify(ledger, run, totals, maintenance)).await;
+        match verified {
+            Some(Err(_)) | None if stop.is_cancelled() => Ok(None),
+            verified => verified.transpose(),
+        }
+    }
+
+    async fn verify(
+        &self,
+        ledger: &SharedLedger,
+        run: RunId,
+        totals: &Totals,
+        maintenance: Option<Maintenance>,
+    ) -> Result<Verified, RunFailure> {
+        let Totals { created, updated, deleted, unchanged, .. } = totals;
+        let progress =
+            self.context.observer.begin(Activity::Verifying, created + updated + deleted + unchanged);
+        let (hub, ledger, counter) = (self.hub.client.clone(), ledger.clone(), row_counter(&progress));
+        let verified = match maintenance {
+            Some(maintenance) => {
+                let check = VerifyMaintenance {
+                    hub,
+                    ledger,
+                    run,
+                    maintenance,
+                    concurrency: READERS,
+                    progress: counter,
+                };
+                check.run().await
+            }
+            None => {
+                let verify = Verify {
+                    hub,
+                    holds: Holds::new(Some(ledger.clone()), &self.hub.name),
+                    ledger,
+                    run,
+                    filter: RowFilter::Settled,
+                    keys: self.keys.clone(),
+                    concurrency: READERS,
+                    progress: counter,
+                };
+                verify.run().await
+            }
+        };
+        progress.finish();
+        Ok(verified?)
+    }
+}
+
+fn apply_options(run: RunId, options: RunOptions) -> ApplyOptions {
+    ApplyOptions {
+        rules: options.rules,
+        created_by: options.created_by_tag.map(|name| (name, creator_tag::value(run))),
+        as_planned: options.plan.is_some(),
+    }
+}
