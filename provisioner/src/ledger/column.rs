@@ -125,7 +125,7 @@ impl<T: Stored> Column<T> {
     }
 
     fn cell<'v>(self, value: impl Fits<'v, T>, rule: Rule) -> Result<Cell<'v>, NotStorable> {
-        Ok(Cell { column: self.name, kind: T::KIND, rule, value: value.value()? })
+        Ok(Cell { column: self.name, kind: T::KIND, value: value.value()?, is_shared: false, rule })
     }
 }
 
@@ -177,7 +177,17 @@ pub(super) struct Cell<'v> {
     pub(super) column: &'static str,
     pub(super) kind: Kind,
     pub(super) value: Value<'v>,
+    /// True if all rows of the change have the same value.
+    pub(super) is_shared: bool,
     rule: Rule,
+}
+
+impl Cell<'_> {
+    /// Marks a value that all rows of a change have, so that a statement for many rows takes it
+    /// only once.
+    pub(super) fn shared(self) -> Self {
+        Self { is_shared: true, ..self }
+    }
 }
 
 /// The way in which a new value is combined with the stored one.
@@ -189,24 +199,25 @@ enum Rule {
     Replace,
 }
 
-/// The `SET` list of an update of the table `row` with these cells. `new` returns the SQL of the
-/// new value of the cell at an index, in a column.
-pub(super) fn assignments(cells: &[Cell<'_>], new: impl Fn(usize, &str) -> String) -> String {
-    let effect = cells.iter().position(|cell| cell.column == EFFECT.name);
-    let assignment = |(index, Cell { column, rule, .. }): (usize, &Cell<'_>)| {
-        let (old, new_value) = (format!(r#""row".{column}"#), new(index, column));
-        let first = format!("coalesce({old}, {new_value})");
+/// The `SET` list of an update of the table `row` with these cells. `new` is the SQL of the
+/// new values.
+pub(super) fn assignments(cells: &[Cell<'_>], new: &[String]) -> String {
+    let mut values = cells.iter().zip(new);
+    let effect = values.find(|(cell, _)| cell.column == EFFECT.name).map(|(_, new)| new);
+    let assignment = |(Cell { column, rule, .. }, new): (&Cell<'_>, &String)| {
+        let old = format!(r#""row".{column}"#);
+        let first = format!("coalesce({old}, {new})");
         let value = match (rule, effect) {
-            (Rule::Add, _) => format!("{old} + {new_value}"),
+            (Rule::Add, _) => format!("{old} + {new}"),
             (Rule::FirstUnlessCreated, Some(effect)) => {
-                format!("CASE {} WHEN 'created' THEN NULL ELSE {first} END", new(effect, EFFECT.name))
+                format!("CASE {effect} WHEN 'created' THEN NULL ELSE {first} END")
             }
             (Rule::First | Rule::FirstUnlessCreated, _) => first,
-            (Rule::Replace, _) => new_value,
+            (Rule::Replace, _) => new.clone(),
         };
         format!("{column} = {value}")
     };
-    cells.iter().enumerate().map(assignment).collect::<Vec<_>>().join(", ")
+    cells.iter().zip(new).map(assignment).collect::<Vec<_>>().join(", ")
 }
 
 /// The names of the columns of these cells.

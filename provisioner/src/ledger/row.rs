@@ -185,8 +185,14 @@ pub(super) struct Context<'c> {
 /// The row that a batch's row begins as.
 pub(super) fn loaded<'c>(line: &'c u64, spec: &'c IdentitySpec, serial: Option<&'c str>) -> Changed<'c, 6> {
     let [desired, hash] = desired(&spec.state)?;
-    let cells =
-        [LEVEL.set(&0)?, LINE.set(line)?, desired, hash, STATE.set(&RowState::Pending)?, SERIAL.set(serial)?];
+    let cells = [
+        LEVEL.set(&0)?.shared(),
+        LINE.set(line)?,
+        desired,
+        hash,
+        STATE.set(&RowState::Pending)?.shared(),
+        SERIAL.set(serial)?,
+    ];
     Ok(Change { identity: &spec.identity, cells })
 }
 
@@ -227,11 +233,11 @@ pub struct Sent {
 impl Sent {
     pub(super) fn change<'c>(&'c self, at: Context<'c>) -> Changed<'c, 9> {
         let cells = [
-            STATE.set(&RowState::Sent)?,
+            STATE.set(&RowState::Sent)?.shared(),
             EFFECT.set(&self.effect)?,
-            ATTEMPTS.add(&1)?,
-            SENT.set_first(at.now)?,
-            SESSION.set(at.session)?,
+            ATTEMPTS.add(&1)?.shared(),
+            SENT.set_first(at.now)?.shared(),
+            SESSION.set(at.session)?.shared(),
             IDENTITY_ETAG_BEFORE.set_first(&self.before.identity)?,
             TWIN_ETAG_BEFORE.set_first(&self.before.twin)?,
             HELD_BY.set(&self.held_by)?,
@@ -266,8 +272,8 @@ impl Ended {
             ERROR.set(&record.error)?,
             TRACKING_ID.set(&record.tracking_id)?,
             DIFFERENCES.set(Some(&record.differences).filter(|differences| !differences.is_empty()))?,
-            UPDATED.set(at.now)?,
-            SESSION.set(at.session)?,
+            UPDATED.set(at.now)?.shared(),
+            SESSION.set(at.session)?.shared(),
             IDENTITY_ETAG_BEFORE.set_first_unless_created(&before.identity)?,
             TWIN_ETAG_BEFORE.set_first_unless_created(&before.twin)?,
             IDENTITY_ETAG.set(&after.identity)?,

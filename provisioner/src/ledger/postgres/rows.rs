@@ -90,12 +90,12 @@ pub(super) fn update<'c, const CELLS: usize>(
     let new = NewRows::new(&changes);
     let mut parameters = Parameters::default();
     let update = new.first.map(|cells| {
-        let assignments = assignments(cells, |_, column| format!("new.{column}"));
         let run = parameters.add(&run.0);
-        let rows = new.sql(cells, &mut parameters);
+        let (rows, values) = new.sql(cells, &mut parameters);
         format!(
-            r#"UPDATE "row" SET {assignments} FROM {rows}
-               WHERE "row".run = {run} AND "row".device_id = new.device_id AND "row".module_id = new.module_id"#
+            r#"UPDATE "row" SET {} FROM {rows}
+               WHERE "row".run = {run} AND "row".device_id = new.device_id AND "row".module_id = new.module_id"#,
+            assignments(cells, &values)
         )
     });
     let Some(Held { lease, length }) = held else {
@@ -133,10 +133,11 @@ pub(super) fn insert<const CELLS: usize>(
     let Some(cells) = new.first else { return Ok(()) };
     let mut parameters = Parameters::default();
     let (run, names) = (parameters.add(&run.0), names(cells));
-    let rows = new.sql(cells, &mut parameters);
+    let (rows, values) = new.sql(cells, &mut parameters);
     let sql = format!(
         r#"INSERT INTO "row" (run, device_id, module_id, {names})
-           SELECT {run}, device_id, module_id, {names} FROM {rows}"#
+           SELECT {run}, device_id, module_id, {} FROM {rows}"#,
+        values.join(", ")
     );
     client.execute(&sql, &parameters.0).map(drop)
 }
@@ -160,22 +161,30 @@ impl<'n> NewRows<'n> {
         Self { first: changes.first().map(|change| change.cells.as_slice()), devices, modules, columns }
     }
 
-    /// The rows as a table `new` whose columns have the names of those in the table `row`.
-    fn sql(&'n self, cells: &[Cell<'_>], parameters: &mut Parameters<'n>) -> String {
+    /// The rows as a table `new` with a column for each value that the rows do not share, and the
+    /// new values of all cells.
+    fn sql(&'n self, cells: &'n [Cell<'n>], parameters: &mut Parameters<'n>) -> (String, Vec<String>) {
         let mut arrays = vec![
             format!("{}::text[]", parameters.add(&self.devices)),
             format!("{}::text[]", parameters.add(&self.modules)),
         ];
-        arrays.extend(self.columns.iter().zip(cells).map(|(column, cell)| {
+        let (mut names, mut values) = (vec!["device_id", "module_id"], Vec::new());
+        for (column, cell) in self.columns.iter().zip(cells) {
             let kind = match cell.kind {
                 Kind::Flag => "boolean",
                 Kind::Integer => "bigint",
                 Kind::Key | Kind::Text => "text",
                 Kind::SmallInteger => "integer",
             };
-            format!("{}::{kind}[]", parameters.add(column))
-        }));
-        format!("unnest({}) AS new (device_id, module_id, {})", arrays.join(", "), names(cells))
+            if cell.is_shared {
+                values.push(format!("{}::{kind}", parameters.add(&cell.value)));
+            } else {
+                arrays.push(format!("{}::{kind}[]", parameters.add(column)));
+                names.push(cell.column);
+                values.push(format!("new.{}", cell.column));
+            }
+        }
+        (format!("unnest({}) AS new ({})", arrays.join(", "), names.join(", ")), values)
     }
 }
 

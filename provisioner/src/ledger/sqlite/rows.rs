@@ -100,7 +100,7 @@ pub(super) fn update_within<'c, const CELLS: usize>(
     let Some(first) = changes.next().transpose().map_err(unstorable)? else { return Ok(()) };
     let mut statement = connection.prepare_cached(&format!(
         "UPDATE row SET {} WHERE run = ?1 AND device_id = ?2 AND module_id = ?3",
-        assignments(&first.cells, |index, _| parameter(index))
+        assignments(&first.cells, &parameters(CELLS))
     ))?;
     once(Ok(first))
         .chain(changes)
@@ -109,9 +109,8 @@ pub(super) fn update_within<'c, const CELLS: usize>(
 
 /// The statement that inserts a row with these cells.
 pub(super) fn insert_sql<const CELLS: usize>(change: &Change<'_, CELLS>) -> String {
-    let parameters: String = (0..CELLS).map(|index| format!(", {}", parameter(index))).collect();
-    let names = names(&change.cells);
-    format!("INSERT INTO row (run, device_id, module_id, {names}) VALUES (?1, ?2, ?3{parameters})")
+    let (names, parameters) = (names(&change.cells), parameters(CELLS).join(", "));
+    format!("INSERT INTO row (run, device_id, module_id, {names}) VALUES (?1, ?2, ?3, {parameters})")
 }
 
 /// Runs a statement whose parameters are the primary key of a row and its cells.
@@ -126,7 +125,7 @@ pub(super) fn write<const CELLS: usize>(
     statement.execute(params_from_iter(values)).map(drop)
 }
 
-/// The parameter of the cell at an index. The first three parameters are the primary key.
-fn parameter(index: usize) -> String {
-    Sqlite.parameter(index + 4)
+/// The parameters of the cells of a row. The first three parameters are the primary key.
+fn parameters(cells: usize) -> Vec<String> {
+    (4..cells + 4).map(|number| Sqlite.parameter(number)).collect()
 }
