@@ -1,11 +1,11 @@
 //! [`BatchWriter`]: a batch file, written row by row, that replaces its target only when it is
 //! complete.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use cli_support::new_file::{Existing, NewFile, Readers};
 use serde::Serializer;
-use tempfile::NamedTempFile;
 
 use crate::cells::{Cell, Cells};
 use crate::dialect::{ByteOrderMark, Dialect, Format, LineEnd};
@@ -21,8 +21,8 @@ pub struct BatchWriter {
 }
 
 enum Rows {
-    Csv(Box<csv::Writer<BufWriter<NamedTempFile>>>),
-    JsonLines(BufWriter<NamedTempFile>),
+    Csv(Box<csv::Writer<NewFile>>),
+    JsonLines(NewFile),
 }
 
 /// The error of a batch file that can't be written.
@@ -62,7 +62,7 @@ impl BatchWriter {
     /// Makes the file durable and moves it to its target, replacing an older one.
     pub fn finish(self) -> Result<(), WriteError> {
         let path = self.path;
-        self.rows.finish(&path).map_err(|source| WriteError { path, source })
+        self.rows.finish().map_err(|source| WriteError { path, source })
     }
 
     fn error(&self, source: io::Error) -> WriteError {
@@ -72,10 +72,7 @@ impl BatchWriter {
 
 impl Rows {
     fn begin(path: &Path, format: &Format) -> io::Result<Self> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        // Of mode 0600 from its first byte on.
-        let file = NamedTempFile::new_in(folder.unwrap_or_else(|| Path::new(".")))?;
-        let mut file = BufWriter::new(file);
+        let mut file = NewFile::create(path, Existing::Replaced, Readers::Owner)?;
         let Dialect::Csv { delimiter, line_end, mark } = format.dialect else {
             return Ok(Self::JsonLines(file));
         };
@@ -117,15 +114,11 @@ impl Rows {
         }
     }
 
-    fn finish(self, path: &Path) -> io::Result<()> {
-        let buffer = match self {
-            Self::Csv(csv) => csv.into_inner().map_err(|error| error.into_error())?,
-            Self::JsonLines(file) => file,
-        };
-        let file = buffer.into_inner().map_err(|error| error.into_error())?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
+    fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Csv(csv) => csv.into_inner().map_err(csv::IntoInnerError::into_error)?.finish(),
+            Self::JsonLines(file) => file.finish(),
+        }
     }
 }
 

@@ -8,7 +8,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use tempfile::NamedTempFile;
+use cli_support::new_file::{self, Existing, Readers};
+
+pub(crate) use cli_support::new_file::folder_of;
 
 use crate::error::Error;
 
@@ -87,82 +89,31 @@ impl Disk {
 
 /// Writes a private file that must not be there yet; it appears only when it is whole.
 pub(crate) fn write_new_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let folder = folder_of(path);
-    let file = write_beside(path, bytes)?;
-    match file.persist_noclobber(path) {
-        Ok(_) => sync_folder(folder),
-        Err(failed) if failed.error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(Error::AlreadyExists { path: path.to_owned() })
-        }
-        Err(failed) => Err(Error::io("write", path)(failed.error)),
-    }
+    write(path, bytes, Existing::Kept, Readers::Owner)
 }
 
 /// Writes a file for everybody that must not be there yet; it appears only when it is whole.
 pub(crate) fn write_new_public(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let folder = folder_of(path);
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-    let written = builder.tempfile_in(folder).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        Ok(file)
-    });
-    match written.map_err(Error::io("write", path))?.persist_noclobber(path) {
-        Ok(_) => sync_folder(folder),
-        Err(failed) if failed.error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(Error::AlreadyExists { path: path.to_owned() })
-        }
-        Err(failed) => Err(Error::io("write", path)(failed.error)),
-    }
+    write(path, bytes, Existing::Kept, Readers::Everybody)
 }
 
 /// Writes a private file, in the place of an older one if there is one: it is there as a whole or
-/// not. A link stays a link, and the file that it leads to is replaced. What is no file, a device or
-/// a pipe, is written to.
+/// not.
 pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    replace(path, bytes, |_| Ok(()))
+    write(path, bytes, Existing::Replaced, Readers::Owner)
 }
 
-/// Writes a file that everybody can read, in the place of an older one if there is one, as
-/// [`replace_private`] does.
+/// Writes a file that everybody can read, in the place of an older one if there is one: it is there
+/// as a whole or not.
 pub(crate) fn replace_public(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    replace(path, bytes, |file| {
-        #[cfg(unix)]
-        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-        #[cfg(not(unix))]
-        let _ = file;
-        Ok(())
+    write(path, bytes, Existing::Replaced, Readers::Everybody)
+}
+
+fn write(path: &Path, bytes: &[u8], existing: Existing, readers: Readers) -> Result<(), Error> {
+    new_file::write(path, bytes, existing, readers).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Error::AlreadyExists { path: path.to_owned() },
+        _ => Error::io("write", path)(error),
     })
-}
-
-fn replace(path: &Path, bytes: &[u8], prepare: impl FnOnce(&File) -> io::Result<()>) -> Result<(), Error> {
-    let target = match fs::metadata(path) {
-        Ok(found) if !found.is_file() => {
-            let opened = OpenOptions::new().write(true).open(path);
-            return opened.and_then(|mut it| it.write_all(bytes)).map_err(Error::io("write", path));
-        }
-        Ok(_) => fs::canonicalize(path).map_err(Error::io("find", path))?,
-        // A link that leads nowhere yet, or nothing.
-        Err(_) => match fs::read_link(path) {
-            Ok(target) => folder_of(path).join(target),
-            Err(_) => path.to_owned(),
-        },
-    };
-    let file = write_beside(&target, bytes)?;
-    prepare(file.as_file()).map_err(Error::io("write", path))?;
-    file.persist(&target).map_err(|failed| Error::io("write", path)(failed.error))?;
-    sync_folder(folder_of(&target))
-}
-
-fn write_beside(path: &Path, bytes: &[u8]) -> Result<NamedTempFile, Error> {
-    let written = NamedTempFile::new_in(folder_of(path)).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        Ok(file)
-    });
-    written.map_err(Error::io("write", path))
 }
 
 /// Opens a private file for reading and writing, and makes it if need be.
@@ -176,11 +127,7 @@ pub(crate) fn open_private(path: &Path) -> Result<File, Error> {
 
 /// Makes the names in a folder survive a power cut.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
-    // A folder can't be opened as a file elsewhere, and needs no such call there.
-    if cfg!(unix) {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("sync", folder))?;
-    }
-    Ok(())
+    new_file::sync_folder(folder).map_err(Error::io("sync", folder))
 }
 
 /// Refuses a file or folder that others than its owner can read.
@@ -234,11 +181,6 @@ pub(crate) fn read_at_most(input: impl Read, path: &Path, limit: u64) -> Result<
         return Err(Error::TooLarge { path: path.to_owned(), limit });
     }
     Ok(bytes)
-}
-
-/// The folder that a file is in.
-pub(crate) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 /// Reads up to `len` bytes at a place of a file, fewer at its end.

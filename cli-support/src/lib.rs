@@ -2,6 +2,8 @@
 //!
 //! | noun | module |
 //! |---|---|
+//! | output files, which appear when they are complete | [`new_file`] |
 //! | text files, in the encodings that editors and shells write | [`text`] |
 
+pub mod new_file;
 pub mod text;

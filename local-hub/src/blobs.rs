@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cli_support::new_file::{Existing, NewFile, Readers};
 use reqwest::header::LOCATION;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
@@ -99,12 +100,7 @@ impl Blobs {
         let failed = |source| BlobError::File { blob: blob.to_owned(), source };
         match container {
             Container::Folder(folder) => {
-                let path = folder.join(blob).canonicalize().map_err(failed)?;
-                // Opening a pipe would wait for its other end; a link may lead out of the container.
-                if !path.starts_with(folder) || !path.is_file() {
-                    return Err(BlobError::NoFile { blob: blob.to_owned() });
-                }
-                let file = File::open(path).map_err(failed)?;
+                let file = File::open(existing_file(folder, blob)?).map_err(failed)?;
                 match file.metadata().map_err(failed)?.len() {
                     length if length > self.largest => Err(self.too_large(blob)),
                     _ => Ok(file),
@@ -142,13 +138,14 @@ impl Blobs {
         let failed = |source| BlobError::File { blob: blob.to_owned(), source };
         match container {
             Container::Folder(folder) => {
-                // The temporary file may lie in another file system, where it can't be renamed from.
-                let mut place = NamedTempFile::new_in(folder).map_err(failed)?;
+                let path = match folder.join(blob).symlink_metadata() {
+                    Ok(_) => existing_file(folder, blob)?,
+                    Err(_) => folder.join(blob),
+                };
+                let mut place = NewFile::create(&path, Existing::Replaced, Readers::Owner).map_err(failed)?;
                 let mut source = content.reopen().map_err(failed)?;
                 io::copy(&mut source, &mut place).map_err(failed)?;
-                place.as_file().sync_all().map_err(failed)?;
-                place.persist(folder.join(blob)).map_err(|error| failed(error.error))?;
-                Ok(())
+                place.finish().map_err(failed)
             }
             Container::Http(url) => {
                 let file = tokio::fs::File::from_std(content.reopen().map_err(failed)?);
@@ -213,6 +210,17 @@ fn client() -> Client {
 
 fn unreachable(blob: &str, source: reqwest::Error) -> BlobError {
     BlobError::Unreachable { blob: blob.to_owned(), source: source.without_url() }
+}
+
+/// The path of a blob that exists, with links resolved. Opening a pipe would wait for its other end, and
+/// a link may lead out of the container.
+fn existing_file(folder: &Path, blob: &str) -> Result<PathBuf, BlobError> {
+    let path = folder.join(blob).canonicalize();
+    let path = path.map_err(|source| BlobError::File { blob: blob.to_owned(), source })?;
+    if !path.starts_with(folder) || !path.is_file() {
+        return Err(BlobError::NoFile { blob: blob.to_owned() });
+    }
+    Ok(path)
 }
 
 /// The URL of a blob: the container's, with the blob's name before the query.

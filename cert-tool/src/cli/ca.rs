@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -11,6 +10,7 @@ use cert_tool::{
     NameConstraints, ParentCa, Policy, ProfileSummary, Profiles, Publication, RenewedCa, SubordinateOptions,
     Tier, TokenUri, import_ca, read_certificate, read_certificates, rekey_ca, renew_ca, request_ca,
 };
+use cli_support::new_file::{self, Existing, Readers};
 use hub_types::shown::ShownBare;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -200,7 +200,7 @@ fn rekey(args: &CaRekeyArgs, now: OffsetDateTime, output: &mut Output) -> Result
 
 /// Refuses to overwrite a file before anything is signed for it.
 fn check_is_new(path: &Path) -> Result<(), Failure> {
-    match path.exists() {
+    match new_file::is_taken(path) {
         true => Err(Failure::Refused(Error::AlreadyExists { path: path.to_owned() })),
         false => Ok(()),
     }
@@ -303,7 +303,7 @@ fn show(dir: &Path, output: &mut Output) -> Result<Done, Failure> {
 
 fn write_new(path: &Path, certificates: &[&Certificate]) -> Result<(), Failure> {
     let text: String = certificates.iter().map(|certificate| certificate.to_pem()).collect();
-    let written = fs::File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    let written = new_file::write(path, text.as_bytes(), Existing::Kept, Readers::Umask);
     written.with_context(|| format!("can't write `{}`", path.display())).map_err(Failure::Usage)
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use cert_tool::{CsrEncoding, KeyType, PrivateKey, SecretSource, create_csr_as, folder_name};
+use cli_support::new_file::{self, Existing, NewFile, Readers};
 use hub_types::IdentityId;
 use serde::Serialize;
 
@@ -91,23 +92,26 @@ fn many(
         output.record(&CsrRecord::new(&row.identity, &path));
         list.push((row.identity, cell));
     }
-    write_list(&args.out.join("requests.csv"), &list).map_err(Failure::Usage)?;
+    let list_path = args.out.join("requests.csv");
+    let written = write_list(&list_path, &list);
+    written.with_context(|| format!("can't write `{}`", list_path.display())).map_err(Failure::Usage)?;
     Ok(Done::AllWell)
 }
 
 fn write(path: &Path, text: &[u8]) -> Result<(), Failure> {
-    let written = fs::write(path, text).with_context(|| format!("can't write `{}`", path.display()));
-    written.map_err(Failure::Usage)
+    let written = new_file::write(path, text, Existing::Replaced, Readers::Umask);
+    written.with_context(|| format!("can't write `{}`", path.display())).map_err(Failure::Usage)
 }
 
 fn write_list(path: &Path, list: &[(IdentityId, String)]) -> anyhow::Result<()> {
-    let mut csv = csv::Writer::from_path(path)?;
+    let file = NewFile::create(path, Existing::Replaced, Readers::Umask)?;
+    let mut csv = csv::Writer::from_writer(file);
     csv.write_record(["device_id", "module_id", "csr"])?;
     for (identity, request) in list {
         let module = identity.module().map_or("", |module| module.as_str());
         csv.write_record([identity.device().as_str(), module, request])?;
     }
-    Ok(csv.flush()?)
+    Ok(csv.into_inner().map_err(csv::IntoInnerError::into_error)?.finish()?)
 }
 
 #[derive(Debug, Serialize)]

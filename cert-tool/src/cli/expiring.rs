@@ -1,9 +1,9 @@
 //! `expiring`: the certificates that expire soon, as a batch for `renew`.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use cert_tool::{IndexEntry, IssuanceIndex, IssuedAuth, Lookup};
+use cli_support::new_file::{Existing, NewFile, Readers};
 use time::OffsetDateTime;
 
 use super::args::ExpiringArgs;
@@ -33,13 +33,11 @@ pub(crate) fn run(args: &ExpiringArgs, output: &mut Output) -> Result<Done, Fail
 
 /// Writes the batch; it is there as a whole or not at all.
 fn write(index: &IssuanceIndex, lookup: &Lookup, out: &Path) -> Result<u64, Failure> {
-    let folder =
-        out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let broken = |error: std::io::Error| {
         Failure::Usage(anyhow::Error::new(error).context(format!("can't write `{}`", out.display())))
     };
-    let file = tempfile::NamedTempFile::new_in(folder).map_err(broken)?;
-    let mut csv = csv::Writer::from_writer(std::io::BufWriter::new(file));
+    let file = NewFile::create(out, Existing::Replaced, Readers::Owner).map_err(broken)?;
+    let mut csv = csv::Writer::from_writer(file);
     let mut count = 0;
     let mut failed = csv.write_record(COLUMNS).err();
     index.visit(lookup, |entry| {
@@ -52,10 +50,7 @@ fn write(index: &IssuanceIndex, lookup: &Lookup, out: &Path) -> Result<u64, Fail
     if let Some(error) = failed {
         return Err(broken(error.into()));
     }
-    let buffered = csv.into_inner().map_err(|error| broken(error.into_error()))?;
-    let mut file = buffered.into_inner().map_err(|error| broken(error.into_error()))?;
-    file.flush().map_err(broken)?;
-    file.persist(out).map_err(|error| broken(error.error))?;
+    csv.into_inner().map_err(|error| broken(error.into_error()))?.finish().map_err(broken)?;
     Ok(count)
 }
 

@@ -52,7 +52,10 @@ async fn neither_a_pipe_nor_a_link_out_of_the_container_is_a_blob() {
     for blob in ["link", "pipe"] {
         let refused = blobs.fetch(&container, blob).await;
         assert!(matches!(refused, Err(BlobError::NoFile { .. })), "{blob}");
+        let refused = blobs.store(&container, blob, NamedTempFile::new().unwrap()).await;
+        assert!(matches!(refused, Err(BlobError::NoFile { .. })), "{blob}");
     }
+    assert_eq!(std::fs::read_to_string(folder.path().join("secret")).unwrap(), "x");
 }
 
 /// A storage in a separate thread that sends the same response to every request, until the

@@ -1,9 +1,10 @@
 //! Files and folders that only their owner can read.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
+use cli_support::new_file::{self, Existing, Readers};
 use tempfile::TempDir;
 
 use crate::error::{Error, Result};
@@ -50,14 +51,7 @@ pub(crate) fn private_file(path: &Path) -> io::Result<File> {
 
 /// Replaces a file atomically: readers see the old or the new content. Private like its folder.
 pub(crate) fn replace_private_file(path: &Path, content: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    if new.exists() {
-        fs::remove_file(&new)?;
-    }
-    let mut file = private(OpenOptions::new().write(true).create_new(true)).open(&new)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(new, path)
+    new_file::write(path, content, Existing::Replaced, Readers::Owner)
 }
 
 #[cfg(unix)]

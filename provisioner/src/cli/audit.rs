@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter};
 use std::path::Path;
 
+use cli_support::new_file::Existing;
+
 use super::args::{AuditArgs, Format};
 use super::failure::{Exit, Failure};
-use super::new_file::{Existing, NewFile};
+use super::new_file::{self, unwritable};
 use super::printer::Printer;
 use crate::audit::{AuditError, Broken, Sealed, check, write};
 use crate::ledger::{LedgerLocation, RunReader};
@@ -22,9 +24,9 @@ pub(super) fn run(args: &AuditArgs, ledger: &LedgerLocation, printer: &Printer) 
         printer.note(format_args!("{} rows, last hash {}", sealed.rows, sealed.hash));
         return Ok(Exit::Done);
     };
-    let mut file = NewFile::create(path, Existing::Kept)?;
+    let mut file = new_file::create(path, Existing::Kept)?;
     let sealed = write(&mut ledger, run, &mut file)?;
-    file.finish(Existing::Kept)?;
+    file.finish().map_err(|error| unwritable(path, error))?;
     print(path, &sealed, printer)?;
     Ok(Exit::Done)
 }

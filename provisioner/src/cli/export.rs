@@ -3,9 +3,11 @@
 use std::io::{self, BufWriter};
 use std::path::Path;
 
+use cli_support::new_file::Existing;
+
 use super::args::{ExportArgs, Format};
 use super::failure::{Exit, Failure};
-use super::new_file::{Existing, NewFile, unwritable};
+use super::new_file::{self, unwritable};
 use super::printer::Printer;
 use crate::export::{ExportError, ExportFormat, Exported};
 use crate::objects::{Objects, on_hub};
@@ -53,13 +55,13 @@ async fn to_file(objects: &Objects<'_>, args: &ExportArgs, path: &Path) -> Resul
             return Err(Failure::new(Exit::BadInput, text));
         }
     };
-    let mut out = NewFile::create(path, Existing::Kept)?;
+    let mut out = new_file::create(path, Existing::Kept)?;
     let exported = objects.export(args.condition.as_deref(), format, &mut out).await;
     let exported = exported.map_err(|error| match error {
         ExportError::Write(error) => unwritable(path, error),
         other => other.into(),
     })?;
-    out.finish(Existing::Kept)?;
+    out.finish().map_err(|error| unwritable(path, error))?;
     Ok(exported)
 }
 

@@ -1,11 +1,12 @@
 //! `report`: what became of a run's rows, as text, JSON, CSV or a page. However many rows there are, only
 //! some of them are in memory.
 
+use cli_support::new_file::Existing;
 use serde::Serialize;
 
 use super::args::{Format, ReportArgs};
 use super::failure::{Exit, Failure};
-use super::new_file::{Existing, NewFile};
+use super::new_file::{self, unwritable};
 use super::printer::{Printer, pretty_json};
 use super::runs::{RunReport, print_run};
 use crate::batch::write_failed_rows;
@@ -29,9 +30,9 @@ pub(super) fn run(args: &ReportArgs, ledger: &LedgerLocation, printer: &Printer)
     }
     let mut ledger = reader.lock();
     if let Some(out) = &args.html {
-        let mut file = NewFile::create(out, Existing::Replaced)?;
+        let mut file = new_file::create(out, Existing::Replaced)?;
         write_page(&mut ledger, run.id, &mut file)?;
-        file.finish(Existing::Replaced)?;
+        file.finish().map_err(|error| unwritable(out, error))?;
         printer.note(format_args!("page: {}", out.display()));
     }
     let totals = ledger.totals(run.id)?;

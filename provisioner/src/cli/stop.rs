@@ -7,10 +7,10 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use cli_support::new_file;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::Exit;
-use super::new_file;
 
 /// The requests to stop of whoever watches this program.
 #[derive(Clone, Default)]

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 
+use cli_support::new_file::{Existing, NewFile, Readers};
 use cli_support::text::Utf8Stream;
 use hub_types::thumbprint::upper_hex;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -92,7 +93,7 @@ pub enum PlanFileError {
 /// Writes a plan file. Nothing is there under its name before [`PlanWriter::finish`].
 pub struct PlanWriter {
     path: PathBuf,
-    file: io::BufWriter<tempfile::NamedTempFile>,
+    file: NewFile,
     hasher: Sha256,
     rows: u64,
 }
@@ -100,11 +101,9 @@ pub struct PlanWriter {
 impl PlanWriter {
     /// Begins a file with its header.
     pub fn create(path: &Path, header: &Header) -> Result<Self, PlanFileError> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let file = tempfile::NamedTempFile::new_in(folder.unwrap_or_else(|| Path::new(".")));
+        let file = NewFile::create(path, Existing::Kept, Readers::Owner);
         let file = file.map_err(|source| PlanFileError::Io { path: path.to_owned(), source })?;
-        let mut writer =
-            Self { path: path.to_owned(), file: io::BufWriter::new(file), hasher: Sha256::new(), rows: 0 };
+        let mut writer = Self { path: path.to_owned(), file, hasher: Sha256::new(), rows: 0 };
         writer.line(header)?;
         Ok(writer)
     }
@@ -121,12 +120,7 @@ impl PlanWriter {
         let sha256 = upper_hex(&self.hasher.clone().finalize());
         self.line(&Seal { sha256: &sha256 })?;
         let Self { path, file, .. } = self;
-        let keep = || {
-            let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-            file.as_file().sync_all()?;
-            file.persist_noclobber(&path).map_err(|error| error.error)
-        };
-        keep().map(drop).map_err(|source| PlanFileError::Io { path: path.clone(), source })
+        file.finish().map_err(|source| PlanFileError::Io { path, source })
     }
 
     fn line(&mut self, value: &impl Serialize) -> Result<(), PlanFileError> {
@@ -372,9 +366,7 @@ mod tests {
     fn a_file_that_is_there_is_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("batch.plan"), "precious").unwrap();
-        let writer = PlanWriter::create(&folder.path().join("batch.plan"), &header()).unwrap();
-        let sum = Planner::new(ApplyRules::default(), Tier::S1, NonZeroU32::MIN).finish();
-        assert!(writer.finish(&sum).is_err());
+        assert!(PlanWriter::create(&folder.path().join("batch.plan"), &header()).is_err());
         assert_eq!(std::fs::read_to_string(folder.path().join("batch.plan")).unwrap(), "precious");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }

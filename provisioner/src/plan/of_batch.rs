@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cli_support::new_file;
+
 use super::file::{Header, PlanFileError, PlanWriter, VERSION};
 use super::{HubSnapshotReader, Plan, PlannedRow, Planner};
 use crate::batch::{
@@ -178,7 +180,7 @@ impl BatchPlan {
 /// Refuses early what would only fail at the end.
 fn refuse_existing(output: Option<&Path>) -> Result<(), PlanError> {
     match output {
-        Some(path) if path.exists() => Err(PlanError::Exists { path: path.to_owned() }),
+        Some(path) if new_file::is_taken(path) => Err(PlanError::Exists { path: path.to_owned() }),
         _ => Ok(()),
     }
 }
