@@ -23,9 +23,9 @@ impl Timestamp {
         self.0
     }
 
-    /// The time that many ticks after 0001-01-01.
-    pub fn from_ticks(ticks: u64) -> Self {
-        Self(ticks)
+    /// The time that many ticks after 0001-01-01; `None` behind the year 9999, in which the calendar ends.
+    pub fn from_ticks(ticks: u64) -> Option<Self> {
+        (ticks <= LAST_TICK).then_some(Self(ticks))
     }
 }
 
@@ -38,9 +38,10 @@ impl From<OffsetDateTime> for Timestamp {
 
 impl From<Timestamp> for OffsetDateTime {
     fn from(timestamp: Timestamp) -> Self {
-        let seconds = i64::try_from(timestamp.0 / TICKS_PER_SECOND).unwrap_or(i64::MAX);
-        let nanoseconds = i32::try_from(timestamp.0 % TICKS_PER_SECOND * 100).unwrap_or(0);
-        EPOCH.checked_add(Duration::new(seconds, nanoseconds)).unwrap_or(EPOCH)
+        // No time is behind `LAST_TICK`.
+        let seconds = (timestamp.0 / TICKS_PER_SECOND) as i64;
+        let nanoseconds = (timestamp.0 % TICKS_PER_SECOND * 100) as i32;
+        EPOCH + Duration::new(seconds, nanoseconds)
     }
 }
 
@@ -127,6 +128,8 @@ pub struct TimestampError;
 
 const EPOCH: OffsetDateTime = time::macros::datetime!(0001-01-01 00:00:00 UTC);
 const TICKS_PER_SECOND: u64 = 10_000_000;
+/// `9999-12-31T23:59:59.9999999Z`, `DateTime.MaxValue` of .NET.
+const LAST_TICK: u64 = 3_155_378_975_999_999_999;
 
 #[cfg(test)]
 mod tests {
@@ -140,7 +143,7 @@ mod tests {
         assert_eq!(text.parse::<Timestamp>().unwrap().to_string(), text);
         // 637131779299315265 is a generation id seen on a hub.
         assert_eq!(
-            Timestamp::from_ticks(637_131_779_299_315_265).to_string(),
+            Timestamp::from_ticks(637_131_779_299_315_265).unwrap().to_string(),
             "2019-12-29T00:58:49.9315265Z"
         );
     }
@@ -162,7 +165,7 @@ mod tests {
             (10_000_001, "0001-01-01T00:00:01.0000001Z"),
             (11_000_000, "0001-01-01T00:00:01.1Z"),
         ] {
-            assert_eq!(Timestamp::from_ticks(ticks).to_string(), text);
+            assert_eq!(Timestamp::from_ticks(ticks).unwrap().to_string(), text);
         }
     }
 
@@ -170,6 +173,16 @@ mod tests {
     fn what_has_no_place_in_the_calendar_is_no_time() {
         for text in ["9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00", "0000-12-31T00:00:00Z"] {
             assert_eq!(text.parse::<Timestamp>(), Err(TimestampError), "{text}");
+        }
+    }
+
+    #[test]
+    fn ticks_end_with_the_calendar() {
+        let last = Timestamp::from_ticks(LAST_TICK).unwrap();
+        assert_eq!(last.to_string(), "9999-12-31T23:59:59.9999999Z");
+        assert_eq!(OffsetDateTime::from(last).year(), 9999);
+        for ticks in [LAST_TICK + 1, u64::MAX] {
+            assert_eq!(Timestamp::from_ticks(ticks), None);
         }
     }
 
@@ -186,8 +199,8 @@ mod tests {
         }
 
         #[test]
-        fn every_time_comes_back(ticks in 0_u64..3_155_378_975_999_999_999) {
-            let timestamp = Timestamp::from_ticks(ticks);
+        fn every_time_comes_back(ticks in 0..=LAST_TICK) {
+            let timestamp = Timestamp::from_ticks(ticks).unwrap();
             prop_assert_eq!(timestamp.to_string().parse(), Ok(timestamp));
             prop_assert_eq!(Timestamp::from(OffsetDateTime::from(timestamp)), timestamp);
         }

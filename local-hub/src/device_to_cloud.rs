@@ -222,7 +222,7 @@ mod tests {
         Message {
             identity: IdentityId::from_common_name(device).unwrap(),
             source: MessageSource::Telemetry,
-            enqueued: Timestamp::from_ticks(0),
+            enqueued: Timestamp::NEVER,
             properties: Map::new(),
             system: system.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect(),
             body: Bytes::copy_from_slice(body.as_bytes()),

@@ -9,6 +9,7 @@ use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use super::attempt::Attempt;
 use super::authenticator::Authenticator;
@@ -42,6 +43,9 @@ pub(crate) async fn run<S>(
         Ok(Err(_)) => return peer.log_refused("the client has hung up before CONNECT"),
         Err(_) => return peer.log_refused("the client has not sent CONNECT in time"),
     };
+    if has_reserved_flag(&connect) {
+        return peer.log_refused("the reserved flag of CONNECT is set (MQTT-3.1.2-3)");
+    }
     let client = match authenticator.read(&connect, presented) {
         Ok(client) => client,
         Err(denied) => {
@@ -72,6 +76,14 @@ pub(crate) async fn run<S>(
     }
 }
 
+/// Returns whether the lowest of the connect flags is set, which the library does not look at.
+fn has_reserved_flag(connect: &Connect) -> bool {
+    let packet = Zeroizing::new(connect.to_continuous_buffer());
+    // The remaining length has one byte more for each byte with the highest bit.
+    let more_of_length = packet.iter().skip(1).take_while(|byte| **byte & 0x80 != 0).count();
+    packet.get(more_of_length + FLAGS_AFTER_LENGTH).is_some_and(|flags| flags & 1 != 0)
+}
+
 fn not_mqtt(error: MqttError) -> &'static str {
     match error {
         MqttError::UnsupportedProtocolVersion => "the client speaks another version of MQTT than 3.1.1",
@@ -92,4 +104,7 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut wire: Wire<S>, connect: &
     wire.finish().await;
 }
 
+/// The place of the connect flags (MQTT 3.1.1 §3.1.2): behind the packet type, one byte of the remaining length, and
+/// the name and level of the protocol.
+const FLAGS_AFTER_LENGTH: usize = 1 + 1 + 6 + 1;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -69,6 +69,17 @@ impl TestClient {
 
     /// Connects; the error is the code of CONNACK.
     async fn connect(authenticator: &Arc<Authenticator>) -> Result<Self, u8> {
+        let mut client = Self::silent(authenticator);
+        client.send(Self::hello(authenticator)).await;
+        match client.next().await {
+            Some(Packet::V3_1_1Connack(connack)) if connack.return_code() as u8 == 0 => Ok(client),
+            Some(Packet::V3_1_1Connack(connack)) => Err(connack.return_code() as u8),
+            other => panic!("no CONNACK but {other:?}"),
+        }
+    }
+
+    /// CONNECT of a device that is let in.
+    fn hello(authenticator: &Authenticator) -> Connect {
         let key = authenticator.hub.policies().find("device").unwrap().primary_key();
         let token = SasToken::sign(
             "localhost/devices/d",
@@ -79,13 +90,7 @@ impl TestClient {
         let user_name = "localhost/d/?api-version=2021-04-12";
         let connect = Connect::builder().client_id("d").unwrap().user_name(user_name).unwrap();
         let connect = connect.keep_alive(0).password(token.expose_text().as_bytes().to_vec()).unwrap();
-        let mut client = Self::silent(authenticator);
-        client.send(connect.build().unwrap()).await;
-        match client.next().await {
-            Some(Packet::V3_1_1Connack(connack)) if connack.return_code() as u8 == 0 => Ok(client),
-            Some(Packet::V3_1_1Connack(connack)) => Err(connack.return_code() as u8),
-            other => panic!("no CONNACK but {other:?}"),
-        }
+        connect.build().unwrap()
     }
 
     async fn subscribe(&mut self, filter: &str) {
@@ -280,4 +285,21 @@ async fn who_never_says_connect_is_hung_up_on() {
     let mut device = TestClient::silent(&authenticator);
     device.stream.write_all(&[0x10]).await.unwrap();
     assert!(timeout(Duration::from_secs(11), device.next()).await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_with_the_reserved_flag_is_hung_up_on() {
+    let authenticator = authenticator(Tier::S1).await;
+    let hello = TestClient::hello(&authenticator).to_continuous_buffer();
+    let name = hello.windows(4).position(|four| four == b"MQTT").unwrap();
+    for (flag, is_let_in) in [(0, true), (1, false)] {
+        let mut packet = hello.clone();
+        packet[name + 5] |= flag;
+        let mut device = TestClient::silent(&authenticator);
+        device.stream.write_all(&packet).await.unwrap();
+        // MQTT 3.1.1 §3.1.2.3: the connection is closed, without a CONNACK.
+        let mut answer = [0; 4];
+        let read = timeout(Duration::from_secs(5), device.stream.read(&mut answer)).await.unwrap();
+        assert_eq!(read.unwrap() == 4, is_let_in);
+    }
 }

@@ -81,7 +81,7 @@ mod tests {
                     "id": device, "moduleId": module, "importMode": mode, "capabilities": {"iotEdge": edge},
                 })).unwrap();
                 let entry = BulkEntry { device, module, item: Ok(item) };
-                registry.bulk(vec![entry], Timestamp::from_ticks(second as u64), &mut journal);
+                registry.bulk(vec![entry], Timestamp::from_ticks(second as u64).unwrap(), &mut journal);
                 let modules = registry.devices.iter().flat_map(|(id, device)| {
                     device.modules.keys().map(move |module| (id.clone(), module.clone()))
                 });

@@ -41,7 +41,7 @@ pub(crate) enum PropertyValue {
 ///
 /// The version is 0 if nothing was written since the section was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "(u64, u64)", into = "(u64, u64)")]
+#[serde(try_from = "(u64, u64)", into = "(u64, u64)")]
 pub(crate) struct Stamp {
     pub(crate) at: Timestamp,
     pub(crate) version: u64,
@@ -121,9 +121,12 @@ impl PropertyValue {
     }
 }
 
-impl From<(u64, u64)> for Stamp {
-    fn from((ticks, version): (u64, u64)) -> Self {
-        Self { at: Timestamp::from_ticks(ticks), version }
+impl TryFrom<(u64, u64)> for Stamp {
+    type Error = &'static str;
+
+    fn try_from((ticks, version): (u64, u64)) -> Result<Self, Self::Error> {
+        let at = Timestamp::from_ticks(ticks).ok_or("a time is behind the year 9999")?;
+        Ok(Self { at, version })
     }
 }
 

@@ -8,7 +8,7 @@ use super::{SectionDocument, SectionKind, TwinState, Values, WriteOrigin};
 const CREATED: Timestamp = Timestamp::NEVER;
 
 fn at(second: u64) -> Timestamp {
-    Timestamp::from_ticks(638_000_000_000_000_000 + second * 10_000_000)
+    Timestamp::from_ticks(638_000_000_000_000_000 + second * 10_000_000).unwrap()
 }
 
 fn patch(body: Value) -> TwinPatch {

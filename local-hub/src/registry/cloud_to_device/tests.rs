@@ -5,7 +5,7 @@ use super::*;
 use crate::registry::DevicesFile;
 
 fn at(minute: u64) -> Timestamp {
-    Timestamp::from_ticks(638_000_000_000_000_000 + minute * 600_000_000)
+    Timestamp::from_ticks(638_000_000_000_000_000 + minute * 600_000_000).unwrap()
 }
 
 fn id(device: u8) -> DeviceId {

@@ -16,7 +16,7 @@ fn apply(registry: &mut Registry, item: &Value, second: u64) -> Vec<Row> {
         item: Ok(item),
     };
     let mut journal = Journal::default();
-    registry.bulk(vec![entry], Timestamp::from_ticks(second * 10_000_000), &mut journal);
+    registry.bulk(vec![entry], Timestamp::from_ticks(second * 10_000_000).unwrap(), &mut journal);
     let rows = journal.touched().iter().map(|identity| Row {
         subject: Subject::Identity(identity.clone()),
         content: registry.stored_form(identity).unwrap(),
@@ -122,6 +122,24 @@ fn a_damaged_record_is_named_without_its_content() {
     store.close();
     let error = Store::open(&path).unwrap_err().to_string();
     assert!(error.contains("is damaged: d") && !error.contains("secret"), "{error}");
+}
+
+#[test]
+fn a_time_behind_the_calendar_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hub.db");
+    let (store, Stored { mut registry, .. }) = Store::open(&path).unwrap();
+    let second = 63_800_000_000_u64;
+    let mut rows = apply(&mut registry, &json!({"id": "d", "properties": {"desired": {"n": 1}}}), second);
+    let content = String::from_utf8(rows[0].content.take().unwrap()).unwrap();
+    let ticks = (second * 10_000_000).to_string();
+    let stamp = format!("[{ticks},");
+    assert!(content.contains(&stamp), "{content}");
+    rows[0].content = Some(content.replace(&stamp, &format!("[{},", u64::MAX)).into_bytes());
+    store.write(rows);
+    store.close();
+    let error = Store::open(&path).unwrap_err().to_string();
+    assert!(error.contains("is damaged: d"), "{error}");
 }
 
 #[test]
