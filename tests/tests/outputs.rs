@@ -37,7 +37,7 @@ const VERBS: [Verb; 14] = [
     verb("cert-tool", "convert pki/root.pem --to der --out OUT", false),
     verb("cert-tool", "pfx pki/issued --device-id dev-1 --password-file password --out OUT", false),
     verb("provisioner", "export --out OUT.csv", false),
-    verb("provisioner", "plan batch.csv --issue pki --output OUT", false),
+    Verb { code: 1, ..verb("provisioner", "plan batch.csv --issue pki --output OUT", false) },
     verb("provisioner", "audit --out OUT", false),
     Verb { code: 1, ..verb("provisioner", "report --html OUT", true) },
     Verb { code: 1, ..verb("provisioner", "report --failed-rows OUT", true) },
