@@ -2,9 +2,10 @@
 
 #![expect(clippy::indexing_slicing, reason = "in a test a panic is a failure")]
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -77,7 +78,7 @@ fn pull_the_plug(moment: Moment) -> Result<bool> {
     let parts = ["created", "updated", "unchanged"].map(|part| outcome["totals"][part].as_u64());
     ensure!(parts.into_iter().sum::<Option<u64>>() == Some(ROWS), "{outcome}");
     ensure!(outcome["verified"]["equal"] == ROWS, "{outcome}");
-    check_issued_once(&station.path("pki/issued"))?;
+    check_issued_once(&station.path("pki/issued"), ROWS)?;
     let created: u64 = hub.requests()?.iter().map(|request| request.created()).sum();
     ensure!(created == ROWS, "{created} creations were counted at the hub");
     Ok(was_cut_off)
@@ -98,16 +99,16 @@ fn kill_at(mut process: Child, moment: impl Fn() -> Result<bool>) -> Result<bool
 }
 
 /// Checks that every identity has one certificate, and that all serials differ.
-fn check_issued_once(folder: &Path) -> Result<()> {
+fn check_issued_once(folder: &Path, rows: u64) -> Result<()> {
     let mut issued = csv::Reader::from_path(folder.join("issued.csv"))?;
-    let mut identities = std::collections::HashSet::new();
-    let mut serials = std::collections::HashSet::new();
+    let mut identities = HashSet::new();
+    let mut serials = HashSet::new();
     for record in issued.records() {
         let record = record?;
         ensure!(identities.insert((record[0].to_owned(), record[1].to_owned())), "twice: {record:?}");
         ensure!(serials.insert(record[5].to_owned()), "serial twice: {record:?}");
     }
-    ensure!(identities.len() as u64 == ROWS);
+    ensure!(identities.len() as u64 == rows);
     Ok(())
 }
 
@@ -128,9 +129,56 @@ fn the_embedded_hub_survives_being_killed_too() -> Result<()> {
         let again = station.run("provisioner", command)?.expect_code(0)?;
         let outcome: Value = serde_json::from_str(&again.stdout)?;
         ensure!(outcome["verified"]["equal"] == ROWS, "{outcome}");
-        check_issued_once(&station.path(".local-hub/pki/issued"))?;
+        check_issued_once(&station.path(".local-hub/pki/issued"), ROWS)?;
     }
     Ok(())
+}
+
+/// The first command of the README, killed from its first file to its last row: each time the same command finishes.
+/// The moments are numbers of files and folders that it has made until then, temporary ones included.
+#[test]
+fn the_first_command_is_finished_wherever_it_was_killed() -> Result<()> {
+    const DEVICES: usize = 4;
+    let rows = 3 * DEVICES as u64;
+    let command = ["apply", "batch.csv", "--issue", ".local-hub/pki", "--format", "json"];
+    let (mut names_made, mut cut_off) = (1, 0);
+    loop {
+        let station = Station::new()?;
+        station.write("batch.csv", &devices_with_modules(DEVICES))?;
+        let mut apply = station.command("provisioner")?;
+        let apply = apply.args(command).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let seen = RefCell::new(HashSet::new());
+        let was_cut_off = kill_at(apply, || {
+            note_names(station.folder(), &mut seen.borrow_mut());
+            Ok(seen.borrow().len() > names_made)
+        })?;
+        let again = || {
+            let again = station.run("provisioner", command)?.expect_code(0)?;
+            let outcome: Value = serde_json::from_str(&again.stdout)?;
+            ensure!(outcome["totals"]["rows"] == rows && outcome["verified"]["equal"] == rows, "{outcome}");
+            check_issued_once(&station.path(".local-hub/pki/issued"), rows)
+        };
+        again().with_context(|| format!("killed when there were {:?}", seen.borrow()))?;
+        if !was_cut_off {
+            break;
+        }
+        cut_off += 1;
+        names_made = seen.borrow().len();
+    }
+    ensure!(cut_off >= 10, "only {cut_off} runs were cut off");
+    Ok(())
+}
+
+/// Adds the paths of everything in a folder.
+fn note_names(folder: &Path, names: &mut HashSet<PathBuf>) {
+    // What is gone meanwhile was seen before.
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            note_names(&path, names);
+        }
+        names.insert(path);
+    }
 }
 
 /// A run is killed at a random moment and resumed: `KILL_ROUNDS` times, with `KILL_DEVICES` devices
