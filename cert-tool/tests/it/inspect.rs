@@ -50,6 +50,17 @@ fn thumbprints_of_many_from_stdin_are_a_table_with_the_place_of_each() {
     }
 }
 
+/// zlint refuses keyEncipherment beside clientAuth alone: a client's key only signs (RFC 5280 §4.2.1.12).
+#[test]
+fn keys_of_every_kind_are_for_signatures_only() {
+    let shop = Shop::new();
+    for key_type in ["p256", "p384", "rsa2048"] {
+        shop.ok(&format!("issue --ca ca --device-id {key_type} --key-type {key_type} --out {key_type}"));
+        let said = &lines(&shop.ok(&format!("show {key_type}/devices/{key_type}/cert.pem --format json")))[0];
+        assert_eq!(said["key_usage"], serde_json::json!(["digitalSignature"]), "{key_type}");
+    }
+}
+
 #[test]
 fn a_certificate_says_all_that_a_hub_looks_at() {
     let shop = Shop::new();

@@ -66,6 +66,12 @@ fn weak_keys_are_refused_at_every_door_with_the_rule() {
         let said = shop.fails(3, &format!("ca sign {name}.csr --ca ca --out {name}-ca.pem"));
         assert!(said.contains(rule), "{said}");
     }
+    shop.openssl(
+        "req -x509 -key close.key -subj /CN=Close -days 90 -addext keyUsage=critical,keyCertSign,cRLSign -out close.pem",
+    );
+    let said = shop.fails(3, "ca import close-ca --certificate close.pem --key close.key");
+    assert!(said.contains("BR §6.1.1.3"), "{said}");
+    assert!(!shop.path("close-ca").exists());
     // Nobody signs with these: they only come as public keys.
     let even = {
         let mut it = BigNum::from_u32(1).unwrap();

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -164,6 +164,67 @@ fn a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened() {
     assert_eq!(keys.len(), devices);
     assert_eq!(certificates.matches("-----BEGIN").count(), devices);
     assert_eq!(privates.matches("-----BEGIN").count(), devices);
+}
+
+/// Kills `bundle` while it makes folders and tar files: what is there under the name of a bundle is whole.
+#[test]
+fn bundles_are_whole_whenever_their_maker_is_killed() {
+    const DEVICES: usize = 300;
+    let shop = Shop::new();
+    shop.ok(&format!("issue --ca ca --count {DEVICES} --pattern pump-{{:03}} --out out"));
+    for (form, ending) in [("", ""), (" --tar", ".tar")] {
+        let folder = format!("bundles{ending}");
+        let command = format!("bundle out --all --hub plant7.azure-devices.net --ca ca --out {folder}{form}");
+        for kill in 0..3 {
+            let mut run = shop.start(&command);
+            while bundles(&shop, &folder).len() <= DEVICES * kill / 4 && !has_ended(&mut run) {
+                std::hint::spin_loop();
+            }
+            let _ = run.kill();
+            run.wait().unwrap();
+            for bundle in bundles(&shop, &folder) {
+                assert_is_whole(&bundle);
+            }
+        }
+        shop.ok(&command);
+        assert_eq!(bundles(&shop, &folder).len(), DEVICES);
+        bundles(&shop, &folder).iter().for_each(|bundle| assert_is_whole(bundle));
+        let left: Vec<_> =
+            names(&shop.path(&folder).join("devices")).filter(|name| name.starts_with('.')).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+/// The bundles in a folder; what is being made has a name that begins with a dot.
+fn bundles(shop: &Shop, folder: &str) -> Vec<PathBuf> {
+    let folder = shop.path(folder).join("devices");
+    names(&folder).filter(|name| !name.starts_with('.')).map(|name| folder.join(name)).collect()
+}
+
+fn names(folder: &Path) -> impl Iterator<Item = String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap())
+}
+
+fn assert_is_whole(bundle: &Path) {
+    let mut files: Vec<String> = if bundle.is_dir() {
+        names(bundle).inspect(|name| assert!(bundle.join(name).metadata().unwrap().len() > 0)).collect()
+    } else {
+        let mut archive = tar::Archive::new(std::fs::File::open(bundle).unwrap());
+        let entries = archive.entries().unwrap().map(|entry| {
+            let mut entry = entry.unwrap();
+            std::io::copy(&mut entry, &mut std::io::sink()).unwrap();
+            entry.path().unwrap().file_name().unwrap().to_str().unwrap().to_owned()
+        });
+        entries.filter(|name| name.contains('.')).collect()
+    };
+    files.sort();
+    assert_eq!(
+        files,
+        ["cert.pem", "chain.pem", "connection.json", "key.pem", "root.pem"],
+        "{}",
+        bundle.display()
+    );
 }
 
 fn read(shop: &Shop, name: &str) -> String {

@@ -1,15 +1,19 @@
 //! The contents of certificates, judged by independent tools.
 
-use cert_tool::{CsrInput, IssueOptions, IssueRequest, KeySource, KeyType, Sink, read_certificate};
+use cert_tool::{
+    CertificateAuthority, CsrInput, IssueOptions, IssueRequest, IssuedStore, KeySource, KeyType, ProfileRow,
+    Sink, issue_batch, read_certificate,
+};
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
-use openssl::x509::{X509NameBuilder, X509ReqBuilder};
+use openssl::x509::{X509, X509NameBuilder, X509ReqBuilder};
+use proptest::prelude::*;
 use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
-use crate::support::{Factory, facts, generate, id, now};
+use crate::support::{Factory, facts, generate, id, now, openssl_certificate};
 
 #[test]
 fn openssl_accepts_every_kind_of_key() {
@@ -107,4 +111,69 @@ fn request(name: &str, key: &PKey<Private>) -> String {
     request.set_pubkey(key).unwrap();
     request.sign(key, MessageDigest::sha256()).unwrap();
     String::from_utf8(request.build().to_pem().unwrap()).unwrap()
+}
+
+/// Addresses: of revocation lists, of the issuer's certificate, of OCSP responders.
+type Addresses = [Vec<String>; 3];
+
+/// The addresses in a certificate, as OpenSSL reads them.
+fn addresses(certificate: &X509) -> Addresses {
+    let mut lists = Vec::new();
+    for point in certificate.crl_distribution_points().into_iter().flatten() {
+        let names = point.distpoint().and_then(|point| point.fullname()).unwrap();
+        lists.extend(names.iter().map(|name| name.uri().unwrap().to_owned()));
+    }
+    let (mut issuers, mut responders) = (Vec::new(), Vec::new());
+    for access in certificate.authority_info().into_iter().flatten() {
+        let addresses = match access.method().nid() {
+            Nid::AD_CA_ISSUERS => &mut issuers,
+            Nid::AD_OCSP => &mut responders,
+            other => panic!("{other:?}"),
+        };
+        addresses.push(access.location().uri().unwrap().to_owned());
+    }
+    [lists, issuers, responders]
+}
+
+/// A table of a TOML file with addresses.
+fn table(name: &str, keys: [&str; 3], addresses: &Addresses) -> String {
+    let lines = keys.iter().zip(addresses).filter(|(_, addresses)| !addresses.is_empty());
+    let lines: String = lines.map(|(key, addresses)| format!("{key} = {addresses:?}\n")).collect();
+    format!("[{name}]\n{lines}")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// The addresses of a profile take the places of those of the CA: its lists those lists, and its access
+    /// descriptions, of issuers and responders together, those descriptions.
+    #[test]
+    fn a_certificate_has_the_addresses_of_its_profile_or_else_of_its_ca(
+        mut of_ca in proptest::array::uniform3(urls()), of_profile in proptest::array::uniform3(urls()),
+    ) {
+        of_ca[2].clear();
+        let factory = Factory::new();
+        let policy = table("publication", ["crl_urls", "issuer_urls", ""], &of_ca);
+        std::fs::write(factory.path("ca/policy.toml"), policy).unwrap();
+        let profile = table("gateway", ["crl_distribution_points", "ca_issuers", "ocsp"], &of_profile);
+        std::fs::write(factory.path("ca/profile.toml"), profile).unwrap();
+        let ca = CertificateAuthority::open(&factory.path("ca")).unwrap();
+        let row = ProfileRow { profile: Some("gateway".to_owned()), ..ProfileRow::default() };
+        let requests = [generate("plain"), IssueRequest { row, ..generate("gateway") }];
+        let mut store = IssuedStore::open(&ca, &factory.out(), Sink::Bundle).unwrap();
+        let mut found = Vec::new();
+        let options = IssueOptions::new(now());
+        issue_batch(&ca, &options, requests.into_iter(), &mut store, &mut |issued| {
+            found.push((issued.identity.to_string(), addresses(&openssl_certificate(facts(issued)))));
+        }).unwrap();
+        found.sort();
+        let chosen = |at: usize, is_own: bool| if is_own { of_profile[at].clone() } else { of_ca[at].clone() };
+        let has_access = !(of_profile[1].is_empty() && of_profile[2].is_empty());
+        let expected = [chosen(0, !of_profile[0].is_empty()), chosen(1, has_access), chosen(2, has_access)];
+        prop_assert_eq!(found, [("gateway".to_owned(), expected), ("plain".to_owned(), of_ca)]);
+    }
+}
+
+fn urls() -> impl Strategy<Value = Vec<String>> {
+    proptest::collection::vec("http://[a-z]{1,8}\\.example/[a-z0-9]{0,8}", 0..3)
 }
