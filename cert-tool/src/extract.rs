@@ -43,20 +43,16 @@ pub fn extract(
     identity: &IdentityId,
     folder: &Path,
 ) -> Result<Option<IssuedFacts>, Error> {
-    let Some(facts) = list.find(identity)? else {
-        return Ok(None);
-    };
-    let certificate = pem::encode(pem::CERTIFICATE, read_certificate(&facts.certificate)?.der());
-    let issuing = read_certificates(&list.issuing_certificate_path())?;
-    let key = facts.private_key.as_deref().map(read_key).transpose()?;
-    fs::create_private_folder(folder)?;
-    if let Some(key) = key {
-        fs::write_new_private(&folder.join(sink::KEY), &key)?;
-    }
-    let chain: String = issuing.iter().map(Certificate::to_pem).collect();
-    fs::write_new_private(&folder.join(sink::CHAIN), &[certificate.as_slice(), chain.as_bytes()].concat())?;
-    fs::write_new_private(&folder.join(sink::CERTIFICATE), &certificate)?;
-    Ok(Some(facts))
+    extract_as(list, identity, folder, |chain, key| {
+        let key = key.map(|key| (sink::KEY, pem::encode(pem::PRIVATE_KEY, &key.der)));
+        let text = |certificates: &[Certificate]| {
+            let text: String = certificates.iter().map(Certificate::to_pem).collect();
+            Zeroizing::new(text.into_bytes())
+        };
+        let certificates =
+            [(sink::CHAIN, text(chain)), (sink::CERTIFICATE, text(chain.get(..1).unwrap_or_default()))];
+        Ok(key.into_iter().chain(certificates).collect())
+    })
 }
 
 /// Writes `cert.der`, `chain.p7b` and, where it is known, `key.der` (PKCS #8) to a folder; `None` where the
@@ -66,26 +62,36 @@ pub fn extract_der(
     identity: &IdentityId,
     folder: &Path,
 ) -> Result<Option<IssuedFacts>, Error> {
+    extract_as(list, identity, folder, |chain, key| {
+        let key = key.map(|key| (KEY_DER, key.der.clone()));
+        let certificate = chain.first().map(|leaf| (CERTIFICATE_DER, Zeroizing::new(leaf.der().to_vec())));
+        let chain = (CHAIN_P7B, Zeroizing::new(p7b(chain)?));
+        Ok(key.into_iter().chain([chain]).chain(certificate).collect())
+    })
+}
+
+/// A file of an extract: its name and its content.
+type ExtractedFile = (&'static str, Zeroizing<Vec<u8>>);
+
+/// Writes files made of the chain of an identity, its own certificate first, and of its key where that is known.
+fn extract_as(
+    list: &IssuedList,
+    identity: &IdentityId,
+    folder: &Path,
+    encode: impl FnOnce(&[Certificate], Option<&pem::Block>) -> Result<Vec<ExtractedFile>, Error>,
+) -> Result<Option<IssuedFacts>, Error> {
     let Some(facts) = list.find(identity)? else {
         return Ok(None);
     };
     let mut chain = vec![read_certificate(&facts.certificate)?];
     chain.extend(read_certificates(&list.issuing_certificate_path())?);
-    let message = p7b(&chain)?;
     let key = facts.private_key.as_deref().map(key_block).transpose()?;
+    let files = encode(&chain, key.as_ref())?;
     fs::create_private_folder(folder)?;
-    if let Some(key) = key {
-        fs::write_new_private(&folder.join(KEY_DER), &key.der)?;
-    }
-    fs::write_new_private(&folder.join(CHAIN_P7B), &message)?;
-    if let Some(certificate) = chain.first() {
-        fs::write_new_private(&folder.join(CERTIFICATE_DER), certificate.der())?;
+    for (name, content) in files {
+        fs::write_new_private(&folder.join(name), &content)?;
     }
     Ok(Some(facts))
-}
-
-fn read_key(reference: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    Ok(pem::encode(pem::PRIVATE_KEY, &key_block(reference)?.der))
 }
 
 /// The private key that a reference in a list leads to.

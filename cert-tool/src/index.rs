@@ -7,6 +7,7 @@
 //! pending is settled by the output ([`Output::pending`]), which knows how far it came.
 
 mod authorities;
+mod lookup;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use time::OffsetDateTime;
 
+pub use self::lookup::Lookup;
 use crate::ca::{CertificateAuthority, Tier};
 use crate::error::Error;
 use crate::facts::{IssuedAuth, IssuedFacts};
@@ -400,66 +402,6 @@ impl IssuanceIndex {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
-    }
-}
-
-/// The certificates to look up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Lookup {
-    /// Every one.
-    All,
-    /// Those of an identity.
-    Identity(IdentityId),
-    /// Those of CAs with a common name.
-    Authority(String),
-    /// The one with a serial number.
-    Serial(Vec<u8>),
-    /// The one with a SHA-1 thumbprint.
-    Sha1(Sha1Thumbprint),
-    /// The one with a SHA-256 thumbprint.
-    Sha256(Sha256Thumbprint),
-    /// The newest of each identity, where it is not revoked and ends before a time.
-    EndingBefore(OffsetDateTime),
-    /// Those that were revoked.
-    Revoked,
-}
-
-impl Lookup {
-    fn sql(&self) -> (&'static str, rusqlite::types::Value) {
-        use rusqlite::types::Value::{Blob, Integer, Null, Text};
-
-        match self {
-            Self::All => ("?1 IS NULL", Null),
-            Self::Authority(_) => ("?1 IS NOT NULL", Null),
-            Self::Identity(identity) => ("c.identity = ?1", Text(identity.common_name())),
-            Self::Serial(serial) => ("c.serial = ?1", Blob(serial.clone())),
-            Self::Sha1(sha1) => ("c.sha1 = ?1", Blob(sha1.as_bytes().to_vec())),
-            Self::Sha256(sha256) => ("c.sha256 = ?1", Blob(sha256.as_bytes().to_vec())),
-            Self::EndingBefore(time) => (
-                "c.not_after < ?1 AND c.revoked_at IS NULL
-                 AND NOT EXISTS (SELECT 1 FROM certificates n WHERE n.identity = c.identity AND n.id > c.id)",
-                Integer(time.unix_timestamp()),
-            ),
-            Self::Revoked => ("c.revoked_at IS NOT NULL AND ?1 IS NULL", Null),
-        }
-    }
-}
-
-impl Lookup {
-    /// The condition for certificates of CAs; `None` where none is meant.
-    fn authority_sql(&self) -> Option<(&'static str, rusqlite::types::Value)> {
-        use rusqlite::types::Value::{Blob, Null, Text};
-
-        Some(match self {
-            Self::All => ("?1 IS NULL", Null),
-            Self::Authority(common_name) => ("a.common_name = ?1", Text(common_name.clone())),
-            Self::Serial(serial) => ("a.serial = ?1", Blob(serial.clone())),
-            Self::Sha1(sha1) => ("a.sha1 = ?1", Blob(sha1.as_bytes().to_vec())),
-            Self::Sha256(sha256) => ("a.sha256 = ?1", Blob(sha256.as_bytes().to_vec())),
-            Self::Revoked => ("a.revoked_at IS NOT NULL AND ?1 IS NULL", Null),
-            Self::Identity(_) | Self::EndingBefore(_) => return None,
-        })
     }
 }
 

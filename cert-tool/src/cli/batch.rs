@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use batch_file::{BatchReader, Problem, ReadOptions, Row, RowAuth};
-use cert_tool::IssuedAuth;
+use cert_tool::{Error, IssuedAuth, IssuedFacts, IssuedList};
+use hub_types::IdentityId;
 
 use super::args::BatchArgs;
 use super::failure::{Done, Failure};
 use super::output::Output;
+use super::record::absent;
 
 /// A batch file, and how it is read.
 #[derive(Debug, Clone)]
@@ -97,6 +99,39 @@ impl Iterator for Rows {
         }
     }
 }
+
+/// Does something with the certificates of a folder that belong to the rows of a batch, and tells of which rows
+/// there is none.
+pub(crate) fn for_listed(
+    batch: &BatchFile<'_>,
+    list: &IssuedList,
+    folder: &Path,
+    output: &mut Output,
+    work: impl FnOnce(&mut Listed<'_>, u64, &mut Output) -> Result<Done, Failure>,
+) -> Result<Done, Failure> {
+    let mut rows = 0;
+    check(batch, output, |_| rows += 1)?;
+    let rows_of_batch = Rows::open(batch)?;
+    let is_changed = rows_of_batch.is_changed();
+    let mut missing = Vec::new();
+    let mut wanted = rows_of_batch.filter_map(|row| match list.find(&row.identity) {
+        Ok(Some(facts)) => Some(Ok((row.identity, facts))),
+        Ok(None) => {
+            missing.push(row.identity);
+            None
+        }
+        Err(error) => Some(Err(error)),
+    });
+    let done = work(&mut wanted, rows, output)?;
+    for identity in &missing {
+        output.note(&absent(identity, folder));
+    }
+    let done = if missing.is_empty() || done == Done::Interrupted { done } else { Done::SomeFailed };
+    Ok(done_unless(&is_changed, done, output))
+}
+
+/// Certificates of a folder.
+pub(crate) type Listed<'a> = dyn Iterator<Item = Result<(IdentityId, IssuedFacts), Error>> + Send + 'a;
 
 /// Returns how a verb ends after it read a batch: a batch that changed meanwhile is not finished.
 pub(crate) fn done_unless(is_changed: &AtomicBool, done: Done, output: &mut Output) -> Done {

@@ -12,7 +12,7 @@ use hub_types::IdentityId;
 use serde::Serialize;
 
 use super::args::BundleArgs;
-use super::batch::{self, BatchFile, Rows};
+use super::batch::{self, BatchFile};
 use super::failure::{Done, Failure};
 use super::interrupt::Interrupt;
 use super::output::Output;
@@ -29,25 +29,10 @@ pub(crate) fn run(args: &BundleArgs, output: &mut Output) -> Result<Done, Failur
     let Some(path) = &args.from else {
         return many(args, &bundler, list.entries()?, list.len(), output);
     };
-    let (mut rows, batch) = (0, BatchFile::new(path, &args.batch));
-    batch::check(&batch, output, |_| rows += 1)?;
-    let rows_of_batch = Rows::open(&batch)?;
-    let is_changed = rows_of_batch.is_changed();
-    let mut missing = Vec::new();
-    let wanted = rows_of_batch.filter_map(|row| match list.find(&row.identity) {
-        Ok(Some(facts)) => Some(Ok((row.identity, facts))),
-        Ok(None) => {
-            missing.push(row.identity);
-            None
-        }
-        Err(error) => Some(Err(error)),
-    });
-    let done = many(args, &bundler, wanted, rows, output)?;
-    for identity in &missing {
-        output.note(&absent(identity, &args.dir));
-    }
-    let done = if missing.is_empty() || done == Done::Interrupted { done } else { Done::SomeFailed };
-    Ok(batch::done_unless(&is_changed, done, output))
+    let batch = BatchFile::new(path, &args.batch);
+    batch::for_listed(&batch, &list, &args.dir, output, |wanted, rows, output| {
+        many(args, &bundler, wanted, rows, output)
+    })
 }
 
 fn options(args: &BundleArgs) -> Result<BundleOptions, Failure> {
@@ -92,7 +77,7 @@ fn one(
     if facts.private_key.is_none() {
         output.note(NO_KEY);
     }
-    output.record(&record(identity, "bundled", facts, &args.out));
+    output.record(&IdentityRecord::put_into(identity, "bundled", facts, &args.out));
     Ok(Done::AllWell)
 }
 
@@ -117,7 +102,7 @@ fn many(
                 BundleOutcome::Written(path) => ("bundled", path),
                 _ => return,
             };
-            output.record(&record(&bundle.identity, outcome, bundle.facts, path));
+            output.record(&IdentityRecord::put_into(&bundle.identity, outcome, bundle.facts, path));
         }
     })?;
     drop(progress);
@@ -130,12 +115,6 @@ fn many(
         output.record(&summary);
     }
     Ok(if interrupt.is_wanted() && seen < total { Done::Interrupted } else { Done::AllWell })
-}
-
-fn record(identity: &IdentityId, outcome: &'static str, facts: IssuedFacts, path: &Path) -> IdentityRecord {
-    let key = facts.private_key.as_ref().map(|_| path.to_owned());
-    let facts = IssuedFacts { certificate: path.to_owned(), private_key: key, ..facts };
-    IdentityRecord::with_facts(identity, outcome, &facts)
 }
 
 #[derive(Debug, Default, Serialize)]

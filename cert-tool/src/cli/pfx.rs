@@ -12,7 +12,7 @@ use hub_types::IdentityId;
 use serde::Serialize;
 
 use super::args::{PfxArgs, PfxKindArgs};
-use super::batch::{self, BatchFile, Rows};
+use super::batch::{self, BatchFile};
 use super::failure::{Done, Failure};
 use super::interrupt::Interrupt;
 use super::output::Output;
@@ -29,26 +29,11 @@ pub(crate) fn run(args: &PfxArgs, output: &mut Output) -> Result<Done, Failure> 
         let options = options(&args.kind, args.threads)?;
         return all(&list, &args.out, &options, output);
     };
-    let (mut rows, batch) = (0, BatchFile::new(path, &args.batch));
-    batch::check(&batch, output, |_| rows += 1)?;
-    let options = options(&args.kind, args.threads)?;
-    let rows_of_batch = Rows::open(&batch)?;
-    let is_changed = rows_of_batch.is_changed();
-    let mut missing = Vec::new();
-    let wanted = rows_of_batch.filter_map(|row| match list.find(&row.identity) {
-        Ok(Some(facts)) => Some(Ok((row.identity, facts))),
-        Ok(None) => {
-            missing.push(row.identity);
-            None
-        }
-        Err(error) => Some(Err(error)),
-    });
-    let done = many(&list, wanted, rows, &args.out, &options, output)?;
-    for identity in &missing {
-        output.note(&absent(identity, &args.dir));
-    }
-    let done = if missing.is_empty() || done == Done::Interrupted { done } else { Done::SomeFailed };
-    Ok(batch::done_unless(&is_changed, done, output))
+    let batch = BatchFile::new(path, &args.batch);
+    batch::for_listed(&batch, &list, &args.dir, output, |wanted, rows, output| {
+        let options = options(&args.kind, args.threads)?;
+        many(&list, wanted, rows, &args.out, &options, output)
+    })
 }
 
 /// Returns the options of PFX files; asks the user for the password if it is not given.
@@ -67,7 +52,7 @@ fn one(
     let options = options(&args.kind, args.threads)?;
     let written = write_pfx(list, identity, &options.password, options.style, &args.out)?;
     let facts = written.ok_or_else(|| Failure::Usage(anyhow!(absent(identity, &args.dir))))?;
-    output.record(&record(identity, "exported", facts, &args.out));
+    output.record(&IdentityRecord::put_into(identity, "exported", facts, &args.out));
     Ok(Done::AllWell)
 }
 
@@ -114,15 +99,12 @@ fn many(
 
 fn file_record(file: PfxFile) -> IdentityRecord {
     match file.outcome {
-        PfxOutcome::AlreadyThere(path) => record(&file.identity, "already_there", file.facts, &path),
-        PfxOutcome::Written(path) => record(&file.identity, "exported", file.facts, &path),
+        PfxOutcome::AlreadyThere(path) => {
+            IdentityRecord::put_into(&file.identity, "already_there", file.facts, &path)
+        }
+        PfxOutcome::Written(path) => IdentityRecord::put_into(&file.identity, "exported", file.facts, &path),
         PfxOutcome::KeyElsewhere => IdentityRecord::with_facts(&file.identity, "key_elsewhere", &file.facts),
     }
-}
-
-fn record(identity: &IdentityId, outcome: &'static str, facts: IssuedFacts, path: &Path) -> IdentityRecord {
-    let facts = IssuedFacts { certificate: path.to_owned(), private_key: Some(path.to_owned()), ..facts };
-    IdentityRecord::with_facts(identity, outcome, &facts)
 }
 
 #[derive(Debug, Default, Serialize)]

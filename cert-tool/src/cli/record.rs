@@ -48,6 +48,21 @@ impl IdentityRecord {
         Self { request, not_copied, ..record }
     }
 
+    /// The same for a certificate that was put into one place with its key, if that is known.
+    pub(crate) fn put_into(
+        identity: &IdentityId,
+        outcome: &'static str,
+        facts: IssuedFacts,
+        path: &Path,
+    ) -> Self {
+        let private_key = facts.private_key.as_ref().map(|_| path.to_owned());
+        Self::with_facts(
+            identity,
+            outcome,
+            &IssuedFacts { certificate: path.to_owned(), private_key, ..facts },
+        )
+    }
+
     pub(crate) fn with_facts(identity: &IdentityId, outcome: &'static str, facts: &IssuedFacts) -> Self {
         Self {
             thumbprint: Some(facts.sha256.to_string()),
