@@ -83,9 +83,7 @@ impl IssuedStore {
             }
         };
         let issuing = ca.issuing_certificate().clone();
-        let has_entries = index.last_released(&output)?.is_some();
         settle_others(&index, &output)?;
-        let is_fresh = index.is_empty()?;
         let mut store = Self {
             folder: folder.to_owned(),
             issuing,
@@ -95,11 +93,14 @@ impl IssuedStore {
             list,
             dropped: 0,
             is_unsettled: true,
-            is_fresh,
-            is_empty: !has_entries,
+            is_fresh: false,
+            is_empty: false,
             claim,
         };
         store.settle()?;
+        // Only now: what an interruption left is settled, and stays or goes.
+        store.is_fresh = store.index.is_empty()?;
+        store.is_empty = store.index.last_released(&store.output)?.is_none();
         fs::sync_folder(folder)?;
         Ok(store)
     }

@@ -85,6 +85,10 @@ proptest! {
         let store = IssuedStore::open(&factory.ca, &factory.out(), sink).unwrap();
         let lost = store.dropped_rows();
         prop_assert!(has_rows || lost == second as u64);
+        // What is in this folder is in no different one.
+        for request in requests(first + second) {
+            prop_assert_eq!(store.folder_elsewhere(&request.identity).unwrap(), None);
+        }
         drop(store);
         let (summary, told) = factory.issue(sink, requests(all));
         let kept = (first + second) as u64 - lost;
