@@ -14,18 +14,18 @@ use hub_types::IdentityId;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
-use crate::certificate::{Certificate, read_certificate, read_certificates};
+use crate::encoding::pem;
 use crate::error::Error;
-use crate::extract::key_block;
-use crate::facts::IssuedFacts;
-use crate::file_name;
-use crate::fs;
-use crate::list::IssuedList;
-use crate::name;
-use crate::parallel::in_parallel;
-use crate::pem;
-use crate::signed_by::signature_fault;
-use crate::sink::{self, folder_name};
+use crate::issued::extract::key_block;
+use crate::issued::file_name;
+use crate::issued::list::IssuedList;
+use crate::issued::record::IssuedFacts;
+use crate::issued::sink::{self, folder_name};
+use crate::platform::fs;
+use crate::platform::parallel::in_parallel;
+use crate::x509::certificate::{Certificate, read_certificate, read_certificates};
+use crate::x509::name;
+use crate::x509::signed_by::signature_fault;
 
 /// The options of bundles.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,7 @@ mod init;
 mod parent;
 mod rekey;
 mod renew;
+pub(crate) mod revocation;
 mod root;
 mod show;
 mod trial;
@@ -21,20 +22,20 @@ use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
-use crate::certificate::{Certificate, read_certificate, read_certificates};
-use crate::crl::RevocationList;
 use crate::error::Error;
-use crate::fingerprint::Fingerprint;
-use crate::fs;
-use crate::key::PrivateKey;
-use crate::key_rules;
-use crate::leaf::LeafTemplates;
+use crate::keys::fingerprint::Fingerprint;
+use crate::keys::private::PrivateKey;
+use crate::platform::fs;
 use crate::policy::Policy;
 use crate::profile::{self, ExtendedKeyUsage, Profiles};
-use crate::publication::Publication;
-use crate::secret::{AskSecret, SecretFor};
-use crate::signer::Signer;
-use crate::x509::{Profile, Serial, SubjectKey, Validity};
+use crate::secrets::secret::{AskSecret, SecretFor};
+use crate::weak_keys;
+use crate::x509::certificate::{Certificate, read_certificate, read_certificates};
+use crate::x509::crl::RevocationList;
+use crate::x509::encoder::{Profile, Serial, SubjectKey, Validity};
+use crate::x509::leaf_template::LeafTemplates;
+use crate::x509::publication::Publication;
+use crate::x509::signer::Signer;
 
 pub use earlier_end::EarlierEnd;
 pub(crate) use folder::check_signs_lists;
@@ -209,7 +210,7 @@ impl CertificateAuthority {
     pub(crate) fn keys_of_cas(&self) -> Vec<Fingerprint> {
         self.chain()
             .chain(&self.root)
-            .map(|it| Fingerprint::of(&key_rules::usual_form(it.public_key_info())))
+            .map(|it| Fingerprint::of(&weak_keys::usual_form(it.public_key_info())))
             .collect()
     }
 
@@ -284,7 +285,7 @@ fn prove(
     if code.is_empty() || code.chars().count() > MAX_CODE_CHARS || code.contains(is_bad) {
         return Err(Error::BadCode);
     }
-    let key = PrivateKey::generate(crate::key::KeyType::P256)?;
+    let key = PrivateKey::generate(crate::keys::private::KeyType::P256)?;
     let validity = validity_below(issuer, folder, PROOF_DAYS, now)?;
     let der =
         signer.sign_certificate(Profile::Leaf, code, &SubjectKey::Own(&key), Serial::random()?, validity)?;

@@ -1,15 +1,17 @@
 //! [`Error`]: why a whole command can't go on. What is wrong with one identity only is a
 //! [`Refusal`](crate::Refusal).
 
+pub(crate) mod refusal;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
 use hub_types::IdentityId;
 use time::OffsetDateTime;
 
-use crate::facts::rfc3339;
-use crate::refusal::Refusal;
-use crate::secret::SecretFor;
+use crate::error::refusal::Refusal;
+use crate::issued::record::rfc3339;
+use crate::secrets::secret::SecretFor;
 
 /// The reason why a CA, a store or a file can't be used.
 #[derive(Debug, thiserror::Error)]

@@ -23,94 +23,112 @@
 
 mod bundle;
 mod ca;
-mod certificate;
-mod crl;
-mod csr;
-mod describe;
-mod document;
-mod encoding;
-mod encrypted_key;
+mod encoding {
+    pub(crate) mod der;
+    pub(crate) mod pem;
+    pub(crate) mod pem_stream;
+}
 mod error;
-mod extract;
-mod facts;
-mod file_name;
-mod fingerprint;
-mod fs;
-mod index;
-mod issue;
-mod issuing;
-mod key;
-mod key_rules;
-mod leaf;
-mod list;
-mod name;
-mod name_constraints;
-mod p7b;
-mod parallel;
-mod parts;
-mod pem;
-mod pem_stream;
+mod input {
+    pub(crate) mod location;
+    pub(crate) mod pkcs12;
+}
+mod inspect {
+    pub(crate) mod description;
+    pub(crate) mod document;
+}
+mod issue {
+    pub(crate) mod layouts;
+    pub(crate) mod pipeline;
+    pub(crate) mod store;
+    pub(crate) mod worker;
+}
+mod issued {
+    pub(crate) mod extract;
+    pub(crate) mod file_name;
+    pub(crate) mod index;
+    pub(crate) mod list;
+    pub(crate) mod record;
+    pub(crate) mod sink;
+    pub(crate) mod tls_identity;
+}
+mod keys {
+    pub(crate) mod encrypted;
+    pub(crate) mod fingerprint;
+    pub(crate) mod pkcs11;
+    pub(crate) mod private;
+    pub(crate) mod public;
+}
 mod pfx;
-mod pkcs7;
+mod platform {
+    pub(crate) mod fs;
+    pub(crate) mod parallel;
+    pub(crate) mod process;
+}
 mod policy;
-mod presented;
-mod process;
 mod profile;
-mod public_key;
-mod publication;
-mod reference;
-mod refusal;
-mod revocation;
-mod secret;
-mod secret_source;
-mod signed_by;
-mod signer;
-mod sink;
-mod store;
+mod secrets {
+    pub(crate) mod secret;
+    pub(crate) mod source;
+}
 mod test_pki;
-mod token;
 mod verify;
-mod x509;
+mod weak_keys;
+mod x509 {
+    pub(crate) mod certificate;
+    pub(crate) mod certificate_file;
+    pub(crate) mod crl;
+    pub(crate) mod csr;
+    pub(crate) mod encoder;
+    pub(crate) mod leaf_template;
+    pub(crate) mod name;
+    pub(crate) mod name_constraints;
+    pub(crate) mod p7b;
+    pub(crate) mod pkcs7;
+    pub(crate) mod publication;
+    pub(crate) mod signed_by;
+    pub(crate) mod signer;
+}
 
 pub use bundle::{
     BundleForm, BundleOptions, BundleOutcome, BundleService, BundleTarget, Bundler, WrittenBundle,
 };
+pub use ca::revocation::{Crl, Revocation};
 pub use ca::{
     CaDescription, CaOptions, CaPurpose, CertificateAuthority, EarlierEnd, ImportedCa, KeyPlace, ParentCa,
     ProfileSummary, RenewedCa, SubordinateOptions, Tier, import_ca, rekey_ca, renew_ca, request_ca,
 };
-pub use certificate::{Certificate, read_certificate, read_certificate_from, read_certificates};
-pub use crl::{RevocationList, RevocationReason, Revoked};
-pub use csr::{Csr, CsrEncoding, CsrInput, UnverifiedCsr, create_csr, create_csr_as};
-pub use describe::{Description, Fact, thumbprints};
-pub use document::{Content, Document, Documents, read_documents, read_documents_from};
-pub use encoding::{CertificateEncoding, write_certificates};
 pub use error::Error;
-pub use extract::{extract, extract_der};
-pub use facts::{IssuedAuth, IssuedFacts};
-pub use fingerprint::Fingerprint;
-pub use index::{IndexEntry, IssuanceIndex, Lookup, SubordinateCa};
-pub use issue::{
+pub use error::refusal::Refusal;
+pub use inspect::description::{Description, Fact, thumbprints};
+pub use inspect::document::{Content, Document, Documents, read_documents, read_documents_from};
+pub use issue::pipeline::{
     Existing, IssueOptions, IssueRequest, IssueSummary, Issued, KeySource, LongNames, Outcome, check_options,
     issue_batch,
 };
-pub use key::{KeyType, PrivateKey};
-pub use list::IssuedList;
-pub use name_constraints::{NameConstraints, NameSubtree};
-pub use p7b::p7b;
+pub use issue::store::IssuedStore;
+pub use issued::extract::{extract, extract_der};
+pub use issued::index::{IndexEntry, IssuanceIndex, Lookup, SubordinateCa};
+pub use issued::list::IssuedList;
+pub use issued::record::{IssuedAuth, IssuedFacts};
+pub use issued::sink::{Sink, folder_name};
+pub use issued::tls_identity::{read_chain, read_private_key};
+pub use keys::fingerprint::Fingerprint;
+pub use keys::pkcs11::TokenUri;
+pub use keys::private::{KeyType, PrivateKey};
+pub use keys::public::{PublicKey, PublicKeyInput};
 pub use pfx::{PfxFile, PfxOptions, PfxOutcome, PfxStyle, write_pfx, write_pfx_files};
+pub use platform::process::keep_memory_private;
 pub use policy::Policy;
-pub use presented::{read_chain, read_private_key};
-pub use process::keep_memory_private;
 pub use profile::{Columns, Profile, ProfileRow, Profiles};
-pub use public_key::{PublicKey, PublicKeyInput};
-pub use publication::Publication;
-pub use refusal::Refusal;
-pub use revocation::{Crl, Revocation};
-pub use secret::{AskSecret, Secret, SecretFor};
-pub use secret_source::{SecretSource, prompt};
-pub use sink::{Sink, folder_name};
-pub use store::IssuedStore;
+pub use secrets::secret::{AskSecret, Secret, SecretFor};
+pub use secrets::source::{SecretSource, prompt};
 pub use test_pki::{TestCase, write_test_pki};
-pub use token::TokenUri;
 pub use verify::{Check, CheckName, Purpose, Verification, Verifier, verify_certificate};
+pub use x509::certificate::{Certificate, read_certificate, read_certificate_from, read_certificates};
+pub use x509::certificate_file::{CertificateEncoding, write_certificates};
+pub use x509::crl::{RevocationList, RevocationReason, Revoked};
+pub use x509::csr::{Csr, CsrEncoding, CsrInput, UnverifiedCsr, create_csr, create_csr_as};
+pub use x509::name_constraints::{NameConstraints, NameSubtree};
+pub use x509::p7b::p7b;
+pub use x509::publication::Publication;

@@ -2,23 +2,22 @@
 //! RFC 7292).
 
 mod many;
-mod read;
 
 use std::path::Path;
 
 use hub_types::IdentityId;
 use p12_keystore::{EncryptionAlgorithm, KeyStore, KeyStoreEntry, MacAlgorithm, PrivateKeyChain};
 
-use crate::certificate::{Certificate, read_certificate, read_certificates};
 use crate::error::Error;
-use crate::extract::key_block;
-use crate::facts::IssuedFacts;
-use crate::fs;
-use crate::list::IssuedList;
-use crate::secret::Secret;
+use crate::input::pkcs12;
+use crate::issued::extract::key_block;
+use crate::issued::list::IssuedList;
+use crate::issued::record::IssuedFacts;
+use crate::platform::fs;
+use crate::secrets::secret::Secret;
+use crate::x509::certificate::{Certificate, read_certificate, read_certificates};
 
 pub use many::{PfxFile, PfxOptions, PfxOutcome, write_pfx_files};
-pub(crate) use read::{is_pfx, read};
 
 /// The algorithms of a PFX file, by the programs that are to read it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -79,7 +78,7 @@ pub(crate) struct PfxWriter<'a> {
 
 impl<'a> PfxWriter<'a> {
     pub(crate) fn new(list: &IssuedList, password: &'a Secret, style: PfxStyle) -> Result<Self, Error> {
-        read::check_password(password.expose())?;
+        pkcs12::check_password(password.expose())?;
         let chain = read_certificates(&list.issuing_certificate_path())?;
         Ok(Self { chain: chain.iter().map(encoded).collect::<Result<_, _>>()?, password, style })
     }

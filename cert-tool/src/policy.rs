@@ -11,11 +11,11 @@ use time::Duration;
 
 use crate::ca::Tier;
 use crate::error::Error;
-use crate::fs;
-use crate::key::KeyType;
+use crate::error::refusal::Refusal;
+use crate::keys::private::KeyType;
+use crate::platform::fs;
 use crate::profile::{ExtendedKeyUsage, NameKind};
-use crate::publication::Publication;
-use crate::refusal::Refusal;
+use crate::x509::publication::Publication;
 
 /// The rules for what a CA may issue. A missing rule limits nothing.
 ///

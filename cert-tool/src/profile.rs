@@ -1,6 +1,6 @@
 //! [`Profiles`]: what certificates say beyond an identity and its key, in `profile.toml` beside the CA.
 //!
-//! A profile is compiled once and laid out once ([`leaf`](crate::leaf)); for each certificate only its
+//! A profile is compiled once and laid out once ([`leaf`](crate::x509::leaf_template)); for each certificate only its
 //! templates are filled in.
 
 mod alternative_name;
@@ -8,7 +8,6 @@ mod attribute;
 mod columns;
 mod der;
 mod file;
-mod layouts;
 mod own_extension;
 pub(crate) mod points;
 mod previous;
@@ -21,14 +20,13 @@ use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 
 use crate::error::Error;
+use crate::error::refusal::Refusal;
 use crate::policy::Policy;
-use crate::publication::Publication;
-use crate::refusal::Refusal;
+use crate::x509::publication::Publication;
 pub(crate) use alternative_name::NameKind;
 use alternative_name::NameTemplate;
 pub(crate) use columns::RowValues;
 pub use columns::{Columns, ProfileRow};
-pub(crate) use layouts::{Layout, Layouts};
 use own_extension::OwnExtension;
 pub(crate) use previous::parts_of_a_profile;
 pub(crate) use subject::{SubjectTemplate, ca_subject, rest_of_subject};

@@ -16,10 +16,10 @@ use std::path::Path;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use crate::encoding::pem;
 use crate::error::Error;
-use crate::facts::rfc3339;
-use crate::fs;
-use crate::pem;
+use crate::issued::record::rfc3339;
+use crate::platform::fs;
 use family::Family;
 
 /// One certificate of the family, with the expected verdicts.

@@ -23,8 +23,8 @@ use rustls_pki_types::ServerName;
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::certificate::Certificate;
-use crate::public_key::PublicKey;
+use crate::keys::public::PublicKey;
+use crate::x509::certificate::Certificate;
 use path::Paths;
 use purpose::Level;
 pub use purpose::Purpose;

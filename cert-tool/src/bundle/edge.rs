@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{BundleOptions, BundleService};
 use crate::error::Error;
-use crate::sink::{CHAIN, KEY};
+use crate::issued::sink::{CHAIN, KEY};
 
 /// The parts of `config.toml` that make a device connect; all others stay at their defaults.
 #[derive(Serialize)]

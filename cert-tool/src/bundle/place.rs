@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::BundleFile;
 use crate::error::Error;
-use crate::fs;
+use crate::platform::fs;
 
 /// Makes a folder with some files.
 pub(super) fn write_folder(path: &Path, files: &[BundleFile]) -> Result<(), Error> {

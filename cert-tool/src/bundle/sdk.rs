@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{BundleOptions, BundleService, ROOT};
 use crate::error::Error;
-use crate::sink::{CHAIN, KEY};
+use crate::issued::sink::{CHAIN, KEY};
 
 /// The connection settings that a program passes to its SDK. Files are named relative to this one.
 #[derive(Serialize)]

@@ -5,7 +5,7 @@ use std::fmt;
 use time::OffsetDateTime;
 
 use super::validity::{LAST_DATE, end_after};
-use crate::certificate::Certificate;
+use crate::x509::certificate::Certificate;
 
 /// The end of a CA that cuts short what it signs. It shows itself as a sentence for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

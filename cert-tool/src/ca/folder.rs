@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::init::CaOptions;
-use crate::certificate::Certificate;
 use crate::error::Error;
-use crate::fs;
-use crate::key::PrivateKey;
-use crate::key_rules;
-use crate::secret::AskSecret;
-use crate::signer::KeyHandle;
-use crate::token::{TokenKey, TokenUri};
+use crate::keys::pkcs11::{TokenKey, TokenUri};
+use crate::keys::private::PrivateKey;
+use crate::platform::fs;
+use crate::secrets::secret::AskSecret;
+use crate::weak_keys;
+use crate::x509::certificate::Certificate;
+use crate::x509::signer::KeyHandle;
 
 /// Makes the folder, which may be there already but must be its owner's alone and hold none of `files`.
 pub(super) fn prepare(folder: &Path, files: &[&str]) -> Result<(), Error> {
@@ -182,7 +182,7 @@ pub(super) fn check_is_ca_for(certificate: &Certificate, key: &dyn KeyHandle) ->
 pub(super) fn check_is_strong(certificate: &Certificate) -> Result<(), String> {
     let parsed = X509Certificate::from_der(certificate.der());
     let (_, parsed) = parsed.map_err(|_| "its certificate is damaged".to_owned())?;
-    key_rules::check_unproven(parsed.public_key())
+    weak_keys::check_unproven(parsed.public_key())
         .map_err(|weak| format!("its key is not acceptable: {weak}"))
 }
 

@@ -10,15 +10,15 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE, Staging};
 use super::renew::earlier_name;
 use super::{CertificateAuthority, trial};
-use crate::certificate::{Certificate, read_certificate};
 use crate::error::Error;
-use crate::fs;
-use crate::key::PrivateKey;
-use crate::name;
-use crate::secret::{AskSecret, Secret, SecretFor};
-use crate::signed_by::{SignatureFault, signature_fault};
-use crate::signer::KeyHandle;
-use crate::token::{TokenKey, TokenUri};
+use crate::keys::pkcs11::{TokenKey, TokenUri};
+use crate::keys::private::PrivateKey;
+use crate::platform::fs;
+use crate::secrets::secret::{AskSecret, Secret, SecretFor};
+use crate::x509::certificate::{Certificate, read_certificate};
+use crate::x509::name;
+use crate::x509::signed_by::{SignatureFault, signature_fault};
+use crate::x509::signer::KeyHandle;
 
 /// The certificates and the key of an existing CA that is imported.
 #[derive(Debug, Default)]

@@ -7,16 +7,16 @@ use time::OffsetDateTime;
 use super::folder::{self, FILES, ISSUING_CERTIFICATE, ISSUING_KEY, ISSUING_REQUEST, Staging};
 use super::parent::{CaPurpose, ParentCa, SubordinateOptions, Tier};
 use super::validity::validity;
+use crate::encoding::pem;
 use crate::error::Error;
-use crate::fs;
-use crate::key::KeyType;
-use crate::pem;
+use crate::keys::pkcs11::TokenUri;
+use crate::keys::private::KeyType;
+use crate::platform::fs;
 use crate::policy::Policy;
 use crate::profile::ca_subject;
-use crate::publication::Publication;
-use crate::secret::{AskSecret, Secret};
-use crate::token::TokenUri;
-use crate::x509::{CaSubject, SubjectKey, encode_request_again};
+use crate::secrets::secret::{AskSecret, Secret};
+use crate::x509::encoder::{CaSubject, SubjectKey, encode_request_again};
+use crate::x509::publication::Publication;
 
 /// The options of a new CA.
 #[derive(Debug, Clone)]

@@ -10,21 +10,21 @@ use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, ROOT_CERTIFICATE, ROOT_KEY};
 use super::validity::{check_is_good, validity, validity_below};
 use super::{EarlierEnd, prove};
-use crate::certificate::{Certificate, read_certificate, read_certificates};
-use crate::crl::RevocationList;
-use crate::csr::CaRequest;
 use crate::error::Error;
-use crate::fs;
-use crate::index::IssuanceIndex;
-use crate::key_rules;
-use crate::name;
-use crate::name_constraints::NameConstraints;
+use crate::error::refusal::Refusal;
+use crate::issued::index::IssuanceIndex;
+use crate::platform::fs;
 use crate::policy::Policy;
-use crate::publication::Publication;
-use crate::refusal::Refusal;
-use crate::secret::AskSecret;
-use crate::signer::{KeyHandle, Signer};
-use crate::x509::{CaSubject, CaTerms, Serial, SubjectKey};
+use crate::secrets::secret::AskSecret;
+use crate::weak_keys;
+use crate::x509::certificate::{Certificate, read_certificate, read_certificates};
+use crate::x509::crl::RevocationList;
+use crate::x509::csr::CaRequest;
+use crate::x509::encoder::{CaSubject, CaTerms, Serial, SubjectKey};
+use crate::x509::name;
+use crate::x509::name_constraints::NameConstraints;
+use crate::x509::publication::Publication;
+use crate::x509::signer::{KeyHandle, Signer};
 
 /// One of the two CAs that a folder may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,7 +205,7 @@ impl ParentCa {
         let refused = |refusal| Err(Error::BadRequest { source: Box::new(refusal) });
         let key = request.key().to_info();
         let mut chain = self.chain();
-        if chain.any(|ca| key_rules::usual_form(ca.public_key_info()) == key) {
+        if chain.any(|ca| weak_keys::usual_form(ca.public_key_info()) == key) {
             return refused(Refusal::KeyOfCa);
         }
         let own = X509Certificate::from_der(self.certificate.der());
@@ -384,7 +384,7 @@ impl ParentCa {
             Some("its key usage is not digitalSignature, keyCertSign and cRLSign")
         } else if extended.is_some_and(|usage| !usage.value.client_auth) {
             Some("its extended key usage lacks clientAuth")
-        } else if key.key_type().is_none_or(crate::key::KeyType::is_rsa) {
+        } else if key.key_type().is_none_or(crate::keys::private::KeyType::is_rsa) {
             Some("the key of the request is not on P-256 or P-384")
         } else if options.path_length != 0 {
             Some("the CA below it must have path length 0")

@@ -9,10 +9,10 @@ use super::folder::{self, CHAIN, ROOT_KEY};
 use super::init::{self, CaOptions, root_name};
 use super::parent::{ParentCa, Tier};
 use crate::error::Error;
-use crate::fs;
+use crate::platform::fs;
 use crate::policy;
 use crate::profile::rest_of_subject;
-use crate::secret::AskSecret;
+use crate::secrets::secret::AskSecret;
 
 /// Makes a root and an issuing CA in a new folder that take the place of those in an old one. Where `options` has no
 /// name, it is the old one with its generation: `Plant 7` becomes `Plant 7 G2`.

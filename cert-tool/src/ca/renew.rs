@@ -9,13 +9,13 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::folder::{self, ISSUING_CERTIFICATE, ISSUING_KEY, ISSUING_REQUEST, ROOT_CERTIFICATE, ROOT_KEY};
 use super::parent::{ParentCa, Tier};
 use super::validity::{check_clock, end_after};
-use crate::certificate::{Certificate, read_certificate};
+use crate::encoding::pem;
 use crate::error::Error;
-use crate::fs;
-use crate::pem;
-use crate::secret::AskSecret;
-use crate::signed_by::signature_fault;
-use crate::x509::encode_request_again;
+use crate::platform::fs;
+use crate::secrets::secret::AskSecret;
+use crate::x509::certificate::{Certificate, read_certificate};
+use crate::x509::encoder::encode_request_again;
+use crate::x509::signed_by::signature_fault;
 
 /// The outcome of a renewal.
 #[derive(Debug)]

@@ -8,11 +8,11 @@ use super::folder::{self, ISSUING_CERTIFICATE, ROOT_CERTIFICATE, ROOT_FILES, ROO
 use super::init::{CaOptions, check_name, check_purpose, root_name, subject, write_publication};
 use super::parent::{CaPurpose, ParentCa, Tier};
 use super::validity::validity;
-use crate::certificate::{Certificate, read_certificate};
 use crate::error::Error;
-use crate::secret::AskSecret;
-use crate::token::TokenUri;
-use crate::x509::{CaSubject, CaTerms, Serial, self_sign_root};
+use crate::keys::pkcs11::TokenUri;
+use crate::secrets::secret::AskSecret;
+use crate::x509::certificate::{Certificate, read_certificate};
+use crate::x509::encoder::{CaSubject, CaTerms, Serial, self_sign_root};
 
 impl ParentCa {
     /// Makes a root CA, and no issuing CA, in a folder; nothing in it is overwritten.

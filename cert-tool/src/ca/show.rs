@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use super::folder::{self, CHAIN, ISSUING_CERTIFICATE, ISSUING_KEY, KeyFiles, ROOT_CERTIFICATE, ROOT_KEY};
-use crate::certificate::{Certificate, read_certificate, read_certificates};
 use crate::error::Error;
-use crate::fs;
+use crate::keys::pkcs11::TokenUri;
+use crate::platform::fs;
 use crate::policy::Policy;
 use crate::profile::Profiles;
-use crate::token::TokenUri;
+use crate::x509::certificate::{Certificate, read_certificate, read_certificates};
 
 /// The contents of a CA's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +111,8 @@ impl KeyPlace {
             return Ok(Self::Elsewhere);
         }
         let text = zeroize::Zeroizing::new(fs::read_bounded(&path, MAX_KEY_BYTES)?);
-        let is_encrypted = crate::pem::find(&text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some();
+        let is_encrypted =
+            crate::encoding::pem::find(&text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some();
         Ok(if is_encrypted { Self::EncryptedFile } else { Self::PlainFile })
     }
 }

@@ -7,13 +7,13 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::validity::validity_below;
-use crate::certificate::Certificate;
 use crate::error::Error;
-use crate::key::{KeyType, PrivateKey};
-use crate::name;
-use crate::signer::{KeyHandle, Signer};
+use crate::keys::private::{KeyType, PrivateKey};
 use crate::verify::{CheckName, Purpose, Verification, verify_certificate};
-use crate::x509::{Profile, Serial, SubjectKey};
+use crate::x509::certificate::Certificate;
+use crate::x509::encoder::{Profile, Serial, SubjectKey};
+use crate::x509::name;
+use crate::x509::signer::{KeyHandle, Signer};
 
 /// Has a CA sign a certificate that nobody gets, and judges it. Refuses the CA where everybody would refuse its
 /// certificates; returns what depends on the names in them.
@@ -75,7 +75,7 @@ fn self_signature_fault(certificate: &Certificate) -> Option<String> {
         return None;
     }
     // A certificate of another key of the same CA names that key.
-    let own = crate::certificate::key_identifiers(&parsed);
+    let own = crate::x509::certificate::key_identifiers(&parsed);
     let is_of_other_key = matches!(own, (Some(subject), Some(authority)) if subject != authority);
     (!is_of_other_key)
         .then(|| format!("the self-signature of `{}` is not good", ShownBare(certificate.subject())))

@@ -5,10 +5,10 @@ use std::path::Path;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
-use crate::certificate::Certificate;
 use crate::error::Error;
-use crate::facts::rfc3339;
-use crate::x509::Validity;
+use crate::issued::record::rfc3339;
+use crate::x509::certificate::Certificate;
+use crate::x509::encoder::Validity;
 
 /// Refuses the time of a clock that was never set, or is set wrong by decades: whatever is signed with it would
 /// be refused by everybody else.

@@ -7,12 +7,12 @@ use hub_types::IdentityId;
 
 use super::{PfxStyle, PfxWriter};
 use crate::error::Error;
-use crate::facts::IssuedFacts;
-use crate::fs;
-use crate::list::IssuedList;
-use crate::parallel::in_parallel;
-use crate::secret::Secret;
-use crate::sink::folder_name;
+use crate::issued::list::IssuedList;
+use crate::issued::record::IssuedFacts;
+use crate::issued::sink::folder_name;
+use crate::platform::fs;
+use crate::platform::parallel::in_parallel;
+use crate::secrets::secret::Secret;
 
 /// The options of PFX files.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! Values in DER that are appended to a buffer.
 
-use crate::name;
+use crate::x509::name;
 
 /// Appends a value whose content `write` appends.
 pub(crate) fn wrap<E>(

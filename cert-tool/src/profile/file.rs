@@ -15,7 +15,7 @@ use super::subject::SubjectTemplate;
 use super::template::Template;
 use super::{ExtendedKeyUsage, Profile, ProfileDates, Profiles};
 use crate::error::Error;
-use crate::fs;
+use crate::platform::fs;
 use crate::policy::Policy;
 
 /// A profile as it is written.

@@ -3,7 +3,7 @@
 
 use x509_parser::prelude::{FromDer as _, ParsedExtension, X509Certificate};
 
-use crate::certificate::Certificate;
+use crate::x509::certificate::Certificate;
 
 /// The parts of a certificate that only a profile gives; empty where there are none.
 pub(crate) fn parts_of_a_profile(certificate: &Certificate) -> Vec<&'static str> {

@@ -9,9 +9,9 @@ use yasna::models::ObjectIdentifier;
 use yasna::{Tag, construct_der};
 
 use super::encode::Hash;
+use crate::encoding::pem;
 use crate::error::Error;
-use crate::pem;
-use crate::public_key::PublicKey;
+use crate::keys::public::PublicKey;
 
 /// A key pair. P-256 keys can sign, with deterministic signatures (RFC 6979).
 #[derive(Debug, Clone)]

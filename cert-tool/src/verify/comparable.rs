@@ -12,7 +12,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer};
 use x509_parser::x509::X509Name;
 
 use super::der::{Element, content_of, elements};
-use crate::name::{SEQUENCE, comparable, value};
+use crate::x509::name::{SEQUENCE, comparable, value};
 
 /// The spelling of names: that of the first certificate or list with it.
 #[derive(Debug, Default)]

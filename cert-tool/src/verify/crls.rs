@@ -20,8 +20,8 @@ use x509_parser::x509::ReasonCode;
 use super::comparable::{Signed, Spelling, copy_list};
 use super::path::{Path, Search};
 use super::{Check, CheckName, Verification, words};
-use crate::certificate::Certificate;
-use crate::name::{self, comparable};
+use crate::x509::certificate::Certificate;
+use crate::x509::name::{self, comparable};
 
 /// Looks at a certificate whose path is good; `names` are those of all certificates on the path.
 pub(super) fn check(search: &Search<'_>, path: &Path, names: &[Named]) -> Check {

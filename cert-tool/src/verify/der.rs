@@ -55,7 +55,7 @@ mod tests {
         assert_eq!(content_of(&[0x30, 2, 5, 0], 0x30), Some(&[5, 0][..]));
         assert_eq!(content_of(&[0x30, 2, 5, 0, 5, 0], 0x30), None, "more follows");
         for length in [0x7f, 0x80, 0xff, 0x100, 0x1_0000] {
-            let value = crate::name::value(4, &vec![7; length]);
+            let value = crate::x509::name::value(4, &vec![7; length]);
             assert_eq!(content_of(&value, 4).unwrap().len(), length);
         }
         for bad in [&[4, 2, 0][..], &[4, 0x81, 1, 0], &[4, 0x80, 0, 0], &[0x1f, 1, 0], &[4]] {

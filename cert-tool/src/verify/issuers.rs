@@ -11,10 +11,10 @@ use super::crls::Named;
 use super::name_constraints::{self, NameConstraints};
 use super::profile::{self, Place};
 use super::{Check, CheckName, Verification, leaf};
-use crate::certificate::Certificate;
-use crate::facts::rfc3339;
-use crate::name::{self, name_text};
-use crate::public_key::PublicKey;
+use crate::issued::record::rfc3339;
+use crate::keys::public::PublicKey;
+use crate::x509::certificate::Certificate;
+use crate::x509::name::{self, name_text};
 
 /// The certificate of an issuer, read once for all certificates below it.
 #[derive(Debug)]

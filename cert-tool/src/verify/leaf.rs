@@ -10,11 +10,11 @@ use x509_parser::extensions::ParsedExtension;
 
 use super::profile::{self, Place};
 use super::{Check, CheckName, Purpose, Verification};
-use crate::certificate::Certificate;
-use crate::describe::algorithm_text;
-use crate::facts::rfc3339;
-use crate::name::attribute_text;
-use crate::public_key::PublicKey;
+use crate::inspect::description::algorithm_text;
+use crate::issued::record::rfc3339;
+use crate::keys::public::PublicKey;
+use crate::x509::certificate::Certificate;
+use crate::x509::name::attribute_text;
 
 /// Looks at everything that needs no other certificate.
 pub(super) fn checks(

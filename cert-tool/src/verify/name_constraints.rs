@@ -7,7 +7,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
 use super::der::{content_of, elements};
-use crate::name::{SEQUENCE, attribute_text, comparable_parts, name_text};
+use crate::x509::name::{SEQUENCE, attribute_text, comparable_parts, name_text};
 
 /// The names that a CA may give.
 #[derive(Debug)]
@@ -229,7 +229,7 @@ pub(super) fn fault(
     };
     below.iter().enumerate().find_map(|(position, one)| {
         // RFC 5280 §6.1.3 (b): self-issued certificates between are exempt.
-        if position > 0 && crate::name::is_equal(one.subject(), one.issuer()) {
+        if position > 0 && crate::x509::name::is_equal(one.subject(), one.issuer()) {
             return None;
         }
         constraints.fault(one).map(|text| told(&text))
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn constraints_that_say_nothing_or_too_much_are_damaged() {
-        let value = crate::name::value;
+        let value = crate::x509::name::value;
         let base = value(SEQUENCE, &value(0x81, b"example.com"));
         let permitted = value(0xa0, &base);
         assert!(NameConstraints::read(&value(SEQUENCE, &permitted)).is_some());

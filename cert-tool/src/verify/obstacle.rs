@@ -5,9 +5,9 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::Verification;
-use crate::certificate::Certificate;
-use crate::name;
-use crate::signed_by::{SignatureFault, signature_fault};
+use crate::x509::certificate::Certificate;
+use crate::x509::name;
+use crate::x509::signed_by::{SignatureFault, signature_fault};
 
 /// Goes up from a certificate as far as signatures lead; `None` where they lead to a trusted
 /// certificate.

@@ -16,7 +16,7 @@ use super::crls::{List, Named};
 use super::issuers::{self, Issuer};
 use super::profile::Place;
 use super::{Check, CheckName, Verification, crls, obstacle, words};
-use crate::certificate::Certificate;
+use crate::x509::certificate::Certificate;
 
 /// All that paths are sought with, read once for all certificates.
 pub(super) struct Paths<'a> {

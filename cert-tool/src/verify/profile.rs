@@ -9,8 +9,8 @@ use x509_parser::der_parser::oid::Oid;
 use x509_parser::extensions::{AuthorityKeyIdentifier, GeneralName, ParsedExtension};
 use x509_parser::oid_registry::{OID_X509_EXT_NAME_CONSTRAINTS, OID_X509_EXT_SUBJECT_ALT_NAME};
 
-use crate::certificate::only_common_name;
-use crate::name;
+use crate::x509::certificate::only_common_name;
+use crate::x509::name;
 
 /// The place of a certificate on its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,547 @@
+//! [`issue_batch`]: certificates for many identities, on all cores, in order, in bounded memory.
+//!
+//! The caller's thread takes requests, hands them out in portions, takes the results back in the same
+//! order and writes them; workers make keys and sign. A portion's result comes through a channel of
+//! its own, so a queue of channels keeps the order and its length bounds the memory.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use hub_types::IdentityId;
+use time::OffsetDateTime;
+
+use crate::ca::CertificateAuthority;
+use crate::error::Error;
+use crate::error::refusal::Refusal;
+use crate::issue::layouts::Layouts;
+use crate::issue::store::IssuedStore;
+use crate::issue::worker::{LaidOut, Made, Maker, Order, given_key, key_in};
+use crate::issued::index::IndexEntry;
+use crate::issued::record::{IssuedAuth, IssuedFacts};
+use crate::keys::fingerprint::Fingerprint;
+use crate::keys::private::KeyType;
+use crate::keys::public::PublicKeyInput;
+use crate::policy::Policy;
+use crate::profile::ProfileRow;
+use crate::x509::certificate::read_certificate;
+use crate::x509::csr::CsrInput;
+use crate::x509::encoder::Serial;
+
+/// The options of issuing.
+#[derive(Debug, Clone)]
+pub struct IssueOptions {
+    /// The lifetime of the certificates in days, unless the CA expires first.
+    pub days: u32,
+    /// The number of threads; `None` is one for each core.
+    pub threads: Option<NonZeroUsize>,
+    /// The time.
+    pub now: OffsetDateTime,
+    /// The kind of the keys made here.
+    pub key_type: KeyType,
+    /// The treatment of common names that are too long for X.509.
+    pub long_names: LongNames,
+    /// The treatment of identities that have a certificate elsewhere.
+    pub existing: Existing,
+    /// The name of the profile of requests that name none.
+    pub profile: Option<String>,
+    /// The subject beside the common name, as RFC 4514 writes it, where the profile has none.
+    pub subject: Option<String>,
+}
+
+/// The treatment of an identity that has a certificate of this CA in another place. A certificate
+/// in the same place is kept, so that a command can be repeated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// Refuse it.
+    #[default]
+    Refuse,
+    /// Give it another one, which shall be the only one to be registered.
+    Replace,
+    /// Give it another one with a new key, and keep the old thumbprint as the secondary one.
+    Renew,
+    /// The same, for the key that it has.
+    RenewSameKey,
+}
+
+impl IssueOptions {
+    /// A year, P-256, all cores, and nothing that X.509 does not allow.
+    pub fn new(now: OffsetDateTime) -> Self {
+        Self {
+            days: 365,
+            threads: None,
+            now,
+            key_type: KeyType::default(),
+            long_names: LongNames::Refuse,
+            existing: Existing::Refuse,
+            profile: None,
+            subject: None,
+        }
+    }
+}
+
+/// The treatment of common names with more than 64 characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LongNames {
+    /// Write them, though some TLS stacks refuse such certificates.
+    Allow,
+    /// Refuse the identity.
+    Refuse,
+}
+
+/// A certificate that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssueRequest {
+    /// The identity that the certificate is for.
+    pub identity: IdentityId,
+    /// The source of its key.
+    pub key: KeySource,
+    /// The way in which a hub is to trust the certificate.
+    pub auth: IssuedAuth,
+    /// The profile of the certificate, and what its templates use.
+    pub row: ProfileRow,
+}
+
+impl IssueRequest {
+    /// A request for an identity, all else being as it is by default.
+    pub fn new(identity: IdentityId, key: KeySource) -> Self {
+        Self { identity, key, auth: IssuedAuth::default(), row: ProfileRow::default() }
+    }
+}
+
+/// The source of a certificate's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// From the device, which keeps the private key and sends a request.
+    Csr(CsrInput),
+    /// From here.
+    Generate,
+    /// From somebody who vouches for it. Nothing proves that its owner has the private key.
+    PublicKey(PublicKeyInput),
+}
+
+impl KeySource {
+    /// The public key to be certified, as a DER `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7); `None` where a key is
+    /// to be made. A request must be this identity's, and signed with its key; a key must be strong enough.
+    pub fn read(self, identity: &IdentityId) -> Result<Option<Vec<u8>>, Refusal> {
+        match self {
+            Self::Generate => Ok(None),
+            given => given_key(identity, given).map(|key| Some(key.to_info())),
+        }
+    }
+}
+
+/// The result of one request.
+#[derive(Debug)]
+pub struct Issued {
+    /// The identity that the certificate is for.
+    pub identity: IdentityId,
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The parts of its request that were not copied into the certificate, if one was made:
+    /// extensions by name or object identifier, and parts of its subject, as in `subject:O`.
+    pub not_copied: Vec<String>,
+}
+
+/// The outcome of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It was in the store already, and stays as it was.
+    AlreadyThere(IssuedFacts),
+    /// It was made now, and is on the disk.
+    Issued(IssuedFacts),
+    /// It can't be.
+    Refused(Refusal),
+}
+
+/// The number of requests with each outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IssueSummary {
+    /// Made now.
+    pub issued: u64,
+    /// In the store already.
+    pub already_there: u64,
+    /// Refused.
+    pub refused: u64,
+}
+
+impl IssueSummary {
+    fn count(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::AlreadyThere(_) => self.already_there += 1,
+            Outcome::Issued(_) => self.issued += 1,
+            Outcome::Refused(_) => self.refused += 1,
+        }
+    }
+}
+
+/// Issues what is not in the store yet, and tells of every request, in order, when its certificate is
+/// on the disk. It can be called again and again for the same store.
+///
+/// An error stops it; what it told of until then is certain.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (temporary, now) = (tempfile::tempdir()?, time::OffsetDateTime::now_utc());
+/// # let ca = cert_tool::CertificateAuthority::init(&temporary.path().join("ca"), &Default::default(), now)?;
+/// use cert_tool::{IssueOptions, IssueRequest, IssuedStore, KeySource, Outcome, Sink, issue_batch};
+/// use hub_types::IdentityId;
+///
+/// let mut store = IssuedStore::open(&ca, &temporary.path().join("out"), Sink::Bundle)?;
+/// let requests = ["pump-1", "pump-2"].map(|device| IdentityId::parse(device, None));
+/// let requests = requests.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().map(|identity| {
+///     IssueRequest::new(identity, KeySource::Generate)
+/// });
+/// let summary = issue_batch(&ca, &IssueOptions::new(now), requests, &mut store, &mut |issued| {
+///     if let Outcome::Issued(facts) = &issued.outcome {
+///         println!("{} has {}", issued.identity, facts.sha256);
+///     }
+/// })?;
+/// assert_eq!(summary.issued, 2);
+/// # Ok(())
+/// # }
+/// ```
+pub fn issue_batch(
+    ca: &CertificateAuthority,
+    options: &IssueOptions,
+    requests: impl Iterator<Item = IssueRequest> + Send,
+    store: &mut IssuedStore,
+    on_issued: &mut dyn FnMut(&Issued),
+) -> Result<IssueSummary, Error> {
+    store.belongs_to(ca)?;
+    let layouts = Layouts::new(ca, options)?;
+    let keys_of_cas = ca.keys_of_cas();
+    let maker = Maker {
+        ca,
+        layouts: &layouts,
+        key_type: options.key_type,
+        long_names: options.long_names,
+        keys_of_cas: &keys_of_cas,
+    };
+    let threads =
+        options.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let pace = Pace::of(options.key_type, threads);
+    let (sender, receiver) = sync_channel(pace.portions_ahead);
+    let receiver = Mutex::new(receiver);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| work(maker, &receiver));
+        }
+        let pending = Pending::default();
+        let existing = options.existing;
+        let policy = ca.policy();
+        let ordered = policy.max_certificates().map_or(Ok(0), |_| store.index().count())?;
+        let writer =
+            Writer { policy, ordered, existing, store, on_issued, pending, summary: IssueSummary::default() };
+        // The sender moves in, so that the workers end when the writer does.
+        writer.run(requests, sender, pace)
+    })
+}
+
+/// Makes sure that a CA can issue as it is asked to, before anything is begun.
+pub fn check_options(ca: &CertificateAuthority, options: &IssueOptions) -> Result<(), Error> {
+    Layouts::new(ca, options).map(|_| ())
+}
+
+type Portion = Vec<Task>;
+type Results = Result<Vec<Done>, Error>;
+
+struct Job {
+    portion: Portion,
+    results: Sender<Results>,
+}
+
+enum Task {
+    /// It has a certificate, or is further up in this call.
+    Known(IssueRequest),
+    Make(Order),
+    Refuse(IdentityId, Refusal),
+}
+
+#[expect(clippy::large_enum_variant, reason = "nearly all are of the largest variant")]
+enum Done {
+    Known { identity: IdentityId, requested_key: Option<Result<Fingerprint, Refusal>> },
+    Made(Made),
+    Refused { identity: IdentityId, refusal: Refusal, was_ordered: bool },
+}
+
+fn work(maker: Maker<'_>, jobs: &Mutex<Receiver<Job>>) {
+    loop {
+        // Nothing that could panic happens while it is locked.
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { portion, results }) = job else {
+            return;
+        };
+        // Nobody listens when the writer has failed.
+        let _ = results.send(do_portion(maker, portion));
+    }
+}
+
+/// One kind of work after the other, not one certificate after the other: each kind, the signing of a token
+/// above all, then finds its code and data in the caches.
+fn do_portion(maker: Maker<'_>, portion: Portion) -> Results {
+    let tasks = portion.into_iter().zip(Serial::random_many::<MAX_PORTION>()?);
+    let laid_out = tasks.map(|(task, serial)| lay_out(maker, task, serial)).collect::<Result<Vec<_>, _>>()?;
+    let mut signed = Vec::with_capacity(laid_out.len());
+    for step in laid_out {
+        signed.push(match step {
+            Ok(laid_out) => Ok((maker.sign(&laid_out)?, laid_out)),
+            Err(done) => Err(done),
+        });
+    }
+    let finish = |(der, laid_out): (Vec<u8>, LaidOut<'_>)| Done::Made(maker.finish(laid_out, &der));
+    Ok(signed.into_iter().map(|step| step.map(finish).unwrap_or_else(|done| done)).collect())
+}
+
+/// Builds the unsigned certificate for a task, or returns the task's outcome if nothing is to be
+/// signed.
+fn lay_out<'a>(maker: Maker<'a>, task: Task, serial: Serial) -> Result<Result<LaidOut<'a>, Done>, Error> {
+    Ok(match task {
+        Task::Known(IssueRequest { identity, key, .. }) => {
+            let requested_key = key_in(&identity, key);
+            Err(Done::Known { identity, requested_key })
+        }
+        Task::Make(order) => {
+            let identity = order.request.identity.clone();
+            let laid_out = maker.lay_out(order, serial)?;
+            laid_out.map_err(|refusal| Done::Refused { identity, refusal, was_ordered: true })
+        }
+        Task::Refuse(identity, refusal) => Err(Done::Refused { identity, refusal, was_ordered: false }),
+    })
+}
+
+/// The caller's side.
+struct Writer<'a> {
+    policy: &'a Policy,
+    /// The number of certificates that the CA has issued, with those under way.
+    ordered: u64,
+    existing: Existing,
+    store: &'a mut IssuedStore,
+    on_issued: &'a mut dyn FnMut(&Issued),
+    pending: Pending,
+    summary: IssueSummary,
+}
+
+/// The certificates that are not on the disk yet, and the outcomes to report once they are.
+#[derive(Default)]
+struct Pending {
+    made: Vec<Made>,
+    told: Vec<(IdentityId, Fate)>,
+    owners: HashMap<Fingerprint, IdentityId>,
+    handed_out: HashSet<IdentityId>,
+}
+
+enum Fate {
+    Known { requested_key: Option<Result<Fingerprint, Refusal>> },
+    Made { not_copied: Vec<String> },
+    Refused(Refusal),
+}
+
+impl Writer<'_> {
+    fn run(
+        mut self,
+        mut requests: impl Iterator<Item = IssueRequest>,
+        jobs: SyncSender<Job>,
+        pace: Pace,
+    ) -> Result<IssueSummary, Error> {
+        let mut waiting = VecDeque::with_capacity(pace.portions_ahead);
+        loop {
+            while waiting.len() < pace.portions_ahead {
+                let portion: Result<Portion, Error> =
+                    requests.by_ref().take(pace.portion).map(|request| self.task(request)).collect();
+                let portion = portion?;
+                if portion.is_empty() {
+                    break;
+                }
+                let (results, receiver) = channel();
+                jobs.send(Job { portion, results }).map_err(|_| GONE)?;
+                waiting.push_back(receiver);
+            }
+            let Some(next) = waiting.pop_front() else {
+                break;
+            };
+            for done in next.recv().map_err(|_| GONE)?? {
+                self.take(done)?;
+            }
+            if self.pending.told.len() >= pace.commit_rows {
+                self.commit()?;
+            }
+        }
+        self.commit()?;
+        self.store.finish(self.summary.refused > 0)?;
+        Ok(self.summary)
+    }
+
+    fn task(&mut self, request: IssueRequest) -> Result<Task, Error> {
+        match self.wanted(request)? {
+            Task::Make(order) => Ok(match self.policy.refusal_after(self.ordered) {
+                Some(refusal) => Task::Refuse(order.request.identity, refusal),
+                None => {
+                    self.ordered += 1;
+                    Task::Make(order)
+                }
+            }),
+            other => Ok(other),
+        }
+    }
+
+    fn wanted(&mut self, request: IssueRequest) -> Result<Task, Error> {
+        let is_first = self.pending.handed_out.insert(request.identity.clone());
+        if !is_first {
+            return Ok(Task::Known(request));
+        }
+        let is_renewal = matches!(self.existing, Existing::Renew | Existing::RenewSameKey);
+        if !self.store.knows(&request.identity)? {
+            return Ok(match is_renewal {
+                true => Task::Refuse(request.identity, Refusal::NothingToRenew),
+                false => Task::Make(Order { request, replaced: None, key_elsewhere: None, previous: None }),
+            });
+        }
+        match self.store.current(&request.identity)? {
+            Some((entry, is_here)) if !is_here && self.existing != Existing::Refuse => {
+                self.another(request, entry)
+            }
+            _ => Ok(Task::Known(request)),
+        }
+    }
+
+    /// One more certificate for an identity that has one in another place.
+    fn another(&self, request: IssueRequest, entry: IndexEntry) -> Result<Task, Error> {
+        if self.store.has_here(&request.identity)? {
+            return Ok(Task::Refuse(request.identity, Refusal::OlderIsThere));
+        }
+        if self.existing == Existing::Replace {
+            return Ok(Task::Make(Order { request, replaced: None, key_elsewhere: None, previous: None }));
+        }
+        let previous = Some(entry.facts.certificate.clone());
+        let order = |request, replaced, key_elsewhere| {
+            Task::Make(Order { request, replaced, key_elsewhere, previous })
+        };
+        if entry.revocation.is_some() {
+            return Ok(Task::Refuse(request.identity, Refusal::Revoked));
+        }
+        let replaced = Some(entry.facts.sha256);
+        if self.existing == Existing::Renew {
+            return Ok(order(request, replaced, None));
+        }
+        let certificate = read_certificate(&entry.facts.certificate)?;
+        let key = KeySource::PublicKey(PublicKeyInput::Info(certificate.public_key_info().to_vec()));
+        Ok(order(IssueRequest { key, ..request }, replaced, entry.facts.private_key))
+    }
+
+    fn take(&mut self, done: Done) -> Result<(), Error> {
+        let (identity, fate) = match done {
+            Done::Known { identity, requested_key } => (identity, Fate::Known { requested_key }),
+            Done::Refused { identity, refusal, was_ordered } => {
+                self.ordered = self.ordered.saturating_sub(u64::from(was_ordered));
+                (identity, Fate::Refused(refusal))
+            }
+            Done::Made(mut made) => {
+                let identity = made.identity.clone();
+                match self.refusal(&made)? {
+                    Some(refusal) => {
+                        self.ordered = self.ordered.saturating_sub(1);
+                        (identity, Fate::Refused(refusal))
+                    }
+                    None => {
+                        let not_copied = std::mem::take(&mut made.not_copied);
+                        self.pending.made.push(made);
+                        (identity, Fate::Made { not_copied })
+                    }
+                }
+            }
+        };
+        self.pending.told.push((identity, fate));
+        Ok(())
+    }
+
+    /// Returns the reason not to write a certificate that could be made, if there is one.
+    fn refusal(&mut self, made: &Made) -> Result<Option<Refusal>, Error> {
+        if made.is_requested() {
+            let owner = match self.pending.owners.get(&made.key) {
+                Some(owner) => Some(owner.clone()),
+                None => self.store.owner_of(made.key)?,
+            };
+            if let Some(other) = owner.filter(|owner| *owner != made.identity) {
+                return Ok(Some(Refusal::KeyOfAnother { other }));
+            }
+            self.pending.owners.insert(made.key, made.identity.clone());
+        }
+        Ok(self.store.refusal(&made.identity))
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        let made = std::mem::take(&mut self.pending.made);
+        let facts = if made.is_empty() { Vec::new() } else { self.store.commit(&made)? };
+        let mut facts = facts.into_iter();
+        self.pending.owners.clear();
+        for (identity, fate) in std::mem::take(&mut self.pending.told) {
+            // From here on the store knows it, or it was refused and may be asked for again.
+            self.pending.handed_out.remove(&identity);
+            let mut not_copied = Vec::new();
+            let outcome = match fate {
+                Fate::Made { not_copied: beside } => {
+                    not_copied = beside;
+                    facts.next().map_or(Outcome::Refused(Refusal::Repeated), Outcome::Issued)
+                }
+                Fate::Refused(refusal) => Outcome::Refused(refusal),
+                Fate::Known { requested_key } => self.known(&identity, requested_key)?,
+            };
+            self.summary.count(&outcome);
+            (self.on_issued)(&Issued { identity, outcome, not_copied });
+        }
+        Ok(())
+    }
+
+    /// Returns the outcome for an identity that the store knows already, or that an earlier request
+    /// was for.
+    fn known(
+        &self,
+        identity: &IdentityId,
+        key: Option<Result<Fingerprint, Refusal>>,
+    ) -> Result<Outcome, Error> {
+        let Some((entry, is_here)) = self.store.current(identity)? else {
+            return Ok(Outcome::Refused(Refusal::Repeated));
+        };
+        Ok(match key {
+            _ if entry.revocation.is_some() => Outcome::Refused(Refusal::Revoked),
+            Some(Err(refusal)) => Outcome::Refused(refusal),
+            _ if !is_here => {
+                Outcome::Refused(Refusal::IssuedElsewhere { certificate: entry.facts.certificate })
+            }
+            Some(Ok(key)) if key != entry.key => Outcome::Refused(Refusal::AlreadyIssued),
+            None | Some(Ok(_)) => Outcome::AlreadyThere(entry.facts),
+        })
+    }
+}
+
+/// The sizes of the steps in which requests are worked on.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// Requests handed to a worker together: few enough that all cores have something to do, enough
+    /// that handing over costs nothing.
+    portion: usize,
+    /// Portions handed out and not taken back. The workers have something to do as long as a commit
+    /// takes, disk and all.
+    portions_ahead: usize,
+    /// Rows between two syncs of the disk.
+    commit_rows: usize,
+}
+
+impl Pace {
+    fn of(key_type: KeyType, threads: usize) -> Self {
+        // What was begun is finished also when the user interrupts; an RSA key takes as long as
+        // thousands of others.
+        if key_type.is_rsa() {
+            return Self { portion: 1, portions_ahead: 2 * threads, commit_rows: 16 };
+        }
+        let commit_rows = 4096;
+        Self { portion: MAX_PORTION, portions_ahead: 4 * threads + commit_rows / MAX_PORTION, commit_rows }
+    }
+}
+
+const MAX_PORTION: usize = 128;
+/// A worker never ends while there is something to do, unless it panicked.
+const GONE: Error = Error::Crypto("a worker thread");

@@ -1,0 +1,242 @@
+//! Certificates from orders: the part that many threads do at once.
+
+use std::path::{Path, PathBuf};
+
+use hub_types::limits::MAX_COMMON_NAME_CHARS;
+use hub_types::{IdentityId, Sha1Thumbprint, Sha256Thumbprint};
+use zeroize::Zeroizing;
+
+use crate::ca::CertificateAuthority;
+use crate::encoding::pem;
+use crate::error::Error;
+use crate::error::refusal::Refusal;
+use crate::issue::layouts::{Layout, Layouts};
+use crate::issue::pipeline::{IssueRequest, KeySource, LongNames};
+use crate::issued::record::IssuedAuth;
+use crate::keys::fingerprint::Fingerprint;
+use crate::keys::private::{KeyType, PrivateKey};
+use crate::profile::parts_of_a_profile;
+use crate::x509::certificate::read_certificate;
+use crate::x509::csr::{self, CsrInput};
+use crate::x509::encoder::{Serial, SubjectKey, Validity};
+use crate::x509::leaf_template::LeafParts;
+
+/// A request that may be fulfilled, as far as the index knows.
+pub(crate) struct Order {
+    pub(crate) request: IssueRequest,
+    /// The thumbprint that stays registered beside the new one.
+    pub(crate) replaced: Option<Sha256Thumbprint>,
+    /// The place of the private key, if the key stays the same.
+    pub(crate) key_elsewhere: Option<PathBuf>,
+    /// The place of the certificate that a renewal replaces.
+    pub(crate) previous: Option<PathBuf>,
+}
+
+/// A certificate that is not signed yet.
+pub(crate) struct LaidOut<'a> {
+    layout: &'a Layout<'a>,
+    identity: IdentityId,
+    common_name: String,
+    auth: IssuedAuth,
+    /// The bytes to sign.
+    content: Vec<u8>,
+    key_pem: Option<Zeroizing<Vec<u8>>>,
+    key: Fingerprint,
+    serial: Serial,
+    replaced: Option<Sha256Thumbprint>,
+    key_elsewhere: Option<PathBuf>,
+    not_copied: Vec<String>,
+}
+
+/// A certificate that is not written yet.
+pub(crate) struct Made {
+    pub(crate) identity: IdentityId,
+    pub(crate) common_name: String,
+    pub(crate) auth: IssuedAuth,
+    pub(crate) certificate_pem: Vec<u8>,
+    pub(crate) key_pem: Option<Zeroizing<Vec<u8>>>,
+    /// Stands for the public key.
+    pub(crate) key: Fingerprint,
+    pub(crate) sha256: Sha256Thumbprint,
+    pub(crate) sha1: Sha1Thumbprint,
+    pub(crate) serial: Serial,
+    pub(crate) validity: Validity,
+    pub(crate) replaced: Option<Sha256Thumbprint>,
+    pub(crate) key_elsewhere: Option<PathBuf>,
+    /// The parts of its request beside the name and the key.
+    pub(crate) not_copied: Vec<String>,
+}
+
+impl Made {
+    /// Returns whether its key came with a request and was not made here.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.key_pem.is_none()
+    }
+
+    /// Returns the length of the private key's PEM in bytes.
+    pub(crate) fn key_len(&self) -> usize {
+        self.key_pem.as_ref().map_or(0, |pem| pem.len())
+    }
+}
+
+/// The values that all certificates of one call share.
+#[derive(Clone, Copy)]
+pub(crate) struct Maker<'a> {
+    pub(crate) ca: &'a CertificateAuthority,
+    pub(crate) layouts: &'a Layouts<'a>,
+    pub(crate) key_type: KeyType,
+    pub(crate) long_names: LongNames,
+    /// The keys of the CA and of those above it, which nobody else may have.
+    pub(crate) keys_of_cas: &'a [Fingerprint],
+}
+
+impl<'a> Maker<'a> {
+    /// All but the signature, or why there is to be none.
+    pub(crate) fn lay_out(
+        &self,
+        order: Order,
+        serial: Serial,
+    ) -> Result<Result<LaidOut<'a>, Refusal>, Error> {
+        let Order { request: IssueRequest { identity, key, auth, row }, replaced, key_elsewhere, previous } =
+            order;
+        let common_name = identity.common_name();
+        let length = common_name.len();
+        if self.long_names == LongNames::Refuse && length > MAX_COMMON_NAME_CHARS {
+            return Ok(Err(Refusal::CommonNameTooLong { length }));
+        }
+        let profiled = self.layouts.of(&row).and_then(|layout| Ok((layout, layout.render(&identity, &row)?)));
+        let (layout, profile) = match profiled {
+            Ok(profiled) => profiled,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if let Some(previous) = previous.filter(|_| layout.is_plain())
+            && let Some(refusal) = loss(&previous)
+        {
+            return Ok(Err(refusal));
+        }
+        let own;
+        let mut not_copied = Vec::new();
+        let (key, key_pem) = match key {
+            KeySource::Generate => {
+                if let Some(refusal) = self.ca.policy().refusal(&identity, Some(self.key_type)) {
+                    return Ok(Err(refusal));
+                }
+                own = PrivateKey::generate(self.key_type)?;
+                (SubjectKey::Own(&own), Some(own.to_pem()?))
+            }
+            source => match given(&identity, source) {
+                Ok(given) => match self.ca.policy().refusal(&identity, given.key.key_type()) {
+                    Some(refusal) => return Ok(Err(refusal)),
+                    None => {
+                        not_copied = given.not_copied;
+                        (given.key, None)
+                    }
+                },
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+        };
+        let info = key.to_info();
+        if key_pem.is_none() && self.keys_of_cas.contains(&Fingerprint::of(&info)) {
+            return Ok(Err(Refusal::KeyOfCa));
+        }
+        let parts = LeafParts { common_name: &common_name, serial, profile: &profile };
+        let content = layout.templates.lay_out(&parts, &key, &info)?;
+        let key = Fingerprint::of(&info);
+        Ok(Ok(LaidOut {
+            layout,
+            identity,
+            common_name,
+            auth,
+            content,
+            key_pem,
+            key,
+            serial,
+            replaced,
+            key_elsewhere,
+            not_copied,
+        }))
+    }
+
+    /// The certificate in DER.
+    pub(crate) fn sign(&self, laid_out: &LaidOut<'_>) -> Result<Vec<u8>, Error> {
+        laid_out.layout.templates.sign(&laid_out.content)
+    }
+
+    /// All that is written of a certificate.
+    pub(crate) fn finish(&self, laid_out: LaidOut<'_>, der: &[u8]) -> Made {
+        let LaidOut {
+            layout,
+            identity,
+            common_name,
+            auth,
+            key_pem,
+            key,
+            serial,
+            replaced,
+            key_elsewhere,
+            not_copied,
+            ..
+        } = laid_out;
+        Made {
+            identity,
+            common_name,
+            auth,
+            certificate_pem: pem::encode_public(pem::CERTIFICATE, der),
+            key_pem,
+            key,
+            sha256: Sha256Thumbprint::of_der(der),
+            sha1: Sha1Thumbprint::of_der(der),
+            serial,
+            validity: layout.validity,
+            replaced,
+            key_elsewhere,
+            not_copied,
+        }
+    }
+}
+
+/// Returns the reason why a certificate can't be renewed without a profile. A certificate that is
+/// gone or unreadable prevents nothing.
+fn loss(previous: &Path) -> Option<Refusal> {
+    let parts = parts_of_a_profile(&read_certificate(previous).ok()?);
+    (!parts.is_empty()).then(|| Refusal::ProfileNeeded { parts: parts.join(", ") })
+}
+
+/// Stands for the public key that a request brings, if it brings one.
+pub(crate) fn key_in(identity: &IdentityId, source: KeySource) -> Option<Result<Fingerprint, Refusal>> {
+    match source {
+        KeySource::Generate => None,
+        source => Some(given_key(identity, source).map(|key| Fingerprint::of(&key.to_info()))),
+    }
+}
+
+/// Reads the key that a request brings.
+pub(crate) fn given_key(identity: &IdentityId, source: KeySource) -> Result<SubjectKey<'static>, Refusal> {
+    given(identity, source).map(|given| given.key)
+}
+
+/// The key that a request brings, and the parts that are not copied.
+struct Given {
+    key: SubjectKey<'static>,
+    /// The parts of the request beside the name and the key.
+    not_copied: Vec<String>,
+}
+
+fn given(identity: &IdentityId, source: KeySource) -> Result<Given, Refusal> {
+    let (info, not_copied) = match source {
+        KeySource::Csr(input) => requested_key(identity, input)?,
+        KeySource::PublicKey(input) => (csr::unproven_key(&input.read()?)?, Vec::new()),
+        KeySource::Generate => return Err(Refusal::Repeated),
+    };
+    let key = SubjectKey::given(&info);
+    let key = key.ok_or_else(|| Refusal::WeakKey { reason: "its algorithm is not supported".to_owned() })?;
+    Ok(Given { key, not_copied })
+}
+
+fn requested_key(identity: &IdentityId, input: CsrInput) -> Result<(Vec<u8>, Vec<String>), Refusal> {
+    let csr = input.read()?;
+    if csr.identity() != identity {
+        return Err(Refusal::OtherIdentity { found: csr.identity().clone() });
+    }
+    Ok(csr.into_parts())
+}

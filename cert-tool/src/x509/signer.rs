@@ -1,0 +1,218 @@
+//! [`Signer`]: a CA's name and key, ready to sign what the encoder laid out.
+//!
+//! The encoder builds names anew, and loses what it does not know of: attributes that are there
+//! twice, parts with several values, old string types. And an error in a token would be lost on its
+//! way through it. So it only lays a certificate or revocation list out; here the CA's name is put
+//! in byte for byte, and the whole is signed.
+
+use std::sync::Arc;
+
+use pkcs8::der::{self, Decode as _, Encode as _, Header, Length, Reader as _, SliceReader, Tag};
+use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
+
+use crate::error::Error;
+use crate::keys::private::{KeyType, PrivateKey};
+
+/// A private key, wherever it is: here, or in a token that never gives it away.
+pub(crate) trait KeyHandle: Send + Sync {
+    fn key_type(&self) -> KeyType;
+
+    /// As [`PrivateKey::public_key`].
+    fn public_key(&self) -> &[u8];
+
+    /// Signs a message with the hash that belongs to the key's kind; ECDSA signatures are in DER.
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error>;
+}
+
+impl KeyHandle for PrivateKey {
+    fn key_type(&self) -> KeyType {
+        self.key_type()
+    }
+
+    fn public_key(&self) -> &[u8] {
+        self.public_key()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        self.sign(message)
+    }
+}
+
+impl<K: KeyHandle + ?Sized> KeyHandle for Arc<K> {
+    fn key_type(&self) -> KeyType {
+        self.as_ref().key_type()
+    }
+
+    fn public_key(&self) -> &[u8] {
+        self.as_ref().public_key()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        self.as_ref().sign(message)
+    }
+}
+
+/// A CA's name and key.
+pub(crate) struct Signer {
+    name: Vec<u8>,
+    key_identifier: Vec<u8>,
+    key: Box<dyn KeyHandle>,
+}
+
+impl Signer {
+    /// Takes the name and the key identifier from the CA's certificate.
+    pub(crate) fn new(certificate: &[u8], key: Box<dyn KeyHandle>) -> Result<Self, Error> {
+        let parsed = X509Certificate::from_der(certificate);
+        let (_, parsed) = parsed.map_err(|_| Error::Crypto("reading the CA certificate"))?;
+        let key_identifier = parsed.extensions().iter().find_map(|it| match it.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0.to_vec()),
+            _ => None,
+        });
+        Ok(Self {
+            name: parsed.subject().as_raw().to_vec(),
+            key_identifier: key_identifier
+                .unwrap_or_else(|| crate::x509::encoder::key_identifier(key.public_key())),
+            key,
+        })
+    }
+
+    pub(crate) fn key(&self) -> &dyn KeyHandle {
+        self.key.as_ref()
+    }
+
+    /// Its name, byte for byte as its certificate has it.
+    pub(crate) fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Returns the authority key identifier of everything that is signed.
+    pub(crate) fn key_identifier(&self) -> &[u8] {
+        &self.key_identifier
+    }
+
+    /// Puts the CA's name into what was laid out, a certificate or a revocation list, and signs it.
+    pub(crate) fn sign(&self, laid_out: &[u8]) -> Result<Vec<u8>, Error> {
+        self.sign_named(laid_out, None)
+    }
+
+    /// As [`Self::sign`], with a subject that is put in byte for byte.
+    pub(crate) fn sign_named(&self, laid_out: &[u8], subject: Option<&[u8]>) -> Result<Vec<u8>, Error> {
+        let failed = |_| Error::Crypto("encoding a certificate");
+        let outline = Outline::read(laid_out).map_err(failed)?;
+        let mut parts = vec![(ISSUER, self.name.as_slice())];
+        parts.extend(subject.map(|subject| (SUBJECT, subject)));
+        let named = outline.with_sequences(&parts).map_err(failed)?;
+        outline.signed(&named, self.key.as_ref())
+    }
+}
+
+/// Signs what was laid out and bears no other's name: a request, or a certificate of one's own.
+pub(crate) fn sign_own(laid_out: &[u8], key: &dyn KeyHandle) -> Result<Vec<u8>, Error> {
+    let outline = Outline::read(laid_out).map_err(|_| Error::Crypto("encoding a certificate"))?;
+    outline.signed(outline.content, key)
+}
+
+/// The parts of a certificate, request or revocation list (RFC 5280 §4.1.1), without a signature.
+pub(crate) struct Outline<'a> {
+    pub(crate) content: &'a [u8],
+    pub(crate) algorithm: &'a [u8],
+}
+
+impl<'a> Outline<'a> {
+    pub(crate) fn read(laid_out: &'a [u8]) -> der::Result<Self> {
+        let mut whole = SliceReader::new(laid_out)?;
+        let mut parts = contents(&mut whole)?;
+        Ok(Self { content: parts.tlv_bytes()?, algorithm: parts.tlv_bytes()? })
+    }
+
+    /// The content with another issuer: in certificates and revocation lists alike it is the second
+    /// sequence, after that of the algorithm.
+    pub(crate) fn with_issuer(&self, name: &[u8]) -> der::Result<Vec<u8>> {
+        self.with_sequences(&[(ISSUER, name)])
+    }
+
+    /// The content of a certificate with one name as both its issuer and its subject: that of a root.
+    pub(crate) fn with_issuer_and_subject(&self, name: &[u8]) -> der::Result<Vec<u8>> {
+        self.with_sequences(&[(ISSUER, name), (SUBJECT, name)])
+    }
+
+    /// The content of a request with another subject, which is its first sequence (RFC 2986 §4.1).
+    pub(crate) fn with_request_subject(&self, name: &[u8]) -> der::Result<Vec<u8>> {
+        self.with_sequences(&[(REQUEST_SUBJECT, name)])
+    }
+
+    /// The content with others in the places of some of its sequences, which are counted from 1.
+    fn with_sequences(&self, others: &[(usize, &[u8])]) -> der::Result<Vec<u8>> {
+        let mut reader = SliceReader::new(self.content)?;
+        let mut parts = contents(&mut reader)?;
+        let mut content = Vec::with_capacity(self.content.len());
+        let mut sequences = 0;
+        while !parts.is_finished() {
+            let part = parts.tlv_bytes()?;
+            let is_sequence = part.first() == Some(&SEQUENCE);
+            sequences += usize::from(is_sequence);
+            let other = others.iter().find(|(place, _)| is_sequence && *place == sequences);
+            content.extend_from_slice(other.map_or(part, |(_, other)| other));
+        }
+        tlv(Tag::Sequence, &[&content])
+    }
+
+    pub(crate) fn signed(&self, content: &[u8], key: &dyn KeyHandle) -> Result<Vec<u8>, Error> {
+        let signature = key.sign(content)?;
+        self.with_signature(content, &signature).map_err(|_| Error::Crypto("encoding a certificate"))
+    }
+
+    fn with_signature(&self, content: &[u8], signature: &[u8]) -> der::Result<Vec<u8>> {
+        let bits = 1 + signature.len();
+        let mut out = start(Tag::Sequence, content.len() + self.algorithm.len() + encoded_len(bits)?)?;
+        out.extend_from_slice(content);
+        out.extend_from_slice(self.algorithm);
+        append_header(&mut out, Tag::BitString, bits)?;
+        out.push(NO_UNUSED_BITS);
+        out.extend_from_slice(signature);
+        Ok(out)
+    }
+}
+
+/// Returns a reader of the contents of the sequence that comes next.
+pub(crate) fn contents<'a>(reader: &mut SliceReader<'a>) -> der::Result<SliceReader<'a>> {
+    let header = Header::decode(reader)?;
+    header.tag().assert_eq(Tag::Sequence)?;
+    SliceReader::new(reader.read_slice(header.length())?)
+}
+
+/// A value in DER: its tag, its length, and the parts that it consists of.
+fn tlv(tag: Tag, parts: &[&[u8]]) -> der::Result<Vec<u8>> {
+    let mut out = start(tag, parts.iter().map(|part| part.len()).sum())?;
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    Ok(out)
+}
+
+/// A value in DER as far as its length, with room for the rest.
+pub(crate) fn start(tag: Tag, length: usize) -> der::Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(MAX_HEADER_BYTES + length);
+    append_header(&mut out, tag, length)?;
+    Ok(out)
+}
+
+/// Appends a tag and a length.
+pub(crate) fn append_header(out: &mut Vec<u8>, tag: Tag, length: usize) -> der::Result<()> {
+    let mut buffer = [0; MAX_HEADER_BYTES];
+    out.extend_from_slice(Header::new(tag, Length::try_from(length)?).encode_to_slice(&mut buffer)?);
+    Ok(())
+}
+
+/// Returns the length of a value with its tag and its length field.
+pub(crate) fn encoded_len(length: usize) -> der::Result<usize> {
+    let length = Length::try_from(length)?;
+    usize::try_from((Length::ONE + length.encoded_len()? + length)?)
+}
+
+const MAX_HEADER_BYTES: usize = 6;
+/// The place of the issuer among the sequences of certificates (RFC 5280 §4.1) and revocation lists (§5.1).
+const ISSUER: usize = 2;
+/// The place of the subject among the sequences of a certificate: behind algorithm, issuer and validity.
+const SUBJECT: usize = 4;
+const REQUEST_SUBJECT: usize = 1;
+const NO_UNUSED_BITS: u8 = 0;
+const SEQUENCE: u8 = 0x30;
