@@ -17,78 +17,39 @@
 //! Nothing here prints or looks at the clock, and only [`SecretSource`] reads the environment. Private keys are wiped from
 //! memory, never shown, and written to files with mode 0600 only.
 //!
-//! A batch goes through `issue` (order and threads), `issuing` (one certificate), `leaf` and `x509`
-//! (what it says), then `store`, which enters it into the `index`, writes it to its `sink` and adds it to the
-//! `list` (`issued.csv`).
+//! | room | contents |
+//! |---|---|
+//! | `encoding`, `weak_keys` | PEM and DER; the rules that public keys must meet |
+//! | `error`, `platform`, `secrets`, `input` | errors; files and threads; passwords; locations in files |
+//! | `keys`, `x509` | keys in files and tokens; certificates, requests and revocation lists |
+//! | `inspect`, `verify`, `test_pki` | descriptions of files; checks of certificates; certificates for tests |
+//! | `policy`, `profile` | the limits of a CA, and the contents of its certificates beside identity and key |
+//! | `issued` | the index of issued certificates, the outputs and their records |
+//! | `ca` | the life of a CA, and revocation |
+//! | `issue`, `pfx`, `bundle` | issuing in bulk; PFX files and folders for devices |
+//!
+//! Each room uses only rooms above it in this table. A batch goes through `issue::pipeline` (order
+//! and threads), `issue::worker` (one certificate) and `x509` (content). Then `issue::store` enters the
+//! certificate into the index, writes it to its sink and adds it to the list (`issued.csv`).
 
 mod bundle;
 mod ca;
-mod encoding {
-    pub(crate) mod der;
-    pub(crate) mod pem;
-    pub(crate) mod pem_stream;
-}
+mod encoding;
 mod error;
-mod input {
-    pub(crate) mod location;
-    pub(crate) mod pkcs12;
-}
-mod inspect {
-    pub(crate) mod description;
-    pub(crate) mod document;
-}
-mod issue {
-    pub(crate) mod layouts;
-    pub(crate) mod pipeline;
-    pub(crate) mod store;
-    pub(crate) mod worker;
-}
-mod issued {
-    pub(crate) mod extract;
-    pub(crate) mod file_name;
-    pub(crate) mod index;
-    pub(crate) mod list;
-    pub(crate) mod record;
-    pub(crate) mod sink;
-    pub(crate) mod tls_identity;
-}
-mod keys {
-    pub(crate) mod encrypted;
-    pub(crate) mod fingerprint;
-    pub(crate) mod pkcs11;
-    pub(crate) mod private;
-    pub(crate) mod public;
-}
+mod input;
+mod inspect;
+mod issue;
+mod issued;
+mod keys;
 mod pfx;
-mod platform {
-    pub(crate) mod fs;
-    pub(crate) mod parallel;
-    pub(crate) mod process;
-}
+mod platform;
 mod policy;
 mod profile;
-mod secrets {
-    pub(crate) mod secret;
-    pub(crate) mod source;
-}
+mod secrets;
 mod test_pki;
 mod verify;
 mod weak_keys;
-mod x509 {
-    pub(crate) mod certificate;
-    pub(crate) mod certificate_file;
-    pub(crate) mod crl;
-    pub(crate) mod csr;
-    pub(crate) mod encoder;
-    pub(crate) mod leaf_template;
-    pub(crate) mod name;
-    pub(crate) mod name_constraints;
-    pub(crate) mod p7b;
-    pub(crate) mod pkcs7;
-    pub(crate) mod publication;
-    pub(crate) mod signed_by;
-    pub(crate) mod signer;
-}
+mod x509;
 
 pub use bundle::{
     BundleForm, BundleOptions, BundleOutcome, BundleService, BundleTarget, Bundler, WrittenBundle,

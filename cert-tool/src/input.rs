@@ -1,0 +1,4 @@
+//! Reading of input files: the location of a value in a file, and PKCS #12 archives.
+
+pub(crate) mod location;
+pub(crate) mod pkcs12;

@@ -1,0 +1,15 @@
+//! Certificates, signing requests and revocation lists (RFC 5280, RFC 2986).
+
+pub(crate) mod certificate;
+pub(crate) mod certificate_file;
+pub(crate) mod crl;
+pub(crate) mod csr;
+pub(crate) mod encoder;
+pub(crate) mod leaf_template;
+pub(crate) mod name;
+pub(crate) mod name_constraints;
+pub(crate) mod p7b;
+pub(crate) mod pkcs7;
+pub(crate) mod publication;
+pub(crate) mod signed_by;
+pub(crate) mod signer;
