@@ -56,7 +56,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(Done::AllWell) => ExitCode::SUCCESS,
         Ok(Done::SomeFailed) => ExitCode::from(1),
         Ok(Done::Interrupted) => {
-            output.note("interrupted; the same command goes on where this one stopped");
+            output.note("interrupted; run the same command again to continue");
             ExitCode::from(4)
         }
         Err(failure) => {

@@ -137,7 +137,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Another process issues with the CA.
-    #[error("another process issues with the CA in `{}`", path.display())]
+    #[error("a different process issues with the CA in `{}`", path.display())]
     Locked {
         /// The CA's folder.
         path: PathBuf,
@@ -178,8 +178,8 @@ pub enum Error {
         /// A description of the file's actual content.
         found: String,
     },
-    /// The store holds certificates of another CA.
-    #[error("`{}` holds certificates of another CA", path.display())]
+    /// The store holds certificates of a different CA.
+    #[error("`{}` holds certificates of a different CA", path.display())]
     OtherCa {
         /// The store's folder.
         path: PathBuf,
@@ -210,8 +210,8 @@ pub enum Error {
         /// The file with the chain.
         chain: PathBuf,
     },
-    /// A folder has files for the certificates of another folder.
-    #[error("`{}` has {what} for the certificates of another folder", path.display())]
+    /// A folder has files for the certificates of a different folder.
+    #[error("`{}` has {what} for the certificates of a different folder", path.display())]
     OtherList {
         /// The kind of files in the folder.
         what: &'static str,
@@ -316,18 +316,18 @@ impl Error {
     /// Returns advice on what to do about the error, if there is any.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::AlreadyExists { .. } => Some("choose another place; keys are never overwritten".to_owned()),
+            Self::AlreadyExists { .. } => Some("choose a different place; keys are never overwritten".to_owned()),
             Self::Locked { .. } => Some("wait until it has ended".to_owned()),
             Self::NotIndexed { .. } => {
-                Some("issue to another folder, or restore `index.db` beside the CA from a backup".to_owned())
+                Some("issue to a different folder, or restore `index.db` beside the CA from a backup".to_owned())
             }
-            Self::OtherCa { .. } => Some("issue to another folder, or with the CA of this one".to_owned()),
-            Self::OtherList { .. } => Some("write them to another folder".to_owned()),
-            Self::OtherSink { .. } => Some("issue to another folder, or ask for the same sink".to_owned()),
+            Self::OtherCa { .. } => Some("issue to a different folder, or with the CA of this one".to_owned()),
+            Self::OtherList { .. } => Some("write them to a different folder".to_owned()),
+            Self::OtherSink { .. } => Some("issue to a different folder, or ask for the same sink".to_owned()),
             Self::ReadableByOthers { path, wanted, .. } => {
                 Some(format!("chmod {wanted:o} {}", path.display()))
             }
-            Self::Damaged { .. } => Some("restore it from a backup, or issue to another folder".to_owned()),
+            Self::Damaged { .. } => Some("restore it from a backup, or issue to a different folder".to_owned()),
             Self::TooManyDays { longest, .. } => Some(format!("ask for {longest} days or fewer (--days)")),
             Self::PinInUri => Some("take it out; give the PIN by file (--pin-file, or `pin-source=file:/…`), in CERT_TOOL_PIN, or at the prompt. This one should be changed".to_owned()),
             Self::EdgeModule { .. } => Some("leave --edge out for it, or name the device".to_owned()),

@@ -241,7 +241,7 @@ impl Policy {
             return None;
         }
         let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
-        let found = key_type.map_or_else(|| "of another kind".to_owned(), |it| it.to_string());
+        let found = key_type.map_or_else(|| "of a different kind".to_owned(), |it| it.to_string());
         let reason = format!("its key is {found}, allowed are {}", allowed.join(", "));
         Some(Refusal::Policy { rule: "key_types", reason })
     }

@@ -96,7 +96,7 @@ impl Listener {
         }
         self.connections.close();
         if timeout(DRAIN_TIMEOUT, self.connections.wait()).await.is_err() {
-            tracing::warn!("connections are cut off that did not end in time");
+            tracing::warn!("connections that did not end in time are closed");
             self.abort.cancel();
             self.connections.wait().await;
         }

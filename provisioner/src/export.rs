@@ -45,7 +45,7 @@ pub enum ExportError {
     #[error(transparent)]
     Hub(#[from] HubError),
     /// A row of the hub's answer is no twin.
-    #[error("the hub's answer to a query has a row that is no twin")]
+    #[error("the hub's answer to a query has a row that is not a twin")]
     NoTwin(#[source] serde_json::Error),
     /// The batch can't be written.
     #[error("the batch can't be written")]

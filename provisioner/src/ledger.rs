@@ -190,7 +190,7 @@ pub enum LedgerError {
         path: PathBuf,
     },
     /// The path is not a ledger.
-    #[error("{} is no ledger: {what}", path.display())]
+    #[error("{} is not a ledger: {what}", path.display())]
     NoLedger {
         /// The file.
         path: PathBuf,

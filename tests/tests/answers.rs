@@ -176,7 +176,7 @@ fn what_may_pass_is_read_again_from_the_first_call_on() -> Result<()> {
 fn what_never_gets_better_stops_a_run_at_once_and_its_rows_wait() -> Result<()> {
     for (reply, said) in [
         (Reply::error(403, "IotHubQuotaExceeded"), "midnight UTC"),
-        (Reply::error(403, "IpFilterDenied"), "this address is not let in by the hub's IP filter"),
+        (Reply::error(403, "IpFilterDenied"), "the hub's IP filter blocks this address"),
         (Reply::error(403, "NeverHeardOf"), "403 NeverHeardOf"),
         (Reply::page("403 Forbidden"), "the hub refused: 403"),
         (Reply::error(401, "IotHubUnauthorizedAccess"), "401 IotHubUnauthorizedAccess"),
@@ -234,7 +234,7 @@ fn a_certificate_that_will_not_pass_is_no_outage_for_any_verb() -> Result<()> {
     ];
     for (shown, said) in [
         (Shown::Expired, "its certificate expired on 2021-01-01"),
-        (Shown::OtherName, "its certificate is for another name"),
+        (Shown::OtherName, "its certificate is for a different name"),
         (Shown::Unknown, "its certificate has no root that is trusted here"),
     ] {
         hostile.show(shown);

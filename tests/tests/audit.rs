@@ -77,11 +77,11 @@ fn what_was_tampered_with_is_found_at_its_line() -> Result<()> {
     let pack = station.run("provisioner", ["audit"])?.expect_code(0)?.stdout;
     station.write("forged.jsonl", &pack.replace("\"state\":\"done\"", "\"state\":\"unchanged\""))?;
     let forged = station.run("provisioner", ["audit", "--check", "forged.jsonl"])?.expect_code(1)?;
-    assert!(forged.stderr.contains("line 2 is not as it was written"), "{}", forged.stderr);
+    assert!(forged.stderr.contains("line 2 has changed since it was written"), "{}", forged.stderr);
     station.write("whole.jsonl", &pack)?;
     let other = ["audit", "--check", "whole.jsonl", "--hash", "00"];
     let other = station.run("provisioner", other)?.expect_code(1)?;
-    assert!(other.stderr.contains("another pack"), "{}", other.stderr);
+    assert!(other.stderr.contains("a different pack"), "{}", other.stderr);
     station.run("provisioner", ["audit", "--check", "missing.jsonl"])?.expect_code(2)?;
     Ok(())
 }

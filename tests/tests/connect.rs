@@ -59,7 +59,7 @@ fn devices_and_modules_of_a_good_batch_connect_and_nobody_is_silently_left_out()
     let all = line.connect("all", &[])?.expect_code(0)?;
     assert_eq!(
         all.text(),
-        "line 8: pump-5: not tried to connect: no key at hand\n\
+        "line 8: pump-5: not tried to connect: no key available\n\
          7 checked: 7 equal, 0 missing, 0 different, 0 extra\n\
          5 connected, 0 failed, 1 not tried, 1 disabled: not tried\n"
     );

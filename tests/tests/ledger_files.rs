@@ -89,8 +89,8 @@ fn what_is_no_ledger_is_named_and_left_as_it_is() -> Result<()> {
     std::fs::create_dir(station.path("folder"))?;
     station.write("empty", "")?;
     for (file, said) in [
-        ("batch.csv", "batch.csv is no ledger: it does not begin as an SQLite file does"),
-        ("folder", "folder is no ledger: it is a folder"),
+        ("batch.csv", "batch.csv is not a ledger: it does not begin as an SQLite file does"),
+        ("folder", "folder is not a ledger: it is a folder"),
         ("empty", "empty is empty: no run was ever written into it"),
         ("missing", "there is no ledger at missing"),
     ] {

@@ -240,7 +240,7 @@ fn a_plan_is_refused_for_another_hub_another_batch_other_files_and_when_it_was_e
     let elsewhere = station.run("provisioner", ["apply", "batch.plan"])?.expect_code(2)?;
     assert!(elsewhere.stderr.contains("the plan is for the hub"), "{}", elsewhere.stderr);
     refused(&["apply", "batch.plan", "--mode", "upsert"], "with the options that it was made with")?;
-    refused(&["apply", "batch.csv", "--batch", "batch.csv"], "is none")?;
+    refused(&["apply", "batch.csv", "--batch", "batch.csv"], "is not a plan")?;
 
     station.write("twin.json", r#"{"tags":{"site":"Kiel"}}"#)?;
     refused(&["apply", "batch.plan"], "a file that the batch names")?;
@@ -253,7 +253,7 @@ fn a_plan_is_refused_for_another_hub_another_batch_other_files_and_when_it_was_e
     station.write("moved.csv", &format!("{header}a,x509_ca,twin.json\n"))?;
 
     station.write("edited.plan", &plan.replacen("create", "keep", 1))?;
-    refused(&["apply", "edited.plan", "--batch", "moved.csv"], "is not as it was written")?;
+    refused(&["apply", "edited.plan", "--batch", "moved.csv"], "has changed since it was written")?;
     let (cut, _) = plan.trim_end().rsplit_once('\n').context("a plan has lines")?;
     station.write("cut.plan", &format!("{cut}\n"))?;
     refused(&["apply", "cut.plan", "--batch", "moved.csv"], "cut off")?;

@@ -196,7 +196,7 @@ fn check_chain(certificates: &[Certificate]) -> Result<(), String> {
             Some(SignatureFault::NotVerified(text)) => return Err(ShownBare(&text).to_string()),
             Some(SignatureFault::OtherKey) => {
                 return Err(format!(
-                    "`{upper_name}` has not signed `{lower_name}`: it has the issuer's name, but another key"
+                    "`{upper_name}` has not signed `{lower_name}`: it has the issuer's name, but a different key"
                 ));
             }
         }

@@ -330,10 +330,12 @@ impl ParentCa {
         let name = ShownBare(certificate.subject());
         let is_own_key = certificate.public_key_info() == self.certificate.public_key_info();
         if subject == self.signer.name() && !is_own_key {
-            return Err(self.bad(format!("`{name}` is its own name; a CA below it needs another one")));
+            return Err(self.bad(format!("`{name}` is its own name; a CA below it needs a different one")));
         }
         if is_own_key && subject != self.signer.name() {
-            return Err(self.bad(format!("the key of `{name}` is its own; a CA below it needs another one")));
+            return Err(
+                self.bad(format!("the key of `{name}` is its own; a CA below it needs a different one"))
+            );
         }
         let namesakes = self.index()?.namesakes(certificate)?;
         let Some(other) = namesakes.last() else { return Ok(()) };

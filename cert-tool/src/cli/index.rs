@@ -154,7 +154,7 @@ fn lookup(which: &WhichArgs) -> Result<Lookup, Failure> {
     }
     if let Some(serial) = &which.serial {
         let bytes =
-            hex(serial).ok_or_else(|| Failure::Usage(anyhow!("`{serial}` is no serial number in hex")))?;
+            hex(serial).ok_or_else(|| Failure::Usage(anyhow!("`{serial}` is not a serial number in hex")))?;
         return Ok(Lookup::Serial(bytes));
     }
     let text = which.thumbprint.as_deref().unwrap_or_default();

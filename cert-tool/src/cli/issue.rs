@@ -222,8 +222,9 @@ impl<'a> Job<'a> {
         };
         if store.dropped_rows() > 0 {
             let count = store.dropped_rows();
-            output
-                .note(&format!("warning: {count} certificates were cut off on the disk and are made again"));
+            output.note(&format!(
+                "warning: {count} certificates on the disk were incomplete and are made again"
+            ));
         }
         let interrupt = Interrupt::listen();
         let stop = interrupt.clone();

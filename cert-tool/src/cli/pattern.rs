@@ -33,7 +33,7 @@ impl Pattern {
         // The others have no more characters than the last, and no other ones than digits.
         for number in [first, last] {
             let name = pattern.name(number);
-            IdentityId::parse(&name, None).with_context(|| format!("`{name}` is no device id"))?;
+            IdentityId::parse(&name, None).with_context(|| format!("`{name}` is not a device id"))?;
         }
         Ok(pattern)
     }

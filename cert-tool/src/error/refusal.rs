@@ -14,7 +14,7 @@ use crate::weak_keys::WeakKey;
 #[non_exhaustive]
 pub enum Refusal {
     /// It has a certificate already, for another key than the request's.
-    #[error("it has a certificate already, for another key than that of this request")]
+    #[error("it has a certificate already, for a key that differs from that of this request")]
     AlreadyIssued,
     /// It has a certificate already, in another place.
     #[error("it has a certificate already, in `{}`", certificate.display())]
@@ -83,7 +83,7 @@ pub enum Refusal {
         count: usize,
     },
     /// The request's common name is no `deviceId` and no `deviceId/moduleId`.
-    #[error("its request's common name {} is no identity", ShownText(name))]
+    #[error("its request's common name {} is not an identity", ShownText(name))]
     NotAnIdentity {
         /// The common name, shortened.
         name: String,
@@ -188,11 +188,11 @@ impl Refusal {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::AlreadyIssued | Self::IssuedElsewhere { .. } => {
-                Some("renew it, or issue to another folder with --replace")
+                Some("renew it, or issue to a different folder with --replace")
             }
-            Self::Revoked => Some("give the device a new key and issue to another folder with --replace"),
+            Self::Revoked => Some("give the device a new key and issue to a different folder with --replace"),
             Self::OlderIsThere => {
-                Some("replace and renew into another folder: a list has one row for each identity")
+                Some("replace and renew into a different folder: a list has one row for each identity")
             }
             Self::BadPublicKey { .. } => Some("give a SubjectPublicKeyInfo, as PEM or as base64 of its DER"),
             Self::NothingToRenew => None,
@@ -201,7 +201,7 @@ impl Refusal {
             }
             Self::DisclosedKey => Some("make a new key on the device, and send nothing but its request"),
             Self::FolderOccupied { .. } => Some("move it away"),
-            Self::NameOfCa => Some("give the CA below another name"),
+            Self::NameOfCa => Some("give the CA below a different name"),
             Self::KeyOfAnother { .. } | Self::KeyOfCa => {
                 Some("make a key on each device; a key is never shared")
             }

@@ -87,7 +87,7 @@ pub(crate) fn kind_of_bytes(bytes: &[u8]) -> &'static str {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "text in UTF-16",
         _ if bytes.iter().all(|byte| *byte == 0) => "nothing but zero bytes",
         _ if is_utf16(bytes) => "text in UTF-16",
-        [0x30, ..] => "DER of another kind, or damaged",
+        [0x30, ..] => "DER of a different kind, or damaged",
         _ => "neither PEM nor DER",
     }
 }

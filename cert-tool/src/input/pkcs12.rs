@@ -61,11 +61,11 @@ fn may_be_the_password(error: &PfxError) -> bool {
 /// Describes an error in a PFX file that has nothing to do with its password.
 fn fault(error: &PfxError, name: &Path, wanted: &'static str) -> Error {
     let found = match error {
-        PfxError::InvalidVersion => "a PFX file of another version than 3",
+        PfxError::InvalidVersion => "a PFX file of a version that is not 3",
         PfxError::UnsupportedContentType => {
             return unsupported(name, "that is encrypted or signed with certificates");
         }
-        PfxError::UnsupportedCertificateType => "a PFX file with a certificate of another kind than X.509",
+        PfxError::UnsupportedCertificateType => "a PFX file with a certificate that is not X.509",
         PfxError::UnsupportedEncryptionScheme => return unsupported(name, "with an old or rare encryption"),
         PfxError::UnsupportedMacAlgorithm => {
             return unsupported(name, "with a rare algorithm for its password check (MAC)");

@@ -34,7 +34,7 @@ impl ListFile {
     pub(crate) fn begin(&mut self) -> Result<(), Error> {
         let found = fs::read_at(&self.file, &self.path, 0, HEADER.len() + 1)?;
         if !HEADER.as_bytes().starts_with(&found) {
-            return Err(self.damaged(0, "it is no list of issued certificates, or not of this CA"));
+            return Err(self.damaged(0, "it is not a list of issued certificates, or not of this CA"));
         }
         self.length = 0;
         self.append(HEADER.as_bytes())
@@ -189,7 +189,7 @@ impl IssuedList {
         let mut line = String::new();
         let mut offset = reader.read_line(&mut line).map_err(broken)? as u64;
         if line != HEADER {
-            return Err(self.damaged(0, "it is no list of issued certificates"));
+            return Err(self.damaged(0, "it is not a list of issued certificates"));
         }
         loop {
             line.clear();
@@ -229,6 +229,6 @@ pub(crate) const ISSUING_CERTIFICATE: &str = "issuing.pem";
 /// Has the thumbprint of the first certificate in the list that a folder's files are from.
 const ORIGIN: &str = ".issued";
 const MAX_ORIGIN_BYTES: u64 = 1024;
-const NOT_A_ROW: &str = "this row is none of ours";
+const NOT_A_ROW: &str = "this row is not one of ours";
 /// Two ids, two paths with both ids escaped, and what else a row has.
 const MAX_ROW_BYTES: usize = 4096;

@@ -93,7 +93,7 @@ impl TokenKey {
         let ecdsa = |algorithm| {
             let hash = digest(algorithm, message);
             let signature = session.sign(&Mechanism::Ecdsa, self.private, hash.as_ref()).map_err(failed)?;
-            ecdsa_der(&signature).ok_or_else(|| self.uri.bad("the token's signature is none"))
+            ecdsa_der(&signature).ok_or_else(|| self.uri.bad("the token's signature cannot be parsed"))
         };
         match self.key_type {
             KeyType::P256 => ecdsa(&SHA256),

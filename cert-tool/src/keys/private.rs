@@ -134,7 +134,7 @@ impl PrivateKey {
             },
         };
         key.ok_or_else(|| {
-            not_a_key("a key of another kind than P-256, P-384 and RSA-2048/3072/4096, or damaged".to_owned())
+            not_a_key("a key that is not P-256, P-384 or RSA-2048/3072/4096, or that is damaged".to_owned())
         })
     }
 

@@ -139,7 +139,7 @@ fn common_name(parsed: &X509Certificate<'_>, by: &Verification<'_>) -> Option<St
         return registration_id(&name, by.expected);
     }
     match (IdentityId::from_common_name(&name), by.expected) {
-        (Err(error), _) => Some(format!("{} is no identity: {error}", ShownText(&name))),
+        (Err(error), _) => Some(format!("{} is not an identity: {error}", ShownText(&name))),
         (Ok(found), Some(expected)) if found != *expected => {
             Some(format!("it is `{found}`, not `{expected}`"))
         }
@@ -154,7 +154,7 @@ fn registration_id(name: &str, expected: Option<&IdentityId>) -> Option<String> 
     let ends_well = name.ends_with(|last: char| last.is_ascii_alphanumeric() || last == '-');
     if !ends_well || !name.chars().all(is_allowed) {
         let rule = "letters, digits and `- . _ :`, at last a letter, a digit or `-`";
-        return Some(format!("{} is no registration id: {rule}", ShownText(name)));
+        return Some(format!("{} is not a registration id: {rule}", ShownText(name)));
     }
     if name.len() > 64 {
         return Some("it has more than 64 characters".to_owned());

@@ -25,7 +25,7 @@ enum Name {
     Uri(String),
     /// A name of a kind that the validator judges.
     OfValidator,
-    /// A name of another kind, by its tag.
+    /// A name of a different kind, by its tag.
     Unsupported(u8),
 }
 

@@ -58,7 +58,7 @@ fn other_key(below: &Certificate, above: &Certificate, count: usize) -> String {
         1 => format!("the key of the {above} that is given"),
         count => format!("any key of the {count} certificates of {above} that are given"),
     };
-    format!("{below} is not signed with {candidates}: its issuer has another key, or it was altered")
+    format!("{below} is not signed with {candidates}: its issuer has a different key, or it was altered")
 }
 
 /// More than the validator goes.

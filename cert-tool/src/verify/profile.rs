@@ -62,7 +62,7 @@ fn authority_key(certificate: &X509Certificate<'_>, place: Place) -> Option<Stri
     let own =
         subject_key(certificate).filter(|_| is_self_issued && certificate.verify_signature(None).is_ok());
     own.filter(|own| *own != key.0).map(|_| {
-        "it is self-signed, but its authority key identifier is that of another key (RFC 5280 §4.2.1.1)"
+        "it is self-signed, but its authority key identifier is that of a different key (RFC 5280 §4.2.1.1)"
             .to_owned()
     })
 }

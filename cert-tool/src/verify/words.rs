@@ -33,7 +33,7 @@ pub(super) fn of(error: &Error) -> String {
         }
         Error::InvalidSignatureForPublicKey => "a signature on the way is not one with its issuer's key",
         Error::IssuerNotCrlSigner => "its issuer may not sign revocation lists",
-        Error::MalformedDnsIdentifier => "a certificate on the way has a DNS name that is none",
+        Error::MalformedDnsIdentifier => "a certificate on the way has an invalid DNS name",
         Error::MaximumNameConstraintComparisonsExceeded
         | Error::MaximumPathBuildCallsExceeded
         | Error::MaximumPathDepthExceeded

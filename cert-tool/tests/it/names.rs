@@ -136,7 +136,7 @@ fn a_root_whose_key_changes_is_followed_by_its_self_issued_certificates() {
     }
     let said = shop.run("verify leaf.pem --ca old.pem");
     let told =
-        "CN=a is not signed with the key of the CN=Plant Root that is given: its issuer has another key";
+        "CN=a is not signed with the key of the CN=Plant Root that is given: its issuer has a different key";
     assert!(said.code == 1 && said.out.contains(told), "{}", said.out);
 }
 

@@ -146,7 +146,7 @@ fn bundles_of_all_are_made_once_and_begun_ones_are_cleaned_up() {
     );
     shop.ok("issue --ca ca --device-id other --out out2");
     let said = shop.fails(3, &format!("bundle out2 --all {HUB} --out all"));
-    assert!(said.contains("bundles for the certificates of another folder"), "{said}");
+    assert!(said.contains("bundles for the certificates of a different folder"), "{said}");
 }
 
 #[test]

@@ -100,10 +100,10 @@ fn a_registration_id_has_its_own_rules() {
     let said = shop.run(&format!("{} --device-id pump-2", of("pump-1")));
     assert!(said.out.contains("common name: FAILED: it is `pump-1`, not `pump-2`"), "{}", said.out);
     let said = shop.run("verify out/modules/pump-1/m/chain.pem --ca ca --for dps");
-    assert!(said.out.contains("common name: FAILED: \"pump-1/m\" is no registration id"), "{}", said.out);
+    assert!(said.out.contains("common name: FAILED: \"pump-1/m\" is not a registration id"), "{}", said.out);
     self_signed(&shop, "odd.pem", "-subj /CN=a*b -addext basicConstraints=critical,CA:FALSE");
     let said = shop.run("verify odd.pem --ca odd.pem --for dps");
-    assert!(said.out.contains("common name: FAILED: \"a*b\" is no registration id"), "{}", said.out);
+    assert!(said.out.contains("common name: FAILED: \"a*b\" is not a registration id"), "{}", said.out);
 }
 
 #[test]

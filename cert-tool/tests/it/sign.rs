@@ -51,7 +51,7 @@ fn each_that_is_refused_is_named_with_the_reason_and_the_rest_are_signed() {
     let refused = [
         ("in/changed.csr: a", "bad signature", "bad_signature"),
         ("in/curve.csr: c", "the curve is P-192", "weak_key"),
-        ("in/no-id.csr", "no identity", "no_identity"),
+        ("in/no-id.csr", "is not an identity", "no_identity"),
         ("in/no-name.csr", "0 common names", "one_common_name"),
         ("in/p521.csr: e", "P-521, which IoT Hub is not known to take", "weak_key"),
         ("in/two-names.csr", "2 common names", "one_common_name"),

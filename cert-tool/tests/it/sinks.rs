@@ -206,7 +206,7 @@ fn pfx_files_are_made_for_all_and_only_once() {
     // Nobody gets an old certificate in the place of a renewed one.
     shop.ok("renew --ca ca --device-id dev1 --out renewed");
     let said = shop.fails(3, "pfx renewed --all --out pfx --password-file password");
-    assert!(said.contains("`pfx` has PFX files for the certificates of another folder"), "{said}");
+    assert!(said.contains("`pfx` has PFX files for the certificates of a different folder"), "{said}");
     shop.write("stranger.csv", "device_id\nstranger\n");
     let said = shop.fails(1, "pfx out --from stranger.csv --out pfx --password-file password");
     assert!(said.contains("`stranger` has no certificate in `out`"), "{said}");

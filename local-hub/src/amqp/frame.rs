@@ -64,12 +64,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
                 return Err(invalid("a frame has an impossible size"));
             }
             if frame_type != layer.frame_type() {
-                return Err(invalid("a frame is of another type than was agreed"));
+                return Err(invalid("the type of a frame is not the agreed one"));
             }
             self.fill(size - 8).await?;
             let mut body = self.input.split_to(size - 8).split_off(data_offset - 8);
             if !body.is_empty() {
-                return descriptor(&mut body).ok_or_else(|| invalid("a frame's body is no described list"));
+                return descriptor(&mut body)
+                    .ok_or_else(|| invalid("the body of a frame is not a described list"));
             }
         }
     }

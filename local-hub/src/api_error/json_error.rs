@@ -31,7 +31,7 @@ pub(crate) fn plain(reason: &str) -> String {
         ("duplicate field ", "a member is there twice: "),
         ("unknown field ", "a member is unknown: "),
         ("unknown variant ", "an unknown word: "),
-        ("invalid type: ", "another type than is needed: "),
+        ("invalid type: ", "the wrong type: "),
         ("invalid value: ", "a value out of range: "),
         ("invalid length ", "a wrong number of elements: "),
     ] {
@@ -95,27 +95,18 @@ mod tests {
             ("{} x", "a member is missing: `deviceId` at line 1, column 2"),
             ("{\"deviceId\": \"a\"} x", "something follows the end of the JSON at line 1, column 19"),
             ("nonsense", "no JSON: expected ident at line 1, column 2"),
-            ("null", "another type than is needed: null, expected an object at line 1, column 4"),
+            ("null", "the wrong type: null, expected an object at line 1, column 4"),
             (
                 "{\"seconds\": -1}",
                 "a value out of range: integer `-1`, expected a whole number at line 1, column 14",
             ),
-            (
-                "{\"seconds\": []}",
-                "another type than is needed: an array, expected a whole number at line 1, column 12",
-            ),
+            ("{\"seconds\": []}", "the wrong type: an array, expected a whole number at line 1, column 12"),
             ("{\"word\": \"off\"}", "an unknown word: `off`, expected `on` at line 1, column 14"),
-            (
-                "{\"deviceId\": 1}",
-                "another type than is needed: integer `1`, expected a string at line 1, column 14",
-            ),
-            (
-                "{\"inner\": 1}",
-                "another type than is needed: integer `1`, expected an object at line 1, column 11",
-            ),
+            ("{\"deviceId\": 1}", "the wrong type: integer `1`, expected a string at line 1, column 14"),
+            ("{\"inner\": 1}", "the wrong type: integer `1`, expected an object at line 1, column 11"),
             (
                 "{\"members\": {\"a\": \"b\"}}",
-                "another type than is needed: string \"b\", expected a number at line 1, column 21",
+                "the wrong type: string \"b\", expected a number at line 1, column 21",
             ),
         ] {
             assert_eq!(reason(json), expected, "{json}");

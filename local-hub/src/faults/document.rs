@@ -123,7 +123,8 @@ impl Faults {
     pub(crate) fn check_operations(&self, known: &[&str]) -> Result<(), FaultsError> {
         for (place, fault) in self.faults.iter().enumerate() {
             if let Some(operation) = fault.operation.as_deref().filter(|name| !known.contains(name)) {
-                let problem = format!("`{operation}` is no operation; there are {}", known.join(", "));
+                let problem =
+                    format!("`{operation}` is not an operation; the operations are {}", known.join(", "));
                 return Err(FaultsError::Fault { number: place + 1, problem });
             }
         }
@@ -176,7 +177,7 @@ fn effect(document: &FaultDocument) -> Result<Effect, String> {
         "lose-answer" => Effect::LoseAnswer,
         "half-answer" => Effect::HalfAnswer,
         "stale-page" => Effect::StalePage,
-        other => return Err(format!("`{other}` is no effect; {EFFECTS}")),
+        other => return Err(format!("`{other}` is not an effect; {EFFECTS}")),
     };
     check_foreign_keys(document)?;
     Ok(effect)
@@ -189,7 +190,7 @@ fn status(document: &FaultDocument) -> Result<Effect, String> {
     }
     let code = match (document.code.as_deref(), status) {
         (Some(name), _) => {
-            let code = ErrorCode::from_name(name).ok_or_else(|| format!("`{name}` is no error code"))?;
+            let code = ErrorCode::from_name(name).ok_or_else(|| format!("`{name}` is not an error code"))?;
             if code.http_status() != status {
                 return Err(format!("the code {name} goes with status {}, not {status}", code.http_status()));
             }

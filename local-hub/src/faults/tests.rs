@@ -21,7 +21,7 @@ fn problem(text: &str) -> String {
 fn mistakes_in_a_file_are_named() {
     let cases = [
         ("[[fault]]", "fault 1: `effect` is missing; there are status, reset"),
-        ("[[fault]]\neffect = 'boom'", "`boom` is no effect"),
+        ("[[fault]]\neffect = 'boom'", "`boom` is not an effect"),
         (
             "[[fault]]\neffect = 'reset'\n[[fault]]\neffect = 'delay'",
             "fault 2: the effect `delay` needs `seconds`",
@@ -29,7 +29,7 @@ fn mistakes_in_a_file_are_named() {
         ("[[fault]]\neffect = 'delay'\nseconds = -1", "`seconds` must be a number of seconds from 0 on"),
         ("[[fault]]\neffect = 'status'\nstatus = 200", "from 400 to 599"),
         ("[[fault]]\neffect = 'status'\nstatus = 404", "a `status` of 404 needs `code`"),
-        ("[[fault]]\neffect = 'status'\nstatus = 404\ncode = 'Nope'", "`Nope` is no error code"),
+        ("[[fault]]\neffect = 'status'\nstatus = 404\ncode = 'Nope'", "`Nope` is not an error code"),
         ("[[fault]]\neffect = 'status'\nstatus = 500\ncode = 'ServerBusy'", "goes with status 503, not 500"),
         ("[[fault]]\neffect = 'reset'\nstatus = 500", "the effect `reset` has no `status`"),
         ("[[fault]]\neffect = 'reset'\nprobability = 1.5", "from 0 to 1"),
@@ -48,7 +48,7 @@ fn mistakes_in_a_file_are_named() {
 fn an_operation_that_is_none_is_named_with_those_there_are() {
     let faults = Faults { seed: 0, faults: vec![Fault::always(Effect::Reset).of("PutTwins")] };
     let error = faults.check_operations(&["GetTwin", "PutTwin"]).unwrap_err().to_string();
-    assert_eq!(error, "fault 1: `PutTwins` is no operation; there are GetTwin, PutTwin");
+    assert_eq!(error, "fault 1: `PutTwins` is not an operation; the operations are GetTwin, PutTwin");
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn by_policy(hub: &Hub, text: &str, headers: &HeaderMap, uri: &Uri, found: &Rout
         return Err(unauthorized("the token has expired"));
     }
     if !covers(&token, headers, uri) {
-        return Err(no_access("the token is for another resource"));
+        return Err(no_access("the token is for a different resource"));
     }
     if !policy.allows(found.right) {
         let (name, operation) = (&policy.name, found.operation.name());
@@ -84,7 +84,7 @@ fn by_policy(hub: &Hub, text: &str, headers: &HeaderMap, uri: &Uri, found: &Rout
 fn signer<'h>(hub: &'h Hub, token: &SasToken) -> ApiResult<&'h Policy> {
     // Without a policy it would be the key of a device, which has no access to the service API.
     let name = token.policy().ok_or_else(|| no_access("the token names no policy (skn)"))?;
-    let wrong = || no_access("the policy is unknown or its key is another one");
+    let wrong = || no_access("the policy is unknown or its key is different");
     let policy = hub.policies().find(name).ok_or_else(wrong)?;
     // Both keys are tried whatever the first gives, so that time does not tell which one it was.
     let signed = policy.keys().map(|key| token.is_signed_by(key));

@@ -96,7 +96,9 @@ impl Call {
     pub(crate) fn document<T: DeserializeOwned>(&self) -> ApiResult<T> {
         match self.body.trim_ascii_start() {
             [b'{', ..] => self.json(),
-            _ => self.json::<Value>().and(Err(ApiError::argument("the body can't be read: it is no object"))),
+            _ => self
+                .json::<Value>()
+                .and(Err(ApiError::argument("the body cannot be read: it is not an object"))),
         }
     }
 

@@ -107,7 +107,7 @@ impl Protocol for Https {
 /// request, or that the client has ended, was not refused.
 fn note_refused(error: &hyper::Error, asked: bool, peer: &Peer) {
     if error.is_parse() || error.is_parse_too_large() {
-        peer.log_refused("the client sends what is no request of HTTP/1.1");
+        peer.log_refused("the client sent something that is not an HTTP/1.1 request");
     } else if error.is_timeout() && !asked {
         peer.log_refused("the client has sent no request in time");
     }

@@ -105,7 +105,7 @@ impl Operations {
         let ClockMove { now, advance_seconds, stopped } = read(body)?;
         let clock = self.hub.clock();
         let now = now.map(|text| OffsetDateTime::parse(&text, &Rfc3339)).transpose();
-        let now = now.map_err(|_| bad_input("`now` is no time such as 2026-11-22T10:00:00Z"))?;
+        let now = now.map_err(|_| bad_input("`now` is not a time such as 2026-11-22T10:00:00Z"))?;
         let by = advance_seconds.map(time::Duration::checked_seconds_f64);
         let by = by.map(|by| by.ok_or_else(|| bad_input("`advanceSeconds` is too large"))).transpose()?;
         match stopped {

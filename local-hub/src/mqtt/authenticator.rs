@@ -104,7 +104,7 @@ impl Authenticator {
         let name = connect.user_name().and_then(UserName::parse);
         let name = name.ok_or_else(|| denied("the user name names no hub and identity"))?;
         if connect.client_id() != name.identity.common_name() {
-            return Err(denied("the client id is another than the user name says"));
+            return Err(denied("the client id does not match the user name"));
         }
         check_will(connect, &name.identity)?;
         let password = connect.password().filter(|password| !password.is_empty());
@@ -138,7 +138,7 @@ impl Authenticator {
             return Err(denied("the token has expired"));
         }
         if !token.covers(&resource(&name.host, &name.identity)) {
-            return Err(denied("the token is for another resource"));
+            return Err(denied("the token is for a different resource"));
         }
         let expiry = Some(token.expiry());
         match token.policy() {
@@ -151,7 +151,7 @@ impl Authenticator {
     }
 
     fn check_policy(&self, name: &str, token: &SasToken) -> Result<(), Denied> {
-        let wrong = || denied("the policy is unknown or its key is another one");
+        let wrong = || denied("the policy is unknown or its key is different");
         let policy = self.hub.policies().find(name).ok_or_else(wrong)?;
         // Both keys are tried whatever the first gives, so that time does not tell which one it was.
         if !policy.keys().map(|key| token.is_signed_by(key)).contains(&true) {
@@ -171,7 +171,9 @@ fn check_will(connect: &Connect, identity: &IdentityId) -> Result<(), Denied> {
     };
     if topic::has_wildcard(topic) || !matches!(Uplink::parse(topic, identity), Some(Uplink::Telemetry { .. }))
     {
-        return Err(denied("the will's topic is none of the identity's own for messages to the cloud"));
+        return Err(denied(
+            "the topic of the will is not one of the identity's topics for messages to the cloud",
+        ));
     }
     if connect.will_qos() == Qos::ExactlyOnce {
         return Err(denied("the will has quality of service 2, which IoT Hub has not"));

@@ -35,7 +35,7 @@ pub(crate) async fn run<S>(
     let mut wire = Wire::new(stream);
     let connect = match timeout(CONNECT_TIMEOUT, wire.next()).await {
         Ok(Ok(Packet::V3_1_1Connect(connect))) => connect,
-        Ok(Ok(_)) => return peer.log_refused("the client begins with another packet than CONNECT"),
+        Ok(Ok(_)) => return peer.log_refused("the first packet of the client is not CONNECT"),
         Ok(Err(SessionEnd::Malformed(error))) => {
             tracing::debug!(?error, "a connection began with no MQTT");
             return peer.log_refused(not_mqtt(error));
@@ -86,7 +86,7 @@ fn has_reserved_flag(connect: &Connect) -> bool {
 
 fn not_mqtt(error: MqttError) -> &'static str {
     match error {
-        MqttError::UnsupportedProtocolVersion => "the client speaks another version of MQTT than 3.1.1",
+        MqttError::UnsupportedProtocolVersion => "the client uses a version of MQTT that is not 3.1.1",
         _ => "the client sends what is no CONNECT of MQTT 3.1.1",
     }
 }

@@ -212,7 +212,7 @@ fn check_format(connection: &Connection, path: &Path) -> Result<()> {
         FORMAT => Err(damaged("its tables are missing; put it back from a copy, or serve another folder")),
         0 if tables == 0 => Ok(()),
         1.. if ours == 2 => Err(Error::Newer { path: path.to_owned(), found, known: FORMAT }),
-        _ => Err(damaged("it is the database of another program")),
+        _ => Err(damaged("it is the database of a different program")),
     }
 }
 

@@ -136,7 +136,7 @@ fn a_file_of_faults_is_read_before_anything_begins() {
     };
     let (code, stderr) = failure(&mut serve());
     assert_eq!(code, Some(2));
-    assert!(stderr.contains("fault 1: `PutTwins` is no operation"), "{stderr}");
+    assert!(stderr.contains("fault 1: `PutTwins` is not an operation"), "{stderr}");
     std::fs::remove_file(&file).unwrap();
     let (code, stderr) = failure(&mut serve());
     assert_eq!(code, Some(3));

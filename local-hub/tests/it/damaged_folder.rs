@@ -67,7 +67,7 @@ async fn a_database_that_is_newer_emptied_gone_or_foreign_is_refused() {
     assert!(refused(folder.path()).await.contains("its tables are missing"));
     fs::remove_file(&database).unwrap();
     Connection::open(&database).unwrap().execute_batch("CREATE TABLE bookmarks (url)").unwrap();
-    assert!(refused(folder.path()).await.contains("another program"));
+    assert!(refused(folder.path()).await.contains("a different program"));
     fs::write(&database, "").unwrap();
     assert!(refused(folder.path()).await.contains("it is empty"));
     fs::remove_file(&database).unwrap();

@@ -106,8 +106,8 @@ async fn bad_documents_are_refused_with_the_reason() {
             "Either no keys or both",
         ),
         (json!({"deviceId": "d", "authentication": {"type": "none"}}), "DeviceAuthenticationTypeIsMissing"),
-        (json!([]), "the body can't be read: it is no object"),
-        (json!(["d", null, null, null, null, null, null]), "it is no object"),
+        (json!([]), "the body cannot be read: it is not an object"),
+        (json!(["d", null, null, null, null, null, null]), "it is not an object"),
     ] {
         let answer = hub.client.put("/devices/d", None, &body).await;
         answer.refused(400, "ArgumentInvalid");

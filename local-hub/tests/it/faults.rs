@@ -180,5 +180,5 @@ async fn an_operation_that_is_none_is_refused() {
     let hub = TestHub::start().await;
     let error =
         hub.hub.set_faults(only(Fault::always(Effect::Reset).of("PutDevices"))).unwrap_err().to_string();
-    assert!(error.contains("`PutDevices` is no operation") && error.contains("PutDevice,"), "{error}");
+    assert!(error.contains("`PutDevices` is not an operation") && error.contains("PutDevice,"), "{error}");
 }

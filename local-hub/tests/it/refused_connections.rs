@@ -112,7 +112,7 @@ async fn whoever_speaks_something_else_inside_tls_is_in_the_log_too() {
     let connect_of_mqtt_5 = b"\x10\x0f\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x02d1";
     for (bytes, reason) in [
         (&request[..], "no CONNECT of MQTT 3.1.1"),
-        (&connect_of_mqtt_5[..], "another version of MQTT"),
+        (&connect_of_mqtt_5[..], "a version of MQTT that is not 3.1.1"),
         (b"\xc0\x00", "CONNECT"),
     ] {
         say(tls(mqtt, &ca, Some(self_signed("d"))).await, bytes).await;
@@ -122,7 +122,7 @@ async fn whoever_speaks_something_else_inside_tls_is_in_the_log_too() {
     stream.shutdown().await.unwrap();
     scene.expect("mqtts", None, "has hung up before CONNECT").await;
     say(tls(https, &ca, None).await, b"\x10\x0f\x00\x04MQTT\x04\r\n\r\n").await;
-    scene.expect("https", None, "no request of HTTP/1.1").await;
+    scene.expect("https", None, "not an HTTP/1.1 request").await;
     assert_eq!(open(&scene.hub, None, Some("soap")).await.err(), Some(400));
     scene.expect("https", None, "sub-protocol").await;
 }
@@ -142,7 +142,7 @@ async fn a_refused_connect_says_whom_and_why() {
     let will = Some(("devices/e/messages/events/".to_owned(), Qos::AtMostOnce));
     for (identity, login, reason) in [
         ("e", Login::of("e").with_certificate(expired), "has expired at"),
-        ("d", Login { will, ..Login::signed("d", &key) }, "the will's topic"),
+        ("d", Login { will, ..Login::signed("d", &key) }, "the topic of the will"),
         ("d", Login::of("d"), "neither a token nor a certificate"),
         ("x", Login::signed("x", &key), "not registered"),
     ] {

@@ -11,7 +11,7 @@ use super::{Chain, FORMAT, HASH, Sealed};
 #[non_exhaustive]
 pub enum Broken {
     /// A line was changed, or is not in its place.
-    #[error("line {line} is not as it was written: {what}")]
+    #[error("line {line} has changed since it was written: {what}")]
     Line {
         /// The line, from 1.
         line: u64,
@@ -55,7 +55,7 @@ impl Checker {
         let text = line.strip_suffix(b"\n").ok_or("it is cut off")?;
         let text = str::from_utf8(text).map_err(|_| "it is not UTF-8")?;
         let mut record: Map<String, Value> =
-            serde_json::from_str(text).map_err(|error| format!("it is no record: {error}"))?;
+            serde_json::from_str(text).map_err(|error| format!("it is not a record: {error}"))?;
         let canonical = |record: &Map<String, Value>| {
             serde_json::to_string(record).map_err(|error| format!("it can't be written as a record: {error}"))
         };

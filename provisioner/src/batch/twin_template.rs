@@ -43,7 +43,7 @@ pub struct RenderedTwin {
 #[non_exhaustive]
 pub enum TemplateError {
     /// A name in the template is no column of the row.
-    #[error("{place} of the twin template: `{name}` is no column of this row")]
+    #[error("{place} of the twin template: `{name}` is not a column of this row")]
     Column {
         /// The line.
         place: TemplateLine,
@@ -309,7 +309,7 @@ mod tests {
         let template = "{\"desired\":\n  {\"a\": \"line {{ x_lime }}\"}}";
         assert_eq!(
             render(template, &[("x_line", "L1")]).unwrap_err(),
-            "line 2 of the twin template: `x_lime` is no column of this row"
+            "line 2 of the twin template: `x_lime` is not a column of this row"
         );
     }
 

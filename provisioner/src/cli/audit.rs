@@ -38,8 +38,10 @@ fn examine(pack: &Path, hash: Option<&str>, printer: &Printer) -> Result<Exit, F
     print(pack, &sealed, printer)?;
     match hash {
         Some(hash) if !hash.eq_ignore_ascii_case(&sealed.hash) => {
-            let text =
-                format!("`{}` is whole, and is another pack: its last hash is not {hash}", pack.display());
+            let text = format!(
+                "`{}` is unchanged, but it is a different pack: its last hash is not {hash}",
+                pack.display()
+            );
             Err(Failure::new(Exit::SomeFailed, text))
         }
         _ => Ok(Exit::Done),
@@ -65,7 +67,7 @@ fn broken(pack: &Path, error: Broken) -> Failure {
     };
     Failure::new(
         exit,
-        anyhow::Error::from(error).context(format!("`{}` is no whole audit pack", pack.display())),
+        anyhow::Error::from(error).context(format!("`{}` is not a complete audit pack", pack.display())),
     )
 }
 

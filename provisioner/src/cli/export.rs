@@ -29,7 +29,7 @@ pub(super) async fn run(args: &ExportArgs, printer: &Printer) -> Result<Exit, Fa
     printer.note(format_args!("exported: {devices} devices, {modules} modules"));
     if without_keys > 0 {
         printer.note(format_args!(
-            "{without_keys} of them have symmetric keys, which are not exported: another hub would make new ones"
+            "{without_keys} of them have symmetric keys, which are not exported: a different hub would make new ones"
         ));
     }
     if not_understood > 0 {

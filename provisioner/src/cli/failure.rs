@@ -65,7 +65,7 @@ impl From<LedgerError> for Failure {
     fn from(error: LedgerError) -> Self {
         match &error {
             LedgerError::Busy { .. } => Self::new(Exit::BadInput, error)
-                .hint("wait for the other run to end, or use another ledger with `--ledger FILE`; stations share a run with `--ledger postgres://…`"),
+                .hint("wait for the other run to end, or use a different ledger with `--ledger FILE`; stations share a run with `--ledger postgres://…`"),
             LedgerError::Missing { .. } => Self::new(Exit::BadInput, error)
                 .hint("name the ledger with `--ledger FILE`; it is made by the first `provisioner apply`"),
             LedgerError::NoSuchRun { .. } => {
@@ -81,7 +81,7 @@ impl From<LedgerError> for Failure {
                 Self::new(Exit::Interrupted, error).hint("`provisioner resume` takes what is left")
             }
             LedgerError::Version { .. } => {
-                Self::new(Exit::BadInput, error).hint("use another ledger with `--ledger FILE`")
+                Self::new(Exit::BadInput, error).hint("use a different ledger with `--ledger FILE`")
             }
             LedgerError::Damaged { path, .. } => {
                 let hint = moved_away(path);
@@ -105,7 +105,7 @@ impl From<LedgerError> for Failure {
                 .hint("close the program that has it open (an SQLite shell, a backup); then run the same command again"),
             LedgerError::NoLedger { path, .. } => {
                 let hint = format!(
-                    "name another file with `--ledger FILE`; it was left as it is. Was it a ledger: {}",
+                    "name a different file with `--ledger FILE`; it was not changed. If it was a ledger: {}",
                     moved_away(path)
                 );
                 Self::new(Exit::BadInput, error).hint(hint)
@@ -117,7 +117,7 @@ impl From<LedgerError> for Failure {
                  wrote it (`provisioner runs` names it); nothing was done",
             ),
             LedgerError::ReadOnly { .. } => Self::new(Exit::BadInput, error)
-                .hint("give this user the right to write to the file and its folder, or name another with `--ledger FILE`"),
+                .hint("give this user the right to write to the file and its folder, or name a different file with `--ledger FILE`"),
             _ => Self::new(Exit::Interrupted, error)
                 .hint("check the folder's rights and free space; then run the same command again"),
         }
@@ -274,9 +274,8 @@ impl From<TargetError> for Failure {
             ),
             TargetError::NotNamed { .. } => Self::new(Exit::BadInput, error)
                 .hint("name one with `--hub NAME`, or take the embedded test hub with `--local`"),
-            TargetError::NoConfigFile { .. } => Self::new(Exit::BadInput, error).hint(
-                "the file is looked for in the folder that you work in; docs/reaching-a-hub.md shows it",
-            ),
+            TargetError::NoConfigFile { .. } => Self::new(Exit::BadInput, error)
+                .hint("put the file into the working folder; docs/reaching-a-hub.md shows an example"),
             TargetError::JsonFile { .. } => Self::new(Exit::BadInput, error).hint(
                 "write the string alone into it: `az iot hub connection-string show --hub-name NAME \
                  --query connectionString --output tsv`",

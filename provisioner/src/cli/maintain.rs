@@ -44,7 +44,7 @@ async fn dry_run(
     let summary = opened.look(printer, |planned| rows.print(planned)).await?;
     rows.end(&InContext { context, result: &summary }, |printer| print_text(&summary, printer))?;
     if needs_connect_check {
-        printer.note("a dry run does not try whether units are let in with their new certificates");
+        printer.note("a dry run does not check whether units can connect with their new certificates");
     }
     Ok(if summary.all_well() { Exit::Done } else { Exit::SomeFailed })
 }

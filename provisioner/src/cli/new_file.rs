@@ -16,7 +16,7 @@ pub(super) fn create(path: &Path, existing: Existing) -> Result<NewFile, Failure
 pub(super) fn unwritable(path: &Path, error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::AlreadyExists {
         let text = format!("`{}` exists already", path.display());
-        return Failure::new(Exit::BadInput, text).hint("choose another name");
+        return Failure::new(Exit::BadInput, text).hint("choose a different name");
     }
     Failure::new(Exit::BadInput, format!("can't write `{}`: {error}", path.display()))
         .hint("check the path, its rights and the free space")

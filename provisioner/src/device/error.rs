@@ -36,7 +36,7 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// The twin that came is none.
-    #[error("what the hub sent as the twin is no twin")]
+    #[error("the hub sent something that is not a twin")]
     Malformed(#[source] serde_json::Error),
     /// The received bytes are not MQTT, or a packet is out of order.
     #[error("the hub broke the protocol of MQTT in the middle of {step} (reason code {:#04x})", *error as u16)]

@@ -26,7 +26,7 @@ fn disk(folder: &Path) -> Check {
         return Check::fail(
             "disk",
             format!("can't write to {shown}: {error}"),
-            "the ledger must be written: make room, or choose another folder with --ledger FILE",
+            "the ledger must be written: make room, or choose a different folder with --ledger FILE",
         );
     }
     match fs4::available_space(folder) {
@@ -36,7 +36,7 @@ fn disk(folder: &Path) -> Check {
             "a run of a million rows needs about 1 GiB",
         ),
         Ok(bytes) => Check::ok("disk", format!("{} GiB free in {shown}", bytes >> 30)),
-        Err(error) => Check::warning("disk", format!("free space of {shown}: {error}"), "look at it by hand"),
+        Err(error) => Check::warning("disk", format!("free space of {shown}: {error}"), "check it by hand"),
     }
 }
 
@@ -62,7 +62,7 @@ fn ledger(location: &LedgerLocation) -> Check {
         Err(error) => Check::fail(
             "ledger",
             with_causes(&error),
-            "check the file, or that the database is up and lets this user in; --ledger names another",
+            "check that the file is readable, or that the database is running and accepts this user; --ledger names a different ledger",
         ),
     }
 }

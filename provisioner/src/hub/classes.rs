@@ -177,17 +177,17 @@ static TABLE: &[ClassRow] = table! {
         "check that the address is that of an IoT hub";
     ErrorPattern::Code("IotHubNotFound") => Permanent, "errors", "there is no hub of this name", "check the hub's name";
     ErrorPattern::Code("IotHubSuspended") => Permanent, "api", "the hub is suspended",
-        "ask whoever answers for the Azure subscription to enable it again; then resume the run";
+        "ask whoever is responsible for the Azure subscription to enable it again; then resume the run";
     ErrorPattern::Code("IotHubQuotaExceeded") => Permanent, "quotas",
         "the hub's quota is used up: its messages of the day until midnight UTC, or its number of devices",
         "wait until midnight UTC, when the day's messages are counted anew, or raise the hub's units or tier; a hub that \
          is full takes no new device before others are deleted; then resume the run";
-    ErrorPattern::Code("IpFilterDenied") => Permanent, "here", "this address is not let in by the hub's IP filter",
-        "let this station's address in (the hub's settings, Networking), or come from another one; then resume the run";
+    ErrorPattern::Code("IpFilterDenied") => Permanent, "here", "the hub's IP filter blocks this address",
+        "allow this station's address (the hub's settings, Networking), or use a different address; then resume the run";
     ErrorPattern::Code("OperationNotAvailableInCurrentTier") => Permanent, "errors", "the hub's tier has no such operation",
         "a basic hub has no twins: use a hub of tier F1, S1, S2 or S3";
     ErrorPattern::Code("KeyEncryptionKeyRevoked") => Permanent, "api", "the key that the hub's data is encrypted with was revoked",
-        "ask whoever answers for the hub to restore the key; then resume the run";
+        "ask whoever is responsible for the hub to restore the key; then resume the run";
     // Who asks.
     ErrorPattern::Code("GenericUnauthorized") => Auth, "api", "", CREDENTIALS;
     ErrorPattern::Code("IotHubUnauthorizedAccess") => Auth, "errors", "", CREDENTIALS;
@@ -201,7 +201,7 @@ static TABLE: &[ClassRow] = table! {
          proxy, set HTTPS_PROXY; nothing was sent on";
     ErrorPattern::Status(401, 401) => Auth, "errors", "", CREDENTIALS;
     ErrorPattern::Status(402, 402) => Permanent, "9110", "the hub wants to be paid first",
-        "ask whoever answers for the Azure subscription; then resume the run";
+        "ask whoever is responsible for the Azure subscription; then resume the run";
     ErrorPattern::Status(403, 403) => Permanent, "errors", "no call of this kind is let through",
         "check the hub's networking rules (IP filter, private access only), the policy's or role's rights, and what \
          stands between this station and the hub; then resume the run";

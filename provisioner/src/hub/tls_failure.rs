@@ -85,7 +85,7 @@ impl TlsFailure {
             Self::NoTls => "check the port: a hub listens for HTTPS on 443",
             Self::OtherName => "check the hub's name; a name that only leads to it does not do",
             Self::Revoked | Self::Unusable => {
-                "whoever runs the hub, or a proxy that opens TLS, needs another certificate"
+                "whoever runs the hub, or a proxy that opens TLS, needs a different certificate"
             }
             Self::UnknownIssuer => {
                 "where the hub's certificate has a root of your own, name it with `--ca-file FILE`; a proxy that opens \
@@ -104,7 +104,7 @@ impl fmt::Display for TlsFailure {
             Self::NoTls => f.write_str("what answers there does not speak TLS"),
             Self::NotValidYet(Some(day)) => write!(f, "its certificate is not valid before {day}"),
             Self::NotValidYet(None) => f.write_str("its certificate is not valid yet"),
-            Self::OtherName => f.write_str("its certificate is for another name"),
+            Self::OtherName => f.write_str("its certificate is for a different name"),
             Self::Revoked => f.write_str("its certificate was revoked"),
             Self::UnknownIssuer => f.write_str("its certificate has no root that is trusted here"),
             Self::Unusable => f.write_str("its certificate can't be used for a server (self-signed?)"),
@@ -141,7 +141,7 @@ mod tests {
         for (error, said) in [
             (certificate(CertificateError::Expired), "has expired"),
             (certificate(CertificateError::UnknownIssuer), "no root that is trusted here"),
-            (certificate(CertificateError::NotValidForName), "for another name"),
+            (certificate(CertificateError::NotValidForName), "for a different name"),
             (certificate(CertificateError::NotValidYet), "not valid yet"),
             (certificate(CertificateError::Revoked), "revoked"),
             (certificate(CertificateError::BadEncoding), "can't be used"),

@@ -226,7 +226,7 @@ fn if_same_certificate(
     }
     ChangeDecision::Refuse(Refusal {
         code: ReasonCode::CertificateDiffers,
-        reason: "it has another certificate than the batch names: is it still the same unit?".to_owned(),
+        reason: "its certificate differs from that of the batch; it may be a different unit".to_owned(),
         differences: thumbprint_differences(spec, twin),
     })
 }

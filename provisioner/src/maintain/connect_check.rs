@@ -46,7 +46,7 @@ impl CertificateChecker {
         let credentials = match self.credentials.find(spec) {
             Ok(Some(credentials)) => credentials,
             Ok(None) => {
-                let reason = "its new certificate can't be tried: its private key is not at hand";
+                let reason = "its new certificate cannot be tried: its private key is not available";
                 return Err(CheckFailed::This(ReasonCode::KeyNotAtHand, reason.to_owned()));
             }
             Err(error) => {
@@ -58,7 +58,7 @@ impl CertificateChecker {
             Ok(_) => Ok(()),
             Err(error) if error.concerns_all() => Err(CheckFailed::All(error)),
             Err(error) => {
-                let reason = format!("its new certificate was not let in: {}", with_causes(&error));
+                let reason = format!("the hub did not accept its new certificate: {}", with_causes(&error));
                 Err(CheckFailed::This(ReasonCode::NotLetIn, reason))
             }
         }

@@ -71,7 +71,7 @@ pub enum PlanFileError {
         source: io::Error,
     },
     /// It was cut off, or edited.
-    #[error("line {line} of the plan file `{}` is not as it was written: {what}", path.display())]
+    #[error("line {line} of the plan file `{}` has changed since it was written: {what}", path.display())]
     Altered {
         /// The file.
         path: PathBuf,

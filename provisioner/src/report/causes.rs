@@ -202,7 +202,7 @@ mod tests {
         rows.push(row("g", not_issued("the CSR `g.csr` is for `y`")));
         let causes = causes(&rows);
         assert_eq!(causes.len(), 2);
-        assert_eq!(causes[0].cause, "on the hub already with another status: another value of `status`");
+        assert_eq!(causes[0].cause, "on the hub already with a different status: another value of `status`");
         assert_eq!(causes[0].reason, Some(ReasonCode::StatusDiffers));
         assert_eq!((causes[0].rows, causes[0].examples.join(" ")), (4, "c d e".into()));
         assert_eq!((causes[1].cause.as_str(), causes[1].rows), ("the CSR `…` is for `…`", 2));

@@ -236,7 +236,7 @@ fn state(state: RunState) -> &'static str {
     match state {
         RunState::Finished => "finished",
         RunState::Interrupted => "cut off",
-        RunState::Running => "at work, or cut off without a word",
+        RunState::Running => "in progress, or interrupted without notice",
     }
 }
 

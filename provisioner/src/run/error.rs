@@ -159,7 +159,7 @@ pub enum PlanMismatch {
         source: IdError,
     },
     /// A batch for a plan was named, and the file is not a plan.
-    #[error("`--batch` is for plans, and `{}` is none", path.display())]
+    #[error("`--batch` is for plans, and `{}` is not a plan", path.display())]
     NotAPlan {
         /// The file.
         path: PathBuf,

@@ -107,7 +107,7 @@ impl Origin {
         }
         if self.filter == RowFilter::Created && totals.updated > 0 {
             observer.note(&format_args!(
-                "{} that it changed: left alone, for only what it created is taken back",
+                "{} that it changed: left alone, because only identities that it created are undone",
                 counted(totals.updated, "row")
             ));
         }

@@ -160,7 +160,10 @@ fn batch_of(
     let needs_keys = ledger.count(run.id, RowFilter::GivenKeys)? > 0;
     match sha256_of_file(path) {
         Err(error) if error.kind() == ErrorKind::NotFound && !needs_keys && elsewhere.is_none() => {
-            observer.note(&format_args!("{} is gone; the ledger has all that is needed", path.display()));
+            observer.note(&format_args!(
+                "{} no longer exists; the ledger has all that is needed",
+                path.display()
+            ));
             return Ok((None, GivenKeys::new()));
         }
         Err(source) => return Err(RunFailure::BatchUnreadable { path: path.to_owned(), source }),

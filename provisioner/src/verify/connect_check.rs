@@ -98,12 +98,7 @@ impl Connections {
             Comparison::InSync | Comparison::TwinModified(_) => self.connected += 1,
             other => {
                 let differences = other.differences().to_vec();
-                self.fail(
-                    row,
-                    "it connected and read another twin than the batch wants".into(),
-                    None,
-                    differences,
-                );
+                self.fail(row, "it connected, and its twin differs from the batch".into(), None, differences);
             }
         }
     }
@@ -294,5 +289,5 @@ impl<'t> Pages<'t> {
     }
 }
 
-const NO_KEY: &str = "no key at hand";
+const NO_KEY: &str = "no key available";
 const PAGE: usize = 1_000;

@@ -87,7 +87,7 @@ impl TokenUri {
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let text = || {
             let text = percent_decode_str(value).decode_utf8();
-            text.map(std::borrow::Cow::into_owned).map_err(|_| format!("`{name}` is no text in UTF-8"))
+            text.map(std::borrow::Cow::into_owned).map_err(|_| format!("`{name}` is not UTF-8 text"))
         };
         let bytes = || percent_decode_str(value).collect::<Vec<u8>>();
         match name {
@@ -98,7 +98,7 @@ impl TokenUri {
             "object" => once(name, &mut self.label, bytes()),
             "id" => once(name, &mut self.id, bytes()),
             "slot-id" => {
-                let id = value.parse().map_err(|_| "`slot-id` is no number".to_owned())?;
+                let id = value.parse().map_err(|_| "`slot-id` is not a number".to_owned())?;
                 once(name, &mut self.slot, id)
             }
             "type" if value == "private" => Ok(()),
@@ -194,7 +194,7 @@ mod tests {
             ("pkcs11:token=a?module-path=/m.so", "which key"),
             ("pkcs11:object=a;object=b?module-path=/m.so", "twice"),
             ("pkcs11:object=a;colour=red?module-path=/m.so", "`colour`"),
-            ("pkcs11:object=a;slot-id=x?module-path=/m.so", "no number"),
+            ("pkcs11:object=a;slot-id=x?module-path=/m.so", "not a number"),
             ("pkcs11:object?module-path=/m.so", "no `=`"),
             ("pkcs11:object=a?module-path=/m.so&pin-source=|cat%20pin", "pin-source"),
             ("pkcs11:object=a?module-name=softhsm2", "module-path"),

@@ -145,5 +145,5 @@ fn too_large(text: &str) -> ApiError {
 }
 
 fn not_own_filter() -> ApiError {
-    ApiError::new(ErrorCode::IotHubUnauthorizedAccess, "a filter is none of the identity's own")
+    ApiError::new(ErrorCode::IotHubUnauthorizedAccess, "a filter is not one of the identity's filters")
 }

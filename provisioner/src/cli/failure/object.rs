@@ -8,7 +8,7 @@ impl From<ObjectError> for Failure {
         match error {
             ObjectError::Auth(error) => Self::new(Exit::BadInput, error),
             ObjectError::Changed(_) => Self::new(Exit::Refused, error)
-                .hint("nothing was written; look at it with `show` and run the command again"),
+                .hint("nothing was written; read it with `show` and run the command again"),
             ObjectError::Exists(_) => {
                 Self::new(Exit::Refused, error).hint("`update` changes what is there; `show` prints it")
             }

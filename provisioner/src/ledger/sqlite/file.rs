@@ -31,7 +31,7 @@ pub(super) fn look(path: &Path) -> Result<FileState, LedgerError> {
         return Err(no_ledger("it is a folder"));
     }
     if !metadata.is_file() {
-        return Err(no_ledger("it is no regular file"));
+        return Err(no_ledger("it is not a regular file"));
     }
     if metadata.len() == 0 {
         return Ok(FileState::Empty);
@@ -39,7 +39,7 @@ pub(super) fn look(path: &Path) -> Result<FileState, LedgerError> {
     match first_bytes(path, &metadata).map_err(|source| unusable(path, source))?.as_slice() {
         MAGIC => Ok(FileState::Sqlite),
         _ => Err(no_ledger(
-            "it does not begin as an SQLite file does: it is another file, or its beginning is damaged",
+            "it does not begin as an SQLite file does: it is a different file, or its beginning is damaged",
         )),
     }
 }
@@ -62,7 +62,7 @@ pub(super) fn refuse_foreign(connection: &Connection, path: &Path) -> Result<(),
         FileOwner::Us => Ok(()),
         FileOwner::Other => Err(LedgerError::NoLedger {
             path: path.to_owned(),
-            what: "it is the database of another program",
+            what: "it is the database of a different program",
         }),
         FileOwner::Nobody(version) => Err(LedgerError::Damaged {
             path: path.to_owned(),

@@ -80,7 +80,7 @@ pub(super) fn add(spec: &IdentitySpec, twin: &Twin) -> ChangeDecision {
         _ if slots.hold(new) => ChangeDecision::NothingToDo,
         Some(old) if !slots.hold(old) => slots.refuse(
             ReasonCode::CertificateDiffers,
-            "the hub has neither its new thumbprint nor its old one: is it still the same unit?",
+            "the hub has neither its new thumbprint nor its old one: it may be a different unit",
         ),
         _ if primary.is_none() => slots.with(Some(new), secondary),
         _ if secondary.is_none() || primary == secondary => slots.with(primary, Some(new)),
@@ -100,7 +100,7 @@ pub(super) fn drop_old(spec: &IdentitySpec, twin: &Twin) -> ChangeDecision {
             "its new thumbprint is not on the hub: put it in by `provisioner rotate` without `--finish`",
         ),
         (Some(other), Some(old)) if other != old => {
-            slots.refuse(ReasonCode::ThirdThumbprint, "beside its new thumbprint is another than its old one")
+            slots.refuse(ReasonCode::ThirdThumbprint, "beside its new thumbprint it has a third thumbprint")
         }
         _ if (slots.primary, slots.secondary) == (Some(slots.new), None) => ChangeDecision::NothingToDo,
         _ => slots.with(Some(slots.new), None),

@@ -63,7 +63,7 @@ fn a_new_thumbprint_goes_into_the_free_slot_and_the_old_one_stays() {
     assert_eq!(add(Some(OLD), &twin(Some(NEW), None)), ChangeDecision::NothingToDo);
     assert!(reason(&add(None, &twin(Some(OLD), Some(OTHER)))).contains("both slots are taken"));
     let swapped = add(Some(OLD), &twin(Some(OTHER), None));
-    assert!(reason(&swapped).contains("still the same unit"));
+    assert!(reason(&swapped).contains("a different unit"));
     let ChangeDecision::Refuse(Refusal { differences, .. }) = swapped else { unreachable!() };
     assert_eq!(differences[0].path, "primary_thumbprint");
 }
@@ -78,7 +78,7 @@ fn the_old_thumbprint_goes_only_when_the_new_one_is_in() {
     }
     assert_eq!(drop(Some(OLD), &twin(Some(NEW), None)), ChangeDecision::NothingToDo);
     assert!(reason(&drop(Some(OLD), &twin(Some(OLD), None))).contains("not on the hub"));
-    assert!(reason(&drop(Some(OLD), &twin(Some(NEW), Some(OTHER)))).contains("another than its old one"));
+    assert!(reason(&drop(Some(OLD), &twin(Some(NEW), Some(OTHER)))).contains("a third thumbprint"));
 }
 
 #[test]
@@ -135,7 +135,9 @@ fn another_board_under_the_same_id_is_not_retired() {
     let retire = Maintenance::Disable { reason: StatusReason::new("scrapped").unwrap() };
     let named = row("d", auth(Some(OLD), None));
     assert!(matches!(retire.decide(&named, Some(&twin(None, Some(OLD))), None), ChangeDecision::Replace(_)));
-    assert!(reason(&retire.decide(&named, Some(&twin(Some(OTHER), None)), None)).contains("same unit"));
+    assert!(
+        reason(&retire.decide(&named, Some(&twin(Some(OTHER), None)), None)).contains("a different unit")
+    );
 }
 
 #[test]
@@ -230,7 +232,7 @@ fn another_board_under_the_same_id_is_not_released() {
     let mut found = twin(Some(OTHER), None);
     (found.status, found.status_reason) = (Status::Disabled, StatusReason::new("scrapped").ok());
     let decision = release.decide(&row("d", auth(Some(OLD), None)), Some(&found), Some(&hold(7)));
-    assert!(reason(&decision).contains("same unit"));
+    assert!(reason(&decision).contains("a different unit"));
 }
 
 #[test]

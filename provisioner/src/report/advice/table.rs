@@ -29,7 +29,7 @@ fn cause(reason: ReasonCode) -> &'static str {
         ReasonCode::AnswerNotUnderstood => "the hub's answer can't be understood",
         ReasonCode::BothSlotsTaken => "both slots hold thumbprints that the batch does not name",
         ReasonCode::CallerRefused => "the hub does not let this caller do that",
-        ReasonCode::CertificateDiffers => "the hub has another certificate than the batch names",
+        ReasonCode::CertificateDiffers => "the hub has a different certificate from that of the batch",
         ReasonCode::CertificateNotIssued => "there is no new certificate for it",
         ReasonCode::CertificateUnusable => "its certificate or key can't be used for a connection from here",
         ReasonCode::ChangedSincePlan => "changed since the plan was made",
@@ -55,7 +55,7 @@ fn cause(reason: ReasonCode) -> &'static str {
         ReasonCode::IdentityNotUnderstood => "on the hub in a way that this version does not know",
         ReasonCode::KeptDisabled => "disabled by a run until it is released",
         ReasonCode::KeyNotAtHand => {
-            "its new certificate can't be tried, because its private key is not at hand"
+            "its new certificate cannot be tried, because its private key is not available"
         }
         ReasonCode::MissingLater => "not on the hub any more when it was verified",
         ReasonCode::ModuleStays => "one of its modules stays",
@@ -70,12 +70,12 @@ fn cause(reason: ReasonCode) -> &'static str {
         ReasonCode::Presumed => "done, presumably by this run: the hub's answer was lost",
         ReasonCode::RefusedByPlan => "refused by the plan",
         ReasonCode::RequestRefused => "refused by the hub",
-        ReasonCode::StatusDiffers => "on the hub already with another status",
+        ReasonCode::StatusDiffers => "on the hub already with a different status",
         ReasonCode::StatusReasonChanged => "its status reason was changed since it was disabled",
         ReasonCode::ThereAgain => "there again when it was verified",
         ReasonCode::ThirdThumbprint => "beside its new thumbprint is one that the batch does not name",
         ReasonCode::Throttled => "refused by the hub, because there were too many requests",
-        ReasonCode::TwinDiffers => "on the hub already with another initial twin",
+        ReasonCode::TwinDiffers => "on the hub already with a different initial twin",
         ReasonCode::TwinKept => "as asked, and values that others wrote to its twin were kept",
         ReasonCode::Unfinished => "under way when the run ended",
         ReasonCode::VersionChanged => "changed by somebody else at the same time",
@@ -216,7 +216,7 @@ fn to_do(verb: RunVerb, reason: ReasonCode) -> String {
         }
         (Code::IdentityMissing, Undo) => careful(verb),
         (Code::IdentityMissing, _) => with_look(
-            "see whether the ids are right; a unit that is gone needs no row",
+            "check the ids; a unit that no longer exists needs no row",
             verb,
         ),
         (Code::IdentityNotUnderstood, Disable | Release | ReleaseRun | UndoRelease | Rotate | FinishRotation | RevertRotation) => with_look(
