@@ -2,3 +2,4 @@
 
 pub(crate) mod model_hub;
 mod model_tests;
+mod old_files;
